@@ -1,0 +1,200 @@
+//! HTTP as plain values: what comes in, what goes out, what is asked of others.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Header fields in the order in which they came. Names are in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, Vec<u8>)>);
+
+impl Headers {
+    /// No headers.
+    pub fn new() -> Self {
+        Headers::default()
+    }
+
+    /// Appends a field; the name is put in lower case (RFC 9110 section 5.1).
+    pub fn push(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
+        let mut name = name.into();
+        name.make_ascii_lowercase();
+        self.0.push((name, value.into()));
+    }
+
+    /// All fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// Every value of the field `name` (in lower case).
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// Whether the field is there at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
+    /// The value of a field that may occur once. `None` if it is absent, repeated or not UTF-8:
+    /// what decides about access is not guessed from two candidates.
+    pub fn one(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(n, _)| n == name);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => std::str::from_utf8(value).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut headers = Headers::new();
+        for (name, value) in fields {
+            headers.push(name, value);
+        }
+        headers
+    }
+}
+
+/// What the filter must know of the proxy it runs in. Filled by `host/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostTraits {
+    /// Whether removing a request header keeps it from the upstream. Where it does not, a request
+    /// that carries a protected header is refused instead.
+    pub removes_headers: bool,
+}
+
+/// A request of a client, before anything is decided about it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// As sent; methods are case-sensitive (RFC 9110 section 9.1).
+    pub method: String,
+    /// `http` or `https`, as the proxy sees it.
+    pub scheme: String,
+    /// Host and port as the client named them (`:authority` or `Host`), empty if it named none.
+    pub authority: String,
+    /// Path and query exactly as sent; empty for `CONNECT`.
+    pub path: String,
+    /// The header fields, without pseudo-headers.
+    pub headers: Headers,
+    /// What the proxy can and cannot do.
+    pub host: HostTraits,
+}
+
+impl Request {
+    /// The path without its query.
+    pub fn path_only(&self) -> &str {
+        self.path.split_once('?').map_or(self.path.as_str(), |(path, _)| path)
+    }
+
+    /// The query without `?`, if there is one.
+    pub fn query(&self) -> Option<&str> {
+        self.path.split_once('?').map(|(_, query)| query)
+    }
+}
+
+/// An answer of our own to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The header fields; `set-cookie` may occur several times.
+    pub headers: Vec<(String, String)>,
+    /// The body; left out by the host for `HEAD`.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// An answer that no cache may keep.
+    pub fn new(status: u16) -> Self {
+        Response { status, headers: vec![("cache-control".into(), "no-store".into())], body: Vec::new() }
+    }
+
+    /// Adds a header field.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
+/// A request of ours to a provider.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// Where the proxy sends it: in Envoy the name of a cluster, in Kong `host[:port]`.
+    pub target: String,
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The address; gives scheme, authority, path and query.
+    pub url: url::Url,
+    /// Header fields besides those that follow from the address.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, for `POST`.
+    pub body: Vec<u8>,
+    /// After this the host reports [`CalloutFailed::NoAnswer`].
+    pub timeout: Duration,
+    /// Longer reply bodies are not read: [`CalloutFailed::TooLarge`]. Bytes.
+    pub reply_limit: usize,
+    /// Callouts with the same text may be answered by one exchange. Only for what has no effect
+    /// at the other side.
+    pub shared: Option<String>,
+}
+
+impl fmt::Debug for Callout {
+    /// Neither headers nor body nor query: they carry codes, secrets and tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{} by {}", self.method, self.url.authority(), self.url.path(), self.target)
+    }
+}
+
+/// What came back of a callout.
+pub type Reply = Result<Received, CalloutFailed>;
+
+/// A complete answer of a provider, of any status.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The status code.
+    pub status: u16,
+    /// The header fields.
+    pub headers: Headers,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Received {
+    /// Without the body: it carries tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}, {} bytes", self.status, self.body.len())
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalloutFailed {
+    /// The proxy does not know the target, or refused to send.
+    NotSent,
+    /// No complete answer: refused, reset or timed out.
+    NoAnswer,
+    /// The body is longer than [`Callout::reply_limit`].
+    TooLarge,
+    /// The same exchange is in flight and this host cannot share it.
+    Busy,
+}
+
+impl fmt::Display for CalloutFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CalloutFailed::NotSent => {
+                "the proxy could not send it (is the callout target a cluster the proxy knows?)"
+            }
+            CalloutFailed::NoAnswer => "no answer in time",
+            CalloutFailed::TooLarge => "the answer is too large",
+            CalloutFailed::Busy => "the same question is being asked already",
+        })
+    }
+}

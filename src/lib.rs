@@ -1,0 +1,8 @@
+//! Vestibule: OpenID Connect inside the proxy.
+
+pub mod config;
+pub mod http;
+pub mod jose;
+pub mod json;
+pub mod secret;
+pub mod time;
