@@ -1,0 +1,324 @@
+//! Why a request was refused.
+//!
+//! The outer enum says who must act; the inner ones, each beside the code that checks it, name the
+//! rule. Every error has a stable code, which stands in the answer, the log and the access log.
+
+use std::fmt;
+
+use crate::http::CalloutFailed;
+use crate::jose::{JwsError, KeySetError};
+use crate::oidc::access_token::AccessTokenError;
+use crate::oidc::authorization::AuthorizationError;
+use crate::oidc::bearer::BearerError;
+use crate::oidc::discovery::MetadataError;
+use crate::oidc::id_token::IdTokenError;
+use crate::oidc::token::TokenError;
+use crate::rules::{Missing, PathError};
+use crate::session::{LoginMissing, SessionEnded, SessionTooLarge};
+use crate::time::Seconds;
+
+/// Characters of a foreign text that a message shows at most.
+const SHOWN_LIMIT: usize = 100;
+
+/// Why a request was refused, by who must act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The person or program that sent the request.
+    Client(ClientError),
+    /// The provider, whose answer was wrong.
+    Provider(ProviderError),
+    /// The network, the provider or the proxy's clusters: there was no answer.
+    Unreachable {
+        /// What was asked for.
+        what: &'static str,
+        /// Why there is no answer.
+        why: CalloutFailed,
+        /// When it is worth trying again.
+        retry_after: Seconds,
+    },
+    /// Whoever configures the filter.
+    Configuration(ConfigurationError),
+    /// Whoever writes the filter.
+    Bug(&'static str),
+}
+
+/// What the client can do something about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientError {
+    /// The path cannot be matched with certainty.
+    Path(PathError),
+    /// A header of the filter's own came from the client, and this proxy cannot remove it.
+    ProtectedHeader(String),
+    /// The `Authorization` header cannot be read.
+    Bearer(BearerError),
+    /// An access token in the query (RFC 9700 section 4.3.2).
+    TokenInQuery,
+    /// The token is not a signed token, or its signature is not the provider's.
+    Token(JwsError),
+    /// The token's issuer is none that this rule accepts.
+    TokenIssuer {
+        /// What the token says.
+        found: String,
+    },
+    /// The token is signed but not acceptable.
+    AccessToken(AccessTokenError),
+    /// No credentials at all.
+    NotLoggedIn,
+    /// A session cookie that no key opens, or that the configuration has outgrown.
+    SessionUnreadable,
+    /// A session that is over.
+    SessionEnded(SessionEnded),
+    /// Who it is, is known; what is asked for is not theirs.
+    Forbidden(Missing),
+    /// The rule lets nobody in.
+    Denied,
+    /// The authorization response cannot be used.
+    Authorization(AuthorizationError),
+    /// There is no login that this response belongs to.
+    Login(LoginMissing),
+    /// Login after login, and none lasted.
+    LoginLoop,
+    /// The host is not one on which people log in.
+    Host {
+        /// What the client named.
+        found: String,
+    },
+    /// A request to one of the filter's own pages with a method that it does not have.
+    Method,
+    /// A logout that another site asked for.
+    CrossSiteLogout,
+}
+
+/// What is wrong with an answer of the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderError {
+    /// An answer with a status that says failure.
+    Status {
+        /// What was asked for.
+        what: &'static str,
+        /// The status code.
+        found: u16,
+    },
+    /// The discovery document.
+    Metadata(MetadataError),
+    /// The key set.
+    Keys(KeySetError),
+    /// The token response.
+    Token(TokenError),
+    /// The signature of the ID token.
+    Signature(JwsError),
+    /// The claims of the ID token.
+    IdToken(IdTokenError),
+}
+
+/// What only the configuration can mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigurationError {
+    /// The session does not fit into cookies.
+    SessionTooLarge(SessionTooLarge),
+    /// The client's own key did not sign.
+    Signing(String),
+    /// The host gives no randomness.
+    NoRandomness,
+    /// The filter has no valid configuration.
+    Absent,
+}
+
+impl From<ClientError> for Error {
+    fn from(error: ClientError) -> Self {
+        Error::Client(error)
+    }
+}
+
+impl From<ProviderError> for Error {
+    fn from(error: ProviderError) -> Self {
+        Error::Provider(error)
+    }
+}
+
+impl From<ConfigurationError> for Error {
+    fn from(error: ConfigurationError) -> Self {
+        Error::Configuration(error)
+    }
+}
+
+impl From<crate::random::NoRandomness> for Error {
+    fn from(_: crate::random::NoRandomness) -> Self {
+        Error::Configuration(ConfigurationError::NoRandomness)
+    }
+}
+
+impl Error {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Client(error) => error.code(),
+            Error::Provider(error) => match error {
+                ProviderError::Status { .. } => "provider_status",
+                ProviderError::Metadata(error) => error.code(),
+                ProviderError::Keys(error) => error.code(),
+                ProviderError::Token(error) => error.code(),
+                ProviderError::Signature(error) => error.code(),
+                ProviderError::IdToken(error) => error.code(),
+            },
+            Error::Unreachable { .. } => "provider_unreachable",
+            Error::Configuration(error) => match error {
+                ConfigurationError::SessionTooLarge(_) => "session_too_large",
+                ConfigurationError::Signing(_) => "client_signing",
+                ConfigurationError::NoRandomness => "no_randomness",
+                ConfigurationError::Absent => "configuration",
+            },
+            Error::Bug(_) => "bug",
+        }
+    }
+
+    /// The status code of the answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            Error::Client(error) => error.status(),
+            Error::Provider(_) => 502,
+            Error::Unreachable { .. } => 503,
+            Error::Configuration(_) | Error::Bug(_) => 500,
+        }
+    }
+}
+
+impl ClientError {
+    fn code(&self) -> &'static str {
+        match self {
+            ClientError::Path(error) => error.code(),
+            ClientError::ProtectedHeader(_) => "protected_header",
+            ClientError::Bearer(error) => error.code(),
+            ClientError::TokenInQuery => "token_in_query",
+            ClientError::Token(error) => error.code(),
+            ClientError::TokenIssuer { .. } => "token_issuer",
+            ClientError::AccessToken(error) => error.code(),
+            ClientError::NotLoggedIn => "not_logged_in",
+            ClientError::SessionUnreadable => "session_unreadable",
+            ClientError::SessionEnded(error) => error.code(),
+            ClientError::Forbidden(error) => error.code(),
+            ClientError::Denied => "denied",
+            ClientError::Authorization(error) => error.code(),
+            ClientError::Login(error) => error.code(),
+            ClientError::LoginLoop => "login_loop",
+            ClientError::Host { .. } => "host_not_allowed",
+            ClientError::Method => "method_not_allowed",
+            ClientError::CrossSiteLogout => "logout_cross_site",
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match self {
+            ClientError::Token(_)
+            | ClientError::TokenIssuer { .. }
+            | ClientError::AccessToken(_)
+            | ClientError::NotLoggedIn
+            | ClientError::SessionUnreadable
+            | ClientError::SessionEnded(_) => 401,
+            ClientError::Forbidden(_) | ClientError::Denied | ClientError::CrossSiteLogout => 403,
+            ClientError::Method => 405,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Client(error) => error.fmt(f),
+            Error::Provider(error) => error.fmt(f),
+            Error::Unreachable { what, why, .. } => write!(f, "the {what} of the provider: {why}"),
+            Error::Configuration(error) => error.fmt(f),
+            Error::Bug(what) => write!(f, "{what}: please report this"),
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Path(error) => error.fmt(f),
+            ClientError::ProtectedHeader(name) => {
+                write!(f, "the request carries the header {}, which only the proxy may set", shown(name))
+            }
+            ClientError::Bearer(error) => error.fmt(f),
+            ClientError::TokenInQuery => {
+                f.write_str("an access token must be in the Authorization header, not in the address")
+            }
+            ClientError::Token(error) => error.fmt(f),
+            ClientError::TokenIssuer { found } => {
+                write!(f, "the token's issuer is {}, none that is accepted here", shown(found))
+            }
+            ClientError::AccessToken(error) => error.fmt(f),
+            ClientError::NotLoggedIn => f.write_str("this needs a login"),
+            ClientError::SessionUnreadable => {
+                f.write_str("the session cookie cannot be opened with the current keys")
+            }
+            ClientError::SessionEnded(error) => error.fmt(f),
+            ClientError::Forbidden(error) => error.fmt(f),
+            ClientError::Denied => f.write_str("nobody has access to this address"),
+            ClientError::Authorization(error) => error.fmt(f),
+            ClientError::Login(error) => error.fmt(f),
+            ClientError::LoginLoop => {
+                f.write_str("login succeeded several times, but the browser never came back with a session")
+            }
+            ClientError::Host { found } => {
+                write!(f, "people do not log in on the host {}", shown(found))
+            }
+            ClientError::Method => f.write_str("this page does not have that method"),
+            ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
+        }
+    }
+}
+
+impl fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProviderError::Status { what, found } => {
+                write!(f, "the {what} of the provider: expected status 200, got {found}")
+            }
+            ProviderError::Metadata(error) => write!(f, "the provider's metadata: {error}"),
+            ProviderError::Keys(error) => write!(f, "the provider's keys: {error}"),
+            ProviderError::Token(error) => write!(f, "the provider's token response: {error}"),
+            ProviderError::Signature(error) => write!(f, "the ID token: {error}"),
+            ProviderError::IdToken(error) => write!(f, "the ID token: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigurationError::SessionTooLarge(error) => error.fmt(f),
+            ConfigurationError::Signing(why) => write!(f, "the client's private key did not sign: {why}"),
+            ConfigurationError::NoRandomness => f.write_str("the host gives no random bytes"),
+            ConfigurationError::Absent => f.write_str("the filter has no valid configuration"),
+        }
+    }
+}
+
+/// A text from outside, fit for a message: printable ASCII, quoted, cut at 100 characters.
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(SHOWN_LIMIT);
+    out.push('"');
+    for (n, c) in text.chars().enumerate() {
+        if n >= SHOWN_LIMIT {
+            out.push_str("...");
+            break;
+        }
+        out.push(if c.is_ascii_graphic() && c != '"' || c == ' ' { c } else { '?' });
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_write_its_own_log_line() {
+        assert_eq!(shown("a\r\nlevel=info\u{1b}[2J\"é"), "\"a??level=info?[2J??\"");
+        assert!(shown(&"x".repeat(10_000)).len() < 120);
+    }
+}

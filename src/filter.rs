@@ -1,0 +1,280 @@
+//! The way of a request through the filter: what can be decided at once is decided here, what needs
+//! a callout becomes a flow.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::audit::{self, Decision};
+use crate::cache::Cache;
+use crate::config::{Accept, Config, ProviderIndex, Rule};
+use crate::error::{ClientError, ConfigurationError, Error};
+use crate::flow::{Flow, Outcome, Step, bearer, login, logout, session};
+use crate::http::{Request, Response};
+use crate::identity::Identity;
+use crate::oidc::bearer::{BearerToken, token_in_query};
+use crate::provider::Provider;
+use crate::random::Random;
+use crate::rules::{ClientKind, is_preflight, meets, select};
+use crate::secret::Secret;
+use crate::session::{Cookies, Jar};
+use crate::time::Timestamp;
+use crate::upstream::{Edits, Upstream};
+
+/// Opened sessions that one worker remembers.
+const SESSIONS_REMEMBERED: usize = 2_000;
+
+/// Verified tokens that one worker remembers.
+const TOKENS_REMEMBERED: usize = 2_000;
+
+/// Everything that one configuration needs at run time. One per worker.
+pub struct Filter {
+    pub(crate) config: Config,
+    pub(crate) providers: Vec<Provider>,
+    pub(crate) cookies: Cookies,
+    pub(crate) upstream: Upstream,
+    pub(crate) random: Random,
+    pub(crate) sessions: RefCell<Cache<Rc<session::Remembered>>>,
+    pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
+}
+
+/// What becomes of a request: exactly one of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It goes on to the upstream, edited.
+    Continue(Edits),
+    /// It is answered here.
+    Respond(Response, Decision),
+}
+
+impl Outcome for Answer {
+    fn stuck() -> Self {
+        let decision = Decision { code: "bug", ..Decision::default() };
+        Answer::Respond(Response::new(500), decision)
+    }
+}
+
+/// A request and what the filter found out about it on the way.
+pub(crate) struct Visit {
+    pub(crate) request: Request,
+    pub(crate) rule: Option<usize>,
+    pub(crate) now: Timestamp,
+}
+
+/// What the synchronous part came to.
+enum Next {
+    Answer(Answer),
+    Bearer(BearerToken),
+    Login(ProviderIndex, login::Begin),
+    Callback(ProviderIndex),
+    Logout,
+}
+
+impl Filter {
+    /// A filter for a configuration. `worker` tells the workers of one proxy apart as well as the
+    /// host can; `host_random` is the host's source of randomness, which need not be good.
+    pub fn new(
+        config: Config,
+        worker: u64,
+        host_random: fn(&mut [u8]) -> Result<(), crate::random::NoRandomness>,
+        now: Timestamp,
+    ) -> Result<Rc<Filter>, Error> {
+        for warning in &config.warnings {
+            log::warn!("configuration: {warning}");
+        }
+        let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
+        let random = Random::new(&secret, worker, host_random);
+        let mut cache_keys = [0u8; 32];
+        random.fill(&mut cache_keys, now)?;
+        let (one, two) = cache_keys.split_at(16);
+        Ok(Rc::new(Filter {
+            providers: config.providers.iter().cloned().map(Provider::new).collect(),
+            cookies: Cookies::new(&config),
+            upstream: Upstream::new(&config),
+            random,
+            sessions: RefCell::new(Cache::new(SESSIONS_REMEMBERED, one.try_into().unwrap_or_default())),
+            tokens: RefCell::new(Cache::new(TOKENS_REMEMBERED, two.try_into().unwrap_or_default())),
+            config,
+        }))
+    }
+
+    /// Decides about a request, or begins the flow that will.
+    pub fn start(self: &Rc<Self>, request: Request, now: Timestamp) -> Step<Answer> {
+        let mut visit = Visit { request, rule: None, now };
+        let next = match self.next(&mut visit) {
+            Ok(next) => next,
+            Err(error) => return Step::Done(self.refuse(&visit, &error)),
+        };
+        let filter = Rc::clone(self);
+        match next {
+            Next::Answer(answer) => Step::Done(answer),
+            Next::Bearer(token) => Flow::begin(|callouts| bearer::check(filter, visit, token, callouts)),
+            Next::Login(provider, begin) => {
+                if self.provider(provider).and_then(Provider::known).is_some() {
+                    return Step::Done(login::begin_now(self, &visit, provider, begin));
+                }
+                Flow::begin(move |callouts| login::begin(filter, visit, provider, begin, callouts))
+            }
+            Next::Callback(provider) => {
+                Flow::begin(move |callouts| login::complete(filter, visit, provider, callouts))
+            }
+            Next::Logout => Flow::begin(move |callouts| logout::end(filter, visit, callouts)),
+        }
+    }
+
+    /// The work of a tick: renews what is known of the providers. One step per provider that is due.
+    pub fn background(self: &Rc<Self>, now: Timestamp) -> Vec<Step<()>> {
+        let due = self.providers.iter().enumerate().filter(|(_, provider)| provider.is_due(now));
+        due.map(|(index, _)| {
+            let filter = Rc::clone(self);
+            Flow::begin(move |callouts| async move {
+                let mut now = now;
+                if let Some(provider) = filter.provider(index) {
+                    // What went wrong was logged, and the next attempt is set.
+                    let _ = provider.renew(&callouts, &mut now).await;
+                }
+            })
+        })
+        .collect()
+    }
+
+    /// Request trailers that must be removed before the upstream sees them.
+    pub fn protected_trailers(&self, trailers: &crate::http::Headers) -> Vec<String> {
+        self.upstream.protected_trailers(trailers)
+    }
+
+    fn next(&self, visit: &mut Visit) -> Result<Next, Error> {
+        if let Some(next) = self.own_endpoint(visit)? {
+            return Ok(next);
+        }
+        let rule = select(&self.config.rules, &visit.request).map_err(ClientError::Path)?;
+        visit.rule = self.config.rules.iter().position(|candidate| std::ptr::eq(candidate, rule));
+        let (session, bearer) = match rule.accept {
+            Accept::Deny => return Err(ClientError::Denied.into()),
+            Accept::Public => return self.admit(visit, None, "public", Vec::new()).map(Next::Answer),
+            Accept::Identity { .. } if is_preflight(&visit.request) => {
+                return self.admit(visit, None, "cors_preflight", Vec::new()).map(Next::Answer);
+            }
+            Accept::Identity { session, bearer } => (session, bearer),
+        };
+        if bearer {
+            if let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
+                return self.by_token(visit, rule, token);
+            }
+            if visit.request.query().is_some_and(token_in_query) {
+                return Err(ClientError::TokenInQuery.into());
+            }
+        }
+        if !session {
+            return Err(ClientError::NotLoggedIn.into());
+        }
+        self.by_session(visit, rule)
+    }
+
+    /// The filter's own pages. They win over every rule, and only their exact path is theirs.
+    fn own_endpoint(&self, visit: &Visit) -> Result<Option<Next>, Error> {
+        let path = visit.request.path_only();
+        let endpoints = &self.config.endpoints;
+        if let Some(provider) =
+            self.config.providers.iter().position(|provider| provider.redirect_uri.path() == path)
+        {
+            return Ok(Some(Next::Callback(provider)));
+        }
+        if path == endpoints.logout {
+            return Ok(Some(Next::Logout));
+        }
+        if path == endpoints.logged_out {
+            return Ok(Some(Next::Answer(logout::logged_out(self, visit))));
+        }
+        if path == endpoints.login {
+            let (provider, begin) = login::on_request(self, visit)?;
+            return Ok(Some(Next::Login(provider, begin)));
+        }
+        Ok(None)
+    }
+
+    fn by_token(&self, visit: &Visit, rule: &Rule, token: BearerToken) -> Result<Next, Error> {
+        match bearer::remembered(self, rule, &token, visit.now) {
+            Some(known) => {
+                let admitted = self.admit_identity(visit, rule, &known.identity, &known.headers, "token", Vec::new());
+                admitted.map(Next::Answer)
+            }
+            None => Ok(Next::Bearer(token)),
+        }
+    }
+
+    fn by_session(&self, visit: &Visit, rule: &Rule) -> Result<Next, Error> {
+        let jar = Jar::read(&visit.request.headers);
+        match session::find(self, rule.provider, &jar, visit.now) {
+            Ok(found) => {
+                let cookies = session::cookies_to_send(self, rule.provider, &found, &jar, visit.now)?;
+                let remembered = &found.remembered;
+                self.admit_identity(visit, rule, &remembered.identity, &remembered.headers, "session", cookies)
+                    .map(Next::Answer)
+            }
+            Err(why) if ClientKind::of(&visit.request) == ClientKind::Navigation => {
+                log::debug!("code={} a login begins: {why}", Error::from(why.clone()).code());
+                let rounds = self.cookies.rounds(rule.provider, &jar);
+                if rounds >= login::LOOP_LIMIT {
+                    return Err(ClientError::LoginLoop.into());
+                }
+                let begin = login::Begin::for_request(self, &visit.request, rounds);
+                Ok(Next::Login(rule.provider, begin))
+            }
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// Lets an identity in if it has what the rule requires.
+    pub(crate) fn admit_identity(
+        &self,
+        visit: &Visit,
+        rule: &Rule,
+        identity: &Identity,
+        headers: &[(String, Vec<u8>)],
+        code: &'static str,
+        cookies: Vec<String>,
+    ) -> Result<Answer, Error> {
+        meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
+        self.admit(visit, Some((identity, headers)), code, cookies)
+    }
+
+    fn admit(
+        &self,
+        visit: &Visit,
+        identity: Option<(&Identity, &[(String, Vec<u8>)])>,
+        code: &'static str,
+        cookies: Vec<String>,
+    ) -> Result<Answer, Error> {
+        let decision = Decision {
+            code,
+            rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
+            provider: identity
+                .and_then(|(identity, _)| self.provider(identity.provider()))
+                .map(|provider| provider.config.name.clone())
+                .unwrap_or_default(),
+            subject: identity.and_then(|(identity, _)| identity.subject()).unwrap_or_default().to_owned(),
+            reference: String::new(),
+        };
+        audit::admitted(&visit.request, &decision);
+        let edits = self.upstream.admit(&visit.request, &self.cookies, identity, decision)?;
+        Ok(Answer::Continue(edits.with_cookies(cookies)))
+    }
+
+    pub(crate) fn provider(&self, index: ProviderIndex) -> Option<&Provider> {
+        self.providers.get(index)
+    }
+
+    pub(crate) fn rule(&self, visit: &Visit) -> Option<&Rule> {
+        self.config.rules.get(visit.rule?)
+    }
+
+    pub(crate) fn nonce24(&self, now: Timestamp) -> Result<[u8; 24], Error> {
+        let mut nonce = [0; 24];
+        self.random.fill(&mut nonce, now)?;
+        Ok(nonce)
+    }
+
+    pub(crate) fn random_secret(&self, now: Timestamp) -> Result<Secret, Error> {
+        Ok(Secret::new(self.random.token(now, 32)?))
+    }
+}

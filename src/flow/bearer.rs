@@ -1,0 +1,120 @@
+//! An access token: verified once, then remembered.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::config::{ProviderIndex, Rule};
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+use crate::identity::{Identity, Proof};
+use crate::jose::{Jws, KeySet, Verified};
+use crate::oidc::access_token::{self, AccessToken};
+use crate::oidc::bearer::BearerToken;
+use crate::time::Timestamp;
+
+/// A verified token and what follows from it, remembered per worker.
+pub struct Remembered {
+    /// Whose it is.
+    pub identity: Identity,
+    /// The headers that tell the upstream.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The keys it was verified with: when they are renewed it is verified again, so that a key
+    /// that the provider withdrew is not trusted longer.
+    keys: Rc<KeySet>,
+}
+
+/// A token that was verified before, if it still counts for this rule.
+pub fn remembered(
+    filter: &Filter,
+    rule: &Rule,
+    token: &BearerToken,
+    now: Timestamp,
+) -> Option<Rc<Remembered>> {
+    let remembered = Rc::clone(filter.tokens.borrow_mut().get(0, token.expose(), now)?);
+    let provider = remembered.identity.provider();
+    let keys = filter.provider(provider)?.known()?.keys;
+    let leeway = filter.provider(provider)?.config.leeway;
+    let Proof::Bearer { expires_at, .. } = remembered.identity.proof() else { return None };
+    let counts = rule.bearer_providers.contains(&provider)
+        && Rc::ptr_eq(&keys, &remembered.keys)
+        && now < *expires_at + leeway;
+    counts.then_some(remembered)
+}
+
+/// Verifies a token that is not remembered, and decides.
+pub async fn check(filter: Rc<Filter>, mut visit: Visit, token: BearerToken, callouts: Callouts) -> Answer {
+    let mut now = visit.now;
+    let decided = decide(&filter, &visit, token, &callouts, &mut now).await;
+    visit.now = now;
+    decided.unwrap_or_else(|error| filter.refuse(&visit, &error))
+}
+
+async fn decide(
+    filter: &Filter,
+    visit: &Visit,
+    token: BearerToken,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Answer, Error> {
+    let rule = filter.rule(visit).ok_or(Error::Bug("a token is checked without a rule"))?;
+    let index = issuer_of(filter, rule, &token)?;
+    let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
+    let (verified, keys) = verify(filter, index, token.expose(), callouts, now).await?;
+    let expect = access_token::Expected {
+        issuer: &provider.config.issuer,
+        audiences: &provider.config.audiences,
+        require_type: provider.config.require_access_token_type,
+        leeway: provider.config.leeway,
+        now: *now,
+    };
+    let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
+    let identity = Identity::of_token(index, &access_token, token.secret().clone());
+    let headers = filter.upstream.identity_headers(&identity);
+    let remembered = Rc::new(Remembered { identity, headers, keys });
+    let until = access_token.expires_at() + provider.config.leeway;
+    filter.tokens.borrow_mut().insert(0, token.expose(), Rc::clone(&remembered), until);
+    filter.admit_identity(visit, rule, &remembered.identity, &remembered.headers, "token", Vec::new())
+}
+
+/// The provider whose token this claims to be: only a configured one, and only one that the rule
+/// accepts. The claim is not believed, it only says which keys must verify it.
+fn issuer_of(filter: &Filter, rule: &Rule, token: &BearerToken) -> Result<ProviderIndex, Error> {
+    let jws = Jws::parse(token.expose()).map_err(ClientError::Token)?;
+    let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
+    let accepted = rule.bearer_providers.iter().copied().find(|&index| {
+        filter.provider(index).is_some_and(|provider| provider.config.issuer == issuer)
+    });
+    accepted.ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
+}
+
+/// Verifies a signature with the provider's keys; asks for them anew if the key is unknown.
+///
+/// # Errors
+/// The token's fault as [`ClientError::Token`], or the provider cannot be asked.
+pub async fn verify(
+    filter: &Filter,
+    index: ProviderIndex,
+    text: &str,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<(Verified, Rc<KeySet>), Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let known = provider.ready(callouts, now).await?;
+    let algorithms = &provider.config.algorithms;
+    let attempt = |keys: &KeySet| Jws::parse(text).and_then(|jws| jws.verify(keys, algorithms));
+    let error = match attempt(&known.keys) {
+        Ok(verified) => return Ok((verified, known.keys)),
+        Err(error) => error,
+    };
+    if !error.keys_may_have_changed() {
+        return Err(ClientError::Token(error).into());
+    }
+    match provider.keys_anew(callouts, now).await? {
+        Some(keys) => attempt(&keys)
+            .map(|verified| (verified, keys))
+            .map_err(|error| ClientError::Token(error).into()),
+        None => Err(ClientError::Token(error).into()),
+    }
+}

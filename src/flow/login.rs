@@ -1,0 +1,407 @@
+//! A login: the browser goes to the provider and comes back with a code.
+
+use std::rc::Rc;
+
+use crate::answer;
+use crate::audit::{self, Decision};
+use crate::config::{ProviderIndex, RedirectUri, SameSite};
+use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::refusal::Extras;
+use crate::flow::{Callouts, bearer, session};
+use crate::http::{CalloutFailed, Request, Response};
+use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
+use crate::oidc::id_token::{self, IdToken};
+use crate::oidc::pkce;
+use crate::oidc::return_to::ReturnTo;
+use crate::oidc::token::{TokenResponse, token_request};
+use crate::provider::Known;
+use crate::rules::ClientKind;
+use crate::session::{Jar, Login, Session};
+use crate::time::{Seconds, Timestamp};
+
+/// So many logins in a row that succeed and leave no session are a loop.
+pub const LOOP_LIMIT: u8 = 3;
+
+/// A login that is about to begin.
+pub struct Begin {
+    return_to: String,
+    rounds: u8,
+}
+
+impl Begin {
+    /// For a page that somebody wanted to see.
+    pub fn for_request(filter: &Filter, request: &Request, rounds: u8) -> Self {
+        let return_to = ReturnTo::from_request(&request.path, &filter.own_paths());
+        Begin { return_to: return_to.as_str().to_owned(), rounds }
+    }
+}
+
+/// The login endpoint: `GET /oidc/login?return_to=/orders`. Who asks for a login begins a new count
+/// of rounds.
+///
+/// # Errors
+/// Another method than GET, or a client that cannot follow a redirect to the provider.
+pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begin), Error> {
+    let request = &visit.request;
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return Err(ClientError::Method.into());
+    }
+    let can_navigate = match ClientKind::of(request) {
+        ClientKind::Navigation => true,
+        ClientKind::Script => !request.headers.has("sec-fetch-mode"),
+        _ => false,
+    };
+    if !can_navigate {
+        return Err(ClientError::NotLoggedIn.into());
+    }
+    let query = request.query().unwrap_or_default();
+    let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
+    let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
+    let return_to = ReturnTo::parse(&wanted, &filter.own_paths()).as_str().to_owned();
+    let provider = filter.login_provider(request, &return_to);
+    Ok((provider, Begin { return_to, rounds: 0 }))
+}
+
+/// Begins a login with a provider that may have to be asked for its metadata first.
+pub async fn begin(
+    filter: Rc<Filter>,
+    mut visit: Visit,
+    provider: ProviderIndex,
+    begin: Begin,
+    callouts: Callouts,
+) -> Answer {
+    let mut now = visit.now;
+    let ready = match filter.provider(provider) {
+        Some(provider) => provider.ready(&callouts, &mut now).await.map(|_| ()),
+        None => Err(Error::Bug("no such provider")),
+    };
+    visit.now = now;
+    match ready {
+        Ok(()) => begin_now(&filter, &visit, provider, begin),
+        Err(error) => filter.refuse(&visit, &error),
+    }
+}
+
+/// Sends the browser to the provider.
+pub fn begin_now(filter: &Filter, visit: &Visit, provider: ProviderIndex, begin: Begin) -> Answer {
+    let sent = send_to_provider(filter, visit, provider, begin);
+    sent.unwrap_or_else(|error| filter.refuse(visit, &error))
+}
+
+fn send_to_provider(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    begin: Begin,
+) -> Result<Answer, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let known = provider.known().ok_or(Error::Bug("a login begins without metadata"))?;
+    let now = visit.now;
+    let mut verifier = [0; 32];
+    filter.random.fill(&mut verifier, now)?;
+    let login = Login {
+        state: filter.random_secret(now)?,
+        nonce: filter.random_secret(now)?,
+        code_verifier: pkce::code_verifier(&verifier),
+        return_to: begin.return_to,
+        provider: provider.config.name.clone(),
+        redirect_uri: redirect_uri(filter, index, &visit.request)?,
+        started_at: now,
+        rounds: begin.rounds,
+    };
+    let location = authorization::authorization_request(
+        &known.metadata,
+        &provider.config,
+        &AuthorizationRequest {
+            redirect_uri: &login.redirect_uri,
+            state: login.state.expose(),
+            nonce: login.nonce.expose(),
+            code_challenge: &pkce::code_challenge(&login.code_verifier),
+        },
+    );
+    let jar = Jar::read(&visit.request.headers);
+    let cookies = filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?);
+    let response = with_cookies(Response::new(302).header("location", location.as_str()), cookies);
+    let decision = filter.decision(visit, "login_begins", index, "");
+    audit::answered(&visit.request, &decision, response.status, "");
+    Ok(Answer::Respond(response, decision))
+}
+
+/// The address to which the provider sends the browser back. From the configuration, or from the
+/// host of the request where the configuration leaves that open and allows the host.
+fn redirect_uri(filter: &Filter, provider: ProviderIndex, request: &Request) -> Result<String, Error> {
+    let provider = filter.provider(provider).ok_or(Error::Bug("no such provider"))?;
+    match &provider.config.redirect_uri {
+        RedirectUri::Fixed(url) => Ok(url.as_str().to_owned()),
+        RedirectUri::Path(path) => Ok(format!("{}{path}", filter.origin(request)?)),
+    }
+}
+
+/// A browser comes back from the provider.
+pub async fn complete(
+    filter: Rc<Filter>,
+    mut visit: Visit,
+    provider: ProviderIndex,
+    callouts: Callouts,
+) -> Answer {
+    let mut now = visit.now;
+    let mut extras = Extras::default();
+    let completed = redeem(&filter, &visit, provider, &callouts, &mut now, &mut extras).await;
+    visit.now = now;
+    completed.unwrap_or_else(|error| filter.refuse_with(&visit, &error, extras))
+}
+
+/// The whole way from the authorization response to the session, in the order in which nothing is
+/// believed before it is checked. `extras` gathers what a failure answer must carry.
+async fn redeem(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+    extras: &mut Extras,
+) -> Result<Answer, Error> {
+    if visit.request.method != "GET" {
+        return Err(ClientError::Method.into());
+    }
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let response = AuthorizationResponse::read(visit.request.query().unwrap_or_default())
+        .map_err(ClientError::Authorization)?;
+    let jar = Jar::read(&visit.request.headers);
+    let login = match filter.cookies.open_login(index, response.state(), &jar, *now) {
+        Ok(login) => login,
+        Err(missing) => {
+            extras.cookies = filter.cookies.delete_login(index, response.state());
+            // A callback from the history, reached while logged in: nothing to do and nothing to fear.
+            if session::find(filter, index, &jar, *now).is_ok() {
+                let cookies = std::mem::take(&mut extras.cookies);
+                return Ok(filter.redirect_home(visit, index, cookies));
+            }
+            return Err(ClientError::Login(missing).into());
+        }
+    };
+    extras.cookies = filter.cookies.delete_login(index, response.state());
+    extras.retry = Some(filter.login_address(&login.return_to));
+    let known = provider.ready(callouts, now).await?;
+    let code = response
+        .into_code(&authorization::Expected {
+            state: &login.state,
+            issuer: &provider.config.issuer,
+            iss_required: known.metadata.authorization_response_iss_parameter_supported,
+        })
+        .map_err(ClientError::Authorization)?;
+    let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
+    let id_token = check_id_token(filter, index, &tokens, &code, &login, callouts, now).await?;
+    let session = new_session(filter, index, &id_token, &tokens, *now)?;
+    let mut cookies = std::mem::take(&mut extras.cookies);
+    cookies.extend(session_cookies(filter, index, session, &jar, *now)?);
+    let rounds = login.rounds.saturating_add(1);
+    cookies.extend(filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?));
+    Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
+}
+
+async fn redeem_code(
+    filter: &Filter,
+    index: ProviderIndex,
+    known: &Known,
+    code: &AuthorizationCode,
+    login: &Login,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<TokenResponse, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let jti = filter.random_secret(*now)?;
+    let request = token_request(
+        &known.metadata,
+        provider,
+        code,
+        &login.code_verifier,
+        &login.redirect_uri,
+        *now,
+        jti.expose(),
+    )
+    .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
+    let answered = callouts.send(request).await;
+    *now = answered.now;
+    let unreachable =
+        |why| Error::Unreachable { what: "token endpoint", why, retry_after: Seconds(1) };
+    let received = answered.reply.map_err(unreachable)?;
+    if matches!(received.status, 502..=504) {
+        return Err(unreachable(CalloutFailed::NoAnswer));
+    }
+    Ok(TokenResponse::read(&received).map_err(ProviderError::Token)?)
+}
+
+async fn check_id_token(
+    filter: &Filter,
+    index: ProviderIndex,
+    tokens: &TokenResponse,
+    code: &AuthorizationCode,
+    login: &Login,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<IdToken, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let verified = bearer::verify(filter, index, tokens.id_token.expose(), callouts, now).await;
+    let (verified, _) = verified.map_err(|error| match error {
+        // Here it is not the client who brought a wrong token.
+        Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
+        other => other,
+    })?;
+    let expect = id_token::Expected {
+        issuer: &provider.issuer,
+        client_id: &provider.client.id,
+        nonce: login.nonce.expose(),
+        access_token: Some(tokens.access_token.expose()),
+        code: Some(code.expose()),
+        max_age: None,
+        leeway: provider.leeway,
+        now: *now,
+    };
+    Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
+}
+
+fn new_session(
+    filter: &Filter,
+    index: ProviderIndex,
+    id_token: &IdToken,
+    tokens: &TokenResponse,
+    now: Timestamp,
+) -> Result<Session, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let needs = &filter.needs;
+    let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
+    let access_token_expires_at = tokens.expires_in.map(|lifetime| now + lifetime);
+    let mut expires_at = now + filter.config.session.absolute_lifetime;
+    if needs.access_token() {
+        // The upstream must not be sent a token that is over.
+        expires_at = access_token_expires_at.map_or(expires_at, |end| end.min(expires_at));
+    }
+    Ok(Session {
+        claims: needs.prune(id_token.claims()),
+        scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
+        subject: id_token.subject().to_owned(),
+        id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
+        access_token: needs.access_token().then(|| tokens.access_token.clone()),
+        access_token_expires_at,
+        created_at: now,
+        seen_at: now,
+        expires_at,
+        needs: needs.fingerprint().to_owned(),
+        id: filter.random.token(now, 16)?,
+    })
+}
+
+/// The session as cookies. The ID token is only a hint for the provider at logout unless it is
+/// forwarded, so a session that does not fit is tried again without it.
+fn session_cookies(
+    filter: &Filter,
+    index: ProviderIndex,
+    mut session: Session,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Result<Vec<String>, Error> {
+    let error = match filter.cookies.set_session(index, &session, jar, filter.nonce24(now)?) {
+        Ok(cookies) => return Ok(cookies),
+        Err(error) => error,
+    };
+    if session.id_token.is_none() || filter.needs.id_token() {
+        return Err(ConfigurationError::SessionTooLarge(error).into());
+    }
+    log::warn!("code=session_too_large the ID token is left out, logout at the provider has no hint: {error}");
+    session.id_token = None;
+    let cookies = filter.cookies.set_session(index, &session, jar, filter.nonce24(now)?);
+    Ok(cookies.map_err(ConfigurationError::SessionTooLarge)?)
+}
+
+/// Back to the page that was asked for.
+fn landed(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    id_token: &IdToken,
+    return_to: &str,
+    cookies: Vec<String>,
+) -> Answer {
+    let response = if filter.config.session.same_site == SameSite::Strict {
+        // A redirect that began at another site carries no strict cookie; a page of ours does.
+        answer::moved(return_to)
+    } else {
+        Response::new(302).header("location", return_to)
+    };
+    let decision = filter.decision(visit, "login_completed", index, id_token.subject());
+    audit::answered(&visit.request, &decision, response.status, "");
+    Answer::Respond(with_cookies(response, cookies), decision)
+}
+
+/// Adds cookies to an answer.
+pub fn with_cookies(response: Response, cookies: Vec<String>) -> Response {
+    cookies.into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie))
+}
+
+impl Filter {
+    /// The origin of this site as the browser knows it.
+    ///
+    /// # Errors
+    /// The host is not one of those on which people log in, or is no host.
+    pub(crate) fn origin(&self, request: &Request) -> Result<String, Error> {
+        let (scheme, default_port) =
+            if self.config.session.insecure_allow_http { ("http", ":80") } else { ("https", ":443") };
+        let host = request.authority.to_ascii_lowercase();
+        let host = host.strip_suffix(default_port).unwrap_or(&host);
+        let origin = format!("{scheme}://{host}");
+        // Nothing but a host and a port: the reading by a browser must come to the same.
+        let is_host = url::Url::parse(&origin).is_ok_and(|url| url.origin().ascii_serialization() == origin);
+        let hosts = &self.config.session.hosts;
+        if !is_host || !(hosts.is_empty() || hosts.iter().any(|allowed| allowed == host)) {
+            return Err(ClientError::Host { found: request.authority.clone() }.into());
+        }
+        Ok(origin)
+    }
+
+    /// The address that begins a login for a page.
+    pub(crate) fn login_address(&self, return_to: &str) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("return_to", return_to);
+        format!("{}?{}", self.config.endpoints.login, query.finish())
+    }
+
+    /// Paths that must never be returned to.
+    pub(crate) fn own_paths(&self) -> Vec<&str> {
+        let endpoints = &self.config.endpoints;
+        let own = [endpoints.login.as_str(), &endpoints.logout, &endpoints.logged_out];
+        let callbacks = self.config.providers.iter().map(|provider| provider.redirect_uri.path());
+        own.into_iter().chain(callbacks).collect()
+    }
+
+    /// The provider that logs people in for a page: that of the rule for the page.
+    fn login_provider(&self, request: &Request, return_to: &str) -> ProviderIndex {
+        let page = Request { method: "GET".to_owned(), path: return_to.to_owned(), ..request.clone() };
+        let rule = crate::rules::select(&self.config.rules, &page).ok().or(self.config.rules.last());
+        rule.map(|rule| rule.provider).unwrap_or_default()
+    }
+
+    fn redirect_home(&self, visit: &Visit, index: ProviderIndex, cookies: Vec<String>) -> Answer {
+        let decision = self.decision(visit, "login_done_before", index, "");
+        audit::answered(&visit.request, &decision, 302, "");
+        Answer::Respond(with_cookies(Response::new(302).header("location", "/"), cookies), decision)
+    }
+
+    /// The decision of an answer that is no refusal.
+    pub(crate) fn decision(
+        &self,
+        visit: &Visit,
+        code: &'static str,
+        provider: ProviderIndex,
+        subject: &str,
+    ) -> Decision {
+        Decision {
+            code,
+            rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
+            provider: self.provider(provider).map(|p| p.config.name.clone()).unwrap_or_default(),
+            subject: subject.to_owned(),
+            reference: String::new(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The end of a session: here, and at the provider when it takes part.
+
+use crate::answer;
+use crate::audit;
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::login::with_cookies;
+use crate::flow::session::{self, Remembered};
+use crate::http::{Request, Response};
+use crate::oidc::logout::end_session_request;
+use crate::session::Jar;
+
+use std::rc::Rc;
+
+/// The logout endpoint.
+///
+/// # Errors
+/// Another method than GET or POST, or a POST that comes from another site.
+pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
+    let request = &visit.request;
+    let is_post = match request.method.as_str() {
+        "GET" | "HEAD" => false,
+        "POST" => true,
+        _ => return Err(ClientError::Method.into()),
+    };
+    if asked_by_another_site(filter, request) {
+        if is_post {
+            return Err(ClientError::CrossSiteLogout.into());
+        }
+        // A link on another site, or a picture: the person is asked.
+        let decision = filter.decision(visit, "logout_to_confirm", 0, "");
+        let page = answer::confirm_logout(&filter.config.endpoints.logout);
+        audit::answered(request, &decision, page.status, "");
+        return Ok(Answer::Respond(page, decision));
+    }
+    let jar = Jar::read(&request.headers);
+    let providers = 0..filter.config.providers.len();
+    let mut cookies = Vec::new();
+    let mut found = None;
+    for index in providers {
+        found = found.or_else(|| Some((index, session::find(filter, index, &jar, visit.now).ok()?)));
+        cookies.extend(filter.cookies.delete_session(index, &jar));
+    }
+    let location = found.as_ref().and_then(|(index, found)| at_provider(filter, visit, *index, found));
+    let location = location.unwrap_or_else(|| filter.config.endpoints.logged_out.clone());
+    let response = with_cookies(Response::new(303).header("location", location), cookies);
+    let (index, subject) = match &found {
+        Some((index, found)) => (*index, found.session.subject.as_str()),
+        None => (0, ""),
+    };
+    let decision = filter.decision(visit, "logged_out", index, subject);
+    audit::answered(request, &decision, response.status, "");
+    Ok(Answer::Respond(response, decision))
+}
+
+/// The page after a logout. It does not log in again by itself.
+pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
+    let decision = filter.decision(visit, "logged_out_page", 0, "");
+    Answer::Respond(answer::logged_out(&filter.login_address("/")), decision)
+}
+
+/// Where the provider ends its session too (RP-Initiated Logout 1.0), if it announces that.
+fn at_provider(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    found: &Rc<Remembered>,
+) -> Option<String> {
+    let provider = filter.provider(index)?;
+    let metadata = provider.known()?.metadata;
+    let back = match &provider.config.post_logout_redirect_uri {
+        Some(address) if !address.starts_with('/') => Some(address.clone()),
+        path => {
+            let path = path.as_deref().unwrap_or(&filter.config.endpoints.logged_out);
+            filter.origin(&visit.request).ok().map(|origin| format!("{origin}{path}"))
+        }
+    };
+    let state = filter.random_secret(visit.now).ok()?;
+    let hint = found.session.id_token.as_ref();
+    let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state.expose())?;
+    Some(url.into())
+}
+
+/// Browsers say where a request comes from (Fetch Metadata; `Origin` on a POST). A client that says
+/// neither is no browser that another site could use: session cookies are `SameSite`.
+fn asked_by_another_site(filter: &Filter, request: &Request) -> bool {
+    match request.headers.one("sec-fetch-site") {
+        Some(site) => !matches!(site, "same-origin" | "none"),
+        None if request.headers.has("sec-fetch-site") => true,
+        None => match request.headers.one("origin") {
+            Some(origin) => filter.origin(request).map_or(true, |own| own != origin),
+            None => request.headers.has("origin"),
+        },
+    }
+}

@@ -1,0 +1,175 @@
+//! A refusal in the words of whoever is refused.
+
+use crate::answer::{Refusal, answer};
+use crate::audit::{self, Decision};
+use crate::config::{Accept, Rule};
+use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::login::with_cookies;
+use crate::oidc::bearer::challenge;
+use crate::rules::ClientKind;
+use crate::time::Seconds;
+
+/// When it is worth trying again after a fault of the provider or of the network.
+const RETRY_AFTER: Seconds = Seconds(5);
+
+/// What a refusal carries besides the error.
+#[derive(Default)]
+pub struct Extras {
+    /// Set-Cookie values.
+    pub cookies: Vec<String>,
+    /// The address that tries again.
+    pub retry: Option<String>,
+}
+
+impl Filter {
+    /// Refuses a request.
+    pub(crate) fn refuse(&self, visit: &Visit, error: &Error) -> Answer {
+        self.refuse_with(visit, error, Extras::default())
+    }
+
+    /// Refuses a request; the answer sets cookies or offers a way to try again.
+    pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, extras: Extras) -> Answer {
+        let rule = self.rule(visit);
+        let reference = self.random.token(visit.now, 6).unwrap_or_default();
+        let kind = ClientKind::of(&visit.request);
+        let detail = error.to_string();
+        let (title, advice) = explain(error);
+        let accepts_session =
+            rule.is_none_or(|rule| matches!(rule.accept, Accept::Identity { session: true, .. }));
+        let login = (error.status() == 401 && accepts_session).then_some(&self.config.endpoints.login);
+        let retry = extras.retry.or_else(|| match error {
+            Error::Client(ClientError::LoginLoop | ClientError::Login(_)) => Some(self.login_address("/")),
+            Error::Client(ClientError::Authorization(_)) => Some(self.login_address("/")),
+            _ => None,
+        });
+        let refusal = Refusal {
+            status: error.status(),
+            code: error.code(),
+            title,
+            detail: &detail,
+            advice,
+            reference: &reference,
+            login: login.map(String::as_str),
+            retry_after: retry_after(error).map(|wait| wait.0.max(1)),
+            www_authenticate: rule.and_then(|rule| self.challenge(visit, rule, error)),
+            retry: retry.as_deref(),
+        };
+        let mut response = answer(&refusal, kind);
+        if matches!(error, Error::Client(ClientError::Method)) {
+            response = response.header("allow", "GET");
+        }
+        let decision = Decision {
+            code: error.code(),
+            rule: rule.map(|rule| rule.name.clone()).unwrap_or_default(),
+            reference,
+            ..Decision::default()
+        };
+        audit::answered(&visit.request, &decision, response.status, &detail);
+        Answer::Respond(with_cookies(response, extras.cookies), decision)
+    }
+
+    /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted.
+    fn challenge(&self, visit: &Visit, rule: &Rule, error: &Error) -> Option<String> {
+        if !matches!(rule.accept, Accept::Identity { bearer: true, .. }) {
+            return None;
+        }
+        let (error, scope) = match error {
+            Error::Client(
+                ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_),
+            ) => (Some(("invalid_token", "the access token is not acceptable here")), None),
+            Error::Client(ClientError::Bearer(_) | ClientError::TokenInQuery) => {
+                (Some(("invalid_request", "the access token cannot be read")), None)
+            }
+            Error::Client(ClientError::Forbidden(missing)) => (
+                Some(("insufficient_scope", "the identity does not have what this address requires")),
+                missing.scopes(),
+            ),
+            Error::Client(
+                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable,
+            ) => (None, None),
+            _ => return None,
+        };
+        Some(challenge(&visit.request.authority, error, scope))
+    }
+}
+
+fn retry_after(error: &Error) -> Option<Seconds> {
+    match error {
+        Error::Unreachable { retry_after, .. } => Some(*retry_after),
+        Error::Provider(_) => Some(RETRY_AFTER),
+        _ => None,
+    }
+}
+
+/// A heading and what to do, for each kind of error. Constant text: what is particular stands in
+/// the error itself.
+fn explain(error: &Error) -> (&'static str, &'static str) {
+    match error {
+        Error::Client(error) => explain_client(error),
+        Error::Provider(ProviderError::Metadata(_) | ProviderError::Keys(_)) => (
+            "The login service is not ready",
+            "Its published settings are not acceptable. Whoever runs this site finds the reason in the log.",
+        ),
+        Error::Provider(_) => (
+            "The login service gave a wrong answer",
+            "Try again. If it happens again, tell whoever runs this site the code and the reference below.",
+        ),
+        Error::Unreachable { .. } => {
+            ("The login service cannot be reached", "Nothing is lost. Wait a moment and try again.")
+        }
+        Error::Configuration(ConfigurationError::SessionTooLarge(_)) => (
+            "Your session does not fit into the browser",
+            "Your account carries too much. Whoever runs this site must ask for fewer claims or forward fewer tokens.",
+        ),
+        Error::Configuration(_) => (
+            "This site is not set up correctly",
+            "Only whoever runs this site can mend it. The log has the details.",
+        ),
+        Error::Bug(_) => ("Something went wrong here", "Tell whoever runs this site the reference below."),
+    }
+}
+
+fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
+    match error {
+        ClientError::Path(_) => {
+            ("This address is ambiguous", "Use the plain form of the address, without encoded characters or dots.")
+        }
+        ClientError::ProtectedHeader(_) => {
+            ("A header may not be sent", "Remove the header: it is set by the proxy alone.")
+        }
+        ClientError::Bearer(_) | ClientError::TokenInQuery => {
+            ("The access token cannot be read", "Send one header: Authorization: Bearer, one space, the token.")
+        }
+        ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_) => {
+            ("The access token is not acceptable", "Ask the issuer for a token that is meant for this service.")
+        }
+        ClientError::NotLoggedIn => ("You are not logged in", "Log in and try again."),
+        ClientError::SessionUnreadable | ClientError::SessionEnded(_) => {
+            ("Your session has ended", "Log in again.")
+        }
+        ClientError::Forbidden(_) => (
+            "You may not see this",
+            "Your account is known, but it lacks a right that this address requires. Ask whoever gives out rights.",
+        ),
+        ClientError::Denied => ("Nobody may see this", "This address is closed."),
+        ClientError::Authorization(_) => {
+            ("The login did not succeed", "Nothing was changed. You can begin a new login.")
+        }
+        ClientError::Login(_) => (
+            "This login cannot be finished",
+            "It took too long, was finished before, or began in another browser or on another address of this site. Begin a new login; the browser must accept cookies.",
+        ),
+        ClientError::LoginLoop => (
+            "The login goes round in circles",
+            "You were logged in several times, but the browser did not keep the session. Allow cookies for this site and check the clock of this device. Whoever runs this site: the log says what arrived.",
+        ),
+        ClientError::Host { .. } => {
+            ("Nobody logs in at this address", "Open this site by its proper name.")
+        }
+        ClientError::Method => ("This page cannot be used that way", "Open it with a link."),
+        ClientError::CrossSiteLogout => {
+            ("Another site wanted to log you out", "If you want that, use the link of this site.")
+        }
+    }
+}

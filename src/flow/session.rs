@@ -1,0 +1,171 @@
+//! The session of a person: found in the cookies, remembered, kept alive.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::config::{ClaimPath, Config, ProviderIndex, Requirement};
+use crate::error::{ClientError, Error};
+use crate::filter::Filter;
+use crate::identity::Identity;
+use crate::session::{Jar, Session};
+use crate::time::Timestamp;
+
+/// Claims that every session keeps.
+const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "acr"];
+
+/// An opened session and what follows from it, remembered per worker.
+pub struct Remembered {
+    /// What the cookie holds.
+    pub session: Session,
+    /// Whose it is.
+    pub identity: Identity,
+    /// The headers that tell the upstream.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// What a session must hold for the configuration in force.
+pub struct Needs {
+    claims: Vec<ClaimPath>,
+    access_token: bool,
+    id_token: bool,
+    fingerprint: String,
+}
+
+impl Needs {
+    /// The claims that rules and headers ask for, and the tokens that are forwarded.
+    pub fn of(config: &Config) -> Self {
+        let mut claims: Vec<ClaimPath> =
+            ALWAYS_KEPT.iter().map(|name| ClaimPath(vec![(*name).to_owned()])).collect();
+        claims.extend(config.identity.headers.iter().map(|(_, claim)| claim.clone()));
+        config.rules.iter().for_each(|rule| collect_claims(&rule.require, &mut claims));
+        claims.sort();
+        claims.dedup();
+        let access_token = config.identity.access_token_header.is_some();
+        let id_token = config.identity.id_token_header.is_some();
+        let mut hash = Sha256::new();
+        for name in claims.iter().flat_map(|claim| claim.0.iter().map(String::as_str).chain([""])) {
+            hash.update(name.len().to_le_bytes());
+            hash.update(name);
+        }
+        hash.update([u8::from(access_token), u8::from(id_token)]);
+        let fingerprint = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Needs { claims, access_token, id_token, fingerprint }
+    }
+
+    /// Identifies what is needed: a session made for other needs lacks something.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Whether the access token is forwarded.
+    pub fn access_token(&self) -> bool {
+        self.access_token
+    }
+
+    /// Whether the ID token is forwarded.
+    pub fn id_token(&self) -> bool {
+        self.id_token
+    }
+
+    /// Those of the claims that are needed.
+    pub fn prune(&self, claims: &Map<String, Value>) -> Map<String, Value> {
+        let mut kept = Map::new();
+        for path in &self.claims {
+            if let Some(value) = path.find(claims) {
+                keep(&mut kept, &path.0, value);
+            }
+        }
+        kept
+    }
+}
+
+fn collect_claims(requirement: &Requirement, claims: &mut Vec<ClaimPath>) {
+    claims.extend(requirement.claims.iter().map(|required| required.claim.clone()));
+    for inner in requirement.any_of.iter().chain(&requirement.all_of) {
+        collect_claims(inner, claims);
+    }
+}
+
+fn keep(into: &mut Map<String, Value>, path: &[String], value: &Value) {
+    match path {
+        [] => {}
+        [name] => {
+            into.insert(name.clone(), value.clone());
+        }
+        [name, rest @ ..] => {
+            let inner = into.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                keep(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// The session that the cookies hold.
+///
+/// # Errors
+/// There is none, it cannot be opened, or it is over.
+pub fn find(
+    filter: &Filter,
+    provider: ProviderIndex,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Result<Rc<Remembered>, ClientError> {
+    let mut why = ClientError::NotLoggedIn;
+    for sealed in filter.cookies.session_text(provider, jar) {
+        let Some(remembered) = open(filter, provider, &sealed, now) else {
+            why = ClientError::SessionUnreadable;
+            continue;
+        };
+        match remembered.session.state(&filter.config.session, now) {
+            Ok(()) => return Ok(remembered),
+            Err(ended) => why = ClientError::SessionEnded(ended),
+        }
+    }
+    Err(why)
+}
+
+fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) -> Option<Rc<Remembered>> {
+    let context = provider as u64;
+    if let Some(remembered) = filter.sessions.borrow_mut().get(context, sealed, now) {
+        return Some(Rc::clone(remembered));
+    }
+    let session = filter.cookies.open_session(provider, sealed)?;
+    if session.needs != filter.needs.fingerprint() {
+        return None;
+    }
+    let identity = Identity::of_session(provider, &session);
+    let headers = filter.upstream.identity_headers(&identity);
+    let expires_at = session.expires_at;
+    let remembered = Rc::new(Remembered { session, identity, headers });
+    filter.sessions.borrow_mut().insert(context, sealed, Rc::clone(&remembered), expires_at);
+    Some(remembered)
+}
+
+/// Cookies that go with the response: the session with its new time of use, when that is due, and
+/// the end of the count of failed rounds.
+///
+/// # Errors
+/// The host gives no randomness.
+pub fn cookies_to_send(
+    filter: &Filter,
+    provider: ProviderIndex,
+    remembered: &Remembered,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Result<Vec<String>, Error> {
+    let mut cookies = filter.cookies.clear_rounds(provider, jar);
+    if remembered.session.needs_touch(&filter.config.session, now) {
+        let mut session = remembered.session.clone();
+        session.seen_at = now;
+        match filter.cookies.set_session(provider, &session, jar, filter.nonce24(now)?) {
+            Ok(session) => cookies.extend(session),
+            // The old cookie stays as it is.
+            Err(error) => log::warn!("code=session_too_large: {error}"),
+        }
+    }
+    Ok(cookies)
+}
+

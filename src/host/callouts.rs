@@ -1,0 +1,153 @@
+//! Callouts: sent, read, and shared between the requests that ask for the same thing.
+
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType};
+
+use super::request::{Pending, go_on};
+use super::root::{Plugin, now};
+use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
+
+/// Requests that may wait for one callout. More are told that the provider cannot be reached.
+const WAITING_LIMIT: usize = 1_000;
+
+/// Callouts in flight that have others waiting for them.
+#[derive(Default)]
+pub struct SharedCallouts(HashMap<String, SharedCallout>);
+
+struct SharedCallout {
+    callout: Callout,
+    /// The request whose context sent it, or none if the root did.
+    owner: Option<Weak<Pending>>,
+    waiting: Vec<Weak<Pending>>,
+}
+
+/// What becomes of a request that wants a shared callout.
+pub enum Joined {
+    /// It is the first: it sends.
+    First,
+    /// Somebody asks already, and will answer this one too.
+    Waiting,
+    /// Too many wait.
+    Full,
+}
+
+impl SharedCallouts {
+    /// Joins the callout of this name, or begins it.
+    pub fn join(&mut self, name: &str, callout: &Callout, pending: &Rc<Pending>) -> Joined {
+        match self.0.get_mut(name) {
+            Some(shared) if shared.waiting.len() >= WAITING_LIMIT => Joined::Full,
+            Some(shared) => {
+                shared.waiting.push(Rc::downgrade(pending));
+                Joined::Waiting
+            }
+            None => {
+                let owner = Some(Rc::downgrade(pending));
+                let shared = SharedCallout { callout: callout.clone(), owner, waiting: Vec::new() };
+                self.0.insert(name.to_owned(), shared);
+                Joined::First
+            }
+        }
+    }
+
+    /// Whether a callout of this name is in flight, with its request still there.
+    pub fn is_in_flight(&mut self, name: &str) -> bool {
+        let alive = self.0.get(name).is_some_and(|shared| !shared.is_orphan());
+        if !alive {
+            self.0.remove(name);
+        }
+        alive
+    }
+
+    /// Callouts whose request went away before the reply, which others still wait for. The root
+    /// takes them over.
+    pub fn take_orphans(&mut self) -> Vec<(String, Callout)> {
+        self.0.retain(|_, shared| {
+            shared.waiting.retain(|pending| pending.strong_count() > 0);
+            !(shared.is_orphan() && shared.waiting.is_empty())
+        });
+        let orphans = self.0.iter_mut().filter(|(_, shared)| shared.is_orphan());
+        orphans
+            .map(|(name, shared)| {
+                shared.owner = None;
+                (name.clone(), shared.callout.clone())
+            })
+            .collect()
+    }
+
+    fn finish(&mut self, name: &str) -> Vec<Weak<Pending>> {
+        self.0.remove(name).map(|shared| shared.waiting).unwrap_or_default()
+    }
+}
+
+impl SharedCallout {
+    fn is_orphan(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.strong_count() == 0)
+    }
+}
+
+/// Gives a reply to everybody who waits for it. The caller's own request is not among them.
+pub fn answer_all(plugin: &Rc<Plugin>, name: &str, reply: &Reply) {
+    let waiting = plugin.shared.borrow_mut().finish(name);
+    for pending in waiting.iter().filter_map(Weak::upgrade) {
+        let flow = pending.flow.borrow_mut().take();
+        let Some(flow) = flow else { continue };
+        if hostcalls::set_effective_context(pending.context_id).is_err() {
+            continue;
+        }
+        let step = flow.resume(reply.clone(), now());
+        go_on(plugin, &pending, step, true);
+    }
+}
+
+/// Sends a callout in the context that is in force.
+///
+/// # Errors
+/// The host does not take it; there will be no reply.
+pub fn send(callout: &Callout) -> Result<u32, CalloutFailed> {
+    let mut path = callout.url.path().to_owned();
+    if let Some(query) = callout.url.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let authority = match (callout.url.host_str(), callout.url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        _ => return Err(CalloutFailed::NotSent),
+    };
+    // All four are needed: one host traps without them.
+    let mut headers = vec![
+        (":method", callout.method),
+        (":scheme", callout.url.scheme()),
+        (":authority", authority.as_str()),
+        (":path", path.as_str()),
+    ];
+    headers.extend(callout.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
+    log::debug!("callout {callout:?}");
+    hostcalls::dispatch_http_call(&callout.target, headers, body, Vec::new(), callout.timeout)
+        .map_err(|_| CalloutFailed::NotSent)
+}
+
+/// The reply that a callback is about. No headers, or no status, mean that there was none.
+pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
+    if headers == 0 {
+        return Err(CalloutFailed::NoAnswer);
+    }
+    let fields = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders)
+        .map_err(|_| CalloutFailed::NoAnswer)?;
+    let headers: Headers = fields.into_iter().collect();
+    let status = headers.one(":status").and_then(|status| status.parse().ok());
+    let status = status.ok_or(CalloutFailed::NoAnswer)?;
+    if body_size > limit {
+        return Err(CalloutFailed::TooLarge);
+    }
+    let body = match body_size {
+        0 => None,
+        size => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size)
+            .map_err(|_| CalloutFailed::NoAnswer)?,
+    };
+    Ok(Received { status, headers, body: body.unwrap_or_default() })
+}

@@ -1,0 +1,13 @@
+//! The only place that knows Proxy-Wasm: callbacks in, host calls out, no decisions.
+//!
+//! Two hosts are turned into one contract here. Envoy does what the specification says; Kong's
+//! runtime (ngx_wasm_module) differs in ways that matter for security, each noted where it is met.
+
+mod callouts;
+mod request;
+mod root;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(root::log_level());
+    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+}}

@@ -1,0 +1,260 @@
+//! The context of one request.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, MapType};
+
+use super::callouts::{self, Joined};
+use super::root::{Host, Plugin, now};
+use crate::audit::Decision;
+use crate::filter::Answer;
+use crate::flow::{Flow, Step};
+use crate::http::{CalloutFailed, Headers, HostTraits, Request, Response};
+use crate::upstream::Edits;
+
+/// The context of one request, as the SDK sees it.
+pub struct Handling {
+    plugin: Rc<Plugin>,
+    pending: Rc<Pending>,
+}
+
+/// The state of one request. Others hold it weakly: with the context it is gone.
+pub struct Pending {
+    /// To act for this request from another context's callback.
+    pub context_id: u32,
+    /// The flow that waits for a reply.
+    pub flow: RefCell<Option<Flow<Answer>>>,
+    /// The callout in flight, if this context sent it.
+    sent: RefCell<Option<Sent>>,
+    /// Header fields to add to the response, whoever makes it.
+    response: RefCell<Vec<(String, String)>>,
+    is_head: Cell<bool>,
+}
+
+struct Sent {
+    token: u32,
+    reply_limit: usize,
+    shared: Option<String>,
+}
+
+impl Handling {
+    /// The context of a request that begins.
+    pub fn new(context_id: u32, plugin: Rc<Plugin>) -> Self {
+        let pending = Rc::new(Pending {
+            context_id,
+            flow: RefCell::default(),
+            sent: RefCell::default(),
+            response: RefCell::default(),
+            is_head: Cell::default(),
+        });
+        Handling { plugin, pending }
+    }
+}
+
+impl Context for Handling {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let is_ours = self.pending.sent.borrow().as_ref().is_some_and(|sent| sent.token == token);
+        let sent = if is_ours { self.pending.sent.borrow_mut().take() } else { None };
+        let Some(sent) = sent else { return };
+        let reply = callouts::reply(headers, body_size, sent.reply_limit);
+        let flow = self.pending.flow.borrow_mut().take();
+        if let Some(flow) = flow {
+            // One host lets a request go on by itself after a callout: every path from here answers,
+            // sends the next callout, or lets it go on on purpose.
+            let step = flow.resume(reply.clone(), now());
+            go_on(&self.plugin, &self.pending, step, true);
+        }
+        if let Some(name) = sent.shared {
+            callouts::answer_all(&self.plugin, &name, &reply);
+        }
+    }
+}
+
+impl HttpContext for Handling {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Ok(fields) = hostcalls::get_map_bytes(MapType::HttpRequestHeaders) else {
+            respond(&self.plugin, &self.pending, Response::new(500), &Decision::default());
+            return Action::Pause;
+        };
+        let host = self.plugin.host();
+        let request = read_request(fields, host);
+        self.pending.is_head.set(request.method == "HEAD");
+        #[cfg(feature = "test-trap")]
+        trap_if_asked(&request);
+        let Some(filter) = self.plugin.filter.get() else {
+            log::error!("there is no valid configuration: refused");
+            let decision = Decision { code: "configuration", ..Decision::default() };
+            respond(&self.plugin, &self.pending, Response::new(500), &decision);
+            return Action::Pause;
+        };
+        let step = filter.start(request, now());
+        go_on(&self.plugin, &self.pending, step, false)
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let Ok(trailers) = hostcalls::get_map_bytes(MapType::HttpRequestTrailers) else {
+            return Action::Continue;
+        };
+        let trailers: Headers = trailers.into_iter().collect();
+        if let Some(filter) = self.plugin.filter.get() {
+            for name in filter.protected_trailers(&trailers) {
+                let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestTrailers, &name, None);
+            }
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        for (name, value) in self.pending.response.take() {
+            if name == "set-cookie" {
+                let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, &name, &value);
+            } else {
+                let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, &name, Some(&value));
+            }
+        }
+        Action::Continue
+    }
+}
+
+impl Plugin {
+    fn host(&self) -> Host {
+        if let Some(host) = self.host.get() {
+            return host;
+        }
+        let is_nginx = matches!(hostcalls::get_property(vec!["ngx", "nginx_version"]), Ok(Some(_)));
+        let host = if is_nginx { Host::Nginx } else { Host::Envoy };
+        self.host.set(Some(host));
+        host
+    }
+}
+
+/// Does what a step says. `was_paused` tells whether the request must be woken to go on.
+pub fn go_on(plugin: &Rc<Plugin>, pending: &Rc<Pending>, mut step: Step<Answer>, was_paused: bool) -> Action {
+    loop {
+        let (callout, flow) = match step {
+            Step::Done(Answer::Continue(edits)) => {
+                return let_through(plugin, pending, edits, was_paused);
+            }
+            Step::Done(Answer::Respond(response, decision)) => {
+                respond(plugin, pending, response, &decision);
+                return Action::Pause;
+            }
+            Step::Callout(callout, flow) => (callout, flow),
+        };
+        let failed = match begin_callout(plugin, pending, &callout) {
+            Ok(()) => {
+                *pending.flow.borrow_mut() = Some(flow);
+                return Action::Pause;
+            }
+            Err(failed) => failed,
+        };
+        step = flow.resume(Err(failed), now());
+    }
+}
+
+fn begin_callout(
+    plugin: &Rc<Plugin>,
+    pending: &Rc<Pending>,
+    callout: &crate::http::Callout,
+) -> Result<(), CalloutFailed> {
+    if let Some(name) = &callout.shared {
+        let mut shared = plugin.shared.borrow_mut();
+        // Waking another request crashes one host: there, who comes second is told to come again.
+        if plugin.host() == Host::Nginx && shared.is_in_flight(name) {
+            return Err(CalloutFailed::Busy);
+        }
+        match shared.join(name, callout, pending) {
+            Joined::First => {}
+            Joined::Waiting => return Ok(()),
+            Joined::Full => return Err(CalloutFailed::Busy),
+        }
+    }
+    match callouts::send(callout) {
+        Ok(token) => {
+            let sent = Sent { token, reply_limit: callout.reply_limit, shared: callout.shared.clone() };
+            *pending.sent.borrow_mut() = Some(sent);
+            Ok(())
+        }
+        Err(failed) => {
+            if let Some(name) = &callout.shared {
+                callouts::answer_all(plugin, name, &Err(failed));
+            }
+            Err(failed)
+        }
+    }
+}
+
+fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, was_paused: bool) -> Action {
+    let map = MapType::HttpRequestHeaders;
+    let removed = edits.remove().iter().map(|name| hostcalls::set_map_value_bytes(map, name, None));
+    let set = edits.set().iter().map(|(name, value)| hostcalls::set_map_value_bytes(map, name, Some(value)));
+    if !removed.chain(set).all(|done| done.is_ok()) {
+        respond(plugin, pending, Response::new(500), &Decision { code: "bug", ..edits.decision });
+        return Action::Pause;
+    }
+    tell_access_log(&edits.decision);
+    *pending.response.borrow_mut() = edits.response().to_vec();
+    if was_paused {
+        let _ = hostcalls::resume_http_request();
+    }
+    Action::Continue
+}
+
+fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {
+    tell_access_log(decision);
+    // One host keeps only the last of several cookies in a local response, but runs the response
+    // phase for it: there they are added.
+    let in_response_phase = |name: &str| plugin.host() == Host::Nginx && name == "set-cookie";
+    let (later, now): (Vec<_>, Vec<_>) =
+        response.headers.into_iter().partition(|(name, _)| in_response_phase(name));
+    *pending.response.borrow_mut() = later;
+    let headers = now.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let body = (!pending.is_head.get()).then_some(response.body.as_slice());
+    let _ = hostcalls::send_http_response(u32::from(response.status), headers, body);
+}
+
+/// `%FILTER_STATE(wasm.vestibule_reason:PLAIN)%` in Envoy's access log.
+fn tell_access_log(decision: &Decision) {
+    let _ = hostcalls::set_property(vec!["vestibule_reason"], Some(decision.code.as_bytes()));
+}
+
+fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host) -> Request {
+    let mut headers = Headers::new();
+    let (mut method, mut scheme, mut authority, mut path) = Default::default();
+    for (name, value) in fields {
+        let pseudo: &mut String = match name.as_str() {
+            ":method" => &mut method,
+            ":scheme" => &mut scheme,
+            ":authority" => &mut authority,
+            ":path" => &mut path,
+            other => {
+                if !other.starts_with(':') {
+                    headers.push(name, value);
+                }
+                continue;
+            }
+        };
+        // Not UTF-8: left empty, which nothing matches.
+        *pseudo = String::from_utf8(value).unwrap_or_default();
+    }
+    if host == Host::Nginx {
+        // Its `:path` is decoded and its `:authority` is the server's own name.
+        let raw = hostcalls::get_property(vec!["request", "path"]).ok().flatten();
+        path = raw.and_then(|raw| String::from_utf8(raw).ok()).unwrap_or_default();
+        authority = headers.one("host").unwrap_or_default().to_owned();
+    }
+    let host = HostTraits { removes_headers: host == Host::Envoy };
+    Request { method, scheme, authority, path, headers, host }
+}
+
+/// For the test of the fail policy: a header makes the module trap.
+#[cfg(feature = "test-trap")]
+#[allow(clippy::panic)]
+fn trap_if_asked(request: &Request) {
+    if request.headers.has("x-vestibule-trap") {
+        panic!("a trap was asked for");
+    }
+}

@@ -1,0 +1,80 @@
+//! Who makes a request, once that is proven.
+
+use serde_json::{Map, Value};
+
+use crate::config::ProviderIndex;
+use crate::oidc::access_token::AccessToken;
+use crate::secret::Secret;
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// A proven identity. It is made from a session that one of our keys opened or from a verified
+/// access token, and from nothing else.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    provider: ProviderIndex,
+    proof: Proof,
+    claims: Map<String, Value>,
+    scopes: Vec<String>,
+}
+
+/// How an identity was proven.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// By a session cookie.
+    Session {
+        /// The access token of the session, where the configuration keeps it.
+        access_token: Option<Secret>,
+        /// The ID token of the session.
+        id_token: Option<Secret>,
+    },
+    /// By this access token.
+    Bearer {
+        /// As it was sent.
+        access_token: Secret,
+        /// Its `exp`.
+        expires_at: Timestamp,
+    },
+}
+
+impl Identity {
+    /// The person of a session.
+    pub fn of_session(provider: ProviderIndex, session: &Session) -> Self {
+        let proof = Proof::Session {
+            access_token: session.access_token.clone(),
+            id_token: session.id_token.clone(),
+        };
+        Identity { provider, proof, claims: session.claims.clone(), scopes: session.scopes.clone() }
+    }
+
+    /// Whoever holds a verified access token.
+    pub fn of_token(provider: ProviderIndex, token: &AccessToken, text: Secret) -> Self {
+        let proof = Proof::Bearer { access_token: text, expires_at: token.expires_at() };
+        Identity { provider, proof, claims: token.claims().clone(), scopes: token.scopes().to_vec() }
+    }
+
+    /// The provider that vouches.
+    pub fn provider(&self) -> ProviderIndex {
+        self.provider
+    }
+
+    /// How it was proven.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// The claims; of a session, those that rules and headers need.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The scopes.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// The subject, for the log.
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
+    }
+}

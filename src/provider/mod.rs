@@ -1,0 +1,246 @@
+//! What we know of a provider: its metadata and keys, their age, and when to ask again.
+//!
+//! Knowledge is renewed in the background before it ends and kept while the provider is down. A
+//! request asks only when there is no knowledge yet, or when a token names a key that is unknown.
+
+pub mod lifetime;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::config;
+use crate::error::{Error, ProviderError};
+use crate::flow::Callouts;
+use crate::http::{Callout, CalloutFailed, Received};
+use crate::jose::KeySet;
+use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
+use crate::time::{Seconds, Timestamp};
+use lifetime::lifetime;
+
+/// An unknown key makes us ask for the key set at most once in this time, per provider.
+pub const REFETCH_COOLDOWN: Seconds = Seconds(30);
+
+/// The wait after the first failure; it doubles with each further one.
+const FIRST_BACK_OFF: Seconds = Seconds(1);
+
+/// The longest wait between attempts.
+const LONGEST_BACK_OFF: Seconds = Seconds(60);
+
+/// A provider at run time.
+pub struct Provider {
+    /// Its configuration.
+    pub config: config::Provider,
+    state: RefCell<State>,
+}
+
+/// Everything that is needed to talk to the provider and to check what it signed.
+#[derive(Clone)]
+pub struct Known {
+    /// Its endpoints.
+    pub metadata: Rc<Metadata>,
+    /// Its keys.
+    pub keys: Rc<KeySet>,
+}
+
+#[derive(Default)]
+struct State {
+    metadata: Option<Kept<Metadata>>,
+    keys: Option<Kept<KeySet>>,
+    failures: u32,
+    next_attempt: Timestamp,
+    refetch: Refetch,
+}
+
+struct Kept<T> {
+    value: Rc<T>,
+    renew_at: Timestamp,
+}
+
+#[derive(Default, Clone, Copy)]
+enum Refetch {
+    #[default]
+    Never,
+    Since(Timestamp),
+    DoneAt(Timestamp),
+}
+
+impl Provider {
+    /// A provider of which nothing is known yet.
+    pub fn new(config: config::Provider) -> Self {
+        Provider { config, state: RefCell::default() }
+    }
+
+    /// What is known, if everything is.
+    pub fn known(&self) -> Option<Known> {
+        let state = self.state.borrow();
+        Some(Known {
+            metadata: Rc::clone(&state.metadata.as_ref()?.value),
+            keys: Rc::clone(&state.keys.as_ref()?.value),
+        })
+    }
+
+    /// Whether it is time to ask the provider in the background.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let state = self.state.borrow();
+        now >= state.next_attempt && (is_old(&state.metadata, now) || is_old(&state.keys, now))
+    }
+
+    /// What is known; asks the provider first if that is not enough yet.
+    ///
+    /// # Errors
+    /// While an attempt failed a short time ago, without asking again.
+    pub async fn ready(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<Known, Error> {
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        let wait = self.state.borrow().next_attempt.since(*now);
+        if wait > Seconds(0) {
+            return Err(Error::Unreachable {
+                what: "metadata",
+                why: CalloutFailed::NoAnswer,
+                retry_after: wait,
+            });
+        }
+        self.renew(callouts, now).await?;
+        self.known().ok_or(Error::Bug("renewed metadata and keys are not there"))
+    }
+
+    /// Asks for what is missing or old.
+    ///
+    /// # Errors
+    /// What went wrong; then the next attempt is put off, longer each time. What was known stays.
+    pub async fn renew(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<(), Error> {
+        let result = self.renew_now(callouts, now).await;
+        let mut state = self.state.borrow_mut();
+        match &result {
+            Ok(()) => state.failures = 0,
+            // Another request asks already and will say how it went.
+            Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) => {}
+            // Flows that shared one failed exchange count as one failure.
+            Err(_) if *now < state.next_attempt => {}
+            Err(error) => {
+                let wait = FIRST_BACK_OFF
+                    .0
+                    .checked_shl(state.failures.min(16))
+                    .map_or(LONGEST_BACK_OFF, |wait| Seconds(wait).min(LONGEST_BACK_OFF));
+                state.failures = state.failures.saturating_add(1);
+                state.next_attempt = *now + wait;
+                log::warn!(
+                    "provider={} code={} next attempt in {wait}: {error}",
+                    self.config.name,
+                    error.code()
+                );
+            }
+        }
+        result
+    }
+
+    async fn renew_now(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<(), Error> {
+        let metadata_is_old = is_old(&self.state.borrow().metadata, *now);
+        if metadata_is_old {
+            let reply = exchange(callouts, discovery_request(&self.config), "metadata", now).await?;
+            let metadata = Metadata::read(&reply.body, &self.config).map_err(ProviderError::Metadata)?;
+            for note in &metadata.notes {
+                log::warn!("provider={}: {note}", self.config.name);
+            }
+            self.state.borrow_mut().metadata = Some(Kept::new(metadata, &reply, *now));
+        }
+        let keys_are_old = is_old(&self.state.borrow().keys, *now);
+        if keys_are_old {
+            self.fetch_keys(callouts, now).await?;
+        }
+        Ok(())
+    }
+
+    /// The key set after a token named a key that is not in it: fetched anew, but at most once in
+    /// [`REFETCH_COOLDOWN`]; whoever comes while it is being fetched shares the answer.
+    ///
+    /// Returns `None` if the set was fetched too short a time ago for another try.
+    pub async fn keys_anew(
+        &self,
+        callouts: &Callouts,
+        now: &mut Timestamp,
+    ) -> Result<Option<Rc<KeySet>>, Error> {
+        let started = match self.state.borrow().refetch {
+            Refetch::DoneAt(at) if now.since(at) < REFETCH_COOLDOWN => return Ok(None),
+            Refetch::Since(at) => at,
+            _ => *now,
+        };
+        self.state.borrow_mut().refetch = Refetch::Since(started);
+        let guard = RefetchEnds { provider: self, started };
+        let fetched = self.fetch_keys(callouts, now).await;
+        if matches!(fetched, Err(Error::Unreachable { why: CalloutFailed::Busy, .. })) {
+            // Somebody else's exchange goes on.
+            std::mem::forget(guard);
+        }
+        fetched.map(Some)
+    }
+
+    async fn fetch_keys(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<Rc<KeySet>, Error> {
+        let metadata = self.state.borrow().metadata.as_ref().map(|kept| Rc::clone(&kept.value));
+        let metadata = metadata.ok_or(Error::Bug("keys are asked for before metadata"))?;
+        let before = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
+        let request = jwks_request(&self.config, &metadata);
+        let reply = exchange(callouts, request, "key set", now).await?;
+        let current = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
+        if let Some(current) = current {
+            // Who shared the exchange has read this very reply already.
+            if before.is_none_or(|before| !Rc::ptr_eq(&before, &current)) {
+                return Ok(current);
+            }
+        }
+        let keys = KeySet::read(&reply.body).map_err(ProviderError::Keys)?;
+        for reason in keys.skipped() {
+            log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
+        }
+        let kept = Kept::new(keys, &reply, *now);
+        let keys = Rc::clone(&kept.value);
+        self.state.borrow_mut().keys = Some(kept);
+        Ok(keys)
+    }
+}
+
+/// Ends a refetch also when its request is gone before the reply: otherwise a client that leaves at
+/// once could cause one fetch per request.
+struct RefetchEnds<'a> {
+    provider: &'a Provider,
+    started: Timestamp,
+}
+
+impl Drop for RefetchEnds<'_> {
+    fn drop(&mut self) {
+        self.provider.state.borrow_mut().refetch = Refetch::DoneAt(self.started);
+    }
+}
+
+impl<T> Kept<T> {
+    /// To be renewed when four fifths of its lifetime are over, so that it never ends in use.
+    fn new(value: T, reply: &Received, now: Timestamp) -> Self {
+        let lifetime = lifetime(&reply.headers, now);
+        Kept { value: Rc::new(value), renew_at: now + Seconds(lifetime.0.saturating_mul(4) / 5) }
+    }
+}
+
+fn is_old<T>(kept: &Option<Kept<T>>, now: Timestamp) -> bool {
+    kept.as_ref().is_none_or(|kept| now >= kept.renew_at)
+}
+
+/// One exchange that must end with status 200.
+async fn exchange(
+    callouts: &Callouts,
+    callout: Callout,
+    what: &'static str,
+    now: &mut Timestamp,
+) -> Result<Received, Error> {
+    let answered = callouts.send(callout).await;
+    *now = answered.now;
+    match answered.reply {
+        Ok(received) if received.status == 200 => Ok(received),
+        // What a proxy says in the place of a provider that it cannot reach.
+        Ok(received) if matches!(received.status, 502..=504) => {
+            Err(Error::Unreachable { what, why: CalloutFailed::NoAnswer, retry_after: FIRST_BACK_OFF })
+        }
+        Ok(received) => Err(ProviderError::Status { what, found: received.status }.into()),
+        Err(why) => Err(Error::Unreachable { what, why, retry_after: FIRST_BACK_OFF }),
+    }
+}

@@ -1,0 +1,279 @@
+//! What the upstream is told, and what is removed first.
+//!
+//! [`Upstream::admit`] is the only way to a request that goes on: [`Edits`] cannot be made elsewhere.
+
+use serde_json::Value;
+
+use crate::audit::Decision;
+use crate::config::{ClaimPath, Config};
+use crate::error::ClientError;
+use crate::http::{Headers, Request};
+use crate::identity::{Identity, Proof};
+use crate::session::{CookieEdit, Cookies, without_ours};
+
+/// A longer header is not sent but reported: a cut value could mean somebody else. Bytes.
+const HEADER_LIMIT: usize = 8 * 1024;
+
+/// What becomes of a request that goes on, and of the response to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edits {
+    remove: Vec<String>,
+    set: Vec<(String, Vec<u8>)>,
+    response: Vec<(String, String)>,
+    /// Why it goes on.
+    pub decision: Decision,
+}
+
+impl Edits {
+    /// Request headers to remove; each is there.
+    pub fn remove(&self) -> &[String] {
+        &self.remove
+    }
+
+    /// Request headers to set, replacing every value that is there.
+    pub fn set(&self) -> &[(String, Vec<u8>)] {
+        &self.set
+    }
+
+    /// Header fields to add to the response.
+    pub fn response(&self) -> &[(String, String)] {
+        &self.response
+    }
+
+    /// Sends cookies with the response, which no cache may then keep.
+    pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
+        self.response.extend(cookies.into_iter().map(|cookie| ("set-cookie".to_owned(), cookie)));
+        self
+    }
+}
+
+/// Which headers are ours and how claims become headers.
+pub struct Upstream {
+    headers: Vec<(String, ClaimPath)>,
+    access_token_header: Option<String>,
+    id_token_header: Option<String>,
+    /// Spelled as [`canonical`] does.
+    protected: Vec<String>,
+}
+
+impl Upstream {
+    /// As configured.
+    pub fn new(config: &Config) -> Self {
+        let identity = &config.identity;
+        let tokens = [&identity.access_token_header, &identity.id_token_header];
+        let protected = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
+        Upstream {
+            headers: identity.headers.clone(),
+            access_token_header: identity.access_token_header.clone(),
+            id_token_header: identity.id_token_header.clone(),
+            protected: protected.map(|name| canonical(name)).collect(),
+        }
+    }
+
+    /// The headers that tell the upstream about an identity.
+    pub fn identity_headers(&self, identity: &Identity) -> Vec<(String, Vec<u8>)> {
+        let mut out: Vec<(String, Vec<u8>)> = Vec::new();
+        for (name, claim) in &self.headers {
+            match claim.find(identity.claims()).and_then(header_value) {
+                Some(value) if value.len() <= HEADER_LIMIT => out.push((name.clone(), value.into())),
+                Some(value) => log::warn!(
+                    "code=header_too_large: the header {name} is left out, it would have {} bytes (limit {HEADER_LIMIT})",
+                    value.len()
+                ),
+                None => {}
+            }
+        }
+        let (access_token, id_token) = match identity.proof() {
+            Proof::Session { access_token, id_token } => (access_token.as_ref(), id_token.as_ref()),
+            Proof::Bearer { access_token, .. } => (Some(access_token), None),
+        };
+        if let (Some(name), Some(token)) = (&self.access_token_header, access_token) {
+            let prefix = if name == "authorization" { "Bearer " } else { "" };
+            out.push((name.clone(), format!("{prefix}{}", token.expose()).into()));
+        }
+        if let (Some(name), Some(token)) = (&self.id_token_header, id_token) {
+            out.push((name.clone(), token.expose().into()));
+        }
+        out
+    }
+
+    /// Lets a request go on: takes out every header that only we may set, in every spelling, and
+    /// our cookies, then tells about the identity. `identity` carries what
+    /// [`Upstream::identity_headers`] made.
+    ///
+    /// # Errors
+    /// On a host that cannot remove headers, a request that carries one of ours is refused.
+    pub fn admit(
+        &self,
+        request: &Request,
+        cookies: &Cookies,
+        identity: Option<(&Identity, &[(String, Vec<u8>)])>,
+        decision: Decision,
+    ) -> Result<Edits, ClientError> {
+        let mut edits =
+            Edits { remove: Vec::new(), set: Vec::new(), response: Vec::new(), decision };
+        let proven_by_token = identity.is_some_and(|(of, _)| matches!(of.proof(), Proof::Bearer { .. }));
+        let told = identity.map_or(&[][..], |(_, headers)| headers);
+        for (name, value) in request.headers.iter() {
+            // Setting replaces what is there, if it is there once.
+            let is_replaced = told.iter().any(|(set, _)| set == name)
+                && (request.host.removes_headers || request.headers.one(name).is_some());
+            if is_replaced {
+                continue;
+            }
+            if name == "authorization" && proven_by_token {
+                // The token was meant for us; the upstream gets it only if the configuration says so.
+                remove_or_empty(&mut edits, request, name);
+            } else if self.is_protected(name) {
+                if !request.host.removes_headers {
+                    return Err(ClientError::ProtectedHeader(name.to_owned()));
+                }
+                push_once(&mut edits.remove, name);
+            } else if name == "connection" && self.nominates_protected(value) {
+                edits.set.push((name.to_owned(), self.connection_without_protected(value)));
+            }
+        }
+        match without_ours(&request.headers, |name| cookies.is_ours(name)) {
+            CookieEdit::Unchanged => {}
+            // Where setting replaces only the first of several, ours could be in the second.
+            _ if !request.host.removes_headers && request.headers.all("cookie").nth(1).is_some() => {
+                return Err(ClientError::ProtectedHeader("cookie".to_owned()));
+            }
+            CookieEdit::Replace(value) => edits.set.push(("cookie".to_owned(), value)),
+            CookieEdit::Remove => remove_or_empty(&mut edits, request, "cookie"),
+        }
+        edits.set.extend(told.iter().cloned());
+        Ok(edits)
+    }
+
+    /// Trailers that must not reach the upstream: it may read them like headers.
+    pub fn protected_trailers(&self, trailers: &Headers) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, _) in trailers.iter() {
+            if self.is_protected(name) || matches!(name, "cookie" | "authorization") {
+                push_once(&mut names, name);
+            }
+        }
+        names
+    }
+
+    fn is_protected(&self, name: &str) -> bool {
+        self.protected.iter().any(|protected| {
+            protected.len() == name.len()
+                && protected.bytes().zip(name.bytes()).all(|(p, n)| p == canonical_byte(n))
+        })
+    }
+
+    /// `Connection: x-auth-sub` asks the next hop to drop the header (RFC 9110 section 7.6.1).
+    fn nominates_protected(&self, value: &[u8]) -> bool {
+        String::from_utf8_lossy(value).split(',').any(|name| self.is_protected(name.trim()))
+    }
+
+    fn connection_without_protected(&self, value: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(value);
+        let kept: Vec<&str> =
+            text.split(',').map(str::trim).filter(|name| !self.is_protected(name)).collect();
+        kept.join(", ").into_bytes()
+    }
+}
+
+/// For a header that occurs once: where removing does not keep it from the upstream, nothing is left
+/// of its value.
+fn remove_or_empty(edits: &mut Edits, request: &Request, name: &str) {
+    if request.host.removes_headers {
+        push_once(&mut edits.remove, name);
+    } else {
+        edits.set.push((name.to_owned(), Vec::new()));
+    }
+}
+
+/// Servers with a CGI heritage read `X_Auth_Sub`, and some `x.auth.sub`, as `X-Auth-Sub`.
+fn canonical(name: &str) -> String {
+    name.bytes().map(|byte| char::from(canonical_byte(byte))).collect()
+}
+
+fn canonical_byte(byte: u8) -> u8 {
+    match byte {
+        b'_' | b'.' => b'-',
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+fn push_once(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}
+
+/// A claim as a header value. Text stands as it is; what is not visible ASCII, and `%` itself, is
+/// percent-encoded as UTF-8, so that decoding gives back the claim. The members of a list are joined
+/// by commas, a comma inside a member is encoded too. Objects become JSON, encoded like text. Null,
+/// empty text and empty lists give no header.
+fn header_value(claim: &Value) -> Option<String> {
+    let text = match claim {
+        Value::Null => return None,
+        Value::String(text) => encoded(text, false),
+        Value::Bool(_) | Value::Number(_) => claim.to_string(),
+        Value::Object(_) => encoded(&claim.to_string(), false),
+        Value::Array(members) => {
+            let members: Vec<String> = members
+                .iter()
+                .filter_map(|member| match member {
+                    Value::Null => None,
+                    Value::String(text) => Some(encoded(text, true)),
+                    other => Some(encoded(&other.to_string(), true)),
+                })
+                .collect();
+            members.join(",")
+        }
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+fn encoded(text: &str, in_list: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let last = text.len().saturating_sub(1);
+    for (at, byte) in text.bytes().enumerate() {
+        let is_inner_space = byte == b' ' && at != 0 && at != last;
+        if (byte.is_ascii_graphic() && byte != b'%' && !(in_list && byte == b',')) || is_inner_space {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_claim_becomes_a_header_that_can_be_read_back() {
+        for (claim, header) in [
+            (json!("alice"), Some("alice")),
+            (json!("Ada Lovelace"), Some("Ada Lovelace")),
+            (json!(" x "), Some("%20x%20")),
+            (json!("a\r\nX-Admin: 1"), Some("a%0D%0AX-Admin: 1")),
+            (json!("Zoë 100%"), Some("Zo%C3%AB 100%25")),
+            (json!(["admin", "a,b"]), Some("admin,a%2Cb")),
+            (json!([1, true, null, "x"]), Some("1,true,x")),
+            (json!({"a": "é"}), Some("{\"a\":\"%C3%A9\"}")),
+            (json!(true), Some("true")),
+            (json!(1.5), Some("1.5")),
+            (json!(null), None),
+            (json!(""), None),
+            (json!([]), None),
+        ] {
+            assert_eq!(header_value(&claim).as_deref(), header, "{claim}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_is_the_same_name() {
+        for name in ["x-auth-sub", "X-Auth-Sub", "x_auth_sub", "X.Auth_SUB"] {
+            assert_eq!(canonical(name), "x-auth-sub");
+        }
+    }
+}
