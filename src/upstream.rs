@@ -42,6 +42,9 @@ impl Edits {
 
     /// Sends cookies with the response, which no cache may then keep.
     pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
+        if !cookies.is_empty() {
+            self.response.push(("cache-control".to_owned(), "no-store".to_owned()));
+        }
         self.response.extend(cookies.into_iter().map(|cookie| ("set-cookie".to_owned(), cookie)));
         self
     }

@@ -77,7 +77,8 @@ impl SharedCallouts {
             .collect()
     }
 
-    fn finish(&mut self, name: &str) -> Vec<Weak<Pending>> {
+    /// Ends a callout; whoever waited for it must be answered.
+    pub fn finish(&mut self, name: &str) -> Vec<Weak<Pending>> {
         self.0.remove(name).map(|shared| shared.waiting).unwrap_or_default()
     }
 }
@@ -88,9 +89,9 @@ impl SharedCallout {
     }
 }
 
-/// Gives a reply to everybody who waits for it. The caller's own request is not among them.
-pub fn answer_all(plugin: &Rc<Plugin>, name: &str, reply: &Reply) {
-    let waiting = plugin.shared.borrow_mut().finish(name);
+/// Gives a reply to requests other than the one whose callback this is. The host acts for them
+/// from here on, so the callback's own request must have been seen to.
+pub fn answer_all(plugin: &Rc<Plugin>, waiting: &[Weak<Pending>], reply: &Reply) {
     for pending in waiting.iter().filter_map(Weak::upgrade) {
         let flow = pending.flow.borrow_mut().take();
         let Some(flow) = flow else { continue };

@@ -60,6 +60,7 @@ impl Context for Handling {
         let sent = if is_ours { self.pending.sent.borrow_mut().take() } else { None };
         let Some(sent) = sent else { return };
         let reply = callouts::reply(headers, body_size, sent.reply_limit);
+        let finished = sent.shared.map(|name| self.plugin.shared.borrow_mut().finish(&name));
         let flow = self.pending.flow.borrow_mut().take();
         if let Some(flow) = flow {
             // One host lets a request go on by itself after a callout: every path from here answers,
@@ -67,9 +68,7 @@ impl Context for Handling {
             let step = flow.resume(reply.clone(), now());
             go_on(&self.plugin, &self.pending, step, true);
         }
-        if let Some(name) = sent.shared {
-            callouts::answer_all(&self.plugin, &name, &reply);
-        }
+        callouts::answer_all(&self.plugin, &finished.unwrap_or_default(), &reply);
     }
 }
 
@@ -180,7 +179,8 @@ fn begin_callout(
         }
         Err(failed) => {
             if let Some(name) = &callout.shared {
-                callouts::answer_all(plugin, name, &Err(failed));
+                // It began just now, so nobody else waits for it.
+                plugin.shared.borrow_mut().finish(name);
             }
             Err(failed)
         }
@@ -195,7 +195,7 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, was_pau
         respond(plugin, pending, Response::new(500), &Decision { code: "bug", ..edits.decision });
         return Action::Pause;
     }
-    tell_access_log(&edits.decision);
+    tell_access_log(plugin, &edits.decision);
     *pending.response.borrow_mut() = edits.response().to_vec();
     if was_paused {
         let _ = hostcalls::resume_http_request();
@@ -204,7 +204,7 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, was_pau
 }
 
 fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {
-    tell_access_log(decision);
+    tell_access_log(plugin, decision);
     // One host keeps only the last of several cookies in a local response, but runs the response
     // phase for it: there they are added.
     let in_response_phase = |name: &str| plugin.host() == Host::Nginx && name == "set-cookie";
@@ -216,8 +216,12 @@ fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decis
     let _ = hostcalls::send_http_response(u32::from(response.status), headers, body);
 }
 
-/// `%FILTER_STATE(wasm.vestibule_reason:PLAIN)%` in Envoy's access log.
-fn tell_access_log(decision: &Decision) {
+/// `%FILTER_STATE(wasm.vestibule_reason:PLAIN)%` in Envoy's access log. The other host knows only
+/// properties that its configuration declares.
+fn tell_access_log(plugin: &Rc<Plugin>, decision: &Decision) {
+    if plugin.host() == Host::Nginx {
+        return;
+    }
     let _ = hostcalls::set_property(vec!["vestibule_reason"], Some(decision.code.as_bytes()));
 }
 

@@ -65,7 +65,8 @@ impl Context for Root {
             }
             Some(RootCallout::Shared { name, reply_limit }) => {
                 let reply = callouts::reply(headers, body_size, reply_limit);
-                callouts::answer_all(&self.plugin, &name, &reply);
+                let waiting = self.plugin.shared.borrow_mut().finish(&name);
+                callouts::answer_all(&self.plugin, &waiting, &reply);
             }
             None => {}
         }
@@ -116,7 +117,10 @@ impl RootContext for Root {
                     let reply_limit = callout.reply_limit;
                     self.callouts.insert(token, RootCallout::Shared { name, reply_limit });
                 }
-                Err(failed) => callouts::answer_all(&self.plugin, &name, &Err(failed)),
+                Err(failed) => {
+                    let waiting = self.plugin.shared.borrow_mut().finish(&name);
+                    callouts::answer_all(&self.plugin, &waiting, &Err(failed));
+                }
             }
         }
     }
