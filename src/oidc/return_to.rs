@@ -56,14 +56,14 @@ fn has_only_address_characters(text: &str) -> bool {
 /// Whether a browser that follows `place` stays on the origin, at a path that is not ours and that
 /// names no host when it is resolved once more.
 fn stays(place: &str, own_endpoints: &[&str]) -> bool {
-    if !place.starts_with('/') || place.starts_with("//") {
+    let names_a_host = place.starts_with("//") || place.starts_with("/\\");
+    if !place.starts_with('/') || names_a_host {
         return false;
     }
     let Ok(origin) = Url::parse(ANY_ORIGIN) else { return false };
     let Ok(url) = origin.join(place) else { return false };
     let path = merge_slashes(url.path());
     url.origin() == origin.origin()
-        && url.username().is_empty()
         && !url.path().starts_with("//")
         && !own_endpoints.contains(&path.as_str())
 }
@@ -143,6 +143,7 @@ mod tests {
     #[test]
     fn redir_02_a_path_that_names_a_host_goes_home() {
         goes_home(&["//evil", "///evil", "////evil", "/\\evil", "\\/evil", "\\\\evil", "/\\/evil"]);
+        goes_home(&["//self.invalid/a", "//u:p@self.invalid/a", "/%5cself.invalid/a", "/%2fself.invalid/a"]);
         goes_home(&["/%5cevil", "/%5Cevil", "/%2fevil", "/%2F%2Fevil", "/%5c%2fevil", "/a\\b"]);
     }
 
