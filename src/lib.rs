@@ -1,8 +1,11 @@
 //! Vestibule: OpenID Connect inside the proxy.
 
 pub mod config;
+pub mod error;
 pub mod http;
 pub mod jose;
 pub mod json;
+pub mod oidc;
+pub mod provider;
 pub mod secret;
 pub mod time;

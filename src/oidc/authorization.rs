@@ -1,0 +1,453 @@
+//! The authorization request and its response (Core 1.0 section 3.1.2, RFC 6749 section 4.1,
+//! RFC 9207).
+
+use std::fmt;
+
+use url::Url;
+
+use super::discovery::Metadata;
+use super::endpoint;
+use super::form::{Form, FormError};
+use super::provider_error::ProviderError;
+use crate::config::Provider;
+use crate::error::shown;
+use crate::secret::Secret;
+
+/// Parameters of the authorization request that are the filter's own, and those that would change
+/// where or in which form the answer comes, or put a secret into an address. The configuration may
+/// not set them, and the query of the endpoint has no say in them.
+pub const OWN_PARAMETERS: &[&str] = &[
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "response_mode",
+    "request",
+    "request_uri",
+    "registration",
+    "dpop_jkt",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+];
+
+/// Values of `error` in an authorization response: RFC 6749 section 4.1.2.1, Core 1.0 section
+/// 3.1.2.6, RFC 8707 section 2.
+const REGISTERED_ERRORS: &[&str] = &[
+    "invalid_request",
+    "unauthorized_client",
+    "access_denied",
+    "unsupported_response_type",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "interaction_required",
+    "login_required",
+    "account_selection_required",
+    "consent_required",
+    "invalid_request_uri",
+    "invalid_request_object",
+    "request_not_supported",
+    "request_uri_not_supported",
+    "registration_not_supported",
+    "invalid_target",
+];
+
+/// What differs from one authorization request to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct AuthorizationRequest<'a> {
+    /// Where the answer comes; the token request repeats it byte for byte.
+    pub redirect_uri: &'a str,
+    /// Binds the answer to the login.
+    pub state: &'a Secret,
+    /// Binds the ID token to the login.
+    pub nonce: &'a Secret,
+    /// [`code_challenge`](super::pkce::code_challenge) of the login's verifier.
+    pub code_challenge: &'a str,
+}
+
+/// The address to which the browser is sent to log in (Core 1.0 section 3.1.2.1).
+///
+/// The query of the endpoint is kept and the configured parameters are added, each unless it is
+/// one of [`OWN_PARAMETERS`]. A scope `offline_access` adds `prompt=consent` (Core 1.0 section 11)
+/// unless `prompt` is set already.
+pub fn authorization_request(
+    metadata: &Metadata,
+    provider: &Provider,
+    request: &AuthorizationRequest<'_>,
+) -> Url {
+    let scope = provider.scopes.join(" ");
+    let mut parameters = vec![
+        ("response_type", "code"),
+        ("client_id", &provider.client.id),
+        ("redirect_uri", request.redirect_uri),
+        ("scope", &scope),
+        ("state", request.state.expose()),
+        ("nonce", request.nonce.expose()),
+        ("code_challenge", request.code_challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let configured = provider.authorization_parameters.iter();
+    parameters.extend(
+        configured
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(name, _)| !OWN_PARAMETERS.contains(name)),
+    );
+    let endpoint = &metadata.authorization_endpoint;
+    let offline = provider.scopes.iter().any(|scope| scope == "offline_access");
+    let prompt_is_set =
+        parameters.iter().any(|(name, _)| *name == "prompt") || endpoint::has_parameter(endpoint, "prompt");
+    if offline && !prompt_is_set {
+        parameters.push(("prompt", "consent"));
+    }
+    endpoint::with_parameters(endpoint, &parameters, OWN_PARAMETERS)
+}
+
+/// An authorization response as it came: well-formed, and nothing more. Its `state` says which
+/// login it claims to belong to; [`into_code`](Self::into_code) checks it.
+#[derive(Debug)]
+pub struct AuthorizationResponse {
+    state: Secret,
+    iss: Option<String>,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Code(Secret),
+    Error(ProviderError),
+}
+
+/// What the login that is in flight knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The `state` that was sent.
+    pub state: &'a Secret,
+    /// The provider to which the browser was sent.
+    pub issuer: &'a str,
+    /// The provider says that it always sends `iss`
+    /// ([`Metadata::authorization_response_iss_parameter_supported`]).
+    pub iss_required: bool,
+}
+
+/// An authorization code out of a checked response. It cannot be made in another way.
+#[derive(Debug)]
+pub struct AuthorizationCode(Secret);
+
+impl AuthorizationCode {
+    /// The code, for the token request and for `c_hash`.
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.0
+    }
+}
+
+/// Why there is no code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthorizationError {
+    /// The query is not an acceptable form.
+    Form(FormError),
+    /// A signed response (JARM), which was not asked for.
+    UnexpectedResponse,
+    /// No `state`, or an empty one.
+    StateMissing,
+    /// Both `code` and `error`.
+    CodeAndError,
+    /// Neither `code` nor `error`, or an empty `code`.
+    NeitherCodeNorError,
+    /// The code has characters that no code has (RFC 6749 appendix A.11).
+    CodeCharacters,
+    /// Another provider answers (RFC 9207 section 2.4).
+    Issuer {
+        /// The provider to which the browser was sent.
+        expected: String,
+        /// What the answer says.
+        found: String,
+    },
+    /// The provider always names itself (RFC 9207 section 2.4), but not here. Its issuer.
+    IssuerMissing(String),
+    /// The answer belongs to another login.
+    State,
+    /// The provider refuses. The state was right.
+    Refused(ProviderError),
+}
+
+impl AuthorizationError {
+    /// The stable code of this rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            AuthorizationError::Form(error) => error.code(),
+            AuthorizationError::UnexpectedResponse => "authorization_response_unexpected",
+            AuthorizationError::StateMissing => "authorization_state_missing",
+            AuthorizationError::CodeAndError => "authorization_code_and_error",
+            AuthorizationError::NeitherCodeNorError => "authorization_code_missing",
+            AuthorizationError::CodeCharacters => "authorization_code_characters",
+            AuthorizationError::Issuer { .. } => "authorization_issuer",
+            AuthorizationError::IssuerMissing(_) => "authorization_issuer_missing",
+            AuthorizationError::State => "authorization_state",
+            AuthorizationError::Refused(_) => "authorization_refused",
+        }
+    }
+}
+
+impl fmt::Display for AuthorizationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AuthorizationError::Form(error) => write!(f, "the authorization response is not usable: {error}"),
+            AuthorizationError::UnexpectedResponse => f.write_str(
+                "the authorization response must come as plain parameters, but came in \"response\"",
+            ),
+            AuthorizationError::StateMissing => f.write_str("the authorization response has no state"),
+            AuthorizationError::CodeAndError => {
+                f.write_str("the authorization response must have a code or an error, but has both")
+            }
+            AuthorizationError::NeitherCodeNorError => {
+                f.write_str("the authorization response must have a code or an error, but has neither")
+            }
+            AuthorizationError::CodeCharacters => {
+                f.write_str("the code must be printable ASCII, but has other characters")
+            }
+            AuthorizationError::Issuer { expected, found } => {
+                write!(f, "the authorization response must come from \"{expected}\", but says \"{found}\"")
+            }
+            AuthorizationError::IssuerMissing(expected) => {
+                write!(
+                    f,
+                    "the authorization response must say that it comes from \"{expected}\", but does not"
+                )
+            }
+            AuthorizationError::State => {
+                f.write_str("the authorization response must have the state of this login, but has another")
+            }
+            AuthorizationError::Refused(error) => write!(f, "the provider refuses the login: {error}"),
+        }
+    }
+}
+
+impl AuthorizationResponse {
+    /// Reads the query (without `?`) with which the browser came back.
+    ///
+    /// # Errors
+    /// Whatever two readers could understand differently, and what is no answer at all.
+    pub fn read(query: &str) -> Result<AuthorizationResponse, AuthorizationError> {
+        let form = Form::read(query).map_err(AuthorizationError::Form)?;
+        if form.get("response").is_some() {
+            return Err(AuthorizationError::UnexpectedResponse);
+        }
+        let state = form.get("state").filter(|state| !state.is_empty());
+        let state = state.ok_or(AuthorizationError::StateMissing)?;
+        let outcome = match (form.get("code"), form.get("error")) {
+            (Some(_), Some(_)) => return Err(AuthorizationError::CodeAndError),
+            (None, None) | (Some(""), None) => return Err(AuthorizationError::NeitherCodeNorError),
+            (Some(code), None) if code.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
+                Outcome::Code(Secret::new(code))
+            }
+            (Some(_), None) => return Err(AuthorizationError::CodeCharacters),
+            (None, Some(error)) => {
+                let description = form.get("error_description");
+                Outcome::Error(ProviderError::new(REGISTERED_ERRORS, error, description))
+            }
+        };
+        let iss = form.get("iss").map(str::to_owned);
+        Ok(AuthorizationResponse { state: Secret::new(state), iss, outcome })
+    }
+
+    /// The `state`, unchecked: for finding the login.
+    pub fn state(&self) -> &Secret {
+        &self.state
+    }
+
+    /// Checks the response against the login it claims to belong to, in fixed order: `iss`,
+    /// `state`, `error`, `code`.
+    ///
+    /// # Errors
+    /// The first of these that is not as it must be.
+    pub fn into_code(self, expect: &Expected<'_>) -> Result<AuthorizationCode, AuthorizationError> {
+        match self.iss {
+            Some(iss) if iss != expect.issuer => {
+                let (expected, found) = (expect.issuer.to_owned(), shown(&iss));
+                return Err(AuthorizationError::Issuer { expected, found });
+            }
+            None if expect.iss_required => {
+                return Err(AuthorizationError::IssuerMissing(expect.issuer.to_owned()));
+            }
+            _ => {}
+        }
+        if self.state != *expect.state {
+            return Err(AuthorizationError::State);
+        }
+        match self.outcome {
+            Outcome::Error(error) => Err(AuthorizationError::Refused(error)),
+            Outcome::Code(code) => Ok(AuthorizationCode(code)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::oidc::fixture::{
+        CLIENT_ID, ISSUER, REDIRECT_URI, metadata, metadata_with, parameters, provider,
+    };
+
+    fn request_url(metadata: &Metadata, provider: &Provider) -> Url {
+        let (state, nonce) = (Secret::from("the state"), Secret::from("the nonce"));
+        let request = AuthorizationRequest {
+            redirect_uri: REDIRECT_URI,
+            state: &state,
+            nonce: &nonce,
+            code_challenge: "the challenge",
+        };
+        authorization_request(metadata, provider, &request)
+    }
+
+    fn sent(url: &Url) -> Vec<(String, String)> {
+        parameters(url.query().unwrap().as_bytes())
+    }
+
+    fn value(url: &Url, name: &str) -> Vec<String> {
+        sent(url).into_iter().filter(|(n, _)| n == name).map(|(_, v)| v).collect()
+    }
+
+    fn error(query: &str) -> AuthorizationError {
+        AuthorizationResponse::read(query).err().unwrap_or_else(|| panic!("{query} was accepted"))
+    }
+
+    fn into_code(query: &str, iss_required: bool) -> Result<AuthorizationCode, AuthorizationError> {
+        let state = Secret::from("s1");
+        let expect = Expected { state: &state, issuer: ISSUER, iss_required };
+        AuthorizationResponse::read(query).unwrap().into_code(&expect)
+    }
+
+    #[test]
+    fn the_request_has_the_parameters_of_the_specification_and_no_others() {
+        let url = request_url(&metadata(), &provider());
+        let expected = [
+            ("response_type", "code"),
+            ("client_id", CLIENT_ID),
+            ("redirect_uri", REDIRECT_URI),
+            ("scope", "openid email"),
+            ("state", "the state"),
+            ("nonce", "the nonce"),
+            ("code_challenge", "the challenge"),
+            ("code_challenge_method", "S256"),
+        ];
+        assert_eq!(sent(&url), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(url.as_str().starts_with("https://op.example/authorize?"));
+    }
+
+    #[test]
+    fn flow_36_what_is_ours_is_not_changed_by_the_configuration_or_the_endpoint() {
+        let own = OWN_PARAMETERS.iter().map(|name| (name.to_string(), "evil".to_owned()));
+        let mut provider = provider();
+        provider.authorization_parameters = own.clone().collect();
+        provider.authorization_parameters.push(("acr_values".into(), "high & mighty".into()));
+        let query: String = own.map(|(name, value)| format!("{name}={value}&")).collect();
+        let endpoint = format!("https://op.example/authorize?{query}p=b2c_1&acr_values=low");
+        let url = request_url(&metadata_with(json!({"authorization_endpoint": endpoint})), &provider);
+        assert!(!url.as_str().contains("evil"), "{url}");
+        assert_eq!(value(&url, "state"), ["the state"]);
+        assert_eq!(value(&url, "p"), ["b2c_1"]);
+        assert_eq!(value(&url, "acr_values"), ["high & mighty"]);
+    }
+
+    #[test]
+    fn flow_38_offline_access_asks_for_consent_unless_the_prompt_is_set() {
+        let mut provider = provider();
+        provider.scopes.push("offline_access".into());
+        assert_eq!(value(&request_url(&metadata(), &provider), "prompt"), ["consent"]);
+        let prompting = metadata_with(json!({"authorization_endpoint": "https://op.example/a?prompt=login"}));
+        assert_eq!(value(&request_url(&prompting, &provider), "prompt"), ["login"]);
+        provider.authorization_parameters.push(("prompt".into(), "select_account".into()));
+        assert_eq!(value(&request_url(&metadata(), &provider), "prompt"), ["select_account"]);
+    }
+
+    #[test]
+    fn flow_01_and_02_a_response_without_exactly_one_state_is_refused() {
+        for query in ["", "code=x", "code=x&state=", "code=x&state", "code=x&state[]=a", "code=x&State=a"] {
+            assert_eq!(error(query), AuthorizationError::StateMissing, "{query}");
+        }
+        for query in ["code=x&state=a&state=b", "code=x&state=a&state=a", "code=x&state=a&st%61te=b"] {
+            let repeated = AuthorizationError::Form(FormError::Repeated("state".into()));
+            assert_eq!(error(query), repeated, "{query}");
+        }
+        assert!(matches!(error("state=a&code=x&code=y"), AuthorizationError::Form(FormError::Repeated(_))));
+    }
+
+    #[test]
+    fn flow_04_another_state_is_refused() {
+        for state in ["s2", "s", "s11", "S1", "s1%00", "+s1"] {
+            let result = into_code(&format!("code=x&state={state}"), false);
+            assert_eq!(result.unwrap_err(), AuthorizationError::State, "{state}");
+        }
+        assert_eq!(into_code("code=a%2Fb&state=s1", false).unwrap().secret().expose(), "a/b");
+    }
+
+    #[test]
+    fn flow_11_an_error_is_believed_only_with_the_right_state_and_never_repeated() {
+        let query = "error=access_denied&error_description=%3Cscript%3E%0d%0ano&state=";
+        assert_eq!(into_code(&format!("{query}s2"), false).unwrap_err(), AuthorizationError::State);
+        let refused = ProviderError { error: "access_denied", description: Some("<script> no".into()) };
+        assert_eq!(
+            into_code(&format!("{query}s1"), false).unwrap_err(),
+            AuthorizationError::Refused(refused)
+        );
+        let refused = ProviderError { error: "other", description: None };
+        let unknown = into_code("error=%3Cscript%3E&state=s1", false).unwrap_err();
+        assert_eq!(unknown, AuthorizationError::Refused(refused));
+    }
+
+    #[test]
+    fn flow_12_and_14_code_or_error_but_not_both_and_not_neither() {
+        assert_eq!(error("error=login_required"), AuthorizationError::StateMissing);
+        for query in ["state=a&code=x&error=access_denied", "state=a&code=&error=x", "state=a&code=x&error="]
+        {
+            assert_eq!(error(query), AuthorizationError::CodeAndError, "{query}");
+        }
+        for query in ["state=a", "state=a&code=", "state=a&code"] {
+            assert_eq!(error(query), AuthorizationError::NeitherCodeNorError, "{query}");
+        }
+        assert_eq!(error("state=a&code=x%0d%0ay"), AuthorizationError::CodeCharacters);
+    }
+
+    #[test]
+    fn flow_17_another_issuer_is_refused_before_anything_else_is_looked_at() {
+        for iss in ["https://evil.example", "https://op.example/", "", "HTTPS://op.example"] {
+            for rest in ["code=x&state=s1", "code=x&state=wrong", "error=access_denied&state=s1"] {
+                let result = into_code(&format!("{rest}&iss={iss}"), false).unwrap_err();
+                let expected = AuthorizationError::Issuer { expected: ISSUER.into(), found: iss.into() };
+                assert_eq!(result, expected, "{iss} {rest}");
+            }
+        }
+        assert!(into_code("code=x&state=s1&iss=https%3A%2F%2Fop.example", true).is_ok());
+    }
+
+    #[test]
+    fn flow_18_an_issuer_that_is_always_sent_is_missed() {
+        for rest in ["code=x&state=s1", "error=access_denied&state=s1"] {
+            let expected = AuthorizationError::IssuerMissing(ISSUER.into());
+            assert_eq!(into_code(rest, true).unwrap_err(), expected);
+        }
+        assert!(into_code("code=x&state=s1", false).is_ok());
+    }
+
+    #[test]
+    fn flow_20_a_signed_response_was_not_asked_for() {
+        for query in ["response=eyJ.eyJ.x", "response=&state=s1&code=x", "code=x&state=s1&response=eyJ"] {
+            assert_eq!(error(query), AuthorizationError::UnexpectedResponse, "{query}");
+        }
+    }
+
+    #[test]
+    fn neither_code_nor_state_is_shown() {
+        let response = AuthorizationResponse::read("code=canary1&state=canary2").unwrap();
+        assert!(!format!("{response:?}").contains("canary"));
+        let code = into_code("code=canary1&state=s1", false).unwrap();
+        assert!(!format!("{code:?}").contains("canary"));
+    }
+}

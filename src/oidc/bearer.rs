@@ -1,0 +1,264 @@
+//! Bearer tokens in requests, and the challenge in answers (RFC 6750).
+
+use std::fmt;
+
+use url::form_urlencoded;
+
+use crate::http::Headers;
+use crate::secret::Secret;
+
+/// Longer tokens are refused. Bytes.
+pub const TOKEN_LIMIT: usize = 16 * 1024;
+
+/// An access token as a request presented it. Well-formed, and nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BearerToken(Secret);
+
+/// Why the `Authorization` of a request is not usable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BearerError {
+    /// Several `Authorization` fields: which of them the upstream believes is anybody's guess.
+    Repeated,
+    /// Not exactly one space after the scheme.
+    Separator,
+    /// No token, or one with characters that no token has (RFC 6750 section 2.1, `b64token`).
+    Characters,
+    /// Longer than [`TOKEN_LIMIT`]; how long it is, in bytes.
+    TooLong(usize),
+}
+
+impl BearerError {
+    /// The stable code of this rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BearerError::Repeated => "bearer_authorization_repeated",
+            BearerError::Separator => "bearer_separator",
+            BearerError::Characters => "bearer_characters",
+            BearerError::TooLong(_) => "bearer_too_long",
+        }
+    }
+}
+
+impl fmt::Display for BearerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BearerError::Repeated => {
+                f.write_str("a request has one Authorization field, but this one has several")
+            }
+            BearerError::Separator => {
+                f.write_str("exactly one space stands between Bearer and the token, but not here")
+            }
+            BearerError::Characters => f.write_str(
+                "a bearer token is letters, digits and -._~+/, but this one is empty or has others",
+            ),
+            BearerError::TooLong(found) => {
+                write!(f, "a bearer token has at most {TOKEN_LIMIT} bytes, but this one has {found}")
+            }
+        }
+    }
+}
+
+impl BearerToken {
+    /// Reads the token of a request. `None` if it has no `Authorization`, or one of another scheme.
+    ///
+    /// # Errors
+    /// The scheme is `Bearer`, in any case, but what follows is no token; or there are several
+    /// `Authorization` fields, of whatever scheme.
+    pub fn read(headers: &Headers) -> Result<Option<BearerToken>, BearerError> {
+        let mut fields = headers.all("authorization");
+        let Some(value) = fields.next() else { return Ok(None) };
+        if fields.next().is_some() {
+            return Err(BearerError::Repeated);
+        }
+        let scheme_length = value.iter().take_while(|byte| is_token_character(**byte)).count();
+        let (scheme, rest) = value.split_at_checked(scheme_length).unwrap_or((value, &[]));
+        if !scheme.eq_ignore_ascii_case(b"bearer") {
+            return Ok(None);
+        }
+        let token = match rest {
+            [b' ', token @ ..] if !token.starts_with(b" ") => token,
+            _ => return Err(BearerError::Separator),
+        };
+        if token.len() > TOKEN_LIMIT {
+            return Err(BearerError::TooLong(token.len()));
+        }
+        b64token(token).map(|token| Some(BearerToken(Secret::new(token)))).ok_or(BearerError::Characters)
+    }
+
+    /// The token.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+}
+
+/// Characters of a scheme (RFC 9110 section 5.6.2, `token`).
+fn is_token_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+fn b64token(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let body = text.trim_end_matches('=');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    (!body.is_empty() && body.bytes().all(allowed)).then_some(text)
+}
+
+/// Whether a query (without `?`) carries an access token (RFC 6750 section 2.3). That is refused:
+/// addresses are logged, bookmarked and sent on as referrers (RFC 9700 section 4.3.2).
+pub fn token_in_query(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
+}
+
+/// Why a request was refused, for [`challenge`]. Constants only: what came in is never repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChallengeError {
+    /// `invalid_request`, `invalid_token` or `insufficient_scope` (RFC 6750 section 3.1).
+    pub error: &'static str,
+    /// For developers.
+    pub description: &'static str,
+}
+
+/// The value of `WWW-Authenticate` (RFC 6750 section 3).
+///
+/// `error` is `None` if the request had no token at all (section 3.1). Scopes that are none
+/// (RFC 6749 section 3.3) are left out.
+pub fn challenge(realm: &str, error: Option<ChallengeError>, scope: Option<&[String]>) -> String {
+    let mut challenge = format!("Bearer realm=\"{}\"", quotable(realm));
+    if let Some(ChallengeError { error, description }) = error {
+        let (error, description) = (quotable(error), quotable(description));
+        challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
+    }
+    let scopes: Vec<&str> =
+        scope.unwrap_or_default().iter().map(String::as_str).filter(|s| is_scope_token(s)).collect();
+    if !scopes.is_empty() {
+        challenge.push_str(&format!(", scope=\"{}\"", scopes.join(" ")));
+    }
+    challenge
+}
+
+/// What may stand between quotes without escapes (RFC 6750 section 3, `error_description`).
+fn quotable(text: &str) -> String {
+    text.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect()
+}
+
+/// `scope-token` of RFC 6749 section 3.3.
+fn is_scope_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&[u8]]) -> Result<Option<String>, BearerError> {
+        let headers: Headers = values.iter().map(|value| ("Authorization", *value)).collect();
+        Ok(BearerToken::read(&headers)?.map(|token| token.secret().expose().to_owned()))
+    }
+
+    #[test]
+    fn rs_02_the_scheme_has_any_case_and_one_space_follows() {
+        for value in [&b"Bearer abc"[..], b"bearer abc", b"BEARER abc", b"bEaReR abc"] {
+            assert_eq!(read(&[value]), Ok(Some("abc".into())));
+        }
+        for value in [&b"Bearer"[..], b"Bearer  abc", b"Bearer\tabc", b"Bearer \xa0"] {
+            assert!(read(&[value]).is_err(), "{value:?}");
+        }
+        assert_eq!(read(&[b"Bearer"]), Err(BearerError::Separator));
+        assert_eq!(read(&[b"Bearer  abc"]), Err(BearerError::Separator));
+        assert_eq!(read(&[b"Bearer\tabc"]), Err(BearerError::Separator));
+        assert_eq!(read(&[b"Bearer,Basic x"]), Err(BearerError::Separator));
+        assert_eq!(read(&[b"Bearer "]), Err(BearerError::Characters));
+    }
+
+    #[test]
+    fn rs_04_other_schemes_are_not_ours() {
+        for value in [
+            &b"Basic dXNlcg=="[..],
+            b"DPoP abc",
+            b"Negotiate x",
+            b"Bearerx abc",
+            b"Bear abc",
+            b"",
+            b"\xff",
+            b" Bearer a",
+        ] {
+            assert_eq!(read(&[value]), Ok(None), "{value:?}");
+        }
+        assert_eq!(read(&[]), Ok(None));
+    }
+
+    #[test]
+    fn two_authorization_fields_are_refused_whatever_they_say() {
+        for second in [&b"Bearer abc"[..], b"Basic x", b""] {
+            assert_eq!(read(&[b"Bearer abc", second]), Err(BearerError::Repeated));
+            assert_eq!(read(&[second, b"Bearer abc"]), Err(BearerError::Repeated));
+        }
+    }
+
+    #[test]
+    fn rs_05_a_token_in_the_query_is_found_in_any_encoding() {
+        for query in
+            ["access_token=x", "a=1&access_token=x", "access%5ftoken=x", "access_token", "%61ccess_token=%"]
+        {
+            assert!(token_in_query(query), "{query}");
+        }
+        for query in ["", "x=access_token", "access_token_hint=1", "my_access_token=1", "Access_Token=1"] {
+            assert!(!token_in_query(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn rs_08_a_token_has_the_characters_of_b64token() {
+        for token in ["a", "aA0-._~+/", "a=", "a=="] {
+            assert_eq!(read(&[format!("Bearer {token}").as_bytes()]), Ok(Some(token.into())));
+        }
+        for token in [
+            &b"a\"b"[..],
+            b"a b",
+            b"a,b",
+            b"a ",
+            b"a\r\nb",
+            b"\xc3\xa9",
+            b"\xff",
+            b"a\0",
+            b"=",
+            b"a=b",
+            b"a;b",
+        ] {
+            assert_eq!(read(&[&[b"Bearer ", token].concat()]), Err(BearerError::Characters), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_has_a_longest_length() {
+        let value = |length: usize| format!("Bearer {}", "x".repeat(length)).into_bytes();
+        assert!(read(&[&value(TOKEN_LIMIT)]).unwrap().is_some());
+        assert_eq!(read(&[&value(TOKEN_LIMIT + 1)]), Err(BearerError::TooLong(TOKEN_LIMIT + 1)));
+    }
+
+    #[test]
+    fn a_challenge_says_what_is_needed() {
+        assert_eq!(challenge("api", None, None), r#"Bearer realm="api""#);
+        let error = ChallengeError { error: "insufficient_scope", description: "more is needed" };
+        let scopes = ["read".to_owned(), "https://x.example/write".to_owned()];
+        assert_eq!(
+            challenge("api", Some(error), Some(&scopes)),
+            "Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"more is needed\", \
+             scope=\"read https://x.example/write\""
+        );
+    }
+
+    #[test]
+    fn rs_29_nothing_in_a_challenge_leaves_its_quotes() {
+        let scopes =
+            ["a\"b".to_owned(), "c d".into(), "é".into(), "e\r\nf".into(), String::new(), "\\".into()];
+        assert_eq!(challenge("a\"b\\c\r\nd\u{e9}", None, Some(&scopes)), r#"Bearer realm="abcd""#);
+    }
+
+    #[test]
+    fn a_token_does_not_show_itself() {
+        let headers: Headers = [("authorization", "Bearer canary")].into_iter().collect();
+        assert!(!format!("{:?}", BearerToken::read(&headers)).contains("canary"));
+    }
+}

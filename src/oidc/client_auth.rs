@@ -1,0 +1,150 @@
+//! Client authentication at the token endpoint (Core 1.0 section 9, RFC 6749 section 2.3).
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+use super::form;
+use crate::config::{ClientAuthentication, Provider};
+use crate::http::Callout;
+use crate::jose::SigningKeyError;
+use crate::time::{Seconds, Timestamp};
+
+/// How long a client assertion is valid (RFC 7523 section 3, rule 4).
+pub const ASSERTION_LIFETIME: Seconds = Seconds(60);
+
+/// Random bytes of which the `jti` of a client assertion is made; new ones for every request.
+pub type AssertionId = [u8; 16];
+
+/// Adds to `request`, whose body is a form, the proof of who we are. The address stays as it is:
+/// a secret in it would be logged.
+///
+/// `now` and `assertion_id` are used by `private_key_jwt` only.
+///
+/// # Errors
+/// The private key of `private_key_jwt` did not sign.
+pub fn authenticate(
+    request: &mut Callout,
+    provider: &Provider,
+    now: Timestamp,
+    assertion_id: &AssertionId,
+) -> Result<(), SigningKeyError> {
+    let client_id = &provider.client.id;
+    match &provider.client.authentication {
+        ClientAuthentication::None => form::append(&mut request.body, "client_id", client_id),
+        ClientAuthentication::SecretBasic(secret) => {
+            // Form-encoded first: a colon in the identifier does not end it (RFC 6749 section 2.3.1).
+            let credentials = format!("{}:{}", form::encode(client_id), form::encode(secret.expose()));
+            request.headers.push(("authorization", format!("Basic {}", STANDARD.encode(credentials))));
+        }
+        ClientAuthentication::SecretPost(secret) => {
+            form::append(&mut request.body, "client_id", client_id);
+            form::append(&mut request.body, "client_secret", secret.expose());
+        }
+        ClientAuthentication::PrivateKeyJwt(key) => {
+            let assertion = key.sign(&assertion_claims(provider, now, assertion_id))?;
+            form::append(&mut request.body, "client_id", client_id);
+            form::append(
+                &mut request.body,
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            );
+            form::append(&mut request.body, "client_assertion", &assertion);
+        }
+    }
+    Ok(())
+}
+
+/// The claims of a client assertion (Core 1.0 section 9, RFC 7523 section 3).
+///
+/// The audience is the issuer alone. An endpoint in its place can be chosen by an attacker's
+/// metadata, and the assertion then works at the provider whose endpoint it is (CVE-2025-27370).
+fn assertion_claims(provider: &Provider, now: Timestamp, assertion_id: &AssertionId) -> Map<String, Value> {
+    let claim = |name: &str, value: Value| (name.to_owned(), value);
+    Map::from_iter([
+        claim("iss", provider.client.id.as_str().into()),
+        claim("sub", provider.client.id.as_str().into()),
+        claim("aud", provider.issuer.as_str().into()),
+        claim("jti", URL_SAFE_NO_PAD.encode(assertion_id).into()),
+        claim("iat", now.0.into()),
+        claim("exp", now.0.saturating_add(ASSERTION_LIFETIME.0).into()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::oidc::fixture::{CLIENT_ID, ISSUER, parameters, provider};
+    use crate::secret::Secret;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+
+    fn authenticated(client_id: &str, authentication: ClientAuthentication) -> Callout {
+        let mut provider = provider();
+        provider.client.id = client_id.into();
+        provider.client.authentication = authentication;
+        let mut request = Callout {
+            target: "to_token".into(),
+            method: "POST",
+            url: "https://op.example/token?p=1".parse().unwrap(),
+            headers: Vec::new(),
+            body: b"grant_type=x".to_vec(),
+            timeout: Duration::from_secs(1),
+            reply_limit: 1,
+            shared: None,
+        };
+        authenticate(&mut request, &provider, NOW, &[7; 16]).unwrap();
+        assert_eq!(request.url.as_str(), "https://op.example/token?p=1", "the address stays as it is");
+        request
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn a_public_client_says_its_name() {
+        let request = authenticated("a&b", ClientAuthentication::None);
+        assert_eq!(parameters(&request.body), pairs(&[("grant_type", "x"), ("client_id", "a&b")]));
+        assert!(request.headers.is_empty());
+    }
+
+    #[test]
+    fn client_secret_basic_encodes_name_and_secret_before_joining_them() {
+        let secret = Secret::from("p:w d%+é");
+        let request = authenticated("https://app.example:1", ClientAuthentication::SecretBasic(secret));
+        let (name, value) = request.headers.first().unwrap();
+        let credentials = STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(*name, "authorization");
+        assert_eq!(
+            String::from_utf8(credentials).unwrap(),
+            "https%3A%2F%2Fapp.example%3A1:p%3Aw+d%25%2B%C3%A9"
+        );
+        assert_eq!(request.body, b"grant_type=x");
+    }
+
+    #[test]
+    fn client_secret_post_stands_in_the_body() {
+        let request = authenticated("c", ClientAuthentication::SecretPost(Secret::from("p&q=r")));
+        let expected = pairs(&[("grant_type", "x"), ("client_id", "c"), ("client_secret", "p&q=r")]);
+        assert_eq!(parameters(&request.body), expected);
+        assert!(request.headers.is_empty());
+    }
+
+    #[test]
+    fn flow_57_an_assertion_is_for_the_issuer_alone_short_lived_and_unique() {
+        let claims = assertion_claims(&provider(), NOW, &[7; 16]);
+        assert_eq!(
+            Value::from(claims.clone()),
+            json!({
+                "iss": CLIENT_ID, "sub": CLIENT_ID, "aud": ISSUER,
+                "jti": "BwcHBwcHBwcHBwcHBwcHBw", "iat": NOW.0, "exp": NOW.0 + 60,
+            })
+        );
+        assert_ne!(claims["jti"], assertion_claims(&provider(), NOW, &[8; 16])["jti"]);
+    }
+}

@@ -1,0 +1,458 @@
+//! OpenID Connect Discovery 1.0: the provider's metadata, and where its keys are.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::endpoint::{self, EndpointError};
+use crate::config::{ClientAuthentication, Provider};
+use crate::error::shown;
+use crate::http::Callout;
+use crate::json::{self, JsonError};
+
+/// Longer metadata documents are not read. Bytes.
+pub const METADATA_LIMIT: usize = 256 * 1024;
+
+/// Longer key sets are not read. Bytes.
+pub const JWKS_LIMIT: usize = 256 * 1024;
+
+/// The request for the metadata document (Discovery 1.0 section 4.1).
+///
+/// # Errors
+/// [`MetadataError::IssuerAddress`] if no address can be made of the configured issuer.
+pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> {
+    let issuer = provider.issuer.strip_suffix('/').unwrap_or(&provider.issuer);
+    let address = format!("{issuer}/.well-known/openid-configuration");
+    let url = endpoint::read(&address, provider.insecure_allow_http).map_err(MetadataError::IssuerAddress)?;
+    Ok(Callout {
+        target: provider.callout.discovery.clone(),
+        method: "GET",
+        url,
+        headers: vec![("accept", "application/json".into())],
+        body: Vec::new(),
+        timeout: provider.callout_timeout,
+        reply_limit: METADATA_LIMIT,
+        shared: Some(format!("metadata {}", provider.issuer)),
+    })
+}
+
+/// The request for the key set (RFC 7517 section 5).
+pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
+    Callout {
+        target: provider.callout.jwks.clone(),
+        method: "GET",
+        url: metadata.jwks_uri.clone(),
+        headers: vec![("accept", "application/json, application/jwk-set+json".into())],
+        body: Vec::new(),
+        timeout: provider.callout_timeout,
+        reply_limit: JWKS_LIMIT,
+        shared: Some(format!("keys {}", provider.issuer)),
+    }
+}
+
+/// What the filter uses of a provider's metadata (Discovery 1.0 section 3).
+///
+/// The algorithms that the document lists are not here: which are accepted is configuration, and
+/// no document widens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Equal to the configured issuer, byte for byte.
+    pub issuer: String,
+    /// Where the browser is sent to log in.
+    pub authorization_endpoint: Url,
+    /// Where the code is redeemed.
+    pub token_endpoint: Url,
+    /// Where the keys are.
+    pub jwks_uri: Url,
+    /// Where more claims are.
+    pub userinfo_endpoint: Option<Url>,
+    /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1).
+    pub end_session_endpoint: Option<Url>,
+    /// The provider names itself in every authorization response (RFC 9207 section 3).
+    pub authorization_response_iss_parameter_supported: bool,
+    /// What is odd in the document without being fatal; for the log.
+    pub notes: Vec<String>,
+}
+
+/// Why a metadata document is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataError {
+    /// The configured issuer gives no address to ask.
+    IssuerAddress(EndpointError),
+    /// Not a JSON object.
+    Json(JsonError),
+    /// The document is about another issuer (Discovery 1.0 section 4.3).
+    Issuer {
+        /// The configured issuer.
+        expected: String,
+        /// What the document says.
+        found: String,
+    },
+    /// A required member is not there.
+    Missing(&'static str),
+    /// A member is of another JSON type.
+    Type {
+        /// Which member.
+        member: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A required endpoint has an address that is not acceptable.
+    Endpoint {
+        /// Which member.
+        member: &'static str,
+        /// The rule.
+        rule: EndpointError,
+        /// What the document says.
+        found: String,
+    },
+}
+
+impl MetadataError {
+    /// The stable code of this rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            MetadataError::IssuerAddress(_) => "metadata_issuer_address",
+            MetadataError::Json(_) => "metadata_json",
+            MetadataError::Issuer { .. } => "metadata_issuer",
+            MetadataError::Missing(_) => "metadata_member_missing",
+            MetadataError::Type { .. } => "metadata_member_type",
+            MetadataError::Endpoint { .. } => "metadata_endpoint",
+        }
+    }
+}
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MetadataError::IssuerAddress(rule) => {
+                write!(f, "the configured issuer leads to an address that is {rule}")
+            }
+            MetadataError::Json(error) => write!(f, "the metadata is not usable: {error}"),
+            MetadataError::Issuer { expected, found } => {
+                write!(f, "the metadata must be that of issuer \"{expected}\", but says \"{found}\"")
+            }
+            MetadataError::Missing(member) => write!(f, "the metadata has no {member}"),
+            MetadataError::Type { member, expected } => {
+                write!(f, "{member} of the metadata must be {expected}, but is something else")
+            }
+            MetadataError::Endpoint { member, rule, found } => {
+                write!(f, "{member} of the metadata must be an https address, but \"{found}\" is one {rule}")
+            }
+        }
+    }
+}
+
+impl Metadata {
+    /// Reads the document that the provider gave.
+    ///
+    /// The issuer is compared first: nothing else of a document about somebody else matters. An
+    /// optional endpoint that is not acceptable is left out and noted.
+    ///
+    /// # Errors
+    /// Whatever makes the provider unusable.
+    pub fn read(body: &[u8], provider: &Provider) -> Result<Metadata, MetadataError> {
+        let members = json::parse_object(body).map_err(MetadataError::Json)?;
+        let issuer = text(&members, "issuer")?.ok_or(MetadataError::Missing("issuer"))?;
+        if issuer != provider.issuer {
+            let (expected, found) = (provider.issuer.clone(), shown(issuer));
+            return Err(MetadataError::Issuer { expected, found });
+        }
+        let allow_http = provider.insecure_allow_http;
+        let mut notes = notes_on_lists(&members, provider);
+        Ok(Metadata {
+            issuer: issuer.to_owned(),
+            authorization_endpoint: required(&members, "authorization_endpoint", allow_http)?,
+            token_endpoint: required(&members, "token_endpoint", allow_http)?,
+            jwks_uri: required(&members, "jwks_uri", allow_http)?,
+            userinfo_endpoint: optional(&members, "userinfo_endpoint", allow_http, &mut notes),
+            end_session_endpoint: optional(&members, "end_session_endpoint", allow_http, &mut notes),
+            authorization_response_iss_parameter_supported: flag(
+                &members,
+                "authorization_response_iss_parameter_supported",
+            )?,
+            notes,
+        })
+    }
+}
+
+/// A text member; `null` counts as absent.
+fn text<'a>(members: &'a Map<String, Value>, member: &'static str) -> Result<Option<&'a str>, MetadataError> {
+    match members.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(MetadataError::Type { member, expected: "a text" }),
+    }
+}
+
+/// A switch. A text `"true"` is refused and not read as "no": that would turn a check off.
+fn flag(members: &Map<String, Value>, member: &'static str) -> Result<bool, MetadataError> {
+    match members.get(member) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(_) => Err(MetadataError::Type { member, expected: "true or false" }),
+    }
+}
+
+fn required(
+    members: &Map<String, Value>,
+    member: &'static str,
+    allow_http: bool,
+) -> Result<Url, MetadataError> {
+    let address = text(members, member)?.ok_or(MetadataError::Missing(member))?;
+    endpoint::read(address, allow_http).map_err(|rule| MetadataError::Endpoint {
+        member,
+        rule,
+        found: shown(address),
+    })
+}
+
+fn optional(
+    members: &Map<String, Value>,
+    member: &'static str,
+    allow_http: bool,
+    notes: &mut Vec<String>,
+) -> Option<Url> {
+    match required(members, member, allow_http) {
+        Ok(url) => Some(url),
+        Err(MetadataError::Missing(_)) => None,
+        Err(error) => {
+            notes.push(format!("{error}; it is not used"));
+            None
+        }
+    }
+}
+
+/// What we do that the provider does not list. It may work all the same, so it is only said.
+fn notes_on_lists(members: &Map<String, Value>, provider: &Provider) -> Vec<String> {
+    let method = match provider.client.authentication {
+        ClientAuthentication::None => "none",
+        ClientAuthentication::SecretBasic(_) => "client_secret_basic",
+        ClientAuthentication::SecretPost(_) => "client_secret_post",
+        ClientAuthentication::PrivateKeyJwt(_) => "private_key_jwt",
+    };
+    let mut notes = Vec::new();
+    for (member, ours) in [
+        ("response_types_supported", "code"),
+        ("response_modes_supported", "query"),
+        ("code_challenge_methods_supported", "S256"),
+        ("token_endpoint_auth_methods_supported", method),
+    ] {
+        match members.get(member) {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(listed)) if listed.iter().any(|value| value == ours) => {}
+            Some(Value::Array(_)) => {
+                notes.push(format!(
+                    "{member} of the metadata does not list {ours}, which is used all the same"
+                ));
+            }
+            Some(_) => notes.push(format!("{member} of the metadata is not a list; it is not used")),
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::oidc::fixture::{ISSUER, metadata, metadata_with, provider};
+
+    fn complete() -> Value {
+        json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://op.example/authorize",
+            "token_endpoint": "https://op.example/token",
+            "jwks_uri": "https://op.example/jwks",
+        })
+    }
+
+    fn read(document: &Value) -> Result<Metadata, MetadataError> {
+        Metadata::read(document.to_string().as_bytes(), &provider())
+    }
+
+    #[test]
+    fn the_document_is_asked_for_below_the_issuer() {
+        for (issuer, expected) in [
+            ("https://op.example", "https://op.example/.well-known/openid-configuration"),
+            ("https://op.example/", "https://op.example/.well-known/openid-configuration"),
+            (
+                "https://op.example:8443/r/one",
+                "https://op.example:8443/r/one/.well-known/openid-configuration",
+            ),
+            ("https://op.example/r/one/", "https://op.example/r/one/.well-known/openid-configuration"),
+        ] {
+            let mut provider = provider();
+            provider.issuer = issuer.into();
+            let request = discovery_request(&provider).unwrap();
+            assert_eq!(request.url.as_str(), expected);
+            assert_eq!((request.method, request.target.as_str()), ("GET", "to_discovery"));
+            assert_eq!(request.headers, [("accept", "application/json".to_owned())]);
+            assert_eq!(request.shared, Some(format!("metadata {issuer}")));
+            assert_eq!(request.reply_limit, METADATA_LIMIT);
+        }
+        let mut provider = provider();
+        provider.issuer = "http://op.example".into();
+        let error = discovery_request(&provider).unwrap_err();
+        assert_eq!(error, MetadataError::IssuerAddress(EndpointError::Scheme));
+    }
+
+    #[test]
+    fn keys_are_asked_for_where_the_document_says() {
+        let request = jwks_request(&provider(), &metadata());
+        assert_eq!(request.url.as_str(), "https://op.example/jwks");
+        assert_eq!((request.method, request.target.as_str()), ("GET", "to_jwks"));
+        assert_eq!(request.shared.as_deref(), Some("keys https://op.example"));
+        assert_eq!(request.reply_limit, JWKS_LIMIT);
+    }
+
+    #[test]
+    fn disc_01_a_document_about_another_issuer_is_refused() {
+        for found in [
+            "https://op.example/",
+            "https://OP.example",
+            "https://op.example:443",
+            "http://op.example",
+            "",
+            " https://op.example",
+        ] {
+            let mut document = complete();
+            document["issuer"] = found.into();
+            let expected = MetadataError::Issuer { expected: ISSUER.into(), found: found.into() };
+            assert_eq!(read(&document), Err(expected), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn disc_03_and_redir_18_endpoints_that_are_not_https_are_refused() {
+        for member in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
+            for address in [
+                "http://op.example/x",
+                "javascript:alert(1)",
+                "file:///x",
+                "ftp://op.example",
+                "",
+                "/x",
+                "//op.example/x",
+            ] {
+                let mut document = complete();
+                document[member] = address.into();
+                let error = read(&document).unwrap_err();
+                let rule = EndpointError::Scheme;
+                assert_eq!(error, MetadataError::Endpoint { member, rule, found: address.into() });
+            }
+        }
+    }
+
+    #[test]
+    fn disc_03_http_is_accepted_with_the_switch_only() {
+        let mut document = complete();
+        document["token_endpoint"] = "http://op.example/token".into();
+        let mut provider = provider();
+        provider.insecure_allow_http = true;
+        assert!(Metadata::read(document.to_string().as_bytes(), &provider).is_ok());
+    }
+
+    #[test]
+    fn disc_04_userinfo_and_fragment_are_refused_and_a_query_is_kept() {
+        for (address, rule) in [
+            ("https://u:p@op.example/a", EndpointError::Userinfo),
+            ("https://op.example/a#x", EndpointError::Fragment),
+        ] {
+            let mut document = complete();
+            document["authorization_endpoint"] = address.into();
+            let found = address.to_owned();
+            let expected = MetadataError::Endpoint { member: "authorization_endpoint", rule, found };
+            assert_eq!(read(&document), Err(expected));
+        }
+        let metadata = metadata_with(json!({"authorization_endpoint": "https://op.example/a?p=1"}));
+        assert_eq!(metadata.authorization_endpoint.as_str(), "https://op.example/a?p=1");
+    }
+
+    #[test]
+    fn disc_05_required_members_are_required() {
+        for member in ["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"] {
+            let mut document = complete();
+            document[member] = Value::Null;
+            assert_eq!(read(&document), Err(MetadataError::Missing(member)));
+            document[member] = json!(["https://op.example"]);
+            assert_eq!(read(&document), Err(MetadataError::Type { member, expected: "a text" }));
+            document.as_object_mut().unwrap().remove(member);
+            assert_eq!(read(&document), Err(MetadataError::Missing(member)));
+        }
+    }
+
+    #[test]
+    fn disc_07_what_is_not_a_flat_object_is_refused() {
+        let deep = format!(r#"{{"issuer":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let twice = format!(r#"{{"issuer":"https://evil.example","issuer":"{ISSUER}"}}"#);
+        for text in [deep.as_str(), &twice, "", "[]", "null", "{}x", "<html>"] {
+            let error = Metadata::read(text.as_bytes(), &provider()).unwrap_err();
+            assert_eq!(error.code(), "metadata_json");
+        }
+    }
+
+    #[test]
+    fn disc_14_the_lists_of_the_document_change_nothing() {
+        let listing = json!({
+            "id_token_signing_alg_values_supported": ["none", "HS256"],
+            "token_endpoint_auth_methods_supported": ["none"],
+        });
+        assert_eq!(metadata_with(listing), metadata());
+    }
+
+    #[test]
+    fn an_optional_endpoint_that_is_not_acceptable_is_left_out_and_noted() {
+        for bad in [json!("http://op.example/x"), json!("javascript:alert(1)"), json!(7)] {
+            let metadata = metadata_with(json!({"end_session_endpoint": bad, "userinfo_endpoint": bad}));
+            assert_eq!((&metadata.end_session_endpoint, &metadata.userinfo_endpoint), (&None, &None));
+            assert_eq!(metadata.notes.len(), 2);
+            assert!(metadata.notes[0].contains("userinfo_endpoint"), "{}", metadata.notes[0]);
+        }
+        let metadata = metadata_with(json!({"end_session_endpoint": null}));
+        assert_eq!((metadata.end_session_endpoint, metadata.notes.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_we_use_and_the_provider_does_not_list_is_noted() {
+        let metadata = metadata_with(json!({
+            "code_challenge_methods_supported": ["plain"],
+            "token_endpoint_auth_methods_supported": "none",
+            "response_modes_supported": ["query", "fragment"],
+        }));
+        assert_eq!(
+            metadata.notes,
+            [
+                "code_challenge_methods_supported of the metadata does not list S256, which is used all the same",
+                "token_endpoint_auth_methods_supported of the metadata is not a list; it is not used",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_iss_parameter_switch_is_a_boolean_or_the_document_is_refused() {
+        let member = "authorization_response_iss_parameter_supported";
+        assert!(!metadata().authorization_response_iss_parameter_supported);
+        assert!(metadata_with(json!({member: true})).authorization_response_iss_parameter_supported);
+        assert!(!metadata_with(json!({member: false})).authorization_response_iss_parameter_supported);
+        for value in [json!("true"), json!("false"), json!(1), json!([true])] {
+            let mut document = complete();
+            document[member] = value;
+            let expected = "true or false";
+            assert_eq!(read(&document), Err(MetadataError::Type { member, expected }));
+        }
+    }
+
+    #[test]
+    fn a_message_shows_what_was_found_on_one_line() {
+        let mut document = complete();
+        document["issuer"] = "https://evil.example\r\nlevel=info".into();
+        assert_eq!(
+            read(&document).unwrap_err().to_string(),
+            "the metadata must be that of issuer \"https://op.example\", \
+             but says \"https://evil.examplelevel=info\""
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! `application/x-www-form-urlencoded`, read strictly (RFC 6749 appendix B).
+
+use std::fmt;
+
+use url::form_urlencoded;
+
+use crate::error::shown;
+
+/// Longer forms are refused. Bytes. An authorization code is at most some 2 KiB anywhere.
+pub const FORM_LIMIT: usize = 16 * 1024;
+
+/// More parameters are refused.
+pub const PARAMETER_LIMIT: usize = 64;
+
+/// The parameters of a query or a form body; each name occurs once. It has no `Debug`: values
+/// are codes and tokens.
+pub struct Form(Vec<(String, String)>);
+
+/// Why a text is not an acceptable form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FormError {
+    /// Longer than [`FORM_LIMIT`]; how long it is, in bytes.
+    TooLong(usize),
+    /// More than [`PARAMETER_LIMIT`] parameters.
+    TooMany,
+    /// Broken percent-encoding, or something that is not UTF-8 or not ASCII on the outside.
+    Encoding,
+    /// A parameter occurs twice (RFC 6749 section 3.1). Its name, safe to print.
+    Repeated(String),
+}
+
+impl FormError {
+    /// The stable code of this rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            FormError::TooLong(_) => "form_too_long",
+            FormError::TooMany => "form_too_many_parameters",
+            FormError::Encoding => "form_encoding",
+            FormError::Repeated(_) => "form_parameter_repeated",
+        }
+    }
+}
+
+impl fmt::Display for FormError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FormError::TooLong(found) => {
+                write!(f, "the parameters have at most {FORM_LIMIT} bytes, but here {found}")
+            }
+            FormError::TooMany => write!(f, "there are more than {PARAMETER_LIMIT} parameters"),
+            FormError::Encoding => f.write_str("the parameters are not form-encoded UTF-8"),
+            FormError::Repeated(name) => {
+                write!(f, "a parameter occurs once, but \"{name}\" occurs several times")
+            }
+        }
+    }
+}
+
+impl Form {
+    /// Reads a query (without `?`) or a form body.
+    ///
+    /// # Errors
+    /// Everything that two readers could understand differently: a name that occurs twice, broken
+    /// percent-encoding, bytes that are not UTF-8; and what is beyond the limits.
+    pub fn read(text: &str) -> Result<Form, FormError> {
+        if text.len() > FORM_LIMIT {
+            return Err(FormError::TooLong(text.len()));
+        }
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for segment in text.split('&').filter(|segment| !segment.is_empty()) {
+            if parameters.len() >= PARAMETER_LIMIT {
+                return Err(FormError::TooMany);
+            }
+            let (name, value) = segment.split_once('=').unwrap_or((segment, ""));
+            let name = decode(name).ok_or(FormError::Encoding)?;
+            let value = decode(value).ok_or(FormError::Encoding)?;
+            if parameters.iter().any(|(known, _)| *known == name) {
+                return Err(FormError::Repeated(shown(&name)));
+            }
+            parameters.push((name, value));
+        }
+        Ok(Form(parameters))
+    }
+
+    /// The value of a parameter, empty if it was sent without one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Adds a parameter to a form body.
+pub(super) fn append(body: &mut Vec<u8>, name: &str, value: &str) {
+    if !body.is_empty() {
+        body.push(b'&');
+    }
+    body.extend(encode(name).bytes());
+    body.push(b'=');
+    body.extend(encode(value).bytes());
+}
+
+/// A text in form encoding (RFC 6749 appendix B).
+pub(super) fn encode(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => (hex_digit(bytes.next()?)? << 4) | hex_digit(bytes.next()?)?,
+            _ if byte.is_ascii_graphic() => byte,
+            _ => return None,
+        });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+/// The value of a hexadecimal digit.
+pub(super) fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> FormError {
+        Form::read(text).err().unwrap_or_else(|| panic!("{text:?} was accepted"))
+    }
+
+    #[test]
+    fn names_and_values_are_decoded_once() {
+        let form = Form::read("a=1+2%2B&b=%25%32%35&&%63=%c3%a9=x&d&e=").unwrap();
+        for (name, value) in [("a", "1 2+"), ("b", "%25"), ("c", "é=x"), ("d", ""), ("e", "")] {
+            assert_eq!(form.get(name), Some(value), "{name}");
+        }
+        assert_eq!(form.get("f"), None);
+        assert_eq!(Form::read("").unwrap().get(""), None);
+    }
+
+    #[test]
+    fn a_parameter_that_occurs_twice_is_refused_in_any_spelling() {
+        for text in ["a=1&a=1", "a=1&%61=2", "a&b=1&a", "=&="] {
+            assert!(matches!(error(text), FormError::Repeated(_)), "{text}");
+        }
+        assert!(Form::read("a=1&A=2&a[]=3").is_ok());
+    }
+
+    #[test]
+    fn broken_encodings_are_refused_instead_of_repaired() {
+        for text in
+            ["a=%", "a=%4", "a=%zz", "a=%+1", "a=%u0041", "%=1", "a=%ff", "a=%c0%ae", "a=%ed%a0%80", "a=é"]
+        {
+            assert_eq!(error(text), FormError::Encoding, "{text}");
+        }
+        assert_eq!(error("a=b c"), FormError::Encoding);
+        assert_eq!(error("a=b\0"), FormError::Encoding);
+    }
+
+    #[test]
+    fn length_and_number_have_limits() {
+        let numbered = |n: usize| (0..n).map(|i| format!("p{i}=1")).collect::<Vec<_>>().join("&");
+        assert!(Form::read(&numbered(PARAMETER_LIMIT)).is_ok());
+        assert_eq!(error(&numbered(PARAMETER_LIMIT + 1)), FormError::TooMany);
+        assert!(Form::read(&format!("a={}", "x".repeat(FORM_LIMIT - 2))).is_ok());
+        assert_eq!(error(&format!("a={}", "x".repeat(FORM_LIMIT - 1))), FormError::TooLong(FORM_LIMIT + 1));
+    }
+
+    #[test]
+    fn what_is_appended_is_read_back() {
+        let mut body = Vec::new();
+        append(&mut body, "a", "x&y=z%+ é\r\n");
+        append(&mut body, "b", "");
+        let form = Form::read(std::str::from_utf8(&body).unwrap()).unwrap();
+        assert_eq!(form.get("a"), Some("x&y=z%+ é\r\n"));
+        assert_eq!(form.get("b"), Some(""));
+    }
+}

@@ -1,0 +1,79 @@
+//! The messages of OpenID Connect and OAuth 2.0, one file each.
+//!
+//! A function that makes a message is `x_request`; one that reads a message is `X::read`. Nothing
+//! here knows a cookie, sends anything, reads a clock or draws randomness.
+
+pub mod authorization;
+pub mod bearer;
+pub mod client_auth;
+pub mod discovery;
+pub mod endpoint;
+pub mod form;
+pub mod logout;
+pub mod pkce;
+pub mod provider_error;
+pub mod return_to;
+pub mod token;
+
+/// A provider and a client for the tests of the messages.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::discovery::Metadata;
+    use crate::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri};
+    use crate::time::Seconds;
+
+    pub(crate) const ISSUER: &str = "https://op.example";
+    pub(crate) const CLIENT_ID: &str = "client 1";
+    pub(crate) const REDIRECT_URI: &str = "https://app.example/oidc/callback?a=1&b=2";
+
+    pub(crate) fn provider() -> Provider {
+        Provider {
+            name: "op".into(),
+            issuer: ISSUER.into(),
+            callout: CalloutTargets {
+                discovery: "to_discovery".into(),
+                jwks: "to_jwks".into(),
+                token: "to_token".into(),
+            },
+            callout_timeout: Duration::from_secs(5),
+            client: Client { id: CLIENT_ID.into(), authentication: ClientAuthentication::None },
+            scopes: vec!["openid".into(), "email".into()],
+            authorization_parameters: Vec::new(),
+            redirect_uri: RedirectUri::Fixed(REDIRECT_URI.parse().unwrap()),
+            post_logout_redirect_uri: None,
+            audiences: Vec::new(),
+            algorithms: Vec::new(),
+            require_access_token_type: false,
+            leeway: Seconds(60),
+            insecure_allow_http: false,
+        }
+    }
+
+    /// Metadata of [`provider`] with these members added or replaced.
+    pub(crate) fn metadata_with(changes: serde_json::Value) -> Metadata {
+        let mut document = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://op.example/authorize",
+            "token_endpoint": "https://op.example/token",
+            "jwks_uri": "https://op.example/jwks",
+            "end_session_endpoint": "https://op.example/logout",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+        Metadata::read(document.to_string().as_bytes(), &provider()).unwrap()
+    }
+
+    pub(crate) fn metadata() -> Metadata {
+        metadata_with(json!({}))
+    }
+
+    /// The parameters of a query or form body, decoded, in order.
+    pub(crate) fn parameters(text: &[u8]) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(text).into_owned().collect()
+    }
+}

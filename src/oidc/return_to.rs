@@ -1,0 +1,226 @@
+//! Where the browser goes after a login: a path of the site it came to, and never anywhere else.
+
+use url::Url;
+
+use super::form::hex_digit;
+
+/// A longer path is replaced: it is carried through the login in a cookie. Bytes.
+pub const RETURN_TO_LIMIT: usize = 2048;
+
+/// Where a browser goes that may not go where it asked to.
+const HOME: &str = "/";
+
+/// An origin that exists nowhere (RFC 6761 section 6.4). What a browser resolves against it and
+/// that leaves it would leave our origin too.
+const ANY_ORIGIN: &str = "https://self.invalid";
+
+/// A path and query that a browser can be sent to without leaving the origin.
+///
+/// What is safe is kept byte for byte, what is not becomes `/`; there is no error, because a
+/// login must not fail for the place it began at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnTo(String);
+
+impl ReturnTo {
+    /// The place at which a login begins: path and query of the request, exactly as sent.
+    ///
+    /// `own_endpoints` are the paths of the filter itself. Going back to one would repeat a
+    /// callback or log out who just logged in.
+    pub fn from_request(path_and_query: &str, own_endpoints: &[&str]) -> ReturnTo {
+        ReturnTo::parse(path_and_query, own_endpoints)
+    }
+
+    /// A place that anybody may have chosen, decoded once: the `return_to` of the login endpoint.
+    /// A fragment is dropped.
+    pub fn parse(text: &str, own_endpoints: &[&str]) -> ReturnTo {
+        let place = text.split('#').next().unwrap_or_default();
+        let acceptable = has_only_address_characters(place)
+            && place.len() <= RETURN_TO_LIMIT
+            && stays(place, own_endpoints)
+            && decoded_path(place).is_some_and(|decoded| stays(&decoded, own_endpoints));
+        ReturnTo(if acceptable { place.to_owned() } else { HOME.to_owned() })
+    }
+
+    /// The path and query, for `Location`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Printable ASCII without spaces and backslashes. Browsers drop some of the rest before they
+/// parse (`/\t/host`) and take a backslash for a slash (`/\host`).
+fn has_only_address_characters(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+/// Whether a browser that follows `place` stays on the origin, at a path that is not ours and that
+/// names no host when it is resolved once more.
+fn stays(place: &str, own_endpoints: &[&str]) -> bool {
+    let names_a_host = place.starts_with("//") || place.starts_with("/\\");
+    if !place.starts_with('/') || names_a_host {
+        return false;
+    }
+    let Ok(origin) = Url::parse(ANY_ORIGIN) else { return false };
+    let Ok(url) = origin.join(place) else { return false };
+    let path = merge_slashes(url.path());
+    url.origin() == origin.origin()
+        && !url.path().starts_with("//")
+        && !own_endpoints.contains(&path.as_str())
+}
+
+/// The path with its percent-encoding taken off once, as a proxy on the way or an application may
+/// do. `None` if control characters appear.
+fn decoded_path(place: &str) -> Option<String> {
+    let path = place.split('?').next().unwrap_or_default();
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after_first @ ..] = rest {
+        let escape = match rest {
+            [b'%', high, low, after @ ..] => {
+                hex_digit(*high).zip(hex_digit(*low)).map(|digits| (digits, after))
+            }
+            _ => None,
+        };
+        let (byte, after) = match escape {
+            Some(((high, low), after)) => ((high << 4) | low, after),
+            None => (*first, after_first),
+        };
+        if byte.is_ascii_control() {
+            return None;
+        }
+        decoded.push(byte);
+        rest = after;
+    }
+    Some(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+fn merge_slashes(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for character in path.chars() {
+        if !(character == '/' && merged.ends_with('/')) {
+            merged.push(character);
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &[&str] = &["/oidc/callback", "/oidc/login", "/oidc/logout"];
+
+    fn place(text: &str) -> String {
+        let parsed = ReturnTo::parse(text, OWN);
+        assert_eq!(parsed, ReturnTo::from_request(text, OWN), "{text:?}");
+        parsed.as_str().to_owned()
+    }
+
+    fn goes_home(texts: &[&str]) {
+        for text in texts {
+            assert_eq!(place(text), "/", "{text:?}");
+        }
+    }
+
+    fn is_kept(texts: &[&str]) {
+        for text in texts {
+            assert_eq!(place(text), *text);
+        }
+    }
+
+    #[test]
+    fn redir_01_an_address_is_not_a_path() {
+        goes_home(&[
+            "https://evil.example/",
+            "http:evil",
+            "evil.example",
+            "",
+            "?x",
+            "https://self.invalid/a",
+        ]);
+    }
+
+    #[test]
+    fn redir_02_a_path_that_names_a_host_goes_home() {
+        goes_home(&["//evil", "///evil", "////evil", "/\\evil", "\\/evil", "\\\\evil", "/\\/evil"]);
+        goes_home(&["//self.invalid/a", "//u:p@self.invalid/a", "/%5cself.invalid/a", "/%2fself.invalid/a"]);
+        goes_home(&["/%5cevil", "/%5Cevil", "/%2fevil", "/%2F%2Fevil", "/%5c%2fevil", "/a\\b"]);
+    }
+
+    #[test]
+    fn redir_03_control_characters_go_home() {
+        goes_home(&[
+            "/\tevil",
+            "/\n/evil",
+            "/\r\n/evil",
+            "/a\0b",
+            "/\x7f",
+            " //evil",
+            " /a",
+            "/a b",
+            "\t//evil",
+        ]);
+        goes_home(&["/%09/evil", "/%0a//evil", "/%0d%0a/evil", "/a%00", "/%7f"]);
+        goes_home(&["/é", "/\u{2028}", "/\u{ff0f}evil", "\u{ff0f}/evil"]);
+    }
+
+    #[test]
+    fn redir_04_what_looks_like_userinfo_stays_a_path_and_a_fragment_is_dropped() {
+        goes_home(&["@evil", ":80@evil", "#@evil", "#//evil"]);
+        is_kept(&["/@evil", "/:80@evil", "/;@evil"]);
+        assert_eq!(place("/a?b#//evil"), "/a?b");
+        assert_eq!(place("/#@evil"), "/");
+    }
+
+    #[test]
+    fn redir_05_dot_segments_do_not_make_a_host() {
+        goes_home(&["/..//evil", "/.//evil", "/%2e%2e//evil", "/%2E//evil", "/a/..//evil", "/a/../..//evil"]);
+        goes_home(&["/./\\evil", "/.%2f/evil", "/..%2f%2fevil", "/a/%2e%2e/%2fevil", "/..%5c%5cevil"]);
+        is_kept(&["/a/../b", "/a/./b", "/..", "/a//b", "/a//../b"]);
+    }
+
+    #[test]
+    fn redir_06_a_scheme_is_not_a_path() {
+        goes_home(&[
+            "javascript:alert(1)",
+            "JaVaScRiPt:alert(1)",
+            "\u{1}javascript:alert(1)",
+            "data:text/html,x",
+        ]);
+        goes_home(&["blob:https://evil", "intent://evil", "java\nscript:x", "vbscript:x"]);
+        is_kept(&["/javascript:alert(1)"]);
+    }
+
+    #[test]
+    fn redir_07_line_breaks_are_never_raw() {
+        goes_home(&["/\r\nSet-Cookie:x=1", "/a?b=\r\nSet-Cookie:x=1", "/%0d%0aSet-Cookie:x=1"]);
+        is_kept(&["/a?text=one%0d%0atwo"]);
+    }
+
+    #[test]
+    fn redir_11_a_path_that_is_too_long_goes_home() {
+        let long = |length: usize| format!("/{}", "x".repeat(length - 1));
+        is_kept(&[&long(RETURN_TO_LIMIT)]);
+        goes_home(&[&long(RETURN_TO_LIMIT + 1), &long(8 * 1024)]);
+    }
+
+    #[test]
+    fn redir_13_what_is_safe_is_kept_byte_for_byte() {
+        is_kept(&["/", "/a%252fb?x=%2520", "/a%2Fb", "/%e4%bd%a0?q=a+b&c", "/a?next=https://x.example//y"]);
+        is_kept(&["/?", "/a?", "/a/?b?c", "/%zz", "/%", "/a%5Cb", "/{a}|[b]^'\"<>", "/%FF", "/a?x=//evil"]);
+    }
+
+    #[test]
+    fn redir_15_our_own_pages_are_no_place_to_go_back_to() {
+        goes_home(&["/oidc/callback?code=x&state=y", "/oidc/logout", "/oidc/login?return_to=/oidc/login"]);
+        goes_home(&[
+            "/oidc//logout",
+            "/oidc/./logout",
+            "/x/../oidc/logout",
+            "/oidc/%6cogout",
+            "/oidc%2flogout",
+        ]);
+        goes_home(&["/oidc/logout#x", "/oidc%5clogout", "/%2e/oidc/logout"]);
+        is_kept(&["/oidc/logout/x", "/oidc/Logout", "/a?/oidc/logout", "/oidc/callback2"]);
+    }
+}

@@ -1,0 +1,451 @@
+//! The token request and its response (RFC 6749 sections 4.1.3 and 5, Core 1.0 section 3.1.3).
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::authorization::AuthorizationCode;
+use super::client_auth::{AssertionId, authenticate};
+use super::discovery::Metadata;
+use super::form;
+use super::provider_error::ProviderError;
+use crate::config::Provider;
+use crate::error::shown;
+use crate::http::{Callout, Received};
+use crate::jose::SigningKeyError;
+use crate::json::{self, JsonError};
+use crate::secret::Secret;
+use crate::time::{Seconds, Timestamp};
+
+/// Longer token responses are not read. Bytes.
+pub const TOKEN_RESPONSE_LIMIT: usize = 128 * 1024;
+
+/// A longer `expires_in` counts as this one: a year.
+pub const EXPIRES_IN_LIMIT: Seconds = Seconds(365 * 24 * 60 * 60);
+
+/// Values of `error` in a token response: RFC 6749 section 5.2, RFC 8707 section 2.
+const REGISTERED_ERRORS: &[&str] = &[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+];
+
+/// The request that redeems an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+///
+/// It is never answered by another request's exchange, and must not be repeated: a code that is
+/// seen twice makes a provider revoke what it gave for it (RFC 6749 section 4.1.2).
+///
+/// # Errors
+/// The private key of `private_key_jwt` did not sign.
+pub fn token_request(
+    metadata: &Metadata,
+    provider: &Provider,
+    code: &AuthorizationCode,
+    code_verifier: &Secret,
+    redirect_uri: &str,
+    now: Timestamp,
+    assertion_id: &AssertionId,
+) -> Result<Callout, SigningKeyError> {
+    let mut body = Vec::new();
+    form::append(&mut body, "grant_type", "authorization_code");
+    form::append(&mut body, "code", code.secret().expose());
+    form::append(&mut body, "redirect_uri", redirect_uri);
+    form::append(&mut body, "code_verifier", code_verifier.expose());
+    let mut request = Callout {
+        target: provider.callout.token.clone(),
+        method: "POST",
+        url: metadata.token_endpoint.clone(),
+        headers: vec![
+            ("accept", "application/json".into()),
+            ("content-type", "application/x-www-form-urlencoded".into()),
+        ],
+        body,
+        timeout: provider.callout_timeout,
+        reply_limit: TOKEN_RESPONSE_LIMIT,
+        shared: None,
+    };
+    authenticate(&mut request, provider, now, assertion_id)?;
+    Ok(request)
+}
+
+/// What the provider gave for the code. The ID token in it is not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenResponse {
+    /// Not verified.
+    pub id_token: Secret,
+    /// Printable ASCII without spaces: it can stand in a header.
+    pub access_token: Secret,
+    /// For getting new tokens; printable ASCII.
+    pub refresh_token: Option<Secret>,
+    /// How long the access token is valid, at most [`EXPIRES_IN_LIMIT`]. Zero: no longer.
+    pub expires_in: Option<Seconds>,
+    /// The scopes that were granted, if the provider says so; otherwise those that were asked for.
+    pub scope: Option<Vec<String>>,
+    /// What is odd in the response without being fatal; for the log.
+    pub notes: Vec<&'static str>,
+}
+
+/// Why there are no tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenError {
+    /// The provider refuses (RFC 6749 section 5.2).
+    Refused {
+        /// The status code.
+        status: u16,
+        /// What it says.
+        error: ProviderError,
+    },
+    /// Another status code than 200, without a readable reason.
+    Status(u16),
+    /// Not a JSON object.
+    Json(JsonError),
+    /// A required member is not there.
+    Missing(&'static str),
+    /// A member has a value that it cannot have. The value is not kept: it may be a token.
+    Member {
+        /// Which member.
+        member: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A kind of token that the filter does not know how to present. Its name, safe to print.
+    TokenType(String),
+}
+
+impl TokenError {
+    /// The stable code of this rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            TokenError::Refused { .. } => "token_refused",
+            TokenError::Status(_) => "token_status",
+            TokenError::Json(_) => "token_json",
+            TokenError::Missing(_) => "token_member_missing",
+            TokenError::Member { .. } => "token_member",
+            TokenError::TokenType(_) => "token_type",
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenError::Refused { status, error } => {
+                write!(f, "the token endpoint refuses with status {status}: {error}")
+            }
+            TokenError::Status(found) => {
+                write!(f, "the token endpoint must answer with status 200, but answers with {found}")
+            }
+            TokenError::Json(error) => write!(f, "the token response is not usable: {error}"),
+            TokenError::Missing(member) => write!(f, "the token response has no {member}"),
+            TokenError::Member { member, expected } => {
+                write!(f, "{member} of the token response must be {expected}, but is something else")
+            }
+            TokenError::TokenType(found) => {
+                write!(f, "token_type of the token response must be \"Bearer\", but is \"{found}\"")
+            }
+        }
+    }
+}
+
+impl TokenResponse {
+    /// Reads the answer to [`token_request`].
+    ///
+    /// # Errors
+    /// A refusal, and whatever is no complete response (RFC 6749 section 5.1, Core 1.0 section
+    /// 3.1.3.3).
+    pub fn read(reply: &Received) -> Result<TokenResponse, TokenError> {
+        let members = json::parse_object(&reply.body);
+        if let Some(error) = members.as_ref().ok().and_then(refusal) {
+            return Err(TokenError::Refused { status: reply.status, error });
+        }
+        if reply.status != 200 {
+            return Err(TokenError::Status(reply.status));
+        }
+        let members = members.map_err(TokenError::Json)?;
+        let mut notes = Vec::new();
+        match text(&members, "token_type")? {
+            Some(found) if found.eq_ignore_ascii_case("Bearer") => {}
+            Some(found) => return Err(TokenError::TokenType(shown(found))),
+            None => notes.push("the token response has no token_type; it is taken for Bearer"),
+        }
+        let refresh_token = match text(&members, "refresh_token")? {
+            None | Some("") => None,
+            Some(token) if token.bytes().all(|byte| matches!(byte, b' '..=b'~')) => Some(Secret::new(token)),
+            Some(_) => {
+                return Err(TokenError::Member { member: "refresh_token", expected: "printable ASCII" });
+            }
+        };
+        Ok(TokenResponse {
+            id_token: presentable(&members, "id_token")?,
+            access_token: presentable(&members, "access_token")?,
+            refresh_token,
+            expires_in: expires_in(members.get("expires_in"))?,
+            scope: scope(members.get("scope"))?,
+            notes,
+        })
+    }
+}
+
+/// The reason of a refusal. Some providers give it with status 200, so the status is not asked.
+fn refusal(members: &Map<String, Value>) -> Option<ProviderError> {
+    let error = members.get("error")?.as_str()?;
+    let description = members.get("error_description").and_then(Value::as_str);
+    Some(ProviderError::new(REGISTERED_ERRORS, error, description))
+}
+
+/// A text member; `null` counts as absent.
+fn text<'a>(members: &'a Map<String, Value>, member: &'static str) -> Result<Option<&'a str>, TokenError> {
+    match members.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(TokenError::Member { member, expected: "a text" }),
+    }
+}
+
+/// A token that can stand in a header. Wider than `b64token` of RFC 6750, because there are
+/// providers whose access tokens have `!`, `*` or `|`.
+fn presentable(members: &Map<String, Value>, member: &'static str) -> Result<Secret, TokenError> {
+    match text(members, member)? {
+        None | Some("") => Err(TokenError::Missing(member)),
+        Some(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(token)),
+        Some(_) => Err(TokenError::Member { member, expected: "printable ASCII without spaces" }),
+    }
+}
+
+/// A number, or the digits of one as some providers send them. Fractions are cut off, what is
+/// negative has expired.
+fn expires_in(value: Option<&Value>) -> Result<Option<Seconds>, TokenError> {
+    let wrong = Err(TokenError::Member { member: "expires_in", expected: "a number of seconds" });
+    let seconds = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => match (number.as_u64(), number.as_f64()) {
+            (Some(whole), _) => whole,
+            // A cast from float to integer saturates: negative numbers become zero.
+            (None, Some(fraction)) => fraction as u64,
+            (None, None) => return wrong,
+        },
+        Some(Value::String(digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().unwrap_or(u64::MAX)
+        }
+        Some(_) => return wrong,
+    };
+    Ok(Some(Seconds(seconds).min(EXPIRES_IN_LIMIT)))
+}
+
+/// Scopes separated by spaces, or the list of them that some providers send.
+fn scope(value: Option<&Value>) -> Result<Option<Vec<String>>, TokenError> {
+    let wrong = || TokenError::Member { member: "scope", expected: "a text" };
+    let scopes: Vec<&str> = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text.split(' ').collect(),
+        Some(Value::Array(list)) => {
+            list.iter().map(|scope| scope.as_str().ok_or_else(wrong)).collect::<Result<_, _>>()?
+        }
+        Some(_) => return Err(wrong()),
+    };
+    Ok(Some(scopes.into_iter().filter(|scope| !scope.is_empty()).map(str::to_owned).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ClientAuthentication;
+    use crate::http::Headers;
+    use crate::oidc::authorization::{AuthorizationResponse, Expected};
+    use crate::oidc::fixture::{CLIENT_ID, ISSUER, REDIRECT_URI, metadata, parameters, provider};
+
+    fn reply(status: u16, body: impl ToString) -> Received {
+        Received { status, headers: Headers::new(), body: body.to_string().into_bytes() }
+    }
+
+    /// A complete response with these members added or replaced; `null` takes one away.
+    fn read(changes: Value) -> Result<TokenResponse, TokenError> {
+        let mut body = json!({"access_token": "at", "token_type": "Bearer", "id_token": "a.b.c"});
+        for (name, value) in changes.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        TokenResponse::read(&reply(200, body))
+    }
+
+    fn code() -> AuthorizationCode {
+        let state = Secret::from("s");
+        let expect = Expected { state: &state, issuer: ISSUER, iss_required: false };
+        AuthorizationResponse::read("code=a%2Fb%26c&state=s").unwrap().into_code(&expect).unwrap()
+    }
+
+    #[test]
+    fn the_request_redeems_the_code_with_the_verifier_and_the_same_redirect_uri() {
+        let mut provider = provider();
+        provider.client.authentication = ClientAuthentication::SecretPost(Secret::from("hush"));
+        let (verifier, now) = (Secret::from("the verifier"), Timestamp(0));
+        let request =
+            token_request(&metadata(), &provider, &code(), &verifier, REDIRECT_URI, now, &[0; 16]).unwrap();
+        let expected = [
+            ("grant_type", "authorization_code"),
+            ("code", "a/b&c"),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", "the verifier"),
+            ("client_id", CLIENT_ID),
+            ("client_secret", "hush"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(parameters(&request.body), expected);
+        assert_eq!((request.method, request.url.as_str()), ("POST", "https://op.example/token"));
+        assert_eq!((request.target.as_str(), request.shared.as_deref()), ("to_token", None));
+        assert_eq!(request.reply_limit, TOKEN_RESPONSE_LIMIT);
+        assert_eq!(
+            request.headers,
+            [
+                ("accept", "application/json".to_owned()),
+                ("content-type", "application/x-www-form-urlencoded".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_complete_response_is_read() {
+        let response = read(json!({
+            "expires_in": 300, "refresh_token": "r t", "scope": "openid  email", "unknown": {"a": 1},
+        }));
+        assert_eq!(
+            response,
+            Ok(TokenResponse {
+                id_token: "a.b.c".into(),
+                access_token: "at".into(),
+                refresh_token: Some("r t".into()),
+                expires_in: Some(Seconds(300)),
+                scope: Some(vec!["openid".into(), "email".into()]),
+                notes: Vec::new(),
+            })
+        );
+    }
+
+    #[test]
+    fn flow_50_the_token_type_is_bearer_in_any_case() {
+        for name in ["Bearer", "bearer", "BEARER"] {
+            assert_eq!(read(json!({"token_type": name})).unwrap().notes.len(), 0, "{name}");
+        }
+        for name in ["DPoP", "mac", "", "Bearer ", "N_A"] {
+            assert_eq!(read(json!({"token_type": name})), Err(TokenError::TokenType(name.into())));
+        }
+        assert_eq!(read(json!({"token_type": null})).unwrap().notes.len(), 1);
+        assert_eq!(read(json!({"token_type": ["Bearer"]})).unwrap_err().code(), "token_member");
+    }
+
+    #[test]
+    fn flow_51_both_tokens_are_required() {
+        for member in ["id_token", "access_token"] {
+            for value in [json!(null), json!("")] {
+                assert_eq!(read(json!({member: value})), Err(TokenError::Missing(member)));
+            }
+            for value in [json!(1), json!(["a.b.c"]), json!({"a": 1})] {
+                assert_eq!(read(json!({member: value})).unwrap_err().code(), "token_member");
+            }
+        }
+    }
+
+    #[test]
+    fn flow_52_expires_in_comes_in_many_forms() {
+        for (value, expected) in [
+            (json!(null), None),
+            (json!(3600), Some(3600)),
+            (json!("3600"), Some(3600)),
+            (json!(3600.9), Some(3600)),
+            (json!(0), Some(0)),
+            (json!("0"), Some(0)),
+            (json!(-1), Some(0)),
+            (json!(-0.5), Some(0)),
+            (json!(i64::MIN), Some(0)),
+            (json!(1e18), Some(EXPIRES_IN_LIMIT.0)),
+            (json!(1e300), Some(EXPIRES_IN_LIMIT.0)),
+            (json!(u64::MAX), Some(EXPIRES_IN_LIMIT.0)),
+            (json!("99999999999999999999999"), Some(EXPIRES_IN_LIMIT.0)),
+        ] {
+            assert_eq!(
+                read(json!({"expires_in": value})).unwrap().expires_in,
+                expected.map(Seconds),
+                "{value}"
+            );
+        }
+        for value in
+            [json!(""), json!("soon"), json!("-1"), json!("1h"), json!(true), json!([1]), json!("+5")]
+        {
+            let expected = TokenError::Member { member: "expires_in", expected: "a number of seconds" };
+            assert_eq!(read(json!({"expires_in": value})), Err(expected), "{value}");
+        }
+        let response = reply(200, r#"{"access_token":"a","id_token":"i","token_type":"Bearer"}"#);
+        assert_eq!(TokenResponse::read(&response).unwrap().expires_in, None);
+    }
+
+    #[test]
+    fn flow_53_a_member_that_occurs_twice_is_refused() {
+        let body = r#"{"access_token":"a","access_token":"b","id_token":"i","token_type":"Bearer"}"#;
+        assert_eq!(TokenResponse::read(&reply(200, body)).unwrap_err().code(), "token_json");
+    }
+
+    #[test]
+    fn flow_55_a_token_that_cannot_stand_in_a_header_is_refused() {
+        for token in ["a\r\nX: y", "a b", "a\tb", "é", "a\u{0}", "a\u{7f}", " a"] {
+            for member in ["access_token", "id_token"] {
+                assert_eq!(read(json!({member: token})).unwrap_err().code(), "token_member", "{token:?}");
+            }
+        }
+        for token in ["00D5f!AQ4AQ.x", "EwB4A8l6*!", "123|abc", "a-._~+/=="] {
+            assert_eq!(read(json!({"access_token": token})).unwrap().access_token, Secret::from(token));
+        }
+        assert_eq!(read(json!({"refresh_token": "a\n"})).unwrap_err().code(), "token_member");
+        assert_eq!(read(json!({"refresh_token": ""})).unwrap().refresh_token, None);
+    }
+
+    #[test]
+    fn a_refusal_is_read_whatever_the_status_is() {
+        let body = json!({"error": "invalid_grant", "error_description": "Code not valid"});
+        for status in [400, 401, 200] {
+            let error = TokenResponse::read(&reply(status, &body)).unwrap_err();
+            let text =
+                format!("the token endpoint refuses with status {status}: invalid_grant \"Code not valid\"");
+            assert_eq!(error.to_string(), text);
+        }
+        let error = TokenResponse::read(&reply(400, json!({"error": "ev\r\nil"}))).unwrap_err();
+        let other = ProviderError { error: "other", description: None };
+        assert_eq!(error, TokenError::Refused { status: 400, error: other });
+    }
+
+    #[test]
+    fn only_status_200_brings_tokens() {
+        let tokens = json!({"access_token": "at", "token_type": "Bearer", "id_token": "a.b.c"});
+        for status in [201, 204, 302, 400, 500, 503] {
+            let error = TokenResponse::read(&reply(status, &tokens)).unwrap_err();
+            assert_eq!(error, TokenError::Status(status));
+        }
+        for body in ["", "<html>", "null", "[]", r#""x""#, "access_token=a&id_token=b"] {
+            assert_eq!(TokenResponse::read(&reply(200, body)).unwrap_err().code(), "token_json");
+            assert_eq!(TokenResponse::read(&reply(502, body)).unwrap_err(), TokenError::Status(502));
+        }
+    }
+
+    #[test]
+    fn a_list_of_scopes_is_as_good_as_a_text() {
+        let scopes = |value| read(json!({"scope": value})).unwrap().scope;
+        assert_eq!(scopes(json!(["a", "b"])), scopes(json!("a b")));
+        assert_eq!(scopes(json!("")), Some(Vec::new()));
+        assert_eq!(scopes(json!(null)), None);
+        for value in [json!(1), json!([1]), json!({"a": 1})] {
+            assert_eq!(read(json!({"scope": value})).unwrap_err().code(), "token_member");
+        }
+    }
+
+    #[test]
+    fn neither_a_response_nor_an_error_shows_a_token() {
+        let tokens = json!({"access_token": "canary", "id_token": "canary", "refresh_token": "canary"});
+        assert!(!format!("{:?}", read(tokens).unwrap()).contains("canary"));
+        let error = read(json!({"access_token": "canary canary"})).unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("canary"));
+    }
+}

@@ -1,0 +1,79 @@
+//! Discovery documents of real providers: each is accepted when its own issuer is configured, and
+//! refused when any other is.
+//!
+//! The documents are not part of this repository. The environment variable `VESTIBULE_VECTORS`
+//! names the folder that holds `discovery/*.json`.
+
+#![allow(clippy::unwrap_used, reason = "a test without its data has failed")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{env, fs};
+
+use serde_json::Value;
+use vestibule::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri};
+use vestibule::oidc::discovery::{Metadata, MetadataError};
+use vestibule::time::Seconds;
+
+fn documents() -> Option<BTreeMap<String, Vec<u8>>> {
+    let Some(folder) = env::var_os("VESTIBULE_VECTORS").map(PathBuf::from) else {
+        println!("skipped: VESTIBULE_VECTORS is not set");
+        return None;
+    };
+    let paths = fs::read_dir(folder.join("discovery")).unwrap().map(|entry| entry.unwrap().path());
+    let documents = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    Some(
+        documents
+            .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()))
+            .collect(),
+    )
+}
+
+fn provider(issuer: &str) -> Provider {
+    let target = || "provider".to_owned();
+    Provider {
+        name: "provider".into(),
+        issuer: issuer.into(),
+        callout: CalloutTargets { discovery: target(), jwks: target(), token: target() },
+        callout_timeout: Duration::from_secs(5),
+        client: Client {
+            id: "client".into(),
+            authentication: ClientAuthentication::SecretPost("a secret".into()),
+        },
+        scopes: vec!["openid".into()],
+        authorization_parameters: Vec::new(),
+        redirect_uri: RedirectUri::Path("/oidc/callback".into()),
+        post_logout_redirect_uri: None,
+        audiences: Vec::new(),
+        algorithms: Vec::new(),
+        require_access_token_type: false,
+        leeway: Seconds(60),
+        insecure_allow_http: false,
+    }
+}
+
+#[test]
+fn documents_of_real_providers_are_read() {
+    let Some(documents) = documents() else { return };
+    assert!(documents.len() >= 12, "only {} documents", documents.len());
+    for (name, body) in documents {
+        let document: Value = serde_json::from_slice(&body).unwrap();
+        let issuer = document["issuer"].as_str().unwrap();
+
+        let metadata =
+            Metadata::read(&body, &provider(issuer)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(metadata.token_endpoint.as_str(), document["token_endpoint"], "{name}");
+        assert_eq!(metadata.jwks_uri.as_str(), document["jwks_uri"], "{name}");
+        for (member, read) in [
+            ("userinfo_endpoint", &metadata.userinfo_endpoint),
+            ("end_session_endpoint", &metadata.end_session_endpoint),
+        ] {
+            assert_eq!(read.as_ref().map(|url| url.as_str()), document[member].as_str(), "{name}: {member}");
+        }
+        assert!(metadata.notes.is_empty(), "{name}: {:?}", metadata.notes);
+
+        let other = Metadata::read(&body, &provider("https://other.example")).unwrap_err();
+        assert!(matches!(other, MetadataError::Issuer { .. }), "{name}");
+    }
+}
