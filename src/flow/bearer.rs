@@ -32,7 +32,7 @@ pub fn remembered(
     token: &BearerToken,
     now: Timestamp,
 ) -> Option<Rc<Remembered>> {
-    let remembered = Rc::clone(filter.tokens.borrow_mut().get(0, token.expose(), now)?);
+    let remembered = Rc::clone(filter.tokens.borrow_mut().get(0, token.secret().expose(), now)?);
     let provider = remembered.identity.provider();
     let keys = filter.provider(provider)?.known()?.keys;
     let leeway = filter.provider(provider)?.config.leeway;
@@ -61,7 +61,7 @@ async fn decide(
     let rule = filter.rule(visit).ok_or(Error::Bug("a token is checked without a rule"))?;
     let index = issuer_of(filter, rule, &token)?;
     let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
-    let (verified, keys) = verify(filter, index, token.expose(), callouts, now).await?;
+    let (verified, keys) = verify(filter, index, token.secret().expose(), callouts, now).await?;
     let expect = access_token::Expected {
         issuer: &provider.config.issuer,
         audiences: &provider.config.audiences,
@@ -74,14 +74,14 @@ async fn decide(
     let headers = filter.upstream.identity_headers(&identity);
     let remembered = Rc::new(Remembered { identity, headers, keys });
     let until = access_token.expires_at() + provider.config.leeway;
-    filter.tokens.borrow_mut().insert(0, token.expose(), Rc::clone(&remembered), until);
+    filter.tokens.borrow_mut().insert(0, token.secret().expose(), Rc::clone(&remembered), until);
     filter.admit_identity(visit, rule, &remembered.identity, &remembered.headers, "token", Vec::new())
 }
 
 /// The provider whose token this claims to be: only a configured one, and only one that the rule
 /// accepts. The claim is not believed, it only says which keys must verify it.
 fn issuer_of(filter: &Filter, rule: &Rule, token: &BearerToken) -> Result<ProviderIndex, Error> {
-    let jws = Jws::parse(token.expose()).map_err(ClientError::Token)?;
+    let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let accepted = rule.bearer_providers.iter().copied().find(|&index| {
         filter.provider(index).is_some_and(|provider| provider.config.issuer == issuer)

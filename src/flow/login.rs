@@ -115,8 +115,8 @@ fn send_to_provider(
         &provider.config,
         &AuthorizationRequest {
             redirect_uri: &login.redirect_uri,
-            state: login.state.expose(),
-            nonce: login.nonce.expose(),
+            state: &login.state,
+            nonce: &login.nonce,
             code_challenge: &pkce::code_challenge(&login.code_verifier),
         },
     );
@@ -169,10 +169,10 @@ async fn redeem(
     let response = AuthorizationResponse::read(visit.request.query().unwrap_or_default())
         .map_err(ClientError::Authorization)?;
     let jar = Jar::read(&visit.request.headers);
-    let login = match filter.cookies.open_login(index, response.state(), &jar, *now) {
+    let login = match filter.cookies.open_login(index, response.state().expose(), &jar, *now) {
         Ok(login) => login,
         Err(missing) => {
-            extras.cookies = filter.cookies.delete_login(index, response.state());
+            extras.cookies = filter.cookies.delete_login(index, response.state().expose());
             // A callback from the history, reached while logged in: nothing to do and nothing to fear.
             if session::find(filter, index, &jar, *now).is_ok() {
                 let cookies = std::mem::take(&mut extras.cookies);
@@ -181,7 +181,7 @@ async fn redeem(
             return Err(ClientError::Login(missing).into());
         }
     };
-    extras.cookies = filter.cookies.delete_login(index, response.state());
+    extras.cookies = filter.cookies.delete_login(index, response.state().expose());
     extras.retry = Some(filter.login_address(&login.return_to));
     let known = provider.ready(callouts, now).await?;
     let code = response
@@ -211,7 +211,8 @@ async fn redeem_code(
     now: &mut Timestamp,
 ) -> Result<TokenResponse, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let jti = filter.random_secret(*now)?;
+    let mut assertion_id = [0; 16];
+    filter.random.fill(&mut assertion_id, *now)?;
     let request = token_request(
         &known.metadata,
         provider,
@@ -219,7 +220,7 @@ async fn redeem_code(
         &login.code_verifier,
         &login.redirect_uri,
         *now,
-        jti.expose(),
+        &assertion_id,
     )
     .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
     let answered = callouts.send(request).await;
@@ -254,7 +255,7 @@ async fn check_id_token(
         client_id: &provider.client.id,
         nonce: login.nonce.expose(),
         access_token: Some(tokens.access_token.expose()),
-        code: Some(code.expose()),
+        code: Some(code.secret().expose()),
         max_age: None,
         leeway: provider.leeway,
         now: *now,

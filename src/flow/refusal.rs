@@ -6,12 +6,23 @@ use crate::config::{Accept, Rule};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
-use crate::oidc::bearer::challenge;
+use crate::oidc::bearer::{ChallengeError, challenge};
 use crate::rules::ClientKind;
 use crate::time::Seconds;
 
 /// When it is worth trying again after a fault of the provider or of the network.
 const RETRY_AFTER: Seconds = Seconds(5);
+
+const INVALID_TOKEN: ChallengeError =
+    ChallengeError { error: "invalid_token", description: "the access token is not acceptable here" };
+
+const INVALID_REQUEST: ChallengeError =
+    ChallengeError { error: "invalid_request", description: "the access token cannot be read" };
+
+const INSUFFICIENT_SCOPE: ChallengeError = ChallengeError {
+    error: "insufficient_scope",
+    description: "the identity does not have what this address requires",
+};
 
 /// What a refusal carries besides the error.
 #[derive(Default)]
@@ -77,14 +88,11 @@ impl Filter {
         let (error, scope) = match error {
             Error::Client(
                 ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_),
-            ) => (Some(("invalid_token", "the access token is not acceptable here")), None),
+            ) => (Some(INVALID_TOKEN), None),
             Error::Client(ClientError::Bearer(_) | ClientError::TokenInQuery) => {
-                (Some(("invalid_request", "the access token cannot be read")), None)
+                (Some(INVALID_REQUEST), None)
             }
-            Error::Client(ClientError::Forbidden(missing)) => (
-                Some(("insufficient_scope", "the identity does not have what this address requires")),
-                missing.scopes(),
-            ),
+            Error::Client(ClientError::Forbidden(missing)) => (Some(INSUFFICIENT_SCOPE), missing.scopes()),
             Error::Client(
                 ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable,
             ) => (None, None),

@@ -138,7 +138,8 @@ impl Provider {
     async fn renew_now(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<(), Error> {
         let metadata_is_old = is_old(&self.state.borrow().metadata, *now);
         if metadata_is_old {
-            let reply = exchange(callouts, discovery_request(&self.config), "metadata", now).await?;
+            let request = discovery_request(&self.config).map_err(ProviderError::Metadata)?;
+            let reply = exchange(callouts, request, "metadata", now).await?;
             let metadata = Metadata::read(&reply.body, &self.config).map_err(ProviderError::Metadata)?;
             for note in &metadata.notes {
                 log::warn!("provider={}: {note}", self.config.name);
