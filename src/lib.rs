@@ -1,5 +1,6 @@
 //! Vestibule: OpenID Connect inside the proxy.
 
+pub mod answer;
 pub mod config;
 pub mod http;
 pub mod jose;

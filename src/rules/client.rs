@@ -133,6 +133,9 @@ mod tests {
     use super::*;
     use crate::http::HostTraits;
 
+    /// Method, header fields, and what sends them.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], ClientKind);
+
     const CHROME: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
 
     fn request(method: &str, headers: &[(&str, &str)]) -> Request {
@@ -148,7 +151,7 @@ mod tests {
 
     #[test]
     fn only_a_browser_that_navigates_by_get_or_head_may_be_redirected() {
-        let cases: &[(&str, &[(&str, &str)], ClientKind)] = &[
+        let cases: &[Case] = &[
             // With fetch metadata.
             (
                 "GET",
@@ -217,7 +220,7 @@ mod tests {
 
     #[test]
     fn programs_that_do_not_speak_plain_http_are_known() {
-        let cases: &[(&str, &[(&str, &str)], ClientKind)] = &[
+        let cases: &[Case] = &[
             ("POST", &[("content-type", "application/grpc")], Grpc),
             ("POST", &[("content-type", "application/grpc+proto")], Grpc),
             ("POST", &[("content-type", "Application/GRPC ; x=y")], Grpc),

@@ -580,7 +580,7 @@ mod tests {
     fn what_is_printed_of_a_request_is_cut_and_clean() {
         let error = select(&[default()], &get(&format!("x\r\n\u{1b}[31m{}", "y".repeat(500)))).unwrap_err();
         let PathError::NotAPath { found } = &error else { panic!("{error}") };
-        assert_eq!((found.len(), &found[..5]), (100, "x[31m"));
+        assert_eq!(found, &format!("x[31m{}", "y".repeat(95)));
     }
 
     /// What different programs make of a path. Written independently of the readings.
@@ -659,7 +659,7 @@ mod tests {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;
-            usize::try_from(self.0 % bound as u64).unwrap()
+            usize::try_from(self.0.checked_rem(bound as u64).unwrap()).unwrap()
         }
     }
 
@@ -670,7 +670,8 @@ mod tests {
             "%252f", "%3b", "%3f", "%23", "#", "%00", "%20", "%c3%a9", "a%", "//", ";v=1",
         ];
         let rules = [prefix("/public"), exact("/x"), prefix("/admin"), pattern("/[a-z]+/x"), default()];
-        let programs: [(&str, fn(&str) -> String); 5] = [
+        type Program = fn(&str) -> String;
+        let programs: [(&str, Program); 5] = [
             ("nginx", programs::nginx),
             ("tomcat", programs::tomcat),
             ("nginx before tomcat", programs::chain),
@@ -679,7 +680,7 @@ mod tests {
         ];
         let mut random = Random(0x0076_6573_7469_6275);
         let (mut passed, mut refused) = (0, 0);
-        for _ in 0..30_000 {
+        for _ in 0..20_000 {
             let length = 1 + random.below(7);
             let path = (0..length).fold("/".to_owned(), |path, _| path + PARTS[random.below(PARTS.len())]);
             let Ok(chosen) = select(&rules, &get(&path)) else {
