@@ -10,7 +10,7 @@ use crate::http::Response;
 const STYLE: &str = include_str!("page.css");
 
 /// `base64(SHA-256(STYLE))`, as Content-Security-Policy Level 3 wants it. A test keeps it true.
-const STYLE_HASH: &str = "xXDDTWE2NZJbAdtqYaN/5mrbIPW+V7B1lk4DWT3TYqo=";
+const STYLE_HASH: &str = "SZK1iHMHMoDvKiM9xAOVnu/yRqIItYqwm6bqzZhs+BQ=";
 
 /// An arch with its door ajar.
 const MARK: &str = concat!(
@@ -46,15 +46,16 @@ pub fn logged_out(login: &str) -> Response {
         .header("x-content-type-options", "nosniff")
 }
 
-/// Asks before a session is ended. `action` is the logout endpoint, asked by `POST`.
+/// Asks before a session is ended. `action` is the logout endpoint, which takes the form by `POST`.
 pub fn confirm_logout(action: &str) -> Response {
     let text = ["Your session on this site will end. What you have not saved may be lost."];
-    let action = Action::Post { address: action, text: "Log out" };
+    let actions =
+        [Action::Post { address: action, text: "Log out" }, Action::Link { address: "/", text: "Stay" }];
     // The answer to the form may lead on to the provider and from there anywhere, and browsers hold
     // every step against `form-action`. The form itself is a constant of ours.
     //
     // Without any referrer the form would be sent with `Origin: null`.
-    page(200, document("Log out?", &text, &[action], ""), "http: https:", "same-origin")
+    page(200, document("Log out?", &text, &actions, ""), "http: https:", "same-origin")
         .header("x-content-type-options", "nosniff")
 }
 

@@ -124,6 +124,8 @@ impl Reading {
 
     /// Whether the condition holds for this reading. The path of a rule is written as on the wire,
     /// so it is decoded as often as the reading was.
+    ///
+    /// A slash at the end counts: `/admin/` is not the exact path `/admin`, but is under that prefix.
     pub fn meets(&self, condition: &PathMatch) -> bool {
         match condition {
             PathMatch::Any => true,

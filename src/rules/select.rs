@@ -333,6 +333,9 @@ mod tests {
                     ("/admin#/../public", REFUSED),
                     ("/admin%00/../../public", REFUSED),
                     ("/public%00", REFUSED),
+                    ("/public%00x", REFUSED),
+                    ("/public%0dx", REFUSED),
+                    ("/public%0ax", REFUSED),
                 ],
             ),
             (
@@ -681,8 +684,9 @@ mod tests {
         let mut random = Random(0x0076_6573_7469_6275);
         let (mut passed, mut refused) = (0, 0);
         for _ in 0..20_000 {
-            let length = 1 + random.below(7);
-            let path = (0..length).fold("/".to_owned(), |path, _| path + PARTS[random.below(PARTS.len())]);
+            let length = random.below(8);
+            let first = ["/public", "/admin", "/x", "/", "//"][random.below(5)];
+            let path = (0..length).fold(first.to_owned(), |path, _| path + PARTS[random.below(PARTS.len())]);
             let Ok(chosen) = select(&rules, &get(&path)) else {
                 refused += 1;
                 continue;
