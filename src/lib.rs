@@ -1,11 +1,38 @@
-//! Vestibule: OpenID Connect inside the proxy.
+//! Vestibule: OpenID Connect inside the proxy. The room between the street door and the house.
+//!
+//! # The life of a request
+//!
+//! 1. [`host`](https://github.com/proxy-wasm/spec): the proxy's callback becomes an
+//!    [`http::Request`] (in `src/host/`, which exists in the Wasm build only).
+//! 2. [`filter::Filter::start`]: the filter's own pages first, then the rule ([`rules`]), then
+//!    what proves an identity: a token ([`oidc::bearer`]) or a session ([`session`]).
+//! 3. What needs to ask the provider is a [`flow`]: a login, a token with an unknown key. It asks
+//!    for callouts and goes on with their replies.
+//! 4. Everything that is believed was checked by [`jose`] (who signed it) and [`oidc`] (what it
+//!    says); what we know of a provider is kept in [`provider`].
+//! 5. [`upstream`]: the one way on. It takes out what only we may set and tells who it is.
+//! 6. Whoever is refused is told why: [`error`], [`answer`], and one line in the log ([`audit`]).
+//!
+//! The core reads no clock and draws no randomness; both are arguments.
 
+pub mod answer;
+pub mod audit;
+pub mod cache;
 pub mod config;
 pub mod error;
+pub mod filter;
+pub mod flow;
+#[cfg(target_arch = "wasm32")]
+mod host;
 pub mod http;
+pub mod identity;
 pub mod jose;
 pub mod json;
 pub mod oidc;
 pub mod provider;
+pub mod random;
+pub mod rules;
 pub mod secret;
+pub mod session;
 pub mod time;
+pub mod upstream;

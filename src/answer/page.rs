@@ -1,0 +1,231 @@
+//! Pages for people: a refusal, the end of a session, the question before it.
+//!
+//! Each is one document that loads nothing. No script runs, no frame holds it; the one style is
+//! allowed by its hash.
+
+use super::Refusal;
+use crate::http::Response;
+
+/// The style of every page. Changing it changes [`STYLE_HASH`].
+const STYLE: &str = include_str!("page.css");
+
+/// `base64(SHA-256(STYLE))`, as Content-Security-Policy Level 3 wants it. A test keeps it true.
+const STYLE_HASH: &str = "SZK1iHMHMoDvKiM9xAOVnu/yRqIItYqwm6bqzZhs+BQ=";
+
+/// An arch with its door ajar.
+const MARK: &str = concat!(
+    r#"<svg viewBox="0 0 48 52" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="2.5" "#,
+    r#"stroke-linecap="round"><path d="M2 50h44M7 50V22a17 17 0 0 1 34 0v28"/>"#,
+    r#"<path d="M14 50V22a10 10 0 0 1 14-9.2V46z" fill="currentColor" stroke="none"/></svg>"#
+);
+
+/// What a person can do on a page.
+enum Action<'a> {
+    Link { address: &'a str, text: &'a str },
+    Post { address: &'a str, text: &'a str },
+}
+
+/// The page of a refusal.
+pub(super) fn refused(refusal: &Refusal) -> Response {
+    let login = refusal.login.map(|address| Action::Link { address, text: "Log in" });
+    let retry = refusal.retry.map(|address| Action::Link { address, text: "Try again" });
+    let actions: Vec<Action> = login.into_iter().chain(retry).collect();
+    let mut foot = format!("Code <code>{}</code>", escaped(refusal.code));
+    if !refusal.reference.is_empty() {
+        foot.push_str(&format!("<br>Reference <code>{}</code>", escaped(refusal.reference)));
+    }
+    let body = document(refusal.title, &[refusal.detail, refusal.advice], &actions, &foot);
+    page(refusal.status, body, "'none'", "no-referrer")
+}
+
+/// Where a person lands after a logout. `login` is where a new session begins.
+pub fn logged_out(login: &str) -> Response {
+    let text = ["Your session on this site has ended.", "On a shared computer, close the browser too."];
+    let action = Action::Link { address: login, text: "Log in again" };
+    page(200, document("You are logged out", &text, &[action], ""), "'none'", "no-referrer")
+        .header("x-content-type-options", "nosniff")
+}
+
+/// Asks before a session is ended. `action` is the logout endpoint, which takes the form by `POST`.
+pub fn confirm_logout(action: &str) -> Response {
+    let text = ["Your session on this site will end. What you have not saved may be lost."];
+    let actions =
+        [Action::Post { address: action, text: "Log out" }, Action::Link { address: "/", text: "Stay" }];
+    // The answer to the form may lead on to the provider and from there anywhere, and browsers hold
+    // every step against `form-action`. The form itself is a constant of ours.
+    //
+    // Without any referrer the form would be sent with `Origin: null`.
+    page(200, document("Log out?", &text, &actions, ""), "http: https:", "same-origin")
+        .header("x-content-type-options", "nosniff")
+}
+
+fn page(status: u16, body: String, form_action: &str, referrer: &str) -> Response {
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; \
+         form-action {form_action}; frame-ancestors 'none'"
+    );
+    Response::new(status)
+        .header("content-type", "text/html; charset=utf-8")
+        .header("content-security-policy", policy)
+        .header("x-frame-options", "DENY")
+        .header("referrer-policy", referrer)
+        .body(body)
+}
+
+/// The document. `foot` is markup; everything else is text.
+fn document(title: &str, paragraphs: &[&str], actions: &[Action], foot: &str) -> String {
+    let title = escaped(title);
+    let mut html = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <title>{title}</title><style>{STYLE}</style></head><body><main>{MARK}<h1>{title}</h1>"
+    );
+    for text in paragraphs.iter().filter(|text| !text.is_empty()) {
+        html.push_str(&format!("<p>{}</p>", escaped(text)));
+    }
+    let actions: String = actions.iter().map(Action::markup).collect();
+    if !actions.is_empty() {
+        html.push_str(&format!("<div>{actions}</div>"));
+    }
+    if !foot.is_empty() {
+        html.push_str(&format!("<footer>{foot}</footer>"));
+    }
+    html.push_str("</main></body></html>");
+    html
+}
+
+impl Action<'_> {
+    fn markup(&self) -> String {
+        let (Action::Link { address, text } | Action::Post { address, text }) = self;
+        if !is_web_address(address) {
+            return String::new();
+        }
+        let address = escaped(address);
+        match self {
+            Action::Link { .. } => format!("<a href=\"{address}\">{text}</a>"),
+            Action::Post { .. } => {
+                format!("<form method=\"post\" action=\"{address}\"><button>{text}</button></form>")
+            }
+        }
+    }
+}
+
+/// A path on this host, or an address of the web; no `javascript:`, and nothing a browser takes for
+/// the address of another host.
+fn is_web_address(address: &str) -> bool {
+    let here = address.starts_with('/') && !address.starts_with("//") && !address.contains('\\');
+    here || address.starts_with("https://") || address.starts_with("http://")
+}
+
+/// Text for an element or a quoted attribute. Control characters are dropped.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars().filter(|c| !c.is_control()) {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            _ => safe.push(character),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use sha2::{Digest, Sha256};
+
+    use super::super::tests::{field, refusal};
+    use super::*;
+
+    fn text(response: &Response) -> &str {
+        std::str::from_utf8(&response.body).unwrap()
+    }
+
+    fn every_page() -> [Response; 3] {
+        [refused(&refusal()), logged_out("/oidc/login"), confirm_logout("/oidc/logout")]
+    }
+
+    #[test]
+    fn the_policy_allows_the_style_and_nothing_else() {
+        assert_eq!(STYLE_HASH, STANDARD.encode(Sha256::digest(STYLE)));
+        for page in every_page() {
+            assert_eq!(text(&page).matches("<style>").count(), 1);
+            assert!(text(&page).contains(&format!("<style>{STYLE}</style>")));
+            assert!(!text(&page).contains(" style=") && !text(&page).contains("<script"));
+            let [policy] = field(&page, "content-security-policy")[..] else { panic!("one policy") };
+            for part in [
+                "default-src 'none'; ",
+                &format!("style-src 'sha256-{STYLE_HASH}'; "),
+                "base-uri 'none'; ",
+                "frame-ancestors 'none'",
+            ] {
+                assert!(policy.contains(part), "{part} in {policy}");
+            }
+            assert_eq!(field(&page, "x-frame-options"), ["DENY"]);
+            assert_eq!(field(&page, "cache-control"), ["no-store"]);
+        }
+    }
+
+    #[test]
+    fn only_the_page_with_a_form_may_send_one() {
+        let [refused, out, confirm] = every_page();
+        for page in [&refused, &out] {
+            assert!(field(page, "content-security-policy")[0].contains("form-action 'none'"));
+            assert_eq!(field(page, "referrer-policy"), ["no-referrer"]);
+        }
+        assert!(field(&confirm, "content-security-policy")[0].contains("form-action http: https:;"));
+        assert_eq!(field(&confirm, "referrer-policy"), ["same-origin"]);
+        assert!(
+            text(&confirm).contains("<form method=\"post\" action=\"/oidc/logout\"><button>Log out</button>")
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_what_happened_what_to_do_and_how_to_find_it_again() {
+        let mut refusal = refusal();
+        refusal.retry = Some("/orders?a=1&b=2");
+        let page = refused(&refusal);
+        assert_eq!(page.status, 401);
+        for part in [
+            "<title>You are not logged in</title>",
+            "<h1>You are not logged in</h1>",
+            "<p>This address is for people who are logged in.</p><p>Log in and try again.</p>",
+            "<a href=\"/oidc/login?return_to=%2Forders\">Log in</a>",
+            "<a href=\"/orders?a=1&amp;b=2\">Try again</a>",
+            "<code>session_missing</code>",
+            "<code>7f3a9c</code>",
+            "lang=\"en\"",
+            "name=\"viewport\"",
+        ] {
+            assert!(text(&page).contains(part), "{part}");
+        }
+        let bare = Refusal { advice: "", reference: "", login: None, retry: None, ..refusal };
+        let bare = refused(&bare);
+        for part in ["<p></p>", "Reference", "<a ", "<div>"] {
+            assert!(!text(&bare).contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn links_lead_to_the_web_only() {
+        for address in ["/", "/a?b#c", "https://op.example/x", "http://localhost/"] {
+            assert!(is_web_address(address), "{address}");
+        }
+        for address in
+            ["", "javascript:alert(1)", "JavaScript:x", "data:text/html,x", "//evil", "/\\evil", "x", " /"]
+        {
+            assert!(!is_web_address(address), "{address}");
+            assert!(!text(&logged_out(address)).contains("<a "), "{address}");
+        }
+    }
+
+    #[test]
+    fn pages_stay_small() {
+        assert!(every_page().iter().all(|page| page.body.len() < 4096));
+    }
+}

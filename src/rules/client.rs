@@ -1,0 +1,284 @@
+//! What kind of client is asking, and so how a refusal is told to it: a redirect to the login only
+//! to a browser that navigates, a page to a person, a status that a program understands to anything
+//! else. This decides about form, never about access.
+
+use crate::http::{Headers, Request};
+
+/// What kind of client sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKind {
+    /// A browser that goes to a page by `GET` or `HEAD`. The only kind that may be redirected.
+    Navigation,
+    /// A browser that submits a form: shows a page, but must not be redirected with its body
+    /// (RFC 9700 section 4.12).
+    Submission,
+    /// A browser that fetches ahead of a navigation nobody has made yet. A login begun for it would
+    /// be one cookie for nothing.
+    Prefetch,
+    /// A WebSocket handshake or another change of protocol (RFC 9110 section 7.8, RFC 8441).
+    Upgrade,
+    /// gRPC over HTTP/2, told in trailers.
+    Grpc,
+    /// `EventSource`: reads the status, does not follow to another origin.
+    EventStream,
+    /// `fetch`, `XMLHttpRequest`, a program, anything else.
+    Script,
+}
+
+impl ClientKind {
+    /// The kind of client that sent `request`.
+    pub fn of(request: &Request) -> ClientKind {
+        let headers = &request.headers;
+        if request.method == "CONNECT" || headers.has("upgrade") {
+            return ClientKind::Upgrade;
+        }
+        if request.method == "POST" && headers.one("content-type").is_some_and(is_grpc) {
+            return ClientKind::Grpc;
+        }
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+        if reads && accepts(headers, "text/event-stream") {
+            return ClientKind::EventStream;
+        }
+        match (navigates(headers), reads) {
+            (true, true) if is_ahead_of_time(headers) => ClientKind::Prefetch,
+            (true, true) => ClientKind::Navigation,
+            (true, false) => ClientKind::Submission,
+            (false, true) if is_ahead_of_time(headers) => ClientKind::Prefetch,
+            (false, _) => ClientKind::Script,
+        }
+    }
+}
+
+/// Whether this is a browser's CORS preflight and nothing else (Fetch standard, "CORS-preflight
+/// fetch"). A rule may let such a request through without an identity, so everything that an
+/// ordinary `OPTIONS` request could carry besides is refused.
+///
+/// That there is no body is known only from the header fields.
+pub fn is_preflight(request: &Request) -> bool {
+    const NEVER_IN_A_PREFLIGHT: [&str; 6] = [
+        "cookie",
+        "authorization",
+        "transfer-encoding",
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ];
+    let headers = &request.headers;
+    request.method == "OPTIONS"
+        && headers.one("origin").is_some_and(|origin| !origin.trim().is_empty())
+        && headers.one("access-control-request-method").is_some_and(is_token)
+        && !NEVER_IN_A_PREFLIGHT.iter().any(|name| headers.has(name))
+        && (!headers.has("content-length") || headers.one("content-length") == Some("0"))
+}
+
+/// `Sec-Fetch-Mode` decides where the browser sends it (Fetch Metadata; not over plain HTTP), else
+/// what the client accepts.
+fn navigates(headers: &Headers) -> bool {
+    if ["sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site"].iter().any(|name| headers.has(name)) {
+        let to_a_page = !headers.has("sec-fetch-dest")
+            || matches!(headers.one("sec-fetch-dest"), Some("document" | "iframe" | "frame" | "empty"));
+        return headers.one("sec-fetch-mode") == Some("navigate") && to_a_page;
+    }
+    !headers.has("x-requested-with") && accepts(headers, "text/html")
+}
+
+/// `Sec-Purpose` (Fetch standard) and what stood for it before.
+fn is_ahead_of_time(headers: &Headers) -> bool {
+    ["sec-purpose", "purpose", "x-purpose", "x-moz"]
+        .iter()
+        .flat_map(|name| headers.all(name))
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .flat_map(|value| value.split([';', ',']))
+        .any(|word| {
+            ["prefetch", "prerender", "preview"].iter().any(|known| word.trim().eq_ignore_ascii_case(known))
+        })
+}
+
+/// Whether `Accept` names this media type itself; `*/*` does not count (RFC 9110 section 12.5.1).
+fn accepts(headers: &Headers, media_type: &str) -> bool {
+    headers
+        .all("accept")
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+            named && !parts.any(is_zero_weight)
+        })
+}
+
+fn is_zero_weight(parameter: &str) -> bool {
+    parameter
+        .strip_prefix(['q', 'Q'])
+        .and_then(|rest| rest.trim_start().strip_prefix('='))
+        .is_some_and(|weight| weight.trim().bytes().all(|b| matches!(b, b'0' | b'.')))
+}
+
+/// `application/grpc`, alone or with `+proto` and the like. Not gRPC-Web, whose clients read the
+/// HTTP status.
+fn is_grpc(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let (name, format) = media_type.split_once('+').unwrap_or((media_type, "proto"));
+    name.eq_ignore_ascii_case("application/grpc") && !format.is_empty()
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ClientKind::{EventStream, Grpc, Navigation, Prefetch, Script, Submission, Upgrade};
+    use super::*;
+    use crate::http::HostTraits;
+
+    /// Method, header fields, and what sends them.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], ClientKind);
+
+    const CHROME: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
+
+    fn request(method: &str, headers: &[(&str, &str)]) -> Request {
+        Request {
+            method: method.into(),
+            scheme: "https".into(),
+            authority: "app.example".into(),
+            path: "/orders".into(),
+            headers: headers.iter().copied().collect(),
+            host: HostTraits { removes_headers: true },
+        }
+    }
+
+    #[test]
+    fn only_a_browser_that_navigates_by_get_or_head_may_be_redirected() {
+        let cases: &[Case] = &[
+            // With fetch metadata.
+            (
+                "GET",
+                &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("accept", CHROME)],
+                Navigation,
+            ),
+            ("HEAD", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], Navigation),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "empty")], Navigation),
+            ("GET", &[("sec-fetch-mode", "navigate")], Navigation),
+            (
+                "GET",
+                &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object"), ("accept", CHROME)],
+                Script,
+            ),
+            ("GET", &[("sec-fetch-mode", "cors"), ("accept", CHROME)], Script),
+            (
+                "GET",
+                &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), ("accept", CHROME)],
+                Script,
+            ),
+            ("GET", &[("sec-fetch-site", "none"), ("accept", CHROME)], Script),
+            (
+                "GET",
+                &[("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "cors"), ("accept", CHROME)],
+                Script,
+            ),
+            // Without, by what is accepted.
+            ("GET", &[("accept", CHROME)], Navigation),
+            ("GET", &[("accept", "Text/HTML; charset=utf-8")], Navigation),
+            ("GET", &[("accept", "application/json"), ("accept", "text/html;q=0.5")], Navigation),
+            ("GET", &[("accept", "text/html;q=0")], Script),
+            ("GET", &[("accept", "application/json, text/html; Q=0.000")], Script),
+            ("GET", &[("accept", "*/*")], Script),
+            ("GET", &[("accept", "text/htmlx, xtext/html, application/json")], Script),
+            ("GET", &[], Script),
+            ("GET", &[("accept", CHROME), ("x-requested-with", "XMLHttpRequest")], Script),
+            // Other methods keep their body out of redirects.
+            ("POST", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Submission),
+            ("PUT", &[("accept", CHROME)], Submission),
+            ("get", &[("accept", CHROME)], Submission),
+            ("POST", &[("accept", "application/json")], Script),
+        ];
+        for (method, headers, kind) in cases {
+            assert_eq!(ClientKind::of(&request(method, headers)), *kind, "{method} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_fetched_ahead_of_time_is_not_a_navigation() {
+        for (name, value) in [
+            ("sec-purpose", "prefetch"),
+            ("sec-purpose", "prefetch;prerender"),
+            ("sec-purpose", "prefetch; anonymous-client-ip"),
+            ("purpose", "prefetch"),
+            ("purpose", "Prefetch"),
+            ("x-moz", "prefetch"),
+            ("x-purpose", "preview"),
+        ] {
+            let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), (name, value)];
+            assert_eq!(ClientKind::of(&request("GET", &navigation)), Prefetch, "{name}: {value}");
+            assert_eq!(ClientKind::of(&request("GET", &[(name, value)])), Prefetch, "{name}: {value}");
+        }
+        let other = [("sec-fetch-mode", "navigate"), ("sec-purpose", "prefetched")];
+        assert_eq!(ClientKind::of(&request("GET", &other)), Navigation);
+    }
+
+    #[test]
+    fn programs_that_do_not_speak_plain_http_are_known() {
+        let cases: &[Case] = &[
+            ("POST", &[("content-type", "application/grpc")], Grpc),
+            ("POST", &[("content-type", "application/grpc+proto")], Grpc),
+            ("POST", &[("content-type", "Application/GRPC ; x=y")], Grpc),
+            ("POST", &[("content-type", "application/grpc-web+proto")], Script),
+            ("POST", &[("content-type", "application/grpcx")], Script),
+            ("POST", &[("content-type", "application/grpc+")], Script),
+            ("GET", &[("upgrade", "websocket"), ("connection", "Upgrade"), ("accept", CHROME)], Upgrade),
+            ("CONNECT", &[("sec-fetch-mode", "websocket")], Upgrade),
+            ("GET", &[("accept", "text/event-stream"), ("sec-fetch-mode", "cors")], EventStream),
+            ("POST", &[("accept", "application/json, text/event-stream")], Script),
+        ];
+        for (method, headers, kind) in cases {
+            assert_eq!(ClientKind::of(&request(method, headers)), *kind, "{method} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn header_values_that_are_not_text_do_not_disturb() {
+        let mut odd = request("GET", &[]);
+        for name in ["accept", "sec-purpose", "content-type", "origin", "access-control-request-method"] {
+            odd.headers.push(name, vec![0xff, b';', 0x00]);
+        }
+        assert_eq!(ClientKind::of(&odd), Script);
+        assert!(!is_preflight(&odd));
+    }
+
+    const PREFLIGHT: [(&str, &str); 2] =
+        [("origin", "https://spa.example"), ("access-control-request-method", "PUT")];
+
+    #[test]
+    fn a_preflight_is_one_only_in_every_detail() {
+        assert!(is_preflight(&request("OPTIONS", &PREFLIGHT)));
+        assert!(is_preflight(&request("OPTIONS", &[&PREFLIGHT[..], &[("content-length", "0")]].concat())));
+        assert!(!is_preflight(&request("GET", &PREFLIGHT)));
+        assert!(!is_preflight(&request("options", &PREFLIGHT)));
+        assert!(!is_preflight(&request("OPTIONS", &PREFLIGHT[..1])));
+        assert!(!is_preflight(&request("OPTIONS", &PREFLIGHT[1..])));
+        for more in [
+            ("origin", "https://other.example"),
+            ("access-control-request-method", "GET"),
+            ("cookie", "a=b"),
+            ("authorization", "Bearer x"),
+            ("content-length", "5"),
+            ("content-length", ""),
+            ("content-length", "00"),
+            ("transfer-encoding", "chunked"),
+            ("x-http-method-override", "GET"),
+            ("x-http-method", "GET"),
+            ("x-method-override", "DELETE"),
+        ] {
+            let headers = [&PREFLIGHT[..], &[more]].concat();
+            assert!(!is_preflight(&request("OPTIONS", &headers)), "{more:?}");
+        }
+        for (origin, method) in
+            [("", "PUT"), (" ", "PUT"), ("null", ""), ("null", "GET, PUT"), ("null", "G\"T")]
+        {
+            let headers = [("origin", origin), ("access-control-request-method", method)];
+            assert!(!is_preflight(&request("OPTIONS", &headers)), "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Which request needs what: the rule that applies to it, what that rule requires of an identity,
+//! and what kind of client is asking.
+//!
+//! Nothing here knows how an identity is proved; see `flow/` for that.
+
+pub mod client;
+pub mod path;
+pub mod requirement;
+pub mod select;
+mod steps;
+
+pub use client::{ClientKind, is_preflight};
+pub use requirement::{Missing, meets, scope_tokens};
+pub use select::{PathError, select};

@@ -1,0 +1,292 @@
+//! Paths, and the different ways in which programs read the same one.
+//!
+//! The filter, the proxy and the upstream need not agree on what `/public/..%2Fadmin` names. A
+//! filter that normalises the path in its own way decides about one resource while the upstream
+//! serves another. So a path is not normalised here: all [`Readings`] that programs are known to
+//! make of it are listed, and a decision stands only if it is the same for each of them.
+//!
+//! One thing is settled before: a percent-encoded character that could not stand in a path in any
+//! other way (a space, anything outside ASCII) has a single meaning and is decoded, and the digits
+//! of other encodings are put in upper case (RFC 3986 section 6.2.2.1). That text is the *wire
+//! reading*.
+//!
+//! Not among the readings, because honest requests would suffer: folding of letter case and of
+//! Unicode forms. A rule for `/admin` says nothing about `/Admin`; where the upstream treats them
+//! alike, protect by default and list what is public.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use regex_lite::{Regex, RegexBuilder};
+
+use super::steps::{STEPS, decode_neutral, percent_decode};
+use crate::config::PathMatch;
+
+/// A path with more than one reading may have this many bytes where rules look at paths.
+pub const AMBIGUOUS_PATH_LIMIT: usize = 2048;
+
+/// A path may have this many readings.
+pub const READINGS_LIMIT: usize = 128;
+
+/// Memory of one compiled `path_regex`, in bytes.
+const PATTERN_SIZE_LIMIT: usize = 256 * 1024;
+
+/// Depth of groups in a `path_regex`.
+const PATTERN_NEST_LIMIT: u32 = 50;
+
+/// Compiles a `path_regex` so that it has to match a whole path.
+///
+/// # Errors
+/// What is not an expression of `regex-lite`, or compiles to more than 256 KiB.
+pub fn anchored(pattern: &str) -> Result<Regex, regex_lite::Error> {
+    let compile = |text: &str| {
+        RegexBuilder::new(text)
+            .size_limit(PATTERN_SIZE_LIMIT)
+            .nest_limit(PATTERN_NEST_LIMIT)
+            .multi_line(false)
+            .build()
+    };
+    // Alone first: `a)|(?:b` is no expression, but would become one between the anchors.
+    compile(pattern)?;
+    compile(&format!(r"\A(?:{pattern})\z"))
+}
+
+/// Whether the path has exactly one reading: unreserved characters, sub-delimiters other than `;`,
+/// `:` and `@` (RFC 3986 section 3.3), no empty segment inside, none that ends with a dot.
+pub fn is_plain(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else { return false };
+    let mut segments = rest.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let empty_inside = segment.is_empty() && segments.peek().is_some();
+        if empty_inside || segment.ends_with('.') || !segment.bytes().all(is_plain_byte) {
+            return false;
+        }
+    }
+    true
+}
+
+fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte)
+}
+
+/// What makes a path readable in more than one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// This character, percent-encoded.
+    Encoded(u8),
+    /// A delimiter in disguise: overlong UTF-8, `%u002F`, or its full-width form.
+    Disguised,
+    /// A character at which some programs end the path.
+    End(u8),
+    /// `\`
+    Backslash,
+    /// `;`
+    Semicolon,
+    /// A blank, a control character or a dot at the end of a segment, which some programs drop.
+    Trimmed,
+    /// `//`
+    DoubleSlash,
+    /// `.` or `..`
+    DotSegment,
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Oddity::Encoded(byte) => write!(f, "the percent-encoded character %{byte:02X}"),
+            Oddity::Disguised => f.write_str("a disguised delimiter (overlong UTF-8, %u or full-width)"),
+            Oddity::End(byte) => write!(f, "the character %{byte:02X}, at which some programs end a path"),
+            Oddity::Backslash => f.write_str("a backslash"),
+            Oddity::Semicolon => f.write_str("a semicolon"),
+            Oddity::Trimmed => f.write_str("a blank or dot at the end of a segment"),
+            Oddity::DoubleSlash => f.write_str("a double slash"),
+            Oddity::DotSegment => f.write_str("a dot segment"),
+        }
+    }
+}
+
+/// One way to read a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What the path is in this reading. Not necessarily UTF-8.
+    pub path: Vec<u8>,
+    /// How many times it was percent-decoded.
+    pub(super) decoded: u8,
+    /// What was read in another way last. `None` for the wire reading.
+    pub because: Option<Oddity>,
+}
+
+impl Reading {
+    /// The path as it was sent, see the head of this file.
+    pub fn wire(path: &str) -> Self {
+        Reading { path: decode_neutral(path.as_bytes()).into_owned(), decoded: 0, because: None }
+    }
+
+    /// Whether the condition holds for this reading. The path of a rule is written as on the wire,
+    /// so it is decoded as often as the reading was.
+    ///
+    /// A slash at the end counts: `/admin/` is not the exact path `/admin`, but is under that prefix.
+    pub fn meets(&self, condition: &PathMatch) -> bool {
+        match condition {
+            PathMatch::Any => true,
+            PathMatch::Exact(wanted) => self.path == *self.as_read(wanted),
+            PathMatch::Prefix(wanted) => has_prefix(&self.path, &self.as_read(wanted)),
+            PathMatch::Pattern(pattern) => pattern.is_match(&String::from_utf8_lossy(&self.path)),
+        }
+    }
+
+    fn as_read<'a>(&self, wanted: &'a str) -> Cow<'a, [u8]> {
+        let mut wanted = decode_neutral(wanted.as_bytes());
+        for _ in 0..self.decoded {
+            if let Some(decoded) = percent_decode(&wanted, |_| true) {
+                wanted = Cow::Owned(decoded);
+            }
+        }
+        wanted
+    }
+}
+
+/// Whether the condition holds for a plain path; see [`is_plain`]. Does not allocate for a rule
+/// whose path is plain ASCII.
+pub fn plain_meets(path: &str, condition: &PathMatch) -> bool {
+    match condition {
+        PathMatch::Any => true,
+        PathMatch::Exact(wanted) => path.as_bytes() == &*decode_neutral(wanted.as_bytes()),
+        PathMatch::Prefix(wanted) => has_prefix(path.as_bytes(), &decode_neutral(wanted.as_bytes())),
+        PathMatch::Pattern(pattern) => pattern.is_match(path),
+    }
+}
+
+/// Whole segments: `/public` is a prefix of itself and of `/public/x`, not of `/publicity`.
+fn has_prefix(path: &[u8], prefix: &[u8]) -> bool {
+    let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
+    matches!(path.strip_prefix(prefix), Some([] | [b'/', ..]))
+}
+
+/// All readings of a path, the wire reading first: the closure of the wire reading under everything
+/// a program may do to a path, in any order, with at most two decodings.
+#[derive(Debug)]
+pub struct Readings {
+    found: Vec<Reading>,
+    next: usize,
+}
+
+/// The path has more than [`READINGS_LIMIT`] readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
+impl Readings {
+    /// The readings of `path`, which must be short; see [`AMBIGUOUS_PATH_LIMIT`].
+    pub fn of(path: &str) -> Self {
+        Readings { found: vec![Reading::wire(path)], next: 0 }
+    }
+
+    /// The next reading; `None` after the last.
+    ///
+    /// # Errors
+    /// [`TooMany`], after which the readings are incomplete.
+    pub fn advance(&mut self) -> Result<Option<&Reading>, TooMany> {
+        let Some(current) = self.found.get(self.next) else { return Ok(None) };
+        let further: Vec<Reading> = STEPS.iter().filter_map(|step| step.read(current)).collect();
+        for reading in further {
+            let known = |r: &Reading| r.decoded == reading.decoded && r.path == reading.path;
+            if !self.found.iter().any(known) {
+                self.found.push(reading);
+            }
+        }
+        if self.found.len() > READINGS_LIMIT {
+            return Err(TooMany);
+        }
+        let current = self.found.get(self.next);
+        self.next = self.next.saturating_add(1);
+        Ok(current)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(path: &str) -> Vec<String> {
+        let mut readings = Readings::of(path);
+        let mut list = Vec::new();
+        while let Some(reading) = readings.advance().unwrap() {
+            list.push(String::from_utf8_lossy(&reading.path).into_owned());
+        }
+        list.sort();
+        list.dedup();
+        list
+    }
+
+    #[test]
+    fn a_plain_path_has_one_reading() {
+        for path in ["/", "/a", "/a/", "/a/b.c/d-e_f~g", "/a:b@c!$&'()*+,=", "/..a/.b", "/a/.well-known/x"] {
+            assert!(is_plain(path), "{path}");
+            assert_eq!(readings(path), [path]);
+        }
+        for path in [
+            "", "a", "*", "//", "/a//b", "/.", "/..", "/a/./b", "/a.", "/a;b", "/a%20b", "/a b", "/a\\b",
+            "/é", "/a#",
+        ] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_has_one_meaning_has_one_reading() {
+        assert_eq!(readings("/caf%c3%a9/a%20b/%7Bid%7D"), ["/caf\u{e9}/a b/{id}"]);
+        assert_eq!(readings("/a%"), ["/a%"]);
+        assert_eq!(readings("/a%zz%2"), ["/a%zz%2"]);
+    }
+
+    #[test]
+    fn every_step_and_every_order_of_steps_is_a_reading() {
+        assert_eq!(readings("/a/../b"), ["/a/../b", "/b"]);
+        assert_eq!(readings("/a//../b"), ["/a/../b", "/a//../b", "/a/b", "/b"]);
+        assert_eq!(readings("/a/b/.."), ["/a", "/a/", "/a/b/.."]);
+        assert_eq!(readings("/a%2fb"), ["/a%2Fb", "/a/b"]);
+        assert_eq!(readings("/a%252fb"), ["/a%252fb", "/a%2fb", "/a/b"]);
+        assert_eq!(readings("/a%25252fb"), ["/a%25252fb", "/a%252fb", "/a%2fb"]);
+        assert_eq!(readings("/a;x/b"), ["/a/b", "/a;x/b"]);
+        assert_eq!(readings("/a%3bx/b"), ["/a%3Bx/b", "/a/b", "/a;x/b"]);
+        assert_eq!(readings("/a\\b"), ["/a/b", "/a\\b"]);
+        assert_eq!(readings("/a#b"), ["/a", "/a#b"]);
+        assert_eq!(readings("/a%3Fb"), ["/a", "/a%3Fb", "/a?b"]);
+        assert_eq!(readings("/a. /b"), ["/a. /b", "/a/b"]);
+        assert_eq!(
+            readings("/x/%2e%2e/y%2fz"),
+            ["/x/%2E%2E/y%2Fz", "/x/../y%2Fz", "/x/../y/z", "/y%2Fz", "/y/z"]
+        );
+    }
+
+    #[test]
+    fn a_prefix_ends_where_a_segment_ends() {
+        let meets = |path: &str, prefix: &str| plain_meets(path, &PathMatch::Prefix(prefix.into()));
+        assert!(meets("/a", "/a") && meets("/a/", "/a") && meets("/a/b", "/a") && meets("/a/b", "/a/"));
+        assert!(!meets("/ab", "/a") && !meets("/a.b", "/a") && !meets("/", "/a") && !meets("/A", "/a"));
+        assert!(meets("/", "/") && meets("/x", "/"));
+    }
+
+    #[test]
+    fn an_expression_cannot_break_out_of_its_anchors() {
+        for pattern in ["a)|(?:b", "(", "[", "(?x) a # ", &"(".repeat(60), r"(?:\w{500}){50}"] {
+            assert!(anchored(pattern).is_err(), "{pattern}");
+        }
+        let either = anchored("/a|/b").unwrap();
+        assert!(either.is_match("/a") && either.is_match("/b"));
+        assert!(!either.is_match("/a/b") && !either.is_match("x/b") && !either.is_match("/a\n"));
+        // Linear time: an engine that backtracks does not return from this.
+        assert!(!anchored("(a+)+").unwrap().is_match(&format!("{}b", "a".repeat(5000))));
+    }
+
+    #[test]
+    fn there_is_an_end_to_readings() {
+        let path = format!("/{}", "%25%32%65;a%5c%00%0a%3f#//%c0%ae..%20/".repeat(50));
+        let mut readings = Readings::of(&path);
+        let mut count = 0;
+        while let Ok(Some(_)) = readings.advance() {
+            count += 1;
+        }
+        assert!(count <= READINGS_LIMIT, "{count}");
+    }
+}

@@ -1,0 +1,703 @@
+//! Which rule applies to a request: the first whose host, path and method match.
+//!
+//! Only what the proxy itself acts on is looked at: `:authority`, `:path` and `:method`. Headers
+//! that claim another address or method (`X-Forwarded-Host`, `X-Original-URL`,
+//! `X-HTTP-Method-Override` and their like) are never read. The path is the one the filter sees; a
+//! rewrite that follows in the proxy changes what the upstream gets, not the rule.
+
+use std::fmt;
+
+use super::path::{AMBIGUOUS_PATH_LIMIT, Oddity, READINGS_LIMIT, Reading, Readings, is_plain, plain_meets};
+use crate::config::{PathMatch, Rule};
+use crate::http::Request;
+
+/// Why no rule can be said to apply. The request is refused with [`PathError::status`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathError {
+    /// The request target is not a path (RFC 9112 section 3.2.1): `*`, an address, nothing.
+    NotAPath {
+        /// The target, made safe to print.
+        found: String,
+    },
+    /// A rule asks for the host, but the request does not name one that can be read in one way.
+    NotAHost {
+        /// The authority, made safe to print.
+        found: String,
+    },
+    /// Two readings of the path come under different rules.
+    Ambiguous {
+        /// The rule of the path as sent; `none` if there is none.
+        one: String,
+        /// The rule of the other reading; `none` if there is none.
+        other: String,
+        /// What makes the difference.
+        because: Oddity,
+    },
+    /// The path has more than [`READINGS_LIMIT`] readings.
+    TooManyReadings,
+    /// The path has several readings and more than [`AMBIGUOUS_PATH_LIMIT`] bytes.
+    TooLong {
+        /// Its length in bytes.
+        found: usize,
+    },
+    /// No rule matches. A checked configuration ends with a rule that does.
+    NoRule,
+}
+
+impl PathError {
+    /// Stable name of the rule that was broken.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PathError::NotAPath { .. } => "path_not_a_path",
+            PathError::NotAHost { .. } => "path_not_a_host",
+            PathError::Ambiguous { .. } => "path_ambiguous",
+            PathError::TooManyReadings => "path_too_many_readings",
+            PathError::TooLong { .. } => "path_too_long",
+            PathError::NoRule => "path_no_rule",
+        }
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            PathError::NoRule => 403,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PathError::NotAPath { found } => {
+                write!(f, "the request target must be a path beginning with \"/\", but is \"{found}\"")
+            }
+            PathError::NotAHost { found } => {
+                write!(f, "rules ask for the host, which must be a plain host and port, but is \"{found}\"")
+            }
+            PathError::Ambiguous { one, other, because } => {
+                let (one, other) = (shown(one), shown(other));
+                write!(f, "the path comes under rule {one}, but because of {because} also under rule {other}")
+            }
+            PathError::TooManyReadings => {
+                write!(f, "the path must have at most {READINGS_LIMIT} readings, but has more")
+            }
+            PathError::TooLong { found } => write!(
+                f,
+                "a path that can be read in several ways may have {AMBIGUOUS_PATH_LIMIT} bytes, but has {found}"
+            ),
+            PathError::NoRule => f.write_str("some rule must match, but none does"),
+        }
+    }
+}
+
+impl std::error::Error for PathError {}
+
+/// The first rule that matches the request by host, path and method.
+///
+/// Where the path may be read in several ways (see [`super::path`]), all of them must come under
+/// the same rule.
+///
+/// # Errors
+/// [`PathError`]: the request must not reach the upstream.
+pub fn select<'c>(rules: &'c [Rule], request: &Request) -> Result<&'c Rule, PathError> {
+    let path = request.path_only();
+    if !path.starts_with('/') {
+        return Err(PathError::NotAPath { found: shown(path) });
+    }
+    let host = host(&request.authority);
+    if host.is_none() && rules.iter().any(|rule| !rule.hosts.is_empty()) {
+        return Err(PathError::NotAHost { found: shown(&request.authority) });
+    }
+    let of_host_and_method =
+        || rules.iter().filter(|rule| matches_host(rule, host) && matches_method(rule, &request.method));
+
+    if is_plain(path) {
+        return of_host_and_method().find(|rule| plain_meets(path, &rule.path)).ok_or(PathError::NoRule);
+    }
+    let candidates: Vec<&Rule> = of_host_and_method().collect();
+    match candidates.first() {
+        None => Err(PathError::NoRule),
+        Some(first) if matches!(first.path, PathMatch::Any) => Ok(first),
+        Some(_) if path.len() > AMBIGUOUS_PATH_LIMIT => Err(PathError::TooLong { found: path.len() }),
+        Some(_) => select_by_readings(&candidates, path),
+    }
+}
+
+fn select_by_readings<'c>(candidates: &[&'c Rule], path: &str) -> Result<&'c Rule, PathError> {
+    let rule_of = |reading: &Reading| candidates.iter().copied().find(|rule| reading.meets(&rule.path));
+    let mut readings = Readings::of(path);
+    let chosen = rule_of(&Reading::wire(path));
+    while let Some(reading) = readings.advance().map_err(|_| PathError::TooManyReadings)? {
+        let other = rule_of(reading);
+        let agree = match (chosen, other) {
+            (Some(one), Some(other)) => std::ptr::eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if let (false, Some(because)) = (agree, reading.because) {
+            let name = |rule: Option<&Rule>| rule.map_or_else(|| "none".to_owned(), |r| r.name.clone());
+            return Err(PathError::Ambiguous { one: name(chosen), other: name(other), because });
+        }
+    }
+    chosen.ok_or(PathError::NoRule)
+}
+
+/// The host of an authority, without port and the dot that ends a complete name; in any letter
+/// case. `None` if it is not a plain name or address (RFC 9110 section 4.2.4 forbids user names).
+fn host(authority: &str) -> Option<&str> {
+    let name_end = match authority.split_once(']') {
+        Some((address, _)) => address.len().saturating_add(1),
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at_checked(name_end)?;
+    let plain_port = match port.strip_prefix(':') {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let plain_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.split('.').all(|label| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        }),
+    };
+    (plain_host && plain_port).then_some(host)
+}
+
+fn matches_host(rule: &Rule, host: Option<&str>) -> bool {
+    let named = |wanted: &String| host.is_some_and(|host| wanted.eq_ignore_ascii_case(host));
+    rule.hosts.is_empty() || rule.hosts.iter().any(named)
+}
+
+/// Case-sensitive (RFC 9110 section 9.1). `HEAD` is a `GET` without the answer's body.
+fn matches_method(rule: &Rule, method: &str) -> bool {
+    let named = |wanted: &String| wanted == method || (wanted == "GET" && method == "HEAD");
+    rule.methods.is_empty() || rule.methods.iter().any(named)
+}
+
+/// Text from outside, made safe to print: printable ASCII, at most 100 characters.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| *c == ' ' || c.is_ascii_graphic()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::path::anchored;
+    use super::*;
+    use crate::config::{Accept, Requirement};
+    use crate::http::HostTraits;
+
+    fn rule(name: &str, path: PathMatch) -> Rule {
+        Rule {
+            name: name.into(),
+            hosts: Vec::new(),
+            path,
+            methods: Vec::new(),
+            accept: Accept::Identity { session: true, bearer: false },
+            provider: 0,
+            bearer_providers: Vec::new(),
+            require: Requirement::default(),
+        }
+    }
+
+    fn prefix(path: &str) -> Rule {
+        rule(path, PathMatch::Prefix(path.into()))
+    }
+
+    fn exact(path: &str) -> Rule {
+        rule(path, PathMatch::Exact(path.into()))
+    }
+
+    fn pattern(text: &str) -> Rule {
+        rule(text, PathMatch::Pattern(anchored(text).unwrap()))
+    }
+
+    fn default() -> Rule {
+        rule("default", PathMatch::Any)
+    }
+
+    fn get(path: &str) -> Request {
+        Request {
+            method: "GET".into(),
+            scheme: "https".into(),
+            authority: "app.example".into(),
+            path: path.into(),
+            headers: crate::http::Headers::new(),
+            host: HostTraits { removes_headers: true },
+        }
+    }
+
+    /// The name of the rule, or the code of the error.
+    fn decision(rules: &[Rule], request: &Request) -> String {
+        match select(rules, request) {
+            Ok(rule) => rule.name.clone(),
+            Err(error) => error.code().to_owned(),
+        }
+    }
+
+    const REFUSED: &str = "path_ambiguous";
+
+    #[test]
+    fn no_path_reaches_what_is_public_under_another_name() {
+        let rules = [prefix("/public"), exact("/health"), prefix("/admin"), default()];
+        let rows: &[(&str, &[(&str, &str)])] = &[
+            (
+                "honest paths",
+                &[
+                    ("/public", "/public"),
+                    ("/public/", "/public"),
+                    ("/public/a.js?v=..%2f", "/public"),
+                    ("/public/caf%C3%A9/My%20Doc.pdf", "/public"),
+                    ("/public/50%25", "/public"),
+                    ("/public/a%2Fb;v=1//c", "/public"),
+                    ("/health", "/health"),
+                    ("/health?x=/public/", "/health"),
+                    ("/health/", "default"),
+                    ("/", "default"),
+                ],
+            ),
+            (
+                "PATH-01 traversal",
+                &[
+                    ("/public/../admin", REFUSED),
+                    ("/public/./../admin", REFUSED),
+                    ("/public/..//admin", REFUSED),
+                    ("/public//../admin", REFUSED),
+                    ("/public/x/../../admin", REFUSED),
+                    ("/public/..", REFUSED),
+                    ("/public/x/../y", "/public"),
+                    ("/x/../y", "default"),
+                ],
+            ),
+            (
+                "PATH-02 encoded traversal",
+                &[
+                    ("/public/%2e%2e/admin", REFUSED),
+                    ("/public/.%2e/admin", REFUSED),
+                    ("/public/%2E%2E/admin", REFUSED),
+                    ("/public/%252e%252e/admin", REFUSED),
+                    ("/public/%c0%ae%c0%ae/admin", REFUSED),
+                    ("/public/%e0%80%ae%e0%80%ae/admin", REFUSED),
+                    ("/public/%f0%80%80%ae./admin", REFUSED),
+                    ("/public/%25c0%25ae%25c0%25ae/admin", REFUSED),
+                    ("/public/%u002e%u002e/admin", REFUSED),
+                    ("/public/%ef%bc%8e%ef%bc%8e/admin", REFUSED),
+                    ("/public/..%00/admin", REFUSED),
+                    ("/public/..%20/admin", REFUSED),
+                ],
+            ),
+            (
+                "PATH-03 encoded slash and backslash",
+                &[
+                    ("/public%2fadmin", REFUSED),
+                    ("/public/..%2fadmin", REFUSED),
+                    ("/public/..%252fadmin", REFUSED),
+                    ("/public/..%c0%afadmin", REFUSED),
+                    ("/public/%5c..%5cadmin", REFUSED),
+                    ("/public\\..\\admin", REFUSED),
+                    ("/public/..\\admin", REFUSED),
+                    ("/public/..%c1%9cadmin", REFUSED),
+                    ("\\public", "path_not_a_path"),
+                ],
+            ),
+            (
+                "PATH-04 double slash",
+                &[
+                    ("//admin", REFUSED),
+                    ("///public", REFUSED),
+                    ("/public//../admin", REFUSED),
+                    ("/public//x", "/public"),
+                ],
+            ),
+            (
+                "PATH-05 parameters",
+                &[
+                    ("/public;/../admin", REFUSED),
+                    ("/public/..;/admin", REFUSED),
+                    ("/public/..;x=1/admin", REFUSED),
+                    ("/public/..%3b/admin", REFUSED),
+                    ("/admin;x=/public/", REFUSED),
+                    ("/;/public", REFUSED),
+                    ("/public;x", REFUSED),
+                    ("/public/x;v=1", "/public"),
+                ],
+            ),
+            ("PATH-06 case", &[("/Public", "default"), ("/ADMIN", "default"), ("/PUBLIC/..", "default")]),
+            ("PATH-07 query", &[("/admin?x=/public/", "/admin"), ("/admin?/public/health", "/admin")]),
+            (
+                "PATH-09 encoded delimiters",
+                &[
+                    ("/admin%3f/public", REFUSED),
+                    ("/public%3f/../admin", REFUSED),
+                    ("/admin%23/../public", REFUSED),
+                    ("/admin#/../public", REFUSED),
+                    ("/admin%00/../../public", REFUSED),
+                    ("/public%00", REFUSED),
+                    ("/public%00x", REFUSED),
+                    ("/public%0dx", REFUSED),
+                    ("/public%0ax", REFUSED),
+                ],
+            ),
+            (
+                "PATH-10 boundary",
+                &[
+                    ("/publicity", "default"),
+                    ("/public.evil", "default"),
+                    ("/public-", "default"),
+                    ("/public.", REFUSED),
+                    ("/healthz", "default"),
+                ],
+            ),
+            (
+                "PATH-14 no path",
+                &[
+                    ("", "path_not_a_path"),
+                    ("*", "path_not_a_path"),
+                    ("http://h/public", "path_not_a_path"),
+                    ("public", "path_not_a_path"),
+                    ("?/public", "path_not_a_path"),
+                ],
+            ),
+            (
+                "PATH-16 not UTF-8",
+                &[("/public/%ff", "/public"), ("/%ff/public", "default"), ("/public%ff", "default")],
+            ),
+            (
+                "PATH-18 no Unicode folding",
+                &[
+                    ("/publ\u{131}c", "default"),
+                    ("/publ%C4%B1c", "default"),
+                    ("/\u{ff50}ublic", "default"),
+                    ("/p\u{fa}blic", "default"),
+                ],
+            ),
+            (
+                "blanks that frameworks trim",
+                &[
+                    ("/admin%20", REFUSED),
+                    ("/admin%09/x", REFUSED),
+                    ("/%0aadmin", REFUSED),
+                    ("/admin%C2%A0", REFUSED),
+                    ("/admin%0d%0a", REFUSED),
+                    ("/health%0a", REFUSED),
+                    ("/voil%C3%A0", "default"),
+                ],
+            ),
+        ];
+        for (row, cases) in rows {
+            for (path, expected) in *cases {
+                assert_eq!(decision(&rules, &get(path)), *expected, "{row}: {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_refusal_names_the_character() {
+        let rules = [prefix("/public"), default()];
+        for (path, because) in [
+            ("/public/../admin", Oddity::DotSegment),
+            ("/public%2fadmin", Oddity::Encoded(b'/')),
+            ("/public;x", Oddity::Semicolon),
+            ("//public", Oddity::DoubleSlash),
+            ("/public\\x", Oddity::Backslash),
+            ("/public%20", Oddity::Trimmed),
+            ("/public#x", Oddity::End(b'#')),
+            ("/public%u002fx", Oddity::Disguised),
+        ] {
+            match select(&rules, &get(path)).unwrap_err() {
+                PathError::Ambiguous { because: found, .. } => assert_eq!(found, because, "{path}"),
+                other => panic!("{path}: {other}"),
+            }
+        }
+        let error = select(&rules, &get("/public%2fadmin")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the path comes under rule default, but because of the percent-encoded character %2F \
+             also under rule /public"
+        );
+        assert_eq!(error.status(), 400);
+    }
+
+    #[test]
+    fn a_rule_is_written_as_the_path_is_sent() {
+        let rules = [exact("/caf\u{e9}"), prefix("/a%2fb"), prefix("/my docs"), exact("/50%25"), default()];
+        for (path, expected) in [
+            ("/caf%c3%a9", "/caf\u{e9}"),
+            ("/caf%C3%A9", "/caf\u{e9}"),
+            ("/caf\u{e9}", "/caf\u{e9}"),
+            ("/a%2Fb/c", "/a%2fb"),
+            ("/a%2fb", "/a%2fb"),
+            ("/a/b", "default"),
+            ("/my%20docs/x", "/my docs"),
+            ("/50%25", "/50%25"),
+        ] {
+            assert_eq!(decision(&rules, &get(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_prefix_of_everything_and_paths_with_a_slash_at_the_end() {
+        let rules = [exact("/admin"), prefix("/")];
+        for (path, expected) in
+            [("/admin", "/admin"), ("/admin/", "/"), ("/x/y", "/"), ("/admin/x/..", REFUSED), ("/x/..", "/")]
+        {
+            assert_eq!(decision(&rules, &get(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_expression_matches_the_whole_path() {
+        let rules =
+            [pattern("/health"), pattern("/a|/b"), pattern("/public/.*"), pattern("(?m)^/m$"), default()];
+        for (path, expected) in [
+            ("/health", "/health"),
+            ("/admin/health", "default"),
+            ("/healthz/../admin", "default"),
+            ("/health/../admin", "default"),
+            ("/a", "/a|/b"),
+            ("/ab", "default"),
+            ("/x/b", "default"),
+            ("/public/a%20b", "/public/.*"),
+            ("/public/%0a/admin", REFUSED),
+            ("/public/../admin", REFUSED),
+            ("/m", "(?m)^/m$"),
+            ("/x%0a/m", "default"),
+        ] {
+            let found = decision(&rules, &get(path));
+            assert_eq!(found, expected, "{path}");
+        }
+        // Last segment only (PATH-11).
+        let scripts = [pattern(r"/assets/[^/;%]*\.js"), default()];
+        for (path, expected) in [
+            ("/assets/x.js", r"/assets/[^/;%]*\.js"),
+            ("/admin/x.js", "default"),
+            ("/assets/admin;.js", "default"),
+            ("/assets/admin%00.js", REFUSED),
+            ("/assets/admin?.js", "default"),
+        ] {
+            assert_eq!(decision(&scripts, &get(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_compared_without_case_port_and_final_dot_and_forwarded_ones_are_not_read() {
+        let named = Rule {
+            hosts: vec!["public.example.com".into(), "[::1]".into()],
+            ..rule("public", PathMatch::Any)
+        };
+        let rules = [named, default()];
+        for (authority, expected) in [
+            ("public.example.com", "public"),
+            ("Public.Example.COM.", "public"),
+            ("public.example.com:8443", "public"),
+            ("public.example.com.:", "public"),
+            ("[::1]:8080", "public"),
+            ("admin.example.com", "default"),
+            ("public.example.com.evil", "default"),
+            ("10.0.0.1:80", "default"),
+            ("", "path_not_a_host"),
+            (":80", "path_not_a_host"),
+            ("public.example.com..", "path_not_a_host"),
+            ("public.example.com@evil", "path_not_a_host"),
+            ("admin.example.com:80@public.example.com", "path_not_a_host"),
+            ("public.example.com:x", "path_not_a_host"),
+            ("public.example.com,evil", "path_not_a_host"),
+            ("%70ublic.example.com", "path_not_a_host"),
+            ("[::1", "path_not_a_host"),
+            ("[x]", "path_not_a_host"),
+        ] {
+            let mut request = get("/");
+            request.authority = authority.into();
+            request.headers.push("x-forwarded-host", "public.example.com");
+            request.headers.push("forwarded", "host=public.example.com");
+            assert_eq!(decision(&rules, &request), expected, "{authority:?}");
+        }
+        let mut nameless = get("/");
+        nameless.authority.clear();
+        assert_eq!(decision(&[default()], &nameless), "default", "no rule asks for the host");
+    }
+
+    #[test]
+    fn methods_are_exact_and_only_the_real_one_counts() {
+        let read = Rule { methods: vec!["GET".into()], ..rule("read", PathMatch::Any) };
+        let rules = [read, default()];
+        for (method, expected) in [
+            ("GET", "read"),
+            ("HEAD", "read"),
+            ("get", "default"),
+            ("POST", "default"),
+            ("TRACE", "default"),
+            ("", "default"),
+        ] {
+            let mut request = get("/");
+            request.method = method.into();
+            request.headers.push("x-http-method-override", "GET");
+            assert_eq!(decision(&rules, &request), expected, "{method}");
+        }
+    }
+
+    #[test]
+    fn headers_that_claim_another_address_are_not_read() {
+        let rules = [prefix("/public"), default()];
+        let mut request = get("/admin");
+        for name in
+            ["x-forwarded-uri", "x-original-url", "x-rewrite-url", "x-envoy-original-path", "user-agent"]
+        {
+            request.headers.push(name, "/public/health");
+        }
+        assert_eq!(decision(&rules, &request), "default");
+    }
+
+    #[test]
+    fn connect_without_a_path_is_refused_and_with_one_is_judged_like_the_rest() {
+        let rules = [prefix("/public"), default()];
+        let mut connect = get("");
+        connect.method = "CONNECT".into();
+        assert_eq!(decision(&rules, &connect), "path_not_a_path");
+        connect.path = "/public/chat".into();
+        assert_eq!(decision(&rules, &connect), "/public");
+    }
+
+    #[test]
+    fn without_rules_nobody_gets_in() {
+        assert_eq!(select(&[], &get("/")).unwrap_err(), PathError::NoRule);
+        assert_eq!(select(&[], &get("/%2e")).unwrap_err(), PathError::NoRule);
+        assert_eq!(select(&[exact("/a")], &get("/b")).unwrap_err().status(), 403);
+        assert_eq!(decision(&[exact("/a")], &get("/b/%2e")), "path_no_rule");
+        assert_eq!(decision(&[exact("/a")], &get("/%61")), REFUSED);
+    }
+
+    #[test]
+    fn long_paths_cost_no_more_than_they_may() {
+        let rules = [prefix("/public"), default()];
+        let long = |part: &str| format!("/{}", part.repeat(32 * 1024 / part.len()));
+        assert_eq!(decision(&rules, &get(&long("a/"))), "default");
+        assert_eq!(decision(&rules, &get(&long("%2e/"))), "path_too_long");
+        assert_eq!(decision(&rules, &get(&long("../"))), "path_too_long");
+        assert_eq!(decision(&[default()], &get(&long("../"))), "default", "no rule asks for the path");
+        let worst = format!("/{}", "%25%32%65;a%5c%00%0a%3f#//%c0%ae..%20/".repeat(50));
+        assert!(["path_too_many_readings", "default"].contains(&decision(&rules, &get(&worst)).as_str()));
+    }
+
+    #[test]
+    fn what_is_printed_of_a_request_is_cut_and_clean() {
+        let error = select(&[default()], &get(&format!("x\r\n\u{1b}[31m{}", "y".repeat(500)))).unwrap_err();
+        let PathError::NotAPath { found } = &error else { panic!("{error}") };
+        assert_eq!(found, &format!("x[31m{}", "y".repeat(95)));
+    }
+
+    /// What different programs make of a path. Written independently of the readings.
+    mod programs {
+        fn decode(path: &str) -> String {
+            let (mut out, mut rest) = (Vec::new(), path.as_bytes());
+            while let [first, tail @ ..] = rest {
+                match rest.get(1..3).and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok()) {
+                    Some(byte) if *first == b'%' && rest[1].is_ascii_hexdigit() => {
+                        out.push(byte);
+                        rest = &rest[3..];
+                    }
+                    _ => {
+                        out.push(*first);
+                        rest = tail;
+                    }
+                }
+            }
+            String::from_utf8_lossy(&out).into_owned()
+        }
+
+        fn resolve(path: &str, merge: bool) -> String {
+            let mut kept: Vec<&str> = Vec::new();
+            let mut segments = path.split('/').skip(1).peekable();
+            while let Some(segment) = segments.next() {
+                let last = segments.peek().is_none();
+                match segment {
+                    "." | ".." => {
+                        if segment == ".." {
+                            kept.pop();
+                        }
+                        if last {
+                            kept.push("");
+                        }
+                    }
+                    "" if merge && !last => {}
+                    _ => kept.push(segment),
+                }
+            }
+            format!("/{}", kept.join("/"))
+        }
+
+        /// Decode, merge, resolve.
+        pub fn nginx(path: &str) -> String {
+            let decoded = decode(path.split('#').next().unwrap());
+            resolve(decoded.split('\0').next().unwrap(), true)
+        }
+
+        /// Strip parameters, decode, backslash to slash, merge, resolve.
+        pub fn tomcat(path: &str) -> String {
+            let bare: Vec<&str> = path.split('/').map(|s| s.split(';').next().unwrap()).collect();
+            resolve(&decode(&bare.join("/")).replace('\\', "/"), true)
+        }
+
+        /// nginx before Tomcat.
+        pub fn chain(path: &str) -> String {
+            tomcat(&nginx(path))
+        }
+
+        /// As browsers and Node.js read an address (WHATWG URL).
+        pub fn whatwg(path: &str) -> String {
+            url::Url::parse(&format!("http://h{path}")).unwrap().path().to_owned()
+        }
+
+        /// Resolves before it decodes.
+        pub fn late(path: &str) -> String {
+            decode(&resolve(path, false))
+        }
+    }
+
+    /// xorshift64; the seed is fixed so that a failure can be repeated.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0.checked_rem(bound as u64).unwrap()).unwrap()
+        }
+    }
+
+    #[test]
+    fn no_program_reads_a_path_of_another_rule_in_what_is_let_through() {
+        const PARTS: [&str; 26] = [
+            "public", "admin", "x", "/", "/", "/", "..", ".", ";", "%2e", "%2E", "%2f", "%5c", "\\", "%252e",
+            "%252f", "%3b", "%3f", "%23", "#", "%00", "%20", "%c3%a9", "a%", "//", ";v=1",
+        ];
+        let rules = [prefix("/public"), exact("/x"), prefix("/admin"), pattern("/[a-z]+/x"), default()];
+        type Program = fn(&str) -> String;
+        let programs: [(&str, Program); 5] = [
+            ("nginx", programs::nginx),
+            ("tomcat", programs::tomcat),
+            ("nginx before tomcat", programs::chain),
+            ("whatwg", programs::whatwg),
+            ("late", programs::late),
+        ];
+        let mut random = Random(0x0076_6573_7469_6275);
+        let (mut passed, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let length = random.below(8);
+            let first = ["/public", "/admin", "/x", "/", "//"][random.below(5)];
+            let path = (0..length).fold(first.to_owned(), |path, _| path + PARTS[random.below(PARTS.len())]);
+            let Ok(chosen) = select(&rules, &get(&path)) else {
+                refused += 1;
+                continue;
+            };
+            passed += 1;
+            for (program, read) in programs {
+                let seen = read(&path);
+                let of_program = rules.iter().find(|rule| plain_meets(&seen, &rule.path)).unwrap();
+                assert_eq!(chosen.name, of_program.name, "{program} reads {path:?} as {seen:?}");
+            }
+        }
+        assert!(passed > 3_000 && refused > 3_000, "{passed} passed, {refused} refused");
+    }
+}

@@ -1,0 +1,318 @@
+//! What programs are known to do to a path before they look at it.
+
+use std::borrow::Cow;
+
+use super::path::{Oddity, Reading};
+
+/// Programs behind one another are assumed to decode this many times together.
+const DECODINGS: u8 = 2;
+
+/// Something a program may do to a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Decode,
+    /// As ASP.NET Core and Apache's `AllowEncodedSlashes NoDecode` do it.
+    DecodeAllButSlash,
+    Unmask,
+    EndAt(u8),
+    BackslashIsSlash,
+    DropParameters,
+    Trim,
+    MergeSlashes,
+    ResolveDots,
+    /// As file systems and Go's `path.Clean` do it: `/a/b/..` is `/a`, not `/a/`.
+    ResolveDotsWithoutSlash,
+}
+
+/// All of them.
+pub(super) const STEPS: [Step; 14] = [
+    Step::Decode,
+    Step::DecodeAllButSlash,
+    Step::Unmask,
+    Step::EndAt(0),
+    Step::EndAt(b'?'),
+    Step::EndAt(b'#'),
+    Step::EndAt(b'\r'),
+    Step::EndAt(b'\n'),
+    Step::BackslashIsSlash,
+    Step::DropParameters,
+    Step::Trim,
+    Step::MergeSlashes,
+    Step::ResolveDots,
+    Step::ResolveDotsWithoutSlash,
+];
+
+impl Step {
+    /// The reading after this step, or `None` if the step finds nothing to do.
+    pub(super) fn read(self, from: &Reading) -> Option<Reading> {
+        let decodes = matches!(self, Step::Decode | Step::DecodeAllButSlash);
+        if decodes && from.decoded >= DECODINGS {
+            return None;
+        }
+        let path = &from.path;
+        let changed = match self {
+            Step::Decode => percent_decode(path, |_| true),
+            Step::DecodeAllButSlash => percent_decode(path, |byte| byte != b'/'),
+            Step::Unmask => unmask(path),
+            Step::EndAt(end) => path.contains(&end).then(|| before(path, end).to_vec()),
+            Step::BackslashIsSlash => path
+                .contains(&b'\\')
+                .then(|| path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect()),
+            Step::DropParameters => path.contains(&b';').then(|| each_segment(path, |s| before(s, b';'))),
+            Step::Trim => Some(each_segment(path, trim)),
+            Step::MergeSlashes => Some(merge_slashes(path)),
+            Step::ResolveDots => resolve_dots(path, true),
+            Step::ResolveDotsWithoutSlash => resolve_dots(path, false),
+        }?;
+        let because = Some(self.oddity(path));
+        (changed != *path).then_some(Reading {
+            path: changed,
+            decoded: from.decoded.saturating_add(u8::from(decodes)),
+            because,
+        })
+    }
+
+    fn oddity(self, path: &[u8]) -> Oddity {
+        match self {
+            Step::Decode | Step::DecodeAllButSlash => Oddity::Encoded(first_encoded(path)),
+            Step::Unmask => Oddity::Disguised,
+            Step::EndAt(end) => Oddity::End(end),
+            Step::BackslashIsSlash => Oddity::Backslash,
+            Step::DropParameters => Oddity::Semicolon,
+            Step::Trim => Oddity::Trimmed,
+            Step::MergeSlashes => Oddity::DoubleSlash,
+            Step::ResolveDots | Step::ResolveDotsWithoutSlash => Oddity::DotSegment,
+        }
+    }
+}
+
+/// The encoded byte at the head of `text`, if one stands there.
+fn encoded_byte(text: &[u8]) -> Option<u8> {
+    let digit = |d: u8| char::from(d).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    match text {
+        [b'%', high, low, ..] => Some((digit(*high)? << 4) | digit(*low)?),
+        _ => None,
+    }
+}
+
+/// Decodes what `wanted` accepts; a `%` without two digits stays (as most programs have it).
+/// `None` if there is nothing to decode.
+pub(super) fn percent_decode(path: &[u8], wanted: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        match encoded_byte(rest).filter(|byte| wanted(*byte)) {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    (decoded.len() < path.len()).then_some(decoded)
+}
+
+/// The wire reading: decodes what has one meaning only, puts the digits of the rest in upper case.
+pub(super) fn decode_neutral(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b'%') {
+        return Cow::Borrowed(path);
+    }
+    let mut text = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        match (encoded_byte(rest), rest) {
+            (Some(byte), [percent, high, low, ..]) => {
+                if !byte.is_ascii() || b" \"<>^`{|}".contains(&byte) {
+                    text.push(byte);
+                } else {
+                    text.extend([*percent, high.to_ascii_uppercase(), low.to_ascii_uppercase()]);
+                }
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            _ => {
+                text.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// The first encoded byte that matters, for the message: a delimiter before anything else.
+fn first_encoded(path: &[u8]) -> u8 {
+    let encoded = || (0..path.len()).filter_map(|at| encoded_byte(path.get(at..)?));
+    encoded().find(|byte| b"/\\.;?#%\0".contains(byte)).or_else(|| encoded().next()).unwrap_or(b'%')
+}
+
+/// What stands before the first `end`; everything if there is none.
+fn before(text: &[u8], end: u8) -> &[u8] {
+    text.split(|byte| *byte == end).next().unwrap_or(text)
+}
+
+/// The path with every segment replaced by a part of it.
+fn each_segment(path: &[u8], part: impl Fn(&[u8]) -> &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(path.len());
+    for (index, segment) in path.split(|byte| *byte == b'/').enumerate() {
+        if index > 0 {
+            text.push(b'/');
+        }
+        text.extend_from_slice(part(segment));
+    }
+    text
+}
+
+/// Without blanks at both ends (trimmed by Spring, Flask and Node.js in places) and dots at the end
+/// (dropped by Windows); a segment of dots alone keeps them.
+fn trim(segment: &[u8]) -> &[u8] {
+    let mut rest = segment;
+    let mut dotted = segment;
+    loop {
+        rest = match rest {
+            [0..=0x20 | 0x7f, inner @ ..] | [inner @ .., 0..=0x20 | 0x7f] => inner,
+            // Two blanks outside ASCII that are trimmed too: next line, no-break space.
+            [0xc2, 0x85 | 0xa0, inner @ ..] | [inner @ .., 0xc2, 0x85 | 0xa0] => inner,
+            _ => break,
+        };
+        dotted = rest;
+    }
+    while let [inner @ .., b'.' | 0..=0x20] = rest {
+        rest = inner;
+    }
+    if rest.is_empty() { dotted } else { rest }
+}
+
+fn merge_slashes(path: &[u8]) -> Vec<u8> {
+    let mut text: Vec<u8> = Vec::with_capacity(path.len());
+    for byte in path {
+        if *byte != b'/' || text.last() != Some(&b'/') {
+            text.push(*byte);
+        }
+    }
+    text
+}
+
+/// RFC 3986 section 5.2.4. `None` if there is no dot segment.
+fn resolve_dots(path: &[u8], keep_slash: bool) -> Option<Vec<u8>> {
+    let segments = || path.split(|byte| *byte == b'/').skip(1);
+    if !segments().any(|segment| matches!(segment, b"." | b"..")) {
+        return None;
+    }
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut ends_with_dots = false;
+    for segment in segments() {
+        ends_with_dots = true;
+        match segment {
+            b"." => {}
+            b".." => {
+                kept.pop();
+            }
+            _ => {
+                kept.push(segment);
+                ends_with_dots = false;
+            }
+        }
+    }
+    if ends_with_dots && (keep_slash || kept.is_empty()) {
+        kept.push(b"");
+    }
+    Some(kept.iter().flat_map(|segment| [b"/", *segment]).flatten().copied().collect())
+}
+
+/// Replaces what some decoders take for an ASCII delimiter: `%u002F` (IIS), the full-width forms
+/// of `.`, `/` and `\` (best-fit mapping of Windows), and ASCII in overlong UTF-8 with two to six
+/// bytes (forbidden by RFC 3629 section 3). `None` if there is nothing of the kind.
+fn unmask(path: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        let (byte, after) = unmasked(rest).unwrap_or((*first, tail));
+        text.push(byte);
+        rest = after;
+    }
+    (text.len() < path.len()).then_some(text)
+}
+
+/// The ASCII character in disguise at the head of `text`, and what follows it.
+fn unmasked(text: &[u8]) -> Option<(u8, &[u8])> {
+    let ascii = |high: u8, low: u8| ((high & 1) << 6) | (low & 0x3f);
+    match text {
+        [b'%', b'u' | b'U', digits @ ..] => {
+            let (digits, rest) = digits.split_at_checked(4)?;
+            let digits = digits.is_ascii().then(|| std::str::from_utf8(digits).ok()).flatten()?;
+            let byte = match u32::from_str_radix(digits, 16).ok()? {
+                0xff0e => b'.',
+                0xff0f => b'/',
+                0xff3c => b'\\',
+                code => u8::try_from(code).ok().filter(u8::is_ascii)?,
+            };
+            Some((byte, rest))
+        }
+        [0xef, 0xbc, 0x8e, rest @ ..] => Some((b'.', rest)),
+        [0xef, 0xbc, 0x8f, rest @ ..] => Some((b'/', rest)),
+        [0xef, 0xbc, 0xbc, rest @ ..] => Some((b'\\', rest)),
+        // Lenient decoders do not look at the two top bits of the last byte, so neither do we.
+        [high @ 0xc0..=0xc1, low, rest @ ..] => Some((ascii(*high, *low), rest)),
+        [0xe0, high @ 0x80..=0x81, low, rest @ ..]
+        | [0xf0, 0x80, high @ 0x80..=0x81, low, rest @ ..]
+        | [0xf8, 0x80, 0x80, high @ 0x80..=0x81, low, rest @ ..]
+        | [0xfc, 0x80, 0x80, 0x80, high @ 0x80..=0x81, low, rest @ ..] => Some((ascii(*high, *low), rest)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decoded and unmasked.
+    fn unmasked(path: &str) -> String {
+        let decoded = percent_decode(path.as_bytes(), |_| true).unwrap_or_else(|| path.into());
+        String::from_utf8(unmask(&decoded).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn disguised_delimiters_are_unmasked() {
+        for text in [
+            "%c0%ae",
+            "%C0%AE",
+            "%c0%2e",
+            "%e0%80%ae",
+            "%f0%80%80%ae",
+            "%f8%80%80%80%ae",
+            "%fc%80%80%80%80%ae",
+        ] {
+            assert!(unmasked(&format!("/a/{text}{text}/b")) == "/a/../b", "{text}");
+        }
+        for text in ["%c0%af", "%e0%80%af", "%u002f", "%U002F", "%uff0f", "%ef%bc%8f"] {
+            assert!(unmasked(&format!("/a{text}b")) == "/a/b", "{text}");
+        }
+        for text in ["%c1%9c", "%u005c", "%ef%bc%bc"] {
+            assert!(unmasked(&format!("/a{text}b")) == "/a\\b", "{text}");
+        }
+        assert_eq!(unmask("/%u00e9/%u12/\u{ff21}\u{e0}".as_bytes()), None);
+        assert_eq!(unmask(&[0xc0]), None);
+        assert_eq!(unmask(b"%u"), None);
+    }
+
+    #[test]
+    fn segments_are_trimmed_as_frameworks_do() {
+        for (segment, trimmed) in [
+            ("a", "a"),
+            (" a\t", "a"),
+            ("a.", "a"),
+            ("a. .", "a"),
+            ("..", ".."),
+            (".. ", ".."),
+            ("...", "..."),
+            ("a\u{a0}", "a"),
+            ("voil\u{e0}", "voil\u{e0}"),
+            (" ", ""),
+            ("", ""),
+        ] {
+            assert_eq!(trim(segment.as_bytes()), trimmed.as_bytes(), "{segment:?}");
+        }
+    }
+}
