@@ -1,5 +1,6 @@
 //! Vestibule: OpenID Connect inside the proxy.
 
+pub mod cache;
 pub mod config;
 pub mod http;
 pub mod jose;
