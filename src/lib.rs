@@ -7,4 +7,5 @@ pub mod jose;
 pub mod json;
 pub mod random;
 pub mod secret;
+pub mod session;
 pub mod time;
