@@ -1,0 +1,213 @@
+//! A bounded memory of what was verified: an opened session, a checked token.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::time::Timestamp;
+
+/// Remembers a value per text until the value expires or its place is needed.
+///
+/// A text is known by its SipHash-2-4 of 128 bits under a random key: who does not have the key
+/// cannot make two texts meet, and the texts themselves, which are secrets, are not kept. The
+/// *whole* text must be hashed together with what it means (which provider, which purpose):
+/// a token without its signature, or the session of another provider, is another text.
+///
+/// Two generations of half the limit each: new entries go into the young one; when it is full, the
+/// old one is forgotten and the young one becomes old. What is asked for moves back to the young
+/// one, so what is in use stays. Every operation is O(1), amortised.
+pub struct Cache<V> {
+    key: [u8; 16],
+    half: usize,
+    young: Generation<V>,
+    old: Generation<V>,
+}
+
+type Generation<V> = HashMap<u128, Entry<V>, BuildHasherDefault<AlreadyHashed>>;
+
+struct Entry<V> {
+    value: V,
+    expires_at: Timestamp,
+}
+
+impl<V> Cache<V> {
+    /// An empty cache of at most `limit` entries (at least 2), with a key from
+    /// [`crate::random::Random::key16`].
+    pub fn new(key: [u8; 16], limit: usize) -> Self {
+        let half = limit.wrapping_shr(1).max(1);
+        Cache { key, half, young: Generation::default(), old: Generation::default() }
+    }
+
+    /// The value of the text that `parts` make together, if it is known and not expired.
+    ///
+    /// The parts are hashed with their lengths: `["ab", "c"]` is not `["a", "bc"]`.
+    pub fn get(&mut self, parts: &[&[u8]], now: Timestamp) -> Option<&V> {
+        let hash = self.hash(parts);
+        if let Some(entry) = self.old.remove(&hash) {
+            self.put(hash, entry);
+        }
+        if self.young.get(&hash)?.expires_at <= now {
+            self.young.remove(&hash);
+        }
+        self.young.get(&hash).map(|entry| &entry.value)
+    }
+
+    /// Remembers `value` until `expires_at`, in place of what was known for this text.
+    pub fn insert(&mut self, parts: &[&[u8]], value: V, expires_at: Timestamp) {
+        let hash = self.hash(parts);
+        self.old.remove(&hash);
+        self.put(hash, Entry { value, expires_at });
+    }
+
+    /// Forgets a text: at logout, or when what it stands for was revoked.
+    pub fn remove(&mut self, parts: &[&[u8]]) {
+        let hash = self.hash(parts);
+        self.old.remove(&hash);
+        self.young.remove(&hash);
+    }
+
+    /// How many entries there are, expired ones included.
+    pub fn len(&self) -> usize {
+        self.young.len().saturating_add(self.old.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn put(&mut self, hash: u128, entry: Entry<V>) {
+        if self.young.len() >= self.half && !self.young.contains_key(&hash) {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(hash, entry);
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        for part in parts {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part);
+        }
+        hasher.finish128().as_u128()
+    }
+}
+
+impl<V> fmt::Debug for Cache<V> {
+    /// Neither key nor values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cache of {} entries", self.len())
+    }
+}
+
+/// The keys of the maps are uniform already. The map's usual hasher would also draw randomness of
+/// its own from the host, and trap if it gets none.
+#[derive(Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        let [a, b, c, d, e, f, g, h, ..] = hash.to_le_bytes();
+        self.0 = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1000);
+    const LATER: Timestamp = Timestamp(2000);
+
+    fn cache(limit: usize) -> Cache<u32> {
+        Cache::new([3; 16], limit)
+    }
+
+    #[test]
+    fn a_million_texts_do_not_grow_it_beyond_its_limit() {
+        for limit in [2, 3, 1000] {
+            let mut cache = cache(limit);
+            for i in 0..1_000_000_u32 {
+                cache.insert(&[&i.to_le_bytes()], i, LATER);
+                assert!(cache.len() <= limit);
+            }
+            assert_eq!(cache.get(&[&999_999_u32.to_le_bytes()], NOW), Some(&999_999));
+        }
+    }
+
+    #[test]
+    fn looking_up_does_not_grow_it_either() {
+        let mut cache = cache(8);
+        for i in 0..1000_u32 {
+            cache.insert(&[&i.to_le_bytes()], i, LATER);
+            for j in 0..=i {
+                cache.get(&[&j.to_le_bytes()], NOW);
+                assert!(cache.len() <= 8);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_use_stays_and_what_is_not_goes() {
+        let mut cache = cache(10);
+        cache.insert(&[b"used"], 1, LATER);
+        cache.insert(&[b"unused"], 2, LATER);
+        for i in 0..100_u32 {
+            cache.insert(&[&i.to_le_bytes()], i, LATER);
+            assert_eq!(cache.get(&[b"used"], NOW), Some(&1));
+        }
+        assert_eq!(cache.get(&[b"unused"], NOW), None);
+    }
+
+    #[test]
+    fn an_expired_entry_is_never_returned() {
+        let mut cache = cache(10);
+        cache.insert(&[b"text"], 1, LATER);
+        assert_eq!(cache.get(&[b"text"], Timestamp(LATER.0 - 1)), Some(&1));
+        assert_eq!(cache.get(&[b"text"], LATER), None);
+        assert_eq!(cache.get(&[b"text"], NOW), None, "and it does not come back with the clock");
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn an_expired_entry_of_the_old_generation_is_not_returned_either() {
+        let mut cache = cache(2);
+        cache.insert(&[b"text"], 1, LATER);
+        cache.insert(&[b"other"], 2, LATER);
+        assert_eq!(cache.get(&[b"text"], LATER), None);
+    }
+
+    #[test]
+    fn the_whole_text_counts_and_so_do_its_parts() {
+        let mut cache = cache(10);
+        cache.insert(&[b"ab", b"c"], 1, LATER);
+        for other in [&[&b"a"[..], b"bc"][..], &[b"abc"], &[b"ab", b"c", b""], &[b"ab", b"d"], &[]] {
+            assert_eq!(cache.get(other, NOW), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_latest_value_of_a_text_wins_in_either_generation() {
+        let mut cache = cache(4);
+        for i in 0..9_u32 {
+            cache.insert(&[b"text"], i, LATER);
+            cache.insert(&[&i.to_le_bytes()], i, LATER);
+            assert_eq!(cache.get(&[b"text"], NOW), Some(&i));
+        }
+        cache.remove(&[b"text"]);
+        assert_eq!(cache.get(&[b"text"], NOW), None);
+    }
+}

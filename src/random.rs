@@ -1,0 +1,238 @@
+//! Random values that stay unpredictable where the random source of the host is not.
+//!
+//! ngx_wasm_module answers `random_get` with libc `random()` seeded from process id and time: a few
+//! hundred guesses find it. So every random value is drawn from a generator keyed with a secret of
+//! the configuration, and host randomness, time, a counter and the worker's identity only go into
+//! it. Whoever does not have the secret cannot predict a value as long as HMAC-SHA256 is a
+//! pseudorandom function, however bad the host is.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hkdf::Hkdf;
+use hmac::Hmac;
+use hmac::digest::{FixedOutput, KeyInit, Update};
+use sha2::Sha256;
+use sha2::digest::generic_array::GenericArray;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Bytes of host randomness that go into every draw.
+const HOST_BYTES: usize = 32;
+
+/// Salt of the key derivation: nothing else is derived from the secret with it.
+const KEY_LABEL: &[u8] = b"vestibule random generator v1";
+
+// What a MAC is computed for; the first byte of every message.
+const MIX: u8 = 1;
+const OUTPUT: u8 = 2;
+const NEXT: u8 = 3;
+
+/// The host gave no randomness. Whoever needed it refuses the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRandomness;
+
+impl fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the random source of the proxy failed")
+    }
+}
+
+impl NoRandomness {
+    /// Stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        "no_randomness"
+    }
+}
+
+/// Asks the host for randomness.
+pub type HostRandomness = fn(&mut [u8]) -> Result<(), NoRandomness>;
+
+/// The generator of one worker. One per instance of the module; for one thread.
+pub struct Random {
+    mac: Hmac<Sha256>,
+    worker: u64,
+    host: HostRandomness,
+    state: RefCell<State>,
+}
+
+struct State {
+    chain: Zeroizing<[u8; 32]>,
+    draws: u64,
+}
+
+impl Random {
+    /// A generator keyed with `key`, a secret of the configuration.
+    ///
+    /// `worker` keeps generators apart that share the key: it should differ between workers,
+    /// machines and starts (for example nanoseconds at the start mixed with the address of the
+    /// machine). It is the only thing that does if the host source is not only predictable but the
+    /// same everywhere.
+    pub fn new(key: &Secret, worker: u64, host: HostRandomness) -> Self {
+        let (extracted, _) = Hkdf::<Sha256>::extract(Some(KEY_LABEL), key.expose().as_bytes());
+        // HMAC fills a short key with zeros up to its block (RFC 2104 section 2).
+        let mut block = GenericArray::default();
+        block.iter_mut().zip(extracted).for_each(|(to, from)| *to = from);
+        let state = State { chain: Zeroizing::new([0; 32]), draws: 0 };
+        Random { mac: Hmac::new(&block), worker, host, state: RefCell::new(state) }
+    }
+
+    /// Fills `out`.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the host source fails: although the key alone would do, a host in such
+    /// a state is not trusted. `out` is then untouched.
+    pub fn fill(&self, out: &mut [u8], now: Timestamp) -> Result<(), NoRandomness> {
+        let mut host = Zeroizing::new([0; HOST_BYTES]);
+        (self.host)(host.as_mut_slice())?;
+
+        let mut state = self.state.borrow_mut();
+        state.draws = state.draws.wrapping_add(1);
+        // Every part has a fixed length, so no two different inputs make the same message.
+        let seed = self.mac(
+            MIX,
+            &[
+                state.chain.as_slice(),
+                host.as_slice(),
+                &now.0.to_be_bytes(),
+                &state.draws.to_be_bytes(),
+                &self.worker.to_be_bytes(),
+            ],
+        );
+        for (chunk, index) in out.chunks_mut(32).zip(0_u64..) {
+            let block = self.mac(OUTPUT, &[seed.as_slice(), &index.to_be_bytes()]);
+            chunk.iter_mut().zip(block.iter()).for_each(|(to, from)| *to = *from);
+        }
+        // The seed of what was handed out cannot be computed from what is kept.
+        state.chain = self.mac(NEXT, &[seed.as_slice()]);
+        Ok(())
+    }
+
+    /// Text of `bytes` random bytes in base64url without padding: `state`, `nonce`,
+    /// `code_verifier`, session ids. 32 bytes make the 43 characters of RFC 7636 section 4.1.
+    ///
+    /// # Errors
+    /// As [`Random::fill`].
+    pub fn token(&self, now: Timestamp, bytes: usize) -> Result<String, NoRandomness> {
+        let mut random = Zeroizing::new(vec![0; bytes]);
+        self.fill(&mut random, now)?;
+        Ok(URL_SAFE_NO_PAD.encode(&random))
+    }
+
+    /// A nonce for one sealed text. 192 bits: random ones do not collide.
+    ///
+    /// # Errors
+    /// As [`Random::fill`].
+    pub fn nonce24(&self, now: Timestamp) -> Result<[u8; 24], NoRandomness> {
+        let mut nonce = [0; 24];
+        self.fill(&mut nonce, now)?;
+        Ok(nonce)
+    }
+
+    /// A key for one cache ([`crate::cache::Cache`]).
+    ///
+    /// # Errors
+    /// As [`Random::fill`].
+    pub fn key16(&self, now: Timestamp) -> Result<[u8; 16], NoRandomness> {
+        let mut key = [0; 16];
+        self.fill(&mut key, now)?;
+        Ok(key)
+    }
+
+    fn mac(&self, purpose: u8, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let mut mac = self.mac.clone();
+        mac.update(&[purpose]);
+        for part in parts {
+            mac.update(part);
+        }
+        Zeroizing::new(mac.finalize_fixed().into())
+    }
+}
+
+impl fmt::Debug for Random {
+    /// Neither key nor state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Random")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+
+    fn constant(out: &mut [u8]) -> Result<(), NoRandomness> {
+        out.fill(7);
+        Ok(())
+    }
+
+    fn broken(_: &mut [u8]) -> Result<(), NoRandomness> {
+        Err(NoRandomness)
+    }
+
+    fn generator(key: &str, worker: u64) -> Random {
+        Random::new(&Secret::from(key), worker, constant)
+    }
+
+    #[test]
+    fn a_predictable_host_does_not_make_predictable_values() {
+        let first = |random: &Random| random.token(NOW, 32).unwrap();
+        let known = first(&generator("a secret of the configuration", 1));
+        assert_eq!(known, first(&generator("a secret of the configuration", 1)), "it is deterministic");
+        assert_ne!(known, first(&generator("another secret of the configuration", 1)));
+        assert_ne!(known, first(&generator("a secret of the configuration", 2)));
+        let later = generator("a secret of the configuration", 1);
+        assert_ne!(known, later.token(Timestamp(NOW.0 + 1), 32).unwrap());
+    }
+
+    #[test]
+    fn the_randomness_of_the_host_matters() {
+        fn other(out: &mut [u8]) -> Result<(), NoRandomness> {
+            out.fill(8);
+            Ok(())
+        }
+        let (a, b) = (generator("key", 1), Random::new(&Secret::from("key"), 1, other));
+        assert_ne!(a.token(NOW, 32), b.token(NOW, 32));
+    }
+
+    #[test]
+    fn nothing_repeats_with_a_stopped_clock_and_a_constant_host() {
+        let random = generator("key", 1);
+        let nonces: HashSet<_> = (0..1 << 16).map(|_| random.nonce24(NOW).unwrap()).collect();
+        assert_eq!(nonces.len(), 1 << 16);
+    }
+
+    #[test]
+    fn a_long_draw_does_not_repeat_its_blocks() {
+        let mut out = [0; 32 * 64 + 5];
+        generator("key", 1).fill(&mut out, NOW).unwrap();
+        let blocks: HashSet<_> = out.chunks(32).collect();
+        assert_eq!(blocks.len(), 65);
+        assert_ne!(out[32 * 64..], [0; 5]);
+    }
+
+    #[test]
+    fn a_failing_host_gives_no_value_at_all() {
+        let random = Random::new(&Secret::from("key"), 1, broken);
+        let mut out = [9; 16];
+        assert_eq!(random.fill(&mut out, NOW), Err(NoRandomness));
+        assert_eq!(out, [9; 16]);
+        assert_eq!(random.token(NOW, 32), Err(NoRandomness));
+        assert_eq!(random.nonce24(NOW), Err(NoRandomness));
+        assert_eq!(random.key16(NOW), Err(NoRandomness));
+    }
+
+    #[test]
+    fn thirty_two_bytes_make_a_code_verifier() {
+        let token = generator("key", 1).token(NOW, 32).unwrap();
+        assert_eq!(token.len(), 43);
+        assert!(token.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
+    }
+}

@@ -1,0 +1,214 @@
+//! What a session holds, and how long it lasts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::config;
+use crate::secret::Secret;
+use crate::time::{Seconds, Timestamp};
+
+use super::seconds;
+
+/// A sliding session is written anew when this much of its idle timeout has passed ...
+const TOUCH_FRACTION: u64 = 4;
+
+/// ... or this much time.
+const TOUCH_AFTER: Seconds = Seconds(60);
+
+/// A person who is logged in at one provider.
+///
+/// Only what rules and headers need: it travels with every request of the browser. It lives apart
+/// from the ID token that began it: that token's `exp` ends nothing here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// Names the session in the log. Drawn anew at every login and never taken from a request: a
+    /// session that somebody else began is not continued.
+    #[serde(rename = "i")]
+    pub id: String,
+    /// The `sub` claim.
+    #[serde(rename = "u")]
+    pub subject: String,
+    /// The claims that the configuration needs, no others.
+    #[serde(rename = "c")]
+    pub claims: Map<String, Value>,
+    /// The scopes that were granted.
+    #[serde(rename = "s")]
+    pub scopes: Vec<String>,
+    /// The ID token, if the configuration needs it whole.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<Secret>,
+    /// The access token, if the configuration forwards it.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<Secret>,
+    /// When the access token ends, if the provider said so.
+    #[serde(rename = "ax", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
+    pub access_token_expires_at: Option<Timestamp>,
+    /// When the person logged in.
+    #[serde(rename = "b", with = "seconds")]
+    pub created_at: Timestamp,
+    /// When the session was used and written for the last time.
+    #[serde(rename = "l", with = "seconds")]
+    pub seen_at: Timestamp,
+    /// When it ends, whatever happens.
+    #[serde(rename = "x", with = "seconds")]
+    pub expires_at: Timestamp,
+    /// Fingerprint of what the configuration needed when the session was made: if the configuration
+    /// needs something else now, the session may lack it.
+    #[serde(rename = "n")]
+    pub needs: String,
+}
+
+impl Session {
+    /// Whether the session still counts at `now`.
+    ///
+    /// A clock that goes back is taken for one that stands still.
+    ///
+    /// # Errors
+    /// The rule that ended it. The lifetime is that of the login or, if that is shorter, the one
+    /// that is configured now.
+    pub fn state(&self, config: &config::Session, now: Timestamp) -> Result<(), SessionEnded> {
+        let ended_at = self.ends_at(config);
+        if now >= ended_at {
+            return Err(SessionEnded::Lifetime { ended_at, now });
+        }
+        let unused = now.since(self.seen_at);
+        if config.idle_timeout.0 > 0 && unused >= config.idle_timeout {
+            return Err(SessionEnded::Idle { unused, limit: config.idle_timeout });
+        }
+        Ok(())
+    }
+
+    /// Whether it is time to write the session anew with `seen_at` set to `now`, so that using it
+    /// keeps it alive without a `Set-Cookie` on every answer.
+    pub fn needs_touch(&self, config: &config::Session, now: Timestamp) -> bool {
+        let fraction = Seconds(config.idle_timeout.0.checked_div(TOUCH_FRACTION).unwrap_or_default());
+        let unused = now.since(self.seen_at);
+        config.idle_timeout.0 > 0 && unused.0 > 0 && unused >= fraction.min(TOUCH_AFTER)
+    }
+
+    /// When the session ends, whatever happens.
+    pub fn ends_at(&self, config: &config::Session) -> Timestamp {
+        let by_configuration = self.created_at.0.saturating_add(config.absolute_lifetime.0);
+        self.expires_at.min(Timestamp(by_configuration))
+    }
+}
+
+/// Why a session that opened does not count any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionEnded {
+    /// Its lifetime is over.
+    Lifetime {
+        /// When it ended.
+        ended_at: Timestamp,
+        /// The time now.
+        now: Timestamp,
+    },
+    /// It was not used for too long.
+    Idle {
+        /// For how long.
+        unused: Seconds,
+        /// The configured timeout.
+        limit: Seconds,
+    },
+}
+
+impl SessionEnded {
+    /// Stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SessionEnded::Lifetime { .. } => "session_lifetime",
+            SessionEnded::Idle { .. } => "session_idle",
+        }
+    }
+}
+
+impl fmt::Display for SessionEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SessionEnded::Lifetime { ended_at, now } => {
+                write!(f, "the session ended at {ended_at}, and it is {now} now")
+            }
+            SessionEnded::Idle { unused, limit } => {
+                write!(f, "the session was not used for {unused}, and it may be unused for less than {limit}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tests::{NOW, configuration, session};
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp(NOW.0.saturating_add(seconds))
+    }
+
+    #[test]
+    fn a_session_ends_at_the_end_of_its_lifetime_even_when_in_use() {
+        let config = configuration().session;
+        let mut session = session();
+        session.seen_at = at(28_799);
+        assert_eq!(session.state(&config, at(28_799)), Ok(()));
+        let ended = session.state(&config, at(28_800)).unwrap_err();
+        assert_eq!(ended, SessionEnded::Lifetime { ended_at: at(28_800), now: at(28_800) });
+        assert_eq!(ended.code(), "session_lifetime");
+    }
+
+    #[test]
+    fn a_shorter_configured_lifetime_counts_for_running_sessions_and_a_longer_one_does_not() {
+        let mut config = configuration().session;
+        config.idle_timeout = Seconds(0);
+        config.absolute_lifetime = Seconds(100);
+        assert_eq!(session().state(&config, at(99)), Ok(()));
+        assert!(session().state(&config, at(100)).is_err());
+        config.absolute_lifetime = Seconds(u64::MAX);
+        assert!(session().state(&config, at(28_800)).is_err());
+    }
+
+    #[test]
+    fn an_unused_session_ends() {
+        let config = configuration().session;
+        assert_eq!(session().state(&config, at(1799)), Ok(()));
+        assert_eq!(
+            session().state(&config, at(1800)),
+            Err(SessionEnded::Idle { unused: Seconds(1800), limit: Seconds(1800) })
+        );
+    }
+
+    #[test]
+    fn without_an_idle_timeout_nobody_is_idle_and_nothing_is_touched() {
+        let mut config = configuration().session;
+        config.idle_timeout = Seconds(0);
+        assert_eq!(session().state(&config, at(28_799)), Ok(()));
+        assert!(!session().needs_touch(&config, at(28_799)));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_ends_nothing_and_overflows_nothing() {
+        let config = configuration().session;
+        for now in [0, 1, NOW.0 - 1] {
+            assert_eq!(session().state(&config, Timestamp(now)), Ok(()));
+            assert!(!session().needs_touch(&config, Timestamp(now)));
+        }
+        let mut strange = session();
+        strange.created_at = Timestamp(u64::MAX);
+        strange.expires_at = Timestamp(u64::MAX);
+        strange.seen_at = Timestamp(u64::MAX);
+        assert!(strange.state(&config, Timestamp(u64::MAX)).is_err());
+        assert_eq!(strange.state(&config, NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_session_in_use_is_written_now_and_then() {
+        let mut config = configuration().session;
+        for (idle_timeout, touched_after) in [(1, 1), (4, 1), (40, 10), (240, 60), (1800, 60), (86_400, 60)] {
+            config.idle_timeout = Seconds(idle_timeout);
+            assert!(!session().needs_touch(&config, at(touched_after - 1)), "{idle_timeout}");
+            assert!(session().needs_touch(&config, at(touched_after)), "{idle_timeout}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Every cookie of ours, by what it is for.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::config::{self, Config, ProviderIndex};
+use crate::time::{Seconds, Timestamp};
+
+use super::contents::Session;
+use super::jar::Jar;
+use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
+use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
+use super::rounds::{self, ROUNDS_LIFETIME};
+use super::seal::{Purpose, Sealer, Tenant};
+use super::set_cookie::Attributes;
+
+/// Login cookies that are looked at when a login begins. We never leave so many; a browser that has
+/// more gets rid of them over several logins, and no answer has endless headers.
+const LOGINS_EXAMINED: usize = 16;
+
+/// Reads and writes our cookies. Made once per configuration; keys are derived then.
+///
+/// What is written are values of `Set-Cookie`, each for a header of its own.
+pub struct Cookies {
+    base: String,
+    login_prefix: String,
+    rounds_name: String,
+    /// By provider.
+    sessions: Vec<Names>,
+    sealer: Sealer,
+    session_attributes: Attributes,
+    login_attributes: Attributes,
+    login_lifetime: Seconds,
+}
+
+impl Cookies {
+    /// The cookies of a configuration.
+    ///
+    /// Two configurations that serve the same host need two cookie names, of which neither is the
+    /// other one followed by `-` or `.`. What they seal is kept apart in any case by provider,
+    /// issuer and client.
+    pub fn new(config: &Config) -> Cookies {
+        let base = config.session.cookie_name.clone();
+        let names = |provider: &config::Provider| match config.providers.len() {
+            1 => Names::new(&base),
+            _ => Names::new(&format!("{base}-{}", provider.name)),
+        };
+        let tenants: Vec<Tenant> =
+            config.providers.iter().map(|p| Tenant::new(&[&p.name, &p.issuer, &p.client.id])).collect();
+        Cookies {
+            login_prefix: format!("{base}-login-"),
+            rounds_name: format!("{base}-rounds"),
+            sessions: config.providers.iter().map(names).collect(),
+            sealer: Sealer::new(&config.session.keys, &tenants),
+            session_attributes: Attributes::configured(&config.session),
+            login_attributes: Attributes::lax(&config.session),
+            login_lifetime: config.session.login_lifetime,
+            base,
+        }
+    }
+
+    /// Whether a cookie of this name is ours and must not reach the upstream: the configured name,
+    /// or that name followed by `-` or `.`. So cookies of a provider that is no longer configured
+    /// are still ours.
+    pub fn is_ours(&self, name: &[u8]) -> bool {
+        name.strip_prefix(self.base.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'-' | b'.', ..]))
+    }
+
+    /// The whole sealed texts that may be the session at a provider, at most four, to look up in a
+    /// cache and to pass to [`Cookies::open_session`]. Nothing is copied for a session in one part.
+    pub fn session_text<'a>(
+        &self,
+        provider: ProviderIndex,
+        jar: &Jar<'a>,
+    ) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        let texts = self.sessions.get(provider).map(|names| names.texts(jar));
+        texts.into_iter().flatten().flatten()
+    }
+
+    /// The session in a text of [`Cookies::session_text`]. Whether it still counts is for
+    /// [`Session::state`] to say.
+    pub fn open_session(&self, provider: ProviderIndex, text: &str) -> Option<Session> {
+        let (count, sealed) = split_mark(text)?;
+        let plaintext = self.sealer.open(Purpose::Session, provider, &[count], sealed)?;
+        serde_json::from_slice(&plaintext).ok()
+    }
+
+    /// Whether a text of [`Cookies::session_text`] was sealed with an older key and should be written
+    /// again.
+    pub fn needs_reseal(&self, text: &str) -> bool {
+        split_mark(text).is_none_or(|(_, sealed)| !self.sealer.is_by_first_key(sealed))
+    }
+
+    /// Writes a session and deletes the parts of the one before that it does not overwrite.
+    ///
+    /// The cookies have no `Max-Age`: they go when the browser is closed, and what is sealed in says
+    /// when the session ends.
+    ///
+    /// # Errors
+    /// [`SessionTooLarge`] if it does not fit; then nothing is written.
+    pub fn set_session(
+        &self,
+        provider: ProviderIndex,
+        session: &Session,
+        jar: &Jar<'_>,
+        nonce: [u8; 24],
+    ) -> Result<Vec<String>, SessionTooLarge> {
+        let Some(names) = self.sessions.get(provider) else { return Ok(Vec::new()) };
+        let plaintext = json(session);
+        let count = names.count(&self.session_attributes, plaintext.len())?;
+        let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
+        let mut cookies = names.set(&self.session_attributes, count, &sealed);
+        let stale = names.iter().skip(usize::from(count)).filter(|name| may_have(jar, name));
+        cookies.extend(stale.map(|name| self.session_attributes.delete(name)));
+        Ok(cookies)
+    }
+
+    /// Deletes a session: every part that the browser sent, and the first in any case.
+    pub fn delete_session(&self, provider: ProviderIndex, jar: &Jar<'_>) -> Vec<String> {
+        let Some(names) = self.sessions.get(provider) else { return Vec::new() };
+        let first = names.iter().take(1);
+        let later = names.iter().skip(1).filter(|name| may_have(jar, name));
+        first.chain(later).map(|name| self.session_attributes.delete(name)).collect()
+    }
+
+    /// Writes the cookie of a login that begins, and deletes others: those that do not open or took
+    /// too long, and the oldest, so that at most five are in flight.
+    pub fn set_login(
+        &self,
+        provider: ProviderIndex,
+        login: &Login,
+        jar: &Jar<'_>,
+        now: Timestamp,
+        nonce: [u8; 24],
+    ) -> Vec<String> {
+        let Some(id) = Login::id(login.state.expose()) else { return Vec::new() };
+        let name = format!("{}{id}", self.login_prefix);
+        let room = COOKIE_LIMIT.saturating_sub(self.login_cookie(&name, "").len());
+        let mut plaintext = json(login);
+        if login.return_to.len() > RETURN_TO_LIMIT || Sealer::sealed_len(plaintext.len()) > room {
+            plaintext = json(&Login { return_to: "/".to_owned(), ..login.clone() });
+        }
+        let sealed = self.sealer.seal(Purpose::Login, provider, b"", nonce, &plaintext);
+        let mut cookies = vec![self.login_cookie(&name, &sealed)];
+
+        let mut in_flight = Vec::new();
+        let others = self.login_cookies(jar).filter(|(other, _)| *other != name);
+        for (other, value) in others.take(LOGINS_EXAMINED) {
+            match self.any_login(value).filter(|login| login.age(now) < self.login_lifetime) {
+                Some(login) => in_flight.push((login.started_at, other)),
+                None => cookies.push(self.login_attributes.delete(other)),
+            }
+        }
+        in_flight.sort_by_key(|(started_at, _)| *started_at);
+        let excess = in_flight.len().saturating_add(1).saturating_sub(LOGINS_LIMIT);
+        cookies.extend(in_flight.iter().take(excess).map(|(_, other)| self.login_attributes.delete(other)));
+        cookies
+    }
+
+    /// The login that an authorization response with this `state` finishes. Delete it afterwards,
+    /// whatever comes of it ([`Cookies::delete_login`]): it serves once.
+    ///
+    /// # Errors
+    /// Why there is none. `state` is compared whole and in constant time.
+    pub fn open_login(
+        &self,
+        provider: ProviderIndex,
+        state: &str,
+        jar: &Jar<'_>,
+        now: Timestamp,
+    ) -> Result<Login, LoginMissing> {
+        let id = Login::id(state).ok_or(LoginMissing::NoCookie)?;
+        let name = format!("{}{id}", self.login_prefix);
+        let mut missing = LoginMissing::NoCookie;
+        for value in jar.all(&name).take(CANDIDATES_LIMIT) {
+            let limit = self.login_lifetime;
+            missing = match self.login(provider, value) {
+                None => LoginMissing::NotOpened,
+                Some(login) if login.state != state.into() => LoginMissing::OtherState,
+                Some(login) if login.age(now) >= limit => {
+                    LoginMissing::Expired { age: login.age(now), limit }
+                }
+                Some(login) => return Ok(login),
+            };
+        }
+        Err(missing)
+    }
+
+    /// Deletes the cookie of a login. Nothing if `state` cannot be one of ours.
+    pub fn delete_login(&self, state: &str) -> Vec<String> {
+        let name = Login::id(state).map(|id| format!("{}{id}", self.login_prefix));
+        name.iter().map(|name| self.login_attributes.delete(name)).collect()
+    }
+
+    /// How many logins were completed in the last two minutes without a working session after them.
+    pub fn rounds(&self, provider: ProviderIndex, jar: &Jar<'_>, now: Timestamp) -> u8 {
+        let counts = jar.all(&self.rounds_name).take(CANDIDATES_LIMIT).filter_map(|value| {
+            let text = std::str::from_utf8(value).ok()?;
+            rounds::read(&self.sealer.open(Purpose::Rounds, provider, b"", text)?, now)
+        });
+        counts.max().unwrap_or(0)
+    }
+
+    /// Remembers that count.
+    pub fn set_rounds(&self, provider: ProviderIndex, count: u8, now: Timestamp, nonce: [u8; 24]) -> String {
+        let plaintext = rounds::plaintext(count, now);
+        let sealed = self.sealer.seal(Purpose::Rounds, provider, b"", nonce, &plaintext);
+        self.login_attributes.set_for(&self.rounds_name, &sealed, ROUNDS_LIFETIME)
+    }
+
+    /// Forgets the count, if the browser has one: the session works.
+    pub fn clear_rounds(&self, jar: &Jar<'_>) -> Option<String> {
+        jar.has(&self.rounds_name).then(|| self.login_attributes.delete(&self.rounds_name))
+    }
+
+    fn login_cookie(&self, name: &str, sealed: &str) -> String {
+        self.login_attributes.set_for(name, sealed, self.login_lifetime)
+    }
+
+    /// Login cookies in the jar that have a name of ours: it goes back into a header.
+    fn login_cookies<'a>(&self, jar: &Jar<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        jar.iter().filter_map(|(name, value)| {
+            let name = std::str::from_utf8(name).ok()?;
+            let id = name.strip_prefix(&self.login_prefix)?;
+            (Login::id(id) == Some(id)).then_some((name, value))
+        })
+    }
+
+    fn login(&self, provider: ProviderIndex, value: &[u8]) -> Option<Login> {
+        let text = std::str::from_utf8(value).ok()?;
+        let plaintext = self.sealer.open(Purpose::Login, provider, b"", text)?;
+        serde_json::from_slice(&plaintext).ok()
+    }
+
+    /// The name of a login cookie does not say which provider it belongs to.
+    fn any_login(&self, value: &[u8]) -> Option<Login> {
+        (0..self.sessions.len()).find_map(|provider| self.login(provider, value))
+    }
+}
+
+impl fmt::Debug for Cookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cookies {}", self.base)
+    }
+}
+
+/// Of a jar that was too large to read, every cookie may be there.
+fn may_have(jar: &Jar<'_>, name: &str) -> bool {
+    jar.is_too_large() || jar.has(name)
+}
+
+/// Writing plain values to memory does not fail. If it did, the empty text would open as nothing.
+fn json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(serde_json::to_vec(value).unwrap_or_default())
+}

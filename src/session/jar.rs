@@ -1,0 +1,310 @@
+//! The `Cookie` header: read with suspicion, passed on without what is ours.
+
+use crate::http::Headers;
+
+/// A request with more bytes than this in its `Cookie` headers has no session. Bytes.
+pub const COOKIE_BYTES_LIMIT: usize = 64 * 1024;
+
+/// A request with more cookies than this has no session.
+pub const COOKIE_COUNT_LIMIT: usize = 200;
+
+/// The cookies of a request, in the order in which they came.
+///
+/// All `Cookie` fields together (RFC 9113 section 8.2.3). Names and values are bytes and are
+/// compared exactly. A piece without `=` or without a name is skipped; so a nameless cookie cannot
+/// pass for one with a `__Host-` prefix. Nothing is unquoted or decoded.
+#[derive(Debug, Clone, Default)]
+pub struct Jar<'a> {
+    cookies: Vec<(&'a [u8], &'a [u8])>,
+    too_large: bool,
+}
+
+impl<'a> Jar<'a> {
+    /// Reads the `Cookie` headers, in one pass. Beyond [`COOKIE_BYTES_LIMIT`] or
+    /// [`COOKIE_COUNT_LIMIT`] the jar stays empty and [`Jar::is_too_large`].
+    pub fn read(headers: &'a Headers) -> Jar<'a> {
+        let too_large = Jar { cookies: Vec::new(), too_large: true };
+        let mut cookies = Vec::new();
+        let mut bytes = 0_usize;
+        for field in headers.all("cookie") {
+            bytes = bytes.saturating_add(field.len());
+            if bytes > COOKIE_BYTES_LIMIT {
+                return too_large;
+            }
+            for cookie in pieces(field).filter_map(name_and_value) {
+                if cookies.len() == COOKIE_COUNT_LIMIT {
+                    return too_large;
+                }
+                cookies.push(cookie);
+            }
+        }
+        Jar { cookies, too_large: false }
+    }
+
+    /// Whether the request had more cookies than are read. The person must delete some; a login
+    /// would not help.
+    pub fn is_too_large(&self) -> bool {
+        self.too_large
+    }
+
+    /// Every cookie.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.cookies.iter().copied()
+    }
+
+    /// Every value of the cookie `name`. A browser sends several if they were set for different
+    /// domains or paths, which a neighbour on a sibling domain can do.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// The value of a cookie that is there exactly once.
+    pub fn one(&self, name: &str) -> Option<&'a [u8]> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (Some(value), None) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Whether the cookie is there at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+}
+
+fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    field.split(|byte| *byte == b';')
+}
+
+/// What a browser sends has one space before the name (RFC 6265 section 4.2.1). Anything more is
+/// part of the name, so a name that only looks like ours is not read as ours.
+fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
+    let piece = piece.strip_prefix(b" ").unwrap_or(piece);
+    let (name, value) = split_at_equals(piece)?;
+    (!name.is_empty()).then_some((name, value.trim_ascii()))
+}
+
+fn split_at_equals(piece: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut halves = piece.splitn(2, |byte| *byte == b'=');
+    Some((halves.next()?, halves.next()?))
+}
+
+/// What to do with the `Cookie` header before the request goes to the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CookieEdit {
+    /// Nothing of ours is in it (or there is none).
+    Unchanged,
+    /// One header with this value takes the place of all.
+    Replace(Vec<u8>),
+    /// Only ours were in it. There is at least one header to remove.
+    Remove,
+}
+
+/// Takes our cookies out. The others stay byte for byte; several headers become one.
+///
+/// Reads more generously than [`Jar::read`], without limits and with any blanks and control
+/// characters around a name, with or without a value: nothing that an upstream could take for ours
+/// passes.
+pub fn without_ours(headers: &Headers, is_ours: impl Fn(&[u8]) -> bool) -> CookieEdit {
+    let goes = |piece: &&[u8]| {
+        let name = split_at_equals(piece).map_or(*piece, |(name, _)| name);
+        is_ours(trim_blanks(name))
+    };
+    if !headers.all("cookie").flat_map(pieces).any(|piece| goes(&piece)) {
+        return CookieEdit::Unchanged;
+    }
+    let mut kept = Vec::new();
+    for field in headers.all("cookie") {
+        let pieces = pieces(field).filter(|piece| !goes(piece) && !trim_blanks(piece).is_empty());
+        for (piece, first_of_field) in pieces.zip(std::iter::once(true).chain(std::iter::repeat(false))) {
+            match (kept.is_empty(), first_of_field) {
+                (true, _) => kept.extend_from_slice(piece.trim_ascii_start()),
+                (false, true) => {
+                    kept.extend_from_slice(b"; ");
+                    kept.extend_from_slice(piece.trim_ascii_start());
+                }
+                (false, false) => {
+                    kept.push(b';');
+                    kept.extend_from_slice(piece);
+                }
+            }
+        }
+    }
+    if kept.is_empty() { CookieEdit::Remove } else { CookieEdit::Replace(kept) }
+}
+
+/// More than RFC 6265 calls white space: some upstreams drop all of it.
+fn trim_blanks(mut name: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+    while let Some((_, rest)) = name.split_first().filter(|(first, _)| is_blank(first)) {
+        name = rest;
+    }
+    while let Some((_, rest)) = name.split_last().filter(|(last, _)| is_blank(last)) {
+        name = rest;
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[&[u8]]) -> Headers {
+        fields.iter().map(|field| ("cookie", field.to_vec())).collect()
+    }
+
+    fn read(fields: &[&[u8]]) -> Vec<(String, String)> {
+        let headers = headers(fields);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Jar::read(&headers).iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn cookies_are_read_and_malformed_pieces_skipped() {
+        for (field, expected) in [
+            (&b"a=1; b=2"[..], &[("a", "1"), ("b", "2")][..]),
+            (b"a=1;b=2", &[("a", "1"), ("b", "2")]),
+            (b"=x; b=2", &[("b", "2")]),
+            (b";;;", &[]),
+            (b"", &[]),
+            (b"a", &[]),
+            (b"a; b=2", &[("b", "2")]),
+            (b"a==b", &[("a", "=b")]),
+            (b"a=; b=2", &[("a", ""), ("b", "2")]),
+            (b"a=\"x; b=2", &[("a", "\"x"), ("b", "2")]),
+            (b"a=\"q\"", &[("a", "\"q\"")]),
+            (b"a=\0; b=2", &[("a", "\0"), ("b", "2")]),
+            (b"a=1; a=2", &[("a", "1"), ("a", "2")]),
+            (b"a=\xff\x80; b=2", &[("a", "\u{fffd}\u{fffd}"), ("b", "2")]),
+            (b"=__Host-v=x", &[]),
+        ] {
+            assert_eq!(read(&[field]), pairs(expected), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn several_headers_are_one_jar() {
+        assert_eq!(read(&[b"a=1", b"b=2; c=3"]), pairs(&[("a", "1"), ("b", "2"), ("c", "3")]));
+    }
+
+    #[test]
+    fn a_name_that_only_looks_like_ours_is_not_ours() {
+        for field in [
+            &b"__host-v=x"[..],
+            b"__HOST-V=x",
+            b"  __Host-v=x",
+            b"\t__Host-v=x",
+            b"__Host-v =x",
+            b"%5F%5FHost-v=x",
+            b"a=1;  __Host-v=x",
+            b"\xc2\xa0__Host-v=x",
+            b"__Host-v",
+            b"a=__Host-v=x",
+        ] {
+            assert!(!Jar::read(&headers(&[field])).has("__Host-v"), "{field:?}");
+        }
+        assert!(Jar::read(&headers(&[b"a=1; __Host-v=x"])).has("__Host-v"));
+    }
+
+    #[test]
+    fn a_cookie_that_must_be_there_once_is_not_guessed_from_two() {
+        let headers = headers(&[b"a=1; b=2; a=3"]);
+        let jar = Jar::read(&headers);
+        assert_eq!(jar.one("a"), None);
+        assert_eq!(jar.one("b"), Some(&b"2"[..]));
+        assert_eq!(jar.all("a").collect::<Vec<_>>(), [b"1", b"3"]);
+    }
+
+    #[test]
+    fn a_cookie_bomb_is_an_empty_jar() {
+        let many = |count: usize| "a=b;".repeat(count).into_bytes();
+        assert_eq!(read(&[&many(COOKIE_COUNT_LIMIT)]).len(), COOKIE_COUNT_LIMIT);
+        let long = |bytes: usize| [b"a=", vec![b'x'; bytes - 2].as_slice()].concat();
+        assert_eq!(read(&[&long(COOKIE_BYTES_LIMIT)]).len(), 1);
+        for bomb in [
+            vec![many(COOKIE_COUNT_LIMIT + 1)],
+            vec![many(10_000)],
+            vec![long(COOKIE_BYTES_LIMIT + 1)],
+            vec![long(1 << 20)],
+            vec![long(COOKIE_BYTES_LIMIT / 2), long(COOKIE_BYTES_LIMIT / 2 + 1)],
+            vec![b"a=b".to_vec(); COOKIE_COUNT_LIMIT + 1],
+        ] {
+            let headers: Headers = bomb.into_iter().map(|field| ("cookie", field)).collect();
+            let jar = Jar::read(&headers);
+            assert!(jar.is_too_large());
+            assert_eq!(jar.iter().count(), 0);
+        }
+        assert!(!Jar::read(&Headers::new()).is_too_large());
+    }
+
+    fn stripped(fields: &[&[u8]]) -> CookieEdit {
+        without_ours(&headers(fields), |name| name == b"v")
+    }
+
+    fn replace(value: &str) -> CookieEdit {
+        CookieEdit::Replace(value.into())
+    }
+
+    #[test]
+    fn ours_is_taken_out_and_the_rest_stays_byte_for_byte() {
+        for (fields, expected) in [
+            (&[][..], CookieEdit::Unchanged),
+            (&[&b""[..]], CookieEdit::Unchanged),
+            (&[b";"], CookieEdit::Unchanged),
+            (&[b"a=1;  b=\"2\" ;; c"], CookieEdit::Unchanged),
+            (&[b"a=1", b"b=2"], CookieEdit::Unchanged),
+            (&[b"v=x"], CookieEdit::Remove),
+            (&[b" v=x ; "], CookieEdit::Remove),
+            (&[b"v=x; v=y", b"v=z"], CookieEdit::Remove),
+            (&[b"v=x; a=1; b=2"], replace("a=1; b=2")),
+            (&[b"a=1; v=x; b=2"], replace("a=1; b=2")),
+            (&[b"a=1; b=2; v=x"], replace("a=1; b=2")),
+            (&[b"v=x;a=1;b=2"], replace("a=1;b=2")),
+            (&[b"a=\"1\" ;  b=2==;v=x;c;=d"], replace("a=\"1\" ;  b=2==;c;=d")),
+            (&[b";v=x;;a=1;"], replace("a=1")),
+            (&[b"a=1; v=x", b" b=2"], replace("a=1; b=2")),
+            (&[b"v=x", b"b=2;c=3"], replace("b=2;c=3")),
+            (&[b"a=v=x; b=v; v=x"], replace("a=v=x; b=v")),
+        ] {
+            assert_eq!(stripped(fields), expected, "{fields:?}");
+        }
+        let other = b"a=\xff\x00\"; v=x; b=\xc3\xa4";
+        assert_eq!(stripped(&[other]), CookieEdit::Replace(b"a=\xff\x00\"; b=\xc3\xa4".to_vec()));
+    }
+
+    #[test]
+    fn nothing_that_an_upstream_could_take_for_ours_passes() {
+        for field in [
+            &b"v"[..],
+            b"v =x",
+            b"  v=x",
+            b"\tv\t=x",
+            b"\x0bv=x",
+            b"\0v=x",
+            b"v==x",
+            b"a=\"; v=x; b=\"",
+            b"v=\"x\"",
+        ] {
+            match stripped(&[field]) {
+                CookieEdit::Remove => {}
+                CookieEdit::Replace(rest) => assert_eq!(rest, b"a=\"; b=\""),
+                CookieEdit::Unchanged => panic!("{field:?}"),
+            }
+        }
+        assert_eq!(stripped(&[b"V=x"]), CookieEdit::Unchanged, "names are case-sensitive");
+    }
+
+    #[test]
+    fn ours_is_taken_out_of_a_bomb_too() {
+        let bomb = [b"a=b;".repeat(100_000), b" v=x".to_vec()].concat();
+        let CookieEdit::Replace(rest) = stripped(&[&bomb]) else { panic!("not replaced") };
+        assert_eq!(rest.len(), 4 * 100_000 - 1);
+        let long = [b"v=".to_vec(), vec![b'x'; 1 << 20]].concat();
+        assert_eq!(stripped(&[&long]), CookieEdit::Remove);
+    }
+}

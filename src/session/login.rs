@@ -1,0 +1,112 @@
+//! A login in flight.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+use crate::time::{Seconds, Timestamp};
+
+use super::seconds;
+
+/// A longer address to return to is replaced by `/`, so that the cookie stays small. Bytes.
+pub const RETURN_TO_LIMIT: usize = 2048;
+
+/// Logins in flight that a browser may have. One more drops the oldest.
+pub const LOGINS_LIMIT: usize = 5;
+
+/// How much of `state` is in the name of the login's cookie. Characters.
+const ID_LENGTH: usize = 16;
+
+/// What must be known when the provider sends the browser back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// `state` of the authorization request (RFC 6749 section 4.1.1).
+    #[serde(rename = "s")]
+    pub state: Secret,
+    /// `nonce` of the authorization request (OpenID Connect Core section 3.1.2.1).
+    #[serde(rename = "n")]
+    pub nonce: Secret,
+    /// The secret behind `code_challenge` (RFC 7636).
+    #[serde(rename = "v")]
+    pub code_verifier: Secret,
+    /// Path and query that the person asked for. At most [`RETURN_TO_LIMIT`] bytes.
+    #[serde(rename = "r")]
+    pub return_to: String,
+    /// Name of the provider.
+    #[serde(rename = "p")]
+    pub provider: String,
+    /// `redirect_uri` of the authorization request, repeated in the token request.
+    #[serde(rename = "u")]
+    pub redirect_uri: String,
+    /// When it began.
+    #[serde(rename = "b", with = "seconds")]
+    pub started_at: Timestamp,
+    /// How many logins before this one led to no working session.
+    #[serde(rename = "c")]
+    pub rounds: u8,
+}
+
+impl Login {
+    /// The part of a `state` that names the cookie. `None` for what cannot be a state of ours: it
+    /// comes from the query and must not reach a header.
+    pub(super) fn id(state: &str) -> Option<&str> {
+        let ours = state.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
+        state.get(..ID_LENGTH).filter(|_| ours)
+    }
+
+    pub(super) fn age(&self, now: Timestamp) -> Seconds {
+        now.since(self.started_at)
+    }
+}
+
+/// Why there is no login for an authorization response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginMissing {
+    /// The browser sent no cookie for this `state`: cookies are blocked, the login began elsewhere
+    /// or was finished already.
+    NoCookie,
+    /// The cookie does not open: changed, of another configuration, or of a key that was removed.
+    NotOpened,
+    /// The cookie belongs to another `state` with the same beginning.
+    OtherState,
+    /// It took too long.
+    Expired {
+        /// How long ago the login began.
+        age: Seconds,
+        /// The configured lifetime of a login.
+        limit: Seconds,
+    },
+}
+
+impl LoginMissing {
+    /// Stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LoginMissing::NoCookie => "login_no_cookie",
+            LoginMissing::NotOpened => "login_not_opened",
+            LoginMissing::OtherState => "login_other_state",
+            LoginMissing::Expired { .. } => "login_expired",
+        }
+    }
+}
+
+impl fmt::Display for LoginMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoginMissing::NoCookie => {
+                f.write_str("the browser should have the cookie of this login and sent none")
+            }
+            LoginMissing::NotOpened => {
+                f.write_str("the cookie of this login should open with a configured key and does not")
+            }
+            LoginMissing::OtherState => f.write_str(
+                "the cookie of this login should hold the state of the response and holds another",
+            ),
+            LoginMissing::Expired { age, limit } => {
+                write!(f, "a login must be finished in less than {limit}, and this one began {age} ago")
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Sessions and everything else that is kept in cookies.
+//!
+//! All state is at the browser, sealed: any number of proxies serve the same person without a
+//! shared store, and a flood of requests costs no memory. Three kinds of cookies, all beginning
+//! with the configured name:
+//!
+//! | Cookie | Holds | Sealed for |
+//! |---|---|---|
+//! | `<name>` or `<name>-<provider>`, then `.1`, `.2` ... | the [`Session`], in up to eight parts | [`Purpose::Session`](seal::Purpose) |
+//! | `<name>-login-<id>` | one [`Login`] in flight; each tab has its own | [`Purpose::Login`](seal::Purpose) |
+//! | `<name>-rounds` | how many logins led to no working session | [`Purpose::Rounds`](seal::Purpose) |
+//!
+//! [`Cookies`] is the way in. This module knows cookies and no endpoints.
+
+mod contents;
+mod cookies;
+mod jar;
+mod login;
+mod parts;
+mod rounds;
+pub mod seal;
+mod seconds;
+mod set_cookie;
+
+pub use contents::{Session, SessionEnded};
+pub use cookies::Cookies;
+pub use jar::{CookieEdit, Jar, without_ours};
+pub use login::{Login, LoginMissing, RETURN_TO_LIMIT};
+pub use parts::SessionTooLarge;
+pub use rounds::ROUNDS_LIMIT;
+
+#[cfg(test)]
+mod tests;

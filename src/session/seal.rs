@@ -1,0 +1,350 @@
+//! Sealing: what leaves the process in a cookie can be neither read nor changed nor used elsewhere.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// Changes whenever the meaning of a sealed text does. Texts of another version do not open.
+const FORMAT_VERSION: u8 = 1;
+
+/// Salt of the key derivation: nothing else is derived from the secrets with it.
+const KEY_LABEL: &[u8] = b"vestibule sealed cookie";
+
+const KEY_ID_BYTES: usize = 4;
+const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
+
+/// Bytes that sealing adds before base64url: key id, nonce, tag.
+pub const OVERHEAD_BYTES: usize = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
+
+/// Longer texts are not opened. Characters; more than all cookies of a session hold.
+pub const TEXT_LIMIT: usize = 32 * 1024;
+
+/// What a sealed text is for. A text of one purpose is nothing to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A person who is logged in.
+    Session = 1,
+    /// A login in flight.
+    Login = 2,
+    /// The count that notices a login loop.
+    Rounds = 3,
+}
+
+const PURPOSES: [Purpose; 3] = [Purpose::Session, Purpose::Login, Purpose::Rounds];
+
+/// Whom a sealed text belongs to, as unambiguous bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant(Vec<u8>);
+
+impl Tenant {
+    /// The tenant that these parts identify together. Each goes in with its length: `["ab", "c"]`
+    /// is not `["a", "bc"]`.
+    pub fn new(parts: &[&str]) -> Self {
+        let mut bytes = Vec::new();
+        parts.iter().for_each(|part| append(&mut bytes, part.as_bytes()));
+        Tenant(bytes)
+    }
+}
+
+/// Seals and opens under all configured secrets: the first seals, all open.
+///
+/// XChaCha20-Poly1305, whose nonce is long enough to be random. The key is derived with HKDF-SHA256
+/// (RFC 5869) per secret, purpose, tenant and format version, once, when the filter is configured.
+/// The same facts and a context of the caller are the associated data. The text is base64url of
+/// key id, nonce, ciphertext and tag. Nothing is compressed.
+pub struct Sealer {
+    keys: Vec<Key>,
+}
+
+/// One configured secret.
+struct Key {
+    id: [u8; KEY_ID_BYTES],
+    /// Per tenant, in the order in which they were given, one per purpose in their order.
+    derived: Vec<Vec<Derived>>,
+}
+
+struct Derived {
+    cipher: XChaCha20Poly1305,
+    /// The associated data up to the caller's context.
+    associated: Vec<u8>,
+}
+
+impl Sealer {
+    /// Derives every key that will be needed. `tenants` are named by their place from here on.
+    pub fn new(keys: &[Secret], tenants: &[Tenant]) -> Self {
+        // A key that cannot be derived (HKDF refuses only absurd lengths) is a key that is not there.
+        Sealer { keys: keys.iter().filter_map(|secret| Key::derive(secret, tenants)).collect() }
+    }
+
+    /// Seals `plaintext`. The nonce must never have been used before: random bytes.
+    ///
+    /// The result is empty, and an empty text does not open, if there is no such tenant.
+    pub fn seal(
+        &self,
+        purpose: Purpose,
+        tenant: usize,
+        context: &[u8],
+        nonce: [u8; NONCE_BYTES],
+        plaintext: &[u8],
+    ) -> String {
+        let Some((key, derived)) =
+            self.keys.first().and_then(|key| Some((key, key.derived_for(purpose, tenant)?)))
+        else {
+            return String::new();
+        };
+        let mut bytes = Vec::with_capacity(plaintext.len().saturating_add(OVERHEAD_BYTES));
+        bytes.extend_from_slice(&key.id);
+        bytes.extend_from_slice(&nonce);
+        let mut body = Zeroizing::new(plaintext.to_vec());
+        let associated = derived.associated_with(context);
+        match derived.cipher.encrypt_in_place_detached(&nonce.into(), &associated, &mut body) {
+            Ok(tag) => {
+                bytes.extend_from_slice(&body);
+                bytes.extend_from_slice(&tag);
+                URL_SAFE_NO_PAD.encode(&bytes)
+            }
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Opens what [`Sealer::seal`] made for the same purpose, tenant and context.
+    ///
+    /// There is one failure for everything: who sends a text learns nothing about why it does not
+    /// open.
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        tenant: usize,
+        context: &[u8],
+        text: &str,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        if text.len() > TEXT_LIMIT {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (id, rest) = bytes.split_first_chunk::<KEY_ID_BYTES>()?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
+        self.keys.iter().filter(|key| key.id == *id).find_map(|key| {
+            let derived = key.derived_for(purpose, tenant)?;
+            let mut plaintext = Zeroizing::new(body.to_vec());
+            let associated = derived.associated_with(context);
+            derived
+                .cipher
+                .decrypt_in_place_detached(nonce.into(), &associated, &mut plaintext, tag.into())
+                .ok()?;
+            Some(plaintext)
+        })
+    }
+
+    /// Whether the text says that the key that seals today made it. If not, an opened text is worth
+    /// sealing anew, so that old keys can be removed one day.
+    pub fn is_by_first_key(&self, text: &str) -> bool {
+        // Eight characters are six bytes: the key id and two of the nonce.
+        let start = text.get(..8).and_then(|start| URL_SAFE_NO_PAD.decode(start).ok());
+        let id = start.as_deref().and_then(|start| start.first_chunk::<KEY_ID_BYTES>());
+        id.is_some() && id == self.keys.first().map(|key| &key.id)
+    }
+
+    /// Length in characters of the sealed text of a plaintext of so many bytes.
+    pub fn sealed_len(plaintext: usize) -> usize {
+        let bytes = plaintext.saturating_add(OVERHEAD_BYTES);
+        base64::encoded_len(bytes, false).unwrap_or(usize::MAX)
+    }
+}
+
+impl Key {
+    fn derive(secret: &Secret, tenants: &[Tenant]) -> Option<Key> {
+        let hkdf = Hkdf::<Sha256>::new(Some(KEY_LABEL), secret.expose().as_bytes());
+        let mut id = [0; KEY_ID_BYTES];
+        hkdf.expand(b"key id", &mut id).ok()?;
+        let derived = tenants.iter().map(|tenant| {
+            PURPOSES.iter().map(|purpose| Derived::new(&hkdf, id, *purpose, tenant)).collect::<Option<_>>()
+        });
+        Some(Key { id, derived: derived.collect::<Option<_>>()? })
+    }
+
+    fn derived_for(&self, purpose: Purpose, tenant: usize) -> Option<&Derived> {
+        let place = PURPOSES.iter().position(|p| *p == purpose)?;
+        self.derived.get(tenant)?.get(place)
+    }
+}
+
+impl Derived {
+    fn new(
+        hkdf: &Hkdf<Sha256>,
+        id: [u8; KEY_ID_BYTES],
+        purpose: Purpose,
+        tenant: &Tenant,
+    ) -> Option<Derived> {
+        let mut associated = Vec::new();
+        append(&mut associated, KEY_LABEL);
+        append(&mut associated, &[FORMAT_VERSION]);
+        append(&mut associated, &[purpose as u8]);
+        append(&mut associated, &tenant.0);
+        let mut key = Zeroizing::new([0; 32]);
+        hkdf.expand(&associated, key.as_mut_slice()).ok()?;
+        append(&mut associated, &id);
+        let cipher = XChaCha20Poly1305::new_from_slice(key.as_slice()).ok()?;
+        Some(Derived { cipher, associated })
+    }
+
+    fn associated_with(&self, context: &[u8]) -> Vec<u8> {
+        let mut associated = Vec::with_capacity(self.associated.len().saturating_add(context.len()));
+        associated.extend_from_slice(&self.associated);
+        append(&mut associated, context);
+        associated
+    }
+}
+
+impl std::fmt::Debug for Sealer {
+    /// No keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealer with {} keys", self.keys.len())
+    }
+}
+
+/// Appends a field behind its length, so that no two lists of fields make the same bytes.
+fn append(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(field);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const NONCE: [u8; 24] = [5; 24];
+    const OLD: &str = "the old secret, 32 characters and more";
+    const NEW: &str = "the new secret, 32 characters and more";
+
+    fn sealer(keys: &[&str]) -> Sealer {
+        let keys: Vec<Secret> = keys.iter().map(|key| Secret::from(*key)).collect();
+        Sealer::new(&keys, &[Tenant::new(&["a", "https://idp", "client"]), Tenant::new(&["b"])])
+    }
+
+    fn sealed(sealer: &Sealer) -> String {
+        sealer.seal(Purpose::Session, 0, b"1", NONCE, b"plaintext")
+    }
+
+    fn opens(sealer: &Sealer, text: &str) -> bool {
+        sealer.open(Purpose::Session, 0, b"1", text).is_some()
+    }
+
+    #[test]
+    fn what_was_sealed_opens_at_every_length() {
+        let sealer = sealer(&[NEW]);
+        for length in [0, 1, 2, 3, 15, 16, 17, 4095, 4096, 4097, 20_000] {
+            let plaintext = vec![b'x'; length];
+            let text = sealer.seal(Purpose::Session, 0, b"1", NONCE, &plaintext);
+            assert_eq!(text.len(), Sealer::sealed_len(length));
+            assert!(text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
+            assert_eq!(*sealer.open(Purpose::Session, 0, b"1", &text).unwrap(), plaintext);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_refused() {
+        let sealer = sealer(&[NEW]);
+        let bytes = URL_SAFE_NO_PAD.decode(sealed(&sealer)).unwrap();
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[place] ^= 1 << bit;
+                assert!(!opens(&sealer, &URL_SAFE_NO_PAD.encode(&changed)), "byte {place}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_other_spelling_of_the_text_is_refused() {
+        let sealer = sealer(&[NEW]);
+        let text = sealed(&sealer);
+        for place in 0..text.len() {
+            for other in b"AQgwz09-_=+/ %\0" {
+                let mut changed = text.clone().into_bytes();
+                if changed[place] != *other {
+                    changed[place] = *other;
+                    assert!(!opens(&sealer, &String::from_utf8(changed).unwrap()), "character {place}");
+                }
+            }
+            assert!(!opens(&sealer, text.split_at(place).0), "cut at {place}");
+        }
+        assert!(!opens(&sealer, &format!("{text}A")));
+        assert!(!opens(&sealer, &format!("{text}==")));
+        assert!(!opens(&sealer, &format!(" {text}")));
+        assert!(!opens(&sealer, &"A".repeat(TEXT_LIMIT + 4)));
+    }
+
+    #[test]
+    fn a_text_is_nothing_to_another_purpose_tenant_or_context() {
+        let sealer = sealer(&[NEW]);
+        for made_for in PURPOSES {
+            for tenant in [0, 1] {
+                let text = sealer.seal(made_for, tenant, b"1", NONCE, b"plaintext");
+                for read_as in PURPOSES {
+                    for (other, context) in [(0, b"1"), (0, b"2"), (1, b"1"), (1, b"2"), (2, b"1")] {
+                        let same = made_for == read_as && tenant == other && context == b"1";
+                        assert_eq!(sealer.open(read_as, other, context, &text).is_some(), same);
+                    }
+                }
+            }
+        }
+        assert_eq!(sealer.seal(Purpose::Session, 2, b"1", NONCE, b"plaintext"), "");
+        assert!(!opens(&sealer, ""));
+    }
+
+    #[test]
+    fn fields_do_not_run_into_each_other() {
+        let with = |parts: &[&str]| Sealer::new(&[Secret::from(NEW)], &[Tenant::new(parts)]);
+        let text = sealed(&with(&["ab", "c"]));
+        assert!(opens(&with(&["ab", "c"]), &text));
+        for parts in [&["a", "bc"][..], &["abc"], &["ab", "c", ""], &["", "ab", "c"]] {
+            assert!(!opens(&with(parts), &text), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_rotated_without_ending_sessions() {
+        let by_old = sealed(&sealer(&[OLD]));
+        let both = sealer(&[NEW, OLD]);
+        assert!(opens(&both, &by_old));
+        assert!(!both.is_by_first_key(&by_old));
+        let by_new = sealed(&both);
+        assert!(both.is_by_first_key(&by_new));
+        assert!(opens(&sealer(&[NEW]), &by_new), "the first key seals");
+        assert!(!opens(&sealer(&[NEW]), &by_old), "a removed key opens nothing");
+        assert!(!opens(&sealer(&[]), &by_old));
+        assert!(!both.is_by_first_key("short"));
+        assert!(!sealer(&[]).is_by_first_key(&by_new));
+    }
+
+    #[test]
+    fn the_derived_keys_differ() {
+        let sealer = sealer(&[NEW, OLD]);
+        let mut bodies = HashSet::new();
+        for key in &sealer.keys {
+            for derived in key.derived.iter().flatten() {
+                let mut body = *b"the same plaintext under every key";
+                derived.cipher.encrypt_in_place_detached(&NONCE.into(), b"", &mut body).unwrap();
+                assert!(bodies.insert(body));
+            }
+        }
+        assert_eq!(bodies.len(), 2 * 2 * PURPOSES.len());
+    }
+
+    #[test]
+    fn the_format_is_what_it_was() {
+        // Computed with libsodium; changes only together with FORMAT_VERSION.
+        let expected = "P-EBhQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBSCyyKO-LjtI66dYSrIOKJtrDuEtlkKh3Q8";
+        assert_eq!(sealed(&sealer(&[OLD])), expected);
+    }
+}

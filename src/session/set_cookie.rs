@@ -1,0 +1,53 @@
+//! The `Set-Cookie` header (RFC 6265bis section 4.1).
+
+use crate::config::{self, SameSite};
+use crate::time::Seconds;
+
+/// The attributes of one kind of cookie, made once. Never `Domain`: a cookie of ours belongs to one
+/// host, which a `__Host-` prefix makes the browser promise.
+#[derive(Debug, Clone)]
+pub struct Attributes(String);
+
+impl Attributes {
+    /// As the configuration says; the session cookie.
+    pub fn configured(session: &config::Session) -> Self {
+        Attributes::new(session, session.same_site)
+    }
+
+    /// What must come along when the provider sends the browser back, which is a navigation from
+    /// another site: never `Strict`.
+    pub fn lax(session: &config::Session) -> Self {
+        Attributes::new(session, SameSite::Lax)
+    }
+
+    fn new(session: &config::Session, same_site: SameSite) -> Self {
+        let secure = if session.insecure_allow_http { "" } else { "; Secure" };
+        let same_site = match same_site {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        };
+        Attributes(format!("; Path=/{secure}; HttpOnly; SameSite={same_site}"))
+    }
+
+    /// How many bytes they add to a cookie without `Max-Age`.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A cookie that goes when the browser is closed.
+    pub fn set(&self, name: &str, value: &str) -> String {
+        format!("{name}={value}{}", self.0)
+    }
+
+    /// A cookie that goes after `max_age`.
+    pub fn set_for(&self, name: &str, value: &str, max_age: Seconds) -> String {
+        format!("{name}={value}{}; Max-Age={}", self.0, max_age.0)
+    }
+
+    /// Deletes a cookie. Every attribute is repeated: a browser refuses to touch a `__Host-` cookie
+    /// without `Secure` and `Path=/`, and the person would stay logged in.
+    pub fn delete(&self, name: &str) -> String {
+        format!("{name}={}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT", self.0)
+    }
+}

@@ -1,0 +1,651 @@
+//! A browser and our cookies: what is set comes back, what is deleted is gone, and what somebody
+//! else puts there is worth nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::parts::{COOKIE_LIMIT, PARTS_LIMIT};
+use super::*;
+use crate::config::{
+    CalloutTargets, Client, ClientAuthentication, Config, Endpoints, Identity, Provider, RedirectUri,
+    SameSite,
+};
+use crate::http::Headers;
+use crate::secret::Secret;
+use crate::time::{Seconds, Timestamp};
+
+pub(super) const NOW: Timestamp = Timestamp(1_700_000_000);
+const BASE: &str = "__Host-vestibule";
+const STATE: &str = "0123456789abcdef-the-rest-of-the-state_0123";
+
+fn provider(name: &str) -> Provider {
+    let callout = |target: &str| target.to_owned();
+    Provider {
+        name: name.into(),
+        issuer: format!("https://{name}.example"),
+        callout: CalloutTargets { discovery: callout("idp"), jwks: callout("idp"), token: callout("idp") },
+        callout_timeout: Duration::from_secs(5),
+        client: Client { id: "client".into(), authentication: ClientAuthentication::None },
+        scopes: vec!["openid".into()],
+        authorization_parameters: Vec::new(),
+        redirect_uri: RedirectUri::Path("/callback".into()),
+        post_logout_redirect_uri: None,
+        audiences: Vec::new(),
+        algorithms: Vec::new(),
+        require_access_token_type: false,
+        leeway: Seconds(60),
+        insecure_allow_http: false,
+    }
+}
+
+/// One provider, eight hours, half an hour idle, ten minutes for a login.
+pub(super) fn configuration() -> Config {
+    Config {
+        providers: vec![provider("main")],
+        session: crate::config::Session {
+            keys: vec![Secret::from("a secret of 32 characters or more, first")],
+            cookie_name: BASE.into(),
+            same_site: SameSite::Lax,
+            hosts: Vec::new(),
+            absolute_lifetime: Seconds(28_800),
+            idle_timeout: Seconds(1800),
+            login_lifetime: Seconds(600),
+            insecure_allow_http: false,
+        },
+        rules: Vec::new(),
+        identity: Identity { headers: Vec::new(), access_token_header: None, id_token_header: None },
+        endpoints: Endpoints {
+            login: "/login".into(),
+            logout: "/logout".into(),
+            logged_out: "/logged-out".into(),
+        },
+        warnings: Vec::new(),
+    }
+}
+
+/// A session that began now.
+pub(super) fn session() -> Session {
+    Session {
+        id: "an id".into(),
+        subject: "alice".into(),
+        claims: json!({"groups": ["a", "b"], "email": "alice@example.com"}).as_object().unwrap().clone(),
+        scopes: vec!["openid".into()],
+        id_token: None,
+        access_token: Some(Secret::from("an access token")),
+        access_token_expires_at: Some(Timestamp(NOW.0 + 300)),
+        created_at: NOW,
+        seen_at: NOW,
+        expires_at: Timestamp(1_700_028_800),
+        needs: "fingerprint".into(),
+    }
+}
+
+/// A session whose plaintext is longer by about `bytes`.
+fn session_of(bytes: usize) -> Session {
+    let claims = Map::from_iter([("pad".to_owned(), Value::String("x".repeat(bytes)))]);
+    Session { claims, ..session() }
+}
+
+fn login(state: &str) -> Login {
+    Login {
+        state: state.into(),
+        nonce: "a nonce".into(),
+        code_verifier: "a verifier".into(),
+        return_to: "/orders?page=2".into(),
+        provider: "main".into(),
+        redirect_uri: "https://app.example/callback".into(),
+        started_at: NOW,
+        rounds: 1,
+    }
+}
+
+fn cookies(change: impl FnOnce(&mut Config)) -> Cookies {
+    let mut config = configuration();
+    change(&mut config);
+    Cookies::new(&config)
+}
+
+/// A nonce per call, as the caller's generator would give.
+fn nonce() -> [u8; 24] {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static DRAWN: AtomicU64 = AtomicU64::new(1);
+    let mut nonce = [0; 24];
+    nonce[..8].copy_from_slice(&DRAWN.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    nonce
+}
+
+/// Keeps cookies by name, as a browser does that visits one host.
+#[derive(Default, Clone)]
+struct Browser(BTreeMap<String, String>);
+
+impl Browser {
+    fn receives<I: IntoIterator<Item = String>>(&mut self, set_cookies: I) {
+        for set_cookie in set_cookies {
+            assert!(set_cookie.len() <= COOKIE_LIMIT, "{} bytes", set_cookie.len());
+            let (pair, attributes) = set_cookie.split_once("; ").unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            match attributes.contains("Max-Age=0") {
+                true => self.0.remove(name),
+                false => self.0.insert(name.to_owned(), value.to_owned()),
+            };
+        }
+    }
+
+    fn headers(&self) -> Headers {
+        let pairs: Vec<_> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if pairs.is_empty() { Headers::new() } else { [("cookie", pairs.join("; "))].into_iter().collect() }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+
+    fn logs_in(&mut self, cookies: &Cookies, session: &Session) {
+        let headers = self.headers();
+        self.receives(cookies.set_session(0, session, &Jar::read(&headers), nonce()).unwrap());
+    }
+
+    fn begins(&mut self, cookies: &Cookies, login: &Login, now: Timestamp) {
+        let headers = self.headers();
+        self.receives(cookies.set_login(0, login, &Jar::read(&headers), now, nonce()));
+    }
+
+    fn finishes(&self, cookies: &Cookies, state: &str, now: Timestamp) -> Result<Login, LoginMissing> {
+        cookies.open_login(0, state, &Jar::read(&self.headers()), now)
+    }
+
+    fn session(&self, cookies: &Cookies) -> Option<Session> {
+        session_in(cookies, &self.headers())
+    }
+}
+
+fn session_in(cookies: &Cookies, headers: &Headers) -> Option<Session> {
+    cookies.session_text(0, &Jar::read(headers)).find_map(|text| cookies.open_session(0, &text))
+}
+
+fn header(text: &str) -> Headers {
+    [("cookie", text)].into_iter().collect()
+}
+
+fn logged_in(cookies: &Cookies, session: &Session) -> Browser {
+    let mut browser = Browser::default();
+    browser.logs_in(cookies, session);
+    browser
+}
+
+#[test]
+fn a_session_comes_back_as_it_was() {
+    let cookies = cookies(|_| {});
+    for session in [session(), Session { access_token: None, access_token_expires_at: None, ..session() }] {
+        assert_eq!(logged_in(&cookies, &session).session(&cookies), Some(session));
+    }
+    assert_eq!(Browser::default().session(&cookies), None);
+}
+
+#[test]
+fn every_cookie_has_its_attributes() {
+    let secure = cookies(|_| {});
+    let jar = Jar::default();
+    let end = |cookie: &String| cookie.split_once(';').unwrap().1.to_owned();
+    let lax = " Path=/; Secure; HttpOnly; SameSite=Lax";
+    assert_eq!(end(&secure.set_session(0, &session(), &jar, nonce()).unwrap()[0]), lax);
+    assert_eq!(
+        end(&secure.set_login(0, &login(STATE), &jar, NOW, nonce())[0]),
+        format!("{lax}; Max-Age=600")
+    );
+    assert_eq!(end(&secure.set_rounds(0, 1, NOW, nonce())), format!("{lax}; Max-Age=120"));
+
+    let strict = cookies(|config| config.session.same_site = SameSite::Strict);
+    assert!(strict.set_session(0, &session(), &jar, nonce()).unwrap()[0].ends_with("; SameSite=Strict"));
+    assert!(strict.set_login(0, &login(STATE), &jar, NOW, nonce())[0].contains("; SameSite=Lax;"));
+    assert!(strict.set_rounds(0, 1, NOW, nonce()).contains("; SameSite=Lax;"));
+
+    let plain = cookies(|config| {
+        config.session.insecure_allow_http = true;
+        config.session.cookie_name = "vestibule".into();
+    });
+    let cookie = &plain.set_session(0, &session(), &jar, nonce()).unwrap()[0];
+    assert!(cookie.starts_with("vestibule=1."));
+    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"));
+}
+
+#[test]
+fn deletion_repeats_every_attribute() {
+    let cookies = cookies(|config| config.session.same_site = SameSite::None);
+    let gone = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    assert_eq!(
+        cookies.delete_session(0, &Jar::default()),
+        [format!("{BASE}=; Path=/; Secure; HttpOnly; SameSite=None; {gone}")]
+    );
+    assert_eq!(
+        cookies.delete_login(STATE),
+        [format!("{BASE}-login-0123456789abcdef=; Path=/; Secure; HttpOnly; SameSite=Lax; {gone}")]
+    );
+}
+
+#[test]
+fn with_several_providers_each_has_a_session_of_its_own() {
+    let cookies = cookies(|config| config.providers.push(provider("other")));
+    let jar = Jar::default();
+    let mut browser = Browser::default();
+    browser.receives(cookies.set_session(0, &session(), &jar, nonce()).unwrap());
+    let other = Session { subject: "bob".into(), ..session() };
+    browser.receives(cookies.set_session(1, &other, &jar, nonce()).unwrap());
+    assert_eq!(browser.names(), [format!("{BASE}-main"), format!("{BASE}-other")]);
+
+    let headers = browser.headers();
+    let jar = Jar::read(&headers);
+    for (provider, subject) in [(0, "alice"), (1, "bob")] {
+        let text = cookies.session_text(provider, &jar).next().unwrap();
+        assert_eq!(cookies.open_session(provider, &text).unwrap().subject, subject);
+        assert_eq!(cookies.open_session(1 - provider, &text), None, "not at the other provider");
+    }
+    assert_eq!(cookies.session_text(2, &jar).count(), 0);
+    assert_eq!(cookies.open_session(2, "1.AAAA"), None);
+}
+
+#[test]
+fn a_session_of_any_size_comes_back_whole_or_is_not_written() {
+    let cookies = cookies(|_| {});
+    let (mut seen, mut too_large) = ([false; PARTS_LIMIT], 0);
+    for bytes in (0..24_600).step_by(139).chain(2700..2800).chain(23_700..23_900) {
+        let session = session_of(bytes);
+        match cookies.set_session(0, &session, &Jar::default(), nonce()) {
+            Ok(set_cookies) => {
+                let full = set_cookies.iter().rev().skip(1);
+                full.for_each(|cookie| assert_eq!(cookie.len(), COOKIE_LIMIT, "parts are filled"));
+                seen[set_cookies.len() - 1] = true;
+                let mut browser = Browser::default();
+                browser.receives(set_cookies);
+                assert_eq!(browser.session(&cookies), Some(session), "{bytes}");
+            }
+            Err(SessionTooLarge { bytes, limit }) => {
+                assert!(bytes > limit);
+                assert!(limit > 8 * 4000);
+                too_large += 1;
+            }
+        }
+    }
+    assert_eq!(seen, [true; PARTS_LIMIT]);
+    assert!(too_large > 0);
+}
+
+#[test]
+fn a_name_that_leaves_no_room_is_an_error_and_no_crash() {
+    let cookies = cookies(|config| config.session.cookie_name = "x".repeat(5000));
+    let error = cookies.set_session(0, &session(), &Jar::default(), nonce()).unwrap_err();
+    assert_eq!(error.limit, 0);
+    assert_eq!(error.code(), "session_too_large");
+}
+
+#[test]
+fn parts_count_only_together_and_by_number() {
+    let cookies = cookies(|_| {});
+    let whole = logged_in(&cookies, &session_of(8000));
+    assert_eq!(whole.0.len(), 3);
+    let pairs: Vec<String> = whole.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let [first, second, third] = pairs.as_slice() else { panic!("three parts") };
+    let opens = |parts: &[&str]| session_in(&cookies, &header(&parts.join("; "))).is_some();
+
+    assert!(opens(&[first, second, third]));
+    assert!(opens(&[third, second, first]), "in any order");
+    assert!(opens(&[third, "a=1", first, "b=2", second]));
+    assert!(opens(&[first, second, third, &format!("{BASE}.3=stale")]), "a part too many is not read");
+    for missing in [&[first, second][..], &[first, third], &[second, third], &[second], &[first]] {
+        let parts: Vec<&str> = missing.iter().map(|part| part.as_str()).collect();
+        assert!(!opens(&parts));
+    }
+    let renumbered = [first, &second.replace(".1=", ".2="), &third.replace(".2=", ".1=")];
+    assert!(!opens(&renumbered.map(String::as_str)), "not swapped");
+    for twice in [first, second, third] {
+        assert!(!opens(&[first, second, third, twice]), "not doubled");
+    }
+    for count in ["0", "1", "2", "4", "9", "99999999", "-1", "1e9", "4294967296", ""] {
+        let renamed = first.replacen("=3.", &format!("={count}."), 1);
+        assert!(!opens(&[&renamed, second, third, &format!("{BASE}.3=")]), "{count:?}");
+    }
+}
+
+#[test]
+fn a_session_in_one_part_is_found_among_foreign_ones_of_its_name() {
+    let cookies = cookies(|_| {});
+    let real = logged_in(&cookies, &session()).0.remove(BASE).unwrap();
+    let opens = |values: &[&str]| {
+        let pairs: Vec<_> = values.iter().map(|value| format!("{BASE}={value}")).collect();
+        session_in(&cookies, &header(&pairs.join("; "))).is_some()
+    };
+    assert!(opens(&[&real]));
+    assert!(opens(&["1.tossed", "2.tossed", "x", "", "1.x", &real]));
+    assert!(opens(&["1.a", "1.b", "1.c", &real]));
+    assert!(!opens(&["1.a", "1.b", "1.c", "1.d", &real]), "four are tried");
+    let headers: Headers = [("cookie", [BASE.as_bytes(), b"=1.\xff\xfe"].concat())].into_iter().collect();
+    assert_eq!(session_in(&cookies, &headers), None);
+}
+
+#[test]
+fn parts_that_are_not_needed_any_more_are_deleted() {
+    let cookies = cookies(|_| {});
+    for (before, after) in [(8000, 0), (8000, 4000), (0, 8000), (4000, 8000), (8000, 8000)] {
+        let mut browser = logged_in(&cookies, &session_of(before));
+        browser.logs_in(&cookies, &session_of(after));
+        assert_eq!(browser.session(&cookies), Some(session_of(after)));
+        assert_eq!(browser.0.len(), logged_in(&cookies, &session_of(after)).0.len());
+    }
+}
+
+#[test]
+fn a_deleted_session_leaves_nothing() {
+    let cookies = cookies(|_| {});
+    let mut browser = logged_in(&cookies, &session_of(20_000));
+    browser.0.insert("theirs".into(), "x".into());
+    let headers = browser.headers();
+    browser.receives(cookies.delete_session(0, &Jar::read(&headers)));
+    assert_eq!(browser.names(), ["theirs"]);
+}
+
+#[test]
+fn a_browser_with_too_many_cookies_gets_rid_of_all_of_ours() {
+    let cookies = cookies(|_| {});
+    let headers = header(&format!("{BASE}=1.x; {}", "a=b; ".repeat(1000)));
+    let jar = Jar::read(&headers);
+    assert_eq!(cookies.session_text(0, &jar).count(), 0);
+    assert_eq!(cookies.delete_session(0, &jar).len(), PARTS_LIMIT);
+    assert_eq!(cookies.set_session(0, &session(), &jar, nonce()).unwrap().len(), PARTS_LIMIT);
+}
+
+#[test]
+fn a_login_replaces_whatever_session_was_there() {
+    let cookies = cookies(|_| {});
+    let mut browser = logged_in(&cookies, &Session { id: "planted".into(), ..session() });
+    let planted = browser.0[BASE].clone();
+    browser.logs_in(&cookies, &Session { id: "new".into(), ..session() });
+    assert_ne!(browser.0[BASE], planted);
+    assert_eq!(browser.session(&cookies).unwrap().id, "new");
+}
+
+#[test]
+fn a_changed_session_does_not_open() {
+    let cookies = cookies(|_| {});
+    let text = logged_in(&cookies, &session()).0.remove(BASE).unwrap();
+    assert!(cookies.open_session(0, &text).is_some());
+    for place in 0..text.len() {
+        let mut changed = text.clone().into_bytes();
+        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+        assert_eq!(cookies.open_session(0, &String::from_utf8(changed).unwrap()), None, "{place}");
+    }
+}
+
+#[test]
+fn what_opens_and_is_no_session_is_no_session() {
+    let cookies = cookies(|_| {});
+    let valid = serde_json::to_string(&session()).unwrap();
+    let tenant = seal::Tenant::new(&["main", "https://main.example", "client"]);
+    let sealer = seal::Sealer::new(&configuration().session.keys, &[tenant]);
+    let sealed = |plaintext: &[u8]| {
+        let text = sealer.seal(seal::Purpose::Session, 0, &[1], nonce(), plaintext);
+        cookies.open_session(0, &format!("1.{text}"))
+    };
+    assert!(sealed(valid.as_bytes()).is_some());
+    for plaintext in [
+        "".to_owned(),
+        "{}".to_owned(),
+        "null".to_owned(),
+        format!("{valid}{valid}"),
+        valid.replacen('{', r#"{"extra":1,"#, 1),
+        valid.replacen('{', r#"{"u":"mallory","#, 1),
+        "[".repeat(20_000),
+    ] {
+        assert_eq!(sealed(plaintext.as_bytes()), None, "{plaintext}");
+    }
+    assert_eq!(sealed(b"\xff\xfe"), None);
+}
+
+#[test]
+fn a_login_is_no_session_and_a_session_is_no_login() {
+    let cookies = cookies(|_| {});
+    let login_name = format!("{BASE}-login-0123456789abcdef");
+    let mut browser = logged_in(&cookies, &session());
+    browser.begins(&cookies, &login(STATE), NOW);
+    let (session, login) = (browser.0[BASE].clone(), browser.0[&login_name].clone());
+
+    for text in [login.clone(), format!("1.{login}")] {
+        browser.0.insert(BASE.into(), text);
+        assert_eq!(browser.session(&cookies), None);
+    }
+    for text in [session.clone(), session.replacen("1.", "", 1)] {
+        browser.0.insert(login_name.clone(), text);
+        assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::NotOpened));
+    }
+    browser.0.insert(format!("{BASE}-rounds"), login);
+    assert_eq!(cookies.rounds(0, &Jar::read(&browser.headers()), NOW), 0);
+}
+
+#[test]
+fn keys_are_rotated_and_old_sessions_written_again() {
+    let old = configuration().session.keys.remove(0);
+    let new = Secret::from("a secret of 32 characters or more, second");
+    let before = cookies(|_| {});
+    let both = cookies(|config| config.session.keys = vec![new.clone(), old]);
+    let after = cookies(|config| config.session.keys = vec![new]);
+
+    let mut browser = logged_in(&before, &session());
+    assert_eq!(browser.session(&both), Some(session()));
+    assert_eq!(browser.session(&after), None);
+    assert!(both.needs_reseal(&browser.0[BASE]));
+    browser.logs_in(&both, &session());
+    assert!(!both.needs_reseal(&browser.0[BASE]));
+    assert_eq!(browser.session(&after), Some(session()));
+    assert!(both.needs_reseal("nonsense"));
+}
+
+#[test]
+fn another_configuration_with_the_same_keys_and_names_opens_nothing() {
+    let here = cookies(|_| {});
+    let mut browser = logged_in(&here, &session());
+    browser.begins(&here, &login(STATE), NOW);
+    for there in [
+        cookies(|config| config.providers[0].client.id = "another".into()),
+        cookies(|config| config.providers[0].issuer = "https://another.example".into()),
+        cookies(|config| config.providers[0].name = "another".into()),
+    ] {
+        assert_eq!(browser.session(&there), None);
+        assert_eq!(browser.finishes(&there, STATE, NOW), Err(LoginMissing::NotOpened));
+    }
+}
+
+#[test]
+fn a_login_is_finished_once() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    browser.begins(&cookies, &login(STATE), NOW);
+    assert_eq!(browser.names(), [format!("{BASE}-login-0123456789abcdef")]);
+    assert_eq!(browser.finishes(&cookies, STATE, NOW), Ok(login(STATE)));
+    browser.receives(cookies.delete_login(STATE));
+    assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::NoCookie));
+}
+
+#[test]
+fn a_login_that_took_too_long_is_expired() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    browser.begins(&cookies, &login(STATE), NOW);
+    assert!(browser.finishes(&cookies, STATE, Timestamp(NOW.0 + 599)).is_ok());
+    assert!(browser.finishes(&cookies, STATE, Timestamp(0)).is_ok(), "the clock went back");
+    assert_eq!(
+        browser.finishes(&cookies, STATE, Timestamp(NOW.0 + 600)),
+        Err(LoginMissing::Expired { age: Seconds(600), limit: Seconds(600) })
+    );
+}
+
+#[test]
+fn the_whole_state_must_match() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    browser.begins(&cookies, &login(STATE), NOW);
+    let cut = |length: usize| STATE.chars().take(length).collect::<String>();
+    for (state, expected) in [
+        (STATE.replace("0123456789", "1123456789"), LoginMissing::NoCookie),
+        (STATE.to_uppercase(), LoginMissing::NoCookie),
+        (cut(16), LoginMissing::OtherState),
+        (cut(41), LoginMissing::OtherState),
+        (format!("{STATE}x"), LoginMissing::OtherState),
+        (String::new(), LoginMissing::NoCookie),
+        (cut(15), LoginMissing::NoCookie),
+        (format!("{STATE};"), LoginMissing::NoCookie),
+        ("\u{e4}".repeat(30), LoginMissing::NoCookie),
+    ] {
+        assert_eq!(browser.finishes(&cookies, &state, NOW), Err(expected), "{state}");
+    }
+}
+
+#[test]
+fn a_state_that_is_not_ours_reaches_no_header() {
+    let cookies = cookies(|_| {});
+    for state in
+        ["", "short", "0123456789abcde;0123", "0123456789abcdef\r\nset-cookie: x=y", "0123456789 bcdef"]
+    {
+        assert!(cookies.delete_login(state).is_empty(), "{state:?}");
+        assert!(cookies.set_login(0, &login(state), &Jar::default(), NOW, nonce()).is_empty());
+    }
+}
+
+/// States that name different cookies.
+fn tab(number: u64) -> String {
+    format!("tab-{number:012}-and-more-of-the-state")
+}
+
+#[test]
+fn five_tabs_finish_their_logins_in_any_order() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    for number in 0..5 {
+        browser.begins(&cookies, &login(&tab(number)), NOW);
+    }
+    for number in [3, 0, 4, 1, 2] {
+        assert_eq!(browser.finishes(&cookies, &tab(number), NOW), Ok(login(&tab(number))));
+        browser.receives(cookies.delete_login(&tab(number)));
+    }
+    assert!(browser.0.is_empty());
+}
+
+#[test]
+fn a_sixth_login_drops_the_oldest() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    // The oldest is neither the first nor the last in the header.
+    for (number, age) in [(0, 10), (1, 20), (2, 50), (3, 30), (4, 40)] {
+        let started_at = Timestamp(NOW.0 - age);
+        browser.begins(&cookies, &Login { started_at, ..login(&tab(number)) }, started_at);
+    }
+    browser.begins(&cookies, &login(&tab(5)), NOW);
+    for number in 0..6 {
+        let found = browser.finishes(&cookies, &tab(number), NOW).map(|login| login.state);
+        let expected =
+            if number == 2 { Err(LoginMissing::NoCookie) } else { Ok(tab(number).as_str().into()) };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn expired_and_foreign_logins_go_before_those_in_flight() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    browser.begins(&cookies, &login(&tab(0)), NOW);
+    let later = Timestamp(NOW.0 + 600);
+    browser.0.insert(format!("{BASE}-login-junk-junk-junk-1"), "junk".into());
+    for number in 1..=5 {
+        browser.begins(&cookies, &Login { started_at: later, ..login(&tab(number)) }, later);
+    }
+    assert_eq!(browser.0.len(), 5);
+    assert!((1..=5).all(|number| browser.finishes(&cookies, &tab(number), later).is_ok()));
+}
+
+#[test]
+fn the_login_of_another_provider_is_in_flight_too() {
+    let cookies = cookies(|config| config.providers.push(provider("other")));
+    let jar = Jar::default();
+    let mut browser = Browser::default();
+    browser.receives(cookies.set_login(1, &login(&tab(1)), &jar, NOW, nonce()));
+    browser.begins(&cookies, &login(&tab(0)), NOW);
+    let headers = browser.headers();
+    let jar = Jar::read(&headers);
+    assert!(cookies.open_login(1, &tab(1), &jar, NOW).is_ok());
+    assert_eq!(cookies.open_login(0, &tab(1), &jar, NOW), Err(LoginMissing::NotOpened));
+}
+
+#[test]
+fn a_flood_of_logins_keeps_the_browser_and_the_answer_small() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    for number in 0..1000 {
+        browser.begins(&cookies, &login(&tab(number)), Timestamp(NOW.0 + number % 7));
+        assert!(browser.0.len() <= 5);
+    }
+    let junk: Vec<_> = (0..199).map(|n| format!("{BASE}-login-junk-{n:011}=x")).collect();
+    let headers = header(&junk.join("; "));
+    let set_cookies = cookies.set_login(0, &login(STATE), &Jar::read(&headers), NOW, nonce());
+    assert_eq!(set_cookies.len(), 17);
+}
+
+#[test]
+fn a_login_always_fits_its_cookie() {
+    let cookies = cookies(|_| {});
+    for (return_to, kept) in [
+        ("x".repeat(RETURN_TO_LIMIT), true),
+        ("x".repeat(RETURN_TO_LIMIT + 1), false),
+        ("\"".repeat(RETURN_TO_LIMIT), false),
+    ] {
+        let mut browser = Browser::default();
+        browser.begins(&cookies, &Login { return_to: return_to.clone(), ..login(STATE) }, NOW);
+        let login = browser.finishes(&cookies, STATE, NOW).unwrap();
+        assert_eq!(login.return_to, if kept { return_to } else { "/".to_owned() });
+    }
+}
+
+#[test]
+fn rounds_are_counted_for_two_minutes() {
+    let cookies = cookies(|config| config.providers.push(provider("other")));
+    let mut browser = Browser::default();
+    let rounds = |browser: &Browser, provider, now| {
+        let headers = browser.headers();
+        cookies.rounds(provider, &Jar::read(&headers), now)
+    };
+    assert_eq!(rounds(&browser, 0, NOW), 0);
+    assert_eq!(cookies.clear_rounds(&Jar::default()), None);
+    browser.receives([cookies.set_rounds(0, ROUNDS_LIMIT, NOW, nonce())]);
+    assert_eq!(rounds(&browser, 0, Timestamp(NOW.0 + 119)), ROUNDS_LIMIT);
+    assert_eq!(rounds(&browser, 0, Timestamp(NOW.0 + 120)), 0);
+    assert_eq!(rounds(&browser, 1, NOW), 0, "a login at another provider is no loop");
+    let headers = browser.headers();
+    browser.receives(cookies.clear_rounds(&Jar::read(&headers)));
+    assert!(browser.0.is_empty());
+    browser.0.insert(format!("{BASE}-rounds"), "junk".into());
+    assert_eq!(rounds(&browser, 0, NOW), 0);
+}
+
+#[test]
+fn every_cookie_of_ours_is_taken_out_before_the_upstream() {
+    let cookies = cookies(|_| {});
+    let mut browser = logged_in(&cookies, &session_of(20_000));
+    browser.begins(&cookies, &login(STATE), NOW);
+    browser.receives([cookies.set_rounds(0, 1, NOW, nonce())]);
+    browser.0.insert(format!("{BASE}-of-a-former-provider"), "x".into());
+    let strip = |browser: &Browser| without_ours(&browser.headers(), |name| cookies.is_ours(name));
+    assert_eq!(strip(&browser), CookieEdit::Remove);
+    for theirs in ["__host-vestibule", "__Host-vestibules", "__Host-vest", "vestibule", "a"] {
+        browser.0.insert(theirs.into(), "x".into());
+    }
+    let expected = "__Host-vest=x; __Host-vestibules=x; __host-vestibule=x; a=x; vestibule=x";
+    assert_eq!(strip(&browser), CookieEdit::Replace(expected.into()));
+}
+
+#[test]
+fn a_cookie_shows_no_secret() {
+    let cookies = cookies(|_| {});
+    let shown = format!("{:?} {:?} {cookies:?}", session(), login(STATE));
+    for secret in ["an access token", STATE, "a nonce", "a verifier", "a secret of"] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+}
