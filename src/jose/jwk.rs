@@ -43,6 +43,16 @@ pub struct SkippedKey {
     pub reason: SkipReason,
 }
 
+impl fmt::Display for SkippedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "keys[{}]", self.position)?;
+        if let Some(key_id) = &self.key_id {
+            write!(f, " \"{key_id}\"")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
 impl KeySet {
     /// Reads a JWK Set (RFC 7517 section 5).
     ///
@@ -345,9 +355,9 @@ impl fmt::Display for KeySetError {
             }
             KeySetError::NoUsableKey { skipped } => match skipped.first() {
                 None => f.write_str("a key set must have a key, but this one is empty"),
-                Some(SkippedKey { position, reason, .. }) => write!(
+                Some(first) => write!(
                     f,
-                    "a key set must have a usable key, but none of the {} is (keys[{position}]: {reason})",
+                    "a key set must have a usable key, but none of the {} is ({first})",
                     skipped.len()
                 ),
             },
@@ -563,7 +573,7 @@ mod tests {
         let skipped = vec![SkippedKey { position: 0, key_id: Some("mac".into()), reason }];
         assert_eq!(error, KeySetError::NoUsableKey { skipped });
         assert!(
-            error.to_string().ends_with("(keys[0]: its kty must be RSA, EC or OKP, but is \"oct\")"),
+            error.to_string().ends_with("(keys[0] \"mac\": its kty must be RSA, EC or OKP, but is \"oct\")"),
             "{error}"
         );
     }

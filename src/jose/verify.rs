@@ -4,12 +4,12 @@
 //! multiplication made for Wasm, the verifier of the host) belongs behind it and has to agree with
 //! what is here.
 
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Sha256, Sha384, Sha512};
 
 use super::algorithm::{Algorithm, Hash};
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
 
 /// Smallest RSA modulus, in bits (RFC 7518 sections 3.3 and 3.5).
 pub const RSA_BITS_MIN: usize = 2048;
@@ -210,7 +210,7 @@ const SMALL_PRIMES: [u32; 38] = [
 fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     SMALL_PRIMES.iter().all(|&prime| {
         let rest = |number: u32| number.checked_rem(prime).unwrap_or_default();
-        // Below 167 * 256 + 255 and 167 * 167 at most: nothing overflows, wrapping is never met.
+        // Every number here is below 167 * 257, far from wrapping.
         let residue = modulus
             .iter()
             .fold(0, |residue: u32, byte| rest(residue.wrapping_mul(256).wrapping_add(u32::from(*byte))));
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_product_of_powers_of_65537_carries_the_fingerprint() {
-        // 65537^128 is one modulo every small prime a power of it; a prime of our own key is not.
+        // A power of 65537 is one modulo every prime.
         let vulnerable = (0..128).fold(BigUint::from(1_u32), |product, _| product * 65537_u32);
         assert!(has_roca_fingerprint(&vulnerable.to_bytes_be()));
         let PublicKey::Rsa(key) = key(rsa_jwk()) else { panic!() };

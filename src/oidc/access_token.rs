@@ -76,12 +76,11 @@ impl AccessToken {
     /// The scopes: `scope`, separated by single spaces (RFC 8693 section 4.2); where there is none,
     /// `scp`, text or a list (Entra, Okta). Compare them whole. A claim of another type grants nothing.
     pub fn scopes(&self) -> Vec<&str> {
-        let split = |text: &'static str| self.claims.get(text);
-        match split("scope").or_else(|| split("scp")) {
-            Some(Value::String(text)) => text.split(' ').filter(|scope| !scope.is_empty()).collect(),
-            Some(Value::Array(scopes)) if !self.claims.contains_key("scope") => {
-                scopes.iter().filter_map(Value::as_str).collect()
+        match (self.claims.get("scope"), self.claims.get("scp")) {
+            (Some(Value::String(text)), _) | (None, Some(Value::String(text))) => {
+                text.split(' ').filter(|scope| !scope.is_empty()).collect()
             }
+            (None, Some(Value::Array(scopes))) => scopes.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         }
     }
