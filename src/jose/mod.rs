@@ -1,21 +1,34 @@
 //! JOSE: signed tokens, keys, algorithms.
+//!
+//! A token goes one way: [`Jws::parse`] takes its text apart, [`Jws::verify`] with the [`KeySet`] of
+//! an issuer turns it into [`Verified`] claims, and only those are looked at by `oidc/`. What is not
+//! supported cannot be expressed: there is no unsigned token, no MAC, no encryption, no key or address
+//! of a key taken from a token (RFC 8725).
 
-use serde_json::{Map, Value};
+pub mod algorithm;
+pub mod compact;
+pub mod jwk;
+pub mod jws;
+pub mod signing_key;
+#[cfg(test)]
+pub(crate) mod test_keys;
+pub mod verify;
 
-/// Signature algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {}
-/// Our private key.
-#[derive(Debug, Clone)]
-pub struct SigningKey;
+pub use algorithm::{Algorithm, half_hash};
+pub use compact::{Compact, JwsError};
+pub use jwk::{Key, KeySet, KeySetError, SkipReason, SkippedKey};
+pub use jws::{Jws, Verified};
+pub use signing_key::{SigningKey, SigningKeyError};
 
-/// Why a private key cannot be used, or did not sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SigningKeyError(pub String);
-
-impl SigningKey {
-    /// Signs a set of claims.
-    pub fn sign(&self, _claims: &Map<String, Value>) -> Result<String, SigningKeyError> {
-        Err(SigningKeyError("not yet".into()))
+/// What came from outside, safe to print: without control characters and non-ASCII, at most 100
+/// characters.
+pub(crate) fn shown(text: &str) -> String {
+    const LIMIT: usize = 100;
+    let mut printable: String =
+        text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(LIMIT.saturating_add(1)).collect();
+    if printable.len() > LIMIT {
+        printable.truncate(LIMIT);
+        printable.push_str("...");
     }
+    printable
 }

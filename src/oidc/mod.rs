@@ -3,12 +3,15 @@
 //! A function that makes a message is `x_request`; one that reads a message is `X::read`. Nothing
 //! here knows a cookie, sends anything, reads a clock or draws randomness.
 
+pub mod access_token;
 pub mod authorization;
 pub mod bearer;
+pub mod claims;
 pub mod client_auth;
 pub mod discovery;
 pub mod endpoint;
 pub mod form;
+pub mod id_token;
 pub mod logout;
 pub mod pkce;
 pub mod provider_error;

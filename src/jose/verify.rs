@@ -1,0 +1,416 @@
+//! The cryptography of verification, behind one function.
+//!
+//! [`signature`] is the only place where a public key meets a signature. Whatever is faster (a
+//! multiplication made for Wasm, the verifier of the host) belongs behind it and has to agree with
+//! what is here.
+
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use rsa::traits::PublicKeyParts;
+use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
+use sha2::{Sha256, Sha384, Sha512};
+
+use super::algorithm::{Algorithm, Hash};
+
+/// Smallest RSA modulus, in bits (RFC 7518 sections 3.3 and 3.5).
+pub const RSA_BITS_MIN: usize = 2048;
+/// Largest RSA modulus, in bits: what one forged token may cost grows with the square of it.
+pub const RSA_BITS_MAX: usize = 8192;
+/// Largest RSA public exponent, in bits. Every exponent in use is 65537 or smaller.
+pub const RSA_EXPONENT_BITS_MAX: usize = 32;
+
+/// A public key, ready to verify: nothing is decoded or checked again per signature.
+#[derive(Debug, Clone)]
+pub enum PublicKey {
+    /// For RS256 to RS512 and PS256 to PS512.
+    Rsa(RsaPublicKey),
+    /// For ES256.
+    P256(p256::ecdsa::VerifyingKey),
+    /// For ES384.
+    P384(p384::ecdsa::VerifyingKey),
+    /// For ES512.
+    P521(p521::ecdsa::VerifyingKey),
+    /// For EdDSA.
+    Ed25519(ed25519_compact::PublicKey),
+}
+
+impl PublicKey {
+    /// An RSA key of an acceptable size. `n` and `e` are big-endian.
+    pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<PublicKey, RsaKeyError> {
+        // Before any arithmetic: a modulus of a megabyte costs nothing.
+        let bits = bit_length(n);
+        if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
+            return Err(RsaKeyError::Size(bits));
+        }
+        // With e = 1 a signature is its own padded message; an even e has no inverse.
+        let odd = e.last().is_some_and(|last| last & 1 == 1);
+        if !odd || !(2..=RSA_EXPONENT_BITS_MAX).contains(&bit_length(e)) {
+            return Err(RsaKeyError::Exponent);
+        }
+        if has_roca_fingerprint(n) {
+            return Err(RsaKeyError::Roca);
+        }
+        RsaPublicKey::new_with_max_size(BigUint::from_bytes_be(n), BigUint::from_bytes_be(e), RSA_BITS_MAX)
+            .map(PublicKey::Rsa)
+            .map_err(|_| RsaKeyError::Modulus)
+    }
+
+    /// A point on P-256, P-384 or P-521. The coordinates have the full length of the field (RFC 7518
+    /// section 6.2.1.2). `None` if they have not, or the point is not on the curve.
+    pub(super) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Option<PublicKey> {
+        if x.len() != curve.coordinate_bytes() || y.len() != curve.coordinate_bytes() {
+            return None;
+        }
+        let point = [&[UNCOMPRESSED_POINT], x, y].concat();
+        match curve {
+            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(PublicKey::P256).ok(),
+            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(PublicKey::P384).ok(),
+            Curve::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(PublicKey::P521).ok(),
+        }
+    }
+
+    /// An Ed25519 key. `None` if it is not 32 bytes, no point, or a point of small order, under
+    /// which one signature verifies for many messages.
+    pub(super) fn ed25519(x: &[u8]) -> Option<PublicKey> {
+        let key = ed25519_compact::PublicKey::from_slice(x).ok()?;
+        key.validate().ok()?;
+        Some(PublicKey::Ed25519(key))
+    }
+
+    /// Whether keys of this type and curve are those of `algorithm` (RFC 7518 section 3.1).
+    pub fn is_for(&self, algorithm: Algorithm) -> bool {
+        match self {
+            PublicKey::Rsa(_) => matches!(
+                algorithm,
+                Algorithm::RS256
+                    | Algorithm::RS384
+                    | Algorithm::RS512
+                    | Algorithm::PS256
+                    | Algorithm::PS384
+                    | Algorithm::PS512
+            ),
+            PublicKey::P256(_) => algorithm == Algorithm::ES256,
+            PublicKey::P384(_) => algorithm == Algorithm::ES384,
+            PublicKey::P521(_) => algorithm == Algorithm::ES512,
+            PublicKey::Ed25519(_) => algorithm == Algorithm::EdDSA,
+        }
+    }
+}
+
+/// SEC 1 section 2.3.3: both coordinates follow.
+const UNCOMPRESSED_POINT: u8 = 4;
+
+/// A curve of RFC 7518 section 6.2.1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl Curve {
+    const fn coordinate_bytes(self) -> usize {
+        match self {
+            Curve::P256 => 32,
+            Curve::P384 => 48,
+            Curve::P521 => 66,
+        }
+    }
+}
+
+/// Why an RSA key is not acceptable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RsaKeyError {
+    /// The modulus has this many bits.
+    Size(usize),
+    /// The exponent is even, below 3 or too long.
+    Exponent,
+    /// The modulus is even.
+    Modulus,
+    /// The key was made by a generator whose keys can be factored (CVE-2017-15361).
+    Roca,
+}
+
+/// Whether `signature` is a signature of `message` by the owner of `key` with `algorithm`.
+///
+/// Never true for a key of another type or curve. Signatures have exactly one length; the numbers in
+/// them are in range (for ECDSA 0 < r, s < n: CVE-2022-21449); the salt of PSS is as long as its hash
+/// (RFC 7518 section 3.5); padding is compared with the one correct padding instead of being parsed.
+/// Of the two forms (r, s) and (r, n - s) of an ECDSA signature both verify: JWS does not forbid it,
+/// so the text of a token does not identify it.
+pub fn signature(algorithm: Algorithm, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    if !key.is_for(algorithm) {
+        return false;
+    }
+    match key {
+        PublicKey::Rsa(key) => rsa_signature(algorithm, key, message, signature),
+        PublicKey::P256(key) => p256::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|s| key.verify_prehash(&algorithm.hash().digest(message), &s).is_ok()),
+        PublicKey::P384(key) => p384::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|s| key.verify_prehash(&algorithm.hash().digest(message), &s).is_ok()),
+        PublicKey::P521(key) => p521::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|s| key.verify_prehash(&algorithm.hash().digest(message), &s).is_ok()),
+        PublicKey::Ed25519(key) => {
+            ed25519_compact::Signature::from_slice(signature).is_ok_and(|s| key.verify(message, &s).is_ok())
+        }
+    }
+}
+
+fn rsa_signature(algorithm: Algorithm, key: &RsaPublicKey, message: &[u8], signature: &[u8]) -> bool {
+    // RFC 8017 section 5.2.2 step 1; the library leaves the range to the caller for PSS.
+    if signature.len() != key.size() || BigUint::from_bytes_be(signature) >= *key.n() {
+        return false;
+    }
+    let hash = algorithm.hash();
+    let digest = hash.digest(message);
+    let outcome = match algorithm {
+        Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512 => {
+            key.verify(pkcs1_padding(hash), &digest, signature)
+        }
+        Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 => {
+            key.verify(pss_padding(hash, digest.len()), &digest, signature)
+        }
+        _ => return false,
+    };
+    outcome.is_ok()
+}
+
+/// RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2).
+pub(super) fn pkcs1_padding(hash: Hash) -> Pkcs1v15Sign {
+    match hash {
+        Hash::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
+        Hash::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
+        Hash::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
+    }
+}
+
+fn pss_padding(hash: Hash, salt_bytes: usize) -> Pss {
+    match hash {
+        Hash::Sha256 => Pss::new_with_salt::<Sha256>(salt_bytes),
+        Hash::Sha384 => Pss::new_with_salt::<Sha384>(salt_bytes),
+        Hash::Sha512 => Pss::new_with_salt::<Sha512>(salt_bytes),
+    }
+}
+
+/// Bits of a big-endian number without its leading zeros.
+fn bit_length(number: &[u8]) -> usize {
+    let significant = number.iter().skip_while(|byte| **byte == 0);
+    let Some(top) = significant.clone().next() else { return 0 };
+    significant.count().saturating_mul(8).saturating_sub(top.leading_zeros() as usize)
+}
+
+/// Odd primes up to 167, the ones that tell.
+const SMALL_PRIMES: [u32; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103,
+    107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
+
+/// Whether a modulus carries the fingerprint of ROCA: the vulnerable generator made primes that are
+/// powers of 65537 modulo every small prime, so their product is one too (Nemec and others, "The
+/// Return of Coppersmith's Attack", 2017). About one sound key in 2^28 carries it by chance.
+fn has_roca_fingerprint(modulus: &[u8]) -> bool {
+    SMALL_PRIMES.iter().all(|&prime| {
+        let rest = |number: u32| number.checked_rem(prime).unwrap_or_default();
+        // Every number here is below 167 * 257, far from wrapping.
+        let residue = modulus
+            .iter()
+            .fold(0, |residue: u32, byte| rest(residue.wrapping_mul(256).wrapping_add(u32::from(*byte))));
+        let mut power: u32 = 1;
+        (0..prime).any(|_| {
+            power = rest(power.wrapping_mul(rest(65537)));
+            power == residue
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::super::test_keys::{
+        ED25519, P256, P384, P521_TOKEN, PSS_SALTS, RSA, ed25519_jwk, key_set, p256_jwk, p384_jwk, p521_jwk,
+        rsa_jwk, token,
+    };
+    use super::*;
+    use Algorithm::{ES256, ES384, ES512, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+
+    /// The order of P-256.
+    const P256_ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+        0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+
+    fn key(jwk: serde_json::Value) -> PublicKey {
+        key_set(&[jwk]).iter().next().unwrap().public_key().clone()
+    }
+
+    /// What was signed, and the signature.
+    fn split(token: &str) -> (String, Vec<u8>) {
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        (signed.to_owned(), URL_SAFE_NO_PAD.decode(signature).unwrap())
+    }
+
+    fn signed(pem: &str, algorithm: Algorithm) -> (String, Vec<u8>) {
+        split(&token(pem, algorithm, &json!({"alg": algorithm.name()}), b"{}"))
+    }
+
+    #[test]
+    fn a_signature_verifies_with_its_own_algorithm_and_key_and_no_other() {
+        let keys = [rsa_jwk(), p256_jwk(), p384_jwk(), p521_jwk(), ed25519_jwk()].map(key);
+        let mut signatures: Vec<(Algorithm, usize, (String, Vec<u8>))> = Vec::new();
+        for algorithm in [RS256, RS384, RS512, PS256, PS384, PS512] {
+            signatures.push((algorithm, 0, signed(RSA, algorithm)));
+        }
+        signatures.push((ES256, 1, signed(P256, ES256)));
+        signatures.push((ES384, 2, signed(P384, ES384)));
+        signatures.push((ES512, 3, split(P521_TOKEN)));
+        signatures.push((EdDSA, 4, signed(ED25519, EdDSA)));
+        for (made_with, owner, (message, made)) in &signatures {
+            for algorithm in Algorithm::ALL {
+                for (index, key) in keys.iter().enumerate() {
+                    let expected = algorithm == *made_with && index == *owner;
+                    let outcome = signature(algorithm, key, message.as_bytes(), made);
+                    assert_eq!(outcome, expected, "{made_with} read as {algorithm} with key {index}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_is_noticed() {
+        for (pem, jwk, algorithm) in [
+            (P256, p256_jwk(), ES256),
+            (P384, p384_jwk(), ES384),
+            (ED25519, ed25519_jwk(), EdDSA),
+            (RSA, rsa_jwk(), RS256),
+            (RSA, rsa_jwk(), PS256),
+        ] {
+            let (message, good) = signed(pem, algorithm);
+            let key = key(jwk);
+            for byte in [0, 1, good.len() / 2, good.len() - 1] {
+                let mut bad = good.clone();
+                bad[byte] ^= 0x10;
+                assert!(!signature(algorithm, &key, message.as_bytes(), &bad), "{algorithm} {byte}");
+            }
+            assert!(!signature(algorithm, &key, message.replace('.', ",").as_bytes(), &good));
+            assert!(!signature(algorithm, &key, b"", &good));
+        }
+    }
+
+    #[test]
+    fn a_signature_has_exactly_one_length() {
+        for (pem, jwk, algorithm) in [
+            (P256, p256_jwk(), ES256),
+            (ED25519, ed25519_jwk(), EdDSA),
+            (RSA, rsa_jwk(), RS256),
+            (RSA, rsa_jwk(), PS256),
+        ] {
+            let (message, good) = signed(pem, algorithm);
+            let key = key(jwk);
+            let (mut long, mut short) = (good.clone(), good.clone());
+            long.push(0);
+            short.pop();
+            let mut leading = vec![0];
+            leading.extend(&good);
+            for bad in [vec![], vec![0], short, long, leading, vec![0; 128], vec![0xff; 4096]] {
+                assert!(!signature(algorithm, &key, message.as_bytes(), &bad), "{algorithm} {}", bad.len());
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_an_ecdsa_signature_are_in_range() {
+        let key = key(p256_jwk());
+        let (message, good) = signed(P256, ES256);
+        let (r, s) = (&good[..32], &good[32..]);
+        let (zero, order, above) = ([0; 32], P256_ORDER, [0xff; 32]);
+        for bad in [
+            [zero, zero].concat(),
+            [r, &zero].concat(),
+            [&zero, s].concat(),
+            [r, &order].concat(),
+            [&order, s].concat(),
+            [order, order].concat(),
+            [above, above].concat(),
+        ] {
+            assert!(!signature(ES256, &key, message.as_bytes(), &bad));
+        }
+    }
+
+    #[test]
+    fn the_salt_of_pss_is_as_long_as_its_hash() {
+        let key = key(rsa_jwk());
+        for (salt, text) in PSS_SALTS {
+            let (message, made) = split(text);
+            assert_eq!(signature(PS256, &key, message.as_bytes(), &made), salt == 32, "{salt}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_the_modulus_is_no_rsa_signature() {
+        let PublicKey::Rsa(rsa) = key(rsa_jwk()) else { panic!() };
+        for algorithm in [RS256, PS256] {
+            // The same number modulo n, where it still has the length of a signature.
+            let (message, beyond) = (0..100)
+                .map(|n| split(&token(RSA, algorithm, &json!({"alg": algorithm.name()}), &[n])))
+                .map(|(message, good)| (message, (BigUint::from_bytes_be(&good) + rsa.n()).to_bytes_be()))
+                .find(|(_, beyond)| beyond.len() == rsa.size())
+                .unwrap();
+            for bad in [beyond, rsa.n().to_bytes_be(), vec![0xff; 256]] {
+                assert!(!signature(algorithm, &key(rsa_jwk()), message.as_bytes(), &bad));
+            }
+        }
+    }
+
+    #[test]
+    fn points_of_small_order_neither_are_keys_nor_sign() {
+        let mut one = [0; 32];
+        one[0] = 1;
+        assert!(PublicKey::ed25519(&one).is_none());
+        assert!(PublicKey::ed25519(&[0; 32]).is_none());
+        assert!(PublicKey::ed25519(&[0xff; 32]).is_none());
+        assert!(PublicKey::ed25519(&[1; 31]).is_none());
+        let key = key(ed25519_jwk());
+        for r in [[0; 32], one] {
+            assert!(!signature(EdDSA, &key, b"message", &[r, [0; 32]].concat()));
+        }
+    }
+
+    #[test]
+    fn s_of_ed25519_is_below_the_order() {
+        // The order L = 2^252 + 27742317777372353535851937790883648493, little-endian.
+        let order: [u8; 32] = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let key = key(ed25519_jwk());
+        let (message, mut made) = signed(ED25519, EdDSA);
+        assert!(signature(EdDSA, &key, message.as_bytes(), &made));
+        let mut carry = 0;
+        for (byte, added) in made[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + u16::from(added) + carry;
+            *byte = sum as u8;
+            carry = sum >> 8;
+        }
+        assert!(!signature(EdDSA, &key, message.as_bytes(), &made));
+    }
+
+    #[test]
+    fn bits_are_counted_without_leading_zeros() {
+        for (number, bits) in
+            [(&[][..], 0), (&[0, 0], 0), (&[1], 1), (&[0, 1, 0], 9), (&[0x80, 0], 16), (&[0x7f, 0xff], 15)]
+        {
+            assert_eq!(bit_length(number), bits, "{number:?}");
+        }
+    }
+
+    #[test]
+    fn a_product_of_powers_of_65537_carries_the_fingerprint() {
+        // A power of 65537 is one modulo every prime.
+        let vulnerable = (0..128).fold(BigUint::from(1_u32), |product, _| product * 65537_u32);
+        assert!(has_roca_fingerprint(&vulnerable.to_bytes_be()));
+        let PublicKey::Rsa(key) = key(rsa_jwk()) else { panic!() };
+        assert!(!has_roca_fingerprint(&key.n().to_bytes_be()));
+    }
+}

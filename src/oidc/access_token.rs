@@ -1,0 +1,384 @@
+//! The access token that is a JWT (RFC 9068; RFC 8725 for what is not one).
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::claims::{self, ClaimError, Claims, TokenUse};
+use crate::jose::{Verified, shown};
+use crate::time::{Seconds, Timestamp};
+
+/// What an access token must say.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The issuer identifier of the provider whose keys verified the signature.
+    pub issuer: &'a str,
+    /// Names of the API, of which `aud` must have one. With none, no token is accepted.
+    pub audiences: &'a [String],
+    /// Whether the header `typ` must be `at+jwt` (RFC 9068 section 4). Providers that predate the RFC
+    /// write `JWT` or nothing, and then an ID token without a nonce can be told apart by its audience
+    /// alone: do not list a client identifier among `audiences`.
+    pub require_type: bool,
+    /// Tolerance for clocks that disagree.
+    pub leeway: Seconds,
+    /// Our clock.
+    pub now: Timestamp,
+}
+
+/// A checked access token. Only [`AccessToken::check`] makes one, so to have one is the proof that this
+/// provider issued it for this API and that it is valid now.
+#[derive(Clone, PartialEq)]
+pub struct AccessToken {
+    claims: Claims,
+    expires_at: Timestamp,
+}
+
+impl AccessToken {
+    /// Checks an access token by the rules of RFC 9068 section 4.
+    ///
+    /// More lenient than it where tokens in the field are: `typ` may be missing, and so may `sub`,
+    /// `client_id`, `iat` and `jti`. Never lenient about `iss`, `aud` and `exp`.
+    ///
+    /// # Errors
+    /// [`AccessTokenError`] names the rule that is broken.
+    pub fn check(verified: Verified, expect: &Expected<'_>) -> Result<AccessToken, AccessTokenError> {
+        check_use(&verified, expect.require_type)?;
+        let claims = verified.claims();
+
+        // RFC 9068 section 4: the issuer, exactly.
+        claims::check_issuer(claims, expect.issuer)?;
+
+        // The same: `aud` names this API, or the token was meant for another one.
+        let found = claims::audiences(claims)?;
+        if !expect.audiences.iter().any(|name| found.contains(&name.as_str())) {
+            return Err(AccessTokenError::Audience {
+                expected: expect.audiences.to_vec(),
+                found: shown(&found.join(", ")),
+            });
+        }
+
+        // The same: `exp`. RFC 7519 sections 4.1.5 and 4.1.6: `nbf` and `iat` where they are.
+        let expires_at = claims::check_validity_period(claims, expect.now, expect.leeway)?;
+
+        // RFC 8705 section 3 and RFC 9449 section 6: a bound token counts only with a proof, which
+        // cannot be checked here. Taken without one, a stolen token would be as good as the real one.
+        if claims.contains_key("cnf") {
+            return Err(AccessTokenError::Bound);
+        }
+        Ok(AccessToken { expires_at, claims: verified.into_claims() })
+    }
+
+    /// All claims.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The scopes: `scope`, separated by single spaces (RFC 8693 section 4.2); where there is none,
+    /// `scp`, text or a list (Entra, Okta). Compare them whole. A claim of another type grants nothing.
+    pub fn scopes(&self) -> Vec<&str> {
+        match (self.claims.get("scope"), self.claims.get("scp")) {
+            (Some(Value::String(text)), _) | (None, Some(Value::String(text))) => {
+                text.split(' ').filter(|scope| !scope.is_empty()).collect()
+            }
+            (None, Some(Value::Array(scopes))) => scopes.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// `exp`. As far in the future as the provider likes.
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// `sub`, if it is there, is text and is not empty.
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub")?.as_str().filter(|subject| !subject.is_empty())
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    /// Without the claims: they are about a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// The header `typ` of an access token (RFC 9068 section 2.1).
+const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+
+/// Claims that only ID tokens have (OpenID Connect Core sections 2, 3.1.3.6 and 3.3.2.11).
+const ID_TOKEN_CLAIMS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
+
+/// RFC 8725 sections 3.11 and 3.12: the same keys sign tokens of other kinds, which must not pass.
+fn check_use(verified: &Verified, require_type: bool) -> Result<(), AccessTokenError> {
+    let typed = match verified.header_type() {
+        Some(ACCESS_TOKEN_TYPE) => true,
+        None | Some("jwt") if !require_type => false,
+        found => return Err(AccessTokenError::HeaderType { require_type, found: found.map(shown) }),
+    };
+    let declared = claims::declared_use(verified.claims());
+    if let Some(found) = declared.filter(|found| *found != TokenUse::Access) {
+        return Err(AccessTokenError::Use { found });
+    }
+    // Keycloak's access tokens carry the nonce too, but say that they are access tokens.
+    if typed || declared == Some(TokenUse::Access) {
+        return Ok(());
+    }
+    match ID_TOKEN_CLAIMS.into_iter().find(|claim| verified.claims().contains_key(*claim)) {
+        Some(claim) => Err(AccessTokenError::IdTokenClaim { claim }),
+        None => Ok(()),
+    }
+}
+
+/// Why an access token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessTokenError {
+    /// A rule for every token.
+    Claim(ClaimError),
+    /// The header `typ` is that of another kind of token, or does not say `at+jwt` where it must.
+    HeaderType {
+        /// Whether `at+jwt` is required.
+        require_type: bool,
+        /// As in the header, in lower case.
+        found: Option<String>,
+    },
+    /// The claims say that it is another kind of token.
+    Use {
+        /// Which one.
+        found: TokenUse,
+    },
+    /// It has a claim that only ID tokens have, and does not say that it is an access token.
+    IdTokenClaim {
+        /// Which one.
+        claim: &'static str,
+    },
+    /// `aud` has none of the names of this API.
+    Audience {
+        /// As configured.
+        expected: Vec<String>,
+        /// As in the token.
+        found: String,
+    },
+    /// `cnf`: the token is bound to a key of its owner (RFC 8705, RFC 9449).
+    Bound,
+}
+
+impl From<ClaimError> for AccessTokenError {
+    fn from(error: ClaimError) -> Self {
+        AccessTokenError::Claim(error)
+    }
+}
+
+impl AccessTokenError {
+    /// A stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            AccessTokenError::Claim(ClaimError::Missing { .. }) => "access_token_claim_missing",
+            AccessTokenError::Claim(ClaimError::Malformed { .. }) => "access_token_claim_malformed",
+            AccessTokenError::Claim(ClaimError::Expired { .. }) => "access_token_expired",
+            AccessTokenError::Claim(ClaimError::InTheFuture { .. }) => "access_token_not_yet_valid",
+            AccessTokenError::Claim(ClaimError::Issuer { .. }) => "access_token_issuer",
+            AccessTokenError::HeaderType { .. } => "access_token_header_type",
+            AccessTokenError::Use { .. } => "access_token_use",
+            AccessTokenError::IdTokenClaim { .. } => "access_token_is_id_token",
+            AccessTokenError::Audience { .. } => "access_token_audience",
+            AccessTokenError::Bound => "access_token_bound",
+        }
+    }
+}
+
+impl fmt::Display for AccessTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccessTokenError::Claim(error) => error.fmt(f),
+            AccessTokenError::HeaderType { require_type, found } => {
+                let expected = if *require_type { "at+jwt" } else { "at+jwt, JWT or absent" };
+                match found {
+                    Some(found) => write!(f, "the header typ must be {expected}, but is \"{found}\""),
+                    None => write!(f, "the header typ must be {expected}, but is absent"),
+                }
+            }
+            AccessTokenError::Use { found } => {
+                write!(f, "the token must be an access token, but says it is {found}")
+            }
+            AccessTokenError::IdTokenClaim { claim } => {
+                write!(f, "the token must be an access token, but has {claim} as an ID token has")
+            }
+            AccessTokenError::Audience { expected, found } => {
+                write!(f, "aud must have one of [{}], but is \"{found}\"", expected.join(", "))
+            }
+            AccessTokenError::Bound => f.write_str(
+                "the token must be a bearer token, but is bound to a key (cnf) whose proof is not checked",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::jose::test_keys::verified;
+
+    const NOW: u64 = 1_700_000_000;
+
+    /// A good access token with `changes`: a claim that is changed to `"-"` is left out.
+    fn claims(changes: Value) -> Claims {
+        let mut claims = json!({
+            "iss": "https://op.example", "sub": "alice", "aud": "https://api.example", "client_id": "app",
+            "scope": "read write", "exp": NOW + 300, "iat": NOW,
+        });
+        let claims = claims.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            if value == "-" {
+                claims.remove(name)
+            } else {
+                claims.insert(name.clone(), value.clone())
+            };
+        }
+        claims.clone()
+    }
+
+    fn check_typed(
+        header_type: Option<&str>,
+        require_type: bool,
+        changes: Value,
+    ) -> Result<AccessToken, &'static str> {
+        let expect = Expected {
+            issuer: "https://op.example",
+            audiences: &["https://api.example".to_owned(), "api://orders".to_owned()],
+            require_type,
+            leeway: Seconds(60),
+            now: Timestamp(NOW),
+        };
+        AccessToken::check(verified(header_type, &claims(changes)), &expect).map_err(|error| error.code())
+    }
+
+    fn check(changes: Value) -> Result<AccessToken, &'static str> {
+        check_typed(None, false, changes)
+    }
+
+    #[test]
+    fn a_good_token_says_what_it_grants() {
+        let token = check(json!({})).unwrap();
+        assert_eq!(token.subject(), Some("alice"));
+        assert_eq!(token.scopes(), ["read", "write"]);
+        assert_eq!(token.expires_at(), Timestamp(NOW + 300));
+        assert_eq!(token.claims()["client_id"], "app");
+        assert!(!format!("{token:?}").contains("alice"));
+    }
+
+    #[test]
+    fn issuer_audience_and_expiry_are_required() {
+        for (changes, code) in [
+            (json!({"iss": "https://wrong"}), "access_token_issuer"),
+            (json!({"iss": "-"}), "access_token_claim_missing"),
+            (json!({"iss": ["https://op.example"]}), "access_token_claim_malformed"),
+            (json!({"aud": "-"}), "access_token_claim_missing"),
+            (json!({"aud": "https://other.example"}), "access_token_audience"),
+            (json!({"aud": "https://api.example/"}), "access_token_audience"),
+            (json!({"aud": []}), "access_token_claim_malformed"),
+            (json!({"aud": 1}), "access_token_claim_malformed"),
+            (json!({"exp": "-"}), "access_token_claim_missing"),
+            (json!({"exp": NOW - 60}), "access_token_expired"),
+            (json!({"exp": "9999999999"}), "access_token_claim_malformed"),
+            (json!({"nbf": NOW + 61}), "access_token_not_yet_valid"),
+            (json!({"iat": NOW + 61}), "access_token_not_yet_valid"),
+        ] {
+            assert_eq!(check(changes.clone()), Err(code), "{changes}");
+        }
+        for good in [
+            json!({"aud": ["https://other.example", "api://orders"]}),
+            json!({"sub": "-", "client_id": "-", "iat": "-"}),
+        ] {
+            assert!(check(good.clone()).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn without_configured_audiences_nothing_is_accepted() {
+        let expect = Expected {
+            issuer: "https://op.example",
+            audiences: &[],
+            require_type: false,
+            leeway: Seconds(0),
+            now: Timestamp(NOW),
+        };
+        let error = AccessToken::check(verified(None, &claims(json!({}))), &expect).unwrap_err();
+        assert_eq!(error.code(), "access_token_audience");
+    }
+
+    #[test]
+    fn the_type_says_access_token_or_at_least_nothing_else() {
+        for header_type in [None, Some("JWT"), Some("at+jwt"), Some("AT+JWT"), Some("application/at+jwt")] {
+            assert!(check_typed(header_type, false, json!({})).is_ok(), "{header_type:?}");
+        }
+        for header_type in ["logout+jwt", "dpop+jwt", "oauth-authz-req+jwt", "secevent+jwt", "rt+jwt", ""] {
+            for require_type in [false, true] {
+                let outcome = check_typed(Some(header_type), require_type, json!({}));
+                assert_eq!(outcome, Err("access_token_header_type"), "{header_type}");
+            }
+        }
+        assert!(check_typed(Some("application/at+JWT"), true, json!({})).is_ok());
+        for header_type in [None, Some("JWT")] {
+            assert_eq!(check_typed(header_type, true, json!({})), Err("access_token_header_type"));
+        }
+    }
+
+    #[test]
+    fn an_id_token_is_no_access_token() {
+        for claim in ["nonce", "at_hash", "c_hash"] {
+            assert_eq!(check(json!({claim: "x"})), Err("access_token_is_id_token"), "{claim}");
+            assert!(check(json!({claim: "x", "typ": "Bearer"})).is_ok());
+            assert!(check_typed(Some("at+jwt"), false, json!({claim: "x"})).is_ok());
+        }
+        for changes in [
+            json!({"typ": "ID"}),
+            json!({"typ": "Refresh"}),
+            json!({"typ": "Offline"}),
+            json!({"typ": "Logout"}),
+            json!({"token_use": "id"}),
+            json!({"events": {}}),
+        ] {
+            for header_type in [None, Some("at+jwt")] {
+                assert_eq!(
+                    check_typed(header_type, false, changes.clone()),
+                    Err("access_token_use"),
+                    "{changes}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_token_is_no_bearer_token() {
+        for cnf in [json!({"x5t#S256": "x"}), json!({"jkt": "x"}), json!(null), json!({})] {
+            assert_eq!(check(json!({"cnf": cnf})), Err("access_token_bound"), "{cnf}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_whole_words() {
+        for (changes, scopes) in [
+            (json!({"scope": "read readwrite"}), vec!["read", "readwrite"]),
+            (json!({"scope": "read\twrite"}), vec!["read\twrite"]),
+            (json!({"scope": ""}), vec![]),
+            (json!({"scope": "a  b "}), vec!["a", "b"]),
+            (json!({"scope": ["read"]}), vec![]),
+            (json!({"scope": "-", "scp": "read write"}), vec!["read", "write"]),
+            (json!({"scope": "-", "scp": ["read", 1, "write all"]}), vec!["read", "write all"]),
+            (json!({"scope": "read", "scp": ["admin"]}), vec!["read"]),
+            (json!({"scope": "-"}), vec![]),
+        ] {
+            assert_eq!(check(changes.clone()).unwrap().scopes(), scopes, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_text() {
+        for sub in [json!(1), json!(""), json!(null)] {
+            assert_eq!(check(json!({"sub": sub})).unwrap().subject(), None);
+        }
+    }
+}

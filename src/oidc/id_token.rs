@@ -1,0 +1,561 @@
+//! The ID token (OpenID Connect Core sections 2 and 3.1.3.7).
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+use super::claims::{self, ClaimError, Claims, TokenUse};
+use crate::jose::{Algorithm, Verified, half_hash, shown};
+use crate::time::{Seconds, Timestamp};
+
+/// Longest `sub`, in characters (OpenID Connect Core section 2).
+pub const SUBJECT_LIMIT: usize = 255;
+
+/// What an ID token must say.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The issuer identifier of the provider whose keys verified the signature.
+    pub issuer: &'a str,
+    /// Our client identifier there.
+    pub client_id: &'a str,
+    /// The nonce of the login. `None` only where no authorization request was made: at a refresh.
+    pub nonce: Option<&'a str>,
+    /// The access token that came with it.
+    pub access_token: Option<&'a str>,
+    /// The authorization code that was redeemed for it.
+    pub code: Option<&'a str>,
+    /// The `max_age` of the authorization request.
+    pub max_age: Option<Seconds>,
+    /// Tolerance for clocks that disagree.
+    pub leeway: Seconds,
+    /// Our clock.
+    pub now: Timestamp,
+}
+
+/// A checked ID token. Only [`IdToken::check`] makes one, so to have one is the proof that this person
+/// logged in at this provider, for us, in answer to our request.
+#[derive(Clone, PartialEq)]
+pub struct IdToken {
+    claims: Claims,
+    subject: String,
+    expires_at: Timestamp,
+    auth_time: Option<Timestamp>,
+}
+
+impl IdToken {
+    /// Checks an ID token by the rules of OpenID Connect Core section 3.1.3.7, in their order.
+    ///
+    /// # Errors
+    /// [`IdTokenError`] names the rule that is broken.
+    pub fn check(verified: Verified, expect: &Expected<'_>) -> Result<IdToken, IdTokenError> {
+        check_use(&verified)?;
+        let claims = verified.claims();
+
+        // 1. An encrypted ID token is decrypted first. We register for none, and none is read.
+
+        // 2. The issuer is exactly the one that discovery or configuration named.
+        claims::check_issuer(claims, expect.issuer)?;
+
+        // 3. to 5. It is meant for us.
+        check_audience(claims, expect.client_id)?;
+
+        // 6. to 8. It is signed by the provider, with an algorithm that was agreed on. `Verified` is the
+        // proof; that it came by TLS from the token endpoint is not accepted in its place, nor is a MAC.
+
+        // 9. The time is before `exp`. Also not before `nbf` (RFC 7519 section 4.1.5).
+        let expires_at = claims::check_validity_period(claims, expect.now, expect.leeway)?;
+
+        // 10. `iat` can be used to refuse old tokens. It must be there and not in the future (checked
+        // with 9); how old is too old is left to `exp` and to the nonce.
+        claims::required_numeric_date(claims, "iat")?;
+
+        // 11. The nonce is the one we sent: this is the answer to our request and to no other.
+        if let Some(nonce) = expect.nonce {
+            check_nonce(claims, nonce)?;
+        }
+
+        // 12. An `acr` that was asked for is judged by whoever asked; the filter asks for none.
+
+        // 13. The person authenticated not longer ago than we asked for.
+        let auth_time = check_auth_time(claims, expect)?;
+
+        // Sections 3.1.3.6 and 3.3.2.11: the hashes tie the access token and the code to this ID token.
+        check_hash(claims, "at_hash", verified.algorithm(), expect.access_token)?;
+        check_hash(claims, "c_hash", verified.algorithm(), expect.code)?;
+
+        let subject = check_subject(claims)?.to_owned();
+        Ok(IdToken { subject, expires_at, auth_time, claims: verified.into_claims() })
+    }
+
+    /// All claims.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// `sub`: 1 to 255 characters. Who the person is at this issuer; nothing else is an identity.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// `sid`, the provider's name for its session with the browser (Back-Channel Logout section 2.1).
+    pub fn session_id(&self) -> Option<&str> {
+        self.claims.get("sid")?.as_str()
+    }
+
+    /// `exp`. As far in the future as the provider likes.
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// `auth_time`: when the person authenticated.
+    pub fn auth_time(&self) -> Option<Timestamp> {
+        self.auth_time
+    }
+}
+
+impl fmt::Debug for IdToken {
+    /// Without the claims: they are about a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// RFC 8725 sections 3.11 and 3.12: the same keys sign tokens of other kinds, which must not pass.
+fn check_use(verified: &Verified) -> Result<(), IdTokenError> {
+    match verified.header_type() {
+        None | Some("jwt") => {}
+        Some(other) => return Err(IdTokenError::HeaderType { found: shown(other) }),
+    }
+    match claims::declared_use(verified.claims()) {
+        None | Some(TokenUse::Id) => Ok(()),
+        Some(found) => Err(IdTokenError::Use { found }),
+    }
+}
+
+fn check_audience(claims: &Claims, client_id: &str) -> Result<(), IdTokenError> {
+    // 3. `aud` has our client identifier.
+    let audiences = claims::audiences(claims)?;
+    if !audiences.contains(&client_id) {
+        return Err(IdTokenError::Audience { expected: client_id.to_owned(), found: list(&audiences) });
+    }
+    let authorized_party = claims::text(claims, "azp")?;
+    // 4. With other audiences beside us, `azp` says who the token was issued to.
+    if authorized_party.is_none() && audiences.iter().any(|audience| *audience != client_id) {
+        return Err(IdTokenError::AuthorizedPartyMissing { audiences: list(&audiences) });
+    }
+    // 5. If `azp` is there, it is us.
+    match authorized_party {
+        Some(found) if found != client_id => {
+            Err(IdTokenError::AuthorizedParty { expected: client_id.to_owned(), found: shown(found) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn list(names: &[&str]) -> String {
+    shown(&names.join(", "))
+}
+
+fn check_nonce(claims: &Claims, expected: &str) -> Result<(), IdTokenError> {
+    let found = claims::required_text(claims, "nonce")?;
+    if bool::from(found.as_bytes().ct_eq(expected.as_bytes())) { Ok(()) } else { Err(IdTokenError::Nonce) }
+}
+
+fn check_auth_time(claims: &Claims, expect: &Expected<'_>) -> Result<Option<Timestamp>, IdTokenError> {
+    let Some(max_age) = expect.max_age else {
+        return Ok(claims::numeric_date(claims, "auth_time")?);
+    };
+    let auth_time = claims::required_numeric_date(claims, "auth_time")?;
+    if auth_time + max_age + expect.leeway < expect.now {
+        return Err(IdTokenError::AuthenticationTooOld { max_age, found: expect.now.since(auth_time) });
+    }
+    Ok(Some(auth_time))
+}
+
+fn check_hash(
+    claims: &Claims,
+    claim: &'static str,
+    algorithm: Algorithm,
+    hashed: Option<&str>,
+) -> Result<(), IdTokenError> {
+    match (claims::text(claims, claim)?, hashed) {
+        (Some(found), Some(text)) if found != half_hash(algorithm, text) => Err(IdTokenError::Hash { claim }),
+        _ => Ok(()),
+    }
+}
+
+fn check_subject(claims: &Claims) -> Result<&str, IdTokenError> {
+    let subject = claims::required_text(claims, "sub")?;
+    match subject.chars().count() {
+        1..=SUBJECT_LIMIT => Ok(subject),
+        found => Err(IdTokenError::Subject { limit: SUBJECT_LIMIT, found }),
+    }
+}
+
+/// Why an ID token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdTokenError {
+    /// A rule for every token.
+    Claim(ClaimError),
+    /// The header `typ` is that of another kind of token.
+    HeaderType {
+        /// As in the header, in lower case.
+        found: String,
+    },
+    /// The claims say that it is another kind of token.
+    Use {
+        /// Which one.
+        found: TokenUse,
+    },
+    /// `aud` does not have our client identifier.
+    Audience {
+        /// Our client identifier.
+        expected: String,
+        /// As in the token.
+        found: String,
+    },
+    /// Several audiences and no `azp`.
+    AuthorizedPartyMissing {
+        /// As in the token.
+        audiences: String,
+    },
+    /// `azp` is another client.
+    AuthorizedParty {
+        /// Our client identifier.
+        expected: String,
+        /// As in the token.
+        found: String,
+    },
+    /// `nonce` is not that of the login.
+    Nonce,
+    /// The person authenticated longer ago than `max_age`.
+    AuthenticationTooOld {
+        /// As asked for.
+        max_age: Seconds,
+        /// How long ago it was.
+        found: Seconds,
+    },
+    /// `at_hash` or `c_hash` belongs to another access token or code.
+    Hash {
+        /// Which one.
+        claim: &'static str,
+    },
+    /// `sub` is empty or too long.
+    Subject {
+        /// Characters.
+        limit: usize,
+        /// Characters.
+        found: usize,
+    },
+}
+
+impl From<ClaimError> for IdTokenError {
+    fn from(error: ClaimError) -> Self {
+        IdTokenError::Claim(error)
+    }
+}
+
+impl IdTokenError {
+    /// A stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            IdTokenError::Claim(ClaimError::Missing { .. }) => "id_token_claim_missing",
+            IdTokenError::Claim(ClaimError::Malformed { .. }) => "id_token_claim_malformed",
+            IdTokenError::Claim(ClaimError::Expired { .. }) => "id_token_expired",
+            IdTokenError::Claim(ClaimError::InTheFuture { .. }) => "id_token_not_yet_valid",
+            IdTokenError::Claim(ClaimError::Issuer { .. }) => "id_token_issuer",
+            IdTokenError::HeaderType { .. } => "id_token_header_type",
+            IdTokenError::Use { .. } => "id_token_use",
+            IdTokenError::Audience { .. } => "id_token_audience",
+            IdTokenError::AuthorizedPartyMissing { .. } => "id_token_azp_missing",
+            IdTokenError::AuthorizedParty { .. } => "id_token_azp",
+            IdTokenError::Nonce => "id_token_nonce",
+            IdTokenError::AuthenticationTooOld { .. } => "id_token_auth_time",
+            IdTokenError::Hash { claim: "at_hash" } => "id_token_at_hash",
+            IdTokenError::Hash { .. } => "id_token_c_hash",
+            IdTokenError::Subject { .. } => "id_token_subject",
+        }
+    }
+}
+
+impl fmt::Display for IdTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IdTokenError::Claim(error) => error.fmt(f),
+            IdTokenError::HeaderType { found } => {
+                write!(f, "the header typ of an ID token must be JWT or absent, but is \"{found}\"")
+            }
+            IdTokenError::Use { found } => write!(f, "the token must be an ID token, but says it is {found}"),
+            IdTokenError::Audience { expected, found } => {
+                write!(f, "aud must have our client_id \"{expected}\", but is \"{found}\"")
+            }
+            IdTokenError::AuthorizedPartyMissing { audiences } => {
+                write!(f, "azp must be there as aud has several values (\"{audiences}\"), but is not")
+            }
+            IdTokenError::AuthorizedParty { expected, found } => {
+                write!(f, "azp must be our client_id \"{expected}\", but is \"{found}\"")
+            }
+            IdTokenError::Nonce => f.write_str("nonce must be the one of this login, but is another"),
+            IdTokenError::AuthenticationTooOld { max_age, found } => {
+                write!(f, "the authentication may be {max_age} old, but is {found} old")
+            }
+            IdTokenError::Hash { claim } => {
+                write!(f, "{claim} must be of what came with the token, but is of something else")
+            }
+            IdTokenError::Subject { limit, found } => {
+                write!(f, "sub must have 1 to {limit} characters, but has {found}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::jose::test_keys::verified;
+
+    const NOW: u64 = 1_700_000_000;
+    const ACCESS_TOKEN: &str = "the access token";
+    const CODE: &str = "the code";
+
+    fn expected() -> Expected<'static> {
+        Expected {
+            issuer: "https://op.example",
+            client_id: "client",
+            nonce: Some("n-0S6_WzA2Mj"),
+            access_token: Some(ACCESS_TOKEN),
+            code: Some(CODE),
+            max_age: None,
+            leeway: Seconds(60),
+            now: Timestamp(NOW),
+        }
+    }
+
+    /// A good ID token with `changes`: a claim that is changed to `"-"` is left out.
+    fn claims(changes: Value) -> Claims {
+        let mut claims = json!({
+            "iss": "https://op.example", "sub": "alice", "aud": "client", "nonce": "n-0S6_WzA2Mj",
+            "exp": NOW + 300, "iat": NOW,
+        });
+        let claims = claims.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            if value == "-" {
+                claims.remove(name)
+            } else {
+                claims.insert(name.clone(), value.clone())
+            };
+        }
+        claims.clone()
+    }
+
+    fn check(changes: Value, expect: &Expected<'_>) -> Result<IdToken, &'static str> {
+        IdToken::check(verified(Some("JWT"), &claims(changes)), expect).map_err(|error| error.code())
+    }
+
+    /// Each change of a good token, and the code of the rule that refuses it.
+    fn assert_refused(cases: &[(Value, &str)]) {
+        for (changes, code) in cases {
+            assert_eq!(check(changes.clone(), &expected()), Err(*code), "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_good_token_says_who_it_is() {
+        let token = check(json!({"sid": "s1", "auth_time": NOW - 5}), &expected()).unwrap();
+        assert_eq!(token.subject(), "alice");
+        assert_eq!(token.session_id(), Some("s1"));
+        assert_eq!(token.expires_at(), Timestamp(NOW + 300));
+        assert_eq!(token.auth_time(), Some(Timestamp(NOW - 5)));
+        assert_eq!(token.claims()["aud"], "client");
+    }
+
+    #[test]
+    fn the_issuer_is_the_one_whose_keys_verified() {
+        assert_refused(&[
+            (json!({"iss": "https://wrong"}), "id_token_issuer"),
+            (json!({"iss": "https://op.example/"}), "id_token_issuer"),
+            (json!({"iss": ""}), "id_token_issuer"),
+            (json!({"iss": "-"}), "id_token_claim_missing"),
+            (json!({"iss": ["https://op.example"]}), "id_token_claim_malformed"),
+            (json!({"iss": 1}), "id_token_claim_malformed"),
+        ]);
+    }
+
+    #[test]
+    fn the_audience_is_always_checked() {
+        assert_refused(&[
+            (json!({"aud": "other"}), "id_token_audience"),
+            (json!({"aud": "clien"}), "id_token_audience"),
+            (json!({"aud": "client,other"}), "id_token_audience"),
+            (json!({"aud": ["other"]}), "id_token_audience"),
+            (json!({"aud": "-"}), "id_token_claim_missing"),
+            (json!({"aud": ""}), "id_token_claim_malformed"),
+            (json!({"aud": []}), "id_token_claim_malformed"),
+            (json!({"aud": [""]}), "id_token_claim_malformed"),
+            (json!({"aud": [["client"]]}), "id_token_claim_malformed"),
+            (json!({"aud": 1}), "id_token_claim_malformed"),
+            (json!({"aud": {"client": true}}), "id_token_claim_malformed"),
+        ]);
+        assert!(check(json!({"aud": ["client"]}), &expected()).is_ok());
+        // Also where the client is its own issuer.
+        let expect = Expected { issuer: "client", ..expected() };
+        assert_eq!(check(json!({"iss": "client", "aud": "other"}), &expect), Err("id_token_audience"));
+    }
+
+    #[test]
+    fn the_authorized_party_is_us_and_named_among_several_audiences() {
+        assert_refused(&[
+            (json!({"aud": ["client", "other"]}), "id_token_azp_missing"),
+            (json!({"aud": ["client", "other"], "azp": "other"}), "id_token_azp"),
+            (json!({"azp": "other"}), "id_token_azp"),
+            (json!({"azp": ""}), "id_token_azp"),
+            (json!({"azp": ["client"]}), "id_token_claim_malformed"),
+        ]);
+        for good in [
+            json!({"azp": "client"}),
+            json!({"aud": ["client", "other"], "azp": "client"}),
+            json!({"aud": ["client", "client"]}),
+        ] {
+            assert!(check(good.clone(), &expected()).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_accepted_only_in_its_time() {
+        assert_refused(&[
+            (json!({"exp": "-"}), "id_token_claim_missing"),
+            (json!({"exp": NOW - 61}), "id_token_expired"),
+            (json!({"exp": NOW - 86_400}), "id_token_expired"),
+            (json!({"exp": -1}), "id_token_expired"),
+            (json!({"exp": "9999999999"}), "id_token_claim_malformed"),
+            (json!({"exp": null}), "id_token_claim_malformed"),
+            (json!({"exp": true}), "id_token_claim_malformed"),
+            (json!({"exp": [NOW + 300]}), "id_token_claim_malformed"),
+            (json!({"nbf": NOW + 70}), "id_token_not_yet_valid"),
+            (json!({"nbf": "x"}), "id_token_claim_malformed"),
+            (json!({"iat": "-"}), "id_token_claim_missing"),
+            (json!({"iat": NOW + 3660}), "id_token_not_yet_valid"),
+            (json!({"iat": NOW.to_string()}), "id_token_claim_malformed"),
+        ]);
+        for good in [
+            json!({"exp": NOW - 59}),
+            json!({"exp": NOW}),
+            json!({"exp": NOW as f64 + 0.5}),
+            json!({"exp": 4_294_967_296_u64}),
+            json!({"exp": 1e300}),
+            json!({"iat": NOW - 172_800}),
+            json!({"nbf": 1.5}),
+        ] {
+            assert!(check(good.clone(), &expected()).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_nonce_is_that_of_this_login() {
+        assert_refused(&[
+            (json!({"nonce": "-"}), "id_token_claim_missing"),
+            (json!({"nonce": ""}), "id_token_nonce"),
+            (json!({"nonce": "n-0S6_WzA2M"}), "id_token_nonce"),
+            (json!({"nonce": "n-0S6_WzA2MjX"}), "id_token_nonce"),
+            (json!({"nonce": ["n-0S6_WzA2Mj"]}), "id_token_claim_malformed"),
+        ]);
+        let refresh = Expected { nonce: None, ..expected() };
+        assert!(check(json!({"nonce": "-"}), &refresh).is_ok());
+    }
+
+    #[test]
+    fn the_hashes_are_of_what_came_along() {
+        let good = half_hash(Algorithm::EdDSA, ACCESS_TOKEN);
+        assert!(
+            check(json!({"at_hash": good, "c_hash": half_hash(Algorithm::EdDSA, CODE)}), &expected()).is_ok()
+        );
+        assert_refused(&[
+            (json!({"at_hash": half_hash(Algorithm::EdDSA, "another")}), "id_token_at_hash"),
+            // The right token under the wrong hash function.
+            (json!({"at_hash": half_hash(Algorithm::RS256, ACCESS_TOKEN)}), "id_token_at_hash"),
+            (json!({"at_hash": ""}), "id_token_at_hash"),
+            (json!({"at_hash": 1}), "id_token_claim_malformed"),
+            (json!({"c_hash": half_hash(Algorithm::EdDSA, ACCESS_TOKEN)}), "id_token_c_hash"),
+        ]);
+    }
+
+    #[test]
+    fn an_authentication_is_not_older_than_asked_for() {
+        let expect = Expected { max_age: Some(Seconds(300)), ..expected() };
+        for auth_time in [json!(NOW), json!(NOW - 360), json!((NOW - 10) as f64 + 0.25)] {
+            assert!(check(json!({"auth_time": auth_time}), &expect).is_ok(), "{auth_time}");
+        }
+        for (auth_time, code) in [
+            (json!("-"), "id_token_claim_missing"),
+            (json!(NOW - 361), "id_token_auth_time"),
+            (json!(0), "id_token_auth_time"),
+            (json!(-1e300), "id_token_auth_time"),
+            (json!(NOW.to_string()), "id_token_claim_malformed"),
+            (json!(null), "id_token_claim_malformed"),
+        ] {
+            assert_eq!(check(json!({"auth_time": auth_time}), &expect), Err(code), "{auth_time}");
+        }
+        assert!(check(json!({}), &expected()).is_ok());
+    }
+
+    #[test]
+    fn a_subject_is_1_to_255_characters() {
+        assert_refused(&[
+            (json!({"sub": "-"}), "id_token_claim_missing"),
+            (json!({"sub": ""}), "id_token_subject"),
+            (json!({"sub": "a".repeat(256)}), "id_token_subject"),
+            (json!({"sub": 1}), "id_token_claim_malformed"),
+            (json!({"sub": null}), "id_token_claim_malformed"),
+        ]);
+        assert!(check(json!({"sub": "a".repeat(255)}), &expected()).is_ok());
+    }
+
+    #[test]
+    fn a_token_of_another_kind_is_no_id_token() {
+        for header_type in [
+            "at+jwt",
+            "application/at+JWT",
+            "logout+jwt",
+            "secevent+jwt",
+            "dpop+jwt",
+            "oauth-authz-req+jwt",
+            "",
+        ] {
+            let error =
+                IdToken::check(verified(Some(header_type), &claims(json!({}))), &expected()).unwrap_err();
+            assert_eq!(error.code(), "id_token_header_type", "{header_type}");
+        }
+        for header_type in [None, Some("JWT"), Some("jwt"), Some("application/jwt")] {
+            assert!(IdToken::check(verified(header_type, &claims(json!({}))), &expected()).is_ok());
+        }
+        for changes in [
+            json!({"typ": "Bearer"}),
+            json!({"typ": "Refresh"}),
+            json!({"typ": "Logout"}),
+            json!({"token_use": "access"}),
+            json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
+        ] {
+            assert_eq!(check(changes.clone(), &expected()), Err("id_token_use"), "{changes}");
+        }
+        assert!(check(json!({"typ": "ID", "token_use": "id"}), &expected()).is_ok());
+    }
+
+    #[test]
+    fn a_session_id_is_text_or_nothing() {
+        for (sid, found) in [(json!(7), None), (json!("x".repeat(300)), Some(300)), (json!(""), Some(0))] {
+            let token = check(json!({"sid": sid}), &expected()).unwrap();
+            assert_eq!(token.session_id().map(str::len), found);
+        }
+    }
+
+    #[test]
+    fn debug_and_errors_show_nothing_about_the_person() {
+        let token = check(json!({"email": "alice@canary.example"}), &expected()).unwrap();
+        assert!(!format!("{token:?}").contains("alice"));
+        let error =
+            IdToken::check(verified(None, &claims(json!({"nonce": "canary"}))), &expected()).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,156 @@
+//! Public test vectors: Wycheproof, the examples of the RFCs, key sets of real providers.
+//!
+//! They are not part of this repository. `VESTIBULE_VECTORS` names the folder that holds them; without
+//! it these tests say so and pass.
+
+// Outside `#[test]` functions clippy takes this file for production code.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use vestibule::jose::{Algorithm, Compact, KeySet};
+
+/// Cases of `json_web_signature_test.json` that are labelled valid and refused here: the key says one
+/// algorithm and the header another (346, 350), the `alg` of the key does not exist (347, 351), a
+/// character that is not base64url (372, 373).
+const REFUSED_THOUGH_VALID: [u64; 6] = [346, 350, 347, 351, 372, 373];
+fn folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("VESTIBULE_VECTORS").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: VESTIBULE_VECTORS does not name the folder of the vectors");
+    }
+    folder
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Whether a token verifies with the keys of this set, with any algorithm.
+fn verifies(text: &str, set: &Value) -> bool {
+    let Ok(keys) = KeySet::read(set.to_string().as_bytes()) else { return false };
+    Compact::parse(text).is_ok_and(|token| token.verify(&keys, &Algorithm::ALL).is_ok())
+}
+
+fn is_mac(text: &str) -> bool {
+    use base64::Engine as _;
+    let header = text.split('.').next().unwrap_or_default();
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    String::from_utf8_lossy(&header).contains("\"HS")
+}
+
+#[test]
+fn wycheproof_json_web_signature() {
+    let Some(folder) = folder() else { return };
+    let suite = read(&folder.join("wycheproof/json_web_signature_test.json"));
+    let (mut cases, mut valid) = (0, 0);
+    for group in suite["testGroups"].as_array().unwrap() {
+        let key = group.get("public").or_else(|| group.get("private")).unwrap();
+        for test in group["tests"].as_array().unwrap() {
+            let id = test["tcId"].as_u64().unwrap();
+            let text = test["jws"].as_str().unwrap();
+            let label = test["result"] == "valid";
+            // MACs are refused whatever their label (357 is valid, 367 and 370 are the same text and not).
+            let expected = label && !REFUSED_THOUGH_VALID.contains(&id) && !is_mac(text);
+            assert_eq!(verifies(text, &json!({"keys": [key]})), expected, "case {id}: {}", test["comment"]);
+            cases += 1;
+            valid += usize::from(expected);
+        }
+    }
+    assert_eq!(cases, 401);
+    assert_eq!(suite["numberOfTests"], 401);
+    assert!(valid >= 30, "only {valid} tokens verified");
+}
+
+#[test]
+fn wycheproof_json_web_key() {
+    let Some(folder) = folder() else { return };
+    let suite = read(&folder.join("wycheproof/json_web_key_test.json"));
+    let (mut cases, mut valid) = (0, 0);
+    for group in suite["testGroups"].as_array().unwrap() {
+        let set = group.get("public").or_else(|| group.get("private")).unwrap();
+        for test in group["tests"].as_array().unwrap() {
+            let text = test["jws"].as_str().unwrap();
+            let expected = test["result"] == "valid" && !is_mac(text);
+            assert_eq!(verifies(text, set), expected, "case {}: {}", test["tcId"], test["comment"]);
+            cases += 1;
+            valid += usize::from(expected);
+        }
+    }
+    assert_eq!(cases, 26);
+    assert_eq!(valid, 1, "the one set with RSA keys");
+}
+
+#[test]
+fn examples_of_rfc_7515_and_rfc_8037() {
+    let Some(folder) = folder() else { return };
+    let mut verified = Vec::new();
+    for vector in read(&folder.join("rfc/rfc7515.json"))["vectors"].as_array().unwrap() {
+        let id = vector["id"].as_str().unwrap();
+        let Some(text) = vector["jws"].as_str() else { continue };
+        let ours = vector["alg"].as_str().and_then(Algorithm::parse).is_some();
+        let outcome = verifies(text, &json!({"keys": [vector["key"]]}));
+        assert_eq!(outcome, ours && vector["result"] == "valid", "{id}");
+        if outcome {
+            verified.push(id.to_owned());
+        }
+    }
+    assert!(verified.len() >= 3, "only {verified:?} verified");
+}
+
+#[test]
+fn examples_of_the_cookbook() {
+    let Some(folder) = folder() else { return };
+    let mut verified = 0;
+    let mut files: Vec<PathBuf> = files_below(&folder.join("rfc/jose-cookbook/jws"));
+    files.push(folder.join("rfc/jose-cookbook/curve25519/jws.json"));
+    for file in files {
+        let example = read(&file);
+        let (Some(compact), Some(name)) =
+            (example["output"]["compact"].as_str(), example["input"]["alg"].as_str())
+        else {
+            continue;
+        };
+        let outcome = verifies(compact, &json!({"keys": [example["input"]["key"]]}));
+        // A detached payload (4.5) leaves the middle part empty, which is another message.
+        let expected = Algorithm::parse(name).is_some() && !compact.contains("..");
+        assert_eq!(outcome, expected, "{}", file.display());
+        verified += usize::from(outcome);
+    }
+    assert_eq!(verified, 4, "RS256, PS384, ES512 and EdDSA");
+}
+
+#[test]
+fn key_sets_of_real_providers_are_read() {
+    let Some(folder) = folder() else { return };
+    let mut sets = 0;
+    for file in files_below(&folder.join("discovery/jwks")) {
+        let body = std::fs::read(&file).unwrap();
+        let set = KeySet::read(&body).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let listed = read(&file)["keys"].as_array().unwrap().len();
+        assert_eq!(set.iter().count() + set.skipped().len(), listed);
+        for skipped in set.skipped() {
+            eprintln!("{}: keys[{}]: {}", file.display(), skipped.position, skipped.reason);
+        }
+        sets += 1;
+    }
+    assert!(sets >= 30, "only {sets} key sets found");
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "json") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
