@@ -68,6 +68,8 @@ pub enum ClientError {
     SessionUnreadable,
     /// A session that is over.
     SessionEnded(SessionEnded),
+    /// More cookies than are read.
+    TooManyCookies,
     /// Who it is, is known; what is asked for is not theirs.
     Forbidden(Missing),
     /// The rule lets nobody in.
@@ -196,6 +198,7 @@ impl ClientError {
             ClientError::NotLoggedIn => "not_logged_in",
             ClientError::SessionUnreadable => "session_unreadable",
             ClientError::SessionEnded(error) => error.code(),
+            ClientError::TooManyCookies => "too_many_cookies",
             ClientError::Forbidden(error) => error.code(),
             ClientError::Denied => "denied",
             ClientError::Authorization(error) => error.code(),
@@ -217,6 +220,7 @@ impl ClientError {
             | ClientError::SessionEnded(_) => 401,
             ClientError::Forbidden(_) | ClientError::Denied | ClientError::CrossSiteLogout => 403,
             ClientError::Method => 405,
+            ClientError::TooManyCookies => 431,
             _ => 400,
         }
     }
@@ -255,6 +259,9 @@ impl fmt::Display for ClientError {
                 f.write_str("the session cookie cannot be opened with the current keys")
             }
             ClientError::SessionEnded(error) => error.fmt(f),
+            ClientError::TooManyCookies => {
+                f.write_str("the request has more cookies than are read (200, or 64 KiB)")
+            }
             ClientError::Forbidden(error) => error.fmt(f),
             ClientError::Denied => f.write_str("nobody has access to this address"),
             ClientError::Authorization(error) => error.fmt(f),

@@ -16,7 +16,7 @@ use crate::provider::Provider;
 use crate::random::Random;
 use crate::rules::{ClientKind, is_preflight, meets, select};
 use crate::secret::Secret;
-use crate::session::{Cookies, Jar};
+use crate::session::{Cookies, Jar, ROUNDS_LIMIT};
 use crate::time::Timestamp;
 use crate::upstream::{Edits, Upstream};
 
@@ -33,6 +33,7 @@ pub struct Filter {
     pub(crate) cookies: Cookies,
     pub(crate) upstream: Upstream,
     pub(crate) random: Random,
+    pub(crate) needs: session::Needs,
     pub(crate) sessions: RefCell<Cache<Rc<session::Remembered>>>,
     pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
 }
@@ -66,7 +67,6 @@ enum Next {
     Bearer(BearerToken),
     Login(ProviderIndex, login::Begin),
     Callback(ProviderIndex),
-    Logout,
 }
 
 impl Filter {
@@ -83,16 +83,14 @@ impl Filter {
         }
         let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
         let random = Random::new(&secret, worker, host_random);
-        let mut cache_keys = [0u8; 32];
-        random.fill(&mut cache_keys, now)?;
-        let (one, two) = cache_keys.split_at(16);
         Ok(Rc::new(Filter {
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
             cookies: Cookies::new(&config),
             upstream: Upstream::new(&config),
+            sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
+            tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
+            needs: session::Needs::of(&config),
             random,
-            sessions: RefCell::new(Cache::new(SESSIONS_REMEMBERED, one.try_into().unwrap_or_default())),
-            tokens: RefCell::new(Cache::new(TOKENS_REMEMBERED, two.try_into().unwrap_or_default())),
             config,
         }))
     }
@@ -117,7 +115,6 @@ impl Filter {
             Next::Callback(provider) => {
                 Flow::begin(move |callouts| login::complete(filter, visit, provider, callouts))
             }
-            Next::Logout => Flow::begin(move |callouts| logout::end(filter, visit, callouts)),
         }
     }
 
@@ -180,7 +177,7 @@ impl Filter {
             return Ok(Some(Next::Callback(provider)));
         }
         if path == endpoints.logout {
-            return Ok(Some(Next::Logout));
+            return logout::end(self, visit).map(Next::Answer).map(Some);
         }
         if path == endpoints.logged_out {
             return Ok(Some(Next::Answer(logout::logged_out(self, visit))));
@@ -195,7 +192,8 @@ impl Filter {
     fn by_token(&self, visit: &Visit, rule: &Rule, token: BearerToken) -> Result<Next, Error> {
         match bearer::remembered(self, rule, &token, visit.now) {
             Some(known) => {
-                let admitted = self.admit_identity(visit, rule, &known.identity, &known.headers, "token", Vec::new());
+                let admitted =
+                    self.admit_identity(visit, rule, &known.identity, &known.headers, "token", Vec::new());
                 admitted.map(Next::Answer)
             }
             None => Ok(Next::Bearer(token)),
@@ -204,17 +202,19 @@ impl Filter {
 
     fn by_session(&self, visit: &Visit, rule: &Rule) -> Result<Next, Error> {
         let jar = Jar::read(&visit.request.headers);
+        if jar.is_too_large() {
+            return Err(ClientError::TooManyCookies.into());
+        }
         match session::find(self, rule.provider, &jar, visit.now) {
             Ok(found) => {
                 let cookies = session::cookies_to_send(self, rule.provider, &found, &jar, visit.now)?;
-                let remembered = &found.remembered;
-                self.admit_identity(visit, rule, &remembered.identity, &remembered.headers, "session", cookies)
+                self.admit_identity(visit, rule, &found.identity, &found.headers, "session", cookies)
                     .map(Next::Answer)
             }
             Err(why) if ClientKind::of(&visit.request) == ClientKind::Navigation => {
                 log::debug!("code={} a login begins: {why}", Error::from(why.clone()).code());
-                let rounds = self.cookies.rounds(rule.provider, &jar);
-                if rounds >= login::LOOP_LIMIT {
+                let rounds = self.cookies.rounds(rule.provider, &jar, visit.now);
+                if rounds >= ROUNDS_LIMIT {
                     return Err(ClientError::LoginLoop.into());
                 }
                 let begin = login::Begin::for_request(self, &visit.request, rounds);
@@ -269,9 +269,7 @@ impl Filter {
     }
 
     pub(crate) fn nonce24(&self, now: Timestamp) -> Result<[u8; 24], Error> {
-        let mut nonce = [0; 24];
-        self.random.fill(&mut nonce, now)?;
-        Ok(nonce)
+        Ok(self.random.nonce24(now)?)
     }
 
     pub(crate) fn random_secret(&self, now: Timestamp) -> Result<Secret, Error> {

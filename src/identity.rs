@@ -40,17 +40,20 @@ pub enum Proof {
 impl Identity {
     /// The person of a session.
     pub fn of_session(provider: ProviderIndex, session: &Session) -> Self {
-        let proof = Proof::Session {
-            access_token: session.access_token.clone(),
-            id_token: session.id_token.clone(),
-        };
+        let proof =
+            Proof::Session { access_token: session.access_token.clone(), id_token: session.id_token.clone() };
         Identity { provider, proof, claims: session.claims.clone(), scopes: session.scopes.clone() }
     }
 
     /// Whoever holds a verified access token.
     pub fn of_token(provider: ProviderIndex, token: &AccessToken, text: Secret) -> Self {
         let proof = Proof::Bearer { access_token: text, expires_at: token.expires_at() };
-        Identity { provider, proof, claims: token.claims().clone(), scopes: token.scopes().to_vec() }
+        Identity {
+            provider,
+            proof,
+            claims: token.claims().clone(),
+            scopes: token.scopes().into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// The provider that vouches.

@@ -113,8 +113,7 @@ impl Upstream {
         identity: Option<(&Identity, &[(String, Vec<u8>)])>,
         decision: Decision,
     ) -> Result<Edits, ClientError> {
-        let mut edits =
-            Edits { remove: Vec::new(), set: Vec::new(), response: Vec::new(), decision };
+        let mut edits = Edits { remove: Vec::new(), set: Vec::new(), response: Vec::new(), decision };
         let proven_by_token = identity.is_some_and(|(of, _)| matches!(of.proof(), Proof::Bearer { .. }));
         let told = identity.map_or(&[][..], |(_, headers)| headers);
         for (name, value) in request.headers.iter() {

@@ -7,7 +7,7 @@ mod grpc;
 mod page;
 mod problem;
 
-pub use page::{confirm_logout, logged_out};
+pub use page::{confirm_logout, logged_out, moved};
 
 use crate::http::Response;
 use crate::rules::ClientKind;

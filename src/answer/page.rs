@@ -46,6 +46,15 @@ pub fn logged_out(login: &str) -> Response {
         .header("x-content-type-options", "nosniff")
 }
 
+/// Leads on to a page of this site, as a page of its own: a navigation that begins here carries
+/// cookies that are `SameSite=Strict`, a redirect after another site's does not.
+pub fn moved(address: &str) -> Response {
+    let action = Action::Link { address, text: "Continue" };
+    page(200, document("You are logged in", &[], &[action], ""), "'none'", "no-referrer")
+        .header("refresh", format!("0; url={address}"))
+        .header("x-content-type-options", "nosniff")
+}
+
 /// Asks before a session is ended. `action` is the logout endpoint, which takes the form by `POST`.
 pub fn confirm_logout(action: &str) -> Response {
     let text = ["Your session on this site will end. What you have not saved may be lost."];
@@ -146,8 +155,8 @@ mod tests {
         std::str::from_utf8(&response.body).unwrap()
     }
 
-    fn every_page() -> [Response; 3] {
-        [refused(&refusal()), logged_out("/oidc/login"), confirm_logout("/oidc/logout")]
+    fn every_page() -> [Response; 4] {
+        [refused(&refusal()), logged_out("/oidc/login"), confirm_logout("/oidc/logout"), moved("/orders")]
     }
 
     #[test]
@@ -173,8 +182,8 @@ mod tests {
 
     #[test]
     fn only_the_page_with_a_form_may_send_one() {
-        let [refused, out, confirm] = every_page();
-        for page in [&refused, &out] {
+        let [refused, out, confirm, moved] = every_page();
+        for page in [&refused, &out, &moved] {
             assert!(field(page, "content-security-policy")[0].contains("form-action 'none'"));
             assert_eq!(field(page, "referrer-policy"), ["no-referrer"]);
         }

@@ -32,7 +32,7 @@ pub fn remembered(
     token: &BearerToken,
     now: Timestamp,
 ) -> Option<Rc<Remembered>> {
-    let remembered = Rc::clone(filter.tokens.borrow_mut().get(0, token.secret().expose(), now)?);
+    let remembered = Rc::clone(filter.tokens.borrow_mut().get(&[token.secret().expose().as_bytes()], now)?);
     let provider = remembered.identity.provider();
     let keys = filter.provider(provider)?.known()?.keys;
     let leeway = filter.provider(provider)?.config.leeway;
@@ -74,7 +74,7 @@ async fn decide(
     let headers = filter.upstream.identity_headers(&identity);
     let remembered = Rc::new(Remembered { identity, headers, keys });
     let until = access_token.expires_at() + provider.config.leeway;
-    filter.tokens.borrow_mut().insert(0, token.secret().expose(), Rc::clone(&remembered), until);
+    filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&remembered), until);
     filter.admit_identity(visit, rule, &remembered.identity, &remembered.headers, "token", Vec::new())
 }
 
@@ -83,9 +83,11 @@ async fn decide(
 fn issuer_of(filter: &Filter, rule: &Rule, token: &BearerToken) -> Result<ProviderIndex, Error> {
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
-    let accepted = rule.bearer_providers.iter().copied().find(|&index| {
-        filter.provider(index).is_some_and(|provider| provider.config.issuer == issuer)
-    });
+    let accepted = rule
+        .bearer_providers
+        .iter()
+        .copied()
+        .find(|&index| filter.provider(index).is_some_and(|provider| provider.config.issuer == issuer));
     accepted.ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
 }
 
@@ -112,9 +114,9 @@ pub async fn verify(
         return Err(ClientError::Token(error).into());
     }
     match provider.keys_anew(callouts, now).await? {
-        Some(keys) => attempt(&keys)
-            .map(|verified| (verified, keys))
-            .map_err(|error| ClientError::Token(error).into()),
+        Some(keys) => {
+            attempt(&keys).map(|verified| (verified, keys)).map_err(|error| ClientError::Token(error).into())
+        }
         None => Err(ClientError::Token(error).into()),
     }
 }

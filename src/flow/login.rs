@@ -20,9 +20,6 @@ use crate::rules::ClientKind;
 use crate::session::{Jar, Login, Session};
 use crate::time::{Seconds, Timestamp};
 
-/// So many logins in a row that succeed and leave no session are a loop.
-pub const LOOP_LIMIT: u8 = 3;
-
 /// A login that is about to begin.
 pub struct Begin {
     return_to: String,
@@ -172,7 +169,7 @@ async fn redeem(
     let login = match filter.cookies.open_login(index, response.state().expose(), &jar, *now) {
         Ok(login) => login,
         Err(missing) => {
-            extras.cookies = filter.cookies.delete_login(index, response.state().expose());
+            extras.cookies = filter.cookies.delete_login(response.state().expose());
             // A callback from the history, reached while logged in: nothing to do and nothing to fear.
             if session::find(filter, index, &jar, *now).is_ok() {
                 let cookies = std::mem::take(&mut extras.cookies);
@@ -181,7 +178,7 @@ async fn redeem(
             return Err(ClientError::Login(missing).into());
         }
     };
-    extras.cookies = filter.cookies.delete_login(index, response.state().expose());
+    extras.cookies = filter.cookies.delete_login(response.state().expose());
     extras.retry = Some(filter.login_address(&login.return_to));
     let known = provider.ready(callouts, now).await?;
     let code = response
@@ -197,7 +194,7 @@ async fn redeem(
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session_cookies(filter, index, session, &jar, *now)?);
     let rounds = login.rounds.saturating_add(1);
-    cookies.extend(filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?));
+    cookies.push(filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?));
     Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
 }
 
@@ -225,8 +222,7 @@ async fn redeem_code(
     .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
     let answered = callouts.send(request).await;
     *now = answered.now;
-    let unreachable =
-        |why| Error::Unreachable { what: "token endpoint", why, retry_after: Seconds(1) };
+    let unreachable = |why| Error::Unreachable { what: "token endpoint", why, retry_after: Seconds(1) };
     let received = answered.reply.map_err(unreachable)?;
     if matches!(received.status, 502..=504) {
         return Err(unreachable(CalloutFailed::NoAnswer));
@@ -253,7 +249,7 @@ async fn check_id_token(
     let expect = id_token::Expected {
         issuer: &provider.issuer,
         client_id: &provider.client.id,
-        nonce: login.nonce.expose(),
+        nonce: Some(login.nonce.expose()),
         access_token: Some(tokens.access_token.expose()),
         code: Some(code.secret().expose()),
         max_age: None,
@@ -310,7 +306,9 @@ fn session_cookies(
     if session.id_token.is_none() || filter.needs.id_token() {
         return Err(ConfigurationError::SessionTooLarge(error).into());
     }
-    log::warn!("code=session_too_large the ID token is left out, logout at the provider has no hint: {error}");
+    log::warn!(
+        "code=session_too_large the ID token is left out, logout at the provider has no hint: {error}"
+    );
     session.id_token = None;
     let cookies = filter.cookies.set_session(index, &session, jar, filter.nonce24(now)?);
     Ok(cookies.map_err(ConfigurationError::SessionTooLarge)?)

@@ -7,6 +7,7 @@
 pub mod bearer;
 pub mod login;
 pub mod logout;
+pub mod refusal;
 pub mod session;
 
 use std::cell::RefCell;

@@ -92,7 +92,9 @@ impl Filter {
             Error::Client(ClientError::Bearer(_) | ClientError::TokenInQuery) => {
                 (Some(INVALID_REQUEST), None)
             }
-            Error::Client(ClientError::Forbidden(missing)) => (Some(INSUFFICIENT_SCOPE), missing.scopes()),
+            Error::Client(ClientError::Forbidden(missing)) => {
+                (Some(INSUFFICIENT_SCOPE), Some(missing.scopes()))
+            }
             Error::Client(
                 ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable,
             ) => (None, None),
@@ -140,21 +142,27 @@ fn explain(error: &Error) -> (&'static str, &'static str) {
 
 fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
     match error {
-        ClientError::Path(_) => {
-            ("This address is ambiguous", "Use the plain form of the address, without encoded characters or dots.")
-        }
+        ClientError::Path(_) => (
+            "This address is ambiguous",
+            "Use the plain form of the address, without encoded characters or dots.",
+        ),
         ClientError::ProtectedHeader(_) => {
             ("A header may not be sent", "Remove the header: it is set by the proxy alone.")
         }
-        ClientError::Bearer(_) | ClientError::TokenInQuery => {
-            ("The access token cannot be read", "Send one header: Authorization: Bearer, one space, the token.")
-        }
-        ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_) => {
-            ("The access token is not acceptable", "Ask the issuer for a token that is meant for this service.")
-        }
+        ClientError::Bearer(_) | ClientError::TokenInQuery => (
+            "The access token cannot be read",
+            "Send one header: Authorization: Bearer, one space, the token.",
+        ),
+        ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_) => (
+            "The access token is not acceptable",
+            "Ask the issuer for a token that is meant for this service.",
+        ),
         ClientError::NotLoggedIn => ("You are not logged in", "Log in and try again."),
         ClientError::SessionUnreadable | ClientError::SessionEnded(_) => {
             ("Your session has ended", "Log in again.")
+        }
+        ClientError::TooManyCookies => {
+            ("Your browser sends too many cookies", "Delete the cookies of this site, then open it again.")
         }
         ClientError::Forbidden(_) => (
             "You may not see this",
@@ -172,9 +180,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             "The login goes round in circles",
             "You were logged in several times, but the browser did not keep the session. Allow cookies for this site and check the clock of this device. Whoever runs this site: the log says what arrived.",
         ),
-        ClientError::Host { .. } => {
-            ("Nobody logs in at this address", "Open this site by its proper name.")
-        }
+        ClientError::Host { .. } => ("Nobody logs in at this address", "Open this site by its proper name."),
         ClientError::Method => ("This page cannot be used that way", "Open it with a link."),
         ClientError::CrossSiteLogout => {
             ("Another site wanted to log you out", "If you want that, use the link of this site.")

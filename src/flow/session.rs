@@ -128,8 +128,8 @@ pub fn find(
 }
 
 fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) -> Option<Rc<Remembered>> {
-    let context = provider as u64;
-    if let Some(remembered) = filter.sessions.borrow_mut().get(context, sealed, now) {
+    let key = [&provider.to_le_bytes()[..], sealed.as_bytes()];
+    if let Some(remembered) = filter.sessions.borrow_mut().get(&key, now) {
         return Some(Rc::clone(remembered));
     }
     let session = filter.cookies.open_session(provider, sealed)?;
@@ -140,7 +140,7 @@ fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) 
     let headers = filter.upstream.identity_headers(&identity);
     let expires_at = session.expires_at;
     let remembered = Rc::new(Remembered { session, identity, headers });
-    filter.sessions.borrow_mut().insert(context, sealed, Rc::clone(&remembered), expires_at);
+    filter.sessions.borrow_mut().insert(&key, Rc::clone(&remembered), expires_at);
     Some(remembered)
 }
 
@@ -156,7 +156,7 @@ pub fn cookies_to_send(
     jar: &Jar<'_>,
     now: Timestamp,
 ) -> Result<Vec<String>, Error> {
-    let mut cookies = filter.cookies.clear_rounds(provider, jar);
+    let mut cookies: Vec<String> = filter.cookies.clear_rounds(jar).into_iter().collect();
     if remembered.session.needs_touch(&filter.config.session, now) {
         let mut session = remembered.session.clone();
         session.seen_at = now;
@@ -168,4 +168,3 @@ pub fn cookies_to_send(
     }
     Ok(cookies)
 }
-

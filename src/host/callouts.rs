@@ -137,8 +137,8 @@ pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if headers == 0 {
         return Err(CalloutFailed::NoAnswer);
     }
-    let fields = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders)
-        .map_err(|_| CalloutFailed::NoAnswer)?;
+    let fields =
+        hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).map_err(|_| CalloutFailed::NoAnswer)?;
     let headers: Headers = fields.into_iter().collect();
     let status = headers.one(":status").and_then(|status| status.parse().ok());
     let status = status.ok_or(CalloutFailed::NoAnswer)?;

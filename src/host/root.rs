@@ -75,14 +75,11 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        let document = match hostcalls::get_buffer(
-            BufferType::PluginConfiguration,
-            0,
-            size.min(CONFIGURATION_LIMIT),
-        ) {
-            Ok(document) => document.unwrap_or_default(),
-            Err(_) => return false,
-        };
+        let document =
+            match hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size.min(CONFIGURATION_LIMIT)) {
+                Ok(document) => document.unwrap_or_default(),
+                Err(_) => return false,
+            };
         let config = match Config::read(&document, &|name| std::env::var(name).ok()) {
             Ok(config) => config,
             Err(problems) => {
