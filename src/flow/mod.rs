@@ -4,11 +4,11 @@
 //! waker that wakes: the host does the callout that a [`Step`] asks for and hands the reply to
 //! [`Flow::resume`], which polls once more.
 
-pub mod bearer;
-pub mod login;
-pub mod logout;
-pub mod refusal;
-pub mod session;
+pub(crate) mod bearer;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod refusal;
+pub(crate) mod session;
 
 use std::cell::RefCell;
 use std::fmt;
