@@ -2,13 +2,50 @@
 //!
 //! [`Config::read`] turns the document into checked values or into the list of everything that is
 //! wrong with it. Nothing in the rest of the filter checks a configured value again.
+//!
+//! `document` describes the objects of the document and reads them by type; the other files hold
+//! one idea each: the checked values, and what is required of them beyond their type.
 
-use std::time::Duration;
+mod address;
+mod client;
+mod document;
+mod endpoints;
+mod environment;
+mod identity;
+mod problem;
+mod provider;
+mod requirement;
+mod rule;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod schema;
+mod session;
+mod shape;
+#[cfg(test)]
+mod trial;
 
-use serde_json::Value;
+pub use client::{Client, ClientAuthentication};
+pub use document::{
+    CLAIM_DEPTH_LIMIT, HEADERS_LIMIT, HOSTS_LIMIT, KEYS_LIMIT, METHODS_LIMIT, NAMES_LIMIT, PARAMETERS_LIMIT,
+    PROVIDERS_LIMIT, REQUIREMENTS_LIMIT, RULES_LIMIT,
+};
+pub use endpoints::Endpoints;
+pub use identity::Identity;
+pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
+pub use provider::{CalloutTargets, Provider, ProviderIndex, RedirectUri};
+pub use requirement::{ClaimPath, ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
+pub use rule::{Accept, PathMatch, Rule};
+pub use session::{SameSite, Session};
 
-use crate::secret::Secret;
-use crate::time::Seconds;
+use document::{Document, ProviderObject};
+use endpoints::Page;
+use problem::Place;
+use rule::{known_names, provider_named};
+use shape::{Member, Reading, Shape, Text};
+
+use crate::json;
+
+/// A longer document is refused. Bytes.
+pub const DOCUMENT_LIMIT: usize = 256 * 1024;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -27,235 +64,256 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// Place of a provider in [`Config::providers`].
-pub type ProviderIndex = usize;
-
-/// A provider together with the client that we are for it.
-#[derive(Debug, Clone)]
-pub struct Provider {
-    /// Its name in the configuration.
-    pub name: String,
-    /// The issuer identifier, compared byte for byte (Discovery 1.0 section 4.3).
-    pub issuer: String,
-    /// Where the proxy sends callouts.
-    pub callout: CalloutTargets,
-    /// How long a callout may take.
-    pub callout_timeout: Duration,
-    /// Our registration there.
-    pub client: Client,
-    /// Scopes asked for at login; `openid` is among them.
-    pub scopes: Vec<String>,
-    /// Further parameters of the authorization request. None that the filter sets itself.
-    pub authorization_parameters: Vec<(String, String)>,
-    /// Where the provider sends the browser back to.
-    pub redirect_uri: RedirectUri,
-    /// Where the provider sends the browser after a logout; a path becomes an address on the host
-    /// of the logout.
-    pub post_logout_redirect_uri: Option<String>,
-    /// Values of which a bearer token's `aud` must have one. Empty: no bearer tokens are accepted.
-    pub audiences: Vec<String>,
-    /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
-    pub algorithms: Vec<crate::jose::Algorithm>,
-    /// Whether a bearer token must say that it is one: header `typ` `at+jwt` (RFC 9068 section 4).
-    pub require_access_token_type: bool,
-    /// Tolerance for clocks that disagree. At most 300 s.
-    pub leeway: Seconds,
-    /// Accept `http:` addresses of this provider.
-    pub insecure_allow_http: bool,
-}
-
-/// Where callouts go; what is not named goes to `default`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CalloutTargets {
-    /// The discovery document.
-    pub discovery: String,
-    /// The key set.
-    pub jwks: String,
-    /// The token endpoint.
-    pub token: String,
-}
-
-/// Our registration at a provider.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// The client identifier.
-    pub id: String,
-    /// How we prove who we are at the token endpoint.
-    pub authentication: ClientAuthentication,
-}
-
-/// `token_endpoint_auth_method` (OpenID Connect Core section 9).
-#[derive(Debug, Clone)]
-pub enum ClientAuthentication {
-    /// `none`: a public client; PKCE alone protects the code.
-    None,
-    /// `client_secret_basic`.
-    SecretBasic(Secret),
-    /// `client_secret_post`.
-    SecretPost(Secret),
-    /// `private_key_jwt` (RFC 7523).
-    PrivateKeyJwt(crate::jose::SigningKey),
-}
-
-/// Where the provider sends the browser back to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RedirectUri {
-    /// An address; the same for every request.
-    Fixed(url::Url),
-    /// A path on the host of the request, which must be one of [`Session::hosts`] if that is set.
-    Path(String),
-}
-
-impl RedirectUri {
-    /// The path on which the authorization response arrives.
-    pub fn path(&self) -> &str {
-        match self {
-            RedirectUri::Fixed(url) => url.path(),
-            RedirectUri::Path(path) => path,
+impl Config {
+    /// Reads and checks a configuration document. `environment` gives the values of `${NAME}`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it. Neither secrets nor values from the environment are in the
+    /// messages.
+    pub fn read(document: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {
+        let mut reading = Reading::new(environment);
+        let config = read_document(document, &mut reading);
+        match config {
+            Some(config) if reading.problems.0.is_empty() => {
+                Ok(Config { warnings: reading.warnings, ..config })
+            }
+            _ => {
+                if reading.problems.0.is_empty() {
+                    reading.problems.add(Problem::at(&Place::root(), "could not be read"));
+                }
+                Err(reading.problems)
+            }
         }
     }
 }
 
-/// Sessions and cookies.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// Secrets from which the sealing keys are derived: the first seals, all open. At least one.
-    pub keys: Vec<Secret>,
-    /// Name of the session cookie; our other cookies begin with it.
-    pub cookie_name: String,
-    /// `SameSite` of the session cookie.
-    pub same_site: SameSite,
-    /// Hosts (with port unless it is the default one) on which people log in. Empty: any.
-    pub hosts: Vec<String>,
-    /// A session ends this long after the login, whatever happens.
-    pub absolute_lifetime: Seconds,
-    /// A session ends when it was not used for this long. Zero: never for that reason.
-    pub idle_timeout: Seconds,
-    /// A login must be finished within this time.
-    pub login_lifetime: Seconds,
-    /// The site is served over plain HTTP: cookies without `Secure`, addresses with `http:`.
-    pub insecure_allow_http: bool,
-}
-
-/// The `SameSite` attribute (RFC 6265bis section 5.6.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SameSite {
-    /// `Strict`
-    Strict,
-    /// `Lax`
-    Lax,
-    /// `None`
-    None,
-}
-
-/// Paths of the filter's own pages. Matched exactly.
-#[derive(Debug, Clone)]
-pub struct Endpoints {
-    /// Begins a login on request, `?return_to=`.
-    pub login: String,
-    /// Ends the session.
-    pub logout: String,
-    /// Where the browser lands after a logout.
-    pub logged_out: String,
-}
-
-/// What a request must meet. The first rule that matches decides.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// For the log; `rules[2]` if it was given none, `default` for the last one.
-    pub name: String,
-    /// Hosts without port, in lower case; empty: every host.
-    pub hosts: Vec<String>,
-    /// Which paths.
-    pub path: PathMatch,
-    /// Methods; empty: every method. `GET` stands for `HEAD` too.
-    pub methods: Vec<String>,
-    /// What is let in.
-    pub accept: Accept,
-    /// The provider that logs people in, and whose session counts.
-    pub provider: ProviderIndex,
-    /// Providers whose bearer tokens count.
-    pub bearer_providers: Vec<ProviderIndex>,
-    /// What the identity must have.
-    pub require: Requirement,
-}
-
-/// Which paths a rule is about.
-#[derive(Debug, Clone)]
-pub enum PathMatch {
-    /// Every path.
-    Any,
-    /// This one path.
-    Exact(String),
-    /// This path and everything below it, by whole segments. Without a slash at the end.
-    Prefix(String),
-    /// An expression that must match the whole path.
-    Pattern(regex_lite::Regex),
-}
-
-/// What a rule lets in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accept {
-    /// Everybody, known or not. Nobody's identity is told to the upstream.
-    Public,
-    /// Nobody.
-    Deny,
-    /// Those who prove who they are in one of these ways.
-    Identity {
-        /// By a session cookie.
-        session: bool,
-        /// By an access token in `Authorization: Bearer`.
-        bearer: bool,
-    },
-}
-
-/// What an identity must have. All parts must hold; an empty requirement always does.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Requirement {
-    /// All of these scopes.
-    pub scopes: Vec<String>,
-    /// `aud` has at least one of these. Empty: no matter.
-    pub audiences: Vec<String>,
-    /// All of these claims.
-    pub claims: Vec<ClaimRequirement>,
-    /// At least one of these. Empty: no matter.
-    pub any_of: Vec<Requirement>,
-    /// All of these.
-    pub all_of: Vec<Requirement>,
-}
-
-/// What one claim must hold. A list claim holds its members, a single value itself; text is
-/// compared whole and exactly.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClaimRequirement {
-    /// Which claim.
-    pub claim: ClaimPath,
-    /// It holds at least one of these. Empty: no matter.
-    pub any_of: Vec<Value>,
-    /// It holds all of these.
-    pub all_of: Vec<Value>,
-}
-
-/// Where a claim stands: member names from the outside in. One name is a top-level claim, dots and
-/// all; `["realm_access", "roles"]` is nested.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimPath(pub Vec<String>);
-
-impl ClaimPath {
-    /// The value of this claim, if it is there.
-    pub fn find<'a>(&self, claims: &'a serde_json::Map<String, Value>) -> Option<&'a Value> {
-        let (first, rest) = self.0.split_first()?;
-        rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
+fn read_document(document: &[u8], reading: &mut Reading) -> Option<Config> {
+    let root = Place::root();
+    if document.len() > DOCUMENT_LIMIT {
+        let rule = format!("must have at most {DOCUMENT_LIMIT} bytes");
+        return reading.refuse(Problem::at(&root, rule).got(document.len().to_string()));
+    }
+    if document.trim_ascii().is_empty() {
+        let advice = "see docs/configuration.md for the shortest complete one";
+        return reading.refuse(Problem::at(&root, "is empty").advice(advice));
+    }
+    match json::parse(document) {
+        Ok(value) => check(Document::read(value, &root, reading)?, reading),
+        Err(error) => reading.refuse(Problem::at(&root, format!("cannot be read: {error}"))),
     }
 }
 
-/// What the upstream is told about an identity.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Request header, in lower case, and the claim it carries.
-    pub headers: Vec<(String, ClaimPath)>,
-    /// Header that carries the access token; `authorization` gets it after `Bearer `.
-    pub access_token_header: Option<String>,
-    /// Header that carries the ID token of a session.
-    pub id_token_header: Option<String>,
+fn check(document: Document, reading: &mut Reading) -> Option<Config> {
+    let site_http = document.session.as_ref().and_then(|session| session.insecure_allow_http) == Some(true);
+    let session = document.session.and_then(|session| session::check(session, reading));
+    let endpoints = document.endpoints.and_then(|endpoints| endpoints::check(endpoints, reading));
+    let identity = document.identity.and_then(|identity| identity::check(identity, reading));
+    let members = document.providers?.0;
+    let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let known = rule::Providers {
+        default: default_provider(document.default_provider.as_ref(), &names, reading).unwrap_or(0),
+        with_audiences: with_audiences(&members),
+        names,
+    };
+    let rules = rule::check(document.rules?.0, &known, reading);
+    let redirect_places: Vec<Place> = members.iter().map(|member| member.place.key("redirect_uri")).collect();
+    let checked = members.into_iter().map(|member| provider::check(member, site_http, reading));
+    let providers: Vec<Option<Provider>> = checked.collect();
+    // From here on values are checked against one another, which needs all of them.
+    let providers = providers.into_iter().collect::<Option<Vec<Provider>>>()?;
+    let (session, endpoints, identity) = (session?, endpoints?, identity?);
+    check_pages(&endpoints, &providers, redirect_places, reading);
+    check_hosts(&session, &providers, reading);
+    Some(Config { providers, session, rules, identity, endpoints, warnings: Vec::new() })
+}
+
+fn with_audiences(members: &[Member<ProviderObject>]) -> Vec<ProviderIndex> {
+    let has = |provider: &ProviderObject| provider.audiences.as_ref().is_some_and(|list| !list.0.is_empty());
+    let indexed = members.iter().enumerate();
+    indexed.filter(|(_, member)| has(&member.value)).map(|(index, _)| index).collect()
+}
+
+fn default_provider(given: Option<&Text>, names: &[&str], reading: &mut Reading) -> Option<ProviderIndex> {
+    match given {
+        Some(name) => provider_named(name, names, reading),
+        None if names.len() > 1 => reading.refuse(
+            Problem::at(
+                &Place::root().key("default_provider"),
+                "is required where there are several providers",
+            )
+            .advice(format!("known are: {}", known_names(names))),
+        ),
+        None => Some(0),
+    }
+}
+
+/// No two pages of the filter share a path, and no logout leads to a page that undoes it.
+fn check_pages(
+    endpoints: &Endpoints,
+    providers: &[Provider],
+    redirect_places: Vec<Place>,
+    reading: &mut Reading,
+) {
+    let place = Place::root().key("endpoints");
+    let own =
+        [("login", &endpoints.login), ("logout", &endpoints.logout), ("logged_out", &endpoints.logged_out)];
+    let own = own.map(|(key, path)| Page { place: place.key(key), path: path.clone(), redirect: false });
+    let mut pages = Vec::from(own);
+    for (place, provider) in redirect_places.into_iter().zip(providers) {
+        pages.push(Page { place, path: provider.redirect_uri.path().to_owned(), redirect: true });
+    }
+    endpoints::check_distinct(&pages, reading);
+    for provider in providers {
+        let Some(uri) = &provider.post_logout_redirect_uri else { continue };
+        let taken = pages.iter().find(|page| page.path == *uri && page.path != endpoints.logged_out);
+        if let Some(page) = taken {
+            let place = Place::root().key("providers").key(&provider.name).key("post_logout_redirect_uri");
+            let rule = format!("must be another path than {}", page.place.as_str());
+            reading.problems.add(Problem::at(&place, rule));
+        }
+    }
+}
+
+/// The cookie of a login is set on the host of the request, so the provider must send the browser
+/// back to a host that people log in on.
+fn check_hosts(session: &Session, providers: &[Provider], reading: &mut Reading) {
+    let mut any_host = false;
+    for provider in providers {
+        let RedirectUri::Fixed(url) = &provider.redirect_uri else {
+            any_host |= session.hosts.is_empty();
+            continue;
+        };
+        if !session.hosts.is_empty() && !session.hosts.iter().any(|host| host == url.authority()) {
+            let place = Place::root().key("providers").key(&provider.name).key("redirect_uri");
+            reading.problems.add(Problem::at(&place, "must have a host that is one of session.hosts"));
+        }
+    }
+    if any_host {
+        let place = Place::root().key("session").key("hosts");
+        reading.warn(
+            &place,
+            "any host that reaches the proxy is sent to the provider as redirect_uri; name the hosts",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(document: &[u8]) -> Vec<String> {
+        let problems = Config::read(document, &|_| None).unwrap_err();
+        problems.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_as_a_whole() {
+        for (document, expected) in [
+            (&b""[..], "configuration: is empty (see docs/configuration.md for the shortest complete one)"),
+            (b" \n", "configuration: is empty"),
+            (b"providers:", "configuration: cannot be read: is not JSON at line 1 column "),
+            (
+                b"{\"session\": {}, \"session\": {}}",
+                "configuration: cannot be read: an object has the same member twice",
+            ),
+            (b"[]", "configuration: must be an object, got a list"),
+            (b"\"a\"", "configuration: must be an object, got \"a\""),
+        ] {
+            let problems = problems(document);
+            assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
+        }
+        let long = vec![b' '; DOCUMENT_LIMIT + 1];
+        assert_eq!(problems(&long), ["configuration: must have at most 262144 bytes, got 262145"]);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let document = json!({
+            "providers": {"main": {"issuer": "http://idp", "client_secret": 5, "redirect_uri": "x"}},
+            "session": {"keys": ["short"], "same_site": "lax"},
+            "endpoints": {"login": "x"},
+            "rules": [{"path": "x"}, {"methods": ["get"]}],
+            "identity": {"headers": {"host": "sub"}},
+            "extra": true,
+        });
+        let problems = problems(document.to_string().as_bytes());
+        for place in [
+            "extra",
+            "providers.main.issuer",
+            "providers.main.client_secret",
+            "providers.main.redirect_uri",
+            "providers.main.callout",
+            "providers.main.client_id",
+            "session.keys[0]",
+            "session.same_site",
+            "endpoints.login",
+            "rules[0].path",
+            "rules[1].methods[0]",
+            "identity.headers.host",
+        ] {
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(&format!("{place}: "))),
+                "{place}: {problems:#?}"
+            );
+        }
+        assert_eq!(problems.len(), 12, "{problems:#?}");
+        assert_eq!(problems.iter().filter(|problem| problem.contains("required")).count(), 2);
+    }
+
+    #[test]
+    fn no_document_makes_it_panic() {
+        let values = [
+            json!(null),
+            json!(true),
+            json!(-1),
+            json!(0.5),
+            json!(1e300),
+            json!(""),
+            json!("\u{1F511}${"),
+            json!([]),
+            json!([[]]),
+            json!({}),
+            json!({"": {}}),
+            json!("x".repeat(300)),
+            json!(["\u{e4}:"]),
+            json!("/\u{e4}%"),
+        ];
+        let full = serde_json::to_value(trial::with(json!({
+            "providers": {"main": {"callout": {"default": "a"}, "client_secret": "s", "scopes": ["a"], "audiences": ["a"],
+                "authorization_parameters": {"a": "b"}, "redirect_uri": "/cb", "post_logout_redirect_uri": "/x",
+                "algorithms": ["RS256"], "private_key": "x", "issuer": "https://a"}},
+            "default_provider": "main",
+            "session": {"cookie_name": "__Host-a", "hosts": ["a"], "idle_timeout_seconds": 60},
+            "endpoints": {"login": "/l"},
+            "rules": [{"name": "a", "hosts": ["a"], "path": "/a", "methods": ["GET"], "accept": ["session"], "provider": "main",
+                "require": {"scopes": ["a"], "claims": [{"claim": ["a"], "any_of": ["a"]}], "any_of": [{"scopes": ["b"]}]}}],
+            "identity": {"headers": {"a": ["b"]}, "access_token_header": "b", "id_token_header": "c"},
+        })));
+        let full = full.unwrap();
+        let mut pointers = vec![String::new()];
+        let mut next = 0;
+        while let Some(pointer) = pointers.get(next).cloned() {
+            next += 1;
+            match full.pointer(&pointer).unwrap() {
+                serde_json::Value::Object(members) => {
+                    pointers.extend(members.keys().map(|name| format!("{pointer}/{name}")))
+                }
+                serde_json::Value::Array(items) => {
+                    pointers.extend((0..items.len()).map(|index| format!("{pointer}/{index}")))
+                }
+                _ => {}
+            }
+        }
+        assert!(pointers.len() > 50);
+        for pointer in pointers {
+            for value in &values {
+                let mut document = full.clone();
+                *document.pointer_mut(&pointer).unwrap() = value.clone();
+                let _ = Config::read(document.to_string().as_bytes(), &|_| Some("\u{e4}".into()));
+            }
+        }
+    }
 }

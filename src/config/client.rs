@@ -1,0 +1,208 @@
+//! How we prove who we are at the token endpoint.
+
+use super::document::{AuthMethod, ProviderObject};
+use super::problem::Problem;
+use super::shape::{Reading, SecretText};
+use crate::jose::{Algorithm, SigningKey};
+use crate::secret::Secret;
+
+/// Longest client secret, in characters.
+const CLIENT_SECRET_LIMIT: usize = 1024;
+
+/// Our registration at a provider.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The client identifier.
+    pub id: String,
+    /// How we prove who we are at the token endpoint.
+    pub authentication: ClientAuthentication,
+}
+
+/// `token_endpoint_auth_method` (OpenID Connect Core section 9).
+#[derive(Debug, Clone)]
+pub enum ClientAuthentication {
+    /// `none`: a public client; PKCE alone protects the code.
+    None,
+    /// `client_secret_basic`.
+    SecretBasic(Secret),
+    /// `client_secret_post`.
+    SecretPost(Secret),
+    /// `private_key_jwt` (RFC 7523).
+    PrivateKeyJwt(SigningKey),
+}
+
+pub(super) fn check(provider: &ProviderObject, reading: &mut Reading) -> Option<Client> {
+    let authentication = authentication(provider, reading);
+    Some(Client { id: provider.client_id.as_ref()?.text.clone(), authentication: authentication? })
+}
+
+fn authentication(provider: &ProviderObject, reading: &mut Reading) -> Option<ClientAuthentication> {
+    let place = &provider.place;
+    let (secret, key) = (provider.client_secret.as_ref(), provider.private_key.as_ref());
+    if secret.is_some() && key.is_some() {
+        return reading.refuse(
+            Problem::at(&place.key("private_key"), "must not stand beside client_secret")
+                .advice("remove one"),
+        );
+    }
+    let method = provider.token_endpoint_auth_method.unwrap_or(match (secret, key) {
+        (Some(_), _) => AuthMethod::Basic,
+        (None, Some(_)) => AuthMethod::PrivateKeyJwt,
+        (None, None) => AuthMethod::None,
+    });
+    without_use(provider, method, reading);
+    let needed = |key: &str, method: &str| {
+        Problem::at(&place.key(key), format!("is required for token_endpoint_auth_method {method}"))
+    };
+    match method {
+        AuthMethod::None => Some(ClientAuthentication::None),
+        AuthMethod::Basic => match secret {
+            Some(secret) => client_secret(secret, reading).map(ClientAuthentication::SecretBasic),
+            None => reading.refuse(needed("client_secret", "client_secret_basic")),
+        },
+        AuthMethod::Post => match secret {
+            Some(secret) => client_secret(secret, reading).map(ClientAuthentication::SecretPost),
+            None => reading.refuse(needed("client_secret", "client_secret_post")),
+        },
+        AuthMethod::PrivateKeyJwt => match key {
+            Some(key) => signing_key(provider, key, reading).map(ClientAuthentication::PrivateKeyJwt),
+            None => reading.refuse(needed("private_key", "private_key_jwt")),
+        },
+    }
+}
+
+/// What is given but would not be used is a mistake in one of the two places.
+fn without_use(provider: &ProviderObject, method: AuthMethod, reading: &mut Reading) {
+    let with_key = method == AuthMethod::PrivateKeyJwt;
+    let with_secret = matches!(method, AuthMethod::Basic | AuthMethod::Post);
+    for (key, given, used) in [
+        ("client_secret", provider.client_secret.is_some(), with_secret),
+        ("private_key", provider.private_key.is_some(), with_key),
+        ("private_key_id", provider.private_key_id.is_some(), with_key),
+        ("token_endpoint_auth_signing_alg", provider.token_endpoint_auth_signing_alg.is_some(), with_key),
+    ] {
+        if given && !used {
+            let problem =
+                Problem::at(&provider.place.key(key), "has no use with this token_endpoint_auth_method");
+            reading.problems.add(problem.advice("remove it, or choose the method that needs it"));
+        }
+    }
+}
+
+fn client_secret(text: &SecretText, reading: &mut Reading) -> Option<Secret> {
+    let secret = text.secret.expose();
+    let length = secret.chars().count();
+    if secret.trim() != secret {
+        return reading.refuse(
+            Problem::at(&text.place, "must not begin or end with blanks or line breaks")
+                .advice("was it read from a file with a line break at its end?"),
+        );
+    }
+    // RFC 6749 appendix A.2: only visible ASCII characters and blanks.
+    if !secret.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return reading.refuse(Problem::at(&text.place, "must have only visible ASCII characters"));
+    }
+    if length > CLIENT_SECRET_LIMIT {
+        let rule = format!("must have at most {CLIENT_SECRET_LIMIT} characters");
+        return reading.refuse(Problem::at(&text.place, rule).got(length.to_string()));
+    }
+    Some(text.secret.clone())
+}
+
+fn signing_key(provider: &ProviderObject, key: &SecretText, reading: &mut Reading) -> Option<SigningKey> {
+    let algorithm = provider.token_endpoint_auth_signing_alg.unwrap_or(Algorithm::RS256);
+    let id = provider.private_key_id.as_ref().map(|id| id.text.clone());
+    match SigningKey::from_pem(key.secret.expose(), algorithm, id) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            let rule = format!("must be a private key in PEM for {}: {error}", algorithm.name());
+            reading.refuse(Problem::at(&key.place, rule))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::trial::{read, refused};
+
+    fn provider(keys: Value) -> Value {
+        json!({"providers": {"main": keys}})
+    }
+
+    #[test]
+    fn the_method_follows_from_what_is_given() {
+        let method = |keys| match read(provider(keys)).unwrap().providers.remove(0).client.authentication {
+            ClientAuthentication::None => "none",
+            ClientAuthentication::SecretBasic(_) => "basic",
+            ClientAuthentication::SecretPost(_) => "post",
+            ClientAuthentication::PrivateKeyJwt(_) => "jwt",
+        };
+        assert_eq!(method(json!({})), "none");
+        assert_eq!(method(json!({"client_secret": "s"})), "basic");
+        let post = json!({"client_secret": "s", "token_endpoint_auth_method": "client_secret_post"});
+        assert_eq!(method(post), "post");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        refused([
+            (
+                provider(json!({"client_secret": "s", "private_key": "k"})),
+                "providers.main.private_key: must not stand beside client_secret",
+            ),
+            (
+                provider(json!({"token_endpoint_auth_method": "client_secret_basic"})),
+                "providers.main.client_secret: is required for token_endpoint_auth_method client_secret_basic",
+            ),
+            (
+                provider(json!({"token_endpoint_auth_method": "client_secret_post"})),
+                "providers.main.client_secret: is required for",
+            ),
+            (
+                provider(json!({"token_endpoint_auth_method": "private_key_jwt"})),
+                "providers.main.private_key: is required for",
+            ),
+            (
+                provider(json!({"token_endpoint_auth_method": "none", "client_secret": "s"})),
+                "providers.main.client_secret: has no use",
+            ),
+            (
+                provider(json!({"private_key_id": "k1", "client_secret": "s"})),
+                "providers.main.private_key_id: has no use",
+            ),
+            (
+                provider(json!({"token_endpoint_auth_signing_alg": "ES256"})),
+                "providers.main.token_endpoint_auth_signing_alg: has no use",
+            ),
+            (
+                provider(json!({"token_endpoint_auth_method": "client_secret_jwt"})),
+                "providers.main.token_endpoint_auth_method: must be one of client_secret_basic, ",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn secrets_and_keys_that_cannot_work_are_refused() {
+        refused([
+            (
+                provider(json!({"client_secret": "s3cret\n"})),
+                "providers.main.client_secret: must not begin or end with blanks or line breaks (was it read",
+            ),
+            (
+                provider(json!({"client_secret": "a\u{e4}"})),
+                "providers.main.client_secret: must have only visible ASCII",
+            ),
+            (
+                provider(json!({"client_secret": "x".repeat(1025)})),
+                "providers.main.client_secret: must have at most 1024 characters, got 1025",
+            ),
+            (
+                provider(json!({"private_key": "no pem"})),
+                "providers.main.private_key: must be a private key in PEM for RS256: ",
+            ),
+        ]);
+    }
+}

@@ -1,0 +1,380 @@
+//! The objects of the configuration document: keys, types, defaults and what each key means.
+//!
+//! The comments here are what users read: they become the descriptions of the JSON Schema and the
+//! tables of `docs/configuration.md`. What is checked beyond types is in the other files of this
+//! directory, one for each idea.
+
+use serde_json::Value;
+
+use super::problem::{Place, Problem};
+#[cfg(not(target_arch = "wasm32"))]
+use super::schema;
+use super::shape::{
+    List, Members, Named, Reading, Scalar, SecretText, Shape, Text, WholeSeconds, choice, object,
+};
+use super::{ClaimPath, SameSite};
+use crate::jose::Algorithm;
+
+/// Most providers in one configuration.
+pub const PROVIDERS_LIMIT: usize = 16;
+/// Most session keys: the one that seals and those that only open.
+pub const KEYS_LIMIT: usize = 16;
+/// Most rules.
+pub const RULES_LIMIT: usize = 256;
+/// Most hosts of a rule or of the session.
+pub const HOSTS_LIMIT: usize = 64;
+/// Most methods of a rule.
+pub const METHODS_LIMIT: usize = 16;
+/// Most scopes or audiences in one list.
+pub const NAMES_LIMIT: usize = 64;
+/// Most claims, values or alternatives in one requirement.
+pub const REQUIREMENTS_LIMIT: usize = 64;
+/// Most further parameters of the authorization request.
+pub const PARAMETERS_LIMIT: usize = 32;
+/// Most identity headers.
+pub const HEADERS_LIMIT: usize = 32;
+/// Most member names on the way to a nested claim.
+pub const CLAIM_DEPTH_LIMIT: usize = 8;
+
+/// Texts, at most so many.
+pub(super) type Names = List<Text, 0, NAMES_LIMIT>;
+/// Hosts. Not an empty list, which would read as "none" and mean "every".
+pub(super) type Hosts = List<Text, 1, HOSTS_LIMIT>;
+/// What a claim is compared with.
+pub(super) type Values = List<Scalar, 0, REQUIREMENTS_LIMIT>;
+/// Requirements inside a requirement.
+pub(super) type Requirements = List<RequirementObject, 0, REQUIREMENTS_LIMIT>;
+
+object! {
+    /// The whole configuration.
+    Document as "configuration" {
+        /// The OpenID Providers by name. A name has 1 to 32 of the characters `a-z`, `0-9`, `_` and
+        /// `-`.
+        providers: Named<ProviderObject, 1, PROVIDERS_LIMIT> [required],
+        /// The provider that logs people in where a rule names none.
+        default_provider: Text [otherwise "the only provider; required if there are several"],
+        /// Sessions and their cookies.
+        session: SessionObject [required],
+        /// Paths of the filter's own pages.
+        endpoints: EndpointsObject [default {}],
+        /// Which request needs what. The first rule that matches decides; what no rule matches
+        /// needs a login.
+        rules: List<RuleObject, 0, RULES_LIMIT> [default []],
+        /// What the upstream is told about who is asking.
+        identity: IdentityObject [default {}],
+    }
+}
+
+object! {
+    /// An OpenID Provider, and the client that the filter is for it.
+    ProviderObject as "providers.<name>" {
+        /// The issuer identifier, exactly as the provider writes it in its discovery document and
+        /// its tokens. An `https` address without query and fragment.
+        issuer: Text [required],
+        /// Where the proxy sends requests to the provider: in Envoy the name of a cluster, in Kong
+        /// `host[:port]`. An object if they do not all go the same way.
+        callout: CalloutChoice [required],
+        /// How long the provider may take to answer.
+        callout_timeout_seconds: WholeSeconds<1, 60> [default 5],
+        /// The client identifier that the provider gave to this application.
+        client_id: Text [required],
+        /// The client secret that the provider gave to this application. 1 to 1024 visible ASCII
+        /// characters.
+        client_secret: SecretText [otherwise "none"],
+        /// How the filter proves at the token endpoint that it is this client.
+        token_endpoint_auth_method: AuthMethod [otherwise "`client_secret_basic` with a `client_secret`, `private_key_jwt` with a `private_key`, `none` without either"],
+        /// The private key of `private_key_jwt`, in PEM.
+        private_key: SecretText [otherwise "none"],
+        /// The `kid` under which the provider knows the private key.
+        private_key_id: Text [otherwise "no `kid` is sent"],
+        /// The algorithm with which the private key signs.
+        token_endpoint_auth_signing_alg: Algorithm [otherwise "`RS256`"],
+        /// Scopes asked for at login. `openid` is added if it is missing.
+        scopes: Names [default ["openid"]],
+        /// Further parameters of the authorization request, such as `prompt` or `audience`. Those
+        /// that the filter sets itself are refused.
+        authorization_parameters: Named<Text, 0, PARAMETERS_LIMIT> [default {}],
+        /// Where the provider sends the browser after a login: a path on the host of the request,
+        /// or one `https` address for all hosts. Register it at the provider. Each provider needs
+        /// its own path.
+        redirect_uri: Text [default "/oidc/callback"],
+        /// Where the provider sends the browser after a logout: a path on the host of the request,
+        /// or an `https` address. Register it at the provider.
+        post_logout_redirect_uri: Text [otherwise "`endpoints.logged_out` on the host of the request"],
+        /// Values of which the `aud` claim of an access token must have one. Without any, bearer
+        /// tokens of this provider are not accepted.
+        audiences: Names [default []],
+        /// Signature algorithms accepted in tokens.
+        algorithms: List<Algorithm, 1, 10> [otherwise "all in the type column"],
+        /// Accept a bearer token only if its header says `typ: at+jwt` (RFC 9068).
+        require_access_token_type: bool [default false],
+        /// Tolerance for clocks that disagree when the times in a token are checked. More than 120
+        /// gives a warning.
+        leeway_seconds: WholeSeconds<0, 300> [default 60],
+        /// Accept `http` addresses of this provider. For tests only: whoever is on the way can log
+        /// in as anybody.
+        insecure_allow_http: bool [default false],
+    }
+}
+
+object! {
+    /// Where the requests to one provider go, by what they ask for.
+    CalloutObject as "providers.<name>.callout" {
+        /// Requests that have no entry of their own.
+        default: Text [otherwise "not needed if the other three are given"],
+        /// Requests for the discovery document.
+        discovery: Text [otherwise "`default`"],
+        /// Requests for the key set.
+        jwks: Text [otherwise "`default`"],
+        /// Requests to the token endpoint.
+        token: Text [otherwise "`default`"],
+    }
+}
+
+object! {
+    /// Sessions and their cookies.
+    SessionObject as "session" {
+        /// Secrets that seal the cookies, each with at least 32 random characters. The first one
+        /// seals, all of them open, so a new one is put in front and an old one removed when its
+        /// sessions have ended.
+        keys: List<SecretText, 1, KEYS_LIMIT> [required],
+        /// Name of the session cookie. Must begin with `__Host-` or `__Secure-`, but not with
+        /// `insecure_allow_http`. At most 64 characters.
+        cookie_name: Text [otherwise "`__Host-vestibule`; `vestibule` with `insecure_allow_http`"],
+        /// The `SameSite` attribute of the session cookie.
+        same_site: SameSite [default "Lax"],
+        /// Hosts on which people log in, with the port if it is not the usual one. No wildcards.
+        hosts: Hosts [otherwise "any host, with a warning unless every `redirect_uri` is an address"],
+        /// A session ends so long after the login, whatever happens. 60 to 2592000 (30 days); more
+        /// than 7 days gives a warning.
+        absolute_lifetime_seconds: WholeSeconds<60, 2_592_000> [default 28800],
+        /// A session ends when it was not used for so long. 0 switches this off; otherwise at least
+        /// 60 and not more than `absolute_lifetime_seconds`.
+        idle_timeout_seconds: WholeSeconds<0, 2_592_000> [default 3600],
+        /// A login must be finished within this time.
+        login_lifetime_seconds: WholeSeconds<60, 3600> [default 600],
+        /// People reach the site by plain `http`: cookies without `Secure`, redirect addresses with
+        /// `http`. For tests only.
+        insecure_allow_http: bool [default false],
+    }
+}
+
+object! {
+    /// Paths of the filter's own pages. They are matched exactly, before any rule.
+    EndpointsObject as "endpoints" {
+        /// Begins a login when a browser is sent here, and returns to `?return_to=`.
+        login: Text [default "/oidc/login"],
+        /// Ends the session, here and at the provider.
+        logout: Text [default "/oidc/logout"],
+        /// The page after a logout.
+        logged_out: Text [default "/oidc/logged-out"],
+    }
+}
+
+object! {
+    /// What a request must meet. A rule matches if its hosts, its path and its methods all match.
+    RuleObject as "rules[]" {
+        /// A name for logs, unique, at most 64 characters.
+        name: Text [otherwise "the place of the rule, such as `rules[2]`"],
+        /// Hosts without port. No wildcards.
+        hosts: Hosts [otherwise "every host"],
+        /// Exactly this path.
+        path: Text [otherwise "every path"],
+        /// This path and all below it, by whole segments: `/public` is for `/public/a`, not for
+        /// `/publicity`.
+        path_prefix: Text [otherwise "every path"],
+        /// A regular expression that must match the whole path.
+        path_pattern: Text [otherwise "every path"],
+        /// Methods in upper case. `GET` stands for `HEAD` too.
+        methods: List<Text, 1, METHODS_LIMIT> [otherwise "every method"],
+        /// Who is let in: everybody (`public`), nobody (`deny`), a person with a session, a program
+        /// with a bearer token, or a list of the last two.
+        accept: AcceptanceChoice [otherwise "`session`, and `bearer` if a provider has `audiences`"],
+        /// The provider that logs people in and whose sessions count. If it is given, only its
+        /// bearer tokens count.
+        provider: Text [otherwise "`default_provider`; bearer tokens of every provider with `audiences`"],
+        /// What a session or a bearer token must have.
+        require: RequirementObject [otherwise "nothing further"],
+        /// Allows this rule to be `public` for everything. The filter then protects nothing that
+        /// the rules before this one do not name.
+        insecure_public_everything: bool [default false],
+    }
+}
+
+object! {
+    /// What an identity must have. All parts that are given must hold.
+    RequirementObject as "rules[].require" {
+        /// All of these scopes.
+        scopes: Names [default []],
+        /// At least one of these values in the `aud` claim.
+        audiences: Names [default []],
+        /// All of these claims.
+        claims: List<ClaimObject, 0, REQUIREMENTS_LIMIT> [default []],
+        /// At least one of these requirements.
+        any_of: Requirements [default []],
+        /// All of these requirements. Requirements may stand in one another 4 deep.
+        all_of: Requirements [default []],
+    }
+}
+
+object! {
+    /// What one claim must hold. A claim that is a list holds its members, any other claim holds
+    /// itself. Values are compared whole and exactly.
+    ClaimObject as "rules[].require.claims[]" {
+        /// Name of the claim, dots and all; or the list of names that leads to a nested claim.
+        claim: ClaimPath [required],
+        /// At least one of these values. This or `all_of` must be given.
+        any_of: Values [default []],
+        /// All of these values.
+        all_of: Values [default []],
+    }
+}
+
+object! {
+    /// What the upstream is told about who is asking. These headers are removed from every request
+    /// that comes in, also where a rule is public.
+    IdentityObject as "identity" {
+        /// Request headers and the claim that each of them carries. What is given here replaces the
+        /// default.
+        headers: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"x-auth-sub": "sub", "x-auth-iss": "iss", "x-auth-email": "email", "x-auth-name": "name"}],
+        /// A header that carries the access token; `authorization` carries it after `Bearer `.
+        access_token_header: Text [otherwise "the upstream gets no access token"],
+        /// A header that carries the ID token of a session.
+        id_token_header: Text [otherwise "the upstream gets no ID token"],
+    }
+}
+
+/// `callout`: one target for everything, or an object.
+pub(super) enum CalloutChoice {
+    /// Everything goes here.
+    All(Text),
+    /// By what is asked for.
+    Each(CalloutObject),
+}
+
+impl Shape for CalloutChoice {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        match value {
+            Value::String(_) => Text::read(value, place, reading).map(CalloutChoice::All),
+            Value::Object(_) => CalloutObject::read(value, place, reading).map(CalloutChoice::Each),
+            _ => reading.refuse(Problem::of_type(place, "a string or an object", &value)),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> schema::Kind {
+        schema::Kind::Either(vec![Text::kind(), CalloutObject::kind()])
+    }
+}
+
+/// `token_endpoint_auth_method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AuthMethod {
+    Basic,
+    Post,
+    PrivateKeyJwt,
+    None,
+}
+
+choice! { AuthMethod {
+    "client_secret_basic" => AuthMethod::Basic,
+    "client_secret_post" => AuthMethod::Post,
+    "private_key_jwt" => AuthMethod::PrivateKeyJwt,
+    "none" => AuthMethod::None,
+} }
+
+choice! { SameSite {
+    "Strict" => SameSite::Strict,
+    "Lax" => SameSite::Lax,
+    "None" => SameSite::None,
+} }
+
+/// `accept`: one word, or a list of the ways in which an identity is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acceptance {
+    Public,
+    Deny,
+    Identity { session: bool, bearer: bool },
+}
+
+choice! { Acceptance {
+    "public" => Acceptance::Public,
+    "deny" => Acceptance::Deny,
+    "session" => Acceptance::Identity { session: true, bearer: false },
+    "bearer" => Acceptance::Identity { session: false, bearer: true },
+} }
+
+/// `accept` in either form.
+pub(super) struct AcceptanceChoice(pub(super) Acceptance);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Session,
+    Bearer,
+}
+
+choice! { Proof {
+    "session" => Proof::Session,
+    "bearer" => Proof::Bearer,
+} }
+
+impl Shape for AcceptanceChoice {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        match value {
+            Value::String(_) => Acceptance::read(value, place, reading).map(AcceptanceChoice),
+            Value::Array(_) => {
+                let List(proofs) = List::<Proof, 1, 2>::read(value, place, reading)?;
+                Some(AcceptanceChoice(Acceptance::Identity {
+                    session: proofs.contains(&Proof::Session),
+                    bearer: proofs.contains(&Proof::Bearer),
+                }))
+            }
+            _ => reading.refuse(Problem::of_type(place, "a string or a list", &value)),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> schema::Kind {
+        schema::Kind::Either(vec![Acceptance::kind(), List::<Proof, 1, 2>::kind()])
+    }
+}
+
+impl Shape for ClaimPath {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        match value {
+            Value::String(_) => Text::read(value, place, reading).map(|name| ClaimPath(vec![name.text])),
+            Value::Array(_) => {
+                let List(names) = List::<Text, 1, CLAIM_DEPTH_LIMIT>::read(value, place, reading)?;
+                Some(ClaimPath(names.into_iter().map(|name| name.text).collect()))
+            }
+            _ => reading.refuse(Problem::of_type(place, "a string or a list of strings", &value)),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> schema::Kind {
+        schema::Kind::Either(vec![Text::kind(), List::<Text, 1, CLAIM_DEPTH_LIMIT>::kind()])
+    }
+}
+
+impl Shape for Algorithm {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        let text = Text::read(value, place, reading)?;
+        if let Some(algorithm) = Algorithm::parse(&text.text) {
+            return Some(algorithm);
+        }
+        let advice = if text.text.eq_ignore_ascii_case("none") {
+            "an unsigned token proves nothing"
+        } else if text.text.to_ascii_uppercase().starts_with("HS") {
+            "with HS algorithms whoever can check a token can also make one; have the provider sign with RS256 or ES256"
+        } else {
+            return text.not_one_of(&Algorithm::ALL.map(|algorithm| algorithm.name()), reading);
+        };
+        reading.refuse(text.problem("must be an asymmetric signature algorithm").advice(advice))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> schema::Kind {
+        schema::Kind::Choice(Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect())
+    }
+}

@@ -1,0 +1,82 @@
+//! Paths of the filter's own pages, and that no two pages share one.
+
+use super::address::endpoint_path_fault;
+use super::document::EndpointsObject;
+use super::problem::{Place, Problem};
+use super::shape::{Reading, Text};
+
+/// Paths of the filter's own pages. Matched exactly.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// Begins a login on request, `?return_to=`.
+    pub login: String,
+    /// Ends the session.
+    pub logout: String,
+    /// Where the browser lands after a logout.
+    pub logged_out: String,
+}
+
+pub(super) fn check(endpoints: EndpointsObject, reading: &mut Reading) -> Option<Endpoints> {
+    let mut path = |text: Option<Text>| {
+        let text = text?;
+        match endpoint_path_fault(&text.text) {
+            None => Some(text.text),
+            Some(fault) => reading.refuse(text.problem(fault)),
+        }
+    };
+    let (login, logout, logged_out) =
+        (path(endpoints.login), path(endpoints.logout), path(endpoints.logged_out));
+    Some(Endpoints { login: login?, logout: logout?, logged_out: logged_out? })
+}
+
+/// A page of the filter: where its path was configured, and the path.
+pub(super) struct Page {
+    pub(super) place: Place,
+    pub(super) path: String,
+    /// The authorization response of a provider arrives here.
+    pub(super) redirect: bool,
+}
+
+/// Notes a problem for every page whose path is taken.
+pub(super) fn check_distinct(pages: &[Page], reading: &mut Reading) {
+    for (index, page) in pages.iter().enumerate() {
+        let Some(taken) = pages.iter().take(index).find(|earlier| earlier.path == page.path) else {
+            continue;
+        };
+        let rule = format!("must be another path than {}", taken.place.as_str());
+        let problem = Problem::at(&page.place, rule);
+        reading.problems.add(if page.redirect && taken.redirect {
+            // RFC 9700 section 4.4.2.2: mix-up defence by distinct redirect addresses.
+            problem.advice("so that the answer of one provider is never taken for another's")
+        } else {
+            problem
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::config::trial::{accepted, read, refused};
+
+    #[test]
+    fn pages_have_plain_paths_of_their_own() {
+        refused([
+            (json!({"endpoints": {"login": "login"}}), "endpoints.login: must begin with /, got \"login\""),
+            (json!({"endpoints": {"login": "/"}}), "endpoints.login: must not be / alone"),
+            (json!({"endpoints": {"login": "/login?x"}}), "endpoints.login: must not have a query"),
+            (json!({"endpoints": {"login": "/%6Cogin"}}), "endpoints.login: must have only the characters"),
+            (
+                json!({"endpoints": {"login": "/oidc/logout"}}),
+                "endpoints.logout: must be another path than endpoints.login",
+            ),
+            (
+                json!({"endpoints": {"logged_out": "/oidc/callback"}}),
+                "providers.main.redirect_uri: must be another path than endpoints.logged_out",
+            ),
+        ]);
+        accepted([json!({"endpoints": {"login": "/sign-in", "logout": "/sign-out"}})]);
+        assert_eq!(read(json!({})).unwrap().endpoints.logged_out, "/oidc/logged-out");
+    }
+}

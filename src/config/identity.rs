@@ -1,0 +1,198 @@
+//! Identity headers: what the upstream is told, under names that nothing else uses.
+
+use super::document::IdentityObject;
+use super::problem::{Place, Problem, quoted};
+use super::requirement::ClaimPath;
+use super::shape::{Reading, Text};
+
+/// Longest name of a header, in characters.
+const HEADER_NAME_LIMIT: usize = 64;
+
+/// Headers that mean something to the proxy, to HTTP itself or to how the upstream finds the
+/// request: a claim must not be able to speak there (RFC 9110 sections 7.6.1 and 10, RFC 9113
+/// section 8.2.2). Compared after `_` and `.` became `-`.
+const RESERVED: [&str; 19] = [
+    "host",
+    "cookie",
+    "cookie2",
+    "set-cookie",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "trailers",
+    "upgrade",
+    "expect",
+    "transfer-encoding",
+    "forwarded",
+    "via",
+    "http2-settings",
+    "range",
+    "origin",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Beginnings of such headers.
+const RESERVED_PREFIXES: [&str; 7] =
+    ["content-", "proxy-", "sec-", "x-forwarded-", "x-envoy-", "x-original-", "x-http-method"];
+
+/// What the upstream is told about an identity.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Request header, in lower case, and the claim it carries.
+    pub headers: Vec<(String, ClaimPath)>,
+    /// Header that carries the access token; `authorization` gets it after `Bearer `.
+    pub access_token_header: Option<String>,
+    /// Header that carries the ID token of a session.
+    pub id_token_header: Option<String>,
+}
+
+pub(super) fn check(identity: IdentityObject, reading: &mut Reading) -> Option<Identity> {
+    let mut names = HeaderNames(Vec::new());
+    let mut headers = Vec::new();
+    for member in identity.headers?.0 {
+        if member.name.eq_ignore_ascii_case("authorization") {
+            let problem = Problem::at(&member.place, "must not carry a claim");
+            reading.problems.add(problem.advice("authorization is for access_token_header only"));
+        } else if let Some(name) = names.take(&member.name, &member.place, quoted(&member.name), reading) {
+            headers.push((name, member.value));
+        }
+    }
+    let mut token = |header: Option<Text>| {
+        let header = header?;
+        names.take(&header.text, &header.place, header.shown(), reading)
+    };
+    let access_token_header = token(identity.access_token_header);
+    let id_token = identity.id_token_header;
+    let is_authorization = |header: &Text| header.text.eq_ignore_ascii_case("authorization");
+    if let Some(header) = id_token.as_ref().filter(|header| is_authorization(header)) {
+        let problem = header.problem("must not carry the ID token");
+        return reading.refuse(problem.advice("authorization is for access_token_header only"));
+    }
+    Some(Identity { headers, access_token_header, id_token_header: token(id_token) })
+}
+
+/// Names given so far, in the form in which upstreams confuse them, with their places.
+struct HeaderNames(Vec<(String, Place)>);
+
+impl HeaderNames {
+    /// The name in lower case, if it is the name of a header, free and not reserved.
+    fn take(&mut self, name: &str, place: &Place, shown: String, reading: &mut Reading) -> Option<String> {
+        let lower = name.to_ascii_lowercase();
+        // CGI and its heirs write `_` for `-`; some servers do so for `.` too.
+        let folded = lower.replace(['_', '.'], "-");
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let rule = if lower.is_empty() || lower.len() > HEADER_NAME_LIMIT || !lower.bytes().all(is_token) {
+            format!("must be the name of a header, at most {HEADER_NAME_LIMIT} characters")
+        } else if RESERVED.contains(&folded.as_str())
+            || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+        {
+            "must not be a header that the proxy or HTTP itself uses".to_owned()
+        } else if let Some((_, other)) = self.0.iter().find(|(taken, _)| *taken == folded) {
+            format!("must be another header than {}, also after _ and . became -", other.as_str())
+        } else {
+            self.0.push((folded, place.clone()));
+            return Some(lower);
+        };
+        reading.refuse(Problem::at(place, rule).got(shown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::trial::{problems, read, refused};
+
+    fn identity(keys: Value) -> Value {
+        json!({"identity": keys})
+    }
+
+    #[test]
+    fn the_default_tells_who_it_is() {
+        let identity = read(json!({})).unwrap().identity;
+        let names: Vec<&str> = identity.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["x-auth-email", "x-auth-iss", "x-auth-name", "x-auth-sub"]);
+        assert_eq!((identity.access_token_header, identity.id_token_header), (None, None));
+    }
+
+    #[test]
+    fn headers_that_mean_something_else_are_refused() {
+        for header in [
+            "host",
+            "Host",
+            ":path",
+            ":authority",
+            "cookie",
+            "content-length",
+            "Content_Length",
+            "transfer-encoding",
+            "connection",
+            "te",
+            "upgrade",
+            "trailer",
+            "expect",
+            "set-cookie",
+            "x-forwarded-for",
+            "X_Forwarded.Host",
+            "x-envoy-original-path",
+            "forwarded",
+            "proxy-authorization",
+            "authorization",
+            "Authorization",
+            "a b",
+            "",
+            "a:b",
+            "\u{e4}",
+            "x\r\ny",
+        ] {
+            let problems = problems(identity(json!({"headers": {header: "sub"}})));
+            assert_eq!(problems.len(), 1, "{header:?}: {problems:?}");
+            assert!(problems[0].starts_with("identity.headers"), "{problems:?}");
+            if !header.eq_ignore_ascii_case("authorization") {
+                refused([(
+                    identity(json!({"access_token_header": format!("{header} ")})),
+                    "identity.access_token_header: must ",
+                )]);
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_upstreams_confuse_are_refused() {
+        refused([
+            (
+                identity(json!({"headers": {"x-user": "sub", "X_User": "email"}})),
+                "identity.headers.x-user: must be another header than identity.headers.X_User",
+            ),
+            (
+                identity(json!({"headers": {"x-user.id": "sub"}, "id_token_header": "x-user-id"})),
+                "identity.id_token_header: must be another header than identity.headers[\"x-user.id\"]",
+            ),
+            (
+                identity(json!({"access_token_header": "x-token", "id_token_header": "x_token"})),
+                "identity.id_token_header: must be another header",
+            ),
+            (
+                identity(json!({"id_token_header": "authorization"})),
+                "identity.id_token_header: must not carry the ID token",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn names_are_put_in_lower_case() {
+        let config = read(identity(json!({
+            "headers": {"X-Auth-Email": null, "X-Roles": ["realm_access", "roles"]},
+            "access_token_header": "Authorization",
+        })));
+        let identity = config.unwrap().identity;
+        assert_eq!(
+            identity.headers,
+            [("x-roles".to_owned(), ClaimPath(vec!["realm_access".into(), "roles".into()]))]
+        );
+        assert_eq!(identity.access_token_header.as_deref(), Some("authorization"));
+    }
+}

@@ -1,0 +1,486 @@
+//! Providers: where they are, what we ask of them, what we believe of them.
+
+use std::time::Duration;
+
+use super::address::{address, endpoint_path_fault, exact_address};
+use super::client::{self, Client};
+use super::document::{CalloutChoice, CalloutObject, Names, ProviderObject};
+use super::problem::Problem;
+use super::shape::{Member, Reading, Text};
+use crate::jose::Algorithm;
+use crate::time::Seconds;
+
+/// Longest name of a provider, in characters.
+const NAME_LIMIT: usize = 32;
+
+/// More tolerance than this is worth a warning, in seconds.
+const LEEWAY_WARNING: u64 = 120;
+
+/// Parameters of the authorization request that the filter sets itself, or that would change what
+/// it relies on (OpenID Connect Core sections 3.1.2.1 and 6, RFC 7636, RFC 6749).
+const OWN_PARAMETERS: [&str; 16] = [
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "response_type",
+    "response_mode",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "code_verifier",
+    "request",
+    "request_uri",
+    "registration",
+];
+
+/// Place of a provider in [`Config::providers`].
+pub type ProviderIndex = usize;
+
+/// A provider together with the client that we are for it.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The issuer identifier, compared byte for byte (Discovery 1.0 section 4.3).
+    pub issuer: String,
+    /// Where the proxy sends callouts.
+    pub callout: CalloutTargets,
+    /// How long a callout may take.
+    pub callout_timeout: Duration,
+    /// Our registration there.
+    pub client: Client,
+    /// Scopes asked for at login; `openid` is among them.
+    pub scopes: Vec<String>,
+    /// Further parameters of the authorization request. None that the filter sets itself.
+    pub authorization_parameters: Vec<(String, String)>,
+    /// Where the provider sends the browser back to.
+    pub redirect_uri: RedirectUri,
+    /// Where the provider sends the browser after a logout; a path becomes an address on the host
+    /// of the logout.
+    pub post_logout_redirect_uri: Option<String>,
+    /// Values of which a bearer token's `aud` must have one. Empty: no bearer tokens are accepted.
+    pub audiences: Vec<String>,
+    /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
+    pub algorithms: Vec<Algorithm>,
+    /// Whether a bearer token must say that it is one: header `typ` `at+jwt` (RFC 9068 section 4).
+    pub require_access_token_type: bool,
+    /// Tolerance for clocks that disagree. At most 300 s.
+    pub leeway: Seconds,
+    /// Accept `http:` addresses of this provider.
+    pub insecure_allow_http: bool,
+}
+
+/// Where callouts go; what is not named goes to `default`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalloutTargets {
+    /// The discovery document.
+    pub discovery: String,
+    /// The key set.
+    pub jwks: String,
+    /// The token endpoint.
+    pub token: String,
+}
+
+/// Where the provider sends the browser back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedirectUri {
+    /// An address; the same for every request.
+    Fixed(url::Url),
+    /// A path on the host of the request, which must be one of [`Session::hosts`] if that is set.
+    Path(String),
+}
+
+impl RedirectUri {
+    /// The path on which the authorization response arrives.
+    pub fn path(&self) -> &str {
+        match self {
+            RedirectUri::Fixed(url) => url.path(),
+            RedirectUri::Path(path) => path,
+        }
+    }
+}
+
+/// Checks one provider. `site_http`: people reach the site by plain HTTP.
+pub(super) fn check(
+    member: Member<ProviderObject>,
+    site_http: bool,
+    reading: &mut Reading,
+) -> Option<Provider> {
+    let Member { place, name, value: provider } = member;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if name.is_empty() || name.len() > NAME_LIMIT || !name.bytes().all(plain) {
+        let rule = format!("must have a name of 1 to {NAME_LIMIT} of the characters a-z 0-9 _ -");
+        reading.problems.add(Problem::at(&place, rule));
+    }
+    let insecure_allow_http = provider.insecure_allow_http;
+    if insecure_allow_http == Some(true) {
+        reading.warn(
+            &place.key("insecure_allow_http"),
+            "whoever is on the way to the provider can log in as anybody",
+        );
+    }
+    let leeway = provider.leeway_seconds.as_ref().map(|leeway| leeway.0);
+    if leeway.is_some_and(|leeway| leeway > LEEWAY_WARNING) {
+        reading.warn(
+            &place.key("leeway_seconds"),
+            "tokens count for long after their end; better set the clocks",
+        );
+    }
+    let issuer = provider.issuer.as_ref();
+    let issuer = issuer.and_then(|issuer| check_issuer(issuer, insecure_allow_http == Some(true), reading));
+    let client = client::check(&provider, reading);
+    let callout = provider.callout.and_then(|callout| callout_targets(callout, reading));
+    let scopes = provider.scopes.and_then(|scopes| check_scopes(scopes, reading));
+    let redirect_uri = provider.redirect_uri.and_then(|uri| check_redirect_uri(&uri, site_http, reading));
+    let post_logout_redirect_uri = provider
+        .post_logout_redirect_uri
+        .and_then(|uri| check_post_logout_redirect_uri(uri, site_http, reading));
+    let mut authorization_parameters = Vec::new();
+    for parameter in provider.authorization_parameters?.0 {
+        authorization_parameters.extend(check_parameter(parameter, reading));
+    }
+    Some(Provider {
+        name,
+        issuer: issuer?,
+        callout: callout?,
+        callout_timeout: Duration::from_secs(provider.callout_timeout_seconds?.0),
+        client: client?,
+        scopes: scopes?,
+        authorization_parameters,
+        redirect_uri: redirect_uri?,
+        post_logout_redirect_uri,
+        audiences: provider.audiences?.0.into_iter().map(|audience| audience.text).collect(),
+        algorithms: provider.algorithms.map_or_else(|| Algorithm::ALL.to_vec(), |algorithms| algorithms.0),
+        require_access_token_type: provider.require_access_token_type?,
+        leeway: Seconds(leeway?),
+        insecure_allow_http: insecure_allow_http?,
+    })
+}
+
+/// The issuer stays as it was written: it is compared byte for byte.
+fn check_issuer(issuer: &Text, allow_http: bool, reading: &mut Reading) -> Option<String> {
+    let url = address(issuer, allow_http, reading)?;
+    if url.query().is_some() {
+        return reading.refuse(issuer.problem("must not have a query"));
+    }
+    if url.path().ends_with("/.well-known/openid-configuration") {
+        let problem = issuer.problem("must be the issuer, not the address of its discovery document");
+        return reading.refuse(problem.advice("leave out /.well-known/openid-configuration"));
+    }
+    Some(issuer.text.clone())
+}
+
+fn callout_targets(callout: CalloutChoice, reading: &mut Reading) -> Option<CalloutTargets> {
+    let CalloutObject { place, default, discovery, jwks, token } = match callout {
+        CalloutChoice::All(Text { text, .. }) => {
+            return Some(CalloutTargets { discovery: text.clone(), jwks: text.clone(), token: text });
+        }
+        CalloutChoice::Each(object) => object,
+    };
+    let mut target = |own: Option<Text>, key: &str| match own.or_else(|| default.clone()) {
+        Some(target) => Some(target.text),
+        None => reading.refuse(Problem::at(&place.key(key), "is required where there is no default")),
+    };
+    let (discovery, jwks, token) =
+        (target(discovery, "discovery"), target(jwks, "jwks"), target(token, "token"));
+    Some(CalloutTargets { discovery: discovery?, jwks: jwks?, token: token? })
+}
+
+/// `openid` comes first, each scope once.
+fn check_scopes(scopes: Names, reading: &mut Reading) -> Option<Vec<String>> {
+    let mut checked = vec!["openid".to_owned()];
+    for scope in scopes.0 {
+        scope_token(&scope, reading);
+        if !checked.contains(&scope.text) {
+            checked.push(scope.text);
+        }
+    }
+    Some(checked)
+}
+
+/// Notes a problem unless the text is one `scope-token` (RFC 6749 section 3.3).
+pub(super) fn scope_token(scope: &Text, reading: &mut Reading) {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if !scope.text.bytes().all(allowed) {
+        let problem = scope.problem("must be one scope, without blanks, quotation marks and backslashes");
+        reading.problems.add(problem.advice("give each scope as an item of its own"));
+    }
+}
+
+fn check_redirect_uri(uri: &Text, site_http: bool, reading: &mut Reading) -> Option<RedirectUri> {
+    if !uri.text.starts_with('/') {
+        return exact_address(uri, site_http, reading).map(RedirectUri::Fixed);
+    }
+    match endpoint_path_fault(&uri.text) {
+        None => Some(RedirectUri::Path(uri.text.clone())),
+        Some(fault) => reading.refuse(uri.problem(fault)),
+    }
+}
+
+fn check_post_logout_redirect_uri(uri: Text, site_http: bool, reading: &mut Reading) -> Option<String> {
+    if !uri.text.starts_with('/') {
+        address(&uri, site_http, reading)?;
+    } else if let Some(fault) = super::address::rule_path_fault(&uri.text) {
+        return reading.refuse(uri.problem(fault));
+    }
+    Some(uri.text)
+}
+
+fn check_parameter(parameter: Member<Text>, reading: &mut Reading) -> Option<(String, String)> {
+    let Member { place, name, value } = parameter;
+    // RFC 6749 section 8.2: param-name.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
+        return reading.refuse(Problem::at(&place, "must have a name of the characters A-Z a-z 0-9 - . _"));
+    }
+    if OWN_PARAMETERS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return reading.refuse(Problem::at(&place, "is set by the filter itself").advice("remove it"));
+    }
+    Some((name, value.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::trial::{accepted, read, refused};
+
+    fn provider(keys: Value) -> Value {
+        json!({"providers": {"main": keys}})
+    }
+
+    #[test]
+    fn defaults_are_the_safe_ones() {
+        let config = read(json!({})).unwrap();
+        let provider = &config.providers[0];
+        assert_eq!(provider.name, "main");
+        assert_eq!(provider.scopes, ["openid"]);
+        assert_eq!(provider.redirect_uri, RedirectUri::Path("/oidc/callback".into()));
+        assert_eq!(provider.algorithms, Algorithm::ALL);
+        assert_eq!(provider.leeway, Seconds(60));
+        assert_eq!(provider.callout_timeout, Duration::from_secs(5));
+        assert!(provider.audiences.is_empty() && !provider.insecure_allow_http);
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn issuers_are_https_and_stay_as_they_are_written() {
+        refused([
+            (
+                provider(json!({"issuer": "http://idp"})),
+                "providers.main.issuer: must be an https address, got \"http://idp\" (use https, or set insecure_allow_http for a test)",
+            ),
+            (
+                provider(json!({"issuer": "idp.example.com"})),
+                "providers.main.issuer: must be an absolute address",
+            ),
+            (provider(json!({"issuer": "https://idp/?a"})), "providers.main.issuer: must not have a query"),
+            (
+                provider(json!({"issuer": "https://idp/#a"})),
+                "providers.main.issuer: must not have a fragment",
+            ),
+            (provider(json!({"issuer": "https://u:p@idp/"})), "providers.main.issuer: must not have a user"),
+            (
+                provider(json!({"issuer": "https://login.example/{tenantid}/v2.0"})),
+                "providers.main.issuer: must not have placeholders",
+            ),
+            (
+                provider(json!({"issuer": "https://idp/.well-known/openid-configuration"})),
+                "providers.main.issuer: must be the issuer, not",
+            ),
+            (provider(json!({"issuer": "ftp://idp/"})), "providers.main.issuer: must be an https address"),
+        ]);
+        for issuer in
+            ["https://idp.example.com/", "https://IDP.example.com:443/Realm", "https://idp.example.com"]
+        {
+            assert_eq!(read(provider(json!({"issuer": issuer}))).unwrap().providers[0].issuer, issuer);
+        }
+    }
+
+    #[test]
+    fn insecure_and_unwise_settings_are_warned_of() {
+        let config = read(provider(
+            json!({"issuer": "http://idp", "insecure_allow_http": true, "leeway_seconds": 121}),
+        ));
+        let warnings = config.unwrap().warnings;
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].starts_with("providers.main.insecure_allow_http: "));
+        assert!(warnings[1].starts_with("providers.main.leeway_seconds: "));
+        refused([(
+            provider(json!({"leeway_seconds": 301})),
+            "providers.main.leeway_seconds: must be a whole number of seconds from 0 to 300, got 301",
+        )]);
+    }
+
+    #[test]
+    fn unsigned_and_shared_secret_algorithms_are_refused_with_the_reason() {
+        refused([
+            (
+                provider(json!({"algorithms": ["none"]})),
+                "providers.main.algorithms[0]: must be an asymmetric signature algorithm, got \"none\" (an unsigned token proves nothing)",
+            ),
+            (
+                provider(json!({"algorithms": ["RS256", "NoNe"]})),
+                "providers.main.algorithms[1]: must be an asymmetric",
+            ),
+            (
+                provider(json!({"algorithms": ["RS256", "HS256"]})),
+                "providers.main.algorithms[1]: must be an asymmetric signature algorithm, got \"HS256\" (with HS ",
+            ),
+            (
+                provider(json!({"algorithms": ["rs256"]})),
+                "providers.main.algorithms[0]: must be one of RS256, ",
+            ),
+            (
+                provider(json!({"algorithms": []})),
+                "providers.main.algorithms: must have from 1 to 10 items, got 0",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn parameters_that_the_filter_sets_itself_are_refused() {
+        for name in OWN_PARAMETERS.into_iter().chain(["Redirect_URI"]) {
+            let problems =
+                crate::config::trial::problems(provider(json!({"authorization_parameters": {name: "x"}})));
+            assert_eq!(
+                problems,
+                [format!(
+                    "providers.main.authorization_parameters.{name}: is set by the filter itself (remove it)"
+                )]
+            );
+        }
+        refused([
+            (
+                provider(json!({"authorization_parameters": {"a&b": "x"}})),
+                "providers.main.authorization_parameters[\"a&b\"]: must have a name",
+            ),
+            (
+                provider(json!({"authorization_parameters": {"max_age": 5}})),
+                "providers.main.authorization_parameters.max_age: must be a string, got 5",
+            ),
+        ]);
+        let config = read(provider(
+            json!({"authorization_parameters": {"audience": "https://api", "prompt": "login"}}),
+        ));
+        assert_eq!(
+            config.unwrap().providers[0].authorization_parameters,
+            [("audience".into(), "https://api".into()), ("prompt".into(), "login".into())]
+        );
+    }
+
+    #[test]
+    fn scopes_are_tokens_and_openid_is_among_them() {
+        let config = read(provider(json!({"scopes": ["email", "openid", "email"]}))).unwrap();
+        assert_eq!(config.providers[0].scopes, ["openid", "email"]);
+        refused([
+            (
+                provider(json!({"scopes": ["openid email"]})),
+                "providers.main.scopes[0]: must be one scope, without blanks",
+            ),
+            (provider(json!({"scopes": "openid"})), "providers.main.scopes: must be a list"),
+        ]);
+    }
+
+    #[test]
+    fn callouts_go_to_one_target_or_to_several() {
+        let targets = |callout: Value| {
+            read(provider(json!({"callout": callout}))).map(|c| c.providers[0].callout.clone())
+        };
+        let same = CalloutTargets { discovery: "a".into(), jwks: "a".into(), token: "a".into() };
+        assert_eq!(targets(json!("a")), Ok(same));
+        let split = CalloutTargets { discovery: "a".into(), jwks: "b".into(), token: "a".into() };
+        assert_eq!(targets(json!({"default": "a", "jwks": "b"})), Ok(split.clone()));
+        assert_eq!(targets(json!({"discovery": "a", "token": "a", "jwks": "b"})), Ok(split));
+        refused([
+            (
+                provider(json!({"callout": {"discovery": "a", "token": "b"}})),
+                "providers.main.callout.jwks: is required where there is no default",
+            ),
+            (
+                provider(json!({"callout": {"default": "a", "userinfo": "b"}})),
+                "providers.main.callout.userinfo: is not a known key",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn redirect_addresses_are_https_exact_and_on_a_host_of_the_session() {
+        refused([
+            (
+                provider(json!({"redirect_uri": "http://app.example.com/cb"})),
+                "providers.main.redirect_uri: must be an https address",
+            ),
+            (
+                provider(json!({"redirect_uri": "https://*.example.com/cb"})),
+                "providers.main.redirect_uri: must not have wildcards",
+            ),
+            (
+                provider(json!({"redirect_uri": "https://app.example.com"})),
+                "providers.main.redirect_uri: must be written in its normal form",
+            ),
+            (provider(json!({"redirect_uri": "/"})), "providers.main.redirect_uri: must not be / alone"),
+            (
+                provider(json!({"redirect_uri": "/a/../cb"})),
+                "providers.main.redirect_uri: must not have the segments",
+            ),
+            (
+                provider(json!({"redirect_uri": "//evil.example/cb"})),
+                "providers.main.redirect_uri: must not have //",
+            ),
+            (
+                provider(json!({"redirect_uri": "https://evil.example/cb"})),
+                "providers.main.redirect_uri: must have a host that is one of session.hosts",
+            ),
+            (
+                provider(json!({"post_logout_redirect_uri": "http://app.example.com/"})),
+                "providers.main.post_logout_redirect_uri: must be an https address",
+            ),
+            (
+                provider(json!({"post_logout_redirect_uri": "/oidc/logout"})),
+                "providers.main.post_logout_redirect_uri: must be another path than endpoints.logout",
+            ),
+        ]);
+        accepted([
+            provider(
+                json!({"redirect_uri": "https://app.example.com/cb", "post_logout_redirect_uri": "https://www.example.com/?bye"}),
+            ),
+            provider(json!({"post_logout_redirect_uri": "/bye"})),
+            json!({
+                "providers": {"main": {"redirect_uri": "http://app.example.com/cb"}},
+                "session": {"insecure_allow_http": true},
+            }),
+        ]);
+    }
+
+    #[test]
+    fn several_providers_need_a_default_and_redirect_paths_of_their_own() {
+        let other = json!({"issuer": "https://other.example", "callout": "o", "client_id": "c"});
+        let mut own = other.clone();
+        own["redirect_uri"] = "/oidc/other".into();
+        refused([
+            (
+                json!({"providers": {"other": other}, "default_provider": "main"}),
+                "providers.other.redirect_uri: must be another path than providers.main.redirect_uri (so that",
+            ),
+            (
+                json!({"providers": {"other": own}}),
+                "default_provider: is required where there are several providers (known are: main, other)",
+            ),
+            (
+                json!({"default_provider": "mian"}),
+                "default_provider: must be one of the providers, got \"mian\" (known are: main)",
+            ),
+            (
+                json!({"providers": {"Main Realm": own}, "default_provider": "main"}),
+                "providers[\"Main Realm\"]: must have a name of 1 to 32",
+            ),
+        ]);
+        accepted([json!({"providers": {"other": own}, "default_provider": "main"})]);
+    }
+}

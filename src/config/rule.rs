@@ -1,0 +1,514 @@
+//! Rules: which request they are about, and whom they let in.
+
+use regex_lite::Regex;
+
+use super::address::{self, rule_path_fault};
+use super::document::{Acceptance, AcceptanceChoice, RuleObject};
+use super::problem::{Place, Problem};
+use super::provider::ProviderIndex;
+use super::requirement::{self, Requirement};
+use super::shape::{Reading, Text};
+
+/// Longest name of a rule, in characters.
+const NAME_LIMIT: usize = 64;
+/// Longest `path_pattern`, in characters.
+const PATTERN_LIMIT: usize = 1024;
+/// Memory of one compiled `path_pattern`, in bytes.
+const PATTERN_SIZE_LIMIT: usize = 256 * 1024;
+/// An expression that matches all of these is taken to match every path below the root.
+const PROBES: [&str; 5] = ["/a", "/0/-._~", "/admin/users/42", "/Q%20%C3%A4", "/static/app.js.map/x=(1)@2,3"];
+
+/// What a request must meet. The first rule that matches decides.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// For the log; `rules[2]` if it was given none, `default` for the last one.
+    pub name: String,
+    /// Hosts without port, in lower case; empty: every host.
+    pub hosts: Vec<String>,
+    /// Which paths.
+    pub path: PathMatch,
+    /// Methods; empty: every method. `GET` stands for `HEAD` too.
+    pub methods: Vec<String>,
+    /// What is let in.
+    pub accept: Accept,
+    /// The provider that logs people in, and whose session counts.
+    pub provider: ProviderIndex,
+    /// Providers whose bearer tokens count.
+    pub bearer_providers: Vec<ProviderIndex>,
+    /// What the identity must have.
+    pub require: Requirement,
+}
+
+/// Which paths a rule is about.
+#[derive(Debug, Clone)]
+pub enum PathMatch {
+    /// Every path.
+    Any,
+    /// This one path.
+    Exact(String),
+    /// This path and everything below it, by whole segments. Without a slash at the end.
+    Prefix(String),
+    /// An expression that must match the whole path.
+    Pattern(regex_lite::Regex),
+}
+
+/// What a rule lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// Everybody, known or not. Nobody's identity is told to the upstream.
+    Public,
+    /// Nobody.
+    Deny,
+    /// Those who prove who they are in one of these ways.
+    Identity {
+        /// By a session cookie.
+        session: bool,
+        /// By an access token in `Authorization: Bearer`.
+        bearer: bool,
+    },
+}
+
+/// What rules must know of the providers.
+pub(super) struct Providers<'a> {
+    /// Their names, in order.
+    pub(super) names: Vec<&'a str>,
+    /// Those that have audiences, so that bearer tokens of them can count.
+    pub(super) with_audiences: Vec<ProviderIndex>,
+    /// The one that logs people in where a rule names none.
+    pub(super) default: ProviderIndex,
+}
+
+/// Checks all rules and adds the last one, which matches everything.
+pub(super) fn check(rules: Vec<RuleObject>, providers: &Providers, reading: &mut Reading) -> Vec<Rule> {
+    let mut checked: Vec<(Place, Rule)> = Vec::new();
+    for object in rules {
+        let place = object.place.clone();
+        let Some(rule) = check_rule(object, providers, reading) else { continue };
+        if let Some((earlier, _)) = checked.iter().find(|(_, earlier)| covers(earlier, &rule)) {
+            let rule = format!("can never match, because {} matches all of it", earlier.as_str());
+            reading.problems.add(Problem::at(&place, rule).advice("put it before that rule, or remove it"));
+        }
+        if checked.iter().any(|(_, earlier)| earlier.name == rule.name) {
+            reading.problems.add(Problem::at(&place.key("name"), "must be unique"));
+        }
+        checked.push((place, rule));
+    }
+    checked.push((Place::root(), last_rule(providers)));
+    checked.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// What no rule matches needs a login, or a bearer token where there are such.
+fn last_rule(providers: &Providers) -> Rule {
+    Rule {
+        name: "default".to_owned(),
+        hosts: Vec::new(),
+        path: PathMatch::Any,
+        methods: Vec::new(),
+        accept: Accept::Identity { session: true, bearer: !providers.with_audiences.is_empty() },
+        provider: providers.default,
+        bearer_providers: providers.with_audiences.clone(),
+        require: Requirement::default(),
+    }
+}
+
+fn check_rule(object: RuleObject, providers: &Providers, reading: &mut Reading) -> Option<Rule> {
+    let place = object.place.clone();
+    let name = match &object.name {
+        Some(name) => check_name(name, reading),
+        None => Some(place.as_str().to_owned()),
+    };
+    let path = check_path(&object, reading);
+    let named = object.provider.as_ref().map(|name| provider_named(name, &providers.names, reading));
+    let bearer_providers = match named {
+        Some(None) => None,
+        Some(Some(named)) => {
+            Some(providers.with_audiences.iter().copied().filter(|index| *index == named).collect())
+        }
+        None => Some(providers.with_audiences.clone()),
+    };
+    let given = object.accept.as_ref();
+    let accept = bearer_providers.as_ref().and_then(|bearer| check_accept(&place, given, bearer, reading));
+    if object.require.is_some() && matches!(accept, Some(Accept::Public | Accept::Deny)) {
+        let problem = Problem::at(&place.key("require"), "has no use where everybody or nobody is accepted");
+        reading.problems.add(problem.advice("remove it, or accept session or bearer"));
+    }
+    let require = match object.require {
+        Some(require) => requirement::check(require, reading),
+        None => Some(Requirement::default()),
+    };
+    let hosts = object.hosts.map_or(Vec::new(), |hosts| hosts.0);
+    let hosts: Vec<_> = hosts.iter().map(|host| address::host(host, None, reading)).collect();
+    let methods = object.methods.map_or(Vec::new(), |methods| methods.0);
+    let methods: Vec<_> = methods.into_iter().map(|method| check_method(method, reading)).collect();
+    let rule = Rule {
+        name: name?,
+        hosts: hosts.into_iter().collect::<Option<_>>()?,
+        path: path?,
+        methods: methods.into_iter().collect::<Option<_>>()?,
+        accept: accept?,
+        provider: named.flatten().unwrap_or(providers.default),
+        bearer_providers: bearer_providers?,
+        require: require?,
+    };
+    check_public(&rule, &place, object.insecure_public_everything?, reading);
+    Some(rule)
+}
+
+fn check_name(name: &Text, reading: &mut Reading) -> Option<String> {
+    if name.text.chars().count() > NAME_LIMIT || !name.text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+    {
+        return reading
+            .refuse(name.problem(format!("must have at most {NAME_LIMIT} visible ASCII characters")));
+    }
+    Some(name.text.clone())
+}
+
+/// The provider that is named in a rule or as the default.
+pub(super) fn provider_named(name: &Text, names: &[&str], reading: &mut Reading) -> Option<ProviderIndex> {
+    match names.iter().position(|known| *known == name.text) {
+        Some(index) => Some(index),
+        None => reading.refuse(
+            name.problem("must be one of the providers").advice(format!("known are: {}", known_names(names))),
+        ),
+    }
+}
+
+/// The names of the providers, as they are shown in a problem.
+pub(super) fn known_names(names: &[&str]) -> String {
+    names.iter().map(|name| super::problem::shown(name)).collect::<Vec<_>>().join(", ")
+}
+
+fn check_path(object: &RuleObject, reading: &mut Reading) -> Option<PathMatch> {
+    let given = [&object.path, &object.path_prefix, &object.path_pattern];
+    let mut given = given.into_iter().flatten();
+    if let (Some(_), Some(second)) = (given.next(), given.next()) {
+        return reading.refuse(
+            Problem::at(&second.place, "must not stand beside another path key")
+                .advice("give path, path_prefix or path_pattern, or make two rules"),
+        );
+    }
+    if let Some(pattern) = &object.path_pattern {
+        return check_pattern(pattern, reading).map(PathMatch::Pattern);
+    }
+    let Some(path) = object.path.as_ref().or(object.path_prefix.as_ref()) else {
+        return Some(PathMatch::Any);
+    };
+    if let Some(fault) = rule_path_fault(&path.text) {
+        return reading.refuse(path.problem(fault));
+    }
+    if object.path.is_some() {
+        return Some(PathMatch::Exact(path.text.clone()));
+    }
+    match path.text.strip_suffix('/').unwrap_or(&path.text) {
+        "" => Some(PathMatch::Any),
+        prefix => Some(PathMatch::Prefix(prefix.to_owned())),
+    }
+}
+
+fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
+    if pattern.text.chars().count() > PATTERN_LIMIT {
+        return reading.refuse(pattern.problem(format!("must have at most {PATTERN_LIMIT} characters")));
+    }
+    // A pattern such as `admin/.*` never matches: a rule that denies would let everything pass.
+    let first = pattern.text.trim_start_matches('^').chars().next();
+    if first.is_none_or(char::is_alphanumeric) {
+        let problem = pattern.problem("must match whole paths, which begin with /");
+        return reading.refuse(problem.advice("begin the expression with /"));
+    }
+    match anchored(&pattern.text) {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            let error = super::problem::shown(&error.to_string());
+            reading.refuse(pattern.problem(format!("must be a regular expression ({error})")))
+        }
+    }
+}
+
+/// Compiles an expression so that it has to match a whole path.
+fn anchored(pattern: &str) -> Result<Regex, regex_lite::Error> {
+    let compile = |text: &str| regex_lite::RegexBuilder::new(text).size_limit(PATTERN_SIZE_LIMIT).build();
+    // Alone first: `a)|(?:b` is no expression, but would become one between the anchors.
+    compile(pattern)?;
+    compile(&format!(r"\A(?:{pattern})\z"))
+}
+
+fn check_method(method: Text, reading: &mut Reading) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if !method.text.bytes().all(allowed) {
+        return reading.refuse(method.problem("must be a method in upper case, such as GET"));
+    }
+    Some(method.text)
+}
+
+fn check_accept(
+    place: &Place,
+    given: Option<&AcceptanceChoice>,
+    bearer_providers: &[ProviderIndex],
+    reading: &mut Reading,
+) -> Option<Accept> {
+    match given.map(|given| given.0) {
+        None => Some(Accept::Identity { session: true, bearer: !bearer_providers.is_empty() }),
+        Some(Acceptance::Public) => Some(Accept::Public),
+        Some(Acceptance::Deny) => Some(Accept::Deny),
+        Some(Acceptance::Identity { bearer: true, .. }) if bearer_providers.is_empty() => reading.refuse(
+            Problem::at(&place.key("accept"), "must not have bearer where the provider has no audiences")
+                .advice("give the provider audiences, so that tokens made for others are refused"),
+        ),
+        Some(Acceptance::Identity { session, bearer }) => Some(Accept::Identity { session, bearer }),
+    }
+}
+
+fn check_public(rule: &Rule, place: &Place, allowed: bool, reading: &mut Reading) {
+    let switch = place.key("insecure_public_everything");
+    if allowed {
+        reading.warn(&switch, "what the rules before this one do not name is open to everybody");
+        return;
+    }
+    let everything = match &rule.path {
+        PathMatch::Any => true,
+        PathMatch::Pattern(pattern) => PROBES.iter().all(|probe| pattern.is_match(probe)),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => false,
+    };
+    if rule.accept == Accept::Public && everything && rule.hosts.is_empty() && rule.methods.is_empty() {
+        reading.problems.add(
+            Problem::at(place, "must not be public for everything")
+                .advice("name hosts, paths or methods, or set insecure_public_everything"),
+        );
+    }
+}
+
+/// Whether the earlier rule matches whatever the later one does, as far as that can be seen.
+fn covers(earlier: &Rule, later: &Rule) -> bool {
+    let covers_all = |outer: &[String], inner: &[String]| {
+        let has = |method: &String| {
+            outer.contains(method) || (method == "HEAD" && outer.iter().any(|m| m == "GET"))
+        };
+        outer.is_empty() || (!inner.is_empty() && inner.iter().all(has))
+    };
+    let below = |path: &str, prefix: &str| {
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    covers_all(&earlier.hosts, &later.hosts)
+        && covers_all(&earlier.methods, &later.methods)
+        && match (&earlier.path, &later.path) {
+            (earlier, _) if is_everything(earlier) => true,
+            (PathMatch::Exact(outer), PathMatch::Exact(inner)) => outer == inner,
+            (PathMatch::Prefix(outer), PathMatch::Exact(inner) | PathMatch::Prefix(inner)) => {
+                below(inner, outer)
+            }
+            (PathMatch::Pattern(outer), PathMatch::Exact(inner)) => outer.is_match(inner),
+            (PathMatch::Pattern(outer), PathMatch::Pattern(inner)) => outer.as_str() == inner.as_str(),
+            _ => false,
+        }
+}
+
+/// Whether a condition holds for every path, in the spellings that people use.
+fn is_everything(path: &PathMatch) -> bool {
+    let written = |pattern: &Regex| {
+        let text = pattern.as_str().trim_start_matches(r"\A(?:").trim_end_matches(r")\z");
+        [".*", "/.*"].contains(&text.trim_start_matches('^').trim_end_matches('$'))
+    };
+    match path {
+        PathMatch::Any => true,
+        PathMatch::Pattern(pattern) => written(pattern),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::trial::{accepted, read, refused};
+
+    fn rules(rules: Value) -> Value {
+        json!({"rules": rules})
+    }
+
+    fn with_audiences(rules: Value) -> Value {
+        json!({"providers": {"main": {"audiences": ["api"]}}, "rules": rules})
+    }
+
+    #[test]
+    fn without_rules_everything_needs_a_login() {
+        for change in [json!({}), rules(json!([])), rules(json!(null))] {
+            let config = read(change).unwrap();
+            assert_eq!(config.rules.len(), 1);
+            let last = &config.rules[0];
+            assert_eq!(last.accept, Accept::Identity { session: true, bearer: false });
+            assert!(matches!(last.path, PathMatch::Any) && last.hosts.is_empty() && last.methods.is_empty());
+        }
+        let last = read(with_audiences(json!([{"path": "/x", "accept": "public"}]))).unwrap().rules.remove(1);
+        assert_eq!(last.accept, Accept::Identity { session: true, bearer: true });
+        assert_eq!((last.name.as_str(), last.bearer_providers), ("default", vec![0]));
+    }
+
+    #[test]
+    fn a_rule_that_is_public_for_everything_is_refused_unless_it_says_so() {
+        for path in [
+            json!({}),
+            json!({"path_prefix": "/"}),
+            json!({"path_pattern": ".*"}),
+            json!({"path_pattern": "^/.*$"}),
+            json!({"path_pattern": "/.+"}),
+            json!({"path_pattern": "(.*)"}),
+            json!({"path_pattern": "/[^;]*"}),
+        ] {
+            let mut rule = path.clone();
+            rule["accept"] = "public".into();
+            refused([(rules(json!([rule])), "rules[0]: must not be public for everything")]);
+            rule["insecure_public_everything"] = true.into();
+            let warnings = read(rules(json!([rule]))).unwrap().warnings;
+            assert!(warnings[0].starts_with("rules[0].insecure_public_everything: "), "{warnings:?}");
+        }
+        accepted([
+            rules(json!([{"accept": "public", "path": "/"}])),
+            rules(json!([{"accept": "public", "methods": ["OPTIONS"]}])),
+            rules(json!([{"accept": "public", "hosts": ["www.example.com"]}])),
+            rules(json!([{"accept": "public", "path_pattern": "/[a-z]+\\\\.js"}])),
+        ]);
+    }
+
+    #[test]
+    fn a_rule_that_can_never_match_is_refused() {
+        let dead = |earlier: Value, later: Value| {
+            let problems = crate::config::trial::problems(rules(json!([earlier, later])));
+            problems.iter().any(|problem| problem.starts_with("rules[1]: can never match, because rules[0]"))
+        };
+        for (earlier, later) in [
+            (json!({}), json!({"path": "/x"})),
+            (json!({"path_prefix": "/"}), json!({})),
+            (json!({"path_pattern": "/.*"}), json!({"path_prefix": "/x"})),
+            (json!({"path_prefix": "/api"}), json!({"path": "/api/health", "accept": "deny"})),
+            (json!({"path_prefix": "/api/"}), json!({"path_prefix": "/api"})),
+            (json!({"path": "/a"}), json!({"path": "/a", "methods": ["GET"]})),
+            (json!({"path": "/a", "methods": ["GET"]}), json!({"path": "/a", "methods": ["HEAD"]})),
+            (json!({"path_pattern": "/a.*"}), json!({"path": "/abc"})),
+            (json!({"hosts": ["A.example", "b.example"]}), json!({"hosts": ["a.example"], "path": "/x"})),
+        ] {
+            assert!(dead(earlier.clone(), later.clone()), "{earlier} {later}");
+        }
+        for (earlier, later) in [
+            (json!({"path": "/api"}), json!({"path_prefix": "/api"})),
+            (json!({"path_prefix": "/api"}), json!({"path_prefix": "/apis"})),
+            (json!({"hosts": ["a.example"]}), json!({"path": "/x"})),
+            (json!({"methods": ["GET"]}), json!({"methods": ["GET", "POST"]})),
+            (json!({"path_pattern": "/([^i].*)?"}), json!({"path_prefix": "/internal"})),
+            (json!({"path_pattern": "/([^i].*)?"}), json!({})),
+        ] {
+            accepted([rules(json!([earlier, later]))]);
+        }
+    }
+
+    #[test]
+    fn paths_are_read_into_what_they_mean() {
+        let path = |rule: Value| read(rules(json!([rule]))).unwrap().rules.remove(0).path;
+        assert!(
+            matches!(path(json!({"path_prefix": "/public/"})), PathMatch::Prefix(prefix) if prefix == "/public")
+        );
+        assert!(matches!(path(json!({"path_prefix": "/"})), PathMatch::Any));
+        assert!(matches!(path(json!({"path": "/a/"})), PathMatch::Exact(path) if path == "/a/"));
+        let PathMatch::Pattern(pattern) = path(json!({"path_pattern": "/health|/ready"})) else { panic!() };
+        assert!(pattern.is_match("/health") && pattern.is_match("/ready"));
+        for other in ["/healthz", "/admin/health", "/health\n", "/ready/x", "x/ready"] {
+            assert!(!pattern.is_match(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn paths_that_cannot_be_meant_are_refused() {
+        for (key, path) in [
+            ("path", "admin"),
+            ("path", "/a?b"),
+            ("path", "/a/../b"),
+            ("path", "//a"),
+            ("path", "/a\\b"),
+            ("path", "/a;b"),
+            ("path_prefix", "*"),
+            ("path_prefix", "/a/%2e%2e"),
+            ("path_pattern", "admin/.*"),
+            ("path_pattern", "^admin"),
+            ("path_pattern", "/("),
+            ("path_pattern", "/a)|(?:b"),
+            ("path_pattern", "^"),
+            ("path_pattern", "/a{1000}{1000}"),
+        ] {
+            let problems = crate::config::trial::problems(rules(json!([{key: path}])));
+            assert_eq!(problems.len(), 1, "{path}");
+            assert!(problems[0].starts_with(&format!("rules[0].{key}: must ")), "{problems:?}");
+        }
+        refused([
+            (
+                rules(json!([{"path": "/a", "path_prefix": "/b"}])),
+                "rules[0].path_prefix: must not stand beside another path key",
+            ),
+            (rules(json!([{"hosts": ["a.example:8443"]}])), "rules[0].hosts[0]: must be a host without port"),
+            (rules(json!([{"hosts": ["*"]}])), "rules[0].hosts[0]: must not have wildcards"),
+            (rules(json!([{"hosts": []}])), "rules[0].hosts: must have from 1 to 64 items, got 0"),
+            (rules(json!([{"methods": ["get"]}])), "rules[0].methods[0]: must be a method in upper case"),
+            (
+                rules(json!([{"name": "a", "path": "/1"}, {"name": "a", "path": "/2"}])),
+                "rules[1].name: must be unique",
+            ),
+            (
+                rules(json!([{"provider": "other"}])),
+                "rules[0].provider: must be one of the providers, got \"other\" (known are: main)",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn accept_is_a_word_or_a_list_of_proofs() {
+        let accept = |value: Value| read(with_audiences(json!([{"accept": value}]))).unwrap().rules[0].accept;
+        assert_eq!(accept(json!(null)), Accept::Identity { session: true, bearer: true });
+        assert_eq!(accept(json!("session")), Accept::Identity { session: true, bearer: false });
+        assert_eq!(accept(json!("bearer")), Accept::Identity { session: false, bearer: true });
+        assert_eq!(accept(json!(["bearer", "session"])), Accept::Identity { session: true, bearer: true });
+        assert_eq!(accept(json!("deny")), Accept::Deny);
+        refused([
+            (
+                rules(json!([{"accept": "bearer"}])),
+                "rules[0].accept: must not have bearer where the provider has no audiences",
+            ),
+            (rules(json!([{"accept": ["session", "bearer"]}])), "rules[0].accept: must not have bearer"),
+            (rules(json!([{"accept": ["public"]}])), "rules[0].accept[0]: must be one of session, bearer"),
+            (rules(json!([{"accept": []}])), "rules[0].accept: must have from 1 to 2 items"),
+            (
+                rules(json!([{"accept": "everyone"}])),
+                "rules[0].accept: must be one of public, deny, session, bearer",
+            ),
+            (rules(json!([{"accept": true}])), "rules[0].accept: must be a string or a list, got true"),
+            (
+                rules(json!([{"path": "/x", "accept": "public", "require": {"scopes": ["a"]}}])),
+                "rules[0].require: has no use",
+            ),
+            (
+                rules(json!([{"accept": "deny", "require": {"scopes": ["a"]}}])),
+                "rules[0].require: has no use",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn bearer_tokens_count_of_the_named_provider_or_of_all_with_audiences() {
+        let other = json!({"issuer": "https://o.example", "callout": "o", "client_id": "c", "redirect_uri": "/o", "audiences": ["x"]});
+        let third = json!({"issuer": "https://p.example", "callout": "p", "client_id": "c", "redirect_uri": "/p", "audiences": ["x"]});
+        let config = read(json!({
+            "providers": {"other": other, "third": third},
+            "default_provider": "main",
+            "rules": [{"path": "/1"}, {"path": "/2", "provider": "third"}, {"path": "/3", "provider": "main"}],
+        }));
+        let rules = config.unwrap().rules;
+        let of = |index: usize| {
+            (rules[index].provider, rules[index].bearer_providers.clone(), rules[index].accept)
+        };
+        let (both, only) = (
+            Accept::Identity { session: true, bearer: true },
+            Accept::Identity { session: true, bearer: false },
+        );
+        assert_eq!(of(0), (0, vec![1, 2], both));
+        assert_eq!(of(1), (2, vec![2], both));
+        assert_eq!(of(2), (0, vec![], only));
+    }
+}

@@ -1,0 +1,320 @@
+//! Sessions: keys, cookie, lifetimes.
+
+use super::address;
+use super::document::{Hosts, SessionObject};
+use super::problem::Problem;
+use super::shape::{Reading, SecretText, Text};
+use crate::secret::Secret;
+use crate::time::Seconds;
+
+/// Shortest session key, in characters.
+const KEY_MIN: usize = 32;
+/// Longest session key, in characters.
+const KEY_LIMIT: usize = 1024;
+/// Fewer different characters than this were not drawn at random.
+const KEY_VARIETY: usize = 8;
+/// Words of keys that were copied from an example.
+const EXAMPLE_WORDS: [&str; 10] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "replace",
+    "example",
+    "password",
+    "secret",
+    "default",
+    "placeholder",
+    "insert",
+];
+/// How a key is made.
+const KEY_ADVICE: &str = "make one with: openssl rand -base64 32";
+
+/// Longest name of a cookie, in characters.
+const COOKIE_NAME_LIMIT: usize = 64;
+/// Prefixes by which browsers insist on `Secure` (RFC 6265bis section 4.1.3).
+const SECURE_PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
+
+/// Shortest idle timeout, in seconds.
+const IDLE_MIN: u64 = 60;
+/// A longer session than this is worth a warning, in seconds.
+const LIFETIME_WARNING: u64 = 7 * 24 * 3600;
+
+/// Sessions and cookies.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Secrets from which the sealing keys are derived: the first seals, all open. At least one.
+    pub keys: Vec<Secret>,
+    /// Name of the session cookie; our other cookies begin with it.
+    pub cookie_name: String,
+    /// `SameSite` of the session cookie.
+    pub same_site: SameSite,
+    /// Hosts (with port unless it is the default one) on which people log in. Empty: any.
+    pub hosts: Vec<String>,
+    /// A session ends this long after the login, whatever happens.
+    pub absolute_lifetime: Seconds,
+    /// A session ends when it was not used for this long. Zero: never for that reason.
+    pub idle_timeout: Seconds,
+    /// A login must be finished within this time.
+    pub login_lifetime: Seconds,
+    /// The site is served over plain HTTP: cookies without `Secure`, addresses with `http:`.
+    pub insecure_allow_http: bool,
+}
+
+/// The `SameSite` attribute (RFC 6265bis section 5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// `Strict`
+    Strict,
+    /// `Lax`
+    Lax,
+    /// `None`
+    None,
+}
+
+pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Session> {
+    let insecure_allow_http = session.insecure_allow_http;
+    let http = insecure_allow_http == Some(true);
+    if http {
+        reading.warn(
+            &session.place.key("insecure_allow_http"),
+            "whoever is on the way can take over every session",
+        );
+    }
+    let same_site = session.same_site;
+    if http && same_site == Some(SameSite::None) {
+        let problem =
+            Problem::at(&session.place.key("same_site"), "must not be None with insecure_allow_http");
+        reading.problems.add(problem.advice("browsers take SameSite=None only over https"));
+    }
+    let absolute = session.absolute_lifetime_seconds.as_ref().map(|seconds| seconds.0);
+    if absolute.is_some_and(|absolute| absolute > LIFETIME_WARNING) {
+        reading.warn(
+            &session.place.key("absolute_lifetime_seconds"),
+            "a stolen cookie counts for more than 7 days",
+        );
+    }
+    let idle = session.idle_timeout_seconds.as_ref().map(|seconds| seconds.0);
+    if let (Some(idle), Some(absolute)) = (idle, absolute)
+        && idle != 0
+        && !(IDLE_MIN..=absolute).contains(&idle)
+    {
+        let rule = format!("must be 0, or from {IDLE_MIN} to absolute_lifetime_seconds ({absolute})");
+        reading
+            .problems
+            .add(Problem::at(&session.place.key("idle_timeout_seconds"), rule).got(idle.to_string()));
+    }
+    let cookie_name = match session.cookie_name {
+        Some(name) => check_cookie_name(name, http, reading),
+        None if http => Some("vestibule".to_owned()),
+        None => Some("__Host-vestibule".to_owned()),
+    };
+    let keys = session.keys.and_then(|keys| check_keys(&keys.0, reading));
+    let hosts = session.hosts.map(|hosts| check_hosts(&hosts, http, reading)).unwrap_or_default();
+    Some(Session {
+        keys: keys?,
+        cookie_name: cookie_name?,
+        same_site: same_site?,
+        hosts,
+        absolute_lifetime: Seconds(absolute?),
+        idle_timeout: Seconds(idle?),
+        login_lifetime: Seconds(session.login_lifetime_seconds?.0),
+        insecure_allow_http: insecure_allow_http?,
+    })
+}
+
+fn check_hosts(hosts: &Hosts, http: bool, reading: &mut Reading) -> Vec<String> {
+    let usual_port = if http { 80 } else { 443 };
+    hosts.0.iter().filter_map(|host| address::host(host, Some(usual_port), reading)).collect()
+}
+
+fn check_keys(keys: &[SecretText], reading: &mut Reading) -> Option<Vec<Secret>> {
+    for (index, key) in keys.iter().enumerate() {
+        let problem = if let Some(fault) = key_fault(key.secret.expose()) {
+            Problem::at(&key.place, fault).advice(KEY_ADVICE)
+        } else if keys.iter().take(index).any(|earlier| earlier.secret == key.secret) {
+            Problem::at(&key.place, "must be another key than those before it").advice(KEY_ADVICE)
+        } else {
+            continue;
+        };
+        reading.problems.add(problem);
+    }
+    Some(keys.iter().map(|key| key.secret.clone()).collect())
+}
+
+/// Why a text is no session key. Says nothing of the key but its length.
+fn key_fault(key: &str) -> Option<String> {
+    let length = key.chars().count();
+    if length < KEY_MIN {
+        return Some(format!("must have at least {KEY_MIN} characters, got {length}"));
+    }
+    if key.len() > KEY_LIMIT {
+        return Some(format!("must have at most {KEY_LIMIT} bytes, got {}", key.len()));
+    }
+    let lower = key.to_ascii_lowercase();
+    if EXAMPLE_WORDS.iter().any(|word| lower.contains(word)) {
+        return Some("must be random, but has a word as in an example".to_owned());
+    }
+    let mut characters: Vec<char> = key.chars().collect();
+    let repeats = |period: usize| characters.iter().zip(characters.iter().skip(period)).all(|(a, b)| a == b);
+    let repetition = (1..=length / 2).any(repeats);
+    characters.sort_unstable();
+    characters.dedup();
+    (repetition || characters.len() < KEY_VARIETY)
+        .then(|| "must be random, but repeats the same characters".to_owned())
+}
+
+fn check_cookie_name(name: Text, http: bool, reading: &mut Reading) -> Option<String> {
+    // RFC 9110 section 5.6.2: token.
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.text.len() > COOKIE_NAME_LIMIT || !name.text.bytes().all(is_token) {
+        let rule = format!(
+            "must be the name of a cookie: at most {COOKIE_NAME_LIMIT} characters, no blanks, = or ;"
+        );
+        return reading.refuse(name.problem(rule));
+    }
+    let after_prefix = SECURE_PREFIXES.iter().find_map(|prefix| name.text.strip_prefix(prefix));
+    // Browsers compare the prefix without regard to case.
+    let lower = name.text.to_ascii_lowercase();
+    let looks_secure = SECURE_PREFIXES.iter().any(|prefix| lower.starts_with(&prefix.to_ascii_lowercase()));
+    match (http, after_prefix) {
+        (true, _) if looks_secure => reading.refuse(
+            name.problem("must not begin with __Host- or __Secure- with insecure_allow_http")
+                .advice("browsers take such cookies only over https"),
+        ),
+        (false, None) => reading.refuse(
+            name.problem("must begin with __Host- or __Secure-")
+                .advice("so that no other site can set the cookie"),
+        ),
+        (false, Some("")) => reading.refuse(name.problem("must have a name after the prefix")),
+        _ => Some(name.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::config::trial::{KEY, accepted, read, refused};
+
+    fn session(keys: Value) -> Value {
+        json!({"session": keys})
+    }
+
+    #[test]
+    fn keys_that_can_be_guessed_are_refused() {
+        for (key, fault) in [
+            ("", "must not be empty"),
+            ("changeme", "must have at least 32 characters, got 8 "),
+            ("kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6", "must have at least 32 characters, got 31 "),
+            ("ChangeMe-ChangeMe-ChangeMe-9fA27x", "must be random, but has a word as in an example"),
+            ("my-very-long-and-Secret-passphrase", "must be random, but has a word as in an example"),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "must be random, but repeats the same characters"),
+            ("k3J9xQ0zk3J9xQ0zk3J9xQ0zk3J9xQ0z", "must be random, but repeats the same characters"),
+            ("0110100111010110010101110100010110", "must be random, but repeats the same characters"),
+        ] {
+            let problems = crate::config::trial::problems(session(json!({"keys": [key]})));
+            assert_eq!(problems.len(), 1, "{key}");
+            assert!(problems[0].starts_with(&format!("session.keys[0]: {fault}")), "{problems:?}");
+            assert!(key.is_empty() || !problems[0].contains(key));
+        }
+        refused([
+            (
+                session(json!({"keys": [KEY, KEY]})),
+                "session.keys[1]: must be another key than those before it",
+            ),
+            (session(json!({"keys": []})), "session.keys: must have from 1 to 16 items, got 0"),
+        ]);
+        accepted([session(json!({"keys": ["f0a1c2b394857669d0e1b2c3a4f59687", KEY]}))]);
+    }
+
+    #[test]
+    fn cookie_names_are_tokens_with_a_prefix_that_browsers_guard() {
+        for name in
+            ["a b", "a=b", "a;b", "__Host-a b", "__Host-\u{e4}", &format!("__Host-{}", "x".repeat(58))]
+        {
+            let problems = crate::config::trial::problems(session(json!({"cookie_name": name})));
+            assert_eq!(problems.len(), 1, "{name}");
+            assert!(
+                problems[0].starts_with("session.cookie_name: must be the name of a cookie"),
+                "{problems:?}"
+            );
+        }
+        refused([
+            (
+                session(json!({"cookie_name": "session"})),
+                "session.cookie_name: must begin with __Host- or __Secure-, got \"session\"",
+            ),
+            (session(json!({"cookie_name": "__host-x"})), "session.cookie_name: must begin with __Host-"),
+            (
+                session(json!({"cookie_name": "__Host-"})),
+                "session.cookie_name: must have a name after the prefix",
+            ),
+            (
+                session(json!({"cookie_name": "__secure-x", "insecure_allow_http": true})),
+                "session.cookie_name: must not begin with __Host- or __Secure-",
+            ),
+            (
+                session(json!({"same_site": "None", "insecure_allow_http": true})),
+                "session.same_site: must not be None",
+            ),
+        ]);
+        accepted([session(json!({"cookie_name": "__Secure-a", "same_site": "None"}))]);
+        let name = |keys| read(session(keys)).unwrap().session.cookie_name;
+        assert_eq!(name(json!({})), "__Host-vestibule");
+        assert_eq!(name(json!({"insecure_allow_http": true})), "vestibule");
+    }
+
+    #[test]
+    fn lifetimes_fit_into_one_another() {
+        refused([
+            (
+                session(json!({"idle_timeout_seconds": 28801})),
+                "session.idle_timeout_seconds: must be 0, or from 60 to absolute_lifetime_seconds (28800), got 28801",
+            ),
+            (
+                session(json!({"idle_timeout_seconds": 59})),
+                "session.idle_timeout_seconds: must be 0, or from 60",
+            ),
+            (
+                session(json!({"login_lifetime_seconds": 3601})),
+                "session.login_lifetime_seconds: must be a whole number",
+            ),
+            (
+                session(json!({"absolute_lifetime_seconds": 31 * 86400})),
+                "session.absolute_lifetime_seconds: must be a whole number",
+            ),
+        ]);
+        accepted([
+            session(json!({"idle_timeout_seconds": 0})),
+            session(json!({"idle_timeout_seconds": 28800})),
+        ]);
+    }
+
+    #[test]
+    fn hosts_are_named_one_by_one() {
+        let rule = "session.hosts[0]: ";
+        for host in ["*", ".com", "*.example.com", "https://a.example", "a.example:443", "a.example/x"] {
+            let problems = crate::config::trial::problems(session(json!({"hosts": [host]})));
+            assert!(problems.len() == 1 && problems[0].starts_with(rule), "{host}: {problems:?}");
+        }
+        let hosts = read(session(json!({"hosts": ["App.example.com:8443"]}))).unwrap().session.hosts;
+        assert_eq!(hosts, ["app.example.com:8443"]);
+    }
+
+    #[test]
+    fn unwise_settings_are_warned_of() {
+        for (change, place) in [
+            (json!({"insecure_allow_http": true}), "session.insecure_allow_http: "),
+            (json!({"absolute_lifetime_seconds": 8 * 86400}), "session.absolute_lifetime_seconds: "),
+            (json!({"hosts": null}), "session.hosts: any host"),
+        ] {
+            let warnings = read(session(change.clone())).unwrap().warnings;
+            assert!(warnings.len() == 1 && warnings[0].starts_with(place), "{change}: {warnings:?}");
+        }
+        let fixed = json!({
+            "session": {"hosts": null},
+            "providers": {"main": {"redirect_uri": "https://app.example.com/cb"}},
+        });
+        assert_eq!(read(fixed).unwrap().warnings, Vec::<String>::new());
+    }
+}
