@@ -210,4 +210,14 @@ mod tests {
         cache.remove(&[b"text"]);
         assert_eq!(cache.get(&[b"text"], NOW), None);
     }
+
+    #[test]
+    fn what_was_remembered_before_does_not_come_back() {
+        let mut cache = cache(4);
+        cache.insert(&[b"text"], 1, LATER);
+        cache.insert(&[b"a"], 0, LATER);
+        cache.insert(&[b"b"], 0, LATER);
+        cache.insert(&[b"text"], 2, LATER);
+        assert_eq!(cache.get(&[b"text"], NOW), Some(&2));
+    }
 }

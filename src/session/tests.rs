@@ -563,6 +563,16 @@ fn expired_and_foreign_logins_go_before_those_in_flight() {
 }
 
 #[test]
+fn an_expired_login_goes_even_when_there_is_room() {
+    let cookies = cookies(|_| {});
+    let mut browser = Browser::default();
+    browser.begins(&cookies, &login(&tab(0)), NOW);
+    let later = Timestamp(NOW.0 + 600);
+    browser.begins(&cookies, &Login { started_at: later, ..login(&tab(1)) }, later);
+    assert_eq!(browser.names(), [format!("{BASE}-login-tab-000000000001")]);
+}
+
+#[test]
 fn the_login_of_another_provider_is_in_flight_too() {
     let cookies = cookies(|config| config.providers.push(provider("other")));
     let jar = Jar::default();
