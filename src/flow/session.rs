@@ -23,6 +23,8 @@ pub struct Remembered {
     pub identity: Identity,
     /// The headers that tell the upstream.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// It was sealed with a key that is no longer the first.
+    needs_reseal: bool,
 }
 
 /// What a session must hold for the configuration in force.
@@ -138,14 +140,15 @@ fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) 
     }
     let identity = Identity::of_session(provider, &session);
     let headers = filter.upstream.identity_headers(&identity);
-    let expires_at = session.expires_at;
-    let remembered = Rc::new(Remembered { session, identity, headers });
+    let expires_at = session.ends_at(&filter.config.session);
+    let needs_reseal = filter.cookies.needs_reseal(sealed);
+    let remembered = Rc::new(Remembered { session, identity, headers, needs_reseal });
     filter.sessions.borrow_mut().insert(&key, Rc::clone(&remembered), expires_at);
     Some(remembered)
 }
 
-/// Cookies that go with the response: the session with its new time of use, when that is due, and
-/// the end of the count of failed rounds.
+/// Cookies that go with the response: the session with its new time of use or under the first key,
+/// when that is due, and the end of the count of failed rounds.
 ///
 /// # Errors
 /// The host gives no randomness.
@@ -157,7 +160,7 @@ pub fn cookies_to_send(
     now: Timestamp,
 ) -> Result<Vec<String>, Error> {
     let mut cookies: Vec<String> = filter.cookies.clear_rounds(jar).into_iter().collect();
-    if remembered.session.needs_touch(&filter.config.session, now) {
+    if remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now) {
         let mut session = remembered.session.clone();
         session.seen_at = now;
         match filter.cookies.set_session(provider, &session, jar, filter.nonce24(now)?) {
