@@ -168,7 +168,7 @@ async function start(programs, ports) {
   await programs.until('the provider', async () => (await status(`${provider}/.well-known/openid-configuration`)) === 200);
   await programs.until('the upstream', async () => (await status(`http://localhost:${ports.upstream}/`)) === 200);
 
-  programs.add('envoy', spawn(envoy, ['--config-path', configuration, '--disable-hot-restart', '--concurrency', '2', '--log-level', 'warning', '--component-log-level', 'wasm:info'], {
+  programs.add('envoy', spawn(envoy, ['--config-path', configuration, '--disable-hot-restart', '--concurrency', '2', '--file-flush-interval-msec', '200', '--log-level', 'warning', '--component-log-level', 'wasm:info'], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, ...secrets },
     stdio: ['ignore', 'pipe', 'pipe'],
