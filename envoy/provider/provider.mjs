@@ -151,7 +151,7 @@ ${form}<button type="submit" form="op.logoutForm" name="logout" value="yes" auto
     },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: grantEverything,
-    ttl: { ClientCredentials: accessTokenTtl, Session: 3600, Grant: 3600, Interaction: 600, IdToken: 3600, AuthorizationCode: 60 },
+    ttl: { AccessToken: accessTokenTtl, ClientCredentials: accessTokenTtl, Session: 3600, Grant: 3600, Interaction: 600, IdToken: 3600, AuthorizationCode: 60 },
     renderError(ctx, { error, error_description: description }) {
       ctx.type = 'html';
       ctx.body = page('The demo provider cannot go on', `<p>${escapeHtml(description ?? '')}</p><p><code>${escapeHtml(error)}</code></p>`);
