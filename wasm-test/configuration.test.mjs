@@ -26,10 +26,10 @@ async function refusal(configure, check) {
 test('all problems are in the log at once, each with its place', () => refusal((configuration) => {
   configuration.providers.demo.isuer = configuration.providers.demo.issuer;
   configuration.session.keys = ['changeme'];
-  configuration.session.absolute_lifetime = -1;
+  configuration.session.absolute_lifetime_seconds = -1;
   configuration.rules[0].accept = 'publik';
 }, (log) => {
-  for (const place of [/providers\.demo.*isuer.*issuer/, /session\.keys\[0\]/, /session\.absolute_lifetime/, /rules\[0\]\.accept/]) assert.match(log, place);
+  for (const place of [/providers\.demo.*isuer.*issuer/, /session\.keys\[0\]/, /session\.absolute_lifetime_seconds/, /rules\[0\]\.accept/]) assert.match(log, place);
   assert.doesNotMatch(log, /changeme/, 'a secret that is too short is a secret still');
 }));
 
