@@ -187,7 +187,9 @@ describe('nobody', () => {
 
   test('FLOW-64 begins a login for another issuer', async () => {
     const answer = await world.send('/oidc/login?iss=https://evil.example&target_link_uri=https://evil.example/', { headers: NAVIGATION });
+    assert.ok(answer.status >= 300 && answer.status < 500, `status ${answer.status}`);
     assert.doesNotMatch(decodeURIComponent(answer.header('location') ?? ''), /evil\.example/);
+    assert.deepEqual(world.upstream.requests, []);
   });
 });
 
