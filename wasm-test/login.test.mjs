@@ -1,0 +1,269 @@
+// A person logs in, is known to the upstream, and logs out.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { Browser, NAVIGATION, send2 } from './client.mjs';
+import { World, receivedAll } from './world.mjs';
+
+const SPOOFED = [['x-auth-sub', 'mallory'], ['X_Auth_Sub', 'mallory'], ['x.auth.sub', 'mallory'], ['X-AUTH-ROLES', 'admin'], ['x-auth_email', 'm@evil.example']];
+
+describe('a person', () => {
+  let world;
+  before(async () => { world = await World.start(); });
+  after(() => world?.stop());
+  beforeEach(() => {
+    world.provider.intercept = undefined;
+    world.upstream.requests.length = 0;
+  });
+
+  for (const asked of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26', '/x?return_to=https://evil.example/', '/?', '/long?'.padEnd(1500, 'q')]) {
+    test(`comes back to the very address that was asked for: ${asked.slice(0, 40)}`, async () => {
+      const browser = world.browser();
+      const page = await browser.login(`${world.site}${asked}`);
+      assert.equal(page.status, 200, page.text.slice(0, 500));
+      assert.equal(page.url, `${world.site}${asked}`);
+      assert.equal(world.received().path, asked);
+      assert.equal(world.upstream.requests.length, 1, 'nothing but the page asked for reached the upstream');
+    });
+  }
+
+  test('is told to the upstream', async () => {
+    await world.browser().login(`${world.site}/orders`);
+    const request = world.received();
+    assert.deepEqual(receivedAll(request, 'x-auth-sub'), ['alice']);
+    assert.deepEqual(receivedAll(request, 'x-auth-email'), ['alice@demo.example']);
+    assert.deepEqual(receivedAll(request, 'x-auth-name'), ['Alice Example']);
+    const [roles, ...more] = receivedAll(request, 'x-auth-roles');
+    assert.match(roles, /admin.*user/);
+    assert.deepEqual(more, []);
+  });
+
+  test('needs one login for many requests', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/one`);
+    const logins = world.provider.requests['/token'];
+    for (const path of ['/two', '/three?x=1']) assert.equal((await browser.request(`${world.site}${path}`)).status, 200);
+    assert.equal(world.provider.requests['/token'], logins);
+  });
+
+  test('who has a session at the provider is let in without a form', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    for (const { name } of browser.cookiesOf(world.port)) browser.cookies = browser.cookies.filter((cookie) => cookie.name !== name);
+    assert.equal((await browser.get(`${world.site}/again`)).url, `${world.site}/again`);
+  });
+
+  test('has cookies that scripts cannot read and other sites cannot use', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    const ours = browser.cookiesOf(world.port);
+    assert.ok(ours.length > 0);
+    for (const { line } of ours) {
+      assert.match(line, /; *HttpOnly/i);
+      assert.match(line, /; *SameSite=Lax/i);
+      assert.match(line, /; *Path=\//i);
+      assert.doesNotMatch(line, /; *Domain=/i);
+    }
+  });
+
+  test('leaves no login cookie behind', async () => {
+    const browser = world.browser();
+    const during = new Set();
+    await browser.get(`${world.site}/`);
+    for (const { name } of browser.cookiesOf(world.port)) during.add(name);
+    assert.equal(during.size, 1, 'one cookie for one login in flight');
+    await browser.login(`${world.site}/`);
+    const left = browser.cookiesOf(world.port).filter(({ name }) => during.has(name));
+    assert.ok(left.length <= 1, 'a finished login leaves no cookie; the abandoned one may stay until its end');
+  });
+
+  test('keeps foreign cookies, and none of ours reaches the upstream', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    const ours = browser.cookiesOf(world.port);
+    for (const path of ['/private', '/public/page']) {
+      await world.send(path, { headers: { ...NAVIGATION, cookie: `first=1; ${ours.map(({ name, value }) => `${name}=${value}`).join('; ')}; q="x y"; last=a==b` } });
+      const cookies = receivedAll(world.received(), 'cookie').join('; ');
+      assert.equal(world.received().path, path);
+      assert.equal(cookies, 'first=1; q="x y"; last=a==b');
+    }
+    for (const { name, value } of ours) {
+      await world.send('/public/', { headers: { ...NAVIGATION, cookie: `${name}=${value}` } });
+    }
+    const text = JSON.stringify(world.upstream.requests);
+    for (const { name, value } of ours) assert.ok(!text.includes(`${name}=`) && !text.includes(value));
+  });
+
+  test('is known by a session that HTTP/2 sends in crumbs', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    const crumbs = ['a=1', ...browser.cookiesOf(world.port).map(({ name, value }) => `${name}=${value}`), 'b=2'];
+    const answer = await send2(world.port, '/crumbs', { headers: { ...NAVIGATION, accept: 'application/json', cookie: crumbs } });
+    assert.equal(answer.status, 200, answer.text);
+    assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
+    assert.equal(receivedAll(world.received(), 'cookie').join('; '), 'a=1; b=2');
+  });
+
+  test('cannot pretend to be somebody else', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`, 'bob');
+    const answer = await browser.request(`${world.site}/orders`, { headers: [...Object.entries(NAVIGATION), ...SPOOFED, ...SPOOFED] });
+    assert.equal(answer.status, 200);
+    const request = world.received();
+    assert.deepEqual(receivedAll(request, 'x-auth-sub'), ['bob']);
+    assert.deepEqual(receivedAll(request, 'x-auth-email'), ['bob@demo.example']);
+    assert.deepEqual(receivedAll(request, 'x-auth-roles').length, 1);
+    assert.ok(!JSON.stringify(request).includes('mallory'));
+  });
+
+  test('is told to nobody on a public path, whatever the client claims', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    for (const client of [browser, world.browser()]) {
+      const answer = await client.request(`${world.site}/public/page?x=1`, { headers: [...Object.entries(NAVIGATION), ...SPOOFED] });
+      assert.equal(answer.status, 200);
+      assert.equal(world.received().path, '/public/page?x=1');
+      for (const name of ['x-auth-sub', 'x-auth-email', 'x-auth-name', 'x-auth-roles']) assert.deepEqual(receivedAll(world.received(), name), []);
+    }
+  });
+
+  test('without the right role gets 403, and with it the page', async () => {
+    const [alice, bob] = [world.browser(), world.browser()];
+    assert.equal((await alice.login(`${world.site}/admin`, 'alice')).status, 200);
+    world.upstream.requests.length = 0;
+    assert.equal((await bob.login(`${world.site}/admin`, 'bob')).status, 403);
+    assert.equal((await bob.request(`${world.site}/admin/users`)).status, 403);
+    assert.equal(world.upstream.requests.length, 0);
+  });
+
+  test('opens five tabs and finishes them in any order', async () => {
+    const browser = world.browser();
+    const tabs = [];
+    for (const tab of [1, 2, 3, 4, 5]) tabs.push({ asked: `/tab/${tab}?n=${tab}`, page: await browser.get(`${world.site}/tab/${tab}?n=${tab}`) });
+    for (const index of [2, 0, 4, 1, 3]) {
+      const { asked, page } = tabs[index];
+      const last = await browser.submit(page, { login: 'alice', password: 'x' });
+      assert.equal(last.status, 200, `${asked}: ${last.text.slice(0, 300)}`);
+      assert.equal(last.url, `${world.site}${asked}`);
+    }
+  });
+
+  test('who cancels at the provider is told so and not sent round again', async () => {
+    const browser = world.browser();
+    const form = await browser.get(`${world.site}/orders`);
+    const page = await browser.submit(form, {}, { action: /formaction="([^"]*)"/.exec(form.text)[1] });
+    assert.ok([401, 403].includes(page.status), `status ${page.status}`);
+    assert.match(page.url, /\/oidc\/callback\?/);
+    assert.match(page.header('content-type'), /^text\/html/);
+    assert.match(page.header('cache-control'), /no-store/);
+    assert.match(page.header('content-security-policy'), /default-src 'none'/);
+    assert.match(page.header('content-security-policy'), /frame-ancestors 'none'/);
+    assert.equal(page.header('x-content-type-options'), 'nosniff');
+    assert.doesNotMatch(page.text, /<script/i);
+    assert.equal(world.upstream.requests.length, 0);
+  });
+
+  test('whose browser drops the session cookie is told after at most three rounds', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/first`);
+    const sessionNames = new Set(browser.cookiesOf(world.port).map(({ name }) => name));
+    const keep = browser.keep.bind(browser);
+    browser.keep = (port, line) => (port === world.port && sessionNames.has(line.split('=')[0]) ? undefined : keep(port, line));
+    browser.cookies = browser.cookies.filter(({ name }) => !sessionNames.has(name));
+    browser.visited.length = 0;
+    world.upstream.requests.length = 0;
+    const page = await browser.get(`${world.site}/loop`);
+    assert.ok(page.status >= 400 && page.status < 500, `status ${page.status}`);
+    assert.match(page.header('content-type'), /^text\/html/);
+    assert.ok(browser.visited.filter(({ url }) => url.includes('/oidc/callback')).length <= 3);
+    assert.equal(world.upstream.requests.length, 0);
+  });
+
+  test('whose browser keeps no cookie at all is told at the first callback', async () => {
+    const browser = world.browser();
+    const keep = browser.keep.bind(browser);
+    browser.keep = (port, line) => (port === world.port ? undefined : keep(port, line));
+    const page = await browser.login(`${world.site}/loop`);
+    assert.equal(page.status, 400);
+    assert.match(page.url, /\/oidc\/callback\?/);
+    assert.equal(world.upstream.requests.length, 0);
+  });
+
+  test('with a session of which any part was changed has none', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    const ours = browser.cookiesOf(world.port);
+    world.upstream.requests.length = 0;
+    for (const [index, { name, value }] of ours.entries()) {
+      for (let at = 0; at < value.length; at += Math.max(1, Math.floor(value.length / 40))) {
+        const changed = value.slice(0, at) + (value[at] === 'A' ? 'B' : 'A') + value.slice(at + 1);
+        const cookie = ours.map((one, i) => `${one.name}=${i === index ? changed : one.value}`).join('; ');
+        const answer = await world.send('/private', { headers: { ...NAVIGATION, cookie } });
+        assert.ok([302, 303].includes(answer.status), `${name} changed at ${at}: ${answer.status}`);
+        assert.ok(answer.header('location').startsWith(`${world.issuer}/auth?`));
+      }
+    }
+    assert.equal(world.upstream.requests.length, 0);
+  });
+
+  test('logs out here and at the provider, and then needs a new login', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    const before = browser.cookiesOf(world.port).map(({ name }) => name);
+    const page = await browser.logout(world.site);
+    assert.equal(page.url.split('?')[0], `${world.site}/oidc/logged-out`, page.text.slice(0, 300));
+    assert.equal(page.status, 200);
+    const left = browser.cookiesOf(world.port).map(({ name }) => name);
+    assert.ok(!before.some((name) => left.includes(name)), `still there: ${left}`);
+    world.upstream.requests.length = 0;
+    assert.match((await browser.get(`${world.site}/`)).text, /Log in to the demo provider/);
+    assert.equal(world.upstream.requests.length, 0);
+  });
+
+  test('is not logged out by an image on another site', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    const image = { accept: 'image/*', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image', 'sec-fetch-site': 'cross-site', referer: 'https://evil.example/' };
+    await browser.request(`${world.site}/oidc/logout`, { headers: image });
+    assert.equal((await browser.request(`${world.site}/still`)).status, 200);
+  });
+
+  test('is sent to the provider with everything that a login needs, and nothing of the request', async () => {
+    const answer = await world.send('/app?scope=evil&prompt=none&client_id=x', { headers: NAVIGATION });
+    assert.match(answer.header('cache-control'), /no-store/);
+    const location = new URL(answer.header('location'));
+    const parameter = (name) => {
+      assert.equal(location.searchParams.getAll(name).length, 1, name);
+      return location.searchParams.get(name);
+    };
+    assert.equal(`${location.origin}${location.pathname}`, `${world.issuer}/auth`);
+    assert.equal(parameter('response_type'), 'code');
+    assert.equal(parameter('client_id'), 'vestibule-demo');
+    assert.equal(parameter('redirect_uri'), `${world.site}/oidc/callback`);
+    assert.deepEqual(parameter('scope').split(' ').sort(), ['email', 'openid', 'profile']);
+    assert.equal(parameter('code_challenge_method'), 'S256');
+    assert.match(parameter('code_challenge'), /^[\w-]{43}$/);
+    assert.ok(parameter('state').length >= 20);
+    assert.ok(parameter('nonce').length >= 20);
+    assert.equal(location.searchParams.get('prompt'), null);
+    const again = new URL((await world.send('/app', { headers: NAVIGATION })).header('location'));
+    for (const name of ['state', 'nonce', 'code_challenge']) assert.notEqual(again.searchParams.get(name), location.searchParams.get(name));
+  });
+});
+
+describe('a provider without end_session_endpoint', () => {
+  let world;
+  before(async () => {
+    world = await World.start({ provider: { alter: (configuration) => { configuration.features.rpInitiatedLogout = { enabled: false }; } } });
+  });
+  after(() => world?.stop());
+
+  test('is not asked at logout: the person is logged out here', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/`);
+    const page = await browser.logout(world.site);
+    assert.equal(page.url.split('?')[0], `${world.site}/oidc/logged-out`);
+    const next = await browser.request(`${world.site}/`);
+    assert.ok(Browser.target(next).startsWith(`${world.issuer}/auth?`));
+  });
+});

@@ -1,0 +1,171 @@
+// What happens when the provider is away, changes its keys or answers wrongly.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { NAVIGATION } from './client.mjs';
+import { flipped, mint } from './tokens.mjs';
+import { until, World } from './world.mjs';
+
+test('a provider that is away at the start: 503 with Retry-After, and recovery when it comes', async () => {
+  const world = await World.start({ providerUp: false });
+  try {
+    for (const [path, headers] of [['/page', NAVIGATION], ['/api/orders', { authorization: 'Bearer a.b.c' }], ['/oidc/login', NAVIGATION]]) {
+      const answer = await world.send(path, { headers });
+      assert.equal(answer.status, 503, path);
+      assert.match(answer.header('retry-after'), /^\d+$/);
+      assert.match(answer.header('cache-control'), /no-store/);
+    }
+    assert.equal(world.upstream.requests.length, 0);
+    assert.equal((await world.send('/public/', { headers: NAVIGATION })).status, 200, 'a public path needs no provider');
+    await world.startProvider();
+    await world.ready();
+    const page = await world.browser().login(`${world.site}/orders?x=1`);
+    assert.equal(page.url, `${world.site}/orders?x=1`);
+    assert.equal(page.status, 200);
+  } finally {
+    await world.stop();
+  }
+});
+
+test('a provider whose document names another issuer is never believed', async () => {
+  const world = await World.start({ providerUp: false });
+  try {
+    await world.startProvider();
+    world.provider.intercept = (request, response) => {
+      if (!request.url.startsWith('/.well-known/')) return false;
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify({
+        issuer: `${world.issuer}/`, authorization_endpoint: `${world.issuer}/auth`, token_endpoint: `${world.issuer}/token`,
+        jwks_uri: `${world.issuer}/jwks`, response_types_supported: ['code'], subject_types_supported: ['public'], id_token_signing_alg_values_supported: ['RS256'],
+      }));
+      return true;
+    };
+    await until('the filter has asked', () => world.provider.requests['/.well-known/openid-configuration'] > 0);
+    for (let i = 0; i < 3; i += 1) assert.equal((await world.send('/page', { headers: NAVIGATION })).status, 503);
+    assert.equal(world.upstream.requests.length, 0);
+    assert.match(world.envoy.stderr, /issuer/, 'the log says which rule');
+    world.provider.intercept = undefined;
+    await world.ready();
+  } finally {
+    await world.stop();
+  }
+});
+
+// A world of its own: fetching keys again is throttled, and another story may have used that up.
+test('a provider that rotates its keys in the middle of a login is asked for the new ones', async () => {
+  const world = await World.start();
+  try {
+    const browser = world.browser();
+    const callback = await browser.untilCallback(`${world.site}/rotated`);
+    world.provider.rotateKeys();
+    const page = await browser.get(callback);
+    assert.equal(page.status, 200, page.text.slice(0, 400));
+    assert.equal(page.url, `${world.site}/rotated`);
+    assert.equal((await world.send('/api/orders', { headers: { authorization: `Bearer ${await world.token()}` } })).status, 200);
+  } finally {
+    await world.stop();
+  }
+});
+
+describe('a provider', () => {
+  let world;
+  before(async () => { world = await World.start(); });
+  after(() => world?.stop());
+  beforeEach(() => {
+    world.provider.intercept = undefined;
+    world.upstream.requests.length = 0;
+  });
+
+  /** Answers the token request itself, with what `change` makes of the provider's claims. */
+  const tokenAnswer = (make) => {
+    let nonce;
+    world.provider.intercept = (request, response) => {
+      const url = new URL(request.url, world.issuer);
+      if (url.pathname === '/auth') nonce = url.searchParams.get('nonce');
+      if (url.pathname !== '/token') return false;
+      request.resume();
+      const { status = 200, body } = make((claims, options) => mint(world.provider, {
+        aud: 'vestibule-demo', sub: 'alice', nonce, scope: undefined, client_id: undefined, jti: undefined, ...claims,
+      }, { ...options, header: { typ: 'JWT', ...options?.header } }));
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(typeof body === 'string' ? body : JSON.stringify({ access_token: 'opaque', token_type: 'Bearer', expires_in: 300, ...body }));
+      return true;
+    };
+  };
+
+  test('that answers in its own words but rightly is believed: the forgeries below fail for their fault alone', async () => {
+    tokenAnswer((idToken) => ({ body: { id_token: idToken() } }));
+    assert.equal((await world.browser().login(`${world.site}/page`)).status, 200);
+  });
+
+  const now = () => Math.floor(Date.now() / 1000);
+  const forgeries = {
+    'another nonce': (idToken) => ({ body: { id_token: idToken({ nonce: 'x' }) } }),
+    'no nonce': (idToken) => ({ body: { id_token: idToken({ nonce: undefined }) } }),
+    'another client': (idToken) => ({ body: { id_token: idToken({ aud: 'other' }) } }),
+    'another authorized party': (idToken) => ({ body: { id_token: idToken({ azp: 'other' }) } }),
+    'another issuer': (idToken) => ({ body: { id_token: idToken({ iss: 'https://evil.example' }) } }),
+    'an expired ID token': (idToken) => ({ body: { id_token: idToken({ exp: now() - 3600 }) } }),
+    'an ID token without iat': (idToken) => ({ body: { id_token: idToken({ iat: undefined }) } }),
+    'a wrong at_hash': (idToken) => ({ body: { id_token: idToken({ at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' }) } }),
+    'a signature with one bit turned': (idToken) => ({ body: { id_token: flipped(idToken()) } }),
+    'the type of an access token': (idToken) => ({ body: { id_token: idToken({}, { header: { typ: 'at+jwt' } }) } }),
+    'no ID token': () => ({ body: {} }),
+    'another token type': (idToken) => ({ body: { id_token: idToken(), token_type: 'DPoP' } }),
+    'two access tokens': (idToken) => ({ body: `{"access_token":"a","access_token":"b","token_type":"Bearer","id_token":"${idToken()}"}` }),
+    'an error': () => ({ status: 400, body: '{"error":"invalid_grant","error_description":"<script>alert(1)</script>"}' }),
+    'no JSON': () => ({ body: '<html>' }),
+    'an answer of two megabytes': (idToken) => ({ body: { id_token: idToken(), more: 'x'.repeat(2_000_000) } }),
+    'a failure': () => ({ status: 500, body: 'oops' }),
+  };
+  for (const [what, make] of Object.entries(forgeries)) {
+    test(`that answers with ${what} lets nobody in`, async () => {
+      tokenAnswer(make);
+      const browser = world.browser();
+      const page = await browser.login(`${world.site}/page`);
+      assert.ok(page.status >= 400, `status ${page.status}`);
+      assert.match(page.url, /\/oidc\/callback\?/, 'no loop');
+      assert.match(page.header('cache-control'), /no-store/);
+      assert.doesNotMatch(page.text, /<script/i);
+      assert.deepEqual(browser.cookiesOf(world.port).map(({ name }) => name), [], 'no session, and no login left');
+      assert.equal(world.upstream.requests.length, 0);
+    });
+  }
+
+  test('that does not answer the token request: the person gets an answer, the code is not sent twice', async () => {
+    let asked = 0;
+    world.provider.intercept = (request, response) => {
+      if (request.url !== '/token') return false;
+      asked += 1;
+      response.destroy();
+      return true;
+    };
+    const page = await world.browser().login(`${world.site}/page`);
+    assert.ok([502, 503, 504].includes(page.status), `status ${page.status}`);
+    assert.equal(asked, 1);
+    assert.equal(world.upstream.requests.length, 0);
+  });
+
+  test('never sees cookies or credentials of the client', async () => {
+    world.provider.received.length = 0;
+    const browser = world.browser();
+    browser.keep(1, 'foreign=canary-cookie; Path=/oidc');
+    await browser.login(`${world.site}/page`);
+    const calls = world.provider.received.filter(({ url }) => url === '/token');
+    assert.equal(calls.length, 1);
+    assert.equal(calls[0].headers.cookie, undefined);
+    assert.match(calls[0].headers.authorization, /^Basic /);
+  });
+
+  test('that goes away later disturbs nobody who is known', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/page`);
+    const token = await world.token();
+    assert.equal((await world.send('/api/orders', { headers: { authorization: `Bearer ${token}` } })).status, 200);
+    await world.provider.stop();
+    assert.equal((await browser.request(`${world.site}/page`)).status, 200);
+    assert.equal((await world.send('/api/orders', { headers: { authorization: `Bearer ${token}` } })).status, 200);
+    assert.ok([302, 303].includes((await world.send('/page', { headers: NAVIGATION })).status));
+    await world.startProvider();
+  });
+});

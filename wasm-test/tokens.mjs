@@ -1,0 +1,46 @@
+// Tokens, real and forged.
+
+import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
+
+const encode = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+
+/** Signs with the provider's own key unless told otherwise: all that is wrong is what `claims` says. */
+export function mint(provider, claims = {}, { header = {}, key = provider.signingKey() } = {}) {
+  const now = Math.floor(Date.now() / 1000);
+  const all = {
+    iss: provider.issuer, aud: 'https://api.demo.example', sub: 'orders-machine', client_id: 'orders-machine',
+    scope: 'orders.read', iat: now, exp: now + 300, jti: `${now}-${Math.random()}`, ...claims,
+  };
+  const head = { alg: 'RS256', typ: 'at+jwt', kid: provider.signingKey().kid, ...header };
+  const drop = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+  const signed = `${encode(drop(head))}.${encode(drop(all))}`;
+  const signature = sign('sha256', Buffer.from(signed), createPrivateKey({ key, format: 'jwk' }));
+  return `${signed}.${signature.toString('base64url')}`;
+}
+
+/** Somebody else's key. */
+export function strangersKey() {
+  return generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
+}
+
+/** The token with its header replaced and its signature left as it is, or made by `signature`. */
+export function reheaded(token, header, signature) {
+  const [, payload, old] = token.split('.');
+  const signed = `${encode(header)}.${payload}`;
+  return `${signed}.${signature ? signature(signed) : old}`;
+}
+
+/** HMAC keyed with the provider's public key in PEM: the classic confusion of algorithms. */
+export function macWithPublicKey(provider, token) {
+  const pem = createPublicKey({ key: provider.signingKey(), format: 'jwk' }).export({ type: 'spki', format: 'pem' });
+  return reheaded(token, { alg: 'HS256', typ: 'at+jwt', kid: provider.signingKey().kid },
+    (signed) => createHmac('sha256', pem).update(signed).digest('base64url'));
+}
+
+/** One bit of the signature turned over. */
+export function flipped(token) {
+  const [header, payload, signature] = token.split('.');
+  const bytes = Buffer.from(signature, 'base64url');
+  bytes[10] ^= 1;
+  return `${header}.${payload}.${bytes.toString('base64url')}`;
+}

@@ -1,0 +1,49 @@
+// A dead VM is a closed door, and opens again. The module of this test panics when asked to.
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { NAVIGATION } from './client.mjs';
+import { MODULE, ROOT, until, World } from './world.mjs';
+
+const TRAP = { 'x-vestibule-trap': '1' };
+
+describe('a module that traps', () => {
+  let world;
+  before(async () => { world = await World.start({ module: path.join(ROOT, '.build/vestibule-test-trap.wasm') }); });
+  after(() => world?.stop());
+
+  test('refuses the request, protected or public, and then recovers', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/before`);
+    for (let round = 0; round < 3; round += 1) {
+      world.upstream.requests.length = 0;
+      for (const path of ['/private', '/public/page']) {
+        const answer = await browser.request(`${world.site}${path}`, { headers: { ...NAVIGATION, ...TRAP } });
+        assert.ok(answer.status >= 500, `status ${answer.status}`);
+        assert.deepEqual(world.upstream.requests, []);
+        // The new VM asks the provider first; until then it is closed with 503.
+        await until('the session is known again', async () => (await browser.request(`${world.site}/private`)).status === 200);
+      }
+    }
+  });
+
+  test('lets nobody in meanwhile', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      await world.send('/private', { headers: { ...NAVIGATION, ...TRAP } });
+      world.upstream.requests.length = 0;
+      for (const headers of [NAVIGATION, { accept: 'application/json' }]) await world.send('/private', { headers });
+      assert.deepEqual(world.upstream.requests, []);
+      await world.ready();
+    }
+  });
+});
+
+test('the module that is shipped does not trap on request', async () => {
+  const world = await World.start({ module: MODULE });
+  try {
+    assert.equal((await world.send('/public/page', { headers: TRAP })).status, 200);
+  } finally {
+    await world.stop();
+  }
+});

@@ -1,0 +1,38 @@
+// Two workers of one Envoy share nothing but the configuration and the host's shared data.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { NAVIGATION } from './client.mjs';
+import { World } from './world.mjs';
+
+const ROUNDS = 12;
+
+describe('with two workers', () => {
+  let world;
+  before(async () => { world = await World.start({ concurrency: 2 }); });
+  after(() => world?.stop());
+
+  // Every request has a connection of its own, so the kernel spreads them over both workers.
+  test('a login may begin on one and end on the other', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const browser = world.browser();
+      const page = await browser.login(`${world.site}/round/${round}?n=${round}`);
+      assert.equal(page.status, 200, page.text.slice(0, 300));
+      assert.equal(page.url, `${world.site}/round/${round}?n=${round}`);
+      const cookie = browser.cookieHeader('/');
+      const answers = await Promise.all(Array.from({ length: 10 }, () => world.send('/many', { headers: { ...NAVIGATION, cookie } })));
+      assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+    }
+  });
+
+  test('discovery is asked for once for both, not once for every request', () => {
+    assert.ok(world.provider.requests['/.well-known/openid-configuration'] <= 2);
+    assert.ok(world.provider.requests['/jwks'] <= 2);
+  });
+
+  test('tokens are accepted by both', async () => {
+    const token = await world.token();
+    const answers = await Promise.all(Array.from({ length: 30 }, () => world.send('/api/orders', { headers: { authorization: `Bearer ${token}` } })));
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+  });
+});

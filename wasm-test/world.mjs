@@ -1,0 +1,275 @@
+// A small world for one story: a provider, an upstream that remembers, and Envoy with the filter
+// between them, all on free ports of this machine.
+
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { API, startProvider } from '../envoy/provider/provider.mjs';
+import { startUpstream } from '../envoy/upstream.mjs';
+import { Browser, NAVIGATION, send } from './client.mjs';
+
+export const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+export const MODULE = path.join(ROOT, '.build/vestibule.wasm');
+const DEADLINE_MS = 60_000;
+/** In a row, on connections of their own: then every worker has seen some. */
+const READY_ANSWERS = 12;
+
+/** Waits until `condition` gives something true and returns it; fails with `what` after a minute. */
+export async function until(what, condition, deadline = DEADLINE_MS) {
+  const end = Date.now() + deadline;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`waited ${deadline} ms in vain: ${what}`);
+    await pause(50);
+  }
+}
+
+/** A port that nobody listens on, below those that the system gives to outgoing connections. */
+export async function freePort() {
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 18_000);
+    const free = await new Promise((resolve) => {
+      const server = net.createServer();
+      server.once('error', () => resolve(false));
+      server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}
+
+/** The demo's configuration of the filter, on other ports. */
+export const filterConfiguration = ({ site, issuer }) => ({
+  providers: {
+    demo: {
+      issuer,
+      callout: 'provider',
+      client_id: 'vestibule-demo',
+      client_secret: '${CLIENT_SECRET}',
+      scopes: ['openid', 'profile', 'email'],
+      audiences: [API],
+      insecure_allow_http: true,
+    },
+  },
+  session: { keys: ['${SESSION_KEY}'], hosts: [site.replace('http://', '')], insecure_allow_http: true },
+  rules: [
+    { name: 'public', path_prefix: '/public', accept: 'public' },
+    { name: 'orders', path_prefix: '/api/orders', accept: 'bearer', require: { scopes: ['orders.read'] } },
+    { name: 'admin', path_prefix: '/admin', accept: 'session', require: { claims: [{ claim: 'roles', any_of: ['admin'] }] } },
+  ],
+  identity: { headers: { 'x-auth-sub': 'sub', 'x-auth-email': 'email', 'x-auth-name': 'name', 'x-auth-roles': 'roles' } },
+});
+
+const type = (name, fields) => ({ '@type': `type.googleapis.com/${name}`, ...fields });
+
+const cluster = (name, port) => ({
+  name,
+  connect_timeout: '2s',
+  load_assignment: {
+    cluster_name: name,
+    endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } } }] }],
+  },
+});
+
+/** The filter as it stands in Envoy's configuration. */
+export const wasmFilter = (module, configuration, environment = {}) => ({
+  name: 'vestibule',
+  typed_config: type('envoy.extensions.filters.http.wasm.v3.Wasm', {
+    config: {
+      name: 'vestibule',
+      failure_policy: 'FAIL_RELOAD',
+      vm_config: {
+        vm_id: 'vestibule',
+        runtime: 'envoy.wasm.runtime.v8',
+        code: { local: { filename: module } },
+        environment_variables: { key_values: environment },
+      },
+      configuration: type('google.protobuf.Struct', { value: configuration }),
+    },
+  }),
+});
+
+export const ROUTER = { name: 'envoy.filters.http.router', typed_config: type('envoy.extensions.filters.http.router.v3.Router') };
+
+/** A whole Envoy: one listener with `filters`, one virtual host with `routes`. */
+export function envoyBootstrap({ port, adminPort, filters, routes, clusters, accessLog = true }) {
+  const format = 'ACCESS %REQ(:METHOD)% %REQ_WITHOUT_QUERY(:PATH)% %RESPONSE_CODE% reason=%FILTER_STATE(wasm.vestibule_reason:PLAIN)% flags=%RESPONSE_FLAGS%\n';
+  const manager = type('envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', {
+    stat_prefix: 'site',
+    upgrade_configs: [{ upgrade_type: 'websocket' }],
+    access_log: accessLog ? [{
+      name: 'envoy.access_loggers.stdout',
+      typed_config: type('envoy.extensions.access_loggers.stream.v3.StdoutAccessLog', {
+        log_format: {
+          text_format_source: { inline_string: format },
+          formatters: [{
+            name: 'envoy.formatter.req_without_query',
+            typed_config: type('envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery'),
+          }],
+        },
+      }),
+    }] : [],
+    http_filters: filters,
+    route_config: { name: 'site', virtual_hosts: [{ name: 'site', domains: ['*'], routes }] },
+  });
+  return {
+    admin: { address: { socket_address: { address: '127.0.0.1', port_value: adminPort } } },
+    static_resources: {
+      listeners: [{
+        name: 'site',
+        address: { socket_address: { address: '127.0.0.1', port_value: port } },
+        filter_chains: [{ filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }],
+      }],
+      clusters,
+    },
+  };
+}
+
+/** A running Envoy. `stdout` has the access log, `stderr` Envoy's own. */
+export class Envoy {
+  static async start(bootstrap, { program = process.env.ENVOY, concurrency = 1, trace = false } = {}) {
+    if (!program) throw new Error('ENVOY must name the Envoy program; `make e2e` sets it');
+    const envoy = new Envoy();
+    envoy.directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
+    const file = path.join(envoy.directory, 'envoy.json');
+    writeFileSync(file, JSON.stringify(bootstrap));
+    envoy.child = spawn(program, [
+      '--config-path', file, '--disable-hot-restart', '--concurrency', String(concurrency),
+      '--file-flush-interval-msec', '50', '--log-level', 'warning',
+      '--component-log-level', `wasm:${trace ? 'trace' : 'info'}`,
+    ], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH } });
+    envoy.stdout = '';
+    envoy.stderr = '';
+    envoy.child.stdout.on('data', (chunk) => { envoy.stdout += chunk; });
+    envoy.child.stderr.on('data', (chunk) => { envoy.stderr += chunk; });
+    envoy.kill = () => envoy.child.kill('SIGKILL');
+    process.on('exit', envoy.kill);
+    envoy.ended = new Promise((resolve) => {
+      envoy.child.once('close', (code, signal) => {
+        envoy.exit = { code, signal };
+        resolve(envoy.exit);
+      });
+    });
+    const { port_value: adminPort } = bootstrap.admin.address.socket_address;
+    await until('Envoy is ready', async () => envoy.exit || (await send(adminPort, '/ready').catch(() => undefined))?.status === 200);
+    return envoy;
+  }
+
+  async stop() {
+    this.child.kill('SIGTERM');
+    const timer = setTimeout(this.kill, 5_000);
+    await this.ended;
+    clearTimeout(timer);
+    process.off('exit', this.kill);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+export class World {
+  /**
+   * Starts everything and waits until the filter answers.
+   *
+   * - `configure(configuration, world)` changes the filter's configuration.
+   * - `provider` goes to `startProvider`; `providerUp: false` starts without one (`startProvider()`
+   *   of the world brings it up later).
+   * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
+   */
+  static async start({
+    configure = () => undefined, concurrency = 1, provider = {}, providerUp = true, module = MODULE,
+    program, trace = false, expectRefusal = false,
+  } = {}) {
+    const world = new World();
+    world.port = await freePort();
+    world.providerPort = await freePort();
+    world.site = `http://localhost:${world.port}`;
+    world.issuer = `http://localhost:${world.providerPort}`;
+    world.secrets = { CLIENT_SECRET: randomBytes(32).toString('base64url'), SESSION_KEY: randomBytes(32).toString('base64url') };
+    world.providerOptions = provider;
+    try {
+      world.upstream = await startUpstream();
+      if (providerUp) await world.startProvider();
+      const configuration = filterConfiguration(world);
+      const changed = configure(configuration, world) ?? configuration;
+      const bootstrap = envoyBootstrap({
+        port: world.port,
+        adminPort: await freePort(),
+        filters: [wasmFilter(module, changed, world.secrets), ROUTER],
+        routes: [{ match: { prefix: '/' }, route: { cluster: 'upstream', timeout: '0s' } }, { match: { connect_matcher: {} }, route: { cluster: 'upstream' } }],
+        clusters: [cluster('upstream', world.upstream.port), cluster('provider', world.providerPort)],
+      });
+      world.envoy = await Envoy.start(bootstrap, { program, concurrency, trace });
+      if (expectRefusal) return world;
+      if (world.envoy.exit) throw new Error(`Envoy has ended:\n${world.envoy.stderr.slice(-4_000)}`);
+      if (providerUp) await world.ready();
+      world.upstream.requests.length = 0;
+      return world;
+    } catch (error) {
+      await world.stop();
+      throw error;
+    }
+  }
+
+  /** Waits until every worker knows the provider. */
+  async ready() {
+    let row = 0;
+    await until('the filter knows its provider', async () => {
+      const { status } = await send(this.port, '/ready', { headers: NAVIGATION });
+      row = status === 503 ? 0 : row + 1;
+      return row >= READY_ANSWERS;
+    });
+  }
+
+  async startProvider() {
+    this.provider = await startProvider({
+      port: this.providerPort, issuer: this.issuer, site: this.site, clientSecret: this.secrets.CLIENT_SECRET, ...this.providerOptions,
+    });
+  }
+
+  browser() {
+    return new Browser();
+  }
+
+  send(pathAndQuery, options) {
+    return send(this.port, pathAndQuery, options);
+  }
+
+  /** An access token that the provider issues to a machine. */
+  async token({ scope = 'orders.read', resource = API } = {}) {
+    const credentials = Buffer.from(`orders-machine:${this.provider.machineSecret}`).toString('base64');
+    const answer = await send(this.providerPort, '/token', {
+      method: 'POST',
+      headers: { authorization: `Basic ${credentials}`, 'content-type': 'application/x-www-form-urlencoded' },
+      body: new URLSearchParams({ grant_type: 'client_credentials', scope, resource }).toString(),
+    });
+    if (answer.status !== 200) throw new Error(`the provider issued no token: ${answer.text}`);
+    return answer.json().access_token;
+  }
+
+  /** What the upstream has received last. */
+  received() {
+    return this.upstream.requests.at(-1);
+  }
+
+  /** Access log lines so far: `{method, path, status, reason, flags}`. */
+  accessLog() {
+    return [...this.envoy.stdout.matchAll(/^ACCESS (\S+) (\S+) (\d+) reason=(\S+) flags=(\S+)$/gm)]
+      .map(([, method, at, status, reason, flags]) => ({ method, path: at, status: Number(status), reason, flags }));
+  }
+
+  async stop() {
+    await this.envoy?.stop();
+    await this.provider?.stop();
+    await this.upstream?.stop();
+  }
+}
+
+/** Every value of a header that the upstream received, in any spelling that servers fold into one. */
+export function receivedAll(request, name) {
+  const folded = (text) => text.toLowerCase().replaceAll(/[_.]/g, '-');
+  return request.headers.filter(([n]) => folded(n) === name).map(([, value]) => value);
+}
