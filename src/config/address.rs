@@ -2,7 +2,8 @@
 
 use url::Url;
 
-use super::shape::{Reading, Text};
+use super::shape::Reading;
+use super::value::Text;
 
 /// What is said where an `http` address needs a switch.
 pub(super) const ALLOW_HTTP_ADVICE: &str = "use https, or set insecure_allow_http for a test";

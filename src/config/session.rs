@@ -3,7 +3,8 @@
 use super::address;
 use super::document::{Hosts, SessionObject};
 use super::problem::Problem;
-use super::shape::{Reading, SecretText, Text};
+use super::shape::Reading;
+use super::value::{SecretText, Text};
 use crate::secret::Secret;
 use crate::time::Seconds;
 
