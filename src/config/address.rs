@@ -108,6 +108,9 @@ pub(super) fn rule_path_fault(path: &str) -> Option<&'static str> {
         Some("must begin with /")
     } else if path.contains(['?', '#']) {
         Some("must not have a query or a fragment")
+    } else if path.contains('*') {
+        // Meant as a wildcard it would never match, and a rule that denies would let all pass.
+        Some("must not have wildcards: use path_prefix or path_pattern")
     } else if path.contains('\\') {
         Some("must not have a backslash")
     } else if path.contains(';') {
@@ -173,6 +176,7 @@ mod tests {
             "",
             "a",
             "*",
+            "/a/*",
             "/a?b",
             "/a#b",
             "/a\\b",

@@ -440,8 +440,8 @@ mod tests {
         assert_eq!(
             problems(json!({"session": {"keys": ["${SHORT_KEY}", 123456789]}})),
             [
-                "session.keys[1]: must be a string (put it in quotes)",
                 "session.keys[0]: must have at least 32 characters, got 10 (make one with: openssl rand -base64 32)",
+                "session.keys[1]: must be a string (put it in quotes)",
             ]
         );
     }
