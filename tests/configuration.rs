@@ -1,5 +1,8 @@
 //! `docs/configuration.md` and `vestibule.schema.json` say what the code does.
 
+// Everything here is a test; clippy knows that only of the functions marked so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

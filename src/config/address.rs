@@ -1,6 +1,6 @@
 //! Addresses, hosts and paths, in the one form in which they are compared later.
 
-use url::Url;
+use url::{Host, Url};
 
 use super::shape::Reading;
 use super::value::Text;
@@ -63,9 +63,9 @@ pub(super) fn host_fault(host: &str) -> Option<&'static str> {
     if host.contains('*') {
         return Some("must not have wildcards");
     }
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address.strip_suffix(']').unwrap_or_default();
-        return address.parse::<std::net::Ipv6Addr>().is_err().then_some("must be an IPv6 address in [ ]");
+    if host.starts_with('[') {
+        let address = matches!(Host::parse(host), Ok(Host::Ipv6(_)));
+        return (!address).then_some("must be an IPv6 address in [ ]");
     }
     let is_label = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);

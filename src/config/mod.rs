@@ -85,7 +85,6 @@ impl Config {
                 if reading.problems.0.is_empty() {
                     reading.problems.add(Problem::at(&Place::root(), "could not be read"));
                 }
-                reading.problems.0.sort_by(|one, other| one.place.cmp(&other.place));
                 Err(reading.problems)
             }
         }

@@ -52,6 +52,7 @@ pub(super) struct Members<'a> {
 
 impl<'a> Members<'a> {
     /// Checks that the value is an object and has no other keys than `keys`.
+    #[inline(never)]
     pub(super) fn of(value: Value, place: &'a Place, keys: &[&str], reading: &mut Reading) -> Option<Self> {
         let Value::Object(members) = value else {
             return reading.refuse(Problem::at(place, "must be an object").got(shown_value(&value)));
@@ -67,6 +68,7 @@ impl<'a> Members<'a> {
     }
 
     /// The value of a key; `null` is as absent.
+    #[inline(never)]
     fn value(&mut self, key: &str) -> Option<Value> {
         self.members.remove(key).filter(|value| !value.is_null())
     }

@@ -25,6 +25,7 @@ pub(super) struct Text {
 }
 
 impl Text {
+    #[inline(never)]
     fn expanded(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
         let Value::String(written) = value else {
             return reading.refuse(Problem::at(place, "must be a string").got(shown_value(&value)));
@@ -42,6 +43,7 @@ impl Text {
     }
 
     /// As shown in a problem.
+    #[inline(never)]
     pub(super) fn shown(&self) -> String {
         if self.from_environment {
             format!("{} characters from the environment", self.text.chars().count())
@@ -51,6 +53,7 @@ impl Text {
     }
 
     /// A problem with this text.
+    #[inline(never)]
     pub(super) fn problem(&self, rule: impl Into<String>) -> Problem {
         Problem::at(&self.place, rule).got(self.shown())
     }
@@ -65,6 +68,7 @@ impl Text {
 }
 
 impl Shape for Text {
+    #[inline(never)]
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
         let text = Text::expanded(value, place, reading)?;
         if text.text.is_empty() {
@@ -139,6 +143,7 @@ impl<const MIN: u64, const MAX: u64> Shape for WholeSeconds<MIN, MAX> {
     }
 }
 
+#[inline(never)]
 fn whole_seconds(value: &Value, min: u64, max: u64, place: &Place, reading: &mut Reading) -> Option<u64> {
     let number = match value {
         Value::Number(number) => whole(number).and_then(|whole| u64::try_from(whole).ok()),
@@ -208,6 +213,7 @@ impl<T: Shape, const MIN: usize, const MAX: usize> Shape for List<T, MIN, MAX> {
     }
 }
 
+#[inline(never)]
 fn list(value: Value, min: usize, max: usize, place: &Place, reading: &mut Reading) -> Option<Vec<Value>> {
     let Value::Array(items) = value else {
         let problem = Problem::at(place, "must be a list").got(shown_value(&value));
@@ -249,6 +255,7 @@ impl<T: Shape, const MIN: usize, const MAX: usize> Shape for Named<T, MIN, MAX> 
     }
 }
 
+#[inline(never)]
 fn members(
     value: Value,
     min: usize,
