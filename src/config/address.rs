@@ -1,8 +1,9 @@
 //! Addresses, hosts and paths, in the one form in which they are compared later.
 
-use url::Url;
+use url::{Host, Url};
 
-use super::shape::{Reading, Text};
+use super::shape::Reading;
+use super::value::Text;
 
 /// What is said where an `http` address needs a switch.
 pub(super) const ALLOW_HTTP_ADVICE: &str = "use https, or set insecure_allow_http for a test";
@@ -62,9 +63,9 @@ pub(super) fn host_fault(host: &str) -> Option<&'static str> {
     if host.contains('*') {
         return Some("must not have wildcards");
     }
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address.strip_suffix(']').unwrap_or_default();
-        return address.parse::<std::net::Ipv6Addr>().is_err().then_some("must be an IPv6 address in [ ]");
+    if host.starts_with('[') {
+        let address = matches!(Host::parse(host), Ok(Host::Ipv6(_)));
+        return (!address).then_some("must be an IPv6 address in [ ]");
     }
     let is_label = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -107,6 +108,9 @@ pub(super) fn rule_path_fault(path: &str) -> Option<&'static str> {
         Some("must begin with /")
     } else if path.contains(['?', '#']) {
         Some("must not have a query or a fragment")
+    } else if path.contains('*') {
+        // Meant as a wildcard it would never match, and a rule that denies would let all pass.
+        Some("must not have wildcards: use path_prefix or path_pattern")
     } else if path.contains('\\') {
         Some("must not have a backslash")
     } else if path.contains(';') {
@@ -172,6 +176,7 @@ mod tests {
             "",
             "a",
             "*",
+            "/a/*",
             "/a?b",
             "/a#b",
             "/a\\b",

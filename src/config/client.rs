@@ -1,8 +1,10 @@
 //! How we prove who we are at the token endpoint.
 
-use super::document::{AuthMethod, ProviderObject};
+use super::choices::AuthMethod;
+use super::document::ProviderObject;
 use super::problem::Problem;
-use super::shape::{Reading, SecretText};
+use super::shape::Reading;
+use super::value::SecretText;
 use crate::jose::{Algorithm, SigningKey};
 use crate::secret::Secret;
 
@@ -110,7 +112,8 @@ fn client_secret(text: &SecretText, reading: &mut Reading) -> Option<Secret> {
 }
 
 fn signing_key(provider: &ProviderObject, key: &SecretText, reading: &mut Reading) -> Option<SigningKey> {
-    let algorithm = provider.token_endpoint_auth_signing_alg.unwrap_or(Algorithm::RS256);
+    let algorithm = provider.token_endpoint_auth_signing_alg.as_ref();
+    let algorithm = algorithm.map_or(Algorithm::RS256, |algorithm| algorithm.0);
     let id = provider.private_key_id.as_ref().map(|id| id.text.clone());
     match SigningKey::from_pem(key.secret.expose(), algorithm, id) {
         Ok(key) => Some(key),

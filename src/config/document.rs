@@ -6,12 +6,12 @@
 
 use serde_json::Value;
 
-use super::problem::{Place, Problem};
+use super::choices::{AcceptanceChoice, AuthMethod, CalloutChoice, SigningAlgorithm};
+use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
-use super::shape::{
-    List, Members, Named, Reading, Scalar, SecretText, Shape, Text, WholeSeconds, choice, object,
-};
+use super::shape::{Members, Reading, Shape, object};
+use super::value::{List, Named, Scalar, SecretText, Text, WholeSeconds};
 use super::{ClaimPath, SameSite};
 use crate::jose::Algorithm;
 
@@ -88,7 +88,7 @@ object! {
         /// The `kid` under which the provider knows the private key.
         private_key_id: Text [otherwise "no `kid` is sent"],
         /// The algorithm with which the private key signs.
-        token_endpoint_auth_signing_alg: Algorithm [otherwise "`RS256`"],
+        token_endpoint_auth_signing_alg: SigningAlgorithm [otherwise "`RS256`"],
         /// Scopes asked for at login. `openid` is added if it is missing.
         scopes: Names [default ["openid"]],
         /// Further parameters of the authorization request, such as `prompt` or `audience`. Those
@@ -241,140 +241,5 @@ object! {
         access_token_header: Text [otherwise "the upstream gets no access token"],
         /// A header that carries the ID token of a session.
         id_token_header: Text [otherwise "the upstream gets no ID token"],
-    }
-}
-
-/// `callout`: one target for everything, or an object.
-pub(super) enum CalloutChoice {
-    /// Everything goes here.
-    All(Text),
-    /// By what is asked for.
-    Each(CalloutObject),
-}
-
-impl Shape for CalloutChoice {
-    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
-        match value {
-            Value::String(_) => Text::read(value, place, reading).map(CalloutChoice::All),
-            Value::Object(_) => CalloutObject::read(value, place, reading).map(CalloutChoice::Each),
-            _ => reading.refuse(Problem::of_type(place, "a string or an object", &value)),
-        }
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn kind() -> schema::Kind {
-        schema::Kind::Either(vec![Text::kind(), CalloutObject::kind()])
-    }
-}
-
-/// `token_endpoint_auth_method`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AuthMethod {
-    Basic,
-    Post,
-    PrivateKeyJwt,
-    None,
-}
-
-choice! { AuthMethod {
-    "client_secret_basic" => AuthMethod::Basic,
-    "client_secret_post" => AuthMethod::Post,
-    "private_key_jwt" => AuthMethod::PrivateKeyJwt,
-    "none" => AuthMethod::None,
-} }
-
-choice! { SameSite {
-    "Strict" => SameSite::Strict,
-    "Lax" => SameSite::Lax,
-    "None" => SameSite::None,
-} }
-
-/// `accept`: one word, or a list of the ways in which an identity is proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Acceptance {
-    Public,
-    Deny,
-    Identity { session: bool, bearer: bool },
-}
-
-choice! { Acceptance {
-    "public" => Acceptance::Public,
-    "deny" => Acceptance::Deny,
-    "session" => Acceptance::Identity { session: true, bearer: false },
-    "bearer" => Acceptance::Identity { session: false, bearer: true },
-} }
-
-/// `accept` in either form.
-pub(super) struct AcceptanceChoice(pub(super) Acceptance);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    Session,
-    Bearer,
-}
-
-choice! { Proof {
-    "session" => Proof::Session,
-    "bearer" => Proof::Bearer,
-} }
-
-impl Shape for AcceptanceChoice {
-    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
-        match value {
-            Value::String(_) => Acceptance::read(value, place, reading).map(AcceptanceChoice),
-            Value::Array(_) => {
-                let List(proofs) = List::<Proof, 1, 2>::read(value, place, reading)?;
-                Some(AcceptanceChoice(Acceptance::Identity {
-                    session: proofs.contains(&Proof::Session),
-                    bearer: proofs.contains(&Proof::Bearer),
-                }))
-            }
-            _ => reading.refuse(Problem::of_type(place, "a string or a list", &value)),
-        }
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn kind() -> schema::Kind {
-        schema::Kind::Either(vec![Acceptance::kind(), List::<Proof, 1, 2>::kind()])
-    }
-}
-
-impl Shape for ClaimPath {
-    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
-        match value {
-            Value::String(_) => Text::read(value, place, reading).map(|name| ClaimPath(vec![name.text])),
-            Value::Array(_) => {
-                let List(names) = List::<Text, 1, CLAIM_DEPTH_LIMIT>::read(value, place, reading)?;
-                Some(ClaimPath(names.into_iter().map(|name| name.text).collect()))
-            }
-            _ => reading.refuse(Problem::of_type(place, "a string or a list of strings", &value)),
-        }
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn kind() -> schema::Kind {
-        schema::Kind::Either(vec![Text::kind(), List::<Text, 1, CLAIM_DEPTH_LIMIT>::kind()])
-    }
-}
-
-impl Shape for Algorithm {
-    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
-        let text = Text::read(value, place, reading)?;
-        if let Some(algorithm) = Algorithm::parse(&text.text) {
-            return Some(algorithm);
-        }
-        let advice = if text.text.eq_ignore_ascii_case("none") {
-            "an unsigned token proves nothing"
-        } else if text.text.to_ascii_uppercase().starts_with("HS") {
-            "with HS algorithms whoever can check a token can also make one; have the provider sign with RS256 or ES256"
-        } else {
-            return text.not_one_of(&Algorithm::ALL.map(|algorithm| algorithm.name()), reading);
-        };
-        reading.refuse(text.problem("must be an asymmetric signature algorithm").advice(advice))
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn kind() -> schema::Kind {
-        schema::Kind::Choice(Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect())
     }
 }

@@ -3,7 +3,8 @@
 use super::address::endpoint_path_fault;
 use super::document::EndpointsObject;
 use super::problem::{Place, Problem};
-use super::shape::{Reading, Text};
+use super::shape::Reading;
+use super::value::Text;
 
 /// Paths of the filter's own pages. Matched exactly.
 #[derive(Debug, Clone)]

@@ -3,7 +3,8 @@
 use super::document::IdentityObject;
 use super::problem::{Place, Problem, quoted};
 use super::requirement::ClaimPath;
-use super::shape::{Reading, Text};
+use super::shape::Reading;
+use super::value::Text;
 
 /// Longest name of a header, in characters.
 const HEADER_NAME_LIMIT: usize = 64;

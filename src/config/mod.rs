@@ -3,10 +3,12 @@
 //! [`Config::read`] turns the document into checked values or into the list of everything that is
 //! wrong with it. Nothing in the rest of the filter checks a configured value again.
 //!
-//! `document` describes the objects of the document and reads them by type; the other files hold
-//! one idea each: the checked values, and what is required of them beyond their type.
+//! `document` describes the objects of the document, with what `shape`, `value` and `choices` offer for
+//! it, and reads them by type. The other files hold one idea each: the checked values, and what is
+//! required of them beyond their type.
 
 mod address;
+mod choices;
 mod client;
 mod document;
 mod endpoints;
@@ -22,6 +24,7 @@ mod session;
 mod shape;
 #[cfg(test)]
 mod trial;
+mod value;
 
 pub use client::{Client, ClientAuthentication};
 pub use document::{
@@ -40,7 +43,8 @@ use document::{Document, ProviderObject};
 use endpoints::Page;
 use problem::Place;
 use rule::{known_names, provider_named};
-use shape::{Member, Reading, Shape, Text};
+use shape::{Reading, Shape};
+use value::{Member, Text};
 
 use crate::json;
 

@@ -1,4 +1,8 @@
 //! What is wrong with a configuration, said so that it can be put right.
+//!
+//! A configuration is read once, and every kilobyte of the module delays the start of the proxy. So
+//! what is called from a hundred places is kept from being copied into each of them
+//! (`#[inline(never)]`), here and where values are read.
 
 use std::fmt;
 
@@ -21,6 +25,7 @@ impl Place {
     }
 
     /// The member `name` of the object at this place.
+    #[inline(never)]
     pub(super) fn key(&self, name: &str) -> Self {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         match (name.len() <= 64 && !name.is_empty() && name.bytes().all(plain), self.0.is_empty()) {
@@ -31,6 +36,7 @@ impl Place {
     }
 
     /// The item `index` of the list at this place, counted from zero.
+    #[inline(never)]
     pub(super) fn item(&self, index: usize) -> Self {
         Place(format!("{}[{index}]", self.0))
     }
@@ -58,20 +64,24 @@ pub struct Problem {
 }
 
 impl Problem {
+    #[inline(never)]
     pub(super) fn at(place: &Place, rule: impl Into<String>) -> Self {
         Problem { place: place.as_str().to_owned(), rule: rule.into(), got: None, advice: None }
     }
 
     /// A value of the wrong type. `expected` with its article: `a list`.
+    #[inline(never)]
     pub(super) fn of_type(place: &Place, expected: &str, value: &Value) -> Self {
         Problem::at(place, format!("must be {expected}")).got(shown_value(value))
     }
 
+    #[inline(never)]
     pub(super) fn got(mut self, value: impl Into<String>) -> Self {
         self.got = Some(value.into());
         self
     }
 
+    #[inline(never)]
     pub(super) fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
@@ -108,11 +118,13 @@ impl Problems {
         self.0.iter().any(|problem| problem.place.strip_prefix(place.as_str()).is_some_and(inside))
     }
 
-    /// Adds a problem. The first one at a place stands: what else is wrong there follows from it.
+    /// Adds a problem in the order of places. The first one at a place stands: what else is wrong
+    /// there follows from it.
+    #[inline(never)]
     pub(super) fn add(&mut self, problem: Problem) {
-        let known = self.0.iter().any(|earlier| earlier.place == problem.place);
-        if !known && self.0.len() < PROBLEMS_LIMIT {
-            self.0.push(problem);
+        let found = self.0.binary_search_by(|earlier| earlier.place.cmp(&problem.place));
+        if let (Err(index), true) = (found, self.0.len() < PROBLEMS_LIMIT) {
+            self.0.insert(index, problem);
         }
     }
 }
@@ -132,6 +144,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// A value of the wrong type, as it is shown. Its kind is enough for what has parts.
+#[inline(never)]
 pub(super) fn shown_value(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
@@ -142,11 +155,13 @@ pub(super) fn shown_value(value: &Value) -> String {
 }
 
 /// A text in quotation marks, escaped and cut.
+#[inline(never)]
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shown(text))
 }
 
 /// The word of `known` that was probably meant by `unknown`.
+#[inline(never)]
 pub(super) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     if unknown.len() > SUGGESTION_LIMIT {
         return None;

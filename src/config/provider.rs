@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::address::{address, endpoint_path_fault, exact_address};
+use super::choices::CalloutChoice;
 use super::client::{self, Client};
-use super::document::{CalloutChoice, CalloutObject, Names, ProviderObject};
+use super::document::{CalloutObject, Names, ProviderObject};
 use super::problem::Problem;
-use super::shape::{Member, Reading, Text};
+use super::shape::Reading;
+use super::value::{Member, Text};
 use crate::jose::Algorithm;
 use crate::time::Seconds;
 

@@ -3,11 +3,13 @@
 use regex_lite::Regex;
 
 use super::address::{self, rule_path_fault};
-use super::document::{Acceptance, AcceptanceChoice, RuleObject};
+use super::choices::{Acceptance, AcceptanceChoice};
+use super::document::RuleObject;
 use super::problem::{Place, Problem};
 use super::provider::ProviderIndex;
 use super::requirement::{self, Requirement};
-use super::shape::{Reading, Text};
+use super::shape::Reading;
+use super::value::Text;
 
 /// Longest name of a rule, in characters.
 const NAME_LIMIT: usize = 64;

@@ -3,7 +3,8 @@
 use super::address;
 use super::document::{Hosts, SessionObject};
 use super::problem::Problem;
-use super::shape::{Reading, SecretText, Text};
+use super::shape::Reading;
+use super::value::{SecretText, Text};
 use crate::secret::Secret;
 use crate::time::Seconds;
 
@@ -154,12 +155,10 @@ fn key_fault(key: &str) -> Option<String> {
     if EXAMPLE_WORDS.iter().any(|word| lower.contains(word)) {
         return Some("must be random, but has a word as in an example".to_owned());
     }
-    let mut characters: Vec<char> = key.chars().collect();
-    let repeats = |period: usize| characters.iter().zip(characters.iter().skip(period)).all(|(a, b)| a == b);
-    let repetition = (1..=length / 2).any(repeats);
-    characters.sort_unstable();
-    characters.dedup();
-    (repetition || characters.len() < KEY_VARIETY)
+    let repeats = |period: usize| key.chars().zip(key.chars().skip(period)).all(|(one, other)| one == other);
+    let is_new = |(index, one): &(usize, char)| key.chars().take(*index).all(|earlier| earlier != *one);
+    let variety = key.chars().enumerate().filter(is_new).count();
+    (variety < KEY_VARIETY || (1..=length / 2).any(repeats))
         .then(|| "must be random, but repeats the same characters".to_owned())
 }
 

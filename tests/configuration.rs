@@ -1,0 +1,262 @@
+//! `docs/configuration.md` and `vestibule.schema.json` say what the code does.
+
+// Everything here is a test; clippy knows that only of the functions marked so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use vestibule::config::schema::{Draft, json_schema, reference};
+use vestibule::config::{Config, Problems};
+
+const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
+const SCHEMA: &str = include_str!("../vestibule.schema.json");
+
+/// A key for ES256 that is used nowhere else.
+const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRUetjfz+ljGsaycC
+10/78laDuwf9UHx5UJAmpfkOWZWhRANCAAR0ywNfOD4HxIOlMb+uhvATuMMiES76
+z/YXI22q/kNSTN3xyOwj88SKhsWTlACzqKigIdsbuXf6a8U6CvrACaax
+-----END PRIVATE KEY-----
+";
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "SESSION_KEY" => Some("kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E".into()),
+        "SESSION_KEY_NEW" => Some("0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3".into()),
+        "CLIENT_SECRET" | "PARTNER_SECRET" => Some("s3cr3t".into()),
+        "CLIENT_KEY_PEM" => Some(PRIVATE_KEY.into()),
+        _ => None,
+    }
+}
+
+fn read(document: &Value) -> Result<Config, Problems> {
+    Config::read(document.to_string().as_bytes(), &environment)
+}
+
+/// The fenced blocks of the documentation in this language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let parts = DOCUMENTATION.split("\n```").skip(1).step_by(2);
+    parts.filter_map(|part| part.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+fn examples() -> Vec<Value> {
+    blocks("yaml").into_iter().map(|yaml| serde_yaml_ng::from_str(yaml).unwrap()).collect()
+}
+
+fn merge(target: &mut Value, change: &Value) {
+    match (target, change) {
+        (Value::Object(target), Value::Object(change)) => {
+            for (name, value) in change {
+                merge(target.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (target, change) => *target = change.clone(),
+    }
+}
+
+/// The examples of good configurations, each complete.
+fn good_examples() -> Vec<Value> {
+    let examples = examples();
+    let (shortest, rest) = examples.split_first().unwrap();
+    let (_bad, parts) = rest.split_last().unwrap();
+    let complete = |part: &Value| {
+        let mut document = shortest.clone();
+        merge(&mut document, part);
+        document
+    };
+    std::iter::once(shortest.clone()).chain(parts.iter().map(complete)).collect()
+}
+
+#[test]
+fn every_key_is_documented_with_its_type_and_default_and_nothing_else_is() {
+    let mut sections = BTreeSet::new();
+    for section in reference() {
+        let heading = format!("# `{}`\n", section.title);
+        let (_, text) = DOCUMENTATION
+            .split_once(&heading)
+            .unwrap_or_else(|| panic!("docs/configuration.md has no section `{}`", section.title));
+        let text = format!("{}\n", text.split("\n#").next().unwrap());
+        assert!(
+            text.contains(&format!("\n{}\n", section.table)),
+            "docs/configuration.md, section `{}`, must have this table \
+             (cargo run --example schema reference):\n{}",
+            section.title,
+            section.table
+        );
+        assert_eq!(text.matches("| Key |").count(), 1, "{}", section.title);
+        sections.insert(section.title);
+    }
+    assert_eq!(DOCUMENTATION.matches("| Key |").count(), sections.len(), "a table for nothing that exists");
+    assert!(sections.contains("session") && sections.contains("rules[].require.claims[]"));
+}
+
+#[test]
+fn the_examples_are_accepted_without_warnings() {
+    let examples = good_examples();
+    assert!(examples.len() > 8);
+    for example in &examples {
+        let config = read(example).unwrap_or_else(|problems| panic!("{example:#}\n{problems}"));
+        let insecure = example.to_string().contains("insecure_");
+        assert_eq!(config.warnings.is_empty(), !insecure, "{:?}", config.warnings);
+    }
+}
+
+#[test]
+fn the_example_of_errors_leads_to_just_these() {
+    let problems = read(examples().last().unwrap()).unwrap_err();
+    let documented = blocks("text");
+    assert_eq!(documented.last().map(|block| block.trim()), Some(problems.to_string().as_str()));
+}
+
+#[test]
+fn links_inside_the_documentation_lead_somewhere() {
+    let slug = |heading: &str| -> String {
+        let lower = heading.to_lowercase().replace(' ', "-");
+        lower.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect()
+    };
+    let headings = DOCUMENTATION.lines().filter(|line| line.starts_with('#'));
+    let anchors: BTreeSet<String> = headings.map(|line| slug(line.trim_start_matches(['#', ' ']))).collect();
+    for link in DOCUMENTATION.split("](#").skip(1) {
+        let link = link.split(')').next().unwrap();
+        assert!(anchors.contains(link), "#{link}");
+    }
+}
+
+#[test]
+fn the_schema_beside_the_module_is_the_generated_one() {
+    assert!(
+        SCHEMA == format!("{:#}\n", json_schema(Draft::Draft202012)),
+        "vestibule.schema.json is out of date: cargo run --example schema > vestibule.schema.json"
+    );
+}
+
+#[test]
+fn both_schemas_accept_the_examples_and_refuse_what_the_types_refuse() {
+    for draft in [Draft::Draft4, Draft::Draft202012] {
+        let schema = json_schema(draft);
+        for example in good_examples() {
+            let mut example = example;
+            without_null(&mut example);
+            assert_eq!(fault(&schema, &schema, &example, "configuration"), None);
+        }
+        for change in [
+            json!({"provider": {}}),
+            json!({"session": {"key": []}}),
+            json!({"session": {"keys": []}}),
+            json!({"session": {"keys": "x"}}),
+            json!({"session": {"same_site": "lax"}}),
+            json!({"session": {"idle_timeout_seconds": "5m"}}),
+            json!({"session": {"idle_timeout_seconds": -1}}),
+            json!({"session": {"idle_timeout_seconds": 1.5}}),
+            json!({"session": {"insecure_allow_http": "yes"}}),
+            json!({"providers": {"main": {"algorithms": ["none"]}}}),
+            json!({"providers": {"main": {"callout": {"keys": "x"}}}}),
+            json!({"rules": [{"accept": "everybody"}]}),
+            json!({"rules": [{"require": {"all_of": [{"scope": []}]}}]}),
+            json!({"identity": {"headers": {"x": 1}}}),
+        ] {
+            let mut document = good_examples().remove(0);
+            merge(&mut document, &change);
+            assert!(fault(&schema, &schema, &document, "configuration").is_some(), "{change}");
+            assert!(read(&document).is_err(), "{change}");
+        }
+    }
+    let schema = json_schema(Draft::Draft202012);
+    let from_environment = json!({"session": {"same_site": "${SAME_SITE}"}});
+    let mut document = good_examples().remove(0);
+    merge(&mut document, &from_environment);
+    assert_eq!(fault(&schema, &schema, &document, "configuration"), None);
+}
+
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, value| !value.is_null());
+            members.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+/// Where and by which keyword a schema refuses a value. Knows the keywords that ours uses.
+fn fault(root: &Value, schema: &Value, value: &Value, place: &str) -> Option<String> {
+    let inner =
+        |schema: &Value, value: &Value, name: &str| fault(root, schema, value, &format!("{place}.{name}"));
+    for (keyword, argument) in schema.as_object().unwrap() {
+        let found = match keyword.as_str() {
+            "$schema" | "title" | "description" | "default" | "$defs" | "definitions" => None,
+            "$ref" => {
+                let pointer = argument.as_str().unwrap().trim_start_matches('#');
+                fault(root, root.pointer(pointer).expect("a $ref leads somewhere"), value, place)
+            }
+            "allOf" => {
+                argument.as_array().unwrap().iter().find_map(|schema| fault(root, schema, value, place))
+            }
+            "anyOf" => {
+                let mut schemas = argument.as_array().unwrap().iter();
+                refused(!schemas.any(|schema| fault(root, schema, value, place).is_none()), place, keyword)
+            }
+            "type" => {
+                let one = std::slice::from_ref(argument);
+                let mut types = argument.as_array().map_or(one, Vec::as_slice).iter();
+                refused(!types.any(|name| is_of_type(value, name.as_str().unwrap())), place, keyword)
+            }
+            "enum" => refused(!argument.as_array().unwrap().contains(value), place, keyword),
+            // The only pattern asks for a variable somewhere in the text.
+            "pattern" => refused(value.as_str().is_some_and(|text| !text.contains("${")), place, keyword),
+            "minLength" => refused(value.as_str() == Some(""), place, keyword),
+            "minimum" => refused(value.as_f64() < argument.as_f64() && value.is_number(), place, keyword),
+            "maximum" => refused(value.as_f64() > argument.as_f64(), place, keyword),
+            "minItems" | "minProperties" => refused(size(value) < argument.as_u64(), place, keyword),
+            "maxItems" | "maxProperties" => refused(size(value) > argument.as_u64(), place, keyword),
+            "items" => {
+                value.as_array().and_then(|items| items.iter().find_map(|item| inner(argument, item, "[]")))
+            }
+            "required" => argument.as_array().unwrap().iter().find_map(|name| {
+                let absent =
+                    value.as_object().is_some_and(|object| !object.contains_key(name.as_str().unwrap()));
+                refused(absent, place, &name.to_string())
+            }),
+            "properties" => value.as_object().and_then(|object| {
+                object.iter().find_map(|(name, value)| inner(argument.get(name)?, value, name))
+            }),
+            "additionalProperties" => value.as_object().and_then(|object| {
+                let known =
+                    |name: &String| schema.get("properties").is_some_and(|known| known.get(name).is_some());
+                let mut others = object.iter().filter(|(name, _)| !known(name));
+                others.find_map(|(name, value)| match argument {
+                    Value::Bool(false) => refused(true, place, name),
+                    schema => inner(schema, value, name),
+                })
+            }),
+            other => panic!("{place}: the keyword {other} is not known here"),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+fn refused(refused: bool, place: &str, keyword: &str) -> Option<String> {
+    refused.then(|| format!("{place}: {keyword}"))
+}
+
+fn size(value: &Value) -> Option<u64> {
+    let size = value.as_array().map(Vec::len).or_else(|| value.as_object().map(serde_json::Map::len));
+    // What has no size is not refused for its size.
+    size.map(|size| size as u64).or(Some(1))
+}
+
+fn is_of_type(value: &Value, name: &str) -> bool {
+    match name {
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("the type {other} is not known here"),
+    }
+}
