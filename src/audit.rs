@@ -49,7 +49,7 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
         }
     }
     if !decision.subject.is_empty() {
-        let _ = write!(line, " sub={}", shown(&decision.subject));
+        let _ = write!(line, " sub={}", quoted(&decision.subject));
     }
     if !decision.reference.is_empty() {
         let _ = write!(line, " reference={}", decision.reference);
@@ -57,9 +57,14 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
     let _ = write!(
         line,
         " method={} host={} path={}",
-        shown(&request.method),
-        shown(&request.authority),
-        shown(request.path_only())
+        quoted(&request.method),
+        quoted(&request.authority),
+        quoted(request.path_only())
     );
     line
+}
+
+/// A value from outside cannot end its own quotes.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown(text).replace('"', "'"))
 }

@@ -17,8 +17,8 @@ use crate::rules::{Missing, PathError};
 use crate::session::{LoginMissing, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
 
-/// Characters of a foreign text that a message shows at most.
-const SHOWN_LIMIT: usize = 100;
+/// Longer texts from outside are cut in messages. Characters.
+pub const SHOWN_LIMIT: usize = 100;
 
 /// Why a request was refused, by who must act.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -251,7 +251,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::Token(error) => error.fmt(f),
             ClientError::TokenIssuer { found } => {
-                write!(f, "the token's issuer is {}, none that is accepted here", shown(found))
+                write!(f, "the token's issuer is \"{}\", none that is accepted here", shown(found))
             }
             ClientError::AccessToken(error) => error.fmt(f),
             ClientError::NotLoggedIn => f.write_str("this needs a login"),
@@ -270,7 +270,7 @@ impl fmt::Display for ClientError {
                 f.write_str("login succeeded several times, but the browser never came back with a session")
             }
             ClientError::Host { found } => {
-                write!(f, "people do not log in on the host {}", shown(found))
+                write!(f, "people do not log in on the host \"{}\"", shown(found))
             }
             ClientError::Method => f.write_str("this page does not have that method"),
             ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
@@ -304,19 +304,18 @@ impl fmt::Display for ConfigurationError {
     }
 }
 
-/// A text from outside, fit for a message: printable ASCII, quoted, cut at 100 characters.
+/// A text from outside as it may stand in a message or a log line: only printable ASCII, at most
+/// [`SHOWN_LIMIT`] characters and `...` in the place of more. It cannot begin a new line, move a
+/// cursor or look like another text.
+///
+/// Not for secrets: those are not shown at all.
 pub fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(SHOWN_LIMIT);
-    out.push('"');
-    for (n, c) in text.chars().enumerate() {
-        if n >= SHOWN_LIMIT {
-            out.push_str("...");
-            break;
-        }
-        out.push(if c.is_ascii_graphic() && c != '"' || c == ' ' { c } else { '?' });
+    let mut printable = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
+    let mut shown: String = printable.by_ref().take(SHOWN_LIMIT).collect();
+    if printable.next().is_some() {
+        shown.push_str("...");
     }
-    out.push('"');
-    out
+    shown
 }
 
 #[cfg(test)]
@@ -324,8 +323,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_cannot_write_its_own_log_line() {
-        assert_eq!(shown("a\r\nlevel=info\u{1b}[2J\"é"), "\"a??level=info?[2J??\"");
-        assert!(shown(&"x".repeat(10_000)).len() < 120);
+    fn a_shown_text_stays_on_its_line_and_has_an_end() {
+        assert_eq!(shown("plain text, \"quoted\""), "plain text, \"quoted\"");
+        assert_eq!(shown("a\r\nb\x1b[31m\0\u{202e}é\u{2028}\x7fc"), "ab[31mc");
+        assert_eq!(shown(&"x".repeat(5000)), format!("{}...", "x".repeat(SHOWN_LIMIT)));
+        assert_eq!(shown(&format!("{}end", "\n".repeat(5000))), "end");
     }
 }

@@ -3,7 +3,8 @@
 //! A text is expanded after the document was parsed and its value is not looked at again, so a
 //! value can neither add structure to the document nor name further variables.
 
-use super::problem::{Place, Problem, shown};
+use super::problem::{Place, Problem};
+use crate::error::shown;
 
 /// A text whose variables were replaced.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod endpoints;
 mod environment;
 mod identity;
 mod problem;
+mod protobuf;
 mod provider;
 mod requirement;
 mod rule;
@@ -103,7 +104,10 @@ fn read_document(document: &[u8], reading: &mut Reading) -> Option<Config> {
     }
     match json::parse(document) {
         Ok(value) => check(Document::read(value, &root, reading)?, reading),
-        Err(error) => reading.refuse(Problem::at(&root, format!("cannot be read: {error}"))),
+        Err(error) => match protobuf::parse(document) {
+            Some(value) => check(Document::read(value, &root, reading)?, reading),
+            None => reading.refuse(Problem::at(&root, format!("cannot be read: {error}"))),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! what is called from a hundred places is kept from being copied into each of them
 //! (`#[inline(never)]`), here and where values are read.
 
+use crate::error::shown;
 use std::fmt;
 
 use serde_json::Value;
@@ -195,17 +196,6 @@ fn distance(one: &str, other: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
-}
-
-/// Text from outside, safe to print: visible ASCII, at most 100 characters.
-pub(super) fn shown(text: &str) -> String {
-    const LIMIT: usize = 100;
-    let mut visible = text.chars().filter(|c| *c == ' ' || c.is_ascii_graphic());
-    let mut shown: String = visible.by_ref().take(LIMIT).collect();
-    if visible.next().is_some() {
-        shown.push_str("...");
-    }
-    shown
 }
 
 #[cfg(test)]

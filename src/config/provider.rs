@@ -10,6 +10,7 @@ use super::problem::Problem;
 use super::shape::Reading;
 use super::value::{Member, Text};
 use crate::jose::Algorithm;
+use crate::oidc::authorization::OWN_PARAMETERS;
 use crate::time::Seconds;
 
 /// Longest name of a provider, in characters.
@@ -17,27 +18,6 @@ const NAME_LIMIT: usize = 32;
 
 /// More tolerance than this is worth a warning, in seconds.
 const LEEWAY_WARNING: u64 = 120;
-
-/// Parameters of the authorization request that the filter sets itself, or that would change what
-/// it relies on (OpenID Connect Core sections 3.1.2.1 and 6, RFC 7636, RFC 6749).
-const OWN_PARAMETERS: [&str; 16] = [
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "response_type",
-    "response_mode",
-    "redirect_uri",
-    "scope",
-    "state",
-    "nonce",
-    "code_challenge",
-    "code_challenge_method",
-    "code_verifier",
-    "request",
-    "request_uri",
-    "registration",
-];
 
 /// Place of a provider in [`Config::providers`].
 pub type ProviderIndex = usize;
@@ -114,6 +94,11 @@ pub(super) fn check(
 ) -> Option<Provider> {
     let Member { place, name, value: provider } = member;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    // They would be the names of other cookies of ours.
+    if name == "rounds" || name.starts_with("login-") {
+        let rule = "must not be called rounds, and its name must not begin with login-";
+        reading.problems.add(Problem::at(&place, rule));
+    }
     if name.is_empty() || name.len() > NAME_LIMIT || !name.bytes().all(plain) {
         let rule = format!("must have a name of 1 to {NAME_LIMIT} of the characters a-z 0-9 _ -");
         reading.problems.add(Problem::at(&place, rule));
@@ -347,7 +332,7 @@ mod tests {
 
     #[test]
     fn parameters_that_the_filter_sets_itself_are_refused() {
-        for name in OWN_PARAMETERS.into_iter().chain(["Redirect_URI"]) {
+        for name in OWN_PARAMETERS.iter().copied().chain(["Redirect_URI"]) {
             let problems =
                 crate::config::trial::problems(provider(json!({"authorization_parameters": {name: "x"}})));
             assert_eq!(

@@ -15,8 +15,6 @@ use super::value::Text;
 const NAME_LIMIT: usize = 64;
 /// Longest `path_pattern`, in characters.
 const PATTERN_LIMIT: usize = 1024;
-/// Memory of one compiled `path_pattern`, in bytes.
-const PATTERN_SIZE_LIMIT: usize = 256 * 1024;
 /// An expression that matches all of these is taken to match every path below the root.
 const PROBES: [&str; 5] = ["/a", "/0/-._~", "/admin/users/42", "/Q%20%C3%A4", "/static/app.js.map/x=(1)@2,3"];
 
@@ -177,7 +175,7 @@ pub(super) fn provider_named(name: &Text, names: &[&str], reading: &mut Reading)
 
 /// The names of the providers, as they are shown in a problem.
 pub(super) fn known_names(names: &[&str]) -> String {
-    names.iter().map(|name| super::problem::shown(name)).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| crate::error::shown(name)).collect::<Vec<_>>().join(", ")
 }
 
 fn check_path(object: &RuleObject, reading: &mut Reading) -> Option<PathMatch> {
@@ -217,21 +215,13 @@ fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
         let problem = pattern.problem("must match whole paths, which begin with /");
         return reading.refuse(problem.advice("begin the expression with /"));
     }
-    match anchored(&pattern.text) {
+    match crate::rules::path::anchored(&pattern.text) {
         Ok(regex) => Some(regex),
         Err(error) => {
-            let error = super::problem::shown(&error.to_string());
+            let error = crate::error::shown(&error.to_string());
             reading.refuse(pattern.problem(format!("must be a regular expression ({error})")))
         }
     }
-}
-
-/// Compiles an expression so that it has to match a whole path.
-fn anchored(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    let compile = |text: &str| regex_lite::RegexBuilder::new(text).size_limit(PATTERN_SIZE_LIMIT).build();
-    // Alone first: `a)|(?:b` is no expression, but would become one between the anchors.
-    compile(pattern)?;
-    compile(&format!(r"\A(?:{pattern})\z"))
 }
 
 fn check_method(method: Text, reading: &mut Reading) -> Option<String> {

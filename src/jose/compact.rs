@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::jwk::{Key, KeySet};
-use super::{shown, verify};
+use super::verify;
+use crate::error::shown;
 use crate::json::{self, JsonError};
 
 /// Longest token that is read, in bytes. A proxy seldom passes longer header fields.

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::shown;
 use super::verify::{Curve, PublicKey, RSA_BITS_MAX, RSA_BITS_MIN, RSA_EXPONENT_BITS_MAX, RsaKeyError};
+use crate::error::shown;
 use crate::json::{self, JsonError};
 
 /// Longest key set that is read, in bytes.

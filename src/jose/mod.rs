@@ -19,16 +19,3 @@ pub use compact::{Compact, JwsError};
 pub use jwk::{Key, KeySet, KeySetError, SkipReason, SkippedKey};
 pub use jws::{Jws, Verified};
 pub use signing_key::{SigningKey, SigningKeyError};
-
-/// What came from outside, safe to print: without control characters and non-ASCII, at most 100
-/// characters.
-pub(crate) fn shown(text: &str) -> String {
-    const LIMIT: usize = 100;
-    let mut printable: String =
-        text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(LIMIT.saturating_add(1)).collect();
-    if printable.len() > LIMIT {
-        printable.truncate(LIMIT);
-        printable.push_str("...");
-    }
-    printable
-}

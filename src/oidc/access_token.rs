@@ -5,7 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::claims::{self, ClaimError, Claims, TokenUse};
-use crate::jose::{Verified, shown};
+use crate::error::shown;
+use crate::jose::Verified;
 use crate::time::{Seconds, Timestamp};
 
 /// What an access token must say.

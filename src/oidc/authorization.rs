@@ -33,6 +33,9 @@ pub const OWN_PARAMETERS: &[&str] = &[
     "client_secret",
     "client_assertion",
     "client_assertion_type",
+    "code_verifier",
+    // Worth nothing unless `auth_time` is checked against it.
+    "max_age",
 ];
 
 /// Values of `error` in an authorization response: RFC 6749 section 4.1.2.1, Core 1.0 section

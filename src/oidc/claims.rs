@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::jose::shown;
+use crate::error::shown;
 use crate::time::{Seconds, Timestamp};
 
 /// A set of claims.

@@ -5,7 +5,8 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use super::claims::{self, ClaimError, Claims, TokenUse};
-use crate::jose::{Algorithm, Verified, half_hash, shown};
+use crate::error::shown;
+use crate::jose::{Algorithm, Verified, half_hash};
 use crate::time::{Seconds, Timestamp};
 
 /// Longest `sub`, in characters (OpenID Connect Core section 2).

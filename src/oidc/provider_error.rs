@@ -70,6 +70,6 @@ mod tests {
             Some("code [...] is used up".into())
         );
         assert_eq!(description(" \r\n "), None);
-        assert!(description(&"word ".repeat(1000)).unwrap().len() <= crate::error::SHOWN_LIMIT);
+        assert!(description(&"word ".repeat(1000)).unwrap().len() <= crate::error::SHOWN_LIMIT + 3);
     }
 }

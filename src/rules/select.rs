@@ -5,6 +5,7 @@
 //! `X-HTTP-Method-Override` and their like) are never read. The path is the one the filter sees; a
 //! rewrite that follows in the proxy changes what the upstream gets, not the rule.
 
+use crate::error::shown;
 use std::fmt;
 
 use super::path::{AMBIGUOUS_PATH_LIMIT, Oddity, READINGS_LIMIT, Reading, Readings, is_plain, plain_meets};
@@ -173,11 +174,6 @@ fn matches_host(rule: &Rule, host: Option<&str>) -> bool {
 fn matches_method(rule: &Rule, method: &str) -> bool {
     let named = |wanted: &String| wanted == method || (wanted == "GET" && method == "HEAD");
     rule.methods.is_empty() || rule.methods.iter().any(named)
-}
-
-/// Text from outside, made safe to print: printable ASCII, at most 100 characters.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| *c == ' ' || c.is_ascii_graphic()).take(100).collect()
 }
 
 #[cfg(test)]
@@ -583,7 +579,7 @@ mod tests {
     fn what_is_printed_of_a_request_is_cut_and_clean() {
         let error = select(&[default()], &get(&format!("x\r\n\u{1b}[31m{}", "y".repeat(500)))).unwrap_err();
         let PathError::NotAPath { found } = &error else { panic!("{error}") };
-        assert_eq!(found, &format!("x[31m{}", "y".repeat(95)));
+        assert_eq!(found, &format!("x[31m{}...", "y".repeat(95)));
     }
 
     /// What different programs make of a path. Written independently of the readings.
