@@ -3,13 +3,16 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { NAVIGATION } from './client.mjs';
-import { flipped, mint } from './tokens.mjs';
+import { flipped, mint, strangersKey } from './tokens.mjs';
 import { until, World } from './world.mjs';
 
 test('a provider that is away at the start: 503 with Retry-After, and recovery when it comes', async () => {
   const world = await World.start({ providerUp: false });
   try {
-    for (const [path, headers] of [['/page', NAVIGATION], ['/api/orders', { authorization: 'Bearer a.b.c' }], ['/oidc/login', NAVIGATION]]) {
+    // Nothing is wrong with it that could be seen without the provider's keys.
+    const key = { ...strangersKey(), kid: 'unseen' };
+    const token = mint({ issuer: world.issuer, signingKey: () => key });
+    for (const [path, headers] of [['/page', NAVIGATION], ['/api/orders', { authorization: `Bearer ${token}` }], ['/oidc/login', NAVIGATION]]) {
       const answer = await world.send(path, { headers });
       assert.equal(answer.status, 503, path);
       assert.match(answer.header('retry-after'), /^\d+$/);

@@ -17,8 +17,8 @@ describe('a module that traps', () => {
     const browser = world.browser();
     await browser.login(`${world.site}/before`);
     for (let round = 0; round < 3; round += 1) {
-      world.upstream.requests.length = 0;
       for (const path of ['/private', '/public/page']) {
+        world.upstream.requests.length = 0;
         const answer = await browser.request(`${world.site}${path}`, { headers: { ...NAVIGATION, ...TRAP } });
         assert.ok(answer.status >= 500, `status ${answer.status}`);
         assert.deepEqual(world.upstream.requests, []);

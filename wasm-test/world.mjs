@@ -89,7 +89,8 @@ export const wasmFilter = (module, configuration, environment = {}) => ({
         code: { local: { filename: module } },
         environment_variables: { key_values: environment },
       },
-      configuration: type('google.protobuf.Struct', { value: configuration }),
+      // Envoy hands a Struct to the module as protobuf bytes; see envoy.yaml.
+      configuration: type('google.protobuf.StringValue', { value: JSON.stringify(configuration) }),
     },
   }),
 });
