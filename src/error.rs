@@ -218,7 +218,12 @@ impl ClientError {
             | ClientError::NotLoggedIn
             | ClientError::SessionUnreadable
             | ClientError::SessionEnded(_) => 401,
-            ClientError::Forbidden(_) | ClientError::Denied | ClientError::CrossSiteLogout => 403,
+            // Of what cannot be a token, RFC 6750 section 3.1 calls only the form of the header 400.
+            ClientError::Bearer(BearerError::Characters | BearerError::TooLong(_)) => 401,
+            ClientError::Forbidden(_)
+            | ClientError::Denied
+            | ClientError::CrossSiteLogout
+            | ClientError::Authorization(AuthorizationError::Refused(_)) => 403,
             ClientError::Method => 405,
             ClientError::TooManyCookies => 431,
             _ => 400,

@@ -6,7 +6,7 @@ use crate::config::{Accept, Rule};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
-use crate::oidc::bearer::{ChallengeError, challenge};
+use crate::oidc::bearer::{BearerError, ChallengeError, challenge};
 use crate::rules::ClientKind;
 use crate::time::Seconds;
 
@@ -87,7 +87,10 @@ impl Filter {
         }
         let (error, scope) = match error {
             Error::Client(
-                ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_),
+                ClientError::Token(_)
+                | ClientError::TokenIssuer { .. }
+                | ClientError::AccessToken(_)
+                | ClientError::Bearer(BearerError::Characters | BearerError::TooLong(_)),
             ) => (Some(INVALID_TOKEN), None),
             Error::Client(ClientError::Bearer(_) | ClientError::TokenInQuery) => {
                 (Some(INVALID_REQUEST), None)
