@@ -18,7 +18,7 @@ use crate::rules::{ClientKind, is_preflight, meets, select};
 use crate::secret::Secret;
 use crate::session::{Cookies, Jar, ROUNDS_LIMIT};
 use crate::time::Timestamp;
-use crate::upstream::{Edits, Upstream};
+use crate::upstream::{Edits, Told, Upstream};
 
 /// Opened sessions that one worker remembers.
 const SESSIONS_REMEMBERED: usize = 2_000;
@@ -192,8 +192,7 @@ impl Filter {
     fn by_token(&self, visit: &Visit, rule: &Rule, token: BearerToken) -> Result<Next, Error> {
         match bearer::remembered(self, rule, &token, visit.now) {
             Some(known) => {
-                let admitted =
-                    self.admit_identity(visit, rule, &known.identity, &known.headers, "token", Vec::new());
+                let admitted = self.admit_identity(visit, rule, &known.told, "token", Vec::new());
                 admitted.map(Next::Answer)
             }
             None => Ok(Next::Bearer(token)),
@@ -208,8 +207,7 @@ impl Filter {
         match session::find(self, rule.provider, &jar, visit.now) {
             Ok(found) => {
                 let cookies = session::cookies_to_send(self, rule.provider, &found, &jar, visit.now)?;
-                self.admit_identity(visit, rule, &found.identity, &found.headers, "session", cookies)
-                    .map(Next::Answer)
+                self.admit_identity(visit, rule, &found.told, "session", cookies).map(Next::Answer)
             }
             Err(why) if ClientKind::of(&visit.request) == ClientKind::Navigation => {
                 log::debug!("code={} a login begins: {why}", Error::from(why.clone()).code());
@@ -229,34 +227,35 @@ impl Filter {
         &self,
         visit: &Visit,
         rule: &Rule,
-        identity: &Identity,
-        headers: &[(String, Vec<u8>)],
+        told: &Told,
         code: &'static str,
         cookies: Vec<String>,
     ) -> Result<Answer, Error> {
+        let identity = &told.identity;
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
-        self.admit(visit, Some((identity, headers)), code, cookies)
+        self.admit(visit, Some(told), code, cookies)
     }
 
     fn admit(
         &self,
         visit: &Visit,
-        identity: Option<(&Identity, &[(String, Vec<u8>)])>,
+        told: Option<&Told>,
         code: &'static str,
         cookies: Vec<String>,
     ) -> Result<Answer, Error> {
+        let identity = told.map(|told| &told.identity);
         let decision = Decision {
             code,
             rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
             provider: identity
-                .and_then(|(identity, _)| self.provider(identity.provider()))
+                .and_then(|identity| self.provider(identity.provider()))
                 .map(|provider| provider.config.name.clone())
                 .unwrap_or_default(),
-            subject: identity.and_then(|(identity, _)| identity.subject()).unwrap_or_default().to_owned(),
+            subject: identity.and_then(Identity::subject).unwrap_or_default().to_owned(),
             reference: String::new(),
         };
         audit::admitted(&visit.request, &decision);
-        let edits = self.upstream.admit(&visit.request, &self.cookies, identity, decision)?;
+        let edits = self.upstream.admit(&visit.request, &self.cookies, told, decision)?;
         Ok(Answer::Continue(edits.with_cookies(cookies)))
     }
 

@@ -50,6 +50,13 @@ impl Edits {
     }
 }
 
+/// An identity and the headers that tell the upstream about it, made once per session or token.
+pub struct Told {
+    /// Whose it is.
+    pub identity: Identity,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
 /// Which headers are ours and how claims become headers.
 pub struct Upstream {
     headers: Vec<(String, ClaimPath)>,
@@ -73,8 +80,13 @@ impl Upstream {
         }
     }
 
-    /// The headers that tell the upstream about an identity.
-    pub fn identity_headers(&self, identity: &Identity) -> Vec<(String, Vec<u8>)> {
+    /// What the upstream is told about an identity.
+    pub fn tell(&self, identity: Identity) -> Told {
+        let headers = self.identity_headers(&identity);
+        Told { identity, headers }
+    }
+
+    fn identity_headers(&self, identity: &Identity) -> Vec<(String, Vec<u8>)> {
         let mut out: Vec<(String, Vec<u8>)> = Vec::new();
         for (name, claim) in &self.headers {
             match claim.find(identity.claims()).and_then(header_value) {
@@ -101,8 +113,7 @@ impl Upstream {
     }
 
     /// Lets a request go on: takes out every header that only we may set, in every spelling, and
-    /// our cookies, then tells about the identity. `identity` carries what
-    /// [`Upstream::identity_headers`] made.
+    /// our cookies, then tells about the identity.
     ///
     /// # Errors
     /// On a host that cannot remove headers, a request that carries one of ours is refused.
@@ -110,12 +121,12 @@ impl Upstream {
         &self,
         request: &Request,
         cookies: &Cookies,
-        identity: Option<(&Identity, &[(String, Vec<u8>)])>,
+        told: Option<&Told>,
         decision: Decision,
     ) -> Result<Edits, ClientError> {
         let mut edits = Edits { remove: Vec::new(), set: Vec::new(), response: Vec::new(), decision };
-        let proven_by_token = identity.is_some_and(|(of, _)| matches!(of.proof(), Proof::Bearer { .. }));
-        let told = identity.map_or(&[][..], |(_, headers)| headers);
+        let proven_by_token = told.is_some_and(|told| matches!(told.identity.proof(), Proof::Bearer { .. }));
+        let told = told.map_or(&[][..], |told| &told.headers);
         for (name, value) in request.headers.iter() {
             // Setting replaces what is there, if it is there once.
             let is_replaced = told.iter().any(|(set, _)| set == name)

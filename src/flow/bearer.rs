@@ -13,13 +13,12 @@ use crate::jose::{Jws, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
 use crate::time::Timestamp;
+use crate::upstream::Told;
 
 /// A verified token and what follows from it, remembered per worker.
 pub struct Remembered {
-    /// Whose it is.
-    pub identity: Identity,
-    /// The headers that tell the upstream.
-    pub headers: Vec<(String, Vec<u8>)>,
+    /// Whose it is, and what the upstream is told.
+    pub told: Told,
     /// The keys it was verified with: when they are renewed it is verified again, so that a key
     /// that the provider withdrew is not trusted longer.
     keys: Rc<KeySet>,
@@ -33,10 +32,10 @@ pub fn remembered(
     now: Timestamp,
 ) -> Option<Rc<Remembered>> {
     let remembered = Rc::clone(filter.tokens.borrow_mut().get(&[token.secret().expose().as_bytes()], now)?);
-    let provider = remembered.identity.provider();
+    let provider = remembered.told.identity.provider();
     let keys = filter.provider(provider)?.known()?.keys;
     let leeway = filter.provider(provider)?.config.leeway;
-    let Proof::Bearer { expires_at, .. } = remembered.identity.proof() else { return None };
+    let Proof::Bearer { expires_at, .. } = remembered.told.identity.proof() else { return None };
     let counts = rule.bearer_providers.contains(&provider)
         && Rc::ptr_eq(&keys, &remembered.keys)
         && now < *expires_at + leeway;
@@ -70,12 +69,11 @@ async fn decide(
         now: *now,
     };
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
-    let identity = Identity::of_token(index, &access_token, token.secret().clone());
-    let headers = filter.upstream.identity_headers(&identity);
-    let remembered = Rc::new(Remembered { identity, headers, keys });
+    let told = filter.upstream.tell(Identity::of_token(index, &access_token, token.secret().clone()));
+    let remembered = Rc::new(Remembered { told, keys });
     let until = access_token.expires_at() + provider.config.leeway;
     filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&remembered), until);
-    filter.admit_identity(visit, rule, &remembered.identity, &remembered.headers, "token", Vec::new())
+    filter.admit_identity(visit, rule, &remembered.told, "token", Vec::new())
 }
 
 /// The provider whose token this claims to be: only a configured one, and only one that the rule

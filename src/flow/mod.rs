@@ -26,7 +26,7 @@ pub enum Step<T> {
     /// It ended, with this.
     Done(T),
     /// It needs this callout, and goes on with its reply.
-    Callout(Callout, Flow<T>),
+    Callout(Box<Callout>, Flow<T>),
 }
 
 /// What a flow yields in the end.
@@ -101,7 +101,7 @@ impl<T: Outcome> Flow<T> {
             Poll::Pending => {
                 let asked = self.exchange.asked.borrow_mut().take();
                 match asked {
-                    Some(callout) => Step::Callout(callout, self),
+                    Some(callout) => Step::Callout(Box::new(callout), self),
                     None => Step::Done(T::stuck()),
                 }
             }

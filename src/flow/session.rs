@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::session::{Jar, Session};
 use crate::time::Timestamp;
+use crate::upstream::Told;
 
 /// Claims that every session keeps.
 const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "acr"];
@@ -19,10 +20,8 @@ const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "acr"];
 pub struct Remembered {
     /// What the cookie holds.
     pub session: Session,
-    /// Whose it is.
-    pub identity: Identity,
-    /// The headers that tell the upstream.
-    pub headers: Vec<(String, Vec<u8>)>,
+    /// Whose it is, and what the upstream is told.
+    pub told: Told,
     /// It was sealed with a key that is no longer the first.
     needs_reseal: bool,
 }
@@ -138,11 +137,10 @@ fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) 
     if session.needs != filter.needs.fingerprint() {
         return None;
     }
-    let identity = Identity::of_session(provider, &session);
-    let headers = filter.upstream.identity_headers(&identity);
+    let told = filter.upstream.tell(Identity::of_session(provider, &session));
     let expires_at = session.ends_at(&filter.config.session);
     let needs_reseal = filter.cookies.needs_reseal(sealed);
-    let remembered = Rc::new(Remembered { session, identity, headers, needs_reseal });
+    let remembered = Rc::new(Remembered { session, told, needs_reseal });
     filter.sessions.borrow_mut().insert(&key, Rc::clone(&remembered), expires_at);
     Some(remembered)
 }
