@@ -131,20 +131,22 @@ impl Filter {
         }
     }
 
-    /// The work of a tick: renews what is known of the providers. One step per provider that is due.
-    pub fn background(self: &Rc<Self>, now: Timestamp) -> Vec<Step<()>> {
-        let due = self.providers.iter().enumerate().filter(|(_, provider)| provider.is_due(now));
-        due.map(|(index, _)| {
-            let filter = Rc::clone(self);
-            Flow::begin(move |callouts| async move {
-                let mut now = now;
-                if let Some(provider) = filter.provider(index) {
-                    // What went wrong was logged, and the next attempt is set.
-                    let _ = provider.renew(&callouts, &mut now).await;
-                }
-            })
+    /// The providers, for the work of a tick: who is due is renewed, and workers that share data
+    /// tell each other what they know.
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// Renews what is known of a provider.
+    pub fn renew(self: &Rc<Self>, provider: ProviderIndex, now: Timestamp) -> Step<()> {
+        let filter = Rc::clone(self);
+        Flow::begin(move |callouts| async move {
+            let mut now = now;
+            if let Some(provider) = filter.provider(provider) {
+                // What went wrong was logged, and the next attempt is set.
+                let _ = provider.renew(&callouts, &mut now).await;
+            }
         })
-        .collect()
     }
 
     /// Request trailers that must be removed before the upstream sees them.

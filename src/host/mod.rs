@@ -7,6 +7,7 @@ mod callouts;
 mod request;
 mod root;
 mod verify;
+mod workers;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(root::log_level());

@@ -12,7 +12,8 @@ use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 use super::callouts::{self, SharedCallouts};
 use super::request::Handling;
 use super::verify;
-use crate::config::Config;
+use super::workers::{self, Seen};
+use crate::config::{Config, ProviderIndex};
 use crate::error::shown;
 use crate::filter::{Filter, HostFunctions};
 use crate::flow::{Flow, Step};
@@ -50,19 +51,25 @@ pub enum Host {
 pub struct Root {
     plugin: Rc<Plugin>,
     callouts: HashMap<u32, RootCallout>,
+    /// Tells this worker from the others.
+    worker: u64,
+    /// Providers that are being asked.
+    renewing: Vec<ProviderIndex>,
+    /// What the other workers told last, by provider.
+    seen: HashMap<ProviderIndex, Seen>,
 }
 
 enum RootCallout {
-    Background { flow: Flow<()>, reply_limit: usize },
+    Background { provider: ProviderIndex, flow: Flow<()>, reply_limit: usize },
     Shared { name: String, reply_limit: usize },
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         match self.callouts.remove(&token) {
-            Some(RootCallout::Background { flow, reply_limit }) => {
+            Some(RootCallout::Background { provider, flow, reply_limit }) => {
                 let step = flow.resume(callouts::reply(headers, body_size, reply_limit), now());
-                self.go_on(step);
+                self.go_on(provider, step);
             }
             Some(RootCallout::Shared { name, reply_limit }) => {
                 let reply = callouts::reply(headers, body_size, reply_limit);
@@ -88,7 +95,8 @@ impl RootContext for Root {
                 return false;
             }
         };
-        let host = HostFunctions { worker: worker(), random: host_random, verify: Some(verify::by_host) };
+        self.worker = worker();
+        let host = HostFunctions { worker: self.worker, random: host_random, verify: Some(verify::by_host) };
         match Filter::new(config, &host, now()) {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
@@ -105,8 +113,25 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
-        if self.callouts.is_empty() {
-            filter.background(now()).into_iter().for_each(|step| self.go_on(step));
+        let shares = self.plugin.host.get() == Some(Host::Envoy);
+        for (index, provider) in filter.providers().iter().enumerate() {
+            let mut seen = self.seen.remove(&index).unwrap_or_default();
+            if shares {
+                seen.learn(provider);
+            }
+            let is_busy = self.renewing.contains(&index);
+            if provider.is_due(now())
+                && !is_busy
+                && (!shares || workers::may_ask(provider, self.worker, now()))
+            {
+                self.renewing.push(index);
+                let step = filter.renew(index, now());
+                self.go_on(index, step);
+            }
+            if shares {
+                seen.tell(provider);
+            }
+            self.seen.insert(index, seen);
         }
         // A request that asked for others too is gone; the root asks in its place.
         let orphans = self.plugin.shared.borrow_mut().take_orphans();
@@ -134,18 +159,19 @@ impl RootContext for Root {
 }
 
 impl Root {
-    fn go_on(&mut self, mut step: Step<()>) {
+    fn go_on(&mut self, provider: ProviderIndex, mut step: Step<()>) {
         // A callout that cannot be sent is answered at once, so this may go round a few times.
         while let Step::Callout(callout, flow) = step {
             match callouts::send(&callout) {
                 Ok(token) => {
                     let reply_limit = callout.reply_limit;
-                    self.callouts.insert(token, RootCallout::Background { flow, reply_limit });
+                    self.callouts.insert(token, RootCallout::Background { provider, flow, reply_limit });
                     return;
                 }
                 Err(failed) => step = flow.resume(Err(failed), now()),
             }
         }
+        self.renewing.retain(|renewing| *renewing != provider);
     }
 }
 

@@ -4,6 +4,7 @@
 //! request asks only when there is no knowledge yet, or when a token names a key that is unknown.
 
 pub mod lifetime;
+mod shared;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -48,6 +49,8 @@ pub struct Known {
 struct State {
     metadata: Option<Kept<Metadata>>,
     keys: Option<Kept<KeySet>>,
+    /// Something was fetched that the other workers do not know.
+    has_news: bool,
     failures: u32,
     next_attempt: Timestamp,
     refetch: Refetch,
@@ -55,6 +58,8 @@ struct State {
 
 struct Kept<T> {
     value: Rc<T>,
+    /// The document as it came, for the other workers.
+    text: String,
     renew_at: Timestamp,
 }
 
@@ -146,7 +151,9 @@ impl Provider {
             for note in &metadata.notes {
                 log::warn!("provider={}: {note}", self.config.name);
             }
-            self.state.borrow_mut().metadata = Some(Kept::new(metadata, &reply, *now));
+            let mut state = self.state.borrow_mut();
+            state.metadata = Some(Kept::new(metadata, &reply, *now));
+            state.has_news = true;
         }
         let keys_are_old = is_old(&self.state.borrow().keys, *now);
         if keys_are_old {
@@ -198,7 +205,9 @@ impl Provider {
         }
         let kept = Kept::new(keys, &reply, *now);
         let keys = Rc::clone(&kept.value);
-        self.state.borrow_mut().keys = Some(kept);
+        let mut state = self.state.borrow_mut();
+        state.keys = Some(kept);
+        state.has_news = true;
         Ok(keys)
     }
 }
@@ -220,7 +229,8 @@ impl<T> Kept<T> {
     /// To be renewed when four fifths of its lifetime are over, so that it never ends in use.
     fn new(value: T, reply: &Received, now: Timestamp) -> Self {
         let lifetime = lifetime(&reply.headers, now);
-        Kept { value: Rc::new(value), renew_at: now + Seconds(lifetime.0.saturating_mul(4) / 5) }
+        let renew_at = now + Seconds(lifetime.0.saturating_mul(4) / 5);
+        Kept { value: Rc::new(value), text: String::from_utf8_lossy(&reply.body).into_owned(), renew_at }
     }
 }
 

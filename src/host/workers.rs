@@ -1,0 +1,57 @@
+//! The workers of one proxy tell each other what they know, through the host's shared data.
+
+use proxy_wasm::hostcalls;
+
+use crate::provider::Provider;
+use crate::time::{Seconds, Timestamp};
+
+/// Who wants to ask a provider keeps the others from asking for this long; then they no longer count
+/// on it.
+const LEASE: Seconds = Seconds(10);
+
+/// What this worker has learned from the others about one provider.
+#[derive(Default)]
+pub struct Seen {
+    /// The version of the shared value that was learned last.
+    version: Option<u32>,
+}
+
+impl Seen {
+    /// Learns what another worker told since the last time.
+    pub fn learn(&mut self, provider: &Provider) {
+        if let Ok((Some(told), version)) = hostcalls::get_shared_data(&provider.shared_name())
+            && version != self.version
+        {
+            provider.learn(&told);
+            self.version = version;
+        }
+    }
+
+    /// Tells the others what this worker fetched.
+    pub fn tell(&mut self, provider: &Provider) {
+        if let Some(news) = provider.take_news() {
+            // Whoever wrote at the same time asked the same provider: either will do.
+            let _ = hostcalls::set_shared_data(&provider.shared_name(), Some(&news), None);
+        }
+    }
+}
+
+/// Whether this worker is the one to ask the provider now.
+pub fn may_ask(provider: &Provider, worker: u64, now: Timestamp) -> bool {
+    let name = format!("{}.lease", provider.shared_name());
+    let (lease, version) = hostcalls::get_shared_data(&name).unwrap_or_default();
+    if lease.and_then(|lease| read_lease(&lease)).is_some_and(|(holder, taken_at)| {
+        // Who asked and failed asks again after its own back-off.
+        holder != worker && now.since(taken_at) < LEASE
+    }) {
+        return false;
+    }
+    let lease = [worker.to_le_bytes(), now.0.to_le_bytes()].concat();
+    hostcalls::set_shared_data(&name, Some(&lease), version).is_ok()
+}
+
+fn read_lease(lease: &[u8]) -> Option<(u64, Timestamp)> {
+    let (holder, taken_at) = lease.split_at_checked(8)?;
+    let taken_at = Timestamp(u64::from_le_bytes(taken_at.try_into().ok()?));
+    Some((u64::from_le_bytes(holder.try_into().ok()?), taken_at))
+}
