@@ -178,8 +178,12 @@ impl Error {
     pub fn status(&self) -> u16 {
         match self {
             Error::Client(error) => error.status(),
+            // Nothing can be decided while these are not there: as if the provider were away.
+            Error::Provider(
+                ProviderError::Status { .. } | ProviderError::Metadata(_) | ProviderError::Keys(_),
+            )
+            | Error::Unreachable { .. } => 503,
             Error::Provider(_) => 502,
-            Error::Unreachable { .. } => 503,
             Error::Configuration(_) | Error::Bug(_) => 500,
         }
     }

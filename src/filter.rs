@@ -11,9 +11,10 @@ use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::{Flow, Outcome, Step, bearer, login, logout, session};
 use crate::http::{Request, Response};
 use crate::identity::Identity;
+use crate::jose::verify::HostVerifier;
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
-use crate::random::Random;
+use crate::random::{HostRandomness, Random};
 use crate::rules::{ClientKind, is_preflight, meets, select};
 use crate::secret::Secret;
 use crate::session::{Cookies, Jar, ROUNDS_LIMIT};
@@ -36,6 +37,17 @@ pub struct Filter {
     pub(crate) needs: session::Needs,
     pub(crate) sessions: RefCell<Cache<Rc<session::Remembered>>>,
     pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
+}
+
+/// What the filter gets from its host besides requests and replies.
+#[derive(Clone, Copy)]
+pub struct HostFunctions {
+    /// Tells the workers of one proxy apart, as well as the host can.
+    pub worker: u64,
+    /// The host's source of randomness, which need not be good.
+    pub random: HostRandomness,
+    /// The host's verifier of signatures, if it has one.
+    pub verify: Option<HostVerifier>,
 }
 
 /// What becomes of a request: exactly one of the two.
@@ -70,21 +82,22 @@ enum Next {
 }
 
 impl Filter {
-    /// A filter for a configuration. `worker` tells the workers of one proxy apart as well as the
-    /// host can; `host_random` is the host's source of randomness, which need not be good.
-    pub fn new(
-        config: Config,
-        worker: u64,
-        host_random: fn(&mut [u8]) -> Result<(), crate::random::NoRandomness>,
-        now: Timestamp,
-    ) -> Result<Rc<Filter>, Error> {
+    /// A filter for a configuration.
+    ///
+    /// # Errors
+    /// The host gives no randomness.
+    pub fn new(config: Config, host: &HostFunctions, now: Timestamp) -> Result<Rc<Filter>, Error> {
         for warning in &config.warnings {
             log::warn!("configuration: {warning}");
         }
         let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
-        let random = Random::new(&secret, worker, host_random);
+        let random = Random::new(&secret, host.worker, host.random);
         Ok(Rc::new(Filter {
-            providers: config.providers.iter().cloned().map(Provider::new).collect(),
+            providers: config
+                .providers
+                .iter()
+                .map(|provider| Provider::new(provider.clone(), host.verify))
+                .collect(),
             cookies: Cookies::new(&config),
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),

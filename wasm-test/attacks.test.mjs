@@ -132,7 +132,7 @@ describe('nobody', () => {
 
   test('RS-29 has its token repeated in the answer', async () => {
     const answer = await world.send('/api/orders', { headers: { authorization: 'Bearer canary"quoted' } });
-    assert.equal(answer.status, 401);
+    assert.ok([400, 401].includes(answer.status), `status ${answer.status}`);
     assert.ok(!JSON.stringify(answer.pairs).includes('canary') && !answer.text.includes('canary'));
   });
 

@@ -27,6 +27,16 @@ async function refusal(configure, check) {
   }
 }
 
+test('the configuration may be JSON text as well as YAML', async () => {
+  const world = await World.start({ configure: (configuration) => JSON.stringify(configuration, null, 2) });
+  try {
+    assert.equal((await world.send('/public/')).status, 200);
+    assert.equal((await world.send('/orders', { headers: NAVIGATION })).status, 302);
+  } finally {
+    await world.stop();
+  }
+});
+
 test('all problems are in the log at once, each with its place', () => refusal((configuration) => {
   configuration.providers.demo.isuer = configuration.providers.demo.issuer;
   configuration.session.keys = ['changeme'];

@@ -89,8 +89,8 @@ export const wasmFilter = (module, configuration, environment = {}) => ({
         code: { local: { filename: module } },
         environment_variables: { key_values: environment },
       },
-      // Envoy hands a Struct to the module as protobuf bytes; see envoy.yaml.
-      configuration: type('google.protobuf.StringValue', { value: JSON.stringify(configuration) }),
+      // As YAML it is a Struct; text is handed over as it is.
+      configuration: type(`google.protobuf.${typeof configuration === 'string' ? 'StringValue' : 'Struct'}`, { value: configuration }),
     },
   }),
 });

@@ -6,6 +6,7 @@
 mod callouts;
 mod request;
 mod root;
+mod verify;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(root::log_level());

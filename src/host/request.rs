@@ -126,6 +126,7 @@ impl Plugin {
         let is_nginx = matches!(hostcalls::get_property(vec!["ngx", "nginx_version"]), Ok(Some(_)));
         let host = if is_nginx { Host::Nginx } else { Host::Envoy };
         self.host.set(Some(host));
+        super::verify::allow(host == Host::Envoy);
         host
     }
 }

@@ -11,9 +11,10 @@ use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
 use super::callouts::{self, SharedCallouts};
 use super::request::Handling;
+use super::verify;
 use crate::config::Config;
 use crate::error::shown;
-use crate::filter::Filter;
+use crate::filter::{Filter, HostFunctions};
 use crate::flow::{Flow, Step};
 use crate::random::NoRandomness;
 use crate::time::Timestamp;
@@ -87,7 +88,8 @@ impl RootContext for Root {
                 return false;
             }
         };
-        match Filter::new(config, worker(), host_random, now()) {
+        let host = HostFunctions { worker: worker(), random: host_random, verify: Some(verify::by_host) };
+        match Filter::new(config, &host, now()) {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
                 // Callouts are not possible here on every host; the first tick does them.

@@ -116,7 +116,8 @@ impl Compact {
             });
         }
         let verifies = |key: &Key| {
-            verify::signature(algorithm, key.public_key(), self.signed.as_bytes(), &self.signature)
+            let message = self.signed.as_bytes();
+            verify::signature(algorithm, key.public_key(), message, &self.signature, keys.host_verifier())
         };
         if candidates.any(verifies) { Ok(()) } else { Err(JwsError::WrongSignature { algorithm }) }
     }

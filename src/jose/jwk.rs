@@ -7,7 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::verify::{Curve, PublicKey, RSA_BITS_MAX, RSA_BITS_MIN, RSA_EXPONENT_BITS_MAX, RsaKeyError};
+use super::verify::{
+    Curve, HostVerifier, PublicKey, RSA_BITS_MAX, RSA_BITS_MIN, RSA_EXPONENT_BITS_MAX, RsaKeyError,
+};
 use crate::error::shown;
 use crate::json::{self, JsonError};
 
@@ -21,6 +23,7 @@ pub const KEY_COUNT_LIMIT: usize = 100;
 pub struct KeySet {
     keys: Vec<Key>,
     skipped: Vec<SkippedKey>,
+    host: Option<HostVerifier>,
 }
 
 /// One key that verifies signatures.
@@ -73,7 +76,7 @@ impl KeySet {
         if members.len() > KEY_COUNT_LIMIT {
             return Err(KeySetError::TooManyKeys { limit: KEY_COUNT_LIMIT, found: members.len() });
         }
-        let mut set = KeySet { keys: Vec::new(), skipped: Vec::new() };
+        let mut set = KeySet { keys: Vec::new(), skipped: Vec::new(), host: None };
         for (position, member) in members.iter().enumerate() {
             match Key::read(member) {
                 Ok(key) => set.keys.push(key),
@@ -87,6 +90,15 @@ impl KeySet {
             return Err(KeySetError::NoUsableKey { skipped: set.skipped });
         }
         Ok(set)
+    }
+
+    /// The same keys, with which the host verifies what it can.
+    pub fn verified_by(self, host: Option<HostVerifier>) -> KeySet {
+        KeySet { host, ..self }
+    }
+
+    pub(super) fn host_verifier(&self) -> Option<HostVerifier> {
+        self.host
     }
 
     /// The usable keys.

@@ -13,6 +13,7 @@ use crate::error::{Error, ProviderError};
 use crate::flow::Callouts;
 use crate::http::{Callout, CalloutFailed, Received};
 use crate::jose::KeySet;
+use crate::jose::verify::HostVerifier;
 use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
 use crate::time::{Seconds, Timestamp};
 use lifetime::lifetime;
@@ -30,6 +31,7 @@ const LONGEST_BACK_OFF: Seconds = Seconds(60);
 pub struct Provider {
     /// Its configuration.
     pub config: config::Provider,
+    host_verifier: Option<HostVerifier>,
     state: RefCell<State>,
 }
 
@@ -66,8 +68,8 @@ enum Refetch {
 
 impl Provider {
     /// A provider of which nothing is known yet.
-    pub fn new(config: config::Provider) -> Self {
-        Provider { config, state: RefCell::default() }
+    pub fn new(config: config::Provider, host_verifier: Option<HostVerifier>) -> Self {
+        Provider { config, host_verifier, state: RefCell::default() }
     }
 
     /// What is known, if everything is.
@@ -190,7 +192,7 @@ impl Provider {
                 return Ok(current);
             }
         }
-        let keys = KeySet::read(&reply.body).map_err(ProviderError::Keys)?;
+        let keys = KeySet::read(&reply.body).map_err(ProviderError::Keys)?.verified_by(self.host_verifier);
         for reason in keys.skipped() {
             log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
         }
