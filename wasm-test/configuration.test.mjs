@@ -62,7 +62,7 @@ test('a rule that opens everything is refused', () => refusal((configuration) =>
   configuration.rules.unshift({ name: 'all', path_prefix: '/', accept: 'public' });
 }, (log) => assert.match(log, /rules\[0\]/)));
 
-test('an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /providers/)));
+test('an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /configuration: is empty/)));
 
 test('what is allowed but unwise is a warning at every start', async () => {
   const world = await World.start();
