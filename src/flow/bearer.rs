@@ -9,7 +9,7 @@ use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::identity::{Identity, Proof};
-use crate::jose::{Jws, KeySet, Verified};
+use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
 use crate::time::Timestamp;
@@ -58,9 +58,10 @@ async fn decide(
     now: &mut Timestamp,
 ) -> Result<Answer, Error> {
     let rule = filter.rule(visit).ok_or(Error::Bug("a token is checked without a rule"))?;
-    let index = issuer_of(filter, rule, &token)?;
+    let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
+    let index = issuer_of(filter, rule, &jws)?;
     let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
-    let (verified, keys) = verify(filter, index, token.secret().expose(), callouts, now).await?;
+    let (verified, keys) = verify(filter, index, jws, token.secret().expose(), callouts, now).await?;
     let expect = access_token::Expected {
         issuer: &provider.config.issuer,
         audiences: &provider.config.audiences,
@@ -78,8 +79,7 @@ async fn decide(
 
 /// The provider whose token this claims to be: only a configured one, and only one that the rule
 /// accepts. The claim is not believed, it only says which keys must verify it.
-fn issuer_of(filter: &Filter, rule: &Rule, token: &BearerToken) -> Result<ProviderIndex, Error> {
-    let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
+fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let accepted = rule
         .bearer_providers
@@ -89,13 +89,15 @@ fn issuer_of(filter: &Filter, rule: &Rule, token: &BearerToken) -> Result<Provid
     accepted.ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
 }
 
-/// Verifies a signature with the provider's keys; asks for them anew if the key is unknown.
+/// Verifies a signature with the provider's keys; asks for them anew if they may have changed. `jws`
+/// is what `text` was parsed to.
 ///
 /// # Errors
 /// The token's fault as [`ClientError::Token`], or the provider cannot be asked.
 pub async fn verify(
     filter: &Filter,
     index: ProviderIndex,
+    jws: Jws,
     text: &str,
     callouts: &Callouts,
     now: &mut Timestamp,
@@ -103,18 +105,19 @@ pub async fn verify(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let known = provider.ready(callouts, now).await?;
     let algorithms = &provider.config.algorithms;
-    let attempt = |keys: &KeySet| Jws::parse(text).and_then(|jws| jws.verify(keys, algorithms));
-    let error = match attempt(&known.keys) {
+    let error = match jws.verify(&known.keys, algorithms) {
         Ok(verified) => return Ok((verified, known.keys)),
         Err(error) => error,
     };
     if !error.keys_may_have_changed() {
         return Err(ClientError::Token(error).into());
     }
-    match provider.keys_anew(callouts, now).await? {
-        Some(keys) => {
-            attempt(&keys).map(|verified| (verified, keys)).map_err(|error| ClientError::Token(error).into())
-        }
-        None => Err(ClientError::Token(error).into()),
-    }
+    let keys = match provider.keys_anew(callouts, now).await {
+        Ok(Some(keys)) => keys,
+        // The key was there and does not verify: a provider that is away does not change that.
+        Err(unreachable) if matches!(error, JwsError::UnknownKey { .. }) => return Err(unreachable),
+        Ok(None) | Err(_) => return Err(ClientError::Token(error).into()),
+    };
+    let again = Jws::parse(text).and_then(|jws| jws.verify(&keys, algorithms));
+    again.map(|verified| (verified, keys)).map_err(|error| ClientError::Token(error).into())
 }

@@ -10,6 +10,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::refusal::Extras;
 use crate::flow::{Callouts, bearer, session};
 use crate::http::{CalloutFailed, Request, Response};
+use crate::jose::Jws;
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
 use crate::oidc::id_token::{self, IdToken};
 use crate::oidc::pkce;
@@ -240,7 +241,9 @@ async fn check_id_token(
     now: &mut Timestamp,
 ) -> Result<IdToken, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let verified = bearer::verify(filter, index, tokens.id_token.expose(), callouts, now).await;
+    let text = tokens.id_token.expose();
+    let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
+    let verified = bearer::verify(filter, index, jws, text, callouts, now).await;
     let (verified, _) = verified.map_err(|error| match error {
         // Here it is not the client who brought a wrong token.
         Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
