@@ -1,11 +1,13 @@
 // A configuration that is wrong does not start, and says everything that is wrong with it.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { rootCertificates } from 'node:tls';
 import { NAVIGATION } from './client.mjs';
 import { MODULE, ROOT, until, World } from './world.mjs';
 
@@ -60,7 +62,7 @@ test('a rule that opens everything is refused', () => refusal((configuration) =>
   configuration.rules.unshift({ name: 'all', path_prefix: '/', accept: 'public' });
 }, (log) => assert.match(log, /rules\[0\]/)));
 
-test('an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /providers/)));
+test('an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /configuration: is empty/)));
 
 test('what is allowed but unwise is a warning at every start', async () => {
   const world = await World.start();
@@ -90,6 +92,53 @@ test('envoy.yaml is a configuration that Envoy accepts', () => {
   execFileSync(process.env.ENVOY, ['--mode', 'validate', '--config-path', path.join(ROOT, 'envoy/envoy.yaml')], {
     cwd: ROOT, stdio: 'pipe', env: { PATH: process.env.PATH, CLIENT_SECRET: randomBytes(32).toString('hex'), SESSION_KEY: randomBytes(32).toString('hex') },
   });
+});
+
+/** A YAML block as it stands, moved to the right. */
+const indented = (block, by) => block.replace(/^(?=.)/gm, ' '.repeat(by));
+
+test('the example of the README is a configuration that Envoy accepts', () => {
+  const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+  const [filter, cluster] = [...readme.matchAll(/\n```yaml\n(.*?)\n```/gs)].map(([, block]) => block);
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
+  try {
+    const authorities = path.join(directory, 'authorities.pem');
+    writeFileSync(authorities, rootCertificates.join('\n'));
+    const bootstrap = `
+static_resources:
+  listeners:
+  - name: site
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: site
+          route_config: {virtual_hosts: [{name: site, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+          http_filters:
+${indented(filter, 10)}
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+  clusters:
+${indented(cluster, 2)}
+`.replace('/etc/envoy/vestibule.wasm', MODULE).replace('/etc/ssl/certs/ca-certificates.crt', authorities);
+    const file = path.join(directory, 'envoy.yaml');
+    const validate = (text) => {
+      writeFileSync(file, text);
+      return spawnSync(process.env.ENVOY, ['--mode', 'validate', '--config-path', file], {
+        encoding: 'utf8', env: { PATH: process.env.PATH, CLIENT_SECRET: randomBytes(32).toString('hex'), SESSION_KEY: randomBytes(32).toString('base64') },
+      });
+    };
+    const good = validate(bootstrap);
+    assert.equal(good.status, 0, good.stderr);
+    // The filter's own part is checked along with the rest.
+    const bad = validate(bootstrap.replace('client_id:', 'client_idd:'));
+    assert.notEqual(bad.status, 0);
+    assert.match(bad.stderr, /providers\.main\.client_idd: is not a known key \(did you mean client_id\?\)/);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 });
 
 test('the module imports nothing but the proxy and six functions of WASI', () => {

@@ -1,0 +1,195 @@
+//! The documents say what is there: every code, every test they name, every link, and an example that
+//! can be copied.
+
+// Everything here is a test; clippy knows that only of the functions marked so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use regex_lite::Regex;
+use serde_json::Value;
+use vestibule::config::Config;
+
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/configuration.md",
+    "docs/errors.md",
+];
+
+/// Their errors never leave on their own: those that wrap them have codes of their own.
+const WRAPPED: [&str; 2] = ["oidc/claims.rs", "jose/signing_key.rs"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Files below a folder with one of these endings, by their path inside the repository.
+fn files(folder: &str, endings: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+        if path.ends_with("/node_modules") {
+            continue;
+        }
+        if entry.path().is_dir() {
+            found.extend(files(&path, endings));
+        } else if endings.iter().any(|ending| path.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The source of the filter without its tests.
+fn sources() -> Vec<(String, String)> {
+    let is_source = |path: &String| !path.ends_with("tests.rs") && !path.ends_with("test_keys.rs");
+    let without_tests = |path: String| {
+        let text = read(&path);
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+        (path, text)
+    };
+    files("src", &[".rs"]).into_iter().filter(is_source).map(without_tests).collect()
+}
+
+fn captures(pattern: &str, text: &str) -> Vec<String> {
+    let pattern = Regex::new(pattern).unwrap();
+    pattern.captures_iter(text).map(|found| found.get(1).unwrap().as_str().to_owned()).collect()
+}
+
+/// Every code that the source can give to the outside: what the `code` functions return, what
+/// decisions are made with, and what warnings say.
+fn codes_of_the_source() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for (path, text) in sources() {
+        if !WRAPPED.iter().any(|wrapped| path.ends_with(wrapped)) {
+            for function in text.split("fn code(&self) -> &'static str {").skip(1) {
+                let body = function.split("\n    }\n").next().unwrap();
+                codes.extend(captures(r#"=> "([a-z0-9_]+)""#, body));
+                codes.extend(captures(r#"\n\s+"([a-z0-9_]+)"$"#, body));
+            }
+        }
+        codes.extend(captures(r#"\.decision\(\s*visit,\s*"([a-z0-9_]+)""#, &text));
+        codes.extend(captures(r#"\.admit(?:_identity)?\([^;"]*"([a-z0-9_]+)""#, &text));
+        codes.extend(captures(r#"Decision \{\s*code: "([a-z0-9_]+)""#, &text));
+        codes.extend(captures(r"code=([a-z0-9_]+)", &text));
+    }
+    codes
+}
+
+#[test]
+fn every_code_is_documented_once_and_no_other() {
+    let documented = captures(r"(?m)^\| `([a-z0-9_]+)` \|", &read("docs/errors.md"));
+    let once: BTreeSet<String> = documented.iter().cloned().collect();
+    assert_eq!(documented.len(), once.len(), "a code stands twice in docs/errors.md");
+    let codes = codes_of_the_source();
+    assert!(codes.len() > 100, "the source was not understood: {codes:?}");
+    for code in ["path_ambiguous", "login_begins", "public", "session", "header_too_large", "no_randomness"] {
+        assert!(codes.contains(code), "the source was not understood: {code} is missing");
+    }
+    let missing: Vec<_> = codes.difference(&once).collect();
+    let invented: Vec<_> = once.difference(&codes).collect();
+    assert!(missing.is_empty(), "docs/errors.md lacks {missing:?}");
+    assert!(invented.is_empty(), "docs/errors.md has codes that do not exist: {invented:?}");
+}
+
+#[test]
+fn the_codes_of_the_readme_exist() {
+    let readme = read("README.md");
+    let codes = codes_of_the_source();
+    let named = captures(r"(?m)^\| `([a-z0-9_]+)` \|", &readme);
+    assert!(named.len() > 8);
+    for code in named {
+        assert!(codes.contains(&code), "README.md has the code {code}, which does not exist");
+    }
+}
+
+/// Names of three words and more in code style, where a document says which test holds a rule.
+#[test]
+fn the_tests_that_the_documents_name_exist() {
+    let sources: String =
+        ["src", "tests"].iter().flat_map(|folder| files(folder, &[".rs"])).map(|path| read(&path)).collect();
+    let stories: String = files("wasm-test", &[".test.mjs"]).iter().map(|path| read(path)).collect();
+    for (document, heading) in
+        [("ARCHITECTURE.md", "## Invariants\n"), ("SECURITY.md", "## Mistakes of others")]
+    {
+        let text = read(document);
+        let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{document}: {heading}"));
+        let section = section.split("\n## ").next().unwrap();
+        let named = captures(r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`", section);
+        assert!(named.len() > 8, "{document} names {named:?}");
+        for name in named {
+            assert!(sources.contains(&format!("fn {name}()")), "{document} names the test {name}");
+        }
+        for title in captures(r"“([^”]+)”", section) {
+            let known = title == "quotes" || stories.contains(&format!("'{title}'"));
+            assert!(known, "{document} names the story “{title}”");
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let slug = |heading: &str| -> String {
+        let lower = heading.to_lowercase().replace(' ', "-");
+        lower.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect()
+    };
+    for document in DOCUMENTS {
+        for link in captures(r"\]\(([^)]+)\)", &read(document)) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let folder = Path::new(document).parent().unwrap();
+            let target = if path.is_empty() { PathBuf::from(document) } else { folder.join(path) };
+            let target = root().join(target);
+            assert!(target.exists(), "{document} links to {link}");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                let found = headings.map(|line| slug(line.trim_start_matches(['#', ' '])));
+                assert!(found.into_iter().any(|slug| slug == anchor), "{document} links to {link}");
+            }
+        }
+    }
+}
+
+fn readme_examples() -> Vec<Value> {
+    let blocks = captures(r"(?s)\n```yaml\n(.*?)\n```", &read("README.md"));
+    blocks.iter().map(|block| serde_yaml_ng::from_str(block).unwrap()).collect()
+}
+
+/// That Envoy takes the example too is tested with a real one.
+#[test]
+fn the_example_of_the_readme_is_a_good_configuration() {
+    let examples = readme_examples();
+    let [filters, clusters] = examples.as_slice() else { panic!("two examples, got {}", examples.len()) };
+    let plugin = &filters[0]["typed_config"]["config"];
+    assert_eq!(plugin["failure_policy"], "FAIL_RELOAD");
+    let environment = |name: &str| {
+        let visible = plugin["vm_config"]["environment_variables"]["host_env_keys"].as_array().unwrap();
+        let value = match name {
+            "CLIENT_SECRET" => "s3cr3t",
+            "SESSION_KEY" => "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E",
+            _ => return None,
+        };
+        visible.iter().any(|key| key == name).then(|| value.to_owned())
+    };
+    let document = plugin["configuration"]["value"].to_string();
+    let config =
+        Config::read(document.as_bytes(), &environment).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(clusters[0]["name"], plugin["configuration"]["value"]["providers"]["main"]["callout"]);
+    let validation =
+        &clusters[0]["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"];
+    assert!(validation["trusted_ca"].is_object() && validation["match_typed_subject_alt_names"].is_array());
+}
