@@ -216,6 +216,7 @@ impl ClientError {
 
     fn status(&self) -> u16 {
         match self {
+            ClientError::Path(error) => error.status(),
             ClientError::Token(_)
             | ClientError::TokenIssuer { .. }
             | ClientError::AccessToken(_)

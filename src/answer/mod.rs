@@ -18,7 +18,7 @@ use crate::rules::ClientKind;
 pub struct Refusal<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// Stable name of the reason, the same in the log line and the metric.
+    /// Stable name of the reason, the same in the log line and the access log.
     pub code: &'a str,
     /// What happened, in a few words.
     pub title: &'a str,

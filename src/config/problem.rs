@@ -108,7 +108,7 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// The stable code of this error in logs and metrics.
+    /// The stable code of this error in the log.
     pub fn code(&self) -> &'static str {
         "configuration"
     }

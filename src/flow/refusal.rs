@@ -68,7 +68,8 @@ impl Filter {
         };
         let mut response = answer(&refusal, kind);
         if matches!(error, Error::Client(ClientError::Method)) {
-            response = response.header("allow", "GET");
+            let is_logout = visit.request.path_only() == self.config.endpoints.logout;
+            response = response.header("allow", if is_logout { "GET, POST" } else { "GET" });
         }
         let decision = Decision {
             code: error.code(),

@@ -52,6 +52,8 @@ struct State {
     /// Something was fetched that the other workers do not know.
     has_news: bool,
     failures: u32,
+    /// Why the last attempt failed.
+    last_error: Option<Error>,
     next_attempt: Timestamp,
     refetch: Refetch,
 }
@@ -95,19 +97,17 @@ impl Provider {
     /// What is known; asks the provider first if that is not enough yet.
     ///
     /// # Errors
-    /// While an attempt failed a short time ago, without asking again.
+    /// Why asking failed; for a while after a failure it is not tried again.
     pub async fn ready(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<Known, Error> {
         if let Some(known) = self.known() {
             return Ok(known);
         }
-        let wait = self.state.borrow().next_attempt.since(*now);
-        if wait > Seconds(0) {
-            return Err(Error::Unreachable {
-                what: "metadata",
-                why: CalloutFailed::NoAnswer,
-                retry_after: wait,
-            });
+        let state = self.state.borrow();
+        if *now < state.next_attempt {
+            let error = state.last_error.clone();
+            return Err(error.unwrap_or(Error::Bug("an attempt is put off without a reason")));
         }
+        drop(state);
         self.renew(callouts, now).await?;
         self.known().ok_or(Error::Bug("renewed metadata and keys are not there"))
     }
@@ -120,7 +120,7 @@ impl Provider {
         let result = self.renew_now(callouts, now).await;
         let mut state = self.state.borrow_mut();
         match &result {
-            Ok(()) => state.failures = 0,
+            Ok(()) => (state.failures, state.last_error) = (0, None),
             // Another request asks already and will say how it went.
             Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) => {}
             // Flows that shared one failed exchange count as one failure.
@@ -132,6 +132,7 @@ impl Provider {
                     .map_or(LONGEST_BACK_OFF, |wait| Seconds(wait).min(LONGEST_BACK_OFF));
                 state.failures = state.failures.saturating_add(1);
                 state.next_attempt = *now + wait;
+                state.last_error = Some(error.clone());
                 log::warn!(
                     "provider={} code={} next attempt in {wait}: {error}",
                     self.config.name,
