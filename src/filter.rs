@@ -172,14 +172,16 @@ impl Filter {
             if let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
                 return self.by_token(visit, rule, token);
             }
-            if visit.request.query().is_some_and(token_in_query) {
-                return Err(ClientError::TokenInQuery.into());
+        }
+        // With a session the parameter is the application's own business.
+        let has_token_in_query = bearer && visit.request.query().is_some_and(token_in_query);
+        let next = if session { self.by_session(visit, rule) } else { Err(ClientError::NotLoggedIn.into()) };
+        match next {
+            Ok(Next::Login(..)) | Err(Error::Client(ClientError::NotLoggedIn)) if has_token_in_query => {
+                Err(ClientError::TokenInQuery.into())
             }
+            next => next,
         }
-        if !session {
-            return Err(ClientError::NotLoggedIn.into());
-        }
-        self.by_session(visit, rule)
     }
 
     /// The filter's own pages. They win over every rule, and only their exact path is theirs.

@@ -34,8 +34,16 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
     if !refusal.reference.is_empty() {
         foot.push_str(&format!("<br>Reference <code>{}</code>", escaped(refusal.reference)));
     }
-    let body = document(refusal.title, &[refusal.detail, refusal.advice], &actions, &foot);
+    let body = document(refusal.title, &[&sentence(refusal.detail), refusal.advice], &actions, &foot);
     page(refusal.status, body, "'none'", "no-referrer")
+}
+
+/// An error in words, as a sentence: errors begin in lower case and have no full stop.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let Some(first) = characters.next() else { return String::new() };
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{}{stop}", first.to_ascii_uppercase(), characters.as_str())
 }
 
 /// Where a person lands after a logout. `login` is where a new session begins.
