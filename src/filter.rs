@@ -168,10 +168,10 @@ impl Filter {
             }
             Accept::Identity { session, bearer } => (session, bearer),
         };
-        if bearer {
-            if let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
-                return self.by_token(visit, rule, token);
-            }
+        if bearer
+            && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)?
+        {
+            return self.by_token(visit, rule, token);
         }
         // With a session the parameter is the application's own business.
         let has_token_in_query = bearer && visit.request.query().is_some_and(token_in_query);

@@ -102,14 +102,22 @@ impl Provider {
         if let Some(known) = self.known() {
             return Ok(known);
         }
-        let state = self.state.borrow();
-        if *now < state.next_attempt {
-            let error = state.last_error.clone();
-            return Err(error.unwrap_or(Error::Bug("an attempt is put off without a reason")));
+        if let Some(error) = self.put_off(*now) {
+            return Err(error);
         }
-        drop(state);
         self.renew(callouts, now).await?;
         self.known().ok_or(Error::Bug("renewed metadata and keys are not there"))
+    }
+
+    /// Why the next attempt is put off, if it is.
+    fn put_off(&self, now: Timestamp) -> Option<Error> {
+        let state = self.state.borrow();
+        (now < state.next_attempt).then(|| match state.last_error.clone() {
+            Some(Error::Unreachable { what, why, .. }) => {
+                Error::Unreachable { what, why, retry_after: state.next_attempt.since(now) }
+            }
+            other => other.unwrap_or(Error::Bug("an attempt is put off without a reason")),
+        })
     }
 
     /// Asks for what is missing or old.
