@@ -246,9 +246,7 @@ impl World {
             for step in &steps {
                 if let Step::Callout(callout, _) = step {
                     let name = callout.shared.clone().expect("what has an effect is not sent together");
-                    if !shared.contains_key(&name) {
-                        shared.insert(name, self.reply(callout));
-                    }
+                    shared.entry(name).or_insert_with(|| self.reply(callout));
                 }
             }
             let resume = |step| match step {
