@@ -65,6 +65,19 @@ fn a_token_is_verified_once_and_then_remembered() {
 }
 
 #[test]
+fn a_token_that_is_remembered_is_not_looked_at_again() {
+    let mut world = World::with(&api());
+    let token = token(&mut world, &json!({}));
+    world.with_token("/api", &token).is(200, "token");
+    // For a clock that went back, the token is of the future: only who verifies it anew finds out.
+    world.now = world.now - vestibule::time::Seconds(5000);
+    world.with_token("/api", &token).is(200, "token");
+    let mut elsewhere = World::with(&api());
+    elsewhere.now = world.now;
+    elsewhere.with_token("/api", &token).is(401, "access_token_not_yet_valid");
+}
+
+#[test]
 fn what_is_remembered_of_a_token_is_of_this_token_alone() {
     let mut world = World::with(&api());
     let alice = token(&mut world, &json!({"sub": "alice", "scope": "orders.write"}));

@@ -80,10 +80,13 @@ fn a_session_without_an_idle_timeout_is_never_written_again() {
 
 #[test]
 fn a_shorter_lifetime_counts_for_sessions_that_are_there() {
-    let mut world = logged_in(&json!({}));
-    world.after(120);
-    world.restart_with(&json!({"session": {"absolute_lifetime_seconds": 120, "idle_timeout_seconds": 60}}));
-    world.get("/orders").is(302, "login_begins");
+    let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
+    world.restart_with(&json!({"session": {"absolute_lifetime_seconds": 120, "idle_timeout_seconds": 0}}));
+    world.after(119).get("/orders").is(200, "session");
+    world.after(1).get("/orders").is(302, "login_begins");
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let request = world.program("/orders", &[("cookie", &cookies)]);
+    world.send(request).is(401, "session_lifetime");
 }
 
 #[test]
