@@ -17,11 +17,14 @@ export CARGO_TARGET_DIR
 
 PROVIDER_MODULES := envoy/provider/node_modules/.package-lock.json
 TEST_MODULES := wasm-test/node_modules/.package-lock.json
+COVERAGE := $(abspath $(CARGO_TARGET_DIR))/coverage
+INSTRUMENTED = CARGO_TARGET_DIR=$(COVERAGE) RUSTFLAGS="-C instrument-coverage" \
+	LLVM_PROFILE_FILE=$(COVERAGE)/profiles/%p-%m
 # One file at a time: each starts Envoy, and two cores are enough for that only once.
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint native e2e browser e2e-versions bench clean rust-target
+.PHONY: help build demo test lint native coverage e2e browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -46,6 +49,18 @@ lint: rust-target
 
 native: ## Tests of the core
 	cargo test --locked
+
+coverage: ## Lines of the core that its native tests run
+	@rustup component add llvm-tools
+	@rm -rf $(COVERAGE)/profiles
+	@$(INSTRUMENTED) cargo test --locked --quiet
+	@tools=$$(dirname "$$(find "$$(rustc --print sysroot)" -name llvm-profdata | head -n 1)"); \
+	"$$tools/llvm-profdata" merge -sparse $(COVERAGE)/profiles/* -o $(COVERAGE)/profile; \
+	binaries=$$($(INSTRUMENTED) cargo test --locked --no-run --message-format json 2>/dev/null \
+	  | sed -n 's/.*"executable":"\([^"]*\)".*/-object \1/p'); \
+	"$$tools/llvm-cov" export -format lcov -instr-profile $(COVERAGE)/profile $${binaries#-object } "$(CURDIR)/src" \
+	  > $(COVERAGE)/lines.lcov
+	@awk -F '[:,]' -f coverage.awk $(COVERAGE)/lines.lcov
 
 e2e: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Tests of the module in Envoy with a real provider
 	$(NODE_TEST) $(filter-out %/browser.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))

@@ -36,6 +36,9 @@ impl<'a> Reading<'a> {
 
 /// A type of value in the document.
 pub(super) trait Shape: Sized {
+    /// Whether a value in the place of this one may be shown.
+    const MAY_BE_SHOWN: bool = true;
+
     /// Reads the value. Nothing if there is none of this shape; then a problem was noted.
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self>;
 

@@ -93,6 +93,8 @@ pub(super) struct SecretText {
 }
 
 impl Shape for SecretText {
+    const MAY_BE_SHOWN: bool = false;
+
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
         if !value.is_string() {
             // A secret without quotation marks may have become a number: it is not shown either.
@@ -201,8 +203,10 @@ impl Shape for Scalar {
 pub(super) struct List<T, const MIN: usize, const MAX: usize>(pub(super) Vec<T>);
 
 impl<T: Shape, const MIN: usize, const MAX: usize> Shape for List<T, MIN, MAX> {
+    const MAY_BE_SHOWN: bool = T::MAY_BE_SHOWN;
+
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
-        let items = list(value, MIN, MAX, place, reading)?;
+        let items = list(value, (MIN, MAX), T::MAY_BE_SHOWN, place, reading)?;
         let read = |(index, item)| T::read(item, &place.item(index), reading);
         Some(List(items.into_iter().enumerate().filter_map(read).collect()))
     }
@@ -214,9 +218,17 @@ impl<T: Shape, const MIN: usize, const MAX: usize> Shape for List<T, MIN, MAX> {
 }
 
 #[inline(never)]
-fn list(value: Value, min: usize, max: usize, place: &Place, reading: &mut Reading) -> Option<Vec<Value>> {
+fn list(
+    value: Value,
+    (min, max): (usize, usize),
+    may_be_shown: bool,
+    place: &Place,
+    reading: &mut Reading,
+) -> Option<Vec<Value>> {
     let Value::Array(items) = value else {
-        let problem = Problem::at(place, "must be a list").got(shown_value(&value));
+        let problem = Problem::at(place, "must be a list");
+        // Without the brackets a secret stands here.
+        let problem = if may_be_shown { problem.got(shown_value(&value)) } else { problem };
         let alone = value.is_string();
         return reading.refuse(if alone { problem.advice("put it in [ ]") } else { problem });
     };
@@ -417,6 +429,7 @@ mod tests {
             json!({"session": {"keys": ["canary"]}}),
             json!({"session": {"keys": ["${SHORT_KEY}"]}}),
             json!({"session": {"keys": [{"canary": 1}, ["canary"], 7]}}),
+            json!({"session": {"keys": "canary"}}),
             json!({"session": {"same_site": "${CANARY}", "cookie_name": "${CANARY}", "hosts": ["${CANARY}"]}}),
             json!({"providers": {"main": {"client_secret": " canary"}}}),
             json!({"providers": {"main": {"private_key": "canary"}}}),

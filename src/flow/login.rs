@@ -192,10 +192,13 @@ async fn redeem(
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
     let id_token = check_id_token(filter, index, &tokens, &code, &login, callouts, now).await?;
     let session = new_session(filter, index, &id_token, &tokens, *now)?;
-    let mut cookies = std::mem::take(&mut extras.cookies);
-    cookies.extend(session_cookies(filter, index, session, &jar, *now)?);
+    let session = session_cookies(filter, index, session, &jar, *now)?;
     let rounds = login.rounds.saturating_add(1);
-    cookies.push(filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?));
+    let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
+    // Only now, when nothing can fail any more: a failure answer carries them too.
+    let mut cookies = std::mem::take(&mut extras.cookies);
+    cookies.extend(session);
+    cookies.push(rounds);
     Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
 }
 

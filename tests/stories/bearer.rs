@@ -1,0 +1,387 @@
+//! Programs with access tokens.
+
+use serde_json::{Value, json};
+use vestibule::http::CalloutFailed;
+
+use crate::world::{Key, World, answer, merge, with_partner};
+
+const AUDIENCE: &str = "https://api.example.com";
+
+fn api() -> Value {
+    json!({
+        "providers": {"main": {"audiences": [AUDIENCE]}},
+        "rules": [
+            {"name": "api", "path_prefix": "/api", "accept": "bearer"},
+            {"name": "read", "path_prefix": "/read", "accept": "bearer", "require": {"scopes": ["orders.read"]}},
+            {"name": "write", "path_prefix": "/write", "accept": "bearer", "require": {"scopes": ["orders.write"]}},
+            {"name": "both", "path_prefix": "/both", "accept": ["session", "bearer"]},
+        ],
+    })
+}
+
+fn token(world: &mut World, changes: &Value) -> String {
+    let now = world.now;
+    world.idp().access_token(changes, now)
+}
+
+#[test]
+fn a_program_is_let_in_and_its_token_stays_here() {
+    let mut world = World::with(&api());
+    let token = token(&mut world, &json!({}));
+    let authorization = format!("Bearer {token}");
+    let mut request = world.program("/api/orders", &[("authorization", &authorization)]);
+    request.headers.push("x-auth-email", "m@evil.example");
+    let seen = world.send(request);
+    assert_eq!(seen.is(200, "token").told("x-auth-sub"), Some("robot"));
+    assert_eq!(seen.told("x-auth-email"), None);
+    assert_eq!(seen.told("authorization"), None, "the token was meant for us");
+    assert!(seen.headers.is_empty());
+}
+
+#[test]
+fn a_token_goes_on_if_the_configuration_says_so() {
+    let mut change = api();
+    merge(&mut change, &json!({"identity": {"access_token_header": "authorization"}}));
+    let mut world = World::with(&change);
+    let token = token(&mut world, &json!({}));
+    for _ in 0..2 {
+        let seen = world.with_token("/api", &token);
+        assert_eq!(seen.told("authorization"), Some(format!("Bearer {token}").as_str()));
+    }
+}
+
+#[test]
+fn a_token_is_verified_once_and_then_remembered() {
+    let mut world = World::with(&api());
+    let token = token(&mut world, &json!({}));
+    for _ in 0..100 {
+        world.with_token("/api", &token).is(200, "token");
+    }
+    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+    // From here on nobody could verify it, and the answer is made at once all the same.
+    world.idp().is_down = true;
+    let request = world.program("/api", &[("authorization", &format!("bearer {token}"))]);
+    assert!(matches!(world.filter.start(request, world.now), vestibule::flow::Step::Done(_)));
+}
+
+#[test]
+fn a_token_that_is_remembered_is_not_looked_at_again() {
+    let mut world = World::with(&api());
+    let token = token(&mut world, &json!({}));
+    world.with_token("/api", &token).is(200, "token");
+    // For a clock that went back, the token is of the future: only who verifies it anew finds out.
+    world.now = world.now - vestibule::time::Seconds(5000);
+    world.with_token("/api", &token).is(200, "token");
+    let mut elsewhere = World::with(&api());
+    elsewhere.now = world.now;
+    elsewhere.with_token("/api", &token).is(401, "access_token_not_yet_valid");
+}
+
+#[test]
+fn what_is_remembered_of_a_token_is_of_this_token_alone() {
+    let mut world = World::with(&api());
+    let alice = token(&mut world, &json!({"sub": "alice", "scope": "orders.write"}));
+    let robot = token(&mut world, &json!({}));
+    for _ in 0..2 {
+        assert_eq!(world.with_token("/api", &alice).told("x-auth-sub"), Some("alice"));
+        assert_eq!(world.with_token("/api", &robot).told("x-auth-sub"), Some("robot"));
+    }
+    // The same claims with another signature are another token.
+    let (signed, signature) = robot.rsplit_once('.').unwrap();
+    let (_, other) = alice.rsplit_once('.').unwrap();
+    assert_ne!(signature, other);
+    world.with_token("/api", &format!("{signed}.{other}")).is(401, "jws_signature");
+    world.with_token("/api", &format!("{signed}.")).is(401, "jws_signature_missing");
+}
+
+#[test]
+fn what_is_remembered_does_not_outlive_the_token() {
+    let mut world = World::with(&api());
+    let token = token(&mut world, &json!({}));
+    world.with_token("/api", &token).is(200, "token");
+    world.after(359).with_token("/api", &token).is(200, "token");
+    world.after(1).with_token("/api", &token).is(401, "access_token_expired");
+}
+
+#[test]
+fn what_is_remembered_meets_the_rule_of_every_request() {
+    let mut world = World::with(&api());
+    let token = token(&mut world, &json!({}));
+    world.with_token("/read", &token).is(200, "token");
+    let seen = world.with_token("/write", &token);
+    let challenge = seen.is(403, "requirement_scopes").header("www-authenticate").unwrap().to_owned();
+    assert!(
+        challenge.contains("error=\"insufficient_scope\"") && challenge.ends_with("scope=\"orders.write\"")
+    );
+    world.with_token("/both", &token).is(200, "token");
+}
+
+/// Two providers with audiences; `/partner` is for the second alone.
+fn two_providers() -> Value {
+    let mut change = with_partner();
+    merge(
+        &mut change,
+        &json!({
+            "providers": {"main": {"audiences": [AUDIENCE]}, "partner": {"audiences": [AUDIENCE]}},
+            "rules": [
+                {"name": "partner", "path_prefix": "/partner", "accept": "bearer", "provider": "partner"},
+                {"name": "main", "path_prefix": "/main", "accept": "bearer", "provider": "main"},
+                {"name": "any", "accept": "bearer"},
+            ],
+        }),
+    );
+    change
+}
+
+#[test]
+fn a_token_counts_only_where_its_provider_does() {
+    let mut world = World::with(&two_providers());
+    let now = world.now;
+    let main = world.providers[0].access_token(&json!({}), now);
+    let partner = world.providers[1].access_token(&json!({}), now);
+    for _ in 0..2 {
+        world.with_token("/any", &main).is(200, "token");
+        world.with_token("/any", &partner).is(200, "token");
+        world.with_token("/main", &main).is(200, "token");
+        world.with_token("/partner", &partner).is(200, "token");
+        world.with_token("/partner", &main).is(401, "token_issuer");
+        world.with_token("/main", &partner).is(401, "token_issuer");
+    }
+}
+
+#[test]
+fn providers_may_use_the_same_key_name_for_different_keys() {
+    let mut world = World::with(&two_providers());
+    world.providers[1].keys = vec![Key::new("k1", 7)];
+    let now = world.now;
+    let issuers = [world.providers[0].issuer.clone(), world.providers[1].issuer.clone()];
+    for (signer, claimed, status, code) in [
+        (0, 0, 200, "token"),
+        (1, 1, 200, "token"),
+        (0, 1, 401, "jws_signature"),
+        (1, 0, 401, "jws_signature"),
+    ] {
+        let changes = json!({"iss": issuers[claimed]});
+        let token = world.providers[signer].access_token(&changes, now);
+        world.with_token("/any", &token).is(status, code);
+    }
+}
+
+#[test]
+fn a_token_that_is_not_acceptable_says_why() {
+    let now = World::new().now.0;
+    for (changes, code) in [
+        (json!({"iss": "https://evil.example"}), "token_issuer"),
+        (json!({"iss": null}), "token_issuer"),
+        (json!({"iss": ["https://idp.example.com"]}), "token_issuer"),
+        (json!({"aud": "https://other.example"}), "access_token_audience"),
+        (json!({"aud": null}), "access_token_claim_missing"),
+        (json!({"exp": now - 60}), "access_token_expired"),
+        (json!({"exp": null}), "access_token_claim_missing"),
+        (json!({"nbf": now + 61}), "access_token_not_yet_valid"),
+        (json!({"iat": now + 61}), "access_token_not_yet_valid"),
+        (json!({"iat": "x"}), "access_token_claim_malformed"),
+        (json!({"cnf": {"jkt": "x"}}), "access_token_bound"),
+        (json!({"token_use": "id"}), "access_token_use"),
+    ] {
+        let mut world = World::with(&api());
+        let token = token(&mut world, &changes);
+        for _ in 0..2 {
+            let seen = world.with_token("/api", &token);
+            assert_eq!((seen.status, seen.code), (401, code), "{changes}");
+            let challenge = seen.header("www-authenticate").unwrap();
+            assert!(challenge.starts_with("Bearer realm=\"app.example.com\", error=\"invalid_token\""));
+        }
+    }
+}
+
+#[test]
+fn an_id_token_is_no_access_token() {
+    let mut world = World::with(&api());
+    let now = world.now.0;
+    let key = world.idp().keys[0].clone();
+    let mut claims = json!({"iss": "https://idp.example.com", "sub": "alice", "aud": AUDIENCE,
+        "iat": now, "exp": now + 300, "nonce": "n"});
+    let id_token = key.sign(&json!({"typ": "JWT"}), &claims);
+    world.with_token("/api", &id_token).is(401, "access_token_is_id_token");
+    merge(&mut claims, &json!({"nonce": null}));
+    let untyped = key.sign(&json!({}), &claims);
+    world.with_token("/api", &untyped).is(200, "token");
+    let logout_token = key.sign(&json!({"typ": "logout+jwt"}), &claims);
+    world.with_token("/api", &logout_token).is(401, "access_token_header_type");
+}
+
+#[test]
+fn what_is_no_token_asks_nobody() {
+    let mut world = World::with(&api());
+    let good = token(&mut world, &json!({}));
+    let half = &good[..good.len() / 2];
+    for (authorization, status, code) in [
+        (vec!["Bearer"], 400, "bearer_separator"),
+        (vec!["Bearer  a.b.c"], 400, "bearer_separator"),
+        (vec!["Bearer a b"], 401, "bearer_characters"),
+        (vec!["Bearer "], 401, "bearer_characters"),
+        (vec!["Bearer opaque"], 401, "jws_part_count"),
+        (vec!["Bearer a.b.c"], 401, "jws_base64url"),
+        (vec!["Basic YTpi"], 401, "not_logged_in"),
+        (vec![], 401, "not_logged_in"),
+        (vec!["Bearer a.b.c", "Bearer a.b.c"], 400, "bearer_authorization_repeated"),
+    ] {
+        let mut request = world.program("/api", &[]);
+        for value in &authorization {
+            request.headers.push("authorization", *value);
+        }
+        let seen = world.send(request);
+        assert_eq!((seen.status, seen.code), (status, code), "{authorization:?}");
+        assert!(seen.header("www-authenticate").unwrap().starts_with("Bearer realm="));
+    }
+    world.with_token("/api", half).is(401, "jws_part_count");
+    world.with_token("/api", &"a".repeat(16 * 1024 + 1)).is(401, "bearer_too_long");
+    world.with_token("/api", &key_of_nobody(&world)).is(401, "token_issuer");
+    let request = world.program("/api?access_token=a.b.c", &[]);
+    world.send(request).is(400, "token_in_query");
+    assert_eq!(world.idp().asked, Vec::<&str>::new());
+}
+
+fn key_of_nobody(world: &World) -> String {
+    let now = world.now.0;
+    Key::new("k1", 1)
+        .sign(&json!({}), &json!({"iss": "https://evil.example", "aud": AUDIENCE, "exp": now + 60}))
+}
+
+#[test]
+fn a_thousand_tokens_of_an_unknown_key_cause_one_question_in_thirty_seconds() {
+    let mut world = World::with(&api());
+    let good = token(&mut world, &json!({}));
+    world.with_token("/api", &good).is(200, "token");
+    let now = world.now.0;
+    let claims = json!({"iss": "https://idp.example.com", "aud": AUDIENCE, "exp": now + 300});
+    let stranger = Key::new("k9", 9);
+    for id in 0..1000 {
+        let forged = stranger.sign(&json!({"kid": format!("made-up-{id}")}), &claims);
+        world.with_token("/api", &forged).is(401, "jws_key_unknown");
+    }
+    assert_eq!(world.idp().count("keys"), 2);
+    let forged = stranger.sign(&json!({}), &claims);
+    world.after(29).with_token("/api", &forged).is(401, "jws_key_unknown");
+    assert_eq!(world.idp().count("keys"), 2);
+    world.after(1).with_token("/api", &forged).is(401, "jws_key_unknown");
+    assert_eq!(world.idp().count("keys"), 3);
+    world.with_token("/api", &good).is(200, "token");
+}
+
+#[test]
+fn those_who_come_while_the_keys_are_asked_for_share_the_answer() {
+    let mut world = World::with(&api());
+    let good = token(&mut world, &json!({}));
+    world.with_token("/api", &good).is(200, "token");
+    world.idp().keys = vec![Key::new("k2", 2)];
+    let new = token(&mut world, &json!({}));
+    let authorization = format!("Bearer {new}");
+    let requests: Vec<_> =
+        (0..5).map(|_| world.program("/api", &[("authorization", &authorization)])).collect();
+    let answers = world.together(&requests);
+    answers.iter().for_each(|seen| {
+        seen.is(200, "token");
+    });
+    assert_eq!(world.idp().count("keys"), 2);
+}
+
+#[test]
+fn a_client_that_leaves_does_not_open_the_way_to_more_questions() {
+    let mut world = World::with(&api());
+    let good = token(&mut world, &json!({}));
+    world.with_token("/api", &good).is(200, "token");
+    let forged = Key::new("k9", 9).sign(
+        &json!({}),
+        &json!({"iss": "https://idp.example.com", "aud": AUDIENCE, "exp": world.now.0 + 300}),
+    );
+    let request = world.program("/api", &[("authorization", &format!("Bearer {forged}"))]);
+    drop(world.begin(&request));
+    for _ in 0..10 {
+        world.with_token("/api", &forged).is(401, "jws_key_unknown");
+    }
+    assert_eq!(world.idp().count("keys"), 1);
+}
+
+#[test]
+fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
+    let mut world = World::with(&api());
+    let old = token(&mut world, &json!({}));
+    world.with_token("/api", &old).is(200, "token");
+    world.idp().keys = vec![Key::new("k2", 2)];
+    let new = token(&mut world, &json!({}));
+    // The new key is found at once; with the new set the old token is looked at anew.
+    world.with_token("/api", &new).is(200, "token");
+    world.with_token("/api", &old).is(401, "jws_key_unknown");
+    world.with_token("/api", &new).is(200, "token");
+    assert_eq!(world.idp().count("keys"), 2);
+}
+
+#[test]
+fn a_key_that_is_overlapping_keeps_both_alive() {
+    let mut world = World::with(&api());
+    let old = token(&mut world, &json!({}));
+    world.with_token("/api", &old).is(200, "token");
+    world.idp().keys.insert(0, Key::new("k2", 2));
+    let new = token(&mut world, &json!({}));
+    world.with_token("/api", &new).is(200, "token");
+    world.with_token("/api", &old).is(200, "token");
+}
+
+#[test]
+fn when_the_keys_cannot_be_asked_for_the_client_is_told_to_come_again() {
+    for (reply, status, code) in [
+        (Err(CalloutFailed::NoAnswer), 503, "provider_unreachable"),
+        (Err(CalloutFailed::Busy), 503, "provider_unreachable"),
+        (answer(503, ""), 503, "provider_unreachable"),
+        (answer(500, ""), 502, "provider_status"),
+        (answer(200, "garbage"), 502, "key_set_json"),
+        (answer(200, json!({"keys": []})), 502, "key_set_no_usable_key"),
+        (answer(200, json!({"keys": 5})), 502, "key_set_no_keys"),
+        (answer(200, "x".repeat(300_000)), 503, "provider_unreachable"),
+    ] {
+        let mut world = World::with(&api());
+        let old = token(&mut world, &json!({}));
+        world.with_token("/api", &old).is(200, "token");
+        world.idp().keys = vec![Key::new("k2", 2)];
+        let new = token(&mut world, &json!({}));
+        world.idp().instead.insert("keys", reply.clone());
+        let seen = world.with_token("/api", &new);
+        assert_eq!((seen.status, seen.code), (status, code), "{reply:?}");
+        assert!(seen.header("retry-after").is_some());
+        world.with_token("/api", &old).is(200, "token");
+        world.idp().instead.clear();
+        world.after(30).with_token("/api", &new).is(200, "token");
+    }
+}
+
+#[test]
+fn a_person_and_a_program_share_a_rule() {
+    let mut world = World::with(&api());
+    world.log_in("/both").is(302, "login_completed");
+    world.get("/both").is(200, "session");
+    // A token that does not count is not made up for by a session.
+    let mut request = world.navigation("/both", false);
+    request.headers.push("authorization", "Bearer opaque");
+    world.send(request).is(401, "jws_part_count");
+    // Where only tokens count, a session does not.
+    let seen = world.get("/api");
+    assert!(!seen.is(401, "not_logged_in").body.contains("/oidc/login"));
+    // What the upstream has of its own in `Authorization` is not ours to take.
+    let mut request = world.navigation("/both", false);
+    request.headers.push("authorization", "Basic YTpi");
+    assert_eq!(world.send(request).is(200, "session").told("authorization"), Some("Basic YTpi"));
+}
+
+#[test]
+fn a_rule_can_ask_for_the_type_of_rfc_9068() {
+    let mut change = api();
+    merge(&mut change, &json!({"providers": {"main": {"require_access_token_type": true}}}));
+    let mut world = World::with(&change);
+    let good = token(&mut world, &json!({}));
+    world.with_token("/api", &good).is(200, "token");
+    let claims = json!({"iss": "https://idp.example.com", "aud": AUDIENCE, "exp": world.now.0 + 300});
+    let untyped = world.idp().keys[0].sign(&json!({"typ": "JWT"}), &claims);
+    world.with_token("/api", &untyped).is(401, "access_token_header_type");
+}

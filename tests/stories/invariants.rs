@@ -1,0 +1,136 @@
+//! Rules that hold everywhere in the source.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a file before its tests.
+const LINES_LIMIT: usize = 420;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file of the crate with its path below `src/`, and its text before the tests.
+fn sources() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let mut folders = vec![src.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+                sources.push((path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned(), code));
+            }
+        }
+    }
+    assert!(sources.len() > 50);
+    sources
+}
+
+/// Lines with one of these words, comments aside, in the files that `is_meant` picks.
+fn uses(words: &[&str], is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, code) in sources().iter().filter(|(path, _)| is_meant(path)) {
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{path}: {}", line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn is_core(path: &str) -> bool {
+    !path.starts_with("host/") && !path.ends_with("tests.rs") && !path.ends_with("test_keys.rs")
+}
+
+#[test]
+fn only_the_host_knows_the_proxy() {
+    assert_eq!(uses(&["proxy_wasm", "hostcalls"], is_core), Vec::<String>::new());
+    assert!(!uses(&["proxy_wasm"], |path| path.starts_with("host/")).is_empty());
+}
+
+#[test]
+fn the_core_reads_no_clock_draws_no_randomness_and_prints_nothing() {
+    let words = [
+        "SystemTime",
+        "Instant",
+        "getrandom",
+        "thread_rng",
+        "OsRng",
+        "println!",
+        "eprintln!",
+        "dbg!",
+        "std::env",
+        "std::fs",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::thread",
+    ];
+    assert_eq!(uses(&words, is_core), Vec::<String>::new());
+}
+
+#[test]
+fn the_way_to_the_upstream_is_one() {
+    let made = uses(&["Edits {"], |path| is_core(path) && path != "upstream.rs");
+    assert_eq!(made, Vec::<String>::new());
+    let made = uses(&["= Edits {"], |path| path == "upstream.rs");
+    assert_eq!(made.len(), 1, "{made:?}");
+    let continued = uses(&["Answer::Continue("], is_core);
+    assert_eq!(continued.len(), 1, "{continued:?}");
+}
+
+#[test]
+fn nothing_is_believed_that_was_not_checked() {
+    for (made, by) in [
+        ("Verified {", "jose/jws.rs"),
+        ("IdToken {", "oidc/id_token.rs"),
+        ("AccessToken {", "oidc/access_token.rs"),
+        ("Identity {", "identity.rs"),
+    ] {
+        let is_making =
+            |line: &&String| line.contains(&format!("({made}")) || line.contains(&format!("= {made}"));
+        let elsewhere = uses(&[made], |path| is_core(path) && path != by && !path.starts_with("config/"));
+        assert_eq!(elsewhere.iter().find(is_making), None, "{made}");
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    for (path, code) in sources() {
+        let lines = code.lines().count();
+        let is_test = path.ends_with("tests.rs");
+        assert!(is_test || lines <= LINES_LIMIT, "src/{path} has {lines} lines before its tests");
+    }
+}
+
+#[test]
+fn the_code_map_names_what_there_is() {
+    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, map) = architecture.split_once("\n## Code map\n").unwrap();
+    let map = map.split("\n## ").next().unwrap();
+    let named: BTreeSet<&str> =
+        map.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    for place in &named {
+        let path = root().join(place);
+        assert!(if place.ends_with('/') { path.is_dir() } else { path.is_file() }, "there is no {place}");
+    }
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let entry = entry.unwrap();
+        let slash = if entry.path().is_dir() { "/" } else { "" };
+        let place = format!("src/{}{slash}", entry.file_name().to_str().unwrap());
+        assert!(named.contains(place.as_str()), "the code map does not name {place}");
+    }
+    // Files that a line names beside its place.
+    for line in map.lines().filter(|line| line.starts_with("| `")) {
+        let place = Path::new(line.split('`').nth(1).unwrap());
+        for name in line.split('`').skip(3).step_by(2).filter(|name| name.ends_with(".rs")) {
+            assert!(root().join(place).join(name).is_file(), "{} has no {name}", place.display());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Logins that go round in circles.
+
+use serde_json::json;
+
+use crate::world::{SESSION, World};
+
+/// One login after which the browser drops the session cookie.
+fn lost_round(world: &mut World) {
+    world.log_in("/orders").is(302, "login_completed");
+    world.browser.forget(SESSION);
+}
+
+#[test]
+fn a_browser_that_keeps_no_session_is_told_after_three_rounds() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        lost_round(&mut world);
+        world.after(5);
+    }
+    let seen = world.get("/orders");
+    seen.is(400, "login_loop");
+    assert!(seen.body.contains("goes round in circles"));
+    assert!(seen.body.contains("/oidc/login?return_to=%2F"), "there is a way out");
+    assert_eq!(world.idp().count("token"), 3);
+    world.get("/orders").is(400, "login_loop");
+}
+
+#[test]
+fn a_program_is_not_told_about_rounds() {
+    let mut world = World::new();
+    (0..3).for_each(|_| lost_round(&mut world));
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let request = world.program("/orders", &[("cookie", &cookies)]);
+    world.send(request).is(401, "not_logged_in");
+}
+
+#[test]
+fn a_login_that_somebody_asks_for_begins_a_new_count() {
+    let mut world = World::new();
+    (0..3).for_each(|_| lost_round(&mut world));
+    world.get("/orders").is(400, "login_loop");
+    world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
+    world.browser.forget(SESSION);
+    world.log_in("/orders").is(302, "login_completed");
+}
+
+#[test]
+fn a_session_that_works_ends_the_count() {
+    let mut world = World::new();
+    for _ in 0..10 {
+        world.log_in("/orders").is(302, "login_completed");
+        let seen = world.get("/orders");
+        let cookies = seen.is(200, "session").cookies();
+        assert!(cookies.len() == 1 && cookies[0].starts_with("__Host-vestibule-rounds=; "), "{cookies:?}");
+        assert!(cookies[0].contains("; Secure; HttpOnly; SameSite=Lax; Max-Age=0; "), "{cookies:?}");
+        world.browser.forget(SESSION);
+    }
+}
+
+#[test]
+fn a_count_is_forgotten_after_two_minutes() {
+    let mut world = World::new();
+    (0..3).for_each(|_| lost_round(&mut world));
+    let mut request = world.navigation("/orders", false);
+    world.after(119);
+    world.send(request.clone()).is(400, "login_loop");
+    // Also if the browser sends it longer than it should.
+    world.after(1);
+    request.headers.push("x-test", "late");
+    world.send(request).is(302, "login_begins");
+}
+
+#[test]
+fn the_rounds_of_one_provider_are_not_those_of_another() {
+    let mut world = World::with(&crate::world::with_partner());
+    for _ in 0..3 {
+        world.log_in("/orders").is(302, "login_completed");
+        world.browser.forget("__Host-vestibule-main");
+    }
+    world.get("/orders").is(400, "login_loop");
+    world.get("/partner").is(302, "login_begins");
+}
+
+#[test]
+fn a_count_that_somebody_made_up_is_none() {
+    let mut world = World::new();
+    let cookie = "__Host-vestibule-rounds=9; __Host-vestibule-rounds=AAAA";
+    let request = world.program("/orders", &[("cookie", cookie), ("accept", "text/html")]);
+    world.send(request).is(302, "login_begins");
+}
+
+#[test]
+fn failed_logins_are_no_rounds_because_they_redirect_nobody() {
+    let mut world = World::new();
+    world.idp().id_token = json!({"nonce": "another"});
+    for _ in 0..5 {
+        world.log_in("/orders").is(502, "id_token_nonce");
+    }
+    world.get("/orders").is(302, "login_begins");
+}

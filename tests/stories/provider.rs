@@ -1,0 +1,260 @@
+//! What is known of a provider: how it is found out, renewed, and kept.
+
+use serde_json::json;
+use vestibule::flow::Step;
+use vestibule::http::{CalloutFailed, Reply};
+
+use crate::world::{Key, World, answer, lines, with_partner};
+
+#[test]
+fn before_the_first_success_a_request_is_told_when_to_come_again() {
+    let mut world = World::new();
+    world.idp().is_down = true;
+    let seen = world.get("/orders");
+    assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
+    assert!(seen.body.contains("The login service cannot be reached"));
+    assert!(seen.cookies().is_empty());
+    // While the next attempt is put off, nobody is asked.
+    for _ in 0..50 {
+        world.get("/orders").is(503, "provider_unreachable");
+    }
+    assert_eq!(world.idp().asked, ["metadata"]);
+}
+
+#[test]
+fn the_wait_doubles_up_to_a_minute_and_the_first_success_ends_it() {
+    let mut world = World::new();
+    world.idp().is_down = true;
+    world.tick();
+    for (attempt, wait) in (1..).zip([1, 2, 4, 8, 16, 32, 60, 60, 60]) {
+        assert_eq!(world.idp().asked.len(), attempt);
+        let seen = world.get("/orders");
+        assert_eq!(seen.is(503, "provider_unreachable").header("retry-after").unwrap(), wait.to_string());
+        world.after(wait - 1).tick();
+        assert_eq!(world.idp().asked.len(), attempt, "too early");
+        world.after(1).tick();
+    }
+    world.idp().is_down = false;
+    world.after(60).tick();
+    world.log_in("/orders").is(302, "login_completed");
+    // The count of failures is forgotten.
+    world.idp().is_down = true;
+    world.after(3000).tick();
+    let asked = world.idp().asked.len();
+    world.after(1).tick();
+    assert_eq!(world.idp().asked.len(), asked + 1);
+}
+
+#[test]
+fn a_request_finds_the_provider_again_without_a_tick() {
+    let mut world = World::new();
+    world.idp().is_down = true;
+    world.get("/orders").is(503, "provider_unreachable");
+    world.idp().is_down = false;
+    world.get("/orders").is(503, "provider_unreachable");
+    world.after(1).get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn what_is_known_is_renewed_before_it_ends_and_in_the_background() {
+    let mut world = World::new();
+    world.tick();
+    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+    // An hour where the provider says nothing, renewed after four fifths of it.
+    world.after(2879).tick();
+    assert_eq!(world.idp().asked.len(), 2);
+    world.after(1).tick();
+    assert_eq!(world.idp().asked.len(), 4);
+    for _ in 0..100 {
+        world.tick();
+    }
+    assert_eq!(world.idp().asked.len(), 4);
+}
+
+#[test]
+fn the_provider_says_how_long_within_limits() {
+    for (cache_control, renewed_after) in
+        [("max-age=600", 480), ("no-store", 48), ("max-age=1", 48), ("max-age=31536000", 69_120)]
+    {
+        let mut world = World::new();
+        world.idp().cache_control = Some(cache_control);
+        world.tick();
+        world.after(renewed_after - 1).tick();
+        assert_eq!(world.idp().asked.len(), 2, "{cache_control}");
+        world.after(1).tick();
+        assert_eq!(world.idp().asked.len(), 4, "{cache_control}");
+    }
+}
+
+#[test]
+fn what_was_known_stays_while_the_provider_is_down() {
+    let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
+    world.tick();
+    world.idp().is_down = true;
+    for _ in 0..48 {
+        world.after(3600).tick();
+    }
+    world.get("/orders").is(302, "login_begins");
+    let now = world.now;
+    let token = world.idp().access_token(&json!({}), now);
+    world.with_token("/orders", &token).is(200, "token");
+    // It comes back with other keys, and nobody restarts anything.
+    world.idp().is_down = false;
+    world.idp().keys = vec![Key::new("k2", 2)];
+    world.after(60).tick();
+    let now = world.now;
+    let token = world.idp().access_token(&json!({}), now);
+    let before = world.idp().asked.len();
+    world.with_token("/orders", &token).is(200, "token");
+    assert_eq!(world.idp().asked.len(), before);
+}
+
+#[test]
+fn metadata_and_keys_that_are_wrong_are_never_used() {
+    let issuer = "https://idp.example.com";
+    let good = json!({"issuer": issuer, "authorization_endpoint": "https://idp.example.com/authorize",
+        "token_endpoint": "https://idp.example.com/token", "jwks_uri": "https://idp.example.com/keys"});
+    let with = |change| {
+        let mut document = good.clone();
+        crate::world::merge(&mut document, &change);
+        answer(200, document)
+    };
+    let cases: Vec<(&'static str, Reply, u16, &str)> = vec![
+        ("metadata", with(json!({"issuer": "https://evil.example"})), 502, "metadata_issuer"),
+        ("metadata", with(json!({"issuer": "https://idp.example.com/"})), 502, "metadata_issuer"),
+        ("metadata", with(json!({"issuer": null})), 502, "metadata_member_missing"),
+        ("metadata", with(json!({"token_endpoint": null})), 502, "metadata_member_missing"),
+        ("metadata", with(json!({"jwks_uri": 5})), 502, "metadata_member_type"),
+        ("metadata", with(json!({"jwks_uri": "http://idp.example.com/keys"})), 502, "metadata_endpoint"),
+        ("metadata", answer(200, "<html>"), 502, "metadata_json"),
+        ("metadata", answer(404, ""), 502, "provider_status"),
+        ("metadata", answer(301, ""), 502, "provider_status"),
+        ("metadata", answer(503, ""), 503, "provider_unreachable"),
+        ("metadata", Err(CalloutFailed::NotSent), 503, "provider_unreachable"),
+        ("metadata", Err(CalloutFailed::TooLarge), 503, "provider_unreachable"),
+        ("keys", answer(200, "<html>"), 502, "key_set_json"),
+        ("keys", answer(200, json!({"keys": []})), 502, "key_set_no_usable_key"),
+        ("keys", answer(200, json!({})), 502, "key_set_no_keys"),
+        ("keys", answer(500, ""), 502, "provider_status"),
+        ("keys", Err(CalloutFailed::NoAnswer), 503, "provider_unreachable"),
+    ];
+    for (endpoint, reply, status, code) in cases {
+        let mut world = World::new();
+        world.idp().instead.insert(endpoint, reply.clone());
+        let seen = world.get("/orders");
+        assert_eq!((seen.status, seen.code), (status, code), "{endpoint} {reply:?}");
+        assert!(seen.header("retry-after").is_some(), "{endpoint} {reply:?}");
+        assert!(
+            lines()
+                .iter()
+                .any(|line| line.contains(&format!("provider=main code={code} next attempt in 1 s")))
+        );
+        world.idp().instead.clear();
+        world.after(1).log_in("/orders").is(302, "login_completed");
+    }
+}
+
+#[test]
+fn good_knowledge_is_not_replaced_by_bad() {
+    let mut world = World::new();
+    world.tick();
+    world.idp().instead.insert("metadata", answer(200, json!({"issuer": "https://evil.example"})));
+    world.idp().instead.insert("keys", answer(200, json!({"keys": []})));
+    world.after(3600).tick();
+    world.log_in("/orders").is(302, "login_completed");
+    assert!(world.idp().asked.len() > 3);
+}
+
+#[test]
+fn requests_that_come_together_share_one_question() {
+    let mut world = World::new();
+    let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
+    let answers = world.together(&requests);
+    for seen in &answers {
+        seen.is(302, "login_begins");
+    }
+    let states: std::collections::BTreeSet<&str> =
+        answers.iter().map(|seen| seen.location().split("&state=").nth(1).unwrap()).collect();
+    assert_eq!(states.len(), 20);
+    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+}
+
+#[test]
+fn requests_that_fail_together_count_as_one_failure() {
+    let mut world = World::new();
+    world.idp().is_down = true;
+    let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
+    for seen in world.together(&requests) {
+        seen.is(503, "provider_unreachable");
+    }
+    assert_eq!(world.get("/orders").header("retry-after"), Some("1"));
+}
+
+#[test]
+fn where_questions_cannot_be_shared_the_second_comes_again() {
+    let mut world = World::new();
+    let request = world.navigation("/orders", false);
+    let (callout, first) = world.begin(&request);
+    let (_, second) = world.begin(&request);
+    let Step::Done(told) = second.resume(Err(CalloutFailed::Busy), world.now) else {
+        panic!("it asks again")
+    };
+    let seen = world.see(&request, told);
+    assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
+    // That was no failure: a third would ask too.
+    drop(world.begin(&request));
+    let step = first.resume(world.reply(&callout), world.now);
+    let told = world.run(step);
+    world.see(&request, told).is(302, "login_begins");
+}
+
+#[test]
+fn a_slow_answer_is_read_by_the_clock_of_its_arrival() {
+    let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
+    let now = world.now;
+    let token = world.idp().access_token(&json!({"exp": now.0 + 5}), now);
+    let request = world.program("/orders", &[("authorization", &format!("Bearer {token}"))]);
+    let (callout, flow) = world.begin(&request);
+    let reply = world.reply(&callout);
+    world.after(65);
+    let step = flow.resume(reply, world.now);
+    let told = world.run(step);
+    world.see(&request, told).is(401, "access_token_expired");
+}
+
+#[test]
+fn a_request_that_is_gone_does_not_keep_the_provider_from_being_asked() {
+    let mut world = World::new();
+    let request = world.navigation("/orders", false);
+    drop(world.begin(&request));
+    world.get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn one_provider_that_is_down_is_no_matter_for_another() {
+    let mut world = World::with(&with_partner());
+    world.providers[1].is_down = true;
+    world.tick();
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.get("/partner").is(503, "provider_unreachable");
+    assert_eq!(world.providers[0].asked, ["metadata", "keys", "token"]);
+}
+
+#[test]
+fn each_kind_of_question_goes_its_own_way() {
+    let change = json!({"providers": {"main": {"callout_timeout_seconds": 7,
+        "callout": {"default": "a", "discovery": "b", "jwks": "c", "token": "d"}}}});
+    let mut world = World::with(&change);
+    let request = world.navigation("/orders", false);
+    let (callout, flow) = world.begin(&request);
+    let mut targets = vec![callout.target.clone()];
+    let Step::Callout(callout, _) = flow.resume(world.reply(&callout), world.now) else { panic!() };
+    targets.push(callout.target.clone());
+    assert_eq!(callout.timeout, std::time::Duration::from_secs(7));
+    let address = world.sent_to_provider("/orders");
+    let back = world.authorize(&address);
+    let request = world.navigation(back.strip_prefix("https://app.example.com").unwrap(), true);
+    targets.push(world.begin(&request).0.target.clone());
+    assert_eq!(targets, ["b", "c", "d"]);
+}

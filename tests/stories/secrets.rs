@@ -1,0 +1,135 @@
+//! Nothing secret is ever shown. Every story checks its own log for that when its world ends; these
+//! make sure that the check would see something, and look at what stories do not print.
+
+use serde_json::json;
+use vestibule::config::Config;
+use vestibule::http::{CalloutFailed, Received};
+use vestibule::jose::{Jws, KeySet};
+use vestibule::oidc::bearer::BearerToken;
+use vestibule::oidc::token::TokenResponse;
+
+use crate::world::{CLIENT_SECRET, KEY, SITE, World, answer, document, lines};
+
+#[test]
+fn the_check_sees_what_is_in_the_log_and_knows_every_secret() {
+    let mut world = World::new();
+    let address = world.sent_to_provider("/orders");
+    let state = address.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let nonce = address.query_pairs().find(|(name, _)| name == "nonce").unwrap().1.into_owned();
+    let back = world.authorize(&address);
+    world.arrive(&back).is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    let secrets = world.secrets();
+    let is_known = |secret: &str| secrets.iter().any(|known| known == secret);
+    for secret in [KEY, CLIENT_SECRET, &state, &nonce, "code-canary-gateway-0", "refresh-canary"] {
+        assert!(is_known(secret), "{secret}");
+    }
+    assert!(is_known("access-canary-code-canary-gateway-0"));
+    assert!(secrets.iter().any(|secret| secret.starts_with("1.")), "the session");
+    assert!(secrets.iter().any(|secret| secret.matches('.').count() == 2), "the ID token");
+    let log = lines();
+    for code in ["code=login_begins", "code=login_completed", "code=session "] {
+        assert!(log.iter().any(|line| line.contains(code)), "{code} in {log:#?}");
+    }
+}
+
+#[test]
+fn what_a_provider_repeats_of_a_secret_is_not_logged() {
+    let repeated = "code-canary-gateway-0 access-canary-code-canary-gateway-0 client-canary-is-wrong";
+    for reply in [
+        answer(400, json!({"error": "invalid_grant", "error_description": repeated})),
+        answer(400, json!({"error": repeated})),
+        answer(200, json!({"token_type": "Bearer", "access_token": repeated, "id_token": repeated})),
+        answer(
+            200,
+            json!({"token_type": "Bearer", "access_token": "code-canary-gateway-0", "id_token": repeated}),
+        ),
+        answer(
+            200,
+            json!({"token_type": "Bearer", "access_token": "x", "id_token": "code-canary-gateway-0"}),
+        ),
+        answer(200, format!("{{\"code-canary-gateway-0\": \"{CLIENT_SECRET}\"")),
+        answer(200, format!("{{\"a\": 1, \"a\": \"{CLIENT_SECRET}\"}}")),
+        answer(500, repeated),
+        Err(CalloutFailed::NoAnswer),
+    ] {
+        let mut world = World::new();
+        world.idp().instead.insert("token", reply);
+        let seen = world.log_in("/orders");
+        assert!(seen.status >= 500);
+        assert!(lines().iter().any(|line| line.contains(seen.code)));
+    }
+}
+
+#[test]
+fn what_a_client_sends_in_confidence_is_not_logged() {
+    let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
+    for authorization in
+        ["Bearer tok-canary-1 x", "Bearer  tok-canary-1", "Bearer tok-canary-1", "Bearer tok-canary-1.b.c"]
+    {
+        let request = world.program(
+            "/orders?q=query-canary",
+            &[("authorization", authorization), ("x-auth-sub", "header-canary")],
+        );
+        assert!(world.send(request).status >= 400);
+    }
+    let request =
+        world.program("/orders?access_token=tok-canary-1", &[("cookie", "__Host-vestibule=1.cookie-canary")]);
+    world.send(request).is(400, "token_in_query");
+    let request = world.program("/orders", &[("cookie", "__Host-vestibule=1.cookie-canary")]);
+    world.send(request).is(401, "session_unreadable");
+    let back = "/oidc/callback?code=code-canary&state=state-canary-of-somebody&iss=https://idp.example.com";
+    world.arrive(back).is(400, "login_no_cookie");
+    let log = lines().join("\n");
+    assert!(!log.contains("canary"), "{log}");
+    assert!(log.contains("path=\"/orders\""));
+}
+
+#[test]
+fn values_that_are_printed_by_mistake_do_not_show_their_secrets() {
+    let mut world = World::new();
+    let address = world.sent_to_provider("/orders");
+    let back = world.authorize(&address);
+    let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
+    let (callout, flow) = world.begin(&request);
+    let reply = world.reply(&callout);
+    let received: Received = reply.unwrap();
+    let tokens = TokenResponse::read(&received).unwrap();
+    let headers = [("authorization", format!("Bearer {}", tokens.id_token.expose()))].into_iter().collect();
+    let jws = Jws::parse(tokens.id_token.expose()).unwrap();
+    let known = KeySet::read(world.idp().published().to_string().as_bytes()).unwrap();
+    let refused = jws.verify(&known, &[]);
+    assert!(refused.is_err());
+    let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
+    for (what, shown) in [
+        ("callout", format!("{callout:?}")),
+        ("flow", format!("{flow:?}")),
+        ("reply", format!("{received:?}")),
+        ("tokens", format!("{tokens:?}")),
+        ("bearer token", format!("{:?}", BearerToken::read(&headers))),
+        ("configuration", format!("{config:?}")),
+        ("refusal", format!("{refused:?}")),
+    ] {
+        assert!(!shown.is_empty());
+        world.assert_no_secret_in(what, &shown);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_refused_does_not_show_its_secrets() {
+    let long = format!("{}{}", "secret-canary-".repeat(90), "x");
+    for change in [
+        json!({"session": {"keys": ["key-canary"]}}),
+        json!({"session": {"keys": [{"key-canary": "key-canary"}]}}),
+        json!({"session": {"keys": "key-canary-key-canary-key-canary-key"}}),
+        json!({"providers": {"main": {"client_secret": long}}}),
+        json!({"providers": {"main": {"client_secret": ["secret-canary"]}}}),
+        json!({"providers": {"main": {"client_secret": null, "private_key": "-----BEGIN key-canary"}}}),
+        json!({"providers": {"main": {"client_secret": "${SECRET}", "issuer": "${SECRET}"}}}),
+    ] {
+        let environment = |_: &str| Some("environment-canary \u{7}".to_owned());
+        let problems = Config::read(document(&change).to_string().as_bytes(), &environment).unwrap_err();
+        let shown = format!("{problems} {problems:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,296 @@
+//! Sessions: how long they last, what ends them, and whom they let in.
+
+use serde_json::json;
+
+use crate::world::{KEY, OTHER_KEY, SESSION, World, lines, with_partner};
+
+/// A world in which somebody is logged in and the count of rounds is gone.
+fn logged_in(change: &serde_json::Value) -> World {
+    let mut world = World::with(change);
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world
+}
+
+fn cookie(world: &World) -> &str {
+    &world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap().value
+}
+
+#[test]
+fn a_session_that_is_not_used_ends() {
+    let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 600}}));
+    let request = |world: &World| {
+        let cookies = world.browser.header(false, world.now).unwrap();
+        world.program("/orders", &[("cookie", &cookies)])
+    };
+    world.after(599);
+    let last_moment = request(&world);
+    world.after(1);
+    let seen = world.send(last_moment.clone());
+    seen.is(401, "session_idle");
+    world.now = world.now - vestibule::time::Seconds(1);
+    world.send(last_moment).is(200, "session");
+}
+
+#[test]
+fn using_a_session_keeps_it_alive_with_few_cookies() {
+    let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 600}}));
+    let mut written = 0;
+    for _ in 0..100 {
+        let seen = world.after(20).get("/orders");
+        seen.is(200, "session");
+        match seen.cookies().as_slice() {
+            [] => assert_eq!(seen.headers, [], "an answer without a cookie may be cached"),
+            [cookie] => {
+                assert!(cookie.starts_with("__Host-vestibule=1."), "{cookie}");
+                assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{cookie}");
+                assert_eq!(seen.header("cache-control"), Some("no-store"));
+                written += 1;
+            }
+            more => panic!("{more:?}"),
+        }
+    }
+    assert_eq!(written, 33, "once a minute");
+    assert_eq!(world.idp().count("token"), 1);
+}
+
+#[test]
+fn a_session_ends_whatever_happens() {
+    let mut world =
+        logged_in(&json!({"session": {"absolute_lifetime_seconds": 1200, "idle_timeout_seconds": 600}}));
+    for _ in 0..3 {
+        world.after(300).get("/orders").is(200, "session");
+    }
+    world.after(299).get("/orders").is(200, "session");
+    world.after(1).get("/orders").is(302, "login_begins");
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let request = world.program("/orders", &[("cookie", &cookies)]);
+    world.send(request).is(401, "session_lifetime");
+}
+
+#[test]
+fn a_session_without_an_idle_timeout_is_never_written_again() {
+    let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
+    for _ in 0..7 {
+        let seen = world.after(3600).get("/orders");
+        assert!(seen.is(200, "session").cookies().is_empty());
+    }
+    world.after(3600).get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn a_shorter_lifetime_counts_for_sessions_that_are_there() {
+    let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
+    world.restart_with(&json!({"session": {"absolute_lifetime_seconds": 120, "idle_timeout_seconds": 0}}));
+    world.after(119).get("/orders").is(200, "session");
+    world.after(1).get("/orders").is(302, "login_begins");
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let request = world.program("/orders", &[("cookie", &cookies)]);
+    world.send(request).is(401, "session_lifetime");
+}
+
+#[test]
+fn a_clock_that_goes_back_ends_nothing_and_prolongs_nothing() {
+    let mut world =
+        logged_in(&json!({"session": {"absolute_lifetime_seconds": 1200, "idle_timeout_seconds": 600}}));
+    let began = world.now;
+    world.now = began - vestibule::time::Seconds(5000);
+    let seen = world.get("/orders");
+    assert!(seen.is(200, "session").cookies().is_empty(), "the clock stands still");
+    world.now = began + vestibule::time::Seconds(1200);
+    world.get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn an_access_token_that_is_forwarded_ends_the_session_with_it() {
+    let mut world = logged_in(
+        &json!({"identity": {"access_token_header": "authorization", "id_token_header": "x-id-token"}}),
+    );
+    let seen = world.get("/orders");
+    assert_eq!(seen.told("authorization"), Some("Bearer access-canary-code-canary-gateway-0"));
+    assert_eq!(seen.told("x-id-token").unwrap().matches('.').count(), 2);
+    world.after(299).get("/orders").is(200, "session");
+    world.after(1).get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn a_new_key_takes_over_without_a_login() {
+    let mut world = logged_in(&json!({}));
+    let old = cookie(&world).to_owned();
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
+    let seen = world.get("/orders");
+    assert_eq!(seen.is(200, "session").cookies().len(), 1, "sealed anew");
+    assert_ne!(cookie(&world), old);
+    assert!(world.get("/orders").is(200, "session").cookies().is_empty(), "once");
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
+    world.get("/orders").is(200, "session");
+    // The old one was of the key that is gone.
+    let request = world.program("/orders", &[("cookie", &format!("{SESSION}={old}"))]);
+    world.send(request).is(401, "session_unreadable");
+}
+
+#[test]
+fn a_configuration_that_needs_another_claim_ends_the_session() {
+    let mut world = logged_in(&json!({}));
+    let needs_more = json!({"rules": [
+        {"name": "admin", "require": {"claims": [{"claim": ["realm", "roles"], "any_of": ["admin"]}]}},
+    ]});
+    world.restart_with(&needs_more);
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let request = world.program("/orders", &[("cookie", &cookies)]);
+    world.send(request).is(401, "session_unreadable");
+
+    world.idp().id_token = json!({"realm": {"roles": ["user", "admin"], "more": "x"}});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.browser = Default::default();
+    world.idp().id_token = json!({"realm": {"roles": ["administrator"]}, "roles": ["admin"]});
+    world.log_in("/orders").is(302, "login_completed");
+    let seen = world.get("/orders");
+    assert!(seen.is(403, "requirement_claim").body.contains("You may not see this"));
+}
+
+#[test]
+fn a_configuration_without_news_for_it_keeps_the_session() {
+    let mut world = logged_in(&json!({}));
+    world.restart_with(&json!({"rules": [{"name": "open", "path_prefix": "/assets", "accept": "public"}]}));
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn the_sessions_of_two_providers_live_side_by_side() {
+    let mut world = World::with(&with_partner());
+    world.log_in("/orders").is(302, "login_completed");
+    assert_eq!(world.get("/orders").told("x-auth-iss"), Some("https://idp.example.com"));
+    // The session of one does not open what belongs to the other.
+    world.get("/partner").is(302, "login_begins");
+    world.log_in("/partner").is(302, "login_completed");
+    assert_eq!(world.get("/partner").told("x-auth-iss"), Some("https://partner.example"));
+    assert_eq!(world.get("/orders").told("x-auth-iss"), Some("https://idp.example.com"));
+    let mut names = world.browser.names();
+    names.retain(|name| !name.contains("login"));
+    assert_eq!(names, ["__Host-vestibule-main", "__Host-vestibule-partner"]);
+}
+
+#[test]
+fn the_session_of_one_provider_under_the_name_of_the_other_opens_nothing() {
+    let mut world = World::with(&with_partner());
+    world.log_in("/orders").is(302, "login_completed");
+    let session = world.browser.cookies.iter().find(|cookie| cookie.name == "__Host-vestibule-main").unwrap();
+    let swapped = format!("__Host-vestibule-partner={}", session.value);
+    let right = format!("__Host-vestibule-main={}", session.value);
+    for _ in 0..2 {
+        // Also when it is remembered.
+        let request = world.program("/partner", &[("cookie", &swapped)]);
+        world.send(request).is(401, "session_unreadable");
+        let request = world.program("/orders", &[("cookie", &right)]);
+        world.send(request).is(200, "session");
+    }
+}
+
+#[test]
+fn too_many_cookies_are_explained() {
+    let mut world = logged_in(&json!({}));
+    let many = "a=b; ".repeat(201);
+    let request = world.program("/orders", &[("cookie", &many), ("accept", "text/html")]);
+    let seen = world.send(request);
+    assert!(seen.is(431, "too_many_cookies").body.contains("Delete the cookies of this site"));
+}
+
+#[test]
+fn a_tampered_session_is_none() {
+    let mut world = logged_in(&json!({}));
+    let good = cookie(&world).to_owned();
+    let middle = good.len() / 2;
+    let mut flipped = good.clone();
+    flipped.replace_range(middle..=middle, if &good[middle..=middle] == "A" { "B" } else { "A" });
+    let one_short = &good[..good.len() - 1];
+    for bad in [flipped.as_str(), one_short, &format!("2{}", &good[1..]), "1.", "", "1.AAAA"] {
+        let request = world.program("/orders", &[("cookie", &format!("{SESSION}={bad}"))]);
+        let seen = world.send(request);
+        assert_eq!(seen.status, 401, "{bad}");
+        assert!(matches!(seen.code, "session_unreadable" | "not_logged_in"), "{seen:?}");
+        // One that a neighbour has put beside the good one does not lock anybody out.
+        let both = format!("{SESSION}={bad}; {SESSION}={good}");
+        let request = world.program("/orders", &[("cookie", &both)]);
+        let seen = world.send(request);
+        assert_eq!(seen.status, 200, "{bad}");
+    }
+}
+
+#[test]
+fn a_large_session_spreads_over_cookies_and_shrinks_again() {
+    let headers = json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}});
+    let mut world = World::with(&headers);
+    world.idp().id_token = json!({"groups": "g".repeat(6000)});
+    world.log_in("/orders").is(302, "login_completed");
+    let parts = world.browser.names().iter().filter(|name| name.starts_with(SESSION)).count();
+    assert!(parts > 3, "{:?}", world.browser.names());
+    assert_eq!(world.get("/orders").told("x-groups").unwrap().len(), 6000);
+
+    world.idp().id_token = json!({"groups": "few"});
+    world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
+    assert_eq!(world.get("/orders").told("x-groups"), Some("few"));
+    assert_eq!(world.browser.names(), [SESSION]);
+}
+
+#[test]
+fn a_session_that_does_not_fit_gives_up_the_hint_for_the_logout_first() {
+    let headers = json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}});
+    let mut world = World::with(&headers);
+    world.idp().id_token = json!({"groups": "g".repeat(11_000)});
+    world.log_in("/orders").is(302, "login_completed");
+    let seen = world.get("/orders");
+    assert_eq!(seen.is(200, "session").told("x-groups"), None, "the header would be too long");
+    assert_eq!(seen.told("x-auth-sub"), Some("alice"));
+    let log = lines().join("\n");
+    assert!(log.contains("code=session_too_large the ID token is left out"), "{log}");
+    assert!(log.contains("code=header_too_large"), "{log}");
+    let out = world.get("/oidc/logout");
+    assert!(!out.location().contains("id_token_hint"));
+}
+
+#[test]
+fn an_id_token_that_must_be_forwarded_is_not_left_out() {
+    let headers = json!({"identity": {
+        "headers": {"x-auth-sub": "sub", "x-groups": "groups"}, "id_token_header": "x-id-token",
+    }});
+    let mut world = World::with(&headers);
+    world.idp().id_token = json!({"groups": "g".repeat(11_000)});
+    let seen = world.log_in("/orders");
+    assert!(seen.is(500, "session_too_large").body.contains("does not fit into the browser"));
+    assert_eq!(world.browser.names(), Vec::<&str>::new());
+}
+
+#[test]
+fn public_and_closed_rules_do_not_look_at_sessions() {
+    let mut world = logged_in(&json!({"rules": [
+        {"name": "open", "path_prefix": "/assets", "accept": "public"},
+        {"name": "closed", "path_prefix": "/internal", "accept": "deny"},
+    ]}));
+    let mut request = world.navigation("/assets/a.css", false);
+    request.headers.push("x-auth-sub", "mallory");
+    let seen = world.send(request);
+    assert_eq!(seen.is(200, "public").told("x-auth-sub"), None);
+    world.get("/internal/x").is(403, "denied");
+    world.get("/assets/../internal/x").is(400, "path_ambiguous");
+    let mut preflight = world
+        .program("/orders", &[("origin", "https://other.example"), ("access-control-request-method", "PUT")]);
+    preflight.method = "OPTIONS".to_owned();
+    preflight.headers.push("x-auth-sub", "mallory");
+    let seen = world.send(preflight);
+    assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None);
+}
+
+#[test]
+fn scopes_that_the_provider_granted_count() {
+    let rules = json!({"providers": {"main": {"scopes": ["openid", "orders.read"]}},
+        "rules": [{"name": "orders", "require": {"scopes": ["orders.read"]}}]});
+    let mut world = World::with(&rules);
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.browser = Default::default();
+    world.idp().tokens = json!({"scope": "openid"});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(403, "requirement_scopes");
+}

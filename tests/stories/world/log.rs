@@ -1,0 +1,33 @@
+//! The log of this thread, and so of this test, at the level that shows most.
+
+use std::cell::RefCell;
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+struct Lines;
+
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Log for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        LINES.with_borrow_mut(|lines| lines.push(format!("{} {}", record.level(), record.args())));
+    }
+
+    fn flush(&self) {}
+}
+
+pub fn install() {
+    // All but the first test find it installed.
+    let _ = log::set_logger(&Lines);
+    log::set_max_level(LevelFilter::Trace);
+}
+
+pub fn lines() -> Vec<String> {
+    LINES.with_borrow(Clone::clone)
+}
