@@ -3,7 +3,7 @@
 use serde_json::json;
 use vestibule::config::Config;
 use vestibule::error::{ConfigurationError, Error};
-use vestibule::filter::Filter;
+use vestibule::filter::{Filter, HostFunctions};
 use vestibule::http::{Headers, HostTraits};
 use vestibule::random::NoRandomness;
 use vestibule::time::Timestamp;
@@ -104,7 +104,8 @@ fn trailers_are_headers_too() {
 #[test]
 fn without_randomness_there_is_no_filter() {
     let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
-    let error = Filter::new(config, 1, |_| Err(NoRandomness), Timestamp(0)).err().unwrap();
+    let host = HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None };
+    let error = Filter::new(config, &host, Timestamp(0)).err().unwrap();
     assert_eq!(error, Error::Configuration(ConfigurationError::NoRandomness));
     assert_eq!((error.status(), error.code()), (500, "no_randomness"));
 }

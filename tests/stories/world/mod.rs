@@ -11,7 +11,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::config::Config;
-use vestibule::filter::{Answer, Filter};
+use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::flow::{Flow, Outcome, Step};
 use vestibule::http::{Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response};
 use vestibule::random::NoRandomness;
@@ -133,7 +133,8 @@ fn host_random(out: &mut [u8]) -> Result<(), NoRandomness> {
 
 fn filter(change: &Value, now: Timestamp) -> Rc<Filter> {
     let config = Config::read(document(change).to_string().as_bytes(), &|_| None).unwrap();
-    Filter::new(config, 1, host_random, now).unwrap()
+    let host = HostFunctions { worker: 1, random: host_random, verify: None };
+    Filter::new(config, &host, now).unwrap()
 }
 
 impl World {
@@ -263,7 +264,11 @@ impl World {
 
     /// The work of a tick.
     pub fn tick(&mut self) {
-        for step in self.filter.background(self.now) {
+        let providers = self.filter.providers().iter().enumerate();
+        let due: Vec<usize> =
+            providers.filter(|(_, provider)| provider.is_due(self.now)).map(|(index, _)| index).collect();
+        for index in due {
+            let step = self.filter.renew(index, self.now);
             self.run(step);
         }
     }
