@@ -27,6 +27,9 @@ const SESSIONS_REMEMBERED: usize = 2_000;
 /// Verified tokens that one worker remembers.
 const TOKENS_REMEMBERED: usize = 2_000;
 
+/// Finished logins that one worker remembers.
+const LOGINS_REMEMBERED: usize = 2_000;
+
 /// Everything that one configuration needs at run time. One per worker.
 pub struct Filter {
     pub(crate) config: Config,
@@ -37,6 +40,8 @@ pub struct Filter {
     pub(crate) needs: session::Needs,
     pub(crate) sessions: RefCell<Cache<Rc<session::Remembered>>>,
     pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
+    /// States of logins whose code was sent to the provider.
+    pub(crate) redeemed: RefCell<Cache<()>>,
 }
 
 /// What the filter gets from its host besides requests and replies.
@@ -102,6 +107,7 @@ impl Filter {
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
+            redeemed: RefCell::new(Cache::new(random.key16(now)?, LOGINS_REMEMBERED)),
             needs: session::Needs::of(&config),
             random,
             config,
@@ -177,9 +183,10 @@ impl Filter {
         let has_token_in_query = bearer && visit.request.query().is_some_and(token_in_query);
         let next = if session { self.by_session(visit, rule) } else { Err(ClientError::NotLoggedIn.into()) };
         match next {
-            Ok(Next::Login(..)) | Err(Error::Client(ClientError::NotLoggedIn)) if has_token_in_query => {
-                Err(ClientError::TokenInQuery.into())
-            }
+            Ok(Next::Login(..))
+            | Err(Error::Client(
+                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable,
+            )) if has_token_in_query => Err(ClientError::TokenInQuery.into()),
             next => next,
         }
     }

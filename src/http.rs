@@ -56,6 +56,17 @@ impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Headers {
     }
 }
 
+/// The name of a header as careless servers read it. Those with a CGI heritage take `X_Auth_Sub` for
+/// `X-Auth-Sub`, and some of them every name that differs in other characters than letters and digits.
+pub fn folded(name: &str) -> String {
+    name.bytes().map(|byte| char::from(folded_byte(byte))).collect()
+}
+
+/// One byte of [`folded`].
+pub fn folded_byte(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
 /// What the filter must know of the proxy it runs in. Filled by `host/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostTraits {
@@ -77,6 +88,8 @@ pub struct Request {
     pub path: String,
     /// The header fields, without pseudo-headers.
     pub headers: Headers,
+    /// Whether a body follows that the header fields need not announce (HTTP/2).
+    pub has_body: bool,
     /// What the proxy can and cannot do.
     pub host: HostTraits,
 }
@@ -196,5 +209,17 @@ impl fmt::Display for CalloutFailed {
             CalloutFailed::TooLarge => "the answer is too large",
             CalloutFailed::Busy => "the same question is being asked already",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_name_is_the_same_name() {
+        for name in ["x-auth-sub", "X-Auth-Sub", "x_auth_sub", "X.Auth_SUB", "x~auth+sub"] {
+            assert_eq!(folded(name), "x-auth-sub");
+        }
     }
 }

@@ -81,8 +81,7 @@ impl HeaderNames {
     /// The name in lower case, if it is the name of a header, free and not reserved.
     fn take(&mut self, name: &str, place: &Place, shown: String, reading: &mut Reading) -> Option<String> {
         let lower = name.to_ascii_lowercase();
-        // CGI and its heirs write `_` for `-`; some servers do so for `.` too.
-        let folded = lower.replace(['_', '.'], "-");
+        let folded = crate::http::folded(&lower);
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let rule = if lower.is_empty() || lower.len() > HEADER_NAME_LIMIT || !lower.bytes().all(is_token) {
             format!("must be the name of a header, at most {HEADER_NAME_LIMIT} characters")
@@ -91,7 +90,10 @@ impl HeaderNames {
         {
             "must not be a header that the proxy or HTTP itself uses".to_owned()
         } else if let Some((_, other)) = self.0.iter().find(|(taken, _)| *taken == folded) {
-            format!("must be another header than {}, also after _ and . became -", other.as_str())
+            format!(
+                "must be another header than {}, whatever stands between letters and digits",
+                other.as_str()
+            )
         } else {
             self.0.push((folded, place.clone()));
             return Some(lower);

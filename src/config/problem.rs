@@ -42,6 +42,11 @@ impl Place {
         Place(format!("{}[{index}]", self.0))
     }
 
+    /// Whether this is a rule or a part of one.
+    pub(super) fn is_in_a_rule(&self) -> bool {
+        self.0.starts_with("rules[")
+    }
+
     /// As shown in problems and warnings.
     pub(super) fn as_str(&self) -> &str {
         if self.0.is_empty() { "configuration" } else { &self.0 }

@@ -451,9 +451,24 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_value_does_not_widen_a_rule() {
+        for key in
+            ["path", "path_prefix", "path_pattern", "hosts", "methods", "accept", "provider", "require"]
+        {
+            let mut rule = json!({"methods": ["PUT"], "path_prefix": "/a"});
+            rule[key] = Value::Null;
+            let problems = crate::config::trial::problems(rules(json!([rule])));
+            assert!(problems[0].starts_with(&format!("rules[0].{key}: must not be empty")), "{problems:?}");
+        }
+        let require = json!([{"require": {"scopes": null, "claims": [{"claim": "a", "any_of": ["b"]}]}}]);
+        refused([(rules(require), "rules[0].require.scopes: must not be empty")]);
+    }
+
+    #[test]
     fn accept_is_a_word_or_a_list_of_proofs() {
         let accept = |value: Value| read(with_audiences(json!([{"accept": value}]))).unwrap().rules[0].accept;
-        assert_eq!(accept(json!(null)), Accept::Identity { session: true, bearer: true });
+        let default = read(with_audiences(json!([{"path": "/a"}]))).unwrap().rules[0].accept;
+        assert_eq!(default, Accept::Identity { session: true, bearer: true });
         assert_eq!(accept(json!("session")), Accept::Identity { session: true, bearer: false });
         assert_eq!(accept(json!("bearer")), Accept::Identity { session: false, bearer: true });
         assert_eq!(accept(json!(["bearer", "session"])), Accept::Identity { session: true, bearer: true });

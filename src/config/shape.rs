@@ -67,6 +67,13 @@ impl<'a> Members<'a> {
             };
             reading.problems.add(Problem::at(&place.key(name), "is not a known key").advice(advice));
         }
+        // Elsewhere an empty value is as absent; here it would make a rule mean more than it says.
+        if place.is_in_a_rule() {
+            for (name, _) in members.iter().filter(|(_, value)| value.is_null()) {
+                let advice = "give it a value, or leave the key out";
+                reading.problems.add(Problem::at(&place.key(name), "must not be empty").advice(advice));
+            }
+        }
         Some(Members { members, place })
     }
 

@@ -12,6 +12,7 @@ use crate::identity::{Identity, Proof};
 use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
+use crate::oidc::claims;
 use crate::time::Timestamp;
 use crate::upstream::Told;
 
@@ -81,12 +82,17 @@ async fn decide(
 /// accepts. The claim is not believed, it only says which keys must verify it.
 fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
-    let accepted = rule
-        .bearer_providers
-        .iter()
-        .copied()
-        .find(|&index| filter.provider(index).is_some_and(|provider| provider.config.issuer == issuer));
-    accepted.ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
+    let is_issuer =
+        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.issuer == issuer);
+    let accepted = || rule.bearer_providers.iter().copied().filter(is_issuer);
+    // Two clients of one issuer: the audience says whose token it is.
+    let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
+    let is_audience = |index: &ProviderIndex| {
+        let audiences = filter.provider(*index).map(|p| p.config.audiences.as_slice()).unwrap_or_default();
+        named.iter().any(|name| audiences.iter().any(|audience| audience == name))
+    };
+    let chosen = accepted().find(is_audience).or_else(|| accepted().next());
+    chosen.ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
 }
 
 /// Verifies a signature with the provider's keys; asks for them anew if they may have changed. `jws`

@@ -18,7 +18,7 @@ use crate::oidc::return_to::ReturnTo;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::ClientKind;
-use crate::session::{Jar, Login, Session};
+use crate::session::{Jar, Login, LoginMissing, Session};
 use crate::time::{Seconds, Timestamp};
 
 /// A login that is about to begin.
@@ -189,6 +189,7 @@ async fn redeem(
             iss_required: known.metadata.authorization_response_iss_parameter_supported,
         })
         .map_err(ClientError::Authorization)?;
+    once(filter, &login, *now)?;
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
     let id_token = check_id_token(filter, index, &tokens, &code, &login, callouts, now).await?;
     let session = new_session(filter, index, &id_token, &tokens, *now)?;
@@ -200,6 +201,17 @@ async fn redeem(
     cookies.extend(session);
     cookies.push(rounds);
     Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
+}
+
+/// The provider sees each code once, however often the callback is sent (RFC 6749 section 4.1.2).
+fn once(filter: &Filter, login: &Login, now: Timestamp) -> Result<(), Error> {
+    let mut redeemed = filter.redeemed.borrow_mut();
+    let state = [login.state.expose().as_bytes()];
+    if redeemed.get(&state, now).is_some() {
+        return Err(ClientError::Login(LoginMissing::Used).into());
+    }
+    redeemed.insert(&state, (), now + filter.config.session.login_lifetime);
+    Ok(())
 }
 
 async fn redeem_code(
@@ -346,47 +358,6 @@ pub fn with_cookies(response: Response, cookies: Vec<String>) -> Response {
 }
 
 impl Filter {
-    /// The origin of this site as the browser knows it.
-    ///
-    /// # Errors
-    /// The host is not one of those on which people log in, or is no host.
-    pub(crate) fn origin(&self, request: &Request) -> Result<String, Error> {
-        let (scheme, default_port) =
-            if self.config.session.insecure_allow_http { ("http", ":80") } else { ("https", ":443") };
-        let host = request.authority.to_ascii_lowercase();
-        let host = host.strip_suffix(default_port).unwrap_or(&host);
-        let origin = format!("{scheme}://{host}");
-        // Nothing but a host and a port: the reading by a browser must come to the same.
-        let is_host = url::Url::parse(&origin).is_ok_and(|url| url.origin().ascii_serialization() == origin);
-        let hosts = &self.config.session.hosts;
-        if !is_host || !(hosts.is_empty() || hosts.iter().any(|allowed| allowed == host)) {
-            return Err(ClientError::Host { found: request.authority.clone() }.into());
-        }
-        Ok(origin)
-    }
-
-    /// The address that begins a login for a page.
-    pub(crate) fn login_address(&self, return_to: &str) -> String {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("return_to", return_to);
-        format!("{}?{}", self.config.endpoints.login, query.finish())
-    }
-
-    /// Paths that must never be returned to.
-    pub(crate) fn own_paths(&self) -> Vec<&str> {
-        let endpoints = &self.config.endpoints;
-        let own = [endpoints.login.as_str(), &endpoints.logout, &endpoints.logged_out];
-        let callbacks = self.config.providers.iter().map(|provider| provider.redirect_uri.path());
-        own.into_iter().chain(callbacks).collect()
-    }
-
-    /// The provider that logs people in for a page: that of the rule for the page.
-    fn login_provider(&self, request: &Request, return_to: &str) -> ProviderIndex {
-        let page = Request { method: "GET".to_owned(), path: return_to.to_owned(), ..request.clone() };
-        let rule = crate::rules::select(&self.config.rules, &page).ok().or(self.config.rules.last());
-        rule.map(|rule| rule.provider).unwrap_or_default()
-    }
-
     fn redirect_home(&self, visit: &Visit, index: ProviderIndex, cookies: Vec<String>) -> Answer {
         let decision = self.decision(visit, "login_done_before", index, "");
         audit::answered(&visit.request, &decision, 302, "");

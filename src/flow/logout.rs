@@ -9,6 +9,7 @@ use crate::flow::login::with_cookies;
 use crate::flow::session::{self, Remembered};
 use crate::http::{Request, Response};
 use crate::oidc::logout::end_session_request;
+use crate::rules::ClientKind;
 use crate::session::Jar;
 
 use std::rc::Rc;
@@ -24,11 +25,11 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
         "POST" => true,
         _ => return Err(ClientError::Method.into()),
     };
-    if asked_by_another_site(filter, request) {
+    if asked_by_another_site(filter, request) || (!is_post && !is_by_a_person(request)) {
         if is_post {
             return Err(ClientError::CrossSiteLogout.into());
         }
-        // A link on another site, or a picture: the person is asked.
+        // A link on another site, a picture, a page fetched ahead of time: the person is asked.
         let decision = filter.decision(visit, "logout_to_confirm", 0, "");
         let page = answer::confirm_logout(&filter.config.endpoints.logout);
         audit::answered(request, &decision, page.status, "");
@@ -80,6 +81,12 @@ fn at_provider(
     let hint = found.session.id_token.as_ref();
     let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state.expose())?;
     Some(url.into())
+}
+
+/// A browser that goes to the page, or a client that says nothing of the kind.
+fn is_by_a_person(request: &Request) -> bool {
+    let navigates = request.headers.one("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+    navigates && ClientKind::of(request) != ClientKind::Prefetch
 }
 
 /// Browsers say where a request comes from (Fetch Metadata; `Origin` on a POST). A client that says

@@ -9,6 +9,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod refusal;
 pub(crate) mod session;
+mod site;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -6,12 +6,15 @@ use std::rc::{Rc, Weak};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
 
-use super::request::{Pending, go_on};
+use super::request::{Pending, Turn, go_on};
 use super::root::{Plugin, now};
 use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
 
 /// Requests that may wait for one callout. More are told that the provider cannot be reached.
 const WAITING_LIMIT: usize = 1_000;
+
+/// The header fields of a reply that anything looks at.
+const REPLY_FIELDS: [&str; 5] = [":status", "cache-control", "age", "expires", "date"];
 
 /// Callouts in flight that have others waiting for them.
 #[derive(Default)]
@@ -35,8 +38,8 @@ pub enum Joined {
 }
 
 impl SharedCallouts {
-    /// Joins the callout of this name, or begins it.
-    pub fn join(&mut self, name: &str, callout: &Callout, pending: &Rc<Pending>) -> Joined {
+    /// Joins the callout of this name, or begins it, as its owner if `owns`; otherwise the root does.
+    pub fn join(&mut self, name: &str, callout: &Callout, pending: &Rc<Pending>, owns: bool) -> Joined {
         match self.0.get_mut(name) {
             Some(shared) if shared.waiting.len() >= WAITING_LIMIT => Joined::Full,
             Some(shared) => {
@@ -44,7 +47,7 @@ impl SharedCallouts {
                 Joined::Waiting
             }
             None => {
-                let owner = Some(Rc::downgrade(pending));
+                let owner = owns.then(|| Rc::downgrade(pending));
                 let shared = SharedCallout { callout: callout.clone(), owner, waiting: Vec::new() };
                 self.0.insert(name.to_owned(), shared);
                 Joined::First
@@ -63,16 +66,16 @@ impl SharedCallouts {
 
     /// Callouts whose request went away before the reply, which others still wait for. The root
     /// takes them over.
-    pub fn take_orphans(&mut self) -> Vec<(String, Callout)> {
+    pub fn take_orphans(&mut self) -> Vec<Relayed> {
         self.0.retain(|_, shared| {
             shared.waiting.retain(|pending| pending.strong_count() > 0);
             !(shared.is_orphan() && shared.waiting.is_empty())
         });
         let orphans = self.0.iter_mut().filter(|(_, shared)| shared.is_orphan());
         orphans
-            .map(|(name, shared)| {
+            .map(|(_, shared)| {
                 shared.owner = None;
-                (name.clone(), shared.callout.clone())
+                Relayed { callout: shared.callout.clone(), pending: None }
             })
             .collect()
     }
@@ -89,17 +92,29 @@ impl SharedCallout {
     }
 }
 
+/// A callout that the root sends for a request: the SDK delivers a reply to the context whose
+/// callback sent the callout, so no other context can send for it.
+pub struct Relayed {
+    /// What to send.
+    pub callout: Callout,
+    /// The request that goes on with the reply. None for a callout that only others wait for.
+    pub pending: Option<Weak<Pending>>,
+}
+
 /// Gives a reply to requests other than the one whose callback this is. The host acts for them
 /// from here on, so the callback's own request must have been seen to.
 pub fn answer_all(plugin: &Rc<Plugin>, waiting: &[Weak<Pending>], reply: &Reply) {
     for pending in waiting.iter().filter_map(Weak::upgrade) {
-        let flow = pending.flow.borrow_mut().take();
-        let Some(flow) = flow else { continue };
-        if hostcalls::set_effective_context(pending.context_id).is_err() {
-            continue;
-        }
-        let step = flow.resume(reply.clone(), now());
-        go_on(plugin, &pending, step, true);
+        answer(plugin, &pending, reply.clone());
+    }
+}
+
+/// Gives a reply to one request from the callback of another context.
+pub fn answer(plugin: &Rc<Plugin>, pending: &Rc<Pending>, reply: Reply) {
+    let flow = pending.flow.borrow_mut().take();
+    let Some(flow) = flow else { return };
+    if hostcalls::set_effective_context(pending.context_id).is_ok() {
+        go_on(plugin, pending, flow.resume(reply, now()), Turn::OfAnother);
     }
 }
 
@@ -137,9 +152,9 @@ pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if headers == 0 {
         return Err(CalloutFailed::NoAnswer);
     }
-    let fields =
-        hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).map_err(|_| CalloutFailed::NoAnswer)?;
-    let headers: Headers = fields.into_iter().collect();
+    // One by one: the SDK panics if any name in the whole list is not UTF-8.
+    let field = |name: &str| hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok()?;
+    let headers: Headers = REPLY_FIELDS.iter().filter_map(|name| Some((*name, field(name)?))).collect();
     let status = headers.one(":status").and_then(|status| status.parse().ok());
     let status = status.ok_or(CalloutFailed::NoAnswer)?;
     if body_size > limit {

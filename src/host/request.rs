@@ -7,12 +7,12 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
-use super::callouts::{self, Joined};
+use super::callouts::{self, Joined, Relayed};
 use super::root::{Host, Plugin, now};
 use crate::audit::Decision;
 use crate::filter::Answer;
 use crate::flow::{Flow, Step};
-use crate::http::{CalloutFailed, Headers, HostTraits, Request, Response};
+use crate::http::{Callout, CalloutFailed, Headers, HostTraits, Request, Response};
 use crate::upstream::Edits;
 
 /// The context of one request, as the SDK sees it.
@@ -32,6 +32,8 @@ pub struct Pending {
     /// Header fields to add to the response, whoever makes it.
     response: RefCell<Vec<(String, String)>>,
     is_head: Cell<bool>,
+    /// It was answered or let through.
+    is_decided: Cell<bool>,
 }
 
 struct Sent {
@@ -49,6 +51,7 @@ impl Handling {
             sent: RefCell::default(),
             response: RefCell::default(),
             is_head: Cell::default(),
+            is_decided: Cell::default(),
         });
         Handling { plugin, pending }
     }
@@ -62,24 +65,31 @@ impl Context for Handling {
         let reply = callouts::reply(headers, body_size, sent.reply_limit);
         let finished = sent.shared.map(|name| self.plugin.shared.borrow_mut().finish(&name));
         let flow = self.pending.flow.borrow_mut().take();
-        if let Some(flow) = flow {
-            // One host lets a request go on by itself after a callout: every path from here answers,
-            // sends the next callout, or lets it go on on purpose.
-            let step = flow.resume(reply.clone(), now());
-            go_on(&self.plugin, &self.pending, step, true);
+        // One host lets a request go on by itself after a callout: every path from here answers,
+        // sends the next callout, or lets it go on on purpose.
+        match flow {
+            Some(flow) => {
+                let step = flow.resume(reply.clone(), now());
+                go_on(&self.plugin, &self.pending, step, Turn::OwnPaused);
+            }
+            None if !self.pending.is_decided.get() => {
+                let decision = Decision { code: "bug", ..Decision::default() };
+                respond(&self.plugin, &self.pending, Response::new(500), &decision);
+            }
+            None => {}
         }
         callouts::answer_all(&self.plugin, &finished.unwrap_or_default(), &reply);
     }
 }
 
 impl HttpContext for Handling {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let Ok(fields) = hostcalls::get_map_bytes(MapType::HttpRequestHeaders) else {
             respond(&self.plugin, &self.pending, Response::new(500), &Decision::default());
             return Action::Pause;
         };
         let host = self.plugin.host();
-        let request = read_request(fields, host);
+        let request = read_request(fields, host, !end_of_stream);
         self.pending.is_head.set(request.method == "HEAD");
         #[cfg(feature = "test-trap")]
         trap_if_asked(&request);
@@ -90,7 +100,7 @@ impl HttpContext for Handling {
             return Action::Pause;
         };
         let step = filter.start(request, now());
-        go_on(&self.plugin, &self.pending, step, false)
+        go_on(&self.plugin, &self.pending, step, Turn::Own)
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
@@ -131,12 +141,23 @@ impl Plugin {
     }
 }
 
-/// Does what a step says. `was_paused` tells whether the request must be woken to go on.
-pub fn go_on(plugin: &Rc<Plugin>, pending: &Rc<Pending>, mut step: Step<Answer>, was_paused: bool) -> Action {
+/// In whose callback a request goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// In its own, for its headers.
+    Own,
+    /// In its own, for a reply: it must be woken.
+    OwnPaused,
+    /// In that of another context: it must be woken, and cannot send callouts itself.
+    OfAnother,
+}
+
+/// Does what a step says.
+pub fn go_on(plugin: &Rc<Plugin>, pending: &Rc<Pending>, mut step: Step<Answer>, turn: Turn) -> Action {
     loop {
         let (callout, flow) = match step {
             Step::Done(Answer::Continue(edits)) => {
-                return let_through(plugin, pending, edits, was_paused);
+                return let_through(plugin, pending, edits, turn);
             }
             Step::Done(Answer::Respond(response, decision)) => {
                 respond(plugin, pending, response, &decision);
@@ -144,7 +165,7 @@ pub fn go_on(plugin: &Rc<Plugin>, pending: &Rc<Pending>, mut step: Step<Answer>,
             }
             Step::Callout(callout, flow) => (callout, flow),
         };
-        let failed = match begin_callout(plugin, pending, &callout) {
+        let failed = match begin_callout(plugin, pending, &callout, turn) {
             Ok(()) => {
                 *pending.flow.borrow_mut() = Some(flow);
                 return Action::Pause;
@@ -158,19 +179,26 @@ pub fn go_on(plugin: &Rc<Plugin>, pending: &Rc<Pending>, mut step: Step<Answer>,
 fn begin_callout(
     plugin: &Rc<Plugin>,
     pending: &Rc<Pending>,
-    callout: &crate::http::Callout,
+    callout: &Callout,
+    turn: Turn,
 ) -> Result<(), CalloutFailed> {
+    let sends = turn != Turn::OfAnother;
     if let Some(name) = &callout.shared {
         let mut shared = plugin.shared.borrow_mut();
         // Waking another request crashes one host: there, who comes second is told to come again.
         if plugin.host() == Host::Nginx && shared.is_in_flight(name) {
             return Err(CalloutFailed::Busy);
         }
-        match shared.join(name, callout, pending) {
+        match shared.join(name, callout, pending, sends) {
             Joined::First => {}
             Joined::Waiting => return Ok(()),
             Joined::Full => return Err(CalloutFailed::Busy),
         }
+    }
+    if !sends {
+        let relayed = Relayed { callout: callout.clone(), pending: Some(Rc::downgrade(pending)) };
+        plugin.relayed.borrow_mut().push(relayed);
+        return Ok(());
     }
     match callouts::send(callout) {
         Ok(token) => {
@@ -188,7 +216,7 @@ fn begin_callout(
     }
 }
 
-fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, was_paused: bool) -> Action {
+fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: Turn) -> Action {
     let map = MapType::HttpRequestHeaders;
     let removed = edits.remove().iter().map(|name| hostcalls::set_map_value_bytes(map, name, None));
     let set = edits.set().iter().map(|(name, value)| hostcalls::set_map_value_bytes(map, name, Some(value)));
@@ -198,13 +226,15 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, was_pau
     }
     tell_access_log(plugin, &edits.decision);
     *pending.response.borrow_mut() = edits.response().to_vec();
-    if was_paused {
+    pending.is_decided.set(true);
+    if turn != Turn::Own {
         let _ = hostcalls::resume_http_request();
     }
     Action::Continue
 }
 
 fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {
+    pending.is_decided.set(true);
     tell_access_log(plugin, decision);
     // One host keeps only the last of several cookies in a local response, but runs the response
     // phase for it: there they are added.
@@ -226,7 +256,7 @@ fn tell_access_log(plugin: &Rc<Plugin>, decision: &Decision) {
     let _ = hostcalls::set_property(vec!["vestibule_reason"], Some(decision.code.as_bytes()));
 }
 
-fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host) -> Request {
+fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Request {
     let mut headers = Headers::new();
     let (mut method, mut scheme, mut authority, mut path) = Default::default();
     for (name, value) in fields {
@@ -250,9 +280,17 @@ fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host) -> Request {
         let raw = hostcalls::get_property(vec!["request", "path"]).ok().flatten();
         path = raw.and_then(|raw| String::from_utf8(raw).ok()).unwrap_or_default();
         authority = headers.one("host").unwrap_or_default().to_owned();
+        // An address in the request line wins over the header there, and may name another host.
+        let effective = hostcalls::get_property(vec!["ngx", "host"]).ok().flatten();
+        let name = authority.rsplit_once(':').map_or(authority.as_str(), |(name, _)| name);
+        if effective.is_some_and(|effective| !effective.eq_ignore_ascii_case(name.as_bytes())) {
+            authority.clear();
+        }
     }
+    // What the other host says here is not about the body.
+    let has_body = goes_on && host == Host::Envoy;
     let host = HostTraits { removes_headers: host == Host::Envoy };
-    Request { method, scheme, authority, path, headers, host }
+    Request { method, scheme, authority, path, headers, has_body, host }
 }
 
 /// For the test of the fail policy: a header makes the module trap.

@@ -2,26 +2,27 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
-use super::callouts::{self, SharedCallouts};
-use super::request::Handling;
+use super::callouts::{self, Relayed, SharedCallouts};
+use super::request::{Handling, Pending};
 use super::verify;
 use super::workers::{self, Seen};
 use crate::config::{Config, ProviderIndex};
 use crate::error::shown;
 use crate::filter::{Filter, HostFunctions};
 use crate::flow::{Flow, Step};
+use crate::http::Reply;
 use crate::random::NoRandomness;
 use crate::time::Timestamp;
 
 /// How often background work is looked for. Set once: one host traps on a second time.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(200);
 
 /// A configuration longer than this is not read. Bytes.
 const CONFIGURATION_LIMIT: usize = 1024 * 1024;
@@ -33,6 +34,8 @@ pub struct Plugin {
     pub filter: OnceCell<Rc<Filter>>,
     /// Callouts that several requests wait for.
     pub shared: RefCell<SharedCallouts>,
+    /// Callouts that the root sends at its next tick, for requests that could not.
+    pub relayed: RefCell<Vec<Relayed>>,
     /// Found out in the first request: the root context of one host cannot be asked.
     pub host: Cell<Option<Host>>,
 }
@@ -61,7 +64,7 @@ pub struct Root {
 
 enum RootCallout {
     Background { provider: ProviderIndex, flow: Flow<()>, reply_limit: usize },
-    Shared { name: String, reply_limit: usize },
+    Relayed { pending: Option<Weak<Pending>>, shared: Option<String>, reply_limit: usize },
 }
 
 impl Context for Root {
@@ -71,10 +74,9 @@ impl Context for Root {
                 let step = flow.resume(callouts::reply(headers, body_size, reply_limit), now());
                 self.go_on(provider, step);
             }
-            Some(RootCallout::Shared { name, reply_limit }) => {
+            Some(RootCallout::Relayed { pending, shared, reply_limit }) => {
                 let reply = callouts::reply(headers, body_size, reply_limit);
-                let waiting = self.plugin.shared.borrow_mut().finish(&name);
-                callouts::answer_all(&self.plugin, &waiting, &reply);
+                self.deliver(pending, shared, &reply);
             }
             None => {}
         }
@@ -133,20 +135,7 @@ impl RootContext for Root {
             }
             self.seen.insert(index, seen);
         }
-        // A request that asked for others too is gone; the root asks in its place.
-        let orphans = self.plugin.shared.borrow_mut().take_orphans();
-        for (name, callout) in orphans {
-            match callouts::send(&callout) {
-                Ok(token) => {
-                    let reply_limit = callout.reply_limit;
-                    self.callouts.insert(token, RootCallout::Shared { name, reply_limit });
-                }
-                Err(failed) => {
-                    let waiting = self.plugin.shared.borrow_mut().finish(&name);
-                    callouts::answer_all(&self.plugin, &waiting, &Err(failed));
-                }
-            }
-        }
+        self.send_relayed();
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -159,6 +148,39 @@ impl RootContext for Root {
 }
 
 impl Root {
+    /// Sends what requests could not send themselves, and what requests asked for that are gone
+    /// while others still wait.
+    fn send_relayed(&mut self) {
+        let mut relayed = self.plugin.relayed.take();
+        relayed.extend(self.plugin.shared.borrow_mut().take_orphans());
+        let mut failures = Vec::new();
+        for Relayed { callout, pending } in relayed {
+            let is_wanted = pending.as_ref().is_none_or(|pending| pending.strong_count() > 0);
+            let (shared, reply_limit) = (callout.shared.clone(), callout.reply_limit);
+            if !is_wanted && shared.is_none() {
+                continue;
+            }
+            match callouts::send(&callout) {
+                Ok(token) => {
+                    self.callouts.insert(token, RootCallout::Relayed { pending, shared, reply_limit });
+                }
+                Err(failed) => failures.push((pending, shared, failed)),
+            }
+        }
+        // Last, because from then on the host acts for the requests.
+        for (pending, shared, failed) in failures {
+            self.deliver(pending, shared, &Err(failed));
+        }
+    }
+
+    fn deliver(&self, pending: Option<Weak<Pending>>, shared: Option<String>, reply: &Reply) {
+        let waiting = shared.map(|name| self.plugin.shared.borrow_mut().finish(&name)).unwrap_or_default();
+        if let Some(pending) = pending.as_ref().and_then(Weak::upgrade) {
+            callouts::answer(&self.plugin, &pending, reply.clone());
+        }
+        callouts::answer_all(&self.plugin, &waiting, reply);
+    }
+
     fn go_on(&mut self, provider: ProviderIndex, mut step: Step<()>) {
         // A callout that cannot be sent is answered at once, so this may go round a few times.
         while let Step::Callout(callout, flow) = step {

@@ -41,8 +41,9 @@ pub fn may_ask(provider: &Provider, worker: u64, now: Timestamp) -> bool {
     let name = format!("{}.lease", provider.shared_name());
     let (lease, version) = hostcalls::get_shared_data(&name).unwrap_or_default();
     if lease.and_then(|lease| read_lease(&lease)).is_some_and(|(holder, taken_at)| {
-        // Who asked and failed asks again after its own back-off.
-        holder != worker && now.since(taken_at) < LEASE
+        // Who asked and failed asks again after its own back-off; a lease of the future was taken
+        // before the clock went back.
+        holder != worker && taken_at <= now && now.since(taken_at) < LEASE
     }) {
         return false;
     }

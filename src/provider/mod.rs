@@ -49,6 +49,8 @@ pub struct Known {
 struct State {
     metadata: Option<Kept<Metadata>>,
     keys: Option<Kept<KeySet>>,
+    /// A token named a key that is not known, and the keys could not be fetched since.
+    keys_are_wanted: bool,
     /// Something was fetched that the other workers do not know.
     has_news: bool,
     failures: u32,
@@ -73,6 +75,12 @@ enum Refetch {
     DoneAt(Timestamp),
 }
 
+impl State {
+    fn keys_are_old(&self, now: Timestamp) -> bool {
+        self.keys_are_wanted || is_old(&self.keys, now)
+    }
+}
+
 impl Provider {
     /// A provider of which nothing is known yet.
     pub fn new(config: config::Provider, host_verifier: Option<HostVerifier>) -> Self {
@@ -91,7 +99,7 @@ impl Provider {
     /// Whether it is time to ask the provider in the background.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let state = self.state.borrow();
-        now >= state.next_attempt && (is_old(&state.metadata, now) || is_old(&state.keys, now))
+        now >= state.next_attempt && (is_old(&state.metadata, now) || state.keys_are_old(now))
     }
 
     /// What is known; asks the provider first if that is not enough yet.
@@ -164,7 +172,7 @@ impl Provider {
             state.metadata = Some(Kept::new(metadata, &reply, *now));
             state.has_news = true;
         }
-        let keys_are_old = is_old(&self.state.borrow().keys, *now);
+        let keys_are_old = self.state.borrow().keys_are_old(*now);
         if keys_are_old {
             self.fetch_keys(callouts, now).await?;
         }
@@ -180,12 +188,22 @@ impl Provider {
         callouts: &Callouts,
         now: &mut Timestamp,
     ) -> Result<Option<Rc<KeySet>>, Error> {
-        let started = match self.state.borrow().refetch {
-            Refetch::DoneAt(at) if now.since(at) < REFETCH_COOLDOWN => return Ok(None),
+        let (refetch, are_wanted) = {
+            let state = self.state.borrow();
+            (state.refetch, state.keys_are_wanted)
+        };
+        let started = match refetch {
+            Refetch::DoneAt(at) if now.since(at) < REFETCH_COOLDOWN => {
+                // The background asks; until it has, nothing can be said about an unknown key.
+                let why = CalloutFailed::Busy;
+                let busy = Error::Unreachable { what: "key set", why, retry_after: FIRST_BACK_OFF };
+                return if are_wanted { Err(busy) } else { Ok(None) };
+            }
             Refetch::Since(at) => at,
             _ => *now,
         };
         self.state.borrow_mut().refetch = Refetch::Since(started);
+        self.state.borrow_mut().keys_are_wanted = true;
         let guard = RefetchEnds { provider: self, started };
         let fetched = self.fetch_keys(callouts, now).await;
         if matches!(fetched, Err(Error::Unreachable { why: CalloutFailed::Busy, .. })) {
@@ -212,17 +230,22 @@ impl Provider {
         for reason in keys.skipped() {
             log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
         }
-        let kept = Kept::new(keys, &reply, *now);
-        let keys = Rc::clone(&kept.value);
+        let mut kept = Kept::new(keys, &reply, *now);
         let mut state = self.state.borrow_mut();
+        if let Some(known) = state.keys.as_ref().filter(|known| known.text == kept.text) {
+            // What was verified with these keys stays verified.
+            kept.value = Rc::clone(&known.value);
+        }
+        let keys = Rc::clone(&kept.value);
         state.keys = Some(kept);
+        state.keys_are_wanted = false;
         state.has_news = true;
         Ok(keys)
     }
 }
 
 /// Ends a refetch also when its request is gone before the reply: otherwise a client that leaves at
-/// once could cause one fetch per request.
+/// once could cause one fetch per request. The keys stay wanted then, and the background asks.
 struct RefetchEnds<'a> {
     provider: &'a Provider,
     started: Timestamp,

@@ -2,7 +2,7 @@
 //! to a browser that navigates, a page to a person, a status that a program understands to anything
 //! else. This decides about form, never about access.
 
-use crate::http::{Headers, Request};
+use crate::http::{Headers, Request, folded};
 
 /// What kind of client sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,6 @@ impl ClientKind {
 /// fetch"). A rule may let such a request through without an identity, so everything that an
 /// ordinary `OPTIONS` request could carry besides is refused.
 ///
-/// That there is no body is known only from the header fields.
 pub fn is_preflight(request: &Request) -> bool {
     const NEVER_IN_A_PREFLIGHT: [&str; 6] = [
         "cookie",
@@ -67,7 +66,8 @@ pub fn is_preflight(request: &Request) -> bool {
     request.method == "OPTIONS"
         && headers.one("origin").is_some_and(|origin| !origin.trim().is_empty())
         && headers.one("access-control-request-method").is_some_and(is_token)
-        && !NEVER_IN_A_PREFLIGHT.iter().any(|name| headers.has(name))
+        && !headers.iter().any(|(name, _)| NEVER_IN_A_PREFLIGHT.contains(&folded(name).as_str()))
+        && !request.has_body
         && (!headers.has("content-length") || headers.one("content-length") == Some("0"))
 }
 
@@ -140,6 +140,7 @@ mod tests {
 
     fn request(method: &str, headers: &[(&str, &str)]) -> Request {
         Request {
+            has_body: false,
             method: method.into(),
             scheme: "https".into(),
             authority: "app.example".into(),

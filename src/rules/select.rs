@@ -214,6 +214,7 @@ mod tests {
 
     fn get(path: &str) -> Request {
         Request {
+            has_body: false,
             method: "GET".into(),
             scheme: "https".into(),
             authority: "app.example".into(),
@@ -300,6 +301,11 @@ mod tests {
                 "PATH-04 double slash",
                 &[
                     ("//admin", REFUSED),
+                    ("//x/admin", REFUSED),
+                    ("///x/admin", REFUSED),
+                    ("/\\x/admin", REFUSED),
+                    ("/%2Fx/admin", REFUSED),
+                    ("/.//x/admin", REFUSED),
                     ("///public", REFUSED),
                     ("/public//../admin", REFUSED),
                     ("/public//x", "/public"),

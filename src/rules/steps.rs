@@ -19,13 +19,16 @@ pub(super) enum Step {
     DropParameters,
     Trim,
     MergeSlashes,
+    /// A path that begins with two slashes is a reference to another host (RFC 3986 section 4.2):
+    /// programs that resolve it against their own address lose the first segment.
+    DropHost,
     ResolveDots,
     /// As file systems and Go's `path.Clean` do it: `/a/b/..` is `/a`, not `/a/`.
     ResolveDotsWithoutSlash,
 }
 
 /// All of them.
-pub(super) const STEPS: [Step; 14] = [
+pub(super) const STEPS: [Step; 15] = [
     Step::Decode,
     Step::DecodeAllButSlash,
     Step::Unmask,
@@ -38,6 +41,7 @@ pub(super) const STEPS: [Step; 14] = [
     Step::DropParameters,
     Step::Trim,
     Step::MergeSlashes,
+    Step::DropHost,
     Step::ResolveDots,
     Step::ResolveDotsWithoutSlash,
 ];
@@ -61,6 +65,7 @@ impl Step {
             Step::DropParameters => path.contains(&b';').then(|| each_segment(path, |s| before(s, b';'))),
             Step::Trim => Some(each_segment(path, trim)),
             Step::MergeSlashes => Some(merge_slashes(path)),
+            Step::DropHost => drop_host(path),
             Step::ResolveDots => resolve_dots(path, true),
             Step::ResolveDotsWithoutSlash => resolve_dots(path, false),
         }?;
@@ -80,10 +85,20 @@ impl Step {
             Step::BackslashIsSlash => Oddity::Backslash,
             Step::DropParameters => Oddity::Semicolon,
             Step::Trim => Oddity::Trimmed,
-            Step::MergeSlashes => Oddity::DoubleSlash,
+            Step::MergeSlashes | Step::DropHost => Oddity::DoubleSlash,
             Step::ResolveDots | Step::ResolveDotsWithoutSlash => Oddity::DotSegment,
         }
     }
+}
+
+/// What follows the host of a reference that begins with two slashes or more.
+fn drop_host(path: &[u8]) -> Option<Vec<u8>> {
+    let reference = path.strip_prefix(b"//")?;
+    let begins = reference.iter().position(|byte| *byte != b'/')?;
+    let host = reference.get(begins..)?;
+    let end = host.iter().position(|byte| *byte == b'/').unwrap_or(host.len());
+    let rest = host.get(end..).unwrap_or_default();
+    Some(if rest.is_empty() { b"/".to_vec() } else { rest.to_vec() })
 }
 
 /// The encoded byte at the head of `text`, if one stands there.

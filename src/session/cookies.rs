@@ -55,7 +55,7 @@ impl Cookies {
             sessions: config.providers.iter().map(names).collect(),
             sealer: Sealer::new(&config.session.keys, &tenants),
             session_attributes: Attributes::configured(&config.session),
-            login_attributes: Attributes::lax(&config.session),
+            login_attributes: Attributes::of_login(&config.session),
             login_lifetime: config.session.login_lifetime,
             base,
         }

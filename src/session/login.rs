@@ -71,6 +71,8 @@ pub enum LoginMissing {
     NotOpened,
     /// The cookie belongs to another `state` with the same beginning.
     OtherState,
+    /// It was finished before: a code is redeemed once.
+    Used,
     /// It took too long.
     Expired {
         /// How long ago the login began.
@@ -87,6 +89,7 @@ impl LoginMissing {
             LoginMissing::NoCookie => "login_no_cookie",
             LoginMissing::NotOpened => "login_not_opened",
             LoginMissing::OtherState => "login_other_state",
+            LoginMissing::Used => "login_used",
             LoginMissing::Expired { .. } => "login_expired",
         }
     }
@@ -104,6 +107,7 @@ impl fmt::Display for LoginMissing {
             LoginMissing::OtherState => f.write_str(
                 "the cookie of this login should hold the state of the response and holds another",
             ),
+            LoginMissing::Used => f.write_str("a login is finished once, and this one was finished before"),
             LoginMissing::Expired { age, limit } => {
                 write!(f, "a login must be finished in less than {limit}, and this one began {age} ago")
             }

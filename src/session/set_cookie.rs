@@ -15,9 +15,13 @@ impl Attributes {
     }
 
     /// What must come along when the provider sends the browser back, which is a navigation from
-    /// another site: never `Strict`.
-    pub fn lax(session: &config::Session) -> Self {
-        Attributes::new(session, SameSite::Lax)
+    /// another site: never `Strict`. In a frame of another site only `None` comes along at all.
+    pub fn of_login(session: &config::Session) -> Self {
+        let same_site = match session.same_site {
+            SameSite::Strict | SameSite::Lax => SameSite::Lax,
+            SameSite::None => SameSite::None,
+        };
+        Attributes::new(session, same_site)
     }
 
     fn new(session: &config::Session, same_site: SameSite) -> Self {

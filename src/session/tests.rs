@@ -221,7 +221,7 @@ fn deletion_repeats_every_attribute() {
     );
     assert_eq!(
         cookies.delete_login(STATE),
-        [format!("{BASE}-login-0123456789abcdef=; Path=/; Secure; HttpOnly; SameSite=Lax; {gone}")]
+        [format!("{BASE}-login-0123456789abcdef=; Path=/; Secure; HttpOnly; SameSite=None; {gone}")]
     );
 }
 

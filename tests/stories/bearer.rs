@@ -299,9 +299,32 @@ fn a_client_that_leaves_does_not_open_the_way_to_more_questions() {
     let request = world.program("/api", &[("authorization", &format!("Bearer {forged}"))]);
     drop(world.begin(&request));
     for _ in 0..10 {
-        world.with_token("/api", &forged).is(401, "jws_key_unknown");
+        world.with_token("/api", &forged).is(503, "provider_unreachable");
     }
     assert_eq!(world.idp().count("keys"), 1);
+    // The question that was lost is asked in the background, once.
+    world.tick();
+    for _ in 0..10 {
+        world.with_token("/api", &forged).is(401, "jws_key_unknown");
+    }
+    world.tick();
+    assert_eq!(world.idp().count("keys"), 2);
+}
+
+#[test]
+fn a_client_that_leaves_does_not_hide_a_new_key_from_others() {
+    let mut world = World::with(&api());
+    let old = token(&mut world, &json!({}));
+    world.with_token("/api", &old).is(200, "token");
+    world.idp().keys = vec![Key::new("k2", 2)];
+    let new = token(&mut world, &json!({}));
+    for _ in 0..3 {
+        let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
+        drop(world.filter.start(request, world.now));
+        world.tick();
+        world.with_token("/api", &new).is(200, "token");
+        world.after(29);
+    }
 }
 
 #[test]
@@ -335,10 +358,10 @@ fn when_the_keys_cannot_be_asked_for_the_client_is_told_to_come_again() {
         (Err(CalloutFailed::NoAnswer), 503, "provider_unreachable"),
         (Err(CalloutFailed::Busy), 503, "provider_unreachable"),
         (answer(503, ""), 503, "provider_unreachable"),
-        (answer(500, ""), 502, "provider_status"),
-        (answer(200, "garbage"), 502, "key_set_json"),
-        (answer(200, json!({"keys": []})), 502, "key_set_no_usable_key"),
-        (answer(200, json!({"keys": 5})), 502, "key_set_no_keys"),
+        (answer(500, ""), 503, "provider_status"),
+        (answer(200, "garbage"), 503, "key_set_json"),
+        (answer(200, json!({"keys": []})), 503, "key_set_no_usable_key"),
+        (answer(200, json!({"keys": 5})), 503, "key_set_no_keys"),
         (answer(200, "x".repeat(300_000)), 503, "provider_unreachable"),
     ] {
         let mut world = World::with(&api());

@@ -328,7 +328,8 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     // The provider has seen the code, but the answer is lost. Whoever tries again gets a reason.
     let _ = world.reply(&callout);
     let seen = world.arrive(&back);
-    seen.is(502, "token_refused");
+    seen.is(400, "login_used");
+    assert_eq!(world.idp().count("token"), 1, "a code is sent once");
     world.log_in("/orders").is(302, "login_completed");
 }
 

@@ -177,6 +177,7 @@ impl World {
     /// A `GET` by a program.
     pub fn program(&self, path: &str, headers: &[(&str, &str)]) -> Request {
         Request {
+            has_body: false,
             method: "GET".to_owned(),
             scheme: "https".to_owned(),
             authority: "app.example.com".to_owned(),
