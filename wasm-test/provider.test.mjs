@@ -1,7 +1,9 @@
 // What happens when the provider is away, changes its keys or answers wrongly.
 
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { NAVIGATION } from './client.mjs';
 import { flipped, mint, strangersKey } from './tokens.mjs';
 import { until, World } from './world.mjs';
@@ -49,6 +51,59 @@ test('a provider whose document names another issuer is never believed', async (
     assert.match(world.envoy.stderr, /issuer/, 'the log says which rule');
     world.provider.intercept = undefined;
     await world.ready();
+  } finally {
+    await world.stop();
+  }
+});
+
+/** Requests that wait for a provider that holds back its answers; those that come too early are sent again. */
+async function waiting(world, count) {
+  const held = [];
+  world.provider.intercept = (request) => (request.url.startsWith('/.well-known/') ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
+  const requests = [];
+  await until(`${count} requests wait`, async () => {
+    for (let i = 0; i < count; i += 1) {
+      if (requests[i] && requests[i].status !== 503) continue;
+      const entry = {};
+      entry.answer = new Promise((resolve) => {
+        entry.request = http.get({ port: world.port, path: `/page${i}`, headers: NAVIGATION, agent: false }, (response) => {
+          entry.status = response.statusCode;
+          response.resume();
+          resolve(response.statusCode);
+        });
+        entry.request.on('error', () => resolve('gone'));
+      });
+      requests[i] = entry;
+    }
+    await pause(50);
+    return held.length > 0 && requests.every(({ status }) => status === undefined);
+  });
+  return { requests, release: () => { world.provider.intercept = undefined; held.forEach((answer) => answer()); } };
+}
+
+test('requests that wait for another one\'s question are all answered', { timeout: 30_000 }, async () => {
+  const world = await World.start({ providerUp: false });
+  try {
+    await world.startProvider();
+    const { requests, release } = await waiting(world, 5);
+    release();
+    // Each needs the keys too, after the metadata.
+    assert.deepEqual(await Promise.all(requests.map(({ answer }) => answer)), [302, 302, 302, 302, 302]);
+  } finally {
+    await world.stop();
+  }
+});
+
+test('requests whose questioner leaves are all answered', { timeout: 30_000 }, async () => {
+  const world = await World.start({ providerUp: false });
+  try {
+    await world.startProvider();
+    const { requests, release } = await waiting(world, 5);
+    requests[0].request.destroy();
+    assert.equal(await requests[0].answer, 'gone');
+    release();
+    assert.deepEqual(await Promise.all(requests.slice(1).map(({ answer }) => answer)), [302, 302, 302, 302]);
+    assert.equal((await world.send('/later', { headers: NAVIGATION })).status, 302);
   } finally {
     await world.stop();
   }
