@@ -125,6 +125,33 @@ test('a provider that rotates its keys in the middle of a login is asked for the
   }
 });
 
+for (const allowed of [false, true]) {
+  test(`a body does not overtake the decision (allow_on_headers_stop_iteration: ${allowed})`, { timeout: 30_000 }, async () => {
+    const world = await World.start({ plugin: { allow_on_headers_stop_iteration: allowed } });
+    try {
+      world.provider.rotateKeys();
+      let release;
+      let questions = 0;
+      const asked = new Promise((resolve) => {
+        world.provider.intercept = (request) => (request.url.startsWith('/jwks') ? new Promise((answer) => { questions += 1; release = () => answer(false); resolve(); }) : false);
+      });
+      const token = mint(world.provider);
+      const body = 'x'.repeat(50_000);
+      const answer = world.send('/api/orders', { method: 'POST', headers: { authorization: `Bearer ${token}` }, body });
+      await asked;
+      // Whatever Envoy does with the body, it has done it when another request has come through.
+      for (let i = 0; i < 3; i += 1) assert.equal((await world.send('/public/', { method: 'POST', body })).status, 200);
+      assert.deepEqual(world.upstream.requests.filter(({ path }) => path === '/api/orders'), []);
+      release();
+      assert.equal((await answer).status, 200);
+      assert.equal(world.received().body, body);
+      assert.equal(questions, 1);
+    } finally {
+      await world.stop();
+    }
+  });
+}
+
 describe('a provider', () => {
   let world;
   before(async () => { world = await World.start(); });

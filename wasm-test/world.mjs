@@ -77,12 +77,13 @@ const cluster = (name, port) => ({
 });
 
 /** The filter as it stands in Envoy's configuration. */
-export const wasmFilter = (module, configuration, environment = {}) => ({
+export const wasmFilter = (module, configuration, environment = {}, plugin = {}) => ({
   name: 'vestibule',
   typed_config: type('envoy.extensions.filters.http.wasm.v3.Wasm', {
     config: {
       name: 'vestibule',
       failure_policy: 'FAIL_RELOAD',
+      ...plugin,
       vm_config: {
         vm_id: 'vestibule',
         runtime: 'envoy.wasm.runtime.v8',
@@ -178,11 +179,12 @@ export class World {
    * - `configure(configuration, world)` changes the filter's configuration.
    * - `provider` goes to `startProvider`; `providerUp: false` starts without one (`startProvider()`
    *   of the world brings it up later).
+   * - `plugin`: further fields of Envoy's plugin configuration.
    * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
    */
   static async start({
     configure = () => undefined, concurrency = 1, provider = {}, providerUp = true, module = MODULE,
-    program, trace = false, expectRefusal = false,
+    program, trace = false, expectRefusal = false, plugin = {},
   } = {}) {
     const world = new World();
     world.port = await freePort();
@@ -199,7 +201,7 @@ export class World {
       const bootstrap = envoyBootstrap({
         port: world.port,
         adminPort: await freePort(),
-        filters: [wasmFilter(module, changed, world.secrets), ROUTER],
+        filters: [wasmFilter(module, changed, world.secrets, plugin), ROUTER],
         routes: [{ match: { prefix: '/' }, route: { cluster: 'upstream', timeout: '0s' } }, { match: { connect_matcher: {} }, route: { cluster: 'upstream' } }],
         clusters: [cluster('upstream', world.upstream.port), cluster('provider', world.providerPort)],
       });

@@ -55,6 +55,14 @@ impl Handling {
         });
         Handling { plugin, pending }
     }
+
+    /// Envoy holds body and trailers back while the headers are paused, unless its option
+    /// `allow_on_headers_stop_iteration` is set: then "continue" here would let the whole request go
+    /// on undecided.
+    fn while_undecided(&self) -> Action {
+        let waits = !self.pending.is_decided.get() && self.plugin.host() == Host::Envoy;
+        if waits { Action::Pause } else { Action::Continue }
+    }
 }
 
 impl Context for Handling {
@@ -103,9 +111,13 @@ impl HttpContext for Handling {
         go_on(&self.plugin, &self.pending, step, Turn::Own)
     }
 
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.while_undecided()
+    }
+
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         let Ok(trailers) = hostcalls::get_map_bytes(MapType::HttpRequestTrailers) else {
-            return Action::Continue;
+            return self.while_undecided();
         };
         let trailers: Headers = trailers.into_iter().collect();
         if let Some(filter) = self.plugin.filter.get() {
@@ -113,7 +125,7 @@ impl HttpContext for Handling {
                 let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestTrailers, &name, None);
             }
         }
-        Action::Continue
+        self.while_undecided()
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {

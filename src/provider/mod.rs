@@ -203,9 +203,9 @@ impl Provider {
             _ => *now,
         };
         self.state.borrow_mut().refetch = Refetch::Since(started);
-        self.state.borrow_mut().keys_are_wanted = true;
-        let guard = RefetchEnds { provider: self, started };
+        let mut guard = RefetchEnds { provider: self, started, is_fetched: false };
         let fetched = self.fetch_keys(callouts, now).await;
+        guard.is_fetched = fetched.is_ok();
         if matches!(fetched, Err(Error::Unreachable { why: CalloutFailed::Busy, .. })) {
             // Somebody else's exchange goes on.
             std::mem::forget(guard);
@@ -245,15 +245,18 @@ impl Provider {
 }
 
 /// Ends a refetch also when its request is gone before the reply: otherwise a client that leaves at
-/// once could cause one fetch per request. The keys stay wanted then, and the background asks.
+/// once could cause one fetch per request. Without the keys they stay wanted, and the background asks.
 struct RefetchEnds<'a> {
     provider: &'a Provider,
     started: Timestamp,
+    is_fetched: bool,
 }
 
 impl Drop for RefetchEnds<'_> {
     fn drop(&mut self) {
-        self.provider.state.borrow_mut().refetch = Refetch::DoneAt(self.started);
+        let mut state = self.provider.state.borrow_mut();
+        state.refetch = Refetch::DoneAt(self.started);
+        state.keys_are_wanted |= !self.is_fetched;
     }
 }
 
