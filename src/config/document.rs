@@ -164,7 +164,8 @@ object! {
     EndpointsObject as "endpoints" {
         /// Begins a login when a browser is sent here, and returns to `?return_to=`.
         login: Text [default "/oidc/login"],
-        /// Ends the session, here and at the provider.
+        /// Ends the session, here and at the provider. By `POST`, or by going there from this site;
+        /// otherwise the person is asked first.
         logout: Text [default "/oidc/logout"],
         /// The page after a logout.
         logged_out: Text [default "/oidc/logged-out"],
