@@ -205,7 +205,7 @@ impl fmt::Display for CalloutFailed {
             CalloutFailed::NotSent => {
                 "the proxy could not send it (is the callout target a cluster the proxy knows?)"
             }
-            CalloutFailed::NoAnswer => "no answer in time",
+            CalloutFailed::NoAnswer => "no answer (not reachable, refused, reset or too slow)",
             CalloutFailed::TooLarge => "the answer is too large",
             CalloutFailed::Busy => "the same question is being asked already",
         })

@@ -40,6 +40,7 @@ fn provider(issuer: &str) -> Provider {
         client: Client {
             id: "client".into(),
             authentication: ClientAuthentication::SecretPost("a secret".into()),
+            assertion_audience: None,
         },
         scopes: vec!["openid".into()],
         authorization_parameters: Vec::new(),

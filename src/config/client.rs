@@ -18,6 +18,8 @@ pub struct Client {
     pub id: String,
     /// How we prove who we are at the token endpoint.
     pub authentication: ClientAuthentication,
+    /// The audience of `private_key_jwt`, if it is not the issuer.
+    pub assertion_audience: Option<String>,
 }
 
 /// `token_endpoint_auth_method` (OpenID Connect Core section 9).
@@ -35,7 +37,14 @@ pub enum ClientAuthentication {
 
 pub(super) fn check(provider: &ProviderObject, reading: &mut Reading) -> Option<Client> {
     let authentication = authentication(provider, reading);
-    Some(Client { id: provider.client_id.as_ref()?.text.clone(), authentication: authentication? })
+    Some(Client {
+        id: provider.client_id.as_ref()?.text.clone(),
+        authentication: authentication?,
+        assertion_audience: provider
+            .token_endpoint_auth_audience
+            .as_ref()
+            .map(|audience| audience.text.clone()),
+    })
 }
 
 fn authentication(provider: &ProviderObject, reading: &mut Reading) -> Option<ClientAuthentication> {
@@ -82,6 +91,7 @@ fn without_use(provider: &ProviderObject, method: AuthMethod, reading: &mut Read
         ("private_key", provider.private_key.is_some(), with_key),
         ("private_key_id", provider.private_key_id.is_some(), with_key),
         ("token_endpoint_auth_signing_alg", provider.token_endpoint_auth_signing_alg.is_some(), with_key),
+        ("token_endpoint_auth_audience", provider.token_endpoint_auth_audience.is_some(), with_key),
     ] {
         if given && !used {
             let problem =

@@ -89,6 +89,10 @@ object! {
         private_key_id: Text [otherwise "no `kid` is sent"],
         /// The algorithm with which the private key signs.
         token_endpoint_auth_signing_alg: SigningAlgorithm [otherwise "`RS256`"],
+        /// What `private_key_jwt` names as its audience, where a provider refuses its own issuer there:
+        /// usually the address of its token endpoint. Never taken from the provider's metadata
+        /// (CVE-2025-27370).
+        token_endpoint_auth_audience: Text [otherwise "the issuer"],
         /// Scopes asked for at login. `openid` is added if it is missing.
         scopes: Names [default ["openid"]],
         /// Further parameters of the authorization request, such as `prompt` or `audience`. Those

@@ -66,7 +66,8 @@ pub fn required_numeric_date(claims: &Claims, claim: &'static str) -> Result<Tim
 /// # Errors
 /// Absence, an empty list, an empty name, any other type.
 pub fn audiences(claims: &Claims) -> Result<Vec<&str>, ClaimError> {
-    let malformed = ClaimError::Malformed { claim: "aud", expected: "a name or a list of names" };
+    let malformed =
+        ClaimError::Malformed { claim: "aud", expected: "a name or a list of names that is not empty" };
     let names: Option<Vec<&str>> = match claims.get("aud") {
         None => return Err(ClaimError::Missing { claim: "aud" }),
         Some(Value::String(name)) => Some(vec![name]),

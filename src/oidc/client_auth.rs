@@ -57,14 +57,16 @@ pub fn authenticate(
 
 /// The claims of a client assertion (Core 1.0 section 9, RFC 7523 section 3).
 ///
-/// The audience is the issuer alone. An endpoint in its place can be chosen by an attacker's
-/// metadata, and the assertion then works at the provider whose endpoint it is (CVE-2025-27370).
+/// The audience is the issuer alone, or what the configuration says. An endpoint out of the metadata
+/// can be chosen by an attacker, and the assertion then works at the provider whose endpoint it is
+/// (CVE-2025-27370).
 fn assertion_claims(provider: &Provider, now: Timestamp, assertion_id: &AssertionId) -> Map<String, Value> {
+    let audience = provider.client.assertion_audience.as_ref().unwrap_or(&provider.issuer);
     let claim = |name: &str, value: Value| (name.to_owned(), value);
     Map::from_iter([
         claim("iss", provider.client.id.as_str().into()),
         claim("sub", provider.client.id.as_str().into()),
-        claim("aud", provider.issuer.as_str().into()),
+        claim("aud", audience.as_str().into()),
         claim("jti", URL_SAFE_NO_PAD.encode(assertion_id).into()),
         claim("iat", now.0.into()),
         claim("exp", now.0.saturating_add(ASSERTION_LIFETIME.0).into()),
@@ -146,5 +148,8 @@ mod tests {
             })
         );
         assert_ne!(claims["jti"], assertion_claims(&provider(), NOW, &[8; 16])["jti"]);
+        let mut configured = provider();
+        configured.client.assertion_audience = Some("https://op.example/token".into());
+        assert_eq!(assertion_claims(&configured, NOW, &[7; 16])["aud"], "https://op.example/token");
     }
 }

@@ -43,7 +43,11 @@ pub(crate) mod fixture {
                 token: "to_token".into(),
             },
             callout_timeout: Duration::from_secs(5),
-            client: Client { id: CLIENT_ID.into(), authentication: ClientAuthentication::None },
+            client: Client {
+                id: CLIENT_ID.into(),
+                authentication: ClientAuthentication::None,
+                assertion_audience: None,
+            },
             scopes: vec!["openid".into(), "email".into()],
             authorization_parameters: Vec::new(),
             redirect_uri: RedirectUri::Fixed(REDIRECT_URI.parse().unwrap()),

@@ -27,7 +27,11 @@ fn provider(name: &str) -> Provider {
         issuer: format!("https://{name}.example"),
         callout: CalloutTargets { discovery: callout("idp"), jwks: callout("idp"), token: callout("idp") },
         callout_timeout: Duration::from_secs(5),
-        client: Client { id: "client".into(), authentication: ClientAuthentication::None },
+        client: Client {
+            id: "client".into(),
+            authentication: ClientAuthentication::None,
+            assertion_audience: None,
+        },
         scopes: vec!["openid".into()],
         authorization_parameters: Vec::new(),
         redirect_uri: RedirectUri::Path("/callback".into()),
