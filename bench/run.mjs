@@ -60,13 +60,16 @@ async function startEnvoy(port, filters, providerPort) {
   }));
 }
 
-/** The session cookie of a person who has logged in. */
-async function sessionCookie(site, port) {
+/** A browser with a session, which takes up new cookies as browsers do: a session in use is written anew every minute. */
+async function sessionCookies(site, port) {
   await until('the filter knows its provider', async () => (await send(port, '/page', { headers: { accept: 'text/html' } })).status !== 503);
   const browser = new Browser();
   const page = await browser.login(`${site}/page`);
   if (page.status !== 200) throw new Error(`the login failed: ${page.status} ${page.text.slice(0, 300)}`);
-  return browser.cookiesOf(port).map(({ name, value }) => `${name}=${value}`).join('; ');
+  return async () => {
+    await browser.get(`${site}/page`);
+    return { cookie: browser.cookiesOf(port).map(({ name, value }) => `${name}=${value}`).join('; ') };
+  };
 }
 
 async function contenders(running) {
@@ -94,7 +97,7 @@ async function contenders(running) {
   const lifetime = { exp: Math.floor(Date.now() / 1000) + 3600 };
   const token = mint(provider, lifetime);
   const authorization = { authorization: `Bearer ${token}` };
-  const cookie = { cookie: await sessionCookie(site, ports.vestibule) };
+  const cookies = await sessionCookies(site, ports.vestibule);
   console.log(`Signing ${(ROUNDS + 1) * FRESH_TOKENS} tokens ...`);
   const fresh = Array.from({ length: ROUNDS + 1 }, () => Array.from({ length: FRESH_TOKENS },
     () => request(ports.vestibule, '/api/orders', { authorization: `Bearer ${mint(provider, lifetime)}` })));
@@ -103,7 +106,7 @@ async function contenders(running) {
   return [
     { name: 'Envoy alone', pid: plain, port: ports.plain, requests: same(ports.plain, '/page'), open: true },
     { name: 'a filter that does nothing', pid: noop, port: ports.noop, requests: same(ports.noop, '/page'), open: true },
-    { name: 'Vestibule, a session', pid: vestibule, port: ports.vestibule, where: '/page', headers: cookie, requests: same(ports.vestibule, '/page', cookie) },
+    { name: 'Vestibule, a session', pid: vestibule, port: ports.vestibule, where: '/page', headers: await cookies(), requests: async () => [request(ports.vestibule, '/page', await cookies())] },
     { name: 'Vestibule, a token it knows', pid: vestibule, port: ports.vestibule, where: '/api/orders', headers: authorization, requests: same(ports.vestibule, '/api/orders', authorization) },
     { name: 'Vestibule, tokens it has not seen', pid: vestibule, port: ports.vestibule, where: '/api/orders', headers: authorization, requests: (round) => fresh[round], count: FRESH_TOKENS },
     { name: 'jwt_authn, the same token', pid: jwt, port: ports.jwt, where: '/api/orders', headers: authorization, requests: same(ports.jwt, '/api/orders', authorization), reference: true },
@@ -147,8 +150,9 @@ async function main() {
     for (let round = 0; round <= ROUNDS; round += 1) {
       for (const contender of results) {
         const count = contender.count ?? REQUESTS;
+        const requests = await contender.requests(round);
         const before = cpuTime(contender.pid);
-        const statuses = await drive({ port: contender.port, connections: CONNECTIONS, requests: contender.requests(round), count });
+        const statuses = await drive({ port: contender.port, connections: CONNECTIONS, requests, count });
         const spent = cpuTime(contender.pid) - before;
         if (statuses[200] !== count) throw new Error(`${contender.name}: ${JSON.stringify(statuses)} instead of ${count} times 200`);
         if (round > 0) contender.times.push(spent / count);
