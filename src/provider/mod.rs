@@ -169,7 +169,7 @@ impl Provider {
                 log::warn!("provider={}: {note}", self.config.name);
             }
             let mut state = self.state.borrow_mut();
-            state.metadata = Some(Kept::new(metadata, &reply, *now));
+            state.metadata = Some(Kept::new(Rc::new(metadata), &reply, *now));
             state.has_news = true;
         }
         let keys_are_old = self.state.borrow().keys_are_old(*now);
@@ -219,28 +219,34 @@ impl Provider {
         let before = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
         let request = jwks_request(&self.config, &metadata);
         let reply = exchange(callouts, request, "key set", now).await?;
-        let current = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
-        if let Some(current) = current {
+        let current =
+            self.state.borrow().keys.as_ref().map(|kept| (Rc::clone(&kept.value), kept.text.clone()));
+        let unchanged = match current {
             // Who shared the exchange has read this very reply already.
-            if before.is_none_or(|before| !Rc::ptr_eq(&before, &current)) {
+            Some((current, _)) if before.is_none_or(|before| !Rc::ptr_eq(&before, &current)) => {
                 return Ok(current);
             }
-        }
-        let keys = KeySet::read(&reply.body).map_err(ProviderError::Keys)?.verified_by(self.host_verifier);
-        for reason in keys.skipped() {
-            log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
-        }
-        let mut kept = Kept::new(keys, &reply, *now);
+            // What was verified with these keys stays verified, and nothing is read again.
+            Some((current, text)) => (text.as_bytes() == reply.body).then_some(current),
+            None => None,
+        };
+        let keys = match unchanged {
+            Some(keys) => keys,
+            None => Rc::new(self.read_keys(&reply)?),
+        };
         let mut state = self.state.borrow_mut();
-        if let Some(known) = state.keys.as_ref().filter(|known| known.text == kept.text) {
-            // What was verified with these keys stays verified.
-            kept.value = Rc::clone(&known.value);
-        }
-        let keys = Rc::clone(&kept.value);
-        state.keys = Some(kept);
+        state.keys = Some(Kept::new(Rc::clone(&keys), &reply, *now));
         state.keys_are_wanted = false;
         state.has_news = true;
         Ok(keys)
+    }
+
+    fn read_keys(&self, reply: &Received) -> Result<KeySet, Error> {
+        let keys = KeySet::read(&reply.body).map_err(ProviderError::Keys)?;
+        for reason in keys.skipped() {
+            log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
+        }
+        Ok(keys.verified_by(self.host_verifier))
     }
 }
 
@@ -262,10 +268,10 @@ impl Drop for RefetchEnds<'_> {
 
 impl<T> Kept<T> {
     /// To be renewed when four fifths of its lifetime are over, so that it never ends in use.
-    fn new(value: T, reply: &Received, now: Timestamp) -> Self {
+    fn new(value: Rc<T>, reply: &Received, now: Timestamp) -> Self {
         let lifetime = lifetime(&reply.headers, now);
         let renew_at = now + Seconds(lifetime.0.saturating_mul(4) / 5);
-        Kept { value: Rc::new(value), text: String::from_utf8_lossy(&reply.body).into_owned(), renew_at }
+        Kept { value, text: String::from_utf8_lossy(&reply.body).into_owned(), renew_at }
     }
 }
 
