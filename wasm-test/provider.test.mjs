@@ -56,6 +56,23 @@ test('a provider whose document names another issuer is never believed', async (
   }
 });
 
+test('what the background is asking already, a request waits for and does not ask again', async () => {
+  const world = await World.start({ providerUp: false });
+  try {
+    await world.startProvider();
+    const held = [];
+    world.provider.intercept = (request) => (request.url === '/jwks' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
+    await until('the worker and the main thread have asked for the keys', () => held.length === 2);
+    const answers = ['/a', '/b', '/c'].map((path) => world.send(path, { headers: NAVIGATION }));
+    await until('the requests wait', async () => await world.inFlight() === answers.length);
+    held.forEach((release) => release());
+    assert.deepEqual((await Promise.all(answers)).map(({ status }) => status), [302, 302, 302]);
+    assert.equal(held.length, 2);
+  } finally {
+    await world.stop();
+  }
+});
+
 /** Requests that wait for a provider that holds back its answers; those that come too early are sent again. */
 async function waiting(world, count) {
   const held = [];

@@ -189,6 +189,7 @@ export class World {
     const world = new World();
     world.port = await freePort();
     world.providerPort = await freePort();
+    world.adminPort = await freePort();
     world.site = `http://localhost:${world.port}`;
     world.issuer = `http://localhost:${world.providerPort}`;
     world.secrets = { CLIENT_SECRET: randomBytes(32).toString('base64url'), SESSION_KEY: randomBytes(32).toString('base64url') };
@@ -200,7 +201,7 @@ export class World {
       const changed = configure(configuration, world) ?? configuration;
       const bootstrap = envoyBootstrap({
         port: world.port,
-        adminPort: await freePort(),
+        adminPort: world.adminPort,
         filters: [wasmFilter(module, changed, world.secrets, plugin), ROUTER],
         routes: [{ match: { prefix: '/' }, route: { cluster: 'upstream', timeout: '0s' } }, { match: { connect_matcher: {} }, route: { cluster: 'upstream' } }],
         clusters: [cluster('upstream', world.upstream.port), cluster('provider', world.providerPort)],
@@ -251,6 +252,12 @@ export class World {
     });
     if (answer.status !== 200) throw new Error(`the provider issued no token: ${answer.text}`);
     return answer.json().access_token;
+  }
+
+  /** Requests that Envoy has begun and not answered. */
+  async inFlight() {
+    const { text } = await send(this.adminPort, '/stats?filter=http.site.downstream_rq_active');
+    return Number(text.match(/downstream_rq_active: (\d+)/)[1]);
   }
 
   /** What the upstream has received last. */

@@ -55,9 +55,20 @@ impl SharedCallouts {
         }
     }
 
-    /// Whether a callout of this name is in flight, with its request still there.
-    pub fn is_in_flight(&mut self, name: &str) -> bool {
-        let alive = self.0.get(name).is_some_and(|shared| !shared.is_orphan());
+    /// Begins the callout of this name for the root, unless it is in flight already.
+    pub fn begin(&mut self, name: &str, callout: &Callout) -> bool {
+        let begins = !self.0.contains_key(name);
+        if begins {
+            let shared = SharedCallout { callout: callout.clone(), owner: None, waiting: Vec::new() };
+            self.0.insert(name.to_owned(), shared);
+        }
+        begins
+    }
+
+    /// Whether a request that is still there has a callout of this name in flight.
+    pub fn is_in_flight_for_a_request(&mut self, name: &str) -> bool {
+        let shared = self.0.get(name);
+        let alive = shared.is_some_and(|shared| shared.owner.is_some() && !shared.is_orphan());
         if !alive {
             self.0.remove(name);
         }

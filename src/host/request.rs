@@ -198,7 +198,7 @@ fn begin_callout(
     if let Some(name) = &callout.shared {
         let mut shared = plugin.shared.borrow_mut();
         // Waking another request crashes one host: there, who comes second is told to come again.
-        if plugin.host() == Host::Nginx && shared.is_in_flight(name) {
+        if plugin.host() == Host::Nginx && shared.is_in_flight_for_a_request(name) {
             return Err(CalloutFailed::Busy);
         }
         match shared.join(name, callout, pending, sends) {

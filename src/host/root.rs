@@ -17,7 +17,7 @@ use crate::config::{Config, ProviderIndex};
 use crate::error::shown;
 use crate::filter::{Filter, HostFunctions};
 use crate::flow::{Flow, Step};
-use crate::http::Reply;
+use crate::http::{CalloutFailed, Reply};
 use crate::random::NoRandomness;
 use crate::time::Timestamp;
 
@@ -63,16 +63,19 @@ pub struct Root {
 }
 
 enum RootCallout {
-    Background { provider: ProviderIndex, flow: Flow<()>, reply_limit: usize },
+    Background { provider: ProviderIndex, flow: Flow<()>, shared: Option<String>, reply_limit: usize },
     Relayed { pending: Option<Weak<Pending>>, shared: Option<String>, reply_limit: usize },
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         match self.callouts.remove(&token) {
-            Some(RootCallout::Background { provider, flow, reply_limit }) => {
-                let step = flow.resume(callouts::reply(headers, body_size, reply_limit), now());
+            Some(RootCallout::Background { provider, flow, shared, reply_limit }) => {
+                let reply = callouts::reply(headers, body_size, reply_limit);
+                let step = flow.resume(reply.clone(), now());
                 self.go_on(provider, step);
+                // Last, because from then on the host acts for the requests.
+                self.deliver(None, shared, &reply);
             }
             Some(RootCallout::Relayed { pending, shared, reply_limit }) => {
                 let reply = callouts::reply(headers, body_size, reply_limit);
@@ -184,13 +187,24 @@ impl Root {
     fn go_on(&mut self, provider: ProviderIndex, mut step: Step<()>) {
         // A callout that cannot be sent is answered at once, so this may go round a few times.
         while let Step::Callout(callout, flow) = step {
-            match callouts::send(&callout) {
+            let shared = callout.shared.clone();
+            let is_first =
+                shared.as_ref().is_none_or(|name| self.plugin.shared.borrow_mut().begin(name, &callout));
+            let sent = if is_first { callouts::send(&callout) } else { Err(CalloutFailed::Busy) };
+            match sent {
                 Ok(token) => {
                     let reply_limit = callout.reply_limit;
-                    self.callouts.insert(token, RootCallout::Background { provider, flow, reply_limit });
+                    let background = RootCallout::Background { provider, flow, shared, reply_limit };
+                    self.callouts.insert(token, background);
                     return;
                 }
-                Err(failed) => step = flow.resume(Err(failed), now()),
+                Err(failed) => {
+                    if let Some(name) = shared.filter(|_| is_first) {
+                        // It began just now, so nobody waits for it.
+                        self.plugin.shared.borrow_mut().finish(&name);
+                    }
+                    step = flow.resume(Err(failed), now());
+                }
             }
         }
         self.renewing.retain(|renewing| *renewing != provider);
