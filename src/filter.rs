@@ -18,6 +18,7 @@ use crate::random::{HostRandomness, Random};
 use crate::rules::{ClientKind, is_preflight, meets, select};
 use crate::secret::Secret;
 use crate::session::{Cookies, Jar, ROUNDS_LIMIT};
+use crate::store::{SharedData, Store};
 use crate::time::Timestamp;
 use crate::upstream::{Edits, Told, Upstream};
 
@@ -27,8 +28,8 @@ const SESSIONS_REMEMBERED: usize = 2_000;
 /// Verified tokens that one worker remembers.
 const TOKENS_REMEMBERED: usize = 2_000;
 
-/// Finished logins that one worker remembers.
-const LOGINS_REMEMBERED: usize = 2_000;
+/// Flows that may wait for the next tick.
+const JOBS_LIMIT: usize = 1_000;
 
 /// Everything that one configuration needs at run time. One per worker.
 pub struct Filter {
@@ -40,8 +41,9 @@ pub struct Filter {
     pub(crate) needs: session::Needs,
     pub(crate) sessions: RefCell<Cache<Rc<session::Remembered>>>,
     pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
-    /// States of logins whose code was sent to the provider.
-    pub(crate) redeemed: RefCell<Cache<()>>,
+    /// What the workers know together.
+    pub(crate) store: Store,
+    jobs: RefCell<Vec<Step<()>>>,
 }
 
 /// What the filter gets from its host besides requests and replies.
@@ -53,6 +55,8 @@ pub struct HostFunctions {
     pub random: HostRandomness,
     /// The host's verifier of signatures, if it has one.
     pub verify: Option<HostVerifier>,
+    /// The host's shared data, if it has some.
+    pub shared: Option<SharedData>,
 }
 
 /// What becomes of a request: exactly one of the two.
@@ -107,8 +111,9 @@ impl Filter {
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
-            redeemed: RefCell::new(Cache::new(random.key16(now)?, LOGINS_REMEMBERED)),
             needs: session::Needs::of(&config),
+            store: Store::new(host.shared),
+            jobs: RefCell::default(),
             random,
             config,
         }))
@@ -153,6 +158,27 @@ impl Filter {
                 let _ = provider.renew(&callouts, &mut now).await;
             }
         })
+    }
+
+    /// Whether the configuration says that the host has shared data, which not every host can be asked.
+    pub fn shares_data(&self) -> bool {
+        self.config.shared_data
+    }
+
+    /// Flows that no request waits for with its own callouts. The host takes them at every tick and
+    /// does for them what it does for a renewal.
+    pub fn jobs(&self) -> Vec<Step<()>> {
+        self.jobs.take()
+    }
+
+    /// Begins a flow that outlives the request. Says whether there was room for it.
+    pub fn in_background(&self, job: Step<()>) -> bool {
+        let mut jobs = self.jobs.borrow_mut();
+        let has_room = jobs.len() < JOBS_LIMIT;
+        if has_room {
+            jobs.push(job);
+        }
+        has_room
     }
 
     /// Request trailers that must be removed before the upstream sees them.

@@ -73,6 +73,8 @@ pub struct HostTraits {
     /// Whether removing a request header keeps it from the upstream. Where it does not, a request
     /// that carries a protected header is refused instead.
     pub removes_headers: bool,
+    /// Whether a request that waits can be woken by what happens elsewhere.
+    pub wakes_requests: bool,
 }
 
 /// A request of a client, before anything is decided about it.
@@ -210,6 +212,18 @@ impl fmt::Display for CalloutFailed {
             CalloutFailed::Busy => "the same question is being asked already",
         })
     }
+}
+
+/// The whole body of a request.
+pub type Body = Result<Vec<u8>, BodyFailed>;
+
+/// Why the body of a request cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFailed {
+    /// It is longer than was allowed.
+    TooLarge,
+    /// The host does not hand it over.
+    NotGiven,
 }
 
 #[cfg(test)]

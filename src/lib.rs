@@ -34,5 +34,6 @@ pub mod random;
 pub mod rules;
 pub mod secret;
 pub mod session;
+pub mod store;
 pub mod time;
 pub mod upstream;

@@ -62,6 +62,9 @@ object! {
         rules: List<RuleObject, 0, RULES_LIMIT> [default []],
         /// What the upstream is told about who is asking.
         identity: IdentityObject [default {}],
+        /// Whether the workers of the proxy may use its shared memory. For nginx and Kong, where it must
+        /// be configured (`shm_kv`) and the module ends if it is not. Envoy always has it.
+        shared_data: bool [default false],
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Config {
     pub identity: Identity,
     /// Paths of the filter's own pages.
     pub endpoints: Endpoints,
+    /// Whether the host has shared data, where that cannot be asked.
+    pub shared_data: bool,
     /// What is allowed but unwise; logged at every start.
     pub warnings: Vec<String>,
 }
@@ -112,6 +114,7 @@ fn read_document(document: &[u8], reading: &mut Reading) -> Option<Config> {
 }
 
 fn check(document: Document, reading: &mut Reading) -> Option<Config> {
+    let shared_data = document.shared_data.unwrap_or_default();
     let site_http = document.session.as_ref().and_then(|session| session.insecure_allow_http) == Some(true);
     let session = document.session.and_then(|session| session::check(session, reading));
     let endpoints = document.endpoints.and_then(|endpoints| endpoints::check(endpoints, reading));
@@ -133,7 +136,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let (session, endpoints, identity) = (session?, endpoints?, identity?);
     check_pages(&endpoints, &providers, redirect_places, reading);
     check_hosts(&session, &providers, reading);
-    Some(Config { providers, session, rules, identity, endpoints, warnings: Vec::new() })
+    Some(Config { providers, session, rules, identity, endpoints, shared_data, warnings: Vec::new() })
 }
 
 fn with_audiences(members: &[Member<ProviderObject>]) -> Vec<ProviderIndex> {

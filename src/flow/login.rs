@@ -19,7 +19,12 @@ use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::ClientKind;
 use crate::session::{Jar, Login, LoginMissing, Session};
+use crate::store::{Board, Claim, Key};
 use crate::time::{Seconds, Timestamp};
+
+/// States of logins whose code was sent to the provider: room for some 37,000 within the lifetime of a
+/// login.
+const REDEEMED: Board = Board { name: "redeemed", places: 64, place_limit: 16 * 1024 };
 
 /// A login that is about to begin.
 pub struct Begin {
@@ -203,15 +208,14 @@ async fn redeem(
     Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
 }
 
-/// The provider sees each code once, however often the callback is sent (RFC 6749 section 4.1.2).
+/// The provider sees each code once, however often the callback is sent, and to whichever worker
+/// (RFC 6749 section 4.1.2).
 fn once(filter: &Filter, login: &Login, now: Timestamp) -> Result<(), Error> {
-    let mut redeemed = filter.redeemed.borrow_mut();
-    let state = [login.state.expose().as_bytes()];
-    if redeemed.get(&state, now).is_some() {
-        return Err(ClientError::Login(LoginMissing::Used).into());
+    let key = Key::new(&[login.state.expose().as_bytes()]);
+    match REDEEMED.claim(&filter.store, key, &[], now + filter.config.session.login_lifetime, now) {
+        Claim::Made => Ok(()),
+        Claim::Held(_) | Claim::Contended => Err(ClientError::Login(LoginMissing::Used).into()),
     }
-    redeemed.insert(&state, (), now + filter.config.session.login_lifetime);
-    Ok(())
 }
 
 async fn redeem_code(

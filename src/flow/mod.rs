@@ -1,8 +1,8 @@
 //! The machine under the flows: an `async fn` that is polled by hand.
 //!
-//! A flow is straight-line code whose only await is [`Callouts::send`]. There is no executor and no
-//! waker that wakes: the host does the callout that a [`Step`] asks for and hands the reply to
-//! [`Flow::resume`], which polls once more.
+//! A flow is straight-line code whose only awaits are those of [`Callouts`]. There is no executor and
+//! no waker that wakes: the host does what a [`Step`] asks for and hands the result to
+//! [`Flow::resume`], [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more.
 
 pub(crate) mod bearer;
 pub(crate) mod login;
@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::http::{Callout, Reply};
+use crate::http::{Body, BodyFailed, Callout, CalloutFailed, Reply};
 use crate::time::Timestamp;
 
 /// How far a flow has come.
@@ -28,6 +28,10 @@ pub enum Step<T> {
     Done(T),
     /// It needs this callout, and goes on with its reply.
     Callout(Box<Callout>, Flow<T>),
+    /// It needs the whole body of its request, if that has no more than so many bytes.
+    Body(usize, Flow<T>),
+    /// It waits for what another flow does, and looks again each time it is woken.
+    Wait(Flow<T>),
 }
 
 /// What a flow yields in the end.
@@ -40,8 +44,8 @@ impl Outcome for () {
     fn stuck() {}
 }
 
-/// A flow that waits for a reply. It can only be resumed once per callout, so a second reply has
-/// nothing to arrive at.
+/// A flow that waits. It can only be resumed once for what it asked, so a second reply has nothing to
+/// arrive at.
 pub struct Flow<T> {
     future: Pin<Box<dyn Future<Output = T>>>,
     exchange: Rc<Exchange>,
@@ -61,29 +65,85 @@ pub struct Answered {
     pub now: Timestamp,
 }
 
-#[derive(Default)]
-struct Exchange {
-    asked: RefCell<Option<Callout>>,
-    answered: RefCell<Option<Answered>>,
+/// The body of the request, and the time at which it was complete.
+pub struct Uploaded {
+    /// The body.
+    pub body: Body,
+    /// The time now.
+    pub now: Timestamp,
 }
 
-/// The way out of a flow: asks the host for callouts, one at a time.
+enum Asked {
+    Callout(Box<Callout>),
+    Body(usize),
+    Wait,
+}
+
+enum Heard {
+    Reply(Reply, Timestamp),
+    Body(Body, Timestamp),
+    Woken(Timestamp),
+}
+
+#[derive(Default)]
+struct Exchange {
+    asked: RefCell<Option<Asked>>,
+    heard: RefCell<Option<Heard>>,
+}
+
+/// The way out of a flow: asks the host for one thing at a time.
 pub struct Callouts(Rc<Exchange>);
 
 impl Callouts {
     /// Asks for a callout and waits for its reply.
     pub fn send(&self, callout: Callout) -> impl Future<Output = Answered> + use<> {
-        *self.0.asked.borrow_mut() = Some(callout);
+        let heard = self.ask(Asked::Callout(Box::new(callout)));
+        async {
+            match heard.await {
+                Heard::Reply(reply, now) => Answered { reply, now },
+                Heard::Body(_, now) | Heard::Woken(now) => {
+                    Answered { reply: Err(CalloutFailed::NoAnswer), now }
+                }
+            }
+        }
+    }
+
+    /// Waits for the whole body of the request, at most `limit` bytes. Only before anything else is
+    /// asked for: later the host may have lost it.
+    pub fn body(&self, limit: usize) -> impl Future<Output = Uploaded> + use<> {
+        let heard = self.ask(Asked::Body(limit));
+        async {
+            match heard.await {
+                Heard::Body(body, now) => Uploaded { body, now },
+                Heard::Reply(_, now) | Heard::Woken(now) => Uploaded { body: Err(BodyFailed::NotGiven), now },
+            }
+        }
+    }
+
+    /// Waits until it is worth looking again at what another flow does, a fraction of a second. Only
+    /// on a host that wakes requests ([`HostTraits::wakes_requests`](crate::http::HostTraits)), or in
+    /// the background.
+    pub fn wait(&self) -> impl Future<Output = Timestamp> + use<> {
+        let heard = self.ask(Asked::Wait);
+        async {
+            match heard.await {
+                Heard::Woken(now) | Heard::Reply(_, now) | Heard::Body(_, now) => now,
+            }
+        }
+    }
+
+    fn ask(&self, asked: Asked) -> impl Future<Output = Heard> + use<> {
+        *self.0.asked.borrow_mut() = Some(asked);
         let exchange = Rc::clone(&self.0);
-        std::future::poll_fn(move |_| match exchange.answered.borrow_mut().take() {
-            Some(answered) => Poll::Ready(answered),
+        std::future::poll_fn(move |_| match exchange.heard.borrow_mut().take() {
+            Some(heard) => Poll::Ready(heard),
             None => Poll::Pending,
         })
     }
 }
 
 impl<T: Outcome> Flow<T> {
-    /// Begins a flow and runs it to its first callout or to its end.
+    /// Begins a flow and runs it to the first thing that it asks for, or to its end.
     pub fn begin<F: Future<Output = T> + 'static>(flow: impl FnOnce(Callouts) -> F) -> Step<T> {
         let exchange = Rc::new(Exchange::default());
         let future = Box::pin(flow(Callouts(Rc::clone(&exchange))));
@@ -92,7 +152,21 @@ impl<T: Outcome> Flow<T> {
 
     /// Goes on with the reply to the callout that was asked for.
     pub fn resume(self, reply: Reply, now: Timestamp) -> Step<T> {
-        *self.exchange.answered.borrow_mut() = Some(Answered { reply, now });
+        self.hear(Heard::Reply(reply, now))
+    }
+
+    /// Goes on with the body that was asked for.
+    pub fn resume_with_body(self, body: Body, now: Timestamp) -> Step<T> {
+        self.hear(Heard::Body(body, now))
+    }
+
+    /// Lets a flow that waits look again.
+    pub fn wake(self, now: Timestamp) -> Step<T> {
+        self.hear(Heard::Woken(now))
+    }
+
+    fn hear(self, heard: Heard) -> Step<T> {
+        *self.exchange.heard.borrow_mut() = Some(heard);
         self.poll()
     }
 
@@ -102,7 +176,9 @@ impl<T: Outcome> Flow<T> {
             Poll::Pending => {
                 let asked = self.exchange.asked.borrow_mut().take();
                 match asked {
-                    Some(callout) => Step::Callout(Box::new(callout), self),
+                    Some(Asked::Callout(callout)) => Step::Callout(callout, self),
+                    Some(Asked::Body(limit)) => Step::Body(limit, self),
+                    Some(Asked::Wait) => Step::Wait(self),
                     None => Step::Done(T::stuck()),
                 }
             }

@@ -8,6 +8,8 @@ use proxy_wasm::types::{BufferType, MapType};
 
 use super::request::{Pending, Turn, go_on};
 use super::root::{Plugin, now};
+use crate::filter::Answer;
+use crate::flow::{Flow, Step};
 use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
 
 /// Requests that may wait for one callout. More are told that the provider cannot be reached.
@@ -122,10 +124,19 @@ pub fn answer_all(plugin: &Rc<Plugin>, waiting: &[Weak<Pending>], reply: &Reply)
 
 /// Gives a reply to one request from the callback of another context.
 pub fn answer(plugin: &Rc<Plugin>, pending: &Rc<Pending>, reply: Reply) {
+    act_for(plugin, pending, |flow| flow.resume(reply, now()));
+}
+
+/// Lets the flow of one request go on from the callback of another context.
+pub fn act_for(
+    plugin: &Rc<Plugin>,
+    pending: &Rc<Pending>,
+    resume: impl FnOnce(Flow<Answer>) -> Step<Answer>,
+) {
     let flow = pending.flow.borrow_mut().take();
     let Some(flow) = flow else { return };
     if hostcalls::set_effective_context(pending.context_id).is_ok() {
-        go_on(plugin, pending, flow.resume(reply, now()), Turn::OfAnother);
+        go_on(plugin, pending, resume(flow), Turn::OfAnother);
     }
 }
 

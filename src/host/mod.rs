@@ -3,6 +3,7 @@
 //! Two hosts are turned into one contract here. Envoy does what the specification says; Kong's
 //! runtime (ngx_wasm_module) differs in ways that matter for security, each noted where it is met.
 
+mod body;
 mod callouts;
 mod request;
 mod root;

@@ -7,6 +7,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
+use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed};
 use super::root::{Host, Plugin, now};
 use crate::audit::Decision;
@@ -32,6 +33,11 @@ pub struct Pending {
     /// Header fields to add to the response, whoever makes it.
     response: RefCell<Vec<(String, String)>>,
     is_head: Cell<bool>,
+    /// The flow waits for the body of the request.
+    pub wanted_body: Cell<Option<WantedBody>>,
+    /// Whether a body follows that has not been seen to its end. Of no meaning on nginx.
+    pub body_follows: Cell<bool>,
+    pub announced: Cell<Announced>,
     /// It was answered or let through.
     is_decided: Cell<bool>,
 }
@@ -51,9 +57,26 @@ impl Handling {
             sent: RefCell::default(),
             response: RefCell::default(),
             is_head: Cell::default(),
+            wanted_body: Cell::default(),
+            body_follows: Cell::default(),
+            announced: Cell::default(),
             is_decided: Cell::default(),
         });
         Handling { plugin, pending }
+    }
+
+    /// Some more of a body that a flow waits for. The host gathers it as long as this says to pause.
+    fn receive(&self, wanted: WantedBody, size: usize, is_end: bool) -> Action {
+        let Some(body) = wanted.received(size, is_end) else {
+            self.pending.wanted_body.set(Some(WantedBody { deadline: None, ..wanted }));
+            return Action::Pause;
+        };
+        self.pending.wanted_body.set(None);
+        let flow = self.pending.flow.borrow_mut().take();
+        match flow {
+            Some(flow) => go_on(&self.plugin, &self.pending, flow.resume_with_body(body, now()), Turn::Own),
+            None => Action::Pause,
+        }
     }
 
     /// Envoy holds body and trailers back while the headers are paused, unless its option
@@ -99,6 +122,8 @@ impl HttpContext for Handling {
         let host = self.plugin.host();
         let request = read_request(fields, host, !end_of_stream);
         self.pending.is_head.set(request.method == "HEAD");
+        self.pending.body_follows.set(!end_of_stream);
+        self.pending.announced.set(Announced::by(&request.headers));
         #[cfg(feature = "test-trap")]
         trap_if_asked(&request);
         let Some(filter) = self.plugin.filter.get() else {
@@ -111,11 +136,20 @@ impl HttpContext for Handling {
         go_on(&self.plugin, &self.pending, step, Turn::Own)
     }
 
-    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
-        self.while_undecided()
+    fn on_http_request_body(&mut self, size: usize, is_end: bool) -> Action {
+        self.pending.body_follows.set(!is_end);
+        match self.pending.wanted_body.get() {
+            Some(wanted) => self.receive(wanted, size, is_end),
+            None => self.while_undecided(),
+        }
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.pending.body_follows.set(false);
+        if let Some(wanted) = self.pending.wanted_body.get() {
+            // A body with trailers: nothing of ours is sent so, and how much of it came is not said.
+            return self.receive(wanted, usize::MAX, true);
+        }
         let Ok(trailers) = hostcalls::get_map_bytes(MapType::HttpRequestTrailers) else {
             return self.while_undecided();
         };
@@ -141,7 +175,8 @@ impl HttpContext for Handling {
 }
 
 impl Plugin {
-    fn host(&self) -> Host {
+    /// The host, found out in the first request.
+    pub fn host(&self) -> Host {
         if let Some(host) = self.host.get() {
             return host;
         }
@@ -149,6 +184,9 @@ impl Plugin {
         let host = if is_nginx { Host::Nginx } else { Host::Envoy };
         self.host.set(Some(host));
         super::verify::allow(host == Host::Envoy);
+        super::workers::allow(
+            host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data()),
+        );
         host
     }
 }
@@ -176,6 +214,21 @@ pub fn go_on(plugin: &Rc<Plugin>, pending: &Rc<Pending>, mut step: Step<Answer>,
                 return Action::Pause;
             }
             Step::Callout(callout, flow) => (callout, flow),
+            Step::Wait(flow) => {
+                *pending.flow.borrow_mut() = Some(flow);
+                plugin.waiting.borrow_mut().push(Rc::downgrade(pending));
+                return Action::Pause;
+            }
+            Step::Body(limit, flow) => match body::wait(plugin, pending, limit, turn) {
+                Ok(meanwhile) => {
+                    *pending.flow.borrow_mut() = Some(flow);
+                    return meanwhile;
+                }
+                Err(body) => {
+                    step = flow.resume_with_body(body, now());
+                    continue;
+                }
+            },
         };
         let failed = match begin_callout(plugin, pending, &callout, turn) {
             Ok(()) => {
@@ -301,7 +354,8 @@ fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Re
     }
     // What the other host says here is not about the body.
     let has_body = goes_on && host == Host::Envoy;
-    let host = HostTraits { removes_headers: host == Host::Envoy };
+    let is_envoy = host == Host::Envoy;
+    let host = HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy };
     Request { method, scheme, authority, path, headers, has_body, host }
 }
 

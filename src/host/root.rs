@@ -17,7 +17,7 @@ use crate::config::{Config, ProviderIndex};
 use crate::error::shown;
 use crate::filter::{Filter, HostFunctions};
 use crate::flow::{Flow, Step};
-use crate::http::{CalloutFailed, Reply};
+use crate::http::{BodyFailed, CalloutFailed, Reply};
 use crate::random::NoRandomness;
 use crate::time::Timestamp;
 
@@ -36,6 +36,10 @@ pub struct Plugin {
     pub shared: RefCell<SharedCallouts>,
     /// Callouts that the root sends at its next tick, for requests that could not.
     pub relayed: RefCell<Vec<Relayed>>,
+    /// Requests that wait for what others do.
+    pub waiting: RefCell<Vec<Weak<Pending>>>,
+    /// Requests whose body is awaited.
+    pub uploads: RefCell<Vec<Weak<Pending>>>,
     /// Found out in the first request: the root context of one host cannot be asked.
     pub host: Cell<Option<Host>>,
 }
@@ -58,12 +62,14 @@ pub struct Root {
     worker: u64,
     /// Providers that are being asked.
     renewing: Vec<ProviderIndex>,
+    /// Flows of no request that wait for what others do.
+    waiting: Vec<(Option<ProviderIndex>, Flow<()>)>,
     /// What the other workers told last, by provider.
     seen: HashMap<ProviderIndex, Seen>,
 }
 
 enum RootCallout {
-    Background { provider: ProviderIndex, flow: Flow<()>, shared: Option<String>, reply_limit: usize },
+    Background { provider: Option<ProviderIndex>, flow: Flow<()>, shared: Option<String>, reply_limit: usize },
     Relayed { pending: Option<Weak<Pending>>, shared: Option<String>, reply_limit: usize },
 }
 
@@ -101,7 +107,12 @@ impl RootContext for Root {
             }
         };
         self.worker = worker();
-        let host = HostFunctions { worker: self.worker, random: host_random, verify: Some(verify::by_host) };
+        let host = HostFunctions {
+            worker: self.worker,
+            random: host_random,
+            verify: Some(verify::by_host),
+            shared: Some(workers::SHARED_DATA),
+        };
         match Filter::new(config, &host, now()) {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
@@ -118,7 +129,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
-        let shares = self.plugin.host.get() == Some(Host::Envoy);
+        let shares = workers::are_allowed();
         for (index, provider) in filter.providers().iter().enumerate() {
             let mut seen = self.seen.remove(&index).unwrap_or_default();
             if shares {
@@ -131,14 +142,21 @@ impl RootContext for Root {
             {
                 self.renewing.push(index);
                 let step = filter.renew(index, now());
-                self.go_on(index, step);
+                self.go_on(Some(index), step);
             }
             if shares {
                 seen.tell(provider);
             }
             self.seen.insert(index, seen);
         }
+        for (provider, flow) in std::mem::take(&mut self.waiting) {
+            self.go_on(provider, flow.wake(now()));
+        }
+        for job in filter.jobs() {
+            self.go_on(None, job);
+        }
         self.send_relayed();
+        self.wake();
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -176,6 +194,28 @@ impl Root {
         }
     }
 
+    /// Lets requests look again that wait, and ends waiting for bodies that do not come. From here on
+    /// the host acts for the requests.
+    fn wake(&self) {
+        for pending in self.plugin.waiting.take().iter().filter_map(Weak::upgrade) {
+            callouts::act_for(&self.plugin, &pending, |flow| flow.wake(now()));
+        }
+        let overdue =
+            |upload: &Weak<Pending>| upload.upgrade().is_some_and(|pending| pending.is_overdue(now()));
+        let uploads = self.plugin.uploads.take();
+        let (overdue, rest): (Vec<_>, Vec<_>) =
+            uploads.into_iter().filter(|upload| upload.strong_count() > 0).partition(overdue);
+        *self.plugin.uploads.borrow_mut() = rest;
+        for pending in overdue.iter().filter_map(Weak::upgrade) {
+            log::error!(
+                "the host hands over no request body: in Envoy, set `allow_on_headers_stop_iteration: true` beside `vm_config`"
+            );
+            pending.wanted_body.take();
+            let body = Err(BodyFailed::NotGiven);
+            callouts::act_for(&self.plugin, &pending, |flow| flow.resume_with_body(body, now()));
+        }
+    }
+
     fn deliver(&self, pending: Option<Weak<Pending>>, shared: Option<String>, reply: &Reply) {
         let waiting = shared.map(|name| self.plugin.shared.borrow_mut().finish(&name)).unwrap_or_default();
         if let Some(pending) = pending.as_ref().and_then(Weak::upgrade) {
@@ -184,9 +224,18 @@ impl Root {
         callouts::answer_all(&self.plugin, &waiting, reply);
     }
 
-    fn go_on(&mut self, provider: ProviderIndex, mut step: Step<()>) {
+    fn go_on(&mut self, provider: Option<ProviderIndex>, mut step: Step<()>) {
         // A callout that cannot be sent is answered at once, so this may go round a few times.
-        while let Step::Callout(callout, flow) = step {
+        loop {
+            let (callout, flow) = match step {
+                Step::Done(()) => break,
+                Step::Wait(flow) => return self.waiting.push((provider, flow)),
+                Step::Body(_, flow) => {
+                    step = flow.resume_with_body(Err(BodyFailed::NotGiven), now());
+                    continue;
+                }
+                Step::Callout(callout, flow) => (callout, flow),
+            };
             let shared = callout.shared.clone();
             let is_first =
                 shared.as_ref().is_none_or(|name| self.plugin.shared.borrow_mut().begin(name, &callout));
@@ -207,7 +256,7 @@ impl Root {
                 }
             }
         }
-        self.renewing.retain(|renewing| *renewing != provider);
+        self.renewing.retain(|renewing| Some(*renewing) != provider);
     }
 }
 

@@ -1,13 +1,54 @@
 //! The workers of one proxy tell each other what they know, through the host's shared data.
 
+use std::cell::Cell;
+
 use proxy_wasm::hostcalls;
 
 use crate::provider::Provider;
+use crate::store::{Found, NoSharedData, NotSet, SharedData};
 use crate::time::{Seconds, Timestamp};
 
 /// Who wants to ask a provider keeps the others from asking for this long; then they no longer count
 /// on it.
 const LEASE: Seconds = Seconds(10);
+
+/// A version that no value has. On an absent value the host does not look at it; on one that is there
+/// it is a mismatch, where no version at all would overwrite what another worker just wrote.
+const VERSION_OF_NONE: u32 = u32::MAX;
+
+thread_local! {
+    /// One host traps if it has no memory for it, and only a request can tell which host this is.
+    static ALLOWED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that the host has shared data. It has it for all configurations of an instance, or for none.
+pub fn allow(allowed: bool) {
+    ALLOWED.set(allowed || ALLOWED.get());
+}
+
+/// Whether the host is known to have shared data.
+pub fn are_allowed() -> bool {
+    ALLOWED.get()
+}
+
+/// The host's shared data, for the core.
+pub const SHARED_DATA: SharedData = SharedData { get, set };
+
+fn get(name: &str) -> Found {
+    if !ALLOWED.get() {
+        return Err(NoSharedData);
+    }
+    match hostcalls::get_shared_data(name) {
+        Ok((Some(value), version)) => Ok(Some((value, version.unwrap_or(VERSION_OF_NONE)))),
+        Ok((None, _)) => Ok(None),
+        Err(_) => Err(NoSharedData),
+    }
+}
+
+fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+    let version = Some(version.unwrap_or(VERSION_OF_NONE));
+    hostcalls::set_shared_data(name, Some(value), version).map_err(|_| NotSet)
+}
 
 /// What this worker has learned from the others about one provider.
 #[derive(Default)]

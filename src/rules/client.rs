@@ -146,7 +146,7 @@ mod tests {
             authority: "app.example".into(),
             path: "/orders".into(),
             headers: headers.iter().copied().collect(),
-            host: HostTraits { removes_headers: true },
+            host: HostTraits { removes_headers: true, wakes_requests: true },
         }
     }
 

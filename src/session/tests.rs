@@ -65,6 +65,7 @@ pub(super) fn configuration() -> Config {
             logout: "/logout".into(),
             logged_out: "/logged-out".into(),
         },
+        shared_data: false,
         warnings: Vec::new(),
     }
 }

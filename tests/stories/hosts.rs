@@ -13,7 +13,7 @@ use crate::world::{SESSION, World, document};
 /// A world on a proxy where a removed header still reaches the upstream.
 fn without_removal(change: &serde_json::Value) -> World {
     let mut world = World::with(change);
-    world.host = HostTraits { removes_headers: false };
+    world.host = HostTraits { removes_headers: false, wakes_requests: false };
     world
 }
 
@@ -104,7 +104,7 @@ fn trailers_are_headers_too() {
 #[test]
 fn without_randomness_there_is_no_filter() {
     let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
-    let host = HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None };
+    let host = HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None };
     let error = Filter::new(config, &host, Timestamp(0)).err().unwrap();
     assert_eq!(error, Error::Configuration(ConfigurationError::NoRandomness));
     assert_eq!((error.status(), error.code()), (500, "no_randomness"));

@@ -13,7 +13,7 @@ use url::Url;
 use vestibule::config::Config;
 use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::flow::{Flow, Outcome, Step};
-use vestibule::http::{Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response};
+use vestibule::http::{BodyFailed, Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response};
 use vestibule::random::NoRandomness;
 use vestibule::time::{Seconds, Timestamp};
 use vestibule::upstream::Edits;
@@ -36,6 +36,8 @@ pub struct World {
     pub providers: Vec<Provider>,
     pub now: Timestamp,
     pub host: HostTraits,
+    /// The body of the next request.
+    pub body: Vec<u8>,
 }
 
 /// What came of one request.
@@ -133,7 +135,7 @@ fn host_random(out: &mut [u8]) -> Result<(), NoRandomness> {
 
 fn filter(change: &Value, now: Timestamp) -> Rc<Filter> {
     let config = Config::read(document(change).to_string().as_bytes(), &|_| None).unwrap();
-    let host = HostFunctions { worker: 1, random: host_random, verify: None };
+    let host = HostFunctions { worker: 1, random: host_random, verify: None, shared: None };
     Filter::new(config, &host, now).unwrap()
 }
 
@@ -155,7 +157,8 @@ impl World {
             browser: Browser::default(),
             providers: providers.collect(),
             now: BEGINNING,
-            host: HostTraits { removes_headers: true },
+            body: Vec::new(),
+            host: HostTraits { removes_headers: true, wakes_requests: true },
         }
     }
 
@@ -227,6 +230,15 @@ impl World {
             match step {
                 Step::Done(outcome) => return outcome,
                 Step::Callout(callout, flow) => step = flow.resume(self.reply(&callout), self.now),
+                Step::Body(limit, flow) => {
+                    let fits = self.body.len() <= limit;
+                    let body = if fits { Ok(self.body.clone()) } else { Err(BodyFailed::TooLarge) };
+                    step = flow.resume_with_body(body, self.now);
+                }
+                Step::Wait(flow) => {
+                    self.tick();
+                    step = flow.wake(self.now);
+                }
             }
         }
     }
@@ -235,7 +247,7 @@ impl World {
     pub fn begin(&self, request: &Request) -> (Box<Callout>, Flow<Answer>) {
         match self.filter.start(request.clone(), self.now) {
             Step::Callout(callout, flow) => (callout, flow),
-            Step::Done(answer) => panic!("decided at once: {answer:?}"),
+            other => panic!("asks for no callout: {other:?}"),
         }
     }
 
@@ -271,6 +283,9 @@ impl World {
         for index in due {
             let step = self.filter.renew(index, self.now);
             self.run(step);
+        }
+        for job in self.filter.jobs() {
+            self.run(job);
         }
     }
 
