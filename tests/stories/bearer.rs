@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::http::CalloutFailed;
 
-use crate::world::{Key, World, answer, merge, with_partner};
+use crate::world::{Key, Proxy, World, answer, merge, with_partner};
 
 const AUDIENCE: &str = "https://api.example.com";
 
@@ -61,7 +61,7 @@ fn a_token_is_verified_once_and_then_remembered() {
     // From here on nobody could verify it, and the answer is made at once all the same.
     world.idp().is_down = true;
     let request = world.program("/api", &[("authorization", &format!("bearer {token}"))]);
-    assert!(matches!(world.filter.start(request, world.now), vestibule::flow::Step::Done(_)));
+    world.send_at_once(&request).is(200, "token");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_thousand_tokens_of_an_unknown_key_cause_one_question_in_thirty_seconds() {
 
 #[test]
 fn those_who_come_while_the_keys_are_asked_for_share_the_answer() {
-    let mut world = World::with(&api());
+    let mut world = World::on(Proxy::Envoy, &api());
     let good = token(&mut world, &json!({}));
     world.with_token("/api", &good).is(200, "token");
     world.idp().keys = vec![Key::new("k2", 2)];
@@ -320,7 +320,7 @@ fn a_client_that_leaves_does_not_hide_a_new_key_from_others() {
     let new = token(&mut world, &json!({}));
     for _ in 0..3 {
         let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
-        drop(world.filter.start(request, world.now));
+        world.begin_and_leave(&request);
         world.tick();
         world.with_token("/api", &new).is(200, "token");
         world.after(29);

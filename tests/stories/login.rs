@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use url::Url;
-use vestibule::flow::Step;
 use vestibule::http::{CalloutFailed, Reply};
 
 use crate::world::{Key, SESSION, SITE, Seen, World, answer, merge, with_partner};
@@ -322,15 +321,28 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    let (callout, flow) = world.begin(&request);
-    assert_eq!(callout.shared, None, "what redeems a code is shared with nobody");
-    drop(flow);
+    let (asked, waiting) = world.begin(&request);
+    drop(waiting);
     // The provider has seen the code, but the answer is lost. Whoever tries again gets a reason.
-    let _ = world.reply(&callout);
+    let _ = world.reply(&asked);
     let seen = world.arrive(&back);
     seen.is(400, "login_used");
     assert_eq!(world.idp().count("token"), 1, "a code is sent once");
     world.log_in("/orders").is(302, "login_completed");
+}
+
+#[test]
+fn what_redeems_a_code_is_shared_with_nobody() {
+    let mut world = World::new();
+    let addresses = ["/1", "/2"].map(|path| world.sent_to_provider(path));
+    let requests = addresses.map(|address| {
+        let back = world.authorize(&address);
+        world.navigation(back.strip_prefix(SITE).unwrap(), true)
+    });
+    for seen in world.together(&requests) {
+        seen.is(302, "login_completed");
+    }
+    assert_eq!(world.idp().count("token"), 2);
 }
 
 #[test]
@@ -483,8 +495,8 @@ fn what_the_client_may_not_ask_twice_is_not_asked_again_by_itself() {
     let back = world.authorize(&address);
     world.idp().instead.insert("token", answer(503, ""));
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    let (callout, flow) = world.begin(&request);
-    let reply = world.reply(&callout);
-    let Step::Done(answer) = flow.resume(reply, world.now) else { panic!("it asks again") };
-    world.see(&request, answer).is(503, "provider_unreachable");
+    let (asked, waiting) = world.begin(&request);
+    let reply = world.reply(&asked);
+    world.resume(waiting, reply).is(503, "provider_unreachable");
+    assert_eq!(world.idp().count("token"), 1);
 }

@@ -1,4 +1,5 @@
-//! Stories of the core: a browser, programs and providers around one filter, without a proxy.
+//! Stories: a browser, programs and providers around one filter. Here it is the core without a proxy;
+//! `wasm-test/` tells the same stories of the built module.
 
 // Everything here is a test; clippy knows that only of the functions marked so.
 #![allow(
@@ -12,11 +13,13 @@
 
 mod bearer;
 mod hosts;
-mod invariants;
 mod limits;
 mod login;
 mod logout;
+mod native;
 mod provider;
 mod secrets;
 mod session;
 mod world;
+
+use native as gateway;

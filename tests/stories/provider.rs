@@ -1,10 +1,9 @@
 //! What is known of a provider: how it is found out, renewed, and kept.
 
 use serde_json::json;
-use vestibule::flow::Step;
 use vestibule::http::{CalloutFailed, Reply};
 
-use crate::world::{Key, World, answer, lines, with_partner};
+use crate::world::{Key, Proxy, World, answer, lines, with_partner};
 
 #[test]
 fn before_the_first_success_a_request_is_told_when_to_come_again() {
@@ -167,7 +166,7 @@ fn good_knowledge_is_not_replaced_by_bad() {
 
 #[test]
 fn requests_that_come_together_share_one_question() {
-    let mut world = World::new();
+    let mut world = World::on(Proxy::Envoy, &json!({}));
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
     let answers = world.together(&requests);
     for seen in &answers {
@@ -181,7 +180,7 @@ fn requests_that_come_together_share_one_question() {
 
 #[test]
 fn requests_that_fail_together_count_as_one_failure() {
-    let mut world = World::new();
+    let mut world = World::on(Proxy::Envoy, &json!({}));
     world.idp().is_down = true;
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
     for seen in world.together(&requests) {
@@ -192,20 +191,15 @@ fn requests_that_fail_together_count_as_one_failure() {
 
 #[test]
 fn where_questions_cannot_be_shared_the_second_comes_again() {
-    let mut world = World::new();
+    let mut world = World::on(Proxy::Nginx, &json!({}));
     let request = world.navigation("/orders", false);
-    let (callout, first) = world.begin(&request);
-    let (_, second) = world.begin(&request);
-    let Step::Done(told) = second.resume(Err(CalloutFailed::Busy), world.now) else {
-        panic!("it asks again")
-    };
-    let seen = world.see(&request, told);
-    assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
-    // That was no failure: a third would ask too.
-    drop(world.begin(&request));
-    let step = first.resume(world.reply(&callout), world.now);
-    let told = world.run(step);
-    world.see(&request, told).is(302, "login_begins");
+    let (asked, first) = world.begin(&request);
+    for _ in 0..2 {
+        let seen = world.send_at_once(&request);
+        assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
+    }
+    let reply = world.reply(&asked);
+    world.resume(first, reply).is(302, "login_begins");
 }
 
 #[test]
@@ -214,12 +208,9 @@ fn a_slow_answer_is_read_by_the_clock_of_its_arrival() {
     let now = world.now;
     let token = world.idp().access_token(&json!({"exp": now.0 + 5}), now);
     let request = world.program("/orders", &[("authorization", &format!("Bearer {token}"))]);
-    let (callout, flow) = world.begin(&request);
-    let reply = world.reply(&callout);
-    world.after(65);
-    let step = flow.resume(reply, world.now);
-    let told = world.run(step);
-    world.see(&request, told).is(401, "access_token_expired");
+    let (asked, waiting) = world.begin(&request);
+    let reply = world.reply(&asked);
+    world.after(65).resume(waiting, reply).is(401, "access_token_expired");
 }
 
 #[test]
@@ -247,11 +238,13 @@ fn each_kind_of_question_goes_its_own_way() {
         "callout": {"default": "a", "discovery": "b", "jwks": "c", "token": "d"}}}});
     let mut world = World::with(&change);
     let request = world.navigation("/orders", false);
-    let (callout, flow) = world.begin(&request);
-    let mut targets = vec![callout.target.clone()];
-    let Step::Callout(callout, _) = flow.resume(world.reply(&callout), world.now) else { panic!() };
-    targets.push(callout.target.clone());
-    assert_eq!(callout.timeout, std::time::Duration::from_secs(7));
+    let (asked, waiting) = world.begin(&request);
+    let mut targets = vec![asked.target.clone()];
+    let reply = world.reply(&asked);
+    let (asked, waiting) = world.next(waiting, reply);
+    targets.push(asked.target.clone());
+    assert_eq!(asked.timeout, std::time::Duration::from_secs(7));
+    drop(waiting);
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix("https://app.example.com").unwrap(), true);

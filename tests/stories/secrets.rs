@@ -3,12 +3,14 @@
 
 use serde_json::json;
 use vestibule::config::Config;
+use vestibule::flow::Step;
 use vestibule::http::{CalloutFailed, Received};
 use vestibule::jose::{Jws, KeySet};
 use vestibule::oidc::bearer::BearerToken;
 use vestibule::oidc::token::TokenResponse;
 
-use crate::world::{CLIENT_SECRET, KEY, SITE, World, answer, document, lines};
+use super::native;
+use crate::world::{Asked, BEGINNING, CLIENT_SECRET, KEY, SITE, World, answer, document, lines};
 
 #[test]
 fn the_check_sees_what_is_in_the_log_and_knows_every_secret() {
@@ -91,9 +93,18 @@ fn values_that_are_printed_by_mistake_do_not_show_their_secrets() {
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    let (callout, flow) = world.begin(&request);
-    let reply = world.reply(&callout);
-    let received: Received = reply.unwrap();
+    // Only the core has such values, and it knows the login of any other with its key.
+    let filter = native::filter(&document(&json!({})), BEGINNING, 1);
+    let mut step = filter.start(request, world.now);
+    let (callout, flow, received) = loop {
+        let Step::Callout(callout, flow) = step else { panic!("it asks for no token") };
+        let reply = world.reply(&Asked::from(&*callout));
+        if callout.method == "POST" {
+            let received: Received = reply.unwrap();
+            break (callout, flow, received);
+        }
+        step = flow.resume(reply, world.now);
+    };
     let tokens = TokenResponse::read(&received).unwrap();
     let headers = [("authorization", format!("Bearer {}", tokens.id_token.expose()))].into_iter().collect();
     let jws = Jws::parse(tokens.id_token.expose()).unwrap();

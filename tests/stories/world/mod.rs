@@ -1,24 +1,21 @@
 //! The world around one filter. Nothing in it moves by itself, neither clock nor network.
 
 mod browser;
+mod gateway;
 mod log;
 mod provider;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use url::Url;
-use vestibule::config::Config;
-use vestibule::filter::{Answer, Filter, HostFunctions};
-use vestibule::flow::{Flow, Outcome, Step};
-use vestibule::http::{BodyFailed, Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response};
-use vestibule::random::NoRandomness;
+use vestibule::http::{Headers, HostTraits, Reply, Request};
 use vestibule::time::{Seconds, Timestamp};
-use vestibule::upstream::Edits;
 
 pub use browser::Browser;
+pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, Provider, answer};
 
@@ -27,17 +24,22 @@ pub const SESSION: &str = "__Host-vestibule";
 pub const CLIENT_SECRET: &str = "client-canary";
 pub const KEY: &str = "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E";
 pub const OTHER_KEY: &str = "0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3";
-const BEGINNING: Timestamp = Timestamp(1_700_000_000);
+pub const BEGINNING: Timestamp = Timestamp(1_700_000_000);
 
-/// A filter, one browser, and the providers of the configuration.
+/// How often a proxy may do background work before a request that waits for nobody is decided.
+const TICKS_LIMIT: usize = 10;
+
+/// A proxy with the filter in it, one browser, and the providers of the configuration.
 pub struct World {
-    pub filter: Rc<Filter>,
+    /// The worker that requests come to.
+    gateway: Shared,
+    workers: Vec<Shared>,
+    pub proxy: Proxy,
     pub browser: Browser,
     pub providers: Vec<Provider>,
     pub now: Timestamp,
-    pub host: HostTraits,
-    /// The body of the next request.
-    pub body: Vec<u8>,
+    /// Callouts that a story answers itself.
+    held: Vec<CalloutId>,
 }
 
 /// What came of one request.
@@ -127,16 +129,8 @@ pub fn with_partner() -> Value {
     })
 }
 
-/// The worst source of randomness that a host can have.
-fn host_random(out: &mut [u8]) -> Result<(), NoRandomness> {
-    out.fill(4);
-    Ok(())
-}
-
-fn filter(change: &Value, now: Timestamp) -> Rc<Filter> {
-    let config = Config::read(document(change).to_string().as_bytes(), &|_| None).unwrap();
-    let host = HostFunctions { worker: 1, random: host_random, verify: None, shared: None };
-    Filter::new(config, &host, now).unwrap()
+fn start(proxy: Proxy, change: &Value, now: Timestamp) -> Shared {
+    Rc::new(RefCell::new(crate::gateway::start(proxy, &document(change), now)))
 }
 
 impl World {
@@ -146,25 +140,33 @@ impl World {
 
     /// A world whose configuration differs from [`document`] by this change.
     pub fn with(change: &Value) -> World {
+        World::on(crate::gateway::proxy(), change)
+    }
+
+    /// The same in a certain proxy, for what only that can do, or cannot do.
+    pub fn on(proxy: Proxy, change: &Value) -> World {
         log::install();
         let document = document(change);
         let configured = document["providers"].as_object().unwrap().values();
         let providers = configured.map(|provider| {
             Provider::new(provider["issuer"].as_str().unwrap(), provider["client_id"].as_str().unwrap())
         });
+        let gateway = start(proxy, change, BEGINNING);
         World {
-            filter: filter(change, BEGINNING),
+            workers: vec![Rc::clone(&gateway)],
+            gateway,
+            proxy,
             browser: Browser::default(),
             providers: providers.collect(),
             now: BEGINNING,
-            body: Vec::new(),
-            host: HostTraits { removes_headers: true, wakes_requests: true },
+            held: Vec::new(),
         }
     }
 
     /// The proxy starts anew, with another configuration. Browser and providers stay.
     pub fn restart_with(&mut self, change: &Value) {
-        self.filter = filter(change, self.now);
+        self.gateway = start(self.proxy, change, self.now);
+        self.workers = vec![Rc::clone(&self.gateway)];
     }
 
     pub fn after(&mut self, seconds: u64) -> &mut Self {
@@ -186,7 +188,8 @@ impl World {
             authority: "app.example.com".to_owned(),
             path: path.to_owned(),
             headers: headers.iter().copied().collect(),
-            host: self.host,
+            // The proxy says what it can.
+            host: HostTraits { removes_headers: true, wakes_requests: true },
         }
     }
 
@@ -220,80 +223,124 @@ impl World {
 
     /// Sends a request and answers every callout at once.
     pub fn send(&mut self, request: Request) -> Seen {
-        let step = self.filter.start(request.clone(), self.now);
-        let answer = self.run(step);
-        self.see(&request, answer)
+        let stream = self.gateway.borrow_mut().begin(&request, self.now);
+        self.end(&request, stream)
     }
 
-    pub fn run<T: Outcome>(&mut self, mut step: Step<T>) -> T {
-        loop {
-            match step {
-                Step::Done(outcome) => return outcome,
-                Step::Callout(callout, flow) => step = flow.resume(self.reply(&callout), self.now),
-                Step::Body(limit, flow) => {
-                    let fits = self.body.len() <= limit;
-                    let body = if fits { Ok(self.body.clone()) } else { Err(BodyFailed::TooLarge) };
-                    step = flow.resume_with_body(body, self.now);
-                }
-                Step::Wait(flow) => {
-                    self.tick();
-                    step = flow.wake(self.now);
-                }
-            }
+    /// Sends a request with a body, and answers every callout at once.
+    pub fn send_with_body(&mut self, request: Request, body: &[u8]) -> Seen {
+        let request = Request { has_body: true, ..request };
+        let stream = self.gateway.borrow_mut().begin(&request, self.now);
+        self.gateway.borrow_mut().body(stream, body, self.now);
+        self.end(&request, stream)
+    }
+
+    /// From here on, requests come to another worker of the same proxy: 0 is the first.
+    pub fn on_worker(&mut self, worker: usize) -> &mut Self {
+        while self.workers.len() <= worker {
+            let another = self.gateway.borrow().another_worker();
+            self.workers.push(Rc::new(RefCell::new(another)));
         }
+        self.gateway = Rc::clone(&self.workers[worker]);
+        self
     }
 
-    /// A request up to its first callout.
-    pub fn begin(&self, request: &Request) -> (Box<Callout>, Flow<Answer>) {
-        match self.filter.start(request.clone(), self.now) {
-            Step::Callout(callout, flow) => (callout, flow),
-            other => panic!("asks for no callout: {other:?}"),
-        }
+    /// Sends a request that is decided without asking anybody.
+    pub fn send_at_once(&mut self, request: &Request) -> Seen {
+        let stream = self.gateway.borrow_mut().begin(request, self.now);
+        let outcome = self.gateway.borrow_mut().outcome(stream);
+        self.see(request, outcome.expect("it is decided at once"))
     }
 
-    /// Requests at the same time, on a host that lets them share callouts.
+    /// A request up to its first callout, which the story answers.
+    pub fn begin(&mut self, request: &Request) -> (Asked, Waiting) {
+        let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
+        let stream = self.gateway.borrow_mut().begin(request, self.now);
+        self.hold(request, stream, &before)
+    }
+
+    /// A request whose client is gone before anybody answers.
+    pub fn begin_and_leave(&mut self, request: &Request) {
+        let stream = self.gateway.borrow_mut().begin(request, self.now);
+        self.gateway.borrow_mut().leave(stream);
+    }
+
+    /// Answers the callout of a request, up to the next one.
+    pub fn next(&mut self, waiting: Waiting, reply: Reply) -> (Asked, Waiting) {
+        let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
+        self.gateway.borrow_mut().reply(waiting.callout, reply, self.now);
+        let (request, stream) = waiting.into_stream();
+        self.hold(&request, stream, &before)
+    }
+
+    /// Answers the callout of a request, and then every other at once.
+    pub fn resume(&mut self, waiting: Waiting, reply: Reply) -> Seen {
+        self.gateway.borrow_mut().reply(waiting.callout, reply, self.now);
+        let (request, stream) = waiting.into_stream();
+        self.end(&request, stream)
+    }
+
+    /// Requests at the same time.
     pub fn together(&mut self, requests: &[Request]) -> Vec<Seen> {
-        let mut steps: Vec<Step<Answer>> =
-            requests.iter().map(|request| self.filter.start(request.clone(), self.now)).collect();
-        while steps.iter().any(|step| matches!(step, Step::Callout(..))) {
-            let mut shared: BTreeMap<String, Reply> = BTreeMap::new();
-            for step in &steps {
-                if let Step::Callout(callout, _) = step {
-                    let name = callout.shared.clone().expect("what has an effect is not sent together");
-                    shared.entry(name).or_insert_with(|| self.reply(callout));
-                }
-            }
-            let resume = |step| match step {
-                Step::Callout(callout, flow) => {
-                    Flow::resume(flow, shared[callout.shared.as_ref().unwrap()].clone(), self.now)
-                }
-                done => done,
-            };
-            steps = steps.into_iter().map(resume).collect();
-        }
-        let answers: Vec<Answer> = steps.into_iter().map(|step| self.run(step)).collect();
-        requests.iter().zip(answers).map(|(request, answer)| self.see(request, answer)).collect()
+        let begin = |request| self.gateway.borrow_mut().begin(request, self.now);
+        let streams: Vec<Stream> = requests.iter().map(begin).collect();
+        requests.iter().zip(streams).map(|(request, stream)| self.end(request, stream)).collect()
     }
 
     /// The work of a tick.
     pub fn tick(&mut self) {
-        let providers = self.filter.providers().iter().enumerate();
-        let due: Vec<usize> =
-            providers.filter(|(_, provider)| provider.is_due(self.now)).map(|(index, _)| index).collect();
-        for index in due {
-            let step = self.filter.renew(index, self.now);
-            self.run(step);
-        }
-        for job in self.filter.jobs() {
-            self.run(job);
+        self.gateway.borrow_mut().tick(self.now);
+        self.answer_callouts();
+    }
+
+    /// Those of the trailers of a request that the upstream gets.
+    pub fn trailers(&mut self, request: &Request, trailers: &Headers) -> Headers {
+        let stream = self.gateway.borrow_mut().begin(request, self.now);
+        let passed = self.gateway.borrow_mut().trailers(stream, trailers);
+        assert_eq!(self.end(request, stream).status, 200);
+        passed
+    }
+
+    /// What a callout gets.
+    pub fn reply(&mut self, asked: &Asked) -> Reply {
+        let provider = self.providers.iter_mut().find(|p| asked.url.as_str().starts_with(&p.issuer));
+        provider.expect("a callout to nobody").reply(asked, self.now)
+    }
+
+    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+        self.gateway.borrow().in_flight()
+    }
+
+    fn hold(&mut self, request: &Request, stream: Stream, before: &[CalloutId]) -> (Asked, Waiting) {
+        let outcome = self.gateway.borrow_mut().outcome(stream);
+        assert!(outcome.is_none(), "it asks nobody: {outcome:?}");
+        let mut new = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id));
+        let (callout, asked) = new.next().expect("a callout");
+        self.held.push(callout);
+        let gateway = Rc::clone(&self.gateway);
+        (asked, Waiting { gateway, request: request.clone(), stream: Some(stream), callout })
+    }
+
+    /// Answers callouts until nobody asks any more.
+    fn answer_callouts(&mut self) {
+        while let Some((id, asked)) = self.in_flight().into_iter().find(|(id, _)| !self.held.contains(id)) {
+            let reply = self.reply(&asked);
+            self.gateway.borrow_mut().reply(id, reply, self.now);
         }
     }
 
-    /// What a callout gets, within its limits.
-    pub fn reply(&mut self, callout: &Callout) -> Reply {
-        let provider = self.providers.iter_mut().find(|p| callout.url.as_str().starts_with(&p.issuer));
-        let reply = provider.expect("a callout to nobody").reply(callout, self.now)?;
-        if reply.body.len() > callout.reply_limit { Err(CalloutFailed::TooLarge) } else { Ok(reply) }
+    /// Answers callouts until a request is decided.
+    fn end(&mut self, request: &Request, stream: Stream) -> Seen {
+        for _ in 0..TICKS_LIMIT {
+            self.answer_callouts();
+            let outcome = self.gateway.borrow_mut().outcome(stream);
+            if let Some(seen) = outcome {
+                return self.see(request, seen);
+            }
+            // What a request cannot send itself is sent in the background.
+            self.gateway.borrow_mut().tick(self.now);
+        }
+        panic!("never decided: {request:?}");
     }
 
     /// Begins a login: the address of the provider to which the browser is sent.
@@ -315,17 +362,28 @@ impl World {
         provider.unwrap().authorize(address)
     }
 
-    /// What the client and the upstream see of an answer. The browser takes its cookies.
-    pub fn see(&mut self, request: &Request, answer: Answer) -> Seen {
-        let seen = match answer {
-            Answer::Continue(edits) => let_through(request, &edits),
-            Answer::Respond(response, decision) => answered(response, decision.code),
-        };
+    /// What every answer must meet. The browser takes its cookies.
+    fn see(&mut self, request: &Request, seen: Seen) -> Seen {
         for cookie in seen.cookies() {
             self.browser.take(cookie, self.now);
         }
-        if !seen.cookies().is_empty() {
+        if seen.upstream.is_none() || !seen.cookies().is_empty() {
             assert_eq!(seen.header("cache-control"), Some("no-store"));
+        }
+        match &seen.upstream {
+            Some(upstream) => {
+                for cookies in upstream.all("cookie") {
+                    let cookies = String::from_utf8_lossy(cookies);
+                    assert!(!cookies.contains(SESSION), "our cookie goes to the upstream");
+                }
+            }
+            None if seen.status >= 400 => {
+                assert_eq!(seen.header("x-vestibule-code"), Some(seen.code));
+                assert_eq!(seen.header("location"), None, "no refusal is a redirect");
+                let is_shown = request.method == "HEAD" || seen.body.contains(seen.code);
+                assert!(is_shown, "{}", seen.body);
+            }
+            None => {}
         }
         self.assert_no_secret_in("the answer", &seen.body);
         seen
@@ -353,52 +411,4 @@ impl Drop for World {
             self.assert_no_secret_in("the log", &lines().join("\n"));
         }
     }
-}
-
-/// Applies the edits as the host does.
-fn let_through(request: &Request, edits: &Edits) -> Seen {
-    let removes = request.host.removes_headers;
-    assert!(removes || edits.remove().is_empty(), "this host cannot remove {:?}", edits.remove());
-    let mut fields: Vec<(String, Vec<u8>)> =
-        request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
-    fields.retain(|(name, _)| !edits.remove().contains(name));
-    for (name, value) in edits.set() {
-        match fields.iter().position(|(n, _)| n == name) {
-            Some(first) => {
-                fields[first].1 = value.clone();
-                let mut at = 0..;
-                // A host that cannot remove leaves the second of several.
-                fields.retain(|(n, _)| at.next() == Some(first) || n != name || !removes);
-            }
-            None => fields.push((name.clone(), value.clone())),
-        }
-    }
-    let upstream: Headers = fields.into_iter().collect();
-    for cookies in upstream.all("cookie") {
-        assert!(!String::from_utf8_lossy(cookies).contains(SESSION), "our cookie goes to the upstream");
-    }
-    Seen {
-        status: 200,
-        code: edits.decision.code,
-        headers: edits.response().to_vec(),
-        body: String::new(),
-        upstream: Some(upstream),
-    }
-}
-
-fn answered(response: Response, code: &'static str) -> Seen {
-    let seen = Seen {
-        status: response.status,
-        code,
-        headers: response.headers,
-        body: String::from_utf8(response.body).unwrap(),
-        upstream: None,
-    };
-    assert_eq!(seen.header("cache-control"), Some("no-store"));
-    if seen.status >= 400 {
-        assert_eq!(seen.header("x-vestibule-code"), Some(code));
-        assert_eq!(seen.header("location"), None, "no refusal is a redirect");
-        assert!(seen.body.contains(code), "{}", seen.body);
-    }
-    seen
 }

@@ -9,10 +9,10 @@ use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
-use vestibule::http::{Callout, CalloutFailed, Headers, Received, Reply};
+use vestibule::http::{CalloutFailed, Headers, Received, Reply};
 use vestibule::time::Timestamp;
 
-use super::{CLIENT_SECRET, merge};
+use super::{Asked, CLIENT_SECRET, merge};
 
 pub struct Provider {
     pub issuer: String,
@@ -135,7 +135,7 @@ impl Provider {
         back.into()
     }
 
-    pub fn reply(&mut self, callout: &Callout, now: Timestamp) -> Reply {
+    pub fn reply(&mut self, callout: &Asked, now: Timestamp) -> Reply {
         let path = callout.url.as_str().strip_prefix(&self.issuer).unwrap();
         let endpoint = match path {
             "/.well-known/openid-configuration" => "metadata",
@@ -180,13 +180,13 @@ impl Provider {
         metadata
     }
 
-    fn read_token_request(&mut self, callout: &Callout) -> BTreeMap<String, String> {
+    fn read_token_request(&mut self, callout: &Asked) -> BTreeMap<String, String> {
         assert_eq!(callout.method, "POST");
         let body = parameters(&callout.body);
         self.secrets.push(body["code_verifier"].clone());
         self.secrets.extend(body.get("client_assertion").cloned());
         let basic = STANDARD.encode(format!("{}:{CLIENT_SECRET}", self.client_id));
-        let is_basic = callout.headers.contains(&("authorization", format!("Basic {basic}")));
+        let is_basic = callout.headers.one("authorization") == Some(&format!("Basic {basic}"));
         self.secrets.push(basic);
         assert!(is_basic || body.contains_key("client_assertion"), "who is the client?");
         body

@@ -1,0 +1,86 @@
+//! The proxy with the filter in it, as far as a story knows it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use url::Url;
+use vestibule::http::{Headers, Reply, Request};
+use vestibule::time::Timestamp;
+
+use super::Seen;
+
+/// The proxies that the filter knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    Envoy,
+    /// nginx with ngx_wasm_module, alone or in Kong: removes no headers, wakes no other request.
+    Nginx,
+}
+
+/// One request in the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stream(pub u32);
+
+/// One callout in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CalloutId(pub u32);
+
+/// What a callout asks, as its receiver sees it.
+#[derive(Clone)]
+pub struct Asked {
+    pub target: String,
+    pub method: String,
+    pub url: Url,
+    pub headers: Headers,
+    pub body: Vec<u8>,
+    pub timeout: Duration,
+}
+
+/// What a story drives. Nothing happens in it by itself.
+pub trait Gateway {
+    /// A request arrives, and is handled up to its first callout or its end.
+    fn begin(&mut self, request: &Request, now: Timestamp) -> Stream;
+    /// The whole body of a request arrives.
+    fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp);
+    /// A further worker of the same proxy.
+    fn another_worker(&self) -> Box<dyn Gateway>;
+    /// What became of a request, if it is decided. It is told once.
+    fn outcome(&mut self, stream: Stream) -> Option<Seen>;
+    /// The callouts in flight, the oldest first.
+    fn in_flight(&self) -> Vec<(CalloutId, Asked)>;
+    /// A callout is answered.
+    fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp);
+    /// The client of a request goes away.
+    fn leave(&mut self, stream: Stream);
+    /// Some time has passed: background work is due.
+    fn tick(&mut self, now: Timestamp);
+    /// The trailers of a request that was let through: those that the upstream gets.
+    fn trailers(&mut self, stream: Stream, trailers: &Headers) -> Headers;
+}
+
+/// A proxy that the world shares with the requests that wait in it.
+pub type Shared = Rc<RefCell<Box<dyn Gateway>>>;
+
+/// A request that waits for its callout. Dropped, its client is gone.
+pub struct Waiting {
+    pub(super) gateway: Shared,
+    pub(super) request: Request,
+    /// None once it no longer waits.
+    pub(super) stream: Option<Stream>,
+    pub(super) callout: CalloutId,
+}
+
+impl Waiting {
+    pub(super) fn into_stream(mut self) -> (Request, Stream) {
+        (self.request.clone(), self.stream.take().unwrap())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream {
+            self.gateway.borrow_mut().leave(stream);
+        }
+    }
+}
