@@ -8,7 +8,7 @@ use super::problem::{Place, Problem};
 use super::schema;
 use super::shape::{Reading, Shape, choice};
 use super::value::{List, Text};
-use super::{ClaimPath, SameSite};
+use super::{ClaimPath, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// `callout`: one target for everything, or an object.
@@ -54,6 +54,12 @@ choice! { SameSite {
     "Strict" => SameSite::Strict,
     "Lax" => SameSite::Lax,
     "None" => SameSite::None,
+} }
+
+choice! { UserinfoUse {
+    "if_needed" => UserinfoUse::IfNeeded,
+    "always" => UserinfoUse::Always,
+    "never" => UserinfoUse::Never,
 } }
 
 /// `accept`: one word, or a list of the ways in which an identity is proved.
