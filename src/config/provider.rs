@@ -112,8 +112,8 @@ pub(super) fn check(
     let Member { place, name, value: provider } = member;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     // They would be the names of other cookies of ours.
-    if name == "rounds" || name.starts_with("login-") {
-        let rule = "must not be called rounds, and its name must not begin with login-";
+    if name == "rounds" || name == "logout" || name.starts_with("login-") {
+        let rule = "must not be called rounds or logout, and its name must not begin with login-";
         reading.problems.add(Problem::at(&place, rule));
     }
     if name.is_empty() || name.len() > NAME_LIMIT || !name.bytes().all(plain) {
