@@ -13,6 +13,7 @@ use crate::oidc::bearer::BearerError;
 use crate::oidc::discovery::MetadataError;
 use crate::oidc::id_token::IdTokenError;
 use crate::oidc::token::TokenError;
+use crate::oidc::userinfo::UserinfoError;
 use crate::rules::{Missing, PathError};
 use crate::session::{LoginMissing, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
@@ -111,6 +112,8 @@ pub enum ProviderError {
     Signature(JwsError),
     /// The claims of the ID token.
     IdToken(IdTokenError),
+    /// The userinfo response.
+    Userinfo(UserinfoError),
 }
 
 /// What only the configuration can mend.
@@ -162,6 +165,7 @@ impl Error {
                 ProviderError::Token(error) => error.code(),
                 ProviderError::Signature(error) => error.code(),
                 ProviderError::IdToken(error) => error.code(),
+                ProviderError::Userinfo(error) => error.code(),
             },
             Error::Unreachable { .. } => "provider_unreachable",
             Error::Configuration(error) => match error {
@@ -299,6 +303,7 @@ impl fmt::Display for ProviderError {
             ProviderError::Token(error) => write!(f, "the provider's token response: {error}"),
             ProviderError::Signature(error) => write!(f, "the ID token: {error}"),
             ProviderError::IdToken(error) => write!(f, "the ID token: {error}"),
+            ProviderError::Userinfo(error) => write!(f, "the userinfo response: {error}"),
         }
     }
 }

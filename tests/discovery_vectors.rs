@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use serde_json::Value;
-use vestibule::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri};
+use vestibule::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, UserinfoUse};
 use vestibule::oidc::discovery::{Metadata, MetadataError};
 use vestibule::time::Seconds;
 
@@ -35,7 +35,13 @@ fn provider(issuer: &str) -> Provider {
     Provider {
         name: "provider".into(),
         issuer: issuer.into(),
-        callout: CalloutTargets { discovery: target(), jwks: target(), token: target() },
+        callout: CalloutTargets {
+            discovery: target(),
+            jwks: target(),
+            token: target(),
+            userinfo: None,
+            default: None,
+        },
         callout_timeout: Duration::from_secs(5),
         client: Client {
             id: "client".into(),
@@ -43,6 +49,7 @@ fn provider(issuer: &str) -> Provider {
             assertion_audience: None,
         },
         scopes: vec!["openid".into()],
+        userinfo: UserinfoUse::IfNeeded,
         authorization_parameters: Vec::new(),
         redirect_uri: RedirectUri::Path("/oidc/callback".into()),
         post_logout_redirect_uri: None,

@@ -46,9 +46,15 @@ fn sentence(text: &str) -> String {
     format!("{}{}{stop}", first.to_ascii_uppercase(), characters.as_str())
 }
 
-/// Where a person lands after a logout. `login` is where a new session begins.
-pub fn logged_out(login: &str) -> Response {
-    let text = ["Your session on this site has ended.", "On a shared computer, close the browser too."];
+/// Where a person lands after a logout. `login` is where a new session begins; `is_confirmed`: nothing
+/// speaks against the provider having ended its session too.
+pub fn logged_out(login: &str, is_confirmed: bool) -> Response {
+    let shared = "On a shared computer, close the browser too.";
+    let text = if is_confirmed {
+        ["Your session on this site has ended.", shared]
+    } else {
+        ["Your session on this site has ended. You may still be logged in at the login service.", shared]
+    };
     let action = Action::Link { address: login, text: "Log in again" };
     page(200, document("You are logged out", &text, &[action], ""), "'none'", "no-referrer")
         .header("x-content-type-options", "nosniff")
@@ -164,7 +170,12 @@ mod tests {
     }
 
     fn every_page() -> [Response; 4] {
-        [refused(&refusal()), logged_out("/oidc/login"), confirm_logout("/oidc/logout"), moved("/orders")]
+        [
+            refused(&refusal()),
+            logged_out("/oidc/login", true),
+            confirm_logout("/oidc/logout"),
+            moved("/orders"),
+        ]
     }
 
     #[test]
@@ -237,7 +248,7 @@ mod tests {
             ["", "javascript:alert(1)", "JavaScript:x", "data:text/html,x", "//evil", "/\\evil", "x", " /"]
         {
             assert!(!is_web_address(address), "{address}");
-            assert!(!text(&logged_out(address)).contains("<a "), "{address}");
+            assert!(!text(&logged_out(address, false)).contains("<a "), "{address}");
         }
     }
 

@@ -8,7 +8,7 @@ use super::problem::{Place, Problem};
 use super::schema;
 use super::shape::{Reading, Shape, choice};
 use super::value::{List, Text};
-use super::{ClaimPath, SameSite};
+use super::{ClaimPath, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// `callout`: one target for everything, or an object.
@@ -16,14 +16,16 @@ pub(super) enum CalloutChoice {
     /// Everything goes here.
     All(Text),
     /// By what is asked for.
-    Each(CalloutObject),
+    Each(Box<CalloutObject>),
 }
 
 impl Shape for CalloutChoice {
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
         match value {
             Value::String(_) => Text::read(value, place, reading).map(CalloutChoice::All),
-            Value::Object(_) => CalloutObject::read(value, place, reading).map(CalloutChoice::Each),
+            Value::Object(_) => {
+                CalloutObject::read(value, place, reading).map(Box::new).map(CalloutChoice::Each)
+            }
             _ => reading.refuse(Problem::of_type(place, "a string or an object", &value)),
         }
     }
@@ -54,6 +56,12 @@ choice! { SameSite {
     "Strict" => SameSite::Strict,
     "Lax" => SameSite::Lax,
     "None" => SameSite::None,
+} }
+
+choice! { UserinfoUse {
+    "if_needed" => UserinfoUse::IfNeeded,
+    "always" => UserinfoUse::Always,
+    "never" => UserinfoUse::Never,
 } }
 
 /// `accept`: one word, or a list of the ways in which an identity is proved.

@@ -12,7 +12,7 @@ use super::problem::Place;
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
 use super::value::{List, Named, Scalar, SecretText, Text, WholeSeconds};
-use super::{ClaimPath, SameSite};
+use super::{ClaimPath, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// Most providers in one configuration.
@@ -101,6 +101,10 @@ object! {
         /// Further parameters of the authorization request, such as `prompt` or `audience`. Those
         /// that the filter sets itself are refused.
         authorization_parameters: Named<Text, 0, PARAMETERS_LIMIT> [default {}],
+        /// Whether claims are fetched from the provider's userinfo endpoint at a login: `if_needed` when
+        /// a header or a rule names a claim that the ID token lacks and that the `scopes` ask for,
+        /// `always` at every login, or `never`. What the ID token says stays as it is.
+        userinfo: UserinfoUse [default "if_needed"],
         /// Where the provider sends the browser after a login: a path on the host of the request,
         /// or one `https` address for all hosts. Register it at the provider. Each provider needs
         /// its own path.
@@ -135,6 +139,8 @@ object! {
         jwks: Text [otherwise "`default`"],
         /// Requests to the token endpoint.
         token: Text [otherwise "`default`"],
+        /// Requests to the userinfo endpoint.
+        userinfo: Text [otherwise "as `discovery` if the endpoint is on the issuer's host; on another host `default`, and only if `userinfo` is `always`"],
     }
 }
 

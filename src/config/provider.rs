@@ -37,6 +37,8 @@ pub struct Provider {
     pub client: Client,
     /// Scopes asked for at login; `openid` is among them.
     pub scopes: Vec<String>,
+    /// Whether the userinfo endpoint is asked at a login.
+    pub userinfo: UserinfoUse,
     /// Further parameters of the authorization request. None that the filter sets itself.
     pub authorization_parameters: Vec<(String, String)>,
     /// Where the provider sends the browser back to.
@@ -56,6 +58,17 @@ pub struct Provider {
     pub insecure_allow_http: bool,
 }
 
+/// Whether the userinfo endpoint is asked at a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserinfoUse {
+    /// When a claim is needed that the ID token lacks.
+    IfNeeded,
+    /// At every login; a provider without the endpoint is not usable.
+    Always,
+    /// Not at all.
+    Never,
+}
+
 /// Where callouts go; what is not named goes to `default`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CalloutTargets {
@@ -65,6 +78,10 @@ pub struct CalloutTargets {
     pub jwks: String,
     /// The token endpoint.
     pub token: String,
+    /// The userinfo endpoint, if it is named.
+    pub userinfo: Option<String>,
+    /// What is not named.
+    pub default: Option<String>,
 }
 
 /// Where the provider sends the browser back to.
@@ -95,8 +112,8 @@ pub(super) fn check(
     let Member { place, name, value: provider } = member;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     // They would be the names of other cookies of ours.
-    if name == "rounds" || name.starts_with("login-") {
-        let rule = "must not be called rounds, and its name must not begin with login-";
+    if name == "rounds" || name == "logout" || name.starts_with("login-") {
+        let rule = "must not be called rounds or logout, and its name must not begin with login-";
         reading.problems.add(Problem::at(&place, rule));
     }
     if name.is_empty() || name.len() > NAME_LIMIT || !name.bytes().all(plain) {
@@ -120,7 +137,7 @@ pub(super) fn check(
     let issuer = provider.issuer.as_ref();
     let issuer = issuer.and_then(|issuer| check_issuer(issuer, insecure_allow_http == Some(true), reading));
     let client = client::check(&provider, reading);
-    let callout = provider.callout.and_then(|callout| callout_targets(callout, reading));
+    let callout = provider.callout.and_then(|callout| callout_targets(callout, provider.userinfo, reading));
     let scopes = provider.scopes.and_then(|scopes| check_scopes(scopes, reading));
     let redirect_uri = provider.redirect_uri.and_then(|uri| check_redirect_uri(&uri, site_http, reading));
     let post_logout_redirect_uri = provider
@@ -137,6 +154,7 @@ pub(super) fn check(
         callout_timeout: Duration::from_secs(provider.callout_timeout_seconds?.0),
         client: client?,
         scopes: scopes?,
+        userinfo: provider.userinfo?,
         authorization_parameters,
         redirect_uri: redirect_uri?,
         post_logout_redirect_uri,
@@ -161,20 +179,35 @@ fn check_issuer(issuer: &Text, allow_http: bool, reading: &mut Reading) -> Optio
     Some(issuer.text.clone())
 }
 
-fn callout_targets(callout: CalloutChoice, reading: &mut Reading) -> Option<CalloutTargets> {
-    let CalloutObject { place, default, discovery, jwks, token } = match callout {
+fn callout_targets(
+    callout: CalloutChoice,
+    use_of_userinfo: Option<UserinfoUse>,
+    reading: &mut Reading,
+) -> Option<CalloutTargets> {
+    let CalloutObject { place, default, discovery, jwks, token, userinfo } = match callout {
         CalloutChoice::All(Text { text, .. }) => {
-            return Some(CalloutTargets { discovery: text.clone(), jwks: text.clone(), token: text });
+            return Some(CalloutTargets {
+                discovery: text.clone(),
+                jwks: text.clone(),
+                token: text.clone(),
+                userinfo: None,
+                default: Some(text),
+            });
         }
-        CalloutChoice::Each(object) => object,
+        CalloutChoice::Each(object) => *object,
     };
-    let mut target = |own: Option<Text>, key: &str| match own.or_else(|| default.clone()) {
-        Some(target) => Some(target.text),
+    let (default, userinfo) = (default.map(|target| target.text), userinfo.map(|target| target.text));
+    let mut target = |own: Option<String>, key: &str| match own.or_else(|| default.clone()) {
+        Some(target) => Some(target),
         None => reading.refuse(Problem::at(&place.key(key), "is required where there is no default")),
     };
+    if use_of_userinfo == Some(UserinfoUse::Always) {
+        target(userinfo.clone(), "userinfo")?;
+    }
+    let [discovery, jwks, token] = [discovery, jwks, token].map(|target| target.map(|target| target.text));
     let (discovery, jwks, token) =
         (target(discovery, "discovery"), target(jwks, "jwks"), target(token, "token"));
-    Some(CalloutTargets { discovery: discovery?, jwks: jwks?, token: token? })
+    Some(CalloutTargets { discovery: discovery?, jwks: jwks?, token: token?, userinfo, default })
 }
 
 /// `openid` comes first, each scope once.
@@ -379,19 +412,33 @@ mod tests {
         let targets = |callout: Value| {
             read(provider(json!({"callout": callout}))).map(|c| c.providers[0].callout.clone())
         };
-        let same = CalloutTargets { discovery: "a".into(), jwks: "a".into(), token: "a".into() };
-        assert_eq!(targets(json!("a")), Ok(same));
-        let split = CalloutTargets { discovery: "a".into(), jwks: "b".into(), token: "a".into() };
-        assert_eq!(targets(json!({"default": "a", "jwks": "b"})), Ok(split.clone()));
-        assert_eq!(targets(json!({"discovery": "a", "token": "a", "jwks": "b"})), Ok(split));
+        let expected = |jwks: &str, userinfo: Option<&str>, default: Option<&str>| {
+            Ok(CalloutTargets {
+                discovery: "a".into(),
+                jwks: jwks.into(),
+                token: "a".into(),
+                userinfo: userinfo.map(str::to_owned),
+                default: default.map(str::to_owned),
+            })
+        };
+        assert_eq!(targets(json!("a")), expected("a", None, Some("a")));
+        assert_eq!(targets(json!({"default": "a", "jwks": "b"})), expected("b", None, Some("a")));
+        assert_eq!(targets(json!({"discovery": "a", "token": "a", "jwks": "b"})), expected("b", None, None));
+        assert_eq!(targets(json!({"default": "a", "userinfo": "c"})), expected("a", Some("c"), Some("a")));
         refused([
             (
                 provider(json!({"callout": {"discovery": "a", "token": "b"}})),
                 "providers.main.callout.jwks: is required where there is no default",
             ),
             (
-                provider(json!({"callout": {"default": "a", "userinfo": "b"}})),
-                "providers.main.callout.userinfo: is not a known key",
+                provider(json!({"callout": {"default": "a", "introspection": "b"}})),
+                "providers.main.callout.introspection: is not a known key",
+            ),
+            (
+                provider(
+                    json!({"callout": {"discovery": "a", "token": "a", "jwks": "b"}, "userinfo": "always"}),
+                ),
+                "providers.main.callout.userinfo: is required where there is no default",
             ),
         ]);
     }

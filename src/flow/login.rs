@@ -8,10 +8,11 @@ use crate::config::{ProviderIndex, RedirectUri, SameSite};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::refusal::Extras;
-use crate::flow::{Callouts, bearer, session};
+use crate::flow::{Callouts, bearer, session, userinfo};
 use crate::http::{CalloutFailed, Request, Response};
 use crate::jose::Jws;
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
+use crate::oidc::claims::Claims;
 use crate::oidc::id_token::{self, IdToken};
 use crate::oidc::pkce;
 use crate::oidc::return_to::ReturnTo;
@@ -197,7 +198,8 @@ async fn redeem(
     once(filter, &login, *now)?;
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
     let id_token = check_id_token(filter, index, &tokens, &code, &login, callouts, now).await?;
-    let session = new_session(filter, index, &id_token, &tokens, *now)?;
+    let claims = userinfo::claims(filter, index, &known, &id_token, &tokens, callouts, now).await?;
+    let session = new_session(filter, index, &id_token, &claims, &tokens, *now)?;
     let session = session_cookies(filter, index, session, &jar, *now)?;
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
@@ -285,6 +287,7 @@ fn new_session(
     filter: &Filter,
     index: ProviderIndex,
     id_token: &IdToken,
+    claims: &Claims,
     tokens: &TokenResponse,
     now: Timestamp,
 ) -> Result<Session, Error> {
@@ -298,7 +301,7 @@ fn new_session(
         expires_at = access_token_expires_at.map_or(expires_at, |end| end.min(expires_at));
     }
     Ok(Session {
-        claims: needs.prune(id_token.claims()),
+        claims: needs.prune(claims),
         scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
         subject: id_token.subject().to_owned(),
         id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),

@@ -8,6 +8,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
 use crate::flow::session::{self, Remembered};
 use crate::http::{Request, Response};
+use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
 use crate::rules::ClientKind;
 use crate::session::Jar;
@@ -43,8 +44,10 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
         found = found.or_else(|| Some((index, session::find(filter, index, &jar, visit.now).ok()?)));
         cookies.extend(filter.cookies.delete_session(index, &jar));
     }
-    let location = found.as_ref().and_then(|(index, found)| at_provider(filter, visit, *index, found));
-    let location = location.unwrap_or_else(|| filter.config.endpoints.logged_out.clone());
+    let at_provider = found.as_ref().and_then(|(index, found)| at_provider(filter, visit, *index, found));
+    let (location, cookie) = at_provider
+        .unwrap_or_else(|| (filter.config.endpoints.logged_out.clone(), filter.cookies.clear_logout(&jar)));
+    cookies.extend(cookie);
     let response = with_cookies(Response::new(303).header("location", location), cookies);
     let (index, subject) = match &found {
         Some((index, found)) => (*index, found.session.subject.as_str()),
@@ -55,32 +58,56 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     Ok(Answer::Respond(response, decision))
 }
 
-/// The page after a logout. It does not log in again by itself.
+/// The page after a logout. It does not log in again by itself, and leads nowhere else.
+///
+/// Whether the browser comes back with the `state` that it was sent with is noticed, no more: the
+/// session has ended before.
 pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
-    let decision = filter.decision(visit, "logged_out_page", 0, "");
-    Answer::Respond(answer::logged_out(&filter.login_address("/")), decision)
+    let request = &visit.request;
+    let jar = Jar::read(&request.headers);
+    // What cannot be read in one way says nothing.
+    let form = Form::read(request.query().unwrap_or_default()).ok();
+    let state = form.as_ref().and_then(|form| form.get("state"));
+    let unconfirmed = filter.cookies.check_logout(state, &jar).err();
+    let mut decision = filter.decision(visit, "logged_out_page", 0, "");
+    let mut detail = String::new();
+    if let Some(unconfirmed) = unconfirmed {
+        decision.code = unconfirmed.code();
+        detail = unconfirmed.to_string();
+    }
+    let page = answer::logged_out(&filter.login_address("/"), unconfirmed.is_none());
+    let page = with_cookies(page, filter.cookies.clear_logout(&jar).into_iter().collect());
+    audit::answered(request, &decision, page.status, &detail);
+    Answer::Respond(page, decision)
 }
 
-/// Where the provider ends its session too (RP-Initiated Logout 1.0), if it announces that.
+/// Where the provider ends its session too (RP-Initiated Logout 1.0), if it announces that, and the
+/// cookie with which the return is recognised, if it leads to a page of ours.
 fn at_provider(
     filter: &Filter,
     visit: &Visit,
     index: ProviderIndex,
     found: &Rc<Remembered>,
-) -> Option<String> {
+) -> Option<(String, Option<String>)> {
     let provider = filter.provider(index)?;
     let metadata = provider.known()?.metadata;
+    let own = filter.origin(&visit.request).ok();
+    let own = own.map(|origin| format!("{origin}{}", filter.config.endpoints.logged_out));
     let back = match &provider.config.post_logout_redirect_uri {
         Some(address) if !address.starts_with('/') => Some(address.clone()),
-        path => {
-            let path = path.as_deref().unwrap_or(&filter.config.endpoints.logged_out);
-            filter.origin(&visit.request).ok().map(|origin| format!("{origin}{path}"))
-        }
+        Some(path) => filter.origin(&visit.request).ok().map(|origin| format!("{origin}{path}")),
+        None => own.clone(),
     };
-    let state = filter.random_secret(visit.now).ok()?;
+    // Elsewhere nobody would compare it.
+    let state =
+        if back.is_some() && back == own { Some(filter.random_secret(visit.now).ok()?) } else { None };
     let hint = found.session.id_token.as_ref();
-    let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state.expose())?;
-    Some(url.into())
+    let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state.as_ref())?;
+    let cookie = match &state {
+        Some(state) => Some(filter.cookies.set_logout(index, state, filter.nonce24(visit.now).ok()?)),
+        None => None,
+    };
+    Some((url.into(), cookie))
 }
 
 /// A browser that goes to the page, or a client that says nothing of the kind.

@@ -10,6 +10,7 @@ pub(crate) mod logout;
 pub(crate) mod refusal;
 pub(crate) mod session;
 mod site;
+mod userinfo;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::config::{ClaimPath, Config, ProviderIndex, Requirement};
+use crate::config::{self, ClaimPath, Config, ProviderIndex, Requirement};
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
 use crate::identity::Identity;
+use crate::oidc::userinfo;
 use crate::session::{Jar, Session};
 use crate::time::Timestamp;
 use crate::upstream::Told;
@@ -68,6 +69,17 @@ impl Needs {
     /// Whether the ID token is forwarded.
     pub fn id_token(&self) -> bool {
         self.id_token
+    }
+
+    /// The first claim that is needed, is not here, and may be had from the userinfo endpoint.
+    pub fn missing<'a>(
+        &'a self,
+        claims: &Map<String, Value>,
+        provider: &config::Provider,
+    ) -> Option<&'a str> {
+        let mut names = self.claims.iter().filter_map(|claim| claim.0.first());
+        let missing = names.find(|name| !claims.contains_key(*name) && userinfo::may_have(name, provider));
+        missing.map(String::as_str)
     }
 
     /// Those of the claims that are needed.

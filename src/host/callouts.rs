@@ -16,7 +16,7 @@ use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
 const WAITING_LIMIT: usize = 1_000;
 
 /// The header fields of a reply that anything looks at.
-const REPLY_FIELDS: [&str; 5] = [":status", "cache-control", "age", "expires", "date"];
+const REPLY_FIELDS: [&str; 6] = [":status", "cache-control", "age", "expires", "date", "content-type"];
 
 /// Callouts in flight that have others waiting for them.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::endpoint::{self, EndpointError};
-use crate::config::{ClientAuthentication, Provider};
+use crate::config::{ClientAuthentication, Provider, UserinfoUse};
 use crate::error::shown;
 use crate::http::Callout;
 use crate::json::{self, JsonError};
@@ -65,7 +65,7 @@ pub struct Metadata {
     pub token_endpoint: Url,
     /// Where the keys are.
     pub jwks_uri: Url,
-    /// Where more claims are.
+    /// Where more claims are. There if the configuration says that it is always asked.
     pub userinfo_endpoint: Option<Url>,
     /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1).
     pub end_session_endpoint: Option<Url>,
@@ -166,7 +166,10 @@ impl Metadata {
             authorization_endpoint: required(&members, "authorization_endpoint", allow_http)?,
             token_endpoint: required(&members, "token_endpoint", allow_http)?,
             jwks_uri: required(&members, "jwks_uri", allow_http)?,
-            userinfo_endpoint: optional(&members, "userinfo_endpoint", allow_http, &mut notes),
+            userinfo_endpoint: match provider.userinfo {
+                UserinfoUse::Always => Some(required(&members, "userinfo_endpoint", allow_http)?),
+                _ => optional(&members, "userinfo_endpoint", allow_http, &mut notes),
+            },
             end_session_endpoint: optional(&members, "end_session_endpoint", allow_http, &mut notes),
             authorization_response_iss_parameter_supported: flag(
                 &members,

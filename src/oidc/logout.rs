@@ -21,7 +21,7 @@ pub fn end_session_request(
     provider: &Provider,
     id_token_hint: Option<&Secret>,
     post_logout_redirect_uri: Option<&str>,
-    state: &str,
+    state: Option<&Secret>,
 ) -> Option<Url> {
     let endpoint = metadata.end_session_endpoint.as_ref()?;
     let mut parameters = vec![("client_id", provider.client.id.as_str())];
@@ -29,7 +29,8 @@ pub fn end_session_request(
         parameters.push(("id_token_hint", hint));
     }
     if let Some(uri) = post_logout_redirect_uri {
-        parameters.extend([("post_logout_redirect_uri", uri), ("state", state)]);
+        parameters.push(("post_logout_redirect_uri", uri));
+        parameters.extend(state.map(|state| ("state", state.expose())));
     }
     let reserved = ["id_token_hint", "post_logout_redirect_uri", "state"];
     Some(endpoint::with_parameters(endpoint, &parameters, &reserved))
@@ -54,8 +55,9 @@ mod tests {
 
     #[test]
     fn out_03_the_request_is_exact_and_encoded() {
-        let hint = Secret::from("a.b.c");
-        let url = end_session_request(&metadata(), &provider(), Some(&hint), Some(AFTER), "s&t").unwrap();
+        let (hint, state) = (Secret::from("a.b.c"), Secret::from("s&t"));
+        let url =
+            end_session_request(&metadata(), &provider(), Some(&hint), Some(AFTER), Some(&state)).unwrap();
         assert!(url.as_str().starts_with("https://op.example/logout?"));
         assert_eq!(
             sent(&url),
@@ -72,21 +74,21 @@ mod tests {
     fn out_03_the_query_of_the_endpoint_is_kept() {
         let metadata =
             metadata_with(json!({"end_session_endpoint": "https://op.example/o?p=1&id_token_hint=x"}));
-        let url = end_session_request(&metadata, &provider(), None, None, "s").unwrap();
+        let url = end_session_request(&metadata, &provider(), None, None, Some(&Secret::from("s"))).unwrap();
         assert_eq!(sent(&url), pairs(&[("p", "1"), ("client_id", CLIENT_ID)]));
     }
 
     #[test]
     fn out_06_without_an_endpoint_there_is_no_request() {
         let metadata = metadata_with(json!({"end_session_endpoint": null}));
-        assert_eq!(end_session_request(&metadata, &provider(), None, Some(AFTER), "s"), None);
+        assert_eq!(end_session_request(&metadata, &provider(), None, Some(AFTER), None), None);
     }
 
     #[test]
     fn out_07_a_hint_that_is_too_long_is_left_out() {
         let has_hint = |length: usize| {
             let hint = Secret::new("x".repeat(length));
-            let url = end_session_request(&metadata(), &provider(), Some(&hint), Some(AFTER), "s").unwrap();
+            let url = end_session_request(&metadata(), &provider(), Some(&hint), Some(AFTER), None).unwrap();
             sent(&url).iter().any(|(name, _)| name == "id_token_hint")
         };
         assert!(has_hint(ID_TOKEN_HINT_LIMIT));

@@ -17,6 +17,7 @@ pub mod pkce;
 pub mod provider_error;
 pub mod return_to;
 pub mod token;
+pub mod userinfo;
 
 /// A provider and a client for the tests of the messages.
 #[cfg(test)]
@@ -26,7 +27,7 @@ pub(crate) mod fixture {
     use serde_json::json;
 
     use super::discovery::Metadata;
-    use crate::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri};
+    use crate::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, UserinfoUse};
     use crate::time::Seconds;
 
     pub(crate) const ISSUER: &str = "https://op.example";
@@ -41,6 +42,8 @@ pub(crate) mod fixture {
                 discovery: "to_discovery".into(),
                 jwks: "to_jwks".into(),
                 token: "to_token".into(),
+                userinfo: None,
+                default: Some("to_default".into()),
             },
             callout_timeout: Duration::from_secs(5),
             client: Client {
@@ -49,6 +52,7 @@ pub(crate) mod fixture {
                 assertion_audience: None,
             },
             scopes: vec!["openid".into(), "email".into()],
+            userinfo: UserinfoUse::IfNeeded,
             authorization_parameters: Vec::new(),
             redirect_uri: RedirectUri::Fixed(REDIRECT_URI.parse().unwrap()),
             post_logout_redirect_uri: None,
@@ -67,6 +71,7 @@ pub(crate) mod fixture {
             "authorization_endpoint": "https://op.example/authorize",
             "token_endpoint": "https://op.example/token",
             "jwks_uri": "https://op.example/jwks",
+            "userinfo_endpoint": "https://op.example/userinfo",
             "end_session_endpoint": "https://op.example/logout",
         });
         for (name, value) in changes.as_object().unwrap() {

@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config, ProviderIndex};
+use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
 use super::contents::Session;
 use super::jar::Jar;
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
+use super::logout::{LOGOUT_LIFETIME, LogoutUnconfirmed};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
 use super::rounds::{self, ROUNDS_LIFETIME};
 use super::seal::{Purpose, Sealer, Tenant};
@@ -27,6 +30,7 @@ pub struct Cookies {
     base: String,
     login_prefix: String,
     rounds_name: String,
+    logout_name: String,
     /// By provider.
     sessions: Vec<Names>,
     sealer: Sealer,
@@ -52,6 +56,7 @@ impl Cookies {
         Cookies {
             login_prefix: format!("{base}-login-"),
             rounds_name: format!("{base}-rounds"),
+            logout_name: format!("{base}-logout"),
             sessions: config.providers.iter().map(names).collect(),
             sealer: Sealer::new(&config.session.keys, &tenants),
             session_attributes: Attributes::configured(&config.session),
@@ -213,6 +218,37 @@ impl Cookies {
     /// Forgets the count, if the browser has one: the session works.
     pub fn clear_rounds(&self, jar: &Jar<'_>) -> Option<String> {
         jar.has(&self.rounds_name).then(|| self.login_attributes.delete(&self.rounds_name))
+    }
+
+    /// Remembers the `state` with which the browser is sent to the provider for a logout.
+    pub fn set_logout(&self, provider: ProviderIndex, state: &Secret, nonce: [u8; 24]) -> String {
+        let sealed = self.sealer.seal(Purpose::Logout, provider, b"", nonce, state.expose().as_bytes());
+        self.login_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
+    }
+
+    /// Forgets that state, if the browser has one: it serves once.
+    pub fn clear_logout(&self, jar: &Jar<'_>) -> Option<String> {
+        jar.has(&self.logout_name).then(|| self.login_attributes.delete(&self.logout_name))
+    }
+
+    /// Compares the `state` with which a browser came to the page after a logout, in constant time.
+    ///
+    /// # Errors
+    /// The browser was sent to a provider for a logout, and this is not the state it was sent with.
+    pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<(), LogoutUnconfirmed> {
+        let values = jar.all(&self.logout_name).take(CANDIDATES_LIMIT);
+        let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+        let providers = 0..self.sessions.len();
+        let opened = texts.flat_map(|text| {
+            providers.clone().filter_map(|provider| self.sealer.open(Purpose::Logout, provider, b"", text))
+        });
+        let sent: Vec<_> = opened.collect();
+        match state {
+            _ if sent.is_empty() => Ok(()),
+            None | Some("") => Err(LogoutUnconfirmed::StateMissing),
+            Some(state) if sent.iter().any(|sent| bool::from(sent.ct_eq(state.as_bytes()))) => Ok(()),
+            Some(_) => Err(LogoutUnconfirmed::OtherState),
+        }
     }
 
     fn login_cookie(&self, name: &str, sealed: &str) -> String {

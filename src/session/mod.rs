@@ -1,7 +1,7 @@
 //! Sessions and everything else that is kept in cookies.
 //!
 //! All state is at the browser, sealed: any number of proxies serve the same person without a
-//! shared store, and a flood of requests costs no memory. Three kinds of cookies, all beginning
+//! shared store, and a flood of requests costs no memory. Four kinds of cookies, all beginning
 //! with the configured name:
 //!
 //! | Cookie | Holds | Sealed for |
@@ -9,6 +9,7 @@
 //! | `<name>` or `<name>-<provider>`, then `.1`, `.2` ... | the [`Session`], in up to eight parts | [`Purpose::Session`](seal::Purpose) |
 //! | `<name>-login-<id>` | one [`Login`] in flight; each tab has its own | [`Purpose::Login`](seal::Purpose) |
 //! | `<name>-rounds` | how many logins led to no working session | [`Purpose::Rounds`](seal::Purpose) |
+//! | `<name>-logout` | `state` of the logout for which the browser is at the provider | [`Purpose::Logout`](seal::Purpose) |
 //!
 //! [`Cookies`] is the way in. This module knows cookies and no endpoints.
 
@@ -16,6 +17,7 @@ mod contents;
 mod cookies;
 mod jar;
 mod login;
+mod logout;
 mod parts;
 mod rounds;
 pub mod seal;
@@ -26,6 +28,7 @@ pub use contents::{Session, SessionEnded};
 pub use cookies::Cookies;
 pub use jar::{CookieEdit, Jar, without_ours};
 pub use login::{Login, LoginMissing, RETURN_TO_LIMIT};
+pub use logout::LogoutUnconfirmed;
 pub use parts::SessionTooLarge;
 pub use rounds::ROUNDS_LIMIT;
 

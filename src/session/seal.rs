@@ -34,9 +34,11 @@ pub enum Purpose {
     Login = 2,
     /// The count that notices a login loop.
     Rounds = 3,
+    /// A logout in flight.
+    Logout = 4,
 }
 
-const PURPOSES: [Purpose; 3] = [Purpose::Session, Purpose::Login, Purpose::Rounds];
+const PURPOSES: [Purpose; 4] = [Purpose::Session, Purpose::Login, Purpose::Rounds, Purpose::Logout];
 
 /// Whom a sealed text belongs to, as unambiguous bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::parts::{COOKIE_LIMIT, PARTS_LIMIT};
 use super::*;
 use crate::config::{
     CalloutTargets, Client, ClientAuthentication, Config, Endpoints, Identity, Provider, RedirectUri,
-    SameSite,
+    SameSite, UserinfoUse,
 };
 use crate::http::Headers;
 use crate::secret::Secret;
@@ -25,7 +25,13 @@ fn provider(name: &str) -> Provider {
     Provider {
         name: name.into(),
         issuer: format!("https://{name}.example"),
-        callout: CalloutTargets { discovery: callout("idp"), jwks: callout("idp"), token: callout("idp") },
+        callout: CalloutTargets {
+            discovery: callout("idp"),
+            jwks: callout("idp"),
+            token: callout("idp"),
+            userinfo: None,
+            default: None,
+        },
         callout_timeout: Duration::from_secs(5),
         client: Client {
             id: "client".into(),
@@ -33,6 +39,7 @@ fn provider(name: &str) -> Provider {
             assertion_audience: None,
         },
         scopes: vec!["openid".into()],
+        userinfo: UserinfoUse::IfNeeded,
         authorization_parameters: Vec::new(),
         redirect_uri: RedirectUri::Path("/callback".into()),
         post_logout_redirect_uri: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use url::Url;
 
-use crate::world::{SESSION, World, with_partner};
+use crate::world::{OTHER_KEY, SESSION, World, lines, with_partner};
 
 fn logged_in() -> World {
     let mut world = World::new();
@@ -30,16 +30,20 @@ fn a_logout_ends_the_session_here_and_at_the_provider() {
         ("post_logout_redirect_uri", "https://app.example.com/oidc/logged-out"),
     ];
     assert_eq!(sent, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    let [ended, in_flight] = seen.cookies()[..] else { panic!("{:?}", seen.cookies()) };
     assert_eq!(
-        seen.cookies(),
-        [
-            "__Host-vestibule=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
-        ]
+        ended,
+        "__Host-vestibule=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
     );
+    assert!(in_flight.starts_with("__Host-vestibule-logout=") && in_flight.ends_with("; Max-Age=600"));
     assert!(!world.browser.has(SESSION));
-    let page = world.arrive("/oidc/logged-out?state=x");
+    let back = world.idp().end_session(&url);
+    let page = world.arrive(&back);
     assert!(page.is(200, "logged_out_page").body.contains("You are logged out"));
-    assert!(page.cookies().is_empty(), "it does not log in again by itself");
+    assert!(!page.body.contains("You may still be logged in"));
+    assert_eq!(world.browser.names(), Vec::<&str>::new(), "it does not log in again by itself");
+    // Opened once more, from the history: there is nothing to compare any more.
+    assert!(world.arrive(&back).is(200, "logged_out_page").cookies().is_empty());
     world.get("/orders").is(302, "login_begins");
 }
 
@@ -119,14 +123,17 @@ fn every_part_and_every_provider_is_logged_out() {
     world.get("/partner").is(200, "session");
     let seen = world.get("/oidc/logout");
     assert!(seen.cookies().len() > 4);
-    assert_eq!(world.browser.names(), Vec::<&str>::new());
+    assert_eq!(world.browser.names(), ["__Host-vestibule-logout"]);
 }
 
 #[test]
 fn the_way_back_can_be_an_address_or_a_path() {
-    for (configured, expected) in [
-        ("https://www.example.com/bye", "https://www.example.com/bye"),
-        ("/bye", "https://app.example.com/bye"),
+    for (configured, expected, is_ours) in [
+        ("https://www.example.com/bye", "https://www.example.com/bye", false),
+        ("/bye", "https://app.example.com/bye", false),
+        ("/oidc/logged-out", "https://app.example.com/oidc/logged-out", true),
+        ("https://app.example.com/oidc/logged-out", "https://app.example.com/oidc/logged-out", true),
+        ("https://www.example.com/oidc/logged-out", "https://www.example.com/oidc/logged-out", false),
     ] {
         let change = json!({"providers": {"main": {"post_logout_redirect_uri": configured}}});
         let mut world = World::with(&change);
@@ -135,5 +142,52 @@ fn the_way_back_can_be_an_address_or_a_path() {
         let url = Url::parse(seen.location()).unwrap();
         let back = url.query_pairs().find(|(name, _)| name == "post_logout_redirect_uri").unwrap().1;
         assert_eq!(back, expected);
+        // What nobody would compare is not sent.
+        assert_eq!(url.query_pairs().any(|(name, _)| name == "state"), is_ours, "{configured}");
+        assert_eq!(world.browser.has("__Host-vestibule-logout"), is_ours, "{configured}");
     }
+}
+
+#[test]
+fn a_return_that_does_not_belong_to_the_logout_is_noticed_and_changes_nothing() {
+    for (query, code) in [
+        ("", "logout_state_missing"),
+        ("?state=", "logout_state_missing"),
+        ("?state=x&state=x", "logout_state_missing"),
+        ("?state=%ff", "logout_state_missing"),
+        ("?state=another-state-of-somebody", "logout_state"),
+        ("?state=%3Cscript%3E&post_logout_redirect_uri=https://evil.example", "logout_state"),
+    ] {
+        let mut world = logged_in();
+        world.get("/oidc/logout").is(303, "logged_out");
+        let page = world.arrive(&format!("/oidc/logged-out{query}"));
+        page.is(200, code);
+        assert!(page.body.contains("You may still be logged in"), "{query}");
+        assert!(!page.body.contains("<script>") && !page.body.contains("evil"), "{query}");
+        assert_eq!(page.header("location"), None);
+        assert_eq!(world.browser.names(), Vec::<&str>::new(), "{query}");
+        assert!(lines().iter().any(|line| line.contains(&format!("code={code} "))), "{query}");
+    }
+}
+
+#[test]
+fn a_logout_of_another_browser_or_of_a_lost_key_is_compared_with_nothing() {
+    let mut world = logged_in();
+    let seen = world.get("/oidc/logout");
+    let back = world.idp().end_session(&Url::parse(seen.location()).unwrap());
+    let mut other = World::new();
+    assert!(other.arrive(&back).is(200, "logged_out_page").cookies().is_empty());
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
+    world.arrive(&back).is(200, "logged_out_page");
+    assert_eq!(world.browser.names(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_logout_that_ends_here_forgets_one_that_did_not_come_back() {
+    let mut world = logged_in();
+    world.get("/oidc/logout").is(303, "logged_out");
+    assert!(world.browser.has("__Host-vestibule-logout"));
+    let seen = world.get("/oidc/logout");
+    assert_eq!(seen.is(303, "logged_out").location(), "/oidc/logged-out");
+    world.get("/oidc/logged-out").is(200, "logged_out_page");
 }

@@ -1,11 +1,12 @@
 //! A provider that keeps to the specifications, and can be told where not to.
 
+mod key;
+mod requests;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -13,27 +14,44 @@ use vestibule::http::{CalloutFailed, Headers, Received, Reply};
 use vestibule::time::Timestamp;
 
 use super::{Asked, CLIENT_SECRET, merge};
+pub use key::{Forgery, Key};
 
+/// Whatever it is told, it holds each request to `requests`: a story fails if the filter sends one
+/// that is not exactly as the specifications say.
 pub struct Provider {
     pub issuer: String,
     pub client_id: String,
     /// What it publishes; the first signs.
     pub keys: Vec<Key>,
     pub is_down: bool,
-    /// What an endpoint (`metadata`, `keys`, `token`) answers in place of the right thing.
+    /// What an endpoint (`metadata`, `keys`, `token`, `userinfo`) answers in place of the right thing.
     pub instead: BTreeMap<&'static str, Reply>,
-    /// Changes (RFC 7396) to what it says when it says the right thing.
+    /// Changes (RFC 7396) to what it says when it says the right thing. Endpoints that are changed in
+    /// the metadata are where the metadata says.
     pub metadata: Value,
     pub callback: Value,
     pub tokens: Value,
     pub id_token: Value,
     pub id_token_header: Value,
+    pub userinfo: Value,
+    pub logout: Value,
+    /// The signature of the ID token is not the right one.
+    pub forgery: Option<Forgery>,
+    /// The userinfo response is a token with these changes to its header.
+    pub signed_userinfo: Option<Value>,
+    /// How clients may prove themselves.
+    pub client_authentication: Vec<&'static str>,
+    /// Codes of other logins are brought to the filter, so it may send them with a verifier or a
+    /// redirect address that does not belong to them. They are refused, as always.
+    pub codes_are_mixed_up: bool,
     pub cache_control: Option<&'static str>,
     /// The endpoints that were asked, in order.
     pub asked: Vec<&'static str>,
     /// Everything that it gave out or was told in confidence.
     pub secrets: Vec<String>,
     authorizations: BTreeMap<String, Authorization>,
+    /// Access tokens, and whose they are.
+    access_tokens: BTreeMap<String, Value>,
 }
 
 struct Authorization {
@@ -42,45 +60,18 @@ struct Authorization {
     redirect_uri: String,
 }
 
-/// A key of ES256.
-#[derive(Clone)]
-pub struct Key {
-    pub id: &'static str,
-    key: SigningKey,
-}
-
-impl Key {
-    pub fn new(id: &'static str, seed: u8) -> Key {
-        Key { id, key: SigningKey::from_slice(&[seed; 32]).unwrap() }
-    }
-
-    fn jwk(&self) -> Value {
-        let point = self.key.verifying_key().to_sec1_point(false);
-        let [x, y] = [point.x(), point.y()].map(|half| URL_SAFE_NO_PAD.encode(half.unwrap()));
-        json!({"kty": "EC", "crv": "P-256", "use": "sig", "kid": self.id, "x": x, "y": y})
-    }
-
-    pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let mut full = json!({"alg": "ES256", "kid": self.id});
-        merge(&mut full, header);
-        let [header, claims] = [&full, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let text = format!("{header}.{claims}");
-        let signature: Signature = self.key.sign(text.as_bytes());
-        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
-    }
-}
-
 pub fn answer(status: u16, body: impl ToString) -> Reply {
     let headers = Headers::from_iter([("content-type", "application/json")]);
     Ok(Received { status, headers, body: body.to_string().into_bytes() })
 }
 
-fn parameters(encoded: &[u8]) -> BTreeMap<String, String> {
-    let pairs: Vec<_> = url::form_urlencoded::parse(encoded).into_owned().collect();
-    let count = pairs.len();
-    let parameters = BTreeMap::from_iter(pairs);
-    assert_eq!(parameters.len(), count, "a parameter is sent twice");
-    parameters
+/// An address with these parameters; `null` is left out.
+fn with_parameters(address: &str, response: &Value) -> String {
+    let mut back = Url::parse(address).unwrap();
+    for (name, value) in response.as_object().unwrap() {
+        back.query_pairs_mut().append_pair(name, value.as_str().unwrap());
+    }
+    back.into()
 }
 
 impl Provider {
@@ -96,10 +87,17 @@ impl Provider {
             tokens: json!({}),
             id_token: json!({}),
             id_token_header: json!({}),
+            userinfo: json!({}),
+            logout: json!({}),
+            forgery: None,
+            signed_userinfo: None,
+            client_authentication: vec!["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            codes_are_mixed_up: false,
             cache_control: None,
             asked: Vec::new(),
             secrets: vec![CLIENT_SECRET.to_owned()],
             authorizations: BTreeMap::new(),
+            access_tokens: BTreeMap::new(),
         }
     }
 
@@ -109,14 +107,7 @@ impl Provider {
 
     /// A person logs in: the address to which the browser is sent back.
     pub fn authorize(&mut self, request: &Url) -> String {
-        assert!(request.as_str().starts_with(&format!("{}/authorize?", self.issuer)), "{request}");
-        let sent = parameters(request.query().unwrap().as_bytes());
-        for (name, value) in
-            [("response_type", "code"), ("code_challenge_method", "S256"), ("client_id", &self.client_id)]
-        {
-            assert_eq!(sent[name], value);
-        }
-        assert!(sent["scope"].split(' ').any(|scope| scope == "openid"));
+        let sent = requests::authorization(request, &self.at("authorization_endpoint"), &self.client_id);
         let code = format!("code-canary-{}-{}", self.client_id, self.authorizations.len());
         self.secrets.extend([code.clone(), sent["state"].clone(), sent["nonce"].clone()]);
         self.authorizations.insert(
@@ -129,37 +120,71 @@ impl Provider {
         );
         let mut response = json!({"code": code, "state": sent["state"], "iss": self.issuer});
         merge(&mut response, &self.callback);
-        let mut back = Url::parse(&sent["redirect_uri"]).unwrap();
-        let pairs = response.as_object().unwrap().iter().map(|(name, value)| (name, value.as_str().unwrap()));
-        back.query_pairs_mut().extend_pairs(pairs);
-        back.into()
+        with_parameters(&sent["redirect_uri"], &response)
+    }
+
+    /// A person logs out: the address to which the browser is sent back.
+    pub fn end_session(&mut self, request: &Url) -> String {
+        let sent = requests::logout(request, &self.at("end_session_endpoint"), &self.client_id);
+        let mut response = json!({});
+        if let Some(state) = sent.get("state") {
+            self.secrets.push(state.clone());
+            response["state"] = state.as_str().into();
+        }
+        merge(&mut response, &self.logout);
+        with_parameters(&sent["post_logout_redirect_uri"], &response)
     }
 
     pub fn reply(&mut self, callout: &Asked, now: Timestamp) -> Reply {
-        let path = callout.url.as_str().strip_prefix(&self.issuer).unwrap();
-        let endpoint = match path {
-            "/.well-known/openid-configuration" => "metadata",
-            "/keys" => "keys",
-            "/token" => "token",
-            other => panic!("there is no {other}"),
-        };
+        let endpoint = self.endpoint(&callout.url);
         self.asked.push(endpoint);
-        let body = if endpoint == "token" { self.read_token_request(callout) } else { BTreeMap::new() };
-        if self.is_down {
-            return Err(CalloutFailed::NoAnswer);
-        }
-        if let Some(reply) = self.instead.get(endpoint) {
-            return reply.clone();
-        }
-        let mut reply = match endpoint {
-            "metadata" => answer(200, self.metadata()),
-            "keys" => answer(200, self.published()),
-            _ => self.redeem(&body, now),
+        let reply = match endpoint {
+            "metadata" | "keys" => {
+                requests::public(callout);
+                let document = if endpoint == "keys" { self.published() } else { self.metadata() };
+                self.unless_told_otherwise(endpoint, |_| answer(200, document))
+            }
+            "token" => {
+                let (sent, method) = requests::token(callout, &self.client_id);
+                self.secrets.push(sent["code_verifier"].clone());
+                self.secrets.extend(sent.get("client_assertion").cloned());
+                let credentials = callout.headers.one("authorization");
+                self.secrets.extend(credentials.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
+                self.unless_told_otherwise(endpoint, |provider| provider.redeem(&sent, method, now))
+            }
+            _ => {
+                let token = requests::userinfo(callout, &self.at("userinfo_endpoint"));
+                self.unless_told_otherwise(endpoint, |provider| provider.describe(&token))
+            }
         };
-        if let (Some(value), Ok(received)) = (self.cache_control, &mut reply) {
-            received.headers.push("cache-control", value);
+        reply.map(|mut received| {
+            if let Some(value) = self.cache_control {
+                received.headers.push("cache-control", value);
+            }
+            received
+        })
+    }
+
+    fn unless_told_otherwise(&mut self, endpoint: &str, reply: impl FnOnce(&mut Provider) -> Reply) -> Reply {
+        match self.instead.get(endpoint) {
+            _ if self.is_down => Err(CalloutFailed::NoAnswer),
+            Some(reply) => reply.clone(),
+            None => reply(self),
         }
-        reply
+    }
+
+    fn endpoint(&self, url: &Url) -> &'static str {
+        if url.as_str() == format!("{}/.well-known/openid-configuration", self.issuer) {
+            return "metadata";
+        }
+        let known = [("jwks_uri", "keys"), ("token_endpoint", "token"), ("userinfo_endpoint", "userinfo")];
+        let found = known.into_iter().find(|(member, _)| self.metadata()[*member] == url.as_str());
+        found.unwrap_or_else(|| panic!("there is no {url}")).1
+    }
+
+    /// An endpoint of the metadata.
+    fn at(&self, member: &str) -> String {
+        self.metadata()[member].as_str().unwrap_or_else(|| panic!("there is no {member}")).to_owned()
     }
 
     pub fn published(&self) -> Value {
@@ -173,6 +198,7 @@ impl Provider {
             "authorization_endpoint": at("/authorize"),
             "token_endpoint": at("/token"),
             "jwks_uri": at("/keys"),
+            "userinfo_endpoint": at("/userinfo"),
             "end_session_endpoint": at("/logout"),
             "authorization_response_iss_parameter_supported": true,
         });
@@ -180,25 +206,19 @@ impl Provider {
         metadata
     }
 
-    fn read_token_request(&mut self, callout: &Asked) -> BTreeMap<String, String> {
-        assert_eq!(callout.method, "POST");
-        let body = parameters(&callout.body);
-        self.secrets.push(body["code_verifier"].clone());
-        self.secrets.extend(body.get("client_assertion").cloned());
-        let basic = STANDARD.encode(format!("{}:{CLIENT_SECRET}", self.client_id));
-        let is_basic = callout.headers.one("authorization") == Some(&format!("Basic {basic}"));
-        self.secrets.push(basic);
-        assert!(is_basic || body.contains_key("client_assertion"), "who is the client?");
-        body
-    }
-
-    fn redeem(&mut self, request: &BTreeMap<String, String>, now: Timestamp) -> Reply {
-        let refused = || answer(400, json!({"error": "invalid_grant", "error_description": "no such code"}));
+    fn redeem(&mut self, request: &requests::Parameters, method: &str, now: Timestamp) -> Reply {
+        let refused = |status, error| answer(status, json!({"error": error, "error_description": "not so"}));
+        if !self.client_authentication.contains(&method) {
+            return refused(401, "invalid_client");
+        }
         // A code serves once.
-        let Some(authorization) = self.authorizations.remove(&request["code"]) else { return refused() };
+        let Some(authorization) = self.authorizations.remove(&request["code"]) else {
+            return refused(400, "invalid_grant");
+        };
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&request["code_verifier"]));
         if challenge != authorization.challenge || request["redirect_uri"] != authorization.redirect_uri {
-            return refused();
+            assert!(self.codes_are_mixed_up, "code_verifier or redirect_uri is not that of the login");
+            return refused(400, "invalid_grant");
         }
         let access_token = format!("access-canary-{}", request["code"]);
         let mut claims = json!({
@@ -206,7 +226,8 @@ impl Provider {
             "iat": now.0, "exp": now.0 + 300, "email": "alice@example.com", "name": "Alice",
         });
         merge(&mut claims, &self.id_token);
-        let id_token = self.keys[0].sign(&self.id_token_header, &claims);
+        let forgery = self.forgery.unwrap_or(<[u8]>::to_vec);
+        let id_token = self.keys[0].forge(&self.id_token_header, &claims, forgery);
         self.secrets.extend([access_token.clone(), id_token.clone()]);
         let mut tokens = json!({
             "token_type": "Bearer", "expires_in": 300, "id_token": id_token, "access_token": access_token,
@@ -214,7 +235,23 @@ impl Provider {
         });
         self.secrets.push("refresh-canary".to_owned());
         merge(&mut tokens, &self.tokens);
+        if let Some(token) = tokens["access_token"].as_str() {
+            self.access_tokens.insert(token.to_owned(), claims["sub"].clone());
+        }
         answer(200, tokens)
+    }
+
+    /// The userinfo response: for whom the access token was made.
+    fn describe(&mut self, access_token: &str) -> Reply {
+        let subject = self.access_tokens.get(access_token).expect("an access token of this provider");
+        let mut claims = json!({"sub": subject});
+        merge(&mut claims, &self.userinfo);
+        let Some(header) = &self.signed_userinfo else { return answer(200, claims) };
+        let mut signed = json!({"iss": self.issuer, "aud": self.client_id});
+        merge(&mut signed, &claims);
+        let headers = Headers::from_iter([("content-type", "application/jwt")]);
+        let body = self.keys[0].forge(header, &signed, self.forgery.unwrap_or(<[u8]>::to_vec)).into_bytes();
+        Ok(Received { status: 200, headers, body })
     }
 
     /// An access token for `https://api.example.com`.

@@ -1,0 +1,475 @@
+//! The userinfo request and its response (Core 1.0 section 5.3).
+
+use std::fmt;
+
+use url::Url;
+
+use super::claims::{self, ClaimError, Claims, TokenUse};
+use super::discovery::Metadata;
+use crate::config::{Provider, UserinfoUse};
+use crate::error::shown;
+use crate::http::{Callout, Received};
+use crate::jose::{JwsError, Verified};
+use crate::json::{self, JsonError};
+use crate::secret::Secret;
+use crate::time::{Seconds, Timestamp};
+
+/// Longer userinfo responses are not read. Bytes. A signed one may have 16 KiB.
+pub const USERINFO_LIMIT: usize = 128 * 1024;
+
+/// What a userinfo response never adds to an ID token: who vouches for whom, to whom, for how long,
+/// and how the person authenticated (Core 1.0 section 2, RFC 7519 section 4.1, RFC 7800, RFC 8693).
+/// These are for the ID token alone to say. Nor where further claims are (Core 1.0 section 5.6.2):
+/// nobody goes there.
+const OF_THE_ID_TOKEN: [&str; 22] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "azp",
+    "nonce",
+    "auth_time",
+    "acr",
+    "amr",
+    "sid",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "cnf",
+    "act",
+    "typ",
+    "token_use",
+    "_claim_names",
+    "_claim_sources",
+];
+
+/// The claims that a scope asks for (Core 1.0 section 5.4).
+const OF_SCOPES: [(&str, &[&str]); 4] = [
+    (
+        "profile",
+        &[
+            "name",
+            "family_name",
+            "given_name",
+            "middle_name",
+            "nickname",
+            "preferred_username",
+            "profile",
+            "picture",
+            "website",
+            "gender",
+            "birthdate",
+            "zoneinfo",
+            "locale",
+            "updated_at",
+        ],
+    ),
+    ("email", &["email", "email_verified"]),
+    ("address", &["address"]),
+    ("phone", &["phone_number", "phone_number_verified"]),
+];
+
+/// Whether the userinfo response may have this claim: it is one that userinfo can add, and the
+/// authorization request asks for it as far as that can be known.
+pub fn may_have(claim: &str, provider: &Provider) -> bool {
+    let of_scope = OF_SCOPES.iter().find(|(_, claims)| claims.contains(&claim)).map(|(scope, _)| *scope);
+    let is_asked_for = |scope: &str| provider.scopes.iter().any(|asked| asked == scope);
+    // The `claims` parameter asks for claims one by one (Core 1.0 section 5.5).
+    let asks_by_name = || provider.authorization_parameters.iter().any(|(name, _)| name == "claims");
+    !OF_THE_ID_TOKEN.contains(&claim) && (of_scope.is_none_or(is_asked_for) || asks_by_name())
+}
+
+/// The request for claims (Core 1.0 section 5.3.1), with the access token in the `Authorization` field
+/// and nowhere else (RFC 6750 section 2.1).
+///
+/// `None` if the provider has no such endpoint, or it is known to be out of reach: it is on another
+/// host than the issuer, and the configuration does not say how to get there.
+pub fn userinfo_request(metadata: &Metadata, provider: &Provider, access_token: &Secret) -> Option<Callout> {
+    let url = metadata.userinfo_endpoint.as_ref()?;
+    let targets = &provider.callout;
+    let is_at_the_issuer = Url::parse(&provider.issuer).is_ok_and(|issuer| issuer.origin() == url.origin());
+    let target = match &targets.userinfo {
+        Some(named) => named,
+        // The way to the issuer's host is known: the discovery document came by it.
+        None if is_at_the_issuer => &targets.discovery,
+        None if provider.userinfo == UserinfoUse::Always => targets.default.as_ref()?,
+        None => return None,
+    };
+    Some(Callout {
+        target: target.clone(),
+        method: "GET",
+        url: url.clone(),
+        headers: vec![
+            ("accept", "application/json, application/jwt".into()),
+            ("authorization", format!("Bearer {}", access_token.expose())),
+        ],
+        body: Vec::new(),
+        timeout: provider.callout_timeout,
+        reply_limit: USERINFO_LIMIT,
+        shared: None,
+    })
+}
+
+/// A userinfo response as it came. About whom it is, is not checked yet.
+pub enum UserinfoResponse {
+    /// Claims that nothing but the connection vouches for.
+    Plain(Claims),
+    /// A signed token; its signature is not verified yet.
+    Signed(Secret),
+}
+
+impl UserinfoResponse {
+    /// Reads the answer to [`userinfo_request`] (Core 1.0 section 5.3.2). A token is one only if the
+    /// content type says so.
+    ///
+    /// # Errors
+    /// Another status than 200, and what is neither an object nor text.
+    pub fn read(reply: &Received) -> Result<UserinfoResponse, UserinfoError> {
+        if reply.status != 200 {
+            return Err(UserinfoError::Status(reply.status));
+        }
+        let content_type = reply.headers.one("content-type").unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/jwt") {
+            return json::parse_object(&reply.body).map(UserinfoResponse::Plain).map_err(UserinfoError::Json);
+        }
+        // What is not ASCII is no token, and stays none.
+        let text = String::from_utf8_lossy(reply.body.trim_ascii());
+        Ok(UserinfoResponse::Signed(Secret::new(text.as_ref())))
+    }
+}
+
+/// What a userinfo response must say.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The issuer identifier of the provider that was asked.
+    pub issuer: &'a str,
+    /// Our client identifier there.
+    pub client_id: &'a str,
+    /// `sub` of the ID token that came with the access token.
+    pub subject: &'a str,
+    /// Tolerance for clocks that disagree.
+    pub leeway: Seconds,
+    /// Our clock.
+    pub now: Timestamp,
+}
+
+/// Claims about the person of the ID token. Only the checks make one.
+#[derive(Clone, PartialEq)]
+pub struct Userinfo(Claims);
+
+impl Userinfo {
+    /// Checks a plain response.
+    ///
+    /// # Errors
+    /// It is about somebody else (Core 1.0 sections 5.3.2 and 5.3.4): an access token that was
+    /// exchanged for another one brings another person's claims.
+    pub fn check(claims: Claims, expect: &Expected<'_>) -> Result<Userinfo, UserinfoError> {
+        if claims::required_text(&claims, "sub")? == expect.subject {
+            Ok(Userinfo(claims))
+        } else {
+            Err(UserinfoError::Subject)
+        }
+    }
+
+    /// Checks a signed response. What it says of issuer, audience and time must be right; not every
+    /// provider says it.
+    ///
+    /// # Errors
+    /// As [`Userinfo::check`], and a token that was made by or for somebody else or for another use.
+    pub fn check_signed(verified: Verified, expect: &Expected<'_>) -> Result<Userinfo, UserinfoError> {
+        match verified.header_type() {
+            None | Some("jwt") => {}
+            Some(other) => return Err(UserinfoError::HeaderType { found: shown(other) }),
+        }
+        let claims = verified.into_claims();
+        if let Some(found) = claims::declared_use(&claims) {
+            return Err(UserinfoError::Use { found });
+        }
+        if claims.contains_key("iss") {
+            claims::check_issuer(&claims, expect.issuer)?;
+        }
+        if claims.contains_key("aud") {
+            let audiences = claims::audiences(&claims)?;
+            if !audiences.contains(&expect.client_id) {
+                let (expected, found) = (expect.client_id.to_owned(), shown(&audiences.join(", ")));
+                return Err(UserinfoError::Audience { expected, found });
+            }
+        }
+        if claims.contains_key("exp") {
+            claims::check_validity_period(&claims, expect.now, expect.leeway)?;
+        }
+        Userinfo::check(claims, expect)
+    }
+
+    /// The claims of an ID token and what userinfo adds to them: never a claim that the ID token has
+    /// itself, none of the protocol, and none that is `null`.
+    pub fn added_to(self, id_token: &Claims) -> Claims {
+        let mut merged = id_token.clone();
+        for (name, value) in self.0 {
+            if !value.is_null() && !OF_THE_ID_TOKEN.contains(&name.as_str()) {
+                merged.entry(name).or_insert(value);
+            }
+        }
+        merged
+    }
+}
+
+impl fmt::Debug for Userinfo {
+    /// Without the claims: they are about a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Userinfo")
+    }
+}
+
+/// Why a userinfo response is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserinfoError {
+    /// Another status code than 200.
+    Status(u16),
+    /// Not a JSON object.
+    Json(JsonError),
+    /// It says that it is signed, and is not, or not by the provider; or it is encrypted.
+    Signature(JwsError),
+    /// A rule for every token.
+    Claim(ClaimError),
+    /// `sub` is not that of the ID token. Neither is kept: they are about persons.
+    Subject,
+    /// The header `typ` is that of another kind of token.
+    HeaderType {
+        /// As in the header, in lower case.
+        found: String,
+    },
+    /// The claims say that it is a token of another kind.
+    Use {
+        /// Which one.
+        found: TokenUse,
+    },
+    /// `aud` does not have our client identifier.
+    Audience {
+        /// Our client identifier.
+        expected: String,
+        /// As in the token.
+        found: String,
+    },
+}
+
+impl From<ClaimError> for UserinfoError {
+    fn from(error: ClaimError) -> Self {
+        UserinfoError::Claim(error)
+    }
+}
+
+impl UserinfoError {
+    /// The stable code of this rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            UserinfoError::Status(_) => "userinfo_status",
+            UserinfoError::Json(_) => "userinfo_json",
+            UserinfoError::Signature(error) => error.code(),
+            UserinfoError::Claim(ClaimError::Missing { .. }) => "userinfo_claim_missing",
+            UserinfoError::Claim(ClaimError::Malformed { .. }) => "userinfo_claim_malformed",
+            UserinfoError::Claim(ClaimError::Expired { .. }) => "userinfo_expired",
+            UserinfoError::Claim(ClaimError::InTheFuture { .. }) => "userinfo_not_yet_valid",
+            UserinfoError::Claim(ClaimError::Issuer { .. }) => "userinfo_issuer",
+            UserinfoError::Subject => "userinfo_subject",
+            UserinfoError::HeaderType { .. } => "userinfo_header_type",
+            UserinfoError::Use { .. } => "userinfo_use",
+            UserinfoError::Audience { .. } => "userinfo_audience",
+        }
+    }
+}
+
+impl fmt::Display for UserinfoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UserinfoError::Status(found) => {
+                write!(f, "the userinfo endpoint must answer with status 200, but answers with {found}")
+            }
+            UserinfoError::Json(error) => write!(f, "it is not usable: {error}"),
+            UserinfoError::Signature(error) => error.fmt(f),
+            UserinfoError::Claim(error) => error.fmt(f),
+            UserinfoError::Subject => f.write_str("sub must be that of the ID token, but is another"),
+            UserinfoError::HeaderType { found } => {
+                write!(f, "the header typ must be JWT or absent, but is \"{found}\"")
+            }
+            UserinfoError::Use { found } => {
+                write!(f, "it must be a userinfo response, but says it is {found}")
+            }
+            UserinfoError::Audience { expected, found } => {
+                write!(f, "aud must have our client_id \"{expected}\", but is \"{found}\"")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::http::Headers;
+    use crate::jose::test_keys::verified;
+    use crate::oidc::fixture::{CLIENT_ID, ISSUER, metadata, metadata_with, provider};
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn expected() -> Expected<'static> {
+        let (leeway, now) = (Seconds(60), Timestamp(NOW));
+        Expected { issuer: ISSUER, client_id: CLIENT_ID, subject: "alice", leeway, now }
+    }
+
+    fn object(value: Value) -> Claims {
+        value.as_object().unwrap().clone()
+    }
+
+    fn received(status: u16, content_type: &str, body: &str) -> Received {
+        let headers = Headers::from_iter([("content-type", content_type)]);
+        Received { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    fn code<T>(result: Result<T, UserinfoError>) -> &'static str {
+        result.err().map_or("accepted", |error| error.code())
+    }
+
+    #[test]
+    fn flow_63_the_token_is_in_the_authorization_field_and_nowhere_else() {
+        let metadata = metadata_with(json!({"userinfo_endpoint": "https://op.example/me?p=1"}));
+        let request = userinfo_request(&metadata, &provider(), &Secret::from("canary")).unwrap();
+        assert_eq!((request.method, request.url.as_str()), ("GET", "https://op.example/me?p=1"));
+        assert_eq!(request.headers[1], ("authorization", "Bearer canary".to_owned()));
+        assert_eq!((request.headers.len(), request.body.len(), request.shared.as_deref()), (2, 0, None));
+        assert_eq!(request.reply_limit, USERINFO_LIMIT);
+        assert!(!format!("{request:?}").contains("canary"));
+    }
+
+    #[test]
+    fn the_way_to_the_endpoint_is_known_or_named() {
+        let target = |endpoint: &str, userinfo: UserinfoUse, named: Option<&str>| {
+            let mut provider = provider();
+            provider.userinfo = userinfo;
+            provider.callout.userinfo = named.map(str::to_owned);
+            let metadata = metadata_with(json!({"userinfo_endpoint": endpoint}));
+            userinfo_request(&metadata, &provider, &Secret::from("at")).map(|request| request.target)
+        };
+        use UserinfoUse::{Always, IfNeeded};
+        let (here, elsewhere) = ("https://op.example/userinfo", "https://graph.example/userinfo");
+        for (endpoint, userinfo, named, expected) in [
+            (here, IfNeeded, None, Some("to_discovery")),
+            (here, Always, None, Some("to_discovery")),
+            (here, IfNeeded, Some("own"), Some("own")),
+            (elsewhere, IfNeeded, None, None),
+            (elsewhere, Always, None, Some("to_default")),
+            (elsewhere, IfNeeded, Some("own"), Some("own")),
+            ("https://op.example:8443/userinfo", IfNeeded, None, None),
+        ] {
+            let found = target(endpoint, userinfo, named);
+            assert_eq!(found.as_deref(), expected, "{endpoint} {userinfo:?} {named:?}");
+        }
+        let without = metadata_with(json!({"userinfo_endpoint": null}));
+        assert_eq!(userinfo_request(&without, &provider(), &Secret::from("at")), None);
+        assert!(userinfo_request(&metadata(), &provider(), &Secret::from("at")).is_some());
+    }
+
+    #[test]
+    fn a_claim_may_be_there_if_it_was_asked_for_and_is_not_of_the_protocol() {
+        // Its scopes are openid and email.
+        let mut provider = provider();
+        for (claim, expected) in
+            [("email", true), ("name", false), ("phone_number", false), ("groups", true), ("acr", false)]
+        {
+            assert_eq!(may_have(claim, &provider), expected, "{claim}");
+        }
+        provider.authorization_parameters.push(("claims".into(), "{}".into()));
+        assert!(may_have("name", &provider) && !may_have("iss", &provider));
+    }
+
+    #[test]
+    fn the_content_type_alone_says_whether_it_is_signed() {
+        let read = |content_type: &str, body: &str| {
+            UserinfoResponse::read(&received(200, content_type, body)).map(|response| match response {
+                UserinfoResponse::Plain(claims) => format!("plain {}", Value::Object(claims)),
+                UserinfoResponse::Signed(text) => format!("signed {}", text.expose()),
+            })
+        };
+        for content_type in ["application/json", "application/json; charset=utf-8", "", "text/plain"] {
+            assert_eq!(read(content_type, r#"{"sub":"a"}"#), Ok(r#"plain {"sub":"a"}"#.into()));
+            assert_eq!(code(read(content_type, "a.b.c")), "userinfo_json");
+        }
+        for content_type in ["application/jwt", "Application/JWT ;charset=utf-8"] {
+            assert_eq!(read(content_type, "a.b.c\r\n"), Ok("signed a.b.c".into()));
+            assert_eq!(read(content_type, r#"{"sub":"a"}"#), Ok(r#"signed {"sub":"a"}"#.into()));
+        }
+        for body in ["", "[]", "{\"sub\":\"a\",\"sub\":\"b\"}", "{} {}", &"[".repeat(100_000)] {
+            assert_eq!(code(read("application/json", body)), "userinfo_json");
+        }
+        for status in [201, 204, 302, 401, 500] {
+            let reply = received(status, "application/json", r#"{"sub":"alice"}"#);
+            assert_eq!(code(UserinfoResponse::read(&reply)), "userinfo_status");
+        }
+    }
+
+    #[test]
+    fn flow_60_it_is_about_the_person_of_the_id_token() {
+        for (claims, rule) in [
+            (json!({"sub": "alice"}), "accepted"),
+            (json!({"sub": "alice", "iss": "https://evil.example"}), "accepted"),
+            (json!({"sub": "mallory"}), "userinfo_subject"),
+            (json!({"sub": "Alice"}), "userinfo_subject"),
+            (json!({"sub": "alice "}), "userinfo_subject"),
+            (json!({"sub": ""}), "userinfo_subject"),
+            (json!({}), "userinfo_claim_missing"),
+            (json!({"sub": null}), "userinfo_claim_malformed"),
+            (json!({"sub": ["alice"]}), "userinfo_claim_malformed"),
+        ] {
+            assert_eq!(code(Userinfo::check(object(claims.clone()), &expected())), rule, "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_signed_one_was_made_by_the_provider_for_us_and_for_this() {
+        for (header, claims, rule) in [
+            (None, json!({}), "accepted"),
+            (Some("JWT"), json!({"iss": ISSUER, "aud": [CLIENT_ID, "b"], "exp": NOW - 59}), "accepted"),
+            (None, json!({"iss": "https://evil.example"}), "userinfo_issuer"),
+            (None, json!({"iss": null}), "userinfo_claim_malformed"),
+            (None, json!({"aud": "b"}), "userinfo_audience"),
+            (None, json!({"aud": []}), "userinfo_claim_malformed"),
+            (None, json!({"exp": NOW - 60}), "userinfo_expired"),
+            (None, json!({"exp": NOW + 60, "nbf": NOW + 61}), "userinfo_not_yet_valid"),
+            (None, json!({"sub": "mallory"}), "userinfo_subject"),
+            (Some("at+jwt"), json!({}), "userinfo_header_type"),
+            (Some("logout+jwt"), json!({}), "userinfo_header_type"),
+            (None, json!({"events": {}}), "userinfo_use"),
+            (None, json!({"token_use": "access"}), "userinfo_use"),
+            (None, json!({"typ": "ID"}), "userinfo_use"),
+        ] {
+            let mut all = object(json!({"sub": "alice"}));
+            all.extend(object(claims.clone()));
+            let checked = Userinfo::check_signed(verified(header, &all), &expected());
+            assert_eq!(code(checked), rule, "{header:?} {claims}");
+        }
+    }
+
+    #[test]
+    fn it_adds_claims_and_changes_none() {
+        let id_token = object(json!({"iss": ISSUER, "sub": "alice", "email": "a@x.example", "groups": []}));
+        let mut said = object(json!({
+            "sub": "alice", "email": "evil@x.example", "groups": ["admin"], "name": "Alice", "nickname": null,
+        }));
+        said.extend(
+            OF_THE_ID_TOKEN
+                .iter()
+                .filter(|name| **name != "sub")
+                .map(|name| ((*name).to_owned(), json!("evil"))),
+        );
+        let merged = Userinfo::check(said, &expected()).unwrap().added_to(&id_token);
+        let expected = json!({
+            "iss": ISSUER, "sub": "alice", "email": "a@x.example", "groups": [], "name": "Alice",
+        });
+        assert_eq!(Value::Object(merged), expected);
+    }
+}

@@ -1,0 +1,156 @@
+//! What every request of the filter to a provider is held to, in every story: who is asking, for
+//! what, and with no parameter that the specifications do not name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{Asked, CLIENT_SECRET};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::Url;
+
+pub type Parameters = BTreeMap<String, String>;
+
+/// Core section 3.1.2.1, RFC 6749 section 4.1.1, RFC 7636 section 4.3: what the filter always sends.
+const OF_AUTHORIZATION: [&str; 8] = [
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+];
+
+/// The same, RFC 8707, and OAuth 2.0 Multiple Response Types: what it may send.
+const MAY_BE_OF_AUTHORIZATION: [&str; 9] = [
+    "response_mode",
+    "display",
+    "prompt",
+    "ui_locales",
+    "id_token_hint",
+    "login_hint",
+    "acr_values",
+    "claims",
+    "resource",
+];
+
+/// RFC 6749 section 4.1.3, RFC 7636 section 4.5.
+const OF_TOKEN: [&str; 4] = ["grant_type", "code", "redirect_uri", "code_verifier"];
+
+/// RP-Initiated Logout section 2.
+const MAY_BE_OF_LOGOUT: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
+
+/// The parameters of a query or a body, each of which occurs once.
+pub fn parameters(encoded: &[u8]) -> Parameters {
+    let pairs: Vec<_> = url::form_urlencoded::parse(encoded).into_owned().collect();
+    let count = pairs.len();
+    let parameters = BTreeMap::from_iter(pairs);
+    assert_eq!(parameters.len(), count, "a parameter is sent twice");
+    parameters
+}
+
+/// The parameters that the filter added to the query of an endpoint.
+fn added(request: &Url, endpoint: &str) -> Parameters {
+    let endpoint = Url::parse(endpoint).unwrap();
+    let bare = |url: &Url| url.as_str().split('?').next().unwrap().to_owned();
+    assert_eq!(bare(request), bare(&endpoint));
+    let mut sent = parameters(request.query().unwrap_or_default().as_bytes());
+    for (name, value) in endpoint.query_pairs() {
+        assert_eq!(sent.remove(&*name).as_deref(), Some(&*value), "the query of the endpoint is kept");
+    }
+    sent
+}
+
+fn assert_names(sent: &Parameters, required: &[&str], optional: &[&str]) {
+    let names: BTreeSet<&str> = sent.keys().map(String::as_str).collect();
+    for name in required {
+        assert!(names.contains(name), "{name} is not sent: {names:?}");
+    }
+    for name in &names {
+        assert!(required.contains(name) || optional.contains(name), "{name} is sent");
+    }
+}
+
+/// An authorization request to `endpoint`.
+pub fn authorization(request: &Url, endpoint: &str, client_id: &str) -> Parameters {
+    let sent = added(request, endpoint);
+    assert_names(&sent, &OF_AUTHORIZATION, &MAY_BE_OF_AUTHORIZATION);
+    for (name, value) in
+        [("response_type", "code"), ("code_challenge_method", "S256"), ("client_id", client_id)]
+    {
+        assert_eq!(sent[name], value);
+    }
+    assert!(sent["scope"].split(' ').any(|scope| scope == "openid"), "{}", sent["scope"]);
+    // Random values of 32 bytes, and a hash of so many.
+    for name in ["state", "nonce", "code_challenge"] {
+        assert_eq!(sent[name].len(), 43, "{name}");
+    }
+    assert_ne!(sent["state"], sent["nonce"]);
+    sent
+}
+
+/// A request for something public: the discovery document or the keys.
+pub fn public(callout: &Asked) {
+    assert_eq!((callout.method.as_str(), callout.body.len()), ("GET", 0));
+    assert_eq!(fields(callout), ["accept"], "nobody says here who they are");
+}
+
+/// A token request, and the method by which the client proved itself.
+pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
+    assert_eq!((callout.method.as_str(), callout.url.query()), ("POST", None));
+    assert_eq!(field(callout, "content-type"), Some("application/x-www-form-urlencoded"));
+    let sent = parameters(&callout.body);
+    let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{CLIENT_SECRET}")));
+    let has = |name: &str| sent.contains_key(name);
+    let (method, further): (_, &[&str]) = match field(callout, "authorization") {
+        Some(credentials) => {
+            assert_eq!(credentials, basic);
+            ("client_secret_basic", &[])
+        }
+        None if has("client_assertion") => {
+            ("private_key_jwt", &["client_id", "client_assertion_type", "client_assertion"])
+        }
+        None if has("client_secret") => {
+            assert_eq!(sent["client_secret"], CLIENT_SECRET);
+            ("client_secret_post", &["client_id", "client_secret"])
+        }
+        None => ("none", &["client_id"]),
+    };
+    let expected: &[&str] = match method {
+        "client_secret_basic" => &["accept", "content-type", "authorization"],
+        _ => &["accept", "content-type"],
+    };
+    assert_eq!(fields(callout), expected);
+    assert_names(&sent, &[&OF_TOKEN[..], further].concat(), &[]);
+    assert_eq!(sent["grant_type"], "authorization_code");
+    assert!(sent.get("client_id").is_none_or(|sent| sent == client_id));
+    (sent, method)
+}
+
+/// A userinfo request; the access token in it. It is in the `Authorization` field and nowhere else
+/// (RFC 6750 section 2.1).
+pub fn userinfo(callout: &Asked, endpoint: &str) -> String {
+    assert_eq!((callout.method.as_str(), callout.body.len()), ("GET", 0));
+    assert_eq!(added(&callout.url, endpoint).len(), 0, "a token in the query is in every log");
+    assert_eq!(fields(callout), ["accept", "authorization"]);
+    let token = field(callout, "authorization").unwrap().strip_prefix("Bearer ");
+    token.expect("the access token is a bearer token").to_owned()
+}
+
+/// The browser is sent to log out.
+pub fn logout(request: &Url, endpoint: &str, client_id: &str) -> Parameters {
+    let sent = added(request, endpoint);
+    assert_names(&sent, &["client_id"], &MAY_BE_OF_LOGOUT);
+    assert_eq!(sent["client_id"], client_id);
+    sent
+}
+
+/// Names of the header fields, each of which occurs once. What the client sent is not among them.
+fn fields(callout: &Asked) -> Vec<&str> {
+    callout.headers.iter().map(|(name, _)| name).collect()
+}
+
+fn field<'a>(callout: &'a Asked, name: &str) -> Option<&'a str> {
+    callout.headers.one(name)
+}
