@@ -112,6 +112,8 @@ pub enum ProviderError {
     Signature(JwsError),
     /// The claims of the ID token.
     IdToken(IdTokenError),
+    /// The ID token of a renewed session is about somebody else (Core 1.0 section 12.2).
+    RenewedSubject,
     /// The userinfo response.
     Userinfo(UserinfoError),
 }
@@ -165,6 +167,7 @@ impl Error {
                 ProviderError::Token(error) => error.code(),
                 ProviderError::Signature(error) => error.code(),
                 ProviderError::IdToken(error) => error.code(),
+                ProviderError::RenewedSubject => "id_token_other_subject",
                 ProviderError::Userinfo(error) => error.code(),
             },
             Error::Unreachable { .. } => "provider_unreachable",
@@ -303,6 +306,9 @@ impl fmt::Display for ProviderError {
             ProviderError::Token(error) => write!(f, "the provider's token response: {error}"),
             ProviderError::Signature(error) => write!(f, "the ID token: {error}"),
             ProviderError::IdToken(error) => write!(f, "the ID token: {error}"),
+            ProviderError::RenewedSubject => f.write_str(
+                "the ID token of the renewed session must name the same subject and names another",
+            ),
             ProviderError::Userinfo(error) => write!(f, "the userinfo response: {error}"),
         }
     }

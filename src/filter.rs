@@ -8,7 +8,8 @@ use crate::audit::{self, Decision};
 use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
 use crate::error::{ClientError, ConfigurationError, Error};
-use crate::flow::{Flow, Outcome, Step, bearer, login, logout, session};
+use crate::flow::refresh::{Current, Looked};
+use crate::flow::{Flow, Outcome, Step, bearer, login, logout, refresh, session};
 use crate::http::{Request, Response};
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
@@ -17,7 +18,7 @@ use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
 use crate::rules::{ClientKind, is_preflight, meets, select};
 use crate::secret::Secret;
-use crate::session::{Cookies, Jar, ROUNDS_LIMIT};
+use crate::session::{Cookies, Jar, ROUNDS_LIMIT, SessionEnded};
 use crate::store::{SharedData, Store};
 use crate::time::Timestamp;
 use crate::upstream::{Edits, Told, Upstream};
@@ -88,6 +89,7 @@ enum Next {
     Bearer(BearerToken),
     Login(ProviderIndex, login::Begin),
     Callback(ProviderIndex),
+    Renewal(Rc<session::Remembered>),
 }
 
 impl Filter {
@@ -135,6 +137,9 @@ impl Filter {
                     return Step::Done(login::begin_now(self, &visit, provider, begin));
                 }
                 Flow::begin(move |callouts| login::begin(filter, visit, provider, begin, callouts))
+            }
+            Next::Renewal(found) => {
+                Flow::begin(move |callouts| refresh::wait(filter, visit, found, callouts))
             }
             Next::Callback(provider) => {
                 Flow::begin(move |callouts| login::complete(filter, visit, provider, callouts))
@@ -186,7 +191,7 @@ impl Filter {
         self.upstream.protected_trailers(trailers)
     }
 
-    fn next(&self, visit: &mut Visit) -> Result<Next, Error> {
+    fn next(self: &Rc<Self>, visit: &mut Visit) -> Result<Next, Error> {
         if let Some(next) = self.own_endpoint(visit)? {
             return Ok(next);
         }
@@ -249,27 +254,74 @@ impl Filter {
         }
     }
 
-    fn by_session(&self, visit: &Visit, rule: &Rule) -> Result<Next, Error> {
+    fn by_session(self: &Rc<Self>, visit: &Visit, rule: &Rule) -> Result<Next, Error> {
         let jar = Jar::read(&visit.request.headers);
         if jar.is_too_large() {
             return Err(ClientError::TooManyCookies.into());
         }
-        match session::find(self, rule.provider, &jar, visit.now) {
-            Ok(found) => {
-                let cookies = session::cookies_to_send(self, rule.provider, &found, &jar, visit.now)?;
-                self.admit_identity(visit, rule, &found.told, "session", cookies).map(Next::Answer)
-            }
-            Err(why) if ClientKind::of(&visit.request) == ClientKind::Navigation => {
-                log::debug!("code={} a login begins: {why}", Error::from(why.clone()).code());
-                let rounds = self.cookies.rounds(rule.provider, &jar, visit.now);
-                if rounds >= ROUNDS_LIMIT {
-                    return Err(ClientError::LoginLoop.into());
-                }
-                let begin = login::Begin::for_request(self, &visit.request, rounds);
-                Ok(Next::Login(rule.provider, begin))
-            }
-            Err(why) => Err(why.into()),
+        let found = session::find(self, rule.provider, &jar, visit.now)
+            .map_err(Error::from)
+            .and_then(|found| refresh::look(self, rule.provider, found, visit.request.host, visit.now));
+        match found {
+            Ok(Looked::Goes(current)) => self.let_in(visit, rule, &current).map(Next::Answer),
+            Ok(Looked::Waits(found)) => Ok(Next::Renewal(found)),
+            Err(why) => self.log_in_again(visit, rule, why),
         }
+    }
+
+    /// Decides about a request whose session was renewed on its way.
+    pub(crate) fn decide_again(self: &Rc<Self>, visit: &Visit, renewed: Result<Current, Error>) -> Answer {
+        let decided = match (self.rule(visit), renewed) {
+            (None, _) => Err(Error::Bug("a session is renewed without a rule")),
+            (Some(rule), Ok(current)) => self.let_in(visit, rule, &current).map(Next::Answer),
+            (Some(rule), Err(why)) => self.log_in_again(visit, rule, why),
+        };
+        match decided {
+            Ok(Next::Answer(answer)) => answer,
+            // Whoever renewed a session has asked the provider, so its metadata is there.
+            Ok(Next::Login(provider, begin)) => login::begin_now(self, visit, provider, begin),
+            Ok(_) => Answer::stuck(),
+            Err(error) => self.refuse(visit, &error),
+        }
+    }
+
+    fn let_in(&self, visit: &Visit, rule: &Rule, current: &Current) -> Result<Answer, Error> {
+        let jar = Jar::read(&visit.request.headers);
+        let Current { remembered, is_new } = current;
+        let cookies = session::cookies_to_send(self, rule.provider, remembered, *is_new, &jar, visit.now)?;
+        self.admit_identity(visit, rule, &remembered.told, "session", cookies)
+    }
+
+    /// A session that the provider does not renew is over for good, so its cookie goes.
+    pub(crate) fn cookies_of_end(&self, provider: ProviderIndex, jar: &Jar<'_>, why: &Error) -> Vec<String> {
+        match why {
+            Error::Client(ClientError::SessionEnded(SessionEnded::NotRenewed)) => {
+                self.cookies.delete_session(provider, jar)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A navigation without a session begins a login; whatever else is told why.
+    fn log_in_again(&self, visit: &Visit, rule: &Rule, why: Error) -> Result<Next, Error> {
+        let needs_login = matches!(
+            why,
+            Error::Client(
+                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable
+            )
+        );
+        if !needs_login || ClientKind::of(&visit.request) != ClientKind::Navigation {
+            return Err(why);
+        }
+        log::debug!("code={} a login begins: {why}", why.code());
+        let jar = Jar::read(&visit.request.headers);
+        let rounds = self.cookies.rounds(rule.provider, &jar, visit.now);
+        if rounds >= ROUNDS_LIMIT {
+            return Err(ClientError::LoginLoop.into());
+        }
+        let cookies = self.cookies_of_end(rule.provider, &jar, &why);
+        let begin = login::Begin::for_request(self, &visit.request, rounds, cookies);
+        Ok(Next::Login(rule.provider, begin))
     }
 
     /// Lets an identity in if it has what the rule requires.

@@ -154,14 +154,9 @@ impl Board {
 
     /// Makes an entry unless there is one. Of all workers that try at the same time, one succeeds.
     pub fn claim(&self, store: &Store, key: Key, value: &[u8], until: Timestamp, now: Timestamp) -> Claim {
-        let claimed = store.update(&self.place_name(key), |place| {
-            match Entry::all(place).find(|entry| entry.key == key && now < entry.until) {
-                Some(held) => (Claim::Held(held.value.to_vec()), None),
-                None => match self.with(place, Entry { key, until, value }, now) {
-                    Some(place) => (Claim::Made, Some(place)),
-                    None => (Claim::Contended, None),
-                },
-            }
+        let claimed = self.change(store, key, now, |held| match held {
+            Some(held) => (Claim::Held(held.to_vec()), None),
+            None => (Claim::Made, Some((value.to_vec(), until))),
         });
         claimed.unwrap_or(Claim::Contended)
     }
@@ -178,11 +173,35 @@ impl Board {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<(), NotSet> {
-        let put = store.update(&self.place_name(key), |place| {
-            let place = self.with(place, Entry { key, until, value }, now);
-            (place.is_some(), place)
+        self.change(store, key, now, |_| ((), Some((value.to_vec(), until))))
+    }
+
+    /// Decides about an entry by what it is now, and no other worker changes it in between. `decide`
+    /// returns a result, and a value and its end if the entry is to change; it may be called several
+    /// times, and only what it returned last counts.
+    ///
+    /// # Errors
+    /// The place is written by others all the time, or the entry is larger than a place.
+    pub fn change<T>(
+        &self,
+        store: &Store,
+        key: Key,
+        now: Timestamp,
+        mut decide: impl FnMut(Option<&[u8]>) -> (T, Option<(Vec<u8>, Timestamp)>),
+    ) -> Result<T, NotSet> {
+        let changed = store.update(&self.place_name(key), |place| {
+            let held = Entry::all(place).find(|entry| entry.key == key && now < entry.until);
+            match decide(held.map(|entry| entry.value)) {
+                (result, None) => (Ok(result), None),
+                (result, Some((value, until))) => {
+                    match self.with(place, Entry { key, until, value: &value }, now) {
+                        Some(place) => (Ok(result), Some(place)),
+                        None => (Err(NotSet), None),
+                    }
+                }
+            }
         });
-        if put? { Ok(()) } else { Err(NotSet) }
+        changed?
     }
 
     fn place_name(&self, key: Key) -> String {

@@ -98,6 +98,17 @@ object! {
         token_endpoint_auth_audience: Text [otherwise "the issuer"],
         /// Scopes asked for at login. `openid` is added if it is missing.
         scopes: Names [default ["openid"]],
+        /// Renew the tokens of a session before the access token ends, if the provider gave a refresh
+        /// token. A refused refresh token ends the session.
+        refresh: bool [default true],
+        /// How long before the end of the access token it is renewed; at most a quarter of its
+        /// lifetime.
+        refresh_before_seconds: WholeSeconds<0, 3600> [default 60],
+        /// How long sessions go on after the end of their access token while the provider cannot be
+        /// reached.
+        refresh_grace_seconds: WholeSeconds<0, 86400> [default 7200],
+        /// The lifetime of an access token where the provider does not say it (`expires_in`).
+        default_expires_in_seconds: WholeSeconds<10, 86400> [default 300],
         /// Further parameters of the authorization request, such as `prompt` or `audience`. Those
         /// that the filter sets itself are refused.
         authorization_parameters: Named<Text, 0, PARAMETERS_LIMIT> [default {}],

@@ -39,6 +39,8 @@ pub struct Provider {
     pub scopes: Vec<String>,
     /// Whether the userinfo endpoint is asked at a login.
     pub userinfo: UserinfoUse,
+    /// When and how long sessions are renewed; `None` if they are not.
+    pub refresh: Option<Refresh>,
     /// Further parameters of the authorization request. None that the filter sets itself.
     pub authorization_parameters: Vec<(String, String)>,
     /// Where the provider sends the browser back to.
@@ -67,6 +69,17 @@ pub enum UserinfoUse {
     Always,
     /// Not at all.
     Never,
+}
+
+/// How the tokens of a session are renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refresh {
+    /// So long before the end of the access token.
+    pub before: Seconds,
+    /// So long after it a session goes on while the provider cannot be reached.
+    pub grace: Seconds,
+    /// The lifetime of an access token of which the provider does not say it.
+    pub default_expires_in: Seconds,
 }
 
 /// Where callouts go; what is not named goes to `default`.
@@ -143,6 +156,12 @@ pub(super) fn check(
     let post_logout_redirect_uri = provider
         .post_logout_redirect_uri
         .and_then(|uri| check_post_logout_redirect_uri(uri, site_http, reading));
+    let renews = provider.refresh?;
+    let refresh = Refresh {
+        before: Seconds(provider.refresh_before_seconds?.0),
+        grace: Seconds(provider.refresh_grace_seconds?.0),
+        default_expires_in: Seconds(provider.default_expires_in_seconds?.0),
+    };
     let mut authorization_parameters = Vec::new();
     for parameter in provider.authorization_parameters?.0 {
         authorization_parameters.extend(check_parameter(parameter, reading));
@@ -155,6 +174,7 @@ pub(super) fn check(
         client: client?,
         scopes: scopes?,
         userinfo: provider.userinfo?,
+        refresh: renews.then_some(refresh),
         authorization_parameters,
         redirect_uri: redirect_uri?,
         post_logout_redirect_uri,

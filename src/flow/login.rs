@@ -7,13 +7,14 @@ use crate::audit::{self, Decision};
 use crate::config::{ProviderIndex, RedirectUri, SameSite};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
+use crate::flow::exchange::{self, Asked};
 use crate::flow::refusal::Extras;
-use crate::flow::{Callouts, bearer, session, userinfo};
-use crate::http::{CalloutFailed, Request, Response};
-use crate::jose::Jws;
+use crate::flow::userinfo::Person;
+use crate::flow::{Callouts, refresh, session, userinfo};
+use crate::http::{Request, Response};
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
 use crate::oidc::claims::Claims;
-use crate::oidc::id_token::{self, IdToken};
+use crate::oidc::id_token::IdToken;
 use crate::oidc::pkce;
 use crate::oidc::return_to::ReturnTo;
 use crate::oidc::token::{TokenResponse, token_request};
@@ -21,7 +22,7 @@ use crate::provider::Known;
 use crate::rules::ClientKind;
 use crate::session::{Jar, Login, LoginMissing, Session};
 use crate::store::{Board, Claim, Key};
-use crate::time::{Seconds, Timestamp};
+use crate::time::Timestamp;
 
 /// States of logins whose code was sent to the provider: room for some 37,000 within the lifetime of a
 /// login.
@@ -31,13 +32,15 @@ const REDEEMED: Board = Board { name: "redeemed", places: 64, place_limit: 16 * 
 pub struct Begin {
     return_to: String,
     rounds: u8,
+    /// Set-Cookie values that go with the redirect.
+    cookies: Vec<String>,
 }
 
 impl Begin {
     /// For a page that somebody wanted to see.
-    pub fn for_request(filter: &Filter, request: &Request, rounds: u8) -> Self {
+    pub fn for_request(filter: &Filter, request: &Request, rounds: u8, cookies: Vec<String>) -> Self {
         let return_to = ReturnTo::from_request(&request.path, &filter.own_paths());
-        Begin { return_to: return_to.as_str().to_owned(), rounds }
+        Begin { return_to: return_to.as_str().to_owned(), rounds, cookies }
     }
 }
 
@@ -64,7 +67,7 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
     let return_to = ReturnTo::parse(&wanted, &filter.own_paths()).as_str().to_owned();
     let provider = filter.login_provider(request, &return_to);
-    Ok((provider, Begin { return_to, rounds: 0 }))
+    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new() }))
 }
 
 /// Begins a login with a provider that may have to be asked for its metadata first.
@@ -125,7 +128,8 @@ fn send_to_provider(
         },
     );
     let jar = Jar::read(&visit.request.headers);
-    let cookies = filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?);
+    let mut cookies = begin.cookies;
+    cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
     let response = with_cookies(Response::new(302).header("location", location.as_str()), cookies);
     let decision = filter.decision(visit, "login_begins", index, "");
     audit::answered(&visit.request, &decision, response.status, "");
@@ -197,8 +201,12 @@ async fn redeem(
         .map_err(ClientError::Authorization)?;
     once(filter, &login, *now)?;
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
-    let id_token = check_id_token(filter, index, &tokens, &code, &login, callouts, now).await?;
-    let claims = userinfo::claims(filter, index, &known, &id_token, &tokens, callouts, now).await?;
+    let asked =
+        Asked { nonce: Some(&login.nonce), code: Some(code.secret()), access_token: &tokens.access_token };
+    let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts, now).await?;
+    let person = Person { claims: id_token.claims(), subject: id_token.subject() };
+    let claims =
+        userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
     let session = new_session(filter, index, &id_token, &claims, &tokens, *now)?;
     let session = session_cookies(filter, index, session, &jar, *now)?;
     let rounds = login.rounds.saturating_add(1);
@@ -242,45 +250,8 @@ async fn redeem_code(
         &assertion_id,
     )
     .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-    let answered = callouts.send(request).await;
-    *now = answered.now;
-    let unreachable = |why| Error::Unreachable { what: "token endpoint", why, retry_after: Seconds(1) };
-    let received = answered.reply.map_err(unreachable)?;
-    if matches!(received.status, 502..=504) {
-        return Err(unreachable(CalloutFailed::NoAnswer));
-    }
+    let received = exchange::ask(callouts, request, "token endpoint", now).await?;
     Ok(TokenResponse::read(&received).map_err(ProviderError::Token)?)
-}
-
-async fn check_id_token(
-    filter: &Filter,
-    index: ProviderIndex,
-    tokens: &TokenResponse,
-    code: &AuthorizationCode,
-    login: &Login,
-    callouts: &Callouts,
-    now: &mut Timestamp,
-) -> Result<IdToken, Error> {
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let text = tokens.id_token.expose();
-    let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
-    let verified = bearer::verify(filter, index, jws, text, callouts, now).await;
-    let (verified, _) = verified.map_err(|error| match error {
-        // Here it is not the client who brought a wrong token.
-        Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
-        other => other,
-    })?;
-    let expect = id_token::Expected {
-        issuer: &provider.issuer,
-        client_id: &provider.client.id,
-        nonce: Some(login.nonce.expose()),
-        access_token: Some(tokens.access_token.expose()),
-        code: Some(code.secret().expose()),
-        max_age: None,
-        leeway: provider.leeway,
-        now: *now,
-    };
-    Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
 }
 
 fn new_session(
@@ -294,9 +265,11 @@ fn new_session(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let needs = &filter.needs;
     let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
-    let access_token_expires_at = tokens.expires_in.map(|lifetime| now + lifetime);
+    let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
+    let lifetime = refresh::lifetime(&provider.config, tokens.expires_in);
+    let access_token_expires_at = lifetime.map(|lifetime| now + lifetime);
     let mut expires_at = now + filter.config.session.absolute_lifetime;
-    if needs.access_token() {
+    if needs.access_token() && refresh_token.is_none() {
         // The upstream must not be sent a token that is over.
         expires_at = access_token_expires_at.map_or(expires_at, |end| end.min(expires_at));
     }
@@ -307,6 +280,8 @@ fn new_session(
         id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
         access_token: needs.access_token().then(|| tokens.access_token.clone()),
         access_token_expires_at,
+        obtained_at: refresh_token.is_some().then_some(now),
+        refresh_token,
         created_at: now,
         seen_at: now,
         expires_at,

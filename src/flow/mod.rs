@@ -5,8 +5,10 @@
 //! [`Flow::resume`], [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more.
 
 pub(crate) mod bearer;
+mod exchange;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod refresh;
 pub(crate) mod refusal;
 pub(crate) mod session;
 mod site;

@@ -8,6 +8,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
 use crate::oidc::bearer::{BearerError, ChallengeError, challenge};
 use crate::rules::ClientKind;
+use crate::session::Jar;
 use crate::time::Seconds;
 
 /// When it is worth trying again after a fault of the provider or of the network.
@@ -40,8 +41,12 @@ impl Filter {
     }
 
     /// Refuses a request; the answer sets cookies or offers a way to try again.
-    pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, extras: Extras) -> Answer {
+    pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, mut extras: Extras) -> Answer {
         let rule = self.rule(visit);
+        if let Some(rule) = rule {
+            let jar = Jar::read(&visit.request.headers);
+            extras.cookies.extend(self.cookies_of_end(rule.provider, &jar, error));
+        }
         let reference = self.random.token(visit.now, 6).unwrap_or_default();
         let kind = ClientKind::of(&visit.request);
         let detail = error.to_string();

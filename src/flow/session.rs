@@ -157,8 +157,23 @@ fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) 
     Some(remembered)
 }
 
-/// Cookies that go with the response: the session with its new time of use or under the first key,
-/// when that is due, and the end of the count of failed rounds.
+/// A session that was renewed, from its sealed text.
+///
+/// # Errors
+/// It does not open here (any more), or is over.
+pub fn open_and_check(
+    filter: &Filter,
+    provider: ProviderIndex,
+    sealed: &str,
+    now: Timestamp,
+) -> Result<Rc<Remembered>, ClientError> {
+    let remembered = open(filter, provider, sealed, now).ok_or(ClientError::SessionUnreadable)?;
+    remembered.session.state(&filter.config.session, now).map_err(ClientError::SessionEnded)?;
+    Ok(remembered)
+}
+
+/// Cookies that go with the response: the session if it is a new one, or with its new time of use
+/// or under the first key when that is due, and the end of the count of failed rounds.
 ///
 /// # Errors
 /// The host gives no randomness.
@@ -166,11 +181,12 @@ pub fn cookies_to_send(
     filter: &Filter,
     provider: ProviderIndex,
     remembered: &Remembered,
+    is_new: bool,
     jar: &Jar<'_>,
     now: Timestamp,
 ) -> Result<Vec<String>, Error> {
     let mut cookies: Vec<String> = filter.cookies.clear_rounds(jar).into_iter().collect();
-    if remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now) {
+    if is_new || remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now) {
         let mut session = remembered.session.clone();
         session.seen_at = now;
         match filter.cookies.set_session(provider, &session, jar, filter.nonce24(now)?) {

@@ -3,15 +3,21 @@
 use crate::config::{ProviderIndex, UserinfoUse};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::Filter;
-use crate::flow::{Callouts, bearer};
-use crate::http::{Callout, CalloutFailed, Received};
+use crate::flow::{Callouts, bearer, exchange};
 use crate::jose::{Jws, Verified};
 use crate::oidc::claims::Claims;
-use crate::oidc::id_token::IdToken;
-use crate::oidc::token::TokenResponse;
 use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse, userinfo_request};
 use crate::provider::Known;
-use crate::time::{Seconds, Timestamp};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Who is known already, by an ID token.
+pub struct Person<'a> {
+    /// The claims so far.
+    pub claims: &'a Claims,
+    /// Whom userinfo must be about.
+    pub subject: &'a str,
+}
 
 /// The claims of the person who logs in. Asks the userinfo endpoint if the configuration wants that.
 ///
@@ -22,22 +28,22 @@ pub async fn claims(
     filter: &Filter,
     index: ProviderIndex,
     known: &Known,
-    id_token: &IdToken,
-    tokens: &TokenResponse,
+    person: &Person<'_>,
+    access_token: &Secret,
     callouts: &Callouts,
     now: &mut Timestamp,
 ) -> Result<Claims, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let missing = filter.needs.missing(id_token.claims(), provider);
+    let missing = filter.needs.missing(person.claims, provider);
     let is_wanted = match provider.userinfo {
         UserinfoUse::Never => false,
         UserinfoUse::Always => true,
         UserinfoUse::IfNeeded => missing.is_some() && known.metadata.userinfo_endpoint.is_some(),
     };
     if !is_wanted {
-        return Ok(id_token.claims().clone());
+        return Ok(person.claims.clone());
     }
-    let Some(request) = userinfo_request(&known.metadata, provider, &tokens.access_token) else {
+    let Some(request) = userinfo_request(&known.metadata, provider, access_token) else {
         if provider.userinfo == UserinfoUse::Always {
             return Err(Error::Bug("userinfo is always wanted, and there is no way to it"));
         }
@@ -47,14 +53,14 @@ pub async fn claims(
             provider.name,
             missing.unwrap_or_default()
         );
-        return Ok(id_token.claims().clone());
+        return Ok(person.claims.clone());
     };
-    let received = exchange(request, callouts, now).await?;
+    let received = exchange::ask(callouts, request, "userinfo endpoint", now).await?;
     let response = UserinfoResponse::read(&received).map_err(ProviderError::Userinfo)?;
     let expect = |now: &Timestamp| Expected {
         issuer: &provider.issuer,
         client_id: &provider.client.id,
-        subject: id_token.subject(),
+        subject: person.subject,
         leeway: provider.leeway,
         now: *now,
     };
@@ -65,18 +71,7 @@ pub async fn claims(
             Userinfo::check_signed(verified, &expect(now))
         }
     };
-    Ok(userinfo.map_err(ProviderError::Userinfo)?.added_to(id_token.claims()))
-}
-
-async fn exchange(request: Callout, callouts: &Callouts, now: &mut Timestamp) -> Result<Received, Error> {
-    let answered = callouts.send(request).await;
-    *now = answered.now;
-    let unreachable = |why| Error::Unreachable { what: "userinfo endpoint", why, retry_after: Seconds(1) };
-    let received = answered.reply.map_err(unreachable)?;
-    if matches!(received.status, 502..=504) {
-        return Err(unreachable(CalloutFailed::NoAnswer));
-    }
-    Ok(received)
+    Ok(userinfo.map_err(ProviderError::Userinfo)?.added_to(person.claims))
 }
 
 async fn verify(

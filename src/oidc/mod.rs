@@ -53,6 +53,7 @@ pub(crate) mod fixture {
             },
             scopes: vec!["openid".into(), "email".into()],
             userinfo: UserinfoUse::IfNeeded,
+            refresh: None,
             authorization_parameters: Vec::new(),
             redirect_uri: RedirectUri::Fixed(REDIRECT_URI.parse().unwrap()),
             post_logout_redirect_uri: None,

@@ -55,6 +55,36 @@ pub fn token_request(
     form::append(&mut body, "code", code.secret().expose());
     form::append(&mut body, "redirect_uri", redirect_uri);
     form::append(&mut body, "code_verifier", code_verifier.expose());
+    request(metadata, provider, body, now, assertion_id)
+}
+
+/// The request that renews tokens (RFC 6749 section 6). The scope is left out: as granted.
+///
+/// It must not be repeated either: a provider that rotates refresh tokens takes a second use for a
+/// theft and revokes all that came of the login (RFC 9700 section 4.14).
+///
+/// # Errors
+/// The private key of `private_key_jwt` did not sign.
+pub fn refresh_request(
+    metadata: &Metadata,
+    provider: &Provider,
+    refresh_token: &Secret,
+    now: Timestamp,
+    assertion_id: &AssertionId,
+) -> Result<Callout, SigningKeyError> {
+    let mut body = Vec::new();
+    form::append(&mut body, "grant_type", "refresh_token");
+    form::append(&mut body, "refresh_token", refresh_token.expose());
+    request(metadata, provider, body, now, assertion_id)
+}
+
+fn request(
+    metadata: &Metadata,
+    provider: &Provider,
+    body: Vec<u8>,
+    now: Timestamp,
+    assertion_id: &AssertionId,
+) -> Result<Callout, SigningKeyError> {
     let mut request = Callout {
         target: provider.callout.token.clone(),
         method: "POST",
@@ -158,35 +188,82 @@ impl TokenResponse {
     /// A refusal, and whatever is no complete response (RFC 6749 section 5.1, Core 1.0 section
     /// 3.1.3.3).
     pub fn read(reply: &Received) -> Result<TokenResponse, TokenError> {
-        let members = json::parse_object(&reply.body);
-        if let Some(error) = members.as_ref().ok().and_then(refusal) {
-            return Err(TokenError::Refused { status: reply.status, error });
-        }
-        if reply.status != 200 {
-            return Err(TokenError::Status(reply.status));
-        }
-        let members = members.map_err(TokenError::Json)?;
-        let mut notes = Vec::new();
-        match text(&members, "token_type")? {
-            Some(found) if found.eq_ignore_ascii_case("Bearer") => {}
-            Some(found) => return Err(TokenError::TokenType(shown(found))),
-            None => notes.push("the token response has no token_type; it is taken for Bearer"),
-        }
-        let refresh_token = match text(&members, "refresh_token")? {
-            None | Some("") => None,
-            Some(token) if token.bytes().all(|byte| matches!(byte, b' '..=b'~')) => Some(Secret::new(token)),
-            Some(_) => {
-                return Err(TokenError::Member { member: "refresh_token", expected: "printable ASCII" });
-            }
-        };
+        let (members, notes) = members(reply)?;
         Ok(TokenResponse {
             id_token: presentable(&members, "id_token")?,
             access_token: presentable(&members, "access_token")?,
-            refresh_token,
+            refresh_token: refresh_token(&members)?,
             expires_in: expires_in(members.get("expires_in"))?,
             scope: scope(members.get("scope"))?,
             notes,
         })
+    }
+}
+
+/// What the provider gave for a refresh token. The ID token in it is not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshResponse {
+    /// Not verified. A provider may leave it out (Core 1.0 section 12.2).
+    pub id_token: Option<Secret>,
+    /// As in [`TokenResponse`].
+    pub access_token: Secret,
+    /// Takes the place of the one that was sent, if the provider rotates them.
+    pub refresh_token: Option<Secret>,
+    /// As in [`TokenResponse`].
+    pub expires_in: Option<Seconds>,
+    /// As in [`TokenResponse`].
+    pub scope: Option<Vec<String>>,
+}
+
+impl RefreshResponse {
+    /// Reads the answer to [`refresh_request`].
+    ///
+    /// # Errors
+    /// A refusal, and whatever is no complete response (RFC 6749 section 6, Core 1.0 section 12.2).
+    pub fn read(reply: &Received) -> Result<RefreshResponse, TokenError> {
+        let (members, _) = members(reply)?;
+        let has_id_token = !matches!(text(&members, "id_token")?, None | Some(""));
+        Ok(RefreshResponse {
+            id_token: has_id_token.then(|| presentable(&members, "id_token")).transpose()?,
+            access_token: presentable(&members, "access_token")?,
+            refresh_token: refresh_token(&members)?,
+            expires_in: expires_in(members.get("expires_in"))?,
+            scope: scope(members.get("scope"))?,
+        })
+    }
+}
+
+impl TokenError {
+    /// Whether the provider says that what was redeemed is worth nothing (any more).
+    pub fn is_invalid_grant(&self) -> bool {
+        matches!(self, TokenError::Refused { error, .. } if error.error == "invalid_grant")
+    }
+}
+
+/// The members of a response that is no refusal and whose tokens the filter can present, and what is
+/// odd in it.
+fn members(reply: &Received) -> Result<(Map<String, Value>, Vec<&'static str>), TokenError> {
+    let members = json::parse_object(&reply.body);
+    if let Some(error) = members.as_ref().ok().and_then(refusal) {
+        return Err(TokenError::Refused { status: reply.status, error });
+    }
+    if reply.status != 200 {
+        return Err(TokenError::Status(reply.status));
+    }
+    let members = members.map_err(TokenError::Json)?;
+    let notes = match text(&members, "token_type")? {
+        Some(found) if found.eq_ignore_ascii_case("Bearer") => Vec::new(),
+        Some(found) => return Err(TokenError::TokenType(shown(found))),
+        None => vec!["the token response has no token_type; it is taken for Bearer"],
+    };
+    Ok((members, notes))
+}
+
+fn refresh_token(members: &Map<String, Value>) -> Result<Option<Secret>, TokenError> {
+    match text(members, "refresh_token")? {
+        None | Some("") => Ok(None),
+        Some(token) if token.bytes().all(|byte| matches!(byte, b' '..=b'~')) => Ok(Some(Secret::new(token))),
+        Some(_) => Err(TokenError::Member { member: "refresh_token", expected: "printable ASCII" }),
     }
 }
 

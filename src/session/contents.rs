@@ -46,6 +46,12 @@ pub struct Session {
     /// When the access token ends, if the provider said so.
     #[serde(rename = "ax", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub access_token_expires_at: Option<Timestamp>,
+    /// For getting new tokens, if the configuration renews them.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<Secret>,
+    /// When the tokens were obtained, by login or refresh.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
+    pub obtained_at: Option<Timestamp>,
     /// When the person logged in.
     #[serde(rename = "b", with = "seconds")]
     pub created_at: Timestamp,
@@ -113,6 +119,8 @@ pub enum SessionEnded {
         /// The configured timeout.
         limit: Seconds,
     },
+    /// The provider does not renew it: it refused the refresh token, or named somebody else.
+    NotRenewed,
 }
 
 impl SessionEnded {
@@ -121,6 +129,7 @@ impl SessionEnded {
         match self {
             SessionEnded::Lifetime { .. } => "session_lifetime",
             SessionEnded::Idle { .. } => "session_idle",
+            SessionEnded::NotRenewed => "session_not_renewed",
         }
     }
 }
@@ -134,6 +143,7 @@ impl fmt::Display for SessionEnded {
             SessionEnded::Idle { unused, limit } => {
                 write!(f, "the session was not used for {unused}, and it may be unused for less than {limit}")
             }
+            SessionEnded::NotRenewed => f.write_str("the provider does not renew the session"),
         }
     }
 }

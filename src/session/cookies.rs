@@ -122,6 +122,23 @@ impl Cookies {
         Ok(cookies)
     }
 
+    /// A session as [`Cookies::open_session`] reads it, for other workers.
+    ///
+    /// # Errors
+    /// [`SessionTooLarge`] if it would not fit into cookies.
+    pub fn seal_session(
+        &self,
+        provider: ProviderIndex,
+        session: &Session,
+        nonce: [u8; 24],
+    ) -> Result<String, SessionTooLarge> {
+        let Some(names) = self.sessions.get(provider) else { return Ok(String::new()) };
+        let plaintext = json(session);
+        let count = names.count(&self.session_attributes, plaintext.len())?;
+        let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
+        Ok(format!("{count}.{sealed}"))
+    }
+
     /// Deletes a session: every part that the browser sent, and the first in any case.
     pub fn delete_session(&self, provider: ProviderIndex, jar: &Jar<'_>) -> Vec<String> {
         let Some(names) = self.sessions.get(provider) else { return Vec::new() };

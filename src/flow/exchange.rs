@@ -1,0 +1,79 @@
+//! One exchange with an endpoint of a provider that is not remembered.
+
+use super::Callouts;
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error, ProviderError};
+use crate::filter::Filter;
+use crate::flow::bearer;
+use crate::http::{Callout, CalloutFailed, Received};
+use crate::jose::Jws;
+use crate::oidc::id_token::{self, IdToken};
+use crate::secret::Secret;
+use crate::time::{Seconds, Timestamp};
+
+/// When it is worth trying again.
+const RETRY_AFTER: Seconds = Seconds(1);
+
+/// What an endpoint answers, whatever its status.
+///
+/// # Errors
+/// No answer, or the answer of a proxy that stands in for a provider it cannot reach.
+pub async fn ask(
+    callouts: &Callouts,
+    request: Callout,
+    what: &'static str,
+    now: &mut Timestamp,
+) -> Result<Received, Error> {
+    let answered = callouts.send(request).await;
+    *now = answered.now;
+    let unreachable = |why| Error::Unreachable { what, why, retry_after: RETRY_AFTER };
+    let received = answered.reply.map_err(unreachable)?;
+    if matches!(received.status, 502..=504) {
+        return Err(unreachable(CalloutFailed::NoAnswer));
+    }
+    Ok(received)
+}
+
+/// What an ID token answers to.
+pub struct Asked<'a> {
+    /// The nonce of the login; none at a refresh.
+    pub nonce: Option<&'a Secret>,
+    /// The code that was redeemed; none at a refresh.
+    pub code: Option<&'a Secret>,
+    /// The access token that came with it.
+    pub access_token: &'a Secret,
+}
+
+/// Verifies and checks an ID token that came from the token endpoint.
+///
+/// # Errors
+/// Which rule it breaks, as the provider's fault; or the provider's keys cannot be had.
+pub async fn check_id_token(
+    filter: &Filter,
+    index: ProviderIndex,
+    id_token: &Secret,
+    asked: &Asked<'_>,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<IdToken, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let text = id_token.expose();
+    let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
+    let verified = bearer::verify(filter, index, jws, text, callouts, now).await;
+    let (verified, _) = verified.map_err(|error| match error {
+        // Here it is not the client who brought a wrong token.
+        Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
+        other => other,
+    })?;
+    let expect = id_token::Expected {
+        issuer: &provider.issuer,
+        client_id: &provider.client.id,
+        nonce: asked.nonce.map(Secret::expose),
+        access_token: Some(asked.access_token.expose()),
+        code: asked.code.map(Secret::expose),
+        max_age: None,
+        leeway: provider.leeway,
+        now: *now,
+    };
+    Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
+}
