@@ -12,7 +12,9 @@ use std::time::Duration;
 use std::{env, fs};
 
 use serde_json::Value;
-use vestibule::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, UserinfoUse};
+use vestibule::config::{
+    CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, ResponseMode, UserinfoUse,
+};
 use vestibule::oidc::discovery::{Metadata, MetadataError};
 use vestibule::time::Seconds;
 
@@ -52,6 +54,7 @@ fn provider(issuer: &str) -> Provider {
         userinfo: UserinfoUse::IfNeeded,
         authorization_parameters: Vec::new(),
         redirect_uri: RedirectUri::Path("/oidc/callback".into()),
+        response_mode: ResponseMode::Query,
         post_logout_redirect_uri: None,
         audiences: Vec::new(),
         algorithms: Vec::new(),

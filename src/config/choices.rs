@@ -8,7 +8,7 @@ use super::problem::{Place, Problem};
 use super::schema;
 use super::shape::{Reading, Shape, choice};
 use super::value::{List, Text};
-use super::{ClaimPath, SameSite, UserinfoUse};
+use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// `callout`: one target for everything, or an object.
@@ -56,6 +56,11 @@ choice! { SameSite {
     "Strict" => SameSite::Strict,
     "Lax" => SameSite::Lax,
     "None" => SameSite::None,
+} }
+
+choice! { ResponseMode {
+    "query" => ResponseMode::Query,
+    "form_post" => ResponseMode::FormPost,
 } }
 
 choice! { UserinfoUse {

@@ -12,7 +12,7 @@ use super::problem::Place;
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
 use super::value::{List, Named, Scalar, SecretText, Text, WholeSeconds};
-use super::{ClaimPath, SameSite, UserinfoUse};
+use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// Most providers in one configuration.
@@ -120,6 +120,10 @@ object! {
         /// or one `https` address for all hosts. Register it at the provider. Each provider needs
         /// its own path.
         redirect_uri: Text [default "/oidc/callback"],
+        /// How the provider sends the browser back after a login: with the answer in the address
+        /// (`query`), or in the body of a form (`form_post`). See [the notes on
+        /// `form_post`](#form_post).
+        response_mode: ResponseMode [default "query"],
         /// Where the provider sends the browser after a logout: a path on the host of the request,
         /// or an `https` address. Register it at the provider.
         post_logout_redirect_uri: Text [otherwise "`endpoints.logged_out` on the host of the request"],

@@ -35,7 +35,9 @@ pub use document::{
 pub use endpoints::Endpoints;
 pub use identity::Identity;
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
-pub use provider::{CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, UserinfoUse};
+pub use provider::{
+    CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, ResponseMode, UserinfoUse,
+};
 pub use requirement::{ClaimPath, ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
 pub use rule::{Accept, PathMatch, Rule};
 pub use session::{SameSite, Session};

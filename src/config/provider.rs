@@ -45,6 +45,8 @@ pub struct Provider {
     pub authorization_parameters: Vec<(String, String)>,
     /// Where the provider sends the browser back to.
     pub redirect_uri: RedirectUri,
+    /// How the authorization response comes.
+    pub response_mode: ResponseMode,
     /// Where the provider sends the browser after a logout; a path becomes an address on the host
     /// of the logout.
     pub post_logout_redirect_uri: Option<String>,
@@ -58,6 +60,16 @@ pub struct Provider {
     pub leeway: Seconds,
     /// Accept `http:` addresses of this provider.
     pub insecure_allow_http: bool,
+}
+
+/// How the browser brings the authorization response (OAuth 2.0 Multiple Response Types section 2.1,
+/// OAuth 2.0 Form Post Response Mode). An answer in the other way is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// In the query of a `GET`.
+    Query,
+    /// In the body of a `POST`.
+    FormPost,
 }
 
 /// Whether the userinfo endpoint is asked at a login.
@@ -153,6 +165,13 @@ pub(super) fn check(
     let callout = provider.callout.and_then(|callout| callout_targets(callout, provider.userinfo, reading));
     let scopes = provider.scopes.and_then(|scopes| check_scopes(scopes, reading));
     let redirect_uri = provider.redirect_uri.and_then(|uri| check_redirect_uri(&uri, site_http, reading));
+    let response_mode = provider.response_mode;
+    if site_http && response_mode == Some(ResponseMode::FormPost) {
+        let rule = "must not be form_post with session.insecure_allow_http";
+        let problem = Problem::at(&place.key("response_mode"), rule);
+        // A form of another site brings no other cookies.
+        reading.problems.add(problem.advice("browsers take SameSite=None only over https"));
+    }
     let post_logout_redirect_uri = provider
         .post_logout_redirect_uri
         .and_then(|uri| check_post_logout_redirect_uri(uri, site_http, reading));
@@ -177,6 +196,7 @@ pub(super) fn check(
         refresh: renews.then_some(refresh),
         authorization_parameters,
         redirect_uri: redirect_uri?,
+        response_mode: response_mode?,
         post_logout_redirect_uri,
         audiences: provider.audiences?.0.into_iter().map(|audience| audience.text).collect(),
         algorithms: provider.algorithms.map_or_else(|| Algorithm::ALL.to_vec(), |algorithms| algorithms.0),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::answer;
 use crate::audit::{self, Decision};
-use crate::config::{ProviderIndex, RedirectUri, SameSite};
+use crate::config::{ProviderIndex, RedirectUri, ResponseMode, SameSite};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
@@ -170,17 +170,13 @@ async fn redeem(
     now: &mut Timestamp,
     extras: &mut Extras,
 ) -> Result<Answer, Error> {
-    if visit.request.method != "GET" {
-        return Err(ClientError::Method.into());
-    }
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let response = AuthorizationResponse::read(visit.request.query().unwrap_or_default())
-        .map_err(ClientError::Authorization)?;
+    let response = authorization_response(visit, provider.config.response_mode, callouts, now).await?;
     let jar = Jar::read(&visit.request.headers);
     let login = match filter.cookies.open_login(index, response.state().expose(), &jar, *now) {
         Ok(login) => login,
         Err(missing) => {
-            extras.cookies = filter.cookies.delete_login(response.state().expose());
+            extras.cookies = filter.cookies.delete_login(index, response.state().expose());
             // A callback from the history, reached while logged in: nothing to do and nothing to fear.
             if session::find(filter, index, &jar, *now).is_ok() {
                 let cookies = std::mem::take(&mut extras.cookies);
@@ -189,7 +185,7 @@ async fn redeem(
             return Err(ClientError::Login(missing).into());
         }
     };
-    extras.cookies = filter.cookies.delete_login(response.state().expose());
+    extras.cookies = filter.cookies.delete_login(index, response.state().expose());
     extras.retry = Some(filter.login_address(&login.return_to));
     let known = provider.ready(callouts, now).await?;
     let code = response
@@ -216,6 +212,27 @@ async fn redeem(
     cookies.extend(session);
     cookies.push(rounds);
     Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
+}
+
+/// The response in the one way that was asked for. With `form_post` the query says nothing.
+async fn authorization_response(
+    visit: &Visit,
+    response_mode: ResponseMode,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<AuthorizationResponse, Error> {
+    let request = &visit.request;
+    let response = match (response_mode, request.method.as_str()) {
+        (ResponseMode::Query, "GET") => AuthorizationResponse::read(request.query().unwrap_or_default()),
+        (ResponseMode::FormPost, "POST") => {
+            authorization::expect_form(&request.headers).map_err(ClientError::Authorization)?;
+            let uploaded = callouts.body(authorization::BODY_LIMIT).await;
+            *now = uploaded.now;
+            AuthorizationResponse::read_body(uploaded.body)
+        }
+        _ => return Err(ClientError::Method.into()),
+    };
+    Ok(response.map_err(ClientError::Authorization)?)
 }
 
 /// The provider sees each code once, however often the callback is sent, and to whichever worker
@@ -327,11 +344,16 @@ fn landed(
         // A redirect that began at another site carries no strict cookie; a page of ours does.
         answer::moved(return_to)
     } else {
-        Response::new(302).header("location", return_to)
+        moved_on(visit).header("location", return_to)
     };
     let decision = filter.decision(visit, "login_completed", index, id_token.subject());
     audit::answered(&visit.request, &decision, response.status, "");
     Answer::Respond(with_cookies(response, cookies), decision)
+}
+
+/// A redirect that never repeats the body which brought the code (RFC 9700 section 4.12).
+fn moved_on(visit: &Visit) -> Response {
+    Response::new(if visit.request.method == "POST" { 303 } else { 302 })
 }
 
 /// Adds cookies to an answer.
@@ -342,8 +364,9 @@ pub fn with_cookies(response: Response, cookies: Vec<String>) -> Response {
 impl Filter {
     fn redirect_home(&self, visit: &Visit, index: ProviderIndex, cookies: Vec<String>) -> Answer {
         let decision = self.decision(visit, "login_done_before", index, "");
-        audit::answered(&visit.request, &decision, 302, "");
-        Answer::Respond(with_cookies(Response::new(302).header("location", "/"), cookies), decision)
+        let response = moved_on(visit).header("location", "/");
+        audit::answered(&visit.request, &decision, response.status, "");
+        Answer::Respond(with_cookies(response, cookies), decision)
     }
 
     /// The decision of an answer that is no refusal.

@@ -2,7 +2,7 @@
 
 use crate::answer::{Refusal, answer};
 use crate::audit::{self, Decision};
-use crate::config::{Accept, Rule};
+use crate::config::{Accept, Provider, ResponseMode, Rule};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
@@ -73,8 +73,7 @@ impl Filter {
         };
         let mut response = answer(&refusal, kind);
         if matches!(error, Error::Client(ClientError::Method)) {
-            let is_logout = visit.request.path_only() == self.config.endpoints.logout;
-            response = response.header("allow", if is_logout { "GET, POST" } else { "GET" });
+            response = response.header("allow", self.methods_of(visit.request.path_only()));
         }
         let decision = Decision {
             code: error.code(),
@@ -84,6 +83,20 @@ impl Filter {
         };
         audit::answered(&visit.request, &decision, response.status, &detail);
         Answer::Respond(with_cookies(response, extras.cookies), decision)
+    }
+
+    /// The methods of a page of ours.
+    fn methods_of(&self, path: &str) -> &'static str {
+        let is_for_forms = |provider: &Provider| {
+            provider.redirect_uri.path() == path && provider.response_mode == ResponseMode::FormPost
+        };
+        if path == self.config.endpoints.logout {
+            "GET, POST"
+        } else if self.config.providers.iter().any(is_for_forms) {
+            "POST"
+        } else {
+            "GET"
+        }
     }
 
     /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted.

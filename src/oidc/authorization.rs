@@ -7,10 +7,11 @@ use url::Url;
 
 use super::discovery::Metadata;
 use super::endpoint;
-use super::form::{Form, FormError};
+use super::form::{FORM_LIMIT, Form, FormError};
 use super::provider_error::ProviderError;
-use crate::config::Provider;
+use crate::config::{Provider, ResponseMode};
 use crate::error::shown;
+use crate::http::{Body, BodyFailed, Headers};
 use crate::secret::Secret;
 
 /// Parameters of the authorization request that are the filter's own, and those that would change
@@ -37,6 +38,12 @@ pub const OWN_PARAMETERS: &[&str] = &[
     // Worth nothing unless `auth_time` is checked against it.
     "max_age",
 ];
+
+/// How a browser sends a form (OAuth 2.0 Form Post Response Mode section 2).
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// Longest body of an authorization response that is waited for. Bytes.
+pub const BODY_LIMIT: usize = FORM_LIMIT;
 
 /// Values of `error` in an authorization response: RFC 6749 section 4.1.2.1, Core 1.0 section
 /// 3.1.2.6, RFC 8707 section 2.
@@ -94,6 +101,9 @@ pub fn authorization_request(
         ("code_challenge", request.code_challenge),
         ("code_challenge_method", "S256"),
     ];
+    if provider.response_mode == ResponseMode::FormPost {
+        parameters.push(("response_mode", "form_post"));
+    }
     let configured = provider.authorization_parameters.iter();
     parameters.extend(
         configured
@@ -125,6 +135,17 @@ enum Outcome {
     Error(ProviderError),
 }
 
+/// Checks, before the body of a request is waited for, that it is said to be a form.
+///
+/// # Errors
+/// No content type, several, or another one; or an encoding of the whole: a form of a browser has none.
+pub fn expect_form(headers: &Headers) -> Result<(), AuthorizationError> {
+    let content_type = headers.one("content-type").unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let is_form = media_type.eq_ignore_ascii_case(FORM_TYPE) && !headers.has("content-encoding");
+    if is_form { Ok(()) } else { Err(AuthorizationError::ContentType) }
+}
+
 /// What the login that is in flight knows.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
@@ -151,8 +172,12 @@ impl AuthorizationCode {
 /// Why there is no code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthorizationError {
-    /// The query is not an acceptable form.
+    /// The query or the body is not an acceptable form.
     Form(FormError),
+    /// The body does not say, or not once, that it is a form.
+    ContentType,
+    /// The body did not come.
+    BodyMissing,
     /// A signed response (JARM), which was not asked for.
     UnexpectedResponse,
     /// No `state`, or an empty one.
@@ -183,6 +208,8 @@ impl AuthorizationError {
     pub fn code(&self) -> &'static str {
         match self {
             AuthorizationError::Form(error) => error.code(),
+            AuthorizationError::ContentType => "authorization_content_type",
+            AuthorizationError::BodyMissing => "authorization_body_missing",
             AuthorizationError::UnexpectedResponse => "authorization_response_unexpected",
             AuthorizationError::StateMissing => "authorization_state_missing",
             AuthorizationError::CodeAndError => "authorization_code_and_error",
@@ -200,6 +227,12 @@ impl fmt::Display for AuthorizationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AuthorizationError::Form(error) => write!(f, "the authorization response is not usable: {error}"),
+            AuthorizationError::ContentType => {
+                write!(f, "the authorization response must be sent as {FORM_TYPE}, but is not")
+            }
+            AuthorizationError::BodyMissing => {
+                f.write_str("the authorization response must be in the body, but no body came")
+            }
             AuthorizationError::UnexpectedResponse => f.write_str(
                 "the authorization response must come as plain parameters, but came in \"response\"",
             ),
@@ -231,7 +264,24 @@ impl fmt::Display for AuthorizationError {
 }
 
 impl AuthorizationResponse {
-    /// Reads the query (without `?`) with which the browser came back.
+    /// Reads the body that the browser brought (OAuth 2.0 Form Post Response Mode section 2), which
+    /// [`expect_form`] let pass.
+    ///
+    /// # Errors
+    /// As [`AuthorizationResponse::read`], and a body that is not there or too long.
+    pub fn read_body(body: Body) -> Result<AuthorizationResponse, AuthorizationError> {
+        match body {
+            Err(BodyFailed::TooLarge) => Err(AuthorizationError::Form(FormError::TooLong(None))),
+            Err(BodyFailed::NotGiven) => Err(AuthorizationError::BodyMissing),
+            Ok(body) if body.is_empty() => Err(AuthorizationError::BodyMissing),
+            Ok(body) => match std::str::from_utf8(&body) {
+                Ok(form) => AuthorizationResponse::read(form),
+                Err(_) => Err(AuthorizationError::Form(FormError::Encoding)),
+            },
+        }
+    }
+
+    /// Reads the query (without `?`) with which the browser came back, or the form that it sent.
     ///
     /// # Errors
     /// Whatever two readers could understand differently, and what is no answer at all.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::endpoint::{self, EndpointError};
-use crate::config::{ClientAuthentication, Provider, UserinfoUse};
+use crate::config::{ClientAuthentication, Provider, ResponseMode, UserinfoUse};
 use crate::error::shown;
 use crate::http::Callout;
 use crate::json::{self, JsonError};
@@ -235,10 +235,14 @@ fn notes_on_lists(members: &Map<String, Value>, provider: &Provider) -> Vec<Stri
         ClientAuthentication::SecretPost(_) => "client_secret_post",
         ClientAuthentication::PrivateKeyJwt(_) => "private_key_jwt",
     };
+    let response_mode = match provider.response_mode {
+        ResponseMode::Query => "query",
+        ResponseMode::FormPost => "form_post",
+    };
     let mut notes = Vec::new();
     for (member, ours) in [
         ("response_types_supported", "code"),
-        ("response_modes_supported", "query"),
+        ("response_modes_supported", response_mode),
         ("code_challenge_methods_supported", "S256"),
         ("token_endpoint_auth_methods_supported", method),
     ] {

@@ -19,8 +19,8 @@ pub struct Form(Vec<(String, String)>);
 /// Why a text is not an acceptable form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormError {
-    /// Longer than [`FORM_LIMIT`]; how long it is, in bytes.
-    TooLong(usize),
+    /// Longer than [`FORM_LIMIT`]; how long it is, in bytes, if all of it came.
+    TooLong(Option<usize>),
     /// More than [`PARAMETER_LIMIT`] parameters.
     TooMany,
     /// Broken percent-encoding, or something that is not UTF-8 or not ASCII on the outside.
@@ -44,8 +44,11 @@ impl FormError {
 impl fmt::Display for FormError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FormError::TooLong(found) => {
+            FormError::TooLong(Some(found)) => {
                 write!(f, "the parameters have at most {FORM_LIMIT} bytes, but here {found}")
+            }
+            FormError::TooLong(None) => {
+                write!(f, "the parameters have at most {FORM_LIMIT} bytes, but here more")
             }
             FormError::TooMany => write!(f, "there are more than {PARAMETER_LIMIT} parameters"),
             FormError::Encoding => f.write_str("the parameters are not form-encoded UTF-8"),
@@ -64,7 +67,7 @@ impl Form {
     /// percent-encoding, bytes that are not UTF-8; and what is beyond the limits.
     pub fn read(text: &str) -> Result<Form, FormError> {
         if text.len() > FORM_LIMIT {
-            return Err(FormError::TooLong(text.len()));
+            return Err(FormError::TooLong(Some(text.len())));
         }
         let mut parameters: Vec<(String, String)> = Vec::new();
         for segment in text.split('&').filter(|segment| !segment.is_empty()) {
@@ -165,7 +168,10 @@ mod tests {
         assert!(Form::read(&numbered(PARAMETER_LIMIT)).is_ok());
         assert_eq!(error(&numbered(PARAMETER_LIMIT + 1)), FormError::TooMany);
         assert!(Form::read(&format!("a={}", "x".repeat(FORM_LIMIT - 2))).is_ok());
-        assert_eq!(error(&format!("a={}", "x".repeat(FORM_LIMIT - 1))), FormError::TooLong(FORM_LIMIT + 1));
+        assert_eq!(
+            error(&format!("a={}", "x".repeat(FORM_LIMIT - 1))),
+            FormError::TooLong(Some(FORM_LIMIT + 1))
+        );
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub(crate) mod fixture {
     use serde_json::json;
 
     use super::discovery::Metadata;
-    use crate::config::{CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, UserinfoUse};
+    use crate::config::{
+        CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, ResponseMode, UserinfoUse,
+    };
     use crate::time::Seconds;
 
     pub(crate) const ISSUER: &str = "https://op.example";
@@ -56,6 +58,7 @@ pub(crate) mod fixture {
             refresh: None,
             authorization_parameters: Vec::new(),
             redirect_uri: RedirectUri::Fixed(REDIRECT_URI.parse().unwrap()),
+            response_mode: ResponseMode::Query,
             post_logout_redirect_uri: None,
             audiences: Vec::new(),
             algorithms: Vec::new(),

@@ -6,7 +6,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, ProviderIndex};
+use crate::config::{self, Config, ProviderIndex, ResponseMode};
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
@@ -35,7 +35,10 @@ pub struct Cookies {
     sessions: Vec<Names>,
     sealer: Sealer,
     session_attributes: Attributes,
-    login_attributes: Attributes,
+    /// By provider.
+    login_attributes: Vec<Attributes>,
+    /// Of everything that is not a session and waits for a navigation.
+    other_attributes: Attributes,
     login_lifetime: Seconds,
 }
 
@@ -53,6 +56,10 @@ impl Cookies {
         };
         let tenants: Vec<Tenant> =
             config.providers.iter().map(|p| Tenant::new(&[&p.name, &p.issuer, &p.client.id])).collect();
+        let login_attributes = |provider: &config::Provider| match provider.response_mode {
+            ResponseMode::Query => Attributes::of_login(&config.session),
+            ResponseMode::FormPost => Attributes::of_form_post(&config.session),
+        };
         Cookies {
             login_prefix: format!("{base}-login-"),
             rounds_name: format!("{base}-rounds"),
@@ -60,7 +67,8 @@ impl Cookies {
             sessions: config.providers.iter().map(names).collect(),
             sealer: Sealer::new(&config.session.keys, &tenants),
             session_attributes: Attributes::configured(&config.session),
-            login_attributes: Attributes::of_login(&config.session),
+            login_attributes: config.providers.iter().map(login_attributes).collect(),
+            other_attributes: Attributes::of_login(&config.session),
             login_lifetime: config.session.login_lifetime,
             base,
         }
@@ -159,25 +167,27 @@ impl Cookies {
     ) -> Vec<String> {
         let Some(id) = Login::id(login.state.expose()) else { return Vec::new() };
         let name = format!("{}{id}", self.login_prefix);
-        let room = COOKIE_LIMIT.saturating_sub(self.login_cookie(&name, "").len());
+        let room = COOKIE_LIMIT.saturating_sub(self.login_cookie(provider, &name, "").len());
         let mut plaintext = json(login);
         if login.return_to.len() > RETURN_TO_LIMIT || Sealer::sealed_len(plaintext.len()) > room {
             plaintext = json(&Login { return_to: "/".to_owned(), ..login.clone() });
         }
         let sealed = self.sealer.seal(Purpose::Login, provider, b"", nonce, &plaintext);
-        let mut cookies = vec![self.login_cookie(&name, &sealed)];
+        let mut cookies = vec![self.login_cookie(provider, &name, &sealed)];
 
         let mut in_flight = Vec::new();
         let others = self.login_cookies(jar).filter(|(other, _)| *other != name);
         for (other, value) in others.take(LOGINS_EXAMINED) {
             match self.any_login(value).filter(|login| login.age(now) < self.login_lifetime) {
                 Some(login) => in_flight.push((login.started_at, other)),
-                None => cookies.push(self.login_attributes.delete(other)),
+                None => cookies.push(self.attributes_of_login(provider).delete(other)),
             }
         }
         in_flight.sort_by_key(|(started_at, _)| *started_at);
         let excess = in_flight.len().saturating_add(1).saturating_sub(LOGINS_LIMIT);
-        cookies.extend(in_flight.iter().take(excess).map(|(_, other)| self.login_attributes.delete(other)));
+        cookies.extend(
+            in_flight.iter().take(excess).map(|(_, other)| self.attributes_of_login(provider).delete(other)),
+        );
         cookies
     }
 
@@ -211,9 +221,9 @@ impl Cookies {
     }
 
     /// Deletes the cookie of a login. Nothing if `state` cannot be one of ours.
-    pub fn delete_login(&self, state: &str) -> Vec<String> {
+    pub fn delete_login(&self, provider: ProviderIndex, state: &str) -> Vec<String> {
         let name = Login::id(state).map(|id| format!("{}{id}", self.login_prefix));
-        name.iter().map(|name| self.login_attributes.delete(name)).collect()
+        name.iter().map(|name| self.attributes_of_login(provider).delete(name)).collect()
     }
 
     /// How many logins were completed in the last two minutes without a working session after them.
@@ -229,23 +239,23 @@ impl Cookies {
     pub fn set_rounds(&self, provider: ProviderIndex, count: u8, now: Timestamp, nonce: [u8; 24]) -> String {
         let plaintext = rounds::plaintext(count, now);
         let sealed = self.sealer.seal(Purpose::Rounds, provider, b"", nonce, &plaintext);
-        self.login_attributes.set_for(&self.rounds_name, &sealed, ROUNDS_LIFETIME)
+        self.other_attributes.set_for(&self.rounds_name, &sealed, ROUNDS_LIFETIME)
     }
 
     /// Forgets the count, if the browser has one: the session works.
     pub fn clear_rounds(&self, jar: &Jar<'_>) -> Option<String> {
-        jar.has(&self.rounds_name).then(|| self.login_attributes.delete(&self.rounds_name))
+        jar.has(&self.rounds_name).then(|| self.other_attributes.delete(&self.rounds_name))
     }
 
     /// Remembers the `state` with which the browser is sent to the provider for a logout.
     pub fn set_logout(&self, provider: ProviderIndex, state: &Secret, nonce: [u8; 24]) -> String {
         let sealed = self.sealer.seal(Purpose::Logout, provider, b"", nonce, state.expose().as_bytes());
-        self.login_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
+        self.other_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
     }
 
     /// Forgets that state, if the browser has one: it serves once.
     pub fn clear_logout(&self, jar: &Jar<'_>) -> Option<String> {
-        jar.has(&self.logout_name).then(|| self.login_attributes.delete(&self.logout_name))
+        jar.has(&self.logout_name).then(|| self.other_attributes.delete(&self.logout_name))
     }
 
     /// Compares the `state` with which a browser came to the page after a logout, in constant time.
@@ -268,8 +278,12 @@ impl Cookies {
         }
     }
 
-    fn login_cookie(&self, name: &str, sealed: &str) -> String {
-        self.login_attributes.set_for(name, sealed, self.login_lifetime)
+    fn login_cookie(&self, provider: ProviderIndex, name: &str, sealed: &str) -> String {
+        self.attributes_of_login(provider).set_for(name, sealed, self.login_lifetime)
+    }
+
+    fn attributes_of_login(&self, provider: ProviderIndex) -> &Attributes {
+        self.login_attributes.get(provider).unwrap_or(&self.other_attributes)
     }
 
     /// Login cookies in the jar that have a name of ours: it goes back into a header.

@@ -24,6 +24,12 @@ impl Attributes {
         Attributes::new(session, same_site)
     }
 
+    /// What must come along with a form that another site sends: only `None` does. It holds nothing
+    /// that serves without a `state` which the other site does not know.
+    pub fn of_form_post(session: &config::Session) -> Self {
+        Attributes::new(session, SameSite::None)
+    }
+
     fn new(session: &config::Session, same_site: SameSite) -> Self {
         let secure = if session.insecure_allow_http { "" } else { "; Secure" };
         let same_site = match same_site {

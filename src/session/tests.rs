@@ -10,7 +10,7 @@ use super::parts::{COOKIE_LIMIT, PARTS_LIMIT};
 use super::*;
 use crate::config::{
     CalloutTargets, Client, ClientAuthentication, Config, Endpoints, Identity, Provider, RedirectUri,
-    SameSite, UserinfoUse,
+    ResponseMode, SameSite, UserinfoUse,
 };
 use crate::http::Headers;
 use crate::secret::Secret;
@@ -43,6 +43,7 @@ fn provider(name: &str) -> Provider {
         refresh: None,
         authorization_parameters: Vec::new(),
         redirect_uri: RedirectUri::Path("/callback".into()),
+        response_mode: ResponseMode::Query,
         post_logout_redirect_uri: None,
         audiences: Vec::new(),
         algorithms: Vec::new(),
@@ -235,7 +236,7 @@ fn deletion_repeats_every_attribute() {
         [format!("{BASE}=; Path=/; Secure; HttpOnly; SameSite=None; {gone}")]
     );
     assert_eq!(
-        cookies.delete_login(STATE),
+        cookies.delete_login(0, STATE),
         [format!("{BASE}-login-0123456789abcdef=; Path=/; Secure; HttpOnly; SameSite=None; {gone}")]
     );
 }
@@ -477,7 +478,7 @@ fn a_login_is_finished_once() {
     browser.begins(&cookies, &login(STATE), NOW);
     assert_eq!(browser.names(), [format!("{BASE}-login-0123456789abcdef")]);
     assert_eq!(browser.finishes(&cookies, STATE, NOW), Ok(login(STATE)));
-    browser.receives(cookies.delete_login(STATE));
+    browser.receives(cookies.delete_login(0, STATE));
     assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::NoCookie));
 }
 
@@ -521,7 +522,7 @@ fn a_state_that_is_not_ours_reaches_no_header() {
     for state in
         ["", "short", "0123456789abcde;0123", "0123456789abcdef\r\nset-cookie: x=y", "0123456789 bcdef"]
     {
-        assert!(cookies.delete_login(state).is_empty(), "{state:?}");
+        assert!(cookies.delete_login(0, state).is_empty(), "{state:?}");
         assert!(cookies.set_login(0, &login(state), &Jar::default(), NOW, nonce()).is_empty());
     }
 }
@@ -540,7 +541,7 @@ fn five_tabs_finish_their_logins_in_any_order() {
     }
     for number in [3, 0, 4, 1, 2] {
         assert_eq!(browser.finishes(&cookies, &tab(number), NOW), Ok(login(&tab(number))));
-        browser.receives(cookies.delete_login(&tab(number)));
+        browser.receives(cookies.delete_login(0, &tab(number)));
     }
     assert!(browser.0.is_empty());
 }

@@ -12,6 +12,7 @@
 )]
 
 mod bearer;
+mod conformance;
 mod hosts;
 mod limits;
 mod login;

@@ -5,6 +5,23 @@ use vestibule::time::{Seconds, Timestamp};
 /// Longer cookies are ignored (RFC 6265bis section 5.6). Bytes.
 const COOKIE_LIMIT: usize = 4096;
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SameSite {
+    Strict,
+    Lax,
+    None,
+}
+
+/// Where a request of a page comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    ThisSite,
+    /// A link or a redirect of another site.
+    AnotherSite,
+    /// A form that another site sends.
+    FormOfAnotherSite,
+}
+
 #[derive(Default)]
 pub struct Browser {
     pub cookies: Vec<Cookie>,
@@ -13,7 +30,7 @@ pub struct Browser {
 pub struct Cookie {
     pub name: String,
     pub value: String,
-    strict: bool,
+    same_site: SameSite,
     until: Option<Timestamp>,
 }
 
@@ -35,7 +52,14 @@ impl Browser {
             self.cookies.push(Cookie {
                 name: name.to_owned(),
                 value: value.to_owned(),
-                strict: has("SameSite=Strict"),
+                same_site: if has("SameSite=Strict") {
+                    SameSite::Strict
+                } else if has("SameSite=None") {
+                    assert!(has("Secure"), "browsers take no such cookie: {set_cookie}");
+                    SameSite::None
+                } else {
+                    SameSite::Lax
+                },
                 until: max_age.map(|seconds| now + Seconds(seconds)),
             });
         }
@@ -43,9 +67,17 @@ impl Browser {
 
     /// The `Cookie` header of a navigation.
     pub fn header(&self, from_another_site: bool, now: Timestamp) -> Option<String> {
-        let sent = |cookie: &&Cookie| {
-            !(cookie.strict && from_another_site) && cookie.until.is_none_or(|until| now < until)
+        self.header_from(if from_another_site { From::AnotherSite } else { From::ThisSite }, now)
+    }
+
+    /// The `Cookie` header of a request (RFC 6265bis section 5.8.3).
+    pub fn header_from(&self, from: From, now: Timestamp) -> Option<String> {
+        let comes_along = |cookie: &Cookie| match from {
+            From::ThisSite => true,
+            From::AnotherSite => cookie.same_site != SameSite::Strict,
+            From::FormOfAnotherSite => cookie.same_site == SameSite::None,
         };
+        let sent = |cookie: &&Cookie| comes_along(cookie) && cookie.until.is_none_or(|until| now < until);
         let pairs: Vec<String> = self
             .cookies
             .iter()

@@ -1,6 +1,7 @@
 //! The world around one filter. Nothing in it moves by itself, neither clock nor network.
 
 mod browser;
+mod forms;
 mod gateway;
 mod log;
 mod provider;
@@ -14,7 +15,7 @@ use url::Url;
 use vestibule::http::{Headers, HostTraits, Reply, Request};
 use vestibule::time::{Seconds, Timestamp};
 
-pub use browser::Browser;
+pub use browser::{Browser, From};
 pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, Provider, answer};
@@ -354,7 +355,7 @@ impl World {
     pub fn log_in(&mut self, path: &str) -> Seen {
         let address = self.sent_to_provider(path);
         let back = self.authorize(&address);
-        self.arrive(&back)
+        self.come_back(&back)
     }
 
     pub fn authorize(&mut self, address: &Url) -> String {

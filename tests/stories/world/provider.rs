@@ -44,6 +44,8 @@ pub struct Provider {
     /// Codes of other logins are brought to the filter, so it may send them with a verifier or a
     /// redirect address that does not belong to them. They are refused, as always.
     pub codes_are_mixed_up: bool,
+    /// What the browser brings in the body, when the filter asked for that.
+    pub form: Option<String>,
     pub cache_control: Option<&'static str>,
     /// The endpoints that were asked, in order.
     pub asked: Vec<&'static str>,
@@ -65,13 +67,23 @@ pub fn answer(status: u16, body: impl ToString) -> Reply {
     Ok(Received { status, headers, body: body.to_string().into_bytes() })
 }
 
-/// An address with these parameters; `null` is left out.
+/// An address with these parameters.
 fn with_parameters(address: &str, response: &Value) -> String {
     let mut back = Url::parse(address).unwrap();
-    for (name, value) in response.as_object().unwrap() {
-        back.query_pairs_mut().append_pair(name, value.as_str().unwrap());
+    if response.as_object().is_some_and(|response| !response.is_empty()) {
+        back.query_pairs_mut().extend_pairs(pairs(response));
     }
     back.into()
+}
+
+/// The same parameters as a form.
+fn form(response: &Value) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs(response)).finish()
+}
+
+fn pairs(response: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let members = response.as_object().unwrap().iter();
+    members.map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
 }
 
 impl Provider {
@@ -93,6 +105,7 @@ impl Provider {
             signed_userinfo: None,
             client_authentication: vec!["client_secret_basic", "client_secret_post", "private_key_jwt"],
             codes_are_mixed_up: false,
+            form: None,
             cache_control: None,
             asked: Vec::new(),
             secrets: vec![CLIENT_SECRET.to_owned()],
@@ -120,7 +133,16 @@ impl Provider {
         );
         let mut response = json!({"code": code, "state": sent["state"], "iss": self.issuer});
         merge(&mut response, &self.callback);
-        with_parameters(&sent["redirect_uri"], &response)
+        match sent.get("response_mode").map(String::as_str) {
+            Some("form_post") => {
+                self.form = Some(form(&response));
+                sent["redirect_uri"].clone()
+            }
+            other => {
+                assert_eq!(other, None, "what is usual is not asked for");
+                with_parameters(&sent["redirect_uri"], &response)
+            }
+        }
     }
 
     /// A person logs out: the address to which the browser is sent back.
