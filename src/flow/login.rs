@@ -8,7 +8,7 @@ use crate::config::{ProviderIndex, RedirectUri, SameSite};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::refusal::Extras;
-use crate::flow::{Callouts, bearer, session, userinfo};
+use crate::flow::{Callouts, bearer, session, third_party, userinfo};
 use crate::http::{CalloutFailed, Request, Response};
 use crate::jose::Jws;
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
@@ -29,15 +29,17 @@ const REDEEMED: Board = Board { name: "redeemed", places: 64, place_limit: 16 * 
 
 /// A login that is about to begin.
 pub struct Begin {
-    return_to: String,
-    rounds: u8,
+    pub(super) return_to: String,
+    pub(super) rounds: u8,
+    /// Of a login that another site asked for.
+    pub(super) login_hint: Option<String>,
 }
 
 impl Begin {
     /// For a page that somebody wanted to see.
     pub fn for_request(filter: &Filter, request: &Request, rounds: u8) -> Self {
         let return_to = ReturnTo::from_request(&request.path, &filter.own_paths());
-        Begin { return_to: return_to.as_str().to_owned(), rounds }
+        Begin { return_to: return_to.as_str().to_owned(), rounds, login_hint: None }
     }
 }
 
@@ -60,11 +62,14 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
         return Err(ClientError::NotLoggedIn.into());
     }
     let query = request.query().unwrap_or_default();
+    if third_party::is_one(query) {
+        return third_party::read(filter, request, query);
+    }
     let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
     let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
     let return_to = ReturnTo::parse(&wanted, &filter.own_paths()).as_str().to_owned();
     let provider = filter.login_provider(request, &return_to);
-    Ok((provider, Begin { return_to, rounds: 0 }))
+    Ok((provider, Begin { return_to, rounds: 0, login_hint: None }))
 }
 
 /// Begins a login with a provider that may have to be asked for its metadata first.
@@ -122,11 +127,14 @@ fn send_to_provider(
             state: &login.state,
             nonce: &login.nonce,
             code_challenge: &pkce::code_challenge(&login.code_verifier),
+            login_hint: begin.login_hint.as_deref(),
         },
     );
     let jar = Jar::read(&visit.request.headers);
     let cookies = filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?);
-    let response = with_cookies(Response::new(302).header("location", location.as_str()), cookies);
+    // A form must not follow to the provider (RFC 9700 section 4.12).
+    let status = if visit.request.method == "POST" { 303 } else { 302 };
+    let response = with_cookies(Response::new(status).header("location", location.as_str()), cookies);
     let decision = filter.decision(visit, "login_begins", index, "");
     audit::answered(&visit.request, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
@@ -199,7 +207,7 @@ async fn redeem(
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
     let id_token = check_id_token(filter, index, &tokens, &code, &login, callouts, now).await?;
     let claims = userinfo::claims(filter, index, &known, &id_token, &tokens, callouts, now).await?;
-    let session = new_session(filter, index, &id_token, &claims, &tokens, *now)?;
+    let session = new_session(filter, index, &id_token, &claims, &tokens, &login, *now)?;
     let session = session_cookies(filter, index, session, &jar, *now)?;
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
@@ -289,10 +297,14 @@ fn new_session(
     id_token: &IdToken,
     claims: &Claims,
     tokens: &TokenResponse,
+    login: &Login,
     now: Timestamp,
 ) -> Result<Session, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let needs = &filter.needs;
+    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
+    let (sid, subject) = (id_token.session_id(), id_token.subject());
+    ended.check_login(&filter.store, sid, subject, login.started_at).map_err(ClientError::SessionEnded)?;
     let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
     let access_token_expires_at = tokens.expires_in.map(|lifetime| now + lifetime);
     let mut expires_at = now + filter.config.session.absolute_lifetime;

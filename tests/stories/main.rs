@@ -11,7 +11,9 @@
     clippy::arithmetic_side_effects
 )]
 
+mod backchannel;
 mod bearer;
+mod frontchannel;
 mod hosts;
 mod limits;
 mod login;
@@ -20,6 +22,7 @@ mod native;
 mod provider;
 mod secrets;
 mod session;
+mod third_party;
 mod world;
 
 use native as gateway;

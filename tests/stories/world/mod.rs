@@ -17,7 +17,7 @@ use vestibule::time::{Seconds, Timestamp};
 pub use browser::Browser;
 pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
-pub use provider::{Key, Provider, answer};
+pub use provider::{Key, LOGOUT_EVENT, Provider, answer};
 
 pub const SITE: &str = "https://app.example.com";
 pub const SESSION: &str = "__Host-vestibule";

@@ -1,6 +1,7 @@
 //! A provider that keeps to the specifications, and can be told where not to.
 
 mod key;
+mod logout;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use vestibule::time::Timestamp;
 
 use super::{Asked, CLIENT_SECRET, merge};
 pub use key::{Forgery, Key};
+pub use logout::LOGOUT_EVENT;
 
 /// Whatever it is told, it holds each request to `requests`: a story fails if the filter sends one
 /// that is not exactly as the specifications say.
@@ -49,6 +51,8 @@ pub struct Provider {
     pub asked: Vec<&'static str>,
     /// Everything that it gave out or was told in confidence.
     pub secrets: Vec<String>,
+    /// Tokens that were given back, each after its `token_type_hint`.
+    pub revoked: Vec<(String, String)>,
     authorizations: BTreeMap<String, Authorization>,
     /// Access tokens, and whose they are.
     access_tokens: BTreeMap<String, Value>,
@@ -96,6 +100,7 @@ impl Provider {
             cache_control: None,
             asked: Vec::new(),
             secrets: vec![CLIENT_SECRET.to_owned()],
+            revoked: Vec::new(),
             authorizations: BTreeMap::new(),
             access_tokens: BTreeMap::new(),
         }
@@ -152,6 +157,7 @@ impl Provider {
                 self.secrets.extend(credentials.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
                 self.unless_told_otherwise(endpoint, |provider| provider.redeem(&sent, method, now))
             }
+            "revocation" => self.revoke(callout),
             _ => {
                 let token = requests::userinfo(callout, &self.at("userinfo_endpoint"));
                 self.unless_told_otherwise(endpoint, |provider| provider.describe(&token))
@@ -177,7 +183,12 @@ impl Provider {
         if url.as_str() == format!("{}/.well-known/openid-configuration", self.issuer) {
             return "metadata";
         }
-        let known = [("jwks_uri", "keys"), ("token_endpoint", "token"), ("userinfo_endpoint", "userinfo")];
+        let known = [
+            ("jwks_uri", "keys"),
+            ("token_endpoint", "token"),
+            ("userinfo_endpoint", "userinfo"),
+            ("revocation_endpoint", "revocation"),
+        ];
         let found = known.into_iter().find(|(member, _)| self.metadata()[*member] == url.as_str());
         found.unwrap_or_else(|| panic!("there is no {url}")).1
     }
