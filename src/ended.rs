@@ -355,7 +355,7 @@ mod tests {
             (0..10_000).map(|n| format!("x{n}")).find(|sid| place(sid) == place("s1")).expect("of so many");
         let is_ended =
             |store: &Store, sid: &str, created_at| list.find(store, &session(sid, created_at)).is_some();
-        for lost in [&b""[..], b"not ours"] {
+        for lost in [&b""[..], b"this is not ours"] {
             let store = Store::default();
             list.end(&store, Whose::Sid("s1"), NOW).unwrap();
             assert!(!is_ended(&store, &same_place, NOW));

@@ -38,7 +38,7 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     for (index, _) in &of_issuer {
         let Ok(found) = session::find(filter, *index, &jar, visit.now) else { continue };
         if found.session.provider_session() == Some(sid) {
-            logout::end_session(filter, *index, &found.session, visit.now);
+            logout::end_session(filter, *index, &found, visit.now);
             cookies.extend(filter.cookies.delete_session(*index, &jar));
             decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);
         }

@@ -13,7 +13,7 @@ use crate::http::{Request, Response};
 use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
 use crate::rules::ClientKind;
-use crate::session::{Jar, Session};
+use crate::session::Jar;
 use crate::time::Timestamp;
 
 use std::rc::Rc;
@@ -44,7 +44,7 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     let mut found = None;
     for index in 0..filter.config.providers.len() {
         if let Ok(session) = session::find(filter, index, &jar, visit.now) {
-            end_session(filter, index, &session.session, visit.now);
+            end_session(filter, index, &session, visit.now);
             revocation::begin(filter, index, &session.session, visit.now);
             found = found.or(Some((index, session)));
         }
@@ -66,9 +66,10 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
 
 /// Ends a session for all workers of this proxy, whoever has a copy of its cookie or is just about to
 /// write it anew.
-pub fn end_session(filter: &Filter, index: ProviderIndex, session: &Session, now: Timestamp) {
+pub fn end_session(filter: &Filter, index: ProviderIndex, found: &Remembered, now: Timestamp) {
+    found.look_again();
     let ended = filter.ended.get(index);
-    if let Some(Err(error)) = ended.map(|ended| ended.end(&filter.store, Whose::Id(&session.id), now)) {
+    if let Some(Err(error)) = ended.map(|ended| ended.end(&filter.store, Whose::Id(&found.session.id), now)) {
         let error = Error::from(error);
         // The cookie goes in any case.
         log::warn!("code=shared_data the end of a session is not known to all workers: {error}");

@@ -31,6 +31,13 @@ pub struct Remembered {
     checked_at: Cell<Option<Generation>>,
 }
 
+impl Remembered {
+    /// It may have ended since it was looked for last, and nobody else says so.
+    pub fn look_again(&self) {
+        self.checked_at.set(None);
+    }
+}
+
 /// What a session must hold for the configuration in force.
 pub struct Needs {
     claims: Vec<ClaimPath>,
