@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use vestibule::http::Request;
 
-use crate::world::{Key, LOGOUT_EVENT, Seen, World, lines, merge, with_partner};
+use crate::world::{Key, LOGOUT_EVENT, Proxy, Seen, World, lines, merge, with_partner};
 
 const PATH: &str = "/oidc/backchannel-logout";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -401,6 +401,23 @@ fn a_provider_whose_keys_cannot_be_had_is_told_to_come_again() {
     let seen = bring(&mut world, &token);
     seen.is(503, "provider_unreachable");
     assert!(seen.body.contains("temporarily_unavailable"));
+}
+
+#[test]
+fn on_nginx_it_works_alike() {
+    let mut world = World::on(Proxy::Nginx, &json!({"endpoints": {"backchannel_logout": PATH}}));
+    world.idp().id_token = json!({"sid": "s1"});
+    world.tick();
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.after(10);
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({}), now);
+    world.on_worker(1).tick();
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    for worker in [0, 1] {
+        world.on_worker(worker).get("/orders").is(302, "login_begins");
+    }
 }
 
 #[test]
