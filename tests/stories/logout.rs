@@ -299,3 +299,13 @@ fn a_logout_does_not_depend_on_the_tokens() {
     world.tick();
     assert_eq!(world.idp().count("revocation"), 0);
 }
+
+#[test]
+fn out_23_session_management_is_not_taken_part_in() {
+    let mut world = World::new();
+    world.idp().metadata = json!({"check_session_iframe": "https://idp.example.com/session"});
+    world.idp().callback = json!({"session_state": "8f2.salt"});
+    world.log_in("/orders").is(302, "login_completed");
+    assert!(!world.get("/orders").is(200, "session").told("x-auth-sub").unwrap().contains("8f2"));
+    assert_eq!(world.browser.names(), [SESSION]);
+}
