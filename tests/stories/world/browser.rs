@@ -14,8 +14,6 @@ pub struct Cookie {
     pub name: String,
     pub value: String,
     strict: bool,
-    /// It is sent from frames of other sites.
-    in_frames: bool,
     until: Option<Timestamp>,
 }
 
@@ -38,7 +36,6 @@ impl Browser {
                 name: name.to_owned(),
                 value: value.to_owned(),
                 strict: has("SameSite=Strict"),
-                in_frames: has("SameSite=None"),
                 until: max_age.map(|seconds| now + Seconds(seconds)),
             });
         }
@@ -46,18 +43,15 @@ impl Browser {
 
     /// The `Cookie` header of a navigation.
     pub fn header(&self, from_another_site: bool, now: Timestamp) -> Option<String> {
-        self.cookies_that(now, |cookie| !(cookie.strict && from_another_site))
-    }
-
-    /// The `Cookie` header of a page in a frame of another site.
-    pub fn header_in_frame(&self, now: Timestamp) -> Option<String> {
-        self.cookies_that(now, |cookie| cookie.in_frames)
-    }
-
-    fn cookies_that(&self, now: Timestamp, are_sent: impl Fn(&Cookie) -> bool) -> Option<String> {
-        let counts = |cookie: &&Cookie| are_sent(cookie) && cookie.until.is_none_or(|until| now < until);
-        let counting = self.cookies.iter().filter(counts);
-        let pairs: Vec<String> = counting.map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
+        let sent = |cookie: &&Cookie| {
+            !(cookie.strict && from_another_site) && cookie.until.is_none_or(|until| now < until)
+        };
+        let pairs: Vec<String> = self
+            .cookies
+            .iter()
+            .filter(sent)
+            .map(|cookie| format!("{}={}", cookie.name, cookie.value))
+            .collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
