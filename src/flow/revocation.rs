@@ -77,3 +77,21 @@ async fn revoke_one(
         Err(why) => Err(Error::Unreachable { what, why, retry_after: Seconds(1) }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_over_is_not_worth_the_question() {
+        let now = Timestamp(1_700_000_000);
+        let mut session = crate::session::tests::session();
+        session.access_token = Some(Secret::from("a"));
+        for (end, count) in [(None, 1), (Some(now + Seconds(1)), 1), (Some(now), 0)] {
+            session.access_token_expires_at = end;
+            assert_eq!(tokens(&session, now).len(), count, "{end:?}");
+        }
+        session.access_token = None;
+        assert_eq!(tokens(&session, now), []);
+    }
+}

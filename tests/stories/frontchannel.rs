@@ -81,6 +81,8 @@ fn out_20_another_session_or_issuer_has_no_effect() {
         ("iss=https%3A%2F%2Fidp.example.com&sid=", 200, "frontchannel_no_session"),
         ("iss=https%3A%2F%2Fidp.example.com%2F&sid=s1", 400, "issuer_unknown"),
         ("iss=https%3A%2F%2Fevil.example&sid=s1", 400, "issuer_unknown"),
+        ("iss=https%3A%2F%2Fidp.example&sid=s1", 400, "issuer_unknown"),
+        ("iss=&sid=s1", 400, "issuer_unknown"),
         ("iss=https%3A%2F%2Fidp.example.com", 400, "parameter_missing"),
         ("sid=s1", 400, "parameter_missing"),
         ("", 400, "parameter_missing"),
