@@ -102,8 +102,35 @@ mod tests {
                 json!({"endpoints": {"logged_out": "/oidc/callback"}}),
                 "providers.main.redirect_uri: must be another path than endpoints.logged_out",
             ),
+            (
+                json!({"endpoints": {"backchannel_logout": "/oidc/logout"}}),
+                "endpoints.backchannel_logout: must be another path than endpoints.logout",
+            ),
+            (
+                json!({"endpoints": {"backchannel_logout": "/b", "frontchannel_logout": "/b"}}),
+                "endpoints.frontchannel_logout: must be another path than endpoints.backchannel_logout",
+            ),
+            (
+                json!({"endpoints": {"backchannel_logout": "https://app.example.com/b"}}),
+                "endpoints.backchannel_logout: must begin with /",
+            ),
         ]);
         accepted([json!({"endpoints": {"login": "/sign-in", "logout": "/sign-out"}})]);
-        assert_eq!(read(json!({})).unwrap().endpoints.logged_out, "/oidc/logged-out");
+        let endpoints = read(json!({})).unwrap().endpoints;
+        assert_eq!(endpoints.logged_out, "/oidc/logged-out");
+        assert_eq!((endpoints.backchannel_logout, endpoints.frontchannel_logout), (None, None));
+    }
+
+    #[test]
+    fn front_channel_logout_without_cookies_is_warned_of() {
+        for (same_site, count) in [("Lax", 1), ("Strict", 1), ("None", 0)] {
+            let change = json!({
+                "endpoints": {"frontchannel_logout": "/oidc/frontchannel-logout"},
+                "session": {"same_site": same_site},
+            });
+            let warnings = read(change).unwrap().warnings;
+            assert_eq!(warnings.len(), count, "{same_site}");
+            assert!(warnings.iter().all(|warning| warning.starts_with("endpoints.frontchannel_logout: ")));
+        }
     }
 }
