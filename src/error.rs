@@ -5,13 +5,15 @@
 
 use std::fmt;
 
-use crate::http::CalloutFailed;
+use crate::http::{BodyFailed, CalloutFailed};
 use crate::jose::{JwsError, KeySetError};
 use crate::oidc::access_token::AccessTokenError;
 use crate::oidc::authorization::AuthorizationError;
 use crate::oidc::bearer::BearerError;
 use crate::oidc::discovery::MetadataError;
+use crate::oidc::form::{FORM_LIMIT, FormError};
 use crate::oidc::id_token::IdTokenError;
+use crate::oidc::logout_token::{LogoutRequestError, LogoutTokenError};
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
 use crate::rules::{Missing, PathError};
@@ -90,6 +92,21 @@ pub enum ClientError {
     Method,
     /// A logout that another site asked for.
     CrossSiteLogout,
+    /// The body of the request cannot be read.
+    Body(BodyFailed),
+    /// The parameters of the request cannot be read.
+    Form(FormError),
+    /// A parameter that the request must have.
+    ParameterMissing(&'static str),
+    /// The request names an issuer that is not configured.
+    UnknownIssuer {
+        /// What it names.
+        found: String,
+    },
+    /// A back-channel logout request that brings no token.
+    LogoutRequest(LogoutRequestError),
+    /// A logout token that is signed but not acceptable.
+    LogoutToken(LogoutTokenError),
 }
 
 /// What is wrong with an answer of the provider.
@@ -129,6 +146,8 @@ pub enum ConfigurationError {
     NoRandomness,
     /// The filter has no valid configuration.
     Absent,
+    /// What the workers must know together could not be written down.
+    SharedData,
 }
 
 impl From<ClientError> for Error {
@@ -146,6 +165,12 @@ impl From<ProviderError> for Error {
 impl From<ConfigurationError> for Error {
     fn from(error: ConfigurationError) -> Self {
         Error::Configuration(error)
+    }
+}
+
+impl From<crate::store::NotSet> for Error {
+    fn from(_: crate::store::NotSet) -> Self {
+        Error::Configuration(ConfigurationError::SharedData)
     }
 }
 
@@ -176,6 +201,7 @@ impl Error {
                 ConfigurationError::Signing(_) => "client_signing",
                 ConfigurationError::NoRandomness => "no_randomness",
                 ConfigurationError::Absent => "configuration",
+                ConfigurationError::SharedData => "shared_data",
             },
             Error::Bug(_) => "bug",
         }
@@ -218,6 +244,13 @@ impl ClientError {
             ClientError::Host { .. } => "host_not_allowed",
             ClientError::Method => "method_not_allowed",
             ClientError::CrossSiteLogout => "logout_cross_site",
+            ClientError::Body(BodyFailed::TooLarge) => "body_too_large",
+            ClientError::Body(BodyFailed::NotGiven) => "body_not_given",
+            ClientError::Form(error) => error.code(),
+            ClientError::ParameterMissing(_) => "parameter_missing",
+            ClientError::UnknownIssuer { .. } => "issuer_unknown",
+            ClientError::LogoutRequest(error) => error.code(),
+            ClientError::LogoutToken(error) => error.code(),
         }
     }
 
@@ -238,6 +271,8 @@ impl ClientError {
             | ClientError::Authorization(AuthorizationError::Refused(_)) => 403,
             ClientError::Method => 405,
             ClientError::TooManyCookies => 431,
+            ClientError::Body(BodyFailed::TooLarge) => 413,
+            ClientError::Body(BodyFailed::NotGiven) => 503,
             _ => 400,
         }
     }
@@ -291,6 +326,20 @@ impl fmt::Display for ClientError {
             }
             ClientError::Method => f.write_str("this page does not have that method"),
             ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
+            ClientError::Body(BodyFailed::TooLarge) => {
+                write!(f, "the body of this request may have at most {FORM_LIMIT} bytes")
+            }
+            ClientError::Body(BodyFailed::NotGiven) => f.write_str(
+                "the proxy does not hand over the body of this request (Envoy: is \
+                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)",
+            ),
+            ClientError::Form(error) => error.fmt(f),
+            ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must be there, once"),
+            ClientError::UnknownIssuer { found } => {
+                write!(f, "the issuer is \"{}\", none that is configured", shown(found))
+            }
+            ClientError::LogoutRequest(error) => error.fmt(f),
+            ClientError::LogoutToken(error) => error.fmt(f),
         }
     }
 }
@@ -321,6 +370,9 @@ impl fmt::Display for ConfigurationError {
             ConfigurationError::Signing(why) => write!(f, "the client's private key did not sign: {why}"),
             ConfigurationError::NoRandomness => f.write_str("the host gives no random bytes"),
             ConfigurationError::Absent => f.write_str("the filter has no valid configuration"),
+            ConfigurationError::SharedData => {
+                f.write_str("the shared data of the proxy takes nothing (is its memory full?)")
+            }
         }
     }
 }

@@ -7,9 +7,12 @@ use std::rc::Rc;
 use crate::audit::{self, Decision};
 use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
+use crate::ended::EndedSessions;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::refresh::{Current, Looked};
-use crate::flow::{Flow, Outcome, Step, bearer, login, logout, refresh, session};
+use crate::flow::{
+    Flow, Outcome, Step, backchannel, bearer, frontchannel, login, logout, refresh, session, third_party,
+};
 use crate::http::{Request, Response};
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
@@ -44,6 +47,8 @@ pub struct Filter {
     pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
     /// What the workers know together.
     pub(crate) store: Store,
+    /// What ended before its time, by provider.
+    pub(crate) ended: Vec<EndedSessions>,
     jobs: RefCell<Vec<Step<()>>>,
 }
 
@@ -90,6 +95,9 @@ enum Next {
     Login(ProviderIndex, login::Begin),
     Callback(ProviderIndex),
     Renewal(Rc<session::Remembered>),
+    /// A login that another site asks for by a form.
+    PostedLogin,
+    LogoutToken,
 }
 
 impl Filter {
@@ -115,6 +123,7 @@ impl Filter {
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
             needs: session::Needs::of(&config),
             store: Store::new(host.shared),
+            ended: config.providers.iter().map(|provider| EndedSessions::new(provider, &config)).collect(),
             jobs: RefCell::default(),
             random,
             config,
@@ -144,6 +153,8 @@ impl Filter {
             Next::Callback(provider) => {
                 Flow::begin(move |callouts| login::complete(filter, visit, provider, callouts))
             }
+            Next::PostedLogin => Flow::begin(move |callouts| third_party::posted(filter, visit, callouts)),
+            Next::LogoutToken => Flow::begin(move |callouts| backchannel::end(filter, visit, callouts)),
         }
     }
 
@@ -223,7 +234,7 @@ impl Filter {
     }
 
     /// The filter's own pages. They win over every rule, and only their exact path is theirs.
-    fn own_endpoint(&self, visit: &Visit) -> Result<Option<Next>, Error> {
+    fn own_endpoint(self: &Rc<Self>, visit: &Visit) -> Result<Option<Next>, Error> {
         let path = visit.request.path_only();
         let endpoints = &self.config.endpoints;
         if let Some(provider) =
@@ -236,6 +247,15 @@ impl Filter {
         }
         if path == endpoints.logged_out {
             return Ok(Some(Next::Answer(logout::logged_out(self, visit))));
+        }
+        if endpoints.backchannel_logout.as_deref() == Some(path) {
+            return Ok(Some(Next::LogoutToken));
+        }
+        if endpoints.frontchannel_logout.as_deref() == Some(path) {
+            return frontchannel::end(self, visit).map(Next::Answer).map(Some);
+        }
+        if path == endpoints.login && third_party::is_posted(&visit.request) {
+            return Ok(Some(Next::PostedLogin));
         }
         if path == endpoints.login {
             let (provider, begin) = login::on_request(self, visit)?;

@@ -63,9 +63,22 @@ impl Key {
         Key(key)
     }
 
-    fn place(&self, places: u16) -> u16 {
+    /// The key itself.
+    pub fn bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// In which of so many places an entry of this key is.
+    pub fn place(&self, places: u16) -> u16 {
         let [first, second, ..] = self.0;
         u16::from_be_bytes([first, second]).checked_rem(places).unwrap_or_default()
+    }
+}
+
+impl From<[u8; KEY_BYTES]> for Key {
+    /// A key that was written down.
+    fn from(bytes: [u8; KEY_BYTES]) -> Key {
+        Key(bytes)
     }
 }
 
@@ -105,7 +118,8 @@ impl Store {
         Store { host, own: RefCell::default() }
     }
 
-    fn get(&self, name: &str) -> Option<Vec<u8>> {
+    /// The value of a name.
+    pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
         match self.host.map(|host| (host.get)(name)) {
             Some(Ok(found)) => found.map(|(value, _)| value),
             Some(Err(NoSharedData)) | None => self.own.borrow().get(name).cloned(),
@@ -114,7 +128,10 @@ impl Store {
 
     /// Changes a value as a whole. `change` may be called several times; what it returned last is
     /// what was written.
-    fn update<T>(
+    ///
+    /// # Errors
+    /// The value is written by others all the time.
+    pub(crate) fn update<T>(
         &self,
         name: &str,
         mut change: impl FnMut(&[u8]) -> (T, Option<Vec<u8>>),

@@ -35,6 +35,7 @@ fn documents() -> Option<BTreeMap<String, Vec<u8>>> {
 fn provider(issuer: &str) -> Provider {
     let target = || "provider".to_owned();
     Provider {
+        refresh: None,
         name: "provider".into(),
         issuer: issuer.into(),
         callout: CalloutTargets {

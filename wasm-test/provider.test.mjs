@@ -186,8 +186,9 @@ describe('a provider', () => {
       if (url.pathname === '/auth') nonce = url.searchParams.get('nonce');
       if (url.pathname !== '/token') return false;
       request.resume();
+      // With every claim that is needed: the userinfo endpoint would not know the access token.
       const { status = 200, body } = make((claims, options) => mint(world.provider, {
-        aud: 'vestibule-demo', sub: 'alice', nonce, scope: undefined, client_id: undefined, jti: undefined, ...claims,
+        aud: 'vestibule-demo', sub: 'alice', email: 'alice@demo.example', name: 'Alice', roles: [], nonce, scope: undefined, client_id: undefined, jti: undefined, ...claims,
       }, { ...options, header: { typ: 'JWT', ...options?.header } }));
       response.writeHead(status, { 'content-type': 'application/json' });
       response.end(typeof body === 'string' ? body : JSON.stringify({ access_token: 'opaque', token_type: 'Bearer', expires_in: 300, ...body }));

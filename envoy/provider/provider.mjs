@@ -95,6 +95,9 @@ function settings({ site, clientSecret, machineSecret, keys, cookieKey, adapter,
         grant_types: ['authorization_code', 'refresh_token'],
         redirect_uris: [`${site}/oidc/callback`],
         post_logout_redirect_uris: [`${site}/oidc/logged-out`],
+        backchannel_logout_uri: `${site}/oidc/backchannel-logout`,
+        // The ID token names the session of the provider, and the logout token ends just that one.
+        backchannel_logout_session_required: true,
       },
       {
         client_id: MACHINE_ID,
@@ -122,6 +125,8 @@ function settings({ site, clientSecret, machineSecret, keys, cookieKey, adapter,
     },
     features: {
       devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
+      revocation: { enabled: true },
       clientCredentials: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
@@ -149,6 +154,8 @@ ${form}<button type="submit" form="op.logoutForm" name="logout" value="yes" auto
         },
       },
     },
+    // Logout tokens go to this machine, which the provider refuses otherwise.
+    fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: grantEverything,
     ttl: { AccessToken: accessTokenTtl, ClientCredentials: accessTokenTtl, Session: 3600, Grant: 3600, Interaction: 600, IdToken: 3600, AuthorizationCode: 60 },

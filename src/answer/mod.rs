@@ -4,10 +4,12 @@
 //! Who is refused and why is decided elsewhere; here are words and header fields only.
 
 mod grpc;
+mod oauth;
 mod page;
 mod problem;
 
-pub use page::{confirm_logout, logged_out, moved};
+pub use oauth::oauth_error;
+pub use page::{confirm_logout, ended_in_frame, logged_out, moved};
 
 use crate::http::Response;
 use crate::rules::ClientKind;

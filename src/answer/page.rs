@@ -82,6 +82,24 @@ pub fn confirm_logout(action: &str) -> Response {
         .header("x-content-type-options", "nosniff")
 }
 
+/// What a provider's frame holds after a logout: nothing to see. `frames` are the origins of the pages
+/// that may hold it; they come from the configuration and the provider's metadata.
+pub fn ended_in_frame(frames: &[String]) -> Response {
+    let body = "<!doctype html><html lang=\"en\"><title>Logged out</title></html>";
+    Response::new(200)
+        .header("content-type", "text/html; charset=utf-8")
+        .header(
+            "content-security-policy",
+            format!(
+                "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors {}",
+                frames.join(" ")
+            ),
+        )
+        .header("referrer-policy", "no-referrer")
+        .header("x-content-type-options", "nosniff")
+        .body(body)
+}
+
 fn page(status: u16, body: String, form_action: &str, referrer: &str) -> Response {
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; \

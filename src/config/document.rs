@@ -197,6 +197,12 @@ object! {
         logout: Text [default "/oidc/logout"],
         /// The page after a logout.
         logged_out: Text [default "/oidc/logged-out"],
+        /// Where providers post logout tokens (Back-Channel Logout). Register its address at the provider
+        /// as `backchannel_logout_uri`, with `backchannel_logout_session_required`.
+        backchannel_logout: Text [otherwise "no back-channel logout"],
+        /// What providers load in a frame to end a session (Front-Channel Logout). Register its address at
+        /// the provider as `frontchannel_logout_uri`, with `frontchannel_logout_session_required`.
+        frontchannel_logout: Text [otherwise "no front-channel logout"],
     }
 }
 

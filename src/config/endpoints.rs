@@ -15,6 +15,24 @@ pub struct Endpoints {
     pub logout: String,
     /// Where the browser lands after a logout.
     pub logged_out: String,
+    /// Where providers post logout tokens (Back-Channel Logout 1.0 section 2.2).
+    pub backchannel_logout: Option<String>,
+    /// What providers load in a frame (Front-Channel Logout 1.0 section 2).
+    pub frontchannel_logout: Option<String>,
+}
+
+impl Endpoints {
+    /// Every page, by the key that configures its path.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let optional = [
+            ("backchannel_logout", &self.backchannel_logout),
+            ("frontchannel_logout", &self.frontchannel_logout),
+        ];
+        [("login", &self.login), ("logout", &self.logout), ("logged_out", &self.logged_out)]
+            .into_iter()
+            .chain(optional.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))))
+            .map(|(key, path)| (key, path.as_str()))
+    }
 }
 
 pub(super) fn check(endpoints: EndpointsObject, reading: &mut Reading) -> Option<Endpoints> {
@@ -27,7 +45,15 @@ pub(super) fn check(endpoints: EndpointsObject, reading: &mut Reading) -> Option
     };
     let (login, logout, logged_out) =
         (path(endpoints.login), path(endpoints.logout), path(endpoints.logged_out));
-    Some(Endpoints { login: login?, logout: logout?, logged_out: logged_out? })
+    let (backchannel_logout, frontchannel_logout) =
+        (path(endpoints.backchannel_logout), path(endpoints.frontchannel_logout));
+    Some(Endpoints {
+        login: login?,
+        logout: logout?,
+        logged_out: logged_out?,
+        backchannel_logout,
+        frontchannel_logout,
+    })
 }
 
 /// A page of the filter: where its path was configured, and the path.
@@ -76,8 +102,35 @@ mod tests {
                 json!({"endpoints": {"logged_out": "/oidc/callback"}}),
                 "providers.main.redirect_uri: must be another path than endpoints.logged_out",
             ),
+            (
+                json!({"endpoints": {"backchannel_logout": "/oidc/logout"}}),
+                "endpoints.backchannel_logout: must be another path than endpoints.logout",
+            ),
+            (
+                json!({"endpoints": {"backchannel_logout": "/b", "frontchannel_logout": "/b"}}),
+                "endpoints.frontchannel_logout: must be another path than endpoints.backchannel_logout",
+            ),
+            (
+                json!({"endpoints": {"backchannel_logout": "https://app.example.com/b"}}),
+                "endpoints.backchannel_logout: must begin with /",
+            ),
         ]);
         accepted([json!({"endpoints": {"login": "/sign-in", "logout": "/sign-out"}})]);
-        assert_eq!(read(json!({})).unwrap().endpoints.logged_out, "/oidc/logged-out");
+        let endpoints = read(json!({})).unwrap().endpoints;
+        assert_eq!(endpoints.logged_out, "/oidc/logged-out");
+        assert_eq!((endpoints.backchannel_logout, endpoints.frontchannel_logout), (None, None));
+    }
+
+    #[test]
+    fn front_channel_logout_without_cookies_is_warned_of() {
+        for (same_site, count) in [("Lax", 1), ("Strict", 1), ("None", 0)] {
+            let change = json!({
+                "endpoints": {"frontchannel_logout": "/oidc/frontchannel-logout"},
+                "session": {"same_site": same_site},
+            });
+            let warnings = read(change).unwrap().warnings;
+            assert_eq!(warnings.len(), count, "{same_site}");
+            assert!(warnings.iter().all(|warning| warning.starts_with("endpoints.frontchannel_logout: ")));
+        }
     }
 }

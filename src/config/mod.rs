@@ -24,7 +24,7 @@ pub mod schema;
 mod session;
 mod shape;
 #[cfg(test)]
-mod trial;
+pub(crate) mod trial;
 mod value;
 
 pub use client::{Client, ClientAuthentication};
@@ -138,6 +138,12 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let (session, endpoints, identity) = (session?, endpoints?, identity?);
     check_pages(&endpoints, &providers, redirect_places, reading);
     check_hosts(&session, &providers, reading);
+    if endpoints.frontchannel_logout.is_some() && session.same_site != SameSite::None {
+        let place = Place::root().key("endpoints").key("frontchannel_logout");
+        let why = "works only where provider and site have the same registrable domain; elsewhere browsers \
+                   send no cookie unless session.same_site is None";
+        reading.warn(&place, why);
+    }
     Some(Config { providers, session, rules, identity, endpoints, shared_data, warnings: Vec::new() })
 }
 
@@ -169,10 +175,9 @@ fn check_pages(
     reading: &mut Reading,
 ) {
     let place = Place::root().key("endpoints");
-    let own =
-        [("login", &endpoints.login), ("logout", &endpoints.logout), ("logged_out", &endpoints.logged_out)];
-    let own = own.map(|(key, path)| Page { place: place.key(key), path: path.clone(), redirect: false });
-    let mut pages = Vec::from(own);
+    let own = endpoints.all();
+    let own = own.map(|(key, path)| Page { place: place.key(key), path: path.to_owned(), redirect: false });
+    let mut pages = Vec::from_iter(own);
     for (place, provider) in redirect_places.into_iter().zip(providers) {
         pages.push(Page { place, path: provider.redirect_uri.path().to_owned(), redirect: true });
     }

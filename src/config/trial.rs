@@ -40,7 +40,7 @@ fn merge(target: &mut Value, change: Value) {
 }
 
 /// Reads the changed configuration; the problems as lines.
-pub(super) fn read(change: Value) -> Result<Config, Vec<String>> {
+pub(crate) fn read(change: Value) -> Result<Config, Vec<String>> {
     let environment = |name: &str| match name {
         "KEY" => Some(KEY.chars().rev().collect()),
         "SHORT_KEY" => Some("canary-key".to_owned()),

@@ -10,7 +10,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
-use crate::flow::{Callouts, refresh, session, userinfo};
+use crate::flow::{Callouts, refresh, session, third_party, userinfo};
 use crate::http::{Request, Response};
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
 use crate::oidc::claims::Claims;
@@ -30,17 +30,19 @@ const REDEEMED: Board = Board { name: "redeemed", places: 64, place_limit: 16 * 
 
 /// A login that is about to begin.
 pub struct Begin {
-    return_to: String,
-    rounds: u8,
+    pub(super) return_to: String,
+    pub(super) rounds: u8,
     /// Set-Cookie values that go with the redirect.
-    cookies: Vec<String>,
+    pub(super) cookies: Vec<String>,
+    /// Of a login that another site asked for.
+    pub(super) login_hint: Option<String>,
 }
 
 impl Begin {
     /// For a page that somebody wanted to see.
     pub fn for_request(filter: &Filter, request: &Request, rounds: u8, cookies: Vec<String>) -> Self {
         let return_to = ReturnTo::from_request(&request.path, &filter.own_paths());
-        Begin { return_to: return_to.as_str().to_owned(), rounds, cookies }
+        Begin { return_to: return_to.as_str().to_owned(), rounds, cookies, login_hint: None }
     }
 }
 
@@ -63,11 +65,14 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
         return Err(ClientError::NotLoggedIn.into());
     }
     let query = request.query().unwrap_or_default();
+    if third_party::is_one(query) {
+        return third_party::read(filter, request, query);
+    }
     let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
     let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
     let return_to = ReturnTo::parse(&wanted, &filter.own_paths()).as_str().to_owned();
     let provider = filter.login_provider(request, &return_to);
-    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new() }))
+    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new(), login_hint: None }))
 }
 
 /// Begins a login with a provider that may have to be asked for its metadata first.
@@ -125,12 +130,15 @@ fn send_to_provider(
             state: &login.state,
             nonce: &login.nonce,
             code_challenge: &pkce::code_challenge(&login.code_verifier),
+            login_hint: begin.login_hint.as_deref(),
         },
     );
     let jar = Jar::read(&visit.request.headers);
     let mut cookies = begin.cookies;
     cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
-    let response = with_cookies(Response::new(302).header("location", location.as_str()), cookies);
+    // A form must not follow to the provider (RFC 9700 section 4.12).
+    let status = if visit.request.method == "POST" { 303 } else { 302 };
+    let response = with_cookies(Response::new(status).header("location", location.as_str()), cookies);
     let decision = filter.decision(visit, "login_begins", index, "");
     audit::answered(&visit.request, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
@@ -203,7 +211,7 @@ async fn redeem(
     let person = Person { claims: id_token.claims(), subject: id_token.subject() };
     let claims =
         userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
-    let session = new_session(filter, index, &id_token, &claims, &tokens, *now)?;
+    let session = new_session(filter, index, &id_token, &claims, &tokens, &login, *now)?;
     let session = session_cookies(filter, index, session, &jar, *now)?;
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
@@ -277,10 +285,14 @@ fn new_session(
     id_token: &IdToken,
     claims: &Claims,
     tokens: &TokenResponse,
+    login: &Login,
     now: Timestamp,
 ) -> Result<Session, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let needs = &filter.needs;
+    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
+    let (sid, subject) = (id_token.session_id(), id_token.subject());
+    ended.check_login(&filter.store, sid, subject, login.started_at).map_err(ClientError::SessionEnded)?;
     let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
     let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
     let lifetime = refresh::lifetime(&provider.config, tokens.expires_in);

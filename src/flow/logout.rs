@@ -3,15 +3,18 @@
 use crate::answer;
 use crate::audit;
 use crate::config::ProviderIndex;
+use crate::ended::Whose;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
 use crate::flow::session::{self, Remembered};
+use crate::flow::{refresh, revocation};
 use crate::http::{Request, Response};
 use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
 use crate::rules::ClientKind;
 use crate::session::Jar;
+use crate::time::Timestamp;
 
 use std::rc::Rc;
 
@@ -19,7 +22,7 @@ use std::rc::Rc;
 ///
 /// # Errors
 /// Another method than GET or POST, or a POST that comes from another site.
-pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
+pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     let request = &visit.request;
     let is_post = match request.method.as_str() {
         "GET" | "HEAD" => false,
@@ -37,11 +40,15 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
         return Ok(Answer::Respond(page, decision));
     }
     let jar = Jar::read(&request.headers);
-    let providers = 0..filter.config.providers.len();
     let mut cookies = Vec::new();
     let mut found = None;
-    for index in providers {
-        found = found.or_else(|| Some((index, session::find(filter, index, &jar, visit.now).ok()?)));
+    for index in 0..filter.config.providers.len() {
+        if let Ok(session) = session::find(filter, index, &jar, visit.now) {
+            end_session(filter, index, &session, visit.now);
+            let newest = refresh::newest(filter, index, Rc::clone(&session), visit.now);
+            revocation::begin(filter, index, &newest.session, visit.now);
+            found = found.or(Some((index, session)));
+        }
         cookies.extend(filter.cookies.delete_session(index, &jar));
     }
     let at_provider = found.as_ref().and_then(|(index, found)| at_provider(filter, visit, *index, found));
@@ -56,6 +63,18 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let decision = filter.decision(visit, "logged_out", index, subject);
     audit::answered(request, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
+}
+
+/// Ends a session for all workers of this proxy, whoever has a copy of its cookie or is just about to
+/// write it anew.
+pub fn end_session(filter: &Filter, index: ProviderIndex, found: &Remembered, now: Timestamp) {
+    found.look_again();
+    let ended = filter.ended.get(index);
+    if let Some(Err(error)) = ended.map(|ended| ended.end(&filter.store, Whose::Id(&found.session.id), now)) {
+        let error = Error::from(error);
+        // The cookie goes in any case.
+        log::warn!("code=shared_data the end of a session is not known to all workers: {error}");
+    }
 }
 
 /// The page after a logout. It does not log in again by itself, and leads nowhere else.

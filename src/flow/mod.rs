@@ -4,14 +4,18 @@
 //! no waker that wakes: the host does what a [`Step`] asks for and hands the result to
 //! [`Flow::resume`], [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more.
 
+pub(crate) mod backchannel;
 pub(crate) mod bearer;
 mod exchange;
+pub(crate) mod frontchannel;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod refresh;
 pub(crate) mod refusal;
+mod revocation;
 pub(crate) mod session;
 mod site;
+pub(crate) mod third_party;
 mod userinfo;
 
 use std::cell::RefCell;

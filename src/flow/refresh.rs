@@ -191,6 +191,22 @@ pub fn look(
     Err(Error::Bug("a session was renewed too often in a row"))
 }
 
+/// The session that a cookie's session was renewed to, if it was; with its tokens.
+pub fn newest(
+    filter: &Filter,
+    index: ProviderIndex,
+    mut found: Rc<Remembered>,
+    now: Timestamp,
+) -> Rc<Remembered> {
+    for _ in 0..CHAIN_LIMIT {
+        let state = key(filter, index, &found.session).and_then(|key| state(filter, key, now));
+        let Some(State::Renewed(sealed)) = state else { break };
+        let Some(newer) = session::open(filter, index, &sealed, now) else { break };
+        found = newer;
+    }
+    found
+}
+
 fn is_in_grace(session: &Session, refresh: &Refresh, now: Timestamp) -> bool {
     session.access_token_expires_at.is_some_and(|end| now < end + refresh.grace)
 }

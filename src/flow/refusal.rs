@@ -207,5 +207,14 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ClientError::CrossSiteLogout => {
             ("Another site wanted to log you out", "If you want that, use the link of this site.")
         }
+        ClientError::Body(_)
+        | ClientError::Form(_)
+        | ClientError::ParameterMissing(_)
+        | ClientError::UnknownIssuer { .. } => {
+            ("This request cannot be used", "Go back to where you came from and try again.")
+        }
+        ClientError::LogoutRequest(_) | ClientError::LogoutToken(_) => {
+            ("The logout token is not acceptable", "Nobody was logged out.")
+        }
     }
 }

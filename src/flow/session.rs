@@ -1,16 +1,18 @@
 //! The session of a person: found in the cookies, remembered, kept alive.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, ClaimPath, Config, ProviderIndex, Requirement};
+use crate::ended::Generation;
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::oidc::userinfo;
-use crate::session::{Jar, Session};
+use crate::session::{Jar, Session, SessionEnded};
 use crate::time::Timestamp;
 use crate::upstream::Told;
 
@@ -25,6 +27,15 @@ pub struct Remembered {
     pub told: Told,
     /// It was sealed with a key that is no longer the first.
     needs_reseal: bool,
+    /// When it was looked for last among those that ended before their time.
+    checked_at: Cell<Option<Generation>>,
+}
+
+impl Remembered {
+    /// It may have ended since it was looked for last, and nobody else says so.
+    pub fn look_again(&self) {
+        self.checked_at.set(None);
+    }
 }
 
 /// What a session must hold for the configuration in force.
@@ -132,7 +143,8 @@ pub fn find(
             why = ClientError::SessionUnreadable;
             continue;
         };
-        match remembered.session.state(&filter.config.session, now) {
+        let state = remembered.session.state(&filter.config.session, now);
+        match state.and_then(|()| has_not_ended(filter, provider, &remembered, now)) {
             Ok(()) => return Ok(remembered),
             Err(ended) => why = ClientError::SessionEnded(ended),
         }
@@ -140,7 +152,45 @@ pub fn find(
     Err(why)
 }
 
-fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) -> Option<Rc<Remembered>> {
+/// Looks for the session among those that ended before their time, if that may have changed since it
+/// was looked for last.
+fn has_not_ended(
+    filter: &Filter,
+    provider: ProviderIndex,
+    remembered: &Remembered,
+    now: Timestamp,
+) -> Result<(), SessionEnded> {
+    let Some(ended) = filter.ended.get(provider) else { return Ok(()) };
+    // Where no provider ends sessions, those that were logged out here are looked for when a cookie is
+    // seen for the first time, and before it is written anew: no answer that was under way brings one
+    // back.
+    let is_new = remembered.checked_at.get().is_none();
+    if !(ended.is_watched() || is_new || is_written_anew(filter, remembered, now)) {
+        return Ok(());
+    }
+    // Read before the list: what is added in between is seen the next time.
+    let generation = ended.generation(&filter.store);
+    if remembered.checked_at.get() == Some(generation) {
+        return Ok(());
+    }
+    if let Some(why) = ended.find(&filter.store, &remembered.session) {
+        return Err(why);
+    }
+    remembered.checked_at.set(Some(generation));
+    Ok(())
+}
+
+fn is_written_anew(filter: &Filter, remembered: &Remembered, now: Timestamp) -> bool {
+    remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now)
+}
+
+/// The session of a sealed text, whether it counts or not. Remembered.
+pub fn open(
+    filter: &Filter,
+    provider: ProviderIndex,
+    sealed: &str,
+    now: Timestamp,
+) -> Option<Rc<Remembered>> {
     let key = [&provider.to_le_bytes()[..], sealed.as_bytes()];
     if let Some(remembered) = filter.sessions.borrow_mut().get(&key, now) {
         return Some(Rc::clone(remembered));
@@ -152,7 +202,7 @@ fn open(filter: &Filter, provider: ProviderIndex, sealed: &str, now: Timestamp) 
     let told = filter.upstream.tell(Identity::of_session(provider, &session));
     let expires_at = session.ends_at(&filter.config.session);
     let needs_reseal = filter.cookies.needs_reseal(sealed);
-    let remembered = Rc::new(Remembered { session, told, needs_reseal });
+    let remembered = Rc::new(Remembered { session, told, needs_reseal, checked_at: Cell::default() });
     filter.sessions.borrow_mut().insert(&key, Rc::clone(&remembered), expires_at);
     Some(remembered)
 }
@@ -168,7 +218,10 @@ pub fn open_and_check(
     now: Timestamp,
 ) -> Result<Rc<Remembered>, ClientError> {
     let remembered = open(filter, provider, sealed, now).ok_or(ClientError::SessionUnreadable)?;
-    remembered.session.state(&filter.config.session, now).map_err(ClientError::SessionEnded)?;
+    let state = remembered.session.state(&filter.config.session, now);
+    state
+        .and_then(|()| has_not_ended(filter, provider, &remembered, now))
+        .map_err(ClientError::SessionEnded)?;
     Ok(remembered)
 }
 
@@ -186,7 +239,7 @@ pub fn cookies_to_send(
     now: Timestamp,
 ) -> Result<Vec<String>, Error> {
     let mut cookies: Vec<String> = filter.cookies.clear_rounds(jar).into_iter().collect();
-    if is_new || remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now) {
+    if is_new || is_written_anew(filter, remembered, now) {
         let mut session = remembered.session.clone();
         session.seen_at = now;
         match filter.cookies.set_session(provider, &session, jar, filter.nonce24(now)?) {

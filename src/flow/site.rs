@@ -35,10 +35,9 @@ impl Filter {
 
     /// Paths that must never be returned to.
     pub(crate) fn own_paths(&self) -> Vec<&str> {
-        let endpoints = &self.config.endpoints;
-        let own = [endpoints.login.as_str(), &endpoints.logout, &endpoints.logged_out];
+        let own = self.config.endpoints.all().map(|(_, path)| path);
         let callbacks = self.config.providers.iter().map(|provider| provider.redirect_uri.path());
-        own.into_iter().chain(callbacks).collect()
+        own.chain(callbacks).collect()
     }
 
     /// The provider that logs people in for a page: that of the rule for the page.

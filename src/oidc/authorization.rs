@@ -78,6 +78,8 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a Secret,
     /// [`code_challenge`](super::pkce::code_challenge) of the login's verifier.
     pub code_challenge: &'a str,
+    /// Who may want to log in (Core 1.0 section 4).
+    pub login_hint: Option<&'a str>,
 }
 
 /// The address to which the browser is sent to log in (Core 1.0 section 3.1.2.1).
@@ -108,8 +110,10 @@ pub fn authorization_request(
     parameters.extend(
         configured
             .map(|(name, value)| (name.as_str(), value.as_str()))
-            .filter(|(name, _)| !OWN_PARAMETERS.contains(name)),
+            .filter(|(name, _)| !OWN_PARAMETERS.contains(name))
+            .filter(|(name, _)| !(*name == "login_hint" && request.login_hint.is_some())),
     );
+    parameters.extend(request.login_hint.map(|hint| ("login_hint", hint)));
     let endpoint = &metadata.authorization_endpoint;
     let offline = provider.scopes.iter().any(|scope| scope == "offline_access");
     let prompt_is_set =
@@ -355,6 +359,7 @@ mod tests {
             state: &state,
             nonce: &nonce,
             code_challenge: "the challenge",
+            login_hint: None,
         };
         authorization_request(metadata, provider, &request)
     }

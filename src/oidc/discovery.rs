@@ -69,6 +69,8 @@ pub struct Metadata {
     pub userinfo_endpoint: Option<Url>,
     /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1).
     pub end_session_endpoint: Option<Url>,
+    /// Where tokens are given back (RFC 8414 section 2, RFC 7009).
+    pub revocation_endpoint: Option<Url>,
     /// The provider names itself in every authorization response (RFC 9207 section 3).
     pub authorization_response_iss_parameter_supported: bool,
     /// What is odd in the document without being fatal; for the log.
@@ -171,6 +173,7 @@ impl Metadata {
                 _ => optional(&members, "userinfo_endpoint", allow_http, &mut notes),
             },
             end_session_endpoint: optional(&members, "end_session_endpoint", allow_http, &mut notes),
+            revocation_endpoint: optional(&members, "revocation_endpoint", allow_http, &mut notes),
             authorization_response_iss_parameter_supported: flag(
                 &members,
                 "authorization_response_iss_parameter_supported",

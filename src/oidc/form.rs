@@ -5,6 +5,7 @@ use std::fmt;
 use url::form_urlencoded;
 
 use crate::error::shown;
+use crate::http::Headers;
 
 /// Longer forms are refused. Bytes. An authorization code is at most some 2 KiB anywhere.
 pub const FORM_LIMIT: usize = 16 * 1024;
@@ -89,6 +90,13 @@ impl Form {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// Whether header fields say that the body is a form, whatever they say of its characters.
+pub fn is_announced(headers: &Headers) -> bool {
+    let content_type = headers.one("content-type").unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Adds a parameter to a form body.

@@ -13,9 +13,11 @@ pub mod endpoint;
 pub mod form;
 pub mod id_token;
 pub mod logout;
+pub mod logout_token;
 pub mod pkce;
 pub mod provider_error;
 pub mod return_to;
+pub mod revocation;
 pub mod token;
 pub mod userinfo;
 

@@ -95,6 +95,11 @@ impl Session {
         config.idle_timeout.0 > 0 && unused.0 > 0 && unused >= fraction.min(TOUCH_AFTER)
     }
 
+    /// `sid` of the ID token: the provider's name for its session (Back-Channel Logout section 2.1).
+    pub fn provider_session(&self) -> Option<&str> {
+        self.claims.get("sid")?.as_str()
+    }
+
     /// When the session ends, whatever happens.
     pub fn ends_at(&self, config: &config::Session) -> Timestamp {
         let by_configuration = self.created_at.0.saturating_add(config.absolute_lifetime.0);
@@ -121,6 +126,10 @@ pub enum SessionEnded {
     },
     /// The provider does not renew it: it refused the refresh token, or named somebody else.
     NotRenewed,
+    /// The provider ended it: back-channel or front-channel logout.
+    ByProvider,
+    /// Somebody logged out of it here.
+    LoggedOut,
 }
 
 impl SessionEnded {
@@ -130,6 +139,8 @@ impl SessionEnded {
             SessionEnded::Lifetime { .. } => "session_lifetime",
             SessionEnded::Idle { .. } => "session_idle",
             SessionEnded::NotRenewed => "session_not_renewed",
+            SessionEnded::ByProvider => "session_revoked",
+            SessionEnded::LoggedOut => "session_logged_out",
         }
     }
 }
@@ -140,6 +151,8 @@ impl fmt::Display for SessionEnded {
             SessionEnded::Lifetime { ended_at, now } => {
                 write!(f, "the session ended at {ended_at}, and it is {now} now")
             }
+            SessionEnded::ByProvider => f.write_str("the provider has ended the session"),
+            SessionEnded::LoggedOut => f.write_str("the session was ended by a logout"),
             SessionEnded::Idle { unused, limit } => {
                 write!(f, "the session was not used for {unused}, and it may be unused for less than {limit}")
             }

@@ -33,4 +33,4 @@ pub use parts::SessionTooLarge;
 pub use rounds::ROUNDS_LIMIT;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -73,6 +73,8 @@ pub(super) fn configuration() -> Config {
             login: "/login".into(),
             logout: "/logout".into(),
             logged_out: "/logged-out".into(),
+            backchannel_logout: None,
+            frontchannel_logout: None,
         },
         shared_data: false,
         warnings: Vec::new(),
@@ -80,7 +82,7 @@ pub(super) fn configuration() -> Config {
 }
 
 /// A session that began now.
-pub(super) fn session() -> Session {
+pub(crate) fn session() -> Session {
     Session {
         id: "an id".into(),
         subject: "alice".into(),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use url::Url;
+use vestibule::http::{CalloutFailed, Request};
 
-use crate::world::{OTHER_KEY, SESSION, World, lines, with_partner};
+use crate::world::{OTHER_KEY, SESSION, World, answer, lines, with_partner};
 
 fn logged_in() -> World {
     let mut world = World::new();
@@ -190,4 +191,121 @@ fn a_logout_that_ends_here_forgets_one_that_did_not_come_back() {
     let seen = world.get("/oidc/logout");
     assert_eq!(seen.is(303, "logged_out").location(), "/oidc/logged-out");
     world.get("/oidc/logged-out").is(200, "logged_out_page");
+}
+
+/// What a thief of the cookie sends.
+fn copy_of_the_session(world: &World) -> Request {
+    let cookies = world.browser.header(false, world.now).unwrap();
+    world.program("/orders", &[("cookie", &cookies)])
+}
+
+#[test]
+fn a_copy_of_the_cookie_is_not_renewed_after_a_logout() {
+    let mut world = logged_in();
+    let copy = copy_of_the_session(&world);
+    world.on_worker(1).send(copy.clone()).is(200, "session");
+    world.on_worker(0).get("/oidc/logout").is(303, "logged_out");
+    // The worker of the logout and those that had not seen it know at once, the others before they
+    // would write it anew.
+    for worker in [0, 2] {
+        world.on_worker(worker).send(copy.clone()).is(401, "session_logged_out");
+    }
+    world.after(60);
+    for worker in [0, 1, 2] {
+        world.on_worker(worker).send(copy.clone()).is(401, "session_logged_out");
+    }
+}
+
+#[test]
+fn where_providers_end_sessions_a_copy_is_worthless_at_once() {
+    let mut world = World::with(&json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}}));
+    world.log_in("/orders").is(302, "login_completed");
+    let copy = copy_of_the_session(&world);
+    for worker in [1, 0] {
+        world.on_worker(worker).send(copy.clone()).is(200, "session");
+    }
+    world.get("/oidc/logout").is(303, "logged_out");
+    for worker in [0, 1, 2] {
+        world.on_worker(worker).send(copy.clone()).is(401, "session_logged_out");
+    }
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn out_22_an_answer_that_was_under_way_does_not_bring_the_session_back() {
+    let mut world = logged_in();
+    world.after(100);
+    // The session is written anew, but the answer comes late: after that of the logout.
+    let before = copy_of_the_session(&world);
+    let late = world.get("/orders");
+    let [renewed] = late.is(200, "session").cookies()[..] else { panic!("{:?}", late.cookies()) };
+    let logout = Request { path: "/oidc/logout".to_owned(), ..before };
+    world.send(logout).is(303, "logged_out");
+    let now = world.now;
+    world.browser.take(renewed, now);
+    for worker in [0, 1] {
+        world.on_worker(worker).get("/orders").is(302, "login_begins");
+        world.send(copy_of_the_session(&world)).is(401, "session_logged_out");
+    }
+}
+
+/// A world in which the session holds an access token, and the provider takes tokens back.
+fn with_tokens() -> World {
+    let mut world = World::with(&json!({"identity": {"access_token_header": "x-access-token"}}));
+    world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world
+}
+
+#[test]
+fn the_tokens_of_a_session_are_given_back_and_nobody_waits_for_that() {
+    let mut world = with_tokens();
+    world.get("/oidc/logout").is(303, "logged_out");
+    assert_eq!(world.idp().count("revocation"), 0);
+    world.tick();
+    let [(kind, token)] = world.idp().revoked.as_slice() else { panic!("{:?}", world.idp().revoked) };
+    assert_eq!(kind, "access_token");
+    assert!(token.starts_with("access-canary-"));
+    world.tick();
+    assert_eq!(world.idp().count("revocation"), 1);
+}
+
+#[test]
+fn a_logout_does_not_depend_on_the_tokens() {
+    for reply in [
+        Err(CalloutFailed::NoAnswer),
+        answer(503, "{}"),
+        answer(400, "{\"error\":\"unsupported_token_type\"}"),
+    ] {
+        let mut world = with_tokens();
+        world.idp().instead.insert("revocation", reply);
+        world.get("/oidc/logout").is(303, "logged_out");
+        assert!(!world.browser.has(SESSION));
+        world.tick();
+        assert_eq!(world.idp().count("revocation"), 1);
+        assert!(lines().iter().any(|line| line.contains("code=revocation_failed")));
+    }
+    // A token that is over is not worth the question, and one that is only asked for is not held.
+    let mut world = with_tokens();
+    world.after(400).get("/oidc/logout").is(303, "logged_out");
+    world.tick();
+    assert_eq!(world.idp().count("revocation"), 0);
+    let mut world = World::new();
+    world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/oidc/logout").is(303, "logged_out");
+    world.tick();
+    assert_eq!(world.idp().count("revocation"), 0);
+}
+
+#[test]
+fn out_23_session_management_is_not_taken_part_in() {
+    let mut world = World::new();
+    world.idp().metadata = json!({"check_session_iframe": "https://idp.example.com/session"});
+    world.idp().callback = json!({"session_state": "8f2.salt"});
+    world.log_in("/orders").is(302, "login_completed");
+    assert!(!world.get("/orders").is(200, "session").told("x-auth-sub").unwrap().contains("8f2"));
+    assert_eq!(world.browser.names(), [SESSION]);
 }

@@ -11,16 +11,20 @@
     clippy::arithmetic_side_effects
 )]
 
+mod backchannel;
 mod bearer;
 mod conformance;
+mod frontchannel;
 mod hosts;
 mod limits;
 mod login;
 mod logout;
 mod native;
 mod provider;
+mod refresh;
 mod secrets;
 mod session;
+mod third_party;
 mod world;
 
 use native as gateway;

@@ -15,6 +15,7 @@ use crate::world::{Asked, BEGINNING, CLIENT_SECRET, KEY, SITE, World, answer, do
 #[test]
 fn the_check_sees_what_is_in_the_log_and_knows_every_secret() {
     let mut world = World::new();
+    world.idp().refreshes.gives = true;
     let address = world.sent_to_provider("/orders");
     let state = address.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let nonce = address.query_pairs().find(|(name, _)| name == "nonce").unwrap().1.into_owned();
@@ -23,7 +24,7 @@ fn the_check_sees_what_is_in_the_log_and_knows_every_secret() {
     world.get("/orders").is(200, "session");
     let secrets = world.secrets();
     let is_known = |secret: &str| secrets.iter().any(|known| known == secret);
-    for secret in [KEY, CLIENT_SECRET, &state, &nonce, "code-canary-gateway-0", "refresh-canary"] {
+    for secret in [KEY, CLIENT_SECRET, &state, &nonce, "code-canary-gateway-0", "refresh-canary-1-0"] {
         assert!(is_known(secret), "{secret}");
     }
     assert!(is_known("access-canary-code-canary-gateway-0"));

@@ -4,6 +4,7 @@ mod browser;
 mod forms;
 mod gateway;
 mod log;
+mod many;
 mod provider;
 
 use std::cell::RefCell;
@@ -18,7 +19,7 @@ use vestibule::time::{Seconds, Timestamp};
 pub use browser::{Browser, From};
 pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
-pub use provider::{Key, Provider, answer};
+pub use provider::{Key, LOGOUT_EVENT, Provider, answer};
 
 pub const SITE: &str = "https://app.example.com";
 pub const SESSION: &str = "__Host-vestibule";
@@ -279,13 +280,6 @@ impl World {
         self.gateway.borrow_mut().reply(waiting.callout, reply, self.now);
         let (request, stream) = waiting.into_stream();
         self.end(&request, stream)
-    }
-
-    /// Requests at the same time.
-    pub fn together(&mut self, requests: &[Request]) -> Vec<Seen> {
-        let begin = |request| self.gateway.borrow_mut().begin(request, self.now);
-        let streams: Vec<Stream> = requests.iter().map(begin).collect();
-        requests.iter().zip(streams).map(|(request, stream)| self.end(request, stream)).collect()
     }
 
     /// The work of a tick.

@@ -1,6 +1,8 @@
 //! A provider that keeps to the specifications, and can be told where not to.
 
 mod key;
+mod logout;
+pub mod refresh;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,8 @@ use vestibule::time::Timestamp;
 
 use super::{Asked, CLIENT_SECRET, merge};
 pub use key::{Forgery, Key};
+pub use logout::LOGOUT_EVENT;
+pub use refresh::Refreshes;
 
 /// Whatever it is told, it holds each request to `requests`: a story fails if the filter sends one
 /// that is not exactly as the specifications say.
@@ -51,6 +55,9 @@ pub struct Provider {
     pub asked: Vec<&'static str>,
     /// Everything that it gave out or was told in confidence.
     pub secrets: Vec<String>,
+    pub refreshes: Refreshes,
+    /// Tokens that were given back, each after its `token_type_hint`.
+    pub revoked: Vec<(String, String)>,
     authorizations: BTreeMap<String, Authorization>,
     /// Access tokens, and whose they are.
     access_tokens: BTreeMap<String, Value>,
@@ -109,6 +116,8 @@ impl Provider {
             cache_control: None,
             asked: Vec::new(),
             secrets: vec![CLIENT_SECRET.to_owned()],
+            revoked: Vec::new(),
+            refreshes: Refreshes::new(),
             authorizations: BTreeMap::new(),
             access_tokens: BTreeMap::new(),
         }
@@ -168,12 +177,13 @@ impl Provider {
             }
             "token" => {
                 let (sent, method) = requests::token(callout, &self.client_id);
-                self.secrets.push(sent["code_verifier"].clone());
+                self.secrets.extend(sent.get("code_verifier").cloned());
                 self.secrets.extend(sent.get("client_assertion").cloned());
                 let credentials = callout.headers.one("authorization");
                 self.secrets.extend(credentials.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
                 self.unless_told_otherwise(endpoint, |provider| provider.redeem(&sent, method, now))
             }
+            "revocation" => self.revoke(callout),
             _ => {
                 let token = requests::userinfo(callout, &self.at("userinfo_endpoint"));
                 self.unless_told_otherwise(endpoint, |provider| provider.describe(&token))
@@ -199,7 +209,12 @@ impl Provider {
         if url.as_str() == format!("{}/.well-known/openid-configuration", self.issuer) {
             return "metadata";
         }
-        let known = [("jwks_uri", "keys"), ("token_endpoint", "token"), ("userinfo_endpoint", "userinfo")];
+        let known = [
+            ("jwks_uri", "keys"),
+            ("token_endpoint", "token"),
+            ("userinfo_endpoint", "userinfo"),
+            ("revocation_endpoint", "revocation"),
+        ];
         let found = known.into_iter().find(|(member, _)| self.metadata()[*member] == url.as_str());
         found.unwrap_or_else(|| panic!("there is no {url}")).1
     }
@@ -233,6 +248,9 @@ impl Provider {
         if !self.client_authentication.contains(&method) {
             return refused(401, "invalid_client");
         }
+        if let Some(token) = request.get("refresh_token") {
+            return self.renew(token, now);
+        }
         // A code serves once.
         let Some(authorization) = self.authorizations.remove(&request["code"]) else {
             return refused(400, "invalid_grant");
@@ -253,9 +271,8 @@ impl Provider {
         self.secrets.extend([access_token.clone(), id_token.clone()]);
         let mut tokens = json!({
             "token_type": "Bearer", "expires_in": 300, "id_token": id_token, "access_token": access_token,
-            "refresh_token": "refresh-canary",
+            "refresh_token": self.first_refresh_token(),
         });
-        self.secrets.push("refresh-canary".to_owned());
         merge(&mut tokens, &self.tokens);
         if let Some(token) = tokens["access_token"].as_str() {
             self.access_tokens.insert(token.to_owned(), claims["sub"].clone());

@@ -35,8 +35,14 @@ const MAY_BE_OF_AUTHORIZATION: [&str; 9] = [
     "resource",
 ];
 
+/// RFC 6749 section 6.
+const OF_REFRESH: [&str; 2] = ["grant_type", "refresh_token"];
+
 /// RFC 6749 section 4.1.3, RFC 7636 section 4.5.
 const OF_TOKEN: [&str; 4] = ["grant_type", "code", "redirect_uri", "code_verifier"];
+
+/// RFC 7009 section 2.1.
+const OF_REVOCATION: [&str; 2] = ["token", "token_type_hint"];
 
 /// RP-Initiated Logout section 2.
 const MAY_BE_OF_LOGOUT: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
@@ -98,6 +104,24 @@ pub fn public(callout: &Asked) {
 
 /// A token request, and the method by which the client proved itself.
 pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
+    let is_refresh = parameters(&callout.body).contains_key("refresh_token");
+    let (grant_type, names): (_, &[&str]) = match is_refresh {
+        true => ("refresh_token", &OF_REFRESH),
+        false => ("authorization_code", &OF_TOKEN),
+    };
+    let (sent, method) = form_of_client(callout, client_id, names);
+    assert_eq!(sent["grant_type"], grant_type);
+    (sent, method)
+}
+
+/// A revocation request, and the method by which the client proved itself.
+pub fn revocation(callout: &Asked, endpoint: &str, client_id: &str) -> (Parameters, &'static str) {
+    assert_eq!(callout.url.as_str(), endpoint);
+    form_of_client(callout, client_id, &OF_REVOCATION)
+}
+
+/// A form with these parameters and those by which a client proves itself.
+fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Parameters, &'static str) {
     assert_eq!((callout.method.as_str(), callout.url.query()), ("POST", None));
     assert_eq!(field(callout, "content-type"), Some("application/x-www-form-urlencoded"));
     let sent = parameters(&callout.body);
@@ -122,8 +146,7 @@ pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
         _ => &["accept", "content-type"],
     };
     assert_eq!(fields(callout), expected);
-    assert_names(&sent, &[&OF_TOKEN[..], further].concat(), &[]);
-    assert_eq!(sent["grant_type"], "authorization_code");
+    assert_names(&sent, &[names, further].concat(), &[]);
     assert!(sent.get("client_id").is_none_or(|sent| sent == client_id));
     (sent, method)
 }

@@ -1,0 +1,122 @@
+//! Back-channel logout: a provider says that sessions have ended (Back-Channel Logout 1.0).
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::answer;
+use crate::audit::{self, Decision};
+use crate::config::ProviderIndex;
+use crate::ended::Whose;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::{Callouts, bearer};
+use crate::http::Response;
+use crate::jose::Jws;
+use crate::oidc::claims;
+use crate::oidc::form::FORM_LIMIT;
+use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
+use crate::store::{Board, Key};
+use crate::time::Timestamp;
+
+/// `jti` of logout tokens that were acted upon: room for some 18,000 within the time that a token may
+/// be used.
+const ACTED_UPON: Board = Board { name: "logout_token", places: 64, place_limit: 8 * 1024 };
+
+/// The back-channel logout endpoint.
+pub async fn end(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
+    let mut now = visit.now;
+    let ended = by_token(&filter, &visit, &callouts, &mut now).await;
+    visit.now = now;
+    match ended {
+        Ok((provider, token)) => {
+            let subject = token.subject().unwrap_or_default();
+            let decision = filter.decision(&visit, "logged_out_by_provider", provider, subject);
+            let response = Response::new(200);
+            audit::answered(&visit.request, &decision, response.status, "");
+            Answer::Respond(response, decision)
+        }
+        Err(error) => refuse(&filter, &visit, &error),
+    }
+}
+
+/// The way from the request to the end of the sessions, in the order in which nothing is believed
+/// before it is checked.
+async fn by_token(
+    filter: &Filter,
+    visit: &Visit,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<(ProviderIndex, LogoutToken), Error> {
+    if visit.request.method != "POST" {
+        return Err(ClientError::Method.into());
+    }
+    logout_token::check_content_type(&visit.request.headers).map_err(ClientError::LogoutRequest)?;
+    let uploaded = callouts.body(FORM_LIMIT).await;
+    *now = uploaded.now;
+    let body = uploaded.body.map_err(ClientError::Body)?;
+    let text = logout_token::read_request(&body).map_err(ClientError::LogoutRequest)?;
+    let jws = Jws::parse(&text).map_err(ClientError::Token)?;
+    let index = sender(filter, &jws)?;
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let (verified, _) = bearer::verify(filter, index, jws, &text, callouts, now).await?;
+    let expect = logout_token::Expected {
+        issuer: &provider.issuer,
+        client_id: &provider.client.id,
+        leeway: provider.leeway,
+        now: *now,
+    };
+    let token = LogoutToken::check(&verified, &expect).map_err(ClientError::LogoutToken)?;
+    act_upon(filter, index, &token, *now)?;
+    Ok((index, token))
+}
+
+/// The provider whose token this claims to be, and the client it claims to be for. The claims are not
+/// believed, they only say which keys must verify them.
+fn sender(filter: &Filter, jws: &Jws) -> Result<ProviderIndex, Error> {
+    let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
+    let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
+    let of_issuer = || filter.providers().iter().enumerate().filter(|(_, p)| p.config.issuer == issuer);
+    let chosen = of_issuer()
+        .find(|(_, p)| named.contains(&p.config.client.id.as_str()))
+        .or_else(|| of_issuer().next());
+    chosen
+        .map(|(index, _)| index)
+        .ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() }.into())
+}
+
+/// Ends what the token names, once.
+fn act_upon(filter: &Filter, index: ProviderIndex, token: &LogoutToken, now: Timestamp) -> Result<(), Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
+    let key = Key::new(&[provider.issuer.as_bytes(), provider.client.id.as_bytes(), token.id().as_bytes()]);
+    if ACTED_UPON.find(&filter.store, key, now).is_some() {
+        return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
+    }
+    let whose = match (token.session_id(), token.subject()) {
+        (Some(sid), _) => Whose::Sid(sid),
+        (None, Some(subject)) => Whose::Subject(subject),
+        (None, None) => return Err(Error::Bug("a logout token names nobody")),
+    };
+    ended.end(&filter.store, whose, now)?;
+    // Last: a token that could not be acted upon may be sent again.
+    Ok(ACTED_UPON.put(&filter.store, key, &[], token.remember_until(), now)?)
+}
+
+/// A refusal that a provider understands (section 2.8).
+fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
+    let status = match error {
+        Error::Client(ClientError::Method | ClientError::Body(_)) => error.status(),
+        Error::Client(_) => 400,
+        _ => 503,
+    };
+    let detail = error.to_string();
+    let mut response = answer::oauth_error(status, error.code(), &detail);
+    if status == 405 {
+        response = response.header("allow", "POST");
+    }
+    let reference = filter.random.token(visit.now, 6).unwrap_or_default();
+    let decision = Decision { code: error.code(), reference, ..Decision::default() };
+    audit::answered(&visit.request, &decision, response.status, &detail);
+    Answer::Respond(response, decision)
+}

@@ -1,0 +1,59 @@
+//! Front-channel logout: a provider loads a page of ours in a frame, and the browser brings the cookie
+//! of the session that ends (Front-Channel Logout 1.0).
+
+use crate::answer;
+use crate::audit;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::login::with_cookies;
+use crate::flow::logout;
+use crate::flow::session;
+use crate::oidc::form::Form;
+use crate::provider::Provider;
+use crate::session::Jar;
+
+/// The front-channel logout endpoint.
+///
+/// Anybody can send such a request, and make a browser send it. So it ends the session whose cookie came
+/// along, if issuer and `sid` are those of the session, and no other session anywhere.
+///
+/// # Errors
+/// Another method than GET, `iss` or `sid` missing or given twice, or an issuer that is not configured.
+pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
+    let request = &visit.request;
+    if request.method != "GET" {
+        return Err(ClientError::Method.into());
+    }
+    let form = Form::read(request.query().unwrap_or_default()).map_err(ClientError::Form)?;
+    let parameter = |name| form.get(name).ok_or(ClientError::ParameterMissing(name));
+    let (issuer, sid) = (parameter("iss")?, parameter("sid")?);
+    let of_issuer: Vec<(usize, &Provider)> =
+        filter.providers().iter().enumerate().filter(|(_, p)| p.config.issuer == issuer).collect();
+    let Some((first, provider)) = of_issuer.first() else {
+        return Err(ClientError::UnknownIssuer { found: issuer.to_owned() }.into());
+    };
+    let jar = Jar::read(&request.headers);
+    let mut cookies = Vec::new();
+    let mut decision = filter.decision(visit, "frontchannel_no_session", *first, "");
+    for (index, _) in &of_issuer {
+        let Ok(found) = session::find(filter, *index, &jar, visit.now) else { continue };
+        if found.session.provider_session() == Some(sid) {
+            logout::end_session(filter, *index, &found, visit.now);
+            cookies.extend(filter.cookies.delete_session(*index, &jar));
+            decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);
+        }
+    }
+    let page = with_cookies(answer::ended_in_frame(&frames_of(provider)), cookies);
+    audit::answered(request, &decision, page.status, "");
+    Ok(Answer::Respond(page, decision))
+}
+
+/// Origins of the pages that may hold the frame.
+fn frames_of(provider: &Provider) -> Vec<String> {
+    let issuer = url::Url::parse(&provider.config.issuer).ok();
+    let logout = provider.known().and_then(|known| known.metadata.end_session_endpoint.clone());
+    let mut origins: Vec<String> =
+        issuer.into_iter().chain(logout).map(|url| url.origin().ascii_serialization()).collect();
+    origins.dedup();
+    origins
+}

@@ -1,0 +1,87 @@
+//! A login that somebody else asks for, such as a portal or the provider itself (OpenID Connect Core
+//! section 4).
+//!
+//! Such a request begins a login and nothing else: who is logged in afterwards is what the provider
+//! says to a `state` and a `nonce` of this very browser.
+
+use std::rc::Rc;
+
+use url::Url;
+
+use super::login::{Begin, begin};
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+use crate::http::Request;
+use crate::oidc::form::{self, FORM_LIMIT, Form, FormError};
+use crate::oidc::return_to::ReturnTo;
+use crate::rules::ClientKind;
+
+/// A longer `login_hint` is left out. Bytes.
+const LOGIN_HINT_LIMIT: usize = 255;
+
+/// Whether the parameters are those of such a request: it names an issuer.
+pub fn is_one(parameters: &str) -> bool {
+    url::form_urlencoded::parse(parameters.as_bytes()).any(|(name, _)| name == "iss")
+}
+
+/// Reads such a request.
+///
+/// # Errors
+/// Parameters that can be read in two ways, an issuer that is not configured, or a page in a frame:
+/// a person must see who wants them to log in.
+pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(ProviderIndex, Begin), Error> {
+    if request.headers.has("sec-fetch-dest") && request.headers.one("sec-fetch-dest") != Some("document") {
+        return Err(ClientError::NotLoggedIn.into());
+    }
+    let form = Form::read(parameters).map_err(ClientError::Form)?;
+    let issuer = form.get("iss").ok_or(ClientError::ParameterMissing("iss"))?;
+    let return_to = return_to(filter, request, form.get("target_link_uri"))?;
+    let is_issuer =
+        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.issuer == issuer);
+    // Two clients of one issuer: the page says whose sessions count.
+    let of_page = Some(filter.login_provider(request, &return_to)).filter(is_issuer);
+    let provider = of_page.or_else(|| (0..filter.providers().len()).find(is_issuer));
+    let provider = provider.ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() })?;
+    let is_hint =
+        |hint: &&str| (1..=LOGIN_HINT_LIMIT).contains(&hint.len()) && !hint.contains(char::is_control);
+    let login_hint = form.get("login_hint").filter(is_hint).map(str::to_owned);
+    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new(), login_hint }))
+}
+
+/// Where the person wants to go, if that is on this site: whoever asks must not choose another.
+fn return_to(filter: &Filter, request: &Request, target: Option<&str>) -> Result<String, Error> {
+    let origin = filter.origin(request)?;
+    let target = target.and_then(|target| Url::parse(target).ok());
+    let here = target.filter(|url| url.origin().ascii_serialization() == origin);
+    let place = here.map(|url| match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    });
+    let place = place.unwrap_or_else(|| "/".to_owned());
+    Ok(ReturnTo::parse(&place, &filter.own_paths()).as_str().to_owned())
+}
+
+/// Whether such a request comes by `POST`.
+pub fn is_posted(request: &Request) -> bool {
+    let navigates = matches!(ClientKind::of(request), ClientKind::Submission | ClientKind::Script);
+    request.method == "POST" && form::is_announced(&request.headers) && navigates
+}
+
+/// Such a request by `POST`.
+pub async fn posted(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
+    let uploaded = callouts.body(FORM_LIMIT).await;
+    visit.now = uploaded.now;
+    let read = match uploaded.body {
+        Ok(body) => match std::str::from_utf8(&body) {
+            Ok(parameters) => read(&filter, &visit.request, parameters),
+            Err(_) => Err(ClientError::Form(FormError::Encoding).into()),
+        },
+        Err(why) => Err(ClientError::Body(why).into()),
+    };
+    match read {
+        Ok((provider, login)) => begin(filter, visit, provider, login, callouts).await,
+        Err(error) => filter.refuse(&visit, &error),
+    }
+}

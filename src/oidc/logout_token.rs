@@ -1,0 +1,258 @@
+//! The logout token (Back-Channel Logout 1.0 sections 2.4 and 2.6), and the request that brings it.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::claims::{self, ClaimError, Claims};
+use super::form::{self, Form, FormError};
+use crate::error::shown;
+use crate::http::Headers;
+use crate::jose::Verified;
+use crate::time::{Seconds, Timestamp};
+
+/// An older logout token is not acted upon, whatever its `exp`: so long it is remembered at most.
+pub const AGE_LIMIT: Seconds = Seconds(300);
+
+/// The member of `events` that makes a token a logout token.
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// The token in a back-channel logout request (section 2.5), not verified.
+///
+/// # Errors
+/// The body is no form with exactly one `logout_token`.
+pub fn read_request(body: &[u8]) -> Result<String, LogoutRequestError> {
+    let text = std::str::from_utf8(body).map_err(|_| LogoutRequestError::Form(FormError::Encoding))?;
+    let form = Form::read(text).map_err(LogoutRequestError::Form)?;
+    let token = form.get("logout_token").filter(|token| !token.is_empty());
+    token.map(str::to_owned).ok_or(LogoutRequestError::TokenMissing)
+}
+
+/// Whether the header fields announce a form (section 2.5).
+///
+/// # Errors
+/// They announce something else, or nothing.
+pub fn check_content_type(headers: &Headers) -> Result<(), LogoutRequestError> {
+    if form::is_announced(headers) { Ok(()) } else { Err(LogoutRequestError::ContentType) }
+}
+
+/// What a logout token must say.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The issuer identifier of the provider whose keys verified the signature.
+    pub issuer: &'a str,
+    /// Our client identifier there.
+    pub client_id: &'a str,
+    /// Tolerance for clocks that disagree.
+    pub leeway: Seconds,
+    /// Our clock.
+    pub now: Timestamp,
+}
+
+/// A checked logout token. Only [`LogoutToken::check`] makes one, so to have one is the proof that this
+/// provider ended what it names. Whether it was acted upon before is for the caller to know.
+#[derive(Clone, PartialEq)]
+pub struct LogoutToken {
+    id: String,
+    session_id: Option<String>,
+    subject: Option<String>,
+    remember_until: Timestamp,
+}
+
+impl LogoutToken {
+    /// Checks a logout token by the rules of Back-Channel Logout section 2.6. The signature, with an
+    /// algorithm that was agreed on and never `none`, is what [`Verified`] proves.
+    ///
+    /// # Errors
+    /// [`LogoutTokenError`] names the rule that is broken.
+    pub fn check(verified: &Verified, expect: &Expected<'_>) -> Result<LogoutToken, LogoutTokenError> {
+        // RFC 8725 section 3.11: a token that says that it is another kind is one.
+        match verified.header_type() {
+            None | Some("jwt" | "logout+jwt") => {}
+            Some(other) => return Err(LogoutTokenError::HeaderType { found: shown(other) }),
+        }
+        let claims = verified.claims();
+        claims::check_issuer(claims, expect.issuer)?;
+        let audiences = claims::audiences(claims)?;
+        if !audiences.contains(&expect.client_id) {
+            let (expected, found) = (expect.client_id.to_owned(), shown(&audiences.join(", ")));
+            return Err(LogoutTokenError::Audience { expected, found });
+        }
+        let expires_at = claims::check_validity_period(claims, expect.now, expect.leeway)?;
+        let issued_at = claims::required_numeric_date(claims, "iat")?;
+        if issued_at + AGE_LIMIT + expect.leeway <= expect.now {
+            return Err(LogoutTokenError::TooOld { found: expect.now.since(issued_at) });
+        }
+        // An ID token has no event, and most have a nonce: neither passes for a logout token.
+        let event = claims.get("events").and_then(|events| events.get(EVENT));
+        if !event.is_some_and(Value::is_object) {
+            return Err(LogoutTokenError::Event);
+        }
+        if claims.contains_key("nonce") {
+            return Err(LogoutTokenError::Nonce);
+        }
+        let (session_id, subject) = (name(claims, "sid")?, name(claims, "sub")?);
+        if session_id.is_none() && subject.is_none() {
+            return Err(LogoutTokenError::Nobody);
+        }
+        Ok(LogoutToken {
+            id: name(claims, "jti")?.ok_or(ClaimError::Missing { claim: "jti" })?,
+            session_id,
+            subject,
+            remember_until: expires_at.min(issued_at + AGE_LIMIT) + expect.leeway,
+        })
+    }
+
+    /// `jti`: a token is acted upon once.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// `sid`: only this session of the provider ends.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
+    }
+
+    /// `sub`: without a `sid`, every session of this subject ends.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// From then on it would be refused for its age.
+    pub fn remember_until(&self) -> Timestamp {
+        self.remember_until
+    }
+}
+
+impl fmt::Debug for LogoutToken {
+    /// Without its names: they are about a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogoutToken").field("remember_until", &self.remember_until).finish_non_exhaustive()
+    }
+}
+
+/// A claim that names something.
+fn name(claims: &Claims, claim: &'static str) -> Result<Option<String>, ClaimError> {
+    match claims::text(claims, claim)? {
+        Some("") => Err(ClaimError::Malformed { claim, expected: "text that is not empty" }),
+        found => Ok(found.map(str::to_owned)),
+    }
+}
+
+/// Why a back-channel logout request brings no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogoutRequestError {
+    /// It is no form.
+    ContentType,
+    /// Its body is not an acceptable form.
+    Form(FormError),
+    /// The form has no `logout_token`.
+    TokenMissing,
+}
+
+impl LogoutRequestError {
+    /// A stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LogoutRequestError::ContentType => "logout_content_type",
+            LogoutRequestError::Form(error) => error.code(),
+            LogoutRequestError::TokenMissing => "logout_token_missing",
+        }
+    }
+}
+
+impl fmt::Display for LogoutRequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogoutRequestError::ContentType => {
+                f.write_str("a logout request must be application/x-www-form-urlencoded")
+            }
+            LogoutRequestError::Form(error) => error.fmt(f),
+            LogoutRequestError::TokenMissing => f.write_str("a logout request must have a logout_token"),
+        }
+    }
+}
+
+/// Why a logout token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogoutTokenError {
+    /// A rule for every token.
+    Claim(ClaimError),
+    /// The header `typ` is that of another kind of token.
+    HeaderType {
+        /// As in the header, in lower case.
+        found: String,
+    },
+    /// `aud` does not have our client identifier.
+    Audience {
+        /// Our client identifier.
+        expected: String,
+        /// As in the token.
+        found: String,
+    },
+    /// It was made more than [`AGE_LIMIT`] ago.
+    TooOld {
+        /// How long ago.
+        found: Seconds,
+    },
+    /// `events` does not say that this is a logout.
+    Event,
+    /// It has a `nonce`.
+    Nonce,
+    /// It has neither `sid` nor `sub`.
+    Nobody,
+    /// A token with this `jti` was acted upon before.
+    Replayed,
+}
+
+impl From<ClaimError> for LogoutTokenError {
+    fn from(error: ClaimError) -> Self {
+        LogoutTokenError::Claim(error)
+    }
+}
+
+impl LogoutTokenError {
+    /// A stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LogoutTokenError::Claim(ClaimError::Missing { .. }) => "logout_token_claim_missing",
+            LogoutTokenError::Claim(ClaimError::Malformed { .. }) => "logout_token_claim_malformed",
+            LogoutTokenError::Claim(ClaimError::Expired { .. }) => "logout_token_expired",
+            LogoutTokenError::Claim(ClaimError::InTheFuture { .. }) => "logout_token_not_yet_valid",
+            LogoutTokenError::Claim(ClaimError::Issuer { .. }) => "logout_token_issuer",
+            LogoutTokenError::HeaderType { .. } => "logout_token_header_type",
+            LogoutTokenError::Audience { .. } => "logout_token_audience",
+            LogoutTokenError::TooOld { .. } => "logout_token_too_old",
+            LogoutTokenError::Event => "logout_token_event",
+            LogoutTokenError::Nonce => "logout_token_nonce",
+            LogoutTokenError::Nobody => "logout_token_nobody",
+            LogoutTokenError::Replayed => "logout_token_replayed",
+        }
+    }
+}
+
+impl fmt::Display for LogoutTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogoutTokenError::Claim(error) => error.fmt(f),
+            LogoutTokenError::HeaderType { found } => {
+                write!(
+                    f,
+                    "the header typ of a logout token must be logout+jwt, JWT or absent, but is \"{found}\""
+                )
+            }
+            LogoutTokenError::Audience { expected, found } => {
+                write!(f, "aud must have our client_id \"{expected}\", but is \"{found}\"")
+            }
+            LogoutTokenError::TooOld { found } => {
+                write!(f, "a logout token may be {AGE_LIMIT} old, but is {found} old")
+            }
+            LogoutTokenError::Event => {
+                write!(f, "events of a logout token must have \"{EVENT}\" with an object, but has not")
+            }
+            LogoutTokenError::Nonce => f.write_str("a logout token has no nonce, but this one has"),
+            LogoutTokenError::Nobody => f.write_str("a logout token must have sid or sub, but has neither"),
+            LogoutTokenError::Replayed => f.write_str("a logout token is acted upon once, and this one was"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Token revocation (RFC 7009): what a session held is given back at its end.
+
+use super::client_auth::{AssertionId, authenticate};
+use super::discovery::Metadata;
+use super::form;
+use crate::config::Provider;
+use crate::http::Callout;
+use crate::jose::SigningKeyError;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Longer answers are not read: nothing of them is used but the status. Bytes.
+pub const REVOCATION_RESPONSE_LIMIT: usize = 16 * 1024;
+
+/// What kind of token it is (RFC 7009 section 2.1, `token_type_hint`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// `refresh_token`
+    Refresh,
+    /// `access_token`
+    Access,
+}
+
+/// The request that revokes a token (RFC 7009 section 2.1).
+///
+/// `None` if the provider has no endpoint for that, or has it on another host than its token endpoint:
+/// the way there is not known, and the token and our secret go nowhere else.
+///
+/// # Errors
+/// The private key of `private_key_jwt` did not sign.
+pub fn revocation_request(
+    metadata: &Metadata,
+    provider: &Provider,
+    kind: TokenKind,
+    token: &Secret,
+    now: Timestamp,
+    assertion_id: &AssertionId,
+) -> Result<Option<Callout>, SigningKeyError> {
+    let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(None) };
+    if endpoint.origin() != metadata.token_endpoint.origin() {
+        return Ok(None);
+    }
+    let hint = match kind {
+        TokenKind::Refresh => "refresh_token",
+        TokenKind::Access => "access_token",
+    };
+    let mut body = Vec::new();
+    form::append(&mut body, "token", token.expose());
+    form::append(&mut body, "token_type_hint", hint);
+    let mut request = Callout {
+        target: provider.callout.token.clone(),
+        method: "POST",
+        url: endpoint.clone(),
+        headers: vec![
+            ("accept", "application/json".into()),
+            ("content-type", "application/x-www-form-urlencoded".into()),
+        ],
+        body,
+        timeout: provider.callout_timeout,
+        reply_limit: REVOCATION_RESPONSE_LIMIT,
+        shared: None,
+    };
+    authenticate(&mut request, provider, now, assertion_id)?;
+    Ok(Some(request))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::oidc::fixture::{metadata_with, parameters, provider};
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+
+    fn request(endpoint: serde_json::Value) -> Option<Callout> {
+        let metadata = metadata_with(json!({"revocation_endpoint": endpoint}));
+        let token = Secret::from("a&b");
+        revocation_request(&metadata, &provider(), TokenKind::Refresh, &token, NOW, &[7; 16]).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_revoked_where_tokens_are_made() {
+        let request = request(json!("https://op.example/revoke?p=1")).unwrap();
+        assert_eq!((request.method, request.target.as_str()), ("POST", "to_token"));
+        assert_eq!(request.url.as_str(), "https://op.example/revoke?p=1");
+        let sent = parameters(&request.body);
+        for (name, value) in [("token", "a&b"), ("token_type_hint", "refresh_token")] {
+            assert!(sent.contains(&(name.to_owned(), value.to_owned())), "{sent:?}");
+        }
+        assert_eq!(request.shared, None);
+    }
+
+    #[test]
+    fn a_token_goes_to_no_other_host() {
+        for endpoint in
+            [json!(null), json!("https://evil.example/revoke"), json!("https://op.example:8443/r")]
+        {
+            assert_eq!(request(endpoint.clone()), None, "{endpoint}");
+        }
+    }
+}

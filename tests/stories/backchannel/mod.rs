@@ -1,0 +1,350 @@
+//! Back-channel logout.
+
+mod conformance;
+
+use serde_json::{Value, json};
+use vestibule::http::Request;
+
+use crate::world::{Key, Proxy, Seen, World, lines, merge, with_partner};
+
+const PATH: &str = "/oidc/backchannel-logout";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A world with back-channel logout in which alice is logged in, in session `s1` of the provider.
+fn logged_in() -> World {
+    logged_in_with(&json!({}))
+}
+
+fn logged_in_with(change: &Value) -> World {
+    let mut full = json!({"endpoints": {"backchannel_logout": PATH}});
+    merge(&mut full, change);
+    let mut world = World::with(&full);
+    world.idp().id_token = json!({"sid": "s1"});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.after(10);
+    world
+}
+
+fn post(world: &World, content_type: &str) -> Request {
+    let mut request = world.program(PATH, &[("content-type", content_type)]);
+    request.method = "POST".to_owned();
+    request
+}
+
+/// The provider brings a token.
+fn bring(world: &mut World, token: &str) -> Seen {
+    let request = post(world, FORM);
+    world.send_with_body(request, format!("logout_token={token}").as_bytes())
+}
+
+/// A token with these changes is refused for this reason, and nobody is logged out.
+fn assert_refused(header: &Value, changes: &Value, code: &'static str) {
+    let mut world = logged_in();
+    let now = world.now;
+    let token = world.idp().logout_token_with(header, changes, now);
+    let seen = bring(&mut world, &token);
+    seen.is(400, code);
+    let body: Value = serde_json::from_str(&seen.body).unwrap();
+    assert_eq!((&body["error"], &body["code"]), (&json!("invalid_request"), &json!(code)), "{changes}");
+    assert_eq!(seen.header("cache-control"), Some("no-store"));
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn out_09_a_token_with_a_bad_signature_is_refused() {
+    let mut world = logged_in();
+    let now = world.now;
+    world.idp().forgery = Some(|signature| signature.iter().rev().copied().collect());
+    let token = world.idp().logout_token(&json!({}), now);
+    bring(&mut world, &token).is(400, "jws_signature");
+    for token in ["", "x", "a.b", "a.b.c.d", "..", "%00"] {
+        assert_eq!(bring(&mut world, token).status, 400, "{token}");
+    }
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn out_11_every_claim_that_must_be_there_is_there() {
+    for claim in ["iat", "exp", "jti"] {
+        assert_refused(&json!({}), &json!({claim: null}), "logout_token_claim_missing");
+        assert_refused(&json!({}), &json!({claim: [1]}), "logout_token_claim_malformed");
+    }
+    for claim in ["sub", "sid", "jti"] {
+        assert_refused(&json!({}), &json!({claim: ""}), "logout_token_claim_malformed");
+        assert_refused(&json!({}), &json!({claim: 7}), "logout_token_claim_malformed");
+    }
+    assert_refused(&json!({}), &json!({"sub": null, "sid": null}), "logout_token_nobody");
+    let now = logged_in().now.0;
+    assert_refused(&json!({}), &json!({"exp": now - 60}), "logout_token_expired");
+    assert_refused(&json!({}), &json!({"iat": now + 61}), "logout_token_not_yet_valid");
+    assert_refused(&json!({}), &json!({"nbf": now + 61}), "logout_token_not_yet_valid");
+    assert_refused(&json!({}), &json!({"iat": now - 360, "exp": now + 9999}), "logout_token_too_old");
+}
+
+#[test]
+fn out_12_a_token_is_acted_upon_once_by_all_workers() {
+    let mut world = logged_in();
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({"sid": null}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    world.after(30);
+    world.log_in("/orders").is(302, "login_completed");
+    for worker in [0, 1] {
+        bring(world.on_worker(worker), &token).is(400, "logout_token_replayed");
+        world.get("/orders").is(200, "session");
+    }
+    // As long as it could be used at all.
+    world.after(149);
+    bring(&mut world, &token).is(400, "logout_token_replayed");
+    world.after(1);
+    bring(&mut world, &token).is(400, "logout_token_expired");
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn out_13_tokens_of_other_kinds_log_nobody_out() {
+    for kind in ["at+jwt", "application/at+jwt", "dpop+jwt", "secevent+jwt", "id_token"] {
+        assert_refused(&json!({"typ": kind}), &json!({}), "logout_token_header_type");
+    }
+    let mut world = logged_in();
+    let id_token =
+        world.idp().secrets.iter().find(|secret| secret.matches('.').count() == 2).unwrap().clone();
+    assert_eq!(bring(&mut world, &id_token).is(400, "logout_token_event").status, 400);
+    let now = world.now;
+    let access_token = world.idp().access_token(&json!({"aud": "gateway", "sid": "s1", "jti": "1"}), now);
+    bring(&mut world, &access_token).is(400, "logout_token_header_type");
+    world.get("/orders").is(200, "session");
+    // And a logout token is no access token.
+    for kind in ["logout+jwt", "JWT", "at+jwt"] {
+        let audience = "https://api.example.com";
+        let mut world = logged_in_with(&json!({
+            "providers": {"main": {"audiences": [audience]}},
+            "rules": [{"name": "api", "path_prefix": "/api", "accept": "bearer"}],
+        }));
+        let token =
+            world.idp().logout_token_with(&json!({"typ": kind}), &json!({"aud": ["gateway", audience]}), now);
+        assert_eq!(world.with_token("/api", &token).status, 401, "{kind}");
+        bring(&mut world, &token);
+    }
+}
+
+#[test]
+fn out_15_a_token_about_nobody_here_is_fine() {
+    let mut world = logged_in();
+    let now = world.now;
+    for changes in
+        [json!({"sid": "s2"}), json!({"sid": null, "sub": "bob"}), json!({"sid": "alice", "sub": null})]
+    {
+        let token = world.idp().logout_token(&changes, now);
+        bring(&mut world, &token).is(200, "logged_out_by_provider");
+        world.get("/orders").is(200, "session");
+    }
+}
+
+#[test]
+fn out_16_only_a_form_brings_a_token() {
+    let mut world = logged_in();
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({}), now);
+    let body = format!("logout_token={token}");
+    let long = format!("{body}&x={}", "x".repeat(1024 * 1024));
+    for (content_type, body, status, code) in [
+        ("application/json", json!({"logout_token": token}).to_string(), 400, "logout_content_type"),
+        ("multipart/form-data; boundary=x", body.clone(), 400, "logout_content_type"),
+        ("text/plain", body.clone(), 400, "logout_content_type"),
+        ("", body.clone(), 400, "logout_content_type"),
+        ("application/x-www-form-urlencodedx", body.clone(), 400, "logout_content_type"),
+        (FORM, String::new(), 400, "logout_token_missing"),
+        (FORM, "logout_token=".to_owned(), 400, "logout_token_missing"),
+        (FORM, format!("token={token}"), 400, "logout_token_missing"),
+        (FORM, format!("{body}&{body}"), 400, "form_parameter_repeated"),
+        (FORM, format!("{body}&logout%5Ftoken=x"), 400, "form_parameter_repeated"),
+        (FORM, long, 413, "body_too_large"),
+    ] {
+        let request = post(&world, content_type);
+        let seen = world.send_with_body(request, body.as_bytes());
+        seen.is(status, code);
+        assert_eq!(seen.header("cache-control"), Some("no-store"), "{code}");
+    }
+    let request = post(&world, FORM);
+    world.send_with_body(request, b"logout_token=\xff").is(400, "form_encoding");
+    for method in ["GET", "HEAD", "PUT", "DELETE", "post"] {
+        let request = Request { method: method.to_owned(), ..post(&world, FORM) };
+        let request = Request { path: format!("{PATH}?{body}"), ..request };
+        let seen = world.send_at_once(&request);
+        assert_eq!(seen.is(405, "method_not_allowed").header("allow"), Some("POST"), "{method}");
+    }
+    world.get("/orders").is(200, "session");
+    let request = post(&world, "Application/X-WWW-Form-URLEncoded ; charset=UTF-8");
+    world.send_with_body(request, body.as_bytes()).is(200, "logged_out_by_provider");
+    world.get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn out_17_a_flood_of_forged_tokens_asks_the_provider_for_nothing() {
+    let mut world = logged_in();
+    let (now, asked) = (world.now, world.idp().asked.len());
+    world.idp().forgery = Some(|_| vec![7; 64]);
+    for n in 0..100 {
+        let changes = json!({"iss": format!("https://evil{n}.example")});
+        let token = world.idp().logout_token(&changes, now);
+        bring(&mut world, &token).is(400, "issuer_unknown");
+    }
+    assert_eq!(world.idp().asked.len(), asked);
+    for n in 0..100 {
+        let token = world.idp().logout_token_with(&json!({"kid": format!("other{n}")}), &json!({}), now);
+        bring(&mut world, &token).is(400, "jws_key_unknown");
+    }
+    assert_eq!(world.idp().asked.len(), asked + 1, "the keys are asked for once in a while");
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn a_session_that_was_ended_stays_ended_as_long_as_it_could_last() {
+    let mut world = logged_in_with(&json!({"session": {"idle_timeout_seconds": 0}}));
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let request = world.program("/orders", &[("cookie", &cookies)]);
+    for seconds in [1, 59, 3600, 8 * 3600 - 3670 - 1] {
+        world.after(seconds);
+        for worker in [0, 1, 7] {
+            world.on_worker(worker).send(request.clone()).is(401, "session_revoked");
+        }
+    }
+    world.after(1);
+    world.send(request).is(401, "session_lifetime");
+}
+
+#[test]
+fn a_sid_ends_one_session_and_a_sub_all_of_them() {
+    let mut world = logged_in();
+    world.idp().id_token = json!({"sid": "s2"});
+    let first = std::mem::take(&mut world.browser);
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.after(1);
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({"sid": "s2"}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    world.get("/orders").is(302, "login_begins");
+    let second = std::mem::replace(&mut world.browser, first);
+    world.get("/orders").is(200, "session");
+    let token = world.idp().logout_token(&json!({"sid": null}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    world.get("/orders").is(302, "login_begins");
+    world.browser = second;
+    world.get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn who_logs_in_again_is_logged_in_and_can_be_logged_out_again() {
+    let mut world = logged_in();
+    for changes in [json!({"sid": null}), json!({}), json!({"sub": null}), json!({"sid": null})] {
+        let now = world.now;
+        let token = world.idp().logout_token(&changes, now);
+        bring(&mut world, &token).is(200, "logged_out_by_provider");
+        // In the same second nobody knows which was first.
+        let address = world.sent_to_provider("/orders");
+        let back = world.authorize(&address);
+        world.arrive(&back).is(401, "session_revoked");
+        world.after(1).log_in("/orders").is(302, "login_completed");
+        for worker in [0, 1] {
+            world.on_worker(worker).get("/orders").is(200, "session");
+        }
+    }
+}
+
+#[test]
+fn a_logout_ends_the_login_that_is_under_way() {
+    let mut world = logged_in();
+    let address = world.sent_to_provider("/oidc/login?return_to=/orders");
+    let back = world.authorize(&address);
+    world.after(1);
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({"sid": null}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    let seen = world.arrive(&back);
+    assert!(seen.is(401, "session_revoked").body.contains("return_to=%2Forders"), "{}", seen.body);
+    world.get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn a_session_in_use_is_not_brought_back_by_its_own_renewal() {
+    let mut world = logged_in();
+    for _ in 0..3 {
+        world.after(61);
+        assert!(!world.get("/orders").is(200, "session").cookies().is_empty(), "it is written anew");
+    }
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    world.after(61);
+    world.on_worker(1).get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn each_provider_ends_its_own_sessions() {
+    let mut world = logged_in_with(&with_partner());
+    world.providers[1].id_token = json!({"sid": "s1"});
+    world.providers[1].keys = vec![Key::new("k1", 2)];
+    world.log_in("/partner").is(302, "login_completed");
+    world.get("/partner").is(200, "session");
+    world.after(1);
+    let now = world.now;
+    // By its own keys, about the sessions of another.
+    let forged =
+        world.providers[1].logout_token(&json!({"iss": "https://idp.example.com", "aud": "gateway"}), now);
+    bring(&mut world, &forged).is(400, "jws_signature");
+    let token = world.providers[1].logout_token(&json!({}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    world.get("/partner").is(302, "login_begins");
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn a_provider_whose_keys_cannot_be_had_is_told_to_come_again() {
+    let mut world = World::with(&json!({"endpoints": {"backchannel_logout": PATH}}));
+    let now = world.now;
+    world.idp().is_down = true;
+    let token = world.idp().logout_token(&json!({}), now);
+    let seen = bring(&mut world, &token);
+    seen.is(503, "provider_unreachable");
+    assert!(seen.body.contains("temporarily_unavailable"));
+}
+
+#[test]
+fn on_nginx_it_works_alike() {
+    let mut world = World::on(Proxy::Nginx, &json!({"endpoints": {"backchannel_logout": PATH}}));
+    world.idp().id_token = json!({"sid": "s1"});
+    world.tick();
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.after(10);
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({}), now);
+    world.on_worker(1).tick();
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    for worker in [0, 1] {
+        world.on_worker(worker).get("/orders").is(302, "login_begins");
+    }
+}
+
+#[test]
+fn without_the_endpoint_there_is_none() {
+    let mut world = World::new();
+    let request = Request { method: "POST".to_owned(), ..world.program(PATH, &[("content-type", FORM)]) };
+    world.send(request).is(401, "not_logged_in");
+}
+
+#[test]
+fn the_log_says_who_was_logged_out() {
+    let mut world = logged_in();
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    let line = lines().into_iter().find(|line| line.contains("code=logged_out_by_provider")).unwrap();
+    assert!(line.contains("alice") && line.contains("main"), "{line}");
+}

@@ -1,0 +1,321 @@
+//! A session outlives its access token: it is renewed, once, and nobody notices.
+
+use serde_json::{Value, json};
+
+use crate::world::{Proxy, Seen, World, answer};
+use vestibule::http::Request;
+
+/// The upstream gets the access token; requests of programs and of browsers.
+fn forwarding() -> Value {
+    json!({"identity": {"access_token_header": "x-access-token", "headers": {"x-email": "email"}}})
+}
+
+/// A world in which somebody is logged in, at a provider that gives refresh tokens.
+fn logged_in_on(proxy: Proxy, change: &Value) -> World {
+    let mut world = World::on(proxy, change);
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world
+}
+
+fn logged_in(change: &Value) -> World {
+    logged_in_on(Proxy::Envoy, change)
+}
+
+fn token(seen: &Seen) -> String {
+    seen.told("x-access-token").unwrap().to_owned()
+}
+
+/// A request of a script, with the cookies that the browser has now.
+fn fetch(world: &World) -> Request {
+    let cookies = world.browser.header(false, world.now).unwrap();
+    world.program("/orders", &[("cookie", &cookies)])
+}
+
+#[test]
+fn oidcc_client_test_refresh_token() {
+    let mut world = logged_in(&forwarding());
+    let first = token(&world.get("/orders"));
+    // The token still counts, so nobody waits for the next.
+    let before = world.after(250).get("/orders");
+    assert_eq!(token(before.is(200, "session")), first);
+    world.tick();
+    let after = world.get("/orders");
+    assert_ne!(token(after.is(200, "session")), first);
+    assert_eq!(after.cookies().len(), 1, "the browser gets the renewed session");
+    assert_eq!(token(&world.get("/orders")), token(&after));
+    assert_eq!((world.idp().refreshes.used, world.idp().count("token")), (1, 2));
+}
+
+#[test]
+fn a_day_in_use_is_one_login_and_one_renewal_per_token() {
+    let mut world = logged_in(&json!({"session": {"absolute_lifetime_seconds": 86_400}}));
+    for _ in 0..1_000 {
+        world.after(30).get("/orders").is(200, "session");
+        world.tick();
+    }
+    let used = world.idp().refreshes.used;
+    assert!((100..=125).contains(&used), "{used} renewals in 30,000 s of tokens of 300 s");
+    assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn refr_05_twenty_requests_with_one_expired_session_on_four_workers_are_one_renewal() {
+    let mut world = logged_in(&forwarding());
+    for round in 1..=20 {
+        world.after(400);
+        let requests = vec![fetch(&world); 20];
+        let seen = world.together_over(4, &requests);
+        let tokens: Vec<String> = seen.iter().map(|seen| token(seen.is(200, "session"))).collect();
+        assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (round, 0));
+    }
+}
+
+#[test]
+fn refr_08_who_comes_late_with_the_old_cookie_gets_the_same_result_and_spends_nothing() {
+    let mut world = logged_in(&forwarding());
+    world.after(301);
+    let late = fetch(&world);
+    let renewed = token(world.get("/orders").is(200, "session"));
+    for worker in 0..4 {
+        let seen = world.after(20).on_worker(worker).send(late.clone());
+        assert_eq!(token(seen.is(200, "session")), renewed);
+        assert_eq!(seen.cookies().len(), 1);
+    }
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+#[test]
+fn an_old_cookie_is_followed_through_several_renewals() {
+    let mut world = logged_in(&forwarding());
+    world.idp().refreshes.response = json!({"expires_in": 20});
+    let old = fetch(&world.after(301));
+    for _ in 0..3 {
+        world.get("/orders").is(200, "session");
+        world.after(21);
+    }
+    let newest = token(&world.get("/orders"));
+    assert_eq!(token(world.send(old).is(200, "session")), newest);
+    assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn refr_06_a_refused_refresh_token_ends_the_session_once_and_cleanly() {
+    let mut world = logged_in(&json!({}));
+    world.idp().ends_all_logins();
+    world.after(301);
+    let script = fetch(&world);
+    let seen = world.send(script.clone());
+    seen.is(401, "session_not_renewed");
+    assert!(seen.cookies()[0].starts_with("__Host-vestibule=; "), "{:?}", seen.cookies());
+    world.send(script.clone()).is(401, "session_not_renewed");
+    world.on_worker(1).send(script).is(401, "session_not_renewed");
+    assert_eq!(world.idp().count("token"), 2, "the provider is asked once");
+    world.on_worker(0).get("/orders").is(302, "login_begins");
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn a_navigation_with_a_session_that_is_not_renewed_begins_a_login() {
+    let mut world = logged_in(&json!({}));
+    world.idp().ends_all_logins();
+    let seen = world.after(301).get("/orders?page=2");
+    seen.is(302, "login_begins");
+    assert!(seen.cookies().iter().any(|cookie| cookie.starts_with("__Host-vestibule=; ")));
+    world.log_in("/orders?page=2").is(302, "login_completed");
+}
+
+#[test]
+fn refr_07_an_hour_without_the_provider_is_noticed_by_nobody_with_a_session() {
+    let mut world = logged_in(&forwarding());
+    world.idp().is_down = true;
+    for _ in 0..360 {
+        world.after(10).get("/orders").is(200, "session");
+        world.tick();
+    }
+    let asked = world.idp().count("token");
+    assert!(asked <= 360, "{asked} attempts in an hour");
+    world.idp().is_down = false;
+    world.after(11).get("/orders").is(200, "session");
+    world.tick();
+    world.get("/orders").is(200, "session");
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+#[test]
+fn many_sessions_at_a_provider_that_is_away_are_one_attempt_at_a_time() {
+    let mut world = logged_in(&json!({}));
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        world.browser.cookies.clear();
+        world.log_in("/orders").is(302, "login_completed");
+        sessions.push(fetch(&world));
+    }
+    world.idp().is_down = true;
+    world.after(301);
+    world.send(sessions[0].clone()).is(200, "session");
+    let asked = world.idp().count("token");
+    for _ in 0..10 {
+        world.after(10);
+        for session in &sessions {
+            world.send(session.clone()).is(200, "session");
+        }
+        world.tick();
+    }
+    let asked = world.idp().count("token") - asked;
+    assert!(asked <= 10, "{asked} attempts in a hundred seconds");
+}
+
+#[test]
+fn after_the_grace_a_session_waits_for_the_provider_and_is_not_lost() {
+    let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 60}}}));
+    world.idp().is_down = true;
+    world.after(359).get("/orders").is(200, "session");
+    let seen = world.after(1).get("/orders");
+    seen.is(503, "provider_unreachable");
+    assert!(seen.header("retry-after").is_some());
+    assert_eq!(seen.cookies(), [""; 0], "nothing is deleted");
+    world.idp().is_down = false;
+    world.after(30).get("/orders");
+    world.tick();
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn refr_09_strange_lifetimes_make_no_storm() {
+    for expires_in in [Value::Null, json!(0), json!(-5), json!(1), json!("0"), json!(1e18)] {
+        let mut world = World::with(&forwarding());
+        world.idp().refreshes.gives = true;
+        world.idp().tokens = json!({"expires_in": expires_in});
+        world.idp().refreshes.response = json!({"expires_in": expires_in});
+        world.log_in("/orders").is(302, "login_completed");
+        for _ in 0..100 {
+            world.after(1).get("/orders").is(200, "session");
+            world.tick();
+        }
+        let used = world.idp().refreshes.used;
+        assert!(used <= 10, "{used} renewals in 100 s with expires_in {expires_in}");
+        assert_eq!(world.idp().refreshes.reused, 0);
+    }
+}
+
+#[test]
+fn oidcc_client_test_refresh_token_invalid_issuer() {
+    let mut world = logged_in(&json!({}));
+    world.idp().refreshes.id_token = json!({"iss": "https://evil.example.com"});
+    let script = fetch(&world.after(301));
+    world.send(script).is(401, "session_not_renewed");
+}
+
+#[test]
+fn oidcc_client_test_refresh_token_invalid_sub() {
+    let mut world = logged_in(&json!({}));
+    world.idp().refreshes.id_token = json!({"sub": "mallory"});
+    let script = fetch(&world.after(301));
+    world.send(script).is(401, "session_not_renewed");
+}
+
+#[test]
+fn a_renewed_id_token_is_checked_like_the_first() {
+    for change in [json!({"aud": "other"}), json!({"exp": 1}), json!({"iat": null}), json!({"sub": null})] {
+        let mut world = logged_in(&json!({}));
+        world.idp().refreshes.id_token = change.clone();
+        let script = fetch(&world.after(301));
+        assert_eq!(world.send(script).status, 401, "{change}");
+    }
+}
+
+#[test]
+fn refr_03_without_an_id_token_the_claims_stay() {
+    let mut world = logged_in(&forwarding());
+    world.idp().refreshes.id_token = Value::Null;
+    let seen = world.after(301).get("/orders");
+    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    assert_eq!(world.idp().refreshes.used, 1);
+}
+
+#[test]
+fn refr_14_rights_that_were_taken_away_are_gone_after_the_renewal() {
+    let admin = json!({"rules": [{"name": "admin", "path_prefix": "/admin",
+        "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
+    let mut world = World::with(&admin);
+    world.idp().refreshes.gives = true;
+    world.idp().id_token = json!({"groups": ["admin"]});
+    world.log_in("/admin").is(302, "login_completed");
+    world.get("/admin").is(200, "session");
+    world.idp().refreshes.id_token = json!({"groups": ["staff"]});
+    assert_eq!(world.after(301).get("/admin").status, 403);
+}
+
+#[test]
+fn refr_13_a_narrower_scope_counts_from_the_renewal_on() {
+    let scoped = json!({"providers": {"main": {"scopes": ["openid", "write"]}},
+        "rules": [{"name": "write", "path_prefix": "/write", "require": {"scopes": ["write"]}}]});
+    let mut world = World::with(&scoped);
+    world.idp().refreshes.gives = true;
+    world.log_in("/write").is(302, "login_completed");
+    world.get("/write").is(200, "session");
+    world.idp().refreshes.response = json!({"scope": "openid"});
+    assert_eq!(world.after(301).get("/write").status, 403);
+}
+
+#[test]
+fn a_client_that_leaves_does_not_lose_the_new_token() {
+    let mut world = logged_in(&forwarding());
+    world.after(301);
+    let request = fetch(&world);
+    world.begin_and_leave(&request);
+    world.tick();
+    assert_eq!(world.idp().refreshes.used, 1);
+    let seen = world.send(request);
+    assert!(token(seen.is(200, "session")).contains("renewed"));
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+#[test]
+fn a_proxy_that_wakes_nobody_renews_in_the_request() {
+    let mut world = logged_in_on(Proxy::Nginx, &forwarding());
+    world.after(301);
+    let requests = vec![fetch(&world); 5];
+    let seen = world.together(&requests);
+    assert!(seen.iter().all(|seen| token(seen.is(200, "session")).contains("renewed")));
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+#[test]
+fn a_refusal_of_the_client_is_no_end_of_the_session() {
+    for (status, error) in [(401, "invalid_client"), (400, "unauthorized_client"), (500, "server_error")] {
+        let mut world = logged_in(&json!({}));
+        world.idp().instead.insert("token", answer(status, json!({"error": error})));
+        world.after(301).get("/orders").is(200, "session");
+        world.idp().instead.clear();
+        world.after(11).get("/orders").is(200, "session");
+        world.tick();
+        world.get("/orders").is(200, "session");
+        assert_eq!(world.idp().refreshes.used, 1, "{error}");
+    }
+}
+
+#[test]
+fn out_22_a_logout_is_not_undone_by_a_renewal_that_was_under_way() {
+    let mut world = logged_in(&json!({}));
+    world.after(250);
+    let late = fetch(&world);
+    world.get("/orders").is(200, "session");
+    world.get("/oidc/logout").is(303, "logged_out");
+    world.tick();
+    world.send(late).is(401, "session_logged_out");
+}
+
+#[test]
+fn without_the_wish_no_refresh_token_is_kept() {
+    let mut world = logged_in(&json!({"providers": {"main": {"refresh": false}}}));
+    for _ in 0..20 {
+        world.after(60).get("/orders").is(200, "session");
+        world.tick();
+    }
+    assert_eq!(world.idp().refreshes.used, 0);
+}

@@ -1,0 +1,154 @@
+//! Logins that another site asks for (OpenID Connect Core section 4).
+
+use serde_json::json;
+use url::Url;
+use vestibule::http::Request;
+
+use crate::world::{SESSION, Seen, World, with_partner};
+
+const ISSUER: &str = "iss=https%3A%2F%2Fidp.example.com";
+
+fn ask(world: &mut World, query: &str) -> Seen {
+    world.arrive(&format!("/oidc/login?{query}"))
+}
+
+/// Where the person is after such a login.
+fn landed(world: &mut World, query: &str) -> String {
+    let seen = ask(world, query);
+    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    let back = world.authorize(&address);
+    world.arrive(&back).is(302, "login_completed").location().to_owned()
+}
+
+#[test]
+fn oidcc_client_test_3rd_party_init_login() {
+    let mut world = World::new();
+    assert_eq!(landed(&mut world, ISSUER), "/");
+    world.get("/orders").is(200, "session");
+    // By form, which the specification allows too.
+    let mut world = World::new();
+    let mut request = world.navigation("/oidc/login", true);
+    request.method = "POST".to_owned();
+    request.headers.push("content-type", "application/x-www-form-urlencoded");
+    let seen = world.send_with_body(request, format!("{ISSUER}&login_hint=alice").as_bytes());
+    let address = Url::parse(seen.is(303, "login_begins").location()).unwrap();
+    let back = world.authorize(&address);
+    world.arrive(&back).is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn the_person_lands_on_this_site_only() {
+    for (target, expected) in [
+        ("https://app.example.com/orders?a=1&b=%2F", "/orders?a=1&b=%2F"),
+        ("https://app.example.com", "/"),
+        ("https://APP.example.com:443/x", "/x"),
+        ("https://evil.example/orders", "/"),
+        ("https://app.example.com.evil.example/", "/"),
+        ("https://app.example.com@evil.example/", "/"),
+        ("https://app.example.com:8443/orders", "/"),
+        ("http://app.example.com/orders", "/"),
+        ("https://app.example.com//evil.example", "/"),
+        ("https://app.example.com/%5cevil.example", "/"),
+        ("https://app.example.com/oidc/logout", "/"),
+        ("javascript:alert(1)", "/"),
+        ("//evil.example", "/"),
+        ("/orders", "/"),
+        ("", "/"),
+    ] {
+        let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        let mut world = World::new();
+        let place = landed(&mut world, &format!("{ISSUER}&target_link_uri={encoded}&return_to=/x"));
+        assert_eq!(place, expected, "{target}");
+    }
+}
+
+#[test]
+fn a_hint_is_passed_on_and_has_a_largest_size() {
+    let sent = |hint: &str| {
+        let mut world = World::with(&json!({
+            "providers": {"main": {"authorization_parameters": {"login_hint": "configured"}}},
+        }));
+        let encoded: String = url::form_urlencoded::byte_serialize(hint.as_bytes()).collect();
+        let seen = ask(&mut world, &format!("{ISSUER}&login_hint={encoded}"));
+        let url = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+        let hints: Vec<String> = url
+            .query_pairs()
+            .filter(|(name, _)| name == "login_hint")
+            .map(|(_, value)| value.into())
+            .collect();
+        let [hint] = hints.as_slice() else { panic!("{hints:?}") };
+        hint.clone()
+    };
+    for hint in ["alice", "alice@example.com", "a&state=x é", &"x".repeat(255)] {
+        assert_eq!(sent(hint), hint);
+    }
+    for hint in ["", &"x".repeat(256), "a\r\nb", "\0"] {
+        assert_eq!(sent(hint), "configured", "{hint:?}");
+    }
+}
+
+#[test]
+fn only_a_configured_issuer_is_asked() {
+    let mut world = World::with(&with_partner());
+    for (query, code) in [
+        ("iss=https%3A%2F%2Fevil.example", "issuer_unknown"),
+        ("iss=https%3A%2F%2Fidp.example.com%2F", "issuer_unknown"),
+        ("iss=", "issuer_unknown"),
+        ("iss=https%3A%2F%2Fidp.example.com&iss=https%3A%2F%2Fevil.example", "form_parameter_repeated"),
+        ("iss=%ff", "form_encoding"),
+    ] {
+        let seen = ask(&mut world, query);
+        assert_eq!((seen.status, seen.code), (400, code), "{query}");
+        assert_eq!(seen.cookies(), Vec::<&str>::new());
+    }
+    let seen = ask(&mut world, "iss=https%3A%2F%2Fpartner.example");
+    assert!(seen.is(302, "login_begins").location().starts_with("https://partner.example/"));
+}
+
+#[test]
+fn nobody_is_logged_in_out_of_sight() {
+    let mut world = World::new();
+    for (name, value) in [
+        ("sec-fetch-dest", "iframe"),
+        ("sec-fetch-dest", "image"),
+        ("sec-fetch-dest", "embed"),
+        ("sec-purpose", "prefetch"),
+    ] {
+        let mut request = world.navigation(&format!("/oidc/login?{ISSUER}"), true);
+        request.headers.push(name, value);
+        let seen = world.send(request);
+        assert_eq!((seen.status, seen.cookies().len()), (401, 0), "{name}: {value}");
+    }
+    let mut request = world.navigation(&format!("/oidc/login?{ISSUER}"), true);
+    request.headers.push("sec-fetch-dest", "document");
+    world.send(request).is(302, "login_begins");
+}
+
+#[test]
+fn it_changes_nothing_for_who_is_logged_in_until_the_provider_has_answered() {
+    let mut world = World::new();
+    world.log_in("/orders").is(302, "login_completed");
+    let seen = ask(&mut world, ISSUER);
+    assert!(
+        seen.is(302, "login_begins")
+            .cookies()
+            .iter()
+            .all(|cookie| !cookie.starts_with(&format!("{SESSION}=")))
+    );
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn other_posts_to_the_login_are_refused() {
+    let mut world = World::new();
+    let mut request = world.navigation("/oidc/login", true);
+    request.method = "POST".to_owned();
+    world.send(request.clone()).is(405, "method_not_allowed");
+    request.headers.push("content-type", "application/x-www-form-urlencoded");
+    world.send_with_body(request.clone(), b"return_to=/orders").is(400, "parameter_missing");
+    let body = format!("{ISSUER}&x={}", "x".repeat(16 * 1024));
+    world.send_with_body(request.clone(), body.as_bytes()).is(413, "body_too_large");
+    let request = Request { authority: "evil.example".to_owned(), ..request };
+    world.send_with_body(request, ISSUER.as_bytes()).is(400, "host_not_allowed");
+}
