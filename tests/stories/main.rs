@@ -13,6 +13,7 @@
 
 mod bearer;
 mod conformance;
+mod form_post;
 mod hosts;
 mod limits;
 mod login;
@@ -21,6 +22,7 @@ mod native;
 mod provider;
 mod secrets;
 mod session;
+mod userinfo;
 mod world;
 
 use native as gateway;
