@@ -12,12 +12,13 @@ use regex_lite::Regex;
 use serde_json::Value;
 use vestibule::config::Config;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/configuration.md",
+    "docs/conformance.md",
     "docs/errors.md",
 ];
 
@@ -78,7 +79,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
                 codes.extend(captures(r#"\n\s+"([a-z0-9_]+)"$"#, body));
             }
         }
-        codes.extend(captures(r#"\.decision\(\s*visit,\s*"([a-z0-9_]+)""#, &text));
+        codes.extend(captures(r#"\.decision\(\s*&?visit,\s*"([a-z0-9_]+)""#, &text));
         codes.extend(captures(r#"\.admit(?:_identity)?\([^;"]*"([a-z0-9_]+)""#, &text));
         codes.extend(captures(r#"Decision \{\s*code: "([a-z0-9_]+)""#, &text));
         codes.extend(captures(r"code=([a-z0-9_]+)", &text));
@@ -135,6 +136,48 @@ fn the_tests_that_the_documents_name_exist() {
             assert!(known, "{document} names the story “{title}”");
         }
     }
+}
+
+/// A row of `docs/conformance.md`.
+struct Module {
+    name: String,
+    is_in_scope: bool,
+    /// The file of its test, below `tests/stories/`.
+    file: String,
+}
+
+fn modules() -> Vec<Module> {
+    let text = read("docs/conformance.md");
+    let rows = text.lines().filter(|line| line.starts_with("| `oidcc-"));
+    let read_row = |row: &str| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, name, _, scope, what, file, _] = cells.as_slice() else { panic!("five columns: {row}") };
+        assert!(["yes", "planned", "no"].contains(scope), "{row}");
+        assert!(!what.is_empty(), "{row}");
+        assert_eq!(file.is_empty(), *scope != "yes", "a test belongs to what is in scope: {row}");
+        let plain = |cell: &str| cell.trim_matches('`').to_owned();
+        Module { name: plain(name), is_in_scope: *scope == "yes", file: plain(file) }
+    };
+    rows.map(read_row).collect()
+}
+
+/// Every module that is in scope has its test, and every test of a module is in the table.
+#[test]
+fn the_table_of_modules_and_the_tests_agree() {
+    let in_scope = modules().into_iter().filter(|module| module.is_in_scope);
+    let listed: BTreeSet<(String, String)> =
+        in_scope.map(|module| (module.file, module.name.replace('-', "_"))).collect();
+    assert!(listed.len() > 40, "the table was not understood: {listed:?}");
+    let mut there = BTreeSet::new();
+    for path in files("tests/stories", &[".rs"]) {
+        for name in captures(r"(?m)^#\[test\]\s+fn (oidcc_\w+)\(\)", &read(&path)) {
+            there.insert((path.trim_start_matches("tests/stories/").to_owned(), name));
+        }
+    }
+    let missing: Vec<_> = listed.difference(&there).collect();
+    let unlisted: Vec<_> = there.difference(&listed).collect();
+    assert!(missing.is_empty(), "docs/conformance.md lists tests that are not there: {missing:?}");
+    assert!(unlisted.is_empty(), "docs/conformance.md does not list {unlisted:?}");
 }
 
 #[test]

@@ -121,8 +121,7 @@ object! {
         /// its own path.
         redirect_uri: Text [default "/oidc/callback"],
         /// How the provider sends the browser back after a login: with the answer in the address
-        /// (`query`), or in the body of a form (`form_post`). See [the notes on
-        /// `form_post`](#form_post).
+        /// (`query`), or in the body of a form (`form_post`), which has conditions.
         response_mode: ResponseMode [default "query"],
         /// Where the provider sends the browser after a logout: a path on the host of the request,
         /// or an `https` address. Register it at the provider.

@@ -14,6 +14,7 @@
 mod backchannel;
 mod bearer;
 mod conformance;
+mod form_post;
 mod frontchannel;
 mod hosts;
 mod limits;
@@ -25,6 +26,7 @@ mod refresh;
 mod secrets;
 mod session;
 mod third_party;
+mod userinfo;
 mod world;
 
 use native as gateway;

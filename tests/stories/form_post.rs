@@ -1,0 +1,238 @@
+//! The answer to a login in the body of a form, and what others may send in its place.
+
+use serde_json::json;
+use vestibule::http::Request;
+
+use crate::world::{From, SESSION, World, merge, with_partner};
+
+fn by_form() -> World {
+    World::with(&json!({"providers": {"main": {"response_mode": "form_post"}}}))
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A login up to the form with which the provider sends the browser back.
+fn sent_back(world: &mut World) -> String {
+    let address = world.sent_to_provider("/orders");
+    world.authorize(&address);
+    world.idp().form.take().unwrap()
+}
+
+fn callback(world: &World, content_type: &[&str]) -> Request {
+    let mut request = world.submission("/oidc/callback", From::FormOfAnotherSite);
+    content_type.iter().for_each(|value| request.headers.push("content-type", *value));
+    request
+}
+
+#[test]
+fn a_person_comes_back_by_a_form() {
+    let mut world = by_form();
+    let address = world.sent_to_provider("/orders?a=1");
+    assert!(address.query_pairs().any(|pair| pair == ("response_mode".into(), "form_post".into())));
+    let back = world.authorize(&address);
+    assert_eq!(back, "https://app.example.com/oidc/callback", "no code in any address");
+    let landed = world.come_back(&back);
+    // 303: the next request is a GET, and the code is not sent on.
+    assert_eq!(landed.is(303, "login_completed").location(), "/orders?a=1");
+    assert_eq!(world.browser.names(), [SESSION, "__Host-vestibule-rounds"]);
+    assert_eq!(world.arrive("/orders?a=1").is(200, "session").told("x-auth-sub"), Some("alice"));
+}
+
+#[test]
+fn only_the_cookie_of_the_login_comes_along_from_anywhere() {
+    let mut world = by_form();
+    let begins = world.get("/orders");
+    let cookie = begins.cookies()[0];
+    assert!(cookie.starts_with("__Host-vestibule-login-"), "{cookie}");
+    assert!(cookie.contains("; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=600"), "{cookie}");
+    let landed = world.log_in("/orders");
+    let (deleted, kept): (Vec<&str>, Vec<&str>) =
+        landed.cookies().into_iter().partition(|cookie| cookie.contains("Max-Age=0"));
+    assert_eq!(deleted.len(), 1);
+    assert!(deleted[0].contains("; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=0"), "{deleted:?}");
+    assert!(kept.iter().all(|cookie| cookie.contains("; SameSite=Lax")), "{kept:?}");
+    // A form of another site is not from a person with a session.
+    let request = world.submission("/orders", From::FormOfAnotherSite);
+    world.send_with_body(request, b"amount=1000").is(401, "not_logged_in");
+
+    let mut change = with_partner();
+    merge(&mut change, &json!({"providers": {"partner": {"response_mode": "form_post"}}}));
+    let mut world = World::with(&change);
+    assert!(world.get("/orders").cookies()[0].contains("SameSite=Lax"));
+    assert!(world.get("/partner").cookies()[0].contains("SameSite=None"));
+    assert_eq!(world.log_in("/partner").is(303, "login_completed").location(), "/partner");
+    world.log_in("/orders").is(302, "login_completed");
+}
+
+#[test]
+fn a_strict_site_lands_on_a_page_of_its_own() {
+    let mut world = World::with(&json!({
+        "session": {"same_site": "Strict"}, "providers": {"main": {"response_mode": "form_post"}},
+    }));
+    let landed = world.log_in("/orders");
+    assert_eq!(landed.is(200, "login_completed").header("refresh"), Some("0; url=/orders"));
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn the_answer_comes_in_the_one_way_that_was_asked_for() {
+    let mut world = by_form();
+    let form = sent_back(&mut world);
+    let seen = world.arrive(&format!("/oidc/callback?{form}"));
+    assert_eq!(seen.is(405, "method_not_allowed").header("allow"), Some("POST"));
+    for method in ["PUT", "PATCH", "post", "HEAD", "OPTIONS"] {
+        let mut request = callback(&world, &[FORM]);
+        request.method = method.to_owned();
+        world.send_with_body(request, form.as_bytes()).is(405, "method_not_allowed");
+    }
+    assert_eq!(world.idp().count("token"), 0);
+    // That disturbs no login.
+    world.submit("/oidc/callback", &form).is(303, "login_completed");
+
+    let mut world = World::new();
+    let address = world.sent_to_provider("/orders");
+    let back = world.authorize(&address);
+    let (path, form) = back.split_once('?').unwrap();
+    assert_eq!(world.submit(path, form).is(405, "method_not_allowed").header("allow"), Some("GET"));
+    assert_eq!(world.idp().count("token"), 0);
+    world.arrive(&back).is(302, "login_completed");
+}
+
+#[test]
+fn with_a_form_the_address_says_nothing() {
+    let mut world = by_form();
+    let form = sent_back(&mut world);
+    let mut nothing = callback(&world, &[FORM]);
+    nothing.path = format!("/oidc/callback?{form}");
+    world.send_with_body(nothing, b"").is(400, "authorization_body_missing");
+    let landed = world.submit("/oidc/callback?code=evil&state=evil&error=access_denied&iss=evil", &form);
+    landed.is(303, "login_completed");
+    assert_eq!(world.idp().count("token"), 1);
+}
+
+#[test]
+fn what_is_no_form_is_not_read() {
+    for content_type in [
+        &[][..],
+        &[""],
+        &["text/plain"],
+        &["application/json"],
+        &["multipart/form-data; boundary=x"],
+        &["application/x-www-form-urlencoded-not"],
+        &["text/plain; application/x-www-form-urlencoded"],
+        &[FORM, "text/plain"],
+        &[FORM, FORM],
+    ] {
+        let mut world = by_form();
+        let form = sent_back(&mut world);
+        let request = callback(&world, content_type);
+        let seen = world.send_with_body(request, form.as_bytes());
+        assert_eq!((seen.status, seen.code), (400, "authorization_content_type"), "{content_type:?}");
+        assert_eq!(world.idp().count("token"), 0);
+        world.submit("/oidc/callback", &form).is(303, "login_completed");
+    }
+    let mut world = by_form();
+    let form = sent_back(&mut world);
+    let mut packed = callback(&world, &[FORM]);
+    packed.headers.push("content-encoding", "gzip");
+    world.send_with_body(packed, form.as_bytes()).is(400, "authorization_content_type");
+    let request = callback(&world, &["Application/X-WWW-Form-URLEncoded ; charset=UTF-8"]);
+    world.send_with_body(request, form.as_bytes()).is(303, "login_completed");
+}
+
+#[test]
+fn a_body_that_two_could_read_differently_is_refused_and_disturbs_no_login() {
+    let mut world = by_form();
+    let form = sent_back(&mut world);
+    let long = format!("{form}&padding={}", "x".repeat(16 * 1024));
+    let many = format!("{form}{}", (0..70).map(|n| format!("&p{n}=1")).collect::<String>());
+    for (body, code) in [
+        (String::new(), "authorization_body_missing"),
+        (format!("{form}&code=another"), "form_parameter_repeated"),
+        (format!("{form}&st%61te=another"), "form_parameter_repeated"),
+        (format!("{form}&x=%ff"), "form_encoding"),
+        (format!("{form}&x=%zz"), "form_encoding"),
+        (format!("{form}&error=access_denied"), "authorization_code_and_error"),
+        (format!("{form}&response=a.b.c"), "authorization_response_unexpected"),
+        (long, "form_too_long"),
+        (many, "form_too_many_parameters"),
+        ("code=x".to_owned(), "authorization_state_missing"),
+        ("{\"code\":\"x\"}".to_owned(), "authorization_state_missing"),
+    ] {
+        let shown = body.get(..40).unwrap_or(&body).to_owned();
+        let seen = world.submit("/oidc/callback", &body);
+        assert_eq!((seen.status, seen.code), (400, code), "{shown}");
+        assert!(seen.header("content-type").unwrap().starts_with("text/html"), "a person sees it");
+    }
+    let request = callback(&world, &[FORM]);
+    world.send_with_body(request, b"code=\xff&state=\xfe").is(400, "form_encoding");
+    assert_eq!(world.idp().count("token"), 0);
+    world.submit("/oidc/callback", &form).is(303, "login_completed");
+}
+
+/// Another site makes the browser send the answer to a login that began elsewhere.
+#[test]
+fn nobody_is_logged_in_as_somebody_else() {
+    let mut attacker = by_form();
+    let form = sent_back(&mut attacker);
+    let mut victim = by_form();
+    victim.submit("/oidc/callback", &form).is(400, "login_no_cookie");
+    // Not even while a login of one's own is in flight.
+    victim.sent_to_provider("/orders");
+    victim.submit("/oidc/callback", &form).is(400, "login_no_cookie");
+    assert!(!victim.browser.has(SESSION));
+    assert_eq!(victim.idp().count("token"), 0);
+}
+
+#[test]
+fn the_code_of_another_login_does_not_serve() {
+    let mut world = by_form();
+    world.idp().codes_are_mixed_up = true;
+    let [first, second] = [(); 2].map(|()| sent_back(&mut world));
+    let value = |form: &str, name: &str| -> String {
+        let pairs: Vec<(String, String)> =
+            url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+        pairs.into_iter().find(|(n, _)| n == name).unwrap().1
+    };
+    let injected = second.replace(&value(&second, "code"), &value(&first, "code"));
+    assert_ne!(injected, second);
+    world.submit("/oidc/callback", &injected).is(502, "token_refused");
+    assert!(!world.browser.has(SESSION));
+}
+
+#[test]
+fn a_form_that_is_sent_again_sends_no_code_again() {
+    let mut world = by_form();
+    let form = sent_back(&mut world);
+    let again = callback(&world, &[FORM]);
+    world.submit("/oidc/callback", &form).is(303, "login_completed");
+    // By the browser, which has given its cookie away, and by somebody who kept it.
+    world.submit("/oidc/callback", &form).is(400, "login_no_cookie");
+    world.send_with_body(again, form.as_bytes()).is(400, "login_used");
+    assert_eq!(world.idp().count("token"), 1);
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn a_refusal_by_a_form_is_believed_only_for_its_login() {
+    let mut world = by_form();
+    world.idp().callback = json!({"code": null, "error": "access_denied", "error_description": "<b>x"});
+    let form = sent_back(&mut world);
+    let mut other = by_form();
+    other.submit("/oidc/callback", &form).is(400, "login_no_cookie");
+    let seen = world.submit("/oidc/callback", &form);
+    assert!(!seen.is(403, "authorization_refused").body.contains("<b>"));
+    assert_eq!(world.browser.names(), Vec::<&str>::new());
+}
+
+#[test]
+fn the_answer_of_one_provider_does_not_pass_for_that_of_another() {
+    let mut change = with_partner();
+    let mode = json!({"response_mode": "form_post"});
+    merge(&mut change, &json!({"providers": {"main": mode, "partner": mode}}));
+    let mut world = World::with(&change);
+    let form = sent_back(&mut world);
+    world.submit("/oidc/partner", &form).is(400, "login_not_opened");
+    let asked: Vec<usize> = world.providers.iter().map(|provider| provider.count("token")).collect();
+    assert_eq!(asked, [0, 0]);
+}
