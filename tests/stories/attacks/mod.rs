@@ -2,6 +2,7 @@
 //! in `docs/attacks.md`; the id of a row is in the data of its story, and is printed when it fails.
 
 mod claims;
+mod flow;
 mod forge;
 mod index;
 mod jws;
