@@ -11,6 +11,7 @@ use crate::oidc::access_token::AccessTokenError;
 use crate::oidc::authorization::AuthorizationError;
 use crate::oidc::bearer::BearerError;
 use crate::oidc::discovery::MetadataError;
+use crate::oidc::form::FormError;
 use crate::oidc::id_token::IdTokenError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
@@ -175,6 +176,26 @@ impl Error {
                 ConfigurationError::Absent => "configuration",
             },
             Error::Bug(_) => "bug",
+        }
+    }
+
+    /// What is wrong, for whoever is refused: as `Display`, which is for the log, but without words that
+    /// whoever makes a link could choose, and without those of a provider.
+    pub fn sentence(&self) -> String {
+        match self {
+            Error::Client(ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_)))) => {
+                "a parameter of the authorization response occurs several times".to_owned()
+            }
+            Error::Client(ClientError::Authorization(AuthorizationError::Issuer { .. })) => {
+                "the authorization response comes from another provider".to_owned()
+            }
+            Error::Client(ClientError::Authorization(AuthorizationError::Refused(refused))) => {
+                format!("the provider refuses the login: {}", refused.error)
+            }
+            Error::Provider(ProviderError::Token(TokenError::Refused { status, error })) => {
+                format!("the token endpoint of the provider refuses with status {status}: {}", error.error)
+            }
+            other => other.to_string(),
         }
     }
 

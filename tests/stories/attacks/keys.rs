@@ -384,7 +384,6 @@ fn how_long_a_key_set_counts_is_said_by_the_provider_within_limits() {
         let mut reply = answer(200, world.idp().published()).unwrap();
         reply.headers.push(header, value);
         world.idp().instead.insert("keys", Ok(reply));
-        world.idp().cache_control = Some("max-age=86400");
         world.tick();
         world.after(renewed_after - 1).tick();
         assert_eq!(world.idp().count("keys"), 1, "JWK-17 {header}: {value}");
