@@ -84,6 +84,8 @@ pub enum Oddity {
     Semicolon,
     /// A blank, a control character or a dot at the end of a segment, which some programs drop.
     Trimmed,
+    /// A control character, which some programs drop.
+    Control,
     /// `//`
     DoubleSlash,
     /// `.` or `..`
@@ -99,6 +101,7 @@ impl fmt::Display for Oddity {
             Oddity::Backslash => f.write_str("a backslash"),
             Oddity::Semicolon => f.write_str("a semicolon"),
             Oddity::Trimmed => f.write_str("a blank or dot at the end of a segment"),
+            Oddity::Control => f.write_str("a control character"),
             Oddity::DoubleSlash => f.write_str("a double slash"),
             Oddity::DotSegment => f.write_str("a dot segment"),
         }

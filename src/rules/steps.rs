@@ -18,6 +18,9 @@ pub(super) enum Step {
     BackslashIsSlash,
     DropParameters,
     Trim,
+    /// Browsers and whatever else reads addresses as the WHATWG does drop tabs and line breaks wherever
+    /// they stand; some programs drop every control character.
+    DropControls,
     MergeSlashes,
     /// A path that begins with two slashes is a reference to another host (RFC 3986 section 4.2):
     /// programs that resolve it against their own address lose the first segment.
@@ -28,7 +31,7 @@ pub(super) enum Step {
 }
 
 /// All of them.
-pub(super) const STEPS: [Step; 15] = [
+pub(super) const STEPS: [Step; 16] = [
     Step::Decode,
     Step::DecodeAllButSlash,
     Step::Unmask,
@@ -40,6 +43,7 @@ pub(super) const STEPS: [Step; 15] = [
     Step::BackslashIsSlash,
     Step::DropParameters,
     Step::Trim,
+    Step::DropControls,
     Step::MergeSlashes,
     Step::DropHost,
     Step::ResolveDots,
@@ -64,6 +68,10 @@ impl Step {
                 .then(|| path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect()),
             Step::DropParameters => path.contains(&b';').then(|| each_segment(path, |s| before(s, b';'))),
             Step::Trim => Some(each_segment(path, trim)),
+            Step::DropControls => path
+                .iter()
+                .any(u8::is_ascii_control)
+                .then(|| path.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()),
             Step::MergeSlashes => Some(merge_slashes(path)),
             Step::DropHost => drop_host(path),
             Step::ResolveDots => resolve_dots(path, true),
@@ -85,6 +93,7 @@ impl Step {
             Step::BackslashIsSlash => Oddity::Backslash,
             Step::DropParameters => Oddity::Semicolon,
             Step::Trim => Oddity::Trimmed,
+            Step::DropControls => Oddity::Control,
             Step::MergeSlashes | Step::DropHost => Oddity::DoubleSlash,
             Step::ResolveDots | Step::ResolveDotsWithoutSlash => Oddity::DotSegment,
         }
