@@ -4,7 +4,10 @@
 mod claims;
 mod flow;
 mod forge;
+mod headers;
 mod index;
 mod jws;
 mod keys;
+mod redirect;
 mod refused;
+mod session;
