@@ -74,7 +74,7 @@ fn is_plain_byte(byte: u8) -> bool {
 pub enum Oddity {
     /// This character, percent-encoded.
     Encoded(u8),
-    /// A delimiter in disguise: overlong UTF-8, `%u002F`, or its full-width form.
+    /// A delimiter in disguise: overlong UTF-8, `%u002F`, or a character that is normalised to one.
     Disguised,
     /// A character at which some programs end the path.
     End(u8),
@@ -96,7 +96,7 @@ impl fmt::Display for Oddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Oddity::Encoded(byte) => write!(f, "the percent-encoded character %{byte:02X}"),
-            Oddity::Disguised => f.write_str("a disguised delimiter (overlong UTF-8, %u or full-width)"),
+            Oddity::Disguised => f.write_str("a disguised delimiter (overlong UTF-8, %u or a look-alike)"),
             Oddity::End(byte) => write!(f, "the character %{byte:02X}, at which some programs end a path"),
             Oddity::Backslash => f.write_str("a backslash"),
             Oddity::Semicolon => f.write_str("a semicolon"),
