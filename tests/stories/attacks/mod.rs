@@ -8,6 +8,8 @@ mod headers;
 mod index;
 mod jws;
 mod keys;
+mod path;
 mod redirect;
 mod refused;
+mod resource;
 mod session;
