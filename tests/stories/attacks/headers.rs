@@ -5,7 +5,7 @@ use vestibule::http::{Headers, Request};
 
 use super::forge::{AUDIENCE, base64url, compact, honest};
 use super::refused::{Make, access_claims, api, as_access_token};
-use crate::world::{Proxy, SESSION, Seen, World, merge};
+use crate::world::{Proxy, Seen, World, merge};
 
 const IDENTITY: [&str; 4] = ["x-auth-sub", "x-auth-iss", "x-auth-email", "x-auth-name"];
 
@@ -304,5 +304,4 @@ fn wasm_19_a_request_that_passes_twice_is_told_about_once() {
         assert!(second.upstream.as_ref().unwrap().all(name).count() <= 1, "WASM-19 {name}");
     }
     assert_eq!(world.idp().count("token"), 1, "WASM-19");
-    let _ = SESSION;
 }
