@@ -727,7 +727,7 @@ fn deep_documents_of_the_provider_are_refused_too() {
             let mut world = World::new();
             world.idp().instead.insert(endpoint, crate::world::answer(200, deep));
             let seen = if endpoint == "token" { world.log_in("/orders") } else { world.get("/orders") };
-            assert!(seen.status >= 500 && seen.upstream.is_none(), "JWS-51 {endpoint}: {seen:?}");
+            assert!(seen.status >= 500 && seen.upstream.is_none(), "JWS-51 DOS-08 {endpoint}: {seen:?}");
         }
     }
 }
