@@ -12,11 +12,12 @@ use regex_lite::Regex;
 use serde_json::Value;
 use vestibule::config::Config;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "SECURITY.md",
+    "docs/attacks.md",
     "docs/configuration.md",
     "docs/errors.md",
 ];

@@ -5,7 +5,6 @@ mod claims;
 mod flow;
 mod forge;
 mod headers;
-mod index;
 mod jws;
 mod keys;
 mod limits;
