@@ -337,7 +337,7 @@ fn our_own_pages_are_ours_under_every_rule() {
         assert!(seen.code.starts_with(code.trim_end_matches("_page")), "PATH-24 {path}: {seen:?}");
     }
     assert_eq!(world.get("/oidc/callback/x").code, "public", "PATH-25: not the endpoint");
-    assert_eq!(world.get("/oidc/%63allback").upstream.is_some(), true, "PATH-25");
+    assert!(world.get("/oidc/%63allback").upstream.is_some(), "PATH-25");
 }
 
 #[test]
