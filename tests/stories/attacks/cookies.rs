@@ -61,7 +61,7 @@ fn a_session_is_found_beside_cookies_that_a_neighbour_tossed() {
 #[test]
 fn the_parts_of_a_session_count_together_in_their_order() {
     let (mut world, pairs) = large();
-    let [first, second, third] = pairs.as_slice() else { unreachable!() };
+    let [first, second, third] = pairs.as_slice() else { panic!("three parts") };
     let stale = format!("{SESSION}.3=AAAA");
     let swapped = [second.replacen(".1=", ".2=", 1), third.replacen(".2=", ".1=", 1)];
     for (id, what, parts, opens) in [

@@ -259,7 +259,8 @@ fn request(world: &World, method: &str, headers: &[(&str, &str)]) -> Request {
 fn only_who_navigates_is_sent_to_the_provider() {
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
     let html = ("accept", "text/html,application/xhtml+xml");
-    let rows: Vec<(&str, &str, Vec<(&str, &str)>, u16)> = vec![
+    type Fields = Vec<(&'static str, &'static str)>;
+    let rows: Vec<(&str, &str, Fields, u16)> = vec![
         ("FLOW-40", "POST", navigation.to_vec(), 401),
         ("FLOW-40", "PUT", navigation.to_vec(), 401),
         ("FLOW-40", "POST", vec![html, ("content-type", "application/x-www-form-urlencoded")], 401),

@@ -5,7 +5,6 @@ use super::jws::{es256, good, made, of_header, row};
 use super::refused::{api, as_access_token, assert_all_refused, publishing};
 use crate::world::World;
 use serde_json::{Value, json};
-use sha2::Digest as _;
 
 #[test]
 fn nothing_in_a_header_changes_what_is_signed_or_who_is_trusted() {

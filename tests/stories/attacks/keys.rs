@@ -170,8 +170,8 @@ fn which_keys_are_tried_for_a_token() {
     let named = |jwk: Value, key_id: &str| with(jwk, json!({"kid": key_id}));
     let bare = |jwk: Value| with(jwk, json!({"kid": null, "use": null, "alg": null}));
     let three = [named(p256_jwk(21), "a"), named(p256_jwk(22), "b"), named(p256_jwk(23), "c")];
-    let eight: Vec<Value> = (30..38).map(|seed| p256_jwk(seed)).collect();
-    let nine: Vec<Value> = (30..39).map(|seed| p256_jwk(seed)).collect();
+    let eight: Vec<Value> = (30..38).map(p256_jwk).collect();
+    let nine: Vec<Value> = (30..39).map(p256_jwk).collect();
     let same_name = [named(own_rsa_jwk(), "same"), named(p256_jwk(24), "same"), named(p256_jwk(25), "same")];
     let token =
         |sign: Sign, key_id: &'static str, algorithm: &'static str| signed_by(key_id, algorithm, sign);

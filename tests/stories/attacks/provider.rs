@@ -356,7 +356,8 @@ fn a_logout_ends_the_session_here_and_asks_the_provider_exactly() {
 fn out_02_another_site_logs_nobody_out() {
     let image =
         [("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), ("sec-fetch-site", "cross-site")];
-    let rows: Vec<(&str, Vec<(&str, &str)>, u16)> = vec![
+    type Fields = Vec<(&'static str, &'static str)>;
+    let rows: Vec<(&str, Fields, u16)> = vec![
         ("GET", image.to_vec(), 200),
         ("GET", vec![("sec-fetch-mode", "navigate"), ("sec-fetch-site", "cross-site")], 200),
         ("GET", vec![("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-site")], 200),

@@ -321,7 +321,8 @@ fn only_a_preflight_goes_through_like_one() {
         let seen = world.send(request);
         assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None, "RS-25 {path}");
     }
-    let rows: Vec<(&str, &str, Vec<(&str, &str)>)> = vec![
+    type Fields = Vec<(&'static str, &'static str)>;
+    let rows: Vec<(&str, &str, Fields)> = vec![
         ("GET", "another method", preflight.to_vec()),
         ("POST", "another method", preflight.to_vec()),
         ("options", "another method", preflight.to_vec()),

@@ -5,7 +5,6 @@ use super::jws::{es256, good, of_header, row};
 use super::refused::{Forged, Make, access_claims, assert_all_refused, publishing};
 use crate::world::World;
 use serde_json::{Value, json};
-use sha2::Digest as _;
 
 /// The token of an honest provider, changed as a text.
 fn of_text(
@@ -195,7 +194,8 @@ fn a_signature_is_over_these_bytes_and_no_others() {
             format!("{}.{}.{}", parts[0], base64url(change(claims)), parts[2])
         })
     };
-    let changes: [(&str, fn(&Value) -> String); 4] = [
+    type Change = fn(&Value) -> String;
+    let changes: [(&str, Change); 4] = [
         ("other order", |claims| {
             let members: Vec<String> =
                 claims.as_object().unwrap().iter().rev().map(|(k, v)| format!("{:?}:{v}", k)).collect();
