@@ -142,7 +142,7 @@ mod tests {
             let mut cache = cache(limit);
             for i in 0..1_000_000_u32 {
                 cache.insert(&[&i.to_le_bytes()], i, LATER);
-                assert!(cache.len() <= limit);
+                assert!(cache.len() <= limit, "RS-22 DOS-02");
             }
             assert_eq!(cache.get(&[&999_999_u32.to_le_bytes()], NOW), Some(&999_999));
         }

@@ -207,6 +207,26 @@ impl Error {
         }
     }
 
+    /// What is wrong, for whoever is refused: as `Display`, which is for the log, but without words that
+    /// whoever makes a link could choose, and without those of a provider.
+    pub fn sentence(&self) -> String {
+        match self {
+            Error::Client(ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_)))) => {
+                "a parameter of the authorization response occurs several times".to_owned()
+            }
+            Error::Client(ClientError::Authorization(AuthorizationError::Issuer { .. })) => {
+                "the authorization response comes from another provider".to_owned()
+            }
+            Error::Client(ClientError::Authorization(AuthorizationError::Refused(refused))) => {
+                format!("the provider refuses the login: {}", refused.error)
+            }
+            Error::Provider(ProviderError::Token(TokenError::Refused { status, error })) => {
+                format!("the token endpoint of the provider refuses with status {status}: {}", error.error)
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// The status code of the answer.
     pub fn status(&self) -> u16 {
         match self {
@@ -378,13 +398,14 @@ impl fmt::Display for ConfigurationError {
 }
 
 /// A text from outside as it may stand in a message or a log line: only printable ASCII, at most
-/// [`SHOWN_LIMIT`] characters and `...` in the place of more. It cannot begin a new line, move a
-/// cursor or look like another text.
+/// [`SHOWN_LIMIT`] characters and `...` in the place of more. It cannot begin a new line, end the quotes
+/// that it stands in, move a cursor or look like another text.
 ///
 /// Not for secrets: those are not shown at all.
 pub fn shown(text: &str) -> String {
     let mut printable = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
-    let mut shown: String = printable.by_ref().take(SHOWN_LIMIT).collect();
+    let plain = |c: char| if c == '"' { '\'' } else { c };
+    let mut shown: String = printable.by_ref().take(SHOWN_LIMIT).map(plain).collect();
     if printable.next().is_some() {
         shown.push_str("...");
     }
@@ -397,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_shown_text_stays_on_its_line_and_has_an_end() {
-        assert_eq!(shown("plain text, \"quoted\""), "plain text, \"quoted\"");
+        assert_eq!(shown("plain text, \"quoted\""), "plain text, 'quoted'");
         assert_eq!(shown("a\r\nb\x1b[31m\0\u{202e}é\u{2028}\x7fc"), "ab[31mc");
         assert_eq!(shown(&"x".repeat(5000)), format!("{}...", "x".repeat(SHOWN_LIMIT)));
         assert_eq!(shown(&format!("{}end", "\n".repeat(5000))), "end");

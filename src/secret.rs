@@ -66,4 +66,10 @@ mod tests {
         assert_eq!(secret, Secret::from("canary"));
         assert_ne!(secret, Secret::from("canarz"));
     }
+
+    #[test]
+    fn log_08_the_memory_of_a_secret_is_cleared() {
+        fn is_cleared_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        is_cleared_on_drop(&Secret::from("canary").0);
+    }
 }

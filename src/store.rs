@@ -348,7 +348,11 @@ mod tests {
         assert_eq!(BOARD.find(&store, key("other"), Timestamp(1)), Some(b"theirs".to_vec()));
         assert_eq!(BOARD.find(&store, mine, Timestamp(1)), Some(b"mine".to_vec()));
         INTERFERES.set(u32::MAX);
-        assert_eq!(BOARD.claim(&store, mine, b"new", Timestamp(30), Timestamp(11)), Claim::Contended);
+        assert_eq!(
+            BOARD.claim(&store, mine, b"new", Timestamp(30), Timestamp(11)),
+            Claim::Contended,
+            "WASM-11"
+        );
         INTERFERES.set(0);
     }
 
@@ -372,7 +376,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_ours_are_no_entries() {
         for garbage in [&b"x"[..], &[0xff; 64], &[0; 29]] {
-            assert!(Entry::all(garbage).count() <= 1, "{garbage:?}");
+            assert!(Entry::all(garbage).count() <= 1, "WASM-11 {garbage:?}");
             let store = Store::default();
             store.own.borrow_mut().insert(BOARD.place_name(key("a")), garbage.to_vec());
             assert_eq!(BOARD.find(&store, key("a"), Timestamp(1)), None);

@@ -170,7 +170,10 @@ impl Upstream {
         names
     }
 
+    /// Whether an upstream could take this for the name of one of ours. Servers that allow blanks around
+    /// a name drop them (RFC 9112 section 5.1 forbids them, and proxies that keep to it refuse them).
     fn is_protected(&self, name: &str) -> bool {
+        let name = name.trim_matches(|c: char| c == ' ' || c.is_ascii_control());
         self.protected.iter().any(|protected| {
             protected.len() == name.len()
                 && protected.bytes().zip(name.bytes()).all(|(p, n)| p == folded_byte(n))

@@ -12,11 +12,12 @@ use regex_lite::Regex;
 use serde_json::Value;
 use vestibule::config::Config;
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "SECURITY.md",
+    "docs/attacks.md",
     "docs/configuration.md",
     "docs/conformance.md",
     "docs/errors.md",
@@ -234,5 +235,37 @@ fn the_example_of_the_readme_is_a_good_configuration() {
     assert_eq!(clusters[0]["name"], plugin["configuration"]["value"]["providers"]["main"]["callout"]);
     let validation =
         &clusters[0]["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"];
-    assert!(validation["trusted_ca"].is_object() && validation["match_typed_subject_alt_names"].is_array());
+    assert!(
+        validation["trusted_ca"].is_object() && validation["match_typed_subject_alt_names"].is_array(),
+        "DISC-10"
+    );
+}
+
+/// Rows of the attack catalogue that ask for words: what the filter cannot hold by itself is said.
+#[test]
+fn rows_of_the_catalogue_that_ask_for_words_have_them() {
+    for (id, document, words) in [
+        (
+            "HDR-18",
+            "README.md",
+            "The upstream can trust the identity headers if it can be reached only through the proxy.",
+        ),
+        ("HDR-18", "SECURITY.md", "The upstream is reached only through the proxy."),
+        (
+            "HDR-11",
+            "README.md",
+            "An `Authorization` that proved nothing, such as `Basic` on a page for sessions, is left alone.",
+        ),
+        ("PATH-06", "docs/configuration.md", "are case-sensitive"),
+        ("PATH-23", "SECURITY.md", "A filter after it that rewrites the path"),
+        ("RS-23", "README.md", "the token alone decides, whatever session there may be"),
+        ("SESS-25", "README.md", "A stolen cookie is good until its lifetime ends, also after a logout."),
+        ("SESS-32", "README.md", "A stream outlives its session."),
+        ("WASM-21", "SECURITY.md", "No `typed_per_filter_config` disables it"),
+        ("LOG-07", "SECURITY.md", "visible in Envoy's `/config_dump`"),
+        ("DISC-10", "SECURITY.md", "`sni`, `trusted_ca` and `match_typed_subject_alt_names`"),
+        ("DISC-10", "README.md", "match_typed_subject_alt_names:"),
+    ] {
+        assert!(read(document).contains(words), "{id}: {document} does not say: {words}");
+    }
 }

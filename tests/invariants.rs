@@ -103,6 +103,22 @@ fn nothing_is_believed_that_was_not_checked() {
     }
 }
 
+/// The catalogue's RS-30. What takes time by its content tells about its content.
+#[test]
+fn rs_30_secrets_are_compared_in_constant_time() {
+    let by_content =
+        ["expose() ==", "expose() !=", "== login.", "== nonce", "!= nonce", "nonce ==", "nonce !="];
+    assert_eq!(uses(&by_content, is_core), Vec::<String>::new());
+    for path in ["secret.rs", "oidc/id_token.rs"] {
+        assert!(!uses(&["ct_eq("], |file| file == path).is_empty(), "{path}");
+    }
+    // Neither the tag of a sealed text nor a signature is compared by hand.
+    assert_eq!(
+        uses(&["tag ==", "tag !=", "signature ==", "signature !=", "mac =="], is_core),
+        Vec::<String>::new()
+    );
+}
+
 #[test]
 fn files_stay_short() {
     for (path, code) in sources() {

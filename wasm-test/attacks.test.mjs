@@ -303,3 +303,45 @@ describe('somebody', () => {
     assert.deepEqual(receivedAll(world.received(), 'x-auth-email'), []);
   });
 });
+
+describe('the proxy', () => {
+  const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
+  const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
+  let world;
+  before(async () => {
+    world = await World.start({
+      routes: [
+        { match: { prefix: '/by-role', headers: [adminsOnly] }, direct_response: { status: 200, body: { inline_string: 'for admins' } } },
+        { match: { prefix: '/by-role' }, direct_response: { status: 200, body: { inline_string: 'for all' } } },
+        {
+          match: { prefix: '/cookies' }, route: { cluster: 'upstream' },
+          response_headers_to_add: UPSTREAMS_COOKIES.map((value) => ({ header: { key: 'set-cookie', value }, append_action: 'APPEND_IF_EXISTS_OR_ADD' })),
+        },
+      ],
+    });
+  });
+  after(() => world?.stop());
+
+  test('HDR-14 finds the route by what the filter says, not by what the client said', async () => {
+    for (const [user, expected] of [['alice', 'for admins'], ['bob', 'for all']]) {
+      const browser = world.browser();
+      await browser.login(`${world.site}/`, user);
+      for (const headers of [{}, { 'x-auth-roles': 'admin' }, { 'x-auth-roles': 'nothing' }, { X_Auth_Roles: 'admin' }]) {
+        const answer = await browser.request(`${world.site}/by-role`, { headers: { ...NAVIGATION, ...headers } });
+        assert.equal(answer.text, expected, `${user} ${JSON.stringify(headers)}`);
+      }
+    }
+  });
+
+  test('SESS-31 passes on every cookie of the upstream beside ours', async () => {
+    const browser = world.browser();
+    const callback = await browser.untilCallback(`${world.site}/cookies`);
+    await browser.request(callback);
+    // The first page after a login takes the count of rounds away.
+    const answer = await browser.request(`${world.site}/cookies`);
+    const lines = answer.all('set-cookie');
+    for (const line of UPSTREAMS_COOKIES) assert.ok(lines.includes(line), `${line} in ${JSON.stringify(lines)}`);
+    assert.ok(lines.length > UPSTREAMS_COOKIES.length, 'ours is there too');
+    assert.match(answer.header('cache-control'), /no-store/);
+  });
+});

@@ -62,7 +62,7 @@ test('a rule that opens everything is refused', () => refusal((configuration) =>
   configuration.rules.unshift({ name: 'all', path_prefix: '/', accept: 'public' });
 }, (log) => assert.match(log, /rules\[0\]/)));
 
-test('an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /configuration: is empty/)));
+test('WASM-08 an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /configuration: is empty/)));
 
 test('what is allowed but unwise is a warning at every start', async () => {
   const world = await World.start();
@@ -141,7 +141,7 @@ ${indented(cluster, 2)}
   }
 });
 
-test('the module imports nothing but the proxy and six functions of WASI', () => {
+test('LOG-10 the module imports nothing but the proxy and six functions of WASI', () => {
   const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(MODULE)));
   const wasi = new Set(['random_get', 'environ_get', 'environ_sizes_get', 'clock_time_get', 'fd_write', 'proc_exit']);
   for (const { module, name } of imports) {

@@ -180,11 +180,12 @@ export class World {
    * - `provider` goes to `startProvider`; `providerUp: false` starts without one (`startProvider()`
    *   of the world brings it up later).
    * - `plugin`: further fields of Envoy's plugin configuration.
+   * - `routes`: routes that come before the one to the upstream.
    * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
    */
   static async start({
     configure = () => undefined, concurrency = 1, provider = {}, providerUp = true, module = MODULE,
-    program, trace = false, expectRefusal = false, plugin = {},
+    program, trace = false, expectRefusal = false, plugin = {}, routes = [],
   } = {}) {
     const world = new World();
     world.port = await freePort();
@@ -203,7 +204,7 @@ export class World {
         port: world.port,
         adminPort: world.adminPort,
         filters: [wasmFilter(module, changed, world.secrets, plugin), ROUTER],
-        routes: [{ match: { prefix: '/' }, route: { cluster: 'upstream', timeout: '0s' } }, { match: { connect_matcher: {} }, route: { cluster: 'upstream' } }],
+        routes: [...routes, { match: { prefix: '/' }, route: { cluster: 'upstream', timeout: '0s' } }, { match: { connect_matcher: {} }, route: { cluster: 'upstream' } }],
         clusters: [cluster('upstream', world.upstream.port), cluster('provider', world.providerPort)],
       });
       world.envoy = await Envoy.start(bootstrap, { program, concurrency, trace });

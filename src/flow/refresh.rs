@@ -326,7 +326,7 @@ fn ends_session(error: &Error) -> bool {
             ProviderError::Signature(_)
             | ProviderError::IdToken(_)
             | ProviderError::RenewedSubject
-            | ProviderError::Userinfo(UserinfoError::Subject { .. }),
+            | ProviderError::Userinfo(UserinfoError::Subject),
         ) => true,
         _ => false,
     }

@@ -49,7 +49,7 @@ impl Filter {
         }
         let reference = self.random.token(visit.now, 6).unwrap_or_default();
         let kind = ClientKind::of(&visit.request);
-        let detail = error.to_string();
+        let detail = error.sentence();
         let (title, advice) = explain(error);
         let accepts_session =
             rule.is_none_or(|rule| matches!(rule.accept, Accept::Identity { session: true, .. }));
@@ -81,7 +81,7 @@ impl Filter {
             reference,
             ..Decision::default()
         };
-        audit::answered(&visit.request, &decision, response.status, &detail);
+        audit::answered(&visit.request, &decision, response.status, &error.to_string());
         Answer::Respond(with_cookies(response, extras.cookies), decision)
     }
 

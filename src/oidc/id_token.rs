@@ -486,7 +486,7 @@ mod tests {
     fn an_authentication_is_not_older_than_asked_for() {
         let expect = Expected { max_age: Some(Seconds(300)), ..expected() };
         for auth_time in [json!(NOW), json!(NOW - 360), json!((NOW - 10) as f64 + 0.25)] {
-            assert!(check(json!({"auth_time": auth_time}), &expect).is_ok(), "{auth_time}");
+            assert!(check(json!({"auth_time": auth_time}), &expect).is_ok(), "CLM-32 {auth_time}");
         }
         for (auth_time, code) in [
             (json!("-"), "id_token_claim_missing"),
@@ -496,7 +496,7 @@ mod tests {
             (json!(NOW.to_string()), "id_token_claim_malformed"),
             (json!(null), "id_token_claim_malformed"),
         ] {
-            assert_eq!(check(json!({"auth_time": auth_time}), &expect), Err(code), "{auth_time}");
+            assert_eq!(check(json!({"auth_time": auth_time}), &expect), Err(code), "CLM-32 {auth_time}");
         }
         assert!(check(json!({}), &expected()).is_ok());
     }

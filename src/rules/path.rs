@@ -74,7 +74,7 @@ fn is_plain_byte(byte: u8) -> bool {
 pub enum Oddity {
     /// This character, percent-encoded.
     Encoded(u8),
-    /// A delimiter in disguise: overlong UTF-8, `%u002F`, or its full-width form.
+    /// A delimiter in disguise: overlong UTF-8, `%u002F`, or a character that is normalised to one.
     Disguised,
     /// A character at which some programs end the path.
     End(u8),
@@ -84,6 +84,8 @@ pub enum Oddity {
     Semicolon,
     /// A blank, a control character or a dot at the end of a segment, which some programs drop.
     Trimmed,
+    /// A control character, which some programs drop.
+    Control,
     /// `//`
     DoubleSlash,
     /// `.` or `..`
@@ -94,11 +96,12 @@ impl fmt::Display for Oddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Oddity::Encoded(byte) => write!(f, "the percent-encoded character %{byte:02X}"),
-            Oddity::Disguised => f.write_str("a disguised delimiter (overlong UTF-8, %u or full-width)"),
+            Oddity::Disguised => f.write_str("a disguised delimiter (overlong UTF-8, %u or a look-alike)"),
             Oddity::End(byte) => write!(f, "the character %{byte:02X}, at which some programs end a path"),
             Oddity::Backslash => f.write_str("a backslash"),
             Oddity::Semicolon => f.write_str("a semicolon"),
             Oddity::Trimmed => f.write_str("a blank or dot at the end of a segment"),
+            Oddity::Control => f.write_str("a control character"),
             Oddity::DoubleSlash => f.write_str("a double slash"),
             Oddity::DotSegment => f.write_str("a dot segment"),
         }

@@ -18,6 +18,9 @@ pub(super) enum Step {
     BackslashIsSlash,
     DropParameters,
     Trim,
+    /// Browsers and whatever else reads addresses as the WHATWG does drop tabs and line breaks wherever
+    /// they stand; some programs drop every control character.
+    DropControls,
     MergeSlashes,
     /// A path that begins with two slashes is a reference to another host (RFC 3986 section 4.2):
     /// programs that resolve it against their own address lose the first segment.
@@ -28,7 +31,7 @@ pub(super) enum Step {
 }
 
 /// All of them.
-pub(super) const STEPS: [Step; 15] = [
+pub(super) const STEPS: [Step; 16] = [
     Step::Decode,
     Step::DecodeAllButSlash,
     Step::Unmask,
@@ -40,6 +43,7 @@ pub(super) const STEPS: [Step; 15] = [
     Step::BackslashIsSlash,
     Step::DropParameters,
     Step::Trim,
+    Step::DropControls,
     Step::MergeSlashes,
     Step::DropHost,
     Step::ResolveDots,
@@ -64,6 +68,10 @@ impl Step {
                 .then(|| path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect()),
             Step::DropParameters => path.contains(&b';').then(|| each_segment(path, |s| before(s, b';'))),
             Step::Trim => Some(each_segment(path, trim)),
+            Step::DropControls => path
+                .iter()
+                .any(u8::is_ascii_control)
+                .then(|| path.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()),
             Step::MergeSlashes => Some(merge_slashes(path)),
             Step::DropHost => drop_host(path),
             Step::ResolveDots => resolve_dots(path, true),
@@ -85,6 +93,7 @@ impl Step {
             Step::BackslashIsSlash => Oddity::Backslash,
             Step::DropParameters => Oddity::Semicolon,
             Step::Trim => Oddity::Trimmed,
+            Step::DropControls => Oddity::Control,
             Step::MergeSlashes | Step::DropHost => Oddity::DoubleSlash,
             Step::ResolveDots | Step::ResolveDotsWithoutSlash => Oddity::DotSegment,
         }
@@ -236,38 +245,79 @@ fn resolve_dots(path: &[u8], keep_slash: bool) -> Option<Vec<u8>> {
     Some(kept.iter().flat_map(|segment| [b"/", *segment]).flatten().copied().collect())
 }
 
-/// Replaces what some decoders take for an ASCII delimiter: `%u002F` (IIS), the full-width forms
-/// of `.`, `/` and `\` (best-fit mapping of Windows), and ASCII in overlong UTF-8 with two to six
-/// bytes (forbidden by RFC 3629 section 3). `None` if there is nothing of the kind.
+/// What becomes a delimiter where text is normalised (Unicode's NFC and NFKC) or squeezed into another
+/// alphabet (the best-fit mapping of Windows).
+const DISGUISES: [(char, &[u8]); 19] = [
+    ('\u{2024}', b"."),
+    ('\u{fe52}', b"."),
+    ('\u{ff0e}', b"."),
+    ('\u{2025}', b".."),
+    ('\u{2044}', b"/"),
+    ('\u{2215}', b"/"),
+    ('\u{ff0f}', b"/"),
+    ('\u{2216}', b"\\"),
+    ('\u{fe68}', b"\\"),
+    ('\u{ff3c}', b"\\"),
+    ('\u{37e}', b";"),
+    ('\u{fe54}', b";"),
+    ('\u{ff1b}', b";"),
+    ('\u{fe56}', b"?"),
+    ('\u{ff1f}', b"?"),
+    ('\u{fe5f}', b"#"),
+    ('\u{ff03}', b"#"),
+    ('\u{fe6a}', b"%"),
+    ('\u{ff05}', b"%"),
+];
+
+/// Replaces what some decoders take for an ASCII delimiter: `%u002F` (IIS), [`DISGUISES`], and ASCII in
+/// overlong UTF-8 with two to six bytes (forbidden by RFC 3629 section 3). `None` if there is nothing of
+/// the kind.
 fn unmask(path: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((first, tail)) = rest.split_first() {
-        let (byte, after) = unmasked(rest).unwrap_or((*first, tail));
-        text.push(byte);
-        rest = after;
+        if let Some((delimiter, after)) = disguised(rest) {
+            text.extend_from_slice(delimiter);
+            rest = after;
+        } else {
+            let (byte, after) = unmasked(rest).unwrap_or((*first, tail));
+            text.push(byte);
+            rest = after;
+        }
     }
     (text.len() < path.len()).then_some(text)
+}
+
+/// The delimiter at the head of `text` that is disguised as another character, and what follows it.
+fn disguised(text: &[u8]) -> Option<(&'static [u8], &[u8])> {
+    let (code, after) = match text {
+        [b'%', ..] => unicode_escape(text)?,
+        // Those of two bytes and of three, by which all of them begin.
+        [0xcd, _, after @ ..] | [0xe2 | 0xef, _, _, after @ ..] => {
+            let bytes = text.get(..text.len().saturating_sub(after.len()))?;
+            (u32::from(std::str::from_utf8(bytes).ok()?.chars().next()?), after)
+        }
+        _ => return None,
+    };
+    let known = DISGUISES.iter().find(|(character, _)| u32::from(*character) == code);
+    known.map(|(_, delimiter)| (*delimiter, after))
+}
+
+/// The number of `%u002F` at the head of `text`, and what follows it.
+fn unicode_escape(text: &[u8]) -> Option<(u32, &[u8])> {
+    let [b'%', b'u' | b'U', digits @ ..] = text else { return None };
+    let (digits, rest) = digits.split_at_checked(4)?;
+    let digits = digits.is_ascii().then(|| std::str::from_utf8(digits).ok()).flatten()?;
+    Some((u32::from_str_radix(digits, 16).ok()?, rest))
 }
 
 /// The ASCII character in disguise at the head of `text`, and what follows it.
 fn unmasked(text: &[u8]) -> Option<(u8, &[u8])> {
     let ascii = |high: u8, low: u8| ((high & 1) << 6) | (low & 0x3f);
+    if let Some((code, rest)) = unicode_escape(text) {
+        return Some((u8::try_from(code).ok().filter(u8::is_ascii)?, rest));
+    }
     match text {
-        [b'%', b'u' | b'U', digits @ ..] => {
-            let (digits, rest) = digits.split_at_checked(4)?;
-            let digits = digits.is_ascii().then(|| std::str::from_utf8(digits).ok()).flatten()?;
-            let byte = match u32::from_str_radix(digits, 16).ok()? {
-                0xff0e => b'.',
-                0xff0f => b'/',
-                0xff3c => b'\\',
-                code => u8::try_from(code).ok().filter(u8::is_ascii)?,
-            };
-            Some((byte, rest))
-        }
-        [0xef, 0xbc, 0x8e, rest @ ..] => Some((b'.', rest)),
-        [0xef, 0xbc, 0x8f, rest @ ..] => Some((b'/', rest)),
-        [0xef, 0xbc, 0xbc, rest @ ..] => Some((b'\\', rest)),
         // Lenient decoders do not look at the two top bits of the last byte, so neither do we.
         [high @ 0xc0..=0xc1, low, rest @ ..] => Some((ascii(*high, *low), rest)),
         [0xe0, high @ 0x80..=0x81, low, rest @ ..]
@@ -301,10 +351,13 @@ mod tests {
         ] {
             assert!(unmasked(&format!("/a/{text}{text}/b")) == "/a/../b", "{text}");
         }
-        for text in ["%c0%af", "%e0%80%af", "%u002f", "%U002F", "%uff0f", "%ef%bc%8f"] {
+        let slashes =
+            ["%c0%af", "%e0%80%af", "%u002f", "%U002F", "%uff0f", "%ef%bc%8f", "%u2215", "%e2%81%84"];
+        for text in slashes {
             assert!(unmasked(&format!("/a{text}b")) == "/a/b", "{text}");
         }
-        for text in ["%c1%9c", "%u005c", "%ef%bc%bc"] {
+        assert_eq!(unmasked("/a/%e2%80%a5/b%cd%be"), "/a/../b;");
+        for text in ["%c1%9c", "%u005c", "%ef%bc%bc", "%u2216", "%ef%b9%a8"] {
             assert!(unmasked(&format!("/a{text}b")) == "/a\\b", "{text}");
         }
         assert_eq!(unmask("/%u00e9/%u12/\u{ff21}\u{e0}".as_bytes()), None);

@@ -11,6 +11,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod attacks;
 mod backchannel;
 mod bearer;
 mod conformance;

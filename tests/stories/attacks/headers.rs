@@ -1,0 +1,307 @@
+//! HDR-..: what the upstream is told, and what it must not believe.
+
+use serde_json::{Value, json};
+use vestibule::http::{Headers, Request};
+
+use super::forge::{AUDIENCE, base64url, compact, honest};
+use super::refused::{Make, access_claims, api, as_access_token};
+use crate::world::{Proxy, Seen, World, merge};
+
+const IDENTITY: [&str; 4] = ["x-auth-sub", "x-auth-iss", "x-auth-email", "x-auth-name"];
+
+/// Spellings that some server reads as the identity header.
+const SPELLINGS: [(&str, &str); 18] = [
+    ("HDR-01", "x-auth-sub"),
+    ("HDR-01", "X-Auth-Sub"),
+    ("HDR-01", "X-AUTH-EMAIL"),
+    ("HDR-01", "x-auth-name"),
+    ("HDR-01", "x-auth-iss"),
+    ("HDR-06", "x_auth_sub"),
+    ("HDR-06", "X_Auth_Sub"),
+    ("HDR-06", "x-auth_sub"),
+    ("HDR-06", "x_auth-sub"),
+    ("HDR-07", "x.auth.sub"),
+    ("HDR-07", "X.Auth_Sub"),
+    ("HDR-07", "x-auth.email"),
+    ("HDR-08", "x-auth-sub "),
+    ("HDR-08", "x-auth-sub\t"),
+    ("HDR-08", " x-auth-sub"),
+    ("HDR-08", "x~auth!sub"),
+    ("HDR-08", "x+auth+sub"),
+    ("HDR-08", "x auth sub"),
+];
+
+/// Rules for every way on: public, and sessions or tokens.
+fn everything() -> Value {
+    let mut change = api();
+    merge(
+        &mut change,
+        &json!({"rules": [
+            {"name": "public", "path_prefix": "/public", "accept": "public"},
+            {"name": "api", "path_prefix": "/api", "accept": "bearer"},
+            {"name": "both", "path_prefix": "/both", "accept": ["session", "bearer"]},
+        ]}),
+    );
+    change
+}
+
+/// The upstream sees no header that came from a client under a name of ours.
+fn assert_nothing_of_mallory(id: &str, what: &str, seen: &Seen) {
+    let upstream = seen.upstream.as_ref().unwrap_or_else(|| panic!("{id} {what}: {seen:?}"));
+    for (name, value) in upstream.iter() {
+        let value = String::from_utf8_lossy(value);
+        assert!(!value.contains("mallory"), "{id} {what}: {name}: {value}");
+    }
+}
+
+fn with_spelling(mut request: Request, name: &str) -> Request {
+    request.headers.push(name, "mallory");
+    request.headers.push(name, "mallory@evil.example");
+    request
+}
+
+#[test]
+fn identity_headers_of_a_client_reach_nobody_on_any_way() {
+    let mut world = World::on(Proxy::Envoy, &everything());
+    let token = compact(
+        r#"{"alg":"ES256","kid":"k1"}"#,
+        json!({"iss": super::forge::ISSUER, "sub": "robot", "aud": AUDIENCE, "exp": world.now.0 + 300})
+            .to_string(),
+        &honest(),
+    );
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    for (id, name) in SPELLINGS {
+        // Public, with a session and without; a session; a token; a preflight; upgrades; other methods.
+        let mut requests = vec![
+            ("HDR-02 public", world.program("/public/x", &[])),
+            ("HDR-02 public, logged in", world.navigation("/public/x", false)),
+            ("session", world.navigation("/orders", false)),
+            ("session where tokens count too", world.navigation("/both", false)),
+            ("token", world.program("/api/x", &[("authorization", &format!("Bearer {token}"))])),
+        ];
+        let mut preflight = world
+            .program("/orders", &[("origin", "https://a.example"), ("access-control-request-method", "PUT")]);
+        preflight.method = "OPTIONS".to_owned();
+        requests.push(("HDR-03 preflight", preflight));
+        for (method, path, headers) in [
+            ("GET", "/public/ws", vec![("upgrade", "websocket"), ("connection", "upgrade")]),
+            ("CONNECT", "/public/ws", vec![]),
+            ("GET", "/public/health", vec![("user-agent", "kube-probe/1.30"), ("x-envoy-internal", "true")]),
+            ("OPTIONS", "/public/x", vec![]),
+            ("TRACE", "/public/x", vec![]),
+            ("POST", "/public/x", vec![("content-type", "application/grpc")]),
+        ] {
+            let mut request = world.program(path, &headers);
+            request.method = method.to_owned();
+            requests.push(("HDR-03 other ways", request));
+        }
+        for (what, request) in requests {
+            let seen = world.send(with_spelling(request, name));
+            assert_nothing_of_mallory(id, &format!("{what} {name:?}"), &seen);
+            let told = seen.told("x-auth-sub");
+            let expected = match what {
+                "session" | "session where tokens count too" => Some("alice"),
+                "token" => Some("robot"),
+                _ => None,
+            };
+            assert_eq!(told, expected, "{id} HDR-09 {what} {name:?}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_remove_lets_none_of_them_through() {
+    for (id, name) in SPELLINGS {
+        let mut world = World::on(Proxy::Nginx, &everything());
+        let request = with_spelling(world.program("/public/x", &[]), name);
+        let seen = world.send(request);
+        assert_eq!((seen.status, seen.upstream.is_none()), (400, true), "{id} {name:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn who_is_not_proven_is_nobody() {
+    // HDR-04: a rule that lets everybody in tells about nobody, with or without a session.
+    let mut world = World::with(&everything());
+    world.log_in("/orders").is(302, "login_completed");
+    for request in [world.navigation("/public/x", false), world.program("/public/x", &[])] {
+        let seen = world.send(request);
+        for name in IDENTITY {
+            assert_eq!(seen.told(name), None, "HDR-04 {name}");
+        }
+    }
+    // HDR-12: of a token that does not verify no claim is told, whatever the way.
+    let unsigned = format!(
+        "{}.{}.AAAA",
+        base64url(r#"{"alg":"ES256","kid":"k1"}"#),
+        base64url(access_claims(world.now.0).to_string())
+    );
+    for (path, status) in [("/public/x", 200), ("/both", 401), ("/api", 401)] {
+        let seen = world.with_token(path, &unsigned);
+        assert_eq!(seen.status, status, "HDR-12 {path}");
+        if status == 200 {
+            for name in IDENTITY {
+                assert_eq!(seen.told(name), None, "HDR-12 {path} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_next_hop_is_not_asked_to_drop_what_is_ours() {
+    let mut world = World::new();
+    world.log_in("/orders").is(302, "login_completed");
+    for (nominated, left) in [
+        ("x-auth-sub", ""),
+        ("keep-alive, X-Auth-Sub", "keep-alive"),
+        ("x_auth_sub,upgrade", "upgrade"),
+        ("close ,\tx.auth.sub , te", "close, te"),
+        ("x-auth-sub ", ""),
+        ("X-AUTH-SUB,x-auth-email,x-auth-iss,x-auth-name", ""),
+        ("keep-alive", "keep-alive"),
+    ] {
+        let mut request = world.navigation("/orders", false);
+        request.headers.push("connection", nominated);
+        let seen = world.send(request);
+        assert_eq!(seen.told("connection"), Some(left), "HDR-10 {nominated:?}");
+        assert_eq!(seen.told("x-auth-sub"), Some("alice"), "HDR-10 {nominated:?}");
+    }
+    // Two fields: none of them keeps a nomination.
+    let mut request = world.navigation("/orders", false);
+    request.headers.push("connection", "keep-alive, x-auth-sub");
+    request.headers.push("connection", "x-auth-email");
+    let seen = world.send(request);
+    for value in seen.upstream.as_ref().unwrap().all("connection") {
+        assert!(!String::from_utf8_lossy(value).contains("x-auth"), "HDR-10 {seen:?}");
+    }
+}
+
+#[test]
+fn authorization_is_ours_where_it_proves_or_carries_something() {
+    let forwarding =
+        json!({"identity": {"access_token_header": "authorization", "id_token_header": "x-id-token"}});
+    let mut change = everything();
+    merge(&mut change, &forwarding);
+    let mut world = World::with(&change);
+    world.log_in("/orders").is(302, "login_completed");
+    for attacker in ["Bearer mallory", "Basic bWFsbG9yeTp4", "mallory", "Digest username=\"mallory\""] {
+        let mut request = world.navigation("/orders", false);
+        request.headers.push("authorization", attacker);
+        request.headers.push("x-id-token", "mallory");
+        let seen = world.send(request);
+        if attacker.starts_with("Bearer") {
+            // The rule takes tokens too: the token alone decides.
+            assert_eq!(seen.status, 401, "HDR-11 RS-23 {attacker}");
+            continue;
+        }
+        assert_nothing_of_mallory("HDR-11", attacker, &seen);
+        assert!(seen.told("authorization").unwrap().starts_with("Bearer access-canary"), "HDR-11 {attacker}");
+        // HDR-19: a public path carries no token, neither ours nor theirs.
+        let mut request = world.navigation("/public/x", false);
+        request.headers.push("authorization", attacker);
+        request.headers.push("x-id-token", "mallory");
+        let seen = world.send(request);
+        assert_eq!((seen.told("authorization"), seen.told("x-id-token")), (None, None), "HDR-19 {attacker}");
+    }
+    // Without forwarding no token goes anywhere, and what is not ours stays.
+    let mut world = World::with(&everything());
+    world.log_in("/orders").is(302, "login_completed");
+    let seen = world.get("/orders");
+    let upstream = seen.upstream.as_ref().unwrap();
+    assert!(!upstream.has("authorization"), "HDR-19");
+    for (name, value) in upstream.iter() {
+        assert!(!String::from_utf8_lossy(value).contains("canary"), "HDR-19 {name}");
+    }
+    let mut request = world.navigation("/orders", false);
+    request.headers.push("authorization", "Basic YTpi");
+    assert_eq!(world.send(request).told("authorization"), Some("Basic YTpi"), "HDR-11: documented");
+    let make: Make =
+        Box::new(|claims| compact(r#"{"alg":"ES256","kid":"k1"}"#, claims.to_string(), &honest()));
+    assert_eq!(
+        as_access_token(&mut world, &make).told("authorization"),
+        None,
+        "HDR-11: the token was for us"
+    );
+}
+
+#[test]
+fn hdr_13_trailers_are_no_way_around() {
+    let mut world = World::on(Proxy::Envoy, &everything());
+    let mut trailers = Headers::new();
+    for (_, name) in SPELLINGS {
+        trailers.push(name, "mallory");
+    }
+    for name in ["cookie", "Cookie", "authorization", "grpc-status", "x-checksum"] {
+        trailers.push(name, "x");
+    }
+    let request = world.program("/public/x", &[]);
+    let passed = world.trailers(&request, &trailers);
+    assert_eq!(
+        passed.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["grpc-status", "x-checksum"],
+        "HDR-13"
+    );
+}
+
+#[test]
+fn hdr_15_an_answer_of_the_upstream_gets_nothing_but_our_cookies() {
+    let mut change = everything();
+    merge(
+        &mut change,
+        &json!({"identity": {"access_token_header": "x-token", "id_token_header": "x-id-token"}}),
+    );
+    let mut world = World::with(&change);
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    assert_eq!(world.get("/orders").headers, [], "HDR-15");
+    assert_eq!(world.get("/public/x").headers, [], "HDR-15");
+    let seen = world.after(200).get("/orders");
+    let names: Vec<&str> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.contains(&"set-cookie"), "HDR-15 {names:?}");
+    assert!(names.iter().all(|name| ["set-cookie", "cache-control"].contains(name)), "HDR-15 {names:?}");
+}
+
+#[test]
+fn hdr_16_no_claim_ends_its_header() {
+    for sub in ["a\r\nX-Admin: 1", "a\nb", "a\u{0}b", "a\u{7f}", "\r", "a\u{85}b", "\u{2028}", "a%0d%0ab"] {
+        let mut world = World::with(&json!({"identity": {"headers": {"x-auth-sub": "sub", "x-all": "all"}}}));
+        world.idp().id_token = json!({"sub": sub, "all": [sub, {"k\r\ny": sub}]});
+        world.log_in("/orders").is(302, "login_completed");
+        let seen = world.get("/orders");
+        for (name, value) in
+            seen.upstream.as_ref().unwrap().iter().filter(|(name, _)| name.starts_with("x-a"))
+        {
+            assert!(value.iter().all(|byte| (b' '..=b'~').contains(byte)), "HDR-16 {name}: {value:?}");
+        }
+        let told = seen.told("x-auth-sub").unwrap();
+        let decoded = percent_decoded(told);
+        assert_eq!(decoded, sub, "HDR-16: it can be read back");
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().unwrap().1.into_owned()
+}
+
+#[test]
+fn wasm_19_a_request_that_passes_twice_is_told_about_once() {
+    // A retry or an internal redirect brings back what the first pass set.
+    let mut world = World::with(&everything());
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    let mut request = world.navigation("/orders", false);
+    let first = world.send(request.clone());
+    for name in IDENTITY {
+        if let Some(value) = first.told(name) {
+            request.headers.push(name, value);
+        }
+    }
+    let second = world.send(request);
+    for name in IDENTITY {
+        assert_eq!(first.told(name), second.told(name), "WASM-19 {name}");
+        assert!(second.upstream.as_ref().unwrap().all(name).count() <= 1, "WASM-19 {name}");
+    }
+    assert_eq!(world.idp().count("token"), 1, "WASM-19");
+}

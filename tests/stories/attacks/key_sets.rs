@@ -1,0 +1,215 @@
+//! JWK-..: key sets that change, fail or are asked for too often.
+
+use super::forge::{compact, ed25519_jwk, honest, own_rsa_jwk, with};
+use super::keys::{good, signed_by};
+use super::refused::{Make, access_claims, api, as_access_token, assert_rejected, publishing};
+use crate::world::{Key, World, answer};
+use serde_json::json;
+use vestibule::http::{CalloutFailed, Reply};
+
+#[test]
+fn jwk_05_a_flood_of_unknown_keys_is_one_question() {
+    let mut world = publishing(&[], false);
+    as_access_token(&mut world, &good()).is(200, "token");
+    let before = world.idp().count("keys");
+    for number in 0..300 {
+        let make: Make = Box::new(move |claims| {
+            compact(
+                json!({"alg": "ES256", "kid": format!("flood-{number}")}).to_string(),
+                claims.to_string(),
+                &honest(),
+            )
+        });
+        let seen = as_access_token(&mut world, &make);
+        assert_rejected("JWK-05", "unknown", "jws_key_unknown", &seen);
+        if number % 50 == 0 {
+            as_access_token(&mut world, &good()).is(200, "token");
+        }
+    }
+    assert_eq!(world.idp().count("keys"), before + 1, "JWK-05");
+    for cooled in 1..4 {
+        world.after(30);
+        as_access_token(&mut world, &signed_by("flood", "ES256", honest())).is(401, "jws_key_unknown");
+        as_access_token(&mut world, &signed_by("flood2", "ES256", honest())).is(401, "jws_key_unknown");
+        assert_eq!(world.idp().count("keys"), before + 1 + cooled, "JWK-05");
+    }
+}
+
+#[test]
+fn a_provider_changes_its_keys() {
+    // JWK-06: new keys between the redirect and the token.
+    let mut world = World::new();
+    let address = world.sent_to_provider("/orders");
+    let back = world.authorize(&address);
+    world.idp().keys = vec![Key::new("k2", 2)];
+    world.arrive(&back).is(302, "login_completed");
+
+    // JWK-08: the same name for new material, seen by the signature that fails; asked once.
+    let mut world = World::with(&api());
+    let now = world.now;
+    let old = world.idp().access_token(&json!({}), now);
+    world.with_token("/api", &old).is(200, "token");
+    world.idp().keys = vec![Key::new("k1", 2)];
+    let new = world.idp().access_token(&json!({}), now);
+    world.with_token("/api", &new).is(200, "token");
+    assert_eq!(world.idp().count("keys"), 2, "JWK-08");
+    let seen = world.with_token("/api", &old);
+    assert_rejected("JWK-08", "by the key of before", "jws_signature", &seen);
+    let stranger = Key::new("k1", 3).sign(&json!({}), &access_claims(now.0));
+    let seen = world.with_token("/api", &stranger);
+    assert_rejected("JWK-08", "by nobody", "jws_signature", &seen);
+    assert_eq!(world.idp().count("keys"), 2, "JWK-08 within the same throttle");
+
+    // JWK-09: a withdrawn key counts no longer than a day, whatever the provider said, and a token that
+    // is remembered goes with it.
+    let mut world = World::with(&api());
+    world.idp().cache_control = Some("max-age=31536000");
+    world.tick();
+    let forever = json!({"exp": world.now.0 + 10_000_000});
+    let now = world.now;
+    let old = world.idp().access_token(&forever, now);
+    world.with_token("/api", &old).is(200, "token");
+    world.idp().keys = vec![Key::new("k2", 2)];
+    world.after(24 * 3600 - 1).tick();
+    let seen = world.with_token("/api", &old);
+    assert_rejected("JWK-09", "withdrawn a day ago", "jws_key_unknown", &seen);
+}
+
+#[test]
+fn what_is_no_key_set_keeps_the_one_that_is_known() {
+    let long = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(5 << 20));
+    let many = json!({"keys": vec![ed25519_jwk(); 10_000]}).to_string();
+    let hundred_and_one = json!({"keys": vec![ed25519_jwk(); 101]}).to_string();
+    let wide = json!({"keys": [with(own_rsa_jwk(), json!({"n": "A".repeat(1 << 20)}))]}).to_string();
+    for (id, reply) in [
+        ("JWK-12", answer(200, r#"{"keys":{}}"#)),
+        ("JWK-12", answer(200, "{}")),
+        ("JWK-12", answer(200, r#"{"keys":[]}"#)),
+        ("JWK-12", answer(200, "[]")),
+        ("JWK-12", answer(200, "")),
+        ("JWK-12", answer(200, r#"{"keys":null}"#)),
+        ("JWK-12", answer(200, r#"{"keys":"k1"}"#)),
+        ("JWK-12", answer(200, r#"{"keys":[null,1,"x",[]]}"#)),
+        ("JWK-12", answer(200, r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#)),
+        ("JWK-15", answer(200, long)),
+        ("JWK-15", answer(200, many)),
+        ("JWK-15", answer(200, hundred_and_one)),
+        ("JWK-15", answer(200, wide)),
+        ("JWK-18", moved(301)),
+        ("JWK-18", moved(302)),
+        ("JWK-18", moved(307)),
+    ] {
+        let shown: String = format!("{reply:?}").chars().take(80).collect();
+        // Nothing is known yet: nobody gets in, and the next attempt finds the provider again.
+        let mut world = World::with(&api());
+        world.idp().instead.insert("keys", reply.clone());
+        let seen = as_access_token(&mut world, &good());
+        assert_eq!((seen.status, seen.upstream.is_none()), (503, true), "{id} {shown}: {seen:?}");
+        world.idp().instead.clear();
+        world.after(1);
+        as_access_token(&mut world, &good()).is(200, "token");
+        // Something is known: it stays.
+        world.idp().instead.insert("keys", reply);
+        let seen = as_access_token(&mut world, &signed_by("other", "ES256", honest()));
+        assert_eq!((seen.status, seen.upstream.is_none()), (503, true), "{id} {shown}: {seen:?}");
+        as_access_token(&mut world, &good()).is(200, "token");
+        // Only the provider was asked, so no redirect was followed.
+        assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys"].contains(asked)), "{id}");
+    }
+}
+
+fn moved(status: u16) -> Reply {
+    let mut reply = answer(status, "").unwrap();
+    reply.headers.push("location", "https://evil.example/keys");
+    Ok(reply)
+}
+
+#[test]
+fn a_key_set_is_read_whatever_its_content_type() {
+    for content_type in [
+        Some("application/jwk-set+json"),
+        Some("application/json;charset=utf-8"),
+        Some("text/plain"),
+        Some(""),
+        None,
+    ] {
+        let mut world = World::with(&api());
+        let mut reply = answer(200, world.idp().published()).unwrap();
+        reply.headers = content_type.iter().map(|value| ("content-type", *value)).collect();
+        world.idp().instead.insert("keys", Ok(reply));
+        let seen = as_access_token(&mut world, &good());
+        assert_eq!(seen.status, 200, "JWK-16 {content_type:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn how_long_a_key_set_counts_is_said_by_the_provider_within_limits() {
+    let later = "Tue, 14 Nov 2023 23:13:20 GMT";
+    for (header, value, renewed_after) in [
+        ("cache-control", "max-age=0", 48),
+        ("cache-control", "no-store", 48),
+        ("cache-control", "max-age=1e12", 48),
+        ("cache-control", "max-age=1000000000000", 69_120),
+        ("cache-control", "max-age=-1", 48),
+        ("cache-control", "max-age=600", 480),
+        ("expires", later, 2_880),
+        ("expires", "0", 48),
+    ] {
+        let mut world = World::new();
+        let mut reply = answer(200, world.idp().published()).unwrap();
+        reply.headers.push(header, value);
+        world.idp().instead.insert("keys", Ok(reply));
+        world.tick();
+        world.after(renewed_after - 1).tick();
+        assert_eq!(world.idp().count("keys"), 1, "JWK-17 {header}: {value}");
+        world.after(1).tick();
+        assert_eq!(world.idp().count("keys"), 2, "JWK-17 {header}: {value}");
+    }
+}
+
+#[test]
+fn jwk_21_many_who_come_at_once_share_one_question_also_when_it_fails() {
+    let token = Key::new("k1", 1).sign(&json!({}), &access_claims(World::new().now.0));
+    let authorization = format!("Bearer {token}");
+    for (reply, status) in
+        [(None, 200), (Some(Err(CalloutFailed::NoAnswer)), 503), (Some(answer(500, "")), 503)]
+    {
+        let mut world = World::with(&api());
+        if let Some(reply) = reply {
+            world.idp().instead.insert("keys", reply);
+        }
+        let requests = vec![world.program("/api", &[("authorization", &authorization)]); 100];
+        let answers = world.together(&requests);
+        assert_eq!(answers.len(), 100, "JWK-21");
+        for seen in answers {
+            assert_eq!(seen.status, status, "JWK-21 {seen:?}");
+        }
+        assert_eq!(world.idp().asked, ["metadata", "keys"], "JWK-21");
+        // JWK-23: it comes back, and nobody restarts anything.
+        world.idp().instead.clear();
+        world.after(1);
+        assert_eq!(world.with_token("/api", &token).status, 200, "JWK-23");
+    }
+}
+
+#[test]
+fn jwk_22_a_request_with_two_tokens_gets_one_answer_when_the_keys_cannot_be_had() {
+    for headers in [
+        vec![("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")],
+        vec![("authorization", "TOKEN"), ("cookie", "__Host-vestibule=1.AAAA; __Host-vestibule=1.BBBB")],
+        vec![("authorization", "TOKEN"), ("authorization", "TOKEN")],
+        vec![("authorization", "TOKEN"), ("x-authorization", "TOKEN"), ("proxy-authorization", "TOKEN")],
+    ] {
+        let mut world = World::with(&api());
+        world.idp().is_down = true;
+        let token = format!("Bearer {}", good()(&access_claims(world.now.0)));
+        let fields: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, if *value == "TOKEN" { token.as_str() } else { *value }))
+            .collect();
+        let request = world.program("/api", &fields);
+        let seen = world.send(request);
+        assert!(matches!(seen.status, 400 | 503) && seen.upstream.is_none(), "JWK-22 {headers:?}: {seen:?}");
+        assert!(world.idp().asked.len() <= 1, "JWK-22");
+    }
+}

@@ -1,0 +1,23 @@
+//! The attack catalogue, row by row. Which story holds which row, and which rows wait for what, stands
+//! in `docs/attacks.md`; the id of a row is in the data of its story, and is printed when it fails.
+
+mod callback;
+mod claims;
+mod cookies;
+mod exchange;
+mod flow;
+mod forge;
+mod header;
+mod headers;
+mod jws;
+mod key_sets;
+mod keys;
+mod limits;
+mod path;
+mod provider;
+mod redirect;
+mod refused;
+mod resource;
+mod rights;
+mod session;
+mod text;

@@ -1,0 +1,258 @@
+//! CLM-..: what claims become, and what they give the right to.
+
+use super::claims::{NOW, with_changes};
+use super::forge::{AUDIENCE, compact, honest};
+use super::refused::{access_claims, api, as_access_token, as_id_token, assert_rejected, publishing};
+use crate::world::{World, document, lines, merge};
+use serde_json::{Value, json};
+use vestibule::config::Config;
+
+#[test]
+fn a_session_id_of_any_shape_lets_the_person_in() {
+    for sid in [json!("x".repeat(300)), json!(7), json!(""), json!(null), json!("a\r\nb\u{1b}"), json!(["s"])]
+    {
+        let mut world = publishing(&[], false);
+        let seen = as_id_token(&mut world, &with_changes(json!({"sid": sid})));
+        assert_eq!(seen.status, 302, "CLM-34 {sid}: {seen:?}");
+        assert_eq!(world.get("/orders").status, 200, "CLM-34 {sid}");
+        assert_eq!(world.get("/oidc/logout").status, 303, "CLM-34 {sid}");
+    }
+}
+
+fn telling(claims: Value) -> World {
+    let mut change = api();
+    merge(&mut change, &json!({"identity": {"headers": {"x-claim": "c", "x-auth-sub": "sub"}}}));
+    let mut world = World::with(&change);
+    world.idp().id_token = claims;
+    world
+}
+
+#[test]
+fn a_claim_becomes_a_header_by_one_table() {
+    for (claim, header) in [
+        ("\"text\"", Some("text")),
+        ("[\"a\",\"b,c\",1]", Some("a,b%2Cc,1")),
+        ("{\"a\":[1,\"x y\"]}", Some("{\"a\":[1,\"x y\"]}")),
+        ("true", Some("true")),
+        ("false", Some("false")),
+        ("1.5", Some("1.5")),
+        ("12345678901234567890", Some("12345678901234567890")),
+        ("null", None),
+        ("\"\"", None),
+        ("[]", None),
+        ("[null]", None),
+        ("\"a\\r\\nx-admin: 1\"", Some("a%0D%0Ax-admin: 1")),
+        ("\"\\u0000\\u007f\\u00e9\"", Some("%00%7F%C3%A9")),
+        ("\" x \"", Some("%20x%20")),
+    ] {
+        let mut world = World::with(&json!({"identity": {"headers": {"x-claim": "c"}},
+            "providers": {"main": {"audiences": [AUDIENCE]}}}));
+        let text = access_claims(NOW).to_string();
+        let claims = format!("{},\"c\":{claim}}}", text.strip_suffix('}').unwrap());
+        let token = compact(r#"{"alg":"ES256","kid":"k1"}"#, claims, &honest());
+        assert_eq!(
+            world.with_token("/orders", &token).is(200, "token").told("x-claim"),
+            header,
+            "CLM-38 HDR-16 {claim}"
+        );
+    }
+    let mut world = World::with(&json!({"providers": {"main": {"audiences": [AUDIENCE]}}}));
+    let text = access_claims(NOW).to_string();
+    let claims = format!("{},\"c\":1e400}}", text.strip_suffix('}').unwrap());
+    let token = compact(r#"{"alg":"ES256","kid":"k1"}"#, claims, &honest());
+    world.with_token("/orders", &token).is(401, "jws_claims_json");
+}
+
+#[test]
+fn a_claim_that_is_too_long_for_a_header_is_left_out_whole_and_said() {
+    for (bytes, is_told) in [(8 * 1024, true), (8 * 1024 + 1, false), (11_000, false)] {
+        let mut world = telling(json!({"c": "g".repeat(bytes)}));
+        world.log_in("/orders").is(302, "login_completed");
+        let seen = world.get("/orders");
+        assert_eq!(seen.told("x-claim").map(str::len), is_told.then_some(bytes), "CLM-39 {bytes}");
+        assert_eq!(seen.told("x-auth-sub"), Some("alice"));
+        assert_eq!(
+            lines().iter().any(|line| line.contains("code=header_too_large")),
+            !is_told,
+            "CLM-39 {bytes}"
+        );
+    }
+    // Twenty kilobytes are more than is read of a token: a refusal in words, nothing is cut.
+    let mut world = telling(json!({"c": "g".repeat(20 * 1024)}));
+    let seen = world.log_in("/orders");
+    assert_eq!((seen.status, seen.code), (502, "jws_too_long"), "CLM-39");
+}
+
+#[test]
+fn a_claim_cannot_speak_in_headers_that_mean_something_else() {
+    for header in [
+        "host",
+        "Host",
+        ":path",
+        ":method",
+        ":authority",
+        "content-length",
+        "connection",
+        "transfer-encoding",
+        "cookie",
+        "set-cookie",
+        "te",
+        "upgrade",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "forwarded",
+        "x-envoy-original-path",
+        "x-original-url",
+        "x-http-method-override",
+        "authorization",
+        "proxy-authorization",
+        "Content_Type",
+        "keep-alive",
+    ] {
+        let change = json!({"identity": {"headers": {header: "sub"}}});
+        let problems =
+            Config::read(document(&change).to_string().as_bytes(), &|_| None).unwrap_err().to_string();
+        assert!(problems.contains("identity.headers"), "CLM-40 {header}: {problems}");
+    }
+}
+
+#[test]
+fn the_name_of_a_claim_is_a_name_and_a_way_is_a_list() {
+    for (claim, claims, is_met) in [
+        (json!("https://ns.example/roles"), json!({"https://ns.example/roles": ["admin"]}), true),
+        (json!("realm_access.roles"), json!({"realm_access.roles": ["admin"]}), true),
+        (json!("realm_access.roles"), json!({"realm_access": {"roles": ["admin"]}}), false),
+        (json!(["realm_access", "roles"]), json!({"realm_access": {"roles": ["admin"]}}), true),
+        (json!(["realm_access", "roles"]), json!({"realm_access.roles": ["admin"]}), false),
+        (json!(["realm_access", "roles"]), json!({"realm_access": [{"roles": ["admin"]}]}), false),
+        (json!(["a.b", "c"]), json!({"a.b": {"c": "admin"}}), true),
+        (json!(["a", "b.c"]), json!({"a": {"b": {"c": "admin"}}}), false),
+    ] {
+        let rule = json!({"rules": [{"require": {"claims": [{"claim": claim, "any_of": ["admin"]}]}}]});
+        let mut world = World::with(&rule);
+        world.idp().id_token = claims.clone();
+        world.log_in("/orders").is(302, "login_completed");
+        assert_eq!(world.get("/orders").status, if is_met { 200 } else { 403 }, "CLM-41 {claim} {claims}");
+    }
+}
+
+#[test]
+fn an_identity_is_issuer_and_subject_and_no_address() {
+    // CLM-43: another issuer says the same address; the upstream sees whose word it is.
+    let mut world = World::with(&crate::world::with_partner());
+    world.providers[1].id_token =
+        json!({"sub": "bob", "email": "alice@example.com", "email_verified": false});
+    world.log_in("/orders").is(302, "login_completed");
+    world.log_in("/partner").is(302, "login_completed");
+    for (path, iss, sub) in
+        [("/orders", "https://idp.example.com", "alice"), ("/partner", "https://partner.example", "bob")]
+    {
+        let seen = world.get(path);
+        assert_eq!(
+            (seen.told("x-auth-iss"), seen.told("x-auth-sub")),
+            (Some(iss), Some(sub)),
+            "CLM-43 {path}"
+        );
+    }
+    let rule = json!({"rules": [{"require": {"claims": [
+        {"claim": "email", "any_of": ["alice@example.com"]}, {"claim": "email_verified", "any_of": [true]}]}}]});
+    for (verified, status) in
+        [(json!(true), 200), (json!(false), 403), (json!("true"), 403), (json!(1), 403), (json!(null), 403)]
+    {
+        let mut world = World::with(&rule);
+        world.idp().id_token = json!({"email_verified": verified});
+        world.log_in("/orders").is(302, "login_completed");
+        assert_eq!(world.get("/orders").status, status, "CLM-43 {verified}");
+    }
+}
+
+#[test]
+fn a_required_value_is_met_by_that_value_alone() {
+    let addresses = [
+        "ann@evil.com@good.com",
+        "ann@good.com.evil.com",
+        "ANN@GOOD.COM",
+        "@good.com",
+        "ann@xn--good-.com",
+        "xann@good.com",
+        "ann@good.com ",
+        "ann@good.com\u{0}",
+        "ann@g\u{f6}od.com",
+        "ann%40good.com",
+        "\"ann\"@good.com",
+    ];
+    let groups = [
+        json!(["admin "]),
+        json!(["Admins"]),
+        json!({"admin": true}),
+        json!(["not-admin"]),
+        json!([["admin"]]),
+        json!("admin,x"),
+        json!("x admin"),
+        json!([{"name": "admin"}]),
+        json!(["ADMIN"]),
+        json!(true),
+        json!(null),
+        json!([]),
+        json!("adm"),
+    ];
+    let rule = json!({"rules": [
+        {"name": "mail", "path_prefix": "/mail", "require": {"claims": [{"claim": "email", "any_of": ["ann@good.com"]}]}},
+        {"name": "group", "path_prefix": "/group", "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}},
+        {"name": "all", "path_prefix": "/all", "require": {"claims": [{"claim": "groups", "all_of": ["admin", "staff"]}]}},
+    ]});
+    let mut rows: Vec<(&str, &str, Value, u16)> =
+        addresses.map(|a| ("CLM-44", "/mail", json!({"email": a}), 403)).to_vec();
+    rows.push(("CLM-44", "/mail", json!({"email": "ann@good.com"}), 200));
+    rows.extend(groups.map(|groups| ("CLM-45", "/group", json!({"groups": groups}), 403)));
+    rows.push(("CLM-45", "/group", json!({"groups": ["x", "admin"]}), 200));
+    rows.push(("CLM-45", "/group", json!({"groups": "admin"}), 200));
+    rows.push(("CLM-45", "/all", json!({"groups": ["admin"]}), 403));
+    rows.push(("CLM-45", "/all", json!({"groups": ["staff", "admin"]}), 200));
+    for (id, path, claims, status) in rows {
+        let mut world = World::with(&rule);
+        world.idp().id_token = claims.clone();
+        world.log_in(path).is(302, "login_completed");
+        let seen = world.get(path);
+        assert_eq!(
+            (seen.status, seen.upstream.is_some()),
+            (status, status == 200),
+            "{id} {claims}: {seen:?}"
+        );
+    }
+}
+
+#[test]
+fn a_scope_is_granted_as_a_whole_word() {
+    let mut change = api();
+    change["rules"] = json!([{"name": "api", "accept": "bearer", "require": {"scopes": ["read"]}}]);
+    for (claims, status) in [
+        (json!({"scope": "read readwrite"}), 200),
+        (json!({"scope": "write read"}), 200),
+        (json!({"scope": "readwrite"}), 403),
+        (json!({"scope": "read\twrite"}), 403),
+        (json!({"scope": "read\nwrite"}), 403),
+        (json!({"scope": "read,write"}), 403),
+        (json!({"scope": "READ"}), 403),
+        (json!({"scope": ""}), 403),
+        (json!({"scope": ["read"]}), 403),
+        (json!({"scope": {"read": true}}), 403),
+        (json!({"scope": true}), 403),
+        (json!({"scp": ["read"]}), 200),
+        (json!({"scp": ["readwrite", 1]}), 403),
+        (json!({"scope": "write", "scp": ["read"]}), 403),
+        (json!({}), 403),
+    ] {
+        let mut world = World::with(&change);
+        let seen = as_access_token(&mut world, &with_changes(claims.clone()));
+        assert_eq!(seen.status, status, "CLM-46 {claims}: {seen:?}");
+        if status == 403 {
+            let challenge = seen.header("www-authenticate").unwrap();
+            assert!(
+                challenge.contains("insufficient_scope") && challenge.ends_with("scope=\"read\""),
+                "RS-14 {challenge}"
+            );
+        }
+    }
+    let _ = assert_rejected;
+}

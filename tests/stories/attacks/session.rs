@@ -1,0 +1,295 @@
+//! SESS-..: cookies and sessions.
+
+use crate::world::{KEY, OTHER_KEY, SESSION, World, document};
+use serde_json::{Value, json};
+use vestibule::config::Config;
+use vestibule::filter::{Filter, HostFunctions};
+use vestibule::http::Request;
+use vestibule::random::NoRandomness;
+use vestibule::time::{Seconds, Timestamp};
+
+/// Somebody is logged in, and the count of rounds is gone.
+pub fn logged_in(change: &Value) -> World {
+    let mut world = World::with(change);
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world
+}
+
+pub fn value(world: &World, name: &str) -> String {
+    world.browser.cookies.iter().find(|cookie| cookie.name == name).unwrap().value.clone()
+}
+
+pub fn with_cookies(world: &World, fields: &[&str]) -> Request {
+    let mut request = world.program("/orders", &[]);
+    fields.iter().for_each(|field| request.headers.push("cookie", *field));
+    request
+}
+
+/// A session that needs three cookies.
+pub fn large() -> (World, Vec<String>) {
+    let mut world =
+        World::with(&json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}}));
+    // The ID token goes along as the hint of the logout.
+    world.idp().metadata = json!({"end_session_endpoint": null});
+    world.idp().id_token = json!({"groups": "g".repeat(7_000)});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    let pairs: Vec<String> =
+        world.browser.cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
+    assert_eq!(pairs.len(), 3);
+    (world, pairs)
+}
+
+#[test]
+fn every_cookie_is_set_and_deleted_with_all_its_attributes() {
+    let mut world = World::new();
+    let mut set = Vec::new();
+    let mut collect = |seen: &crate::world::Seen| set.extend(seen.cookies().into_iter().map(str::to_owned));
+    let begun = world.get("/orders");
+    collect(&begun);
+    let address = url::Url::parse(begun.location()).unwrap();
+    let back = world.authorize(&address);
+    collect(&world.arrive(&back));
+    collect(&world.get("/orders"));
+    collect(&world.after(120).get("/orders"));
+    collect(&world.get("/oidc/logout"));
+    collect(&world.get("/oidc/logged-out"));
+    assert!(set.len() >= 7, "{set:?}");
+    for cookie in &set {
+        assert!(cookie.starts_with("__Host-vestibule"), "SESS-01 {cookie}");
+        for attribute in ["; Path=/", "; Secure", "; HttpOnly", "; SameSite=Lax"] {
+            assert_eq!(cookie.matches(attribute).count(), 1, "SESS-01 SESS-02 {cookie}");
+        }
+        assert!(!cookie.to_lowercase().contains("domain="), "SESS-01 {cookie}");
+    }
+    let deleted: Vec<&String> = set.iter().filter(|cookie| cookie.contains("Max-Age=0")).collect();
+    assert!(deleted.len() >= 3, "SESS-02 {set:?}");
+    for cookie in deleted {
+        assert!(
+            cookie.contains("=; Path=/") && cookie.contains("; Expires=Thu, 01 Jan 1970"),
+            "SESS-02 {cookie}"
+        );
+    }
+    for (same_site, of_login) in [("Strict", "Lax"), ("None", "None")] {
+        let mut world = World::with(&json!({"session": {"same_site": same_site}}));
+        let begun = world.get("/orders");
+        assert!(begun.cookies()[0].contains(&format!("; SameSite={of_login}")), "SESS-01 {begun:?}");
+    }
+}
+
+#[test]
+fn sess_09_a_session_of_every_size_around_the_borders_comes_back() {
+    for about in [2_500, 5_450, 8_400] {
+        let mut counts = std::collections::BTreeSet::new();
+        for bytes in (about..about + 600).step_by(59) {
+            let mut world =
+                World::with(&json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}}));
+            world.idp().metadata = json!({"end_session_endpoint": null});
+            world.idp().id_token = json!({"groups": "g".repeat(bytes)});
+            world.log_in("/orders").is(302, "login_completed");
+            let seen = world.get("/orders");
+            let told = seen.is(200, "session").told("x-groups").map(str::len);
+            assert_eq!(told, (bytes <= 8_192).then_some(bytes), "SESS-09 {bytes}");
+            counts.insert(world.browser.names().len());
+        }
+        assert_eq!(counts.len(), 2, "SESS-09: a border lies in between, {counts:?}");
+    }
+}
+
+#[test]
+fn whatever_is_wrong_with_a_cookie_the_answer_is_the_same() {
+    let mut world = logged_in(&json!({}));
+    let good = value(&world, SESSION);
+    // SESS-13: every byte.
+    let mut answers = std::collections::BTreeSet::new();
+    let without_reference = |seen: &crate::world::Seen| {
+        let reference = seen.body.split("\"reference\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        format!("{} {:?} {}", seen.status, seen.headers, seen.body.replace(reference.unwrap_or_default(), ""))
+    };
+    for at in 2..good.len() {
+        let mut changed = good.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let request = with_cookies(&world, &[&format!("{SESSION}={}", String::from_utf8(changed).unwrap())]);
+        let seen = world.send(request);
+        assert!(seen.upstream.is_none(), "SESS-13 {at}");
+        answers.insert(without_reference(&seen));
+    }
+    // SESS-15, LOG-04: no text tells a wrong tag from a wrong shape or another key.
+    let mut other = logged_in(&json!({"session": {"keys": [OTHER_KEY]}}));
+    let foreign = value(&other, SESSION);
+    other.browser = Default::default();
+    for bad in [
+        "1.",
+        "1.A",
+        "1.AAAA",
+        "1.!!!!",
+        "1.\u{e9}",
+        &good[..good.len() - 1],
+        &good[..40],
+        &format!("{good}A"),
+        &format!("{good}="),
+        &foreign,
+        "1.eyJzdWIiOiJhbGljZSJ9",
+        &format!("1.{}", "A".repeat(4_000)),
+    ] {
+        let request = with_cookies(&world, &[&format!("{SESSION}={bad}")]);
+        let seen = world.send(request);
+        assert!(seen.upstream.is_none(), "SESS-15 LOG-04 {bad}");
+        answers.insert(without_reference(&seen));
+    }
+    assert_eq!(answers.len(), 1, "SESS-15 LOG-04 {answers:#?}");
+    assert!(answers.iter().all(|answer| answer.starts_with("401 ")), "SESS-33: nothing of it is in a header");
+}
+
+#[test]
+fn what_is_sealed_differs_each_time_and_by_what_it_is_for() {
+    let mut world = World::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        world.browser = Default::default();
+        world.log_in("/orders").is(302, "login_completed");
+        for cookie in &world.browser.cookies {
+            // After the mark, the key id and the version: nonce and ciphertext.
+            assert!(seen.insert(cookie.value.clone()), "SESS-14: the same person, and never the same text");
+        }
+    }
+    // SESS-16: what differs in one field only is of no use elsewhere.
+    let session = value(&world, SESSION);
+    for change in [
+        json!({"providers": {"main": {"client_id": "gatewa"}}}),
+        json!({"providers": {"main": {"client_id": "gatewayh"}}}),
+        json!({"providers": {"main": {"issuer": "https://idp.example.co", "callout": "m"}}}),
+    ] {
+        world.restart_with(&change);
+        let request = with_cookies(&world, &[&format!("{SESSION}={session}")]);
+        assert_eq!(world.send(request).code, "session_unreadable", "SESS-16 {change}");
+    }
+}
+
+#[test]
+fn a_key_is_replaced_without_a_loop() {
+    let mut world = logged_in(&json!({}));
+    let old = value(&world, SESSION);
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
+    world.get("/orders").is(200, "session");
+    assert_ne!(value(&world, SESSION), old, "SESS-18: sealed with the new key");
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
+    world.get("/orders").is(200, "session");
+    // Who was away longer logs in once more, and that is all.
+    let request = with_cookies(&world, &[&format!("{SESSION}={old}")]);
+    world.send(request).is(401, "session_unreadable");
+    world.browser.cookies[0].value = old;
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    for key in [
+        "",
+        "changeme",
+        "short",
+        "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "changemechangemechangemechangeme",
+        "my-secret-my-secret-my-secret-my-secret",
+        "0123012301230123012301230123012301230123",
+    ] {
+        let text = document(&json!({"session": {"keys": [key]}})).to_string();
+        assert!(Config::read(text.as_bytes(), &|_| None).is_err(), "SESS-19 CFG-02 {key:?}");
+    }
+}
+
+#[test]
+fn sess_20_without_randomness_nothing_is_let_in() {
+    let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
+    let host = HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None };
+    assert!(Filter::new(config, &host, Timestamp(0)).is_err(), "SESS-20");
+}
+
+#[test]
+fn a_session_that_was_planted_is_replaced_by_the_login() {
+    // SESS-21, SESS-22: the attacker's session, and junk, wait in the victim's browser.
+    for planted in ["a session", "junk"] {
+        let mut world = World::new();
+        world.idp().id_token = json!({"sub": "mallory"});
+        world.log_in("/orders").is(302, "login_completed");
+        world.get("/orders").is(200, "session");
+        if planted == "junk" {
+            world.browser.cookies[0].value = "1.planted-by-somebody".to_owned();
+        }
+        let before = value(&world, SESSION);
+        world.idp().id_token = json!({"sub": "alice"});
+        world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
+        assert_ne!(value(&world, SESSION), before, "SESS-21 SESS-22 {planted}");
+        assert_eq!(world.get("/orders").told("x-auth-sub"), Some("alice"), "SESS-21 SESS-22 {planted}");
+    }
+}
+
+#[test]
+fn a_session_has_its_own_lifetimes() {
+    let lifetimes = json!({"session": {"absolute_lifetime_seconds": 7_200, "idle_timeout_seconds": 600}});
+    let mut world = logged_in(&lifetimes);
+    let began = world.now;
+    // SESS-24: the ID token was good for five minutes only.
+    for _ in 0..13 {
+        world.after(540).get("/orders").is(200, "session");
+    }
+    world.now = began + Seconds(7_199);
+    world.get("/orders").is(200, "session");
+    world.now = began + Seconds(7_200);
+    assert_eq!(world.get("/orders").code, "login_begins", "SESS-23: the lifetime");
+    let mut world = logged_in(&lifetimes);
+    let request = world.navigation("/orders", false);
+    world.after(600);
+    assert_eq!(world.send(request).code, "login_begins", "SESS-23: idle");
+    // The cookie of the beginning does not come to life again because a later one was written.
+    let mut world = logged_in(&lifetimes);
+    let old = with_cookies(&world, &[&format!("{SESSION}={}", value(&world, SESSION))]);
+    world.after(599).get("/orders").is(200, "session");
+    world.after(1);
+    assert_eq!(world.send(old).code, "session_idle", "SESS-23");
+    assert_eq!(world.get("/orders").code, "session", "SESS-23");
+    // SESS-26: a clock that goes back ends nothing, prolongs nothing, and overflows nothing.
+    let mut world = logged_in(&lifetimes);
+    let began = world.now;
+    for now in [Timestamp(0), Timestamp(1), began - Seconds(1), began - Seconds(100_000)] {
+        world.now = now;
+        let seen = world.get("/orders");
+        assert!(seen.is(200, "session").cookies().is_empty(), "SESS-26 {now}");
+    }
+    world.now = began + Seconds(7_200);
+    assert_eq!(world.get("/orders").code, "login_begins", "SESS-26");
+    world.now = Timestamp(u64::MAX);
+    assert_eq!(world.get("/orders").code, "login_begins", "SESS-26");
+}
+
+#[test]
+fn sess_27_nothing_is_inflated() {
+    // A gzip head, a zlib head, and text that would expand: as a cookie they are all just not ours.
+    let mut world = World::new();
+    for bomb in [
+        "1.H4sIAAAAAAAAA-3BMQEAAADCoPVPbQwfoAAAAAAAAAAAAAAAAAAAAIC3AYbSVKsAQAAA",
+        "1.eJztwTEBAAAAwqD1T20MH6AAAAAAAAAA",
+        "1.KLUv_QRYQQAAAAA",
+    ] {
+        let request = with_cookies(&world, &[&format!("{SESSION}={bomb}")]);
+        world.send(request).is(401, "session_unreadable");
+    }
+    // And a session of equal letters is as long as it is: nothing was packed.
+    let (_, pairs) = large();
+    assert!(pairs.iter().map(String::len).sum::<usize>() > 9_000, "SESS-27");
+}
+
+#[test]
+fn sess_32_a_stream_begins_with_a_session() {
+    let mut world = logged_in(&json!({}));
+    for headers in [
+        vec![("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-key", "AAAA")],
+        vec![("accept", "text/event-stream")],
+    ] {
+        let mut request = world.navigation("/orders", false);
+        headers.iter().for_each(|(name, value)| request.headers.push(*name, *value));
+        let seen = world.send(request);
+        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("alice"), "SESS-32 {headers:?}");
+        let request = world.program("/orders", &headers);
+        assert_eq!(world.send(request).status, 401, "SESS-32 {headers:?}: none without");
+    }
+}
