@@ -67,6 +67,28 @@ pub fn folded_byte(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
+/// The host of an authority, without port and the dot that ends a complete name; in any letter
+/// case. `None` if it is not a plain name or address (RFC 9110 section 4.2.4 forbids user names).
+pub fn host_of(authority: &str) -> Option<&str> {
+    let name_end = match authority.split_once(']') {
+        Some((address, _)) => address.len().saturating_add(1),
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at_checked(name_end)?;
+    let plain_port = match port.strip_prefix(':') {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let plain_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.split('.').all(|label| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        }),
+    };
+    (plain_host && plain_port).then_some(host)
+}
+
 /// What the filter must know of the proxy it runs in. Filled by `host/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostTraits {

@@ -102,6 +102,32 @@ fn the_examples_are_accepted_without_warnings() {
     }
 }
 
+/// Kong writes the document anew, with members in any order. What workers read must be the same, or one
+/// would not open the sessions of another.
+#[test]
+fn the_order_of_members_means_nothing() {
+    fn written_backwards(value: &Value) -> String {
+        match value {
+            Value::Object(members) => {
+                let members = members.iter().rev();
+                let members =
+                    members.map(|(name, value)| format!("{}:{}", json!(name), written_backwards(value)));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            }
+            Value::Array(items) => {
+                format!("[{}]", items.iter().map(written_backwards).collect::<Vec<_>>().join(","))
+            }
+            scalar => scalar.to_string(),
+        }
+    }
+    for example in good_examples() {
+        let backwards = written_backwards(&example);
+        assert_ne!(backwards, example.to_string());
+        let backwards = Config::read(backwards.as_bytes(), &environment).unwrap();
+        assert_eq!(format!("{backwards:?}"), format!("{:?}", read(&example).unwrap()));
+    }
+}
+
 #[test]
 fn the_example_of_errors_leads_to_just_these() {
     let problems = read(examples().last().unwrap()).unwrap_err();

@@ -30,7 +30,7 @@ impl Fault {
                 let names = names.iter().map(|name| format!("${{{}}}", shown(name)));
                 let names = names.collect::<Vec<_>>().join(" and ");
                 Problem::at(place, format!("refers to {names}, not set in the environment"))
-                    .advice("in Envoy set it with vm_config.environment_variables")
+                    .advice("in Envoy set it with vm_config.environment_variables; nginx and Kong have none")
             }
             Fault::Malformed => Problem::at(place, "has ${ without a name and } after it")
                 .advice("write $${ for the characters ${"),
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(
             fault.problem(&Place::root().key("a")).to_string(),
             "a: refers to ${X} and ${Y}, not set in the environment \
-             (in Envoy set it with vm_config.environment_variables)"
+             (in Envoy set it with vm_config.environment_variables; nginx and Kong have none)"
         );
     }
 }

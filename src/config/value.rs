@@ -225,12 +225,17 @@ fn list(
     place: &Place,
     reading: &mut Reading,
 ) -> Option<Vec<Value>> {
-    let Value::Array(items) = value else {
-        let problem = Problem::at(place, "must be a list");
-        // Without the brackets a secret stands here.
-        let problem = if may_be_shown { problem.got(shown_value(&value)) } else { problem };
-        let alone = value.is_string();
-        return reading.refuse(if alone { problem.advice("put it in [ ]") } else { problem });
+    let items = match value {
+        Value::Array(items) => items,
+        // Kong writes the configuration anew, and its language has only one kind of empty table.
+        Value::Object(members) if members.is_empty() => Vec::new(),
+        value => {
+            let problem = Problem::at(place, "must be a list");
+            // Without the brackets a secret stands here.
+            let problem = if may_be_shown { problem.got(shown_value(&value)) } else { problem };
+            let alone = value.is_string();
+            return reading.refuse(if alone { problem.advice("put it in [ ]") } else { problem });
+        }
     };
     if items.len() < min || items.len() > max {
         let count = items.len().to_string();
@@ -326,6 +331,12 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_object_is_an_empty_list() {
+        accepted([json!({"rules": {}}), json!({"rules": [{"require": {"scopes": ["a"], "claims": {}}}]})]);
+        refused([(json!({"session": {"keys": {}}}), "session.keys: must have from 1 to 16 items, got 0")]);
+    }
+
+    #[test]
     fn booleans_are_true_or_false_and_nothing_else() {
         for value in [json!("yes"), json!("true"), json!(1), json!(1.0), json!([]), json!("${CANARY}")] {
             let problems = problems(json!({"providers": {"main": {"require_access_token_type": value}}}));
@@ -398,7 +409,7 @@ mod tests {
             ),
             (json!({"session": {"hosts": []}}), "session.hosts: must have from 1 to 64 items, got 0"),
             (json!({"session": {"keys": "x"}}), "session.keys: must be a list"),
-            (json!({"rules": {}}), "rules: must be a list, got an object"),
+            (json!({"rules": {"0": {}}}), "rules: must be a list, got an object"),
             (json!({"rules": ["/x"]}), "rules[0]: must be an object, got \"/x\""),
             (
                 json!({"rules": vec![json!({"path": "/x"}); 257]}),
@@ -479,7 +490,7 @@ mod tests {
         refused([
             (
                 json!({"providers": {"main": {"client_secret": "${NOWHERE}"}}}),
-                "providers.main.client_secret: refers to ${NOWHERE}, not set in the environment (in Envoy set it with vm_config.environment_variables)",
+                "providers.main.client_secret: refers to ${NOWHERE}, not set in the environment (in Envoy set it with vm_config.environment_variables; nginx and Kong have none)",
             ),
             (
                 json!({"providers": {"main": {"client_secret": "${EMPTY}"}}}),

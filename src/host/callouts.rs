@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
 
+use super::nginx;
 use super::request::{Pending, Turn, go_on};
 use super::root::{Plugin, now};
 use crate::filter::Answer;
@@ -144,7 +145,10 @@ pub fn act_for(
 ///
 /// # Errors
 /// The host does not take it; there will be no reply.
-pub fn send(callout: &Callout) -> Result<u32, CalloutFailed> {
+pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
+    if is_nginx && !nginx::is_address(&callout.target) {
+        return Err(CalloutFailed::NotSent);
+    }
     let mut path = callout.url.path().to_owned();
     if let Some(query) = callout.url.query() {
         path.push('?');

@@ -9,6 +9,7 @@ use proxy_wasm::types::{Action, MapType};
 
 use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed};
+use super::nginx;
 use super::root::{Host, Plugin, now};
 use crate::audit::Decision;
 use crate::filter::Answer;
@@ -81,10 +82,24 @@ impl Handling {
 
     /// Envoy holds body and trailers back while the headers are paused, unless its option
     /// `allow_on_headers_stop_iteration` is set: then "continue" here would let the whole request go
-    /// on undecided.
+    /// on undecided. nginx has a body only for a request that it lets go on: if nobody decided that,
+    /// it forgot about a callout, and this is the last moment to refuse.
     fn while_undecided(&self) -> Action {
-        let waits = !self.pending.is_decided.get() && self.plugin.host() == Host::Envoy;
-        if waits { Action::Pause } else { Action::Continue }
+        match self.plugin.host() {
+            _ if self.pending.is_decided.get() => Action::Continue,
+            Host::Envoy => Action::Pause,
+            Host::Nginx => {
+                self.refuse_forgotten();
+                Action::Pause
+            }
+        }
+    }
+
+    /// The host goes on with a request that nobody decided.
+    fn refuse_forgotten(&self) {
+        self.pending.flow.borrow_mut().take();
+        let decision = Decision { code: "bug", ..Decision::default() };
+        respond(&self.plugin, &self.pending, Response::new(500), &decision);
     }
 }
 
@@ -103,10 +118,7 @@ impl Context for Handling {
                 let step = flow.resume(reply.clone(), now());
                 go_on(&self.plugin, &self.pending, step, Turn::OwnPaused);
             }
-            None if !self.pending.is_decided.get() => {
-                let decision = Decision { code: "bug", ..Decision::default() };
-                respond(&self.plugin, &self.pending, Response::new(500), &decision);
-            }
+            None if !self.pending.is_decided.get() => self.refuse_forgotten(),
             None => {}
         }
         callouts::answer_all(&self.plugin, &finished.unwrap_or_default(), &reply);
@@ -114,12 +126,18 @@ impl Context for Handling {
 }
 
 impl HttpContext for Handling {
-    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, count: usize, end_of_stream: bool) -> Action {
+        let host = self.plugin.host();
+        if host == Host::Nginx && nginx::hides_fields(count) {
+            log::info!("code=too_many_headers: {count} header fields, more than this host hands over");
+            let decision = Decision { code: "too_many_headers", ..Decision::default() };
+            respond(&self.plugin, &self.pending, Response::new(431), &decision);
+            return Action::Pause;
+        }
         let Ok(fields) = hostcalls::get_map_bytes(MapType::HttpRequestHeaders) else {
             respond(&self.plugin, &self.pending, Response::new(500), &Decision::default());
             return Action::Pause;
         };
-        let host = self.plugin.host();
         let request = read_request(fields, host, !end_of_stream);
         self.pending.is_head.set(request.method == "HEAD");
         self.pending.body_follows.set(!end_of_stream);
@@ -265,7 +283,7 @@ fn begin_callout(
         plugin.relayed.borrow_mut().push(relayed);
         return Ok(());
     }
-    match callouts::send(callout) {
+    match callouts::send(callout, plugin.host() == Host::Nginx) {
         Ok(token) => {
             let sent = Sent { token, reply_limit: callout.reply_limit, shared: callout.shared.clone() };
             *pending.sent.borrow_mut() = Some(sent);
@@ -292,6 +310,9 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
     tell_access_log(plugin, &edits.decision);
     *pending.response.borrow_mut() = edits.response().to_vec();
     pending.is_decided.set(true);
+    if plugin.host() == Host::Nginx {
+        nginx::admit();
+    }
     if turn != Turn::Own {
         let _ = hostcalls::resume_http_request();
     }
@@ -312,13 +333,15 @@ fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decis
     let _ = hostcalls::send_http_response(u32::from(response.status), headers, body);
 }
 
-/// `%FILTER_STATE(wasm.vestibule_reason:PLAIN)%` in Envoy's access log. The other host knows only
-/// properties that its configuration declares.
+/// `%FILTER_STATE(wasm.vestibule_reason:PLAIN)%` in Envoy's access log; `$vestibule_reason` in nginx's,
+/// if its configuration declares the variable.
 fn tell_access_log(plugin: &Rc<Plugin>, decision: &Decision) {
-    if plugin.host() == Host::Nginx {
-        return;
+    match plugin.host() {
+        Host::Nginx => nginx::set_variable("vestibule_reason", decision.code),
+        Host::Envoy => {
+            let _ = hostcalls::set_property(vec!["vestibule_reason"], Some(decision.code.as_bytes()));
+        }
     }
-    let _ = hostcalls::set_property(vec!["vestibule_reason"], Some(decision.code.as_bytes()));
 }
 
 fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Request {
@@ -341,16 +364,8 @@ fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Re
         *pseudo = String::from_utf8(value).unwrap_or_default();
     }
     if host == Host::Nginx {
-        // Its `:path` is decoded and its `:authority` is the server's own name.
-        let raw = hostcalls::get_property(vec!["request", "path"]).ok().flatten();
-        path = raw.and_then(|raw| String::from_utf8(raw).ok()).unwrap_or_default();
-        authority = headers.one("host").unwrap_or_default().to_owned();
-        // An address in the request line wins over the header there, and may name another host.
-        let effective = hostcalls::get_property(vec!["ngx", "host"]).ok().flatten();
-        let name = authority.rsplit_once(':').map_or(authority.as_str(), |(name, _)| name);
-        if effective.is_some_and(|effective| !effective.eq_ignore_ascii_case(name.as_bytes())) {
-            authority.clear();
-        }
+        path = nginx::raw_path();
+        authority = nginx::authority(headers.one("host"));
     }
     // What the other host says here is not about the body.
     let has_body = goes_on && host == Host::Envoy;

@@ -10,6 +10,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
 use super::callouts::{self, Relayed, SharedCallouts};
+use super::nginx;
 use super::request::{Handling, Pending};
 use super::verify;
 use super::workers::{self, Seen};
@@ -56,6 +57,8 @@ pub enum Host {
 /// The root context.
 #[derive(Default)]
 pub struct Root {
+    /// As the host numbers it.
+    context_id: u32,
     plugin: Rc<Plugin>,
     callouts: HashMap<u32, RootCallout>,
     /// Tells this worker from the others.
@@ -99,30 +102,20 @@ impl RootContext for Root {
                 Ok(document) => document.unwrap_or_default(),
                 Err(_) => return false,
             };
-        let config = match Config::read(&document, &|name| std::env::var(name).ok()) {
-            Ok(config) => config,
-            Err(problems) => {
-                log::error!("the configuration is refused, every request is answered 500:\n{problems}");
-                return false;
-            }
-        };
-        self.worker = worker();
-        let host = HostFunctions {
-            worker: self.worker,
-            random: host_random,
-            verify: Some(verify::by_host),
-            shared: Some(workers::SHARED_DATA),
-        };
-        match Filter::new(config, &host, now()) {
+        match self.configure(&document) {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
                 // Callouts are not possible here on every host; the first tick does them.
                 let _ = hostcalls::set_tick_period(TICK);
                 true
             }
-            Err(error) => {
-                log::error!("the configuration is refused: {error}");
-                false
+            Err(why) => {
+                log::error!("the configuration is refused, every request is answered 500:");
+                // Line by line, because nginx cuts what is longer than 2 KB.
+                why.lines().for_each(|line| log::error!("{line}"));
+                // Envoy refuses a listener, or an update, whose filter says no. Kong goes on without
+                // the filter, and the worker of a plain nginx ends: there it is kept, to refuse.
+                nginx::is_likely(self.context_id)
             }
         }
     }
@@ -169,6 +162,24 @@ impl RootContext for Root {
 }
 
 impl Root {
+    /// The root context of this number, which waits for its configuration.
+    pub fn new(context_id: u32) -> Self {
+        Root { context_id, ..Root::default() }
+    }
+
+    fn configure(&mut self, document: &[u8]) -> Result<Rc<Filter>, String> {
+        let config = Config::read(document, &|name| std::env::var(name).ok());
+        let config = config.map_err(|problems| problems.to_string())?;
+        self.worker = worker();
+        let host = HostFunctions {
+            worker: self.worker,
+            random: host_random,
+            verify: Some(verify::by_host),
+            shared: Some(workers::SHARED_DATA),
+        };
+        Filter::new(config, &host, now()).map_err(|error| error.to_string())
+    }
+
     /// Sends what requests could not send themselves, and what requests asked for that are gone
     /// while others still wait.
     fn send_relayed(&mut self) {
@@ -181,7 +192,7 @@ impl Root {
             if !is_wanted && shared.is_none() {
                 continue;
             }
-            match callouts::send(&callout) {
+            match callouts::send(&callout, nginx::is_likely(self.context_id)) {
                 Ok(token) => {
                     self.callouts.insert(token, RootCallout::Relayed { pending, shared, reply_limit });
                 }
@@ -239,7 +250,8 @@ impl Root {
             let shared = callout.shared.clone();
             let is_first =
                 shared.as_ref().is_none_or(|name| self.plugin.shared.borrow_mut().begin(name, &callout));
-            let sent = if is_first { callouts::send(&callout) } else { Err(CalloutFailed::Busy) };
+            let is_nginx = nginx::is_likely(self.context_id);
+            let sent = if is_first { callouts::send(&callout, is_nginx) } else { Err(CalloutFailed::Busy) };
             match sent {
                 Ok(token) => {
                     let reply_limit = callout.reply_limit;

@@ -71,8 +71,9 @@ impl Seen {
     /// Tells the others what this worker fetched.
     pub fn tell(&mut self, provider: &Provider) {
         if let Some(news) = provider.take_news() {
-            // Whoever wrote at the same time asked the same provider: either will do.
-            let _ = hostcalls::set_shared_data(&provider.shared_name(), Some(&news), None);
+            // Whoever wrote at the same time asked the same provider: either will do. On one host no
+            // version at all is a mismatch with every value that is there.
+            let _ = hostcalls::set_shared_data(&provider.shared_name(), Some(&news), self.version);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::path::{AMBIGUOUS_PATH_LIMIT, Oddity, READINGS_LIMIT, Reading, Readings, is_plain, plain_meets};
 use crate::config::{PathMatch, Rule};
-use crate::http::Request;
+use crate::http::{Request, host_of};
 
 /// Why no rule can be said to apply. The request is refused with [`PathError::status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub fn select<'c>(rules: &'c [Rule], request: &Request) -> Result<&'c Rule, Path
     if !path.starts_with('/') {
         return Err(PathError::NotAPath { found: shown(path) });
     }
-    let host = host(&request.authority);
+    let host = host_of(&request.authority);
     if host.is_none() && rules.iter().any(|rule| !rule.hosts.is_empty()) {
         return Err(PathError::NotAHost { found: shown(&request.authority) });
     }
@@ -141,28 +141,6 @@ fn select_by_readings<'c>(candidates: &[&'c Rule], path: &str) -> Result<&'c Rul
         }
     }
     chosen.ok_or(PathError::NoRule)
-}
-
-/// The host of an authority, without port and the dot that ends a complete name; in any letter
-/// case. `None` if it is not a plain name or address (RFC 9110 section 4.2.4 forbids user names).
-fn host(authority: &str) -> Option<&str> {
-    let name_end = match authority.split_once(']') {
-        Some((address, _)) => address.len().saturating_add(1),
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
-    let (host, port) = authority.split_at_checked(name_end)?;
-    let plain_port = match port.strip_prefix(':') {
-        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()),
-        None => port.is_empty(),
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let plain_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.split('.').all(|label| {
-            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        }),
-    };
-    (plain_host && plain_port).then_some(host)
 }
 
 fn matches_host(rule: &Rule, host: Option<&str>) -> bool {
