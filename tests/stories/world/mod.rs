@@ -16,7 +16,7 @@ use vestibule::time::{Seconds, Timestamp};
 
 pub use browser::Browser;
 pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
-pub use log::lines;
+pub use log::{install as install_log, lines};
 pub use provider::{Key, Provider, answer};
 
 pub const SITE: &str = "https://app.example.com";
