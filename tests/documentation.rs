@@ -259,7 +259,7 @@ fn rows_of_the_catalogue_that_ask_for_words_have_them() {
         ("PATH-06", "docs/configuration.md", "are case-sensitive"),
         ("PATH-23", "SECURITY.md", "A filter after it that rewrites the path"),
         ("RS-23", "README.md", "the token alone decides, whatever session there may be"),
-        ("SESS-25", "README.md", "A stolen cookie is good until its lifetime ends, also after a logout."),
+        ("SESS-25", "README.md", "A stolen cookie is good until the session ends"),
         ("SESS-32", "README.md", "A stream outlives its session."),
         ("WASM-21", "SECURITY.md", "No `typed_per_filter_config` disables it"),
         ("LOG-07", "SECURITY.md", "visible in Envoy's `/config_dump`"),

@@ -91,7 +91,7 @@ fn refr_08_who_comes_late_with_the_old_cookie_gets_the_same_result_and_spends_no
 fn an_old_cookie_is_followed_through_several_renewals() {
     let mut world = logged_in(&forwarding());
     world.idp().refreshes.response = json!({"expires_in": 20});
-    let old = fetch(&world.after(301));
+    let old = fetch(world.after(301));
     for _ in 0..3 {
         world.get("/orders").is(200, "session");
         world.after(21);
@@ -206,7 +206,7 @@ fn refr_09_strange_lifetimes_make_no_storm() {
 fn oidcc_client_test_refresh_token_invalid_issuer() {
     let mut world = logged_in(&json!({}));
     world.idp().refreshes.id_token = json!({"iss": "https://evil.example.com"});
-    let script = fetch(&world.after(301));
+    let script = fetch(world.after(301));
     world.send(script).is(401, "session_not_renewed");
 }
 
@@ -214,7 +214,7 @@ fn oidcc_client_test_refresh_token_invalid_issuer() {
 fn oidcc_client_test_refresh_token_invalid_sub() {
     let mut world = logged_in(&json!({}));
     world.idp().refreshes.id_token = json!({"sub": "mallory"});
-    let script = fetch(&world.after(301));
+    let script = fetch(world.after(301));
     world.send(script).is(401, "session_not_renewed");
 }
 
@@ -223,7 +223,7 @@ fn a_renewed_id_token_is_checked_like_the_first() {
     for change in [json!({"aud": "other"}), json!({"exp": 1}), json!({"iat": null}), json!({"sub": null})] {
         let mut world = logged_in(&json!({}));
         world.idp().refreshes.id_token = change.clone();
-        let script = fetch(&world.after(301));
+        let script = fetch(world.after(301));
         assert_eq!(world.send(script).status, 401, "{change}");
     }
 }

@@ -14,6 +14,7 @@ enum SameSite {
 
 /// Where a request of a page comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names)]
 pub enum From {
     ThisSite,
     /// A link or a redirect of another site.

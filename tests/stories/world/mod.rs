@@ -3,7 +3,7 @@
 mod browser;
 mod forms;
 mod gateway;
-mod log;
+pub mod log;
 mod many;
 mod provider;
 
