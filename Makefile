@@ -24,7 +24,7 @@ INSTRUMENTED = CARGO_TARGET_DIR=$(COVERAGE) RUSTFLAGS="-C instrument-coverage" \
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint native jose fuzz fuzz-minimise coverage e2e browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test lint native jose fuzz fuzz-minimise coverage e2e browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -36,6 +36,10 @@ build: rust-target ## The module: .build/vestibule.wasm
 	@mkdir -p .build
 	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/vestibule.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+schemas: ## What is generated from the configuration's types, for editors and for Kong
+	cargo run --quiet --example schema > vestibule.schema.json
+	cargo run --quiet --example schema kong > kong/vestibule.meta.json
 
 demo: build $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Envoy, the filter, a provider and a service to try it on
 	@node envoy/demo.mjs

@@ -11,6 +11,10 @@ use vestibule::config::{Config, Problems};
 
 const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
 const SCHEMA: &str = include_str!("../vestibule.schema.json");
+const KONG: &str = include_str!("../kong/kong.yaml");
+const KONG_SCHEMA: &str = include_str!("../kong/vestibule.meta.json");
+const KONG_PAGE: &str = include_str!("../kong/README.md");
+const NGINX: &str = include_str!("../kong/nginx.conf");
 
 /// A key for ES256 that is used nowhere else.
 const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
@@ -126,6 +130,64 @@ fn the_order_of_members_means_nothing() {
         let backwards = Config::read(backwards.as_bytes(), &environment).unwrap();
         assert_eq!(format!("{backwards:?}"), format!("{:?}", read(&example).unwrap()));
     }
+}
+
+/// The configurations of the filter in a declarative configuration of Kong.
+fn in_filter_chains(kong: &str) -> Vec<Value> {
+    let kong: Value = serde_yaml_ng::from_str(kong).unwrap();
+    let chains = kong["services"].as_array().unwrap().iter().flat_map(|service| {
+        service["filter_chains"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|chain| chain["filters"].as_array().unwrap())
+    });
+    chains.map(|filter| filter["config"].clone()).collect()
+}
+
+#[test]
+fn the_examples_for_kong_are_accepted() {
+    let page = KONG_PAGE.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut examples = in_filter_chains(KONG);
+    examples.extend(in_filter_chains(page));
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let config = read(&example).unwrap_or_else(|problems| panic!("{example:#}\n{problems}"));
+        assert!(config.shared_data);
+        let host = |target: &str| target.split(':').next().unwrap_or_default().to_owned();
+        let issuer = url::Url::parse(&config.providers[0].issuer).unwrap();
+        // Not the name of a cluster, which means nothing there.
+        let target = config.providers[0].callout.default.as_deref().map(host);
+        assert_eq!(target.as_deref(), issuer.host_str());
+    }
+}
+
+/// nginx reads no text of 4096 bytes, and what the filter calls its variables is what is declared.
+#[test]
+fn the_example_for_nginx_is_accepted_and_fails_closed() {
+    let (_, document) = NGINX.split_once("proxy_wasm vestibule '").unwrap();
+    let (document, _) = document.split_once("';").unwrap();
+    assert!(document.len() < 4000, "{}", document.len());
+    let config =
+        Config::read(document.as_bytes(), &environment).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(config.shared_data && config.warnings.is_empty());
+    let (before_server, server) = NGINX.split_once("    server {\n        listen").unwrap();
+    assert!(before_server.contains("map $vestibule $backend {\n        default \"\";\n        pass    app;"));
+    let (in_server, in_location) = server.split_once("location / {").unwrap();
+    for variable in ["vestibule", "vestibule_reason"] {
+        assert!(in_server.contains(&format!("set ${variable} undecided;")), "{variable}");
+        let host = [include_str!("../src/host/nginx.rs"), include_str!("../src/host/request.rs")].concat();
+        assert!(host.contains(&format!("\"{variable}\"")), "{variable}");
+    }
+    assert!(in_location.contains("proxy_pass http://$backend;") && !in_location.contains("set $"));
+}
+
+#[test]
+fn kong_reads_the_schema_of_this_version() {
+    let meta = json!({"config_schema": json_schema(Draft::Draft4)});
+    assert!(KONG_SCHEMA == format!("{meta:#}\n"), "out of date: make schemas");
+    // Kong knows this version of JSON Schema and no other.
+    assert_eq!(meta["config_schema"]["$schema"], "http://json-schema.org/draft-04/schema#");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use regex_lite::Regex;
 use serde_json::Value;
 use vestibule::config::Config;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -21,6 +21,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/configuration.md",
     "docs/conformance.md",
     "docs/errors.md",
+    "kong/README.md",
 ];
 
 /// Their errors never leave on their own: those that wrap them have codes of their own.

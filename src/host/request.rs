@@ -107,7 +107,14 @@ impl Context for Handling {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         let is_ours = self.pending.sent.borrow().as_ref().is_some_and(|sent| sent.token == token);
         let sent = if is_ours { self.pending.sent.borrow_mut().take() } else { None };
-        let Some(sent) = sent else { return };
+        let Some(sent) = sent else {
+            // Nobody asked for this. Where the host then goes on with the request, it is refused.
+            let is_idle = self.pending.sent.borrow().is_none() && !self.pending.is_decided.get();
+            if is_idle && self.plugin.host() == Host::Nginx {
+                self.refuse_forgotten();
+            }
+            return;
+        };
         let reply = callouts::reply(headers, body_size, sent.reply_limit);
         let finished = sent.shared.map(|name| self.plugin.shared.borrow_mut().finish(&name));
         let flow = self.pending.flow.borrow_mut().take();
