@@ -46,7 +46,7 @@ describe('a session whose access token is over', () => {
 
   for (const round of [1, 2]) {
     test(`is renewed once for ${REQUESTS} requests on ${WORKERS} workers (${round})`, async () => {
-      await browser.open(`${world.site}/before`);
+      await browser.get(`${world.site}/before`);
       const first = token();
       await overToken();
       const cookie = browser.cookieHeader('/');
@@ -59,9 +59,9 @@ describe('a session whose access token is over', () => {
       assert.ok(!told.has(first), 'and with a new one');
       const late = await world.send('/late', { headers: { ...NAVIGATION, cookie } });
       assert.equal(late.status, 200);
-      assert.match(late.headers.filter(([name]) => name.toLowerCase() === 'set-cookie').map(([, value]) => value).join(), /^__|^vestibule/, 'who comes late gets the new session too');
+      assert.match(late.all('set-cookie').join(), /vestibule/, 'who comes late gets the new session too');
       assert.deepEqual([renewals, tokenRequests()], [round, round]);
-      assert.equal((await browser.open(`${world.site}/after`)).status, 200);
+      assert.equal((await browser.get(`${world.site}/after`)).status, 200);
     });
   }
 
@@ -80,7 +80,8 @@ describe('a session whose access token is over', () => {
     const page = await world.send('/page', { headers: { ...NAVIGATION, cookie } });
     assert.equal(page.status, 302);
     world.provider.intercept = undefined;
-    const again = await browser.login(`${world.site}/orders?again=1`);
+    // The provider still knows the person, so nobody is asked for a password.
+    const again = await browser.get(`${world.site}/orders?again=1`);
     assert.equal(again.url, `${world.site}/orders?again=1`);
   });
 });
