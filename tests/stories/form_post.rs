@@ -19,7 +19,7 @@ fn sent_back(world: &mut World) -> String {
 }
 
 fn callback(world: &World, content_type: &[&str]) -> Request {
-    let mut request = world.submission("/oidc/callback", From::FormOfAnotherSite);
+    let mut request = world.submission("/oidc/callback", From::FormElsewhere);
     content_type.iter().for_each(|value| request.headers.push("content-type", *value));
     request
 }
@@ -52,7 +52,7 @@ fn only_the_cookie_of_the_login_comes_along_from_anywhere() {
     assert!(deleted[0].contains("; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=0"), "{deleted:?}");
     assert!(kept.iter().all(|cookie| cookie.contains("; SameSite=Lax")), "{kept:?}");
     // A form of another site is not from a person with a session.
-    let request = world.submission("/orders", From::FormOfAnotherSite);
+    let request = world.submission("/orders", From::FormElsewhere);
     world.send_with_body(request, b"amount=1000").is(401, "not_logged_in");
 
     let mut change = with_partner();

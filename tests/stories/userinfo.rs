@@ -44,7 +44,7 @@ fn it_is_asked_when_a_claim_is_needed_that_the_id_token_lacks() {
 
 #[test]
 fn a_rule_may_require_what_it_says() {
-    let change = json!({"rules": [
+    let change = json!({"providers": {"main": {"userinfo": "always"}}, "rules": [
         {"path_prefix": "/admin", "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}},
     ]});
     for (id_token, userinfo, status, code) in [

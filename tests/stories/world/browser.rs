@@ -16,11 +16,11 @@ enum SameSite {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::enum_variant_names)]
 pub enum From {
-    ThisSite,
+    Here,
     /// A link or a redirect of another site.
-    AnotherSite,
+    Elsewhere,
     /// A form that another site sends.
-    FormOfAnotherSite,
+    FormElsewhere,
 }
 
 #[derive(Default)]
@@ -68,15 +68,15 @@ impl Browser {
 
     /// The `Cookie` header of a navigation.
     pub fn header(&self, from_another_site: bool, now: Timestamp) -> Option<String> {
-        self.header_from(if from_another_site { From::AnotherSite } else { From::ThisSite }, now)
+        self.header_from(if from_another_site { From::Elsewhere } else { From::Here }, now)
     }
 
     /// The `Cookie` header of a request (RFC 6265bis section 5.8.3).
     pub fn header_from(&self, from: From, now: Timestamp) -> Option<String> {
         let comes_along = |cookie: &Cookie| match from {
-            From::ThisSite => true,
-            From::AnotherSite => cookie.same_site != SameSite::Strict,
-            From::FormOfAnotherSite => cookie.same_site == SameSite::None,
+            From::Here => true,
+            From::Elsewhere => cookie.same_site != SameSite::Strict,
+            From::FormElsewhere => cookie.same_site == SameSite::None,
         };
         let sent = |cookie: &&Cookie| comes_along(cookie) && cookie.until.is_none_or(|until| now < until);
         let pairs: Vec<String> = self

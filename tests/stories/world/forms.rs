@@ -7,14 +7,14 @@ use super::{From, SITE, Seen, World};
 impl World {
     /// Another site sends a form, as the provider does with `form_post`.
     pub fn submit(&mut self, address: &str, form: &str) -> Seen {
-        let mut request = self.submission(address, From::FormOfAnotherSite);
+        let mut request = self.submission(address, From::FormElsewhere);
         request.headers.push("content-type", "application/x-www-form-urlencoded");
         self.send_with_body(request, form.as_bytes())
     }
 
     /// A form that the browser sends from somewhere; of its body nothing is said yet.
     pub fn submission(&self, address: &str, from: From) -> Request {
-        let site = if from == From::ThisSite { "same-origin" } else { "cross-site" };
+        let site = if from == From::Here { "same-origin" } else { "cross-site" };
         let path = address.strip_prefix(SITE).unwrap_or(address);
         let mut request = self.program(path, &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", site)]);
         request.method = "POST".to_owned();
