@@ -1,0 +1,161 @@
+//! Signed tokens, their claims and keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_compact::{KeyPair, Seed};
+use serde_json::json;
+use vestibule::jose::{Algorithm, Compact, Jws, KeySet, Verified};
+use vestibule::oidc::access_token::{self, AccessToken};
+use vestibule::oidc::claims::Claims;
+use vestibule::oidc::id_token::{self, IdToken};
+use vestibule::time::{Seconds, Timestamp};
+
+use super::bytes::{Bytes, assert_one_line};
+use super::messages::{AUDIENCE, CLIENT_ID, ISSUER, NOW};
+
+const LEEWAY: Seconds = Seconds(60);
+
+/// The text of a token. Nothing but what was signed verifies.
+pub fn jws(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let keys = keys(&[&key(1)]);
+    match Compact::parse(text) {
+        Ok(token) => {
+            let parts: Vec<&str> = text.split('.').collect();
+            assert_eq!(parts.len(), 3);
+            for part in &parts {
+                let bytes = URL_SAFE_NO_PAD.decode(part).unwrap();
+                assert_eq!(URL_SAFE_NO_PAD.encode(bytes), *part, "one text for the same bytes");
+            }
+            match token.verify(&keys, &Algorithm::ALL) {
+                Ok(payload) => {
+                    assert_eq!(URL_SAFE_NO_PAD.encode(&payload), parts[1]);
+                    let signed = format!("{}.{}", parts[0], parts[1]);
+                    let signature = key(1).sk.sign(&signed, None);
+                    assert_eq!(URL_SAFE_NO_PAD.encode(*signature), parts[2], "nobody signed this");
+                }
+                Err(error) => assert_one_line(&error.to_string()),
+            }
+        }
+        Err(error) => {
+            assert_one_line(&error.to_string());
+            assert!(Jws::parse(text).is_err());
+        }
+    }
+    if let Ok(token) = Jws::parse(text) {
+        token.key_id().iter().for_each(|id| assert!(!id.is_empty()));
+        let _ = token.unverified_claims();
+    }
+}
+
+/// A key set, and a token that none of its keys signed.
+pub fn key_set(bytes: &[u8]) {
+    match KeySet::read(bytes) {
+        Ok(set) => {
+            assert!(set.iter().next().is_some());
+            set.skipped().iter().for_each(|key| assert_one_line(&key.to_string()));
+            let token = signed(&key(2), &json!({"alg": "EdDSA"}), b"{}");
+            let verified = Compact::parse(&token).unwrap().verify(&set, &Algorithm::ALL).is_ok();
+            let is_ours = String::from_utf8_lossy(bytes).contains(&public(&key(2)));
+            assert!(!verified || is_ours, "a signature by somebody else verifies");
+        }
+        Err(error) => assert_one_line(&error.to_string()),
+    }
+}
+
+/// The claims of an ID token that the provider signed.
+pub fn id_token(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    let header = header(&mut bytes);
+    let asked = bytes.byte();
+    let is = |bit: u8| asked & bit != 0;
+    let expect = id_token::Expected {
+        issuer: ISSUER,
+        client_id: CLIENT_ID,
+        nonce: is(1).then_some("nonce"),
+        access_token: is(2).then_some("access token"),
+        code: is(4).then_some("code"),
+        max_age: is(8).then_some(Seconds(300)),
+        leeway: LEEWAY,
+        now: NOW,
+    };
+    let Some(verified) = verified(&header, bytes.rest()) else { return };
+    match IdToken::check(verified, &expect) {
+        Ok(token) => {
+            assert_eq!(token.claims()["iss"], ISSUER);
+            assert!(is_meant_for(token.claims(), CLIENT_ID));
+            assert!(!token.subject().is_empty());
+            assert!(!is(1) || token.claims()["nonce"] == "nonce");
+            assert!(!is(8) || token.auth_time().is_some());
+            assert_is_valid_now(token.expires_at());
+        }
+        Err(error) => assert_one_line(&error.to_string()),
+    }
+}
+
+/// The claims of an access token that the provider signed.
+pub fn access_token(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    let header = header(&mut bytes);
+    let audiences = [AUDIENCE.to_owned()];
+    let expect = access_token::Expected {
+        issuer: ISSUER,
+        audiences: &audiences,
+        require_type: bytes.is_odd(),
+        leeway: LEEWAY,
+        now: NOW,
+    };
+    let Some(verified) = verified(&header, bytes.rest()) else { return };
+    match AccessToken::check(verified, &expect) {
+        Ok(token) => {
+            assert_eq!(token.claims()["iss"], ISSUER);
+            assert!(is_meant_for(token.claims(), AUDIENCE));
+            assert_is_valid_now(token.expires_at());
+            token.scopes().iter().for_each(|scope| assert!(!scope.is_empty()));
+        }
+        Err(error) => assert_one_line(&error.to_string()),
+    }
+}
+
+fn is_meant_for(claims: &Claims, audience: &str) -> bool {
+    match &claims["aud"] {
+        serde_json::Value::Array(list) => list.iter().any(|member| member == audience),
+        one => one == audience,
+    }
+}
+
+fn assert_is_valid_now(expires_at: Timestamp) {
+    assert!(NOW < Timestamp(expires_at.0.saturating_add(LEEWAY.0)), "it has expired");
+}
+
+fn header(bytes: &mut Bytes<'_>) -> serde_json::Value {
+    let header_type = bytes.pick(&["JWT", "at+jwt", "application/at+jwt", "logout+jwt", "dpop+jwt", ""]);
+    json!({"alg": "EdDSA", "typ": header_type})
+}
+
+fn verified(header: &serde_json::Value, claims: &[u8]) -> Option<Verified> {
+    let token = Jws::parse(&signed(&key(1), header, claims)).ok()?;
+    Some(token.verify(&keys(&[&key(1)]), &Algorithm::ALL).expect("it was signed with this key"))
+}
+
+fn key(seed: u8) -> KeyPair {
+    KeyPair::from_seed(Seed::new([seed; 32]))
+}
+
+fn public(key: &KeyPair) -> String {
+    URL_SAFE_NO_PAD.encode(*key.pk)
+}
+
+fn keys(of: &[&KeyPair]) -> KeySet {
+    let keys: Vec<_> =
+        of.iter().map(|key| json!({"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": public(key)})).collect();
+    KeySet::read(json!({"keys": keys}).to_string().as_bytes()).unwrap()
+}
+
+fn signed(key: &KeyPair, header: &serde_json::Value, payload: &[u8]) -> String {
+    let text =
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
+    let signature = key.sk.sign(&text, None);
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(*signature))
+}
+
