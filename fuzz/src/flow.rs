@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::filter::Answer;
-use vestibule::flow::{Flow, Step};
-use vestibule::http::{Callout, CalloutFailed, Headers, HostTraits, Received, Reply, Request};
-use vestibule::time::Timestamp;
+use vestibule::flow::{Outcome, Step};
+use vestibule::http::{BodyFailed, Callout, CalloutFailed, Headers, Received, Reply, Request};
+use vestibule::time::{Seconds, Timestamp};
 
 use super::bytes::{Bytes, assert_one_line};
 use super::paths::read_by_url;
@@ -20,8 +20,8 @@ use super::world::{Key, SESSION, SITE, Seen, World, with_partner};
 
 /// More events are not played.
 const EVENTS_LIMIT: usize = 40;
-/// A flow that asks more often never ends.
-const CALLOUTS_LIMIT: usize = 8;
+/// A flow that asks for more, or waits longer, never ends.
+const STEPS_LIMIT: usize = 100;
 /// Texts that the world keeps secret begin like this; with one of them an event could give it away.
 const MARK_OF_SECRETS: &[u8] = b"canary";
 /// What the providers of the world answer.
@@ -103,8 +103,8 @@ fn configuration(which: u8) -> Value {
 
 struct Stage {
     world: World,
-    /// Requests whose callout is not answered yet.
-    waiting: Vec<(Request, Box<Callout>, Flow<Answer>)>,
+    /// Requests that wait for a callout, their body, or another request.
+    waiting: Vec<(Request, Step<Answer>)>,
     /// The address with which the browser is about to come back.
     back: Option<String>,
     /// Whom the providers ever named.
@@ -112,15 +112,14 @@ struct Stage {
     /// What the providers gave to programs.
     tokens: BTreeSet<String>,
     logins: usize,
-    sent: usize,
-    answered: usize,
 }
 
 impl Stage {
     fn new(bytes: &mut Bytes<'_>) -> Stage {
         let which = bytes.byte();
         let mut world = World::with(&configuration(which));
-        world.host = HostTraits { removes_headers: which & 0x40 == 0 };
+        world.host.removes_headers = which & 0x40 == 0;
+        world.host.wakes_requests = which & 0x20 == 0;
         Stage {
             world,
             waiting: Vec::new(),
@@ -128,8 +127,6 @@ impl Stage {
             subjects: BTreeSet::from(["alice".to_owned(), "robot".to_owned()]),
             tokens: BTreeSet::new(),
             logins: 0,
-            sent: 0,
-            answered: 0,
         }
     }
 
@@ -158,7 +155,7 @@ impl Stage {
             11 => self.provider_answers_otherwise(bytes),
             12 => self.idp(bytes).instead.clear(),
             13 => self.provider_changes(bytes),
-            14 => self.world.tick(),
+            14 => self.tick(bytes),
             15 => self.workers_talk(bytes),
             16 => self.world.restart_with(&configuration(bytes.byte())),
             17 => self.world.browser.cookies.clear(),
@@ -172,11 +169,9 @@ impl Stage {
 
     /// Who still waits gets an answer too.
     fn end(mut self) {
-        while let Some((request, callout, flow)) = self.waiting.pop() {
-            let reply = self.reply(&callout, &mut Bytes(&[]));
-            self.finish(&request, flow.resume(reply, self.world.now), &mut Bytes(&[]));
+        while let Some((request, step)) = self.waiting.pop() {
+            self.finish(&request, step, &mut Bytes(&[]));
         }
-        assert!(self.answered <= self.sent);
     }
 
     fn idp(&mut self, bytes: &mut Bytes<'_>) -> &mut super::world::Provider {
@@ -214,7 +209,7 @@ impl Stage {
 
     fn go_to_provider(&mut self, bytes: &mut Bytes<'_>) {
         let request = self.world.navigation(&bytes.text_or(&PATHS), false);
-        let Some(seen) = self.send(request, bytes) else { return };
+        let seen = self.send(request, bytes);
         let location = seen.header("location").unwrap_or_default();
         let is_usual = |provider: &super::world::Provider| {
             location.starts_with(&format!("{}/authorize?", provider.issuer))
@@ -350,18 +345,29 @@ impl Stage {
         }
     }
 
-    /// A request whose callout is answered later, if ever.
+    /// The work of a tick, by providers that may fail in the middle of it.
+    fn tick(&mut self, bytes: &mut Bytes<'_>) {
+        let now = self.world.now;
+        let providers = self.world.filter.providers().iter().enumerate();
+        let due: Vec<usize> = providers.filter(|(_, p)| p.is_due(now)).map(|(index, _)| index).collect();
+        let mut steps: Vec<Step<()>> = due.iter().map(|index| self.world.filter.renew(*index, now)).collect();
+        steps.extend(self.world.filter.jobs());
+        for step in steps {
+            self.run(step, bytes);
+        }
+    }
+
+    /// A request that gets what it needs later, if ever.
     fn begin(&mut self, bytes: &mut Bytes<'_>) {
         let request = match bytes.is_odd() {
             true => self.request(bytes),
             false => self.world.navigation(&bytes.text_or(&PATHS), false),
         };
-        self.sent += 1;
         match self.world.filter.start(request.clone(), self.world.now) {
-            Step::Callout(callout, flow) => self.waiting.push((request, callout, flow)),
             Step::Done(answer) => {
                 self.judge(&request, answer);
             }
+            step => self.waiting.push((request, step)),
         }
     }
 
@@ -370,28 +376,54 @@ impl Stage {
             return;
         }
         let which = usize::from(bytes.byte()) % self.waiting.len();
-        let (request, callout, flow) = self.waiting.remove(which);
-        let reply = self.reply(&callout, bytes);
-        self.finish(&request, flow.resume(reply, self.world.now), bytes);
+        let (request, step) = self.waiting.remove(which);
+        match self.advance(step, bytes) {
+            Step::Done(answer) => {
+                self.judge(&request, answer);
+            }
+            step => self.waiting.push((request, step)),
+        }
     }
 
-    fn send(&mut self, request: Request, bytes: &mut Bytes<'_>) -> Option<Seen> {
-        self.sent += 1;
+    fn send(&mut self, request: Request, bytes: &mut Bytes<'_>) -> Seen {
         let step = self.world.filter.start(request.clone(), self.world.now);
         self.finish(&request, step, bytes)
     }
 
-    fn finish(&mut self, request: &Request, mut step: Step<Answer>, bytes: &mut Bytes<'_>) -> Option<Seen> {
-        for _ in 0..=CALLOUTS_LIMIT {
+    fn finish(&mut self, request: &Request, step: Step<Answer>, bytes: &mut Bytes<'_>) -> Seen {
+        let answer = self.run(step, bytes);
+        self.judge(request, answer)
+    }
+
+    fn run<T: Outcome>(&mut self, mut step: Step<T>, bytes: &mut Bytes<'_>) -> T {
+        for _ in 0..STEPS_LIMIT {
             match step {
-                Step::Done(answer) => return Some(self.judge(request, answer)),
-                Step::Callout(callout, flow) => {
-                    let reply = self.reply(&callout, bytes);
-                    step = flow.resume(reply, self.world.now);
-                }
+                Step::Done(outcome) => return outcome,
+                waiting => step = self.advance(waiting, bytes),
             }
         }
-        panic!("a request that never ends");
+        panic!("a flow that never ends");
+    }
+
+    /// Gives a flow what it asks for.
+    fn advance<T: Outcome>(&mut self, step: Step<T>, bytes: &mut Bytes<'_>) -> Step<T> {
+        match step {
+            Step::Done(outcome) => Step::Done(outcome),
+            Step::Callout(callout, flow) => {
+                let reply = self.reply(&callout, bytes);
+                flow.resume(reply, self.world.now)
+            }
+            Step::Body(limit, flow) => {
+                let body = bytes.some();
+                let fits = body.len() <= limit;
+                let body = if fits { Ok(body.to_vec()) } else { Err(BodyFailed::TooLarge) };
+                flow.resume_with_body(body, self.world.now)
+            }
+            Step::Wait(flow) => {
+                self.world.now = self.world.now + Seconds(1);
+                flow.wake(self.world.now)
+            }
+        }
     }
 
     /// The provider, if the callout is for one; or whatever the bytes say.
@@ -407,7 +439,6 @@ impl Stage {
     }
 
     fn judge(&mut self, request: &Request, answer: Answer) -> Seen {
-        self.answered += 1;
         let decision = match &answer {
             Answer::Continue(edits) => edits.decision.clone(),
             Answer::Respond(_, decision) => decision.clone(),

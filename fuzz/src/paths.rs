@@ -7,6 +7,9 @@ use vestibule::http::{Headers, HostTraits, Request};
 use vestibule::rules::path::{AMBIGUOUS_PATH_LIMIT, Reading, Readings, is_plain, plain_meets};
 use vestibule::rules::{PathError, select};
 
+/// A host that can do everything.
+pub const HOST: HostTraits = HostTraits { removes_headers: true, wakes_requests: true };
+
 /// What became of a path.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Verdict {
@@ -46,7 +49,7 @@ fn request(path: &str) -> Request {
         path: path.to_owned(),
         headers: Headers::new(),
         has_body: false,
-        host: HostTraits { removes_headers: true },
+        host: HOST,
     }
 }
 

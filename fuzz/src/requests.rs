@@ -1,7 +1,7 @@
 //! What a request says: path, place to return to, client, token.
 
 use url::Url;
-use vestibule::http::{Headers, HostTraits, Request};
+use vestibule::http::{Headers, Request};
 use vestibule::oidc::bearer::{BearerToken, TOKEN_LIMIT, token_in_query};
 use vestibule::oidc::return_to::{RETURN_TO_LIMIT, ReturnTo};
 use vestibule::rules::{ClientKind, is_preflight};
@@ -63,7 +63,7 @@ pub fn client(bytes: &[u8]) {
         path: "/".to_owned(),
         has_body: bytes.is_odd(),
         headers: headers(&mut bytes),
-        host: HostTraits { removes_headers: true },
+        host: paths::HOST,
     };
     let kind = ClientKind::of(&request);
     if kind == ClientKind::Navigation {
