@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 mod fuzz;
 
 use fuzz::TARGETS;
+// Where the world of the stories looks for it.
+use fuzz::gateway;
 
 /// All corpora together. Bytes.
 const CORPORA_LIMIT: u64 = 2 * 1024 * 1024;

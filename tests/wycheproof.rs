@@ -68,7 +68,12 @@ fn rsassa_pkcs1_v1_5() {
             assert!(key.is_some(), "{set:?}: a key that should do");
             for test in group.tests {
                 let verified = verifies(algorithm, key.as_ref(), &test.msg, &test.sig);
-                count.judge(&format!("{set:?} {}: {}", test.tc_id, test.comment), test.result, false, verified);
+                count.judge(
+                    &format!("{set:?} {}: {}", test.tc_id, test.comment),
+                    test.result,
+                    false,
+                    verified,
+                );
             }
         }
     }

@@ -13,6 +13,10 @@ mod answers;
 mod bytes;
 mod cookies;
 mod flow;
+/// Where the world looks for what plays the proxy.
+#[path = "../../tests/stories/native.rs"]
+#[allow(dead_code, reason = "the stories use more of it")]
+pub mod gateway;
 mod messages;
 mod paths;
 mod requests;
@@ -45,7 +49,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("return_to", requests::return_to),
     ("sealed", cookies::sealed),
     ("shared", messages::shared),
+    ("store", messages::store),
     ("token_response", messages::token_response),
+    ("userinfo", tokens::userinfo),
 ];
 
 /// Runs a target.

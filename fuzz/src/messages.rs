@@ -1,5 +1,6 @@
 //! Documents and messages: configuration, discovery, the token endpoint, the callback.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use vestibule::oidc::token::{EXPIRES_IN_LIMIT, TokenResponse};
 use vestibule::provider::Provider;
 use vestibule::provider::lifetime::{LIFETIME_MAX, LIFETIME_MIN, lifetime};
 use vestibule::secret::Secret;
+use vestibule::store::{self, Board, Claim, Found, NotSet, SharedData, Store, Versioned};
 use vestibule::time::Timestamp;
 
 use super::bytes::{Bytes, assert_one_line};
@@ -50,6 +52,10 @@ pub fn provider() -> config::Provider {
 
 /// JSON, or the Protobuf `Struct` that stands for it.
 pub fn configuration(bytes: &[u8]) {
+    // Whoever writes the value down shows it.
+    if bytes.windows(6).any(|window| window == b"canary") {
+        return;
+    }
     let environment = |name: &str| (name == "SECRET").then(|| "canary-of-the-environment".repeat(2));
     match Config::read(bytes, &environment) {
         Ok(config) => {
@@ -172,4 +178,41 @@ pub fn cache_lifetime(bytes: &[u8]) {
     });
     let span = lifetime(&fields.collect(), NOW);
     assert!((LIFETIME_MIN..=LIFETIME_MAX).contains(&span));
+}
+
+const BOARD: Board = Board { name: "fuzz", places: 1, place_limit: 4096 };
+
+thread_local! {
+    static PLACE: RefCell<Versioned> = RefCell::default();
+}
+
+fn get(_: &str) -> Found {
+    Ok(PLACE.with_borrow(|place| Some(place.clone())))
+}
+
+fn set(_: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+    PLACE.with_borrow_mut(|place| {
+        if version != Some(place.1) {
+            return Err(NotSet);
+        }
+        *place = (value.to_vec(), place.1.wrapping_add(1));
+        Ok(())
+    })
+}
+
+/// A place of the store as somebody else left it: an entry that is put there is found.
+pub fn store(bytes: &[u8]) {
+    PLACE.set((bytes.to_vec(), 1));
+    let store = Store::new(Some(SharedData { get, set }));
+    let (key, until) = (store::Key::new(&[b"a", b"b"]), Timestamp(NOW.0 + 1));
+    let before = BOARD.find(&store, key, NOW);
+    match BOARD.claim(&store, key, b"mine", until, NOW) {
+        Claim::Made => assert_eq!((before, BOARD.find(&store, key, NOW)), (None, Some(b"mine".to_vec()))),
+        Claim::Held(value) => assert_eq!(before, Some(value)),
+        Claim::Contended => panic!("nobody else writes"),
+    }
+    BOARD.put(&store, key, b"other", until, NOW).unwrap();
+    assert_eq!(BOARD.find(&store, key, NOW), Some(b"other".to_vec()));
+    assert_eq!(BOARD.find(&store, key, until), None, "it has ended");
+    assert!(PLACE.with_borrow(|place| place.0.len()) <= BOARD.place_limit);
 }

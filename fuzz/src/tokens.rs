@@ -4,10 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_compact::{KeyPair, Seed};
 use serde_json::json;
+use vestibule::http::Received;
 use vestibule::jose::{Algorithm, Compact, Jws, KeySet, Verified};
 use vestibule::oidc::access_token::{self, AccessToken};
 use vestibule::oidc::claims::Claims;
 use vestibule::oidc::id_token::{self, IdToken};
+use vestibule::oidc::userinfo::{self, Userinfo, UserinfoResponse};
 use vestibule::time::{Seconds, Timestamp};
 
 use super::bytes::{Bytes, assert_one_line};
@@ -117,6 +119,50 @@ pub fn access_token(bytes: &[u8]) {
     }
 }
 
+/// A userinfo response, plain or signed by the provider.
+pub fn userinfo(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    let is_signed = bytes.is_odd();
+    let header = header(&mut bytes);
+    let content_type = if is_signed { "application/jwt" } else { "application/json" };
+    let body = match is_signed {
+        true => signed(&key(1), &header, bytes.rest()).into_bytes(),
+        false => bytes.rest().to_vec(),
+    };
+    let reply =
+        Received { status: 200, headers: [("content-type", content_type)].into_iter().collect(), body };
+    let expect = userinfo::Expected {
+        issuer: ISSUER,
+        client_id: CLIENT_ID,
+        subject: "alice",
+        leeway: LEEWAY,
+        now: NOW,
+    };
+    let checked = match UserinfoResponse::read(&reply) {
+        Ok(UserinfoResponse::Plain(claims)) => Userinfo::check(claims, &expect),
+        Ok(UserinfoResponse::Signed(text)) => match Jws::parse(text.expose()) {
+            Ok(token) => {
+                let verified = token.verify(&keys(&[&key(1)]), &Algorithm::ALL);
+                Userinfo::check_signed(verified.expect("it was signed with this key"), &expect)
+            }
+            Err(error) => return assert_one_line(&error.to_string()),
+        },
+        Err(error) => return assert_one_line(&error.to_string()),
+    };
+    match checked {
+        Ok(userinfo) => {
+            let of_id_token: Claims =
+                [("sub".to_owned(), "alice".into()), ("iss".to_owned(), ISSUER.into())].into_iter().collect();
+            let merged = userinfo.added_to(&of_id_token);
+            assert_eq!((&merged["sub"], &merged["iss"]), (&of_id_token["sub"], &of_id_token["iss"]));
+            for claim in ["aud", "exp", "nonce", "sid", "azp"] {
+                assert!(!merged.contains_key(claim), "{claim} is for the ID token to say");
+            }
+        }
+        Err(error) => assert_one_line(&error.to_string()),
+    }
+}
+
 fn is_meant_for(claims: &Claims, audience: &str) -> bool {
     match &claims["aud"] {
         serde_json::Value::Array(list) => list.iter().any(|member| member == audience),
@@ -153,9 +199,7 @@ fn keys(of: &[&KeyPair]) -> KeySet {
 }
 
 fn signed(key: &KeyPair, header: &serde_json::Value, payload: &[u8]) -> String {
-    let text =
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
+    let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
     let signature = key.sk.sign(&text, None);
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(*signature))
 }
-
