@@ -24,7 +24,7 @@ INSTRUMENTED = CARGO_TARGET_DIR=$(COVERAGE) RUSTFLAGS="-C instrument-coverage" \
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint native coverage e2e browser e2e-versions bench clean rust-target
+.PHONY: help build demo test lint native jose fuzz fuzz-minimise coverage e2e browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -40,7 +40,7 @@ build: rust-target ## The module: .build/vestibule.wasm
 demo: build $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Envoy, the filter, a provider and a service to try it on
 	@node envoy/demo.mjs
 
-test: lint native e2e browser ## Everything: format, lints, core, the module in Envoy, a browser
+test: lint native jose e2e browser ## Everything: format, lints, core, the module in Envoy, a browser
 
 lint: rust-target
 	cargo fmt --all --check
@@ -49,6 +49,20 @@ lint: rust-target
 
 native: ## Tests of the core
 	cargo test --locked
+
+jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES=100000 and SEED=1 are heard
+	cargo build --locked --example jws
+	JUDGE=$(CARGO_TARGET_DIR)/debug/examples/jws node --test --test-reporter=spec tests/jose.test.mjs
+
+# libFuzzer by way of cargo-fuzz (`cargo install cargo-fuzz`), with any C++ compiler and no nightly Rust:
+# the code is safe, so it is fuzzed without a sanitizer.
+fuzz: ## Fuzzes TARGET (such as flow) for SECONDS; needs cargo-fuzz and a C++ compiler
+	@test -n "$(TARGET)" || { echo "TARGET is one of:" $(notdir $(wildcard fuzz/corpus/*)) >&2; exit 1; }
+	cargo fuzz run -s none $(TARGET) -- -max_total_time=$(or $(SECONDS),60) -max_len=4096 -timeout=10
+
+fuzz-minimise: ## Leaves what reaches something new in the corpus of TARGET
+	@test -n "$(TARGET)" || { echo "TARGET is one of:" $(notdir $(wildcard fuzz/corpus/*)) >&2; exit 1; }
+	cargo fuzz cmin -s none $(TARGET) -- -max_len=4096
 
 coverage: ## Lines of the core that its native tests run
 	@rustup component add llvm-tools
