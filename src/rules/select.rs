@@ -557,6 +557,21 @@ mod tests {
         assert_eq!(decision(&[exact("/a")], &get("/%61")), REFUSED);
     }
 
+    /// Browsers' and RFC 3986's readings take dots and letters out of their encoding and leave the rest.
+    #[test]
+    fn what_a_pattern_says_of_encodings_holds_where_only_some_are_decoded() {
+        let rules = [pattern("/files/[^/]*%25.*"), default()];
+        for path in [
+            "/files/50%25",
+            "/a/%2e%2e/files/50%25",
+            "/a/.%2E/files/50%25",
+            "/%2e/files/50%25",
+            "/%66iles/50%25",
+        ] {
+            assert_eq!(decision(&rules, &get(path)), REFUSED, "{path}");
+        }
+    }
+
     #[test]
     fn long_paths_cost_no_more_than_they_may() {
         let rules = [prefix("/public"), default()];

@@ -13,6 +13,9 @@ pub(super) enum Step {
     Decode,
     /// As ASP.NET Core and Apache's `AllowEncodedSlashes NoDecode` do it.
     DecodeAllButSlash,
+    /// What need not have been encoded, and nothing else (RFC 3986 section 6.2.2.2), as Envoy's own
+    /// normalisation has it. No rule is written with such an encoding, so this is no decoding of rules.
+    DecodeUnreserved,
     Unmask,
     EndAt(u8),
     BackslashIsSlash,
@@ -26,14 +29,17 @@ pub(super) enum Step {
     /// programs that resolve it against their own address lose the first segment.
     DropHost,
     ResolveDots,
+    /// As browsers and Node.js do it (WHATWG URL): `%2e` in a dot segment is a dot, and nothing is decoded.
+    ResolveEncodedDots,
     /// As file systems and Go's `path.Clean` do it: `/a/b/..` is `/a`, not `/a/`.
     ResolveDotsWithoutSlash,
 }
 
 /// All of them.
-pub(super) const STEPS: [Step; 16] = [
+pub(super) const STEPS: [Step; 18] = [
     Step::Decode,
     Step::DecodeAllButSlash,
+    Step::DecodeUnreserved,
     Step::Unmask,
     Step::EndAt(0),
     Step::EndAt(b'?'),
@@ -47,6 +53,7 @@ pub(super) const STEPS: [Step; 16] = [
     Step::MergeSlashes,
     Step::DropHost,
     Step::ResolveDots,
+    Step::ResolveEncodedDots,
     Step::ResolveDotsWithoutSlash,
 ];
 
@@ -61,6 +68,7 @@ impl Step {
         let changed = match self {
             Step::Decode => percent_decode(path, |_| true),
             Step::DecodeAllButSlash => percent_decode(path, |byte| byte != b'/'),
+            Step::DecodeUnreserved => percent_decode(path, is_unreserved),
             Step::Unmask => unmask(path),
             Step::EndAt(end) => path.contains(&end).then(|| before(path, end).to_vec()),
             Step::BackslashIsSlash => path
@@ -74,8 +82,9 @@ impl Step {
                 .then(|| path.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()),
             Step::MergeSlashes => Some(merge_slashes(path)),
             Step::DropHost => drop_host(path),
-            Step::ResolveDots => resolve_dots(path, true),
-            Step::ResolveDotsWithoutSlash => resolve_dots(path, false),
+            Step::ResolveDots => resolve_dots(path, dots, true),
+            Step::ResolveEncodedDots => resolve_dots(path, dots_or_encoded_dots, true),
+            Step::ResolveDotsWithoutSlash => resolve_dots(path, dots, false),
         }?;
         let because = Some(self.oddity(path));
         (changed != *path).then_some(Reading {
@@ -88,6 +97,9 @@ impl Step {
     fn oddity(self, path: &[u8]) -> Oddity {
         match self {
             Step::Decode | Step::DecodeAllButSlash => Oddity::Encoded(first_encoded(path)),
+            Step::DecodeUnreserved | Step::ResolveEncodedDots => {
+                Oddity::Encoded(encoded_bytes(path).find(|byte| is_unreserved(*byte)).unwrap_or(b'.'))
+            }
             Step::Unmask => Oddity::Disguised,
             Step::EndAt(end) => Oddity::End(end),
             Step::BackslashIsSlash => Oddity::Backslash,
@@ -167,8 +179,17 @@ pub(super) fn decode_neutral(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// The first encoded byte that matters, for the message: a delimiter before anything else.
 fn first_encoded(path: &[u8]) -> u8 {
-    let encoded = || (0..path.len()).filter_map(|at| encoded_byte(path.get(at..)?));
-    encoded().find(|byte| b"/\\.;?#%\0".contains(byte)).or_else(|| encoded().next()).unwrap_or(b'%')
+    let is_delimiter = |byte: &u8| b"/\\.;?#%\0".contains(byte);
+    encoded_bytes(path).find(is_delimiter).or_else(|| encoded_bytes(path).next()).unwrap_or(b'%')
+}
+
+fn encoded_bytes(path: &[u8]) -> impl Iterator<Item = u8> {
+    (0..path.len()).filter_map(|at| encoded_byte(path.get(at..)?))
+}
+
+/// RFC 3986 section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// What stands before the first `end`; everything if there is none.
@@ -218,24 +239,38 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
     text
 }
 
+/// How many dots a segment is that has nothing else; 0 for any other and for more than two.
+fn dots(segment: &[u8]) -> usize {
+    match segment {
+        b"." => 1,
+        b".." => 2,
+        _ => 0,
+    }
+}
+
+/// As [`dots`], where `%2e` is one too.
+fn dots_or_encoded_dots(segment: &[u8]) -> usize {
+    percent_decode(segment, |byte| byte == b'.').map_or_else(|| dots(segment), |decoded| dots(&decoded))
+}
+
 /// RFC 3986 section 5.2.4. `None` if there is no dot segment.
-fn resolve_dots(path: &[u8], keep_slash: bool) -> Option<Vec<u8>> {
+fn resolve_dots(path: &[u8], dots: fn(&[u8]) -> usize, keep_slash: bool) -> Option<Vec<u8>> {
     let segments = || path.split(|byte| *byte == b'/').skip(1);
-    if !segments().any(|segment| matches!(segment, b"." | b"..")) {
+    if !segments().any(|segment| dots(segment) > 0) {
         return None;
     }
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut ends_with_dots = false;
     for segment in segments() {
         ends_with_dots = true;
-        match segment {
-            b"." => {}
-            b".." => {
-                kept.pop();
-            }
-            _ => {
+        match dots(segment) {
+            0 => {
                 kept.push(segment);
                 ends_with_dots = false;
+            }
+            1 => {}
+            _ => {
+                kept.pop();
             }
         }
     }

@@ -1,0 +1,153 @@
+//! Random paths against the reading of the `url` crate: it is among the readings that are made here, and
+//! no path is let through by a rule that is not the rule of that reading.
+//!
+//! `PATHS_SEED` repeats a run, `PATHS_CASES` makes it longer.
+
+// Outside `#[test]` functions clippy takes this file for production code.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[path = "../fuzz/src/paths.rs"]
+mod paths;
+
+use paths::{Verdict, agrees_with_url, rules};
+
+/// What paths are made of: what rules name, what programs read in several ways, and the rest.
+const PARTS: [&str; 64] = [
+    "public",
+    "closed",
+    "admin",
+    "health",
+    "images",
+    "caf",
+    "%C3%A9",
+    "%c3%a9",
+    "\u{e9}",
+    "x",
+    "a.b",
+    "/",
+    "/",
+    "/",
+    "/",
+    "//",
+    "..",
+    ".",
+    "...",
+    "%2e",
+    "%2E",
+    "%2e%2e",
+    ".%2e",
+    "%2f",
+    "%2F",
+    "%5c",
+    "\\",
+    "%252e",
+    "%252f",
+    "%25",
+    ";",
+    ";v=1",
+    "%3b",
+    "?",
+    "%3f",
+    "#",
+    "%23",
+    "%00",
+    "%09",
+    "%0a",
+    "%20",
+    "%7f",
+    "%",
+    "%zz",
+    "%c0%ae",
+    "%c0%af",
+    "%e0%80%ae",
+    "%u002e",
+    "%u002f",
+    "\u{ff0e}",
+    "\u{ff0f}",
+    "%ef%bc%8e",
+    "%ef%bc%8f",
+    "\u{2024}",
+    ":",
+    "@",
+    "&",
+    "=",
+    "+",
+    "~",
+    "'",
+    "\"",
+    "{}|^[]`",
+    "<>",
+];
+
+const BEGINNINGS: [&str; 10] = [
+    "/public/",
+    "/public/closed",
+    "/health",
+    "/admin/",
+    "/caf%C3%A9/",
+    "/x/images/",
+    "/",
+    "//",
+    "/.",
+    "/%2e",
+];
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    fn path(&mut self) -> String {
+        let mut path = BEGINNINGS[self.below(BEGINNINGS.len())].to_owned();
+        for _ in 0..self.below(9) {
+            path += PARTS[self.below(PARTS.len())];
+        }
+        // Now and then one character is another one.
+        if self.below(3) == 0 {
+            let mut characters: Vec<char> = path.chars().collect();
+            let at = self.below(characters.len());
+            let any = char::from_u32(u32::try_from(self.below(0x180)).unwrap());
+            characters[at] = any.unwrap_or('x');
+            path = characters.into_iter().collect();
+        }
+        path
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn the_reading_of_the_url_crate_is_among_ours_and_under_the_rule_that_was_chosen() {
+    // A test may read the clock.
+    #[allow(clippy::disallowed_methods)]
+    let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let seed = number("PATHS_SEED").unwrap_or_else(by_clock);
+    eprintln!("PATHS_SEED={seed}");
+    let mut random = Random(seed);
+    let rules = rules();
+    let (mut chosen, mut refused) = (0, 0);
+    let cases = number("PATHS_CASES").unwrap_or(10_000);
+    for _ in 0..cases {
+        match agrees_with_url(&rules, &random.path()) {
+            Verdict::Chosen => chosen += 1,
+            Verdict::Refused => refused += 1,
+            Verdict::NoPath => {}
+        }
+    }
+    assert!(chosen > cases / 10 && refused > cases / 20, "{chosen} chosen, {refused} refused of {cases}");
+}
