@@ -10,6 +10,7 @@ use crate::config::{Accept, Config, ProviderIndex, Rule};
 use crate::ended::EndedSessions;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::refresh::{Current, Looked};
+use crate::flow::refusal::Extras;
 use crate::flow::{
     Flow, Outcome, Step, backchannel, bearer, frontchannel, login, logout, refresh, session, third_party,
 };
@@ -309,7 +310,13 @@ impl Filter {
         let jar = Jar::read(&visit.request.headers);
         let Current { remembered, is_new } = current;
         let cookies = session::cookies_to_send(self, rule.provider, remembered, *is_new, &jar, visit.now)?;
-        self.admit_identity(visit, rule, &remembered.told, "session", cookies)
+        match self.admit_identity(visit, rule, &remembered.told, "session", cookies.clone()) {
+            // A refusal too brings the browser the session that its old one was renewed to.
+            Err(error) if !cookies.is_empty() => {
+                Ok(self.refuse_with(visit, &error, Extras { cookies, ..Extras::default() }))
+            }
+            decided => decided,
+        }
     }
 
     /// A session that the provider does not renew is over for good, so its cookie goes.

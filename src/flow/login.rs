@@ -295,7 +295,10 @@ fn new_session(
     ended.check_login(&filter.store, sid, subject, login.started_at).map_err(ClientError::SessionEnded)?;
     let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
     let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
-    let lifetime = refresh::lifetime(&provider.config, tokens.expires_in);
+    let lifetime = match &refresh_token {
+        Some(_) => refresh::lifetime(&provider.config, tokens.expires_in),
+        None => tokens.expires_in,
+    };
     let access_token_expires_at = lifetime.map(|lifetime| now + lifetime);
     let mut expires_at = now + filter.config.session.absolute_lifetime;
     if needs.access_token() && refresh_token.is_none() {

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 use crate::upstream::Told;
 
 /// Claims that every session keeps.
-const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "acr"];
+pub const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "acr"];
 
 /// An opened session and what follows from it, remembered per worker.
 pub struct Remembered {

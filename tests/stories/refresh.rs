@@ -319,3 +319,21 @@ fn without_the_wish_no_refresh_token_is_kept() {
     }
     assert_eq!(world.idp().refreshes.used, 0);
 }
+
+#[test]
+fn refr_14_what_userinfo_says_now_replaces_what_it_said_at_the_login() {
+    let admin = json!({"providers": {"main": {"userinfo": "always"}},
+        "rules": [{"name": "admin", "path_prefix": "/admin",
+            "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
+    let mut world = World::with(&admin);
+    world.idp().refreshes.gives = true;
+    world.idp().refreshes.id_token = Value::Null;
+    world.idp().userinfo = json!({"groups": ["admin"]});
+    world.log_in("/admin").is(302, "login_completed");
+    world.after(301).get("/admin").is(200, "session");
+    world.idp().userinfo = json!({"groups": []});
+    assert_eq!(world.after(301).get("/admin").status, 403);
+    world.idp().instead.insert("userinfo", answer(500, json!({})));
+    assert_eq!(world.after(301).get("/admin").status, 403, "a failure changes nothing");
+    assert_eq!(world.get("/orders").told("x-email"), None);
+}

@@ -18,7 +18,7 @@ use vestibule::time::{Seconds, Timestamp};
 
 pub use browser::{Browser, From};
 pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
-pub use log::{install as install_log, lines};
+pub use log::lines;
 pub use provider::{Key, LOGOUT_EVENT, Provider, answer};
 
 pub const SITE: &str = "https://app.example.com";

@@ -1,0 +1,217 @@
+//! A session is renewed before its access token ends: once, whoever asks for it.
+//!
+//! Providers that rotate refresh tokens take a second use of one for a theft and end everything that
+//! came of the login. So all workers agree through the [`Store`](crate::store) who uses it, and
+//! whoever comes with the old cookie for a while afterwards gets the same result. The exchange runs
+//! in the background: a client that leaves does not lose the new token.
+
+mod agreement;
+mod renew;
+
+use std::rc::Rc;
+
+use agreement::{CALLOUTS, FAILURE_KEPT, RETRY_AFTER, State, claim, key, provider_key, put, state};
+use renew::renew;
+
+use super::{Callouts, Flow};
+use crate::config::{self, ProviderIndex, Refresh};
+use crate::error::{ClientError, Error, ProviderError};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::session::{self, Remembered};
+use crate::http::{Callout, CalloutFailed, HostTraits};
+use crate::oidc::discovery::discovery_request;
+use crate::session::{Session, SessionEnded};
+use crate::store::Key;
+use crate::time::{Seconds, Timestamp};
+
+/// A session is not renewed again within this time, whatever the provider says of lifetimes.
+const INTERVAL: Seconds = Seconds(10);
+
+/// Renewals of renewals that an old cookie is followed through.
+const CHAIN_LIMIT: usize = 8;
+
+/// How often a request on a host that wakes nobody asks something harmless to pass the time.
+const PAUSES_LIMIT: usize = 10;
+
+/// How urgent it is to renew a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    No,
+    /// The access token still counts.
+    Soon,
+    /// It is over.
+    Now,
+}
+
+/// The session that counts.
+pub struct Current {
+    /// The session.
+    pub remembered: Rc<Remembered>,
+    /// The cookie holds one that was renewed to this.
+    pub is_new: bool,
+}
+
+/// What becomes of a request with a session.
+pub enum Looked {
+    /// It goes on, with this session.
+    Goes(Current),
+    /// First this one must be renewed.
+    Waits(Rc<Remembered>),
+}
+
+/// The lifetime of an access token, as far as one is assumed.
+pub fn lifetime(provider: &config::Provider, expires_in: Option<Seconds>) -> Option<Seconds> {
+    expires_in.or(provider.refresh.map(|refresh| refresh.default_expires_in))
+}
+
+fn due(session: &Session, refresh: &Refresh, now: Timestamp) -> Due {
+    let (Some(_), Some(obtained_at), Some(expires_at)) =
+        (&session.refresh_token, session.obtained_at, session.access_token_expires_at)
+    else {
+        return Due::No;
+    };
+    let quarter = Seconds(expires_at.since(obtained_at).0.checked_div(4).unwrap_or_default());
+    match now {
+        // Also a clock that went back.
+        _ if now < obtained_at + INTERVAL => Due::No,
+        _ if now >= expires_at => Due::Now,
+        _ if now + refresh.before.min(quarter) >= expires_at => Due::Soon,
+        _ => Due::No,
+    }
+}
+
+/// The session that a request goes on with. A renewal that is due is begun in the background.
+///
+/// # Errors
+/// The provider ended the session, or it cannot be renewed now and does not count without that.
+pub fn look(
+    filter: &Rc<Filter>,
+    index: ProviderIndex,
+    mut found: Rc<Remembered>,
+    host: HostTraits,
+    now: Timestamp,
+) -> Result<Looked, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let mut is_new = false;
+    let goes = |remembered, is_new| Ok(Looked::Goes(Current { remembered, is_new }));
+    let Some(refresh) = &provider.refresh else { return goes(found, is_new) };
+    for _ in 0..CHAIN_LIMIT {
+        let due = due(&found.session, refresh, now);
+        let Some(key) = key(filter, index, &found.session).filter(|_| due != Due::No) else {
+            return goes(found, is_new);
+        };
+        let own = state(filter, key, now);
+        let (renewed, retry_at) = match own {
+            Some(State::Renewed(sealed)) => (Some(sealed), None),
+            Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into()),
+            Some(State::Failed(retry_at)) => (None, Some(retry_at)),
+            Some(State::Running) | None => match state(filter, provider_key(provider), now) {
+                Some(State::Failed(retry_at)) => (None, Some(retry_at)),
+                _ => (None, None),
+            },
+        };
+        if let Some(sealed) = renewed {
+            found = session::open_and_check(filter, index, &sealed, now)?;
+            is_new = true;
+            continue;
+        }
+        let must_wait = due == Due::Now && retry_at.is_none();
+        // A request that must wait, and that nobody wakes, renews the session itself.
+        if retry_at.is_none_or(|retry_at| now >= retry_at) && (host.wakes_requests || !must_wait) {
+            begin(filter, index, key, &found.session, now);
+        }
+        return match due {
+            Due::No | Due::Soon => goes(found, is_new),
+            Due::Now if must_wait => Ok(Looked::Waits(found)),
+            Due::Now if is_in_grace(&found.session, refresh, now) => goes(found, is_new),
+            Due::Now => Err(unreachable(retry_at.unwrap_or(now).since(now))),
+        };
+    }
+    Err(Error::Bug("a session was renewed too often in a row"))
+}
+
+/// The session that a cookie's session was renewed to, if it was; with its tokens.
+pub fn newest(
+    filter: &Filter,
+    index: ProviderIndex,
+    mut found: Rc<Remembered>,
+    now: Timestamp,
+) -> Rc<Remembered> {
+    for _ in 0..CHAIN_LIMIT {
+        let state = key(filter, index, &found.session).and_then(|key| state(filter, key, now));
+        let Some(State::Renewed(sealed)) = state else { break };
+        let Some(newer) = session::open(filter, index, &sealed, now) else { break };
+        found = newer;
+    }
+    found
+}
+
+fn is_in_grace(session: &Session, refresh: &Refresh, now: Timestamp) -> bool {
+    session.access_token_expires_at.is_some_and(|end| now < end + refresh.grace)
+}
+
+fn unreachable(retry_after: Seconds) -> Error {
+    Error::Unreachable { what: "token endpoint", why: CalloutFailed::NoAnswer, retry_after }
+}
+
+/// Begins a renewal in the background, if nobody else has.
+fn begin(filter: &Rc<Filter>, index: ProviderIndex, key: Key, session: &Session, now: Timestamp) {
+    if !claim(filter, index, key, now) {
+        return;
+    }
+    let (renewing, session) = (Rc::clone(filter), session.clone());
+    let job = Flow::begin(move |callouts| async move {
+        let mut now = now;
+        renew(&renewing, index, key, &session, &callouts, &mut now).await;
+    });
+    if !filter.in_background(job) {
+        put(filter, key, &State::Failed(now + RETRY_AFTER), now + FAILURE_KEPT, now);
+    }
+}
+
+/// Decides about a request whose session must be renewed first.
+pub async fn wait(filter: Rc<Filter>, mut visit: Visit, found: Rc<Remembered>, callouts: Callouts) -> Answer {
+    let mut now = visit.now;
+    let renewed = renewed(&filter, &visit, found, &callouts, &mut now).await;
+    visit.now = now;
+    filter.decide_again(&visit, renewed)
+}
+
+async fn renewed(
+    filter: &Rc<Filter>,
+    visit: &Visit,
+    found: Rc<Remembered>,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Current, Error> {
+    let index = found.told.identity.provider();
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let limit = Seconds(provider.config.callout_timeout.as_secs().saturating_mul(CALLOUTS));
+    let deadline = *now + limit;
+    let mut pauses = 0..PAUSES_LIMIT;
+    loop {
+        let newest = match look(filter, index, Rc::clone(&found), visit.request.host, *now)? {
+            Looked::Goes(current) => return Ok(current),
+            Looked::Waits(newest) => newest,
+        };
+        if *now >= deadline {
+            return Err(unreachable(RETRY_AFTER));
+        }
+        if visit.request.host.wakes_requests {
+            *now = callouts.wait().await;
+            continue;
+        }
+        // On this host a request does it itself, and nobody wakes those who wait for it: they ask for
+        // something public to pass the time.
+        match key(filter, index, &newest.session) {
+            Some(key) if claim(filter, index, key, *now) => {
+                renew(filter, index, key, &newest.session, callouts, now).await;
+            }
+            _ if pauses.next().is_some() => {
+                let request = discovery_request(&provider.config).map_err(ProviderError::Metadata)?;
+                *now = callouts.send(Callout { shared: None, ..request }).await.now;
+            }
+            _ => return Err(unreachable(RETRY_AFTER)),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The exchange of a refresh token, and the session that comes of it.
+
+use super::agreement::{FAILURE_KEPT, REFRESHES, RETRY_AFTER, State, provider_key, put, state};
+use super::lifetime;
+use crate::config::ProviderIndex;
+use crate::error::{ConfigurationError, Error, ProviderError};
+use crate::filter::Filter;
+use crate::flow::Callouts;
+use crate::flow::exchange::{self, Asked};
+use crate::flow::session::ALWAYS_KEPT;
+use crate::flow::userinfo::{self, Person};
+use crate::oidc::token::{RefreshResponse, refresh_request};
+use crate::oidc::userinfo::UserinfoError;
+use crate::session::Session;
+use crate::store::Key;
+use crate::time::{Seconds, Timestamp};
+
+/// For so long whoever still has the old cookie gets the session that it was renewed to.
+const RESULT_KEPT: Seconds = Seconds(120);
+
+/// Renews a session and says what came of it. This worker has claimed the refresh token.
+pub async fn renew(
+    filter: &Filter,
+    index: ProviderIndex,
+    key: Key,
+    session: &Session,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) {
+    let renewed = match exchange_tokens(filter, index, session, callouts, now).await {
+        Ok(session) => seal(filter, index, session, *now),
+        Err(error) => Err(error),
+    };
+    let provider = filter.provider(index).map(|provider| &provider.config);
+    let name = provider.map(|provider| provider.name.as_str()).unwrap_or_default();
+    let ends_at = session.ends_at(&filter.config.session);
+    match renewed {
+        Ok(sealed) => {
+            log::debug!("provider={name} session={} renewed", session.id);
+            put(filter, key, &State::Renewed(sealed), *now + RESULT_KEPT, *now);
+            if let Some(provider) = provider.map(provider_key)
+                && state(filter, provider, *now).is_some()
+            {
+                let _ = REFRESHES.put(&filter.store, provider, &[], *now, *now);
+            }
+        }
+        Err(error) if ends_session(&error) => {
+            log::info!(
+                "provider={name} session={} code={} the session ends: {error}",
+                session.id,
+                error.code()
+            );
+            put(filter, key, &State::Refused, ends_at, *now);
+        }
+        Err(error) => {
+            log::warn!(
+                "provider={name} session={} code={} not renewed, next attempt in {RETRY_AFTER}: {error}",
+                session.id,
+                error.code()
+            );
+            let failed = State::Failed(*now + RETRY_AFTER);
+            put(filter, key, &failed, *now + FAILURE_KEPT, *now);
+            if matches!(error, Error::Unreachable { .. })
+                && let Some(provider) = provider
+            {
+                put(filter, provider_key(provider), &failed, *now + FAILURE_KEPT, *now);
+            }
+        }
+    }
+}
+
+/// Whether a failure says that this person is no longer logged in, or is not who they were. A wrong
+/// client secret or a provider in trouble says nothing about the person.
+pub fn ends_session(error: &Error) -> bool {
+    match error {
+        Error::Provider(ProviderError::Token(error)) => error.is_invalid_grant(),
+        Error::Provider(
+            ProviderError::Signature(_)
+            | ProviderError::IdToken(_)
+            | ProviderError::RenewedSubject
+            | ProviderError::Userinfo(UserinfoError::Subject),
+        ) => true,
+        _ => false,
+    }
+}
+
+pub async fn exchange_tokens(
+    filter: &Filter,
+    index: ProviderIndex,
+    session: &Session,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Session, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
+    let known = provider.ready(callouts, now).await?;
+    let mut assertion_id = [0; 16];
+    filter.random.fill(&mut assertion_id, *now)?;
+    let request = refresh_request(&known.metadata, &provider.config, refresh_token, *now, &assertion_id)
+        .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
+    let received = exchange::ask(callouts, request, "token endpoint", now).await?;
+    let tokens = RefreshResponse::read(&received).map_err(ProviderError::Token)?;
+    let obtained_at = *now;
+    // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
+    // says that this is not the same person ends the session.
+    let mut claims = session.claims.clone();
+    // What userinfo is merged into: without a new ID token only what a session is bound to.
+    let mut base = claims.clone();
+    base.retain(|name, _| ALWAYS_KEPT.contains(&name.as_str()));
+    if let Some(text) = &tokens.id_token {
+        let asked = Asked { nonce: None, code: None, access_token: &tokens.access_token };
+        match exchange::check_id_token(filter, index, text, &asked, callouts, now).await {
+            Ok(id_token) if id_token.subject() != session.subject => {
+                return Err(ProviderError::RenewedSubject.into());
+            }
+            Ok(id_token) => {
+                base = id_token.claims().clone();
+                claims.clear();
+            }
+            Err(error) if ends_session(&error) => return Err(error),
+            Err(error) => log::warn!("code={} the claims stay as they are: {error}", error.code()),
+        }
+    }
+    let person = Person { claims: &base, subject: &session.subject };
+    match userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await {
+        Ok(newer) => claims.extend(newer),
+        Err(error) if ends_session(&error) => return Err(error),
+        Err(error) => {
+            log::warn!("code={} the claims of userinfo stay as they are: {error}", error.code());
+            claims = session.claims.clone();
+            claims.extend(base);
+        }
+    }
+    let needs = &filter.needs;
+    let lifetime = lifetime(&provider.config, tokens.expires_in);
+    Ok(Session {
+        claims: needs.prune(&claims),
+        scopes: tokens.scope.unwrap_or_else(|| session.scopes.clone()),
+        id_token: tokens.id_token.filter(|_| session.id_token.is_some()).or_else(|| session.id_token.clone()),
+        access_token: needs.access_token().then_some(tokens.access_token),
+        access_token_expires_at: lifetime.map(|lifetime| obtained_at + lifetime),
+        refresh_token: tokens.refresh_token.or_else(|| session.refresh_token.clone()),
+        obtained_at: Some(obtained_at),
+        ..session.clone()
+    })
+}
+
+pub fn seal(
+    filter: &Filter,
+    index: ProviderIndex,
+    mut session: Session,
+    now: Timestamp,
+) -> Result<String, Error> {
+    let error = match filter.cookies.seal_session(index, &session, filter.nonce24(now)?) {
+        Ok(sealed) => return Ok(sealed),
+        Err(error) => error,
+    };
+    if !filter.needs.id_token() && session.id_token.take().is_some() {
+        let sealed = filter.cookies.seal_session(index, &session, filter.nonce24(now)?);
+        return Ok(sealed.map_err(ConfigurationError::SessionTooLarge)?);
+    }
+    Err(ConfigurationError::SessionTooLarge(error).into())
+}
