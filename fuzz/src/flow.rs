@@ -16,8 +16,8 @@ use super::gateway;
 use super::paths::{HOST, read_by_url};
 use super::requests::headers;
 use super::world::{
-    Asked, BEGINNING, Browser, Gateway, KEY, Key, Provider, Proxy, SESSION, SITE, Seen, Stream, document,
-    lines, with_partner,
+    Asked, BEGINNING, Browser, From, Gateway, KEY, Key, Provider, Proxy, SESSION, SITE, Seen, Stream,
+    document, lines, merge, with_partner,
 };
 
 /// More events are not played.
@@ -27,12 +27,20 @@ const ROUNDS_LIMIT: usize = 100;
 /// Texts that the world keeps secret begin like this; with one of them an event could give it away.
 const MARK_OF_SECRETS: &[u8] = b"canary";
 /// What a provider can be made to answer otherwise.
-const ENDPOINTS: [&str; 4] = ["metadata", "keys", "token", "userinfo"];
+const ENDPOINTS: [&str; 5] = ["metadata", "keys", "token", "userinfo", "revocation"];
 /// Where it answers.
-const ADDRESSES: [&str; 4] = ["/.well-known/openid-configuration", "/keys", "/token", "/userinfo"];
+const ADDRESSES: [&str; 5] =
+    ["/.well-known/openid-configuration", "/keys", "/token", "/userinfo", REVOCATION];
+const REVOCATION: &str = "/revoke";
+const BACKCHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
 /// What comes in the body of a request.
-const BODIES: [&str; 3] = ["", "code=x&state=AAAAAAAAAAAAAAAAAAAAAAAA", "logout_token=e30.e30.e30"];
-const PATHS: [&str; 18] = [
+const BODIES: [&str; 4] = [
+    "",
+    "code=x&state=AAAAAAAAAAAAAAAAAAAAAAAA",
+    "logout_token=e30.e30.e30",
+    "iss=https%3A%2F%2Fidp.example.com&target_link_uri=%2F%2Fevil.example",
+];
+const PATHS: [&str; 22] = [
     "/",
     "/orders",
     "/public/a",
@@ -51,6 +59,10 @@ const PATHS: [&str; 18] = [
     "/oidc/logout",
     "/oidc/logged-out",
     "*",
+    BACKCHANNEL_LOGOUT,
+    "/oidc/frontchannel-logout?iss=https%3A%2F%2Fidp.example.com&sid=s1",
+    "/oidc/login?iss=https%3A%2F%2Fidp.example.com&target_link_uri=https%3A%2F%2Fapp.example.com%2Forders",
+    "/oidc/login",
 ];
 const CALLBACKS: [&str; 3] = ["/oidc/callback", "/oidc/partner", "/oidc/logged-out"];
 const SUBJECTS: [&str; 4] = ["alice", "bob", "carol@example.com", "x"];
@@ -86,7 +98,7 @@ fn configuration(which: u8) -> Value {
          "require": {"claims": [{"claim": "roles", "any_of": ["admin"]}]}},
         {"name": "partner", "path_prefix": "/partner", "provider": "partner", "accept": "session"},
     ]);
-    match which % 4 {
+    match which % 6 {
         0 => json!({}),
         1 => json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}),
         2 => {
@@ -94,7 +106,7 @@ fn configuration(which: u8) -> Value {
             change["providers"]["main"] = json!({"audiences": ["https://api.example.com"]});
             change
         }
-        _ => {
+        3 => {
             change["rules"] = rules;
             change["providers"]["main"] = json!({
                 "audiences": ["https://api.example.com"], "require_access_token_type": true,
@@ -104,6 +116,16 @@ fn configuration(which: u8) -> Value {
                 json!({"access_token_header": "x-access-token", "id_token_header": "x-id-token"});
             change
         }
+        4 => json!({
+            "providers": {"main": {"response_mode": "form_post", "userinfo": "always"}},
+            "identity": {"access_token_header": "x-access-token"},
+        }),
+        _ => json!({
+            "identity": {"access_token_header": "x-access-token"},
+            "endpoints": {
+                "backchannel_logout": BACKCHANNEL_LOGOUT, "frontchannel_logout": "/oidc/frontchannel-logout",
+            },
+        }),
     }
 }
 
@@ -120,6 +142,8 @@ struct Stage {
     answered: Vec<(usize, Stream)>,
     /// The address with which the browser is about to come back.
     back: Option<String>,
+    /// The body of the next request.
+    body: Option<Vec<u8>>,
     /// Whom the providers ever named.
     subjects: BTreeSet<String>,
     /// What the providers gave to programs.
@@ -146,6 +170,7 @@ impl Stage {
             waiting: Vec::new(),
             answered: Vec::new(),
             back: None,
+            body: None,
             subjects: BTreeSet::from(["alice".to_owned(), "robot".to_owned()]),
             tokens: BTreeSet::new(),
             logins: 0,
@@ -165,6 +190,7 @@ impl Stage {
             if !self.providers.iter().any(|known| known.issuer == issuer) {
                 let mut provider = Provider::new(issuer, client_id);
                 provider.codes_are_mixed_up = true;
+                provider.metadata = json!({"revocation_endpoint": format!("{issuer}{REVOCATION}")});
                 self.providers.push(provider);
             }
         }
@@ -174,7 +200,7 @@ impl Stage {
     }
 
     fn event(&mut self, bytes: &mut Bytes<'_>) {
-        match bytes.byte() % 20 {
+        match bytes.byte() % 24 {
             0 => {
                 let request = self.navigation(&bytes.text_or(&PATHS), false);
                 self.send(request, bytes);
@@ -206,6 +232,10 @@ impl Stage {
             16 => self.start(bytes.byte()),
             17 => self.browser.cookies.clear(),
             18 => self.trailers(bytes),
+            19 => self.provider_ends_session(bytes),
+            20 => self.provider_renews(bytes),
+            21 => self.idp(bytes).ends_all_logins(),
+            22 => self.body = Some(bytes.text_or(&BODIES).into_bytes()),
             _ => {
                 let request = self.repeat_with_stale_cookies(bytes);
                 self.send(request, bytes);
@@ -319,8 +349,65 @@ impl Stage {
         }
         let path = back.strip_prefix(SITE).unwrap_or(&back).as_bytes().to_vec();
         let path = String::from_utf8_lossy(&mutated(path, bytes)).into_owned();
-        let request = self.navigation(&path, true);
+        let mut request = self.navigation(&path, true);
+        if let Some(form) = self.providers.iter_mut().find_map(|provider| provider.form.take()) {
+            self.post(&mut request, mutated(form.into_bytes(), bytes));
+        }
         self.send(request, bytes);
+    }
+
+    /// Makes a request one that another site posts.
+    fn post(&mut self, request: &mut Request, body: Vec<u8>) {
+        request.method = "POST".to_owned();
+        request.has_body = true;
+        let others = request.headers.iter().filter(|(name, _)| *name != "cookie");
+        let mut headers: Headers = others.collect();
+        headers.push("content-type", "application/x-www-form-urlencoded");
+        if let Some(cookies) = self.browser.header_from(From::FormElsewhere, self.now) {
+            headers.push("cookie", cookies);
+        }
+        request.headers = headers;
+        self.body = Some(body);
+    }
+
+    /// A logout token, genuine or nearly so.
+    fn provider_ends_session(&mut self, bytes: &mut Bytes<'_>) {
+        let subject = bytes.pick(&SUBJECTS);
+        let changes = [
+            json!({}),
+            json!({"sid": null}),
+            json!({"sub": null}),
+            json!({"sub": subject, "sid": null}),
+            json!({"exp": 1}),
+            json!({"jti": ""}),
+            json!({"events": {}}),
+            json!({"nonce": "x"}),
+        ];
+        let change = &changes[usize::from(bytes.byte()) % changes.len()];
+        let now = self.now;
+        let token = self.idp(bytes).logout_token(change, now);
+        let body = mutated(format!("logout_token={token}").into_bytes(), bytes);
+        let mut request = self.program(BACKCHANNEL_LOGOUT);
+        self.post(&mut request, body);
+        self.send(request, bytes);
+    }
+
+    /// What it says when tokens are renewed.
+    fn provider_renews(&mut self, bytes: &mut Bytes<'_>) {
+        let responses = [
+            json!({}),
+            json!({"refresh_token": null}),
+            json!({"expires_in": 0}),
+            json!({"access_token": ""}),
+            json!({"id_token": "e30.e30.e30"}),
+        ];
+        let id_tokens =
+            [json!({}), Value::Null, json!({"sub": "bob"}), json!({"nonce": "x"}), json!({"sid": "s2"})];
+        let (response, id_token) = (usize::from(bytes.byte()), usize::from(bytes.byte()));
+        let refreshes = &mut self.idp(bytes).refreshes;
+        refreshes.gives = response & 0x80 == 0;
+        refreshes.response = responses[response % responses.len()].clone();
+        refreshes.id_token = id_tokens[id_token % id_tokens.len()].clone();
     }
 
     fn present_token(&mut self, bytes: &mut Bytes<'_>) {
@@ -356,6 +443,7 @@ impl Stage {
             json!({"nonce": null}),
             json!({"exp": 1}),
             json!({"sub": ""}),
+            json!({"sid": "s1"}),
             json!({"roles": ["admin"], "name": "Zo\u{eb}\r\nx-auth-sub: root", "email": [1, null]}),
             json!({"at_hash": "x"}),
             json!({"name": "x".repeat(5000)}),
@@ -390,7 +478,7 @@ impl Stage {
             2 => idp.callback = callback[what % callback.len()].clone(),
             4 => idp.userinfo = userinfo[what % userinfo.len()].clone(),
             5 => idp.signed_userinfo = (what % 2 == 0).then(|| json!({"typ": "JWT"})),
-            _ => idp.metadata = metadata[what % metadata.len()].clone(),
+            _ => merge(&mut idp.metadata, &metadata[what % metadata.len()]),
         }
         self.subjects.insert(subject.to_owned());
     }
@@ -491,7 +579,8 @@ impl Stage {
             if let Some(seen) = self.workers[worker].outcome(stream) {
                 return self.judge(request, worker, stream, seen);
             }
-            self.workers[worker].body(stream, bytes.text_or(&BODIES).as_bytes(), self.now);
+            let body = self.body.take().unwrap_or_else(|| bytes.text_or(&BODIES).into_bytes());
+            self.workers[worker].body(stream, &body, self.now);
             if !self.answer_one(worker, bytes) {
                 // What it waits for is done by others, or in the background.
                 self.now = self.now + Seconds(1);
