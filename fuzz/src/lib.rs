@@ -45,6 +45,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("json", messages::json),
     ("jws", tokens::jws),
     ("key_set", tokens::key_set),
+    ("logout_request", messages::logout_request),
+    ("logout_token", tokens::logout_token),
     ("path", requests::path),
     ("return_to", requests::return_to),
     ("sealed", cookies::sealed),

@@ -10,7 +10,8 @@ use vestibule::json;
 use vestibule::oidc::authorization::{AuthorizationError, AuthorizationResponse, Expected};
 use vestibule::oidc::discovery::Metadata;
 use vestibule::oidc::form::{FORM_LIMIT, Form, PARAMETER_LIMIT};
-use vestibule::oidc::token::{EXPIRES_IN_LIMIT, TokenResponse};
+use vestibule::oidc::logout_token::read_request;
+use vestibule::oidc::token::{EXPIRES_IN_LIMIT, RefreshResponse, TokenResponse};
 use vestibule::provider::Provider;
 use vestibule::provider::lifetime::{LIFETIME_MAX, LIFETIME_MIN, lifetime};
 use vestibule::secret::Secret;
@@ -103,6 +104,27 @@ pub fn token_response(bytes: &[u8]) {
                 assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
             }
             assert!(response.expires_in.is_none_or(|seconds| seconds <= EXPIRES_IN_LIMIT));
+        }
+        Err(error) => assert_one_line(&error.to_string()),
+    }
+    match RefreshResponse::read(&reply) {
+        Ok(response) => {
+            let tokens = [response.id_token.as_ref(), Some(&response.access_token)];
+            for token in tokens.into_iter().flatten() {
+                let text = token.expose();
+                assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+        }
+        Err(error) => assert_one_line(&error.to_string()),
+    }
+}
+
+/// The body of a request that brings a logout token.
+pub fn logout_request(bytes: &[u8]) {
+    match read_request(bytes) {
+        Ok(token) => {
+            let sent = url::form_urlencoded::parse(bytes).filter(|(name, _)| name == "logout_token");
+            assert_eq!(sent.map(|(_, value)| value.into_owned()).collect::<Vec<_>>(), [token]);
         }
         Err(error) => assert_one_line(&error.to_string()),
     }

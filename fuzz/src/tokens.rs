@@ -9,6 +9,7 @@ use vestibule::jose::{Algorithm, Compact, Jws, KeySet, Verified};
 use vestibule::oidc::access_token::{self, AccessToken};
 use vestibule::oidc::claims::Claims;
 use vestibule::oidc::id_token::{self, IdToken};
+use vestibule::oidc::logout_token::{self, LogoutToken};
 use vestibule::oidc::userinfo::{self, Userinfo, UserinfoResponse};
 use vestibule::time::{Seconds, Timestamp};
 
@@ -114,6 +115,26 @@ pub fn access_token(bytes: &[u8]) {
             assert!(is_meant_for(token.claims(), AUDIENCE));
             assert_is_valid_now(token.expires_at());
             token.scopes().iter().for_each(|scope| assert!(!scope.is_empty()));
+        }
+        Err(error) => assert_one_line(&error.to_string()),
+    }
+}
+
+/// The claims of a logout token that the provider signed.
+pub fn logout_token(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    let header = header(&mut bytes);
+    let expect = logout_token::Expected { issuer: ISSUER, client_id: CLIENT_ID, leeway: LEEWAY, now: NOW };
+    let Some(verified) = verified(&header, bytes.rest()) else { return };
+    match LogoutToken::check(&verified, &expect) {
+        Ok(token) => {
+            let claims = verified.claims();
+            assert_eq!(claims["iss"], ISSUER);
+            assert!(is_meant_for(claims, CLIENT_ID) && !claims.contains_key("nonce"));
+            assert!(!token.id().is_empty());
+            assert!(token.session_id().is_some() || token.subject().is_some());
+            assert!(NOW < token.remember_until(), "it would be forgotten at once");
+            assert!(token.remember_until() <= NOW + logout_token::AGE_LIMIT + LEEWAY + LEEWAY);
         }
         Err(error) => assert_one_line(&error.to_string()),
     }

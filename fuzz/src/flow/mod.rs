@@ -1,0 +1,256 @@
+//! Whole flows as a list of events: a browser, programs, providers that misbehave, a clock that jumps.
+//!
+//! Whatever happens, in whatever order: each request gets one answer; what goes on was decided by a
+//! rule, a session that began with a login, or a token that the provider gave; it carries no identity
+//! but that one and no cookie of ours; no secret is in an answer or in the log.
+
+mod browser;
+mod judge;
+mod provider;
+mod proxy;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use vestibule::http::Request;
+use vestibule::time::Timestamp;
+
+use super::bytes::Bytes;
+use super::gateway;
+use super::world::{BEGINNING, Browser, Gateway, Provider, Proxy, Stream, document, lines, with_partner};
+
+/// More events are not played.
+const EVENTS_LIMIT: usize = 40;
+/// A request that asks for more, or waits longer, never ends.
+const ROUNDS_LIMIT: usize = 100;
+/// Texts that the world keeps secret begin like this; with one of them an event could give it away.
+const MARK_OF_SECRETS: &[u8] = b"canary";
+/// What a provider can be made to answer otherwise.
+const ENDPOINTS: [&str; 5] = ["metadata", "keys", "token", "userinfo", "revocation"];
+/// Where it answers.
+const ADDRESSES: [&str; 5] =
+    ["/.well-known/openid-configuration", "/keys", "/token", "/userinfo", REVOCATION];
+const REVOCATION: &str = "/revoke";
+const BACKCHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
+/// What comes in the body of a request.
+const BODIES: [&str; 4] = [
+    "",
+    "code=x&state=AAAAAAAAAAAAAAAAAAAAAAAA",
+    "logout_token=e30.e30.e30",
+    "iss=https%3A%2F%2Fidp.example.com&target_link_uri=%2F%2Fevil.example",
+];
+const PATHS: [&str; 22] = [
+    "/",
+    "/orders",
+    "/public/a",
+    "/public/../orders",
+    "/public/%2e%2e/orders",
+    "/closed",
+    "/api/orders",
+    "/api/orders?access_token=x",
+    "/admin",
+    "/partner",
+    "/oidc/callback",
+    "/oidc/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAA",
+    "/oidc/partner?error=access_denied&state=AAAAAAAAAAAAAAAAAAAAAAAA",
+    "/oidc/login?return_to=//evil.example",
+    "/oidc/login?return_to=/partner/x",
+    "/oidc/logout",
+    "/oidc/logged-out",
+    "*",
+    BACKCHANNEL_LOGOUT,
+    "/oidc/frontchannel-logout?iss=https%3A%2F%2Fidp.example.com&sid=s1",
+    "/oidc/login?iss=https%3A%2F%2Fidp.example.com&target_link_uri=https%3A%2F%2Fapp.example.com%2Forders",
+    "/oidc/login",
+];
+const CALLBACKS: [&str; 3] = ["/oidc/callback", "/oidc/partner", "/oidc/logged-out"];
+const SUBJECTS: [&str; 4] = ["alice", "bob", "carol@example.com", "x"];
+
+/// The bytes of a target are events.
+pub fn flow(bytes: &[u8]) {
+    if bytes.windows(MARK_OF_SECRETS.len()).any(|window| window == MARK_OF_SECRETS) {
+        return;
+    }
+    // The log of the world is that of the thread, and each run has its own.
+    let events = bytes.to_vec();
+    let run = std::thread::spawn(move || {
+        let mut bytes = Bytes(&events);
+        let mut stage = Stage::new(&mut bytes);
+        for _ in 0..EVENTS_LIMIT {
+            if bytes.is_empty() {
+                break;
+            }
+            stage.event(&mut bytes);
+        }
+        stage.end();
+    });
+    assert!(run.join().is_ok(), "an event broke a rule");
+}
+
+fn configuration(which: u8) -> Value {
+    let mut change = with_partner();
+    let rules = json!([
+        {"name": "public", "path_prefix": "/public", "accept": "public"},
+        {"name": "closed", "path_prefix": "/closed", "accept": "deny"},
+        {"name": "api", "path_prefix": "/api", "accept": "bearer", "require": {"scopes": ["orders.read"]}},
+        {"name": "admin", "path_prefix": "/admin", "accept": "session",
+         "require": {"claims": [{"claim": "roles", "any_of": ["admin"]}]}},
+        {"name": "partner", "path_prefix": "/partner", "provider": "partner", "accept": "session"},
+    ]);
+    match which % 6 {
+        0 => json!({}),
+        1 => json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}),
+        2 => {
+            change["rules"] = rules;
+            change["providers"]["main"] = json!({"audiences": ["https://api.example.com"]});
+            change
+        }
+        3 => {
+            change["rules"] = rules;
+            change["providers"]["main"] = json!({
+                "audiences": ["https://api.example.com"], "require_access_token_type": true,
+                "scopes": ["openid", "offline_access"],
+            });
+            change["identity"] =
+                json!({"access_token_header": "x-access-token", "id_token_header": "x-id-token"});
+            change
+        }
+        4 => json!({
+            "providers": {"main": {"response_mode": "form_post", "userinfo": "always"}},
+            "identity": {"access_token_header": "x-access-token"},
+        }),
+        _ => json!({
+            "identity": {"access_token_header": "x-access-token"},
+            "endpoints": {
+                "backchannel_logout": BACKCHANNEL_LOGOUT, "frontchannel_logout": "/oidc/frontchannel-logout",
+            },
+        }),
+    }
+}
+
+struct Stage {
+    /// The workers of one proxy.
+    workers: Vec<Box<dyn Gateway>>,
+    proxy: Proxy,
+    browser: Browser,
+    providers: Vec<Provider>,
+    now: Timestamp,
+    /// Requests that are not decided yet, each with its worker.
+    waiting: Vec<(Request, usize, Stream)>,
+    /// Requests that had their answer.
+    answered: Vec<(usize, Stream)>,
+    /// The address with which the browser is about to come back.
+    back: Option<String>,
+    /// The body of the next request.
+    body: Option<Vec<u8>>,
+    /// Whom the providers ever named.
+    subjects: BTreeSet<String>,
+    /// What the providers gave to programs.
+    tokens: BTreeSet<String>,
+    logins: usize,
+    /// Metadata came from elsewhere, and with it addresses.
+    is_elsewhere: bool,
+    /// Addresses of pages that somebody made out of a callback: whoever writes a code into the path of
+    /// a page has shown it.
+    shown: String,
+}
+
+impl Stage {
+    fn new(bytes: &mut Bytes<'_>) -> Stage {
+        super::world::log::install();
+        let which = bytes.byte();
+        let proxy = if which & 0x40 == 0 { Proxy::Envoy } else { Proxy::Nginx };
+        let mut stage = Stage {
+            workers: Vec::new(),
+            proxy,
+            browser: Browser::default(),
+            providers: Vec::new(),
+            now: BEGINNING,
+            waiting: Vec::new(),
+            answered: Vec::new(),
+            back: None,
+            body: None,
+            subjects: BTreeSet::from(["alice".to_owned(), "robot".to_owned()]),
+            tokens: BTreeSet::new(),
+            logins: 0,
+            is_elsewhere: false,
+            shown: String::new(),
+        };
+        stage.start(which);
+        stage
+    }
+
+    /// The proxy starts with a configuration; browser and known providers stay.
+    fn start(&mut self, which: u8) {
+        let document = document(&configuration(which));
+        for provider in document["providers"].as_object().unwrap().values() {
+            let [issuer, client_id] =
+                ["issuer", "client_id"].map(|member| provider[member].as_str().unwrap());
+            if !self.providers.iter().any(|known| known.issuer == issuer) {
+                let mut provider = Provider::new(issuer, client_id);
+                provider.codes_are_mixed_up = true;
+                provider.metadata = json!({"revocation_endpoint": format!("{issuer}{REVOCATION}")});
+                self.providers.push(provider);
+            }
+        }
+        self.waiting.clear();
+        self.answered.clear();
+        self.workers = vec![gateway::start(self.proxy, &document, self.now)];
+    }
+
+    fn event(&mut self, bytes: &mut Bytes<'_>) {
+        match bytes.byte() % 24 {
+            0 => {
+                let request = self.navigation(&bytes.text_or(&PATHS), false);
+                self.send(request, bytes);
+            }
+            1 => {
+                let request = self.request(bytes);
+                self.send(request, bytes);
+            }
+            2 => self.go_to_provider(bytes),
+            3 => self.come_back(bytes),
+            4 => {
+                self.go_to_provider(bytes);
+                self.come_back(bytes);
+            }
+            5 => self.begin(bytes),
+            6 => self.go_on(bytes),
+            7 => self.leave(bytes),
+            8 => self.clock(bytes),
+            9 => self.present_token(bytes),
+            10 => self.provider_lies(bytes),
+            11 => self.provider_answers_otherwise(bytes),
+            12 => self.idp(bytes).instead.clear(),
+            13 => self.provider_changes(bytes),
+            14 => self.tick(bytes),
+            15 => {
+                let another = self.workers[0].another_worker();
+                self.workers.push(another);
+            }
+            16 => self.start(bytes.byte()),
+            17 => self.browser.cookies.clear(),
+            18 => self.trailers(bytes),
+            19 => self.provider_ends_session(bytes),
+            20 => self.provider_renews(bytes),
+            21 => self.idp(bytes).ends_all_logins(),
+            22 => self.body = Some(bytes.text_or(&BODIES).into_bytes()),
+            _ => {
+                let request = self.repeat_with_stale_cookies(bytes);
+                self.send(request, bytes);
+            }
+        }
+    }
+
+    /// Who still waits gets an answer too; nobody gets a second one; the log keeps secrets.
+    fn end(mut self) {
+        while let Some((request, worker, stream)) = self.waiting.pop() {
+            self.finish(&request, worker, stream, &mut Bytes(&[]));
+        }
+        self.tick(&mut Bytes(&[]));
+        for (worker, stream) in &self.answered {
+            assert!(self.workers[*worker].outcome(*stream).is_none(), "a second answer");
+        }
+        self.assert_no_secret_in("the log", &lines().join("\n"));
+    }
+}
