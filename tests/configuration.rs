@@ -1,6 +1,7 @@
 //! `docs/configuration.md` and `vestibule.schema.json` say what the code does.
 
 // Everything here is a test; clippy knows that only of the functions marked so.
+#![allow(clippy::indexing_slicing)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;

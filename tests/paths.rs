@@ -4,7 +4,7 @@
 //! `PATHS_SEED` repeats a run, `PATHS_CASES` makes it longer.
 
 // Outside `#[test]` functions clippy takes this file for production code.
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
