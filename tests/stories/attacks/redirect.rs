@@ -39,6 +39,8 @@ fn a_login_leads_to_a_page_of_this_site_or_home() {
         ("REDIR-02", "/%2fevil.example", "/"),
         ("REDIR-02", "/%2F%2Fevil.example", "/"),
         ("REDIR-02", "//app.example.com@evil.example/", "/"),
+        ("REDIR-02", "/a\\evil.example", "/"),
+        ("REDIR-02", "/a\\..\\..\\evil.example", "/"),
         ("REDIR-03", "/\tevil.example", "/"),
         ("REDIR-03", "/\t/evil.example", "/"),
         ("REDIR-03", "/\n/evil.example", "/"),
