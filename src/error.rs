@@ -211,8 +211,12 @@ impl Error {
     /// whoever makes a link could choose, and without those of a provider.
     pub fn sentence(&self) -> String {
         match self {
-            Error::Client(ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_)))) => {
-                "a parameter of the authorization response occurs several times".to_owned()
+            Error::Client(
+                ClientError::Form(FormError::Repeated(_))
+                | ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_))),
+            ) => "a parameter occurs once, but one of these several times".to_owned(),
+            Error::Client(ClientError::UnknownIssuer { .. }) => {
+                "the issuer is none that is configured".to_owned()
             }
             Error::Client(ClientError::Authorization(AuthorizationError::Issuer { .. })) => {
                 "the authorization response comes from another provider".to_owned()

@@ -217,7 +217,7 @@ fn a_copy_of_the_cookie_is_not_renewed_after_a_logout() {
 }
 
 #[test]
-fn where_providers_end_sessions_a_copy_is_worthless_at_once() {
+fn sess_25_where_providers_end_sessions_a_copy_is_worthless_at_once() {
     let mut world = World::with(&json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}}));
     world.log_in("/orders").is(302, "login_completed");
     let copy = copy_of_the_session(&world);

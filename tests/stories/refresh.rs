@@ -263,7 +263,7 @@ fn refr_13_a_narrower_scope_counts_from_the_renewal_on() {
 }
 
 #[test]
-fn a_client_that_leaves_does_not_lose_the_new_token() {
+fn refr_11_a_client_that_leaves_does_not_lose_the_new_token() {
     let mut world = logged_in(&forwarding());
     world.after(301);
     let request = fetch(&world);

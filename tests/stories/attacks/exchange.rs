@@ -72,7 +72,8 @@ fn how_long_an_access_token_lasts_is_read_in_every_form_and_kept_within_the_sess
         (json!(null), 28_800),
     ] {
         let mut world = World::with(
-            &json!({"identity": {"access_token_header": "x-token"}, "session": {"idle_timeout_seconds": 0}}),
+            &json!({"identity": {"access_token_header": "x-token"}, "session": {"idle_timeout_seconds": 0},
+                "providers": {"main": {"refresh": false}}}),
         );
         world.idp().tokens = json!({"expires_in": expires_in});
         world.log_in("/orders").is(302, "login_completed");

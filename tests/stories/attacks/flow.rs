@@ -333,10 +333,13 @@ fn a_browser_that_keeps_no_cookie_is_told_and_not_sent_round() {
 #[test]
 fn flow_64_a_login_that_another_site_begins_is_a_login_here() {
     for query in [
-        "iss=https://evil.example&target_link_uri=https://evil.example/",
-        "iss=https://idp.example.com&target_link_uri=//evil.example",
-        "issuer=https://evil.example&login_hint=mallory",
-        "return_to=https://evil.example/&iss=https://evil.example",
+        "iss=https%3A%2F%2Fidp.example.com&target_link_uri=https://evil.example/",
+        "iss=https%3A%2F%2Fidp.example.com&target_link_uri=//evil.example",
+        "iss=https%3A%2F%2Fidp.example.com&target_link_uri=https://app.example.com@evil.example/",
+        "iss=https%3A%2F%2Fidp.example.com&target_link_uri=javascript:alert(1)",
+        "iss=https%3A%2F%2Fidp.example.com&target_link_uri=https://app.example.com/oidc/logout",
+        "issuer=https://evil.example",
+        "return_to=https://evil.example/",
         "client_id=evil&redirect_uri=https://evil.example&state=s&nonce=n",
     ] {
         let mut world = World::new();
@@ -347,12 +350,24 @@ fn flow_64_a_login_that_another_site_begins_is_a_login_here() {
         }
         let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
         assert!(address.as_str().starts_with("https://idp.example.com/authorize?"), "FLOW-64 {query}");
-        assert!(
-            !address.as_str().contains("evil") && !address.as_str().contains("mallory"),
-            "FLOW-64 {query}"
-        );
+        assert!(!address.as_str().contains("evil"), "FLOW-64 {query}");
         let back = world.authorize(&address);
         assert_eq!(world.arrive(&back).location(), "/", "FLOW-64 {query}");
+    }
+    // An issuer that is not configured is asked for nothing, and is not repeated (LOG-03).
+    for query in [
+        "iss=https://canary.example",
+        "iss=call+canary+0800",
+        "iss=",
+        "iss=https%3A%2F%2Fidp.example.com%2F",
+        "iss=https%3A%2F%2Fidp.example.com&iss=https://canary.example",
+        "iss=https%3A%2F%2Fidp.example.com&canary+0800=1&canary+0800=2",
+    ] {
+        let mut world = World::new();
+        let seen = world.arrive(&format!("/oidc/login?{query}"));
+        assert_eq!((seen.status, seen.cookies().len()), (400, 0), "FLOW-64 {query}: {seen:?}");
+        assert!(!seen.body.contains("canary"), "LOG-03 {query}: {seen:?}");
+        assert_eq!(world.idp().asked, Vec::<&str>::new(), "FLOW-64 {query}");
     }
 }
 

@@ -17,6 +17,7 @@ mod path;
 mod provider;
 mod redirect;
 mod refused;
+mod renewal;
 mod resource;
 mod rights;
 mod session;
