@@ -1,0 +1,446 @@
+//! What must hold for every answer, every callout and every line of the log.
+
+use url::Url;
+use vestibule::filter::Answer;
+use vestibule::http::{Callout, Headers, Request};
+
+use crate::log;
+use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
+use crate::provider::parameters;
+use crate::shape::{COOKIE, Rule, SITE, Shape};
+use crate::world::{Actor, Event, Open, RequestId, World};
+
+/// What a client sees.
+pub struct Seen {
+    /// 200 if it went on to the upstream.
+    pub status: u16,
+    pub code: &'static str,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// What the upstream got.
+    pub upstream: Option<Headers>,
+}
+
+impl Seen {
+    fn of(request: &Request, answer: &Answer) -> Seen {
+        match answer {
+            Answer::Continue(edits) => Seen {
+                status: 200,
+                code: edits.decision.code,
+                headers: edits.response().to_vec(),
+                body: String::new(),
+                upstream: Some(edited(request, edits.remove(), edits.set())),
+            },
+            Answer::Respond(response, decision) => Seen {
+                status: response.status,
+                code: decision.code,
+                headers: response.headers.clone(),
+                body: String::from_utf8(response.body.clone()).unwrap(),
+                upstream: None,
+            },
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(n, _)| n == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} is there twice");
+        value
+    }
+
+    pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value.as_str())
+    }
+}
+
+/// Applies edits as the proxies do: one of them cannot remove, and replaces only the first of several.
+fn edited(request: &Request, remove: &[String], set: &[(String, Vec<u8>)]) -> Headers {
+    let removes = request.host.removes_headers;
+    assert!(removes || remove.is_empty(), "this host cannot remove {remove:?}");
+    let mut fields: Vec<(String, Vec<u8>)> =
+        request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+    fields.retain(|(name, _)| !remove.contains(name));
+    for (name, value) in set {
+        match fields.iter().position(|(n, _)| n == name) {
+            Some(first) => {
+                fields[first].1 = value.clone();
+                let mut at = 0..;
+                fields.retain(|(n, _)| at.next() == Some(first) || n != name || !removes);
+            }
+            None => fields.push((name.clone(), value.clone())),
+        }
+    }
+    fields.into_iter().collect()
+}
+
+/// What a request proves, as the model sees it.
+enum Proof {
+    Nothing,
+    Session(Session),
+    Token { provider: usize, person: String, text: String },
+}
+
+impl World {
+    /// A request has got its answer: the one and only.
+    pub fn decided(&mut self, id: RequestId, answer: &Answer) {
+        let open = self.open.remove(&id).unwrap_or_else(|| panic!("request {id} is answered a second time"));
+        let seen = Seen::of(&open.request, answer);
+        self.tell(format_args!("request {id} is answered {} {}", seen.status, seen.code));
+        self.statistics.count(format!("code: {}", seen.code));
+        for (name, value) in &seen.headers {
+            self.story.add(name.as_bytes());
+            self.story.add(value.as_bytes());
+        }
+        self.check_form(&open, &seen);
+        match seen.code {
+            "login_begins" => self.check_begun_login(&open, &seen),
+            "login_completed" => self.check_completed_login(&open, &seen),
+            _ => {}
+        }
+        if seen.upstream.is_some() {
+            self.check_admitted(&open, &seen);
+        } else {
+            self.check_refused(&open, &seen);
+        }
+        let delay = self.latency();
+        self.at(self.time + delay, Event::Answered(open.actor, id, Box::new(seen)));
+    }
+
+    /// Rules for every answer, whatever it says.
+    fn check_form(&self, open: &Open, seen: &Seen) {
+        assert_ne!(seen.code, "bug");
+        if seen.upstream.is_none() || seen.set_cookies().next().is_some() {
+            assert_eq!(seen.header("cache-control"), Some("no-store"));
+        }
+        if seen.status >= 400 {
+            assert_eq!(seen.header("x-vestibule-code"), Some(seen.code));
+        }
+        if let Some(location) = seen.header("location") {
+            assert!(matches!(seen.status, 302 | 303), "{} is no redirect", seen.status);
+            let known = match seen.code {
+                "login_begins" => self.providers.iter().any(|provider| {
+                    location.starts_with(&format!("{}/authorize?", provider.issuer()))
+                }),
+                "logged_out" => {
+                    let ends = |index| location.starts_with(&format!("{}/logout?", Shape::issuer(index)));
+                    (0..self.shape.providers).any(ends) || location == "/oidc/logged-out"
+                }
+                _ => stays_here(location),
+            };
+            assert!(known, "{} leads to {location}", seen.code);
+        }
+        if let Some(refresh) = seen.header("refresh") {
+            assert!(stays_here(refresh.strip_prefix("0; url=").unwrap()), "{refresh}");
+        }
+        for cookie in seen.set_cookies() {
+            for attribute in ["; Path=/", "; Secure", "; HttpOnly", "; SameSite="] {
+                assert!(cookie.contains(attribute), "{attribute} is not in {cookie}");
+            }
+            assert!(cookie.starts_with(COOKIE) && cookie.len() <= 4096 + 80, "{cookie}");
+        }
+        // Where a secret may stand: a login carries its state and nonce, a logout its hint.
+        let may_have = |name: &str| {
+            name == "set-cookie" || (name == "location" && matches!(seen.code, "login_begins" | "logged_out"))
+        };
+        for (name, value) in seen.headers.iter().filter(|(name, _)| !may_have(name)) {
+            assert_eq!(self.secrets.shown_in(value), None, "the answer {} shows a secret in {name}", seen.code);
+        }
+        assert_eq!(self.secrets.shown_in(&seen.body), None, "the page {} shows a secret", seen.code);
+        if matches!(open.actor, Actor::Script(_)) && seen.upstream.is_none() {
+            let is_own = open.request.path.starts_with("/oidc/");
+            assert!(is_own || seen.status >= 400, "a script is sent elsewhere: {}", seen.code);
+        }
+    }
+
+    fn check_begun_login(&mut self, open: &Open, seen: &Seen) {
+        let url = Url::parse(seen.header("location").unwrap()).unwrap();
+        let provider = self.providers.iter().position(|p| url.as_str().starts_with(p.issuer())).unwrap();
+        let sent = parameters(url.query().unwrap().as_bytes());
+        for name in ["state", "nonce", "code_challenge"] {
+            assert!(sent[name].len() >= 43, "{name} is short");
+            let is_new = self.model.drawn.insert(sent[name].clone(), ()).is_none();
+            assert!(is_new, "{name} was there before");
+        }
+        self.secrets.add(&sent["state"]);
+        self.secrets.add(&sent["nonce"]);
+        let name = format!("{COOKIE}-login-{}", &sent["state"][..16]);
+        let set = set_cookies(seen.set_cookies());
+        let (_, value) = set.iter().find(|(n, _)| *n == name).expect("a login without its cookie");
+        self.secrets.add(value);
+        let path = open.request.path.split('?').next().unwrap();
+        if let (Rule::Of(_) | Rule::Admin | Rule::Rest, true) = (self.shape.rule(path), is_plain(path)) {
+            let expected = if self.shape.rule(path) == Rule::Of(1) { 1 } else { 0 };
+            assert!(path.starts_with("/oidc/") || provider == expected, "a login at the wrong provider");
+        }
+        let login = crate::model::Login {
+            provider,
+            state: sent["state"].clone(),
+            nonce: sent["nonce"].clone(),
+            started: self.proxy_time(),
+            key: self.workers[open.worker.unwrap()].keys[0],
+        };
+        self.model.logins.insert((*value).to_owned(), login);
+    }
+
+    /// A session begins only in the browser that began the login, with a code that the right provider
+    /// issued for that login.
+    fn check_completed_login(&mut self, open: &Open, seen: &Seen) {
+        let worker = &self.workers[open.worker.unwrap()];
+        let (path, query) = open.request.path.split_once('?').unwrap();
+        let provider = (0..2).find(|index| Shape::callback(*index) == path).unwrap();
+        let sent = parameters(query.as_bytes());
+        let header = cookie_header(&open.request);
+        let login = self.model.login(&header, &sent["state"]).expect("no such login began in this browser");
+        assert_eq!(login.provider, provider, "the login began at another provider");
+        assert!(worker.keys.contains(&login.key), "the login was sealed with a key that is gone");
+        let age = open.arrived.saturating_sub(login.started);
+        assert!(age < self.shape.login, "the login is {age} seconds old");
+        let said = open.redemption.as_ref().expect("a login without an answer of the token endpoint");
+        assert!(!said.is_refused, "the provider refused the code");
+        assert!(said.is_right, "the ID token is wrong");
+        assert_eq!(said.code, sent["code"], "another code was redeemed");
+        assert_eq!(said.nonce, login.nonce, "the ID token belongs to another login");
+        let session = self.model.begins(&self.shape, provider, said, worker.keys[0], self.proxy_time());
+        self.register(provider, seen, &session);
+        self.statistics.count("logins completed");
+    }
+
+    /// Learns the sessions that an answer sets.
+    fn register(&mut self, provider: usize, seen: &Seen, session: &Session) -> usize {
+        let name = self.shape.session_cookie(provider);
+        let set = set_cookies(seen.set_cookies());
+        set.iter().for_each(|(_, value)| self.secrets.add(value));
+        let texts = sealed_texts(&name, &set);
+        if texts.iter().any(|text| text.starts_with('2')) {
+            self.statistics.count("sessions in parts");
+        }
+        let count = texts.len();
+        self.model.sessions.extend(texts.into_iter().map(|text| (text, session.clone())));
+        count
+    }
+
+    /// Nobody reaches the upstream without proof, and it is told who it is and nothing else.
+    fn check_admitted(&mut self, open: &Open, seen: &Seen) {
+        let upstream = seen.upstream.as_ref().unwrap();
+        let path = open.request.path.split('?').next().unwrap();
+        let proof = match seen.code {
+            "public" => {
+                assert!(is_public_in_every_reading(&self.shape, path), "{path} is not public");
+                Proof::Nothing
+            }
+            "cors_preflight" => {
+                assert_eq!(open.request.method, "OPTIONS");
+                assert!(!open.request.headers.has("cookie") && !open.request.headers.has("authorization"));
+                Proof::Nothing
+            }
+            "session" => self.proven_by_session(open, seen, path),
+            "token" => self.proven_by_token(open, path),
+            other => panic!("let through: {other}"),
+        };
+        self.check_told(upstream, &proof);
+    }
+
+    fn proven_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
+        let provider = match self.shape.rule(path) {
+            Rule::Of(provider) => provider,
+            Rule::Admin | Rule::Rest => 0,
+            other => panic!("a session for {path}, which is {other:?}"),
+        };
+        let (keys, now) = (self.workers[open.worker.unwrap()].keys.clone(), open.arrived);
+        let header = cookie_header(&open.request);
+        let proven = self.model.session(&self.shape, provider, &header, &keys, now);
+        let (session, _) = proven.unwrap_or_else(|why| panic!("let through without a session: {why:?}"));
+        let session = session.clone();
+        if self.shape.rule(path) == Rule::Admin {
+            assert!(session.person.ends_with('0'), "{} has not the role", session.person);
+        }
+        let renewed = Session { seen: now, key: keys[0], ..session.clone() };
+        if self.register(provider, seen, &renewed) > 0 {
+            self.statistics.count("sessions renewed");
+        }
+        Proof::Session(session)
+    }
+
+    fn proven_by_token(&self, open: &Open, path: &str) -> Proof {
+        let all: Vec<usize> = (0..self.shape.providers).collect();
+        let providers = match self.shape.rule(path) {
+            Rule::Api => &[0],
+            Rule::Of(provider) => &[provider][..],
+            Rule::Rest => &all,
+            other => panic!("a token for {path}, which is {other:?}"),
+        };
+        let text = open.request.headers.one("authorization").unwrap().split(' ').nth(1).unwrap();
+        let token = self.model.token(text, providers, self.proxy_time());
+        let token = token.unwrap_or_else(|| panic!("let through without a token that counts"));
+        assert!(self.shape.rule(path) != Rule::Api || token.has_scope, "the token has not the scope");
+        Proof::Token { provider: token.provider, person: token.person.clone(), text: text.to_owned() }
+    }
+
+    fn check_told(&self, upstream: &Headers, proof: &Proof) {
+        let (provider, person, forwarded) = match proof {
+            Proof::Nothing => (0, None, None),
+            Proof::Session(session) => (session.provider, Some(&session.person), Some(&session.access_token)),
+            Proof::Token { provider, person, text } => (*provider, Some(person), Some(text)),
+        };
+        let email = person.map(|person| format!("{person}@example.com"));
+        let issuer = person.map(|_| Shape::issuer(provider));
+        let expected = [
+            ("x-auth-sub", person.map(String::as_str)),
+            ("x-auth-iss", issuer),
+            ("x-auth-email", email.as_deref()),
+            ("x-access-token", forwarded.map(String::as_str)),
+        ];
+        for (name, value) in expected {
+            if name == "x-access-token" && !self.shape.forwards {
+                continue;
+            }
+            // In whatever spelling an upstream could take for ours.
+            let spelled = |found: &str| found.replace(['_', '.'], "-") == name;
+            let found: Vec<_> = upstream.iter().filter(|(found, _)| spelled(found)).collect();
+            let expected: Vec<_> = value.iter().map(|value| (name, value.as_bytes())).collect();
+            assert_eq!(found, expected, "the upstream is told the wrong thing");
+        }
+        for cookies in upstream.all("cookie") {
+            let cookies = String::from_utf8_lossy(cookies).into_owned();
+            assert!(!cookies.contains(COOKIE), "our cookie goes to the upstream: {cookies}");
+        }
+        if let Proof::Token { .. } = proof {
+            let authorization = upstream.one("authorization").unwrap_or_default();
+            assert_eq!(authorization, "", "the token goes to the upstream");
+        }
+    }
+
+    /// Who has a session is not turned away.
+    fn check_refused(&mut self, open: &Open, seen: &Seen) {
+        let is_honest = matches!(open.actor, Actor::Tab(..) | Actor::Script(_));
+        let path = open.request.path.split('?').next().unwrap();
+        if !is_honest || path.starts_with("/oidc/") {
+            return;
+        }
+        let provider = match self.shape.rule(path) {
+            Rule::Of(provider) => provider,
+            Rule::Admin | Rule::Rest => 0,
+            Rule::Public => panic!("a public page was refused: {}", seen.code),
+            Rule::Closed => return assert_eq!(seen.code, "denied"),
+            Rule::Api => return,
+        };
+        let keys = &self.workers[open.worker.unwrap()].keys;
+        let header = cookie_header(&open.request);
+        match self.model.session(&self.shape, provider, &header, keys, open.arrived) {
+            Ok((session, _)) => {
+                let lacks = self.shape.rule(path) == Rule::Admin && !session.person.ends_with('0');
+                assert!(lacks && seen.code == "requirement_claim", "{} for who has a session", seen.code);
+            }
+            Err(why) if seen.status == 401 => {
+                let expected: &[&str] = match why {
+                    Why::None => &["not_logged_in"],
+                    Why::Unreadable => &["session_unreadable"],
+                    Why::Ended => &["session_lifetime", "session_idle"],
+                };
+                assert!(expected.contains(&seen.code), "{} for {why:?}", seen.code);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A callout goes to the provider it is meant for, carries no more than it must, and sends no code
+    /// twice.
+    pub fn check_callout(&mut self, worker: usize, callout: &Callout, of: Option<RequestId>) {
+        let index = self.providers.iter().position(|p| callout.url.as_str().starts_with(&format!("{}/", p.issuer())));
+        let index = index.unwrap_or_else(|| panic!("a callout to {}", callout.url));
+        assert_eq!(callout.target, Shape::name(index), "by the way of another provider");
+        assert!(callout.timeout.as_secs() <= 60 && callout.reply_limit <= 1 << 20);
+        if callout.url.path() != "/token" {
+            let is_shared = callout.url.path() != "/userinfo";
+            return assert!(callout.shared.is_some() == is_shared && callout.body.is_empty());
+        }
+        assert!(callout.shared.is_none(), "what has an effect is not shared");
+        let request = &self.open[&of.expect("a code is redeemed for nobody")].request;
+        let sent = parameters(request.path.split_once('?').unwrap().1.as_bytes());
+        let body = parameters(&callout.body);
+        assert_eq!(body["code"], sent["code"]);
+        self.secrets.add(&body["code_verifier"]);
+        // The workers remember together what was sent, where the proxy has shared data. Where it has none,
+        // who sends the callback and its cookie once more to another worker makes that one send the code.
+        let remembers = if self.shape.shares { 0 } else { self.workers[worker].number };
+        // What was remembered when the clock was ahead may have ended before the clock went back.
+        let key = (remembers, self.clock_went_back, sent["state"].clone());
+        let times = self.model.sent.entry(key).or_default();
+        *times += 1;
+        assert_eq!(*times, 1, "the code of a login is sent twice");
+    }
+
+    /// Nothing secret is in the log, at any level.
+    pub fn check_log(&mut self) {
+        for line in log::take() {
+            let shown = self.secrets.shown_in(&line);
+            assert_eq!(shown, None, "a secret is in the log: {line}");
+            assert!(!line.contains('\n'), "a log line of several lines: {line}");
+            self.story.add(line.as_bytes());
+        }
+    }
+}
+
+/// All `Cookie` fields in one.
+fn cookie_header(request: &Request) -> String {
+    let fields: Vec<_> = request.headers.all("cookie").map(String::from_utf8_lossy).collect();
+    let all = fields.join("; ");
+    debug_assert!(cookies(&all).len() <= 10_000);
+    all
+}
+
+/// Whether a browser on this site that is sent there stays on this site.
+fn stays_here(location: &str) -> bool {
+    let here = Url::parse(SITE).unwrap();
+    location.starts_with('/') && here.join(location).is_ok_and(|there| there.origin() == here.origin())
+}
+
+fn is_plain(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'-') && !path.contains("//")
+}
+
+/// What upstreams are known to make of a path, each step on top of the others.
+fn is_public_in_every_reading(shape: &Shape, path: &str) -> bool {
+    let mut readings = vec![path.to_owned()];
+    for read in [decoded, decoded, slashes, without_parameters, merged, resolved, merged] {
+        let more: Vec<String> = readings.iter().map(|path| read(path)).collect();
+        readings.extend(more);
+        readings.sort();
+        readings.dedup();
+    }
+    readings.iter().all(|path| shape.rule(path) == Rule::Public)
+}
+
+fn decoded(path: &str) -> String {
+    let bytes: Vec<u8> = path.replace('+', "%2B").into_bytes();
+    let pair = format!("x={}", String::from_utf8_lossy(&bytes).replace('&', "%26").replace('=', "%3D"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, path)| path.into_owned()).unwrap_or_default()
+}
+
+fn slashes(path: &str) -> String {
+    path.replace('\\', "/")
+}
+
+fn without_parameters(path: &str) -> String {
+    path.split('/').map(|segment| segment.split(';').next().unwrap()).collect::<Vec<_>>().join("/")
+}
+
+fn merged(path: &str) -> String {
+    let mut path = path.to_owned();
+    while path.contains("//") {
+        path = path.replace("//", "/");
+    }
+    path
+}
+
+fn resolved(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}

@@ -1,0 +1,132 @@
+//! Whole worlds, each by a seed: browsers, programs, attackers, workers and providers, and everything
+//! that can go wrong between them. What must always hold is checked after every step.
+//!
+//! `SEED=7 cargo test --test simulation replay -- --ignored --nocapture` lives through one world again;
+//! `make simulate` lives through new ones until it is stopped.
+
+// Everything here is a test; clippy knows that only of the functions marked so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::unreachable,
+    clippy::disallowed_methods
+)]
+
+mod attacker;
+mod browser;
+mod checks;
+mod jar;
+mod log;
+mod memory;
+mod model;
+mod program;
+mod provider;
+mod proxy;
+mod random;
+mod secrets;
+mod shape;
+mod shared;
+mod story;
+mod world;
+
+use std::env;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use story::Statistics;
+use world::World;
+
+/// Worlds that every test run lives through.
+const WORLDS: u64 = 24;
+
+/// What a run of so many worlds must have seen: otherwise it has stopped testing something.
+const MUST_HAPPEN: [(&str, u64); 1] = [("logins completed", 100)];
+
+/// Not through `print!`: a passing test shows nothing of that.
+fn print(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// One world from its beginning to its end. A failure is told with what came before it.
+fn live(seed: u64) -> (u64, Statistics) {
+    let mut world = World::new(seed);
+    let lived = catch_unwind(AssertUnwindSafe(|| world.run()));
+    if let Err(failure) = lived {
+        let why = failure.downcast_ref::<String>().cloned();
+        let why = why.or_else(|| failure.downcast_ref::<&str>().map(|why| (*why).to_owned()));
+        print(&format!(
+            "\n{}\nthe world of SEED={seed} broke at {} ms: {}\nagain: SEED={seed} make simulate\n",
+            world.story.last(),
+            world.time,
+            why.unwrap_or_default()
+        ));
+        panic!("SEED={seed}");
+    }
+    let mut statistics = std::mem::take(&mut world.statistics);
+    statistics.count("worlds");
+    *statistics.0.entry("events".to_owned()).or_default() += world.story.events;
+    (world.story.hash(), statistics)
+}
+
+/// Several worlds at a time, as long as `next` gives seeds.
+fn live_all(next: impl Fn() -> Option<u64> + Sync) -> Statistics {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
+    let one = || {
+        let mut statistics = Statistics::default();
+        while let Some(seed) = next() {
+            statistics.add(&live(seed).1);
+        }
+        statistics
+    };
+    let mut all = Statistics::default();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        for thread in running {
+            all.add(&thread.join().expect("a world broke, see above"));
+        }
+    });
+    all
+}
+
+#[test]
+fn what_must_hold_holds_in_many_worlds() {
+    let seed = AtomicU64::new(1);
+    print(&format!("worlds of the seeds 1 to {WORLDS}\n"));
+    let all = live_all(|| Some(seed.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed <= WORLDS));
+    print(&all.to_string());
+    for (what, least) in MUST_HAPPEN {
+        assert!(all.of(what) >= least, "{what}: {} times, at least {least}", all.of(what));
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    assert_eq!(live(1).0, live(1).0);
+    assert_ne!(live(1).0, live(2).0);
+}
+
+#[test]
+#[ignore = "for as long as one likes: make simulate"]
+fn simulate() {
+    if let Some(seed) = env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+        print(&format!("the world of SEED={seed}\n"));
+        let (hash, statistics) = live(seed);
+        return print(&format!("{statistics}trace {hash:016x}\n"));
+    }
+    let seconds = env::var("SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let first = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() * 1_000_000;
+    let seed = AtomicU64::new(first);
+    print(&format!("worlds from SEED={first} on\n"));
+    let all = live_all(|| {
+        let goes_on = end.is_none_or(|end| Instant::now() < end);
+        goes_on.then(|| seed.fetch_add(1, Ordering::Relaxed))
+    });
+    print(&all.to_string());
+}

@@ -1,0 +1,25 @@
+//! Everything that nobody but those who need it may see, and whether a text shows any of it.
+
+use std::collections::BTreeSet;
+
+/// Of a secret, every run of so many bytes is looked for: a part that is shown is shown.
+const RUN: usize = 16;
+
+#[derive(Default)]
+pub struct Secrets {
+    runs: BTreeSet<[u8; RUN]>,
+}
+
+impl Secrets {
+    /// From its end on, because what tokens and cookies begin with is no secret.
+    pub fn add(&mut self, secret: &str) {
+        self.runs.extend(secret.as_bytes().rchunks_exact(RUN).map(|run| <[u8; RUN]>::try_from(run).unwrap()));
+    }
+
+    /// The piece of a secret that a text shows.
+    pub fn shown_in(&self, text: &str) -> Option<String> {
+        let mut windows = text.as_bytes().windows(RUN);
+        let run = windows.find(|window| self.runs.contains(<&[u8; RUN]>::try_from(*window).unwrap()))?;
+        Some(String::from_utf8_lossy(run).into_owned())
+    }
+}

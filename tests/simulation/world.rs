@@ -1,0 +1,405 @@
+//! One world: what is in it, its time, and what happens next.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use vestibule::filter::Answer;
+use vestibule::flow::Flow;
+use vestibule::http::{Headers, HostTraits, Request};
+
+use crate::attacker::Attacker;
+use crate::browser::Browser;
+use crate::checks::Seen;
+use crate::log;
+use crate::model::Model;
+use crate::program::Program;
+use crate::provider::{FAULTS, Provider, Redemption};
+use crate::proxy::{Flight, FlightId, TICK, Worker};
+use crate::random::{Chance, seed_the_host};
+use crate::secrets::Secrets;
+use crate::shared;
+use crate::shape::{CLIENT_SECRETS, HOST, KEYS, Shape};
+use crate::story::{Statistics, Story};
+
+pub type RequestId = u64;
+
+/// The right time at the beginning of every world.
+pub const BEGINNING: u64 = 1_700_000_000;
+
+/// Everything goes wrong for so long, then nothing does. Milliseconds, as all times of a world.
+const STORM: u64 = 1_500_000;
+
+/// After so much more, whoever keeps trying must get in: the longest that documents are used, back-offs
+/// and counts of rounds are over.
+const CALM: u64 = STORM + 700_000;
+
+const END: u64 = CALM + 180_000;
+
+/// A request must be answered within this time, however many callouts it takes.
+const PATIENCE: u64 = 90_000;
+
+/// Who does something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    Tab(usize, usize),
+    /// A script on a page of a browser.
+    Script(usize),
+    Program(usize),
+    Attacker(usize),
+}
+
+pub enum Event {
+    Wake(Actor),
+    Arrive(RequestId),
+    /// The body of a request is there as a whole.
+    Body(RequestId),
+    AtProvider(FlightId),
+    Reply(FlightId),
+    NoReply(FlightId),
+    Answered(Actor, RequestId, Box<Seen>),
+    /// The proxy answered by itself: the worker was gone.
+    Lost(Actor),
+    Tick(usize),
+    Weather,
+    Calm,
+    Exam,
+}
+
+/// A request that has no answer yet.
+pub struct Open {
+    pub actor: Actor,
+    pub request: Request,
+    sent: u64,
+    pub worker: Option<usize>,
+    /// By the proxy's clock.
+    pub arrived: u64,
+    pub body: Vec<u8>,
+    pub body_limit: usize,
+    pub flow: Option<Flow<Answer>>,
+    /// What the token endpoint said in this request.
+    pub redemption: Option<Redemption>,
+}
+
+impl Open {
+    /// Of several callouts one redeems a code.
+    pub fn hear(&mut self, redemption: Option<Redemption>) {
+        self.redemption = redemption.or(self.redemption.take());
+    }
+}
+
+pub struct World {
+    pub shape: Shape,
+    pub chance: Chance,
+    pub time: u64,
+    /// Seconds that the proxy's clock is ahead of the right time.
+    clock: i64,
+    /// How often that clock was set back.
+    pub clock_went_back: u32,
+    queue: BTreeMap<(u64, u64), Event>,
+    queued: u64,
+    pub workers: Vec<Worker>,
+    pub workers_made: u64,
+    /// The session keys that a worker gets that starts now.
+    keys: Vec<usize>,
+    pub flights: BTreeMap<FlightId, Flight>,
+    pub flights_made: u64,
+    pub providers: Vec<Provider>,
+    pub browsers: Vec<Browser>,
+    pub programs: Vec<Program>,
+    pub attackers: Vec<Attacker>,
+    pub open: BTreeMap<RequestId, Open>,
+    requests_made: u64,
+    pub model: Model,
+    pub secrets: Secrets,
+    /// Addresses of callbacks that browsers were sent to.
+    pub callbacks: Vec<String>,
+    pub tokens_of_logins: Vec<String>,
+    pub is_calm: bool,
+    pub is_exam: bool,
+    pub most_held: i64,
+    pub story: Story,
+    pub statistics: Statistics,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        log::install();
+        log::take();
+        shared::clear();
+        seed_the_host(seed);
+        let mut chance = Chance::new(seed);
+        let shape = Shape::by(&mut chance);
+        let mut world = World {
+            providers: (0..shape.providers).map(|index| Provider::new(index, &shape, &mut chance)).collect(),
+            browsers: (0..shape.browsers).map(|index| Browser::new(index, &mut chance)).collect(),
+            programs: (0..shape.programs).map(|index| Program::new(index)).collect(),
+            attackers: (0..shape.attackers).map(|_| Attacker::default()).collect(),
+            shape,
+            chance,
+            time: 0,
+            clock: 0,
+            clock_went_back: 0,
+            queue: BTreeMap::new(),
+            queued: 0,
+            workers: Vec::new(),
+            workers_made: 0,
+            keys: vec![0],
+            flights: BTreeMap::new(),
+            flights_made: 0,
+            open: BTreeMap::new(),
+            requests_made: 0,
+            model: Model::default(),
+            secrets: Secrets::default(),
+            callbacks: Vec::new(),
+            tokens_of_logins: Vec::new(),
+            is_calm: false,
+            is_exam: false,
+            most_held: 0,
+            story: Story::default(),
+            statistics: Statistics::default(),
+        };
+        KEYS.iter().chain(&CLIENT_SECRETS).for_each(|secret| world.secrets.add(secret));
+        world.populate();
+        world
+    }
+
+    fn populate(&mut self) {
+        for index in 0..self.shape.workers {
+            self.workers_made += 1;
+            let worker = Worker::new(self, self.workers_made, self.keys.clone());
+            self.workers.push(worker);
+            let first = self.chance.within(0..=TICK);
+            self.at(first, Event::Tick(index));
+        }
+        let browsers = (0..self.shape.browsers).map(|index| Actor::Tab(index, 0));
+        let programs = (0..self.shape.programs).map(Actor::Program);
+        let attackers = (0..self.shape.attackers).map(Actor::Attacker);
+        for actor in browsers.chain(programs).chain(attackers).collect::<Vec<_>>() {
+            self.wake(actor, 20_000);
+        }
+        self.at(10_000, Event::Weather);
+        self.at(STORM, Event::Calm);
+        self.at(CALM, Event::Exam);
+    }
+
+    /// Lives through the whole of it.
+    pub fn run(&mut self) {
+        while let Some(((time, _), event)) = self.queue.pop_first() {
+            if time > END && self.open.is_empty() {
+                break;
+            }
+            self.time = time;
+            self.model.latest = self.model.latest.max(self.proxy_time());
+            self.step(event);
+            self.check_log();
+        }
+        assert!(self.open.is_empty(), "requests that were never answered: {:?}", self.open.keys());
+        self.pass_exam();
+        for worker in 0..self.workers.len() {
+            self.restart(worker, vec![0]);
+        }
+        self.check_log();
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Wake(_) if self.time > END => {}
+            Event::Wake(Actor::Tab(browser, tab)) => self.tab_wakes(browser, tab),
+            Event::Wake(Actor::Program(index)) => self.program_wakes(index),
+            Event::Wake(Actor::Attacker(index)) => self.attacker_wakes(index),
+            Event::Wake(Actor::Script(_)) => {}
+            Event::Arrive(id) => self.arrive(id),
+            Event::Body(id) => self.body(id),
+            Event::AtProvider(id) => self.at_provider(id),
+            Event::Reply(id) => self.replied(id, false),
+            Event::NoReply(id) => self.replied(id, true),
+            Event::Answered(actor, id, seen) => self.answered(actor, id, &seen),
+            Event::Lost(actor) => self.lost(actor),
+            Event::Tick(worker) => self.tick(worker),
+            Event::Weather => self.weather(),
+            Event::Calm => self.calm(),
+            Event::Exam => self.begin_exam(),
+        }
+        let overdue = self.open.iter().find(|(_, open)| self.time > open.sent + PATIENCE);
+        assert!(overdue.is_none(), "request {} has had no answer for too long", overdue.unwrap().0);
+    }
+
+    fn answered(&mut self, actor: Actor, id: RequestId, seen: &Seen) {
+        match actor {
+            Actor::Tab(browser, tab) => self.tab_sees(browser, tab, id, seen),
+            Actor::Script(browser) => self.browsers[browser].takes_cookies(seen, self.time),
+            Actor::Program(index) => self.program_sees(index, seen),
+            Actor::Attacker(index) => self.attacker_sees(index, seen),
+        }
+    }
+
+    fn lost(&mut self, actor: Actor) {
+        if let Actor::Tab(browser, tab) = actor {
+            self.tab_lost(browser, tab);
+        }
+    }
+
+    /// The time that the proxy's clock shows, in seconds.
+    pub fn proxy_time(&self) -> u64 {
+        (BEGINNING + self.time / 1000).saturating_add_signed(self.clock)
+    }
+
+    /// The right time, in seconds.
+    pub fn right_time(&self) -> u64 {
+        BEGINNING + self.time / 1000
+    }
+
+    pub fn at(&mut self, time: u64, event: Event) {
+        self.queued += 1;
+        self.queue.insert((time, self.queued), event);
+    }
+
+    /// Lets somebody act some time within the next milliseconds. A tab then forgets earlier plans.
+    pub fn wake(&mut self, actor: Actor, within: u64) {
+        let time = self.time + self.chance.within(1..=within);
+        if let Actor::Tab(browser, tab) = actor {
+            self.browsers[browser].set_alarm(tab, time);
+        }
+        self.at(time, Event::Wake(actor));
+    }
+
+    pub fn tell(&mut self, what: fmt::Arguments<'_>) {
+        self.story.tell(self.time, what);
+    }
+
+    /// Milliseconds that a message takes: mostly few, so that replies overtake each other.
+    pub fn latency(&mut self) -> u64 {
+        if self.chance.percent(5) { self.chance.within(200..=3_000) } else { self.chance.within(1..=60) }
+    }
+
+    /// Sends a request to the proxy.
+    pub fn request(&mut self, actor: Actor, request: Request) -> RequestId {
+        self.requests_made += 1;
+        let id = self.requests_made;
+        self.tell(format_args!("request {id} by {actor:?}: {} {}", request.method, request.path));
+        for (name, value) in request.headers.iter() {
+            self.story.add(name.as_bytes());
+            self.story.add(value);
+        }
+        self.statistics.count("requests");
+        let open = Open {
+            actor,
+            request,
+            sent: self.time,
+            worker: None,
+            arrived: 0,
+            body: Vec::new(),
+            body_limit: 0,
+            flow: None,
+            redemption: None,
+        };
+        self.open.insert(id, open);
+        let delay = self.latency();
+        self.at(self.time + delay, Event::Arrive(id));
+        id
+    }
+
+    /// A `GET` with these header fields.
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Request {
+        Request {
+            has_body: false,
+            method: "GET".to_owned(),
+            scheme: "https".to_owned(),
+            authority: HOST.to_owned(),
+            path: path.to_owned(),
+            headers: headers.iter().copied().collect::<Headers>(),
+            host: HostTraits {
+                removes_headers: !self.shape.is_nginx,
+                wakes_requests: !self.shape.is_nginx,
+            },
+        }
+    }
+
+    pub fn proxy_answers(&mut self, actor: Actor) {
+        self.statistics.count("answered by the proxy itself");
+        let delay = self.latency();
+        self.at(self.time + delay, Event::Lost(actor));
+    }
+
+    /// Something outside of the filter changes.
+    fn weather(&mut self) {
+        if self.is_calm {
+            return;
+        }
+        let index = self.chance.below(self.providers.len());
+        match self.chance.weighted(&[(8, 0), (8, 1), (3, 2), (3, 3), (1, 4), (2, 5), (3, 6), (2, 7), (2, 8), (1, 9)]) {
+            0 => self.providers[index].fault = Some(*self.chance.of(&FAULTS)),
+            1 => self.providers.iter_mut().for_each(|provider| provider.fault = None),
+            2 => {
+                let how = self.providers[index].rotate(&mut self.chance);
+                self.tell(format_args!("provider {index} has a new key and {how}"));
+            }
+            3 => self.providers[index].withdraws(),
+            4 => self.providers[index].moves_its_keys(),
+            5 => self.providers[index].skew = *self.chance.of(&[-90, -15, 0, 0, 15, 90]),
+            6 => {
+                let clock = *self.chance.of(&[0, 0, 1, -5, 30, -30, 700, -700, 7200, -7200, 200_000]);
+                self.set_clock(clock);
+            }
+            7 => {
+                let worker = self.chance.below(self.workers.len());
+                self.restart(worker, self.keys.clone());
+            }
+            8 => self.rotate_session_keys(),
+            _ => self.mix_up_news(),
+        }
+        let fault = self.providers[index].fault;
+        let clock = self.clock;
+        self.tell(format_args!("weather: provider {index} {fault:?}, the proxy's clock {clock:+} s"));
+        if let Some(fault) = fault {
+            self.statistics.count(format!("fault: {fault:?}"));
+        }
+        let next = self.time + self.chance.within(1_000..=60_000);
+        self.at(next, Event::Weather);
+    }
+
+    fn set_clock(&mut self, clock: i64) {
+        self.clock_went_back += u32::from(clock < self.clock);
+        self.clock = clock;
+    }
+
+    /// A new key in front, or an old one removed; the workers learn it one after the other.
+    fn rotate_session_keys(&mut self) {
+        if self.keys.len() == 1 {
+            self.keys.insert(0, (self.keys[0] + 1) % KEYS.len());
+        } else {
+            self.keys.truncate(1);
+        }
+        self.statistics.count("session keys rotated");
+        let worker = self.chance.below(self.workers.len());
+        self.restart(worker, self.keys.clone());
+    }
+
+    /// In the shared data lies what was told about another provider, or half of it.
+    fn mix_up_news(&mut self) {
+        let names = self.workers[0].news_names();
+        let [from, to] = [(); 2].map(|()| self.chance.of(&names).clone());
+        let Some((mut news, _)) = shared::get(&from).unwrap() else { return };
+        if self.chance.percent(20) {
+            news.truncate(news.len() / 2);
+        }
+        self.tell(format_args!("the shared data of {to} becomes that of {from}"));
+        self.statistics.count("news mixed up");
+        shared::overwrite(&to, &news);
+    }
+
+    /// From here on nothing goes wrong any more.
+    fn calm(&mut self) {
+        self.tell(format_args!("the storm is over"));
+        self.is_calm = true;
+        self.set_clock(0);
+        for provider in &mut self.providers {
+            (provider.fault, provider.skew) = (None, 0);
+        }
+        for worker in 0..self.workers.len() {
+            if self.workers[worker].keys != self.keys {
+                self.restart(worker, self.keys.clone());
+            }
+        }
+    }
+}
