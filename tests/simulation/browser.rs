@@ -163,7 +163,7 @@ impl World {
             return self.act_at_provider(browser, tab, &address);
         }
         if let Some(id) = state.waits {
-            if !self.is_exam && self.chance.percent(20) {
+            if !self.is_exam && self.chance.percent(60) {
                 self.browsers[browser].tabs[tab].waits = None;
                 self.leave(id);
             }
@@ -175,7 +175,9 @@ impl World {
         }
         let wish = self.chance.weighted(&WISHES);
         self.fulfil(browser, tab, wish);
-        self.wake(Actor::Tab(browser, tab), 15_000);
+        // Some go on before there is an answer.
+        let within = if self.chance.percent(10) { 60 } else { 15_000 };
+        self.wake(Actor::Tab(browser, tab), within);
     }
 
     fn fulfil(&mut self, browser: usize, tab: usize, wish: Wish) {

@@ -21,7 +21,6 @@ pub struct Login {
 pub struct Session {
     pub provider: usize,
     pub person: String,
-    pub created: u64,
     pub seen: u64,
     pub ends: u64,
     pub key: usize,
@@ -73,12 +72,10 @@ pub fn sealed_texts(name: &str, cookies: &[(&str, &str)]) -> Vec<String> {
     let mut texts = Vec::new();
     for (_, first) in cookies.iter().filter(|(n, _)| *n == name) {
         let count: usize = first.get(..1).and_then(|digit| digit.parse().ok()).unwrap_or(1);
-        let mut text = (*first).to_owned();
-        for part in 1..count {
-            let part = format!("{name}.{part}");
-            text.extend(cookies.iter().find(|(n, _)| *n == part).map(|(_, value)| *value));
-        }
-        texts.push(text);
+        let parts = (1..count).map(|part| format!("{name}.{part}"));
+        let parts: Option<String> =
+            parts.map(|part| cookies.iter().find(|(n, _)| *n == part).map(|(_, value)| *value)).collect();
+        texts.extend(parts.map(|parts| format!("{first}{parts}")));
     }
     texts
 }
@@ -140,6 +137,6 @@ impl Model {
             ends = ends.min(now + said.expires_in);
         }
         let (person, access_token) = (said.person.clone(), said.access_token.clone());
-        Session { provider, person, created: now, seen: now, ends, key, access_token }
+        Session { provider, person, seen: now, ends, key, access_token }
     }
 }

@@ -79,8 +79,12 @@ impl World {
             self.programs[index].tokens.remove(0);
         }
         let path = if is_exam { "/api" } else { *self.chance.of(&PATHS) };
-        let request = self.get(path, &[("authorization", &format!("Bearer {token}"))]);
-        self.request(Actor::Program(index), request);
+        // Programs come in crowds, too.
+        let crowd = if self.chance.percent(10) { 5 } else { 1 };
+        for _ in 0..crowd {
+            let request = self.get(path, &[("authorization", &format!("Bearer {token}"))]);
+            self.request(Actor::Program(index), request);
+        }
         self.wake(Actor::Program(index), if is_exam { 20_000 } else { 12_000 });
     }
 

@@ -98,7 +98,6 @@ pub struct Provider {
 pub struct Code {
     pub person: String,
     pub nonce: String,
-    pub state: String,
     challenge: String,
     redirect_uri: String,
     pub is_used: bool,
@@ -110,8 +109,10 @@ pub struct Redemption {
     pub code: String,
     pub person: String,
     pub nonce: String,
-    /// The ID token is what the specification wants.
+    /// The ID token is what the specification wants, its times aside.
     pub is_right: bool,
+    /// When the ID token begins and ends.
+    pub validity: (u64, u64),
     pub access_token: String,
     pub id_token: String,
     /// Seconds.
@@ -217,7 +218,6 @@ impl Provider {
         let given = Code {
             person: person.to_owned(),
             nonce: sent["nonce"].clone(),
-            state: sent["state"].clone(),
             challenge: sent["code_challenge"].clone(),
             redirect_uri: sent["redirect_uri"].clone(),
             is_used: false,
@@ -299,6 +299,7 @@ impl Provider {
             person: String::new(),
             nonce: String::new(),
             is_right: false,
+            validity: (0, 0),
             access_token: String::new(),
             id_token: String::new(),
             expires_in: *chance.of(&[60, 300, 3600]),
@@ -323,7 +324,9 @@ impl Provider {
         self.userinfo.insert(redemption.access_token.clone(), about);
         redemption.person = claims["sub"].as_str().unwrap().to_owned();
         redemption.nonce = claims["nonce"].as_str().unwrap_or_default().to_owned();
-        redemption.is_right = lie.is_none_or(|lie| lie == Lie::OtherLogin);
+        redemption.is_right =
+            lie.is_none_or(|lie| matches!(lie, Lie::OtherLogin | Lie::Expired | Lie::Future));
+        redemption.validity = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
         redemption.id_token = id_token;
         let tokens = json!({
             "token_type": "Bearer", "expires_in": redemption.expires_in,
@@ -353,7 +356,7 @@ impl Provider {
         match lie {
             Some(Lie::Audience) => claims["aud"] = json!("somebody-else"),
             Some(Lie::Issuer) => claims["iss"] = json!("https://evil.example"),
-            Some(Lie::Expired) => (claims["iat"], claims["exp"]) = (json!(now - 7200), json!(now - 3600 * 2)),
+            Some(Lie::Expired) => (claims["iat"], claims["exp"]) = (json!(now - 7200), json!(now - 6900)),
             Some(Lie::Future) => (claims["iat"], claims["exp"]) = (json!(now + 90000), json!(now + 90300)),
             Some(Lie::NoNonce) => claims["nonce"] = json!(""),
             Some(Lie::Kind) => header["typ"] = json!("at+jwt"),
