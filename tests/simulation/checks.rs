@@ -95,6 +95,8 @@ impl World {
         match seen.code {
             "login_begins" => self.check_begun_login(&open, &seen),
             "login_completed" => self.check_completed_login(&open, &seen),
+            "logged_out" => self.check_logout(&open),
+            "logged_out_by_provider" => self.check_logout_token(&open),
             _ => {}
         }
         if seen.upstream.is_some() {
@@ -207,7 +209,8 @@ impl World {
         assert_eq!(said.nonce, login.nonce, "the ID token belongs to another login");
         let (now, (begins, ends)) = (self.proxy_time(), said.validity);
         assert!(begins <= now + LEEWAY && now < ends + LEEWAY, "the ID token is of another time");
-        let session = self.model.begins(&self.shape, provider, said, worker.keys[0], now);
+        let key = worker.keys[0];
+        let session = self.model.begins(&self.shape, provider, said, key, now);
         self.register(provider, seen, &session);
         self.statistics.count("logins completed");
     }
@@ -253,15 +256,20 @@ impl World {
             Rule::Admin | Rule::Rest => 0,
             other => panic!("a session for {path}, which is {other:?}"),
         };
-        let (keys, now) = (self.workers[open.worker.unwrap()].keys.clone(), open.arrived);
+        let (worker, now) = (&self.workers[open.worker.unwrap()], open.arrived);
         let header = cookie_header(&open.request);
-        let proven = self.model.session(&self.shape, provider, &header, &keys, now);
-        let (session, _) = proven.unwrap_or_else(|why| panic!("let through without a session: {why:?}"));
-        let session = session.clone();
+        let proven = self.model.session(&self.shape, provider, &header, worker, now);
+        let session = proven.unwrap_or_else(|why| panic!("let through without a session: {why:?}")).clone();
+        // Where no provider ends sessions, a logout is noticed when the session is to be written anew.
+        let is_written = self.shape.idle > 0 && now.saturating_sub(session.seen) >= (self.shape.idle / 4).min(60);
+        let has_ended = self.model.has_ended(&session, worker.memory);
+        assert!(!has_ended || !is_written, "let through after a logout");
         if self.shape.rule(path) == Rule::Admin {
             assert!(session.person.ends_with('0'), "{} has not the role", session.person);
         }
-        let renewed = Session { seen: now, key: keys[0], ..session.clone() };
+        let token_ends = self.model.became[&session.login].token_ends;
+        let renewed_at = session.renewed_at.map(|_| token_ends);
+        let renewed = Session { seen: self.proxy_time(), key: worker.keys[0], renewed_at, ..session.clone() };
         if self.register(provider, seen, &renewed) > 0 {
             self.statistics.count("sessions renewed");
         }
@@ -286,7 +294,11 @@ impl World {
     fn check_told(&self, upstream: &Headers, proof: &Proof) {
         let (provider, person, forwarded) = match proof {
             Proof::Nothing => (0, None, None),
-            Proof::Session(session) => (session.provider, Some(&session.person), Some(&session.access_token)),
+            Proof::Session(session) => {
+                let tokens = &self.model.became[&session.login].access_tokens;
+                let sent = upstream.one("x-access-token").unwrap_or_default();
+                (session.provider, Some(&session.person), tokens.get(sent).or(tokens.first()))
+            }
             Proof::Token { provider, person, text } => (*provider, Some(person), Some(text)),
         };
         let email = person.map(|person| format!("{person}@example.com"));
@@ -331,10 +343,13 @@ impl World {
             Rule::Closed => return assert_eq!(seen.code, "denied"),
             Rule::Api => return,
         };
-        let keys = &self.workers[open.worker.unwrap()].keys;
+        let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
-        match self.model.session(&self.shape, provider, &header, keys, open.arrived) {
-            Ok((session, _)) => {
+        match self.model.session(&self.shape, provider, &header, worker, open.arrived) {
+            // Logged out, or to be renewed just now, which the provider may refuse.
+            Ok(session) if self.model.has_ended(session, worker.memory) => {}
+            Ok(session) if session.renewed_at.is_some_and(|at| self.proxy_time() + 60 >= at) => {}
+            Ok(session) => {
                 let lacks = self.shape.rule(path) == Rule::Admin && !session.person.ends_with('0');
                 assert!(lacks && seen.code == "requirement_claim", "{} for who has a session", seen.code);
             }
@@ -342,12 +357,33 @@ impl World {
                 let expected: &[&str] = match why {
                     Why::None => &["not_logged_in"],
                     Why::Unreadable => &["session_unreadable"],
-                    Why::Ended => &["session_lifetime", "session_idle"],
+                    Why::Ended => {
+                        &["session_lifetime", "session_idle", "session_logged_out", "session_revoked"]
+                    }
                 };
                 assert!(expected.contains(&seen.code), "{} for {why:?}", seen.code);
             }
             Err(_) => {}
         }
+    }
+
+    /// Somebody has logged out: whoever has a copy of the cookie is logged out too.
+    fn check_logout(&mut self, open: &Open) {
+        let worker = &self.workers[open.worker.unwrap()];
+        let header = cookie_header(&open.request);
+        for provider in 0..self.shape.providers {
+            if let Ok(session) = self.model.session(&self.shape, provider, &header, worker, open.arrived) {
+                let login = session.login.clone();
+                self.model.became.get_mut(&login).unwrap().logged_out.insert(worker.memory);
+            }
+        }
+    }
+
+    /// A provider has ended sessions.
+    fn check_logout_token(&mut self, open: &Open) {
+        let memory = self.workers[open.worker.unwrap()].memory;
+        let token = parameters(&open.body).remove("logout_token").unwrap();
+        self.model.end(&token, memory, self.clock_went_back, self.proxy_time());
     }
 
     /// A callout goes to the provider it is meant for, carries no more than it must, and sends no code
@@ -357,24 +393,39 @@ impl World {
         let index = index.unwrap_or_else(|| panic!("a callout to {}", callout.url));
         assert_eq!(callout.target, Shape::name(index), "by the way of another provider");
         assert!(callout.timeout.as_secs() <= 60 && callout.reply_limit <= 1 << 20);
+        let has_effect = match callout.url.path() {
+            "/token" | "/revoke" | "/userinfo" => true,
+            _ => callout.method != "GET",
+        };
+        assert!(callout.shared.is_none() == has_effect, "what has an effect is not shared");
         if callout.url.path() != "/token" {
-            let is_shared = callout.url.path() != "/userinfo";
-            return assert!(callout.shared.is_some() == is_shared && callout.body.is_empty());
+            return;
         }
-        assert!(callout.shared.is_none(), "what has an effect is not shared");
+        let body = parameters(&callout.body);
+        if let Some(refresh_token) = body.get("refresh_token") {
+            return self.check_refresh(refresh_token);
+        }
         let request = &self.open[&of.expect("a code is redeemed for nobody")].request;
         let sent = parameters(request.path.split_once('?').unwrap().1.as_bytes());
-        let body = parameters(&callout.body);
         assert_eq!(body["code"], sent["code"]);
         self.secrets.add(&body["code_verifier"]);
         // The workers remember together what was sent, where the proxy has shared data. Where it has none,
         // who sends the callback and its cookie once more to another worker makes that one send the code.
-        let remembers = if self.shape.shares { 0 } else { self.workers[worker].number };
+        let remembers = self.workers[worker].memory;
         // What was remembered when the clock was ahead may have ended before the clock went back.
         let key = (remembers, self.clock_went_back, sent["state"].clone());
         let times = self.model.sent.entry(key).or_default();
         *times += 1;
         assert_eq!(*times, 1, "the code of a login is sent twice");
+    }
+
+    /// A refresh token whose use was answered is not used again, as long as that is remembered.
+    fn check_refresh(&mut self, refresh_token: &str) {
+        let (turns, now) = (self.clock_went_back, self.proxy_time());
+        let Some((then, at)) = self.model.refreshed.get(refresh_token) else { return };
+        let is_remembered = *then == turns && now < at + 120 && self.shape.shares;
+        assert!(!is_remembered, "a refresh token is used twice");
+        self.statistics.count("refresh tokens used after they were forgotten");
     }
 
     /// Nothing secret is in the log, at any level.

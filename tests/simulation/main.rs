@@ -17,6 +17,7 @@
 )]
 
 mod attacker;
+mod backchannel;
 mod browser;
 mod checks;
 mod jar;

@@ -1,8 +1,9 @@
 //! Who has proven what, until when: kept beside the filter and without asking it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::Redemption;
+use crate::proxy::Worker;
 use crate::shape::{COOKIE, LEEWAY, Shape};
 
 /// A login that a browser was sent away with.
@@ -21,10 +22,50 @@ pub struct Login {
 pub struct Session {
     pub provider: usize,
     pub person: String,
+    /// The code that it began with. All that became of one login have the same.
+    pub login: String,
+    /// The provider's name for its own session.
+    pub sid: String,
+    pub created: u64,
     pub seen: u64,
     pub ends: u64,
     pub key: usize,
-    pub access_token: String,
+    /// When its access token ends, if it is renewed then.
+    pub renewed_at: Option<u64>,
+}
+
+/// What became of one login.
+#[derive(Default)]
+pub struct Became {
+    /// Access tokens that the upstream may be sent.
+    pub access_tokens: BTreeSet<String>,
+    /// When the newest of them ends.
+    pub token_ends: u64,
+    /// Those who remember that the person has logged out.
+    pub logged_out: BTreeSet<u64>,
+}
+
+/// What a provider ended.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    Sid(String),
+    Subject(String),
+}
+
+/// A logout token.
+#[derive(Clone)]
+pub struct LogoutToken {
+    pub provider: usize,
+    pub whose: Whose,
+    pub is_good: bool,
+    pub ends: u64,
+}
+
+struct Ended {
+    provider: usize,
+    whose: Whose,
+    at: u64,
+    known_to: u64,
 }
 
 /// An access token, good or not.
@@ -46,6 +87,14 @@ pub struct Model {
     /// By the whole sealed text.
     pub sessions: BTreeMap<String, Session>,
     pub tokens: BTreeMap<String, Token>,
+    /// By code.
+    pub became: BTreeMap<String, Became>,
+    pub logout_tokens: BTreeMap<String, LogoutToken>,
+    ended: Vec<Ended>,
+    /// Refresh tokens whose use was answered: at which turn of the clock, and when.
+    pub refreshed: BTreeMap<String, (u32, u64)>,
+    /// Logout tokens that were acted upon, by who remembers and the turns of the clock.
+    acted_upon: BTreeSet<(u64, u32, String)>,
     /// How often the code of a login was sent, by who remembers, the turns of the clock, and state.
     pub sent: BTreeMap<(u64, u32, String), u32>,
     /// What must never repeat: states, nonces, challenges.
@@ -99,15 +148,16 @@ impl Model {
         shape: &Shape,
         provider: usize,
         header: &str,
-        keys: &[usize],
+        worker: &Worker,
         now: u64,
-    ) -> Result<(&Session, String), Why> {
+    ) -> Result<&Session, Why> {
         let mut why = Why::None;
         for text in sealed_texts(&shape.session_cookie(provider), &cookies(header)) {
             let session = self.sessions.get(&text);
-            match session.filter(|session| session.provider == provider && keys.contains(&session.key)) {
+            match session.filter(|session| session.provider == provider && worker.keys.contains(&session.key)) {
                 None => why = Why::Unreadable,
-                Some(session) if session.counts(shape.idle, now) => return Ok((session, text)),
+                Some(session) if shape.is_watched && self.has_ended(session, worker.memory) => why = Why::Ended,
+                Some(session) if session.counts(shape.idle, now) => return Ok(session),
                 Some(_) => why = Why::Ended,
             }
         }
@@ -131,12 +181,48 @@ impl Model {
     }
 
     /// A session that began with what the provider said about a code.
-    pub fn begins(&self, shape: &Shape, provider: usize, said: &Redemption, key: usize, now: u64) -> Session {
+    pub fn begins(&mut self, shape: &Shape, provider: usize, said: &Redemption, key: usize, now: u64) -> Session {
         let mut ends = now + shape.absolute;
-        if shape.forwards {
-            ends = ends.min(now + said.expires_in);
+        let token_ends = now + said.expires_in;
+        if shape.forwards && !said.is_renewable {
+            ends = ends.min(token_ends);
         }
-        let (person, access_token) = (said.person.clone(), said.access_token.clone());
-        Session { provider, person, seen: now, ends, key, access_token }
+        let became = self.became.entry(said.code.clone()).or_default();
+        became.access_tokens.insert(said.access_token.clone());
+        became.token_ends = token_ends;
+        Session {
+            provider,
+            person: said.person.clone(),
+            login: said.code.clone(),
+            sid: said.sid.clone(),
+            created: now,
+            seen: now,
+            ends,
+            key,
+            renewed_at: said.is_renewable.then_some(token_ends),
+        }
+    }
+
+    /// Whether somebody who remembers so much must know that a session has ended before its time.
+    pub fn has_ended(&self, session: &Session, memory: u64) -> bool {
+        let is_ended = |ended: &Ended| {
+            let is_its = match &ended.whose {
+                Whose::Sid(sid) => *sid == session.sid,
+                Whose::Subject(subject) => *subject == session.person,
+            };
+            is_its && ended.provider == session.provider && ended.known_to == memory && session.created <= ended.at
+        };
+        self.became[&session.login].logged_out.contains(&memory) || self.ended.iter().any(is_ended)
+    }
+
+    /// A logout token was acted upon.
+    pub fn end(&mut self, text: &str, memory: u64, clock_turns: u32, now: u64) {
+        let token = self.logout_tokens.get(text).expect("a logout by a token that no provider made");
+        assert!(token.is_good, "a logout by a token that is none");
+        assert!(now < token.ends + LEEWAY, "a logout by a token that is over");
+        let is_new = self.acted_upon.insert((memory, clock_turns, text.to_owned()));
+        assert!(is_new, "a logout token is acted upon twice");
+        let (provider, whose) = (token.provider, token.whose.clone());
+        self.ended.push(Ended { provider, whose, at: now, known_to: memory });
     }
 }

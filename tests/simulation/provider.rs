@@ -88,7 +88,10 @@ pub struct Provider {
     has_userinfo: bool,
     /// Who an access token was made for.
     userinfo: BTreeMap<String, Value>,
+    has_refresh: bool,
     pub codes: BTreeMap<String, Code>,
+    /// Refresh tokens, by their text.
+    refresh_tokens: BTreeMap<String, Grant>,
     last_claims: Option<Value>,
     made: u64,
 }
@@ -103,7 +106,14 @@ pub struct Code {
     pub is_used: bool,
 }
 
-/// What became of a code at the token endpoint.
+/// What a refresh token stands for.
+#[derive(Clone)]
+struct Grant {
+    code: String,
+    is_used: bool,
+}
+
+/// What became of a code or a refresh token at the token endpoint.
 #[derive(Clone)]
 pub struct Redemption {
     pub code: String,
@@ -117,6 +127,14 @@ pub struct Redemption {
     pub id_token: String,
     /// Seconds.
     pub expires_in: u64,
+    pub sid: String,
+    pub is_refresh: bool,
+    /// The refresh token that was used.
+    pub used_refresh_token: String,
+    /// The one that is good next, if there is one.
+    pub refresh_token: String,
+    /// A refresh token came along.
+    pub is_renewable: bool,
     /// The code served before, or another login's verifier came with it.
     pub is_refused: bool,
 }
@@ -176,7 +194,9 @@ impl Provider {
             has_large_claims: shape.has_large_claims,
             has_userinfo: shape.has_userinfo,
             userinfo: BTreeMap::new(),
+            has_refresh: shape.has_refresh,
             codes: BTreeMap::new(),
+            refresh_tokens: BTreeMap::new(),
             last_claims: None,
             made: 0,
         }
@@ -234,6 +254,10 @@ impl Provider {
         let mut redemption = None;
         let mut received = match path {
             "/.well-known/openid-configuration" => answer(200, self.metadata().to_string()),
+            "/revoke" => {
+                self.of_the_client(callout);
+                answer(200, "")
+            }
             "/token" => {
                 // The other faults come before it does anything.
                 if let Some(fault) = self.fault.filter(|fault| !matches!(fault, Fault::LosesAnswers | Fault::IsSlow | Fault::Lies(_))) {
@@ -283,19 +307,23 @@ impl Provider {
             "end_session_endpoint": at("/logout"),
             "authorization_response_iss_parameter_supported": self.names_itself,
         });
+        if self.has_refresh {
+            metadata["revocation_endpoint"] = json!(at("/revoke"));
+        }
         if self.has_userinfo {
             metadata["userinfo_endpoint"] = json!(at("/userinfo"));
         }
         metadata
     }
 
+    /// The token endpoint: a code or a refresh token for tokens.
     fn redeem(&mut self, callout: &Callout, now: u64, chance: &mut Chance) -> (Received, Redemption) {
-        assert_eq!(callout.method, "POST");
-        let body = parameters(&callout.body);
-        let basic = STANDARD.encode(format!("{}:{}", Shape::client_id(self.index), CLIENT_SECRETS[self.index]));
-        assert!(callout.headers.contains(&("authorization", format!("Basic {basic}"))), "who is the client?");
+        let body = self.of_the_client(callout);
+        let is_refresh = body["grant_type"] == "refresh_token";
+        let granted = if is_refresh { self.use_refresh_token(&body) } else { self.use_code(&body) };
+        let code = granted.clone().or_else(|| body.get("code").cloned()).unwrap_or_default();
         let mut redemption = Redemption {
-            code: body["code"].clone(),
+            code,
             person: String::new(),
             nonce: String::new(),
             is_right: false,
@@ -303,43 +331,83 @@ impl Provider {
             access_token: String::new(),
             id_token: String::new(),
             expires_in: *chance.of(&[60, 300, 3600]),
-            is_refused: true,
+            sid: String::new(),
+            is_refresh,
+            used_refresh_token: body.get("refresh_token").cloned().unwrap_or_default(),
+            refresh_token: String::new(),
+            is_renewable: self.has_refresh,
+            is_refused: granted.is_none(),
         };
+        let Some(code) = granted else {
+            return (answer(400, json!({"error": "invalid_grant"}).to_string()), redemption);
+        };
+        let given = self.codes[&code].clone();
+        redemption.access_token = self.next("access", chance);
+        let lie = if let Some(Fault::Lies(lie)) = self.fault { Some(lie) } else { None };
+        let (id_token, claims) = self.id_token(&given, lie, now, is_refresh);
+        let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": "mallory@example.com"});
+        self.userinfo.insert(redemption.access_token.clone(), about);
+        redemption.person = claims["sub"].as_str().unwrap().to_owned();
+        redemption.nonce = claims["nonce"].as_str().unwrap_or_default().to_owned();
+        redemption.sid = claims["sid"].as_str().unwrap().to_owned();
+        redemption.is_right =
+            lie.is_none_or(|lie| matches!(lie, Lie::OtherLogin | Lie::Expired | Lie::Future));
+        redemption.validity = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
+        redemption.id_token = id_token;
+        let mut tokens = json!({
+            "token_type": "Bearer", "expires_in": redemption.expires_in, "access_token": redemption.access_token,
+        });
+        if !is_refresh || chance.percent(70) {
+            tokens["id_token"] = json!(redemption.id_token);
+        }
+        if self.has_refresh {
+            redemption.refresh_token = self.next("refresh", chance);
+            tokens["refresh_token"] = json!(redemption.refresh_token);
+            self.refresh_tokens.insert(redemption.refresh_token.clone(), Grant { code, is_used: false });
+        }
+        (answer(200, tokens.to_string()), redemption)
+    }
+
+    /// The form of a request that the client has proven to be its own.
+    fn of_the_client(&self, callout: &Callout) -> BTreeMap<String, String> {
+        assert_eq!(callout.method, "POST");
+        let basic = STANDARD.encode(format!("{}:{}", Shape::client_id(self.index), CLIENT_SECRETS[self.index]));
+        assert!(callout.headers.contains(&("authorization", format!("Basic {basic}"))), "who is the client?");
+        parameters(&callout.body)
+    }
+
+    /// A code serves once, for whoever has its verifier.
+    fn use_code(&mut self, body: &BTreeMap<String, String>) -> Option<String> {
         let checks_pkce = self.checks_pkce;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&body["code_verifier"]));
         let code = self.codes.get_mut(&body["code"]).filter(|code| {
             let is_its = challenge == code.challenge || !checks_pkce;
             !code.is_used && is_its && body["redirect_uri"] == code.redirect_uri
-        });
-        let Some(code) = code else {
-            return (answer(400, json!({"error": "invalid_grant"}).to_string()), redemption);
-        };
+        })?;
         code.is_used = true;
-        let code = code.clone();
-        redemption.is_refused = false;
-        redemption.access_token = self.next("access", chance);
-        let lie = if let Some(Fault::Lies(lie)) = self.fault { Some(lie) } else { None };
-        let (id_token, claims) = self.id_token(&code, lie, now);
-        let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": "mallory@example.com"});
-        self.userinfo.insert(redemption.access_token.clone(), about);
-        redemption.person = claims["sub"].as_str().unwrap().to_owned();
-        redemption.nonce = claims["nonce"].as_str().unwrap_or_default().to_owned();
-        redemption.is_right =
-            lie.is_none_or(|lie| matches!(lie, Lie::OtherLogin | Lie::Expired | Lie::Future));
-        redemption.validity = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
-        redemption.id_token = id_token;
-        let tokens = json!({
-            "token_type": "Bearer", "expires_in": redemption.expires_in,
-            "id_token": redemption.id_token, "access_token": redemption.access_token,
-        });
-        (answer(200, tokens.to_string()), redemption)
+        Some(body["code"].clone())
     }
 
-    fn id_token(&mut self, code: &Code, lie: Option<Lie>, now: u64) -> (String, Value) {
+    /// A refresh token serves once. A second use is a theft, and ends all that came of the login.
+    fn use_refresh_token(&mut self, body: &BTreeMap<String, String>) -> Option<String> {
+        let grant = self.refresh_tokens.get_mut(&body["refresh_token"])?;
+        let (code, is_stolen) = (grant.code.clone(), grant.is_used);
+        grant.is_used = true;
+        if is_stolen {
+            self.refresh_tokens.retain(|_, grant| grant.code != code);
+        }
+        (!is_stolen).then_some(code)
+    }
+
+    fn id_token(&mut self, code: &Code, lie: Option<Lie>, now: u64, is_refresh: bool) -> (String, Value) {
         let mut claims = json!({
             "iss": self.issuer(), "sub": code.person, "aud": Shape::client_id(self.index), "nonce": code.nonce,
             "iat": now, "exp": now + 300, "email": format!("{}@example.com", code.person), "name": "Zoë",
+            "sid": format!("sid-{}", &code.nonce[..12]),
         });
+        if is_refresh {
+            claims.as_object_mut().unwrap().remove("nonce");
+        }
         if code.person.ends_with("0") {
             claims["roles"] = json!(["admin", "user"]);
         }

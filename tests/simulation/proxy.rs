@@ -34,6 +34,8 @@ pub struct Worker {
     /// No two workers there ever were have the same.
     pub number: u64,
     pub keys: Vec<usize>,
+    /// Workers with the same number here remember things together.
+    pub memory: u64,
     shared: BTreeMap<String, Shared>,
     relayed: Vec<(Callout, Option<RequestId>)>,
     renewing: Vec<usize>,
@@ -86,6 +88,7 @@ impl Worker {
             filter: Some(filter),
             number,
             keys,
+            memory: if world.shape.shares { 0 } else { number },
             shared: BTreeMap::new(),
             relayed: Vec::new(),
             renewing: Vec::new(),
@@ -244,10 +247,13 @@ impl World {
             if reply.body.len() > callout.reply_limit { Err(CalloutFailed::TooLarge) } else { Ok(reply) }
         });
         if let Some(redemption) = &redemption {
-            self.secrets.add(&redemption.access_token);
-            self.secrets.add(&redemption.id_token);
+            for secret in [&redemption.access_token, &redemption.id_token, &redemption.refresh_token] {
+                self.secrets.add(secret);
+            }
             self.tokens_of_logins.push(redemption.id_token.clone());
-            self.statistics.count(if redemption.is_refused { "codes refused" } else { "codes redeemed" });
+            let what = if redemption.is_refresh { "refresh tokens" } else { "codes" };
+            let became = if redemption.is_refused { "refused" } else { "redeemed" };
+            self.statistics.count(format!("{what} {became}"));
         }
         let delay = match fault {
             Some(Fault::IsSlow) => self.chance.within(2_000..=9_000),
@@ -269,6 +275,9 @@ impl World {
         };
         if is_timeout {
             self.tell(format_args!("callout {id} has had no answer for {} ms", self.time - flight.sent));
+        }
+        if let Some(redemption) = &redemption {
+            self.renewed(redemption);
         }
         let (worker, shared) = (flight.worker, flight.callout.shared);
         match flight.by {
@@ -296,6 +305,19 @@ impl World {
                 self.deliver(worker, request, shared, &reply);
             }
         }
+    }
+
+    /// The proxy has heard what became of a refresh token.
+    fn renewed(&mut self, redemption: &Redemption) {
+        if !redemption.is_refresh || redemption.is_refused {
+            return;
+        }
+        let now = self.proxy_time();
+        let became = self.model.became.get_mut(&redemption.code).expect("a refresh before the login");
+        became.access_tokens.insert(redemption.access_token.clone());
+        became.token_ends = now + redemption.expires_in;
+        let heard = (self.clock_went_back, now);
+        self.model.refreshed.insert(redemption.used_refresh_token.clone(), heard);
     }
 
     fn deliver(&mut self, worker: usize, request: Option<RequestId>, shared: Option<String>, reply: &Reply) {

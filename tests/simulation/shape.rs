@@ -9,6 +9,9 @@ pub const SITE: &str = "https://app.example.com";
 pub const HOST: &str = "app.example.com";
 pub const COOKIE: &str = "__Host-vestibule";
 
+/// Where providers post logout tokens.
+pub const BACKCHANNEL: &str = "/oidc/backchannel-logout";
+
 /// The session keys there will ever be.
 pub const KEYS: [&str; 4] = [
     "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E",
@@ -44,6 +47,10 @@ pub struct Shape {
     pub shares: bool,
     /// The configuration wants claims that only userinfo may have.
     pub has_userinfo: bool,
+    /// The providers give refresh tokens, each good for one use.
+    pub has_refresh: bool,
+    /// The providers can end sessions, so every request looks for that.
+    pub is_watched: bool,
 }
 
 impl Shape {
@@ -64,6 +71,8 @@ impl Shape {
             is_nginx,
             shares: !is_nginx || chance.percent(50),
             has_userinfo: chance.percent(30),
+            has_refresh: chance.percent(50),
+            is_watched: chance.percent(60),
         }
     }
 
@@ -123,8 +132,12 @@ impl Shape {
         if self.forwards {
             identity["access_token_header"] = json!("x-access-token");
         }
+        let mut endpoints = json!({});
+        if self.is_watched {
+            endpoints["backchannel_logout"] = json!(BACKCHANNEL);
+        }
         let document = json!({
-            "shared_data": self.shares && self.is_nginx, "providers": providers, "default_provider": "main", "rules": rules, "identity": identity,
+            "endpoints": endpoints, "shared_data": self.shares && self.is_nginx, "providers": providers, "default_provider": "main", "rules": rules, "identity": identity,
             "session": {
                 "keys": keys.iter().map(|key| KEYS[*key]).collect::<Vec<_>>(), "hosts": [HOST],
                 "same_site": self.same_site, "idle_timeout_seconds": self.idle,

@@ -46,6 +46,8 @@ pub enum Actor {
     Script(usize),
     Program(usize),
     Attacker(usize),
+    /// A provider that posts a logout token.
+    Provider(usize),
 }
 
 pub enum Event {
@@ -207,7 +209,7 @@ impl World {
             Event::Wake(Actor::Tab(browser, tab)) => self.tab_wakes(browser, tab),
             Event::Wake(Actor::Program(index)) => self.program_wakes(index),
             Event::Wake(Actor::Attacker(index)) => self.attacker_wakes(index),
-            Event::Wake(Actor::Script(_)) => {}
+            Event::Wake(Actor::Script(_) | Actor::Provider(_)) => {}
             Event::Arrive(id) => self.arrive(id),
             Event::Body(id) => self.body(id),
             Event::AtProvider(id) => self.at_provider(id),
@@ -230,6 +232,7 @@ impl World {
             Actor::Script(browser) => self.browsers[browser].takes_cookies(seen, self.time),
             Actor::Program(index) => self.program_sees(index, seen),
             Actor::Attacker(index) => self.attacker_sees(index, seen),
+            Actor::Provider(_) => {}
         }
     }
 
@@ -274,6 +277,10 @@ impl World {
 
     /// Sends a request to the proxy.
     pub fn request(&mut self, actor: Actor, request: Request) -> RequestId {
+        self.request_with_body(actor, request, Vec::new())
+    }
+
+    pub fn request_with_body(&mut self, actor: Actor, request: Request, body: Vec<u8>) -> RequestId {
         self.requests_made += 1;
         let id = self.requests_made;
         self.tell(format_args!("request {id} by {actor:?}: {} {}", request.method, request.path));
@@ -288,7 +295,7 @@ impl World {
             sent: self.time,
             worker: None,
             arrived: 0,
-            body: Vec::new(),
+            body,
             body_limit: 0,
             flow: None,
             redemption: None,
@@ -327,7 +334,7 @@ impl World {
             return;
         }
         let index = self.chance.below(self.providers.len());
-        match self.chance.weighted(&[(8, 0), (8, 1), (3, 2), (3, 3), (1, 4), (2, 5), (3, 6), (2, 7), (2, 8), (1, 9)]) {
+        match self.chance.weighted(&[(8, 0), (8, 1), (3, 2), (3, 3), (1, 4), (2, 5), (3, 6), (2, 7), (2, 8), (1, 9), (6, 10)]) {
             0 => self.providers[index].fault = Some(*self.chance.of(&FAULTS)),
             1 => self.providers.iter_mut().for_each(|provider| provider.fault = None),
             2 => {
@@ -346,6 +353,7 @@ impl World {
                 self.restart(worker, self.keys.clone());
             }
             8 => self.rotate_session_keys(),
+            10 => self.end_a_session(index),
             _ => self.mix_up_news(),
         }
         let fault = self.providers[index].fault;
