@@ -233,7 +233,9 @@ impl World {
 
     /// What can be done with tokens.
     fn token_attempt(&mut self, page: &str, attempt: Attempt) -> Option<Request> {
-        let tokens: Vec<String> = self.model.tokens.keys().cloned().collect();
+        // A broken one that is changed once more could be whole again.
+        let tokens = self.model.tokens.iter().filter(|(_, token)| token.is_good);
+        let tokens: Vec<String> = tokens.map(|(text, _)| text.clone()).collect();
         let bearer = |token: &str| format!("Bearer {token}");
         Some(match attempt {
             Attempt::TokenInQuery => {
