@@ -143,13 +143,28 @@ pub fn find(
             why = ClientError::SessionUnreadable;
             continue;
         };
-        let state = remembered.session.state(&filter.config.session, now);
-        match state.and_then(|()| has_not_ended(filter, provider, &remembered, now)) {
+        match counts(filter, provider, &remembered, now) {
             Ok(()) => return Ok(remembered),
-            Err(ended) => why = ClientError::SessionEnded(ended),
+            Err(ended) => why = ended,
         }
     }
     Err(why)
+}
+
+/// Whether a session counts now. Whoever waited asks once more: it may have ended meanwhile.
+///
+/// # Errors
+/// It is over.
+pub fn counts(
+    filter: &Filter,
+    provider: ProviderIndex,
+    remembered: &Remembered,
+    now: Timestamp,
+) -> Result<(), ClientError> {
+    let state = remembered.session.state(&filter.config.session, now);
+    state
+        .and_then(|()| has_not_ended(filter, provider, remembered, now))
+        .map_err(ClientError::SessionEnded)
 }
 
 /// Looks for the session among those that ended before their time, if that may have changed since it
@@ -218,10 +233,7 @@ pub fn open_and_check(
     now: Timestamp,
 ) -> Result<Rc<Remembered>, ClientError> {
     let remembered = open(filter, provider, sealed, now).ok_or(ClientError::SessionUnreadable)?;
-    let state = remembered.session.state(&filter.config.session, now);
-    state
-        .and_then(|()| has_not_ended(filter, provider, &remembered, now))
-        .map_err(ClientError::SessionEnded)?;
+    counts(filter, provider, &remembered, now)?;
     Ok(remembered)
 }
 

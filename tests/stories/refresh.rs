@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::world::{Proxy, Seen, World, answer};
-use vestibule::http::Request;
+use vestibule::http::{CalloutFailed, Request};
 
 /// The upstream gets the access token; requests of programs and of browsers.
 fn forwarding() -> Value {
@@ -308,6 +308,18 @@ fn out_22_a_logout_is_not_undone_by_a_renewal_that_was_under_way() {
     world.get("/oidc/logout").is(303, "logged_out");
     world.tick();
     world.send(late).is(401, "session_logged_out");
+}
+
+#[test]
+fn who_waits_for_a_renewal_is_not_let_in_after_a_logout() {
+    let mut world = logged_in_on(Proxy::Nginx, &json!({}));
+    world.after(301);
+    let request = fetch(&world);
+    let (asked, waiting) = world.begin(&request);
+    assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
+    world.get("/oidc/logout").is(303, "logged_out");
+    // Without the logout, the session would go on while the provider is away.
+    world.resume(waiting, Err(CalloutFailed::NoAnswer)).is(401, "session_logged_out");
 }
 
 #[test]

@@ -190,6 +190,7 @@ async fn renewed(
     let deadline = *now + limit;
     let mut pauses = 0..PAUSES_LIMIT;
     loop {
+        session::counts(filter, index, &found, *now)?;
         let newest = match look(filter, index, Rc::clone(&found), visit.request.host, *now)? {
             Looked::Goes(current) => return Ok(current),
             Looked::Waits(newest) => newest,
