@@ -162,9 +162,7 @@ pub fn counts(
     now: Timestamp,
 ) -> Result<(), ClientError> {
     let state = remembered.session.state(&filter.config.session, now);
-    state
-        .and_then(|()| has_not_ended(filter, provider, remembered, now))
-        .map_err(ClientError::SessionEnded)
+    state.and_then(|()| has_not_ended(filter, provider, remembered, now)).map_err(ClientError::SessionEnded)
 }
 
 /// Looks for the session among those that ended before their time, if that may have changed since it

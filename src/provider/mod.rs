@@ -17,7 +17,7 @@ use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
 use crate::time::{Seconds, Timestamp};
-use lifetime::lifetime;
+use lifetime::{LIFETIME_MAX, lifetime};
 
 /// An unknown key makes us ask for the key set at most once in this time, per provider.
 pub const REFETCH_COOLDOWN: Seconds = Seconds(30);
@@ -79,6 +79,12 @@ impl State {
     fn keys_are_old(&self, now: Timestamp) -> bool {
         self.keys_are_wanted || is_old(&self.keys, now)
     }
+
+    /// Whether the next attempt is put off. No longer than the longest wait: what is farther away was
+    /// set before the clock went back.
+    fn is_put_off(&self, now: Timestamp) -> bool {
+        now < self.next_attempt && self.next_attempt.since(now) <= LONGEST_BACK_OFF
+    }
 }
 
 impl Provider {
@@ -99,7 +105,7 @@ impl Provider {
     /// Whether it is time to ask the provider in the background.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let state = self.state.borrow();
-        now >= state.next_attempt && (is_old(&state.metadata, now) || state.keys_are_old(now))
+        !state.is_put_off(now) && (is_old(&state.metadata, now) || state.keys_are_old(now))
     }
 
     /// What is known; asks the provider first if that is not enough yet.
@@ -120,7 +126,7 @@ impl Provider {
     /// Why the next attempt is put off, if it is.
     fn put_off(&self, now: Timestamp) -> Option<Error> {
         let state = self.state.borrow();
-        (now < state.next_attempt).then(|| match state.last_error.clone() {
+        state.is_put_off(now).then(|| match state.last_error.clone() {
             Some(Error::Unreachable { what, why, .. }) => {
                 Error::Unreachable { what, why, retry_after: state.next_attempt.since(now) }
             }
@@ -140,7 +146,7 @@ impl Provider {
             // Another request asks already and will say how it went.
             Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) => {}
             // Flows that shared one failed exchange count as one failure.
-            Err(_) if *now < state.next_attempt => {}
+            Err(_) if state.is_put_off(*now) => {}
             Err(error) => {
                 let wait = FIRST_BACK_OFF
                     .0
@@ -193,7 +199,7 @@ impl Provider {
             (state.refetch, state.keys_are_wanted)
         };
         let started = match refetch {
-            Refetch::DoneAt(at) if now.since(at) < REFETCH_COOLDOWN => {
+            Refetch::DoneAt(at) if at <= *now && now.since(at) < REFETCH_COOLDOWN => {
                 // The background asks; until it has, nothing can be said about an unknown key.
                 let why = CalloutFailed::Busy;
                 let busy = Error::Unreachable { what: "key set", why, retry_after: FIRST_BACK_OFF };
@@ -218,7 +224,10 @@ impl Provider {
         let metadata = metadata.ok_or(Error::Bug("keys are asked for before metadata"))?;
         let before = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
         let request = jwks_request(&self.config, &metadata);
-        let reply = exchange(callouts, request, "key set", now).await?;
+        let reply = match exchange(callouts, request, "key set", now).await {
+            Ok(reply) => reply,
+            Err(error) => return Err(self.doubt_metadata(error, *now)),
+        };
         let current =
             self.state.borrow().keys.as_ref().map(|kept| (Rc::clone(&kept.value), kept.text.clone()));
         let unchanged = match current {
@@ -232,13 +241,23 @@ impl Provider {
         };
         let keys = match unchanged {
             Some(keys) => keys,
-            None => Rc::new(self.read_keys(&reply)?),
+            None => Rc::new(self.read_keys(&reply).map_err(|error| self.doubt_metadata(error, *now))?),
         };
         let mut state = self.state.borrow_mut();
         state.keys = Some(Kept::new(Rc::clone(&keys), &reply, *now));
         state.keys_are_wanted = false;
         state.has_news = true;
         Ok(keys)
+    }
+
+    /// Where no keys are, perhaps none are any more: then the metadata say where they are now.
+    fn doubt_metadata(&self, error: Error, now: Timestamp) -> Error {
+        if matches!(error, Error::Provider(_))
+            && let Some(metadata) = &mut self.state.borrow_mut().metadata
+        {
+            metadata.renew_at = metadata.renew_at.min(now);
+        }
+        error
     }
 
     fn read_keys(&self, reply: &Received) -> Result<KeySet, Error> {
@@ -275,8 +294,9 @@ impl<T> Kept<T> {
     }
 }
 
+/// Also what could be used for longer than anything may: it was fetched before the clock went back.
 fn is_old<T>(kept: &Option<Kept<T>>, now: Timestamp) -> bool {
-    kept.as_ref().is_none_or(|kept| now >= kept.renew_at)
+    kept.as_ref().is_none_or(|kept| now >= kept.renew_at || kept.renew_at.since(now) > LIFETIME_MAX)
 }
 
 /// One exchange that must end with status 200.

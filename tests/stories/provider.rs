@@ -165,6 +165,59 @@ fn good_knowledge_is_not_replaced_by_bad() {
 }
 
 #[test]
+fn keys_that_have_moved_are_found_where_the_metadata_say_now() {
+    let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
+    world.tick();
+    world.idp().keys = vec![Key::new("k2", 2)];
+    let now = world.now;
+    let token = world.idp().access_token(&json!({}), now);
+    let request = world.program("/orders", &[("authorization", &format!("Bearer {token}"))]);
+    let (_, waiting) = world.begin(&request);
+    world.idp().metadata = json!({"jwks_uri": "https://idp.example.com/moved/keys"});
+    world.resume(waiting, answer(404, "")).is(503, "provider_status");
+    // Not only when the metadata are a day old.
+    world.after(1).tick();
+    world.with_token("/orders", &token).is(200, "token");
+}
+
+#[test]
+fn a_clock_that_goes_back_puts_off_no_attempt() {
+    let mut world = World::new();
+    let right = world.now;
+    world.idp().is_down = true;
+    world.after(7200).get("/orders").is(503, "provider_unreachable");
+    world.now = right;
+    world.idp().is_down = false;
+    world.get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn a_clock_that_goes_back_keeps_no_documents_longer() {
+    let mut world = World::new();
+    let right = world.now;
+    world.after(200_000).tick();
+    world.now = right;
+    world.tick();
+    world.tick();
+    assert_eq!(world.idp().asked, ["metadata", "keys", "metadata", "keys"]);
+}
+
+#[test]
+fn a_clock_that_goes_back_hides_no_new_key() {
+    let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
+    let right = world.now;
+    let claims =
+        json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "exp": right.0 + 300});
+    let forged = Key::new("k9", 9).sign(&json!({}), &claims);
+    world.tick();
+    world.after(3600).with_token("/orders", &forged).is(401, "jws_key_unknown");
+    world.now = right;
+    world.idp().keys = vec![Key::new("k2", 2)];
+    let token = world.idp().access_token(&json!({}), right);
+    world.with_token("/orders", &token).is(200, "token");
+}
+
+#[test]
 fn requests_that_come_together_share_one_question() {
     let mut world = World::on(Proxy::Envoy, &json!({}));
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
