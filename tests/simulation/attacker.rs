@@ -3,8 +3,8 @@
 use vestibule::http::Request;
 
 use crate::checks::Seen;
-use crate::provider::broken;
 use crate::program::Kind;
+use crate::provider::broken;
 use crate::shape::{COOKIE, SITE};
 use crate::world::{Actor, World};
 
@@ -112,7 +112,8 @@ impl World {
     pub fn attacker_sees(&mut self, index: usize, seen: &Seen) {
         if seen.code == "login_begins" {
             let own = crate::model::set_cookies(seen.set_cookies());
-            self.attackers[index].own = own.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            self.attackers[index].own =
+                own.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         }
     }
 
@@ -145,7 +146,8 @@ impl World {
                     Some(base) => format!("{base}-partner"),
                     None => name.replace("-partner", "-main"),
                 };
-                let swapped: Vec<_> = sessions.iter().map(|(name, value)| (swap(name), value.clone())).collect();
+                let swapped: Vec<_> =
+                    sessions.iter().map(|(name, value)| (swap(name), value.clone())).collect();
                 self.with_cookies(page, &swapped)
             }
             Attempt::LoginAsSession => {
@@ -164,14 +166,19 @@ impl World {
             }
             Attempt::ManyCookies => {
                 let (name, value) = one(&sessions)?;
-                let many: Vec<_> = (0..6).map(|n| (name.clone(), if n == 5 { value.clone() } else { format!("1.{n}") })).collect();
+                let many: Vec<_> = (0..6)
+                    .map(|n| (name.clone(), if n == 5 { value.clone() } else { format!("1.{n}") }))
+                    .collect();
                 self.with_cookies(page, &many)
             }
             Attempt::CookieBomb => {
-                let bomb: Vec<_> = (0..250).map(|n| (format!("{COOKIE}-login-{n:016}"), "x".repeat(300))).collect();
+                let bomb: Vec<_> =
+                    (0..250).map(|n| (format!("{COOKIE}-login-{n:016}"), "x".repeat(300))).collect();
                 self.with_cookies(page, &bomb)
             }
-            Attempt::OwnLogin => self.get(page, &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", "none")]),
+            Attempt::OwnLogin => {
+                self.get(page, &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", "none")])
+            }
             Attempt::LogOutOthers => {
                 let mut request = self.with_cookies("/oidc/logout", &loot);
                 request.headers.push("sec-fetch-site", "cross-site");
@@ -194,7 +201,12 @@ impl World {
     }
 
     /// What can be done with other people's callbacks.
-    fn callback_attempt(&mut self, index: usize, attempt: Attempt, loot: &[(String, String)]) -> Option<Request> {
+    fn callback_attempt(
+        &mut self,
+        index: usize,
+        attempt: Attempt,
+        loot: &[(String, String)],
+    ) -> Option<Request> {
         if self.callbacks.is_empty() {
             return None;
         }
@@ -222,10 +234,15 @@ impl World {
                 self.with_cookies(&with(&back, "state", &broken(&state)), loot)
             }
             _ => {
-                let other = if back.starts_with("/oidc/callback") { "/oidc/partner" } else { "/oidc/callback" };
+                let other =
+                    if back.starts_with("/oidc/callback") { "/oidc/partner" } else { "/oidc/callback" };
                 let path = format!("{other}?{}", back.split_once('?')?.1);
                 let names_other = self.chance.percent(50);
-                let path = if names_other { with(&path, "iss", crate::shape::Shape::issuer(usize::from(other.ends_with("partner")))) } else { path };
+                let path = if names_other {
+                    with(&path, "iss", crate::shape::Shape::issuer(usize::from(other.ends_with("partner"))))
+                } else {
+                    path
+                };
                 self.with_cookies(&path, loot)
             }
         })

@@ -185,7 +185,8 @@ impl World {
         self.statistics.count(format!("browser: {wish:?}"));
         match wish {
             Wish::Open => {
-                let from = self.chance.weighted(&[(6, From::SameOrigin), (3, From::Nowhere), (1, From::CrossSite)]);
+                let from =
+                    self.chance.weighted(&[(6, From::SameOrigin), (3, From::Nowhere), (1, From::CrossSite)]);
                 self.navigate(browser, tab, page, from);
             }
             Wish::Back => self.visit_again(browser, tab, |_| true),
@@ -206,13 +207,15 @@ impl World {
             }
             Wish::LogOut => self.navigate(browser, tab, "/oidc/logout", From::SameOrigin),
             Wish::LogOutByAForm => {
-                let mut request = self.of_browser(browser, "POST", "/oidc/logout", From::SameOrigin, "navigate");
+                let mut request =
+                    self.of_browser(browser, "POST", "/oidc/logout", From::SameOrigin, "navigate");
                 request.headers.push("origin", SITE);
                 self.load(browser, tab, From::SameOrigin, request);
             }
             Wish::LogOutFromElsewhere => self.navigate(browser, tab, "/oidc/logout", From::CrossSite),
             Wish::LogIn => {
-                let back = *self.chance.of(&["/orders", "//evil.example/", "https://evil.example/", "/partner", ""]);
+                let back =
+                    *self.chance.of(&["/orders", "//evil.example/", "https://evil.example/", "/partner", ""]);
                 let path = format!("/oidc/login?return_to={back}");
                 self.navigate(browser, tab, &path, From::SameOrigin);
             }
@@ -304,7 +307,8 @@ impl World {
 
     fn act_at_provider(&mut self, browser: usize, tab: usize, address: &str) {
         let url = Url::parse(address).unwrap();
-        let index = (0..self.providers.len()).find(|index| address.starts_with(Shape::issuer(*index))).unwrap();
+        let index =
+            (0..self.providers.len()).find(|index| address.starts_with(Shape::issuer(*index))).unwrap();
         self.browsers[browser].tabs[tab].at_provider = None;
         if url.path() == "/logout" {
             let sent: Vec<_> = url.query_pairs().into_owned().collect();
@@ -316,7 +320,11 @@ impl World {
         // Somebody else sits down at this browser now and then.
         let of = &mut self.browsers[browser];
         if !self.is_exam && self.chance.percent(5) {
-            of.person = if of.person.starts_with("other") { format!("person-{browser}") } else { format!("other-{browser}") };
+            of.person = if of.person.starts_with("other") {
+                format!("person-{browser}")
+            } else {
+                format!("other-{browser}")
+            };
         }
         let person = of.person.clone();
         let (back, code) = self.providers[index].authorize(&url, &person, &mut self.chance);

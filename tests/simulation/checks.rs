@@ -120,9 +120,10 @@ impl World {
         if let Some(location) = seen.header("location") {
             assert!(matches!(seen.status, 302 | 303), "{} is no redirect", seen.status);
             let known = match seen.code {
-                "login_begins" => self.providers.iter().any(|provider| {
-                    location.starts_with(&format!("{}/authorize?", provider.issuer()))
-                }),
+                "login_begins" => self
+                    .providers
+                    .iter()
+                    .any(|provider| location.starts_with(&format!("{}/authorize?", provider.issuer()))),
                 "logged_out" => {
                     let ends = |index| location.starts_with(&format!("{}/logout?", Shape::issuer(index)));
                     (0..self.shape.providers).any(ends) || location == "/oidc/logged-out"
@@ -145,7 +146,12 @@ impl World {
             name == "set-cookie" || (name == "location" && matches!(seen.code, "login_begins" | "logged_out"))
         };
         for (name, value) in seen.headers.iter().filter(|(name, _)| !may_have(name)) {
-            assert_eq!(self.secrets.shown_in(value), None, "the answer {} shows a secret in {name}", seen.code);
+            assert_eq!(
+                self.secrets.shown_in(value),
+                None,
+                "the answer {} shows a secret in {name}",
+                seen.code
+            );
         }
         // The address that somebody asked for leads back to itself, whatever it has in it.
         let mut parts = seen.body.split("return_to=");
@@ -261,7 +267,8 @@ impl World {
         let proven = self.model.session(&self.shape, provider, &header, worker, now);
         let session = proven.unwrap_or_else(|why| panic!("let through without a session: {why:?}")).clone();
         // Where no provider ends sessions, a logout is noticed when the session is to be written anew.
-        let is_written = self.shape.idle > 0 && now.saturating_sub(session.seen) >= (self.shape.idle / 4).min(60);
+        let is_written =
+            self.shape.idle > 0 && now.saturating_sub(session.seen) >= (self.shape.idle / 4).min(60);
         let has_ended = self.model.has_ended(&session, worker.memory);
         assert!(!has_ended || !is_written, "let through after a logout");
         if self.shape.rule(path) == Rule::Admin {
@@ -389,7 +396,8 @@ impl World {
     /// A callout goes to the provider it is meant for, carries no more than it must, and sends no code
     /// twice.
     pub fn check_callout(&mut self, worker: usize, callout: &Callout, of: Option<RequestId>) {
-        let index = self.providers.iter().position(|p| callout.url.as_str().starts_with(&format!("{}/", p.issuer())));
+        let index =
+            self.providers.iter().position(|p| callout.url.as_str().starts_with(&format!("{}/", p.issuer())));
         let index = index.unwrap_or_else(|| panic!("a callout to {}", callout.url));
         assert_eq!(callout.target, Shape::name(index), "by the way of another provider");
         assert!(callout.timeout.as_secs() <= 60 && callout.reply_limit <= 1 << 20);
@@ -454,7 +462,8 @@ fn stays_here(location: &str) -> bool {
 }
 
 fn is_plain(path: &str) -> bool {
-    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'-') && !path.contains("//")
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'-')
+        && !path.contains("//")
 }
 
 /// What upstreams are known to make of a path, each step on top of the others.

@@ -154,9 +154,12 @@ impl Model {
         let mut why = Why::None;
         for text in sealed_texts(&shape.session_cookie(provider), &cookies(header)) {
             let session = self.sessions.get(&text);
-            match session.filter(|session| session.provider == provider && worker.keys.contains(&session.key)) {
+            match session.filter(|session| session.provider == provider && worker.keys.contains(&session.key))
+            {
                 None => why = Why::Unreadable,
-                Some(session) if shape.is_watched && self.has_ended(session, worker.memory) => why = Why::Ended,
+                Some(session) if shape.is_watched && self.has_ended(session, worker.memory) => {
+                    why = Why::Ended
+                }
                 Some(session) if session.counts(shape.idle, now) => return Ok(session),
                 Some(_) => why = Why::Ended,
             }
@@ -168,7 +171,8 @@ impl Model {
     pub fn token(&self, text: &str, providers: &[usize], now: u64) -> Option<&Token> {
         let token = self.tokens.get(text)?;
         let has_begun = token.begins <= self.latest + LEEWAY;
-        let counts = token.is_good && providers.contains(&token.provider) && has_begun && now < token.ends + LEEWAY;
+        let counts =
+            token.is_good && providers.contains(&token.provider) && has_begun && now < token.ends + LEEWAY;
         counts.then_some(token)
     }
 
@@ -181,7 +185,14 @@ impl Model {
     }
 
     /// A session that began with what the provider said about a code.
-    pub fn begins(&mut self, shape: &Shape, provider: usize, said: &Redemption, key: usize, now: u64) -> Session {
+    pub fn begins(
+        &mut self,
+        shape: &Shape,
+        provider: usize,
+        said: &Redemption,
+        key: usize,
+        now: u64,
+    ) -> Session {
         let mut ends = now + shape.absolute;
         let token_ends = now + said.expires_in;
         if shape.forwards && !said.is_renewable {
@@ -210,7 +221,10 @@ impl Model {
                 Whose::Sid(sid) => *sid == session.sid,
                 Whose::Subject(subject) => *subject == session.person,
             };
-            is_its && ended.provider == session.provider && ended.known_to == memory && session.created <= ended.at
+            is_its
+                && ended.provider == session.provider
+                && ended.known_to == memory
+                && session.created <= ended.at
         };
         self.became[&session.login].logged_out.contains(&memory) || self.ended.iter().any(is_ended)
     }

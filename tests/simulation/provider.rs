@@ -208,11 +208,22 @@ impl Provider {
 
     fn next(&mut self, what: &str, chance: &mut Chance) -> String {
         self.made += 1;
-        format!("{what}-{}-{}-{:016x}{:016x}", Shape::name(self.index), self.made, chance.next(), chance.next())
+        format!(
+            "{what}-{}-{}-{:016x}{:016x}",
+            Shape::name(self.index),
+            self.made,
+            chance.next(),
+            chance.next()
+        )
     }
 
     /// A person logs in: the address to which the browser is sent back.
-    pub fn authorize(&mut self, request: &Url, person: &str, chance: &mut Chance) -> (String, Option<String>) {
+    pub fn authorize(
+        &mut self,
+        request: &Url,
+        person: &str,
+        chance: &mut Chance,
+    ) -> (String, Option<String>) {
         let sent = parameters(request.query().unwrap().as_bytes());
         let back = format!("{SITE}{}", Shape::callback(self.index));
         for (name, value) in [
@@ -260,7 +271,10 @@ impl Provider {
             }
             "/token" => {
                 // The other faults come before it does anything.
-                if let Some(fault) = self.fault.filter(|fault| !matches!(fault, Fault::LosesAnswers | Fault::IsSlow | Fault::Lies(_))) {
+                if let Some(fault) = self
+                    .fault
+                    .filter(|fault| !matches!(fault, Fault::LosesAnswers | Fault::IsSlow | Fault::Lies(_)))
+                {
                     return (spoiled(answer(200, "{}"), fault), None);
                 }
                 let (received, became) = self.redeem(callout, now, chance);
@@ -371,7 +385,8 @@ impl Provider {
     /// The form of a request that the client has proven to be its own.
     fn of_the_client(&self, callout: &Callout) -> BTreeMap<String, String> {
         assert_eq!(callout.method, "POST");
-        let basic = STANDARD.encode(format!("{}:{}", Shape::client_id(self.index), CLIENT_SECRETS[self.index]));
+        let basic =
+            STANDARD.encode(format!("{}:{}", Shape::client_id(self.index), CLIENT_SECRETS[self.index]));
         assert!(callout.headers.contains(&("authorization", format!("Basic {basic}"))), "who is the client?");
         parameters(&callout.body)
     }
@@ -446,7 +461,11 @@ impl Provider {
     pub fn rotate(&mut self, chance: &mut Chance) -> &'static str {
         self.made += 1;
         let name = format!("{}-{}", Shape::name(self.index), self.made);
-        let how = chance.weighted(&[(4, "keeps the old key"), (2, "withdraws the old key"), (1, "reuses the name of the old key")]);
+        let how = chance.weighted(&[
+            (4, "keeps the old key"),
+            (2, "withdraws the old key"),
+            (1, "reuses the name of the old key"),
+        ]);
         let name = if how.starts_with("reuses") { self.keys[0].id.clone() } else { name };
         let old = self.keys.clone();
         self.keys = vec![Key::new(name, chance)];

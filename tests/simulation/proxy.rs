@@ -82,7 +82,12 @@ impl Worker {
     pub fn new(world: &World, number: u64, keys: Vec<usize>) -> Worker {
         let mut held = 0;
         let config = world.shape.config(&keys);
-        let host = HostFunctions { worker: number, random: host_random, verify: None, shared: world.shape.shares.then_some(SHARED_DATA) };
+        let host = HostFunctions {
+            worker: number,
+            random: host_random,
+            verify: None,
+            shared: world.shape.shares.then_some(SHARED_DATA),
+        };
         let filter = left_by(&mut held, || Filter::new(config, &host, world.now()).unwrap());
         Worker {
             filter: Some(filter),
@@ -107,7 +112,11 @@ impl Worker {
 
     /// Under these names the workers tell each other about the providers.
     pub fn news_names(&self) -> Vec<String> {
-        self.filter.iter().flat_map(|filter| filter.providers()).map(|provider| provider.shared_name()).collect()
+        self.filter
+            .iter()
+            .flat_map(|filter| filter.providers())
+            .map(|provider| provider.shared_name())
+            .collect()
     }
 
     fn is_shared_by_somebody(&self, name: &str, world_has: impl Fn(RequestId) -> bool) -> bool {
@@ -181,7 +190,13 @@ impl World {
         self.workers[worker].core(|_| flow.resume(reply.clone(), now))
     }
 
-    fn begin_callout(&mut self, worker: usize, id: RequestId, callout: Callout, turn: Turn) -> Result<(), CalloutFailed> {
+    fn begin_callout(
+        &mut self,
+        worker: usize,
+        id: RequestId,
+        callout: Callout,
+        turn: Turn,
+    ) -> Result<(), CalloutFailed> {
         let sends = turn == Turn::Own;
         if let Some(name) = callout.shared.clone() {
             let alive = |owner| self.open.contains_key(&owner);
@@ -241,7 +256,8 @@ impl World {
         let index = self.providers.iter().position(|p| flight.callout.url.as_str().starts_with(p.issuer()));
         let provider = &mut self.providers[index.expect("a callout to nobody")];
         let callout = flight.callout.clone();
-        let (reply, redemption) = provider.reply(&callout, self.time / 1000 + crate::world::BEGINNING, &mut self.chance);
+        let (reply, redemption) =
+            provider.reply(&callout, self.time / 1000 + crate::world::BEGINNING, &mut self.chance);
         let fault = provider.fault;
         let reply = reply.and_then(|reply| {
             if reply.body.len() > callout.reply_limit { Err(CalloutFailed::TooLarge) } else { Ok(reply) }

@@ -165,7 +165,9 @@ pub enum Rule {
 
 impl Shape {
     pub fn rule(&self, path: &str) -> Rule {
-        let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]));
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))
+        };
         match () {
             () if below("/public") => Rule::Public,
             () if below("/closed") => Rule::Closed,

@@ -17,8 +17,8 @@ use crate::provider::{FAULTS, Provider, Redemption};
 use crate::proxy::{Flight, FlightId, TICK, Worker};
 use crate::random::{Chance, seed_the_host};
 use crate::secrets::Secrets;
-use crate::shared;
 use crate::shape::{CLIENT_SECRETS, HOST, KEYS, Shape};
+use crate::shared;
 use crate::story::{Statistics, Story};
 
 pub type RequestId = u64;
@@ -315,10 +315,7 @@ impl World {
             authority: HOST.to_owned(),
             path: path.to_owned(),
             headers: headers.iter().copied().collect::<Headers>(),
-            host: HostTraits {
-                removes_headers: !self.shape.is_nginx,
-                wakes_requests: !self.shape.is_nginx,
-            },
+            host: HostTraits { removes_headers: !self.shape.is_nginx, wakes_requests: !self.shape.is_nginx },
         }
     }
 
@@ -334,7 +331,19 @@ impl World {
             return;
         }
         let index = self.chance.below(self.providers.len());
-        match self.chance.weighted(&[(8, 0), (8, 1), (3, 2), (3, 3), (1, 4), (2, 5), (3, 6), (2, 7), (2, 8), (1, 9), (6, 10)]) {
+        match self.chance.weighted(&[
+            (8, 0),
+            (8, 1),
+            (3, 2),
+            (3, 3),
+            (1, 4),
+            (2, 5),
+            (3, 6),
+            (2, 7),
+            (2, 8),
+            (1, 9),
+            (6, 10),
+        ]) {
             0 => self.providers[index].fault = Some(*self.chance.of(&FAULTS)),
             1 => self.providers.iter_mut().for_each(|provider| provider.fault = None),
             2 => {
