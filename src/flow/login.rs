@@ -247,7 +247,9 @@ async fn authorization_response(
 /// (RFC 6749 section 4.1.2).
 fn once(filter: &Filter, login: &Login, now: Timestamp) -> Result<(), Error> {
     let key = Key::new(&[login.state.expose().as_bytes()]);
-    match REDEEMED.claim(&filter.store, key, &[], now + filter.config.session.login_lifetime, now) {
+    // As long as the login can be finished: it may have begun before the clock went back.
+    let until = now.max(login.started_at) + filter.config.session.login_lifetime;
+    match REDEEMED.claim(&filter.store, key, &[], until, now) {
         Claim::Made => Ok(()),
         Claim::Held(_) | Claim::Contended => Err(ClientError::Login(LoginMissing::Used).into()),
     }

@@ -316,6 +316,20 @@ fn a_code_is_used_once_whatever_the_browser_does() {
 }
 
 #[test]
+fn a_code_is_sent_once_whatever_the_clock_does() {
+    let mut world = World::new();
+    let right = world.now;
+    let address = world.after(7200).sent_to_provider("/orders");
+    let back = world.authorize(&address);
+    // The clock is set right, and wrong again before the login has ended.
+    world.now = right;
+    let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
+    let (_, waiting) = world.begin(&request);
+    world.resume(waiting, Err(CalloutFailed::NoAnswer)).is(503, "provider_unreachable");
+    world.after(7200).send(request).is(400, "login_used");
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
