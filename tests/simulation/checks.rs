@@ -274,13 +274,25 @@ impl World {
         if self.shape.rule(path) == Rule::Admin {
             assert!(session.person.ends_with('0'), "{} has not the role", session.person);
         }
+        self.check_renewed(open, seen, provider);
+        Proof::Session(session)
+    }
+
+    /// A session that comes with an answer is one that the request had, written anew.
+    fn check_renewed(&mut self, open: &Open, seen: &Seen, provider: usize) {
+        let name = self.shape.session_cookie(provider);
+        if sealed_texts(&name, &set_cookies(seen.set_cookies())).is_empty() {
+            return;
+        }
+        let worker = &self.workers[open.worker.unwrap()];
+        let header = cookie_header(&open.request);
+        let proven = self.model.session(&self.shape, provider, &header, worker, open.arrived);
+        let session = proven.unwrap_or_else(|why| panic!("a session out of nothing: {why:?}")).clone();
         let token_ends = self.model.became[&session.login].token_ends;
         let renewed_at = session.renewed_at.map(|_| token_ends);
-        let renewed = Session { seen: self.proxy_time(), key: worker.keys[0], renewed_at, ..session.clone() };
-        if self.register(provider, seen, &renewed) > 0 {
-            self.statistics.count("sessions renewed");
-        }
-        Proof::Session(session)
+        let renewed = Session { seen: self.proxy_time(), key: worker.keys[0], renewed_at, ..session };
+        self.register(provider, seen, &renewed);
+        self.statistics.count("sessions renewed");
     }
 
     fn proven_by_token(&self, open: &Open, path: &str) -> Proof {
@@ -340,16 +352,20 @@ impl World {
     fn check_refused(&mut self, open: &Open, seen: &Seen) {
         let is_honest = matches!(open.actor, Actor::Tab(..) | Actor::Script(_));
         let path = open.request.path.split('?').next().unwrap();
-        if !is_honest || path.starts_with("/oidc/") {
+        if path.starts_with("/oidc/") {
             return;
         }
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
             Rule::Admin | Rule::Rest => 0,
-            Rule::Public => panic!("a public page was refused: {}", seen.code),
-            Rule::Closed => return assert_eq!(seen.code, "denied"),
-            Rule::Api => return,
+            Rule::Public if is_honest => panic!("a public page was refused: {}", seen.code),
+            Rule::Closed if is_honest => return assert_eq!(seen.code, "denied"),
+            _ => return,
         };
+        self.check_renewed(open, seen, provider);
+        if !is_honest {
+            return;
+        }
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
         match self.model.session(&self.shape, provider, &header, worker, open.arrived) {

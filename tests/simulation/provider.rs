@@ -359,7 +359,7 @@ impl Provider {
         redemption.access_token = self.next("access", chance);
         let lie = if let Some(Fault::Lies(lie)) = self.fault { Some(lie) } else { None };
         let (id_token, claims) = self.id_token(&given, lie, now, is_refresh);
-        let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": "mallory@example.com"});
+        let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": claims["email"]});
         self.userinfo.insert(redemption.access_token.clone(), about);
         redemption.person = claims["sub"].as_str().unwrap().to_owned();
         redemption.nonce = claims["nonce"].as_str().unwrap_or_default().to_owned();
