@@ -57,12 +57,12 @@ impl Provider {
     /// acceptable.
     pub fn learn(&self, told: &[u8]) {
         let Ok(told) = serde_json::from_slice::<Told>(told) else { return };
+        // Keys say nothing of whose they are: they are believed together with the metadata or not at all.
+        let Ok(value) = Metadata::read(told.metadata.as_bytes(), &self.config) else { return };
         let mut state = self.state.borrow_mut();
         let State { metadata, keys, keys_are_wanted, failures, .. } = &mut *state;
         let is_newer = |known: Option<Timestamp>, renew_at: u64| known.is_none_or(|known| known.0 < renew_at);
-        if is_newer(metadata.as_ref().map(|kept| kept.renew_at), told.metadata_renew_at)
-            && let Ok(value) = Metadata::read(told.metadata.as_bytes(), &self.config)
-        {
+        if is_newer(metadata.as_ref().map(|kept| kept.renew_at), told.metadata_renew_at) {
             let renew_at = Timestamp(told.metadata_renew_at);
             *metadata = Some(Kept { value: value.into(), text: told.metadata, renew_at });
         }
@@ -129,6 +129,19 @@ mod tests {
             other.learn(told.as_bytes());
             assert!(other.known().is_none(), "{told}");
         }
+    }
+
+    #[test]
+    fn keys_that_were_told_with_other_metadata_are_not_believed() {
+        let one = Rc::new(Provider::new(fixture::provider(), None));
+        answered(&one, Timestamp(90_000));
+        let news = String::from_utf8(one.take_news().unwrap()).unwrap();
+        let news = news.replace("op.example", "evil.example").replace("\\\"one\\\"", "\\\"two\\\"");
+        assert!(news.contains("two"));
+        let other = Rc::new(Provider::new(fixture::provider(), None));
+        answered(&other, Timestamp(1_000));
+        other.learn(news.as_bytes());
+        assert!(other.known().is_some_and(|now| now.keys.iter().all(|key| key.key_id() == Some("one"))));
     }
 
     #[test]
