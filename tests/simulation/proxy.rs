@@ -390,9 +390,11 @@ impl World {
             let step = self.workers[index].core(|_| flow.wake(now));
             self.work(index, provider, step);
         }
-        for job in self.workers[index].core(|filter| filter.jobs()) {
+        let mut begun = self.workers[index].core(|filter| filter.jobs());
+        for job in begun.drain(..) {
             self.work(index, None, job);
         }
+        self.workers[index].core(|_| drop(begun));
         self.send_relayed(index);
         for id in std::mem::take(&mut self.workers[index].waiting) {
             if let Some(flow) = self.open.get_mut(&id).and_then(|open| open.flow.take()) {
