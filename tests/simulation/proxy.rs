@@ -493,6 +493,8 @@ impl World {
             }
         }
         let worker = &mut self.workers[index];
+        // A job that has not begun holds on to the filter in which it lies.
+        worker.core(|filter| drop(filter.jobs()));
         let (filter, jobs) = (worker.filter.take(), std::mem::take(&mut worker.jobs));
         left_by(&mut worker.held, || drop((filter, jobs)));
         let left = worker.held;
