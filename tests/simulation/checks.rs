@@ -421,7 +421,7 @@ impl World {
             "/token" | "/revoke" | "/userinfo" => true,
             _ => callout.method != "GET",
         };
-        assert!(callout.shared.is_none() == has_effect, "what has an effect is not shared");
+        assert!(!(has_effect && callout.shared.is_some()), "what has an effect is not shared");
         if callout.url.path() != "/token" {
             return;
         }
@@ -448,7 +448,7 @@ impl World {
         let (turns, now) = (self.clock_went_back, self.proxy_time());
         let Some((then, at)) = self.model.refreshed.get(refresh_token) else { return };
         let is_remembered = *then == turns && now < at + 120 && self.shape.shares;
-        assert!(!is_remembered, "a refresh token is used twice");
+        assert!(!is_remembered, "a refresh token is used twice, {} s after it was answered", now - at);
         self.statistics.count("refresh tokens used after they were forgotten");
     }
 

@@ -286,7 +286,9 @@ impl World {
     pub fn replied(&mut self, id: FlightId, is_timeout: bool) {
         let Some(mut flight) = self.flights.remove(&id) else { return };
         let (reply, redemption) = match flight.reply.take() {
-            Some(answered) if !is_timeout => answered,
+            // Of an answer that is lost, nobody knows what is in it.
+            Some((Ok(reply), redemption)) if !is_timeout => (Ok(reply), redemption),
+            Some((Err(failed), _)) if !is_timeout => (Err(failed), None),
             _ => (Err(CalloutFailed::NoAnswer), None),
         };
         if is_timeout {
