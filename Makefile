@@ -20,11 +20,12 @@ TEST_MODULES := wasm-test/node_modules/.package-lock.json
 COVERAGE := $(abspath $(CARGO_TARGET_DIR))/coverage
 INSTRUMENTED = CARGO_TARGET_DIR=$(COVERAGE) RUSTFLAGS="-C instrument-coverage" \
 	LLVM_PROFILE_FILE=$(COVERAGE)/profiles/%p-%m
+FUZZ := cargo fuzz run -s none
 # One file at a time: each starts Envoy, and two cores are enough for that only once.
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test lint native jose fuzz fuzz-minimise coverage e2e browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test lint native jose fuzz fuzz-keep coverage e2e browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -62,11 +63,13 @@ jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES
 # the code is safe, so it is fuzzed without a sanitizer.
 fuzz: ## Fuzzes TARGET (such as flow) for SECONDS; needs cargo-fuzz and a C++ compiler
 	@test -n "$(TARGET)" || { echo "TARGET is one of:" $(notdir $(wildcard fuzz/corpus/*)) >&2; exit 1; }
-	cargo fuzz run -s none $(TARGET) -- -max_total_time=$(or $(SECONDS),60) -max_len=4096 -timeout=10
+	@mkdir -p .build/fuzz/$(TARGET)
+	$(FUZZ) $(TARGET) .build/fuzz/$(TARGET) fuzz/corpus/$(TARGET) -- -max_total_time=$(or $(SECONDS),60) \
+	  -max_len=4096 -timeout=10
 
-fuzz-minimise: ## Leaves what reaches something new in the corpus of TARGET
-	@test -n "$(TARGET)" || { echo "TARGET is one of:" $(notdir $(wildcard fuzz/corpus/*)) >&2; exit 1; }
-	cargo fuzz cmin -s none $(TARGET) -- -max_len=4096
+fuzz-keep: ## Takes into the corpus of TARGET what make fuzz found and what reaches something new
+	@test -d ".build/fuzz/$(TARGET)" || { echo "make fuzz TARGET=... comes first" >&2; exit 1; }
+	$(FUZZ) $(TARGET) fuzz/corpus/$(TARGET) .build/fuzz/$(TARGET) -- -merge=1 -use_counters=0 -max_len=4096
 
 coverage: ## Lines of the core that its native tests run
 	@rustup component add llvm-tools

@@ -152,8 +152,12 @@ impl Action<'_> {
 }
 
 /// A path on this host, or an address of the web; no `javascript:`, and nothing a browser takes for
-/// the address of another host.
+/// the address of another host. Browsers drop control characters, and so does [`escaped`]: what is
+/// left of `/\t/host` is another address.
 fn is_web_address(address: &str) -> bool {
+    if address.contains(char::is_control) {
+        return false;
+    }
     let here = address.starts_with('/') && !address.starts_with("//") && !address.contains('\\');
     here || address.starts_with("https://") || address.starts_with("http://")
 }
@@ -262,9 +266,17 @@ mod tests {
         for address in ["/", "/a?b#c", "https://op.example/x", "http://localhost/"] {
             assert!(is_web_address(address), "{address}");
         }
-        for address in
-            ["", "javascript:alert(1)", "JavaScript:x", "data:text/html,x", "//evil", "/\\evil", "x", " /"]
-        {
+        for address in [
+            "",
+            "javascript:alert(1)",
+            "JavaScript:x",
+            "data:text/html,x",
+            "//evil",
+            "/\\evil",
+            "/\t/evil",
+            "x",
+            " /",
+        ] {
             assert!(!is_web_address(address), "{address}");
             assert!(!text(&logged_out(address, false)).contains("<a "), "{address}");
         }
