@@ -26,6 +26,7 @@ mod provider;
 mod refresh;
 mod secrets;
 mod session;
+mod tenants;
 mod third_party;
 mod userinfo;
 mod world;
