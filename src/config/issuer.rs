@@ -4,6 +4,8 @@
 //! of them. The document says `{tenantid}` where a token names its tenant. Anybody can be a tenant, so
 //! the tenants whose tokens count are listed.
 
+use serde_json::Value;
+
 use super::address::address;
 use super::document::Names;
 use super::problem::Problem;
@@ -78,9 +80,30 @@ impl Provider {
         self.issuers.iter().any(|known| known == issuer)
     }
 
-    /// The issuer that this token should name: the one that it names, if that is one of the provider's.
+    /// The issuer that this token should name: the one that it names, if that is one of the provider's
+    /// and its tenant (`tid`) the same; otherwise another one.
     pub fn issuer_of(&self, claims: &Claims) -> &str {
-        self.issuer_named(claims.get("iss").and_then(serde_json::Value::as_str))
+        let named = claims.get("iss").and_then(Value::as_str);
+        let tenant = claims.get("tid").filter(|_| self.has_tenants());
+        let agrees = tenant.is_none_or(|tenant| {
+            let of_tenant = tenant.as_str().map(|tenant| self.issuer.replacen(TENANT, tenant, 1));
+            of_tenant.as_deref() == named
+        });
+        if agrees {
+            return self.issuer_named(named);
+        }
+        let mut issuers = self.issuers.iter().map(String::as_str);
+        issuers.find(|known| Some(*known) != named).unwrap_or_default()
+    }
+
+    /// Whether a key that is for tokens of `key_issuer` may sign one of `issuer`.
+    pub fn may_sign(&self, key_issuer: Option<&str>, issuer: &str) -> bool {
+        let is_for = |key_issuer: &str| key_issuer == self.issuer || key_issuer == issuer;
+        !self.has_tenants() || key_issuer.is_none_or(is_for)
+    }
+
+    fn has_tenants(&self) -> bool {
+        self.issuer.contains(TENANT)
     }
 
     /// The issuer that is meant by a name, or some issuer of the provider for a name that is none.
@@ -97,8 +120,9 @@ impl Provider {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
+    use super::*;
     use crate::config::trial::{read, refused};
 
     const ISSUER: &str = "https://login.example/{tenantid}/v2.0";

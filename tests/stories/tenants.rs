@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, merge};
+use crate::world::{World, answer, merge};
 
 const PLACE: &str = "https://idp.example.com/{tenantid}/v2.0";
 const AUDIENCE: &str = "https://api.example.com";
@@ -43,7 +43,7 @@ fn the_people_of_the_tenants_that_are_listed_log_in() {
 }
 
 #[test]
-fn nobody_else_does() {
+fn clm_04_nobody_else_does() {
     for tenant in ["three", "{tenantid}", "organizations", "One", "one/v2.0/../two"] {
         let mut world = world(tenant, &json!({}));
         world.log_in("/orders").is(502, "id_token_issuer");
@@ -83,4 +83,48 @@ fn a_tenant_that_is_taken_off_the_list_is_logged_out() {
     world.get("/orders").is(200, "session");
     world.restart_with(&configured(&json!({"providers": {"main": {"tenants": ["one"]}}})));
     world.get("/orders").is(302, "login_begins");
+}
+
+/// CLM-04: what a token says of its tenant is one thing, in both claims.
+#[test]
+fn clm_04_issuer_and_tenant_of_a_token_agree() {
+    for (iss, tid, code) in [
+        (issuer("one"), json!("one"), "token"),
+        (issuer("one"), Value::Null, "token"),
+        (issuer("one"), json!("two"), "access_token_issuer"),
+        (issuer("one"), json!("three"), "access_token_issuer"),
+        (issuer("two"), json!("not-a-tenant"), "access_token_issuer"),
+        (issuer("two"), json!("{tenantid}"), "access_token_issuer"),
+        (issuer("two"), json!(["two"]), "access_token_issuer"),
+        (issuer("three"), json!("one"), "token_issuer"),
+        (PLACE.to_owned(), json!("one"), "token_issuer"),
+    ] {
+        let mut world = world("one", &json!({}));
+        let now = world.now;
+        let token = world.idp().access_token(&json!({"iss": iss, "tid": tid}), now);
+        assert_eq!(world.with_token("/api", &token).code, code, "{iss} {tid}");
+    }
+}
+
+/// JWK-27: Entra says of each key whose tokens it may sign.
+#[test]
+fn jwk_27_a_key_signs_for_the_tenants_that_it_is_for() {
+    for (key_issuer, code) in [
+        (json!(PLACE), "token"),
+        (json!(issuer("one")), "token"),
+        (Value::Null, "token"),
+        (json!(issuer("two")), "jws_key_issuer"),
+        (json!(issuer("three")), "jws_key_issuer"),
+        (json!(""), "jws_key_issuer"),
+    ] {
+        let mut world = world("one", &json!({}));
+        let mut keys = world.idp().published();
+        keys["keys"][0]["issuer"] = key_issuer.clone();
+        world.idp().instead.insert("keys", answer(200, keys));
+        let now = world.now;
+        let token = world.idp().access_token(&json!({"iss": issuer("one")}), now);
+        assert_eq!(world.with_token("/api", &token).code, code, "{key_issuer}");
+        let login = if code == "token" { "login_completed" } else { code };
+        assert_eq!(world.log_in("/orders").code, login, "{key_issuer}");
+    }
 }
