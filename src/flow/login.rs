@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::answer;
-use crate::audit::{self, Decision};
+use crate::audit::{self, Decision, Outcome};
 use crate::config::{ProviderIndex, RedirectUri, ResponseMode, SameSite};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
@@ -386,18 +386,20 @@ impl Filter {
         Answer::Respond(with_cookies(response, cookies), decision)
     }
 
-    /// The decision of an answer that is no refusal.
+    /// The decision of an answer that is no refusal, or of a request that goes on.
     pub(crate) fn decision(
         &self,
         visit: &Visit,
         code: &'static str,
-        provider: ProviderIndex,
+        provider: impl Into<Option<ProviderIndex>>,
         subject: &str,
     ) -> Decision {
+        let provider = provider.into().and_then(|provider| self.provider(provider));
         Decision {
+            outcome: Outcome::Answered,
             code,
             rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
-            provider: self.provider(provider).map(|p| p.config.name.clone()).unwrap_or_default(),
+            provider: provider.map(|p| p.config.name.clone()).unwrap_or_default(),
             subject: subject.to_owned(),
             reference: String::new(),
         }

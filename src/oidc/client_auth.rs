@@ -80,6 +80,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::{Called, Endpoint};
     use crate::oidc::fixture::{CLIENT_ID, ISSUER, parameters, provider};
     use crate::secret::Secret;
 
@@ -98,6 +99,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             reply_limit: 1,
             shared: None,
+            called: Called { provider: "main".into(), endpoint: Endpoint::Token },
         };
         authenticate(&mut request, &provider, NOW, &[7; 16]).unwrap();
         assert_eq!(request.url.as_str(), "https://op.example/token?p=1", "the address stays as it is");

@@ -4,7 +4,7 @@ use super::client_auth::{AssertionId, authenticate};
 use super::discovery::Metadata;
 use super::form;
 use crate::config::Provider;
-use crate::http::Callout;
+use crate::http::{Called, Callout, Endpoint};
 use crate::jose::SigningKeyError;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -59,6 +59,7 @@ pub fn revocation_request(
         timeout: provider.callout_timeout,
         reply_limit: REVOCATION_RESPONSE_LIMIT,
         shared: None,
+        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Revocation },
     };
     authenticate(&mut request, provider, now, assertion_id)?;
     Ok(Some(request))

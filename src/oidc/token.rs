@@ -11,7 +11,7 @@ use super::form;
 use super::provider_error::ProviderError;
 use crate::config::Provider;
 use crate::error::shown;
-use crate::http::{Callout, Received};
+use crate::http::{Called, Callout, Endpoint, Received};
 use crate::jose::SigningKeyError;
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
@@ -97,6 +97,7 @@ fn request(
         timeout: provider.callout_timeout,
         reply_limit: TOKEN_RESPONSE_LIMIT,
         shared: None,
+        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Token },
     };
     authenticate(&mut request, provider, now, assertion_id)?;
     Ok(request)

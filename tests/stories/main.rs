@@ -21,6 +21,7 @@ mod hosts;
 mod limits;
 mod login;
 mod logout;
+mod metrics;
 mod native;
 mod provider;
 mod refresh;

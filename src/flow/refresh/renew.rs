@@ -9,6 +9,7 @@ use crate::flow::Callouts;
 use crate::flow::exchange::{self, Asked};
 use crate::flow::session::ALWAYS_KEPT;
 use crate::flow::userinfo::{self, Person};
+use crate::metrics::{Metric, RenewalOutcome};
 use crate::oidc::token::{RefreshResponse, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
 use crate::session::Session;
@@ -37,6 +38,7 @@ pub async fn renew(
     match renewed {
         Ok(sealed) => {
             log::debug!("provider={name} session={} renewed", session.id);
+            filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Ok, provider: index });
             put(filter, key, &State::Renewed(sealed), *now + RESULT_KEPT, *now);
             if let Some(provider) = provider.map(provider_key)
                 && state(filter, provider, *now).is_some()
@@ -50,6 +52,7 @@ pub async fn renew(
                 session.id,
                 error.code()
             );
+            filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Ended, provider: index });
             put(filter, key, &State::Refused, ends_at, *now);
         }
         Err(error) => {
@@ -58,6 +61,7 @@ pub async fn renew(
                 session.id,
                 error.code()
             );
+            filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Failed, provider: index });
             let failed = State::Failed(*now + RETRY_AFTER);
             put(filter, key, &failed, *now + FAILURE_KEPT, *now);
             if matches!(error, Error::Unreachable { .. })

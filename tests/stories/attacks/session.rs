@@ -200,7 +200,8 @@ fn a_key_is_replaced_without_a_loop() {
 #[test]
 fn sess_20_without_randomness_nothing_is_let_in() {
     let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
-    let host = HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None };
+    let host =
+        HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None, metrics: None };
     assert!(Filter::new(config, &host, Timestamp(0)).is_err(), "SESS-20");
 }
 
