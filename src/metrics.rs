@@ -2,14 +2,17 @@
 //!
 //! A name is made of words of this file, codes of the filter and names of the configuration, never of
 //! anything that a request or a provider says: whoever could choose a name could make as many as they
-//! like. Each is defined once per worker, when it is counted for the first time.
+//! like. A request only adds to a number of its worker; the host is told at the next tick, and defines
+//! what is new.
 
 use std::cell::RefCell;
 
 use crate::audit::{Decision, Outcome};
-use crate::config::{Config, ProviderIndex};
+use crate::config::{Client, ClientAuthentication, Config, Credential, ProviderIndex};
 use crate::filter::{Answer, Filter};
 use crate::http::{Called, CalloutFailed, Endpoint, Reply};
+use crate::oidc::client_auth::ClientJudged;
+use crate::time::Timestamp;
 
 /// The host's metrics.
 #[derive(Clone, Copy)]
@@ -62,6 +65,20 @@ pub enum Metric {
         /// Whose session it is.
         provider: ProviderIndex,
     },
+    /// We proved to a provider who we are, or did not.
+    Client {
+        /// With which secret or key.
+        credential: Credential,
+        /// Whether the provider took it.
+        is_accepted: bool,
+        /// Who was asked.
+        provider: ProviderIndex,
+    },
+    /// How long a client secret still counts. Seconds.
+    SecretRest {
+        /// Whose it is.
+        provider: ProviderIndex,
+    },
 }
 
 /// What came of a callout.
@@ -102,7 +119,7 @@ pub struct Family {
 }
 
 /// Every kind of metric there is.
-pub const FAMILIES: [Family; 3] = [
+pub const FAMILIES: [Family; 5] = [
     Family {
         name: "vestibule.decisions.outcome.OUTCOME.code.CODE.provider.PROVIDER",
         kind: Kind::Counter,
@@ -120,6 +137,16 @@ pub const FAMILIES: [Family; 3] = [
         name: "vestibule.renewals.outcome.OUTCOME.provider.PROVIDER",
         kind: Kind::Counter,
         labels: &[("outcome", &["ok", "ended", "failed"])],
+    },
+    Family {
+        name: "vestibule.client_authentications.credential.CREDENTIAL.outcome.OUTCOME.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
+    },
+    Family {
+        name: "vestibule.client_secret_expires_in_seconds.provider.PROVIDER",
+        kind: Kind::Gauge,
+        labels: &[],
     },
 ];
 
@@ -183,7 +210,8 @@ impl Endpoint {
 impl Metric {
     fn kind(self) -> Kind {
         match self {
-            Metric::Decision { .. } | Metric::Callout { .. } | Metric::Renewal { .. } => Kind::Counter,
+            Metric::SecretRest { .. } => Kind::Gauge,
+            _ => Kind::Counter,
         }
     }
 
@@ -199,6 +227,15 @@ impl Metric {
             }
             Metric::Renewal { outcome, provider } => {
                 (format!("vestibule.renewals.outcome.{}", outcome.label()), Some(provider))
+            }
+            Metric::Client { credential, is_accepted, provider } => {
+                let credential = if credential == Credential::Current { "current" } else { "next" };
+                let outcome = if is_accepted { "accepted" } else { "refused" };
+                let words = format!("credential.{credential}.outcome.{outcome}");
+                (format!("vestibule.client_authentications.{words}"), Some(provider))
+            }
+            Metric::SecretRest { provider } => {
+                ("vestibule.client_secret_expires_in_seconds".to_owned(), Some(provider))
             }
         };
         match provider.and_then(|provider| providers.get(provider)) {
@@ -220,8 +257,8 @@ pub struct Metrics {
 struct Series {
     metric: Metric,
     id: Option<MetricId>,
-    /// Counted before the host took the definition.
-    waiting: u64,
+    /// What was counted or measured and not told to the host yet.
+    waiting: Option<u64>,
 }
 
 impl Metrics {
@@ -231,31 +268,55 @@ impl Metrics {
         Metrics { host, providers, series: RefCell::default() }
     }
 
-    /// Counts one.
+    /// Counts one. The host is told at the next tick: no request waits for that.
     pub fn count(&self, metric: Metric) {
-        let Some(host) = self.host else { return };
-        let mut series = self.series.borrow_mut();
-        match series.iter_mut().find(|series| series.metric == metric) {
-            Some(Series { id: Some(id), .. }) => (host.add)(*id, 1),
-            Some(series) => {
-                series.waiting = series.waiting.saturating_add(1);
-                series.define(&host, &self.providers);
-            }
-            None => {
-                let mut new = Series { metric, id: None, waiting: 1 };
-                new.define(&host, &self.providers);
-                series.push(new);
-            }
+        self.change(metric, |waiting| waiting.unwrap_or(0).saturating_add(1));
+    }
+
+    /// Sets a gauge.
+    pub fn measure(&self, metric: Metric, value: u64) {
+        self.change(metric, |_| value);
+    }
+
+    /// Counts how a provider judged us. A client without a secret proves nothing.
+    pub fn count_client(
+        &self,
+        provider: ProviderIndex,
+        client: &Client,
+        credential: Credential,
+        judged: ClientJudged,
+    ) {
+        let is_accepted = judged == ClientJudged::Accepted;
+        if judged != ClientJudged::Unknown && !matches!(client.authentication, ClientAuthentication::None) {
+            self.count(Metric::Client { credential, is_accepted, provider });
         }
     }
 
-    /// Tells the host what was counted before it took definitions.
-    pub fn catch_up(&self) {
-        let Some(host) = self.host else { return };
+    fn change(&self, metric: Metric, to: impl FnOnce(Option<u64>) -> u64) {
+        if self.host.is_none() {
+            return;
+        }
         let mut series = self.series.borrow_mut();
-        series.iter_mut().filter(|series| series.id.is_none()).for_each(|series| {
-            series.define(&host, &self.providers);
-        });
+        match series.iter_mut().find(|series| series.metric == metric) {
+            Some(series) => series.waiting = Some(to(series.waiting)),
+            None => series.push(Series { metric, id: None, waiting: Some(to(None)) }),
+        }
+    }
+
+    /// Tells the host what was counted and measured.
+    pub fn tell(&self) {
+        let Some(host) = self.host else { return };
+        for series in self.series.borrow_mut().iter_mut() {
+            let Some(value) = series.waiting else { continue };
+            let kind = series.metric.kind();
+            series.id = series.id.or_else(|| (host.define)(kind, &series.metric.name(&self.providers)));
+            let Some(id) = series.id else { continue };
+            match kind {
+                Kind::Counter => (host.add)(id, value),
+                Kind::Gauge => (host.set)(id, value),
+            }
+            series.waiting = None;
+        }
     }
 
     fn provider(&self, name: &str) -> Option<ProviderIndex> {
@@ -263,11 +324,11 @@ impl Metrics {
     }
 }
 
-impl Series {
-    fn define(&mut self, host: &HostMetrics, providers: &[String]) {
-        self.id = (host.define)(self.metric.kind(), &self.metric.name(providers));
-        if let Some(id) = self.id {
-            (host.add)(id, std::mem::take(&mut self.waiting));
+impl Answer {
+    fn decision(&self) -> &Decision {
+        match self {
+            Self::Continue(edits) => &edits.decision,
+            Self::Respond(_, decision) => decision,
         }
     }
 }
@@ -275,16 +336,18 @@ impl Series {
 impl Filter {
     /// Counts what was decided.
     pub(crate) fn counted(&self, answer: Answer) -> Answer {
-        match &answer {
-            Answer::Continue(edits) => self.count_decision(&edits.decision),
-            Answer::Respond(_, decision) => self.count_decision(decision),
-        }
+        self.count_decision(answer.decision());
         answer
     }
 
     /// What is due now and then. For the host, at every tick.
-    pub fn tick(&self) {
-        self.metrics.catch_up();
+    pub fn tick(&self, now: Timestamp) {
+        for (index, provider) in self.providers.iter().enumerate() {
+            if let Some(rest) = provider.watch_secret(now) {
+                self.metrics.measure(Metric::SecretRest { provider: index }, rest.0);
+            }
+        }
+        self.metrics.tell();
     }
 
     /// Counts a decision of the host itself.
@@ -322,7 +385,7 @@ mod tests {
             }
             part => part == *word,
         };
-        let is_complete = words.len() == pattern.len() || words.len() + 2 == pattern.len();
+        let is_complete = words.len() == pattern.len() || words.len().saturating_add(2) == pattern.len();
         is_complete && pattern.iter().zip(&words).all(fits)
     }
 
@@ -334,6 +397,8 @@ mod tests {
             Metric::Decision { outcome: Outcome::Admitted, code: "session", provider: Some(0) },
             Metric::Callout { endpoint: Endpoint::Keys, outcome: CalloutOutcome::NoAnswer, provider: 0 },
             Metric::Renewal { outcome: RenewalOutcome::Ended, provider: 0 },
+            Metric::Client { credential: Credential::Next, is_accepted: false, provider: 0 },
+            Metric::SecretRest { provider: 0 },
         ];
         for metric in metrics {
             let name = metric.name(&providers);

@@ -265,19 +265,8 @@ async fn redeem_code(
     now: &mut Timestamp,
 ) -> Result<TokenResponse, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let mut assertion_id = [0; 16];
-    filter.random.fill(&mut assertion_id, *now)?;
-    let request = token_request(
-        &known.metadata,
-        provider,
-        code,
-        &login.code_verifier,
-        &login.redirect_uri,
-        *now,
-        &assertion_id,
-    )
-    .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-    let received = exchange::ask(callouts, request, "token endpoint", now).await?;
+    let request = token_request(&known.metadata, provider, code, &login.code_verifier, &login.redirect_uri);
+    let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
     Ok(TokenResponse::read(&received).map_err(ProviderError::Token)?)
 }
 

@@ -125,7 +125,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
-        filter.tick();
+        filter.tick(now());
         let shares = workers::are_allowed();
         for (index, provider) in filter.providers().iter().enumerate() {
             let mut seen = self.seen.remove(&index).unwrap_or_default();

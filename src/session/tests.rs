@@ -36,6 +36,8 @@ fn provider(name: &str) -> Provider {
         client: Client {
             id: "client".into(),
             authentication: ClientAuthentication::None,
+            next: None,
+            secret_expires_at: None,
             assertion_audience: None,
         },
         scopes: vec!["openid".into()],

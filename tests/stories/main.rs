@@ -25,6 +25,7 @@ mod metrics;
 mod native;
 mod provider;
 mod refresh;
+mod rotation;
 mod secrets;
 mod session;
 mod third_party;

@@ -1,81 +1,10 @@
 //! What is counted: each decision once, under names that nobody can choose.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Request};
-use vestibule::metrics::{HostMetrics, Kind, MetricId};
 
+use crate::world::metrics::{definitions, metric, metrics, takes_definitions};
 use crate::world::{SESSION, World, answer, with_partner};
-
-/// The metrics of a proxy.
-#[derive(Default)]
-struct Metrics {
-    /// By number.
-    values: Vec<(String, Kind, u64)>,
-    definitions: usize,
-    /// Takes no definitions yet.
-    is_closed: bool,
-}
-
-thread_local! {
-    /// Those of the proxy that started last.
-    static PROXY: RefCell<Metrics> = RefCell::default();
-}
-
-pub const METRICS: HostMetrics = HostMetrics { define, add, set };
-
-/// A proxy starts.
-pub fn begin() {
-    PROXY.take();
-}
-
-fn define(kind: Kind, name: &str) -> Option<MetricId> {
-    PROXY.with_borrow_mut(|metrics| {
-        if metrics.is_closed {
-            return None;
-        }
-        metrics.definitions += 1;
-        let known = metrics.values.iter().position(|(known, ..)| known == name);
-        let place = known.unwrap_or_else(|| {
-            metrics.values.push((name.to_owned(), kind, 0));
-            metrics.values.len() - 1
-        });
-        assert_eq!(metrics.values[place].1, kind, "{name} is two things");
-        Some(place as MetricId)
-    })
-}
-
-fn add(metric: MetricId, count: u64) {
-    change(metric, Kind::Counter, |value| value + count);
-}
-
-fn set(metric: MetricId, to: u64) {
-    change(metric, Kind::Gauge, |_| to);
-}
-
-fn change(metric: MetricId, as_kind: Kind, to: impl FnOnce(u64) -> u64) {
-    PROXY.with_borrow_mut(|metrics| {
-        let (name, kind, value) = &mut metrics.values[metric as usize];
-        assert_eq!(*kind, as_kind, "{name}");
-        *value = to(*value);
-    });
-}
-
-/// What a metric stands at; nothing if it was never defined.
-pub fn metric(name: &str) -> Option<u64> {
-    metrics().remove(&format!("vestibule.{name}"))
-}
-
-fn metrics() -> BTreeMap<String, u64> {
-    PROXY
-        .with_borrow(|metrics| metrics.values.iter().map(|(name, _, value)| (name.clone(), *value)).collect())
-}
-
-fn definitions() -> usize {
-    PROXY.with_borrow(|metrics| metrics.definitions)
-}
 
 fn decisions() -> u64 {
     let metrics = metrics();
@@ -99,6 +28,7 @@ fn every_request_is_one_decision_with_its_code_and_provider() {
     }
     world.log_in("/partner").is(302, "login_completed");
     world.get("/oidc/logout").is(303, "logged_out");
+    world.tick();
     for (name, count) in [
         ("outcome.refused.code.not_logged_in", 1),
         ("outcome.answered.code.login_begins.provider.main", 1),
@@ -118,6 +48,7 @@ fn a_request_whose_client_leaves_is_no_decision() {
     let mut world = World::new();
     let request = world.navigation("/orders", false);
     world.begin_and_leave(&request);
+    world.tick();
     assert_eq!(decisions(), 0);
 }
 
@@ -125,17 +56,20 @@ fn a_request_whose_client_leaves_is_no_decision() {
 fn a_metric_is_defined_once_by_each_worker() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
-    world.get("/orders").is(200, "session");
-    let (before, request) = (definitions(), fetch(&world));
-    for _ in 0..50 {
-        world.send(request.clone()).is(200, "session");
+    let request = fetch(&world);
+    for worker in [0, 1] {
+        world.on_worker(worker).send(request.clone()).is(200, "session");
+        // What the first tick asks of the provider is told by the second.
+        world.tick();
+        world.tick();
+        let before = definitions();
+        for _ in 0..50 {
+            world.send(request.clone()).is(200, "session");
+            world.tick();
+        }
+        assert_eq!(definitions(), before);
     }
-    assert_eq!(definitions(), before);
-    for _ in 0..50 {
-        world.on_worker(1).send(request.clone()).is(200, "session");
-    }
-    assert_eq!(definitions(), before + 1);
-    assert_eq!(metric("decisions.outcome.admitted.code.session.provider.main"), Some(101));
+    assert_eq!(metric("decisions.outcome.admitted.code.session.provider.main"), Some(102));
 }
 
 #[test]
@@ -146,9 +80,11 @@ fn callouts_are_counted_by_endpoint_and_by_what_came_of_them() {
         seen.is(302, "login_begins");
     }
     let callouts = |name: &str| metric(&format!("callouts.endpoint.{name}.provider.main"));
+    world.tick();
     assert_eq!(callouts("metadata.outcome.ok"), Some(1), "twenty requests waited for one answer");
     assert_eq!(callouts("keys.outcome.ok"), Some(1));
     world.log_in("/orders").is(302, "login_completed");
+    world.tick();
     assert_eq!((callouts("token.outcome.ok"), callouts("userinfo.outcome.ok")), (Some(1), Some(1)));
     let too_large = answer(200, "x".repeat(1024 * 1024));
     for (reply, outcome) in [
@@ -162,6 +98,7 @@ fn callouts_are_counted_by_endpoint_and_by_what_came_of_them() {
         world.browser.forget(SESSION);
         world.idp().instead.insert("token", reply);
         assert!(world.log_in("/orders").status >= 500);
+        world.tick();
         assert_eq!(callouts(&format!("token.outcome.{outcome}")), Some(before + 1), "{outcome}");
     }
 }
@@ -173,9 +110,11 @@ fn renewals_are_counted_by_what_becomes_of_the_session() {
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     world.after(301).get("/orders").is(200, "session");
+    world.tick();
     assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), None, None));
     world.idp().is_down = true;
     world.after(301).get("/orders").is(200, "session");
+    world.tick();
     assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), Some(1), None));
     world.idp().is_down = false;
     world.idp().ends_all_logins();
@@ -183,19 +122,21 @@ fn renewals_are_counted_by_what_becomes_of_the_session() {
     world.tick();
     let request = fetch(&world);
     world.send(request).is(401, "session_not_renewed");
+    world.tick();
     assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), Some(1), Some(1)));
 }
 
 #[test]
 fn what_a_proxy_takes_late_is_not_lost() {
     let mut world = World::new();
-    PROXY.with_borrow_mut(|metrics| metrics.is_closed = true);
+    takes_definitions(false);
     world.log_in("/orders").is(302, "login_completed");
     for _ in 0..3 {
         world.get("/orders").is(200, "session");
+        world.tick();
     }
     assert!(metrics().is_empty());
-    PROXY.with_borrow_mut(|metrics| metrics.is_closed = false);
+    takes_definitions(true);
     world.tick();
     assert_eq!(metric("decisions.outcome.admitted.code.session.provider.main"), Some(3));
     assert_eq!(metric("callouts.endpoint.keys.outcome.ok.provider.main"), Some(1));
@@ -225,7 +166,8 @@ fn whatever_they_send(world: &mut World, canary: &str) {
     ] {
         let mut request = world.program(&path, &[]);
         headers.into_iter().for_each(|(name, value)| request.headers.push(name, value));
-        request.method = if canary.len() % 2 == 0 { "GET".to_owned() } else { canary.to_uppercase() };
+        request.method =
+            if canary.len().is_multiple_of(2) { "GET".to_owned() } else { canary.to_uppercase() };
         request.authority = format!("{canary}.example.com");
         world.send(request);
     }
@@ -240,11 +182,13 @@ fn log_05_nothing_that_comes_from_outside_makes_a_name() {
     let mut world = World::with(&bearer);
     whatever_they_send(&mut world, "canary-1");
     whatever_they_send(&mut world, "canary-12");
+    world.tick();
     let names: Vec<String> = metrics().into_keys().collect();
     assert!(names.len() > 8, "{names:#?}");
     for number in 100..130 {
         whatever_they_send(&mut world, &format!("canary-{number}"));
     }
+    world.tick();
     assert_eq!(metrics().into_keys().collect::<Vec<_>>(), names, "the same names, however many came");
     assert!(!names.iter().any(|name| name.contains("canary")), "{names:#?}");
 }

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::metrics;
 use serde_json::Value;
 use vestibule::config::Config;
 use vestibule::filter::{Answer, Filter, HostFunctions};
@@ -15,7 +14,7 @@ use vestibule::store::{Found, NotSet, SharedData, Versioned};
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
-use super::world::{Asked, CalloutId, Gateway, Proxy, Seen, Stream};
+use super::world::{Asked, CalloutId, Gateway, Proxy, Seen, Stream, metrics};
 
 /// The proxy of stories that name none.
 pub fn proxy() -> Proxy {
@@ -199,7 +198,7 @@ impl Gateway for Native {
 
     fn tick(&mut self, now: Timestamp) {
         let filter = Rc::clone(&self.filter);
-        filter.tick();
+        filter.tick(now);
         self.as_worker(|worker| {
             for (index, provider) in filter.providers().iter().enumerate() {
                 if provider.is_due(now) {

@@ -98,11 +98,8 @@ pub async fn exchange_tokens(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
     let known = provider.ready(callouts, now).await?;
-    let mut assertion_id = [0; 16];
-    filter.random.fill(&mut assertion_id, *now)?;
-    let request = refresh_request(&known.metadata, &provider.config, refresh_token, *now, &assertion_id)
-        .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-    let received = exchange::ask(callouts, request, "token endpoint", now).await?;
+    let request = refresh_request(&known.metadata, &provider.config, refresh_token);
+    let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
     let tokens = RefreshResponse::read(&received).map_err(ProviderError::Token)?;
     let obtained_at = *now;
     // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what

@@ -5,6 +5,7 @@ mod forms;
 mod gateway;
 pub mod log;
 mod many;
+pub mod metrics;
 mod provider;
 
 use std::cell::RefCell;
@@ -24,6 +25,7 @@ pub use provider::{Key, LOGOUT_EVENT, Provider, answer};
 pub const SITE: &str = "https://app.example.com";
 pub const SESSION: &str = "__Host-vestibule";
 pub const CLIENT_SECRET: &str = "client-canary";
+pub const NEXT_CLIENT_SECRET: &str = "client-canary-next";
 pub const KEY: &str = "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E";
 pub const OTHER_KEY: &str = "0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3";
 pub const BEGINNING: Timestamp = Timestamp(1_700_000_000);
