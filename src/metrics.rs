@@ -74,11 +74,27 @@ pub enum Metric {
         /// Who was asked.
         provider: ProviderIndex,
     },
+    /// A session did not fit into its cookies as it was.
+    Shortened {
+        /// What it gave up.
+        without: GivenUp,
+        /// Whose session it is.
+        provider: ProviderIndex,
+    },
     /// How long a client secret still counts. Seconds.
     SecretRest {
         /// Whose it is.
         provider: ProviderIndex,
     },
+}
+
+/// What a session gives up to fit into its cookies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The hint for the provider at the logout.
+    IdToken,
+    /// The renewal.
+    RefreshToken,
 }
 
 /// What came of a callout.
@@ -119,7 +135,7 @@ pub struct Family {
 }
 
 /// Every kind of metric there is.
-pub const FAMILIES: [Family; 5] = [
+pub const FAMILIES: [Family; 6] = [
     Family {
         name: "vestibule.decisions.outcome.OUTCOME.code.CODE.provider.PROVIDER",
         kind: Kind::Counter,
@@ -142,6 +158,11 @@ pub const FAMILIES: [Family; 5] = [
         name: "vestibule.client_authentications.credential.CREDENTIAL.outcome.OUTCOME.provider.PROVIDER",
         kind: Kind::Counter,
         labels: &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
+    },
+    Family {
+        name: "vestibule.sessions_shortened.without.WITHOUT.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[("without", &["id_token", "refresh_token"])],
     },
     Family {
         name: "vestibule.client_secret_expires_in_seconds.provider.PROVIDER",
@@ -233,6 +254,10 @@ impl Metric {
                 let outcome = if is_accepted { "accepted" } else { "refused" };
                 let words = format!("credential.{credential}.outcome.{outcome}");
                 (format!("vestibule.client_authentications.{words}"), Some(provider))
+            }
+            Metric::Shortened { without, provider } => {
+                let without = if without == GivenUp::IdToken { "id_token" } else { "refresh_token" };
+                (format!("vestibule.sessions_shortened.without.{without}"), Some(provider))
             }
             Metric::SecretRest { provider } => {
                 ("vestibule.client_secret_expires_in_seconds".to_owned(), Some(provider))
@@ -398,6 +423,7 @@ mod tests {
             Metric::Callout { endpoint: Endpoint::Keys, outcome: CalloutOutcome::NoAnswer, provider: 0 },
             Metric::Renewal { outcome: RenewalOutcome::Ended, provider: 0 },
             Metric::Client { credential: Credential::Next, is_accepted: false, provider: 0 },
+            Metric::Shortened { without: GivenUp::RefreshToken, provider: 0 },
             Metric::SecretRest { provider: 0 },
         ];
         for metric in metrics {

@@ -11,7 +11,7 @@ use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
-use super::value::{List, Named, Scalar, SecretText, Text, WholeSeconds};
+use super::value::{List, Named, Scalar, SecretText, Text, WholeNumber, WholeSeconds};
 use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
@@ -189,6 +189,9 @@ object! {
         /// A session ends when it was not used for so long. 0 switches this off; otherwise at least
         /// 60 and not more than `absolute_lifetime_seconds`.
         idle_timeout_seconds: WholeSeconds<0, 2_592_000> [default 3600],
+        /// So many cookies of 4096 bytes a session may take. Fewer, if something in front of the proxy
+        /// refuses large headers.
+        max_cookies: WholeNumber<1, 8> [default 8],
         /// A login must be finished within this time.
         login_lifetime_seconds: WholeSeconds<60, 3600> [default 600],
         /// People reach the site by plain `http`: cookies without `Secure`, redirect addresses with

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::answer;
 use crate::audit::{self, Decision, Outcome};
 use crate::config::{ProviderIndex, RedirectUri, ResponseMode, SameSite};
-use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
+use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
 use crate::flow::refusal::Extras;
@@ -212,7 +212,8 @@ async fn redeem(
     let claims =
         userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
     let session = new_session(filter, index, &id_token, &claims, &tokens, &login, *now)?;
-    let session = session_cookies(filter, index, session, &jar, *now)?;
+    let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
+    let session = session::fit(filter, index, session, *now, write)?;
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
     // Only now, when nothing can fail any more: a failure answer carries them too.
@@ -311,30 +312,6 @@ fn new_session(
         needs: needs.fingerprint().to_owned(),
         id: filter.random.token(now, 16)?,
     })
-}
-
-/// The session as cookies. The ID token is only a hint for the provider at logout unless it is
-/// forwarded, so a session that does not fit is tried again without it.
-fn session_cookies(
-    filter: &Filter,
-    index: ProviderIndex,
-    mut session: Session,
-    jar: &Jar<'_>,
-    now: Timestamp,
-) -> Result<Vec<String>, Error> {
-    let error = match filter.cookies.set_session(index, &session, jar, filter.nonce24(now)?) {
-        Ok(cookies) => return Ok(cookies),
-        Err(error) => error,
-    };
-    if session.id_token.is_none() || filter.needs.id_token() {
-        return Err(ConfigurationError::SessionTooLarge(error).into());
-    }
-    log::warn!(
-        "code=session_too_large the ID token is left out, logout at the provider has no hint: {error}"
-    );
-    session.id_token = None;
-    let cookies = filter.cookies.set_session(index, &session, jar, filter.nonce24(now)?);
-    Ok(cookies.map_err(ConfigurationError::SessionTooLarge)?)
 }
 
 /// Back to the page that was asked for.

@@ -7,7 +7,7 @@ use crate::error::{ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::Callouts;
 use crate::flow::exchange::{self, Asked};
-use crate::flow::session::ALWAYS_KEPT;
+use crate::flow::session::{self, ALWAYS_KEPT};
 use crate::flow::userinfo::{self, Person};
 use crate::metrics::{Metric, RenewalOutcome};
 use crate::oidc::token::{RefreshResponse, refresh_request};
@@ -29,7 +29,10 @@ pub async fn renew(
     now: &mut Timestamp,
 ) {
     let renewed = match exchange_tokens(filter, index, session, callouts, now).await {
-        Ok(session) => seal(filter, index, session, *now),
+        Ok(session) => {
+            let write = |session: &Session, nonce| filter.cookies.seal_session(index, session, nonce);
+            session::fit(filter, index, session, *now, write)
+        }
         Err(error) => Err(error),
     };
     let provider = filter.provider(index).map(|provider| &provider.config);
@@ -84,6 +87,8 @@ pub fn ends_session(error: &Error) -> bool {
             | ProviderError::RenewedSubject
             | ProviderError::Userinfo(UserinfoError::Subject),
         ) => true,
+        // The refresh token is spent. The next login says what is wrong.
+        Error::Configuration(ConfigurationError::SessionTooLarge(_)) => true,
         _ => false,
     }
 }
@@ -144,21 +149,4 @@ pub async fn exchange_tokens(
         obtained_at: Some(obtained_at),
         ..session.clone()
     })
-}
-
-pub fn seal(
-    filter: &Filter,
-    index: ProviderIndex,
-    mut session: Session,
-    now: Timestamp,
-) -> Result<String, Error> {
-    let error = match filter.cookies.seal_session(index, &session, filter.nonce24(now)?) {
-        Ok(sealed) => return Ok(sealed),
-        Err(error) => error,
-    };
-    if !filter.needs.id_token() && session.id_token.take().is_some() {
-        let sealed = filter.cookies.seal_session(index, &session, filter.nonce24(now)?);
-        return Ok(sealed.map_err(ConfigurationError::SessionTooLarge)?);
-    }
-    Err(ConfigurationError::SessionTooLarge(error).into())
 }
