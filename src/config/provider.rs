@@ -50,8 +50,15 @@ pub struct Provider {
     /// Where the provider sends the browser after a logout; a path becomes an address on the host
     /// of the logout.
     pub post_logout_redirect_uri: Option<String>,
-    /// Values of which a bearer token's `aud` must have one. Empty: no bearer tokens are accepted.
+    /// What that is called in the logout request.
+    pub post_logout_redirect_parameter: String,
+    /// Where the browser is sent to log out, instead of where the metadata say.
+    pub end_session_endpoint: Option<url::Url>,
+    /// Values of which a bearer token's `aud` must have one.
     pub audiences: Vec<String>,
+    /// Values of which the `client_id` of a bearer token without `aud` must have one. If this and
+    /// `audiences` are empty, no bearer tokens are accepted.
+    pub clients_without_audience: Vec<String>,
     /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
     pub algorithms: Vec<Algorithm>,
     /// Whether a bearer token must say that it is one: header `typ` `at+jwt` (RFC 9068 section 4).
@@ -175,6 +182,16 @@ pub(super) fn check(
     let post_logout_redirect_uri = provider
         .post_logout_redirect_uri
         .and_then(|uri| check_post_logout_redirect_uri(uri, site_http, reading));
+    let post_logout_redirect_parameter = provider.post_logout_redirect_parameter.and_then(|name| {
+        if is_parameter_name(&name.text) {
+            return Some(name.text);
+        }
+        reading.refuse(name.problem(PARAMETER_NAME_RULE))
+    });
+    let allow_http = insecure_allow_http == Some(true);
+    let end_session_endpoint =
+        provider.end_session_endpoint.and_then(|endpoint| address(&endpoint, allow_http, reading));
+    let clients = provider.clients_without_audience?.0;
     let renews = provider.refresh?;
     let refresh = Refresh {
         before: Seconds(provider.refresh_before_seconds?.0),
@@ -198,7 +215,10 @@ pub(super) fn check(
         redirect_uri: redirect_uri?,
         response_mode: response_mode?,
         post_logout_redirect_uri,
+        post_logout_redirect_parameter: post_logout_redirect_parameter?,
+        end_session_endpoint,
         audiences: provider.audiences?.0.into_iter().map(|audience| audience.text).collect(),
+        clients_without_audience: clients.into_iter().map(|client| client.text).collect(),
         algorithms: provider.algorithms.map_or_else(|| Algorithm::ALL.to_vec(), |algorithms| algorithms.0),
         require_access_token_type: provider.require_access_token_type?,
         leeway: Seconds(leeway?),
@@ -290,12 +310,18 @@ fn check_post_logout_redirect_uri(uri: Text, site_http: bool, reading: &mut Read
     Some(uri.text)
 }
 
+const PARAMETER_NAME_RULE: &str = "must have a name of the characters A-Z a-z 0-9 - . _";
+
+/// RFC 6749 section 8.2: param-name.
+fn is_parameter_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !name.is_empty() && name.bytes().all(plain)
+}
+
 fn check_parameter(parameter: Member<Text>, reading: &mut Reading) -> Option<(String, String)> {
     let Member { place, name, value } = parameter;
-    // RFC 6749 section 8.2: param-name.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if name.is_empty() || !name.bytes().all(plain) {
-        return reading.refuse(Problem::at(&place, "must have a name of the characters A-Z a-z 0-9 - . _"));
+    if !is_parameter_name(&name) {
+        return reading.refuse(Problem::at(&place, PARAMETER_NAME_RULE));
     }
     if OWN_PARAMETERS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
         return reading.refuse(Problem::at(&place, "is set by the filter itself").advice("remove it"));

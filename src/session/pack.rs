@@ -6,8 +6,8 @@
 //!
 //! The length of a sealed text can be seen by who has the cookie, or listens to the connection, and says
 //! how well it was deflated. Whoever chooses a part of it could so guess another part, letter by letter
-//! (CRIME, CVE-2012-4929). The tokens that are worth guessing are therefore deflated each by itself,
-//! beside no byte that anybody chooses: their length says what it said before.
+//! (CRIME, CVE-2012-4929). So tokens are deflated each by itself, beside no text that is chosen while they
+//! stay the same: their length says what it said before.
 
 use zeroize::Zeroizing;
 
@@ -32,11 +32,11 @@ const DEFLATED: u8 = 2;
 
 /// The bytes of a session. `None` if a part has more than [`PART_LIMIT`].
 pub fn pack(session: &Session) -> Option<Zeroizing<Vec<u8>>> {
-    let rest = Session { access_token: None, refresh_token: None, ..session.clone() };
+    let rest = Session { id_token: None, access_token: None, refresh_token: None, ..session.clone() };
     let json = Zeroizing::new(serde_json::to_vec(&rest).ok()?);
     let mut packed = Zeroizing::new(vec![VERSION]);
     put(&mut packed, Some(&json))?;
-    for token in [&session.access_token, &session.refresh_token] {
+    for token in [&session.id_token, &session.access_token, &session.refresh_token] {
         put(&mut packed, token.as_ref().map(|token| token.expose().as_bytes()))?;
     }
     Some(packed)
@@ -51,6 +51,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Session> {
     };
     let json = take(&mut rest)??;
     let mut session: Session = serde_json::from_slice(&json).ok()?;
+    session.id_token = token(&mut rest)?;
     session.access_token = token(&mut rest)?;
     session.refresh_token = token(&mut rest)?;
     rest.is_empty().then_some(session)
@@ -106,7 +107,8 @@ mod tests {
 
     fn with_tokens(access: Option<&str>, refresh: Option<&str>) -> Session {
         let (access_token, refresh_token) = (access.map(Secret::from), refresh.map(Secret::from));
-        Session { access_token, refresh_token, ..session() }
+        let id_token = access.map(|access| Secret::new(access.to_uppercase()));
+        Session { id_token, access_token, refresh_token, ..session() }
     }
 
     #[test]
@@ -173,7 +175,7 @@ mod tests {
         let mut packed = vec![VERSION, DEFLATED];
         packed.extend_from_slice(&(bomb.len() as u32).to_be_bytes());
         packed.extend_from_slice(&bomb);
-        packed.extend_from_slice(&[ABSENT, ABSENT]);
+        packed.extend_from_slice(&[ABSENT, ABSENT, ABSENT]);
         assert!(bomb.len() < 1000);
         assert_eq!(unpack(&packed), None);
     }
