@@ -5,9 +5,23 @@ use std::fmt::Write;
 use crate::error::shown;
 use crate::http::Request;
 
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Outcome {
+    /// It goes on to the upstream.
+    Admitted,
+    /// A page of ours, or a redirect, as it was asked for.
+    Answered,
+    /// It gets a no.
+    #[default]
+    Refused,
+}
+
 /// What was decided about a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decision {
+    /// What becomes of it.
+    pub outcome: Outcome,
     /// Stable code: why.
     pub code: &'static str,
     /// The rule that decided, if the request came as far as a rule.

@@ -12,11 +12,13 @@ use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::refresh::{Current, Looked};
 use crate::flow::refusal::Extras;
 use crate::flow::{
-    Flow, Outcome, Step, backchannel, bearer, frontchannel, login, logout, refresh, session, third_party,
+    Callouts, Flow, Outcome, Step, backchannel, bearer, frontchannel, login, logout, refresh, session,
+    third_party,
 };
 use crate::http::{Request, Response};
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
+use crate::metrics::{HostMetrics, Metrics};
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
@@ -50,6 +52,7 @@ pub struct Filter {
     pub(crate) store: Store,
     /// What ended before its time, by provider.
     pub(crate) ended: Vec<EndedSessions>,
+    pub(crate) metrics: Metrics,
     jobs: RefCell<Vec<Step<()>>>,
 }
 
@@ -64,6 +67,8 @@ pub struct HostFunctions {
     pub verify: Option<HostVerifier>,
     /// The host's shared data, if it has some.
     pub shared: Option<SharedData>,
+    /// The host's metrics, if it has some.
+    pub metrics: Option<HostMetrics>,
 }
 
 /// What becomes of a request: exactly one of the two.
@@ -125,6 +130,7 @@ impl Filter {
             needs: session::Needs::of(&config),
             store: Store::new(host.shared),
             ended: config.providers.iter().map(|provider| EndedSessions::new(provider, &config)).collect(),
+            metrics: Metrics::new(&config, host.metrics),
             jobs: RefCell::default(),
             random,
             config,
@@ -136,27 +142,36 @@ impl Filter {
         let mut visit = Visit { request, rule: None, now };
         let next = match self.next(&mut visit) {
             Ok(next) => next,
-            Err(error) => return Step::Done(self.refuse(&visit, &error)),
+            Err(error) => return Step::Done(self.counted(self.refuse(&visit, &error))),
         };
         let filter = Rc::clone(self);
         match next {
-            Next::Answer(answer) => Step::Done(answer),
-            Next::Bearer(token) => Flow::begin(|callouts| bearer::check(filter, visit, token, callouts)),
+            Next::Answer(answer) => Step::Done(self.counted(answer)),
+            Next::Bearer(token) => self.decide(|callouts| bearer::check(filter, visit, token, callouts)),
             Next::Login(provider, begin) => {
                 if self.provider(provider).and_then(Provider::known).is_some() {
-                    return Step::Done(login::begin_now(self, &visit, provider, begin));
+                    return Step::Done(self.counted(login::begin_now(self, &visit, provider, begin)));
                 }
-                Flow::begin(move |callouts| login::begin(filter, visit, provider, begin, callouts))
+                self.decide(|callouts| login::begin(filter, visit, provider, begin, callouts))
             }
-            Next::Renewal(found) => {
-                Flow::begin(move |callouts| refresh::wait(filter, visit, found, callouts))
-            }
+            Next::Renewal(found) => self.decide(|callouts| refresh::wait(filter, visit, found, callouts)),
             Next::Callback(provider) => {
-                Flow::begin(move |callouts| login::complete(filter, visit, provider, callouts))
+                self.decide(|callouts| login::complete(filter, visit, provider, callouts))
             }
-            Next::PostedLogin => Flow::begin(move |callouts| third_party::posted(filter, visit, callouts)),
-            Next::LogoutToken => Flow::begin(move |callouts| backchannel::end(filter, visit, callouts)),
+            Next::PostedLogin => self.decide(|callouts| third_party::posted(filter, visit, callouts)),
+            Next::LogoutToken => self.decide(|callouts| backchannel::end(filter, visit, callouts)),
         }
+    }
+
+    fn decide<F: Future<Output = Answer> + 'static>(
+        self: &Rc<Self>,
+        flow: impl FnOnce(Callouts) -> F,
+    ) -> Step<Answer> {
+        let filter = Rc::clone(self);
+        Flow::begin(|callouts| {
+            let answer = flow(callouts);
+            async move { filter.counted(answer.await) }
+        })
     }
 
     /// The providers, for the work of a tick: who is due is renewed, and workers that share data
@@ -373,15 +388,10 @@ impl Filter {
         cookies: Vec<String>,
     ) -> Result<Answer, Error> {
         let identity = told.map(|told| &told.identity);
+        let subject = identity.and_then(Identity::subject).unwrap_or_default();
         let decision = Decision {
-            code,
-            rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
-            provider: identity
-                .and_then(|identity| self.provider(identity.provider()))
-                .map(|provider| provider.config.name.clone())
-                .unwrap_or_default(),
-            subject: identity.and_then(Identity::subject).unwrap_or_default().to_owned(),
-            reference: String::new(),
+            outcome: audit::Outcome::Admitted,
+            ..self.decision(visit, code, identity.map(Identity::provider), subject)
         };
         audit::admitted(&visit.request, &decision);
         let edits = self.upstream.admit(&visit.request, &self.cookies, told, decision)?;

@@ -180,6 +180,32 @@ pub struct Callout {
     /// Callouts with the same text may be answered by one exchange. Only for what has no effect
     /// at the other side.
     pub shared: Option<String>,
+    /// As what it is counted.
+    pub called: Called,
+}
+
+/// What a callout asks, and whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// The name of the provider in the configuration.
+    pub provider: String,
+    /// What is asked for.
+    pub endpoint: Endpoint,
+}
+
+/// The endpoints of a provider that the filter itself asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The metadata document (Discovery 1.0 section 4).
+    Metadata,
+    /// The key set (RFC 7517 section 5).
+    Keys,
+    /// The token endpoint (RFC 6749 section 3.2).
+    Token,
+    /// The userinfo endpoint (Core 1.0 section 5.3).
+    Userinfo,
+    /// The revocation endpoint (RFC 7009).
+    Revocation,
 }
 
 impl fmt::Debug for Callout {

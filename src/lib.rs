@@ -29,6 +29,7 @@ pub mod http;
 pub mod identity;
 pub mod jose;
 pub mod json;
+pub mod metrics;
 pub mod oidc;
 pub mod provider;
 pub mod random;

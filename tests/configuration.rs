@@ -30,6 +30,7 @@ fn environment(name: &str) -> Option<String> {
         "SESSION_KEY" => Some("kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E".into()),
         "SESSION_KEY_NEW" => Some("0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3".into()),
         "CLIENT_SECRET" | "PARTNER_SECRET" => Some("s3cr3t".into()),
+        "CLIENT_SECRET_NEXT" => Some("n3xt".into()),
         "CLIENT_KEY_PEM" => Some(PRIVATE_KEY.into()),
         _ => None,
     }

@@ -50,6 +50,8 @@ fn provider(issuer: &str) -> Provider {
         client: Client {
             id: "client".into(),
             authentication: ClientAuthentication::SecretPost("a secret".into()),
+            next: None,
+            secret_expires_at: None,
             assertion_audience: None,
         },
         scopes: vec!["openid".into()],

@@ -11,8 +11,9 @@ use std::{env, fs};
 use regex_lite::Regex;
 use serde_json::Value;
 use vestibule::config::Config;
+use vestibule::metrics::{FAMILIES, Kind};
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -21,6 +22,7 @@ const DOCUMENTS: [&str; 9] = [
     "docs/configuration.md",
     "docs/conformance.md",
     "docs/errors.md",
+    "docs/metrics.md",
     "kong/README.md",
 ];
 
@@ -136,6 +138,68 @@ fn the_tests_that_the_documents_name_exist() {
         for title in captures(r"“([^”]+)”", section) {
             let known = title == "quotes" || stories.contains(&format!("'{title}'"));
             assert!(known, "{document} names the story “{title}”");
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let page = read("docs/metrics.md");
+    let row = Regex::new(r"(?m)^\| `(vestibule\.[^`]+)` \| (counter|gauge) \| [^|]+ \|$").unwrap();
+    let rows: Vec<(String, String)> =
+        row.captures_iter(&page).map(|row| (row[1].to_owned(), row[2].to_owned())).collect();
+    let kind = |kind| if kind == Kind::Counter { "counter" } else { "gauge" };
+    let there = FAMILIES.map(|family| (family.name.to_owned(), kind(family.kind).to_owned()));
+    assert_eq!(rows, there);
+    for family in FAMILIES {
+        let words = family.labels.iter().flat_map(|(_, values)| values.iter());
+        words.for_each(|word| assert!(page.contains(&format!("`{word}`")), "{}: {word}", family.name));
+    }
+}
+
+/// With the example for Envoy every varying part of a name is a label, and what is left is the same for
+/// all.
+#[test]
+fn the_tags_of_the_example_leave_the_name_of_the_family() {
+    let block = captures(r"(?s)\n```yaml\n(.*?)\n```", &read("docs/metrics.md")).remove(0);
+    let example: Value = serde_yaml_ng::from_str(&block).unwrap();
+    let tags: Vec<(String, Regex)> = example["stats_config"]["stats_tags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tag| (tag["tag_name"].as_str().unwrap(), tag["regex"].as_str().unwrap()))
+        .map(|(name, regex)| (name.to_owned(), Regex::new(regex).unwrap()))
+        .collect();
+    for family in FAMILIES {
+        // Names that provoke: of parts, and of other labels.
+        for provider in ["main", "provider", "a-code", "outcome", "endpoint_1"] {
+            let mut expected: Vec<(String, String)> = family
+                .labels
+                .iter()
+                .map(|(label, values)| (format!("vestibule_{label}"), values.last().unwrap().to_string()))
+                .collect();
+            expected.push(("vestibule_provider".to_owned(), provider.to_owned()));
+            let mut name = format!("wasmcustom.{}", family.name.replace("PROVIDER", provider));
+            for (label, values) in family.labels {
+                name = name.replace(&label.to_uppercase(), values.last().unwrap());
+            }
+            // As Envoy does it: each looks at the whole name, and what they found is cut out together.
+            let mut cuts = Vec::new();
+            let mut found = Vec::new();
+            for (tag, regex) in &tags {
+                if let Some(captured) = regex.captures(&name) {
+                    cuts.push(captured.get(1).unwrap().range());
+                    found.push((tag.clone(), captured[2].to_owned()));
+                }
+            }
+            cuts.sort_by_key(|cut| std::cmp::Reverse(cut.start));
+            let mut rest = name.clone();
+            cuts.into_iter().for_each(|cut| rest.replace_range(cut, ""));
+            expected.sort();
+            found.sort();
+            assert_eq!(found, expected, "{name}");
+            let family_name = family.name.split('.').take(2).collect::<Vec<_>>().join(".");
+            assert_eq!(rest, format!("wasmcustom.{family_name}"), "{name}");
         }
     }
 }

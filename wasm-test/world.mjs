@@ -182,11 +182,12 @@ export class World {
    * - `start` starts another provider than the demo's, and `issuerOn(port)` says what it is called.
    * - `plugin`: further fields of Envoy's plugin configuration.
    * - `routes`: routes that come before the one to the upstream.
+   * - `alter(bootstrap)` changes the configuration of Envoy itself.
    * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
    */
   static async start({
     configure = () => undefined, concurrency = 1, provider = {}, providerUp = true, module = MODULE,
-    program, trace = false, expectRefusal = false, plugin = {}, routes = [],
+    program, trace = false, expectRefusal = false, plugin = {}, routes = [], alter = () => undefined,
     start = startProvider, issuerOn = (port) => `http://localhost:${port}`,
   } = {}) {
     const world = new World();
@@ -210,6 +211,7 @@ export class World {
         routes: [...routes, { match: { prefix: '/' }, route: { cluster: 'upstream', timeout: '0s' } }, { match: { connect_matcher: {} }, route: { cluster: 'upstream' } }],
         clusters: [cluster('upstream', world.upstream.port), cluster('provider', world.providerPort)],
       });
+      alter(bootstrap);
       world.envoy = await Envoy.start(bootstrap, { program, concurrency, trace });
       if (expectRefusal) return world;
       if (world.envoy.exit) throw new Error(`Envoy has ended:\n${world.envoy.stderr.slice(-4_000)}`);
@@ -256,6 +258,13 @@ export class World {
     });
     if (answer.status !== 200) throw new Error(`the provider issued no token: ${answer.text}`);
     return answer.json().access_token;
+  }
+
+  /** Prometheus' lines about the filter's metrics: `{'name{label="value",...}': number}`, labels in order. */
+  async metrics() {
+    const { text } = await send(this.adminPort, '/stats/prometheus');
+    const lines = [...text.matchAll(/^(vestibule[a-z0-9_]*)\{(.*)\} (\d+)$/gm)];
+    return Object.fromEntries(lines.map(([, name, labels, value]) => [`${name}{${labels.split(',').sort().join()}}`, Number(value)]));
   }
 
   /** Requests that Envoy has begun and not answered. */

@@ -206,6 +206,7 @@ async function interaction(oidc, request, response, [, uid, action]) {
  * - `requests`: how often each path was asked for, and `received`: their header lines;
  * - `intercept`: `(request, response) => true` if it has answered in the provider's place; the tests
  *   plant delays, failures and forged answers with it;
+ * - `changeSecret(secret)`: the client has this secret from now on, and no other;
  * - `rotateKeys({ keep })`: signs with a new key from now on, and publishes the old ones only if told to.
  */
 export async function startProvider({
@@ -224,6 +225,10 @@ export async function startProvider({
     received: [],
     intercept: undefined,
     signingKey: () => keys[0],
+    changeSecret(secret) {
+      fixed.clientSecret = secret;
+      oidc = make();
+    },
     rotateKeys({ keep = false } = {}) {
       keys = [signingKey(), ...(keep ? keys : [])];
       oidc = make();

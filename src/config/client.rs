@@ -4,9 +4,10 @@ use super::choices::AuthMethod;
 use super::document::ProviderObject;
 use super::problem::Problem;
 use super::shape::Reading;
-use super::value::SecretText;
+use super::value::{SecretText, Text};
 use crate::jose::{Algorithm, SigningKey};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// Longest client secret, in characters.
 const CLIENT_SECRET_LIMIT: usize = 1024;
@@ -18,8 +19,50 @@ pub struct Client {
     pub id: String,
     /// How we prove who we are at the token endpoint.
     pub authentication: ClientAuthentication,
+    /// The same with the secret or key that will take the place of the other.
+    pub next: Option<ClientAuthentication>,
+    /// When the client secret ends (RFC 7591 section 3.2.1, `client_secret_expires_at`).
+    pub secret_expires_at: Option<Timestamp>,
     /// The audience of `private_key_jwt`, if it is not the issuer.
     pub assertion_audience: Option<String>,
+}
+
+/// Which of the secrets or keys of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Credential {
+    /// `client_secret`, `private_key`.
+    #[default]
+    Current,
+    /// `client_secret_next`, `private_key_next`.
+    Next,
+}
+
+impl Client {
+    /// How we prove who we are with one of the two. Without a next one there is only the current.
+    pub fn by(&self, credential: Credential) -> &ClientAuthentication {
+        match (credential, &self.next) {
+            (Credential::Next, Some(next)) => next,
+            _ => &self.authentication,
+        }
+    }
+
+    /// The key of the configuration that has it.
+    pub fn name_of(&self, credential: Credential) -> &'static str {
+        match (&self.authentication, credential) {
+            (ClientAuthentication::PrivateKeyJwt(_), Credential::Current) => "private_key",
+            (ClientAuthentication::PrivateKeyJwt(_), Credential::Next) => "private_key_next",
+            (_, Credential::Current) => "client_secret",
+            (_, Credential::Next) => "client_secret_next",
+        }
+    }
+
+    /// The other one of the two, if there is one.
+    pub fn other(&self, credential: Credential) -> Option<Credential> {
+        self.next.as_ref().map(|_| match credential {
+            Credential::Current => Credential::Next,
+            Credential::Next => Credential::Current,
+        })
+    }
 }
 
 /// `token_endpoint_auth_method` (OpenID Connect Core section 9).
@@ -37,9 +80,13 @@ pub enum ClientAuthentication {
 
 pub(super) fn check(provider: &ProviderObject, reading: &mut Reading) -> Option<Client> {
     let authentication = authentication(provider, reading);
+    let next = authentication.as_ref().map(|current| next(provider, current, reading));
+    let expires_at = provider.client_secret_expires_at.as_ref().map(|seconds| Timestamp(seconds.0));
     Some(Client {
         id: provider.client_id.as_ref()?.text.clone(),
         authentication: authentication?,
+        next: next?,
+        secret_expires_at: expires_at.filter(|at| at.0 > 0),
         assertion_audience: provider
             .token_endpoint_auth_audience
             .as_ref()
@@ -76,9 +123,37 @@ fn authentication(provider: &ProviderObject, reading: &mut Reading) -> Option<Cl
             None => reading.refuse(needed("client_secret", "client_secret_post")),
         },
         AuthMethod::PrivateKeyJwt => match key {
-            Some(key) => signing_key(provider, key, reading).map(ClientAuthentication::PrivateKeyJwt),
+            Some(key) => signing_key(provider, key, provider.private_key_id.as_ref(), reading)
+                .map(ClientAuthentication::PrivateKeyJwt),
             None => reading.refuse(needed("private_key", "private_key_jwt")),
         },
+    }
+}
+
+/// The way that will take the place of the current one: the same method with another secret or key.
+fn next(
+    provider: &ProviderObject,
+    current: &ClientAuthentication,
+    reading: &mut Reading,
+) -> Option<ClientAuthentication> {
+    let secret = provider.client_secret_next.as_ref();
+    if let (Some(next), Some(current)) = (secret, provider.client_secret.as_ref())
+        && next.secret == current.secret
+    {
+        return reading.refuse(Problem::at(&next.place, "must be another secret than client_secret"));
+    }
+    match current {
+        ClientAuthentication::None => None,
+        ClientAuthentication::SecretBasic(_) => {
+            client_secret(secret?, reading).map(ClientAuthentication::SecretBasic)
+        }
+        ClientAuthentication::SecretPost(_) => {
+            client_secret(secret?, reading).map(ClientAuthentication::SecretPost)
+        }
+        ClientAuthentication::PrivateKeyJwt(_) => {
+            let (key, id) = (provider.private_key_next.as_ref()?, provider.private_key_next_id.as_ref());
+            signing_key(provider, key, id, reading).map(ClientAuthentication::PrivateKeyJwt)
+        }
     }
 }
 
@@ -88,8 +163,12 @@ fn without_use(provider: &ProviderObject, method: AuthMethod, reading: &mut Read
     let with_secret = matches!(method, AuthMethod::Basic | AuthMethod::Post);
     for (key, given, used) in [
         ("client_secret", provider.client_secret.is_some(), with_secret),
+        ("client_secret_next", provider.client_secret_next.is_some(), with_secret),
+        ("client_secret_expires_at", provider.client_secret_expires_at.is_some(), with_secret),
         ("private_key", provider.private_key.is_some(), with_key),
         ("private_key_id", provider.private_key_id.is_some(), with_key),
+        ("private_key_next", provider.private_key_next.is_some(), with_key),
+        ("private_key_next_id", provider.private_key_next_id.is_some(), with_key),
         ("token_endpoint_auth_signing_alg", provider.token_endpoint_auth_signing_alg.is_some(), with_key),
         ("token_endpoint_auth_audience", provider.token_endpoint_auth_audience.is_some(), with_key),
     ] {
@@ -121,10 +200,15 @@ fn client_secret(text: &SecretText, reading: &mut Reading) -> Option<Secret> {
     Some(text.secret.clone())
 }
 
-fn signing_key(provider: &ProviderObject, key: &SecretText, reading: &mut Reading) -> Option<SigningKey> {
+fn signing_key(
+    provider: &ProviderObject,
+    key: &SecretText,
+    id: Option<&Text>,
+    reading: &mut Reading,
+) -> Option<SigningKey> {
     let algorithm = provider.token_endpoint_auth_signing_alg.as_ref();
     let algorithm = algorithm.map_or(Algorithm::RS256, |algorithm| algorithm.0);
-    let id = provider.private_key_id.as_ref().map(|id| id.text.clone());
+    let id = id.map(|id| id.text.clone());
     match SigningKey::from_pem(key.secret.expose(), algorithm, id) {
         Ok(key) => Some(key),
         Err(error) => {
@@ -160,6 +244,15 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_without_an_end_has_none() {
+        let ends = |at: u64| {
+            let keys = provider(json!({"client_secret": "s", "client_secret_expires_at": at}));
+            read(keys).unwrap().providers.remove(0).client.secret_expires_at
+        };
+        assert_eq!((ends(0), ends(1_800_000_000)), (None, Some(Timestamp(1_800_000_000))));
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         refused([
             (
@@ -181,6 +274,19 @@ mod tests {
             (
                 provider(json!({"token_endpoint_auth_method": "none", "client_secret": "s"})),
                 "providers.main.client_secret: has no use",
+            ),
+            (provider(json!({"client_secret_next": "s"})), "providers.main.client_secret_next: has no use"),
+            (
+                provider(json!({"client_secret_expires_at": 1_800_000_000})),
+                "providers.main.client_secret_expires_at: has no use",
+            ),
+            (
+                provider(json!({"client_secret": "s", "client_secret_next": "s"})),
+                "providers.main.client_secret_next: must be another secret than client_secret",
+            ),
+            (
+                provider(json!({"client_secret": "s", "private_key_next": "k"})),
+                "providers.main.private_key_next: has no use",
             ),
             (
                 provider(json!({"private_key_id": "k1", "client_secret": "s"})),
@@ -207,6 +313,10 @@ mod tests {
             (
                 provider(json!({"client_secret": "a\u{e4}"})),
                 "providers.main.client_secret: must have only visible ASCII",
+            ),
+            (
+                provider(json!({"client_secret": "s", "client_secret_next": "s3cret\n"})),
+                "providers.main.client_secret_next: must not begin or end with blanks or line breaks",
             ),
             (
                 provider(json!({"client_secret": "x".repeat(1025)})),

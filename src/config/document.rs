@@ -11,7 +11,7 @@ use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
-use super::value::{List, Named, Scalar, SecretText, Text, WholeSeconds};
+use super::value::{List, Named, Scalar, SecretText, Text, WholeNumber, WholeSeconds};
 use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
@@ -89,12 +89,23 @@ object! {
         /// The client secret that the provider gave to this application. 1 to 1024 visible ASCII
         /// characters.
         client_secret: SecretText [otherwise "none"],
+        /// The client secret that will take the place of `client_secret`. When the provider refuses one
+        /// of the two (`invalid_client`), the other is tried, and the one that worked is kept to.
+        client_secret_next: SecretText [otherwise "none"],
+        /// When `client_secret` ends, in seconds since 1970; 0 if never. From 14 days before, the log
+        /// has a warning once a day.
+        client_secret_expires_at: WholeSeconds<0, 253_402_300_799> [otherwise "never"],
         /// How the filter proves at the token endpoint that it is this client.
         token_endpoint_auth_method: AuthMethod [otherwise "`client_secret_basic` with a `client_secret`, `private_key_jwt` with a `private_key`, `none` without either"],
         /// The private key of `private_key_jwt`, in PEM.
         private_key: SecretText [otherwise "none"],
         /// The `kid` under which the provider knows the private key.
         private_key_id: Text [otherwise "no `kid` is sent"],
+        /// The private key that will take the place of `private_key`, as `client_secret_next` does. For
+        /// the same algorithm.
+        private_key_next: SecretText [otherwise "none"],
+        /// The `kid` under which the provider knows `private_key_next`.
+        private_key_next_id: Text [otherwise "no `kid` is sent"],
         /// The algorithm with which the private key signs.
         token_endpoint_auth_signing_alg: SigningAlgorithm [otherwise "`RS256`"],
         /// What `private_key_jwt` names as its audience, where a provider refuses its own issuer there:
@@ -192,6 +203,9 @@ object! {
         /// A session ends when it was not used for so long. 0 switches this off; otherwise at least
         /// 60 and not more than `absolute_lifetime_seconds`.
         idle_timeout_seconds: WholeSeconds<0, 2_592_000> [default 3600],
+        /// So many cookies of 4096 bytes a session may take. Fewer, if something in front of the proxy
+        /// refuses large headers.
+        max_cookies: WholeNumber<1, 8> [default 8],
         /// A login must be finished within this time.
         login_lifetime_seconds: WholeSeconds<60, 3600> [default 600],
         /// People reach the site by plain `http`: cookies without `Secure`, redirect addresses with

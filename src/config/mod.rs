@@ -28,7 +28,7 @@ mod shape;
 pub(crate) mod trial;
 mod value;
 
-pub use client::{Client, ClientAuthentication};
+pub use client::{Client, ClientAuthentication, Credential};
 pub use document::{
     CLAIM_DEPTH_LIMIT, HEADERS_LIMIT, HOSTS_LIMIT, KEYS_LIMIT, METHODS_LIMIT, NAMES_LIMIT, PARAMETERS_LIMIT,
     PROVIDERS_LIMIT, REQUIREMENTS_LIMIT, RULES_LIMIT,

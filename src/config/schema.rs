@@ -40,6 +40,10 @@ pub(super) enum Kind {
         min: u64,
         max: u64,
     },
+    Number {
+        min: u64,
+        max: u64,
+    },
     Scalar,
     List {
         item: Box<Kind>,
@@ -151,7 +155,9 @@ impl Schemas {
                 {"type": "string", "pattern": "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}"},
             ]}),
             Kind::Boolean => json!({"type": "boolean"}),
-            Kind::Seconds { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+            Kind::Seconds { min, max } | Kind::Number { min, max } => {
+                json!({"type": "integer", "minimum": min, "maximum": max})
+            }
             Kind::Scalar => json!({"type": ["string", "integer", "boolean"]}),
             Kind::List { item, min, max } => json!({
                 "type": "array", "items": self.kind(item), "minItems": min, "maxItems": max,
@@ -243,6 +249,7 @@ fn words(kind: &Kind) -> String {
         Kind::Choice(words) => format!("`{}`", words.join("`, `")),
         Kind::Boolean => "boolean".into(),
         Kind::Seconds { min, max } => format!("seconds, {min} to {max}"),
+        Kind::Number { min, max } => format!("number, {min} to {max}"),
         Kind::Scalar => "string, whole number or boolean".into(),
         Kind::List { item, min, max } => match min {
             0 => format!("list of at most {max}: {}", words(item)),

@@ -55,6 +55,8 @@ pub struct Session {
     pub absolute_lifetime: Seconds,
     /// A session ends when it was not used for this long. Zero: never for that reason.
     pub idle_timeout: Seconds,
+    /// Cookies that a session may take, at most [`PARTS_LIMIT`](crate::session::PARTS_LIMIT).
+    pub max_cookies: u8,
     /// A login must be finished within this time.
     pub login_lifetime: Seconds,
     /// The site is served over plain HTTP: cookies without `Secure`, addresses with `http:`.
@@ -118,6 +120,7 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
         hosts,
         absolute_lifetime: Seconds(absolute?),
         idle_timeout: Seconds(idle?),
+        max_cookies: u8::try_from(session.max_cookies?.0).ok()?,
         login_lifetime: Seconds(session.login_lifetime_seconds?.0),
         insecure_allow_http: insecure_allow_http?,
     })

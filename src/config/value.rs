@@ -1,5 +1,7 @@
 //! The types of values in the document: texts, secrets, numbers, lists and named members.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value};
 
 use super::environment;
@@ -136,7 +138,7 @@ pub(super) struct WholeSeconds<const MIN: u64, const MAX: u64>(pub(super) u64);
 
 impl<const MIN: u64, const MAX: u64> Shape for WholeSeconds<MIN, MAX> {
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
-        whole_seconds(&value, MIN, MAX, place, reading).map(WholeSeconds)
+        whole_number(&value, "number of seconds", MIN..=MAX, place, reading).map(WholeSeconds)
     }
 
     #[cfg(not(target_arch = "wasm32"))]
@@ -145,16 +147,36 @@ impl<const MIN: u64, const MAX: u64> Shape for WholeSeconds<MIN, MAX> {
     }
 }
 
+/// A whole number within bounds.
+pub(super) struct WholeNumber<const MIN: u64, const MAX: u64>(pub(super) u64);
+
+impl<const MIN: u64, const MAX: u64> Shape for WholeNumber<MIN, MAX> {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        whole_number(&value, "number", MIN..=MAX, place, reading).map(WholeNumber)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> Kind {
+        Kind::Number { min: MIN, max: MAX }
+    }
+}
+
 #[inline(never)]
-fn whole_seconds(value: &Value, min: u64, max: u64, place: &Place, reading: &mut Reading) -> Option<u64> {
+fn whole_number(
+    value: &Value,
+    what: &str,
+    bounds: RangeInclusive<u64>,
+    place: &Place,
+    reading: &mut Reading,
+) -> Option<u64> {
     let number = match value {
         Value::Number(number) => whole(number).and_then(|whole| u64::try_from(whole).ok()),
         _ => None,
     };
-    if let Some(number) = number.filter(|number| (min..=max).contains(number)) {
+    if let Some(number) = number.filter(|number| bounds.contains(number)) {
         return Some(number);
     }
-    let rule = format!("must be a whole number of seconds from {min} to {max}");
+    let rule = format!("must be a whole {what} from {} to {}", bounds.start(), bounds.end());
     let problem = Problem::at(place, rule).got(shown_value(value));
     reading.refuse(if value.is_string() {
         problem.advice("a number without quotes and without a unit; numbers cannot come from the environment")

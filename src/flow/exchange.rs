@@ -2,11 +2,12 @@
 
 use super::Callouts;
 use crate::config::ProviderIndex;
-use crate::error::{ClientError, Error, ProviderError};
+use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::bearer;
 use crate::http::{Callout, CalloutFailed, Received};
 use crate::jose::Jws;
+use crate::oidc::client_auth::{ClientJudged, ClientRequest};
 use crate::oidc::id_token::{self, IdToken};
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
@@ -32,6 +33,52 @@ pub async fn ask(
         return Err(unreachable(CalloutFailed::NoAnswer));
     }
     Ok(received)
+}
+
+/// What an endpoint answers for which we prove who we are. If the provider refuses the client itself, and
+/// there is another secret or key, that one is tried; what worked is kept to.
+///
+/// So a code or a refresh token may be sent a second time, but only after an answer that says that
+/// nobody has looked at it.
+///
+/// # Errors
+/// As [`ask`]; or the private key of `private_key_jwt` did not sign.
+pub async fn ask_as_client(
+    filter: &Filter,
+    index: ProviderIndex,
+    request: &ClientRequest,
+    what: &'static str,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Received, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let client = &provider.config.client;
+    let mut credential = provider.credential();
+    let mut is_first = true;
+    loop {
+        let mut assertion_id = [0; 16];
+        filter.random.fill(&mut assertion_id, *now)?;
+        let signed = request.by(credential, &provider.config, *now, &assertion_id);
+        let callout = signed.map_err(|error| ConfigurationError::Signing(error.to_string()))?;
+        let received = ask(callouts, callout, what, now).await?;
+        let judged = ClientJudged::of(&received);
+        filter.metrics.count_client(index, client, credential, judged);
+        let name = &provider.config.name;
+        match (judged, client.other(credential)) {
+            (ClientJudged::Refused, Some(other)) if is_first => {
+                log::warn!(
+                    "provider={name} code=client_refused the provider refuses {}; the other one is tried",
+                    client.name_of(credential)
+                );
+                (credential, is_first) = (other, false);
+            }
+            (ClientJudged::Accepted, _) => {
+                provider.use_credential(credential);
+                return Ok(received);
+            }
+            _ => return Ok(received),
+        }
+    }
 }
 
 /// What an ID token answers to.

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use crate::answer;
-use crate::audit::{self, Decision};
+use crate::audit::{self, Decision, Outcome};
 use crate::config::{ProviderIndex, RedirectUri, ResponseMode, SameSite};
-use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
+use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
 use crate::flow::refusal::Extras;
@@ -213,7 +213,8 @@ async fn redeem(
     let claims =
         userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
     let session = new_session(filter, index, &id_token, &claims, &tokens, &login, *now)?;
-    let session = session_cookies(filter, index, session, &jar, *now)?;
+    let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
+    let session = session::fit(filter, index, session, *now, write)?;
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
     // Only now, when nothing can fail any more: a failure answer carries them too.
@@ -266,19 +267,8 @@ async fn redeem_code(
     now: &mut Timestamp,
 ) -> Result<TokenResponse, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let mut assertion_id = [0; 16];
-    filter.random.fill(&mut assertion_id, *now)?;
-    let request = token_request(
-        &known.metadata,
-        provider,
-        code,
-        &login.code_verifier,
-        &login.redirect_uri,
-        *now,
-        &assertion_id,
-    )
-    .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-    let received = exchange::ask(callouts, request, "token endpoint", now).await?;
+    let request = token_request(&known.metadata, provider, code, &login.code_verifier, &login.redirect_uri);
+    let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
     Ok(TokenResponse::read(&received).map_err(ProviderError::Token)?)
 }
 
@@ -325,30 +315,6 @@ fn new_session(
     })
 }
 
-/// The session as cookies. The ID token is only a hint for the provider at logout unless it is
-/// forwarded, so a session that does not fit is tried again without it.
-fn session_cookies(
-    filter: &Filter,
-    index: ProviderIndex,
-    mut session: Session,
-    jar: &Jar<'_>,
-    now: Timestamp,
-) -> Result<Vec<String>, Error> {
-    let error = match filter.cookies.set_session(index, &session, jar, filter.nonce24(now)?) {
-        Ok(cookies) => return Ok(cookies),
-        Err(error) => error,
-    };
-    if session.id_token.is_none() || filter.needs.id_token() {
-        return Err(ConfigurationError::SessionTooLarge(error).into());
-    }
-    log::warn!(
-        "code=session_too_large the ID token is left out, logout at the provider has no hint: {error}"
-    );
-    session.id_token = None;
-    let cookies = filter.cookies.set_session(index, &session, jar, filter.nonce24(now)?);
-    Ok(cookies.map_err(ConfigurationError::SessionTooLarge)?)
-}
-
 /// Back to the page that was asked for.
 fn landed(
     filter: &Filter,
@@ -387,18 +353,20 @@ impl Filter {
         Answer::Respond(with_cookies(response, cookies), decision)
     }
 
-    /// The decision of an answer that is no refusal.
+    /// The decision of an answer that is no refusal, or of a request that goes on.
     pub(crate) fn decision(
         &self,
         visit: &Visit,
         code: &'static str,
-        provider: ProviderIndex,
+        provider: impl Into<Option<ProviderIndex>>,
         subject: &str,
     ) -> Decision {
+        let provider = provider.into().and_then(|provider| self.provider(provider));
         Decision {
+            outcome: Outcome::Answered,
             code,
             rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
-            provider: self.provider(provider).map(|p| p.config.name.clone()).unwrap_or_default(),
+            provider: provider.map(|p| p.config.name.clone()).unwrap_or_default(),
             subject: subject.to_owned(),
             reference: String::new(),
         }

@@ -4,14 +4,14 @@
 use std::rc::Rc;
 
 use crate::config::ProviderIndex;
-use crate::error::{ConfigurationError, Error, ProviderError};
+use crate::error::{Error, ProviderError};
 use crate::filter::Filter;
-use crate::flow::{Callouts, Flow};
+use crate::flow::{Callouts, Flow, exchange};
 use crate::oidc::revocation::{TokenKind, revocation_request};
 use crate::provider::Provider;
 use crate::secret::Secret;
 use crate::session::Session;
-use crate::time::{Seconds, Timestamp};
+use crate::time::Timestamp;
 
 /// Begins to revoke the tokens that a session holds, if its provider does that.
 pub fn begin(filter: &Rc<Filter>, index: ProviderIndex, session: &Session, now: Timestamp) {
@@ -64,25 +64,22 @@ async fn revoke_one(
 ) -> Result<(), Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let Some(known) = provider.known() else { return Ok(()) };
-    let mut assertion_id = [0; 16];
-    filter.random.fill(&mut assertion_id, *now)?;
-    let request = revocation_request(&known.metadata, &provider.config, kind, token, *now, &assertion_id)
-        .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-    let Some(request) = request else { return Ok(()) };
-    let answered = callouts.send(request).await;
-    *now = answered.now;
+    let Some(request) = revocation_request(&known.metadata, &provider.config, kind, token) else {
+        return Ok(());
+    };
     let what = "revocation endpoint";
-    match answered.reply {
-        // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
-        Ok(received) if received.status == 200 => Ok(()),
-        Ok(received) => Err(ProviderError::Status { what, found: received.status }.into()),
-        Err(why) => Err(Error::Unreachable { what, why, retry_after: Seconds(1) }),
+    let received = exchange::ask_as_client(filter, index, &request, what, callouts, now).await?;
+    // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
+    match received.status {
+        200 => Ok(()),
+        found => Err(ProviderError::Status { what, found }.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Seconds;
 
     #[test]
     fn a_token_that_is_over_is_not_worth_the_question() {

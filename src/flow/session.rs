@@ -8,11 +8,12 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{self, ClaimPath, Config, ProviderIndex, Requirement};
 use crate::ended::Generation;
-use crate::error::{ClientError, Error};
+use crate::error::{ClientError, ConfigurationError, Error};
 use crate::filter::Filter;
 use crate::identity::Identity;
+use crate::metrics::{GivenUp, Metric};
 use crate::oidc::userinfo;
-use crate::session::{Jar, Session, SessionEnded};
+use crate::session::{Jar, Session, SessionEnded, SessionTooLarge};
 use crate::time::Timestamp;
 use crate::upstream::Told;
 
@@ -238,6 +239,54 @@ pub fn open_and_check(
     let remembered = open(filter, provider, sealed, now).ok_or(ClientError::SessionUnreadable)?;
     counts(filter, provider, &remembered, now)?;
     Ok(remembered)
+}
+
+/// Writes a session that is new or renewed. If it does not fit into its cookies it gives up, in this
+/// order, what a person can do without: the ID token, which is a hint for the provider at the logout, and
+/// the refresh token, as if the provider had given none. Never claims: rules and the upstream decide by
+/// them. Nor what is forwarded.
+///
+/// # Errors
+/// It does not fit without these either; then nothing is written.
+pub fn fit<T>(
+    filter: &Filter,
+    provider: ProviderIndex,
+    mut session: Session,
+    now: Timestamp,
+    write: impl Fn(&Session, [u8; 24]) -> Result<T, SessionTooLarge>,
+) -> Result<T, Error> {
+    let mut left = [GivenUp::IdToken, GivenUp::RefreshToken].into_iter();
+    loop {
+        let error = match write(&session, filter.nonce24(now)?) {
+            Ok(written) => return Ok(written),
+            Err(error) => error,
+        };
+        let Some(given_up) = left.find(|part| give_up(filter, *part, &mut session)) else {
+            return Err(ConfigurationError::SessionTooLarge(error).into());
+        };
+        filter.metrics.count(Metric::Shortened { without: given_up, provider });
+        let what = match given_up {
+            GivenUp::IdToken => "the ID token is left out, logout at the provider has no hint",
+            GivenUp::RefreshToken => "the refresh token is left out, the session is not renewed",
+        };
+        log::warn!("code=session_too_large {what}: {error}");
+    }
+}
+
+/// Whether the session had that to give up.
+fn give_up(filter: &Filter, part: GivenUp, session: &mut Session) -> bool {
+    match part {
+        GivenUp::IdToken => !filter.needs.id_token() && session.id_token.take().is_some(),
+        GivenUp::RefreshToken => {
+            let had_one = session.refresh_token.take().is_some();
+            session.obtained_at = None;
+            if let Some(end) = session.access_token_expires_at.filter(|_| filter.needs.access_token()) {
+                // The upstream must not be sent a token that is over.
+                session.expires_at = session.expires_at.min(end);
+            }
+            had_one
+        }
+    }
 }
 
 /// Cookies that go with the response: the session if it is a new one, or with its new time of use

@@ -11,7 +11,7 @@ use super::request::{Pending, Turn, go_on};
 use super::root::{Plugin, now};
 use crate::filter::Answer;
 use crate::flow::{Flow, Step};
-use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
+use crate::http::{Called, Callout, CalloutFailed, Headers, Received, Reply};
 
 /// Requests that may wait for one callout. More are told that the provider cannot be reached.
 const WAITING_LIMIT: usize = 1_000;
@@ -141,11 +141,50 @@ pub fn act_for(
     }
 }
 
-/// Sends a callout in the context that is in force.
-///
-/// # Errors
-/// The host does not take it; there will be no reply.
-pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
+/// A callout in flight.
+pub struct Sent {
+    /// As the host numbers it.
+    pub token: u32,
+    /// The name under which others may wait for it.
+    pub shared: Option<String>,
+    reply_limit: usize,
+    called: Called,
+}
+
+impl Plugin {
+    /// Sends a callout in the context that is in force.
+    ///
+    /// # Errors
+    /// The host does not take it; there will be no reply.
+    pub fn send(&self, callout: &Callout, is_nginx: bool) -> Result<Sent, CalloutFailed> {
+        let Callout { shared, reply_limit, called, .. } = callout;
+        match send(callout, is_nginx) {
+            Ok(token) => {
+                let (shared, called) = (shared.clone(), called.clone());
+                Ok(Sent { token, shared, reply_limit: *reply_limit, called })
+            }
+            Err(failed) => {
+                self.count(called, &Err(failed));
+                Err(failed)
+            }
+        }
+    }
+
+    /// The reply that a callback is about.
+    pub fn reply(&self, sent: &Sent, headers: usize, body_size: usize) -> Reply {
+        let reply = reply(headers, body_size, sent.reply_limit);
+        self.count(&sent.called, &reply);
+        reply
+    }
+
+    fn count(&self, called: &Called, reply: &Reply) {
+        if let Some(filter) = self.filter.get() {
+            filter.count_callout(called, reply);
+        }
+    }
+}
+
+fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
     if is_nginx && !nginx::is_address(&callout.target) {
         return Err(CalloutFailed::NotSent);
     }
@@ -173,8 +212,8 @@ pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
         .map_err(|_| CalloutFailed::NotSent)
 }
 
-/// The reply that a callback is about. No headers, or no status, mean that there was none.
-pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
+/// No headers, or no status, mean that there was no reply.
+fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if headers == 0 {
         return Err(CalloutFailed::NoAnswer);
     }

@@ -6,6 +6,7 @@
 
 mod body;
 mod callouts;
+mod metrics;
 mod nginx;
 mod request;
 mod root;

@@ -8,10 +8,10 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
 use super::body::{self, Announced, WantedBody};
-use super::callouts::{self, Joined, Relayed};
+use super::callouts::{self, Joined, Relayed, Sent};
 use super::nginx;
 use super::root::{Host, Plugin, now};
-use crate::audit::Decision;
+use crate::audit::{Decision, Outcome};
 use crate::filter::Answer;
 use crate::flow::{Flow, Step};
 use crate::http::{Callout, CalloutFailed, Headers, HostTraits, Request, Response};
@@ -41,12 +41,6 @@ pub struct Pending {
     pub announced: Cell<Announced>,
     /// It was answered or let through.
     is_decided: Cell<bool>,
-}
-
-struct Sent {
-    token: u32,
-    reply_limit: usize,
-    shared: Option<String>,
 }
 
 impl Handling {
@@ -99,6 +93,9 @@ impl Handling {
     fn refuse_forgotten(&self) {
         self.pending.flow.borrow_mut().take();
         let decision = Decision { code: "bug", ..Decision::default() };
+        if let Some(filter) = self.plugin.filter.get() {
+            filter.count_decision(&decision);
+        }
         respond(&self.plugin, &self.pending, Response::new(500), &decision);
     }
 }
@@ -115,7 +112,7 @@ impl Context for Handling {
             }
             return;
         };
-        let reply = callouts::reply(headers, body_size, sent.reply_limit);
+        let reply = self.plugin.reply(&sent, headers, body_size);
         let finished = sent.shared.map(|name| self.plugin.shared.borrow_mut().finish(&name));
         let flow = self.pending.flow.borrow_mut().take();
         // One host lets a request go on by itself after a callout: every path from here answers,
@@ -209,6 +206,7 @@ impl Plugin {
         let host = if is_nginx { Host::Nginx } else { Host::Envoy };
         self.host.set(Some(host));
         super::verify::allow(host == Host::Envoy);
+        super::metrics::allow(host == Host::Envoy);
         super::workers::allow(
             host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data()),
         );
@@ -290,9 +288,8 @@ fn begin_callout(
         plugin.relayed.borrow_mut().push(relayed);
         return Ok(());
     }
-    match callouts::send(callout, plugin.host() == Host::Nginx) {
-        Ok(token) => {
-            let sent = Sent { token, reply_limit: callout.reply_limit, shared: callout.shared.clone() };
+    match plugin.send(callout, plugin.host() == Host::Nginx) {
+        Ok(sent) => {
             *pending.sent.borrow_mut() = Some(sent);
             Ok(())
         }
@@ -311,7 +308,12 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
     let removed = edits.remove().iter().map(|name| hostcalls::set_map_value_bytes(map, name, None));
     let set = edits.set().iter().map(|(name, value)| hostcalls::set_map_value_bytes(map, name, Some(value)));
     if !removed.chain(set).all(|done| done.is_ok()) {
-        respond(plugin, pending, Response::new(500), &Decision { code: "bug", ..edits.decision });
+        respond(
+            plugin,
+            pending,
+            Response::new(500),
+            &Decision { outcome: Outcome::Refused, code: "bug", ..edits.decision },
+        );
         return Action::Pause;
     }
     tell_access_log(plugin, &edits.decision);

@@ -9,7 +9,8 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
-use super::callouts::{self, Relayed, SharedCallouts};
+use super::callouts::{self, Relayed, Sent, SharedCallouts};
+use super::metrics;
 use super::nginx;
 use super::request::{Handling, Pending};
 use super::verify;
@@ -72,23 +73,23 @@ pub struct Root {
 }
 
 enum RootCallout {
-    Background { provider: Option<ProviderIndex>, flow: Flow<()>, shared: Option<String>, reply_limit: usize },
-    Relayed { pending: Option<Weak<Pending>>, shared: Option<String>, reply_limit: usize },
+    Background { provider: Option<ProviderIndex>, flow: Flow<()>, sent: Sent },
+    Relayed { pending: Option<Weak<Pending>>, sent: Sent },
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         match self.callouts.remove(&token) {
-            Some(RootCallout::Background { provider, flow, shared, reply_limit }) => {
-                let reply = callouts::reply(headers, body_size, reply_limit);
+            Some(RootCallout::Background { provider, flow, sent }) => {
+                let reply = self.plugin.reply(&sent, headers, body_size);
                 let step = flow.resume(reply.clone(), now());
                 self.go_on(provider, step);
                 // Last, because from then on the host acts for the requests.
-                self.deliver(None, shared, &reply);
+                self.deliver(None, sent.shared, &reply);
             }
-            Some(RootCallout::Relayed { pending, shared, reply_limit }) => {
-                let reply = callouts::reply(headers, body_size, reply_limit);
-                self.deliver(pending, shared, &reply);
+            Some(RootCallout::Relayed { pending, sent }) => {
+                let reply = self.plugin.reply(&sent, headers, body_size);
+                self.deliver(pending, sent.shared, &reply);
             }
             None => {}
         }
@@ -105,6 +106,8 @@ impl RootContext for Root {
         match self.configure(&document) {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
+                // The worker of Envoy's main thread sees no request that could tell.
+                metrics::allow(!nginx::is_likely(self.context_id));
                 // Callouts are not possible here on every host; the first tick does them.
                 let _ = hostcalls::set_tick_period(TICK);
                 true
@@ -122,6 +125,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
+        filter.tick(now());
         let shares = workers::are_allowed();
         for (index, provider) in filter.providers().iter().enumerate() {
             let mut seen = self.seen.remove(&index).unwrap_or_default();
@@ -176,6 +180,7 @@ impl Root {
             random: host_random,
             verify: Some(verify::by_host),
             shared: Some(workers::SHARED_DATA),
+            metrics: Some(metrics::METRICS),
         };
         Filter::new(config, &host, now()).map_err(|error| error.to_string())
     }
@@ -188,15 +193,14 @@ impl Root {
         let mut failures = Vec::new();
         for Relayed { callout, pending } in relayed {
             let is_wanted = pending.as_ref().is_none_or(|pending| pending.strong_count() > 0);
-            let (shared, reply_limit) = (callout.shared.clone(), callout.reply_limit);
-            if !is_wanted && shared.is_none() {
+            if !is_wanted && callout.shared.is_none() {
                 continue;
             }
-            match callouts::send(&callout, nginx::is_likely(self.context_id)) {
-                Ok(token) => {
-                    self.callouts.insert(token, RootCallout::Relayed { pending, shared, reply_limit });
+            match self.plugin.send(&callout, nginx::is_likely(self.context_id)) {
+                Ok(sent) => {
+                    self.callouts.insert(sent.token, RootCallout::Relayed { pending, sent });
                 }
-                Err(failed) => failures.push((pending, shared, failed)),
+                Err(failed) => failures.push((pending, callout.shared, failed)),
             }
         }
         // Last, because from then on the host acts for the requests.
@@ -251,12 +255,10 @@ impl Root {
             let is_first =
                 shared.as_ref().is_none_or(|name| self.plugin.shared.borrow_mut().begin(name, &callout));
             let is_nginx = nginx::is_likely(self.context_id);
-            let sent = if is_first { callouts::send(&callout, is_nginx) } else { Err(CalloutFailed::Busy) };
+            let sent = if is_first { self.plugin.send(&callout, is_nginx) } else { Err(CalloutFailed::Busy) };
             match sent {
-                Ok(token) => {
-                    let reply_limit = callout.reply_limit;
-                    let background = RootCallout::Background { provider, flow, shared, reply_limit };
-                    self.callouts.insert(token, background);
+                Ok(sent) => {
+                    self.callouts.insert(sent.token, RootCallout::Background { provider, flow, sent });
                     return;
                 }
                 Err(failed) => {

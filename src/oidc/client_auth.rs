@@ -5,9 +5,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use super::form;
-use crate::config::{ClientAuthentication, Provider};
-use crate::http::Callout;
+use crate::config::{ClientAuthentication, Credential, Provider};
+use crate::http::{Callout, Received};
 use crate::jose::SigningKeyError;
+use crate::json;
 use crate::time::{Seconds, Timestamp};
 
 /// How long a client assertion is valid (RFC 7523 section 3, rule 4).
@@ -16,21 +17,72 @@ pub const ASSERTION_LIFETIME: Seconds = Seconds(60);
 /// Random bytes of which the `jti` of a client assertion is made; new ones for every request.
 pub type AssertionId = [u8; 16];
 
-/// Adds to `request`, whose body is a form, the proof of who we are. The address stays as it is:
-/// a secret in it would be logged.
-///
-/// `now` and `assertion_id` are used by `private_key_jwt` only.
-///
-/// # Errors
-/// The private key of `private_key_jwt` did not sign.
-pub fn authenticate(
+/// A request that does not say yet who asks. Its body is a form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientRequest(Callout);
+
+impl ClientRequest {
+    /// A request that goes nowhere without [`ClientRequest::by`].
+    pub(super) fn new(callout: Callout) -> Self {
+        ClientRequest(callout)
+    }
+
+    /// The request with the proof of who we are, made with one of our secrets or keys. The address
+    /// stays as it is: a secret in it would be logged.
+    ///
+    /// `now` and `assertion_id` are used by `private_key_jwt` only.
+    ///
+    /// # Errors
+    /// The private key of `private_key_jwt` did not sign.
+    pub fn by(
+        &self,
+        credential: Credential,
+        provider: &Provider,
+        now: Timestamp,
+        assertion_id: &AssertionId,
+    ) -> Result<Callout, SigningKeyError> {
+        let mut request = self.0.clone();
+        authenticate(&mut request, credential, provider, now, assertion_id)?;
+        Ok(request)
+    }
+}
+
+/// What an answer says of the proof, besides what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientJudged {
+    /// The provider knows us.
+    Accepted,
+    /// The provider does not take us for this client, and has looked at nothing else.
+    Refused,
+    /// Neither can be told.
+    Unknown,
+}
+
+impl ClientJudged {
+    /// Reads an answer (RFC 6749 section 5.2). A client is judged before what it brings.
+    ///
+    /// `unauthorized_client` means that a client who is known may not do this, unless the status says
+    /// that it is not known: so do many versions of Keycloak.
+    pub fn of(reply: &Received) -> Self {
+        let members = json::parse_object(&reply.body).ok();
+        let error = members.as_ref().and_then(|members| members.get("error")?.as_str());
+        match (reply.status, error) {
+            (_, Some("invalid_client")) | (401, Some("unauthorized_client")) => ClientJudged::Refused,
+            (_, Some("invalid_grant")) | (200, None) => ClientJudged::Accepted,
+            _ => ClientJudged::Unknown,
+        }
+    }
+}
+
+fn authenticate(
     request: &mut Callout,
+    credential: Credential,
     provider: &Provider,
     now: Timestamp,
     assertion_id: &AssertionId,
 ) -> Result<(), SigningKeyError> {
     let client_id = &provider.client.id;
-    match &provider.client.authentication {
+    match provider.client.by(credential) {
         ClientAuthentication::None => form::append(&mut request.body, "client_id", client_id),
         ClientAuthentication::SecretBasic(secret) => {
             // Form-encoded first: a colon in the identifier does not end it (RFC 6749 section 2.3.1).
@@ -80,6 +132,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::{Called, Endpoint, Headers};
     use crate::oidc::fixture::{CLIENT_ID, ISSUER, parameters, provider};
     use crate::secret::Secret;
 
@@ -89,7 +142,7 @@ mod tests {
         let mut provider = provider();
         provider.client.id = client_id.into();
         provider.client.authentication = authentication;
-        let mut request = Callout {
+        let request = Callout {
             target: "to_token".into(),
             method: "POST",
             url: "https://op.example/token?p=1".parse().unwrap(),
@@ -98,8 +151,10 @@ mod tests {
             timeout: Duration::from_secs(1),
             reply_limit: 1,
             shared: None,
+            called: Called { provider: "main".into(), endpoint: Endpoint::Token },
         };
-        authenticate(&mut request, &provider, NOW, &[7; 16]).unwrap();
+        let request = ClientRequest::new(request);
+        let request = request.by(Credential::Current, &provider, NOW, &[7; 16]).unwrap();
         assert_eq!(request.url.as_str(), "https://op.example/token?p=1", "the address stays as it is");
         request
     }
@@ -135,6 +190,30 @@ mod tests {
         let expected = pairs(&[("grant_type", "x"), ("client_id", "c"), ("client_secret", "p&q=r")]);
         assert_eq!(parameters(&request.body), expected);
         assert!(request.headers.is_empty());
+    }
+
+    #[test]
+    fn only_a_client_that_is_not_known_is_refused_as_one() {
+        let judged = |status, body: &str| {
+            ClientJudged::of(&Received { status, headers: Headers::new(), body: body.into() })
+        };
+        use ClientJudged::{Accepted, Refused, Unknown};
+        for (status, body, expected) in [
+            (401, r#"{"error": "invalid_client"}"#, Refused),
+            (400, r#"{"error": "invalid_client", "error_description": "no"}"#, Refused),
+            (200, r#"{"error": "invalid_client"}"#, Refused),
+            (401, r#"{"error": "unauthorized_client"}"#, Refused),
+            (400, r#"{"error": "unauthorized_client"}"#, Unknown),
+            (400, r#"{"error": "invalid_grant"}"#, Accepted),
+            (400, r#"{"error": "invalid_request"}"#, Unknown),
+            (401, r#"{"error": ["invalid_client"]}"#, Unknown),
+            (401, "invalid_client", Unknown),
+            (500, "", Unknown),
+            (200, "", Accepted),
+            (200, r#"{"access_token": "x"}"#, Accepted),
+        ] {
+            assert_eq!(judged(status, body), expected, "{status} {body}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use url::Url;
 use super::endpoint::{self, EndpointError};
 use crate::config::{ClientAuthentication, Provider, ResponseMode, UserinfoUse};
 use crate::error::shown;
-use crate::http::Callout;
+use crate::http::{Called, Callout, Endpoint};
 use crate::json::{self, JsonError};
 
 /// Longer metadata documents are not read. Bytes.
@@ -35,6 +35,7 @@ pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> 
         timeout: provider.callout_timeout,
         reply_limit: METADATA_LIMIT,
         shared: Some(format!("metadata {}", provider.issuer)),
+        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Metadata },
     })
 }
 
@@ -49,6 +50,7 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
         timeout: provider.callout_timeout,
         reply_limit: JWKS_LIMIT,
         shared: Some(format!("keys {}", provider.issuer)),
+        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Keys },
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) mod fixture {
             client: Client {
                 id: CLIENT_ID.into(),
                 authentication: ClientAuthentication::None,
+                next: None,
+                secret_expires_at: None,
                 assertion_audience: None,
             },
             scopes: vec!["openid".into(), "email".into()],

@@ -1,13 +1,11 @@
 //! Token revocation (RFC 7009): what a session held is given back at its end.
 
-use super::client_auth::{AssertionId, authenticate};
+use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
 use super::form;
 use crate::config::Provider;
-use crate::http::Callout;
-use crate::jose::SigningKeyError;
+use crate::http::{Called, Callout, Endpoint};
 use crate::secret::Secret;
-use crate::time::Timestamp;
 
 /// Longer answers are not read: nothing of them is used but the status. Bytes.
 pub const REVOCATION_RESPONSE_LIMIT: usize = 16 * 1024;
@@ -25,20 +23,15 @@ pub enum TokenKind {
 ///
 /// `None` if the provider has no endpoint for that, or has it on another host than its token endpoint:
 /// the way there is not known, and the token and our secret go nowhere else.
-///
-/// # Errors
-/// The private key of `private_key_jwt` did not sign.
 pub fn revocation_request(
     metadata: &Metadata,
     provider: &Provider,
     kind: TokenKind,
     token: &Secret,
-    now: Timestamp,
-    assertion_id: &AssertionId,
-) -> Result<Option<Callout>, SigningKeyError> {
-    let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(None) };
+) -> Option<ClientRequest> {
+    let endpoint = metadata.revocation_endpoint.as_ref()?;
     if endpoint.origin() != metadata.token_endpoint.origin() {
-        return Ok(None);
+        return None;
     }
     let hint = match kind {
         TokenKind::Refresh => "refresh_token",
@@ -47,7 +40,7 @@ pub fn revocation_request(
     let mut body = Vec::new();
     form::append(&mut body, "token", token.expose());
     form::append(&mut body, "token_type_hint", hint);
-    let mut request = Callout {
+    Some(ClientRequest::new(Callout {
         target: provider.callout.token.clone(),
         method: "POST",
         url: endpoint.clone(),
@@ -59,9 +52,8 @@ pub fn revocation_request(
         timeout: provider.callout_timeout,
         reply_limit: REVOCATION_RESPONSE_LIMIT,
         shared: None,
-    };
-    authenticate(&mut request, provider, now, assertion_id)?;
-    Ok(Some(request))
+        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Revocation },
+    }))
 }
 
 #[cfg(test)]
@@ -69,14 +61,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::Credential;
     use crate::oidc::fixture::{metadata_with, parameters, provider};
-
-    const NOW: Timestamp = Timestamp(1_700_000_000);
+    use crate::time::Timestamp;
 
     fn request(endpoint: serde_json::Value) -> Option<Callout> {
         let metadata = metadata_with(json!({"revocation_endpoint": endpoint}));
         let token = Secret::from("a&b");
-        revocation_request(&metadata, &provider(), TokenKind::Refresh, &token, NOW, &[7; 16]).unwrap()
+        let request = revocation_request(&metadata, &provider(), TokenKind::Refresh, &token)?;
+        Some(request.by(Credential::Current, &provider(), Timestamp(1_700_000_000), &[7; 16]).unwrap())
     }
 
     #[test]

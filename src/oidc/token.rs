@@ -5,17 +5,16 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::authorization::AuthorizationCode;
-use super::client_auth::{AssertionId, authenticate};
+use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
 use super::form;
 use super::provider_error::ProviderError;
 use crate::config::Provider;
 use crate::error::shown;
-use crate::http::{Callout, Received};
-use crate::jose::SigningKeyError;
+use crate::http::{Called, Callout, Endpoint, Received};
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
-use crate::time::{Seconds, Timestamp};
+use crate::time::Seconds;
 
 /// Longer token responses are not read. Bytes.
 pub const TOKEN_RESPONSE_LIMIT: usize = 128 * 1024;
@@ -37,55 +36,36 @@ const REGISTERED_ERRORS: &[&str] = &[
 /// The request that redeems an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 ///
 /// It is never answered by another request's exchange, and must not be repeated: a code that is
-/// seen twice makes a provider revoke what it gave for it (RFC 6749 section 4.1.2).
-///
-/// # Errors
-/// The private key of `private_key_jwt` did not sign.
+/// seen twice makes a provider revoke what it gave for it (RFC 6749 section 4.1.2). Only where the
+/// provider refuses the client itself it has not looked at the code.
 pub fn token_request(
     metadata: &Metadata,
     provider: &Provider,
     code: &AuthorizationCode,
     code_verifier: &Secret,
     redirect_uri: &str,
-    now: Timestamp,
-    assertion_id: &AssertionId,
-) -> Result<Callout, SigningKeyError> {
+) -> ClientRequest {
     let mut body = Vec::new();
     form::append(&mut body, "grant_type", "authorization_code");
     form::append(&mut body, "code", code.secret().expose());
     form::append(&mut body, "redirect_uri", redirect_uri);
     form::append(&mut body, "code_verifier", code_verifier.expose());
-    request(metadata, provider, body, now, assertion_id)
+    request(metadata, provider, body)
 }
 
 /// The request that renews tokens (RFC 6749 section 6). The scope is left out: as granted.
 ///
 /// It must not be repeated either: a provider that rotates refresh tokens takes a second use for a
 /// theft and revokes all that came of the login (RFC 9700 section 4.14).
-///
-/// # Errors
-/// The private key of `private_key_jwt` did not sign.
-pub fn refresh_request(
-    metadata: &Metadata,
-    provider: &Provider,
-    refresh_token: &Secret,
-    now: Timestamp,
-    assertion_id: &AssertionId,
-) -> Result<Callout, SigningKeyError> {
+pub fn refresh_request(metadata: &Metadata, provider: &Provider, refresh_token: &Secret) -> ClientRequest {
     let mut body = Vec::new();
     form::append(&mut body, "grant_type", "refresh_token");
     form::append(&mut body, "refresh_token", refresh_token.expose());
-    request(metadata, provider, body, now, assertion_id)
+    request(metadata, provider, body)
 }
 
-fn request(
-    metadata: &Metadata,
-    provider: &Provider,
-    body: Vec<u8>,
-    now: Timestamp,
-    assertion_id: &AssertionId,
-) -> Result<Callout, SigningKeyError> {
-    let mut request = Callout {
+fn request(metadata: &Metadata, provider: &Provider, body: Vec<u8>) -> ClientRequest {
+    ClientRequest::new(Callout {
         target: provider.callout.token.clone(),
         method: "POST",
         url: metadata.token_endpoint.clone(),
@@ -97,9 +77,8 @@ fn request(
         timeout: provider.callout_timeout,
         reply_limit: TOKEN_RESPONSE_LIMIT,
         shared: None,
-    };
-    authenticate(&mut request, provider, now, assertion_id)?;
-    Ok(request)
+        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Token },
+    })
 }
 
 /// What the provider gave for the code. The ID token in it is not verified yet.
@@ -333,9 +312,11 @@ mod tests {
 
     use super::*;
     use crate::config::ClientAuthentication;
+    use crate::config::Credential;
     use crate::http::Headers;
     use crate::oidc::authorization::{AuthorizationResponse, Expected};
     use crate::oidc::fixture::{CLIENT_ID, ISSUER, REDIRECT_URI, metadata, parameters, provider};
+    use crate::time::Timestamp;
 
     fn reply(status: u16, body: impl ToString) -> Received {
         Received { status, headers: Headers::new(), body: body.to_string().into_bytes() }
@@ -360,9 +341,9 @@ mod tests {
     fn the_request_redeems_the_code_with_the_verifier_and_the_same_redirect_uri() {
         let mut provider = provider();
         provider.client.authentication = ClientAuthentication::SecretPost(Secret::from("hush"));
-        let (verifier, now) = (Secret::from("the verifier"), Timestamp(0));
-        let request =
-            token_request(&metadata(), &provider, &code(), &verifier, REDIRECT_URI, now, &[0; 16]).unwrap();
+        let verifier = Secret::from("the verifier");
+        let request = token_request(&metadata(), &provider, &code(), &verifier, REDIRECT_URI);
+        let request = request.by(Credential::Current, &provider, Timestamp(0), &[0; 16]).unwrap();
         let expected = [
             ("grant_type", "authorization_code"),
             ("code", "a/b&c"),

@@ -8,7 +8,7 @@ use super::claims::{self, ClaimError, Claims, TokenUse};
 use super::discovery::Metadata;
 use crate::config::{Provider, UserinfoUse};
 use crate::error::shown;
-use crate::http::{Callout, Received};
+use crate::http::{Called, Callout, Endpoint, Received};
 use crate::jose::{JwsError, Verified};
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
@@ -110,6 +110,7 @@ pub fn userinfo_request(metadata: &Metadata, provider: &Provider, access_token: 
         timeout: provider.callout_timeout,
         reply_limit: USERINFO_LIMIT,
         shared: None,
+        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Userinfo },
     })
 }
 

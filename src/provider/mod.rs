@@ -4,12 +4,13 @@
 //! request asks only when there is no knowledge yet, or when a token names a key that is unknown.
 
 pub mod lifetime;
+mod secret_end;
 mod shared;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::config;
+use crate::config::{self, Credential};
 use crate::error::{Error, ProviderError};
 use crate::flow::Callouts;
 use crate::http::{Callout, CalloutFailed, Received};
@@ -18,6 +19,7 @@ use crate::jose::verify::HostVerifier;
 use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
 use crate::time::{Seconds, Timestamp};
 use lifetime::{LIFETIME_MAX, lifetime};
+use secret_end::SecretEnd;
 
 /// An unknown key makes us ask for the key set at most once in this time, per provider.
 pub const REFETCH_COOLDOWN: Seconds = Seconds(30);
@@ -34,6 +36,9 @@ pub struct Provider {
     pub config: config::Provider,
     host_verifier: Option<HostVerifier>,
     state: RefCell<State>,
+    /// The secret or key that worked last.
+    credential: Cell<Credential>,
+    secret_end: SecretEnd,
 }
 
 /// Everything that is needed to talk to the provider and to check what it signed.
@@ -90,7 +95,32 @@ impl State {
 impl Provider {
     /// A provider of which nothing is known yet.
     pub fn new(config: config::Provider, host_verifier: Option<HostVerifier>) -> Self {
-        Provider { config, host_verifier, state: RefCell::default() }
+        Provider {
+            config,
+            host_verifier,
+            state: RefCell::default(),
+            credential: Cell::default(),
+            secret_end: SecretEnd::default(),
+        }
+    }
+
+    /// The secret or key with which this worker proves who we are.
+    pub fn credential(&self) -> Credential {
+        self.credential.get()
+    }
+
+    /// Keeps to a secret or key that worked.
+    pub fn use_credential(&self, credential: Credential) {
+        if self.credential.replace(credential) != credential {
+            let (name, key) = (&self.config.name, self.config.client.name_of(credential));
+            log::info!("provider={name}: the provider takes {key}, which is sent from now on");
+        }
+    }
+
+    /// Looks at the end of the client secret, and warns in time. How long there still is, each minute.
+    pub fn watch_secret(&self, now: Timestamp) -> Option<Seconds> {
+        let end = self.config.client.secret_expires_at?;
+        self.secret_end.watch(&self.config.name, end, now)
     }
 
     /// What is known, if everything is.

@@ -14,6 +14,7 @@ use super::contents::Session;
 use super::jar::Jar;
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
 use super::logout::{LOGOUT_LIFETIME, LogoutUnconfirmed};
+use super::pack::{PART_LIMIT, pack, unpack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
 use super::rounds::{self, ROUNDS_LIFETIME};
 use super::seal::{Purpose, Sealer, Tenant};
@@ -40,6 +41,8 @@ pub struct Cookies {
     /// Of everything that is not a session and waits for a navigation.
     other_attributes: Attributes,
     login_lifetime: Seconds,
+    /// Of one session.
+    max_cookies: u8,
 }
 
 impl Cookies {
@@ -70,6 +73,7 @@ impl Cookies {
             login_attributes: config.providers.iter().map(login_attributes).collect(),
             other_attributes: Attributes::of_login(&config.session),
             login_lifetime: config.session.login_lifetime,
+            max_cookies: config.session.max_cookies,
             base,
         }
     }
@@ -96,8 +100,7 @@ impl Cookies {
     /// [`Session::state`] to say.
     pub fn open_session(&self, provider: ProviderIndex, text: &str) -> Option<Session> {
         let (count, sealed) = split_mark(text)?;
-        let plaintext = self.sealer.open(Purpose::Session, provider, &[count], sealed)?;
-        serde_json::from_slice(&plaintext).ok()
+        unpack(&self.sealer.open(Purpose::Session, provider, &[count], sealed)?)
     }
 
     /// Whether a text of [`Cookies::session_text`] was sealed with an older key and should be written
@@ -121,8 +124,7 @@ impl Cookies {
         nonce: [u8; 24],
     ) -> Result<Vec<String>, SessionTooLarge> {
         let Some(names) = self.sessions.get(provider) else { return Ok(Vec::new()) };
-        let plaintext = json(session);
-        let count = names.count(&self.session_attributes, plaintext.len())?;
+        let (plaintext, count) = self.packed(names, session)?;
         let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
         let mut cookies = names.set(&self.session_attributes, count, &sealed);
         let stale = names.iter().skip(usize::from(count)).filter(|name| may_have(jar, name));
@@ -141,10 +143,17 @@ impl Cookies {
         nonce: [u8; 24],
     ) -> Result<String, SessionTooLarge> {
         let Some(names) = self.sessions.get(provider) else { return Ok(String::new()) };
-        let plaintext = json(session);
-        let count = names.count(&self.session_attributes, plaintext.len())?;
+        let (plaintext, count) = self.packed(names, session)?;
         let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
         Ok(format!("{count}.{sealed}"))
+    }
+
+    /// What is sealed of a session, and how many parts it takes.
+    fn packed(&self, names: &Names, session: &Session) -> Result<(Zeroizing<Vec<u8>>, u8), SessionTooLarge> {
+        let packed = pack(session);
+        let bytes = packed.as_ref().map_or(PART_LIMIT, |packed| packed.len());
+        let count = names.count(&self.session_attributes, bytes, self.max_cookies)?;
+        Ok((packed.unwrap_or_default(), count))
     }
 
     /// Deletes a session: every part that the browser sent, and the first in any case.

@@ -18,6 +18,7 @@ mod cookies;
 mod jar;
 mod login;
 mod logout;
+mod pack;
 mod parts;
 mod rounds;
 pub mod seal;
@@ -29,7 +30,7 @@ pub use cookies::Cookies;
 pub use jar::{CookieEdit, Jar, without_ours};
 pub use login::{Login, LoginMissing, RETURN_TO_LIMIT};
 pub use logout::LogoutUnconfirmed;
-pub use parts::SessionTooLarge;
+pub use parts::{PARTS_LIMIT, SessionTooLarge};
 pub use rounds::ROUNDS_LIMIT;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::jar::Jar;
 use super::seal::Sealer;
 use super::set_cookie::Attributes;
 
-/// Cookies that a session may take.
+/// Cookies that a session may ever take.
 pub const PARTS_LIMIT: usize = 8;
 
 /// Name, value and attributes of one cookie together (RFC 6265bis section 5.6: browsers ignore
@@ -67,11 +67,16 @@ impl Names {
         COOKIE_LIMIT.saturating_sub(used)
     }
 
-    /// How many parts a plaintext takes.
-    pub(super) fn count(&self, attributes: &Attributes, plaintext: usize) -> Result<u8, SessionTooLarge> {
+    /// How many parts a plaintext takes, of at most `most`.
+    pub(super) fn count(
+        &self,
+        attributes: &Attributes,
+        plaintext: usize,
+        most: u8,
+    ) -> Result<u8, SessionTooLarge> {
         let room = self.room(attributes);
         let bytes = Sealer::sealed_len(plaintext);
-        let limit = room.saturating_mul(PARTS_LIMIT);
+        let limit = room.saturating_mul(PARTS_LIMIT.min(usize::from(most)));
         if bytes > limit {
             return Err(SessionTooLarge { bytes, limit });
         }

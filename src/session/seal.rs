@@ -59,7 +59,7 @@ impl Tenant {
 /// XChaCha20-Poly1305, whose nonce is long enough to be random. The key is derived with HKDF-SHA256
 /// (RFC 5869) per secret, purpose, tenant and format version, once, when the filter is configured.
 /// The same facts and a context of the caller are the associated data. The text is base64url of
-/// key id, nonce, ciphertext and tag. Nothing is compressed.
+/// key id, nonce, ciphertext and tag.
 pub struct Sealer {
     keys: Vec<Key>,
 }

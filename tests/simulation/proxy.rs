@@ -87,6 +87,7 @@ impl Worker {
             random: host_random,
             verify: None,
             shared: world.shape.shares.then_some(SHARED_DATA),
+            metrics: None,
         };
         let filter = left_by(&mut held, || Filter::new(config, &host, world.now()).unwrap());
         Worker {

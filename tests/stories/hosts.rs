@@ -99,7 +99,8 @@ fn trailers_are_headers_too() {
 #[test]
 fn without_randomness_there_is_no_filter() {
     let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
-    let host = HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None };
+    let host =
+        HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None, metrics: None };
     let error = Filter::new(config, &host, Timestamp(0)).err().unwrap();
     assert_eq!(error, Error::Configuration(ConfigurationError::NoRandomness));
     assert_eq!((error.status(), error.code()), (500, "no_randomness"));

@@ -6,7 +6,7 @@ use serde_json::json;
 use url::Url;
 use vestibule::http::{CalloutFailed, Request};
 
-use crate::world::{OTHER_KEY, SESSION, World, answer, lines, with_partner};
+use crate::world::{OTHER_KEY, SESSION, World, answer, lines, noise, with_partner};
 
 fn logged_in() -> World {
     let mut world = World::new();
@@ -118,7 +118,7 @@ fn every_part_and_every_provider_is_logged_out() {
         &json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}}),
     );
     let mut world = World::with(&change);
-    world.idp().id_token = json!({"groups": "g".repeat(6000)});
+    world.idp().id_token = json!({"groups": noise(6000)});
     world.log_in("/orders").is(302, "login_completed");
     world.log_in("/partner").is(302, "login_completed");
     world.get("/partner").is(200, "session");

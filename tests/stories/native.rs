@@ -14,7 +14,7 @@ use vestibule::store::{Found, NotSet, SharedData, Versioned};
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
-use super::world::{Asked, CalloutId, Gateway, Proxy, Seen, Stream};
+use super::world::{Asked, CalloutId, Gateway, Proxy, Seen, Stream, metrics};
 
 /// The proxy of stories that name none.
 pub fn proxy() -> Proxy {
@@ -23,6 +23,7 @@ pub fn proxy() -> Proxy {
 
 /// The core as it runs in a proxy with this configuration.
 pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway> {
+    metrics::begin();
     Box::new(Native {
         filter: filter(document, now, 1),
         workers: Rc::new(Cell::new(1)),
@@ -69,8 +70,13 @@ fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
 /// The core with this configuration.
 pub fn filter(document: &Value, now: Timestamp, worker: u64) -> Rc<Filter> {
     let config = Config::read(document.to_string().as_bytes(), &|_| None).unwrap();
-    let host =
-        HostFunctions { worker, random: host_random, verify: None, shared: Some(SharedData { get, set }) };
+    let host = HostFunctions {
+        worker,
+        random: host_random,
+        verify: None,
+        shared: Some(SharedData { get, set }),
+        metrics: Some(metrics::METRICS),
+    };
     Filter::new(config, &host, now).unwrap()
 }
 
@@ -167,6 +173,7 @@ impl Gateway for Native {
             let too_large = received.body.len() > callout.reply_limit;
             if too_large { Err(CalloutFailed::TooLarge) } else { Ok(received) }
         });
+        self.filter.count_callout(&callout.called, &reply);
         self.as_worker(|worker| {
             for asked_by in asked_by {
                 match asked_by {
@@ -191,6 +198,7 @@ impl Gateway for Native {
 
     fn tick(&mut self, now: Timestamp) {
         let filter = Rc::clone(&self.filter);
+        filter.tick(now);
         self.as_worker(|worker| {
             for (index, provider) in filter.providers().iter().enumerate() {
                 if provider.is_due(now) {

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::world::{KEY, OTHER_KEY, SESSION, World, lines, with_partner};
+use crate::world::metrics::metric;
+use crate::world::{KEY, OTHER_KEY, SESSION, World, lines, merge, noise, with_partner};
 
 /// A world in which somebody is logged in and the count of rounds is gone.
 fn logged_in(change: &serde_json::Value) -> World {
@@ -222,7 +223,7 @@ fn a_tampered_session_is_none() {
 fn a_large_session_spreads_over_cookies_and_shrinks_again() {
     let headers = json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}});
     let mut world = World::with(&headers);
-    world.idp().id_token = json!({"groups": "g".repeat(6000)});
+    world.idp().id_token = json!({"groups": noise(6000)});
     world.log_in("/orders").is(302, "login_completed");
     let parts = world.browser.names().iter().filter(|name| name.starts_with(SESSION)).count();
     assert!(parts > 3, "{:?}", world.browser.names());
@@ -234,29 +235,99 @@ fn a_large_session_spreads_over_cookies_and_shrinks_again() {
     assert_eq!(world.browser.names(), [SESSION]);
 }
 
+/// A session with a nickname from the userinfo endpoint, and an ID token, each about so long.
+fn large(nickname: usize, id_token: usize, change: serde_json::Value) -> World {
+    let mut document = json!({
+        "providers": {"main": {"scopes": ["openid", "profile"]}},
+        "identity": {"headers": {"x-auth-sub": "sub", "x-nickname": "nickname"}},
+    });
+    merge(&mut document, &change);
+    let mut world = World::with(&document);
+    world.idp().userinfo = json!({"nickname": noise(nickname)});
+    world.idp().id_token = json!({"padding": noise(id_token * 3 / 4)});
+    world.idp().refreshes.gives = true;
+    world
+}
+
+fn shortened(without: &str) -> Option<u64> {
+    metric(&format!("sessions_shortened.without.{without}.provider.main"))
+}
+
 #[test]
 fn a_session_that_does_not_fit_gives_up_the_hint_for_the_logout_first() {
-    let headers = json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}});
-    let mut world = World::with(&headers);
-    world.idp().id_token = json!({"groups": "g".repeat(11_000)});
+    let mut world = large(28_000, 8_000, json!({}));
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
-    assert_eq!(seen.is(200, "session").told("x-groups"), None, "the header would be too long");
+    assert_eq!(seen.is(200, "session").told("x-nickname"), None, "the header would be too long");
     assert_eq!(seen.told("x-auth-sub"), Some("alice"));
     let log = lines().join("\n");
     assert!(log.contains("code=session_too_large the ID token is left out"), "{log}");
     assert!(log.contains("code=header_too_large"), "{log}");
+    world.tick();
+    assert_eq!((shortened("id_token"), shortened("refresh_token")), (Some(1), None));
+    world.after(301).get("/orders").is(200, "session");
+    assert_eq!(world.idp().refreshes.used, 1, "it is renewed as ever");
     let out = world.get("/oidc/logout");
     assert!(!out.location().contains("id_token_hint"));
 }
 
 #[test]
+fn then_it_gives_up_its_renewal() {
+    let one_cookie = json!({"session": {"max_cookies": 1}});
+    let mut world = large(3_500, 2_000, one_cookie);
+    world.idp().tokens = json!({"refresh_token": noise(600)});
+    world.log_in("/orders").is(302, "login_completed");
+    world.tick();
+    assert_eq!((shortened("id_token"), shortened("refresh_token")), (Some(1), Some(1)));
+    assert_eq!(
+        world.browser.names().iter().filter(|name| name.starts_with(SESSION)).count(),
+        2,
+        "and rounds"
+    );
+    world.after(301).get("/orders").is(200, "session");
+    assert_eq!(world.get("/orders").told("x-nickname"), Some(noise(3_500).as_str()), "no claim is given up");
+    assert_eq!(world.idp().count("token"), 1, "there is nothing to renew it with");
+}
+
+#[test]
+fn a_session_without_a_renewal_ends_with_the_access_token_that_it_forwards() {
+    let change = json!({"session": {"max_cookies": 1}, "identity": {"access_token_header": "x-token"}});
+    let mut world = large(3_500, 2_000, change);
+    world.idp().tokens = json!({"refresh_token": noise(600)});
+    world.log_in("/orders").is(302, "login_completed");
+    world.after(299).get("/orders").is(200, "session");
+    world.after(1).get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn a_session_that_fits_in_no_way_is_a_page_that_says_so_and_no_loop() {
+    for change in [json!({}), json!({"session": {"max_cookies": 2}})] {
+        let mut world = large(45_000, 2_000, change);
+        for _ in 0..4 {
+            let seen = world.log_in("/orders");
+            assert!(seen.is(500, "session_too_large").body.contains("does not fit into the browser"));
+            assert_eq!(world.browser.names(), Vec::<&str>::new(), "nothing is half written");
+        }
+        world.tick();
+        assert_eq!(metric("decisions.outcome.refused.code.session_too_large"), Some(4));
+    }
+}
+
+#[test]
+fn a_session_that_no_longer_fits_after_its_renewal_ends_and_its_refresh_token_is_not_used_twice() {
+    let mut world = large(3_000, 1_000, json!({}));
+    world.log_in("/orders").is(302, "login_completed");
+    world.idp().userinfo = json!({"nickname": noise(45_000)});
+    let seen = world.after(301).get("/orders");
+    seen.is(302, "login_begins");
+    world.after(60).get("/orders").is(302, "login_begins");
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+    world.log_in("/orders").is(500, "session_too_large");
+}
+
+#[test]
 fn an_id_token_that_must_be_forwarded_is_not_left_out() {
-    let headers = json!({"identity": {
-        "headers": {"x-auth-sub": "sub", "x-groups": "groups"}, "id_token_header": "x-id-token",
-    }});
-    let mut world = World::with(&headers);
-    world.idp().id_token = json!({"groups": "g".repeat(11_000)});
+    let mut world = large(28_000, 8_000, json!({"identity": {"id_token_header": "x-id-token"}}));
     let seen = world.log_in("/orders");
     assert!(seen.is(500, "session_too_large").body.contains("does not fit into the browser"));
     assert_eq!(world.browser.names(), Vec::<&str>::new());

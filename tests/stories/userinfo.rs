@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Headers, Received, Reply};
 
-use crate::world::{Key, SESSION, World, answer, lines, merge};
+use crate::world::{Key, SESSION, World, answer, lines, merge, noise};
 
 /// A world in which a header carries the nickname, which the ID token lacks.
 fn with_nickname(provider: Value) -> World {
@@ -194,7 +194,7 @@ fn a_provider_without_the_endpoint_is_noticed_before_anybody_logs_in() {
 #[test]
 fn claims_that_do_not_fit_into_a_session_are_not_cut() {
     let mut world = with_nickname(json!({}));
-    world.idp().userinfo = json!({"nickname": "x".repeat(40_000)});
+    world.idp().userinfo = json!({"nickname": noise(40_000)});
     world.log_in("/orders").is(500, "session_too_large");
     assert!(!world.browser.has(SESSION));
     // What nothing needs is not kept.

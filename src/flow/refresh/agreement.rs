@@ -15,8 +15,8 @@ pub const RETRY_AFTER: Seconds = Seconds(10);
 /// For so long it is remembered that the last attempt failed: then nobody waits for the next.
 pub const FAILURE_KEPT: Seconds = Seconds(3600);
 
-/// Callouts of one renewal: metadata, token, keys twice, userinfo.
-pub const CALLOUTS: u64 = 5;
+/// Callouts of one renewal: metadata, token twice, keys twice, userinfo.
+pub const CALLOUTS: u64 = 6;
 
 /// What is known of a refresh token that was used.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use crate::error::{ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::Callouts;
 use crate::flow::exchange::{self, Asked};
-use crate::flow::session::ALWAYS_KEPT;
+use crate::flow::session::{self, ALWAYS_KEPT};
 use crate::flow::userinfo::{self, Person};
+use crate::metrics::{Metric, RenewalOutcome};
 use crate::oidc::token::{RefreshResponse, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
 use crate::session::Session;
@@ -28,7 +29,10 @@ pub async fn renew(
     now: &mut Timestamp,
 ) {
     let renewed = match exchange_tokens(filter, index, session, callouts, now).await {
-        Ok(session) => seal(filter, index, session, *now),
+        Ok(session) => {
+            let write = |session: &Session, nonce| filter.cookies.seal_session(index, session, nonce);
+            session::fit(filter, index, session, *now, write)
+        }
         Err(error) => Err(error),
     };
     let provider = filter.provider(index).map(|provider| &provider.config);
@@ -37,6 +41,7 @@ pub async fn renew(
     match renewed {
         Ok(sealed) => {
             log::debug!("provider={name} session={} renewed", session.id);
+            filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Ok, provider: index });
             put(filter, key, &State::Renewed(sealed), *now + RESULT_KEPT, *now);
             if let Some(provider) = provider.map(provider_key)
                 && state(filter, provider, *now).is_some()
@@ -50,6 +55,7 @@ pub async fn renew(
                 session.id,
                 error.code()
             );
+            filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Ended, provider: index });
             put(filter, key, &State::Refused, ends_at, *now);
         }
         Err(error) => {
@@ -58,6 +64,7 @@ pub async fn renew(
                 session.id,
                 error.code()
             );
+            filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Failed, provider: index });
             let failed = State::Failed(*now + RETRY_AFTER);
             put(filter, key, &failed, *now + FAILURE_KEPT, *now);
             if matches!(error, Error::Unreachable { .. })
@@ -80,6 +87,8 @@ pub fn ends_session(error: &Error) -> bool {
             | ProviderError::RenewedSubject
             | ProviderError::Userinfo(UserinfoError::Subject),
         ) => true,
+        // The refresh token is spent. The next login says what is wrong.
+        Error::Configuration(ConfigurationError::SessionTooLarge(_)) => true,
         _ => false,
     }
 }
@@ -94,11 +103,8 @@ pub async fn exchange_tokens(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
     let known = provider.ready(callouts, now).await?;
-    let mut assertion_id = [0; 16];
-    filter.random.fill(&mut assertion_id, *now)?;
-    let request = refresh_request(&known.metadata, &provider.config, refresh_token, *now, &assertion_id)
-        .map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-    let received = exchange::ask(callouts, request, "token endpoint", now).await?;
+    let request = refresh_request(&known.metadata, &provider.config, refresh_token);
+    let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
     let tokens = RefreshResponse::read(&received).map_err(ProviderError::Token)?;
     let obtained_at = *now;
     // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
@@ -143,21 +149,4 @@ pub async fn exchange_tokens(
         obtained_at: Some(obtained_at),
         ..session.clone()
     })
-}
-
-pub fn seal(
-    filter: &Filter,
-    index: ProviderIndex,
-    mut session: Session,
-    now: Timestamp,
-) -> Result<String, Error> {
-    let error = match filter.cookies.seal_session(index, &session, filter.nonce24(now)?) {
-        Ok(sealed) => return Ok(sealed),
-        Err(error) => error,
-    };
-    if !filter.needs.id_token() && session.id_token.take().is_some() {
-        let sealed = filter.cookies.seal_session(index, &session, filter.nonce24(now)?);
-        return Ok(sealed.map_err(ConfigurationError::SessionTooLarge)?);
-    }
-    Err(ConfigurationError::SessionTooLarge(error).into())
 }

@@ -7,7 +7,7 @@ use vestibule::http::{CalloutFailed, Reply};
 
 use super::forge::{ISSUER, compact, constant, honest, mac};
 use super::refused::{access_claims, api};
-use crate::world::{CLIENT_SECRET, SESSION, Seen, World, answer, lines, merge};
+use crate::world::{CLIENT_SECRET, SESSION, Seen, World, answer, lines, merge, noise};
 
 fn metadata(change: &Value) -> Reply {
     let mut document = json!({
@@ -343,7 +343,7 @@ fn a_logout_ends_the_session_here_and_asks_the_provider_exactly() {
     // OUT-07: a hint that makes the address too long is left out.
     for (bytes, has_hint) in [(1_000, true), (6 * 1024, false)] {
         let mut world = World::new();
-        world.idp().id_token = json!({"padding": "x".repeat(bytes)});
+        world.idp().id_token = json!({"padding": noise(bytes)});
         world.log_in("/orders").is(302, "login_completed");
         let seen = world.get("/oidc/logout");
         let sent = logout(seen.is(303, "logged_out"));

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{SESSION, World, lines, merge};
+use crate::world::{SESSION, World, lines, merge, noise};
 
 /// Somebody is logged in at a provider that gives refresh tokens, with everything forwarded.
 fn logged_in(change: &Value) -> World {
@@ -54,7 +54,7 @@ fn refr_15_a_session_that_grows_and_shrinks_with_its_renewals_leaves_no_parts() 
     let mut world = logged_in(&json!({}));
     let mut counts = Vec::new();
     for bytes in [10, 5_000, 1_500, 10, 3_000, 10] {
-        world.idp().refreshes.id_token = json!({"groups": "g".repeat(bytes)});
+        world.idp().refreshes.id_token = json!({"groups": noise(bytes)});
         world.after(301).get("/orders").is(200, "session");
         let seen = world.get("/orders");
         assert_eq!(seen.is(200, "session").told("x-groups").map(str::len), Some(bytes), "REFR-15 {bytes}");

@@ -15,7 +15,7 @@ use url::Url;
 use vestibule::http::{CalloutFailed, Headers, Received, Reply};
 use vestibule::time::Timestamp;
 
-use super::{Asked, CLIENT_SECRET, merge};
+use super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET, merge};
 pub use key::{Forgery, Key};
 pub use logout::LOGOUT_EVENT;
 pub use refresh::Refreshes;
@@ -45,6 +45,12 @@ pub struct Provider {
     pub signed_userinfo: Option<Value>,
     /// How clients may prove themselves.
     pub client_authentication: Vec<&'static str>,
+    /// Secrets, or `kid`s of keys, that the provider no longer takes from clients.
+    pub refused_credentials: Vec<&'static str>,
+    /// What it says then.
+    pub client_refusal: Reply,
+    /// The secrets and keys with which clients proved themselves, in order.
+    pub credentials: Vec<String>,
     /// Codes of other logins are brought to the filter, so it may send them with a verifier or a
     /// redirect address that does not belong to them. They are refused, as always.
     pub codes_are_mixed_up: bool,
@@ -111,11 +117,14 @@ impl Provider {
             forgery: None,
             signed_userinfo: None,
             client_authentication: vec!["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            refused_credentials: Vec::new(),
+            client_refusal: answer(401, json!({"error": "invalid_client", "error_description": "not you"})),
+            credentials: Vec::new(),
             codes_are_mixed_up: false,
             form: None,
             cache_control: None,
             asked: Vec::new(),
-            secrets: vec![CLIENT_SECRET.to_owned()],
+            secrets: vec![CLIENT_SECRET.to_owned(), NEXT_CLIENT_SECRET.to_owned()],
             revoked: Vec::new(),
             refreshes: Refreshes::new(),
             authorizations: BTreeMap::new(),
@@ -181,7 +190,10 @@ impl Provider {
                 self.secrets.extend(sent.get("client_assertion").cloned());
                 let credentials = callout.headers.one("authorization");
                 self.secrets.extend(credentials.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
-                self.unless_told_otherwise(endpoint, |provider| provider.redeem(&sent, method, now))
+                self.unless_told_otherwise(endpoint, |provider| match provider.refuses(callout) {
+                    Some(refusal) => refusal,
+                    None => provider.redeem(&sent, method, now),
+                })
             }
             "revocation" => self.revoke(callout),
             _ => {
@@ -203,6 +215,14 @@ impl Provider {
             Some(reply) => reply.clone(),
             None => reply(self),
         }
+    }
+
+    /// The answer to a client that the provider does not know, before it looks at anything else.
+    fn refuses(&mut self, callout: &Asked) -> Option<Reply> {
+        let credential = requests::credential(callout);
+        let is_refused = self.refused_credentials.contains(&credential.as_str());
+        self.credentials.push(credential);
+        is_refused.then(|| self.client_refusal.clone())
     }
 
     fn endpoint(&self, url: &Url) -> &'static str {

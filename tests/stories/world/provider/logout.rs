@@ -37,6 +37,9 @@ impl Provider {
         let endpoint = self.at("revocation_endpoint");
         let (sent, _) = requests::revocation(callout, &endpoint, &self.client_id);
         self.secrets.extend(sent.get("client_assertion").cloned());
+        if let Some(refusal) = self.refuses(callout) {
+            return refusal;
+        }
         self.revoked.push((sent["token_type_hint"].clone(), sent["token"].clone()));
         self.unless_told_otherwise("revocation", |_| answer(200, ""))
     }

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Asked, CLIENT_SECRET};
+use super::super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::Value;
 use url::Url;
 
 pub type Parameters = BTreeMap<String, String>;
@@ -125,18 +126,19 @@ fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Paramete
     assert_eq!((callout.method.as_str(), callout.url.query()), ("POST", None));
     assert_eq!(field(callout, "content-type"), Some("application/x-www-form-urlencoded"));
     let sent = parameters(&callout.body);
-    let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{CLIENT_SECRET}")));
+    let basic = [CLIENT_SECRET, NEXT_CLIENT_SECRET]
+        .map(|secret| format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}"))));
     let has = |name: &str| sent.contains_key(name);
     let (method, further): (_, &[&str]) = match field(callout, "authorization") {
         Some(credentials) => {
-            assert_eq!(credentials, basic);
+            assert!(basic.iter().any(|basic| basic == credentials), "{credentials}");
             ("client_secret_basic", &[])
         }
         None if has("client_assertion") => {
             ("private_key_jwt", &["client_id", "client_assertion_type", "client_assertion"])
         }
         None if has("client_secret") => {
-            assert_eq!(sent["client_secret"], CLIENT_SECRET);
+            assert!([CLIENT_SECRET, NEXT_CLIENT_SECRET].contains(&sent["client_secret"].as_str()));
             ("client_secret_post", &["client_id", "client_secret"])
         }
         None => ("none", &["client_id"]),
@@ -149,6 +151,21 @@ fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Paramete
     assert_names(&sent, &[names, further].concat(), &[]);
     assert!(sent.get("client_id").is_none_or(|sent| sent == client_id));
     (sent, method)
+}
+
+/// The secret, or the `kid` of the key, with which a client proves itself.
+pub fn credential(callout: &Asked) -> String {
+    let sent = parameters(&callout.body);
+    if let Some(basic) = field(callout, "authorization") {
+        let decoded = STANDARD.decode(basic.strip_prefix("Basic ").unwrap()).unwrap();
+        return String::from_utf8(decoded).unwrap().split_once(':').unwrap().1.to_owned();
+    }
+    if let Some(assertion) = sent.get("client_assertion") {
+        let header = URL_SAFE_NO_PAD.decode(assertion.split('.').next().unwrap()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        return header["kid"].as_str().unwrap_or_default().to_owned();
+    }
+    sent.get("client_secret").cloned().unwrap_or_default()
 }
 
 /// A userinfo request; the access token in it. It is in the `Authorization` field and nowhere else

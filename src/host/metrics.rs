@@ -1,0 +1,41 @@
+//! Counters and gauges of the host.
+
+use std::cell::Cell;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::MetricType;
+
+use crate::metrics::{HostMetrics, Kind, MetricId};
+
+thread_local! {
+    /// The other host ends the module when its memory for metrics is full, and lets the request through
+    /// to the upstream. Only a request can tell for certain which host this is.
+    static ALLOWED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that the host is one whose metrics may be used.
+pub fn allow(allowed: bool) {
+    ALLOWED.set(allowed);
+}
+
+/// The host's metrics, for the core.
+pub const METRICS: HostMetrics = HostMetrics { define, add, set };
+
+fn define(kind: Kind, name: &str) -> Option<MetricId> {
+    if !ALLOWED.get() {
+        return None;
+    }
+    let kind = match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+    };
+    hostcalls::define_metric(kind, name).ok()
+}
+
+fn add(metric: MetricId, count: u64) {
+    let _ = hostcalls::increment_metric(metric, i64::try_from(count).unwrap_or(i64::MAX));
+}
+
+fn set(metric: MetricId, value: u64) {
+    let _ = hostcalls::record_metric(metric, value);
+}

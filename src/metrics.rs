@@ -1,0 +1,441 @@
+//! Counters and gauges, kept by the host.
+//!
+//! A name is made of words of this file, codes of the filter and names of the configuration, never of
+//! anything that a request or a provider says: whoever could choose a name could make as many as they
+//! like. A request only adds to a number of its worker; the host is told at the next tick, and defines
+//! what is new.
+
+use std::cell::RefCell;
+
+use crate::audit::{Decision, Outcome};
+use crate::config::{Client, ClientAuthentication, Config, Credential, ProviderIndex};
+use crate::filter::{Answer, Filter};
+use crate::http::{Called, CalloutFailed, Endpoint, Reply};
+use crate::oidc::client_auth::ClientJudged;
+use crate::time::Timestamp;
+
+/// The host's metrics.
+#[derive(Clone, Copy)]
+pub struct HostMetrics {
+    /// Defines a metric, or finds the one of this name. `None` if the host does not take it (yet).
+    pub define: fn(Kind, &str) -> Option<MetricId>,
+    /// Adds to a counter.
+    pub add: fn(MetricId, u64),
+    /// Sets a gauge.
+    pub set: fn(MetricId, u64),
+}
+
+/// A metric as the host numbers it.
+pub type MetricId = u32;
+
+/// What can be done with a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows; all workers add to the same one.
+    Counter,
+    /// It has the value that was set last, by whichever worker.
+    Gauge,
+}
+
+/// What is counted or measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// A request was decided about.
+    Decision {
+        /// What became of it.
+        outcome: Outcome,
+        /// The stable code.
+        code: &'static str,
+        /// The provider that vouches for the identity, or that the answer is about.
+        provider: Option<ProviderIndex>,
+    },
+    /// A callout was answered, or was not.
+    Callout {
+        /// What was asked.
+        endpoint: Endpoint,
+        /// What came of it.
+        outcome: CalloutOutcome,
+        /// Who was asked.
+        provider: ProviderIndex,
+    },
+    /// A session was renewed, or was not.
+    Renewal {
+        /// What came of it.
+        outcome: RenewalOutcome,
+        /// Whose session it is.
+        provider: ProviderIndex,
+    },
+    /// We proved to a provider who we are, or did not.
+    Client {
+        /// With which secret or key.
+        credential: Credential,
+        /// Whether the provider took it.
+        is_accepted: bool,
+        /// Who was asked.
+        provider: ProviderIndex,
+    },
+    /// A session did not fit into its cookies as it was.
+    Shortened {
+        /// What it gave up.
+        without: GivenUp,
+        /// Whose session it is.
+        provider: ProviderIndex,
+    },
+    /// How long a client secret still counts. Seconds.
+    SecretRest {
+        /// Whose it is.
+        provider: ProviderIndex,
+    },
+}
+
+/// What a session gives up to fit into its cookies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The hint for the provider at the logout.
+    IdToken,
+    /// The renewal.
+    RefreshToken,
+}
+
+/// What came of a callout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalloutOutcome {
+    /// Status 200.
+    Ok,
+    /// Any other status but those of `NoAnswer`.
+    Refused,
+    /// None, or a proxy's status 502 to 504 in its place.
+    NoAnswer,
+    /// Longer than is read.
+    TooLarge,
+    /// The proxy did not take the callout.
+    NotSent,
+}
+
+/// What came of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewalOutcome {
+    /// The session goes on with new tokens.
+    Ok,
+    /// The session ends: the provider does not renew it, or names somebody else.
+    Ended,
+    /// It is tried again.
+    Failed,
+}
+
+/// A kind of metric, as `docs/metrics.md` lists it.
+pub struct Family {
+    /// The name, with a word in capitals for each part that varies.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// The words that may stand for a part. Those of `code` are some of many, and of `provider` there
+    /// are none: these are in the configuration.
+    pub labels: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// Every kind of metric there is.
+pub const FAMILIES: [Family; 6] = [
+    Family {
+        name: "vestibule.decisions.outcome.OUTCOME.code.CODE.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[("outcome", &["admitted", "answered", "refused"]), ("code", &["session", "login_begins"])],
+    },
+    Family {
+        name: "vestibule.callouts.endpoint.ENDPOINT.outcome.OUTCOME.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[
+            ("endpoint", &["metadata", "keys", "token", "userinfo", "revocation"]),
+            ("outcome", &["ok", "refused", "no_answer", "too_large", "not_sent"]),
+        ],
+    },
+    Family {
+        name: "vestibule.renewals.outcome.OUTCOME.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[("outcome", &["ok", "ended", "failed"])],
+    },
+    Family {
+        name: "vestibule.client_authentications.credential.CREDENTIAL.outcome.OUTCOME.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
+    },
+    Family {
+        name: "vestibule.sessions_shortened.without.WITHOUT.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[("without", &["id_token", "refresh_token"])],
+    },
+    Family {
+        name: "vestibule.client_secret_expires_in_seconds.provider.PROVIDER",
+        kind: Kind::Gauge,
+        labels: &[],
+    },
+];
+
+impl CalloutOutcome {
+    /// What came of a callout; `None` for one that another one answers.
+    pub fn of(reply: &Reply) -> Option<CalloutOutcome> {
+        Some(match reply {
+            Ok(received) if received.status == 200 => CalloutOutcome::Ok,
+            Ok(received) if matches!(received.status, 502..=504) => CalloutOutcome::NoAnswer,
+            Ok(_) => CalloutOutcome::Refused,
+            Err(CalloutFailed::NoAnswer) => CalloutOutcome::NoAnswer,
+            Err(CalloutFailed::TooLarge) => CalloutOutcome::TooLarge,
+            Err(CalloutFailed::NotSent) => CalloutOutcome::NotSent,
+            Err(CalloutFailed::Busy) => return None,
+        })
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            CalloutOutcome::Ok => "ok",
+            CalloutOutcome::Refused => "refused",
+            CalloutOutcome::NoAnswer => "no_answer",
+            CalloutOutcome::TooLarge => "too_large",
+            CalloutOutcome::NotSent => "not_sent",
+        }
+    }
+}
+
+impl RenewalOutcome {
+    fn label(self) -> &'static str {
+        match self {
+            RenewalOutcome::Ok => "ok",
+            RenewalOutcome::Ended => "ended",
+            RenewalOutcome::Failed => "failed",
+        }
+    }
+}
+
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
+            Outcome::Admitted => "admitted",
+            Outcome::Answered => "answered",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
+impl Endpoint {
+    fn label(self) -> &'static str {
+        match self {
+            Endpoint::Metadata => "metadata",
+            Endpoint::Keys => "keys",
+            Endpoint::Token => "token",
+            Endpoint::Userinfo => "userinfo",
+            Endpoint::Revocation => "revocation",
+        }
+    }
+}
+
+impl Metric {
+    fn kind(self) -> Kind {
+        match self {
+            Metric::SecretRest { .. } => Kind::Gauge,
+            _ => Kind::Counter,
+        }
+    }
+
+    /// The name of the provider comes last: what it is called takes nothing for another part.
+    fn name(self, providers: &[String]) -> String {
+        let (start, provider) = match self {
+            Metric::Decision { outcome, code, provider } => {
+                (format!("vestibule.decisions.outcome.{}.code.{code}", outcome.label()), provider)
+            }
+            Metric::Callout { endpoint, outcome, provider } => {
+                let (endpoint, outcome) = (endpoint.label(), outcome.label());
+                (format!("vestibule.callouts.endpoint.{endpoint}.outcome.{outcome}"), Some(provider))
+            }
+            Metric::Renewal { outcome, provider } => {
+                (format!("vestibule.renewals.outcome.{}", outcome.label()), Some(provider))
+            }
+            Metric::Client { credential, is_accepted, provider } => {
+                let credential = if credential == Credential::Current { "current" } else { "next" };
+                let outcome = if is_accepted { "accepted" } else { "refused" };
+                let words = format!("credential.{credential}.outcome.{outcome}");
+                (format!("vestibule.client_authentications.{words}"), Some(provider))
+            }
+            Metric::Shortened { without, provider } => {
+                let without = if without == GivenUp::IdToken { "id_token" } else { "refresh_token" };
+                (format!("vestibule.sessions_shortened.without.{without}"), Some(provider))
+            }
+            Metric::SecretRest { provider } => {
+                ("vestibule.client_secret_expires_in_seconds".to_owned(), Some(provider))
+            }
+        };
+        match provider.and_then(|provider| providers.get(provider)) {
+            Some(provider) => format!("{start}.provider.{provider}"),
+            None => start,
+        }
+    }
+}
+
+/// The metrics of one configuration in one worker.
+pub struct Metrics {
+    host: Option<HostMetrics>,
+    /// Names of the providers.
+    providers: Vec<String>,
+    /// In the order in which they were counted first: what is counted often is found early.
+    series: RefCell<Vec<Series>>,
+}
+
+struct Series {
+    metric: Metric,
+    id: Option<MetricId>,
+    /// What was counted or measured and not told to the host yet.
+    waiting: Option<u64>,
+}
+
+impl Metrics {
+    /// Nothing is counted yet. Without metrics of the host nothing ever is.
+    pub fn new(config: &Config, host: Option<HostMetrics>) -> Self {
+        let providers = config.providers.iter().map(|provider| provider.name.clone()).collect();
+        Metrics { host, providers, series: RefCell::default() }
+    }
+
+    /// Counts one. The host is told at the next tick: no request waits for that.
+    pub fn count(&self, metric: Metric) {
+        self.change(metric, |waiting| waiting.unwrap_or(0).saturating_add(1));
+    }
+
+    /// Sets a gauge.
+    pub fn measure(&self, metric: Metric, value: u64) {
+        self.change(metric, |_| value);
+    }
+
+    /// Counts how a provider judged us. A client without a secret proves nothing.
+    pub fn count_client(
+        &self,
+        provider: ProviderIndex,
+        client: &Client,
+        credential: Credential,
+        judged: ClientJudged,
+    ) {
+        let is_accepted = judged == ClientJudged::Accepted;
+        if judged != ClientJudged::Unknown && !matches!(client.authentication, ClientAuthentication::None) {
+            self.count(Metric::Client { credential, is_accepted, provider });
+        }
+    }
+
+    fn change(&self, metric: Metric, to: impl FnOnce(Option<u64>) -> u64) {
+        if self.host.is_none() {
+            return;
+        }
+        let mut series = self.series.borrow_mut();
+        match series.iter_mut().find(|series| series.metric == metric) {
+            Some(series) => series.waiting = Some(to(series.waiting)),
+            None => series.push(Series { metric, id: None, waiting: Some(to(None)) }),
+        }
+    }
+
+    /// Tells the host what was counted and measured.
+    pub fn tell(&self) {
+        let Some(host) = self.host else { return };
+        for series in self.series.borrow_mut().iter_mut() {
+            let Some(value) = series.waiting else { continue };
+            let kind = series.metric.kind();
+            series.id = series.id.or_else(|| (host.define)(kind, &series.metric.name(&self.providers)));
+            let Some(id) = series.id else { continue };
+            match kind {
+                Kind::Counter => (host.add)(id, value),
+                Kind::Gauge => (host.set)(id, value),
+            }
+            series.waiting = None;
+        }
+    }
+
+    fn provider(&self, name: &str) -> Option<ProviderIndex> {
+        self.providers.iter().position(|provider| provider == name)
+    }
+}
+
+impl Answer {
+    fn decision(&self) -> &Decision {
+        match self {
+            Self::Continue(edits) => &edits.decision,
+            Self::Respond(_, decision) => decision,
+        }
+    }
+}
+
+impl Filter {
+    /// Counts what was decided.
+    pub(crate) fn counted(&self, answer: Answer) -> Answer {
+        self.count_decision(answer.decision());
+        answer
+    }
+
+    /// What is due now and then. For the host, at every tick.
+    pub fn tick(&self, now: Timestamp) {
+        for (index, provider) in self.providers.iter().enumerate() {
+            if let Some(rest) = provider.watch_secret(now) {
+                self.metrics.measure(Metric::SecretRest { provider: index }, rest.0);
+            }
+        }
+        self.metrics.tell();
+    }
+
+    /// Counts a decision of the host itself.
+    pub fn count_decision(&self, decision: &Decision) {
+        let Decision { outcome, code, .. } = *decision;
+        let provider = self.metrics.provider(&decision.provider);
+        self.metrics.count(Metric::Decision { outcome, code, provider });
+    }
+
+    /// Counts the reply to a callout, once however many requests it answers. For the host, which knows
+    /// that.
+    pub fn count_callout(&self, called: &Called, reply: &Reply) {
+        if let (Some(provider), Some(outcome)) =
+            (self.metrics.provider(&called.provider), CalloutOutcome::of(reply))
+        {
+            self.metrics.count(Metric::Callout { endpoint: called.endpoint, outcome, provider });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name is that of a family when each word stands in its place, with or without a provider.
+    fn is_of(family: &Family, name: &str) -> bool {
+        let words: Vec<&str> = name.split('.').collect();
+        let pattern: Vec<&str> = family.name.split('.').collect();
+        let fits = |(pattern, word): (&&str, &&str)| match *pattern {
+            "PROVIDER" => !word.is_empty(),
+            "CODE" => word.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+            part if part.chars().all(|c| c.is_ascii_uppercase()) => {
+                let label = family.labels.iter().find(|(label, _)| label.to_uppercase() == part);
+                label.unwrap().1.contains(word)
+            }
+            part => part == *word,
+        };
+        let is_complete = words.len() == pattern.len() || words.len().saturating_add(2) == pattern.len();
+        is_complete && pattern.iter().zip(&words).all(fits)
+    }
+
+    #[test]
+    fn every_name_is_that_of_one_family() {
+        let providers = ["outcome".to_owned()];
+        let metrics = [
+            Metric::Decision { outcome: Outcome::Refused, code: "denied", provider: None },
+            Metric::Decision { outcome: Outcome::Admitted, code: "session", provider: Some(0) },
+            Metric::Callout { endpoint: Endpoint::Keys, outcome: CalloutOutcome::NoAnswer, provider: 0 },
+            Metric::Renewal { outcome: RenewalOutcome::Ended, provider: 0 },
+            Metric::Client { credential: Credential::Next, is_accepted: false, provider: 0 },
+            Metric::Shortened { without: GivenUp::RefreshToken, provider: 0 },
+            Metric::SecretRest { provider: 0 },
+        ];
+        for metric in metrics {
+            let name = metric.name(&providers);
+            let families: Vec<&Family> = FAMILIES.iter().filter(|family| is_of(family, &name)).collect();
+            assert_eq!(families.len(), 1, "{name}");
+            assert_eq!(families[0].kind, metric.kind(), "{name}");
+        }
+        assert_eq!(metrics[0].name(&providers), "vestibule.decisions.outcome.refused.code.denied");
+        assert_eq!(
+            metrics[2].name(&providers),
+            "vestibule.callouts.endpoint.keys.outcome.no_answer.provider.outcome"
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! What of a session is sealed: as few bytes as its text allows.
+//!
+//! A session is JSON and tokens, of which a third to a half is repetition and base64url. So it is
+//! deflated (RFC 1951) before it is sealed. Texts from before that begin with the `{` of their JSON, and
+//! still open.
+//!
+//! The length of a sealed text can be seen by who has the cookie, or listens to the connection, and says
+//! how well it was deflated. Whoever chooses a part of it could so guess another part, letter by letter
+//! (CRIME, CVE-2012-4929). So tokens are deflated each by itself, beside no text that is chosen while they
+//! stay the same: their length says what it said before.
+
+use zeroize::Zeroizing;
+
+use super::contents::Session;
+use crate::secret::Secret;
+
+/// What comes first. JSON begins with another byte.
+const VERSION: u8 = 1;
+
+/// The first byte of a session that was sealed as JSON.
+const JSON: u8 = b'{';
+
+/// No part inflates to more: what is sealed is ours, and has an end all the same. Bytes.
+pub const PART_LIMIT: usize = 64 * 1024;
+
+/// The fastest that deflates. The best makes one percent less.
+const LEVEL: u8 = 1;
+
+const ABSENT: u8 = 0;
+const STORED: u8 = 1;
+const DEFLATED: u8 = 2;
+
+/// The bytes of a session. `None` if a part has more than [`PART_LIMIT`].
+pub fn pack(session: &Session) -> Option<Zeroizing<Vec<u8>>> {
+    let rest = Session { id_token: None, access_token: None, refresh_token: None, ..session.clone() };
+    let json = Zeroizing::new(serde_json::to_vec(&rest).ok()?);
+    let mut packed = Zeroizing::new(vec![VERSION]);
+    put(&mut packed, Some(&json))?;
+    for token in [&session.id_token, &session.access_token, &session.refresh_token] {
+        put(&mut packed, token.as_ref().map(|token| token.expose().as_bytes()))?;
+    }
+    Some(packed)
+}
+
+/// The session in what [`pack`] made. `None` if it is anything else.
+pub fn unpack(bytes: &[u8]) -> Option<Session> {
+    let mut rest = match bytes.split_first()? {
+        (&JSON, _) => return serde_json::from_slice(bytes).ok(),
+        (&VERSION, rest) => rest,
+        _ => return None,
+    };
+    let json = take(&mut rest)??;
+    let mut session: Session = serde_json::from_slice(&json).ok()?;
+    session.id_token = token(&mut rest)?;
+    session.access_token = token(&mut rest)?;
+    session.refresh_token = token(&mut rest)?;
+    rest.is_empty().then_some(session)
+}
+
+/// One part: how it is kept, its length, and it.
+fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
+    let Some(part) = part else {
+        packed.push(ABSENT);
+        return Some(());
+    };
+    if part.len() > PART_LIMIT {
+        return None;
+    }
+    let deflated = Zeroizing::new(miniz_oxide::deflate::compress_to_vec(part, LEVEL));
+    let (kept, bytes) =
+        if deflated.len() < part.len() { (DEFLATED, deflated.as_slice()) } else { (STORED, part) };
+    packed.push(kept);
+    packed.extend_from_slice(&u32::try_from(bytes.len()).ok()?.to_be_bytes());
+    packed.extend_from_slice(bytes);
+    Some(())
+}
+
+/// The next part, if it is one; nothing in it if it is absent.
+fn take(rest: &mut &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
+    let (kept, after) = rest.split_first()?;
+    if *kept == ABSENT {
+        *rest = after;
+        return Some(None);
+    }
+    let (length, after) = after.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (bytes, after) = after.split_at_checked(length)?;
+    *rest = after;
+    Some(Some(Zeroizing::new(match *kept {
+        STORED => bytes.to_vec(),
+        DEFLATED => miniz_oxide::inflate::decompress_to_vec_with_limit(bytes, PART_LIMIT).ok()?,
+        _ => return None,
+    })))
+}
+
+fn token(rest: &mut &[u8]) -> Option<Option<Secret>> {
+    let Some(bytes) = take(rest)? else { return Some(None) };
+    Some(Some(Secret::new(std::str::from_utf8(&bytes).ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value};
+
+    use super::*;
+    use crate::session::tests::{noise, session};
+
+    fn with_tokens(access: Option<&str>, refresh: Option<&str>) -> Session {
+        let (access_token, refresh_token) = (access.map(Secret::from), refresh.map(Secret::from));
+        let id_token = access.map(|access| Secret::new(access.to_uppercase()));
+        Session { id_token, access_token, refresh_token, ..session() }
+    }
+
+    #[test]
+    fn a_session_comes_back_as_it_was() {
+        let long = noise(5000);
+        for access in [None, Some(""), Some("a"), Some(long.as_str())] {
+            for refresh in [None, Some("r"), Some("\u{e9}"), Some(long.as_str())] {
+                let session = with_tokens(access, refresh);
+                assert_eq!(unpack(&pack(&session).unwrap()), Some(session));
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_from_before_opens() {
+        let session = with_tokens(Some("a"), Some("r"));
+        let json = serde_json::to_vec(&session).unwrap();
+        assert_eq!(unpack(&json), Some(session));
+    }
+
+    #[test]
+    fn the_length_of_a_token_says_nothing_of_what_stands_beside_it() {
+        let guess = |claim: &str, token: &str| {
+            let claims = Map::from_iter([("name".to_owned(), Value::from(claim))]);
+            pack(&Session { claims, ..with_tokens(Some(token), Some(token)) }).unwrap().len()
+        };
+        let (token, other) = (noise(64), noise(128).split_off(64));
+        assert_eq!(guess(&token, &token), guess(&token, &other));
+        assert_eq!(guess(&other, &token), guess(&other, &other));
+    }
+
+    #[test]
+    fn what_a_session_holds_takes_less() {
+        let claims =
+            Map::from_iter([("groups".to_owned(), (0..200).map(|n| format!("group-{n}")).collect())]);
+        let session = Session { claims, ..with_tokens(None, Some(&noise(1000))) };
+        let json = serde_json::to_vec(&session).unwrap().len();
+        let packed = pack(&session).unwrap().len();
+        assert!(packed * 2 < json, "{packed} of {json} bytes");
+    }
+
+    #[test]
+    fn anything_else_is_no_session() {
+        let packed = pack(&with_tokens(Some("a"), None)).unwrap();
+        for cut in 0..packed.len() {
+            assert_eq!(unpack(&packed[..cut]), None, "{cut}");
+        }
+        assert_eq!(unpack(&[&packed[..], &[0]].concat()), None);
+        for first in (0..=u8::MAX).filter(|first| *first != VERSION) {
+            assert_eq!(unpack(&[&[first], &packed[1..]].concat()), None, "{first}");
+        }
+        for kept in 3..=u8::MAX {
+            assert_eq!(unpack(&[&[VERSION, kept], &packed[2..]].concat()), None, "{kept}");
+        }
+    }
+
+    #[test]
+    fn sess_27_a_part_has_an_end_in_both_directions() {
+        let claims = |bytes| Map::from_iter([("pad".to_owned(), Value::from("x".repeat(bytes)))]);
+        let with = |bytes| Session { claims: claims(bytes), ..with_tokens(None, None) };
+        assert!(pack(&with(PART_LIMIT - 1000)).is_some());
+        assert!(pack(&with(PART_LIMIT)).is_none());
+        let bomb = miniz_oxide::deflate::compress_to_vec(&vec![b' '; PART_LIMIT + 1], LEVEL);
+        let mut packed = vec![VERSION, DEFLATED];
+        packed.extend_from_slice(&(bomb.len() as u32).to_be_bytes());
+        packed.extend_from_slice(&bomb);
+        packed.extend_from_slice(&[ABSENT, ABSENT, ABSENT]);
+        assert!(bomb.len() < 1000);
+        assert_eq!(unpack(&packed), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! The metrics of a proxy.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use vestibule::metrics::{HostMetrics, Kind, MetricId};
+
+#[derive(Default)]
+struct Metrics {
+    /// By number.
+    values: Vec<(String, Kind, u64)>,
+    definitions: usize,
+    /// Takes no definitions yet.
+    is_closed: bool,
+}
+
+thread_local! {
+    /// Those of the proxy that started last.
+    static PROXY: RefCell<Metrics> = RefCell::default();
+}
+
+pub const METRICS: HostMetrics = HostMetrics { define, add, set };
+
+/// A proxy starts.
+pub fn begin() {
+    PROXY.take();
+}
+
+fn define(kind: Kind, name: &str) -> Option<MetricId> {
+    PROXY.with_borrow_mut(|metrics| {
+        if metrics.is_closed {
+            return None;
+        }
+        metrics.definitions += 1;
+        let known = metrics.values.iter().position(|(known, ..)| known == name);
+        let place = known.unwrap_or_else(|| {
+            metrics.values.push((name.to_owned(), kind, 0));
+            metrics.values.len() - 1
+        });
+        assert_eq!(metrics.values[place].1, kind, "{name} is two things");
+        Some(place as MetricId)
+    })
+}
+
+fn add(metric: MetricId, count: u64) {
+    change(metric, Kind::Counter, |value| value + count);
+}
+
+fn set(metric: MetricId, to: u64) {
+    change(metric, Kind::Gauge, |_| to);
+}
+
+fn change(metric: MetricId, as_kind: Kind, to: impl FnOnce(u64) -> u64) {
+    PROXY.with_borrow_mut(|metrics| {
+        let (name, kind, value) = &mut metrics.values[metric as usize];
+        assert_eq!(*kind, as_kind, "{name}");
+        *value = to(*value);
+    });
+}
+
+/// What a metric stands at, as far as the proxy was told; nothing if it was never defined.
+pub fn metric(name: &str) -> Option<u64> {
+    metrics().remove(&format!("vestibule.{name}"))
+}
+
+/// Every metric that was ever told.
+pub fn metrics() -> BTreeMap<String, u64> {
+    PROXY
+        .with_borrow(|metrics| metrics.values.iter().map(|(name, _, value)| (name.clone(), *value)).collect())
+}
+
+/// How often a worker defined one.
+pub fn definitions() -> usize {
+    PROXY.with_borrow(|metrics| metrics.definitions)
+}
+
+/// From now on the proxy takes definitions, or does not.
+pub fn takes_definitions(takes: bool) {
+    PROXY.with_borrow_mut(|metrics| metrics.is_closed = !takes);
+}

@@ -1,0 +1,125 @@
+// Keys and secrets change while people are logged in and two workers serve them.
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { NAVIGATION } from './client.mjs';
+import { until, World } from './world.mjs';
+
+const WORKERS = 2;
+const secret = () => randomBytes(32).toString('base64url');
+
+describe('a session key', () => {
+  const [OLD, NEW] = [secret(), secret()];
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
+  const file = path.join(directory, 'listeners.json');
+  let world;
+  let listener;
+  let versions = 0;
+
+  /** Envoy loads the listener anew when the file is replaced. */
+  function load() {
+    versions += 1;
+    const resources = [{ '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', ...listener }];
+    writeFileSync(`${file}.new`, JSON.stringify({ version_info: String(versions), resources }));
+    renameSync(`${file}.new`, file);
+  }
+
+  function reconfigure(keys) {
+    const [filter] = listener.filter_chains[0].filters[0].typed_config.http_filters;
+    filter.typed_config.config.configuration.value.session.keys = keys;
+    load();
+  }
+
+  before(async () => {
+    world = await World.start({
+      concurrency: WORKERS,
+      configure: (configuration) => { configuration.session.keys = [OLD]; },
+      alter: (bootstrap) => {
+        [listener] = bootstrap.static_resources.listeners;
+        delete bootstrap.static_resources.listeners;
+        bootstrap.node = { id: 'one', cluster: 'one' };
+        bootstrap.dynamic_resources = { lds_config: { resource_api_version: 'V3', path_config_source: { path: file } } };
+        load();
+      },
+    });
+  });
+  after(async () => {
+    await world?.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const open = (cookie) => world.send('/page', { headers: { ...NAVIGATION, cookie } });
+
+  test('is replaced by a reload, and nobody has to log in again', async () => {
+    const browser = world.browser();
+    assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
+    const byOld = browser.cookieHeader('/');
+    /** Whatever worker and whatever configuration answers, the person is let in. */
+    async function useUntil(what, condition) {
+      await until(what, async () => {
+        const answers = await Promise.all(Array.from({ length: 10 }, () => open(browser.cookieHeader('/'))));
+        // A configuration that has just been loaded may not know the provider yet; sessions need none of that.
+        assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+        return condition(answers);
+      }, 20_000);
+    }
+
+    reconfigure([NEW, OLD]);
+    await useUntil('every worker writes the session under the new key', (answers) => answers.every((answer) => /vestibule=/.test(answer.all('set-cookie').join())));
+    await browser.get(`${world.site}/page`);
+    assert.notEqual(browser.cookieHeader('/'), byOld);
+    await useUntil('and only once', (answers) => answers.every((answer) => answer.all('set-cookie').length === 0));
+
+    reconfigure([NEW]);
+    await useUntil('the old key opens nothing any more', async () => {
+      const answers = await Promise.all(Array.from({ length: 10 }, () => open(byOld)));
+      return answers.every(({ status }) => status !== 200);
+    });
+    assert.equal((await open(byOld)).header('location')?.startsWith(world.issuer), true);
+    assert.equal(world.provider.requests['/token'], 1, 'one login in all that time');
+  });
+});
+
+describe('a client secret', () => {
+  let world;
+  before(async () => {
+    world = await World.start({
+      concurrency: WORKERS,
+      configure: (configuration, { secrets }) => {
+        secrets.CLIENT_SECRET_NEXT = secret();
+        const { demo } = configuration.providers;
+        demo.client_secret_next = '${CLIENT_SECRET_NEXT}';
+        demo.client_secret_expires_at = Math.floor(Date.now() / 1000) + 7 * 24 * 3600;
+      },
+    });
+  });
+  after(() => world?.stop());
+
+  const counted = async (credential, outcome) => (await world.metrics())[`vestibule_client_authentications_credential_${credential}_outcome_${outcome}_provider_demo{}`] ?? 0;
+  const logIn = async () => assert.equal((await world.browser().login(`${world.site}/orders`)).status, 200);
+
+  test('is changed at the provider, and every login succeeds', async () => {
+    await logIn();
+    world.provider.changeSecret(world.secrets.CLIENT_SECRET_NEXT);
+    for (let i = 0; i < 12; i += 1) await logIn();
+    const refused = world.provider.requests['/token'] - 13;
+    assert.ok(refused >= 1 && refused <= WORKERS, `${refused} requests with the old secret`);
+    await until('all are counted', async () => {
+      const counts = [await counted('current', 'accepted'), await counted('current', 'refused'), await counted('next', 'accepted')];
+      return JSON.stringify(counts) === JSON.stringify([1, refused, 12]);
+    }, 5_000);
+    assert.match(world.envoy.stderr, /code=client_refused the provider refuses client_secret;/);
+  });
+
+  test('is announced before it ends', async () => {
+    await until('the warning', () => /code=client_secret_expires client_secret ends in \d days/.test(world.envoy.stderr), 5_000);
+    await until('the gauge', async () => {
+      const rest = (await world.metrics())['vestibule_client_secret_expires_in_seconds_provider_demo{}'];
+      return rest > 6 * 24 * 3600 && rest <= 7 * 24 * 3600;
+    }, 5_000);
+  });
+});
