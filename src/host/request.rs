@@ -209,9 +209,8 @@ impl Plugin {
         let host = if is_nginx { Host::Nginx } else { Host::Envoy };
         self.host.set(Some(host));
         super::verify::allow(host == Host::Envoy);
-        super::workers::allow(
-            host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data()),
-        );
+        let shares = host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data());
+        super::workers::allow(shares, host == Host::Nginx);
         host
     }
 }
