@@ -25,7 +25,7 @@ FUZZ := cargo fuzz run -s none
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test lint native jose simulate fuzz fuzz-keep coverage e2e browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test lint native module soak jose simulate fuzz fuzz-keep coverage e2e browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -45,15 +45,23 @@ schemas: ## What is generated from the configuration's types, for editors and fo
 demo: build $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Envoy, the filter, a provider and a service to try it on
 	@node envoy/demo.mjs
 
-test: lint native jose e2e browser ## Everything: format, lints, core, the module in Envoy, a browser
+test: lint native module jose e2e browser ## Everything: format, lints, core, the module in two hosts and in Envoy, a browser
 
 lint: rust-target
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --workspace --target $(WASM_TARGET) -- -D warnings
+	cargo clippy --locked -p vestibule -p wasm-test --all-targets -- -D warnings
+	cargo clippy --locked -p vestibule -p noop --target $(WASM_TARGET) -- -D warnings
 
 native: ## Tests of the core
 	cargo test --locked
+
+module: build ## Tests of the module in hosts that we play: Envoy, and nginx with ngx_wasm_module
+	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=envoy cargo test --locked -p wasm-test
+	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=ngx_wasm cargo test --locked -p wasm-test --test module stories::
+
+soak: build ## A million requests in one VM of each host, whose memory must not grow; SOAK=10000000 is heard
+	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_SOAK=$(or $(SOAK),1000000) \
+	  cargo test --locked -p wasm-test --test module memory::a_million
 
 jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES=100000 and SEED=1 are heard
 	cargo build --locked --example jws

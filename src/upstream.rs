@@ -143,6 +143,10 @@ impl Upstream {
                 }
                 push_once(&mut edits.remove, name);
             } else if name == "connection" && self.nominates_protected(value) {
+                // Where setting replaces only the first of several, the nomination could stay.
+                if !request.host.removes_headers && request.headers.one(name).is_none() {
+                    return Err(ClientError::ProtectedHeader(name.to_owned()));
+                }
                 edits.set.push((name.to_owned(), self.connection_without_protected(value)));
             }
         }

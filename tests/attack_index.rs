@@ -31,7 +31,7 @@ const FAMILIES: [(&str, usize); 16] = [
 ];
 
 /// What is not there yet, by the name that the page gives it.
-const CAPABILITIES: [&str; 4] = ["in-process host", "introspection", "metrics", "POST preservation"];
+const CAPABILITIES: [&str; 3] = ["introspection", "metrics", "POST preservation"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -63,7 +63,7 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
 /// The sources that may name ids, but for this one.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut paths = Vec::new();
-    for (folder, ending) in [("src", ".rs"), ("tests", ".rs"), ("wasm-test", ".mjs")] {
+    for (folder, ending) in [("src", ".rs"), ("tests", ".rs"), ("wasm-test", ".rs"), ("wasm-test", ".mjs")] {
         files(&root().join(folder), ending, &mut paths);
     }
     let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).unwrap());

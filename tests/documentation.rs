@@ -121,8 +121,11 @@ fn the_codes_of_the_readme_exist() {
 /// Names of three words and more in code style, where a document says which test holds a rule.
 #[test]
 fn the_tests_that_the_documents_name_exist() {
-    let sources: String =
-        ["src", "tests"].iter().flat_map(|folder| files(folder, &[".rs"])).map(|path| read(&path)).collect();
+    let sources: String = ["src", "tests", "wasm-test/tests"]
+        .iter()
+        .flat_map(|folder| files(folder, &[".rs"]))
+        .map(|path| read(&path))
+        .collect();
     let stories: String = files("wasm-test", &[".test.mjs"]).iter().map(|path| read(path)).collect();
     for (document, heading) in
         [("ARCHITECTURE.md", "## Invariants\n"), ("SECURITY.md", "## Mistakes of others")]

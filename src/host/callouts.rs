@@ -44,6 +44,11 @@ impl SharedCallouts {
     /// Joins the callout of this name, or begins it, as its owner if `owns`; otherwise the root does.
     pub fn join(&mut self, name: &str, callout: &Callout, pending: &Rc<Pending>, owns: bool) -> Joined {
         match self.0.get_mut(name) {
+            // Whoever asked is gone, and the answer with it.
+            Some(shared) if shared.is_orphan() => {
+                shared.owner = owns.then(|| Rc::downgrade(pending));
+                Joined::First
+            }
             Some(shared) if shared.waiting.len() >= WAITING_LIMIT => Joined::Full,
             Some(shared) => {
                 shared.waiting.push(Rc::downgrade(pending));
@@ -60,12 +65,18 @@ impl SharedCallouts {
 
     /// Begins the callout of this name for the root, unless it is in flight already.
     pub fn begin(&mut self, name: &str, callout: &Callout) -> bool {
-        let begins = !self.0.contains_key(name);
-        if begins {
-            let shared = SharedCallout { callout: callout.clone(), owner: None, waiting: Vec::new() };
-            self.0.insert(name.to_owned(), shared);
+        match self.0.get_mut(name) {
+            Some(shared) if shared.is_orphan() => {
+                shared.owner = None;
+                true
+            }
+            Some(_) => false,
+            None => {
+                let shared = SharedCallout { callout: callout.clone(), owner: None, waiting: Vec::new() };
+                self.0.insert(name.to_owned(), shared);
+                true
+            }
         }
-        begins
     }
 
     /// Whether a request that is still there has a callout of this name in flight.

@@ -92,11 +92,10 @@ impl Handling {
     /// The host goes on with a request that nobody decided.
     fn refuse_forgotten(&self) {
         self.pending.flow.borrow_mut().take();
-        let decision = Decision { code: "bug", ..Decision::default() };
         if let Some(filter) = self.plugin.filter.get() {
-            filter.count_decision(&decision);
+            filter.count_decision(&Decision { code: "bug", ..Decision::default() });
         }
-        respond(&self.plugin, &self.pending, Response::new(500), &decision);
+        refuse(&self.plugin, &self.pending, 500, "bug");
     }
 }
 
@@ -134,12 +133,11 @@ impl HttpContext for Handling {
         let host = self.plugin.host();
         if host == Host::Nginx && nginx::hides_fields(count) {
             log::info!("code=too_many_headers: {count} header fields, more than this host hands over");
-            let decision = Decision { code: "too_many_headers", ..Decision::default() };
-            respond(&self.plugin, &self.pending, Response::new(431), &decision);
+            refuse(&self.plugin, &self.pending, 431, "too_many_headers");
             return Action::Pause;
         }
         let Ok(fields) = hostcalls::get_map_bytes(MapType::HttpRequestHeaders) else {
-            respond(&self.plugin, &self.pending, Response::new(500), &Decision::default());
+            refuse(&self.plugin, &self.pending, 500, "bug");
             return Action::Pause;
         };
         let request = read_request(fields, host, !end_of_stream);
@@ -150,8 +148,7 @@ impl HttpContext for Handling {
         trap_if_asked(&request);
         let Some(filter) = self.plugin.filter.get() else {
             log::error!("there is no valid configuration: refused");
-            let decision = Decision { code: "configuration", ..Decision::default() };
-            respond(&self.plugin, &self.pending, Response::new(500), &decision);
+            refuse(&self.plugin, &self.pending, 500, "configuration");
             return Action::Pause;
         };
         let step = filter.start(request, now());
@@ -207,9 +204,8 @@ impl Plugin {
         self.host.set(Some(host));
         super::verify::allow(host == Host::Envoy);
         super::metrics::allow(host == Host::Envoy);
-        super::workers::allow(
-            host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data()),
-        );
+        let shares = host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data());
+        super::workers::allow(shares, host == Host::Nginx);
         host
     }
 }
@@ -308,12 +304,7 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
     let removed = edits.remove().iter().map(|name| hostcalls::set_map_value_bytes(map, name, None));
     let set = edits.set().iter().map(|(name, value)| hostcalls::set_map_value_bytes(map, name, Some(value)));
     if !removed.chain(set).all(|done| done.is_ok()) {
-        respond(
-            plugin,
-            pending,
-            Response::new(500),
-            &Decision { outcome: Outcome::Refused, code: "bug", ..edits.decision },
-        );
+        refuse(plugin, pending, 500, "bug");
         return Action::Pause;
     }
     tell_access_log(plugin, &edits.decision);
@@ -326,6 +317,15 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
         let _ = hostcalls::resume_http_request();
     }
     Action::Continue
+}
+
+/// What is refused before there is a filter to do it: nothing but the code.
+fn refuse(plugin: &Rc<Plugin>, pending: &Rc<Pending>, status: u16, code: &'static str) {
+    let response = Response::new(status)
+        .header("x-vestibule-code", code)
+        .header("content-type", "text/plain")
+        .body(format!("{code}\n"));
+    respond(plugin, pending, response, &Decision { code, ..Decision::default() });
 }
 
 fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {

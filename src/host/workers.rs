@@ -12,18 +12,23 @@ use crate::time::{Seconds, Timestamp};
 /// on it.
 const LEASE: Seconds = Seconds(10);
 
-/// A version that no value has. On an absent value the host does not look at it; on one that is there
-/// it is a mismatch, where no version at all would overwrite what another worker just wrote.
-const VERSION_OF_NONE: u32 = u32::MAX;
+/// A version that no value has, for where there is no value yet: Envoy does not look at it there, and
+/// it is a mismatch with a value that another worker has just written, where 0 would overwrite it.
+const NONE_IN_ENVOY: u32 = u32::MAX;
+
+/// The same for nginx, which takes 0 for "there is nothing", and nothing else.
+const NONE_IN_NGINX: u32 = 0;
 
 thread_local! {
     /// One host traps if it has no memory for it, and only a request can tell which host this is.
     static ALLOWED: Cell<bool> = const { Cell::new(false) };
+    static VERSION_OF_NONE: Cell<u32> = const { Cell::new(NONE_IN_ENVOY) };
 }
 
-/// Says that the host has shared data. It has it for all configurations of an instance, or for none.
-pub fn allow(allowed: bool) {
+/// Says whether the host has shared data. It has it for all configurations of an instance, or for none.
+pub fn allow(allowed: bool, is_nginx: bool) {
     ALLOWED.set(allowed || ALLOWED.get());
+    VERSION_OF_NONE.set(if is_nginx { NONE_IN_NGINX } else { NONE_IN_ENVOY });
 }
 
 /// Whether the host is known to have shared data.
@@ -39,14 +44,14 @@ fn get(name: &str) -> Found {
         return Err(NoSharedData);
     }
     match hostcalls::get_shared_data(name) {
-        Ok((Some(value), version)) => Ok(Some((value, version.unwrap_or(VERSION_OF_NONE)))),
+        Ok((Some(value), version)) => Ok(Some((value, version.unwrap_or_default()))),
         Ok((None, _)) => Ok(None),
         Err(_) => Err(NoSharedData),
     }
 }
 
 fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
-    let version = Some(version.unwrap_or(VERSION_OF_NONE));
+    let version = Some(version.unwrap_or_else(|| VERSION_OF_NONE.get()));
     hostcalls::set_shared_data(name, Some(value), version).map_err(|_| NotSet)
 }
 

@@ -31,6 +31,8 @@ mod session;
 mod tenants;
 mod third_party;
 mod userinfo;
-mod world;
+pub(crate) mod world;
 
+// The built module has a gateway of its own.
+#[allow(unused_imports)]
 use native as gateway;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
-use crate::world::{Key, Proxy, World, answer, lines, with_partner};
+use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, World, answer, lines, with_partner};
 
 #[test]
 fn before_the_first_success_a_request_is_told_when_to_come_again() {
@@ -219,7 +219,7 @@ fn a_clock_that_goes_back_hides_no_new_key() {
 
 #[test]
 fn requests_that_come_together_share_one_question() {
-    let mut world = World::on(Proxy::Envoy, &json!({}));
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
     let answers = world.together(&requests);
     for seen in &answers {
@@ -233,7 +233,7 @@ fn requests_that_come_together_share_one_question() {
 
 #[test]
 fn requests_that_fail_together_count_as_one_failure() {
-    let mut world = World::on(Proxy::Envoy, &json!({}));
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
     world.idp().is_down = true;
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
     for seen in world.together(&requests) {

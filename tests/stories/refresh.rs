@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Proxy, Seen, World, answer};
+use crate::world::{NOBODY_IS_WOKEN, Proxy, Seen, World, answer};
 use vestibule::http::{CalloutFailed, Request};
 
 /// The upstream gets the access token; requests of programs and of browsers.
@@ -12,7 +12,10 @@ fn forwarding() -> Value {
 
 /// A world in which somebody is logged in, at a provider that gives refresh tokens.
 fn logged_in_on(proxy: Proxy, change: &Value) -> World {
-    let mut world = World::on(proxy, change);
+    logged_in_to(World::on(proxy, change))
+}
+
+fn logged_in_to(mut world: World) -> World {
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
@@ -20,7 +23,7 @@ fn logged_in_on(proxy: Proxy, change: &Value) -> World {
 }
 
 fn logged_in(change: &Value) -> World {
-    logged_in_on(Proxy::Envoy, change)
+    logged_in_on(crate::gateway::proxy(), change)
 }
 
 fn token(seen: &Seen) -> String {
@@ -264,7 +267,7 @@ fn refr_13_a_narrower_scope_counts_from_the_renewal_on() {
 
 #[test]
 fn refr_11_a_client_that_leaves_does_not_lose_the_new_token() {
-    let mut world = logged_in(&forwarding());
+    let mut world = logged_in_to(World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding()));
     world.after(301);
     let request = fetch(&world);
     world.begin_and_leave(&request);

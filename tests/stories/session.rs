@@ -339,17 +339,15 @@ fn public_and_closed_rules_do_not_look_at_sessions() {
         {"name": "open", "path_prefix": "/assets", "accept": "public"},
         {"name": "closed", "path_prefix": "/internal", "accept": "deny"},
     ]}));
-    let mut request = world.navigation("/assets/a.css", false);
-    request.headers.push("x-auth-sub", "mallory");
-    let seen = world.send(request);
+    let request = world.navigation("/assets/a.css", false);
+    let seen = world.send_pretending(request, &[("x-auth-sub", "mallory")]);
     assert_eq!(seen.is(200, "public").told("x-auth-sub"), None);
     world.get("/internal/x").is(403, "denied");
     world.get("/assets/../internal/x").is(400, "path_ambiguous");
     let mut preflight = world
         .program("/orders", &[("origin", "https://other.example"), ("access-control-request-method", "PUT")]);
     preflight.method = "OPTIONS".to_owned();
-    preflight.headers.push("x-auth-sub", "mallory");
-    let seen = world.send(preflight);
+    let seen = world.send_pretending(preflight, &[("x-auth-sub", "mallory")]);
     assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None);
 }
 

@@ -2,7 +2,7 @@
 
 use super::refused::api;
 use super::session::{large, logged_in, value, with_cookies};
-use crate::world::{OTHER_KEY, SESSION, merge};
+use crate::world::{OTHER_KEY, Proxy, SESSION, merge};
 use serde_json::{Value, json};
 
 #[test]
@@ -158,16 +158,18 @@ fn a_cookie_header_of_any_shape_is_read_within_limits() {
 fn only_our_cookies_are_taken_out_on_the_way() {
     let mut world = logged_in(&merged(&[api(), json!({})]));
     let ours = format!("{SESSION}={}", value(&world, SESSION));
+    // Where the header cannot be removed, nothing is left of its value.
+    let nothing = (world.proxy == Proxy::Nginx).then_some("");
     for (id, field, expected) in [
         ("SESS-28", format!("a=1; {ours}; q=\"x y\"; l=a==b"), Some("a=1; q=\"x y\"; l=a==b")),
         ("SESS-28", format!("{ours}; vestibules=1; vestibule=2"), Some("vestibules=1; vestibule=2")),
         ("SESS-28", format!("{ours}; __Host-vestibule-old=1; __Host-vestibule.7=x; a=1"), Some("a=1")),
-        ("SESS-29", ours.clone(), None),
+        ("SESS-29", ours.clone(), nothing),
         ("SESS-29", format!("{ours}; a=1"), Some("a=1")),
         ("SESS-29", format!("a=1; {ours}"), Some("a=1")),
         ("SESS-29", format!("a=1;{ours};b=2"), Some("a=1;b=2")),
-        ("SESS-29", format!(";{ours};"), None),
-        ("SESS-29", format!("; ; {ours} ; ;"), None),
+        ("SESS-29", format!(";{ours};"), nothing),
+        ("SESS-29", format!("; ; {ours} ; ;"), nothing),
         ("SESS-29", format!("{ours}; {ours}; a"), Some("a")),
     ] {
         for path in ["/orders", "/public/x"] {

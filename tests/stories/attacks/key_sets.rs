@@ -3,7 +3,7 @@
 use super::forge::{compact, ed25519_jwk, honest, own_rsa_jwk, with};
 use super::keys::{good, signed_by};
 use super::refused::{Make, access_claims, api, as_access_token, assert_rejected, publishing};
-use crate::world::{Key, World, answer};
+use crate::world::{Key, NOBODY_IS_WOKEN, World, answer};
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
@@ -174,7 +174,7 @@ fn jwk_21_many_who_come_at_once_share_one_question_also_when_it_fails() {
     for (reply, status) in
         [(None, 200), (Some(Err(CalloutFailed::NoAnswer)), 503), (Some(answer(500, "")), 503)]
     {
-        let mut world = World::with(&api());
+        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
         if let Some(reply) = reply {
             world.idp().instead.insert("keys", reply);
         }

@@ -5,7 +5,7 @@ use vestibule::config::Config;
 
 use super::forge::{AUDIENCE, ISSUER, compact, honest};
 use super::refused::{access_claims, api, assert_rejected, changed};
-use crate::world::{SESSION, World, document, lines, merge};
+use crate::world::{BODIES_COME_UNSEEN, SESSION, World, document, lines, merge};
 
 fn token_with(world: &World, changes: Value) -> String {
     compact(
@@ -317,8 +317,7 @@ fn only_a_preflight_goes_through_like_one() {
     for path in ["/orders", "/api/orders"] {
         let mut request = world.program(path, &preflight);
         request.method = "OPTIONS".to_owned();
-        request.headers.push("x-auth-sub", "mallory");
-        let seen = world.send(request);
+        let seen = world.send_pretending(request, &[("x-auth-sub", "mallory")]);
         assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None, "RS-25 {path}");
     }
     type Fields = Vec<(&'static str, &'static str)>;
@@ -362,8 +361,15 @@ fn only_a_preflight_goes_through_like_one() {
         request.method = method.to_owned();
         assert!(world.send(request).upstream.is_none(), "RS-25 {what}");
     }
+}
+
+#[test]
+fn a_preflight_has_no_body_announced_or_not() {
+    let mut world = World::on_envoy_alone(BODIES_COME_UNSEEN, &api());
+    let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];
     let mut request = world.program("/orders", &preflight);
     request.method = "OPTIONS".to_owned();
+    world.send(request.clone()).is(200, "cors_preflight");
     request.has_body = true;
     assert!(world.send(request).upstream.is_none(), "RS-25 a body that is not announced");
 }

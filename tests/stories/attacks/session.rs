@@ -1,6 +1,6 @@
 //! SESS-..: cookies and sessions.
 
-use crate::world::{KEY, OTHER_KEY, SESSION, World, document, noise};
+use crate::world::{KEY, OTHER_KEY, Proxy, SESSION, World, document, noise};
 use serde_json::{Value, json};
 use vestibule::config::Config;
 use vestibule::filter::{Filter, HostFunctions};
@@ -22,6 +22,9 @@ pub fn value(world: &World, name: &str) -> String {
 
 pub fn with_cookies(world: &World, fields: &[&str]) -> Request {
     let mut request = world.program("/orders", &[]);
+    // The crumbs of HTTP/2 nginx puts together itself.
+    let joined = fields.join("; ");
+    let fields = if world.proxy == Proxy::Nginx { &[joined.as_str()][..] } else { fields };
     fields.iter().for_each(|field| request.headers.push("cookie", *field));
     request
 }

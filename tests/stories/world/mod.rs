@@ -1,6 +1,7 @@
 //! The world around one filter. Nothing in it moves by itself, neither clock nor network.
 
 mod browser;
+mod differs;
 mod forms;
 mod gateway;
 pub mod log;
@@ -19,6 +20,7 @@ use vestibule::http::{Headers, HostTraits, Reply, Request};
 use vestibule::time::{Seconds, Timestamp};
 
 pub use browser::{Browser, From};
+pub use differs::{BODIES_COME_UNSEEN, NO_TRAILERS, NOBODY_IS_WOKEN, NOTHING_IS_REMOVED};
 pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, LOGOUT_EVENT, Provider, answer};
@@ -86,6 +88,12 @@ impl Seen {
     /// A header that the upstream gets exactly once.
     pub fn told(&self, name: &str) -> Option<&str> {
         self.upstream.as_ref().unwrap_or_else(|| panic!("not let through: {self:?}")).one(name)
+    }
+
+    /// Whether the upstream gets nothing by this name, or, where that cannot be, an empty value.
+    pub fn told_nothing(&self, name: &str) -> bool {
+        let upstream = self.upstream.as_ref().unwrap_or_else(|| panic!("not let through: {self:?}"));
+        upstream.all(name).all(<[u8]>::is_empty)
     }
 
     pub fn is(&self, status: u16, code: &str) -> &Self {
@@ -157,13 +165,17 @@ impl World {
 
     /// The same in a certain proxy, for what only that can do, or cannot do.
     pub fn on(proxy: Proxy, change: &Value) -> World {
+        World::around(proxy, change, start(proxy, change, BEGINNING))
+    }
+
+    /// A world around a proxy that is there already.
+    pub fn around(proxy: Proxy, change: &Value, gateway: Shared) -> World {
         log::install();
         let document = document(change);
         let configured = document["providers"].as_object().unwrap().values();
         let providers = configured.map(|provider| {
             Provider::new(provider["issuer"].as_str().unwrap(), provider["client_id"].as_str().unwrap())
         });
-        let gateway = start(proxy, change, BEGINNING);
         World {
             workers: vec![Rc::clone(&gateway)],
             gateway,
@@ -241,7 +253,10 @@ impl World {
 
     /// Sends a request with a body, and answers every callout at once.
     pub fn send_with_body(&mut self, request: Request, body: &[u8]) -> Seen {
-        let request = Request { has_body: true, ..request };
+        let mut request = Request { has_body: true, ..request };
+        if !request.headers.has("content-length") && !request.headers.has("transfer-encoding") {
+            request.headers.push("content-length", body.len().to_string());
+        }
         let stream = self.gateway.borrow_mut().begin(&request, self.now);
         self.gateway.borrow_mut().body(stream, body, self.now);
         self.end(&request, stream)
@@ -300,9 +315,10 @@ impl World {
 
     /// Those of the trailers of a request that the upstream gets.
     pub fn trailers(&mut self, request: &Request, trailers: &Headers) -> Headers {
-        let stream = self.gateway.borrow_mut().begin(request, self.now);
+        let request = Request { has_body: true, ..request.clone() };
+        let stream = self.gateway.borrow_mut().begin(&request, self.now);
         let passed = self.gateway.borrow_mut().trailers(stream, trailers);
-        assert_eq!(self.end(request, stream).status, 200);
+        assert_eq!(self.end(&request, stream).status, 200);
         passed
     }
 

@@ -1,0 +1,40 @@
+//! Where proxies differ so much that a story cannot be the same in both.
+
+use serde_json::Value;
+use vestibule::http::Request;
+
+use super::{Proxy, Seen, World};
+
+/// Why a story does not hold on nginx: who comes second is told to come again.
+pub const NOBODY_IS_WOKEN: &str = "no request is woken from elsewhere";
+/// Requests that bring our headers are refused instead: another story.
+pub const NOTHING_IS_REMOVED: &str = "no header is removed";
+/// A body that no header announces is not heard of before the request is decided.
+pub const BODIES_COME_UNSEEN: &str = "a body that is not announced is not seen";
+/// They do not get past nginx.
+pub const NO_TRAILERS: &str = "there are no trailers";
+
+impl World {
+    /// A world for a story that holds in Envoy alone. `why` it does not on nginx is for the list that
+    /// the tests of the built module print.
+    pub fn on_envoy_alone(why: &str, change: &Value) -> World {
+        assert!(!why.is_empty());
+        World::on(Proxy::Envoy, change)
+    }
+
+    /// Sends a request with headers that only we may set. A proxy that cannot remove them refuses it;
+    /// there it is sent once more without them.
+    pub fn send_pretending(&mut self, request: Request, headers: &[(&str, &str)]) -> Seen {
+        let mut pretending = request.clone();
+        for (name, value) in headers {
+            pretending.headers.push(*name, *value);
+        }
+        match self.proxy {
+            Proxy::Envoy => self.send(pretending),
+            Proxy::Nginx => {
+                self.send(pretending).is(400, "protected_header");
+                self.send(request)
+            }
+        }
+    }
+}

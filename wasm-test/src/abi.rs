@@ -1,0 +1,340 @@
+//! The functions of Proxy-Wasm that the module imports.
+
+use wasmtime::{Caller, Error, Linker, Result};
+
+use crate::Profile;
+use crate::exchange::CalloutReply;
+use crate::host::Host;
+use crate::{calls, maps, pairs, properties};
+
+pub(crate) const OK: u32 = 0;
+pub(crate) const NOT_FOUND: u32 = 1;
+pub(crate) const BAD_ARGUMENT: u32 = 2;
+const CAS_MISMATCH: u32 = 8;
+pub(crate) const UNIMPLEMENTED: u32 = 12;
+
+const BUFFER_REQUEST_BODY: u32 = 0;
+const BUFFER_CALL_RESPONSE_BODY: u32 = 4;
+const BUFFER_VM_CONFIGURATION: u32 = 6;
+const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
+
+pub(crate) type Guest<'a> = Caller<'a, Host>;
+
+/// Links everything that the module imports.
+pub(crate) fn link(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
+    link_context(linker)?;
+    link_maps(linker)?;
+    link_data(linker)?;
+    calls::link(linker)?;
+    link_metrics(linker)?;
+    link_rest(linker, profile)
+}
+
+pub(crate) fn read(guest: &mut Guest<'_>, at: u32, size: u32) -> Result<Vec<u8>> {
+    let memory = guest.data().memory.ok_or_else(|| Error::msg("the module has no memory yet"))?;
+    let bytes = memory.data(&*guest).get(at as usize..).and_then(|rest| rest.get(..size as usize));
+    bytes.map(<[u8]>::to_vec).ok_or_else(|| Error::msg("outside of the module's memory"))
+}
+
+pub(crate) fn write(guest: &mut Guest<'_>, at: u32, bytes: &[u8]) -> Result<()> {
+    let memory = guest.data().memory.ok_or_else(|| Error::msg("the module has no memory yet"))?;
+    Ok(memory.write(guest, at as usize, bytes)?)
+}
+
+pub(crate) fn write_number(guest: &mut Guest<'_>, at: u32, number: u32) -> Result<()> {
+    write(guest, at, &number.to_le_bytes())
+}
+
+/// Hands bytes over in memory that the module allocates.
+fn give(guest: &mut Guest<'_>, bytes: &[u8], at: u32, size: u32) -> Result<u32> {
+    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("nobody allocates"))?;
+    // Of nothing, Envoy gives a null pointer, which the SDK takes for "is not there".
+    let is_null = bytes.is_empty() && !guest.data().is_nginx();
+    let place = if is_null { 0 } else { allocate.call(&mut *guest, bytes.len() as u32)? };
+    write(guest, place, bytes)?;
+    write_number(guest, at, place)?;
+    write_number(guest, size, bytes.len() as u32)?;
+    Ok(OK)
+}
+
+pub(crate) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Counts the call, and fails it if the test says so.
+pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<()> {
+    let host = guest.data_mut();
+    *host.calls.entry(name).or_default() += 1;
+    if host.setup.traps_at == Some(name) {
+        return Err(Error::msg("a trap was asked for"));
+    }
+    let current = host.current;
+    if host.setup.calls_back_at == Some(name) && host.streams.contains_key(&current) {
+        for function in ["proxy_on_done", "proxy_on_log"] {
+            let export = guest.get_export(function).and_then(wasmtime::Extern::into_func);
+            let callback = export.ok_or_else(|| Error::msg("the module does not have it"))?;
+            let mut results = vec![wasmtime::Val::I32(0); callback.ty(&*guest).results().len()];
+            callback.call(&mut *guest, &[wasmtime::Val::I32(current as i32)], &mut results)?;
+        }
+    }
+    Ok(())
+}
+
+fn link_context(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap("env", "proxy_log", |mut guest: Guest<'_>, level: u32, at: u32, size: u32| {
+        enter(&mut guest, "proxy_log")?;
+        let line = text(read(&mut guest, at, size)?);
+        let decision = ["answered code=", "admitted code="].iter().find_map(|start| line.strip_prefix(start));
+        if let Some(decision) = decision {
+            guest.data_mut().decided = decision.split(' ').next().map(str::to_owned);
+        }
+        let level = match level {
+            0 => log::Level::Trace,
+            1 => log::Level::Debug,
+            2 => log::Level::Info,
+            3 => log::Level::Warn,
+            _ => log::Level::Error,
+        };
+        log::log!(target: "module", level, "{line}");
+        Ok(OK)
+    })?;
+    linker.func_wrap("env", "proxy_get_current_time_nanoseconds", |mut guest: Guest<'_>, at: u32| {
+        let now = guest.data().now;
+        write(&mut guest, at, &now.to_le_bytes())?;
+        Ok(OK)
+    })?;
+    linker.func_wrap("env", "proxy_set_effective_context", |mut guest: Guest<'_>, context: u32| {
+        let host = guest.data_mut();
+        let exists = host.is_root(context) || host.streams.contains_key(&context);
+        if !exists && !host.is_nginx() {
+            return BAD_ARGUMENT;
+        }
+        host.effective = context;
+        OK
+    })?;
+    linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |mut guest: Guest<'_>, period: u32| {
+        enter(&mut guest, "proxy_set_tick_period_milliseconds")?;
+        let host = guest.data_mut();
+        let root = host.current;
+        if host.is_nginx() && host.tick_periods.contains_key(&root) {
+            return Err(Error::msg("tick_period already set"));
+        }
+        host.tick_periods.insert(root, period);
+        Ok(OK)
+    })?;
+    Ok(())
+}
+
+fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_pairs",
+        |mut guest: Guest<'_>, map: u32, at: u32, size: u32| {
+            enter(&mut guest, "proxy_get_header_map_pairs")?;
+            match maps::list(guest.data_mut(), map) {
+                Some(list) => give(&mut guest, &pairs::encode(&list), at, size),
+                None => Ok(BAD_ARGUMENT),
+            }
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_value",
+        |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32, at: u32, size: u32| {
+            enter(&mut guest, "proxy_get_header_map_value")?;
+            let name = text(read(&mut guest, name, name_size)?);
+            match maps::get(guest.data_mut(), map, &name) {
+                Some(value) => give(&mut guest, &value, at, size),
+                None => Ok(NOT_FOUND),
+            }
+        },
+    )?;
+    for (function, change) in [
+        ("proxy_add_header_map_value", maps::Change::Add),
+        ("proxy_replace_header_map_value", maps::Change::Replace),
+    ] {
+        linker.func_wrap(
+            "env",
+            function,
+            move |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32| {
+                enter(&mut guest, function)?;
+                let name = text(read(&mut guest, name, name_size)?);
+                let value = read(&mut guest, value, value_size)?;
+                Ok::<u32, Error>(maps::change(guest.data_mut(), map, &name, &value, change))
+            },
+        )?;
+    }
+    linker.func_wrap(
+        "env",
+        "proxy_remove_header_map_value",
+        |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32| {
+            enter(&mut guest, "proxy_remove_header_map_value")?;
+            let name = text(read(&mut guest, name, name_size)?);
+            Ok::<u32, Error>(maps::change(guest.data_mut(), map, &name, b"", maps::Change::Remove))
+        },
+    )?;
+    Ok(())
+}
+
+fn link_data(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(
+        "env",
+        "proxy_get_buffer_bytes",
+        |mut guest: Guest<'_>, buffer: u32, start: u32, length: u32, at: u32, size: u32| {
+            enter(&mut guest, "proxy_get_buffer_bytes")?;
+            let host = guest.data_mut();
+            let whole = match buffer {
+                BUFFER_PLUGIN_CONFIGURATION => host.configuration().to_vec(),
+                BUFFER_VM_CONFIGURATION => Vec::new(),
+                BUFFER_REQUEST_BODY => {
+                    host.stream().map(|stream| stream.buffered.clone()).unwrap_or_default()
+                }
+                BUFFER_CALL_RESPONSE_BODY => match &host.reply {
+                    Some(CalloutReply::Answer { body, .. }) => body.clone(),
+                    _ => Vec::new(),
+                },
+                _ => return Ok(NOT_FOUND),
+            };
+            let start = (start as usize).min(whole.len());
+            let end = start.saturating_add(length as usize).min(whole.len());
+            if start == end && host.is_nginx() {
+                return Ok(NOT_FOUND);
+            }
+            give(&mut guest, &whole[start..end], at, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_property",
+        |mut guest: Guest<'_>, path: u32, path_size: u32, at: u32, size: u32| {
+            enter(&mut guest, "proxy_get_property")?;
+            let path = text(read(&mut guest, path, path_size)?);
+            match properties::get(guest.data_mut(), &path) {
+                Some(value) => give(&mut guest, &value, at, size),
+                None => Ok(NOT_FOUND),
+            }
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_property",
+        |mut guest: Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32| {
+            enter(&mut guest, "proxy_set_property")?;
+            let path = text(read(&mut guest, path, path_size)?);
+            let value = read(&mut guest, value, value_size)?;
+            Ok::<u32, Error>(properties::set(guest.data_mut(), &path, value))
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_shared_data",
+        |mut guest: Guest<'_>, key: u32, key_size: u32, at: u32, size: u32, number: u32| {
+            enter(&mut guest, "proxy_get_shared_data")?;
+            let key = read(&mut guest, key, key_size)?;
+            let profile = guest.data().setup.profile;
+            match shared_data(guest.data(), &key)?.get(profile, &key) {
+                Some((value, last)) => {
+                    write_number(&mut guest, number, last)?;
+                    give(&mut guest, &value, at, size)
+                }
+                None => Ok(NOT_FOUND),
+            }
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_shared_data",
+        |mut guest: Guest<'_>, key: u32, key_size: u32, value: u32, value_size: u32, number: u32| {
+            enter(&mut guest, "proxy_set_shared_data")?;
+            let key = read(&mut guest, key, key_size)?;
+            let value = read(&mut guest, value, value_size)?;
+            let profile = guest.data().setup.profile;
+            let is_written = shared_data(guest.data(), &key)?.set(profile, &key, &value, number);
+            Ok::<u32, Error>(if is_written { OK } else { CAS_MISMATCH })
+        },
+    )?;
+    Ok(())
+}
+
+/// nginx traps without memory for it, and takes what comes before a slash for the name of the memory.
+fn shared_data(host: &Host, key: &[u8]) -> Result<crate::SharedData> {
+    let data = host.setup.shared_data.clone();
+    let data = data.ok_or_else(|| Error::msg("failed setting value to shm (could not resolve namespace)"))?;
+    if host.is_nginx() && key.contains(&b'/') {
+        return Err(Error::msg("a key with a slash names another memory"));
+    }
+    Ok(data)
+}
+
+fn link_metrics(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(
+        "env",
+        "proxy_define_metric",
+        |mut guest: Guest<'_>, _kind: u32, name: u32, name_size: u32, at: u32| {
+            let name = text(read(&mut guest, name, name_size)?);
+            let metrics = &mut guest.data_mut().metrics;
+            let known = metrics.iter().position(|(known, _)| *known == name);
+            let id = known.unwrap_or(metrics.len());
+            if known.is_none() {
+                metrics.push((name, 0));
+            }
+            write_number(&mut guest, at, id as u32)?;
+            Ok(OK)
+        },
+    )?;
+    linker.func_wrap("env", "proxy_get_metric", |mut guest: Guest<'_>, id: u32, at: u32| {
+        let value = guest.data().metrics.get(id as usize).map(|(_, value)| *value);
+        match value {
+            Some(value) => {
+                write(&mut guest, at, &value.to_le_bytes())?;
+                Ok(OK)
+            }
+            None => Ok(NOT_FOUND),
+        }
+    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_record_metric",
+        |mut guest: Guest<'_>, id: u32, value: u64| match guest.data_mut().metrics.get_mut(id as usize) {
+            Some((_, last)) => {
+                *last = value;
+                OK
+            }
+            None => NOT_FOUND,
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_increment_metric",
+        |mut guest: Guest<'_>, id: u32, by: i64| match guest.data_mut().metrics.get_mut(id as usize) {
+            Some((_, last)) => {
+                *last = last.wrapping_add_signed(by);
+                OK
+            }
+            None => NOT_FOUND,
+        },
+    )?;
+    Ok(())
+}
+
+/// What the SDK imports and the filter has no use for: nginx traps on most of it.
+fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
+    linker.func_wrap(
+        "env",
+        "proxy_call_foreign_function",
+        move |mut guest: Guest<'_>,
+              _name: u32,
+              _size: u32,
+              _arguments: u32,
+              _length: u32,
+              _at: u32,
+              _out: u32| {
+            enter(&mut guest, "proxy_call_foreign_function")?;
+            match profile {
+                Profile::Envoy => Ok(NOT_FOUND),
+                Profile::NgxWasm => Err(Error::msg("proxy_call_foreign_function: not yet implemented")),
+            }
+        },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! What a host knows: its settings, the requests in it, and what the filter has asked for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use wasmtime::{Memory, TypedFunc};
+
+use crate::Profile;
+use crate::exchange::{CalloutReply, Stream};
+use crate::glibc_random::GlibcRandom;
+
+/// The first root context. Envoy counts all contexts from one; nginx gives a root context a checksum.
+pub(crate) fn first_root(profile: Profile) -> u32 {
+    match profile {
+        Profile::Envoy => 1,
+        Profile::NgxWasm => 0x9D5C_0A11,
+    }
+}
+
+/// How a worker is set up.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The host to be.
+    pub profile: Profile,
+    /// The configurations of the filter. nginx runs all of them in one VM, which is its default; Envoy
+    /// has one for each.
+    pub configurations: Vec<Vec<u8>>,
+    /// Environment of the VM.
+    pub environment: Vec<(String, String)>,
+    /// What workers of one proxy share. None: nginx without `shm_kv`.
+    pub shared_data: Option<SharedData>,
+    /// The clock when the worker begins. Nanoseconds since 1970.
+    pub now: u64,
+    /// The process id of an nginx worker: all that tells one from the next.
+    pub process_id: u32,
+    /// Callouts to any other target are refused at once, if this is not empty (Envoy's clusters).
+    pub clusters: Vec<String>,
+    /// Envoy's `allow_on_headers_stop_iteration`: a filter that pauses the headers still sees the body.
+    pub sees_body_while_paused: bool,
+    /// The variables of nginx's configuration, which alone a filter can set as properties.
+    pub variables: Vec<String>,
+    /// nginx's `proxy_pass` depends on `$vestibule`, as `kong/nginx.conf` has it.
+    pub is_guarded: bool,
+    /// Fault: `random_get` fails.
+    pub has_randomness: bool,
+    /// The module is going to trap, and that is no surprise.
+    pub expects_trap: bool,
+    /// Fault: this host function traps, as a bug in the filter would.
+    pub traps_at: Option<&'static str>,
+    /// Fault: this host function calls the module back before it returns.
+    pub calls_back_at: Option<&'static str>,
+}
+
+impl Setup {
+    /// A worker with this configuration, and nothing unusual about it.
+    pub fn new(profile: Profile, configuration: &[u8], now: u64) -> Setup {
+        Setup {
+            profile,
+            configurations: vec![configuration.to_vec()],
+            environment: Vec::new(),
+            shared_data: Some(SharedData::default()),
+            now,
+            process_id: 4711,
+            clusters: Vec::new(),
+            sees_body_while_paused: false,
+            variables: Vec::new(),
+            is_guarded: false,
+            has_randomness: true,
+            expects_trap: false,
+            traps_at: None,
+            calls_back_at: None,
+        }
+    }
+}
+
+/// The shared data of one proxy: values with the number of their last change.
+///
+/// nginx tells keys apart by their CRC-32 alone: whoever asks for one may get the value of another.
+#[derive(Debug, Clone, Default)]
+pub struct SharedData(Arc<Mutex<BTreeMap<Vec<u8>, Numbered>>>);
+
+/// A value and the number of its last change.
+type Numbered = (Vec<u8>, u32);
+
+impl SharedData {
+    /// A value and its number.
+    pub fn get(&self, profile: Profile, key: &[u8]) -> Option<(Vec<u8>, u32)> {
+        self.0.lock().expect("nobody fails while holding it").get(&index(profile, key)).cloned()
+    }
+
+    /// Writes a value, unless the number says that another change came before. False if one did.
+    ///
+    /// For Envoy number 0 is "whatever there is", and where there is nothing it does not look at the
+    /// number; for nginx 0 is "there is nothing", and nothing else is.
+    pub fn set(&self, profile: Profile, key: &[u8], value: &[u8], number: u32) -> bool {
+        let mut values = self.0.lock().expect("nobody fails while holding it");
+        let last = values.get(&index(profile, key)).map(|(_, number)| *number);
+        let fits = match (profile, last) {
+            (Profile::Envoy, None) => true,
+            (Profile::Envoy, Some(last)) => number == 0 || number == last,
+            (Profile::NgxWasm, last) => number == last.unwrap_or(0),
+        };
+        if fits {
+            values.insert(index(profile, key), (value.to_vec(), last.unwrap_or(0) + 1));
+        }
+        fits
+    }
+
+    /// Fault: every value is that of another name. nginx tells names apart by a checksum.
+    pub fn mix_up(&self) {
+        let mut values = self.0.lock().expect("nobody fails while holding it");
+        let mut rotated: Vec<Vec<u8>> = values.values().map(|(value, _)| value.clone()).collect();
+        if let Some(last) = rotated.pop() {
+            rotated.insert(0, last);
+        }
+        for ((value, _), other) in values.values_mut().zip(rotated) {
+            *value = other;
+        }
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().expect("nobody fails while holding it").len()
+    }
+
+    /// Whether nobody has told anybody anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn index(profile: Profile, key: &[u8]) -> Vec<u8> {
+    match profile {
+        Profile::Envoy => key.to_vec(),
+        Profile::NgxWasm => crc32(key).to_le_bytes().to_vec(),
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg());
+        }
+    }
+    !sum
+}
+
+/// A callout in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// The context that gets the reply.
+    pub context: u32,
+    /// Cluster, or `host[:port]`.
+    pub target: String,
+    /// Header fields with pseudo-headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Milliseconds.
+    pub timeout: u32,
+}
+
+/// What the module is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Callback {
+    None,
+    Start,
+    Configure,
+    Tick,
+    RequestHeaders,
+    RequestBody,
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseBody,
+    HttpCallResponse,
+    End,
+}
+
+/// The state behind the host functions of one VM.
+pub(crate) struct Host {
+    pub(crate) setup: Setup,
+    pub(crate) now: u64,
+    pub(crate) random: GlibcRandom,
+    /// Set once the module is there.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) allocate: Option<TypedFunc<u32, u32>>,
+    pub(crate) callback: Callback,
+    /// The context whose callback runs.
+    pub(crate) current: u32,
+    /// The context that host functions act for.
+    pub(crate) effective: u32,
+    /// By root context. Milliseconds.
+    pub(crate) tick_periods: BTreeMap<u32, u32>,
+    pub(crate) streams: BTreeMap<u32, Stream>,
+    pub(crate) callouts: BTreeMap<u32, Callout>,
+    pub(crate) next_callout: u32,
+    /// The reply that a callback is about.
+    pub(crate) reply: Option<CalloutReply>,
+    pub(crate) metrics: Vec<(String, u64)>,
+    /// The code of the last decision in the filter's log.
+    pub(crate) decided: Option<String>,
+    /// What would have made the host crash, or do what nobody can foresee.
+    pub(crate) crashes: Vec<String>,
+    /// How often each host function was called.
+    pub(crate) calls: BTreeMap<&'static str, u64>,
+}
+
+impl Host {
+    pub(crate) fn new(setup: Setup) -> Host {
+        let (seconds, milliseconds) = (setup.now / 1_000_000_000, setup.now / 1_000_000 % 1000);
+        let root = first_root(setup.profile);
+        Host {
+            now: setup.now,
+            random: GlibcRandom::of_worker(setup.process_id, seconds as u32, milliseconds as u32),
+            setup,
+            memory: None,
+            allocate: None,
+            callback: Callback::None,
+            current: root,
+            effective: root,
+            tick_periods: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            callouts: BTreeMap::new(),
+            next_callout: 0,
+            reply: None,
+            metrics: Vec::new(),
+            decided: None,
+            crashes: Vec::new(),
+            calls: BTreeMap::new(),
+        }
+    }
+
+    /// The root contexts, one for each configuration.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = u32> + use<> {
+        let first = first_root(self.setup.profile);
+        first..first + self.setup.configurations.len() as u32
+    }
+
+    pub(crate) fn is_root(&self, context: u32) -> bool {
+        self.roots().any(|root| root == context)
+    }
+
+    /// The configuration of the root context whose callback runs.
+    pub(crate) fn configuration(&self) -> &[u8] {
+        let index = self.current.wrapping_sub(first_root(self.setup.profile)) as usize;
+        self.setup.configurations.get(index).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(crate) fn is_nginx(&self) -> bool {
+        self.setup.profile == Profile::NgxWasm
+    }
+
+    /// Notes what this host does not survive.
+    pub(crate) fn crash(&mut self, what: impl Into<String>) {
+        self.crashes.push(what.into());
+    }
+
+    /// The request that host functions act for.
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
+        let id = if self.is_nginx() { self.current } else { self.effective };
+        self.streams.get_mut(&id)
+    }
+
+    /// In nginx only the request whose callback runs can be acted for.
+    pub(crate) fn acts_for_another(&self) -> bool {
+        self.is_nginx() && self.effective != self.current
+    }
+}

@@ -1,0 +1,303 @@
+//! One worker of a proxy: a VM with the module in it, and the requests that it handles.
+
+use wasmtime::{WasmParams, WasmResults};
+
+use crate::exchange::{CalloutReply, Incoming, Progress, Stage, Stream};
+use crate::host::{Callback, Callout, Host, Setup, first_root};
+use crate::module::Module;
+use crate::vm::Vm;
+use crate::{Fields, Profile, nginx};
+
+/// "Continue", as callbacks say it. Anything else is "pause".
+pub(crate) const CONTINUE: u32 = 0;
+
+/// Requests are numbered from here.
+const LAST_ROOT: u32 = 100;
+
+/// A request of this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u32);
+
+/// The filter does not start: it refuses its configuration, or it trapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+/// One worker.
+pub struct Worker {
+    module: &'static Module,
+    pub(crate) setup: Setup,
+    pub(crate) vm: Vm,
+    /// The last context that was made. Numbers are not used again.
+    last: u32,
+    /// A trap ended the VM; the next request starts another.
+    pub(crate) is_dead: bool,
+    traps: usize,
+}
+
+impl Worker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// The filter does not start. Envoy refuses the configuration then; nginx's worker exits.
+    pub fn start(module: &'static Module, setup: Setup) -> Result<Worker, Refused> {
+        let vm = Vm::start(module, Host::new(setup.clone()))?;
+        Ok(Worker { module, setup, vm, last: LAST_ROOT, is_dead: false, traps: 0 })
+    }
+
+    /// Says what time it is. Nanoseconds since 1970.
+    pub fn set_time(&mut self, now: u64) {
+        self.vm.store.data_mut().now = now;
+        self.setup.now = now;
+    }
+
+    /// A request comes in, and is handled as far as it goes by itself.
+    pub fn begin(&mut self, incoming: Incoming) -> StreamId {
+        self.begin_in(0, incoming)
+    }
+
+    /// The same for the configuration of this number.
+    pub fn begin_in(&mut self, configuration: u32, incoming: Incoming) -> StreamId {
+        self.last += 1;
+        let id = self.last;
+        let root = first_root(self.setup.profile) + configuration;
+        if self.is_dead && self.restart().is_err() {
+            self.host().streams.insert(id, Stream::new(incoming, Fields::default()));
+            self.fail(id);
+            return StreamId(id);
+        }
+        let request = self.fields(&incoming);
+        let count = request.count() + if self.setup.profile == Profile::Envoy { 4 } else { 0 };
+        let ends = !incoming.has_body;
+        let is_guarded = self.setup.is_guarded && self.setup.profile == Profile::NgxWasm;
+        self.host().streams.insert(id, Stream { is_guarded, ..Stream::new(incoming, request) });
+        // What nginx says here is not about the body.
+        let ends = if self.setup.profile == Profile::NgxWasm { id.is_multiple_of(2) } else { ends };
+        let _ = self.call::<_, ()>(Callback::RequestHeaders, id, "proxy_on_context_create", (id, root));
+        let arguments = (id, count as u32, u32::from(ends));
+        let action = self.call::<_, u32>(Callback::RequestHeaders, id, "proxy_on_request_headers", arguments);
+        match action {
+            Some(action) => self.said(id, action),
+            None => self.fail(id),
+        }
+        StreamId(id)
+    }
+
+    /// A piece of the body of a request comes, perhaps the last one.
+    pub fn body(&mut self, stream: StreamId, piece: &[u8], is_end: bool) {
+        let Some(found) = self.host().streams.get_mut(&stream.0) else { return };
+        if found.is_complete || found.out.status != 0 {
+            return;
+        }
+        found.arrived.push_back(piece.to_vec());
+        found.is_complete = is_end;
+        self.go_on(stream.0);
+    }
+
+    /// The trailers of a request come, and end it. nginx passes none on.
+    pub fn trailers(&mut self, stream: StreamId, trailers: Fields) {
+        let is_envoy = self.setup.profile == Profile::Envoy;
+        let Some(found) = self.host().streams.get_mut(&stream.0) else { return };
+        if found.is_complete || found.out.status != 0 {
+            return;
+        }
+        if is_envoy {
+            found.trailers = trailers;
+        }
+        found.is_complete = true;
+        self.go_on(stream.0);
+    }
+
+    /// Whether all that a request waits for is its own body.
+    pub fn awaits_body(&self, stream: StreamId) -> bool {
+        self.vm.store.data().streams.get(&stream.0).is_some_and(|stream| {
+            stream.stage == Stage::Body && !stream.is_complete && !stream.is_paused && stream.out.status == 0
+        })
+    }
+
+    /// How far a request has come. What it came to is told once.
+    pub fn progress(&mut self, stream: StreamId) -> Progress {
+        let host = self.host();
+        let Some(found) = host.streams.get(&stream.0) else { return Progress::Told };
+        if found.hangs {
+            return Progress::Hangs;
+        }
+        if found.out.status == 0 {
+            return Progress::Waits;
+        }
+        let ended = host.streams.remove(&stream.0).expect("it is there");
+        Progress::Ended(Box::new(ended.out))
+    }
+
+    /// The trailers of a request that the upstream got.
+    pub fn upstream_trailers(&self, stream: StreamId) -> Vec<(String, Vec<u8>)> {
+        let found = self.vm.store.data().streams.get(&stream.0);
+        found.map(|stream| stream.out.upstream_trailers.clone()).unwrap_or_default()
+    }
+
+    /// Whether anything of a request has gone to the upstream.
+    pub fn reached_upstream(&self, stream: StreamId) -> bool {
+        self.vm.store.data().streams.get(&stream.0).is_some_and(|stream| stream.out.upstream.is_some())
+    }
+
+    /// The client of a request goes away; its callouts are given up.
+    pub fn leave(&mut self, stream: StreamId) {
+        let was_there = self.host().streams.get(&stream.0).is_some_and(|stream| stream.out.status == 0);
+        if was_there {
+            self.end(stream.0);
+        }
+        let host = self.host();
+        host.streams.remove(&stream.0);
+        host.callouts.retain(|_, callout| callout.context != stream.0);
+    }
+
+    /// The callouts in flight, the oldest first.
+    pub fn callouts(&self) -> Vec<(u32, Callout)> {
+        self.vm.store.data().callouts.iter().map(|(token, callout)| (*token, callout.clone())).collect()
+    }
+
+    /// Answers a callout.
+    pub fn answer(&mut self, token: u32, reply: CalloutReply) {
+        if let Some(callout) = self.host().callouts.remove(&token) {
+            self.deliver(callout.context, token, reply);
+        }
+    }
+
+    /// Hands a reply to a context, in flight or not: what a host in disorder would do.
+    pub fn deliver(&mut self, context: u32, token: u32, reply: CalloutReply) {
+        if self.is_dead {
+            return;
+        }
+        let reply = self.as_shown(reply);
+        let (count, size) = match &reply {
+            CalloutReply::Answer { headers, body } => (headers.len() as u32, body.len() as u32),
+            CalloutReply::Failed => (0, 0),
+        };
+        self.host().reply = Some(reply);
+        let arguments = (context, token, count, size, 0);
+        let done =
+            self.call::<_, ()>(Callback::HttpCallResponse, context, "proxy_on_http_call_response", arguments);
+        self.host().reply = None;
+        match done {
+            Some(()) => self.after_reply(context),
+            None => self.after_trap(context),
+        }
+    }
+
+    /// Fault of nginx: it forgets that a request waits, and goes on with it.
+    pub fn forget(&mut self, stream: StreamId) {
+        if let Some(found) = self.host().streams.get_mut(&stream.0) {
+            found.is_paused = false;
+            self.go_on(stream.0);
+        }
+    }
+
+    /// The time of background work.
+    pub fn tick(&mut self) {
+        let roots: Vec<u32> = self.host().tick_periods.keys().copied().collect();
+        for root in roots {
+            if !self.is_dead && self.call::<_, ()>(Callback::Tick, root, "proxy_on_tick", root).is_some() {
+                self.settle();
+            }
+        }
+    }
+
+    /// Size of the VM's memory. Bytes.
+    pub fn memory(&self) -> usize {
+        let memory = self.vm.store.data().memory.expect("it was started");
+        memory.data_size(&self.vm.store)
+    }
+
+    /// What this host would not have survived.
+    pub fn crashes(&self) -> &[String] {
+        &self.vm.store.data().crashes
+    }
+
+    /// The metrics that the filter defined.
+    pub fn metrics(&self) -> &[(String, u64)] {
+        &self.vm.store.data().metrics
+    }
+
+    /// How often the filter called a host function.
+    pub fn calls(&self, function: &str) -> u64 {
+        self.vm.store.data().calls.get(function).copied().unwrap_or(0)
+    }
+
+    /// The contexts of requests that have not come to an end.
+    pub fn open(&self) -> usize {
+        self.vm.store.data().streams.len()
+    }
+
+    /// Changes what the host does.
+    pub fn change(&mut self, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.setup);
+        self.host().setup = self.setup.clone();
+    }
+
+    pub(crate) fn host(&mut self) -> &mut Host {
+        self.vm.store.data_mut()
+    }
+
+    /// How often the module trapped, which ended its VM.
+    pub fn traps(&self) -> usize {
+        self.traps
+    }
+
+    fn restart(&mut self) -> Result<(), Refused> {
+        let last = self.host();
+        let (random, crashes) = (last.random.clone(), std::mem::take(&mut last.crashes));
+        // The generator is the process's: it goes on where it was.
+        let host = Host { random, crashes, ..Host::new(self.setup.clone()) };
+        self.vm = Vm::start(self.module, host)?;
+        self.is_dead = false;
+        Ok(())
+    }
+
+    fn fields(&self, incoming: &Incoming) -> Fields {
+        let mut request = Fields::default();
+        if self.setup.profile == Profile::NgxWasm && !incoming.authority.is_empty() {
+            request.add("Host", incoming.authority.as_bytes());
+        }
+        for (name, value) in &incoming.headers {
+            match self.setup.profile {
+                Profile::Envoy => request.add(&name.to_ascii_lowercase(), value),
+                Profile::NgxWasm => request.add(&nginx::as_written(name), value),
+            }
+        }
+        request
+    }
+
+    /// What a host makes of a failed callout: Envoy answers it itself.
+    fn as_shown(&self, reply: CalloutReply) -> CalloutReply {
+        match reply {
+            CalloutReply::Failed if self.setup.profile == Profile::Envoy => CalloutReply::Answer {
+                headers: vec![
+                    (":status".to_owned(), b"503".to_vec()),
+                    ("content-length".to_owned(), b"91".to_vec()),
+                    ("content-type".to_owned(), b"text/plain".to_vec()),
+                ],
+                body: b"upstream connect error or disconnect/reset before headers".to_vec(),
+            },
+            other => other,
+        }
+    }
+
+    /// Calls the module. None if it trapped, which is the end of the VM.
+    pub(crate) fn call<P: WasmParams, R: WasmResults>(
+        &mut self,
+        callback: Callback,
+        context: u32,
+        function: &str,
+        arguments: P,
+    ) -> Option<R> {
+        if self.is_dead {
+            return None;
+        }
+        let done = self.vm.call(callback, context, function, arguments);
+        if let Err(trap) = &done {
+            log::error!(target: "module::trap", "{function}: {trap}");
+            self.is_dead = true;
+            self.traps += 1;
+        }
+        done.ok()
+    }
+}

@@ -1,0 +1,142 @@
+//! What the filter asks, and what may become of it.
+
+use serde_json::json;
+use wasm_test::{CalloutReply, Progress};
+
+use crate::gateway::answered;
+use crate::site::{BOTH, Site, field, get, page};
+use crate::world::{BEGINNING, Key, Proxy, SITE};
+
+#[test]
+fn a_target_that_nginx_cannot_read_is_not_asked() {
+    for target in ["idp:99999", "idp:0", "idp:", "a/b", "x|y", "idp:https", "[::1"] {
+        let mut site = Site::with(Proxy::Nginx, &json!({"providers": {"main": {"callout": target}}}), |_| {});
+        let outgoing = site.send(page("/orders"));
+        assert_eq!(
+            (outgoing.status, field(&outgoing, "x-vestibule-code")),
+            (503, Some("provider_unreachable")),
+            "{target}"
+        );
+        assert_eq!(site.worker.borrow().calls("proxy_http_call"), 0, "{target}");
+    }
+    for target in ["idp", "idp:8443", "10.0.0.1:443", "[::1]:443"] {
+        let mut site = Site::with(Proxy::Nginx, &json!({"providers": {"main": {"callout": target}}}), |_| {});
+        site.world.log_in("/orders").is(302, "login_completed");
+    }
+}
+
+#[test]
+fn nothing_is_asked_while_the_worker_starts() {
+    for proxy in BOTH {
+        let site = Site::on(proxy);
+        assert_eq!(site.worker.borrow().calls("proxy_http_call"), 0);
+        site.worker.borrow_mut().tick();
+        assert_eq!(site.worker.borrow().calls("proxy_http_call"), 1);
+    }
+}
+
+/// Continuing with a callout in flight crashes nginx.
+#[test]
+fn who_asks_waits() {
+    let mut site = Site::on(Proxy::Nginx);
+    let stranger = Key::new("k9", 9);
+    let claims =
+        json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "exp": BEGINNING.0 + 900});
+    let unknown = format!("Bearer {}", stranger.sign(&json!({}), &claims));
+    for request in [page("/orders"), get("/api/x", &[("authorization", &unknown)])] {
+        let stream = site.worker.borrow_mut().begin(request);
+        assert!(!site.worker.borrow().callouts().is_empty());
+        assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Waits);
+        site.end(stream);
+    }
+    assert!(site.worker.borrow().crashes().is_empty());
+}
+
+#[test]
+fn a_callout_says_all_that_is_asked_of_it() {
+    for proxy in BOTH {
+        let mut site = Site::on(proxy);
+        let request = site.callback("/orders");
+        let mut worker = site.worker.borrow_mut();
+        worker.tick();
+        let stream = worker.begin(request);
+        let asked: Vec<_> = worker.callouts().into_iter().map(|(_, callout)| callout).collect();
+        assert!(!asked.is_empty());
+        for callout in asked {
+            for name in [":method", ":path", ":authority", ":scheme"] {
+                let values = callout.headers.iter().filter(|(n, _)| n == name);
+                assert_eq!(values.filter(|(_, value)| !value.is_empty()).count(), 1, "{name}");
+            }
+            assert!(callout.timeout > 0 && callout.timeout <= 30_000);
+        }
+        worker.leave(stream);
+    }
+}
+
+/// nginx's own limit is for each piece that it reads: an answer may drip in for hours.
+#[test]
+fn an_answer_may_come_hours_late_and_is_believed_by_the_clock_of_its_arrival() {
+    let mut site = Site::on(Proxy::Nginx);
+    let request = site.callback("/orders");
+    let stream = site.worker.borrow_mut().begin(request);
+    let (token, callout) = site.worker.borrow().callouts().remove(0);
+    let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+    site.world.after(7_200);
+    site.worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
+    site.worker.borrow_mut().answer(token, answered(reply));
+    let outgoing = site.end(stream);
+    assert!(
+        outgoing.status >= 400 && outgoing.upstream.is_none(),
+        "the ID token is over: {}",
+        outgoing.status
+    );
+}
+
+/// Envoy refuses it at once.
+#[test]
+fn a_cluster_that_is_not_there_is_a_provider_that_cannot_be_reached() {
+    let mut site = Site::with(Proxy::Envoy, &json!({}), |host| host.clusters = vec!["other".to_owned()]);
+    let outgoing = site.send(page("/orders"));
+    assert_eq!((outgoing.status, field(&outgoing, "x-vestibule-code")), (503, Some("provider_unreachable")));
+    assert_eq!(outgoing.upstream, None);
+}
+
+/// Of a cluster that refuses connections, Envoy makes an answer with status 503.
+#[test]
+fn no_answer_is_no_answer_in_either_form() {
+    for proxy in BOTH {
+        let site = Site::on(proxy);
+        let stream = site.worker.borrow_mut().begin(page("/orders"));
+        let token = site.worker.borrow().callouts()[0].0;
+        site.worker.borrow_mut().answer(token, CalloutReply::Failed);
+        let Progress::Ended(outgoing) = site.worker.borrow_mut().progress(stream) else { panic!("it waits") };
+        assert_eq!(
+            (outgoing.status, field(&outgoing, "x-vestibule-code")),
+            (503, Some("provider_unreachable"))
+        );
+        assert_eq!(outgoing.upstream, None);
+    }
+}
+
+/// A client that leaves in the middle of a fetch takes the answer with it. Who comes next asks again, and
+/// the background too.
+#[test]
+fn a_question_whose_asker_left_is_asked_again() {
+    for proxy in BOTH {
+        for in_the_background in [false, true] {
+            let mut site = Site::on(proxy);
+            let stream = site.worker.borrow_mut().begin(page("/orders"));
+            assert_eq!(site.worker.borrow().callouts().len(), 1);
+            site.worker.borrow_mut().leave(stream);
+            assert_eq!(site.worker.borrow().callouts().len(), 0);
+            if in_the_background {
+                site.worker.borrow_mut().tick();
+                assert_eq!(site.worker.borrow().callouts().len(), 1, "{proxy:?}: it counts as asked");
+                site.world.tick();
+            }
+            let back = site.world.log_in("/orders");
+            assert_eq!((back.status, back.location()), (302, "/orders"), "{proxy:?}");
+            assert!(back.location().len() < SITE.len());
+        }
+    }
+}

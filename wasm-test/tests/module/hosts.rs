@@ -1,0 +1,176 @@
+//! What both hosts may do to the filter, whoever they are.
+
+use serde_json::json;
+use wasm_test::{CalloutReply, Incoming, Module, Profile, Progress, Setup, Worker};
+
+use crate::site::{BOTH, Site, get, got, page};
+use crate::world::{BEGINNING, OTHER_KEY, Proxy, document};
+
+#[test]
+fn envoy_hangs_when_a_reply_traps_and_the_next_request_finds_a_new_vm() {
+    let mut site = Site::with(Proxy::Envoy, &json!({}), |host| {
+        host.expects_trap = true;
+        host.traps_at = Some("proxy_get_header_map_value");
+    });
+    let stream = site.worker.borrow_mut().begin(page("/orders"));
+    let token = site.worker.borrow().callouts()[0].0;
+    site.worker.borrow_mut().answer(token, CalloutReply::Failed);
+    assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Hangs, "closed, but a hang");
+    site.worker.borrow_mut().change(|host| host.traps_at = None);
+    site.world.log_in("/orders").is(302, "login_completed");
+}
+
+#[test]
+fn envoy_refuses_a_request_whose_headers_trap() {
+    let mut site = Site::with(Proxy::Envoy, &json!({}), |host| {
+        host.expects_trap = true;
+        host.traps_at = Some("proxy_get_header_map_pairs");
+    });
+    let outgoing = site.send(get("/public/x", &[]));
+    assert_eq!((outgoing.status, outgoing.upstream), (503, None));
+}
+
+/// WASM-04: no host that is supported does that; the SDK ends the VM.
+#[test]
+fn a_host_that_calls_back_in_the_middle_lets_nobody_in() {
+    for proxy in BOTH {
+        for (function, request) in [
+            ("proxy_http_call", page("/orders")),
+            ("proxy_send_local_response", get("/api/x", &[])),
+            ("proxy_get_property", page("/orders")),
+        ] {
+            let mut site = Site::with(proxy, &json!({}), |host| {
+                host.expects_trap = true;
+                host.calls_back_at = Some(function);
+            });
+            let outgoing = site.send(request);
+            assert!(outgoing.status >= 500 && outgoing.upstream.is_none(), "WASM-04 {proxy:?} {function}");
+            assert_eq!(site.worker.borrow().traps(), 1, "WASM-04 {proxy:?} {function}");
+            site.worker.borrow_mut().change(|host| host.calls_back_at = None);
+            site.world.log_in("/orders").is(302, "login_completed");
+        }
+    }
+}
+
+fn state(site: &mut Site) -> String {
+    let address = site.world.sent_to_provider("/orders");
+    address.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
+}
+
+/// On nginx everybody who knows the process id and the second knows what the host calls random. Two
+/// workers that differ by nothing but the configured secret draw nothing alike.
+#[test]
+fn who_knows_what_the_host_draws_knows_nothing_of_what_we_draw() {
+    for proxy in BOTH {
+        let mut one = Site::on(proxy);
+        let mut other = Site::with(proxy, &json!({"session": {"keys": [OTHER_KEY]}}), |_| {});
+        let (one, other) = (state(&mut one), state(&mut other));
+        let alike = one.bytes().zip(other.bytes()).filter(|(a, b)| a == b).count();
+        assert!(alike * 4 < one.len(), "{one} {other}");
+        // And with the same secret, what is drawn is drawn once.
+        let mut again = Site::on(proxy);
+        let (first, second) = (state(&mut again), state(&mut again));
+        assert_ne!(first, second);
+    }
+}
+
+#[test]
+fn without_randomness_nothing_begins() {
+    let bytes = document(&json!({})).to_string().into_bytes();
+    let start = |profile| {
+        let mut setup = Setup::new(profile, &bytes, BEGINNING.0 * 1_000_000_000);
+        setup.has_randomness = false;
+        Worker::start(Module::built(), setup)
+    };
+    for profile in [Profile::Envoy, Profile::NgxWasm] {
+        assert!(start(profile).is_err(), "{profile:?}");
+    }
+}
+
+/// nginx runs all configurations of a module in one VM.
+#[test]
+fn configurations_of_one_vm_know_nothing_of_each_other() {
+    let with = |key: &str, cookie: &str| {
+        document(&json!({"session": {"keys": [key], "cookie_name": cookie}})).to_string().into_bytes()
+    };
+    let mut site = Site::on(Proxy::Nginx);
+    let one = site.world.log_in("/orders");
+    one.is(302, "login_completed");
+    let session = site.world.browser.header(false, site.world.now).unwrap();
+    let setup = Setup {
+        configurations: vec![
+            with(crate::world::KEY, "__Host-vestibule"),
+            with(OTHER_KEY, "__Host-vestibule"),
+        ],
+        ..Setup::new(Profile::NgxWasm, b"", BEGINNING.0 * 1_000_000_000)
+    };
+    let mut worker = Worker::start(Module::built(), setup).unwrap();
+    for (configuration, status) in [(0, 200), (1, 401), (0, 200)] {
+        let stream = worker.begin_in(configuration, get("/orders", &[("cookie", &session)]));
+        while let Some((token, callout)) = worker.callouts().first().cloned() {
+            let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+            worker.answer(token, crate::gateway::answered(reply));
+        }
+        let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
+        assert_eq!(
+            (outgoing.status, outgoing.upstream.is_some()),
+            (status, status == 200),
+            "{configuration}"
+        );
+    }
+    assert!(worker.crashes().is_empty());
+}
+
+#[test]
+fn a_request_without_a_path_is_for_nobody() {
+    for proxy in BOTH {
+        let mut site = Site::on(proxy);
+        let request = Incoming { method: "CONNECT".to_owned(), ..get("", &[]) };
+        let outgoing = site.send(request);
+        assert!(outgoing.status >= 400 && outgoing.upstream.is_none());
+    }
+}
+
+#[test]
+fn header_values_that_are_not_text_are_read_as_bytes() {
+    for proxy in BOTH {
+        let mut site = Site::logged_in(proxy);
+        let session = site.world.browser.header(false, site.world.now).unwrap();
+        let mut request = get("/orders", &[("cookie", &session)]);
+        request.headers.push(("x-name".to_owned(), vec![b'a', 0xff, 0xe9]));
+        let outgoing = site.send(request);
+        assert_eq!(outgoing.status, 200, "{proxy:?}");
+        assert_eq!(got(&outgoing, "x-name"), [&[b'a', 0xff, 0xe9][..]], "{proxy:?}");
+    }
+}
+
+#[test]
+fn the_environment_of_the_vm_fills_the_document() {
+    let text = document(&json!({"providers": {"main": {"client_secret": "${CLIENT_SECRET}"}}})).to_string();
+    let start = |environment: &[(&str, &str)]| {
+        let mut setup = Setup::new(Profile::Envoy, text.as_bytes(), BEGINNING.0 * 1_000_000_000);
+        setup.environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Worker::start(Module::built(), setup)
+    };
+    assert!(start(&[("CLIENT_SECRET", "s3cret")]).is_ok());
+    assert!(start(&[]).is_err());
+}
+
+#[test]
+fn the_access_log_gets_the_reason_of_every_decision() {
+    for proxy in BOTH {
+        let mut site = Site::logged_in(proxy);
+        let session = site.world.browser.header(false, site.world.now).unwrap();
+        for (path, headers, reason) in [
+            ("/public/x", vec![], "public"),
+            ("/orders", vec![("cookie", session.as_str())], "session"),
+            ("/orders", vec![], "not_logged_in"),
+        ] {
+            let outgoing = site.send(get(path, &headers));
+            let name = if proxy == Proxy::Envoy { "vestibule_reason" } else { "ngx.vestibule_reason" };
+            let said =
+                outgoing.properties.iter().rev().find(|(n, _)| n == name).map(|(_, said)| said.clone());
+            assert_eq!(said.as_deref(), Some(reason.as_bytes()), "{proxy:?} {path}");
+        }
+    }
+}

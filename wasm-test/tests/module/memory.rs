@@ -1,0 +1,130 @@
+//! The memory of a VM only grows. Whatever comes, it stays where it was.
+
+use std::env;
+
+use serde_json::json;
+use wasm_test::{Incoming, Progress};
+
+use crate::site::{BOTH, Site, get};
+use crate::world::{Key, Proxy};
+
+/// Requests after which caches are as full as they get.
+const WARM: u64 = 20_000;
+
+/// Good tokens that come until then, more than are remembered; later, only some of them come again.
+const TOKENS: u64 = 2_200;
+
+/// What the memory of a VM may grow by after that, for fragments. Bytes.
+const GROWTH_LIMIT: usize = 256 * 1024;
+
+/// `make soak` sets it.
+fn rounds() -> u64 {
+    let rounds = env::var("VESTIBULE_SOAK").ok().map(|rounds| rounds.parse().expect("a number of requests"));
+    rounds.unwrap_or(60_000)
+}
+
+/// Requests of every kind, no two alike.
+fn request(number: u64, session: &str, good: &[String]) -> Incoming {
+    let page = format!("/orders/{number}?x={number}");
+    match number % 8 {
+        0 => get(&page, &[("sec-fetch-mode", "navigate")]),
+        1 | 2 => get(&page, &[("cookie", session)]),
+        3 => get("/api/x", &[("authorization", &format!("Bearer e30.{number}.{number}"))]),
+        4 => get(
+            "/api/x",
+            &[("authorization", &good[(number / 8 % if number < WARM { TOKENS } else { 100 }) as usize])],
+        ),
+        5 => get(&format!("/oidc/callback?code={number}&state={number}"), &[("sec-fetch-mode", "navigate")]),
+        6 => get(&page, &[("cookie", &format!("{}=1.{number}", crate::world::SESSION))]),
+        _ => get(&format!("/public/{number}"), &[]),
+    }
+}
+
+/// DOS-07
+#[test]
+fn a_million_requests_need_no_more_memory_than_a_few() {
+    for proxy in BOTH {
+        let mut site = Site::logged_in(proxy);
+        let session = site.world.browser.header(false, site.world.now).unwrap();
+        let now = site.world.now;
+        let good: Vec<String> = (0..TOKENS)
+            .map(|number| json!({"jti": number.to_string(), "exp": now.0 + 3_000}))
+            .map(|claims| format!("Bearer {}", site.world.idp().access_token(&claims, now)))
+            .collect();
+        let (mut warm, mut largest) = (0, 0);
+        let (rounds, mut let_in) = (rounds(), 0);
+        for number in 0..rounds {
+            let mut worker = site.worker.borrow_mut();
+            let stream = worker.begin(request(number, &session, &good));
+            let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("{number} waits") };
+            let_in += u64::from(outgoing.upstream.is_some());
+            if number == WARM {
+                warm = worker.memory();
+            }
+            largest = largest.max(worker.memory());
+            if number % 1_000 == 0 {
+                worker.tick();
+            }
+        }
+        assert_eq!(let_in, rounds / 2, "two with a session, one with a token, one in public");
+        assert!(largest <= warm + GROWTH_LIMIT, "DOS-07 {proxy:?}: {warm} bytes became {largest}");
+        report(&format!("{proxy:?}: {warm} bytes after {WARM} requests, {largest} at most in {rounds}"));
+    }
+}
+
+/// For who runs `make soak`: the test harness keeps what tests print.
+fn report(line: &str) {
+    if env::var_os("VESTIBULE_SOAK").is_some() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+/// DOS-03: ten thousand who wait for keys are told to come again, all but those that may wait.
+#[test]
+fn who_waits_is_counted() {
+    for proxy in BOTH {
+        let site = Site::on(proxy);
+        let mut worker = site.worker.borrow_mut();
+        let before = worker.memory();
+        let streams: Vec<_> = (0..10_000)
+            .map(|page| worker.begin(get(&format!("/{page}"), &[("sec-fetch-mode", "navigate")])))
+            .collect();
+        let waiting = streams.iter().filter(|stream| worker.progress(**stream) == Progress::Waits).count();
+        let limit = if proxy == Proxy::Envoy { 1_001 } else { 1 };
+        assert_eq!(waiting, limit, "DOS-03 {proxy:?}");
+        assert_eq!(worker.callouts().len(), 1, "DOS-03: one question for all of them");
+        assert!(worker.memory() < before + (8 << 20), "DOS-03 {proxy:?}: {}", worker.memory() - before);
+        let (token, _) = worker.callouts().remove(0);
+        worker.answer(token, wasm_test::CalloutReply::Failed);
+        let left = streams.iter().filter(|stream| worker.progress(**stream) == Progress::Waits).count();
+        assert_eq!((left, worker.open()), (0, 0), "DOS-03: nobody is forgotten");
+    }
+}
+
+/// DOS-10: a body that comes while a token is checked is the host's to keep; the module takes none of it.
+#[test]
+fn a_large_body_is_not_taken_in_while_a_request_waits() {
+    for sees_body_while_paused in [false, true] {
+        let mut site =
+            Site::with(Proxy::Envoy, &json!({}), |host| host.sees_body_while_paused = sees_body_while_paused);
+        let claims = json!({"iss": "https://idp.example.com", "aud": "https://api.example.com",
+            "exp": site.world.now.0 + 900});
+        let unknown = format!("Bearer {}", Key::new("k9", 9).sign(&json!({}), &claims));
+        site.world.tick();
+        let mut request = get("/api/x", &[("authorization", &unknown)]);
+        (request.method, request.has_body) = ("POST".to_owned(), true);
+        let before = site.worker.borrow().memory();
+        let stream = site.worker.borrow_mut().begin(request);
+        assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Waits);
+        let piece = vec![b'x'; 1 << 20];
+        for number in 0..100 {
+            let mut worker = site.worker.borrow_mut();
+            worker.body(stream, &piece, number == 99);
+            assert!(!worker.reached_upstream(stream), "DOS-10");
+        }
+        assert!(site.worker.borrow().memory() <= before + (1 << 20), "DOS-10: the body is in the module");
+        let outgoing = site.end(stream);
+        assert_eq!((outgoing.status, outgoing.upstream), (401, None), "DOS-10");
+    }
+}

@@ -1,0 +1,356 @@
+//! What nginx with ngx_wasm_module does that Envoy does not, and that the filter must know of. Each row
+//! of `wasm-test/hosts.md` has a test here, in `hosts.rs` or among the stories.
+
+use serde_json::json;
+use wasm_test::{CalloutReply, Incoming, Module, Outgoing, Profile, Progress, Setup, SharedData, Worker};
+
+use crate::site::{Site, cookies, field, get, got, page};
+use crate::world::{BEGINNING, Key, Proxy, World, document};
+
+/// What a worker says to a request that it decides at once.
+fn at_once(worker: &mut Worker, incoming: Incoming) -> Outgoing {
+    let stream = worker.begin(incoming);
+    match worker.progress(stream) {
+        Progress::Ended(outgoing) => *outgoing,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn code(outgoing: &Outgoing) -> (u16, Option<&str>) {
+    (outgoing.status, field(outgoing, "x-vestibule-code"))
+}
+
+/// nginx hands over 100 pairs, of which four are its own, and hides the others.
+#[test]
+fn a_request_with_more_fields_than_are_shown_is_refused_before_they_are_listed() {
+    let site = Site::on(Proxy::Nginx);
+    let mut worker = site.worker.borrow_mut();
+    let with = |count: usize| {
+        // One of them is `Host`.
+        let mut request = get("/public/x", &[]);
+        request.headers = (1..count).map(|number| (format!("x-{number}"), b"1".to_vec())).collect();
+        request
+    };
+    let outgoing = at_once(&mut worker, with(96));
+    assert_eq!((outgoing.status, outgoing.upstream.is_some()), (200, true));
+    let listed = worker.calls("proxy_get_header_map_pairs");
+    let mut hiding = with(97);
+    hiding.headers.last_mut().unwrap().0 = "x-auth-sub".to_owned();
+    let outgoing = at_once(&mut worker, hiding);
+    assert_eq!(code(&outgoing), (431, Some("too_many_headers")));
+    assert_eq!(worker.calls("proxy_get_header_map_pairs"), listed);
+}
+
+/// A worker of nginx whose filter refuses its configuration exits and is not started again, and Kong
+/// goes on without the filter.
+#[test]
+fn a_bad_configuration_is_refused_by_envoy_and_refuses_everything_in_nginx() {
+    for bad in ["", "{", "[]", "{\"providers\": {}}", "{\"unknown\": 1}"] {
+        let start = |profile| Worker::start(Module::built(), Setup::new(profile, bad.as_bytes(), 0));
+        assert!(start(Profile::Envoy).is_err(), "{bad}");
+        let mut worker = start(Profile::NgxWasm).unwrap_or_else(|error| panic!("{error:?}"));
+        for path in ["/", "/public/x", "/oidc/logged-out"] {
+            let outgoing = at_once(&mut worker, get(path, &[]));
+            assert_eq!(code(&outgoing), (500, Some("configuration")), "{bad} {path}");
+            assert_eq!(outgoing.upstream, None);
+        }
+    }
+}
+
+#[test]
+fn a_body_that_overtakes_the_decision_is_refused_and_the_reply_after_it_changes_nothing() {
+    let mut site = Site::on(Proxy::Nginx);
+    let mut request = get("/orders", &[("content-length", "4"), ("sec-fetch-mode", "navigate")]);
+    request.has_body = true;
+    let mut worker = site.worker.borrow_mut();
+    let stream = worker.begin(request);
+    let (token, callout) = worker.callouts().remove(0);
+    worker.body(stream, b"abcd", true);
+    assert_eq!(worker.progress(stream), Progress::Waits);
+    worker.forget(stream);
+    let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
+    assert_eq!(code(&outgoing), (500, Some("bug")));
+    assert_eq!((outgoing.upstream, outgoing.upstream_body), (None, Vec::new()));
+    // A second local response would be a trap.
+    worker.deliver(callout.context, token, CalloutReply::Failed);
+    assert_eq!(worker.traps(), 0);
+    drop(worker);
+    site.world.log_in("/orders").is(302, "login_completed");
+}
+
+/// The SDK ends the VM, and then nginx lets the request go on: what keeps it from the upstream is
+/// that nobody said `pass`.
+#[test]
+fn a_reply_that_nobody_asked_for_finds_no_upstream() {
+    for is_guarded in [false, true] {
+        let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
+            host.expects_trap = true;
+            host.is_guarded = is_guarded;
+        });
+        let stream = site.worker.borrow_mut().begin(page("/orders"));
+        let context = site.worker.borrow().callouts()[0].1.context;
+        site.worker.borrow_mut().deliver(context, 99, CalloutReply::Failed);
+        let outgoing = site.end(stream);
+        assert_eq!(outgoing.upstream.is_some(), !is_guarded, "what `$vestibule` is for");
+        assert_eq!(outgoing.status, if is_guarded { 500 } else { 200 });
+        // The next request finds a new VM.
+        site.world.log_in("/orders").is(302, "login_completed");
+    }
+}
+
+#[test]
+fn a_trap_in_a_reply_finds_no_upstream_and_a_trap_before_it_neither() {
+    for (trap, waits) in [("proxy_get_header_map_value", true), ("proxy_get_header_map_pairs", false)] {
+        let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
+            host.expects_trap = true;
+            host.is_guarded = true;
+            host.traps_at = Some(trap);
+        });
+        let stream = site.worker.borrow_mut().begin(page("/orders"));
+        if waits {
+            let token = site.worker.borrow().callouts()[0].0;
+            site.worker.borrow_mut().answer(
+                token,
+                CalloutReply::Answer { headers: vec![(":status".into(), b"200".to_vec())], body: vec![] },
+            );
+        }
+        let outgoing = site.end(stream);
+        assert_eq!((outgoing.status, outgoing.upstream), (500, None), "{trap}");
+        site.worker.borrow_mut().change(|host| host.traps_at = None);
+        site.world.log_in("/orders").is(302, "login_completed");
+    }
+}
+
+#[test]
+fn the_host_is_the_one_that_the_client_named_and_that_nginx_goes_by() {
+    let change = json!({
+        "session": {"hosts": ["app.example.com", "[::1]"]},
+        "rules": [{"name": "here", "hosts": ["app.example.com", "[::1]"], "accept": "public"}],
+    });
+    let site = Site::with(Proxy::Nginx, &change, |_| {});
+    let mut worker = site.worker.borrow_mut();
+    for (header, addressed, is_let_through) in [
+        ("app.example.com", "", true),
+        ("app.example.com:443", "", true),
+        ("APP.example.com.", "", true),
+        ("app.example.com.:8443", "", true),
+        ("[::1]", "", true),
+        ("[::1]:443", "", true),
+        // The server's own name is what nginx goes by then.
+        ("", "", false),
+        ("other.example.com", "", false),
+        // The request line is a whole address.
+        ("app.example.com", "app.example.com", true),
+        ("app.example.com", "other.example.com", false),
+        ("other.example.com", "app.example.com", false),
+        // nginx says nothing of these.
+        ("app..example.com", "", false),
+        ("app.example.com/", "", false),
+    ] {
+        let mut request = get("/x", &[]);
+        (request.authority, request.addressed_host) = (header.to_owned(), addressed.to_owned());
+        let outgoing = at_once(&mut worker, request);
+        assert_eq!(
+            outgoing.upstream.is_some(),
+            is_let_through,
+            "{header:?} {addressed:?}: {}",
+            outgoing.status
+        );
+    }
+}
+
+#[test]
+fn pass_is_said_of_what_goes_on_and_of_nothing_else() {
+    let mut site = Site::logged_in(Proxy::Nginx);
+    let session = site.world.browser.header(false, site.world.now).unwrap();
+    for (path, headers, passes) in [
+        ("/public/x", vec![], true),
+        ("/orders", vec![("cookie", session.as_str())], true),
+        ("/orders", vec![], false),
+        ("/orders", vec![("sec-fetch-mode", "navigate")], false),
+        ("/api/x", vec![("authorization", "Bearer a.b.c")], false),
+        ("/public/../x", vec![], false),
+        ("/oidc/callback", vec![], false),
+        ("/oidc/logged-out", vec![], false),
+    ] {
+        let outgoing = site.send(get(path, &headers));
+        let said: Vec<&[u8]> = outgoing
+            .properties
+            .iter()
+            .filter(|(name, _)| name == "ngx.vestibule")
+            .map(|(_, said)| said.as_slice())
+            .collect();
+        assert_eq!(said, if passes { vec![&b"pass"[..]] } else { vec![] }, "{path}");
+        assert_eq!(outgoing.upstream.is_some(), passes, "{path}");
+        assert!(
+            outgoing.properties.iter().any(|(name, said)| name == "ngx.vestibule_reason" && !said.is_empty())
+        );
+    }
+}
+
+/// Setting a variable that nginx's configuration does not declare would end the module.
+#[test]
+fn a_variable_that_is_not_declared_is_not_set() {
+    let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.variables.clear());
+    site.world.log_in("/orders").is(302, "login_completed");
+    site.world.get("/orders").is(200, "session");
+    site.world.get("/public/x").is(200, "public");
+    assert_eq!(site.worker.borrow().calls("proxy_set_property"), 0);
+}
+
+/// Only the first value that is ever written has no number before it.
+#[test]
+fn what_is_fetched_a_second_time_the_other_workers_learn_too() {
+    let change = json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}});
+    let mut world = World::on(Proxy::Nginx, &change);
+    let token = |world: &mut World| {
+        let now = world.now;
+        world.idp().access_token(&json!({}), now)
+    };
+    for (round, key) in ["k1", "k2", "k3"].into_iter().enumerate() {
+        world.idp().keys = vec![Key::new(key, round as u8 + 1)];
+        // The first request tells a worker what proxy it is in.
+        for worker in [0, 1] {
+            world.on_worker(worker).get("/oidc/logged-out");
+        }
+        world.on_worker(0).tick();
+        world.on_worker(0).tick();
+        world.on_worker(1).tick();
+        let of_this_round = token(&mut world);
+        for worker in [1, 0] {
+            world.on_worker(worker).with_token("/orders", &of_this_round).is(200, "token");
+        }
+        assert_eq!(world.idp().count("keys"), round + 1, "one worker asks, and tells the other");
+        world.after(4_000);
+    }
+}
+
+#[test]
+fn all_cookies_of_an_answer_arrive() {
+    for proxy in crate::site::BOTH {
+        let mut site = Site::with(proxy, &json!({"identity": {"headers": {"x-groups": "groups"}}}), |_| {});
+        site.world.idp().id_token = json!({"groups": "g".repeat(7_000)});
+        let request = site.callback("/orders");
+        let outgoing = site.send(request);
+        assert_eq!(outgoing.status, 302);
+        assert!(cookies(&outgoing) >= 4, "{proxy:?}: the parts of the session, and the end of the login");
+    }
+}
+
+/// On nginx a local response there has a wrong length, and the client hangs.
+#[test]
+fn nothing_is_answered_in_the_response_phase() {
+    let mut site = Site::logged_in(Proxy::Nginx);
+    site.world.after(200);
+    // A renewed session is told in the response of the upstream.
+    site.world.get("/orders").is(200, "session");
+    assert!(site.worker.borrow().crashes().is_empty());
+}
+
+#[test]
+fn the_path_is_judged_and_remembered_as_it_was_sent() {
+    let mut site = Site::on(Proxy::Nginx);
+    for path in ["/x/..%2fpublic/x", "/%70ublic/x/../../orders", "/public%2f..%2forders"] {
+        let outgoing = site.send(get(path, &[]));
+        assert_eq!((outgoing.status >= 400, outgoing.upstream), (true, None), "{path}");
+    }
+    let address = "/caf%C3%A9/a%20b?x=%31&y=%2F";
+    assert_eq!(site.world.log_in(address).is(302, "login_completed").location(), address);
+}
+
+#[test]
+fn the_server_is_not_taken_for_the_host_that_was_asked_for() {
+    let mut site = Site::on(Proxy::Nginx);
+    let address = site.world.sent_to_provider("/orders");
+    let redirect_uri = address.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
+    assert_eq!(redirect_uri, "https://app.example.com/oidc/callback");
+    // `:authority`, and the property `request.host`.
+    for authority in ["gateway.internal:8443", "node-17"] {
+        let request = Incoming { authority: authority.to_owned(), ..page("/orders") };
+        assert_eq!(code(&site.send(request)).1, Some("host_not_allowed"), "{authority}");
+    }
+}
+
+/// The memory is not configured.
+#[test]
+fn without_shared_memory_nothing_is_shared_and_nothing_traps() {
+    let mut site = Site::with(Proxy::Nginx, &json!({"shared_data": false}), |host| {
+        assert!(host.shared_data.is_none());
+    });
+    site.world.log_in("/orders").is(302, "login_completed");
+    site.world.get("/orders").is(200, "session");
+    site.world.after(4_000).tick();
+    site.world.get("/oidc/logout").is(303, "logged_out");
+    let worker = site.worker.borrow();
+    assert_eq!(worker.calls("proxy_get_shared_data") + worker.calls("proxy_set_shared_data"), 0);
+}
+
+/// Two names with one CRC-32 are one to nginx: whoever asks for one gets the other. `plumless` and
+/// `buckeroo` are the best known pair.
+#[test]
+fn a_value_that_is_another_names_is_not_believed() {
+    let data = SharedData::default();
+    assert!(data.set(Profile::NgxWasm, b"plumless", b"of plumless", 0));
+    assert_eq!(data.get(Profile::NgxWasm, b"buckeroo").unwrap().0, b"of plumless");
+    assert!(data.get(Profile::Envoy, b"buckeroo").is_none());
+    // Every value that there is, changed into the one of another name.
+    let mut site = Site::logged_in(Proxy::Nginx);
+    let shared = site.shared.clone().unwrap();
+    assert!(!shared.is_empty());
+    shared.mix_up();
+    site.world.get("/oidc/logout").is(303, "logged_out");
+    shared.mix_up();
+    site.world.after(100).tick();
+    site.world.log_in("/orders").is(302, "login_completed");
+    site.world.get("/orders").is(200, "session");
+    assert_eq!(site.worker.borrow().traps(), 0);
+}
+
+#[test]
+fn the_tick_is_set_once_for_each_configuration() {
+    for configurations in [1, 3] {
+        let setup = Setup {
+            configurations: vec![document(&json!({})).to_string().into_bytes(); configurations],
+            ..Setup::new(Profile::NgxWasm, b"", BEGINNING.0 * 1_000_000_000)
+        };
+        let mut worker = Worker::start(Module::built(), setup).unwrap();
+        (0..5).for_each(|_| worker.tick());
+        assert_eq!(worker.calls("proxy_set_tick_period_milliseconds"), configurations as u64);
+        assert!(worker.crashes().is_empty());
+    }
+}
+
+/// The host has noted it as a crash, if a property was read there, or a request was acted for.
+#[test]
+fn the_root_reads_no_property_and_wakes_nobody() {
+    let mut site = Site::on(Proxy::Nginx);
+    site.world.tick();
+    let (first, second) = {
+        let mut worker = site.worker.borrow_mut();
+        (worker.begin(page("/orders")), worker.begin(get("/api/x", &[])))
+    };
+    for _ in 0..5 {
+        site.world.after(4_000).tick();
+    }
+    for stream in [first, second] {
+        assert!(site.end(stream).status >= 302);
+    }
+    assert!(site.worker.borrow().crashes().is_empty());
+}
+
+/// Removing what is not there crashes nginx, and what is removed reaches the upstream all the same.
+#[test]
+fn nothing_is_removed_where_removing_does_harm() {
+    let mut site = Site::logged_in(Proxy::Nginx);
+    let session = site.world.browser.header(false, site.world.now).unwrap();
+    for (path, headers) in [
+        ("/public/x", vec![]),
+        ("/public/x", vec![("cookie", session.as_str())]),
+        ("/orders", vec![("cookie", session.as_str())]),
+        ("/orders", vec![]),
+    ] {
+        let outgoing = site.send(get(path, &headers));
+        assert!(got(&outgoing, "cookie").iter().all(|cookie| cookie.is_empty()), "{path}");
+    }
+    assert_eq!(site.worker.borrow().calls("proxy_remove_header_map_value"), 0);
+}

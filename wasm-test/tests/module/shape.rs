@@ -1,0 +1,76 @@
+//! What the module imports and exports, and how large it is.
+
+use wasm_test::{IN_NAME_ONLY_ON_NGX_WASM, Module, OFFERED_BY_BOTH, WASI_OFFERED_BY_BOTH};
+
+use crate::site::Site;
+use crate::world::Proxy;
+
+/// Envoy compiles the whole module before the first request, a millisecond for each kilobyte: this is the
+/// size of now and a tenth. Bytes.
+const SIZE_LIMIT: usize = 1_730_000;
+
+/// What [`SIZE_LIMIT`] must not be above the size by: a budget that is never reached holds nothing. Bytes.
+const SLACK_LIMIT: usize = 250_000;
+
+#[test]
+fn it_imports_nothing_that_one_of_the_hosts_does_not_offer() {
+    for (from, name) in Module::built().imports() {
+        let offered = match from.as_str() {
+            "env" => OFFERED_BY_BOTH,
+            "wasi_snapshot_preview1" => WASI_OFFERED_BY_BOTH,
+            other => panic!("{other}.{name}: no host offers anything by this name"),
+        };
+        assert!(
+            offered.contains(&name.as_str()),
+            "{from}.{name} is not offered by both hosts: nginx or Envoy would not start. Which dependency brings it?"
+        );
+    }
+}
+
+#[test]
+fn what_traps_on_nginx_is_never_called() {
+    // Of them the SDK imports more than anybody calls: what is called is counted.
+    let mut site = Site::logged_in(Proxy::Nginx);
+    site.world.get("/oidc/logout").is(303, "logged_out");
+    site.world.after(4_000).tick();
+    site.world.log_in("/orders").is(302, "login_completed");
+    let worker = site.worker.borrow();
+    for name in IN_NAME_ONLY_ON_NGX_WASM {
+        assert_eq!(worker.calls(name), 0, "{name}");
+    }
+    // The host that is played knows no other: whatever else were called, would be a trap.
+    assert_eq!(worker.traps(), 0);
+}
+
+#[test]
+fn it_is_a_filter_of_the_version_that_both_hosts_know() {
+    let exports = Module::built().exports();
+    for name in [
+        "_initialize",
+        "memory",
+        "proxy_abi_version_0_2_1",
+        "proxy_on_configure",
+        "proxy_on_context_create",
+        "proxy_on_memory_allocate",
+        "proxy_on_vm_start",
+    ] {
+        assert!(exports.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn it_keeps_to_its_size() {
+    let size = Module::built().size;
+    assert!(
+        size <= SIZE_LIMIT,
+        "the module has {size} bytes, its budget is {SIZE_LIMIT}. Look for the dependency that grew \
+         (`cargo tree`, `cargo bloat`), build with fewer features, or say in the commit why start-up may \
+         take longer and raise the budget in {}.",
+        file!()
+    );
+    assert!(
+        size + SLACK_LIMIT >= SIZE_LIMIT,
+        "the module has only {size} bytes: lower its budget in {}",
+        file!()
+    );
+}
