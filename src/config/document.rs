@@ -6,7 +6,9 @@
 
 use serde_json::Value;
 
-use super::choices::{AcceptanceChoice, AuthMethod, CalloutChoice, SigningAlgorithm};
+use super::choices::{
+    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, SigningAlgorithm,
+};
 use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
@@ -31,6 +33,12 @@ pub const NAMES_LIMIT: usize = 64;
 pub const REQUIREMENTS_LIMIT: usize = 64;
 /// Most further parameters of the authorization request.
 pub const PARAMETERS_LIMIT: usize = 32;
+/// Most values of one parameter of the authorization request.
+pub const PARAMETER_VALUES_LIMIT: usize = 16;
+/// Most values that a request may choose from for one of them.
+pub const ALLOWED_VALUES_LIMIT: usize = 64;
+/// Most authentication contexts that a rule accepts.
+pub const ACR_VALUES_LIMIT: usize = 16;
 /// Most identity headers.
 pub const HEADERS_LIMIT: usize = 32;
 /// Most member names on the way to a nested claim.
@@ -110,8 +118,15 @@ object! {
         /// The lifetime of an access token where the provider does not say it (`expires_in`).
         default_expires_in_seconds: WholeSeconds<10, 86400> [default 300],
         /// Further parameters of the authorization request, such as `prompt` or `audience`. Those
-        /// that the filter sets itself are refused.
-        authorization_parameters: Named<Text, 0, PARAMETERS_LIMIT> [default {}],
+        /// that the filter sets itself are refused. `resource` (RFC 8707) may have a list of values.
+        authorization_parameters: Named<ParameterChoice, 0, PARAMETERS_LIMIT> [default {}],
+        /// Parameters of the authorization request that the address of the login may set, as in
+        /// `/oidc/login?return_to=/&login_hint=alice`, each with the values that it may have. Whatever
+        /// is not listed is left out.
+        parameters_from_request: Named<AllowedChoice, 0, PARAMETERS_LIMIT> [default {}],
+        /// Asks the provider to log people in anew who authenticated longer ago (`max_age`). The ID
+        /// token must then say when that was (`auth_time`), and is refused if it is too long ago.
+        max_age_seconds: WholeSeconds<0, 2_592_000> [otherwise "not asked for"],
         /// Whether claims are fetched from the provider's userinfo endpoint at a login: `if_needed` when
         /// a header or a rule names a claim that the ID token lacks and that the `scopes` ask for,
         /// `always` at every login, or `never`. What the ID token says stays as it is.
@@ -139,6 +154,14 @@ object! {
         /// Accept `http` addresses of this provider. For tests only: whoever is on the way can log
         /// in as anybody.
         insecure_allow_http: bool [default false],
+    }
+}
+
+object! {
+    /// What the values look like that the address of a login may give a parameter.
+    AllowedObject as "providers.<name>.parameters_from_request.<name>" {
+        /// A regular expression that must match the whole value.
+        pattern: Text [required],
     }
 }
 
@@ -229,6 +252,9 @@ object! {
         provider: Text [otherwise "`default_provider`; bearer tokens of every provider with `audiences`"],
         /// What a session or a bearer token must have.
         require: RequirementObject [otherwise "nothing further"],
+        /// How, and how recently, whoever asks must have authenticated. A person whose session is not
+        /// enough is sent to the provider once more.
+        authentication: AuthenticationObject [otherwise "any login will do"],
         /// Allows this rule to be `public` for everything. The filter then protects nothing that
         /// the rules before this one do not name.
         insecure_public_everything: bool [default false],
@@ -248,6 +274,16 @@ object! {
         any_of: Requirements [default []],
         /// All of these requirements. Requirements may stand in one another 4 deep.
         all_of: Requirements [default []],
+    }
+}
+
+object! {
+    /// How a person must have authenticated. All parts that are given must hold.
+    AuthenticationObject as "rules[].authentication" {
+        /// The `acr` claim must be one of these. They are asked for in this order (`acr_values`).
+        acr_values: List<Text, 0, ACR_VALUES_LIMIT> [default []],
+        /// The person authenticated (`auth_time`) at most so long ago; `leeway_seconds` come on top.
+        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "no matter when"],
     }
 }
 

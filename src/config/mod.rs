@@ -8,12 +8,14 @@
 //! required of them beyond their type.
 
 mod address;
+mod authentication;
 mod choices;
 mod client;
 mod document;
 mod endpoints;
 mod environment;
 mod identity;
+mod parameters;
 mod problem;
 mod protobuf;
 mod provider;
@@ -27,13 +29,17 @@ mod shape;
 pub(crate) mod trial;
 mod value;
 
+pub use authentication::Authentication;
 pub use client::{Client, ClientAuthentication};
 pub use document::{
-    CLAIM_DEPTH_LIMIT, HEADERS_LIMIT, HOSTS_LIMIT, KEYS_LIMIT, METHODS_LIMIT, NAMES_LIMIT, PARAMETERS_LIMIT,
-    PROVIDERS_LIMIT, REQUIREMENTS_LIMIT, RULES_LIMIT,
+    ACR_VALUES_LIMIT, ALLOWED_VALUES_LIMIT, CLAIM_DEPTH_LIMIT, HEADERS_LIMIT, HOSTS_LIMIT, KEYS_LIMIT,
+    METHODS_LIMIT, NAMES_LIMIT, PARAMETER_VALUES_LIMIT, PARAMETERS_LIMIT, PROVIDERS_LIMIT,
+    REQUIREMENTS_LIMIT, RULES_LIMIT,
 };
 pub use endpoints::Endpoints;
 pub use identity::Identity;
+pub(crate) use parameters::RESOURCE;
+pub use parameters::RequestParameter;
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
 pub use provider::{
     CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, ResponseMode, UserinfoUse,

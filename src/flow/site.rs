@@ -1,6 +1,6 @@
 //! The addresses of this site, as the browser knows them.
 
-use crate::config::ProviderIndex;
+use crate::config::{ProviderIndex, Rule};
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
 use crate::http::Request;
@@ -42,8 +42,12 @@ impl Filter {
 
     /// The provider that logs people in for a page: that of the rule for the page.
     pub(crate) fn login_provider(&self, request: &Request, return_to: &str) -> ProviderIndex {
+        self.rule_of_page(request, return_to).map(|rule| rule.provider).unwrap_or_default()
+    }
+
+    /// The rule that a page comes under.
+    pub(crate) fn rule_of_page(&self, request: &Request, return_to: &str) -> Option<&Rule> {
         let page = Request { method: "GET".to_owned(), path: return_to.to_owned(), ..request.clone() };
-        let rule = select(&self.config.rules, &page).ok().or(self.config.rules.last());
-        rule.map(|rule| rule.provider).unwrap_or_default()
+        select(&self.config.rules, &page).ok().or(self.config.rules.last())
     }
 }

@@ -49,6 +49,9 @@ pub struct Session {
     /// For getting new tokens, if the configuration renews them.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<Secret>,
+    /// The nonce of the login, which a renewed ID token may repeat. With a refresh token only.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<Secret>,
     /// When the tokens were obtained, by login or refresh.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub obtained_at: Option<Timestamp>,

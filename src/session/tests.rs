@@ -42,6 +42,8 @@ fn provider(name: &str) -> Provider {
         userinfo: UserinfoUse::IfNeeded,
         refresh: None,
         authorization_parameters: Vec::new(),
+        parameters_from_request: Vec::new(),
+        max_age: None,
         redirect_uri: RedirectUri::Path("/callback".into()),
         response_mode: ResponseMode::Query,
         post_logout_redirect_uri: None,
@@ -92,6 +94,7 @@ pub(crate) fn session() -> Session {
         access_token: Some(Secret::from("an access token")),
         access_token_expires_at: Some(Timestamp(NOW.0 + 300)),
         refresh_token: None,
+        nonce: None,
         obtained_at: None,
         created_at: NOW,
         seen_at: NOW,
@@ -116,6 +119,9 @@ fn login(state: &str) -> Login {
         redirect_uri: "https://app.example/callback".into(),
         started_at: NOW,
         rounds: 1,
+        acr_values: Vec::new(),
+        max_age: None,
+        subject: None,
     }
 }
 
