@@ -25,7 +25,7 @@ FUZZ := cargo fuzz run -s none
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test lint native jose fuzz fuzz-keep coverage e2e browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test lint native jose simulate fuzz fuzz-keep coverage e2e browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -58,6 +58,9 @@ native: ## Tests of the core
 jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES=100000 and SEED=1 are heard
 	cargo build --locked --example jws
 	JUDGE=$(CARGO_TARGET_DIR)/debug/examples/jws node --test --test-reporter=spec tests/jose.test.mjs
+
+simulate: ## Lives through random worlds until stopped; SECONDS=600 ends it, SEED=7 is one world again
+	cargo test --locked --test simulation simulate -- --ignored --nocapture
 
 # libFuzzer by way of cargo-fuzz (`cargo install cargo-fuzz`), with any C++ compiler and no nightly Rust:
 # the code is safe, so it is fuzzed without a sanitizer.

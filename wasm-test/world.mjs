@@ -179,6 +179,7 @@ export class World {
    * - `configure(configuration, world)` changes the filter's configuration.
    * - `provider` goes to `startProvider`; `providerUp: false` starts without one (`startProvider()`
    *   of the world brings it up later).
+   * - `start` starts another provider than the demo's, and `issuerOn(port)` says what it is called.
    * - `plugin`: further fields of Envoy's plugin configuration.
    * - `routes`: routes that come before the one to the upstream.
    * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
@@ -186,13 +187,15 @@ export class World {
   static async start({
     configure = () => undefined, concurrency = 1, provider = {}, providerUp = true, module = MODULE,
     program, trace = false, expectRefusal = false, plugin = {}, routes = [],
+    start = startProvider, issuerOn = (port) => `http://localhost:${port}`,
   } = {}) {
     const world = new World();
     world.port = await freePort();
     world.providerPort = await freePort();
     world.adminPort = await freePort();
     world.site = `http://localhost:${world.port}`;
-    world.issuer = `http://localhost:${world.providerPort}`;
+    world.issuer = issuerOn(world.providerPort);
+    world.start = start;
     world.secrets = { CLIENT_SECRET: randomBytes(32).toString('base64url'), SESSION_KEY: randomBytes(32).toString('base64url') };
     world.providerOptions = provider;
     try {
@@ -230,7 +233,7 @@ export class World {
   }
 
   async startProvider() {
-    this.provider = await startProvider({
+    this.provider = await this.start({
       port: this.providerPort, issuer: this.issuer, site: this.site, clientSecret: this.secrets.CLIENT_SECRET, ...this.providerOptions,
     });
   }

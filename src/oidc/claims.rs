@@ -90,7 +90,18 @@ pub fn check_validity_period(
     leeway: Seconds,
 ) -> Result<Timestamp, ClaimError> {
     let expires_at = required_numeric_date(claims, "exp")?;
-    if expires_at + leeway <= now {
+    check_dates(claims, now, leeway)?;
+    Ok(expires_at)
+}
+
+/// [`check_validity_period`] for a token that need not say when it ends.
+///
+/// # Errors
+/// A date of the wrong type, or on the wrong side of `now`.
+pub fn check_dates(claims: &Claims, now: Timestamp, leeway: Seconds) -> Result<(), ClaimError> {
+    if let Some(expires_at) = numeric_date(claims, "exp")?
+        && expires_at + leeway <= now
+    {
         return Err(ClaimError::Expired { expires_at, now });
     }
     for claim in ["nbf", "iat"] {
@@ -100,7 +111,7 @@ pub fn check_validity_period(
             return Err(ClaimError::InTheFuture { claim, begin, now });
         }
     }
-    Ok(expires_at)
+    Ok(())
 }
 
 /// What a token says it is for, in the claims that providers use for it besides the header `typ`.

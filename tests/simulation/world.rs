@@ -134,7 +134,7 @@ impl World {
         let mut world = World {
             providers: (0..shape.providers).map(|index| Provider::new(index, &shape, &mut chance)).collect(),
             browsers: (0..shape.browsers).map(|index| Browser::new(index, &mut chance)).collect(),
-            programs: (0..shape.programs).map(|index| Program::new(index)).collect(),
+            programs: (0..shape.programs).map(Program::new).collect(),
             attackers: (0..shape.attackers).map(|_| Attacker::default()).collect(),
             shape,
             chance,
