@@ -189,10 +189,20 @@ object! {
         /// sessions have ended.
         keys: List<SecretText, 1, KEYS_LIMIT> [required],
         /// Name of the session cookie. Must begin with `__Host-` or `__Secure-`, but not with
-        /// `insecure_allow_http`. At most 64 characters.
-        cookie_name: Text [otherwise "`__Host-vestibule`; `vestibule` with `insecure_allow_http`"],
+        /// `insecure_allow_http`, and not with `__Host-` where there is a `domain`. At most 64
+        /// characters.
+        cookie_name: Text [otherwise "`__Host-vestibule`; `__Secure-vestibule` with a `domain`; `vestibule` with `insecure_allow_http`"],
+        /// The `Domain` attribute of the cookies: one login counts on this host and all below it, and
+        /// all of them see the cookies. Each of the `hosts`, which must be named, is one of these.
+        domain: Text [otherwise "the cookies belong to one host"],
         /// The `SameSite` attribute of the session cookie.
         same_site: SameSite [default "Lax"],
+        /// The `Partitioned` attribute of the cookies (CHIPS), for a site that is shown in frames of
+        /// other sites: each of those has a session of its own. Needs `same_site: None` and `https`.
+        partitioned: bool [default false],
+        /// Claims that a session keeps besides those that rules and headers name. Filters that share
+        /// sessions need the same claims: name here what the others need.
+        claims: List<ClaimPath, 0, REQUIREMENTS_LIMIT> [default []],
         /// Hosts on which people log in, with the port if it is not the usual one. No wildcards.
         hosts: Hosts [otherwise "any host, with a warning unless every `redirect_uri` is an address"],
         /// A session ends so long after the login, whatever happens. 60 to 2592000 (30 days); more

@@ -16,7 +16,6 @@ use crate::http::{Request, Response};
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
 use crate::oidc::id_token::IdToken;
 use crate::oidc::pkce;
-use crate::oidc::return_to::ReturnTo;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::ClientKind;
@@ -54,9 +53,9 @@ impl Begin {
         rounds: u8,
         cookies: Vec<String>,
     ) -> Self {
-        let return_to = ReturnTo::from_request(&request.path, &filter.own_paths());
+        let return_to = filter.page_of(request, rule.provider);
         let authentication = step_up::wanted(filter, rule.provider, Some(rule), "");
-        Begin { rounds, cookies, ..Begin::new(return_to.as_str().to_owned(), authentication) }
+        Begin { rounds, cookies, ..Begin::new(return_to, authentication) }
     }
 }
 
@@ -84,7 +83,7 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     }
     let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
     let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
-    let return_to = ReturnTo::parse(&wanted, &filter.own_paths()).as_str().to_owned();
+    let return_to = filter.return_to(&wanted);
     let provider = filter.login_provider(request, &return_to);
     let page = filter.rule_of_page(request, &return_to);
     let authentication = step_up::wanted(filter, provider, page, query);

@@ -15,7 +15,6 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, step_up};
 use crate::http::Request;
 use crate::oidc::form::{self, FORM_LIMIT, Form, FormError};
-use crate::oidc::return_to::ReturnTo;
 use crate::rules::ClientKind;
 
 /// A longer `login_hint` is left out. Bytes.
@@ -67,13 +66,17 @@ fn may_hint(filter: &Filter, provider: ProviderIndex, hint: &str) -> bool {
 fn return_to(filter: &Filter, request: &Request, target: Option<&str>) -> Result<String, Error> {
     let origin = filter.origin(request)?;
     let target = target.and_then(|target| Url::parse(target).ok());
-    let here = target.filter(|url| url.origin().ascii_serialization() == origin);
-    let place = here.map(|url| match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
+    let place = target.map(|url| {
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        match url.origin().ascii_serialization() {
+            here if here == origin => path,
+            elsewhere => format!("{elsewhere}{path}"),
+        }
     });
-    let place = place.unwrap_or_else(|| "/".to_owned());
-    Ok(ReturnTo::parse(&place, &filter.own_paths()).as_str().to_owned())
+    Ok(filter.return_to(place.as_deref().unwrap_or("/")))
 }
 
 /// Whether such a request comes by `POST`.

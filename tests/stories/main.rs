@@ -27,6 +27,7 @@ mod provider;
 mod refresh;
 mod secrets;
 mod session;
+mod shared;
 mod step_up;
 mod third_party;
 mod userinfo;
