@@ -104,6 +104,7 @@ pub fn access_token(bytes: &[u8]) {
     let expect = access_token::Expected {
         issuer: ISSUER,
         audiences: &audiences,
+        clients_without_audience: &[],
         require_type: bytes.is_odd(),
         leeway: LEEWAY,
         now: NOW,

@@ -78,7 +78,7 @@ pub(super) fn host_fault(host: &str) -> Option<&'static str> {
 /// A host in lower case, with a port only where one is allowed and it is not the usual one.
 pub(super) fn host(text: &Text, usual_port: Option<u16>, reading: &mut Reading) -> Option<String> {
     let lower = text.text.to_ascii_lowercase();
-    if lower.contains("//") || lower.contains('/') {
+    if lower.contains('/') {
         return reading.refuse(text.problem("must be a host without scheme and path"));
     }
     let end_of_address = lower.rfind(']').unwrap_or(0);

@@ -141,9 +141,18 @@ object! {
         /// Where the provider sends the browser after a logout: a path on the host of the request,
         /// or an `https` address. Register it at the provider.
         post_logout_redirect_uri: Text [otherwise "`endpoints.logged_out` on the host of the request"],
+        /// What the provider calls that address in the logout request: `logout_uri` (Cognito), `returnTo`
+        /// (Auth0's own endpoint).
+        post_logout_redirect_parameter: Text [default "post_logout_redirect_uri"],
+        /// Where the browser is sent to log out, for providers whose metadata do not say it. An `https`
+        /// address.
+        end_session_endpoint: Text [otherwise "what the provider's metadata say"],
         /// Values of which the `aud` claim of an access token must have one. Without any, bearer
         /// tokens of this provider are not accepted.
         audiences: Names [default []],
+        /// Client identifiers of which an access token that has no `aud` must have one in `client_id`, for
+        /// providers that write no audience (Cognito). Such a token must say that it is an access token.
+        clients_without_audience: Names [default []],
         /// Signature algorithms accepted in tokens.
         algorithms: List<Algorithm, 1, 10> [otherwise "all in the type column"],
         /// Accept a bearer token only if its header says `typ: at+jwt` (RFC 9068).

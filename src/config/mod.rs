@@ -154,7 +154,10 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
 }
 
 fn with_audiences(members: &[Member<ProviderObject>]) -> Vec<ProviderIndex> {
-    let has = |provider: &ProviderObject| provider.audiences.as_ref().is_some_and(|list| !list.0.is_empty());
+    let names_some = |list: &Option<document::Names>| list.as_ref().is_some_and(|list| !list.0.is_empty());
+    let has = |provider: &ProviderObject| {
+        names_some(&provider.audiences) || names_some(&provider.clients_without_audience)
+    };
     let indexed = members.iter().enumerate();
     indexed.filter(|(_, member)| has(&member.value)).map(|(index, _)| index).collect()
 }

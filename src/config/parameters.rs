@@ -15,6 +15,9 @@ const VALUE_LIMIT: usize = 255;
 /// Longest expression for such values, in characters.
 const PATTERN_LIMIT: usize = 1024;
 
+/// What [`is_name`] asks for.
+pub(super) const NAME_RULE: &str = "must have a name of the characters A-Z a-z 0-9 - . _";
+
 /// What the address of a login says to the filter itself.
 const OF_THE_LOGIN: [&str; 3] = ["return_to", "iss", "target_link_uri"];
 
@@ -101,11 +104,15 @@ pub(super) fn check_from_request(
     Some(RequestParameter { name, allowed })
 }
 
-fn check_name(name: &str, place: &Place, reading: &mut Reading) -> bool {
-    // RFC 6749 section 8.2: param-name.
+/// RFC 6749 section 8.2: param-name.
+pub(super) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let problem = if name.is_empty() || !name.bytes().all(plain) {
-        Problem::at(place, "must have a name of the characters A-Z a-z 0-9 - . _")
+    !name.is_empty() && name.bytes().all(plain)
+}
+
+fn check_name(name: &str, place: &Place, reading: &mut Reading) -> bool {
+    let problem = if !is_name(name) {
+        Problem::at(place, NAME_RULE)
     } else if name.eq_ignore_ascii_case("max_age") {
         Problem::at(place, "is set by the filter itself").advice("use max_age_seconds")
     } else if OWN_PARAMETERS.iter().any(|own| name.eq_ignore_ascii_case(own)) {

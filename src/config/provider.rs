@@ -55,8 +55,15 @@ pub struct Provider {
     /// Where the provider sends the browser after a logout; a path becomes an address on the host
     /// of the logout.
     pub post_logout_redirect_uri: Option<String>,
-    /// Values of which a bearer token's `aud` must have one. Empty: no bearer tokens are accepted.
+    /// What that is called in the logout request.
+    pub post_logout_redirect_parameter: String,
+    /// Where the browser is sent to log out, instead of where the metadata say.
+    pub end_session_endpoint: Option<url::Url>,
+    /// Values of which a bearer token's `aud` must have one.
     pub audiences: Vec<String>,
+    /// Values of which the `client_id` of a bearer token without `aud` must have one. If this and
+    /// `audiences` are empty, no bearer tokens are accepted.
+    pub clients_without_audience: Vec<String>,
     /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
     pub algorithms: Vec<Algorithm>,
     /// Whether a bearer token must say that it is one: header `typ` `at+jwt` (RFC 9068 section 4).
@@ -180,6 +187,16 @@ pub(super) fn check(
     let post_logout_redirect_uri = provider
         .post_logout_redirect_uri
         .and_then(|uri| check_post_logout_redirect_uri(uri, site_http, reading));
+    let post_logout_redirect_parameter = provider.post_logout_redirect_parameter.and_then(|name| {
+        if parameters::is_name(&name.text) {
+            return Some(name.text);
+        }
+        reading.refuse(name.problem(parameters::NAME_RULE))
+    });
+    let allow_http = insecure_allow_http == Some(true);
+    let end_session_endpoint =
+        provider.end_session_endpoint.and_then(|endpoint| address(&endpoint, allow_http, reading));
+    let clients = provider.clients_without_audience?.0;
     let renews = provider.refresh?;
     let refresh = Refresh {
         before: Seconds(provider.refresh_before_seconds?.0),
@@ -209,7 +226,10 @@ pub(super) fn check(
         redirect_uri: redirect_uri?,
         response_mode: response_mode?,
         post_logout_redirect_uri,
+        post_logout_redirect_parameter: post_logout_redirect_parameter?,
+        end_session_endpoint,
         audiences: provider.audiences?.0.into_iter().map(|audience| audience.text).collect(),
+        clients_without_audience: clients.into_iter().map(|client| client.text).collect(),
         algorithms: provider.algorithms.map_or_else(|| Algorithm::ALL.to_vec(), |algorithms| algorithms.0),
         require_access_token_type: provider.require_access_token_type?,
         leeway: Seconds(leeway?),

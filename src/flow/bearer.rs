@@ -66,6 +66,7 @@ async fn decide(
     let expect = access_token::Expected {
         issuer: &provider.config.issuer,
         audiences: &provider.config.audiences,
+        clients_without_audience: &provider.config.clients_without_audience,
         require_type: provider.config.require_access_token_type,
         leeway: provider.config.leeway,
         now: *now,
@@ -87,9 +88,12 @@ fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, E
     let accepted = || rule.bearer_providers.iter().copied().filter(is_issuer);
     // Two clients of one issuer: the audience says whose token it is.
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
+    let client = claims::text(jws.unverified_claims(), "client_id").ok().flatten().unwrap_or_default();
     let is_audience = |index: &ProviderIndex| {
-        let audiences = filter.provider(*index).map(|p| p.config.audiences.as_slice()).unwrap_or_default();
-        named.iter().any(|name| audiences.iter().any(|audience| audience == name))
+        filter.provider(*index).is_some_and(|provider| match named.as_slice() {
+            [] => provider.config.clients_without_audience.iter().any(|known| known == client),
+            named => named.iter().any(|name| provider.config.audiences.iter().any(|known| known == name)),
+        })
     };
     let chosen = accepted().find(is_audience).or_else(|| accepted().next());
     chosen.ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())

@@ -14,8 +14,11 @@ use crate::time::{Seconds, Timestamp};
 pub struct Expected<'a> {
     /// The issuer identifier of the provider whose keys verified the signature.
     pub issuer: &'a str,
-    /// Names of the API, of which `aud` must have one. With none, no token is accepted.
+    /// Names of the API, of which `aud` must have one.
     pub audiences: &'a [String],
+    /// Of these the `client_id` of a token without `aud` must be one. With neither this nor `audiences`
+    /// no token is accepted.
+    pub clients_without_audience: &'a [String],
     /// Whether the header `typ` must be `at+jwt` (RFC 9068 section 4). Providers that predate the RFC
     /// write `JWT` or nothing, and then an ID token without a nonce can be told apart by its audience
     /// alone: do not list a client identifier among `audiences`.
@@ -38,7 +41,8 @@ impl AccessToken {
     /// Checks an access token by the rules of RFC 9068 section 4.
     ///
     /// More lenient than it where tokens in the field are: `typ` may be missing, and so may `sub`,
-    /// `client_id`, `iat` and `jti`. Never lenient about `iss`, `aud` and `exp`.
+    /// `client_id`, `iat` and `jti`. Never lenient about `iss` and `exp`, nor about `aud`: where tokens
+    /// have none at all, the clients are listed whose tokens count, and the token must say what it is.
     ///
     /// # Errors
     /// [`AccessTokenError`] names the rule that is broken.
@@ -50,12 +54,16 @@ impl AccessToken {
         claims::check_issuer(claims, expect.issuer)?;
 
         // The same: `aud` names this API, or the token was meant for another one.
-        let found = claims::audiences(claims)?;
-        if !expect.audiences.iter().any(|name| found.contains(&name.as_str())) {
-            return Err(AccessTokenError::Audience {
-                expected: expect.audiences.to_vec(),
-                found: shown(&found.join(", ")),
-            });
+        if claims.contains_key("aud") || expect.clients_without_audience.is_empty() {
+            let found = claims::audiences(claims)?;
+            if !expect.audiences.iter().any(|name| found.contains(&name.as_str())) {
+                return Err(AccessTokenError::Audience {
+                    expected: expect.audiences.to_vec(),
+                    found: shown(&found.join(", ")),
+                });
+            }
+        } else {
+            check_client(&verified, expect.clients_without_audience)?;
         }
 
         // The same: `exp`. RFC 7519 sections 4.1.5 and 4.1.6: `nbf` and `iat` where they are.
@@ -131,6 +139,19 @@ fn check_use(verified: &Verified, require_type: bool) -> Result<(), AccessTokenE
     }
 }
 
+/// Who asked for a token that does not say for whom it is. Whatever has an audience, as every ID token
+/// does, does not come here.
+fn check_client(verified: &Verified, clients: &[String]) -> Result<(), AccessTokenError> {
+    let claims = verified.claims();
+    let says_what_it_is = verified.header_type() == Some(ACCESS_TOKEN_TYPE)
+        || claims::declared_use(claims) == Some(TokenUse::Access);
+    let found = claims::text(claims, "client_id")?.unwrap_or_default();
+    if says_what_it_is && clients.iter().any(|client| client == found) {
+        return Ok(());
+    }
+    Err(AccessTokenError::Client { expected: clients.to_vec(), found: shown(found), says_what_it_is })
+}
+
 /// Why an access token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessTokenError {
@@ -160,6 +181,16 @@ pub enum AccessTokenError {
         /// As in the token.
         found: String,
     },
+    /// It has no `aud`, and `client_id` is not one of those whose tokens need none, or it does not say
+    /// that it is an access token.
+    Client {
+        /// As configured.
+        expected: Vec<String>,
+        /// As in the token.
+        found: String,
+        /// Whether `typ` or `token_use` says that it is an access token.
+        says_what_it_is: bool,
+    },
     /// `cnf`: the token is bound to a key of its owner (RFC 8705, RFC 9449).
     Bound,
 }
@@ -183,6 +214,7 @@ impl AccessTokenError {
             AccessTokenError::Use { .. } => "access_token_use",
             AccessTokenError::IdTokenClaim { .. } => "access_token_is_id_token",
             AccessTokenError::Audience { .. } => "access_token_audience",
+            AccessTokenError::Client { .. } => "access_token_client",
             AccessTokenError::Bound => "access_token_bound",
         }
     }
@@ -207,6 +239,13 @@ impl fmt::Display for AccessTokenError {
             }
             AccessTokenError::Audience { expected, found } => {
                 write!(f, "aud must have one of [{}], but is \"{found}\"", expected.join(", "))
+            }
+            AccessTokenError::Client { says_what_it_is: false, .. } => {
+                f.write_str("a token without aud must say that it is an access token, but does not")
+            }
+            AccessTokenError::Client { expected, found, .. } => {
+                let expected = expected.join(", ");
+                write!(f, "client_id of a token without aud must be one of [{expected}], but is \"{found}\"")
             }
             AccessTokenError::Bound => f.write_str(
                 "the token must be a bearer token, but is bound to a key (cnf) whose proof is not checked",
@@ -249,6 +288,7 @@ mod tests {
         let expect = Expected {
             issuer: "https://op.example",
             audiences: &["https://api.example".to_owned(), "api://orders".to_owned()],
+            clients_without_audience: &[],
             require_type,
             leeway: Seconds(60),
             now: Timestamp(NOW),
@@ -302,6 +342,7 @@ mod tests {
         let expect = Expected {
             issuer: "https://op.example",
             audiences: &[],
+            clients_without_audience: &[],
             require_type: false,
             leeway: Seconds(0),
             now: Timestamp(NOW),

@@ -67,7 +67,8 @@ pub struct Metadata {
     pub jwks_uri: Url,
     /// Where more claims are. There if the configuration says that it is always asked.
     pub userinfo_endpoint: Option<Url>,
-    /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1).
+    /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1), or what the
+    /// configuration says in its place.
     pub end_session_endpoint: Option<Url>,
     /// Where tokens are given back (RFC 8414 section 2, RFC 7009).
     pub revocation_endpoint: Option<Url>,
@@ -172,7 +173,10 @@ impl Metadata {
                 UserinfoUse::Always => Some(required(&members, "userinfo_endpoint", allow_http)?),
                 _ => optional(&members, "userinfo_endpoint", allow_http, &mut notes),
             },
-            end_session_endpoint: optional(&members, "end_session_endpoint", allow_http, &mut notes),
+            end_session_endpoint: match &provider.end_session_endpoint {
+                Some(configured) => Some(configured.clone()),
+                None => optional(&members, "end_session_endpoint", allow_http, &mut notes),
+            },
             revocation_endpoint: optional(&members, "revocation_endpoint", allow_http, &mut notes),
             authorization_response_iss_parameter_supported: flag(
                 &members,

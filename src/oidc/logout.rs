@@ -29,10 +29,10 @@ pub fn end_session_request(
         parameters.push(("id_token_hint", hint));
     }
     if let Some(uri) = post_logout_redirect_uri {
-        parameters.push(("post_logout_redirect_uri", uri));
+        parameters.push((&provider.post_logout_redirect_parameter, uri));
         parameters.extend(state.map(|state| ("state", state.expose())));
     }
-    let reserved = ["id_token_hint", "post_logout_redirect_uri", "state"];
+    let reserved = ["id_token_hint", provider.post_logout_redirect_parameter.as_str(), "state"];
     Some(endpoint::with_parameters(endpoint, &parameters, &reserved))
 }
 

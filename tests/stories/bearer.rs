@@ -38,6 +38,40 @@ fn a_program_is_let_in_and_its_token_stays_here() {
     assert!(seen.headers.is_empty());
 }
 
+/// Cognito writes no audience into its access tokens.
+#[test]
+fn a_token_without_audience_counts_for_the_clients_that_are_listed() {
+    let mut listed = api();
+    listed["providers"]["main"] = json!({"clients_without_audience": ["shop"]});
+    let bare = |changes: Value| {
+        let mut full = json!({"aud": null, "client_id": "shop", "token_use": "access"});
+        merge(&mut full, &changes);
+        full
+    };
+    for (changes, code) in [
+        (json!({}), "token"),
+        (json!({"token_use": null}), "access_token_client"),
+        (json!({"token_use": "id"}), "access_token_use"),
+        (json!({"client_id": "other"}), "access_token_client"),
+        (json!({"client_id": null}), "access_token_client"),
+        (json!({"client_id": ["shop"]}), "access_token_claim_malformed"),
+        // An audience is an audience, whoever asked for the token.
+        (json!({"aud": "shop"}), "access_token_audience"),
+        (json!({"aud": AUDIENCE}), "access_token_audience"),
+        (json!({"aud": []}), "access_token_claim_malformed"),
+    ] {
+        let mut world = World::with(&listed);
+        let now = world.now;
+        let token = world.idp().access_token_with(&json!({"typ": "JWT"}), &bare(changes.clone()), now);
+        let status = if code == "token" { 200 } else { 401 };
+        world.with_token("/api", &token).is(status, code);
+    }
+    // Without the list nothing has changed.
+    let mut world = World::with(&api());
+    let token = token(&mut world, &bare(json!({})));
+    world.with_token("/api", &token).is(401, "access_token_claim_missing");
+}
+
 #[test]
 fn a_token_goes_on_if_the_configuration_says_so() {
     let mut change = api();

@@ -149,6 +149,26 @@ fn the_way_back_can_be_an_address_or_a_path() {
     }
 }
 
+/// Cognito's metadata name no logout endpoint, or one that wants parameters of its own.
+#[test]
+fn a_provider_can_have_a_logout_of_its_own() {
+    let logout = "https://login.example.com/logout?tenant=a";
+    let mut world = World::with(&json!({"providers": {"main": {
+        "end_session_endpoint": logout, "post_logout_redirect_parameter": "logout_uri",
+    }}}));
+    world.idp().metadata = json!({"end_session_endpoint": null});
+    world.log_in("/orders").is(302, "login_completed");
+    let url = Url::parse(world.get("/oidc/logout").is(303, "logged_out").location()).unwrap();
+    assert!(url.as_str().starts_with("https://login.example.com/logout?tenant=a&"));
+    let sent: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+    assert_eq!(sent["client_id"], "gateway");
+    assert_eq!(sent["logout_uri"], "https://app.example.com/oidc/logged-out");
+    assert!(!sent.contains_key("post_logout_redirect_uri"));
+    // Cognito does not send the state back.
+    world.arrive("/oidc/logged-out").is(200, "logout_state_missing");
+    world.get("/orders").is(302, "login_begins");
+}
+
 #[test]
 fn a_return_that_does_not_belong_to_the_logout_is_noticed_and_changes_nothing() {
     for (query, code) in [

@@ -299,12 +299,16 @@ impl Provider {
 
     /// An access token for `https://api.example.com`.
     pub fn access_token(&mut self, changes: &Value, now: Timestamp) -> String {
+        self.access_token_with(&json!({"typ": "at+jwt"}), changes, now)
+    }
+
+    pub fn access_token_with(&mut self, header: &Value, changes: &Value, now: Timestamp) -> String {
         let mut claims = json!({
             "iss": self.issuer, "sub": "robot", "aud": "https://api.example.com", "client_id": "robot",
             "iat": now.0, "exp": now.0 + 300, "scope": "orders.read",
         });
         merge(&mut claims, changes);
-        let token = self.keys[0].sign(&json!({"typ": "at+jwt"}), &claims);
+        let token = self.keys[0].sign(header, &claims);
         self.secrets.push(token.clone());
         token
     }
