@@ -15,6 +15,7 @@ mod document;
 mod endpoints;
 mod environment;
 mod identity;
+mod issuer;
 mod parameters;
 mod problem;
 mod protobuf;

@@ -64,7 +64,7 @@ async fn decide(
     let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
     let (verified, keys) = verify(filter, index, jws, token.secret().expose(), callouts, now).await?;
     let expect = access_token::Expected {
-        issuer: &provider.config.issuer,
+        issuer: provider.config.issuer_of(verified.claims()),
         audiences: &provider.config.audiences,
         clients_without_audience: &provider.config.clients_without_audience,
         require_type: provider.config.require_access_token_type,
@@ -84,7 +84,7 @@ async fn decide(
 fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let is_issuer =
-        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.issuer == issuer);
+        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.is_issuer(issuer));
     let accepted = || rule.bearer_providers.iter().copied().filter(is_issuer);
     // Two clients of one issuer: the audience says whose token it is.
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();

@@ -29,6 +29,7 @@ mod secrets;
 mod session;
 mod shared;
 mod step_up;
+mod tenants;
 mod third_party;
 mod userinfo;
 mod world;
