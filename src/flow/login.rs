@@ -160,7 +160,10 @@ fn send_to_provider(
         rounds: begin.rounds,
         acr_values,
         max_age,
-        subject: found.map(|found| found.session.subject.clone()),
+        person: found.map(|found| {
+            let (issuer, subject) = found.session.person();
+            (issuer.to_owned(), subject.to_owned())
+        }),
     };
     let location = authorization::authorization_request(
         &known.metadata,
@@ -255,7 +258,7 @@ async fn redeem(
     };
     let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts, now).await?;
     let is_enough = step_up::is_enough(&login, &id_token, provider.config.leeway, *now);
-    if login.subject.as_deref() == Some(id_token.subject()) {
+    if login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub)) {
         // The session that was not enough stays as it is: this login is worth no more.
         is_enough.clone()?;
     }
@@ -264,7 +267,7 @@ async fn redeem(
         userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
     let session = new_session(filter, index, &id_token, &claims, &tokens, &login, *now)?;
     let session = session_cookies(filter, index, session, &jar, *now)?;
-    step_up::end_of_somebody_else(filter, index, &jar, id_token.subject(), *now);
+    step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
     // Only now, when nothing can fail any more: a failure answer carries them too.

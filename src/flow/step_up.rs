@@ -104,11 +104,11 @@ pub fn end_of_somebody_else(
     filter: &Filter,
     index: ProviderIndex,
     jar: &Jar<'_>,
-    subject: &str,
+    id_token: &IdToken,
     now: Timestamp,
 ) {
     if let Ok(found) = session::find(filter, index, jar, now)
-        && found.session.subject != subject
+        && found.session.person() != id_token.person()
     {
         logout::end_session(filter, index, &found, now);
     }

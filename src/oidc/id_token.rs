@@ -99,6 +99,11 @@ impl IdToken {
         &self.subject
     }
 
+    /// Issuer and subject, which name a person only together (OpenID Connect Core section 5.7).
+    pub fn person(&self) -> (&str, &str) {
+        (self.claims.get("iss").and_then(serde_json::Value::as_str).unwrap_or_default(), &self.subject)
+    }
+
     /// `sid`, the provider's name for its session with the browser (Back-Channel Logout section 2.1).
     pub fn session_id(&self) -> Option<&str> {
         self.claims.get("sid")?.as_str()

@@ -12,8 +12,8 @@ use crate::secret::Secret;
 /// What is known of the login that the session began with.
 #[derive(Debug, Clone, Copy)]
 pub struct Original<'a> {
-    /// `sub` of its ID token.
-    pub subject: &'a str,
+    /// `iss` and `sub` of its ID token.
+    pub person: (&'a str, &'a str),
     /// The nonce of its request, which its ID token repeated.
     pub nonce: Option<&'a Secret>,
     /// The claims that are kept of its ID token, among them `auth_time`.
@@ -22,8 +22,8 @@ pub struct Original<'a> {
 
 /// Holds an ID token that came with a renewal against the login.
 ///
-/// Of section 12.2, `iss`, `aud`, `azp` and `exp` are checked like those of every ID token: they name
-/// the same provider and this client. `iat` is not in the future. More lenient than it where
+/// Of section 12.2, `aud`, `azp` and `exp` are checked like those of every ID token: they name this
+/// client. `iat` is not in the future. More lenient than it where
 /// providers are: `azp` may be there if it was not at the login and the other way round, because it
 /// can name this client only; and `auth_time` may be later, because Keycloak and others write that of
 /// their own session, in which the person may have authenticated anew for somebody else. The later
@@ -32,7 +32,12 @@ pub struct Original<'a> {
 /// # Errors
 /// It is about another person, or answers to another login.
 pub fn check_renewed(id_token: &IdToken, original: &Original<'_>) -> Result<(), RenewedError> {
-    if id_token.subject() != original.subject {
+    // Of one provider with many tenants, the same tenant.
+    let (issuer, subject) = original.person;
+    if id_token.person().0 != issuer {
+        return Err(RenewedError::Issuer);
+    }
+    if id_token.subject() != subject {
         return Err(RenewedError::Subject);
     }
     // It should not be there, but if it is, it is the same.
@@ -54,6 +59,8 @@ pub fn check_renewed(id_token: &IdToken, original: &Original<'_>) -> Result<(), 
 /// Why a renewed ID token does not belong to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenewedError {
+    /// `iss` is another tenant of the provider.
+    Issuer,
     /// `sub` is another person.
     Subject,
     /// `nonce` is that of another login.
@@ -66,6 +73,7 @@ impl RenewedError {
     /// A stable name of the rule.
     pub fn code(&self) -> &'static str {
         match self {
+            RenewedError::Issuer => "id_token_other_issuer",
             RenewedError::Subject => "id_token_other_subject",
             RenewedError::Nonce => "id_token_other_nonce",
             RenewedError::AuthTime => "id_token_other_auth_time",
@@ -76,6 +84,9 @@ impl RenewedError {
 impl fmt::Display for RenewedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            RenewedError::Issuer => {
+                "the ID token of the renewed session must have the issuer of the login and has another"
+            }
             RenewedError::Subject => {
                 "the ID token of the renewed session must name the same subject and names another"
             }

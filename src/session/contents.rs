@@ -103,6 +103,11 @@ impl Session {
         self.claims.get("sid")?.as_str()
     }
 
+    /// Issuer and subject, which name a person only together (OpenID Connect Core section 5.7).
+    pub fn person(&self) -> (&str, &str) {
+        (self.claims.get("iss").and_then(Value::as_str).unwrap_or_default(), &self.subject)
+    }
+
     /// When the session ends, whatever happens.
     pub fn ends_at(&self, config: &config::Session) -> Timestamp {
         let by_configuration = self.created_at.0.saturating_add(config.absolute_lifetime.0);

@@ -52,9 +52,9 @@ pub struct Login {
     /// `max_age` of the authorization request.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none", with = "seconds::span")]
     pub max_age: Option<Seconds>,
-    /// Whose session was not enough. It stays unless this login is.
+    /// Whose session was not enough, by issuer and subject. It stays unless this login is.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
+    pub person: Option<(String, String)>,
 }
 
 impl Login {

@@ -128,7 +128,7 @@ fn login(state: &str) -> Login {
         rounds: 1,
         acr_values: Vec::new(),
         max_age: None,
-        subject: None,
+        person: None,
     }
 }
 

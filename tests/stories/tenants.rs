@@ -84,3 +84,33 @@ fn a_tenant_that_is_taken_off_the_list_is_logged_out() {
     world.restart_with(&configured(&json!({"providers": {"main": {"tenants": ["one"]}}})));
     world.get("/orders").is(302, "login_begins");
 }
+
+#[test]
+fn a_renewal_stays_in_its_tenant() {
+    for (tenant, code) in [("one", "session"), ("two", "session_not_renewed")] {
+        let mut world = world("one", &json!({}));
+        world.idp().refreshes.gives = true;
+        world.log_in("/orders").is(302, "login_completed");
+        world.idp().refreshes.id_token = json!({"iss": issuer(tenant), "tid": tenant});
+        let cookies = world.browser.header(false, world.now).unwrap();
+        let request = world.after(301).program("/orders", &[("cookie", &cookies)]);
+        assert_eq!(world.send(request).code, code, "{tenant}");
+    }
+}
+
+#[test]
+fn the_same_name_in_another_tenant_is_somebody_else() {
+    let change = json!({"rules": [{"path": "/pay", "authentication": {"acr_values": ["gold"]}}]});
+    for (tenant, told) in [("one", "one"), ("two", "two")] {
+        let mut world = world("one", &change);
+        world.log_in("/orders").is(302, "login_completed");
+        world.idp().id_token =
+            json!({"iss": issuer(tenant), "tid": tenant, "acr": "bronze", "jti": "the second"});
+        let cookies = world.browser.header(false, world.now).unwrap();
+        world.log_in("/pay").is(403, "step_up_not_met");
+        assert_eq!(world.get("/orders").told("x-auth-iss"), Some(issuer(told).as_str()));
+        let old = world.program("/orders", &[("cookie", &cookies)]);
+        let code = if tenant == "one" { "session" } else { "session_logged_out" };
+        assert_eq!(world.send(old).code, code);
+    }
+}

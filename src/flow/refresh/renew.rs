@@ -114,8 +114,8 @@ pub async fn exchange_tokens(
     base.retain(|name, _| ALWAYS_KEPT.contains(&name.as_str()));
     if let Some(text) = &tokens.id_token {
         let asked = Asked { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
-        let (subject, nonce) = (session.subject.as_str(), session.nonce.as_ref());
-        let original = Original { subject, nonce, claims: &session.claims };
+        let nonce = session.nonce.as_ref();
+        let original = Original { person: session.person(), nonce, claims: &session.claims };
         match exchange::check_id_token(filter, index, text, &asked, callouts, now).await {
             Ok(id_token) => {
                 check_renewed(&id_token, &original).map_err(ProviderError::Renewed)?;
