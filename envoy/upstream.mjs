@@ -32,15 +32,21 @@ ${identity.length ? `<table class="identity" id="identity">${rows(identity)}</ta
 <table id="headers">${rows(headers)}</table>`);
 }
 
+/** A stream of which the path ends so is left open. */
+const STAYS_OPEN = /\/open$/;
+
 /** Enough of RFC 6455 to accept the handshake, greet once and close: the tests ask no more. */
 function acceptWebSocket(request, socket) {
   const accept = createHash('sha1')
     .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
   socket.on('error', () => socket.destroy());
+  socket.on('end', () => socket.end());
   socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n'
     + `sec-websocket-accept: ${accept}\r\n\r\n`);
   const text = Buffer.from('hello');
-  socket.end(Buffer.concat([Buffer.from([0x81, text.length]), text, Buffer.from([0x88, 0])]));
+  const greeting = Buffer.concat([Buffer.from([0x81, text.length]), text]);
+  if (STAYS_OPEN.test(request.url)) socket.write(greeting);
+  else socket.end(Buffer.concat([greeting, Buffer.from([0x88, 0])]));
 }
 
 /**
@@ -59,7 +65,8 @@ export async function startUpstream({ port = 0, address = '127.0.0.1' } = {}) {
     request.on('end', () => {
       if ((request.headers.accept ?? '').includes('text/event-stream')) {
         response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-        response.end('data: one\n\ndata: two\n\n');
+        response.write('data: one\n\n');
+        if (!STAYS_OPEN.test(request.url)) response.end('data: two\n\n');
       } else if ((request.headers.accept ?? '').includes('text/html')) {
         response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
         response.end(requestPage(received));

@@ -22,7 +22,7 @@ use crate::metrics::{HostMetrics, Metrics};
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
-use crate::rules::{ClientKind, is_preflight, meets, select};
+use crate::rules::{ClientKind, is_preflight, meets, select, suffices};
 use crate::secret::Secret;
 use crate::session::{Cookies, Jar, ROUNDS_LIMIT, SessionEnded};
 use crate::store::{SharedData, Store};
@@ -95,7 +95,7 @@ pub(crate) struct Visit {
 }
 
 /// What the synchronous part came to.
-enum Next {
+pub(crate) enum Next {
     Answer(Answer),
     Bearer(BearerToken),
     Login(ProviderIndex, login::Begin),
@@ -299,7 +299,7 @@ impl Filter {
             .map_err(Error::from)
             .and_then(|found| refresh::look(self, rule.provider, found, visit.request.host, visit.now));
         match found {
-            Ok(Looked::Goes(current)) => self.let_in(visit, rule, &current).map(Next::Answer),
+            Ok(Looked::Goes(current)) => self.let_in(visit, rule, &current),
             Ok(Looked::Waits(found)) => Ok(Next::Renewal(found)),
             Err(why) => self.log_in_again(visit, rule, why),
         }
@@ -309,7 +309,7 @@ impl Filter {
     pub(crate) fn decide_again(self: &Rc<Self>, visit: &Visit, renewed: Result<Current, Error>) -> Answer {
         let decided = match (self.rule(visit), renewed) {
             (None, _) => Err(Error::Bug("a session is renewed without a rule")),
-            (Some(rule), Ok(current)) => self.let_in(visit, rule, &current).map(Next::Answer),
+            (Some(rule), Ok(current)) => self.let_in(visit, rule, &current),
             (Some(rule), Err(why)) => self.log_in_again(visit, rule, why),
         };
         match decided {
@@ -321,14 +321,17 @@ impl Filter {
         }
     }
 
-    fn let_in(&self, visit: &Visit, rule: &Rule, current: &Current) -> Result<Answer, Error> {
+    fn let_in(&self, visit: &Visit, rule: &Rule, current: &Current) -> Result<Next, Error> {
         let jar = Jar::read(&visit.request.headers);
         let Current { remembered, is_new } = current;
         let cookies = session::cookies_to_send(self, rule.provider, remembered, *is_new, &jar, visit.now)?;
-        match self.admit_identity(visit, rule, &remembered.told, "session", cookies.clone()) {
+        let admitted = self.admit_identity(visit, rule, &remembered.told, "session", cookies.clone());
+        let decided = admitted.map(Next::Answer);
+        match decided.or_else(|error| self.step_up(visit, rule, error, &cookies)) {
             // A refusal too brings the browser the session that its old one was renewed to.
             Err(error) if !cookies.is_empty() => {
-                Ok(self.refuse_with(visit, &error, Extras { cookies, ..Extras::default() }))
+                let extras = Extras { cookies, ..Extras::default() };
+                Ok(Next::Answer(self.refuse_with(visit, &error, extras)))
             }
             decided => decided,
         }
@@ -362,11 +365,12 @@ impl Filter {
             return Err(ClientError::LoginLoop.into());
         }
         let cookies = self.cookies_of_end(rule.provider, &jar, &why);
-        let begin = login::Begin::for_request(self, &visit.request, rounds, cookies);
+        let begin = login::Begin::for_request(self, &visit.request, rule, rounds, cookies);
         Ok(Next::Login(rule.provider, begin))
     }
 
-    /// Lets an identity in if it has what the rule requires.
+    /// Lets an identity in if it has what the rule requires. Rights come first: whoever lacks one is not
+    /// sent to authenticate for nothing.
     pub(crate) fn admit_identity(
         &self,
         visit: &Visit,
@@ -377,6 +381,9 @@ impl Filter {
     ) -> Result<Answer, Error> {
         let identity = &told.identity;
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
+        let leeway = self.provider(identity.provider()).map(|provider| provider.config.leeway);
+        suffices(&rule.authentication, identity.claims(), leeway.unwrap_or_default(), visit.now)
+            .map_err(ClientError::Authentication)?;
         self.admit(visit, Some(told), code, cookies)
     }
 

@@ -57,6 +57,8 @@ fn provider(issuer: &str) -> Provider {
         scopes: vec!["openid".into()],
         userinfo: UserinfoUse::IfNeeded,
         authorization_parameters: Vec::new(),
+        parameters_from_request: Vec::new(),
+        max_age: None,
         redirect_uri: RedirectUri::Path("/oidc/callback".into()),
         response_mode: ResponseMode::Query,
         post_logout_redirect_uri: None,

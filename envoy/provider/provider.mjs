@@ -3,13 +3,17 @@
 
 import http from 'node:http';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { Provider } from 'oidc-provider';
+import { interactionPolicy, Provider } from 'oidc-provider';
 import { escapeHtml, page } from '../page.mjs';
 
 /** The API whose access tokens the provider issues (RFC 8707 resource, RFC 9068 token). */
 export const API = 'https://api.demo.example';
 /** An API of somebody else: its tokens must not be accepted by the demo's filter. */
 export const OTHER_API = 'https://other.demo.example';
+
+/** How people log in (`acr`): with a password, or with a code besides. */
+export const PASSWORD = 'urn:demo:password';
+export const TWO_FACTORS = 'urn:demo:two-factors';
 
 export const CLIENT_ID = 'vestibule-demo';
 export const MACHINE_ID = 'orders-machine';
@@ -55,7 +59,7 @@ function memoryAdapter() {
   };
 }
 
-function loginPage(uid, problem) {
+function loginPage(uid, { asksForCode = false, problem } = {}) {
   return page('Log in to the demo provider', `
 ${problem ? `<p class="note" role="alert">${escapeHtml(problem)}</p>` : ''}
 <p>Two people live here: <b>alice</b> (roles admin and user) and <b>bob</b> (role user). Any password
@@ -65,6 +69,8 @@ that is not empty is right.</p>
 <input id="login" name="login" autocomplete="username" autocapitalize="none" autofocus required>
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
+${asksForCode ? `<label for="code">One-time code (any will do; without one you have one factor)</label>
+<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code">` : ''}
 <button type="submit">Log in</button>
 <button class="quiet" type="submit" formaction="/interaction/${escapeHtml(uid)}/cancel" formnovalidate>Cancel</button>
 </form>`);
@@ -82,6 +88,18 @@ async function grantEverything(ctx) {
   }
   await grant.save();
   return grant;
+}
+
+/** Prompts whoever has not logged in as the client asks for (`acr_values`, which bind nobody). */
+function policy() {
+  const { base, Check } = interactionPolicy;
+  const prompts = base();
+  prompts.get('login').checks.add(new Check('acr_values', 'another kind of login was asked for', ({ oidc }) => {
+    const asked = oidc.params.acr_values?.split(' ') ?? [];
+    const unmet = asked.length > 0 && !asked.includes(oidc.session.acr) && !oidc.result?.login;
+    return unmet ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT;
+  }));
+  return prompts;
 }
 
 function settings({ site, clientSecret, machineSecret, keys, cookieKey, adapter, accessTokenTtl, alter }) {
@@ -109,6 +127,7 @@ function settings({ site, clientSecret, machineSecret, keys, cookieKey, adapter,
       },
     ],
     jwks: { keys },
+    acrValues: [PASSWORD, TWO_FACTORS],
     cookies: { keys: [cookieKey] },
     responseTypes: ['code'],
     pkce: { required: () => true },
@@ -156,7 +175,7 @@ ${form}<button type="submit" form="op.logoutForm" name="logout" value="yes" auto
     },
     // Logout tokens go to this machine, which the provider refuses otherwise.
     fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: { policy: policy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: grantEverything,
     ttl: { AccessToken: accessTokenTtl, ClientCredentials: accessTokenTtl, Session: 3600, Grant: 3600, Interaction: 600, IdToken: 3600, AuthorizationCode: 60 },
     renderError(ctx, { error, error_description: description }) {
@@ -183,8 +202,8 @@ function sendPage(response, status, html) {
 
 async function interaction(oidc, request, response, [, uid, action]) {
   if (request.method !== 'POST') {
-    await oidc.interactionDetails(request, response);
-    return sendPage(response, 200, loginPage(uid));
+    const { params } = await oidc.interactionDetails(request, response);
+    return sendPage(response, 200, loginPage(uid, { asksForCode: params.acr_values?.includes(TWO_FACTORS) }));
   }
   if (action === 'cancel') {
     return oidc.interactionFinished(request, response,
@@ -193,9 +212,10 @@ async function interaction(oidc, request, response, [, uid, action]) {
   const form = await formBody(request);
   const login = form.get('login')?.trim().toLowerCase();
   if (!Object.hasOwn(USERS, login) || !form.get('password')) {
-    return sendPage(response, 400, loginPage(uid, 'Nobody of that name lives here. Try alice or bob, with any password.'));
+    return sendPage(response, 400, loginPage(uid, { problem: 'Nobody of that name lives here. Try alice or bob, with any password.' }));
   }
-  return oidc.interactionFinished(request, response, { login: { accountId: login } }, { mergeWithLastSubmission: false });
+  const acr = form.get('code') ? TWO_FACTORS : PASSWORD;
+  return oidc.interactionFinished(request, response, { login: { accountId: login, acr } }, { mergeWithLastSubmission: false });
 }
 
 /**

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::document::{CLAIM_DEPTH_LIMIT, CalloutObject};
+use super::document::{
+    ALLOWED_VALUES_LIMIT, AllowedObject, CLAIM_DEPTH_LIMIT, CalloutObject, PARAMETER_VALUES_LIMIT,
+};
 use super::problem::{Place, Problem};
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
@@ -33,6 +35,60 @@ impl Shape for CalloutChoice {
     #[cfg(not(target_arch = "wasm32"))]
     fn kind() -> schema::Kind {
         schema::Kind::Either(vec![Text::kind(), CalloutObject::kind()])
+    }
+}
+
+/// `authorization_parameters`: one value, or several.
+pub(super) enum ParameterChoice {
+    /// The parameter is sent once.
+    One(Text),
+    /// It is sent once for each.
+    Each(Vec<Text>),
+}
+
+impl Shape for ParameterChoice {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        match value {
+            Value::String(_) => Text::read(value, place, reading).map(ParameterChoice::One),
+            Value::Array(_) => {
+                let List(values) = List::<Text, 1, PARAMETER_VALUES_LIMIT>::read(value, place, reading)?;
+                Some(ParameterChoice::Each(values))
+            }
+            _ => reading.refuse(Problem::of_type(place, "a string or a list", &value)),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> schema::Kind {
+        schema::Kind::Either(vec![Text::kind(), List::<Text, 1, PARAMETER_VALUES_LIMIT>::kind()])
+    }
+}
+
+/// `parameters_from_request`: the values, or what they look like.
+pub(super) enum AllowedChoice {
+    /// One of these.
+    Values(Vec<Text>),
+    /// Whatever the expression matches.
+    Pattern(Box<AllowedObject>),
+}
+
+impl Shape for AllowedChoice {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        match value {
+            Value::Array(_) => {
+                let List(values) = List::<Text, 1, ALLOWED_VALUES_LIMIT>::read(value, place, reading)?;
+                Some(AllowedChoice::Values(values))
+            }
+            Value::Object(_) => {
+                AllowedObject::read(value, place, reading).map(Box::new).map(AllowedChoice::Pattern)
+            }
+            _ => reading.refuse(Problem::of_type(place, "a list or an object", &value)),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> schema::Kind {
+        schema::Kind::Either(vec![List::<Text, 1, ALLOWED_VALUES_LIMIT>::kind(), AllowedObject::kind()])
     }
 }
 

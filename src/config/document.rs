@@ -6,7 +6,9 @@
 
 use serde_json::Value;
 
-use super::choices::{AcceptanceChoice, AuthMethod, CalloutChoice, SigningAlgorithm};
+use super::choices::{
+    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, SigningAlgorithm,
+};
 use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
@@ -31,6 +33,12 @@ pub const NAMES_LIMIT: usize = 64;
 pub const REQUIREMENTS_LIMIT: usize = 64;
 /// Most further parameters of the authorization request.
 pub const PARAMETERS_LIMIT: usize = 32;
+/// Most values of one parameter of the authorization request.
+pub const PARAMETER_VALUES_LIMIT: usize = 16;
+/// Most values that a request may choose from for one of them.
+pub const ALLOWED_VALUES_LIMIT: usize = 64;
+/// Most authentication contexts that a rule accepts.
+pub const ACR_VALUES_LIMIT: usize = 16;
 /// Most identity headers.
 pub const HEADERS_LIMIT: usize = 32;
 /// Most member names on the way to a nested claim.
@@ -126,8 +134,15 @@ object! {
         /// The lifetime of an access token where the provider does not say it (`expires_in`).
         default_expires_in_seconds: WholeSeconds<10, 86400> [default 300],
         /// Further parameters of the authorization request, such as `prompt` or `audience`. Those
-        /// that the filter sets itself are refused.
-        authorization_parameters: Named<Text, 0, PARAMETERS_LIMIT> [default {}],
+        /// that the filter sets itself are refused. `resource` (RFC 8707) may have a list of values.
+        authorization_parameters: Named<ParameterChoice, 0, PARAMETERS_LIMIT> [default {}],
+        /// Parameters of the authorization request that the address of the login may set, as in
+        /// `/oidc/login?return_to=/&login_hint=alice`, each with the values that it may have. Whatever
+        /// is not listed is left out.
+        parameters_from_request: Named<AllowedChoice, 0, PARAMETERS_LIMIT> [default {}],
+        /// Asks the provider to log people in anew who authenticated longer ago (`max_age`). The ID
+        /// token must then say when that was (`auth_time`), and is refused if it is too long ago.
+        max_age_seconds: WholeSeconds<0, 2_592_000> [otherwise "not asked for"],
         /// Whether claims are fetched from the provider's userinfo endpoint at a login: `if_needed` when
         /// a header or a rule names a claim that the ID token lacks and that the `scopes` ask for,
         /// `always` at every login, or `never`. What the ID token says stays as it is.
@@ -168,6 +183,14 @@ object! {
 }
 
 object! {
+    /// What the values look like that the address of a login may give a parameter.
+    AllowedObject as "providers.<name>.parameters_from_request.<name>" {
+        /// A regular expression that must match the whole value.
+        pattern: Text [required],
+    }
+}
+
+object! {
     /// Where the requests to one provider go, by what they ask for.
     CalloutObject as "providers.<name>.callout" {
         /// Requests that have no entry of their own.
@@ -191,10 +214,20 @@ object! {
         /// sessions have ended.
         keys: List<SecretText, 1, KEYS_LIMIT> [required],
         /// Name of the session cookie. Must begin with `__Host-` or `__Secure-`, but not with
-        /// `insecure_allow_http`. At most 64 characters.
-        cookie_name: Text [otherwise "`__Host-vestibule`; `vestibule` with `insecure_allow_http`"],
+        /// `insecure_allow_http`, and not with `__Host-` where there is a `domain`. At most 64
+        /// characters.
+        cookie_name: Text [otherwise "`__Host-vestibule`; `__Secure-vestibule` with a `domain`; `vestibule` with `insecure_allow_http`"],
+        /// The `Domain` attribute of the cookies: one login counts on this host and all below it, and
+        /// all of them see the cookies. Each of the `hosts`, which must be named, is one of these.
+        domain: Text [otherwise "the cookies belong to one host"],
         /// The `SameSite` attribute of the session cookie.
         same_site: SameSite [default "Lax"],
+        /// The `Partitioned` attribute of the cookies (CHIPS), for a site that is shown in frames of
+        /// other sites: each of those has a session of its own. Needs `same_site: None` and `https`.
+        partitioned: bool [default false],
+        /// Claims that a session keeps besides those that rules and headers name. Filters that share
+        /// sessions need the same claims: name here what the others need.
+        claims: List<ClaimPath, 0, REQUIREMENTS_LIMIT> [default []],
         /// Hosts on which people log in, with the port if it is not the usual one. No wildcards.
         hosts: Hosts [otherwise "any host, with a warning unless every `redirect_uri` is an address"],
         /// A session ends so long after the login, whatever happens. 60 to 2592000 (30 days); more
@@ -257,6 +290,9 @@ object! {
         provider: Text [otherwise "`default_provider`; bearer tokens of every provider with `audiences`"],
         /// What a session or a bearer token must have.
         require: RequirementObject [otherwise "nothing further"],
+        /// How, and how recently, whoever asks must have authenticated. A person whose session is not
+        /// enough is sent to the provider once more.
+        authentication: AuthenticationObject [otherwise "any login will do"],
         /// Allows this rule to be `public` for everything. The filter then protects nothing that
         /// the rules before this one do not name.
         insecure_public_everything: bool [default false],
@@ -276,6 +312,16 @@ object! {
         any_of: Requirements [default []],
         /// All of these requirements. Requirements may stand in one another 4 deep.
         all_of: Requirements [default []],
+    }
+}
+
+object! {
+    /// How a person must have authenticated. All parts that are given must hold.
+    AuthenticationObject as "rules[].authentication" {
+        /// The `acr` claim must be one of these. They are asked for in this order (`acr_values`).
+        acr_values: List<Text, 0, ACR_VALUES_LIMIT> [default []],
+        /// The person authenticated (`auth_time`) at most so long ago; `leeway_seconds` come on top.
+        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "no matter when"],
     }
 }
 

@@ -8,6 +8,7 @@
 //! required of them beyond their type.
 
 mod address;
+mod authentication;
 mod choices;
 mod client;
 mod document;
@@ -15,6 +16,7 @@ mod endpoints;
 mod environment;
 mod identity;
 mod issuer;
+mod parameters;
 mod problem;
 mod protobuf;
 mod provider;
@@ -28,13 +30,17 @@ mod shape;
 pub(crate) mod trial;
 mod value;
 
+pub use authentication::Authentication;
 pub use client::{Client, ClientAuthentication, Credential};
 pub use document::{
-    CLAIM_DEPTH_LIMIT, HEADERS_LIMIT, HOSTS_LIMIT, KEYS_LIMIT, METHODS_LIMIT, NAMES_LIMIT, PARAMETERS_LIMIT,
-    PROVIDERS_LIMIT, REQUIREMENTS_LIMIT, RULES_LIMIT,
+    ACR_VALUES_LIMIT, ALLOWED_VALUES_LIMIT, CLAIM_DEPTH_LIMIT, HEADERS_LIMIT, HOSTS_LIMIT, KEYS_LIMIT,
+    METHODS_LIMIT, NAMES_LIMIT, PARAMETER_VALUES_LIMIT, PARAMETERS_LIMIT, PROVIDERS_LIMIT,
+    REQUIREMENTS_LIMIT, RULES_LIMIT,
 };
 pub use endpoints::Endpoints;
 pub use identity::Identity;
+pub(crate) use parameters::RESOURCE;
+pub use parameters::RequestParameter;
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
 pub use provider::{
     CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, ResponseMode, UserinfoUse,

@@ -7,11 +7,11 @@ use super::choices::CalloutChoice;
 use super::client::{self, Client, ClientAuthentication};
 use super::document::{CalloutObject, Names, ProviderObject};
 use super::issuer;
+use super::parameters::{self, RequestParameter};
 use super::problem::Problem;
 use super::shape::Reading;
 use super::value::{Member, Text};
 use crate::jose::Algorithm;
-use crate::oidc::authorization::OWN_PARAMETERS;
 use crate::time::Seconds;
 
 /// Longest name of a provider, in characters.
@@ -44,8 +44,13 @@ pub struct Provider {
     pub userinfo: UserinfoUse,
     /// When and how long sessions are renewed; `None` if they are not.
     pub refresh: Option<Refresh>,
-    /// Further parameters of the authorization request. None that the filter sets itself.
+    /// Further parameters of the authorization request. None that the filter sets itself; no name
+    /// twice but `resource`.
     pub authorization_parameters: Vec<(String, String)>,
+    /// Those that a request for a login may set.
+    pub parameters_from_request: Vec<RequestParameter>,
+    /// Whoever authenticated longer ago is to do so anew.
+    pub max_age: Option<Seconds>,
     /// Where the provider sends the browser back to.
     pub redirect_uri: RedirectUri,
     /// How the authorization response comes.
@@ -187,10 +192,10 @@ pub(super) fn check(
         .post_logout_redirect_uri
         .and_then(|uri| check_post_logout_redirect_uri(uri, site_http, reading));
     let post_logout_redirect_parameter = provider.post_logout_redirect_parameter.and_then(|name| {
-        if is_parameter_name(&name.text) {
+        if parameters::is_name(&name.text) {
             return Some(name.text);
         }
-        reading.refuse(name.problem(PARAMETER_NAME_RULE))
+        reading.refuse(name.problem(parameters::NAME_RULE))
     });
     let end_session_endpoint =
         provider.end_session_endpoint.and_then(|endpoint| address(&endpoint, allow_http, reading));
@@ -203,7 +208,11 @@ pub(super) fn check(
     };
     let mut authorization_parameters = Vec::new();
     for parameter in provider.authorization_parameters?.0 {
-        authorization_parameters.extend(check_parameter(parameter, reading));
+        authorization_parameters.extend(parameters::check(parameter, reading));
+    }
+    let mut parameters_from_request = Vec::new();
+    for parameter in provider.parameters_from_request?.0 {
+        parameters_from_request.extend(parameters::check_from_request(parameter, reading));
     }
     let (issuer, issuers) = issuer?;
     let client = client?;
@@ -223,6 +232,8 @@ pub(super) fn check(
         userinfo: provider.userinfo?,
         refresh: renews.then_some(refresh),
         authorization_parameters,
+        parameters_from_request,
+        max_age: provider.max_age_seconds.map(|seconds| Seconds(seconds.0)),
         redirect_uri: redirect_uri?,
         response_mode: response_mode?,
         post_logout_redirect_uri,
@@ -306,25 +317,6 @@ fn check_post_logout_redirect_uri(uri: Text, site_http: bool, reading: &mut Read
         return reading.refuse(uri.problem(fault));
     }
     Some(uri.text)
-}
-
-const PARAMETER_NAME_RULE: &str = "must have a name of the characters A-Z a-z 0-9 - . _";
-
-/// RFC 6749 section 8.2: param-name.
-fn is_parameter_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    !name.is_empty() && name.bytes().all(plain)
-}
-
-fn check_parameter(parameter: Member<Text>, reading: &mut Reading) -> Option<(String, String)> {
-    let Member { place, name, value } = parameter;
-    if !is_parameter_name(&name) {
-        return reading.refuse(Problem::at(&place, PARAMETER_NAME_RULE));
-    }
-    if OWN_PARAMETERS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-        return reading.refuse(Problem::at(&place, "is set by the filter itself").advice("remove it"));
-    }
-    Some((name, value.text))
 }
 
 #[cfg(test)]
@@ -425,37 +417,6 @@ mod tests {
                 "providers.main.algorithms: must have from 1 to 10 items, got 0",
             ),
         ]);
-    }
-
-    #[test]
-    fn parameters_that_the_filter_sets_itself_are_refused() {
-        for name in OWN_PARAMETERS.iter().copied().chain(["Redirect_URI"]) {
-            let problems =
-                crate::config::trial::problems(provider(json!({"authorization_parameters": {name: "x"}})));
-            assert_eq!(
-                problems,
-                [format!(
-                    "providers.main.authorization_parameters.{name}: is set by the filter itself (remove it)"
-                )]
-            );
-        }
-        refused([
-            (
-                provider(json!({"authorization_parameters": {"a&b": "x"}})),
-                "providers.main.authorization_parameters[\"a&b\"]: must have a name",
-            ),
-            (
-                provider(json!({"authorization_parameters": {"max_age": 5}})),
-                "providers.main.authorization_parameters.max_age: must be a string, got 5",
-            ),
-        ]);
-        let config = read(provider(
-            json!({"authorization_parameters": {"audience": "https://api", "prompt": "login"}}),
-        ));
-        assert_eq!(
-            config.unwrap().providers[0].authorization_parameters,
-            [("audience".into(), "https://api".into()), ("prompt".into(), "login".into())]
-        );
     }
 
     #[test]

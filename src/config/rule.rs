@@ -3,6 +3,7 @@
 use regex_lite::Regex;
 
 use super::address::{self, rule_path_fault};
+use super::authentication::{self, Authentication};
 use super::choices::{Acceptance, AcceptanceChoice};
 use super::document::RuleObject;
 use super::problem::{Place, Problem};
@@ -37,6 +38,8 @@ pub struct Rule {
     pub bearer_providers: Vec<ProviderIndex>,
     /// What the identity must have.
     pub require: Requirement,
+    /// How the person must have authenticated.
+    pub authentication: Authentication,
 }
 
 /// Which paths a rule is about.
@@ -108,6 +111,7 @@ fn last_rule(providers: &Providers) -> Rule {
         provider: providers.default,
         bearer_providers: providers.with_audiences.clone(),
         require: Requirement::default(),
+        authentication: Authentication::default(),
     }
 }
 
@@ -128,10 +132,18 @@ fn check_rule(object: RuleObject, providers: &Providers, reading: &mut Reading) 
     };
     let given = object.accept.as_ref();
     let accept = bearer_providers.as_ref().and_then(|bearer| check_accept(&place, given, bearer, reading));
-    if object.require.is_some() && matches!(accept, Some(Accept::Public | Accept::Deny)) {
-        let problem = Problem::at(&place.key("require"), "has no use where everybody or nobody is accepted");
-        reading.problems.add(problem.advice("remove it, or accept session or bearer"));
+    if matches!(accept, Some(Accept::Public | Accept::Deny)) {
+        let given =
+            [("require", object.require.is_some()), ("authentication", object.authentication.is_some())];
+        for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+            let problem = Problem::at(&place.key(key), "has no use where everybody or nobody is accepted");
+            reading.problems.add(problem.advice("remove it, or accept session or bearer"));
+        }
     }
+    let authentication = match object.authentication {
+        Some(authentication) => authentication::check(authentication, reading),
+        None => Some(Authentication::default()),
+    };
     let require = match object.require {
         Some(require) => requirement::check(require, reading),
         None => Some(Requirement::default()),
@@ -149,6 +161,7 @@ fn check_rule(object: RuleObject, providers: &Providers, reading: &mut Reading) 
         provider: named.flatten().unwrap_or(providers.default),
         bearer_providers: bearer_providers?,
         require: require?,
+        authentication: authentication?,
     };
     check_public(&rule, &place, object.insecure_public_everything?, reading);
     Some(rule)

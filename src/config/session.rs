@@ -1,8 +1,9 @@
 //! Sessions: keys, cookie, lifetimes.
 
+use super::ClaimPath;
 use super::address;
 use super::document::{Hosts, SessionObject};
-use super::problem::Problem;
+use super::problem::{Place, Problem};
 use super::shape::Reading;
 use super::value::{SecretText, Text};
 use crate::secret::Secret;
@@ -35,6 +36,9 @@ const COOKIE_NAME_LIMIT: usize = 64;
 /// Prefixes by which browsers insist on `Secure` (RFC 6265bis section 4.1.3).
 const SECURE_PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
 
+/// Second-level domains under those of countries that belong to nobody alone, such as `co.uk`.
+const SECOND_LEVELS: [&str; 8] = ["ac", "co", "com", "edu", "gov", "mil", "net", "org"];
+
 /// Shortest idle timeout, in seconds.
 const IDLE_MIN: u64 = 60;
 /// A longer session than this is worth a warning, in seconds.
@@ -49,6 +53,13 @@ pub struct Session {
     pub cookie_name: String,
     /// `SameSite` of the session cookie.
     pub same_site: SameSite,
+    /// `Partitioned` of every cookie. Then `same_site` is `None`, and the site is reached by `https`.
+    pub partitioned: bool,
+    /// `Domain` of every cookie: a host in lower case, of which each of `hosts` is part. Then there are
+    /// some, and the name has no `__Host-`.
+    pub domain: Option<String>,
+    /// Claims that are kept for others.
+    pub claims: Vec<ClaimPath>,
     /// Hosts (with port unless it is the default one) on which people log in. Empty: any.
     pub hosts: Vec<String>,
     /// A session ends this long after the login, whatever happens.
@@ -89,6 +100,10 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
             Problem::at(&session.place.key("same_site"), "must not be None with insecure_allow_http");
         reading.problems.add(problem.advice("browsers take SameSite=None only over https"));
     }
+    let partitioned = session.partitioned;
+    if partitioned == Some(true) {
+        check_partitioned(&session.place, same_site, http, reading);
+    }
     let absolute = session.absolute_lifetime_seconds.as_ref().map(|seconds| seconds.0);
     if absolute.is_some_and(|absolute| absolute > LIFETIME_WARNING) {
         reading.warn(
@@ -106,17 +121,26 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
             .problems
             .add(Problem::at(&session.place.key("idle_timeout_seconds"), rule).got(idle.to_string()));
     }
+    let has_domain = session.domain.is_some();
     let cookie_name = match session.cookie_name {
-        Some(name) => check_cookie_name(name, http, reading),
+        Some(name) => check_cookie_name(name, http, has_domain, reading),
         None if http => Some("vestibule".to_owned()),
+        None if has_domain => Some("__Secure-vestibule".to_owned()),
         None => Some("__Host-vestibule".to_owned()),
     };
     let keys = session.keys.and_then(|keys| check_keys(&keys.0, reading));
     let hosts = session.hosts.map(|hosts| check_hosts(&hosts, http, reading)).unwrap_or_default();
+    let domain = session.domain.map(|domain| check_domain(&domain, &hosts, reading));
     Some(Session {
         keys: keys?,
         cookie_name: cookie_name?,
         same_site: same_site?,
+        partitioned: partitioned?,
+        domain: match domain {
+            Some(domain) => Some(domain?),
+            None => None,
+        },
+        claims: session.claims?.0,
         hosts,
         absolute_lifetime: Seconds(absolute?),
         idle_timeout: Seconds(idle?),
@@ -129,6 +153,53 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
 fn check_hosts(hosts: &Hosts, http: bool, reading: &mut Reading) -> Vec<String> {
     let usual_port = if http { 80 } else { 443 };
     hosts.0.iter().filter_map(|host| address::host(host, Some(usual_port), reading)).collect()
+}
+
+/// CHIPS: browsers take a partitioned cookie only over https, and it is of use in frames alone, where
+/// no other cookie than one with `SameSite=None` comes along.
+fn check_partitioned(place: &Place, same_site: Option<SameSite>, http: bool, reading: &mut Reading) {
+    let place = place.key("partitioned");
+    if http {
+        let problem = Problem::at(&place, "must not be true with insecure_allow_http");
+        reading.problems.add(problem.advice("browsers take partitioned cookies only over https"));
+    }
+    if matches!(same_site, Some(SameSite::Lax | SameSite::Strict)) {
+        let problem = Problem::at(&place, "must not be true unless same_site is None");
+        reading.problems.add(problem.advice("in frames of other sites no other cookie comes along"));
+    }
+}
+
+/// A `Domain` is shared with every host below it, so it must be one that all belong to whoever
+/// configures this. Browsers know which domains belong to nobody (the Public Suffix List) and drop the
+/// cookie; what is plainly such a domain is refused here, with words.
+fn check_domain(domain: &Text, hosts: &[String], reading: &mut Reading) -> Option<String> {
+    if domain.text.starts_with('.') {
+        return reading.refuse(domain.problem("must not begin with a dot").advice("leave it out"));
+    }
+    let name = address::host(domain, None, reading)?;
+    let labels: Vec<&str> = name.split('.').collect();
+    let is_address = name.starts_with('[') || labels.iter().all(|label| label.parse::<u8>().is_ok());
+    let rule = match labels.as_slice() {
+        _ if is_address => "must be a name, not an address: browsers share cookies by names only",
+        [_] => "must not be a top-level domain: it belongs to everybody",
+        [second, top] if top.len() == 2 && SECOND_LEVELS.contains(second) => {
+            "must not be a public suffix: hosts of others are below it"
+        }
+        _ if hosts.is_empty() => "must not be set without hosts: name those on which people log in",
+        _ => {
+            let is_below = |host: &String| is_part_of(host, &name);
+            let Some(other) = hosts.iter().find(|host| !is_below(host)) else { return Some(name) };
+            let rule = format!("must be each of the hosts, or above it, but is not above \"{other}\"");
+            return reading.refuse(domain.problem(rule));
+        }
+    };
+    reading.refuse(domain.problem(rule))
+}
+
+/// RFC 6265bis section 5.1.3: the host is the domain or ends with a dot and it. A port does not matter.
+fn is_part_of(host: &str, domain: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default();
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 fn check_keys(keys: &[SecretText], reading: &mut Reading) -> Option<Vec<Secret>> {
@@ -165,7 +236,7 @@ fn key_fault(key: &str) -> Option<String> {
         .then(|| "must be random, but repeats the same characters".to_owned())
 }
 
-fn check_cookie_name(name: Text, http: bool, reading: &mut Reading) -> Option<String> {
+fn check_cookie_name(name: Text, http: bool, has_domain: bool, reading: &mut Reading) -> Option<String> {
     // RFC 9110 section 5.6.2: token.
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.text.len() > COOKIE_NAME_LIMIT || !name.text.bytes().all(is_token) {
@@ -178,6 +249,10 @@ fn check_cookie_name(name: Text, http: bool, reading: &mut Reading) -> Option<St
     // Browsers compare the prefix without regard to case.
     let lower = name.text.to_ascii_lowercase();
     let looks_secure = SECURE_PREFIXES.iter().any(|prefix| lower.starts_with(&prefix.to_ascii_lowercase()));
+    if has_domain && lower.starts_with("__host-") {
+        let problem = name.problem("must not begin with __Host- where there is a domain");
+        return reading.refuse(problem.advice("such a cookie belongs to one host; use __Secure-"));
+    }
     match (http, after_prefix) {
         (true, _) if looks_secure => reading.refuse(
             name.problem("must not begin with __Host- or __Secure- with insecure_allow_http")
@@ -318,5 +393,62 @@ mod tests {
             "providers": {"main": {"redirect_uri": "https://app.example.com/cb"}},
         });
         assert_eq!(read(fixed).unwrap().warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_domain_is_above_every_host_and_belongs_to_one() {
+        let session = |keys: Value| json!({"session": keys});
+        let hosts = json!(["app.example.com", "api.app.example.com:8443"]);
+        for (domain, expected) in [("app.example.com", "app.example.com"), ("Example.COM", "example.com")] {
+            let config = read(session(json!({"domain": domain, "hosts": hosts}))).unwrap();
+            assert_eq!(config.session.domain.as_deref(), Some(expected));
+            assert_eq!(config.session.cookie_name, "__Secure-vestibule");
+        }
+        for (domain, rule) in [
+            ("api.app.example.com", "must be each of the hosts, or above it, but is not above \"app.example"),
+            ("pp.example.com", "must be each of the hosts, or above it"),
+            ("evil.example", "must be each of the hosts, or above it"),
+            (".example.com", "must not begin with a dot"),
+            ("com", "must not be a top-level domain"),
+            ("localhost", "must not be a top-level domain"),
+            ("co.uk", "must not be a public suffix"),
+            ("127.0.0.1", "must be a name, not an address"),
+            ("[::1]", "must be a name, not an address"),
+            ("*.example.com", "must not have wildcards"),
+            ("example.com:8443", "must be a host without port"),
+            ("example.com; Secure", "must be the name of one host"),
+        ] {
+            let problems = crate::config::trial::problems(session(json!({"domain": domain, "hosts": hosts})));
+            let expected = format!("session.domain: {rule}");
+            assert!(problems.iter().any(|problem| problem.starts_with(&expected)), "{problems:?}");
+        }
+        refused([
+            (
+                session(json!({"domain": "example.com", "hosts": null})),
+                "session.domain: must not be set without hosts",
+            ),
+            (
+                session(json!({"domain": "example.com", "hosts": hosts, "cookie_name": "__Host-x"})),
+                "session.cookie_name: must not begin with __Host- where there is a domain",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_partitioned_cookie_is_for_frames_and_for_https() {
+        let session = |keys: Value| json!({"session": keys});
+        let config = read(session(json!({"partitioned": true, "same_site": "None"}))).unwrap();
+        assert!(config.session.partitioned);
+        for same_site in [json!(null), json!("Lax"), json!("Strict")] {
+            refused([(
+                session(json!({"partitioned": true, "same_site": same_site})),
+                "session.partitioned: must not be true unless same_site is None",
+            )]);
+        }
+        let problems = crate::config::trial::problems(session(
+            json!({"partitioned": true, "same_site": "None", "insecure_allow_http": true}),
+        ));
+        let rule = "session.partitioned: must not be true with insecure_allow_http";
+        assert!(problems.iter().any(|problem| problem.starts_with(rule)), "{problems:?}");
     }
 }

@@ -87,6 +87,8 @@ pub struct Asked<'a> {
     pub nonce: Option<&'a Secret>,
     /// The code that was redeemed; none at a refresh.
     pub code: Option<&'a Secret>,
+    /// `max_age` of the authorization request; none at a refresh.
+    pub max_age: Option<Seconds>,
     /// The access token that came with it.
     pub access_token: &'a Secret,
 }
@@ -118,7 +120,7 @@ pub async fn check_id_token(
         nonce: asked.nonce.map(Secret::expose),
         access_token: Some(asked.access_token.expose()),
         code: asked.code.map(Secret::expose),
-        max_age: None,
+        max_age: asked.max_age,
         leeway: provider.leeway,
         now: *now,
     };

@@ -4,19 +4,18 @@ use std::rc::Rc;
 
 use crate::answer;
 use crate::audit::{self, Decision, Outcome};
-use crate::config::{ProviderIndex, RedirectUri, ResponseMode, SameSite};
+use crate::config::{Authentication, ProviderIndex, RedirectUri, ResponseMode, Rule, SameSite};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
+use crate::flow::new_session::new_session;
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
-use crate::flow::{Callouts, refresh, session, third_party, userinfo};
+use crate::flow::{Callouts, session, step_up, third_party, userinfo};
 use crate::http::{Request, Response};
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
-use crate::oidc::claims::Claims;
 use crate::oidc::id_token::IdToken;
 use crate::oidc::pkce;
-use crate::oidc::return_to::ReturnTo;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::ClientKind;
@@ -34,15 +33,29 @@ pub struct Begin {
     pub(super) rounds: u8,
     /// Set-Cookie values that go with the redirect.
     pub(super) cookies: Vec<String>,
-    /// Of a login that another site asked for.
-    pub(super) login_hint: Option<String>,
+    /// Parameters of the authorization request that were set by whoever asked for the login.
+    pub(super) from_request: Vec<(String, String)>,
+    /// What is asked for. Only a login that brings it replaces a session of the same person.
+    pub(super) authentication: Authentication,
 }
 
 impl Begin {
+    /// For a page of this site, asked for by a person.
+    pub(super) fn new(return_to: String, authentication: Authentication) -> Self {
+        Begin { return_to, rounds: 0, cookies: Vec::new(), from_request: Vec::new(), authentication }
+    }
+
     /// For a page that somebody wanted to see.
-    pub fn for_request(filter: &Filter, request: &Request, rounds: u8, cookies: Vec<String>) -> Self {
-        let return_to = ReturnTo::from_request(&request.path, &filter.own_paths());
-        Begin { return_to: return_to.as_str().to_owned(), rounds, cookies, login_hint: None }
+    pub fn for_request(
+        filter: &Filter,
+        request: &Request,
+        rule: &Rule,
+        rounds: u8,
+        cookies: Vec<String>,
+    ) -> Self {
+        let return_to = filter.page_of(request, rule.provider);
+        let authentication = step_up::wanted(filter, rule.provider, Some(rule), "");
+        Begin { rounds, cookies, ..Begin::new(return_to, authentication) }
     }
 }
 
@@ -70,9 +83,29 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     }
     let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
     let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
-    let return_to = ReturnTo::parse(&wanted, &filter.own_paths()).as_str().to_owned();
+    let return_to = filter.return_to(&wanted);
     let provider = filter.login_provider(request, &return_to);
-    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new(), login_hint: None }))
+    let page = filter.rule_of_page(request, &return_to);
+    let authentication = step_up::wanted(filter, provider, page, query);
+    let from_request = from_request(filter, provider, query);
+    Ok((provider, Begin { from_request, ..Begin::new(return_to, authentication) }))
+}
+
+/// What the address of the login sets of the parameters that it may set. Whatever is not listed, or is
+/// there twice, is left out: a login must not fail for it.
+fn from_request(filter: &Filter, provider: ProviderIndex, query: &str) -> Vec<(String, String)> {
+    let Some(provider) = filter.provider(provider) else { return Vec::new() };
+    let sent: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    let set = provider.config.parameters_from_request.iter().filter_map(|parameter| {
+        let mut values = sent.iter().filter(|(name, _)| *name == parameter.name);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) if parameter.allows(value) => {
+                Some((parameter.name.clone(), value.clone().into_owned()))
+            }
+            _ => None,
+        }
+    });
+    set.collect()
 }
 
 /// Begins a login with a provider that may have to be asked for its metadata first.
@@ -110,6 +143,10 @@ fn send_to_provider(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let known = provider.known().ok_or(Error::Bug("a login begins without metadata"))?;
     let now = visit.now;
+    let jar = Jar::read(&visit.request.headers);
+    let Authentication { acr_values, max_age } = begin.authentication;
+    let is_for_more = !acr_values.is_empty() || max_age.is_some();
+    let found = if is_for_more { session::find(filter, index, &jar, now).ok() } else { None };
     let mut verifier = [0; 32];
     filter.random.fill(&mut verifier, now)?;
     let login = Login {
@@ -121,6 +158,12 @@ fn send_to_provider(
         redirect_uri: redirect_uri(filter, index, &visit.request)?,
         started_at: now,
         rounds: begin.rounds,
+        acr_values,
+        max_age,
+        person: found.map(|found| {
+            let (issuer, subject) = found.session.person();
+            (issuer.to_owned(), subject.to_owned())
+        }),
     };
     let location = authorization::authorization_request(
         &known.metadata,
@@ -130,10 +173,11 @@ fn send_to_provider(
             state: &login.state,
             nonce: &login.nonce,
             code_challenge: &pkce::code_challenge(&login.code_verifier),
-            login_hint: begin.login_hint.as_deref(),
+            from_request: &begin.from_request,
+            acr_values: &login.acr_values,
+            max_age: login.max_age,
         },
     );
-    let jar = Jar::read(&visit.request.headers);
     let mut cookies = begin.cookies;
     cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
     // A form must not follow to the provider (RFC 9700 section 4.12).
@@ -206,21 +250,35 @@ async fn redeem(
         .map_err(ClientError::Authorization)?;
     once(filter, &login, *now)?;
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
-    let asked =
-        Asked { nonce: Some(&login.nonce), code: Some(code.secret()), access_token: &tokens.access_token };
+    let asked = Asked {
+        nonce: Some(&login.nonce),
+        code: Some(code.secret()),
+        max_age: login.max_age,
+        access_token: &tokens.access_token,
+    };
     let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts, now).await?;
+    let is_enough = step_up::is_enough(&login, &id_token, provider.config.leeway, *now);
+    if login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub)) {
+        // The session that was not enough stays as it is: this login is worth no more.
+        is_enough.clone()?;
+    }
     let person = Person { claims: id_token.claims(), subject: id_token.subject() };
     let claims =
         userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
     let session = new_session(filter, index, &id_token, &claims, &tokens, &login, *now)?;
     let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
     let session = session::fit(filter, index, session, *now, write)?;
+    step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
     // Only now, when nothing can fail any more: a failure answer carries them too.
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session);
     cookies.push(rounds);
+    if let Err(error) = is_enough {
+        extras.cookies = cookies;
+        return Err(error);
+    }
     Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
 }
 
@@ -270,49 +328,6 @@ async fn redeem_code(
     let request = token_request(&known.metadata, provider, code, &login.code_verifier, &login.redirect_uri);
     let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
     Ok(TokenResponse::read(&received).map_err(ProviderError::Token)?)
-}
-
-fn new_session(
-    filter: &Filter,
-    index: ProviderIndex,
-    id_token: &IdToken,
-    claims: &Claims,
-    tokens: &TokenResponse,
-    login: &Login,
-    now: Timestamp,
-) -> Result<Session, Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let needs = &filter.needs;
-    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
-    let (sid, subject) = (id_token.session_id(), id_token.subject());
-    ended.check_login(&filter.store, sid, subject, login.started_at).map_err(ClientError::SessionEnded)?;
-    let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
-    let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
-    let lifetime = match &refresh_token {
-        Some(_) => refresh::lifetime(&provider.config, tokens.expires_in),
-        None => tokens.expires_in,
-    };
-    let access_token_expires_at = lifetime.map(|lifetime| now + lifetime);
-    let mut expires_at = now + filter.config.session.absolute_lifetime;
-    if needs.access_token() && refresh_token.is_none() {
-        // The upstream must not be sent a token that is over.
-        expires_at = access_token_expires_at.map_or(expires_at, |end| end.min(expires_at));
-    }
-    Ok(Session {
-        claims: needs.prune(claims),
-        scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
-        subject: id_token.subject().to_owned(),
-        id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
-        access_token: needs.access_token().then(|| tokens.access_token.clone()),
-        access_token_expires_at,
-        obtained_at: refresh_token.is_some().then_some(now),
-        refresh_token,
-        created_at: now,
-        seen_at: now,
-        expires_at,
-        needs: needs.fingerprint().to_owned(),
-        id: filter.random.token(now, 16)?,
-    })
 }
 
 /// Back to the page that was asked for.

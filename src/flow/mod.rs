@@ -10,11 +10,13 @@ mod exchange;
 pub(crate) mod frontchannel;
 pub(crate) mod login;
 pub(crate) mod logout;
+mod new_session;
 pub(crate) mod refresh;
 pub(crate) mod refusal;
 mod revocation;
 pub(crate) mod session;
 mod site;
+mod step_up;
 pub(crate) mod third_party;
 mod userinfo;
 

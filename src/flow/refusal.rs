@@ -6,7 +6,8 @@ use crate::config::{Accept, Provider, ResponseMode, Rule};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
-use crate::oidc::bearer::{BearerError, ChallengeError, challenge};
+use crate::flow::step_up;
+use crate::oidc::bearer::{BearerError, ChallengeError, challenge, challenge_with};
 use crate::rules::ClientKind;
 use crate::session::Jar;
 use crate::time::Seconds;
@@ -19,6 +20,11 @@ const INVALID_TOKEN: ChallengeError =
 
 const INVALID_REQUEST: ChallengeError =
     ChallengeError { error: "invalid_request", description: "the access token cannot be read" };
+
+const INSUFFICIENT_USER_AUTHENTICATION: ChallengeError = ChallengeError {
+    error: "insufficient_user_authentication",
+    description: "a different or more recent authentication is required",
+};
 
 const INSUFFICIENT_SCOPE: ChallengeError = ChallengeError {
     error: "insufficient_scope",
@@ -53,7 +59,13 @@ impl Filter {
         let (title, advice) = explain(error);
         let accepts_session =
             rule.is_none_or(|rule| matches!(rule.accept, Accept::Identity { session: true, .. }));
-        let login = (error.status() == 401 && accepts_session).then_some(&self.config.endpoints.login);
+        let login = match (error, rule) {
+            (Error::Client(ClientError::Authentication(_)), Some(rule)) => {
+                self.step_up_address(&rule.authentication)
+            }
+            _ => self.config.endpoints.login.clone(),
+        };
+        let login = (error.status() == 401 && accepts_session).then_some(login);
         let retry = extras.retry.or_else(|| match error {
             Error::Client(ClientError::LoginLoop | ClientError::Login(_)) => Some(self.login_address("/")),
             Error::Client(ClientError::Authorization(_)) => Some(self.login_address("/")),
@@ -66,7 +78,7 @@ impl Filter {
             detail: &detail,
             advice,
             reference: &reference,
-            login: login.map(String::as_str),
+            login: login.as_deref(),
             retry_after: retry_after(error).map(|wait| wait.0.max(1)),
             www_authenticate: rule.and_then(|rule| self.challenge(visit, rule, error)),
             retry: retry.as_deref(),
@@ -99,8 +111,14 @@ impl Filter {
         }
     }
 
-    /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted.
+    /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted; and where a script
+    /// must know with which authentication it would be let in (RFC 9470 section 3).
     fn challenge(&self, visit: &Visit, rule: &Rule, error: &Error) -> Option<String> {
+        let realm = &visit.request.authority;
+        if matches!(error, Error::Client(ClientError::Authentication(_))) {
+            let attributes = step_up::parameters(&rule.authentication);
+            return Some(challenge_with(realm, INSUFFICIENT_USER_AUTHENTICATION, &attributes));
+        }
         if !matches!(rule.accept, Accept::Identity { bearer: true, .. }) {
             return None;
         }
@@ -122,7 +140,7 @@ impl Filter {
             ) => (None, None),
             _ => return None,
         };
-        Some(challenge(&visit.request.authority, error, scope))
+        Some(challenge(realm, error, scope))
     }
 }
 
@@ -189,6 +207,14 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ClientError::Forbidden(_) => (
             "You may not see this",
             "Your account is known, but it lacks a right that this address requires. Ask whoever gives out rights.",
+        ),
+        ClientError::Authentication(_) => (
+            "You must log in once more",
+            "You are known here, but this address requires another kind of login, or a more recent one.",
+        ),
+        ClientError::StepUp(_) => (
+            "Your login is not enough for this",
+            "The login service did not log you in as this address requires. Try again with your second factor or whatever else it offers. What you could do before you still can.",
         ),
         ClientError::Denied => ("Nobody may see this", "This address is closed."),
         ClientError::Authorization(_) => {

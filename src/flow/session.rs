@@ -53,6 +53,7 @@ impl Needs {
         let mut claims: Vec<ClaimPath> =
             ALWAYS_KEPT.iter().map(|name| ClaimPath(vec![(*name).to_owned()])).collect();
         claims.extend(config.identity.headers.iter().map(|(_, claim)| claim.clone()));
+        claims.extend(config.session.claims.iter().cloned());
         config.rules.iter().for_each(|rule| collect_claims(&rule.require, &mut claims));
         claims.sort();
         claims.dedup();

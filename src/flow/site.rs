@@ -1,9 +1,10 @@
 //! The addresses of this site, as the browser knows them.
 
-use crate::config::ProviderIndex;
+use crate::config::{ProviderIndex, RedirectUri, Rule};
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
 use crate::http::Request;
+use crate::oidc::return_to::ReturnTo;
 use crate::rules::select;
 
 impl Filter {
@@ -42,8 +43,54 @@ impl Filter {
 
     /// The provider that logs people in for a page: that of the rule for the page.
     pub(crate) fn login_provider(&self, request: &Request, return_to: &str) -> ProviderIndex {
-        let page = Request { method: "GET".to_owned(), path: return_to.to_owned(), ..request.clone() };
-        let rule = select(&self.config.rules, &page).ok().or(self.config.rules.last());
-        rule.map(|rule| rule.provider).unwrap_or_default()
+        self.rule_of_page(request, return_to).map(|rule| rule.provider).unwrap_or_default()
+    }
+
+    /// The rule that a page comes under.
+    pub(crate) fn rule_of_page(&self, request: &Request, return_to: &str) -> Option<&Rule> {
+        let (authority, path) = match self.sibling(return_to) {
+            Some((origin, path)) => (origin.split("://").last().unwrap_or_default().to_owned(), path),
+            None => (request.authority.clone(), return_to),
+        };
+        let method = "GET".to_owned();
+        let page = Request { method, authority, path: path.to_owned(), ..request.clone() };
+        select(&self.config.rules, &page).ok().or(self.config.rules.last())
+    }
+
+    /// Where a browser goes after a login that was asked for with this place: a page of this host or,
+    /// where the session counts on several, of one of those that are named.
+    pub(crate) fn return_to(&self, wanted: &str) -> String {
+        let own = self.own_paths();
+        match self.sibling(wanted) {
+            Some((origin, path)) => format!("{origin}{}", ReturnTo::parse(path, &own).as_str()),
+            None => ReturnTo::parse(wanted, &own).as_str().to_owned(),
+        }
+    }
+
+    /// Where a browser goes back to that wanted to see a page. If the provider sends it back to another
+    /// host than this one, with the host.
+    pub(crate) fn page_of(&self, request: &Request, provider: ProviderIndex) -> String {
+        let page = ReturnTo::from_request(&request.path, &self.own_paths());
+        let elsewhere = match self.provider(provider).map(|provider| &provider.config.redirect_uri) {
+            Some(RedirectUri::Fixed(url)) if self.config.session.domain.is_some() => {
+                let origin = self.origin(request).ok();
+                origin.filter(|origin| *origin != url.origin().ascii_serialization())
+            }
+            _ => None,
+        };
+        format!("{}{}", elsewhere.unwrap_or_default(), page.as_str())
+    }
+
+    /// The origin and the path of an address on one of the hosts on which the session counts.
+    fn sibling<'a>(&self, address: &'a str) -> Option<(&'a str, &'a str)> {
+        let session = &self.config.session;
+        let scheme = if session.insecure_allow_http { "http://" } else { "https://" };
+        session.domain.as_ref()?;
+        let rest = address.strip_prefix(scheme)?;
+        let host = session
+            .hosts
+            .iter()
+            .find(|host| rest.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/')))?;
+        address.split_at_checked(scheme.len().saturating_add(host.len()))
     }
 }

@@ -12,10 +12,9 @@ use super::login::{Begin, begin};
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
-use crate::flow::Callouts;
+use crate::flow::{Callouts, step_up};
 use crate::http::Request;
 use crate::oidc::form::{self, FORM_LIMIT, Form, FormError};
-use crate::oidc::return_to::ReturnTo;
 use crate::rules::ClientKind;
 
 /// A longer `login_hint` is left out. Bytes.
@@ -46,21 +45,38 @@ pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(Pro
     let provider = provider.ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() })?;
     let is_hint =
         |hint: &&str| (1..=LOGIN_HINT_LIMIT).contains(&hint.len()) && !hint.contains(char::is_control);
-    let login_hint = form.get("login_hint").filter(is_hint).map(str::to_owned);
-    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new(), login_hint }))
+    let login_hint = form.get("login_hint").filter(is_hint).filter(|hint| may_hint(filter, provider, hint));
+    let from_request = login_hint.map(|hint| ("login_hint".to_owned(), hint.to_owned()));
+    let authentication =
+        step_up::wanted(filter, provider, filter.rule_of_page(request, &return_to), parameters);
+    Ok((
+        provider,
+        Begin { from_request: Vec::from_iter(from_request), ..Begin::new(return_to, authentication) },
+    ))
+}
+
+/// The hint is part of such a request. Where the configuration lists it, it says which.
+fn may_hint(filter: &Filter, provider: ProviderIndex, hint: &str) -> bool {
+    let listed = filter.provider(provider).map(|provider| provider.config.parameters_from_request.iter());
+    let listed = listed.and_then(|mut listed| listed.find(|parameter| parameter.name == "login_hint"));
+    listed.is_none_or(|parameter| parameter.allows(hint))
 }
 
 /// Where the person wants to go, if that is on this site: whoever asks must not choose another.
 fn return_to(filter: &Filter, request: &Request, target: Option<&str>) -> Result<String, Error> {
     let origin = filter.origin(request)?;
     let target = target.and_then(|target| Url::parse(target).ok());
-    let here = target.filter(|url| url.origin().ascii_serialization() == origin);
-    let place = here.map(|url| match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
+    let place = target.map(|url| {
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        match url.origin().ascii_serialization() {
+            here if here == origin => path,
+            elsewhere => format!("{elsewhere}{path}"),
+        }
     });
-    let place = place.unwrap_or_else(|| "/".to_owned());
-    Ok(ReturnTo::parse(&place, &filter.own_paths()).as_str().to_owned())
+    Ok(filter.return_to(place.as_deref().unwrap_or("/")))
 }
 
 /// Whether such a request comes by `POST`.

@@ -13,6 +13,7 @@ use crate::config::{Provider, ResponseMode};
 use crate::error::shown;
 use crate::http::{Body, BodyFailed, Headers};
 use crate::secret::Secret;
+use crate::time::Seconds;
 
 /// Parameters of the authorization request that are the filter's own, and those that would change
 /// where or in which form the answer comes, or put a secret into an address. The configuration may
@@ -35,7 +36,7 @@ pub const OWN_PARAMETERS: &[&str] = &[
     "client_assertion",
     "client_assertion_type",
     "code_verifier",
-    // Worth nothing unless `auth_time` is checked against it.
+    // Worth nothing unless `auth_time` is checked against it, as it is if it has a key of its own.
     "max_age",
 ];
 
@@ -46,7 +47,7 @@ const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 pub const BODY_LIMIT: usize = FORM_LIMIT;
 
 /// Values of `error` in an authorization response: RFC 6749 section 4.1.2.1, Core 1.0 section
-/// 3.1.2.6, RFC 8707 section 2.
+/// 3.1.2.6, RFC 8707 section 2, Unmet Authentication Requirements 1.0 section 2.
 const REGISTERED_ERRORS: &[&str] = &[
     "invalid_request",
     "unauthorized_client",
@@ -65,6 +66,7 @@ const REGISTERED_ERRORS: &[&str] = &[
     "request_uri_not_supported",
     "registration_not_supported",
     "invalid_target",
+    "unmet_authentication_requirements",
 ];
 
 /// What differs from one authorization request to the next.
@@ -78,8 +80,13 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a Secret,
     /// [`code_challenge`](super::pkce::code_challenge) of the login's verifier.
     pub code_challenge: &'a str,
-    /// Who may want to log in (Core 1.0 section 4).
-    pub login_hint: Option<&'a str>,
+    /// What the request for the login has set of the parameters that it may set. It counts more than
+    /// what is configured.
+    pub from_request: &'a [(String, String)],
+    /// How the person must authenticate, the best way first. Counts more than what anybody else says.
+    pub acr_values: &'a [String],
+    /// How long ago the person may have authenticated.
+    pub max_age: Option<Seconds>,
 }
 
 /// The address to which the browser is sent to log in (Core 1.0 section 3.1.2.1).
@@ -106,14 +113,16 @@ pub fn authorization_request(
     if provider.response_mode == ResponseMode::FormPost {
         parameters.push(("response_mode", "form_post"));
     }
-    let configured = provider.authorization_parameters.iter();
-    parameters.extend(
-        configured
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .filter(|(name, _)| !OWN_PARAMETERS.contains(name))
-            .filter(|(name, _)| !(*name == "login_hint" && request.login_hint.is_some())),
-    );
-    parameters.extend(request.login_hint.map(|hint| ("login_hint", hint)));
+    let (acr_values, max_age) = (request.acr_values.join(" "), request.max_age.map(|age| age.0.to_string()));
+    let mut chosen: Vec<(&str, &str)> = pairs(request.from_request).collect();
+    if !acr_values.is_empty() {
+        chosen.retain(|(name, _)| *name != "acr_values");
+        chosen.push(("acr_values", &acr_values));
+    }
+    let is_chosen = |name: &str| chosen.iter().any(|(chosen, _)| *chosen == name);
+    parameters.extend(pairs(&provider.authorization_parameters).filter(|(name, _)| !is_chosen(name)));
+    parameters.extend(&chosen);
+    parameters.extend(max_age.as_deref().map(|max_age| ("max_age", max_age)));
     let endpoint = &metadata.authorization_endpoint;
     let offline = provider.scopes.iter().any(|scope| scope == "offline_access");
     let prompt_is_set =
@@ -122,6 +131,12 @@ pub fn authorization_request(
         parameters.push(("prompt", "consent"));
     }
     endpoint::with_parameters(endpoint, &parameters, OWN_PARAMETERS)
+}
+
+/// Parameters of others, none of which is ours.
+fn pairs(parameters: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    let all = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    all.filter(|(name, _)| !OWN_PARAMETERS.contains(name))
 }
 
 /// An authorization response as it came: well-formed, and nothing more. Its `state` says which
@@ -364,7 +379,9 @@ mod tests {
             state: &state,
             nonce: &nonce,
             code_challenge: "the challenge",
-            login_hint: None,
+            from_request: &[],
+            acr_values: &[],
+            max_age: None,
         };
         authorization_request(metadata, provider, &request)
     }

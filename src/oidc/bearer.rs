@@ -113,7 +113,8 @@ pub fn token_in_query(query: &str) -> bool {
 /// Why a request was refused, for [`challenge`]. Constants only: what came in is never repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChallengeError {
-    /// `invalid_request`, `invalid_token` or `insufficient_scope` (RFC 6750 section 3.1).
+    /// `invalid_request`, `invalid_token` or `insufficient_scope` (RFC 6750 section 3.1), or
+    /// `insufficient_user_authentication` (RFC 9470 section 3).
     pub error: &'static str,
     /// For developers.
     pub description: &'static str,
@@ -133,6 +134,15 @@ pub fn challenge(realm: &str, error: Option<ChallengeError>, scope: Option<&[Str
         scope.unwrap_or_default().iter().map(String::as_str).filter(|s| is_scope_token(s)).collect();
     if !scopes.is_empty() {
         challenge.push_str(&format!(", scope=\"{}\"", scopes.join(" ")));
+    }
+    challenge
+}
+
+/// The same with further attributes, such as `acr_values` and `max_age` (RFC 9470 section 3).
+pub fn challenge_with(realm: &str, error: ChallengeError, attributes: &[(&str, String)]) -> String {
+    let mut challenge = challenge(realm, Some(error), None);
+    for (name, value) in attributes {
+        challenge.push_str(&format!(", {name}=\"{}\"", quotable(value)));
     }
     challenge
 }

@@ -16,6 +16,7 @@ pub mod logout;
 pub mod logout_token;
 pub mod pkce;
 pub mod provider_error;
+pub mod renewed;
 pub mod return_to;
 pub mod revocation;
 pub mod token;
@@ -62,6 +63,8 @@ pub(crate) mod fixture {
             userinfo: UserinfoUse::IfNeeded,
             refresh: None,
             authorization_parameters: Vec::new(),
+            parameters_from_request: Vec::new(),
+            max_age: None,
             redirect_uri: RedirectUri::Fixed(REDIRECT_URI.parse().unwrap()),
             response_mode: ResponseMode::Query,
             post_logout_redirect_uri: None,

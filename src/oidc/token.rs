@@ -9,7 +9,7 @@ use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
 use super::form;
 use super::provider_error::ProviderError;
-use crate::config::Provider;
+use crate::config::{Provider, RESOURCE};
 use crate::error::shown;
 use crate::http::{Called, Callout, Endpoint, Received};
 use crate::json::{self, JsonError};
@@ -50,6 +50,7 @@ pub fn token_request(
     form::append(&mut body, "code", code.secret().expose());
     form::append(&mut body, "redirect_uri", redirect_uri);
     form::append(&mut body, "code_verifier", code_verifier.expose());
+    append_resource(&mut body, provider);
     request(metadata, provider, body)
 }
 
@@ -61,7 +62,17 @@ pub fn refresh_request(metadata: &Metadata, provider: &Provider, refresh_token: 
     let mut body = Vec::new();
     form::append(&mut body, "grant_type", "refresh_token");
     form::append(&mut body, "refresh_token", refresh_token.expose());
+    append_resource(&mut body, provider);
     request(metadata, provider, body)
+}
+
+/// For which resource the access token is to be (RFC 8707 section 2.2). Of several that were asked for
+/// at the login none is named here: a token is usually for one, and the provider knows them all.
+fn append_resource(body: &mut Vec<u8>, provider: &Provider) {
+    let mut resources = provider.authorization_parameters.iter().filter(|(name, _)| name == RESOURCE);
+    if let (Some((_, resource)), None) = (resources.next(), resources.next()) {
+        form::append(body, RESOURCE, resource);
+    }
 }
 
 fn request(metadata: &Metadata, provider: &Provider, body: Vec<u8>) -> ClientRequest {

@@ -3,12 +3,14 @@
 //!
 //! Nothing here knows how an identity is proved; see `flow/` for that.
 
+pub mod authentication;
 pub mod client;
 pub mod path;
 pub mod requirement;
 pub mod select;
 mod steps;
 
+pub use authentication::{Insufficient, suffices};
 pub use client::{ClientKind, is_preflight};
 pub use requirement::{Missing, meets, scope_tokens};
 pub use select::{PathError, select};

@@ -158,7 +158,7 @@ fn matches_method(rule: &Rule, method: &str) -> bool {
 mod tests {
     use super::super::path::anchored;
     use super::*;
-    use crate::config::{Accept, Requirement};
+    use crate::config::{Accept, Authentication, Requirement};
     use crate::http::HostTraits;
 
     fn rule(name: &str, path: PathMatch) -> Rule {
@@ -171,6 +171,7 @@ mod tests {
             provider: 0,
             bearer_providers: Vec::new(),
             require: Requirement::default(),
+            authentication: Authentication::default(),
         }
     }
 

@@ -49,6 +49,9 @@ pub struct Session {
     /// For getting new tokens, if the configuration renews them.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<Secret>,
+    /// The nonce of the login, which a renewed ID token may repeat. With a refresh token only.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<Secret>,
     /// When the tokens were obtained, by login or refresh.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub obtained_at: Option<Timestamp>,
@@ -98,6 +101,11 @@ impl Session {
     /// `sid` of the ID token: the provider's name for its session (Back-Channel Logout section 2.1).
     pub fn provider_session(&self) -> Option<&str> {
         self.claims.get("sid")?.as_str()
+    }
+
+    /// Issuer and subject, which name a person only together (OpenID Connect Core section 5.7).
+    pub fn person(&self) -> (&str, &str) {
+        (self.claims.get("iss").and_then(Value::as_str).unwrap_or_default(), &self.subject)
     }
 
     /// When the session ends, whatever happens.

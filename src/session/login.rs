@@ -46,6 +46,15 @@ pub struct Login {
     /// How many logins before this one led to no working session.
     #[serde(rename = "c")]
     pub rounds: u8,
+    /// `acr_values` that a rule asked for: the ID token must have one of them.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub acr_values: Vec<String>,
+    /// `max_age` of the authorization request.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none", with = "seconds::span")]
+    pub max_age: Option<Seconds>,
+    /// Whose session was not enough, by issuer and subject. It stays unless this login is.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<(String, String)>,
 }
 
 impl Login {

@@ -1,4 +1,4 @@
-//! A [`Timestamp`] inside a sealed text: a plain number.
+//! A [`Timestamp`] or a span inside a sealed text: a plain number.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -27,5 +27,24 @@ pub(super) mod optional {
         deserializer: D,
     ) -> Result<Option<Timestamp>, D::Error> {
         Ok(Option::<u64>::deserialize(deserializer)?.map(Timestamp))
+    }
+}
+
+/// A span that may not be there.
+pub(super) mod span {
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+    use crate::time::Seconds;
+
+    pub(in crate::session) fn serialize<S: Serializer>(
+        span: &Option<Seconds>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        span.map(|span| span.0).serialize(serializer)
+    }
+
+    pub(in crate::session) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Seconds>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Seconds))
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::{self, SameSite};
 use crate::time::Seconds;
 
-/// The attributes of one kind of cookie, made once. Never `Domain`: a cookie of ours belongs to one
+/// The attributes of one kind of cookie, made once. Without a `Domain` a cookie of ours belongs to one
 /// host, which a `__Host-` prefix makes the browser promise.
 #[derive(Debug, Clone)]
 pub struct Attributes(String);
@@ -37,7 +37,9 @@ impl Attributes {
             SameSite::Lax => "Lax",
             SameSite::None => "None",
         };
-        Attributes(format!("; Path=/{secure}; HttpOnly; SameSite={same_site}"))
+        let domain = session.domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+        let partitioned = if session.partitioned { "; Partitioned" } else { "" };
+        Attributes(format!("; Path=/{domain}{secure}; HttpOnly; SameSite={same_site}{partitioned}"))
     }
 
     /// How many bytes they add to a cookie without `Max-Age`.
@@ -56,7 +58,8 @@ impl Attributes {
     }
 
     /// Deletes a cookie. Every attribute is repeated: a browser refuses to touch a `__Host-` cookie
-    /// without `Secure` and `Path=/`, and the person would stay logged in.
+    /// without `Secure` and `Path=/`, and looks for it neither in another partition nor on another
+    /// host; the person would stay logged in.
     pub fn delete(&self, name: &str) -> String {
         format!("{name}={}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT", self.0)
     }

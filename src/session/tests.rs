@@ -45,6 +45,8 @@ fn provider(name: &str) -> Provider {
         userinfo: UserinfoUse::IfNeeded,
         refresh: None,
         authorization_parameters: Vec::new(),
+        parameters_from_request: Vec::new(),
+        max_age: None,
         redirect_uri: RedirectUri::Path("/callback".into()),
         response_mode: ResponseMode::Query,
         post_logout_redirect_uri: None,
@@ -67,6 +69,9 @@ pub(super) fn configuration() -> Config {
             keys: vec![Secret::from("a secret of 32 characters or more, first")],
             cookie_name: BASE.into(),
             same_site: SameSite::Lax,
+            partitioned: false,
+            domain: None,
+            claims: Vec::new(),
             hosts: Vec::new(),
             absolute_lifetime: Seconds(28_800),
             idle_timeout: Seconds(1800),
@@ -99,6 +104,7 @@ pub(crate) fn session() -> Session {
         access_token: Some(Secret::from("an access token")),
         access_token_expires_at: Some(Timestamp(NOW.0 + 300)),
         refresh_token: None,
+        nonce: None,
         obtained_at: None,
         created_at: NOW,
         seen_at: NOW,
@@ -131,6 +137,9 @@ fn login(state: &str) -> Login {
         redirect_uri: "https://app.example/callback".into(),
         started_at: NOW,
         rounds: 1,
+        acr_values: Vec::new(),
+        max_age: None,
+        person: None,
     }
 }
 

@@ -221,6 +221,42 @@ fn oidcc_client_test_refresh_token_invalid_sub() {
     world.send(script).is(401, "session_not_renewed");
 }
 
+/// What comes of a session whose renewed ID token differs by this from what it should be. Of the login
+/// the nonce and `auth_time`.
+fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
+    let mut world = World::new();
+    world.idp().refreshes.gives = true;
+    let auth_time = world.now.0 - 100;
+    world.idp().id_token = json!({"auth_time": auth_time});
+    let address = world.sent_to_provider("/orders");
+    let (_, nonce) = address.query_pairs().find(|(name, _)| name == "nonce").unwrap();
+    let back = world.authorize(&address);
+    world.come_back(&back).is(302, "login_completed");
+    world.idp().refreshes.id_token = claims(&nonce, auth_time);
+    let script = fetch(world.after(301));
+    let seen = world.send(script);
+    assert_eq!(world.idp().refreshes.used, 1);
+    seen.code
+}
+
+#[test]
+fn a_renewed_id_token_is_that_of_the_same_login() {
+    // As it should be: no nonce, or that of the login; the time of the login, or none.
+    assert_eq!(renewed_with(|_, _| json!({})), "session");
+    assert_eq!(renewed_with(|nonce, auth_time| json!({"nonce": nonce, "auth_time": auth_time})), "session");
+    for nonce in [json!("another"), json!(""), json!(5), json!(["a"])] {
+        assert_eq!(renewed_with(|_, _| json!({"nonce": nonce})), "session_not_renewed", "{nonce}");
+    }
+    // Before the login nobody authenticated for it. Keycloak says when they did last.
+    assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_renewed");
+    assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time + 300})), "session");
+    // We are the only party that may be named.
+    assert_eq!(renewed_with(|_, _| json!({"azp": "gateway"})), "session");
+    assert_eq!(renewed_with(|_, _| json!({"azp": "another"})), "session_not_renewed");
+    assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"], "azp": "gateway"})), "session");
+    assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"]})), "session_not_renewed");
+}
+
 #[test]
 fn a_renewed_id_token_is_checked_like_the_first() {
     for change in [json!({"aud": "other"}), json!({"exp": 1}), json!({"iat": null}), json!({"sub": null})] {

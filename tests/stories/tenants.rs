@@ -128,3 +128,33 @@ fn jwk_27_a_key_signs_for_the_tenants_that_it_is_for() {
         assert_eq!(world.log_in("/orders").code, login, "{key_issuer}");
     }
 }
+
+#[test]
+fn a_renewal_stays_in_its_tenant() {
+    for (tenant, code) in [("one", "session"), ("two", "session_not_renewed")] {
+        let mut world = world("one", &json!({}));
+        world.idp().refreshes.gives = true;
+        world.log_in("/orders").is(302, "login_completed");
+        world.idp().refreshes.id_token = json!({"iss": issuer(tenant), "tid": tenant});
+        let cookies = world.browser.header(false, world.now).unwrap();
+        let request = world.after(301).program("/orders", &[("cookie", &cookies)]);
+        assert_eq!(world.send(request).code, code, "{tenant}");
+    }
+}
+
+#[test]
+fn the_same_name_in_another_tenant_is_somebody_else() {
+    let change = json!({"rules": [{"path": "/pay", "authentication": {"acr_values": ["gold"]}}]});
+    for (tenant, told) in [("one", "one"), ("two", "two")] {
+        let mut world = world("one", &change);
+        world.log_in("/orders").is(302, "login_completed");
+        world.idp().id_token =
+            json!({"iss": issuer(tenant), "tid": tenant, "acr": "bronze", "jti": "the second"});
+        let cookies = world.browser.header(false, world.now).unwrap();
+        world.log_in("/pay").is(403, "step_up_not_met");
+        assert_eq!(world.get("/orders").told("x-auth-iss"), Some(issuer(told).as_str()));
+        let old = world.program("/orders", &[("cookie", &cookies)]);
+        let code = if tenant == "one" { "session" } else { "session_logged_out" };
+        assert_eq!(world.send(old).code, code);
+    }
+}

@@ -10,11 +10,16 @@ use crate::flow::exchange::{self, Asked};
 use crate::flow::session::{self, ALWAYS_KEPT};
 use crate::flow::userinfo::{self, Person};
 use crate::metrics::{Metric, RenewalOutcome};
+use crate::oidc::claims::Claims;
+use crate::oidc::renewed::{Original, check_renewed};
 use crate::oidc::token::{RefreshResponse, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
 use crate::session::Session;
 use crate::store::Key;
 use crate::time::{Seconds, Timestamp};
+
+/// What the ID token of the login says once and for all (Core 1.0 section 12.2).
+const OF_THE_AUTHENTICATION: [&str; 3] = ["auth_time", "acr", "amr"];
 
 /// For so long whoever still has the old cookie gets the session that it was renewed to.
 const RESULT_KEPT: Seconds = Seconds(120);
@@ -84,7 +89,7 @@ pub fn ends_session(error: &Error) -> bool {
         Error::Provider(
             ProviderError::Signature(_)
             | ProviderError::IdToken(_)
-            | ProviderError::RenewedSubject
+            | ProviderError::Renewed(_)
             | ProviderError::Userinfo(UserinfoError::Subject),
         ) => true,
         // The refresh token is spent. The next login says what is wrong.
@@ -114,12 +119,12 @@ pub async fn exchange_tokens(
     let mut base = claims.clone();
     base.retain(|name, _| ALWAYS_KEPT.contains(&name.as_str()));
     if let Some(text) = &tokens.id_token {
-        let asked = Asked { nonce: None, code: None, access_token: &tokens.access_token };
+        let asked = Asked { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
+        let nonce = session.nonce.as_ref();
+        let original = Original { person: session.person(), nonce, claims: &session.claims };
         match exchange::check_id_token(filter, index, text, &asked, callouts, now).await {
-            Ok(id_token) if id_token.subject() != session.subject => {
-                return Err(ProviderError::RenewedSubject.into());
-            }
             Ok(id_token) => {
+                check_renewed(&id_token, &original).map_err(ProviderError::Renewed)?;
                 base = id_token.claims().clone();
                 claims.clear();
             }
@@ -137,6 +142,7 @@ pub async fn exchange_tokens(
             claims.extend(base);
         }
     }
+    keep_authentication(&mut claims, session);
     let needs = &filter.needs;
     let lifetime = lifetime(&provider.config, tokens.expires_in);
     Ok(Session {
@@ -149,4 +155,14 @@ pub async fn exchange_tokens(
         obtained_at: Some(obtained_at),
         ..session.clone()
     })
+}
+
+/// A renewal is no authentication: how and when the person logged in stays as it was.
+fn keep_authentication(claims: &mut Claims, session: &Session) {
+    for name in OF_THE_AUTHENTICATION {
+        match session.claims.get(name) {
+            Some(value) => claims.insert(name.to_owned(), value.clone()),
+            None => claims.remove(name),
+        };
+    }
 }

@@ -23,9 +23,16 @@ pub enum From {
     FormElsewhere,
 }
 
-#[derive(Default)]
 pub struct Browser {
     pub cookies: Vec<Cookie>,
+    /// Where it is.
+    pub host: String,
+}
+
+impl Default for Browser {
+    fn default() -> Browser {
+        Browser { cookies: Vec::new(), host: "app.example.com".to_owned() }
+    }
 }
 
 pub struct Cookie {
@@ -33,6 +40,16 @@ pub struct Cookie {
     pub value: String,
     same_site: SameSite,
     until: Option<Timestamp>,
+    /// The host that set it, or the domain that it named.
+    host: String,
+    is_host_only: bool,
+}
+
+impl Cookie {
+    /// RFC 6265bis section 5.8.3, step 1.
+    fn belongs_to(&self, host: &str) -> bool {
+        host == self.host || (!self.is_host_only && host.ends_with(&format!(".{}", self.host)))
+    }
 }
 
 impl Browser {
@@ -46,7 +63,20 @@ impl Browser {
         if (name.starts_with("__Host-") && !is_host_only) || set_cookie.len() > COOKIE_LIMIT {
             return;
         }
-        self.cookies.retain(|cookie| cookie.name != name);
+        let domain = attributes.iter().find_map(|attribute| attribute.strip_prefix("Domain="));
+        let host = domain.unwrap_or(&self.host).to_owned();
+        assert!(
+            self.host == host || self.host.ends_with(&format!(".{host}")),
+            "it is not of this host: {set_cookie}"
+        );
+        let is_host_only = domain.is_none();
+        let is_same = |cookie: &Cookie| {
+            (cookie.name.as_str(), &cookie.host, cookie.is_host_only) == (name, &host, is_host_only)
+        };
+        self.cookies.retain(|cookie| !is_same(cookie));
+        if has("Partitioned") {
+            assert!(has("Secure") && has("SameSite=None"), "browsers take no such cookie: {set_cookie}");
+        }
         let max_age = attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age="));
         let max_age: Option<u64> = max_age.map(|seconds| seconds.parse().unwrap());
         if max_age != Some(0) {
@@ -62,6 +92,8 @@ impl Browser {
                     SameSite::Lax
                 },
                 until: max_age.map(|seconds| now + Seconds(seconds)),
+                host,
+                is_host_only,
             });
         }
     }
@@ -78,7 +110,11 @@ impl Browser {
             From::Elsewhere => cookie.same_site != SameSite::Strict,
             From::FormElsewhere => cookie.same_site == SameSite::None,
         };
-        let sent = |cookie: &&Cookie| comes_along(cookie) && cookie.until.is_none_or(|until| now < until);
+        let sent = |cookie: &&Cookie| {
+            cookie.belongs_to(&self.host)
+                && comes_along(cookie)
+                && cookie.until.is_none_or(|until| now < until)
+        };
         let pairs: Vec<String> = self
             .cookies
             .iter()

@@ -109,6 +109,13 @@ pub fn noise(bytes: usize) -> String {
     digests.take(bytes).map(|byte| char::from(alphabet[usize::from(byte % 64)])).collect()
 }
 
+/// The host of an address, if it has one, and the path.
+fn place(address: &str) -> (Option<&str>, &str) {
+    let Some(rest) = address.strip_prefix("https://") else { return (None, address) };
+    let (host, path) = rest.split_at(rest.find('/').unwrap());
+    (Some(host), path)
+}
+
 /// RFC 7396.
 pub fn merge(target: &mut Value, change: &Value) {
     match (target, change) {
@@ -209,7 +216,7 @@ impl World {
             has_body: false,
             method: "GET".to_owned(),
             scheme: "https".to_owned(),
-            authority: "app.example.com".to_owned(),
+            authority: self.browser.host.clone(),
             path: path.to_owned(),
             headers: headers.iter().copied().collect(),
             // The proxy says what it can.
@@ -235,7 +242,8 @@ impl World {
 
     /// The browser comes from another site, as it does from the provider.
     pub fn arrive(&mut self, address: &str) -> Seen {
-        let path = address.strip_prefix(SITE).unwrap_or(address);
+        let (host, path) = place(address);
+        self.browser.host = host.unwrap_or(&self.browser.host).to_owned();
         let request = self.navigation(path, true);
         self.send(request)
     }

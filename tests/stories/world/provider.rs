@@ -62,6 +62,8 @@ pub struct Provider {
     /// Everything that it gave out or was told in confidence.
     pub secrets: Vec<String>,
     pub refreshes: Refreshes,
+    /// `resource` of every request for tokens.
+    pub resources: Vec<String>,
     /// Tokens that were given back, each after its `token_type_hint`.
     pub revoked: Vec<(String, String)>,
     authorizations: BTreeMap<String, Authorization>,
@@ -127,6 +129,7 @@ impl Provider {
             secrets: vec![CLIENT_SECRET.to_owned(), NEXT_CLIENT_SECRET.to_owned()],
             revoked: Vec::new(),
             refreshes: Refreshes::new(),
+            resources: Vec::new(),
             authorizations: BTreeMap::new(),
             access_tokens: BTreeMap::new(),
         }
@@ -188,6 +191,7 @@ impl Provider {
                 let (sent, method) = requests::token(callout, &self.client_id);
                 self.secrets.extend(sent.get("code_verifier").cloned());
                 self.secrets.extend(sent.get("client_assertion").cloned());
+                self.resources.extend(sent.get("resource").cloned());
                 let credentials = callout.headers.one("authorization");
                 self.secrets.extend(credentials.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
                 self.unless_told_otherwise(endpoint, |provider| match provider.refuses(callout) {

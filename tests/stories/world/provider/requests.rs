@@ -23,8 +23,9 @@ const OF_AUTHORIZATION: [&str; 8] = [
     "code_challenge_method",
 ];
 
-/// The same, RFC 8707, and OAuth 2.0 Multiple Response Types: what it may send.
-const MAY_BE_OF_AUTHORIZATION: [&str; 9] = [
+/// The same, RFC 8707, OAuth 2.0 Multiple Response Types, and the `audience` of Auth0: what it may
+/// send.
+const MAY_BE_OF_AUTHORIZATION: [&str; 11] = [
     "response_mode",
     "display",
     "prompt",
@@ -32,6 +33,8 @@ const MAY_BE_OF_AUTHORIZATION: [&str; 9] = [
     "id_token_hint",
     "login_hint",
     "acr_values",
+    "max_age",
+    "audience",
     "claims",
     "resource",
 ];
@@ -48,9 +51,15 @@ const OF_REVOCATION: [&str; 2] = ["token", "token_type_hint"];
 /// RP-Initiated Logout section 2.
 const MAY_BE_OF_LOGOUT: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
 
-/// The parameters of a query or a body, each of which occurs once.
+/// The parameters of a query or a body, each of which occurs once. Only `resource` may occur several
+/// times (RFC 8707 section 2).
 pub fn parameters(encoded: &[u8]) -> Parameters {
-    let pairs: Vec<_> = url::form_urlencoded::parse(encoded).into_owned().collect();
+    let mut pairs: Vec<(String, String)> = url::form_urlencoded::parse(encoded).into_owned().collect();
+    let mut resources = 0;
+    pairs.retain(|(name, _)| {
+        resources += usize::from(name == "resource");
+        name != "resource" || resources == 1
+    });
     let count = pairs.len();
     let parameters = BTreeMap::from_iter(pairs);
     assert_eq!(parameters.len(), count, "a parameter is sent twice");
@@ -110,7 +119,9 @@ pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
         true => ("refresh_token", &OF_REFRESH),
         false => ("authorization_code", &OF_TOKEN),
     };
-    let (sent, method) = form_of_client(callout, client_id, names);
+    let has_resource = parameters(&callout.body).contains_key("resource");
+    let names = [names, if has_resource { &["resource"] } else { &[] }].concat();
+    let (sent, method) = form_of_client(callout, client_id, &names);
     assert_eq!(sent["grant_type"], grant_type);
     (sent, method)
 }

@@ -3,7 +3,7 @@
 //! The outer enum says who must act; the inner ones, each beside the code that checks it, name the
 //! rule. Every error has a stable code, which stands in the answer, the log and the access log.
 
-use std::fmt;
+mod words;
 
 use crate::http::{BodyFailed, CalloutFailed};
 use crate::jose::{JwsError, KeySetError};
@@ -11,12 +11,13 @@ use crate::oidc::access_token::AccessTokenError;
 use crate::oidc::authorization::AuthorizationError;
 use crate::oidc::bearer::BearerError;
 use crate::oidc::discovery::MetadataError;
-use crate::oidc::form::{FORM_LIMIT, FormError};
+use crate::oidc::form::FormError;
 use crate::oidc::id_token::IdTokenError;
 use crate::oidc::logout_token::{LogoutRequestError, LogoutTokenError};
+use crate::oidc::renewed::RenewedError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
-use crate::rules::{Missing, PathError};
+use crate::rules::{Insufficient, Missing, PathError};
 use crate::session::{LoginMissing, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
 
@@ -75,6 +76,10 @@ pub enum ClientError {
     TooManyCookies,
     /// Who it is, is known; what is asked for is not theirs.
     Forbidden(Missing),
+    /// Who it is, is known; what is asked for needs another, or a more recent, authentication.
+    Authentication(Insufficient),
+    /// The login that was to be of a certain kind was not.
+    StepUp(Insufficient),
     /// The rule lets nobody in.
     Denied,
     /// The authorization response cannot be used.
@@ -129,8 +134,8 @@ pub enum ProviderError {
     Signature(JwsError),
     /// The claims of the ID token.
     IdToken(IdTokenError),
-    /// The ID token of a renewed session is about somebody else (Core 1.0 section 12.2).
-    RenewedSubject,
+    /// The ID token of a renewed session is not that of its login (Core 1.0 section 12.2).
+    Renewed(RenewedError),
     /// The userinfo response.
     Userinfo(UserinfoError),
 }
@@ -192,7 +197,7 @@ impl Error {
                 ProviderError::Token(error) => error.code(),
                 ProviderError::Signature(error) => error.code(),
                 ProviderError::IdToken(error) => error.code(),
-                ProviderError::RenewedSubject => "id_token_other_subject",
+                ProviderError::Renewed(error) => error.code(),
                 ProviderError::Userinfo(error) => error.code(),
             },
             Error::Unreachable { .. } => "provider_unreachable",
@@ -261,6 +266,8 @@ impl ClientError {
             ClientError::SessionEnded(error) => error.code(),
             ClientError::TooManyCookies => "too_many_cookies",
             ClientError::Forbidden(error) => error.code(),
+            ClientError::Authentication(missing) => missing.code(),
+            ClientError::StepUp(_) => "step_up_not_met",
             ClientError::Denied => "denied",
             ClientError::Authorization(error) => error.code(),
             ClientError::Login(error) => error.code(),
@@ -286,10 +293,13 @@ impl ClientError {
             | ClientError::AccessToken(_)
             | ClientError::NotLoggedIn
             | ClientError::SessionUnreadable
-            | ClientError::SessionEnded(_) => 401,
+            | ClientError::SessionEnded(_)
+            // RFC 9470 section 3: what is known already is not enough to be authenticated here.
+            | ClientError::Authentication(_) => 401,
             // Of what cannot be a token, RFC 6750 section 3.1 calls only the form of the header 400.
             ClientError::Bearer(BearerError::Characters | BearerError::TooLong(_)) => 401,
             ClientError::Forbidden(_)
+            | ClientError::StepUp(_)
             | ClientError::Denied
             | ClientError::CrossSiteLogout
             | ClientError::Authorization(AuthorizationError::Refused(_)) => 403,
@@ -298,105 +308,6 @@ impl ClientError {
             ClientError::Body(BodyFailed::TooLarge) => 413,
             ClientError::Body(BodyFailed::NotGiven) => 503,
             _ => 400,
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Client(error) => error.fmt(f),
-            Error::Provider(error) => error.fmt(f),
-            Error::Unreachable { what, why, .. } => write!(f, "the {what} of the provider: {why}"),
-            Error::Configuration(error) => error.fmt(f),
-            Error::Bug(what) => write!(f, "{what}: please report this"),
-        }
-    }
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ClientError::Path(error) => error.fmt(f),
-            ClientError::ProtectedHeader(name) => {
-                write!(f, "the request carries the header {}, which only the proxy may set", shown(name))
-            }
-            ClientError::Bearer(error) => error.fmt(f),
-            ClientError::TokenInQuery => {
-                f.write_str("an access token must be in the Authorization header, not in the address")
-            }
-            ClientError::Token(error) => error.fmt(f),
-            ClientError::TokenIssuer { found } => {
-                write!(f, "the token's issuer is \"{}\", none that is accepted here", shown(found))
-            }
-            ClientError::AccessToken(error) => error.fmt(f),
-            ClientError::NotLoggedIn => f.write_str("this needs a login"),
-            ClientError::SessionUnreadable => {
-                f.write_str("the session cookie cannot be opened with the current keys")
-            }
-            ClientError::SessionEnded(error) => error.fmt(f),
-            ClientError::TooManyCookies => {
-                f.write_str("the request has more cookies than are read (200, or 64 KiB)")
-            }
-            ClientError::Forbidden(error) => error.fmt(f),
-            ClientError::Denied => f.write_str("nobody has access to this address"),
-            ClientError::Authorization(error) => error.fmt(f),
-            ClientError::Login(error) => error.fmt(f),
-            ClientError::LoginLoop => {
-                f.write_str("login succeeded several times, but the browser never came back with a session")
-            }
-            ClientError::Host { found } => {
-                write!(f, "people do not log in on the host \"{}\"", shown(found))
-            }
-            ClientError::Method => f.write_str("this page does not have that method"),
-            ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
-            ClientError::Body(BodyFailed::TooLarge) => {
-                write!(f, "the body of this request may have at most {FORM_LIMIT} bytes")
-            }
-            ClientError::Body(BodyFailed::NotGiven) => f.write_str(
-                "the proxy does not hand over the body of this request (Envoy: is \
-                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)",
-            ),
-            ClientError::Form(error) => error.fmt(f),
-            ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must be there, once"),
-            ClientError::UnknownIssuer { found } => {
-                write!(f, "the issuer is \"{}\", none that is configured", shown(found))
-            }
-            ClientError::LogoutRequest(error) => error.fmt(f),
-            ClientError::LogoutToken(error) => error.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for ProviderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ProviderError::Status { what, found } => {
-                write!(f, "the {what} of the provider: expected status 200, got {found}")
-            }
-            ProviderError::Metadata(error) => write!(f, "the provider's metadata: {error}"),
-            ProviderError::Keys(error) => write!(f, "the provider's keys: {error}"),
-            ProviderError::Token(error) => write!(f, "the provider's token response: {error}"),
-            ProviderError::Signature(error) => write!(f, "the ID token: {error}"),
-            ProviderError::IdToken(error) => write!(f, "the ID token: {error}"),
-            ProviderError::RenewedSubject => f.write_str(
-                "the ID token of the renewed session must name the same subject and names another",
-            ),
-            ProviderError::Userinfo(error) => write!(f, "the userinfo response: {error}"),
-        }
-    }
-}
-
-impl fmt::Display for ConfigurationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConfigurationError::SessionTooLarge(error) => error.fmt(f),
-            ConfigurationError::Signing(why) => write!(f, "the client's private key did not sign: {why}"),
-            ConfigurationError::NoRandomness => f.write_str("the host gives no random bytes"),
-            ConfigurationError::Absent => f.write_str("the filter has no valid configuration"),
-            ConfigurationError::SharedData => {
-                f.write_str("the shared data of the proxy takes nothing (is its memory full?)")
-            }
         }
     }
 }

@@ -1,0 +1,108 @@
+//! Errors in words, for the log and, as far as [`Error::sentence`] lets them, for whoever is refused.
+
+use std::fmt;
+
+use super::{ClientError, ConfigurationError, Error, ProviderError, shown};
+use crate::http::BodyFailed;
+use crate::oidc::form::FORM_LIMIT;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Client(error) => error.fmt(f),
+            Error::Provider(error) => error.fmt(f),
+            Error::Unreachable { what, why, .. } => write!(f, "the {what} of the provider: {why}"),
+            Error::Configuration(error) => error.fmt(f),
+            Error::Bug(what) => write!(f, "{what}: please report this"),
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Path(error) => error.fmt(f),
+            ClientError::ProtectedHeader(name) => {
+                write!(f, "the request carries the header {}, which only the proxy may set", shown(name))
+            }
+            ClientError::Bearer(error) => error.fmt(f),
+            ClientError::TokenInQuery => {
+                f.write_str("an access token must be in the Authorization header, not in the address")
+            }
+            ClientError::Token(error) => error.fmt(f),
+            ClientError::TokenIssuer { found } => {
+                write!(f, "the token's issuer is \"{}\", none that is accepted here", shown(found))
+            }
+            ClientError::AccessToken(error) => error.fmt(f),
+            ClientError::NotLoggedIn => f.write_str("this needs a login"),
+            ClientError::SessionUnreadable => {
+                f.write_str("the session cookie cannot be opened with the current keys")
+            }
+            ClientError::SessionEnded(error) => error.fmt(f),
+            ClientError::TooManyCookies => {
+                f.write_str("the request has more cookies than are read (200, or 64 KiB)")
+            }
+            ClientError::Forbidden(error) => error.fmt(f),
+            ClientError::Authentication(missing) => missing.fmt(f),
+            ClientError::StepUp(missing) => {
+                write!(f, "the provider did not do what it was asked for: {missing}")
+            }
+            ClientError::Denied => f.write_str("nobody has access to this address"),
+            ClientError::Authorization(error) => error.fmt(f),
+            ClientError::Login(error) => error.fmt(f),
+            ClientError::LoginLoop => {
+                f.write_str("login succeeded several times, but the browser never came back with a session")
+            }
+            ClientError::Host { found } => {
+                write!(f, "people do not log in on the host \"{}\"", shown(found))
+            }
+            ClientError::Method => f.write_str("this page does not have that method"),
+            ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
+            ClientError::Body(BodyFailed::TooLarge) => {
+                write!(f, "the body of this request may have at most {FORM_LIMIT} bytes")
+            }
+            ClientError::Body(BodyFailed::NotGiven) => f.write_str(
+                "the proxy does not hand over the body of this request (Envoy: is \
+                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)",
+            ),
+            ClientError::Form(error) => error.fmt(f),
+            ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must be there, once"),
+            ClientError::UnknownIssuer { found } => {
+                write!(f, "the issuer is \"{}\", none that is configured", shown(found))
+            }
+            ClientError::LogoutRequest(error) => error.fmt(f),
+            ClientError::LogoutToken(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProviderError::Status { what, found } => {
+                write!(f, "the {what} of the provider: expected status 200, got {found}")
+            }
+            ProviderError::Metadata(error) => write!(f, "the provider's metadata: {error}"),
+            ProviderError::Keys(error) => write!(f, "the provider's keys: {error}"),
+            ProviderError::Token(error) => write!(f, "the provider's token response: {error}"),
+            ProviderError::Signature(error) => write!(f, "the ID token: {error}"),
+            ProviderError::IdToken(error) => write!(f, "the ID token: {error}"),
+            ProviderError::Renewed(error) => error.fmt(f),
+            ProviderError::Userinfo(error) => write!(f, "the userinfo response: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigurationError::SessionTooLarge(error) => error.fmt(f),
+            ConfigurationError::Signing(why) => write!(f, "the client's private key did not sign: {why}"),
+            ConfigurationError::NoRandomness => f.write_str("the host gives no random bytes"),
+            ConfigurationError::Absent => f.write_str("the filter has no valid configuration"),
+            ConfigurationError::SharedData => {
+                f.write_str("the shared data of the proxy takes nothing (is its memory full?)")
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The session that a login leads to.
+
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error};
+use crate::filter::Filter;
+use crate::flow::refresh;
+use crate::oidc::claims::Claims;
+use crate::oidc::id_token::IdToken;
+use crate::oidc::token::TokenResponse;
+use crate::session::{Login, Session};
+use crate::time::Timestamp;
+
+/// The session of a person who has logged in. Only what the configuration needs is in it.
+///
+/// # Errors
+/// The provider ended it while the login was under way, or the host gives no randomness.
+pub fn new_session(
+    filter: &Filter,
+    index: ProviderIndex,
+    id_token: &IdToken,
+    claims: &Claims,
+    tokens: &TokenResponse,
+    login: &Login,
+    now: Timestamp,
+) -> Result<Session, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let needs = &filter.needs;
+    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
+    let (sid, subject) = (id_token.session_id(), id_token.subject());
+    ended.check_login(&filter.store, sid, subject, login.started_at).map_err(ClientError::SessionEnded)?;
+    let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
+    let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
+    let lifetime = match &refresh_token {
+        Some(_) => refresh::lifetime(&provider.config, tokens.expires_in),
+        None => tokens.expires_in,
+    };
+    let access_token_expires_at = lifetime.map(|lifetime| now + lifetime);
+    let mut expires_at = now + filter.config.session.absolute_lifetime;
+    if needs.access_token() && refresh_token.is_none() {
+        // The upstream must not be sent a token that is over.
+        expires_at = access_token_expires_at.map_or(expires_at, |end| end.min(expires_at));
+    }
+    Ok(Session {
+        claims: needs.prune(claims),
+        scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
+        subject: id_token.subject().to_owned(),
+        id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
+        access_token: needs.access_token().then(|| tokens.access_token.clone()),
+        access_token_expires_at,
+        obtained_at: refresh_token.is_some().then_some(now),
+        // What the renewed ID token may repeat.
+        nonce: refresh_token.is_some().then(|| login.nonce.clone()),
+        refresh_token,
+        created_at: now,
+        seen_at: now,
+        expires_at,
+        needs: needs.fingerprint().to_owned(),
+        id: filter.random.token(now, 16)?,
+    })
+}

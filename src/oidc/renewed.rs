@@ -1,0 +1,101 @@
+//! The ID token of a renewed session, held against that of the login (OpenID Connect Core section
+//! 12.2).
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+use super::claims::{self, Claims};
+use super::id_token::IdToken;
+use crate::secret::Secret;
+
+/// What is known of the login that the session began with.
+#[derive(Debug, Clone, Copy)]
+pub struct Original<'a> {
+    /// `iss` and `sub` of its ID token.
+    pub person: (&'a str, &'a str),
+    /// The nonce of its request, which its ID token repeated.
+    pub nonce: Option<&'a Secret>,
+    /// The claims that are kept of its ID token, among them `auth_time`.
+    pub claims: &'a Claims,
+}
+
+/// Holds an ID token that came with a renewal against the login.
+///
+/// Of section 12.2, `aud`, `azp` and `exp` are checked like those of every ID token: they name this
+/// client. `iat` is not in the future. More lenient than it where
+/// providers are: `azp` may be there if it was not at the login and the other way round, because it
+/// can name this client only; and `auth_time` may be later, because Keycloak and others write that of
+/// their own session, in which the person may have authenticated anew for somebody else. The later
+/// time is not taken over.
+///
+/// # Errors
+/// It is about another person, or answers to another login.
+pub fn check_renewed(id_token: &IdToken, original: &Original<'_>) -> Result<(), RenewedError> {
+    // Of one provider with many tenants, the same tenant.
+    let (issuer, subject) = original.person;
+    if id_token.person().0 != issuer {
+        return Err(RenewedError::Issuer);
+    }
+    if id_token.subject() != subject {
+        return Err(RenewedError::Subject);
+    }
+    // It should not be there, but if it is, it is the same.
+    let is_same = |found: &str| {
+        original.nonce.is_some_and(|nonce| bool::from(found.as_bytes().ct_eq(nonce.expose().as_bytes())))
+    };
+    match claims::text(id_token.claims(), "nonce") {
+        Ok(None) => {}
+        Ok(Some(found)) if is_same(found) => {}
+        Ok(Some(_)) | Err(_) => return Err(RenewedError::Nonce),
+    }
+    let before = claims::numeric_date(original.claims, "auth_time").ok().flatten();
+    match (before, id_token.auth_time()) {
+        (Some(before), Some(now)) if now < before => Err(RenewedError::AuthTime),
+        _ => Ok(()),
+    }
+}
+
+/// Why a renewed ID token does not belong to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewedError {
+    /// `iss` is another tenant of the provider.
+    Issuer,
+    /// `sub` is another person.
+    Subject,
+    /// `nonce` is that of another login.
+    Nonce,
+    /// `auth_time` is before that of the login.
+    AuthTime,
+}
+
+impl RenewedError {
+    /// A stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            RenewedError::Issuer => "id_token_other_issuer",
+            RenewedError::Subject => "id_token_other_subject",
+            RenewedError::Nonce => "id_token_other_nonce",
+            RenewedError::AuthTime => "id_token_other_auth_time",
+        }
+    }
+}
+
+impl fmt::Display for RenewedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RenewedError::Issuer => {
+                "the ID token of the renewed session must have the issuer of the login and has another"
+            }
+            RenewedError::Subject => {
+                "the ID token of the renewed session must name the same subject and names another"
+            }
+            RenewedError::Nonce => {
+                "the ID token of the renewed session must have the nonce of the login or none, and has another"
+            }
+            RenewedError::AuthTime => {
+                "auth_time in the ID token of the renewed session must be that of the login, and is before it"
+            }
+        })
+    }
+}

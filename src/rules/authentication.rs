@@ -1,0 +1,135 @@
+//! How, and how recently, somebody authenticated, held against what a rule requires (RFC 9470
+//! section 6.2; Core 1.0 sections 2 and 3.1.2.1).
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::config::Authentication;
+use crate::oidc::claims::{self, Claims};
+use crate::time::{Seconds, Timestamp};
+
+/// The part of the authentication that is not enough. It says what is asked for, never what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Insufficient {
+    /// `acr` is none of those that the rule accepts, or absent.
+    Context,
+    /// It was too long ago.
+    TooOld {
+        /// As the rule says.
+        max_age: Seconds,
+    },
+    /// `auth_time` is absent, no number, or in the future.
+    TimeUnknown,
+}
+
+impl Insufficient {
+    /// Stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Insufficient::Context => "authentication_acr",
+            Insufficient::TooOld { .. } => "authentication_too_old",
+            Insufficient::TimeUnknown => "authentication_time_unknown",
+        }
+    }
+}
+
+impl fmt::Display for Insufficient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Insufficient::Context => f.write_str("another kind of authentication is required (acr)"),
+            Insufficient::TooOld { max_age } => {
+                write!(f, "the authentication may be {max_age} old, and is older (auth_time)")
+            }
+            Insufficient::TimeUnknown => {
+                f.write_str("the time of the authentication is required, and is not known (auth_time)")
+            }
+        }
+    }
+}
+
+/// Holds the claims of a session or of an access token against what is required.
+///
+/// # Errors
+/// The first part that is not met, in the order `acr`, `auth_time`.
+pub fn suffices(
+    required: &Authentication,
+    claims: &Claims,
+    leeway: Seconds,
+    now: Timestamp,
+) -> Result<(), Insufficient> {
+    if !required.acr_values.is_empty() {
+        let found = claims.get("acr").and_then(Value::as_str);
+        if !found.is_some_and(|found| required.acr_values.iter().any(|acr| acr == found)) {
+            return Err(Insufficient::Context);
+        }
+    }
+    let Some(max_age) = required.max_age else { return Ok(()) };
+    let auth_time = claims::numeric_date(claims, "auth_time").ok().flatten();
+    // One in the future would never grow old.
+    let auth_time = auth_time.filter(|time| *time <= now + leeway).ok_or(Insufficient::TimeUnknown)?;
+    // As the ID token of the login is checked, so that nobody is sent back at once.
+    if auth_time + max_age + leeway < now {
+        return Err(Insufficient::TooOld { max_age });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+    const LEEWAY: Seconds = Seconds(60);
+
+    fn found(required: (&[&str], Option<u64>), claims: Value) -> Result<(), Insufficient> {
+        let acr_values = required.0.iter().map(|acr| (*acr).to_owned()).collect();
+        let required = Authentication { acr_values, max_age: required.1.map(Seconds) };
+        suffices(&required, claims.as_object().unwrap(), LEEWAY, NOW)
+    }
+
+    #[test]
+    fn where_nothing_is_required_everybody_has_it() {
+        assert_eq!(found((&[], None), json!({})), Ok(()));
+        assert_eq!(found((&[], None), json!({"acr": 5, "auth_time": "x"})), Ok(()));
+    }
+
+    #[test]
+    fn the_context_is_one_of_the_values_whole_and_exactly() {
+        for acr in [json!("gold"), json!("silver")] {
+            assert_eq!(found((&["gold", "silver"], None), json!({"acr": acr})), Ok(()));
+        }
+        for acr in [
+            json!("Gold"),
+            json!("gold silver"),
+            json!("gol"),
+            json!(""),
+            json!(["gold"]),
+            json!(null),
+            json!(true),
+        ] {
+            let result = found((&["gold", "silver"], None), json!({"acr": acr}));
+            assert_eq!(result, Err(Insufficient::Context), "{acr}");
+        }
+        assert_eq!(found((&["gold"], None), json!({})), Err(Insufficient::Context));
+    }
+
+    #[test]
+    fn it_was_recent_up_to_the_second() {
+        let at = |age: u64| found((&[], Some(300)), json!({"auth_time": NOW.0 - age}));
+        assert_eq!((at(0), at(300), at(360)), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(at(361), Err(Insufficient::TooOld { max_age: Seconds(300) }));
+    }
+
+    #[test]
+    fn a_time_that_is_not_known_is_not_recent() {
+        for time in [json!(null), json!("1700000000"), json!(true), json!(NOW.0 + 61), json!(1e300)] {
+            let result = found((&[], Some(300)), json!({"auth_time": time}));
+            assert_eq!(result, Err(Insufficient::TimeUnknown), "{time}");
+        }
+        assert_eq!(found((&[], Some(300)), json!({})), Err(Insufficient::TimeUnknown));
+        assert_eq!(found((&[], Some(300)), json!({"auth_time": NOW.0 + 60})), Ok(()));
+    }
+}

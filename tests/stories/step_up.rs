@@ -1,0 +1,402 @@
+//! Pages that need a certain kind of login, or a recent one (RFC 9470).
+
+use serde_json::{Value, json};
+use url::Url;
+use vestibule::http::Request;
+
+use crate::world::{BEGINNING, SESSION, Seen, World, merge};
+
+/// `/pay` needs `acr` gold, `/keys` a login not older than five minutes, `/both` both.
+fn rules() -> Value {
+    json!({
+        "providers": {"main": {"audiences": ["https://api.example.com"]}},
+        "rules": [
+            {"name": "pay", "path_prefix": "/pay", "authentication": {"acr_values": ["gold", "silver"]}},
+            {"name": "keys", "path": "/keys", "accept": "session", "authentication": {"max_age_seconds": 300}},
+            {"name": "both", "path": "/both", "accept": ["session", "bearer"],
+                "authentication": {"acr_values": ["gold"], "max_age_seconds": 300}},
+        ],
+    })
+}
+
+fn document(change: &Value) -> Value {
+    let mut document = rules();
+    merge(&mut document, change);
+    document
+}
+
+/// A world in which Alice is logged in, with a password.
+fn logged_in_with(change: &Value) -> World {
+    let mut world = World::with(&document(change));
+    says(&mut world, json!({"acr": "bronze", "auth_time": BEGINNING.0}));
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world
+}
+
+fn logged_in() -> World {
+    logged_in_with(&json!({}))
+}
+
+/// What the ID tokens of the next logins say.
+fn says(world: &mut World, claims: Value) {
+    world.idp().id_token = claims;
+}
+
+fn parameter(address: &Url, name: &str) -> Option<String> {
+    address.query_pairs().find(|(sent, _)| sent == name).map(|(_, value)| value.into_owned())
+}
+
+fn session_of(world: &World) -> Option<String> {
+    let cookie = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION);
+    cookie.map(|cookie| cookie.value.clone())
+}
+
+/// A script with the cookies of the browser.
+fn fetch(world: &World, path: &str) -> Request {
+    let cookies = world.browser.header(false, world.now).unwrap_or_default();
+    world.program(path, &[("cookie", &cookies), ("sec-fetch-mode", "cors")])
+}
+
+fn challenge(seen: &Seen) -> &str {
+    seen.header("www-authenticate").unwrap_or_else(|| panic!("no challenge: {seen:?}"))
+}
+
+#[test]
+fn a_person_is_sent_to_authenticate_better_and_comes_back_where_they_were() {
+    let mut world = logged_in();
+    let address = world.sent_to_provider("/pay/now?to=bob");
+    assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold silver"));
+    assert_eq!(parameter(&address, "max_age"), None);
+    says(&mut world, json!({"acr": "silver"}));
+    let back = world.authorize(&address);
+    assert_eq!(world.come_back(&back).is(302, "login_completed").location(), "/pay/now?to=bob");
+    world.get("/pay/now?to=bob").is(200, "session");
+    world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn a_person_is_sent_to_authenticate_anew_and_comes_back_where_they_were() {
+    let mut world = logged_in();
+    // The leeway is a minute.
+    world.after(360).get("/keys").is(200, "session");
+    let address = world.after(1).sent_to_provider("/keys");
+    assert_eq!(parameter(&address, "max_age").as_deref(), Some("300"));
+    let now = world.now.0;
+    says(&mut world, json!({"auth_time": now}));
+    let back = world.authorize(&address);
+    assert_eq!(world.come_back(&back).is(302, "login_completed").location(), "/keys");
+    world.get("/keys").is(200, "session");
+}
+
+#[test]
+fn who_has_no_session_is_asked_for_the_right_login_at_once() {
+    let mut world = World::with(&rules());
+    let address = world.sent_to_provider("/both");
+    assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold"));
+    assert_eq!(parameter(&address, "max_age").as_deref(), Some("300"));
+    let address = world.sent_to_provider("/orders");
+    assert_eq!((parameter(&address, "acr_values"), parameter(&address, "max_age")), (None, None));
+    // The same by the address of the login.
+    let seen = world.get("/oidc/login?return_to=/pay");
+    let address = Url::parse(seen.location()).unwrap();
+    assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold silver"));
+}
+
+#[test]
+fn what_a_rule_requires_is_not_for_a_link_or_the_configuration_to_lower() {
+    let change = json!({"providers": {"main": {
+        "max_age_seconds": 3600,
+        "authorization_parameters": {"acr_values": "bronze"},
+        "parameters_from_request": {"acr_values": ["bronze"]}}}});
+    let mut world = logged_in_with(&change);
+    let seen = world.get("/oidc/login?return_to=/both&acr_values=bronze&max_age=86400");
+    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold"));
+    assert_eq!(parameter(&address, "max_age").as_deref(), Some("300"));
+    let seen = world.get("/oidc/login?return_to=/orders&acr_values=bronze&max_age=86400");
+    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    assert_eq!(parameter(&address, "acr_values").as_deref(), Some("bronze"), "elsewhere it is listed");
+    assert_eq!(parameter(&address, "max_age").as_deref(), Some("3600"));
+}
+
+#[test]
+fn a_provider_that_does_not_step_up_leads_to_a_page_and_leaves_the_session_as_it_was() {
+    let mut world = logged_in();
+    let before = session_of(&world);
+    for acr in [json!("bronze"), json!("Gold"), json!(["gold"]), Value::Null] {
+        says(&mut world, json!({"acr": acr}));
+        let seen = world.log_in("/pay");
+        seen.is(403, "step_up_not_met");
+        assert!(
+            seen.body.contains("/oidc/login?return_to=%2Fpay\""),
+            "a person may try again: {}",
+            seen.body
+        );
+        assert_eq!(session_of(&world), before, "{acr}");
+        assert!(!world.browser.names().iter().any(|name| name.contains("-login-")), "the login is over");
+        world.get("/orders").is(200, "session");
+    }
+}
+
+#[test]
+fn a_login_that_is_too_old_is_refused_and_leaves_the_session_as_it_was() {
+    let mut world = logged_in();
+    world.after(361).get("/orders").is(200, "session");
+    let before = session_of(&world);
+    for (auth_time, code) in [
+        (json!(BEGINNING.0), "id_token_auth_time"),
+        (Value::Null, "id_token_claim_missing"),
+        (json!(world.now.0 + 1000), "id_token_not_yet_valid"),
+    ] {
+        says(&mut world, json!({"auth_time": auth_time}));
+        world.log_in("/keys").is(502, code);
+        assert_eq!(session_of(&world), before, "{auth_time}");
+        world.get("/orders").is(200, "session");
+    }
+}
+
+#[test]
+fn who_cancels_keeps_the_session() {
+    let mut world = logged_in();
+    let before = session_of(&world);
+    for error in ["access_denied", "unmet_authentication_requirements"] {
+        world.idp().callback = json!({"code": null, "error": error});
+        let seen = world.log_in("/pay");
+        seen.is(403, "authorization_refused");
+        assert!(seen.body.contains(error), "{}", seen.body);
+        assert_eq!(session_of(&world), before);
+        world.get("/orders").is(200, "session");
+    }
+}
+
+#[test]
+fn a_first_login_that_is_not_enough_is_a_login_for_everything_else() {
+    let mut world = World::with(&rules());
+    says(&mut world, json!({"acr": "bronze"}));
+    world.log_in("/pay").is(403, "step_up_not_met");
+    world.get("/orders").is(200, "session");
+    world.log_in("/pay").is(403, "step_up_not_met");
+}
+
+#[test]
+fn somebody_else_gets_a_session_of_their_own_and_the_one_before_is_dropped() {
+    for (claims, status, code) in [
+        (json!({"sub": "bob", "acr": "gold"}), 302, "login_completed"),
+        (json!({"sub": "bob", "acr": "bronze"}), 403, "step_up_not_met"),
+    ] {
+        let mut world = logged_in();
+        let alice = fetch(&world, "/orders");
+        says(&mut world, claims);
+        world.log_in("/pay").is(status, code);
+        let seen = world.get("/orders");
+        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("bob"));
+        world.send(alice.clone()).is(401, "session_logged_out");
+        world.on_worker(1).send(alice).is(401, "session_logged_out");
+    }
+}
+
+#[test]
+fn a_session_that_the_callback_does_not_bring_along_stays_too() {
+    // A form of the provider brings no session cookie, nor does a link with `Strict`.
+    for change in [
+        json!({"session": {"same_site": "Strict"}}),
+        json!({"providers": {"main": {"response_mode": "form_post"}}}),
+    ] {
+        let mut world = World::with(&document(&change));
+        says(&mut world, json!({"acr": "bronze"}));
+        assert_eq!(world.log_in("/orders").code, "login_completed");
+        let before = session_of(&world);
+        world.log_in("/pay").is(403, "step_up_not_met");
+        assert_eq!(session_of(&world), before);
+        world.get("/orders").is(200, "session");
+    }
+}
+
+#[test]
+fn a_script_is_told_what_would_be_enough_and_how_to_get_there() {
+    let mut world = logged_in();
+    let request = fetch(&world, "/both");
+    let seen = world.send(request);
+    seen.is(401, "authentication_acr");
+    assert_eq!(
+        challenge(&seen),
+        "Bearer realm=\"app.example.com\", error=\"insufficient_user_authentication\", \
+         error_description=\"a different or more recent authentication is required\", \
+         acr_values=\"gold\", max_age=\"300\""
+    );
+    let problem: Value = serde_json::from_str(&seen.body).unwrap();
+    let login = problem["login"].as_str().unwrap().to_owned();
+    assert_eq!(login, "/oidc/login?acr_values=gold&max_age=300");
+    // The page of the script needs less.
+    let seen = world.get(&format!("{login}&return_to=/orders"));
+    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold"));
+    assert_eq!(parameter(&address, "max_age").as_deref(), Some("300"));
+    says(&mut world, json!({"acr": "gold", "auth_time": BEGINNING.0}));
+    let back = world.authorize(&address);
+    assert_eq!(world.come_back(&back).is(302, "login_completed").location(), "/orders");
+    let request = fetch(&world, "/both");
+    world.send(request).is(200, "session");
+}
+
+#[test]
+fn only_what_some_rule_requires_is_asked_for_by_the_address_of_the_login() {
+    let mut world = logged_in();
+    for query in [
+        "acr_values=gold",
+        "acr_values=silver",
+        "acr_values=gold&max_age=301",
+        "acr_values=gold&acr_values=gold",
+        "max_age=0",
+        "max_age=300&max_age=300",
+        "acr_values=&max_age=300",
+    ] {
+        let seen = world.get(&format!("/oidc/login?return_to=/orders&{query}"));
+        let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+        assert_eq!(
+            (parameter(&address, "acr_values"), parameter(&address, "max_age")),
+            (None, None),
+            "{query}"
+        );
+    }
+    let seen = world.get("/oidc/login?return_to=/orders&max_age=300");
+    assert!(parameter(&Url::parse(seen.location()).unwrap(), "max_age").is_some());
+}
+
+#[test]
+fn nothing_but_a_navigation_is_redirected() {
+    let mut world = logged_in();
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let navigation = [("sec-fetch-mode", "navigate"), ("cookie", &cookies)];
+    let mut post = world.program("/pay", &navigation);
+    post.method = "POST".to_owned();
+    let seen = world.send(post);
+    seen.is(401, "authentication_acr");
+    assert!(seen.body.contains("/oidc/login?acr_values=gold+silver"), "{}", seen.body);
+    for headers in [
+        [("upgrade", "websocket"), ("connection", "upgrade")],
+        [("accept", "text/event-stream"), ("sec-fetch-mode", "cors")],
+        [("sec-purpose", "prefetch"), ("sec-fetch-mode", "navigate")],
+    ] {
+        let mut request = world.program("/pay", &headers);
+        request.headers.push("cookie", cookies.as_bytes());
+        world.send(request).is(401, "authentication_acr");
+    }
+    let mut grpc = world.program("/pay", &[("content-type", "application/grpc"), ("cookie", &cookies)]);
+    grpc.method = "POST".to_owned();
+    let seen = world.send(grpc);
+    assert_eq!((seen.status, seen.header("grpc-status")), (200, Some("16")));
+}
+
+#[test]
+fn a_token_is_held_against_the_same() {
+    let mut world = World::with(&rules());
+    world.now = BEGINNING;
+    let now = BEGINNING.0;
+    for (claims, code) in [
+        (json!({"acr": "gold", "auth_time": now - 300}), "token"),
+        (json!({"acr": "gold", "auth_time": now - 361}), "authentication_too_old"),
+        (json!({"acr": "gold", "auth_time": now.to_string()}), "authentication_time_unknown"),
+        (json!({"acr": "gold"}), "authentication_time_unknown"),
+        (json!({"acr": "silver", "auth_time": now}), "authentication_acr"),
+        (json!({"acr": ["gold"], "auth_time": now}), "authentication_acr"),
+        (json!({"auth_time": now}), "authentication_acr"),
+    ] {
+        let token = world.idp().access_token(&claims, BEGINNING);
+        let seen = world.with_token("/both", &token);
+        assert_eq!(seen.code, code, "{claims}");
+        if code != "token" {
+            assert_eq!(seen.status, 401);
+            assert!(challenge(&seen).contains("error=\"insufficient_user_authentication\""), "{seen:?}");
+            assert!(challenge(&seen).ends_with("acr_values=\"gold\", max_age=\"300\""), "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_remembered_token_grows_too_old_while_it_is_valid() {
+    let mut world = World::with(&rules());
+    let claims = json!({"acr": "gold", "auth_time": BEGINNING.0, "exp": BEGINNING.0 + 3600});
+    let token = world.idp().access_token(&claims, BEGINNING);
+    world.with_token("/both", &token).is(200, "token");
+    world.after(360).with_token("/both", &token).is(200, "token");
+    world.after(1).with_token("/both", &token).is(401, "authentication_too_old");
+    world.with_token("/orders", &token).is(200, "token");
+}
+
+#[test]
+fn who_lacks_a_right_is_not_sent_to_authenticate_for_nothing() {
+    let admin = json!({"rules": [{"name": "admin", "path": "/admin",
+        "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]},
+        "authentication": {"acr_values": ["gold"]}}]});
+    let mut world = World::with(&admin);
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/admin").is(403, "requirement_claim");
+}
+
+#[test]
+fn a_browser_that_loses_its_session_again_and_again_is_told() {
+    let mut world = logged_in();
+    let old = world.browser.header(false, world.now).unwrap();
+    says(&mut world, json!({"acr": "gold"}));
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        // The browser does not keep the new session, but the one before.
+        let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds"));
+        let rounds = rounds.map(|cookie| format!("; {}={}", cookie.name, cookie.value)).unwrap_or_default();
+        let mut request = world.program("/pay", &[("sec-fetch-mode", "navigate")]);
+        request.headers.push("cookie", format!("{old}{rounds}"));
+        let seen = world.send(request);
+        codes.push(seen.code);
+        if seen.code == "login_begins" {
+            let address = Url::parse(seen.location()).unwrap();
+            let back = world.authorize(&address);
+            world.come_back(&back).is(302, "login_completed");
+        }
+    }
+    assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
+}
+
+#[test]
+fn a_renewal_is_no_authentication() {
+    let document = rules();
+    let mut world = World::with(&document);
+    world.idp().refreshes.gives = true;
+    says(&mut world, json!({"acr": "gold", "auth_time": BEGINNING.0}));
+    world.log_in("/both").is(302, "login_completed");
+    // Keycloak says when the person authenticated last, for whomever.
+    for renewed in [json!({}), Value::Null, json!({"acr": "bronze", "auth_time": BEGINNING.0 + 900})] {
+        world.idp().refreshes.id_token = renewed;
+        world.after(301).get("/pay").is(200, "session");
+    }
+    let request = fetch(&world, "/keys");
+    world.send(request).is(401, "authentication_too_old");
+    assert_eq!(world.idp().refreshes.used, 3);
+    // What was never said is not learnt by a renewal either.
+    let mut world = World::with(&document);
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    world.idp().refreshes.id_token = json!({"acr": "gold", "auth_time": BEGINNING.0 + 301});
+    world.after(301).get("/orders").is(200, "session");
+    let request = fetch(&world, "/pay");
+    world.send(request).is(401, "authentication_acr");
+    let request = fetch(&world, "/keys");
+    world.send(request).is(401, "authentication_time_unknown");
+}
+
+#[test]
+fn a_session_that_was_renewed_on_the_way_is_not_lost_in_the_step_up() {
+    let mut world = World::with(&rules());
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    let seen = world.after(301).get("/pay");
+    seen.is(302, "login_begins");
+    assert!(
+        seen.cookies().iter().any(|cookie| cookie.starts_with("__Host-vestibule=")),
+        "the renewed session"
+    );
+    assert_eq!(world.idp().refreshes.used, 1);
+    world.after(121).get("/orders").is(200, "session");
+    assert_eq!(world.idp().refreshes.reused, 0);
+}
