@@ -38,6 +38,7 @@ fn provider(issuer: &str) -> Provider {
         refresh: None,
         name: "provider".into(),
         issuer: issuer.into(),
+        issuers: vec![issuer.into()],
         callout: CalloutTargets {
             discovery: target(),
             jwks: target(),

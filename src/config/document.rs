@@ -73,7 +73,12 @@ object! {
     ProviderObject as "providers.<name>" {
         /// The issuer identifier, exactly as the provider writes it in its discovery document and
         /// its tokens. An `https` address without query and fragment.
+        ///
+        /// For a provider with many tenants (Entra ID) `{tenantid}` stands for the tenant.
         issuer: Text [required],
+        /// The tenants whose people and programs are let in, as tokens name them (`tid`), where the issuer
+        /// says `{tenantid}`.
+        tenants: Names [default []],
         /// Where the proxy sends requests to the provider: in Envoy the name of a cluster, in Kong
         /// `host[:port]`. An object if they do not all go the same way.
         callout: CalloutChoice [required],

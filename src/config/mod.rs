@@ -14,6 +14,7 @@ mod document;
 mod endpoints;
 mod environment;
 mod identity;
+mod issuer;
 mod problem;
 mod protobuf;
 mod provider;

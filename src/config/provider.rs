@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::address::{address, endpoint_path_fault, exact_address};
 use super::choices::CalloutChoice;
-use super::client::{self, Client};
+use super::client::{self, Client, ClientAuthentication};
 use super::document::{CalloutObject, Names, ProviderObject};
+use super::issuer;
 use super::problem::Problem;
 use super::shape::Reading;
 use super::value::{Member, Text};
@@ -29,6 +30,8 @@ pub struct Provider {
     pub name: String,
     /// The issuer identifier, compared byte for byte (Discovery 1.0 section 4.3).
     pub issuer: String,
+    /// The issuers whose tokens count: just that one, or one for each tenant that is let in. Not empty.
+    pub issuers: Vec<String>,
     /// Where the proxy sends callouts.
     pub callout: CalloutTargets,
     /// How long a callout may take.
@@ -166,9 +169,10 @@ pub(super) fn check(
             "tokens count for long after their end; better set the clocks",
         );
     }
-    let issuer = provider.issuer.as_ref();
-    let issuer = issuer.and_then(|issuer| check_issuer(issuer, insecure_allow_http == Some(true), reading));
     let client = client::check(&provider, reading);
+    let allow_http = insecure_allow_http == Some(true);
+    let tenants = provider.tenants?;
+    let issuer = provider.issuer.and_then(|issuer| issuer::check(&issuer, tenants, allow_http, reading));
     let callout = provider.callout.and_then(|callout| callout_targets(callout, provider.userinfo, reading));
     let scopes = provider.scopes.and_then(|scopes| check_scopes(scopes, reading));
     let redirect_uri = provider.redirect_uri.and_then(|uri| check_redirect_uri(&uri, site_http, reading));
@@ -188,7 +192,6 @@ pub(super) fn check(
         }
         reading.refuse(name.problem(PARAMETER_NAME_RULE))
     });
-    let allow_http = insecure_allow_http == Some(true);
     let end_session_endpoint =
         provider.end_session_endpoint.and_then(|endpoint| address(&endpoint, allow_http, reading));
     let clients = provider.clients_without_audience?.0;
@@ -202,12 +205,20 @@ pub(super) fn check(
     for parameter in provider.authorization_parameters?.0 {
         authorization_parameters.extend(check_parameter(parameter, reading));
     }
+    let (issuer, issuers) = issuer?;
+    let client = client?;
+    let names_itself = matches!(client.authentication, ClientAuthentication::PrivateKeyJwt(_));
+    if issuer != issuers.concat() && names_itself && client.assertion_audience.is_none() {
+        let rule = "is required for private_key_jwt where the issuer says {tenantid}";
+        reading.problems.add(Problem::at(&place.key("token_endpoint_auth_audience"), rule));
+    }
     Some(Provider {
         name,
-        issuer: issuer?,
+        issuer,
+        issuers,
         callout: callout?,
         callout_timeout: Duration::from_secs(provider.callout_timeout_seconds?.0),
-        client: client?,
+        client,
         scopes: scopes?,
         userinfo: provider.userinfo?,
         refresh: renews.then_some(refresh),
@@ -224,19 +235,6 @@ pub(super) fn check(
         leeway: Seconds(leeway?),
         insecure_allow_http: insecure_allow_http?,
     })
-}
-
-/// The issuer stays as it was written: it is compared byte for byte.
-fn check_issuer(issuer: &Text, allow_http: bool, reading: &mut Reading) -> Option<String> {
-    let url = address(issuer, allow_http, reading)?;
-    if url.query().is_some() {
-        return reading.refuse(issuer.problem("must not have a query"));
-    }
-    if url.path().ends_with("/.well-known/openid-configuration") {
-        let problem = issuer.problem("must be the issuer, not the address of its discovery document");
-        return reading.refuse(problem.advice("leave out /.well-known/openid-configuration"));
-    }
-    Some(issuer.text.clone())
 }
 
 fn callout_targets(
@@ -372,7 +370,7 @@ mod tests {
             ),
             (provider(json!({"issuer": "https://u:p@idp/"})), "providers.main.issuer: must not have a user"),
             (
-                provider(json!({"issuer": "https://login.example/{tenantid}/v2.0"})),
+                provider(json!({"issuer": "https://login.example/{tenant}/v2.0"})),
                 "providers.main.issuer: must not have placeholders",
             ),
             (

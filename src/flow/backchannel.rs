@@ -61,7 +61,7 @@ async fn by_token(
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let (verified, _) = bearer::verify(filter, index, jws, &text, callouts, now).await?;
     let expect = logout_token::Expected {
-        issuer: &provider.issuer,
+        issuer: provider.issuer_of(verified.claims()),
         client_id: &provider.client.id,
         leeway: provider.leeway,
         now: *now,
@@ -76,7 +76,7 @@ async fn by_token(
 fn sender(filter: &Filter, jws: &Jws) -> Result<ProviderIndex, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
-    let of_issuer = || filter.providers().iter().enumerate().filter(|(_, p)| p.config.issuer == issuer);
+    let of_issuer = || filter.providers().iter().enumerate().filter(|(_, p)| p.config.is_issuer(issuer));
     let chosen = of_issuer()
         .find(|(_, p)| named.contains(&p.config.client.id.as_str()))
         .or_else(|| of_issuer().next());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::config::{ProviderIndex, Rule};
-use crate::error::{ClientError, Error};
+use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::identity::{Identity, Proof};
@@ -64,7 +64,7 @@ async fn decide(
     let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
     let (verified, keys) = verify(filter, index, jws, token.secret().expose(), callouts, now).await?;
     let expect = access_token::Expected {
-        issuer: &provider.config.issuer,
+        issuer: provider.config.issuer_of(verified.claims()),
         audiences: &provider.config.audiences,
         clients_without_audience: &provider.config.clients_without_audience,
         require_type: provider.config.require_access_token_type,
@@ -84,7 +84,7 @@ async fn decide(
 fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let is_issuer =
-        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.issuer == issuer);
+        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.is_issuer(issuer));
     let accepted = || rule.bearer_providers.iter().copied().filter(is_issuer);
     // Two clients of one issuer: the audience says whose token it is.
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
@@ -115,7 +115,16 @@ pub async fn verify(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let known = provider.ready(callouts, now).await?;
     let algorithms = &provider.config.algorithms;
-    let error = match jws.verify(&known.keys, algorithms) {
+    let verify = |jws: Jws, keys: &KeySet| {
+        let verified = jws.verify(keys, algorithms)?;
+        let issuer = verified.claims().get("iss").and_then(Value::as_str).unwrap_or_default();
+        if provider.config.may_sign(verified.key_issuer(), issuer) {
+            return Ok(verified);
+        }
+        let found = shown(verified.key_issuer().unwrap_or_default());
+        Err(JwsError::KeyIssuer { expected: shown(issuer), found })
+    };
+    let error = match verify(jws, &known.keys) {
         Ok(verified) => return Ok((verified, known.keys)),
         Err(error) => error,
     };
@@ -128,6 +137,6 @@ pub async fn verify(
         Err(unreachable) if matches!(error, JwsError::UnknownKey { .. }) => return Err(unreachable),
         Ok(None) | Err(_) => return Err(ClientError::Token(error).into()),
     };
-    let again = Jws::parse(text).and_then(|jws| jws.verify(&keys, algorithms));
+    let again = Jws::parse(text).and_then(|jws| verify(jws, &keys));
     again.map(|verified| (verified, keys)).map_err(|error| ClientError::Token(error).into())
 }

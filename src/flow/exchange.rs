@@ -113,7 +113,7 @@ pub async fn check_id_token(
         other => other,
     })?;
     let expect = id_token::Expected {
-        issuer: &provider.issuer,
+        issuer: provider.issuer_of(verified.claims()),
         client_id: &provider.client.id,
         nonce: asked.nonce.map(Secret::expose),
         access_token: Some(asked.access_token.expose()),

@@ -28,7 +28,7 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let parameter = |name| form.get(name).ok_or(ClientError::ParameterMissing(name));
     let (issuer, sid) = (parameter("iss")?, parameter("sid")?);
     let of_issuer: Vec<(usize, &Provider)> =
-        filter.providers().iter().enumerate().filter(|(_, p)| p.config.issuer == issuer).collect();
+        filter.providers().iter().enumerate().filter(|(_, p)| p.config.is_issuer(issuer)).collect();
     let Some((first, provider)) = of_issuer.first() else {
         return Err(ClientError::UnknownIssuer { found: issuer.to_owned() }.into());
     };

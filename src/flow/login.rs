@@ -196,10 +196,11 @@ async fn redeem(
     extras.cookies = filter.cookies.delete_login(index, response.state().expose());
     extras.retry = Some(filter.login_address(&login.return_to));
     let known = provider.ready(callouts, now).await?;
+    let issuer = provider.config.issuer_named(response.issuer());
     let code = response
         .into_code(&authorization::Expected {
             state: &login.state,
-            issuer: &provider.config.issuer,
+            issuer,
             iss_required: known.metadata.authorization_response_iss_parameter_supported,
         })
         .map_err(ClientError::Authorization)?;

@@ -213,6 +213,11 @@ pub fn open(
     if session.needs != filter.needs.fingerprint() {
         return None;
     }
+    // A tenant may have been taken off the list.
+    let issuer = session.claims.get("iss").and_then(Value::as_str);
+    if !filter.provider(provider)?.config.is_issuer(issuer?) {
+        return None;
+    }
     let told = filter.upstream.tell(Identity::of_session(provider, &session));
     let expires_at = session.ends_at(&filter.config.session);
     let needs_reseal = filter.cookies.needs_reseal(sealed);

@@ -39,7 +39,7 @@ pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(Pro
     let issuer = form.get("iss").ok_or(ClientError::ParameterMissing("iss"))?;
     let return_to = return_to(filter, request, form.get("target_link_uri"))?;
     let is_issuer =
-        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.issuer == issuer);
+        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.is_issuer(issuer));
     // Two clients of one issuer: the page says whose sessions count.
     let of_page = Some(filter.login_provider(request, &return_to)).filter(is_issuer);
     let provider = of_page.or_else(|| (0..filter.providers().len()).find(is_issuer));

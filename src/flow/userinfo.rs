@@ -58,7 +58,7 @@ pub async fn claims(
     let received = exchange::ask(callouts, request, "userinfo endpoint", now).await?;
     let response = UserinfoResponse::read(&received).map_err(ProviderError::Userinfo)?;
     let expect = |now: &Timestamp| Expected {
-        issuer: &provider.issuer,
+        issuer: provider.issuer_of(person.claims),
         client_id: &provider.client.id,
         subject: person.subject,
         leeway: provider.leeway,

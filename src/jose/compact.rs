@@ -96,7 +96,8 @@ impl Compact {
         Ok(self.payload)
     }
 
-    pub(super) fn check(&self, keys: &KeySet, allowed: &[Algorithm]) -> Result<(), JwsError> {
+    /// As [`Compact::verify`]; gives the key that made the signature.
+    pub(super) fn check<'a>(&self, keys: &'a KeySet, allowed: &[Algorithm]) -> Result<&'a Key, JwsError> {
         let algorithm = self.header.algorithm;
         if !allowed.contains(&algorithm) {
             return Err(JwsError::AlgorithmNotAllowed { allowed: allowed.to_vec(), found: algorithm });
@@ -115,11 +116,11 @@ impl Compact {
                 false => JwsError::UnknownKey { key_id, algorithm },
             });
         }
-        let verifies = |key: &Key| {
+        let verifies = |key: &&Key| {
             let message = self.signed.as_bytes();
             verify::signature(algorithm, key.public_key(), message, &self.signature, keys.host_verifier())
         };
-        if candidates.any(verifies) { Ok(()) } else { Err(JwsError::WrongSignature { algorithm }) }
+        candidates.find(verifies).ok_or(JwsError::WrongSignature { algorithm })
     }
 
     pub(super) fn header(&self) -> &Header {
@@ -305,6 +306,13 @@ pub enum JwsError {
         /// As in the header.
         algorithm: Algorithm,
     },
+    /// The key that made the signature is one of another tenant of the provider.
+    KeyIssuer {
+        /// `iss` of the token.
+        expected: String,
+        /// Whose tokens the key may sign, by its member `issuer`.
+        found: String,
+    },
 }
 
 impl JwsError {
@@ -338,6 +346,7 @@ impl JwsError {
             JwsError::UnknownKey { .. } => "jws_key_unknown",
             JwsError::KeyDoesNotFit { .. } => "jws_key_does_not_fit",
             JwsError::WrongSignature { .. } => "jws_signature",
+            JwsError::KeyIssuer { .. } => "jws_key_issuer",
         }
     }
 }
@@ -378,6 +387,9 @@ impl fmt::Display for JwsError {
             }
             JwsError::UnknownKey { key_id: None, algorithm } => {
                 write!(f, "the key must be one of the provider's, but none is for {algorithm}")
+            }
+            JwsError::KeyIssuer { expected, found } => {
+                write!(f, "the key must be for tokens of \"{expected}\", but is for those of \"{found}\"")
             }
             JwsError::KeyDoesNotFit { key_id, algorithm } => write!(
                 f,

@@ -30,6 +30,7 @@ pub struct KeySet {
 #[derive(Debug, Clone)]
 pub struct Key {
     key_id: Option<String>,
+    issuer: Option<String>,
     /// The key's own `alg`: it is used for no other (RFC 8725 section 3.1).
     algorithm: Option<Algorithm>,
     public_key: PublicKey,
@@ -138,12 +139,19 @@ impl Key {
                     .ok_or_else(|| SkipReason::Algorithm { found: shown(name) })?,
             ),
         };
-        Ok(Key { key_id: text(members, "kid")?.map(str::to_owned), algorithm, public_key })
+        let issuer = members.get("issuer").and_then(Value::as_str).map(str::to_owned);
+        Ok(Key { key_id: text(members, "kid")?.map(str::to_owned), issuer, algorithm, public_key })
     }
 
     /// `kid`, the name by which tokens refer to it.
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// `issuer`, which no specification knows and Microsoft Entra ID writes: whose tokens the key may
+    /// sign, one tenant's or those of all (`{tenantid}`).
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
     }
 
     /// The key itself.

@@ -54,11 +54,13 @@ impl Jws {
     /// # Errors
     /// As [`Compact::verify`].
     pub fn verify(self, keys: &KeySet, allowed: &[Algorithm]) -> Result<Verified, JwsError> {
-        self.compact.check(keys, allowed)?;
+        let key = self.compact.check(keys, allowed)?;
+        let key_issuer = key.issuer().map(str::to_owned);
         let header = self.compact.header();
         Ok(Verified {
             algorithm: header.algorithm,
             header_type: header.header_type.clone(),
+            key_issuer,
             claims: self.claims,
         })
     }
@@ -73,6 +75,7 @@ impl Jws {
 pub struct Verified {
     algorithm: Algorithm,
     header_type: Option<String>,
+    key_issuer: Option<String>,
     claims: Map<String, Value>,
 }
 
@@ -95,6 +98,11 @@ impl Verified {
     /// `typ` in lower case, without `application/`.
     pub fn header_type(&self) -> Option<&str> {
         self.header_type.as_deref()
+    }
+
+    /// Whose tokens the key may sign, where the provider says it ([`Key::issuer`](super::jwk::Key::issuer)).
+    pub fn key_issuer(&self) -> Option<&str> {
+        self.key_issuer.as_deref()
     }
 }
 

@@ -317,6 +317,11 @@ impl AuthorizationResponse {
         &self.state
     }
 
+    /// Whose answer it says it is (RFC 9207 section 2).
+    pub fn issuer(&self) -> Option<&str> {
+        self.iss.as_deref()
+    }
+
     /// Checks the response against the login it claims to belong to, in fixed order: `iss`,
     /// `state`, `error`, `code`.
     ///

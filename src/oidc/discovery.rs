@@ -22,7 +22,8 @@ pub const JWKS_LIMIT: usize = 256 * 1024;
 /// # Errors
 /// [`MetadataError::IssuerAddress`] if no address can be made of the configured issuer.
 pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> {
-    let issuer = provider.issuer.strip_suffix('/').unwrap_or(&provider.issuer);
+    let issuer = provider.discovery_address();
+    let issuer = issuer.strip_suffix('/').unwrap_or(&issuer);
     let address = format!("{issuer}/.well-known/openid-configuration");
     let url = endpoint::read(&address, provider.insecure_allow_http).map_err(MetadataError::IssuerAddress)?;
     Ok(Callout {

@@ -42,6 +42,7 @@ pub(crate) mod fixture {
         Provider {
             name: "op".into(),
             issuer: ISSUER.into(),
+            issuers: vec![ISSUER.into()],
             callout: CalloutTargets {
                 discovery: "to_discovery".into(),
                 jwks: "to_jwks".into(),

@@ -25,6 +25,7 @@ fn provider(name: &str) -> Provider {
     Provider {
         name: name.into(),
         issuer: format!("https://{name}.example"),
+        issuers: vec![format!("https://{name}.example")],
         callout: CalloutTargets {
             discovery: callout("idp"),
             jwks: callout("idp"),

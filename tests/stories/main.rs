@@ -28,6 +28,7 @@ mod refresh;
 mod rotation;
 mod secrets;
 mod session;
+mod tenants;
 mod third_party;
 mod userinfo;
 mod world;

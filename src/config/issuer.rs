@@ -1,0 +1,177 @@
+//! The issuer identifier of a provider, and those of its tenants if it has many.
+//!
+//! A provider with tenants (Microsoft Entra ID) has one discovery document and one set of keys for all
+//! of them. The document says `{tenantid}` where a token names its tenant. Anybody can be a tenant, so
+//! the tenants whose tokens count are listed.
+
+use serde_json::Value;
+
+use super::address::address;
+use super::document::Names;
+use super::problem::Problem;
+use super::provider::Provider;
+use super::shape::Reading;
+use super::value::Text;
+use crate::oidc::claims::Claims;
+
+/// Stands in an issuer for the tenant (as in Entra's discovery documents).
+const TENANT: &str = "{tenantid}";
+
+/// The tenant in whose place Entra publishes the document of all organizations.
+const ALL_TENANTS: &str = "organizations";
+
+/// Longest name of a tenant, in characters.
+const TENANT_LIMIT: usize = 64;
+
+/// Checks an issuer, and gives all the issuers that tokens may name. The issuer stays as it was
+/// written: it is compared byte for byte.
+pub(super) fn check(
+    issuer: &Text,
+    tenants: Names,
+    allow_http: bool,
+    reading: &mut Reading,
+) -> Option<(String, Vec<String>)> {
+    let sample = Text { text: issuer.text.replacen(TENANT, ALL_TENANTS, 1), ..issuer.clone() };
+    let url = address(&sample, allow_http, reading)?;
+    if url.query().is_some() {
+        return reading.refuse(issuer.problem("must not have a query"));
+    }
+    if url.path().ends_with("/.well-known/openid-configuration") {
+        let problem = issuer.problem("must be the issuer, not the address of its discovery document");
+        return reading.refuse(problem.advice("leave out /.well-known/openid-configuration"));
+    }
+    if sample.text == issuer.text {
+        if let Some(tenant) = tenants.0.first() {
+            let problem = Problem::at(&tenant.place, "has no use where the issuer does not say {tenantid}");
+            reading.problems.add(problem.advice("remove tenants, or write {tenantid} for the tenant"));
+        }
+        return Some((issuer.text.clone(), vec![issuer.text.clone()]));
+    }
+    // In the host it would say whom to ask.
+    if !url.path().contains(ALL_TENANTS) {
+        return reading.refuse(issuer.problem("must have {tenantid} in its path"));
+    }
+    if tenants.0.is_empty() {
+        let problem = issuer.problem("must come with tenants where it says {tenantid}");
+        return reading.refuse(problem.advice("list the tenants whose people are let in"));
+    }
+    let names: Vec<Option<String>> = tenants.0.iter().map(|tenant| check_tenant(tenant, reading)).collect();
+    let names = names.into_iter().collect::<Option<Vec<String>>>()?;
+    let issuers = names.iter().map(|name| issuer.text.replacen(TENANT, name, 1)).collect();
+    Some((issuer.text.clone(), issuers))
+}
+
+fn check_tenant(tenant: &Text, reading: &mut Reading) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let name = tenant.text.as_str();
+    if name.is_empty() || name.len() > TENANT_LIMIT || !name.bytes().all(plain) {
+        return reading.refuse(tenant.problem("must be the identifier of one tenant, as tokens write it"));
+    }
+    if ["common", "consumers", ALL_TENANTS].contains(&name) {
+        let problem = tenant.problem("must be one tenant, and no token names this one");
+        return reading.refuse(problem.advice("list the identifiers (tid) of the tenants"));
+    }
+    Some(tenant.text.clone())
+}
+
+impl Provider {
+    /// Whether tokens of this issuer are tokens of this provider.
+    pub fn is_issuer(&self, issuer: &str) -> bool {
+        self.issuers.iter().any(|known| known == issuer)
+    }
+
+    /// The issuer that this token should name: the one that it names, if that is one of the provider's
+    /// and its tenant (`tid`) the same; otherwise another one.
+    pub fn issuer_of(&self, claims: &Claims) -> &str {
+        let named = claims.get("iss").and_then(Value::as_str);
+        let tenant = claims.get("tid").filter(|_| self.has_tenants());
+        let agrees = tenant.is_none_or(|tenant| {
+            let of_tenant = tenant.as_str().map(|tenant| self.issuer.replacen(TENANT, tenant, 1));
+            of_tenant.as_deref() == named
+        });
+        if agrees {
+            return self.issuer_named(named);
+        }
+        let mut issuers = self.issuers.iter().map(String::as_str);
+        issuers.find(|known| Some(*known) != named).unwrap_or_default()
+    }
+
+    /// Whether a key that is for tokens of `key_issuer` may sign one of `issuer`.
+    pub fn may_sign(&self, key_issuer: Option<&str>, issuer: &str) -> bool {
+        let is_for = |key_issuer: &str| key_issuer == self.issuer || key_issuer == issuer;
+        !self.has_tenants() || key_issuer.is_none_or(is_for)
+    }
+
+    fn has_tenants(&self) -> bool {
+        self.issuer.contains(TENANT)
+    }
+
+    /// The issuer that is meant by a name, or some issuer of the provider for a name that is none.
+    pub fn issuer_named(&self, name: Option<&str>) -> &str {
+        let named = self.issuers.iter().find(|known| Some(known.as_str()) == name);
+        named.or(self.issuers.first()).map_or("", String::as_str)
+    }
+
+    /// Below which address the discovery document is.
+    pub fn discovery_address(&self) -> String {
+        self.issuer.replacen(TENANT, ALL_TENANTS, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial::{read, refused};
+
+    const ISSUER: &str = "https://login.example/{tenantid}/v2.0";
+
+    fn provider(keys: Value) -> Value {
+        json!({"providers": {"main": keys}})
+    }
+
+    #[test]
+    fn tokens_of_the_listed_tenants_count_and_no_others() {
+        let config = read(provider(json!({"issuer": ISSUER, "tenants": ["one", "two"]}))).unwrap();
+        let provider = &config.providers[0];
+        assert_eq!(provider.issuer, ISSUER);
+        assert_eq!(provider.discovery_address(), "https://login.example/organizations/v2.0");
+        assert!(provider.is_issuer("https://login.example/one/v2.0"));
+        assert!(provider.is_issuer("https://login.example/two/v2.0"));
+        for other in ["three", "One", "", "{tenantid}", "organizations", "one/../three"] {
+            assert!(!provider.is_issuer(&format!("https://login.example/{other}/v2.0")), "{other}");
+        }
+        assert_ne!(provider.issuer_named(Some(ISSUER)), ISSUER);
+        assert_ne!(provider.issuer_named(None), ISSUER);
+    }
+
+    #[test]
+    fn tenants_are_named_one_by_one() {
+        let with = |tenants: Value| provider(json!({"issuer": ISSUER, "tenants": tenants}));
+        refused([
+            (
+                provider(json!({"issuer": ISSUER})),
+                "providers.main.issuer: must come with tenants where it says {tenantid}",
+            ),
+            (with(json!([])), "providers.main.issuer: must come with tenants"),
+            (with(json!(["organizations"])), "providers.main.tenants[0]: must be one tenant, and no token"),
+            (with(json!(["one", "common"])), "providers.main.tenants[1]: must be one tenant"),
+            (with(json!(["a/b"])), "providers.main.tenants[0]: must be the identifier of one tenant"),
+            (
+                provider(json!({"tenants": ["one"]})),
+                "providers.main.tenants[0]: has no use where the issuer does not say {tenantid}",
+            ),
+            (
+                provider(json!({"issuer": "https://{tenantid}.example/", "tenants": ["one"]})),
+                "providers.main.issuer: must have {tenantid} in its path",
+            ),
+            (
+                provider(
+                    json!({"issuer": "https://login.example/{tenantid}/{tenantid}", "tenants": ["one"]}),
+                ),
+                "providers.main.issuer: must not have placeholders",
+            ),
+        ]);
+    }
+}

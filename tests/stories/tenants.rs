@@ -1,0 +1,130 @@
+//! One provider for many tenants, as Microsoft Entra ID is.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, answer, merge};
+
+const PLACE: &str = "https://idp.example.com/{tenantid}/v2.0";
+const AUDIENCE: &str = "https://api.example.com";
+
+fn issuer(tenant: &str) -> String {
+    PLACE.replace("{tenantid}", tenant)
+}
+
+fn configured(change: &Value) -> Value {
+    let mut full = json!({
+        "providers": {"main": {"issuer": PLACE, "tenants": ["one", "two"], "audiences": [AUDIENCE]}},
+        "rules": [{"name": "api", "path_prefix": "/api", "accept": "bearer"}],
+        "identity": {"headers": {"x-auth-iss": "iss"}},
+        "endpoints": {"backchannel_logout": "/oidc/backchannel-logout"},
+    });
+    merge(&mut full, change);
+    full
+}
+
+/// The provider publishes one document for all, and its tokens name this tenant.
+fn world(tenant: &str, change: &Value) -> World {
+    let mut world = World::with(&configured(change));
+    world.idp().issuer = issuer("organizations");
+    world.idp().metadata = json!({"issuer": PLACE, "authorization_response_iss_parameter_supported": null});
+    world.idp().callback = json!({"iss": null});
+    world.idp().id_token = json!({"iss": issuer(tenant), "tid": tenant});
+    world
+}
+
+#[test]
+fn the_people_of_the_tenants_that_are_listed_log_in() {
+    for tenant in ["one", "two"] {
+        let mut world = world(tenant, &json!({}));
+        world.log_in("/orders").is(302, "login_completed");
+        let seen = world.get("/orders");
+        assert_eq!(seen.is(200, "session").told("x-auth-iss"), Some(issuer(tenant).as_str()));
+    }
+}
+
+#[test]
+fn clm_04_nobody_else_does() {
+    for tenant in ["three", "{tenantid}", "organizations", "One", "one/v2.0/../two"] {
+        let mut world = world(tenant, &json!({}));
+        world.log_in("/orders").is(502, "id_token_issuer");
+        world.get("/orders").is(302, "login_begins");
+    }
+}
+
+#[test]
+fn the_same_goes_for_programs() {
+    for (tenant, status, code) in [
+        ("one", 200, "token"),
+        ("two", 200, "token"),
+        ("three", 401, "token_issuer"),
+        ("{tenantid}", 401, "token_issuer"),
+    ] {
+        let mut world = world("one", &json!({}));
+        let now = world.now;
+        let token = world.idp().access_token(&json!({"iss": issuer(tenant)}), now);
+        world.with_token("/api", &token).is(status, code);
+    }
+}
+
+#[test]
+fn who_names_one_tenant_in_the_answer_must_be_let_in() {
+    for (tenant, code) in [("one", "login_completed"), ("three", "authorization_issuer")] {
+        let mut world = world("one", &json!({}));
+        world.idp().callback = json!({"iss": issuer(tenant)});
+        assert_eq!(world.log_in("/orders").code, code, "{tenant}");
+    }
+}
+
+#[test]
+fn a_tenant_that_is_taken_off_the_list_is_logged_out() {
+    let mut world = world("two", &json!({}));
+    world.log_in("/orders").is(302, "login_completed");
+    world.restart_with(&configured(&json!({"providers": {"main": {"tenants": ["two", "three"]}}})));
+    world.get("/orders").is(200, "session");
+    world.restart_with(&configured(&json!({"providers": {"main": {"tenants": ["one"]}}})));
+    world.get("/orders").is(302, "login_begins");
+}
+
+/// CLM-04: what a token says of its tenant is one thing, in both claims.
+#[test]
+fn clm_04_issuer_and_tenant_of_a_token_agree() {
+    for (iss, tid, code) in [
+        (issuer("one"), json!("one"), "token"),
+        (issuer("one"), Value::Null, "token"),
+        (issuer("one"), json!("two"), "access_token_issuer"),
+        (issuer("one"), json!("three"), "access_token_issuer"),
+        (issuer("two"), json!("not-a-tenant"), "access_token_issuer"),
+        (issuer("two"), json!("{tenantid}"), "access_token_issuer"),
+        (issuer("two"), json!(["two"]), "access_token_issuer"),
+        (issuer("three"), json!("one"), "token_issuer"),
+        (PLACE.to_owned(), json!("one"), "token_issuer"),
+    ] {
+        let mut world = world("one", &json!({}));
+        let now = world.now;
+        let token = world.idp().access_token(&json!({"iss": iss, "tid": tid}), now);
+        assert_eq!(world.with_token("/api", &token).code, code, "{iss} {tid}");
+    }
+}
+
+/// JWK-27: Entra says of each key whose tokens it may sign.
+#[test]
+fn jwk_27_a_key_signs_for_the_tenants_that_it_is_for() {
+    for (key_issuer, code) in [
+        (json!(PLACE), "token"),
+        (json!(issuer("one")), "token"),
+        (Value::Null, "token"),
+        (json!(issuer("two")), "jws_key_issuer"),
+        (json!(issuer("three")), "jws_key_issuer"),
+        (json!(""), "jws_key_issuer"),
+    ] {
+        let mut world = world("one", &json!({}));
+        let mut keys = world.idp().published();
+        keys["keys"][0]["issuer"] = key_issuer.clone();
+        world.idp().instead.insert("keys", answer(200, keys));
+        let now = world.now;
+        let token = world.idp().access_token(&json!({"iss": issuer("one")}), now);
+        assert_eq!(world.with_token("/api", &token).code, code, "{key_issuer}");
+        let login = if code == "token" { "login_completed" } else { code };
+        assert_eq!(world.log_in("/orders").code, login, "{key_issuer}");
+    }
+}
