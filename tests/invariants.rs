@@ -78,6 +78,16 @@ fn the_core_reads_no_clock_draws_no_randomness_and_prints_nothing() {
     assert_eq!(uses(&words, is_core), Vec::<String>::new());
 }
 
+/// What nobody has sealed here is never inflated: no token, no answer, no request.
+#[test]
+fn only_sessions_are_inflated() {
+    assert_eq!(uses(&["miniz_oxide", "inflate"], |path| path != "session/pack.rs"), Vec::<String>::new());
+    assert!(!uses(&["miniz_oxide"], |path| path == "session/pack.rs").is_empty());
+    let opened = uses(&["unpack("], |path| path != "session/pack.rs");
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    assert!(opened[0].contains("unpack(&self.sealer.open("), "after its seal was checked: {opened:?}");
+}
+
 #[test]
 fn the_way_to_the_upstream_is_one() {
     let made = uses(&["Edits {"], |path| is_core(path) && path != "upstream.rs");

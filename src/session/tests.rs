@@ -116,7 +116,7 @@ pub(crate) fn session() -> Session {
 /// A text of so many bytes that nothing makes shorter than three quarters: it has six bits in each.
 pub(crate) fn noise(bytes: usize) -> String {
     use sha2::{Digest, Sha256};
-    let digests = (0..bytes as u64 / 32 + 1).flat_map(|n| Sha256::digest(n.to_be_bytes()));
+    let digests = (0..=bytes as u64 / 32).flat_map(|n| Sha256::digest(n.to_be_bytes()));
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     digests.take(bytes).map(|byte| char::from(alphabet[usize::from(byte % 64)])).collect()
 }

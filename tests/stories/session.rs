@@ -103,6 +103,27 @@ fn a_clock_that_goes_back_ends_nothing_and_prolongs_nothing() {
 }
 
 #[test]
+fn proxies_whose_clocks_disagree_serve_the_same_session() {
+    let mut world =
+        logged_in(&json!({"session": {"absolute_lifetime_seconds": 3600, "idle_timeout_seconds": 600}}));
+    let began = world.now;
+    let mut written = 0;
+    for minute in 1..=57 {
+        // The second is a minute and a half ahead: what it has written is of the future for the first.
+        for (worker, ahead) in [(0, 0), (1, 90)] {
+            world.now = began + vestibule::time::Seconds(minute * 60 + ahead);
+            let seen = world.on_worker(worker).get("/orders");
+            written += seen.is(200, "session").cookies().len();
+        }
+    }
+    assert!(written <= 58, "{written} cookies in an hour: each writes what the other has written");
+    world.now = began + vestibule::time::Seconds(3599);
+    world.on_worker(0).get("/orders").is(200, "session");
+    world.now = began + vestibule::time::Seconds(3600);
+    world.on_worker(1).get("/orders").is(302, "login_begins");
+}
+
+#[test]
 fn an_access_token_that_is_forwarded_ends_the_session_with_it() {
     let mut world = logged_in(
         &json!({"identity": {"access_token_header": "authorization", "id_token_header": "x-id-token"}}),
