@@ -11,13 +11,13 @@ use crate::oidc::access_token::AccessTokenError;
 use crate::oidc::authorization::AuthorizationError;
 use crate::oidc::bearer::BearerError;
 use crate::oidc::discovery::MetadataError;
-use crate::oidc::form::{FORM_LIMIT, FormError};
+use crate::oidc::form::FormError;
 use crate::oidc::id_token::IdTokenError;
 use crate::oidc::logout_token::{LogoutRequestError, LogoutTokenError};
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
 use crate::rules::{Missing, PathError};
-use crate::session::{LoginMissing, SessionEnded, SessionTooLarge};
+use crate::session::{FormLost, LoginMissing, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
 
 /// Longer texts from outside are cut in messages. Characters.
@@ -92,6 +92,10 @@ pub enum ClientError {
     Method,
     /// A logout that another site asked for.
     CrossSiteLogout,
+    /// A request to one of the filter's own pages that only pages of this site may make.
+    CrossSite,
+    /// A form that was kept over a login is not sent.
+    KeptForm(FormLost),
     /// The body of the request cannot be read.
     Body(BodyFailed),
     /// The parameters of the request cannot be read.
@@ -268,8 +272,9 @@ impl ClientError {
             ClientError::Host { .. } => "host_not_allowed",
             ClientError::Method => "method_not_allowed",
             ClientError::CrossSiteLogout => "logout_cross_site",
-            ClientError::Body(BodyFailed::TooLarge) => "body_too_large",
-            ClientError::Body(BodyFailed::NotGiven) => "body_not_given",
+            ClientError::CrossSite => "cross_site",
+            ClientError::KeptForm(error) => error.code(),
+            ClientError::Body(error) => error.code(),
             ClientError::Form(error) => error.code(),
             ClientError::ParameterMissing(_) => "parameter_missing",
             ClientError::UnknownIssuer { .. } => "issuer_unknown",
@@ -292,6 +297,8 @@ impl ClientError {
             ClientError::Forbidden(_)
             | ClientError::Denied
             | ClientError::CrossSiteLogout
+            | ClientError::CrossSite
+            | ClientError::KeptForm(FormLost::OtherPerson)
             | ClientError::Authorization(AuthorizationError::Refused(_)) => 403,
             ClientError::Method => 405,
             ClientError::TooManyCookies => 431,
@@ -331,9 +338,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::AccessToken(error) => error.fmt(f),
             ClientError::NotLoggedIn => f.write_str("this needs a login"),
-            ClientError::SessionUnreadable => {
-                f.write_str("the session cookie cannot be opened with the current keys")
-            }
+            ClientError::SessionUnreadable => f.write_str("the session cookie opens with no current key"),
             ClientError::SessionEnded(error) => error.fmt(f),
             ClientError::TooManyCookies => {
                 f.write_str("the request has more cookies than are read (200, or 64 KiB)")
@@ -350,13 +355,9 @@ impl fmt::Display for ClientError {
             }
             ClientError::Method => f.write_str("this page does not have that method"),
             ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
-            ClientError::Body(BodyFailed::TooLarge) => {
-                write!(f, "the body of this request may have at most {FORM_LIMIT} bytes")
-            }
-            ClientError::Body(BodyFailed::NotGiven) => f.write_str(
-                "the proxy does not hand over the body of this request (Envoy: is \
-                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)",
-            ),
+            ClientError::CrossSite => f.write_str("this is for pages of this site, and none of them asked"),
+            ClientError::KeptForm(error) => error.fmt(f),
+            ClientError::Body(error) => error.fmt(f),
             ClientError::Form(error) => error.fmt(f),
             ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must be there, once"),
             ClientError::UnknownIssuer { found } => {

@@ -2,15 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::answer;
 use crate::audit::{self, Decision};
-use crate::config::{ProviderIndex, RedirectUri, ResponseMode, SameSite};
+use crate::config::{ProviderIndex, RedirectUri, ResponseMode};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
-use crate::flow::{Callouts, refresh, session, third_party, userinfo};
+use crate::flow::{Callouts, landing, missing_login, refresh, third_party, userinfo};
 use crate::http::{Request, Response};
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
 use crate::oidc::claims::Claims;
@@ -20,7 +19,7 @@ use crate::oidc::return_to::ReturnTo;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::ClientKind;
-use crate::session::{Jar, Login, LoginMissing, Session};
+use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
 use crate::store::{Board, Claim, Key};
 use crate::time::Timestamp;
 
@@ -29,6 +28,7 @@ use crate::time::Timestamp;
 const REDEEMED: Board = Board { name: "redeemed", places: 64, place_limit: 16 * 1024 };
 
 /// A login that is about to begin.
+#[derive(Default)]
 pub struct Begin {
     pub(super) return_to: String,
     pub(super) rounds: u8,
@@ -36,13 +36,19 @@ pub struct Begin {
     pub(super) cookies: Vec<String>,
     /// Of a login that another site asked for.
     pub(super) login_hint: Option<String>,
+    pub(super) landing: Landing,
+    /// The form that waits for it.
+    pub(super) kept_form: Option<KeptForm>,
+    /// The login that was late, in whose place this one begins.
+    pub(super) began_as: Option<String>,
 }
 
 impl Begin {
     /// For a page that somebody wanted to see.
     pub fn for_request(filter: &Filter, request: &Request, rounds: u8, cookies: Vec<String>) -> Self {
         let return_to = ReturnTo::from_request(&request.path, &filter.own_paths());
-        Begin { return_to: return_to.as_str().to_owned(), rounds, cookies, login_hint: None }
+        let landing = landing::of_page(filter, request);
+        Begin { return_to: return_to.as_str().to_owned(), rounds, cookies, landing, ..Begin::default() }
     }
 }
 
@@ -68,11 +74,13 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     if third_party::is_one(query) {
         return third_party::read(filter, request, query);
     }
-    let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
-    let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
-    let return_to = ReturnTo::parse(&wanted, &filter.own_paths()).as_str().to_owned();
-    let provider = filter.login_provider(request, &return_to);
-    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new(), login_hint: None }))
+    let parameter = |name| url::form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name);
+    let wanted = parameter("return_to").map_or_else(|| "/".into(), |(_, value)| value);
+    let return_to = ReturnTo::with_fragment(&wanted, &filter.own_paths());
+    let provider = filter.login_provider(request, return_to.without_fragment());
+    let is_popup = parameter("display").is_some_and(|(_, value)| value == "popup");
+    let landing = if is_popup { Landing::Popup } else { Landing::Redirect };
+    Ok((provider, Begin { return_to: return_to.as_str().to_owned(), landing, ..Begin::default() }))
 }
 
 /// Begins a login with a provider that may have to be asked for its metadata first.
@@ -112,8 +120,14 @@ fn send_to_provider(
     let now = visit.now;
     let mut verifier = [0; 32];
     filter.random.fill(&mut verifier, now)?;
+    let place = Place {
+        return_to: begin.return_to.clone(),
+        started_at: now,
+        landing: begin.landing,
+        began_as: begin.began_as.clone(),
+    };
     let login = Login {
-        state: filter.random_secret(now)?,
+        state: filter.cookies.state(index, &filter.random_secret(now)?, &place, filter.nonce24(now)?),
         nonce: filter.random_secret(now)?,
         code_verifier: pkce::code_verifier(&verifier),
         return_to: begin.return_to,
@@ -121,6 +135,8 @@ fn send_to_provider(
         redirect_uri: redirect_uri(filter, index, &visit.request)?,
         started_at: now,
         rounds: begin.rounds,
+        landing: begin.landing,
+        began_as: begin.began_as,
     };
     let location = authorization::authorization_request(
         &known.metadata,
@@ -136,10 +152,16 @@ fn send_to_provider(
     let jar = Jar::read(&visit.request.headers);
     let mut cookies = begin.cookies;
     cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
-    // A form must not follow to the provider (RFC 9700 section 4.12).
-    let status = if visit.request.method == "POST" { 303 } else { 302 };
-    let response = with_cookies(Response::new(status).header("location", location.as_str()), cookies);
-    let decision = filter.decision(visit, "login_begins", index, "");
+    let kept_form = match begin.kept_form {
+        Some(form) => Some(filter.cookies.seal_form(index, login.name(), &form, filter.nonce24(now)?)),
+        None => None,
+    };
+    let response = landing::leave(filter, &visit.request, &login, location.as_str(), kept_form.as_deref());
+    let response = with_cookies(response, cookies);
+    let decision = match kept_form {
+        Some(_) => filter.decision(visit, "form_kept", index, ""),
+        None => filter.decision(visit, "login_begins", index, ""),
+    };
     audit::answered(&visit.request, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
 }
@@ -184,13 +206,8 @@ async fn redeem(
     let login = match filter.cookies.open_login(index, response.state().expose(), &jar, *now) {
         Ok(login) => login,
         Err(missing) => {
-            extras.cookies = filter.cookies.delete_login(index, response.state().expose());
-            // A callback from the history, reached while logged in: nothing to do and nothing to fear.
-            if session::find(filter, index, &jar, *now).is_ok() {
-                let cookies = std::mem::take(&mut extras.cookies);
-                return Ok(filter.redirect_home(visit, index, cookies));
-            }
-            return Err(ClientError::Login(missing).into());
+            let late = (&response, missing);
+            return missing_login::lead_on(filter, visit, index, late, callouts, now, extras).await;
         }
     };
     extras.cookies = filter.cookies.delete_login(index, response.state().expose());
@@ -216,11 +233,15 @@ async fn redeem(
     let session = session_cookies(filter, index, session, &jar, *now)?;
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
+    let who = Who::of(id_token.claims(), id_token.subject());
+    let landed = landing::after_login(filter, visit, index, &login, who, *now)?;
     // Only now, when nothing can fail any more: a failure answer carries them too.
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session);
     cookies.push(rounds);
-    Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
+    let decision = filter.decision(visit, "login_completed", index, id_token.subject());
+    audit::answered(&visit.request, &decision, landed.status, "");
+    Ok(Answer::Respond(with_cookies(landed, cookies), decision))
 }
 
 /// The response in the one way that was asked for. With `form_post` the query says nothing.
@@ -349,44 +370,12 @@ fn session_cookies(
     Ok(cookies.map_err(ConfigurationError::SessionTooLarge)?)
 }
 
-/// Back to the page that was asked for.
-fn landed(
-    filter: &Filter,
-    visit: &Visit,
-    index: ProviderIndex,
-    id_token: &IdToken,
-    return_to: &str,
-    cookies: Vec<String>,
-) -> Answer {
-    let response = if filter.config.session.same_site == SameSite::Strict {
-        // A redirect that began at another site carries no strict cookie; a page of ours does.
-        answer::moved(return_to)
-    } else {
-        moved_on(visit).header("location", return_to)
-    };
-    let decision = filter.decision(visit, "login_completed", index, id_token.subject());
-    audit::answered(&visit.request, &decision, response.status, "");
-    Answer::Respond(with_cookies(response, cookies), decision)
-}
-
-/// A redirect that never repeats the body which brought the code (RFC 9700 section 4.12).
-fn moved_on(visit: &Visit) -> Response {
-    Response::new(if visit.request.method == "POST" { 303 } else { 302 })
-}
-
 /// Adds cookies to an answer.
 pub fn with_cookies(response: Response, cookies: Vec<String>) -> Response {
     cookies.into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie))
 }
 
 impl Filter {
-    fn redirect_home(&self, visit: &Visit, index: ProviderIndex, cookies: Vec<String>) -> Answer {
-        let decision = self.decision(visit, "login_done_before", index, "");
-        let response = moved_on(visit).header("location", "/");
-        audit::answered(&visit.request, &decision, response.status, "");
-        Answer::Respond(with_cookies(response, cookies), decision)
-    }
-
     /// The decision of an answer that is no refusal.
     pub(crate) fn decision(
         &self,

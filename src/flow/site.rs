@@ -26,6 +26,22 @@ impl Filter {
         Ok(origin)
     }
 
+    /// Whether a page of this very site made the request, as its browser says (Fetch Metadata, or
+    /// `Origin`). A client that says nothing has not said so.
+    pub(crate) fn is_same_origin(&self, request: &Request) -> bool {
+        let Ok(own) = self.origin(request) else { return false };
+        let headers = &request.headers;
+        if headers.has("sec-fetch-site") {
+            return headers.one("sec-fetch-site") == Some("same-origin");
+        }
+        headers.one("origin").is_some_and(|origin| origin == own)
+    }
+
+    /// The address that begins a login in another window.
+    pub(crate) fn popup_address(&self) -> String {
+        format!("{}?display=popup", self.config.endpoints.login)
+    }
+
     /// The address that begins a login for a page.
     pub(crate) fn login_address(&self, return_to: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());

@@ -47,7 +47,7 @@ pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(Pro
     let is_hint =
         |hint: &&str| (1..=LOGIN_HINT_LIMIT).contains(&hint.len()) && !hint.contains(char::is_control);
     let login_hint = form.get("login_hint").filter(is_hint).map(str::to_owned);
-    Ok((provider, Begin { return_to, rounds: 0, cookies: Vec::new(), login_hint }))
+    Ok((provider, Begin { return_to, login_hint, ..Begin::default() }))
 }
 
 /// Where the person wants to go, if that is on this site: whoever asks must not choose another.

@@ -69,14 +69,23 @@ pub(super) fn configuration() -> Config {
             absolute_lifetime: Seconds(28_800),
             idle_timeout: Seconds(1800),
             login_lifetime: Seconds(600),
+            preserve_form: true,
+            preserve_fragment: false,
             insecure_allow_http: false,
         },
         rules: Vec::new(),
-        identity: Identity { headers: Vec::new(), access_token_header: None, id_token_header: None },
+        identity: Identity {
+            headers: Vec::new(),
+            access_token_header: None,
+            id_token_header: None,
+            session_claims: Vec::new(),
+        },
         endpoints: Endpoints {
             login: "/login".into(),
             logout: "/logout".into(),
             logged_out: "/logged-out".into(),
+            session: "/session".into(),
+            restore: "/restore".into(),
             backchannel_logout: None,
             frontchannel_logout: None,
         },
@@ -119,6 +128,8 @@ fn login(state: &str) -> Login {
         provider: "main".into(),
         redirect_uri: "https://app.example/callback".into(),
         started_at: NOW,
+        landing: Default::default(),
+        began_as: None,
         rounds: 1,
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::kept::{form, kept, note_of_login, restore};
 use crate::world::{World, answer, merge};
 
 const PLACE: &str = "https://idp.example.com/{tenantid}/v2.0";
@@ -126,5 +127,20 @@ fn jwk_27_a_key_signs_for_the_tenants_that_it_is_for() {
         assert_eq!(world.with_token("/api", &token).code, code, "{key_issuer}");
         let login = if code == "token" { "login_completed" } else { code };
         assert_eq!(world.log_in("/orders").code, login, "{key_issuer}");
+    }
+}
+
+#[test]
+fn the_same_subject_of_another_tenant_is_somebody_else() {
+    for (tenant, code) in [("one", "form_restored"), ("two", "kept_form_other_person")] {
+        let mut world = world("one", &json!({}));
+        world.log_in("/").is(302, "login_completed");
+        world.after(4000);
+        let request = form(&world, "/orders");
+        let kept = kept(&mut world, request, "a=1");
+        let times = (world.now.0, world.now.0 + 300);
+        world.idp().id_token = json!({"iss": issuer(tenant), "tid": tenant, "iat": times.0, "exp": times.1});
+        let note = note_of_login(&mut world, &kept);
+        assert_eq!(restore(&mut world, &kept.sealed, &note).code, code);
     }
 }
