@@ -7,9 +7,8 @@ use super::refused::{
     Forged, Make, api, as_access_token, as_id_token, assert_all_refused, assert_login_failed, changed,
     publishing,
 };
-use crate::world::{World, document, merge};
+use crate::world::{World, merge};
 use serde_json::{Value, json};
-use vestibule::config::Config;
 
 pub const NOW: u64 = 1_700_000_000;
 
