@@ -95,10 +95,10 @@ coverage: ## Lines of the core that its native tests run
 	@awk -F '[:,]' -f coverage.awk $(COVERAGE)/lines.lcov
 
 e2e: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Tests of the module in Envoy with a real provider
-	$(NODE_TEST) $(filter-out %/browser.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
+	$(NODE_TEST) $(filter-out wasm-test/browser%.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
 
-browser: build $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES) ## The login in headless Chromium
-	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) wasm-test/browser.test.mjs
+browser: build $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES) ## Logins and what they keep, in headless Chromium
+	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) $(wildcard wasm-test/browser*.test.mjs)
 
 e2e-versions: build $(PINNED_ENVOY) $(foreach v,$(ENVOY_OLDER),$(call envoy,$(v))) $(PROVIDER_MODULES) ## One login on every supported Envoy
 	ENVOY_VERSIONS="$(ENVOY_OLDER) $(ENVOY_VERSION)" $(NODE_TEST) wasm-test/versions.test.mjs

@@ -12,7 +12,7 @@ use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::refresh::{Current, Looked};
 use crate::flow::refusal::Extras;
 use crate::flow::{
-    Callouts, Flow, Outcome, Step, backchannel, bearer, frontchannel, login, logout, refresh, session,
+    Callouts, Flow, Outcome, Step, backchannel, bearer, kept_form, login, refresh, session, session_info,
     third_party,
 };
 use crate::http::{Request, Response};
@@ -104,6 +104,10 @@ pub(crate) enum Next {
     /// A login that another site asks for by a form.
     PostedLogin,
     LogoutToken,
+    /// A form without a session, and why there is none.
+    Form(ProviderIndex, Error),
+    /// A form that was kept over a login comes back.
+    KeptForm,
 }
 
 impl Filter {
@@ -160,6 +164,10 @@ impl Filter {
             }
             Next::PostedLogin => self.decide(|callouts| third_party::posted(filter, visit, callouts)),
             Next::LogoutToken => self.decide(|callouts| backchannel::end(filter, visit, callouts)),
+            Next::Form(provider, why) => {
+                self.decide(|callouts| kept_form::keep(filter, visit, provider, why, callouts))
+            }
+            Next::KeptForm => self.decide(|callouts| kept_form::restore(filter, visit, callouts)),
         }
     }
 
@@ -219,7 +227,7 @@ impl Filter {
     }
 
     fn next(self: &Rc<Self>, visit: &mut Visit) -> Result<Next, Error> {
-        if let Some(next) = self.own_endpoint(visit)? {
+        if let Some(next) = self.own_page(visit)? {
             return Ok(next);
         }
         let rule = select(&self.config.rules, &visit.request).map_err(ClientError::Path)?;
@@ -241,43 +249,12 @@ impl Filter {
         let has_token_in_query = bearer && visit.request.query().is_some_and(token_in_query);
         let next = if session { self.by_session(visit, rule) } else { Err(ClientError::NotLoggedIn.into()) };
         match next {
-            Ok(Next::Login(..))
+            Ok(Next::Login(..) | Next::Form(..))
             | Err(Error::Client(
                 ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable,
             )) if has_token_in_query => Err(ClientError::TokenInQuery.into()),
             next => next,
         }
-    }
-
-    /// The filter's own pages. They win over every rule, and only their exact path is theirs.
-    fn own_endpoint(self: &Rc<Self>, visit: &Visit) -> Result<Option<Next>, Error> {
-        let path = visit.request.path_only();
-        let endpoints = &self.config.endpoints;
-        if let Some(provider) =
-            self.config.providers.iter().position(|provider| provider.redirect_uri.path() == path)
-        {
-            return Ok(Some(Next::Callback(provider)));
-        }
-        if path == endpoints.logout {
-            return logout::end(self, visit).map(Next::Answer).map(Some);
-        }
-        if path == endpoints.logged_out {
-            return Ok(Some(Next::Answer(logout::logged_out(self, visit))));
-        }
-        if endpoints.backchannel_logout.as_deref() == Some(path) {
-            return Ok(Some(Next::LogoutToken));
-        }
-        if endpoints.frontchannel_logout.as_deref() == Some(path) {
-            return frontchannel::end(self, visit).map(Next::Answer).map(Some);
-        }
-        if path == endpoints.login && third_party::is_posted(&visit.request) {
-            return Ok(Some(Next::PostedLogin));
-        }
-        if path == endpoints.login {
-            let (provider, begin) = login::on_request(self, visit)?;
-            return Ok(Some(Next::Login(provider, begin)));
-        }
-        Ok(None)
     }
 
     fn by_token(&self, visit: &Visit, rule: &Rule, token: BearerToken) -> Result<Next, Error> {
@@ -301,6 +278,9 @@ impl Filter {
         match found {
             Ok(Looked::Goes(current)) => self.let_in(visit, rule, &current),
             Ok(Looked::Waits(found)) => Ok(Next::Renewal(found)),
+            Err(why) if kept_form::may_be_kept(self, &visit.request, rule.provider, &why) => {
+                Ok(Next::Form(rule.provider, why))
+            }
             Err(why) => self.log_in_again(visit, rule, why),
         }
     }
@@ -308,7 +288,10 @@ impl Filter {
     /// Decides about a request whose session was renewed on its way.
     pub(crate) fn decide_again(self: &Rc<Self>, visit: &Visit, renewed: Result<Current, Error>) -> Answer {
         let decided = match (self.rule(visit), renewed) {
-            (None, _) => Err(Error::Bug("a session is renewed without a rule")),
+            // Whoever asks about the session.
+            (None, renewed) => {
+                renewed.and_then(|current| session_info::tell(self, visit, &current)).map(Next::Answer)
+            }
             (Some(rule), Ok(current)) => self.let_in(visit, rule, &current),
             (Some(rule), Err(why)) => self.log_in_again(visit, rule, why),
         };

@@ -274,6 +274,28 @@ pub enum BodyFailed {
     NotGiven,
 }
 
+impl BodyFailed {
+    /// Stable name of the reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BodyFailed::TooLarge => "body_too_large",
+            BodyFailed::NotGiven => "body_not_given",
+        }
+    }
+}
+
+impl fmt::Display for BodyFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BodyFailed::TooLarge => "the body of this request is longer than this page takes",
+            BodyFailed::NotGiven => {
+                "the proxy does not hand over the body of this request (Envoy: is \
+                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)"
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

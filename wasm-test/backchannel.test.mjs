@@ -140,7 +140,7 @@ describe('a provider that ends sessions', () => {
 });
 
 test('without the option of Envoy a logout token is refused, and the log says which', { timeout: 60_000 }, async () => {
-  const world = await World.start({ configure });
+  const world = await World.start({ configure, plugin: {} });
   try {
     const answer = await bring(world, logoutToken(world));
     assert.deepEqual([answer.status, answer.json().code], [503, 'body_not_given']);

@@ -180,14 +180,16 @@ export class World {
    * - `provider` goes to `startProvider`; `providerUp: false` starts without one (`startProvider()`
    *   of the world brings it up later).
    * - `start` starts another provider than the demo's, and `issuerOn(port)` says what it is called.
-   * - `plugin`: further fields of Envoy's plugin configuration.
+   * - `plugin`: further fields of Envoy's plugin configuration. By default the filter is handed the
+   *   bodies that it asks for.
    * - `routes`: routes that come before the one to the upstream.
    * - `alter(bootstrap)` changes the configuration of Envoy itself.
    * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
    */
   static async start({
     configure = () => undefined, concurrency = 1, provider = {}, providerUp = true, module = MODULE,
-    program, trace = false, expectRefusal = false, plugin = {}, routes = [], alter = () => undefined,
+    program, trace = false, expectRefusal = false, plugin = { allow_on_headers_stop_iteration: true }, routes = [],
+    alter = () => undefined,
     start = startProvider, issuerOn = (port) => `http://localhost:${port}`,
   } = {}) {
     const world = new World();

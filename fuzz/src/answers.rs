@@ -26,6 +26,7 @@ struct Texts {
     advice: String,
     reference: String,
     login: Option<String>,
+    popup: Option<String>,
     retry: Option<String>,
 }
 
@@ -39,6 +40,7 @@ impl Texts {
             reference: bytes.text(),
             login: bytes.is_odd().then(|| bytes.text()),
             retry: bytes.is_odd().then(|| bytes.text()),
+            popup: bytes.is_odd().then(|| bytes.text()),
         }
     }
 
@@ -54,6 +56,7 @@ impl Texts {
             // An address that is none of this site or the web gives no link; this one does.
             login: self.login.as_ref().map(|_| "/x".to_owned()),
             retry: self.retry.as_ref().map(|_| "/x".to_owned()),
+            popup: self.popup.as_ref().map(|_| "/x".to_owned()),
         }
     }
 
@@ -66,6 +69,7 @@ impl Texts {
             advice: &self.advice,
             reference: &self.reference,
             login: self.login.as_deref(),
+            popup: self.popup.as_deref(),
             retry_after: Some(5),
             www_authenticate,
             retry: self.retry.as_deref(),

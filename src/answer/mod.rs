@@ -7,9 +7,13 @@ mod grpc;
 mod oauth;
 mod page;
 mod problem;
+mod scripted;
 
 pub use oauth::oauth_error;
 pub use page::{confirm_logout, ended_in_frame, logged_out, moved};
+pub use scripted::{
+    leave_with_form, leave_with_fragment, return_to_opener, return_with_form, return_with_fragment, send_form,
+};
 
 use crate::http::Response;
 use crate::rules::ClientKind;
@@ -32,6 +36,8 @@ pub struct Refusal<'a> {
     pub reference: &'a str,
     /// Address of the login endpoint with the return address in it, where a login would help.
     pub login: Option<&'a str>,
+    /// Where somebody logs in in another window, because this page still holds what was sent.
+    pub popup: Option<&'a str>,
     /// When to ask again, in seconds (RFC 9110 section 10.2.3).
     pub retry_after: Option<u64>,
     /// The challenge, which every 401 should have (RFC 9110 section 15.5.2).
@@ -77,6 +83,7 @@ mod tests {
             advice: "Log in and try again.",
             reference: "7f3a9c",
             login: Some("/oidc/login?return_to=%2Forders"),
+            popup: None,
             retry_after: None,
             www_authenticate: None,
             retry: None,
@@ -140,6 +147,7 @@ mod tests {
             advice: hostile,
             reference: hostile,
             login: Some("/login?x=\"><script>"),
+            popup: None,
             retry_after: None,
             www_authenticate: Some(hostile.into()),
             retry: Some("javascript:alert(1)"),

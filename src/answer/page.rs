@@ -1,7 +1,7 @@
 //! Pages for people: a refusal, the end of a session, the question before it.
 //!
-//! Each is one document that loads nothing. No script runs, no frame holds it; the one style is
-//! allowed by its hash.
+//! Each is one document that loads nothing. No script runs but the one of `scripted`, no frame holds
+//! it; the one style is allowed by its hash.
 
 use super::Refusal;
 use crate::http::Response;
@@ -10,7 +10,7 @@ use crate::http::Response;
 const STYLE: &str = include_str!("page.css");
 
 /// `base64(SHA-256(STYLE))`, as Content-Security-Policy Level 3 wants it. A test keeps it true.
-const STYLE_HASH: &str = "SZK1iHMHMoDvKiM9xAOVnu/yRqIItYqwm6bqzZhs+BQ=";
+const STYLE_HASH: &str = "HfzNS7juCVk6IGVnJOt8g/UgUwe6f2tY8pB5LW+KJ/c=";
 
 /// An arch with its door ajar.
 const MARK: &str = concat!(
@@ -19,22 +19,37 @@ const MARK: &str = concat!(
     r#"<path d="M14 50V22a10 10 0 0 1 14-9.2V46z" fill="currentColor" stroke="none"/></svg>"#
 );
 
+/// What to do about a form that could not be kept over a login: reloading the answer to it sends it again.
+pub(super) const NOT_LOST_YET: [&str; 2] = [
+    "What you sent is not lost yet: this page still has it.",
+    "Open the login in a new window and log in. Then come back to this page and reload it: the browser asks whether to send it again.",
+];
+
 /// What a person can do on a page.
-enum Action<'a> {
+pub(super) enum Action<'a> {
     Link { address: &'a str, text: &'a str },
+    NewWindow { address: &'a str, text: &'a str },
     Post { address: &'a str, text: &'a str },
 }
 
 /// The page of a refusal.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let login = refusal.login.map(|address| Action::Link { address, text: "Log in" });
+    let popup = refusal.popup.map(|address| Action::NewWindow { address, text: "Open the login" });
+    let login = popup.or(login);
     let retry = refusal.retry.map(|address| Action::Link { address, text: "Try again" });
     let actions: Vec<Action> = login.into_iter().chain(retry).collect();
     let mut foot = format!("Code <code>{}</code>", escaped(refusal.code));
     if !refusal.reference.is_empty() {
         foot.push_str(&format!("<br>Reference <code>{}</code>", escaped(refusal.reference)));
     }
-    let body = document(refusal.title, &[&sentence(refusal.detail), refusal.advice], &actions, &foot);
+    let detail = sentence(refusal.detail);
+    let [held, advice] = NOT_LOST_YET;
+    let paragraphs = match refusal.popup {
+        Some(_) => [&detail, held, advice],
+        None => [&detail, refusal.advice, ""],
+    };
+    let body = document(refusal.title, &paragraphs, &actions, &foot, "");
     page(refusal.status, body, "'none'", "no-referrer")
 }
 
@@ -56,7 +71,7 @@ pub fn logged_out(login: &str, is_confirmed: bool) -> Response {
         ["Your session on this site has ended. You may still be logged in at the login service.", shared]
     };
     let action = Action::Link { address: login, text: "Log in again" };
-    page(200, document("You are logged out", &text, &[action], ""), "'none'", "no-referrer")
+    page(200, document("You are logged out", &text, &[action], "", ""), "'none'", "no-referrer")
         .header("x-content-type-options", "nosniff")
 }
 
@@ -64,7 +79,7 @@ pub fn logged_out(login: &str, is_confirmed: bool) -> Response {
 /// cookies that are `SameSite=Strict`, a redirect after another site's does not.
 pub fn moved(address: &str) -> Response {
     let action = Action::Link { address, text: "Continue" };
-    page(200, document("You are logged in", &[], &[action], ""), "'none'", "no-referrer")
+    page(200, document("You are logged in", &[], &[action], "", ""), "'none'", "no-referrer")
         .header("refresh", format!("0; url={address}"))
         .header("x-content-type-options", "nosniff")
 }
@@ -78,7 +93,7 @@ pub fn confirm_logout(action: &str) -> Response {
     // every step against `form-action`. The form itself is a constant of ours.
     //
     // Without any referrer the form would be sent with `Origin: null`.
-    page(200, document("Log out?", &text, &actions, ""), "http: https:", "same-origin")
+    page(200, document("Log out?", &text, &actions, "", ""), "http: https:", "same-origin")
         .header("x-content-type-options", "nosniff")
 }
 
@@ -101,10 +116,18 @@ pub fn ended_in_frame(frames: &[String]) -> Response {
 }
 
 fn page(status: u16, body: String, form_action: &str, referrer: &str) -> Response {
-    let policy = format!(
+    html(status, body, &policy(form_action), referrer)
+}
+
+/// The policy of a page without a script.
+pub(super) fn policy(form_action: &str) -> String {
+    format!(
         "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; \
          form-action {form_action}; frame-ancestors 'none'"
-    );
+    )
+}
+
+pub(super) fn html(status: u16, body: String, policy: &str, referrer: &str) -> Response {
     Response::new(status)
         .header("content-type", "text/html; charset=utf-8")
         .header("content-security-policy", policy)
@@ -113,13 +136,21 @@ fn page(status: u16, body: String, form_action: &str, referrer: &str) -> Respons
         .body(body)
 }
 
-/// The document. `foot` is markup; everything else is text.
-fn document(title: &str, paragraphs: &[&str], actions: &[Action], foot: &str) -> String {
+/// The document. `foot` and `markup` are markup; everything else is text. A page with further markup
+/// goes on by itself, so nothing is seen of it at first.
+pub(super) fn document(
+    title: &str,
+    paragraphs: &[&str],
+    actions: &[Action],
+    foot: &str,
+    markup: &str,
+) -> String {
     let title = escaped(title);
+    let main = if markup.is_empty() { "<main>" } else { "<main class=\"later\">" };
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>{title}</title><style>{STYLE}</style></head><body><main>{MARK}<h1>{title}</h1>"
+         <title>{title}</title><style>{STYLE}</style></head><body>{main}{MARK}<h1>{title}</h1>"
     );
     for text in paragraphs.iter().filter(|text| !text.is_empty()) {
         html.push_str(&format!("<p>{}</p>", escaped(text)));
@@ -131,19 +162,25 @@ fn document(title: &str, paragraphs: &[&str], actions: &[Action], foot: &str) ->
     if !foot.is_empty() {
         html.push_str(&format!("<footer>{foot}</footer>"));
     }
+    html.push_str(markup);
     html.push_str("</main></body></html>");
     html
 }
 
 impl Action<'_> {
     fn markup(&self) -> String {
-        let (Action::Link { address, text } | Action::Post { address, text }) = self;
+        let (Action::Link { address, text }
+        | Action::NewWindow { address, text }
+        | Action::Post { address, text }) = self;
         if !is_web_address(address) {
             return String::new();
         }
         let address = escaped(address);
         match self {
             Action::Link { .. } => format!("<a href=\"{address}\">{text}</a>"),
+            Action::NewWindow { .. } => {
+                format!("<a target=\"_blank\" rel=\"noopener\" href=\"{address}\">{text}</a>")
+            }
             Action::Post { .. } => {
                 format!("<form method=\"post\" action=\"{address}\"><button>{text}</button></form>")
             }
@@ -163,7 +200,7 @@ fn is_web_address(address: &str) -> bool {
 }
 
 /// Text for an element or a quoted attribute. Control characters are dropped.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars().filter(|c| !c.is_control()) {
         match character {

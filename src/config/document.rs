@@ -241,6 +241,12 @@ object! {
         max_cookies: WholeNumber<1, 8> [default 8],
         /// A login must be finished within this time.
         login_lifetime_seconds: WholeSeconds<60, 3600> [default 600],
+        /// Keep a form that is sent when the session has ended, and send it after the login. For forms of
+        /// this site of at most 64 KiB without files.
+        preserve_form: bool [default true],
+        /// Keep the fragment of an address (`#...`) over a login. Every login then begins with a page that
+        /// runs a script, in place of a redirect.
+        preserve_fragment: bool [default false],
         /// People reach the site by plain `http`: cookies without `Secure`, redirect addresses with
         /// `http`. For tests only.
         insecure_allow_http: bool [default false],
@@ -257,6 +263,11 @@ object! {
         logout: Text [default "/oidc/logout"],
         /// The page after a logout.
         logged_out: Text [default "/oidc/logged-out"],
+        /// Says to scripts of this site who is logged in and for how long (`GET`), and keeps the session
+        /// alive (`POST`).
+        session: Text [default "/oidc/session"],
+        /// Takes a form that was kept over a login, to send it.
+        restore: Text [default "/oidc/restore"],
         /// Where providers post logout tokens (Back-Channel Logout). Register its address at the provider
         /// as `backchannel_logout_uri`, with `backchannel_logout_session_required`.
         backchannel_logout: Text [otherwise "no back-channel logout"],
@@ -349,5 +360,7 @@ object! {
         access_token_header: Text [otherwise "the upstream gets no access token"],
         /// A header that carries the ID token of a session.
         id_token_header: Text [otherwise "the upstream gets no ID token"],
+        /// Names and claims that `endpoints.session` shows to scripts of this site.
+        session_claims: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"sub": "sub"}],
     }
 }

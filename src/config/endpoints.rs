@@ -15,6 +15,10 @@ pub struct Endpoints {
     pub logout: String,
     /// Where the browser lands after a logout.
     pub logged_out: String,
+    /// Who is logged in, for scripts.
+    pub session: String,
+    /// Takes a form that was kept over a login.
+    pub restore: String,
     /// Where providers post logout tokens (Back-Channel Logout 1.0 section 2.2).
     pub backchannel_logout: Option<String>,
     /// What providers load in a frame (Front-Channel Logout 1.0 section 2).
@@ -28,7 +32,14 @@ impl Endpoints {
             ("backchannel_logout", &self.backchannel_logout),
             ("frontchannel_logout", &self.frontchannel_logout),
         ];
-        [("login", &self.login), ("logout", &self.logout), ("logged_out", &self.logged_out)]
+        let always = [
+            ("login", &self.login),
+            ("logout", &self.logout),
+            ("logged_out", &self.logged_out),
+            ("session", &self.session),
+            ("restore", &self.restore),
+        ];
+        always
             .into_iter()
             .chain(optional.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))))
             .map(|(key, path)| (key, path.as_str()))
@@ -45,12 +56,15 @@ pub(super) fn check(endpoints: EndpointsObject, reading: &mut Reading) -> Option
     };
     let (login, logout, logged_out) =
         (path(endpoints.login), path(endpoints.logout), path(endpoints.logged_out));
+    let (session, restore) = (path(endpoints.session), path(endpoints.restore));
     let (backchannel_logout, frontchannel_logout) =
         (path(endpoints.backchannel_logout), path(endpoints.frontchannel_logout));
     Some(Endpoints {
         login: login?,
         logout: logout?,
         logged_out: logged_out?,
+        session: session?,
+        restore: restore?,
         backchannel_logout,
         frontchannel_logout,
     })

@@ -47,6 +47,8 @@ pub struct Identity {
     pub access_token_header: Option<String>,
     /// Header that carries the ID token of a session.
     pub id_token_header: Option<String>,
+    /// What scripts are told of a session: names, and the claims under them.
+    pub session_claims: Vec<(String, ClaimPath)>,
 }
 
 pub(super) fn check(identity: IdentityObject, reading: &mut Reading) -> Option<Identity> {
@@ -71,7 +73,9 @@ pub(super) fn check(identity: IdentityObject, reading: &mut Reading) -> Option<I
         let problem = header.problem("must not carry the ID token");
         return reading.refuse(problem.advice("authorization is for access_token_header only"));
     }
-    Some(Identity { headers, access_token_header, id_token_header: token(id_token) })
+    let session_claims = identity.session_claims?.0;
+    let session_claims = session_claims.into_iter().map(|member| (member.name, member.value)).collect();
+    Some(Identity { headers, access_token_header, id_token_header: token(id_token), session_claims })
 }
 
 /// Names given so far, in the form in which upstreams confuse them, with their places.

@@ -70,6 +70,10 @@ pub struct Session {
     pub max_cookies: u8,
     /// A login must be finished within this time.
     pub login_lifetime: Seconds,
+    /// A form that is sent without a session is kept over the login.
+    pub preserve_form: bool,
+    /// The fragment of an address is kept over the login.
+    pub preserve_fragment: bool,
     /// The site is served over plain HTTP: cookies without `Secure`, addresses with `http:`.
     pub insecure_allow_http: bool,
 }
@@ -146,6 +150,8 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
         idle_timeout: Seconds(idle?),
         max_cookies: u8::try_from(session.max_cookies?.0).ok()?,
         login_lifetime: Seconds(session.login_lifetime_seconds?.0),
+        preserve_form: session.preserve_form?,
+        preserve_fragment: session.preserve_fragment?,
         insecure_allow_http: insecure_allow_http?,
     })
 }

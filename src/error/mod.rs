@@ -18,7 +18,7 @@ use crate::oidc::renewed::RenewedError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
 use crate::rules::{Insufficient, Missing, PathError};
-use crate::session::{LoginMissing, SessionEnded, SessionTooLarge};
+use crate::session::{FormLost, LoginMissing, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
 
 /// Longer texts from outside are cut in messages. Characters.
@@ -97,6 +97,10 @@ pub enum ClientError {
     Method,
     /// A logout that another site asked for.
     CrossSiteLogout,
+    /// A request to one of the filter's own pages that only pages of this site may make.
+    CrossSite,
+    /// A form that was kept over a login is not sent.
+    KeptForm(FormLost),
     /// The body of the request cannot be read.
     Body(BodyFailed),
     /// The parameters of the request cannot be read.
@@ -275,8 +279,9 @@ impl ClientError {
             ClientError::Host { .. } => "host_not_allowed",
             ClientError::Method => "method_not_allowed",
             ClientError::CrossSiteLogout => "logout_cross_site",
-            ClientError::Body(BodyFailed::TooLarge) => "body_too_large",
-            ClientError::Body(BodyFailed::NotGiven) => "body_not_given",
+            ClientError::CrossSite => "cross_site",
+            ClientError::KeptForm(error) => error.code(),
+            ClientError::Body(error) => error.code(),
             ClientError::Form(error) => error.code(),
             ClientError::ParameterMissing(_) => "parameter_missing",
             ClientError::UnknownIssuer { .. } => "issuer_unknown",
@@ -302,6 +307,8 @@ impl ClientError {
             | ClientError::StepUp(_)
             | ClientError::Denied
             | ClientError::CrossSiteLogout
+            | ClientError::CrossSite
+            | ClientError::KeptForm(FormLost::OtherPerson)
             | ClientError::Authorization(AuthorizationError::Refused(_)) => 403,
             ClientError::Method => 405,
             ClientError::TooManyCookies => 431,

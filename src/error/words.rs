@@ -58,6 +58,8 @@ impl fmt::Display for ClientError {
             }
             ClientError::Method => f.write_str("this page does not have that method"),
             ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
+            ClientError::CrossSite => f.write_str("this is for pages of this site, and none of them asked"),
+            ClientError::KeptForm(error) => error.fmt(f),
             ClientError::Body(BodyFailed::TooLarge) => {
                 write!(f, "the body of this request may have at most {FORM_LIMIT} bytes")
             }

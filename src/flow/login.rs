@@ -2,24 +2,22 @@
 
 use std::rc::Rc;
 
-use crate::answer;
 use crate::audit::{self, Decision, Outcome};
-use crate::config::{Authentication, ProviderIndex, RedirectUri, ResponseMode, Rule, SameSite};
+use crate::config::{Authentication, ProviderIndex, RedirectUri, ResponseMode, Rule};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
 use crate::flow::new_session::new_session;
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
-use crate::flow::{Callouts, session, step_up, third_party, userinfo};
+use crate::flow::{Callouts, landing, missing_login, session, step_up, third_party, userinfo};
 use crate::http::{Request, Response};
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
-use crate::oidc::id_token::IdToken;
 use crate::oidc::pkce;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::ClientKind;
-use crate::session::{Jar, Login, LoginMissing, Session};
+use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
 use crate::store::{Board, Claim, Key};
 use crate::time::Timestamp;
 
@@ -28,6 +26,7 @@ use crate::time::Timestamp;
 const REDEEMED: Board = Board { name: "redeemed", places: 64, place_limit: 16 * 1024 };
 
 /// A login that is about to begin.
+#[derive(Default)]
 pub struct Begin {
     pub(super) return_to: String,
     pub(super) rounds: u8,
@@ -37,12 +36,17 @@ pub struct Begin {
     pub(super) from_request: Vec<(String, String)>,
     /// What is asked for. Only a login that brings it replaces a session of the same person.
     pub(super) authentication: Authentication,
+    pub(super) landing: Landing,
+    /// The form that waits for it.
+    pub(super) kept_form: Option<KeptForm>,
+    /// The login that was late, in whose place this one begins.
+    pub(super) began_as: Option<String>,
 }
 
 impl Begin {
     /// For a page of this site, asked for by a person.
     pub(super) fn new(return_to: String, authentication: Authentication) -> Self {
-        Begin { return_to, rounds: 0, cookies: Vec::new(), from_request: Vec::new(), authentication }
+        Begin { return_to, authentication, ..Begin::default() }
     }
 
     /// For a page that somebody wanted to see.
@@ -55,7 +59,8 @@ impl Begin {
     ) -> Self {
         let return_to = filter.page_of(request, rule.provider);
         let authentication = step_up::wanted(filter, rule.provider, Some(rule), "");
-        Begin { rounds, cookies, ..Begin::new(return_to, authentication) }
+        let landing = landing::of_page(filter, request, rule.provider);
+        Begin { rounds, cookies, landing, ..Begin::new(return_to, authentication) }
     }
 }
 
@@ -81,14 +86,16 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     if third_party::is_one(query) {
         return third_party::read(filter, request, query);
     }
-    let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
-    let wanted = wanted.map(|(_, value)| value.into_owned()).unwrap_or_else(|| "/".to_owned());
+    let parameter = |name| url::form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name);
+    let wanted = parameter("return_to").map_or_else(|| "/".into(), |(_, value)| value);
     let return_to = filter.return_to(&wanted);
     let provider = filter.login_provider(request, &return_to);
     let page = filter.rule_of_page(request, &return_to);
     let authentication = step_up::wanted(filter, provider, page, query);
     let from_request = from_request(filter, provider, query);
-    Ok((provider, Begin { from_request, ..Begin::new(return_to, authentication) }))
+    let is_popup = parameter("display").is_some_and(|(_, value)| value == "popup");
+    let landing = if is_popup { Landing::Popup } else { Landing::Redirect };
+    Ok((provider, Begin { from_request, landing, ..Begin::new(return_to, authentication) }))
 }
 
 /// What the address of the login sets of the parameters that it may set. Whatever is not listed, or is
@@ -149,8 +156,14 @@ fn send_to_provider(
     let found = if is_for_more { session::find(filter, index, &jar, now).ok() } else { None };
     let mut verifier = [0; 32];
     filter.random.fill(&mut verifier, now)?;
+    let place = Place {
+        return_to: begin.return_to.clone(),
+        started_at: now,
+        landing: begin.landing,
+        began_as: begin.began_as.clone(),
+    };
     let login = Login {
-        state: filter.random_secret(now)?,
+        state: filter.cookies.state(index, &filter.random_secret(now)?, &place, filter.nonce24(now)?),
         nonce: filter.random_secret(now)?,
         code_verifier: pkce::code_verifier(&verifier),
         return_to: begin.return_to,
@@ -164,6 +177,8 @@ fn send_to_provider(
             let (issuer, subject) = found.session.person();
             (issuer.to_owned(), subject.to_owned())
         }),
+        landing: begin.landing,
+        began_as: begin.began_as,
     };
     let location = authorization::authorization_request(
         &known.metadata,
@@ -180,10 +195,16 @@ fn send_to_provider(
     );
     let mut cookies = begin.cookies;
     cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
-    // A form must not follow to the provider (RFC 9700 section 4.12).
-    let status = if visit.request.method == "POST" { 303 } else { 302 };
-    let response = with_cookies(Response::new(status).header("location", location.as_str()), cookies);
-    let decision = filter.decision(visit, "login_begins", index, "");
+    let kept_form = match begin.kept_form {
+        Some(form) => Some(filter.cookies.seal_form(index, login.name(), &form, filter.nonce24(now)?)),
+        None => None,
+    };
+    let response = landing::leave(filter, &visit.request, &login, location.as_str(), kept_form.as_deref());
+    let response = with_cookies(response, cookies);
+    let decision = match kept_form {
+        Some(_) => filter.decision(visit, "form_kept", index, ""),
+        None => filter.decision(visit, "login_begins", index, ""),
+    };
     audit::answered(&visit.request, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
 }
@@ -228,13 +249,8 @@ async fn redeem(
     let login = match filter.cookies.open_login(index, response.state().expose(), &jar, *now) {
         Ok(login) => login,
         Err(missing) => {
-            extras.cookies = filter.cookies.delete_login(index, response.state().expose());
-            // A callback from the history, reached while logged in: nothing to do and nothing to fear.
-            if session::find(filter, index, &jar, *now).is_ok() {
-                let cookies = std::mem::take(&mut extras.cookies);
-                return Ok(filter.redirect_home(visit, index, cookies));
-            }
-            return Err(ClientError::Login(missing).into());
+            let late = (&response, missing);
+            return missing_login::lead_on(filter, visit, index, late, callouts, now, extras).await;
         }
     };
     extras.cookies = filter.cookies.delete_login(index, response.state().expose());
@@ -271,6 +287,8 @@ async fn redeem(
     step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
     let rounds = login.rounds.saturating_add(1);
     let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
+    let who = Who::of(id_token.claims(), id_token.subject());
+    let landed = landing::after_login(filter, visit, index, &login, who, *now)?;
     // Only now, when nothing can fail any more: a failure answer carries them too.
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session);
@@ -279,7 +297,9 @@ async fn redeem(
         extras.cookies = cookies;
         return Err(error);
     }
-    Ok(landed(filter, visit, index, &id_token, &login.return_to, cookies))
+    let decision = filter.decision(visit, "login_completed", index, id_token.subject());
+    audit::answered(&visit.request, &decision, landed.status, "");
+    Ok(Answer::Respond(with_cookies(landed, cookies), decision))
 }
 
 /// The response in the one way that was asked for. With `form_post` the query says nothing.
@@ -330,44 +350,12 @@ async fn redeem_code(
     Ok(TokenResponse::read(&received).map_err(ProviderError::Token)?)
 }
 
-/// Back to the page that was asked for.
-fn landed(
-    filter: &Filter,
-    visit: &Visit,
-    index: ProviderIndex,
-    id_token: &IdToken,
-    return_to: &str,
-    cookies: Vec<String>,
-) -> Answer {
-    let response = if filter.config.session.same_site == SameSite::Strict {
-        // A redirect that began at another site carries no strict cookie; a page of ours does.
-        answer::moved(return_to)
-    } else {
-        moved_on(visit).header("location", return_to)
-    };
-    let decision = filter.decision(visit, "login_completed", index, id_token.subject());
-    audit::answered(&visit.request, &decision, response.status, "");
-    Answer::Respond(with_cookies(response, cookies), decision)
-}
-
-/// A redirect that never repeats the body which brought the code (RFC 9700 section 4.12).
-fn moved_on(visit: &Visit) -> Response {
-    Response::new(if visit.request.method == "POST" { 303 } else { 302 })
-}
-
 /// Adds cookies to an answer.
 pub fn with_cookies(response: Response, cookies: Vec<String>) -> Response {
     cookies.into_iter().fold(response, |response, cookie| response.header("set-cookie", cookie))
 }
 
 impl Filter {
-    fn redirect_home(&self, visit: &Visit, index: ProviderIndex, cookies: Vec<String>) -> Answer {
-        let decision = self.decision(visit, "login_done_before", index, "");
-        let response = moved_on(visit).header("location", "/");
-        audit::answered(&visit.request, &decision, response.status, "");
-        Answer::Respond(with_cookies(response, cookies), decision)
-    }
-
     /// The decision of an answer that is no refusal, or of a request that goes on.
     pub(crate) fn decision(
         &self,

@@ -5,11 +5,12 @@ use crate::audit::{self, Decision};
 use crate::config::{Accept, Provider, ResponseMode, Rule};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
+use crate::flow::kept_form;
 use crate::flow::login::with_cookies;
 use crate::flow::step_up;
 use crate::oidc::bearer::{BearerError, ChallengeError, challenge, challenge_with};
 use crate::rules::ClientKind;
-use crate::session::Jar;
+use crate::session::{FormLost, Jar};
 use crate::time::Seconds;
 
 /// When it is worth trying again after a fault of the provider or of the network.
@@ -66,6 +67,9 @@ impl Filter {
             _ => self.config.endpoints.login.clone(),
         };
         let login = (error.status() == 401 && accepts_session).then_some(login);
+        // Reloading the page that answers a form sends the form again.
+        let popup = login.as_ref().filter(|_| kept_form::is_sent_by_a_page(self, &visit.request));
+        let popup = popup.map(|login| self.popup_address(login));
         let retry = extras.retry.or_else(|| match error {
             Error::Client(ClientError::LoginLoop | ClientError::Login(_)) => Some(self.login_address("/")),
             Error::Client(ClientError::Authorization(_)) => Some(self.login_address("/")),
@@ -79,6 +83,7 @@ impl Filter {
             advice,
             reference: &reference,
             login: login.as_deref(),
+            popup: popup.as_deref(),
             retry_after: retry_after(error).map(|wait| wait.0.max(1)),
             www_authenticate: rule.and_then(|rule| self.challenge(visit, rule, error)),
             retry: retry.as_deref(),
@@ -102,9 +107,10 @@ impl Filter {
         let is_for_forms = |provider: &Provider| {
             provider.redirect_uri.path() == path && provider.response_mode == ResponseMode::FormPost
         };
-        if path == self.config.endpoints.logout {
+        let endpoints = &self.config.endpoints;
+        if path == endpoints.logout || path == endpoints.session {
             "GET, POST"
-        } else if self.config.providers.iter().any(is_for_forms) {
+        } else if path == endpoints.restore || self.config.providers.iter().any(is_for_forms) {
             "POST"
         } else {
             "GET"
@@ -230,6 +236,19 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ),
         ClientError::Host { .. } => ("Nobody logs in at this address", "Open this site by its proper name."),
         ClientError::Method => ("This page cannot be used that way", "Open it with a link."),
+        ClientError::CrossSite => ("This is for pages of this site", "Open the page that you want to see."),
+        ClientError::KeptForm(FormLost::OtherPerson) => (
+            "What was sent before is not sent now",
+            "It was filled in by somebody else than the one who has logged in.",
+        ),
+        ClientError::KeptForm(FormLost::SentBefore) => (
+            "What you sent was sent already",
+            "Look on the site whether it has arrived. If it has not, fill it in once more.",
+        ),
+        ClientError::KeptForm(_) => (
+            "What you sent could not be restored",
+            "If you still have the page on which you filled it in, send it once more from there.",
+        ),
         ClientError::CrossSiteLogout => {
             ("Another site wanted to log you out", "If you want that, use the link of this site.")
         }

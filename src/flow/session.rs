@@ -54,6 +54,7 @@ impl Needs {
             ALWAYS_KEPT.iter().map(|name| ClaimPath(vec![(*name).to_owned()])).collect();
         claims.extend(config.identity.headers.iter().map(|(_, claim)| claim.clone()));
         claims.extend(config.session.claims.iter().cloned());
+        claims.extend(config.identity.session_claims.iter().map(|(_, claim)| claim.clone()));
         config.rules.iter().for_each(|rule| collect_claims(&rule.require, &mut claims));
         claims.sort();
         claims.dedup();
@@ -195,7 +196,8 @@ fn has_not_ended(
     Ok(())
 }
 
-fn is_written_anew(filter: &Filter, remembered: &Remembered, now: Timestamp) -> bool {
+/// Whether it is time to write the cookie of a session anew.
+pub fn is_written_anew(filter: &Filter, remembered: &Remembered, now: Timestamp) -> bool {
     remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now)
 }
 

@@ -27,6 +27,23 @@ impl Filter {
         Ok(origin)
     }
 
+    /// Whether a page of this very site made the request, as its browser says (Fetch Metadata, or
+    /// `Origin`). A client that says nothing has not said so.
+    pub(crate) fn is_same_origin(&self, request: &Request) -> bool {
+        let Ok(own) = self.origin(request) else { return false };
+        let headers = &request.headers;
+        if headers.has("sec-fetch-site") {
+            return headers.one("sec-fetch-site") == Some("same-origin");
+        }
+        headers.one("origin").is_some_and(|origin| origin == own)
+    }
+
+    /// An address of the login that begins it in another window.
+    pub(crate) fn popup_address(&self, login: &str) -> String {
+        let separator = if login.contains('?') { '&' } else { '?' };
+        format!("{login}{separator}display=popup")
+    }
+
     /// The address that begins a login for a page.
     pub(crate) fn login_address(&self, return_to: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -48,6 +65,7 @@ impl Filter {
 
     /// The rule that a page comes under.
     pub(crate) fn rule_of_page(&self, request: &Request, return_to: &str) -> Option<&Rule> {
+        let return_to = return_to.split('#').next().unwrap_or_default();
         let (authority, path) = match self.sibling(return_to) {
             Some((origin, path)) => (origin.split("://").last().unwrap_or_default().to_owned(), path),
             None => (request.authority.clone(), return_to),
@@ -62,8 +80,8 @@ impl Filter {
     pub(crate) fn return_to(&self, wanted: &str) -> String {
         let own = self.own_paths();
         match self.sibling(wanted) {
-            Some((origin, path)) => format!("{origin}{}", ReturnTo::parse(path, &own).as_str()),
-            None => ReturnTo::parse(wanted, &own).as_str().to_owned(),
+            Some((origin, path)) => format!("{origin}{}", ReturnTo::with_fragment(path, &own).as_str()),
+            None => ReturnTo::with_fragment(wanted, &own).as_str().to_owned(),
         }
     }
 
@@ -79,6 +97,16 @@ impl Filter {
             _ => None,
         };
         format!("{}{}", elsewhere.unwrap_or_default(), page.as_str())
+    }
+
+    /// Whether a login ends on the host where it began. What a window has kept is there only.
+    pub(crate) fn comes_back_here(&self, request: &Request, provider: ProviderIndex) -> bool {
+        match self.provider(provider).map(|provider| &provider.config.redirect_uri) {
+            Some(RedirectUri::Fixed(url)) => {
+                self.origin(request).is_ok_and(|origin| origin == url.origin().ascii_serialization())
+            }
+            _ => true,
+        }
     }
 
     /// The origin and the path of an address on one of the hosts on which the session counts.

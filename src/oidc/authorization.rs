@@ -332,6 +332,11 @@ impl AuthorizationResponse {
         &self.state
     }
 
+    /// Whether the provider says that the login failed.
+    pub fn is_error(&self) -> bool {
+        matches!(self.outcome, Outcome::Error(_))
+    }
+
     /// Whose answer it says it is (RFC 9207 section 2).
     pub fn issuer(&self) -> Option<&str> {
         self.iss.as_deref()

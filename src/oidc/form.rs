@@ -99,6 +99,22 @@ pub fn is_announced(headers: &Headers) -> bool {
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
+/// Every field of a form of somebody else, in their order; a name may occur several times. Nothing if
+/// there are more than `limit`, or if it is not form-encoded UTF-8 without null characters: then it could
+/// not be sent again as it was.
+pub fn fields(text: &str, limit: usize) -> Option<Vec<(String, String)>> {
+    let mut fields = Vec::new();
+    for segment in text.split('&').filter(|segment| !segment.is_empty()) {
+        if fields.len() >= limit {
+            return None;
+        }
+        let (name, value) = segment.split_once('=').unwrap_or((segment, ""));
+        let decoded = |text| decode(text).filter(|decoded| !decoded.contains('\0'));
+        fields.push((decoded(name)?, decoded(value)?));
+    }
+    Some(fields)
+}
+
 /// Adds a parameter to a form body.
 pub(super) fn append(body: &mut Vec<u8>, name: &str, value: &str) {
     if !body.is_empty() {
@@ -180,6 +196,20 @@ mod tests {
             error(&format!("a={}", "x".repeat(FORM_LIMIT - 1))),
             FormError::TooLong(Some(FORM_LIMIT + 1))
         );
+    }
+
+    #[test]
+    fn the_fields_of_others_may_repeat_themselves_but_must_be_clear() {
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            fields("b=1&a=x%0D%0Ay&b=2&=&c", 9),
+            Some(vec![field("b", "1"), field("a", "x\r\ny"), field("b", "2"), field("", ""), field("c", "")])
+        );
+        assert_eq!(fields("", 0), Some(Vec::new()));
+        assert_eq!(fields("a&b", 1), None);
+        for text in ["a=%", "a=%ff", "a=%00", "%00", "a=\u{e4}", "a=b c"] {
+            assert_eq!(fields(text, 9), None, "{text:?}");
+        }
     }
 
     #[test]

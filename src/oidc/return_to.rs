@@ -41,7 +41,28 @@ impl ReturnTo {
         ReturnTo(if acceptable { place.to_owned() } else { HOME.to_owned() })
     }
 
-    /// The path and query, for `Location`.
+    /// As [`parse`](Self::parse), but the fragment is kept. It never reaches a server, so it is for the
+    /// page alone; one with other than address characters is dropped.
+    pub fn with_fragment(text: &str, own_endpoints: &[&str]) -> ReturnTo {
+        let place = ReturnTo::parse(text, own_endpoints);
+        match text.strip_prefix(place.as_str()) {
+            Some(fragment)
+                if fragment.starts_with('#')
+                    && has_only_address_characters(fragment)
+                    && text.len() <= RETURN_TO_LIMIT =>
+            {
+                ReturnTo(text.to_owned())
+            }
+            _ => place,
+        }
+    }
+
+    /// The path and query.
+    pub fn without_fragment(&self) -> &str {
+        self.0.split('#').next().unwrap_or_default()
+    }
+
+    /// The path and query, and the fragment if there is one, for `Location`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -34,13 +34,13 @@ pub struct Cookies {
     logout_name: String,
     /// By provider.
     sessions: Vec<Names>,
-    sealer: Sealer,
+    pub(super) sealer: Sealer,
     session_attributes: Attributes,
     /// By provider.
     login_attributes: Vec<Attributes>,
     /// Of everything that is not a session and waits for a navigation.
     other_attributes: Attributes,
-    login_lifetime: Seconds,
+    pub(super) login_lifetime: Seconds,
     /// Of one session.
     max_cookies: u8,
 }
@@ -229,6 +229,13 @@ impl Cookies {
         Err(missing)
     }
 
+    /// Whether the browser has as many logins in flight as it may, so that others made room for them.
+    pub fn has_most_logins(&self, jar: &Jar<'_>, now: Timestamp) -> bool {
+        let logins = self.login_cookies(jar).take(LOGINS_EXAMINED);
+        let logins = logins.filter_map(|(_, value)| self.any_login(value));
+        logins.filter(|login| login.age(now) < self.login_lifetime).count() >= LOGINS_LIMIT
+    }
+
     /// Deletes the cookie of a login. Nothing if `state` cannot be one of ours.
     pub fn delete_login(&self, provider: ProviderIndex, state: &str) -> Vec<String> {
         let name = Login::id(state).map(|id| format!("{}{id}", self.login_prefix));
@@ -287,6 +294,11 @@ impl Cookies {
         }
     }
 
+    /// How many providers there are.
+    pub(super) fn providers(&self) -> usize {
+        self.sessions.len()
+    }
+
     fn login_cookie(&self, provider: ProviderIndex, name: &str, sealed: &str) -> String {
         self.attributes_of_login(provider).set_for(name, sealed, self.login_lifetime)
     }
@@ -328,6 +340,6 @@ fn may_have(jar: &Jar<'_>, name: &str) -> bool {
 }
 
 /// Writing plain values to memory does not fail. If it did, the empty text would open as nothing.
-fn json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
+pub(super) fn json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(value).unwrap_or_default())
 }

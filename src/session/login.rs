@@ -53,14 +53,51 @@ pub struct Login {
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none", with = "seconds::span")]
     pub max_age: Option<Seconds>,
     /// Whose session was not enough, by issuer and subject. It stays unless this login is.
-    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub person: Option<(String, String)>,
+    /// What the browser does when it is back.
+    #[serde(rename = "l", default, skip_serializing_if = "Landing::is_redirect")]
+    pub landing: Landing,
+    /// The name of an earlier login, if this one was begun again because that one was late: what the
+    /// browser keeps has that name.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub began_as: Option<String>,
+}
+
+/// What a browser does after a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Landing {
+    /// It is sent to the page that was asked for.
+    #[default]
+    #[serde(rename = "r")]
+    Redirect,
+    /// It goes there with the fragment that it kept.
+    #[serde(rename = "h")]
+    Fragment,
+    /// It sends the form that it kept.
+    #[serde(rename = "f")]
+    Form,
+    /// It tells the window that opened this one, and closes it.
+    #[serde(rename = "p")]
+    Popup,
+}
+
+impl Landing {
+    pub(super) fn is_redirect(&self) -> bool {
+        *self == Landing::Redirect
+    }
 }
 
 impl Login {
+    /// A name for the login that nobody else's has, for what the browser keeps meanwhile.
+    pub fn name(&self) -> &str {
+        let own = || Login::id(self.state.expose());
+        self.began_as.as_deref().or_else(own).unwrap_or_default()
+    }
+
     /// The part of a `state` that names the cookie. `None` for what cannot be a state of ours: it
     /// comes from the query and must not reach a header.
-    pub(super) fn id(state: &str) -> Option<&str> {
+    pub fn id(state: &str) -> Option<&str> {
         let ours = state.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
         state.get(..ID_LENGTH).filter(|_| ours)
     }

@@ -16,10 +16,12 @@
 mod contents;
 mod cookies;
 mod jar;
+mod kept_form;
 mod login;
 mod logout;
 mod pack;
 mod parts;
+mod place;
 mod rounds;
 pub mod seal;
 mod seconds;
@@ -28,9 +30,11 @@ mod set_cookie;
 pub use contents::{Session, SessionEnded};
 pub use cookies::Cookies;
 pub use jar::{CookieEdit, Jar, without_ours};
-pub use login::{Login, LoginMissing, RETURN_TO_LIMIT};
+pub use kept_form::{FinishedLogin, FormLost, KeptForm, NOTE_LIFETIME, Who};
+pub use login::{Landing, Login, LoginMissing, RETURN_TO_LIMIT};
 pub use logout::LogoutUnconfirmed;
 pub use parts::{PARTS_LIMIT, SessionTooLarge};
+pub use place::{PLACE_LIMIT, Place};
 pub use rounds::ROUNDS_LIMIT;
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub const OVERHEAD_BYTES: usize = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 /// Longer texts are not opened. Characters; more than all cookies of a session hold.
 pub const TEXT_LIMIT: usize = 32 * 1024;
 
+/// The same for a form, which is in no cookie.
+pub const FORM_TEXT_LIMIT: usize = 96 * 1024;
+
 /// What a sealed text is for. A text of one purpose is nothing to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -36,9 +39,23 @@ pub enum Purpose {
     Rounds = 3,
     /// A logout in flight.
     Logout = 4,
+    /// Where a login began, in `state`.
+    Place = 5,
+    /// A form that waits for a login.
+    Form = 6,
+    /// Who finished the login for which a form waits.
+    FinishedLogin = 7,
 }
 
-const PURPOSES: [Purpose; 4] = [Purpose::Session, Purpose::Login, Purpose::Rounds, Purpose::Logout];
+const PURPOSES: [Purpose; 7] = [
+    Purpose::Session,
+    Purpose::Login,
+    Purpose::Rounds,
+    Purpose::Logout,
+    Purpose::Place,
+    Purpose::Form,
+    Purpose::FinishedLogin,
+];
 
 /// Whom a sealed text belongs to, as unambiguous bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +143,8 @@ impl Sealer {
         context: &[u8],
         text: &str,
     ) -> Option<Zeroizing<Vec<u8>>> {
-        if text.len() > TEXT_LIMIT {
+        let limit = if purpose == Purpose::Form { FORM_TEXT_LIMIT } else { TEXT_LIMIT };
+        if text.len() > limit {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::kept::{form, kept, note_of_login, restore};
 use crate::world::{World, answer, merge};
 
 const PLACE: &str = "https://idp.example.com/{tenantid}/v2.0";
@@ -156,5 +157,20 @@ fn the_same_name_in_another_tenant_is_somebody_else() {
         let old = world.program("/orders", &[("cookie", &cookies)]);
         let code = if tenant == "one" { "session" } else { "session_logged_out" };
         assert_eq!(world.send(old).code, code);
+    }
+}
+
+#[test]
+fn the_same_subject_of_another_tenant_is_somebody_else() {
+    for (tenant, code) in [("one", "form_restored"), ("two", "kept_form_other_person")] {
+        let mut world = world("one", &json!({}));
+        world.log_in("/").is(302, "login_completed");
+        world.after(4000);
+        let request = form(&world, "/orders");
+        let kept = kept(&mut world, request, "a=1");
+        let times = (world.now.0, world.now.0 + 300);
+        world.idp().id_token = json!({"iss": issuer(tenant), "tid": tenant, "iat": times.0, "exp": times.1});
+        let note = note_of_login(&mut world, &kept);
+        assert_eq!(restore(&mut world, &kept.sealed, &note).code, code);
     }
 }

@@ -228,8 +228,8 @@ fn flow_05_a_callback_counts_once() {
     let (mut world, back) = returning();
     let replay = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     world.arrive(&back).is(302, "login_completed");
-    // From the history, with the session: home, without asking anybody.
-    assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/", "FLOW-05");
+    // From the history, with the session: where the login led, without asking anybody.
+    assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders", "FLOW-05");
     // With the cookie of the login kept, in a browser that has no session: refused.
     world.browser = Default::default();
     let seen = world.send(replay);

@@ -1,0 +1,188 @@
+//! A form that is sent when the session has ended is not lost: it is kept by the browser, sealed, while
+//! somebody logs in, and sent again afterwards.
+//!
+//! Only a form that a page of this site sends: what another site could make a browser send must not
+//! come back with a session. It is opened once, in the browser that finished the login which it waited
+//! for, on the same site, and for the same person as far as it is known who that was.
+
+use std::rc::Rc;
+
+use super::login::{Begin, begin};
+use crate::answer;
+use crate::audit;
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::{Callouts, session, step_up};
+use crate::http::{Body, BodyFailed, Request};
+use crate::oidc::form;
+use crate::oidc::return_to::ReturnTo;
+use crate::rules::ClientKind;
+use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, ROUNDS_LIMIT, Who};
+use crate::store::{Board, Claim, Key};
+use crate::time::Timestamp;
+
+/// A longer form is not kept. Bytes of its body.
+pub const KEPT_FORM_LIMIT: usize = 64 * 1024;
+
+/// A form with more fields is not kept.
+pub const KEPT_FIELDS_LIMIT: usize = 1000;
+
+/// What brings a sealed form back: room for its text and the note. Bytes.
+const RESTORE_LIMIT: usize = 100 * 1024;
+
+/// Forms that were sent.
+const RESTORED: Board = Board { name: "restored", places: 16, place_limit: 16 * 1024 };
+
+/// Whether a request without a session may be a form that can be kept, as far as its header fields say.
+pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, why: &Error) -> bool {
+    let needs_login = matches!(
+        why,
+        Error::Client(
+            ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable
+        )
+    );
+    needs_login
+        && filter.config.session.preserve_form
+        && is_sent_by_a_page(filter, request)
+        && filter.comes_back_here(request, provider)
+        && form::is_announced(&request.headers)
+        && !request.headers.has("content-encoding")
+        && ReturnTo::from_request(&request.path, &filter.own_paths()).as_str() == request.path
+}
+
+/// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
+pub fn is_sent_by_a_page(filter: &Filter, request: &Request) -> bool {
+    let in_a_window =
+        !request.headers.has("sec-fetch-dest") || request.headers.one("sec-fetch-dest") == Some("document");
+    request.method == "POST"
+        && ClientKind::of(request) == ClientKind::Submission
+        && in_a_window
+        && filter.is_same_origin(request)
+}
+
+/// Keeps a form and begins a login. What cannot be kept is refused, before anything is lost.
+pub async fn keep(
+    filter: Rc<Filter>,
+    mut visit: Visit,
+    provider: ProviderIndex,
+    why: Error,
+    callouts: Callouts,
+) -> Answer {
+    let uploaded = callouts.body(KEPT_FORM_LIMIT).await;
+    visit.now = uploaded.now;
+    match kept(&filter, &visit, provider, &why, uploaded.body) {
+        Ok(Some(login)) => begin(filter, visit, provider, login, callouts).await,
+        Ok(None) => filter.refuse(&visit, &why),
+        Err(error) => filter.refuse(&visit, &error),
+    }
+}
+
+/// The login for a form, or nothing if the form cannot be kept.
+fn kept(
+    filter: &Filter,
+    visit: &Visit,
+    provider: ProviderIndex,
+    why: &Error,
+    body: Body,
+) -> Result<Option<Begin>, Error> {
+    if body == Err(BodyFailed::NotGiven) {
+        log::warn!("a form is not kept over a login: {}", BodyFailed::NotGiven);
+    }
+    let Some(body) = body.ok().and_then(|body| String::from_utf8(body).ok()) else { return Ok(None) };
+    if form::fields(&body, KEPT_FIELDS_LIMIT).is_none_or(|fields| fields.is_empty()) {
+        return Ok(None);
+    }
+    let jar = Jar::read(&visit.request.headers);
+    let rounds = filter.cookies.rounds(provider, &jar, visit.now);
+    if rounds >= ROUNDS_LIMIT {
+        return Err(ClientError::LoginLoop.into());
+    }
+    let form = KeptForm {
+        origin: filter.origin(&visit.request)?,
+        path: visit.request.path.clone(),
+        body,
+        kept_at: visit.now,
+        filled_in_by: ended(filter, provider, &jar, visit),
+    };
+    if !filter.cookies.is_kept(&form) {
+        return Ok(None);
+    }
+    Ok(Some(Begin {
+        return_to: page_of_form(filter, &visit.request),
+        authentication: step_up::wanted(filter, provider, filter.rule(visit), ""),
+        rounds,
+        cookies: filter.cookies_of_end(provider, &jar, why),
+        landing: Landing::Form,
+        kept_form: Some(form),
+        ..Begin::default()
+    }))
+}
+
+/// Whose session has ended, if its cookie is still there.
+fn ended(filter: &Filter, provider: ProviderIndex, jar: &Jar<'_>, visit: &Visit) -> Option<Who> {
+    let mut texts = filter.cookies.session_text(provider, jar);
+    let ended = texts.find_map(|sealed| session::open(filter, provider, &sealed, visit.now))?;
+    Some(Who::of(&ended.session.claims, &ended.session.subject))
+}
+
+/// The page on which the form was filled in, if the browser says so: there a person goes whose window
+/// has lost it.
+fn page_of_form(filter: &Filter, request: &Request) -> String {
+    let origin = filter.origin(request).unwrap_or_default();
+    let referrer = request.headers.one("referer").and_then(|address| address.strip_prefix(&origin));
+    ReturnTo::parse(referrer.unwrap_or("/"), &filter.own_paths()).as_str().to_owned()
+}
+
+/// A form is sent once, to whichever worker its browser brings it.
+fn once(filter: &Filter, finished: &FinishedLogin, now: Timestamp) -> Result<(), Error> {
+    let key = Key::new(&[finished.login.as_bytes()]);
+    // As long as the note is good: it may be from before the clock went back.
+    let until = now.max(finished.finished_at) + NOTE_LIFETIME;
+    match RESTORED.claim(&filter.store, key, &[], until, now) {
+        Claim::Made => Ok(()),
+        Claim::Held(_) | Claim::Contended => Err(ClientError::KeptForm(FormLost::SentBefore).into()),
+    }
+}
+
+/// Opens a form that was kept, and has the browser send it.
+pub async fn restore(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
+    let restored = match (visit.request.method.as_str(), filter.is_same_origin(&visit.request)) {
+        ("POST", true) => {
+            let uploaded = callouts.body(RESTORE_LIMIT).await;
+            visit.now = uploaded.now;
+            open(&filter, &visit, uploaded.body)
+        }
+        ("POST", false) => Err(ClientError::CrossSite.into()),
+        _ => Err(ClientError::Method.into()),
+    };
+    restored.unwrap_or_else(|error| filter.refuse(&visit, &error))
+}
+
+fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
+    let body = String::from_utf8(body.map_err(ClientError::Body)?).unwrap_or_default();
+    let sent = form::fields(&body, 2).unwrap_or_default();
+    let field = |name| {
+        let found = sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        found.ok_or(ClientError::ParameterMissing(name))
+    };
+    let opened = filter.cookies.open_form(field("kept")?, field("login")?, visit.now);
+    let (provider, finished, form) = opened.map_err(ClientError::KeptForm)?;
+    if form.origin != filter.origin(&visit.request)? {
+        return Err(ClientError::KeptForm(FormLost::NotOpened).into());
+    }
+    let jar = Jar::read(&visit.request.headers);
+    let found = session::find(filter, provider, &jar, visit.now)?;
+    let subject = &found.session.subject;
+    let who = Who::of(&found.session.claims, subject);
+    if finished.who != who || form.filled_in_by.is_some_and(|filled_in_by| filled_in_by != who) {
+        return Err(ClientError::KeptForm(FormLost::OtherPerson).into());
+    }
+    let fields =
+        form::fields(&form.body, KEPT_FIELDS_LIMIT).ok_or(Error::Bug("a kept form has no fields"))?;
+    once(filter, &finished, visit.now)?;
+    let response = answer::send_form(&form.path, &fields);
+    let decision = filter.decision(visit, "form_restored", provider, subject);
+    audit::answered(&visit.request, &decision, response.status, "");
+    Ok(Answer::Respond(response, decision))
+}

@@ -1,0 +1,83 @@
+//! How a browser leaves for the provider and what it does when it is back: mostly by a redirect, and by
+//! a page where a redirect would lose something.
+
+use crate::answer;
+use crate::config::{ProviderIndex, SameSite};
+use crate::error::Error;
+use crate::filter::{Filter, Visit};
+use crate::http::{Request, Response};
+use crate::session::{FinishedLogin, Landing, Login, Who};
+use crate::time::Timestamp;
+
+/// What a browser does after a login for the page that it asked for. A page in a frame keeps nothing:
+/// our pages are in no frame.
+pub fn of_page(filter: &Filter, request: &Request, provider: ProviderIndex) -> Landing {
+    let is_top =
+        !request.headers.has("sec-fetch-dest") || request.headers.one("sec-fetch-dest") == Some("document");
+    let is_kept = filter.config.session.preserve_fragment && filter.comes_back_here(request, provider);
+    if is_kept && is_top && request.method == "GET" { Landing::Fragment } else { Landing::Redirect }
+}
+
+/// The way to the provider. `kept` is the sealed form that waits for the login.
+pub fn leave(
+    filter: &Filter,
+    request: &Request,
+    login: &Login,
+    provider: &str,
+    kept: Option<&str>,
+) -> Response {
+    if let Some(sealed) = kept {
+        return answer::leave_with_form(
+            provider,
+            login.name(),
+            sealed,
+            &filter.popup_address(&filter.config.endpoints.login),
+            "form_kept",
+        );
+    }
+    if login.landing == Landing::Fragment {
+        return answer::leave_with_fragment(provider, login.name());
+    }
+    moved_on(request).header("location", provider)
+}
+
+/// Back to the page that was asked for, from a login that somebody has just finished.
+///
+/// # Errors
+/// The host gives no randomness.
+pub fn after_login(
+    filter: &Filter,
+    visit: &Visit,
+    provider: ProviderIndex,
+    login: &Login,
+    who: Who,
+    now: Timestamp,
+) -> Result<Response, Error> {
+    let name = login.name();
+    if login.landing != Landing::Form {
+        return Ok(back(filter, visit, login.landing, &login.return_to, name));
+    }
+    let finished = FinishedLogin { login: name.to_owned(), who, finished_at: now };
+    let note = filter.cookies.seal_finished(provider, &finished, filter.nonce24(now)?);
+    let restore = &filter.config.endpoints.restore;
+    Ok(answer::return_with_form(&login.return_to, name, &note, restore))
+}
+
+/// Back to a page, whoever finished a login. No form is sent.
+pub fn back(filter: &Filter, visit: &Visit, landing: Landing, return_to: &str, login: &str) -> Response {
+    match landing {
+        Landing::Fragment => answer::return_with_fragment(return_to, login),
+        Landing::Popup => answer::return_to_opener(),
+        // A redirect that began at another site carries no strict cookie; a page of ours does.
+        Landing::Redirect | Landing::Form if filter.config.session.same_site == SameSite::Strict => {
+            answer::moved(return_to)
+        }
+        Landing::Redirect | Landing::Form => moved_on(&visit.request).header("location", return_to),
+    }
+}
+
+/// A redirect that never repeats a body: a form must not follow to the provider, nor the body which
+/// brought the code to the upstream (RFC 9700 section 4.12).
+pub fn moved_on(request: &Request) -> Response {
+    Response::new(if request.method == "POST" { 303 } else { 302 })
+}

@@ -1,0 +1,87 @@
+//! An answer of the provider whose login is not there any more: the way back after a login that was
+//! finished, a page of the provider that was open over night or is a bookmark, the sixth of six tabs.
+//!
+//! Such an answer logs nobody in. Its `state` says where its login began, if it is ours, and that is
+//! where the person is led: at once if logged in, else by a login from the beginning, which the provider
+//! mostly answers without a question. It begins by itself if the one before took too long, which a login
+//! that goes round in circles does not; or once, if the browser has as many logins as it may, so that this
+//! one made room for others. Otherwise the person is told and asked. What waits for the old login waits
+//! for the new one.
+
+use super::landing;
+use super::login::{Begin, begin_now, with_cookies};
+use crate::audit;
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::refusal::Extras;
+use crate::flow::{Callouts, session, step_up};
+use crate::http::Request;
+use crate::oidc::authorization::AuthorizationResponse;
+use crate::rules::ClientKind;
+use crate::session::{Jar, Landing, Login, LoginMissing, Place};
+use crate::time::Timestamp;
+
+/// Leads on whoever comes with such an answer.
+///
+/// # Errors
+/// Why there is no login, if none begins by itself; or the provider cannot be reached.
+pub async fn lead_on(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    (response, missing): (&AuthorizationResponse, LoginMissing),
+    callouts: &Callouts,
+    now: &mut Timestamp,
+    extras: &mut Extras,
+) -> Result<Answer, Error> {
+    let state = response.state().expose();
+    let jar = Jar::read(&visit.request.headers);
+    let place = filter.cookies.place(index, state);
+    let (landing, began_as) = waiting(place.as_ref(), state);
+    let return_to = place.as_ref().map_or("/", |place| &place.return_to);
+    // The paths of our own pages may have changed since.
+    let return_to = filter.return_to(return_to);
+    extras.cookies = filter.cookies.delete_login(index, state);
+    let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, *now);
+    let may_go_on = !response.is_error() && is_a_navigation(&visit.request);
+    let is_logged_in = session::find(filter, index, &jar, *now).is_ok();
+    let begins_again = may_go_on
+        && place.is_some_and(|place| match is_logged_in {
+            // Only who finishes a login gets back a form. Once: this is no way to go round in circles.
+            true => place.landing == Landing::Form && place.began_as.is_none(),
+            false => {
+                (made_room && place.began_as.is_none())
+                    || now.since(place.started_at) >= filter.config.session.login_lifetime
+            }
+        });
+    if is_logged_in && !begins_again {
+        let decision = filter.decision(visit, "login_done_before", index, "");
+        let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
+        audit::answered(&visit.request, &decision, response.status, "");
+        return Ok(Answer::Respond(with_cookies(response, std::mem::take(&mut extras.cookies)), decision));
+    }
+    extras.retry = Some(filter.login_address(&return_to));
+    if !begins_again {
+        return Err(ClientError::Login(missing).into());
+    }
+    log::debug!("code={} a login begins again: {missing}", missing.code());
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    provider.ready(callouts, now).await?;
+    // With the new cookie goes the deletion of all that took too long.
+    let rule = filter.rule_of_page(&visit.request, &return_to);
+    let authentication = step_up::wanted(filter, index, rule, "");
+    let begin = Begin { landing, began_as, ..Begin::new(return_to, authentication) };
+    Ok(begin_now(filter, visit, index, begin))
+}
+
+/// What the browser does after the login, and the name of what it keeps for that.
+fn waiting(place: Option<&Place>, state: &str) -> (Landing, Option<String>) {
+    let Some(place) = place else { return (Landing::Redirect, None) };
+    let name = place.began_as.clone().or_else(|| Login::id(state).map(str::to_owned));
+    (place.landing, name)
+}
+
+fn is_a_navigation(request: &Request) -> bool {
+    matches!(ClientKind::of(request), ClientKind::Navigation | ClientKind::Submission)
+}

@@ -1,0 +1,116 @@
+//! Who is logged in and for how long, for scripts of this site.
+//!
+//! `GET` says it and changes nothing, so a page may ask as often as it likes and its session ends all
+//! the same when nobody uses it. `POST` keeps the session alive, as any other request with it does.
+//! Either renews the tokens of the session when that is due. No token is ever in the answer.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use crate::audit;
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Next, Visit};
+use crate::flow::login::with_cookies;
+use crate::flow::refresh::{self, Current, Looked};
+use crate::flow::session;
+use crate::http::{Request, Response};
+use crate::oidc::return_to::ReturnTo;
+use crate::session::Jar;
+
+/// The session endpoint, up to a renewal that must be waited for.
+///
+/// # Errors
+/// Another method than GET or POST, a request of another site, or no session that counts.
+pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
+    let request = &visit.request;
+    let is_allowed = match request.method.as_str() {
+        "GET" | "HEAD" => {
+            request.headers.one("sec-fetch-site") == Some("none") || !names_another(filter, request)
+        }
+        "POST" => filter.is_same_origin(request),
+        _ => return Err(ClientError::Method.into()),
+    };
+    if !is_allowed {
+        return Err(ClientError::CrossSite.into());
+    }
+    let jar = Jar::read(&request.headers);
+    if jar.is_too_large() {
+        return Err(ClientError::TooManyCookies.into());
+    }
+    let provider = provider(filter, request);
+    let found = session::find(filter, provider, &jar, visit.now)?;
+    match refresh::look(filter, provider, found, request.host, visit.now)? {
+        Looked::Goes(current) => tell(filter, visit, &current).map(Next::Answer),
+        Looked::Waits(found) => Ok(Next::Renewal(found)),
+    }
+}
+
+/// Whether the browser says that another site asks. A program says nothing.
+fn names_another(filter: &Filter, request: &Request) -> bool {
+    let says = request.headers.has("sec-fetch-site") || request.headers.has("origin");
+    says && !filter.is_same_origin(request)
+}
+
+/// Whose session is meant: that of the page in `return_to`, like at the login endpoint.
+pub fn provider(filter: &Filter, request: &Request) -> ProviderIndex {
+    let query = request.query().unwrap_or_default();
+    let page = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
+    let page = page.map_or_else(|| "/".into(), |(_, page)| page);
+    let page = ReturnTo::parse(&page, &filter.own_paths());
+    filter.login_provider(request, page.as_str())
+}
+
+/// The answer about a session.
+///
+/// # Errors
+/// The host gives no randomness.
+pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Result<Answer, Error> {
+    let provider = provider(filter, &visit.request);
+    let Current { remembered, is_new } = current;
+    let jar = Jar::read(&visit.request.headers);
+    let session = &remembered.session;
+    let mut seen_at = session.seen_at;
+    let mut cookies = Vec::new();
+    if visit.request.method == "POST" {
+        cookies = session::cookies_to_send(filter, provider, remembered, *is_new, &jar, visit.now)?;
+        let is_written = *is_new || session::is_written_anew(filter, remembered, visit.now);
+        seen_at = if is_written { visit.now } else { seen_at };
+    } else if *is_new {
+        // As it is: to be asked about is no use. If it does not fit, the old cookie stays good.
+        let renewed = filter.cookies.set_session(provider, session, &jar, filter.nonce24(visit.now)?);
+        cookies = renewed.unwrap_or_default();
+    }
+    let config = &filter.config.session;
+    let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now.since(seen_at).0);
+    let expires_in = session.ends_at(config).since(visit.now).0;
+    let mut told = json!({
+        "logged_in": true,
+        "claims": claims(filter, &session.claims),
+        "expires_in": expires_in,
+        "login": filter.config.endpoints.login,
+        "logout": filter.config.endpoints.logout,
+    });
+    if let Value::Object(told) = &mut told
+        && config.idle_timeout.0 > 0
+    {
+        told.insert("idle_expires_in".to_owned(), idle_expires_in.min(expires_in).into());
+    }
+    let response = Response::new(200)
+        .header("content-type", "application/json")
+        .header("x-content-type-options", "nosniff")
+        .header("cross-origin-resource-policy", "same-origin")
+        .body(told.to_string());
+    let decision = filter.decision(visit, "session_told", provider, &session.subject);
+    // Pages ask often.
+    audit::admitted(&visit.request, &decision);
+    Ok(Answer::Respond(with_cookies(response, cookies), decision))
+}
+
+/// Those of the claims that the configuration shows.
+fn claims(filter: &Filter, claims: &Map<String, Value>) -> Map<String, Value> {
+    let shown = &filter.config.identity.session_claims;
+    let found = shown.iter().filter_map(|(name, claim)| Some((name.clone(), claim.find(claims)?.clone())));
+    found.collect()
+}

@@ -1,0 +1,187 @@
+//! A form that was sent without a session, while somebody logs in: sealed, and kept by the browser.
+//!
+//! The sealed form opens only together with a note that the login which it waited for was finished.
+//! That note is given to the browser that finished it, and to no other: whoever has sealed a form of
+//! their own has no note for the login of somebody else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::config::ProviderIndex;
+use crate::time::{Seconds, Timestamp};
+
+use super::cookies::{Cookies, json};
+use super::seal::{FORM_TEXT_LIMIT, Purpose, Sealer};
+use super::seconds;
+
+/// How much longer than a login a form is kept: who comes too late for one login begins another.
+const AFTER_LOGIN: Seconds = Seconds(3600);
+
+/// Within this time the browser fetches its form. The page that does it goes on by itself.
+pub const NOTE_LIFETIME: Seconds = Seconds(300);
+
+/// A form, as it was sent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptForm {
+    /// The site that it was sent to.
+    #[serde(rename = "o")]
+    pub origin: String,
+    /// Path and query that it was sent to.
+    #[serde(rename = "p")]
+    pub path: String,
+    /// Its body, form-encoded.
+    #[serde(rename = "b")]
+    pub body: String,
+    /// When it was sent.
+    #[serde(rename = "t", with = "seconds")]
+    pub kept_at: Timestamp,
+    /// Whose session had ended, if that is known: nobody else sends this form.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub filled_in_by: Option<Who>,
+}
+
+/// A person: a subject means somebody only together with its issuer (OpenID Connect Core section 2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Who {
+    #[serde(rename = "i")]
+    issuer: String,
+    #[serde(rename = "s")]
+    subject: String,
+}
+
+impl Who {
+    /// The person in the claims of an ID token or of a session.
+    pub fn of(claims: &Map<String, Value>, subject: &str) -> Who {
+        let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        Who { issuer: issuer.to_owned(), subject: subject.to_owned() }
+    }
+}
+
+/// It holds what somebody typed, which may be a password.
+impl fmt::Debug for KeptForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeptForm")
+    }
+}
+
+/// That a login for which a form waits was finished, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishedLogin {
+    /// Name of the login, which the sealed form has too.
+    #[serde(rename = "n")]
+    pub login: String,
+    /// Who logged in.
+    #[serde(rename = "u")]
+    pub who: Who,
+    /// When.
+    #[serde(rename = "t", with = "seconds")]
+    pub finished_at: Timestamp,
+}
+
+/// Why a kept form is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FormLost {
+    /// It does not open: changed, of another login or configuration, or of a key that was removed.
+    NotOpened,
+    /// The login took too long, or the browser does not fetch it at once.
+    Expired {
+        /// How long ago the form was sent or the login finished.
+        age: Seconds,
+        /// For how long that is good.
+        limit: Seconds,
+    },
+    /// Somebody else has logged in than the one who filled it in.
+    OtherPerson,
+    /// It is sent once.
+    SentBefore,
+}
+
+impl FormLost {
+    /// Stable name of the rule.
+    pub fn code(&self) -> &'static str {
+        match self {
+            FormLost::NotOpened => "kept_form_not_opened",
+            FormLost::Expired { .. } => "kept_form_expired",
+            FormLost::OtherPerson => "kept_form_other_person",
+            FormLost::SentBefore => "kept_form_sent_before",
+        }
+    }
+}
+
+impl fmt::Display for FormLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FormLost::NotOpened => {
+                f.write_str("the kept form should open with the login that it waited for and does not")
+            }
+            FormLost::Expired { age, limit } => {
+                write!(f, "a kept form must be fetched within {limit}, and {age} have passed")
+            }
+            FormLost::OtherPerson => {
+                f.write_str("a kept form is sent for the person who filled it in, and another logged in")
+            }
+            FormLost::SentBefore => f.write_str("a kept form is sent once, and this one was sent before"),
+        }
+    }
+}
+
+impl Cookies {
+    /// Whether a form, once sealed, is not too long to be opened again.
+    pub fn is_kept(&self, form: &KeptForm) -> bool {
+        Sealer::sealed_len(json(form).len()) <= FORM_TEXT_LIMIT
+    }
+
+    /// The sealed text of a form that waits for a login, for the browser to keep.
+    pub fn seal_form(
+        &self,
+        provider: ProviderIndex,
+        login: &str,
+        form: &KeptForm,
+        nonce: [u8; 24],
+    ) -> String {
+        self.sealer.seal(Purpose::Form, provider, login.as_bytes(), nonce, &json(form))
+    }
+
+    /// The note for the browser that finished a login for which a form waits.
+    pub fn seal_finished(
+        &self,
+        provider: ProviderIndex,
+        finished: &FinishedLogin,
+        nonce: [u8; 24],
+    ) -> String {
+        self.sealer.seal(Purpose::FinishedLogin, provider, b"", nonce, &json(finished))
+    }
+
+    /// The form in a sealed text, with the note that its login was finished, and the provider of both.
+    ///
+    /// # Errors
+    /// They are none of ours or do not belong together, or it took too long.
+    pub fn open_form(
+        &self,
+        form: &str,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<(ProviderIndex, FinishedLogin, KeptForm), FormLost> {
+        let finished = (0..self.providers()).find_map(|provider| {
+            let plaintext = self.sealer.open(Purpose::FinishedLogin, provider, b"", note)?;
+            Some((provider, serde_json::from_slice::<FinishedLogin>(&plaintext).ok()?))
+        });
+        let (provider, finished) = finished.ok_or(FormLost::NotOpened)?;
+        let plaintext = self.sealer.open(Purpose::Form, provider, finished.login.as_bytes(), form);
+        let form = plaintext.and_then(|plaintext| serde_json::from_slice::<KeptForm>(&plaintext).ok());
+        let form = form.ok_or(FormLost::NotOpened)?;
+        let form_limit = Seconds(self.login_lifetime.0.saturating_add(AFTER_LOGIN.0));
+        for (since, limit) in [(form.kept_at, form_limit), (finished.finished_at, NOTE_LIFETIME)] {
+            let age = now.since(since);
+            if age >= limit {
+                return Err(FormLost::Expired { age, limit });
+            }
+        }
+        Ok((provider, finished, form))
+    }
+}

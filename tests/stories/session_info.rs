@@ -1,0 +1,177 @@
+//! Single-page applications: who is logged in and for how long, and a login in a window of its own.
+
+use serde_json::{Value, json};
+use vestibule::http::Request;
+
+use crate::world::{OTHER_KEY, SESSION, Seen, World, answer, with_partner};
+
+/// A request of a script of this site, with the cookies that the browser has.
+fn fetch(world: &World, method: &str, path: &str) -> Request {
+    let mut request = world.program(path, &[("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")]);
+    request.method = method.to_owned();
+    if let Some(cookies) = world.browser.header(false, world.now) {
+        request.headers.push("cookie", cookies);
+    }
+    request
+}
+
+fn ask(world: &mut World, method: &str) -> Seen {
+    let request = fetch(world, method, "/oidc/session");
+    world.send(request)
+}
+
+fn told(seen: &Seen) -> Value {
+    assert_eq!(seen.is(200, "session_told").header("content-type"), Some("application/json"));
+    serde_json::from_str(&seen.body).unwrap()
+}
+
+#[test]
+fn a_script_learns_who_is_logged_in_and_for_how_long() {
+    let mut world = World::new();
+    let seen = ask(&mut world, "GET");
+    assert_eq!(seen.is(401, "not_logged_in").header("content-type"), Some("application/problem+json"));
+    assert_eq!(serde_json::from_str::<Value>(&seen.body).unwrap()["login"], "/oidc/login");
+    assert!(seen.cookies().is_empty());
+
+    world.log_in("/").is(302, "login_completed");
+    let seen = ask(&mut world, "GET");
+    assert_eq!(
+        told(&seen),
+        json!({
+            "logged_in": true, "claims": {"sub": "alice"}, "expires_in": 28_800, "idle_expires_in": 3600,
+            "login": "/oidc/login", "logout": "/oidc/logout",
+        })
+    );
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(seen.header(name), Some(value));
+    }
+    assert_eq!(seen.header("access-control-allow-origin"), None);
+}
+
+#[test]
+fn it_says_the_chosen_claims_and_never_a_token() {
+    let mut world = World::with(&json!({"identity": {
+        "headers": {}, "access_token_header": "x-token", "id_token_header": "x-id-token",
+        "session_claims": {"name": "name", "city": ["address", "locality"], "none": "none"},
+    }}));
+    world.idp().id_token = json!({"address": {"locality": "Ulm", "country": "DE"}});
+    world.log_in("/").is(302, "login_completed");
+    let seen = ask(&mut world, "GET");
+    // No token is in it: the world looks for every secret in every answer.
+    assert_eq!(told(&seen)["claims"], json!({"name": "Alice", "city": "Ulm"}));
+}
+
+#[test]
+fn looking_is_no_use_and_asking_to_stay_is() {
+    let mut world = World::new();
+    world.log_in("/").is(302, "login_completed");
+    world.get("/").is(200, "session");
+    // A page that looks every minute does not keep its session.
+    for minute in 1..60 {
+        let seen = ask(world.after(60), "GET");
+        assert_eq!(told(&seen)["idle_expires_in"], 3600 - minute * 60);
+        assert!(seen.cookies().is_empty());
+    }
+    let seen = ask(&mut world, "POST");
+    assert_eq!(told(&seen)["idle_expires_in"], 3600);
+    assert_eq!(seen.cookies().len(), 1);
+    let seen = ask(world.after(3599), "GET");
+    assert_eq!(
+        (told(&seen)["idle_expires_in"].clone(), told(&seen)["expires_in"].clone()),
+        (1.into(), 21_661.into())
+    );
+    ask(world.after(1), "GET").is(401, "session_idle");
+    ask(&mut world, "POST").is(401, "session_idle");
+}
+
+#[test]
+fn the_tokens_of_the_session_are_renewed_on_the_way() {
+    let mut world = World::with(&json!({"identity": {"access_token_header": "x-token"}}));
+    world.idp().refreshes.gives = true;
+    world.log_in("/").is(302, "login_completed");
+    world.get("/").is(200, "session");
+    // The access token ends soon: renewed in the background.
+    ask(world.after(250), "GET").is(200, "session_told");
+    world.tick();
+    assert_eq!(world.idp().refreshes.used, 1);
+    let seen = ask(&mut world, "GET");
+    assert_eq!(told(&seen)["idle_expires_in"], 3600 - 250);
+    assert_eq!(seen.cookies().len(), 1, "the browser gets the renewed session");
+    // It has ended: whoever asks waits.
+    let seen = ask(world.after(1000), "POST");
+    assert_eq!(told(&seen)["idle_expires_in"], 3600);
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
+    // The provider does not want to: the session is over.
+    world.idp().instead.insert("token", answer(400, json!({"error": "invalid_grant"})));
+    let seen = ask(world.after(1000), "GET");
+    assert!(seen.is(401, "session_not_renewed").body.contains("/oidc/login"));
+}
+
+#[test]
+fn pages_of_other_sites_learn_nothing_and_keep_nothing_alive() {
+    let mut world = World::new();
+    world.log_in("/").is(302, "login_completed");
+    let cookies = world.browser.header(false, world.now).unwrap();
+    for headers in [
+        &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")][..],
+        &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors")],
+        &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+    ] {
+        for method in ["GET", "POST"] {
+            let mut request = world.program("/oidc/session", headers);
+            request.method = method.to_owned();
+            request.headers.push("cookie", cookies.clone());
+            let seen = world.after(120).send(request);
+            assert!(seen.is(403, "cross_site").cookies().is_empty(), "{method} {headers:?}");
+        }
+    }
+    // A client that says nothing may look.
+    let request = world.program("/oidc/session", &[("cookie", &cookies)]);
+    let mut change = request.clone();
+    world.send(request).is(200, "session_told");
+    change.method = "POST".to_owned();
+    world.send(change.clone()).is(403, "cross_site");
+    change.method = "PUT".to_owned();
+    assert_eq!(world.send(change).is(405, "method_not_allowed").header("allow"), Some("GET, POST"));
+}
+
+#[test]
+fn each_provider_has_its_own_session() {
+    let mut world = World::with(&with_partner());
+    world.log_in("/partner/a").is(302, "login_completed");
+    ask(&mut world, "GET").is(401, "not_logged_in");
+    let request = fetch(&world, "GET", "/oidc/session?return_to=/partner/b");
+    world.send(request).is(200, "session_told");
+}
+
+#[test]
+fn a_session_that_cannot_be_opened_is_none() {
+    let mut world = World::new();
+    world.log_in("/").is(302, "login_completed");
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
+    ask(&mut world, "GET").is(401, "session_unreadable");
+}
+
+#[test]
+fn a_login_in_a_window_of_its_own_tells_the_one_that_opened_it() {
+    let mut world = World::new();
+    let landed = world.log_in("/oidc/login?display=popup&return_to=/orders");
+    landed.is(200, "login_completed");
+    assert!(world.browser.has(SESSION));
+    assert!(landed.body.contains("postMessage({ type }, location.origin)"), "to this site alone");
+    assert!(!landed.body.contains("'*'"));
+    crate::kept::assert_script_is_allowed(&landed);
+}
+
+#[test]
+fn a_login_that_a_script_asks_for_keeps_the_fragment_of_its_page() {
+    let mut world = World::new();
+    let landed = world.log_in("/oidc/login?return_to=%2Fapp%3Fa%3D1%23%2Forders%2F7");
+    assert_eq!(landed.is(302, "login_completed").location(), "/app?a=1#/orders/7");
+}

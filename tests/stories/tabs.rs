@@ -1,0 +1,193 @@
+//! Many tabs, the back button, bookmarks, and a page of the provider that was open over night.
+
+use serde_json::json;
+use url::Url;
+
+use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World};
+
+const NIGHT: u64 = 12 * 3600;
+
+/// Somebody opens a page and is sent to the provider; the browser's cookies for that end meanwhile.
+fn left_open_for(world: &mut World, seconds: u64) -> String {
+    let address = world.sent_to_provider("/orders?page=2");
+    world.after(seconds);
+    world.idp().id_token = json!({"iat": world.now.0, "exp": world.now.0 + 300});
+    world.authorize(&address)
+}
+
+#[test]
+fn a_page_of_the_provider_that_was_open_over_night_leads_where_it_should() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, NIGHT);
+    let seen = world.arrive(&back);
+    let again = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    assert!(again.as_str().starts_with("https://idp.example.com/authorize?"));
+    assert_eq!(world.idp().count("token"), 0, "the old answer counts for nothing");
+    let back = world.authorize(&again);
+    assert_eq!(world.arrive(&back).is(302, "login_completed").location(), "/orders?page=2");
+    // And from the history once more.
+    assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders?page=2");
+}
+
+#[test]
+fn whoever_is_logged_in_already_goes_on_from_any_old_answer() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, NIGHT);
+    world.log_in("/other").is(302, "login_completed");
+    assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders?page=2");
+    assert_eq!(world.idp().count("token"), 1);
+}
+
+#[test]
+fn a_browser_without_cookies_is_told_and_never_sent_round() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, NIGHT);
+    let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
+    world.browser = Default::default();
+    let back = world.authorize(&again);
+    let seen = world.arrive(&back);
+    assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login?return_to=%2Forders%3Fpage%3D2"));
+    assert!(seen.cookies().iter().all(|cookie| cookie.contains("Max-Age=0")));
+}
+
+#[test]
+fn the_answer_for_another_browser_is_explained_with_a_way_to_that_page() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, 5);
+    let mut other = World::new();
+    let seen = other.arrive(&back);
+    assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login?return_to=%2Forders%3Fpage%3D2"));
+}
+
+#[test]
+fn only_an_answer_of_ours_that_is_late_begins_a_login() {
+    let is_refused = |seen: &Seen, code: &str| {
+        seen.is(400, code);
+        assert!(seen.cookies().iter().all(|cookie| cookie.contains("Max-Age=0")), "{seen:?}");
+    };
+    // Cancelled at the provider: whoever does not want to log in is not sent there again.
+    let mut world = World::new();
+    world.idp().callback = json!({"code": null, "error": "access_denied"});
+    let back = left_open_for(&mut world, NIGHT);
+    is_refused(&world.arrive(&back), "login_no_cookie");
+    // Of another filter.
+    let back = left_open_for(&mut world, NIGHT);
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
+    let seen = world.arrive(&back);
+    is_refused(&seen, "login_no_cookie");
+    assert!(seen.body.contains("/oidc/login?return_to=%2F\""), "{seen:?}");
+    // Its place taken from another state.
+    let mut world = World::new();
+    let (one, other) = (left_open_for(&mut world, NIGHT), left_open_for(&mut world, NIGHT));
+    let state = |back: &str| {
+        Url::parse(back).unwrap().query_pairs().find(|(n, _)| n == "state").unwrap().1.into_owned()
+    };
+    let (one, other) = (state(&one), state(&other));
+    let mixed = format!("/oidc/callback?code=x&state={}{}", &one[..43], &other[43..]);
+    is_refused(&world.arrive(&mixed), "login_no_cookie");
+    // No navigation.
+    let back = format!("/oidc/callback?code=x&state={one}");
+    for headers in [
+        [("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")],
+        [("sec-fetch-mode", "navigate"), ("sec-purpose", "prefetch")],
+    ] {
+        let request = world.program(&back, &headers);
+        is_refused(&world.send(request), "login_no_cookie");
+    }
+}
+
+#[test]
+fn a_form_of_the_provider_that_was_open_over_night_begins_a_login_too() {
+    let mut world = World::with(&json!({"providers": {"main": {"response_mode": "form_post"}}}));
+    let address = world.sent_to_provider("/orders");
+    world.after(NIGHT).authorize(&address);
+    let form = world.idp().form.take().unwrap();
+    world.submit("/oidc/callback", &form).is(303, "login_begins");
+}
+
+#[test]
+fn every_tab_of_many_ends_where_it_began() {
+    let mut world = World::new();
+    let pages: Vec<String> = (0..12).map(|tab| format!("/tab/{tab}")).collect();
+    let addresses: Vec<Url> = pages.iter().map(|page| world.after(1).sent_to_provider(page)).collect();
+    assert_eq!(world.browser.cookies.len(), 5);
+    for tab in [9, 0, 11, 3, 7, 1, 2, 4, 5, 6, 8, 10] {
+        let back = world.authorize(&addresses[tab]);
+        assert_eq!(world.arrive(&back).location(), pages[tab]);
+    }
+    world.get("/").is(200, "session");
+    let left: Vec<&str> = world.browser.names().into_iter().filter(|name| *name != SESSION).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Seven tabs, of which the oldest comes back first: its cookie has made room for others. The address
+/// that it is sent to.
+fn first_of_seven(world: &mut World) -> Url {
+    let oldest = world.sent_to_provider("/tab/0");
+    for tab in 1..7 {
+        world.after(1).sent_to_provider(&format!("/tab/{tab}"));
+    }
+    let back = world.authorize(&oldest);
+    let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
+    assert_eq!(world.idp().count("token"), 0, "the old answer counts for nothing");
+    again
+}
+
+#[test]
+fn a_tab_that_made_room_for_others_ends_where_it_began_too() {
+    let mut world = World::new();
+    let again = first_of_seven(&mut world);
+    let back = world.authorize(&again);
+    assert_eq!(world.arrive(&back).is(302, "login_completed").location(), "/tab/0");
+}
+
+#[test]
+fn a_login_begins_again_once_where_cookies_get_lost() {
+    let mut world = World::new();
+    let again = first_of_seven(&mut world);
+    let newest = world.browser.cookies.last().unwrap().name.clone();
+    world.browser.forget(&newest);
+    world.sent_to_provider("/tab/7");
+    let back = world.authorize(&again);
+    world.arrive(&back).is(400, "login_no_cookie");
+}
+
+#[test]
+fn nothing_but_a_person_who_goes_somewhere_gets_a_login_cookie() {
+    let mut world = World::new();
+    for path in ["/orders", "/oidc/login", "/oidc/login?display=popup", "/oidc/session", "/oidc/restore"] {
+        for (method, headers) in [
+            ("GET", &[("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")][..]),
+            ("GET", &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), ("accept", "text/html")]),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("sec-purpose", "prefetch;prerender")]),
+            (
+                "GET",
+                &[
+                    ("accept", "text/html"),
+                    ("x-requested-with", "XMLHttpRequest"),
+                    ("sec-fetch-mode", "cors"),
+                ],
+            ),
+            ("GET", &[("accept", "text/event-stream")]),
+            ("GET", &[("upgrade", "websocket"), ("sec-fetch-mode", "websocket")]),
+            ("POST", &[("content-type", "application/json"), ("sec-fetch-site", "same-origin")]),
+            ("DELETE", &[("sec-fetch-mode", "cors")]),
+        ] {
+            let mut request = world.program(path, headers);
+            request.method = method.to_owned();
+            let seen = world.send_with_body(request, b"");
+            assert!(seen.status >= 400 && seen.cookies().is_empty(), "{method} {path} {headers:?} {seen:?}");
+        }
+    }
+    let form = world.submission("/orders", From::FormElsewhere);
+    assert!(world.send_with_body(form, b"a=1").cookies().is_empty());
+}
+
+#[test]
+fn where_a_login_began_is_told_to_nobody() {
+    let mut world = World::new();
+    let address = world.sent_to_provider("/secret-plan?project=x");
+    assert!(!address.as_str().contains("secret-plan"));
+    let back = world.authorize(&address);
+    assert!(back.starts_with(SITE) && !back.contains("secret-plan"));
+}

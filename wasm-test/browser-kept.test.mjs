@@ -1,0 +1,385 @@
+// What a real browser keeps over a login, how its tabs and windows get along, and what its scripts learn.
+// Screenshots go to .build/screenshots/.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { chromiumPath } from './chromium.mjs';
+import { ROOT, World, until } from './world.mjs';
+
+const SCREENSHOTS = path.join(ROOT, '.build/screenshots');
+const PHONE = { width: 360, height: 740 };
+const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+/** A browser with one page, in a world that `options` describe. */
+function inChromium(name, options, stories) {
+  describe(name, () => {
+    const it = {};
+    before(async () => {
+      mkdirSync(SCREENSHOTS, { recursive: true });
+      it.world = await World.start({ concurrency: 2, ...options });
+      it.browser = await chromium.launch({ executablePath: chromiumPath(), headless: true, args: ARGUMENTS });
+    });
+    after(async () => {
+      await it.browser?.close();
+      await it.world?.stop();
+    });
+    beforeEach(async () => {
+      await it.context?.close();
+      it.context = await it.browser.newContext();
+      it.context.setDefaultTimeout(20_000);
+      it.page = await it.context.newPage();
+      it.world.upstream.requests.length = 0;
+    });
+    stories(it);
+  });
+}
+
+const login = async (on, user = 'alice') => {
+  await on.fill('#login', user);
+  await on.fill('#password', user);
+  await on.click('button:has-text("Log in")');
+};
+
+/** Our cookies are gone, the provider's stay: as if the session had ended. */
+const endSession = ({ context }) => context.clearCookies({ name: /^vestibule/ });
+
+/** A person fills in a form of the page and sends it. */
+const sendForm = (page, { action, fields, enctype = 'application/x-www-form-urlencoded' }) => page.evaluate(
+  ([to, pairs, type]) => {
+    const form = Object.assign(document.createElement('form'), { method: 'post', action: to, enctype: type });
+    for (const [name, value] of pairs) {
+      const field = document.createElement('textarea');
+      Object.assign(field, { name, value });
+      form.append(field);
+    }
+    document.body.append(form);
+    HTMLFormElement.prototype.submit.call(form);
+  }, [action, fields, enctype]);
+
+/** What the upstream was sent by POST. */
+const posts = (world) => world.upstream.requests.filter(({ method }) => method === 'POST');
+
+const FIELDS = [['text', 'one\ntwo "<script>alert(1)</script>'], ['submit', '1'], ['text', 'é€&=+%'], ['empty', '']];
+const BODY = 'text=one%0D%0Atwo+%22%3Cscript%3Ealert%281%29%3C%2Fscript%3E&submit=1&text=%C3%A9%E2%82%AC%26%3D%2B%25&empty=';
+
+inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
+  test('that is sent when the session has ended is sent after the login, once, as it was', async () => {
+    const { page, world } = it;
+    await page.goto(`${world.site}/orders/new`);
+    await login(page);
+    await page.waitForURL(`${world.site}/orders/new`);
+    await endSession(it);
+    await sendForm(page, { action: '/orders?draft=1', fields: FIELDS });
+    // The provider knows the person, so nobody is asked anything.
+    await until('the form has come', () => posts(world).length > 0);
+    await page.waitForURL(`${world.site}/orders?draft=1`);
+    assert.deepEqual(posts(world).map(({ path: to, body }) => [to, body]), [['/orders?draft=1', BODY]]);
+    assert.equal(await page.textContent('#request-line'), 'POST /orders?draft=1');
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0, 'nothing stays behind');
+    // Back leads to the form, and sends nothing once more.
+    await page.goBack();
+    assert.equal(page.url(), `${world.site}/orders/new`);
+    assert.equal(posts(world).length, 1);
+  });
+
+  test('waits for somebody who must be asked', async () => {
+    const { page, world, context } = it;
+    await page.goto(`${world.site}/orders/new`);
+    await login(page);
+    await page.waitForURL(`${world.site}/orders/new`);
+    await context.clearCookies();
+    await sendForm(page, { action: '/orders', fields: FIELDS });
+    await login(page);
+    await page.waitForURL(`${world.site}/orders`);
+    assert.deepEqual(posts(world).map(({ body }) => body), [BODY]);
+  });
+
+  test('with a file says that it is not lost, and a reload after a login in another window sends it', async () => {
+    const { page, world, context } = it;
+    await page.goto(`${world.site}/orders/new`);
+    await login(page);
+    await page.waitForURL(`${world.site}/orders/new`);
+    await endSession(it);
+    await sendForm(page, { action: '/upload', fields: FIELDS, enctype: 'multipart/form-data' });
+    await page.waitForSelector('text=not lost yet');
+    await page.screenshot({ path: path.join(SCREENSHOTS, '9-not-kept.png'), fullPage: true });
+    const [other] = await Promise.all([context.waitForEvent('page'), page.click('a:has-text("Open the login")')]);
+    await until('the other window has logged in', async () => (await context.cookies(world.site)).some(({ name }) => name === 'vestibule'));
+    assert.ok(other);
+    await page.reload();
+    assert.equal(await page.textContent('#request-line'), 'POST /upload');
+    assert.match(posts(world)[0].body, /name="text"\r\n\r\none\r\ntwo/);
+  });
+
+  test('whose login ends in another window is still where it was, and that is said', async () => {
+    const { page, world, context } = it;
+    await page.goto(`${world.site}/public/form`);
+    await sendForm(page, { action: '/orders', fields: FIELDS });
+    await page.waitForURL(`${world.issuer}/interaction/**`);
+    const other = await context.newPage();
+    await other.goto(page.url());
+    await login(other);
+    await other.waitForSelector('text=is not in this window');
+    await other.screenshot({ path: path.join(SCREENSHOTS, '9-elsewhere.png'), fullPage: true });
+    await other.click('text=Continue');
+    await other.waitForURL(`${world.site}/public/form`);
+    assert.equal(posts(world).length, 0);
+  });
+
+  test('in a window that cannot keep it goes nowhere and says so', async () => {
+    const { context, world } = it;
+    await context.addInitScript(() => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }; });
+    const page = await context.newPage();
+    await page.goto(`${world.site}/public/`);
+    await sendForm(page, { action: '/orders', fields: FIELDS });
+    await page.waitForSelector('text=not lost yet');
+    assert.equal(page.url(), `${world.site}/orders`);
+    assert.equal(world.upstream.requests.filter(({ path: to }) => to === '/orders').length, 0);
+  });
+
+  test('that another site makes the browser send is neither kept nor sent', async () => {
+    const { page, world } = it;
+    await page.goto(`${world.site}/orders/new`);
+    await login(page);
+    await page.waitForURL(`${world.site}/orders/new`);
+    await endSession(it);
+    // Another origin, as ports are part of it; its policy for forms is none of ours.
+    await page.goto(`${world.issuer}/.well-known/openid-configuration`);
+    await sendForm(page, { action: `${world.site}/orders`, fields: FIELDS });
+    await page.waitForURL(`${world.site}/orders`);
+    assert.match(await page.textContent('body'), /not_logged_in/);
+    assert.doesNotMatch(await page.textContent('body'), /not lost yet/);
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    assert.equal(posts(world).length, 0);
+  });
+
+  test('is sent once: neither loading its page again nor another site brings it a second time', async () => {
+    const { page, world } = it;
+    await page.goto(`${world.site}/orders/new`);
+    await login(page);
+    await page.waitForURL(`${world.site}/orders/new`);
+    await endSession(it);
+    let brought;
+    page.on('request', (request) => { if (request.url().endsWith('/oidc/restore')) brought = request.postData(); });
+    await sendForm(page, { action: '/orders', fields: FIELDS });
+    await page.waitForURL(`${world.site}/orders`);
+    await until('the form has come', () => posts(world).length > 0);
+    const pairs = [...new URLSearchParams(brought)];
+    await sendForm(page, { action: '/oidc/restore', fields: pairs });
+    await page.waitForSelector('text=sent already');
+    await page.screenshot({ path: path.join(SCREENSHOTS, '9-sent-already.png'), fullPage: true });
+    await page.goto(`${world.issuer}/.well-known/openid-configuration`);
+    await sendForm(page, { action: `${world.site}/oidc/restore`, fields: pairs });
+    await page.waitForSelector('text=cross_site');
+    assert.equal(posts(world).length, 1);
+  });
+
+  test('without scripts is said to be still there, and nothing is sent', async () => {
+    const context = await it.browser.newContext({ javaScriptEnabled: false });
+    try {
+      const page = await context.newPage();
+      await page.goto(`${it.world.site}/public/`);
+      await page.setContent(`<form method="post" action="${it.world.site}/orders"><input name="a" value="1"><button>Go</button></form>`);
+      await page.click('button');
+      await page.waitForURL(`${it.world.site}/orders`);
+      assert.equal(posts(it.world).length, 0);
+    } finally {
+      await context.close();
+    }
+  });
+
+  for (const colorScheme of ['light', 'dark']) {
+    test(`the pages on the way are tidy on a phone (${colorScheme})`, async () => {
+      const phone = await it.browser.newContext({ viewport: PHONE, colorScheme, isMobile: true });
+      try {
+        const page = await phone.newPage();
+        const problems = [];
+        page.on('console', (message) => message.type() === 'error' && /Content.Security.Policy|Refused/.test(message.text()) && problems.push(message.text()));
+        await page.addInitScript(() => { Storage.prototype.setItem = () => { throw new Error('none'); }; });
+        await page.goto(`${it.world.site}/public/`);
+        await sendForm(page, { action: '/orders', fields: FIELDS });
+        await page.waitForSelector('text=not lost yet');
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'the page is wider than the screen');
+        await page.screenshot({ path: path.join(SCREENSHOTS, `9-form-${colorScheme}.png`), fullPage: true });
+        await page.goto(`${it.world.site}/oidc/login?display=popup`);
+        await login(page);
+        await page.waitForSelector('text=You can close this window');
+        await page.screenshot({ path: path.join(SCREENSHOTS, `9-popup-${colorScheme}.png`), fullPage: true });
+        assert.deepEqual(problems, [], 'style and script are allowed by the policy');
+      } finally {
+        await phone.close();
+      }
+    });
+  }
+});
+
+const keepFragments = { configure: (configuration) => { configuration.session.preserve_fragment = true; } };
+
+inChromium('a fragment in Chromium', keepFragments, (it) => {
+  for (const fragment of ['#/orders/7?x=1', '#"><img src=x onerror=alert(1)>', '#javascript:alert(1)', '#//evil.example/', `#${'x'.repeat(20_000)}`, '']) {
+    test(`comes back with its page, whatever it is: ${fragment.slice(0, 24)}`, async () => {
+      const { page, world } = it;
+      const dialogs = [];
+      page.on('dialog', (dialog) => { dialogs.push(dialog.message()); dialog.dismiss(); });
+      const asked = new URL(`/app?a=1&b=%22${fragment}`, world.site).href;
+      await page.goto(asked);
+      await page.waitForURL(`${world.issuer}/interaction/**`);
+      assert.equal(new URL(page.url()).hash, '', 'the provider does not learn it');
+      await login(page);
+      await page.waitForURL((url) => url.href === asked);
+      assert.equal(await page.textContent('#request-line'), 'GET /app?a=1&b=%22');
+      assert.deepEqual(dialogs, []);
+      assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    });
+  }
+
+  test('of each of two tabs stays its own', async () => {
+    const { page, context, world } = it;
+    const second = await context.newPage();
+    await page.goto(`${world.site}/tab#one`);
+    await second.goto(`${world.site}/tab#two`);
+    await page.waitForURL(`${world.issuer}/interaction/**`);
+    await second.waitForURL(`${world.issuer}/interaction/**`);
+    await login(page);
+    await page.waitForURL(`${world.site}/tab#one`);
+    await login(second);
+    await second.waitForURL(`${world.site}/tab#two`);
+  });
+
+  test('needs scripts, and without them the login goes on without it', async () => {
+    const context = await it.browser.newContext({ javaScriptEnabled: false });
+    try {
+      const page = await context.newPage();
+      await page.goto(`${it.world.site}/app#x`);
+      await page.waitForURL(`${it.world.issuer}/interaction/**`);
+      await login(page);
+      await page.click('text=Continue');
+      await page.waitForURL(`${it.world.site}/app`);
+    } finally {
+      await context.close();
+    }
+  });
+});
+
+inChromium('tabs and windows in Chromium', {}, (it) => {
+  test('seven tabs, opened at once, all end where they began', async () => {
+    const { context, page, world } = it;
+    const tabs = await Promise.all([1, 2, 3, 4, 5, 6, 7].map(() => context.newPage()));
+    await Promise.all(tabs.map((tab, index) => tab.goto(`${world.site}/tab/${index}?n=${index}`)));
+    for (const index of [6, 0, 3, 5, 1, 2, 4]) {
+      await login(tabs[index]);
+      await tabs[index].waitForURL(`${world.site}/tab/${index}?n=${index}`);
+    }
+    await page.goto(`${world.site}/`);
+    const left = (await context.cookies(world.site)).map(({ name }) => name).filter((name) => name.startsWith('vestibule'));
+    assert.deepEqual(left, ['vestibule']);
+  });
+
+  test('a fragment outlives a login in which the provider asks nothing, by redirects alone', async () => {
+    const { page, world } = it;
+    await page.goto(`${world.site}/`);
+    await login(page);
+    await page.waitForURL(`${world.site}/`);
+    await endSession(it);
+    await page.goto(`${world.site}/app#/orders/7`);
+    assert.equal(page.url(), `${world.site}/app#/orders/7`);
+  });
+
+  test('the back button leads to the provider at most, and forward again to the page', async () => {
+    const { page, world } = it;
+    await page.goto(`${world.site}/public/`);
+    await page.goto(`${world.site}/orders?page=2`);
+    await login(page);
+    await page.waitForURL(`${world.site}/orders?page=2`);
+    await page.goBack();
+    await page.waitForLoadState();
+    // The provider knows the person by now; whatever it does with its old page, nobody ends in an error.
+    const seen = page.url();
+    assert.ok(seen.startsWith(world.issuer) || seen.startsWith(world.site), seen);
+    await page.goto(`${world.site}/orders?page=3`);
+    assert.equal(await page.textContent('#request-line'), 'GET /orders?page=3');
+  });
+
+  test('a callback from the history leads to the page of its login', async () => {
+    const { page, world } = it;
+    let callback;
+    page.on('request', (request) => { if (request.url().includes('/oidc/callback')) callback = request.url(); });
+    await page.goto(`${world.site}/orders?page=2`);
+    await login(page);
+    await page.waitForURL(`${world.site}/orders?page=2`);
+    await page.goto(`${world.site}/other`);
+    await page.goto(callback);
+    assert.equal(page.url(), `${world.site}/orders?page=2`);
+    await endSession(it);
+    await page.goto(callback);
+    assert.match(await page.textContent('body'), /This login cannot be finished/);
+    await page.click('text=Try again');
+    await page.waitForURL(`${world.site}/orders?page=2`);
+  });
+
+  test('a login in a popup tells the page that opened it, and closes', async () => {
+    const { page, world, context } = it;
+    await page.goto(`${world.site}/public/`);
+    const [popup] = await Promise.all([
+      context.waitForEvent('page'),
+      page.evaluate(() => {
+        window.heard = [];
+        window.addEventListener('message', ({ origin, data }) => window.heard.push([origin, data]));
+        new BroadcastChannel('vestibule').addEventListener('message', ({ data }) => window.heard.push(['channel', data]));
+        window.open('/oidc/login?display=popup', 'login', 'width=400,height=600');
+      }),
+    ]);
+    const closed = popup.waitForEvent('close');
+    await login(popup);
+    await closed;
+    await page.waitForFunction(() => window.heard.length === 2);
+    const heard = await page.evaluate(() => window.heard);
+    const message = { type: 'vestibule:logged-in' };
+    assert.deepEqual(heard.sort(), [['channel', message], [world.site, message]].sort());
+    const told = await page.evaluate(async () => (await fetch('/oidc/session')).json());
+    assert.deepEqual(told.claims, { sub: 'alice' });
+  });
+
+  test('a popup that another site opened tells it nothing', async () => {
+    const { page, world, context } = it;
+    // Another origin, as ports are part of it.
+    await page.goto(`${world.issuer}/.well-known/openid-configuration`);
+    const [popup] = await Promise.all([
+      context.waitForEvent('page'),
+      page.evaluate((to) => {
+        window.heard = [];
+        window.addEventListener('message', ({ data }) => window.heard.push(data));
+        window.open(`${to}/oidc/login?display=popup`, 'login');
+      }, world.site),
+    ]);
+    const closed = popup.waitForEvent('close');
+    await login(popup);
+    await closed;
+    assert.deepEqual(await page.evaluate(() => window.heard), []);
+  });
+
+  test('a script asks who is logged in, and stays logged in by asking so', async () => {
+    const { page, world, context } = it;
+    await page.goto(`${world.site}/public/`);
+    const ask = (method) => page.evaluate(async (how) => {
+      const response = await fetch('/oidc/session', { method: how });
+      return { status: response.status, body: await response.json() };
+    }, method);
+    const before = await ask('GET');
+    assert.equal(before.status, 401);
+    assert.equal(before.body.login, '/oidc/login');
+    await page.goto(`${world.site}${before.body.login}?return_to=${encodeURIComponent('/public/app?x=1#/route')}`);
+    await login(page);
+    await page.waitForURL(`${world.site}/public/app?x=1#/route`);
+    for (const method of ['GET', 'POST']) {
+      const { status, body } = await ask(method);
+      assert.equal(status, 200);
+      assert.deepEqual(body.claims, { sub: 'alice' });
+      assert.ok(body.expires_in > 28_000 && body.expires_in <= 28_800 && body.idle_expires_in <= 3600);
+    }
+    assert.equal((await context.cookies(world.site)).filter(({ name }) => name.startsWith('vestibule-login')).length, 0);
+  });
+});
