@@ -11,7 +11,7 @@ use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed, Sent};
 use super::nginx;
 use super::root::{Host, Plugin, now};
-use crate::audit::{Decision, Outcome};
+use crate::audit::Decision;
 use crate::filter::Answer;
 use crate::flow::{Flow, Step};
 use crate::http::{Callout, CalloutFailed, Headers, HostTraits, Request, Response};

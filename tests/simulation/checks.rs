@@ -214,9 +214,18 @@ impl World {
         assert_eq!(said.code, sent["code"], "another code was redeemed");
         assert_eq!(said.nonce, login.nonce, "the ID token belongs to another login");
         let (now, (begins, ends)) = (self.proxy_time(), said.validity);
-        assert!(begins <= now + LEEWAY && now < ends + LEEWAY, "the ID token is of another time");
+        // It was checked between then and now.
+        let (first, last) = (now.min(open.redeemed_at), now.max(open.redeemed_at));
+        assert!(begins <= last + LEEWAY && first < ends + LEEWAY, "the ID token is of another time");
         let key = worker.keys[0];
+        // Who logs in as somebody else leaves the session before.
+        let before = self.model.session(&self.shape, provider, &header, worker, now).ok().cloned();
+        let memory = worker.memory;
         let session = self.model.begins(&self.shape, provider, said, key, now);
+        if let Some(before) = before.filter(|before| before.person != session.person) {
+            self.model.became.get_mut(&before.login).unwrap().logged_out.insert(memory);
+            self.statistics.count("sessions left for somebody else's");
+        }
         self.register(provider, seen, &session);
         self.statistics.count("logins completed");
     }

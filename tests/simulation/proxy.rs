@@ -299,13 +299,14 @@ impl World {
             self.renewed(redemption);
         }
         let (worker, shared) = (flight.worker, flight.callout.shared);
+        let heard_at = self.proxy_time();
         match flight.by {
             By::Request(request) => {
                 // With the context of a request that is gone its callouts are gone too.
                 if !self.open.contains_key(&request) {
                     return;
                 }
-                self.open.get_mut(&request).unwrap().hear(redemption);
+                self.open.get_mut(&request).unwrap().hear(redemption, heard_at);
                 let waiting = self.finish(worker, shared);
                 self.resume(request, reply.clone(), Turn::Own);
                 self.answer_all(waiting, &reply);
@@ -319,7 +320,7 @@ impl World {
             }
             By::Relayed(request) => {
                 if let Some(open) = request.and_then(|request| self.open.get_mut(&request)) {
-                    open.hear(redemption);
+                    open.hear(redemption, heard_at);
                 }
                 self.deliver(worker, request, shared, &reply);
             }

@@ -80,11 +80,16 @@ pub struct Open {
     pub flow: Option<Flow<Answer>>,
     /// What the token endpoint said in this request.
     pub redemption: Option<Redemption>,
+    /// When, by the proxy's clock.
+    pub redeemed_at: u64,
 }
 
 impl Open {
     /// Of several callouts one redeems a code.
-    pub fn hear(&mut self, redemption: Option<Redemption>) {
+    pub fn hear(&mut self, redemption: Option<Redemption>, now: u64) {
+        if redemption.is_some() {
+            self.redeemed_at = now;
+        }
         self.redemption = redemption.or(self.redemption.take());
     }
 }
@@ -299,6 +304,7 @@ impl World {
             body_limit: 0,
             flow: None,
             redemption: None,
+            redeemed_at: 0,
         };
         self.open.insert(id, open);
         let delay = self.latency();

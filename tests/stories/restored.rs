@@ -4,7 +4,7 @@
 use serde_json::json;
 use url::Url;
 
-use crate::kept::{Kept, finish, form, kept, restore};
+use super::kept::{Kept, finish, form, kept, restore};
 use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World};
 
 /// Somebody filled in a form while the session ended, and has logged in again since.

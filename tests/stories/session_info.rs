@@ -166,7 +166,7 @@ fn a_login_in_a_window_of_its_own_tells_the_one_that_opened_it() {
     assert!(world.browser.has(SESSION));
     assert!(landed.body.contains("postMessage({ type }, location.origin)"), "to this site alone");
     assert!(!landed.body.contains("'*'"));
-    crate::kept::assert_script_is_allowed(&landed);
+    super::kept::assert_script_is_allowed(&landed);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kept::{form, kept, note_of_login, restore};
+use super::kept::{form, kept, note_of_login, restore};
 use crate::world::{World, answer, merge};
 
 const PLACE: &str = "https://idp.example.com/{tenantid}/v2.0";
