@@ -51,10 +51,12 @@ fn a_secret_that_the_provider_has_changed_is_found_out_by_the_first_login_and_re
     let next = NEXT_CLIENT_SECRET;
     assert_eq!(sent(&mut world), [CLIENT_SECRET, CLIENT_SECRET, next, next, next]);
     world.tick();
-    assert_eq!(authentications("credential.current.outcome.accepted"), Some(1));
-    assert_eq!(authentications("credential.current.outcome.refused"), Some(1));
-    assert_eq!(authentications("credential.next.outcome.accepted"), Some(3));
-    assert_eq!(authentications("credential.next.outcome.refused"), None);
+    if world.has_metrics() {
+        assert_eq!(authentications("credential.current.outcome.accepted"), Some(1));
+        assert_eq!(authentications("credential.current.outcome.refused"), Some(1));
+        assert_eq!(authentications("credential.next.outcome.accepted"), Some(3));
+        assert_eq!(authentications("credential.next.outcome.refused"), None);
+    }
     let warned = lines().iter().filter(|line| line.contains("code=client_refused")).count();
     assert_eq!(warned, 1);
 }
@@ -209,7 +211,9 @@ fn the_end_of_a_secret_is_announced_once_a_day_from_two_weeks_before() {
             days.push(hour / 24);
         }
         let rest = end.saturating_sub(world.now.0);
-        assert_eq!(metric("client_secret_expires_in_seconds.provider.main"), Some(rest));
+        if world.has_metrics() {
+            assert_eq!(metric("client_secret_expires_in_seconds.provider.main"), Some(rest));
+        }
     }
     assert_eq!(days, (16..33).collect::<Vec<u64>>());
     let warned: Vec<String> = warnings();

@@ -9,6 +9,8 @@ use crate::{calls, maps, pairs, properties};
 
 pub(crate) const OK: u32 = 0;
 pub(crate) const NOT_FOUND: u32 = 1;
+/// The host could not.
+const INTERNAL_FAILURE: u32 = 10;
 pub(crate) const BAD_ARGUMENT: u32 = 2;
 const CAS_MISMATCH: u32 = 8;
 pub(crate) const UNIMPLEMENTED: u32 = 12;
@@ -270,8 +272,13 @@ fn link_metrics(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap(
         "env",
         "proxy_define_metric",
-        |mut guest: Guest<'_>, _kind: u32, name: u32, name_size: u32, at: u32| {
+        |mut guest: Guest<'_>, kind: u32, name: u32, name_size: u32, at: u32| {
             let name = text(read(&mut guest, name, name_size)?);
+            if let Some(metrics) = guest.data().setup.metrics {
+                let Some(id) = (metrics.define)(kind, &name) else { return Ok(INTERNAL_FAILURE) };
+                write_number(&mut guest, at, id)?;
+                return Ok(OK);
+            }
             let metrics = &mut guest.data_mut().metrics;
             let known = metrics.iter().position(|(known, _)| *known == name);
             let id = known.unwrap_or(metrics.len());
@@ -292,28 +299,32 @@ fn link_metrics(linker: &mut Linker<Host>) -> Result<()> {
             None => Ok(NOT_FOUND),
         }
     })?;
-    linker.func_wrap(
-        "env",
-        "proxy_record_metric",
-        |mut guest: Guest<'_>, id: u32, value: u64| match guest.data_mut().metrics.get_mut(id as usize) {
+    linker.func_wrap("env", "proxy_record_metric", |mut guest: Guest<'_>, id: u32, value: u64| {
+        if let Some(metrics) = guest.data().setup.metrics {
+            (metrics.set)(id, value);
+            return OK;
+        }
+        match guest.data_mut().metrics.get_mut(id as usize) {
             Some((_, last)) => {
                 *last = value;
                 OK
             }
             None => NOT_FOUND,
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_increment_metric",
-        |mut guest: Guest<'_>, id: u32, by: i64| match guest.data_mut().metrics.get_mut(id as usize) {
+        }
+    })?;
+    linker.func_wrap("env", "proxy_increment_metric", |mut guest: Guest<'_>, id: u32, by: i64| {
+        if let Some(metrics) = guest.data().setup.metrics {
+            (metrics.add)(id, by.unsigned_abs());
+            return OK;
+        }
+        match guest.data_mut().metrics.get_mut(id as usize) {
             Some((_, last)) => {
                 *last = last.wrapping_add_signed(by);
                 OK
             }
             None => NOT_FOUND,
-        },
-    )?;
+        }
+    })?;
     Ok(())
 }
 

@@ -41,6 +41,8 @@ pub struct Setup {
     pub variables: Vec<String>,
     /// nginx's `proxy_pass` depends on `$vestibule`, as `kong/nginx.conf` has it.
     pub is_guarded: bool,
+    /// Who keeps the metrics; without, they are kept and nobody asks.
+    pub metrics: Option<Metrics>,
     /// Fault: `random_get` fails.
     pub has_randomness: bool,
     /// The module is going to trap, and that is no surprise.
@@ -65,12 +67,24 @@ impl Setup {
             sees_body_while_paused: false,
             variables: Vec::new(),
             is_guarded: false,
+            metrics: None,
             has_randomness: true,
             expects_trap: false,
             traps_at: None,
             calls_back_at: None,
         }
     }
+}
+
+/// Keeps the metrics of a proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Metrics {
+    /// A metric of this type (0: counter, 1: gauge) and name, or none if there is no room.
+    pub define: fn(u32, &str) -> Option<u32>,
+    /// Adds to a counter.
+    pub add: fn(u32, u64),
+    /// Sets a gauge.
+    pub set: fn(u32, u64),
 }
 
 /// The shared data of one proxy: values with the number of their last change.

@@ -14,7 +14,20 @@ pub const BODIES_COME_UNSEEN: &str = "a body that is not announced is not seen";
 /// They do not get past nginx.
 pub const NO_TRAILERS: &str = "there are no trailers";
 
+/// There a metric that finds no room would end the VM.
+pub const NO_METRICS: &str = "nothing is counted";
+
 impl World {
+    /// Whether the built module is in the proxy, and not the core alone.
+    pub fn is_built_module(&self) -> bool {
+        self.gateway.borrow().is_built_module()
+    }
+
+    /// Whether the proxy counts.
+    pub fn has_metrics(&self) -> bool {
+        self.proxy == Proxy::Envoy
+    }
+
     /// A world for a story that holds in Envoy alone. `why` it does not on nginx is for the list that
     /// the tests of the built module print.
     pub fn on_envoy_alone(why: &str, change: &Value) -> World {

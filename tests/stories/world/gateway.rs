@@ -55,6 +55,10 @@ pub trait Gateway {
     fn leave(&mut self, stream: Stream);
     /// Some time has passed: background work is due.
     fn tick(&mut self, now: Timestamp);
+    /// Whether this is the built module, which tells and hears what a host can say and no more.
+    fn is_built_module(&self) -> bool {
+        false
+    }
     /// The trailers of a request that was let through: those that the upstream gets.
     fn trailers(&mut self, stream: Stream, trailers: &Headers) -> Headers;
 }

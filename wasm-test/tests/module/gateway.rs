@@ -8,12 +8,14 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 use vestibule::http::{Headers, Received, Reply, Request};
+use vestibule::metrics::Kind;
 use vestibule::time::Timestamp;
 use wasm_test::{
-    Callout, CalloutReply, Fields, Incoming, Module, Outgoing, Profile, Progress, Setup, SharedData,
+    Callout, CalloutReply, Fields, Incoming, Metrics, Module, Outgoing, Profile, Progress, Setup, SharedData,
     StreamId, Worker,
 };
 
+use crate::world::metrics;
 use crate::world::{Asked, CalloutId, Gateway, Proxy, Seen, Stream};
 
 /// The proxy of stories that name none.
@@ -46,9 +48,16 @@ pub fn setup(proxy: Proxy, document: &Value, now: Timestamp) -> Setup {
     setup.sees_body_while_paused = true;
     setup.variables = ["ngx.vestibule", "ngx.vestibule_reason"].map(str::to_owned).to_vec();
     setup.is_guarded = true;
+    metrics::begin();
+    setup.metrics = Some(Metrics { define, add: metrics::METRICS.add, set: metrics::METRICS.set });
     let shares = document["shared_data"] == true;
     setup.shared_data = (profile == Profile::Envoy || shares).then(SharedData::default);
     setup
+}
+
+fn define(kind: u32, name: &str) -> Option<u32> {
+    let kind = if kind == 0 { Kind::Counter } else { Kind::Gauge };
+    (metrics::METRICS.define)(kind, name)
 }
 
 fn nanoseconds(now: Timestamp) -> u64 {
@@ -143,6 +152,10 @@ impl Gateway for Built {
 
     fn tick(&mut self, now: Timestamp) {
         self.at(now).tick();
+    }
+
+    fn is_built_module(&self) -> bool {
+        true
     }
 
     fn trailers(&mut self, stream: Stream, trailers: &Headers) -> Headers {

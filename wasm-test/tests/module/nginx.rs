@@ -5,7 +5,7 @@ use serde_json::json;
 use wasm_test::{CalloutReply, Incoming, Module, Outgoing, Profile, Progress, Setup, SharedData, Worker};
 
 use crate::site::{Site, cookies, field, get, got, page};
-use crate::world::{BEGINNING, Key, Proxy, World, document};
+use crate::world::{BEGINNING, Key, Proxy, World, document, noise};
 
 /// What a worker says to a request that it decides at once.
 fn at_once(worker: &mut Worker, incoming: Incoming) -> Outgoing {
@@ -229,7 +229,7 @@ fn what_is_fetched_a_second_time_the_other_workers_learn_too() {
 fn all_cookies_of_an_answer_arrive() {
     for proxy in crate::site::BOTH {
         let mut site = Site::with(proxy, &json!({"identity": {"headers": {"x-groups": "groups"}}}), |_| {});
-        site.world.idp().id_token = json!({"groups": "g".repeat(7_000)});
+        site.world.idp().id_token = json!({"groups": noise(7_000)});
         let request = site.callback("/orders");
         let outgoing = site.send(request);
         assert_eq!(outgoing.status, 302);
