@@ -31,7 +31,7 @@ const FAMILIES: [(&str, usize); 16] = [
 ];
 
 /// What is not there yet, by the name that the page gives it.
-const CAPABILITIES: [&str; 2] = ["introspection", "metrics"];
+const CAPABILITIES: [&str; 1] = ["introspection"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
