@@ -171,12 +171,19 @@ mod tests {
         let with = |bytes| Session { claims: claims(bytes), ..with_tokens(None, None) };
         assert!(pack(&with(PART_LIMIT - 1000)).is_some());
         assert!(pack(&with(PART_LIMIT)).is_none());
-        let bomb = miniz_oxide::deflate::compress_to_vec(&vec![b' '; PART_LIMIT + 1], LEVEL);
-        let mut packed = vec![VERSION, DEFLATED];
-        packed.extend_from_slice(&(bomb.len() as u32).to_be_bytes());
-        packed.extend_from_slice(&bomb);
-        packed.extend_from_slice(&[ABSENT, ABSENT, ABSENT]);
-        assert!(bomb.len() < 1000);
-        assert_eq!(unpack(&packed), None);
+        // A session, and blanks up to this length after it.
+        let unpacked = |length: usize| {
+            let mut json = serde_json::to_vec(&with_tokens(None, None)).unwrap();
+            json.resize(length, b' ');
+            let bomb = miniz_oxide::deflate::compress_to_vec(&json, LEVEL);
+            assert!(bomb.len() < 2000);
+            let mut packed = vec![VERSION, DEFLATED];
+            packed.extend_from_slice(&(bomb.len() as u32).to_be_bytes());
+            packed.extend_from_slice(&bomb);
+            packed.extend_from_slice(&[ABSENT, ABSENT, ABSENT]);
+            unpack(&packed)
+        };
+        assert!(unpacked(PART_LIMIT).is_some());
+        assert_eq!(unpacked(PART_LIMIT + 1), None);
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use url::Url;
+use vestibule::http::Request;
 
+use super::kept::{form, kept};
 use crate::world::{OTHER_KEY, Seen, World, merge};
 
 const APP: &str = "app.example.com";
@@ -250,4 +252,37 @@ fn an_upgrade_is_decided_when_it_is_asked_for() {
     for request in [upgrade(&world, &[("cookie", &cookie)]), events(&world, &[("cookie", &cookie)])] {
         world.send(request).is(401, "session_idle");
     }
+}
+
+/// What a window keeps is there for one host alone.
+#[test]
+fn nothing_is_kept_over_a_login_that_ends_on_another_host() {
+    let elsewhere = |callback: &str| {
+        let mut world = World::with(&shared(&json!({
+            "session": {"preserve_fragment": true},
+            "providers": {"main": {"redirect_uri": callback}},
+        })));
+        world.browser.host = API.to_owned();
+        world
+    };
+    let mut world = elsewhere("https://app.example.com/oidc/callback");
+    world.get("/orders").is(302, "login_begins");
+    let request = from(form(&world, "/orders"), API);
+    let seen = world.send_with_body(request, b"a=1");
+    assert!(seen.is(401, "not_logged_in").body.contains("display=popup"), "it is said before it is lost");
+    let mut world = elsewhere("https://api.app.example.com/oidc/callback");
+    world.get("/orders").is(200, "login_begins");
+    let request = from(form(&world, "/orders"), API);
+    kept(&mut world, request, "a=1");
+}
+
+/// The same request, by a page of this host.
+fn from(mut request: Request, host: &str) -> Request {
+    request.authority = host.to_owned();
+    let headers = request.headers.iter().map(|(name, value)| match name {
+        "origin" => (name.to_owned(), format!("https://{host}").into_bytes()),
+        _ => (name.to_owned(), value.to_vec()),
+    });
+    request.headers = headers.collect();
+    request
 }

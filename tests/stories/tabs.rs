@@ -97,6 +97,15 @@ fn only_an_answer_of_ours_that_is_late_begins_a_login() {
 }
 
 #[test]
+fn a_login_that_begins_again_asks_for_what_the_page_needs() {
+    let rule = json!({"path": "/orders", "authentication": {"acr_values": ["gold"]}});
+    let mut world = World::with(&json!({"rules": [rule]}));
+    let back = left_open_for(&mut world, NIGHT);
+    let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
+    assert!(again.query_pairs().any(|(name, value)| name == "acr_values" && value == "gold"), "{again}");
+}
+
+#[test]
 fn a_form_of_the_provider_that_was_open_over_night_begins_a_login_too() {
     let mut world = World::with(&json!({"providers": {"main": {"response_mode": "form_post"}}}));
     let address = world.sent_to_provider("/orders");
