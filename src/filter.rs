@@ -9,11 +9,9 @@ use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
 use crate::ended::EndedSessions;
 use crate::error::{ClientError, ConfigurationError, Error};
-use crate::flow::refresh::{Current, Looked};
-use crate::flow::refusal::Extras;
+use crate::flow::refresh::Arrived;
 use crate::flow::{
-    Callouts, Flow, Outcome, Step, backchannel, bearer, kept_form, login, refresh, session, session_info,
-    third_party,
+    Callouts, Flow, Outcome, Step, backchannel, bearer, kept_form, login, refresh, session, third_party,
 };
 use crate::http::{Request, Response};
 use crate::identity::Identity;
@@ -22,12 +20,12 @@ use crate::metrics::{HostMetrics, Metrics};
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
-use crate::rules::{ClientKind, is_preflight, meets, select, suffices};
+use crate::rules::{is_preflight, meets, select, suffices};
 use crate::secret::Secret;
-use crate::session::{Cookies, Jar, ROUNDS_LIMIT, SessionEnded};
+use crate::session::Cookies;
 use crate::store::{SharedData, Store};
 use crate::time::Timestamp;
-use crate::upstream::{Edits, Told, Upstream};
+use crate::upstream::{Brings, Edits, Told, Upstream};
 
 /// Opened sessions that one worker remembers.
 const SESSIONS_REMEMBERED: usize = 2_000;
@@ -72,7 +70,7 @@ pub struct HostFunctions {
 }
 
 /// What becomes of a request: exactly one of the two.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Answer {
     /// It goes on to the upstream, edited.
     Continue(Edits),
@@ -92,6 +90,13 @@ pub(crate) struct Visit {
     pub(crate) request: Request,
     pub(crate) rule: Option<usize>,
     pub(crate) now: Timestamp,
+}
+
+impl Visit {
+    /// The request, as far as a renewal is concerned.
+    pub(crate) fn arrived(&self) -> Arrived {
+        Arrived { host: self.request.host, at: self.now }
+    }
 }
 
 /// What the synchronous part came to.
@@ -221,6 +226,16 @@ impl Filter {
         has_room
     }
 
+    /// Header fields to add to the upstream's response to a request that went on, now that it is there.
+    pub fn on_response(&self, edits: Edits, now: Timestamp) -> Vec<(String, String)> {
+        let Brings { mut cookies, session } = edits.brings;
+        cookies.extend(session.into_iter().flat_map(|session| session.cookies(self, now)));
+        // What brings a cookie is kept by no cache.
+        let uncached = (!cookies.is_empty()).then(|| ("cache-control".to_owned(), "no-store".to_owned()));
+        let cookies = cookies.into_iter().map(|cookie| ("set-cookie".to_owned(), cookie));
+        uncached.into_iter().chain(cookies).collect()
+    }
+
     /// Request trailers that must be removed before the upstream sees them.
     pub fn protected_trailers(&self, trailers: &crate::http::Headers) -> Vec<String> {
         self.upstream.protected_trailers(trailers)
@@ -234,9 +249,9 @@ impl Filter {
         visit.rule = self.config.rules.iter().position(|candidate| std::ptr::eq(candidate, rule));
         let (session, bearer) = match rule.accept {
             Accept::Deny => return Err(ClientError::Denied.into()),
-            Accept::Public => return self.admit(visit, None, "public", Vec::new()).map(Next::Answer),
+            Accept::Public => return self.admit(visit, None, "public", Brings::default()).map(Next::Answer),
             Accept::Identity { .. } if is_preflight(&visit.request) => {
-                return self.admit(visit, None, "cors_preflight", Vec::new()).map(Next::Answer);
+                return self.admit(visit, None, "cors_preflight", Brings::default()).map(Next::Answer);
             }
             Accept::Identity { session, bearer } => (session, bearer),
         };
@@ -260,96 +275,11 @@ impl Filter {
     fn by_token(&self, visit: &Visit, rule: &Rule, token: BearerToken) -> Result<Next, Error> {
         match bearer::remembered(self, rule, &token, visit.now) {
             Some(known) => {
-                let admitted = self.admit_identity(visit, rule, &known.told, "token", Vec::new());
+                let admitted = self.admit_identity(visit, rule, &known.told, "token", Brings::default());
                 admitted.map(Next::Answer)
             }
             None => Ok(Next::Bearer(token)),
         }
-    }
-
-    fn by_session(self: &Rc<Self>, visit: &Visit, rule: &Rule) -> Result<Next, Error> {
-        let jar = Jar::read(&visit.request.headers);
-        if jar.is_too_large() {
-            return Err(ClientError::TooManyCookies.into());
-        }
-        let found = session::find(self, rule.provider, &jar, visit.now)
-            .map_err(Error::from)
-            .and_then(|found| refresh::look(self, rule.provider, found, visit.request.host, visit.now));
-        match found {
-            Ok(Looked::Goes(current)) => self.let_in(visit, rule, &current),
-            Ok(Looked::Waits(found)) => Ok(Next::Renewal(found)),
-            Err(why) if kept_form::may_be_kept(self, &visit.request, rule.provider, &why) => {
-                Ok(Next::Form(rule.provider, why))
-            }
-            Err(why) => self.log_in_again(visit, rule, why),
-        }
-    }
-
-    /// Decides about a request whose session was renewed on its way.
-    pub(crate) fn decide_again(self: &Rc<Self>, visit: &Visit, renewed: Result<Current, Error>) -> Answer {
-        let decided = match (self.rule(visit), renewed) {
-            // Whoever asks about the session.
-            (None, renewed) => {
-                renewed.and_then(|current| session_info::tell(self, visit, &current)).map(Next::Answer)
-            }
-            (Some(rule), Ok(current)) => self.let_in(visit, rule, &current),
-            (Some(rule), Err(why)) => self.log_in_again(visit, rule, why),
-        };
-        match decided {
-            Ok(Next::Answer(answer)) => answer,
-            // Whoever renewed a session has asked the provider, so its metadata is there.
-            Ok(Next::Login(provider, begin)) => login::begin_now(self, visit, provider, begin),
-            Ok(_) => Answer::stuck(),
-            Err(error) => self.refuse(visit, &error),
-        }
-    }
-
-    fn let_in(&self, visit: &Visit, rule: &Rule, current: &Current) -> Result<Next, Error> {
-        let jar = Jar::read(&visit.request.headers);
-        let Current { remembered, is_new } = current;
-        let cookies = session::cookies_to_send(self, rule.provider, remembered, *is_new, &jar, visit.now)?;
-        let admitted = self.admit_identity(visit, rule, &remembered.told, "session", cookies.clone());
-        let decided = admitted.map(Next::Answer);
-        match decided.or_else(|error| self.step_up(visit, rule, error, &cookies)) {
-            // A refusal too brings the browser the session that its old one was renewed to.
-            Err(error) if !cookies.is_empty() => {
-                let extras = Extras { cookies, ..Extras::default() };
-                Ok(Next::Answer(self.refuse_with(visit, &error, extras)))
-            }
-            decided => decided,
-        }
-    }
-
-    /// A session that the provider does not renew is over for good, so its cookie goes.
-    pub(crate) fn cookies_of_end(&self, provider: ProviderIndex, jar: &Jar<'_>, why: &Error) -> Vec<String> {
-        match why {
-            Error::Client(ClientError::SessionEnded(SessionEnded::NotRenewed)) => {
-                self.cookies.delete_session(provider, jar)
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// A navigation without a session begins a login; whatever else is told why.
-    fn log_in_again(&self, visit: &Visit, rule: &Rule, why: Error) -> Result<Next, Error> {
-        let needs_login = matches!(
-            why,
-            Error::Client(
-                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable
-            )
-        );
-        if !needs_login || ClientKind::of(&visit.request) != ClientKind::Navigation {
-            return Err(why);
-        }
-        log::debug!("code={} a login begins: {why}", why.code());
-        let jar = Jar::read(&visit.request.headers);
-        let rounds = self.cookies.rounds(rule.provider, &jar, visit.now);
-        if rounds >= ROUNDS_LIMIT {
-            return Err(ClientError::LoginLoop.into());
-        }
-        let cookies = self.cookies_of_end(rule.provider, &jar, &why);
-        let begin = login::Begin::for_request(self, &visit.request, rule, rounds, cookies);
-        Ok(Next::Login(rule.provider, begin))
     }
 
     /// Lets an identity in if it has what the rule requires. Rights come first: whoever lacks one is not
@@ -360,14 +290,14 @@ impl Filter {
         rule: &Rule,
         told: &Told,
         code: &'static str,
-        cookies: Vec<String>,
+        brings: Brings,
     ) -> Result<Answer, Error> {
         let identity = &told.identity;
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
         let leeway = self.provider(identity.provider()).map(|provider| provider.config.leeway);
         suffices(&rule.authentication, identity.claims(), leeway.unwrap_or_default(), visit.now)
             .map_err(ClientError::Authentication)?;
-        self.admit(visit, Some(told), code, cookies)
+        self.admit(visit, Some(told), code, brings)
     }
 
     fn admit(
@@ -375,7 +305,7 @@ impl Filter {
         visit: &Visit,
         told: Option<&Told>,
         code: &'static str,
-        cookies: Vec<String>,
+        brings: Brings,
     ) -> Result<Answer, Error> {
         let identity = told.map(|told| &told.identity);
         let subject = identity.and_then(Identity::subject).unwrap_or_default();
@@ -385,7 +315,7 @@ impl Filter {
         };
         audit::admitted(&visit.request, &decision);
         let edits = self.upstream.admit(&visit.request, &self.cookies, told, decision)?;
-        Ok(Answer::Continue(edits.with_cookies(cookies)))
+        Ok(Answer::Continue(edits.bringing(brings)))
     }
 
     pub(crate) fn provider(&self, index: ProviderIndex) -> Option<&Provider> {

@@ -17,6 +17,9 @@ use crate::time::Timestamp;
 /// How often a place is read anew because another worker wrote in between.
 const ATTEMPTS: usize = 16;
 
+/// Asked for to learn whether there is shared data. Nothing is ever there.
+const PROBE: &str = "vestibule.none";
+
 const KEY_BYTES: usize = 16;
 
 /// The shared data of the host. Set by `host/`.
@@ -116,6 +119,11 @@ impl Store {
     /// A store in the host's shared data, or of this worker alone.
     pub fn new(host: Option<SharedData>) -> Store {
         Store { host, own: RefCell::default() }
+    }
+
+    /// Whether other workers know what is here.
+    pub fn is_shared(&self) -> bool {
+        self.host.is_some_and(|host| (host.get)(PROBE).is_ok())
     }
 
     /// The value of a name.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::audit::Decision;
 use crate::config::{ClaimPath, Config};
 use crate::error::ClientError;
+use crate::flow::written::Written;
 use crate::http::{Headers, Request, folded, folded_byte};
 use crate::identity::{Identity, Proof};
 use crate::session::{CookieEdit, Cookies, without_ours};
@@ -15,11 +16,12 @@ use crate::session::{CookieEdit, Cookies, without_ours};
 const HEADER_LIMIT: usize = 8 * 1024;
 
 /// What becomes of a request that goes on, and of the response to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Edits {
     remove: Vec<String>,
     set: Vec<(String, Vec<u8>)>,
-    response: Vec<(String, String)>,
+    /// What the response brings: see [`Filter::on_response`](crate::filter::Filter::on_response).
+    pub(crate) brings: Brings,
     /// Why it goes on.
     pub decision: Decision,
 }
@@ -35,19 +37,19 @@ impl Edits {
         &self.set
     }
 
-    /// Header fields to add to the response.
-    pub fn response(&self) -> &[(String, String)] {
-        &self.response
+    /// Sends cookies with the response.
+    pub fn bringing(self, brings: Brings) -> Self {
+        Edits { brings, ..self }
     }
+}
 
-    /// Sends cookies with the response, which no cache may then keep.
-    pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
-        if !cookies.is_empty() {
-            self.response.push(("cache-control".to_owned(), "no-store".to_owned()));
-        }
-        self.response.extend(cookies.into_iter().map(|cookie| ("set-cookie".to_owned(), cookie)));
-        self
-    }
+/// Cookies for the browser of a request that goes on.
+#[derive(Debug, Clone, Default)]
+pub struct Brings {
+    /// Set-Cookie values.
+    pub cookies: Vec<String>,
+    /// The session, if it is to be written.
+    pub session: Option<Written>,
 }
 
 /// An identity and the headers that tell the upstream about it, made once per session or token.
@@ -124,7 +126,7 @@ impl Upstream {
         told: Option<&Told>,
         decision: Decision,
     ) -> Result<Edits, ClientError> {
-        let mut edits = Edits { remove: Vec::new(), set: Vec::new(), response: Vec::new(), decision };
+        let mut edits = Edits { remove: Vec::new(), set: Vec::new(), brings: Brings::default(), decision };
         let proven_by_token = told.is_some_and(|told| matches!(told.identity.proof(), Proof::Bearer { .. }));
         let told = told.map_or(&[][..], |told| &told.headers);
         for (name, value) in request.headers.iter() {

@@ -14,7 +14,7 @@ use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
 use crate::oidc::claims;
 use crate::time::Timestamp;
-use crate::upstream::Told;
+use crate::upstream::{Brings, Told};
 
 /// A verified token and what follows from it, remembered per worker.
 pub struct Remembered {
@@ -76,7 +76,7 @@ async fn decide(
     let remembered = Rc::new(Remembered { told, keys });
     let until = access_token.expires_at() + provider.config.leeway;
     filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&remembered), until);
-    filter.admit_identity(visit, rule, &remembered.told, "token", Vec::new())
+    filter.admit_identity(visit, rule, &remembered.told, "token", Brings::default())
 }
 
 /// The provider whose token this claims to be: only a configured one, and only one that the rule

@@ -45,7 +45,7 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     for index in 0..filter.config.providers.len() {
         if let Ok(session) = session::find(filter, index, &jar, visit.now) {
             end_session(filter, index, &session, visit.now);
-            let newest = refresh::newest(filter, index, Rc::clone(&session), visit.now);
+            let newest = refresh::newest(filter, index, &session, visit.now);
             revocation::begin(filter, index, &newest.session, visit.now);
             found = found.or(Some((index, session)));
         }

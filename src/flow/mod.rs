@@ -6,6 +6,7 @@
 
 pub(crate) mod backchannel;
 pub(crate) mod bearer;
+mod by_session;
 mod exchange;
 pub(crate) mod frontchannel;
 pub(crate) mod kept_form;
@@ -24,6 +25,7 @@ mod site;
 mod step_up;
 pub(crate) mod third_party;
 mod userinfo;
+pub(crate) mod written;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -52,7 +52,7 @@ impl Filter {
         let rule = self.rule(visit);
         if let Some(rule) = rule {
             let jar = Jar::read(&visit.request.headers);
-            extras.cookies.extend(self.cookies_of_end(rule.provider, &jar, error));
+            extras.cookies.extend(self.cookies_of_refusal(rule.provider, &jar, error));
         }
         let reference = self.random.token(visit.now, 6).unwrap_or_default();
         let kind = ClientKind::of(&visit.request);

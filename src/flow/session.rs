@@ -291,29 +291,3 @@ fn give_up(filter: &Filter, part: GivenUp, session: &mut Session) -> bool {
         }
     }
 }
-
-/// Cookies that go with the response: the session if it is a new one, or with its new time of use
-/// or under the first key when that is due, and the end of the count of failed rounds.
-///
-/// # Errors
-/// The host gives no randomness.
-pub fn cookies_to_send(
-    filter: &Filter,
-    provider: ProviderIndex,
-    remembered: &Remembered,
-    is_new: bool,
-    jar: &Jar<'_>,
-    now: Timestamp,
-) -> Result<Vec<String>, Error> {
-    let mut cookies: Vec<String> = filter.cookies.clear_rounds(jar).into_iter().collect();
-    if is_new || is_written_anew(filter, remembered, now) {
-        let mut session = remembered.session.clone();
-        session.seen_at = now;
-        match filter.cookies.set_session(provider, &session, jar, filter.nonce24(now)?) {
-            Ok(session) => cookies.extend(session),
-            // The old cookie stays as it is.
-            Err(error) => log::warn!("code=session_too_large: {error}"),
-        }
-    }
-    Ok(cookies)
-}

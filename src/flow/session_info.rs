@@ -14,7 +14,7 @@ use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Next, Visit};
 use crate::flow::login::with_cookies;
 use crate::flow::refresh::{self, Current, Looked};
-use crate::flow::session;
+use crate::flow::{session, written};
 use crate::http::{Request, Response};
 use crate::oidc::return_to::ReturnTo;
 use crate::session::Jar;
@@ -41,8 +41,8 @@ pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
     }
     let provider = provider(filter, request);
     let found = session::find(filter, provider, &jar, visit.now)?;
-    match refresh::look(filter, provider, found, request.host, visit.now)? {
-        Looked::Goes(current) => tell(filter, visit, &current).map(Next::Answer),
+    match refresh::look(filter, provider, found, visit.arrived(), visit.now)? {
+        Looked::Goes(current) => Ok(Next::Answer(tell(filter, visit, &current))),
         Looked::Waits(found) => Ok(Next::Renewal(found)),
     }
 }
@@ -63,25 +63,20 @@ pub fn provider(filter: &Filter, request: &Request) -> ProviderIndex {
 }
 
 /// The answer about a session.
-///
-/// # Errors
-/// The host gives no randomness.
-pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Result<Answer, Error> {
+pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
     let provider = provider(filter, &visit.request);
-    let Current { remembered, is_new } = current;
+    let remembered = &current.remembered;
     let jar = Jar::read(&visit.request.headers);
     let session = &remembered.session;
     let mut seen_at = session.seen_at;
-    let mut cookies = Vec::new();
-    if visit.request.method == "POST" {
-        cookies = session::cookies_to_send(filter, provider, remembered, *is_new, &jar, visit.now)?;
-        let is_written = *is_new || session::is_written_anew(filter, remembered, visit.now);
-        seen_at = if is_written { visit.now } else { seen_at };
-    } else if *is_new {
-        // As it is: to be asked about is no use. If it does not fit, the old cookie stays good.
-        let renewed = filter.cookies.set_session(provider, session, &jar, filter.nonce24(visit.now)?);
-        cookies = renewed.unwrap_or_default();
-    }
+    let cookies = if visit.request.method == "POST" {
+        seen_at = if written::is_due(filter, current, visit.now) { visit.now } else { seen_at };
+        let cleared = filter.cookies.clear_rounds(&jar).into_iter();
+        cleared.chain(written::at_once(filter, provider, current, &jar, visit.now)).collect()
+    } else {
+        // To be asked about is no use.
+        written::unused(filter, provider, current, &jar, visit.now)
+    };
     let config = &filter.config.session;
     let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now.since(seen_at).0);
     let expires_in = session.ends_at(config).since(visit.now).0;
@@ -105,7 +100,7 @@ pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Result<Answer,
     let decision = filter.decision(visit, "session_told", provider, &session.subject);
     // Pages ask often.
     audit::admitted(&visit.request, &decision);
-    Ok(Answer::Respond(with_cookies(response, cookies), decision))
+    Answer::Respond(with_cookies(response, cookies), decision)
 }
 
 /// Those of the claims that the configuration shows.

@@ -79,10 +79,18 @@ impl Pending {
 /// # Errors
 /// The body is known already: there is none, or it cannot be had.
 pub fn wait(plugin: &Rc<Plugin>, pending: &Rc<Pending>, limit: usize, turn: Turn) -> Result<Action, Body> {
-    if turn != Turn::Own {
-        return Err(Err(BodyFailed::NotGiven));
-    }
     match (plugin.host(), pending.announced.get()) {
+        // It came while the flow waited for something else, and the host has gathered it.
+        (Host::Envoy, _) if pending.arrived.get() > 0 => {
+            let wanted = WantedBody { limit, deadline: None };
+            match wanted.received(pending.arrived.get(), !pending.body_follows.get()) {
+                Some(body) => Err(body),
+                None => {
+                    pending.wanted_body.set(Some(wanted));
+                    Ok(Action::Pause)
+                }
+            }
+        }
         (Host::Envoy, _) if !pending.body_follows.get() => Err(Ok(Vec::new())),
         (Host::Envoy, _) => {
             let deadline = Some(now() + BODY_DEADLINE);
@@ -96,6 +104,9 @@ pub fn wait(plugin: &Rc<Plugin>, pending: &Rc<Pending>, limit: usize, turn: Turn
         // then it always comes, because it is not empty. Nobody would wake a request that pauses.
         (Host::Nginx, Announced::Length(_)) => {
             pending.wanted_body.set(Some(WantedBody { limit, deadline: None }));
+            if turn != Turn::Own {
+                let _ = hostcalls::resume_http_request();
+            }
             Ok(Action::Continue)
         }
         // Without its length it may turn out empty, and then it does not come: the request would go on.

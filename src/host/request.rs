@@ -31,13 +31,17 @@ pub struct Pending {
     pub flow: RefCell<Option<Flow<Answer>>>,
     /// The callout in flight, if this context sent it.
     sent: RefCell<Option<Sent>>,
-    /// Header fields to add to the response, whoever makes it.
+    /// Header fields to add to the response that the filter itself made.
     response: RefCell<Vec<(String, String)>>,
+    /// What it was let through with.
+    edits: RefCell<Option<Edits>>,
     is_head: Cell<bool>,
     /// The flow waits for the body of the request.
     pub wanted_body: Cell<Option<WantedBody>>,
     /// Whether a body follows that has not been seen to its end. Of no meaning on nginx.
     pub body_follows: Cell<bool>,
+    /// So much of the body has come while the flow waited for something else. Bytes; of no meaning on nginx.
+    pub arrived: Cell<usize>,
     pub announced: Cell<Announced>,
     /// It was answered or let through.
     is_decided: Cell<bool>,
@@ -51,9 +55,11 @@ impl Handling {
             flow: RefCell::default(),
             sent: RefCell::default(),
             response: RefCell::default(),
+            edits: RefCell::default(),
             is_head: Cell::default(),
             wanted_body: Cell::default(),
             body_follows: Cell::default(),
+            arrived: Cell::default(),
             announced: Cell::default(),
             is_decided: Cell::default(),
         });
@@ -159,7 +165,10 @@ impl HttpContext for Handling {
         self.pending.body_follows.set(!is_end);
         match self.pending.wanted_body.get() {
             Some(wanted) => self.receive(wanted, size, is_end),
-            None => self.while_undecided(),
+            None => {
+                self.pending.arrived.set(size);
+                self.while_undecided()
+            }
         }
     }
 
@@ -182,7 +191,11 @@ impl HttpContext for Handling {
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        for (name, value) in self.pending.response.take() {
+        let mut fields = self.pending.response.take();
+        if let (Some(filter), Some(edits)) = (self.plugin.filter.get(), self.pending.edits.take()) {
+            fields.extend(filter.on_response(edits, now()));
+        }
+        for (name, value) in fields {
             if name == "set-cookie" {
                 let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, &name, &value);
             } else {
@@ -308,7 +321,7 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
         return Action::Pause;
     }
     tell_access_log(plugin, &edits.decision);
-    *pending.response.borrow_mut() = edits.response().to_vec();
+    *pending.edits.borrow_mut() = Some(edits);
     pending.is_decided.set(true);
     if plugin.host() == Host::Nginx {
         nginx::admit();

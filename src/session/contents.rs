@@ -108,6 +108,12 @@ impl Session {
         (self.claims.get("iss").and_then(Value::as_str).unwrap_or_default(), &self.subject)
     }
 
+    /// When the session ends if nobody uses it from `now` on.
+    pub fn unused_ends_at(&self, config: &config::Session, now: Timestamp) -> Timestamp {
+        let ends_at = self.ends_at(config);
+        if config.idle_timeout.0 > 0 { ends_at.min(now + config.idle_timeout) } else { ends_at }
+    }
+
     /// When the session ends, whatever happens.
     pub fn ends_at(&self, config: &config::Session) -> Timestamp {
         let by_configuration = self.created_at.0.saturating_add(config.absolute_lifetime.0);

@@ -22,12 +22,13 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn of(request: &Request, answer: &Answer) -> Seen {
+    /// What came of an answer, with what the filter then added to the upstream's response.
+    fn of(request: &Request, answer: &Answer, added: Vec<(String, String)>) -> Seen {
         match answer {
             Answer::Continue(edits) => Seen {
                 status: 200,
                 code: edits.decision.code,
-                headers: edits.response().to_vec(),
+                headers: added,
                 body: String::new(),
                 upstream: Some(edited(request, edits.remove(), edits.set())),
             },
@@ -82,9 +83,9 @@ enum Proof {
 
 impl World {
     /// A request has got its answer: the one and only.
-    pub fn decided(&mut self, id: RequestId, answer: &Answer) {
+    pub fn decided(&mut self, id: RequestId, answer: &Answer, added: Vec<(String, String)>) {
         let open = self.open.remove(&id).unwrap_or_else(|| panic!("request {id} is answered a second time"));
-        let seen = Seen::of(&open.request, answer);
+        let seen = Seen::of(&open.request, answer, added);
         self.tell(format_args!("request {id} is answered {} {}", seen.status, seen.code));
         self.statistics.count(format!("code: {}", seen.code));
         for (name, value) in &seen.headers {

@@ -147,8 +147,14 @@ impl World {
         loop {
             let (callout, flow) = match step {
                 Step::Done(answer) => {
-                    self.decided(id, &answer);
-                    return self.workers[worker].core(|_| drop(answer));
+                    let now = self.now();
+                    let added = self.workers[worker].core(|filter| match &answer {
+                        Answer::Continue(edits) => filter.on_response(edits.clone(), now),
+                        Answer::Respond(..) => Vec::new(),
+                    });
+                    // What one side gives the other, each counts for itself.
+                    self.decided(id, &answer, added.clone());
+                    return self.workers[worker].core(|_| drop((answer, added)));
                 }
                 Step::Wait(flow) => {
                     assert!(!self.shape.is_nginx, "this host wakes no request");

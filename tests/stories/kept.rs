@@ -189,6 +189,19 @@ fn redir_12_a_form_is_sent_after_the_login_as_it_was_before() {
 }
 
 #[test]
+fn redir_12_a_form_whose_session_turns_out_to_be_over_is_kept_too() {
+    let mut world = World::new();
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders/new").is(302, "login_completed");
+    world.idp().ends_all_logins();
+    let request = form(world.after(301), "/orders");
+    let kept = kept(&mut world, request, "item=7");
+    let note = finish(&mut world, &kept, "alice");
+    let restored = restore(&mut world, &kept.sealed, &note);
+    assert_eq!(fields(restored.is(200, "form_restored")), [("item".to_owned(), "7".to_owned())]);
+}
+
+#[test]
 fn redir_12_what_cannot_be_kept_is_said_before_it_is_lost() {
     let with = |name: &'static str, value: &'static str| {
         move |request: &mut Request| request.headers.push(name, value)

@@ -8,7 +8,9 @@ use serde_json::Value;
 use vestibule::config::Config;
 use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::flow::{Flow, Step};
-use vestibule::http::{BodyFailed, Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response};
+use vestibule::http::{
+    Body, BodyFailed, Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response,
+};
 use vestibule::random::NoRandomness;
 use vestibule::store::{Found, NotSet, SharedData, Versioned};
 use vestibule::time::Timestamp;
@@ -74,7 +76,7 @@ pub fn filter(document: &Value, now: Timestamp, worker: u64) -> Rc<Filter> {
         worker,
         random: host_random,
         verify: None,
-        shared: Some(SharedData { get, set }),
+        shared: (document["shared_data"] != false).then_some(SharedData { get, set }),
         metrics: Some(metrics::METRICS),
     };
     Filter::new(config, &host, now).unwrap()
@@ -103,6 +105,8 @@ struct Handling {
     flow: Option<Flow<Answer>>,
     /// Of the body that the flow waits for.
     body_limit: Option<usize>,
+    /// The body, if it came before the flow asked for it.
+    arrived: Option<Vec<u8>>,
     answer: Option<Answer>,
 }
 
@@ -124,7 +128,10 @@ impl Gateway for Native {
         request.host = HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy };
         self.as_worker(|worker| {
             let step = worker.filter.start(request.clone(), now);
-            worker.streams.insert(stream, Handling { request, flow: None, body_limit: None, answer: None });
+            worker.streams.insert(
+                stream,
+                Handling { request, flow: None, body_limit: None, arrived: None, answer: None },
+            );
             worker.go_on(stream, step, now);
         });
         stream
@@ -132,9 +139,11 @@ impl Gateway for Native {
 
     fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp) {
         let Some(handling) = self.streams.get_mut(&stream) else { return };
-        let Some(limit) = handling.body_limit.take() else { return };
+        let Some(limit) = handling.body_limit.take() else {
+            return handling.arrived = Some(body.to_vec());
+        };
         let Some(flow) = handling.flow.take() else { return };
-        let body = if body.len() > limit { Err(BodyFailed::TooLarge) } else { Ok(body.to_vec()) };
+        let body = limited(body.to_vec(), limit);
         self.as_worker(|worker| worker.go_on(stream, flow.resume_with_body(body, now), now));
     }
 
@@ -154,10 +163,15 @@ impl Gateway for Native {
         })
     }
 
-    fn outcome(&mut self, stream: Stream) -> Option<Seen> {
+    fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen> {
         let handling = self.streams.get_mut(&stream)?;
         let seen = match handling.answer.take()? {
-            Answer::Continue(edits) => let_through(&handling.request, &edits),
+            Answer::Continue(edits) => {
+                let passed = let_through(&handling.request, &edits);
+                let mut added = Vec::new();
+                self.as_worker(|worker| added = worker.filter.on_response(edits, now));
+                Seen { headers: added, ..passed }
+            }
             Answer::Respond(response, decision) => answered(&handling.request, response, decision.code),
         };
         Some(seen)
@@ -248,6 +262,10 @@ impl Native {
                 Step::Callout(callout, flow) => (callout, flow),
                 Step::Body(limit, flow) => {
                     let handling = self.streams.get_mut(&stream).unwrap();
+                    if let Some(body) = handling.arrived.take() {
+                        step = flow.resume_with_body(limited(body, limit), now);
+                        continue;
+                    }
                     (handling.flow, handling.body_limit) = (Some(flow), Some(limit));
                     return;
                 }
@@ -290,6 +308,10 @@ impl Native {
     }
 }
 
+fn limited(body: Vec<u8>, limit: usize) -> Body {
+    if body.len() > limit { Err(BodyFailed::TooLarge) } else { Ok(body) }
+}
+
 impl From<&Callout> for Asked {
     fn from(callout: &Callout) -> Asked {
         Asked {
@@ -324,7 +346,7 @@ fn let_through(request: &Request, edits: &Edits) -> Seen {
     Seen {
         status: 200,
         code: edits.decision.code,
-        headers: edits.response().to_vec(),
+        headers: Vec::new(),
         body: String::new(),
         upstream: Some(fields.into_iter().collect()),
     }

@@ -65,8 +65,10 @@ fn a_day_in_use_is_one_login_and_one_renewal_per_token() {
 
 #[test]
 fn refr_05_twenty_requests_with_one_expired_session_on_four_workers_are_one_renewal() {
-    let mut world = logged_in(&forwarding());
-    for round in 1..=20 {
+    let mut change = forwarding();
+    change["session"] = json!({"absolute_lifetime_seconds": 86_400});
+    let mut world = logged_in(&change);
+    for round in 1..=100 {
         world.after(400);
         let requests = vec![fetch(&world); 20];
         let seen = world.together_over(4, &requests);
@@ -119,6 +121,19 @@ fn refr_06_a_refused_refresh_token_ends_the_session_once_and_cleanly() {
     world.on_worker(0).get("/orders").is(302, "login_begins");
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn refr_05_where_workers_share_nothing_who_comes_second_deletes_no_cookie() {
+    let mut world = logged_in_on(Proxy::Nginx, &json!({"shared_data": false}));
+    world.after(301);
+    let (script, page) = (fetch(&world), world.navigation("/orders", false));
+    world.send(script.clone()).is(200, "session");
+    let seen = world.on_worker(1).send(script);
+    assert_eq!(seen.is(401, "session_not_renewed").cookies(), [""; 0]);
+    // Whoever is sent to log in gets a new one anyway.
+    let seen = world.send(page);
+    assert!(seen.is(302, "login_begins").cookies().iter().any(|cookie| cookie.contains("Max-Age=0")));
 }
 
 #[test]
@@ -189,7 +204,7 @@ fn after_the_grace_a_session_waits_for_the_provider_and_is_not_lost() {
 
 #[test]
 fn refr_09_strange_lifetimes_make_no_storm() {
-    for expires_in in [Value::Null, json!(0), json!(-5), json!(1), json!("0"), json!(1e18)] {
+    for expires_in in [Value::Null, json!(0), json!(-5), json!("0"), json!(1e18)] {
         let mut world = World::with(&forwarding());
         world.idp().refreshes.gives = true;
         world.idp().tokens = json!({"expires_in": expires_in});
@@ -387,4 +402,76 @@ fn refr_14_what_userinfo_says_now_replaces_what_it_said_at_the_login() {
     world.idp().instead.insert("userinfo", answer(500, json!({})));
     assert_eq!(world.after(301).get("/admin").status, 403, "a failure changes nothing");
     assert_eq!(world.get("/orders").told("x-email"), None);
+}
+
+#[test]
+fn who_leaves_for_a_coffee_while_the_session_is_renewed_is_still_logged_in_afterwards() {
+    let mut world = logged_in(&forwarding());
+    // The last request before the pause begins the renewal, and its answer cannot bring the result.
+    world.after(250).get("/orders").is(200, "session");
+    world.tick();
+    assert_eq!(world.idp().refreshes.used, 1);
+    let seen = world.after(1_500).get("/orders");
+    seen.is(200, "session");
+    assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn a_response_that_comes_late_brings_no_older_session_than_the_browser_has() {
+    let mut world = logged_in(&forwarding());
+    // A report that takes long begins; the cookie is due to be written with its time of use.
+    let request = world.after(200).navigation("/report", false);
+    let report = world.begin_slow(&request);
+    let renewed = token(world.after(101).get("/orders").is(200, "session"));
+    assert_eq!(token(&world.get("/orders")), renewed);
+    let seen = world.after(180).end(&request, report);
+    seen.is(200, "session");
+    assert_eq!(seen.cookies(), [""; 0]);
+    assert_eq!(token(world.get("/orders").is(200, "session")), renewed);
+    assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn a_response_that_comes_after_a_renewal_brings_the_renewed_session() {
+    let mut world = logged_in(&forwarding());
+    let request = world.after(250).navigation("/report", false);
+    let report = world.begin_slow(&request);
+    let before = token(world.get("/orders").is(200, "session"));
+    world.tick();
+    assert_eq!(world.idp().refreshes.used, 1);
+    let seen = world.after(10).end(&request, report);
+    assert_eq!(seen.is(200, "session").cookies().len(), 1);
+    // It is there, so the old cookie is good for a while and no longer.
+    assert_ne!(token(world.after(200).get("/orders").is(200, "session")), before);
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+#[test]
+fn a_response_that_comes_after_a_logout_brings_no_session() {
+    let mut world = logged_in(&json!({}));
+    let request = world.after(200).navigation("/report", false);
+    let report = world.begin_slow(&request);
+    world.get("/oidc/logout").is(303, "logged_out");
+    let seen = world.after(1).end(&request, report);
+    assert_eq!(seen.is(200, "session").cookies(), [""; 0]);
+}
+
+#[test]
+fn tokens_of_a_few_seconds_are_renewed_when_they_end() {
+    let mut world = World::with(&forwarding());
+    world.idp().refreshes.gives = true;
+    world.idp().tokens = json!({"expires_in": 3});
+    world.idp().refreshes.response = json!({"expires_in": 3});
+    world.log_in("/orders").is(302, "login_completed");
+    let mut before = token(world.get("/orders").is(200, "session"));
+    for _ in 0..20 {
+        world.after(3);
+        let requests = vec![fetch(&world); 5];
+        let seen = world.together_over(2, &requests);
+        let tokens: Vec<String> = seen.iter().map(|seen| token(seen.is(200, "session"))).collect();
+        assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+        assert_ne!(tokens[0], before);
+        before.clone_from(&tokens[0]);
+    }
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (20, 0));
 }

@@ -89,7 +89,9 @@ pub(crate) enum Stage {
     Body,
     /// Its trailers are with the filter.
     Trailers,
-    /// The upstream has it, or a local response is on its way.
+    /// The upstream has it.
+    Upstream,
+    /// The response is on its way.
     Response,
 }
 

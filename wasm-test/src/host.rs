@@ -41,6 +41,8 @@ pub struct Setup {
     pub variables: Vec<String>,
     /// nginx's `proxy_pass` depends on `$vestibule`, as `kong/nginx.conf` has it.
     pub is_guarded: bool,
+    /// The upstream answers only when it is told to.
+    pub upstream_waits: bool,
     /// Who keeps the metrics; without, they are kept and nobody asks.
     pub metrics: Option<Metrics>,
     /// Fault: `random_get` fails.
@@ -67,6 +69,7 @@ impl Setup {
             sees_body_while_paused: false,
             variables: Vec::new(),
             is_guarded: false,
+            upstream_waits: false,
             metrics: None,
             has_randomness: true,
             expects_trap: false,

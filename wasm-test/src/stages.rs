@@ -40,9 +40,13 @@ impl Worker {
                 Stage::Trailers if stream.is_paused => false,
                 Stage::Trailers => {
                     stream.out.upstream_trailers = stream.trailers.sent();
-                    return self.upstream_answers(id);
+                    stream.stage = Stage::Upstream;
+                    if !self.setup.upstream_waits {
+                        self.upstream_answers(id);
+                    }
+                    return;
                 }
-                Stage::Response => false,
+                Stage::Upstream | Stage::Response => false,
             };
             if !went_on {
                 return;
@@ -205,8 +209,11 @@ impl Worker {
         self.response_phase(id, response, body);
     }
 
-    /// The upstream has the request and answers it.
-    fn upstream_answers(&mut self, id: u32) {
+    /// The upstream answers a request, if it has it.
+    pub(crate) fn upstream_answers(&mut self, id: u32) {
+        if self.host().streams.get(&id).is_none_or(|stream| stream.stage != Stage::Upstream) {
+            return;
+        }
         let has_upstream = self.host().streams.get(&id).is_some_and(Stream::has_upstream);
         let status = if has_upstream { "200" } else { "500" };
         let response = Fields::from_iter([(":status", status), ("content-type", "text/plain")]);

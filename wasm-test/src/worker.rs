@@ -128,6 +128,11 @@ impl Worker {
         Progress::Ended(Box::new(ended.out))
     }
 
+    /// The upstream answers a request, if it has it and waits to be told to.
+    pub fn answer_from_upstream(&mut self, stream: StreamId) {
+        self.upstream_answers(stream.0);
+    }
+
     /// The trailers of a request that the upstream got.
     pub fn upstream_trailers(&self, stream: StreamId) -> Vec<(String, Vec<u8>)> {
         let found = self.vm.store.data().streams.get(&stream.0);

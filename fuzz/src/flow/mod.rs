@@ -249,7 +249,7 @@ impl Stage {
         }
         self.tick(&mut Bytes(&[]));
         for (worker, stream) in &self.answered {
-            assert!(self.workers[*worker].outcome(*stream).is_none(), "a second answer");
+            assert!(self.workers[*worker].outcome(*stream, self.now).is_none(), "a second answer");
         }
         self.assert_no_secret_in("the log", &lines().join("\n"));
     }

@@ -43,7 +43,7 @@ impl Stage {
         let (request, worker, stream) = self.waiting.remove(which);
         self.workers[worker].body(stream, bytes.text_or(&BODIES).as_bytes(), self.now);
         self.answer_one(worker, bytes);
-        match self.workers[worker].outcome(stream) {
+        match self.workers[worker].outcome(stream, self.now) {
             Some(seen) => {
                 self.judge(&request, worker, stream, seen);
             }
@@ -74,7 +74,7 @@ impl Stage {
         bytes: &mut Bytes<'_>,
     ) -> Seen {
         for _ in 0..ROUNDS_LIMIT {
-            if let Some(seen) = self.workers[worker].outcome(stream) {
+            if let Some(seen) = self.workers[worker].outcome(stream, self.now) {
                 return self.judge(request, worker, stream, seen);
             }
             let body = self.body.take().unwrap_or_else(|| bytes.text_or(&BODIES).into_bytes());

@@ -9,6 +9,10 @@ use crate::time::{Seconds, Timestamp};
 /// What the workers know of refresh tokens: who uses one, and what came of it.
 pub const REFRESHES: Board = Board { name: "refresh", places: 1024, place_limit: 64 * 1024 };
 
+/// For so long after an answer has brought a renewed session to the browser, whoever still has the old
+/// cookie gets it too.
+const DELIVERED_KEPT: Seconds = Seconds(120);
+
 /// After a failure it is tried again after this time.
 pub const RETRY_AFTER: Seconds = Seconds(10);
 
@@ -23,8 +27,13 @@ pub const CALLOUTS: u64 = 6;
 pub enum State {
     /// Somebody uses it now.
     Running,
-    /// It was used, and this is the session now (sealed).
-    Renewed(String),
+    /// It was used.
+    Renewed {
+        /// The session now.
+        sealed: String,
+        /// An answer has brought it to the browser.
+        is_delivered: bool,
+    },
     /// The provider refused it.
     Refused,
     /// It could not be used. To be tried again then.
@@ -35,7 +44,8 @@ impl State {
     fn write(&self) -> Vec<u8> {
         match self {
             State::Running => vec![0],
-            State::Renewed(sealed) => [&[1], sealed.as_bytes()].concat(),
+            State::Renewed { sealed, is_delivered: false } => [&[1], sealed.as_bytes()].concat(),
+            State::Renewed { sealed, is_delivered: true } => [&[4], sealed.as_bytes()].concat(),
             State::Refused => vec![2],
             State::Failed(retry_at) => [&[3][..], &retry_at.0.to_be_bytes()].concat(),
         }
@@ -44,7 +54,10 @@ impl State {
     fn read(bytes: &[u8]) -> Option<State> {
         Some(match bytes.split_first()? {
             (0, []) => State::Running,
-            (1, sealed) => State::Renewed(std::str::from_utf8(sealed).ok()?.to_owned()),
+            (kind @ (1 | 4), sealed) => State::Renewed {
+                sealed: std::str::from_utf8(sealed).ok()?.to_owned(),
+                is_delivered: *kind == 4,
+            },
             (2, []) => State::Refused,
             (3, retry_at) => State::Failed(Timestamp(u64::from_be_bytes(retry_at.try_into().ok()?))),
             _ => return None,
@@ -72,7 +85,7 @@ pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, now: Timestamp) ->
     let lease = Seconds(provider.callout_timeout.as_secs().saturating_mul(CALLOUTS).saturating_add(10));
     let claimed = REFRESHES.change(&filter.store, key, now, |held| match held.and_then(State::read) {
         Some(State::Failed(retry_at)) if now < retry_at => (false, None),
-        Some(State::Running | State::Renewed(_) | State::Refused) => (false, None),
+        Some(State::Running | State::Renewed { .. } | State::Refused) => (false, None),
         Some(State::Failed(_)) | None => (true, Some((State::Running.write(), now + lease))),
     });
     // While the provider does not answer, one session tries in that time, not all of them.
@@ -99,5 +112,20 @@ pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, now: Timestamp) ->
 pub fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) {
     if REFRESHES.put(&filter.store, key, &state.write(), until, now).is_err() {
         log::error!("code=refresh_lost what became of a refresh cannot be kept; the session will end");
+    }
+}
+
+/// Notes that an answer brings the session to the browser which this refresh token was used for. Until
+/// then it is kept: the browser may be silent for long.
+pub fn note_delivery(filter: &Filter, key: Key, now: Timestamp) {
+    let noted = REFRESHES.change(&filter.store, key, now, |held| match held.and_then(State::read) {
+        Some(State::Renewed { sealed, is_delivered: false }) => {
+            let delivered = State::Renewed { sealed, is_delivered: true };
+            ((), Some((delivered.write(), now + DELIVERED_KEPT)))
+        }
+        _ => ((), None),
+    });
+    if noted.is_err() {
+        log::debug!("that a renewed session was delivered is not noted: it is kept longer");
     }
 }

@@ -10,10 +10,12 @@ mod renew;
 
 use std::rc::Rc;
 
-use agreement::{CALLOUTS, FAILURE_KEPT, RETRY_AFTER, State, claim, key, provider_key, put, state};
+use agreement::{
+    CALLOUTS, FAILURE_KEPT, RETRY_AFTER, State, claim, key, note_delivery, provider_key, put, state,
+};
 use renew::renew;
 
-use super::{Callouts, Flow};
+use super::{Callouts, Flow, kept_form};
 use crate::config::{self, ProviderIndex, Refresh};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
@@ -24,11 +26,13 @@ use crate::session::{Session, SessionEnded};
 use crate::store::Key;
 use crate::time::{Seconds, Timestamp};
 
-/// A session is not renewed again within this time, whatever the provider says of lifetimes.
+/// A session is not renewed again within this time, or within the lifetime of its tokens if that is
+/// shorter.
 const INTERVAL: Seconds = Seconds(10);
 
-/// Renewals of renewals that an old cookie is followed through.
-const CHAIN_LIMIT: usize = 8;
+/// Renewals of renewals that an old cookie is followed through: more than fit into the time for which
+/// the first of them is kept.
+const CHAIN_LIMIT: usize = 128;
 
 /// How often a request on a host that wakes nobody asks something harmless to pass the time.
 const PAUSES_LIMIT: usize = 10;
@@ -47,8 +51,24 @@ enum Due {
 pub struct Current {
     /// The session.
     pub remembered: Rc<Remembered>,
-    /// The cookie holds one that was renewed to this.
-    pub is_new: bool,
+    /// The one in the cookie, which may have been renewed to this.
+    pub in_cookie: Rc<Remembered>,
+}
+
+impl Current {
+    /// Whether the cookie holds another.
+    pub fn is_new(&self) -> bool {
+        !Rc::ptr_eq(&self.remembered, &self.in_cookie)
+    }
+}
+
+/// A request that comes with a session.
+#[derive(Clone, Copy)]
+pub struct Arrived {
+    /// What its host can do.
+    pub host: HostTraits,
+    /// When it came.
+    pub at: Timestamp,
 }
 
 /// What becomes of a request with a session.
@@ -70,17 +90,21 @@ fn due(session: &Session, refresh: &Refresh, now: Timestamp) -> Due {
     else {
         return Due::No;
     };
-    let quarter = Seconds(expires_at.since(obtained_at).0.checked_div(4).unwrap_or_default());
+    let lifetime = expires_at.since(obtained_at);
+    let quarter = Seconds(lifetime.0.checked_div(4).unwrap_or_default());
+    // A lifetime of nothing says nothing.
+    let interval = if lifetime.0 == 0 { INTERVAL } else { lifetime.min(INTERVAL) };
     match now {
         // Also a clock that went back.
-        _ if now < obtained_at + INTERVAL => Due::No,
+        _ if now < obtained_at + interval => Due::No,
         _ if now >= expires_at => Due::Now,
         _ if now + refresh.before.min(quarter) >= expires_at => Due::Soon,
         _ => Due::No,
     }
 }
 
-/// The session that a request goes on with. A renewal that is due is begun in the background.
+/// The session that a request goes on with. A renewal that is due is begun in the background; due at the
+/// time when the request came, so that nobody waits for two in a row.
 ///
 /// # Errors
 /// The provider ended the session, or it cannot be renewed now and does not count without that.
@@ -88,21 +112,21 @@ pub fn look(
     filter: &Rc<Filter>,
     index: ProviderIndex,
     mut found: Rc<Remembered>,
-    host: HostTraits,
+    request: Arrived,
     now: Timestamp,
 ) -> Result<Looked, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let mut is_new = false;
-    let goes = |remembered, is_new| Ok(Looked::Goes(Current { remembered, is_new }));
-    let Some(refresh) = &provider.refresh else { return goes(found, is_new) };
+    let in_cookie = Rc::clone(&found);
+    let goes = |remembered| Ok(Looked::Goes(Current { remembered, in_cookie: Rc::clone(&in_cookie) }));
+    let Some(refresh) = &provider.refresh else { return goes(found) };
     for _ in 0..CHAIN_LIMIT {
-        let due = due(&found.session, refresh, now);
+        let due = due(&found.session, refresh, request.at);
         let Some(key) = key(filter, index, &found.session).filter(|_| due != Due::No) else {
-            return goes(found, is_new);
+            return goes(found);
         };
         let own = state(filter, key, now);
         let (renewed, retry_at) = match own {
-            Some(State::Renewed(sealed)) => (Some(sealed), None),
+            Some(State::Renewed { sealed, .. }) => (Some(sealed), None),
             Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into()),
             Some(State::Failed(retry_at)) => (None, Some(retry_at)),
             Some(State::Running) | None => match state(filter, provider_key(provider), now) {
@@ -112,38 +136,66 @@ pub fn look(
         };
         if let Some(sealed) = renewed {
             found = session::open_and_check(filter, index, &sealed, now)?;
-            is_new = true;
             continue;
         }
         let must_wait = due == Due::Now && retry_at.is_none();
         // A request that must wait, and that nobody wakes, renews the session itself.
-        if retry_at.is_none_or(|retry_at| now >= retry_at) && (host.wakes_requests || !must_wait) {
+        if retry_at.is_none_or(|retry_at| now >= retry_at) && (request.host.wakes_requests || !must_wait) {
             begin(filter, index, key, &found.session, now);
         }
         return match due {
-            Due::No | Due::Soon => goes(found, is_new),
+            Due::No | Due::Soon => goes(found),
             Due::Now if must_wait => Ok(Looked::Waits(found)),
-            Due::Now if is_in_grace(&found.session, refresh, now) => goes(found, is_new),
+            Due::Now if is_in_grace(&found.session, refresh, now) => goes(found),
             Due::Now => Err(unreachable(retry_at.unwrap_or(now).since(now))),
         };
     }
-    Err(Error::Bug("a session was renewed too often in a row"))
+    log::warn!("a session was renewed {CHAIN_LIMIT} times and its cookie never written: it ends");
+    Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into())
 }
 
 /// The session that a cookie's session was renewed to, if it was; with its tokens.
 pub fn newest(
     filter: &Filter,
     index: ProviderIndex,
-    mut found: Rc<Remembered>,
+    in_cookie: &Rc<Remembered>,
     now: Timestamp,
 ) -> Rc<Remembered> {
+    follow(filter, index, in_cookie, now, |_| {})
+}
+
+/// The same, for an answer that brings it to the browser.
+pub fn deliver(
+    filter: &Filter,
+    index: ProviderIndex,
+    in_cookie: &Rc<Remembered>,
+    now: Timestamp,
+) -> Rc<Remembered> {
+    follow(filter, index, in_cookie, now, |key| note_delivery(filter, key, now))
+}
+
+fn follow(
+    filter: &Filter,
+    index: ProviderIndex,
+    in_cookie: &Rc<Remembered>,
+    now: Timestamp,
+    passed: impl Fn(Key),
+) -> Rc<Remembered> {
+    let mut found = Rc::clone(in_cookie);
     for _ in 0..CHAIN_LIMIT {
-        let state = key(filter, index, &found.session).and_then(|key| state(filter, key, now));
-        let Some(State::Renewed(sealed)) = state else { break };
+        let Some(key) = key(filter, index, &found.session) else { break };
+        let Some(State::Renewed { sealed, .. }) = state(filter, key, now) else { break };
         let Some(newer) = session::open(filter, index, &sealed, now) else { break };
+        passed(key);
         found = newer;
     }
     found
+}
+
+/// Whether a session's refresh token has not been used, as far as is known.
+pub fn is_unused(filter: &Filter, index: ProviderIndex, found: &Remembered, now: Timestamp) -> bool {
+    let state = key(filter, index, &found.session).and_then(|key| state(filter, key, now));
+    matches!(state, None | Some(State::Failed(_)))
 }
 
 fn is_in_grace(session: &Session, refresh: &Refresh, now: Timestamp) -> bool {
@@ -174,7 +226,12 @@ pub async fn wait(filter: Rc<Filter>, mut visit: Visit, found: Rc<Remembered>, c
     let mut now = visit.now;
     let renewed = renewed(&filter, &visit, found, &callouts, &mut now).await;
     visit.now = now;
-    filter.decide_again(&visit, renewed)
+    match (filter.rule(&visit).map(|rule| rule.provider), renewed) {
+        (Some(provider), Err(why)) if kept_form::may_be_kept(&filter, &visit.request, provider, &why) => {
+            kept_form::keep(filter, visit, provider, why, callouts).await
+        }
+        (_, renewed) => filter.decide_again(&visit, renewed),
+    }
 }
 
 async fn renewed(
@@ -188,17 +245,18 @@ async fn renewed(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let limit = Seconds(provider.config.callout_timeout.as_secs().saturating_mul(CALLOUTS));
     let deadline = *now + limit;
+    let arrived = Arrived { host: visit.request.host, at: *now };
     let mut pauses = 0..PAUSES_LIMIT;
     loop {
         session::counts(filter, index, &found, *now)?;
-        let newest = match look(filter, index, Rc::clone(&found), visit.request.host, *now)? {
+        let newest = match look(filter, index, Rc::clone(&found), arrived, *now)? {
             Looked::Goes(current) => return Ok(current),
             Looked::Waits(newest) => newest,
         };
         if *now >= deadline {
-            return Err(unreachable(RETRY_AFTER));
+            return given_up(&provider.config, newest, found, *now);
         }
-        if visit.request.host.wakes_requests {
+        if arrived.host.wakes_requests {
             *now = callouts.wait().await;
             continue;
         }
@@ -212,7 +270,23 @@ async fn renewed(
                 let request = discovery_request(&provider.config).map_err(ProviderError::Metadata)?;
                 *now = callouts.send(Callout { shared: None, ..request }).await.now;
             }
-            _ => return Err(unreachable(RETRY_AFTER)),
+            _ => return given_up(&provider.config, newest, found, *now),
         }
+    }
+}
+
+/// What becomes of a request for which the renewal by another takes too long: the same as when the
+/// provider does not answer.
+fn given_up(
+    provider: &config::Provider,
+    remembered: Rc<Remembered>,
+    in_cookie: Rc<Remembered>,
+    now: Timestamp,
+) -> Result<Current, Error> {
+    match &provider.refresh {
+        Some(refresh) if is_in_grace(&remembered.session, refresh, now) => {
+            Ok(Current { remembered, in_cookie })
+        }
+        _ => Err(unreachable(RETRY_AFTER)),
     }
 }

@@ -16,13 +16,10 @@ use crate::oidc::token::{RefreshResponse, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
 use crate::session::Session;
 use crate::store::Key;
-use crate::time::{Seconds, Timestamp};
+use crate::time::Timestamp;
 
 /// What the ID token of the login says once and for all (Core 1.0 section 12.2).
 const OF_THE_AUTHENTICATION: [&str; 3] = ["auth_time", "acr", "amr"];
-
-/// For so long whoever still has the old cookie gets the session that it was renewed to.
-const RESULT_KEPT: Seconds = Seconds(120);
 
 /// Renews a session and says what came of it. This worker has claimed the refresh token.
 pub async fn renew(
@@ -47,7 +44,9 @@ pub async fn renew(
         Ok(sealed) => {
             log::debug!("provider={name} session={} renewed", session.id);
             filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Ok, provider: index });
-            put(filter, key, &State::Renewed(sealed), *now + RESULT_KEPT, *now);
+            // The request that began this may have been the last for a while.
+            let renewed = State::Renewed { sealed, is_delivered: false };
+            put(filter, key, &renewed, session.unused_ends_at(&filter.config.session, *now), *now);
             if let Some(provider) = provider.map(provider_key)
                 && state(filter, provider, *now).is_some()
             {

@@ -45,8 +45,8 @@ pub trait Gateway {
     fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp);
     /// A further worker of the same proxy.
     fn another_worker(&self) -> Box<dyn Gateway>;
-    /// What became of a request, if it is decided. It is told once.
-    fn outcome(&mut self, stream: Stream) -> Option<Seen>;
+    /// What became of a request, if it is decided; the upstream answers now. It is told once.
+    fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen>;
     /// The callouts in flight, the oldest first.
     fn in_flight(&self) -> Vec<(CalloutId, Asked)>;
     /// A callout is answered.

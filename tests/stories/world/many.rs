@@ -23,7 +23,7 @@ impl World {
         for _ in 0..TICKS_LIMIT {
             for (request, (worker, stream, seen)) in requests.iter().zip(&mut streams) {
                 self.on_worker(*worker);
-                let outcome = self.gateway.borrow_mut().outcome(*stream);
+                let outcome = self.gateway.borrow_mut().outcome(*stream, self.now);
                 if let Some(outcome) = outcome {
                     *seen = Some(self.see(request, outcome));
                 }

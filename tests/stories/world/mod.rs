@@ -283,7 +283,7 @@ impl World {
     /// Sends a request that is decided without asking anybody.
     pub fn send_at_once(&mut self, request: &Request) -> Seen {
         let stream = self.gateway.borrow_mut().begin(request, self.now);
-        let outcome = self.gateway.borrow_mut().outcome(stream);
+        let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
         self.see(request, outcome.expect("it is decided at once"))
     }
 
@@ -292,6 +292,11 @@ impl World {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         let stream = self.gateway.borrow_mut().begin(request, self.now);
         self.hold(request, stream, &before)
+    }
+
+    /// A request that goes to the upstream, which takes its time: [`World::end`] is when it answers.
+    pub fn begin_slow(&mut self, request: &Request) -> Stream {
+        self.gateway.borrow_mut().begin(request, self.now)
     }
 
     /// A request whose client is gone before anybody answers.
@@ -341,7 +346,7 @@ impl World {
     }
 
     fn hold(&mut self, request: &Request, stream: Stream, before: &[CalloutId]) -> (Asked, Waiting) {
-        let outcome = self.gateway.borrow_mut().outcome(stream);
+        let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
         assert!(outcome.is_none(), "it asks nobody: {outcome:?}");
         let mut new = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id));
         let (callout, asked) = new.next().expect("a callout");
@@ -358,11 +363,11 @@ impl World {
         }
     }
 
-    /// Answers callouts until a request is decided.
-    fn end(&mut self, request: &Request, stream: Stream) -> Seen {
+    /// Answers callouts until a request is decided. If it went on, the upstream answers.
+    pub fn end(&mut self, request: &Request, stream: Stream) -> Seen {
         for _ in 0..TICKS_LIMIT {
             self.answer_callouts();
-            let outcome = self.gateway.borrow_mut().outcome(stream);
+            let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
             if let Some(seen) = outcome {
                 return self.see(request, seen);
             }

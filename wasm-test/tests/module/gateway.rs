@@ -29,7 +29,8 @@ pub fn proxy() -> Proxy {
 
 /// The built module as it runs in a proxy with this configuration.
 pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway> {
-    Box::new(Built::start(setup(proxy, document, now)))
+    // A story says when, by asking what became of a request.
+    Box::new(Built::start(Setup { upstream_waits: true, ..setup(proxy, document, now) }))
 }
 
 /// How a proxy is set up for a story.
@@ -121,11 +122,12 @@ impl Gateway for Built {
         Box::new(Built::start(Setup { process_id: self.setup.process_id + 1, ..self.setup.clone() }))
     }
 
-    fn outcome(&mut self, stream: Stream) -> Option<Seen> {
-        let mut worker = self.worker.borrow_mut();
+    fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen> {
+        let mut worker = self.at(now);
         if worker.awaits_body(StreamId(stream.0)) {
             worker.body(StreamId(stream.0), b"", true);
         }
+        worker.answer_from_upstream(StreamId(stream.0));
         match worker.progress(StreamId(stream.0)) {
             Progress::Waits | Progress::Told => None,
             Progress::Hangs => panic!("no answer will ever come"),

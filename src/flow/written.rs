@@ -1,0 +1,130 @@
+//! The session cookie that goes with a response: with its time of use, under the first key, or renewed.
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::config::ProviderIndex;
+use crate::error::ConfigurationError;
+use crate::filter::Filter;
+use crate::flow::refresh::{self, Current};
+use crate::flow::session::{self, Remembered};
+use crate::http::Headers;
+use crate::session::Jar;
+use crate::time::{Seconds, Timestamp};
+
+/// A response that comes later than this brings no cookie that could wait for the next.
+const LATE: Seconds = Seconds(60);
+
+/// A session to be written with the response of the upstream.
+///
+/// That may take long. Meanwhile another response may have brought the browser a newer session, whose
+/// cookie an older one would overwrite: so which one is written is decided when the response is there.
+#[derive(Clone)]
+pub struct Written {
+    provider: ProviderIndex,
+    in_cookie: Rc<Remembered>,
+    /// It had been renewed when the request was let through.
+    is_new: bool,
+    /// The cookies of the request.
+    cookies: Headers,
+    decided_at: Timestamp,
+}
+
+impl Written {
+    /// What is to be written for a request that goes on now, if anything.
+    pub fn later(
+        filter: &Filter,
+        provider: ProviderIndex,
+        current: &Current,
+        headers: &Headers,
+        now: Timestamp,
+    ) -> Option<Written> {
+        is_due(filter, current, now).then(|| Written {
+            provider,
+            in_cookie: Rc::clone(&current.in_cookie),
+            is_new: current.is_new(),
+            cookies: headers.all("cookie").map(|value| ("cookie".to_owned(), value.to_vec())).collect(),
+            decided_at: now,
+        })
+    }
+
+    /// The cookies of the session that counts now. None if that is not known for certain.
+    pub fn cookies(&self, filter: &Filter, now: Timestamp) -> Vec<String> {
+        let Written { provider, in_cookie, .. } = self;
+        let newest = refresh::deliver(filter, *provider, in_cookie, now);
+        let is_renewed = !Rc::ptr_eq(&newest, in_cookie);
+        // What was renewed, and is no longer known to be, has been delivered by another response.
+        let is_as_before = !self.is_new
+            && now.since(self.decided_at) < LATE
+            && refresh::is_unused(filter, *provider, in_cookie, now);
+        if !(is_renewed || is_as_before) || session::counts(filter, *provider, &newest, now).is_err() {
+            return Vec::new();
+        }
+        write(filter, *provider, &newest, &Jar::read(&self.cookies), self.decided_at, now)
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Written {}", self.in_cookie.session.id)
+    }
+}
+
+/// The cookies of a session for an answer that is made now, if it is to be written.
+pub fn at_once(
+    filter: &Filter,
+    provider: ProviderIndex,
+    current: &Current,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Vec<String> {
+    if !is_due(filter, current, now) {
+        return Vec::new();
+    }
+    let newest = refresh::deliver(filter, provider, &current.in_cookie, now);
+    write(filter, provider, &newest, jar, now, now)
+}
+
+/// The cookies of a renewed session as it is, for an answer that is no use of it.
+pub fn unused(
+    filter: &Filter,
+    provider: ProviderIndex,
+    current: &Current,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Vec<String> {
+    if !current.is_new() {
+        return Vec::new();
+    }
+    let newest = refresh::deliver(filter, provider, &current.in_cookie, now);
+    write(filter, provider, &newest, jar, newest.session.seen_at, now)
+}
+
+/// Whether a session is written: it is a new one, or its time of use or the first key is due.
+pub fn is_due(filter: &Filter, current: &Current, now: Timestamp) -> bool {
+    current.is_new() || session::is_written_anew(filter, &current.remembered, now)
+}
+
+fn write(
+    filter: &Filter,
+    provider: ProviderIndex,
+    remembered: &Remembered,
+    jar: &Jar<'_>,
+    seen_at: Timestamp,
+    now: Timestamp,
+) -> Vec<String> {
+    let mut session = remembered.session.clone();
+    session.seen_at = session.seen_at.max(seen_at);
+    let written = match filter.nonce24(now) {
+        Ok(nonce) => filter
+            .cookies
+            .set_session(provider, &session, jar, nonce)
+            .map_err(|error| ConfigurationError::SessionTooLarge(error).into()),
+        Err(error) => Err(error),
+    };
+    // The old cookie stays as it is.
+    written.unwrap_or_else(|error| {
+        log::warn!("code={} the session is not written anew: {error}", error.code());
+        Vec::new()
+    })
+}
