@@ -23,8 +23,6 @@ const LATE: Seconds = Seconds(60);
 pub struct Written {
     provider: ProviderIndex,
     in_cookie: Rc<Remembered>,
-    /// It had been renewed when the request was let through.
-    is_new: bool,
     /// The cookies of the request.
     cookies: Headers,
     decided_at: Timestamp,
@@ -42,7 +40,6 @@ impl Written {
         is_due(filter, current, now).then(|| Written {
             provider,
             in_cookie: Rc::clone(&current.in_cookie),
-            is_new: current.is_new(),
             cookies: headers.all("cookie").map(|value| ("cookie".to_owned(), value.to_vec())).collect(),
             decided_at: now,
         })
@@ -53,10 +50,9 @@ impl Written {
         let Written { provider, in_cookie, .. } = self;
         let newest = refresh::deliver(filter, *provider, in_cookie, now);
         let is_renewed = !Rc::ptr_eq(&newest, in_cookie);
-        // What was renewed, and is no longer known to be, has been delivered by another response.
-        let is_as_before = !self.is_new
-            && now.since(self.decided_at) < LATE
-            && refresh::is_unused(filter, *provider, in_cookie, now);
+        // Later, what was renewed may have been delivered by another response and be forgotten.
+        let is_as_before =
+            now.since(self.decided_at) < LATE && refresh::is_unused(filter, *provider, in_cookie, now);
         if !(is_renewed || is_as_before) || session::counts(filter, *provider, &newest, now).is_err() {
             return Vec::new();
         }

@@ -222,6 +222,7 @@ mod tests {
         config.idle_timeout = Seconds(0);
         assert_eq!(session().state(&config, at(28_799)), Ok(()));
         assert!(!session().needs_touch(&config, at(28_799)));
+        assert_eq!(session().unused_ends_at(&config, at(5)), at(28_800));
     }
 
     #[test]

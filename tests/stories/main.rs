@@ -27,6 +27,7 @@ mod native;
 mod parameters;
 mod provider;
 mod refresh;
+mod renewed;
 mod restored;
 mod rotation;
 mod secrets;

@@ -6,12 +6,12 @@ use crate::world::{NOBODY_IS_WOKEN, Proxy, Seen, World, answer};
 use vestibule::http::{CalloutFailed, Request};
 
 /// The upstream gets the access token; requests of programs and of browsers.
-fn forwarding() -> Value {
+pub fn forwarding() -> Value {
     json!({"identity": {"access_token_header": "x-access-token", "headers": {"x-email": "email"}}})
 }
 
 /// A world in which somebody is logged in, at a provider that gives refresh tokens.
-fn logged_in_on(proxy: Proxy, change: &Value) -> World {
+pub fn logged_in_on(proxy: Proxy, change: &Value) -> World {
     logged_in_to(World::on(proxy, change))
 }
 
@@ -22,16 +22,16 @@ fn logged_in_to(mut world: World) -> World {
     world
 }
 
-fn logged_in(change: &Value) -> World {
+pub fn logged_in(change: &Value) -> World {
     logged_in_on(crate::gateway::proxy(), change)
 }
 
-fn token(seen: &Seen) -> String {
+pub fn token(seen: &Seen) -> String {
     seen.told("x-access-token").unwrap().to_owned()
 }
 
 /// A request of a script, with the cookies that the browser has now.
-fn fetch(world: &World) -> Request {
+pub fn fetch(world: &World) -> Request {
     let cookies = world.browser.header(false, world.now).unwrap();
     world.program("/orders", &[("cookie", &cookies)])
 }
@@ -402,76 +402,4 @@ fn refr_14_what_userinfo_says_now_replaces_what_it_said_at_the_login() {
     world.idp().instead.insert("userinfo", answer(500, json!({})));
     assert_eq!(world.after(301).get("/admin").status, 403, "a failure changes nothing");
     assert_eq!(world.get("/orders").told("x-email"), None);
-}
-
-#[test]
-fn who_leaves_for_a_coffee_while_the_session_is_renewed_is_still_logged_in_afterwards() {
-    let mut world = logged_in(&forwarding());
-    // The last request before the pause begins the renewal, and its answer cannot bring the result.
-    world.after(250).get("/orders").is(200, "session");
-    world.tick();
-    assert_eq!(world.idp().refreshes.used, 1);
-    let seen = world.after(1_500).get("/orders");
-    seen.is(200, "session");
-    assert_eq!(world.idp().refreshes.reused, 0);
-}
-
-#[test]
-fn a_response_that_comes_late_brings_no_older_session_than_the_browser_has() {
-    let mut world = logged_in(&forwarding());
-    // A report that takes long begins; the cookie is due to be written with its time of use.
-    let request = world.after(200).navigation("/report", false);
-    let report = world.begin_slow(&request);
-    let renewed = token(world.after(101).get("/orders").is(200, "session"));
-    assert_eq!(token(&world.get("/orders")), renewed);
-    let seen = world.after(180).end(&request, report);
-    seen.is(200, "session");
-    assert_eq!(seen.cookies(), [""; 0]);
-    assert_eq!(token(world.get("/orders").is(200, "session")), renewed);
-    assert_eq!(world.idp().refreshes.reused, 0);
-}
-
-#[test]
-fn a_response_that_comes_after_a_renewal_brings_the_renewed_session() {
-    let mut world = logged_in(&forwarding());
-    let request = world.after(250).navigation("/report", false);
-    let report = world.begin_slow(&request);
-    let before = token(world.get("/orders").is(200, "session"));
-    world.tick();
-    assert_eq!(world.idp().refreshes.used, 1);
-    let seen = world.after(10).end(&request, report);
-    assert_eq!(seen.is(200, "session").cookies().len(), 1);
-    // It is there, so the old cookie is good for a while and no longer.
-    assert_ne!(token(world.after(200).get("/orders").is(200, "session")), before);
-    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
-}
-
-#[test]
-fn a_response_that_comes_after_a_logout_brings_no_session() {
-    let mut world = logged_in(&json!({}));
-    let request = world.after(200).navigation("/report", false);
-    let report = world.begin_slow(&request);
-    world.get("/oidc/logout").is(303, "logged_out");
-    let seen = world.after(1).end(&request, report);
-    assert_eq!(seen.is(200, "session").cookies(), [""; 0]);
-}
-
-#[test]
-fn tokens_of_a_few_seconds_are_renewed_when_they_end() {
-    let mut world = World::with(&forwarding());
-    world.idp().refreshes.gives = true;
-    world.idp().tokens = json!({"expires_in": 3});
-    world.idp().refreshes.response = json!({"expires_in": 3});
-    world.log_in("/orders").is(302, "login_completed");
-    let mut before = token(world.get("/orders").is(200, "session"));
-    for _ in 0..20 {
-        world.after(3);
-        let requests = vec![fetch(&world); 5];
-        let seen = world.together_over(2, &requests);
-        let tokens: Vec<String> = seen.iter().map(|seen| token(seen.is(200, "session"))).collect();
-        assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
-        assert_ne!(tokens[0], before);
-        before.clone_from(&tokens[0]);
-    }
-    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (20, 0));
 }
