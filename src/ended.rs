@@ -19,6 +19,10 @@ const LOGOUT_PLACES: u16 = 64;
 /// Entries of one place: 4 KiB.
 const ENTRIES_LIMIT: usize = 127;
 
+/// What has ended is remembered for so long. Not only for the lifetime that is configured here: others
+/// who share the list may have a longer one.
+const LONGEST_SESSION: Seconds = Seconds(30 * 24 * 60 * 60);
+
 /// A generation is a time with so many bits below the second, for changes in the same second.
 const GENERATION_BITS: u32 = 20;
 
@@ -26,17 +30,17 @@ const GENERATION_BITS: u32 = 20;
 pub struct EndedSessions {
     /// Hash of issuer and client: configurations that share sessions share this too.
     tenant: String,
-    lifetime: Seconds,
     is_watched: bool,
 }
 
 /// Whose session it is that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose<'a> {
-    /// That of one session of the provider: `sid` (Back-Channel Logout section 2.1).
-    Sid(&'a str),
-    /// All of a subject: `sub`.
-    Subject(&'a str),
+    /// That of one session of the provider: issuer and `sid` (Back-Channel Logout section 2.1). A provider
+    /// with tenants has several issuers.
+    Sid(&'a str, &'a str),
+    /// All of a person: issuer and `sub`.
+    Subject(&'a str, &'a str),
     /// One of ours, by [`Session::id`].
     Id(&'a str),
 }
@@ -57,7 +61,6 @@ impl EndedSessions {
         let endpoints = &config.endpoints;
         EndedSessions {
             tenant: key.bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
-            lifetime: config.session.absolute_lifetime,
             is_watched: endpoints.backchannel_logout.is_some() || endpoints.frontchannel_logout.is_some(),
         }
     }
@@ -79,7 +82,7 @@ impl EndedSessions {
     pub fn end(&self, store: &Store, whose: Whose<'_>, now: Timestamp) -> Result<(), NotSet> {
         let slot = self.slot(whose);
         let lost = self.head(store).lost(&slot);
-        let until = now + self.lifetime;
+        let until = now + LONGEST_SESSION;
         store.update(&slot.name, |bytes| {
             let mut place = Place::read(bytes).unwrap_or_else(|| Place::after_loss(lost));
             let before = place.entries.iter().find(|entry| entry.key == slot.key);
@@ -103,7 +106,7 @@ impl EndedSessions {
             return Some(SessionEnded::LoggedOut);
         }
         let sid = session.provider_session();
-        let ended_at = self.by_provider(store, &head, sid, &session.subject)?;
+        let ended_at = self.by_provider(store, &head, sid, session.person())?;
         (session.created_at <= ended_at).then_some(SessionEnded::ByProvider)
     }
 
@@ -116,17 +119,24 @@ impl EndedSessions {
         &self,
         store: &Store,
         sid: Option<&str>,
-        subject: &str,
+        person: (&str, &str),
         started_at: Timestamp,
     ) -> Result<(), SessionEnded> {
         // Where nobody looks later, what was written before the configuration changed does not count.
         let ended_at =
-            self.is_watched.then(|| self.by_provider(store, &self.head(store), sid, subject)).flatten();
+            self.is_watched.then(|| self.by_provider(store, &self.head(store), sid, person)).flatten();
         if ended_at >= Some(started_at) { Err(SessionEnded::ByProvider) } else { Ok(()) }
     }
 
-    fn by_provider(&self, store: &Store, head: &Head, sid: Option<&str>, subject: &str) -> Option<Timestamp> {
-        let slots = sid.map(Whose::Sid).into_iter().chain([Whose::Subject(subject)]);
+    fn by_provider(
+        &self,
+        store: &Store,
+        head: &Head,
+        sid: Option<&str>,
+        (issuer, subject): (&str, &str),
+    ) -> Option<Timestamp> {
+        let sid = sid.map(|sid| Whose::Sid(issuer, sid));
+        let slots = sid.into_iter().chain([Whose::Subject(issuer, subject)]);
         slots.filter_map(|whose| self.entry(store, head, &self.slot(whose))).max()
     }
 
@@ -140,16 +150,16 @@ impl EndedSessions {
     }
 
     fn slot(&self, whose: Whose<'_>) -> Slot {
-        let (kind, what, value) = match whose {
-            Whose::Sid(sid) => (Kind::Ended, "sid", sid),
-            Whose::Subject(subject) => (Kind::Ended, "sub", subject),
-            Whose::Id(id) => (Kind::Logout, "id", id),
+        let (kind, what, issuer, value) = match whose {
+            Whose::Sid(issuer, sid) => (Kind::Ended, "sid", issuer, sid),
+            Whose::Subject(issuer, subject) => (Kind::Ended, "sub", issuer, subject),
+            Whose::Id(id) => (Kind::Logout, "id", "", id),
         };
         let (list, places) = match kind {
             Kind::Ended => ("ended", PLACES),
             Kind::Logout => ("logout", LOGOUT_PLACES),
         };
-        let key = Key::new(&[what.as_bytes(), value.as_bytes()]);
+        let key = Key::new(&[what.as_bytes(), issuer.as_bytes(), value.as_bytes()]);
         let place = key.place(places);
         Slot { kind, key, place, name: format!("vestibule.{list}.{}.{place}", self.tenant) }
     }
@@ -297,6 +307,7 @@ mod tests {
     use crate::config::trial;
 
     const NOW: Timestamp = Timestamp(1_700_000_000);
+    const ISSUER: &str = "https://idp.example.com";
 
     fn list() -> EndedSessions {
         let config =
@@ -306,6 +317,7 @@ mod tests {
 
     fn session(sid: &str, created_at: Timestamp) -> Session {
         let mut session = crate::session::tests::session();
+        session.claims.insert("iss".to_owned(), ISSUER.into());
         session.claims.insert("sid".to_owned(), sid.into());
         session.created_at = created_at;
         session
@@ -320,7 +332,7 @@ mod tests {
     fn out_18_the_list_is_bounded_and_what_it_drops_stays_ended() {
         let (list, store) = (list(), Store::default());
         for n in 0..50_000_u64 {
-            list.end(&store, Whose::Sid(&n.to_string()), NOW + Seconds(n / 100)).unwrap();
+            list.end(&store, Whose::Sid(ISSUER, &n.to_string()), NOW + Seconds(n / 100)).unwrap();
         }
         assert!(bytes(&store, &list) <= 1024 * 1024);
         for n in (0..50_000_u64).step_by(97) {
@@ -331,8 +343,8 @@ mod tests {
         // Who came after the youngest that was dropped is not concerned.
         assert_eq!(list.find(&store, &session("another", NOW + Seconds(500))), None);
         // What is over makes room without a trace.
-        let much_later = NOW + Seconds(500_000);
-        list.end(&store, Whose::Sid("last"), much_later).unwrap();
+        let much_later = NOW + LONGEST_SESSION + Seconds(500_000);
+        list.end(&store, Whose::Sid(ISSUER, "last"), much_later).unwrap();
         assert!(list.find(&store, &session("last", much_later)).is_some());
     }
 
@@ -350,21 +362,21 @@ mod tests {
     #[test]
     fn a_place_that_the_host_dropped_ends_what_it_may_have_held() {
         let list = list();
-        let place = |sid: &str| list.slot(Whose::Sid(sid)).name;
+        let place = |sid: &str| list.slot(Whose::Sid(ISSUER, sid)).name;
         let same_place =
             (0..10_000).map(|n| format!("x{n}")).find(|sid| place(sid) == place("s1")).expect("of so many");
         let is_ended =
             |store: &Store, sid: &str, created_at| list.find(store, &session(sid, created_at)).is_some();
         for lost in [&b""[..], b"this is not ours"] {
             let store = Store::default();
-            list.end(&store, Whose::Sid("s1"), NOW).unwrap();
+            list.end(&store, Whose::Sid(ISSUER, "s1"), NOW).unwrap();
             assert!(!is_ended(&store, &same_place, NOW));
             store.update(&place("s1"), |_| ((), Some(lost.to_vec()))).unwrap();
             // Also after it is written again.
             for _ in 0..2 {
                 assert!(is_ended(&store, "s1", NOW) && is_ended(&store, &same_place, NOW));
                 assert!(!is_ended(&store, "s1", NOW + Seconds(1)));
-                list.end(&store, Whose::Sid(&same_place), NOW + Seconds(9)).unwrap();
+                list.end(&store, Whose::Sid(ISSUER, &same_place), NOW + Seconds(9)).unwrap();
             }
         }
     }
@@ -374,7 +386,7 @@ mod tests {
         let (list, store) = (list(), Store::default());
         let mut seen = vec![list.generation(&store)];
         for now in [NOW, NOW, NOW - Seconds(100), NOW + Seconds(1)] {
-            list.end(&store, Whose::Subject("alice"), now).unwrap();
+            list.end(&store, Whose::Subject(ISSUER, "alice"), now).unwrap();
             list.end(&store, Whose::Id("i"), now).unwrap();
             let generation = list.generation(&store);
             assert!(!seen.contains(&generation));
@@ -385,10 +397,10 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_brings_nothing_back() {
         let (list, store) = (list(), Store::default());
-        list.end(&store, Whose::Subject("alice"), NOW).unwrap();
-        list.end(&store, Whose::Subject("alice"), NOW - Seconds(100)).unwrap();
-        assert!(list.check_login(&store, None, "alice", NOW).is_err());
-        assert!(list.check_login(&store, None, "alice", NOW + Seconds(1)).is_ok());
-        assert!(list.check_login(&store, Some("alice"), "bob", NOW).is_ok());
+        list.end(&store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
+        list.end(&store, Whose::Subject(ISSUER, "alice"), NOW - Seconds(100)).unwrap();
+        assert!(list.check_login(&store, None, (ISSUER, "alice"), NOW).is_err());
+        assert!(list.check_login(&store, None, (ISSUER, "alice"), NOW + Seconds(1)).is_ok());
+        assert!(list.check_login(&store, Some("alice"), (ISSUER, "bob"), NOW).is_ok());
     }
 }

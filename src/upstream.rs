@@ -136,7 +136,13 @@ impl Upstream {
             if is_replaced {
                 continue;
             }
-            if name == "authorization" && proven_by_token {
+            if offers_another_protocol(name, value) {
+                // Where setting replaces only the first of several, the offer could stay.
+                if !request.host.removes_headers && request.headers.one(name).is_none() {
+                    return Err(ClientError::ProtectedHeader(name.to_owned()));
+                }
+                remove_or_empty(&mut edits, request, name);
+            } else if name == "authorization" && proven_by_token {
                 // The token was meant for us; the upstream gets it only if the configuration says so.
                 remove_or_empty(&mut edits, request, name);
             } else if self.is_protected(name) {
@@ -197,6 +203,13 @@ impl Upstream {
             text.split(',').map(str::trim).filter(|name| !self.is_protected(name)).collect();
         kept.join(", ").into_bytes()
     }
+}
+
+/// Whether a field offers to go on in HTTP/2 on the same connection (RFC 7540 section 3.2, taken back by
+/// RFC 9113): between client and upstream the proxy would then see requests no more, nor would we.
+fn offers_another_protocol(name: &str, value: &[u8]) -> bool {
+    let is_h2c = |protocol: &[u8]| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c");
+    name == "http2-settings" || (name == "upgrade" && value.split(|byte| *byte == b',').any(is_h2c))
 }
 
 /// For a header that occurs once: where removing does not keep it from the upstream, nothing is left

@@ -177,7 +177,7 @@ impl Action<'_> {
         }
         let address = escaped(address);
         match self {
-            Action::Link { .. } => format!("<a href=\"{address}\">{text}</a>"),
+            Action::Link { .. } => format!("<a rel=\"noreferrer\" href=\"{address}\">{text}</a>"),
             Action::NewWindow { .. } => {
                 format!("<a target=\"_blank\" rel=\"noopener\" href=\"{address}\">{text}</a>")
             }
@@ -282,8 +282,8 @@ mod tests {
             "<title>You are not logged in</title>",
             "<h1>You are not logged in</h1>",
             "<p>This address is for people who are logged in.</p><p>Log in and try again.</p>",
-            "<a href=\"/oidc/login?return_to=%2Forders\">Log in</a>",
-            "<a href=\"/orders?a=1&amp;b=2\">Try again</a>",
+            "<a rel=\"noreferrer\" href=\"/oidc/login?return_to=%2Forders\">Log in</a>",
+            "<a rel=\"noreferrer\" href=\"/orders?a=1&amp;b=2\">Try again</a>",
             "<code>session_missing</code>",
             "<code>7f3a9c</code>",
             "lang=\"en\"",

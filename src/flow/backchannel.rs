@@ -16,6 +16,7 @@ use crate::jose::Jws;
 use crate::oidc::claims;
 use crate::oidc::form::FORM_LIMIT;
 use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
+use crate::provider::BroughtBy;
 use crate::store::{Board, Key};
 use crate::time::Timestamp;
 
@@ -59,7 +60,7 @@ async fn by_token(
     let jws = Jws::parse(&text).map_err(ClientError::Token)?;
     let index = sender(filter, &jws)?;
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let (verified, _) = bearer::verify(filter, index, jws, &text, callouts, now).await?;
+    let (verified, _) = bearer::verify(filter, index, (jws, &text, BroughtBy::Client), callouts, now).await?;
     let expect = logout_token::Expected {
         issuer: provider.issuer_of(verified.claims()),
         client_id: &provider.client.id,
@@ -67,7 +68,7 @@ async fn by_token(
         now: *now,
     };
     let token = LogoutToken::check(&verified, &expect).map_err(ClientError::LogoutToken)?;
-    act_upon(filter, index, &token, *now)?;
+    act_upon(filter, index, expect.issuer, &token, *now)?;
     Ok((index, token))
 }
 
@@ -86,16 +87,22 @@ fn sender(filter: &Filter, jws: &Jws) -> Result<ProviderIndex, Error> {
 }
 
 /// Ends what the token names, once.
-fn act_upon(filter: &Filter, index: ProviderIndex, token: &LogoutToken, now: Timestamp) -> Result<(), Error> {
+fn act_upon(
+    filter: &Filter,
+    index: ProviderIndex,
+    issuer: &str,
+    token: &LogoutToken,
+    now: Timestamp,
+) -> Result<(), Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
-    let key = Key::new(&[provider.issuer.as_bytes(), provider.client.id.as_bytes(), token.id().as_bytes()]);
+    let key = Key::new(&[issuer.as_bytes(), provider.client.id.as_bytes(), token.id().as_bytes()]);
     if ACTED_UPON.find(&filter.store, key, now).is_some() {
         return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
     }
     let whose = match (token.session_id(), token.subject()) {
-        (Some(sid), _) => Whose::Sid(sid),
-        (None, Some(subject)) => Whose::Subject(subject),
+        (Some(sid), _) => Whose::Sid(issuer, sid),
+        (None, Some(subject)) => Whose::Subject(issuer, subject),
         (None, None) => return Err(Error::Bug("a logout token names nobody")),
     };
     ended.end(&filter.store, whose, now)?;

@@ -13,6 +13,7 @@ use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
 use crate::oidc::claims;
+use crate::provider::BroughtBy;
 use crate::time::Timestamp;
 use crate::upstream::{Brings, Told};
 
@@ -62,7 +63,8 @@ async fn decide(
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
     let index = issuer_of(filter, rule, &jws)?;
     let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
-    let (verified, keys) = verify(filter, index, jws, token.secret().expose(), callouts, now).await?;
+    let brought = (jws, token.secret().expose(), BroughtBy::Client);
+    let (verified, keys) = verify(filter, index, brought, callouts, now).await?;
     let expect = access_token::Expected {
         issuer: provider.config.issuer_of(verified.claims()),
         audiences: &provider.config.audiences,
@@ -100,15 +102,14 @@ fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, E
 }
 
 /// Verifies a signature with the provider's keys; asks for them anew if they may have changed. `jws`
-/// is what `text` was parsed to.
+/// is what `text` was parsed to, which somebody has brought.
 ///
 /// # Errors
 /// The token's fault as [`ClientError::Token`], or the provider cannot be asked.
 pub async fn verify(
     filter: &Filter,
     index: ProviderIndex,
-    jws: Jws,
-    text: &str,
+    (jws, text, brought_by): (Jws, &str, BroughtBy),
     callouts: &Callouts,
     now: &mut Timestamp,
 ) -> Result<(Verified, Rc<KeySet>), Error> {
@@ -131,7 +132,7 @@ pub async fn verify(
     if !error.keys_may_have_changed() {
         return Err(ClientError::Token(error).into());
     }
-    let keys = match provider.keys_anew(callouts, now).await {
+    let keys = match provider.keys_anew(brought_by, callouts, now).await {
         Ok(Some(keys)) => keys,
         // The key was there and does not verify: a provider that is away does not change that.
         Err(unreachable) if matches!(error, JwsError::UnknownKey { .. }) => return Err(unreachable),

@@ -9,6 +9,7 @@ use crate::http::{Callout, CalloutFailed, Received};
 use crate::jose::Jws;
 use crate::oidc::client_auth::{ClientJudged, ClientRequest};
 use crate::oidc::id_token::{self, IdToken};
+use crate::provider::BroughtBy;
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
@@ -108,7 +109,7 @@ pub async fn check_id_token(
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let text = id_token.expose();
     let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
-    let verified = bearer::verify(filter, index, jws, text, callouts, now).await;
+    let verified = bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await;
     let (verified, _) = verified.map_err(|error| match error {
         // Here it is not the client who brought a wrong token.
         Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),

@@ -37,7 +37,8 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let mut decision = filter.decision(visit, "frontchannel_no_session", *first, "");
     for (index, _) in &of_issuer {
         let Ok(found) = session::find(filter, *index, &jar, visit.now) else { continue };
-        if found.session.provider_session() == Some(sid) {
+        let (of_session, _) = found.session.person();
+        if found.session.provider_session() == Some(sid) && of_session == issuer {
             logout::end_session(filter, *index, &found, visit.now);
             cookies.extend(filter.cookies.delete_session(*index, &jar));
             decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);

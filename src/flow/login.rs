@@ -94,8 +94,20 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     let authentication = step_up::wanted(filter, provider, page, query);
     let from_request = from_request(filter, provider, query);
     let is_popup = parameter("display").is_some_and(|(_, value)| value == "popup");
-    let landing = if is_popup { Landing::Popup } else { Landing::Redirect };
+    let landing =
+        if is_popup && may_open_windows(filter, request) { Landing::Popup } else { Landing::Redirect };
     Ok((provider, Begin { from_request, landing, ..Begin::new(return_to, authentication) }))
+}
+
+/// Whether a page of this site, or no page at all, opens the window. Another one would learn from a window
+/// that closes whether somebody is logged in.
+fn may_open_windows(filter: &Filter, request: &Request) -> bool {
+    match request.headers.one("sec-fetch-site") {
+        Some("same-origin" | "none") => true,
+        Some("same-site") => filter.config.session.domain.is_some(),
+        Some(_) => false,
+        None => !request.headers.has("sec-fetch-site"),
+    }
 }
 
 /// What the address of the login sets of the parameters that it may set. Whatever is not listed, or is
@@ -281,7 +293,8 @@ async fn redeem(
     let person = Person { claims: id_token.claims(), subject: id_token.subject() };
     let claims =
         userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
-    let session = new_session(filter, index, &id_token, &claims, &tokens, &login, *now)?;
+    let claims = claims.as_ref().unwrap_or(id_token.claims());
+    let session = new_session(filter, index, &id_token, claims, &tokens, &login, *now)?;
     let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
     let session = session::fit(filter, index, session, *now, write)?;
     step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);

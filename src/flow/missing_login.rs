@@ -39,6 +39,9 @@ pub async fn lead_on(
     let jar = Jar::read(&visit.request.headers);
     let place = filter.cookies.place(index, state);
     let (landing, began_as) = waiting(place.as_ref(), state);
+    // Anybody may have made this state and opened a window with it, which must not tell by closing what
+    // became of it.
+    let landing = if landing == Landing::Popup { Landing::Redirect } else { landing };
     let return_to = place.as_ref().map_or("/", |place| &place.return_to);
     // The paths of our own pages may have changed since.
     let return_to = filter.return_to(return_to);

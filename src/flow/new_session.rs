@@ -26,8 +26,10 @@ pub fn new_session(
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let needs = &filter.needs;
     let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
-    let (sid, subject) = (id_token.session_id(), id_token.subject());
-    ended.check_login(&filter.store, sid, subject, login.started_at).map_err(ClientError::SessionEnded)?;
+    let sid = id_token.session_id();
+    ended
+        .check_login(&filter.store, sid, id_token.person(), login.started_at)
+        .map_err(ClientError::SessionEnded)?;
     let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
     let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
     let lifetime = match &refresh_token {
@@ -42,6 +44,10 @@ pub fn new_session(
     }
     Ok(Session {
         claims: needs.prune(claims),
+        of_userinfo: match &refresh_token {
+            Some(_) => needs.names_added(claims, id_token.claims()),
+            None => Vec::new(),
+        },
         scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
         subject: id_token.subject().to_owned(),
         id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),

@@ -96,6 +96,14 @@ impl Needs {
         missing.map(String::as_str)
     }
 
+    /// The names of needed claims that `merged` has and `base` has not, or not so.
+    pub fn names_added(&self, merged: &Map<String, Value>, base: &Map<String, Value>) -> Vec<String> {
+        let mut names: Vec<&String> = self.claims.iter().filter_map(|claim| claim.0.first()).collect();
+        names.dedup();
+        let is_added = |name: &&String| merged.contains_key(*name) && merged.get(*name) != base.get(*name);
+        names.into_iter().filter(is_added).cloned().collect()
+    }
+
     /// Those of the claims that are needed.
     pub fn prune(&self, claims: &Map<String, Value>) -> Map<String, Value> {
         let mut kept = Map::new();

@@ -7,7 +7,7 @@ use crate::flow::{Callouts, bearer, exchange};
 use crate::jose::{Jws, Verified};
 use crate::oidc::claims::Claims;
 use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse, userinfo_request};
-use crate::provider::Known;
+use crate::provider::{BroughtBy, Known};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -19,7 +19,8 @@ pub struct Person<'a> {
     pub subject: &'a str,
 }
 
-/// The claims of the person who logs in. Asks the userinfo endpoint if the configuration wants that.
+/// The claims of a person with those that the userinfo endpoint adds, if the configuration wants it to be
+/// asked.
 ///
 /// # Errors
 /// The endpoint was asked, and its answer cannot be had or is not about this person. Then nobody is
@@ -32,7 +33,7 @@ pub async fn claims(
     access_token: &Secret,
     callouts: &Callouts,
     now: &mut Timestamp,
-) -> Result<Claims, Error> {
+) -> Result<Option<Claims>, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let missing = filter.needs.missing(person.claims, provider);
     let is_wanted = match provider.userinfo {
@@ -41,7 +42,7 @@ pub async fn claims(
         UserinfoUse::IfNeeded => missing.is_some() && known.metadata.userinfo_endpoint.is_some(),
     };
     if !is_wanted {
-        return Ok(person.claims.clone());
+        return Ok(None);
     }
     let Some(request) = userinfo_request(&known.metadata, provider, access_token) else {
         if provider.userinfo == UserinfoUse::Always {
@@ -53,7 +54,7 @@ pub async fn claims(
             provider.name,
             missing.unwrap_or_default()
         );
-        return Ok(person.claims.clone());
+        return Ok(None);
     };
     let received = exchange::ask(callouts, request, "userinfo endpoint", now).await?;
     let response = UserinfoResponse::read(&received).map_err(ProviderError::Userinfo)?;
@@ -71,7 +72,7 @@ pub async fn claims(
             Userinfo::check_signed(verified, &expect(now))
         }
     };
-    Ok(userinfo.map_err(ProviderError::Userinfo)?.added_to(person.claims))
+    Ok(Some(userinfo.map_err(ProviderError::Userinfo)?.added_to(person.claims)))
 }
 
 async fn verify(
@@ -83,7 +84,7 @@ async fn verify(
 ) -> Result<Verified, Error> {
     let wrong = |error| Error::from(ProviderError::Userinfo(UserinfoError::Signature(error)));
     let jws = Jws::parse(text).map_err(wrong)?;
-    match bearer::verify(filter, index, jws, text, callouts, now).await {
+    match bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await {
         Ok((verified, _)) => Ok(verified),
         // Here it is not the client who brought a wrong token.
         Err(Error::Client(ClientError::Token(error))) => Err(wrong(error)),

@@ -24,11 +24,32 @@ use secret_end::SecretEnd;
 /// An unknown key makes us ask for the key set at most once in this time, per provider.
 pub const REFETCH_COOLDOWN: Seconds = Seconds(30);
 
+/// The same for a token that the provider gave us itself.
+const REFETCH_COOLDOWN_FOR_OURS: Seconds = Seconds(1);
+
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_BACK_OFF: Seconds = Seconds(1);
 
 /// The longest wait between attempts.
 const LONGEST_BACK_OFF: Seconds = Seconds(60);
+
+/// From whom a token comes whose key is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BroughtBy {
+    /// From anybody.
+    Client,
+    /// From the provider, by a callout of ours.
+    Provider,
+}
+
+impl BroughtBy {
+    fn cooldown(self) -> Seconds {
+        match self {
+            BroughtBy::Client => REFETCH_COOLDOWN,
+            BroughtBy::Provider => REFETCH_COOLDOWN_FOR_OURS,
+        }
+    }
+}
 
 /// A provider at run time.
 pub struct Provider {
@@ -218,9 +239,11 @@ impl Provider {
     /// The key set after a token named a key that is not in it: fetched anew, but at most once in
     /// [`REFETCH_COOLDOWN`]; whoever comes while it is being fetched shares the answer.
     ///
-    /// Returns `None` if the set was fetched too short a time ago for another try.
+    /// Returns `None` if the set was fetched too short a time ago for another try: for a token that the
+    /// provider gave us itself, just now.
     pub async fn keys_anew(
         &self,
+        brought_by: BroughtBy,
         callouts: &Callouts,
         now: &mut Timestamp,
     ) -> Result<Option<Rc<KeySet>>, Error> {
@@ -229,7 +252,7 @@ impl Provider {
             (state.refetch, state.keys_are_wanted)
         };
         let started = match refetch {
-            Refetch::DoneAt(at) if at <= *now && now.since(at) < REFETCH_COOLDOWN => {
+            Refetch::DoneAt(at) if at <= *now && now.since(at) < brought_by.cooldown() => {
                 // The background asks; until it has, nothing can be said about an unknown key.
                 let why = CalloutFailed::Busy;
                 let busy = Error::Unreachable { what: "key set", why, retry_after: FIRST_BACK_OFF };

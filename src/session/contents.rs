@@ -34,6 +34,9 @@ pub struct Session {
     /// The claims that the configuration needs, no others.
     #[serde(rename = "c")]
     pub claims: Map<String, Value>,
+    /// The names of those that the userinfo endpoint said. With a refresh token only.
+    #[serde(rename = "ui", default, skip_serializing_if = "Vec::is_empty")]
+    pub of_userinfo: Vec<String>,
     /// The scopes that were granted.
     #[serde(rename = "s")]
     pub scopes: Vec<String>,

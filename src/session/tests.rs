@@ -105,6 +105,7 @@ pub(super) fn configuration() -> Config {
 /// A session that began now.
 pub(crate) fn session() -> Session {
     Session {
+        of_userinfo: Vec::new(),
         id: "an id".into(),
         subject: "alice".into(),
         claims: json!({"groups": ["a", "b"], "email": "alice@example.com"}).as_object().unwrap().clone(),

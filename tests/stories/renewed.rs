@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Proxy, World};
+use crate::world::{Key, Proxy, World, answer};
 
 #[test]
 fn who_leaves_for_a_coffee_while_the_session_is_renewed_is_still_logged_in_afterwards() {
@@ -117,4 +117,83 @@ fn where_nobody_is_woken_who_waits_in_vain_for_a_renewal_goes_on_within_the_grac
         world.send(request).is(status, code);
         assert_eq!(world.idp().refreshes.used, 0);
     }
+}
+
+fn with_id_token() -> serde_json::Value {
+    json!({"identity": {"id_token_header": "x-id-token", "headers": {"x-email": "email"}}})
+}
+
+#[test]
+fn a_key_that_the_provider_has_not_published_yet_ends_no_session() {
+    let mut world = logged_in(&with_id_token());
+    let before = world.get("/orders").told("x-id-token").unwrap().to_owned();
+    let published = answer(200, world.idp().published());
+    world.idp().instead.insert("keys", published);
+    world.idp().keys = vec![Key::new("k2", 2)];
+    let seen = world.after(301).get("/orders");
+    // What could not be checked is told to nobody.
+    assert_eq!(seen.is(200, "session").told("x-id-token"), Some(before.as_str()));
+    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    world.idp().instead.clear();
+    let seen = world.after(301).get("/orders");
+    assert_ne!(seen.is(200, "session").told("x-id-token"), Some(before.as_str()));
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
+}
+
+#[test]
+fn jwk_06_tokens_with_made_up_keys_keep_nobody_from_a_new_one() {
+    let bearer = json!({"providers": {"main": {"audiences": ["https://api.example.com"]}},
+        "rules": [{"name": "api", "path_prefix": "/api", "accept": "bearer"}]});
+    let mut world = logged_in(&bearer);
+    world.after(299);
+    let now = world.now;
+    let made_up = world.idp().access_token_with(&json!({"kid": "made-up"}), &json!({}), now);
+    world.with_token("/api", &made_up).is(401, "jws_key_unknown");
+    // In the second after, the provider signs with a new key: for a renewal and for a login.
+    world.idp().keys = vec![Key::new("k2", 2)];
+    world.after(2).get("/orders").is(200, "session");
+    assert_eq!(world.idp().refreshes.used, 1);
+    let now = world.after(1).now;
+    let made_up = world.idp().access_token_with(&json!({"kid": "made-up"}), &json!({}), now);
+    world.with_token("/api", &made_up).is(401, "jws_key_unknown");
+    world.idp().keys = vec![Key::new("k3", 3)];
+    world.idp().id_token = json!({"iat": world.now.0, "exp": world.now.0 + 300});
+    world.browser = Default::default();
+    world.after(2).log_in("/orders").is(302, "login_completed");
+}
+
+#[test]
+fn refr_14_what_userinfo_does_not_name_any_more_is_gone() {
+    let admin = json!({"providers": {"main": {"userinfo": "always"}},
+        "rules": [{"name": "admin", "path_prefix": "/admin",
+            "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
+    let mut world = World::with(&admin);
+    world.idp().refreshes.gives = true;
+    world.idp().refreshes.id_token = serde_json::Value::Null;
+    world.idp().userinfo = json!({"groups": ["admin"]});
+    world.log_in("/admin").is(302, "login_completed");
+    world.after(301).get("/admin").is(200, "session");
+    // A failure takes nothing away.
+    world.idp().instead.insert("userinfo", answer(500, json!({})));
+    world.after(301).get("/admin").is(200, "session");
+    world.idp().instead.clear();
+    world.idp().userinfo = json!({});
+    assert_eq!(world.after(301).get("/admin").status, 403);
+    world.idp().userinfo = json!({"groups": ["admin"]});
+    world.after(301).get("/admin").is(200, "session");
+}
+
+#[test]
+fn what_the_id_token_alone_said_stays_when_userinfo_says_something_else() {
+    let change = json!({"providers": {"main": {"userinfo": "always"}},
+        "identity": {"headers": {"x-email": "email", "x-team": "team"}}});
+    let mut world = World::with(&change);
+    world.idp().refreshes.gives = true;
+    world.idp().refreshes.id_token = serde_json::Value::Null;
+    world.idp().userinfo = json!({"email": null, "team": "blue"});
+    world.log_in("/orders").is(302, "login_completed");
+    world.idp().userinfo = json!({"email": null, "team": "red"});
+    let seen = world.after(301).get("/orders");
+    assert_eq!(seen.told("x-team"), Some("red"));
+    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
 }

@@ -1,6 +1,7 @@
 //! Single-page applications: who is logged in and for how long, and a login in a window of its own.
 
 use serde_json::{Value, json};
+use url::Url;
 use vestibule::http::Request;
 
 use crate::world::{OTHER_KEY, SESSION, Seen, World, answer, with_partner};
@@ -174,4 +175,45 @@ fn a_login_that_a_script_asks_for_keeps_the_fragment_of_its_page() {
     let mut world = World::new();
     let landed = world.log_in("/oidc/login?return_to=%2Fapp%3Fa%3D1%23%2Forders%2F7");
     assert_eq!(landed.is(302, "login_completed").location(), "/app?a=1#/orders/7");
+}
+
+#[test]
+fn a_window_that_another_site_opens_does_not_close_by_itself() {
+    for (site, closes) in
+        [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("", false)]
+    {
+        let mut world = World::new();
+        let mut request = world.program("/oidc/login?display=popup&return_to=/orders", &[]);
+        request.headers.push("sec-fetch-mode", "navigate");
+        request.headers.push("sec-fetch-site", site);
+        let seen = world.send(request);
+        let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+        let back = world.authorize(&address);
+        let landed = world.come_back(&back);
+        assert_eq!(landed.body.contains("window.close"), closes, "{site}");
+        assert_eq!(
+            (landed.code, landed.status),
+            ("login_completed", if closes { 200 } else { 302 }),
+            "{site}"
+        );
+    }
+}
+
+#[test]
+fn an_address_from_elsewhere_closes_no_window_whether_somebody_is_logged_in_or_not() {
+    let mut world = World::new();
+    let address = world.sent_to_provider("/oidc/login?display=popup");
+    let back = world.authorize(&address);
+    // Another browser is brought to it: it is not logged in, then it is.
+    world.browser = Default::default();
+    assert!(!world.arrive(&back).body.contains("window.close"));
+    world.log_in("/orders").is(302, "login_completed");
+    assert!(!world.arrive(&back).body.contains("window.close"));
+    // Nor when so much time has passed that a login begins again.
+    world.browser = Default::default();
+    let begins = world.after(700).arrive(&back);
+    let address = Url::parse(begins.is(302, "login_begins").location()).unwrap();
+    world.idp().id_token = json!({"iat": world.now.0, "exp": world.now.0 + 300});
+    let back = world.authorize(&address);
+    assert_eq!(world.come_back(&back).is(302, "login_completed").body, "");
 }

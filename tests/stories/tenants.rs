@@ -174,3 +174,58 @@ fn the_same_subject_of_another_tenant_is_somebody_else() {
         assert_eq!(restore(&mut world, &kept.sealed, &note).code, code);
     }
 }
+
+/// A world in which alice of tenant `one` is logged in, in session `s1` of the provider.
+fn alice_of_one(change: &Value) -> World {
+    let mut world = world("one", change);
+    world.idp().id_token = json!({"iss": issuer("one"), "tid": "one", "sid": "s1"});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    world.after(10);
+    world
+}
+
+fn bring(world: &mut World, tenant: &str, changes: &Value) -> &'static str {
+    let mut full = json!({"iss": issuer(tenant), "jti": "the same"});
+    full.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let now = world.now;
+    let token = world.idp().logout_token(&full, now);
+    let mut request =
+        world.program("/oidc/backchannel-logout", &[("content-type", "application/x-www-form-urlencoded")]);
+    request.method = "POST".to_owned();
+    world.send_with_body(request, format!("logout_token={token}").as_bytes()).code
+}
+
+#[test]
+fn a_tenant_ends_the_sessions_of_its_own_people() {
+    for named in [json!({"sub": null}), json!({"sid": null})] {
+        let mut world = alice_of_one(&json!({}));
+        assert_eq!(bring(&mut world, "two", &named), "logged_out_by_provider");
+        world.get("/orders").is(200, "session");
+        // What one tenant calls a token, another may call one too.
+        assert_eq!(bring(&mut world, "one", &named), "logged_out_by_provider");
+        world.get("/orders").is(302, "login_begins");
+        assert_eq!(bring(&mut world, "one", &named), "logout_token_replayed");
+    }
+}
+
+#[test]
+fn a_tenant_ends_no_login_of_another_that_is_under_way() {
+    for (tenant, code) in [("two", "login_completed"), ("one", "session_revoked")] {
+        let mut world = world("one", &json!({}));
+        let address = world.sent_to_provider("/orders");
+        assert_eq!(bring(&mut world, tenant, &json!({"sid": null})), "logged_out_by_provider");
+        let back = world.authorize(&address);
+        assert_eq!(world.come_back(&back).code, code, "{tenant}");
+    }
+}
+
+#[test]
+fn a_frame_names_the_tenant_whose_session_ends() {
+    let change = json!({"endpoints": {"frontchannel_logout": "/oidc/frontchannel-logout"}});
+    let mut world = alice_of_one(&change);
+    for (tenant, code) in [("two", "frontchannel_no_session"), ("one", "frontchannel_logged_out")] {
+        let iss: String = url::form_urlencoded::byte_serialize(issuer(tenant).as_bytes()).collect();
+        assert_eq!(world.get(&format!("/oidc/frontchannel-logout?iss={iss}&sid=s1")).code, code, "{tenant}");
+    }
+}

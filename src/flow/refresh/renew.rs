@@ -9,6 +9,7 @@ use crate::flow::Callouts;
 use crate::flow::exchange::{self, Asked};
 use crate::flow::session::{self, ALWAYS_KEPT};
 use crate::flow::userinfo::{self, Person};
+use crate::jose::JwsError;
 use crate::metrics::{Metric, RenewalOutcome};
 use crate::oidc::claims::Claims;
 use crate::oidc::renewed::{Original, check_renewed};
@@ -85,6 +86,8 @@ pub async fn renew(
 pub fn ends_session(error: &Error) -> bool {
     match error {
         Error::Provider(ProviderError::Token(error)) => error.is_invalid_grant(),
+        // A key that the provider has not published yet says nothing about the person.
+        Error::Provider(ProviderError::Signature(JwsError::UnknownKey { .. })) => false,
         Error::Provider(
             ProviderError::Signature(_)
             | ProviderError::IdToken(_)
@@ -116,16 +119,21 @@ pub async fn exchange_tokens(
     let mut claims = session.claims.clone();
     // What userinfo is merged into: without a new ID token only what a session is bound to.
     let mut base = claims.clone();
+    let mut of_userinfo = session.of_userinfo.clone();
+    // One that could not be checked is told to nobody.
+    let mut id_token = None;
     base.retain(|name, _| ALWAYS_KEPT.contains(&name.as_str()));
-    if let Some(text) = &tokens.id_token {
+    if let Some(text) = tokens.id_token {
         let asked = Asked { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
         let nonce = session.nonce.as_ref();
         let original = Original { person: session.person(), nonce, claims: &session.claims };
-        match exchange::check_id_token(filter, index, text, &asked, callouts, now).await {
-            Ok(id_token) => {
-                check_renewed(&id_token, &original).map_err(ProviderError::Renewed)?;
-                base = id_token.claims().clone();
+        match exchange::check_id_token(filter, index, &text, &asked, callouts, now).await {
+            Ok(checked) => {
+                check_renewed(&checked, &original).map_err(ProviderError::Renewed)?;
+                base = checked.claims().clone();
                 claims.clear();
+                of_userinfo.clear();
+                id_token = Some(text);
             }
             Err(error) if ends_session(&error) => return Err(error),
             Err(error) => log::warn!("code={} the claims stay as they are: {error}", error.code()),
@@ -133,12 +141,19 @@ pub async fn exchange_tokens(
     }
     let person = Person { claims: &base, subject: &session.subject };
     match userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await {
-        Ok(newer) => claims.extend(newer),
+        Ok(Some(newer)) => {
+            // What it does not name any more is gone.
+            claims.retain(|name, _| !of_userinfo.contains(name));
+            of_userinfo = filter.needs.names_added(&newer, &base);
+            claims.extend(newer);
+        }
+        Ok(None) => claims.extend(base),
         Err(error) if ends_session(&error) => return Err(error),
         Err(error) => {
             log::warn!("code={} the claims of userinfo stay as they are: {error}", error.code());
             claims = session.claims.clone();
             claims.extend(base);
+            of_userinfo.clone_from(&session.of_userinfo);
         }
     }
     keep_authentication(&mut claims, session);
@@ -147,7 +162,8 @@ pub async fn exchange_tokens(
     Ok(Session {
         claims: needs.prune(&claims),
         scopes: tokens.scope.unwrap_or_else(|| session.scopes.clone()),
-        id_token: tokens.id_token.filter(|_| session.id_token.is_some()).or_else(|| session.id_token.clone()),
+        id_token: id_token.filter(|_| session.id_token.is_some()).or_else(|| session.id_token.clone()),
+        of_userinfo,
         access_token: needs.access_token().then_some(tokens.access_token),
         access_token_expires_at: lifetime.map(|lifetime| obtained_at + lifetime),
         refresh_token: tokens.refresh_token.or_else(|| session.refresh_token.clone()),

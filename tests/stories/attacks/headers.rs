@@ -121,6 +121,32 @@ fn a_proxy_that_cannot_remove_lets_none_of_them_through() {
 }
 
 #[test]
+fn nobody_goes_on_in_another_protocol_on_the_same_connection() {
+    for (id, fields) in [
+        ("WASM-18", vec![("upgrade", "h2c"), ("http2-settings", "AAMAAABk")]),
+        ("WASM-18", vec![("upgrade", "websocket, H2C ")]),
+        ("WASM-18", vec![("upgrade", "websocket"), ("upgrade", "h2c")]),
+    ] {
+        for proxy in [Proxy::Envoy, Proxy::Nginx] {
+            let mut world = World::on(proxy, &everything());
+            let mut request = world.program("/public/x", &[("connection", "upgrade, http2-settings")]);
+            fields.iter().for_each(|(name, value)| request.headers.push(*name, *value));
+            let seen = world.send(request);
+            // Where nothing can be removed, two fields of a name are too many.
+            if proxy == Proxy::Nginx && fields.iter().filter(|(name, _)| *name == "upgrade").count() > 1 {
+                seen.is(400, "protected_header");
+                continue;
+            }
+            assert!(seen.is(200, "public").told_nothing("http2-settings"), "{id} {proxy:?}");
+            assert!(seen.told_nothing("upgrade"), "{id} {proxy:?} {fields:?}");
+        }
+    }
+    let mut world = World::with(&everything());
+    let request = world.program("/public/x", &[("upgrade", "websocket")]);
+    assert_eq!(world.send(request).told("upgrade"), Some("websocket"));
+}
+
+#[test]
 fn who_is_not_proven_is_nobody() {
     // HDR-04: a rule that lets everybody in tells about nobody, with or without a session.
     let mut world = World::with(&everything());
