@@ -329,6 +329,18 @@ mod tests {
     }
 
     #[test]
+    fn what_has_ended_stays_so_for_a_filter_whose_sessions_last_longer() {
+        let (list, store) = (list(), Store::default());
+        list.end(&store, Whose::Sid(ISSUER, "s1"), NOW).unwrap();
+        let other = |n: u64| (list.slot(Whose::Sid(ISSUER, &n.to_string())), n);
+        let place = list.slot(Whose::Sid(ISSUER, "s1")).name;
+        let (_, same_place) = (0..).map(other).find(|(slot, _)| slot.name == place).unwrap();
+        let later = NOW + Seconds(29 * 86_400);
+        list.end(&store, Whose::Sid(ISSUER, &same_place.to_string()), later).unwrap();
+        assert_eq!(list.find(&store, &session("s1", NOW)), Some(SessionEnded::ByProvider));
+    }
+
+    #[test]
     fn out_18_the_list_is_bounded_and_what_it_drops_stays_ended() {
         let (list, store) = (list(), Store::default());
         for n in 0..50_000_u64 {

@@ -197,3 +197,29 @@ fn what_the_id_token_alone_said_stays_when_userinfo_says_something_else() {
     assert_eq!(seen.told("x-team"), Some("red"));
     assert_eq!(seen.told("x-email"), Some("alice@example.com"));
 }
+
+#[test]
+fn whatever_said_a_claim_last_is_asked_whether_it_still_holds() {
+    let change = json!({"providers": {"main": {"userinfo": "if_needed"}},
+        "rules": [{"name": "admin", "path_prefix": "/admin",
+            "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
+    let mut world = World::with(&change);
+    world.idp().refreshes.gives = true;
+    world.idp().refreshes.id_token = serde_json::Value::Null;
+    world.log_in("/orders").is(302, "login_completed");
+    assert_eq!(world.get("/admin").status, 403);
+    // Userinfo gives a right at a renewal, and takes it away at the next.
+    world.idp().userinfo = json!({"groups": ["admin"]});
+    world.after(301).get("/admin").is(200, "session");
+    world.idp().userinfo = json!({});
+    assert_eq!(world.after(301).get("/admin").status, 403);
+    // It gives it once more; then an ID token does, and userinfo is not asked.
+    world.idp().userinfo = json!({"groups": ["admin"]});
+    world.after(301).get("/admin").is(200, "session");
+    world.idp().refreshes.id_token = json!({"groups": ["admin"]});
+    world.after(301).get("/admin").is(200, "session");
+    // What the ID token said is not for userinfo to take away.
+    world.idp().refreshes.id_token = serde_json::Value::Null;
+    world.idp().userinfo = json!({});
+    world.after(301).get("/admin").is(200, "session");
+}

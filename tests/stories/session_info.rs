@@ -217,3 +217,18 @@ fn an_address_from_elsewhere_closes_no_window_whether_somebody_is_logged_in_or_n
     let back = world.authorize(&address);
     assert_eq!(world.come_back(&back).is(302, "login_completed").body, "");
 }
+
+#[test]
+fn to_be_asked_about_keeps_no_session_alive_even_when_it_is_renewed() {
+    let mut world = World::with(&json!({"session": {"idle_timeout_seconds": 900}}));
+    world.idp().refreshes.gives = true;
+    world.log_in("/").is(302, "login_completed");
+    for _ in 0..8 {
+        world.after(100);
+        ask(&mut world, "GET").is(200, "session_told");
+        world.tick();
+    }
+    assert!(world.idp().refreshes.used > 0);
+    world.after(101);
+    ask(&mut world, "GET").is(401, "session_idle");
+}
