@@ -126,6 +126,13 @@ fn a_proxy_that_cannot_remove_lets_none_of_them_through_on_any_way() {
             let seen = world.send(with_spelling(request.clone(), name));
             assert_eq!(seen.code, "protected_header", "{id} HDR-09 {what} {name:?}");
             assert!(seen.upstream.is_none(), "{id} HDR-09 {what} {name:?}");
+            // What is there once is replaced where we set it, and refused elsewhere.
+            let mut once = request.clone();
+            once.headers.push(name, "mallory");
+            let seen = world.send(once);
+            if seen.code != "protected_header" {
+                assert_nothing_of_mallory(id, &format!("{what} {name:?}"), &seen);
+            }
         }
         // By itself each is let through.
         let seen = world.send(request);
