@@ -97,10 +97,10 @@ fn a_refresh_token_of_one_is_not_that_of_another_with_the_same_text() {
 
 #[test]
 fn while_one_is_away_the_others_renew() {
-    for away in 0..3 {
+    for (away, its_page) in PAGES.into_iter().enumerate() {
         let mut world = logged_in(&json!({}));
         world.providers[away].is_down = true;
-        world.after(301).get(PAGES[away]).is(200, "session");
+        world.after(301).get(its_page).is(200, "session");
         for (page, index) in PAGES.into_iter().zip(0..) {
             world.get(page).is(200, "session");
             assert_eq!(world.providers[index].refreshes.used, usize::from(index != away), "{page}");
