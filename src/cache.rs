@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn every_bit_of_what_stands_for_a_text_depends_on_it_and_on_the_key() {
+        let hashes = |key: u8| -> Vec<u128> {
+            let cache = Cache::<u32>::new([key; 16], 2);
+            (0..200_u32).map(|text| cache.hash(&[&text.to_le_bytes()])).collect()
+        };
+        let (ours, others) = (hashes(3), hashes(4));
+        assert_eq!(ours.iter().fold(0, |set, hash| set | hash), u128::MAX);
+        assert_eq!(ours.iter().fold(u128::MAX, |set, hash| set & hash), 0);
+        // Each bit differs under another key for some text, and is the same for some other.
+        let differ = || ours.iter().zip(&others).map(|(ours, other)| ours ^ other);
+        assert_eq!(differ().fold(0, |set, bits| set | bits), u128::MAX);
+        assert_eq!(differ().fold(u128::MAX, |set, bits| set & bits), 0);
+    }
+
+    #[test]
     fn the_latest_value_of_a_text_wins_in_either_generation() {
         let mut cache = cache(4);
         for i in 0..9_u32 {

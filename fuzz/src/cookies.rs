@@ -12,6 +12,15 @@ use super::messages::{NOW, sample};
 const BASE: &str = "__Host-vestibule";
 const STATE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const PROVIDERS: [usize; 2] = [0, 1];
+const PURPOSES: [Purpose; 7] = [
+    Purpose::Session,
+    Purpose::Login,
+    Purpose::Rounds,
+    Purpose::Logout,
+    Purpose::Place,
+    Purpose::Form,
+    Purpose::FinishedLogin,
+];
 /// More than any answer may set: a login and those it drops, or the parts of a session.
 const COOKIES_LIMIT: usize = 20;
 
@@ -19,7 +28,7 @@ thread_local! {
     static COOKIES: Cookies = Cookies::new(&sample());
 }
 
-fn session() -> Session {
+pub fn session() -> Session {
     let session = json!({
         "i": "id", "u": "alice", "c": {"sub": "alice"}, "s": [], "b": NOW.0, "l": NOW.0, "x": NOW.0 + 60,
         "n": "fingerprint",
@@ -101,7 +110,7 @@ pub fn sealed(bytes: &[u8]) {
     let keys = ["kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E", "0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3"].map(Secret::new);
     let tenants = [Tenant::new(&["main", "a"]), Tenant::new(&["maina", ""])];
     let sealer = Sealer::new(&keys, &tenants);
-    let purpose = bytes.pick(&[Purpose::Session, Purpose::Login, Purpose::Rounds]);
+    let purpose = bytes.pick(&PURPOSES);
     let tenant = usize::from(bytes.byte() % 3);
     let context = bytes.some();
     let Ok(text) = std::str::from_utf8(bytes.rest()) else { return };

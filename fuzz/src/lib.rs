@@ -12,6 +12,7 @@
 mod answers;
 mod bytes;
 mod cookies;
+mod ended;
 mod flow;
 /// Where the world looks for what plays the proxy.
 #[path = "../../tests/stories/native.rs"]
@@ -39,8 +40,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("configuration", messages::configuration),
     ("cookies", cookies::cookies),
     ("discovery", messages::discovery),
+    ("ended", ended::ended),
+    ("fields", messages::fields),
     ("flow", flow::flow),
     ("form", messages::form),
+    ("fragment", requests::fragment),
     ("id_token", tokens::id_token),
     ("json", messages::json),
     ("jws", tokens::jws),

@@ -9,7 +9,7 @@ use vestibule::http::{Headers, Received};
 use vestibule::json;
 use vestibule::oidc::authorization::{AuthorizationError, AuthorizationResponse, Expected};
 use vestibule::oidc::discovery::Metadata;
-use vestibule::oidc::form::{FORM_LIMIT, Form, PARAMETER_LIMIT};
+use vestibule::oidc::form::{self, FORM_LIMIT, Form, PARAMETER_LIMIT};
 use vestibule::oidc::logout_token::read_request;
 use vestibule::oidc::token::{EXPIRES_IN_LIMIT, RefreshResponse, TokenResponse};
 use vestibule::provider::Provider;
@@ -171,6 +171,24 @@ pub fn form(bytes: &[u8]) {
         }
         Err(error) => assert_one_line(&error.to_string()),
     }
+}
+
+/// A form with more fields is not kept.
+const KEPT_FIELDS_LIMIT: usize = 1000;
+
+/// A form of somebody else is kept as it is, or not at all.
+pub fn fields(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(bytes).into_owned().collect();
+    let is_too_much = pairs.len() > KEPT_FIELDS_LIMIT;
+    let fields = form::fields(text, KEPT_FIELDS_LIMIT);
+    assert!(!is_too_much || fields.is_none(), "{} fields", pairs.len());
+    let Some(fields) = fields else { return };
+    assert_eq!(fields, pairs);
+    assert!(fields.iter().all(|(name, value)| !name.contains('\0') && !value.contains('\0')));
+    // Sent again, it is the same.
+    let sent: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+    assert_eq!(form::fields(&sent, KEPT_FIELDS_LIMIT), Some(fields));
 }
 
 /// Strict JSON is JSON, and means the same.

@@ -33,6 +33,23 @@ pub fn return_to(bytes: &[u8]) {
     assert_eq!(ReturnTo::parse(place, &OWN).as_str(), place, "what was accepted stays accepted");
 }
 
+/// The same where the fragment is kept, which no server sees and a browser goes by.
+pub fn fragment(bytes: &[u8]) {
+    const OWN: [&str; 3] = ["/oidc/callback", "/oidc/login", "/oidc/logout"];
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let place = ReturnTo::with_fragment(text, &OWN);
+    let bare = ReturnTo::parse(text, &OWN);
+    assert_eq!(place.without_fragment(), bare.as_str(), "a fragment changes nothing else");
+    let place = place.as_str();
+    let site = Url::parse("https://app.example.com/oidc/callback?code=x").unwrap();
+    let landed = site.join(place).unwrap();
+    assert_eq!(landed.origin(), site.origin(), "{place:?}");
+    assert!(!landed.path().starts_with("//") && !OWN.contains(&landed.path()), "{place:?}");
+    assert!(place.len() <= RETURN_TO_LIMIT && place.bytes().all(|byte| byte.is_ascii_graphic()));
+    assert!(place == bare.as_str() || place == text, "{text:?} became {place:?}");
+    assert_eq!(ReturnTo::with_fragment(place, &OWN).as_str(), place, "what was accepted stays accepted");
+}
+
 /// `Authorization`, one field a line.
 pub fn bearer(bytes: &[u8]) {
     let fields: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();

@@ -168,6 +168,51 @@ mod tests {
     }
 
     #[test]
+    fn no_claim_speaks_where_the_proxy_or_http_does() {
+        let reserved = [
+            "host",
+            "cookie",
+            "cookie2",
+            "set-cookie",
+            "connection",
+            "keep-alive",
+            "te",
+            "trailer",
+            "trailers",
+            "upgrade",
+            "expect",
+            "transfer-encoding",
+            "forwarded",
+            "via",
+            "http2-settings",
+            "range",
+            "origin",
+            "x-real-ip",
+            "x-request-id",
+            "content-type",
+            "proxy-connection",
+            "sec-fetch-site",
+            "x-forwarded-host",
+            "x-envoy-original-path",
+            "x-original-url",
+            "x-http-method-override",
+        ];
+        let spelled = reserved.iter().flat_map(|name| {
+            [(*name).to_owned(), name.to_uppercase(), name.replace('-', "_"), name.replace('-', ".")]
+        });
+        let is_accepted = |name: &String| {
+            let names = [
+                json!({"headers": {name.as_str(): "sub"}}),
+                json!({"access_token_header": name}),
+                json!({"id_token_header": name}),
+            ];
+            names.into_iter().any(|keys| read(identity(keys)).is_ok())
+        };
+        let accepted: Vec<String> = spelled.filter(is_accepted).collect();
+        assert_eq!(accepted, [""; 0]);
+    }
+
+    #[test]
     fn names_that_upstreams_confuse_are_refused() {
         refused([
             (

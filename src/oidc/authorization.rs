@@ -428,7 +428,27 @@ mod tests {
 
     #[test]
     fn flow_36_what_is_ours_is_not_changed_by_the_configuration_or_the_endpoint() {
-        let own = OWN_PARAMETERS.iter().map(|name| (name.to_string(), "evil".to_owned()));
+        let own = [
+            "response_type",
+            "client_id",
+            "redirect_uri",
+            "scope",
+            "state",
+            "nonce",
+            "code_challenge",
+            "code_challenge_method",
+            "response_mode",
+            "request",
+            "request_uri",
+            "registration",
+            "dpop_jkt",
+            "client_secret",
+            "client_assertion",
+            "client_assertion_type",
+            "code_verifier",
+            "max_age",
+        ];
+        let own = own.into_iter().map(|name| (name.to_owned(), "evil".to_owned()));
         let mut provider = provider();
         provider.authorization_parameters = own.clone().collect();
         provider.authorization_parameters.push(("acr_values".into(), "high & mighty".into()));

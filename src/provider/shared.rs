@@ -82,6 +82,8 @@ impl Provider {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::flow::{Flow, Step};
     use crate::http::{Headers, Received, Reply};
@@ -117,6 +119,26 @@ mod tests {
         assert!(other.known().is_some_and(|known| known.keys.iter().any(|key| key.key_id() == Some("one"))));
         assert!(!other.is_due(Timestamp(1_000)));
         assert!(other.take_news().is_none(), "what was learned is no news");
+    }
+
+    #[test]
+    fn workers_share_under_one_name_only_what_they_read_alike() {
+        let name = |change: fn(&mut config::Provider)| {
+            let mut provider = fixture::provider();
+            change(&mut provider);
+            Provider::new(provider, None).shared_name()
+        };
+        let changes: [fn(&mut config::Provider); 6] = [
+            |_| (),
+            |provider| provider.name.push('x'),
+            |provider| provider.issuer.push('x'),
+            |provider| provider.callout.discovery.push('x'),
+            |provider| provider.callout.jwks.push('x'),
+            |provider| provider.insecure_allow_http = !provider.insecure_allow_http,
+        ];
+        let names: BTreeSet<String> = changes.into_iter().map(name).collect();
+        assert_eq!(names.len(), changes.len(), "{names:?}");
+        assert_eq!(name(|provider| provider.client.id.push('x')), name(|_| ()), "the documents are the same");
     }
 
     #[test]

@@ -401,6 +401,29 @@ mod tests {
     }
 
     #[test]
+    fn every_look_alike_of_a_delimiter_is_that_delimiter() {
+        for (look_alikes, delimiter) in [
+            ("\u{2024}\u{fe52}\u{ff0e}", "."),
+            ("\u{2025}", ".."),
+            ("\u{2044}\u{2215}\u{ff0f}", "/"),
+            ("\u{2216}\u{fe68}\u{ff3c}", "\\"),
+            ("\u{37e}\u{fe54}\u{ff1b}", ";"),
+            ("\u{fe56}\u{ff1f}", "?"),
+            ("\u{fe5f}\u{ff03}", "#"),
+            ("\u{fe6a}\u{ff05}", "%"),
+        ] {
+            for character in look_alikes.chars() {
+                let escaped = format!("%u{:04x}", u32::from(character));
+                for text in [character.to_string(), escaped] {
+                    let path = format!("/a{text}b");
+                    let read = unmask(path.as_bytes()).map(|read| String::from_utf8(read).unwrap());
+                    assert_eq!(read, Some(format!("/a{delimiter}b")), "{path}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn segments_are_trimmed_as_frameworks_do() {
         for (segment, trimmed) in [
             ("a", "a"),
@@ -411,6 +434,12 @@ mod tests {
             (".. ", ".."),
             ("...", "..."),
             ("a\u{a0}", "a"),
+            ("\u{a0}a", "a"),
+            ("a\u{85}", "a"),
+            ("\u{85}a", "a"),
+            ("\u{7f}a\u{7f}", "a"),
+            ("a\0", "a"),
+            ("a\u{a0}.", "a\u{a0}"),
             ("voil\u{e0}", "voil\u{e0}"),
             (" ", ""),
             ("", ""),

@@ -321,6 +321,25 @@ fn a_logout_does_not_depend_on_the_tokens() {
 }
 
 #[test]
+fn what_waits_in_the_background_has_an_end_and_a_logout_does_not_wait_for_it() {
+    let mut world = with_tokens();
+    let in_and_out = |world: &mut World| {
+        world.log_in("/oidc/login").is(302, "login_completed");
+        world.get("/oidc/logout").is(303, "logged_out");
+        assert!(!world.browser.has(SESSION));
+    };
+    (0..1001).for_each(|_| in_and_out(&mut world));
+    let no_room = |line: &&String| line.contains("code=revocation_failed there is no room");
+    assert_eq!(lines().iter().filter(no_room).count(), 1);
+    world.tick();
+    assert_eq!(world.idp().count("revocation"), 1000);
+    // What was done makes room.
+    in_and_out(&mut world);
+    world.tick();
+    assert_eq!(world.idp().count("revocation"), 1001);
+}
+
+#[test]
 fn out_23_session_management_is_not_taken_part_in() {
     let mut world = World::new();
     world.idp().metadata = json!({"check_session_iframe": "https://idp.example.com/session"});

@@ -24,6 +24,7 @@ mod login;
 mod logout;
 mod metrics;
 mod native;
+mod neighbours;
 mod parameters;
 mod provider;
 mod refresh;

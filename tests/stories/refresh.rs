@@ -304,6 +304,30 @@ fn refr_14_rights_that_were_taken_away_are_gone_after_the_renewal() {
     assert_eq!(world.after(301).get("/admin").status, 403);
 }
 
+/// Whoever renews has not authenticated: what the ID token of the login says of that stays.
+#[test]
+fn how_and_when_somebody_logged_in_stays_as_it_was_through_renewals() {
+    let headers = json!({"x-time": "auth_time", "x-acr": "acr", "x-amr": "amr", "x-email": "email"});
+    let began = World::new().now.0;
+    let newer = json!({"auth_time": began, "acr": "gold", "amr": ["pwd", "otp"], "email": "a@new.example"});
+    let earlier = (began - 9).to_string();
+    for (of_login, expected) in [
+        (json!({"acr": "silver", "amr": ["pwd"]}), [None, Some("silver"), Some("pwd")]),
+        (json!({"auth_time": began - 9}), [Some(earlier.as_str()), None, None]),
+        (json!({}), [None; 3]),
+    ] {
+        let mut world = World::with(&json!({"identity": {"headers": headers}}));
+        world.idp().refreshes.gives = true;
+        world.idp().id_token = of_login.clone();
+        world.log_in("/orders").is(302, "login_completed");
+        world.idp().refreshes.id_token = newer.clone();
+        let seen = world.after(301).get("/orders");
+        assert_eq!(seen.is(200, "session").told("x-email"), Some("a@new.example"));
+        let told = ["x-time", "x-acr", "x-amr"].map(|name| seen.told(name));
+        assert_eq!(told, expected, "{of_login}");
+    }
+}
+
 #[test]
 fn refr_13_a_narrower_scope_counts_from_the_renewal_on() {
     let scoped = json!({"providers": {"main": {"scopes": ["openid", "write"]}},

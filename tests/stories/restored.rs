@@ -3,6 +3,7 @@
 
 use serde_json::json;
 use url::Url;
+use vestibule::time::Seconds;
 
 use super::kept::{Kept, finish, form, kept, restore};
 use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World};
@@ -113,6 +114,19 @@ fn a_form_is_fetched_at_once_or_not_at_all() {
     restore(world.after(300), &kept.sealed, &note).is(400, "kept_form_expired");
     let (mut world, kept, note) = filled_in();
     restore(world.after(299), &kept.sealed, &note).is(200, "form_restored");
+}
+
+#[test]
+fn a_form_is_sent_once_whatever_the_clock_does() {
+    let (mut world, kept, note) = filled_in();
+    let ahead = world.now;
+    // The clock is set right, and wrong again while the note is still good.
+    world.now = ahead - Seconds(200);
+    restore(&mut world, &kept.sealed, &note).is(200, "form_restored");
+    for seconds in [0, 150, 299] {
+        world.now = ahead + Seconds(seconds);
+        restore(&mut world, &kept.sealed, &note).is(400, "kept_form_sent_before");
+    }
 }
 
 /// The provider's page was left open for so long.

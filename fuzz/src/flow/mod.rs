@@ -33,13 +33,14 @@ const ADDRESSES: [&str; 5] =
 const REVOCATION: &str = "/revoke";
 const BACKCHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
 /// What comes in the body of a request.
-const BODIES: [&str; 4] = [
+const BODIES: [&str; 5] = [
     "",
     "code=x&state=AAAAAAAAAAAAAAAAAAAAAAAA",
     "logout_token=e30.e30.e30",
     "iss=https%3A%2F%2Fidp.example.com&target_link_uri=%2F%2Fevil.example",
+    "kept=AAAA&login=AAAA",
 ];
-const PATHS: [&str; 22] = [
+const PATHS: [&str; 24] = [
     "/",
     "/orders",
     "/public/a",
@@ -62,6 +63,8 @@ const PATHS: [&str; 22] = [
     "/oidc/frontchannel-logout?iss=https%3A%2F%2Fidp.example.com&sid=s1",
     "/oidc/login?iss=https%3A%2F%2Fidp.example.com&target_link_uri=https%3A%2F%2Fapp.example.com%2Forders",
     "/oidc/login",
+    "/oidc/session",
+    "/oidc/restore",
 ];
 const CALLBACKS: [&str; 3] = ["/oidc/callback", "/oidc/partner", "/oidc/logged-out"];
 const SUBJECTS: [&str; 4] = ["alice", "bob", "carol@example.com", "x"];

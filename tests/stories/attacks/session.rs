@@ -177,6 +177,7 @@ fn what_is_sealed_differs_each_time_and_by_what_it_is_for() {
         json!({"providers": {"main": {"client_id": "gatewa"}}}),
         json!({"providers": {"main": {"client_id": "gatewayh"}}}),
         json!({"providers": {"main": {"issuer": "https://idp.example.co", "callout": "m"}}}),
+        json!({"providers": {"main": null, "mai": document(&json!({}))["providers"]["main"]}}),
     ] {
         world.restart_with(&change);
         let request = with_cookies(&world, &[&format!("{SESSION}={session}")]);

@@ -32,6 +32,12 @@ pub fn install() {
     log::set_max_level(LevelFilter::Trace);
 }
 
+/// For a story with so many worlds that each would look through the log of all before it. A world looks
+/// through its own when it ends.
+pub fn forget() {
+    LINES.take();
+}
+
 pub fn lines() -> Vec<String> {
     LINES.with_borrow(Clone::clone)
 }

@@ -5,6 +5,7 @@ mod differs;
 mod forms;
 mod gateway;
 pub mod log;
+mod login;
 mod many;
 pub mod metrics;
 mod provider;
@@ -15,7 +16,6 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use url::Url;
 use vestibule::http::{Headers, HostTraits, Reply, Request};
 use vestibule::time::{Seconds, Timestamp};
 
@@ -337,8 +337,8 @@ impl World {
 
     /// What a callout gets.
     pub fn reply(&mut self, asked: &Asked) -> Reply {
-        let provider = self.providers.iter_mut().find(|p| asked.url.as_str().starts_with(&p.issuer));
-        provider.expect("a callout to nobody").reply(asked, self.now)
+        let now = self.now;
+        self.asked_by_callout(asked).reply(asked, now)
     }
 
     fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
@@ -377,25 +377,6 @@ impl World {
         panic!("never decided: {request:?}");
     }
 
-    /// Begins a login: the address of the provider to which the browser is sent.
-    pub fn sent_to_provider(&mut self, path: &str) -> Url {
-        let seen = self.get(path);
-        seen.is(302, "login_begins");
-        Url::parse(seen.location()).unwrap()
-    }
-
-    /// A whole login for a page, up to the redirect to that page.
-    pub fn log_in(&mut self, path: &str) -> Seen {
-        let address = self.sent_to_provider(path);
-        let back = self.authorize(&address);
-        self.come_back(&back)
-    }
-
-    pub fn authorize(&mut self, address: &Url) -> String {
-        let provider = self.providers.iter_mut().find(|p| address.as_str().starts_with(&p.issuer));
-        provider.unwrap().authorize(address)
-    }
-
     /// What every answer must meet. The browser takes its cookies.
     fn see(&mut self, request: &Request, seen: Seen) -> Seen {
         for cookie in seen.cookies() {
@@ -420,6 +401,7 @@ impl World {
             None => {}
         }
         self.assert_no_secret_in("the answer", &seen.body);
+        self.assert_login_begins_well(&seen);
         seen
     }
 

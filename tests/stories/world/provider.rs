@@ -139,6 +139,19 @@ impl Provider {
         self.asked.iter().filter(|asked| **asked == endpoint).count()
     }
 
+    /// Whether a callout says that it comes from this client, or with a token that this client got.
+    pub fn knows(&self, callout: &Asked) -> bool {
+        match requests::bearer_token(callout) {
+            Some(token) => self.access_tokens.contains_key(&token),
+            None => requests::client(callout).as_deref() == Some(&self.client_id),
+        }
+    }
+
+    /// Holds an authorization request to the specifications.
+    pub fn assert_takes(&self, request: &Url) {
+        requests::authorization(request, &self.at("authorization_endpoint"), &self.client_id);
+    }
+
     /// A person logs in: the address to which the browser is sent back.
     pub fn authorize(&mut self, request: &Url) -> String {
         let sent = requests::authorization(request, &self.at("authorization_endpoint"), &self.client_id);

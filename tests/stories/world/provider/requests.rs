@@ -166,6 +166,26 @@ fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Paramete
     (sent, method)
 }
 
+/// The client that a callout says it comes from.
+pub fn client(callout: &Asked) -> Option<String> {
+    if let Some(basic) = field(callout, "authorization").and_then(|value| value.strip_prefix("Basic ")) {
+        let decoded = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
+        return decoded.split_once(':').map(|(client, _)| client.to_owned());
+    }
+    let sent = parameters(&callout.body);
+    if let Some(assertion) = sent.get("client_assertion") {
+        let claims = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1)?).ok()?;
+        let claims: Value = serde_json::from_slice(&claims).ok()?;
+        return Some(claims["sub"].as_str()?.to_owned());
+    }
+    sent.get("client_id").cloned()
+}
+
+/// The access token that a callout brings.
+pub fn bearer_token(callout: &Asked) -> Option<String> {
+    Some(field(callout, "authorization")?.strip_prefix("Bearer ")?.to_owned())
+}
+
 /// The secret, or the `kid` of the key, with which a client proves itself.
 pub fn credential(callout: &Asked) -> String {
     let sent = parameters(&callout.body);

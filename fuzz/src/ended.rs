@@ -1,0 +1,80 @@
+//! The list of what has ended before its time, as another worker or somebody else left it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use vestibule::ended::{EndedSessions, Whose};
+use vestibule::session::Session;
+use vestibule::store::{Found, NotSet, SharedData, Store, Versioned};
+
+use super::bytes::Bytes;
+use super::cookies::session;
+use super::messages::{NOW, sample};
+
+/// Generation, and a bit for each of 256 places.
+const HEAD_BYTES: usize = 8 + 256 / 8;
+
+/// 127 entries, and when the youngest was dropped that is no longer among them.
+const PLACE_LIMIT: usize = 8 + 127 * 32;
+
+#[derive(Default)]
+struct Data {
+    head: Vec<u8>,
+    place: Vec<u8>,
+    written: BTreeMap<String, Versioned>,
+}
+
+thread_local! {
+    static DATA: RefCell<Data> = RefCell::default();
+}
+
+/// What nobody has written yet is what was found: one head, and every place alike.
+fn get(name: &str) -> Found {
+    DATA.with_borrow(|data| {
+        let is_head = name.split('.').count() == 3;
+        let found = if is_head { &data.head } else { &data.place };
+        Ok(Some(data.written.get(name).cloned().unwrap_or_else(|| (found.clone(), 0))))
+    })
+}
+
+fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+    DATA.with_borrow_mut(|data| {
+        let next = version.unwrap_or_default().wrapping_add(1);
+        data.written.insert(name.to_owned(), (value.to_vec(), next));
+        Ok(())
+    })
+}
+
+/// The head of the list, and one of its places: what ends now has ended, and brings nothing back.
+pub fn ended(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    let (head, place) = (bytes.take(HEAD_BYTES).to_vec(), bytes.rest().to_vec());
+    let is_last = head.starts_with(&[0xff; 8]);
+    DATA.set(Data { head, place, written: BTreeMap::new() });
+    let store = Store::new(Some(SharedData { get, set }));
+    let mut config = sample();
+    config.endpoints.backchannel_logout = Some("/oidc/backchannel-logout".to_owned());
+    let list = EndedSessions::new(&config.providers[0], &config);
+
+    let of_sid = |sid: &str| {
+        let mut session: Session = session();
+        session.claims.insert("sid".to_owned(), sid.into());
+        session
+    };
+    let _ = list.find(&store, &of_sid("s1"));
+    let has_ended = |sid: &str, subject: &str| list.check_login(&store, Some(sid), subject, NOW).is_err();
+    let others = [has_ended("s2", "bob"), has_ended("s3", "carol")];
+    let before = list.generation(&store);
+    for whose in [Whose::Sid("s1"), Whose::Subject("dave"), Whose::Id("another")] {
+        let generation = list.generation(&store);
+        list.end(&store, whose, NOW).unwrap();
+        assert!(is_last || list.generation(&store) != generation, "nobody looks again");
+    }
+    assert!(is_last || list.generation(&store) != before);
+    assert!(list.find(&store, &of_sid("s1")).is_some() && has_ended("s1", "bob") && has_ended("s2", "dave"));
+    let after = [has_ended("s2", "bob"), has_ended("s3", "carol")];
+    assert!(others.iter().zip(after).all(|(before, after)| !before || after), "somebody came back");
+    DATA.with_borrow(|data| {
+        assert!(data.written.values().all(|(value, _)| value.len() <= PLACE_LIMIT));
+    });
+}

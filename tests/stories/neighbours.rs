@@ -1,0 +1,187 @@
+//! Providers that are easily taken for one another: two clients of one issuer, and one client
+//! identifier at two issuers. What is known of one says nothing of the others.
+
+use serde_json::{Value, json};
+use url::Url;
+use vestibule::http::Request;
+
+use crate::world::{CLIENT_SECRET, Key, Seen, World, merge};
+
+const BACKCHANNEL: &str = "/oidc/backchannel-logout";
+
+/// A page of each: `gateway` at one issuer, `guest` at the same, `gateway` at another.
+const PAGES: [&str; 3] = ["/orders", "/guest", "/partner"];
+
+fn client(issuer: &str, client_id: &str, name: &str) -> Value {
+    json!({
+        "issuer": issuer, "callout": "idp", "client_id": client_id, "client_secret": CLIENT_SECRET,
+        "redirect_uri": format!("/oidc/{name}"),
+    })
+}
+
+fn neighbours(change: &Value) -> World {
+    let issuer = "https://idp.example.com";
+    let mut full = json!({
+        "providers": {
+            "other": client(issuer, "guest", "other"),
+            "partner": client("https://partner.example", "gateway", "partner"),
+        },
+        "default_provider": "main",
+        "rules": [
+            {"name": "guest", "path_prefix": "/guest", "provider": "other"},
+            {"name": "partner", "path_prefix": "/partner", "provider": "partner"},
+        ],
+        "endpoints": {"backchannel_logout": BACKCHANNEL},
+        "identity": {"access_token_header": "x-access-token"},
+    });
+    merge(&mut full, change);
+    let mut world = World::with(&full);
+    world.providers[2].keys = vec![Key::new("k1", 2)];
+    world
+}
+
+/// Somebody is logged in at all of them, in sessions that have one name there.
+fn logged_in(change: &Value) -> World {
+    let mut world = neighbours(change);
+    for provider in &mut world.providers {
+        provider.refreshes.gives = true;
+        provider.id_token = json!({"sid": "s1"});
+    }
+    for page in PAGES {
+        world.log_in(page).is(302, "login_completed");
+        world.get(page).is(200, "session");
+    }
+    world
+}
+
+/// A provider brings a logout token.
+fn bring(world: &mut World, token: &str) -> Seen {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let request = Request { method: "POST".to_owned(), ..world.program(BACKCHANNEL, &form) };
+    world.send_with_body(request, format!("logout_token={token}").as_bytes())
+}
+
+#[test]
+fn a_logout_at_one_is_none_at_the_others() {
+    for whose in [json!({"sub": null}), json!({"sid": null})] {
+        let mut world = logged_in(&json!({}));
+        let now = world.after(10).now;
+        for ended in 0..3 {
+            // Nor has one acted upon what another calls the same.
+            let mut changes = json!({"jti": "the first"});
+            merge(&mut changes, &whose);
+            let token = world.providers[ended].logout_token(&changes, now);
+            bring(&mut world, &token).is(200, "logged_out_by_provider");
+            bring(&mut world, &token).is(400, "logout_token_replayed");
+            let codes = PAGES.map(|page| world.get(page).code);
+            let expected: Vec<_> =
+                (0..3).map(|n| if n <= ended { "login_begins" } else { "session" }).collect();
+            assert_eq!(codes, expected[..], "{whose}");
+        }
+    }
+}
+
+#[test]
+fn a_refresh_token_of_one_is_not_that_of_another_with_the_same_text() {
+    let mut world = logged_in(&json!({}));
+    assert!(world.providers.iter().all(|p| p.secrets.iter().any(|secret| secret == "refresh-canary-1-0")));
+    world.after(301);
+    for (page, index) in PAGES.into_iter().zip(0..) {
+        let seen = world.get(page);
+        let told = seen.is(200, "session").told("x-access-token");
+        assert_eq!(told, Some("access-canary-renewed-1-1"), "{page}");
+        let refreshes = &world.providers[index].refreshes;
+        assert_eq!((refreshes.used, refreshes.reused), (1, 0), "{page}");
+    }
+}
+
+#[test]
+fn while_one_is_away_the_others_renew() {
+    for (away, its_page) in PAGES.into_iter().enumerate() {
+        let mut world = logged_in(&json!({}));
+        world.providers[away].is_down = true;
+        world.after(301).get(its_page).is(200, "session");
+        for (page, index) in PAGES.into_iter().zip(0..) {
+            world.get(page).is(200, "session");
+            assert_eq!(world.providers[index].refreshes.used, usize::from(index != away), "{page}");
+        }
+    }
+}
+
+#[test]
+fn a_session_of_one_opens_under_the_name_of_no_other() {
+    // One that differs by nothing but its name, too: it may be asked for more.
+    let mut world = logged_in(&json!({
+        "providers": {"twin": client("https://idp.example.com", "gateway", "twin")},
+        "rules": [
+            {"name": "guest", "path_prefix": "/guest", "provider": "other"},
+            {"name": "partner", "path_prefix": "/partner", "provider": "partner"},
+            {"name": "twin", "path_prefix": "/twin", "provider": "twin"},
+        ],
+    }));
+    world.log_in("/twin").is(302, "login_completed");
+    let names = ["main", "other", "partner", "twin"].map(|name| format!("__Host-vestibule-{name}"));
+    let pages = [&PAGES[..], &["/twin"]].concat();
+    for (from, given) in names.iter().enumerate() {
+        let sealed = world.browser.cookies.iter().find(|cookie| cookie.name == *given).unwrap().value.clone();
+        for (to, taken) in names.iter().enumerate() {
+            let request = world.program(pages[to], &[("cookie", &format!("{taken}={sealed}"))]);
+            let code = if from == to { "session" } else { "session_unreadable" };
+            assert_eq!(world.send(request).code, code, "{given} as {taken}");
+        }
+    }
+}
+
+#[test]
+fn a_token_is_judged_by_the_client_that_it_is_for() {
+    let mut world = neighbours(&json!({
+        "providers": {
+            "main": {"audiences": ["https://a.example"], "clients_without_audience": ["robot-a"]},
+            "other": {"audiences": ["https://b.example"], "clients_without_audience": ["robot-b"]},
+            "partner": {"audiences": ["https://a.example"]},
+        },
+        "rules": [
+            {"name": "guest", "path_prefix": "/guest", "provider": "other", "accept": "bearer"},
+            {"name": "api", "path_prefix": "/api", "accept": "bearer"},
+        ],
+    }));
+    let now = world.now;
+    let rows = [
+        (0, json!({"aud": "https://a.example"}), "token", "access_token_audience"),
+        (0, json!({"aud": "https://b.example"}), "token", "token"),
+        (0, json!({"aud": ["https://b.example", "https://a.example"]}), "token", "token"),
+        (0, json!({"aud": "https://c.example"}), "access_token_audience", "access_token_audience"),
+        (0, json!({"aud": null, "client_id": "robot-a"}), "token", "access_token_client"),
+        (0, json!({"aud": null, "client_id": "robot-b"}), "token", "token"),
+        (2, json!({"aud": "https://a.example"}), "token", "token_issuer"),
+        (2, json!({"aud": "https://b.example"}), "access_token_audience", "token_issuer"),
+    ];
+    // Also once it is remembered.
+    for (by, changes, at_api, at_guest) in rows.iter().chain(&rows) {
+        let token = world.providers[*by].access_token(changes, now);
+        let codes = ["/api", "/guest"].map(|page| world.with_token(page, &token).code);
+        assert_eq!(codes, [*at_api, *at_guest], "{by} {changes}");
+    }
+}
+
+#[test]
+fn a_login_that_another_site_asks_for_is_one_of_the_page() {
+    for (issuer, page, client_id) in [
+        ("https://idp.example.com", "/orders", "gateway"),
+        ("https://idp.example.com", "/guest", "guest"),
+        ("https://partner.example", "/partner", "gateway"),
+        // The page is of somebody else: the first client of the issuer.
+        ("https://idp.example.com", "/partner", "gateway"),
+        ("https://partner.example", "/guest", "gateway"),
+    ] {
+        let mut world = neighbours(&json!({}));
+        let target = format!("iss={issuer}&target_link_uri=https://app.example.com{page}");
+        let seen = world.arrive(&format!("/oidc/login?{target}"));
+        let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+        assert!(address.as_str().starts_with(&format!("{issuer}/")), "{address}");
+        let sent = address.query_pairs().find(|(name, _)| name == "client_id").unwrap().1.into_owned();
+        assert_eq!(sent, client_id, "{issuer} {page}");
+        let back = world.authorize(&address);
+        assert_eq!(world.arrive(&back).is(302, "login_completed").location(), page);
+    }
+}

@@ -1,0 +1,62 @@
+//! Logins: whom the browser and the filter go to for one.
+
+use url::Url;
+
+use super::{Asked, Provider, Seen, World};
+
+impl World {
+    /// Begins a login: the address of the provider to which the browser is sent.
+    pub fn sent_to_provider(&mut self, path: &str) -> Url {
+        let seen = self.get(path);
+        seen.is(302, "login_begins");
+        Url::parse(seen.location()).unwrap()
+    }
+
+    /// A whole login for a page, up to the redirect to that page.
+    pub fn log_in(&mut self, path: &str) -> Seen {
+        let address = self.sent_to_provider(path);
+        let back = self.authorize(&address);
+        self.come_back(&back)
+    }
+
+    pub fn authorize(&mut self, address: &Url) -> String {
+        self.asked_by_browser(address).authorize(address)
+    }
+
+    /// The provider that an authorization request is for. Two clients of one issuer are two here.
+    fn asked_by_browser(&mut self, address: &Url) -> &mut Provider {
+        let client = address.query_pairs().find(|(name, _)| name == "client_id").map(|(_, value)| value);
+        self.provider_of(address, |provider| client.as_deref() == Some(&provider.client_id))
+    }
+
+    /// The provider that a callout is for.
+    pub(super) fn asked_by_callout(&mut self, asked: &Asked) -> &mut Provider {
+        self.provider_of(&asked.url, |provider| provider.knows(asked))
+    }
+
+    /// Of those at this address the one that is meant, if one is.
+    fn provider_of(&mut self, address: &Url, is_meant: impl Fn(&Provider) -> bool) -> &mut Provider {
+        let is_there = |provider: &Provider| address.as_str().starts_with(&provider.issuer);
+        let meant = self.providers.iter().position(|provider| is_there(provider) && is_meant(provider));
+        let found = meant.or_else(|| self.providers.iter().position(is_there));
+        &mut self.providers[found.unwrap_or_else(|| panic!("nobody is at {address}"))]
+    }
+
+    /// Whoever is sent to a provider brings a request that it takes, also if the story goes no further.
+    pub(super) fn assert_login_begins_well(&mut self, seen: &Seen) {
+        if !["login_begins", "form_kept"].contains(&seen.code) {
+            return;
+        }
+        let address = match seen.header("location") {
+            Some(address) => address.to_owned(),
+            // A page that keeps what a redirect would lose.
+            None => {
+                let page = seen.body.split("id=\"to\"").nth(1);
+                let value = page.and_then(|rest| rest.split("value=\"").nth(1)?.split('"').next());
+                value.unwrap_or_else(|| panic!("it leads nowhere: {}", seen.body)).replace("&amp;", "&")
+            }
+        };
+        let address = Url::parse(&address).unwrap();
+        self.asked_by_browser(&address).assert_takes(&address);
+    }
+}
