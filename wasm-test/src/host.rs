@@ -49,6 +49,8 @@ pub struct Setup {
     pub expects_trap: bool,
     /// Fault: this host function traps, as a bug in the filter would.
     pub traps_at: Option<&'static str>,
+    /// Fault: this host function says that it could not.
+    pub fails_at: Option<&'static str>,
     /// Fault: this host function calls the module back before it returns.
     pub calls_back_at: Option<&'static str>,
 }
@@ -71,6 +73,7 @@ impl Setup {
             has_randomness: true,
             expects_trap: false,
             traps_at: None,
+            fails_at: None,
             calls_back_at: None,
         }
     }

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 mod callouts;
+mod failing;
 mod faults;
 mod gateway;
 mod hosts;
