@@ -202,6 +202,9 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
             let whole = match buffer {
                 BUFFER_PLUGIN_CONFIGURATION => host.configuration().to_vec(),
                 BUFFER_VM_CONFIGURATION => Vec::new(),
+                BUFFER_REQUEST_BODY if host.is_nginx() && host.setup.keeps_bodies_in_files => {
+                    return Ok(NOT_FOUND);
+                }
                 BUFFER_REQUEST_BODY => {
                     host.stream().map(|stream| stream.buffered.clone()).unwrap_or_default()
                 }

@@ -94,7 +94,7 @@ fn whatever_the_host_cannot_do_nothing_goes_on_that_is_not_as_it_was_decided() {
             for number in 0..7 {
                 let (mut site, session) = site(proxy, is_first);
                 let (request, subject) = requests(&mut site, &session)[number].clone();
-                let path = request.path.clone();
+                let path = String::from_utf8_lossy(&request.path).into_owned();
                 let Some(outgoing) = while_failing(&mut site, function, request) else { continue };
                 if outgoing.upstream.is_some() {
                     let is_right = subject.is_some_and(|subject| is_as_decided(&outgoing, subject));

@@ -16,5 +16,6 @@ mod shape;
 mod site;
 #[path = "../../../tests/stories/main.rs"]
 mod stories;
+mod workers;
 
 use stories::world;
