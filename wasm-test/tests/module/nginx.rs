@@ -342,8 +342,10 @@ fn the_root_reads_no_property_and_wakes_nobody() {
 #[test]
 fn nothing_is_counted_where_that_may_end_the_module() {
     let mut site = Site::on(Proxy::Nginx);
-    // Before the first request tells what host it is, and after.
+    // Before the first request tells what host it is, and after: what was asked is there to be counted.
     site.world.tick();
+    site.world.after(1).tick();
+    assert!(site.worker.borrow().calls("proxy_http_call") > 0);
     site.world.idp().refreshes.gives = true;
     site.world.log_in("/orders").is(302, "login_completed");
     site.world.get("/orders").is(200, "session");
