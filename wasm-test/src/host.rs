@@ -114,7 +114,9 @@ pub struct SharedData {
 
 /// What another worker does, just before a value is written.
 #[derive(Clone, Default)]
-struct Meanwhile(Rc<RefCell<Option<Box<dyn FnOnce()>>>>);
+struct Meanwhile(Rc<RefCell<Option<Deed>>>);
+
+type Deed = Box<dyn FnOnce()>;
 
 impl fmt::Debug for Meanwhile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
