@@ -95,7 +95,7 @@ pub fn may_ask(provider: &Provider, worker: u64, now: Timestamp) -> bool {
         return false;
     }
     let lease = [worker.to_le_bytes(), now.0.to_le_bytes()].concat();
-    hostcalls::set_shared_data(&name, Some(&lease), version).is_ok()
+    set(&name, &lease, version).is_ok()
 }
 
 fn read_lease(lease: &[u8]) -> Option<(u64, Timestamp)> {

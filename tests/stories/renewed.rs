@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
+use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
 use crate::world::{Key, Proxy, World, answer};
 
 #[test]

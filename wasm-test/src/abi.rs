@@ -5,12 +5,12 @@ use wasmtime::{Caller, Error, Linker, Result};
 use crate::Profile;
 use crate::exchange::CalloutReply;
 use crate::host::Host;
-use crate::{calls, maps, pairs, properties};
+use crate::{calls, maps, metrics, pairs, properties};
 
 pub(crate) const OK: u32 = 0;
 pub(crate) const NOT_FOUND: u32 = 1;
 /// The host could not.
-const INTERNAL_FAILURE: u32 = 10;
+pub(crate) const INTERNAL_FAILURE: u32 = 10;
 pub(crate) const BAD_ARGUMENT: u32 = 2;
 const CAS_MISMATCH: u32 = 8;
 pub(crate) const UNIMPLEMENTED: u32 = 12;
@@ -28,7 +28,7 @@ pub(crate) fn link(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
     link_maps(linker)?;
     link_data(linker)?;
     calls::link(linker)?;
-    link_metrics(linker)?;
+    metrics::link(linker)?;
     link_rest(linker, profile)
 }
 
@@ -63,8 +63,8 @@ pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Counts the call, and fails it if the test says so.
-pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<()> {
+/// Counts the call. A trap if the test says so; false if it says that the host cannot do it.
+pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<bool> {
     let host = guest.data_mut();
     *host.calls.entry(name).or_default() += 1;
     if host.setup.traps_at == Some(name) {
@@ -79,12 +79,14 @@ pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<()> {
             callback.call(&mut *guest, &[wasmtime::Val::I32(current as i32)], &mut results)?;
         }
     }
-    Ok(())
+    Ok(guest.data().setup.fails_at != Some(name))
 }
 
 fn link_context(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap("env", "proxy_log", |mut guest: Guest<'_>, level: u32, at: u32, size: u32| {
-        enter(&mut guest, "proxy_log")?;
+        if !enter(&mut guest, "proxy_log")? {
+            return Ok(INTERNAL_FAILURE);
+        }
         let line = text(read(&mut guest, at, size)?);
         let decision = ["answered code=", "admitted code="].iter().find_map(|start| line.strip_prefix(start));
         if let Some(decision) = decision {
@@ -115,7 +117,9 @@ fn link_context(linker: &mut Linker<Host>) -> Result<()> {
         OK
     })?;
     linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |mut guest: Guest<'_>, period: u32| {
-        enter(&mut guest, "proxy_set_tick_period_milliseconds")?;
+        if !enter(&mut guest, "proxy_set_tick_period_milliseconds")? {
+            return Ok(INTERNAL_FAILURE);
+        }
         let host = guest.data_mut();
         let root = host.current;
         if host.is_nginx() && host.tick_periods.contains_key(&root) {
@@ -132,7 +136,9 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_header_map_pairs",
         |mut guest: Guest<'_>, map: u32, at: u32, size: u32| {
-            enter(&mut guest, "proxy_get_header_map_pairs")?;
+            if !enter(&mut guest, "proxy_get_header_map_pairs")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             match maps::list(guest.data_mut(), map) {
                 Some(list) => give(&mut guest, &pairs::encode(&list), at, size),
                 None => Ok(BAD_ARGUMENT),
@@ -143,7 +149,9 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_header_map_value",
         |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32, at: u32, size: u32| {
-            enter(&mut guest, "proxy_get_header_map_value")?;
+            if !enter(&mut guest, "proxy_get_header_map_value")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let name = text(read(&mut guest, name, name_size)?);
             match maps::get(guest.data_mut(), map, &name) {
                 Some(value) => give(&mut guest, &value, at, size),
@@ -159,7 +167,9 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
             "env",
             function,
             move |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32| {
-                enter(&mut guest, function)?;
+                if !enter(&mut guest, function)? {
+                    return Ok(INTERNAL_FAILURE);
+                }
                 let name = text(read(&mut guest, name, name_size)?);
                 let value = read(&mut guest, value, value_size)?;
                 Ok::<u32, Error>(maps::change(guest.data_mut(), map, &name, &value, change))
@@ -170,7 +180,9 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_remove_header_map_value",
         |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32| {
-            enter(&mut guest, "proxy_remove_header_map_value")?;
+            if !enter(&mut guest, "proxy_remove_header_map_value")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let name = text(read(&mut guest, name, name_size)?);
             Ok::<u32, Error>(maps::change(guest.data_mut(), map, &name, b"", maps::Change::Remove))
         },
@@ -183,11 +195,16 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_buffer_bytes",
         |mut guest: Guest<'_>, buffer: u32, start: u32, length: u32, at: u32, size: u32| {
-            enter(&mut guest, "proxy_get_buffer_bytes")?;
+            if !enter(&mut guest, "proxy_get_buffer_bytes")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let host = guest.data_mut();
             let whole = match buffer {
                 BUFFER_PLUGIN_CONFIGURATION => host.configuration().to_vec(),
                 BUFFER_VM_CONFIGURATION => Vec::new(),
+                BUFFER_REQUEST_BODY if host.is_nginx() && host.setup.keeps_bodies_in_files => {
+                    return Ok(NOT_FOUND);
+                }
                 BUFFER_REQUEST_BODY => {
                     host.stream().map(|stream| stream.buffered.clone()).unwrap_or_default()
                 }
@@ -209,7 +226,9 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_property",
         |mut guest: Guest<'_>, path: u32, path_size: u32, at: u32, size: u32| {
-            enter(&mut guest, "proxy_get_property")?;
+            if !enter(&mut guest, "proxy_get_property")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let path = text(read(&mut guest, path, path_size)?);
             match properties::get(guest.data_mut(), &path) {
                 Some(value) => give(&mut guest, &value, at, size),
@@ -221,7 +240,9 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_set_property",
         |mut guest: Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32| {
-            enter(&mut guest, "proxy_set_property")?;
+            if !enter(&mut guest, "proxy_set_property")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let path = text(read(&mut guest, path, path_size)?);
             let value = read(&mut guest, value, value_size)?;
             Ok::<u32, Error>(properties::set(guest.data_mut(), &path, value))
@@ -231,7 +252,9 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_shared_data",
         |mut guest: Guest<'_>, key: u32, key_size: u32, at: u32, size: u32, number: u32| {
-            enter(&mut guest, "proxy_get_shared_data")?;
+            if !enter(&mut guest, "proxy_get_shared_data")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let key = read(&mut guest, key, key_size)?;
             let profile = guest.data().setup.profile;
             match shared_data(guest.data(), &key)?.get(profile, &key) {
@@ -247,7 +270,9 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_set_shared_data",
         |mut guest: Guest<'_>, key: u32, key_size: u32, value: u32, value_size: u32, number: u32| {
-            enter(&mut guest, "proxy_set_shared_data")?;
+            if !enter(&mut guest, "proxy_set_shared_data")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let key = read(&mut guest, key, key_size)?;
             let value = read(&mut guest, value, value_size)?;
             let profile = guest.data().setup.profile;
@@ -268,66 +293,6 @@ fn shared_data(host: &Host, key: &[u8]) -> Result<crate::SharedData> {
     Ok(data)
 }
 
-fn link_metrics(linker: &mut Linker<Host>) -> Result<()> {
-    linker.func_wrap(
-        "env",
-        "proxy_define_metric",
-        |mut guest: Guest<'_>, kind: u32, name: u32, name_size: u32, at: u32| {
-            let name = text(read(&mut guest, name, name_size)?);
-            if let Some(metrics) = guest.data().setup.metrics {
-                let Some(id) = (metrics.define)(kind, &name) else { return Ok(INTERNAL_FAILURE) };
-                write_number(&mut guest, at, id)?;
-                return Ok(OK);
-            }
-            let metrics = &mut guest.data_mut().metrics;
-            let known = metrics.iter().position(|(known, _)| *known == name);
-            let id = known.unwrap_or(metrics.len());
-            if known.is_none() {
-                metrics.push((name, 0));
-            }
-            write_number(&mut guest, at, id as u32)?;
-            Ok(OK)
-        },
-    )?;
-    linker.func_wrap("env", "proxy_get_metric", |mut guest: Guest<'_>, id: u32, at: u32| {
-        let value = guest.data().metrics.get(id as usize).map(|(_, value)| *value);
-        match value {
-            Some(value) => {
-                write(&mut guest, at, &value.to_le_bytes())?;
-                Ok(OK)
-            }
-            None => Ok(NOT_FOUND),
-        }
-    })?;
-    linker.func_wrap("env", "proxy_record_metric", |mut guest: Guest<'_>, id: u32, value: u64| {
-        if let Some(metrics) = guest.data().setup.metrics {
-            (metrics.set)(id, value);
-            return OK;
-        }
-        match guest.data_mut().metrics.get_mut(id as usize) {
-            Some((_, last)) => {
-                *last = value;
-                OK
-            }
-            None => NOT_FOUND,
-        }
-    })?;
-    linker.func_wrap("env", "proxy_increment_metric", |mut guest: Guest<'_>, id: u32, by: i64| {
-        if let Some(metrics) = guest.data().setup.metrics {
-            (metrics.add)(id, by.unsigned_abs());
-            return OK;
-        }
-        match guest.data_mut().metrics.get_mut(id as usize) {
-            Some((_, last)) => {
-                *last = last.wrapping_add_signed(by);
-                OK
-            }
-            None => NOT_FOUND,
-        }
-    })?;
-    Ok(())
-}
-
 /// What the SDK imports and the filter has no use for: nginx traps on most of it.
 fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
     linker.func_wrap(
@@ -340,7 +305,9 @@ fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
               _length: u32,
               _at: u32,
               _out: u32| {
-            enter(&mut guest, "proxy_call_foreign_function")?;
+            if !enter(&mut guest, "proxy_call_foreign_function")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             match profile {
                 Profile::Envoy => Ok(NOT_FOUND),
                 Profile::NgxWasm => Err(Error::msg("proxy_call_foreign_function: not yet implemented")),

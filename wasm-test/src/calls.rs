@@ -2,7 +2,7 @@
 
 use wasmtime::{Error, Linker, Result};
 
-use crate::abi::{BAD_ARGUMENT, Guest, OK, UNIMPLEMENTED, enter, read, text, write_number};
+use crate::abi::{BAD_ARGUMENT, Guest, INTERNAL_FAILURE, OK, UNIMPLEMENTED, enter, read, text, write_number};
 use crate::exchange::LocalResponse;
 use crate::host::{Callback, Callout, Host};
 use crate::{nginx, pairs};
@@ -20,7 +20,9 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
                      _trailers_size: u32,
                      timeout: u32,
                      token_at: u32| {
-        enter(&mut guest, "proxy_http_call")?;
+        if !enter(&mut guest, "proxy_http_call")? {
+            return Ok(INTERNAL_FAILURE);
+        }
         let target = text(read(&mut guest, target, target_size)?);
         let headers = read(&mut guest, headers, headers_size)?;
         let headers = pairs::decode(&headers).ok_or_else(|| Error::msg("headers that are no list"))?;
@@ -47,7 +49,9 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
          headers: u32,
          headers_size: u32,
          _grpc_status: i32| {
-            enter(&mut guest, "proxy_send_local_response")?;
+            if !enter(&mut guest, "proxy_send_local_response")? {
+                return Ok(INTERNAL_FAILURE);
+            }
             let body = read(&mut guest, body, body_size)?;
             let headers = read(&mut guest, headers, headers_size)?;
             let headers = pairs::decode(&headers).ok_or_else(|| Error::msg("headers that are no list"))?;
@@ -56,7 +60,9 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         },
     )?;
     linker.func_wrap("env", "proxy_continue_stream", |mut guest: Guest<'_>, kind: u32| {
-        enter(&mut guest, "proxy_continue_stream")?;
+        if !enter(&mut guest, "proxy_continue_stream")? {
+            return Ok(INTERNAL_FAILURE);
+        }
         let host = guest.data_mut();
         if kind != 0 {
             return Ok::<u32, Error>(UNIMPLEMENTED);

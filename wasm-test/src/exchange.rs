@@ -16,8 +16,8 @@ pub struct Incoming {
     /// The host of a request line that is a whole address, which wins over `authority` in nginx. Empty:
     /// it is a path.
     pub addressed_host: String,
-    /// Path and query as the client wrote them.
-    pub path: String,
+    /// Path and query as the client wrote them, which need not be text.
+    pub path: Vec<u8>,
     /// The other header fields, in order.
     pub headers: Vec<(String, Vec<u8>)>,
     /// Whether a body follows: see [`Worker::body`](crate::Worker::body).

@@ -1,6 +1,9 @@
 //! What a host knows: its settings, the requests in it, and what the filter has asked for.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use wasmtime::{Memory, TypedFunc};
@@ -43,6 +46,13 @@ pub struct Setup {
     pub is_guarded: bool,
     /// The upstream answers only when it is told to.
     pub upstream_waits: bool,
+    /// nginx's `isolation stream`: each request has a VM of its own, made for it. One at a time; the VM of
+    /// the ticks is not played.
+    pub isolates_requests: bool,
+    /// nginx keeps the bodies of requests in files, and hands none of them over.
+    pub keeps_bodies_in_files: bool,
+    /// Header fields of what the upstream answers, beside its type.
+    pub upstream_fields: Vec<(String, String)>,
     /// Who keeps the metrics; without, they are kept and nobody asks.
     pub metrics: Option<Metrics>,
     /// Fault: `random_get` fails.
@@ -51,6 +61,8 @@ pub struct Setup {
     pub expects_trap: bool,
     /// Fault: this host function traps, as a bug in the filter would.
     pub traps_at: Option<&'static str>,
+    /// Fault: this host function says that it could not.
+    pub fails_at: Option<&'static str>,
     /// Fault: this host function calls the module back before it returns.
     pub calls_back_at: Option<&'static str>,
 }
@@ -70,10 +82,14 @@ impl Setup {
             variables: Vec::new(),
             is_guarded: false,
             upstream_waits: false,
+            isolates_requests: false,
+            keeps_bodies_in_files: false,
+            upstream_fields: Vec::new(),
             metrics: None,
             has_randomness: true,
             expects_trap: false,
             traps_at: None,
+            fails_at: None,
             calls_back_at: None,
         }
     }
@@ -94,15 +110,36 @@ pub struct Metrics {
 ///
 /// nginx tells keys apart by their CRC-32 alone: whoever asks for one may get the value of another.
 #[derive(Debug, Clone, Default)]
-pub struct SharedData(Arc<Mutex<BTreeMap<Vec<u8>, Numbered>>>);
+pub struct SharedData {
+    values: Arc<Mutex<BTreeMap<Vec<u8>, Numbered>>>,
+    meanwhile: Meanwhile,
+}
+
+/// What another worker does, just before a value is written.
+#[derive(Clone, Default)]
+struct Meanwhile(Rc<RefCell<Option<Deed>>>);
+
+type Deed = Box<dyn FnOnce()>;
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
 
 /// A value and the number of its last change.
 type Numbered = (Vec<u8>, u32);
 
 impl SharedData {
+    /// Workers run at the same time: when the next value is about to be written, another worker does this
+    /// first.
+    pub fn before_the_next_write(&self, another: impl FnOnce() + 'static) {
+        *self.meanwhile.0.borrow_mut() = Some(Box::new(another));
+    }
+
     /// A value and its number.
     pub fn get(&self, profile: Profile, key: &[u8]) -> Option<(Vec<u8>, u32)> {
-        self.0.lock().expect("nobody fails while holding it").get(&index(profile, key)).cloned()
+        self.values.lock().expect("nobody fails while holding it").get(&index(profile, key)).cloned()
     }
 
     /// Writes a value, unless the number says that another change came before. False if one did.
@@ -110,7 +147,11 @@ impl SharedData {
     /// For Envoy number 0 is "whatever there is", and where there is nothing it does not look at the
     /// number; for nginx 0 is "there is nothing", and nothing else is.
     pub fn set(&self, profile: Profile, key: &[u8], value: &[u8], number: u32) -> bool {
-        let mut values = self.0.lock().expect("nobody fails while holding it");
+        let another = self.meanwhile.0.borrow_mut().take();
+        if let Some(another) = another {
+            another();
+        }
+        let mut values = self.values.lock().expect("nobody fails while holding it");
         let last = values.get(&index(profile, key)).map(|(_, number)| *number);
         let fits = match (profile, last) {
             (Profile::Envoy, None) => true,
@@ -125,7 +166,7 @@ impl SharedData {
 
     /// Fault: every value is that of another name. nginx tells names apart by a checksum.
     pub fn mix_up(&self) {
-        let mut values = self.0.lock().expect("nobody fails while holding it");
+        let mut values = self.values.lock().expect("nobody fails while holding it");
         let mut rotated: Vec<Vec<u8>> = values.values().map(|(value, _)| value.clone()).collect();
         if let Some(last) = rotated.pop() {
             rotated.insert(0, last);
@@ -137,7 +178,7 @@ impl SharedData {
 
     /// How many values there are.
     pub fn len(&self) -> usize {
-        self.0.lock().expect("nobody fails while holding it").len()
+        self.values.lock().expect("nobody fails while holding it").len()
     }
 
     /// Whether nobody has told anybody anything.

@@ -12,6 +12,7 @@ mod fields;
 mod glibc_random;
 mod host;
 mod maps;
+mod metrics;
 mod module;
 mod nginx;
 mod pairs;

@@ -70,7 +70,7 @@ fn pseudo(host: &mut Host) -> Option<Vec<Pair>> {
     let (path, authority) = if is_nginx {
         (decoded_path(&incoming.path), "gateway.internal:8443".to_owned())
     } else {
-        (incoming.path.clone().into_bytes(), incoming.authority.clone())
+        (incoming.path.clone(), incoming.authority.clone())
     };
     let pairs: [(&str, Vec<u8>); 4] = [
         (":path", path),

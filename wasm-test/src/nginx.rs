@@ -1,10 +1,11 @@
 //! What nginx makes of a request line before a filter sees it.
 
 /// The path of `:path` there: decoded, slashes merged, dot segments resolved; the query as it came.
-pub fn decoded_path(raw: &str) -> Vec<u8> {
-    let (path, query) = raw.split_once('?').map_or((raw, None), |(path, query)| (path, Some(query)));
+pub fn decoded_path(raw: &[u8]) -> Vec<u8> {
+    let question = raw.iter().position(|byte| *byte == b'?');
+    let (path, query) = question.map_or((raw, None), |at| (&raw[..at], Some(&raw[at + 1..])));
     let mut segments: Vec<Vec<u8>> = Vec::new();
-    let decoded = percent_decoded(path.as_bytes());
+    let decoded = percent_decoded(path);
     let last_is_folder = decoded.ends_with(b"/") || decoded.ends_with(b"/.") || decoded.ends_with(b"/..");
     for segment in decoded.split(|byte| *byte == b'/') {
         match segment {
@@ -25,7 +26,7 @@ pub fn decoded_path(raw: &str) -> Vec<u8> {
     }
     if let Some(query) = query {
         out.push(b'?');
-        out.extend(query.as_bytes());
+        out.extend(query);
     }
     out
 }
@@ -80,7 +81,7 @@ mod tests {
             ("/a%0d%0ab", "/a\r\nb"),
             ("/", "/"),
         ] {
-            assert_eq!(decoded_path(raw), decoded.as_bytes(), "{raw}");
+            assert_eq!(decoded_path(raw.as_bytes()), decoded.as_bytes(), "{raw}");
         }
     }
 }

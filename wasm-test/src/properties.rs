@@ -15,16 +15,16 @@ fn of_envoy(host: &mut Host, path: &str) -> Option<Vec<u8>> {
         return Some(value.clone());
     }
     let value = match path {
-        "request\0path" if is_late => "",
-        "request\0path" => &stream.incoming.path,
-        "request\0host" => &stream.incoming.authority,
-        "request\0scheme" => &stream.incoming.scheme,
-        "request\0method" => &stream.incoming.method,
-        "source\0address" => "192.0.2.1:40000",
-        "plugin_name" => "vestibule",
+        "request\0path" if is_late => b"",
+        "request\0path" => stream.incoming.path.as_slice(),
+        "request\0host" => stream.incoming.authority.as_bytes(),
+        "request\0scheme" => stream.incoming.scheme.as_bytes(),
+        "request\0method" => stream.incoming.method.as_bytes(),
+        "source\0address" => b"192.0.2.1:40000",
+        "plugin_name" => b"vestibule",
         _ => return None,
     };
-    Some(value.as_bytes().to_vec())
+    Some(value.to_vec())
 }
 
 fn of_nginx(host: &mut Host, path: &str) -> Option<Vec<u8>> {
@@ -35,7 +35,7 @@ fn of_nginx(host: &mut Host, path: &str) -> Option<Vec<u8>> {
     let stream = host.stream()?;
     let value = match path.replace('\0', ".").as_str() {
         "ngx.nginx_version" => "1.27.5".to_owned(),
-        "request.path" | "ngx.request_uri" => stream.incoming.path.clone(),
+        "request.path" | "ngx.request_uri" => return Some(stream.incoming.path.clone()),
         "request.host" | "ngx.hostname" => "node-17".to_owned(),
         "request.scheme" | "ngx.scheme" => stream.incoming.scheme.clone(),
         "ngx.host" => effective_host(stream.incoming.named_host())?,

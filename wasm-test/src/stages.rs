@@ -216,7 +216,10 @@ impl Worker {
         }
         let has_upstream = self.host().streams.get(&id).is_some_and(Stream::has_upstream);
         let status = if has_upstream { "200" } else { "500" };
-        let response = Fields::from_iter([(":status", status), ("content-type", "text/plain")]);
+        let mut response = Fields::from_iter([(":status", status), ("content-type", "text/plain")]);
+        for (name, value) in &self.setup.upstream_fields {
+            response.add(name, value.as_bytes());
+        }
         self.response_phase(id, response, b"from the upstream".to_vec());
     }
 
@@ -269,9 +272,12 @@ impl Worker {
 fn release_headers(stream: &mut Stream) {
     if stream.out.upstream.is_none() && stream.has_upstream() {
         let incoming = &stream.incoming;
-        let pseudo =
-            [(":method", &incoming.method), (":path", &incoming.path), (":authority", &incoming.authority)];
-        let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.clone().into_bytes()));
+        let pseudo = [
+            (":method", incoming.method.as_bytes()),
+            (":path", &incoming.path),
+            (":authority", incoming.authority.as_bytes()),
+        ];
+        let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.to_vec()));
         stream.out.upstream = Some(pseudo.chain(stream.request.sent()).collect());
     }
 }

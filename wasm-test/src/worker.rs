@@ -60,7 +60,8 @@ impl Worker {
         self.last += 1;
         let id = self.last;
         let root = first_root(self.setup.profile) + configuration;
-        if self.is_dead && self.restart().is_err() {
+        let is_isolated = self.setup.isolates_requests && self.setup.profile == Profile::NgxWasm;
+        if (self.is_dead || is_isolated) && self.restart().is_err() {
             self.host().streams.insert(id, Stream::new(incoming, Fields::default()));
             self.fail(id);
             return StreamId(id);
@@ -198,6 +199,9 @@ impl Worker {
 
     /// The time of background work.
     pub fn tick(&mut self) {
+        if self.setup.isolates_requests {
+            return;
+        }
         let roots: Vec<u32> = self.host().tick_periods.keys().copied().collect();
         for root in roots {
             if !self.is_dead && self.call::<_, ()>(Callback::Tick, root, "proxy_on_tick", root).is_some() {

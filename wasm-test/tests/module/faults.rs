@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use wasm_test::{CalloutReply, Incoming, Progress, StreamId};
+use wasm_test::{CalloutReply, Incoming, Progress, StreamId, Worker};
 
-use crate::site::{BOTH, Site, get};
-use crate::world::{Proxy, SITE};
+use crate::gateway::{answered, asked};
+use crate::site::{BOTH, Site, get, got};
+use crate::world::{Key, Proxy, SITE};
 
 /// The random choices of a run. Each is another number; the same number is the same run.
 struct Choices(u64);
@@ -52,7 +53,7 @@ fn requests(site: &mut Site) -> Vec<Incoming> {
     let cookies = site.world.browser.header(true, site.world.now).unwrap();
     let callback = [&navigation[..], &[("cookie", cookies.as_str())]].concat();
     let now = site.world.now;
-    let stranger = crate::world::Key::new("k9", 9);
+    let stranger = Key::new("k9", 9);
     let claims =
         json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "exp": now.0 + 900});
     let unknown = format!("Bearer {}", stranger.sign(&json!({}), &claims));
@@ -63,25 +64,58 @@ fn requests(site: &mut Site) -> Vec<Incoming> {
     ]
 }
 
+/// A token that counts, once the key is known that the provider has begun to use.
+fn good(site: &mut Site) -> Incoming {
+    let next = Key::new("k2", 2);
+    let now = site.world.now.0;
+    let claims = json!({"iss": "https://idp.example.com", "sub": "robot", "aud": "https://api.example.com",
+        "client_id": "robot", "iat": now, "exp": now + 7_200});
+    let token = format!("Bearer {}", next.sign(&json!({"typ": "at+jwt"}), &claims));
+    site.world.idp().keys.push(next);
+    get("/api/orders", &[("authorization", &token)])
+}
+
+/// What became of the requests of a run.
+#[derive(Debug, Default)]
+struct Ended {
+    refused: usize,
+    /// At once, because the key was known.
+    admitted: usize,
+    /// After a question.
+    admitted_later: usize,
+}
+
+/// Requests that have no answer yet: what each may come to.
+type Waiting = BTreeMap<StreamId, MayPass>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MayPass {
+    Never,
+    Now,
+    AfterWaiting,
+}
+
 /// One run: requests begin, and their callouts come to every kind of end in every order.
-fn run(proxy: Proxy, seed: u64) {
+fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
     let mut choices = Choices(seed);
     let mut site = Site::on(proxy);
-    let requests = requests(&mut site);
-    let mut waiting: BTreeMap<StreamId, bool> = BTreeMap::new();
+    let mut requests: Vec<_> =
+        requests(&mut site).into_iter().map(|request| (request, MayPass::Never)).collect();
+    requests.push((good(&mut site), MayPass::Now));
+    let mut waiting = Waiting::new();
     let mut left = Vec::new();
-    let mut ended = 0;
     for step in 0..60 {
         let mut worker = site.worker.borrow_mut();
         if step < 40 && choices.next(2) == 0 {
-            let request = requests[choices.next(requests.len())].clone();
-            waiting.insert(worker.begin(request), true);
+            let (request, may_pass) = requests[choices.next(requests.len())].clone();
+            waiting.insert(worker.begin(request), may_pass);
+            settle(&mut worker, &mut waiting, ended);
         }
         let callouts = worker.callouts();
         if !callouts.is_empty() {
             // Any of them, not the oldest.
             let (token, callout) = callouts[choices.next(callouts.len())].clone();
-            match choices.next(6) {
+            match choices.next(8) {
                 0 => worker.answer(token, CalloutReply::Failed),
                 1 | 2 => worker.answer(token, garbage(choices.next(36))),
                 3 => {
@@ -92,6 +126,10 @@ fn run(proxy: Proxy, seed: u64) {
                     }
                 }
                 4 => {}
+                5 | 6 => {
+                    let reply = site.world.reply(&asked(callout)).unwrap();
+                    worker.answer(token, answered(reply));
+                }
                 _ => {
                     drop(worker);
                     site.world.after(choices.next(40) as u64);
@@ -100,7 +138,7 @@ fn run(proxy: Proxy, seed: u64) {
                 }
             }
         }
-        ended += settle(&mut worker, &mut waiting);
+        settle(&mut worker, &mut waiting, ended);
     }
     // Whoever still waits is told that nobody answered, as a host does after the time that was set.
     for _ in 0..40 {
@@ -109,41 +147,52 @@ fn run(proxy: Proxy, seed: u64) {
             worker.answer(token, CalloutReply::Failed);
         }
         worker.tick();
-        ended += settle(&mut worker, &mut waiting);
+        settle(&mut worker, &mut waiting, ended);
     }
     assert_eq!(waiting.len(), 0, "{proxy:?} {seed}: they wait for ever");
-    assert!(ended > 0);
     let worker = site.worker.borrow();
     assert_eq!((worker.open(), worker.traps()), (0, 0), "{proxy:?} {seed}");
 }
 
 /// Takes the answers of requests that have ended: each once.
-fn settle(worker: &mut wasm_test::Worker, waiting: &mut BTreeMap<StreamId, bool>) -> usize {
-    let mut ended = 0;
-    waiting.retain(|stream, _| {
-        // None of them proves anything.
-        assert!(!worker.reached_upstream(*stream), "an undecided request goes to the upstream");
-        match worker.progress(*stream) {
-            Progress::Waits => true,
-            Progress::Ended(outgoing) => {
-                assert_eq!(outgoing.upstream, None);
-                assert!(outgoing.status == 302 || outgoing.status >= 400, "{outgoing:?}");
-                assert_eq!(worker.progress(*stream), Progress::Told);
-                ended += 1;
-                false
+fn settle(worker: &mut Worker, waiting: &mut Waiting, ended: &mut Ended) {
+    waiting.retain(|stream, may_pass| match worker.progress(*stream) {
+        Progress::Waits => {
+            assert!(!worker.reached_upstream(*stream), "an undecided request goes to the upstream");
+            if *may_pass == MayPass::Now {
+                *may_pass = MayPass::AfterWaiting;
             }
-            other => panic!("{other:?}"),
+            true
         }
+        Progress::Ended(outgoing) => {
+            assert_eq!(worker.progress(*stream), Progress::Told);
+            match may_pass {
+                _ if outgoing.upstream.is_none() => {
+                    assert!(outgoing.status == 302 || outgoing.status >= 400, "{outgoing:?}");
+                    ended.refused += 1;
+                }
+                MayPass::Never => panic!("it proves nothing and goes to the upstream: {outgoing:?}"),
+                MayPass::Now => ended.admitted += 1,
+                MayPass::AfterWaiting => ended.admitted_later += 1,
+            }
+            if outgoing.upstream.is_some() {
+                assert_eq!((outgoing.status, got(&outgoing, "x-auth-sub")), (200, vec![&b"robot"[..]]));
+            }
+            false
+        }
+        other => panic!("{other:?}"),
     });
-    ended
 }
 
 #[test]
 fn every_request_has_one_answer_whatever_becomes_of_its_callouts() {
     for proxy in BOTH {
-        for seed in 0..60 {
-            run(proxy, seed);
+        let mut ended = Ended::default();
+        for seed in 0..100 {
+            run(proxy, seed, &mut ended);
         }
+        let Ended { refused, admitted, admitted_later } = ended;
+        assert!(refused > 100 && admitted > 10 && admitted_later > 5, "{proxy:?}: {ended:?}");
     }
 }
 
@@ -191,21 +240,43 @@ fn a_reply_that_is_garbage_is_a_reply_that_did_not_come() {
 }
 
 /// The SDK ends the VM when a reply comes a second time. No host does that; if one did, Envoy would
-/// start the module anew.
+/// start the module anew, and so would nginx, after it had sent everybody who waits to the upstream that
+/// `$vestibule` names.
 #[test]
 fn a_reply_that_comes_twice_lets_nobody_in() {
-    let mut site = Site::with(Proxy::Envoy, &json!({}), |setup| setup.expects_trap = true);
-    let callback = requests(&mut site).remove(0);
-    let stream = site.worker.borrow_mut().begin(callback);
-    let (token, callout) = site.worker.borrow().callouts()[0].clone();
-    let reply = garbage(11);
-    site.worker.borrow_mut().answer(token, reply.clone());
-    let Progress::Ended(outgoing) = site.worker.borrow_mut().progress(stream) else { panic!() };
-    assert!(outgoing.status >= 400 && outgoing.upstream.is_none());
-    site.worker.borrow_mut().deliver(callout.context, token, reply);
-    assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Told);
-    site.world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(site.worker.borrow().traps(), 1);
+    for (proxy, is_good) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
+        let mut site = Site::with(proxy, &json!({}), |setup| {
+            setup.expects_trap = true;
+            setup.is_guarded = true;
+        });
+        let unknown = requests(&mut site).remove(2);
+        let request = good(&mut site);
+        let stream = site.worker.borrow_mut().begin(request);
+        let (token, callout) = site.worker.borrow().callouts()[0].clone();
+        let context = callout.context;
+        let reply = match is_good {
+            true => answered(site.world.reply(&asked(callout)).unwrap()),
+            false => garbage(11),
+        };
+        site.worker.borrow_mut().answer(token, reply.clone());
+        let first = site.end(stream);
+        let (status, times) = if is_good { (200, 1) } else { (503, 0) };
+        assert_eq!((first.status, first.upstream.iter().count()), (status, times), "{proxy:?}");
+        // Somebody else waits meanwhile, whose token no key proves.
+        site.world.after(300);
+        site.worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
+        let other = site.worker.borrow_mut().begin(unknown);
+        assert_eq!(site.worker.borrow_mut().progress(other), Progress::Waits, "{proxy:?}");
+        site.worker.borrow_mut().deliver(context, token, reply);
+        assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Told, "{proxy:?}: it had its answer");
+        match (proxy, site.worker.borrow_mut().progress(other)) {
+            (Proxy::Envoy, progress) => assert_eq!(progress, Progress::Hangs, "closed, but a hang"),
+            (Proxy::Nginx, Progress::Ended(other)) => assert_eq!((other.status, other.upstream), (500, None)),
+            (Proxy::Nginx, progress) => panic!("{progress:?}"),
+        }
+        site.world.log_in("/orders").is(302, "login_completed");
+        assert_eq!(site.worker.borrow().traps(), 1, "{proxy:?}");
+    }
 }
 
 /// Replies come in another order than the questions went out.
@@ -226,8 +297,8 @@ fn logins_are_not_mixed_up_when_their_answers_are() {
         let callouts = site.worker.borrow().callouts();
         assert_eq!(callouts.len(), 3, "a code is shared with nobody");
         for (token, callout) in callouts.into_iter().rev() {
-            let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
-            site.worker.borrow_mut().answer(token, crate::gateway::answered(reply));
+            let reply = site.world.reply(&asked(callout)).unwrap();
+            site.worker.borrow_mut().answer(token, answered(reply));
         }
         for (stream, page) in streams.into_iter().zip(["/1", "/2", "/3"]) {
             let outgoing = site.end(stream);

@@ -106,7 +106,7 @@ impl Gateway for Built {
             method: request.method.clone(),
             scheme: request.scheme.clone(),
             authority: request.authority.clone(),
-            path: request.path.clone(),
+            path: request.path.clone().into_bytes(),
             addressed_host: String::new(),
             headers: request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
             has_body: request.has_body,

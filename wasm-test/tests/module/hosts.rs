@@ -131,6 +131,37 @@ fn a_request_without_a_path_is_for_nobody() {
     }
 }
 
+/// What is cut out of it or put in its place must not make it a path that a rule knows.
+#[test]
+fn a_path_that_is_not_text_is_for_nobody() {
+    for proxy in BOTH {
+        let mut site = Site::on(proxy);
+        for path in [&b"/public/\xff"[..], b"/public/x?\xc3", b"/\xf0public/x", b"/oidc/logged-out?\xff"] {
+            let request = Incoming { path: path.to_vec(), ..get("", &[]) };
+            let outgoing = site.send(request);
+            assert!(outgoing.status >= 400 && outgoing.upstream.is_none(), "{proxy:?} {path:?}");
+        }
+    }
+}
+
+/// Whoever keeps an answer with somebody's session in it gives that session to everybody.
+#[test]
+fn an_answer_of_the_upstream_that_brings_a_cookie_of_ours_is_kept_by_nobody() {
+    for proxy in BOTH {
+        let public = [("cache-control".to_owned(), "public, max-age=600".to_owned())];
+        let mut site = Site::with(proxy, &json!({}), |host| host.upstream_fields = public.to_vec());
+        site.world.idp().refreshes.gives = true;
+        site.world.log_in("/orders").is(302, "login_completed");
+        site.world.get("/orders").is(200, "session");
+        let seen = site.world.get("/orders");
+        assert_eq!(seen.is(200, "session").cookies().len(), 0);
+        assert_eq!(seen.header("cache-control"), Some("public, max-age=600"), "{proxy:?}: its own business");
+        let seen = site.world.after(301).get("/orders");
+        assert_eq!(seen.is(200, "session").cookies().len(), 1);
+        assert_eq!(seen.header("cache-control"), Some("no-store"), "{proxy:?}: and nothing beside it");
+    }
+}
+
 #[test]
 fn header_values_that_are_not_text_are_read_as_bytes() {
     for proxy in BOTH {

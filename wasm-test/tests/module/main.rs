@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 mod callouts;
+mod failing;
 mod faults;
 mod gateway;
 mod hosts;
@@ -15,5 +16,6 @@ mod shape;
 mod site;
 #[path = "../../../tests/stories/main.rs"]
 mod stories;
+mod workers;
 
 use stories::world;

@@ -6,37 +6,108 @@ use serde_json::json;
 use wasm_test::{Incoming, Progress};
 
 use crate::site::{BOTH, Site, get};
-use crate::world::{Key, Proxy};
+use crate::world::{Browser, From, Key, Proxy};
 
-/// Requests after which caches are as full as they get.
+/// So many requests come for one person who logs in.
+const CROWD: u64 = 10;
+
+/// Requests after which caches are as full as they get: of 2,000 sessions and 2,000 tokens.
 const WARM: u64 = 20_000;
 
-/// Good tokens that come until then, more than are remembered; later, only some of them come again.
-const TOKENS: u64 = 2_200;
+/// Good tokens that come again, one beside seven that are new.
+const REGULARS: usize = 5;
 
 /// What the memory of a VM may grow by after that, for fragments. Bytes.
-const GROWTH_LIMIT: usize = 256 * 1024;
+const GROWTH_LIMIT: usize = 512 * 1024;
+
+const LOGOUTS: &str = "/oidc/backchannel-logout";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// `make soak` sets it.
 fn rounds() -> u64 {
     let rounds = env::var("VESTIBULE_SOAK").ok().map(|rounds| rounds.parse().expect("a number of requests"));
-    rounds.unwrap_or(60_000)
+    rounds.unwrap_or(24_000)
 }
 
-/// Requests of every kind, no two alike.
-fn request(number: u64, session: &str, good: &[String]) -> Incoming {
+/// Requests of every kind that is decided at once, no two alike.
+fn request(number: u64, session: &str, token: &str) -> Incoming {
     let page = format!("/orders/{number}?x={number}");
     match number % 8 {
         0 => get(&page, &[("sec-fetch-mode", "navigate")]),
         1 | 2 => get(&page, &[("cookie", session)]),
         3 => get("/api/x", &[("authorization", &format!("Bearer e30.{number}.{number}"))]),
-        4 => get(
-            "/api/x",
-            &[("authorization", &good[(number / 8 % if number < WARM { TOKENS } else { 100 }) as usize])],
-        ),
+        4 => get("/api/x", &[("authorization", token)]),
         5 => get(&format!("/oidc/callback?code={number}&state={number}"), &[("sec-fetch-mode", "navigate")]),
         6 => get(&page, &[("cookie", &format!("{}=1.{number}", crate::world::SESSION))]),
         _ => get(&format!("/public/{number}"), &[]),
+    }
+}
+
+/// Everybody who was there, as far as somebody has to know.
+struct Crowd {
+    site: Site,
+    /// Tokens that come again.
+    tokens: Vec<String>,
+    /// The session of somebody who is logged in.
+    session: String,
+}
+
+impl Crowd {
+    fn on(proxy: Proxy) -> Crowd {
+        let change = json!({"endpoints": {"backchannel_logout": LOGOUTS}});
+        // What is logged is kept, and there is much of it at the level of stories.
+        let mut site = Site::with(proxy, &change, |host| host.environment.clear());
+        site.world.idp().refreshes.gives = true;
+        Crowd { site, tokens: vec![String::new(); REGULARS], session: String::new() }
+    }
+
+    /// A token that nobody has seen, or one that comes again.
+    fn token(&mut self, number: u64) -> String {
+        let place = number as usize / 64 % REGULARS;
+        if number % 64 != 4 || self.tokens[place].is_empty() {
+            let now = self.site.world.now;
+            let claims = json!({"jti": number.to_string(), "exp": now.0 + 3_000});
+            self.tokens[place] = format!("Bearer {}", self.site.world.idp().access_token(&claims, now));
+        }
+        self.tokens[place].clone()
+    }
+
+    /// Somebody logs in, stays for a while, or leaves, each in a way of their own.
+    fn somebody(&mut self, number: u64) {
+        let world = &mut self.site.world;
+        world.browser = Browser::default();
+        world.idp().secrets.clear();
+        world.idp().id_token = json!({"sid": format!("s{number}"), "name": format!("Person {number}")});
+        world.log_in(&format!("/orders/{number}")).is(302, "login_completed");
+        world.get("/orders").is(200, "session");
+        match number % 8 {
+            0 => {
+                world.after(301).get("/orders").is(200, "session");
+                world.get("/orders").is(200, "session");
+            }
+            1 => {
+                world.get("/oidc/logout").is(303, "logged_out");
+            }
+            2 => {
+                let now = world.now;
+                let token = world.idp().logout_token(&json!({"sid": format!("s{number}"), "sub": null}), now);
+                let mut request = world.program(LOGOUTS, &[("content-type", FORM)]);
+                request.method = "POST".to_owned();
+                let body = format!("logout_token={token}");
+                world.send_with_body(request, body.as_bytes()).is(200, "logged_out_by_provider");
+            }
+            3 => {
+                world.browser = Browser::default();
+                let mut request = world.submission("/orders", From::Here);
+                request.headers.push("content-type", FORM);
+                let body = format!("number={number}&text={}", "x".repeat(number as usize % 900));
+                world.send_with_body(request, body.as_bytes()).is(401, "form_kept");
+            }
+            _ => {}
+        }
+        if !matches!(number % 8, 1..=3) {
+            self.session = world.browser.header(false, world.now).unwrap();
+        }
     }
 }
 
@@ -44,26 +115,24 @@ fn request(number: u64, session: &str, good: &[String]) -> Incoming {
 #[test]
 fn a_million_requests_need_no_more_memory_than_a_few() {
     for proxy in BOTH {
-        let mut site = Site::logged_in(proxy);
-        let session = site.world.browser.header(false, site.world.now).unwrap();
-        let now = site.world.now;
-        let good: Vec<String> = (0..TOKENS)
-            .map(|number| json!({"jti": number.to_string(), "exp": now.0 + 3_000}))
-            .map(|claims| format!("Bearer {}", site.world.idp().access_token(&claims, now)))
-            .collect();
+        let mut crowd = Crowd::on(proxy);
         let (mut warm, mut largest) = (0, 0);
         let (rounds, mut let_in) = (rounds(), 0);
         for number in 0..rounds {
-            let mut worker = site.worker.borrow_mut();
-            let stream = worker.begin(request(number, &session, &good));
-            let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("{number} waits") };
-            let_in += u64::from(outgoing.upstream.is_some());
-            if number == WARM {
-                warm = worker.memory();
+            if number % CROWD == 0 {
+                crowd.somebody(number / CROWD);
             }
-            largest = largest.max(worker.memory());
+            let token = if number % 8 == 4 { crowd.token(number) } else { String::new() };
+            let request = request(number, &crowd.session, &token);
+            let outgoing = crowd.site.send(request);
+            let_in += u64::from(outgoing.upstream.is_some());
+            let memory = crowd.site.worker.borrow().memory();
+            if number == WARM {
+                warm = memory;
+            }
+            largest = largest.max(memory);
             if number % 1_000 == 0 {
-                worker.tick();
+                crowd.site.world.tick();
             }
         }
         assert_eq!(let_in, rounds / 2, "two with a session, one with a token, one in public");

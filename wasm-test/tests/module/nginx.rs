@@ -338,6 +338,53 @@ fn the_root_reads_no_property_and_wakes_nobody() {
     assert!(site.worker.borrow().crashes().is_empty());
 }
 
+/// Nobody can ask this host whether there is room for a metric, and one that finds none ends the module.
+#[test]
+fn nothing_is_counted_where_that_may_end_the_module() {
+    let mut site = Site::on(Proxy::Nginx);
+    // Before the first request tells what host it is, and after: what was asked is there to be counted.
+    site.world.tick();
+    site.world.after(1).tick();
+    assert!(site.worker.borrow().calls("proxy_http_call") > 0);
+    site.world.idp().refreshes.gives = true;
+    site.world.log_in("/orders").is(302, "login_completed");
+    site.world.get("/orders").is(200, "session");
+    site.world.after(301).get("/orders").is(200, "session");
+    site.world.get("/oidc/logout").is(303, "logged_out");
+    site.world.tick();
+    assert_eq!(site.worker.borrow().traps(), 0);
+    for function in
+        ["proxy_define_metric", "proxy_increment_metric", "proxy_record_metric", "proxy_get_metric"]
+    {
+        assert_eq!(site.worker.borrow().calls(function), 0, "{function}");
+    }
+}
+
+/// A body that is larger than nginx's buffer lies in a file, and nginx gives none of it.
+#[test]
+fn a_body_that_lies_in_a_file_is_not_taken_for_an_empty_one() {
+    let change = json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}});
+    for keeps_bodies_in_files in [false, true] {
+        let mut site =
+            Site::with(Proxy::Nginx, &change, |host| host.keeps_bodies_in_files = keeps_bodies_in_files);
+        site.world.log_in("/orders").is(302, "login_completed");
+        let now = site.world.after(10).now;
+        let token = site.world.idp().logout_token(&json!({"sub": "alice", "sid": null}), now);
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let mut request = site.world.program("/oidc/backchannel-logout", &form);
+        request.method = "POST".to_owned();
+        let seen = site.world.send_with_body(request, format!("logout_token={token}").as_bytes());
+        if keeps_bodies_in_files {
+            // The provider is to come again: nothing is wrong with what it sent.
+            seen.is(503, "body_not_given");
+            site.world.get("/orders").is(200, "session");
+        } else {
+            seen.is(200, "logged_out_by_provider");
+            site.world.get("/orders").is(302, "login_begins");
+        }
+    }
+}
+
 /// Removing what is not there crashes nginx, and what is removed reaches the upstream all the same.
 #[test]
 fn nothing_is_removed_where_removing_does_harm() {

@@ -69,6 +69,7 @@ impl Site {
 
     /// A request straight to the worker, its callouts answered by the providers.
     pub fn send(&mut self, incoming: Incoming) -> Outgoing {
+        self.worker.borrow_mut().set_time(self.world.now.0 * 1_000_000_000);
         let stream = self.worker.borrow_mut().begin(incoming);
         self.end(stream)
     }
@@ -93,7 +94,7 @@ pub fn get(path: &str, headers: &[(&str, &str)]) -> Incoming {
         method: "GET".to_owned(),
         scheme: "https".to_owned(),
         authority: "app.example.com".to_owned(),
-        path: path.to_owned(),
+        path: path.as_bytes().to_vec(),
         addressed_host: String::new(),
         headers: headers
             .iter()

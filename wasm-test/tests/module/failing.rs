@@ -1,0 +1,140 @@
+//! A host that cannot do what it is asked. It says so, and the SDK ends the VM; a later one may hand the
+//! status over instead. Either way nothing goes on that is not decided and changed as it was decided.
+
+use serde_json::json;
+use wasm_test::{Incoming, OFFERED_BY_BOTH, Outgoing, Progress};
+
+use crate::site::{BOTH, Site, get, got, page};
+use crate::world::{Browser, Proxy, SESSION};
+
+/// A site whose host may be made to fail, and the cookies of somebody who is logged in to it.
+fn site(proxy: Proxy, is_first: bool) -> (Site, String) {
+    let begin = || {
+        Site::with(proxy, &json!({}), |host| {
+            host.expects_trap = true;
+            host.is_guarded = true;
+        })
+    };
+    let mut site = begin();
+    site.world.log_in("/orders").is(302, "login_completed");
+    let session = site.world.browser.header(false, site.world.now).unwrap();
+    if is_first {
+        return (begin(), session);
+    }
+    site.world.browser = Browser::default();
+    (site, session)
+}
+
+/// What becomes of a request while a host function fails. None if it never has an answer.
+fn while_failing(site: &mut Site, function: &'static str, incoming: Incoming) -> Option<Outgoing> {
+    site.worker.borrow_mut().change(|host| host.fails_at = Some(function));
+    let stream = site.worker.borrow_mut().begin(incoming);
+    let mut outgoing = None;
+    for _ in 0..10 {
+        site.world.tick();
+        match site.worker.borrow_mut().progress(stream) {
+            Progress::Waits => {}
+            Progress::Ended(ended) => {
+                outgoing = Some(*ended);
+                break;
+            }
+            Progress::Hangs => break,
+            Progress::Told => panic!("it is told once"),
+        }
+    }
+    site.worker.borrow_mut().change(|host| host.fails_at = None);
+    site.worker.borrow_mut().leave(stream);
+    outgoing
+}
+
+/// The upstream hears who it is, once and by us, and never of our cookie.
+fn is_as_decided(outgoing: &Outgoing, subject: &str) -> bool {
+    let subjects = got(outgoing, "x-auth-sub");
+    let ours = |cookie: &&[u8]| String::from_utf8_lossy(cookie).contains(SESSION);
+    let told: Vec<&[u8]> = if subject.is_empty() {
+        subjects.iter().copied().filter(|told| !told.is_empty()).collect()
+    } else {
+        subjects
+    };
+    let expected: Vec<&[u8]> = if subject.is_empty() { vec![] } else { vec![subject.as_bytes()] };
+    told == expected && !got(outgoing, "cookie").iter().any(ours)
+}
+
+/// Requests with a session, with a token, with nothing; and whom the upstream hears of, if it hears.
+fn requests(site: &mut Site, session: &str) -> [(Incoming, Option<&'static str>); 7] {
+    let now = site.world.now;
+    let token = format!("Bearer {}", site.world.idp().access_token(&json!({}), now));
+    [
+        (get("/orders", &[("cookie", session)]), Some("alice")),
+        (get("/api/x", &[("authorization", &token)]), Some("robot")),
+        (get("/public/x", &[("cookie", session)]), Some("")),
+        (page("/orders"), None),
+        (get("/orders", &[]), None),
+        (get("/api/x", &[("authorization", "Bearer a.b.c")]), None),
+        (get("/oidc/callback?code=a&state=b", &[("sec-fetch-mode", "navigate")]), None),
+    ]
+}
+
+/// What the host is asked to do for these requests.
+fn functions(proxy: Proxy) -> Vec<&'static str> {
+    let (mut site, session) = site(proxy, true);
+    for (request, _) in requests(&mut site, &session) {
+        site.send(request);
+    }
+    let is_called = |name: &&str| site.worker.borrow().calls(name) > 0;
+    OFFERED_BY_BOTH.iter().copied().filter(is_called).collect()
+}
+
+#[test]
+fn whatever_the_host_cannot_do_nothing_goes_on_that_is_not_as_it_was_decided() {
+    for (proxy, is_first) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
+        let mut admitted = 0;
+        let functions = functions(proxy);
+        for &function in &functions {
+            for number in 0..7 {
+                let (mut site, session) = site(proxy, is_first);
+                let (request, subject) = requests(&mut site, &session)[number].clone();
+                let path = String::from_utf8_lossy(&request.path).into_owned();
+                let Some(outgoing) = while_failing(&mut site, function, request) else { continue };
+                if outgoing.upstream.is_some() {
+                    let is_right = subject.is_some_and(|subject| is_as_decided(&outgoing, subject));
+                    assert!(is_right, "{proxy:?} {function} {path}: {:?}", outgoing.upstream);
+                    admitted += 1;
+                } else {
+                    assert!(outgoing.status >= 300, "{proxy:?} {function} {path}: {}", outgoing.status);
+                }
+                site.world.after(120).log_in("/orders").is(302, "login_completed");
+            }
+        }
+        assert!(admitted > functions.len(), "{proxy:?}: few functions are needed by all of them");
+    }
+}
+
+/// In its own turn, and after a question.
+#[test]
+fn a_request_that_cannot_be_read_or_changed_is_refused() {
+    for proxy in BOTH {
+        for (function, path) in [
+            ("proxy_get_header_map_pairs", "/orders"),
+            ("proxy_get_header_map_pairs", "/public/x"),
+            ("proxy_replace_header_map_value", "/orders"),
+            match proxy {
+                Proxy::Envoy => ("proxy_remove_header_map_value", "/public/x"),
+                Proxy::Nginx => ("proxy_replace_header_map_value", "/public/x"),
+            },
+        ] {
+            let (mut site, session) = site(proxy, false);
+            let request = get(path, &[("cookie", &session)]);
+            let outgoing = while_failing(&mut site, function, request).expect("it has an answer");
+            assert!(outgoing.status >= 500 && outgoing.upstream.is_none(), "{proxy:?} {function} {path}");
+        }
+        // Of a worker that knows no keys yet: it is decided when they come.
+        let (mut site, session) = site(proxy, true);
+        let (request, _) = requests(&mut site, &session)[1].clone();
+        match (proxy, while_failing(&mut site, "proxy_replace_header_map_value", request)) {
+            (Proxy::Envoy, outgoing) => assert_eq!(outgoing, None, "closed, but a hang"),
+            (Proxy::Nginx, Some(outgoing)) => assert_eq!((outgoing.status, outgoing.upstream), (500, None)),
+            (Proxy::Nginx, None) => panic!("nginx goes on by itself"),
+        }
+    }
+}
