@@ -156,7 +156,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     assert.deepEqual(await page.evaluate(() => window.heard), []);
   });
 
-  test('a script asks who is logged in, and stays logged in by asking so', async () => {
+  test('a script asks who is logged in, and for how long', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/public/`);
     const ask = (method) => page.evaluate(async (how) => {
