@@ -19,20 +19,6 @@ describe('a renewal', () => {
   let world;
   const people = {};
 
-  /** Changes what the token endpoint answers, on the way. */
-  function alterTokens(change) {
-    world.provider.intercept = (request, response) => {
-      if (request.url !== '/token') return false;
-      const end = response.end.bind(response);
-      response.end = (body) => {
-        const changed = JSON.stringify(change(JSON.parse(body)));
-        response.setHeader('content-length', Buffer.byteLength(changed));
-        return end(changed);
-      };
-      return false;
-    };
-  }
-
   /** Holds back what the token endpoint answers. */
   function holdTokens() {
     const held = [];
@@ -62,7 +48,7 @@ describe('a renewal', () => {
       },
     });
     for (const name of ['early', 'silent', 'hasty', 'leaving', 'same', 'other', 'patient']) {
-      alterTokens((answer) => ({ ...answer, ...LIFETIMES[name] }));
+      world.alterTokens((answer) => ({ ...answer, ...LIFETIMES[name] }));
       const browser = world.browser();
       assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
       people[name] = { browser, cookie: browser.cookieHeader('/'), first: token(), end: Date.now() + TOKEN_SECONDS * 1_000 };
@@ -118,7 +104,7 @@ describe('a renewal', () => {
   test('of a token that is over at once is one for many requests, and not the next right away', async () => {
     const { hasty } = people;
     await over(hasty);
-    alterTokens((answer) => ({ ...answer, ...LIFETIMES.hasty }));
+    world.alterTokens((answer) => ({ ...answer, ...LIFETIMES.hasty }));
     const before = asked();
     const tokens = await told(hasty);
     assert.equal(tokens.length, 1);
@@ -147,7 +133,7 @@ describe('a renewal', () => {
   });
 
   /** The ID token of a renewal is about this person, and signed by the provider. */
-  const renewedAbout = (sub) => alterTokens((answer) => {
+  const renewedAbout = (sub) => world.alterTokens((answer) => {
     const claims = JSON.parse(Buffer.from(answer.id_token.split('.')[1], 'base64url'));
     const nothingElse = { scope: undefined, client_id: undefined, jti: undefined };
     return { ...answer, id_token: mint(world.provider, { ...nothingElse, ...claims, sub }, { header: { typ: 'JWT' } }) };

@@ -265,6 +265,20 @@ export class World {
     return answer.json().access_token;
   }
 
+  /** Changes what the token endpoint answers, on the way. */
+  alterTokens(change) {
+    this.provider.intercept = (request, response) => {
+      if (request.url !== '/token') return false;
+      const end = response.end.bind(response);
+      response.end = (body) => {
+        const changed = JSON.stringify(change(JSON.parse(body)));
+        response.setHeader('content-length', Buffer.byteLength(changed));
+        return end(changed);
+      };
+      return false;
+    };
+  }
+
   /** Prometheus' lines about the filter's metrics: `{'name{label="value",...}': number}`, labels in order. */
   async metrics() {
     const { text } = await send(this.adminPort, '/stats/prometheus');
