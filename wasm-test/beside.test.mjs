@@ -1,0 +1,105 @@
+// The filter beside other parts of Envoy: a second listener with a filter of its own.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { NAVIGATION, send } from './client.mjs';
+import { freePort, receivedAll, World } from './world.mjs';
+
+const REQUESTS = 12;
+const SAME_ORIGIN = { ...NAVIGATION, 'sec-fetch-site': 'same-origin' };
+
+/** The connection manager of a listener. */
+const manager = (listener) => listener.filter_chains[0].filters[0].typed_config;
+
+describe('two listeners with filters that share their sessions', () => {
+  let world;
+  let otherPort;
+  let other;
+
+  before(async () => {
+    otherPort = await freePort();
+    other = `http://localhost:${otherPort}`;
+    world = await World.start({
+      configure: ({ session, ...configuration }) => ({
+        ...configuration,
+        session: { ...session, hosts: [...session.hosts, `localhost:${otherPort}`], claims: ['preferred_username'] },
+        // The provider tells the first alone. With it, both look at every request whether its session has ended.
+        endpoints: { backchannel_logout: '/oidc/backchannel-logout' },
+      }),
+      provider: {
+        alter: (configuration) => {
+          const [client] = configuration.clients;
+          client.redirect_uris.push(`${other}/oidc/callback`);
+        },
+      },
+      alter: ({ static_resources: { listeners } }) => {
+        const second = structuredClone(listeners[0]);
+        Object.assign(second, { name: 'other' });
+        second.address.socket_address.port_value = otherPort;
+        manager(second).stat_prefix = 'other';
+        const { configuration } = manager(second).http_filters[0].typed_config.config;
+        configuration.value.session.claims = ['email', 'name', 'roles'];
+        configuration.value.rules = [
+          { name: 'open', path_prefix: '/admin', accept: 'public' },
+          { name: 'staff', path_prefix: '/public', require: { claims: [{ claim: 'preferred_username', any_of: ['bob'] }] } },
+        ];
+        configuration.value.identity = { headers: { 'x-auth-user': 'preferred_username' } };
+        listeners.push(second);
+      },
+    });
+  });
+  after(() => world?.stop());
+
+  /** Many requests to both, each on a connection of its own: the set of status and code at each. */
+  const everywhere = (cookie) => Promise.all([world.port, otherPort].map(async (port) => {
+    const headers = { accept: 'application/json', ...(cookie && { cookie }) };
+    const answers = await Promise.all(Array.from({ length: REQUESTS }, () => send(port, '/orders', { headers })));
+    return [...new Set(answers.map((answer) => `${answer.status} ${answer.header('x-vestibule-code') ?? ''}`.trim()))];
+  }));
+
+  test('a login at either is one at both, on every worker', async () => {
+    for (const [first, second] of [[world.site, other], [other, world.site]]) {
+      const browser = world.browser();
+      const page = await browser.login(`${first}/orders`);
+      assert.deepEqual([page.status, page.url], [200, `${first}/orders`]);
+      assert.equal((await browser.request(`${second}/orders`)).status, 200);
+      assert.deepEqual(await everywhere(browser.cookieHeader('/')), [['200'], ['200']]);
+    }
+  });
+
+  test('each has its own rules and tells its own headers', async () => {
+    const [alice, bob] = [world.browser(), world.browser()];
+    await alice.login(`${world.site}/orders`, 'alice');
+    await bob.login(`${other}/orders`, 'bob');
+    const told = () => ['x-auth-sub', 'x-auth-email', 'x-auth-user'].map((name) => receivedAll(world.received(), name).join());
+    const open = async (browser, url) => (await browser.request(url)).status;
+    assert.deepEqual([await open(alice, `${world.site}/admin`), await open(bob, `${world.site}/admin`)], [200, 403]);
+    assert.deepEqual([await open(bob, `${other}/public`), await open(alice, `${other}/public`)], [200, 403]);
+    assert.equal(await open(bob, `${world.site}/orders`), 200);
+    assert.deepEqual(told(), ['bob', 'bob@demo.example', '']);
+    assert.equal(await open(bob, `${other}/orders`), 200);
+    assert.deepEqual(told(), ['', '', 'bob']);
+    assert.deepEqual([await open(world.browser(), `${world.site}/public`), await open(world.browser(), `${other}/admin`)], [200, 200]);
+    assert.deepEqual(told(), ['', '', '']);
+    assert.deepEqual(await everywhere(), [['401 not_logged_in'], ['401 not_logged_in']]);
+  });
+
+  test('a logout at one ends the session at both, on every worker', async () => {
+    const browser = world.browser();
+    await browser.login(`${world.site}/orders`);
+    const cookie = browser.cookieHeader('/');
+    assert.deepEqual(await everywhere(cookie), [['200'], ['200']]);
+    assert.equal((await browser.request(`${other}/oidc/logout`, { headers: SAME_ORIGIN })).status, 303);
+    assert.equal((await browser.request(`${world.site}/orders`)).status, 302);
+    assert.deepEqual(await everywhere(cookie), [['401 session_logged_out'], ['401 session_logged_out']]);
+  });
+
+  test('a logout at the provider ends it at both', async () => {
+    const browser = world.browser();
+    await browser.login(`${other}/orders`);
+    const cookie = browser.cookieHeader('/');
+    assert.deepEqual(await everywhere(cookie), [['200'], ['200']]);
+    await browser.submit(await browser.get(`${world.issuer}/session/end`), { logout: 'yes' });
+    assert.deepEqual(await everywhere(cookie), [['401 session_revoked'], ['401 session_revoked']]);
+  });
+});
