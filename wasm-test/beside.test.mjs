@@ -1,7 +1,8 @@
-// The filter beside other parts of Envoy: a second listener with a filter of its own.
+// The filter beside other parts of Envoy: a second listener with a filter of its own, routes that rewrite
+// what they pass on, and Envoy's own CORS filter.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, beforeEach, describe, test } from 'node:test';
 import { NAVIGATION, send } from './client.mjs';
 import { freePort, receivedAll, World } from './world.mjs';
 
@@ -101,5 +102,46 @@ describe('two listeners with filters that share their sessions', () => {
     assert.deepEqual(await everywhere(cookie), [['200'], ['200']]);
     await browser.submit(await browser.get(`${world.issuer}/session/end`), { logout: 'yes' });
     assert.deepEqual(await everywhere(cookie), [['401 session_revoked'], ['401 session_revoked']]);
+  });
+});
+
+describe('a route that rewrites host and path', () => {
+  let world;
+  before(async () => {
+    world = await World.start({
+      configure: (configuration) => {
+        configuration.rules.unshift({ name: 'outside', path_prefix: '/outside/admin', require: { claims: [{ claim: 'roles', any_of: ['admin'] }] } });
+      },
+      // What the upstream is asked for would be public if the client asked for it.
+      routes: [{ match: { prefix: '/outside/' }, route: { cluster: 'upstream', prefix_rewrite: '/public/', host_rewrite_literal: 'inside.example' } }],
+    });
+  });
+  after(() => world?.stop());
+  beforeEach(() => { world.upstream.requests.length = 0; });
+
+  test('is what the upstream sees; rules, login and the way back know the address that was asked for', async () => {
+    const browser = world.browser();
+    const begun = await browser.request(`${world.site}/outside/orders?page=2`);
+    assert.equal(begun.status, 302);
+    assert.equal(new URL(begun.header('location')).searchParams.get('redirect_uri'), `${world.site}/oidc/callback`);
+    const page = await browser.login(`${world.site}/outside/orders?page=2`, 'bob');
+    assert.deepEqual([page.status, page.url], [200, `${world.site}/outside/orders?page=2`]);
+    const [received, ...more] = world.upstream.requests;
+    assert.deepEqual([received.path, receivedAll(received, 'host'), more], ['/public/orders?page=2', ['inside.example'], []]);
+    assert.deepEqual(receivedAll(received, 'x-auth-sub'), ['bob']);
+  });
+
+  test('is opened neither by what its path becomes nor by headers that say another', async () => {
+    const bob = world.browser();
+    await bob.login(`${world.site}/orders`, 'bob');
+    world.upstream.requests.length = 0;
+    const claims = { 'x-envoy-original-path': '/public/admin', 'x-original-url': '/public/admin', 'x-forwarded-host': 'inside.example' };
+    for (const headers of [NAVIGATION, { ...NAVIGATION, ...claims }]) {
+      assert.equal((await bob.request(`${world.site}/outside/admin`, { headers })).status, 403);
+      assert.equal((await world.send('/outside/orders', { headers })).status, 302);
+    }
+    assert.deepEqual(world.upstream.requests, []);
+    // And a public path that no route rewrites stays public.
+    assert.equal((await world.send('/public/orders', { headers: NAVIGATION })).status, 200);
   });
 });
