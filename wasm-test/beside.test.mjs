@@ -145,3 +145,71 @@ describe('a route that rewrites host and path', () => {
     assert.equal((await world.send('/public/orders', { headers: NAVIGATION })).status, 200);
   });
 });
+
+describe('behind the CORS filter of Envoy', () => {
+  const APP = 'https://app.example';
+  let world;
+  before(async () => {
+    const type = (name) => `type.googleapis.com/envoy.extensions.filters.http.cors.v3.${name}`;
+    world = await World.start({
+      alter: ({ static_resources: { listeners: [listener] } }) => {
+        const { http_filters: filters, route_config: { virtual_hosts: [site] } } = manager(listener);
+        filters.unshift({ name: 'envoy.filters.http.cors', typed_config: { '@type': type('Cors') } });
+        site.typed_per_filter_config = {
+          'envoy.filters.http.cors': {
+            '@type': type('CorsPolicy'),
+            allow_origin_string_match: [{ exact: APP }],
+            allow_methods: 'GET, PUT', allow_headers: 'authorization', expose_headers: 'x-vestibule-code', allow_credentials: true,
+          },
+        };
+      },
+    });
+  });
+  after(() => world?.stop());
+  beforeEach(() => { world.upstream.requests.length = 0; });
+
+  const fetched = (origin, path, headers = {}) => world.send(path, {
+    headers: { accept: '*/*', origin, 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'cross-site', ...headers },
+  });
+  const cors = (answer) => ['origin', 'credentials'].map((name) => answer.header(`access-control-allow-${name}`));
+  const preflight = (origin, path) => world.send(path, {
+    method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'PUT', 'access-control-request-headers': 'authorization' },
+  });
+
+  test('a script of an allowed origin can read why it was refused, and what it was given', async () => {
+    const bob = world.browser();
+    await bob.login(`${world.site}/orders`, 'bob');
+    const cookie = bob.cookieHeader('/');
+    const token = await world.token();
+    for (const [path, headers, status, code] of [
+      ['/orders', {}, 401, 'not_logged_in'],
+      ['/api/orders', {}, 401, 'not_logged_in'],
+      ['/api/orders', { authorization: 'Bearer x' }, 401, undefined],
+      ['/admin', { cookie }, 403, undefined],
+      ['/api/orders', { authorization: `Bearer ${token}` }, 200, undefined],
+    ]) {
+      const answer = await fetched(APP, path, headers);
+      assert.equal(answer.status, status, path);
+      assert.deepEqual(cors(answer), [APP, 'true'], path);
+      assert.equal(answer.header('access-control-expose-headers'), 'x-vestibule-code');
+      if (code) assert.equal(answer.json().code, code);
+    }
+  });
+
+  test('a script of another origin can read nothing', async () => {
+    for (const origin of ['https://evil.example', `${APP}.evil.example`]) {
+      const answer = await fetched(origin, '/orders');
+      assert.deepEqual([answer.status, ...cors(answer)], [401, undefined, undefined]);
+    }
+  });
+
+  test('a preflight is answered by Envoy for an allowed origin, and for no other', async () => {
+    const answer = await preflight(APP, '/orders');
+    assert.deepEqual([answer.status, ...cors(answer)], [200, APP, 'true']);
+    assert.match(answer.header('access-control-allow-methods'), /PUT/);
+    assert.deepEqual(world.upstream.requests, []);
+    // It goes on as it would without that filter: to the upstream, which is told nobody.
+    assert.deepEqual(cors(await preflight('https://evil.example', '/orders')), [undefined, undefined]);
+    assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), []);
+  });
+});
