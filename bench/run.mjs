@@ -57,7 +57,7 @@ async function startEnvoy(port, filters, providerPort) {
       connect_timeout: '2s',
       load_assignment: { cluster_name: 'provider', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: providerPort } } } }] }] },
     }],
-  }));
+  }), { concurrency: 1 });
 }
 
 /** A browser with a session, which takes up new cookies as browsers do: a session in use is written anew every minute. */

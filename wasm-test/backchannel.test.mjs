@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { CLIENT_ID } from '../envoy/provider/provider.mjs';
-import { NAVIGATION } from './client.mjs';
+import { NAVIGATION, send } from './client.mjs';
 import { flipped, mint, reheaded } from './tokens.mjs';
 import { until, World } from './world.mjs';
 
@@ -150,15 +150,41 @@ test('without the option of Envoy a logout token is refused, and the log says wh
   }
 });
 
-test('the tokens that a session forwards are given back at the logout', async () => {
+test('the tokens of a session are worth nothing after the logout', async () => {
   const world = await World.start({
     configure: (configuration) => ({ ...configure(configuration), identity: { ...configuration.identity, access_token_header: 'x-access-token' } }),
-    plugin: { allow_on_headers_stop_iteration: true },
+    provider: {
+      alter: (configuration) => {
+        configuration.issueRefreshToken = async () => true;
+        // So that a use of it changes nothing.
+        configuration.rotateRefreshToken = () => false;
+      },
+    },
   });
   try {
-    const { browser } = await loggedIn(world);
-    await browser.logout(world.site);
-    await until('the provider was asked to revoke', () => world.provider.requests['/token/revocation'] > 0, 10_000);
+    let tokens;
+    world.alterTokens((answer) => { tokens = answer; return answer; });
+    const browser = world.browser();
+    assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
+    world.provider.intercept = undefined;
+    const client = Buffer.from(`${CLIENT_ID}:${world.secrets.CLIENT_SECRET}`).toString('base64');
+    /** What comes of the refresh token, and of the access token that the upstream was given. */
+    const tried = async () => {
+      const renewed = await send(world.providerPort, '/token', {
+        method: 'POST',
+        headers: { authorization: `Basic ${client}`, 'content-type': 'application/x-www-form-urlencoded' },
+        body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: tokens.refresh_token }).toString(),
+      });
+      const told = await send(world.providerPort, '/me', { headers: { authorization: `Bearer ${tokens.access_token}` } });
+      return [renewed.status, renewed.json().error, told.status];
+    };
+    assert.equal(Object.fromEntries(world.received().headers)['x-access-token'], tokens.access_token);
+    assert.deepEqual(await tried(), [200, undefined, 200]);
+    // Here alone: a provider that ends its own session may end the tokens by itself.
+    const out = await browser.request(`${world.site}/oidc/logout`, { headers: { ...NAVIGATION, 'sec-fetch-site': 'same-origin' } });
+    assert.equal(out.status, 303);
+    await until('both are given back', () => world.provider.requests['/token/revocation'] === 2, 10_000);
+    await until('both are refused', async () => JSON.stringify(await tried()) === JSON.stringify([400, 'invalid_grant', 401]), 10_000);
     assert.doesNotMatch(world.envoy.stderr, /revocation_failed/);
   } finally {
     await world.stop();

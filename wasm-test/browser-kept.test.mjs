@@ -1,50 +1,12 @@
-// What a real browser keeps over a login, how its tabs and windows get along, and what its scripts learn.
-// Screenshots go to .build/screenshots/.
+// What a real browser keeps over a login: forms and fragments.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
-import { chromium } from 'playwright-core';
-import { chromiumPath } from './chromium.mjs';
-import { ROOT, World, until } from './world.mjs';
+import { test } from 'node:test';
+import { SCREENSHOTS, endSession, inChromium, login } from './in-chromium.mjs';
+import { until } from './world.mjs';
 
-const SCREENSHOTS = path.join(ROOT, '.build/screenshots');
 const PHONE = { width: 360, height: 740 };
-const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-
-/** A browser with one page, in a world that `options` describe. */
-function inChromium(name, options, stories) {
-  describe(name, () => {
-    const it = {};
-    before(async () => {
-      mkdirSync(SCREENSHOTS, { recursive: true });
-      it.world = await World.start({ concurrency: 2, ...options });
-      it.browser = await chromium.launch({ executablePath: chromiumPath(), headless: true, args: ARGUMENTS });
-    });
-    after(async () => {
-      await it.browser?.close();
-      await it.world?.stop();
-    });
-    beforeEach(async () => {
-      await it.context?.close();
-      it.context = await it.browser.newContext();
-      it.context.setDefaultTimeout(20_000);
-      it.page = await it.context.newPage();
-      it.world.upstream.requests.length = 0;
-    });
-    stories(it);
-  });
-}
-
-const login = async (on, user = 'alice') => {
-  await on.fill('#login', user);
-  await on.fill('#password', user);
-  await on.click('button:has-text("Log in")');
-};
-
-/** Our cookies are gone, the provider's stay: as if the session had ended. */
-const endSession = ({ context }) => context.clearCookies({ name: /^vestibule/ });
 
 /** A person fills in a form of the page and sends it. */
 const sendForm = (page, { action, fields, enctype = 'application/x-www-form-urlencoded' }) => page.evaluate(
@@ -261,125 +223,5 @@ inChromium('a fragment in Chromium', keepFragments, (it) => {
     } finally {
       await context.close();
     }
-  });
-});
-
-inChromium('tabs and windows in Chromium', {}, (it) => {
-  test('seven tabs, opened at once, all end where they began', async () => {
-    const { context, page, world } = it;
-    const tabs = await Promise.all([1, 2, 3, 4, 5, 6, 7].map(() => context.newPage()));
-    await Promise.all(tabs.map((tab, index) => tab.goto(`${world.site}/tab/${index}?n=${index}`)));
-    for (const index of [6, 0, 3, 5, 1, 2, 4]) {
-      await login(tabs[index]);
-      await tabs[index].waitForURL(`${world.site}/tab/${index}?n=${index}`);
-    }
-    await page.goto(`${world.site}/`);
-    const left = (await context.cookies(world.site)).map(({ name }) => name).filter((name) => name.startsWith('vestibule'));
-    assert.deepEqual(left, ['vestibule']);
-  });
-
-  test('a fragment outlives a login in which the provider asks nothing, by redirects alone', async () => {
-    const { page, world } = it;
-    await page.goto(`${world.site}/`);
-    await login(page);
-    await page.waitForURL(`${world.site}/`);
-    await endSession(it);
-    await page.goto(`${world.site}/app#/orders/7`);
-    assert.equal(page.url(), `${world.site}/app#/orders/7`);
-  });
-
-  test('the back button leads to the provider at most, and forward again to the page', async () => {
-    const { page, world } = it;
-    await page.goto(`${world.site}/public/`);
-    await page.goto(`${world.site}/orders?page=2`);
-    await login(page);
-    await page.waitForURL(`${world.site}/orders?page=2`);
-    await page.goBack();
-    await page.waitForLoadState();
-    // The provider knows the person by now; whatever it does with its old page, nobody ends in an error.
-    const seen = page.url();
-    assert.ok(seen.startsWith(world.issuer) || seen.startsWith(world.site), seen);
-    await page.goto(`${world.site}/orders?page=3`);
-    assert.equal(await page.textContent('#request-line'), 'GET /orders?page=3');
-  });
-
-  test('a callback from the history leads to the page of its login', async () => {
-    const { page, world } = it;
-    let callback;
-    page.on('request', (request) => { if (request.url().includes('/oidc/callback')) callback = request.url(); });
-    await page.goto(`${world.site}/orders?page=2`);
-    await login(page);
-    await page.waitForURL(`${world.site}/orders?page=2`);
-    await page.goto(`${world.site}/other`);
-    await page.goto(callback);
-    assert.equal(page.url(), `${world.site}/orders?page=2`);
-    await endSession(it);
-    await page.goto(callback);
-    assert.match(await page.textContent('body'), /This login cannot be finished/);
-    await page.click('text=Try again');
-    await page.waitForURL(`${world.site}/orders?page=2`);
-  });
-
-  test('a login in a popup tells the page that opened it, and closes', async () => {
-    const { page, world, context } = it;
-    await page.goto(`${world.site}/public/`);
-    const [popup] = await Promise.all([
-      context.waitForEvent('page'),
-      page.evaluate(() => {
-        window.heard = [];
-        window.addEventListener('message', ({ origin, data }) => window.heard.push([origin, data]));
-        new BroadcastChannel('vestibule').addEventListener('message', ({ data }) => window.heard.push(['channel', data]));
-        window.open('/oidc/login?display=popup', 'login', 'width=400,height=600');
-      }),
-    ]);
-    const closed = popup.waitForEvent('close');
-    await login(popup);
-    await closed;
-    await page.waitForFunction(() => window.heard.length === 2);
-    const heard = await page.evaluate(() => window.heard);
-    const message = { type: 'vestibule:logged-in' };
-    assert.deepEqual(heard.sort(), [['channel', message], [world.site, message]].sort());
-    const told = await page.evaluate(async () => (await fetch('/oidc/session')).json());
-    assert.deepEqual(told.claims, { sub: 'alice' });
-  });
-
-  test('a popup that another site opened tells it nothing', async () => {
-    const { page, world, context } = it;
-    // Another origin, as ports are part of it.
-    await page.goto(`${world.issuer}/.well-known/openid-configuration`);
-    const [popup] = await Promise.all([
-      context.waitForEvent('page'),
-      page.evaluate((to) => {
-        window.heard = [];
-        window.addEventListener('message', ({ data }) => window.heard.push(data));
-        window.open(`${to}/oidc/login?display=popup`, 'login');
-      }, world.site),
-    ]);
-    const closed = popup.waitForEvent('close');
-    await login(popup);
-    await closed;
-    assert.deepEqual(await page.evaluate(() => window.heard), []);
-  });
-
-  test('a script asks who is logged in, and stays logged in by asking so', async () => {
-    const { page, world, context } = it;
-    await page.goto(`${world.site}/public/`);
-    const ask = (method) => page.evaluate(async (how) => {
-      const response = await fetch('/oidc/session', { method: how });
-      return { status: response.status, body: await response.json() };
-    }, method);
-    const before = await ask('GET');
-    assert.equal(before.status, 401);
-    assert.equal(before.body.login, '/oidc/login');
-    await page.goto(`${world.site}${before.body.login}?return_to=${encodeURIComponent('/public/app?x=1#/route')}`);
-    await login(page);
-    await page.waitForURL(`${world.site}/public/app?x=1#/route`);
-    for (const method of ['GET', 'POST']) {
-      const { status, body } = await ask(method);
-      assert.equal(status, 200);
-      assert.deepEqual(body.claims, { sub: 'alice' });
-      assert.ok(body.expires_in > 28_000 && body.expires_in <= 28_800 && body.idle_expires_in <= 3600);
-    }
-    assert.equal((await context.cookies(world.site)).filter(({ name }) => name.startsWith('vestibule-login')).length, 0);
   });
 });

@@ -38,7 +38,10 @@ function found() {
   });
 }
 
-/** Why the stories with Glewlwyd cannot be told here, or false. Where it may, it installs it. */
+/**
+ * Why the stories with Glewlwyd cannot be told here, or false. Where it may, it installs it. Where
+ * `VESTIBULE_REQUIRES` names it, that is a failure.
+ */
 export function missing() {
   if (found()) return false;
   if (process.getuid?.() === 0) {
@@ -51,7 +54,9 @@ export function missing() {
     }
     if (found()) return false;
   }
-  return 'Glewlwyd was not found (Debian: apt-get install glewlwyd)';
+  const why = 'Glewlwyd was not found (Debian: apt-get install glewlwyd)';
+  if (process.env.VESTIBULE_REQUIRES?.split(' ').includes(PROGRAM)) throw new Error(why);
+  return why;
 }
 
 const configuration = ({ port, database }) => `

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Browser, NAVIGATION, send2 } from './client.mjs';
-import { World, receivedAll } from './world.mjs';
+import { World, receivedAll, until } from './world.mjs';
 
 const SPOOFED = [['x-auth-sub', 'mallory'], ['X_Auth_Sub', 'mallory'], ['x.auth.sub', 'mallory'], ['X-AUTH-ROLES', 'admin'], ['x-auth_email', 'm@evil.example']];
 
@@ -206,19 +206,50 @@ describe('a person', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
+  /** What the access log says of a path, and the last of `count` lines when they are there. */
+  const reasons = (path) => world.accessLog().filter((line) => line.path === path).map(({ status, reason }) => [status, reason]);
+  const logged = (path, count) => until('the access log is written', () => reasons(path).length === count && reasons(path).at(-1), 5_000);
+
   test('logs out here and at the provider, and then needs a new login', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`);
     const before = browser.cookiesOf(world.port).map(({ name }) => name);
+    const [left, shown] = ['/oidc/logout', '/oidc/logged-out'].map((path) => reasons(path).length);
     const page = await browser.logout(world.site);
     assert.equal(page.url.split('?')[0], `${world.site}/oidc/logged-out`, page.text.slice(0, 300));
     assert.equal(page.status, 200);
-    const left = browser.cookiesOf(world.port).map(({ name }) => name);
-    assert.ok(!before.some((name) => left.includes(name)), `still there: ${left}`);
+    assert.match(page.text, /You are logged out/);
+    assert.doesNotMatch(page.text, /may still be logged in/);
+    const asked = new URL(browser.visited.find(({ url }) => url.startsWith(`${world.issuer}/session/end?`)).url).searchParams;
+    assert.ok(asked.get('state').length >= 20);
+    assert.deepEqual(new URL(page.url).searchParams.getAll('state'), [asked.get('state')]);
+    assert.equal(asked.get('post_logout_redirect_uri'), `${world.site}/oidc/logged-out`);
+    assert.equal(JSON.parse(Buffer.from(asked.get('id_token_hint').split('.')[1], 'base64url')).sub, 'alice');
+    assert.deepEqual(await logged('/oidc/logout', left + 1), [303, 'logged_out']);
+    assert.deepEqual(await logged('/oidc/logged-out', shown + 1), [200, 'logged_out_page']);
+    assert.deepEqual(browser.cookiesOf(world.port), [], `nothing is left of ${before}`);
     world.upstream.requests.length = 0;
     assert.match((await browser.get(`${world.site}/`)).text, /Log in to the demo provider/);
     assert.equal(world.upstream.requests.length, 0);
   });
+
+  for (const [what, change, code] of [
+    ['another state', (state) => ({ state: `${state}x` }), 'logout_state'],
+    ['no state', () => ({}), 'logout_state_missing'],
+  ]) {
+    test(`who comes back from the logout with ${what} is logged out, and told that the provider may not know`, async () => {
+      const browser = world.browser();
+      await browser.login(`${world.site}/`);
+      const out = await browser.request(`${world.site}/oidc/logout`, { headers: { ...NAVIGATION, 'sec-fetch-site': 'same-origin' } });
+      const state = new URL(out.header('location')).searchParams.get('state');
+      const shown = reasons('/oidc/logged-out').length;
+      const page = await browser.request(`${world.site}/oidc/logged-out?${new URLSearchParams(change(state))}`);
+      assert.equal(page.status, 200);
+      assert.match(page.text, /You may still be logged in at the login service/);
+      assert.deepEqual(await logged('/oidc/logged-out', shown + 1), [200, code]);
+      assert.deepEqual(browser.cookiesOf(world.port), []);
+    });
+  }
 
   test('is not logged out by an image on another site', async () => {
     const browser = world.browser();

@@ -15,6 +15,8 @@ const TOKEN_SECONDS = 11;
 describe('a session whose access token is over', () => {
   let world;
   let browser;
+  let watched;
+  let loggedInAt;
   let renewals = 0;
 
   before(async () => {
@@ -29,17 +31,17 @@ describe('a session whose access token is over', () => {
         },
       },
     });
-    browser = world.browser();
-    const page = await browser.login(`${world.site}/orders`);
-    assert.equal(page.status, 200);
+    [browser, watched] = [world.browser(), world.browser()];
+    for (const person of [browser, watched]) assert.equal((await person.login(`${world.site}/orders`)).status, 200);
+    loggedInAt = Date.now();
   });
   after(() => world?.stop());
 
   const tokenOf = (request) => receivedAll(request, 'x-access-token')[0];
   const token = () => tokenOf(world.received());
 
-  async function overToken() {
-    const end = Date.now() + TOKEN_SECONDS * 1_000;
+  async function overToken(since = Date.now()) {
+    const end = since + TOKEN_SECONDS * 1_000;
     await until('the access token is over', () => Date.now() > end);
   }
 
@@ -70,8 +72,27 @@ describe('a session whose access token is over', () => {
     for (const { person } of sessions) assert.equal((await person.request(`${world.site}/after`)).status, 200);
   });
 
+  test(`is renewed once by ${REQUESTS} questions of a script who is logged in`, async () => {
+    await overToken(loggedInAt);
+    const asked = world.provider.requests['/token'];
+    const headers = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
+    const before = watched.cookieHeader('/');
+    world.upstream.requests.length = 0;
+    const answers = await Promise.all(Array.from({ length: REQUESTS }, () => watched.request(`${world.site}/oidc/session`, { headers })));
+    for (const answer of answers) {
+      assert.deepEqual([answer.status, answer.json().claims], [200, { sub: 'alice' }]);
+      assert.match(answer.all('set-cookie').join(), /vestibule=/);
+    }
+    assert.notEqual(watched.cookieHeader('/'), before);
+    assert.equal(world.provider.requests['/token'] - asked, 1);
+    assert.deepEqual(world.upstream.requests, []);
+    // The page that asked goes on with the new session, and it needs no renewal.
+    assert.equal((await watched.request(`${world.site}/page`)).status, 200);
+    assert.equal(world.provider.requests['/token'] - asked, 1);
+  });
+
   test('that the provider has ended leads to a login, once', async () => {
-    await overToken();
+    await overToken(loggedInAt);
     world.provider.intercept = (request, response) => {
       if (request.url !== '/token') return false;
       response.writeHead(400, { 'content-type': 'application/json' });

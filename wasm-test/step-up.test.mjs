@@ -170,25 +170,61 @@ describe('step-up', () => {
   });
 });
 
-test('a resource makes the access token one for the API', { timeout: 60_000 }, async () => {
-  const world = await World.start({
-    concurrency: WORKERS,
-    configure: (configuration) => {
-      const { demo } = configuration.providers;
-      demo.authorization_parameters = { resource: API };
-      demo.scopes.push('orders.read');
-      configuration.identity.access_token_header = 'x-access-token';
-    },
+describe('what is asked at every login', () => {
+  let world;
+  before(async () => {
+    world = await World.start({
+      concurrency: WORKERS,
+      configure: (configuration) => {
+        const { demo } = configuration.providers;
+        Object.assign(demo, {
+          authorization_parameters: { resource: API, audience: API },
+          parameters_from_request: { ui_locales: ['de', 'en'] },
+          max_age_seconds: 0,
+        });
+        demo.scopes.push('orders.read');
+        configuration.identity.access_token_header = 'x-access-token';
+        configuration.identity.headers['x-auth-time'] = 'auth_time';
+      },
+    });
   });
-  try {
+  after(() => world?.stop());
+
+  const told = (name) => Object.fromEntries(world.received().headers)[name];
+
+  test('a resource makes the access token one for the API', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
-    const token = Object.fromEntries(world.received().headers)['x-access-token'];
+    const token = told('x-access-token');
     const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
     assert.equal(claims.aud, API);
     const answer = await world.send('/api/orders', { headers: { authorization: `Bearer ${token}` } });
     assert.equal(answer.status, 200, answer.text);
-  } finally {
-    await world.stop();
-  }
+  });
+
+  test('the provider receives the audience, and a language that the person may choose', async () => {
+    for (const [query, locales] of [['', []], ['&ui_locales=de', ['de']], ['&ui_locales=fr', []]]) {
+      world.provider.received.length = 0;
+      const page = await world.browser().login(`${world.site}/oidc/login?return_to=/orders${query}`);
+      assert.deepEqual([page.status, page.url], [200, `${world.site}/orders`]);
+      const [{ url }, ...more] = world.provider.received.filter((request) => request.url.startsWith('/auth?'));
+      const parameters = new URL(url, world.issuer).searchParams;
+      assert.deepEqual(more, []);
+      assert.deepEqual(['audience', 'ui_locales', 'max_age'].map((name) => parameters.getAll(name)), [[API], locales, ['0']]);
+    }
+  });
+
+  test('with a largest age of none the provider asks whom it knows, and says when they logged in', async () => {
+    const browser = world.browser();
+    const page = await browser.login(`${world.site}/orders`);
+    assert.equal(page.status, 200, page.text.slice(0, 300));
+    const first = Number(told('x-auth-time'));
+    assert.ok(first > 0);
+    browser.cookies = browser.cookies.filter(({ port }) => port !== world.port);
+    const question = await browser.get(`${world.site}/orders?again=1`);
+    assert.match(question.text, /name="password"/);
+    const again = await browser.submit(question, { login: 'alice', password: 'x' });
+    assert.deepEqual([again.status, again.url], [200, `${world.site}/orders?again=1`]);
+    assert.ok(Number(told('x-auth-time')) >= first);
+  });
 });

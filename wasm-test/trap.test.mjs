@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { NAVIGATION } from './client.mjs';
-import { MODULE, ROOT, until, World } from './world.mjs';
+import { MODULE, ROOT, World } from './world.mjs';
 
 const TRAP = { 'x-vestibule-trap': '1' };
 
@@ -23,7 +23,8 @@ describe('a module that traps', () => {
         assert.ok(answer.status >= 500, `status ${answer.status}`);
         assert.deepEqual(world.upstream.requests, []);
         // The new VM asks the provider first; until then it is closed with 503.
-        await until('the session is known again', async () => (await browser.request(`${world.site}/private`)).status === 200);
+        await world.ready();
+        assert.equal((await browser.request(`${world.site}/private`)).status, 200, 'the session is known again');
       }
     }
   });

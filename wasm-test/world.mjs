@@ -15,6 +15,8 @@ import { Browser, NAVIGATION, send } from './client.mjs';
 
 export const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 export const MODULE = path.join(ROOT, '.build/vestibule.wasm');
+/** Of each Envoy, unless a story says otherwise. */
+export const WORKERS = 2;
 const DEADLINE_MS = 60_000;
 /** In a row, on connections of their own: then every worker has seen some. */
 const READY_ANSWERS = 12;
@@ -134,7 +136,7 @@ export function envoyBootstrap({ port, adminPort, filters, routes, clusters, acc
 
 /** A running Envoy. `stdout` has the access log, `stderr` Envoy's own. */
 export class Envoy {
-  static async start(bootstrap, { program = process.env.ENVOY, concurrency = 1, trace = false } = {}) {
+  static async start(bootstrap, { program = process.env.ENVOY, concurrency = WORKERS, trace = false } = {}) {
     if (!program) throw new Error('ENVOY must name the Envoy program; `make e2e` sets it');
     const envoy = new Envoy();
     envoy.directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
@@ -177,6 +179,7 @@ export class World {
    * Starts everything and waits until the filter answers.
    *
    * - `configure(configuration, world)` changes the filter's configuration.
+   * - `concurrency`: workers of Envoy. Two, because what one worker has seen another must know.
    * - `provider` goes to `startProvider`; `providerUp: false` starts without one (`startProvider()`
    *   of the world brings it up later).
    * - `start` starts another provider than the demo's, and `issuerOn(port)` says what it is called.
@@ -187,7 +190,7 @@ export class World {
    * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
    */
   static async start({
-    configure = () => undefined, concurrency = 1, provider = {}, providerUp = true, module = MODULE,
+    configure = () => undefined, concurrency = WORKERS, provider = {}, providerUp = true, module = MODULE,
     program, trace = false, expectRefusal = false, plugin = { allow_on_headers_stop_iteration: true }, routes = [],
     alter = () => undefined,
     start = startProvider, issuerOn = (port) => `http://localhost:${port}`,
@@ -260,6 +263,20 @@ export class World {
     });
     if (answer.status !== 200) throw new Error(`the provider issued no token: ${answer.text}`);
     return answer.json().access_token;
+  }
+
+  /** Changes what the token endpoint answers, on the way. */
+  alterTokens(change) {
+    this.provider.intercept = (request, response) => {
+      if (request.url !== '/token') return false;
+      const end = response.end.bind(response);
+      response.end = (body) => {
+        const changed = JSON.stringify(change(JSON.parse(body)));
+        response.setHeader('content-length', Buffer.byteLength(changed));
+        return end(changed);
+      };
+      return false;
+    };
   }
 
   /** Prometheus' lines about the filter's metrics: `{'name{label="value",...}': number}`, labels in order. */
