@@ -11,6 +11,8 @@ use super::bytes::Bytes;
 use super::cookies::session;
 use super::messages::{NOW, sample};
 
+const ISSUER: &str = "https://idp.example.com";
+
 /// Generation, and a bit for each of 256 places.
 const HEAD_BYTES: usize = 8 + 256 / 8;
 
@@ -58,14 +60,16 @@ pub fn ended(bytes: &[u8]) {
 
     let of_sid = |sid: &str| {
         let mut session: Session = session();
+        session.claims.insert("iss".to_owned(), ISSUER.into());
         session.claims.insert("sid".to_owned(), sid.into());
         session
     };
     let _ = list.find(&store, &of_sid("s1"));
-    let has_ended = |sid: &str, subject: &str| list.check_login(&store, Some(sid), subject, NOW).is_err();
+    let has_ended =
+        |sid: &str, subject: &str| list.check_login(&store, Some(sid), (ISSUER, subject), NOW).is_err();
     let others = [has_ended("s2", "bob"), has_ended("s3", "carol")];
     let before = list.generation(&store);
-    for whose in [Whose::Sid("s1"), Whose::Subject("dave"), Whose::Id("another")] {
+    for whose in [Whose::Sid(ISSUER, "s1"), Whose::Subject(ISSUER, "dave"), Whose::Id("another")] {
         let generation = list.generation(&store);
         list.end(&store, whose, NOW).unwrap();
         assert!(is_last || list.generation(&store) != generation, "nobody looks again");
