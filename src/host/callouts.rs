@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
@@ -12,12 +13,22 @@ use super::root::{Plugin, now};
 use crate::filter::Answer;
 use crate::flow::{Flow, Step};
 use crate::http::{Called, Callout, CalloutFailed, Headers, Received, Reply};
+use crate::time::{Seconds, Timestamp};
 
 /// Requests that may wait for one callout. More are told that the provider cannot be reached.
 const WAITING_LIMIT: usize = 1_000;
 
 /// The header fields of a reply that anything looks at.
 const REPLY_FIELDS: [&str; 6] = [":status", "cache-control", "age", "expires", "date", "content-type"];
+
+/// So long a host may take before the time of a callout begins, and to come to its end: one finds the
+/// address first, and its time is that between two reads.
+const DELAY: Seconds = Seconds(60);
+
+/// Whether a callout that began then and may take so long must have been forgotten by its host.
+pub fn is_overdue(began_at: Timestamp, timeout: Duration) -> bool {
+    now() >= began_at + Seconds(timeout.as_secs()) + DELAY
+}
 
 /// Callouts in flight that have others waiting for them.
 #[derive(Default)]
@@ -28,6 +39,7 @@ struct SharedCallout {
     /// The request whose context sent it, or none if the root did.
     owner: Option<Weak<Pending>>,
     waiting: Vec<Weak<Pending>>,
+    began_at: Timestamp,
 }
 
 /// What becomes of a request that wants a shared callout.
@@ -45,8 +57,9 @@ impl SharedCallouts {
     pub fn join(&mut self, name: &str, callout: &Callout, pending: &Rc<Pending>, owns: bool) -> Joined {
         match self.0.get_mut(name) {
             // Whoever asked is gone, and the answer with it.
-            Some(shared) if shared.is_orphan() => {
+            Some(shared) if shared.is_given_up() => {
                 shared.owner = owns.then(|| Rc::downgrade(pending));
+                shared.began_at = now();
                 Joined::First
             }
             Some(shared) if shared.waiting.len() >= WAITING_LIMIT => Joined::Full,
@@ -56,8 +69,7 @@ impl SharedCallouts {
             }
             None => {
                 let owner = owns.then(|| Rc::downgrade(pending));
-                let shared = SharedCallout { callout: callout.clone(), owner, waiting: Vec::new() };
-                self.0.insert(name.to_owned(), shared);
+                self.0.insert(name.to_owned(), SharedCallout::new(callout, owner));
                 Joined::First
             }
         }
@@ -66,14 +78,14 @@ impl SharedCallouts {
     /// Begins the callout of this name for the root, unless it is in flight already.
     pub fn begin(&mut self, name: &str, callout: &Callout) -> bool {
         match self.0.get_mut(name) {
-            Some(shared) if shared.is_orphan() => {
+            Some(shared) if shared.is_given_up() => {
                 shared.owner = None;
+                shared.began_at = now();
                 true
             }
             Some(_) => false,
             None => {
-                let shared = SharedCallout { callout: callout.clone(), owner: None, waiting: Vec::new() };
-                self.0.insert(name.to_owned(), shared);
+                self.0.insert(name.to_owned(), SharedCallout::new(callout, None));
                 true
             }
         }
@@ -82,7 +94,7 @@ impl SharedCallouts {
     /// Whether a request that is still there has a callout of this name in flight.
     pub fn is_in_flight_for_a_request(&mut self, name: &str) -> bool {
         let shared = self.0.get(name);
-        let alive = shared.is_some_and(|shared| shared.owner.is_some() && !shared.is_orphan());
+        let alive = shared.is_some_and(|shared| shared.owner.is_some() && !shared.is_given_up());
         if !alive {
             self.0.remove(name);
         }
@@ -112,6 +124,15 @@ impl SharedCallouts {
 }
 
 impl SharedCallout {
+    fn new(callout: &Callout, owner: Option<Weak<Pending>>) -> Self {
+        SharedCallout { callout: callout.clone(), owner, waiting: Vec::new(), began_at: now() }
+    }
+
+    /// Nobody will hear the answer, or there will be none: others no longer wait for it.
+    fn is_given_up(&self) -> bool {
+        self.is_orphan() || is_overdue(self.began_at, self.callout.timeout)
+    }
+
     fn is_orphan(&self) -> bool {
         self.owner.as_ref().is_some_and(|owner| owner.strong_count() == 0)
     }

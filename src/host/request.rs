@@ -218,6 +218,9 @@ impl Plugin {
         super::verify::allow(host == Host::Envoy);
         super::metrics::allow(host == Host::Envoy);
         let shares = host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data());
+        if shares && host == Host::Nginx {
+            super::workers::probe();
+        }
         super::workers::allow(shares, host == Host::Nginx);
         host
     }

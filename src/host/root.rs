@@ -64,8 +64,8 @@ pub struct Root {
     callouts: HashMap<u32, RootCallout>,
     /// Tells this worker from the others.
     worker: u64,
-    /// Providers that are being asked.
-    renewing: Vec<ProviderIndex>,
+    /// Providers that are being asked, and since when.
+    renewing: Vec<(ProviderIndex, Timestamp)>,
     /// Flows of no request that wait for what others do.
     waiting: Vec<(Option<ProviderIndex>, Flow<()>)>,
     /// What the other workers told last, by provider.
@@ -132,12 +132,15 @@ impl RootContext for Root {
             if shares {
                 seen.learn(provider);
             }
-            let is_busy = self.renewing.contains(&index);
+            // Metadata, then keys.
+            let limit = provider.config.callout_timeout.saturating_mul(2);
+            self.renewing.retain(|(_, since)| !callouts::is_overdue(*since, limit));
+            let is_busy = self.renewing.iter().any(|(renewing, _)| *renewing == index);
             if provider.is_due(now())
                 && !is_busy
                 && (!shares || workers::may_ask(provider, self.worker, now()))
             {
-                self.renewing.push(index);
+                self.renewing.push((index, now()));
                 let step = filter.renew(index, now());
                 self.go_on(Some(index), step);
             }
@@ -270,7 +273,7 @@ impl Root {
                 }
             }
         }
-        self.renewing.retain(|renewing| Some(*renewing) != provider);
+        self.renewing.retain(|(renewing, _)| Some(*renewing) != provider);
     }
 }
 

@@ -25,6 +25,13 @@ thread_local! {
     static VERSION_OF_NONE: Cell<u32> = const { Cell::new(NONE_IN_ENVOY) };
 }
 
+/// Asks for something, before anything waits. Where the configuration says that there is shared data and
+/// the host has no memory for it, the module ends here, in the first request, which is answered 500; in a
+/// tick it would let those go upstream that wait.
+pub fn probe() {
+    let _ = hostcalls::get_shared_data("vestibule.none");
+}
+
 /// Says whether the host has shared data. It has it for all configurations of an instance, or for none.
 pub fn allow(allowed: bool, is_nginx: bool) {
     ALLOWED.set(allowed || ALLOWED.get());

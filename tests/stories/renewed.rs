@@ -83,7 +83,8 @@ fn a_response_that_comes_after_the_next_login_does_not_bring_the_session_before(
     let request = world.after(290).navigation("/report", false);
     let report = world.begin_slow(&request);
     world.idp().ends_all_logins();
-    world.after(11).get("/orders").is(302, "login_begins");
+    world.after(11).tick();
+    world.get("/orders").is(302, "login_begins");
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.after(10).end(&request, report);
     assert_eq!(seen.is(200, "session").cookies(), [""; 0]);

@@ -204,8 +204,9 @@ impl Worker {
         }
         let roots: Vec<u32> = self.host().tick_periods.keys().copied().collect();
         for root in roots {
-            if !self.is_dead && self.call::<_, ()>(Callback::Tick, root, "proxy_on_tick", root).is_some() {
-                self.settle();
+            match self.call::<_, ()>(Callback::Tick, root, "proxy_on_tick", root) {
+                Some(()) => self.settle(),
+                None => self.after_trap(root),
             }
         }
     }

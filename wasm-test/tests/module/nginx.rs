@@ -285,6 +285,34 @@ fn without_shared_memory_nothing_is_shared_and_nothing_traps() {
     assert_eq!(worker.calls("proxy_get_shared_data") + worker.calls("proxy_set_shared_data"), 0);
 }
 
+/// The memory is promised and not configured: whoever forgets one line must not open the site.
+#[test]
+fn a_memory_that_is_promised_and_not_there_lets_nobody_in() {
+    let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
+        host.shared_data = None;
+        host.expects_trap = true;
+        // As in Kong, where nothing stands behind the filter.
+        host.is_guarded = false;
+    });
+    for _ in 0..3 {
+        let seen = site.send(page("/admin"));
+        assert_eq!((seen.status, seen.upstream), (500, None));
+        site.worker.borrow_mut().tick();
+    }
+    assert_eq!(site.worker.borrow().traps(), 3, "in requests, where nobody waits, and never in a tick");
+}
+
+/// What the host has forgotten keeps nobody from the provider for ever.
+#[test]
+fn a_callout_that_never_ends_is_asked_again_by_others() {
+    let mut site = Site::with(Proxy::Nginx, &json!({}), |_| {});
+    let request = site.world.navigation("/admin", false);
+    let (asked, _forgotten) = site.world.begin(&request);
+    assert!(asked.url.path().ends_with("/openid-configuration"), "{}", asked.url);
+    site.world.get("/admin").is(503, "provider_unreachable");
+    site.world.after(66).get("/admin").is(302, "login_begins");
+}
+
 /// Two names with one CRC-32 are one to nginx: whoever asks for one gets the other. `plumless` and
 /// `buckeroo` are the best known pair.
 #[test]
