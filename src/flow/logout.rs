@@ -135,6 +135,13 @@ fn is_by_a_person(request: &Request) -> bool {
     navigates && ClientKind::of(request) != ClientKind::Prefetch
 }
 
+/// Older browsers say nothing but this.
+fn is_linked_from_elsewhere(filter: &Filter, request: &Request) -> bool {
+    let own = filter.origin(request).unwrap_or_default();
+    let is_own = |referrer: &str| referrer == own || referrer.starts_with(&format!("{own}/"));
+    request.headers.has("referer") && !request.headers.one("referer").is_some_and(is_own)
+}
+
 /// Browsers say where a request comes from (Fetch Metadata; `Origin` on a POST). A client that says
 /// neither is no browser that another site could use: session cookies are `SameSite`.
 fn asked_by_another_site(filter: &Filter, request: &Request) -> bool {
@@ -143,7 +150,7 @@ fn asked_by_another_site(filter: &Filter, request: &Request) -> bool {
         None if request.headers.has("sec-fetch-site") => true,
         None => match request.headers.one("origin") {
             Some(origin) => filter.origin(request).map_or(true, |own| own != origin),
-            None => request.headers.has("origin"),
+            None => request.headers.has("origin") || is_linked_from_elsewhere(filter, request),
         },
     }
 }

@@ -137,6 +137,14 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// Whether the provider is in trouble, or has too much to do: that is about nobody's token.
+    pub fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            TokenError::Refused { status: 429 | 500..=599, .. } | TokenError::Status(429 | 500..=599)
+        )
+    }
+
     /// The stable code of this rule.
     pub fn code(&self) -> &'static str {
         match self {

@@ -24,6 +24,14 @@ use super::set_cookie::Attributes;
 /// more gets rid of them over several logins, and no answer has endless headers.
 const LOGINS_EXAMINED: usize = 16;
 
+/// All cookies of a site together, the application's included, after a login. Proxies refuse a request with
+/// more header fields before any filter sees it, and nothing could delete the cookies then: Envoy with more
+/// than 60 KiB, of which other fields and logins in flight need some. Bytes.
+const COOKIES_ROOM: usize = 44 * 1024;
+
+/// The same while logins are in flight: older ones make room. Bytes.
+const COOKIES_ROOM_IN_FLIGHT: usize = 52 * 1024;
+
 /// Reads and writes our cookies. Made once per configuration; keys are derived then.
 ///
 /// What is written are values of `Set-Cookie`, each for a header of its own.
@@ -124,7 +132,11 @@ impl Cookies {
         nonce: [u8; 24],
     ) -> Result<Vec<String>, SessionTooLarge> {
         let Some(names) = self.sessions.get(provider) else { return Ok(Vec::new()) };
-        let (plaintext, count) = self.packed(names, session)?;
+        let room = COOKIES_ROOM.saturating_sub(jar.bytes(|name| !self.is_ours(name)));
+        let parts = u8::try_from(room.checked_div(COOKIE_LIMIT).unwrap_or_default()).unwrap_or(u8::MAX);
+        // One fits beside all that is read at all.
+        let parts = parts.max(1);
+        let (plaintext, count) = self.packed(names, session, self.max_cookies.min(parts))?;
         let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
         let mut cookies = names.set(&self.session_attributes, count, &sealed);
         let stale = names.iter().skip(usize::from(count)).filter(|name| may_have(jar, name));
@@ -143,16 +155,21 @@ impl Cookies {
         nonce: [u8; 24],
     ) -> Result<String, SessionTooLarge> {
         let Some(names) = self.sessions.get(provider) else { return Ok(String::new()) };
-        let (plaintext, count) = self.packed(names, session)?;
+        let (plaintext, count) = self.packed(names, session, self.max_cookies)?;
         let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
         Ok(format!("{count}.{sealed}"))
     }
 
     /// What is sealed of a session, and how many parts it takes.
-    fn packed(&self, names: &Names, session: &Session) -> Result<(Zeroizing<Vec<u8>>, u8), SessionTooLarge> {
+    fn packed(
+        &self,
+        names: &Names,
+        session: &Session,
+        most: u8,
+    ) -> Result<(Zeroizing<Vec<u8>>, u8), SessionTooLarge> {
         let packed = pack(session);
         let bytes = packed.as_ref().map_or(PART_LIMIT, |packed| packed.len());
-        let count = names.count(&self.session_attributes, bytes, self.max_cookies)?;
+        let count = names.count(&self.session_attributes, bytes, most)?;
         Ok((packed.unwrap_or_default(), count))
     }
 
@@ -165,7 +182,7 @@ impl Cookies {
     }
 
     /// Writes the cookie of a login that begins, and deletes others: those that do not open or took
-    /// too long, and the oldest, so that at most five are in flight.
+    /// too long, and the oldest, so that at most five are in flight and all cookies fit into a request.
     pub fn set_login(
         &self,
         provider: ProviderIndex,
@@ -188,15 +205,23 @@ impl Cookies {
         let others = self.login_cookies(jar).filter(|(other, _)| *other != name);
         for (other, value) in others.take(LOGINS_EXAMINED) {
             match self.any_login(value).filter(|login| login.age(now) < self.login_lifetime) {
-                Some(login) => in_flight.push((login.started_at, other)),
+                Some(login) => {
+                    in_flight.push((login.started_at, other, other.len().saturating_add(value.len())))
+                }
                 None => cookies.push(self.attributes_of_login(provider).delete(other)),
             }
         }
-        in_flight.sort_by_key(|(started_at, _)| *started_at);
-        let excess = in_flight.len().saturating_add(1).saturating_sub(LOGINS_LIMIT);
-        cookies.extend(
-            in_flight.iter().take(excess).map(|(_, other)| self.attributes_of_login(provider).delete(other)),
-        );
+        in_flight.sort_by_key(|(started_at, ..)| *started_at);
+        let mut left = in_flight.len();
+        let mut bytes = jar.bytes(|_| true).saturating_add(name.len()).saturating_add(sealed.len());
+        for (_, other, size) in in_flight {
+            if left < LOGINS_LIMIT && bytes <= COOKIES_ROOM_IN_FLIGHT {
+                break;
+            }
+            cookies.push(self.attributes_of_login(provider).delete(other));
+            left = left.saturating_sub(1);
+            bytes = bytes.saturating_sub(size);
+        }
         cookies
     }
 

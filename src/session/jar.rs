@@ -47,6 +47,13 @@ impl<'a> Jar<'a> {
         self.too_large
     }
 
+    /// How many bytes of a request the cookies of these names take.
+    pub fn bytes(&self, is_counted: impl Fn(&[u8]) -> bool) -> usize {
+        let counted = self.iter().filter(|(name, _)| is_counted(name));
+        // With `=`, `;` and a space.
+        counted.map(|(name, value)| name.len().saturating_add(value.len()).saturating_add(3)).sum()
+    }
+
     /// Every cookie.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.cookies.iter().copied()

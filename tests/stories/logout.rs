@@ -348,3 +348,22 @@ fn out_23_session_management_is_not_taken_part_in() {
     assert!(!world.get("/orders").is(200, "session").told("x-auth-sub").unwrap().contains("8f2"));
     assert_eq!(world.browser.names(), [SESSION]);
 }
+
+#[test]
+fn out_02_who_says_only_where_a_link_stood_is_asked_too() {
+    for (referrer, code) in [
+        ("https://evil.example/", "logout_to_confirm"),
+        ("https://app.example.com.evil.example/", "logout_to_confirm"),
+        ("null", "logout_to_confirm"),
+        ("https://app.example.com/orders", "logged_out"),
+        ("https://app.example.com", "logged_out"),
+    ] {
+        let mut world = World::new();
+        world.log_in("/orders").is(302, "login_completed");
+        let cookies = world.browser.header(false, world.now).unwrap();
+        let request = world.program("/oidc/logout", &[("cookie", &cookies), ("referer", referrer)]);
+        assert_eq!(world.send(request).code, code, "{referrer}");
+        let expected = if code == "logged_out" { 302 } else { 200 };
+        assert_eq!(world.get("/orders").status, expected, "{referrer}");
+    }
+}

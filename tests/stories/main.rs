@@ -25,6 +25,7 @@ mod logout;
 mod metrics;
 mod native;
 mod neighbours;
+mod outage;
 mod parameters;
 mod provider;
 mod refresh;

@@ -147,62 +147,6 @@ fn a_navigation_with_a_session_that_is_not_renewed_begins_a_login() {
 }
 
 #[test]
-fn refr_07_an_hour_without_the_provider_is_noticed_by_nobody_with_a_session() {
-    let mut world = logged_in(&forwarding());
-    world.idp().is_down = true;
-    for _ in 0..360 {
-        world.after(10).get("/orders").is(200, "session");
-        world.tick();
-    }
-    let asked = world.idp().count("token");
-    assert!(asked <= 360, "{asked} attempts in an hour");
-    world.idp().is_down = false;
-    world.after(11).get("/orders").is(200, "session");
-    world.tick();
-    world.get("/orders").is(200, "session");
-    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
-}
-
-#[test]
-fn many_sessions_at_a_provider_that_is_away_are_one_attempt_at_a_time() {
-    let mut world = logged_in(&json!({}));
-    let mut sessions = Vec::new();
-    for _ in 0..20 {
-        world.browser.cookies.clear();
-        world.log_in("/orders").is(302, "login_completed");
-        sessions.push(fetch(&world));
-    }
-    world.idp().is_down = true;
-    world.after(301);
-    world.send(sessions[0].clone()).is(200, "session");
-    let asked = world.idp().count("token");
-    for _ in 0..10 {
-        world.after(10);
-        for session in &sessions {
-            world.send(session.clone()).is(200, "session");
-        }
-        world.tick();
-    }
-    let asked = world.idp().count("token") - asked;
-    assert!(asked <= 10, "{asked} attempts in a hundred seconds");
-}
-
-#[test]
-fn after_the_grace_a_session_waits_for_the_provider_and_is_not_lost() {
-    let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 60}}}));
-    world.idp().is_down = true;
-    world.after(359).get("/orders").is(200, "session");
-    let seen = world.after(1).get("/orders");
-    seen.is(503, "provider_unreachable");
-    assert!(seen.header("retry-after").is_some());
-    assert_eq!(seen.cookies(), [""; 0], "nothing is deleted");
-    world.idp().is_down = false;
-    world.after(30).get("/orders");
-    world.tick();
-    world.get("/orders").is(200, "session");
-}
-
-#[test]
 fn refr_09_strange_lifetimes_make_no_storm() {
     for expires_in in [Value::Null, json!(0), json!(-5), json!("0"), json!(1e18)] {
         let mut world = World::with(&forwarding());

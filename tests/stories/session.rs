@@ -390,3 +390,40 @@ fn scopes_that_the_provider_granted_count() {
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(403, "requirement_scopes");
 }
+
+#[test]
+fn cookies_of_the_application_leave_less_room_before_a_proxy_refuses_them_all() {
+    for (cookies, code) in [(0, "login_completed"), (7, "login_completed"), (11, "session_too_large")] {
+        let mut world = large(10_000, 600, json!({}));
+        for number in 0..cookies {
+            let cookie = format!("app{number}={}; Path=/", noise(3_900));
+            world.browser.take(&cookie, world.now);
+        }
+        let seen = world.log_in("/orders");
+        assert_eq!(seen.code, code, "{cookies}");
+        let sent = world.browser.header(false, world.now).unwrap();
+        assert!(sent.len() < 60 * 1024, "{} bytes", sent.len());
+        if code == "login_completed" {
+            world.get("/orders").is(200, "session");
+        }
+        // A small session fits beside all of them.
+        world.idp().userinfo = json!({"nickname": "al"});
+        world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
+        world.get("/orders").is(200, "session");
+    }
+}
+
+#[test]
+fn logins_in_flight_make_room_when_there_is_little() {
+    let mut world = World::new();
+    for number in 0..12 {
+        let cookie = format!("app{number}={}; Path=/", noise(3_900));
+        world.browser.take(&cookie, world.now);
+    }
+    for number in 0..8 {
+        let path = format!("/orders?{number}={}", "x".repeat(1_800));
+        world.after(1).get(&path).is(302, "login_begins");
+        assert!(world.browser.header(false, world.now).unwrap().len() < 56 * 1024);
+    }
+    world.log_in("/orders").is(302, "login_completed");
+}

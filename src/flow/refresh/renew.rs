@@ -72,12 +72,21 @@ pub async fn renew(
             filter.metrics.count(Metric::Renewal { outcome: RenewalOutcome::Failed, provider: index });
             let failed = State::Failed(*now + RETRY_AFTER);
             put(filter, key, &failed, *now + FAILURE_KEPT, *now);
-            if matches!(error, Error::Unreachable { .. })
+            if is_trouble(&error)
                 && let Some(provider) = provider
             {
                 put(filter, provider_key(provider), &failed, *now + FAILURE_KEPT, *now);
             }
         }
+    }
+}
+
+/// Whether a failure is one of the provider, so that other sessions need not try too.
+fn is_trouble(error: &Error) -> bool {
+    match error {
+        Error::Unreachable { .. } => true,
+        Error::Provider(ProviderError::Token(error)) => error.is_trouble(),
+        _ => false,
     }
 }
 
