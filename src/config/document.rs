@@ -71,7 +71,7 @@ object! {
         /// What the upstream is told about who is asking.
         identity: IdentityObject [default {}],
         /// Whether the workers of the proxy may use its shared memory. For nginx and Kong, where it must
-        /// be configured (`shm_kv`) and the module ends if it is not. Envoy always has it.
+        /// be configured (`shm_kv`); if it is not, every request is answered 500. Envoy always has it.
         shared_data: bool [default false],
     }
 }
@@ -101,7 +101,7 @@ object! {
         /// of the two (`invalid_client`), the other is tried, and the one that worked is kept to.
         client_secret_next: SecretText [otherwise "none"],
         /// When `client_secret` ends, in seconds since 1970; 0 if never. From 14 days before, the log
-        /// has a warning once a day.
+        /// has a warning once a day for each worker.
         client_secret_expires_at: WholeSeconds<0, 253_402_300_799> [otherwise "never"],
         /// How the filter proves at the token endpoint that it is this client.
         token_endpoint_auth_method: AuthMethod [otherwise "`client_secret_basic` with a `client_secret`, `private_key_jwt` with a `private_key`, `none` without either"],
