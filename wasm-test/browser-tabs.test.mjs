@@ -147,13 +147,13 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
       page.evaluate((to) => {
         window.heard = [];
         window.addEventListener('message', ({ data }) => window.heard.push(data));
-        window.open(`${to}/oidc/login?display=popup`, 'login');
+        window.opened = window.open(`${to}/oidc/login?display=popup&return_to=/orders`, 'login');
       }, world.site),
     ]);
-    const closed = popup.waitForEvent('close');
     await login(popup);
-    await closed;
-    assert.deepEqual(await page.evaluate(() => window.heard), []);
+    await popup.waitForURL(`${world.site}/orders`);
+    // Neither by a message nor by closing.
+    assert.deepEqual(await page.evaluate(() => [window.heard, window.opened.closed]), [[], false]);
   });
 
   test('a script asks who is logged in, and for how long', async () => {
