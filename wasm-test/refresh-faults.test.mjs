@@ -9,7 +9,7 @@ import { mint } from './tokens.mjs';
 import { receivedAll, until, World } from './world.mjs';
 
 const REQUESTS = 20;
-/** Longer than the filter's shortest time between two renewals. */
+/** Long enough that what was renewed still counts while it is looked at. */
 const TOKEN_SECONDS = 11;
 /** A quarter of it is the time in which the token is renewed although it still counts. */
 const LONG_TOKEN_SECONDS = 20;
