@@ -4,10 +4,13 @@
 // Everything here is a test; clippy knows that only of the functions marked so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+mod named;
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use named::{Tests, root};
 use regex_lite::Regex;
 
 /// The families of the catalogue and how many cases each has.
@@ -33,10 +36,6 @@ const FAMILIES: [(&str, usize); 16] = [
 /// What is not there yet, by the name that the page gives it.
 const CAPABILITIES: [&str; 1] = ["introspection"];
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
 struct Row {
     id: String,
     held_by: String,
@@ -49,52 +48,9 @@ fn rows() -> Vec<Row> {
     rows.map(|row| Row { id: row[1].to_owned(), held_by: row[3].to_owned() }).collect()
 }
 
-fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("node_modules") {
-            files(&path, ending, found);
-        } else if path.to_str().unwrap().ends_with(ending) {
-            found.push(path);
-        }
-    }
-}
-
 /// The sources that may name ids, but for this one.
 fn sources() -> Vec<(PathBuf, String)> {
-    let mut paths = Vec::new();
-    for (folder, ending) in [("src", ".rs"), ("tests", ".rs"), ("wasm-test", ".rs"), ("wasm-test", ".mjs")] {
-        files(&root().join(folder), ending, &mut paths);
-    }
-    let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).unwrap());
-    paths.into_iter().filter(|path| !path.ends_with("attack_index.rs")).map(read).collect()
-}
-
-/// What stands there up to the next empty line.
-fn block(text: &str, start: usize) -> Option<&str> {
-    text.get(start..)?.split("\n\n").next()
-}
-
-/// The text of every test function by its name, with the constants of its file that it uses.
-fn tests() -> BTreeMap<String, String> {
-    let begins = Regex::new(r"(?m)^( *)#\[test\]\n(?: *#.*\n)* *(?:async )?fn (\w+)\(").unwrap();
-    let constant = Regex::new(r"(?m)^(?:pub )?const ([A-Z_]+):").unwrap();
-    let mut tests: BTreeMap<String, String> = BTreeMap::new();
-    for (path, text) in sources() {
-        if path.extension().is_none_or(|extension| extension != "rs") {
-            continue;
-        }
-        for test in begins.captures_iter(&text) {
-            let start = test.get(0).unwrap().start();
-            let end = format!("\n{}}}\n", &test[1]);
-            let body = text.get(start..).unwrap().split(&end).next().unwrap();
-            let data = constant.captures_iter(&text).filter(|constant| body.contains(&constant[1]));
-            let data: String = data.filter_map(|constant| block(&text, constant.get(0)?.start())).collect();
-            tests.entry(test[2].to_owned()).or_default().push_str(&format!("{body}{data}"));
-        }
-    }
-    assert!(tests.len() > 300, "the sources were not understood");
-    tests
+    named::sources().into_iter().filter(|(path, _)| !path.ends_with("attack_index.rs")).collect()
 }
 
 /// Ids are written in upper case in data, and as `jwk_05_` or `flow_12_and_14_` in names.
@@ -125,20 +81,12 @@ fn every_case_is_listed_once_in_its_family() {
 
 #[test]
 fn every_case_is_held_by_tests_that_know_its_id() {
-    let (tests, named) = (tests(), Regex::new(r"`([^`]+)`").unwrap());
+    let tests = Tests::read();
     for Row { id, held_by } in rows() {
         if held_by.starts_with("waits for: ") {
             continue;
         }
-        let names: Vec<String> = named.captures_iter(&held_by).map(|name| name[1].to_owned()).collect();
-        assert!(!names.is_empty(), "{id} is held by nothing: {held_by}");
-        for name in names {
-            let text = match name.strip_prefix("wasm-test/") {
-                Some(_) => {
-                    fs::read_to_string(root().join(&name)).unwrap_or_else(|_| panic!("{id}: no file {name}"))
-                }
-                None => tests.get(&name).unwrap_or_else(|| panic!("{id}: there is no test {name}")).clone(),
-            };
+        for (name, text) in tests.named_in(&id, &held_by) {
             assert!(has_id(&name, &text, &id), "{name} does not name {id}");
         }
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use vestibule::config::Config;
 use vestibule::metrics::{FAMILIES, Kind};
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -23,6 +23,7 @@ const DOCUMENTS: [&str; 10] = [
     "docs/conformance.md",
     "docs/errors.md",
     "docs/metrics.md",
+    "docs/pain-points.md",
     "kong/README.md",
 ];
 

@@ -165,6 +165,31 @@ fn a_token_is_judged_by_the_client_that_it_is_for() {
 }
 
 #[test]
+fn the_host_of_a_page_says_who_logs_people_in() {
+    let mut world = neighbours(&json!({
+        "session": {"hosts": ["app.example.com", "guest.example.com", "partner.example.com"]},
+        "rules": [
+            {"name": "guest", "hosts": ["guest.example.com"], "provider": "other"},
+            {"name": "partner", "hosts": ["partner.example.com"], "provider": "partner"},
+        ],
+    }));
+    // The hosts have no cookies in common.
+    for (host, issuer, client_id) in [
+        ("app.example.com", "https://idp.example.com", "gateway"),
+        ("guest.example.com", "https://idp.example.com", "guest"),
+        ("partner.example.com", "https://partner.example", "gateway"),
+    ] {
+        world.browser.host = host.to_owned();
+        let address = world.sent_to_provider("/orders");
+        assert!(address.as_str().starts_with(&format!("{issuer}/")), "{host}: {address}");
+        let sent = address.query_pairs().find(|(name, _)| name == "client_id").unwrap().1.into_owned();
+        assert_eq!(sent, client_id, "{host}");
+        world.log_in("/orders").is(302, "login_completed");
+        assert_eq!(world.get("/orders").is(200, "session").told("x-auth-iss"), Some(issuer), "{host}");
+    }
+}
+
+#[test]
 fn a_login_that_another_site_asks_for_is_one_of_the_page() {
     for (issuer, page, client_id) in [
         ("https://idp.example.com", "/orders", "gateway"),

@@ -44,6 +44,21 @@ fn what_is_configured_is_always_sent() {
     }
 }
 
+/// As Google has it, which knows no `offline_access`.
+#[test]
+fn a_refresh_token_is_asked_for_in_the_words_of_the_provider() {
+    let mut world =
+        with(json!({"authorization_parameters": {"access_type": "offline", "prompt": "consent"}}));
+    world.idp().refreshes.gives = true;
+    let seen = world.get("/orders");
+    for (name, value) in [("access_type", "offline"), ("prompt", "consent"), ("scope", "openid")] {
+        assert_eq!(sent(&seen, name), [value], "{name}");
+    }
+    world.log_in("/orders").is(302, "login_completed");
+    world.after(301).get("/orders").is(200, "session");
+    assert_eq!(world.idp().refreshes.used, 1);
+}
+
 #[test]
 fn a_resource_is_named_at_the_login_and_when_tokens_are_asked_for() {
     let mut world = with(json!({"authorization_parameters": {"resource": "https://api.example.com"}}));

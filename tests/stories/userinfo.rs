@@ -43,6 +43,19 @@ fn it_is_asked_when_a_claim_is_needed_that_the_id_token_lacks() {
 }
 
 #[test]
+fn somebody_without_an_address_is_somebody() {
+    for (scopes, times) in [(json!(["openid"]), 0), (json!(["openid", "email"]), 1)] {
+        let mut world = World::with(&json!({"providers": {"main": {"scopes": scopes}}}));
+        world.idp().id_token = json!({"email": null, "name": null});
+        world.log_in("/orders").is(302, "login_completed");
+        assert_eq!(world.idp().count("userinfo"), times, "{scopes}");
+        let seen = world.get("/orders");
+        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("alice"));
+        assert_eq!(seen.told("x-auth-email"), None);
+    }
+}
+
+#[test]
 fn a_rule_may_require_what_it_says() {
     let change = json!({"providers": {"main": {"userinfo": "always"}}, "rules": [
         {"path_prefix": "/admin", "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}},

@@ -320,6 +320,10 @@ fn only_a_preflight_goes_through_like_one() {
         let seen = world.send_pretending(request, &[("x-auth-sub", "mallory")]);
         assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None, "RS-25 {path}");
     }
+    let mut closed = World::with(&json!({"rules": [{"path_prefix": "/closed", "accept": "deny"}]}));
+    let mut request = closed.program("/closed/x", &preflight);
+    request.method = "OPTIONS".to_owned();
+    closed.send(request).is(403, "denied");
     type Fields = Vec<(&'static str, &'static str)>;
     let rows: Vec<(&str, &str, Fields)> = vec![
         ("GET", "another method", preflight.to_vec()),

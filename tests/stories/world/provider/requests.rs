@@ -23,9 +23,9 @@ const OF_AUTHORIZATION: [&str; 8] = [
     "code_challenge_method",
 ];
 
-/// The same, RFC 8707, OAuth 2.0 Multiple Response Types, and the `audience` of Auth0: what it may
-/// send.
-const MAY_BE_OF_AUTHORIZATION: [&str; 11] = [
+/// The same, RFC 8707, OAuth 2.0 Multiple Response Types, the `audience` of Auth0 and the `access_type`
+/// of Google: what it may send.
+const MAY_BE_OF_AUTHORIZATION: [&str; 12] = [
     "response_mode",
     "display",
     "prompt",
@@ -34,6 +34,7 @@ const MAY_BE_OF_AUTHORIZATION: [&str; 11] = [
     "login_hint",
     "acr_values",
     "max_age",
+    "access_type",
     "audience",
     "claims",
     "resource",

@@ -1,0 +1,53 @@
+//! `docs/pain-points.md` says what is done about what goes wrong elsewhere, and which tests hold it.
+
+// Everything here is a test; clippy knows that only of the functions marked so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod named;
+
+use std::fs;
+
+use named::{Tests, root};
+
+/// The cells of every row: number, what goes wrong, what happens here, and what holds it.
+fn rows() -> Vec<[String; 4]> {
+    let page = fs::read_to_string(root().join("docs/pain-points.md")).unwrap();
+    let lines = page.lines().filter(|line| line.starts_with('|'));
+    let cells = |line: &str| {
+        let cells: Vec<String> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
+        let [before, number, pain, here, held_by, after] = cells.as_slice() else {
+            panic!("four columns: {line}")
+        };
+        assert!(before.is_empty() && after.is_empty(), "{line}");
+        [number, pain, here, held_by].map(Clone::clone)
+    };
+    // Without the names of the columns and the line below them.
+    lines.skip(2).map(cells).collect()
+}
+
+#[test]
+fn thirty_pains_stand_there_once_each_and_in_order() {
+    let numbers: Vec<String> = rows().into_iter().map(|[number, ..]| number).collect();
+    assert_eq!(numbers, (1..=30).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn each_says_what_happens_here_and_where_more_is_said() {
+    for [number, pain, here, _] in rows() {
+        assert!(!pain.is_empty(), "{number}");
+        assert!(here.contains("]("), "{number} links to nothing: {here}");
+    }
+}
+
+#[test]
+fn each_is_held_by_tests_that_exist() {
+    let tests = Tests::read();
+    for [number, _, _, held_by] in rows() {
+        let named = tests.named_in(&number, &held_by);
+        assert_eq!(
+            named.len(),
+            held_by.split(", ").count(),
+            "{number} names tests and nothing else: {held_by}"
+        );
+    }
+}
