@@ -37,6 +37,11 @@ impl Edits {
         &self.set
     }
 
+    /// Whether anything is to be added to the response.
+    pub fn change_the_response(&self) -> bool {
+        !self.brings.cookies.is_empty() || self.brings.session.is_some()
+    }
+
     /// Sends cookies with the response.
     pub fn bringing(self, brings: Brings) -> Self {
         Edits { brings, ..self }
