@@ -121,15 +121,6 @@ fn what_must_hold_holds_in_many_worlds() {
     }
 }
 
-/// What those worlds do not hold is found by a world that nobody has seen. If it breaks, it says how to
-/// live through it again.
-#[test]
-fn what_must_hold_holds_in_a_world_of_today() {
-    let seed = first_of_now();
-    print(&format!("and the world of SEED={seed}\n"));
-    live(seed);
-}
-
 /// A seed that no run had before.
 fn first_of_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() * 1_000_000
