@@ -300,7 +300,9 @@ impl World {
         let session = proven.unwrap_or_else(|why| panic!("a session out of nothing: {why:?}")).clone();
         let token_ends = self.model.became[&session.login].token_ends;
         let renewed_at = session.renewed_at.map(|_| token_ends);
-        let renewed = Session { seen: self.proxy_time(), key: worker.keys[0], renewed_at, ..session };
+        // A clock that goes back is taken for one that stands still.
+        let seen_at = session.seen.max(self.proxy_time());
+        let renewed = Session { seen: seen_at, key: worker.keys[0], renewed_at, ..session };
         self.register(provider, seen, &renewed);
         self.statistics.count("sessions renewed");
     }
