@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 const ATTEMPTS: usize = 16;
 
 /// Asked for to learn whether there is shared data. Nothing is ever there.
-const PROBE: &str = "vestibule.none";
+pub const PROBE: &str = "vestibule.none";
 
 const KEY_BYTES: usize = 16;
 

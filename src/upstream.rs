@@ -37,8 +37,8 @@ impl Edits {
         &self.set
     }
 
-    /// Whether anything is to be added to the response.
-    pub fn change_the_response(&self) -> bool {
+    /// Whether the response brings anything.
+    pub fn changes_the_response(&self) -> bool {
         !self.brings.cookies.is_empty() || self.brings.session.is_some()
     }
 

@@ -84,7 +84,12 @@ impl Filter {
         jar: &Jar<'_>,
         why: &Error,
     ) -> Vec<String> {
-        if self.store.is_shared() { self.cookies_of_end(provider, jar, why) } else { Vec::new() }
+        let mut cookies = self.cookies_of_end(provider, jar, why);
+        // Asked last: it is a question to the host, and mostly there is nothing to delete.
+        if !cookies.is_empty() && !self.store.is_shared() {
+            cookies.clear();
+        }
+        cookies
     }
 
     /// The same for an answer with which a login begins.

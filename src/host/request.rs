@@ -324,7 +324,7 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
         return Action::Pause;
     }
     tell_access_log(plugin, &edits.decision);
-    if edits.change_the_response() {
+    if edits.changes_the_response() {
         *pending.edits.borrow_mut() = Some(edits);
     }
     pending.is_decided.set(true);

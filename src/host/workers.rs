@@ -5,7 +5,7 @@ use std::cell::Cell;
 use proxy_wasm::hostcalls;
 
 use crate::provider::Provider;
-use crate::store::{Found, NoSharedData, NotSet, SharedData};
+use crate::store::{Found, NoSharedData, NotSet, PROBE, SharedData};
 use crate::time::{Seconds, Timestamp};
 
 /// Who wants to ask a provider keeps the others from asking for this long; then they no longer count
@@ -29,7 +29,7 @@ thread_local! {
 /// the host has no memory for it, the module ends here, in the first request, which is answered 500; in a
 /// tick it would let those go upstream that wait.
 pub fn probe() {
-    let _ = hostcalls::get_shared_data("vestibule.none");
+    let _ = hostcalls::get_shared_data(PROBE);
 }
 
 /// Says whether the host has shared data. It has it for all configurations of an instance, or for none.
