@@ -24,7 +24,7 @@ const FAMILIES: [(&str, usize); 16] = [
     ("HDR", 17),
     ("PATH", 26),
     ("RS", 24),
-    ("REFR", 12),
+    ("REFR", 14),
     ("OUT", 17),
     ("DISC", 13),
     ("DOS", 8),

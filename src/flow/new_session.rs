@@ -54,6 +54,7 @@ pub fn new_session(
         access_token: needs.access_token().then(|| tokens.access_token.clone()),
         access_token_expires_at,
         obtained_at: refresh_token.is_some().then_some(now),
+        generation: 0,
         // What the renewed ID token may repeat.
         nonce: refresh_token.is_some().then(|| login.nonce.clone()),
         refresh_token,

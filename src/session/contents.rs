@@ -58,6 +58,10 @@ pub struct Session {
     /// When the tokens were obtained, by login or refresh.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub obtained_at: Option<Timestamp>,
+    /// How often its tokens were refreshed. With `id` it names this state of the session, also where a
+    /// provider gives the same refresh token again.
+    #[serde(rename = "g", default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
     /// When the person logged in.
     #[serde(rename = "b", with = "seconds")]
     pub created_at: Timestamp,
@@ -73,7 +77,17 @@ pub struct Session {
     pub needs: String,
 }
 
+fn is_zero(generation: &u32) -> bool {
+    *generation == 0
+}
+
 impl Session {
+    /// Whether this is a later state of the same session: what its tokens were refreshed to. Nothing else
+    /// may take its place, whatever was found under whatever name.
+    pub fn is_refreshed_from(&self, earlier: &Session) -> bool {
+        self.id == earlier.id && self.person() == earlier.person() && self.generation > earlier.generation
+    }
+
     /// Whether the session still counts at `now`.
     ///
     /// A clock that goes back is taken for one that stands still.
@@ -207,6 +221,26 @@ mod tests {
         assert!(session().state(&config, at(100)).is_err());
         config.absolute_lifetime = Seconds(u64::MAX);
         assert!(session().state(&config, at(28_800)).is_err());
+    }
+
+    #[test]
+    fn only_a_later_state_of_the_same_session_takes_its_place() {
+        let of = |id: &str, subject: &str, issuer: &str, generation| {
+            let mut session = Session { id: id.into(), subject: subject.into(), generation, ..session() };
+            session.claims.insert("iss".to_owned(), issuer.into());
+            session
+        };
+        let before = of("a", "alice", "https://one.example", 3);
+        for (after, expected) in [
+            (of("a", "alice", "https://one.example", 4), true),
+            (of("a", "alice", "https://one.example", 3), false),
+            (of("a", "alice", "https://one.example", 2), false),
+            (of("b", "alice", "https://one.example", 4), false),
+            (of("a", "bob", "https://one.example", 4), false),
+            (of("a", "alice", "https://two.example", 4), false),
+        ] {
+            assert_eq!(after.is_refreshed_from(&before), expected, "{after:?}");
+        }
     }
 
     #[test]

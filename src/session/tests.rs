@@ -118,6 +118,7 @@ pub(crate) fn session() -> Session {
         refresh_token: None,
         nonce: None,
         obtained_at: None,
+        generation: 0,
         created_at: NOW,
         seen_at: NOW,
         expires_at: Timestamp(1_700_028_800),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{NOBODY_IS_WOKEN, Proxy, Seen, World, answer};
+use crate::world::{NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer};
 use vestibule::http::{CalloutFailed, Request};
 
 /// The upstream gets the access token; requests of programs and of browsers.
@@ -53,14 +53,152 @@ fn oidcc_client_test_refresh_token() {
 
 #[test]
 fn a_day_in_use_is_one_login_and_one_renewal_per_token() {
-    let mut world = logged_in(&json!({"session": {"absolute_lifetime_seconds": 86_400}}));
-    for _ in 0..1_000 {
-        world.after(30).get("/orders").is(200, "session");
-        world.tick();
+    for rotation in Rotation::ALL {
+        let mut world = logged_in(&json!({"session": {"absolute_lifetime_seconds": 86_400}}));
+        world.idp().refreshes.rotation = rotation;
+        for _ in 0..1_000 {
+            world.after(30).get("/orders").is(200, "session");
+            world.tick();
+        }
+        let used = world.idp().refreshes.used;
+        assert!((100..=125).contains(&used), "{used} renewals in 30,000 s of tokens of 300 s, {rotation:?}");
+        assert_eq!((world.idp().refreshes.reused, world.idp().count("token")), (0, used + 1), "{rotation:?}");
     }
-    let used = world.idp().refreshes.used;
-    assert!((100..=125).contains(&used), "{used} renewals in 30,000 s of tokens of 300 s");
-    assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn refr_16_whoever_comes_back_stays_logged_in_whatever_becomes_of_refresh_tokens() {
+    for rotation in Rotation::ALL {
+        for (expires_in, pause) in [(120, 10), (300, 301), (300, 1_500), (10, 10)] {
+            let mut world = World::with(&forwarding());
+            world.idp().refreshes.gives = true;
+            world.idp().refreshes.rotation = rotation;
+            world.idp().tokens = json!({"expires_in": expires_in});
+            world.idp().refreshes.response = json!({"expires_in": expires_in});
+            world.log_in("/orders").is(302, "login_completed");
+            let mut tokens = vec![token(&world.get("/orders"))];
+            for _ in 0..(4 * expires_in / pause).max(6) {
+                let seen = world.after(pause).get("/orders");
+                tokens.push(token(seen.is(200, "session")));
+                world.tick();
+            }
+            tokens.dedup();
+            let used = world.idp().refreshes.used;
+            assert!(used >= 4 && tokens.len() >= used, "REFR-16 {rotation:?} {expires_in} {pause}: {used}");
+            assert_eq!(world.idp().refreshes.reused, 0, "REFR-16 {rotation:?}");
+        }
+    }
+}
+
+/// Two sessions in one browser profile each: the cookies of the first and of the second.
+fn two_sessions(rotation: Rotation, first: &Value, second: &Value) -> (World, [Request; 2]) {
+    let mut world = World::with(&json!({"identity": {
+        "access_token_header": "x-access-token", "headers": {"x-sub": "sub", "x-acr": "acr"},
+    }}));
+    world.idp().refreshes.gives = true;
+    world.idp().refreshes.rotation = rotation;
+    world.idp().refreshes.is_one_for_all = true;
+    world.idp().refreshes.id_token = Value::Null;
+    let requests = [first, second].map(|id_token| {
+        world.browser.cookies.clear();
+        world.idp().id_token = id_token.clone();
+        world.log_in("/orders").is(302, "login_completed");
+        fetch(&world)
+    });
+    (world, requests)
+}
+
+fn told(seen: &Seen) -> [Option<&str>; 2] {
+    seen.is(200, "session");
+    [seen.told("x-sub"), seen.told("x-acr")]
+}
+
+#[test]
+fn refr_17_two_logins_with_one_refresh_token_stay_two() {
+    for rotation in [Rotation::Overlaps, Rotation::Repeats, Rotation::LeavesOut] {
+        for (first, second) in [
+            (json!({"sub": "alice"}), json!({"sub": "bob"})),
+            (json!({"acr": "gold"}), json!({"acr": "bronze"})),
+            (json!({"acr": "gold"}), json!({})),
+        ] {
+            let (mut world, [one, other]) = two_sessions(rotation, &first, &second);
+            let before = [world.send(one.clone()), world.send(other.clone())];
+            let before =
+                before.each_ref().map(|seen| (told(seen).map(|told| told.map(str::to_owned)), token(seen)));
+            for worker in [0, 1] {
+                // Both orders, and each with the old cookie again.
+                let requests = if worker == 0 { [&one, &other] } else { [&other, &one] };
+                world.after(301);
+                for request in requests {
+                    let seen = world.on_worker(worker).send(request.clone());
+                    let (expected, token_before) = &before[usize::from(!std::ptr::eq(request, &one))];
+                    let expected = expected.each_ref().map(|told| told.as_deref());
+                    assert_eq!(told(&seen), expected, "REFR-17 {rotation:?} {first} {second}");
+                    assert_ne!(token(&seen), *token_before, "REFR-17 {rotation:?}");
+                }
+            }
+            assert_eq!(world.idp().refreshes.used, 4, "REFR-17 {rotation:?}: each for itself");
+        }
+    }
+}
+
+#[test]
+fn refr_17_who_shares_a_refresh_token_that_serves_once_is_nobody_else() {
+    let (mut world, [one, other]) =
+        two_sessions(Rotation::Rotates, &json!({"sub": "alice"}), &json!({"sub": "bob"}));
+    assert_eq!(told(&world.after(301).send(one.clone()))[0], Some("alice"));
+    // The provider takes it for stolen, and ends what came of it.
+    world.send(other).is(401, "session_not_renewed");
+    world.after(301).send(one).is(401, "session_not_renewed");
+    assert_eq!(world.idp().refreshes.reused, 2);
+}
+
+#[test]
+fn a_session_keeps_its_name_through_refreshes_so_a_logout_in_an_old_tab_ends_it() {
+    for rotation in Rotation::ALL {
+        let mut world = logged_in(&forwarding());
+        world.idp().refreshes.rotation = rotation;
+        let old = world.navigation("/oidc/logout", false);
+        for _ in 0..2 {
+            world.after(301).get("/orders").is(200, "session");
+        }
+        let newest = fetch(&world);
+        world.send(old).is(303, "logged_out");
+        world.send(newest.clone()).is(401, "session_logged_out");
+        world.on_worker(1).send(newest).is(401, "session_logged_out");
+    }
+}
+
+#[test]
+fn the_absolute_end_of_a_session_is_that_of_its_login() {
+    for rotation in Rotation::ALL {
+        let mut world = logged_in(&json!({"session": {"absolute_lifetime_seconds": 3_600}}));
+        world.idp().refreshes.rotation = rotation;
+        for _ in 0..11 {
+            world.after(310).get("/orders").is(200, "session");
+        }
+        assert!(world.idp().refreshes.used >= 11);
+        let script = fetch(world.after(190));
+        world.send(script).is(401, "session_lifetime");
+    }
+}
+
+#[test]
+fn a_refresh_without_scope_leaves_the_scopes_that_were_granted() {
+    let scoped = json!({"providers": {"main": {"scopes": ["openid", "read", "write"]}},
+        "rules": [{"name": "write", "path_prefix": "/write", "require": {"scopes": ["write"]}},
+            {"name": "read", "path_prefix": "/read", "require": {"scopes": ["read"]}}]});
+    let mut world = World::with(&scoped);
+    world.idp().refreshes.gives = true;
+    world.idp().tokens = json!({"scope": "openid read"});
+    world.log_in("/read").is(302, "login_completed");
+    for _ in 0..2 {
+        assert_eq!(world.get("/write").status, 403);
+        world.get("/read").is(200, "session");
+        world.after(301);
+    }
+    assert_eq!(world.idp().refreshes.used, 1);
+    assert_eq!(world.get("/write").status, 403);
 }
 
 #[test]

@@ -65,10 +65,19 @@ impl State {
     }
 }
 
+/// Names the use of a refresh token by this state of this session. A refresh token alone does not: a
+/// provider may give the same one again, or one to two logins.
 pub fn key(filter: &Filter, index: ProviderIndex, session: &Session) -> Option<Key> {
     let provider = &filter.provider(index)?.config;
     let token = session.refresh_token.as_ref()?.expose();
-    Some(Key::new(&[b"refresh", provider.issuer.as_bytes(), provider.client.id.as_bytes(), token.as_bytes()]))
+    Some(Key::new(&[
+        b"refresh",
+        provider.issuer.as_bytes(),
+        provider.client.id.as_bytes(),
+        session.id.as_bytes(),
+        &session.generation.to_be_bytes(),
+        token.as_bytes(),
+    ]))
 }
 
 pub fn provider_key(provider: &config::Provider) -> Key {

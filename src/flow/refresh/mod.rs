@@ -135,7 +135,7 @@ pub fn look(
             },
         };
         if let Some(sealed) = renewed {
-            found = session::open_and_check(filter, index, &sealed, now)?;
+            found = later(filter, index, &found, &sealed, now)?;
             continue;
         }
         let must_wait = due == Due::Now && retry_at.is_none();
@@ -152,6 +152,28 @@ pub fn look(
     }
     log::warn!("a session was renewed {CHAIN_LIMIT} times and its cookie never written: it ends");
     Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into())
+}
+
+/// The later state of a session that was found for it.
+///
+/// # Errors
+/// It does not open here, is over, or is not of this session: then it is taken for nobody.
+fn later(
+    filter: &Filter,
+    index: ProviderIndex,
+    found: &Remembered,
+    sealed: &str,
+    now: Timestamp,
+) -> Result<Rc<Remembered>, ClientError> {
+    let later = session::open_and_check(filter, index, sealed, now)?;
+    if !later.session.is_refreshed_from(&found.session) {
+        let id = &found.session.id;
+        log::error!(
+            "code=refresh_foreign session={id} what was found for it is of another, and is not taken"
+        );
+        return Err(ClientError::SessionEnded(SessionEnded::NotRenewed));
+    }
+    Ok(later)
 }
 
 /// The session that a cookie's session was renewed to, if it was; with its tokens.
@@ -185,7 +207,10 @@ fn follow(
     for _ in 0..CHAIN_LIMIT {
         let Some(key) = key(filter, index, &found.session) else { break };
         let Some(State::Renewed { sealed, .. }) = state(filter, key, now) else { break };
-        let Some(newer) = session::open(filter, index, &sealed, now) else { break };
+        let newer = session::open(filter, index, &sealed, now);
+        let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
+            break;
+        };
         passed(key);
         found = newer;
     }

@@ -177,6 +177,7 @@ pub async fn exchange_tokens(
         access_token_expires_at: lifetime.map(|lifetime| obtained_at + lifetime),
         refresh_token: tokens.refresh_token.or_else(|| session.refresh_token.clone()),
         obtained_at: Some(obtained_at),
+        generation: session.generation.saturating_add(1),
         ..session.clone()
     })
 }

@@ -23,7 +23,7 @@ pub use browser::{Browser, From};
 pub use differs::{BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NOBODY_IS_WOKEN, NOTHING_IS_REMOVED};
 pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
-pub use provider::{Key, LOGOUT_EVENT, Provider, answer};
+pub use provider::{Key, LOGOUT_EVENT, Provider, Rotation, answer};
 
 pub const SITE: &str = "https://app.example.com";
 pub const SESSION: &str = "__Host-vestibule";

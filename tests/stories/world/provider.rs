@@ -18,7 +18,7 @@ use vestibule::time::Timestamp;
 use super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET, merge};
 pub use key::{Forgery, Key};
 pub use logout::LOGOUT_EVENT;
-pub use refresh::Refreshes;
+pub use refresh::{Refreshes, Rotation};
 
 /// Whatever it is told, it holds each request to `requests`: a story fails if the filter sends one
 /// that is not exactly as the specifications say.
@@ -308,7 +308,7 @@ impl Provider {
         self.secrets.extend([access_token.clone(), id_token.clone()]);
         let mut tokens = json!({
             "token_type": "Bearer", "expires_in": 300, "id_token": id_token, "access_token": access_token,
-            "refresh_token": self.first_refresh_token(),
+            "refresh_token": self.first_refresh_token(&claims["sub"]),
         });
         merge(&mut tokens, &self.tokens);
         if let Some(token) = tokens["access_token"].as_str() {

@@ -1,4 +1,4 @@
-//! Refresh tokens: each serves once, and whoever uses one twice loses all that came of the login.
+//! Refresh tokens: what a provider gives for one, and what it thinks of one that comes a second time.
 
 use std::collections::BTreeMap;
 
@@ -9,80 +9,137 @@ use vestibule::time::Timestamp;
 use super::super::merge;
 use super::{Provider, answer};
 
+/// What becomes of a refresh token that is used. RFC 6749 section 6 leaves it to the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// A new one comes; the old one serves no more, and ends all that came of the login if it is used.
+    Rotates,
+    /// A new one comes, and the old one still serves.
+    Overlaps,
+    /// The same one comes again.
+    Repeats,
+    /// None comes, and the old one still serves.
+    LeavesOut,
+}
+
+impl Rotation {
+    pub const ALL: [Rotation; 4] =
+        [Rotation::Rotates, Rotation::Overlaps, Rotation::Repeats, Rotation::LeavesOut];
+}
+
 /// What the provider knows of refresh tokens, if it gives any.
 pub struct Refreshes {
     /// Whether a login comes with one.
     pub gives: bool,
+    pub rotation: Rotation,
+    /// Whether a login comes with the refresh token of the one before.
+    pub is_one_for_all: bool,
     /// How many were used: by whoever came first.
     pub used: usize,
-    /// How many came a second time.
+    /// How many came a second time that serve once.
     pub reused: usize,
     /// Changes to a renewed ID token. Null: there is none.
     pub id_token: Value,
-    /// Changes to the response.
+    /// Changes to the response. Null: the response lacks the member.
     pub response: Value,
-    /// Every token, the number of its login, and whether it still serves.
-    tokens: BTreeMap<String, (usize, bool)>,
+    /// What it answers in place of the response for this refresh token. The token counts as used.
+    pub instead_for: BTreeMap<String, Reply>,
+    tokens: BTreeMap<String, Grant>,
     logins: usize,
+}
+
+/// What a refresh token stands for.
+#[derive(Clone)]
+struct Grant {
+    login: usize,
+    subject: Value,
+    serves: bool,
 }
 
 impl Refreshes {
     pub fn new() -> Refreshes {
         Refreshes {
             gives: false,
+            rotation: Rotation::Rotates,
+            is_one_for_all: false,
             used: 0,
             reused: 0,
             id_token: json!({}),
             response: json!({}),
+            instead_for: BTreeMap::new(),
             tokens: BTreeMap::new(),
             logins: 0,
         }
+    }
+
+    /// The refresh token of the last login or refresh.
+    pub fn newest(&self) -> String {
+        let number = |token: &&String| token.rsplit('-').next().unwrap().parse::<usize>().unwrap();
+        self.tokens.keys().max_by_key(number).expect("one was given").clone()
     }
 }
 
 impl Provider {
     /// The refresh token of a new login, if the provider gives one.
-    pub(super) fn first_refresh_token(&mut self) -> Value {
+    pub(super) fn first_refresh_token(&mut self, subject: &Value) -> Value {
         if !self.refreshes.gives {
             return Value::Null;
         }
+        if self.refreshes.is_one_for_all && self.refreshes.logins > 0 {
+            let token = self.refreshes.newest();
+            self.refreshes.tokens.get_mut(&token).unwrap().subject = subject.clone();
+            return token.into();
+        }
         self.refreshes.logins += 1;
-        self.refresh_token_of(self.refreshes.logins)
+        let (login, subject) = (self.refreshes.logins, subject.clone());
+        self.refresh_token_of(Grant { login, subject, serves: true })
     }
 
-    fn refresh_token_of(&mut self, login: usize) -> Value {
-        let token = format!("refresh-canary-{login}-{}", self.refreshes.tokens.len());
+    fn refresh_token_of(&mut self, grant: Grant) -> Value {
+        let token = format!("refresh-canary-{}-{}", grant.login, self.refreshes.tokens.len());
         self.secrets.push(token.clone());
-        self.refreshes.tokens.insert(token.clone(), (login, true));
+        self.refreshes.tokens.insert(token.clone(), grant);
         token.into()
     }
 
     /// The person is logged out everywhere.
     pub fn ends_all_logins(&mut self) {
-        self.refreshes.tokens.values_mut().for_each(|(_, serves)| *serves = false);
+        self.refreshes.tokens.values_mut().for_each(|grant| grant.serves = false);
     }
 
     pub(super) fn renew(&mut self, token: &str, now: Timestamp) -> Reply {
         let refused = answer(400, json!({"error": "invalid_grant", "error_description": "not so"}));
-        let Some((login, serves)) = self.refreshes.tokens.get_mut(token) else { return refused };
-        let login = *login;
-        if !std::mem::replace(serves, false) {
+        let rotation = self.refreshes.rotation;
+        let Some(grant) = self.refreshes.tokens.get_mut(token) else { return refused };
+        if !grant.serves {
+            let login = grant.login;
             self.refreshes.reused += 1;
-            let family = self.refreshes.tokens.values_mut().filter(|(other, _)| *other == login);
-            family.for_each(|(_, serves)| *serves = false);
+            let family = self.refreshes.tokens.values_mut().filter(|other| other.login == login);
+            family.for_each(|grant| grant.serves = false);
             return refused;
         }
+        if let Some(reply) = self.refreshes.instead_for.get(token) {
+            return reply.clone();
+        }
+        grant.serves = rotation != Rotation::Rotates;
+        let grant = Grant { serves: true, ..grant.clone() };
         self.refreshes.used += 1;
-        let access_token = format!("access-canary-renewed-{login}-{}", self.refreshes.used);
+        let access_token = format!("access-canary-renewed-{}-{}", grant.login, self.refreshes.used);
         let mut response = json!({
             "token_type": "Bearer", "expires_in": 300, "access_token": access_token,
-            "refresh_token": self.refresh_token_of(login),
         });
-        let mut claims = json!({"sub": "alice"});
+        let mut claims = json!({"sub": grant.subject});
+        match rotation {
+            Rotation::Rotates | Rotation::Overlaps => {
+                response["refresh_token"] = self.refresh_token_of(grant);
+            }
+            Rotation::Repeats => response["refresh_token"] = token.into(),
+            Rotation::LeavesOut => {}
+        }
         if !self.refreshes.id_token.is_null() {
             claims = json!({
-                "iss": self.issuer, "sub": "alice", "aud": self.client_id, "iat": now.0, "exp": now.0 + 300,
-                "email": "alice@example.com", "name": "Alice",
+                "iss": self.issuer, "sub": claims["sub"], "aud": self.client_id, "iat": now.0,
+                "exp": now.0 + 300, "email": "alice@example.com", "name": "Alice",
             });
             merge(&mut claims, &self.refreshes.id_token);
             let id_token = self.keys[0].sign(&json!({}), &claims);
