@@ -7,7 +7,6 @@ use std::rc::Rc;
 use crate::audit::{self, Decision};
 use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
-use crate::ended::EndedSessions;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::refresh::Arrived;
 use crate::flow::{
@@ -23,6 +22,7 @@ use crate::random::{HostRandomness, Random};
 use crate::rules::{is_preflight, meets, select, suffices};
 use crate::secret::Secret;
 use crate::session::Cookies;
+use crate::store::revocation_list::EndedSessions;
 use crate::store::{SharedData, Store};
 use crate::time::Timestamp;
 use crate::upstream::{Brings, Edits, Told, Upstream};

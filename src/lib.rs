@@ -19,7 +19,6 @@ pub mod answer;
 pub mod audit;
 pub mod cache;
 pub mod config;
-pub mod ended;
 pub mod error;
 pub mod filter;
 pub mod flow;

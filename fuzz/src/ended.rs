@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use vestibule::ended::{EndedSessions, Whose};
 use vestibule::session::Session;
+use vestibule::store::revocation_list::{EndedSessions, Whose};
 use vestibule::store::{Found, NotSet, SharedData, Store, Versioned};
 
 use super::bytes::Bytes;

@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::answer;
 use crate::audit::{self, Decision};
 use crate::config::ProviderIndex;
-use crate::ended::Whose;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, bearer};
@@ -17,6 +16,7 @@ use crate::oidc::claims;
 use crate::oidc::form::FORM_LIMIT;
 use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
 use crate::provider::BroughtBy;
+use crate::store::revocation_list::Whose;
 use crate::store::{Board, Key};
 use crate::time::Timestamp;
 

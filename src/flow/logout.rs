@@ -3,7 +3,6 @@
 use crate::answer;
 use crate::audit;
 use crate::config::ProviderIndex;
-use crate::ended::Whose;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
@@ -14,6 +13,7 @@ use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
 use crate::rules::ClientKind;
 use crate::session::Jar;
+use crate::store::revocation_list::Whose;
 use crate::time::Timestamp;
 
 use std::rc::Rc;

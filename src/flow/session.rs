@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, ClaimPath, Config, ProviderIndex, Requirement};
-use crate::ended::Generation;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::metrics::{GivenUp, Metric};
 use crate::oidc::userinfo;
 use crate::session::{Jar, Session, SessionEnded, SessionTooLarge};
+use crate::store::revocation_list::Generation;
 use crate::time::Timestamp;
 use crate::upstream::Told;
 

@@ -7,6 +7,8 @@
 //! Whoever can write to the proxy's shared data can forget or invent entries. So nothing here lets
 //! anybody in by itself: values that matter are sealed by whoever puts them here.
 
+pub mod revocation_list;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 
