@@ -22,7 +22,7 @@ use crate::random::{HostRandomness, Random};
 use crate::rules::{is_preflight, meets, select, suffices};
 use crate::secret::Secret;
 use crate::session::Cookies;
-use crate::store::revocation_list::EndedSessions;
+use crate::store::revocation_list::RevocationList;
 use crate::store::{SharedData, Store};
 use crate::time::Timestamp;
 use crate::upstream::{Brings, Edits, Told, Upstream};
@@ -49,7 +49,7 @@ pub struct Filter {
     /// What the workers know together.
     pub(crate) store: Store,
     /// What ended before its time, by provider.
-    pub(crate) ended: Vec<EndedSessions>,
+    pub(crate) ended: Vec<RevocationList>,
     pub(crate) metrics: Metrics,
     jobs: RefCell<Vec<Step<()>>>,
 }
@@ -138,7 +138,7 @@ impl Filter {
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
             needs: session::Needs::of(&config),
             store: Store::new(host.shared),
-            ended: config.providers.iter().map(|provider| EndedSessions::new(provider, &config)).collect(),
+            ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
             metrics: Metrics::new(&config, host.metrics),
             jobs: RefCell::default(),
             random,

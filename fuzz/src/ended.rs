@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use vestibule::session::Session;
-use vestibule::store::revocation_list::{EndedSessions, Whose};
+use vestibule::store::revocation_list::{RevocationList, Whose};
 use vestibule::store::{Found, NotSet, SharedData, Store, Versioned};
 
 use super::bytes::Bytes;
@@ -13,16 +13,16 @@ use super::messages::{NOW, sample};
 
 const ISSUER: &str = "https://idp.example.com";
 
-/// Generation, and a bit for each of 256 places.
+/// Generation, and a bit for each of 256 buckets.
 const HEAD_BYTES: usize = 8 + 256 / 8;
 
 /// 127 entries, and when the youngest was dropped that is no longer among them.
-const PLACE_LIMIT: usize = 8 + 127 * 32;
+const BUCKET_LIMIT: usize = 8 + 127 * 32;
 
 #[derive(Default)]
 struct Data {
     head: Vec<u8>,
-    place: Vec<u8>,
+    bucket: Vec<u8>,
     written: BTreeMap<String, Versioned>,
 }
 
@@ -30,11 +30,11 @@ thread_local! {
     static DATA: RefCell<Data> = RefCell::default();
 }
 
-/// What nobody has written yet is what was found: one head, and every place alike.
+/// What nobody has written yet is what was found: one head, and every bucket alike.
 fn get(name: &str) -> Found {
     DATA.with_borrow(|data| {
         let is_head = name.split('.').count() == 3;
-        let found = if is_head { &data.head } else { &data.place };
+        let found = if is_head { &data.head } else { &data.bucket };
         Ok(Some(data.written.get(name).cloned().unwrap_or_else(|| (found.clone(), 0))))
     })
 }
@@ -47,16 +47,16 @@ fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
     })
 }
 
-/// The head of the list, and one of its places: what ends now has ended, and brings nothing back.
+/// The head of the list, and one of its buckets: what ends now has ended, and brings nothing back.
 pub fn ended(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
-    let (head, place) = (bytes.take(HEAD_BYTES).to_vec(), bytes.rest().to_vec());
+    let (head, bucket) = (bytes.take(HEAD_BYTES).to_vec(), bytes.rest().to_vec());
     let is_last = head.starts_with(&[0xff; 8]);
-    DATA.set(Data { head, place, written: BTreeMap::new() });
+    DATA.set(Data { head, bucket, written: BTreeMap::new() });
     let store = Store::new(Some(SharedData { get, set }));
     let mut config = sample();
     config.endpoints.backchannel_logout = Some("/oidc/backchannel-logout".to_owned());
-    let list = EndedSessions::new(&config.providers[0], &config);
+    let list = RevocationList::new(&config.providers[0], &config);
 
     let of_sid = |sid: &str| {
         let mut session: Session = session();
@@ -79,6 +79,6 @@ pub fn ended(bytes: &[u8]) {
     let after = [has_ended("s2", "bob"), has_ended("s3", "carol")];
     assert!(others.iter().zip(after).all(|(before, after)| !before || after), "somebody came back");
     DATA.with_borrow(|data| {
-        assert!(data.written.values().all(|(value, _)| value.len() <= PLACE_LIMIT));
+        assert!(data.written.values().all(|(value, _)| value.len() <= BUCKET_LIMIT));
     });
 }

@@ -15,7 +15,7 @@ use vestibule::oidc::token::{EXPIRES_IN_LIMIT, RefreshResponse, TokenResponse};
 use vestibule::provider::Provider;
 use vestibule::provider::lifetime::{LIFETIME_MAX, LIFETIME_MIN, lifetime};
 use vestibule::secret::Secret;
-use vestibule::store::{self, Board, Claim, Found, NotSet, SharedData, Store, Versioned};
+use vestibule::store::{self, Claim, Found, NotSet, SharedData, Store, Table, Versioned};
 use vestibule::time::Timestamp;
 
 use super::bytes::{Bytes, assert_one_line};
@@ -220,39 +220,39 @@ pub fn cache_lifetime(bytes: &[u8]) {
     assert!((LIFETIME_MIN..=LIFETIME_MAX).contains(&span));
 }
 
-const BOARD: Board = Board { name: "fuzz", places: 1, place_limit: 4096 };
+const TABLE: Table = Table { name: "fuzz", buckets: 1, bucket_limit: 4096 };
 
 thread_local! {
-    static PLACE: RefCell<Versioned> = RefCell::default();
+    static BUCKET: RefCell<Versioned> = RefCell::default();
 }
 
 fn get(_: &str) -> Found {
-    Ok(PLACE.with_borrow(|place| Some(place.clone())))
+    Ok(BUCKET.with_borrow(|bucket| Some(bucket.clone())))
 }
 
 fn set(_: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
-    PLACE.with_borrow_mut(|place| {
-        if version != Some(place.1) {
+    BUCKET.with_borrow_mut(|bucket| {
+        if version != Some(bucket.1) {
             return Err(NotSet);
         }
-        *place = (value.to_vec(), place.1.wrapping_add(1));
+        *bucket = (value.to_vec(), bucket.1.wrapping_add(1));
         Ok(())
     })
 }
 
-/// A place of the store as somebody else left it: an entry that is put there is found.
+/// A bucket of the store as somebody else left it: an entry that is put there is found.
 pub fn store(bytes: &[u8]) {
-    PLACE.set((bytes.to_vec(), 1));
+    BUCKET.set((bytes.to_vec(), 1));
     let store = Store::new(Some(SharedData { get, set }));
     let (key, until) = (store::Key::new(&[b"a", b"b"]), Timestamp(NOW.0 + 1));
-    let before = BOARD.find(&store, key, NOW);
-    match BOARD.claim(&store, key, b"mine", until, NOW) {
-        Claim::Made => assert_eq!((before, BOARD.find(&store, key, NOW)), (None, Some(b"mine".to_vec()))),
+    let before = TABLE.find(&store, key, NOW);
+    match TABLE.claim(&store, key, b"mine", until, NOW) {
+        Claim::Made => assert_eq!((before, TABLE.find(&store, key, NOW)), (None, Some(b"mine".to_vec()))),
         Claim::Held(value) => assert_eq!(before, Some(value)),
         Claim::Contended => panic!("nobody else writes"),
     }
-    BOARD.put(&store, key, b"other", until, NOW).unwrap();
-    assert_eq!(BOARD.find(&store, key, NOW), Some(b"other".to_vec()));
-    assert_eq!(BOARD.find(&store, key, until), None, "it has ended");
-    assert!(PLACE.with_borrow(|place| place.0.len()) <= BOARD.place_limit);
+    TABLE.put(&store, key, b"other", until, NOW).unwrap();
+    assert_eq!(TABLE.find(&store, key, NOW), Some(b"other".to_vec()));
+    assert_eq!(TABLE.find(&store, key, until), None, "it has ended");
+    assert!(BUCKET.with_borrow(|bucket| bucket.0.len()) <= TABLE.bucket_limit);
 }

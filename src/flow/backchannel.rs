@@ -17,12 +17,12 @@ use crate::oidc::form::FORM_LIMIT;
 use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
 use crate::provider::BroughtBy;
 use crate::store::revocation_list::Whose;
-use crate::store::{Board, Key};
+use crate::store::{Key, Table};
 use crate::time::Timestamp;
 
 /// `jti` of logout tokens that were acted upon: room for some 18,000 within the time that a token may
 /// be used.
-const ACTED_UPON: Board = Board { name: "logout_token", places: 64, place_limit: 8 * 1024 };
+const ACTED_UPON: Table = Table { name: "logout_token", buckets: 64, bucket_limit: 8 * 1024 };
 
 /// The back-channel logout endpoint.
 pub async fn end(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {

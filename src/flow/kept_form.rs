@@ -19,7 +19,7 @@ use crate::oidc::form;
 use crate::oidc::return_to::ReturnTo;
 use crate::rules::ClientKind;
 use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, ROUNDS_LIMIT, Who};
-use crate::store::{Board, Claim, Key};
+use crate::store::{Claim, Key, Table};
 use crate::time::Timestamp;
 
 /// A longer form is not kept. Bytes of its body.
@@ -32,7 +32,7 @@ pub const KEPT_FIELDS_LIMIT: usize = 1000;
 const RESTORE_LIMIT: usize = 100 * 1024;
 
 /// Forms that were sent.
-const RESTORED: Board = Board { name: "restored", places: 16, place_limit: 16 * 1024 };
+const RESTORED: Table = Table { name: "restored", buckets: 16, bucket_limit: 16 * 1024 };
 
 /// Whether a request without a session may be a form that can be kept, as far as its header fields say.
 pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, why: &Error) -> bool {

@@ -18,12 +18,12 @@ use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::ClientKind;
 use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
-use crate::store::{Board, Claim, Key};
+use crate::store::{Claim, Key, Table};
 use crate::time::Timestamp;
 
 /// States of logins whose code was sent to the provider: room for some 37,000 within the lifetime of a
 /// login.
-const REDEEMED: Board = Board { name: "redeemed", places: 64, place_limit: 16 * 1024 };
+const REDEEMED: Table = Table { name: "redeemed", buckets: 64, bucket_limit: 16 * 1024 };
 
 /// A login that is about to begin.
 #[derive(Default)]

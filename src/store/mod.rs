@@ -1,8 +1,8 @@
 //! What the workers of one proxy know together.
 //!
-//! Small entries under hashed keys, each with an end, in a fixed number of places: the shared data of
+//! Small entries under hashed keys, each with an end, in a fixed number of buckets: the shared data of
 //! a proxy cannot be deleted, so a name of its own for every entry would be memory for ever. Where the
-//! host has no shared data, the worker keeps its places to itself.
+//! host has no shared data, the worker keeps its buckets to itself.
 //!
 //! Whoever can write to the proxy's shared data can forget or invent entries. So nothing here lets
 //! anybody in by itself: values that matter are sealed by whoever puts them here.
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::time::Timestamp;
 
-/// How often a place is read anew because another worker wrote in between.
+/// How often a bucket is read anew because another worker wrote in between.
 const ATTEMPTS: usize = 16;
 
 /// Asked for to learn whether there is shared data. Nothing is ever there.
@@ -73,10 +73,10 @@ impl Key {
         &self.0
     }
 
-    /// In which of so many places an entry of this key is.
-    pub fn place(&self, places: u16) -> u16 {
+    /// In which of so many buckets an entry of this key is.
+    pub fn bucket(&self, buckets: u16) -> u16 {
         let [first, second, ..] = self.0;
-        u16::from_be_bytes([first, second]).checked_rem(places).unwrap_or_default()
+        u16::from_be_bytes([first, second]).checked_rem(buckets).unwrap_or_default()
     }
 }
 
@@ -89,23 +89,23 @@ impl From<[u8; KEY_BYTES]> for Key {
 
 /// Entries of one kind.
 #[derive(Debug, Clone, Copy)]
-pub struct Board {
-    /// Names the places. Without `/`, which one host takes for the name of a zone.
+pub struct Table {
+    /// Names the buckets. Without `/`, which one host takes for the name of a zone.
     pub name: &'static str,
-    /// Over so many places the entries are spread.
-    pub places: u16,
-    /// So many bytes the entries of one place may have. The one that ends first makes room.
-    pub place_limit: usize,
+    /// Over so many buckets the entries are spread.
+    pub buckets: u16,
+    /// So many bytes the entries of one bucket may have. The one that ends first makes room.
+    pub bucket_limit: usize,
 }
 
-/// What came of [`Board::claim`].
+/// What came of [`Table::claim`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The entry is there now, and was not before.
     Made,
     /// There was one, with this value.
     Held(Vec<u8>),
-    /// The place is written by others all the time, or the entry is larger than a place.
+    /// The bucket is written by others all the time, or the entry is larger than a bucket.
     Contended,
 }
 
@@ -170,11 +170,11 @@ impl Store {
     }
 }
 
-impl Board {
+impl Table {
     /// The value of an entry that has not ended.
     pub fn find(&self, store: &Store, key: Key, now: Timestamp) -> Option<Vec<u8>> {
-        let place = store.get(&self.place_name(key))?;
-        Entry::all(&place)
+        let bucket = store.get(&self.bucket_name(key))?;
+        Entry::all(&bucket)
             .find(|entry| entry.key == key && now < entry.until)
             .map(|entry| entry.value.to_vec())
     }
@@ -191,7 +191,7 @@ impl Board {
     /// Makes an entry or replaces it.
     ///
     /// # Errors
-    /// The place is written by others all the time, or the entry is larger than a place.
+    /// The bucket is written by others all the time, or the entry is larger than a bucket.
     pub fn put(
         &self,
         store: &Store,
@@ -208,7 +208,7 @@ impl Board {
     /// times, and only what it returned last counts.
     ///
     /// # Errors
-    /// The place is written by others all the time, or the entry is larger than a place.
+    /// The bucket is written by others all the time, or the entry is larger than a bucket.
     pub fn change<T>(
         &self,
         store: &Store,
@@ -216,13 +216,13 @@ impl Board {
         now: Timestamp,
         mut decide: impl FnMut(Option<&[u8]>) -> (T, Option<(Vec<u8>, Timestamp)>),
     ) -> Result<T, NotSet> {
-        let changed = store.update(&self.place_name(key), |place| {
-            let held = Entry::all(place).find(|entry| entry.key == key && now < entry.until);
+        let changed = store.update(&self.bucket_name(key), |bucket| {
+            let held = Entry::all(bucket).find(|entry| entry.key == key && now < entry.until);
             match decide(held.map(|entry| entry.value)) {
                 (result, None) => (Ok(result), None),
                 (result, Some((value, until))) => {
-                    match self.with(place, Entry { key, until, value: &value }, now) {
-                        Some(place) => (Ok(result), Some(place)),
+                    match self.with(bucket, Entry { key, until, value: &value }, now) {
+                        Some(bucket) => (Ok(result), Some(bucket)),
                         None => (Err(NotSet), None),
                     }
                 }
@@ -231,15 +231,15 @@ impl Board {
         changed?
     }
 
-    fn place_name(&self, key: Key) -> String {
-        format!("vestibule.{}.{}", self.name, key.place(self.places))
+    fn bucket_name(&self, key: Key) -> String {
+        format!("vestibule.{}.{}", self.name, key.bucket(self.buckets))
     }
 
-    /// A place with one entry more, without those that have ended.
-    fn with(&self, place: &[u8], entry: Entry<'_>, now: Timestamp) -> Option<Vec<u8>> {
-        let mut room = self.place_limit.checked_sub(entry.len())?;
+    /// A bucket with one entry more, without those that have ended.
+    fn with(&self, bucket: &[u8], entry: Entry<'_>, now: Timestamp) -> Option<Vec<u8>> {
+        let mut room = self.bucket_limit.checked_sub(entry.len())?;
         let alive = |other: &Entry<'_>| now < other.until && other.key != entry.key;
-        let mut others: Vec<Entry<'_>> = Entry::all(place).filter(alive).collect();
+        let mut others: Vec<Entry<'_>> = Entry::all(bucket).filter(alive).collect();
         others.sort_by_key(|other| std::cmp::Reverse(other.until));
         let mut bytes = Vec::new();
         entry.write(&mut bytes);
@@ -260,14 +260,14 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Up to the end, or to the first byte that is not ours.
-    fn all(mut place: &'a [u8]) -> impl Iterator<Item = Entry<'a>> {
+    fn all(mut bucket: &'a [u8]) -> impl Iterator<Item = Entry<'a>> {
         std::iter::from_fn(move || {
-            let (key, rest) = place.split_first_chunk::<KEY_BYTES>()?;
+            let (key, rest) = bucket.split_first_chunk::<KEY_BYTES>()?;
             let (until, rest) = rest.split_first_chunk::<8>()?;
             let (length, rest) = rest.split_first_chunk::<4>()?;
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
             let (value, rest) = rest.split_at_checked(length)?;
-            place = rest;
+            bucket = rest;
             Some(Entry { key: Key(*key), until: Timestamp(u64::from_be_bytes(*until)), value })
         })
     }
@@ -288,7 +288,7 @@ impl<'a> Entry<'a> {
 mod tests {
     use super::*;
 
-    const BOARD: Board = Board { name: "test", places: 4, place_limit: 200 };
+    const TABLE: Table = Table { name: "test", buckets: 4, bucket_limit: 200 };
 
     thread_local! {
         static DATA: RefCell<HashMap<String, Versioned>> = RefCell::default();
@@ -307,7 +307,7 @@ mod tests {
                 INTERFERES.set(left);
                 let other = Entry { key: key("other"), until: Timestamp(u64::MAX), value: b"theirs" };
                 let (old, _) = data.get(name).cloned().unwrap_or_default();
-                data.insert(name.to_owned(), (BOARD.with(&old, other, Timestamp(0)).unwrap(), version_now));
+                data.insert(name.to_owned(), (TABLE.with(&old, other, Timestamp(0)).unwrap(), version_now));
                 return Err(NotSet);
             }
             if current != version {
@@ -330,16 +330,16 @@ mod tests {
     fn one_of_many_claims_succeeds() {
         for (one, other) in [(shared(), shared()), { (Store::default(), Store::default()) }] {
             let is_shared = one.host.is_some();
-            assert_eq!(BOARD.claim(&one, key("a"), b"one", Timestamp(10), Timestamp(1)), Claim::Made);
+            assert_eq!(TABLE.claim(&one, key("a"), b"one", Timestamp(10), Timestamp(1)), Claim::Made);
             assert_eq!(
-                BOARD.claim(&one, key("a"), b"two", Timestamp(10), Timestamp(1)),
+                TABLE.claim(&one, key("a"), b"two", Timestamp(10), Timestamp(1)),
                 Claim::Held(b"one".into())
             );
-            let seen = BOARD.claim(&other, key("a"), b"other", Timestamp(10), Timestamp(1));
+            let seen = TABLE.claim(&other, key("a"), b"other", Timestamp(10), Timestamp(1));
             assert_eq!(seen, if is_shared { Claim::Held(b"one".into()) } else { Claim::Made });
-            assert_eq!(BOARD.find(&one, key("b"), Timestamp(1)), None);
+            assert_eq!(TABLE.find(&one, key("b"), Timestamp(1)), None);
             assert_eq!(
-                BOARD.claim(&one, key("a"), b"again", Timestamp(20), Timestamp(10)),
+                TABLE.claim(&one, key("a"), b"again", Timestamp(20), Timestamp(10)),
                 Claim::Made,
                 "it ended"
             );
@@ -350,16 +350,18 @@ mod tests {
     fn what_another_wrote_in_between_stays() {
         INTERFERES.set(3);
         let store = shared();
-        // Keys of one place.
-        let place = key("other").place(BOARD.places);
-        let mine =
-            (0..100).map(|n| key(&format!("mine {n}"))).find(|key| key.place(BOARD.places) == place).unwrap();
-        assert_eq!(BOARD.claim(&store, mine, b"mine", Timestamp(10), Timestamp(1)), Claim::Made);
-        assert_eq!(BOARD.find(&store, key("other"), Timestamp(1)), Some(b"theirs".to_vec()));
-        assert_eq!(BOARD.find(&store, mine, Timestamp(1)), Some(b"mine".to_vec()));
+        // Keys of one bucket.
+        let bucket = key("other").bucket(TABLE.buckets);
+        let mine = (0..100)
+            .map(|n| key(&format!("mine {n}")))
+            .find(|key| key.bucket(TABLE.buckets) == bucket)
+            .unwrap();
+        assert_eq!(TABLE.claim(&store, mine, b"mine", Timestamp(10), Timestamp(1)), Claim::Made);
+        assert_eq!(TABLE.find(&store, key("other"), Timestamp(1)), Some(b"theirs".to_vec()));
+        assert_eq!(TABLE.find(&store, mine, Timestamp(1)), Some(b"mine".to_vec()));
         INTERFERES.set(u32::MAX);
         assert_eq!(
-            BOARD.claim(&store, mine, b"new", Timestamp(30), Timestamp(11)),
+            TABLE.claim(&store, mine, b"new", Timestamp(30), Timestamp(11)),
             Claim::Contended,
             "WASM-11"
         );
@@ -367,20 +369,20 @@ mod tests {
     }
 
     #[test]
-    fn a_place_has_a_largest_size_and_forgets_what_ends_first() {
+    fn a_bucket_has_a_largest_size_and_forgets_what_ends_first() {
         let store = Store::default();
-        let board = Board { places: 1, ..BOARD };
+        let table = Table { buckets: 1, ..TABLE };
         for n in 0..100_u64 {
-            board
+            table
                 .put(&store, key(&n.to_string()), &[0; 20], Timestamp(n.saturating_add(1_000)), Timestamp(1))
                 .unwrap();
         }
-        assert!(store.own.borrow().values().all(|place| place.len() <= board.place_limit));
-        assert!(board.find(&store, key("99"), Timestamp(1)).is_some());
-        assert!(board.find(&store, key("1"), Timestamp(1)).is_none());
+        assert!(store.own.borrow().values().all(|bucket| bucket.len() <= table.bucket_limit));
+        assert!(table.find(&store, key("99"), Timestamp(1)).is_some());
+        assert!(table.find(&store, key("1"), Timestamp(1)).is_none());
         assert_eq!(store.own.borrow().len(), 1);
-        assert_eq!(board.put(&store, key("x"), &[0; 200], Timestamp(9_999), Timestamp(1)), Err(NotSet));
-        assert!(board.find(&store, key("99"), Timestamp(1)).is_some(), "an entry too large removes no other");
+        assert_eq!(table.put(&store, key("x"), &[0; 200], Timestamp(9_999), Timestamp(1)), Err(NotSet));
+        assert!(table.find(&store, key("99"), Timestamp(1)).is_some(), "an entry too large removes no other");
     }
 
     #[test]
@@ -388,9 +390,9 @@ mod tests {
         for garbage in [&b"x"[..], &[0xff; 64], &[0; 29]] {
             assert!(Entry::all(garbage).count() <= 1, "WASM-11 {garbage:?}");
             let store = Store::default();
-            store.own.borrow_mut().insert(BOARD.place_name(key("a")), garbage.to_vec());
-            assert_eq!(BOARD.find(&store, key("a"), Timestamp(1)), None);
-            assert_eq!(BOARD.claim(&store, key("a"), b"v", Timestamp(9), Timestamp(1)), Claim::Made);
+            store.own.borrow_mut().insert(TABLE.bucket_name(key("a")), garbage.to_vec());
+            assert_eq!(TABLE.find(&store, key("a"), Timestamp(1)), None);
+            assert_eq!(TABLE.claim(&store, key("a"), b"v", Timestamp(9), Timestamp(1)), Claim::Made);
         }
     }
 }

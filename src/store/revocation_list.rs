@@ -2,21 +2,21 @@
 //!
 //! A session lives in a cookie, and nobody can take back a cookie. So what has ended is written down,
 //! for all workers of a proxy, for as long as such a session could last. A list has a fixed number of
-//! places ([`crate::store`]). When a place is full, the oldest entry is dropped, and every session of
-//! that place that began before it counts as ended: what was ended never comes alive again.
+//! buckets ([`crate::store`]). When a bucket is full, the oldest entry is dropped, and every session of
+//! that bucket that began before it counts as ended: what was ended never comes alive again.
 
 use crate::config;
 use crate::session::{Session, SessionEnded};
 use crate::store::{Key, NotSet, Store};
 use crate::time::{Seconds, Timestamp};
 
-/// Places of the list of what a provider ended: room for 32,512 entries.
-const PLACES: u16 = 256;
+/// Buckets of the list of what a provider ended: room for 32,512 entries.
+const BUCKETS: u16 = 256;
 
-/// Places of the list of logouts here: room for 8,128 entries.
-const LOGOUT_PLACES: u16 = 64;
+/// Buckets of the list of logouts here: room for 8,128 entries.
+const LOGOUT_BUCKETS: u16 = 64;
 
-/// Entries of one place: 4 KiB.
+/// Entries of one bucket: 4 KiB.
 const ENTRIES_LIMIT: usize = 127;
 
 /// What has ended is remembered for so long. Not only for the lifetime that is configured here: others
@@ -27,7 +27,7 @@ const LONGEST_SESSION: Seconds = Seconds(30 * 24 * 60 * 60);
 const GENERATION_BITS: u32 = 20;
 
 /// What ended before its time at one provider.
-pub struct EndedSessions {
+pub struct RevocationList {
     /// Hash of issuer and client: configurations that share sessions share this too.
     tenant: String,
     is_watched: bool,
@@ -50,16 +50,16 @@ pub enum Whose<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generation(u64);
 
-impl EndedSessions {
+impl RevocationList {
     /// The list of one provider.
     ///
     /// It is watched, that is looked at for every request with a session, if a provider can end
     /// sessions by itself. If not, it is looked at when a cookie is new to a worker, and before a
     /// session is written anew.
-    pub fn new(provider: &config::Provider, config: &config::Config) -> EndedSessions {
+    pub fn new(provider: &config::Provider, config: &config::Config) -> RevocationList {
         let key = Key::new(&[provider.issuer.as_bytes(), provider.client.id.as_bytes()]);
         let endpoints = &config.endpoints;
-        EndedSessions {
+        RevocationList {
             tenant: key.bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
             is_watched: endpoints.backchannel_logout.is_some() || endpoints.frontchannel_logout.is_some(),
         }
@@ -84,12 +84,12 @@ impl EndedSessions {
         let lost = self.head(store).lost(&slot);
         let until = now + LONGEST_SESSION;
         store.update(&slot.name, |bytes| {
-            let mut place = Place::read(bytes).unwrap_or_else(|| Place::after_loss(lost));
-            let before = place.entries.iter().find(|entry| entry.key == slot.key);
+            let mut bucket = Bucket::read(bytes).unwrap_or_else(|| Bucket::after_loss(lost));
+            let before = bucket.entries.iter().find(|entry| entry.key == slot.key);
             // A clock that went back brings nothing back.
             let ended_at = before.map_or(now, |entry| now.max(entry.ended_at));
-            place.add(Entry { key: slot.key, ended_at, until }, slot.kind, now);
-            ((), Some(place.bytes()))
+            bucket.add(Entry { key: slot.key, ended_at, until }, slot.kind, now);
+            ((), Some(bucket.bytes()))
         })?;
         store.update(&self.head_name(), |bytes| {
             let mut head = Head::read(bytes);
@@ -142,11 +142,11 @@ impl EndedSessions {
 
     /// When what an entry stands for ended, as late as that may have been.
     fn entry(&self, store: &Store, head: &Head, slot: &Slot) -> Option<Timestamp> {
-        let Some(place) = store.get(&slot.name).as_deref().and_then(Place::read) else {
+        let Some(bucket) = store.get(&slot.name).as_deref().and_then(Bucket::read) else {
             return head.lost(slot);
         };
-        let found = place.entries.iter().find(|entry| entry.key == slot.key);
-        found.map(|entry| entry.ended_at).max(place.dropped_at)
+        let found = bucket.entries.iter().find(|entry| entry.key == slot.key);
+        found.map(|entry| entry.ended_at).max(bucket.dropped_at)
     }
 
     fn slot(&self, whose: Whose<'_>) -> Slot {
@@ -155,13 +155,13 @@ impl EndedSessions {
             Whose::Subject(issuer, subject) => (Kind::Ended, "sub", issuer, subject),
             Whose::Id(id) => (Kind::Logout, "id", "", id),
         };
-        let (list, places) = match kind {
-            Kind::Ended => ("ended", PLACES),
-            Kind::Logout => ("logout", LOGOUT_PLACES),
+        let (list, buckets) = match kind {
+            Kind::Ended => ("ended", BUCKETS),
+            Kind::Logout => ("logout", LOGOUT_BUCKETS),
         };
         let key = Key::new(&[what.as_bytes(), issuer.as_bytes(), value.as_bytes()]);
-        let place = key.place(places);
-        Slot { kind, key, place, name: format!("vestibule.{list}.{}.{place}", self.tenant) }
+        let bucket = key.bucket(buckets);
+        Slot { kind, key, bucket, name: format!("vestibule.{list}.{}.{bucket}", self.tenant) }
     }
 
     fn head_name(&self) -> String {
@@ -177,7 +177,7 @@ impl EndedSessions {
 enum Kind {
     /// What a provider ended.
     Ended,
-    /// Logouts here, which only make copies of a cookie worthless. Of these a full place forgets the
+    /// Logouts here, which only make copies of a cookie worthless. Of these a full bucket forgets the
     /// oldest: otherwise anybody could end the sessions of others by logging out often enough.
     Logout,
 }
@@ -186,19 +186,19 @@ enum Kind {
 struct Slot {
     kind: Kind,
     key: Key,
-    place: u16,
+    bucket: u16,
     name: String,
 }
 
-/// What every reader looks at first: when something ended last, and which places have been written.
+/// What every reader looks at first: when something ended last, and which buckets have been written.
 struct Head {
     generation: Generation,
-    written: [u8; (PLACES / 8) as usize],
+    written: [u8; (BUCKETS / 8) as usize],
 }
 
 impl Head {
     fn read(bytes: &[u8]) -> Head {
-        let mut head = Head { generation: Generation(0), written: [0; (PLACES / 8) as usize] };
+        let mut head = Head { generation: Generation(0), written: [0; (BUCKETS / 8) as usize] };
         if let Some((generation, written)) = bytes.split_first_chunk::<8>() {
             head.generation = Generation(u64::from_be_bytes(*generation));
             head.written.iter_mut().zip(written).for_each(|(to, from)| *to = *from);
@@ -211,7 +211,7 @@ impl Head {
     }
 
     fn bit(slot: &Slot) -> (usize, u8) {
-        (usize::from(slot.place >> 3), 1_u8.checked_shl(u32::from(slot.place & 7)).unwrap_or_default())
+        (usize::from(slot.bucket >> 3), 1_u8.checked_shl(u32::from(slot.bucket & 7)).unwrap_or_default())
     }
 
     fn mark(&mut self, slot: &Slot, now: Timestamp) {
@@ -225,7 +225,7 @@ impl Head {
         }
     }
 
-    /// A place that was written and is gone: one host drops values when its memory is full. All that was
+    /// A bucket that was written and is gone: one host drops values when its memory is full. All that was
     /// in it ended by now.
     fn lost(&self, slot: &Slot) -> Option<Timestamp> {
         let (byte, bit) = Head::bit(slot);
@@ -235,7 +235,7 @@ impl Head {
     }
 }
 
-struct Place {
+struct Bucket {
     /// When the youngest entry ended that is no longer here.
     dropped_at: Option<Timestamp>,
     entries: Vec<Entry>,
@@ -248,13 +248,13 @@ struct Entry {
     until: Timestamp,
 }
 
-impl Place {
-    fn after_loss(lost: Option<Timestamp>) -> Place {
-        Place { dropped_at: lost, entries: Vec::new() }
+impl Bucket {
+    fn after_loss(lost: Option<Timestamp>) -> Bucket {
+        Bucket { dropped_at: lost, entries: Vec::new() }
     }
 
     /// `None` if there is nothing, or something that is not ours.
-    fn read(bytes: &[u8]) -> Option<Place> {
+    fn read(bytes: &[u8]) -> Option<Bucket> {
         let (dropped_at, mut rest) = number(bytes)?;
         let mut entries = Vec::new();
         while let Some((key, after)) = rest.split_first_chunk::<16>() {
@@ -268,7 +268,7 @@ impl Place {
             rest = after;
         }
         let dropped_at = (dropped_at > 0).then_some(Timestamp(dropped_at));
-        rest.is_empty().then_some(Place { dropped_at, entries })
+        rest.is_empty().then_some(Bucket { dropped_at, entries })
     }
 
     fn add(&mut self, entry: Entry, kind: Kind, now: Timestamp) {
@@ -309,10 +309,10 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_700_000_000);
     const ISSUER: &str = "https://idp.example.com";
 
-    fn list() -> EndedSessions {
+    fn list() -> RevocationList {
         let config =
             trial::read(json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}})).unwrap();
-        EndedSessions::new(&config.providers[0], &config)
+        RevocationList::new(&config.providers[0], &config)
     }
 
     fn session(sid: &str, created_at: Timestamp) -> Session {
@@ -323,9 +323,9 @@ mod tests {
         session
     }
 
-    fn bytes(store: &Store, list: &EndedSessions) -> usize {
-        let names = (0..PLACES).map(|place| format!("vestibule.ended.{}.{place}", list.tenant));
-        names.filter_map(|name| store.get(&name)).map(|place| place.len()).sum()
+    fn bytes(store: &Store, list: &RevocationList) -> usize {
+        let names = (0..BUCKETS).map(|bucket| format!("vestibule.ended.{}.{bucket}", list.tenant));
+        names.filter_map(|name| store.get(&name)).map(|bucket| bucket.len()).sum()
     }
 
     #[test]
@@ -333,10 +333,10 @@ mod tests {
         let (list, store) = (list(), Store::default());
         list.end(&store, Whose::Sid(ISSUER, "s1"), NOW).unwrap();
         let other = |n: u64| (list.slot(Whose::Sid(ISSUER, &n.to_string())), n);
-        let place = list.slot(Whose::Sid(ISSUER, "s1")).name;
-        let (_, same_place) = (0..).map(other).find(|(slot, _)| slot.name == place).unwrap();
+        let bucket = list.slot(Whose::Sid(ISSUER, "s1")).name;
+        let (_, same_bucket) = (0..).map(other).find(|(slot, _)| slot.name == bucket).unwrap();
         let later = NOW + Seconds(29 * 86_400);
-        list.end(&store, Whose::Sid(ISSUER, &same_place.to_string()), later).unwrap();
+        list.end(&store, Whose::Sid(ISSUER, &same_bucket.to_string()), later).unwrap();
         assert_eq!(list.find(&store, &session("s1", NOW)), Some(SessionEnded::ByProvider));
     }
 
@@ -372,23 +372,23 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_the_host_dropped_ends_what_it_may_have_held() {
+    fn a_bucket_that_the_host_dropped_ends_what_it_may_have_held() {
         let list = list();
-        let place = |sid: &str| list.slot(Whose::Sid(ISSUER, sid)).name;
-        let same_place =
-            (0..10_000).map(|n| format!("x{n}")).find(|sid| place(sid) == place("s1")).expect("of so many");
+        let bucket = |sid: &str| list.slot(Whose::Sid(ISSUER, sid)).name;
+        let same_bucket =
+            (0..10_000).map(|n| format!("x{n}")).find(|sid| bucket(sid) == bucket("s1")).expect("of so many");
         let is_ended =
             |store: &Store, sid: &str, created_at| list.find(store, &session(sid, created_at)).is_some();
         for lost in [&b""[..], b"this is not ours"] {
             let store = Store::default();
             list.end(&store, Whose::Sid(ISSUER, "s1"), NOW).unwrap();
-            assert!(!is_ended(&store, &same_place, NOW));
-            store.update(&place("s1"), |_| ((), Some(lost.to_vec()))).unwrap();
+            assert!(!is_ended(&store, &same_bucket, NOW));
+            store.update(&bucket("s1"), |_| ((), Some(lost.to_vec()))).unwrap();
             // Also after it is written again.
             for _ in 0..2 {
-                assert!(is_ended(&store, "s1", NOW) && is_ended(&store, &same_place, NOW));
+                assert!(is_ended(&store, "s1", NOW) && is_ended(&store, &same_bucket, NOW));
                 assert!(!is_ended(&store, "s1", NOW + Seconds(1)));
-                list.end(&store, Whose::Sid(ISSUER, &same_place), NOW + Seconds(9)).unwrap();
+                list.end(&store, Whose::Sid(ISSUER, &same_bucket), NOW + Seconds(9)).unwrap();
             }
         }
     }

@@ -3,11 +3,11 @@
 use crate::config::{self, ProviderIndex};
 use crate::filter::Filter;
 use crate::session::Session;
-use crate::store::{Board, Key};
+use crate::store::{Key, Table};
 use crate::time::{Seconds, Timestamp};
 
 /// What the workers know of refresh tokens: who uses one, and what came of it.
-pub const REFRESHES: Board = Board { name: "refresh", places: 1024, place_limit: 64 * 1024 };
+pub const REFRESHES: Table = Table { name: "refresh", buckets: 1024, bucket_limit: 64 * 1024 };
 
 /// For so long after an answer has brought a renewed session to the browser, whoever still has the old
 /// cookie gets it too.
