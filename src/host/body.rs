@@ -2,9 +2,7 @@
 
 use std::rc::Rc;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{Action, BufferType};
-
+use super::abi::{self, Action, Buffer};
 use super::request::{Pending, Turn};
 use super::root::{Host, Plugin, now};
 use crate::http::{Body, BodyFailed, Headers};
@@ -60,10 +58,8 @@ impl WantedBody {
             return None;
         }
         // One host says that there is a body and does not give it, when it lies in a file.
-        Some(match hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size) {
-            Ok(body) if body.as_ref().map_or(0, Vec::len) == size => Ok(body.unwrap_or_default()),
-            _ => Err(BodyFailed::NotGiven),
-        })
+        let body = abi::buffer(Buffer::RequestBody, size).ok();
+        Some(body.filter(|body| body.len() == size).ok_or(BodyFailed::NotGiven))
     }
 }
 
@@ -105,7 +101,7 @@ pub fn wait(plugin: &Rc<Plugin>, pending: &Rc<Pending>, limit: usize, turn: Turn
         (Host::Nginx, Announced::Length(_)) => {
             pending.wanted_body.set(Some(WantedBody { limit, deadline: None }));
             if turn != Turn::Own {
-                let _ = hostcalls::resume_http_request();
+                let _ = abi::continue_request();
             }
             Ok(Action::Continue)
         }

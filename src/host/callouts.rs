@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType};
-
+use super::abi::{self, Buffer, Map};
+use super::dispatch;
 use super::nginx;
 use super::request::{Pending, Turn, go_on};
 use super::root::{Plugin, now};
@@ -168,7 +167,7 @@ pub fn act_for(
 ) {
     let flow = pending.flow.borrow_mut().take();
     let Some(flow) = flow else { return };
-    if hostcalls::set_effective_context(pending.context_id).is_ok() {
+    if abi::act_for(pending.context_id).is_ok() {
         go_on(plugin, pending, resume(flow), Turn::OfAnother);
     }
 }
@@ -179,21 +178,25 @@ pub struct Sent {
     pub token: u32,
     /// The name under which others may wait for it.
     pub shared: Option<String>,
+    /// It has a body.
+    pub has_body: bool,
     reply_limit: usize,
     called: Called,
 }
 
 impl Plugin {
-    /// Sends a callout in the context that is in force.
+    /// Sends a callout in this context, which must be the one in force.
     ///
     /// # Errors
     /// The host does not take it; there will be no reply.
-    pub fn send(&self, callout: &Callout, is_nginx: bool) -> Result<Sent, CalloutFailed> {
+    pub fn send(&self, context: u32, callout: &Callout, is_nginx: bool) -> Result<Sent, CalloutFailed> {
         let Callout { shared, reply_limit, called, .. } = callout;
         match send(callout, is_nginx) {
             Ok(token) => {
+                dispatch::sent(token, context);
                 let (shared, called) = (shared.clone(), called.clone());
-                Ok(Sent { token, shared, reply_limit: *reply_limit, called })
+                let has_body = !callout.body.is_empty();
+                Ok(Sent { token, shared, has_body, reply_limit: *reply_limit, called })
             }
             Err(failed) => {
                 self.count(called, &Err(failed));
@@ -238,9 +241,8 @@ fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
         (":path", path.as_str()),
     ];
     headers.extend(callout.headers.iter().map(|(name, value)| (*name, value.as_str())));
-    let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
     log::debug!("callout {callout:?}");
-    hostcalls::dispatch_http_call(&callout.target, headers, body, Vec::new(), callout.timeout)
+    abi::http_call(&callout.target, &headers, &callout.body, callout.timeout)
         .map_err(|_| CalloutFailed::NotSent)
 }
 
@@ -249,18 +251,17 @@ fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if headers == 0 {
         return Err(CalloutFailed::NoAnswer);
     }
-    // One by one: the SDK panics if any name in the whole list is not UTF-8.
-    let field = |name: &str| hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok()?;
+    let field = |name: &str| abi::field(Map::Reply, name).ok()?;
     let headers: Headers = REPLY_FIELDS.iter().filter_map(|name| Some((*name, field(name)?))).collect();
     let status = headers.one(":status").and_then(|status| status.parse().ok());
     let status = status.ok_or(CalloutFailed::NoAnswer)?;
     if body_size > limit {
         return Err(CalloutFailed::TooLarge);
     }
+    // One host announces a body that breaks off, and then does not give it.
     let body = match body_size {
-        0 => None,
-        size => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size)
-            .map_err(|_| CalloutFailed::NoAnswer)?,
+        0 => Some(Vec::new()),
+        size => abi::buffer(Buffer::ReplyBody, size).ok().filter(|body| body.len() == size),
     };
-    Ok(Received { status, headers, body: body.unwrap_or_default() })
+    Ok(Received { status, headers, body: body.ok_or(CalloutFailed::NoAnswer)? })
 }

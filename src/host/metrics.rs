@@ -2,9 +2,7 @@
 
 use std::cell::Cell;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::MetricType;
-
+use super::abi::{self, Metric};
 use crate::metrics::{HostMetrics, Kind, MetricId};
 
 thread_local! {
@@ -26,16 +24,16 @@ fn define(kind: Kind, name: &str) -> Option<MetricId> {
         return None;
     }
     let kind = match kind {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge => MetricType::Gauge,
+        Kind::Counter => Metric::Counter,
+        Kind::Gauge => Metric::Gauge,
     };
-    hostcalls::define_metric(kind, name).ok()
+    abi::define_metric(kind, name).ok()
 }
 
 fn add(metric: MetricId, count: u64) {
-    let _ = hostcalls::increment_metric(metric, i64::try_from(count).unwrap_or(i64::MAX));
+    let _ = abi::increment_metric(metric, i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 fn set(metric: MetricId, value: u64) {
-    let _ = hostcalls::record_metric(metric, value);
+    let _ = abi::record_metric(metric, value);
 }

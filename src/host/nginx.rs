@@ -1,7 +1,6 @@
 //! What is particular about nginx with ngx_wasm_module, alone or in Kong.
 
-use proxy_wasm::hostcalls;
-
+use super::abi;
 use crate::http::host_of;
 
 /// This host hands over at most 100 pairs, four of them pseudo-headers, and says nothing of the rest,
@@ -17,6 +16,13 @@ const COUNTED_CONTEXTS: u32 = 1 << 16;
 /// `proxy_pass` can depend on it: should the host forget a request, or the module end, it does not.
 const ADMITTED: &str = "vestibule";
 
+/// The variable of Kong that `proxy_pass` and `grpc_pass` take their scheme from. Kong sets it before
+/// filters run.
+const SCHEME: &str = "upstream_scheme";
+
+/// What is no scheme.
+const UNDECIDED: &str = "undecided-by-vestibule";
+
 /// Whether this is the host, as far as a root context can tell, which must not ask it. If Envoy is
 /// taken for it, a bad configuration is accepted and everything refused, which is as closed.
 pub fn is_likely(root_context_id: u32) -> bool {
@@ -30,14 +36,14 @@ pub fn hides_fields(count: usize) -> bool {
 
 /// Path and query as they were sent: `:path` is decoded here, with what that brings about.
 pub fn raw_path() -> String {
-    let raw = hostcalls::get_property(vec!["request", "path"]).ok().flatten();
+    let raw = abi::property(&["request", "path"]);
     raw.and_then(|raw| String::from_utf8(raw).ok()).unwrap_or_default()
 }
 
 /// The host and port that the client named: `:authority` is the server's own name here. An address in
 /// the request line wins over the `Host` header and may name another host; then it is none.
 pub fn authority(header: Option<&str>) -> String {
-    let effective = hostcalls::get_property(vec!["ngx", "host"]).ok().flatten().unwrap_or_default();
+    let effective = abi::property(&["ngx", "host"]).unwrap_or_default();
     let is_effective =
         |header: &&str| host_of(header).is_some_and(|host| effective.eq_ignore_ascii_case(host.as_bytes()));
     header.filter(is_effective).unwrap_or_default().to_owned()
@@ -50,14 +56,28 @@ pub fn is_address(target: &str) -> bool {
     target.starts_with("unix:/") || (host_of(target).is_some() && port.is_none_or(is_port))
 }
 
-/// Says in the proxy's configuration that a request may go on.
-pub fn admit() {
-    set_variable(ADMITTED, "pass");
+/// The scheme that a request would go on with, had it been decided.
+pub struct Lock(String);
+
+/// Holds a request back in Kong, whose `proxy_pass` is made of [`SCHEME`] and answers 500 to a scheme that
+/// it does not know: should Kong forget the request, or the module end, it does not go on. None where there
+/// is no such variable, or where it is not for us to set.
+pub fn lock() -> Option<Lock> {
+    let scheme = abi::property(&["ngx", SCHEME]).filter(|scheme| !scheme.is_empty())?;
+    let scheme = String::from_utf8(scheme).ok()?;
+    abi::set_property(&["ngx", SCHEME], UNDECIDED).ok()?;
+    Some(Lock(scheme))
 }
 
-/// Sets a variable of the proxy's configuration, if that declares it: otherwise the SDK would panic.
-pub fn set_variable(name: &str, value: &str) {
-    if matches!(hostcalls::get_property(vec!["ngx", name]), Ok(Some(_))) {
-        let _ = hostcalls::set_property(vec!["ngx", name], Some(value.as_bytes()));
+/// Says in the proxy's configuration that a request may go on.
+pub fn admit(lock: Option<Lock>) {
+    set_variable(ADMITTED, "pass");
+    if let Some(Lock(scheme)) = lock {
+        set_variable(SCHEME, &scheme);
     }
+}
+
+/// Sets a variable of the proxy's configuration, if that declares it.
+pub fn set_variable(name: &str, value: &str) {
+    let _ = abi::set_property(&["ngx", name], value);
 }

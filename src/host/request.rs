@@ -3,10 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, MapType};
-
+use super::abi::{self, Action, Map};
 use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed, Sent};
 use super::nginx;
@@ -17,7 +14,7 @@ use crate::flow::{Flow, Step};
 use crate::http::{Callout, CalloutFailed, Headers, HostTraits, Request, Response};
 use crate::upstream::Edits;
 
-/// The context of one request, as the SDK sees it.
+/// The context of one request, as the host sees it.
 pub struct Handling {
     plugin: Rc<Plugin>,
     pending: Rc<Pending>,
@@ -43,6 +40,10 @@ pub struct Pending {
     /// So much of the body has come while the flow waited for something else. Bytes; of no meaning on nginx.
     pub arrived: Cell<usize>,
     pub announced: Cell<Announced>,
+    /// The host would lose the body of an answer that is given now.
+    loses_body: Cell<bool>,
+    /// What nginx's `$upstream_scheme` was, which holds the request back until it is decided.
+    lock: RefCell<Option<nginx::Lock>>,
     /// It was answered or let through.
     is_decided: Cell<bool>,
 }
@@ -61,6 +62,8 @@ impl Handling {
             body_follows: Cell::default(),
             arrived: Cell::default(),
             announced: Cell::default(),
+            loses_body: Cell::default(),
+            lock: RefCell::default(),
             is_decided: Cell::default(),
         });
         Handling { plugin, pending }
@@ -95,6 +98,12 @@ impl Handling {
         }
     }
 
+    /// Trailers that cannot be read or changed do not go on: the upstream might take one for ours.
+    fn with_unread_trailers(&self) -> Action {
+        self.refuse_forgotten();
+        Action::Pause
+    }
+
     /// The host goes on with a request that nobody decided.
     fn refuse_forgotten(&self) {
         self.pending.flow.borrow_mut().take();
@@ -105,8 +114,14 @@ impl Handling {
     }
 }
 
-impl Context for Handling {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+impl Handling {
+    /// The callout in flight, as the host numbers it.
+    pub fn token(&self) -> Option<u32> {
+        self.pending.sent.borrow().as_ref().map(|sent| sent.token)
+    }
+
+    /// A reply for this request, perhaps one that it never asked for.
+    pub fn on_reply(&self, token: u32, headers: usize, body_size: usize) {
         let is_ours = self.pending.sent.borrow().as_ref().is_some_and(|sent| sent.token == token);
         let sent = if is_ours { self.pending.sent.borrow_mut().take() } else { None };
         let Some(sent) = sent else {
@@ -118,6 +133,8 @@ impl Context for Handling {
             return;
         };
         let reply = self.plugin.reply(&sent, headers, body_size);
+        let has_body = reply.as_ref().is_ok_and(|received| !received.body.is_empty());
+        self.pending.loses_body.set(sent.has_body && !has_body);
         let finished = sent.shared.map(|name| self.plugin.shared.borrow_mut().finish(&name));
         let flow = self.pending.flow.borrow_mut().take();
         // One host lets a request go on by itself after a callout: every path from here answers,
@@ -130,19 +147,22 @@ impl Context for Handling {
             None if !self.pending.is_decided.get() => self.refuse_forgotten(),
             None => {}
         }
+        self.pending.loses_body.set(false);
         callouts::answer_all(&self.plugin, &finished.unwrap_or_default(), &reply);
     }
-}
 
-impl HttpContext for Handling {
-    fn on_http_request_headers(&mut self, count: usize, end_of_stream: bool) -> Action {
+    /// The header fields are there, so many.
+    pub fn on_request_headers(&self, count: usize, end_of_stream: bool) -> Action {
         let host = self.plugin.host();
+        if host == Host::Nginx {
+            self.pending.lock.replace(nginx::lock());
+        }
         if host == Host::Nginx && nginx::hides_fields(count) {
             log::info!("code=too_many_headers: {count} header fields, more than this host hands over");
             refuse(&self.plugin, &self.pending, 431, "too_many_headers");
             return Action::Pause;
         }
-        let Ok(fields) = hostcalls::get_map_bytes(MapType::HttpRequestHeaders) else {
+        let Some(fields) = abi::fields(Map::Request).ok().and_then(named) else {
             refuse(&self.plugin, &self.pending, 500, "bug");
             return Action::Pause;
         };
@@ -161,7 +181,8 @@ impl HttpContext for Handling {
         go_on(&self.plugin, &self.pending, step, Turn::Own)
     }
 
-    fn on_http_request_body(&mut self, size: usize, is_end: bool) -> Action {
+    /// So much of the body is there.
+    pub fn on_request_body(&self, size: usize, is_end: bool) -> Action {
         self.pending.body_follows.set(!is_end);
         match self.pending.wanted_body.get() {
             Some(wanted) => self.receive(wanted, size, is_end),
@@ -172,37 +193,40 @@ impl HttpContext for Handling {
         }
     }
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+    /// The trailers are there, which end the body.
+    pub fn on_request_trailers(&self) -> Action {
         self.pending.body_follows.set(false);
         if let Some(wanted) = self.pending.wanted_body.get() {
             // A body with trailers: nothing of ours is sent so, and how much of it came is not said.
             return self.receive(wanted, usize::MAX, true);
         }
-        let Ok(trailers) = hostcalls::get_map_bytes(MapType::HttpRequestTrailers) else {
-            return self.while_undecided();
+        let Some(trailers) = abi::fields(Map::RequestTrailers).ok().and_then(named) else {
+            return self.with_unread_trailers();
         };
         let trailers: Headers = trailers.into_iter().collect();
         if let Some(filter) = self.plugin.filter.get() {
             for name in filter.protected_trailers(&trailers) {
-                let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestTrailers, &name, None);
+                if abi::remove_field(Map::RequestTrailers, &name).is_err() {
+                    return self.with_unread_trailers();
+                }
             }
         }
         self.while_undecided()
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+    /// The header fields of the response are there: of the upstream's, or of ours.
+    pub fn on_response_headers(&self) {
         let mut fields = self.pending.response.take();
         if let (Some(filter), Some(edits)) = (self.plugin.filter.get(), self.pending.edits.take()) {
             fields.extend(filter.on_response(edits, now()));
         }
         for (name, value) in fields {
             if name == "set-cookie" {
-                let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, &name, &value);
+                let _ = abi::add_field(Map::Response, &name, value.as_bytes());
             } else {
-                let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, &name, Some(&value));
+                let _ = abi::set_field(Map::Response, &name, value.as_bytes());
             }
         }
-        Action::Continue
     }
 }
 
@@ -212,7 +236,7 @@ impl Plugin {
         if let Some(host) = self.host.get() {
             return host;
         }
-        let is_nginx = matches!(hostcalls::get_property(vec!["ngx", "nginx_version"]), Ok(Some(_)));
+        let is_nginx = abi::property(&["ngx", "nginx_version"]).is_some();
         let host = if is_nginx { Host::Nginx } else { Host::Envoy };
         self.host.set(Some(host));
         super::verify::allow(host == Host::Envoy);
@@ -300,7 +324,7 @@ fn begin_callout(
         plugin.relayed.borrow_mut().push(relayed);
         return Ok(());
     }
-    match plugin.send(callout, plugin.host() == Host::Nginx) {
+    match plugin.send(pending.context_id, callout, plugin.host() == Host::Nginx) {
         Ok(sent) => {
             *pending.sent.borrow_mut() = Some(sent);
             Ok(())
@@ -316,9 +340,8 @@ fn begin_callout(
 }
 
 fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: Turn) -> Action {
-    let map = MapType::HttpRequestHeaders;
-    let removed = edits.remove().iter().map(|name| hostcalls::set_map_value_bytes(map, name, None));
-    let set = edits.set().iter().map(|(name, value)| hostcalls::set_map_value_bytes(map, name, Some(value)));
+    let removed = edits.remove().iter().map(|name| abi::remove_field(Map::Request, name));
+    let set = edits.set().iter().map(|(name, value)| abi::set_field(Map::Request, name, value));
     if !removed.chain(set).all(|done| done.is_ok()) {
         refuse(plugin, pending, 500, "bug");
         return Action::Pause;
@@ -329,10 +352,11 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
     }
     pending.is_decided.set(true);
     if plugin.host() == Host::Nginx {
-        nginx::admit();
+        nginx::admit(pending.lock.take());
     }
-    if turn != Turn::Own {
-        let _ = hostcalls::resume_http_request();
+    if turn != Turn::Own && abi::continue_request().is_err() {
+        refuse(plugin, pending, 500, "bug");
+        return Action::Pause;
     }
     Action::Continue
 }
@@ -347,7 +371,6 @@ fn refuse(plugin: &Rc<Plugin>, pending: &Rc<Pending>, status: u16, code: &'stati
 }
 
 fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {
-    pending.is_decided.set(true);
     tell_access_log(plugin, decision);
     // One host keeps only the last of several cookies in a local response, but runs the response
     // phase for it: there they are added.
@@ -355,9 +378,14 @@ fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decis
     let (later, now): (Vec<_>, Vec<_>) =
         response.headers.into_iter().partition(|(name, _)| in_response_phase(name));
     *pending.response.borrow_mut() = later;
-    let headers = now.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let body = (!pending.is_head.get()).then_some(response.body.as_slice());
-    let _ = hostcalls::send_http_response(u32::from(response.status), headers, body);
+    let headers: Vec<(&str, &str)> =
+        now.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let has_body = !pending.is_head.get() && !(plugin.host() == Host::Nginx && pending.loses_body.get());
+    let body = if has_body { response.body.as_slice() } else { &[] };
+    // If the host does not take it, the request stays undecided: whatever comes of it is refused again.
+    let sent = abi::send_local_response(response.status, &headers, body);
+    let sent = sent.or_else(|_| abi::send_local_response(500, &[], &[]));
+    pending.is_decided.set(sent.is_ok());
 }
 
 /// `%FILTER_STATE(wasm.vestibule_reason:PLAIN)%` in Envoy's access log; `$vestibule_reason` in nginx's,
@@ -366,9 +394,15 @@ fn tell_access_log(plugin: &Rc<Plugin>, decision: &Decision) {
     match plugin.host() {
         Host::Nginx => nginx::set_variable("vestibule_reason", decision.code),
         Host::Envoy => {
-            let _ = hostcalls::set_property(vec!["vestibule_reason"], Some(decision.code.as_bytes()));
+            let _ = abi::set_property(&["vestibule_reason"], decision.code);
         }
     }
+}
+
+/// The fields of a list, if all their names are text. Others cannot be compared with those that are
+/// protected.
+fn named(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Vec<(String, Vec<u8>)>> {
+    fields.into_iter().map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect()
 }
 
 fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Request {

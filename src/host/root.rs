@@ -1,18 +1,17 @@
 //! The root context: configuration, ticks, and the callouts that belong to no request.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{BufferType, ContextType, LogLevel};
+use log::LevelFilter;
 
+use super::abi::{self, Buffer};
 use super::callouts::{self, Relayed, Sent, SharedCallouts};
 use super::metrics;
 use super::nginx;
-use super::request::{Handling, Pending};
+use super::request::Pending;
 use super::verify;
 use super::workers::{self, Seen};
 use crate::config::{Config, ProviderIndex};
@@ -61,15 +60,20 @@ pub struct Root {
     /// As the host numbers it.
     context_id: u32,
     plugin: Rc<Plugin>,
-    callouts: HashMap<u32, RootCallout>,
+    callouts: BTreeMap<u32, RootCallout>,
     /// Tells this worker from the others.
     worker: u64,
     /// Providers that are being asked, and since when.
     renewing: Vec<(ProviderIndex, Timestamp)>,
     /// Flows of no request that wait for what others do.
     waiting: Vec<(Option<ProviderIndex>, Flow<()>)>,
+    /// Callouts of flows of no request that are sent at the next tick: one host does not survive a callout
+    /// that is sent from within the reply to another one of the root context.
+    postponed: Vec<(Option<ProviderIndex>, Step<()>)>,
+    /// A reply is being read.
+    is_in_reply: bool,
     /// What the other workers told last, by provider.
-    seen: HashMap<ProviderIndex, Seen>,
+    seen: BTreeMap<ProviderIndex, Seen>,
 }
 
 enum RootCallout {
@@ -77,8 +81,25 @@ enum RootCallout {
     Relayed { pending: Option<Weak<Pending>>, sent: Sent },
 }
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+impl Root {
+    /// The root context of this number, which waits for its configuration.
+    pub fn new(context_id: u32) -> Self {
+        Root { context_id, ..Root::default() }
+    }
+
+    /// What its requests share with it.
+    pub fn plugin(&self) -> Rc<Plugin> {
+        Rc::clone(&self.plugin)
+    }
+
+    /// The reply to a callout of its own.
+    pub fn on_reply(&mut self, token: u32, headers: usize, body_size: usize) {
+        self.is_in_reply = true;
+        self.read_reply(token, headers, body_size);
+        self.is_in_reply = false;
+    }
+
+    fn read_reply(&mut self, token: u32, headers: usize, body_size: usize) {
         match self.callouts.remove(&token) {
             Some(RootCallout::Background { provider, flow, sent }) => {
                 let reply = self.plugin.reply(&sent, headers, body_size);
@@ -94,22 +115,19 @@ impl Context for Root {
             None => {}
         }
     }
-}
 
-impl RootContext for Root {
-    fn on_configure(&mut self, size: usize) -> bool {
-        let document =
-            match hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size.min(CONFIGURATION_LIMIT)) {
-                Ok(document) => document.unwrap_or_default(),
-                Err(_) => return false,
-            };
+    /// The configuration, of so many bytes. False refuses it.
+    pub fn on_configure(&mut self, size: usize) -> bool {
+        let Ok(document) = abi::buffer(Buffer::Configuration, size.min(CONFIGURATION_LIMIT)) else {
+            return false;
+        };
         match self.configure(&document) {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
                 // The worker of Envoy's main thread sees no request that could tell.
                 metrics::allow(!nginx::is_likely(self.context_id));
                 // Callouts are not possible here on every host; the first tick does them.
-                let _ = hostcalls::set_tick_period(TICK);
+                let _ = abi::set_tick_period(TICK);
                 true
             }
             Err(why) => {
@@ -123,7 +141,8 @@ impl RootContext for Root {
         }
     }
 
-    fn on_tick(&mut self) {
+    /// The time of background work.
+    pub fn on_tick(&mut self) {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
         filter.tick(now());
         let shares = workers::are_allowed();
@@ -149,6 +168,9 @@ impl RootContext for Root {
             }
             self.seen.insert(index, seen);
         }
+        for (provider, step) in std::mem::take(&mut self.postponed) {
+            self.go_on(provider, step);
+        }
         for (provider, flow) in std::mem::take(&mut self.waiting) {
             self.go_on(provider, flow.wake(now()));
         }
@@ -157,21 +179,6 @@ impl RootContext for Root {
         }
         self.send_relayed();
         self.wake();
-    }
-
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Handling::new(context_id, Rc::clone(&self.plugin))))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-}
-
-impl Root {
-    /// The root context of this number, which waits for its configuration.
-    pub fn new(context_id: u32) -> Self {
-        Root { context_id, ..Root::default() }
     }
 
     fn configure(&mut self, document: &[u8]) -> Result<Rc<Filter>, String> {
@@ -199,7 +206,7 @@ impl Root {
             if !is_wanted && callout.shared.is_none() {
                 continue;
             }
-            match self.plugin.send(&callout, nginx::is_likely(self.context_id)) {
+            match self.plugin.send(self.context_id, &callout, nginx::is_likely(self.context_id)) {
                 Ok(sent) => {
                     self.callouts.insert(sent.token, RootCallout::Relayed { pending, sent });
                 }
@@ -243,6 +250,7 @@ impl Root {
     }
 
     fn go_on(&mut self, provider: Option<ProviderIndex>, mut step: Step<()>) {
+        let is_nginx = nginx::is_likely(self.context_id);
         // A callout that cannot be sent is answered at once, so this may go round a few times.
         loop {
             let (callout, flow) = match step {
@@ -252,13 +260,19 @@ impl Root {
                     step = flow.resume_with_body(Err(BodyFailed::NotGiven), now());
                     continue;
                 }
+                Step::Callout(..) if self.is_in_reply && is_nginx => {
+                    return self.postponed.push((provider, step));
+                }
                 Step::Callout(callout, flow) => (callout, flow),
             };
             let shared = callout.shared.clone();
             let is_first =
                 shared.as_ref().is_none_or(|name| self.plugin.shared.borrow_mut().begin(name, &callout));
-            let is_nginx = nginx::is_likely(self.context_id);
-            let sent = if is_first { self.plugin.send(&callout, is_nginx) } else { Err(CalloutFailed::Busy) };
+            let sent = if is_first {
+                self.plugin.send(self.context_id, &callout, is_nginx)
+            } else {
+                Err(CalloutFailed::Busy)
+            };
             match sent {
                 Ok(sent) => {
                     self.callouts.insert(sent.token, RootCallout::Background { provider, flow, sent });
@@ -277,38 +291,33 @@ impl Root {
     }
 }
 
-/// The log level; more than `info` is asked for by the variable `VESTIBULE_LOG` of the VM, because
-/// asking the host for its level traps on one host.
-pub fn log_level() -> LogLevel {
-    match std::env::var("VESTIBULE_LOG").as_deref() {
-        Ok("trace") => LogLevel::Trace,
-        Ok("debug") => LogLevel::Debug,
-        Ok("warn") => LogLevel::Warn,
-        Ok("error") => LogLevel::Error,
-        Ok("info") | Err(_) => LogLevel::Info,
+/// The log level, and what is wrong with how it is set. More than `info` is asked for by the variable
+/// `VESTIBULE_LOG` of the VM, because asking the host for its level traps on one host.
+pub fn log_level() -> (LevelFilter, Option<String>) {
+    let level = match std::env::var("VESTIBULE_LOG").as_deref() {
+        Ok("trace") => LevelFilter::Trace,
+        Ok("debug") => LevelFilter::Debug,
+        Ok("warn") => LevelFilter::Warn,
+        Ok("error") => LevelFilter::Error,
+        Ok("info") | Err(_) => LevelFilter::Info,
         Ok(other) => {
-            // The logger is not there yet.
-            let _ = hostcalls::log(
-                LogLevel::Warn,
-                &format!("VESTIBULE_LOG: must be trace, debug, info, warn or error, got {}", shown(other)),
-            );
-            LogLevel::Info
+            let complaint =
+                format!("VESTIBULE_LOG: must be trace, debug, info, warn or error, got {}", shown(other));
+            return (LevelFilter::Info, Some(complaint));
         }
-    }
+    };
+    (level, None)
 }
 
 /// The wall clock of the host.
 pub fn now() -> Timestamp {
-    let since = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    Timestamp(since.unwrap_or_default().as_secs())
+    Timestamp(Duration::from_nanos(abi::nanoseconds().unwrap_or_default()).as_secs())
 }
 
 /// Tells workers apart that began with the same secret: the finest clock there is, and where the
 /// VM's memory happens to lie.
 fn worker() -> u64 {
-    let nanoseconds =
-        hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let nanoseconds = nanoseconds.unwrap_or_default().as_nanos() as u64;
+    let nanoseconds = abi::nanoseconds().unwrap_or_default();
     let mut random = [0; 8];
     let _ = host_random(&mut random);
     nanoseconds ^ u64::from_le_bytes(random)

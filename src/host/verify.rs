@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use prost::Message;
-use proxy_wasm::hostcalls;
 
+use super::abi;
 use crate::jose::verify::HostCheck;
 
 thread_local! {
@@ -48,6 +48,6 @@ pub fn by_host(check: &HostCheck<'_>) -> Option<bool> {
         signature: check.signature.to_vec(),
         text: check.message.to_vec(),
     };
-    let outcome = hostcalls::call_foreign_function("verify_signature", Some(&arguments.encode_to_vec()));
-    Some(Outcome::decode(outcome.ok()??.as_slice()).ok()?.result)
+    let outcome = abi::foreign_function("verify_signature", &arguments.encode_to_vec());
+    Some(Outcome::decode(outcome.ok()?.as_slice()).ok()?.result)
 }

@@ -2,8 +2,7 @@
 
 use std::cell::Cell;
 
-use proxy_wasm::hostcalls;
-
+use super::abi;
 use crate::provider::Provider;
 use crate::store::{Found, NoSharedData, NotSet, PROBE, SharedData};
 use crate::time::{Seconds, Timestamp};
@@ -29,7 +28,7 @@ thread_local! {
 /// the host has no memory for it, the module ends here, in the first request, which is answered 500; in a
 /// tick it would let those go upstream that wait.
 pub fn probe() {
-    let _ = hostcalls::get_shared_data(PROBE);
+    let _ = abi::shared_data(PROBE);
 }
 
 /// Says whether the host has shared data. It has it for all configurations of an instance, or for none.
@@ -50,16 +49,12 @@ fn get(name: &str) -> Found {
     if !ALLOWED.get() {
         return Err(NoSharedData);
     }
-    match hostcalls::get_shared_data(name) {
-        Ok((Some(value), version)) => Ok(Some((value, version.unwrap_or_default()))),
-        Ok((None, _)) => Ok(None),
-        Err(_) => Err(NoSharedData),
-    }
+    abi::shared_data(name).map_err(|_| NoSharedData)
 }
 
 fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
-    let version = Some(version.unwrap_or_else(|| VERSION_OF_NONE.get()));
-    hostcalls::set_shared_data(name, Some(value), version).map_err(|_| NotSet)
+    let version = version.unwrap_or_else(|| VERSION_OF_NONE.get());
+    abi::set_shared_data(name, value, version).map_err(|_| NotSet)
 }
 
 /// What this worker has learned from the others about one provider.
@@ -72,11 +67,11 @@ pub struct Seen {
 impl Seen {
     /// Learns what another worker told since the last time.
     pub fn learn(&mut self, provider: &Provider) {
-        if let Ok((Some(told), version)) = hostcalls::get_shared_data(&provider.shared_name())
-            && version != self.version
+        if let Ok(Some((told, version))) = abi::shared_data(&provider.shared_name())
+            && Some(version) != self.version
         {
             provider.learn(&told);
-            self.version = version;
+            self.version = Some(version);
         }
     }
 
@@ -85,7 +80,7 @@ impl Seen {
         if let Some(news) = provider.take_news() {
             // Whoever wrote at the same time asked the same provider: either will do. On one host no
             // version at all is a mismatch with every value that is there.
-            let _ = hostcalls::set_shared_data(&provider.shared_name(), Some(&news), self.version);
+            let _ = abi::set_shared_data(&provider.shared_name(), &news, self.version.unwrap_or_default());
         }
     }
 }
@@ -93,8 +88,9 @@ impl Seen {
 /// Whether this worker is the one to ask the provider now.
 pub fn may_ask(provider: &Provider, worker: u64, now: Timestamp) -> bool {
     let name = format!("{}.lease", provider.shared_name());
-    let (lease, version) = hostcalls::get_shared_data(&name).unwrap_or_default();
-    if lease.and_then(|lease| read_lease(&lease)).is_some_and(|(holder, taken_at)| {
+    let lease = abi::shared_data(&name).ok().flatten();
+    let version = lease.as_ref().map(|(_, version)| *version);
+    if lease.and_then(|(lease, _)| read_lease(&lease)).is_some_and(|(holder, taken_at)| {
         // Who asked and failed asks again after its own back-off; a lease of the future was taken
         // before the clock went back.
         holder != worker && taken_at <= now && now.since(taken_at) < LEASE

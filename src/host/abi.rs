@@ -1,0 +1,451 @@
+//! Proxy-Wasm 0.2.1 as it crosses the border: what the host offers. What it calls is in `dispatch.rs`.
+//!
+//! The SDK for Rust ends the module where a host says something that it does not expect: any other
+//! status, a list that is none, a reply that nobody asked for. In Wasm that is the end for every request
+//! of the worker, and one host then lets those go on that wait. Here nothing a host says is more than a
+//! [`Failed`]. A status is a number, since no number may be a value that an enum does not have.
+//!
+//! `unsafe` stands here alone: the functions of the host take pointers, and what they write they write
+//! behind the compiler's back. Each is given the pointer and length of a slice that outlives the call, or
+//! a place of its own to write to. Memory that the host asks for stays ours: see [`LENT`].
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+
+/// The host did not do what it was asked, or gave something that cannot be what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed;
+
+/// What becomes of a request after a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Action {
+    /// It goes on.
+    Continue = 0,
+    /// It waits until it is woken or answered.
+    Pause = 1,
+}
+
+/// How much a line of the log matters.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub enum Level {
+    /// `trace`
+    Trace = 0,
+    /// `debug`
+    Debug = 1,
+    /// `info`
+    Info = 2,
+    /// `warn`
+    Warn = 3,
+    /// `error`
+    Error = 4,
+    /// Only for the last words of the module.
+    Critical = 5,
+}
+
+/// Bytes that the host keeps.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub enum Buffer {
+    /// The body of the request, as far as it has come.
+    RequestBody = 0,
+    /// The body of a reply, in its callback.
+    ReplyBody = 4,
+    /// The configuration, while it is handed over.
+    Configuration = 7,
+}
+
+/// Header fields that the host keeps.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub enum Map {
+    /// Of the request.
+    Request = 0,
+    /// After the body of the request.
+    RequestTrailers = 1,
+    /// Of the response.
+    Response = 2,
+    /// Of a reply, in its callback.
+    Reply = 6,
+}
+
+/// What a metric counts.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub enum Metric {
+    /// What only grows.
+    Counter = 0,
+    /// What is set.
+    Gauge = 1,
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    safe fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        limit: usize,
+        at: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, at: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        at: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, at: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_shared_data(
+        name: *const u8,
+        name_size: usize,
+        at: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
+    ) -> u32;
+    safe fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_http_call(
+        target: *const u8,
+        target_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
+    safe fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        at: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32) -> u32;
+    safe fn proxy_record_metric(metric: u32, value: u64) -> u32;
+    safe fn proxy_increment_metric(metric: u32, by: i64) -> u32;
+}
+
+thread_local! {
+    /// Memory that the host asked for while it answers a call, to be filled by it. A value is believed only
+    /// if it lies at the beginning of one of these and ends within it: whatever a host says of places and
+    /// lengths, nothing else is read, and nothing is freed that was not allocated.
+    static LENT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Pieces of memory that may be lent at the same time. A call needs one.
+const LENT_LIMIT: usize = 16;
+
+/// The host asks for memory. It gets none if there is none: then it cannot answer the call.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    let mut memory: Vec<u8> = Vec::new();
+    if memory.try_reserve_exact(size.max(1)).is_err() {
+        return null_mut();
+    }
+    memory.resize(size, 0);
+    let at = memory.as_mut_ptr();
+    let is_kept = LENT.with(|lent| {
+        lent.try_borrow_mut().is_ok_and(|mut lent| {
+            let is_room = lent.len() < LENT_LIMIT;
+            if is_room {
+                lent.push(memory);
+            }
+            is_room
+        })
+    });
+    if is_kept { at } else { null_mut() }
+}
+
+/// What the host handed over, by its status, its place, and its length. None: there is none.
+fn handed_over(status: u32, at: *const u8, size: usize) -> Result<Option<Vec<u8>>, Failed> {
+    let lent = LENT.take();
+    match status {
+        OK if size == 0 => Ok(Some(Vec::new())),
+        OK => {
+            let mut memory = lent.into_iter().find(|memory| memory.as_ptr() == at).ok_or(Failed)?;
+            if size > memory.len() {
+                return Err(Failed);
+            }
+            memory.truncate(size);
+            Ok(Some(memory))
+        }
+        NOT_FOUND => Ok(None),
+        _ => Err(Failed),
+    }
+}
+
+fn done(status: u32) -> Result<(), Failed> {
+    // Nothing was to be handed over.
+    if status == OK { Ok(()) } else { Err(Failed) }
+}
+
+/// Writes a line into the host's log.
+pub fn log(level: Level, line: &str) {
+    let _ = unsafe { proxy_log(level as u32, line.as_ptr(), line.len()) };
+}
+
+/// The wall clock of the host: nanoseconds since 1970.
+pub fn nanoseconds() -> Result<u64, Failed> {
+    let mut time = 0;
+    done(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
+    Ok(time)
+}
+
+/// Says how often the root context is called.
+pub fn set_tick_period(period: Duration) -> Result<(), Failed> {
+    done(proxy_set_tick_period_milliseconds(milliseconds(period)))
+}
+
+/// Bytes of a buffer from its beginning, at most so many.
+///
+/// # Errors
+/// The host does not have it, or not now.
+pub fn buffer(buffer: Buffer, limit: usize) -> Result<Vec<u8>, Failed> {
+    let (mut at, mut size) = (null_mut(), 0);
+    let status = unsafe { proxy_get_buffer_bytes(buffer as u32, 0, limit, &raw mut at, &raw mut size) };
+    Ok(handed_over(status, at, size)?.unwrap_or_default())
+}
+
+/// All fields of a map, in order.
+///
+/// # Errors
+/// The host does not list them, or what it gives is no list.
+pub fn fields(map: Map) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failed> {
+    let (mut at, mut size) = (null_mut(), 0);
+    let status = unsafe { proxy_get_header_map_pairs(map as u32, &raw mut at, &raw mut size) };
+    let list = handed_over(status, at, size)?.ok_or(Failed)?;
+    read_list(&list).ok_or(Failed)
+}
+
+/// The first value of a field.
+pub fn field(map: Map, name: &str) -> Result<Option<Vec<u8>>, Failed> {
+    let (mut at, mut size) = (null_mut(), 0);
+    let status = unsafe {
+        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), &raw mut at, &raw mut size)
+    };
+    handed_over(status, at, size)
+}
+
+/// Adds a field.
+pub fn add_field(map: Map, name: &str, value: &[u8]) -> Result<(), Failed> {
+    done(unsafe {
+        proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Sets a field.
+pub fn set_field(map: Map, name: &str, value: &[u8]) -> Result<(), Failed> {
+    done(unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes a field.
+pub fn remove_field(map: Map, name: &str) -> Result<(), Failed> {
+    done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// A property, if it is there.
+pub fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    let (mut at, mut size) = (null_mut(), 0);
+    let status = unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut at, &raw mut size) };
+    handed_over(status, at, size).ok().flatten()
+}
+
+/// Sets a property.
+pub fn set_property(path: &[&str], value: &str) -> Result<(), Failed> {
+    let path = path.join("\0");
+    done(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+}
+
+/// A shared value with its version.
+pub fn shared_data(name: &str) -> Result<Option<(Vec<u8>, u32)>, Failed> {
+    let (mut at, mut size, mut version) = (null_mut(), 0, 0);
+    let status = unsafe {
+        proxy_get_shared_data(name.as_ptr(), name.len(), &raw mut at, &raw mut size, &raw mut version)
+    };
+    Ok(handed_over(status, at, size)?.map(|value| (value, version)))
+}
+
+/// Writes a shared value, if its version is this.
+pub fn set_shared_data(name: &str, value: &[u8], version: u32) -> Result<(), Failed> {
+    done(unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), version) })
+}
+
+/// Wakes the request that is in force.
+pub fn continue_request() -> Result<(), Failed> {
+    done(proxy_continue_stream(0))
+}
+
+/// Answers the request that is in force.
+pub fn send_local_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), Failed> {
+    let headers = written_list(headers);
+    let none: &[u8] = &[];
+    done(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            none.as_ptr(),
+            none.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            -1,
+        )
+    })
+}
+
+/// Sends a callout in the context that is in force, and tells its number.
+pub fn http_call(
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<u32, Failed> {
+    let (headers, trailers) = (written_list(headers), written_list(&[]));
+    let mut token = 0;
+    done(unsafe {
+        proxy_http_call(
+            target.as_ptr(),
+            target.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            milliseconds(timeout),
+            &raw mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+/// From here on the host acts for this context.
+pub fn act_for(context: u32) -> Result<(), Failed> {
+    done(proxy_set_effective_context(context))
+}
+
+/// Calls a function that this host has beside the ABI.
+pub fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
+    let (mut at, mut size) = (null_mut(), 0);
+    let status = unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            &raw mut at,
+            &raw mut size,
+        )
+    };
+    handed_over(status, at, size)?.ok_or(Failed)
+}
+
+/// Defines a metric, and tells its number.
+pub fn define_metric(kind: Metric, name: &str) -> Result<u32, Failed> {
+    let mut metric = 0;
+    done(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut metric) })?;
+    Ok(metric)
+}
+
+/// Sets a gauge.
+pub fn record_metric(metric: u32, value: u64) -> Result<(), Failed> {
+    done(proxy_record_metric(metric, value))
+}
+
+/// Adds to a counter.
+pub fn increment_metric(metric: u32, by: i64) -> Result<(), Failed> {
+    done(proxy_increment_metric(metric, by))
+}
+
+fn milliseconds(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// A list as it crosses the border: how many there are, the lengths of each, then each name and value with
+/// a zero byte behind it.
+fn written_list(fields: &[(&str, &str)]) -> Vec<u8> {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+    let mut list = number(fields.len()).to_vec();
+    for (name, value) in fields {
+        list.extend(number(name.len()));
+        list.extend(number(value.len()));
+    }
+    for (name, value) in fields {
+        list.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
+    }
+    list
+}
+
+/// The list that these bytes are, if they are one.
+fn read_list(list: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    if list.is_empty() {
+        return Some(Vec::new());
+    }
+    let number = |number: &[u8; 4]| u32::from_le_bytes(*number) as usize;
+    let (count, rest) = list.split_first_chunk::<4>()?;
+    let (lengths, mut texts) = rest.split_at_checked(number(count).checked_mul(8)?)?;
+    let mut text = |length: &[u8; 4]| {
+        let (text, rest) = texts.split_at_checked(number(length))?;
+        texts = rest.split_first()?.1;
+        Some(text.to_vec())
+    };
+    let mut fields = Vec::new();
+    let (lengths, _) = lengths.as_chunks::<4>();
+    let (lengths, _) = lengths.as_chunks::<2>();
+    for [name, value] in lengths {
+        let name = text(name)?;
+        fields.push((name, text(value)?));
+    }
+    Some(fields)
+}

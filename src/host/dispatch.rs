@@ -1,0 +1,228 @@
+//! What the host calls, and which context it is for.
+//!
+//! A host that calls in disorder (an unknown context, a reply that nobody asked for, a callback within a
+//! callback) ends nothing here: it is told to wait, and a request that it would go on with is refused.
+#![allow(unsafe_code)] // `no_mangle`: the host finds these functions by their names.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::abi::{self, Action, Level};
+use super::request::Handling;
+use super::root::{self, Root};
+
+thread_local! {
+    static CONTEXTS: Contexts = Contexts::default();
+}
+
+/// The contexts that the host has made.
+#[derive(Default)]
+struct Contexts {
+    roots: RefCell<BTreeMap<u32, Rc<RefCell<Root>>>>,
+    requests: RefCell<BTreeMap<u32, Rc<Handling>>>,
+    /// Whose callouts are in flight. One host names the root context with every reply.
+    callouts: RefCell<BTreeMap<u32, u32>>,
+    /// The context that was made by the last call. See [`proxy_on_http_call_response`].
+    newest: Cell<Option<u32>>,
+}
+
+impl Contexts {
+    fn root(&self, context: u32) -> Option<Rc<RefCell<Root>>> {
+        self.newest.set(None);
+        self.roots.borrow().get(&context).cloned()
+    }
+
+    fn request(&self, context: u32) -> Option<Rc<Handling>> {
+        self.newest.set(None);
+        self.requests.borrow().get(&context).cloned()
+    }
+
+    fn create(&self, context: u32, root: u32) {
+        if root == 0 {
+            let root = Rc::new(RefCell::new(Root::new(context)));
+            self.roots.borrow_mut().insert(context, root);
+            return;
+        }
+        let plugin = self.root(root).and_then(|root| root.try_borrow().ok().map(|root| root.plugin()));
+        if let Some(plugin) = plugin {
+            self.requests.borrow_mut().insert(context, Rc::new(Handling::new(context, plugin)));
+            self.newest.set(Some(context));
+        }
+    }
+
+    fn delete(&self, context: u32) {
+        let gone = self.requests.borrow_mut().remove(&context);
+        if let Some(token) = gone.and_then(|gone| gone.token()) {
+            self.callouts.borrow_mut().remove(&token);
+        }
+        self.roots.borrow_mut().remove(&context);
+    }
+}
+
+/// Remembers whose callout this is, so that the reply finds its way.
+pub fn sent(token: u32, context: u32) {
+    CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().insert(token, context));
+}
+
+/// What a request says to a callback of its own. One that is not known is refused.
+fn of_request(context: u32, decide: impl FnOnce(&Handling) -> Action) -> u32 {
+    let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) else {
+        let _ = abi::send_local_response(500, &[("x-vestibule-code", "bug")], b"");
+        return Action::Pause as u32;
+    };
+    decide(&request) as u32
+}
+
+unsafe extern "C" {
+    /// What the C library and the standard library need before anything else runs.
+    fn __wasm_call_ctors();
+}
+
+/// The first call.
+#[unsafe(no_mangle)]
+pub extern "C" fn _initialize() {
+    // Sound: the host calls this once, before anything else.
+    unsafe { __wasm_call_ctors() };
+    let (level, complaint) = root::log_level();
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(level);
+    std::panic::set_hook(Box::new(|panic| abi::log(Level::Critical, &panic.to_string())));
+    if let Some(complaint) = complaint {
+        log::warn!("{complaint}");
+    }
+}
+
+/// Names the version of the ABI.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// Makes a context: of a request, or a root context if it has none itself.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_context_create(context: u32, root: u32) {
+    CONTEXTS.with(|contexts| contexts.create(context, root));
+}
+
+/// The VM starts. It has no configuration of its own.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_vm_start(_context: u32, _size: usize) -> u32 {
+    1
+}
+
+/// Hands over the configuration. 0 refuses it.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_configure(context: u32, size: usize) -> u32 {
+    let root = CONTEXTS.with(|contexts| contexts.root(context));
+    let is_accepted =
+        root.is_some_and(|root| root.try_borrow_mut().is_ok_and(|mut root| root.on_configure(size)));
+    u32::from(is_accepted)
+}
+
+/// The time of background work.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_tick(context: u32) {
+    let root = CONTEXTS.with(|contexts| contexts.root(context));
+    if let Some(Ok(mut root)) = root.as_ref().map(|root| root.try_borrow_mut()) {
+        root.on_tick();
+    }
+}
+
+/// The header fields of a request are there.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_request_headers(context: u32, count: usize, is_end: u32) -> u32 {
+    of_request(context, |request| request.on_request_headers(count, is_end != 0))
+}
+
+/// So much of the body of a request is there.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_request_body(context: u32, size: usize, is_end: u32) -> u32 {
+    of_request(context, |request| request.on_request_body(size, is_end != 0))
+}
+
+/// The trailers of a request are there.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_request_trailers(context: u32, _count: usize) -> u32 {
+    of_request(context, Handling::on_request_trailers)
+}
+
+/// The header fields of the response are there: of the upstream's, or of ours.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_response_headers(context: u32, _count: usize, _is_end: u32) -> u32 {
+    let request = CONTEXTS.with(|contexts| contexts.request(context));
+    if let Some(request) = request {
+        request.on_response_headers();
+    }
+    Action::Continue as u32
+}
+
+/// The body of the response passes. One host calls this whether it is there or not.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_response_body(_context: u32, _size: usize, _is_end: u32) -> u32 {
+    Action::Continue as u32
+}
+
+/// The reply to a callout is there, or there will be none.
+///
+/// After a trap, the replies to callouts of the module that ended come to its successor, which never sent
+/// them. nginx makes the context of the request that waits for it immediately before, and goes on with the
+/// request after this call unless it is answered. Of other replies that nobody asked for nothing follows.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_http_call_response(
+    _context: u32,
+    token: u32,
+    headers: usize,
+    size: usize,
+    _trailers: usize,
+) {
+    let newest = CONTEXTS.with(|contexts| contexts.newest.take());
+    let asked_by = CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().remove(&token));
+    let Some(context) = asked_by.or(newest) else { return };
+    if let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) {
+        return request.on_reply(token, headers, size);
+    }
+    let root = CONTEXTS.with(|contexts| contexts.root(context));
+    if let Some(Ok(mut root)) = root.as_ref().map(|root| root.try_borrow_mut()) {
+        root.on_reply(token, headers, size);
+    }
+}
+
+/// A request is over. 1: nothing is to be waited for.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_done(_context: u32) -> u32 {
+    1
+}
+
+/// A request is written into the access log.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_log(_context: u32) {}
+
+/// A context goes.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_delete(context: u32) {
+    CONTEXTS.with(|contexts| contexts.delete(context));
+}
+
+/// The host's log.
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let level = match record.level() {
+            log::Level::Trace => Level::Trace,
+            log::Level::Debug => Level::Debug,
+            log::Level::Info => Level::Info,
+            log::Level::Warn => Level::Warn,
+            log::Level::Error => Level::Error,
+        };
+        abi::log(level, &record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
