@@ -80,5 +80,5 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
 
 /// A value from outside cannot end its own quotes.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", shown(text).replace('"', "'"))
+    format!("\"{}\"", shown(text))
 }

@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn what_cannot_stand_in_a_place_is_quoted_and_made_visible() {
         let place = Place::root().key("providers").key("a.b\r\nx");
-        assert_eq!(place.as_str(), "providers[\"a.bx\"]");
+        assert_eq!(place.as_str(), "providers[\"a.b\\r\\nx\"]");
         assert_eq!(Place::root().as_str(), "configuration");
         assert_eq!(quoted(&"x".repeat(200)), format!("\"{}...\"", "x".repeat(100)));
     }

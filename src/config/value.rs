@@ -348,7 +348,7 @@ mod tests {
                 json!({"identity": {"header": {}}}),
                 "identity.header: is not a known key (did you mean headers?)",
             ),
-            (json!({"endpoints": {"a\u{1b}[31m": null}}), "endpoints[\"a[31m\"]: is not a known key"),
+            (json!({"endpoints": {"a\u{1b}[31m": null}}), r#"endpoints["a\u{1b}[31m"]: is not a known key"#),
         ]);
     }
 

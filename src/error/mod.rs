@@ -319,17 +319,25 @@ impl ClientError {
     }
 }
 
-/// A text from outside as it may stand in a message or a log line: only printable ASCII, at most
+/// A text from outside as it may stand in a message or a log line: printable ASCII, with every other
+/// character, quotes and backslashes escaped, so that two texts never look alike. At most
 /// [`SHOWN_LIMIT`] characters and `...` in the place of more. It cannot begin a new line, end the quotes
-/// that it stands in, move a cursor or look like another text.
+/// that it stands in, or move a cursor.
 ///
 /// Not for secrets: those are not shown at all.
 pub fn shown(text: &str) -> String {
-    let mut printable = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
-    let plain = |c: char| if c == '"' { '\'' } else { c };
-    let mut shown: String = printable.by_ref().take(SHOWN_LIMIT).map(plain).collect();
-    if printable.next().is_some() {
-        shown.push_str("...");
+    let mut shown = String::new();
+    for character in text.chars() {
+        let escaped: String = match character {
+            '"' | '\\' => format!("\\{character}"),
+            ' '..='~' => character.into(),
+            _ => character.escape_default().collect(),
+        };
+        if shown.len().saturating_add(escaped.len()) > SHOWN_LIMIT {
+            shown.push_str("...");
+            break;
+        }
+        shown.push_str(&escaped);
     }
     shown
 }
@@ -340,9 +348,21 @@ mod tests {
 
     #[test]
     fn a_shown_text_stays_on_its_line_and_has_an_end() {
-        assert_eq!(shown("plain text, \"quoted\""), "plain text, 'quoted'");
-        assert_eq!(shown("a\r\nb\x1b[31m\0\u{202e}é\u{2028}\x7fc"), "ab[31mc");
+        assert_eq!(shown("plain text, \"quoted\""), r#"plain text, \"quoted\""#);
+        assert_eq!(
+            shown("a\r\nb\x1b\0\u{202e}é\u{2028}\x7fc\\"),
+            r"a\r\nb\u{1b}\u{0}\u{202e}\u{e9}\u{2028}\u{7f}c\\"
+        );
         assert_eq!(shown(&"x".repeat(5000)), format!("{}...", "x".repeat(SHOWN_LIMIT)));
-        assert_eq!(shown(&format!("{}end", "\n".repeat(5000))), "end");
+        assert_eq!(shown(&"\n".repeat(5000)), format!("{}...", "\\n".repeat(SHOWN_LIMIT / 2)));
+    }
+
+    #[test]
+    fn two_texts_never_look_alike() {
+        for (one, other) in
+            [("müller", "mller"), ("a\"", "a'"), ("a\n", "a\\n"), ("a\u{200b}", "a"), ("é", "e\u{301}")]
+        {
+            assert_ne!(shown(one), shown(other));
+        }
     }
 }

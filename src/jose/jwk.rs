@@ -598,10 +598,12 @@ mod tests {
         assert_eq!(read(&json!({"keys": []})).unwrap_err(), KeySetError::NoUsableKey { skipped: vec![] });
         let error = read(&json!({"keys": [{"kty": "oct", "kid": "mac\r\n", "k": "canary"}]})).unwrap_err();
         let reason = SkipReason::Type { found: "oct".into() };
-        let skipped = vec![SkippedKey { position: 0, key_id: Some("mac".into()), reason }];
+        let skipped = vec![SkippedKey { position: 0, key_id: Some("mac\\r\\n".into()), reason }];
         assert_eq!(error, KeySetError::NoUsableKey { skipped });
         assert!(
-            error.to_string().ends_with("(keys[0] \"mac\": its kty must be RSA, EC or OKP, but is \"oct\")"),
+            error
+                .to_string()
+                .ends_with("(keys[0] \"mac\\r\\n\": its kty must be RSA, EC or OKP, but is \"oct\")"),
             "{error}"
         );
     }

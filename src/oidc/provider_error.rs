@@ -63,7 +63,7 @@ mod tests {
         let description = |text| ProviderError::new(&[], "x", Some(text)).description;
         assert_eq!(
             description("AADSTS7000215: Invalid client secret\r\nprovided. \x1b[2J"),
-            Some("AADSTS7000215: Invalid client secret provided. [2J".into())
+            Some("AADSTS7000215: Invalid client secret provided. \\u{1b}[2J".into())
         );
         assert_eq!(
             description("code SplxlOBeZQQYbYS6WxSbIA is used up"),
