@@ -3,7 +3,7 @@
 
 use crate::answer;
 use crate::audit;
-use crate::error::{ClientError, Error};
+use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
 use crate::flow::logout;
@@ -35,17 +35,36 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let jar = Jar::read(&request.headers);
     let mut cookies = Vec::new();
     let mut decision = filter.decision(visit, "frontchannel_no_session", *first, "");
+    let mut detail = "the request brings no session of this issuer".to_owned();
     for (index, _) in &of_issuer {
         let Ok(found) = session::find(filter, *index, &jar, visit.now) else { continue };
         let (of_session, _) = found.session.person();
-        if found.session.provider_session() == Some(sid) && of_session == issuer {
-            logout::end_session(filter, *index, &found, visit.now);
-            cookies.extend(filter.cookies.delete_session(*index, &jar));
-            decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);
+        if of_session != issuer {
+            continue;
         }
+        match found.session.provider_session() {
+            Some(of_session) if of_session == sid => {}
+            Some(_) => {
+                "the session of this browser has another sid".clone_into(&mut detail);
+                continue;
+            }
+            None => {
+                detail = format!(
+                    "the provider sends sid \"{}\", but its ID token had none: let it write sid into ID tokens",
+                    shown(sid)
+                );
+                continue;
+            }
+        }
+        logout::end_session(filter, *index, &found, visit.now);
+        cookies.extend(filter.cookies.delete_session(*index, &jar));
+        decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);
+    }
+    if decision.code == "frontchannel_logged_out" {
+        detail.clear();
     }
     let page = with_cookies(answer::ended_in_frame(&frames_of(provider)), cookies);
-    audit::answered(request, &decision, page.status, "");
+    audit::answered(request, &decision, page.status, &detail);
     Ok(Answer::Respond(page, decision))
 }
 

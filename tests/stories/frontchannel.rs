@@ -59,6 +59,23 @@ fn assert_cleared(mut world: World) {
     world.get("/orders").is(302, "login_begins");
 }
 
+/// LemonLDAP::NG sends a `sid` that its ID token does not have.
+#[test]
+fn a_sid_that_the_id_token_lacks_is_named_in_the_log() {
+    for (sid, expected) in [
+        (json!(null), "the provider sends sid \"s1\", but its ID token had none"),
+        (json!("s2"), "the session of this browser has another sid"),
+    ] {
+        let mut world = World::with(
+            &json!({"endpoints": {"frontchannel_logout": PATH}, "session": {"same_site": "None"}}),
+        );
+        world.idp().id_token = json!({"sid": sid});
+        world.log_in("/orders").is(302, "login_completed");
+        load(&mut world, RIGHT).is(200, "frontchannel_no_session");
+        assert!(lines().iter().any(|line| line.contains(expected)), "{expected}");
+    }
+}
+
 #[test]
 fn oidcc_client_test_rp_frontchannel_rpinitlogout() {
     let mut world = logged_in(&json!({}));
