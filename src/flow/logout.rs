@@ -3,7 +3,7 @@
 use crate::answer;
 use crate::audit;
 use crate::config::ProviderIndex;
-use crate::error::{ClientError, Error};
+use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
 use crate::flow::session::{self, Remembered};
@@ -12,7 +12,8 @@ use crate::http::{Request, Response};
 use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
 use crate::rules::ClientKind;
-use crate::session::Jar;
+use crate::secret::Secret;
+use crate::session::{Jar, LogoutInFlight};
 use crate::store::revocation_list::Whose;
 use crate::time::Timestamp;
 
@@ -41,26 +42,33 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     }
     let jar = Jar::read(&request.headers);
     let mut cookies = Vec::new();
-    let mut found = None;
+    let mut ended = Vec::new();
     for index in 0..filter.config.providers.len() {
         if let Ok(session) = session::find(filter, index, &jar, visit.now) {
             end_session(filter, index, &session, visit.now);
             let newest = refresh::newest(filter, index, &session, visit.now);
             revocation::begin(filter, index, &newest.session, visit.now);
-            found = found.or(Some((index, session)));
+            ended.push((index, session));
         }
         cookies.extend(filter.cookies.delete_session(index, &jar));
     }
-    let at_provider = found.as_ref().and_then(|(index, found)| at_provider(filter, visit, *index, found));
-    let (location, cookie) = at_provider
+    let providers: Vec<ProviderIndex> = ended.iter().map(|(index, _)| *index).collect();
+    let hint = ended.first().and_then(|(_, session)| session.session.id_token.as_ref());
+    let (location, cookie) = at_providers(filter, visit, &providers, hint)
         .unwrap_or_else(|| (filter.config.endpoints.logged_out.clone(), filter.cookies.clear_logout(&jar)));
     cookies.extend(cookie);
     let response = with_cookies(Response::new(303).header("location", location), cookies);
-    let (index, subject) = match &found {
-        Some((index, found)) => (*index, found.session.subject.as_str()),
+    let (index, subject) = match ended.first() {
+        Some((index, session)) => (*index, session.session.subject.as_str()),
         None => (0, ""),
     };
     let decision = filter.decision(visit, "logged_out", index, subject);
+    // The line names one person; of the others there is one each.
+    for (index, session) in ended.iter().skip(1) {
+        let provider = filter.provider(*index).map(|provider| provider.config.name.as_str());
+        let subject = shown(&session.session.subject);
+        log::info!("code=logged_out provider={} sub=\"{subject}\" too", provider.unwrap_or_default());
+    }
     audit::answered(request, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
 }
@@ -77,7 +85,8 @@ pub fn end_session(filter: &Filter, index: ProviderIndex, found: &Remembered, no
     }
 }
 
-/// The page after a logout. It does not log in again by itself, and leads nowhere else.
+/// The page after a logout. It does not log in again by itself. If somebody had sessions of several
+/// providers, it leads on to the next of them first.
 ///
 /// Whether the browser comes back with the `state` that it was sent with is noticed, no more: the
 /// session has ended before.
@@ -87,7 +96,21 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
     // What cannot be read in one way says nothing.
     let form = Form::read(request.query().unwrap_or_default()).ok();
     let state = form.as_ref().and_then(|form| form.get("state"));
-    let unconfirmed = filter.cookies.check_logout(state, &jar).err();
+    let returned = filter.cookies.check_logout(state, &jar);
+    if let Ok(next) = &returned {
+        let named = |name: &String| filter.providers().iter().position(|known| &known.config.name == name);
+        let next: Vec<ProviderIndex> = next.iter().filter_map(named).collect();
+        if let Some((location, cookie)) = at_providers(filter, visit, &next, None) {
+            let decision = filter.decision(visit, "logout_next_provider", next.first().copied(), "");
+            let response = with_cookies(
+                Response::new(303).header("location", location),
+                cookie.or_else(|| filter.cookies.clear_logout(&jar)).into_iter().collect(),
+            );
+            audit::answered(request, &decision, response.status, "");
+            return Answer::Respond(response, decision);
+        }
+    }
+    let unconfirmed = returned.err();
     let mut decision = filter.decision(visit, "logged_out_page", 0, "");
     let mut detail = String::new();
     if let Some(unconfirmed) = unconfirmed {
@@ -100,13 +123,25 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
     Answer::Respond(page, decision)
 }
 
-/// Where the provider ends its session too (RP-Initiated Logout 1.0), if it announces that, and the
-/// cookie with which the return is recognised, if it leads to a page of ours.
+/// Where the first of these providers that takes part ends its session too (RP-Initiated Logout 1.0),
+/// and the cookie with which the return is recognised, if it leads to a page of ours. From there the
+/// browser goes on to the rest. `hint` is the ID token of the first provider.
+fn at_providers(
+    filter: &Filter,
+    visit: &Visit,
+    providers: &[ProviderIndex],
+    hint: Option<&Secret>,
+) -> Option<(String, Option<String>)> {
+    let (first, rest) = providers.split_first()?;
+    at_provider(filter, visit, *first, rest, hint).or_else(|| at_providers(filter, visit, rest, None))
+}
+
 fn at_provider(
     filter: &Filter,
     visit: &Visit,
     index: ProviderIndex,
-    found: &Rc<Remembered>,
+    rest: &[ProviderIndex],
+    hint: Option<&Secret>,
 ) -> Option<(String, Option<String>)> {
     let provider = filter.provider(index)?;
     let metadata = provider.known()?.metadata;
@@ -117,13 +152,27 @@ fn at_provider(
         Some(path) => filter.origin(&visit.request).ok().map(|origin| format!("{origin}{path}")),
         None => own.clone(),
     };
+    let names = rest.iter().filter_map(|index| Some(filter.provider(*index)?.config.name.clone()));
+    let next: Vec<String> = names.collect();
     // Elsewhere nobody would compare it.
-    let state =
-        if back.is_some() && back == own { Some(filter.random_secret(visit.now).ok()?) } else { None };
-    let hint = found.session.id_token.as_ref();
-    let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state.as_ref())?;
-    let cookie = match &state {
-        Some(state) => Some(filter.cookies.set_logout(index, state, filter.nonce24(visit.now).ok()?)),
+    let logout = match &back {
+        Some(_) if back == own => Some(LogoutInFlight { state: filter.random_secret(visit.now).ok()?, next }),
+        _ => {
+            if !next.is_empty() {
+                let next = next.join(", ");
+                log::warn!(
+                    "provider={}: after the logout the browser does not come back here, so it is not led \
+                     on to end the sessions at: {next}",
+                    provider.config.name
+                );
+            }
+            None
+        }
+    };
+    let state = logout.as_ref().map(|logout| &logout.state);
+    let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state)?;
+    let cookie = match &logout {
+        Some(logout) => Some(filter.cookies.set_logout(index, logout, filter.nonce24(visit.now).ok()?)),
         None => None,
     };
     Some((url.into(), cookie))

@@ -7,13 +7,12 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config, ProviderIndex, ResponseMode};
-use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
 use super::contents::Session;
 use super::jar::Jar;
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
-use super::logout::{LOGOUT_LIFETIME, LogoutUnconfirmed};
+use super::logout::{LOGOUT_LIFETIME, LogoutInFlight, LogoutUnconfirmed};
 use super::pack::{PART_LIMIT, pack, unpack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
 use super::rounds::{self, ROUNDS_LIFETIME};
@@ -288,9 +287,9 @@ impl Cookies {
         jar.has(&self.rounds_name).then(|| self.other_attributes.delete(&self.rounds_name))
     }
 
-    /// Remembers the `state` with which the browser is sent to the provider for a logout.
-    pub fn set_logout(&self, provider: ProviderIndex, state: &Secret, nonce: [u8; 24]) -> String {
-        let sealed = self.sealer.seal(Purpose::Logout, provider, b"", nonce, state.expose().as_bytes());
+    /// Remembers the logout for which the browser is sent to a provider.
+    pub fn set_logout(&self, provider: ProviderIndex, logout: &LogoutInFlight, nonce: [u8; 24]) -> String {
+        let sealed = self.sealer.seal(Purpose::Logout, provider, b"", nonce, logout.plaintext().as_bytes());
         self.other_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
     }
 
@@ -299,23 +298,29 @@ impl Cookies {
         jar.has(&self.logout_name).then(|| self.other_attributes.delete(&self.logout_name))
     }
 
-    /// Compares the `state` with which a browser came to the page after a logout, in constant time.
+    /// Compares the `state` with which a browser came to the page after a logout, in constant time. The
+    /// providers that it visits next: none if it was at no provider.
     ///
     /// # Errors
     /// The browser was sent to a provider for a logout, and this is not the state it was sent with.
-    pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<(), LogoutUnconfirmed> {
+    pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<Vec<String>, LogoutUnconfirmed> {
         let values = jar.all(&self.logout_name).take(CANDIDATES_LIMIT);
         let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
         let providers = 0..self.sessions.len();
         let opened = texts.flat_map(|text| {
             providers.clone().filter_map(|provider| self.sealer.open(Purpose::Logout, provider, b"", text))
         });
-        let sent: Vec<_> = opened.collect();
+        let in_flight: Vec<_> = opened.filter_map(|plaintext| LogoutInFlight::read(&plaintext)).collect();
+        let is_of = |logout: &LogoutInFlight, state: &str| {
+            bool::from(logout.state.expose().as_bytes().ct_eq(state.as_bytes()))
+        };
         match state {
-            _ if sent.is_empty() => Ok(()),
+            _ if in_flight.is_empty() => Ok(Vec::new()),
             None | Some("") => Err(LogoutUnconfirmed::StateMissing),
-            Some(state) if sent.iter().any(|sent| bool::from(sent.ct_eq(state.as_bytes()))) => Ok(()),
-            Some(_) => Err(LogoutUnconfirmed::OtherState),
+            Some(state) => match in_flight.into_iter().find(|logout| is_of(logout, state)) {
+                Some(logout) => Ok(logout.next),
+                None => Err(LogoutUnconfirmed::OtherState),
+            },
         }
     }
 

@@ -32,7 +32,7 @@ pub use cookies::Cookies;
 pub use jar::{CookieEdit, Jar, without_ours};
 pub use kept_form::{FinishedLogin, FormLost, KeptForm, NOTE_LIFETIME, Who};
 pub use login::{Landing, Login, LoginMissing, RETURN_TO_LIMIT};
-pub use logout::LogoutUnconfirmed;
+pub use logout::{LogoutInFlight, LogoutUnconfirmed};
 pub use parts::{PARTS_LIMIT, SessionTooLarge};
 pub use place::{PLACE_LIMIT, Place};
 pub use rounds::ROUNDS_LIMIT;

@@ -128,6 +128,49 @@ fn every_part_and_every_provider_is_logged_out() {
 }
 
 #[test]
+fn sessions_of_two_providers_end_at_both_one_after_the_other() {
+    let mut world = World::with(&with_partner());
+    world.log_in("/orders").is(302, "login_completed");
+    world.log_in("/partner").is(302, "login_completed");
+    world.get("/partner").is(200, "session");
+    let first = Url::parse(world.get("/oidc/logout").is(303, "logged_out").location()).unwrap();
+    assert!(first.as_str().starts_with("https://idp.example.com/logout?"));
+    let back = world.providers[0].end_session(&first);
+    let second = world.arrive(&back);
+    let second = Url::parse(second.is(303, "logout_next_provider").location()).unwrap();
+    assert!(second.as_str().starts_with("https://partner.example/logout?"));
+    let sent: BTreeMap<_, _> = second.query_pairs().into_owned().collect();
+    assert_eq!(sent["client_id"], "guest");
+    let back = world.providers[1].end_session(&second);
+    world.arrive(&back).is(200, "logged_out_page");
+    assert_eq!(world.browser.names(), [""; 0]);
+    assert!(lines().iter().any(|line| line.contains("code=logged_out provider=partner sub=\"alice\"")));
+}
+
+#[test]
+fn a_provider_without_a_logout_keeps_nobody_from_that_of_the_next() {
+    let mut world = World::with(&with_partner());
+    world.idp().metadata = json!({"end_session_endpoint": null});
+    world.log_in("/orders").is(302, "login_completed");
+    world.log_in("/partner").is(302, "login_completed");
+    let seen = world.get("/oidc/logout");
+    assert!(seen.is(303, "logged_out").location().starts_with("https://partner.example/logout?"));
+}
+
+#[test]
+fn who_does_not_come_back_from_the_first_logout_is_not_led_to_the_second_and_the_log_says_so() {
+    let mut change = with_partner();
+    change["providers"]["main"] = json!({"post_logout_redirect_uri": "https://www.example.com/bye"});
+    let mut world = World::with(&change);
+    world.log_in("/orders").is(302, "login_completed");
+    world.log_in("/partner").is(302, "login_completed");
+    world.get("/oidc/logout").is(303, "logged_out");
+    assert!(
+        lines().iter().any(|line| line.contains("provider=main") && line.ends_with("sessions at: partner"))
+    );
+}
+
+#[test]
 fn the_way_back_can_be_an_address_or_a_path() {
     for (configured, expected, is_ours) in [
         ("https://www.example.com/bye", "https://www.example.com/bye", false),
