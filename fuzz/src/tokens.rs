@@ -75,6 +75,7 @@ pub fn id_token(bytes: &[u8]) {
     let expect = id_token::Expected {
         issuer: ISSUER,
         client_id: CLIENT_ID,
+        trusted_audiences: &[],
         nonce: is(1).then_some("nonce"),
         access_token: is(2).then_some("access token"),
         code: is(4).then_some("code"),

@@ -169,6 +169,9 @@ object! {
         /// Client identifiers of which an access token that has no `aud` must have one in `client_id`, for
         /// providers that write no audience (Cognito). Such a token must say that it is an access token.
         clients_without_audience: Names [default []],
+        /// Audiences that an ID token may name besides `client_id`, where the provider does not say in
+        /// `azp` that the token is for this client (Core 1.0 errata set 2, section 3.1.3.7).
+        trusted_audiences: Names [default []],
         /// Signature algorithms accepted in tokens.
         algorithms: List<Algorithm, 1, 10> [otherwise "all in the type column"],
         /// Accept a bearer token only if its header says `typ: at+jwt` (RFC 9068).

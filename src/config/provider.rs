@@ -67,6 +67,8 @@ pub struct Provider {
     /// Values of which the `client_id` of a bearer token without `aud` must have one. If this and
     /// `audiences` are empty, no bearer tokens are accepted.
     pub clients_without_audience: Vec<String>,
+    /// Audiences that an ID token may have besides our client identifier when it has no `azp`.
+    pub trusted_audiences: Vec<String>,
     /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
     pub algorithms: Vec<Algorithm>,
     /// Whether a bearer token must say that it is one: header `typ` `at+jwt` (RFC 9068 section 4).
@@ -241,6 +243,7 @@ pub(super) fn check(
         end_session_endpoint,
         audiences: provider.audiences?.0.into_iter().map(|audience| audience.text).collect(),
         clients_without_audience: clients.into_iter().map(|client| client.text).collect(),
+        trusted_audiences: provider.trusted_audiences?.0.into_iter().map(|audience| audience.text).collect(),
         algorithms: provider.algorithms.map_or_else(|| Algorithm::ALL.to_vec(), |algorithms| algorithms.0),
         require_access_token_type: provider.require_access_token_type?,
         leeway: Seconds(leeway?),

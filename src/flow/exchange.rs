@@ -118,6 +118,7 @@ pub async fn check_id_token(
     let expect = id_token::Expected {
         issuer: provider.issuer_of(verified.claims()),
         client_id: &provider.client.id,
+        trusted_audiences: &provider.trusted_audiences,
         nonce: asked.nonce.map(Secret::expose),
         access_token: Some(asked.access_token.expose()),
         code: asked.code.map(Secret::expose),

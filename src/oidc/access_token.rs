@@ -82,14 +82,13 @@ impl AccessToken {
         &self.claims
     }
 
-    /// The scopes: `scope`, separated by single spaces (RFC 8693 section 4.2); where there is none,
-    /// `scp`, text or a list (Entra, Okta). Compare them whole. A claim of another type grants nothing.
+    /// The scopes: `scope`; where there is none, `scp` (Entra, Okta). A text is separated by single
+    /// spaces (RFC 8693 section 4.2); some providers write a list instead, of which each item is one
+    /// scope. Compare them whole. A claim of another type grants nothing.
     pub fn scopes(&self) -> Vec<&str> {
-        match (self.claims.get("scope"), self.claims.get("scp")) {
-            (Some(Value::String(text)), _) | (None, Some(Value::String(text))) => {
-                text.split(' ').filter(|scope| !scope.is_empty()).collect()
-            }
-            (None, Some(Value::Array(scopes))) => scopes.iter().filter_map(Value::as_str).collect(),
+        match self.claims.get("scope").or_else(|| self.claims.get("scp")) {
+            Some(Value::String(text)) => text.split(' ').filter(|scope| !scope.is_empty()).collect(),
+            Some(Value::Array(scopes)) => scopes.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         }
     }
@@ -407,7 +406,8 @@ mod tests {
             (json!({"scope": "read\twrite"}), vec!["read\twrite"]),
             (json!({"scope": ""}), vec![]),
             (json!({"scope": "a  b "}), vec!["a", "b"]),
-            (json!({"scope": ["read"]}), vec![]),
+            (json!({"scope": ["read", 1, "write"]}), vec!["read", "write"]),
+            (json!({"scope": {"read": true}, "scp": "write"}), vec![]),
             (json!({"scope": "-", "scp": "read write"}), vec!["read", "write"]),
             (json!({"scope": "-", "scp": ["read", 1, "write all"]}), vec!["read", "write all"]),
             (json!({"scope": "read", "scp": ["admin"]}), vec!["read"]),

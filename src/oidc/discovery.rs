@@ -17,6 +17,13 @@ pub const METADATA_LIMIT: usize = 256 * 1024;
 /// Longer key sets are not read. Bytes.
 pub const JWKS_LIMIT: usize = 256 * 1024;
 
+/// What is asked for as a metadata document. Servers of static files call one otherwise, and may refuse
+/// with 406 what they could send (RFC 9110 section 12.5.1): the content decides.
+const METADATA_TYPES: &str = "application/json, */*;q=0.1";
+
+/// The same for a key set (RFC 7517 section 8.5.2).
+const KEY_SET_TYPES: &str = "application/jwk-set+json, application/json, */*;q=0.1";
+
 /// The request for the metadata document (Discovery 1.0 section 4.1).
 ///
 /// # Errors
@@ -30,7 +37,7 @@ pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> 
         target: provider.callout.discovery.clone(),
         method: "GET",
         url,
-        headers: vec![("accept", "application/json".into())],
+        headers: vec![("accept", METADATA_TYPES.into())],
         body: Vec::new(),
         timeout: provider.callout_timeout,
         reply_limit: METADATA_LIMIT,
@@ -45,7 +52,7 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
         target: provider.callout.jwks.clone(),
         method: "GET",
         url: metadata.jwks_uri.clone(),
-        headers: vec![("accept", "application/json, application/jwk-set+json".into())],
+        headers: vec![("accept", KEY_SET_TYPES.into())],
         body: Vec::new(),
         timeout: provider.callout_timeout,
         reply_limit: JWKS_LIMIT,
@@ -306,7 +313,7 @@ mod tests {
             let request = discovery_request(&provider).unwrap();
             assert_eq!(request.url.as_str(), expected);
             assert_eq!((request.method, request.target.as_str()), ("GET", "to_discovery"));
-            assert_eq!(request.headers, [("accept", "application/json".to_owned())]);
+            assert_eq!(request.headers, [("accept", METADATA_TYPES.to_owned())]);
             assert_eq!(request.shared, Some(format!("metadata {issuer}")));
             assert_eq!(request.reply_limit, METADATA_LIMIT);
         }
@@ -469,7 +476,7 @@ mod tests {
         assert_eq!(
             read(&document).unwrap_err().to_string(),
             "the metadata must be that of issuer \"https://op.example\", \
-             but says \"https://evil.examplelevel=info\""
+             but says \"https://evil.example\\r\\nlevel=info\""
         );
     }
 }

@@ -19,6 +19,8 @@ pub struct Expected<'a> {
     pub issuer: &'a str,
     /// Our client identifier there.
     pub client_id: &'a str,
+    /// Audiences that it may have besides us without an `azp`.
+    pub trusted_audiences: &'a [String],
     /// The nonce of the login. `None` only where no authorization request was made: at a refresh.
     pub nonce: Option<&'a str>,
     /// The access token that came with it.
@@ -58,7 +60,7 @@ impl IdToken {
         claims::check_issuer(claims, expect.issuer)?;
 
         // 3. to 5. It is meant for us.
-        check_audience(claims, expect.client_id)?;
+        check_audience(claims, expect)?;
 
         // 6. to 8. It is signed by the provider, with an algorithm that was agreed on. `Verified` is the
         // proof; that it came by TLS from the token endpoint is not accepted in its place, nor is a MAC.
@@ -139,15 +141,20 @@ fn check_use(verified: &Verified) -> Result<(), IdTokenError> {
     }
 }
 
-fn check_audience(claims: &Claims, client_id: &str) -> Result<(), IdTokenError> {
+fn check_audience(claims: &Claims, expect: &Expected<'_>) -> Result<(), IdTokenError> {
+    let Expected { client_id, trusted_audiences, .. } = *expect;
     // 3. `aud` has our client identifier.
     let audiences = claims::audiences(claims)?;
     if !audiences.contains(&client_id) {
         return Err(IdTokenError::Audience { expected: client_id.to_owned(), found: list(&audiences) });
     }
     let authorized_party = claims::text(claims, "azp")?;
-    // 4. With other audiences beside us, `azp` says who the token was issued to.
-    if authorized_party.is_none() && audiences.iter().any(|audience| *audience != client_id) {
+    // 3. and 4. Other audiences beside us are trusted, or `azp` says that it was issued to us. It answers
+    // our own request in either case: that is what the nonce proves.
+    let is_trusted = |audience: &&str| {
+        *audience == client_id || trusted_audiences.iter().any(|trusted| trusted == audience)
+    };
+    if authorized_party.is_none() && !audiences.iter().all(is_trusted) {
         return Err(IdTokenError::AuthorizedPartyMissing { audiences: list(&audiences) });
     }
     // 5. If `azp` is there, it is us.
@@ -302,7 +309,11 @@ impl fmt::Display for IdTokenError {
                 write!(f, "aud must have our client_id \"{expected}\", but is \"{found}\"")
             }
             IdTokenError::AuthorizedPartyMissing { audiences } => {
-                write!(f, "azp must be there as aud has several values (\"{audiences}\"), but is not")
+                write!(
+                    f,
+                    "aud has other values than our client_id (\"{audiences}\"): azp must be there, or \
+                     trusted_audiences must have them"
+                )
             }
             IdTokenError::AuthorizedParty { expected, found } => {
                 write!(f, "azp must be our client_id \"{expected}\", but is \"{found}\"")
@@ -336,6 +347,7 @@ mod tests {
         Expected {
             issuer: "https://op.example",
             client_id: "client",
+            trusted_audiences: &[],
             nonce: Some("n-0S6_WzA2Mj"),
             access_token: Some(ACCESS_TOKEN),
             code: Some(CODE),
@@ -431,6 +443,21 @@ mod tests {
             json!({"aud": ["client", "client"]}),
         ] {
             assert!(check(good.clone(), &expected()).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn further_audiences_need_no_authorized_party_if_each_is_trusted() {
+        let trusted = ["api".to_owned(), "other".to_owned()];
+        let expect = Expected { trusted_audiences: &trusted, ..expected() };
+        assert!(check(json!({"aud": ["client", "api", "other"]}), &expect).is_ok());
+        for (claims, code) in [
+            (json!({"aud": ["client", "api", "evil"]}), "id_token_azp_missing"),
+            (json!({"aud": ["client", "AP"]}), "id_token_azp_missing"),
+            (json!({"aud": ["api", "other"]}), "id_token_audience"),
+            (json!({"aud": ["client", "api"], "azp": "api"}), "id_token_azp"),
+        ] {
+            assert_eq!(check(claims.clone(), &expect), Err(code), "{claims}");
         }
     }
 

@@ -56,6 +56,7 @@ fn provider(name: &str) -> Provider {
         end_session_endpoint: None,
         audiences: Vec::new(),
         clients_without_audience: Vec::new(),
+        trusted_audiences: Vec::new(),
         algorithms: Vec::new(),
         require_access_token_type: false,
         leeway: Seconds(60),
