@@ -25,7 +25,7 @@ FUZZ := cargo fuzz run -s none
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test lint native module soak jose simulate fuzz fuzz-keep coverage e2e browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test lint native module soak jose simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -96,6 +96,10 @@ coverage: ## Lines of the core that its native tests run
 
 e2e: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Tests of the module in Envoy with a real provider
 	$(NODE_TEST) $(filter-out wasm-test/browser%.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
+
+nginx: build $(TRAP) $(PROVIDER_MODULES) ## The stories of kong/ in a real nginx with ngx_wasm_module: NGINX=/path/to/nginx
+	@test -n "$(NGINX)" || { echo "NGINX must name an nginx with ngx_wasm_module" >&2; exit 1; }
+	NGINX="$(NGINX)" $(NODE_TEST) wasm-test/nginx.test.mjs
 
 browser: build $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES) ## Logins and what they keep, in headless Chromium
 	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) $(wildcard wasm-test/browser*.test.mjs)

@@ -54,8 +54,18 @@ fn is_core(path: &str) -> bool {
 
 #[test]
 fn only_the_host_knows_the_proxy() {
-    assert_eq!(uses(&["proxy_wasm", "hostcalls"], is_core), Vec::<String>::new());
-    assert!(!uses(&["proxy_wasm"], |path| path.starts_with("host/")).is_empty());
+    let words = ["proxy_on_", "proxy_get_", "wasm_import_module", "abi::", "host::"];
+    assert_eq!(uses(&words, is_core), Vec::<String>::new());
+    assert!(!uses(&words, |path| path.starts_with("host/")).is_empty());
+}
+
+#[test]
+fn only_the_binding_to_the_proxy_is_unsafe() {
+    let is_binding = |path: &str| path == "host/abi.rs" || path == "host/dispatch.rs";
+    assert_eq!(uses(&["unsafe"], |path| !is_binding(path)), Vec::<String>::new());
+    // The other one says by which names the host finds the functions, and calls the one that comes first.
+    let calls = uses(&["unsafe {"], |path| path == "host/dispatch.rs");
+    assert_eq!(calls, ["host/dispatch.rs: unsafe { __wasm_call_ctors() };"]);
 }
 
 #[test]

@@ -294,11 +294,11 @@ pub fn remove_field(map: Map, name: &str) -> Result<(), Failed> {
 }
 
 /// A property, if it is there.
-pub fn property(path: &[&str]) -> Option<Vec<u8>> {
+pub fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
     let path = path.join("\0");
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut at, &raw mut size) };
-    handed_over(status, at, size).ok().flatten()
+    handed_over(status, at, size)
 }
 
 /// Sets a property.

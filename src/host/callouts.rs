@@ -137,7 +137,7 @@ impl SharedCallout {
     }
 }
 
-/// A callout that the root sends for a request: the SDK delivers a reply to the context whose
+/// A callout that the root sends for a request: the host delivers a reply to the context whose
 /// callback sent the callout, so no other context can send for it.
 pub struct Relayed {
     /// What to send.

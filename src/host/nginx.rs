@@ -36,14 +36,14 @@ pub fn hides_fields(count: usize) -> bool {
 
 /// Path and query as they were sent: `:path` is decoded here, with what that brings about.
 pub fn raw_path() -> String {
-    let raw = abi::property(&["request", "path"]);
+    let raw = abi::property(&["request", "path"]).ok().flatten();
     raw.and_then(|raw| String::from_utf8(raw).ok()).unwrap_or_default()
 }
 
 /// The host and port that the client named: `:authority` is the server's own name here. An address in
 /// the request line wins over the `Host` header and may name another host; then it is none.
 pub fn authority(header: Option<&str>) -> String {
-    let effective = abi::property(&["ngx", "host"]).unwrap_or_default();
+    let effective = abi::property(&["ngx", "host"]).ok().flatten().unwrap_or_default();
     let is_effective =
         |header: &&str| host_of(header).is_some_and(|host| effective.eq_ignore_ascii_case(host.as_bytes()));
     header.filter(is_effective).unwrap_or_default().to_owned()
@@ -63,7 +63,7 @@ pub struct Lock(String);
 /// it does not know: should Kong forget the request, or the module end, it does not go on. None where there
 /// is no such variable, or where it is not for us to set.
 pub fn lock() -> Option<Lock> {
-    let scheme = abi::property(&["ngx", SCHEME]).filter(|scheme| !scheme.is_empty())?;
+    let scheme = abi::property(&["ngx", SCHEME]).ok().flatten().filter(|scheme| !scheme.is_empty())?;
     let scheme = String::from_utf8(scheme).ok()?;
     abi::set_property(&["ngx", SCHEME], UNDECIDED).ok()?;
     Some(Lock(scheme))

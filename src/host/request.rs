@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::abi::{self, Action, Map};
+use super::abi::{self, Action, Failed, Map};
 use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed, Sent};
 use super::nginx;
@@ -153,7 +153,10 @@ impl Handling {
 
     /// The header fields are there, so many.
     pub fn on_request_headers(&self, count: usize, end_of_stream: bool) -> Action {
-        let host = self.plugin.host();
+        let Ok(host) = self.plugin.find_host() else {
+            refuse(&self.plugin, &self.pending, 500, "bug");
+            return Action::Pause;
+        };
         if host == Host::Nginx {
             self.pending.lock.replace(nginx::lock());
         }
@@ -231,13 +234,25 @@ impl Handling {
 }
 
 impl Plugin {
-    /// The host, found out in the first request.
+    /// The host, found out in the first request. As long as it does not say, it is the one that asks for
+    /// more care.
     pub fn host(&self) -> Host {
+        self.host.get().unwrap_or(Host::Nginx)
+    }
+
+    /// Finds out which host this is.
+    ///
+    /// # Errors
+    /// It does not say. Nothing may depend on it then.
+    fn find_host(&self) -> Result<Host, Failed> {
         if let Some(host) = self.host.get() {
-            return host;
+            return Ok(host);
         }
-        let is_nginx = abi::property(&["ngx", "nginx_version"]).is_some();
-        let host = if is_nginx { Host::Nginx } else { Host::Envoy };
+        let host = match abi::property(&["ngx", "nginx_version"])? {
+            None => Host::Envoy,
+            Some(version) if version.is_empty() => return Err(Failed),
+            Some(_) => Host::Nginx,
+        };
         self.host.set(Some(host));
         super::verify::allow(host == Host::Envoy);
         super::metrics::allow(host == Host::Envoy);
@@ -246,7 +261,7 @@ impl Plugin {
             super::workers::probe();
         }
         super::workers::allow(shares, host == Host::Nginx);
-        host
+        Ok(host)
     }
 }
 

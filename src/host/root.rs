@@ -87,6 +87,11 @@ impl Root {
         Root { context_id, ..Root::default() }
     }
 
+    /// Whether this is nginx: as a request has found out, or as it seems.
+    fn is_nginx(&self) -> bool {
+        self.plugin.host.get().map_or(nginx::is_likely(self.context_id), |host| host == Host::Nginx)
+    }
+
     /// What its requests share with it.
     pub fn plugin(&self) -> Rc<Plugin> {
         Rc::clone(&self.plugin)
@@ -206,7 +211,7 @@ impl Root {
             if !is_wanted && callout.shared.is_none() {
                 continue;
             }
-            match self.plugin.send(self.context_id, &callout, nginx::is_likely(self.context_id)) {
+            match self.plugin.send(self.context_id, &callout, self.is_nginx()) {
                 Ok(sent) => {
                     self.callouts.insert(sent.token, RootCallout::Relayed { pending, sent });
                 }
@@ -250,7 +255,7 @@ impl Root {
     }
 
     fn go_on(&mut self, provider: Option<ProviderIndex>, mut step: Step<()>) {
-        let is_nginx = nginx::is_likely(self.context_id);
+        let is_nginx = self.is_nginx();
         // A callout that cannot be sent is answered at once, so this may go round a few times.
         loop {
             let (callout, flow) = match step {

@@ -4,7 +4,7 @@ use wasmtime::{Caller, Error, Linker, Result};
 
 use crate::Profile;
 use crate::exchange::CalloutReply;
-use crate::host::Host;
+use crate::host::{Garbage, Host};
 use crate::{calls, maps, metrics, pairs, properties};
 
 pub(crate) const OK: u32 = 0;
@@ -50,7 +50,10 @@ pub(crate) fn write_number(guest: &mut Guest<'_>, at: u32, number: u32) -> Resul
 /// Hands bytes over in memory that the module allocates.
 fn give(guest: &mut Guest<'_>, bytes: &[u8], at: u32, size: u32) -> Result<u32> {
     let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("nobody allocates"))?;
-    // Of nothing, Envoy gives a null pointer, which the SDK takes for "is not there".
+    if let Some(garbage) = guest.data().setup.gives {
+        return give_garbage(guest, garbage, bytes, (at, size));
+    }
+    // Of nothing, Envoy gives a null pointer.
     let is_null = bytes.is_empty() && !guest.data().is_nginx();
     let place = if is_null { 0 } else { allocate.call(&mut *guest, bytes.len() as u32)? };
     write(guest, place, bytes)?;
@@ -59,12 +62,40 @@ fn give(guest: &mut Guest<'_>, bytes: &[u8], at: u32, size: u32) -> Result<u32> 
     Ok(OK)
 }
 
+/// Fault: what is handed over is not what it is said to be.
+fn give_garbage(guest: &mut Guest<'_>, garbage: Garbage, bytes: &[u8], at: (u32, u32)) -> Result<u32> {
+    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("nobody allocates"))?;
+    let asked = bytes.len() as u32;
+    let (place, length) = match garbage {
+        Garbage::Nothing => (0, 0),
+        Garbage::NullPointer => (0, asked.max(1)),
+        Garbage::Unallocated => (64 * 1024, asked.max(1)),
+        Garbage::Inside => (allocate.call(&mut *guest, asked + 8)? + 4, asked),
+        Garbage::TooLong => (allocate.call(&mut *guest, asked)?, asked + 1_000_000),
+        Garbage::Huge => (allocate.call(&mut *guest, u32::MAX)?, u32::MAX),
+        Garbage::Noise => (allocate.call(&mut *guest, asked)?, asked),
+        Garbage::Cut => (allocate.call(&mut *guest, asked)?, asked / 2),
+        Garbage::Many => {
+            (0..1_000).try_for_each(|_| allocate.call(&mut *guest, 1).map(|_| ()))?;
+            (allocate.call(&mut *guest, asked)?, asked)
+        }
+    };
+    if place != 0 && garbage == Garbage::Cut {
+        write(guest, place, bytes)?;
+    } else if place != 0 && garbage == Garbage::Noise {
+        write(guest, place, &vec![0xff; bytes.len()])?;
+    }
+    write_number(guest, at.0, place)?;
+    write_number(guest, at.1, length)?;
+    Ok(OK)
+}
+
 pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Counts the call. A trap if the test says so; false if it says that the host cannot do it.
-pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<bool> {
+/// Counts the call. A trap if the test says so; a status if it says that the host does nothing and says this.
+pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<Option<u32>> {
     let host = guest.data_mut();
     *host.calls.entry(name).or_default() += 1;
     if host.setup.traps_at == Some(name) {
@@ -79,13 +110,14 @@ pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<bool> {
             callback.call(&mut *guest, &[wasmtime::Val::I32(current as i32)], &mut results)?;
         }
     }
-    Ok(guest.data().setup.fails_at != Some(name))
+    let setup = &guest.data().setup;
+    Ok((setup.fails_at == Some(name)).then_some(setup.fails_with))
 }
 
 fn link_context(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap("env", "proxy_log", |mut guest: Guest<'_>, level: u32, at: u32, size: u32| {
-        if !enter(&mut guest, "proxy_log")? {
-            return Ok(INTERNAL_FAILURE);
+        if let Some(status) = enter(&mut guest, "proxy_log")? {
+            return Ok(status);
         }
         let line = text(read(&mut guest, at, size)?);
         let decision = ["answered code=", "admitted code="].iter().find_map(|start| line.strip_prefix(start));
@@ -103,22 +135,28 @@ fn link_context(linker: &mut Linker<Host>) -> Result<()> {
         Ok(OK)
     })?;
     linker.func_wrap("env", "proxy_get_current_time_nanoseconds", |mut guest: Guest<'_>, at: u32| {
+        if let Some(status) = enter(&mut guest, "proxy_get_current_time_nanoseconds")? {
+            return Ok(status);
+        }
         let now = guest.data().now;
         write(&mut guest, at, &now.to_le_bytes())?;
-        Ok(OK)
+        Ok::<u32, Error>(OK)
     })?;
     linker.func_wrap("env", "proxy_set_effective_context", |mut guest: Guest<'_>, context: u32| {
+        if let Some(status) = enter(&mut guest, "proxy_set_effective_context")? {
+            return Ok(status);
+        }
         let host = guest.data_mut();
         let exists = host.is_root(context) || host.streams.contains_key(&context);
         if !exists && !host.is_nginx() {
-            return BAD_ARGUMENT;
+            return Ok(BAD_ARGUMENT);
         }
         host.effective = context;
-        OK
+        Ok::<u32, Error>(OK)
     })?;
     linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |mut guest: Guest<'_>, period: u32| {
-        if !enter(&mut guest, "proxy_set_tick_period_milliseconds")? {
-            return Ok(INTERNAL_FAILURE);
+        if let Some(status) = enter(&mut guest, "proxy_set_tick_period_milliseconds")? {
+            return Ok(status);
         }
         let host = guest.data_mut();
         let root = host.current;
@@ -136,8 +174,8 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_header_map_pairs",
         |mut guest: Guest<'_>, map: u32, at: u32, size: u32| {
-            if !enter(&mut guest, "proxy_get_header_map_pairs")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_get_header_map_pairs")? {
+                return Ok(status);
             }
             match maps::list(guest.data_mut(), map) {
                 Some(list) => give(&mut guest, &pairs::encode(&list), at, size),
@@ -149,8 +187,8 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_header_map_value",
         |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32, at: u32, size: u32| {
-            if !enter(&mut guest, "proxy_get_header_map_value")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_get_header_map_value")? {
+                return Ok(status);
             }
             let name = text(read(&mut guest, name, name_size)?);
             match maps::get(guest.data_mut(), map, &name) {
@@ -167,8 +205,8 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
             "env",
             function,
             move |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32| {
-                if !enter(&mut guest, function)? {
-                    return Ok(INTERNAL_FAILURE);
+                if let Some(status) = enter(&mut guest, function)? {
+                    return Ok(status);
                 }
                 let name = text(read(&mut guest, name, name_size)?);
                 let value = read(&mut guest, value, value_size)?;
@@ -180,8 +218,8 @@ fn link_maps(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_remove_header_map_value",
         |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32| {
-            if !enter(&mut guest, "proxy_remove_header_map_value")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_remove_header_map_value")? {
+                return Ok(status);
             }
             let name = text(read(&mut guest, name, name_size)?);
             Ok::<u32, Error>(maps::change(guest.data_mut(), map, &name, b"", maps::Change::Remove))
@@ -195,8 +233,8 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_buffer_bytes",
         |mut guest: Guest<'_>, buffer: u32, start: u32, length: u32, at: u32, size: u32| {
-            if !enter(&mut guest, "proxy_get_buffer_bytes")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_get_buffer_bytes")? {
+                return Ok(status);
             }
             let host = guest.data_mut();
             let whole = match buffer {
@@ -210,6 +248,7 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
                 }
                 BUFFER_CALL_RESPONSE_BODY => match &host.reply {
                     Some(CalloutReply::Answer { body, .. }) => body.clone(),
+                    Some(CalloutReply::Broken { .. }) => return Ok(BAD_ARGUMENT),
                     _ => Vec::new(),
                 },
                 _ => return Ok(NOT_FOUND),
@@ -226,8 +265,8 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_property",
         |mut guest: Guest<'_>, path: u32, path_size: u32, at: u32, size: u32| {
-            if !enter(&mut guest, "proxy_get_property")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_get_property")? {
+                return Ok(status);
             }
             let path = text(read(&mut guest, path, path_size)?);
             match properties::get(guest.data_mut(), &path) {
@@ -240,8 +279,8 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_set_property",
         |mut guest: Guest<'_>, path: u32, path_size: u32, value: u32, value_size: u32| {
-            if !enter(&mut guest, "proxy_set_property")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_set_property")? {
+                return Ok(status);
             }
             let path = text(read(&mut guest, path, path_size)?);
             let value = read(&mut guest, value, value_size)?;
@@ -252,8 +291,8 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_get_shared_data",
         |mut guest: Guest<'_>, key: u32, key_size: u32, at: u32, size: u32, number: u32| {
-            if !enter(&mut guest, "proxy_get_shared_data")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_get_shared_data")? {
+                return Ok(status);
             }
             let key = read(&mut guest, key, key_size)?;
             let profile = guest.data().setup.profile;
@@ -270,8 +309,8 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_set_shared_data",
         |mut guest: Guest<'_>, key: u32, key_size: u32, value: u32, value_size: u32, number: u32| {
-            if !enter(&mut guest, "proxy_set_shared_data")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_set_shared_data")? {
+                return Ok(status);
             }
             let key = read(&mut guest, key, key_size)?;
             let value = read(&mut guest, value, value_size)?;
@@ -293,7 +332,7 @@ fn shared_data(host: &Host, key: &[u8]) -> Result<crate::SharedData> {
     Ok(data)
 }
 
-/// What the SDK imports and the filter has no use for: nginx traps on most of it.
+/// What nginx has in name only.
 fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
     linker.func_wrap(
         "env",
@@ -305,8 +344,8 @@ fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
               _length: u32,
               _at: u32,
               _out: u32| {
-            if !enter(&mut guest, "proxy_call_foreign_function")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_call_foreign_function")? {
+                return Ok(status);
             }
             match profile {
                 Profile::Envoy => Ok(NOT_FOUND),

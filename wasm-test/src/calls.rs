@@ -20,8 +20,8 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
                      _trailers_size: u32,
                      timeout: u32,
                      token_at: u32| {
-        if !enter(&mut guest, "proxy_http_call")? {
-            return Ok(INTERNAL_FAILURE);
+        if let Some(status) = enter(&mut guest, "proxy_http_call")? {
+            return Ok(status);
         }
         let target = text(read(&mut guest, target, target_size)?);
         let headers = read(&mut guest, headers, headers_size)?;
@@ -49,8 +49,8 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
          headers: u32,
          headers_size: u32,
          _grpc_status: i32| {
-            if !enter(&mut guest, "proxy_send_local_response")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = enter(&mut guest, "proxy_send_local_response")? {
+                return Ok(status);
             }
             let body = read(&mut guest, body, body_size)?;
             let headers = read(&mut guest, headers, headers_size)?;
@@ -60,8 +60,8 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         },
     )?;
     linker.func_wrap("env", "proxy_continue_stream", |mut guest: Guest<'_>, kind: u32| {
-        if !enter(&mut guest, "proxy_continue_stream")? {
-            return Ok(INTERNAL_FAILURE);
+        if let Some(status) = enter(&mut guest, "proxy_continue_stream")? {
+            return Ok(status);
         }
         let host = guest.data_mut();
         if kind != 0 {
@@ -103,6 +103,9 @@ fn dispatch(host: &mut Host, callout: Callout) -> Result<Option<u32>> {
         if host.acts_for_another() {
             host.crash("a callout is sent for another request");
         }
+        if host.callback == Callback::HttpCallResponse && host.is_root(host.current) {
+            host.crash("a callout is sent from within the reply to one of the root context");
+        }
     }
     let is_known = host.setup.clusters.is_empty() || host.setup.clusters.contains(&callout.target);
     if !host.is_nginx() && (!is_complete || !is_known) {
@@ -125,6 +128,7 @@ fn respond(host: &mut Host, response: LocalResponse) -> Result<u32> {
         host.crash("a local response in the response phase: its length is wrong, the client hangs");
     }
     let is_nginx = host.is_nginx();
+    let loses_body = is_nginx && host.loses_body;
     let decided = host.decided.take();
     let Some(stream) = host.stream() else { return Ok(BAD_ARGUMENT) };
     if stream.local.is_some() {
@@ -132,5 +136,8 @@ fn respond(host: &mut Host, response: LocalResponse) -> Result<u32> {
     }
     stream.code = decided;
     stream.local = Some(response);
+    if loses_body && stream.local.as_ref().is_some_and(|local| !local.body.is_empty()) {
+        host.crash("zero size buf in writer: the client gets nothing at all");
+    }
     Ok(OK)
 }

@@ -78,6 +78,13 @@ pub enum CalloutReply {
     },
     /// No answer within the time that the filter set, or no connection.
     Failed,
+    /// An answer that breaks off in its body: less of it came than was announced.
+    Broken {
+        /// Its header fields with `:status`.
+        headers: Vec<(String, Vec<u8>)>,
+        /// So many bytes of its body are said to be there. None of them is given.
+        size: u32,
+    },
 }
 
 /// Where a request is. Only the worker looks at it.
@@ -94,6 +101,9 @@ pub(crate) enum Stage {
     /// The response is on its way.
     Response,
 }
+
+/// The variable of Kong that `proxy_pass` takes the scheme from.
+pub(crate) const KONG_SCHEME: &str = "ngx.upstream_scheme";
 
 /// The worker's notes about one request.
 #[derive(Debug, Clone)]
@@ -119,6 +129,12 @@ pub(crate) struct Stream {
     pub(crate) hangs: bool,
     /// It has no upstream unless the filter says so: `$vestibule` is `pass`.
     pub(crate) is_guarded: bool,
+    /// In Kong: the scheme that the route goes upstream with.
+    pub(crate) scheme: Option<String>,
+    /// Its root context.
+    pub(crate) root: u32,
+    /// The VM that knows it, counted from the worker's first.
+    pub(crate) vm: usize,
 }
 
 /// A response that the filter made.
@@ -133,7 +149,10 @@ impl Stream {
     /// Whether it has an upstream to go to.
     pub(crate) fn has_upstream(&self) -> bool {
         let said = self.properties.iter().rev().find(|(name, _)| name == "ngx.vestibule");
-        !self.is_guarded || said.is_some_and(|(_, said)| said == b"pass")
+        let is_named = !self.is_guarded || said.is_some_and(|(_, said)| said == b"pass");
+        let scheme = self.properties.iter().rev().find(|(name, _)| name == KONG_SCHEME);
+        let schemes: [&[u8]; 4] = [b"http", b"https", b"grpc", b"grpcs"];
+        is_named && scheme.is_none_or(|(_, scheme)| schemes.contains(&scheme.as_slice()))
     }
 
     pub(crate) fn new(incoming: Incoming, request: Fields) -> Stream {
@@ -153,6 +172,9 @@ impl Stream {
             out: Outgoing::default(),
             hangs: false,
             is_guarded: false,
+            scheme: None,
+            root: 0,
+            vm: 0,
         }
     }
 }

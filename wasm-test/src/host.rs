@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use wasmtime::{Memory, TypedFunc};
 
 use crate::Profile;
+use crate::abi::INTERNAL_FAILURE;
 use crate::exchange::{CalloutReply, Stream};
 use crate::glibc_random::GlibcRandom;
 
@@ -44,6 +45,8 @@ pub struct Setup {
     pub variables: Vec<String>,
     /// nginx's `proxy_pass` depends on `$vestibule`, as `kong/nginx.conf` has it.
     pub is_guarded: bool,
+    /// In Kong: the scheme of the service, which stands in `$upstream_scheme` before filters run.
+    pub upstream_scheme: Option<String>,
     /// The upstream answers only when it is told to.
     pub upstream_waits: bool,
     /// nginx's `isolation stream`: each request has a VM of its own, made for it. One at a time; the VM of
@@ -61,8 +64,12 @@ pub struct Setup {
     pub expects_trap: bool,
     /// Fault: this host function traps, as a bug in the filter would.
     pub traps_at: Option<&'static str>,
-    /// Fault: this host function says that it could not.
+    /// Fault: this host function does nothing, and says `fails_with`.
     pub fails_at: Option<&'static str>,
+    /// See `fails_at`.
+    pub fails_with: u32,
+    /// Fault: whatever is handed over is this.
+    pub gives: Option<Garbage>,
     /// Fault: this host function calls the module back before it returns.
     pub calls_back_at: Option<&'static str>,
 }
@@ -81,6 +88,7 @@ impl Setup {
             sees_body_while_paused: false,
             variables: Vec::new(),
             is_guarded: false,
+            upstream_scheme: None,
             upstream_waits: false,
             isolates_requests: false,
             keeps_bodies_in_files: false,
@@ -90,9 +98,34 @@ impl Setup {
             expects_trap: false,
             traps_at: None,
             fails_at: None,
+            fails_with: INTERNAL_FAILURE,
+            gives: None,
             calls_back_at: None,
         }
     }
+}
+
+/// What a host hands over that has gone mad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Garbage {
+    /// No place and no length.
+    Nothing,
+    /// No place, and a length.
+    NullPointer,
+    /// A place that nobody allocated.
+    Unallocated,
+    /// A place within what was allocated.
+    Inside,
+    /// More than was allocated.
+    TooLong,
+    /// As much as a number can say.
+    Huge,
+    /// Bytes that mean nothing.
+    Noise,
+    /// The first half.
+    Cut,
+    /// The right thing, after memory was asked for a thousand times.
+    Many,
 }
 
 /// Keeps the metrics of a proxy.
@@ -256,6 +289,9 @@ pub(crate) struct Host {
     pub(crate) next_callout: u32,
     /// The reply that a callback is about.
     pub(crate) reply: Option<CalloutReply>,
+    /// The reply has no body, and what it answers had one: a local response that is made now shares its
+    /// memory with what nginx empties afterwards.
+    pub(crate) loses_body: bool,
     pub(crate) metrics: Vec<(String, u64)>,
     /// The code of the last decision in the filter's log.
     pub(crate) decided: Option<String>,
@@ -283,6 +319,7 @@ impl Host {
             callouts: BTreeMap::new(),
             next_callout: 0,
             reply: None,
+            loses_body: false,
             metrics: Vec::new(),
             decided: None,
             crashes: Vec::new(),

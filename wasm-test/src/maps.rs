@@ -46,7 +46,7 @@ pub(crate) fn list(host: &mut Host, map: u32) -> Option<Vec<Pair>> {
         REQUEST_TRAILERS => host.stream()?.trailers.seen_by_filter(),
         RESPONSE_HEADERS => host.stream()?.response.seen_by_filter(),
         CALL_RESPONSE_HEADERS => match reply {
-            Some(CalloutReply::Answer { headers, .. }) => {
+            Some(CalloutReply::Answer { headers, .. } | CalloutReply::Broken { headers, .. }) => {
                 headers.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect()
             }
             _ => Vec::new(),

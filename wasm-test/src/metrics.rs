@@ -11,8 +11,8 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         "env",
         "proxy_define_metric",
         |mut guest: Guest<'_>, kind: u32, name: u32, name_size: u32, at: u32| {
-            if !count(&mut guest, "proxy_define_metric")? {
-                return Ok(INTERNAL_FAILURE);
+            if let Some(status) = count(&mut guest, "proxy_define_metric")? {
+                return Ok(status);
             }
             let name = text(read(&mut guest, name, name_size)?);
             if let Some(metrics) = guest.data().setup.metrics {
@@ -31,8 +31,8 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         },
     )?;
     linker.func_wrap("env", "proxy_get_metric", |mut guest: Guest<'_>, id: u32, at: u32| {
-        if !count(&mut guest, "proxy_get_metric")? {
-            return Ok(INTERNAL_FAILURE);
+        if let Some(status) = count(&mut guest, "proxy_get_metric")? {
+            return Ok(status);
         }
         let value = guest.data().metrics.get(id as usize).map(|(_, value)| *value);
         match value {
@@ -44,8 +44,8 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         }
     })?;
     linker.func_wrap("env", "proxy_record_metric", |mut guest: Guest<'_>, id: u32, value: u64| {
-        if !count(&mut guest, "proxy_record_metric")? {
-            return Ok(INTERNAL_FAILURE);
+        if let Some(status) = count(&mut guest, "proxy_record_metric")? {
+            return Ok(status);
         }
         if let Some(metrics) = guest.data().setup.metrics {
             (metrics.set)(id, value);
@@ -60,8 +60,8 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         }
     })?;
     linker.func_wrap("env", "proxy_increment_metric", |mut guest: Guest<'_>, id: u32, by: i64| {
-        if !count(&mut guest, "proxy_increment_metric")? {
-            return Ok(INTERNAL_FAILURE);
+        if let Some(status) = count(&mut guest, "proxy_increment_metric")? {
+            return Ok(status);
         }
         if let Some(metrics) = guest.data().setup.metrics {
             (metrics.add)(id, by.unsigned_abs());
@@ -79,10 +79,10 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
 }
 
 /// nginx ends the module when its memory for metrics is full, and nobody can tell whether it is.
-fn count(guest: &mut Guest<'_>, function: &'static str) -> Result<bool> {
-    let can = enter(guest, function)?;
+fn count(guest: &mut Guest<'_>, function: &'static str) -> Result<Option<u32>> {
+    let status = enter(guest, function)?;
     if guest.data().is_nginx() {
         return Err(Error::msg("could not allocate memory for a metric"));
     }
-    Ok(can)
+    Ok(status)
 }

@@ -1,6 +1,7 @@
 //! Properties.
 
 use crate::abi::{NOT_FOUND, OK};
+use crate::exchange::KONG_SCHEME;
 use crate::host::{Callback, Host};
 
 /// The value of a property. The parts of its path are separated by zero bytes.
@@ -43,6 +44,8 @@ fn of_nginx(host: &mut Host, path: &str) -> Option<Vec<u8>> {
         other => {
             let set = stream.properties.iter().rev().find(|(name, _)| name == other);
             let set = set.map(|(_, value)| value.clone());
+            let scheme = stream.scheme.clone().filter(|_| other == KONG_SCHEME).map(String::into_bytes);
+            let set = set.or(scheme);
             return set.or_else(|| host.setup.variables.iter().any(|name| name == other).then(Vec::new));
         }
     };
@@ -75,7 +78,8 @@ pub(crate) fn set(host: &mut Host, path: &str, value: Vec<u8>) -> u32 {
         host.crash(format!("the property {name} is set in the root context"));
         return NOT_FOUND;
     }
-    if is_nginx && !host.setup.variables.contains(&name) {
+    let is_of_kong = name == KONG_SCHEME && host.setup.upstream_scheme.is_some();
+    if is_nginx && !is_of_kong && !host.setup.variables.contains(&name) {
         return NOT_FOUND;
     }
     match host.stream() {

@@ -165,22 +165,19 @@ impl Worker {
 
     /// The module trapped in a reply's callback.
     pub(crate) fn after_trap(&mut self, context: u32) {
-        let ids: Vec<u32> = self.host().streams.keys().copied().collect();
-        for id in ids {
-            let profile = self.setup.profile;
-            let Some(stream) = self.host().streams.get_mut(&id) else { continue };
-            if stream.out.status != 0 {
-                continue;
+        if self.setup.profile == Profile::NgxWasm {
+            // It goes upstream. The replies to the others come to the next VM.
+            if let Some(stream) =
+                self.host().streams.get_mut(&context).filter(|stream| stream.out.status == 0)
+            {
+                release_headers(stream);
+                stream.out.status = if stream.has_upstream() { 200 } else { 500 };
             }
-            match profile {
-                // It gets no answer at all, and neither do the others of this VM.
-                Profile::Envoy => stream.hangs = true,
-                // It goes upstream, and so do the others, sooner or later.
-                Profile::NgxWasm => {
-                    release_headers(stream);
-                    stream.out.status = if stream.has_upstream() { 200 } else { 500 };
-                }
-            }
+            return;
+        }
+        // It gets no answer at all, and neither do the others of this VM.
+        for stream in self.host().streams.values_mut().filter(|stream| stream.out.status == 0) {
+            stream.hangs = true;
         }
         self.host().callouts.retain(|_, callout| callout.context == context);
     }

@@ -32,6 +32,8 @@ pub struct Worker {
     /// A trap ended the VM; the next request starts another.
     pub(crate) is_dead: bool,
     traps: usize,
+    /// VMs that were started.
+    vms: usize,
 }
 
 impl Worker {
@@ -41,7 +43,7 @@ impl Worker {
     /// The filter does not start. Envoy refuses the configuration then; nginx's worker exits.
     pub fn start(module: &'static Module, setup: Setup) -> Result<Worker, Refused> {
         let vm = Vm::start(module, Host::new(setup.clone()))?;
-        Ok(Worker { module, setup, vm, last: LAST_ROOT, is_dead: false, traps: 0 })
+        Ok(Worker { module, setup, vm, last: LAST_ROOT, is_dead: false, traps: 0, vms: 0 })
     }
 
     /// Says what time it is. Nanoseconds since 1970.
@@ -70,7 +72,9 @@ impl Worker {
         let count = request.count() + if self.setup.profile == Profile::Envoy { 4 } else { 0 };
         let ends = !incoming.has_body;
         let is_guarded = self.setup.is_guarded && self.setup.profile == Profile::NgxWasm;
-        self.host().streams.insert(id, Stream { is_guarded, ..Stream::new(incoming, request) });
+        let scheme = self.setup.upstream_scheme.clone();
+        let stream = Stream { is_guarded, scheme, root, vm: self.vms, ..Stream::new(incoming, request) };
+        self.host().streams.insert(id, stream);
         // What nginx says here is not about the body.
         let ends = if self.setup.profile == Profile::NgxWasm { id.is_multiple_of(2) } else { ends };
         let _ = self.call::<_, ()>(Callback::RequestHeaders, id, "proxy_on_context_create", (id, root));
@@ -164,22 +168,30 @@ impl Worker {
     /// Answers a callout.
     pub fn answer(&mut self, token: u32, reply: CalloutReply) {
         if let Some(callout) = self.host().callouts.remove(&token) {
+            let has_body = matches!(&reply, CalloutReply::Answer { body, .. } if !body.is_empty())
+                || matches!(reply, CalloutReply::Broken { .. });
+            self.host().loses_body = !callout.body.is_empty() && !has_body;
             self.deliver(callout.context, token, reply);
+            self.host().loses_body = false;
         }
     }
 
     /// Hands a reply to a context, in flight or not: what a host in disorder would do.
     pub fn deliver(&mut self, context: u32, token: u32, reply: CalloutReply) {
-        if self.is_dead {
+        let is_nginx = self.setup.profile == Profile::NgxWasm;
+        if self.is_dead && (!is_nginx || self.restart().is_err()) {
             return;
         }
+        let root = self.introduce(context);
         let reply = self.as_shown(reply);
         let (count, size) = match &reply {
             CalloutReply::Answer { headers, body } => (headers.len() as u32, body.len() as u32),
             CalloutReply::Failed => (0, 0),
+            CalloutReply::Broken { headers, size } => (headers.len() as u32, *size),
         };
         self.host().reply = Some(reply);
-        let arguments = (context, token, count, size, 0);
+        // nginx names the root context, whoever it was that asked.
+        let arguments = (if is_nginx { root } else { context }, token, count, size, 0);
         let done =
             self.call::<_, ()>(Callback::HttpCallResponse, context, "proxy_on_http_call_response", arguments);
         self.host().reply = None;
@@ -187,6 +199,23 @@ impl Worker {
             Some(()) => self.after_reply(context),
             None => self.after_trap(context),
         }
+    }
+
+    /// nginx makes a context anew that was known to a VM which has ended, and says nothing more. The root
+    /// context of it.
+    fn introduce(&mut self, context: u32) -> u32 {
+        let vms = self.vms;
+        let Some(stream) = self.host().streams.get_mut(&context) else { return context };
+        let root = stream.root;
+        if std::mem::replace(&mut stream.vm, vms) != vms {
+            let _ = self.call::<_, ()>(
+                Callback::HttpCallResponse,
+                context,
+                "proxy_on_context_create",
+                (context, root),
+            );
+        }
+        root
     }
 
     /// Fault of nginx: it forgets that a request waits, and goes on with it.
@@ -256,8 +285,17 @@ impl Worker {
         let last = self.host();
         let (random, crashes) = (last.random.clone(), std::mem::take(&mut last.crashes));
         // The generator is the process's: it goes on where it was.
-        let host = Host { random, crashes, ..Host::new(self.setup.clone()) };
+        let mut host = Host { random, crashes, ..Host::new(self.setup.clone()) };
+        if self.setup.profile == Profile::NgxWasm {
+            // Requests and callouts belong to the host, which keeps them.
+            let last = self.host();
+            host.streams = std::mem::take(&mut last.streams);
+            host.callouts = std::mem::take(&mut last.callouts);
+            host.next_callout = last.next_callout;
+            host.calls = std::mem::take(&mut last.calls);
+        }
         self.vm = Vm::start(self.module, host)?;
+        self.vms += 1;
         self.is_dead = false;
         Ok(())
     }
@@ -287,6 +325,7 @@ impl Worker {
                 ],
                 body: b"upstream connect error or disconnect/reset before headers".to_vec(),
             },
+            CalloutReply::Broken { .. } if self.setup.profile == Profile::Envoy => CalloutReply::Failed,
             other => other,
         }
     }

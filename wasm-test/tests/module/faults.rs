@@ -239,16 +239,11 @@ fn a_reply_that_is_garbage_is_a_reply_that_did_not_come() {
     }
 }
 
-/// The SDK ends the VM when a reply comes a second time. No host does that; if one did, Envoy would
-/// start the module anew, and so would nginx, after it had sent everybody who waits to the upstream that
-/// `$vestibule` names.
+/// No host does that.
 #[test]
 fn a_reply_that_comes_twice_lets_nobody_in() {
     for (proxy, is_good) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
-        let mut site = Site::with(proxy, &json!({}), |setup| {
-            setup.expects_trap = true;
-            setup.is_guarded = true;
-        });
+        let mut site = Site::on(proxy);
         let unknown = requests(&mut site).remove(2);
         let request = good(&mut site);
         let stream = site.worker.borrow_mut().begin(request);
@@ -269,13 +264,11 @@ fn a_reply_that_comes_twice_lets_nobody_in() {
         assert_eq!(site.worker.borrow_mut().progress(other), Progress::Waits, "{proxy:?}");
         site.worker.borrow_mut().deliver(context, token, reply);
         assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Told, "{proxy:?}: it had its answer");
-        match (proxy, site.worker.borrow_mut().progress(other)) {
-            (Proxy::Envoy, progress) => assert_eq!(progress, Progress::Hangs, "closed, but a hang"),
-            (Proxy::Nginx, Progress::Ended(other)) => assert_eq!((other.status, other.upstream), (500, None)),
-            (Proxy::Nginx, progress) => panic!("{progress:?}"),
-        }
+        assert_eq!(site.worker.borrow_mut().progress(other), Progress::Waits, "{proxy:?}");
+        let other = site.end(other);
+        assert!(other.status >= 400 && other.upstream.is_none(), "{proxy:?}");
         site.world.log_in("/orders").is(302, "login_completed");
-        assert_eq!(site.worker.borrow().traps(), 1, "{proxy:?}");
+        assert_eq!(site.worker.borrow().traps(), 0, "{proxy:?}");
     }
 }
 

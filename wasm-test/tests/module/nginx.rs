@@ -2,9 +2,11 @@
 //! of `wasm-test/hosts.md` has a test here, in `hosts.rs` or among the stories.
 
 use serde_json::json;
-use wasm_test::{CalloutReply, Incoming, Module, Outgoing, Profile, Progress, Setup, SharedData, Worker};
+use wasm_test::{
+    CalloutReply, Incoming, Module, Outgoing, Profile, Progress, Setup, SharedData, StreamId, Worker,
+};
 
-use crate::site::{Site, cookies, field, get, got, page};
+use crate::site::{BOTH, Site, cookies, field, get, got, page};
 use crate::world::{BEGINNING, Key, Proxy, World, document, noise};
 
 /// What a worker says to a request that it decides at once.
@@ -78,23 +80,185 @@ fn a_body_that_overtakes_the_decision_is_refused_and_the_reply_after_it_changes_
     site.world.log_in("/orders").is(302, "login_completed");
 }
 
-/// The SDK ends the VM, and then nginx lets the request go on: what keeps it from the upstream is
-/// that nobody said `pass`.
 #[test]
-fn a_reply_that_nobody_asked_for_finds_no_upstream() {
-    for is_guarded in [false, true] {
-        let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
-            host.expects_trap = true;
-            host.is_guarded = is_guarded;
-        });
+fn a_reply_that_nobody_asked_for_changes_nothing() {
+    for proxy in BOTH {
+        let mut site = Site::on(proxy);
         let stream = site.worker.borrow_mut().begin(page("/orders"));
         let context = site.worker.borrow().callouts()[0].1.context;
-        site.worker.borrow_mut().deliver(context, 99, CalloutReply::Failed);
-        let outgoing = site.end(stream);
-        assert_eq!(outgoing.upstream.is_some(), !is_guarded, "what `$vestibule` is for");
-        assert_eq!(outgoing.status, if is_guarded { 500 } else { 200 });
-        // The next request finds a new VM.
+        for context in [context, 1, 0, u32::MAX] {
+            site.worker.borrow_mut().deliver(context, 99, CalloutReply::Failed);
+        }
+        assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Waits, "{proxy:?}");
+        assert_eq!(site.end(stream).status, 302);
         site.world.log_in("/orders").is(302, "login_completed");
+    }
+}
+
+/// The module ends in the reply to one request. The replies to others come to the module that follows,
+/// which knows nothing of them, and without an answer nginx would go on.
+#[test]
+fn a_request_whose_module_ended_meanwhile_is_refused_by_the_next() {
+    let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.expects_trap = true);
+    site.world.log_in("/orders").is(302, "login_completed");
+    let requests: Vec<Incoming> = (0..3).map(|number| site.callback(&format!("/{number}"))).collect();
+    let mut worker = site.worker.borrow_mut();
+    let streams: Vec<StreamId> = requests.into_iter().map(|request| worker.begin(request)).collect();
+    let callouts = worker.callouts();
+    assert_eq!(callouts.len(), 3);
+    worker.change(|host| host.traps_at = Some("proxy_get_header_map_value"));
+    let reply = CalloutReply::Answer { headers: vec![(":status".into(), b"200".to_vec())], body: vec![] };
+    worker.answer(callouts[0].0, reply.clone());
+    worker.change(|host| host.traps_at = None);
+    assert_eq!(worker.traps(), 1);
+    for (stream, (token, _)) in streams.into_iter().zip(callouts).skip(1) {
+        worker.answer(token, reply.clone());
+        let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
+        assert_eq!((code(&outgoing), outgoing.upstream), ((500, Some("bug")), None));
+    }
+    assert_eq!(worker.traps(), 1);
+}
+
+/// Sent from within a reply, it would meet a connection that is about to be freed.
+#[test]
+fn the_root_asks_at_a_tick_and_never_in_a_reply() {
+    let mut site = Site::on(Proxy::Nginx);
+    for _ in 0..5 {
+        // Metadata, then keys, each time they are over.
+        let (metadata, keys) = (site.world.idp().count("metadata"), site.world.idp().count("keys"));
+        for _ in 0..4 {
+            site.world.tick();
+        }
+        let now = (site.world.idp().count("metadata"), site.world.idp().count("keys"));
+        assert_eq!(now, (metadata + 1, keys + 1));
+        site.world.after(100_000);
+    }
+    assert_eq!(site.worker.borrow().crashes(), [""; 0]);
+}
+
+/// Header fields come and a size, but the body does not.
+#[test]
+fn an_answer_that_breaks_off_is_no_answer() {
+    for (proxy, size) in BOTH.into_iter().flat_map(|proxy| [(proxy, 1), (proxy, 500), (proxy, u32::MAX)]) {
+        let mut site = Site::on(proxy);
+        let stranger = Key::new("k9", 9);
+        let now = site.world.now.0;
+        let claims =
+            json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "exp": now + 900});
+        let unknown = format!("Bearer {}", stranger.sign(&json!({}), &claims));
+        for is_known in [false, true] {
+            let mut requests = vec![get("/api/x", &[("authorization", &unknown)])];
+            if is_known {
+                requests.push(site.callback("/orders"));
+            } else {
+                requests.push(page("/orders"));
+            }
+            for request in requests {
+                let stream = site.worker.borrow_mut().begin(request);
+                let mut worker = site.worker.borrow_mut();
+                let headers = vec![
+                    (":status".to_owned(), b"200".to_vec()),
+                    ("content-type".to_owned(), b"application/json".to_vec()),
+                ];
+                assert_eq!(worker.callouts().len(), 1);
+                while let Some((token, _)) = worker.callouts().first() {
+                    worker.answer(*token, CalloutReply::Broken { headers: headers.clone(), size });
+                }
+                let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
+                assert!(outgoing.status >= 400 && outgoing.upstream.is_none(), "{proxy:?}: {outgoing:?}");
+            }
+            site.world.after(120).log_in("/orders").is(302, "login_completed");
+            site.world.after(120);
+        }
+    }
+}
+
+/// nginx would empty a body that is given in the reply without one to a request that had one, and then send
+/// nothing at all.
+#[test]
+fn an_answer_whose_body_would_be_lost_has_none() {
+    let empty = |status: &str| CalloutReply::Answer {
+        headers: vec![(":status".to_owned(), status.as_bytes().to_vec())],
+        body: Vec::new(),
+    };
+    for proxy in BOTH {
+        for (reply, has_body) in [
+            (CalloutReply::Failed, proxy == Proxy::Envoy),
+            (empty("200"), proxy == Proxy::Envoy),
+            (empty("500"), proxy == Proxy::Envoy),
+            (
+                CalloutReply::Answer { headers: vec![(":status".into(), b"500".to_vec())], body: vec![b'x'] },
+                true,
+            ),
+        ] {
+            let mut site = Site::logged_in(proxy);
+            let request = site.callback("/orders");
+            let stream = site.worker.borrow_mut().begin(request);
+            let token = site.worker.borrow().callouts()[0].0;
+            site.worker.borrow_mut().answer(token, reply);
+            let Progress::Ended(outgoing) = site.worker.borrow_mut().progress(stream) else {
+                panic!("it waits")
+            };
+            assert!(outgoing.status >= 500 && outgoing.upstream.is_none());
+            assert!(field(&outgoing, "x-vestibule-code").is_some_and(|code| !code.is_empty()));
+            assert_eq!(!outgoing.body.is_empty(), has_body, "{proxy:?}: {outgoing:?}");
+        }
+    }
+}
+
+/// What nginx forgets on a connection that is kept alive: that a request waits. A request without a body
+/// is then told to no filter at all.
+#[test]
+fn a_request_that_the_host_forgets_finds_no_upstream() {
+    for (is_guarded, scheme) in [(true, None), (false, Some("https")), (false, None)] {
+        let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
+            host.is_guarded = is_guarded;
+            host.upstream_scheme = scheme.map(str::to_owned);
+        });
+        let request = site.callback("/orders");
+        let mut worker = site.worker.borrow_mut();
+        let stream = worker.begin(request);
+        assert_eq!(worker.progress(stream), Progress::Waits);
+        worker.forget(stream);
+        let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
+        let is_open = !is_guarded && scheme.is_none();
+        assert_eq!(outgoing.upstream.is_some(), is_open, "what `$vestibule` and `$upstream_scheme` are for");
+        assert_eq!(outgoing.status, if is_open { 200 } else { 500 });
+    }
+}
+
+#[test]
+fn in_kong_a_request_has_no_scheme_until_it_may_go_on() {
+    for scheme in ["http", "https", "grpc"] {
+        let mut site =
+            Site::with(Proxy::Nginx, &json!({}), |host| host.upstream_scheme = Some(scheme.to_owned()));
+        site.world.log_in("/orders").is(302, "login_completed");
+        let session = site.world.browser.header(false, site.world.now).unwrap();
+        for (path, headers, passes) in [
+            ("/public/x", vec![], true),
+            ("/orders", vec![("cookie", session.as_str())], true),
+            ("/orders", vec![], false),
+            ("/api/x", vec![("authorization", "Bearer a.b.c")], false),
+            ("/oidc/logged-out", vec![], false),
+        ] {
+            let outgoing = site.send(get(path, &headers));
+            let said = outgoing.properties.iter().filter(|(name, _)| name == "ngx.upstream_scheme");
+            let said: Vec<&[u8]> = said.map(|(_, said)| said.as_slice()).collect();
+            let expected: &[&[u8]] = if passes {
+                &[b"undecided-by-vestibule", scheme.as_bytes()]
+            } else {
+                &[b"undecided-by-vestibule"]
+            };
+            assert_eq!(said, expected, "{path}");
+            assert_eq!(outgoing.upstream.is_some(), passes, "{path}");
+        }
+    }
+    // Nothing of it is done where there is no such variable, or no scheme in it.
+    for scheme in [None, Some(String::new())] {
+        let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.upstream_scheme = scheme);
+        let outgoing = site.send(get("/public/x", &[]));
+        assert!(outgoing.properties.iter().all(|(name, _)| name != "ngx.upstream_scheme"));
+        assert_eq!(outgoing.status, 200);
     }
 }
 
@@ -188,14 +352,13 @@ fn pass_is_said_of_what_goes_on_and_of_nothing_else() {
     }
 }
 
-/// Setting a variable that nginx's configuration does not declare would end the module.
 #[test]
 fn a_variable_that_is_not_declared_is_not_set() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.variables.clear());
     site.world.log_in("/orders").is(302, "login_completed");
     site.world.get("/orders").is(200, "session");
-    site.world.get("/public/x").is(200, "public");
-    assert_eq!(site.worker.borrow().calls("proxy_set_property"), 0);
+    let outgoing = site.send(get("/public/x", &[]));
+    assert_eq!((outgoing.status, outgoing.properties), (200, Vec::new()));
 }
 
 /// Only the first value that is ever written has no number before it.
@@ -227,7 +390,7 @@ fn what_is_fetched_a_second_time_the_other_workers_learn_too() {
 
 #[test]
 fn all_cookies_of_an_answer_arrive() {
-    for proxy in crate::site::BOTH {
+    for proxy in BOTH {
         let mut site = Site::with(proxy, &json!({"identity": {"headers": {"x-groups": "groups"}}}), |_| {});
         site.world.idp().id_token = json!({"groups": noise(7_000)});
         let request = site.callback("/orders");

@@ -29,7 +29,7 @@ fn it_imports_nothing_that_one_of_the_hosts_does_not_offer() {
 
 #[test]
 fn what_traps_on_nginx_is_never_called() {
-    // Of them the SDK imports more than anybody calls: what is called is counted.
+    // One of them is imported for Envoy: what is called is counted.
     let mut site = Site::logged_in(Proxy::Nginx);
     site.world.get("/oidc/logout").is(303, "logged_out");
     site.world.after(4_000).tick();
@@ -51,11 +51,24 @@ fn it_is_a_filter_of_the_version_that_both_hosts_know() {
         "proxy_abi_version_0_2_1",
         "proxy_on_configure",
         "proxy_on_context_create",
+        // nginx calls these without asking whether they are there.
+        "proxy_on_delete",
+        "proxy_on_done",
+        "proxy_on_http_call_response",
+        "proxy_on_log",
         "proxy_on_memory_allocate",
+        "proxy_on_request_body",
+        "proxy_on_request_headers",
+        "proxy_on_request_trailers",
+        "proxy_on_response_body",
+        "proxy_on_response_headers",
+        "proxy_on_tick",
         "proxy_on_vm_start",
     ] {
         assert!(exports.contains(name), "{name}");
     }
+    let callbacks = exports.iter().filter(|name| name.starts_with("proxy_on_")).count();
+    assert_eq!(callbacks, 14, "whatever is exported is called: {exports:?}");
 }
 
 #[test]
