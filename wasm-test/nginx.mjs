@@ -17,6 +17,10 @@ import { MODULE, ROOT, filterConfiguration, freePort, until } from './world.mjs'
 export const NGINX = process.env.NGINX;
 /** In a row, on connections of their own: then both workers have seen some. */
 const READY_ANSWERS = 12;
+/** Both workers compile the module first. */
+const START_DEADLINE_MS = 300_000;
+
+const COMPILED = path.join(os.tmpdir(), 'vestibule-compiled');
 
 /** A text as it stands in single quotes in nginx's configuration. */
 const quoted = (text) => text.replaceAll('\\', '\\\\').replaceAll("'", "\\'");
@@ -36,11 +40,16 @@ export function nginxConfiguration({ port, upstreamPort, folder, module, documen
   const [start, end] = ["proxy_wasm vestibule '", "}';"];
   const [from, to] = [text.indexOf(start) + start.length, text.indexOf(end) + 1];
   text = `${text.slice(0, from)}${document}${text.slice(to)}`;
+  const compiled = path.join(folder, 'compiled.toml');
+  mkdirSync(COMPILED, { recursive: true });
+  writeFileSync(compiled, `[cache]\nenabled = true\ndirectory = "${COMPILED}"\n`);
   for (const [there, here] of [
     ['worker_processes auto;', 'worker_processes 2;'],
     ['/etc/nginx/vestibule.wasm', module],
     ['error_log /dev/stderr info;', `error_log ${folder}/error.log info;`],
     ['access_log /dev/stdout vestibule;', `access_log ${folder}/access.log vestibule;`],
+    // Compiled once, not by each worker of each world.
+    ['wasm {', `wasm {\n    wasmtime {\n        cache_config ${compiled};\n    }`],
     ['listen 8000;', `listen 127.0.0.1:${port};`],
     ['server 127.0.0.1:8002;', `server 127.0.0.1:${upstreamPort};`],
   ]) text = replaced(text, there, here);
@@ -139,9 +148,10 @@ export class NginxWorld {
     let row = 0;
     await until('the filter knows its provider', async () => {
       const { status } = await send(this.port, '/ready', { headers: NAVIGATION }).catch(() => ({ status: 503 }));
+      if (status === 500) throw new Error('the filter refuses everything');
       row = status === 302 ? row + 1 : 0;
       return row >= READY_ANSWERS;
-    });
+    }, START_DEADLINE_MS);
   }
 
   async startProvider() {
