@@ -22,7 +22,7 @@ const bearer = (token) => ({ authorization: `Bearer ${token}` });
 const withoutLock = (text) => text.replaceAll('proxy_pass http://$backend;', 'proxy_pass http://app;');
 /** As Kong makes its `proxy_pass`. */
 const asInKong = (text) => text.replaceAll('proxy_pass http://$backend;', 'proxy_pass $upstream_scheme://app;')
-  .replaceAll('set $vestibule undecided;', 'set $upstream_scheme http;');
+  .replaceAll('set $vestibule undecided;', 'set $upstream_scheme http; set $vestibule undecided;');
 
 /** A token of the provider whose header names a key that it does not publish. */
 function withUnknownKey(token) {
