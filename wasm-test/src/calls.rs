@@ -2,7 +2,7 @@
 
 use wasmtime::{Error, Linker, Result};
 
-use crate::abi::{BAD_ARGUMENT, Guest, INTERNAL_FAILURE, OK, UNIMPLEMENTED, enter, read, text, write_number};
+use crate::abi::{BAD_ARGUMENT, Guest, OK, UNIMPLEMENTED, enter, read, text, write_number};
 use crate::exchange::LocalResponse;
 use crate::host::{Callback, Callout, Host};
 use crate::{nginx, pairs};
