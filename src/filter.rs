@@ -12,7 +12,7 @@ use crate::flow::refresh::Arrived;
 use crate::flow::{
     Callouts, Flow, Outcome, Step, backchannel, bearer, kept_form, login, refresh, session, third_party,
 };
-use crate::http::{Request, Response};
+use crate::http::{HostTraits, Request, Response};
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
 use crate::metrics::{HostMetrics, Metrics};
@@ -153,36 +153,41 @@ impl Filter {
             Ok(next) => next,
             Err(error) => return Step::Done(self.counted(self.refuse(&visit, &error))),
         };
-        let filter = Rc::clone(self);
+        let (filter, host) = (Rc::clone(self), visit.request.host);
         match next {
             Next::Answer(answer) => Step::Done(self.counted(answer)),
-            Next::Bearer(token) => self.decide(|callouts| bearer::check(filter, visit, token, callouts)),
+            Next::Bearer(token) => {
+                self.decide(host, |callouts| bearer::check(filter, visit, token, callouts))
+            }
             Next::Login(provider, begin) => {
                 if self.provider(provider).and_then(Provider::known).is_some() {
                     return Step::Done(self.counted(login::begin_now(self, &visit, provider, begin)));
                 }
-                self.decide(|callouts| login::begin(filter, visit, provider, begin, callouts))
+                self.decide(host, |callouts| login::begin(filter, visit, provider, begin, callouts))
             }
-            Next::Renewal(found) => self.decide(|callouts| refresh::wait(filter, visit, found, callouts)),
+            Next::Renewal(found) => {
+                self.decide(host, |callouts| refresh::wait(filter, visit, found, callouts))
+            }
             Next::Callback(provider) => {
-                self.decide(|callouts| login::complete(filter, visit, provider, callouts))
+                self.decide(host, |callouts| login::complete(filter, visit, provider, callouts))
             }
-            Next::PostedLogin => self.decide(|callouts| third_party::posted(filter, visit, callouts)),
-            Next::LogoutToken => self.decide(|callouts| backchannel::end(filter, visit, callouts)),
+            Next::PostedLogin => self.decide(host, |callouts| third_party::posted(filter, visit, callouts)),
+            Next::LogoutToken => self.decide(host, |callouts| backchannel::end(filter, visit, callouts)),
             Next::Form(provider, why) => {
-                self.decide(|callouts| kept_form::keep(filter, visit, provider, why, callouts))
+                self.decide(host, |callouts| kept_form::keep(filter, visit, provider, why, callouts))
             }
-            Next::KeptForm => self.decide(|callouts| kept_form::restore(filter, visit, callouts)),
+            Next::KeptForm => self.decide(host, |callouts| kept_form::restore(filter, visit, callouts)),
         }
     }
 
     fn decide<F: Future<Output = Answer> + 'static>(
         self: &Rc<Self>,
+        host: HostTraits,
         flow: impl FnOnce(Callouts) -> F,
     ) -> Step<Answer> {
         let filter = Rc::clone(self);
         Flow::begin(|callouts| {
-            let answer = flow(callouts);
+            let answer = flow(callouts.in_host(host));
             async move { filter.counted(answer.await) }
         })
     }

@@ -177,11 +177,21 @@ pub struct Callout {
     pub timeout: Duration,
     /// Longer reply bodies are not read: [`CalloutFailed::TooLarge`]. Bytes.
     pub reply_limit: usize,
-    /// Callouts with the same text may be answered by one exchange. Only for what has no effect
-    /// at the other side.
+    /// Callouts with the same text may be answered by one exchange: see [`Callout::single_flight`].
     pub shared: Option<String>,
     /// As what it is counted.
     pub called: Called,
+}
+
+impl Callout {
+    /// May be answered by the exchange of a callout that is sent to the same place and says the same, so
+    /// only the same bytes can come back. Only for what has no effect at the other side.
+    #[must_use]
+    pub fn single_flight(mut self) -> Callout {
+        let Callout { target, method, url, headers, body, timeout, reply_limit, .. } = &self;
+        self.shared = Some(format!("{target} {method} {url} {headers:?} {body:?} {timeout:?} {reply_limit}"));
+        self
+    }
 }
 
 /// What a callout asks, and whom.
@@ -272,6 +282,8 @@ pub enum BodyFailed {
     TooLarge,
     /// The host does not hand it over.
     NotGiven,
+    /// The client takes too long to send it.
+    TooSlow,
 }
 
 impl BodyFailed {
@@ -280,6 +292,7 @@ impl BodyFailed {
         match self {
             BodyFailed::TooLarge => "body_too_large",
             BodyFailed::NotGiven => "body_not_given",
+            BodyFailed::TooSlow => "body_too_slow",
         }
     }
 }
@@ -292,6 +305,7 @@ impl fmt::Display for BodyFailed {
                 "the proxy does not hand over the body of this request (Envoy: is \
                  allow_on_headers_stop_iteration set? nginx: has the request a content-length?)"
             }
+            BodyFailed::TooSlow => "the body of this request does not come, or not all of it in time",
         })
     }
 }

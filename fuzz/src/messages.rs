@@ -203,7 +203,7 @@ pub fn json(bytes: &[u8]) {
 /// What another worker left in the shared data of the proxy.
 pub fn shared(bytes: &[u8]) {
     let stranger = Provider::new(provider(), None);
-    stranger.learn(bytes);
+    stranger.learn(bytes, Timestamp(1_000));
     let Some(known) = stranger.known() else { return };
     assert_eq!(known.metadata.token_endpoint.scheme(), "https");
     assert!(known.keys.iter().next().is_some());

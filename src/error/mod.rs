@@ -314,6 +314,7 @@ impl ClientError {
             ClientError::TooManyCookies => 431,
             ClientError::Body(BodyFailed::TooLarge) => 413,
             ClientError::Body(BodyFailed::NotGiven) => 503,
+            ClientError::Body(BodyFailed::TooSlow) => 408,
             _ => 400,
         }
     }

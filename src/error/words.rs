@@ -63,10 +63,7 @@ impl fmt::Display for ClientError {
             ClientError::Body(BodyFailed::TooLarge) => {
                 write!(f, "the body of this request may have at most {FORM_LIMIT} bytes")
             }
-            ClientError::Body(BodyFailed::NotGiven) => f.write_str(
-                "the proxy does not hand over the body of this request (Envoy: is \
-                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)",
-            ),
+            ClientError::Body(why) => why.fmt(f),
             ClientError::Form(error) => error.fmt(f),
             ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must be there, once"),
             ClientError::UnknownIssuer { found } => {

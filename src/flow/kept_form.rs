@@ -18,7 +18,9 @@ use crate::http::{Body, BodyFailed, Request};
 use crate::oidc::form;
 use crate::oidc::return_to::ReturnTo;
 use crate::rules::ClientKind;
-use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, ROUNDS_LIMIT, Who};
+use crate::session::{
+    FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, ROUNDS_LIMIT, SessionEnded, Who,
+};
 use crate::store::{Claim, Key, Table};
 use crate::time::Timestamp;
 
@@ -49,6 +51,13 @@ pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, 
         && form::is_announced(&request.headers)
         && !request.headers.has("content-encoding")
         && ReturnTo::from_request(&request.path, &filter.own_paths()).as_str() == request.path
+}
+
+/// The same before it is known whether the session of a request can be refreshed: so much of its body
+/// is kept meanwhile. Bytes; 0 if it is no form that could be kept.
+pub fn kept_meanwhile(filter: &Filter, request: &Request, provider: ProviderIndex) -> usize {
+    let ended = ClientError::SessionEnded(SessionEnded::NotRenewed).into();
+    if may_be_kept(filter, request, provider, &ended) { KEPT_FORM_LIMIT } else { 0 }
 }
 
 /// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
@@ -86,8 +95,13 @@ fn kept(
     why: &Error,
     body: Body,
 ) -> Result<Option<Begin>, Error> {
-    if body == Err(BodyFailed::NotGiven) {
-        log::warn!("a form is not kept over a login: {}", BodyFailed::NotGiven);
+    match body {
+        // It never came to its end, so there is nothing to keep.
+        Err(BodyFailed::TooSlow) => return Err(ClientError::Body(BodyFailed::TooSlow).into()),
+        Err(BodyFailed::NotGiven) => {
+            log::warn!("a form is not kept over a login: {}", BodyFailed::NotGiven);
+        }
+        Err(BodyFailed::TooLarge) | Ok(_) => {}
     }
     let Some(body) = body.ok().and_then(|body| String::from_utf8(body).ok()) else { return Ok(None) };
     if form::fields(&body, KEPT_FIELDS_LIMIT).is_none_or(|fields| fields.is_empty()) {

@@ -11,7 +11,7 @@ use crate::flow::new_session::new_session;
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
 use crate::flow::{Callouts, landing, missing_login, session, step_up, third_party, userinfo};
-use crate::http::{Request, Response};
+use crate::http::{BodyFailed, Request, Response};
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
 use crate::oidc::pkce;
 use crate::oidc::token::{TokenResponse, token_request};
@@ -329,6 +329,9 @@ async fn authorization_response(
             authorization::expect_form(&request.headers).map_err(ClientError::Authorization)?;
             let uploaded = callouts.body(authorization::BODY_LIMIT).await;
             *now = uploaded.now;
+            if uploaded.body == Err(BodyFailed::TooSlow) {
+                return Err(ClientError::Body(BodyFailed::TooSlow).into());
+            }
             AuthorizationResponse::read_body(uploaded.body)
         }
         _ => return Err(ClientError::Method.into()),

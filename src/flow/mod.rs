@@ -27,14 +27,14 @@ pub(crate) mod third_party;
 mod userinfo;
 pub(crate) mod written;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::http::{Body, BodyFailed, Callout, CalloutFailed, Reply};
+use crate::http::{Body, BodyFailed, Callout, CalloutFailed, HostTraits, Reply};
 use crate::time::Timestamp;
 
 /// How far a flow has come.
@@ -105,12 +105,33 @@ enum Heard {
 struct Exchange {
     asked: RefCell<Option<Asked>>,
     heard: RefCell<Option<Heard>>,
+    /// Nobody would wake a flow that waits.
+    is_never_woken: Cell<bool>,
+    /// What the flow may ask for of the body of its request after a callout. Bytes.
+    body_later: Cell<usize>,
 }
 
 /// The way out of a flow: asks the host for one thing at a time.
 pub struct Callouts(Rc<Exchange>);
 
 impl Callouts {
+    /// For the flow of a request in this host. A flow in the background is woken in every host.
+    pub(crate) fn in_host(self, host: HostTraits) -> Self {
+        self.0.is_never_woken.set(!host.wakes_requests);
+        self
+    }
+
+    /// Whether a flow that waits is woken: otherwise it must not [wait](Callouts::wait).
+    pub fn wakes(&self) -> bool {
+        !self.0.is_never_woken.get()
+    }
+
+    /// Says before a callout that the body may be asked for after it, at most `limit` bytes: the host
+    /// keeps that much, and lets the rest wait. Without this the whole body waits at the client.
+    pub fn keep_body(&self, limit: usize) {
+        self.0.body_later.set(limit);
+    }
+
     /// Asks for a callout and waits for its reply.
     pub fn send(&self, callout: Callout) -> impl Future<Output = Answered> + use<> {
         let heard = self.ask(Asked::Callout(Box::new(callout)));
@@ -124,8 +145,8 @@ impl Callouts {
         }
     }
 
-    /// Waits for the whole body of the request, at most `limit` bytes. Only before anything else is
-    /// asked for: later the host may have lost it.
+    /// Waits for the whole body of the request, at most `limit` bytes. After a callout only if
+    /// [`keep_body`](Callouts::keep_body) was called before it.
     pub fn body(&self, limit: usize) -> impl Future<Output = Uploaded> + use<> {
         let heard = self.ask(Asked::Body(limit));
         async {
@@ -174,6 +195,11 @@ impl<T: Outcome> Flow<T> {
     /// Goes on with the body that was asked for.
     pub fn resume_with_body(self, body: Body, now: Timestamp) -> Step<T> {
         self.hear(Heard::Body(body, now))
+    }
+
+    /// How much of the body this flow may ask for later. Bytes; 0 if nothing of it.
+    pub fn body_later(&self) -> usize {
+        self.exchange.body_later.get()
     }
 
     /// Lets a flow that waits look again.

@@ -154,7 +154,7 @@ impl Root {
         for (index, provider) in filter.providers().iter().enumerate() {
             let mut seen = self.seen.remove(&index).unwrap_or_default();
             if shares {
-                seen.learn(provider);
+                seen.learn(provider, now());
             }
             // Metadata, then keys.
             let limit = provider.config.callout_timeout.saturating_mul(2);

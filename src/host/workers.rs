@@ -66,11 +66,11 @@ pub struct Seen {
 
 impl Seen {
     /// Learns what another worker told since the last time.
-    pub fn learn(&mut self, provider: &Provider) {
+    pub fn learn(&mut self, provider: &Provider, now: Timestamp) {
         if let Ok(Some((told, version))) = abi::shared_data(&provider.shared_name())
             && Some(version) != self.version
         {
-            provider.learn(&told);
+            provider.learn(&told, now);
             self.version = Some(version);
         }
     }

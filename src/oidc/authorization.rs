@@ -291,7 +291,7 @@ impl AuthorizationResponse {
     pub fn read_body(body: Body) -> Result<AuthorizationResponse, AuthorizationError> {
         match body {
             Err(BodyFailed::TooLarge) => Err(AuthorizationError::Form(FormError::TooLong(None))),
-            Err(BodyFailed::NotGiven) => Err(AuthorizationError::BodyMissing),
+            Err(BodyFailed::NotGiven | BodyFailed::TooSlow) => Err(AuthorizationError::BodyMissing),
             Ok(body) if body.is_empty() => Err(AuthorizationError::BodyMissing),
             Ok(body) => match std::str::from_utf8(&body) {
                 Ok(form) => AuthorizationResponse::read(form),

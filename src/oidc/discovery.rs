@@ -41,9 +41,10 @@ pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> 
         body: Vec::new(),
         timeout: provider.callout_timeout,
         reply_limit: METADATA_LIMIT,
-        shared: Some(format!("metadata {}", provider.issuer)),
+        shared: None,
         called: Called { provider: provider.name.clone(), endpoint: Endpoint::Metadata },
-    })
+    }
+    .single_flight())
 }
 
 /// The request for the key set (RFC 7517 section 5).
@@ -56,9 +57,10 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
         body: Vec::new(),
         timeout: provider.callout_timeout,
         reply_limit: JWKS_LIMIT,
-        shared: Some(format!("keys {}", provider.issuer)),
+        shared: None,
         called: Called { provider: provider.name.clone(), endpoint: Endpoint::Keys },
     }
+    .single_flight()
 }
 
 /// What the filter uses of a provider's metadata (Discovery 1.0 section 3).
@@ -314,7 +316,7 @@ mod tests {
             assert_eq!(request.url.as_str(), expected);
             assert_eq!((request.method, request.target.as_str()), ("GET", "to_discovery"));
             assert_eq!(request.headers, [("accept", METADATA_TYPES.to_owned())]);
-            assert_eq!(request.shared, Some(format!("metadata {issuer}")));
+            assert!(request.shared.is_some());
             assert_eq!(request.reply_limit, METADATA_LIMIT);
         }
         let mut provider = provider();
@@ -328,8 +330,30 @@ mod tests {
         let request = jwks_request(&provider(), &metadata());
         assert_eq!(request.url.as_str(), "https://op.example/jwks");
         assert_eq!((request.method, request.target.as_str()), ("GET", "to_jwks"));
-        assert_eq!(request.shared.as_deref(), Some("keys https://op.example"));
+        assert!(request.shared.is_some());
         assert_eq!(request.reply_limit, JWKS_LIMIT);
+    }
+
+    #[test]
+    fn only_requests_that_are_the_same_share_an_answer() {
+        let names = |change: fn(&mut Provider)| {
+            let mut provider = provider();
+            change(&mut provider);
+            [discovery_request(&provider).unwrap().shared, jwks_request(&provider, &metadata()).shared]
+        };
+        let same = names(|_| ());
+        assert_ne!(same[0], same[1]);
+        assert_eq!(names(|provider| provider.client.id.push('x')), same, "two clients of one provider");
+        let changes: [(fn(&mut Provider), [bool; 2]); 4] = [
+            (|provider| provider.callout.discovery.push('x'), [false, true]),
+            (|provider| provider.callout.jwks.push('x'), [true, false]),
+            (|provider| provider.issuer.push_str("/x"), [false, true]),
+            (|provider| provider.callout_timeout *= 2, [false, false]),
+        ];
+        for (change, expected) in changes {
+            let names = names(change);
+            assert_eq!([names[0] == same[0], names[1] == same[1]], expected);
+        }
     }
 
     #[test]

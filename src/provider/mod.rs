@@ -90,6 +90,7 @@ struct Kept<T> {
     value: Rc<T>,
     /// The document as it came, for the other workers.
     text: String,
+    fetched_at: Timestamp,
     renew_at: Timestamp,
 }
 
@@ -237,29 +238,48 @@ impl Provider {
     }
 
     /// The key set after a token named a key that is not in it: fetched anew, but at most once in
-    /// [`REFETCH_COOLDOWN`]; whoever comes while it is being fetched shares the answer.
+    /// [`REFETCH_COOLDOWN`]; whoever comes while it is being fetched shares the answer. Where the request
+    /// that fetched it is gone, the background does it in its place, and others wait for that.
     ///
     /// Returns `None` if the set was fetched too short a time ago for another try: for a token that the
     /// provider gave us itself, just now.
+    ///
+    /// # Errors
+    /// The set cannot be had now; or it takes longer than two callouts may, or nobody is woken here.
     pub async fn keys_anew(
         &self,
         brought_by: BroughtBy,
         callouts: &Callouts,
         now: &mut Timestamp,
     ) -> Result<Option<Rc<KeySet>>, Error> {
-        let (refetch, are_wanted) = {
-            let state = self.state.borrow();
-            (state.refetch, state.keys_are_wanted)
-        };
-        let started = match refetch {
-            Refetch::DoneAt(at) if at <= *now && now.since(at) < brought_by.cooldown() => {
-                // The background asks; until it has, nothing can be said about an unknown key.
-                let why = CalloutFailed::Busy;
-                let busy = Error::Unreachable { what: "key set", why, retry_after: FIRST_BACK_OFF };
-                return if are_wanted { Err(busy) } else { Ok(None) };
+        let deadline = *now + Seconds(self.config.callout_timeout.as_secs().saturating_mul(2));
+        let mut has_waited = false;
+        let started = loop {
+            let (refetch, are_wanted) = {
+                let state = self.state.borrow();
+                (state.refetch, state.keys_are_wanted)
+            };
+            if has_waited && !are_wanted {
+                return Ok(self.known().map(|known| known.keys));
             }
-            Refetch::Since(at) => at,
-            _ => *now,
+            match refetch {
+                Refetch::DoneAt(at) if at <= *now && now.since(at) < brought_by.cooldown() => {
+                    if !are_wanted {
+                        return Ok(None);
+                    }
+                }
+                Refetch::Since(at) => break at,
+                _ => break *now,
+            }
+            if let Some(error) = self.put_off(*now) {
+                return Err(error);
+            }
+            if !callouts.wakes() || *now >= deadline {
+                let why = CalloutFailed::Busy;
+                return Err(Error::Unreachable { what: "key set", why, retry_after: FIRST_BACK_OFF });
+            }
+            *now = callouts.wait().await;
+            has_waited = true;
         };
         self.state.borrow_mut().refetch = Refetch::Since(started);
         let mut guard = RefetchEnds { provider: self, started, is_fetched: false };
@@ -343,7 +363,8 @@ impl<T> Kept<T> {
     fn new(value: Rc<T>, reply: &Received, now: Timestamp) -> Self {
         let lifetime = lifetime(&reply.headers, now);
         let renew_at = now + Seconds(lifetime.0.saturating_mul(4) / 5);
-        Kept { value, text: String::from_utf8_lossy(&reply.body).into_owned(), renew_at }
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        Kept { value, text, fetched_at: now, renew_at }
     }
 }
 

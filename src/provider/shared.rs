@@ -12,13 +12,15 @@ use crate::jose::KeySet;
 use crate::oidc::discovery::Metadata;
 use crate::time::Timestamp;
 
-/// Both documents and when they are to be renewed.
+/// Both documents, when they were fetched, and when they are to be fetched again.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Told {
     metadata: String,
+    metadata_fetched_at: u64,
     metadata_renew_at: u64,
     keys: String,
+    keys_fetched_at: u64,
     keys_renew_at: u64,
 }
 
@@ -46,27 +48,30 @@ impl Provider {
         let (metadata, keys) = (state.metadata.as_ref()?, state.keys.as_ref()?);
         let told = Told {
             metadata: metadata.text.clone(),
+            metadata_fetched_at: metadata.fetched_at.0,
             metadata_renew_at: metadata.renew_at.0,
             keys: keys.text.clone(),
+            keys_fetched_at: keys.fetched_at.0,
             keys_renew_at: keys.renew_at.0,
         };
         serde_json::to_vec(&told).ok()
     }
 
-    /// Learns what another worker fetched, if it is newer than what is known here and just as
+    /// Learns what another worker fetched, if it was fetched later than what is known here and is just as
     /// acceptable.
-    pub fn learn(&self, told: &[u8]) {
+    pub fn learn(&self, told: &[u8], now: Timestamp) {
         let Ok(told) = serde_json::from_slice::<Told>(told) else { return };
         // Keys say nothing of whose they are: they are believed together with the metadata or not at all.
         let Ok(value) = Metadata::read(told.metadata.as_bytes(), &self.config) else { return };
         let mut state = self.state.borrow_mut();
         let State { metadata, keys, keys_are_wanted, failures, .. } = &mut *state;
-        let is_newer = |known: Option<Timestamp>, renew_at: u64| known.is_none_or(|known| known.0 < renew_at);
-        if is_newer(metadata.as_ref().map(|kept| kept.renew_at), told.metadata_renew_at) {
+        let fetched_at = Timestamp(told.metadata_fetched_at);
+        if is_newer(fetched_at, metadata, now) {
             let renew_at = Timestamp(told.metadata_renew_at);
-            *metadata = Some(Kept { value: value.into(), text: told.metadata, renew_at });
+            *metadata = Some(Kept { value: value.into(), text: told.metadata, fetched_at, renew_at });
         }
-        if is_newer(keys.as_ref().map(|kept| kept.renew_at), told.keys_renew_at)
+        let fetched_at = Timestamp(told.keys_fetched_at);
+        if is_newer(fetched_at, keys, now)
             && let Ok(value) = KeySet::read(told.keys.as_bytes())
         {
             let value = match keys.as_ref().filter(|known| known.text == told.keys) {
@@ -74,10 +79,18 @@ impl Provider {
                 None => Rc::new(value.verified_by(self.host_verifier)),
             };
             *keys_are_wanted = false;
-            *keys = Some(Kept { value, text: told.keys, renew_at: Timestamp(told.keys_renew_at) });
+            let renew_at = Timestamp(told.keys_renew_at);
+            *keys = Some(Kept { value, text: told.keys, fetched_at, renew_at });
             *failures = 0;
         }
     }
+}
+
+/// Whether what was fetched then is newer than what is known. What is from the future was fetched before
+/// the clock went back, and so before everything that is not.
+fn is_newer<T>(fetched_at: Timestamp, known: &Option<Kept<T>>, now: Timestamp) -> bool {
+    let order = |at: Timestamp| (at <= now, at);
+    known.as_ref().is_none_or(|known| order(known.fetched_at) < order(fetched_at))
 }
 
 #[cfg(test)]
@@ -95,14 +108,19 @@ mod tests {
         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
     fn answered(provider: &Rc<Provider>, now: Timestamp) {
+        answered_with(provider, KEYS, "", now);
+    }
+
+    fn answered_with(provider: &Rc<Provider>, keys: &str, cache_control: &str, now: Timestamp) {
         let asked = Rc::clone(provider);
         let mut step = Flow::begin(move |callouts| async move {
             let mut now = now;
             asked.renew(&callouts, &mut now).await.unwrap();
         });
         while let Step::Callout(callout, flow) = step {
-            let body = if callout.url.path() == "/k" { KEYS } else { METADATA };
-            let reply: Reply = Ok(Received { status: 200, headers: Headers::new(), body: body.into() });
+            let body = if callout.url.path() == "/k" { keys } else { METADATA };
+            let headers: Headers = [("cache-control", cache_control)].into_iter().collect();
+            let reply: Reply = Ok(Received { status: 200, headers, body: body.into() });
             step = flow.resume(reply, now);
         }
     }
@@ -115,7 +133,7 @@ mod tests {
         answered(&one, Timestamp(1_000));
         let news = one.take_news().unwrap();
         assert!(one.take_news().is_none(), "news are told once");
-        other.learn(&news);
+        other.learn(&news, Timestamp(1_000));
         assert!(other.known().is_some_and(|known| known.keys.iter().any(|key| key.key_id() == Some("one"))));
         assert!(!other.is_due(Timestamp(1_000)));
         assert!(other.take_news().is_none(), "what was learned is no news");
@@ -148,7 +166,7 @@ mod tests {
         let news = String::from_utf8(one.take_news().unwrap()).unwrap();
         for told in [news.replace("op.example", "evil.example"), "{}".to_owned(), "x".to_owned()] {
             let other = Provider::new(fixture::provider(), None);
-            other.learn(told.as_bytes());
+            other.learn(told.as_bytes(), Timestamp(1_000));
             assert!(other.known().is_none(), "{told}");
         }
     }
@@ -162,7 +180,7 @@ mod tests {
         assert!(news.contains("two"));
         let other = Rc::new(Provider::new(fixture::provider(), None));
         answered(&other, Timestamp(1_000));
-        other.learn(news.as_bytes());
+        other.learn(news.as_bytes(), Timestamp(90_000));
         assert!(other.known().is_some_and(|now| now.keys.iter().all(|key| key.key_id() == Some("one"))));
     }
 
@@ -174,7 +192,33 @@ mod tests {
         let other = Rc::new(Provider::new(fixture::provider(), None));
         answered(&other, Timestamp(5_000));
         let before = other.known().unwrap().keys;
-        other.learn(&news);
+        other.learn(&news, Timestamp(5_000));
         assert!(Rc::ptr_eq(&before, &other.known().unwrap().keys));
+    }
+
+    #[test]
+    fn newer_keys_are_learned_even_if_they_may_be_used_for_a_shorter_time() {
+        let one = Rc::new(Provider::new(fixture::provider(), None));
+        let other = Rc::new(Provider::new(fixture::provider(), None));
+        answered(&other, Timestamp(1_000));
+        answered_with(&one, KEYS, "max-age=600", Timestamp(1_000));
+        answered_with(&one, &KEYS.replace("\"one\"", "\"two\""), "max-age=600", Timestamp(2_000));
+        other.learn(&one.take_news().unwrap(), Timestamp(2_000));
+        assert!(other.known().is_some_and(|now| now.keys.iter().all(|key| key.key_id() == Some("two"))));
+    }
+
+    #[test]
+    fn what_was_fetched_before_the_clock_went_back_is_older_than_what_was_fetched_after_it() {
+        let one = Rc::new(Provider::new(fixture::provider(), None));
+        answered(&one, Timestamp(900_000));
+        let from_before = one.take_news().unwrap();
+        let other = Rc::new(Provider::new(fixture::provider(), None));
+        answered_with(&other, &KEYS.replace("\"one\"", "\"two\""), "", Timestamp(1_000));
+        let from_after = other.take_news().unwrap();
+        other.learn(&from_before, Timestamp(1_001));
+        one.learn(&from_after, Timestamp(1_001));
+        for worker in [one, other] {
+            assert!(worker.known().is_some_and(|now| now.keys.iter().all(|key| key.key_id() == Some("two"))));
+        }
     }
 }

@@ -380,7 +380,7 @@ impl World {
             if let Some((told, version)) = shared::get(&name).unwrap().filter(|_| shares)
                 && worker.learned.get(&provider) != Some(&version)
             {
-                worker.core(|filter| filter.providers()[provider].learn(&told));
+                worker.core(|filter| filter.providers()[provider].learn(&told, now));
                 worker.learned.insert(provider, version);
             }
             let is_due = worker.core(|filter| filter.providers()[provider].is_due(now));

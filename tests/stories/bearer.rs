@@ -1,7 +1,7 @@
 //! Programs with access tokens.
 
 use serde_json::{Value, json};
-use vestibule::http::CalloutFailed;
+use vestibule::http::{CalloutFailed, Request};
 
 use crate::world::{Key, NOBODY_IS_WOKEN, World, answer, merge, with_partner};
 
@@ -321,7 +321,75 @@ fn those_who_come_while_the_keys_are_asked_for_share_the_answer() {
 }
 
 #[test]
-fn a_client_that_leaves_does_not_open_the_way_to_more_questions() {
+fn requests_that_come_after_clients_that_left_wait_for_the_new_keys() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let (new, request) = after_a_rotation(&mut world);
+    (0..6).for_each(|_| world.begin_and_leave(&request));
+    let requests = vec![request; 16];
+    for seen in world.together(&requests) {
+        seen.is(200, "token");
+    }
+    world.with_token("/api", &new).is(200, "token");
+    assert_eq!(world.idp().count("keys"), 2);
+}
+
+#[test]
+fn requests_that_come_while_a_fetch_is_slow_wait_for_it_whoever_of_the_others_left() {
+    for owner_leaves in [false, true] {
+        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+        let (_, request) = after_a_rotation(&mut world);
+        let (asked, owner) = world.begin(&request);
+        let joined = world.begin_slow(&request);
+        (0..5).for_each(|_| world.begin_and_leave(&request));
+        let reply = world.reply(&asked);
+        let owner = if owner_leaves {
+            drop(owner);
+            None
+        } else {
+            Some(owner)
+        };
+        let late: Vec<_> = (0..16).map(|_| world.begin_slow(&request)).collect();
+        if let Some(owner) = owner {
+            world.resume(owner, reply).is(200, "token");
+        }
+        for stream in late.into_iter().chain([joined]) {
+            world.end(&request, stream).is(200, "token");
+        }
+    }
+}
+
+#[test]
+fn requests_that_wait_for_keys_are_told_when_the_provider_cannot_be_reached() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let (new, request) = after_a_rotation(&mut world);
+    world.begin_and_leave(&request);
+    world.idp().instead.insert("keys", Err(CalloutFailed::NoAnswer));
+    for seen in world.together(&vec![request; 16]) {
+        seen.is(503, "provider_unreachable");
+    }
+    let failed = world.idp().count("keys");
+    // Until the provider is asked again nobody waits in vain.
+    let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
+    world.send_at_once(&request).is(503, "provider_unreachable");
+    assert_eq!(world.idp().count("keys"), failed);
+    world.idp().instead.clear();
+    world.after(1).with_token("/api", &new).is(200, "token");
+}
+
+#[test]
+fn a_request_does_not_wait_for_keys_for_ever() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let (_, request) = after_a_rotation(&mut world);
+    world.begin_and_leave(&request);
+    // The background fetches, and the answer does not come.
+    let late = world.begin_slow(&request);
+    world.tick_without_answers();
+    let seen = world.after(11).end_without_answers(&request, late);
+    seen.is(503, "provider_unreachable");
+}
+
+#[test]
+fn a_client_that_leaves_again_and_again_causes_no_more_fetches() {
     let mut world = World::with(&api());
     let good = token(&mut world, &json!({}));
     world.with_token("/api", &good).is(200, "token");
@@ -332,16 +400,26 @@ fn a_client_that_leaves_does_not_open_the_way_to_more_questions() {
     let request = world.program("/api", &[("authorization", &format!("Bearer {forged}"))]);
     drop(world.begin(&request));
     for _ in 0..10 {
-        world.with_token("/api", &forged).is(503, "provider_unreachable");
+        world.begin_and_leave(&request);
+        assert_eq!(world.in_flight_count(), 0, "the background fetches, and not each request");
     }
-    assert_eq!(world.idp().count("keys"), 1);
-    // The question that was lost is asked in the background, once.
+    // The fetch that was lost is made in the background, once.
     world.tick();
     for _ in 0..10 {
         world.with_token("/api", &forged).is(401, "jws_key_unknown");
     }
     world.tick();
     assert_eq!(world.idp().count("keys"), 2);
+}
+
+/// A worker knows the old keys, the provider has new ones: a token that these signed, and a request with it.
+fn after_a_rotation(world: &mut World) -> (String, Request) {
+    let old = token(world, &json!({}));
+    world.with_token("/api", &old).is(200, "token");
+    world.idp().keys = vec![Key::new("k2", 2)];
+    let new = token(world, &json!({}));
+    let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
+    (new, request)
 }
 
 #[test]

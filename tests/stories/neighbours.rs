@@ -210,3 +210,21 @@ fn a_login_that_another_site_asks_for_is_one_of_the_page() {
         assert_eq!(world.arrive(&back).is(302, "login_completed").location(), page);
     }
 }
+
+#[test]
+fn one_issuer_behind_two_clusters_is_asked_at_each() {
+    let mut world = neighbours(&json!({"providers": {"other": {"callout": "inside"}}}));
+    let requests = ["/orders", "/guest"].map(|page| world.navigation(page, false));
+    let (outside, first) = world.begin(&requests[0]);
+    let (inside, second) = world.begin(&requests[1]);
+    assert_eq!([outside.target.as_str(), inside.target.as_str()], ["idp", "inside"]);
+    let mut reply = world.reply(&inside).unwrap();
+    let text = String::from_utf8(reply.body).unwrap();
+    reply.body = text.replace("/authorize", "/inside/authorize").into_bytes();
+    assert_ne!(text.as_bytes(), reply.body);
+    assert!(
+        world.resume(second, Ok(reply)).is(302, "login_begins").location().contains("/inside/authorize?")
+    );
+    let reply = world.reply(&outside);
+    assert!(!world.resume(first, reply).is(302, "login_begins").location().contains("/inside/"));
+}

@@ -249,6 +249,9 @@ fn begin(filter: &Rc<Filter>, index: ProviderIndex, key: Key, session: &Session,
 /// Decides about a request whose session must be renewed first.
 pub async fn wait(filter: Rc<Filter>, mut visit: Visit, found: Rc<Remembered>, callouts: Callouts) -> Answer {
     let mut now = visit.now;
+    if let Some(rule) = filter.rule(&visit) {
+        callouts.keep_body(kept_form::kept_meanwhile(&filter, &visit.request, rule.provider));
+    }
     let renewed = renewed(&filter, &visit, found, &callouts, &mut now).await;
     visit.now = now;
     match (filter.rule(&visit).map(|rule| rule.provider), renewed) {

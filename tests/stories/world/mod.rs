@@ -326,6 +326,23 @@ impl World {
         self.answer_callouts();
     }
 
+    /// The work of a tick, while nobody answers.
+    pub fn tick_without_answers(&mut self) {
+        self.gateway.borrow_mut().tick(self.now);
+    }
+
+    /// A tick later a request is decided although nobody answers.
+    pub fn end_without_answers(&mut self, request: &Request, stream: Stream) -> Seen {
+        self.tick_without_answers();
+        let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
+        self.see(request, outcome.expect("it is decided"))
+    }
+
+    /// How many callouts are in flight.
+    pub fn in_flight_count(&self) -> usize {
+        self.in_flight().len()
+    }
+
     /// Those of the trailers of a request that the upstream gets.
     pub fn trailers(&mut self, request: &Request, trailers: &Headers) -> Headers {
         let request = Request { has_body: true, ..request.clone() };
