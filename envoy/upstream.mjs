@@ -50,18 +50,18 @@ function acceptWebSocket(request, socket) {
 }
 
 /**
- * Starts the upstream. `requests` collects `{method, path, headers, body}` of everything that
+ * Starts the upstream. `requests` collects `{method, path, headers, body, bytes}` of everything that
  * arrived, in order; a test that expects nothing to arrive looks at its length.
  */
 export async function startUpstream({ port = 0, address = '127.0.0.1' } = {}) {
   const requests = [];
   const server = http.createServer({ maxHeaderSize: 256 * 1024 }, (request, response) => {
-    const received = { method: request.method, path: request.url, headers: headerPairs(request), body: '' };
+    const received = { method: request.method, path: request.url, headers: headerPairs(request), body: '', bytes: 0 };
     requests.push(received);
     // An upstream that runs for long must not grow; the tests look at far fewer.
     if (requests.length > 10_000) requests.shift();
     request.setEncoding('latin1');
-    request.on('data', (chunk) => { received.body += chunk.slice(0, 65_536 - received.body.length); });
+    request.on('data', (chunk) => { received.bytes += chunk.length; received.body += chunk.slice(0, 65_536 - received.body.length); });
     request.on('end', () => {
       if ((request.headers.accept ?? '').includes('text/event-stream')) {
         response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });

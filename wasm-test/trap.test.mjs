@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { NAVIGATION } from './client.mjs';
+import { mint } from './tokens.mjs';
 import { MODULE, ROOT, World } from './world.mjs';
 
 const TRAP = { 'x-vestibule-trap': '1' };
@@ -26,6 +27,32 @@ describe('a module that traps', () => {
         await world.ready();
         assert.equal((await browser.request(`${world.site}/private`)).status, 200, 'the session is known again');
       }
+    }
+  });
+
+  // Envoy never tells them that their module is gone: what ends them is its own time limit.
+  test('ends requests that wait for a provider no later than `stream_idle_timeout`', { timeout: 60_000 }, async () => {
+    const limited = await World.start({
+      module: path.join(ROOT, '.build/vestibule-test-trap.wasm'),
+      concurrency: 1,
+      alter: ({ static_resources: { listeners: [listener] } }) => {
+        listener.filter_chains[0].filters[0].typed_config.stream_idle_timeout = '3s';
+      },
+    });
+    try {
+      const asked = new Promise((resolve) => {
+        limited.provider.intercept = (request) => (request.url.startsWith('/jwks') ? new Promise(() => resolve()) : false);
+      });
+      limited.provider.rotateKeys();
+      limited.upstream.requests.length = 0;
+      const waiting = limited.send('/api/orders', { headers: { authorization: `Bearer ${mint(limited.provider)}` } });
+      await asked;
+      await limited.send('/private', { headers: { ...NAVIGATION, ...TRAP } });
+      const { status } = await waiting;
+      assert.ok([408, 503, 504].includes(status), `status ${status}`);
+      assert.deepEqual(limited.upstream.requests, []);
+    } finally {
+      await limited.stop();
     }
   });
 

@@ -27,8 +27,12 @@ pub struct Failed;
 pub enum Action {
     /// It goes on.
     Continue = 0,
-    /// It waits until it is woken or answered.
+    /// It waits until it is woken or answered. Envoy gathers its body meanwhile, if its option
+    /// `allow_on_headers_stop_iteration` is set, and answers 413 beyond its buffer.
     Pause = 1,
+    /// The same, and its body waits at the client (Envoy's `StopAllIterationAndWatermark`). For header
+    /// fields only, and not on nginx.
+    PauseAll = 4,
 }
 
 /// How much a line of the log matters.

@@ -40,6 +40,10 @@ pub struct Pending {
     /// So much of the body has come while the flow waited for something else. Bytes; of no meaning on nginx.
     pub arrived: Cell<usize>,
     pub announced: Cell<Announced>,
+    /// The body waits at the client, until the request goes on.
+    pub holds_body: Cell<bool>,
+    /// So much of the request had come when its header fields did. Bytes; none if it was not looked at.
+    pub received_before: Cell<Option<u64>>,
     /// The host would lose the body of an answer that is given now.
     loses_body: Cell<bool>,
     /// What nginx's `$upstream_scheme` was, which holds the request back until it is decided.
@@ -62,6 +66,8 @@ impl Handling {
             body_follows: Cell::default(),
             arrived: Cell::default(),
             announced: Cell::default(),
+            holds_body: Cell::default(),
+            received_before: Cell::default(),
             loses_body: Cell::default(),
             lock: RefCell::default(),
             is_decided: Cell::default(),
@@ -72,7 +78,7 @@ impl Handling {
     /// Some more of a body that a flow waits for. The host gathers it as long as this says to pause.
     fn receive(&self, wanted: WantedBody, size: usize, is_end: bool) -> Action {
         let Some(body) = wanted.received(size, is_end) else {
-            self.pending.wanted_body.set(Some(WantedBody { deadline: None, ..wanted }));
+            self.pending.wanted_body.set(Some(WantedBody { begins_by: None, ..wanted }));
             return Action::Pause;
         };
         self.pending.wanted_body.set(None);
@@ -181,7 +187,10 @@ impl Handling {
             return Action::Pause;
         };
         let step = filter.start(request, now());
-        go_on(&self.plugin, &self.pending, step, Turn::Own)
+        match go_on(&self.plugin, &self.pending, step, Turn::Own) {
+            Action::Pause if self.pending.is_undecided_with_body(host) => body::meanwhile(&self.pending),
+            action => action,
+        }
     }
 
     /// So much of the body is there.
@@ -262,6 +271,12 @@ impl Plugin {
         }
         super::workers::allow(shares, host == Host::Nginx);
         Ok(host)
+    }
+}
+
+impl Pending {
+    fn is_undecided_with_body(&self, host: Host) -> bool {
+        host == Host::Envoy && self.body_follows.get() && !self.is_decided.get()
     }
 }
 

@@ -237,12 +237,16 @@ impl Root {
             uploads.into_iter().filter(|upload| upload.strong_count() > 0).partition(overdue);
         *self.plugin.uploads.borrow_mut() = rest;
         for pending in overdue.iter().filter_map(Weak::upgrade) {
-            log::error!(
-                "the host hands over no request body: in Envoy, set `allow_on_headers_stop_iteration: true` beside `vm_config`"
-            );
-            pending.wanted_body.take();
-            let body = Err(BodyFailed::NotGiven);
-            callouts::act_for(&self.plugin, &pending, |flow| flow.resume_with_body(body, now()));
+            callouts::act_for(&self.plugin, &pending, |flow| {
+                let why = pending.why_overdue();
+                pending.wanted_body.take();
+                if why == BodyFailed::NotGiven {
+                    log::error!(
+                        "the host has the body of a request and does not hand it over: in Envoy, set `allow_on_headers_stop_iteration: true` beside `vm_config`"
+                    );
+                }
+                flow.resume_with_body(Err(why), now())
+            });
         }
     }
 

@@ -322,48 +322,49 @@ fn those_who_come_while_the_keys_are_asked_for_share_the_answer() {
 
 #[test]
 fn requests_that_come_after_clients_that_left_wait_for_the_new_keys() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let mut world = World::with(&api());
     let (new, request) = after_a_rotation(&mut world);
     (0..6).for_each(|_| world.begin_and_leave(&request));
-    let requests = vec![request; 16];
-    for seen in world.together(&requests) {
-        seen.is(200, "token");
+    // Where nobody would wake them they are told to come again.
+    let (status, code) = if world.wakes_requests() { (200, "token") } else { (503, "provider_unreachable") };
+    for seen in world.together(&vec![request; 16]) {
+        seen.is(status, code);
     }
+    world.tick();
     world.with_token("/api", &new).is(200, "token");
     assert_eq!(world.idp().count("keys"), 2);
 }
 
 #[test]
 fn requests_that_come_while_a_fetch_is_slow_wait_for_it_whoever_of_the_others_left() {
-    for owner_leaves in [false, true] {
+    for first_leaves in [false, true] {
         let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
         let (_, request) = after_a_rotation(&mut world);
-        let (asked, owner) = world.begin(&request);
-        let joined = world.begin_slow(&request);
+        let [first, second] = [(); 2].map(|()| world.begin_slow(&request));
         (0..5).for_each(|_| world.begin_and_leave(&request));
-        let reply = world.reply(&asked);
-        let owner = if owner_leaves {
-            drop(owner);
-            None
+        let mut waiting: Vec<_> = (0..16).map(|_| world.begin_slow(&request)).collect();
+        waiting.push(second);
+        if first_leaves {
+            world.leave(first);
         } else {
-            Some(owner)
-        };
-        let late: Vec<_> = (0..16).map(|_| world.begin_slow(&request)).collect();
-        if let Some(owner) = owner {
-            world.resume(owner, reply).is(200, "token");
+            waiting.push(first);
         }
-        for stream in late.into_iter().chain([joined]) {
+        for stream in waiting {
             world.end(&request, stream).is(200, "token");
         }
+        assert_eq!(world.idp().count("keys"), 2);
     }
 }
 
 #[test]
 fn requests_that_wait_for_keys_are_told_when_the_provider_cannot_be_reached() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let mut world = World::with(&api());
     let (new, request) = after_a_rotation(&mut world);
     world.begin_and_leave(&request);
     world.idp().instead.insert("keys", Err(CalloutFailed::NoAnswer));
+    if !world.wakes_requests() {
+        world.tick();
+    }
     for seen in world.together(&vec![request; 16]) {
         seen.is(503, "provider_unreachable");
     }
@@ -378,7 +379,7 @@ fn requests_that_wait_for_keys_are_told_when_the_provider_cannot_be_reached() {
 
 #[test]
 fn a_request_does_not_wait_for_keys_for_ever() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let mut world = World::with(&api());
     let (_, request) = after_a_rotation(&mut world);
     world.begin_and_leave(&request);
     // The background fetches, and the answer does not come.

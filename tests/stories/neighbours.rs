@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule::http::Request;
 
-use crate::world::{CLIENT_SECRET, Key, Seen, World, merge};
+use crate::world::{CLIENT_SECRET, Key, Seen, World, answer, merge};
 
 const BACKCHANNEL: &str = "/oidc/backchannel-logout";
 
@@ -218,13 +218,7 @@ fn one_issuer_behind_two_clusters_is_asked_at_each() {
     let (outside, first) = world.begin(&requests[0]);
     let (inside, second) = world.begin(&requests[1]);
     assert_eq!([outside.target.as_str(), inside.target.as_str()], ["idp", "inside"]);
-    let mut reply = world.reply(&inside).unwrap();
-    let text = String::from_utf8(reply.body).unwrap();
-    reply.body = text.replace("/authorize", "/inside/authorize").into_bytes();
-    assert_ne!(text.as_bytes(), reply.body);
-    assert!(
-        world.resume(second, Ok(reply)).is(302, "login_begins").location().contains("/inside/authorize?")
-    );
+    world.resume(second, answer(200, "garbage")).is(503, "metadata_json");
     let reply = world.reply(&outside);
-    assert!(!world.resume(first, reply).is(302, "login_begins").location().contains("/inside/"));
+    world.resume(first, reply).is(302, "login_begins");
 }

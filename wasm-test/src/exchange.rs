@@ -119,6 +119,10 @@ pub(crate) struct Stream {
     pub(crate) arrived: VecDeque<Vec<u8>>,
     /// The last piece has come.
     pub(crate) is_complete: bool,
+    /// The body waits at the client while the headers are paused.
+    pub(crate) holds_body: bool,
+    /// Bytes of the body that have come to the host.
+    pub(crate) received: u64,
     /// The part of the body that the filter has seen and that was not let go.
     pub(crate) buffered: Vec<u8>,
     pub(crate) local: Option<LocalResponse>,
@@ -165,6 +169,8 @@ impl Stream {
             trailers: Fields::default(),
             arrived: VecDeque::new(),
             response: Fields::default(),
+            holds_body: false,
+            received: 0,
             buffered: Vec::new(),
             local: None,
             properties: Vec::new(),

@@ -41,6 +41,8 @@ pub struct Setup {
     pub clusters: Vec<String>,
     /// Envoy's `allow_on_headers_stop_iteration`: a filter that pauses the headers still sees the body.
     pub sees_body_while_paused: bool,
+    /// Envoy's `per_connection_buffer_limit_bytes`: what it gathers of a body while the filter pauses.
+    pub buffer_limit: usize,
     /// The variables of nginx's configuration, which alone a filter can set as properties.
     pub variables: Vec<String>,
     /// nginx's `proxy_pass` depends on `$vestibule`, as `kong/nginx.conf` has it.
@@ -86,6 +88,7 @@ impl Setup {
             process_id: 4711,
             clusters: Vec::new(),
             sees_body_while_paused: false,
+            buffer_limit: 1 << 20,
             variables: Vec::new(),
             is_guarded: false,
             upstream_scheme: None,

@@ -21,6 +21,7 @@ fn of_envoy(host: &mut Host, path: &str) -> Option<Vec<u8>> {
         "request\0host" => stream.incoming.authority.as_bytes(),
         "request\0scheme" => stream.incoming.scheme.as_bytes(),
         "request\0method" => stream.incoming.method.as_bytes(),
+        "request\0total_size" => return Some((100 + stream.received).to_le_bytes().to_vec()),
         "source\0address" => b"192.0.2.1:40000",
         "plugin_name" => b"vestibule",
         _ => return None,

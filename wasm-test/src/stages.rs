@@ -3,7 +3,7 @@
 use crate::exchange::{Outgoing, Stage, Stream};
 use crate::fields::Fields;
 use crate::host::Callback;
-use crate::worker::{CONTINUE, Worker};
+use crate::worker::{CONTINUE, PAUSE, PAUSE_ALL, Worker};
 use crate::{Profile, maps};
 
 impl Worker {
@@ -19,6 +19,11 @@ impl Worker {
             return self.respond(id);
         }
         stream.is_paused = action != CONTINUE;
+        stream.holds_body = action == PAUSE_ALL;
+        if is_nginx && action > PAUSE {
+            host.crash(format!("request {id} is told to do {action}, which this host does not know"));
+            return;
+        }
         if is_nginx && has_callout && !stream.is_paused {
             host.crash(format!("request {id} continues with a callout in flight"));
         }
@@ -58,6 +63,7 @@ impl Worker {
         let is_nginx = self.setup.profile == Profile::NgxWasm;
         let holds_body = is_nginx || !self.setup.sees_body_while_paused;
         let Some(stream) = self.host().streams.get_mut(&id) else { return false };
+        let holds_body = holds_body || stream.holds_body;
         if stream.is_paused && (holds_body || stream.is_complete && stream.arrived.is_empty()) {
             return false;
         }
@@ -93,7 +99,12 @@ impl Worker {
     /// The next piece of the body comes: in nginx there is one, and it is all of it.
     fn next_piece(&mut self, id: u32) -> bool {
         let is_nginx = self.setup.profile == Profile::NgxWasm;
+        let limit = self.setup.buffer_limit;
         let Some(stream) = self.host().streams.get_mut(&id) else { return false };
+        let next = stream.arrived.front().map_or(0, Vec::len);
+        if !is_nginx && !stream.buffered.is_empty() && stream.buffered.len() + next > limit {
+            return self.refuse_too_large(id);
+        }
         let count = if is_nginx { stream.arrived.len() } else { 1 };
         let pieces: Vec<Vec<u8>> = stream.arrived.drain(..count).collect();
         stream.buffered.extend(pieces.concat());
@@ -107,10 +118,23 @@ impl Worker {
         let action = self.call(Callback::RequestBody, id, "proxy_on_request_body", arguments);
         self.acted(id, action);
         let Some(stream) = self.host().streams.get_mut(&id) else { return false };
-        if !stream.is_paused && stream.local.is_none() && stream.out.status == 0 {
+        let is_open = stream.local.is_none() && stream.out.status == 0;
+        if !stream.is_paused && is_open {
             release_all(stream);
         }
+        if !is_nginx && is_open && stream.buffered.len() > limit {
+            return self.refuse_too_large(id);
+        }
         true
+    }
+
+    /// Envoy itself answers a request whose body it cannot gather.
+    fn refuse_too_large(&mut self, id: u32) -> bool {
+        if let Some(stream) = self.host().streams.get_mut(&id) {
+            stream.out.status = 413;
+        }
+        self.end(id);
+        false
     }
 
     /// A later callback of a request returned.

@@ -11,6 +11,12 @@ use crate::{Fields, Profile, nginx};
 /// "Continue", as callbacks say it. Anything else is "pause".
 pub(crate) const CONTINUE: u32 = 0;
 
+/// "Pause", and in Envoy: gather the body.
+pub(crate) const PAUSE: u32 = 1;
+
+/// For header fields, in Envoy: "pause", and let the body wait at the client.
+pub(crate) const PAUSE_ALL: u32 = 4;
+
 /// Requests are numbered from here.
 const LAST_ROOT: u32 = 100;
 
@@ -94,6 +100,7 @@ impl Worker {
             return;
         }
         found.arrived.push_back(piece.to_vec());
+        found.received += piece.len() as u64;
         found.is_complete = is_end;
         self.go_on(stream.0);
     }

@@ -28,6 +28,11 @@ impl World {
         self.proxy == Proxy::Envoy
     }
 
+    /// Whether a request that waits is woken by what happens elsewhere.
+    pub fn wakes_requests(&self) -> bool {
+        self.proxy == Proxy::Envoy
+    }
+
     /// A world for a story that holds in Envoy alone. `why` it does not on nginx is for the list that
     /// the tests of the built module print.
     pub fn on_envoy_alone(why: &str, change: &Value) -> World {

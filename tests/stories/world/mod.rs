@@ -305,6 +305,11 @@ impl World {
         self.gateway.borrow_mut().leave(stream);
     }
 
+    /// The client of a request goes away.
+    pub fn leave(&mut self, stream: Stream) {
+        self.gateway.borrow_mut().leave(stream);
+    }
+
     /// Answers the callout of a request, up to the next one.
     pub fn next(&mut self, waiting: Waiting, reply: Reply) -> (Asked, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();

@@ -16,6 +16,7 @@ mod shape;
 mod site;
 #[path = "../../../tests/stories/main.rs"]
 mod stories;
+mod uploads;
 mod workers;
 
 use stories::world;

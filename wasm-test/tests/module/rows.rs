@@ -50,7 +50,7 @@ fn every_difference_of_the_hosts_has_a_test() {
             named.insert(name.to_owned());
         }
     }
-    for file in ["callouts.rs", "failing.rs", "hosts.rs", "nginx.rs", "workers.rs"] {
+    for file in ["callouts.rs", "failing.rs", "hosts.rs", "nginx.rs", "uploads.rs", "workers.rs"] {
         let text = fs::read_to_string(root().join("wasm-test/tests/module").join(file)).unwrap();
         for body in text.split("#[test]\nfn ").skip(1) {
             let name = body.split('(').next().unwrap();
