@@ -104,7 +104,7 @@ impl Pending {
 
 /// So much of the request has come to Envoy, body and header fields. Bytes.
 fn received() -> Option<u64> {
-    let size = abi::property(&["request", "total_size"])?;
+    let size = abi::property(&["request", "total_size"]).ok()??;
     Some(u64::from_le_bytes(size.try_into().ok()?))
 }
 

@@ -178,6 +178,8 @@ pub extern "C" fn proxy_on_http_call_response(
     let asked_by = CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().remove(&token));
     let Some(context) = asked_by.or(newest) else { return };
     if let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) {
+        // Envoy acts for the root context here. Where it is refused, whatever is done for the request fails.
+        let _ = abi::act_for(context);
         return request.on_reply(token, headers, size);
     }
     let root = CONTEXTS.with(|contexts| contexts.root(context));

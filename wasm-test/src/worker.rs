@@ -197,10 +197,12 @@ impl Worker {
             CalloutReply::Broken { headers, size } => (headers.len() as u32, *size),
         };
         self.host().reply = Some(reply);
-        // nginx names the root context, whoever it was that asked.
-        let arguments = (if is_nginx { root } else { context }, token, count, size, 0);
+        // Both name the root context, whoever it was that asked. In Envoy it is also the one that host
+        // functions act for, until the filter says another.
+        let current = if is_nginx { context } else { root };
+        let arguments = (root, token, count, size, 0);
         let done =
-            self.call::<_, ()>(Callback::HttpCallResponse, context, "proxy_on_http_call_response", arguments);
+            self.call::<_, ()>(Callback::HttpCallResponse, current, "proxy_on_http_call_response", arguments);
         self.host().reply = None;
         match done {
             Some(()) => self.after_reply(context),
