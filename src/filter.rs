@@ -51,6 +51,8 @@ pub struct Filter {
     /// What ended before its time, by provider.
     pub(crate) ended: Vec<RevocationList>,
     pub(crate) metrics: Metrics,
+    /// Refreshes that are under way, and those that wait for their turn.
+    pub(crate) refreshes: Rc<refresh::Queue>,
     jobs: RefCell<Vec<Step<()>>>,
 }
 
@@ -140,6 +142,7 @@ impl Filter {
             store: Store::new(host.shared),
             ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
             metrics: Metrics::new(&config, host.metrics),
+            refreshes: Rc::default(),
             jobs: RefCell::default(),
             random,
             config,
@@ -221,12 +224,16 @@ impl Filter {
         self.jobs.take()
     }
 
+    /// Whether [`Filter::in_background`] takes another flow.
+    pub(crate) fn has_room_in_background(&self) -> bool {
+        self.jobs.borrow().len() < JOBS_LIMIT
+    }
+
     /// Begins a flow that outlives the request. Says whether there was room for it.
     pub fn in_background(&self, job: Step<()>) -> bool {
-        let mut jobs = self.jobs.borrow_mut();
-        let has_room = jobs.len() < JOBS_LIMIT;
+        let has_room = self.has_room_in_background();
         if has_room {
-            jobs.push(job);
+            self.jobs.borrow_mut().push(job);
         }
         has_room
     }
@@ -319,7 +326,7 @@ impl Filter {
             ..self.decision(visit, code, identity.map(Identity::provider), subject)
         };
         audit::admitted(&visit.request, &decision);
-        let edits = self.upstream.admit(&visit.request, &self.cookies, told, decision)?;
+        let edits = self.upstream.admit(&visit.request, &self.cookies, told, decision, visit.now)?;
         Ok(Answer::Continue(edits.bringing(brings)))
     }
 

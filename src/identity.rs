@@ -27,6 +27,8 @@ pub enum Proof {
         access_token: Option<Secret>,
         /// The ID token of the session.
         id_token: Option<Secret>,
+        /// When the ID token ends, if the configuration forwards it.
+        id_token_expires_at: Option<Timestamp>,
     },
     /// By this access token.
     Bearer {
@@ -40,8 +42,11 @@ pub enum Proof {
 impl Identity {
     /// The person of a session.
     pub fn of_session(provider: ProviderIndex, session: &Session) -> Self {
-        let proof =
-            Proof::Session { access_token: session.access_token.clone(), id_token: session.id_token.clone() };
+        let proof = Proof::Session {
+            access_token: session.access_token.clone(),
+            id_token: session.id_token.clone(),
+            id_token_expires_at: session.id_token_expires_at,
+        };
         Identity { provider, proof, claims: session.claims.clone(), scopes: session.scopes.clone() }
     }
 

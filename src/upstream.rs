@@ -11,6 +11,7 @@ use crate::flow::written::Written;
 use crate::http::{Headers, Request, folded, folded_byte};
 use crate::identity::{Identity, Proof};
 use crate::session::{CookieEdit, Cookies, without_ours};
+use crate::time::Timestamp;
 
 /// A longer header is not sent but reported: a cut value could mean somebody else. Bytes.
 const HEADER_LIMIT: usize = 8 * 1024;
@@ -62,6 +63,18 @@ pub struct Told {
     /// Whose it is.
     pub identity: Identity,
     headers: Vec<(String, Vec<u8>)>,
+    /// When the last of the headers ends, if that is an ID token.
+    id_token_expires_at: Option<Timestamp>,
+}
+
+impl Told {
+    /// What is told at `now`: no ID token that is over.
+    fn headers(&self, now: Timestamp) -> &[(String, Vec<u8>)] {
+        match (self.id_token_expires_at, self.headers.split_last()) {
+            (Some(end), Some((_, others))) if now >= end => others,
+            _ => &self.headers,
+        }
+    }
 }
 
 /// Which headers are ours and how claims become headers.
@@ -89,8 +102,16 @@ impl Upstream {
 
     /// What the upstream is told about an identity.
     pub fn tell(&self, identity: Identity) -> Told {
-        let headers = self.identity_headers(&identity);
-        Told { identity, headers }
+        let mut headers = self.identity_headers(&identity);
+        let mut ends_at = None;
+        if let (Some(name), Proof::Session { id_token: Some(token), id_token_expires_at, .. }) =
+            (&self.id_token_header, identity.proof())
+        {
+            headers.push((name.clone(), token.expose().into()));
+            // One whose end is not known is not told.
+            ends_at = Some(id_token_expires_at.unwrap_or_default());
+        }
+        Told { identity, headers, id_token_expires_at: ends_at }
     }
 
     fn identity_headers(&self, identity: &Identity) -> Vec<(String, Vec<u8>)> {
@@ -105,16 +126,13 @@ impl Upstream {
                 None => {}
             }
         }
-        let (access_token, id_token) = match identity.proof() {
-            Proof::Session { access_token, id_token } => (access_token.as_ref(), id_token.as_ref()),
-            Proof::Bearer { access_token, .. } => (Some(access_token), None),
+        let access_token = match identity.proof() {
+            Proof::Session { access_token, .. } => access_token.as_ref(),
+            Proof::Bearer { access_token, .. } => Some(access_token),
         };
         if let (Some(name), Some(token)) = (&self.access_token_header, access_token) {
             let prefix = if name == "authorization" { "Bearer " } else { "" };
             out.push((name.clone(), format!("{prefix}{}", token.expose()).into()));
-        }
-        if let (Some(name), Some(token)) = (&self.id_token_header, id_token) {
-            out.push((name.clone(), token.expose().into()));
         }
         out
     }
@@ -130,10 +148,11 @@ impl Upstream {
         cookies: &Cookies,
         told: Option<&Told>,
         decision: Decision,
+        now: Timestamp,
     ) -> Result<Edits, ClientError> {
         let mut edits = Edits { remove: Vec::new(), set: Vec::new(), brings: Brings::default(), decision };
         let proven_by_token = told.is_some_and(|told| matches!(told.identity.proof(), Proof::Bearer { .. }));
-        let told = told.map_or(&[][..], |told| &told.headers);
+        let told = told.map_or(&[][..], |told| told.headers(now));
         for (name, value) in request.headers.iter() {
             // Setting replaces what is there, if it is there once.
             let is_replaced = told.iter().any(|(set, _)| set == name)

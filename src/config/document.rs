@@ -361,7 +361,7 @@ object! {
         headers: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"x-auth-sub": "sub", "x-auth-iss": "iss", "x-auth-email": "email", "x-auth-name": "name"}],
         /// A header that carries the access token; `authorization` carries it after `Bearer `.
         access_token_header: Text [otherwise "the upstream gets no access token"],
-        /// A header that carries the ID token of a session.
+        /// A header that carries the ID token of a session, until it ends.
         id_token_header: Text [otherwise "the upstream gets no ID token"],
         /// Names and claims that `endpoints.session` shows to scripts of this site.
         session_claims: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"sub": "sub"}],

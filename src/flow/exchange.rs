@@ -1,12 +1,12 @@
 //! One exchange with an endpoint of a provider that is not remembered.
 
 use super::Callouts;
-use crate::config::ProviderIndex;
+use crate::config::{self, ProviderIndex};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::bearer;
 use crate::http::{Callout, CalloutFailed, Received};
-use crate::jose::Jws;
+use crate::jose::{Jws, Verified};
 use crate::oidc::client_auth::{ClientJudged, ClientRequest};
 use crate::oidc::id_token::{self, IdToken};
 use crate::provider::BroughtBy;
@@ -94,6 +94,47 @@ pub struct Asked<'a> {
     pub access_token: &'a Secret,
 }
 
+/// Verifies the signature of an ID token that came from the token endpoint.
+///
+/// # Errors
+/// It is not the provider's, as the provider's fault; or the provider's keys cannot be had.
+pub async fn verify_id_token(
+    filter: &Filter,
+    index: ProviderIndex,
+    id_token: &Secret,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Verified, Error> {
+    let text = id_token.expose();
+    let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
+    let verified = bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await;
+    verified.map(|(verified, _)| verified).map_err(|error| match error {
+        // Here it is not the client who brought a wrong token.
+        Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
+        other => other,
+    })
+}
+
+/// What a verified ID token must say.
+pub fn expected<'a>(
+    provider: &'a config::Provider,
+    verified: &Verified,
+    asked: &Asked<'a>,
+    now: Timestamp,
+) -> id_token::Expected<'a> {
+    id_token::Expected {
+        issuer: provider.issuer_of(verified.claims()),
+        client_id: &provider.client.id,
+        trusted_audiences: &provider.trusted_audiences,
+        nonce: asked.nonce.map(Secret::expose),
+        access_token: Some(asked.access_token.expose()),
+        code: asked.code.map(Secret::expose),
+        max_age: asked.max_age,
+        leeway: provider.leeway,
+        now,
+    }
+}
+
 /// Verifies and checks an ID token that came from the token endpoint.
 ///
 /// # Errors
@@ -107,24 +148,7 @@ pub async fn check_id_token(
     now: &mut Timestamp,
 ) -> Result<IdToken, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let text = id_token.expose();
-    let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
-    let verified = bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await;
-    let (verified, _) = verified.map_err(|error| match error {
-        // Here it is not the client who brought a wrong token.
-        Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
-        other => other,
-    })?;
-    let expect = id_token::Expected {
-        issuer: provider.issuer_of(verified.claims()),
-        client_id: &provider.client.id,
-        trusted_audiences: &provider.trusted_audiences,
-        nonce: asked.nonce.map(Secret::expose),
-        access_token: Some(asked.access_token.expose()),
-        code: asked.code.map(Secret::expose),
-        max_age: asked.max_age,
-        leeway: provider.leeway,
-        now: *now,
-    };
+    let verified = verify_id_token(filter, index, id_token, callouts, now).await?;
+    let expect = expected(provider, &verified, asked, *now);
     Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
 }

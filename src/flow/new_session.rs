@@ -51,6 +51,8 @@ pub fn new_session(
         scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
         subject: id_token.subject().to_owned(),
         id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
+        id_token_expires_at: needs.id_token().then(|| id_token.expires_at()),
+        is_id_token_kept: false,
         access_token: needs.access_token().then(|| tokens.access_token.clone()),
         access_token_expires_at,
         obtained_at: refresh_token.is_some().then_some(now),

@@ -10,7 +10,7 @@ use crate::flow::login::with_cookies;
 use crate::flow::step_up;
 use crate::oidc::bearer::{BearerError, ChallengeError, challenge, challenge_with};
 use crate::rules::ClientKind;
-use crate::session::{FormLost, Jar};
+use crate::session::{FormLost, Jar, SessionEnded};
 use crate::time::Seconds;
 
 /// When it is worth trying again after a fault of the provider or of the network.
@@ -204,6 +204,10 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             "Ask the issuer for a token that is meant for this service.",
         ),
         ClientError::NotLoggedIn => ("You are not logged in", "Log in and try again."),
+        ClientError::SessionEnded(SessionEnded::ClientRefused | SessionEnded::RefreshUnusable) => (
+            "Your session cannot go on for now",
+            "The login service does not renew it, and that is not because of you. Log in again. If that does not help, tell whoever runs this site the code and the reference below.",
+        ),
         ClientError::SessionUnreadable | ClientError::SessionEnded(_) => {
             ("Your session has ended", "Log in again.")
         }

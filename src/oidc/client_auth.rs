@@ -5,6 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use super::form;
+use super::token::REGISTERED_ERRORS;
 use crate::config::{ClientAuthentication, Credential, Provider};
 use crate::http::{Callout, Received};
 use crate::jose::SigningKeyError;
@@ -61,14 +62,17 @@ pub enum ClientJudged {
 impl ClientJudged {
     /// Reads an answer (RFC 6749 section 5.2). A client is judged before what it brings.
     ///
-    /// `unauthorized_client` means that a client who is known may not do this, unless the status says
-    /// that it is not known: so do many versions of Keycloak.
+    /// `unauthorized_client` means that a client who is known may not do this; many versions of Keycloak
+    /// say it of one that is not known. Status 401 or 403 alone is about the client too. Whichever it is,
+    /// nobody has looked at what it brings.
     pub fn of(reply: &Received) -> Self {
         let members = json::parse_object(&reply.body).ok();
         let error = members.as_ref().and_then(|members| members.get("error")?.as_str());
         match (reply.status, error) {
-            (_, Some("invalid_client")) | (401, Some("unauthorized_client")) => ClientJudged::Refused,
+            (_, Some("invalid_client" | "unauthorized_client")) => ClientJudged::Refused,
             (_, Some("invalid_grant")) | (200, None) => ClientJudged::Accepted,
+            (401 | 403, Some(error)) if REGISTERED_ERRORS.contains(&error) => ClientJudged::Unknown,
+            (401 | 403, _) => ClientJudged::Refused,
             _ => ClientJudged::Unknown,
         }
     }
@@ -203,11 +207,19 @@ mod tests {
             (400, r#"{"error": "invalid_client", "error_description": "no"}"#, Refused),
             (200, r#"{"error": "invalid_client"}"#, Refused),
             (401, r#"{"error": "unauthorized_client"}"#, Refused),
-            (400, r#"{"error": "unauthorized_client"}"#, Unknown),
+            (400, r#"{"error": "unauthorized_client"}"#, Refused),
+            (403, r#"{"error": "unauthorized_client"}"#, Refused),
+            (401, r#"{"error": "Unauthorized"}"#, Refused),
+            (403, "<html>", Refused),
+            (401, r#"{"error": "access_denied"}"#, Unknown),
+            (403, r#"{"error": "invalid_token"}"#, Unknown),
+            (404, "", Unknown),
             (400, r#"{"error": "invalid_grant"}"#, Accepted),
             (400, r#"{"error": "invalid_request"}"#, Unknown),
-            (401, r#"{"error": ["invalid_client"]}"#, Unknown),
-            (401, "invalid_client", Unknown),
+            (401, r#"{"error": ["invalid_client"]}"#, Refused),
+            (401, "invalid_client", Refused),
+            (401, "", Refused),
+            (400, "invalid_client", Unknown),
             (500, "", Unknown),
             (200, "", Accepted),
             (200, r#"{"access_token": "x"}"#, Accepted),

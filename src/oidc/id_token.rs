@@ -51,6 +51,27 @@ impl IdToken {
     /// # Errors
     /// [`IdTokenError`] names the rule that is broken.
     pub fn check(verified: Verified, expect: &Expected<'_>) -> Result<IdToken, IdTokenError> {
+        IdToken::check_with(verified, expect, Err)
+    }
+
+    /// The same, but what is wrong with its time is told beside it: only for who shows it to nobody then.
+    pub(super) fn check_apart_from_time(
+        verified: Verified,
+        expect: &Expected<'_>,
+    ) -> Result<(IdToken, Option<IdTokenError>), IdTokenError> {
+        let mut out_of_time = None;
+        let id_token = IdToken::check_with(verified, expect, |error| {
+            out_of_time = Some(error);
+            Ok(())
+        })?;
+        Ok((id_token, out_of_time))
+    }
+
+    fn check_with(
+        verified: Verified,
+        expect: &Expected<'_>,
+        if_out_of_time: impl FnOnce(IdTokenError) -> Result<(), IdTokenError>,
+    ) -> Result<IdToken, IdTokenError> {
         check_use(&verified)?;
         let claims = verified.claims();
 
@@ -66,11 +87,17 @@ impl IdToken {
         // proof; that it came by TLS from the token endpoint is not accepted in its place, nor is a MAC.
 
         // 9. The time is before `exp`. Also not before `nbf` (RFC 7519 section 4.1.5).
-        let expires_at = claims::check_validity_period(claims, expect.now, expect.leeway)?;
-
-        // 10. `iat` can be used to refuse old tokens. It must be there and not in the future (checked
-        // with 9); how old is too old is left to `exp` and to the nonce.
-        claims::required_numeric_date(claims, "iat")?;
+        // 10. `iat` can be used to refuse old tokens. It must be there and not in the future; how old is
+        // too old is left to `exp` and to the nonce.
+        let period = claims::check_validity_period(claims, expect.now, expect.leeway);
+        let issued_at = claims::required_numeric_date(claims, "iat");
+        let expires_at = match period.and_then(|expires_at| issued_at.map(|_| expires_at)) {
+            Ok(expires_at) => expires_at,
+            Err(error) => {
+                if_out_of_time(error.into())?;
+                Timestamp(0)
+            }
+        };
 
         // 11. The nonce is the one we sent: this is the answer to our request and to no other.
         if let Some(nonce) = expect.nonce {

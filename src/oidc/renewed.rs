@@ -6,7 +6,8 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use super::claims::{self, Claims};
-use super::id_token::IdToken;
+use super::id_token::{Expected, IdToken, IdTokenError};
+use crate::jose::Verified;
 use crate::secret::Secret;
 
 /// What is known of the login that the session began with.
@@ -20,7 +21,17 @@ pub struct Original<'a> {
     pub claims: &'a Claims,
 }
 
-/// Holds an ID token that came with a renewal against the login.
+/// An ID token that came with a refresh, of the same person, for this client, of the same login.
+#[derive(Debug)]
+pub enum Renewed {
+    /// It counts now.
+    Current(IdToken),
+    /// It does not count now: it is over, or not valid yet. That says nothing about the person, so what is
+    /// known of them stays as it is.
+    OutOfTime(IdTokenError),
+}
+
+/// Holds an ID token that came with a refresh against the login.
 ///
 /// Of section 12.2, `aud`, `azp` and `exp` are checked like those of every ID token: they name this
 /// client. `iat` is not in the future. More lenient than it where
@@ -30,8 +41,22 @@ pub struct Original<'a> {
 /// time is not taken over.
 ///
 /// # Errors
-/// It is about another person, or answers to another login.
-pub fn check_renewed(id_token: &IdToken, original: &Original<'_>) -> Result<(), RenewedError> {
+/// It is no ID token for this client, is about another person, or answers to another login.
+pub fn check_renewed(
+    verified: Verified,
+    expect: &Expected<'_>,
+    original: &Original<'_>,
+) -> Result<Renewed, RenewedError> {
+    let (id_token, out_of_time) =
+        IdToken::check_apart_from_time(verified, expect).map_err(RenewedError::IdToken)?;
+    check_original(&id_token, original)?;
+    Ok(match out_of_time {
+        None => Renewed::Current(id_token),
+        Some(why) => Renewed::OutOfTime(why),
+    })
+}
+
+fn check_original(id_token: &IdToken, original: &Original<'_>) -> Result<(), RenewedError> {
     // Of one provider with many tenants, the same tenant.
     let (issuer, subject) = original.person;
     if id_token.person().0 != issuer {
@@ -57,8 +82,10 @@ pub fn check_renewed(id_token: &IdToken, original: &Original<'_>) -> Result<(), 
 }
 
 /// Why a renewed ID token does not belong to the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RenewedError {
+    /// A rule for every ID token, apart from those about time.
+    IdToken(IdTokenError),
     /// `iss` is another tenant of the provider.
     Issuer,
     /// `sub` is another person.
@@ -73,6 +100,7 @@ impl RenewedError {
     /// A stable name of the rule.
     pub fn code(&self) -> &'static str {
         match self {
+            RenewedError::IdToken(error) => error.code(),
             RenewedError::Issuer => "id_token_other_issuer",
             RenewedError::Subject => "id_token_other_subject",
             RenewedError::Nonce => "id_token_other_nonce",
@@ -84,6 +112,7 @@ impl RenewedError {
 impl fmt::Display for RenewedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            RenewedError::IdToken(error) => return write!(f, "the ID token: {error}"),
             RenewedError::Issuer => {
                 "the ID token of the renewed session must have the issuer of the login and has another"
             }

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use std::time::Duration;
+
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::authorization::AuthorizationCode;
 use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
 use super::form;
-use super::provider_error::ProviderError;
+use super::provider_error::{self, ProviderError};
 use crate::config::{Provider, RESOURCE};
 use crate::error::shown;
 use crate::http::{Called, Callout, Endpoint, Received};
@@ -22,8 +25,10 @@ pub const TOKEN_RESPONSE_LIMIT: usize = 128 * 1024;
 /// A longer `expires_in` counts as this one: a year.
 pub const EXPIRES_IN_LIMIT: Seconds = Seconds(365 * 24 * 60 * 60);
 
-/// Values of `error` in a token response: RFC 6749 section 5.2, RFC 8707 section 2.
-const REGISTERED_ERRORS: &[&str] = &[
+/// Values of `error` in a token response: RFC 6749 section 5.2, RFC 8707 section 2. Then what belongs to
+/// other messages and is found here all the same: RFC 6749 section 4.1.2.1, Core 1.0 section 3.1.2.6,
+/// RFC 6750 section 3.1, RFC 8628 section 3.5.
+pub(super) const REGISTERED_ERRORS: &[&str] = &[
     "invalid_request",
     "invalid_client",
     "invalid_grant",
@@ -31,6 +36,15 @@ const REGISTERED_ERRORS: &[&str] = &[
     "unsupported_grant_type",
     "invalid_scope",
     "invalid_target",
+    "access_denied",
+    "server_error",
+    "temporarily_unavailable",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+    "account_selection_required",
+    "invalid_token",
+    "slow_down",
 ];
 
 /// The request that redeems an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
@@ -51,19 +65,25 @@ pub fn token_request(
     form::append(&mut body, "redirect_uri", redirect_uri);
     form::append(&mut body, "code_verifier", code_verifier.expose());
     append_resource(&mut body, provider);
-    request(metadata, provider, body)
+    request(metadata, provider, body, provider.callout_timeout)
 }
 
 /// The request that renews tokens (RFC 6749 section 6). The scope is left out: as granted.
 ///
 /// It must not be repeated either: a provider that rotates refresh tokens takes a second use for a
-/// theft and revokes all that came of the login (RFC 9700 section 4.14).
-pub fn refresh_request(metadata: &Metadata, provider: &Provider, refresh_token: &Secret) -> ClientRequest {
+/// theft and revokes all that came of the login (RFC 9700 section 4.14). So an answer that is given up
+/// may be lost for good: `timeout` is how long one is waited for.
+pub fn refresh_request(
+    metadata: &Metadata,
+    provider: &Provider,
+    refresh_token: &Secret,
+    timeout: Duration,
+) -> ClientRequest {
     let mut body = Vec::new();
     form::append(&mut body, "grant_type", "refresh_token");
     form::append(&mut body, "refresh_token", refresh_token.expose());
     append_resource(&mut body, provider);
-    request(metadata, provider, body)
+    request(metadata, provider, body, timeout)
 }
 
 /// For which resource the access token is to be (RFC 8707 section 2.2). Of several that were asked for
@@ -75,7 +95,7 @@ fn append_resource(body: &mut Vec<u8>, provider: &Provider) {
     }
 }
 
-fn request(metadata: &Metadata, provider: &Provider, body: Vec<u8>) -> ClientRequest {
+fn request(metadata: &Metadata, provider: &Provider, body: Vec<u8>, timeout: Duration) -> ClientRequest {
     ClientRequest::new(Callout {
         target: provider.callout.token.clone(),
         method: "POST",
@@ -85,7 +105,7 @@ fn request(metadata: &Metadata, provider: &Provider, body: Vec<u8>) -> ClientReq
             ("content-type", "application/x-www-form-urlencoded".into()),
         ],
         body,
-        timeout: provider.callout_timeout,
+        timeout,
         reply_limit: TOKEN_RESPONSE_LIMIT,
         shared: None,
         called: Called { provider: provider.name.clone(), endpoint: Endpoint::Token },
@@ -136,13 +156,43 @@ pub enum TokenError {
     TokenType(String),
 }
 
+/// What it takes to get tokens after an answer that brought none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Time: the provider is in trouble or has too much to do, which is about nobody's token.
+    Time,
+    /// A login: the provider says no to what was redeemed.
+    Login,
+    /// Whoever runs this site: the provider says no to the client or to the request, whoever it is for.
+    Operator,
+    /// A provider that gives usable answers: this one says neither yes nor no.
+    Provider,
+}
+
 impl TokenError {
-    /// Whether the provider is in trouble, or has too much to do: that is about nobody's token.
-    pub fn is_trouble(&self) -> bool {
-        matches!(
-            self,
-            TokenError::Refused { status: 429 | 500..=599, .. } | TokenError::Status(429 | 500..=599)
-        )
+    /// What it takes. A refusal in words that nobody registered is one of what was redeemed, unless its
+    /// status says that it is about the client (RFC 6749 section 5.2) or the address.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            TokenError::Refused { status, error } => match (error.error, status) {
+                ("invalid_grant", _) => Remedy::Login,
+                ("temporarily_unavailable" | "slow_down" | "server_error", _) => Remedy::Time,
+                (_, 408 | 425 | 429 | 500..=599) => Remedy::Time,
+                (
+                    "invalid_client" | "unauthorized_client" | "unsupported_grant_type" | "invalid_target",
+                    _,
+                ) => Remedy::Operator,
+                (provider_error::OTHER, 300..=399 | 401 | 403..=405) => Remedy::Operator,
+                _ => Remedy::Login,
+            },
+            TokenError::Status(408 | 425 | 429 | 500..=599) => Remedy::Time,
+            TokenError::Status(300..=499) => Remedy::Operator,
+            TokenError::Status(_)
+            | TokenError::Json(_)
+            | TokenError::Missing(_)
+            | TokenError::Member { .. }
+            | TokenError::TokenType(_) => Remedy::Provider,
+        }
     }
 
     /// The stable code of this rule.
@@ -229,12 +279,20 @@ impl RefreshResponse {
             scope: scope(members.get("scope"))?,
         })
     }
-}
 
-impl TokenError {
-    /// Whether the provider says that what was redeemed is worth nothing (any more).
-    pub fn is_invalid_grant(&self) -> bool {
-        matches!(self, TokenError::Refused { error, .. } if error.error == "invalid_grant")
+    /// The refresh token of an answer, whatever else is wrong with it: the one that was sent may be worth
+    /// nothing any more, and this one is all that is left of the login.
+    pub fn refresh_token_of(reply: &Received) -> Option<Secret> {
+        /// Members that are not named are not looked at.
+        #[derive(Deserialize)]
+        struct Kept {
+            refresh_token: Secret,
+        }
+        if !(200..=299).contains(&reply.status) {
+            return None;
+        }
+        let Kept { refresh_token } = serde_json::from_slice(&reply.body).ok()?;
+        is_refresh_token(refresh_token.expose()).then_some(refresh_token)
     }
 }
 
@@ -260,9 +318,14 @@ fn members(reply: &Received) -> Result<(Map<String, Value>, Vec<&'static str>), 
 fn refresh_token(members: &Map<String, Value>) -> Result<Option<Secret>, TokenError> {
     match text(members, "refresh_token")? {
         None | Some("") => Ok(None),
-        Some(token) if token.bytes().all(|byte| matches!(byte, b' '..=b'~')) => Ok(Some(Secret::new(token))),
+        Some(token) if is_refresh_token(token) => Ok(Some(Secret::new(token))),
         Some(_) => Err(TokenError::Member { member: "refresh_token", expected: "printable ASCII" }),
     }
+}
+
+/// RFC 6749 appendix A.17.
+fn is_refresh_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// The reason of a refusal. Some providers give it with status 200, so the status is not asked.
@@ -478,6 +541,75 @@ mod tests {
         }
         assert_eq!(read(json!({"refresh_token": "a\n"})).unwrap_err().code(), "token_member");
         assert_eq!(read(json!({"refresh_token": ""})).unwrap().refresh_token, None);
+    }
+
+    #[test]
+    fn what_a_refusal_calls_for_is_told_by_its_words_and_then_by_its_status() {
+        use Remedy::{Login, Operator, Provider, Time};
+        let remedy = |status, body: &str| {
+            RefreshResponse::read(&reply(status, body)).expect_err("it brings no tokens").remedy()
+        };
+        let error = |status, error: &str| remedy(status, &json!({"error": error}).to_string());
+        for word in ["interaction_required", "login_required", "consent_required", "invalid_scope"]
+            .into_iter()
+            .chain(["invalid_request", "invalid_token", "invalid_grant", "access_denied", "token_expired"])
+        {
+            assert_eq!((error(400, word), error(200, word)), (Login, Login), "{word}");
+        }
+        assert_eq!([error(401, "invalid_token"), error(403, "access_denied")], [Login; 2]);
+        assert_eq!(error(500, "invalid_grant"), Login);
+        for word in ["invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_target"] {
+            assert_eq!([400, 401, 403].map(|status| error(status, word)), [Operator; 3], "{word}");
+        }
+        for word in ["temporarily_unavailable", "slow_down", "server_error"] {
+            assert_eq!([400, 401, 429, 503].map(|status| error(status, word)), [Time; 4], "{word}");
+        }
+        for status in [408, 425, 429, 500, 503, 599] {
+            let found =
+                [error(status, "Internal Server Error"), error(status, "invalid_client"), remedy(status, "")];
+            assert_eq!(found, [Time; 3], "{status}");
+        }
+        for status in [301, 302, 400, 401, 403, 404, 405, 451] {
+            assert_eq!([remedy(status, ""), remedy(status, "<html>")], [Operator; 2], "{status}");
+        }
+        for status in [302, 401, 403, 404, 405] {
+            assert_eq!(error(status, "Not Found"), Operator, "{status}");
+        }
+        for body in
+            ["", "<html>", "{}", r#"{"access_token": 1}"#, r#"{"access_token": "a", "token_type": "DPoP"}"#]
+        {
+            assert_eq!(remedy(200, body), Provider, "{body}");
+        }
+        assert_eq!(remedy(204, ""), Provider);
+    }
+
+    #[test]
+    fn a_refresh_token_is_found_whatever_else_is_wrong_with_its_answer() {
+        let found = |status, body: &str| RefreshResponse::refresh_token_of(&reply(status, body));
+        for body in [
+            r#"{"refresh_token": "r2"}"#,
+            r#"{"refresh_token": "r2", "token_type": "DPoP", "access_token": "a"}"#,
+            r#"{"refresh_token": "r2", "access_token": ["a"], "expires_in": "soon", "scope": 5}"#,
+            r#"{"refresh_token": "r2", "access_token": "a", "access_token": "b"}"#,
+            r#"{"refresh_token": "r2", "error": "server_error"}"#,
+        ] {
+            assert_eq!(found(200, body), Some(Secret::from("r2")), "{body}");
+            assert_eq!((found(201, body), found(400, body)), (Some(Secret::from("r2")), None));
+        }
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"{"refresh_token": ""}"#,
+            r#"{"refresh_token": 5}"#,
+            r#"{"refresh_token": null}"#,
+            r#"{"refresh_token": "r2""#,
+            r#"{"refresh_token": "r2"} x"#,
+            r#"{"refresh_token": "r\n"}"#,
+            r#"{"refresh_token": "r2", "refresh_token": "r3"}"#,
+        ] {
+            assert_eq!(found(200, body), None, "{body}");
+        }
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub struct Session {
     /// The ID token, if the configuration needs it whole.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub id_token: Option<Secret>,
+    /// When the ID token ends, if the configuration forwards it.
+    #[serde(rename = "tx", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
+    pub id_token_expires_at: Option<Timestamp>,
+    /// The last refresh brought no ID token that counts: none is expected of the next, and no refresh is
+    /// for its sake.
+    #[serde(rename = "tk", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_id_token_kept: bool,
     /// The access token, if the configuration forwards it.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub access_token: Option<Secret>,
@@ -86,6 +93,11 @@ impl Session {
     /// may take its place, whatever was found under whatever name.
     pub fn is_refreshed_from(&self, earlier: &Session) -> bool {
         self.id == earlier.id && self.person() == earlier.person() && self.generation > earlier.generation
+    }
+
+    /// When the ID token that is forwarded ends, if a refresh may bring another.
+    pub fn id_token_due_at(&self) -> Option<Timestamp> {
+        self.id_token_expires_at.filter(|_| !self.is_id_token_kept)
     }
 
     /// Whether the session still counts at `now`.
@@ -157,6 +169,12 @@ pub enum SessionEnded {
     },
     /// The provider does not renew it: it refused the refresh token, or named somebody else.
     NotRenewed,
+    /// Its tokens are over and the provider refuses to refresh them: not for this person, but for this
+    /// client. The session goes on when that is mended.
+    ClientRefused,
+    /// Its tokens are over and the provider's answer to a refresh cannot be used. The session goes on when
+    /// that is mended.
+    RefreshUnusable,
     /// The provider ended it: back-channel or front-channel logout.
     ByProvider,
     /// Somebody logged out of it here.
@@ -170,6 +188,8 @@ impl SessionEnded {
             SessionEnded::Lifetime { .. } => "session_lifetime",
             SessionEnded::Idle { .. } => "session_idle",
             SessionEnded::NotRenewed => "session_not_renewed",
+            SessionEnded::ClientRefused => "session_client_refused",
+            SessionEnded::RefreshUnusable => "session_refresh_unusable",
             SessionEnded::ByProvider => "session_revoked",
             SessionEnded::LoggedOut => "session_logged_out",
         }
@@ -188,6 +208,12 @@ impl fmt::Display for SessionEnded {
                 write!(f, "the session was not used for {unused}, and it may be unused for less than {limit}")
             }
             SessionEnded::NotRenewed => f.write_str("the provider does not renew the session"),
+            SessionEnded::ClientRefused => f.write_str(
+                "the tokens of the session are over, and the provider refuses to refresh them for this site",
+            ),
+            SessionEnded::RefreshUnusable => f.write_str(
+                "the tokens of the session are over, and the provider's answer to a refresh cannot be used",
+            ),
         }
     }
 }

@@ -114,6 +114,8 @@ pub(crate) fn session() -> Session {
         claims: json!({"groups": ["a", "b"], "email": "alice@example.com"}).as_object().unwrap().clone(),
         scopes: vec!["openid".into()],
         id_token: None,
+        id_token_expires_at: None,
+        is_id_token_kept: false,
         access_token: Some(Secret::from("an access token")),
         access_token_expires_at: Some(Timestamp(NOW.0 + 300)),
         refresh_token: None,

@@ -1,7 +1,11 @@
 //! Who uses a refresh token, and what came of it: agreed on by all workers.
 
+use std::time::Duration;
+
+use super::outage;
 use crate::config::{self, ProviderIndex};
 use crate::filter::Filter;
+use crate::oidc::token::Remedy;
 use crate::session::Session;
 use crate::store::{Key, Table};
 use crate::time::{Seconds, Timestamp};
@@ -19,8 +23,17 @@ pub const RETRY_AFTER: Seconds = Seconds(10);
 /// For so long it is remembered that the last attempt failed: then nobody waits for the next.
 pub const FAILURE_KEPT: Seconds = Seconds(3600);
 
-/// Callouts of one renewal: metadata, token twice, keys twice, userinfo.
+/// Callouts of one refresh: metadata, token twice, keys twice, userinfo.
 pub const CALLOUTS: u64 = 6;
+
+/// Of these to the token endpoint: once with each secret.
+const TOKEN_CALLOUTS: u64 = 2;
+
+/// A refresh that nobody waits for waits so many times longer for its tokens than a request may ...
+const PATIENCE: u64 = 6;
+
+/// ... but not longer than this, unless a request may.
+const PATIENCE_LIMIT: Seconds = Seconds(60);
 
 /// What is known of a refresh token that was used.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,8 +49,41 @@ pub enum State {
     },
     /// The provider refused it.
     Refused,
-    /// It could not be used. To be tried again then.
-    Failed(Timestamp),
+    /// It could not be used.
+    Failed(Failed),
+}
+
+/// Why a refresh token could not be used, which is no end of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// To be tried again then.
+    pub retry_at: Timestamp,
+    /// What would help. Never a login: that ends the session.
+    pub remedy: Remedy,
+}
+
+impl Failed {
+    pub fn write(self) -> [u8; 9] {
+        let remedy = match self.remedy {
+            Remedy::Time | Remedy::Login => 0,
+            Remedy::Operator => 1,
+            Remedy::Provider => 2,
+        };
+        let mut bytes = [remedy; 9];
+        bytes.iter_mut().zip(self.retry_at.0.to_be_bytes()).for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    pub fn read(bytes: &[u8; 9]) -> Option<Failed> {
+        let (retry_at, remedy) = bytes.split_first_chunk::<8>()?;
+        let remedy = match remedy {
+            [0] => Remedy::Time,
+            [1] => Remedy::Operator,
+            [2] => Remedy::Provider,
+            _ => return None,
+        };
+        Some(Failed { retry_at: Timestamp(u64::from_be_bytes(*retry_at)), remedy })
+    }
 }
 
 impl State {
@@ -47,7 +93,7 @@ impl State {
             State::Renewed { sealed, is_delivered: false } => [&[1], sealed.as_bytes()].concat(),
             State::Renewed { sealed, is_delivered: true } => [&[4], sealed.as_bytes()].concat(),
             State::Refused => vec![2],
-            State::Failed(retry_at) => [&[3][..], &retry_at.0.to_be_bytes()].concat(),
+            State::Failed(failed) => [&[3][..], &failed.write()].concat(),
         }
     }
 
@@ -59,7 +105,7 @@ impl State {
                 is_delivered: *kind == 4,
             },
             (2, []) => State::Refused,
-            (3, retry_at) => State::Failed(Timestamp(u64::from_be_bytes(retry_at.try_into().ok()?))),
+            (3, failed) => State::Failed(Failed::read(failed.try_into().ok()?)?),
             _ => return None,
         })
     }
@@ -80,48 +126,49 @@ pub fn key(filter: &Filter, index: ProviderIndex, session: &Session) -> Option<K
     ]))
 }
 
-pub fn provider_key(provider: &config::Provider) -> Key {
-    Key::new(&[b"token endpoint", provider.issuer.as_bytes(), provider.client.id.as_bytes()])
+/// How long a refresh in the background waits for its tokens. Whoever waits for it gives up before; what
+/// a provider that rotates refresh tokens gave after that would be lost with the session.
+pub fn patience(provider: &config::Provider) -> Duration {
+    let longer = provider.callout_timeout.saturating_mul(u32::try_from(PATIENCE).unwrap_or(1));
+    longer.min(Duration::from_secs(PATIENCE_LIMIT.0)).max(provider.callout_timeout)
+}
+
+/// For so long nobody else uses a refresh token: all callouts that using it may take.
+fn lease(provider: &config::Provider) -> Seconds {
+    let tokens = patience(provider).as_secs().saturating_mul(TOKEN_CALLOUTS);
+    let others = provider.callout_timeout.as_secs().saturating_mul(CALLOUTS.saturating_sub(TOKEN_CALLOUTS));
+    Seconds(tokens.saturating_add(others).saturating_add(10))
 }
 
 pub fn state(filter: &Filter, key: Key, now: Timestamp) -> Option<State> {
     REFRESHES.find(&filter.store, key, now).as_deref().and_then(State::read)
 }
 
-/// Says that this worker uses the refresh token, unless another does or it was tried too lately.
-pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, now: Timestamp) -> bool {
+/// Says that this worker uses the refresh token of a session, unless another does or it was tried too
+/// lately.
+pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, session: &Session, now: Timestamp) -> bool {
     let Some(provider) = filter.provider(index).map(|provider| &provider.config) else { return false };
-    let lease = Seconds(provider.callout_timeout.as_secs().saturating_mul(CALLOUTS).saturating_add(10));
+    let lease = lease(provider);
     let claimed = REFRESHES.change(&filter.store, key, now, |held| match held.and_then(State::read) {
-        Some(State::Failed(retry_at)) if now < retry_at => (false, None),
+        Some(State::Failed(failed)) if now < failed.retry_at => (false, None),
         Some(State::Running | State::Renewed { .. } | State::Refused) => (false, None),
         Some(State::Failed(_)) | None => (true, Some((State::Running.write(), now + lease))),
     });
-    // While the provider does not answer, one session tries in that time, not all of them.
-    let is_the_one = || {
-        let retry = State::Failed(now + RETRY_AFTER).write();
-        REFRESHES.change(&filter.store, provider_key(provider), now, |held| {
-            match held.and_then(State::read) {
-                Some(State::Failed(retry_at)) if now < retry_at => (false, None),
-                Some(State::Failed(_)) => (true, Some((retry.clone(), now + FAILURE_KEPT))),
-                _ => (true, None),
-            }
-        })
-    };
     if claimed != Ok(true) {
         return false;
     }
-    let is_the_one = is_the_one() == Ok(true);
-    if !is_the_one {
-        put(filter, key, &State::Failed(now + RETRY_AFTER), now + FAILURE_KEPT, now);
+    match outage::may_try(filter, provider, session, now) {
+        Ok(()) => true,
+        Err(failed) => {
+            put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, now);
+            false
+        }
     }
-    is_the_one
 }
 
-pub fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) {
-    if REFRESHES.put(&filter.store, key, &state.write(), until, now).is_err() {
-        log::error!("code=refresh_lost what became of a refresh cannot be kept; the session will end");
-    }
+/// Notes what became of a refresh token. Says whether it could be noted.
+pub fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) -> bool {
+    REFRESHES.put(&filter.store, key, &state.write(), until, now).is_ok()
 }
 
 /// Notes that an answer brings the session to the browser which this refresh token was used for. Until

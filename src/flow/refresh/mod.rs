@@ -4,24 +4,29 @@
 //! came of the login. So all workers agree through the [`Store`](crate::store) who uses it, and
 //! whoever comes with the old cookie for a while afterwards gets the same result. The exchange runs
 //! in the background: a client that leaves does not lose the new token.
+//!
+//! A result is found by session, state and refresh token, and taken only if it is a later state of the
+//! session that asks for it: a provider may give the same refresh token again, or one to two logins.
 
 mod agreement;
+mod outage;
+mod queue;
 mod renew;
 
 use std::rc::Rc;
 
-use agreement::{
-    CALLOUTS, FAILURE_KEPT, RETRY_AFTER, State, claim, key, note_delivery, provider_key, put, state,
-};
-use renew::renew;
+use agreement::{CALLOUTS, Failed, RETRY_AFTER, State, claim, key, note_delivery, state};
+pub use queue::Queue;
+use renew::{Asker, renew};
 
-use super::{Callouts, Flow, kept_form};
+use super::{Callouts, Flow, Step, kept_form};
 use crate::config::{self, ProviderIndex, Refresh};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::session::{self, Remembered};
 use crate::http::{Callout, CalloutFailed, HostTraits};
 use crate::oidc::discovery::discovery_request;
+use crate::oidc::token::Remedy;
 use crate::session::{Session, SessionEnded};
 use crate::store::Key;
 use crate::time::{Seconds, Timestamp};
@@ -34,16 +39,20 @@ const INTERVAL: Seconds = Seconds(10);
 /// the first of them is kept.
 const CHAIN_LIMIT: usize = 128;
 
+/// A request waits so many times as long for a refresh as for one answer, while the session counts for it
+/// without. The refresh goes on, and its result serves whoever comes next.
+const WAITS: u64 = 2;
+
 /// How often a request on a host that wakes nobody asks something harmless to pass the time.
 const PAUSES_LIMIT: usize = 10;
 
-/// How urgent it is to renew a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How urgent it is to refresh the tokens of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     No,
-    /// The access token still counts.
+    /// They still count.
     Soon,
-    /// It is over.
+    /// The access token is over, or the ID token that is forwarded.
     Now,
 }
 
@@ -90,6 +99,14 @@ fn due(session: &Session, refresh: &Refresh, now: Timestamp) -> Due {
     else {
         return Due::No;
     };
+    let by_access_token = due_by(obtained_at, expires_at, refresh, now);
+    match session.id_token_due_at().filter(|end| end.since(obtained_at) >= INTERVAL) {
+        Some(end) => by_access_token.max(due_by(obtained_at, end, refresh, now)),
+        None => by_access_token,
+    }
+}
+
+fn due_by(obtained_at: Timestamp, expires_at: Timestamp, refresh: &Refresh, now: Timestamp) -> Due {
     let lifetime = expires_at.since(obtained_at);
     let quarter = Seconds(lifetime.0.checked_div(4).unwrap_or_default());
     // A lifetime of nothing says nothing.
@@ -124,33 +141,38 @@ pub fn look(
         let Some(key) = key(filter, index, &found.session).filter(|_| due != Due::No) else {
             return goes(found);
         };
-        let own = state(filter, key, now);
-        let (renewed, retry_at) = match own {
-            Some(State::Renewed { sealed, .. }) => (Some(sealed), None),
+        let held = state(filter, key, now);
+        let is_running = matches!(held, Some(State::Running));
+        let failed = match held {
+            Some(State::Renewed { sealed, .. }) => {
+                found = later(filter, index, &found, &sealed, now)?;
+                continue;
+            }
             Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into()),
-            Some(State::Failed(retry_at)) => (None, Some(retry_at)),
-            Some(State::Running) | None => match state(filter, provider_key(provider), now) {
-                Some(State::Failed(retry_at)) => (None, Some(retry_at)),
-                _ => (None, None),
-            },
+            Some(State::Failed(failed)) => Some(failed),
+            Some(State::Running) | None => outage::known(filter, provider, &found.session, now),
         };
-        if let Some(sealed) = renewed {
-            found = later(filter, index, &found, &sealed, now)?;
-            continue;
-        }
-        let must_wait = due == Due::Now && retry_at.is_none();
+        let without = failed.map(|failed| without_refresh(&found.session, refresh, failed, now));
+        // While the provider is away nobody waits: it is tried behind their backs. One that refuses is
+        // asked once more before somebody is sent to log in.
+        let must_wait = due == Due::Now
+            && match (failed, &without) {
+                (Some(failed), Some(Err(_))) => failed.remedy != Remedy::Time && now >= failed.retry_at,
+                (Some(_), _) => false,
+                (None, _) => true,
+            };
+        let may_begin = !is_running && failed.is_none_or(|failed| now >= failed.retry_at);
         // A request that must wait, and that nobody wakes, renews the session itself.
-        if retry_at.is_none_or(|retry_at| now >= retry_at) && (request.host.wakes_requests || !must_wait) {
-            begin(filter, index, key, &found.session, now);
+        if may_begin && (request.host.wakes_requests || !must_wait) {
+            begin(filter, index, key, &found, must_wait, now);
         }
-        return match due {
-            Due::No | Due::Soon => goes(found),
-            Due::Now if must_wait => Ok(Looked::Waits(found)),
-            Due::Now if is_in_grace(&found.session, refresh, now) => goes(found),
-            Due::Now => Err(unreachable(retry_at.unwrap_or(now).since(now))),
+        return match without {
+            _ if must_wait => Ok(Looked::Waits(found)),
+            Some(Err(error)) if due == Due::Now => Err(error),
+            _ => goes(found),
         };
     }
-    log::warn!("a session was renewed {CHAIN_LIMIT} times and its cookie never written: it ends");
+    log::warn!("a session was refreshed {CHAIN_LIMIT} times and its cookie never written: it ends");
     Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into())
 }
 
@@ -174,6 +196,30 @@ fn later(
         return Err(ClientError::SessionEnded(SessionEnded::NotRenewed));
     }
     Ok(later)
+}
+
+/// Whether a session whose tokens are due, and cannot be refreshed now, counts without that.
+///
+/// # Errors
+/// It does not: a trouble of the provider is waited for during the grace period, a refusal is not.
+fn without_refresh(
+    session: &Session,
+    refresh: &Refresh,
+    failed: Failed,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let grace = match failed.remedy {
+        Remedy::Time | Remedy::Provider | Remedy::Login => refresh.grace,
+        Remedy::Operator => Seconds(0),
+    };
+    if session.access_token_expires_at.is_some_and(|end| now < end + grace) {
+        return Ok(());
+    }
+    Err(match failed.remedy {
+        Remedy::Time => unreachable(failed.retry_at.since(now)),
+        Remedy::Operator => ClientError::SessionEnded(SessionEnded::ClientRefused).into(),
+        Remedy::Provider | Remedy::Login => ClientError::SessionEnded(SessionEnded::RefreshUnusable).into(),
+    })
 }
 
 /// The session that a cookie's session was renewed to, if it was; with its tokens.
@@ -223,26 +269,36 @@ pub fn is_unused(filter: &Filter, index: ProviderIndex, found: &Remembered, now:
     matches!(state, None | Some(State::Failed(_)))
 }
 
-fn is_in_grace(session: &Session, refresh: &Refresh, now: Timestamp) -> bool {
-    session.access_token_expires_at.is_some_and(|end| now < end + refresh.grace)
-}
-
 fn unreachable(retry_after: Seconds) -> Error {
     Error::Unreachable { what: "token endpoint", why: CalloutFailed::NoAnswer, retry_after }
 }
 
-/// Begins a renewal in the background, if nobody else has.
-fn begin(filter: &Rc<Filter>, index: ProviderIndex, key: Key, session: &Session, now: Timestamp) {
-    if !claim(filter, index, key, now) {
+/// Begins a refresh in the background, when its turn comes and if nobody else does.
+fn begin(
+    filter: &Rc<Filter>,
+    index: ProviderIndex,
+    key: Key,
+    found: &Rc<Remembered>,
+    is_urgent: bool,
+    now: Timestamp,
+) {
+    if !filter.has_room_in_background() {
         return;
     }
-    let (renewing, session) = (Rc::clone(filter), session.clone());
+    let Some(place) = filter.refreshes.join(key, is_urgent) else { return };
+    let (refreshing, found) = (Rc::clone(filter), Rc::clone(found));
     let job = Flow::begin(move |callouts| async move {
-        let mut now = now;
-        renew(&renewing, index, key, &session, &callouts, &mut now).await;
+        let (filter, mut now) = (refreshing, now);
+        let _turn = place.turn(&callouts, &mut now).await;
+        // It may have waited long.
+        if session::counts(&filter, index, &found, now).is_ok()
+            && claim(&filter, index, key, &found.session, now)
+        {
+            renew(&filter, index, key, &found.session, Asker::Nobody, &callouts, &mut now).await;
+        }
     });
-    if !filter.in_background(job) {
-        put(filter, key, &State::Failed(now + RETRY_AFTER), now + FAILURE_KEPT, now);
+    if !matches!(job, Step::Done(())) {
+        filter.in_background(job);
     }
 }
 
@@ -271,8 +327,8 @@ async fn renewed(
 ) -> Result<Current, Error> {
     let index = found.told.identity.provider();
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let limit = Seconds(provider.config.callout_timeout.as_secs().saturating_mul(CALLOUTS));
-    let deadline = *now + limit;
+    let waits = |times: u64| *now + Seconds(provider.config.callout_timeout.as_secs().saturating_mul(times));
+    let (early, late) = (waits(WAITS), waits(CALLOUTS));
     let arrived = Arrived { host: visit.request.host, at: *now };
     let mut pauses = 0..PAUSES_LIMIT;
     loop {
@@ -281,8 +337,11 @@ async fn renewed(
             Looked::Goes(current) => return Ok(current),
             Looked::Waits(newest) => newest,
         };
-        if *now >= deadline {
-            return given_up(&provider.config, newest, found, *now);
+        if *now >= early {
+            let given_up = given_up(&provider.config, Rc::clone(&newest), &found, *now);
+            if given_up.is_ok() || *now >= late {
+                return given_up;
+            }
         }
         if arrived.host.wakes_requests {
             *now = callouts.wait().await;
@@ -291,30 +350,30 @@ async fn renewed(
         // On this host a request does it itself, and nobody wakes those who wait for it: they ask for
         // something public to pass the time.
         match key(filter, index, &newest.session) {
-            Some(key) if claim(filter, index, key, *now) => {
-                renew(filter, index, key, &newest.session, callouts, now).await;
+            Some(key) if claim(filter, index, key, &newest.session, *now) => {
+                renew(filter, index, key, &newest.session, Asker::Request, callouts, now).await;
             }
             _ if pauses.next().is_some() => {
                 let request = discovery_request(&provider.config).map_err(ProviderError::Metadata)?;
                 *now = callouts.send(Callout { shared: None, ..request }).await.now;
             }
-            _ => return given_up(&provider.config, newest, found, *now),
+            _ => return given_up(&provider.config, newest, &found, *now),
         }
     }
 }
 
-/// What becomes of a request for which the renewal by another takes too long: the same as when the
-/// provider does not answer.
+/// What becomes of a request for which a refresh takes too long: the same as when the provider does not
+/// answer.
 fn given_up(
     provider: &config::Provider,
     remembered: Rc<Remembered>,
-    in_cookie: Rc<Remembered>,
+    in_cookie: &Rc<Remembered>,
     now: Timestamp,
 ) -> Result<Current, Error> {
+    let slow = Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time };
     match &provider.refresh {
-        Some(refresh) if is_in_grace(&remembered.session, refresh, now) => {
-            Ok(Current { remembered, in_cookie })
-        }
-        _ => Err(unreachable(RETRY_AFTER)),
+        Some(refresh) => without_refresh(&remembered.session, refresh, slow, now)?,
+        None => return Err(unreachable(RETRY_AFTER)),
     }
+    Ok(Current { remembered, in_cookie: Rc::clone(in_cookie) })
 }

@@ -1,0 +1,143 @@
+//! A provider that fails for one session after the other is asked for one of them at a time.
+//!
+//! One session says nothing about a provider: it may be its own fault. So it takes several in a row, with
+//! no success between. And whoever has failed lets others try first: or those who always fail would be the
+//! ones that try, and nobody would find out that the provider is back.
+
+use super::agreement::{FAILURE_KEPT, Failed, REFRESHES, RETRY_AFTER};
+use crate::config;
+use crate::filter::Filter;
+use crate::oidc::token::Remedy;
+use crate::session::Session;
+use crate::store::Key;
+use crate::time::Timestamp;
+
+/// So many different sessions must have failed.
+const DIFFERENT: usize = 3;
+
+/// So many of those that failed last are known.
+const KNOWN_LIMIT: usize = 8;
+
+/// The sessions that failed last, the last first, since one succeeded.
+#[derive(Debug, PartialEq, Eq)]
+struct Outage {
+    failed: Failed,
+    sessions: Vec<[u8; 8]>,
+}
+
+impl Outage {
+    fn write(&self) -> Vec<u8> {
+        [&self.failed.write()[..], self.sessions.as_flattened()].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Outage> {
+        let (failed, sessions) = bytes.split_first_chunk::<9>()?;
+        let (sessions, rest) = sessions.as_chunks::<8>();
+        rest.is_empty().then_some(())?;
+        Some(Outage { failed: Failed::read(failed)?, sessions: sessions.to_vec() })
+    }
+
+    /// What a session is told, if this is one: when it is its turn.
+    fn of(&self, session: [u8; 8]) -> Option<Failed> {
+        let mut failed = self.failed;
+        if self.sessions.contains(&session) {
+            failed.retry_at = failed.retry_at + RETRY_AFTER;
+        }
+        (self.sessions.len() >= DIFFERENT).then_some(failed)
+    }
+}
+
+fn key(provider: &config::Provider) -> Key {
+    Key::new(&[b"token endpoint", provider.issuer.as_bytes(), provider.client.id.as_bytes()])
+}
+
+fn name(session: &Session) -> [u8; 8] {
+    let key = Key::new(&[session.id.as_bytes()]);
+    key.bytes().first_chunk().copied().unwrap_or_default()
+}
+
+/// The outage of a provider, if there is one, and when it is the turn of this session to try.
+pub fn known(
+    filter: &Filter,
+    provider: &config::Provider,
+    session: &Session,
+    now: Timestamp,
+) -> Option<Failed> {
+    let held = REFRESHES.find(&filter.store, key(provider), now)?;
+    Outage::read(&held)?.of(name(session))
+}
+
+/// Whether a session may try now; in an outage one at a time.
+///
+/// # Errors
+/// Why not, and when it is worth looking again.
+pub fn may_try(
+    filter: &Filter,
+    provider: &config::Provider,
+    session: &Session,
+    now: Timestamp,
+) -> Result<(), Failed> {
+    let session = name(session);
+    let tried = REFRESHES.change(&filter.store, key(provider), now, |held| {
+        let Some(mut outage) = held.and_then(Outage::read) else { return (Ok(()), None) };
+        let Some(failed) = outage.of(session) else { return (Ok(()), None) };
+        if now < failed.retry_at {
+            return (Err(failed), None);
+        }
+        outage.failed.retry_at = now + RETRY_AFTER;
+        (Ok(()), Some((outage.write(), now + FAILURE_KEPT)))
+    });
+    // Where others write all the time, one of them tries.
+    tried.unwrap_or(Err(Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time }))
+}
+
+/// A session failed, for a reason that may be the provider's.
+pub fn note(filter: &Filter, provider: &config::Provider, session: &Session, failed: Failed, now: Timestamp) {
+    let session = name(session);
+    let noted = REFRESHES.change(&filter.store, key(provider), now, |held| {
+        let before = held.and_then(Outage::read).map(|outage| outage.sessions).unwrap_or_default();
+        let others = before.into_iter().filter(|other| *other != session);
+        let sessions = std::iter::once(session).chain(others).take(KNOWN_LIMIT).collect();
+        ((), Some((Outage { failed, sessions }.write(), now + FAILURE_KEPT)))
+    });
+    if noted.is_err() {
+        log::debug!("that a refresh failed is not noted: the next session tries for itself");
+    }
+}
+
+/// A session succeeded: there is no outage.
+pub fn clear(filter: &Filter, provider: &config::Provider, now: Timestamp) {
+    if REFRESHES.find(&filter.store, key(provider), now).is_some() {
+        // Contended: the next success clears it.
+        let _ = REFRESHES.put(&filter.store, key(provider), &[], now, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Seconds;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+
+    #[test]
+    fn an_outage_is_written_and_read_and_nothing_else_is_one() {
+        for remedy in [Remedy::Time, Remedy::Operator, Remedy::Provider] {
+            let failed = Failed { retry_at: NOW, remedy };
+            let outage = Outage { failed, sessions: vec![[1; 8], [2; 8]] };
+            assert_eq!(Outage::read(&outage.write()), Some(outage));
+        }
+        for bytes in [&[][..], &[0; 8], &[9; 9], &[0; 10], &[0; 16]] {
+            assert_eq!(Outage::read(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn only_several_sessions_hold_others_back_and_those_that_failed_longer() {
+        let failed = Failed { retry_at: NOW + RETRY_AFTER, remedy: Remedy::Time };
+        let of = |sessions: &[u8]| Outage { failed, sessions: sessions.iter().map(|n| [*n; 8]).collect() };
+        assert_eq!((of(&[1, 2]).of([3; 8]), of(&[1, 2]).of([1; 8])), (None, None));
+        let waits = |session: u8| of(&[1, 2, 3]).of([session; 8]).map(|failed| failed.retry_at.since(NOW));
+        assert_eq!((waits(4), waits(1)), (Some(Seconds(10)), Some(Seconds(20))));
+    }
+}
