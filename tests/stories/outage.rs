@@ -1,10 +1,10 @@
 //! A provider that is away while sessions are due to be renewed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::refresh::{fetch, forwarding, logged_in};
-use crate::world::answer;
-use vestibule::http::CalloutFailed;
+use super::refresh::{fetch, forwarding, logged_in, token};
+use crate::world::{NOBODY_IS_WOKEN, World, answer, lines, log};
+use vestibule::http::{CalloutFailed, Reply, Request};
 
 #[test]
 fn refr_07_an_hour_without_the_provider_is_noticed_by_nobody_with_a_session() {
@@ -44,7 +44,8 @@ fn many_sessions_at_a_provider_that_is_away_are_one_attempt_at_a_time() {
         world.tick();
     }
     let asked = world.idp().count("token") - asked;
-    assert!(asked <= 10, "{asked} attempts in a hundred seconds");
+    // It takes three to know, and then there is one at a time.
+    assert!(asked <= 12, "{asked} attempts in a hundred seconds");
 }
 
 #[test]
@@ -57,6 +58,9 @@ fn a_provider_in_trouble_is_asked_for_one_session_at_a_time_and_ends_none() {
         ("500", answer(500, "<html>")),
         ("500 in words", answer(500, json!({"error": "server_error"}))),
         ("503", answer(503, json!({}))),
+        ("408", answer(408, "")),
+        ("400 in words", answer(400, json!({"error": "temporarily_unavailable"}))),
+        ("400 and too fast", answer(400, json!({"error": "slow_down"}))),
     ];
     for (what, reply) in trouble {
         let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
@@ -102,4 +106,211 @@ fn after_the_grace_a_session_waits_for_the_provider_and_is_not_lost() {
     world.after(30).get("/orders");
     world.tick();
     world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn a_refresh_token_that_is_refused_in_other_words_ends_the_session_and_a_login_begins() {
+    for (status, error) in [
+        (400, "interaction_required"),
+        (400, "login_required"),
+        (400, "consent_required"),
+        (400, "invalid_scope"),
+        (400, "invalid_request"),
+        (400, "invalid_token"),
+        (401, "invalid_token"),
+        (403, "access_denied"),
+        (200, "invalid_grant"),
+        (400, "token_is_too_old"),
+    ] {
+        let mut world = logged_in(&json!({}));
+        world.idp().instead.insert("token", answer(status, json!({"error": error})));
+        let script = fetch(world.after(301));
+        world.send(script.clone()).is(401, "session_not_renewed");
+        let seen = world.get("/orders");
+        assert_eq!((seen.status, seen.code), (302, "login_begins"), "{error}");
+        world.send(script).is(401, "session_not_renewed");
+        world.idp().instead.clear();
+        world.log_in("/orders").is(302, "login_completed");
+        world.get("/orders").is(200, "session");
+    }
+}
+
+/// Answers that say no to this client, whoever it asks for.
+fn refusals_of_the_client() -> Vec<(u16, Value)> {
+    let error = |error: &str| json!({"error": error});
+    vec![
+        (401, error("invalid_client")),
+        (400, error("invalid_client")),
+        (403, error("unauthorized_client")),
+        (400, error("unauthorized_client")),
+        (400, error("unsupported_grant_type")),
+        (400, Value::from("")),
+        (401, Value::from("")),
+        (403, Value::from("")),
+        (404, Value::from("<html>")),
+        (404, error("Not Found")),
+        (302, Value::from("")),
+    ]
+}
+
+#[test]
+fn a_refusal_of_the_client_is_no_end_of_the_session_and_a_login_is_offered() {
+    for (status, body) in refusals_of_the_client() {
+        log::forget();
+        let mut world = logged_in(&forwarding());
+        world.idp().instead.insert("token", answer(status, body.as_str().unwrap_or(&body.to_string())));
+        // The access token still counts.
+        world.after(250).get("/orders").is(200, "session");
+        world.tick();
+        world.after(20).get("/orders").is(200, "session");
+        world.tick();
+        let script = fetch(world.after(31));
+        let seen = world.send(script.clone());
+        assert_eq!((seen.status, seen.code), (401, "session_client_refused"), "{status} {body}");
+        assert_eq!(seen.cookies(), [""; 0], "nothing is deleted");
+        assert!(seen.body.contains("/oidc/login"), "{}", seen.body);
+        let errors = lines().into_iter().filter(|line| line.starts_with("ERROR")).collect::<Vec<_>>();
+        assert!(errors.iter().any(|line| line.contains("code=token_")), "{status} {body}: {errors:?}");
+        let seen = world.get("/orders");
+        assert_eq!((seen.status, seen.code), (302, "login_begins"), "{status} {body}");
+        // It is mended, and nothing is lost.
+        world.idp().instead.clear();
+        world.after(11).send(script).is(200, "session");
+        world.get("/orders").is(200, "session");
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0), "{status} {body}");
+    }
+}
+
+#[test]
+fn answers_that_cannot_be_used_are_waited_for_like_an_outage_and_then_called_what_they_are() {
+    for body in ["", "<html>", "{}", "[]", r#"{"access_token": "a", "token_type": "DPoP"}"#] {
+        let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 60}}}));
+        world.idp().instead.insert("token", answer(200, body));
+        world.after(301).get("/orders").is(200, "session");
+        world.after(58).get("/orders").is(200, "session");
+        world.tick();
+        let script = fetch(world.after(12));
+        world.send(script.clone()).is(401, "session_refresh_unusable");
+        world.get("/orders").is(302, "login_begins");
+        world.idp().instead.clear();
+        world.after(11).send(script).is(200, "session");
+    }
+}
+
+/// So many people, each with the cookies of an own browser, and the refresh tokens that they have.
+fn people(world: &mut World, count: usize) -> (Vec<Request>, Vec<String>) {
+    world.idp().refreshes.gives = true;
+    let mut refresh_tokens = Vec::new();
+    let mut requests = Vec::new();
+    for _ in 0..count {
+        world.browser.cookies.clear();
+        world.log_in("/orders").is(302, "login_completed");
+        requests.push(fetch(world));
+        refresh_tokens.push(world.idp().refreshes.newest());
+    }
+    (requests, refresh_tokens)
+}
+
+#[test]
+fn those_whose_refresh_fails_keep_nobody_else_from_theirs() {
+    let failures = [answer(500, json!({})), answer(429, json!({"error": "slow_down"})), answer(401, "")];
+    for failing in [1, 3] {
+        for failure in &failures {
+            let mut world = World::with(&forwarding());
+            let (sessions, refresh_tokens) = people(&mut world, failing + 1);
+            for refresh_token in &refresh_tokens[..failing] {
+                world.idp().refreshes.instead_for.insert(refresh_token.clone(), failure.clone());
+            }
+            let good = &sessions[failing];
+            let before = token(&world.send(good.clone()));
+            world.after(301);
+            let mut waited = 0;
+            for _ in 0..600 {
+                // Those that fail always come first.
+                for session in &sessions[..failing] {
+                    world.send(session.clone());
+                    world.tick();
+                }
+                let seen = world.send(good.clone());
+                world.tick();
+                if seen.status == 200 && token(&seen) != before {
+                    break;
+                }
+                waited += 1;
+                world.after(1);
+            }
+            assert!(waited <= 25, "{failing} {failure:?}: {waited} s");
+            assert_eq!(world.idp().refreshes.used, 1);
+        }
+    }
+}
+
+#[test]
+fn refreshes_that_come_due_together_are_spread_and_who_waits_comes_first() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let (sessions, _) = people(&mut world, 80);
+    world.idp().tokens = json!({"expires_in": 200});
+    let (waiting, _) = people(&mut world, 2);
+    world.after(250);
+    for session in &sessions {
+        world.send(session.clone()).is(200, "session");
+    }
+    let mut under_way = world.tick_and_hold();
+    assert_eq!(under_way.len(), 32);
+    // They are slow. Who must wait does not wait for them too.
+    let streams = [world.begin_slow(&waiting[0]), world.begin_slow(&waiting[1])];
+    let first = world.tick_and_hold();
+    assert_eq!(first.len(), 2);
+    first.into_iter().for_each(|refresh| world.answer_held(refresh));
+    for (request, stream) in waiting.iter().zip(streams) {
+        assert!(token(world.end(request, stream).is(200, "session")).contains("renewed"));
+    }
+    // The others have their turn.
+    let mut turns = 0;
+    while !under_way.is_empty() {
+        assert!(under_way.len() <= 32, "{}", under_way.len());
+        under_way.into_iter().for_each(|refresh| world.answer_held(refresh));
+        under_way = world.tick_and_hold();
+        turns += 1;
+    }
+    assert_eq!((turns, world.idp().refreshes.used, world.idp().refreshes.reused), (3, 82, 0));
+}
+
+#[test]
+fn a_session_that_ends_while_its_refresh_waits_for_a_turn_is_not_refreshed() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let (sessions, _) = people(&mut world, 33);
+    world.after(250);
+    for session in &sessions {
+        world.send(session.clone()).is(200, "session");
+    }
+    let under_way = world.tick_and_hold();
+    assert_eq!(under_way.len(), 32);
+    world.get("/oidc/logout").is(303, "logged_out");
+    under_way.into_iter().for_each(|refresh| world.answer_held(refresh));
+    world.tick();
+    assert_eq!(world.idp().refreshes.used, 32);
+}
+
+/// A provider that says nothing of use for a while, in any way.
+#[test]
+fn whatever_a_provider_answers_for_a_while_nobody_is_somebody_else_or_logged_out_by_it() {
+    let replies: [Reply; 4] = [
+        answer(503, ""),
+        answer(200, "<html>"),
+        answer(400, json!({"error": "slow_down"})),
+        Err(CalloutFailed::TooLarge),
+    ];
+    for reply in replies {
+        let mut world = logged_in(&forwarding());
+        world.idp().instead.insert("token", reply);
+        for _ in 0..20 {
+            world.after(60).get("/orders").is(200, "session");
+            world.tick();
+        }
+        world.idp().instead.clear();
+        world.after(21).get("/orders").is(200, "session");
+        world.tick();
+        assert!(token(&world.get("/orders")).contains("renewed"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer};
+use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, lines, log, merge};
 use vestibule::http::{CalloutFailed, Request};
 
 /// The upstream gets the access token; requests of programs and of browsers.
@@ -355,12 +355,72 @@ fn a_renewed_id_token_is_that_of_the_same_login() {
 }
 
 #[test]
-fn a_renewed_id_token_is_checked_like_the_first() {
-    for change in [json!({"aud": "other"}), json!({"exp": 1}), json!({"iat": null}), json!({"sub": null})] {
+fn a_renewed_id_token_that_is_not_for_this_client_and_person_ends_the_session() {
+    for change in [
+        json!({"aud": "other"}),
+        json!({"aud": null}),
+        json!({"sub": null}),
+        json!({"sub": ""}),
+        json!({"iss": null}),
+        json!({"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}),
+        json!({"token_use": "access"}),
+        // Whenever it counts.
+        json!({"sub": "mallory", "exp": 1}),
+        json!({"aud": "other", "iat": null}),
+        json!({"nonce": "another", "exp": 1}),
+    ] {
         let mut world = logged_in(&json!({}));
         world.idp().refreshes.id_token = change.clone();
         let script = fetch(world.after(301));
-        assert_eq!(world.send(script).status, 401, "{change}");
+        let seen = world.send(script);
+        assert_eq!((seen.status, seen.code), (401, "session_not_renewed"), "{change}");
+    }
+}
+
+#[test]
+fn a_renewed_id_token_that_is_signed_by_a_stranger_ends_the_session() {
+    let mut world = logged_in(&json!({}));
+    let published = answer(200, world.idp().published());
+    world.idp().instead.insert("keys", published);
+    world.idp().keys = vec![Key::new("k1", 9)];
+    let script = fetch(world.after(301));
+    world.send(script).is(401, "session_not_renewed");
+}
+
+/// A clock that is wrong, here or there, logs nobody out, and lets nobody have new rights.
+#[test]
+fn a_renewed_id_token_that_is_out_of_its_time_changes_nothing_and_ends_nothing() {
+    for leeway in [0, 10, 200] {
+        let change = json!({"providers": {"main": {"leeway_seconds": leeway}},
+            "identity": {"headers": {"x-email": "email"}}});
+        let at = World::new().now.0 + 301;
+        for (times, is_taken) in [
+            (json!({}), true),
+            (json!({"iat": at + leeway}), true),
+            (json!({"iat": at + leeway + 1}), false),
+            (json!({"nbf": at + leeway}), true),
+            (json!({"nbf": at + leeway + 1}), false),
+            (json!({"exp": at - leeway + 1}), true),
+            (json!({"exp": at - leeway}), false),
+            (json!({"exp": null}), false),
+            (json!({"iat": null}), false),
+            (json!({"exp": "soon"}), false),
+        ] {
+            log::forget();
+            let mut world = logged_in(&change);
+            let mut id_token = times.clone();
+            id_token["email"] = "new@example.com".into();
+            world.idp().refreshes.id_token = id_token;
+            let seen = world.after(301).get("/orders");
+            let expected = if is_taken { "new@example.com" } else { "alice@example.com" };
+            assert_eq!(seen.is(200, "session").told("x-email"), Some(expected), "{leeway} {times}");
+            let has_warned = lines().iter().any(|line| line.contains("the claims stay as they are"));
+            assert_eq!(has_warned, !is_taken, "{leeway} {times}");
+            world.idp().refreshes.id_token = json!({"email": "newer@example.com"});
+            let seen = world.after(301).get("/orders");
+            assert_eq!(seen.is(200, "session").told("x-email"), Some("newer@example.com"));
+            assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
+        }
     }
 }
 
@@ -414,12 +474,24 @@ fn how_and_when_somebody_logged_in_stays_as_it_was_through_renewals() {
 fn refr_13_a_narrower_scope_counts_from_the_renewal_on() {
     let scoped = json!({"providers": {"main": {"scopes": ["openid", "write"]}},
         "rules": [{"name": "write", "path_prefix": "/write", "require": {"scopes": ["write"]}}]});
-    let mut world = World::with(&scoped);
-    world.idp().refreshes.gives = true;
-    world.log_in("/write").is(302, "login_completed");
-    world.get("/write").is(200, "session");
-    world.idp().refreshes.response = json!({"scope": "openid"});
-    assert_eq!(world.after(301).get("/write").status, 403);
+    for (scope, status) in [
+        (json!("openid"), 403),
+        (json!(["openid"]), 403),
+        (json!(""), 403),
+        (json!(["openid", "write"]), 200),
+        (Value::Null, 200),
+    ] {
+        let mut world = World::with(&scoped);
+        world.idp().refreshes.gives = true;
+        world.log_in("/write").is(302, "login_completed");
+        world.get("/write").is(200, "session");
+        world.idp().refreshes.response = json!({"scope": scope});
+        assert_eq!(world.after(301).get("/write").status, status, "{scope}");
+        // What was given up does not come back by itself.
+        world.idp().refreshes.response = json!({});
+        assert_eq!(world.after(301).get("/write").status, status, "{scope}");
+        assert_eq!(world.idp().refreshes.used, 2);
+    }
 }
 
 #[test]
@@ -443,20 +515,6 @@ fn a_proxy_that_wakes_nobody_renews_in_the_request() {
     let seen = world.together(&requests);
     assert!(seen.iter().all(|seen| token(seen.is(200, "session")).contains("renewed")));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
-}
-
-#[test]
-fn a_refusal_of_the_client_is_no_end_of_the_session() {
-    for (status, error) in [(401, "invalid_client"), (400, "unauthorized_client"), (500, "server_error")] {
-        let mut world = logged_in(&json!({}));
-        world.idp().instead.insert("token", answer(status, json!({"error": error})));
-        world.after(301).get("/orders").is(200, "session");
-        world.idp().instead.clear();
-        world.after(11).get("/orders").is(200, "session");
-        world.tick();
-        world.get("/orders").is(200, "session");
-        assert_eq!(world.idp().refreshes.used, 1, "{error}");
-    }
 }
 
 #[test]
@@ -508,4 +566,82 @@ fn refr_14_what_userinfo_says_now_replaces_what_it_said_at_the_login() {
     world.idp().instead.insert("userinfo", answer(500, json!({})));
     assert_eq!(world.after(301).get("/admin").status, 403, "a failure changes nothing");
     assert_eq!(world.get("/orders").told("x-email"), None);
+}
+
+#[test]
+fn refr_14_a_right_that_the_new_id_token_takes_away_is_gone_although_userinfo_fails() {
+    let change = json!({"providers": {"main": {"userinfo": "always"}},
+        "identity": {"headers": {"x-nickname": "nickname"}},
+        "rules": [{"name": "admin", "path_prefix": "/admin",
+            "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
+    for (of_login, of_userinfo, of_refresh, status) in [
+        (json!({"groups": ["admin"]}), json!({}), json!({}), 403),
+        (json!({"groups": ["admin"]}), json!({}), json!({"groups": ["staff"]}), 403),
+        (json!({"groups": ["admin"]}), json!({"groups": ["admin"]}), json!({}), 403),
+        // Userinfo alone said it, and takes it back when it is asked.
+        (json!({}), json!({"groups": ["admin"]}), json!({}), 200),
+        (json!({}), json!({"groups": ["admin"]}), json!({"groups": ["staff"]}), 403),
+        (json!({"groups": ["admin"]}), json!({}), Value::Null, 200),
+    ] {
+        for failure in [answer(500, json!({})), answer(200, "<html>"), Err(CalloutFailed::NoAnswer)] {
+            let mut world = World::with(&change);
+            world.idp().refreshes.gives = true;
+            world.idp().id_token = of_login.clone();
+            world.idp().userinfo = json!({"nickname": "Al"});
+            merge(&mut world.idp().userinfo, &of_userinfo);
+            world.log_in("/admin").is(302, "login_completed");
+            world.get("/admin").is(200, "session");
+            world.idp().refreshes.id_token = of_refresh.clone();
+            world.idp().instead.insert("userinfo", failure);
+            // Also when it fails again.
+            for used in 1..=2 {
+                let what = format!("REFR-14 {of_login} {of_userinfo} {of_refresh}");
+                assert_eq!(world.after(301).get("/admin").status, status, "{what}");
+                assert_eq!(world.get("/orders").told("x-nickname"), Some("Al"), "{what}");
+                assert_eq!(world.idp().refreshes.used, used, "{what}");
+            }
+            world.idp().instead.clear();
+            world.idp().userinfo = json!({"nickname": "Alice"});
+            let is_admin = of_login != json!({}) && of_refresh.is_null();
+            assert_eq!(world.after(301).get("/admin").status, if is_admin { 200 } else { 403 });
+            assert_eq!(world.get("/orders").told("x-nickname"), Some("Alice"));
+        }
+    }
+}
+
+#[test]
+fn userinfo_about_somebody_else_ends_the_session() {
+    for id_token in [json!({}), Value::Null] {
+        let mut world = logged_in(&json!({"providers": {"main": {"userinfo": "always"}}}));
+        world.idp().refreshes.id_token = id_token;
+        world.after(301).get("/orders").is(200, "session");
+        world.idp().userinfo = json!({"sub": "mallory"});
+        let script = fetch(world.after(301));
+        world.send(script.clone()).is(401, "session_not_renewed");
+        world.on_worker(1).send(script).is(401, "session_not_renewed");
+    }
+}
+
+#[test]
+fn a_logout_by_the_provider_ends_a_session_whose_refreshed_id_token_names_no_sid() {
+    for id_token in [json!({}), json!({"sid": "s1"}), Value::Null, json!({"exp": 1})] {
+        let mut world =
+            World::with(&json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}}));
+        world.idp().refreshes.gives = true;
+        world.idp().id_token = json!({"sid": "s1"});
+        world.log_in("/orders").is(302, "login_completed");
+        world.idp().refreshes.id_token = id_token;
+        for _ in 0..2 {
+            world.after(301).get("/orders").is(200, "session");
+        }
+        let now = world.after(1).now;
+        let token = world.idp().logout_token(&json!({"sub": null, "sid": "s1"}), now);
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let request =
+            Request { method: "POST".to_owned(), ..world.program("/oidc/backchannel-logout", &form) };
+        let body = format!("logout_token={token}");
+        world.send_with_body(request, body.as_bytes()).is(200, "logged_out_by_provider");
+        let script = fetch(&world);
+        world.send(script).is(401, "session_revoked");
+    }
 }

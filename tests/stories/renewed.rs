@@ -2,8 +2,15 @@
 
 use serde_json::json;
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use vestibule::http::{CalloutFailed, Reply};
+
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Key, Proxy, World, answer};
+use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, merge};
 
 #[test]
 fn who_leaves_for_a_coffee_while_the_session_is_renewed_is_still_logged_in_afterwards() {
@@ -128,16 +135,21 @@ fn with_id_token() -> serde_json::Value {
 fn a_key_that_the_provider_has_not_published_yet_ends_no_session() {
     let mut world = logged_in(&with_id_token());
     let before = world.get("/orders").told("x-id-token").unwrap().to_owned();
+    world.idp().refreshes.response = json!({"expires_in": 200});
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
     world.idp().keys = vec![Key::new("k2", 2)];
-    let seen = world.after(301).get("/orders");
     // What could not be checked is told to nobody.
+    world.after(250).get("/orders").is(200, "session");
+    world.tick();
+    let seen = world.get("/orders");
     assert_eq!(seen.is(200, "session").told("x-id-token"), Some(before.as_str()));
     assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    let seen = world.after(51).get("/orders");
+    assert!(seen.is(200, "session").told_nothing("x-id-token"));
     world.idp().instead.clear();
-    let seen = world.after(301).get("/orders");
-    assert_ne!(seen.is(200, "session").told("x-id-token"), Some(before.as_str()));
+    let seen = world.after(150).get("/orders");
+    assert!(seen.is(200, "session").told("x-id-token").is_some_and(|token| token != before));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
 }
 
@@ -223,4 +235,206 @@ fn whatever_said_a_claim_last_is_asked_whether_it_still_holds() {
     world.idp().refreshes.id_token = serde_json::Value::Null;
     world.idp().userinfo = json!({});
     world.after(301).get("/admin").is(200, "session");
+}
+
+/// Whatever becomes of an answer that brought a new refresh token, the one before is spent.
+#[test]
+fn a_new_refresh_token_is_kept_whatever_else_is_wrong_with_its_answer() {
+    let wrong = [
+        json!({"access_token": null}),
+        json!({"access_token": ""}),
+        json!({"access_token": ["a"]}),
+        json!({"token_type": "DPoP"}),
+        json!({"token_type": 5}),
+        json!({"expires_in": "soon"}),
+        json!({"scope": 5}),
+        json!({"id_token": 5}),
+        json!({"id_token": "two words"}),
+        json!({"error": "server_error"}),
+    ];
+    for rotation in [Rotation::Rotates, Rotation::Overlaps, Rotation::Repeats] {
+        for response in &wrong {
+            let mut world = logged_in(&forwarding());
+            world.idp().refreshes.rotation = rotation;
+            let first = token(&world.get("/orders"));
+            let old = fetch(world.after(301));
+            world.idp().refreshes.response = response.clone();
+            assert_eq!(token(&world.get("/orders")), first, "{response}");
+            assert_eq!(world.idp().refreshes.used, 1, "{response}");
+            // Again, and by another worker.
+            world.after(11).on_worker(1).get("/orders").is(200, "session");
+            world.tick();
+            assert_eq!(world.idp().refreshes.used, 2, "{response}");
+            world.get("/orders").is(200, "session");
+            world.idp().refreshes.response = json!({});
+            world.after(11).get("/orders").is(200, "session");
+            world.tick();
+            let renewed = token(world.get("/orders").is(200, "session"));
+            assert_ne!(renewed, first, "{response}");
+            assert_eq!(token(world.send(old).is(200, "session")), renewed, "{response}");
+            assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (3, 0), "{response}");
+        }
+    }
+}
+
+#[test]
+fn what_goes_wrong_after_the_token_response_loses_no_refresh_token() {
+    let failures: [(&str, Reply); 5] = [
+        ("userinfo", answer(500, json!({}))),
+        ("userinfo", Err(CalloutFailed::NoAnswer)),
+        ("userinfo", answer(401, json!({"error": "invalid_token"}))),
+        ("keys", answer(500, json!({}))),
+        ("keys", Err(CalloutFailed::NoAnswer)),
+    ];
+    for (endpoint, failure) in failures {
+        let mut world = logged_in(&json!({"providers": {"main": {"userinfo": "always"}}}));
+        world.idp().keys = vec![Key::new("k2", 2)];
+        world.idp().instead.insert(endpoint, failure.clone());
+        world.after(301).get("/orders").is(200, "session");
+        world.idp().instead.clear();
+        for _ in 0..2 {
+            world.after(301).get("/orders").is(200, "session");
+        }
+        assert_eq!(
+            (world.idp().refreshes.used, world.idp().refreshes.reused),
+            (3, 0),
+            "{endpoint} {failure:?}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_any_more_is_not_lost() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    let before = token(&world.get("/orders"));
+    let request = fetch(world.after(301));
+    let stream = world.begin_slow(&request);
+    let mut sent = world.tick_and_hold();
+    let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
+    assert_eq!(refresh.1.timeout, Duration::from_secs(30));
+    // Who waits has waited long enough, and goes on as if the provider did not answer.
+    let seen = world.after(10).end(&request, stream);
+    assert_eq!(token(seen.is(200, "session")), before);
+    world.after(15).answer_held(refresh);
+    assert_ne!(token(world.get("/orders").is(200, "session")), before);
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+#[test]
+fn the_background_waits_longer_for_tokens_than_a_request_and_not_without_end() {
+    for (configured, expected) in [(1, 6), (5, 30), (10, 60), (20, 60), (60, 60)] {
+        let change = json!({"providers": {"main": {"callout_timeout_seconds": configured}}});
+        let mut world = logged_in(&change);
+        world.after(250).get("/orders").is(200, "session");
+        let sent = world.tick_and_hold();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].1.timeout, Duration::from_secs(expected));
+        // While it may still come, nobody else sends the refresh token.
+        let request = fetch(world.after(2 * expected).on_worker(1));
+        world.begin_slow(&request);
+        let sent = world.tick_and_hold();
+        assert!(sent.iter().all(|(_, asked)| !asked.url.path().ends_with("/token")));
+    }
+    let mut world = logged_in_on(Proxy::Nginx, &json!({}));
+    let request = fetch(world.after(301));
+    assert_eq!(world.begin(&request).0.timeout, Duration::from_secs(5));
+}
+
+/// When an ID token ends that the upstream gets, if it gets one.
+fn ends(seen: &Seen) -> Option<u64> {
+    if seen.is(200, "session").told_nothing("x-id-token") {
+        return None;
+    }
+    let payload = seen.told("x-id-token").unwrap().split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    claims["exp"].as_u64()
+}
+
+/// Access tokens of an hour, ID tokens of five minutes.
+fn with_short_id_tokens(change: &Value) -> World {
+    let mut document = with_id_token();
+    merge(&mut document, change);
+    let mut world = World::with(&document);
+    world.idp().refreshes.gives = true;
+    world.idp().tokens = json!({"expires_in": 3_600});
+    world.idp().refreshes.response = json!({"expires_in": 3_600});
+    world.log_in("/orders").is(302, "login_completed");
+    world
+}
+
+#[test]
+fn an_id_token_that_is_forwarded_is_refreshed_before_it_ends() {
+    let mut world = with_short_id_tokens(&json!({}));
+    for _ in 0..100 {
+        let now = world.after(20).now.0;
+        let seen = world.get("/orders");
+        assert!(ends(&seen).is_some_and(|end| now < end));
+        world.tick();
+    }
+    let used = world.idp().refreshes.used;
+    assert!((6..=9).contains(&used), "{used} in 2,000 s of ID tokens of 300 s");
+    // Who comes back late gets one that counts.
+    let now = world.after(1_000).now.0;
+    assert!(ends(&world.get("/orders")).is_some_and(|end| now < end));
+    assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn a_provider_that_refreshes_no_id_token_is_not_asked_for_one_again_and_again() {
+    for id_token in [Value::Null, json!({"exp": 1}), json!({"iat": 9_000_000_000_u64})] {
+        let mut world = with_short_id_tokens(&json!({}));
+        world.idp().refreshes.id_token = id_token.clone();
+        for step in 1..=150 {
+            let now = world.after(20).now.0;
+            let end = ends(&world.get("/orders"));
+            assert_eq!(end.is_some(), step < 15, "{step} {id_token}");
+            assert!(end.is_none_or(|end| now < end));
+            world.tick();
+        }
+        assert_eq!(world.idp().refreshes.used, 1, "{id_token}");
+        // When the access token is due it is tried again.
+        world.idp().refreshes.id_token = json!({});
+        world.after(900).get("/orders");
+        world.tick();
+        assert!(ends(&world.get("/orders")).is_some());
+        assert_eq!(world.idp().refreshes.used, 2);
+    }
+}
+
+#[test]
+fn an_id_token_that_is_over_is_not_sent_and_its_session_goes_on() {
+    let mut world = World::with(&with_id_token());
+    world.log_in("/orders").is(302, "login_completed");
+    assert!(ends(&world.get("/orders")).is_some());
+    assert!(ends(&world.after(299).get("/orders")).is_some());
+    let seen = world.after(1).get("/orders");
+    assert_eq!(ends(&seen), None);
+    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    // Nor does the upstream get one that the client makes up.
+    let request = world.navigation("/orders", false);
+    let seen = world.send_pretending(request, &[("x-id-token", "a.b.c")]);
+    assert_eq!(ends(&seen), None);
+}
+
+#[test]
+fn without_an_answer_for_a_new_id_token_the_session_goes_on_without_one() {
+    for grace in [0, 7_200] {
+        let mut world =
+            with_short_id_tokens(&json!({"providers": {"main": {"refresh_grace_seconds": grace}}}));
+        for reply in [
+            Err(CalloutFailed::NoAnswer),
+            answer(500, json!({})),
+            answer(401, json!({"error": "invalid_client"})),
+            answer(200, json!({})),
+        ] {
+            world.idp().instead.insert("token", reply);
+            assert_eq!(ends(&world.after(301).get("/orders")), None);
+        }
+        world.idp().instead.clear();
+        world.after(21).get("/orders").is(200, "session");
+        world.tick();
+        assert!(ends(&world.get("/orders")).is_some());
+    }
 }

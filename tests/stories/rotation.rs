@@ -113,11 +113,11 @@ fn whatever_else_goes_wrong_the_code_is_sent_once() {
     let replies: [Reply; 11] = [
         error(400, "invalid_grant"),
         error(400, "invalid_request"),
-        error(400, "unauthorized_client"),
+        error(403, "access_denied"),
         error(400, "unsupported_grant_type"),
         error(401, "access_denied"),
         error(400, "Invalid_client"),
-        answer(401, ""),
+        answer(400, ""),
         answer(500, ""),
         answer(503, ""),
         answer(200, "{}"),
@@ -136,11 +136,26 @@ fn whatever_else_goes_wrong_the_code_is_sent_once() {
 
 #[test]
 fn a_provider_that_calls_it_otherwise_is_understood() {
-    let mut world = with_next_secret(json!({}));
-    world.idp().refused_credentials = vec![CLIENT_SECRET];
-    world.idp().client_refusal = answer(401, json!({"error": "unauthorized_client"}));
-    world.log_in(LOGIN).is(302, "login_completed");
-    assert_eq!(sent(&mut world), [CLIENT_SECRET, NEXT_CLIENT_SECRET]);
+    let error = |status: u16, error: &str| answer(status, json!({"error": error}));
+    for refusal in [
+        error(401, "unauthorized_client"),
+        error(403, "unauthorized_client"),
+        error(400, "unauthorized_client"),
+        error(200, "invalid_client"),
+        error(401, "Unauthorized"),
+        answer(401, ""),
+        answer(403, "<html>"),
+    ] {
+        let mut world = with_next_secret(json!({}));
+        world.log_in(LOGIN).is(302, "login_completed");
+        world.idp().refused_credentials = vec![CLIENT_SECRET];
+        world.idp().client_refusal = refusal.clone();
+        world.after(301).get("/orders").is(200, "session");
+        world.log_in(LOGIN).is(302, "login_completed");
+        let (current, next) = (CLIENT_SECRET, NEXT_CLIENT_SECRET);
+        assert_eq!(sent(&mut world), [current, current, next, next], "{refusal:?}");
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0), "{refusal:?}");
+    }
 }
 
 #[test]

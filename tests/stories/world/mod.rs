@@ -4,6 +4,7 @@ mod browser;
 mod differs;
 mod forms;
 mod gateway;
+mod held;
 pub mod log;
 mod login;
 mod many;

@@ -1,0 +1,21 @@
+//! Callouts of the background that a story answers itself, as late as it likes.
+
+use super::{Asked, CalloutId, World};
+
+impl World {
+    /// The work of a tick; the callouts that it sends stay unanswered.
+    pub fn tick_and_hold(&mut self) -> Vec<(CalloutId, Asked)> {
+        let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
+        self.gateway.borrow_mut().tick(self.now);
+        let sent: Vec<_> = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id)).collect();
+        self.held.extend(sent.iter().map(|(id, _)| *id));
+        sent
+    }
+
+    /// The answer to one of them comes now.
+    pub fn answer_held(&mut self, (callout, asked): (CalloutId, Asked)) {
+        let reply = self.reply(&asked);
+        self.held.retain(|held| *held != callout);
+        self.gateway.borrow_mut().reply(callout, reply, self.now);
+    }
+}
