@@ -19,7 +19,7 @@ use crate::metrics::{HostMetrics, Metrics};
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
-use crate::rules::{is_preflight, meets, select, suffices};
+use crate::rules::{is_preflight, meets, select, suffices, without_usual_port};
 use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::revocation_list::RevocationList;
@@ -326,8 +326,14 @@ impl Filter {
             ..self.decision(visit, code, identity.map(Identity::provider), subject)
         };
         audit::admitted(&visit.request, &decision);
-        let edits = self.upstream.admit(&visit.request, &self.cookies, told, decision, visit.now)?;
-        Ok(Answer::Continue(edits.bringing(brings)))
+        let request = &visit.request;
+        let edits = self.upstream.admit(request, &self.cookies, told, decision, visit.now)?.bringing(brings);
+        let (_, usual_port) = self.config.session.scheme();
+        // nginx, which cannot remove headers, chooses by the host without any port.
+        Ok(Answer::Continue(match without_usual_port(&self.config.rules, request, usual_port) {
+            Some(host) if request.host.removes_headers => edits.at_host(host),
+            _ => edits,
+        }))
     }
 
     pub(crate) fn provider(&self, index: ProviderIndex) -> Option<&Provider> {

@@ -43,6 +43,12 @@ impl Edits {
         !self.brings.cookies.is_empty() || self.brings.session.is_some()
     }
 
+    /// Names the host to the upstream, and to what the proxy still chooses by it.
+    pub(crate) fn at_host(mut self, authority: &str) -> Self {
+        self.set.push((":authority".to_owned(), authority.into()));
+        self
+    }
+
     /// Sends cookies with the response.
     pub fn bringing(self, brings: Brings) -> Self {
         Edits { brings, ..self }

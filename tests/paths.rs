@@ -14,7 +14,7 @@ mod paths;
 use paths::{Verdict, agrees_with_url, rules};
 
 /// What paths are made of: what rules name, what programs read in several ways, and the rest.
-const PARTS: [&str; 64] = [
+const PARTS: [&str; 73] = [
     "public",
     "closed",
     "admin",
@@ -79,9 +79,18 @@ const PARTS: [&str; 64] = [
     "\"",
     "{}|^[]`",
     "<>",
+    "u|",
+    "C:",
+    ":$",
+    "::$DATA",
+    "(S(x))",
+    "(A(",
+    "\u{fe30}",
+    "%c2%a5",
+    "\u{2100}",
 ];
 
-const BEGINNINGS: [&str; 10] = [
+const BEGINNINGS: [&str; 12] = [
     "/public/",
     "/public/closed",
     "/health",
@@ -92,6 +101,8 @@ const BEGINNINGS: [&str; 10] = [
     "//",
     "/.",
     "/%2e",
+    "/u|/",
+    "/public/c:/",
 ];
 
 /// splitmix64.
@@ -129,6 +140,22 @@ impl Random {
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// What a fuzzer found: the `url` crate takes `u|` for a drive of Windows whatever the scheme.
+#[test]
+fn nothing_is_above_what_the_url_crate_takes_for_a_drive() {
+    let rules = rules();
+    for (path, verdict) in [
+        ("/u|/..", Verdict::Chosen),
+        ("/u|/../public", Verdict::Refused),
+        ("/public/c:/../x", Verdict::Chosen),
+        ("/public/c:/../../health", Verdict::Refused),
+        ("/public/C|/%2e%2e/..", Verdict::Refused),
+        ("/c:/..\\public", Verdict::Refused),
+    ] {
+        assert_eq!(agrees_with_url(&rules, path), verdict, "{path}");
+    }
 }
 
 #[test]

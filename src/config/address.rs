@@ -90,6 +90,10 @@ pub(super) fn host(text: &Text, usual_port: Option<u16>, reading: &mut Reading) 
     if let Some(fault) = host_fault(name) {
         return reading.refuse(text.problem(fault));
     }
+    if let Some(normal) = crate::rules::host::other_spelling(name) {
+        let problem = text.problem("must be an address in its normal form");
+        return reading.refuse(problem.advice(format!("write {normal}")));
+    }
     let rule = match (port, usual_port) {
         (None, _) => return Some(lower),
         (Some(_), None) => "must be a host without port".to_owned(),

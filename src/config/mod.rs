@@ -46,7 +46,7 @@ pub use provider::{
     CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, ResponseMode, UserinfoUse,
 };
 pub use requirement::{ClaimPath, ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
-pub use rule::{Accept, PathMatch, Rule};
+pub use rule::{Accept, PathMatch, Rule, RuleHosts};
 pub use session::{SameSite, Session};
 
 use document::{Document, ProviderObject};
@@ -136,7 +136,11 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
         with_audiences: with_audiences(&members),
         names,
     };
-    let rules = rule::check(document.rules?.0, &known, reading);
+    let site = rule::Site {
+        hosts: session.as_ref().map_or(&[], |session| &session.hosts),
+        usual_port: session::usual_port(site_http),
+    };
+    let rules = rule::check(document.rules?.0, &known, &site, reading);
     let redirect_places: Vec<Place> = members.iter().map(|member| member.place.key("redirect_uri")).collect();
     let checked = members.into_iter().map(|member| provider::check(member, site_http, reading));
     let providers: Vec<Option<Provider>> = checked.collect();

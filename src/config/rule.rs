@@ -11,6 +11,7 @@ use super::provider::ProviderIndex;
 use super::requirement::{self, Requirement};
 use super::shape::Reading;
 use super::value::Text;
+use crate::http::host_of;
 
 /// Longest name of a rule, in characters.
 const NAME_LIMIT: usize = 64;
@@ -24,8 +25,8 @@ const PROBES: [&str; 5] = ["/a", "/0/-._~", "/admin/users/42", "/Q%20%C3%A4", "/
 pub struct Rule {
     /// For the log; `rules[2]` if it was given none, `default` for the last one.
     pub name: String,
-    /// Hosts without port, in lower case; empty: every host.
-    pub hosts: Vec<String>,
+    /// Which hosts.
+    pub hosts: RuleHosts,
     /// Which paths.
     pub path: PathMatch,
     /// Methods; empty: every method. `GET` stands for `HEAD` too.
@@ -40,6 +41,51 @@ pub struct Rule {
     pub require: Requirement,
     /// How the person must have authenticated.
     pub authentication: Authentication,
+}
+
+/// The hosts that a rule is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleHosts {
+    /// Without port, in lower case; empty: every host.
+    names: Vec<String>,
+    /// As requests name them, in lower case: as written, with the usual port too, and with every port
+    /// that `session.hosts` has for it.
+    authorities: Vec<String>,
+}
+
+impl RuleHosts {
+    /// Of hosts as the configuration writes them, checked.
+    fn new(written: Vec<String>, site: &Site) -> Self {
+        let mut hosts = RuleHosts::default();
+        for authority in written {
+            let name = host_of(&authority).unwrap_or(&authority).to_owned();
+            if name == authority {
+                let of_host = site.hosts.iter().filter(|other| host_of(other) == Some(&name));
+                hosts.authorities.extend(of_host.cloned());
+                hosts.authorities.push(format!("{name}:{}", site.usual_port));
+            }
+            hosts.names.push(name);
+            hosts.authorities.push(authority);
+        }
+        hosts
+    }
+
+    /// Whether the rule is about every host.
+    pub fn is_every(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether the rule is about this host, given without port and in any letter case. `None` is one that
+    /// no rule names.
+    pub fn has(&self, host: Option<&str>) -> bool {
+        let is_named = |host: &str| self.names.iter().any(|name| name.eq_ignore_ascii_case(host));
+        self.is_every() || host.is_some_and(is_named)
+    }
+
+    /// Whether the configuration names a host of this rule as a request does, port and all.
+    pub fn names_exactly(&self, authority: &str) -> bool {
+        self.authorities.iter().any(|named| named.eq_ignore_ascii_case(authority))
+    }
 }
 
 /// Which paths a rule is about.
@@ -81,12 +127,25 @@ pub(super) struct Providers<'a> {
     pub(super) default: ProviderIndex,
 }
 
+/// What rules must know of the addresses of the site.
+pub(super) struct Site<'a> {
+    /// Those of the session.
+    pub(super) hosts: &'a [String],
+    /// The port that need not be written.
+    pub(super) usual_port: u16,
+}
+
 /// Checks all rules and adds the last one, which matches everything.
-pub(super) fn check(rules: Vec<RuleObject>, providers: &Providers, reading: &mut Reading) -> Vec<Rule> {
+pub(super) fn check(
+    rules: Vec<RuleObject>,
+    providers: &Providers,
+    site: &Site,
+    reading: &mut Reading,
+) -> Vec<Rule> {
     let mut checked: Vec<(Place, Rule)> = Vec::new();
     for object in rules {
         let place = object.place.clone();
-        let Some(rule) = check_rule(object, providers, reading) else { continue };
+        let Some(rule) = check_rule(object, providers, site, reading) else { continue };
         if let Some((earlier, _)) = checked.iter().find(|(_, earlier)| covers(earlier, &rule)) {
             let rule = format!("can never match, because {} matches all of it", earlier.as_str());
             reading.problems.add(Problem::at(&place, rule).advice("put it before that rule, or remove it"));
@@ -96,15 +155,31 @@ pub(super) fn check(rules: Vec<RuleObject>, providers: &Providers, reading: &mut
         }
         checked.push((place, rule));
     }
+    check_ports(&checked, site, reading);
     checked.push((Place::root(), last_rule(providers)));
     checked.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// Whether a port counts is up to the proxy, so no rule may depend on it: where a host is named with
+/// several, each rule about it names all of them.
+fn check_ports(checked: &[(Place, Rule)], site: &Site, reading: &mut Reading) {
+    let written = || checked.iter().flat_map(|(_, rule)| &rule.hosts.authorities).chain(site.hosts);
+    for (place, rule) in checked.iter().filter(|(_, rule)| !rule.hosts.is_every()) {
+        let is_left_out =
+            |authority: &&String| rule.hosts.has(host_of(authority)) && !rule.hosts.names_exactly(authority);
+        if let Some(other) = written().find(is_left_out) {
+            let rule = format!("must name \"{other}\" too, which is the same host with another port");
+            let advice = "rules cannot tell ports apart, because not every proxy does";
+            reading.problems.add(Problem::at(&place.key("hosts"), rule).advice(advice));
+        }
+    }
 }
 
 /// What no rule matches needs a login, or a bearer token where there are such.
 fn last_rule(providers: &Providers) -> Rule {
     Rule {
         name: "default".to_owned(),
-        hosts: Vec::new(),
+        hosts: RuleHosts::default(),
         path: PathMatch::Any,
         methods: Vec::new(),
         accept: Accept::Identity { session: true, bearer: !providers.with_audiences.is_empty() },
@@ -115,7 +190,7 @@ fn last_rule(providers: &Providers) -> Rule {
     }
 }
 
-fn check_rule(object: RuleObject, providers: &Providers, reading: &mut Reading) -> Option<Rule> {
+fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &mut Reading) -> Option<Rule> {
     let place = object.place.clone();
     let name = match &object.name {
         Some(name) => check_name(name, reading),
@@ -149,12 +224,13 @@ fn check_rule(object: RuleObject, providers: &Providers, reading: &mut Reading) 
         None => Some(Requirement::default()),
     };
     let hosts = object.hosts.map_or(Vec::new(), |hosts| hosts.0);
-    let hosts: Vec<_> = hosts.iter().map(|host| address::host(host, None, reading)).collect();
+    let usual_port = Some(site.usual_port);
+    let hosts: Vec<_> = hosts.iter().map(|host| address::host(host, usual_port, reading)).collect();
     let methods = object.methods.map_or(Vec::new(), |methods| methods.0);
     let methods: Vec<_> = methods.into_iter().map(|method| check_method(method, reading)).collect();
     let rule = Rule {
         name: name?,
-        hosts: hosts.into_iter().collect::<Option<_>>()?,
+        hosts: RuleHosts::new(hosts.into_iter().collect::<Option<_>>()?, site),
         path: path?,
         methods: methods.into_iter().collect::<Option<_>>()?,
         accept: accept?,
@@ -274,7 +350,7 @@ fn check_public(rule: &Rule, place: &Place, allowed: bool, reading: &mut Reading
         PathMatch::Pattern(pattern) => PROBES.iter().all(|probe| pattern.is_match(probe)),
         PathMatch::Exact(_) | PathMatch::Prefix(_) => false,
     };
-    if rule.accept == Accept::Public && everything && rule.hosts.is_empty() && rule.methods.is_empty() {
+    if rule.accept == Accept::Public && everything && rule.hosts.is_every() && rule.methods.is_empty() {
         reading.problems.add(
             Problem::at(place, "must not be public for everything")
                 .advice("name hosts, paths or methods, or set insecure_public_everything"),
@@ -293,7 +369,7 @@ fn covers(earlier: &Rule, later: &Rule) -> bool {
     let below = |path: &str, prefix: &str| {
         path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    covers_all(&earlier.hosts, &later.hosts)
+    covers_all(&earlier.hosts.names, &later.hosts.names)
         && covers_all(&earlier.methods, &later.methods)
         && match (&earlier.path, &later.path) {
             (earlier, _) if is_everything(earlier) => true,
@@ -342,7 +418,7 @@ mod tests {
             assert_eq!(config.rules.len(), 1);
             let last = &config.rules[0];
             assert_eq!(last.accept, Accept::Identity { session: true, bearer: false });
-            assert!(matches!(last.path, PathMatch::Any) && last.hosts.is_empty() && last.methods.is_empty());
+            assert!(matches!(last.path, PathMatch::Any) && last.hosts.is_every() && last.methods.is_empty());
         }
         let last = read(with_audiences(json!([{"path": "/x", "accept": "public"}]))).unwrap().rules.remove(1);
         assert_eq!(last.accept, Accept::Identity { session: true, bearer: true });
@@ -448,7 +524,22 @@ mod tests {
                 rules(json!([{"path": "/a", "path_prefix": "/b"}])),
                 "rules[0].path_prefix: must not stand beside another path key",
             ),
-            (rules(json!([{"hosts": ["a.example:8443"]}])), "rules[0].hosts[0]: must be a host without port"),
+            (
+                rules(json!([{"hosts": ["a.example:443"]}])),
+                "rules[0].hosts[0]: must not name the usual port 443",
+            ),
+            (
+                rules(json!([{"hosts": ["a.example:0"]}])),
+                "rules[0].hosts[0]: must have a port from 1 to 65535",
+            ),
+            (
+                rules(json!([{"hosts": ["127.1"]}])),
+                "rules[0].hosts[0]: must be an address in its normal form",
+            ),
+            (
+                rules(json!([{"hosts": ["[0::1]"]}])),
+                "rules[0].hosts[0]: must be an address in its normal form",
+            ),
             (rules(json!([{"hosts": ["*"]}])), "rules[0].hosts[0]: must not have wildcards"),
             (rules(json!([{"hosts": []}])), "rules[0].hosts: must have from 1 to 64 items, got 0"),
             (rules(json!([{"methods": ["get"]}])), "rules[0].methods[0]: must be a method in upper case"),
@@ -506,6 +597,46 @@ mod tests {
             (
                 rules(json!([{"accept": "deny", "require": {"scopes": ["a"]}}])),
                 "rules[0].require: has no use",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_ports_of_a_host_come_under_the_same_rules() {
+        let change = |session: &[&str], rules: Value| json!({"session": {"hosts": session}, "rules": rules});
+        let hosts = |session: &[&str], written: &[&str]| {
+            let config = read(change(session, json!([{"hosts": written}]))).unwrap();
+            config.rules[0].hosts.clone()
+        };
+        let plain = hosts(&["a.example:8443", "b.example"], &["A.example"]);
+        for authority in ["a.example", "A.EXAMPLE", "a.example:443", "a.example:8443"] {
+            assert!(plain.names_exactly(authority), "{authority}");
+        }
+        for authority in ["a.example:80", "a.example.", "a.example:08443", "b.example"] {
+            assert!(!plain.names_exactly(authority), "{authority}");
+        }
+        let with_port = hosts(&["b.example"], &["a.example:8443", "[::1]:8080"]);
+        assert!(with_port.names_exactly("a.example:8443") && with_port.names_exactly("[::1]:8080"));
+        assert!(!with_port.names_exactly("a.example") && !with_port.names_exactly("a.example:443"));
+        assert!(with_port.has(Some("a.example")) && with_port.has(Some("[::1]")));
+        assert!(!with_port.has(Some("b.example")) && !with_port.has(None));
+
+        accepted([
+            change(&["a.example:8443"], json!([{"hosts": ["a.example"]}])),
+            change(&["a.example"], json!([{"hosts": ["a.example", "a.example:8443"], "path": "/x"}])),
+        ]);
+        refused([
+            (
+                change(&["a.example"], json!([{"hosts": ["a.example:8443"], "accept": "public"}])),
+                "rules[0].hosts: must name \"a.example\" too, which is the same host with another port \
+                 (rules cannot tell ports apart, because not every proxy does)",
+            ),
+            (
+                change(
+                    &["b.example"],
+                    json!([{"hosts": ["a.example:1", "a.example:2"], "path": "/x"}, {"hosts": ["a.example:2"]}]),
+                ),
+                "rules[1].hosts: must name \"a.example:1\" too",
             ),
         ]);
     }

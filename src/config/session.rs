@@ -89,6 +89,14 @@ pub enum SameSite {
     None,
 }
 
+impl Session {
+    /// The scheme of the site's addresses, and the port that they need not name.
+    pub fn scheme(&self) -> (&'static str, u16) {
+        let scheme = if self.insecure_allow_http { "http" } else { "https" };
+        (scheme, usual_port(self.insecure_allow_http))
+    }
+}
+
 pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Session> {
     let insecure_allow_http = session.insecure_allow_http;
     let http = insecure_allow_http == Some(true);
@@ -156,9 +164,13 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
     })
 }
 
+/// The port that an address of the site has unless it names another (RFC 9110 section 4.2).
+pub(super) fn usual_port(http: bool) -> u16 {
+    if http { 80 } else { 443 }
+}
+
 fn check_hosts(hosts: &Hosts, http: bool, reading: &mut Reading) -> Vec<String> {
-    let usual_port = if http { 80 } else { 443 };
-    hosts.0.iter().filter_map(|host| address::host(host, Some(usual_port), reading)).collect()
+    hosts.0.iter().filter_map(|host| address::host(host, Some(usual_port(http)), reading)).collect()
 }
 
 /// CHIPS: browsers take a partitioned cookie only over https, and it is of use in frames alone, where

@@ -13,10 +13,9 @@ impl Filter {
     /// # Errors
     /// The host is not one of those on which people log in, or is no host.
     pub(crate) fn origin(&self, request: &Request) -> Result<String, Error> {
-        let (scheme, default_port) =
-            if self.config.session.insecure_allow_http { ("http", ":80") } else { ("https", ":443") };
+        let (scheme, usual_port) = self.config.session.scheme();
         let host = request.authority.to_ascii_lowercase();
-        let host = host.strip_suffix(default_port).unwrap_or(&host);
+        let host = host.strip_suffix(&format!(":{usual_port}")).unwrap_or(&host);
         let origin = format!("{scheme}://{host}");
         // Nothing but a host and a port: the reading by a browser must come to the same.
         let is_host = url::Url::parse(&origin).is_ok_and(|url| url.origin().ascii_serialization() == origin);

@@ -5,6 +5,7 @@
 
 pub mod authentication;
 pub mod client;
+pub mod host;
 pub mod path;
 pub mod requirement;
 pub mod select;
@@ -12,5 +13,6 @@ mod steps;
 
 pub use authentication::{Insufficient, suffices};
 pub use client::{ClientKind, is_preflight};
+pub use host::without_usual_port;
 pub use requirement::{Missing, meets, scope_tokens};
 pub use select::{PathError, select};

@@ -10,16 +10,18 @@
 //! of other encodings are put in upper case (RFC 3986 section 6.2.2.1). That text is the *wire
 //! reading*.
 //!
-//! Not among the readings, because honest requests would suffer: folding of letter case and of
-//! Unicode forms. A rule for `/admin` says nothing about `/Admin`; where the upstream treats them
-//! alike, protect by default and list what is public.
+//! Not among the readings, because honest requests would suffer or because only the upstream knows
+//! them: folding of letter case and of Unicode forms, short names (`ADMIN~1`), what follows a script
+//! (`/index.php/admin`) or names a format (`/admin.json`), a slash at the end, and a third decoding. A
+//! rule for `/admin` says nothing about `/Admin`; where the upstream treats them alike, protect by
+//! default and list what is public.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use regex_lite::{Regex, RegexBuilder};
 
-use super::steps::{STEPS, decode_neutral, percent_decode};
+use super::steps::{STEPS, after_cookieless, decode_neutral, names_a_stream, percent_decode};
 use crate::config::PathMatch;
 
 /// A path with more than one reading may have this many bytes where rules look at paths.
@@ -52,13 +54,17 @@ pub fn anchored(pattern: &str) -> Result<Regex, regex_lite::Error> {
 }
 
 /// Whether the path has exactly one reading: unreserved characters, sub-delimiters other than `;`,
-/// `:` and `@` (RFC 3986 section 3.3), no empty segment inside, none that ends with a dot.
+/// `:` and `@` (RFC 3986 section 3.3), no empty segment inside, none that ends with a dot, none that
+/// names a stream of NTFS or is a session of ASP.NET.
 pub fn is_plain(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let mut segments = rest.split('/').peekable();
     while let Some(segment) = segments.next() {
         let empty_inside = segment.is_empty() && segments.peek().is_some();
         if empty_inside || segment.ends_with('.') || !segment.bytes().all(is_plain_byte) {
+            return false;
+        }
+        if names_a_stream(segment.as_bytes()) || after_cookieless(segment.as_bytes()).is_some() {
             return false;
         }
     }
@@ -90,6 +96,10 @@ pub enum Oddity {
     DoubleSlash,
     /// `.` or `..`
     DotSegment,
+    /// `:$`
+    Stream,
+    /// `(S(x))`
+    Cookieless,
 }
 
 impl fmt::Display for Oddity {
@@ -104,6 +114,8 @@ impl fmt::Display for Oddity {
             Oddity::Control => f.write_str("a control character"),
             Oddity::DoubleSlash => f.write_str("a double slash"),
             Oddity::DotSegment => f.write_str("a dot segment"),
+            Oddity::Stream => f.write_str("the name of a stream (:$), which Windows takes for the file"),
+            Oddity::Cookieless => f.write_str("a session in the path such as (S(x)), which ASP.NET drops"),
         }
     }
 }
@@ -223,13 +235,40 @@ mod tests {
 
     #[test]
     fn a_plain_path_has_one_reading() {
-        for path in ["/", "/a", "/a/", "/a/b.c/d-e_f~g", "/a:b@c!$&'()*+,=", "/..a/.b", "/a/.well-known/x"] {
+        for path in [
+            "/",
+            "/a",
+            "/a/",
+            "/a/b.c/d-e_f~g",
+            "/a:b@c!$&'()*+,=",
+            "/..a/.b",
+            "/a/.well-known/x",
+            "/a:b$/$:c/(a)/(1(2))/f(S(x))/(S)/(S(x)/()",
+        ] {
             assert!(is_plain(path), "{path}");
             assert_eq!(readings(path), [path]);
         }
         for path in [
-            "", "a", "*", "//", "/a//b", "/.", "/..", "/a/./b", "/a.", "/a;b", "/a%20b", "/a b", "/a\\b",
-            "/é", "/a#",
+            "",
+            "a",
+            "*",
+            "//",
+            "/a//b",
+            "/.",
+            "/..",
+            "/a/./b",
+            "/a.",
+            "/a;b",
+            "/a%20b",
+            "/a b",
+            "/a\\b",
+            "/é",
+            "/a#",
+            "/a:$",
+            "/a::$DATA",
+            "/(S(x))/a",
+            "/(s())",
+            "/a/(A(x)F(y))b",
         ] {
             assert!(!is_plain(path), "{path}");
         }
@@ -256,6 +295,10 @@ mod tests {
         assert_eq!(readings("/a#b"), ["/a", "/a#b"]);
         assert_eq!(readings("/a%3Fb"), ["/a", "/a%3Fb", "/a?b"]);
         assert_eq!(readings("/a. /b"), ["/a. /b", "/a/b"]);
+        assert_eq!(readings("/a::$DATA/b"), ["/a/b", "/a::$DATA/b"]);
+        assert_eq!(readings("/(S(x))/a"), ["/(S(x))/a", "/a"]);
+        assert_eq!(readings("/a/(S(x)A(y))b"), ["/a/(S(x)A(y))b", "/ab"]);
+        assert_eq!(readings("/c:/../a"), ["/a", "/c:/../a", "/c:/a"]);
         assert_eq!(
             readings("/x/%2e%2e/y%2fz"),
             ["/x/%2E%2E/y%2Fz", "/x/../y%2Fz", "/x/../y/z", "/y%2Fz", "/y/z"]

@@ -1,5 +1,7 @@
 //! Which rule applies to a request: the first whose host, path and method match.
 //!
+//! Host and path may be readable in several ways; see [`super::host`] and [`super::path`].
+//!
 //! Only what the proxy itself acts on is looked at: `:authority`, `:path` and `:method`. Headers
 //! that claim another address or method (`X-Forwarded-Host`, `X-Original-URL`,
 //! `X-HTTP-Method-Override` and their like) are never read. The path is the one the filter sees; a
@@ -8,9 +10,10 @@
 use crate::error::shown;
 use std::fmt;
 
+use super::host::{self, HostOddity};
 use super::path::{AMBIGUOUS_PATH_LIMIT, Oddity, READINGS_LIMIT, Reading, Readings, is_plain, plain_meets};
 use crate::config::{PathMatch, Rule};
-use crate::http::{Request, host_of};
+use crate::http::Request;
 
 /// Why no rule can be said to apply. The request is refused with [`PathError::status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,15 @@ pub enum PathError {
     NotAHost {
         /// The authority, made safe to print.
         found: String,
+    },
+    /// Two readings of the host come under different rules.
+    AmbiguousHost {
+        /// The rule of the host without its port.
+        one: String,
+        /// The rule of the other reading.
+        other: String,
+        /// What makes the difference.
+        because: HostOddity,
     },
     /// Two readings of the path come under different rules.
     Ambiguous {
@@ -51,6 +63,7 @@ impl PathError {
         match self {
             PathError::NotAPath { .. } => "path_not_a_path",
             PathError::NotAHost { .. } => "path_not_a_host",
+            PathError::AmbiguousHost { .. } => "host_ambiguous",
             PathError::Ambiguous { .. } => "path_ambiguous",
             PathError::TooManyReadings => "path_too_many_readings",
             PathError::TooLong { .. } => "path_too_long",
@@ -76,6 +89,10 @@ impl fmt::Display for PathError {
             PathError::NotAHost { found } => {
                 write!(f, "rules ask for the host, which must be a plain host and port, but is \"{found}\"")
             }
+            PathError::AmbiguousHost { one, other, because } => {
+                let (one, other) = (shown(one), shown(other));
+                write!(f, "the host comes under rule {one}, but because of {because} also under rule {other}")
+            }
             PathError::Ambiguous { one, other, because } => {
                 let (one, other) = (shown(one), shown(other));
                 write!(f, "the path comes under rule {one}, but because of {because} also under rule {other}")
@@ -96,8 +113,7 @@ impl std::error::Error for PathError {}
 
 /// The first rule that matches the request by host, path and method.
 ///
-/// Where the path may be read in several ways (see [`super::path`]), all of them must come under
-/// the same rule.
+/// Where host or path may be read in several ways, all of them must come under the same rule.
 ///
 /// # Errors
 /// [`PathError`]: the request must not reach the upstream.
@@ -106,13 +122,32 @@ pub fn select<'c>(rules: &'c [Rule], request: &Request) -> Result<&'c Rule, Path
     if !path.starts_with('/') {
         return Err(PathError::NotAPath { found: shown(path) });
     }
-    let host = host_of(&request.authority);
-    if host.is_none() && rules.iter().any(|rule| !rule.hosts.is_empty()) {
-        return Err(PathError::NotAHost { found: shown(&request.authority) });
+    if rules.iter().all(|rule| rule.hosts.is_every()) {
+        return select_at(rules, None, path, &request.method);
     }
-    let of_host_and_method =
-        || rules.iter().filter(|rule| matches_host(rule, host) && matches_method(rule, &request.method));
+    let Some((host, further)) = host::readings(rules, &request.authority) else {
+        return Err(PathError::NotAHost { found: shown(&request.authority) });
+    };
+    let chosen = select_at(rules, Some(host), path, &request.method)?;
+    for reading in further {
+        let other = select_at(rules, reading.host.as_deref(), path, &request.method)?;
+        if !std::ptr::eq(chosen, other) {
+            let (one, other) = (chosen.name.clone(), other.name.clone());
+            return Err(PathError::AmbiguousHost { one, other, because: reading.because });
+        }
+    }
+    Ok(chosen)
+}
 
+/// The rule at a host in one reading; none is a host that no rule names.
+fn select_at<'c>(
+    rules: &'c [Rule],
+    host: Option<&str>,
+    path: &str,
+    method: &str,
+) -> Result<&'c Rule, PathError> {
+    let of_host_and_method =
+        || rules.iter().filter(|rule| rule.hosts.has(host) && matches_method(rule, method));
     if is_plain(path) {
         return of_host_and_method().find(|rule| plain_meets(path, &rule.path)).ok_or(PathError::NoRule);
     }
@@ -143,11 +178,6 @@ fn select_by_readings<'c>(candidates: &[&'c Rule], path: &str) -> Result<&'c Rul
     chosen.ok_or(PathError::NoRule)
 }
 
-fn matches_host(rule: &Rule, host: Option<&str>) -> bool {
-    let named = |wanted: &String| host.is_some_and(|host| wanted.eq_ignore_ascii_case(host));
-    rule.hosts.is_empty() || rule.hosts.iter().any(named)
-}
-
 /// Case-sensitive (RFC 9110 section 9.1). `HEAD` is a `GET` without the answer's body.
 fn matches_method(rule: &Rule, method: &str) -> bool {
     let named = |wanted: &String| wanted == method || (wanted == "GET" && method == "HEAD");
@@ -158,13 +188,13 @@ fn matches_method(rule: &Rule, method: &str) -> bool {
 mod tests {
     use super::super::path::anchored;
     use super::*;
-    use crate::config::{Accept, Authentication, Requirement};
+    use crate::config::{Accept, Authentication, Requirement, RuleHosts};
     use crate::http::HostTraits;
 
     fn rule(name: &str, path: PathMatch) -> Rule {
         Rule {
             name: name.into(),
-            hosts: Vec::new(),
+            hosts: RuleHosts::default(),
             path,
             methods: Vec::new(),
             accept: Accept::Identity { session: true, bearer: false },
@@ -470,22 +500,69 @@ mod tests {
         }
     }
 
+    /// Rules as a configuration has them, whose session is at `hosts`.
+    fn at_hosts(hosts: &[&str], rules: serde_json::Value) -> Vec<Rule> {
+        let document = serde_json::json!({"session": {"hosts": hosts}, "rules": rules});
+        crate::config::trial::read(document).unwrap().rules
+    }
+
+    fn named(authority: &str) -> Request {
+        let mut request = get("/");
+        request.authority = authority.into();
+        request.headers.push("x-forwarded-host", "public.example.com");
+        request.headers.push("forwarded", "host=public.example.com");
+        request
+    }
+
     #[test]
-    fn hosts_are_compared_without_case_port_and_final_dot_and_forwarded_ones_are_not_read() {
-        let named = Rule {
-            hosts: vec!["public.example.com".into(), "[::1]".into()],
-            ..rule("public", PathMatch::Any)
-        };
-        let rules = [named, default()];
+    fn a_host_that_a_proxy_could_take_for_another_is_refused() {
+        let rules = at_hosts(
+            &["app.example.com", "odd.example.com:8443", "[::1]:8080"],
+            serde_json::json!([
+                {"name": "public", "hosts": ["public.example.com", "odd.example.com"], "accept": "public"},
+                {"name": "port", "hosts": ["port.example.com:9000"], "accept": "public"},
+                {"name": "address", "hosts": ["[::1]", "127.0.0.1"], "accept": "deny"},
+            ]),
+        );
         for (authority, expected) in [
             ("public.example.com", "public"),
-            ("Public.Example.COM.", "public"),
-            ("public.example.com:8443", "public"),
-            ("public.example.com.:", "public"),
-            ("[::1]:8080", "public"),
-            ("admin.example.com", "default"),
-            ("public.example.com.evil", "default"),
+            ("Public.Example.COM", "public"),
+            ("public.example.com:443", "public"),
+            ("odd.example.com", "public"),
+            ("odd.example.com:8443", "public"),
+            ("ODD.example.com:8443", "public"),
+            ("port.example.com:9000", "port"),
+            ("[::1]", "address"),
+            ("[::1]:8080", "address"),
+            ("127.0.0.1", "address"),
+            ("app.example.com", "default"),
+            ("app.example.com:1", "default"),
+            ("admin.example.com.", "default"),
+            ("under_score.example.com:", "default"),
             ("10.0.0.1:80", "default"),
+            ("public.example.com.evil", "default"),
+            ("public.example.com:1", "host_ambiguous"),
+            ("public.example.com:80", "host_ambiguous"),
+            ("public.example.com:8443", "host_ambiguous"),
+            ("public.example.com:0443", "host_ambiguous"),
+            ("public.example.com:+443", "path_not_a_host"),
+            ("public.example.com:99999", "host_ambiguous"),
+            ("public.example.com:", "host_ambiguous"),
+            ("public.example.com.", "host_ambiguous"),
+            ("public.example.com.:443", "host_ambiguous"),
+            ("odd.example.com.:8443", "host_ambiguous"),
+            ("odd.example.com:08443", "host_ambiguous"),
+            ("port.example.com", "host_ambiguous"),
+            ("port.example.com:443", "host_ambiguous"),
+            ("[0::1]", "host_ambiguous"),
+            ("[0:0:0:0:0:0:0:1]:8080", "host_ambiguous"),
+            ("[::1]:443", "address"),
+            ("[::1]:1", "host_ambiguous"),
+            ("127.1", "host_ambiguous"),
+            ("0x7f.1", "host_ambiguous"),
+            ("2130706433", "host_ambiguous"),
+            ("127.0.0.1.", "host_ambiguous"),
+            ("127.2", "default"),
             ("", "path_not_a_host"),
             (":80", "path_not_a_host"),
             ("public.example.com..", "path_not_a_host"),
@@ -494,18 +571,71 @@ mod tests {
             ("public.example.com:x", "path_not_a_host"),
             ("public.example.com,evil", "path_not_a_host"),
             ("%70ublic.example.com", "path_not_a_host"),
+            ("publ\u{131}c.example.com", "path_not_a_host"),
             ("[::1", "path_not_a_host"),
             ("[x]", "path_not_a_host"),
         ] {
-            let mut request = get("/");
-            request.authority = authority.into();
-            request.headers.push("x-forwarded-host", "public.example.com");
-            request.headers.push("forwarded", "host=public.example.com");
-            assert_eq!(decision(&rules, &request), expected, "{authority:?}");
+            assert_eq!(decision(&rules, &named(authority)), expected, "{authority:?}");
         }
-        let mut nameless = get("/");
-        nameless.authority.clear();
-        assert_eq!(decision(&[default()], &nameless), "default", "no rule asks for the host");
+        assert_eq!(decision(&[default()], &named("")), "default", "no rule asks for the host");
+        let error = select(&rules, &named("public.example.com:1")).unwrap_err();
+        assert_eq!(error.status(), 400);
+        assert_eq!(
+            error.to_string(),
+            "the host comes under rule public, but because of its port, or having none, which no \
+             rules[].hosts or session.hosts names also under rule default"
+        );
+    }
+
+    #[test]
+    fn a_host_that_can_be_read_in_several_ways_is_no_matter_where_its_rule_is_the_same() {
+        let rules = at_hosts(
+            &["app.example.com"],
+            serde_json::json!([
+                {"name": "health", "path": "/health", "accept": "public"},
+                {"name": "posts", "hosts": ["public.example.com"], "methods": ["POST"], "accept": "public"},
+                {"name": "public", "hosts": ["public.example.com"], "path_prefix": "/public", "accept": "public"},
+            ]),
+        );
+        for (path, expected) in [
+            ("/health", "health"),
+            ("/x", "default"),
+            ("/public", "host_ambiguous"),
+            ("/public%2fx", "path_ambiguous"),
+            ("/x/../public", "path_ambiguous"),
+        ] {
+            for authority in ["public.example.com:1", "public.example.com."] {
+                let request = Request { path: path.into(), ..named(authority) };
+                assert_eq!(decision(&rules, &request), expected, "{authority} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_usual_port_of_a_host_that_is_named_is_left_out() {
+        let rules = at_hosts(
+            &["app.example.com", "odd.example.com:8443"],
+            serde_json::json!([
+                {"hosts": ["a.example.com", "odd.example.com"], "accept": "public"},
+                {"hosts": ["port.example.com:9000"], "accept": "public"},
+            ]),
+        );
+        for (authority, expected) in [
+            ("a.example.com:443", Some("a.example.com")),
+            ("A.example.com:443", Some("A.example.com")),
+            ("a.example.com", None),
+            ("a.example.com:80", None),
+            ("a.example.com:0443", None),
+            ("a.example.com.:443", None),
+            ("app.example.com:443", None),
+            ("odd.example.com:8443", None),
+            ("port.example.com:443", None),
+            (":443", None),
+            ("", None),
+        ] {
+            let found = super::host::without_usual_port(&rules, &named(authority), 443).map(str::to_owned);
+            assert_eq!(found.as_deref(), expected, "{authority:?}");
+        }
     }
 
     #[test]

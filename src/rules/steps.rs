@@ -33,10 +33,17 @@ pub(super) enum Step {
     ResolveEncodedDots,
     /// As file systems and Go's `path.Clean` do it: `/a/b/..` is `/a`, not `/a/`.
     ResolveDotsWithoutSlash,
+    /// As the `url` crate does it, which takes a segment such as `c:` or `u|` for a drive of Windows, above
+    /// which nothing is.
+    ResolveDotsBelowDrives,
+    /// NTFS: `admin::$DATA` is the file `admin`, `admin:$I30:$INDEX_ALLOCATION` the directory.
+    DropStream,
+    /// ASP.NET takes sessions without cookies out of the path, `(S(x))` and the like, with the slash before.
+    DropCookieless,
 }
 
 /// All of them.
-pub(super) const STEPS: [Step; 18] = [
+pub(super) const STEPS: [Step; 21] = [
     Step::Decode,
     Step::DecodeAllButSlash,
     Step::DecodeUnreserved,
@@ -55,6 +62,9 @@ pub(super) const STEPS: [Step; 18] = [
     Step::ResolveDots,
     Step::ResolveEncodedDots,
     Step::ResolveDotsWithoutSlash,
+    Step::ResolveDotsBelowDrives,
+    Step::DropStream,
+    Step::DropCookieless,
 ];
 
 impl Step {
@@ -82,9 +92,12 @@ impl Step {
                 .then(|| path.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()),
             Step::MergeSlashes => Some(merge_slashes(path)),
             Step::DropHost => drop_host(path),
-            Step::ResolveDots => resolve_dots(path, dots, true),
-            Step::ResolveEncodedDots => resolve_dots(path, dots_or_encoded_dots, true),
-            Step::ResolveDotsWithoutSlash => resolve_dots(path, dots, false),
+            Step::ResolveDots => resolve_dots(path, dots, never, true),
+            Step::ResolveEncodedDots => resolve_dots(path, dots_or_encoded_dots, never, true),
+            Step::ResolveDotsWithoutSlash => resolve_dots(path, dots, never, false),
+            Step::ResolveDotsBelowDrives => resolve_dots(path, dots_or_encoded_dots, is_drive, true),
+            Step::DropStream => names_a_stream(path).then(|| each_segment(path, before_stream)),
+            Step::DropCookieless => drop_cookieless(path),
         }?;
         let because = Some(self.oddity(path));
         (changed != *path).then_some(Reading {
@@ -107,7 +120,11 @@ impl Step {
             Step::Trim => Oddity::Trimmed,
             Step::DropControls => Oddity::Control,
             Step::MergeSlashes | Step::DropHost => Oddity::DoubleSlash,
-            Step::ResolveDots | Step::ResolveDotsWithoutSlash => Oddity::DotSegment,
+            Step::ResolveDots | Step::ResolveDotsWithoutSlash | Step::ResolveDotsBelowDrives => {
+                Oddity::DotSegment
+            }
+            Step::DropStream => Oddity::Stream,
+            Step::DropCookieless => Oddity::Cookieless,
         }
     }
 }
@@ -253,8 +270,65 @@ fn dots_or_encoded_dots(segment: &[u8]) -> usize {
     percent_decode(segment, |byte| byte == b'.').map_or_else(|| dots(segment), |decoded| dots(&decoded))
 }
 
-/// RFC 3986 section 5.2.4. `None` if there is no dot segment.
-fn resolve_dots(path: &[u8], dots: fn(&[u8]) -> usize, keep_slash: bool) -> Option<Vec<u8>> {
+fn never(_: &[u8]) -> bool {
+    false
+}
+
+/// The Windows drive letter of the WHATWG URL standard.
+fn is_drive(segment: &[u8]) -> bool {
+    matches!(segment, [b'a'..=b'z' | b'A'..=b'Z', b':' | b'|'])
+}
+
+/// Whether a stream of NTFS is named here, by a type or an attribute.
+pub(super) fn names_a_stream(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair == b":$")
+}
+
+fn before_stream(segment: &[u8]) -> &[u8] {
+    if names_a_stream(segment) { before(segment, b':') } else { segment }
+}
+
+/// What follows the sessions at the head of a segment: letters, each with something in `( )`, in `( )` all
+/// together.
+pub(super) fn after_cookieless(segment: &[u8]) -> Option<&[u8]> {
+    let mut rest = segment.strip_prefix(b"(")?;
+    loop {
+        let [letter, b'(', inner @ ..] = rest else { return None };
+        let end = inner.iter().position(|byte| *byte == b')')?;
+        rest = inner.get(end..)?.strip_prefix(b")").filter(|_| letter.is_ascii_alphabetic())?;
+        if let Some(after) = rest.strip_prefix(b")") {
+            return Some(after);
+        }
+    }
+}
+
+/// `None` if there is no such session.
+fn drop_cookieless(path: &[u8]) -> Option<Vec<u8>> {
+    let segments = || path.split(|byte| *byte == b'/').skip(1);
+    if !segments().any(|segment| after_cookieless(segment).is_some()) {
+        return None;
+    }
+    let mut text = Vec::with_capacity(path.len());
+    for segment in segments() {
+        match after_cookieless(segment) {
+            Some(rest) => text.extend_from_slice(rest),
+            None => text.extend([b"/", segment].concat()),
+        }
+    }
+    if !text.starts_with(b"/") {
+        text.insert(0, b'/');
+    }
+    Some(text)
+}
+
+/// RFC 3986 section 5.2.4, but that a segment which `stays` is not taken back. `None` if there is no dot
+/// segment.
+fn resolve_dots(
+    path: &[u8],
+    dots: fn(&[u8]) -> usize,
+    stays: fn(&[u8]) -> bool,
+    keep_slash: bool,
+) -> Option<Vec<u8>> {
     let segments = || path.split(|byte| *byte == b'/').skip(1);
     if !segments().any(|segment| dots(segment) > 0) {
         return None;
@@ -269,6 +343,7 @@ fn resolve_dots(path: &[u8], dots: fn(&[u8]) -> usize, keep_slash: bool) -> Opti
                 ends_with_dots = false;
             }
             1 => {}
+            _ if kept.last().is_some_and(|last| stays(last)) => {}
             _ => {
                 kept.pop();
             }
@@ -281,27 +356,55 @@ fn resolve_dots(path: &[u8], dots: fn(&[u8]) -> usize, keep_slash: bool) -> Opti
 }
 
 /// What becomes a delimiter where text is normalised (Unicode's NFC and NFKC) or squeezed into another
-/// alphabet (the best-fit mapping of Windows).
-const DISGUISES: [(char, &[u8]); 19] = [
-    ('\u{2024}', b"."),
-    ('\u{fe52}', b"."),
-    ('\u{ff0e}', b"."),
-    ('\u{2025}', b".."),
-    ('\u{2044}', b"/"),
-    ('\u{2215}', b"/"),
-    ('\u{ff0f}', b"/"),
-    ('\u{2216}', b"\\"),
-    ('\u{fe68}', b"\\"),
-    ('\u{ff3c}', b"\\"),
-    ('\u{37e}', b";"),
-    ('\u{fe54}', b";"),
-    ('\u{ff1b}', b";"),
-    ('\u{fe56}', b"?"),
-    ('\u{ff1f}', b"?"),
-    ('\u{fe5f}', b"#"),
-    ('\u{ff03}', b"#"),
-    ('\u{fe6a}', b"%"),
-    ('\u{ff05}', b"%"),
+/// alphabet (the best-fit mappings of Windows), in the order of characters. Two steps are assumed for
+/// yen and won alone; fractions (`1⁄2`) and numbers with a dot (`1.`) are no delimiters.
+const DISGUISES: [(char, &str); 46] = [
+    ('\u{a5}', "\\"),
+    ('\u{b4}', "/"),
+    ('\u{bf}', "?"),
+    ('\u{37e}', ";"),
+    ('\u{589}', ":"),
+    ('\u{66a}', "%"),
+    ('\u{2024}', "."),
+    ('\u{2025}', ".."),
+    ('\u{2026}', "..."),
+    ('\u{2044}', "/"),
+    ('\u{2047}', "??"),
+    ('\u{2048}', "?!"),
+    ('\u{2049}', "!?"),
+    ('\u{20a9}', "\\"),
+    ('\u{2100}', "a/c"),
+    ('\u{2101}', "a/s"),
+    ('\u{2105}', "c/o"),
+    ('\u{2106}', "c/u"),
+    ('\u{2215}', "/"),
+    ('\u{2216}', "\\"),
+    ('\u{2236}', ":"),
+    ('\u{2a74}', "::="),
+    ('\u{fe13}', ":"),
+    ('\u{fe14}', ";"),
+    ('\u{fe16}', "?"),
+    ('\u{fe19}', "..."),
+    ('\u{fe30}', ".."),
+    ('\u{fe52}', "."),
+    ('\u{fe54}', ";"),
+    ('\u{fe55}', ":"),
+    ('\u{fe56}', "?"),
+    ('\u{fe5f}', "#"),
+    ('\u{fe68}', "\\"),
+    ('\u{fe69}', "$"),
+    ('\u{fe6a}', "%"),
+    ('\u{ff03}', "#"),
+    ('\u{ff04}', "$"),
+    ('\u{ff05}', "%"),
+    ('\u{ff0e}', "."),
+    ('\u{ff0f}', "/"),
+    ('\u{ff1a}', ":"),
+    ('\u{ff1b}', ";"),
+    ('\u{ff1f}', "?"),
+    ('\u{ff3c}', "\\"),
+    ('\u{ffe5}', "\\"),
+    ('\u{ffe6}', "\\"),
 ];
 
 /// Replaces what some decoders take for an ASCII delimiter: `%u002F` (IIS), [`DISGUISES`], and ASCII in
@@ -312,7 +415,7 @@ fn unmask(path: &[u8]) -> Option<Vec<u8>> {
     let mut rest = path;
     while let Some((first, tail)) = rest.split_first() {
         if let Some((delimiter, after)) = disguised(rest) {
-            text.extend_from_slice(delimiter);
+            text.extend_from_slice(delimiter.as_bytes());
             rest = after;
         } else {
             let (byte, after) = unmasked(rest).unwrap_or((*first, tail));
@@ -320,22 +423,22 @@ fn unmask(path: &[u8]) -> Option<Vec<u8>> {
             rest = after;
         }
     }
-    (text.len() < path.len()).then_some(text)
+    (text != path).then_some(text)
 }
 
 /// The delimiter at the head of `text` that is disguised as another character, and what follows it.
-fn disguised(text: &[u8]) -> Option<(&'static [u8], &[u8])> {
+fn disguised(text: &[u8]) -> Option<(&'static str, &[u8])> {
     let (code, after) = match text {
         [b'%', ..] => unicode_escape(text)?,
-        // Those of two bytes and of three, by which all of them begin.
-        [0xcd, _, after @ ..] | [0xe2 | 0xef, _, _, after @ ..] => {
+        // All of them have two bytes or three.
+        [0xc2..=0xdf, _, after @ ..] | [0xe0..=0xef, _, _, after @ ..] => {
             let bytes = text.get(..text.len().saturating_sub(after.len()))?;
             (u32::from(std::str::from_utf8(bytes).ok()?.chars().next()?), after)
         }
         _ => return None,
     };
-    let known = DISGUISES.iter().find(|(character, _)| u32::from(*character) == code);
-    known.map(|(_, delimiter)| (*delimiter, after))
+    let known = DISGUISES.binary_search_by_key(&code, |(character, _)| u32::from(*character)).ok();
+    known.and_then(|at| DISGUISES.get(at)).map(|(_, delimiter)| (*delimiter, after))
 }
 
 /// The number of `%u002F` at the head of `text`, and what follows it.
@@ -400,26 +503,112 @@ mod tests {
         assert_eq!(unmask(b"%u"), None);
     }
 
+    /// Characters that Windows maps to a delimiter of one byte in some code page (Unicode's
+    /// MAPPINGS/VENDORS/MICSFT/WindowsBestFit, of 874, 932, 936, 949, 950, 1250 to 1258 and 1361).
+    const BEST_FIT: [(char, char, &[u16]); 20] = [
+        ('\u{a5}', '\\', &[932]),
+        ('\u{b4}', '/', &[1253]),
+        ('\u{bf}', '?', &[932, 950, 1250]),
+        ('\u{37e}', ';', &[1250, 1252, 1253]),
+        ('\u{589}', ':', &[1250, 1252, 1254]),
+        ('\u{66a}', '%', &[1250, 1252, 1254]),
+        ('\u{2044}', '/', &[1250, 1252, 1254]),
+        ('\u{20a9}', '\\', &[949, 1361]),
+        ('\u{2215}', '/', &[1250, 1252, 1254]),
+        ('\u{2216}', '\\', &[1250, 1252, 1254]),
+        ('\u{2236}', ':', &[1250, 1252, 1254]),
+        ('\u{ff03}', '#', &[874, 1250, 1251, 1252]),
+        ('\u{ff04}', '$', &[874, 1250, 1251, 1252]),
+        ('\u{ff05}', '%', &[874, 1250, 1251, 1252]),
+        ('\u{ff0e}', '.', &[874, 1250, 1251, 1252]),
+        ('\u{ff0f}', '/', &[874, 1250, 1251, 1252]),
+        ('\u{ff1a}', ':', &[874, 1250, 1251, 1252]),
+        ('\u{ff1b}', ';', &[874, 1250, 1251, 1252]),
+        ('\u{ff1f}', '?', &[874, 1250, 1251, 1252]),
+        ('\u{ff3c}', '\\', &[874, 1250, 1251, 1252]),
+    ];
+
+    /// What becomes of a character by NFKC and a code page.
+    fn squeezed(character: char) -> String {
+        use unicode_normalization::UnicodeNormalization;
+        let best_fit =
+            |wanted: char| BEST_FIT.iter().find(|(from, ..)| *from == wanted).map(|(_, to, _)| *to);
+        let normal: Vec<char> = std::iter::once(character).nfkc().collect();
+        match (best_fit(character), normal.as_slice()) {
+            (Some(delimiter), _) => delimiter.to_string(),
+            (None, [one]) => best_fit(*one).unwrap_or(*one).to_string(),
+            (None, several) => several.iter().collect(),
+        }
+    }
+
+    #[test]
+    fn the_table_of_disguises_is_what_unicode_and_the_code_pages_say() {
+        let has_a_delimiter = |text: &str| text.contains(['/', '\\', ';', '?', '#', '%', ':', '$']);
+        let mut expected = Vec::new();
+        for character in ('\u{80}'..=char::MAX).filter(|character| !character.is_ascii()) {
+            let text = squeezed(character);
+            if has_a_delimiter(&text) || text.chars().all(|c| c == '.') {
+                expected.push((character, text));
+            }
+        }
+        let table: Vec<_> = DISGUISES.iter().map(|(from, to)| (*from, (*to).to_owned())).collect();
+        assert_eq!(table, expected);
+    }
+
     #[test]
     fn every_look_alike_of_a_delimiter_is_that_delimiter() {
-        for (look_alikes, delimiter) in [
-            ("\u{2024}\u{fe52}\u{ff0e}", "."),
-            ("\u{2025}", ".."),
-            ("\u{2044}\u{2215}\u{ff0f}", "/"),
-            ("\u{2216}\u{fe68}\u{ff3c}", "\\"),
-            ("\u{37e}\u{fe54}\u{ff1b}", ";"),
-            ("\u{fe56}\u{ff1f}", "?"),
-            ("\u{fe5f}\u{ff03}", "#"),
-            ("\u{fe6a}\u{ff05}", "%"),
-        ] {
-            for character in look_alikes.chars() {
-                let escaped = format!("%u{:04x}", u32::from(character));
-                for text in [character.to_string(), escaped] {
-                    let path = format!("/a{text}b");
-                    let read = unmask(path.as_bytes()).map(|read| String::from_utf8(read).unwrap());
-                    assert_eq!(read, Some(format!("/a{delimiter}b")), "{path}");
-                }
+        for (character, delimiter) in DISGUISES {
+            let escaped = format!("%u{:04x}", u32::from(character));
+            for text in [character.to_string(), escaped] {
+                let path = format!("/a{text}b");
+                let read = unmask(path.as_bytes()).map(|read| String::from_utf8(read).unwrap());
+                assert_eq!(read, Some(format!("/a{delimiter}b")), "{path}");
             }
+        }
+    }
+
+    #[test]
+    fn what_windows_and_asp_net_drop_is_dropped_whole() {
+        let step = |step: Step, path: &str| {
+            let from = Reading { path: path.into(), decoded: 0, because: None };
+            step.read(&from).map(|reading| String::from_utf8(reading.path).unwrap())
+        };
+        for (path, expected) in [
+            ("/admin::$DATA", Some("/admin")),
+            ("/admin:$DATA/x", Some("/admin/x")),
+            ("/admin:$I30:$INDEX_ALLOCATION/x", Some("/admin/x")),
+            ("/a:b/admin:stream:$DATA", Some("/a:b/admin")),
+            ("/::$DATA/x", Some("//x")),
+            ("/admin:x", None),
+            ("/admin$:x", None),
+        ] {
+            assert_eq!(step(Step::DropStream, path).as_deref(), expected, "{path}");
+        }
+        for (path, expected) in [
+            ("/(S(x))/admin", Some("/admin")),
+            ("/(S(x))", Some("/")),
+            ("/(S(x))/", Some("/")),
+            ("/a/(A(x)S(y)F())/b", Some("/a/b")),
+            ("/(S(x))/prot/(S(x))ected", Some("/protected")),
+            ("/(S(x))admin", Some("/admin")),
+            ("/(S(x))(S(y))/a", Some("/(S(y))/a")),
+            ("/(s(x))/a", Some("/a")),
+            ("/(1(x))/a", None),
+            ("/(S(x)/a", None),
+            ("/S(x))/a", None),
+            ("/f(S(x))/a", None),
+            ("/()/a", None),
+        ] {
+            assert_eq!(step(Step::DropCookieless, path).as_deref(), expected, "{path}");
+        }
+        for (path, expected) in [
+            ("/u|/..", Some("/u|/")),
+            ("/a/C:/../x", Some("/a/C:/x")),
+            ("/c:/../../x", Some("/c:/x")),
+            ("/cc:/../x", Some("/x")),
+            ("/c:/x", None),
+        ] {
+            assert_eq!(step(Step::ResolveDotsBelowDrives, path).as_deref(), expected, "{path}");
         }
     }
 

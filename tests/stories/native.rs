@@ -331,6 +331,7 @@ fn let_through(request: &Request, edits: &Edits) -> Seen {
     assert!(removes || edits.remove().is_empty(), "this host cannot remove {:?}", edits.remove());
     let mut fields: Vec<(String, Vec<u8>)> =
         request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+    fields.push((":authority".to_owned(), request.authority.clone().into_bytes()));
     fields.retain(|(name, _)| !edits.remove().contains(name));
     for (name, value) in edits.set() {
         match fields.iter().position(|(n, _)| n == name) {

@@ -93,6 +93,12 @@ pub(crate) fn change(host: &mut Host, map: u32, name: &str, value: &[u8], change
     if map == REQUEST_HEADERS && is_late {
         return OK;
     }
+    if map == REQUEST_HEADERS && name == ":authority" && profile == Profile::Envoy {
+        let Some(stream) = host.stream() else { return BAD_ARGUMENT };
+        // The virtual host is chosen anew, by this.
+        stream.incoming.authority = String::from_utf8_lossy(value).into_owned();
+        return OK;
+    }
     if map == REQUEST_HEADERS && name.starts_with(':') {
         host.crash(format!("{name} is changed"));
         return OK;

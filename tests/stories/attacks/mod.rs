@@ -9,6 +9,7 @@ mod flow;
 mod forge;
 mod header;
 mod headers;
+mod host;
 mod jws;
 mod key_sets;
 mod keys;

@@ -197,9 +197,9 @@ fn seen(outgoing: Outgoing) -> Seen {
     let code: &'static str = Box::leak(outgoing.code.unwrap_or_default().into_boxed_str());
     let is_let_through = outgoing.upstream.is_some();
     let added = |(name, _): &(String, Vec<u8>)| !is_let_through || name != "content-type";
-    let upstream = outgoing.upstream.map(|fields| {
-        fields.into_iter().filter(|(name, _)| !name.starts_with(':') && name != "host").collect()
-    });
+    let is_told = |name: &str| name == ":authority" || !(name.starts_with(':') || name == "host");
+    let upstream =
+        outgoing.upstream.map(|fields| fields.into_iter().filter(|(name, _)| is_told(name)).collect());
     Seen {
         status: outgoing.status,
         code,

@@ -1,0 +1,93 @@
+//! Hosts, and the different ways in which proxies read the same one.
+//!
+//! The filter comes before the choice of what is behind it, and need not read `Host` as whoever chooses:
+//!
+//! - Envoy compares all of `:authority`, in lower case, with the `domains` of its virtual hosts. A port
+//!   and a final dot count, and what no domain names belongs to `*`. The options `strip_any_host_port`,
+//!   `strip_matching_host_port` and `strip_trailing_host_dot` take them off before the filter sees them,
+//!   `ignore_port_in_host_matching` after it.
+//! - nginx compares with `server_name` in lower case, without port and final dot.
+//! - Kong compares the `hosts` of a route with the host as sent without its port, and with it, where the
+//!   usual port stands for none. A final dot counts.
+//! - Who reads addresses as browsers do (WHATWG URL) knows `[0::1]` as `[::1]` and `127.1` as `127.0.0.1`.
+//!
+//! So a host is read as a path is: an authority that the configuration names as it was sent, port and
+//! all, is that host. Any other may also be one that no rule knows, and all readings must come under
+//! the same rule.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::config::Rule;
+use crate::http::{Request, host_of};
+
+/// What makes a host readable in more than one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostOddity {
+    /// A port that is not named, or none where only ports are named.
+    Port,
+    /// A dot at its end.
+    FinalDot,
+    /// An address that has a shorter form.
+    Address,
+}
+
+impl fmt::Display for HostOddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HostOddity::Port => "its port, or having none, which no rules[].hosts or session.hosts names",
+            HostOddity::FinalDot => "the dot at its end",
+            HostOddity::Address => "another spelling of the same address",
+        })
+    }
+}
+
+/// One way to read a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HostReading<'a> {
+    /// Without port and final dot. `None`: a host that no rule names.
+    pub(super) host: Option<Cow<'a, str>>,
+    /// What was read in another way.
+    pub(super) because: HostOddity,
+}
+
+/// The host of an authority and its further readings, of which most have none.
+///
+/// `None` if it is not a plain name or address.
+pub(super) fn readings<'a>(rules: &[Rule], authority: &'a str) -> Option<(&'a str, Vec<HostReading<'a>>)> {
+    let host = host_of(authority)?;
+    if rules.iter().any(|rule| rule.hosts.names_exactly(authority)) {
+        return Some((host, Vec::new()));
+    }
+    let after_host = authority.strip_prefix(host).unwrap_or_default();
+    let because = if after_host.starts_with('.') { HostOddity::FinalDot } else { HostOddity::Port };
+    let mut further = vec![HostReading { host: None, because }];
+    if let Some(normal) = other_spelling(host) {
+        further.push(HostReading { host: Some(normal.into()), because: HostOddity::Address });
+    }
+    // Nearly always nothing is left: a host that no rule names is the same in every reading.
+    further.retain(|reading| {
+        rules.iter().any(|rule| rule.hosts.has(Some(host)) != rule.hosts.has(reading.host.as_deref()))
+    });
+    Some((host, further))
+}
+
+/// An address in the one form in which browsers write it, if this is another.
+pub(crate) fn other_spelling(host: &str) -> Option<String> {
+    let last_label = host.rsplit('.').next().unwrap_or_default();
+    if !host.starts_with('[') && !last_label.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let normal = url::Host::parse(host).ok()?.to_string();
+    (!normal.eq_ignore_ascii_case(host)).then_some(normal)
+}
+
+/// The authority without its port, if that is the usual one and a rule names the host. The two mean
+/// the same (RFC 9110 section 4.2.3), but Envoy would look for a virtual host with the port where the
+/// rule was chosen as for one without.
+pub fn without_usual_port<'r>(rules: &[Rule], request: &'r Request, usual_port: u16) -> Option<&'r str> {
+    let authority = request.authority.as_str();
+    let (host, port) = authority.rsplit_once(':')?;
+    let is_named = |rule: &Rule| rule.hosts.names_exactly(host) && rule.hosts.names_exactly(authority);
+    (port.parse() == Ok(usual_port) && rules.iter().any(is_named)).then_some(host)
+}
