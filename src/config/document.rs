@@ -285,7 +285,7 @@ object! {
     RuleObject as "rules[]" {
         /// A name for logs, unique, at most 64 characters.
         name: Text [otherwise "the place of the rule, such as `rules[2]`"],
-        /// Hosts without port. No wildcards.
+        /// Hosts, each with its port if that is not the usual one. No wildcards.
         hosts: Hosts [otherwise "every host"],
         /// Exactly this path.
         path: Text [otherwise "every path"],

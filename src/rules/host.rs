@@ -51,25 +51,27 @@ pub(super) struct HostReading<'a> {
     pub(super) because: HostOddity,
 }
 
-/// The host of an authority and its further readings, of which most have none.
+/// The host of an authority, and those of its further readings under which another rule might apply.
+/// Nearly always there are none.
 ///
 /// `None` if it is not a plain name or address.
-pub(super) fn readings<'a>(rules: &[Rule], authority: &'a str) -> Option<(&'a str, Vec<HostReading<'a>>)> {
+pub(super) fn readings<'a>(
+    rules: &[Rule],
+    authority: &'a str,
+) -> Option<(&'a str, [Option<HostReading<'a>>; 2])> {
     let host = host_of(authority)?;
     if rules.iter().any(|rule| rule.hosts.names_exactly(authority)) {
-        return Some((host, Vec::new()));
+        return Some((host, [None, None]));
     }
     let after_host = authority.strip_prefix(host).unwrap_or_default();
     let because = if after_host.starts_with('.') { HostOddity::FinalDot } else { HostOddity::Port };
-    let mut further = vec![HostReading { host: None, because }];
-    if let Some(normal) = other_spelling(host) {
-        further.push(HostReading { host: Some(normal.into()), because: HostOddity::Address });
-    }
-    // Nearly always nothing is left: a host that no rule names is the same in every reading.
-    further.retain(|reading| {
+    let unknown = HostReading { host: None, because };
+    let spelled = other_spelling(host)
+        .map(|normal| HostReading { host: Some(normal.into()), because: HostOddity::Address });
+    let matters = |reading: &HostReading| {
         rules.iter().any(|rule| rule.hosts.has(Some(host)) != rule.hosts.has(reading.host.as_deref()))
-    });
-    Some((host, further))
+    };
+    Some((host, [Some(unknown), spelled].map(|reading| reading.filter(matters))))
 }
 
 /// An address in the one form in which browsers write it, if this is another.

@@ -129,7 +129,7 @@ pub fn select<'c>(rules: &'c [Rule], request: &Request) -> Result<&'c Rule, Path
         return Err(PathError::NotAHost { found: shown(&request.authority) });
     };
     let chosen = select_at(rules, Some(host), path, &request.method)?;
-    for reading in further {
+    for reading in further.into_iter().flatten() {
         let other = select_at(rules, reading.host.as_deref(), path, &request.method)?;
         if !std::ptr::eq(chosen, other) {
             let (one, other) = (chosen.name.clone(), other.name.clone());
@@ -575,7 +575,7 @@ mod tests {
             ("[::1", "path_not_a_host"),
             ("[x]", "path_not_a_host"),
         ] {
-            assert_eq!(decision(&rules, &named(authority)), expected, "{authority:?}");
+            assert_eq!(decision(&rules, &named(authority)), expected, "HOST-04 {authority:?}");
         }
         assert_eq!(decision(&[default()], &named("")), "default", "no rule asks for the host");
         let error = select(&rules, &named("public.example.com:1")).unwrap_err();
@@ -636,6 +636,63 @@ mod tests {
             let found = super::host::without_usual_port(&rules, &named(authority), 443).map(str::to_owned);
             assert_eq!(found.as_deref(), expected, "{authority:?}");
         }
+    }
+
+    /// An authority is decided alike by who chooses by the whole of it and by who drops port and dot.
+    #[test]
+    fn no_proxy_finds_another_rule_for_a_host_that_is_let_through() {
+        const PARTS: [&str; 14] = [
+            ":",
+            ":443",
+            ":8443",
+            ":1",
+            ".",
+            "0",
+            "443",
+            "@",
+            "[",
+            "]",
+            "status",
+            ".example.com",
+            "-",
+            "%2e",
+        ];
+        let rules = at_hosts(
+            &["app.example.com:8443"],
+            serde_json::json!([
+                {"name": "status", "hosts": ["status.example.com"], "accept": "public"},
+                {"name": "app", "hosts": ["app.example.com", "[::1]"]},
+            ]),
+        );
+        let rule_of = |host: &str| match host {
+            "status.example.com" => "status",
+            "app.example.com" | "app.example.com:8443" | "[::1]" => "app",
+            _ => "default",
+        };
+        let bare = |authority: &str| {
+            let port = authority.rfind(':').filter(|at| *at > authority.rfind(']').unwrap_or(0));
+            let host = authority[..port.unwrap_or(authority.len())].to_owned();
+            host.strip_suffix('.').unwrap_or(&host).to_owned()
+        };
+        let mut random = Random(0x0068_6f73_7473);
+        let (mut passed, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let first = ["status.example.com", "STATUS.example.com", "app.example.com", "[::1]", "x.example"];
+            let authority = (0..random.below(4))
+                .fold(first[random.below(5)].to_owned(), |text, _| text + PARTS[random.below(PARTS.len())]);
+            let request = named(&authority);
+            let Ok(chosen) = select(&rules, &request) else {
+                refused += 1;
+                continue;
+            };
+            passed += 1;
+            let sent = super::host::without_usual_port(&rules, &request, 443).unwrap_or(&authority);
+            let sent = sent.to_ascii_lowercase();
+            for (proxy, seen) in [("Envoy", sent.clone()), ("nginx", bare(&sent))] {
+                assert_eq!(chosen.name, rule_of(&seen), "{proxy} reads {authority:?} as {seen:?}");
+            }
+        }
+        assert!(passed > 3_000 && refused > 3_000, "{passed} passed, {refused} refused");
     }
 
     #[test]
