@@ -43,7 +43,8 @@ impl Edits {
         !self.brings.cookies.is_empty() || self.brings.session.is_some()
     }
 
-    /// Names the host to the upstream, and to what the proxy still chooses by it.
+    /// Names the host to the upstream, and to Envoy, which chooses the virtual host anew when a module of
+    /// ABI 0.2.1 has changed a field of the request.
     pub(crate) fn at_host(mut self, authority: &str) -> Self {
         self.set.push((":authority".to_owned(), authority.into()));
         self

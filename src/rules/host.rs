@@ -35,9 +35,9 @@ pub enum HostOddity {
 impl fmt::Display for HostOddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            HostOddity::Port => "its port, or having none, which no rules[].hosts or session.hosts names",
+            HostOddity::Port => "the port (if the site has it, name it in rules[].hosts)",
             HostOddity::FinalDot => "the dot at its end",
-            HostOddity::Address => "another spelling of the same address",
+            HostOddity::Address => "the address, not at its spelling",
         })
     }
 }

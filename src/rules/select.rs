@@ -91,7 +91,10 @@ impl fmt::Display for PathError {
             }
             PathError::AmbiguousHost { one, other, because } => {
                 let (one, other) = (shown(one), shown(other));
-                write!(f, "the host comes under rule {one}, but because of {because} also under rule {other}")
+                write!(
+                    f,
+                    "the host comes under rule {one}, but under rule {other} for who looks at {because}"
+                )
             }
             PathError::Ambiguous { one, other, because } => {
                 let (one, other) = (shown(one), shown(other));
@@ -582,8 +585,8 @@ mod tests {
         assert_eq!(error.status(), 400);
         assert_eq!(
             error.to_string(),
-            "the host comes under rule public, but because of its port, or having none, which no \
-             rules[].hosts or session.hosts names also under rule default"
+            "the host comes under rule public, but under rule default for who looks at the port \
+             (if the site has it, name it in rules[].hosts)"
         );
     }
 
