@@ -674,8 +674,8 @@ mod tests {
         };
         let bare = |authority: &str| {
             let port = authority.rfind(':').filter(|at| *at > authority.rfind(']').unwrap_or(0));
-            let host = authority[..port.unwrap_or(authority.len())].to_owned();
-            host.strip_suffix('.').unwrap_or(&host).to_owned()
+            let host = authority.get(..port.unwrap_or(authority.len())).unwrap();
+            host.strip_suffix('.').unwrap_or(host).to_owned()
         };
         let mut random = Random(0x0068_6f73_7473);
         let (mut passed, mut refused) = (0, 0);
