@@ -76,5 +76,9 @@ describe('a rule of one virtual host', () => {
     assert.equal((await bytes('http://rest.example.com/x', STATUS)).status, 401);
     assert.equal((await bytes(`http://${STATUS}:1/x`, STATUS)).status, 400);
     assert.equal((await bytes(`http://${STATUS}/x`, `${STATUS}:1`)).status, ANSWERS.status);
+    for (const [authority, host] of [[STATUS, 'rest.example.com'], ['rest.example.com', STATUS]]) {
+      const answer = await send2(world.port, '/x', { headers: { ':authority': authority, host } }).catch(() => ({ status: 0 }));
+      assert.notEqual(answer.status, ANSWERS.rest, `HTTP/2: ${authority} ${host}`);
+    }
   });
 });
