@@ -69,6 +69,9 @@ impl AccessToken {
         // The same: `exp`. RFC 7519 sections 4.1.5 and 4.1.6: `nbf` and `iat` where they are.
         let expires_at = claims::check_validity_period(claims, expect.now, expect.leeway)?;
 
+        // RFC 7519 section 4.1.2: `sub` where it is, as strictly as in an ID token.
+        claims::subject(claims)?;
+
         // RFC 8705 section 3 and RFC 9449 section 6: a bound token counts only with a proof, which
         // cannot be checked here. Taken without one, a stolen token would be as good as the real one.
         if claims.contains_key("cnf") {
@@ -98,9 +101,9 @@ impl AccessToken {
         self.expires_at
     }
 
-    /// `sub`, if it is there, is text and is not empty.
+    /// `sub`, if it is there: 1 to 255 characters.
     pub fn subject(&self) -> Option<&str> {
-        self.claims.get("sub")?.as_str().filter(|subject| !subject.is_empty())
+        claims::subject(&self.claims).ok().flatten()
     }
 }
 
@@ -209,6 +212,7 @@ impl AccessTokenError {
             AccessTokenError::Claim(ClaimError::Expired { .. }) => "access_token_expired",
             AccessTokenError::Claim(ClaimError::InTheFuture { .. }) => "access_token_not_yet_valid",
             AccessTokenError::Claim(ClaimError::Issuer { .. }) => "access_token_issuer",
+            AccessTokenError::Claim(ClaimError::Subject { .. }) => "access_token_subject",
             AccessTokenError::HeaderType { .. } => "access_token_header_type",
             AccessTokenError::Use { .. } => "access_token_use",
             AccessTokenError::IdTokenClaim { .. } => "access_token_is_id_token",
@@ -418,9 +422,17 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_text() {
-        for sub in [json!(1), json!(""), json!(null)] {
-            assert_eq!(check(json!({"sub": sub})).unwrap().subject(), None);
+    fn a_subject_is_text_of_1_to_255_characters_or_absent() {
+        for (sub, code) in [
+            (json!(17), "access_token_claim_malformed"),
+            (json!(null), "access_token_claim_malformed"),
+            (json!(["a", "b"]), "access_token_claim_malformed"),
+            (json!(""), "access_token_subject"),
+            (json!("a".repeat(256)), "access_token_subject"),
+        ] {
+            assert_eq!(check(json!({"sub": sub})), Err(code), "{sub}");
         }
+        assert_eq!(check(json!({"sub": "é".repeat(255)})).unwrap().subject().unwrap().len(), 510);
+        assert_eq!(check(json!({"sub": "-"})).unwrap().subject(), None);
     }
 }

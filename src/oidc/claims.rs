@@ -10,6 +10,9 @@ use crate::time::{Seconds, Timestamp};
 /// A set of claims.
 pub type Claims = Map<String, Value>;
 
+/// Longest `sub`, in characters (OpenID Connect Core section 2).
+pub const SUBJECT_LIMIT: usize = 255;
+
 /// A claim that is text, if it is there.
 ///
 /// # Errors
@@ -28,6 +31,28 @@ pub fn text<'a>(claims: &'a Claims, claim: &'static str) -> Result<Option<&'a st
 /// As [`text`], and absence.
 pub fn required_text<'a>(claims: &'a Claims, claim: &'static str) -> Result<&'a str, ClaimError> {
     text(claims, claim)?.ok_or(ClaimError::Missing { claim })
+}
+
+/// Whom a token is about, if it says: `sub`, text of 1 to [`SUBJECT_LIMIT`] characters (OpenID Connect
+/// Core section 2, RFC 7519 section 4.1.2). One rule for tokens of every kind: a number or a list would
+/// reach the upstream as the text of somebody else's `sub`.
+///
+/// # Errors
+/// Any other JSON type, empty text, and text that is too long.
+pub fn subject(claims: &Claims) -> Result<Option<&str>, ClaimError> {
+    let Some(subject) = text(claims, "sub")? else { return Ok(None) };
+    match subject.chars().count() {
+        1..=SUBJECT_LIMIT => Ok(Some(subject)),
+        found => Err(ClaimError::Subject { found }),
+    }
+}
+
+/// A [`subject`] that must be there.
+///
+/// # Errors
+/// As [`subject`], and absence.
+pub fn required_subject(claims: &Claims) -> Result<&str, ClaimError> {
+    subject(claims)?.ok_or(ClaimError::Missing { claim: "sub" })
 }
 
 /// A `NumericDate`, if it is there (RFC 7519 section 2).
@@ -198,6 +223,11 @@ pub enum ClaimError {
         /// As in the token.
         found: String,
     },
+    /// `sub` is empty or too long.
+    Subject {
+        /// Characters.
+        found: usize,
+    },
 }
 
 /// `iss` must be the issuer identifier, byte for byte (RFC 7519 section 4.1.1).
@@ -222,6 +252,7 @@ impl ClaimError {
             ClaimError::Expired { .. } => "token_expired",
             ClaimError::InTheFuture { .. } => "token_not_yet_valid",
             ClaimError::Issuer { .. } => "token_issuer",
+            ClaimError::Subject { .. } => "token_subject",
         }
     }
 }
@@ -239,6 +270,9 @@ impl fmt::Display for ClaimError {
             }
             ClaimError::Issuer { expected, found } => {
                 write!(f, "iss must be \"{expected}\", but is \"{found}\"")
+            }
+            ClaimError::Subject { found } => {
+                write!(f, "sub must have 1 to {SUBJECT_LIMIT} characters, but has {found}")
             }
         }
     }

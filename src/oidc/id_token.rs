@@ -9,9 +9,6 @@ use crate::error::shown;
 use crate::jose::{Algorithm, Verified, half_hash};
 use crate::time::{Seconds, Timestamp};
 
-/// Longest `sub`, in characters (OpenID Connect Core section 2).
-pub const SUBJECT_LIMIT: usize = 255;
-
 /// What an ID token must say.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
@@ -114,7 +111,7 @@ impl IdToken {
         check_hash(claims, "at_hash", verified.algorithm(), expect.access_token)?;
         check_hash(claims, "c_hash", verified.algorithm(), expect.code)?;
 
-        let subject = check_subject(claims)?.to_owned();
+        let subject = claims::required_subject(claims)?.to_owned();
         Ok(IdToken { subject, expires_at, auth_time, claims: verified.into_claims() })
     }
 
@@ -230,14 +227,6 @@ fn check_hash(
     }
 }
 
-fn check_subject(claims: &Claims) -> Result<&str, IdTokenError> {
-    let subject = claims::required_text(claims, "sub")?;
-    match subject.chars().count() {
-        1..=SUBJECT_LIMIT => Ok(subject),
-        found => Err(IdTokenError::Subject { limit: SUBJECT_LIMIT, found }),
-    }
-}
-
 /// Why an ID token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdTokenError {
@@ -286,13 +275,6 @@ pub enum IdTokenError {
         /// Which one.
         claim: &'static str,
     },
-    /// `sub` is empty or too long.
-    Subject {
-        /// Characters.
-        limit: usize,
-        /// Characters.
-        found: usize,
-    },
 }
 
 impl From<ClaimError> for IdTokenError {
@@ -310,6 +292,7 @@ impl IdTokenError {
             IdTokenError::Claim(ClaimError::Expired { .. }) => "id_token_expired",
             IdTokenError::Claim(ClaimError::InTheFuture { .. }) => "id_token_not_yet_valid",
             IdTokenError::Claim(ClaimError::Issuer { .. }) => "id_token_issuer",
+            IdTokenError::Claim(ClaimError::Subject { .. }) => "id_token_subject",
             IdTokenError::HeaderType { .. } => "id_token_header_type",
             IdTokenError::Use { .. } => "id_token_use",
             IdTokenError::Audience { .. } => "id_token_audience",
@@ -319,7 +302,6 @@ impl IdTokenError {
             IdTokenError::AuthenticationTooOld { .. } => "id_token_auth_time",
             IdTokenError::Hash { claim: "at_hash" } => "id_token_at_hash",
             IdTokenError::Hash { .. } => "id_token_c_hash",
-            IdTokenError::Subject { .. } => "id_token_subject",
         }
     }
 }
@@ -351,9 +333,6 @@ impl fmt::Display for IdTokenError {
             }
             IdTokenError::Hash { claim } => {
                 write!(f, "{claim} must be of what came with the token, but is of something else")
-            }
-            IdTokenError::Subject { limit, found } => {
-                write!(f, "sub must have 1 to {limit} characters, but has {found}")
             }
         }
     }

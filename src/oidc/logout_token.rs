@@ -95,7 +95,8 @@ impl LogoutToken {
         if claims.contains_key("nonce") {
             return Err(LogoutTokenError::Nonce);
         }
-        let (session_id, subject) = (name(claims, "sid")?, name(claims, "sub")?);
+        let session_id = name(claims, "sid")?;
+        let subject = claims::subject(claims)?.map(str::to_owned);
         if session_id.is_none() && subject.is_none() {
             return Err(LogoutTokenError::Nobody);
         }
@@ -221,6 +222,7 @@ impl LogoutTokenError {
         match self {
             LogoutTokenError::Claim(ClaimError::Missing { .. }) => "logout_token_claim_missing",
             LogoutTokenError::Claim(ClaimError::Malformed { .. }) => "logout_token_claim_malformed",
+            LogoutTokenError::Claim(ClaimError::Subject { .. }) => "logout_token_claim_malformed",
             LogoutTokenError::Claim(ClaimError::Expired { .. }) => "logout_token_expired",
             LogoutTokenError::Claim(ClaimError::InTheFuture { .. }) => "logout_token_not_yet_valid",
             LogoutTokenError::Claim(ClaimError::Issuer { .. }) => "logout_token_issuer",

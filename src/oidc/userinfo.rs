@@ -276,6 +276,7 @@ impl UserinfoError {
             UserinfoError::Claim(ClaimError::Expired { .. }) => "userinfo_expired",
             UserinfoError::Claim(ClaimError::InTheFuture { .. }) => "userinfo_not_yet_valid",
             UserinfoError::Claim(ClaimError::Issuer { .. }) => "userinfo_issuer",
+            UserinfoError::Claim(ClaimError::Subject { .. }) => "userinfo_subject",
             UserinfoError::Subject => "userinfo_subject",
             UserinfoError::HeaderType { .. } => "userinfo_header_type",
             UserinfoError::Use { .. } => "userinfo_use",

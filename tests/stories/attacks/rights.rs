@@ -2,7 +2,9 @@
 
 use super::claims::{NOW, with_changes};
 use super::forge::{AUDIENCE, compact, honest};
-use super::refused::{access_claims, api, as_access_token, as_id_token, assert_rejected, publishing};
+use super::refused::{
+    access_claims, api, as_access_token, as_id_token, assert_login_failed, assert_rejected, publishing,
+};
 use crate::world::{World, document, lines, merge};
 use serde_json::{Value, json};
 use vestibule::config::Config;
@@ -256,4 +258,32 @@ fn a_scope_is_granted_as_a_whole_word() {
         }
     }
     let _ = assert_rejected;
+}
+
+/// A number or a list would be told as the text that is somebody else's `sub`.
+#[test]
+fn a_subject_is_text_in_every_token() {
+    let row = |sub: Value, code: &'static str| (with_changes(json!({"sub": sub})), code);
+    for (sub, code) in [
+        (json!(17), "claim_malformed"),
+        (json!(true), "claim_malformed"),
+        (json!(["a", "b"]), "claim_malformed"),
+        (json!({"alice": 1}), "claim_malformed"),
+        (json!(""), "subject"),
+        (json!("x".repeat(256)), "subject"),
+    ] {
+        let mut world = publishing(&[], false);
+        let what = sub.to_string();
+        let (make, code) = row(sub, code);
+        let seen = as_access_token(&mut world, &make);
+        assert_rejected("CLM-38", &what, &format!("access_token_{code}"), &seen);
+        let seen = as_id_token(&mut world, &make);
+        assert_login_failed("CLM-38", &what, &format!("id_token_{code}"), &world, &seen);
+    }
+    // As long as it may be; and a program need not have any.
+    for (changes, told) in [(json!({"sub": "é".repeat(255)}), Some(255)), (json!({"sub": null}), None)] {
+        let mut world = publishing(&[], false);
+        let seen = as_access_token(&mut world, &with_changes(changes));
+        assert_eq!(seen.is(200, "token").told("x-auth-sub").map(|sub| sub.len() / 6), told, "CLM-38");
+    }
 }
