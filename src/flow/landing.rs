@@ -6,14 +6,14 @@ use crate::config::{ProviderIndex, SameSite};
 use crate::error::Error;
 use crate::filter::{Filter, Visit};
 use crate::http::{Request, Response};
+use crate::rules::FetchMetadata;
 use crate::session::{FinishedLogin, Landing, Login, Who};
 use crate::time::Timestamp;
 
 /// What a browser does after a login for the page that it asked for. A page in a frame keeps nothing:
 /// our pages are in no frame.
 pub fn of_page(filter: &Filter, request: &Request, provider: ProviderIndex) -> Landing {
-    let is_top =
-        !request.headers.has("sec-fetch-dest") || request.headers.one("sec-fetch-dest") == Some("document");
+    let is_top = FetchMetadata::of(request).may_have_a_window();
     let is_kept = filter.config.session.preserve_fragment && filter.comes_back_here(request, provider);
     if is_kept && is_top && request.method == "GET" { Landing::Fragment } else { Landing::Redirect }
 }

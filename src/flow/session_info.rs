@@ -17,6 +17,7 @@ use crate::flow::refresh::{self, Current, Looked};
 use crate::flow::{session, written};
 use crate::http::{Request, Response};
 use crate::oidc::return_to::ReturnTo;
+use crate::rules::Initiator;
 use crate::session::Jar;
 
 /// The session endpoint, up to a renewal that must be waited for.
@@ -26,9 +27,11 @@ use crate::session::Jar;
 pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
     let request = &visit.request;
     let is_allowed = match request.method.as_str() {
-        "GET" | "HEAD" => {
-            request.headers.one("sec-fetch-site") == Some("none") || !names_another(filter, request)
-        }
+        // A program says nothing of where it comes from.
+        "GET" | "HEAD" => match filter.initiator(request) {
+            Initiator::Person | Initiator::Unknown => true,
+            Initiator::SameOrigin | Initiator::AnotherOrigin => filter.is_same_origin(request),
+        },
         "POST" => filter.is_same_origin(request),
         _ => return Err(ClientError::Method.into()),
     };
@@ -45,12 +48,6 @@ pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
         Looked::Goes(current) => Ok(Next::Answer(tell(filter, visit, &current))),
         Looked::Waits(found) => Ok(Next::Renewal(found)),
     }
-}
-
-/// Whether the browser says that another site asks. A program says nothing.
-fn names_another(filter: &Filter, request: &Request) -> bool {
-    let says = request.headers.has("sec-fetch-site") || request.headers.has("origin");
-    says && !filter.is_same_origin(request)
 }
 
 /// Whose session is meant: that of the page in `return_to`, like at the login endpoint.

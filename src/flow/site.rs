@@ -5,7 +5,7 @@ use crate::error::{ClientError, Error};
 use crate::filter::Filter;
 use crate::http::Request;
 use crate::oidc::return_to::ReturnTo;
-use crate::rules::select;
+use crate::rules::{FetchMetadata, Initiator, select};
 
 impl Filter {
     /// The origin of this site as the browser knows it.
@@ -26,15 +26,15 @@ impl Filter {
         Ok(origin)
     }
 
-    /// Whether a page of this very site made the request, as its browser says (Fetch Metadata, or
-    /// `Origin`). A client that says nothing has not said so.
+    /// Who is the cause of a request, as the browser says.
+    pub(crate) fn initiator(&self, request: &Request) -> Initiator {
+        FetchMetadata::of(request).initiator(self.origin(request).ok().as_deref())
+    }
+
+    /// Whether a page of this very site made the request, as its browser says. A client that says
+    /// nothing has not said so.
     pub(crate) fn is_same_origin(&self, request: &Request) -> bool {
-        let Ok(own) = self.origin(request) else { return false };
-        let headers = &request.headers;
-        if headers.has("sec-fetch-site") {
-            return headers.one("sec-fetch-site") == Some("same-origin");
-        }
-        headers.one("origin").is_some_and(|origin| origin == own)
+        self.origin(request).is_ok() && self.initiator(request) == Initiator::SameOrigin
     }
 
     /// An address of the login that begins it in another window.

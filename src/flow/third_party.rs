@@ -15,7 +15,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, step_up};
 use crate::http::Request;
 use crate::oidc::form::{self, FORM_LIMIT, Form, FormError};
-use crate::rules::ClientKind;
+use crate::rules::{ClientKind, FetchMetadata};
 
 /// A longer `login_hint` is left out. Bytes.
 const LOGIN_HINT_LIMIT: usize = 255;
@@ -31,7 +31,7 @@ pub fn is_one(parameters: &str) -> bool {
 /// Parameters that can be read in two ways, an issuer that is not configured, or a page in a frame:
 /// a person must see who wants them to log in.
 pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(ProviderIndex, Begin), Error> {
-    if request.headers.has("sec-fetch-dest") && request.headers.one("sec-fetch-dest") != Some("document") {
+    if !FetchMetadata::of(request).may_have_a_window() {
         return Err(ClientError::NotLoggedIn.into());
     }
     let form = Form::read(parameters).map_err(ClientError::Form)?;

@@ -2,7 +2,8 @@
 //! to a browser that navigates, a page to a person, a status that a program understands to anything
 //! else. This decides about form, never about access.
 
-use crate::http::{Headers, Request, folded};
+use super::fetch_metadata::FetchMetadata;
+use crate::http::{Headers, Request, folded, host_of};
 
 /// What kind of client sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl ClientKind {
         if reads && accepts(headers, "text/event-stream") {
             return ClientKind::EventStream;
         }
-        match (navigates(headers), reads) {
+        match (navigates(request), reads) {
             (true, true) if is_ahead_of_time(headers) => ClientKind::Prefetch,
             (true, true) => ClientKind::Navigation,
             (true, false) => ClientKind::Submission,
@@ -51,35 +52,54 @@ impl ClientKind {
 
 /// Whether this is a browser's CORS preflight and nothing else (Fetch standard, "CORS-preflight
 /// fetch"). A rule may let such a request through without an identity, so everything that an
-/// ordinary `OPTIONS` request could carry besides is refused.
-///
+/// ordinary `OPTIONS` request could carry besides is refused: credentials of any kind, a body, another
+/// protocol, another method.
 pub fn is_preflight(request: &Request) -> bool {
-    const NEVER_IN_A_PREFLIGHT: [&str; 6] = [
+    const NEVER_IN_A_PREFLIGHT: [&str; 8] = [
         "cookie",
         "authorization",
+        "proxy-authorization",
         "transfer-encoding",
+        "upgrade",
         "x-http-method-override",
         "x-http-method",
         "x-method-override",
     ];
     let headers = &request.headers;
+    let asks_for = |names: &str| names.split(',').all(|name| is_token(name.trim_matches([' ', '\t'])));
     request.method == "OPTIONS"
-        && headers.one("origin").is_some_and(|origin| !origin.trim().is_empty())
+        && headers.one("origin").is_some_and(is_origin)
         && headers.one("access-control-request-method").is_some_and(is_token)
+        && (!headers.has("access-control-request-headers")
+            || headers.one("access-control-request-headers").is_some_and(asks_for))
         && !headers.iter().any(|(name, _)| NEVER_IN_A_PREFLIGHT.contains(&folded(name).as_str()))
         && !request.has_body
         && (!headers.has("content-length") || headers.one("content-length") == Some("0"))
 }
 
+/// Whether a text is one origin as browsers write it (RFC 6454 section 6.2): a scheme, a host and, unless
+/// it is the usual one, a port; or `null`, which stands for the page of a sandbox or a file.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
+    let Some(host) = host_of(authority) else { return false };
+    let is_port = match authority.strip_prefix(host) {
+        Some("") => true,
+        Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
+        None => false,
+    };
+    is_scheme && is_port
+}
+
 /// `Sec-Fetch-Mode` decides where the browser sends it (Fetch Metadata; not over plain HTTP), else
 /// what the client accepts.
-fn navigates(headers: &Headers) -> bool {
-    if ["sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site"].iter().any(|name| headers.has(name)) {
-        let to_a_page = !headers.has("sec-fetch-dest")
-            || matches!(headers.one("sec-fetch-dest"), Some("document" | "iframe" | "frame" | "empty"));
-        return headers.one("sec-fetch-mode") == Some("navigate") && to_a_page;
+fn navigates(request: &Request) -> bool {
+    let fetch = FetchMetadata::of(request);
+    if fetch.is_told() {
+        return fetch.goes_to_a_page();
     }
-    !headers.has("x-requested-with") && accepts(headers, "text/html")
+    !request.headers.has("x-requested-with") && accepts(&request.headers, "text/html")
 }
 
 /// `Sec-Purpose` (Fetch standard) and what stood for it before.
@@ -264,6 +284,12 @@ mod tests {
             ("access-control-request-method", "GET"),
             ("cookie", "a=b"),
             ("authorization", "Bearer x"),
+            ("proxy-authorization", "Basic x"),
+            ("Proxy_Authorization", "Basic x"),
+            ("upgrade", "websocket"),
+            ("access-control-request-headers", "x-a; x-b"),
+            ("access-control-request-headers", "x-a,,x-b"),
+            ("access-control-request-headers", ""),
             ("content-length", "5"),
             ("content-length", ""),
             ("content-length", "00"),
@@ -275,11 +301,57 @@ mod tests {
             let headers = [&PREFLIGHT[..], &[more]].concat();
             assert!(!is_preflight(&request("OPTIONS", &headers)), "{more:?}");
         }
+        let asked = [&PREFLIGHT[..], &[("access-control-request-headers", "content-type, x-b")]].concat();
+        assert!(is_preflight(&request("OPTIONS", &asked)));
         for (origin, method) in
             [("", "PUT"), (" ", "PUT"), ("null", ""), ("null", "GET, PUT"), ("null", "G\"T")]
         {
             let headers = [("origin", origin), ("access-control-request-method", method)];
             assert!(!is_preflight(&request("OPTIONS", &headers)), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_preflight_comes_from_one_origin() {
+        for origin in [
+            "https://spa.example",
+            "http://localhost:3000",
+            "https://xn--bcher-kva.example:8443",
+            "https://[2001:db8::1]:8443",
+            "http://192.0.2.1",
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb",
+            "capacitor://localhost",
+            "null",
+        ] {
+            let headers = [("origin", origin), PREFLIGHT[1]];
+            assert!(is_preflight(&request("OPTIONS", &headers)), "{origin}");
+        }
+        for origin in [
+            "x",
+            "*",
+            "NULL",
+            "null null",
+            "spa.example",
+            "https:spa.example",
+            "https://",
+            "://spa.example",
+            "1://spa.example",
+            "HTTPS://spa.example",
+            "https://spa.example/",
+            "https://spa.example?a",
+            "https://spa.example#a",
+            "https://user@spa.example",
+            "https://spa.example:",
+            "https://spa.example:99999",
+            "https://spa.example:x",
+            "https://[2001:db8::1",
+            "https://spa.example https://b.example",
+            "https://spa.example, https://b.example",
+            "https://spa example",
+            "https://b\u{fc}cher.example",
+        ] {
+            let headers = [("origin", origin), PREFLIGHT[1]];
+            assert!(!is_preflight(&request("OPTIONS", &headers)), "{origin}");
         }
     }
 }

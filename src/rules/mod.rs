@@ -5,6 +5,7 @@
 
 pub mod authentication;
 pub mod client;
+pub mod fetch_metadata;
 pub mod host;
 pub mod path;
 pub mod requirement;
@@ -13,6 +14,7 @@ mod steps;
 
 pub use authentication::{Insufficient, suffices};
 pub use client::{ClientKind, is_preflight};
+pub use fetch_metadata::{FetchMetadata, Initiator};
 pub use host::without_usual_port;
 pub use requirement::{Missing, meets, scope_tokens};
 pub use select::{PathError, select};

@@ -1,0 +1,143 @@
+//! What a browser says of a request that it makes: who is the cause of it, how, and what the answer is
+//! for (W3C Fetch Metadata; RFC 6454 `Origin`; RFC 9110 section 10.1.3 `Referer`). The only place that
+//! reads these fields, so that nobody reads them in another way.
+
+use crate::http::{Headers, Request};
+
+/// Who is the cause of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initiator {
+    /// A page of this very origin.
+    SameOrigin,
+    /// A person, by the address bar or a bookmark.
+    Person,
+    /// A page of another origin, also one of the same site; or the fields contradict one another.
+    AnotherOrigin,
+    /// The client says nothing: a program, or a browser that says nothing of the kind.
+    Unknown,
+}
+
+/// The fields of one request.
+pub struct FetchMetadata<'a> {
+    headers: &'a Headers,
+}
+
+const SITE: &str = "sec-fetch-site";
+const MODE: &str = "sec-fetch-mode";
+const DESTINATION: &str = "sec-fetch-dest";
+
+impl<'a> FetchMetadata<'a> {
+    /// Those of `request`.
+    pub fn of(request: &'a Request) -> Self {
+        FetchMetadata { headers: &request.headers }
+    }
+
+    /// Who is the cause, where `own` is the origin of this site. `Sec-Fetch-Site` decides; browsers send
+    /// none over plain http, and then `Origin` decides, which they leave out of navigations by `GET`,
+    /// and then `Referer`. What is there twice, or cannot be read, is of another origin.
+    pub fn initiator(&self, own: Option<&str>) -> Initiator {
+        if self.headers.has(SITE) {
+            return match self.headers.one(SITE) {
+                Some("same-origin") => Initiator::SameOrigin,
+                Some("none") => Initiator::Person,
+                _ => Initiator::AnotherOrigin,
+            };
+        }
+        let is_own = |is_own: fn(&str, &str) -> bool, name| match (self.headers.one(name), own) {
+            (Some(found), Some(own)) if is_own(found, own) => Initiator::SameOrigin,
+            _ => Initiator::AnotherOrigin,
+        };
+        if self.headers.has("origin") {
+            is_own(|origin, own| origin == own, "origin")
+        } else if self.headers.has("referer") {
+            let begins = |page: &str, own: &str| {
+                page.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            is_own(begins, "referer")
+        } else {
+            Initiator::Unknown
+        }
+    }
+
+    /// Whether the client is a browser that says of its requests what they are for.
+    pub fn is_told(&self) -> bool {
+        [SITE, MODE, DESTINATION].iter().any(|name| self.headers.has(name))
+    }
+
+    /// Whether the browser says how it makes the request.
+    pub fn tells_mode(&self) -> bool {
+        self.headers.has(MODE)
+    }
+
+    /// Whether the browser says that it goes to a page, in a window or in a frame.
+    pub fn goes_to_a_page(&self) -> bool {
+        let to_a_page = !self.headers.has(DESTINATION)
+            || matches!(self.headers.one(DESTINATION), Some("document" | "iframe" | "frame" | "empty"));
+        self.headers.one(MODE) == Some("navigate") && to_a_page
+    }
+
+    /// Whether the browser goes to a page, or says nothing of it.
+    pub fn may_go_to_a_page(&self) -> bool {
+        !self.headers.has(MODE) || self.headers.one(MODE) == Some("navigate")
+    }
+
+    /// Whether the answer is shown in a window of its own, or the client says nothing of it.
+    pub fn may_have_a_window(&self) -> bool {
+        !self.headers.has(DESTINATION) || self.headers.one(DESTINATION) == Some("document")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Initiator::{AnotherOrigin, Person, SameOrigin, Unknown};
+    use super::*;
+    use crate::http::HostTraits;
+
+    const OWN: &str = "https://app.example.com";
+
+    fn initiator(headers: &[(&str, &str)], own: Option<&str>) -> Initiator {
+        let request = Request {
+            has_body: false,
+            method: "GET".into(),
+            scheme: "https".into(),
+            authority: "app.example.com".into(),
+            path: "/".into(),
+            headers: headers.iter().copied().collect(),
+            host: HostTraits { removes_headers: true, wakes_requests: true },
+        };
+        FetchMetadata::of(&request).initiator(own)
+    }
+
+    #[test]
+    fn what_the_browser_says_most_clearly_decides_and_what_is_unclear_is_of_another_origin() {
+        let evil = "https://evil.example";
+        let longer = "https://app.example.com.evil.example/";
+        let page = "https://app.example.com/orders?a=1";
+        for (headers, expected) in [
+            (&[][..], Unknown),
+            (&[("sec-fetch-mode", "navigate")], Unknown),
+            (&[("sec-fetch-site", "same-origin")], SameOrigin),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "null")], SameOrigin),
+            (&[("sec-fetch-site", "none")], Person),
+            (&[("sec-fetch-site", "same-site"), ("origin", OWN), ("referer", page)], AnotherOrigin),
+            (&[("sec-fetch-site", "cross-site")], AnotherOrigin),
+            (&[("sec-fetch-site", "Same-Origin")], AnotherOrigin),
+            (&[("sec-fetch-site", "")], AnotherOrigin),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], AnotherOrigin),
+            (&[("origin", OWN)], SameOrigin),
+            (&[("origin", OWN), ("referer", evil)], SameOrigin),
+            (&[("origin", evil), ("referer", page)], AnotherOrigin),
+            (&[("origin", "null")], AnotherOrigin),
+            (&[("origin", OWN), ("origin", OWN)], AnotherOrigin),
+            (&[("referer", OWN)], SameOrigin),
+            (&[("referer", page)], SameOrigin),
+            (&[("referer", longer)], AnotherOrigin),
+            (&[("referer", page), ("referer", page)], AnotherOrigin),
+        ] {
+            assert_eq!(initiator(headers, Some(OWN)), expected, "{headers:?}");
+        }
+        // A host that is none of ours has no pages.
+        assert_eq!(initiator(&[("origin", OWN)], None), AnotherOrigin);
+        assert_eq!(initiator(&[("referer", page)], None), AnotherOrigin);
+    }
+}
