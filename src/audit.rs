@@ -1,9 +1,15 @@
-//! One decision, one line: who, what, and why.
+//! One decision, one line: who, what, and why. Clients that have not authenticated cannot fill the log:
+//! of their lines each code has so many in a time, and the rest is counted.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write;
+
+use log::Level;
 
 use crate::error::shown;
 use crate::http::Request;
+use crate::time::{Seconds, Timestamp};
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,25 +38,149 @@ pub struct Decision {
     pub subject: String,
     /// Stands in the answer and in the log line, so that one finds the other. Only of refusals.
     pub reference: String,
+    /// Whether somebody had authenticated for it, a person, a program or a provider: then its line is
+    /// never left out.
+    pub authenticated: bool,
 }
 
 /// Writes the line of a request that goes on. Off unless the log level is `debug`: the proxy's own
 /// access log has one line per request already.
 pub fn admitted(request: &Request, decision: &Decision) {
-    if log::log_enabled!(log::Level::Debug) {
+    if log::log_enabled!(Level::Debug) {
         log::debug!("{}", line("admitted", request, decision));
     }
 }
 
-/// Writes the line of an answer of our own; `detail` is the error in words.
-pub fn answered(request: &Request, decision: &Decision, status: u16, detail: &str) {
-    if log::log_enabled!(log::Level::Info) {
+/// Lines that may come as often as somebody likes. One per worker.
+pub struct Log {
+    /// Of clients that have not authenticated, for one code.
+    budget: Budget,
+    windows: RefCell<BTreeMap<&'static str, Window>>,
+}
+
+/// How many lines may be written in a time.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    /// 0: as many as there are.
+    lines: u64,
+    window: Seconds,
+    /// Whoever sees the lines is told what is left out.
+    level: Level,
+}
+
+/// The time of one budget that is being used.
+struct Window {
+    began_at: Timestamp,
+    budget: Budget,
+    written: u64,
+    left_out: u64,
+    /// What was left out last.
+    last: String,
+}
+
+/// For how long lines are counted together.
+const WINDOW: Seconds = Seconds(10);
+
+/// The same for what whoever runs this must be told, but not often.
+const LONG_WINDOW: Seconds = Seconds(600);
+
+impl Log {
+    /// `lines` of one code in ten seconds; 0: no limit.
+    pub fn new(lines: u64) -> Log {
+        Log { budget: Budget { lines, window: WINDOW, level: Level::Info }, windows: RefCell::default() }
+    }
+
+    /// Writes the line of an answer of our own; `detail` is the error in words.
+    pub fn answered(
+        &self,
+        request: &Request,
+        decision: &Decision,
+        status: u16,
+        detail: &str,
+        now: Timestamp,
+    ) {
+        if !log::log_enabled!(Level::Info) {
+            return;
+        }
+        let place = || place(request);
+        if !decision.authenticated && !self.has_room(self.budget, decision.code, place, now) {
+            return;
+        }
         let mut line = line("answered", request, decision);
         let _ = write!(line, " status={status}");
         if !detail.is_empty() {
             let _ = write!(line, ": {detail}");
         }
         log::info!("{line}");
+    }
+
+    /// Writes a warning that any client can bring about, once in ten minutes. `line` is without the code.
+    pub fn warn(&self, code: &'static str, line: &str, now: Timestamp) {
+        let budget = Budget { lines: 1, window: LONG_WINDOW, level: Level::Warn };
+        if self.has_room(budget, code, String::new, now) {
+            log::warn!("code={code} {line}");
+        }
+    }
+
+    /// Says what was left out, where the time for that is over. For every tick.
+    pub fn tick(&self, now: Timestamp) {
+        self.windows.borrow_mut().retain(|code, window| {
+            let is_over = window.is_over(now);
+            if is_over {
+                window.close(code);
+            }
+            !is_over
+        });
+    }
+
+    /// Whether a line of this code may be written. If not, it is counted.
+    fn has_room(
+        &self,
+        budget: Budget,
+        code: &'static str,
+        place: impl FnOnce() -> String,
+        now: Timestamp,
+    ) -> bool {
+        if budget.lines == 0 {
+            return true;
+        }
+        let mut windows = self.windows.borrow_mut();
+        let window = windows.entry(code).or_insert_with(|| Window::new(budget, now));
+        if window.is_over(now) {
+            window.close(code);
+            *window = Window::new(budget, now);
+        }
+        if window.written < budget.lines {
+            window.written = window.written.saturating_add(1);
+            return true;
+        }
+        if window.left_out == 0 {
+            // Said at once, should this worker end before the time is over.
+            let Budget { window: Seconds(seconds), level, .. } = budget;
+            log::log!(level, "more lines with code={code} are left out for up to {seconds} s and counted");
+        }
+        window.left_out = window.left_out.saturating_add(1);
+        window.last = place();
+        false
+    }
+}
+
+impl Window {
+    fn new(budget: Budget, now: Timestamp) -> Window {
+        Window { began_at: now, budget, written: 0, left_out: 0, last: String::new() }
+    }
+
+    /// A clock that went back ends it too.
+    fn is_over(&self, now: Timestamp) -> bool {
+        now < self.began_at || self.began_at + self.budget.window <= now
+    }
+
+    fn close(&self, code: &str) {
+        if self.left_out == 0 {
+            return;
+        }
+        let last = if self.last.is_empty() { String::new() } else { format!(", the last with{}", self.last) };
+        log::log!(self.budget.level, "left out {} lines with code={code}{last}", self.left_out);
     }
 }
 
@@ -68,14 +198,18 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
     if !decision.reference.is_empty() {
         let _ = write!(line, " reference={}", decision.reference);
     }
-    let _ = write!(
-        line,
+    line.push_str(&place(request));
+    line
+}
+
+/// What was asked for.
+fn place(request: &Request) -> String {
+    format!(
         " method={} host={} path={}",
         quoted(&request.method),
         quoted(&request.authority),
         quoted(request.path_only())
-    );
-    line
+    )
 }
 
 /// A value from outside cannot end its own quotes.

@@ -1,10 +1,10 @@
 //! The way of a request through the filter: what can be decided at once is decided here, what needs
 //! a callout becomes a flow.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::audit::{self, Decision};
+use crate::audit::{self, Decision, Log};
 use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
 use crate::error::{ClientError, ConfigurationError, Error};
@@ -15,15 +15,16 @@ use crate::flow::{
 use crate::http::{HostTraits, Request, Response};
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
+use crate::key_change;
 use crate::metrics::{HostMetrics, Metrics};
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
 use crate::rules::{is_preflight, meets, select, suffices, without_usual_port};
 use crate::secret::Secret;
-use crate::session::Cookies;
+use crate::session::{Cookies, KeyName};
 use crate::store::revocation_list::RevocationList;
-use crate::store::{SharedData, Store};
+use crate::store::{Key, SharedData, Store};
 use crate::time::Timestamp;
 use crate::upstream::{Brings, Edits, Told, Upstream};
 
@@ -53,6 +54,9 @@ pub struct Filter {
     pub(crate) metrics: Metrics,
     /// Refreshes that are under way, and those that wait for their turn.
     pub(crate) refreshes: Rc<refresh::Queue>,
+    pub(crate) log: Log,
+    /// Whether the session keys were compared with those of the configuration before.
+    keys_are_compared: Cell<bool>,
     jobs: RefCell<Vec<Step<()>>>,
 }
 
@@ -128,13 +132,16 @@ impl Filter {
         }
         let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
         let random = Random::new(&secret, host.worker, host.random);
+        let cookies = Cookies::new(&config);
+        let names: Vec<String> = cookies.key_names().map(|key| key.to_string()).collect();
+        log::info!("session.keys by name: {} (the first seals, all open)", names.join(", "));
         Ok(Rc::new(Filter {
             providers: config
                 .providers
                 .iter()
                 .map(|provider| Provider::new(provider.clone(), host.verify))
                 .collect(),
-            cookies: Cookies::new(&config),
+            cookies,
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
@@ -143,6 +150,8 @@ impl Filter {
             ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
             metrics: Metrics::new(&config, host.metrics),
             refreshes: Rc::default(),
+            log: Log::new(config.log.rate_limit),
+            keys_are_compared: Cell::default(),
             jobs: RefCell::default(),
             random,
             config,
@@ -218,6 +227,29 @@ impl Filter {
         self.config.shared_data
     }
 
+    /// Warns, once, if sessions are sealed with a key that the configuration before this one does not open.
+    pub(crate) fn compare_keys(&self, now: Timestamp) {
+        // Of what only this worker knows there is nothing before.
+        if self.keys_are_compared.get() || !self.store.is_shared() {
+            return;
+        }
+        self.keys_are_compared.set(true);
+        let providers = self.config.providers.iter();
+        let parts = providers.flat_map(|p| [p.name.as_bytes(), p.issuer.as_bytes(), p.client.id.as_bytes()]);
+        let parts: Vec<&[u8]> =
+            [self.config.session.cookie_name.as_bytes()].into_iter().chain(parts).collect();
+        let names: Vec<KeyName> = self.cookies.key_names().collect();
+        if let Some(before) = key_change::replaced(&self.store, Key::new(&parts), &names, now) {
+            let before: Vec<String> = before.iter().map(KeyName::to_string).collect();
+            log::warn!(
+                "code=session_key_replaced the first of session.keys was not among those of the configuration \
+                 before ({}): as long as that is in force anywhere, it refuses the sessions of this one; add a \
+                 new key behind the old one first",
+                before.join(", ")
+            );
+        }
+    }
+
     /// Flows that no request waits for with its own callouts. The host takes them at every tick and
     /// does for them what it does for a renewal.
     pub fn jobs(&self) -> Vec<Step<()>> {
@@ -248,6 +280,35 @@ impl Filter {
         uncached.into_iter().chain(cookies).collect()
     }
 
+    /// Those `Set-Cookie` fields of the upstream's response that may go on, in the place of all of them;
+    /// `None` if all may. A cookie of ours comes from us alone.
+    pub fn cookies_of_upstream<'a>(&self, fields: &[&'a [u8]], now: Timestamp) -> Option<Vec<&'a [u8]>> {
+        let kept: Vec<&[u8]> =
+            fields.iter().copied().filter(|field| !self.cookies.are_set_by(field)).collect();
+        if kept.len() == fields.len() {
+            return None;
+        }
+        self.warn_of_upstream(now);
+        Some(kept)
+    }
+
+    /// The response of an upstream has more fields than the host hands over: whether one of them sets a
+    /// cookie of ours cannot be seen, so none may set any.
+    pub fn no_cookies_of_upstream(&self, now: Timestamp) {
+        self.warn_of_upstream(now);
+    }
+
+    fn warn_of_upstream(&self, now: Timestamp) {
+        let line = "the upstream sets a cookie with a name of the filter's own, which is taken out of its \
+                    response (see session.cookie_name)";
+        self.log.warn("upstream_sets_cookie", line, now);
+    }
+
+    /// Writes the line of an answer of our own; `detail` is the error in words.
+    pub(crate) fn audit(&self, visit: &Visit, decision: &Decision, status: u16, detail: &str) {
+        self.log.answered(&visit.request, decision, status, detail, visit.now);
+    }
+
     /// Request trailers that must be removed before the upstream sees them.
     pub fn protected_trailers(&self, trailers: &crate::http::Headers) -> Vec<String> {
         self.upstream.protected_trailers(trailers)
@@ -262,7 +323,7 @@ impl Filter {
         let (session, bearer) = match rule.accept {
             Accept::Deny => return Err(ClientError::Denied.into()),
             Accept::Public => return self.admit(visit, None, "public", Brings::default()).map(Next::Answer),
-            Accept::Identity { .. } if is_preflight(&visit.request) => {
+            Accept::Identity { .. } if rule.bypass_cors_preflight && is_preflight(&visit.request) => {
                 return self.admit(visit, None, "cors_preflight", Brings::default()).map(Next::Answer);
             }
             Accept::Identity { session, bearer } => (session, bearer),
@@ -278,7 +339,7 @@ impl Filter {
         match next {
             Ok(Next::Login(..) | Next::Form(..))
             | Err(Error::Client(
-                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable,
+                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable(_),
             )) if has_token_in_query => Err(ClientError::TokenInQuery.into()),
             next => next,
         }

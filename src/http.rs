@@ -142,9 +142,19 @@ pub struct Response {
 }
 
 impl Response {
-    /// An answer that no cache may keep.
+    /// An answer that no cache may keep, and after which a browser tells nobody the address that it came
+    /// from: where it is sent on to, that is another site, and addresses carry state and codes (RFC 9700
+    /// section 4.2.4).
     pub fn new(status: u16) -> Self {
-        Response { status, headers: vec![("cache-control".into(), "no-store".into())], body: Vec::new() }
+        let headers = [("cache-control", "no-store"), ("referrer-policy", "no-referrer")];
+        let headers = headers.map(|(name, value)| (name.into(), value.into())).into();
+        Response { status, headers, body: Vec::new() }
+    }
+
+    /// Sets a header field in the place of those of its name.
+    pub fn replacing(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self.header(name, value)
     }
 
     /// Adds a header field.

@@ -28,6 +28,7 @@ pub mod http;
 pub mod identity;
 pub mod jose;
 pub mod json;
+pub mod key_change;
 pub mod metrics;
 pub mod oidc;
 pub mod provider;

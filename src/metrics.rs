@@ -372,6 +372,8 @@ impl Filter {
                 self.metrics.measure(Metric::SecretRest { provider: index }, rest.0);
             }
         }
+        self.log.tick(now);
+        self.compare_keys(now);
         self.metrics.tell();
     }
 

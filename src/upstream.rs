@@ -98,7 +98,8 @@ impl Upstream {
     pub fn new(config: &Config) -> Self {
         let identity = &config.identity;
         let tokens = [&identity.access_token_header, &identity.id_token_header];
-        let protected = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
+        let told = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
+        let protected = told.chain(&identity.request_headers_to_remove);
         Upstream {
             headers: identity.headers.clone(),
             access_token_header: identity.access_token_header.clone(),
@@ -144,8 +145,8 @@ impl Upstream {
         out
     }
 
-    /// Lets a request go on: takes out every header that only we may set, in every spelling, and
-    /// our cookies, then tells about the identity.
+    /// Lets a request go on: takes out every header that only we may set or that the configuration
+    /// lists, in every spelling, and our cookies, then tells about the identity.
     ///
     /// # Errors
     /// On a host that cannot remove headers, a request that carries one of ours is refused.

@@ -88,6 +88,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
         codes.extend(captures(r#"\.admit(?:_identity)?\([^;"]*"([a-z0-9_]+)""#, &text));
         codes.extend(captures(r#"Decision \{\s*code: "([a-z0-9_]+)""#, &text));
         codes.extend(captures(r"code=([a-z0-9_]+)", &text));
+        codes.extend(captures(r#"\.log\.warn\(\s*"([a-z0-9_]+)""#, &text));
     }
     codes
 }

@@ -68,6 +68,14 @@ fn only_the_binding_to_the_proxy_is_unsafe() {
     assert_eq!(calls, ["host/dispatch.rs: unsafe { __wasm_call_ctors() };"]);
 }
 
+/// Read in several places it is read in several ways.
+#[test]
+fn one_place_reads_where_a_browser_says_that_a_request_comes_from() {
+    let elsewhere =
+        |path: &str| is_core(path) && !["rules/fetch_metadata.rs", "config/identity.rs"].contains(&path);
+    assert_eq!(uses(&["sec-fetch-"], elsewhere), Vec::<String>::new());
+}
+
 #[test]
 fn the_core_reads_no_clock_draws_no_randomness_and_prints_nothing() {
     let words = [

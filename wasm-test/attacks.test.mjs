@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Browser, NAVIGATION, send2, sendBytes } from './client.mjs';
-import { World, receivedAll } from './world.mjs';
+import { World, receivedAll, until } from './world.mjs';
 
 const PATHS = [
   ['PATH-01', '/public/../admin'], ['PATH-01', '/public/./../admin'], ['PATH-01', '/public/..//admin'], ['PATH-01', '/public/x/../../admin'], ['PATH-01', '/public/..'],
@@ -306,6 +306,8 @@ describe('somebody', () => {
 
 describe('the proxy', () => {
   const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
+  // Under names of the filter's own: whoever runs a service would log people in as somebody else.
+  const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-rounds =evil', '=vestibule=evil'];
   const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
   let world;
   before(async () => {
@@ -315,7 +317,7 @@ describe('the proxy', () => {
         { match: { prefix: '/by-role' }, direct_response: { status: 200, body: { inline_string: 'for all' } } },
         {
           match: { prefix: '/cookies' }, route: { cluster: 'upstream' },
-          response_headers_to_add: UPSTREAMS_COOKIES.map((value) => ({ header: { key: 'set-cookie', value }, append_action: 'APPEND_IF_EXISTS_OR_ADD' })),
+          response_headers_to_add: [...UPSTREAMS_COOKIES, ...OUR_COOKIES].map((value) => ({ header: { key: 'set-cookie', value }, append_action: 'APPEND_IF_EXISTS_OR_ADD' })),
         },
       ],
     });
@@ -342,6 +344,8 @@ describe('the proxy', () => {
     const lines = answer.all('set-cookie');
     for (const line of UPSTREAMS_COOKIES) assert.ok(lines.includes(line), `${line} in ${JSON.stringify(lines)}`);
     assert.ok(lines.length > UPSTREAMS_COOKIES.length, 'ours is there too');
+    assert.ok(!lines.some((line) => line.includes('evil')), `none of the upstream's under our names: ${JSON.stringify(lines)}`);
+    await until('the warning is logged', () => /code=upstream_sets_cookie/.test(world.envoy.stderr), 5_000);
     assert.match(answer.header('cache-control'), /no-store/);
   });
 });

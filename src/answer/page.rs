@@ -110,7 +110,6 @@ pub fn ended_in_frame(frames: &[String]) -> Response {
                 frames.join(" ")
             ),
         )
-        .header("referrer-policy", "no-referrer")
         .header("x-content-type-options", "nosniff")
         .body(body)
 }
@@ -132,7 +131,7 @@ pub(super) fn html(status: u16, body: String, policy: &str, referrer: &str) -> R
         .header("content-type", "text/html; charset=utf-8")
         .header("content-security-policy", policy)
         .header("x-frame-options", "DENY")
-        .header("referrer-policy", referrer)
+        .replacing("referrer-policy", referrer)
         .body(body)
 }
 

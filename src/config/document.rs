@@ -70,6 +70,8 @@ object! {
         rules: List<RuleObject, 0, RULES_LIMIT> [default []],
         /// What the upstream is told about who is asking.
         identity: IdentityObject [default {}],
+        /// What the log leaves out.
+        log: LogObject [default {}],
         /// Whether the workers of the proxy may use its shared memory. For nginx and Kong, where it must
         /// be configured (`shm_kv`); if it is not, every request is answered 500. Envoy always has it.
         shared_data: bool [default false],
@@ -213,8 +215,8 @@ object! {
     /// Sessions and their cookies.
     SessionObject as "session" {
         /// Secrets that seal the cookies, each with at least 32 random characters. The first one
-        /// seals, all of them open, so a new one is put in front and an old one removed when its
-        /// sessions have ended.
+        /// seals, all of them open, so a new one is added behind the old one everywhere, then put in
+        /// front, and the old one removed when its sessions have ended.
         keys: List<SecretText, 1, KEYS_LIMIT> [required],
         /// Name of the session cookie. Must begin with `__Host-` or `__Secure-`, but not with
         /// `insecure_allow_http`, and not with `__Host-` where there is a `domain`. At most 64
@@ -307,6 +309,9 @@ object! {
         /// How, and how recently, whoever asks must have authenticated. A person whose session is not
         /// enough is sent to the provider once more.
         authentication: AuthenticationObject [otherwise "any login will do"],
+        /// Let a browser's CORS preflight through without an identity: it brings none, so a script of
+        /// another origin could not call otherwise.
+        bypass_cors_preflight: bool [default true],
         /// Allows this rule to be `public` for everything. The filter then protects nothing that
         /// the rules before this one do not name.
         insecure_public_everything: bool [default false],
@@ -363,7 +368,20 @@ object! {
         access_token_header: Text [otherwise "the upstream gets no access token"],
         /// A header that carries the ID token of a session, until it ends.
         id_token_header: Text [otherwise "the upstream gets no ID token"],
+        /// Further request headers that reach no upstream, in every spelling, whatever the rule. Where the
+        /// proxy cannot remove headers (nginx, Kong), a request that has one is refused.
+        request_headers_to_remove: List<Text, 0, HEADERS_LIMIT> [default []],
         /// Names and claims that `endpoints.session` shows to scripts of this site.
         session_claims: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"sub": "sub"}],
+    }
+}
+
+object! {
+    /// What the log leaves out.
+    LogObject as "log" {
+        /// Of the clients that have not authenticated, each worker writes so many lines with one code
+        /// within 10 seconds, and then how many more there were. Lines about somebody who has
+        /// authenticated are always written. 0 writes every line.
+        rate_limit: WholeNumber<0, 1_000_000> [default 20],
     }
 }

@@ -38,6 +38,22 @@ const RESERVED: [&str; 19] = [
 const RESERVED_PREFIXES: [&str; 7] =
     ["content-", "proxy-", "sec-", "x-forwarded-", "x-envoy-", "x-original-", "x-http-method"];
 
+/// Headers that cannot be taken away: the filter reads them or takes out what is ours, or they say where a
+/// message ends and where it goes.
+const NEEDED: [&str; 11] = [
+    "host",
+    "cookie",
+    "authorization",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "transfer-encoding",
+    "origin",
+];
+
 /// What the upstream is told about an identity.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -47,6 +63,8 @@ pub struct Identity {
     pub access_token_header: Option<String>,
     /// Header that carries the ID token of a session.
     pub id_token_header: Option<String>,
+    /// Further request headers that reach no upstream, in lower case.
+    pub request_headers_to_remove: Vec<String>,
     /// What scripts are told of a session: names, and the claims under them.
     pub session_claims: Vec<(String, ClaimPath)>,
 }
@@ -75,7 +93,18 @@ pub(super) fn check(identity: IdentityObject, reading: &mut Reading) -> Option<I
     }
     let session_claims = identity.session_claims?.0;
     let session_claims = session_claims.into_iter().map(|member| (member.name, member.value)).collect();
-    Some(Identity { headers, access_token_header, id_token_header: token(id_token), session_claims })
+    let id_token_header = token(id_token);
+    let mut request_headers_to_remove = Vec::new();
+    for header in identity.request_headers_to_remove?.0 {
+        request_headers_to_remove.extend(names.take_away(&header, reading));
+    }
+    Some(Identity {
+        headers,
+        access_token_header,
+        id_token_header,
+        request_headers_to_remove,
+        session_claims,
+    })
 }
 
 /// Names given so far, in the form in which upstreams confuse them, with their places.
@@ -84,14 +113,33 @@ struct HeaderNames(Vec<(String, Place)>);
 impl HeaderNames {
     /// The name in lower case, if it is the name of a header, free and not reserved.
     fn take(&mut self, name: &str, place: &Place, shown: String, reading: &mut Reading) -> Option<String> {
+        let is_reserved = |folded: &str| {
+            RESERVED.contains(&folded) || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+        };
+        self.take_unless(is_reserved, name, place, shown, reading)
+    }
+
+    /// The same of a header that is taken away, which may be one that the proxy uses, but none without
+    /// which HTTP or the filter itself cannot do.
+    fn take_away(&mut self, header: &Text, reading: &mut Reading) -> Option<String> {
+        let is_needed = |folded: &str| NEEDED.contains(&folded) || folded.starts_with("content-");
+        self.take_unless(is_needed, &header.text, &header.place, header.shown(), reading)
+    }
+
+    fn take_unless(
+        &mut self,
+        is_reserved: impl Fn(&str) -> bool,
+        name: &str,
+        place: &Place,
+        shown: String,
+        reading: &mut Reading,
+    ) -> Option<String> {
         let lower = name.to_ascii_lowercase();
         let folded = crate::http::folded(&lower);
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let rule = if lower.is_empty() || lower.len() > HEADER_NAME_LIMIT || !lower.bytes().all(is_token) {
             format!("must be the name of a header, at most {HEADER_NAME_LIMIT} characters")
-        } else if RESERVED.contains(&folded.as_str())
-            || RESERVED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
-        {
+        } else if is_reserved(&folded) {
             "must not be a header that the proxy or HTTP itself uses".to_owned()
         } else if let Some((_, other)) = self.0.iter().find(|(taken, _)| *taken == folded) {
             format!(
@@ -230,6 +278,32 @@ mod tests {
             (
                 identity(json!({"id_token_header": "authorization"})),
                 "identity.id_token_header: must not carry the ID token",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_is_taken_away_is_a_header_that_nothing_here_needs() {
+        let list = |names: Value| identity(json!({"request_headers_to_remove": names}));
+        let names =
+            ["X-Original-URL", "x-rewrite-url", "x-http-method-override", "X-Forwarded-User", "remote-user"];
+        let removed = read(list(json!(names))).unwrap().identity.request_headers_to_remove;
+        assert_eq!(removed, names.map(str::to_lowercase));
+        for name in
+            ["host", "Cookie", "authorization", "content-length", "Transfer_Encoding", ":path", "a b", ""]
+        {
+            let problems = problems(list(json!([name])));
+            assert!(problems[0].starts_with("identity.request_headers_to_remove[0]: must "), "{problems:?}");
+        }
+        refused([
+            (
+                list(json!(["x-a", "X_A"])),
+                "identity.request_headers_to_remove[1]: must be another header than \
+                 identity.request_headers_to_remove[0]",
+            ),
+            (
+                identity(json!({"headers": {"x-a": "sub"}, "request_headers_to_remove": ["x_a"]})),
+                "identity.request_headers_to_remove[0]: must be another header than identity.headers.x-a",
             ),
         ]);
     }

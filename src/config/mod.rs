@@ -74,10 +74,19 @@ pub struct Config {
     pub identity: Identity,
     /// Paths of the filter's own pages.
     pub endpoints: Endpoints,
+    /// What the log leaves out.
+    pub log: Log,
     /// Whether the host has shared data, where that cannot be asked.
     pub shared_data: bool,
     /// What is allowed but unwise; logged at every start.
     pub warnings: Vec<String>,
+}
+
+/// What the log leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// Lines of one code in ten seconds, of clients that have not authenticated. 0: no limit.
+    pub rate_limit: u64,
 }
 
 impl Config {
@@ -128,6 +137,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let session = document.session.and_then(|session| session::check(session, reading));
     let endpoints = document.endpoints.and_then(|endpoints| endpoints::check(endpoints, reading));
     let identity = document.identity.and_then(|identity| identity::check(identity, reading));
+    let log = document.log.and_then(|log| Some(Log { rate_limit: log.rate_limit?.0 }));
     let members = document.providers?.0;
     let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -146,7 +156,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let providers: Vec<Option<Provider>> = checked.collect();
     // From here on values are checked against one another, which needs all of them.
     let providers = providers.into_iter().collect::<Option<Vec<Provider>>>()?;
-    let (session, endpoints, identity) = (session?, endpoints?, identity?);
+    let (session, endpoints, identity, log) = (session?, endpoints?, identity?, log?);
     check_pages(&endpoints, &providers, redirect_places, reading);
     check_hosts(&session, &providers, reading);
     if endpoints.frontchannel_logout.is_some() && session.same_site != SameSite::None {
@@ -155,7 +165,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
                    send no cookie unless session.same_site is None";
         reading.warn(&place, why);
     }
-    Some(Config { providers, session, rules, identity, endpoints, shared_data, warnings: Vec::new() })
+    Some(Config { providers, session, rules, identity, endpoints, log, shared_data, warnings: Vec::new() })
 }
 
 fn with_audiences(members: &[Member<ProviderObject>]) -> Vec<ProviderIndex> {

@@ -41,6 +41,8 @@ pub struct Rule {
     pub require: Requirement,
     /// How the person must have authenticated.
     pub authentication: Authentication,
+    /// Whether a CORS preflight goes through without an identity.
+    pub bypass_cors_preflight: bool,
 }
 
 /// The hosts that a rule is about.
@@ -143,8 +145,11 @@ pub(super) fn check(
     reading: &mut Reading,
 ) -> Vec<Rule> {
     let mut checked: Vec<(Place, Rule)> = Vec::new();
+    // Whoever has a token may do there what people may.
+    let mut open_to_tokens = Vec::new();
     for object in rules {
         let place = object.place.clone();
+        let says_who = object.accept.is_some();
         let Some(rule) = check_rule(object, providers, site, reading) else { continue };
         if let Some((earlier, _)) = checked.iter().find(|(_, earlier)| covers(earlier, &rule)) {
             let rule = format!("can never match, because {} matches all of it", earlier.as_str());
@@ -153,10 +158,19 @@ pub(super) fn check(
         if checked.iter().any(|(_, earlier)| earlier.name == rule.name) {
             reading.problems.add(Problem::at(&place.key("name"), "must be unique"));
         }
+        if !says_who && !rule.bearer_providers.is_empty() {
+            open_to_tokens.push(rule.name.clone());
+        }
         checked.push((place, rule));
     }
     check_ports(&checked, site, reading);
-    checked.push((Place::root(), last_rule(providers)));
+    let last = last_rule(providers);
+    let is_reached = !checked.iter().any(|(_, earlier)| covers(earlier, &last));
+    if is_reached && !last.bearer_providers.is_empty() {
+        open_to_tokens.push(last.name.clone());
+    }
+    warn_of_tokens(&open_to_tokens, reading);
+    checked.push((Place::root(), last));
     checked.into_iter().map(|(_, rule)| rule).collect()
 }
 
@@ -175,6 +189,21 @@ fn check_ports(checked: &[(Place, Rule)], site: &Site, reading: &mut Reading) {
     }
 }
 
+/// A token of a machine counts wherever a rule does not say who is let in, as soon as a provider has
+/// audiences: perhaps nobody thought of that.
+fn warn_of_tokens(rules: &[String], reading: &mut Reading) {
+    if rules.is_empty() {
+        return;
+    }
+    let names: Vec<String> = rules.iter().map(|name| format!("\"{}\"", crate::error::shown(name))).collect();
+    let warning = format!(
+        "bearer tokens count where a rule does not say accept, as a provider has audiences: {} (say accept \
+         there; for what no rule names, add a last rule that has accept alone)",
+        names.join(", ")
+    );
+    reading.warn(&Place::root().key("rules"), &warning);
+}
+
 /// What no rule matches needs a login, or a bearer token where there are such.
 fn last_rule(providers: &Providers) -> Rule {
     Rule {
@@ -187,6 +216,7 @@ fn last_rule(providers: &Providers) -> Rule {
         bearer_providers: providers.with_audiences.clone(),
         require: Requirement::default(),
         authentication: Authentication::default(),
+        bypass_cors_preflight: true,
     }
 }
 
@@ -238,6 +268,7 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
         bearer_providers: bearer_providers?,
         require: require?,
         authentication: authentication?,
+        bypass_cors_preflight: object.bypass_cors_preflight?,
     };
     check_public(&rule, &place, object.insecure_public_everything?, reading);
     Some(rule)
@@ -423,6 +454,32 @@ mod tests {
         let last = read(with_audiences(json!([{"path": "/x", "accept": "public"}]))).unwrap().rules.remove(1);
         assert_eq!(last.accept, Accept::Identity { session: true, bearer: true });
         assert_eq!((last.name.as_str(), last.bearer_providers), ("default", vec![0]));
+    }
+
+    #[test]
+    fn rules_that_take_tokens_because_nobody_said_otherwise_are_named() {
+        let named = |change: Value| {
+            let warnings = read(change).unwrap().warnings;
+            let warnings = warnings.into_iter().filter(|warning| warning.starts_with("rules: bearer tokens"));
+            let names = warnings.map(|warning| {
+                warning.split("audiences: ").nth(1).unwrap().split(" (").next().unwrap().to_owned()
+            });
+            names.collect::<Vec<_>>()
+        };
+        let admin = json!({"name": "admin", "path_prefix": "/admin", "require": {"scopes": ["a"]}});
+        let pages = json!({"name": "pages", "path_prefix": "/pages", "accept": "session"});
+        let all = json!({"name": "all", "accept": "session"});
+        let unnamed = json!({"path": "/x"});
+        for (rules, names) in [
+            (json!([]), vec!["\"default\""]),
+            (json!([admin, pages, unnamed]), vec!["\"admin\", \"rules[2]\", \"default\""]),
+            (json!([admin, all]), vec!["\"admin\""]),
+            (json!([pages, all]), vec![]),
+            (json!([{"path_prefix": "/"}]), vec!["\"rules[0]\""]),
+        ] {
+            assert_eq!(named(with_audiences(rules.clone())), names, "{rules}");
+        }
+        assert_eq!(named(rules(json!([admin]))), Vec::<String>::new(), "no token counts at all");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::oidc::renewed::RenewedError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
 use crate::rules::{Insufficient, Missing, PathError};
-use crate::session::{FormLost, LoginMissing, SessionEnded, SessionTooLarge};
+use crate::session::{FormLost, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Seconds;
 
 /// Longer texts from outside are cut in messages. Characters.
@@ -69,7 +69,7 @@ pub enum ClientError {
     /// No credentials at all.
     NotLoggedIn,
     /// A session cookie that no key opens, or that the configuration has outgrown.
-    SessionUnreadable,
+    SessionUnreadable(Unreadable),
     /// A session that is over.
     SessionEnded(SessionEnded),
     /// More cookies than are read.
@@ -224,6 +224,10 @@ impl Error {
                 ClientError::Form(FormError::Repeated(_))
                 | ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_))),
             ) => "a parameter occurs once, but one of these several times".to_owned(),
+            // Whoever tries cookies learns nothing of the keys.
+            Error::Client(ClientError::SessionUnreadable(_)) => {
+                ClientError::SessionUnreadable(Unreadable::Otherwise).to_string()
+            }
             Error::Client(ClientError::UnknownIssuer { .. }) => {
                 "the issuer is none that is configured".to_owned()
             }
@@ -238,6 +242,19 @@ impl Error {
             }
             other => other.to_string(),
         }
+    }
+
+    /// Whether it is about somebody who has authenticated.
+    pub fn is_of_somebody(&self) -> bool {
+        matches!(
+            self,
+            Error::Client(
+                ClientError::Forbidden(_)
+                    | ClientError::Authentication(_)
+                    | ClientError::StepUp(_)
+                    | ClientError::KeptForm(FormLost::OtherPerson)
+            )
+        )
     }
 
     /// The status code of the answer.
@@ -266,7 +283,7 @@ impl ClientError {
             ClientError::TokenIssuer { .. } => "token_issuer",
             ClientError::AccessToken(error) => error.code(),
             ClientError::NotLoggedIn => "not_logged_in",
-            ClientError::SessionUnreadable => "session_unreadable",
+            ClientError::SessionUnreadable(_) => "session_unreadable",
             ClientError::SessionEnded(error) => error.code(),
             ClientError::TooManyCookies => "too_many_cookies",
             ClientError::Forbidden(error) => error.code(),
@@ -297,7 +314,7 @@ impl ClientError {
             | ClientError::TokenIssuer { .. }
             | ClientError::AccessToken(_)
             | ClientError::NotLoggedIn
-            | ClientError::SessionUnreadable
+            | ClientError::SessionUnreadable(_)
             | ClientError::SessionEnded(_)
             // RFC 9470 section 3: what is known already is not enough to be authenticated here.
             | ClientError::Authentication(_) => 401,

@@ -23,7 +23,7 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Path(error) => error.fmt(f),
             ClientError::ProtectedHeader(name) => {
-                write!(f, "the request carries the header {}, which only the proxy may set", shown(name))
+                write!(f, "the request carries the header {}, which no client may send", shown(name))
             }
             ClientError::Bearer(error) => error.fmt(f),
             ClientError::TokenInQuery => {
@@ -35,9 +35,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::AccessToken(error) => error.fmt(f),
             ClientError::NotLoggedIn => f.write_str("this needs a login"),
-            ClientError::SessionUnreadable => {
-                f.write_str("the session cookie cannot be opened with the current keys")
-            }
+            ClientError::SessionUnreadable(why) => why.fmt(f),
             ClientError::SessionEnded(error) => error.fmt(f),
             ClientError::TooManyCookies => {
                 f.write_str("the request has more cookies than are read (200, or 64 KiB)")

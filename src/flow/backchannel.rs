@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::answer;
-use crate::audit::{self, Decision};
+use crate::audit::Decision;
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -33,8 +33,10 @@ pub async fn end(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> An
         Ok((provider, token)) => {
             let subject = token.subject().unwrap_or_default();
             let decision = filter.decision(&visit, "logged_out_by_provider", provider, subject);
+            // The provider has signed that.
+            let decision = Decision { authenticated: true, ..decision };
             let response = Response::new(200);
-            audit::answered(&visit.request, &decision, response.status, "");
+            filter.audit(&visit, &decision, response.status, "");
             Answer::Respond(response, decision)
         }
         Err(error) => refuse(&filter, &visit, &error),
@@ -124,6 +126,6 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     }
     let reference = filter.random.token(visit.now, 6).unwrap_or_default();
     let decision = Decision { code: error.code(), reference, ..Decision::default() };
-    audit::answered(&visit.request, &decision, response.status, &detail);
+    filter.audit(visit, &decision, response.status, &detail);
     Answer::Respond(response, decision)
 }

@@ -107,7 +107,7 @@ impl Filter {
         let needs_login = matches!(
             why,
             Error::Client(
-                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable
+                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable(_)
             )
         );
         if !needs_login || ClientKind::of(&visit.request) != ClientKind::Navigation {

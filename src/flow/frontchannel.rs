@@ -2,7 +2,6 @@
 //! of the session that ends (Front-Channel Logout 1.0).
 
 use crate::answer;
-use crate::audit;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
@@ -64,7 +63,7 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
         detail.clear();
     }
     let page = with_cookies(answer::ended_in_frame(&frames_of(provider)), cookies);
-    audit::answered(request, &decision, page.status, &detail);
+    filter.audit(visit, &decision, page.status, &detail);
     Ok(Answer::Respond(page, decision))
 }
 

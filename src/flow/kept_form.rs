@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use super::login::{Begin, begin};
 use crate::answer;
-use crate::audit;
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -17,7 +16,7 @@ use crate::flow::{Callouts, session, step_up};
 use crate::http::{Body, BodyFailed, Request};
 use crate::oidc::form;
 use crate::oidc::return_to::ReturnTo;
-use crate::rules::ClientKind;
+use crate::rules::{ClientKind, FetchMetadata};
 use crate::session::{
     FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, ROUNDS_LIMIT, SessionEnded, Who,
 };
@@ -41,7 +40,7 @@ pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, 
     let needs_login = matches!(
         why,
         Error::Client(
-            ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable
+            ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable(_)
         )
     );
     needs_login
@@ -62,11 +61,9 @@ pub fn kept_meanwhile(filter: &Filter, request: &Request, provider: ProviderInde
 
 /// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
 pub fn is_sent_by_a_page(filter: &Filter, request: &Request) -> bool {
-    let in_a_window =
-        !request.headers.has("sec-fetch-dest") || request.headers.one("sec-fetch-dest") == Some("document");
     request.method == "POST"
         && ClientKind::of(request) == ClientKind::Submission
-        && in_a_window
+        && FetchMetadata::of(request).may_have_a_window()
         && filter.is_same_origin(request)
 }
 
@@ -99,7 +96,8 @@ fn kept(
         // It never came to its end, so there is nothing to keep.
         Err(BodyFailed::TooSlow) => return Err(ClientError::Body(BodyFailed::TooSlow).into()),
         Err(BodyFailed::NotGiven) => {
-            log::warn!("a form is not kept over a login: {}", BodyFailed::NotGiven);
+            let line = format!("a form is not kept over a login: {}", BodyFailed::NotGiven);
+            filter.log.warn("body_not_given", &line, visit.now);
         }
         Err(BodyFailed::TooLarge) | Ok(_) => {}
     }
@@ -197,6 +195,6 @@ fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
     once(filter, &finished, visit.now)?;
     let response = answer::send_form(&form.path, &fields);
     let decision = filter.decision(visit, "form_restored", provider, subject);
-    audit::answered(&visit.request, &decision, response.status, "");
+    filter.audit(visit, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::audit::{self, Decision, Outcome};
+use crate::audit::{Decision, Outcome};
 use crate::config::{Authentication, ProviderIndex, RedirectUri, ResponseMode, Rule};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
@@ -16,7 +16,7 @@ use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, 
 use crate::oidc::pkce;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
-use crate::rules::ClientKind;
+use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
 use crate::store::{Claim, Key, Table};
 use crate::time::Timestamp;
@@ -76,7 +76,7 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     }
     let can_navigate = match ClientKind::of(request) {
         ClientKind::Navigation => true,
-        ClientKind::Script => !request.headers.has("sec-fetch-mode"),
+        ClientKind::Script => !FetchMetadata::of(request).tells_mode(),
         _ => false,
     };
     if !can_navigate {
@@ -99,15 +99,10 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     Ok((provider, Begin { from_request, landing, ..Begin::new(return_to, authentication) }))
 }
 
-/// Whether a page of this site, or no page at all, opens the window. Another one would learn from a window
-/// that closes whether somebody is logged in.
+/// Whether a page of this very origin, or a person, opens the window. Any other page would learn from a
+/// window that closes whether somebody is logged in, also one of the same site: it need not be of ours.
 fn may_open_windows(filter: &Filter, request: &Request) -> bool {
-    match request.headers.one("sec-fetch-site") {
-        Some("same-origin" | "none") => true,
-        Some("same-site") => filter.config.session.domain.is_some(),
-        Some(_) => false,
-        None => !request.headers.has("sec-fetch-site"),
-    }
+    filter.is_same_origin(request) || filter.initiator(request) == Initiator::Person
 }
 
 /// What the address of the login sets of the parameters that it may set. Whatever is not listed, or is
@@ -217,7 +212,7 @@ fn send_to_provider(
         Some(_) => filter.decision(visit, "form_kept", index, ""),
         None => filter.decision(visit, "login_begins", index, ""),
     };
-    audit::answered(&visit.request, &decision, response.status, "");
+    filter.audit(visit, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
 }
 
@@ -311,7 +306,7 @@ async fn redeem(
         return Err(error);
     }
     let decision = filter.decision(visit, "login_completed", index, id_token.subject());
-    audit::answered(&visit.request, &decision, landed.status, "");
+    filter.audit(visit, &decision, landed.status, "");
     Ok(Answer::Respond(with_cookies(landed, cookies), decision))
 }
 
@@ -388,6 +383,7 @@ impl Filter {
             provider: provider.map(|p| p.config.name.clone()).unwrap_or_default(),
             subject: subject.to_owned(),
             reference: String::new(),
+            authenticated: !subject.is_empty(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The end of a session: here, and at the provider when it takes part.
 
 use crate::answer;
-use crate::audit;
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
@@ -11,7 +10,7 @@ use crate::flow::{refresh, revocation};
 use crate::http::{Request, Response};
 use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
-use crate::rules::ClientKind;
+use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::secret::Secret;
 use crate::session::{Jar, LogoutInFlight};
 use crate::store::revocation_list::Whose;
@@ -30,14 +29,16 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
         "POST" => true,
         _ => return Err(ClientError::Method.into()),
     };
-    if asked_by_another_site(filter, request) || (!is_post && !is_by_a_person(request)) {
+    // Whoever says nothing is no browser that another site could use: session cookies are `SameSite`.
+    let is_asked_elsewhere = filter.initiator(request) == Initiator::AnotherOrigin;
+    if is_asked_elsewhere || (!is_post && !is_by_a_person(request)) {
         if is_post {
             return Err(ClientError::CrossSiteLogout.into());
         }
         // A link on another site, a picture, a page fetched ahead of time: the person is asked.
         let decision = filter.decision(visit, "logout_to_confirm", 0, "");
         let page = answer::confirm_logout(&filter.config.endpoints.logout);
-        audit::answered(request, &decision, page.status, "");
+        filter.audit(visit, &decision, page.status, "");
         return Ok(Answer::Respond(page, decision));
     }
     let jar = Jar::read(&request.headers);
@@ -69,7 +70,7 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
         let subject = shown(&session.session.subject);
         log::info!("code=logged_out provider={} sub=\"{subject}\" too", provider.unwrap_or_default());
     }
-    audit::answered(request, &decision, response.status, "");
+    filter.audit(visit, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
 }
 
@@ -106,7 +107,7 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
                 Response::new(303).header("location", location),
                 cookie.or_else(|| filter.cookies.clear_logout(&jar)).into_iter().collect(),
             );
-            audit::answered(request, &decision, response.status, "");
+            filter.audit(visit, &decision, response.status, "");
             return Answer::Respond(response, decision);
         }
     }
@@ -119,7 +120,7 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
     }
     let page = answer::logged_out(&filter.login_address("/"), unconfirmed.is_none());
     let page = with_cookies(page, filter.cookies.clear_logout(&jar).into_iter().collect());
-    audit::answered(request, &decision, page.status, &detail);
+    filter.audit(visit, &decision, page.status, &detail);
     Answer::Respond(page, decision)
 }
 
@@ -180,26 +181,5 @@ fn at_provider(
 
 /// A browser that goes to the page, or a client that says nothing of the kind.
 fn is_by_a_person(request: &Request) -> bool {
-    let navigates = request.headers.one("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
-    navigates && ClientKind::of(request) != ClientKind::Prefetch
-}
-
-/// Older browsers say nothing but this.
-fn is_linked_from_elsewhere(filter: &Filter, request: &Request) -> bool {
-    let own = filter.origin(request).unwrap_or_default();
-    let is_own = |referrer: &str| referrer == own || referrer.starts_with(&format!("{own}/"));
-    request.headers.has("referer") && !request.headers.one("referer").is_some_and(is_own)
-}
-
-/// Browsers say where a request comes from (Fetch Metadata; `Origin` on a POST). A client that says
-/// neither is no browser that another site could use: session cookies are `SameSite`.
-fn asked_by_another_site(filter: &Filter, request: &Request) -> bool {
-    match request.headers.one("sec-fetch-site") {
-        Some(site) => !matches!(site, "same-origin" | "none"),
-        None if request.headers.has("sec-fetch-site") => true,
-        None => match request.headers.one("origin") {
-            Some(origin) => filter.origin(request).map_or(true, |own| own != origin),
-            None => request.headers.has("origin") || is_linked_from_elsewhere(filter, request),
-        },
-    }
+    FetchMetadata::of(request).may_go_to_a_page() && ClientKind::of(request) != ClientKind::Prefetch
 }

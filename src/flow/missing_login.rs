@@ -10,7 +10,6 @@
 
 use super::landing;
 use super::login::{Begin, begin_now, with_cookies};
-use crate::audit;
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -61,7 +60,7 @@ pub async fn lead_on(
     if is_logged_in && !begins_again {
         let decision = filter.decision(visit, "login_done_before", index, "");
         let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
-        audit::answered(&visit.request, &decision, response.status, "");
+        filter.audit(visit, &decision, response.status, "");
         return Ok(Answer::Respond(with_cookies(response, std::mem::take(&mut extras.cookies)), decision));
     }
     extras.retry = Some(filter.login_address(&return_to));

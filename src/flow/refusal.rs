@@ -1,7 +1,7 @@
 //! A refusal in the words of whoever is refused.
 
 use crate::answer::{Refusal, answer};
-use crate::audit::{self, Decision};
+use crate::audit::Decision;
 use crate::config::{Accept, Provider, ResponseMode, Rule};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
@@ -96,9 +96,10 @@ impl Filter {
             code: error.code(),
             rule: rule.map(|rule| rule.name.clone()).unwrap_or_default(),
             reference,
+            authenticated: error.is_of_somebody(),
             ..Decision::default()
         };
-        audit::answered(&visit.request, &decision, response.status, &error.to_string());
+        self.audit(visit, &decision, response.status, &error.to_string());
         Answer::Respond(with_cookies(response, extras.cookies), decision)
     }
 
@@ -142,7 +143,7 @@ impl Filter {
                 (Some(INSUFFICIENT_SCOPE), Some(missing.scopes()))
             }
             Error::Client(
-                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable,
+                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable(_),
             ) => (None, None),
             _ => return None,
         };
@@ -193,7 +194,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             "Use the plain form of the address, without encoded characters or dots.",
         ),
         ClientError::ProtectedHeader(_) => {
-            ("A header may not be sent", "Remove the header: it is set by the proxy alone.")
+            ("A header may not be sent", "Remove the header: no client may send it here.")
         }
         ClientError::Bearer(_) | ClientError::TokenInQuery => (
             "The access token cannot be read",
@@ -208,7 +209,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             "Your session cannot go on for now",
             "The login service does not renew it, and that is not because of you. Log in again. If that does not help, tell whoever runs this site the code and the reference below.",
         ),
-        ClientError::SessionUnreadable | ClientError::SessionEnded(_) => {
+        ClientError::SessionUnreadable(_) | ClientError::SessionEnded(_) => {
             ("Your session has ended", "Log in again.")
         }
         ClientError::TooManyCookies => {

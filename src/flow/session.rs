@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::metrics::{GivenUp, Metric};
 use crate::oidc::userinfo;
-use crate::session::{Jar, Session, SessionEnded, SessionTooLarge};
+use crate::session::{Jar, Session, SessionEnded, SessionTooLarge, Unreadable};
 use crate::store::revocation_list::Generation;
 use crate::time::Timestamp;
 use crate::upstream::Told;
@@ -151,7 +151,7 @@ pub fn find(
     let mut why = ClientError::NotLoggedIn;
     for sealed in filter.cookies.session_text(provider, jar) {
         let Some(remembered) = open(filter, provider, &sealed, now) else {
-            why = ClientError::SessionUnreadable;
+            why = ClientError::SessionUnreadable(unreadable(filter, &sealed, now));
             continue;
         };
         match counts(filter, provider, &remembered, now) {
@@ -160,6 +160,20 @@ pub fn find(
         }
     }
     Err(why)
+}
+
+/// Why a session does not open. A key that is not known is told to whoever runs this: it may be that
+/// another proxy has it already, or has it still.
+fn unreadable(filter: &Filter, sealed: &str, now: Timestamp) -> Unreadable {
+    let why = filter.cookies.unreadable(sealed);
+    if let Unreadable::UnknownKey(key) = why {
+        let line = format!(
+            "a session cookie names the key {key}, which is not in session.keys: do all proxies have the same \
+             keys, and is a new one added behind the old one first?"
+        );
+        filter.log.warn("session_key_unknown", &line, now);
+    }
+    why
 }
 
 /// Whether a session counts now. Whoever waited asks once more: it may have ended meanwhile.
@@ -247,7 +261,8 @@ pub fn open_and_check(
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<Remembered>, ClientError> {
-    let remembered = open(filter, provider, sealed, now).ok_or(ClientError::SessionUnreadable)?;
+    let unreadable = ClientError::SessionUnreadable(Unreadable::Otherwise);
+    let remembered = open(filter, provider, sealed, now).ok_or(unreadable)?;
     counts(filter, provider, &remembered, now)?;
     Ok(remembered)
 }

@@ -147,10 +147,10 @@ pub extern "C" fn proxy_on_request_trailers(context: u32, _count: usize) -> u32 
 
 /// The header fields of the response are there: of the upstream's, or of ours.
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_response_headers(context: u32, _count: usize, _is_end: u32) -> u32 {
+pub extern "C" fn proxy_on_response_headers(context: u32, count: usize, _is_end: u32) -> u32 {
     let request = CONTEXTS.with(|contexts| contexts.request(context));
     if let Some(request) = request {
-        request.on_response_headers();
+        request.on_response_headers(count);
     }
     Action::Continue as u32
 }

@@ -11,6 +11,7 @@ mod dispatch;
 mod metrics;
 mod nginx;
 mod request;
+mod response;
 mod root;
 mod verify;
 mod workers;

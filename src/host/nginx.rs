@@ -8,6 +8,9 @@ use crate::http::host_of;
 /// for. So a request with more fields is refused before they are read.
 const FIELDS_LIMIT: usize = 96;
 
+/// The same of a response, to which this host adds its status and some ten fields of its own.
+const RESPONSE_FIELDS_LIMIT: usize = 80;
+
 /// A root context with a higher number is this host's: it takes a checksum of 32 bits, where Envoy
 /// counts from one.
 const COUNTED_CONTEXTS: u32 = 1 << 16;
@@ -32,6 +35,12 @@ pub fn is_likely(root_context_id: u32) -> bool {
 /// Whether a request has more header fields than this host hands over.
 pub fn hides_fields(count: usize) -> bool {
     count > FIELDS_LIMIT
+}
+
+/// Whether the response of an upstream has more fields than this host hands over, with those that it makes
+/// itself.
+pub fn hides_response_fields(count: usize) -> bool {
+    count > RESPONSE_FIELDS_LIMIT
 }
 
 /// Path and query as they were sent: `:path` is decoded here, with what that brings about.

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use super::abi::{self, Action, Failed, Map};
 use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed, Sent};
-use super::nginx;
 use super::root::{Host, Plugin, now};
+use super::{nginx, response};
 use crate::audit::Decision;
 use crate::filter::Answer;
 use crate::flow::{Flow, Step};
@@ -50,6 +50,8 @@ pub struct Pending {
     lock: RefCell<Option<nginx::Lock>>,
     /// It was answered or let through.
     is_decided: Cell<bool>,
+    /// It was let through: the response is not ours.
+    is_admitted: Cell<bool>,
 }
 
 impl Handling {
@@ -71,6 +73,7 @@ impl Handling {
             loses_body: Cell::default(),
             lock: RefCell::default(),
             is_decided: Cell::default(),
+            is_admitted: Cell::default(),
         });
         Handling { plugin, pending }
     }
@@ -167,7 +170,9 @@ impl Handling {
             self.pending.lock.replace(nginx::lock());
         }
         if host == Host::Nginx && nginx::hides_fields(count) {
-            log::info!("code=too_many_headers: {count} header fields, more than this host hands over");
+            if let Some(filter) = self.plugin.filter.get() {
+                filter.log.warn("too_many_headers", "more header fields than this host hands over", now());
+            }
             refuse(&self.plugin, &self.pending, 431, "too_many_headers");
             return Action::Pause;
         }
@@ -226,8 +231,11 @@ impl Handling {
         self.while_undecided()
     }
 
-    /// The header fields of the response are there: of the upstream's, or of ours.
-    pub fn on_response_headers(&self) {
+    /// The header fields of the response are there, so many: of the upstream's, or of ours.
+    pub fn on_response_headers(&self, count: usize) {
+        if let Some(filter) = self.plugin.filter.get().filter(|_| self.pending.is_admitted.get()) {
+            response::keep_our_cookies(filter, self.plugin.host(), count);
+        }
         let mut fields = self.pending.response.take();
         if let (Some(filter), Some(edits)) = (self.plugin.filter.get(), self.pending.edits.take()) {
             fields.extend(filter.on_response(edits, now()));
@@ -381,6 +389,7 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: T
         *pending.edits.borrow_mut() = Some(edits);
     }
     pending.is_decided.set(true);
+    pending.is_admitted.set(true);
     if plugin.host() == Host::Nginx {
         nginx::admit(pending.lock.take());
     }

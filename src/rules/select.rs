@@ -205,6 +205,7 @@ mod tests {
             bearer_providers: Vec::new(),
             require: Requirement::default(),
             authentication: Authentication::default(),
+            bypass_cors_preflight: true,
         }
     }
 

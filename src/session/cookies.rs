@@ -10,13 +10,13 @@ use crate::config::{self, Config, ProviderIndex, ResponseMode};
 use crate::time::{Seconds, Timestamp};
 
 use super::contents::Session;
-use super::jar::Jar;
+use super::jar::{Jar, is_blank, trim_blanks};
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
 use super::logout::{LOGOUT_LIFETIME, LogoutInFlight, LogoutUnconfirmed};
 use super::pack::{PART_LIMIT, pack, unpack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
 use super::rounds::{self, ROUNDS_LIFETIME};
-use super::seal::{Purpose, Sealer, Tenant};
+use super::seal::{KeyName, Purpose, Sealer, Tenant};
 use super::set_cookie::Attributes;
 
 /// Login cookies that are looked at when a login begins. We never leave so many; a browser that has
@@ -30,6 +30,26 @@ const COOKIES_ROOM: usize = 44 * 1024;
 
 /// The same while logins are in flight: older ones make room. Bytes.
 const COOKIES_ROOM_IN_FLIGHT: usize = 52 * 1024;
+
+/// Why a session cookie does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It was sealed with a key that is not among ours.
+    UnknownKey(KeyName),
+    /// It is not whole, was changed, belongs to another provider, or does not hold what is needed now.
+    Otherwise,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::UnknownKey(key) => {
+                write!(f, "the session cookie was sealed with the key {key}, which is not in session.keys")
+            }
+            Unreadable::Otherwise => f.write_str("the session cookie cannot be opened with the current keys"),
+        }
+    }
+}
 
 /// Reads and writes our cookies. Made once per configuration; keys are derived then.
 ///
@@ -92,6 +112,22 @@ impl Cookies {
         name.strip_prefix(self.base.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'-' | b'.', ..]))
     }
 
+    /// Whether a `Set-Cookie` field may set a cookie of ours, however a browser reads it: with blanks
+    /// around the name (RFC 6265bis section 5.6), with no name and ours in the value, in other letters
+    /// (browsers compare prefixes so), or behind a comma where fields were joined.
+    pub fn are_set_by(&self, field: &[u8]) -> bool {
+        let base = self.base.as_bytes();
+        field.split(|byte| *byte == b',').any(|cookie| {
+            let is_skipped = |byte: &u8| is_blank(byte) || *byte == b'=';
+            let begin = cookie.iter().position(|byte| !is_skipped(byte)).unwrap_or(cookie.len());
+            let name = cookie.get(begin..).unwrap_or_default();
+            let name = name.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+            name.split_at_checked(base.len()).is_some_and(|(begin, rest)| {
+                begin.eq_ignore_ascii_case(base) && matches!(trim_blanks(rest), [] | [b'-' | b'.', ..])
+            })
+        })
+    }
+
     /// The whole sealed texts that may be the session at a provider, at most four, to look up in a
     /// cache and to pass to [`Cookies::open_session`]. Nothing is copied for a session in one part.
     pub fn session_text<'a>(
@@ -114,6 +150,17 @@ impl Cookies {
     /// again.
     pub fn needs_reseal(&self, text: &str) -> bool {
         split_mark(text).is_none_or(|(_, sealed)| !self.sealer.is_by_first_key(sealed))
+    }
+
+    /// Why a text of [`Cookies::session_text`] does not open.
+    pub fn unreadable(&self, text: &str) -> Unreadable {
+        let unknown = split_mark(text).and_then(|(_, sealed)| self.sealer.unknown_key(sealed));
+        unknown.map_or(Unreadable::Otherwise, Unreadable::UnknownKey)
+    }
+
+    /// The names of the keys: the first seals, all open.
+    pub fn key_names(&self) -> impl Iterator<Item = KeyName> {
+        self.sealer.key_names()
     }
 
     /// Writes a session and deletes the parts of the one before that it does not overwrite.

@@ -142,8 +142,7 @@ pub fn without_ours(headers: &Headers, is_ours: impl Fn(&[u8]) -> bool) -> Cooki
 }
 
 /// More than RFC 6265 calls white space: some upstreams drop all of it.
-fn trim_blanks(mut name: &[u8]) -> &[u8] {
-    let is_blank = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+pub(super) fn trim_blanks(mut name: &[u8]) -> &[u8] {
     while let Some((_, rest)) = name.split_first().filter(|(first, _)| is_blank(first)) {
         name = rest;
     }
@@ -151,6 +150,11 @@ fn trim_blanks(mut name: &[u8]) -> &[u8] {
         name = rest;
     }
     name
+}
+
+/// A blank or a control character.
+pub(super) fn is_blank(byte: &u8) -> bool {
+    *byte <= b' ' || *byte == 0x7f
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ mod seconds;
 mod set_cookie;
 
 pub use contents::{Session, SessionEnded};
-pub use cookies::Cookies;
+pub use cookies::{Cookies, Unreadable};
 pub use jar::{CookieEdit, Jar, without_ours};
 pub use kept_form::{FinishedLogin, FormLost, KeptForm, NOTE_LIFETIME, Who};
 pub use login::{Landing, Login, LoginMissing, RETURN_TO_LIMIT};
@@ -36,6 +36,7 @@ pub use logout::{LogoutInFlight, LogoutUnconfirmed};
 pub use parts::{PARTS_LIMIT, SessionTooLarge};
 pub use place::{PLACE_LIMIT, Place};
 pub use rounds::ROUNDS_LIMIT;
+pub use seal::KeyName;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,5 +1,7 @@
 //! Sealing: what leaves the process in a cookie can be neither read nor changed nor used elsewhere.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
@@ -79,6 +81,28 @@ impl Tenant {
 /// key id, nonce, ciphertext and tag.
 pub struct Sealer {
     keys: Vec<Key>,
+}
+
+/// Tells one secret from another, and says nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyName([u8; KEY_ID_BYTES]);
+
+impl KeyName {
+    /// A name that was written down. `None` if it is none.
+    pub fn read(bytes: &[u8]) -> Option<KeyName> {
+        Some(KeyName(bytes.try_into().ok()?))
+    }
+
+    /// To write it down.
+    pub fn bytes(&self) -> [u8; KEY_ID_BYTES] {
+        self.0
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// One configured secret.
@@ -172,6 +196,22 @@ impl Sealer {
         id.is_some() && id == self.keys.first().map(|key| &key.id)
     }
 
+    /// The key that a text names as its own, if none of ours is that: whoever sealed it has other keys. The
+    /// name is no secret: it stands in every text. Anybody can write one, so it says nothing for sure.
+    pub fn unknown_key(&self, text: &str) -> Option<KeyName> {
+        if text.len() > TEXT_LIMIT {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() >= OVERHEAD_BYTES)?;
+        let id = bytes.first_chunk::<KEY_ID_BYTES>()?;
+        (!self.keys.iter().any(|key| key.id == *id)).then_some(KeyName(*id))
+    }
+
+    /// The names of our keys: the first seals, all open.
+    pub fn key_names(&self) -> impl Iterator<Item = KeyName> {
+        self.keys.iter().map(|key| KeyName(key.id))
+    }
+
     /// Length in characters of the sealed text of a plaintext of so many bytes.
     pub fn sealed_len(plaintext: usize) -> usize {
         let bytes = plaintext.saturating_add(OVERHEAD_BYTES);
@@ -223,9 +263,9 @@ impl Derived {
     }
 }
 
-impl std::fmt::Debug for Sealer {
+impl fmt::Debug for Sealer {
     /// No keys.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sealer with {} keys", self.keys.len())
     }
 }

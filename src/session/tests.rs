@@ -89,6 +89,7 @@ pub(super) fn configuration() -> Config {
             headers: Vec::new(),
             access_token_header: None,
             id_token_header: None,
+            request_headers_to_remove: Vec::new(),
             session_claims: Vec::new(),
         },
         endpoints: Endpoints {
@@ -100,6 +101,7 @@ pub(super) fn configuration() -> Config {
             backchannel_logout: None,
             frontchannel_logout: None,
         },
+        log: crate::config::Log { rate_limit: 20 },
         shared_data: false,
         warnings: Vec::new(),
     }
@@ -558,5 +560,34 @@ fn a_cookie_shows_no_secret() {
     let shown = format!("{:?} {:?} {cookies:?}", session(), login(STATE));
     for secret in ["an access token", STATE, "a nonce", "a verifier", "a secret of"] {
         assert!(!shown.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn what_an_upstream_may_set_is_nothing_that_a_browser_could_take_for_ours() {
+    let cookies = Cookies::new(&configuration());
+    for field in [
+        "{}=x; Path=/",
+        "{}",
+        "{}.1=x",
+        "{}-login-abc=x",
+        "{}-anything; Max-Age=0",
+        " \t{}\t =x",
+        "={}=x",
+        " = {}=x",
+        "\u{1}{}=x",
+        "a=1, {}=x",
+        "a=1; Expires=Thu, 01 Jan 2099 00:00:00 GMT,{}=x",
+    ] {
+        for name in [BASE.to_owned(), BASE.to_uppercase(), BASE.to_lowercase()] {
+            let field = field.replace("{}", &name);
+            assert!(cookies.are_set_by(field.as_bytes()), "{field:?}");
+        }
+    }
+    for field in
+        ["", ";", "=", ",", "a=b", "{}x=1", "x{}=1", "{}_x=1", "a={}; Path=/", "a=1; {}=x", "\u{e4}{}=1"]
+    {
+        let field = field.replace("{}", BASE);
+        assert!(!cookies.are_set_by(field.as_bytes()), "{field:?}");
     }
 }

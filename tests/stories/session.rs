@@ -151,6 +151,51 @@ fn a_new_key_takes_over_without_a_login() {
     world.send(request).is(401, "session_unreadable");
 }
 
+/// Proxies change one after another, and each has old and new configuration live for minutes.
+#[test]
+fn a_key_that_is_added_behind_the_old_one_first_refuses_nobody_meanwhile() {
+    let orders = [json!([KEY]), json!([KEY, OTHER_KEY]), json!([OTHER_KEY, KEY]), json!([OTHER_KEY])];
+    for pair in orders.windows(2) {
+        for (begins, goes_on) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
+            let mut world = logged_in(&json!({"session": {"keys": begins}}));
+            world.restart_with(&json!({"session": {"keys": goes_on}}));
+            world.get("/orders").is(200, "session");
+        }
+    }
+    // In one step it refuses whoever the new configuration has let in and the old one sees next.
+    let mut world = logged_in(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
+    world.restart_with(&json!({"session": {"keys": [KEY]}}));
+    world.get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn a_cookie_of_an_unknown_key_is_told_apart_in_the_log_and_in_no_answer() {
+    let mut world = logged_in(&json!({}));
+    let sealed = cookie(&world).to_owned();
+    let half = &sealed[..sealed.len() / 2];
+    let script = |world: &mut World, value: &str| {
+        let request = world.program("/orders", &[("cookie", &format!("{SESSION}={value}"))]);
+        let body = world.send(request).is(401, "session_unreadable").body.clone();
+        // But for the reference, which is another each time.
+        body.split("\"reference\"").next().unwrap().to_owned()
+    };
+    let cut = script(&mut world, half);
+    let named = |line: &String| line.contains("the session cookie was sealed with the key ");
+    assert!(!lines().iter().any(named), "{:?}", lines());
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
+    let names: Vec<String> =
+        lines().into_iter().filter(|line| line.contains("session.keys by name")).collect();
+    let key = names[0].split("name: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    assert_ne!(names[0], names[1]);
+    for _ in 0..3 {
+        assert_eq!(script(&mut world, &sealed), cut, "who tries cookies learns nothing");
+    }
+    let refused = format!("the session cookie was sealed with the key {key}, which is not in session.keys");
+    assert_eq!(lines().iter().filter(|line| line.contains(&refused)).count(), 3);
+    let warned = format!("code=session_key_unknown a session cookie names the key {key}");
+    assert_eq!(lines().iter().filter(|line| line.contains(&warned)).count(), 1, "once in ten minutes");
+}
+
 #[test]
 fn a_configuration_that_needs_another_claim_ends_the_session() {
     let mut world = logged_in(&json!({}));

@@ -123,6 +123,7 @@ fn pages_of_other_sites_learn_nothing_and_keep_nothing_alive() {
         &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
         &[("origin", "https://evil.example")],
         &[("origin", "null")],
+        &[("referer", "https://evil.example/")],
     ] {
         for method in ["GET", "POST"] {
             let mut request = world.program("/oidc/session", headers);
@@ -196,6 +197,39 @@ fn a_window_that_another_site_opens_does_not_close_by_itself() {
             ("login_completed", if closes { 200 } else { 302 }),
             "{site}"
         );
+    }
+}
+
+/// A host of the same site need not be ours, and where the session counts on several, each has a login.
+#[test]
+fn a_window_closes_for_a_page_of_this_very_origin_alone() {
+    let sibling =
+        json!({"session": {"domain": "example.com", "hosts": ["app.example.com", "b.example.com"]}});
+    let page = "https://app.example.com/orders";
+    for (change, fields, closes) in [
+        (&sibling, &[("sec-fetch-site", "same-site")][..], false),
+        (&sibling, &[("sec-fetch-site", "same-site"), ("referer", "https://b.example.com/")], false),
+        (&sibling, &[("sec-fetch-site", "same-origin")], true),
+        (&json!({}), &[("sec-fetch-site", "same-site"), ("referer", page)], false),
+        (&json!({}), &[("sec-fetch-site", "none"), ("sec-fetch-site", "none")], false),
+        // A browser that says nothing of it says at least which page it comes from, or is not believed.
+        (&json!({}), &[("referer", page)], true),
+        (&json!({}), &[("referer", "https://app.example.com.evil.example/")], false),
+        (&json!({}), &[("accept", "text/html")], false),
+    ] {
+        let mut world = World::with(change);
+        let request = world.program("/oidc/login?display=popup&return_to=/orders", fields);
+        let navigates = ("sec-fetch-mode", "navigate");
+        let mut request = request;
+        if fields.iter().any(|(name, _)| name.starts_with("sec-")) {
+            request.headers.push(navigates.0, navigates.1);
+        }
+        let seen = world.send(request);
+        let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+        let back = world.authorize(&address);
+        let landed = world.come_back(&back);
+        assert_eq!(landed.body.contains("window.close"), closes, "{fields:?}");
+        assert_eq!(landed.status, if closes { 200 } else { 302 }, "{fields:?}");
     }
 }
 

@@ -38,6 +38,11 @@ impl Fields {
         self.visible().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value.as_slice())
     }
 
+    /// Whether there are several fields of this name.
+    pub(crate) fn occurs_again(&self, name: &str) -> bool {
+        self.visible().filter(|field| field.name.eq_ignore_ascii_case(name)).nth(1).is_some()
+    }
+
     /// What a filter sees, in the host's spelling.
     pub fn seen_by_filter(&self) -> Vec<Pair> {
         self.visible().map(|field| (field.name.clone().into_bytes(), field.value.clone())).collect()

@@ -19,6 +19,9 @@ const BAD_ARGUMENT: u32 = 2;
 /// gets all the same.
 pub const NGX_WASM_PAIRS_LIMIT: usize = 100;
 
+/// Response fields of which nginx knows that there may be several.
+const COUNTED: [&str; 2] = ["cache-control", "link"];
+
 /// How a field is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -114,7 +117,12 @@ pub(crate) fn change(host: &mut Host, map: u32, name: &str, value: &[u8], change
     match change {
         Change::Add => fields.add(name, value),
         Change::Replace if map == REQUEST_HEADERS => fields.replace(profile, name, value),
-        // Of a response, both hosts replace all.
+        // Of several in a response, nginx takes away the others and then the one that it has set.
+        Change::Replace
+            if profile == Profile::NgxWasm && !COUNTED.contains(&name) && fields.occurs_again(name) =>
+        {
+            fields.remove(Profile::Envoy, name);
+        }
         Change::Replace => fields.replace(Profile::Envoy, name, value),
         Change::Remove if is_absent && profile == Profile::NgxWasm && map == REQUEST_HEADERS => {
             host.crash(format!("{name} is removed and is not there"));

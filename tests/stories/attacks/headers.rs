@@ -140,6 +140,41 @@ fn a_proxy_that_cannot_remove_lets_none_of_them_through_on_any_way() {
     }
 }
 
+/// Some servers take them for the path, the method or the user.
+#[test]
+fn what_is_listed_reaches_no_upstream_in_any_spelling_on_any_way() {
+    let listed =
+        ["X-Original-URL", "x-rewrite-url", "x-http-method-override", "X-Forwarded-User", "remote-user"];
+    let mut change = everything();
+    merge(&mut change, &json!({"identity": {"request_headers_to_remove": listed}}));
+    for proxy in [Proxy::Envoy, Proxy::Nginx] {
+        let mut world = World::on(proxy, &change);
+        let mut requests = every_way(&mut world);
+        // This one is no preflight to begin with.
+        requests.retain(|(_, request)| request.method != "OPTIONS" || request.path.starts_with("/public"));
+        for (what, request) in &requests {
+            for name in listed.iter().flat_map(|name| {
+                [(*name).to_owned(), name.to_lowercase(), name.replace('-', "_"), name.replace('-', ".")]
+            }) {
+                let mut request = request.clone();
+                request.headers.push(name.as_str(), "mallory");
+                let seen = world.send(request);
+                match proxy {
+                    Proxy::Envoy => assert_nothing_of_mallory("HDR-01", &format!("{what} {name}"), &seen),
+                    Proxy::Nginx => {
+                        assert_eq!(seen.code, "protected_header", "HDR-01 {what} {name}");
+                        assert!(seen.upstream.is_none(), "HDR-01 {what} {name}");
+                    }
+                }
+            }
+        }
+    }
+    // Without being listed they pass, as SECURITY.md warns.
+    let mut world = World::with(&everything());
+    let request = world.program("/public/x", &[("x-original-url", "/admin")]);
+    assert_eq!(world.send(request).told("x-original-url"), Some("/admin"), "HDR-01");
+}
+
 #[test]
 fn nobody_goes_on_in_another_protocol_on_the_same_connection() {
     for (id, fields) in [

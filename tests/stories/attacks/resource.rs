@@ -340,7 +340,12 @@ fn only_a_preflight_goes_through_like_one() {
         ("OPTIONS", "an empty origin", vec![("origin", " "), preflight[1]]),
         ("OPTIONS", "two origins", vec![preflight[0], ("origin", "https://b.example"), preflight[1]]),
         ("OPTIONS", "a cookie", [&preflight[..], &[("cookie", "a=1")]].concat()),
+        ("OPTIONS", "no origin at all", vec![("origin", "x"), preflight[1]]),
+        ("OPTIONS", "an address", vec![("origin", "https://a.example/"), preflight[1]]),
+        ("OPTIONS", "a list", vec![("origin", "https://a.example https://b.example"), preflight[1]]),
         ("OPTIONS", "credentials", [&preflight[..], &[("authorization", "Basic x")]].concat()),
+        ("OPTIONS", "credentials", [&preflight[..], &[("proxy-authorization", "Basic x")]].concat()),
+        ("OPTIONS", "another protocol", [&preflight[..], &[("upgrade", "websocket")]].concat()),
         ("OPTIONS", "a body", [&preflight[..], &[("content-length", "5")]].concat()),
         ("OPTIONS", "a body", [&preflight[..], &[("transfer-encoding", "chunked")]].concat()),
         (
@@ -364,6 +369,28 @@ fn only_a_preflight_goes_through_like_one() {
         let mut request = world.program("/orders", &headers);
         request.method = method.to_owned();
         assert!(world.send(request).upstream.is_none(), "RS-25 {what}");
+    }
+}
+
+#[test]
+fn where_a_rule_says_so_a_preflight_needs_what_every_request_needs() {
+    let mut change = api();
+    change["rules"] = json!([
+        {"name": "dav", "path_prefix": "/dav", "bypass_cors_preflight": false},
+        {"name": "api", "path_prefix": "/api", "accept": "bearer", "bypass_cors_preflight": false},
+        {"name": "open", "path_prefix": "/open", "accept": "public", "bypass_cors_preflight": false},
+    ]);
+    let mut world = World::with(&change);
+    for (path, status, code) in [
+        ("/dav/report", 401, "not_logged_in"),
+        ("/api/orders", 401, "not_logged_in"),
+        ("/open/x", 200, "public"),
+        ("/orders", 200, "cors_preflight"),
+    ] {
+        let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];
+        let mut request = world.program(path, &preflight);
+        request.method = "OPTIONS".to_owned();
+        assert_eq!(world.send(request).is(status, code).upstream.is_some(), status == 200, "RS-25 {path}");
     }
 }
 

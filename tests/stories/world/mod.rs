@@ -408,6 +408,14 @@ impl World {
         if seen.upstream.is_none() || !seen.cookies().is_empty() {
             assert_eq!(seen.header("cache-control"), Some("no-store"));
         }
+        if seen.upstream.is_none() {
+            // Addresses carry states and codes. A form that stays here needs its origin.
+            let policy = seen.header("referrer-policy").unwrap_or_default();
+            let may_have_form =
+                request.method == "HEAD" || seen.body.contains("<form") || seen.body.contains("fetch(");
+            let expected = if may_have_form { "no-referrer|same-origin" } else { "no-referrer" };
+            assert!(expected.split('|').any(|one| one == policy), "{policy:?}: {seen:?}");
+        }
         match &seen.upstream {
             Some(upstream) => {
                 for cookies in upstream.all("cookie") {

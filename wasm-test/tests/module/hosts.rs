@@ -1,10 +1,10 @@
 //! What both hosts may do to the filter, whoever they are.
 
 use serde_json::json;
-use wasm_test::{CalloutReply, Incoming, Module, Profile, Progress, Setup, Worker};
+use wasm_test::{CalloutReply, Incoming, Module, Outgoing, Profile, Progress, Setup, Worker};
 
 use crate::site::{BOTH, Site, get, got, page};
-use crate::world::{BEGINNING, OTHER_KEY, Proxy, document};
+use crate::world::{BEGINNING, OTHER_KEY, Proxy, document, lines};
 
 #[test]
 fn envoy_hangs_when_a_reply_traps_and_the_next_request_finds_a_new_vm() {
@@ -156,6 +156,86 @@ fn an_answer_of_the_upstream_that_brings_a_cookie_of_ours_is_kept_by_nobody() {
         let seen = site.world.after(301).get("/orders");
         assert_eq!(seen.is(200, "session").cookies().len(), 1);
         assert_eq!(seen.header("cache-control"), Some("no-store"), "{proxy:?}: and nothing beside it");
+    }
+}
+
+const OURS: [&str; 8] = [
+    "__Host-vestibule=evil; Path=/; Secure; HttpOnly",
+    "__Host-vestibule.1=evil; Path=/; Secure",
+    "__Host-vestibule-login-abcdefgh=evil; Path=/; Secure",
+    "__Host-vestibule-rounds=; Max-Age=0",
+    " \t__Host-vestibule =evil",
+    "__HOST-Vestibule=evil; Path=/; Secure",
+    "=__Host-vestibule=evil",
+    "a=1, __Host-vestibule=evil; Path=/; Secure",
+];
+
+const ITS_OWN: [&str; 4] = [
+    "theme=dark; Path=/",
+    "__Host-vestibulex=1; Path=/; Secure",
+    "lang=de; Expires=Thu, 01 Jan 2099 00:00:00 GMT",
+    "note=__Host-vestibule; Path=/",
+];
+
+fn cookies(outgoing: &Outgoing) -> Vec<String> {
+    let cookies = outgoing.headers.iter().filter(|(name, _)| name == "set-cookie");
+    cookies.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).collect()
+}
+
+/// Whoever runs a service behind the filter could log people in as somebody of their choice, or out.
+#[test]
+fn the_upstream_sets_no_cookie_of_ours_and_keeps_its_own() {
+    for proxy in BOTH {
+        let mut fields = Vec::new();
+        for (ours, own) in OURS.iter().zip(ITS_OWN.iter().cycle()) {
+            fields.push(("Set-Cookie".to_owned(), (*ours).to_owned()));
+            if !fields.iter().any(|(_, value)| value == own) {
+                fields.push(("set-cookie".to_owned(), (*own).to_owned()));
+            }
+        }
+        let mut site = Site::with(proxy, &json!({}), |host| host.upstream_fields = fields);
+        site.world.idp().refreshes.gives = true;
+        assert_eq!(cookies(&site.send(get("/public/x", &[]))), ITS_OWN, "{proxy:?}");
+        site.world.log_in("/orders").is(302, "login_completed");
+        let session = site.world.browser.header(false, site.world.now).unwrap();
+        let outgoing = site.send(get("/orders", &[("cookie", &session)]));
+        // The filter itself has something to say: that the session works.
+        let [own @ .., rounds] = &cookies(&outgoing)[..] else { panic!("{outgoing:?}") };
+        assert_eq!((outgoing.status, own), (200, &ITS_OWN.map(str::to_owned)[..]), "{proxy:?}");
+        assert!(rounds.starts_with("__Host-vestibule-rounds=; "), "{proxy:?}: {rounds}");
+        let told = lines().into_iter().filter(|line| line.contains("code=upstream_sets_cookie")).count();
+        assert_eq!(told, 1, "{proxy:?}: it is said once in ten minutes");
+        crate::world::log::forget();
+    }
+}
+
+#[test]
+fn where_the_cookies_of_an_upstream_cannot_be_seen_none_passes() {
+    let many = || (0..100).map(|number| (format!("x-{number}"), "1".to_owned()));
+    for (last, passes) in [(ITS_OWN[0], true), (OURS[0], false)] {
+        for proxy in BOTH {
+            let fields = many().chain([("set-cookie".to_owned(), last.to_owned())]).collect();
+            let mut site = Site::with(proxy, &json!({}), |host| host.upstream_fields = fields);
+            let found = cookies(&site.send(get("/public/x", &[])));
+            assert_eq!(found.len(), usize::from(passes && proxy == Proxy::Envoy), "{proxy:?} {found:?}");
+        }
+    }
+}
+
+/// Every response is looked at, so it must cost next to nothing.
+#[test]
+fn a_response_without_cookies_costs_one_question() {
+    for proxy in BOTH {
+        let mut site = Site::on(proxy);
+        site.send(get("/public/x", &[]));
+        let counted = |site: &Site| {
+            let functions = ["proxy_get_header_map_value", "proxy_get_header_map_pairs"];
+            functions.map(|function| site.worker.borrow().calls(function))
+        };
+        let [value, pairs] = counted(&site);
+        site.send(get("/public/x", &[]));
+        // The fields of the request are listed.
+        assert_eq!(counted(&site), [value + 1, pairs + 1], "{proxy:?}");
     }
 }
 

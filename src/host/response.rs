@@ -1,0 +1,30 @@
+//! The response of an upstream on its way to the client.
+
+use super::abi::{self, Map};
+use super::nginx;
+use super::root::{Host, now};
+use crate::filter::Filter;
+
+/// Takes out what would set a cookie of ours. One host call where the upstream sets none.
+pub fn keep_our_cookies(filter: &Filter, host: Host, count: usize) {
+    let (map, name) = (Map::Response, "set-cookie");
+    if matches!(abi::field(map, name), Ok(None)) {
+        return;
+    }
+    let is_hidden = host == Host::Nginx && nginx::hides_response_fields(count);
+    let fields = if is_hidden { None } else { abi::fields(map).ok() };
+    let Some(fields) = fields else {
+        filter.no_cookies_of_upstream(now());
+        let _ = abi::remove_field(map, name);
+        return;
+    };
+    let cookies = fields.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
+    let cookies: Vec<&[u8]> = cookies.map(|(_, value)| value.as_slice()).collect();
+    if let Some(kept) = filter.cookies_of_upstream(&cookies, now()) {
+        // Setting one that is there several times leaves none on one host.
+        let _ = abi::remove_field(map, name);
+        for cookie in kept {
+            let _ = abi::add_field(map, name, cookie);
+        }
+    }
+}

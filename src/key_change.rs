@@ -1,0 +1,55 @@
+//! Notices a change of `session.keys` that refuses people.
+//!
+//! A proxy serves by its old configuration for minutes after it has taken a new one. Where the new one
+//! seals with a key that the old one does not know, the old one refuses whoever comes from the new one.
+//! So the names of the keys are kept in the shared data of the proxy, and the next configuration compares
+//! them with its own. A name says nothing of its key.
+
+use crate::session::KeyName;
+use crate::store::{Key, Store, Table};
+use crate::time::{Seconds, Timestamp};
+
+/// The names of the keys of some ten filters.
+const KEYS_IN_FORCE: Table = Table { name: "session_keys", buckets: 4, bucket_limit: 2 * 1024 };
+
+/// For so long they are remembered: as long as a session may last.
+const REMEMBERED: Seconds = Seconds(2_592_000);
+
+/// Remembers the names of the keys of a filter, the first seals. `filter` identifies it over
+/// configurations. The names that were in force before come back if the one that seals now was not among
+/// them: to one worker, once.
+pub fn replaced(store: &Store, filter: Key, names: &[KeyName], now: Timestamp) -> Option<Vec<KeyName>> {
+    let own: Vec<u8> = names.iter().flat_map(KeyName::bytes).collect();
+    let changed = KEYS_IN_FORCE.change(store, filter, now, |held| {
+        let held = held.unwrap_or_default();
+        if held == own {
+            return (None, None);
+        }
+        let before: Vec<KeyName> = held.chunks_exact(4).filter_map(KeyName::read).collect();
+        let is_known = before.is_empty() || names.first().is_some_and(|first| before.contains(first));
+        ((!is_known).then_some(before), Some((own.clone(), now + REMEMBERED)))
+    });
+    // What cannot be remembered is not compared.
+    changed.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_that_seals_and_was_not_there_before_is_noticed_and_once() {
+        let name = |byte: u8| KeyName::read(&[byte; 4]).unwrap();
+        let [a, b, c] = [1, 2, 3].map(name);
+        let (store, filter, now) = (Store::new(None), Key::new(&[b"x"]), Timestamp(1_700_000_000));
+        let mut look = |names: &[KeyName]| replaced(&store, filter, names, now);
+        assert_eq!(look(&[a]), None, "the first there is");
+        assert_eq!(look(&[a, b]), None, "added behind");
+        assert_eq!(look(&[a, b]), None, "another worker");
+        assert_eq!(look(&[b, a]), None, "swapped");
+        assert_eq!(look(&[b]), None, "removed");
+        assert_eq!(look(&[c, b]), Some(vec![b]), "in front at once");
+        assert_eq!(look(&[c, b]), None, "another worker");
+        assert_eq!(replaced(&store, Key::new(&[b"y"]), &[a], now), None, "another filter");
+    }
+}

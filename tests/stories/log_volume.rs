@@ -1,0 +1,86 @@
+//! How much is written to the log, and of whom always.
+
+use serde_json::{Value, json};
+use vestibule::time::Timestamp;
+
+use crate::world::{World, lines};
+
+fn answered(code: &str) -> usize {
+    let start = format!("INFO answered code={code} ");
+    lines().iter().filter(|line| line.starts_with(&start)).count()
+}
+
+fn of_admins(log: Value) -> Value {
+    json!({
+        "log": log,
+        "rules": [
+            {"name": "admin", "path_prefix": "/admin", "require": {"scopes": ["admin"]}},
+        ],
+    })
+}
+
+#[test]
+fn clients_that_have_not_authenticated_cannot_fill_the_log() {
+    let mut world = World::with(&of_admins(json!({})));
+    for login in 0..30 {
+        world.log_in("/orders").is(302, "login_completed");
+        assert_eq!(answered("login_completed"), login + 1, "a login is always told");
+        world.get("/orders").is(200, "session");
+        world.get("/oidc/logout");
+        assert_eq!(answered("logged_out"), login + 1, "and a logout");
+    }
+    world.log_in("/orders").is(302, "login_completed");
+    world.after(10).tick();
+    for flood in 0..1000 {
+        let request = world.program(&format!("/orders/{flood}?code=secret"), &[]);
+        world.send(request).is(401, "not_logged_in");
+        let request = world.program("/orders/..%2fadmin", &[]);
+        world.send(request).is(400, "path_ambiguous");
+        if flood % 20 == 0 {
+            world.get("/admin").is(403, "requirement_scopes");
+        }
+    }
+    assert_eq!(answered("requirement_scopes"), 50, "who was denied is always told");
+    assert_eq!((answered("not_logged_in"), answered("path_ambiguous")), (20, 20));
+    let said = |what: &str| lines().iter().filter(|line| line.contains(what)).count();
+    assert_eq!(said("more lines with code=not_logged_in are left out for up to 10 s and counted"), 1);
+    assert_eq!(said("left out 980 lines"), 0, "not yet");
+    world.after(10).tick();
+    let last = "left out 980 lines with code=not_logged_in, the last with method=\"GET\" \
+                host=\"app.example.com\" path=\"/orders/999\"";
+    assert_eq!((said(last), said("left out 980 lines with code=path_ambiguous")), (1, 1));
+    world.after(10).tick();
+    assert_eq!(said("left out 980 lines"), 2, "once");
+    // After that there is room again, and also when the clock goes back.
+    for at in [world.now, Timestamp(world.now.0 - 5000)] {
+        world.now = at;
+        let before = answered("not_logged_in");
+        for _ in 0..30 {
+            let request = world.program("/orders", &[]);
+            world.send(request).is(401, "not_logged_in");
+        }
+        assert_eq!(answered("not_logged_in"), before + 20);
+    }
+}
+
+#[test]
+fn whoever_must_keep_every_line_can_and_chooses_how_many_otherwise() {
+    for (limit, told) in [(0, 100), (3, 3), (1000, 100)] {
+        crate::world::log::forget();
+        let mut world = World::with(&of_admins(json!({"rate_limit": limit})));
+        for _ in 0..100 {
+            let request = world.program("/orders", &[]);
+            world.send(request).is(401, "not_logged_in");
+        }
+        assert_eq!(answered("not_logged_in"), told, "{limit}");
+    }
+}
+
+#[test]
+fn a_line_of_the_log_has_an_end_whatever_is_asked_for() {
+    let mut world = World::new();
+    let request = world.program(&format!("/{}", "a".repeat(50_000)), &[("accept", "text/plain")]);
+    world.send(request).is(401, "not_logged_in");
+    let long = lines().into_iter().find(|line| line.contains("aaaaaaaa")).unwrap();
+    assert!(long.len() < 500 && long.contains("aaa...\""), "{long}");
+}
