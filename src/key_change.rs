@@ -42,7 +42,7 @@ mod tests {
         let name = |byte: u8| KeyName::read(&[byte; 4]).unwrap();
         let [a, b, c] = [1, 2, 3].map(name);
         let (store, filter, now) = (Store::new(None), Key::new(&[b"x"]), Timestamp(1_700_000_000));
-        let mut look = |names: &[KeyName]| replaced(&store, filter, names, now);
+        let look = |names: &[KeyName]| replaced(&store, filter, names, now);
         assert_eq!(look(&[a]), None, "the first there is");
         assert_eq!(look(&[a, b]), None, "added behind");
         assert_eq!(look(&[a, b]), None, "another worker");
