@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::refresh::Arrived;
+use crate::flow::room::Room;
 use crate::flow::{
     Callouts, Flow, Outcome, Step, backchannel, bearer, kept_form, login, refresh, session, third_party,
 };
@@ -23,8 +24,9 @@ use crate::random::{HostRandomness, Random};
 use crate::rules::{is_preflight, meets, select, suffices, without_usual_port};
 use crate::secret::Secret;
 use crate::session::{Cookies, KeyName};
+use crate::store::instance::Instance;
 use crate::store::revocation_list::RevocationList;
-use crate::store::{Key, SharedData, Store};
+use crate::store::{Key, SharedData, Store, Tenant};
 use crate::time::Timestamp;
 use crate::upstream::{Brings, Edits, Told, Upstream};
 
@@ -49,6 +51,8 @@ pub struct Filter {
     pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
     /// What the workers know together.
     pub(crate) store: Store,
+    /// This worker, as the others see it.
+    pub(crate) instance: Instance,
     /// What ended before its time, by provider.
     pub(crate) ended: Vec<RevocationList>,
     pub(crate) metrics: Metrics,
@@ -57,6 +61,7 @@ pub struct Filter {
     pub(crate) log: Log,
     /// Whether the session keys were compared with those of the configuration before.
     keys_are_compared: Cell<bool>,
+    pub(crate) room: Room,
     jobs: RefCell<Vec<Step<()>>>,
 }
 
@@ -147,11 +152,13 @@ impl Filter {
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
             needs: session::Needs::of(&config),
             store: Store::new(host.shared),
+            instance: Instance::new(host.worker),
             ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
             metrics: Metrics::new(&config, host.metrics),
             refreshes: Rc::default(),
             log: Log::new(config.log.rate_limit),
             keys_are_compared: Cell::default(),
+            room: Room::default(),
             jobs: RefCell::default(),
             random,
             config,
@@ -399,6 +406,11 @@ impl Filter {
 
     pub(crate) fn provider(&self, index: ProviderIndex) -> Option<&Provider> {
         self.providers.get(index)
+    }
+
+    /// Whose entries in the store those of a provider are.
+    pub(crate) fn tenant(&self, index: ProviderIndex) -> Result<Tenant, Error> {
+        self.ended.get(index).map(RevocationList::tenant).ok_or(Error::Bug("no such provider"))
     }
 
     pub(crate) fn rule(&self, visit: &Visit) -> Option<&Rule> {

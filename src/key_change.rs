@@ -6,7 +6,7 @@
 //! them with its own. A name says nothing of its key.
 
 use crate::session::KeyName;
-use crate::store::{Key, Store, Table};
+use crate::store::{Key, Record, Store, Table, Tenant};
 use crate::time::{Seconds, Timestamp};
 
 /// The names of the keys of some ten filters.
@@ -20,14 +20,14 @@ const REMEMBERED: Seconds = Seconds(2_592_000);
 /// them: to one worker, once.
 pub fn replaced(store: &Store, filter: Key, names: &[KeyName], now: Timestamp) -> Option<Vec<KeyName>> {
     let own: Vec<u8> = names.iter().flat_map(KeyName::bytes).collect();
-    let changed = KEYS_IN_FORCE.change(store, filter, now, |held| {
+    let changed = KEYS_IN_FORCE.rows(store, Tenant::none()).change(filter, now, |held| {
         let held = held.unwrap_or_default();
         if held == own {
             return (None, None);
         }
         let before: Vec<KeyName> = held.chunks_exact(4).filter_map(KeyName::read).collect();
         let is_known = before.is_empty() || names.first().is_some_and(|first| before.contains(first));
-        ((!is_known).then_some(before), Some((own.clone(), now + REMEMBERED)))
+        ((!is_known).then_some(before), Some(Record::new(&own, now + REMEMBERED)))
     });
     // What cannot be remembered is not compared.
     changed.ok().flatten()

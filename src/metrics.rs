@@ -86,6 +86,18 @@ pub enum Metric {
         /// Whose it is.
         provider: ProviderIndex,
     },
+    /// Something made room for others in what the workers know together, and may be missed.
+    Evicted {
+        /// Of what.
+        table: &'static str,
+        /// Whose it was.
+        provider: ProviderIndex,
+    },
+    /// How much of the room for refreshed sessions is taken. Percent.
+    RefreshedFill {
+        /// Whose they are.
+        provider: ProviderIndex,
+    },
 }
 
 /// What a session gives up to fit into its cookies.
@@ -135,7 +147,7 @@ pub struct Family {
 }
 
 /// Every kind of metric there is.
-pub const FAMILIES: [Family; 6] = [
+pub const FAMILIES: [Family; 8] = [
     Family {
         name: "vestibule.decisions.outcome.OUTCOME.code.CODE.provider.PROVIDER",
         kind: Kind::Counter,
@@ -166,6 +178,19 @@ pub const FAMILIES: [Family; 6] = [
     },
     Family {
         name: "vestibule.client_secret_expires_in_seconds.provider.PROVIDER",
+        kind: Kind::Gauge,
+        labels: &[],
+    },
+    Family {
+        name: "vestibule.evicted.table.TABLE.provider.PROVIDER",
+        kind: Kind::Counter,
+        labels: &[(
+            "table",
+            &["refreshed_sessions", "revocation_list", "redeemed_codes", "sent_forms", "logout_tokens"],
+        )],
+    },
+    Family {
+        name: "vestibule.refreshed_sessions_fill_percent.provider.PROVIDER",
         kind: Kind::Gauge,
         labels: &[],
     },
@@ -231,7 +256,7 @@ impl Endpoint {
 impl Metric {
     fn kind(self) -> Kind {
         match self {
-            Metric::SecretRest { .. } => Kind::Gauge,
+            Metric::SecretRest { .. } | Metric::RefreshedFill { .. } => Kind::Gauge,
             _ => Kind::Counter,
         }
     }
@@ -261,6 +286,12 @@ impl Metric {
             }
             Metric::SecretRest { provider } => {
                 ("vestibule.client_secret_expires_in_seconds".to_owned(), Some(provider))
+            }
+            Metric::Evicted { table, provider } => {
+                (format!("vestibule.evicted.table.{table}"), Some(provider))
+            }
+            Metric::RefreshedFill { provider } => {
+                ("vestibule.refreshed_sessions_fill_percent".to_owned(), Some(provider))
             }
         };
         match provider.and_then(|provider| providers.get(provider)) {
@@ -295,7 +326,17 @@ impl Metrics {
 
     /// Counts one. The host is told at the next tick: no request waits for that.
     pub fn count(&self, metric: Metric) {
-        self.change(metric, |waiting| waiting.unwrap_or(0).saturating_add(1));
+        self.count_many(metric, 1);
+    }
+
+    /// Counts so many.
+    pub fn count_many(&self, metric: Metric, count: u64) {
+        self.change(metric, |waiting| waiting.unwrap_or(0).saturating_add(count));
+    }
+
+    /// Whether anybody hears of it.
+    pub fn are_told(&self) -> bool {
+        self.host.is_some()
     }
 
     /// Sets a gauge.
@@ -374,6 +415,8 @@ impl Filter {
         }
         self.log.tick(now);
         self.compare_keys(now);
+        self.instance.tick(&self.store, now);
+        self.watch_store(now);
         self.metrics.tell();
     }
 
@@ -427,6 +470,8 @@ mod tests {
             Metric::Client { credential: Credential::Next, is_accepted: false, provider: 0 },
             Metric::Shortened { without: GivenUp::RefreshToken, provider: 0 },
             Metric::SecretRest { provider: 0 },
+            Metric::Evicted { table: "refreshed_sessions", provider: 0 },
+            Metric::RefreshedFill { provider: 0 },
         ];
         for metric in metrics {
             let name = metric.name(&providers);

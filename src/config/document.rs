@@ -244,6 +244,9 @@ object! {
         /// So many cookies of 4096 bytes a session may take. Fewer, if something in front of the proxy
         /// refuses large headers.
         max_cookies: WholeNumber<1, 8> [default 8],
+        /// Room for sessions that were refreshed and whose browser does not have the new cookie yet, in the
+        /// shared data of the proxy, for each issuer and client. MiB; what is not used takes none.
+        refreshed_sessions_mib: WholeNumber<32, 4096> [default 64],
         /// A login must be finished within this time.
         login_lifetime_seconds: WholeSeconds<60, 3600> [default 600],
         /// Keep a form that is sent when the session has ended, and send it after the login. For forms of

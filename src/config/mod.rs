@@ -47,7 +47,7 @@ pub use provider::{
 };
 pub use requirement::{ClaimPath, ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
 pub use rule::{Accept, PathMatch, Rule, RuleHosts};
-pub use session::{SameSite, Session};
+pub use session::{Room, SameSite, Session};
 
 use document::{Document, ProviderObject};
 use endpoints::Page;

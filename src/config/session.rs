@@ -68,6 +68,8 @@ pub struct Session {
     pub idle_timeout: Seconds,
     /// Cookies that a session may take, at most [`PARTS_LIMIT`](crate::session::PARTS_LIMIT).
     pub max_cookies: u8,
+    /// Room for refreshed sessions whose browser does not have the new cookie yet.
+    pub refreshed_sessions: Room,
     /// A login must be finished within this time.
     pub login_lifetime: Seconds,
     /// A form that is sent without a session is kept over the login.
@@ -76,6 +78,21 @@ pub struct Session {
     pub preserve_fragment: bool,
     /// The site is served over plain HTTP: cookies without `Secure`, addresses with `http:`.
     pub insecure_allow_http: bool,
+}
+
+/// Room in the shared data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// MiB.
+    pub mebibytes: u64,
+}
+
+impl Room {
+    /// The part of one of so many buckets. Bytes.
+    pub fn bucket_limit(self, buckets: u16) -> usize {
+        let bytes = usize::try_from(self.mebibytes).unwrap_or(usize::MAX).saturating_mul(1024 * 1024);
+        bytes.checked_div(usize::from(buckets)).unwrap_or_default()
+    }
 }
 
 /// The `SameSite` attribute (RFC 6265bis section 5.6.7).
@@ -157,6 +174,7 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
         absolute_lifetime: Seconds(absolute?),
         idle_timeout: Seconds(idle?),
         max_cookies: u8::try_from(session.max_cookies?.0).ok()?,
+        refreshed_sessions: Room { mebibytes: session.refreshed_sessions_mib?.0 },
         login_lifetime: Seconds(session.login_lifetime_seconds?.0),
         preserve_form: session.preserve_form?,
         preserve_fragment: session.preserve_fragment?,

@@ -17,12 +17,12 @@ use crate::oidc::form::FORM_LIMIT;
 use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
 use crate::provider::BroughtBy;
 use crate::store::revocation_list::Whose;
-use crate::store::{Key, Table};
+use crate::store::{Key, Record, Table};
 use crate::time::Timestamp;
 
 /// `jti` of logout tokens that were acted upon: room for some 18,000 within the time that a token may
 /// be used.
-const ACTED_UPON: Table = Table { name: "logout_token", buckets: 64, bucket_limit: 8 * 1024 };
+const ACTED_UPON: Table = Table { name: "logout_tokens", buckets: 64, bucket_limit: 8 * 1024 };
 
 /// The back-channel logout endpoint.
 pub async fn end(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
@@ -96,20 +96,21 @@ fn act_upon(
     token: &LogoutToken,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
-    let key = Key::new(&[issuer.as_bytes(), provider.client.id.as_bytes(), token.id().as_bytes()]);
-    if ACTED_UPON.find(&filter.store, key, now).is_some() {
+    let acted_upon = ACTED_UPON.rows(&filter.store, ended.tenant());
+    let key = Key::new(&[issuer.as_bytes(), token.id().as_bytes()]);
+    // Where it cannot be known, a second end does less harm than none.
+    if acted_upon.find(key, now).is_ok_and(|held| held.is_some()) {
         return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
     }
     let whose = match (token.session_id(), token.subject()) {
-        (Some(sid), _) => Whose::Sid(issuer, sid),
+        (Some(sid), subject) => Whose::Sid { issuer, sid, subject },
         (None, Some(subject)) => Whose::Subject(issuer, subject),
         (None, None) => return Err(Error::Bug("a logout token names nobody")),
     };
     ended.end(&filter.store, whose, now)?;
     // Last: a token that could not be acted upon may be sent again.
-    Ok(ACTED_UPON.put(&filter.store, key, &[], token.remember_until(), now)?)
+    Ok(acted_upon.put(key, &Record::new(&[], token.remember_until()), now)?)
 }
 
 /// A refusal that a provider understands (section 2.8).

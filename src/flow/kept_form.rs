@@ -20,7 +20,7 @@ use crate::rules::{ClientKind, FetchMetadata};
 use crate::session::{
     FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, ROUNDS_LIMIT, SessionEnded, Who,
 };
-use crate::store::{Claim, Key, Table};
+use crate::store::{Claim, Key, Record, Table};
 use crate::time::Timestamp;
 
 /// A longer form is not kept. Bytes of its body.
@@ -33,7 +33,7 @@ pub const KEPT_FIELDS_LIMIT: usize = 1000;
 const RESTORE_LIMIT: usize = 100 * 1024;
 
 /// Forms that were sent.
-const RESTORED: Table = Table { name: "restored", buckets: 16, bucket_limit: 16 * 1024 };
+const RESTORED: Table = Table { name: "sent_forms", buckets: 16, bucket_limit: 16 * 1024 };
 
 /// Whether a request without a session may be a form that can be kept, as far as its header fields say.
 pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, why: &Error) -> bool {
@@ -147,11 +147,17 @@ fn page_of_form(filter: &Filter, request: &Request) -> String {
 }
 
 /// A form is sent once, to whichever worker its browser brings it.
-fn once(filter: &Filter, finished: &FinishedLogin, now: Timestamp) -> Result<(), Error> {
+fn once(
+    filter: &Filter,
+    provider: ProviderIndex,
+    finished: &FinishedLogin,
+    now: Timestamp,
+) -> Result<(), Error> {
     let key = Key::new(&[finished.login.as_bytes()]);
     // As long as the note is good: it may be from before the clock went back.
     let until = now.max(finished.finished_at) + NOTE_LIFETIME;
-    match RESTORED.claim(&filter.store, key, &[], until, now) {
+    let restored = RESTORED.rows(&filter.store, filter.tenant(provider)?);
+    match restored.claim(key, &Record::new(&[], until), now) {
         Claim::Made => Ok(()),
         Claim::Held(_) | Claim::Contended => Err(ClientError::KeptForm(FormLost::SentBefore).into()),
     }
@@ -192,7 +198,7 @@ fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
     }
     let fields =
         form::fields(&form.body, KEPT_FIELDS_LIMIT).ok_or(Error::Bug("a kept form has no fields"))?;
-    once(filter, &finished, visit.now)?;
+    once(filter, provider, &finished, visit.now)?;
     let response = answer::send_form(&form.path, &fields);
     let decision = filter.decision(visit, "form_restored", provider, subject);
     filter.audit(visit, &decision, response.status, "");

@@ -18,12 +18,12 @@ use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
-use crate::store::{Claim, Key, Table};
+use crate::store::{Claim, Key, Record, Table};
 use crate::time::Timestamp;
 
 /// States of logins whose code was sent to the provider: room for some 37,000 within the lifetime of a
 /// login.
-const REDEEMED: Table = Table { name: "redeemed", buckets: 64, bucket_limit: 16 * 1024 };
+const REDEEMED: Table = Table { name: "redeemed_codes", buckets: 64, bucket_limit: 16 * 1024 };
 
 /// A login that is about to begin.
 #[derive(Default)]
@@ -271,7 +271,7 @@ async fn redeem(
             iss_required: known.metadata.authorization_response_iss_parameter_supported,
         })
         .map_err(ClientError::Authorization)?;
-    once(filter, &login, *now)?;
+    once(filter, index, &login, *now)?;
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
     let asked = Asked {
         nonce: Some(&login.nonce),
@@ -336,11 +336,12 @@ async fn authorization_response(
 
 /// The provider sees each code once, however often the callback is sent, and to whichever worker
 /// (RFC 6749 section 4.1.2).
-fn once(filter: &Filter, login: &Login, now: Timestamp) -> Result<(), Error> {
+fn once(filter: &Filter, index: ProviderIndex, login: &Login, now: Timestamp) -> Result<(), Error> {
     let key = Key::new(&[login.state.expose().as_bytes()]);
     // As long as the login can be finished: it may have begun before the clock went back.
     let until = now.max(login.started_at) + filter.config.session.login_lifetime;
-    match REDEEMED.claim(&filter.store, key, &[], until, now) {
+    let redeemed = REDEEMED.rows(&filter.store, filter.tenant(index)?);
+    match redeemed.claim(key, &Record::new(&[], until), now) {
         Claim::Made => Ok(()),
         Claim::Held(_) | Claim::Contended => Err(ClientError::Login(LoginMissing::Used).into()),
     }

@@ -79,7 +79,8 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
 pub fn end_session(filter: &Filter, index: ProviderIndex, found: &Remembered, now: Timestamp) {
     found.look_again();
     let ended = filter.ended.get(index);
-    if let Some(Err(error)) = ended.map(|ended| ended.end(&filter.store, Whose::Id(&found.session.id), now)) {
+    let whose = Whose::Id { id: &found.session.id, person: found.session.person() };
+    if let Some(Err(error)) = ended.map(|ended| ended.end(&filter.store, whose, now)) {
         let error = Error::from(error);
         // The cookie goes in any case.
         log::warn!("code=shared_data the end of a session is not known to all workers: {error}");

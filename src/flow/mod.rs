@@ -19,6 +19,7 @@ mod own_pages;
 pub(crate) mod refresh;
 pub(crate) mod refusal;
 mod revocation;
+pub(crate) mod room;
 pub(crate) mod session;
 pub(crate) mod session_info;
 mod site;

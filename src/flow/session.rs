@@ -1,6 +1,6 @@
 //! The session of a person: found in the cookies, remembered, kept alive.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::metrics::{GivenUp, Metric};
 use crate::oidc::userinfo;
-use crate::session::{Jar, Session, SessionEnded, SessionTooLarge, Unreadable};
+use crate::session::{Fingerprint, Jar, Session, SessionEnded, SessionTooLarge, Unreadable};
 use crate::store::revocation_list::Generation;
 use crate::time::Timestamp;
 use crate::upstream::Told;
@@ -30,12 +30,17 @@ pub struct Remembered {
     needs_reseal: bool,
     /// When it was looked for last among those that ended before their time.
     checked_at: Cell<Option<Generation>>,
+    fingerprint: OnceCell<Fingerprint>,
 }
 
 impl Remembered {
     /// It may have ended since it was looked for last, and nobody else says so.
     pub fn look_again(&self) {
         self.checked_at.set(None);
+    }
+
+    fn fingerprint(&self) -> &Fingerprint {
+        self.fingerprint.get_or_init(|| Fingerprint::of(&self.session))
     }
 }
 
@@ -207,7 +212,7 @@ fn has_not_ended(
         return Ok(());
     }
     // Read before the list: what is added in between is seen the next time.
-    let generation = ended.generation(&filter.store);
+    let generation = ended.generation(&filter.store).map_err(|_| SessionEnded::Unconfirmed)?;
     if remembered.checked_at.get() == Some(generation) {
         return Ok(());
     }
@@ -231,10 +236,37 @@ pub fn open(
     now: Timestamp,
 ) -> Option<Rc<Remembered>> {
     let key = [&provider.to_le_bytes()[..], sealed.as_bytes()];
-    if let Some(remembered) = filter.sessions.borrow_mut().get(&key, now) {
+    let read = || Some((filter.cookies.open_session(provider, sealed)?, filter.cookies.needs_reseal(sealed)));
+    remembered(filter, provider, &key, read, now)
+}
+
+/// The session that one was refreshed to, whether it counts or not, from what changed of it. Remembered.
+/// `None` if that is the change of another.
+pub fn open_refreshed(
+    filter: &Filter,
+    provider: ProviderIndex,
+    before: &Remembered,
+    sealed: &str,
+    now: Timestamp,
+) -> Option<Rc<Remembered>> {
+    let of = before.fingerprint();
+    let key = [&provider.to_le_bytes()[..], of.bytes(), sealed.as_bytes()];
+    let read = || filter.cookies.open_refreshed(provider, &before.session, of, sealed);
+    remembered(filter, provider, &key, read, now)
+}
+
+/// A session by the text that it was read from, opened if it is not known.
+fn remembered(
+    filter: &Filter,
+    provider: ProviderIndex,
+    key: &[&[u8]],
+    read: impl FnOnce() -> Option<(Session, bool)>,
+    now: Timestamp,
+) -> Option<Rc<Remembered>> {
+    if let Some(remembered) = filter.sessions.borrow_mut().get(key, now) {
         return Some(Rc::clone(remembered));
     }
-    let session = filter.cookies.open_session(provider, sealed)?;
+    let (session, needs_reseal) = read()?;
     if session.needs != filter.needs.fingerprint() {
         return None;
     }
@@ -245,24 +277,30 @@ pub fn open(
     }
     let told = filter.upstream.tell(Identity::of_session(provider, &session));
     let expires_at = session.ends_at(&filter.config.session);
-    let needs_reseal = filter.cookies.needs_reseal(sealed);
-    let remembered = Rc::new(Remembered { session, told, needs_reseal, checked_at: Cell::default() });
-    filter.sessions.borrow_mut().insert(&key, Rc::clone(&remembered), expires_at);
+    let remembered = Rc::new(Remembered {
+        session,
+        told,
+        needs_reseal,
+        checked_at: Cell::default(),
+        fingerprint: OnceCell::new(),
+    });
+    filter.sessions.borrow_mut().insert(key, Rc::clone(&remembered), expires_at);
     Some(remembered)
 }
 
-/// A session that was renewed, from its sealed text.
+/// The session that one was refreshed to.
 ///
 /// # Errors
 /// It does not open here (any more), or is over.
-pub fn open_and_check(
+pub fn open_refreshed_and_check(
     filter: &Filter,
     provider: ProviderIndex,
+    before: &Remembered,
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<Remembered>, ClientError> {
-    let unreadable = ClientError::SessionUnreadable(Unreadable::Otherwise);
-    let remembered = open(filter, provider, sealed, now).ok_or(unreadable)?;
+    let remembered = open_refreshed(filter, provider, before, sealed, now);
+    let remembered = remembered.ok_or(ClientError::SessionUnreadable(Unreadable::Otherwise))?;
     counts(filter, provider, &remembered, now)?;
     Ok(remembered)
 }
@@ -312,5 +350,90 @@ fn give_up(filter: &Filter, part: GivenUp, session: &mut Session) -> bool {
             }
             had_one
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+    use crate::store::revocation_list::Whose;
+    use crate::store::{SharedData, Versioned};
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+    const ISSUER: &str = "https://idp.example.com";
+
+    type Deed = Box<dyn FnOnce()>;
+
+    thread_local! {
+        static DATA: RefCell<BTreeMap<String, Versioned>> = RefCell::default();
+        /// What another worker does right after a bucket of the revocation list was read.
+        static MEANWHILE: RefCell<Option<Deed>> = RefCell::default();
+    }
+
+    const SHARED: SharedData = SharedData {
+        get: |name| {
+            let found = DATA.with_borrow(|data| data.get(name).cloned());
+            let is_bucket = name.starts_with("vestibule.revoked.") && name.matches('.').count() == 3;
+            let meanwhile = if is_bucket { MEANWHILE.take() } else { None };
+            if let Some(meanwhile) = meanwhile {
+                meanwhile();
+            }
+            Ok(found)
+        },
+        set: |name, value, version| {
+            DATA.with_borrow_mut(|data| {
+                let last = data.get(name).map(|(_, version)| *version);
+                assert_eq!(last, version, "nobody writes in between");
+                data.insert(name.to_owned(), (value.to_vec(), last.unwrap_or(0) + 1));
+            });
+            Ok(())
+        },
+    };
+
+    #[test]
+    fn a_session_that_ends_while_the_list_is_read_is_noticed_by_the_next_request() {
+        let host = HostFunctions {
+            worker: 1,
+            random: |out| {
+                out.fill(4);
+                Ok(())
+            },
+            verify: None,
+            shared: Some(SHARED),
+            metrics: None,
+        };
+        let config =
+            trial::read(json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}})).unwrap();
+        let filter = Filter::new(config, &host, NOW).unwrap();
+        let mut session = crate::session::tests::session();
+        session.needs = filter.needs.fingerprint().to_owned();
+        session.claims.insert("iss".to_owned(), ISSUER.into());
+        session.claims.insert("sid".to_owned(), "s1".into());
+        let end = |whose: Whose<'_>| filter.ended[0].end(&filter.store, whose, NOW).unwrap();
+        end(Whose::Subject(ISSUER, "somebody else"));
+        let told = filter.upstream.tell(Identity::of_session(0, &session));
+        let found = Remembered {
+            session,
+            told,
+            needs_reseal: false,
+            checked_at: Cell::default(),
+            fingerprint: OnceCell::new(),
+        };
+        let another = Rc::clone(&filter);
+        let ends = move || {
+            another.ended[0].end(&another.store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
+        };
+        MEANWHILE.set(Some(Box::new(ends)));
+        assert_eq!(counts(&filter, 0, &found, NOW), Ok(()), "it was read before");
+        assert!(MEANWHILE.with_borrow(Option::is_none));
+        let ended = Err(ClientError::SessionEnded(SessionEnded::ByProvider));
+        assert_eq!(counts(&filter, 0, &found, NOW), ended);
     }
 }

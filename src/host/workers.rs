@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::abi;
 use crate::provider::Provider;
-use crate::store::{Found, NoSharedData, NotSet, PROBE, SharedData};
+use crate::store::{Found, NotSet, PROBE, SharedData, Unreadable};
 use crate::time::{Seconds, Timestamp};
 
 /// Who wants to ask a provider keeps the others from asking for this long; then they no longer count
@@ -47,9 +47,9 @@ pub const SHARED_DATA: SharedData = SharedData { get, set };
 
 fn get(name: &str) -> Found {
     if !ALLOWED.get() {
-        return Err(NoSharedData);
+        return Err(Unreadable::NoSharedData);
     }
-    abi::shared_data(name).map_err(|_| NoSharedData)
+    abi::shared_data(name).map_err(|_| Unreadable::Failing)
 }
 
 fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {

@@ -179,6 +179,8 @@ pub enum SessionEnded {
     ByProvider,
     /// Somebody logged out of it here.
     LoggedOut,
+    /// Whether it has ended cannot be known: the host fails to read the revocation list.
+    Unconfirmed,
 }
 
 impl SessionEnded {
@@ -192,6 +194,7 @@ impl SessionEnded {
             SessionEnded::RefreshUnusable => "session_refresh_unusable",
             SessionEnded::ByProvider => "session_revoked",
             SessionEnded::LoggedOut => "session_logged_out",
+            SessionEnded::Unconfirmed => "session_unconfirmed",
         }
     }
 }
@@ -204,6 +207,9 @@ impl fmt::Display for SessionEnded {
             }
             SessionEnded::ByProvider => f.write_str("the provider has ended the session"),
             SessionEnded::LoggedOut => f.write_str("the session was ended by a logout"),
+            SessionEnded::Unconfirmed => {
+                f.write_str("whether the session has ended cannot be known: shared data is not readable")
+            }
             SessionEnded::Idle { unused, limit } => {
                 write!(f, "the session was not used for {unused}, and it may be unused for less than {limit}")
             }

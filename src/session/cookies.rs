@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::config::{self, Config, ProviderIndex, ResponseMode};
 use crate::time::{Seconds, Timestamp};
 
+use super::changes::{Fingerprint, pack_changes, unpack_changes};
 use super::contents::Session;
 use super::jar::{Jar, is_blank, trim_blanks};
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
@@ -190,20 +191,35 @@ impl Cookies {
         Ok(cookies)
     }
 
-    /// A session as [`Cookies::open_session`] reads it, for other workers.
+    /// What a refresh changed of a session, for whoever has the one before.
     ///
     /// # Errors
-    /// [`SessionTooLarge`] if it would not fit into cookies.
-    pub fn seal_session(
+    /// [`SessionTooLarge`] if the session would not fit into cookies as it is now.
+    pub fn seal_refreshed(
         &self,
         provider: ProviderIndex,
+        before: &Session,
         session: &Session,
         nonce: [u8; 24],
     ) -> Result<String, SessionTooLarge> {
         let Some(names) = self.sessions.get(provider) else { return Ok(String::new()) };
-        let (plaintext, count) = self.packed(names, session, self.max_cookies)?;
-        let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
-        Ok(format!("{count}.{sealed}"))
+        self.packed(names, session, self.max_cookies)?;
+        let changes = pack_changes(before, session).unwrap_or_default();
+        let of = Fingerprint::of(before);
+        Ok(self.sealer.seal(Purpose::Refreshed, provider, of.bytes(), nonce, &changes))
+    }
+
+    /// The session that one was refreshed to, and whether it was sealed with an older key. Nothing if it
+    /// was another one that was refreshed to this.
+    pub fn open_refreshed(
+        &self,
+        provider: ProviderIndex,
+        before: &Session,
+        of: &Fingerprint,
+        text: &str,
+    ) -> Option<(Session, bool)> {
+        let changes = self.sealer.open(Purpose::Refreshed, provider, of.bytes(), text)?;
+        Some((unpack_changes(before, &changes)?, !self.sealer.is_by_first_key(text)))
     }
 
     /// What is sealed of a session, and how many parts it takes.

@@ -13,6 +13,7 @@
 //!
 //! [`Cookies`] is the way in. This module knows cookies and no endpoints.
 
+mod changes;
 mod contents;
 mod cookies;
 mod jar;
@@ -27,6 +28,7 @@ pub mod seal;
 mod seconds;
 mod set_cookie;
 
+pub use changes::Fingerprint;
 pub use contents::{Session, SessionEnded};
 pub use cookies::{Cookies, Unreadable};
 pub use jar::{CookieEdit, Jar, without_ours};

@@ -58,7 +58,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Session> {
 }
 
 /// One part: how it is kept, its length, and it.
-fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
+pub(super) fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
     let Some(part) = part else {
         packed.push(ABSENT);
         return Some(());
@@ -76,7 +76,7 @@ fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
 }
 
 /// The next part, if it is one; nothing in it if it is absent.
-fn take(rest: &mut &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
+pub(super) fn take(rest: &mut &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
     let (kept, after) = rest.split_first()?;
     if *kept == ABSENT {
         *rest = after;
@@ -93,7 +93,7 @@ fn take(rest: &mut &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
     })))
 }
 
-fn token(rest: &mut &[u8]) -> Option<Option<Secret>> {
+pub(super) fn token(rest: &mut &[u8]) -> Option<Option<Secret>> {
     let Some(bytes) = take(rest)? else { return Some(None) };
     Some(Some(Secret::new(std::str::from_utf8(&bytes).ok()?)))
 }

@@ -47,9 +47,11 @@ pub enum Purpose {
     Form = 6,
     /// Who finished the login for which a form waits.
     FinishedLogin = 7,
+    /// What a refresh changed of a session.
+    Refreshed = 8,
 }
 
-const PURPOSES: [Purpose; 7] = [
+const PURPOSES: [Purpose; 8] = [
     Purpose::Session,
     Purpose::Login,
     Purpose::Rounds,
@@ -57,6 +59,7 @@ const PURPOSES: [Purpose; 7] = [
     Purpose::Place,
     Purpose::Form,
     Purpose::FinishedLogin,
+    Purpose::Refreshed,
 ];
 
 /// Whom a sealed text belongs to, as unambiguous bytes.

@@ -79,6 +79,7 @@ pub(super) fn configuration() -> Config {
             absolute_lifetime: Seconds(28_800),
             idle_timeout: Seconds(1800),
             max_cookies: 8,
+            refreshed_sessions: crate::config::Room { mebibytes: 64 },
             login_lifetime: Seconds(600),
             preserve_form: true,
             preserve_fragment: false,

@@ -1,14 +1,29 @@
-//! Sessions that ended before their time: the provider said so, or somebody logged out here.
+//! The revocation list: sessions that ended before their time, because the provider said so or somebody
+//! logged out here.
 //!
-//! A session lives in a cookie, and nobody can take back a cookie. So what has ended is written down,
-//! for all workers of a proxy, for as long as such a session could last. A list has a fixed number of
-//! buckets ([`crate::store`]). When a bucket is full, the oldest entry is dropped, and every session of
-//! that bucket that began before it counts as ended: what was ended never comes alive again.
+//! A session lives in a cookie, and nobody can take back a cookie. So what has ended is written down, for
+//! all workers of a proxy. An entry stays until newer ones need its room: no clock removes it, because a
+//! clock that jumped ahead and back would bring sessions back.
+//!
+//! A list has a fixed number of buckets, and a person's entries are all in one. A full bucket takes entries
+//! of one person together, of whoever has most: all their sessions that began before the second oldest of
+//! these ends have ended then. So whoever logs in and out in a loop ends sessions of their own. If nobody
+//! has two entries, the oldest is dropped, and every session of that bucket that began before it counts as
+//! ended: what was ended never comes alive again.
+//!
+//! A `sid` is found under its own name too, by sessions whose `sub` is not that of the logout token: some
+//! providers say one `sub` to us and another there. These copies are the first to go.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::{Key, NotSet, Store, Tenant, Unreadable};
 use crate::config;
 use crate::session::{Session, SessionEnded};
-use crate::store::{Key, NotSet, Store};
-use crate::time::{Seconds, Timestamp};
+use crate::time::Timestamp;
+
+/// Names the list in the log and among the metrics.
+pub const NAME: &str = "revocation_list";
 
 /// Buckets of the list of what a provider ended: room for 32,512 entries.
 const BUCKETS: u16 = 256;
@@ -19,17 +34,12 @@ const LOGOUT_BUCKETS: u16 = 64;
 /// Entries of one bucket: 4 KiB.
 const ENTRIES_LIMIT: usize = 127;
 
-/// What has ended is remembered for so long. Not only for the lifetime that is configured here: others
-/// who share the list may have a longer one.
-const LONGEST_SESSION: Seconds = Seconds(30 * 24 * 60 * 60);
-
 /// A generation is a time with so many bits below the second, for changes in the same second.
 const GENERATION_BITS: u32 = 20;
 
 /// What ended before its time at one provider.
 pub struct RevocationList {
-    /// Hash of issuer and client: configurations that share sessions share this too.
-    tenant: String,
+    tenant: Tenant,
     is_watched: bool,
 }
 
@@ -38,11 +48,23 @@ pub struct RevocationList {
 pub enum Whose<'a> {
     /// That of one session of the provider: issuer and `sid` (Back-Channel Logout section 2.1). A provider
     /// with tenants has several issuers.
-    Sid(&'a str, &'a str),
+    Sid {
+        /// `iss`
+        issuer: &'a str,
+        /// `sid`
+        sid: &'a str,
+        /// `sub`, if it is known: then the entry takes of the room of that person.
+        subject: Option<&'a str>,
+    },
     /// All of a person: issuer and `sub`.
     Subject(&'a str, &'a str),
-    /// One of ours, by [`Session::id`].
-    Id(&'a str),
+    /// One of ours.
+    Id {
+        /// [`Session::id`]
+        id: &'a str,
+        /// [`Session::person`]
+        person: (&'a str, &'a str),
+    },
 }
 
 /// Changes whenever something ends. Who found nothing at one generation need not look again before
@@ -57,10 +79,9 @@ impl RevocationList {
     /// sessions by itself. If not, it is looked at when a cookie is new to a worker, and before a
     /// session is written anew.
     pub fn new(provider: &config::Provider, config: &config::Config) -> RevocationList {
-        let key = Key::new(&[provider.issuer.as_bytes(), provider.client.id.as_bytes()]);
         let endpoints = &config.endpoints;
         RevocationList {
-            tenant: key.bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
+            tenant: Tenant::of(provider),
             is_watched: endpoints.backchannel_logout.is_some() || endpoints.frontchannel_logout.is_some(),
         }
     }
@@ -70,51 +91,80 @@ impl RevocationList {
         self.is_watched
     }
 
+    /// Whose list it is.
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
     /// The generation now. One small read.
-    pub fn generation(&self, store: &Store) -> Generation {
-        self.head(store).generation
+    ///
+    /// # Errors
+    /// The host fails to read it.
+    pub fn generation(&self, store: &Store) -> Result<Generation, Unreadable> {
+        self.head(store).map(|head| head.generation)
     }
 
     /// Ends sessions that have begun by now.
     ///
     /// # Errors
-    /// It could not be written down: others write all the time, or the proxy's memory is full.
+    /// It could not be written down: others write all the time, the host fails, or its memory is full.
     pub fn end(&self, store: &Store, whose: Whose<'_>, now: Timestamp) -> Result<(), NotSet> {
         let slot = self.slot(whose);
-        let lost = self.head(store).lost(&slot);
-        let until = now + LONGEST_SESSION;
-        store.update(&slot.name, |bytes| {
-            let mut bucket = Bucket::read(bytes).unwrap_or_else(|| Bucket::after_loss(lost));
-            let before = bucket.entries.iter().find(|entry| entry.key == slot.key);
-            // A clock that went back brings nothing back.
-            let ended_at = before.map_or(now, |entry| now.max(entry.ended_at));
-            bucket.add(Entry { key: slot.key, ended_at, until }, slot.kind, now);
-            ((), Some(bucket.bytes()))
-        })?;
+        let copy = match whose {
+            Whose::Sid { issuer, sid, subject: Some(_) } => {
+                let by_sid = self.slot(Whose::Sid { issuer, sid, subject: None });
+                (by_sid.bucket != slot.bucket).then_some(Slot { person: slot.person, ..by_sid })
+            }
+            _ => None,
+        };
+        let head = self.head(store).map_err(|_| NotSet)?;
+        let slots: Vec<Slot> = [slot].into_iter().chain(copy).collect();
+        for slot in &slots {
+            self.add(store, slot, head.lost(slot), now)?;
+        }
         store.update(&self.head_name(), |bytes| {
             let mut head = Head::read(bytes);
-            head.mark(&slot, now);
+            head.mark(&slots, now);
             ((), Some(head.bytes()))
         })
     }
 
-    /// Why a session has ended, if it has.
+    fn add(&self, store: &Store, slot: &Slot, lost: Option<Timestamp>, now: Timestamp) -> Result<(), NotSet> {
+        let dropped = store.update(&slot.name, |bytes| {
+            let mut bucket = Bucket::read(bytes).unwrap_or_else(|| Bucket::after_loss(lost));
+            let before = bucket.entries.iter().find(|entry| entry.key == slot.key);
+            // A clock that went back brings nothing back.
+            let ended_at = before.map_or(now, |entry| now.max(entry.ended_at));
+            let dropped = bucket.add(Entry { key: slot.key, person: slot.person, ended_at }, slot);
+            (dropped, Some(bucket.bytes()))
+        })?;
+        store.note_evicted(NAME, self.tenant, dropped);
+        Ok(())
+    }
+
+    /// Why a session has ended, if it has. Where that cannot be known, it has.
     pub fn find(&self, store: &Store, session: &Session) -> Option<SessionEnded> {
-        let head = self.head(store);
-        let logout = self.slot(Whose::Id(&session.id));
-        if self.entry(store, &head, &logout).is_some() {
-            return Some(SessionEnded::LoggedOut);
+        self.look(store, session).unwrap_or(Some(SessionEnded::Unconfirmed))
+    }
+
+    fn look(&self, store: &Store, session: &Session) -> Result<Option<SessionEnded>, Unreadable> {
+        let head = self.head(store)?;
+        let logout = self.slot(Whose::Id { id: &session.id, person: session.person() });
+        if self.ended_at(store, &head, &logout, &[logout.key])?.is_some() {
+            return Ok(Some(SessionEnded::LoggedOut));
         }
         let sid = session.provider_session();
         let ended_at = self.by_provider(store, &head, sid, session.person())?;
-        (session.created_at <= ended_at).then_some(SessionEnded::ByProvider)
+        Ok(ended_at
+            .is_some_and(|ended_at| session.created_at <= ended_at)
+            .then_some(SessionEnded::ByProvider))
     }
 
     /// Whether what a login makes now may begin: whoever was logged out while the login was under way
     /// begins anew. In the very second of a logout nobody can say which was first.
     ///
     /// # Errors
-    /// It has ended already.
+    /// It has ended already, or that cannot be known.
     pub fn check_login(
         &self,
         store: &Store,
@@ -123,9 +173,15 @@ impl RevocationList {
         started_at: Timestamp,
     ) -> Result<(), SessionEnded> {
         // Where nobody looks later, what was written before the configuration changed does not count.
-        let ended_at =
-            self.is_watched.then(|| self.by_provider(store, &self.head(store), sid, person)).flatten();
-        if ended_at >= Some(started_at) { Err(SessionEnded::ByProvider) } else { Ok(()) }
+        if !self.is_watched {
+            return Ok(());
+        }
+        let ended_at = self.head(store).and_then(|head| self.by_provider(store, &head, sid, person));
+        match ended_at {
+            Ok(ended_at) if ended_at >= Some(started_at) => Err(SessionEnded::ByProvider),
+            Ok(_) => Ok(()),
+            Err(_) => Err(SessionEnded::Unconfirmed),
+        }
     }
 
     fn by_provider(
@@ -134,42 +190,59 @@ impl RevocationList {
         head: &Head,
         sid: Option<&str>,
         (issuer, subject): (&str, &str),
-    ) -> Option<Timestamp> {
-        let sid = sid.map(|sid| Whose::Sid(issuer, sid));
-        let slots = sid.into_iter().chain([Whose::Subject(issuer, subject)]);
-        slots.filter_map(|whose| self.entry(store, head, &self.slot(whose))).max()
+    ) -> Result<Option<Timestamp>, Unreadable> {
+        let of_person = self.slot(Whose::Subject(issuer, subject));
+        let Some(sid) = sid else { return self.ended_at(store, head, &of_person, &[of_person.key]) };
+        let of_sid = self.slot(Whose::Sid { issuer, sid, subject: None });
+        let ended_at = self.ended_at(store, head, &of_person, &[of_person.key, of_sid.key])?;
+        Ok(ended_at.max(self.ended_at(store, head, &of_sid, &[of_sid.key])?))
     }
 
-    /// When what an entry stands for ended, as late as that may have been.
-    fn entry(&self, store: &Store, head: &Head, slot: &Slot) -> Option<Timestamp> {
-        let Some(bucket) = store.get(&slot.name).as_deref().and_then(Bucket::read) else {
-            return head.lost(slot);
+    /// When what these entries of a bucket stand for ended, as late as that may have been.
+    fn ended_at(
+        &self,
+        store: &Store,
+        head: &Head,
+        slot: &Slot,
+        keys: &[Key],
+    ) -> Result<Option<Timestamp>, Unreadable> {
+        let Some(bucket) = store.get(&slot.name)?.as_deref().and_then(Bucket::read) else {
+            return Ok(head.lost(slot));
         };
-        let found = bucket.entries.iter().find(|entry| entry.key == slot.key);
-        found.map(|entry| entry.ended_at).max(bucket.dropped_at)
+        let found = bucket.entries.iter().filter(|entry| keys.contains(&entry.key));
+        Ok(found.map(|entry| entry.ended_at).max().max(bucket.dropped_at))
     }
 
     fn slot(&self, whose: Whose<'_>) -> Slot {
-        let (kind, what, issuer, value) = match whose {
-            Whose::Sid(issuer, sid) => (Kind::Ended, "sid", issuer, sid),
-            Whose::Subject(issuer, subject) => (Kind::Ended, "sub", issuer, subject),
-            Whose::Id(id) => (Kind::Logout, "id", "", id),
+        let person = |(issuer, subject): (&str, &str)| Person::of(issuer, subject);
+        let (kind, key, person) = match whose {
+            Whose::Sid { issuer, sid, subject } => {
+                let key = Key::new(&[b"sid", issuer.as_bytes(), sid.as_bytes()]);
+                (Kind::Ended, key, subject.map(|subject| person((issuer, subject))))
+            }
+            Whose::Subject(issuer, subject) => {
+                let person = person((issuer, subject));
+                (Kind::Ended, person.key(), Some(person))
+            }
+            Whose::Id { id, person: of } => {
+                (Kind::Logout, Key::new(&[b"id", id.as_bytes()]), Some(person(of)))
+            }
         };
         let (list, buckets) = match kind {
-            Kind::Ended => ("ended", BUCKETS),
+            Kind::Ended => ("revoked", BUCKETS),
             Kind::Logout => ("logout", LOGOUT_BUCKETS),
         };
-        let key = Key::new(&[what.as_bytes(), issuer.as_bytes(), value.as_bytes()]);
-        let bucket = key.bucket(buckets);
-        Slot { kind, key, bucket, name: format!("vestibule.{list}.{}.{bucket}", self.tenant) }
+        let bucket = person.map_or(key, Person::key).bucket(buckets);
+        let name = format!("vestibule.{list}.{}.{bucket}", self.tenant);
+        Slot { kind, key, person, bucket, name }
     }
 
     fn head_name(&self) -> String {
-        format!("vestibule.ended.{}", self.tenant)
+        format!("vestibule.revoked.{}", self.tenant)
     }
 
-    fn head(&self, store: &Store) -> Head {
-        Head::read(store.get(&self.head_name()).as_deref().unwrap_or_default())
+    fn head(&self, store: &Store) -> Result<Head, Unreadable> {
+        Ok(Head::read(store.get(&self.head_name())?.as_deref().unwrap_or_default()))
     }
 }
 
@@ -178,14 +251,43 @@ enum Kind {
     /// What a provider ended.
     Ended,
     /// Logouts here, which only make copies of a cookie worthless. Of these a full bucket forgets the
-    /// oldest: otherwise anybody could end the sessions of others by logging out often enough.
+    /// oldest of whoever has most: otherwise anybody could end the sessions of others by logging out often
+    /// enough.
     Logout,
+}
+
+/// A person, by a hash of issuer and subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Person([u8; 8]);
+
+impl Person {
+    /// In the place of one that is not known.
+    const UNKNOWN: [u8; 8] = [0; 8];
+
+    fn of(issuer: &str, subject: &str) -> Person {
+        let [a, b, c, d, e, f, g, h, ..] =
+            *Key::new(&[b"sub", issuer.as_bytes(), subject.as_bytes()]).bytes();
+        Person([a, b, c, d, e, f, g, h])
+    }
+
+    /// Whether what ends of this person is in this bucket.
+    fn is_in(self, bucket: u16) -> bool {
+        self.key().bucket(BUCKETS) == bucket
+    }
+
+    /// The key of the entry that ends all sessions of the person.
+    fn key(self) -> Key {
+        let mut key = [0; 16];
+        key.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        Key::from(key)
+    }
 }
 
 /// Where an entry belongs.
 struct Slot {
     kind: Kind,
     key: Key,
+    person: Option<Person>,
     bucket: u16,
     name: String,
 }
@@ -214,14 +316,15 @@ impl Head {
         (usize::from(slot.bucket >> 3), 1_u8.checked_shl(u32::from(slot.bucket & 7)).unwrap_or_default())
     }
 
-    fn mark(&mut self, slot: &Slot, now: Timestamp) {
+    fn mark(&mut self, slots: &[Slot], now: Timestamp) {
         let by_clock = now.0.checked_shl(GENERATION_BITS).unwrap_or_default();
-        self.generation = Generation(by_clock.max(self.generation.0.saturating_add(1)));
-        let (byte, bit) = Head::bit(slot);
-        if slot.kind == Kind::Ended
-            && let Some(byte) = self.written.get_mut(byte)
-        {
-            *byte |= bit;
+        // After the last comes the first: what counts is that it is another.
+        self.generation = Generation(by_clock.max(self.generation.0.wrapping_add(1)));
+        for slot in slots.iter().filter(|slot| slot.kind == Kind::Ended) {
+            let (byte, bit) = Head::bit(slot);
+            if let Some(byte) = self.written.get_mut(byte) {
+                *byte |= bit;
+            }
         }
     }
 
@@ -238,14 +341,14 @@ impl Head {
 struct Bucket {
     /// When the youngest entry ended that is no longer here.
     dropped_at: Option<Timestamp>,
+    /// The newest first: what a provider ended by when that was, logouts here as they came.
     entries: Vec<Entry>,
 }
 
 struct Entry {
     key: Key,
+    person: Option<Person>,
     ended_at: Timestamp,
-    /// Until then a session that it ended could last.
-    until: Timestamp,
 }
 
 impl Bucket {
@@ -258,12 +361,12 @@ impl Bucket {
         let (dropped_at, mut rest) = number(bytes)?;
         let mut entries = Vec::new();
         while let Some((key, after)) = rest.split_first_chunk::<16>() {
+            let (person, after) = after.split_first_chunk::<8>()?;
             let (ended_at, after) = number(after)?;
-            let (until, after) = number(after)?;
             entries.push(Entry {
                 key: Key::from(*key),
+                person: (*person != Person::UNKNOWN).then_some(Person(*person)),
                 ended_at: Timestamp(ended_at),
-                until: Timestamp(until),
             });
             rest = after;
         }
@@ -271,24 +374,85 @@ impl Bucket {
         rest.is_empty().then_some(Bucket { dropped_at, entries })
     }
 
-    fn add(&mut self, entry: Entry, kind: Kind, now: Timestamp) {
-        self.entries.retain(|other| now < other.until && other.key != entry.key);
+    /// Adds an entry, and makes room for it. How many were dropped that stand for somebody's session.
+    fn add(&mut self, entry: Entry, slot: &Slot) -> u64 {
+        self.entries.retain(|other| other.key != entry.key);
         // In front, so that of those of one second it is the last to be dropped.
         self.entries.insert(0, entry);
-        self.entries.sort_by_key(|entry| std::cmp::Reverse(entry.ended_at));
-        let dropped = self.entries.get(ENTRIES_LIMIT).map(|entry| entry.ended_at);
-        self.entries.truncate(ENTRIES_LIMIT);
-        if kind == Kind::Ended {
-            self.dropped_at = self.dropped_at.max(dropped);
+        match slot.kind {
+            Kind::Ended => self.make_room(slot.bucket),
+            Kind::Logout => self.forget(),
         }
+    }
+
+    fn make_room(&mut self, bucket: u16) -> u64 {
+        self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
+        let mut dropped: u64 = 0;
+        while self.entries.len() > ENTRIES_LIMIT {
+            let is_copy = |entry: &Entry| entry.person.is_some_and(|person| !person.is_in(bucket));
+            if let Some((person, _)) = self.who_has_most(is_copy) {
+                self.remove_oldest(|entry| entry.person == Some(person));
+                continue;
+            }
+            match self.who_has_most(|_| true) {
+                Some((person, count)) if count > 1 => self.take_together(person),
+                _ => {
+                    self.dropped_at = self.dropped_at.max(self.remove_oldest(|_| true));
+                    dropped = dropped.saturating_add(1);
+                }
+            }
+        }
+        dropped
+    }
+
+    fn forget(&mut self) -> u64 {
+        let mut dropped: u64 = 0;
+        while self.entries.len() > ENTRIES_LIMIT {
+            match self.who_has_most(|_| true) {
+                Some((person, count)) if count > 1 => {
+                    self.remove_oldest(|entry| entry.person == Some(person));
+                }
+                _ => {
+                    self.remove_oldest(|_| true);
+                    dropped = dropped.saturating_add(1);
+                }
+            }
+        }
+        dropped
+    }
+
+    fn remove_oldest(&mut self, is_one: impl Fn(&Entry) -> bool) -> Option<Timestamp> {
+        let oldest = self.entries.iter().rposition(is_one)?;
+        Some(self.entries.remove(oldest).ended_at)
+    }
+
+    /// Who has most of these entries, and how many.
+    fn who_has_most(&self, counts: impl Fn(&Entry) -> bool) -> Option<(Person, usize)> {
+        let mut entries: BTreeMap<Person, usize> = BTreeMap::new();
+        for person in self.entries.iter().filter(|entry| counts(entry)).filter_map(|entry| entry.person) {
+            let count = entries.entry(person).or_default();
+            *count = count.saturating_add(1);
+        }
+        entries.into_iter().max_by_key(|(_, count)| *count)
+    }
+
+    /// The two oldest entries of a person become one, for all their sessions of that time.
+    fn take_together(&mut self, person: Person) {
+        let mut ends = self.entries.iter().rev().filter(|entry| entry.person == Some(person));
+        let Some(until) = ends.nth(1).map(|entry| entry.ended_at) else { return };
+        let all = self.entries.iter().filter(|entry| entry.key == person.key());
+        let ended_at = all.map(|entry| entry.ended_at).max().max(Some(until)).unwrap_or(until);
+        self.entries.retain(|entry| entry.person != Some(person) || entry.ended_at > ended_at);
+        self.entries.push(Entry { key: person.key(), person: Some(person), ended_at });
+        self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
     }
 
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.dropped_at.unwrap_or_default().0.to_be_bytes().to_vec();
         for entry in &self.entries {
             bytes.extend_from_slice(entry.key.bytes());
+            bytes.extend_from_slice(&entry.person.map_or(Person::UNKNOWN, |person| person.0));
             bytes.extend_from_slice(&entry.ended_at.0.to_be_bytes());
-            bytes.extend_from_slice(&entry.until.0.to_be_bytes());
         }
         bytes
     }
@@ -305,7 +469,10 @@ mod tests {
 
     use super::*;
     use crate::config::trial;
+    use crate::store::SharedData;
+    use crate::time::Seconds;
 
+    const MONTH: Seconds = Seconds(30 * 86_400);
     const NOW: Timestamp = Timestamp(1_700_000_000);
     const ISSUER: &str = "https://idp.example.com";
 
@@ -323,20 +490,37 @@ mod tests {
         session
     }
 
+    /// As a provider says it that names no subject.
+    fn of_sid(sid: &str) -> Whose<'_> {
+        Whose::Sid { issuer: ISSUER, sid, subject: None }
+    }
+
+    fn of_sid_and_sub<'a>(sid: &'a str, subject: &'a str) -> Whose<'a> {
+        Whose::Sid { issuer: ISSUER, sid, subject: Some(subject) }
+    }
+
+    fn of_id<'a>(id: &'a str, subject: &'a str) -> Whose<'a> {
+        Whose::Id { id, person: (ISSUER, subject) }
+    }
+
+    fn of(subject: &str, sid: &str, created_at: Timestamp) -> Session {
+        Session { subject: subject.to_owned(), ..session(sid, created_at) }
+    }
+
     fn bytes(store: &Store, list: &RevocationList) -> usize {
-        let names = (0..BUCKETS).map(|bucket| format!("vestibule.ended.{}.{bucket}", list.tenant));
-        names.filter_map(|name| store.get(&name)).map(|bucket| bucket.len()).sum()
+        let names = (0..BUCKETS).map(|bucket| format!("vestibule.revoked.{}.{bucket}", list.tenant));
+        names.filter_map(|name| store.get(&name).unwrap()).map(|bucket| bucket.len()).sum()
     }
 
     #[test]
     fn what_has_ended_stays_so_for_a_filter_whose_sessions_last_longer() {
         let (list, store) = (list(), Store::default());
-        list.end(&store, Whose::Sid(ISSUER, "s1"), NOW).unwrap();
-        let other = |n: u64| (list.slot(Whose::Sid(ISSUER, &n.to_string())), n);
-        let bucket = list.slot(Whose::Sid(ISSUER, "s1")).name;
+        list.end(&store, of_sid("s1"), NOW).unwrap();
+        let other = |n: u64| (list.slot(of_sid(&n.to_string())), n);
+        let bucket = list.slot(of_sid("s1")).name;
         let (_, same_bucket) = (0..).map(other).find(|(slot, _)| slot.name == bucket).unwrap();
         let later = NOW + Seconds(29 * 86_400);
-        list.end(&store, Whose::Sid(ISSUER, &same_bucket.to_string()), later).unwrap();
+        list.end(&store, of_sid(&same_bucket.to_string()), later).unwrap();
         assert_eq!(list.find(&store, &session("s1", NOW)), Some(SessionEnded::ByProvider));
     }
 
@@ -344,7 +528,7 @@ mod tests {
     fn out_18_the_list_is_bounded_and_what_it_drops_stays_ended() {
         let (list, store) = (list(), Store::default());
         for n in 0..50_000_u64 {
-            list.end(&store, Whose::Sid(ISSUER, &n.to_string()), NOW + Seconds(n / 100)).unwrap();
+            list.end(&store, of_sid(&n.to_string()), NOW + Seconds(n / 100)).unwrap();
         }
         assert!(bytes(&store, &list) <= 1024 * 1024);
         for n in (0..50_000_u64).step_by(97) {
@@ -354,42 +538,124 @@ mod tests {
         }
         // Who came after the youngest that was dropped is not concerned.
         assert_eq!(list.find(&store, &session("another", NOW + Seconds(500))), None);
-        // What is over makes room without a trace.
-        let much_later = NOW + LONGEST_SESSION + Seconds(500_000);
-        list.end(&store, Whose::Sid(ISSUER, "last"), much_later).unwrap();
-        assert!(list.find(&store, &session("last", much_later)).is_some());
+        assert!(store.take_evicted().iter().all(|evicted| evicted.table == NAME && evicted.entries > 10_000));
     }
 
     #[test]
     fn out_18_logouts_here_are_bounded_and_end_nobody_else() {
         let (list, store) = (list(), Store::default());
+        let bob = Session { id: "of bob".to_owned(), ..of("bob", "s", NOW) };
+        list.end(&store, of_id(&bob.id, "bob"), NOW).unwrap();
         for n in 0..20_000_u32 {
-            list.end(&store, Whose::Id(&n.to_string()), NOW).unwrap();
+            list.end(&store, of_id(&n.to_string(), "alice"), NOW).unwrap();
         }
+        assert_eq!(list.find(&store, &bob), Some(SessionEnded::LoggedOut), "alice forgets her own");
         assert_eq!(list.find(&store, &session("s", NOW - Seconds(1000))), None);
-        let last = Session { id: "19999".to_owned(), ..session("s", NOW) };
+        let last = Session { id: "19999".to_owned(), ..of("alice", "s", NOW) };
         assert_eq!(list.find(&store, &last), Some(SessionEnded::LoggedOut));
     }
 
     #[test]
     fn a_bucket_that_the_host_dropped_ends_what_it_may_have_held() {
         let list = list();
-        let bucket = |sid: &str| list.slot(Whose::Sid(ISSUER, sid)).name;
+        let bucket = |sid: &str| list.slot(of_sid(sid)).name;
         let same_bucket =
             (0..10_000).map(|n| format!("x{n}")).find(|sid| bucket(sid) == bucket("s1")).expect("of so many");
         let is_ended =
             |store: &Store, sid: &str, created_at| list.find(store, &session(sid, created_at)).is_some();
         for lost in [&b""[..], b"this is not ours"] {
             let store = Store::default();
-            list.end(&store, Whose::Sid(ISSUER, "s1"), NOW).unwrap();
+            list.end(&store, of_sid("s1"), NOW).unwrap();
             assert!(!is_ended(&store, &same_bucket, NOW));
             store.update(&bucket("s1"), |_| ((), Some(lost.to_vec()))).unwrap();
             // Also after it is written again.
             for _ in 0..2 {
                 assert!(is_ended(&store, "s1", NOW) && is_ended(&store, &same_bucket, NOW));
                 assert!(!is_ended(&store, "s1", NOW + Seconds(1)));
-                list.end(&store, Whose::Sid(ISSUER, &same_bucket), NOW + Seconds(9)).unwrap();
+                list.end(&store, of_sid(&same_bucket), NOW + Seconds(9)).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn out_18_who_logs_in_and_out_in_a_loop_ends_sessions_of_their_own() {
+        let (list, store) = (list(), Store::default());
+        list.end(&store, of_sid_and_sub("of carol", "carol"), NOW).unwrap();
+        for n in 0..40_000_u64 {
+            let now = NOW + Seconds(1 + n / 10);
+            list.end(&store, of_sid_and_sub(&n.to_string(), "mallory"), now).unwrap();
+        }
+        let ended = Some(SessionEnded::ByProvider);
+        for n in 0..1_000 {
+            let bob = of(&format!("bob {n}"), &format!("b{n}"), NOW - Seconds(1));
+            assert_eq!(list.find(&store, &bob), None, "bob {n} has nothing to do with it");
+        }
+        assert_eq!(list.find(&store, &of("carol", "of carol", NOW)), ended, "what was ended stays so");
+        for n in (0..40_000_u64).step_by(97) {
+            assert_eq!(
+                list.find(&store, &of("mallory", &n.to_string(), NOW + Seconds(n / 10))),
+                ended,
+                "{n}"
+            );
+        }
+        let latest = of("mallory", "another", NOW + Seconds(4_001));
+        assert_eq!(list.find(&store, &latest), None, "a session after all of them counts");
+        assert_eq!(store.take_evicted(), []);
+        assert!(bytes(&store, &list) <= 1024 * 1024);
+    }
+
+    #[test]
+    fn a_sid_ends_its_session_whatever_sub_the_provider_says_with_it() {
+        let (list, store) = (list(), Store::default());
+        list.end(&store, of_sid_and_sub("s1", "an identifier for somebody else"), NOW).unwrap();
+        assert_eq!(list.find(&store, &of("alice", "s1", NOW)), Some(SessionEnded::ByProvider));
+        assert_eq!(list.find(&store, &of("alice", "s2", NOW)), None);
+        assert!(list.check_login(&store, Some("s1"), (ISSUER, "alice"), NOW).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_back_brings_nothing_back() {
+        let (list, store) = (list(), Store::default());
+        list.end(&store, of_sid("s1"), NOW).unwrap();
+        list.end(&store, Whose::Subject(ISSUER, "carol"), NOW).unwrap();
+        list.end(&store, of_id("i1", "alice"), NOW).unwrap();
+        // So many that each bucket is written, and none is full.
+        for n in 0..2_000_u32 {
+            let subject = format!("subject {n}");
+            list.end(&store, of_sid_and_sub(&n.to_string(), &subject), NOW + MONTH + MONTH).unwrap();
+            list.end(&store, of_id(&n.to_string(), &subject), NOW + MONTH + MONTH).unwrap();
+        }
+        assert_eq!(list.find(&store, &of("alice", "s1", NOW)), Some(SessionEnded::ByProvider));
+        assert_eq!(list.find(&store, &of("carol", "s9", NOW)), Some(SessionEnded::ByProvider));
+        let logged_out = Session { id: "i1".to_owned(), ..of("alice", "s9", NOW) };
+        assert_eq!(list.find(&store, &logged_out), Some(SessionEnded::LoggedOut));
+        assert_eq!(list.find(&store, &of("bob", "s9", NOW)), None);
+    }
+
+    #[test]
+    fn where_the_list_cannot_be_read_no_session_counts() {
+        let list = list();
+        let failing = SharedData { get: |_| Err(Unreadable::Failing), set: |_, _, _| Ok(()) };
+        let store = Store::new(Some(failing));
+        assert_eq!(list.find(&store, &session("s1", NOW)), Some(SessionEnded::Unconfirmed));
+        let login = list.check_login(&store, None, (ISSUER, "alice"), NOW);
+        assert_eq!(login, Err(SessionEnded::Unconfirmed));
+        assert!(list.generation(&store).is_err());
+        assert_eq!(list.end(&store, of_sid("s1"), NOW), Err(NotSet));
+    }
+
+    #[test]
+    fn after_the_last_generation_comes_another() {
+        let (list, store) = (list(), Store::default());
+        let written = [0xff; BUCKETS as usize / 8];
+        let head = [&(u64::MAX - 2).to_be_bytes()[..], &written].concat();
+        store.update(&list.head_name(), |_| ((), Some(head.clone()))).unwrap();
+        let mut seen = vec![list.generation(&store)];
+        for _ in 0..6 {
+            list.end(&store, of_sid("s1"), NOW).unwrap();
+            let generation = list.generation(&store);
+            assert!(!seen.contains(&generation), "{generation:?}");
+            seen.push(generation);
         }
     }
 
@@ -399,7 +665,7 @@ mod tests {
         let mut seen = vec![list.generation(&store)];
         for now in [NOW, NOW, NOW - Seconds(100), NOW + Seconds(1)] {
             list.end(&store, Whose::Subject(ISSUER, "alice"), now).unwrap();
-            list.end(&store, Whose::Id("i"), now).unwrap();
+            list.end(&store, of_id("i", "alice"), now).unwrap();
             let generation = list.generation(&store);
             assert!(!seen.contains(&generation));
             seen.push(generation);

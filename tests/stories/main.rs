@@ -38,6 +38,7 @@ mod session;
 mod session_info;
 mod shared;
 mod step_up;
+mod store;
 mod tabs;
 mod tenants;
 mod third_party;

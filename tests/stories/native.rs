@@ -12,11 +12,11 @@ use vestibule::http::{
     Body, BodyFailed, Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response,
 };
 use vestibule::random::NoRandomness;
-use vestibule::store::{Found, NotSet, SharedData, Versioned};
+use vestibule::store::{Found, NotSet, SharedData, Unreadable, Versioned};
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
-use super::world::{Asked, CalloutId, Gateway, Proxy, Seen, Stream, metrics};
+use super::world::{Asked, CalloutId, Failing, Gateway, Proxy, Seen, Stream, metrics};
 
 /// The proxy of stories that name none.
 pub fn proxy() -> Proxy {
@@ -26,6 +26,7 @@ pub fn proxy() -> Proxy {
 /// The core as it runs in a proxy with this configuration.
 pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway> {
     metrics::begin();
+    FAILING.set(Failing::Nothing);
     Box::new(Native {
         filter: filter(document, now, 1),
         workers: Rc::new(Cell::new(1)),
@@ -52,13 +53,20 @@ type Data = BTreeMap<String, Versioned>;
 thread_local! {
     /// The shared data of the proxy whose worker runs.
     static SHARED: RefCell<Data> = RefCell::default();
+    static FAILING: Cell<Failing> = const { Cell::new(Failing::Nothing) };
 }
 
 fn get(name: &str) -> Found {
+    if matches!(FAILING.get(), Failing::Reads(what) if name.contains(what)) {
+        return Err(Unreadable::Failing);
+    }
     Ok(SHARED.with_borrow(|data| data.get(name).cloned()))
 }
 
 fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+    if matches!(FAILING.get(), Failing::Writes(what) if name.contains(what)) {
+        return Err(NotSet);
+    }
     SHARED.with_borrow_mut(|data| {
         let current = data.get(name).map(|(_, version)| *version);
         if current != version {
@@ -227,6 +235,10 @@ impl Gateway for Native {
                 }
             }
         });
+    }
+
+    fn shared_data_fails(&mut self, failing: Failing) {
+        FAILING.set(failing);
     }
 
     fn trailers(&mut self, _: Stream, trailers: &Headers) -> Headers {

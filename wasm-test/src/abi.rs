@@ -296,7 +296,11 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
             }
             let key = read(&mut guest, key, key_size)?;
             let profile = guest.data().setup.profile;
-            match shared_data(guest.data(), &key)?.get(profile, &key) {
+            let data = shared_data(guest.data(), &key)?;
+            if data.is_unreadable(&key) {
+                return Ok(INTERNAL_FAILURE);
+            }
+            match data.get(profile, &key) {
                 Some((value, last)) => {
                     write_number(&mut guest, number, last)?;
                     give(&mut guest, &value, at, size)

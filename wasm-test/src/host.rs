@@ -1,6 +1,6 @@
 //! What a host knows: its settings, the requests in it, and what the filter has asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -149,6 +149,16 @@ pub struct Metrics {
 pub struct SharedData {
     values: Arc<Mutex<BTreeMap<Vec<u8>, Numbered>>>,
     meanwhile: Meanwhile,
+    failing: Rc<Cell<Option<Failing>>>,
+}
+
+/// Fault: what of the shared data fails, by a part of the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    /// The host cannot say what is there.
+    Reads(&'static str),
+    /// Another worker has always written in between.
+    Writes(&'static str),
 }
 
 /// What another worker does, just before a value is written.
@@ -173,6 +183,16 @@ impl SharedData {
         *self.meanwhile.0.borrow_mut() = Some(Box::new(another));
     }
 
+    /// From here on this fails, for all who share it.
+    pub fn fails(&self, failing: Option<Failing>) {
+        self.failing.set(failing);
+    }
+
+    /// Whether a value cannot be read.
+    pub(crate) fn is_unreadable(&self, key: &[u8]) -> bool {
+        matches!(self.failing.get(), Some(Failing::Reads(what)) if contains(key, what))
+    }
+
     /// A value and its number.
     pub fn get(&self, profile: Profile, key: &[u8]) -> Option<(Vec<u8>, u32)> {
         self.values.lock().expect("nobody fails while holding it").get(&index(profile, key)).cloned()
@@ -183,6 +203,9 @@ impl SharedData {
     /// For Envoy number 0 is "whatever there is", and where there is nothing it does not look at the
     /// number; for nginx 0 is "there is nothing", and nothing else is.
     pub fn set(&self, profile: Profile, key: &[u8], value: &[u8], number: u32) -> bool {
+        if matches!(self.failing.get(), Some(Failing::Writes(what)) if contains(key, what)) {
+            return false;
+        }
         let another = self.meanwhile.0.borrow_mut().take();
         if let Some(another) = another {
             another();
@@ -221,6 +244,10 @@ impl SharedData {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn contains(key: &[u8], what: &str) -> bool {
+    String::from_utf8_lossy(key).contains(what)
 }
 
 fn index(profile: Profile, key: &[u8]) -> Vec<u8> {

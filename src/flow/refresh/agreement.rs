@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::outage;
 use crate::config::{self, ProviderIndex};
 use crate::filter::Filter;
 use crate::oidc::token::Remedy;
 use crate::session::Session;
-use crate::store::{Key, Table};
+use crate::store::instance::InstanceId;
+use crate::store::{self, NotSet, Owner, Record, Rows, Table, Tenant, Worth};
 use crate::time::{Seconds, Timestamp};
 
-/// What the workers know of refresh tokens: who uses one, and what came of it.
-pub const REFRESHES: Table = Table { name: "refresh", buckets: 1024, bucket_limit: 64 * 1024 };
+/// What the workers know of refresh tokens: who uses one, and what came of it. Its room is configured:
+/// `session.refreshed_sessions_mib`. The number of buckets is not, because all who share them must agree.
+pub const REFRESHES: Table = Table { name: "refreshed_sessions", buckets: 1024, bucket_limit: 64 * 1024 };
 
 /// For so long after an answer has brought a renewed session to the browser, whoever still has the old
 /// cookie gets it too.
@@ -35,6 +40,21 @@ const PATIENCE: u64 = 6;
 /// ... but not longer than this, unless a request may.
 const PATIENCE_LIMIT: Seconds = Seconds(60);
 
+/// Names the use of a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    name: store::Key,
+    tenant: Tenant,
+    owner: Owner,
+}
+
+impl Key {
+    /// Tells the uses of refresh tokens apart.
+    pub fn bytes(&self) -> &[u8; 16] {
+        self.name.bytes()
+    }
+}
+
 /// What is known of a refresh token that was used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum State {
@@ -42,7 +62,7 @@ pub enum State {
     Running,
     /// It was used.
     Renewed {
-        /// The session now.
+        /// What changed of the session, for whoever has the one before.
         sealed: String,
         /// An answer has brought it to the browser.
         is_delivered: bool,
@@ -87,11 +107,15 @@ impl Failed {
 }
 
 impl State {
+    /// As it is kept. Of a sealed text the bytes, which are a quarter less.
     fn write(&self) -> Vec<u8> {
+        let with = |kind: u8, sealed: &str| {
+            [&[kind][..], &URL_SAFE_NO_PAD.decode(sealed).unwrap_or_default()].concat()
+        };
         match self {
             State::Running => vec![0],
-            State::Renewed { sealed, is_delivered: false } => [&[1], sealed.as_bytes()].concat(),
-            State::Renewed { sealed, is_delivered: true } => [&[4], sealed.as_bytes()].concat(),
+            State::Renewed { sealed, is_delivered: false } => with(1, sealed),
+            State::Renewed { sealed, is_delivered: true } => with(4, sealed),
             State::Refused => vec![2],
             State::Failed(failed) => [&[3][..], &failed.write()].concat(),
         }
@@ -99,16 +123,37 @@ impl State {
 
     fn read(bytes: &[u8]) -> Option<State> {
         Some(match bytes.split_first()? {
-            (0, []) => State::Running,
-            (kind @ (1 | 4), sealed) => State::Renewed {
-                sealed: std::str::from_utf8(sealed).ok()?.to_owned(),
-                is_delivered: *kind == 4,
-            },
+            (0, _) => State::Running,
+            (kind @ (1 | 4), sealed) => {
+                State::Renewed { sealed: URL_SAFE_NO_PAD.encode(sealed), is_delivered: *kind == 4 }
+            }
             (2, []) => State::Refused,
             (3, failed) => State::Failed(Failed::read(failed.try_into().ok()?)?),
             _ => return None,
         })
     }
+
+    /// What would be lost with it.
+    fn worth(&self) -> Worth {
+        match self {
+            State::Running => Worth::Lease,
+            // Without it the browser comes with a refresh token that is spent.
+            State::Renewed { is_delivered: false, .. } => Worth::Valued,
+            // Requests that are under way with the old cookie.
+            State::Renewed { is_delivered: true, .. } => Worth::Useful,
+            // The provider is asked once more.
+            State::Refused | State::Failed(_) => Worth::Disposable,
+        }
+    }
+}
+
+/// A lease, and whose it is if that instance can say that it is alive.
+fn lease(by: Option<InstanceId>) -> Vec<u8> {
+    [&State::Running.write()[..], by.as_ref().map(<[u8; 8]>::as_slice).unwrap_or_default()].concat()
+}
+
+fn holder(lease: &[u8]) -> Option<InstanceId> {
+    lease.strip_prefix(&[0])?.try_into().ok()
 }
 
 /// Names the use of a refresh token by this state of this session. A refresh token alone does not: a
@@ -116,14 +161,20 @@ impl State {
 pub fn key(filter: &Filter, index: ProviderIndex, session: &Session) -> Option<Key> {
     let provider = &filter.provider(index)?.config;
     let token = session.refresh_token.as_ref()?.expose();
-    Some(Key::new(&[
-        b"refresh",
+    let parts = [
+        &b"refresh"[..],
         provider.issuer.as_bytes(),
         provider.client.id.as_bytes(),
         session.id.as_bytes(),
         &session.generation.to_be_bytes(),
         token.as_bytes(),
-    ]))
+    ];
+    let (issuer, subject) = session.person();
+    Some(Key {
+        name: store::Key::new(&parts),
+        tenant: Tenant::of(provider),
+        owner: Owner::of(&[issuer.as_bytes(), subject.as_bytes()]),
+    })
 }
 
 /// How long a refresh in the background waits for its tokens. Whoever waits for it gives up before; what
@@ -134,28 +185,72 @@ pub fn patience(provider: &config::Provider) -> Duration {
 }
 
 /// For so long nobody else uses a refresh token: all callouts that using it may take.
-fn lease(provider: &config::Provider) -> Seconds {
+fn lease_span(provider: &config::Provider) -> Seconds {
     let tokens = patience(provider).as_secs().saturating_mul(TOKEN_CALLOUTS);
     let others = provider.callout_timeout.as_secs().saturating_mul(CALLOUTS.saturating_sub(TOKEN_CALLOUTS));
     Seconds(tokens.saturating_add(others).saturating_add(10))
 }
 
+/// Names what is known of the token endpoint of a provider.
+pub fn provider_key(provider: &config::Provider) -> Key {
+    let parts = [&b"token endpoint"[..], provider.issuer.as_bytes(), provider.client.id.as_bytes()];
+    Key { name: store::Key::new(&parts), tenant: Tenant::of(provider), owner: Owner::NOBODY }
+}
+
+fn rows(filter: &Filter, key: Key) -> Rows<'_> {
+    let bucket_limit = filter.config.session.refreshed_sessions.bucket_limit(REFRESHES.buckets);
+    Table { bucket_limit, ..REFRESHES }.rows(&filter.store, key.tenant)
+}
+
+/// What is known now. Where that cannot be read, somebody may be using the refresh token. A lease of an
+/// instance that is gone is none.
 pub fn state(filter: &Filter, key: Key, now: Timestamp) -> Option<State> {
-    REFRESHES.find(&filter.store, key, now).as_deref().and_then(State::read)
+    let Ok(found) = rows(filter, key).find(key.name, now) else { return Some(State::Running) };
+    let found = found.filter(|found| !is_free(filter, found, now))?;
+    State::read(&found)
+}
+
+fn is_free(filter: &Filter, found: &[u8], now: Timestamp) -> bool {
+    holder(found).is_some_and(|holder| filter.instance.is_gone(&filter.store, holder, now))
 }
 
 /// Says that this worker uses the refresh token of a session, unless another does or it was tried too
 /// lately.
+///
+/// A lease is free if its holder is gone. It may have sent the refresh token, whose answer then is lost:
+/// where the provider rotates it is spent, and using it again ends what came of the login. But nobody has
+/// the new one, so the session would end in any case; and where it was not sent, or the provider does not
+/// rotate or forgives a second use, the session goes on.
 pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, session: &Session, now: Timestamp) -> bool {
     let Some(provider) = filter.provider(index).map(|provider| &provider.config) else { return false };
-    let lease = lease(provider);
-    let claimed = REFRESHES.change(&filter.store, key, now, |held| match held.and_then(State::read) {
+    let Ok(before) = rows(filter, key).find(key.name, now) else { return false };
+    let gone = before
+        .as_deref()
+        .and_then(holder)
+        .filter(|_| before.as_deref().is_some_and(|before| is_free(filter, before, now)));
+    if gone.is_none() && before.as_deref().and_then(State::read) == Some(State::Running) {
+        return false;
+    }
+    let span = lease_span(provider);
+    let lease = Record {
+        bytes: lease(filter.instance.name_for_lease(&filter.store, now + span, now)),
+        until: now + span,
+        worth: Worth::Lease,
+        owner: key.owner,
+    };
+    let claimed = rows(filter, key).change(key.name, now, |held| match held.and_then(State::read) {
         Some(State::Failed(failed)) if now < failed.retry_at => (false, None),
+        Some(State::Running) if gone.is_some() && held.and_then(holder) == gone => {
+            (true, Some(lease.clone()))
+        }
         Some(State::Running | State::Renewed { .. } | State::Refused) => (false, None),
-        Some(State::Failed(_)) | None => (true, Some((State::Running.write(), now + lease))),
+        Some(State::Failed(_)) | None => (true, Some(lease.clone())),
     });
     if claimed != Ok(true) {
         return false;
+    }
+    if gone.is_some() {
+        log::warn!("code=refresh_taken_over a refresh is tried again: the worker that began it is gone");
     }
     match outage::may_try(filter, provider, session, now) {
         Ok(()) => true,
@@ -166,22 +261,191 @@ pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, session: &Session,
     }
 }
 
+fn value(key: Key, state: &State, until: Timestamp) -> Record {
+    Record { bytes: state.write(), until, worth: state.worth(), owner: key.owner }
+}
+
 /// Notes what became of a refresh token. Says whether it could be noted.
 pub fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) -> bool {
-    REFRESHES.put(&filter.store, key, &state.write(), until, now).is_ok()
+    rows(filter, key).put(key.name, &value(key, state, until), now).is_ok()
+}
+
+/// Says that what became of a refresh token could not be noted.
+pub fn note_lost(filter: &Filter, key: Key, state: &State) {
+    if state.worth() > Worth::Disposable {
+        filter.store.note_evicted(REFRESHES.name, key.tenant, 1);
+    }
+    log::error!("code=refresh_lost what became of a refresh cannot be kept; the session will end");
+}
+
+/// What is held under a key, as bytes. None where it cannot be read.
+pub fn find(filter: &Filter, key: Key, now: Timestamp) -> Option<Vec<u8>> {
+    rows(filter, key).find(key.name, now).ok().flatten()
+}
+
+/// Changes what is held under a key, for what can be had again: it is kept for `span`.
+///
+/// # Errors
+/// It is written by others all the time, or cannot be.
+pub fn change_disposable<T>(
+    filter: &Filter,
+    key: Key,
+    span: Seconds,
+    now: Timestamp,
+    mut decide: impl FnMut(Option<&[u8]>) -> (T, Option<Vec<u8>>),
+) -> Result<T, NotSet> {
+    let record = |bytes| Record { bytes, until: now + span, worth: Worth::Disposable, owner: key.owner };
+    rows(filter, key).change(key.name, now, |held| {
+        let (result, bytes) = decide(held);
+        (result, bytes.map(record))
+    })
+}
+
+/// Forgets what is known.
+pub fn clear(filter: &Filter, key: Key, now: Timestamp) {
+    let nothing = Record { worth: Worth::Disposable, ..Record::new(&[], now) };
+    let _ = rows(filter, key).put(key.name, &nothing, now);
+}
+
+/// How full one bucket is, of so many bytes.
+pub fn fill(filter: &Filter, tenant: Tenant, bucket: u16, now: Timestamp) -> usize {
+    REFRESHES.rows(&filter.store, tenant).fill(bucket, now)
 }
 
 /// Notes that an answer brings the session to the browser which this refresh token was used for. Until
 /// then it is kept: the browser may be silent for long.
 pub fn note_delivery(filter: &Filter, key: Key, now: Timestamp) {
-    let noted = REFRESHES.change(&filter.store, key, now, |held| match held.and_then(State::read) {
+    let noted = rows(filter, key).change(key.name, now, |held| match held.and_then(State::read) {
         Some(State::Renewed { sealed, is_delivered: false }) => {
             let delivered = State::Renewed { sealed, is_delivered: true };
-            ((), Some((delivered.write(), now + DELIVERED_KEPT)))
+            ((), Some(value(key, &delivered, now + DELIVERED_KEPT)))
         }
         _ => ((), None),
     });
     if noted.is_err() {
         log::debug!("that a renewed session was delivered is not noted: it is kept longer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+    use crate::metrics::HostMetrics;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+    const UNTIL: Timestamp = Timestamp(1_700_003_600);
+
+    thread_local! {
+        static METRICS: RefCell<Vec<(String, u64)>> = RefCell::default();
+    }
+
+    const COUNTING: HostMetrics = HostMetrics {
+        define: |_, name| {
+            METRICS.with_borrow_mut(|metrics| metrics.push((name.to_owned(), 0)));
+            METRICS.with_borrow(|metrics| u32::try_from(metrics.len() - 1).ok())
+        },
+        add: |metric, count| METRICS.with_borrow_mut(|metrics| metrics[metric as usize].1 += count),
+        set: |metric, value| METRICS.with_borrow_mut(|metrics| metrics[metric as usize].1 = value),
+    };
+
+    fn filter(worker: u64) -> Rc<Filter> {
+        let host = HostFunctions {
+            worker,
+            random: |out| {
+                out.fill(4);
+                Ok(())
+            },
+            verify: None,
+            shared: None,
+            metrics: Some(COUNTING),
+        };
+        let config = trial::read(json!({"session": {"refreshed_sessions_mib": 32}})).unwrap();
+        Filter::new(config, &host, NOW).unwrap()
+    }
+
+    /// Names of one bucket.
+    fn key_of(filter: &Filter, number: u8, owner: &str) -> Key {
+        let mut name = [0; 16];
+        name[15] = number;
+        let tenant = filter.tenant(0).unwrap();
+        Key { name: store::Key::from(name), tenant, owner: Owner::of(&[owner.as_bytes()]) }
+    }
+
+    fn refreshed(bytes: usize) -> State {
+        State::Renewed { sealed: "A".repeat(bytes / 3 * 4), is_delivered: false }
+    }
+
+    fn told() -> BTreeMap<String, u64> {
+        METRICS.with_borrow(|metrics| metrics.iter().cloned().collect())
+    }
+
+    #[test]
+    fn every_state_is_read_as_it_was_written() {
+        for state in [
+            State::Running,
+            refreshed(0),
+            refreshed(3_000),
+            State::Renewed { sealed: "-_-_".to_owned(), is_delivered: true },
+            State::Refused,
+            State::Failed(Failed { retry_at: NOW, remedy: Remedy::Time }),
+        ] {
+            assert_eq!(State::read(&state.write()), Some(state));
+        }
+        assert!(refreshed(3_000).write().len() <= 3_001, "bytes, not letters");
+        for by in [None, Some([7; 8])] {
+            assert_eq!((State::read(&lease(by)), holder(&lease(by))), (Some(State::Running), by));
+        }
+    }
+
+    #[test]
+    fn a_refreshed_session_that_makes_room_for_another_is_counted() {
+        let filter = filter(1);
+        for number in 0..100 {
+            let key = key_of(&filter, number, &number.to_string());
+            put(&filter, key, &refreshed(1_024), UNTIL, NOW);
+        }
+        let left =
+            (0..100).filter(|number| state(&filter, key_of(&filter, *number, ""), NOW).is_some()).count();
+        assert!((20..=31).contains(&left), "{left} of 32 KiB");
+        filter.tick(NOW);
+        let told = told();
+        let evicted = told.get("vestibule.evicted.table.refreshed_sessions.provider.main");
+        assert_eq!(evicted.copied(), Some(100 - left as u64), "{told:?}");
+        assert_eq!(told.get("vestibule.refreshed_sessions_fill_percent.provider.main"), Some(&1));
+    }
+
+    #[test]
+    fn who_refreshes_often_pushes_out_nobody_else() {
+        let filter = filter(1);
+        let of_alice = key_of(&filter, 0, "alice");
+        put(&filter, of_alice, &refreshed(1_024), UNTIL, NOW);
+        for number in 1..=u8::MAX {
+            put(&filter, key_of(&filter, number, "mallory"), &refreshed(1_024), UNTIL + Seconds(9), NOW);
+        }
+        assert_eq!(state(&filter, of_alice, NOW), Some(refreshed(1_024)));
+    }
+
+    #[test]
+    fn no_result_takes_the_place_of_a_lease() {
+        let filter = filter(1);
+        let leased = key_of(&filter, 0, "alice");
+        assert!(claim(&filter, 0, leased, &crate::session::tests::session(), NOW));
+        for number in 1..=u8::MAX {
+            let key = key_of(&filter, number, &number.to_string());
+            put(&filter, key, &refreshed(1_024), UNTIL, NOW);
+        }
+        assert_eq!(state(&filter, leased, NOW), Some(State::Running));
+        assert!(
+            !claim(&filter, 0, leased, &crate::session::tests::session(), NOW),
+            "the refresh token would be used twice"
+        );
     }
 }

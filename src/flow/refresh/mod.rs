@@ -8,14 +8,14 @@
 //! A result is found by session, state and refresh token, and taken only if it is a later state of the
 //! session that asks for it: a provider may give the same refresh token again, or one to two logins.
 
-mod agreement;
+pub(crate) mod agreement;
 mod outage;
 mod queue;
 mod renew;
 
 use std::rc::Rc;
 
-use agreement::{CALLOUTS, Failed, RETRY_AFTER, State, claim, key, note_delivery, state};
+use agreement::{CALLOUTS, Failed, Key, RETRY_AFTER, State, claim, key, note_delivery, state};
 pub use queue::Queue;
 use renew::{Asker, renew};
 
@@ -28,7 +28,6 @@ use crate::http::{Callout, CalloutFailed, HostTraits};
 use crate::oidc::discovery::discovery_request;
 use crate::oidc::token::Remedy;
 use crate::session::{Session, SessionEnded};
-use crate::store::Key;
 use crate::time::{Seconds, Timestamp};
 
 /// A session is not renewed again within this time, or within the lifetime of its tokens if that is
@@ -187,7 +186,7 @@ fn later(
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<Remembered>, ClientError> {
-    let later = session::open_and_check(filter, index, sealed, now)?;
+    let later = session::open_refreshed_and_check(filter, index, found, sealed, now)?;
     if !later.session.is_refreshed_from(&found.session) {
         let id = &found.session.id;
         log::error!(
@@ -253,7 +252,7 @@ fn follow(
     for _ in 0..CHAIN_LIMIT {
         let Some(key) = key(filter, index, &found.session) else { break };
         let Some(State::Renewed { sealed, .. }) = state(filter, key, now) else { break };
-        let newer = session::open(filter, index, &sealed, now);
+        let newer = session::open_refreshed(filter, index, &found, &sealed, now);
         let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
             break;
         };

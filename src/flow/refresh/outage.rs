@@ -4,7 +4,9 @@
 //! no success between. And whoever has failed lets others try first: or those who always fail would be the
 //! ones that try, and nobody would find out that the provider is back.
 
-use super::agreement::{FAILURE_KEPT, Failed, REFRESHES, RETRY_AFTER};
+use super::agreement::{
+    FAILURE_KEPT, Failed, RETRY_AFTER, change_disposable, clear as forget, find, provider_key,
+};
 use crate::config;
 use crate::filter::Filter;
 use crate::oidc::token::Remedy;
@@ -47,10 +49,6 @@ impl Outage {
     }
 }
 
-fn key(provider: &config::Provider) -> Key {
-    Key::new(&[b"token endpoint", provider.issuer.as_bytes(), provider.client.id.as_bytes()])
-}
-
 fn name(session: &Session) -> [u8; 8] {
     let key = Key::new(&[session.id.as_bytes()]);
     key.bytes().first_chunk().copied().unwrap_or_default()
@@ -63,7 +61,7 @@ pub fn known(
     session: &Session,
     now: Timestamp,
 ) -> Option<Failed> {
-    let held = REFRESHES.find(&filter.store, key(provider), now)?;
+    let held = find(filter, provider_key(provider), now)?;
     Outage::read(&held)?.of(name(session))
 }
 
@@ -78,14 +76,14 @@ pub fn may_try(
     now: Timestamp,
 ) -> Result<(), Failed> {
     let session = name(session);
-    let tried = REFRESHES.change(&filter.store, key(provider), now, |held| {
+    let tried = change_disposable(filter, provider_key(provider), FAILURE_KEPT, now, |held| {
         let Some(mut outage) = held.and_then(Outage::read) else { return (Ok(()), None) };
         let Some(failed) = outage.of(session) else { return (Ok(()), None) };
         if now < failed.retry_at {
             return (Err(failed), None);
         }
         outage.failed.retry_at = now + RETRY_AFTER;
-        (Ok(()), Some((outage.write(), now + FAILURE_KEPT)))
+        (Ok(()), Some(outage.write()))
     });
     // Where others write all the time, one of them tries.
     tried.unwrap_or(Err(Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time }))
@@ -94,11 +92,11 @@ pub fn may_try(
 /// A session failed, for a reason that may be the provider's.
 pub fn note(filter: &Filter, provider: &config::Provider, session: &Session, failed: Failed, now: Timestamp) {
     let session = name(session);
-    let noted = REFRESHES.change(&filter.store, key(provider), now, |held| {
+    let noted = change_disposable(filter, provider_key(provider), FAILURE_KEPT, now, |held| {
         let before = held.and_then(Outage::read).map(|outage| outage.sessions).unwrap_or_default();
         let others = before.into_iter().filter(|other| *other != session);
         let sessions = std::iter::once(session).chain(others).take(KNOWN_LIMIT).collect();
-        ((), Some((Outage { failed, sessions }.write(), now + FAILURE_KEPT)))
+        ((), Some(Outage { failed, sessions }.write()))
     });
     if noted.is_err() {
         log::debug!("that a refresh failed is not noted: the next session tries for itself");
@@ -107,9 +105,9 @@ pub fn note(filter: &Filter, provider: &config::Provider, session: &Session, fai
 
 /// A session succeeded: there is no outage.
 pub fn clear(filter: &Filter, provider: &config::Provider, now: Timestamp) {
-    if REFRESHES.find(&filter.store, key(provider), now).is_some() {
+    if find(filter, provider_key(provider), now).is_some() {
         // Contended: the next success clears it.
-        let _ = REFRESHES.put(&filter.store, key(provider), &[], now, now);
+        forget(filter, provider_key(provider), now);
     }
 }
 

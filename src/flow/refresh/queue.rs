@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::agreement::Key;
 use crate::flow::Callouts;
-use crate::store::Key;
 use crate::time::Timestamp;
 
 /// So many are under way at the same time ...

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::agreement::{FAILURE_KEPT, Failed, RETRY_AFTER, State, key, patience, put};
+use super::agreement::{FAILURE_KEPT, Failed, Key, RETRY_AFTER, State, key, note_lost, patience, put};
 use super::{lifetime, outage};
 use crate::config::{self, ProviderIndex};
 use crate::error::{ConfigurationError, Error, ProviderError};
@@ -20,7 +20,6 @@ use crate::oidc::token::{RefreshResponse, Remedy, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
 use crate::secret::Secret;
 use crate::session::Session;
-use crate::store::Key;
 use crate::time::Timestamp;
 
 /// What the ID token of the login says once and for all (Core 1.0 section 12.2).
@@ -61,7 +60,7 @@ pub async fn renew(
     let mut rotated = None;
     let exchanged = exchange_tokens(filter, index, session, asker, &mut rotated, callouts, now).await;
     let renewed = match exchanged {
-        Ok(session) => seal(filter, index, session, *now),
+        Ok(newer) => seal(filter, index, session, newer, *now),
         Err(error) => Err(error),
     };
     let Some(provider) = filter.provider(index).map(|provider| &provider.config) else { return };
@@ -117,9 +116,16 @@ pub async fn renew(
     filter.metrics.count(Metric::Renewal { outcome, provider: index });
 }
 
-fn seal(filter: &Filter, index: ProviderIndex, session: Session, now: Timestamp) -> Result<String, Error> {
-    session::fit(filter, index, session, now, |session, nonce| {
-        filter.cookies.seal_session(index, session, nonce)
+/// What changed of a session, for whoever has the one before.
+fn seal(
+    filter: &Filter,
+    index: ProviderIndex,
+    before: &Session,
+    newer: Session,
+    now: Timestamp,
+) -> Result<String, Error> {
+    session::fit(filter, index, newer, now, |newer, nonce| {
+        filter.cookies.seal_refreshed(index, before, newer, nonce)
     })
 }
 
@@ -144,7 +150,7 @@ fn with_refresh_token(
     {
         log::debug!("that a refresh failed is not noted: it is tried again at once");
     }
-    seal(filter, index, later, now)
+    seal(filter, index, session, later, now)
 }
 
 /// Notes what became of a refresh token. What a provider gave is not lost because others write too.
@@ -172,7 +178,7 @@ async fn write(
         }
         *now = callouts.wait().await;
     }
-    log::error!("code=refresh_lost what became of a refresh cannot be kept; the session will end");
+    note_lost(filter, key, state);
 }
 
 /// What it takes to refresh a session after a failure that is no end of it.

@@ -5,7 +5,7 @@ mod conformance;
 use serde_json::{Value, json};
 use vestibule::http::Request;
 
-use crate::world::{Key, Proxy, Seen, World, lines, merge, with_partner};
+use crate::world::{Failing, Key, Proxy, Seen, World, lines, merge, with_partner};
 
 const PATH: &str = "/oidc/backchannel-logout";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -102,6 +102,22 @@ fn out_12_a_token_is_acted_upon_once_by_all_workers() {
     world.after(1);
     bring(&mut world, &token).is(400, "logout_token_expired");
     world.get("/orders").is(200, "session");
+}
+
+#[test]
+fn out_12_a_token_that_could_not_be_acted_upon_may_be_sent_again() {
+    for failing in [Failing::Writes("revoked"), Failing::Reads("revoked"), Failing::Writes("logout_tokens")] {
+        let mut world = logged_in();
+        let now = world.now;
+        let token = world.idp().logout_token(&json!({}), now);
+        world.shared_data_fails(failing);
+        let seen = bring(&mut world, &token);
+        assert!(seen.is(503, "shared_data").body.contains("temporarily_unavailable"), "{failing:?}");
+        world.shared_data_fails(Failing::Nothing);
+        bring(&mut world, &token).is(200, "logged_out_by_provider");
+        world.get("/orders").is(302, "login_begins");
+        bring(&mut world, &token).is(400, "logout_token_replayed");
+    }
 }
 
 /// Drafts of the specification knew no `exp`, and providers of that time live on.

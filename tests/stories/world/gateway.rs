@@ -18,6 +18,16 @@ pub enum Proxy {
     Nginx,
 }
 
+/// What of the shared data of a proxy fails: names that contain this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    Nothing,
+    /// The host cannot say what is there.
+    Reads(&'static str),
+    /// Another worker has always written in between.
+    Writes(&'static str),
+}
+
 /// One request in the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stream(pub u32);
@@ -55,6 +65,8 @@ pub trait Gateway {
     fn leave(&mut self, stream: Stream);
     /// Some time has passed: background work is due.
     fn tick(&mut self, now: Timestamp);
+    /// From here on this of the proxy's shared data fails, for all its workers.
+    fn shared_data_fails(&mut self, failing: Failing);
     /// Whether this is the built module, which tells and hears what a host can say and no more.
     fn is_built_module(&self) -> bool {
         false

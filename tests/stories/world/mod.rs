@@ -22,7 +22,7 @@ use vestibule::time::{Seconds, Timestamp};
 
 pub use browser::{Browser, From};
 pub use differs::{BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NOBODY_IS_WOKEN, NOTHING_IS_REMOVED};
-pub use gateway::{Asked, CalloutId, Gateway, Proxy, Shared, Stream, Waiting};
+pub use gateway::{Asked, CalloutId, Failing, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, LOGOUT_EVENT, Provider, Rotation, answer};
 
@@ -278,6 +278,12 @@ impl World {
             self.workers.push(Rc::new(RefCell::new(another)));
         }
         self.gateway = Rc::clone(&self.workers[worker]);
+        self
+    }
+
+    /// From here on this of the proxy's shared data fails, for all its workers.
+    pub fn shared_data_fails(&mut self, failing: Failing) -> &mut Self {
+        self.gateway.borrow_mut().shared_data_fails(failing);
         self
     }
 

@@ -16,7 +16,7 @@ use wasm_test::{
 };
 
 use crate::world::metrics;
-use crate::world::{Asked, CalloutId, Gateway, Proxy, Seen, Stream};
+use crate::world::{Asked, CalloutId, Failing, Gateway, Proxy, Seen, Stream};
 
 /// The proxy of stories that name none.
 pub fn proxy() -> Proxy {
@@ -154,6 +154,15 @@ impl Gateway for Built {
 
     fn tick(&mut self, now: Timestamp) {
         self.at(now).tick();
+    }
+
+    fn shared_data_fails(&mut self, failing: Failing) {
+        let Some(data) = &self.setup.shared_data else { return };
+        data.fails(match failing {
+            Failing::Nothing => None,
+            Failing::Reads(what) => Some(wasm_test::Failing::Reads(what)),
+            Failing::Writes(what) => Some(wasm_test::Failing::Writes(what)),
+        });
     }
 
     fn is_built_module(&self) -> bool {

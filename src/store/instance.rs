@@ -1,0 +1,171 @@
+//! Which instances of the module are alive.
+//!
+//! Whoever has a lease may end before it is given back: after a trap the host starts a new instance, and
+//! the old one answers nobody. So an instance that has leases says at its ticks that it is alive, and a
+//! lease of one that does not is free.
+//!
+//! An instance that has seen no tick for a while names itself in no lease: its host may give none at
+//! times, and its leases then end by time alone.
+
+use std::cell::{Cell, RefCell};
+
+use super::{Key, Owner, Record, Store, Table, Tenant, Worth};
+use crate::time::{Seconds, Timestamp};
+
+/// How often an instance that has leases says that it is alive.
+const BEAT: Seconds = Seconds(1);
+
+/// Who has said nothing for so long is gone.
+const GONE_AFTER: Seconds = Seconds(5);
+
+/// Who has had no tick for longer than this may have none for long.
+const TICKS: Seconds = Seconds(2);
+
+/// So many ticks somebody must stay gone: a clock that jumps makes everybody silent for a moment.
+const CERTAIN_AFTER: u64 = 3;
+
+/// Instances that may seem gone at the same time.
+const SUSPECTS_LIMIT: usize = 64;
+
+const INSTANCES: Table = Table { name: "instance", buckets: 16, bucket_limit: 4 * 1024 };
+
+/// Names an instance in a lease.
+pub type InstanceId = [u8; 8];
+
+/// This instance, and what it has noticed of others.
+pub struct Instance {
+    id: InstanceId,
+    ticks: Cell<u64>,
+    ticked_at: Cell<Option<Timestamp>>,
+    beaten_at: Cell<Option<Timestamp>>,
+    /// The end of the last of its leases.
+    leases_until: Cell<Timestamp>,
+    /// Who seems to be gone, and the number of the tick at which that was seen first.
+    suspects: RefCell<Vec<(InstanceId, u64)>>,
+}
+
+impl Instance {
+    /// The instance that its host calls this worker.
+    pub fn new(worker: u64) -> Instance {
+        Instance {
+            id: worker.to_be_bytes(),
+            ticks: Cell::new(0),
+            ticked_at: Cell::default(),
+            beaten_at: Cell::default(),
+            leases_until: Cell::default(),
+            suspects: RefCell::default(),
+        }
+    }
+
+    /// The name to put into a lease until then, if this instance can keep saying that it is alive.
+    pub fn name_for_lease(&self, store: &Store, until: Timestamp, now: Timestamp) -> Option<InstanceId> {
+        let ticks = self.ticked_at.get().is_some_and(|at| at <= now && now.since(at) <= TICKS);
+        if !ticks {
+            return None;
+        }
+        self.leases_until.set(self.leases_until.get().max(until));
+        self.beat(store, now).then_some(self.id)
+    }
+
+    /// Says that this instance is alive, if it has leases.
+    pub fn tick(&self, store: &Store, now: Timestamp) {
+        self.ticks.set(self.ticks.get().wrapping_add(1));
+        self.ticked_at.set(Some(now));
+        if now < self.leases_until.get() {
+            self.beat(store, now);
+        }
+    }
+
+    /// Whether an instance is no more.
+    pub fn is_gone(&self, store: &Store, other: InstanceId, now: Timestamp) -> bool {
+        let is_silent =
+            other != self.id && INSTANCES.rows(store, Tenant::none()).find(name(other), now) == Ok(None);
+        let mut suspects = self.suspects.borrow_mut();
+        let known = suspects.iter().position(|(suspect, _)| *suspect == other);
+        match (is_silent, known) {
+            (true, Some(known)) => suspects
+                .get(known)
+                .is_some_and(|(_, since)| self.ticks.get().wrapping_sub(*since) >= CERTAIN_AFTER),
+            (true, None) => {
+                suspects.truncate(SUSPECTS_LIMIT);
+                suspects.insert(0, (other, self.ticks.get()));
+                false
+            }
+            (false, Some(known)) => {
+                suspects.remove(known);
+                false
+            }
+            (false, None) => false,
+        }
+    }
+
+    /// Says that this instance is alive, unless it has said so lately. Whether the others know.
+    fn beat(&self, store: &Store, now: Timestamp) -> bool {
+        if self.beaten_at.get().is_some_and(|at| at <= now && now.since(at) < BEAT) {
+            return true;
+        }
+        let alive =
+            Record { bytes: Vec::new(), until: now + GONE_AFTER, worth: Worth::Lease, owner: Owner::NOBODY };
+        let is_known = INSTANCES.rows(store, Tenant::none()).put(name(self.id), &alive, now).is_ok();
+        self.beaten_at.set(is_known.then_some(now));
+        is_known
+    }
+}
+
+fn name(id: InstanceId) -> Key {
+    Key::new(&[b"instance", &id])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn at(seconds: u64) -> Timestamp {
+        NOW + Seconds(seconds)
+    }
+
+    /// Three ticks, after which one is certain.
+    fn is_gone(watcher: &Instance, store: &Store, other: &Instance, now: Timestamp) -> bool {
+        (0..=CERTAIN_AFTER).any(|_| {
+            watcher.tick(store, now);
+            watcher.is_gone(store, other.id, now)
+        })
+    }
+
+    #[test]
+    fn who_has_leases_is_alive_as_long_as_it_ticks() {
+        let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
+        one.tick(&store, NOW);
+        assert_eq!(one.name_for_lease(&store, at(60), NOW), Some(one.id));
+        for second in 1..60 {
+            one.tick(&store, at(second));
+            assert!(!is_gone(&other, &store, &one, at(second)), "{second}");
+        }
+        // Here it trapped.
+        assert!(!is_gone(&other, &store, &one, at(62)));
+        assert!(is_gone(&other, &store, &one, at(65)));
+    }
+
+    #[test]
+    fn who_has_no_ticks_names_itself_in_no_lease() {
+        let (store, one) = (Store::default(), Instance::new(1));
+        assert_eq!(one.name_for_lease(&store, at(60), NOW), None);
+        one.tick(&store, NOW);
+        assert_eq!(one.name_for_lease(&store, at(60), at(3)), None);
+        assert_eq!(one.name_for_lease(&store, at(60), NOW - Seconds(1)), None, "a clock that went back");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_nobody_gone_who_ticks() {
+        let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
+        one.tick(&store, NOW);
+        one.name_for_lease(&store, at(9_999), NOW).unwrap();
+        other.tick(&store, at(700));
+        assert!(!other.is_gone(&store, one.id, at(700)), "it may be about to tick");
+        one.tick(&store, at(700));
+        assert!(!is_gone(&other, &store, &one, at(700)));
+        assert!(!one.is_gone(&store, one.id, at(9_000)), "nobody is gone for themselves");
+    }
+}

@@ -1,0 +1,482 @@
+//! Bounded tables of entries, in the buckets of a [`Store`].
+//!
+//! A full bucket evicts, and whom it evicts is decided by what is lost. What has ended goes for nothing.
+//! Of the rest, what is worth least goes first, and there the entries of whoever has most in the bucket:
+//! nobody pushes out others by having many. A lease is never evicted, or two would do what one may.
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+
+use super::{KEY_BYTES, Key, NotSet, Store, Tenant, Unreadable};
+use crate::time::Timestamp;
+
+/// Bytes of an entry without its value: key, end, worth, owner, length.
+const ENTRY_BYTES: usize = KEY_BYTES + 8 + 1 + 4 + 4;
+
+/// Entries of one kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    /// Names the buckets. Without `/`, which one host takes for the name of a zone.
+    pub name: &'static str,
+    /// Over so many buckets the entries are spread. All who share a table have the same number.
+    pub buckets: u16,
+    /// So many bytes the entries of one bucket may have.
+    pub bucket_limit: usize,
+}
+
+/// What would be lost with an entry. The least worth is evicted first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worth {
+    /// Nothing but some work.
+    Disposable = 0,
+    /// Something that few will ask for.
+    Useful = 1,
+    /// Something that cannot be had again.
+    Valued = 2,
+    /// That somebody does something alone: never evicted.
+    Lease = 3,
+}
+
+/// Who has an entry, as far as room is concerned: by a hash, in which two may meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(u32);
+
+impl Owner {
+    /// Each entry counts for itself.
+    pub const NOBODY: Owner = Owner(0);
+
+    /// The owner of this name.
+    pub fn of(parts: &[&[u8]]) -> Owner {
+        let [a, b, c, d, ..] = *Key::new(parts).bytes();
+        Owner(u32::from_be_bytes([a, b, c, d]).max(1))
+    }
+}
+
+/// What is put into a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The value itself.
+    pub bytes: Vec<u8>,
+    /// It counts until then.
+    pub until: Timestamp,
+    /// What would be lost with it.
+    pub worth: Worth,
+    /// Who has it.
+    pub owner: Owner,
+}
+
+impl Record {
+    /// A value of nobody that cannot be had again.
+    pub fn new(bytes: &[u8], until: Timestamp) -> Record {
+        Record { bytes: bytes.to_vec(), until, worth: Worth::Valued, owner: Owner::NOBODY }
+    }
+}
+
+/// What came of [`Rows::claim`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The entry is there now, and was not before.
+    Made,
+    /// There was one, with this value.
+    Held(Vec<u8>),
+    /// It is not known: the bucket is written by others all the time, the host fails to read or to write
+    /// it, or the entry does not fit.
+    Contended,
+}
+
+/// The entries of one tenant in a table.
+pub struct Rows<'a> {
+    store: &'a Store,
+    table: Table,
+    tenant: Tenant,
+}
+
+impl Table {
+    /// The entries of one tenant.
+    pub fn rows(self, store: &Store, tenant: Tenant) -> Rows<'_> {
+        Rows { store, table: self, tenant }
+    }
+
+    /// A bucket with one entry more, and how many were evicted that may be missed. `None` if it does not
+    /// fit beside the leases.
+    fn with(&self, bucket: &[u8], entry: Entry<'_>, now: Timestamp) -> Option<(Vec<u8>, u64)> {
+        let room = self.bucket_limit.checked_sub(entry.len())?;
+        let alive = |other: &Entry<'_>| now < other.until && other.key != entry.key;
+        let mut others: Vec<Entry<'_>> = Entry::all(bucket).filter(alive).collect();
+        let mut size = others.iter().map(Entry::len).fold(0, usize::saturating_add);
+        let mut missed: u64 = 0;
+        while size > room {
+            let victim = others.remove(victim(&others, &entry)?);
+            size = size.saturating_sub(victim.len());
+            missed = missed.saturating_add(u64::from(victim.worth > Worth::Disposable));
+        }
+        let mut bytes = Vec::with_capacity(size.saturating_add(entry.len()));
+        entry.write(&mut bytes);
+        others.iter().for_each(|other| other.write(&mut bytes));
+        Some((bytes, missed))
+    }
+}
+
+/// Which of the entries makes room for a new one.
+fn victim(others: &[Entry<'_>], new: &Entry<'_>) -> Option<usize> {
+    let share = |entry: &Entry<'_>| match entry.owner {
+        Owner::NOBODY => entry.len(),
+        owner => {
+            let all = others.iter().chain([new]).filter(|other| other.owner == owner);
+            all.map(Entry::len).fold(0, usize::saturating_add)
+        }
+    };
+    let evictable = others.iter().enumerate().filter(|(_, other)| other.worth < Worth::Lease);
+    evictable.min_by_key(|(_, other)| (other.worth, Reverse(share(other)), other.until)).map(|(at, _)| at)
+}
+
+impl Rows<'_> {
+    /// The value of an entry that has not ended.
+    ///
+    /// # Errors
+    /// The host fails to read it.
+    pub fn find(&self, key: Key, now: Timestamp) -> Result<Option<Vec<u8>>, Unreadable> {
+        let bucket = self.store.get(&self.bucket_name(key))?.unwrap_or_default();
+        let found = Entry::all(&bucket).find(|entry| entry.key == key && now < entry.until);
+        Ok(found.map(|entry| entry.value.to_vec()))
+    }
+
+    /// Makes an entry unless there is one. Of all workers that try at the same time, one succeeds.
+    pub fn claim(&self, key: Key, value: &Record, now: Timestamp) -> Claim {
+        let claimed = self.change(key, now, |held| match held {
+            Some(held) => (Claim::Held(held.to_vec()), None),
+            None => (Claim::Made, Some(value.clone())),
+        });
+        claimed.unwrap_or(Claim::Contended)
+    }
+
+    /// Makes an entry or replaces it.
+    ///
+    /// # Errors
+    /// As [`Rows::change`].
+    pub fn put(&self, key: Key, value: &Record, now: Timestamp) -> Result<(), NotSet> {
+        self.change(key, now, |_| ((), Some(value.clone())))
+    }
+
+    /// Decides about an entry by what it is now, and no other worker changes it in between. `decide`
+    /// returns a result, and a value if the entry is to change; it may be called several times, and only
+    /// what it returned last counts.
+    ///
+    /// # Errors
+    /// The bucket is written by others all the time, the host fails to read or to write it, or the entry
+    /// does not fit beside the leases.
+    pub fn change<T>(
+        &self,
+        key: Key,
+        now: Timestamp,
+        mut decide: impl FnMut(Option<&[u8]>) -> (T, Option<Record>),
+    ) -> Result<T, NotSet> {
+        let missed = Cell::new(0);
+        let changed = self.store.update(&self.bucket_name(key), |bucket| {
+            missed.set(0);
+            let held = Entry::all(bucket).find(|entry| entry.key == key && now < entry.until);
+            let (result, value) = decide(held.map(|entry| entry.value));
+            let Some(Record { bytes, until, worth, owner }) = value else { return (Ok(result), None) };
+            let entry = Entry { key, until, worth, owner, value: &bytes };
+            match self.table.with(bucket, entry, now) {
+                Some((bucket, evicted)) => {
+                    missed.set(evicted);
+                    (Ok(result), Some(bucket))
+                }
+                None => (Err(NotSet), None),
+            }
+        })?;
+        self.store.note_evicted(self.table.name, self.tenant, missed.get());
+        changed
+    }
+
+    /// Bytes of the entries of one bucket that have not ended.
+    pub fn fill(&self, bucket: u16, now: Timestamp) -> usize {
+        let bucket = self.store.get(&self.name_of(bucket)).ok().flatten().unwrap_or_default();
+        let alive = Entry::all(&bucket).filter(|entry| now < entry.until);
+        alive.map(|entry| entry.len()).fold(0, usize::saturating_add)
+    }
+
+    fn bucket_name(&self, key: Key) -> String {
+        self.name_of(key.bucket(self.table.buckets))
+    }
+
+    fn name_of(&self, bucket: u16) -> String {
+        format!("vestibule.{}.{}.{bucket}", self.table.name, self.tenant)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    key: Key,
+    until: Timestamp,
+    worth: Worth,
+    owner: Owner,
+    value: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Up to the end, or to the first byte that is not ours.
+    fn all(mut bucket: &'a [u8]) -> impl Iterator<Item = Entry<'a>> {
+        std::iter::from_fn(move || {
+            let (key, rest) = bucket.split_first_chunk::<KEY_BYTES>()?;
+            let (until, rest) = rest.split_first_chunk::<8>()?;
+            let (worth, rest) = rest.split_first()?;
+            let (owner, rest) = rest.split_first_chunk::<4>()?;
+            let (length, rest) = rest.split_first_chunk::<4>()?;
+            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+            let (value, rest) = rest.split_at_checked(length)?;
+            bucket = rest;
+            Some(Entry {
+                key: Key(*key),
+                until: Timestamp(u64::from_be_bytes(*until)),
+                worth: Worth::read(*worth)?,
+                owner: Owner(u32::from_be_bytes(*owner)),
+                value,
+            })
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.value.len().saturating_add(ENTRY_BYTES)
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.key.0);
+        bytes.extend_from_slice(&self.until.0.to_be_bytes());
+        bytes.push(self.worth as u8);
+        bytes.extend_from_slice(&self.owner.0.to_be_bytes());
+        bytes.extend_from_slice(&u32::try_from(self.value.len()).unwrap_or_default().to_be_bytes());
+        bytes.extend_from_slice(self.value);
+    }
+}
+
+impl Worth {
+    fn read(byte: u8) -> Option<Worth> {
+        [Worth::Disposable, Worth::Useful, Worth::Valued, Worth::Lease]
+            .into_iter()
+            .find(|worth| *worth as u8 == byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::store::{Evicted, Found, SharedData, Versioned};
+
+    const TABLE: Table = Table { name: "test", buckets: 4, bucket_limit: 220 };
+    /// All in one bucket, of so many bytes.
+    const SMALL: Table = Table { buckets: 1, ..TABLE };
+    const NOW: Timestamp = Timestamp(1);
+
+    thread_local! {
+        static DATA: RefCell<HashMap<String, Versioned>> = RefCell::default();
+        static INTERFERES: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn get(name: &str) -> Found {
+        Ok(DATA.with_borrow(|data| data.get(name).cloned()))
+    }
+
+    fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+        DATA.with_borrow_mut(|data| {
+            let current = data.get(name).map(|(_, version)| *version);
+            let version_now = current.unwrap_or(0).wrapping_add(1);
+            if let Some(left) = INTERFERES.get().checked_sub(1) {
+                INTERFERES.set(left);
+                let other = Entry {
+                    key: key("other"),
+                    until: Timestamp(u64::MAX),
+                    worth: Worth::Valued,
+                    owner: Owner::NOBODY,
+                    value: b"theirs",
+                };
+                let (old, _) = data.get(name).cloned().unwrap_or_default();
+                let (bucket, _) = TABLE.with(&old, other, Timestamp(0)).unwrap();
+                data.insert(name.to_owned(), (bucket, version_now));
+                return Err(NotSet);
+            }
+            if current != version {
+                return Err(NotSet);
+            }
+            data.insert(name.to_owned(), (value.to_vec(), version_now));
+            Ok(())
+        })
+    }
+
+    fn key(text: &str) -> Key {
+        Key::new(&[text.as_bytes()])
+    }
+
+    fn shared() -> Store {
+        Store::new(Some(SharedData { get, set }))
+    }
+
+    fn rows(store: &Store) -> Rows<'_> {
+        TABLE.rows(store, Tenant::none())
+    }
+
+    fn value(bytes: &[u8], until: u64) -> Record {
+        Record::new(bytes, Timestamp(until))
+    }
+
+    #[test]
+    fn one_of_many_claims_succeeds() {
+        for (one, other) in [(shared(), shared()), { (Store::default(), Store::default()) }] {
+            let is_shared = one.host.is_some();
+            let claim = |store, bytes, until, now| rows(store).claim(key("a"), &value(bytes, until), now);
+            assert_eq!(claim(&one, b"one", 10, NOW), Claim::Made);
+            assert_eq!(claim(&one, b"two", 10, NOW), Claim::Held(b"one".into()));
+            let seen = claim(&other, b"other", 10, NOW);
+            assert_eq!(seen, if is_shared { Claim::Held(b"one".into()) } else { Claim::Made });
+            assert_eq!(rows(&one).find(key("b"), NOW), Ok(None));
+            assert_eq!(claim(&one, b"again", 20, Timestamp(10)), Claim::Made, "it ended");
+        }
+    }
+
+    #[test]
+    fn what_another_wrote_in_between_stays() {
+        INTERFERES.set(3);
+        let store = shared();
+        let rows = rows(&store);
+        // Keys of one bucket.
+        let bucket = key("other").bucket(TABLE.buckets);
+        let mine =
+            (0..100).map(|n| key(&format!("mine {n}"))).find(|key| key.bucket(TABLE.buckets) == bucket);
+        let mine = mine.unwrap();
+        assert_eq!(rows.claim(mine, &value(b"mine", 10), NOW), Claim::Made);
+        assert_eq!(rows.find(key("other"), NOW), Ok(Some(b"theirs".to_vec())));
+        assert_eq!(rows.find(mine, NOW), Ok(Some(b"mine".to_vec())));
+        INTERFERES.set(u32::MAX);
+        let claimed = rows.claim(mine, &value(b"new", 30), Timestamp(11));
+        assert_eq!(claimed, Claim::Contended, "WASM-11");
+        INTERFERES.set(0);
+    }
+
+    #[test]
+    fn a_host_that_fails_to_read_is_not_one_without_shared_data() {
+        let fails = SharedData { get: |_| Err(Unreadable::Failing), set: |_, _, _| Ok(()) };
+        let alone = SharedData { get: |_| Err(Unreadable::NoSharedData), set: |_, _, _| Err(NotSet) };
+        for (host, claimed) in [(fails, Claim::Contended), (alone, Claim::Made)] {
+            let store = Store::new(Some(host));
+            assert_eq!(rows(&store).claim(key("a"), &value(b"", 9), NOW), claimed);
+            assert_eq!(rows(&store).find(key("a"), NOW).is_ok(), claimed == Claim::Made);
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_a_largest_size_and_evicts_what_ends_first() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        for n in 0..100_u64 {
+            rows.put(key(&n.to_string()), &value(&[0; 20], n.saturating_add(1_000)), NOW).unwrap();
+        }
+        assert!(store.own.borrow().values().all(|bucket| bucket.len() <= SMALL.bucket_limit));
+        assert!(rows.find(key("99"), NOW).unwrap().is_some());
+        assert!(rows.find(key("1"), NOW).unwrap().is_none());
+        assert_eq!(store.own.borrow().len(), 1);
+        let evicted = Evicted { table: "test", tenant: Tenant::none(), entries: 96 };
+        assert_eq!(store.take_evicted(), [evicted], "it is counted");
+        assert_eq!(store.take_evicted(), []);
+        assert_eq!(rows.put(key("x"), &value(&[0; 220], 9_999), NOW), Err(NotSet));
+        assert!(rows.find(key("99"), NOW).unwrap().is_some(), "an entry too large removes no other");
+    }
+
+    #[test]
+    fn a_large_entry_that_makes_room_does_not_take_small_ones_with_it() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        // The large one ends last: whoever looks at ends alone keeps it, and drops all that comes after.
+        rows.put(key("large"), &value(&[0; 80], 5_000), NOW).unwrap();
+        for small in ["one", "two"] {
+            rows.put(key(small), &value(&[0; 4], 1_000), NOW).unwrap();
+        }
+        rows.put(key("new"), &value(&[0; 80], 1_000), NOW).unwrap();
+        for (name, is_there) in [("large", false), ("one", true), ("two", true), ("new", true)] {
+            assert_eq!(rows.find(key(name), NOW).unwrap().is_some(), is_there, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lease_makes_room_for_nothing() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        let lease = Record { worth: Worth::Lease, ..value(&[0], 50) };
+        assert_eq!(rows.claim(key("lease"), &lease, NOW), Claim::Made);
+        for n in 0..100_u64 {
+            let put = rows.put(key(&n.to_string()), &value(&[0; 100], n.saturating_add(1_000)), NOW);
+            assert_eq!(put, Ok(()), "beside one lease there is room");
+        }
+        assert_eq!(rows.claim(key("lease"), &lease, NOW), Claim::Held(vec![0]));
+        for n in 0..5 {
+            let _ = rows.claim(key(&format!("lease {n}")), &lease, NOW);
+        }
+        assert_eq!(rows.put(key("large"), &value(&[0; 100], 9_999), NOW), Err(NotSet));
+        assert_eq!(rows.claim(key("lease"), &lease, NOW), Claim::Held(vec![0]));
+        assert_eq!(rows.claim(key("lease"), &lease, Timestamp(50)), Claim::Made, "it ended");
+    }
+
+    #[test]
+    fn what_is_worth_less_makes_room_first_and_is_not_missed() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        let put = |name: &str, worth, until| {
+            rows.put(key(name), &Record { worth, ..value(&[0; 20], until) }, NOW).unwrap();
+        };
+        put("valued", Worth::Valued, 10);
+        put("useful", Worth::Useful, 100);
+        put("disposable", Worth::Disposable, 1_000);
+        let is_there = |name: &str| rows.find(key(name), NOW).unwrap().is_some();
+        put("fills", Worth::Valued, 10);
+        put("first", Worth::Valued, 10);
+        assert!(!is_there("disposable") && is_there("useful") && is_there("valued"));
+        assert_eq!(store.take_evicted(), []);
+        put("second", Worth::Valued, 10);
+        assert!(!is_there("useful") && is_there("valued"));
+        assert_eq!(store.take_evicted().len(), 1);
+    }
+
+    #[test]
+    fn who_has_many_entries_pushes_out_their_own() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        let put = |name: &str, owner: &[u8]| {
+            let owner = Owner::of(&[owner]);
+            rows.put(key(name), &Record { owner, ..value(&[0; 20], 1_000) }, NOW).unwrap();
+        };
+        put("alice", b"alice");
+        put("bob", b"bob");
+        for n in 0..100 {
+            put(&format!("mallory {n}"), b"mallory");
+        }
+        let is_there = |name: &str| rows.find(key(name), NOW).unwrap().is_some();
+        assert!(is_there("alice") && is_there("bob") && is_there("mallory 99"));
+    }
+
+    #[test]
+    fn tenants_share_neither_entries_nor_room() {
+        let store = Store::default();
+        let of = |name: &str| Tenant(key(name));
+        SMALL.rows(&store, of("one")).put(key("a"), &value(b"a", 1_000), NOW).unwrap();
+        let other = SMALL.rows(&store, of("other"));
+        assert_eq!(other.find(key("a"), NOW), Ok(None));
+        for n in 0..100 {
+            other.put(key(&n.to_string()), &value(&[0; 20], 1_000), NOW).unwrap();
+        }
+        assert_eq!(SMALL.rows(&store, of("one")).find(key("a"), NOW), Ok(Some(b"a".to_vec())));
+    }
+
+    #[test]
+    fn bytes_that_are_not_ours_are_no_entries() {
+        for garbage in [&b"x"[..], &[0xff; 64], &[0; 33]] {
+            assert!(Entry::all(garbage).count() <= 1, "WASM-11 {garbage:?}");
+            let store = Store::default();
+            store.own.borrow_mut().insert(rows(&store).bucket_name(key("a")), garbage.to_vec());
+            assert_eq!(rows(&store).find(key("a"), NOW), Ok(None));
+            assert_eq!(rows(&store).claim(key("a"), &value(b"v", 9), NOW), Claim::Made);
+        }
+    }
+}

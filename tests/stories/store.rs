@@ -1,0 +1,158 @@
+//! What the workers of one proxy know together: reads and writes of it that fail, and workers that end.
+
+use serde_json::json;
+
+use super::kept::{finish, form, kept, restore};
+use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
+use crate::world::{Failing, Proxy, World};
+
+/// A code that is sent twice ends what came of it (RFC 6749 section 4.1.2).
+#[test]
+fn a_code_is_not_sent_where_nobody_can_note_that_it_was() {
+    for failing in [Failing::Writes("redeemed_codes"), Failing::Reads("redeemed_codes")] {
+        let mut world = World::new();
+        let address = world.sent_to_provider("/orders");
+        let back = world.authorize(&address);
+        world.shared_data_fails(failing);
+        let seen = world.come_back(&back);
+        assert_eq!((seen.status, seen.code), (400, "login_used"), "{failing:?}");
+        assert_eq!(world.idp().count("token"), 0, "{failing:?}");
+        world.shared_data_fails(Failing::Nothing).log_in("/orders").is(302, "login_completed");
+    }
+}
+
+#[test]
+fn a_form_is_not_sent_where_nobody_can_note_that_it_was() {
+    for failing in [Failing::Writes("sent_forms"), Failing::Reads("sent_forms")] {
+        let mut world = World::new();
+        world.log_in("/").is(302, "login_completed");
+        world.after(4000);
+        let request = form(&world, "/orders");
+        let kept = kept(&mut world, request, "a=1");
+        let note = finish(&mut world, &kept, "alice");
+        world.shared_data_fails(failing);
+        let seen = restore(&mut world, &kept.sealed, &note);
+        assert_eq!(seen.is(400, "kept_form_sent_before").body.matches("<form").count(), 0);
+        world.shared_data_fails(Failing::Nothing);
+        restore(&mut world, &kept.sealed, &note).is(200, "form_restored");
+        restore(&mut world, &kept.sealed, &note).is(400, "kept_form_sent_before");
+    }
+}
+
+#[test]
+fn a_refresh_token_is_not_used_where_nobody_can_note_that_it_is() {
+    for failing in [Failing::Writes("refreshed_sessions"), Failing::Reads("refreshed_sessions")] {
+        let mut world = logged_in(&forwarding());
+        let first = token(&world.get("/orders"));
+        world.after(250).shared_data_fails(failing);
+        for worker in [0, 1, 0, 1] {
+            let seen = world.after(5).on_worker(worker).get("/orders");
+            assert_eq!(token(seen.is(200, "session")), first, "{failing:?}");
+            world.tick();
+        }
+        assert_eq!(world.idp().count("token"), 1, "{failing:?}: that of the login");
+        world.shared_data_fails(Failing::Nothing).after(11).get("/orders").is(200, "session");
+        world.tick();
+        assert_ne!(token(&world.get("/orders")), first);
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0), "{failing:?}");
+    }
+}
+
+#[test]
+fn an_older_session_is_not_written_where_nobody_can_say_whether_it_was_refreshed() {
+    let mut world = logged_in(&forwarding());
+    let old = world.navigation("/orders", false);
+    world.after(301).get("/orders").is(200, "session");
+    world.shared_data_fails(Failing::Reads("refreshed_sessions"));
+    // Its cookie would be due.
+    let seen = world.after(70).get("/orders");
+    assert!(seen.is(200, "session").cookies().is_empty(), "{seen:?}");
+    world.shared_data_fails(Failing::Nothing);
+    assert_eq!(token(world.send(old).is(200, "session")), token(&world.get("/orders")));
+    assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn where_the_revocation_list_cannot_be_read_no_session_counts() {
+    let watched = json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}});
+    for (change, worker) in [(watched, 0), (json!({}), 1)] {
+        let mut world = World::with(&change);
+        world.log_in("/orders").is(302, "login_completed");
+        world.get("/orders").is(200, "session");
+        // Where no provider ends sessions, whoever sees a cookie for the first time looks.
+        let script = fetch(&world);
+        world.on_worker(worker).shared_data_fails(Failing::Reads("revoked"));
+        let seen = world.send(script.clone());
+        assert!(seen.is(401, "session_unconfirmed").cookies().is_empty(), "the cookie stays: {seen:?}");
+        world.get("/orders").is(302, "login_begins");
+        world.shared_data_fails(Failing::Nothing).send(script).is(200, "session");
+    }
+}
+
+/// After a trap the host starts another instance, and nobody gives back the leases of the first.
+#[test]
+fn a_refresh_whose_worker_is_gone_is_tried_by_another() {
+    let mut world = logged_in(&forwarding());
+    world.after(301).tick();
+    let request = fetch(&world);
+    world.begin_and_leave(&request);
+    // From here on nobody hears of the first worker.
+    world.on_worker(1).tick();
+    assert_eq!(world.idp().refreshes.used, 0);
+    world.after(7);
+    // On a proxy that wakes nobody, this one goes on as it is.
+    world.send(request.clone()).is(200, "session");
+    for _ in 0..4 {
+        world.tick();
+    }
+    assert!(token(world.send(request).is(200, "session")).contains("renewed"));
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+#[test]
+fn a_refresh_whose_worker_waits_for_the_answer_is_tried_by_nobody_else() {
+    let mut world = logged_in_on(Proxy::Nginx, &forwarding());
+    world.after(301).tick();
+    let request = fetch(&world);
+    let (asked, waiting) = world.begin(&request);
+    assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
+    for _ in 0..20 {
+        world.after(1).on_worker(0).tick();
+        world.on_worker(1).tick();
+        world.send(request.clone()).is(200, "session");
+    }
+    assert_eq!(world.idp().refreshes.used, 0, "one answer is awaited");
+    let reply = world.reply(&asked);
+    let seen = world.on_worker(0).resume(waiting, reply);
+    assert!(token(seen.is(200, "session")).contains("renewed"));
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+/// Whatever a session holds, what is kept for its old cookie is what has changed.
+#[test]
+fn an_old_cookie_of_a_large_session_finds_all_of_the_new_one() {
+    let groups: Vec<String> =
+        (0..120).map(|n| format!("group-{n}-{}", crate::world::noise(40 + n))).collect();
+    let mut change = forwarding();
+    change["identity"]["headers"] = json!({"x-email": "email", "x-groups": "groups", "x-team": "team"});
+    let mut world = World::with(&change);
+    world.idp().refreshes.gives = true;
+    world.idp().id_token = json!({"groups": groups, "team": "blue", "email": "old@example.com"});
+    world.log_in("/orders").is(302, "login_completed");
+    let old = fetch(&world);
+    let before = world.send(old.clone());
+    world.idp().refreshes.id_token = json!({"groups": groups, "email": "new@example.com"});
+    world.after(301);
+    for worker in [0, 1, 0] {
+        let seen = world.on_worker(worker).send(old.clone());
+        seen.is(200, "session");
+        assert_eq!(seen.told("x-groups"), before.told("x-groups"));
+        assert_eq!(seen.told("x-email"), Some("new@example.com"));
+        assert!(seen.told_nothing("x-team"), "a claim that is gone is gone: {seen:?}");
+        assert_ne!(token(&seen), token(&before));
+        // With its cookie it is the same.
+        let with_new = world.get("/orders");
+        assert_eq!((with_new.told("x-email"), token(&with_new)), (seen.told("x-email"), token(&seen)));
+    }
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
