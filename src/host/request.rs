@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::abi::{self, Action, Failed, Map};
 use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed, Sent};
-use super::root::{Host, Plugin, now};
+use super::root::{Host, Plugin, clock, now};
 use super::{nginx, response};
 use crate::audit::Decision;
 use crate::filter::Answer;
@@ -191,7 +191,10 @@ impl Handling {
             refuse(&self.plugin, &self.pending, 500, "configuration");
             return Action::Pause;
         };
-        let step = filter.start(request, now());
+        let step = match clock() {
+            Some(now) => filter.start(request, now),
+            None => Step::Done(without_clock()),
+        };
         match go_on(&self.plugin, &self.pending, step, Turn::Own) {
             Action::Pause if self.pending.is_undecided_with_body(host) => body::meanwhile(&self.pending),
             action => action,
@@ -407,6 +410,17 @@ fn refuse(plugin: &Rc<Plugin>, pending: &Rc<Pending>, status: u16, code: &'stati
         .header("content-type", "text/plain")
         .body(format!("{code}\n"));
     respond(plugin, pending, response, &Decision { code, ..Decision::default() });
+}
+
+/// What becomes of every request while the host's clock shows no time: whatever has an end would count.
+pub fn without_clock() -> Answer {
+    let code = "no_clock";
+    let response = Response::new(503)
+        .header("x-vestibule-code", code)
+        .header("cache-control", "no-store")
+        .header("content-type", "text/plain")
+        .body(format!("{code}\n"));
+    Answer::Respond(response, Decision { code, ..Decision::default() })
 }
 
 fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {

@@ -11,7 +11,7 @@ use super::abi::{self, Buffer};
 use super::callouts::{self, Relayed, Sent, SharedCallouts};
 use super::metrics;
 use super::nginx;
-use super::request::Pending;
+use super::request::{self, Pending};
 use super::verify;
 use super::workers::{self, Seen};
 use crate::config::{Config, ProviderIndex};
@@ -27,6 +27,16 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// A configuration longer than this is not read. Bytes.
 const CONFIGURATION_LIMIT: usize = 1024 * 1024;
+
+/// No clock is right that shows an earlier time: 2020-09-13.
+const EARLIEST: Timestamp = Timestamp(1_600_000_000);
+
+thread_local! {
+    /// What the clock showed when it did last.
+    static LAST_TIME: Cell<Timestamp> = const { Cell::new(Timestamp(0)) };
+    /// Whether it did when it was looked at last.
+    static IS_RIGHT: Cell<bool> = const { Cell::new(true) };
+}
 
 /// What all contexts of one plugin share.
 #[derive(Default)]
@@ -149,7 +159,8 @@ impl Root {
     /// The time of background work.
     pub fn on_tick(&mut self) {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
-        filter.tick(now());
+        let Some(at) = clock() else { return self.refuse_who_waits() };
+        filter.tick(at);
         let shares = workers::are_allowed();
         for (index, provider) in filter.providers().iter().enumerate() {
             let mut seen = self.seen.remove(&index).unwrap_or_default();
@@ -197,7 +208,8 @@ impl Root {
             shared: Some(workers::SHARED_DATA),
             metrics: Some(metrics::METRICS),
         };
-        Filter::new(config, &host, now()).map_err(|error| error.to_string())
+        let now = clock().ok_or("the clock of the host shows no time")?;
+        Filter::new(config, &host, now).map_err(|error| error.to_string())
     }
 
     /// Sends what requests could not send themselves, and what requests asked for that are gone
@@ -221,6 +233,15 @@ impl Root {
         // Last, because from then on the host acts for the requests.
         for (pending, shared, failed) in failures {
             self.deliver(pending, shared, &Err(failed));
+        }
+    }
+
+    /// Without a clock nobody can say when who waits has waited long enough.
+    fn refuse_who_waits(&self) {
+        let waiting = self.plugin.waiting.take().into_iter().chain(self.plugin.uploads.take());
+        for pending in waiting.filter_map(|pending| pending.upgrade()) {
+            pending.wanted_body.take();
+            callouts::act_for(&self.plugin, &pending, |_| Step::Done(request::without_clock()));
         }
     }
 
@@ -318,9 +339,23 @@ pub fn log_level() -> (LevelFilter, Option<String>) {
     (level, None)
 }
 
-/// The wall clock of the host.
+/// The wall clock of the host. `None` if it fails, or shows a time when this filter did not exist: by such
+/// a clock no session and no token would ever end.
+pub fn clock() -> Option<Timestamp> {
+    let now = abi::nanoseconds().ok().map(|now| Timestamp(Duration::from_nanos(now).as_secs()));
+    let now = now.filter(|now| *now >= EARLIEST);
+    if let Some(now) = now {
+        LAST_TIME.set(now);
+    }
+    if IS_RIGHT.replace(now.is_some()) && now.is_none() {
+        log::error!("code=no_clock the clock of the host shows no time: every request is refused");
+    }
+    now
+}
+
+/// The time for what is in flight: while the clock fails, the last that it showed.
 pub fn now() -> Timestamp {
-    Timestamp(Duration::from_nanos(abi::nanoseconds().unwrap_or_default()).as_secs())
+    clock().unwrap_or_else(|| LAST_TIME.get())
 }
 
 /// Tells workers apart that began with the same secret: the finest clock there is, and where the

@@ -272,6 +272,11 @@ fn a_session_has_its_own_lifetimes() {
     for now in [Timestamp(0), Timestamp(1), began - Seconds(1), began - Seconds(100_000)] {
         world.now = now;
         let seen = world.get("/orders");
+        if world.is_built_module() && now <= Timestamp(1) {
+            // No clock of a host is believed that was never set.
+            seen.is(503, "no_clock");
+            continue;
+        }
         assert!(seen.is(200, "session").cookies().is_empty(), "SESS-26 {now}");
     }
     world.now = began + Seconds(7_200);

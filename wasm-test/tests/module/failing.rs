@@ -4,7 +4,7 @@
 use serde_json::json;
 use wasm_test::{Garbage, Incoming, OFFERED_BY_BOTH, Outgoing, Progress, Setup};
 
-use crate::site::{BOTH, Site, get, got, page};
+use crate::site::{BOTH, Site, field, get, got, page};
 use crate::world::{Browser, Proxy, SESSION};
 
 /// A site whose host may be made to fail, and the cookies of somebody who is logged in to it.
@@ -176,5 +176,29 @@ fn a_request_that_cannot_be_read_or_changed_is_refused() {
         let outgoing = while_failing(&mut site, "proxy_replace_header_map_value", request);
         let outgoing = outgoing.expect("it has an answer");
         assert_eq!((outgoing.status, outgoing.upstream), (500, None), "{proxy:?}");
+    }
+}
+
+/// By a clock that fails, nothing would ever end.
+#[test]
+fn while_the_clock_fails_every_request_is_refused() {
+    for proxy in BOTH {
+        let (mut site, session) = site(proxy, false);
+        for number in 0..7 {
+            let (request, _) = requests(&mut site, &session)[number].clone();
+            let outgoing = while_failing(&mut site, "proxy_get_current_time_nanoseconds", request);
+            let outgoing = outgoing.expect("it has an answer");
+            let code = field(&outgoing, "x-vestibule-code");
+            assert_eq!((outgoing.status, code), (503, Some("no_clock")), "{proxy:?} {number}");
+            assert!(outgoing.upstream.is_none());
+        }
+        // A clock that was never set.
+        site.worker.borrow_mut().set_time(1_000_000_000);
+        let stream = site.worker.borrow_mut().begin(get("/public/x", &[]));
+        let Progress::Ended(outgoing) = site.worker.borrow_mut().progress(stream) else { panic!("it waits") };
+        assert_eq!((outgoing.status, field(&outgoing, "x-vestibule-code")), (503, Some("no_clock")));
+        let now = site.world.now.0;
+        site.worker.borrow_mut().set_time(now * 1_000_000_000);
+        assert!(site.send(get("/orders", &[("cookie", &session)])).upstream.is_some(), "{proxy:?}");
     }
 }
