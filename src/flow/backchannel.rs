@@ -20,7 +20,7 @@ use crate::store::revocation_list::Whose;
 use crate::store::{Key, Record, Table};
 use crate::time::Timestamp;
 
-/// `jti` of logout tokens that were acted upon: room for some 18,000 within the time that a token may
+/// `jti` of logout tokens that were acted upon: room for some 15,000 within the time that a token may
 /// be used.
 const ACTED_UPON: Table = Table { name: "logout_tokens", buckets: 64, bucket_limit: 8 * 1024 };
 
@@ -129,4 +129,23 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     let decision = Decision { code: error.code(), reference, ..Decision::default() };
     filter.audit(visit, &decision, response.status, &detail);
     Answer::Respond(response, decision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, Tenant};
+
+    #[test]
+    fn ten_thousand_logout_tokens_are_remembered_at_once() {
+        let store = Store::default();
+        let (rows, now) = (ACTED_UPON.rows(&store, Tenant::none()), Timestamp(1_000));
+        let key = |n: u32| Key::new(&[&n.to_be_bytes()]);
+        for n in 0..10_000 {
+            rows.put(key(n), &Record::new(&[], Timestamp(2_000)), now).unwrap();
+        }
+        let known = (0..10_000).filter(|n| rows.find(key(*n), now).unwrap().is_some());
+        assert_eq!(known.count(), 10_000);
+        assert_eq!(store.take_evicted(), []);
+    }
 }

@@ -21,7 +21,7 @@ use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session
 use crate::store::{Claim, Key, Record, Table};
 use crate::time::Timestamp;
 
-/// States of logins whose code was sent to the provider: room for some 37,000 within the lifetime of a
+/// States of logins whose code was sent to the provider: room for some 31,000 within the lifetime of a
 /// login.
 const REDEEMED: Table = Table { name: "redeemed_codes", buckets: 64, bucket_limit: 16 * 1024 };
 
@@ -386,5 +386,24 @@ impl Filter {
             reference: String::new(),
             authenticated: !subject.is_empty(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, Tenant};
+
+    #[test]
+    fn ten_thousand_codes_are_remembered_at_once() {
+        let store = Store::default();
+        let (rows, now) = (REDEEMED.rows(&store, Tenant::none()), Timestamp(1_000));
+        let key = |n: u32| Key::new(&[&n.to_be_bytes()]);
+        for n in 0..10_000 {
+            rows.put(key(n), &Record::new(&[], Timestamp(2_000)), now).unwrap();
+        }
+        let known = (0..10_000).filter(|n| rows.find(key(*n), now).unwrap().is_some());
+        assert_eq!(known.count(), 10_000);
+        assert_eq!(store.take_evicted(), []);
     }
 }

@@ -220,8 +220,8 @@ impl Gateway for Native {
 
     fn tick(&mut self, now: Timestamp) {
         let filter = Rc::clone(&self.filter);
-        filter.tick(now);
         self.as_worker(|worker| {
+            filter.tick(now);
             for (index, provider) in filter.providers().iter().enumerate() {
                 if provider.is_due(now) {
                     worker.work(filter.renew(index, now));
