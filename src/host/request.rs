@@ -9,7 +9,7 @@ use super::callouts::{self, Joined, Relayed, Sent};
 use super::root::{Host, Plugin, clock, now};
 use super::{nginx, response};
 use crate::audit::Decision;
-use crate::filter::Answer;
+use crate::filter::{Answer, Filter};
 use crate::flow::{Flow, Step};
 use crate::http::{Callout, CalloutFailed, Headers, HostTraits, Request, Response};
 use crate::upstream::Edits;
@@ -193,7 +193,7 @@ impl Handling {
         };
         let step = match clock() {
             Some(now) => filter.start(request, now),
-            None => Step::Done(without_clock()),
+            None => Step::Done(without_clock(filter)),
         };
         match go_on(&self.plugin, &self.pending, step, Turn::Own) {
             Action::Pause if self.pending.is_undecided_with_body(host) => body::meanwhile(&self.pending),
@@ -413,14 +413,16 @@ fn refuse(plugin: &Rc<Plugin>, pending: &Rc<Pending>, status: u16, code: &'stati
 }
 
 /// What becomes of every request while the host's clock shows no time: whatever has an end would count.
-pub fn without_clock() -> Answer {
-    let code = "no_clock";
+pub fn without_clock(filter: &Filter) -> Answer {
+    let decision = Decision { code: "no_clock", ..Decision::default() };
+    filter.count_decision(&decision);
+    let code = decision.code;
     let response = Response::new(503)
         .header("x-vestibule-code", code)
         .header("cache-control", "no-store")
         .header("content-type", "text/plain")
         .body(format!("{code}\n"));
-    Answer::Respond(response, Decision { code, ..Decision::default() })
+    Answer::Respond(response, decision)
 }
 
 fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {

@@ -159,7 +159,7 @@ impl Root {
     /// The time of background work.
     pub fn on_tick(&mut self) {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
-        let Some(at) = clock() else { return self.refuse_who_waits() };
+        let Some(at) = clock() else { return self.refuse_who_waits(&filter) };
         filter.tick(at);
         let shares = workers::are_allowed();
         for (index, provider) in filter.providers().iter().enumerate() {
@@ -237,11 +237,12 @@ impl Root {
     }
 
     /// Without a clock nobody can say when who waits has waited long enough.
-    fn refuse_who_waits(&self) {
+    fn refuse_who_waits(&mut self, filter: &Filter) {
+        self.send_relayed();
         let waiting = self.plugin.waiting.take().into_iter().chain(self.plugin.uploads.take());
         for pending in waiting.filter_map(|pending| pending.upgrade()) {
             pending.wanted_body.take();
-            callouts::act_for(&self.plugin, &pending, |_| Step::Done(request::without_clock()));
+            callouts::act_for(&self.plugin, &pending, |_| Step::Done(request::without_clock(filter)));
         }
     }
 

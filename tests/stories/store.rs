@@ -99,7 +99,7 @@ fn a_refresh_whose_worker_is_gone_is_tried_by_another() {
     // From here on nobody hears of the first worker.
     world.on_worker(1).tick();
     assert_eq!(world.idp().refreshes.used, 0);
-    world.after(7);
+    world.after(12);
     // On a proxy that wakes nobody, this one goes on as it is.
     world.send(request.clone()).is(200, "session");
     for _ in 0..4 {

@@ -265,9 +265,15 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
     Record { bytes: state.write(), until, worth: state.worth(), owner: key.owner }
 }
 
-/// Notes what became of a refresh token. Says whether it could be noted.
+/// Notes what became of a refresh token, and says whether it could be noted. What it was used for stays:
+/// whoever was taken for gone may have been late, and a second use is refused.
 pub fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) -> bool {
-    rows(filter, key).put(key.name, &value(key, state, until), now).is_ok()
+    let noted = rows(filter, key).change(key.name, now, |held| {
+        let is_used = matches!(held.and_then(State::read), Some(State::Renewed { .. }));
+        let is_result = matches!(state, State::Renewed { .. });
+        ((), (is_result || !is_used).then(|| value(key, state, until)))
+    });
+    noted.is_ok()
 }
 
 /// Says that what became of a refresh token could not be noted.
@@ -431,6 +437,17 @@ mod tests {
             put(&filter, key_of(&filter, number, "mallory"), &refreshed(1_024), UNTIL + Seconds(9), NOW);
         }
         assert_eq!(state(&filter, of_alice, NOW), Some(refreshed(1_024)));
+    }
+
+    #[test]
+    fn what_a_refresh_token_was_used_for_is_not_forgotten_for_a_second_use_that_was_refused() {
+        let filter = filter(1);
+        let key = key_of(&filter, 0, "alice");
+        put(&filter, key, &refreshed(1_024), UNTIL, NOW);
+        for late in [State::Refused, State::Failed(NOW)] {
+            put(&filter, key, &late, UNTIL, NOW);
+            assert_eq!(state(&filter, key, NOW), Some(refreshed(1_024)));
+        }
     }
 
     #[test]
