@@ -23,6 +23,17 @@ pub enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    /// As it stands in the names of metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Outcome::Admitted => "admitted",
+            Outcome::Answered => "answered",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
 /// What was decided about a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decision {

@@ -228,6 +228,19 @@ pub enum Endpoint {
     Revocation,
 }
 
+impl Endpoint {
+    /// As it stands in the names of metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Endpoint::Metadata => "metadata",
+            Endpoint::Keys => "keys",
+            Endpoint::Token => "token",
+            Endpoint::Userinfo => "userinfo",
+            Endpoint::Revocation => "revocation",
+        }
+    }
+}
+
 impl fmt::Debug for Callout {
     /// Neither headers nor body nor query: they carry codes, secrets and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

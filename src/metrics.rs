@@ -231,28 +231,6 @@ impl RenewalOutcome {
     }
 }
 
-impl Outcome {
-    fn label(self) -> &'static str {
-        match self {
-            Outcome::Admitted => "admitted",
-            Outcome::Answered => "answered",
-            Outcome::Refused => "refused",
-        }
-    }
-}
-
-impl Endpoint {
-    fn label(self) -> &'static str {
-        match self {
-            Endpoint::Metadata => "metadata",
-            Endpoint::Keys => "keys",
-            Endpoint::Token => "token",
-            Endpoint::Userinfo => "userinfo",
-            Endpoint::Revocation => "revocation",
-        }
-    }
-}
-
 impl Metric {
     fn kind(self) -> Kind {
         match self {

@@ -386,7 +386,7 @@ mod tests {
     }
 
     fn refreshed(bytes: usize) -> State {
-        State::Renewed { sealed: "A".repeat(bytes / 3 * 4), is_delivered: false }
+        State::Renewed { sealed: URL_SAFE_NO_PAD.encode(vec![0; bytes]), is_delivered: false }
     }
 
     fn told() -> BTreeMap<String, u64> {

@@ -1,0 +1,184 @@
+//! A bucket of the revocation list, and who makes room in it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::store::Key;
+use crate::time::Timestamp;
+
+/// Buckets of the list of what a provider ended: room for 32,512 entries.
+pub const BUCKETS: u16 = 256;
+
+/// Entries of one bucket: 4 KiB.
+const ENTRIES_LIMIT: usize = 127;
+
+/// Why something ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What a provider ended.
+    Ended,
+    /// Logouts here, which only make copies of a cookie worthless. Of these a full bucket forgets the
+    /// oldest of whoever has most: otherwise anybody could end the sessions of others by logging out often
+    /// enough.
+    Logout,
+}
+
+/// A person, by a hash of issuer and subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Person([u8; 8]);
+
+impl Person {
+    /// In the place of one that is not known.
+    const UNKNOWN: [u8; 8] = [0; 8];
+
+    /// The person that an issuer calls so.
+    pub fn of(issuer: &str, subject: &str) -> Person {
+        let [a, b, c, d, e, f, g, h, ..] =
+            *Key::new(&[b"sub", issuer.as_bytes(), subject.as_bytes()]).bytes();
+        Person([a, b, c, d, e, f, g, h])
+    }
+
+    /// Whether what ends of this person is in this bucket.
+    fn is_in(self, bucket: u16) -> bool {
+        self.key().bucket(BUCKETS) == bucket
+    }
+
+    /// The key of the entry that ends all sessions of the person.
+    pub fn key(self) -> Key {
+        let mut key = [0; 16];
+        key.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        Key::from(key)
+    }
+}
+
+/// What ended, as far as it belongs into one bucket.
+pub struct Bucket {
+    /// When the youngest entry ended that is no longer here.
+    pub dropped_at: Option<Timestamp>,
+    /// The newest first: what a provider ended by when that was, logouts here as they came.
+    pub entries: Vec<Entry>,
+}
+
+/// One end.
+pub struct Entry {
+    /// What it is found by.
+    pub key: Key,
+    /// Whose room it takes, if that is known.
+    pub person: Option<Person>,
+    /// What began until then has ended.
+    pub ended_at: Timestamp,
+}
+
+impl Bucket {
+    /// Empty, after what may have been in it was lost.
+    pub fn after_loss(lost: Option<Timestamp>) -> Bucket {
+        Bucket { dropped_at: lost, entries: Vec::new() }
+    }
+
+    /// `None` if there is nothing, or something that is not ours.
+    pub fn read(bytes: &[u8]) -> Option<Bucket> {
+        let (dropped_at, mut rest) = number(bytes)?;
+        let mut entries = Vec::new();
+        while let Some((key, after)) = rest.split_first_chunk::<16>() {
+            let (person, after) = after.split_first_chunk::<8>()?;
+            let (ended_at, after) = number(after)?;
+            entries.push(Entry {
+                key: Key::from(*key),
+                person: (*person != Person::UNKNOWN).then_some(Person(*person)),
+                ended_at: Timestamp(ended_at),
+            });
+            rest = after;
+        }
+        let dropped_at = (dropped_at > 0).then_some(Timestamp(dropped_at));
+        rest.is_empty().then_some(Bucket { dropped_at, entries })
+    }
+
+    /// Adds an entry to the bucket of this number, and makes room for it. How many were dropped that stand for somebody's session.
+    pub fn add(&mut self, entry: Entry, kind: Kind, bucket: u16) -> u64 {
+        self.entries.retain(|other| other.key != entry.key);
+        // In front, so that of those of one second it is the last to be dropped.
+        self.entries.insert(0, entry);
+        match kind {
+            Kind::Ended => self.make_room(bucket),
+            Kind::Logout => self.forget(),
+        }
+    }
+
+    fn make_room(&mut self, bucket: u16) -> u64 {
+        self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
+        let mut dropped: u64 = 0;
+        while self.entries.len() > ENTRIES_LIMIT {
+            let is_copy = |entry: &Entry| entry.person.is_some_and(|person| !person.is_in(bucket));
+            if let Some((person, _)) = self.who_has_most(is_copy) {
+                self.remove_oldest(|entry| entry.person == Some(person));
+                continue;
+            }
+            match self.who_has_most(|_| true) {
+                Some((person, count)) if count > 1 => self.take_together(person),
+                _ => {
+                    self.dropped_at = self.dropped_at.max(self.remove_oldest(|_| true));
+                    dropped = dropped.saturating_add(1);
+                }
+            }
+        }
+        dropped
+    }
+
+    fn forget(&mut self) -> u64 {
+        let mut dropped: u64 = 0;
+        while self.entries.len() > ENTRIES_LIMIT {
+            match self.who_has_most(|_| true) {
+                Some((person, count)) if count > 1 => {
+                    self.remove_oldest(|entry| entry.person == Some(person));
+                }
+                _ => {
+                    self.remove_oldest(|_| true);
+                    dropped = dropped.saturating_add(1);
+                }
+            }
+        }
+        dropped
+    }
+
+    fn remove_oldest(&mut self, is_one: impl Fn(&Entry) -> bool) -> Option<Timestamp> {
+        let oldest = self.entries.iter().rposition(is_one)?;
+        Some(self.entries.remove(oldest).ended_at)
+    }
+
+    /// Who has most of these entries, and how many.
+    fn who_has_most(&self, counts: impl Fn(&Entry) -> bool) -> Option<(Person, usize)> {
+        let mut entries: BTreeMap<Person, usize> = BTreeMap::new();
+        for person in self.entries.iter().filter(|entry| counts(entry)).filter_map(|entry| entry.person) {
+            let count = entries.entry(person).or_default();
+            *count = count.saturating_add(1);
+        }
+        entries.into_iter().max_by_key(|(_, count)| *count)
+    }
+
+    /// The two oldest entries of a person become one, for all their sessions of that time.
+    fn take_together(&mut self, person: Person) {
+        let mut ends = self.entries.iter().rev().filter(|entry| entry.person == Some(person));
+        let Some(until) = ends.nth(1).map(|entry| entry.ended_at) else { return };
+        let all = self.entries.iter().filter(|entry| entry.key == person.key());
+        let ended_at = all.map(|entry| entry.ended_at).max().max(Some(until)).unwrap_or(until);
+        self.entries.retain(|entry| entry.person != Some(person) || entry.ended_at > ended_at);
+        self.entries.push(Entry { key: person.key(), person: Some(person), ended_at });
+        self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
+    }
+
+    /// The bucket as it is kept.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.dropped_at.unwrap_or_default().0.to_be_bytes().to_vec();
+        for entry in &self.entries {
+            bytes.extend_from_slice(entry.key.bytes());
+            bytes.extend_from_slice(&entry.person.map_or(Person::UNKNOWN, |person| person.0));
+            bytes.extend_from_slice(&entry.ended_at.0.to_be_bytes());
+        }
+        bytes
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), rest))
+}
