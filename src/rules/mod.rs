@@ -5,6 +5,7 @@
 
 pub mod authentication;
 pub mod client;
+mod disguise;
 pub mod fetch_metadata;
 pub mod host;
 pub mod path;

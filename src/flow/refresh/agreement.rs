@@ -444,7 +444,7 @@ mod tests {
         let filter = filter(1);
         let key = key_of(&filter, 0, "alice");
         put(&filter, key, &refreshed(1_024), UNTIL, NOW);
-        for late in [State::Refused, State::Failed(NOW)] {
+        for late in [State::Refused, State::Failed(Failed { retry_at: NOW, remedy: Remedy::Time })] {
             put(&filter, key, &late, UNTIL, NOW);
             assert_eq!(state(&filter, key, NOW), Some(refreshed(1_024)));
         }
