@@ -130,6 +130,7 @@ fn what_is_remembered_of_a_token_is_of_this_token_alone() {
 #[test]
 fn what_is_remembered_does_not_outlive_the_token() {
     let mut world = World::with(&api());
+    world.stop_clock();
     let token = token(&mut world, &json!({}));
     world.with_token("/api", &token).is(200, "token");
     world.after(359).with_token("/api", &token).is(200, "token");
@@ -218,6 +219,7 @@ fn a_token_that_is_not_acceptable_says_why() {
         (json!({"token_use": "id"}), "access_token_use"),
     ] {
         let mut world = World::with(&api());
+        world.stop_clock();
         let token = token(&mut world, &changes);
         for _ in 0..2 {
             let seen = world.with_token("/api", &token);
@@ -285,6 +287,7 @@ fn key_of_nobody(world: &World) -> String {
 #[test]
 fn a_thousand_tokens_of_an_unknown_key_cause_one_question_in_thirty_seconds() {
     let mut world = World::with(&api());
+    world.stop_clock();
     let good = token(&mut world, &json!({}));
     world.with_token("/api", &good).is(200, "token");
     let now = world.now.0;

@@ -93,6 +93,7 @@ fn an_id_token_that_is_not_for_this_login_logs_nobody_in() {
         (json!({"crit": ["b64"]}), json!({}), "jws_critical"),
     ] {
         let mut world = World::new();
+        world.stop_clock();
         world.idp().id_token_header = header.clone();
         world.idp().id_token = claims.clone();
         let seen = world.log_in("/orders");
@@ -113,6 +114,7 @@ fn an_id_token_at_the_edge_of_the_leeway_is_accepted() {
         json!({"sub": "x".repeat(255)}),
     ] {
         let mut world = World::new();
+        world.stop_clock();
         world.idp().id_token = claims;
         world.log_in("/orders").is(302, "login_completed");
     }
@@ -227,6 +229,7 @@ fn an_answer_without_its_login_is_refused() {
 fn a_login_must_be_finished_in_time() {
     for (seconds, code) in [(599, "login_completed"), (600, "login_begins")] {
         let mut world = World::new();
+        world.stop_clock();
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
         // A browser whose clock stands still sends the cookie all the same.
@@ -478,6 +481,7 @@ fn a_client_that_signs_proves_itself_to_the_issuer_alone() {
         "token_endpoint_auth_signing_alg": "ES256",
     }}});
     let mut world = World::with(&change);
+    world.stop_clock();
     // Whatever the metadata says: an assertion for the token endpoint could be taken elsewhere.
     world.log_in("/orders").is(302, "login_completed");
     let assertion =

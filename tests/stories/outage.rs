@@ -9,6 +9,7 @@ use vestibule::http::{CalloutFailed, Reply, Request};
 #[test]
 fn refr_07_an_hour_without_the_provider_is_noticed_by_nobody_with_a_session() {
     let mut world = logged_in(&forwarding());
+    world.stop_clock();
     world.idp().is_down = true;
     for _ in 0..360 {
         world.after(10).get("/orders").is(200, "session");
@@ -96,6 +97,7 @@ fn a_provider_in_trouble_is_asked_for_one_session_at_a_time_and_ends_none() {
 #[test]
 fn after_the_grace_a_session_waits_for_the_provider_and_is_not_lost() {
     let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 60}}}));
+    world.stop_clock();
     world.idp().is_down = true;
     world.after(359).get("/orders").is(200, "session");
     let seen = world.after(1).get("/orders");

@@ -174,6 +174,7 @@ fn a_login_of_another_site_hints_at_what_is_listed() {
 fn max_age_is_sent_and_auth_time_is_held_against_it() {
     let with_age = |auth_time: Value| {
         let mut world = with(json!({"max_age_seconds": 600}));
+        world.stop_clock();
         world.idp().id_token = json!({"auth_time": auth_time});
         let address = world.sent_to_provider("/orders");
         let max_age =

@@ -23,6 +23,7 @@ fn before_the_first_success_a_request_is_told_when_to_come_again() {
 #[test]
 fn the_wait_doubles_up_to_a_minute_and_the_first_success_ends_it() {
     let mut world = World::new();
+    world.stop_clock();
     world.idp().is_down = true;
     world.tick();
     for (attempt, wait) in (1..).zip([1, 2, 4, 8, 16, 32, 60, 60, 60]) {
@@ -57,6 +58,7 @@ fn a_request_finds_the_provider_again_without_a_tick() {
 #[test]
 fn what_is_known_is_renewed_before_it_ends_and_in_the_background() {
     let mut world = World::new();
+    world.stop_clock();
     world.tick();
     assert_eq!(world.idp().asked, ["metadata", "keys"]);
     // An hour where the provider says nothing, renewed after four fifths of it.
@@ -76,6 +78,7 @@ fn the_provider_says_how_long_within_limits() {
         [("max-age=600", 480), ("no-store", 48), ("max-age=1", 48), ("max-age=31536000", 69_120)]
     {
         let mut world = World::new();
+        world.stop_clock();
         world.idp().cache_control = Some(cache_control);
         world.tick();
         world.after(renewed_after - 1).tick();

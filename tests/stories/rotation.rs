@@ -214,6 +214,7 @@ fn the_end_of_a_secret_is_announced_once_a_day_from_two_weeks_before() {
     let beginning = crate::world::BEGINNING.0;
     let end = beginning + 30 * DAY;
     let mut world = World::with(&json!({"providers": {"main": {"client_secret_expires_at": end}}}));
+    world.stop_clock();
     let warnings =
         || lines().into_iter().filter(|line| line.contains("code=client_secret_expires")).collect();
     let mut days = Vec::new();

@@ -92,6 +92,7 @@ fn looking_is_no_use_and_asking_to_stay_is() {
 #[test]
 fn the_tokens_of_the_session_are_renewed_on_the_way() {
     let mut world = World::with(&json!({"identity": {"access_token_header": "x-token"}}));
+    world.stop_clock();
     world.idp().refreshes.gives = true;
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");

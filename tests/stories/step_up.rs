@@ -78,7 +78,9 @@ fn a_person_is_sent_to_authenticate_better_and_comes_back_where_they_were() {
 #[test]
 fn a_person_is_sent_to_authenticate_anew_and_comes_back_where_they_were() {
     let mut world = logged_in();
+    world.stop_clock();
     // The leeway is a minute.
+    world.now = BEGINNING;
     world.after(360).get("/keys").is(200, "session");
     let address = world.after(1).sent_to_provider("/keys");
     assert_eq!(parameter(&address, "max_age").as_deref(), Some("300"));
@@ -123,6 +125,7 @@ fn what_a_rule_requires_is_not_for_a_link_or_the_configuration_to_lower() {
 #[test]
 fn a_provider_that_does_not_step_up_leads_to_a_page_and_leaves_the_session_as_it_was() {
     let mut world = logged_in();
+    world.stop_clock();
     let before = session_of(&world);
     for acr in [json!("bronze"), json!("Gold"), json!(["gold"]), Value::Null] {
         says(&mut world, json!({"acr": acr}));
@@ -317,6 +320,7 @@ fn a_token_is_held_against_the_same() {
 #[test]
 fn a_remembered_token_grows_too_old_while_it_is_valid() {
     let mut world = World::with(&rules());
+    world.stop_clock();
     let claims = json!({"acr": "gold", "auth_time": BEGINNING.0, "exp": BEGINNING.0 + 3600});
     let token = world.idp().access_token(&claims, BEGINNING);
     world.with_token("/both", &token).is(200, "token");

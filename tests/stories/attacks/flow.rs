@@ -51,6 +51,7 @@ fn flow_06_a_login_has_an_end() {
         (60, 86_400, "login_begins"),
     ] {
         let mut world = World::with(&json!({"session": {"login_lifetime_seconds": lifetime}}));
+        world.stop_clock();
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
         // A browser whose clock stands still sends the cookie all the same.

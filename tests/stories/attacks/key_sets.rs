@@ -161,6 +161,7 @@ fn how_long_a_key_set_counts_is_said_by_the_provider_within_limits() {
         (vec![("expires", later), ("date", soon)], 480),
     ] {
         let mut world = World::new();
+        world.stop_clock();
         let mut reply = answer(200, world.idp().published()).unwrap();
         fields.iter().for_each(|(name, value)| reply.headers.push(*name, *value));
         world.idp().instead.insert("keys", Ok(reply));

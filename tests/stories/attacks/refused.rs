@@ -41,6 +41,8 @@ fn is_expected(expected: &str, code: &str) -> bool {
 /// A world whose provider publishes these keys beside its own, or these alone if `alone`.
 pub fn publishing(keys: &[Value], alone: bool) -> World {
     let mut world = World::with(&api());
+    // What is presented is made for a certain second.
+    world.stop_clock();
     let mut set = world.idp().published();
     let own = set["keys"].as_array_mut().unwrap();
     if alone {

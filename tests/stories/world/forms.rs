@@ -26,6 +26,7 @@ impl World {
 
     /// The browser comes back from the provider in the way that the filter asked for.
     pub fn come_back(&mut self, address: &str) -> Seen {
+        self.now = self.now + self.way;
         match self.providers.iter_mut().find_map(|provider| provider.form.take()) {
             Some(form) => self.submit(address, &form),
             None => self.arrive(address),

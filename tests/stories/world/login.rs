@@ -20,6 +20,7 @@ impl World {
     }
 
     pub fn authorize(&mut self, address: &Url) -> String {
+        self.now = self.now + self.way;
         self.asked_by_browser(address).authorize(address)
     }
 
@@ -39,7 +40,14 @@ impl World {
         let is_there = |provider: &Provider| address.as_str().starts_with(&provider.issuer);
         let meant = self.providers.iter().position(|provider| is_there(provider) && is_meant(provider));
         let found = meant.or_else(|| self.providers.iter().position(is_there));
-        &mut self.providers[found.unwrap_or_else(|| panic!("nobody is at {address}"))]
+        match found {
+            Some(found) => &mut self.providers[found],
+            None => self
+                .untold
+                .iter_mut()
+                .find(|p| is_there(p))
+                .unwrap_or_else(|| panic!("nobody is at {address}")),
+        }
     }
 
     /// Whoever is sent to a provider brings a request that it takes, also if the story goes no further.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use vestibule::metrics::{HostMetrics, Kind, MetricId};
 
+use super::variant::{as_told, is_untold};
+
 #[derive(Default)]
 struct Metrics {
     /// By number.
@@ -65,8 +67,10 @@ pub fn metric(name: &str) -> Option<u64> {
 
 /// Every metric that was ever told.
 pub fn metrics() -> BTreeMap<String, u64> {
-    PROXY
-        .with_borrow(|metrics| metrics.values.iter().map(|(name, _, value)| (name.clone(), *value)).collect())
+    PROXY.with_borrow(|metrics| {
+        let told = metrics.values.iter().filter(|(name, ..)| !is_untold(name));
+        told.map(|(name, _, value)| (as_told(name), *value)).collect()
+    })
 }
 
 /// How often a worker defined one.

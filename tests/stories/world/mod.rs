@@ -10,6 +10,7 @@ mod login;
 mod many;
 pub mod metrics;
 mod provider;
+pub mod variant;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -25,11 +26,13 @@ pub use differs::{BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NOBODY_IS_WOKEN, 
 pub use gateway::{Asked, CalloutId, Failing, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, LOGOUT_EVENT, Provider, Rotation, answer};
+use variant::Renaming;
 
 pub const SITE: &str = "https://app.example.com";
 pub const SESSION: &str = "__Host-vestibule";
-pub const CLIENT_SECRET: &str = "client-canary";
-pub const NEXT_CLIENT_SECRET: &str = "client-canary-next";
+/// With what the basic scheme and forms mean something by (RFC 6749 section 2.3.1).
+pub const CLIENT_SECRET: &str = "client-canary:%+ 1&=";
+pub const NEXT_CLIENT_SECRET: &str = "client-canary:%+ 2&=";
 pub const KEY: &str = "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E";
 pub const OTHER_KEY: &str = "0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3";
 pub const BEGINNING: Timestamp = Timestamp(1_700_000_000);
@@ -46,6 +49,11 @@ pub struct World {
     pub browser: Browser,
     pub providers: Vec<Provider>,
     pub now: Timestamp,
+    /// How long an exchange with a provider takes, and how long the way of a browser there or back.
+    exchange: Seconds,
+    way: Seconds,
+    /// Providers of which the story knows nothing.
+    untold: Vec<Provider>,
     /// Callouts that a story answers itself.
     held: Vec<CalloutId>,
 }
@@ -158,7 +166,12 @@ pub fn with_partner() -> Value {
 }
 
 fn start(proxy: Proxy, change: &Value, now: Timestamp) -> Shared {
-    Rc::new(RefCell::new(crate::gateway::start(proxy, &document(change), now)))
+    let (document, renamed) = variant::arranged(document(change));
+    let inner = crate::gateway::start(proxy, &document, now);
+    Rc::new(RefCell::new(match renamed {
+        Some(names) => Box::new(Renaming { inner, names }),
+        None => inner,
+    }))
 }
 
 impl World {
@@ -191,6 +204,9 @@ impl World {
             browser: Browser::default(),
             providers: providers.collect(),
             now: BEGINNING,
+            exchange: variant::exchange(),
+            way: variant::way(),
+            untold: Vec::from_iter(variant::first()),
             held: Vec::new(),
         }
     }
@@ -199,6 +215,12 @@ impl World {
     pub fn restart_with(&mut self, change: &Value) {
         self.gateway = start(self.proxy, change, self.now);
         self.workers = vec![Rc::clone(&self.gateway)];
+    }
+
+    /// From here on time passes only where the story says so.
+    pub fn stop_clock(&mut self) -> &mut Self {
+        (self.exchange, self.way) = (Seconds(0), Seconds(0));
+        self
     }
 
     pub fn after(&mut self, seconds: u64) -> &mut Self {
@@ -301,6 +323,15 @@ impl World {
         self.hold(request, stream, &before)
     }
 
+    /// The same with a body.
+    pub fn begin_with_body(&mut self, request: Request, body: &[u8]) -> (Asked, Waiting) {
+        let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
+        let request = Request { has_body: true, ..request };
+        let stream = self.gateway.borrow_mut().begin(&request, self.now);
+        self.gateway.borrow_mut().body(stream, body, self.now);
+        self.hold(&request, stream, &before)
+    }
+
     /// A request that goes to the upstream, which takes its time: [`World::end`] is when it answers.
     pub fn begin_slow(&mut self, request: &Request) -> Stream {
         self.gateway.borrow_mut().begin(request, self.now)
@@ -388,6 +419,7 @@ impl World {
     fn answer_callouts(&mut self) {
         while let Some((id, asked)) = self.in_flight().into_iter().find(|(id, _)| !self.held.contains(id)) {
             let reply = self.reply(&asked);
+            self.now = self.now + self.exchange;
             self.gateway.borrow_mut().reply(id, reply, self.now);
         }
     }

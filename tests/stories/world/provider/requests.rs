@@ -140,12 +140,12 @@ fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Paramete
     assert_eq!((callout.method.as_str(), callout.url.query()), ("POST", None));
     assert_eq!(field(callout, "content-type"), Some("application/x-www-form-urlencoded"));
     let sent = parameters(&callout.body);
-    let basic = [CLIENT_SECRET, NEXT_CLIENT_SECRET]
-        .map(|secret| format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}"))));
     let has = |name: &str| sent.contains_key(name);
     let (method, further): (_, &[&str]) = match field(callout, "authorization") {
         Some(credentials) => {
-            assert!(basic.iter().any(|basic| basic == credentials), "{credentials}");
+            let (client, secret) = basic(credentials).expect("credentials of the basic scheme");
+            assert_eq!(client, client_id);
+            assert!([CLIENT_SECRET, NEXT_CLIENT_SECRET].contains(&secret.as_str()), "{credentials}");
             ("client_secret_basic", &[])
         }
         None if has("client_assertion") => {
@@ -167,11 +167,21 @@ fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Paramete
     (sent, method)
 }
 
+/// Client and secret of the basic scheme, each form-encoded first (RFC 6749 section 2.3.1).
+fn basic(credentials: &str) -> Option<(String, String)> {
+    let decoded = String::from_utf8(STANDARD.decode(credentials.strip_prefix("Basic ")?).ok()?).ok()?;
+    let (client, secret) = decoded.split_once(':')?;
+    let decode = |text: &str| {
+        let mut names = parameters(text.as_bytes()).into_keys();
+        names.next().filter(|_| names.next().is_none())
+    };
+    Some((decode(client)?, decode(secret)?))
+}
+
 /// The client that a callout says it comes from.
 pub fn client(callout: &Asked) -> Option<String> {
-    if let Some(basic) = field(callout, "authorization").and_then(|value| value.strip_prefix("Basic ")) {
-        let decoded = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
-        return decoded.split_once(':').map(|(client, _)| client.to_owned());
+    if let Some((client, _)) = field(callout, "authorization").and_then(basic) {
+        return Some(client);
     }
     let sent = parameters(&callout.body);
     if let Some(assertion) = sent.get("client_assertion") {
@@ -190,9 +200,8 @@ pub fn bearer_token(callout: &Asked) -> Option<String> {
 /// The secret, or the `kid` of the key, with which a client proves itself.
 pub fn credential(callout: &Asked) -> String {
     let sent = parameters(&callout.body);
-    if let Some(basic) = field(callout, "authorization") {
-        let decoded = STANDARD.decode(basic.strip_prefix("Basic ").unwrap()).unwrap();
-        return String::from_utf8(decoded).unwrap().split_once(':').unwrap().1.to_owned();
+    if let Some(credentials) = field(callout, "authorization") {
+        return basic(credentials).unwrap().1;
     }
     if let Some(assertion) = sent.get("client_assertion") {
         let header = URL_SAFE_NO_PAD.decode(assertion.split('.').next().unwrap()).unwrap();

@@ -1,0 +1,221 @@
+//! All stories once more where what they leave open is otherwise: `STORIES_VARIANT=slow,last` says how.
+//! A story that tells of a fault in common use of the first provider, say, is told by it too.
+//!
+//! - `slow`: every exchange takes seconds, and so do the ways to the provider and back.
+//! - `last`: the provider that matters is the last of several, and the default; the one before it is
+//!   otherwise in all that may differ.
+//! - `contended`: every other write to the shared data meets one of another worker.
+//! - `verifier`: the host verifies signatures, where it has an opinion.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use vestibule::http::{Headers, Request};
+use vestibule::time::{Seconds, Timestamp};
+
+use super::gateway::{Asked, CalloutId, Gateway, Stream};
+use super::{CLIENT_SECRET, Provider, Reply, Seen};
+
+const KNOWN: [&str; 4] = ["slow", "last", "contended", "verifier"];
+
+static CHOSEN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let chosen = std::env::var("STORIES_VARIANT").unwrap_or_default();
+    let words: BTreeSet<String> =
+        chosen.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    for word in &words {
+        assert!(KNOWN.contains(&word.as_str()), "STORIES_VARIANT knows {KNOWN:?}, not {word}");
+    }
+    words
+});
+
+fn is(word: &str) -> bool {
+    CHOSEN.contains(word)
+}
+
+/// How long an exchange with a provider takes.
+pub fn exchange() -> Seconds {
+    Seconds(if is("slow") { 2 } else { 0 })
+}
+
+/// How long a browser takes to a provider, and back.
+pub fn way() -> Seconds {
+    Seconds(if is("slow") { 9 } else { 0 })
+}
+
+/// Whether `main` comes after the other providers.
+pub fn main_is_last() -> bool {
+    is("last")
+}
+
+pub fn is_contended() -> bool {
+    is("contended")
+}
+
+pub fn has_verifier() -> bool {
+    is("verifier")
+}
+
+/// Another provider, before the one that matters. Nobody is sent to it.
+const FIRST: &str = "first";
+const FIRST_ISSUER: &str = "https://first.example:8443/realms/one";
+
+/// What `main` is called where it is not to be the first.
+const LAST: &str = "zmain";
+
+/// The same configuration with `main` as the last provider, and what became of the names in it.
+pub fn arranged(mut document: Value) -> (Value, Option<Renamed>) {
+    let providers = document["providers"].as_object_mut().unwrap();
+    if !is("last") || !providers.contains_key("main") {
+        return (document, None);
+    }
+    let main = providers.remove("main").unwrap();
+    let is_alone = providers.is_empty();
+    if is_alone {
+        let mut first = json!({
+            "issuer": FIRST_ISSUER, "callout": FIRST, "redirect_uri": "/oidc/first-callback",
+            "client_id": FIRST, "client_secret": CLIENT_SECRET,
+            "leeway_seconds": 0, "max_age_seconds": 77, "scopes": ["openid", "first"],
+        });
+        if document["session"]["insecure_allow_http"] != true {
+            first["response_mode"] = "form_post".into();
+        }
+        if !main["audiences"].is_null() {
+            first["audiences"] = main["audiences"].clone();
+        }
+        document["providers"][FIRST] = first;
+        document["default_provider"] = "main".into();
+    }
+    document["providers"][LAST] = main;
+    let is_main = |name: &&mut Value| **name == "main";
+    document.get_mut("default_provider").into_iter().filter(is_main).for_each(|name| *name = LAST.into());
+    if let Some(rules) = document.get_mut("rules").and_then(Value::as_array_mut) {
+        let named = rules.iter_mut().filter_map(|rule| rule.get_mut("provider"));
+        named.filter(is_main).for_each(|name| *name = LAST.into());
+    }
+    let session = &document["session"];
+    let base = match (session["cookie_name"].as_str(), &session["insecure_allow_http"]) {
+        (Some(name), _) => name,
+        (None, Value::Bool(true)) => "vestibule",
+        (None, _) if session["domain"].is_string() => "__Secure-vestibule",
+        (None, _) => "__Host-vestibule",
+    };
+    let told = if is_alone { base.to_owned() } else { format!("{base}-main") };
+    let renamed = Renamed {
+        told,
+        real: format!("{base}-{LAST}"),
+        dropped: is_alone.then(|| format!("{base}-{FIRST}")),
+    };
+    (document, Some(renamed))
+}
+
+/// The provider that stands before `main`.
+pub fn first() -> Option<Provider> {
+    is("last").then(|| Provider::new(FIRST_ISSUER, FIRST))
+}
+
+/// Names of metrics and lines of the log as a story knows them.
+pub fn as_told(text: &str) -> String {
+    text.replace(LAST, "main")
+}
+
+/// Whether a metric is about the provider of which no story knows.
+pub fn is_untold(metric: &str) -> bool {
+    is("last") && metric.ends_with(FIRST)
+}
+
+/// The cookies of the session: what stories call them, and what they are called.
+#[derive(Clone)]
+pub struct Renamed {
+    told: String,
+    real: String,
+    /// Of a provider that no story knows.
+    dropped: Option<String>,
+}
+
+impl Renamed {
+    /// The `Cookie` field of a request.
+    fn sent(&self, field: &[u8]) -> Vec<u8> {
+        let piece = |piece: &[u8]| {
+            let (blank, bare) = piece.strip_prefix(b" ").map_or((&b""[..], piece), |bare| (&b" "[..], bare));
+            match bare.strip_prefix(self.told.as_bytes()) {
+                Some(rest @ [b'=', ..] | rest @ [b'.', b'1'..=b'9', ..]) => {
+                    [blank, self.real.as_bytes(), rest].concat()
+                }
+                _ => piece.to_vec(),
+            }
+        };
+        field.split(|byte| *byte == b';').map(piece).collect::<Vec<_>>().join(&b';')
+    }
+
+    /// A `Set-Cookie` field of an answer. None if it is about the session of another provider.
+    fn seen(&self, field: String) -> Option<String> {
+        if self.dropped.as_ref().is_some_and(|dropped| field.starts_with(dropped)) {
+            assert!(field.contains("=; ") && field.contains("Max-Age=0"), "nobody logs in there: {field}");
+            return None;
+        }
+        Some(match field.strip_prefix(&self.real) {
+            Some(rest) => format!("{}{rest}", self.told),
+            None => field,
+        })
+    }
+}
+
+/// A proxy whose cookies are renamed for the story.
+pub struct Renaming {
+    pub inner: Box<dyn Gateway>,
+    pub names: Renamed,
+}
+
+impl Gateway for Renaming {
+    fn begin(&mut self, request: &Request, now: Timestamp) -> Stream {
+        let renamed = |(name, value): (&str, &[u8])| match name {
+            "cookie" => (name.to_owned(), self.names.sent(value)),
+            _ => (name.to_owned(), value.to_vec()),
+        };
+        let headers: Headers = request.headers.iter().map(renamed).collect();
+        self.inner.begin(&Request { headers, ..request.clone() }, now)
+    }
+
+    fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp) {
+        self.inner.body(stream, body, now);
+    }
+
+    fn another_worker(&self) -> Box<dyn Gateway> {
+        Box::new(Renaming { inner: self.inner.another_worker(), names: self.names.clone() })
+    }
+
+    fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen> {
+        let mut seen = self.inner.outcome(stream, now)?;
+        let told = |(name, value): (String, String)| match name.as_str() {
+            "set-cookie" => self.names.seen(value).map(|value| (name, value)),
+            _ => Some((name, value)),
+        };
+        seen.headers = seen.headers.into_iter().filter_map(told).collect();
+        Some(seen)
+    }
+
+    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+        self.inner.in_flight()
+    }
+
+    fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp) {
+        self.inner.reply(callout, reply, now);
+    }
+
+    fn leave(&mut self, stream: Stream) {
+        self.inner.leave(stream);
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        self.inner.tick(now);
+    }
+
+    fn is_built_module(&self) -> bool {
+        self.inner.is_built_module()
+    }
+
+    fn trailers(&mut self, stream: Stream, trailers: &Headers) -> Headers {
+        self.inner.trailers(stream, trailers)
+    }
+}
