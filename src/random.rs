@@ -209,6 +209,26 @@ mod tests {
         assert_eq!(nonces.len(), 1 << 16);
     }
 
+    /// Who learns the state of a generator learns nothing of what it gave before.
+    #[test]
+    fn the_state_moves_on_with_every_draw_and_in_one_direction() {
+        let random = generator("key", 1);
+        let chains: HashSet<[u8; 32]> = (0..1000)
+            .map(|_| {
+                let before = *random.state.borrow().chain;
+                random.fill(&mut [0; 8], NOW).unwrap();
+                assert_ne!(*random.state.borrow().chain, before);
+                before
+            })
+            .collect();
+        assert_eq!(chains.len(), 1000);
+        // What a draw gives depends on what was drawn before, not on how often alone.
+        let (one, other) = (generator("key", 1), generator("key", 1));
+        one.fill(&mut [0; 8], NOW).unwrap();
+        other.fill(&mut [0; 8], Timestamp(NOW.0 + 1)).unwrap();
+        assert_ne!(one.token(NOW, 32), other.token(NOW, 32));
+    }
+
     #[test]
     fn a_long_draw_does_not_repeat_its_blocks() {
         let mut out = [0; 32 * 64 + 5];

@@ -98,7 +98,7 @@ impl KeySet {
         KeySet { host, ..self }
     }
 
-    pub(super) fn host_verifier(&self) -> Option<HostVerifier> {
+    pub(crate) fn host_verifier(&self) -> Option<HostVerifier> {
         self.host
     }
 

@@ -188,12 +188,35 @@ mod tests {
     fn older_knowledge_does_not_replace_newer() {
         let one = Rc::new(Provider::new(fixture::provider(), None));
         answered(&one, Timestamp(1_000));
-        let news = one.take_news().unwrap();
+        let news = String::from_utf8(one.take_news().unwrap()).unwrap();
         let other = Rc::new(Provider::new(fixture::provider(), None));
         answered(&other, Timestamp(5_000));
-        let before = other.known().unwrap().keys;
-        other.learn(&news, Timestamp(5_000));
-        assert!(Rc::ptr_eq(&before, &other.known().unwrap().keys));
+        let before = other.known().unwrap();
+        // The key that was withdrawn since, and the endpoint that was there before.
+        let news = news.replace("\\\"one\\\"", "\\\"old\\\"").replace("op.example/a", "op.example/old");
+        assert!(news.contains("old"));
+        other.learn(news.as_bytes(), Timestamp(5_000));
+        let after = other.known().unwrap();
+        assert!(Rc::ptr_eq(&before.keys, &after.keys) && Rc::ptr_eq(&before.metadata, &after.metadata));
+        assert!(after.keys.iter().all(|key| key.key_id() == Some("one")));
+        // Nor does what is as old.
+        let as_old = String::from_utf8(Rc::clone(&other).take_news().unwrap()).unwrap();
+        other.learn(as_old.replace("\\\"one\\\"", "\\\"two\\\"").as_bytes(), Timestamp(5_000));
+        assert!(Rc::ptr_eq(&before.keys, &other.known().unwrap().keys));
+        // Newer does, in one worker as in the other.
+        answered(&one, Timestamp(90_000));
+        let newer = String::from_utf8(one.take_news().unwrap()).unwrap();
+        other.learn(newer.replace("\\\"one\\\"", "\\\"two\\\"").as_bytes(), Timestamp(90_000));
+        assert!(other.known().unwrap().keys.iter().all(|key| key.key_id() == Some("two")));
+    }
+
+    #[test]
+    fn the_host_verifies_with_keys_that_another_worker_fetched_too() {
+        let one = Rc::new(Provider::new(fixture::provider(), None));
+        answered(&one, Timestamp(1_000));
+        let other = Provider::new(fixture::provider(), Some(|_| Some(false)));
+        other.learn(&one.take_news().unwrap(), Timestamp(1_000));
+        assert!(other.known().unwrap().keys.host_verifier().is_some());
     }
 
     #[test]

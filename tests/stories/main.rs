@@ -36,6 +36,7 @@ mod rotation;
 mod secrets;
 mod session;
 mod session_info;
+mod several;
 mod shared;
 mod step_up;
 mod store;
