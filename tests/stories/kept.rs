@@ -196,6 +196,7 @@ fn redir_12_a_form_whose_session_turns_out_to_be_over_is_kept_too() {
     world.idp().ends_all_logins();
     let request = form(world.after(301), "/orders");
     let kept = kept(&mut world, request, "item=7");
+    assert!(!world.browser.has(SESSION), "the session that is over goes");
     let note = finish(&mut world, &kept, "alice");
     let restored = restore(&mut world, &kept.sealed, &note);
     assert_eq!(fields(restored.is(200, "form_restored")), [("item".to_owned(), "7".to_owned())]);

@@ -336,6 +336,26 @@ fn the_tokens_of_a_session_are_given_back_and_nobody_waits_for_that() {
 }
 
 #[test]
+fn after_a_renewal_both_new_tokens_are_given_back_whichever_cookie_asks_for_the_logout() {
+    let mut world = World::with(&json!({"identity": {"access_token_header": "x-access-token"}}));
+    world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    // A tab that has the cookie from before the renewal.
+    let logout = world.after(301).navigation("/oidc/logout", false);
+    let told = world.get("/orders").is(200, "session").told("x-access-token").unwrap().to_owned();
+    assert!(told.contains("renewed"), "{told}");
+    world.send(logout).is(303, "logged_out");
+    world.tick();
+    let [(first, refresh_token), (second, access_token)] = world.idp().revoked.as_slice() else {
+        panic!("{:?}", world.idp().revoked)
+    };
+    assert_eq!((first.as_str(), refresh_token.as_str()), ("refresh_token", "refresh-canary-1-1"));
+    assert_eq!((second.as_str(), access_token), ("access_token", &told));
+}
+
+#[test]
 fn a_logout_does_not_depend_on_the_tokens() {
     for reply in [
         Err(CalloutFailed::NoAnswer),

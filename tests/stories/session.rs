@@ -472,3 +472,34 @@ fn logins_in_flight_make_room_when_there_is_little() {
     }
     world.log_in("/orders").is(302, "login_completed");
 }
+
+#[test]
+fn a_configuration_that_forwards_a_token_ends_the_sessions_that_hold_none() {
+    for header in ["access_token_header", "id_token_header"] {
+        let mut world = World::new();
+        world.idp().metadata = json!({"end_session_endpoint": null});
+        world.log_in("/orders").is(302, "login_completed");
+        world.get("/orders").is(200, "session");
+        let cookies = world.browser.header(false, world.now).unwrap();
+        world.restart_with(&json!({"identity": {header: "x-token"}}));
+        let request = world.program("/orders", &[("cookie", &cookies)]);
+        world.send(request).is(401, "session_unreadable");
+        world.log_in("/orders").is(302, "login_completed");
+        assert!(world.get("/orders").is(200, "session").told("x-token").is_some(), "{header}");
+    }
+}
+
+#[test]
+fn of_several_cookies_of_one_name_the_one_that_counts_counts() {
+    let mut world = logged_in(&json!({}));
+    let ended = format!("{SESSION}={}", cookie(&world));
+    world.get("/oidc/logout").is(303, "logged_out");
+    world.log_in("/orders").is(302, "login_completed");
+    let good = format!("{SESSION}={}", cookie(&world));
+    let unreadable = format!("{SESSION}=1.AAAA");
+    for cookies in [[&ended, &good], [&good, &ended], [&unreadable, &good], [&good, &unreadable]] {
+        let header = format!("{}; {}", cookies[0], cookies[1]);
+        let request = world.program("/orders", &[("cookie", &header)]);
+        world.send(request).is(200, "session");
+    }
+}
