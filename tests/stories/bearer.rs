@@ -523,3 +523,19 @@ fn a_rule_can_ask_for_the_type_of_rfc_9068() {
     let untyped = world.idp().keys[0].sign(&json!({"typ": "JWT"}), &claims);
     world.with_token("/api", &untyped).is(401, "access_token_header_type");
 }
+
+#[test]
+fn scopes_are_those_of_one_claim_and_never_of_both() {
+    let mut world = World::with(&api());
+    for (changes, code) in [
+        (json!({"scope": "orders.write"}), "token"),
+        (json!({"scope": "orders.read", "scp": "orders.write"}), "requirement_scopes"),
+        (json!({"scope": "orders.read", "scp": ["orders.write"]}), "requirement_scopes"),
+        (json!({"scope": "", "scp": "orders.write"}), "requirement_scopes"),
+        (json!({"scope": null, "scp": "orders.write"}), "token"),
+        (json!({"scope": null, "scp": ["orders.write"]}), "token"),
+    ] {
+        let token = token(&mut world, &changes);
+        assert_eq!(world.with_token("/write", &token).code, code, "{changes}");
+    }
+}

@@ -41,7 +41,8 @@ fn a_login_that_somebody_asks_for_begins_a_new_count() {
     world.get("/orders").is(400, "login_loop");
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
     world.browser.forget(SESSION);
-    world.log_in("/orders").is(302, "login_completed");
+    (0..2).for_each(|_| lost_round(&mut world));
+    world.get("/orders").is(400, "login_loop");
 }
 
 #[test]
