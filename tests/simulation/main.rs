@@ -17,6 +17,8 @@
 
 mod attacker;
 mod backchannel;
+#[path = "../behaviours/mod.rs"]
+mod behaviours;
 mod browser;
 mod checks;
 mod jar;
@@ -124,6 +126,18 @@ fn what_must_hold_holds_in_many_worlds() {
 /// A seed that no run had before.
 fn first_of_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() * 1_000_000
+}
+
+#[test]
+fn every_choice_of_a_provider_is_known_by_its_name() {
+    let usual = behaviours::Behaviour::usual();
+    assert_eq!(usual.of("refresh_token"), "rotated");
+    assert!(usual.with("refresh_token", "repeated").is("refresh_token", "repeated"));
+    let last = behaviours::Behaviour::chosen(|count| count - 1);
+    for (row, (name, value)) in behaviours::list().iter().zip(last.iter()) {
+        assert!(!row.left_open_by.is_empty(), "{} is left open by nobody", row.name);
+        assert!(!value.is_empty() && !name.is_empty());
+    }
 }
 
 #[test]
