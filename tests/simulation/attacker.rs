@@ -106,7 +106,7 @@ impl World {
             }
             self.request(Actor::Attacker(index), request);
         }
-        self.wake(Actor::Attacker(index), 4_000);
+        self.wake(Actor::Attacker(index), 10_000);
     }
 
     pub fn attacker_sees(&mut self, index: usize, seen: &Seen) {
@@ -142,9 +142,13 @@ impl World {
                 self.with_cookies(page, &mixed)
             }
             Attempt::CookieOfAnotherProvider => {
-                let swap = |name: &str| match name.strip_suffix("-main") {
-                    Some(base) => format!("{base}-partner"),
-                    None => name.replace("-partner", "-main"),
+                if self.shape.providers < 2 {
+                    return None;
+                }
+                let [first, second] = [0, 1].map(|index| format!("-{}", self.shape.name(index)));
+                let swap = |name: &str| match name.strip_suffix(&first) {
+                    Some(base) => format!("{base}{second}"),
+                    None => name.replace(&second, &first),
                 };
                 let swapped: Vec<_> =
                     sessions.iter().map(|(name, value)| (swap(name), value.clone())).collect();
@@ -214,6 +218,8 @@ impl World {
         let at = recent + self.chance.below(self.callbacks.len() - recent);
         let back = self.callbacks[at].strip_prefix(SITE)?.to_owned();
         let own = self.attackers[index].own.clone();
+        let two = self.shape.providers == 2;
+        let issuers: Vec<_> = (0..self.shape.providers).map(|index| self.shape.issuer(index)).collect();
         let with = |path: &str, name: &str, value: &str| {
             let (path, query) = path.split_once('?').unwrap();
             let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned();
@@ -239,7 +245,7 @@ impl World {
                 let path = format!("{other}?{}", back.split_once('?')?.1);
                 let names_other = self.chance.percent(50);
                 let path = if names_other {
-                    with(&path, "iss", crate::shape::Shape::issuer(usize::from(other.ends_with("partner"))))
+                    with(&path, "iss", issuers[usize::from(other.ends_with("partner") && two)])
                 } else {
                     path
                 };

@@ -37,13 +37,14 @@ impl World {
     /// Somebody is logged out by a provider, or by who pretends to be one.
     pub fn end_a_session(&mut self, index: usize) {
         let of_it = self.model.sessions.values().filter(|session| session.provider == index);
-        let known: Vec<(String, String)> =
+        let known: Vec<(Option<String>, String)> =
             of_it.map(|session| (session.sid.clone(), session.person.clone())).collect();
         if !self.shape.is_watched || known.is_empty() {
             return;
         }
         let (sid, person) = self.chance.of(&known).clone();
-        let whose = if self.chance.percent(70) { Whose::Sid(sid) } else { Whose::Subject(person) };
+        let by_sid = sid.filter(|_| self.chance.percent(70));
+        let whose = by_sid.map_or(Whose::Subject(person), Whose::Sid);
         let kind = self.chance.weighted(&KINDS);
         let text = self.logout_token(index, whose, kind);
         self.statistics.count(format!("logout token: {kind:?}"));
@@ -68,7 +69,7 @@ impl World {
         let now = self.right_time().saturating_add_signed(self.providers[index].skew);
         let begins = if kind == Kind::Old { now - 7200 } else { now };
         let mut claims = json!({
-            "iss": Shape::issuer(index), "aud": Shape::client_id(index), "iat": begins, "exp": begins + 120,
+            "iss": self.shape.issuer(index), "aud": Shape::client_id(index), "iat": begins, "exp": begins + 120,
             "jti": format!("{:x}", self.chance.next()),
             "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
         });
@@ -85,7 +86,9 @@ impl World {
             Kind::OtherProvider => key = self.providers[other].keys[0].clone(),
             _ => {}
         }
-        let mut text = key.sign(&json!({"alg": "ES256", "kid": key.id, "typ": "logout+jwt"}), &claims);
+        let mut header = key.header(self.providers[index].behaviour());
+        header["typ"] = json!("logout+jwt");
+        let mut text = key.sign(&header, &claims);
         if kind == Kind::Broken {
             text = broken(&text);
         }

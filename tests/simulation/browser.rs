@@ -6,7 +6,7 @@ use vestibule::http::Request;
 use crate::checks::Seen;
 use crate::jar::{From, Jar};
 use crate::random::Chance;
-use crate::shape::{SITE, Shape};
+use crate::shape::{Mood, SITE, Shape};
 use crate::world::{Actor, RequestId, World};
 
 /// Browsers follow no more redirects in a row.
@@ -17,6 +17,8 @@ const TABS: usize = 3;
 pub struct Browser {
     person: String,
     pub jar: Jar,
+    /// Milliseconds within which the person does something again.
+    pace: u64,
     /// Cookies are not blocked.
     pub keeps_cookies: bool,
     tabs: Vec<Tab>,
@@ -59,6 +61,20 @@ enum Wish {
     CopyTab,
 }
 
+impl Wish {
+    fn ends_something(self) -> bool {
+        matches!(
+            self,
+            Wish::LogOut
+                | Wish::LogOutByAForm
+                | Wish::LogOutFromElsewhere
+                | Wish::LogIn
+                | Wish::DropCookies
+                | Wish::DropOneCookie
+        )
+    }
+}
+
 const WISHES: [(u64, Wish); 14] = [
     (40, Wish::Open),
     (6, Wish::Back),
@@ -76,8 +92,9 @@ const WISHES: [(u64, Wish); 14] = [
     (4, Wish::CopyTab),
 ];
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
+    "/scoped/orders",
     "/orders",
     "/orders?page=2&sort=name",
     "/orders/17",
@@ -91,9 +108,11 @@ const PAGES: [&str; 11] = [
 ];
 
 impl Browser {
-    pub fn new(index: usize, chance: &mut Chance) -> Browser {
+    pub fn new(index: usize, shape: &Shape, chance: &mut Chance) -> Browser {
         Browser {
-            person: format!("person-{index}"),
+            // The last one belongs to somebody who has another, too.
+            person: format!("person-{}", index % (shape.browsers - 1)),
+            pace: *chance.of(&[8_000, 15_000, 60_000, 200_000]),
             jar: Jar::default(),
             keeps_cookies: index == 0 || !chance.percent(8),
             tabs: (0..TABS).map(|_| Tab::default()).collect(),
@@ -132,12 +151,16 @@ impl World {
     }
 
     fn load(&mut self, browser: usize, tab: usize, from: From, request: Request) {
+        self.load_with_body(browser, tab, from, request, Vec::new());
+    }
+
+    fn load_with_body(&mut self, browser: usize, tab: usize, from: From, request: Request, body: Vec<u8>) {
         let history = &mut self.browsers[browser].history;
         history.push(request.path.clone());
         if history.len() > 12 {
             history.remove(0);
         }
-        let id = self.request(Actor::Tab(browser, tab), request);
+        let id = self.request_with_body(Actor::Tab(browser, tab), request, body);
         let before = std::mem::replace(
             &mut self.browsers[browser].tabs[tab],
             Tab { waits: Some(id), from: Some(from), ..Tab::default() },
@@ -173,10 +196,14 @@ impl World {
         if self.is_exam {
             return self.sit_exam(browser);
         }
-        let wish = self.chance.weighted(&WISHES);
+        let mut wish = self.chance.weighted(&WISHES);
+        // Where the weather is fair, sessions live long.
+        if self.shape.mood == Mood::Fair && wish.ends_something() && self.chance.percent(80) {
+            wish = Wish::Open;
+        }
         self.fulfil(browser, tab, wish);
         // Some go on before there is an answer.
-        let within = if self.chance.percent(10) { 60 } else { 15_000 };
+        let within = if self.chance.percent(10) { 60 } else { self.browsers[browser].pace };
         self.wake(Actor::Tab(browser, tab), within);
     }
 
@@ -278,7 +305,7 @@ impl World {
             self.fulfil(browser, tab, Wish::LogOutByAForm);
         }
         self.browsers[browser].tabs[tab].redirects = 0;
-        self.wake(Actor::Tab(browser, tab), if self.is_exam { 6_000 } else { 12_000 });
+        self.wake(Actor::Tab(browser, tab), if self.is_exam { 6_000 } else { self.browsers[browser].pace });
     }
 
     fn redirected(&mut self, browser: usize, tab: usize, next: &str, from: From) {
@@ -307,10 +334,9 @@ impl World {
 
     fn act_at_provider(&mut self, browser: usize, tab: usize, address: &str) {
         let url = Url::parse(address).unwrap();
-        let index =
-            (0..self.providers.len()).find(|index| address.starts_with(Shape::issuer(*index))).unwrap();
+        let index = self.shape.provider_of(&url).expect("an address of no provider");
         self.browsers[browser].tabs[tab].at_provider = None;
-        if url.path() == "/logout" {
+        if url.path().ends_with("/logout") {
             let sent: Vec<_> = url.query_pairs().into_owned().collect();
             let value = |name: &str| sent.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
             let back = value("post_logout_redirect_uri").unwrap().strip_prefix(SITE).unwrap().to_owned();
@@ -327,15 +353,30 @@ impl World {
             };
         }
         let person = of.person.clone();
-        let (back, code) = self.providers[index].authorize(&url, &person, &mut self.chance);
+        let now = self.right_time();
+        let (back, code) = self.providers[index].authorize(&url, &person, now, &mut self.chance);
         code.iter().for_each(|code| self.secrets.add(code));
         self.callbacks.push(back.clone());
-        self.navigate(browser, tab, back.strip_prefix(SITE).unwrap(), From::CrossSite);
+        self.come_back(browser, tab, back.strip_prefix(SITE).unwrap());
         // Impatience: the same callback in a second tab.
-        if !self.is_exam && self.chance.percent(5) {
+        let often = if self.providers[index].behaviour().is("answers", "twice") { 30 } else { 5 };
+        if !self.is_exam && self.chance.percent(often) {
             let other = (tab + 1) % TABS;
-            self.navigate(browser, other, back.strip_prefix(SITE).unwrap(), From::CrossSite);
+            self.come_back(browser, other, back.strip_prefix(SITE).unwrap());
         }
+    }
+
+    /// A browser brings what a provider has to say.
+    fn come_back(&mut self, browser: usize, tab: usize, back: &str) {
+        if !self.shape.form_post {
+            return self.navigate(browser, tab, back, From::CrossSite);
+        }
+        let (path, answer) = back.split_once('?').unwrap();
+        let mut request = self.of_browser(browser, "POST", path, From::CrossSite, "navigate");
+        request.has_body = true;
+        request.headers.push("content-type", "application/x-www-form-urlencoded");
+        request.headers.push("content-length", answer.len().to_string());
+        self.load_with_body(browser, tab, From::CrossSite, request, answer.as_bytes().to_vec());
     }
 
     /// The proxy had no answer of the filter.

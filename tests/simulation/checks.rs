@@ -6,9 +6,12 @@ use vestibule::http::{Callout, Headers, Request};
 
 use crate::log;
 use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
-use crate::provider::parameters;
-use crate::shape::{COOKIE, LEEWAY, Rule, SITE, Shape};
+use crate::provider::{parameters, plain};
+use crate::shape::{COOKIE, Rule, SITE, Shape};
 use crate::world::{Actor, Event, Open, RequestId, World};
+
+/// Milliseconds after which trouble is over for a session: longer than any lease and any wait.
+const UNREST: u64 = 90_000;
 
 /// What a client sees.
 pub struct Seen {
@@ -126,7 +129,7 @@ impl World {
                     .iter()
                     .any(|provider| location.starts_with(&format!("{}/authorize?", provider.issuer()))),
                 "logged_out" => {
-                    let ends = |index| location.starts_with(&format!("{}/logout?", Shape::issuer(index)));
+                    let ends = |index| location.starts_with(&format!("{}/logout?", self.shape.issuer(index)));
                     (0..self.shape.providers).any(ends) || location == "/oidc/logged-out"
                 }
                 _ => stays_here(location),
@@ -168,7 +171,7 @@ impl World {
 
     fn check_begun_login(&mut self, open: &Open, seen: &Seen) {
         let url = Url::parse(seen.header("location").unwrap()).unwrap();
-        let provider = self.providers.iter().position(|p| url.as_str().starts_with(p.issuer())).unwrap();
+        let provider = self.shape.provider_of(&url).expect("a login at nobody's");
         let sent = parameters(url.query().unwrap().as_bytes());
         for name in ["state", "nonce", "code_challenge"] {
             assert!(sent[name].len() >= 43, "{name} is short");
@@ -182,7 +185,9 @@ impl World {
         let (_, value) = set.iter().find(|(n, _)| *n == name).expect("a login without its cookie");
         self.secrets.add(value);
         let path = open.request.path.split('?').next().unwrap();
-        if let (Rule::Of(_) | Rule::Admin | Rule::Rest, true) = (self.shape.rule(path), is_plain(path)) {
+        if let (Rule::Of(_) | Rule::Admin | Rule::Scoped | Rule::Rest, true) =
+            (self.shape.rule(path), is_plain(path))
+        {
             let expected = if self.shape.rule(path) == Rule::Of(1) { 1 } else { 0 };
             assert!(path.starts_with("/oidc/") || provider == expected, "a login at the wrong provider");
         }
@@ -200,9 +205,9 @@ impl World {
     /// issued for that login.
     fn check_completed_login(&mut self, open: &Open, seen: &Seen) {
         let worker = &self.workers[open.worker.unwrap()];
-        let (path, query) = open.request.path.split_once('?').unwrap();
+        let path = open.request.path.split('?').next().unwrap();
         let provider = (0..2).find(|index| Shape::callback(*index) == path).unwrap();
-        let sent = parameters(query.as_bytes());
+        let sent = self.answer_of_the_provider(open);
         let header = cookie_header(&open.request);
         let login = self.model.login(&header, &sent["state"]).expect("no such login began in this browser");
         assert_eq!(login.provider, provider, "the login began at another provider");
@@ -217,18 +222,27 @@ impl World {
         let (now, (begins, ends)) = (self.proxy_time(), said.validity);
         // It was checked between then and now.
         let (first, last) = (now.min(open.redeemed_at), now.max(open.redeemed_at));
-        assert!(begins <= last + LEEWAY && first < ends + LEEWAY, "the ID token is of another time");
+        let leeway = self.shape.leeway;
+        assert!(begins <= last + leeway && first < ends + leeway, "the ID token is of another time");
         let key = worker.keys[0];
         // Who logs in as somebody else leaves the session before.
         let before = self.model.session(&self.shape, provider, &header, worker, now).ok().cloned();
         let memory = worker.memory;
-        let session = self.model.begins(&self.shape, provider, said, key, now);
+        let session = self.model.begins(&self.shape, provider, said, key, now, self.time);
         if let Some(before) = before.filter(|before| before.person != session.person) {
             self.model.became.get_mut(&before.login).unwrap().logged_out.insert(memory);
             self.statistics.count("sessions left for somebody else's");
         }
         self.register(provider, seen, &session);
         self.statistics.count("logins completed");
+    }
+
+    /// The parameters that a browser brings back from a provider.
+    fn answer_of_the_provider(&self, open: &Open) -> std::collections::BTreeMap<String, String> {
+        match open.request.path.split_once('?') {
+            Some((_, query)) if !self.shape.form_post => parameters(query.as_bytes()),
+            _ => parameters(&open.body),
+        }
     }
 
     /// Learns the sessions that an answer sets.
@@ -269,7 +283,7 @@ impl World {
     fn proven_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
-            Rule::Admin | Rule::Rest => 0,
+            Rule::Admin | Rule::Scoped | Rule::Rest => 0,
             other => panic!("a session for {path}, which is {other:?}"),
         };
         let (worker, now) = (&self.workers[open.worker.unwrap()], open.arrived);
@@ -284,8 +298,26 @@ impl World {
         if self.shape.rule(path) == Rule::Admin {
             assert!(session.person.ends_with('0'), "{} has not the role", session.person);
         }
+        if self.shape.rule(path) == Rule::Scoped {
+            assert!(session.has_scope, "{} was not granted the scope", session.person);
+        }
+        self.check_refused_by_provider(&session, now);
+        let became = &self.model.became[&session.login];
+        if became.refreshes > 0 {
+            self.statistics.count("let in after a refresh");
+        }
         self.check_renewed(open, seen, provider);
         Proof::Session(session)
+    }
+
+    /// Whose refresh token the provider has refused does not get in when the access token is over.
+    fn check_refused_by_provider(&self, session: &Session, now: u64) {
+        let became = &self.model.became[&session.login];
+        let is_remembered = self.shape.shares && self.turns() == 0;
+        if let (Some(refused), true) = (became.refused_at, is_remembered) {
+            let is_over = session.renewed_at.is_some_and(|_| now > became.token_ends.max(refused) + 1);
+            assert!(!is_over, "let through although the provider has refused the refresh token");
+        }
     }
 
     /// A session that comes with an answer is one that the request had, written anew.
@@ -302,9 +334,13 @@ impl World {
         let renewed_at = session.renewed_at.map(|_| token_ends);
         // A clock that goes back is taken for one that stands still.
         let seen_at = session.seen.max(self.proxy_time());
-        let renewed = Session { seen: seen_at, key: worker.keys[0], renewed_at, ..session };
+        let refreshes = self.model.became[&session.login].refreshes;
+        let given_at = self.time;
+        self.model.became.get_mut(&session.login).unwrap().given.push((given_at, refreshes));
+        let renewed =
+            Session { seen: seen_at, key: worker.keys[0], renewed_at, given_at, refreshes, ..session };
         self.register(provider, seen, &renewed);
-        self.statistics.count("sessions renewed");
+        self.statistics.count("session cookies rewritten");
     }
 
     fn proven_by_token(&self, open: &Open, path: &str) -> Proof {
@@ -316,7 +352,7 @@ impl World {
             other => panic!("a token for {path}, which is {other:?}"),
         };
         let text = open.request.headers.one("authorization").unwrap().split(' ').nth(1).unwrap();
-        let token = self.model.token(text, providers, self.proxy_time());
+        let token = self.model.token(text, providers, self.shape.leeway, self.proxy_time());
         let token = token.unwrap_or_else(|| panic!("let through without a token that counts"));
         assert!(self.shape.rule(path) != Rule::Api || token.has_scope, "the token has not the scope");
         Proof::Token { provider: token.provider, person: token.person.clone(), text: text.to_owned() }
@@ -332,12 +368,19 @@ impl World {
             }
             Proof::Token { provider, person, text } => (*provider, Some(person), Some(text)),
         };
-        let email = person.map(|person| format!("{person}@example.com"));
-        let issuer = person.map(|_| Shape::issuer(provider));
+        let email = person.map(|person| format!("{}@example.com", plain(person)));
+        let issuer = person.map(|_| self.shape.issuer(provider));
+        let (acr, sid) = match proof {
+            Proof::Session(session) => (session.acr.as_deref(), session.sid.as_deref()),
+            _ => (None, None),
+        };
+        let person = person.map(|person| encoded(person));
         let expected = [
-            ("x-auth-sub", person.map(String::as_str)),
+            ("x-auth-sub", person.as_deref()),
             ("x-auth-iss", issuer),
             ("x-auth-email", email.as_deref()),
+            ("x-auth-acr", acr),
+            ("x-auth-sid", sid),
             ("x-access-token", forwarded.map(String::as_str)),
         ];
         for (name, value) in expected {
@@ -348,7 +391,10 @@ impl World {
             let spelled = |found: &str| found.replace(['_', '.'], "-") == name;
             let found: Vec<_> = upstream.iter().filter(|(found, _)| spelled(found)).collect();
             let expected: Vec<_> = value.iter().map(|value| (name, value.as_bytes())).collect();
-            assert_eq!(found, expected, "the upstream is told the wrong thing");
+            let shown = |(name, value): &(&str, &[u8])| format!("{name}: {}", String::from_utf8_lossy(value));
+            let [found, expected] = [found, expected].map(|all| all.iter().map(shown).collect::<Vec<_>>());
+            let is_expected = found == expected || (!self.shape.removes() && is_nothing(&found, &expected));
+            assert!(is_expected, "the upstream is told {found:?} in place of {expected:?}");
         }
         for cookies in upstream.all("cookie") {
             let cookies = String::from_utf8_lossy(cookies).into_owned();
@@ -369,7 +415,7 @@ impl World {
         }
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
-            Rule::Admin | Rule::Rest => 0,
+            Rule::Admin | Rule::Scoped | Rule::Rest => 0,
             Rule::Public if is_honest => panic!("a public page was refused: {}", seen.code),
             Rule::Closed if is_honest => return assert_eq!(seen.code, "denied"),
             _ => return,
@@ -380,13 +426,24 @@ impl World {
         }
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
-        match self.model.session(&self.shape, provider, &header, worker, open.arrived) {
-            // Logged out, or to be renewed just now, which the provider may refuse.
-            Ok(session) if self.model.has_ended(session, worker.memory) => {}
-            Ok(session) if session.renewed_at.is_some_and(|at| self.proxy_time() + 60 >= at) => {}
+        let found = self.model.session(&self.shape, provider, &header, worker, open.arrived).cloned();
+        match found {
+            Ok(session) if self.model.has_ended(&session, worker.memory) => {}
             Ok(session) => {
-                let lacks = self.shape.rule(path) == Rule::Admin && !session.person.ends_with('0');
-                assert!(lacks && seen.code == "requirement_claim", "{} for who has a session", seen.code);
+                let rule = self.shape.rule(path);
+                let lacks = match seen.code {
+                    "requirement_claim" => rule == Rule::Admin && !session.person.ends_with('0'),
+                    "requirement_scopes" => {
+                        let became = &self.model.became[&session.login];
+                        rule == Rule::Scoped && (!session.has_scope || became.is_narrowed)
+                    }
+                    _ => false,
+                };
+                let excuse = if lacks { None } else { self.excuse(&session, seen) };
+                if let Some(excuse) = excuse {
+                    self.statistics.count(format!("refused with a session: {excuse}"));
+                }
+                assert!(lacks || excuse.is_some(), "{} for who has a session", seen.code);
             }
             Err(why) if seen.status == 401 => {
                 let expected: &[&str] = match why {
@@ -399,6 +456,31 @@ impl World {
                 assert!(expected.contains(&seen.code), "{} for {why:?}", seen.code);
             }
             Err(_) => {}
+        }
+    }
+
+    /// Why somebody may be refused who has a session that counts, of which the provider says nothing bad.
+    fn excuse(&self, session: &Session, seen: &Seen) -> Option<&'static str> {
+        let became = &self.model.became[&session.login];
+        // A session without a refresh token lives for itself.
+        let renewed_at = session.renewed_at?;
+        // So does one whose tokens are good for long, if nobody else can have made it another.
+        if renewed_at > self.proxy_time() + 60 && self.turns() == 0 && became.may_end.is_none() {
+            return None;
+        }
+        let is_quiet = self.is_quiet_since(session.provider, UNREST);
+        let workers_agree = self.workers.iter().all(|worker| worker.keys == self.workers[0].keys);
+        match () {
+            () if became.may_end.is_some() => became.may_end,
+            () if self.turns() > 0 => Some("the clock went back or something was forgotten"),
+            () if !is_quiet => Some("the provider was in trouble lately"),
+            () if !self.shape.shares && self.workers.len() > 1 => Some("workers share nothing"),
+            () if !workers_agree => Some("workers have other session keys"),
+            () if self.model.is_outdated(session, self.time) => Some("the cookie was replaced long ago"),
+            () if self.shape.is_nginx && seen.code == "provider_unreachable" => {
+                Some("nobody is woken when another has renewed it")
+            }
+            () => None,
         }
     }
 
@@ -418,48 +500,51 @@ impl World {
     fn check_logout_token(&mut self, open: &Open) {
         let memory = self.workers[open.worker.unwrap()].memory;
         let token = parameters(&open.body).remove("logout_token").unwrap();
-        self.model.end(&token, memory, self.clock_went_back, self.proxy_time());
+        let (turns, leeway) = (self.turns(), self.shape.leeway);
+        self.model.end(&token, memory, turns, leeway, self.proxy_time());
     }
 
     /// A callout goes to the provider it is meant for, carries no more than it must, and sends no code
     /// twice.
     pub fn check_callout(&mut self, worker: usize, callout: &Callout, of: Option<RequestId>) {
-        let index =
-            self.providers.iter().position(|p| callout.url.as_str().starts_with(&format!("{}/", p.issuer())));
-        let index = index.unwrap_or_else(|| panic!("a callout to {}", callout.url));
-        assert_eq!(callout.target, Shape::name(index), "by the way of another provider");
+        let index = (0..self.providers.len()).find(|index| callout.target == self.shape.name(*index));
+        let index = index.unwrap_or_else(|| panic!("a callout to {}", callout.target));
+        let path = callout.url.as_str().strip_prefix(self.shape.issuer(index));
+        let path =
+            path.unwrap_or_else(|| panic!("{} by the way of another provider", callout.url)).to_owned();
         assert!(callout.timeout.as_secs() <= 60 && callout.reply_limit <= 1 << 20);
-        let has_effect = match callout.url.path() {
+        let has_effect = match path.as_str() {
             "/token" | "/revoke" | "/userinfo" => true,
             _ => callout.method != "GET",
         };
         assert!(!(has_effect && callout.shared.is_some()), "what has an effect is not shared");
-        if callout.url.path() != "/token" {
+        if path != "/token" {
             return;
         }
         let body = parameters(&callout.body);
         if let Some(refresh_token) = body.get("refresh_token") {
             return self.check_refresh(refresh_token);
         }
-        let request = &self.open[&of.expect("a code is redeemed for nobody")].request;
-        let sent = parameters(request.path.split_once('?').unwrap().1.as_bytes());
+        let sent = self.answer_of_the_provider(&self.open[&of.expect("a code is redeemed for nobody")]);
         assert_eq!(body["code"], sent["code"]);
         self.secrets.add(&body["code_verifier"]);
         // The workers remember together what was sent, where the proxy has shared data. Where it has none,
         // who sends the callback and its cookie once more to another worker makes that one send the code.
         let remembers = self.workers[worker].memory;
         // What was remembered when the clock was ahead may have ended before the clock went back.
-        let key = (remembers, self.clock_went_back, sent["state"].clone());
+        let key = (remembers, self.turns(), sent["state"].clone());
         let times = self.model.sent.entry(key).or_default();
         *times += 1;
         assert_eq!(*times, 1, "the code of a login is sent twice");
     }
 
-    /// A refresh token whose use was answered is not used again, as long as that is remembered.
+    /// A refresh token that is spent is not used again, as long as that is remembered.
     fn check_refresh(&mut self, refresh_token: &str) {
-        let (turns, now) = (self.clock_went_back, self.proxy_time());
+        let (turns, now) = (self.turns(), self.proxy_time());
         let Some((then, at)) = self.model.refreshed.get(refresh_token) else { return };
-        let is_remembered = *then == turns && now < at + 120 && self.shape.shares;
+        let logins = self.model.logins_of.get(refresh_token);
+        let may_end = logins.into_iter().flatten().any(|login| self.model.became[login].may_end.is_some());
+        let is_remembered = *then == turns && now < at + 120 && self.shape.shares && !may_end;
         assert!(!is_remembered, "a refresh token is used twice, {} s after it was answered", now - at);
         self.statistics.count("refresh tokens used after they were forgotten");
     }
@@ -473,6 +558,20 @@ impl World {
             self.story.add(line.as_bytes());
         }
     }
+}
+
+/// A claim as a header says it (README, "What the upstream receives").
+fn encoded(claim: &str) -> String {
+    let one = |byte: u8| match byte {
+        b' ' | 0x21..=0x7e if byte != b'%' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    claim.bytes().map(one).collect()
+}
+
+/// Where headers cannot be removed, one of which there is nothing to say is empty.
+fn is_nothing(found: &[String], expected: &[String]) -> bool {
+    expected.is_empty() && found.iter().all(|field| field.ends_with(": "))
 }
 
 /// All `Cookie` fields in one.

@@ -22,6 +22,7 @@ mod behaviours;
 mod browser;
 mod checks;
 mod jar;
+mod keys;
 mod log;
 mod memory;
 mod model;
@@ -59,7 +60,7 @@ const MUST_HAPPEN: [(&str, u64); 14] = [
     ("code: provider_unreachable", 300),
     ("code: session_unreadable", 100),
     ("code: jws_signature", 500),
-    ("sessions renewed", 300),
+    ("session cookies rewritten", 300),
     ("session keys rotated", 20),
     ("workers restarted", 70),
     ("waits for another's callout", 100),

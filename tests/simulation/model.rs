@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::Redemption;
 use crate::proxy::Worker;
-use crate::shape::{COOKIE, LEEWAY, Shape};
+use crate::shape::{COOKIE, Shape};
 
 /// A login that a browser was sent away with.
 pub struct Login {
@@ -21,17 +21,25 @@ pub struct Login {
 #[derive(Clone)]
 pub struct Session {
     pub provider: usize,
+    /// `sub`.
     pub person: String,
     /// The code that it began with. All that became of one login have the same.
     pub login: String,
     /// The provider's name for its own session.
-    pub sid: String,
+    pub sid: Option<String>,
     pub created: u64,
     pub seen: u64,
     pub ends: u64,
     pub key: usize,
     /// When its access token ends, if it is renewed then.
     pub renewed_at: Option<u64>,
+    /// What the provider said of the person and the login.
+    pub acr: Option<String>,
+    pub has_scope: bool,
+    /// When the browser was given this cookie. Milliseconds of the world.
+    pub given_at: u64,
+    /// How often its tokens had been refreshed, as far as is known.
+    pub refreshes: u32,
 }
 
 /// What became of one login.
@@ -41,6 +49,18 @@ pub struct Became {
     pub access_tokens: BTreeSet<String>,
     /// When the newest of them ends.
     pub token_ends: u64,
+    /// How often its tokens were refreshed.
+    pub refreshes: u32,
+    /// When the last answer to a refresh token was heard. Milliseconds of the world.
+    pub refreshed_at: Option<u64>,
+    /// A refresh was answered with fewer scopes.
+    pub is_narrowed: bool,
+    /// Why it may end before its time, for good.
+    pub may_end: Option<&'static str>,
+    /// When the provider said that its refresh token is worth nothing. By the proxy's clock.
+    pub refused_at: Option<u64>,
+    /// When its cookie was written, and how often its tokens had been refreshed. Milliseconds of the world.
+    pub given: Vec<(u64, u32)>,
     /// Those who remember that the person has logged out.
     pub logged_out: BTreeSet<u64>,
 }
@@ -91,17 +111,24 @@ pub struct Model {
     pub became: BTreeMap<String, Became>,
     pub logout_tokens: BTreeMap<String, LogoutToken>,
     ended: Vec<Ended>,
-    /// Refresh tokens whose use was answered: at which turn of the clock, and when.
+    /// Refresh tokens that are spent and whose use was answered: at which turn of what is remembered, and
+    /// when.
     pub refreshed: BTreeMap<String, (u32, u64)>,
-    /// Logout tokens that were acted upon, by who remembers and the turns of the clock.
+    /// The logins that a refresh token is of.
+    pub logins_of: BTreeMap<String, Vec<String>>,
+    /// Logout tokens that were acted upon, by who remembers and the turns of what is remembered.
     acted_upon: BTreeSet<(u64, u32, String)>,
-    /// How often the code of a login was sent, by who remembers, the turns of the clock, and state.
+    /// How often the code of a login was sent, by who remembers, the turns of what is remembered, and state.
     pub sent: BTreeMap<(u64, u32, String), u32>,
     /// What must never repeat: states, nonces, challenges.
     pub drawn: BTreeMap<String, ()>,
     /// The latest time that the proxy's clock ever showed.
     pub latest: u64,
 }
+
+/// Milliseconds for which whoever has the old cookie gets the newer session, after a browser has got it. A
+/// little less than what the filter says.
+const OUTDATED: u64 = 100_000;
 
 /// Why a session does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,11 +195,11 @@ impl Model {
     }
 
     /// A token that counts now for one of these providers.
-    pub fn token(&self, text: &str, providers: &[usize], now: u64) -> Option<&Token> {
+    pub fn token(&self, text: &str, providers: &[usize], leeway: u64, now: u64) -> Option<&Token> {
         let token = self.tokens.get(text)?;
-        let has_begun = token.begins <= self.latest + LEEWAY;
+        let has_begun = token.begins <= self.latest + leeway;
         let counts =
-            token.is_good && providers.contains(&token.provider) && has_begun && now < token.ends + LEEWAY;
+            token.is_good && providers.contains(&token.provider) && has_begun && now < token.ends + leeway;
         counts.then_some(token)
     }
 
@@ -192,15 +219,21 @@ impl Model {
         said: &Redemption,
         key: usize,
         now: u64,
+        at: u64,
     ) -> Session {
         let mut ends = now + shape.absolute;
-        let token_ends = now + said.expires_in;
+        let lifetime = match said.expires_in {
+            None if said.is_renewable => Some(shape.default_expires_in),
+            said => said,
+        };
+        let token_ends = lifetime.map_or(u64::MAX, |lifetime| now + lifetime);
         if shape.forwards && !said.is_renewable {
             ends = ends.min(token_ends);
         }
         let became = self.became.entry(said.code.clone()).or_default();
         became.access_tokens.insert(said.access_token.clone());
         became.token_ends = token_ends;
+        became.given.push((at, 0));
         Session {
             provider,
             person: said.person.clone(),
@@ -211,14 +244,42 @@ impl Model {
             ends,
             key,
             renewed_at: said.is_renewable.then_some(token_ends),
+            acr: said.acr.clone(),
+            has_scope: said.has_scope,
+            given_at: at,
+            refreshes: 0,
         }
+    }
+
+    /// All that is alive now may end before its time.
+    pub fn all_may_end(&mut self, why: &'static str) {
+        self.became.values_mut().for_each(|became| _ = became.may_end.get_or_insert(why));
+    }
+
+    /// The same of those whose tokens were refreshed within so many milliseconds.
+    pub fn just_refreshed_may_end(&mut self, why: &'static str, since: u64) {
+        for became in self.became.values_mut() {
+            if became.refreshed_at.is_some_and(|at| at >= since) {
+                became.may_end.get_or_insert(why);
+            }
+        }
+    }
+
+    /// Whether the browser that brings the cookie of this session could have brought a newer one for longer
+    /// than the filter remembers what came of its refresh token.
+    pub fn is_outdated(&self, session: &Session, at: u64) -> bool {
+        let given = &self.became[&session.login].given;
+        let newer = given
+            .iter()
+            .filter(|(given, refreshes)| *given > session.given_at && *refreshes > session.refreshes);
+        newer.map(|(given, _)| *given).min().is_some_and(|given| given + OUTDATED < at)
     }
 
     /// Whether somebody who remembers so much must know that a session has ended before its time.
     pub fn has_ended(&self, session: &Session, memory: u64) -> bool {
         let is_ended = |ended: &Ended| {
             let is_its = match &ended.whose {
-                Whose::Sid(sid) => *sid == session.sid,
+                Whose::Sid(sid) => session.sid.as_ref() == Some(sid),
                 Whose::Subject(subject) => *subject == session.person,
             };
             is_its
@@ -230,11 +291,11 @@ impl Model {
     }
 
     /// A logout token was acted upon.
-    pub fn end(&mut self, text: &str, memory: u64, clock_turns: u32, now: u64) {
+    pub fn end(&mut self, text: &str, memory: u64, turns: u32, leeway: u64, now: u64) {
         let token = self.logout_tokens.get(text).expect("a logout by a token that no provider made");
         assert!(token.is_good, "a logout by a token that is none");
-        assert!(now < token.ends + LEEWAY, "a logout by a token that is over");
-        let is_new = self.acted_upon.insert((memory, clock_turns, text.to_owned()));
+        assert!(now < token.ends + leeway, "a logout by a token that is over");
+        let is_new = self.acted_upon.insert((memory, turns, text.to_owned()));
         assert!(is_new, "a logout token is acted upon twice");
         let (provider, whose) = (token.provider, token.whose.clone());
         self.ended.push(Ended { provider, whose, at: now, known_to: memory });

@@ -85,7 +85,7 @@ impl World {
             let request = self.get(path, &[("authorization", &format!("Bearer {token}"))]);
             self.request(Actor::Program(index), request);
         }
-        self.wake(Actor::Program(index), if is_exam { 20_000 } else { 12_000 });
+        self.wake(Actor::Program(index), if is_exam { 20_000 } else { 25_000 });
     }
 
     pub fn program_sees(&mut self, index: usize, seen: &Seen) {
@@ -106,13 +106,15 @@ impl World {
         };
         let number = self.chance.next();
         let mut claims = json!({
-            "iss": Shape::issuer(index), "sub": subject, "aud": Shape::audience(index), "client_id": "robot",
+            "iss": self.shape.issuer(index), "sub": subject, "aud": self.providers[index].audience(),
+            "client_id": "robot",
             "email": format!("{subject}@example.com"), "jti": format!("{number:x}"),
             "iat": begins, "nbf": begins, "exp": ends, "scope": "orders.read",
         });
         let provider = &self.providers[index];
         let mut key = provider.keys[0].clone();
-        let mut header = json!({"alg": "ES256", "kid": key.id, "typ": "at+jwt"});
+        let mut header = provider.access_token_header();
+        let names_keys = provider.behaviour().is("kid", "given");
         match kind {
             Kind::WithoutScope => claims["scope"] = json!("orders"),
             Kind::Audience => claims["aud"] = json!(["https://other.example", "api.example.com"]),
@@ -120,11 +122,15 @@ impl World {
             Kind::UnknownKey => header["kid"] = json!("nobody-knows-me"),
             Kind::WithdrawnKey if !provider.withdrawn.is_empty() => {
                 key = self.chance.of(&provider.withdrawn).clone();
-                header["kid"] = json!(key.id);
+                if names_keys {
+                    header["kid"] = json!(key.id);
+                }
             }
             Kind::OtherProvider if other != index => {
                 key = self.providers[other].keys[0].clone();
-                header["kid"] = json!(key.id);
+                let typ = header["typ"].take();
+                header = key.header(self.providers[other].behaviour());
+                header["typ"] = typ;
             }
             Kind::IdToken => {
                 header["typ"] = json!("JWT");
@@ -143,7 +149,9 @@ impl World {
             Kind::Good | Kind::WithoutScope | Kind::Short | Kind::Expired | Kind::NotYet => true,
             // The provider's own, once: a worker may know the key for as long as it may use documents.
             Kind::WithdrawnKey => !self.is_exam,
-            Kind::OtherProvider => other == index,
+            Kind::OtherProvider => other == index || self.shape.has_one_issuer,
+            // Keys without a name are for any.
+            Kind::UnknownKey => !names_keys,
             _ => false,
         };
         self.secrets.add(&text);

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use vestibule::http::{Callout, CalloutFailed, Headers, Received, Reply};
 
+use crate::behaviours::Behaviour;
+use crate::keys::{Algorithm, Key};
 use crate::random::Chance;
-use crate::shape::{CLIENT_SECRETS, SITE, Shape};
+use crate::shape::{CLIENT_SECRETS, SCOPE, SITE, Shape};
 
 /// What goes wrong with answers, for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,10 @@ pub const FAULTS: [Fault; 19] = [
 
 pub struct Provider {
     index: usize,
+    name: &'static str,
+    issuer: &'static str,
+    behaviour: Behaviour,
+    algorithm: Algorithm,
     /// What it publishes; the first signs.
     pub keys: Vec<Key>,
     /// Keys that it published once.
@@ -78,45 +82,54 @@ pub struct Provider {
     pub fault: Option<Fault>,
     /// Seconds that its clock is ahead of the right time.
     pub skew: i64,
-    /// Names itself in authorization responses, and says that it does.
-    names_itself: bool,
     /// Checks `code_verifier`. Without that the nonce must hold.
     pub checks_pkce: bool,
-    /// Seconds that its documents may be used.
-    max_age: u64,
+    /// What it says about the lifetime of access tokens, if it says minutes. Seconds.
+    minutes: u64,
+    form_post: bool,
     has_large_claims: bool,
     has_userinfo: bool,
     /// Who an access token was made for.
     userinfo: BTreeMap<String, Value>,
-    has_refresh: bool,
     pub codes: BTreeMap<String, Code>,
     /// Refresh tokens, by their text.
     refresh_tokens: BTreeMap<String, Grant>,
     last_claims: Option<Value>,
+    rotations: u64,
     made: u64,
 }
 
 /// A code that was given out.
 #[derive(Clone)]
 pub struct Code {
+    /// `sub`.
     pub person: String,
     pub nonce: String,
     challenge: String,
     redirect_uri: String,
     pub is_used: bool,
+    /// How, when and with what rights the person logged in.
+    acr: String,
+    auth_time: u64,
+    has_scope: bool,
 }
 
 /// What a refresh token stands for.
 #[derive(Clone)]
 struct Grant {
-    code: String,
+    /// The codes of the logins that got it.
+    logins: Vec<String>,
     is_used: bool,
 }
 
 /// What became of a code or a refresh token at the token endpoint.
 #[derive(Clone)]
 pub struct Redemption {
+    pub provider: usize,
+    /// That of the login, or of the last of several.
     pub code: String,
+    /// The codes of all logins that this may be about.
+    pub logins: Vec<String>,
     pub person: String,
     pub nonce: String,
     /// The ID token is what the specification wants, its times aside.
@@ -124,45 +137,36 @@ pub struct Redemption {
     /// When the ID token begins and ends.
     pub validity: (u64, u64),
     pub access_token: String,
+    /// Empty if there is none.
     pub id_token: String,
-    /// Seconds.
-    pub expires_in: u64,
-    pub sid: String,
+    /// What the provider says about the lifetime of the access token. Seconds.
+    pub expires_in: Option<u64>,
+    pub sid: Option<String>,
+    pub acr: Option<String>,
+    pub has_scope: bool,
     pub is_refresh: bool,
     /// The refresh token that was used.
     pub used_refresh_token: String,
-    /// The one that is good next, if there is one.
+    /// It does not serve any more.
+    pub is_spent: bool,
+    /// One that came along.
     pub refresh_token: String,
     /// A refresh token came along.
     pub is_renewable: bool,
     /// The code served before, or another login's verifier came with it.
     pub is_refused: bool,
+    /// `error` of the refusal.
+    pub refusal: &'static str,
+    /// What is wrong on purpose.
+    pub lie: Option<Lie>,
+    /// The answer does not arrive whole.
+    pub is_cut_off: bool,
 }
 
-/// A key of ES256.
-#[derive(Clone)]
-pub struct Key {
-    pub id: String,
-    key: SigningKey,
-}
-
-impl Key {
-    fn new(id: String, chance: &mut Chance) -> Key {
-        let seed: Vec<u8> = (0..32).map(|_| 1 + chance.below(200) as u8).collect();
-        Key { id, key: SigningKey::from_slice(&seed).unwrap() }
-    }
-
-    fn jwk(&self) -> Value {
-        let point = self.key.verifying_key().to_sec1_point(false);
-        let [x, y] = [point.x(), point.y()].map(|half| URL_SAFE_NO_PAD.encode(half.unwrap()));
-        json!({"kty": "EC", "crv": "P-256", "use": "sig", "kid": self.id, "x": x, "y": y})
-    }
-
-    pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let text = format!("{header}.{claims}");
-        let signature: Signature = self.key.sign(text.as_bytes());
-        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+impl Redemption {
+    /// In which way a refresh token was answered.
+    pub fn kind(&self, shape: &Shape) -> &'static str {
+        shape.behaviours[self.provider].of("refresh_token")
     }
 }
 
@@ -179,42 +183,60 @@ pub fn parameters(encoded: &[u8]) -> BTreeMap<String, String> {
     parameters
 }
 
+/// The person of a `sub`, whatever the provider makes of it.
+pub fn plain(subject: &str) -> &str {
+    subject.rsplit('/').next().unwrap_or_default()
+}
+
 impl Provider {
     pub fn new(index: usize, shape: &Shape, chance: &mut Chance) -> Provider {
+        use Algorithm::{EdDsa, Es256, Rs256};
+        let algorithm = chance.weighted(&[(6, Es256), (2, Rs256), (2, EdDsa)]);
         Provider {
             index,
-            keys: vec![Key::new(format!("{}-0", Shape::name(index)), chance)],
+            name: shape.name(index),
+            issuer: shape.issuer(index),
+            behaviour: shape.behaviours[index].clone(),
+            algorithm,
+            keys: vec![Key::new(format!("{}-0", shape.name(index)), algorithm, 0, chance)],
             withdrawn: Vec::new(),
             jwks_path: "/keys".to_owned(),
             fault: None,
             skew: 0,
-            names_itself: chance.percent(70),
             checks_pkce: chance.percent(70),
-            max_age: *chance.of(&[0, 60, 300]),
+            minutes: *chance.of(&[60, 120, 300]),
+            form_post: shape.form_post,
             has_large_claims: shape.has_large_claims,
             has_userinfo: shape.has_userinfo,
             userinfo: BTreeMap::new(),
-            has_refresh: shape.has_refresh,
             codes: BTreeMap::new(),
             refresh_tokens: BTreeMap::new(),
             last_claims: None,
+            rotations: 0,
             made: 0,
         }
     }
 
     pub fn issuer(&self) -> &'static str {
-        Shape::issuer(self.index)
+        self.issuer
+    }
+
+    pub fn behaviour(&self) -> &Behaviour {
+        &self.behaviour
     }
 
     fn next(&mut self, what: &str, chance: &mut Chance) -> String {
         self.made += 1;
-        format!(
-            "{what}-{}-{}-{:016x}{:016x}",
-            Shape::name(self.index),
-            self.made,
-            chance.next(),
-            chance.next()
-        )
+        format!("{what}-{}-{}-{:016x}{:016x}", self.name, self.made, chance.next(), chance.next())
+    }
+
+    /// The `sub` of a person.
+    fn subject(&self, person: &str) -> String {
+        match self.behaviour.of("subject") {
+            "with_signs" => format!("a:b%2F|+/{person}"),
+            "not_ascii" => format!("Zoë Müller/{person}"),
+            _ => person.to_owned(),
+        }
     }
 
     /// A person logs in: the address to which the browser is sent back.
@@ -222,6 +244,7 @@ impl Provider {
         &mut self,
         request: &Url,
         person: &str,
+        now: u64,
         chance: &mut Chance,
     ) -> (String, Option<String>) {
         let sent = parameters(request.query().unwrap().as_bytes());
@@ -236,9 +259,10 @@ impl Provider {
         }
         assert!(sent["scope"].split(' ').any(|scope| scope == "openid"));
         let mut url = Url::parse(&back).unwrap();
+        assert_eq!(sent.get("response_mode").map(String::as_str), self.form_post.then_some("form_post"));
         url.query_pairs_mut().append_pair("state", &sent["state"]);
-        if self.names_itself {
-            url.query_pairs_mut().append_pair("iss", self.issuer());
+        if !self.behaviour.is("iss_in_callback", "absent") {
+            url.query_pairs_mut().append_pair("iss", self.issuer);
         }
         if chance.percent(5) {
             url.query_pairs_mut().append_pair("error", "access_denied");
@@ -247,11 +271,14 @@ impl Provider {
         let code = self.next("code", chance);
         url.query_pairs_mut().append_pair("code", &code);
         let given = Code {
-            person: person.to_owned(),
+            person: self.subject(person),
             nonce: sent["nonce"].clone(),
             challenge: sent["code_challenge"].clone(),
             redirect_uri: sent["redirect_uri"].clone(),
             is_used: false,
+            acr: (*chance.of(&["urn:acr:password", "urn:acr:two-factors"])).to_owned(),
+            auth_time: now.saturating_add_signed(self.skew) - chance.within(0..=600),
+            has_scope: sent["scope"].split(' ').any(|scope| scope == SCOPE),
         };
         self.codes.insert(code.clone(), given);
         (url.into(), Some(code))
@@ -260,7 +287,7 @@ impl Provider {
     /// Its answer at a time of the right clock, and what became of a code.
     pub fn reply(&mut self, callout: &Callout, now: u64, chance: &mut Chance) -> (Reply, Option<Redemption>) {
         let now = now.saturating_add_signed(self.skew);
-        let path = callout.url.as_str().strip_prefix(self.issuer()).unwrap();
+        let path = callout.url.as_str().strip_prefix(self.issuer).expect("a callout to somebody else");
         let is_token = matches!(path, "/token" | "/userinfo");
         let mut redemption = None;
         let mut received = match path {
@@ -285,8 +312,11 @@ impl Provider {
             path if path == self.jwks_path => answer(200, self.published().to_string()),
             _ => answer(404, "there is no such thing"),
         };
-        if self.max_age > 0 && !is_token {
-            received.headers.push("cache-control", format!("max-age={}", self.max_age));
+        if let (Some(told), false) = (self.cache_control(), is_token) {
+            received.headers.push("cache-control", told);
+        }
+        if redemption.as_ref().is_some_and(|became| became.is_cut_off) {
+            received.body.truncate(received.body.len() / 2);
         }
         match self.fault {
             Some(fault) => (spoiled(received, fault), redemption),
@@ -294,8 +324,17 @@ impl Provider {
         }
     }
 
+    fn cache_control(&self) -> Option<&'static str> {
+        match self.behaviour.of("documents") {
+            "minutes" => Some("max-age=300"),
+            "minute" => Some("max-age=60"),
+            "not_at_all" => Some("no-store"),
+            _ => None,
+        }
+    }
+
     pub fn published(&self) -> Value {
-        json!({"keys": self.keys.iter().map(Key::jwk).collect::<Vec<_>>()})
+        json!({"keys": self.keys.iter().map(|key| key.jwk(&self.behaviour)).collect::<Vec<_>>()})
     }
 
     /// What the userinfo endpoint says about the owner of an access token.
@@ -312,16 +351,18 @@ impl Provider {
     }
 
     fn metadata(&self) -> Value {
-        let at = |path: &str| format!("{}{path}", self.issuer());
+        let at = |path: &str| format!("{}{path}", self.issuer);
         let mut metadata = json!({
-            "issuer": self.issuer(),
+            "issuer": self.issuer,
             "authorization_endpoint": at("/authorize"),
             "token_endpoint": at("/token"),
             "jwks_uri": at(&self.jwks_path),
             "end_session_endpoint": at("/logout"),
-            "authorization_response_iss_parameter_supported": self.names_itself,
         });
-        if self.has_refresh {
+        if self.behaviour.is("iss_in_callback", "announced") {
+            metadata["authorization_response_iss_parameter_supported"] = json!(true);
+        }
+        if !self.behaviour.is("refresh_token_of_a_login", "none") {
             metadata["revocation_endpoint"] = json!(at("/revoke"));
         }
         if self.has_userinfo {
@@ -334,94 +375,277 @@ impl Provider {
     fn redeem(&mut self, callout: &Callout, now: u64, chance: &mut Chance) -> (Received, Redemption) {
         let body = self.of_the_client(callout);
         let is_refresh = body["grant_type"] == "refresh_token";
-        let granted = if is_refresh { self.use_refresh_token(&body) } else { self.use_code(&body) };
-        let code = granted.clone().or_else(|| body.get("code").cloned()).unwrap_or_default();
+        let logins = if is_refresh { self.use_refresh_token(&body) } else { self.use_code(&body) };
+        let code = logins.last().or(body.get("code")).cloned().unwrap_or_default();
+        let lie = if let Some(Fault::Lies(lie)) = self.fault { Some(lie) } else { None };
+        let is_refused = logins.is_empty();
         let mut redemption = Redemption {
+            provider: self.index,
             code,
+            logins,
             person: String::new(),
             nonce: String::new(),
             is_right: false,
             validity: (0, 0),
             access_token: String::new(),
             id_token: String::new(),
-            expires_in: *chance.of(&[60, 300, 3600]),
-            sid: String::new(),
+            expires_in: None,
+            sid: None,
+            acr: None,
+            has_scope: false,
             is_refresh,
             used_refresh_token: body.get("refresh_token").cloned().unwrap_or_default(),
+            is_spent: false,
             refresh_token: String::new(),
-            is_renewable: self.has_refresh,
-            is_refused: granted.is_none(),
+            is_renewable: false,
+            is_refused,
+            refusal: "",
+            lie,
+            is_cut_off: self.behaviour.is("answers", "cut_off") && chance.percent(4),
         };
-        let Some(code) = granted else {
-            return (answer(400, json!({"error": "invalid_grant"}).to_string()), redemption);
+        if is_refused {
+            return (self.refuse(&mut redemption), redemption);
+        }
+        let tokens = self.tokens(&mut redemption, now, chance);
+        (answer(200, tokens.to_string()), redemption)
+    }
+
+    fn refuse(&self, redemption: &mut Redemption) -> Received {
+        let (status, error) = match self.behaviour.of("refusal") {
+            "invalid_client_400" => (400, "invalid_client"),
+            "invalid_client_401" => (401, "invalid_client"),
+            "unauthorized_client" => (403, "unauthorized_client"),
+            "temporarily_unavailable" => (503, "temporarily_unavailable"),
+            "without_body" => return answer(400, ""),
+            _ => (400, "invalid_grant"),
         };
-        let given = self.codes[&code].clone();
-        redemption.access_token = self.next("access", chance);
-        let lie = if let Some(Fault::Lies(lie)) = self.fault { Some(lie) } else { None };
-        let (id_token, claims) = self.id_token(&given, lie, now, is_refresh);
-        let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": claims["email"]});
-        self.userinfo.insert(redemption.access_token.clone(), about);
+        redemption.refusal = error;
+        answer(status, json!({"error": error}).to_string())
+    }
+
+    /// The answer to a code or a refresh token that serves.
+    fn tokens(&mut self, redemption: &mut Redemption, now: u64, chance: &mut Chance) -> Value {
+        let given = self.codes[&redemption.code].clone();
+        let is_refresh = redemption.is_refresh;
+        redemption.access_token = self.access_token(&given, now, chance);
+        let (id_token, claims) = self.id_token(&given, redemption, now);
+        // Who has one refresh token for everybody does not know who asks.
+        if !(is_refresh && self.behaviour.is("refresh_token_of_a_login", "of_all")) {
+            let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": claims["email"]});
+            self.userinfo.insert(redemption.access_token.clone(), about);
+        }
         redemption.person = claims["sub"].as_str().unwrap().to_owned();
         redemption.nonce = claims["nonce"].as_str().unwrap_or_default().to_owned();
-        redemption.sid = claims["sid"].as_str().unwrap().to_owned();
+        let text = |name: &str| claims[name].as_str().map(str::to_owned);
+        (redemption.sid, redemption.acr) = (text("sid"), text("acr"));
         redemption.is_right =
-            lie.is_none_or(|lie| matches!(lie, Lie::OtherLogin | Lie::Expired | Lie::Future));
+            redemption.lie.is_none_or(|lie| matches!(lie, Lie::OtherLogin | Lie::Expired | Lie::Future));
         redemption.validity = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
-        redemption.id_token = id_token;
-        let mut tokens = json!({
-            "token_type": "Bearer", "expires_in": redemption.expires_in, "access_token": redemption.access_token,
-        });
-        if !is_refresh || chance.percent(70) {
-            tokens["id_token"] = json!(redemption.id_token);
+        let token_type = if self.behaviour.is("token_type", "small") { "bearer" } else { "Bearer" };
+        let mut tokens = json!({"token_type": token_type, "access_token": redemption.access_token});
+        if !is_refresh || self.renews_the_id_token(chance) {
+            tokens["id_token"] = json!(id_token);
+            redemption.id_token = id_token;
         }
-        if self.has_refresh {
-            redemption.refresh_token = self.next("refresh", chance);
+        (tokens["expires_in"], redemption.expires_in) = match self.behaviour.of("expires_in") {
+            "absent" => (Value::Null, None),
+            "zero" => (json!(0), Some(0)),
+            "text" => (json!(self.minutes.to_string()), Some(self.minutes)),
+            "second" => (json!(1), Some(1)),
+            "year" => (json!(31_622_400), Some(31_536_000)),
+            _ => (json!(self.minutes), Some(self.minutes)),
+        };
+        let row = if is_refresh { "scope_at_refresh" } else { "scope" };
+        let all = format!("openid {SCOPE}");
+        (tokens["scope"], redemption.has_scope) = match self.behaviour.of(row) {
+            "as_asked" => (json!(all), given.has_scope),
+            "same" if given.has_scope => (json!(all), true),
+            "list" => (json!(["openid", SCOPE]), given.has_scope),
+            "narrower" | "same" => (json!("openid"), false),
+            _ => (Value::Null, given.has_scope),
+        };
+        if !is_refresh {
+            self.codes.get_mut(&redemption.code).unwrap().has_scope = redemption.has_scope;
+        }
+        self.give_refresh_token(redemption, chance);
+        if redemption.is_renewable {
             tokens["refresh_token"] = json!(redemption.refresh_token);
-            self.refresh_tokens.insert(redemption.refresh_token.clone(), Grant { code, is_used: false });
         }
-        (answer(200, tokens.to_string()), redemption)
+        // What is null is not there.
+        tokens.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        tokens
+    }
+
+    fn renews_the_id_token(&self, chance: &mut Chance) -> bool {
+        // Whose would it be?
+        if self.behaviour.is("refresh_token_of_a_login", "of_all") {
+            return false;
+        }
+        match self.behaviour.of("id_token_at_refresh") {
+            "always" => true,
+            "never" => false,
+            _ => chance.percent(50),
+        }
+    }
+
+    fn access_token(&mut self, given: &Code, now: u64, chance: &mut Chance) -> String {
+        if self.behaviour.is("access_token", "opaque") {
+            return self.next("access", chance);
+        }
+        let claims = json!({
+            "iss": self.issuer, "sub": given.person, "aud": self.audience(), "client_id": "robot",
+            "iat": now, "exp": now + 300, "jti": self.next("access", chance),
+        });
+        self.keys[0].sign(&self.access_token_header(), &claims)
+    }
+
+    /// The header of a JWT as access token.
+    pub fn access_token_header(&self) -> Value {
+        let mut header = self.keys[0].header(&self.behaviour);
+        match self.behaviour.of("access_token") {
+            "application_at_jwt" => header["typ"] = json!("application/at+jwt"),
+            "jwt" => header["typ"] = json!("JWT"),
+            "untyped" => {}
+            _ => header["typ"] = json!("at+jwt"),
+        }
+        header
+    }
+
+    /// `aud` of its access tokens.
+    pub fn audience(&self) -> Value {
+        let api = Shape::audience(self.index);
+        let is_list = self.behaviour.is("aud_of_access_token", "list");
+        if is_list { json!(["https://other.example", api]) } else { json!(api) }
+    }
+
+    /// The refresh token of an answer, if there is one.
+    fn give_refresh_token(&mut self, redemption: &mut Redemption, chance: &mut Chance) {
+        let person = self.codes[&redemption.code].person.clone();
+        let shared = match self.behaviour.of("refresh_token_of_a_login") {
+            "none" => return,
+            "of_all" => Some(format!("refresh-{}-one-token-for-everybody-here", self.name)),
+            "of_the_person" => {
+                let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(&person));
+                Some(format!("refresh-{}-{}", self.name, hash))
+            }
+            _ => None,
+        };
+        if !redemption.is_refresh {
+            let token = shared.unwrap_or_else(|| self.next("refresh", chance));
+            let grant = self.refresh_tokens.entry(token.clone());
+            let grant = grant.or_insert_with(|| Grant { logins: Vec::new(), is_used: false });
+            grant.logins.push(redemption.code.clone());
+            (redemption.refresh_token, redemption.is_renewable) = (token, true);
+            return;
+        }
+        let used = redemption.used_refresh_token.clone();
+        let is_spent = match self.behaviour.of("refresh_token") {
+            "rotated" => true,
+            "rotated_old_serves" => false,
+            "sometimes_rotated" if chance.percent(50) => true,
+            "repeated" => {
+                (redemption.refresh_token, redemption.is_renewable) = (used, true);
+                return;
+            }
+            _ => return,
+        };
+        redemption.is_spent = is_spent;
+        self.refresh_tokens.get_mut(&used).unwrap().is_used = is_spent;
+        let token = self.next("refresh", chance);
+        let logins = redemption.logins.clone();
+        self.refresh_tokens.insert(token.clone(), Grant { logins, is_used: false });
+        (redemption.refresh_token, redemption.is_renewable) = (token, true);
     }
 
     /// The form of a request that the client has proven to be its own.
     fn of_the_client(&self, callout: &Callout) -> BTreeMap<String, String> {
         assert_eq!(callout.method, "POST");
-        let basic =
-            STANDARD.encode(format!("{}:{}", Shape::client_id(self.index), CLIENT_SECRETS[self.index]));
-        assert!(callout.headers.contains(&("authorization", format!("Basic {basic}"))), "who is the client?");
+        let (_, sent) =
+            callout.headers.iter().find(|(name, _)| *name == "authorization").expect("who is it?");
+        let sent = STANDARD.decode(sent.strip_prefix("Basic ").unwrap()).unwrap();
+        let sent = String::from_utf8(sent).unwrap();
+        let (client, secret) = sent.split_once(':').unwrap();
+        // RFC 6749 section 2.3.1.
+        let [client, secret] = [client, secret].map(|encoded| {
+            let pair = format!("v={encoded}");
+            let decoded = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap().1.into_owned();
+            decoded
+        });
+        assert_eq!(
+            (client.as_str(), secret.as_str()),
+            (Shape::client_id(self.index), CLIENT_SECRETS[self.index])
+        );
         parameters(&callout.body)
     }
 
     /// A code serves once, for whoever has its verifier.
-    fn use_code(&mut self, body: &BTreeMap<String, String>) -> Option<String> {
+    fn use_code(&mut self, body: &BTreeMap<String, String>) -> Vec<String> {
         let checks_pkce = self.checks_pkce;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&body["code_verifier"]));
         let code = self.codes.get_mut(&body["code"]).filter(|code| {
             let is_its = challenge == code.challenge || !checks_pkce;
             !code.is_used && is_its && body["redirect_uri"] == code.redirect_uri
-        })?;
-        code.is_used = true;
-        Some(body["code"].clone())
-    }
-
-    /// A refresh token serves once. A second use is a theft, and ends all that came of the login.
-    fn use_refresh_token(&mut self, body: &BTreeMap<String, String>) -> Option<String> {
-        let grant = self.refresh_tokens.get_mut(&body["refresh_token"])?;
-        let (code, is_stolen) = (grant.code.clone(), grant.is_used);
-        grant.is_used = true;
-        if is_stolen {
-            self.refresh_tokens.retain(|_, grant| grant.code != code);
-        }
-        (!is_stolen).then_some(code)
-    }
-
-    fn id_token(&mut self, code: &Code, lie: Option<Lie>, now: u64, is_refresh: bool) -> (String, Value) {
-        let mut claims = json!({
-            "iss": self.issuer(), "sub": code.person, "aud": Shape::client_id(self.index), "nonce": code.nonce,
-            "iat": now, "exp": now + 300, "email": format!("{}@example.com", code.person), "name": "Zoë",
-            "sid": format!("sid-{}", &code.nonce[..12]),
         });
-        if is_refresh {
+        let Some(code) = code else { return Vec::new() };
+        code.is_used = true;
+        vec![body["code"].clone()]
+    }
+
+    /// The logins that a refresh token is of. A second use of one that serves once is a theft, and ends all
+    /// that came of the login.
+    fn use_refresh_token(&mut self, body: &BTreeMap<String, String>) -> Vec<String> {
+        let Some(grant) = self.refresh_tokens.get(&body["refresh_token"]).cloned() else { return Vec::new() };
+        if grant.is_used {
+            self.forget(&grant.logins);
+            return Vec::new();
+        }
+        grant.logins
+    }
+
+    fn forget(&mut self, logins: &[String]) {
+        self.refresh_tokens.retain(|_, grant| !grant.logins.iter().any(|login| logins.contains(login)));
+    }
+
+    /// The session of somebody ends at the provider, which tells nobody.
+    pub fn forgets_somebody(&mut self, chance: &mut Chance) {
+        let grants: Vec<_> = self.refresh_tokens.values().map(|grant| grant.logins.clone()).collect();
+        if !grants.is_empty() {
+            self.forget(chance.of(&grants).as_slice());
+        }
+    }
+
+    fn id_token(&mut self, code: &Code, redemption: &Redemption, now: u64) -> (String, Value) {
+        let (is_refresh, lie, behaviour) = (redemption.is_refresh, redemption.lie, &self.behaviour);
+        let client = Shape::client_id(self.index);
+        let email = format!("{}@example.com", plain(&code.person));
+        let mut claims = json!({
+            "iss": self.issuer, "sub": code.person, "aud": client, "nonce": code.nonce,
+            "iat": now, "exp": now + 300, "email": email, "name": "Zoë",
+        });
+        // Of several logins it does not know which is meant.
+        let knows_the_login = !is_refresh || redemption.logins.len() == 1;
+        if is_refresh && !(behaviour.is("nonce_at_refresh", "same") && knows_the_login) {
             claims.as_object_mut().unwrap().remove("nonce");
+        }
+        let is_said = |row: &str| match behaviour.of(row) {
+            "always" => knows_the_login,
+            "at_login" => !is_refresh,
+            _ => false,
+        };
+        if is_said("sid") {
+            claims["sid"] = json!(format!("sid-{}", &code.nonce[..12]));
+        }
+        if is_said("acr") {
+            claims["acr"] = json!(code.acr);
+        }
+        if is_said("auth_time") {
+            claims["auth_time"] = json!(code.auth_time);
+        }
+        if behaviour.is("azp", "always") {
+            claims["azp"] = json!(client);
+        }
+        if behaviour.is("aud", "list") {
+            claims["aud"] = json!([client]);
         }
         if code.person.ends_with("0") {
             claims["roles"] = json!(["admin", "user"]);
@@ -435,7 +659,7 @@ impl Provider {
         } else {
             self.last_claims = Some(claims.clone());
         }
-        let mut header = json!({"alg": "ES256", "kid": self.keys[0].id});
+        let mut header = self.keys[0].header(&self.behaviour);
         match lie {
             Some(Lie::Audience) => claims["aud"] = json!("somebody-else"),
             Some(Lie::Issuer) => claims["iss"] = json!("https://evil.example"),
@@ -460,7 +684,8 @@ impl Provider {
     /// successor even has its name.
     pub fn rotate(&mut self, chance: &mut Chance) -> &'static str {
         self.made += 1;
-        let name = format!("{}-{}", Shape::name(self.index), self.made);
+        self.rotations += 1;
+        let name = format!("{}-{}", self.name, self.made);
         let how = chance.weighted(&[
             (4, "keeps the old key"),
             (2, "withdraws the old key"),
@@ -468,8 +693,9 @@ impl Provider {
         ]);
         let name = if how.starts_with("reuses") { self.keys[0].id.clone() } else { name };
         let old = self.keys.clone();
-        self.keys = vec![Key::new(name, chance)];
-        if how.starts_with("keeps") {
+        self.keys = vec![Key::new(name, self.algorithm, self.rotations, chance)];
+        // Of several keys tokens must name theirs (Core 1.0 section 10.1).
+        if how.starts_with("keeps") && self.behaviour.is("kid", "given") {
             self.keys.extend(old.into_iter().take(2));
         } else {
             self.withdrawn.extend(old);
@@ -480,6 +706,14 @@ impl Provider {
     pub fn moves_its_keys(&mut self) {
         self.made += 1;
         self.jwks_path = format!("/keys/{}", self.made);
+    }
+
+    /// The keys of another client's view of the same issuer.
+    pub fn has_the_keys_of(&mut self, other: &Provider) {
+        self.keys.clone_from(&other.keys);
+        self.withdrawn.clone_from(&other.withdrawn);
+        self.jwks_path.clone_from(&other.jwks_path);
+        (self.algorithm, self.rotations) = (other.algorithm, other.rotations);
     }
 
     /// The old keys are gone, as a rotation ends.

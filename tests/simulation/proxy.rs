@@ -9,9 +9,11 @@ use vestibule::flow::{Flow, Step};
 use vestibule::http::{BodyFailed, Callout, CalloutFailed, Reply};
 use vestibule::time::Timestamp;
 
+use crate::keys::{host_cannot_say, host_verifies};
 use crate::memory::left_by;
-use crate::provider::{Fault, Redemption};
+use crate::provider::{Fault, Lie, Redemption};
 use crate::random::host_random;
+use crate::shape::{HostVerifies, Mood};
 use crate::shared::{self, SHARED_DATA};
 use crate::world::{Event, RequestId, World};
 
@@ -85,7 +87,11 @@ impl Worker {
         let host = HostFunctions {
             worker: number,
             random: host_random,
-            verify: None,
+            verify: match world.shape.host_verifies {
+                HostVerifies::No => None,
+                HostVerifies::Yes => Some(host_verifies),
+                HostVerifies::CannotSay => Some(host_cannot_say),
+            },
             shared: world.shape.shares.then_some(SHARED_DATA),
             metrics: None,
         };
@@ -242,7 +248,8 @@ impl World {
             _ => None,
         };
         self.check_callout(worker, &callout, of);
-        if !self.is_calm && self.chance.percent(1) {
+        if !self.is_calm && self.shape.mood != Mood::Fair && self.chance.percent(1) {
+            self.disturb_all();
             self.tell(format_args!("worker {worker} cannot send {callout:?}"));
             return Err((CalloutFailed::NotSent, by));
         }
@@ -260,8 +267,9 @@ impl World {
     /// The provider has got a callout, and acts whether or not anybody hears of it.
     pub fn at_provider(&mut self, id: FlightId) {
         let Some(flight) = self.flights.get(&id) else { return };
-        let index = self.providers.iter().position(|p| flight.callout.url.as_str().starts_with(p.issuer()));
-        let provider = &mut self.providers[index.expect("a callout to nobody")];
+        let index = (0..self.providers.len()).find(|index| flight.callout.target == self.shape.name(*index));
+        let index = index.expect("a callout to nobody");
+        let provider = &mut self.providers[index];
         let callout = flight.callout.clone();
         let (reply, redemption) =
             provider.reply(&callout, self.time / 1000 + crate::world::BEGINNING, &mut self.chance);
@@ -273,12 +281,25 @@ impl World {
             for secret in [&redemption.access_token, &redemption.id_token, &redemption.refresh_token] {
                 self.secrets.add(secret);
             }
-            self.tokens_of_logins.push(redemption.id_token.clone());
+            if !redemption.id_token.is_empty() {
+                self.tokens_of_logins.push(redemption.id_token.clone());
+            }
+            if redemption.is_renewable {
+                let logins = self.model.logins_of.entry(redemption.refresh_token.clone()).or_default();
+                logins.extend(redemption.logins.iter().cloned());
+            }
             let what = if redemption.is_refresh { "refresh tokens" } else { "codes" };
             let became = if redemption.is_refused { "refused" } else { "redeemed" };
             self.statistics.count(format!("{what} {became}"));
         }
+        if fault == Some(Fault::Lies(Lie::OtherLogin)) {
+            // Userinfo too may be about somebody else.
+            let since = self.time.saturating_sub(30_000);
+            self.model.just_refreshed_may_end("the provider spoke of somebody else", since);
+        }
+        let is_late = redemption.is_some() && self.providers[index].behaviour().is("answers", "late");
         let delay = match fault {
+            None if is_late => self.chance.within(500..=4_000),
             Some(Fault::IsSlow) => self.chance.within(2_000..=9_000),
             // Nothing comes, not even a reset.
             Some(Fault::LosesAnswers) if self.chance.percent(50) => 60_000,
@@ -293,12 +314,16 @@ impl World {
     pub fn replied(&mut self, id: FlightId, is_timeout: bool) {
         let Some(mut flight) = self.flights.remove(&id) else { return };
         let (reply, redemption) = match flight.reply.take() {
-            // Of an answer that is lost, nobody knows what is in it.
             Some((Ok(reply), redemption)) if !is_timeout => (Ok(reply), redemption),
-            Some((Err(failed), _)) if !is_timeout => (Err(failed), None),
-            _ => (Err(CalloutFailed::NoAnswer), None),
+            // Of an answer that is lost, nobody knows what is in it.
+            Some((reply, redemption)) => {
+                self.lost_answer(redemption.as_ref());
+                (Err(reply.err().unwrap_or(CalloutFailed::NoAnswer)), None)
+            }
+            None => (Err(CalloutFailed::NoAnswer), None),
         };
         if is_timeout {
+            self.disturb_all();
             self.tell(format_args!("callout {id} has had no answer for {} ms", self.time - flight.sent));
         }
         if let Some(redemption) = &redemption {
@@ -310,7 +335,8 @@ impl World {
             By::Request(request) => {
                 // With the context of a request that is gone its callouts are gone too.
                 if !self.open.contains_key(&request) {
-                    return;
+                    self.disturb_all();
+                    return self.lost_answer(redemption.as_ref());
                 }
                 self.open.get_mut(&request).unwrap().hear(redemption, heard_at);
                 let waiting = self.finish(worker, shared);
@@ -333,17 +359,65 @@ impl World {
         }
     }
 
+    /// Nobody heard what the provider said.
+    fn lost_answer(&mut self, redemption: Option<&Redemption>) {
+        self.disturb_all();
+        let Some(redemption) = redemption.filter(|redemption| redemption.is_refresh) else { return };
+        if redemption.is_spent || redemption.is_refused {
+            self.may_end(redemption, "the answer to its refresh token was lost");
+        }
+    }
+
+    /// What a refresh token was given for may end before its time.
+    fn may_end(&mut self, redemption: &Redemption, why: &'static str) {
+        let logins = self.model.logins_of.get(&redemption.used_refresh_token).cloned().unwrap_or_default();
+        for login in logins {
+            let became = self.model.became.entry(login).or_default();
+            became.may_end.get_or_insert(why);
+        }
+    }
+
     /// The proxy has heard what became of a refresh token.
     fn renewed(&mut self, redemption: &Redemption) {
-        if !redemption.is_refresh || redemption.is_refused {
+        if !redemption.is_refresh {
             return;
         }
         let now = self.proxy_time();
-        let became = self.model.became.get_mut(&redemption.code).expect("a refresh before the login");
-        became.access_tokens.insert(redemption.access_token.clone());
-        became.token_ends = now + redemption.expires_in;
-        let heard = (self.clock_went_back, now);
-        self.model.refreshed.insert(redemption.used_refresh_token.clone(), heard);
+        if redemption.is_refused {
+            if redemption.refusal == "invalid_grant" {
+                let used = &redemption.used_refresh_token;
+                for login in self.model.logins_of.get(used).cloned().unwrap_or_default() {
+                    self.model.became.entry(login).or_default().refused_at.get_or_insert(now);
+                }
+            }
+            return self.may_end(redemption, "the provider refused its refresh token");
+        }
+        self.statistics.count(format!("refreshed, {}", redemption.kind(&self.shape)));
+        let (begins, ends) = redemption.validity;
+        let leeway = self.shape.leeway;
+        let is_of_now = begins <= now + leeway && now < ends + leeway;
+        if redemption.lie.is_some() || !(redemption.id_token.is_empty() || is_of_now) {
+            self.may_end(redemption, "the new ID token was wrong");
+        }
+        if redemption.is_cut_off && redemption.is_spent {
+            self.may_end(redemption, "the answer to its refresh token was cut off");
+        }
+        let default = self.shape.default_expires_in;
+        for login in &redemption.logins {
+            let became = self.model.became.entry(login.clone()).or_default();
+            // Of a lie nothing may be used. Of two logins with one refresh token it may be either's.
+            if redemption.lie.is_none() {
+                became.access_tokens.insert(redemption.access_token.clone());
+            }
+            became.token_ends = now + redemption.expires_in.unwrap_or(default);
+            became.refreshes += 1;
+            became.refreshed_at = Some(self.time);
+            became.is_narrowed |= !redemption.has_scope;
+        }
+        if redemption.is_spent {
+            let heard = (self.turns(), now);
+            self.model.refreshed.insert(redemption.used_refresh_token.clone(), heard);
+        }
     }
 
     fn deliver(&mut self, worker: usize, request: Option<RequestId>, shared: Option<String>, reply: &Reply) {
@@ -477,6 +551,9 @@ impl World {
     pub fn leave(&mut self, id: RequestId) {
         let Some(open) = self.open.remove(&id) else { return };
         self.statistics.count("clients left");
+        if self.shape.is_nginx {
+            self.disturb_all();
+        }
         self.tell(format_args!("the client of request {id} leaves"));
         if let (Some(worker), Some(flow)) = (open.worker, open.flow) {
             self.workers[worker].core(|_| drop(flow));
@@ -487,6 +564,11 @@ impl World {
     pub fn restart(&mut self, index: usize, keys: Vec<usize>) {
         self.tell(format_args!("worker {index} starts anew with the session keys {keys:?}"));
         self.statistics.count("workers restarted");
+        self.disturb_all();
+        self.model.just_refreshed_may_end("a worker was gone", self.time.saturating_sub(60_000));
+        if self.workers[index].keys != keys {
+            self.model.all_may_end("session keys were rotated");
+        }
         let lost: Vec<RequestId> =
             self.open.iter().filter(|(_, open)| open.worker == Some(index)).map(|(id, _)| *id).collect();
         for id in lost {
@@ -498,6 +580,9 @@ impl World {
             self.flights.iter().filter(|(_, flight)| flight.worker == index).map(|(id, _)| *id).collect();
         for id in flights {
             let flight = self.flights.remove(&id).unwrap();
+            if let Some((_, redemption)) = &flight.reply {
+                self.lost_answer(redemption.as_ref());
+            }
             if let By::Background(_, flow) = flight.by {
                 self.workers[index].core(|_| drop(flow));
             }

@@ -28,5 +28,5 @@ impl Secrets {
 }
 
 fn is_of_a_secret(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.=+/".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-_.=+/:%".contains(&byte)
 }

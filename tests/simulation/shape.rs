@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::config::Config;
 
+use crate::behaviours::Behaviour;
 use crate::random::Chance;
 
 pub const SITE: &str = "https://app.example.com";
@@ -20,23 +21,57 @@ pub const KEYS: [&str; 4] = [
     "u7DqYk2Hs9WnBf4Ex0TzLv6RpCm3GaJi",
 ];
 
-pub const CLIENT_SECRETS: [&str; 2] = ["r8Wt2Lx6Nq0Zb4Vd9Kf3Hj7M", "a5Gy1Pc8Rs3Uw7Xe0Tn4Qk2B"];
+/// One has what must be encoded in `client_secret_basic` (RFC 6749 section 2.3.1).
+pub const CLIENT_SECRETS: [&str; 2] = ["r8Wt2Lx6:Nq0%Zb4+Vd9Kf3Hj7M", "a5Gy1Pc8Rs3Uw7Xe0Tn4Qk2B"];
 
-/// Seconds by which the filter forgives clocks that disagree.
-pub const LEEWAY: u64 = 20;
+/// What programs and people may be granted.
+pub const SCOPE: &str = "orders.read";
+
+/// How much goes wrong in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Providers are healthy and clocks right: keys are rotated, workers restarted, sessions ended.
+    Fair,
+    /// Providers are in trouble now and then.
+    Rough,
+    /// Everything goes wrong.
+    Storm,
+}
+
+/// What the host's own verifier of signatures does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostVerifies {
+    No,
+    Yes,
+    CannotSay,
+}
 
 #[derive(Clone)]
 pub struct Shape {
+    pub mood: Mood,
     pub providers: usize,
+    /// Both are clients of one issuer.
+    pub has_one_issuer: bool,
+    /// Of the first provider, which is the default one, and the second: not always in this order.
+    names: [&'static str; 2],
+    issuers: [&'static str; 2],
+    /// How each provider behaves where specifications leave it open.
+    pub behaviours: Vec<Behaviour>,
     pub workers: usize,
     pub browsers: usize,
     pub programs: usize,
     pub attackers: usize,
+    /// Messages take seconds, so the clock moves while a flow is under way.
+    pub is_slow: bool,
     pub same_site: &'static str,
     /// Seconds.
     pub idle: u64,
     pub absolute: u64,
     pub login: u64,
+    /// Seconds by which the filter forgives clocks that disagree.
+    pub leeway: u64,
+    /// What is assumed of an access token whose lifetime is not said. Seconds.
+    pub default_expires_in: u64,
     /// The upstream gets the access token, and a session ends with it.
     pub forwards: bool,
     /// Sessions are too large for one cookie.
@@ -45,43 +80,90 @@ pub struct Shape {
     pub is_nginx: bool,
     /// The workers have shared data.
     pub shares: bool,
+    /// Of a hundred writes to the shared data so many begin a series that fails.
+    pub failing_writes: u64,
+    /// Now and then a value of the shared data is lost.
+    pub loses_values: bool,
+    pub host_verifies: HostVerifies,
     /// The configuration wants claims that only userinfo may have.
     pub has_userinfo: bool,
-    /// The providers give refresh tokens, each good for one use.
-    pub has_refresh: bool,
     /// The providers can end sessions, so every request looks for that.
     pub is_watched: bool,
+    /// Answers to authorization requests come in the body (Form Post Response Mode).
+    pub form_post: bool,
 }
 
 impl Shape {
     pub fn by(chance: &mut Chance) -> Shape {
         let is_nginx = chance.percent(20);
+        let providers = 1 + usize::from(chance.percent(70));
+        let mood = chance.weighted(&[(5, Mood::Fair), (2, Mood::Rough), (3, Mood::Storm)]);
+        let has_one_issuer = providers == 2 && chance.percent(25);
+        let partner = *chance.of(&["https://partner.example", "https://partner.example:8443/tenants/1"]);
+        let idp = *chance.of(&["https://idp.example.com", "https://idp.example.com:8443/realms/a"]);
+        let shares = !is_nginx || chance.percent(50);
+        let same_site = chance.weighted(&[(6, "Lax"), (3, "Strict"), (1, "None")]);
+        let behaviours = (0..providers).map(|_| Shape::behaviour(chance)).collect();
         Shape {
-            providers: 1 + usize::from(chance.percent(70)),
+            mood,
+            providers,
+            has_one_issuer,
+            names: *chance.of(&[["main", "partner"], ["zulu", "alpha"]]),
+            issuers: [idp, if has_one_issuer { idp } else { partner }],
+            behaviours,
             workers: chance.within(1..=4) as usize,
-            browsers: chance.within(2..=6) as usize,
-            programs: chance.within(1..=4) as usize,
-            attackers: chance.within(1..=3) as usize,
-            same_site: chance.weighted(&[(6, "Lax"), (3, "Strict"), (1, "None")]),
+            browsers: chance.within(3..=6) as usize,
+            programs: chance.within(1..=3) as usize,
+            attackers: chance.within(1..=2) as usize,
+            is_slow: chance.percent(25),
+            same_site,
             idle: *chance.of(&[120, 600, 0]),
             absolute: *chance.of(&[600, 1800, 7200]),
             login: *chance.of(&[60, 120, 600]),
+            leeway: *chance.of(&[0, 10, 20, 200]),
+            default_expires_in: *chance.of(&[30, 120, 300]),
             forwards: chance.percent(30),
-            has_large_claims: chance.percent(20),
+            has_large_claims: chance.percent(15),
             is_nginx,
-            shares: !is_nginx || chance.percent(50),
+            shares,
+            failing_writes: if shares { chance.weighted(&[(7, 0), (2, 1), (1, 4)]) } else { 0 },
+            loses_values: shares && chance.percent(20),
+            host_verifies: *chance.of(&[HostVerifies::No, HostVerifies::Yes, HostVerifies::CannotSay]),
             has_userinfo: chance.percent(30),
-            has_refresh: chance.percent(50),
             is_watched: chance.percent(60),
+            form_post: same_site != "Strict" && chance.percent(20),
         }
     }
 
-    pub fn name(provider: usize) -> &'static str {
-        ["main", "partner"][provider]
+    /// Any value of every row. What makes sessions live through refreshes comes more often.
+    fn behaviour(chance: &mut Chance) -> Behaviour {
+        let mut behaviour = Behaviour::chosen(|count| chance.below(count));
+        if chance.percent(50) {
+            behaviour.set("expires_in", "minutes");
+        }
+        let grants = [(7, "own"), (2, "of_the_person"), (1, "of_all"), (2, "none")];
+        behaviour.set("refresh_token_of_a_login", chance.weighted(&grants));
+        let is_of_many = behaviour.is("refresh_token_of_a_login", "of_the_person")
+            || behaviour.is("refresh_token_of_a_login", "of_all");
+        // Whoever gives one to many cannot end it with its first use.
+        let ends = ["rotated", "sometimes_rotated"].iter().any(|value| behaviour.is("refresh_token", value));
+        if is_of_many && ends {
+            behaviour.set("refresh_token", chance.weighted(&[(1, "repeated"), (1, "left_out")]));
+        }
+        behaviour
     }
 
-    pub fn issuer(provider: usize) -> &'static str {
-        ["https://idp.example.com", "https://partner.example"][provider]
+    /// Whether the proxy can remove headers.
+    pub fn removes(&self) -> bool {
+        !self.is_nginx
+    }
+
+    pub fn name(&self, provider: usize) -> &'static str {
+        self.names[provider]
+    }
+
+    pub fn issuer(&self, provider: usize) -> &'static str {
+        self.issuers[provider]
     }
 
     pub fn client_id(provider: usize) -> &'static str {
@@ -96,35 +178,49 @@ impl Shape {
         ["/oidc/callback", "/oidc/partner"][provider]
     }
 
+    /// The provider whose client an address is for.
+    pub fn provider_of(&self, address: &url::Url) -> Option<usize> {
+        let client = address.query_pairs().find(|(name, _)| name == "client_id")?.1.into_owned();
+        (0..self.providers).find(|index| {
+            let is_there = address.as_str().starts_with(&format!("{}/", self.issuer(*index)));
+            is_there && Shape::client_id(*index) == client
+        })
+    }
+
     /// The name of the session cookie of a provider.
     pub fn session_cookie(&self, provider: usize) -> String {
-        if self.providers == 1 { COOKIE.to_owned() } else { format!("{COOKIE}-{}", Shape::name(provider)) }
+        if self.providers == 1 { COOKIE.to_owned() } else { format!("{COOKIE}-{}", self.name(provider)) }
     }
 
     /// The configuration with these session keys.
     pub fn config(&self, keys: &[usize]) -> Config {
         let provider = |index: usize| {
             json!({
-                "issuer": Shape::issuer(index), "callout": Shape::name(index),
+                "issuer": self.issuer(index), "callout": self.name(index),
                 "client_id": Shape::client_id(index), "client_secret": CLIENT_SECRETS[index],
                 "audiences": [Shape::audience(index)], "redirect_uri": Shape::callback(index),
-                "leeway_seconds": LEEWAY,
+                "leeway_seconds": self.leeway, "scopes": ["openid", SCOPE],
+                "default_expires_in_seconds": self.default_expires_in,
+                "response_mode": if self.form_post { "form_post" } else { "query" },
             })
         };
         let providers: serde_json::Map<String, Value> =
-            (0..self.providers).map(|index| (Shape::name(index).to_owned(), provider(index))).collect();
+            (0..self.providers).map(|index| (self.name(index).to_owned(), provider(index))).collect();
         let mut rules = vec![
             json!({"name": "public", "path_prefix": "/public", "accept": "public"}),
             json!({"name": "closed", "path_prefix": "/closed", "accept": "deny"}),
-            json!({"name": "api", "path_prefix": "/api", "accept": "bearer", "provider": "main",
-                "require": {"scopes": ["orders.read"]}}),
-            json!({"name": "admin", "path_prefix": "/admin", "accept": "session", "provider": "main",
+            json!({"name": "api", "path_prefix": "/api", "accept": "bearer", "provider": self.name(0),
+                "require": {"scopes": [SCOPE]}}),
+            json!({"name": "admin", "path_prefix": "/admin", "accept": "session", "provider": self.name(0),
                 "require": {"claims": [{"claim": "roles", "any_of": ["admin"]}]}}),
+            json!({"name": "scoped", "path_prefix": "/scoped", "accept": "session", "provider": self.name(0),
+                "require": {"scopes": [SCOPE]}}),
         ];
         if self.providers == 2 {
-            rules.push(json!({"name": "partner", "path_prefix": "/partner", "provider": "partner"}));
+            rules.push(json!({"name": "partner", "path_prefix": "/partner", "provider": self.name(1)}));
         }
-        let mut headers = json!({"x-auth-sub": "sub", "x-auth-iss": "iss", "x-auth-email": "email"});
+        let mut headers = json!({"x-auth-sub": "sub", "x-auth-iss": "iss", "x-auth-email": "email",
+            "x-auth-acr": "acr", "x-auth-sid": "sid"});
         if self.has_large_claims {
             headers["x-auth-about"] = json!("about");
         }
@@ -137,7 +233,7 @@ impl Shape {
             endpoints["backchannel_logout"] = json!(BACKCHANNEL);
         }
         let document = json!({
-            "endpoints": endpoints, "shared_data": self.shares && self.is_nginx, "providers": providers, "default_provider": "main", "rules": rules, "identity": identity,
+            "endpoints": endpoints, "shared_data": self.shares && self.is_nginx, "providers": providers, "default_provider": self.name(0), "rules": rules, "identity": identity,
             "session": {
                 "keys": keys.iter().map(|key| KEYS[*key]).collect::<Vec<_>>(), "hosts": [HOST],
                 "same_site": self.same_site, "idle_timeout_seconds": self.idle,
@@ -157,6 +253,8 @@ pub enum Rule {
     Api,
     /// Sessions of the first provider with a role.
     Admin,
+    /// Sessions of the first provider with a scope.
+    Scoped,
     /// Sessions and tokens of this provider.
     Of(usize),
     /// Sessions of the first provider, tokens of all.
@@ -173,6 +271,7 @@ impl Shape {
             () if below("/closed") => Rule::Closed,
             () if below("/api") => Rule::Api,
             () if below("/admin") => Rule::Admin,
+            () if below("/scoped") => Rule::Scoped,
             () if below("/partner") && self.providers == 2 => Rule::Of(1),
             () => Rule::Rest,
         }

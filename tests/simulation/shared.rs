@@ -7,14 +7,35 @@ use vestibule::store::{Found, NotSet, SharedData, Versioned};
 use vestibule::time::{Seconds, Timestamp};
 
 use crate::memory::aside;
+use crate::random::Chance;
+
+/// More writes in a row than a filter tries: one is never written.
+const SERIES: u32 = 20;
+
+/// Others have written in between so often, and then no more.
+const CONTENTION: u32 = 3;
 
 /// Who wants to ask a provider keeps the others from asking for this long.
 const LEASE: Seconds = Seconds(10);
 
 thread_local! {
     static DATA: RefCell<BTreeMap<String, Versioned>> = RefCell::default();
+    static FAULTS: RefCell<Faults> = RefCell::default();
     /// Who took a lease, and when.
     static LEASES: RefCell<BTreeMap<String, (u64, Timestamp)>> = RefCell::default();
+}
+
+/// What goes wrong.
+#[derive(Default)]
+struct Faults {
+    chance: Option<Chance>,
+    /// Of a hundred writes so many begin a series that fails.
+    percent: u64,
+    /// So many writes fail from now on.
+    series: u32,
+    /// Series that were too long for whoever wrote.
+    failures: u32,
+    losses: u32,
 }
 
 pub const SHARED_DATA: SharedData = SharedData { get, set };
@@ -23,6 +44,7 @@ pub const SHARED_DATA: SharedData = SharedData { get, set };
 pub fn clear() {
     DATA.take();
     LEASES.take();
+    FAULTS.take();
 }
 
 pub fn get(name: &str) -> Found {
@@ -31,11 +53,55 @@ pub fn get(name: &str) -> Found {
 
 fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
     let current = DATA.with_borrow(|data| data.get(name).map(|(_, version)| *version));
-    if current != version {
+    if current != version || FAULTS.with_borrow_mut(Faults::fails) {
         return Err(NotSet);
     }
     overwrite(name, value);
     Ok(())
+}
+
+impl Faults {
+    /// Whether a write fails.
+    fn fails(&mut self) -> bool {
+        let Some(chance) = self.chance.as_mut().filter(|_| self.percent > 0) else { return false };
+        if self.series == 0 && chance.percent(self.percent) {
+            let is_long = chance.percent(30);
+            self.failures += u32::from(is_long);
+            self.series = if is_long { SERIES } else { CONTENTION };
+        }
+        let fails = self.series > 0;
+        self.series = self.series.saturating_sub(1);
+        fails
+    }
+}
+
+/// From now on of a hundred writes so many begin a series that fails.
+pub fn fail(percent: u64, seed: u64) {
+    FAULTS.with_borrow_mut(|faults| {
+        (faults.percent, faults.chance, faults.series) = (percent, Some(Chance::new(!seed)), 0);
+    });
+}
+
+/// How many writes were not done since this was asked last.
+pub fn take_failures() -> u32 {
+    FAULTS.with_borrow_mut(|faults| std::mem::take(&mut faults.failures))
+}
+
+/// How many values were lost.
+pub fn losses() -> u32 {
+    FAULTS.with_borrow(|faults| faults.losses)
+}
+
+/// A value is lost: its name.
+pub fn lose(chance: &mut Chance) -> Option<String> {
+    let names: Vec<String> = DATA.with_borrow(|data| data.keys().cloned().collect());
+    if names.is_empty() {
+        return None;
+    }
+    let name = chance.of(&names).clone();
+    aside(|| DATA.with_borrow_mut(|data| data.remove(&name)));
+    FAULTS.with_borrow_mut(|faults| faults.losses += 1);
+    Some(name)
 }
 
 /// Writes a value whatever was there.

@@ -17,11 +17,68 @@ use crate::provider::{FAULTS, Provider, Redemption};
 use crate::proxy::{Flight, FlightId, TICK, Worker};
 use crate::random::{Chance, seed_the_host};
 use crate::secrets::Secrets;
-use crate::shape::{CLIENT_SECRETS, HOST, KEYS, Shape};
+use crate::shape::{CLIENT_SECRETS, HOST, KEYS, Mood, Shape};
 use crate::shared;
 use crate::story::{Statistics, Story};
 
 pub type RequestId = u64;
+
+/// What changes in the weather.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Fault,
+    Recovery,
+    /// Of the key that signs.
+    Rotation,
+    Withdrawal,
+    OtherKeysAddress,
+    Skew,
+    Clock,
+    Restart,
+    SessionKeys,
+    EndOfSession,
+    Forgetting,
+    MixedNews,
+    LostValue,
+    Nothing,
+}
+
+const OF_FAIR_WEATHER: [(u64, Change); 6] = [
+    (30, Change::Nothing),
+    (1, Change::Rotation),
+    (1, Change::Restart),
+    (1, Change::SessionKeys),
+    (3, Change::EndOfSession),
+    (1, Change::Forgetting),
+];
+
+const OF_ROUGH_WEATHER: [(u64, Change); 9] = [
+    (12, Change::Nothing),
+    (4, Change::Fault),
+    (8, Change::Recovery),
+    (1, Change::Rotation),
+    (1, Change::Restart),
+    (1, Change::SessionKeys),
+    (3, Change::EndOfSession),
+    (1, Change::Forgetting),
+    (1, Change::LostValue),
+];
+
+const OF_STORMS: [(u64, Change); 13] = [
+    (8, Change::Fault),
+    (8, Change::Recovery),
+    (3, Change::Rotation),
+    (3, Change::Withdrawal),
+    (1, Change::OtherKeysAddress),
+    (2, Change::Skew),
+    (3, Change::Clock),
+    (2, Change::Restart),
+    (2, Change::SessionKeys),
+    (6, Change::EndOfSession),
+    (1, Change::Forgetting),
+    (1, Change::MixedNews),
+    (1, Change::LostValue),
+];
 
 /// The right time at the beginning of every world.
 pub const BEGINNING: u64 = 1_700_000_000;
@@ -101,7 +158,9 @@ pub struct World {
     /// Seconds that the proxy's clock is ahead of the right time.
     clock: i64,
     /// How often that clock was set back.
-    pub clock_went_back: u32,
+    clock_went_back: u32,
+    /// When something was wrong with each provider, or with the way to it, for the last time. Milliseconds.
+    unrest: Vec<Option<u64>>,
     queue: BTreeMap<(u64, u64), Event>,
     queued: u64,
     pub workers: Vec<Worker>,
@@ -138,7 +197,7 @@ impl World {
         let shape = Shape::by(&mut chance);
         let mut world = World {
             providers: (0..shape.providers).map(|index| Provider::new(index, &shape, &mut chance)).collect(),
-            browsers: (0..shape.browsers).map(|index| Browser::new(index, &mut chance)).collect(),
+            browsers: (0..shape.browsers).map(|index| Browser::new(index, &shape, &mut chance)).collect(),
             programs: (0..shape.programs).map(Program::new).collect(),
             attackers: (0..shape.attackers).map(|_| Attacker::default()).collect(),
             shape,
@@ -146,6 +205,7 @@ impl World {
             time: 0,
             clock: 0,
             clock_went_back: 0,
+            unrest: vec![None; 2],
             queue: BTreeMap::new(),
             queued: 0,
             workers: Vec::new(),
@@ -165,6 +225,11 @@ impl World {
             story: Story::default(),
             statistics: Statistics::default(),
         };
+        if world.shape.has_one_issuer {
+            let [first, second] = &mut world.providers[..] else { unreachable!("two clients") };
+            second.has_the_keys_of(first);
+        }
+        shared::fail(world.shape.failing_writes, seed);
         KEYS.iter().chain(&CLIENT_SECRETS).for_each(|secret| world.secrets.add(secret));
         world.populate();
         world
@@ -198,6 +263,7 @@ impl World {
             self.time = time;
             self.model.latest = self.model.latest.max(self.proxy_time());
             self.step(event);
+            self.notice_failed_writes();
             self.check_log();
         }
         assert!(self.open.is_empty(), "requests that were never answered: {:?}", self.open.keys());
@@ -247,6 +313,36 @@ impl World {
         }
     }
 
+    /// How often the filter has forgotten what it knew, or may take it for something of another time.
+    pub fn turns(&self) -> u32 {
+        self.clock_went_back + shared::losses()
+    }
+
+    /// From now on nothing must be expected of sessions at this provider for a while.
+    pub fn disturb(&mut self, provider: usize) {
+        self.unrest[provider] = Some(self.time);
+    }
+
+    pub fn disturb_all(&mut self) {
+        (0..self.providers.len()).for_each(|provider| self.disturb(provider));
+    }
+
+    /// Whether nothing was wrong with a provider for so many milliseconds.
+    pub fn is_quiet_since(&self, provider: usize, milliseconds: u64) -> bool {
+        let is_healthy = self.providers[provider].fault.is_none() && self.providers[provider].skew == 0;
+        is_healthy && self.unrest[provider].is_none_or(|at| at + milliseconds < self.time)
+    }
+
+    /// What could not be written is lost for those who needed it.
+    fn notice_failed_writes(&mut self) {
+        if shared::take_failures() > 0 {
+            self.statistics.count("writes to the shared data failed");
+            self.disturb_all();
+            self.model
+                .just_refreshed_may_end("its refresh was not written down", self.time.saturating_sub(60_000));
+        }
+    }
+
     /// The time that the proxy's clock shows, in seconds.
     pub fn proxy_time(&self) -> u64 {
         (BEGINNING + self.time / 1000).saturating_add_signed(self.clock)
@@ -277,6 +373,9 @@ impl World {
 
     /// Milliseconds that a message takes: mostly few, so that replies overtake each other.
     pub fn latency(&mut self) -> u64 {
+        if self.shape.is_slow && self.chance.percent(50) {
+            return self.chance.within(300..=1_500);
+        }
         if self.chance.percent(5) { self.chance.within(200..=3_000) } else { self.chance.within(1..=60) }
     }
 
@@ -337,39 +436,44 @@ impl World {
             return;
         }
         let index = self.chance.below(self.providers.len());
-        match self.chance.weighted(&[
-            (8, 0),
-            (8, 1),
-            (3, 2),
-            (3, 3),
-            (1, 4),
-            (2, 5),
-            (3, 6),
-            (2, 7),
-            (2, 8),
-            (1, 9),
-            (6, 10),
-        ]) {
-            0 => self.providers[index].fault = Some(*self.chance.of(&FAULTS)),
-            1 => self.providers.iter_mut().for_each(|provider| provider.fault = None),
-            2 => {
+        let what = match self.shape.mood {
+            Mood::Fair => self.chance.weighted(&OF_FAIR_WEATHER),
+            Mood::Rough => self.chance.weighted(&OF_ROUGH_WEATHER),
+            Mood::Storm => self.chance.weighted(&OF_STORMS),
+        };
+        match what {
+            Change::Fault => self.providers[index].fault = Some(*self.chance.of(&FAULTS)),
+            Change::Recovery => self.providers.iter_mut().for_each(|provider| provider.fault = None),
+            Change::Rotation => {
                 let how = self.providers[index].rotate(&mut self.chance);
                 self.tell(format_args!("provider {index} has a new key and {how}"));
             }
-            3 => self.providers[index].withdraws(),
-            4 => self.providers[index].moves_its_keys(),
-            5 => self.providers[index].skew = *self.chance.of(&[-90, -15, 0, 0, 15, 90]),
-            6 => {
+            Change::Withdrawal => self.providers[index].withdraws(),
+            Change::OtherKeysAddress => self.providers[index].moves_its_keys(),
+            Change::Skew => self.providers[index].skew = *self.chance.of(&[-90, -15, 0, 0, 15, 90]),
+            Change::Clock => {
                 let clock = *self.chance.of(&[0, 0, 1, -5, 30, -30, 700, -700, 7200, -7200, 200_000]);
                 self.set_clock(clock);
             }
-            7 => {
+            Change::Restart => {
                 let worker = self.chance.below(self.workers.len());
                 self.restart(worker, self.keys.clone());
             }
-            8 => self.rotate_session_keys(),
-            10 => self.end_a_session(index),
-            _ => self.mix_up_news(),
+            Change::SessionKeys => self.rotate_session_keys(),
+            Change::EndOfSession => self.end_a_session(index),
+            Change::Forgetting => self.providers[index].forgets_somebody(&mut self.chance),
+            Change::MixedNews => self.mix_up_news(),
+            Change::LostValue => self.lose_a_value(),
+            Change::Nothing => {}
+        }
+        let is_trouble = !matches!(what, Change::EndOfSession | Change::Forgetting | Change::Nothing);
+        if is_trouble || self.providers[index].fault.is_some() {
+            self.disturb_all();
+        }
+        if self.shape.has_one_issuer {
+            let [first, second] = &mut self.providers[..] else { unreachable!("two clients") };
+            let (from, to) = if index == 0 { (first, second) } else { (second, first) };
+            to.has_the_keys_of(from);
         }
         let fault = self.providers[index].fault;
         let clock = self.clock;
@@ -381,7 +485,21 @@ impl World {
         self.at(next, Event::Weather);
     }
 
+    /// A value of the shared data is gone.
+    fn lose_a_value(&mut self) {
+        if !self.shape.loses_values {
+            return;
+        }
+        let Some(lost) = shared::lose(&mut self.chance) else { return };
+        self.tell(format_args!("the shared data loses {lost}"));
+        self.statistics.count("values lost");
+        self.model.all_may_end("something was forgotten");
+    }
+
     fn set_clock(&mut self, clock: i64) {
+        if clock != self.clock {
+            self.model.all_may_end("the clock jumped");
+        }
         self.clock_went_back += u32::from(clock < self.clock);
         self.clock = clock;
     }
@@ -415,6 +533,8 @@ impl World {
     fn calm(&mut self) {
         self.tell(format_args!("the storm is over"));
         self.is_calm = true;
+        self.disturb_all();
+        shared::fail(0, 0);
         self.set_clock(0);
         for provider in &mut self.providers {
             (provider.fault, provider.skew) = (None, 0);

@@ -1,0 +1,132 @@
+//! Keys with which providers sign.
+
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_compact::{KeyPair, Seed};
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
+use rsa::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
+use rsa::traits::PublicKeyParts as _;
+use rsa::{Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use vestibule::jose::verify::HostCheck;
+
+use crate::behaviours::Behaviour;
+use crate::random::Chance;
+
+/// To make one takes a second, so there are these. They are used nowhere else.
+static RSA: LazyLock<Vec<RsaPrivateKey>> = LazyLock::new(|| {
+    let keys = include_str!("rsa.pem").split_inclusive("-----END PRIVATE KEY-----\n");
+    keys.map(|key| RsaPrivateKey::from_pkcs8_pem(key).unwrap()).collect()
+});
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    Es256,
+    Rs256,
+    EdDsa,
+}
+
+#[derive(Clone)]
+pub struct Key {
+    pub id: String,
+    secret: Secret,
+}
+
+#[derive(Clone)]
+enum Secret {
+    P256(SigningKey),
+    /// Which of the keys there are.
+    Rsa(usize),
+    Ed25519(KeyPair),
+}
+
+impl Key {
+    /// A key of this algorithm; of RSA the one of this number.
+    pub fn new(id: String, algorithm: Algorithm, number: u64, chance: &mut Chance) -> Key {
+        let mut seed = [0; 32];
+        seed.iter_mut().for_each(|byte| *byte = 1 + chance.below(200) as u8);
+        let secret = match algorithm {
+            Algorithm::Es256 => Secret::P256(SigningKey::from_slice(&seed).unwrap()),
+            Algorithm::Rs256 => Secret::Rsa(number as usize % RSA.len()),
+            Algorithm::EdDsa => Secret::Ed25519(KeyPair::from_seed(Seed::new(seed))),
+        };
+        Key { id, secret }
+    }
+
+    fn algorithm(&self) -> &'static str {
+        match self.secret {
+            Secret::P256(_) => "ES256",
+            Secret::Rsa(_) => "RS256",
+            Secret::Ed25519(_) => "EdDSA",
+        }
+    }
+
+    /// What is published of it, with the members that this provider gives.
+    pub fn jwk(&self, behaviour: &Behaviour) -> Value {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let mut jwk = match &self.secret {
+            Secret::P256(key) => {
+                let point = key.verifying_key().to_sec1_point(false);
+                let [x, y] = [point.x(), point.y()].map(|half| text(half.unwrap()));
+                json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
+            }
+            Secret::Rsa(at) => {
+                let [n, e] = [RSA[*at].n(), RSA[*at].e()].map(|number| text(&number.to_bytes_be()));
+                json!({"kty": "RSA", "n": n, "e": e})
+            }
+            Secret::Ed25519(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": text(&pair.pk[..])}),
+        };
+        if behaviour.is("kid", "given") {
+            jwk["kid"] = json!(self.id);
+        }
+        if behaviour.is("use_of_key", "given") {
+            jwk["use"] = json!("sig");
+        }
+        if behaviour.is("alg_of_key", "given") {
+            jwk["alg"] = json!(self.algorithm());
+        }
+        jwk
+    }
+
+    /// The header of its tokens.
+    pub fn header(&self, behaviour: &Behaviour) -> Value {
+        let mut header = json!({"alg": self.algorithm()});
+        if behaviour.is("kid", "given") {
+            header["kid"] = json!(self.id);
+        }
+        header
+    }
+
+    pub fn sign(&self, header: &Value, claims: &Value) -> String {
+        let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let text = format!("{header}.{claims}");
+        let signature = match &self.secret {
+            Secret::P256(key) => {
+                let signature: Signature = key.sign(text.as_bytes());
+                signature.to_bytes().to_vec()
+            }
+            Secret::Rsa(at) => {
+                RSA[*at].sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(text.as_bytes())).unwrap()
+            }
+            Secret::Ed25519(pair) => pair.sk.sign(text.as_bytes(), None).to_vec(),
+        };
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// A host that verifies.
+pub fn host_verifies(check: &HostCheck<'_>) -> Option<bool> {
+    assert_eq!(check.hash, "sha256", "of what is not signed here");
+    let key = RsaPublicKey::from_public_key_der(check.public_key_der).ok()?;
+    let digest = Sha256::digest(check.message);
+    Some(key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, check.signature).is_ok())
+}
+
+/// A host whose verifier is of no use.
+pub fn host_cannot_say(_: &HostCheck<'_>) -> Option<bool> {
+    None
+}
