@@ -95,7 +95,7 @@ impl World {
         self.secrets.add(&text);
         let is_good = match kind {
             Kind::Good | Kind::Again | Kind::Old | Kind::IdToken => true,
-            Kind::OtherProvider => other == index,
+            Kind::OtherProvider => other == index || self.shape.has_one_issuer,
             _ => false,
         };
         let token = LogoutToken { provider: index, whose, is_good, ends: begins + 120 };

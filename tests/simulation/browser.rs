@@ -6,7 +6,7 @@ use vestibule::http::Request;
 use crate::checks::Seen;
 use crate::jar::{From, Jar};
 use crate::random::Chance;
-use crate::shape::{Mood, SITE, Shape};
+use crate::shape::{Mood, SESSION_ENDPOINT, SITE, Shape};
 use crate::world::{Actor, RequestId, World};
 
 /// Browsers follow no more redirects in a row.
@@ -49,6 +49,8 @@ enum Wish {
     Back,
     CallbackAgain,
     Script,
+    /// A script asks who is logged in, or keeps the session alive.
+    AskForSession,
     Prefetch,
     Form,
     LogOut,
@@ -75,7 +77,8 @@ impl Wish {
     }
 }
 
-const WISHES: [(u64, Wish); 14] = [
+const WISHES: [(u64, Wish); 15] = [
+    (6, Wish::AskForSession),
     (40, Wish::Open),
     (6, Wish::Back),
     (4, Wish::CallbackAgain),
@@ -92,7 +95,8 @@ const WISHES: [(u64, Wish); 14] = [
     (4, Wish::CopyTab),
 ];
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
+    "/strong",
     "/",
     "/scoped/orders",
     "/orders",
@@ -221,6 +225,13 @@ impl World {
             Wish::Script => {
                 let method = *self.chance.of(&["GET", "GET", "POST", "DELETE"]);
                 let request = self.of_browser(browser, method, page, From::SameOrigin, "cors");
+                self.request(Actor::Script(browser), request);
+            }
+            Wish::AskForSession => {
+                let method = *self.chance.of(&["GET", "POST"]);
+                let mut request =
+                    self.of_browser(browser, method, SESSION_ENDPOINT, From::SameOrigin, "cors");
+                request.headers.push("origin", SITE);
                 self.request(Actor::Script(browser), request);
             }
             Wish::Prefetch => {

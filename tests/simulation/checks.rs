@@ -7,7 +7,7 @@ use vestibule::http::{Callout, Headers, Request};
 use crate::log;
 use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
 use crate::provider::{parameters, plain};
-use crate::shape::{COOKIE, Rule, SITE, Shape};
+use crate::shape::{ACRS, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shape};
 use crate::world::{Actor, Event, Open, RequestId, World};
 
 /// Milliseconds after which trouble is over for a session: longer than any lease and any wait.
@@ -96,9 +96,16 @@ impl World {
             self.story.add(value.as_bytes());
         }
         self.check_form(&open, &seen);
+        if open.request.path == SESSION_ENDPOINT {
+            self.check_session_told(&open, &seen);
+        }
         match seen.code {
             "login_begins" => self.check_begun_login(&open, &seen),
             "login_completed" => self.check_completed_login(&open, &seen),
+            // Whoever did not log in as asked has logged in.
+            "step_up_not_met" if self.sets_a_session(&open, &seen) => {
+                self.check_completed_login(&open, &seen)
+            }
             "logged_out" => self.check_logout(&open),
             "logged_out_by_provider" => self.check_logout_token(&open),
             _ => {}
@@ -185,7 +192,7 @@ impl World {
         let (_, value) = set.iter().find(|(n, _)| *n == name).expect("a login without its cookie");
         self.secrets.add(value);
         let path = open.request.path.split('?').next().unwrap();
-        if let (Rule::Of(_) | Rule::Admin | Rule::Scoped | Rule::Rest, true) =
+        if let (Rule::Of(_) | Rule::Admin | Rule::Scoped | Rule::Strong | Rule::Rest, true) =
             (self.shape.rule(path), is_plain(path))
         {
             let expected = if self.shape.rule(path) == Rule::Of(1) { 1 } else { 0 };
@@ -237,6 +244,14 @@ impl World {
         self.statistics.count("logins completed");
     }
 
+    /// Whether the answer to a browser that comes back from a provider brings it a session.
+    fn sets_a_session(&self, open: &Open, seen: &Seen) -> bool {
+        let path = open.request.path.split('?').next().unwrap();
+        let provider = (0..2).find(|index| Shape::callback(*index) == path);
+        let set = set_cookies(seen.set_cookies());
+        provider.is_some_and(|provider| !sealed_texts(&self.shape.session_cookie(provider), &set).is_empty())
+    }
+
     /// The parameters that a browser brings back from a provider.
     fn answer_of_the_provider(&self, open: &Open) -> std::collections::BTreeMap<String, String> {
         match open.request.path.split_once('?') {
@@ -283,7 +298,7 @@ impl World {
     fn proven_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
-            Rule::Admin | Rule::Scoped | Rule::Rest => 0,
+            Rule::Admin | Rule::Scoped | Rule::Strong | Rule::Rest => 0,
             other => panic!("a session for {path}, which is {other:?}"),
         };
         let (worker, now) = (&self.workers[open.worker.unwrap()], open.arrived);
@@ -300,6 +315,9 @@ impl World {
         }
         if self.shape.rule(path) == Rule::Scoped {
             assert!(session.has_scope, "{} was not granted the scope", session.person);
+        }
+        if self.shape.rule(path) == Rule::Strong {
+            assert_eq!(session.acr.as_deref(), Some(ACRS[1]), "that is not how {} logged in", session.person);
         }
         self.check_refused_by_provider(&session, now);
         let became = &self.model.became[&session.login];
@@ -322,6 +340,11 @@ impl World {
 
     /// A session that comes with an answer is one that the request had, written anew.
     fn check_renewed(&mut self, open: &Open, seen: &Seen, provider: usize) {
+        self.check_rewritten(open, seen, provider, true);
+    }
+
+    /// The same of a request that need not be a use of the session.
+    fn check_rewritten(&mut self, open: &Open, seen: &Seen, provider: usize, is_use: bool) {
         let name = self.shape.session_cookie(provider);
         if sealed_texts(&name, &set_cookies(seen.set_cookies())).is_empty() {
             return;
@@ -333,7 +356,7 @@ impl World {
         let token_ends = self.model.became[&session.login].token_ends;
         let renewed_at = session.renewed_at.map(|_| token_ends);
         // A clock that goes back is taken for one that stands still.
-        let seen_at = session.seen.max(self.proxy_time());
+        let seen_at = if is_use { session.seen.max(self.proxy_time()) } else { session.seen };
         let refreshes = self.model.became[&session.login].refreshes;
         let given_at = self.time;
         self.model.became.get_mut(&session.login).unwrap().given.push((given_at, refreshes));
@@ -415,7 +438,7 @@ impl World {
         }
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
-            Rule::Admin | Rule::Scoped | Rule::Rest => 0,
+            Rule::Admin | Rule::Scoped | Rule::Strong | Rule::Rest => 0,
             Rule::Public if is_honest => panic!("a public page was refused: {}", seen.code),
             Rule::Closed if is_honest => return assert_eq!(seen.code, "denied"),
             _ => return,
@@ -433,6 +456,8 @@ impl World {
                 let rule = self.shape.rule(path);
                 let lacks = match seen.code {
                     "requirement_claim" => rule == Rule::Admin && !session.person.ends_with('0'),
+                    // Whoever lacks it is sent to log in so.
+                    _ if rule == Rule::Strong => session.acr.as_deref() != Some(ACRS[1]),
                     "requirement_scopes" => {
                         let became = &self.model.became[&session.login];
                         rule == Rule::Scoped && (!session.has_scope || became.is_narrowed)
@@ -443,7 +468,16 @@ impl World {
                 if let Some(excuse) = excuse {
                     self.statistics.count(format!("refused with a session: {excuse}"));
                 }
-                assert!(lacks || excuse.is_some(), "{} for who has a session", seen.code);
+                assert!(
+                    lacks || excuse.is_some(),
+                    "{} for who has a session, given at {} ms after {} refreshes of {}, which ends at {:?}; it is {}",
+                    seen.code,
+                    session.given_at,
+                    session.refreshes,
+                    self.model.became[&session.login].refreshes,
+                    session.renewed_at,
+                    self.proxy_time(),
+                );
             }
             Err(why) if seen.status == 401 => {
                 let expected: &[&str] = match why {
@@ -472,6 +506,9 @@ impl World {
         let workers_agree = self.workers.iter().all(|worker| worker.keys == self.workers[0].keys);
         match () {
             () if became.may_end.is_some() => became.may_end,
+            () if !session.counts(self.shape.idle, self.proxy_time()) => {
+                Some("it ended while the request waited")
+            }
             () if self.turns() > 0 => Some("the clock went back or something was forgotten"),
             () if !is_quiet => Some("the provider was in trouble lately"),
             () if !self.shape.shares && self.workers.len() > 1 => Some("workers share nothing"),
@@ -481,6 +518,25 @@ impl World {
                 Some("nobody is woken when another has renewed it")
             }
             () => None,
+        }
+    }
+
+    /// Scripts are told who is logged in by whoever is, and nothing else.
+    fn check_session_told(&mut self, open: &Open, seen: &Seen) {
+        let worker = &self.workers[open.worker.unwrap()];
+        let header = cookie_header(&open.request);
+        let found = self.model.session(&self.shape, 0, &header, worker, open.arrived).cloned();
+        if seen.code == "session_told" {
+            let session =
+                found.unwrap_or_else(|why| panic!("told of a session that does not count: {why:?}"));
+            let told: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+            assert_eq!(told["claims"], serde_json::json!({"sub": session.person}));
+            self.check_rewritten(open, seen, 0, open.request.method == "POST");
+        } else if let Ok(session) = found {
+            let is_ended = self.model.has_ended(&session, worker.memory);
+            let excuse = if is_ended { Some("it was ended") } else { self.excuse(&session, seen) };
+            let is_of_this_site = open.request.headers.one("sec-fetch-site") == Some("same-origin");
+            assert!(excuse.is_some() || !is_of_this_site, "{} for a script of who has a session", seen.code);
         }
     }
 

@@ -13,6 +13,9 @@ pub const COOKIE: &str = "__Host-vestibule";
 /// Where providers post logout tokens.
 pub const BACKCHANNEL: &str = "/oidc/backchannel-logout";
 
+/// Where scripts ask who is logged in.
+pub const SESSION_ENDPOINT: &str = "/oidc/session";
+
 /// The session keys there will ever be.
 pub const KEYS: [&str; 4] = [
     "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E",
@@ -23,6 +26,9 @@ pub const KEYS: [&str; 4] = [
 
 /// One has what must be encoded in `client_secret_basic` (RFC 6749 section 2.3.1).
 pub const CLIENT_SECRETS: [&str; 2] = ["r8Wt2Lx6:Nq0%Zb4+Vd9Kf3Hj7M", "a5Gy1Pc8Rs3Uw7Xe0Tn4Qk2B"];
+
+/// How people log in. Some pages want the second.
+pub const ACRS: [&str; 2] = ["urn:acr:password", "urn:acr:two-factors"];
 
 /// What programs and people may be granted.
 pub const SCOPE: &str = "orders.read";
@@ -46,7 +52,7 @@ pub enum HostVerifies {
     CannotSay,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Shape {
     pub mood: Mood,
     pub providers: usize,
@@ -141,6 +147,9 @@ impl Shape {
         if chance.percent(50) {
             behaviour.set("expires_in", "minutes");
         }
+        if chance.percent(20) {
+            behaviour.set("refresh_token", "rotated");
+        }
         let grants = [(7, "own"), (2, "of_the_person"), (1, "of_all"), (2, "none")];
         behaviour.set("refresh_token_of_a_login", chance.weighted(&grants));
         let is_of_many = behaviour.is("refresh_token_of_a_login", "of_the_person")
@@ -213,6 +222,8 @@ impl Shape {
                 "require": {"scopes": [SCOPE]}}),
             json!({"name": "admin", "path_prefix": "/admin", "accept": "session", "provider": self.name(0),
                 "require": {"claims": [{"claim": "roles", "any_of": ["admin"]}]}}),
+            json!({"name": "strong", "path_prefix": "/strong", "accept": "session", "provider": self.name(0),
+                "authentication": {"acr_values": [ACRS[1]]}}),
             json!({"name": "scoped", "path_prefix": "/scoped", "accept": "session", "provider": self.name(0),
                 "require": {"scopes": [SCOPE]}}),
         ];
@@ -255,6 +266,8 @@ pub enum Rule {
     Admin,
     /// Sessions of the first provider with a scope.
     Scoped,
+    /// Sessions of the first provider that began with a login of the second kind.
+    Strong,
     /// Sessions and tokens of this provider.
     Of(usize),
     /// Sessions of the first provider, tokens of all.
@@ -272,6 +285,7 @@ impl Shape {
             () if below("/api") => Rule::Api,
             () if below("/admin") => Rule::Admin,
             () if below("/scoped") => Rule::Scoped,
+            () if below("/strong") => Rule::Strong,
             () if below("/partner") && self.providers == 2 => Rule::Of(1),
             () => Rule::Rest,
         }
