@@ -432,6 +432,12 @@ impl Provider {
         let given = self.codes[&redemption.code].clone();
         let is_refresh = redemption.is_refresh;
         redemption.access_token = self.access_token(&given, now, chance);
+        // A new ID token that names the same person is no lie.
+        let names_another =
+            self.last_claims.as_ref().is_some_and(|last| last["sub"] != given.person.as_str());
+        if is_refresh && redemption.lie == Some(Lie::OtherLogin) && !names_another {
+            redemption.lie = None;
+        }
         let (id_token, claims) = self.id_token(&given, redemption, now);
         // Who has one refresh token for everybody does not know who asks.
         if !(is_refresh && self.behaviour.is("refresh_token_of_a_login", "of_all")) {
