@@ -1,0 +1,55 @@
+// Providers differ where specifications leave it open: whoever is logged in stays logged in, as the same
+// person, with each of them.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { behaving } from './behaviours.mjs';
+import { receivedAll, until, World } from './world.mjs';
+
+const TOKEN_SECONDS = 3;
+/** So many lifetimes of an access token the session lives through. */
+const LIFETIMES = 3;
+
+const PROVIDERS = [
+  { refresh_token: 'rotated', expires_in: 'text', scope: 'list' },
+  { refresh_token: 'repeated', token_type: 'small', id_token_at_refresh: 'never' },
+  { refresh_token: 'left_out', id_token_at_refresh: 'sometimes', scope_at_refresh: 'absent' },
+  { refresh_token: 'repeated', expires_in: 'second', documents: 'not_at_all', scope: 'absent' },
+];
+
+describe('a session lives on', () => {
+  for (const choices of PROVIDERS) {
+    test(`with ${JSON.stringify(choices)}`, async () => {
+      const { alter, intercept } = behaving(choices);
+      const world = await World.start({
+        configure: (configuration) => { configuration.identity.access_token_header = 'x-access-token'; },
+        provider: {
+          accessTokenTtl: TOKEN_SECONDS,
+          alter: (configuration) => {
+            configuration.issueRefreshToken = async () => true;
+            alter(configuration);
+          },
+        },
+      });
+      try {
+        world.provider.intercept = intercept;
+        const person = world.browser();
+        assert.equal((await person.login(`${world.site}/orders`)).status, 200);
+        const logins = world.provider.requests['/auth'];
+        const tokens = new Set();
+        for (let lifetime = 0; lifetime <= LIFETIMES; lifetime += 1) {
+          const asked = Date.now();
+          assert.equal((await person.get(`${world.site}/orders`)).status, 200, `in lifetime ${lifetime}`);
+          assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
+          tokens.add(receivedAll(world.received(), 'x-access-token')[0]);
+          await until('the access token is over', () => Date.now() > asked + TOKEN_SECONDS * 1_000);
+        }
+        // Whoever is sent to log in comes back at once, and would not notice.
+        assert.equal(world.provider.requests['/auth'], logins, 'nobody was sent to log in');
+        assert.ok(tokens.size > LIFETIMES, `${tokens.size} access tokens in ${LIFETIMES} lifetimes`);
+      } finally {
+        await world.stop();
+      }
+    });
+  }
+});
