@@ -580,8 +580,7 @@ impl Provider {
         // RFC 6749 section 2.3.1.
         let [client, secret] = [client, secret].map(|encoded| {
             let pair = format!("v={encoded}");
-            let decoded = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap().1.into_owned();
-            decoded
+            url::form_urlencoded::parse(pair.as_bytes()).next().unwrap().1.into_owned()
         });
         assert_eq!(
             (client.as_str(), secret.as_str()),
