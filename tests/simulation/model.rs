@@ -114,6 +114,8 @@ pub struct Model {
     /// Refresh tokens that are spent and whose use was answered: at which turn of what is remembered, and
     /// when.
     pub refreshed: BTreeMap<String, (u32, u64)>,
+    /// Refresh tokens whose first use was answered, in the same way.
+    pub used: BTreeMap<String, (u32, u64)>,
     /// The logins that a refresh token is of.
     pub logins_of: BTreeMap<String, Vec<String>>,
     /// Logout tokens that were acted upon, by who remembers and the turns of what is remembered.

@@ -419,9 +419,11 @@ impl World {
             became.refreshed_at = Some(self.time);
             became.is_narrowed |= !redemption.has_scope;
         }
+        // What came of its first use is remembered first, and forgotten first.
+        let heard = (self.turns(), now);
+        let first = self.model.used.entry(redemption.used_refresh_token.clone()).or_insert(heard);
         if redemption.is_spent {
-            let heard = (self.turns(), now);
-            self.model.refreshed.insert(redemption.used_refresh_token.clone(), heard);
+            self.model.refreshed.insert(redemption.used_refresh_token.clone(), *first);
         }
     }
 
