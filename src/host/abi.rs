@@ -258,11 +258,14 @@ pub fn buffer(buffer: Buffer, limit: usize) -> Result<Vec<u8>, Failed> {
     Ok(handed_over(status, at, size)?.unwrap_or_default())
 }
 
+/// A field: its name and its value, neither of which need be text.
+pub type Field = (Vec<u8>, Vec<u8>);
+
 /// All fields of a map, in order.
 ///
 /// # Errors
 /// The host does not list them, or what it gives is no list.
-pub fn fields(map: Map) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failed> {
+pub fn fields(map: Map) -> Result<Vec<Field>, Failed> {
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe { proxy_get_header_map_pairs(map as u32, &raw mut at, &raw mut size) };
     let list = handed_over(status, at, size)?.ok_or(Failed)?;
@@ -432,7 +435,7 @@ fn written_list(fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// The list that these bytes are, if they are one.
-fn read_list(list: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+fn read_list(list: &[u8]) -> Option<Vec<Field>> {
     if list.is_empty() {
         return Some(Vec::new());
     }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::abi::{self, Action, Failed, Map};
+use super::abi::{self, Action, Failed, Field, Map};
 use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed, Sent};
 use super::root::{Host, Plugin, clock, now};
@@ -435,8 +435,8 @@ fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decis
     *pending.response.borrow_mut() = later;
     let headers: Vec<(&str, &str)> =
         now.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let has_body = !pending.is_head.get() && !(plugin.host() == Host::Nginx && pending.loses_body.get());
-    let body = if has_body { response.body.as_slice() } else { &[] };
+    let loses_body = plugin.host() == Host::Nginx && pending.loses_body.get();
+    let body = if pending.is_head.get() || loses_body { &[] } else { response.body.as_slice() };
     // If the host does not take it, the request stays undecided: whatever comes of it is refused again.
     let sent = abi::send_local_response(response.status, &headers, body);
     let sent = sent.or_else(|_| abi::send_local_response(500, &[], &[]));
@@ -456,7 +456,7 @@ fn tell_access_log(plugin: &Rc<Plugin>, decision: &Decision) {
 
 /// The fields of a list, if all their names are text. Others cannot be compared with those that are
 /// protected.
-fn named(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Vec<(String, Vec<u8>)>> {
+fn named(fields: Vec<Field>) -> Option<Vec<(String, Vec<u8>)>> {
     fields.into_iter().map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect()
 }
 

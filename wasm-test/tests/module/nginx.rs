@@ -7,7 +7,7 @@ use wasm_test::{
 };
 
 use crate::site::{BOTH, Site, cookies, field, get, got, page};
-use crate::world::{BEGINNING, Key, Proxy, World, document, noise};
+use crate::world::{BEGINNING, Browser, Key, Proxy, World, document, noise};
 
 /// What a worker says to a request that it decides at once.
 fn at_once(worker: &mut Worker, incoming: Incoming) -> Outgoing {
@@ -101,6 +101,7 @@ fn a_reply_that_nobody_asked_for_changes_nothing() {
 fn a_request_whose_module_ended_meanwhile_is_refused_by_the_next() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.expects_trap = true);
     site.world.log_in("/orders").is(302, "login_completed");
+    site.world.browser = Browser::default();
     let requests: Vec<Incoming> = (0..3).map(|number| site.callback(&format!("/{number}"))).collect();
     let mut worker = site.worker.borrow_mut();
     let streams: Vec<StreamId> = requests.into_iter().map(|request| worker.begin(request)).collect();
@@ -146,6 +147,7 @@ fn an_answer_that_breaks_off_is_no_answer() {
         let claims =
             json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "exp": now + 900});
         let unknown = format!("Bearer {}", stranger.sign(&json!({}), &claims));
+        let mut asked = 0;
         for is_known in [false, true] {
             let mut requests = vec![get("/api/x", &[("authorization", &unknown)])];
             if is_known {
@@ -160,7 +162,7 @@ fn an_answer_that_breaks_off_is_no_answer() {
                     (":status".to_owned(), b"200".to_vec()),
                     ("content-type".to_owned(), b"application/json".to_vec()),
                 ];
-                assert_eq!(worker.callouts().len(), 1);
+                asked += worker.callouts().len();
                 while let Some((token, _)) = worker.callouts().first() {
                     worker.answer(*token, CalloutReply::Broken { headers: headers.clone(), size });
                 }
@@ -168,8 +170,10 @@ fn an_answer_that_breaks_off_is_no_answer() {
                 assert!(outgoing.status >= 400 && outgoing.upstream.is_none(), "{proxy:?}: {outgoing:?}");
             }
             site.world.after(120).log_in("/orders").is(302, "login_completed");
+            site.world.browser = Browser::default();
             site.world.after(120);
         }
+        assert!(asked >= 2, "{proxy:?}: {asked}");
     }
 }
 
@@ -192,6 +196,7 @@ fn an_answer_whose_body_would_be_lost_has_none() {
             ),
         ] {
             let mut site = Site::logged_in(proxy);
+            site.world.browser = Browser::default();
             let request = site.callback("/orders");
             let stream = site.worker.borrow_mut().begin(request);
             let token = site.worker.borrow().callouts()[0].0;
@@ -379,8 +384,8 @@ fn what_is_fetched_a_second_time_the_other_workers_learn_too() {
         for worker in [0, 1] {
             world.on_worker(worker).get("/oidc/logged-out");
         }
-        world.on_worker(0).tick();
-        world.on_worker(0).tick();
+        // Metadata, then keys, then it tells.
+        (0..3).for_each(|_| drop(world.on_worker(0).tick()));
         world.on_worker(1).tick();
         let of_this_round = token(&mut world);
         for worker in [1, 0] {
