@@ -385,7 +385,7 @@ fn what_is_fetched_a_second_time_the_other_workers_learn_too() {
             world.on_worker(worker).get("/oidc/logged-out");
         }
         // Metadata, then keys, then it tells.
-        (0..3).for_each(|_| drop(world.on_worker(0).tick()));
+        (0..3).for_each(|_| world.on_worker(0).tick());
         world.on_worker(1).tick();
         let of_this_round = token(&mut world);
         for worker in [1, 0] {
