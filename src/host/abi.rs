@@ -14,6 +14,8 @@ use std::cell::RefCell;
 use std::ptr::null_mut;
 use std::time::Duration;
 
+use super::fields::{self, Field};
+
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 
@@ -258,9 +260,6 @@ pub fn buffer(buffer: Buffer, limit: usize) -> Result<Vec<u8>, Failed> {
     Ok(handed_over(status, at, size)?.unwrap_or_default())
 }
 
-/// A field: its name and its value, neither of which need be text.
-pub type Field = (Vec<u8>, Vec<u8>);
-
 /// All fields of a map, in order.
 ///
 /// # Errors
@@ -269,7 +268,7 @@ pub fn fields(map: Map) -> Result<Vec<Field>, Failed> {
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe { proxy_get_header_map_pairs(map as u32, &raw mut at, &raw mut size) };
     let list = handed_over(status, at, size)?.ok_or(Failed)?;
-    read_list(&list).ok_or(Failed)
+    fields::read(&list).ok_or(Failed)
 }
 
 /// The first value of a field.
@@ -335,7 +334,7 @@ pub fn continue_request() -> Result<(), Failed> {
 
 /// Answers the request that is in force.
 pub fn send_local_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), Failed> {
-    let headers = written_list(headers);
+    let headers = fields::written(headers);
     let none: &[u8] = &[];
     done(unsafe {
         proxy_send_local_response(
@@ -358,7 +357,7 @@ pub fn http_call(
     body: &[u8],
     timeout: Duration,
 ) -> Result<u32, Failed> {
-    let (headers, trailers) = (written_list(headers), written_list(&[]));
+    let (headers, trailers) = (fields::written(headers), fields::written(&[]));
     let mut token = 0;
     done(unsafe {
         proxy_http_call(
@@ -417,42 +416,4 @@ pub fn increment_metric(metric: u32, by: i64) -> Result<(), Failed> {
 
 fn milliseconds(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
-}
-
-/// A list as it crosses the border: how many there are, the lengths of each, then each name and value with
-/// a zero byte behind it.
-fn written_list(fields: &[(&str, &str)]) -> Vec<u8> {
-    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
-    let mut list = number(fields.len()).to_vec();
-    for (name, value) in fields {
-        list.extend(number(name.len()));
-        list.extend(number(value.len()));
-    }
-    for (name, value) in fields {
-        list.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
-    }
-    list
-}
-
-/// The list that these bytes are, if they are one.
-fn read_list(list: &[u8]) -> Option<Vec<Field>> {
-    if list.is_empty() {
-        return Some(Vec::new());
-    }
-    let number = |number: &[u8; 4]| u32::from_le_bytes(*number) as usize;
-    let (count, rest) = list.split_first_chunk::<4>()?;
-    let (lengths, mut texts) = rest.split_at_checked(number(count).checked_mul(8)?)?;
-    let mut text = |length: &[u8; 4]| {
-        let (text, rest) = texts.split_at_checked(number(length))?;
-        texts = rest.split_first()?.1;
-        Some(text.to_vec())
-    };
-    let mut fields = Vec::new();
-    let (lengths, _) = lengths.as_chunks::<4>();
-    let (lengths, _) = lengths.as_chunks::<2>();
-    for [name, value] in lengths {
-        let name = text(name)?;
-        fields.push((name, text(value)?));
-    }
-    Some(fields)
 }

@@ -8,6 +8,7 @@ mod abi;
 mod body;
 mod callouts;
 mod dispatch;
+mod fields;
 mod metrics;
 mod nginx;
 mod request;

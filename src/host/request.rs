@@ -3,15 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::abi::{self, Action, Failed, Field, Map};
+use super::abi::{self, Action, Failed, Map};
 use super::body::{self, Announced, WantedBody};
 use super::callouts::{self, Joined, Relayed, Sent};
+use super::fields::{named, read_request};
 use super::root::{Host, Plugin, clock, now};
 use super::{nginx, response};
 use crate::audit::Decision;
 use crate::filter::{Answer, Filter};
 use crate::flow::{Flow, Step};
-use crate::http::{Callout, CalloutFailed, Headers, HostTraits, Request, Response};
+use crate::http::{Callout, CalloutFailed, Headers, Response};
 use crate::upstream::Edits;
 
 /// The context of one request, as the host sees it.
@@ -100,26 +101,18 @@ impl Handling {
         match self.plugin.host() {
             _ if self.pending.is_decided.get() => Action::Continue,
             Host::Envoy => Action::Pause,
-            Host::Nginx => {
-                self.refuse_forgotten();
-                Action::Pause
-            }
+            Host::Nginx => self.refuse_forgotten(),
         }
     }
 
-    /// Trailers that cannot be read or changed do not go on: the upstream might take one for ours.
-    fn with_unread_trailers(&self) -> Action {
-        self.refuse_forgotten();
-        Action::Pause
-    }
-
     /// The host goes on with a request that nobody decided.
-    fn refuse_forgotten(&self) {
+    fn refuse_forgotten(&self) -> Action {
         self.pending.flow.borrow_mut().take();
         if let Some(filter) = self.plugin.filter.get() {
             filter.count_decision(&Decision { code: "bug", ..Decision::default() });
         }
         refuse(&self.plugin, &self.pending, 500, "bug");
+        Action::Pause
     }
 }
 
@@ -153,7 +146,9 @@ impl Handling {
                 let step = flow.resume(reply.clone(), now());
                 go_on(&self.plugin, &self.pending, step, Turn::OwnPaused);
             }
-            None if !self.pending.is_decided.get() => self.refuse_forgotten(),
+            None if !self.pending.is_decided.get() => {
+                self.refuse_forgotten();
+            }
             None => {}
         }
         self.pending.loses_body.set(false);
@@ -213,7 +208,8 @@ impl Handling {
         }
     }
 
-    /// The trailers are there, which end the body.
+    /// The trailers are there, which end the body. If they cannot be read or changed they do not go on: the
+    /// upstream might take one for ours.
     pub fn on_request_trailers(&self) -> Action {
         self.pending.body_follows.set(false);
         if let Some(wanted) = self.pending.wanted_body.get() {
@@ -221,13 +217,13 @@ impl Handling {
             return self.receive(wanted, usize::MAX, true);
         }
         let Some(trailers) = abi::fields(Map::RequestTrailers).ok().and_then(named) else {
-            return self.with_unread_trailers();
+            return self.refuse_forgotten();
         };
         let trailers: Headers = trailers.into_iter().collect();
         if let Some(filter) = self.plugin.filter.get() {
             for name in filter.protected_trailers(&trailers) {
                 if abi::remove_field(Map::RequestTrailers, &name).is_err() {
-                    return self.with_unread_trailers();
+                    return self.refuse_forgotten();
                 }
             }
         }
@@ -454,46 +450,10 @@ fn tell_access_log(plugin: &Rc<Plugin>, decision: &Decision) {
     }
 }
 
-/// The fields of a list, if all their names are text. Others cannot be compared with those that are
-/// protected.
-fn named(fields: Vec<Field>) -> Option<Vec<(String, Vec<u8>)>> {
-    fields.into_iter().map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect()
-}
-
-fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Request {
-    let mut headers = Headers::new();
-    let (mut method, mut scheme, mut authority, mut path) = Default::default();
-    for (name, value) in fields {
-        let pseudo: &mut String = match name.as_str() {
-            ":method" => &mut method,
-            ":scheme" => &mut scheme,
-            ":authority" => &mut authority,
-            ":path" => &mut path,
-            other => {
-                if !other.starts_with(':') {
-                    headers.push(name, value);
-                }
-                continue;
-            }
-        };
-        // Not UTF-8: left empty, which nothing matches.
-        *pseudo = String::from_utf8(value).unwrap_or_default();
-    }
-    if host == Host::Nginx {
-        path = nginx::raw_path();
-        authority = nginx::authority(headers.one("host"));
-    }
-    // What the other host says here is not about the body.
-    let has_body = goes_on && host == Host::Envoy;
-    let is_envoy = host == Host::Envoy;
-    let host = HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy };
-    Request { method, scheme, authority, path, headers, has_body, host }
-}
-
 /// For the test of the fail policy: a header makes the module trap.
 #[cfg(feature = "test-trap")]
 #[allow(clippy::panic)]
-fn trap_if_asked(request: &Request) {
+fn trap_if_asked(request: &crate::http::Request) {
     if request.headers.has("x-vestibule-trap") {
         panic!("a trap was asked for");
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vestibule::http::{Headers, Request};
 use vestibule::time::{Seconds, Timestamp};
 
-use super::gateway::{Asked, CalloutId, Gateway, Stream};
+use super::gateway::{Asked, CalloutId, Failing, Gateway, Stream};
 use super::{CLIENT_SECRET, Provider, Reply, Seen};
 
 const KNOWN: [&str; 4] = ["slow", "last", "contended", "verifier"];
@@ -209,6 +209,10 @@ impl Gateway for Renaming {
 
     fn tick(&mut self, now: Timestamp) {
         self.inner.tick(now);
+    }
+
+    fn shared_data_fails(&mut self, failing: Failing) {
+        self.inner.shared_data_fails(failing);
     }
 
     fn is_built_module(&self) -> bool {
