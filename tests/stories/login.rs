@@ -57,7 +57,8 @@ fn assert_nobody_is_logged_in(world: &World, seen: &Seen) {
         assert!(deleted[0].contains(attribute), "{}", deleted[0]);
     }
     assert!(seen.header("content-type").unwrap().starts_with("text/html"));
-    assert!(seen.body.contains("/oidc/login?return_to=%2Forders"), "there is no way to try again: {seen:?}");
+    let offers_another = seen.body.contains("/oidc/login?return_to=%2Forders") || world.is_without_page(seen);
+    assert!(offers_another, "there is no way to try again: {seen:?}");
 }
 
 #[test]

@@ -441,6 +441,11 @@ impl World {
         panic!("never decided: {request:?}");
     }
 
+    /// Whether this is an answer whose page nginx would lose, so that it has none.
+    pub fn is_without_page(&self, seen: &Seen) -> bool {
+        self.proxy == Proxy::Nginx && seen.body.is_empty()
+    }
+
     /// What every answer must meet. The browser takes its cookies.
     fn see(&mut self, request: &Request, seen: Seen) -> Seen {
         for cookie in seen.cookies() {
@@ -467,9 +472,7 @@ impl World {
             None if seen.status >= 400 => {
                 assert_eq!(seen.header("x-vestibule-code"), Some(seen.code));
                 assert_eq!(seen.header("location"), None, "no refusal is a redirect");
-                // In some answers nginx would lose it.
-                let has_none =
-                    request.method == "HEAD" || (self.proxy == Proxy::Nginx && seen.body.is_empty());
+                let has_none = request.method == "HEAD" || self.is_without_page(&seen);
                 let is_shown = has_none || seen.body.contains(seen.code);
                 assert!(is_shown, "{}", seen.body);
             }
