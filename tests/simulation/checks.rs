@@ -135,7 +135,7 @@ impl World {
                     .providers
                     .iter()
                     .any(|provider| location.starts_with(&format!("{}/authorize?", provider.issuer()))),
-                "logged_out" => {
+                "logged_out" | "logout_next_provider" => {
                     let ends = |index| location.starts_with(&format!("{}/logout?", self.shape.issuer(index)));
                     (0..self.shape.providers).any(ends) || location == "/oidc/logged-out"
                 }
