@@ -16,17 +16,16 @@ use crate::flow::{
 use crate::http::{HostTraits, Request, Response};
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
-use crate::key_change;
 use crate::metrics::{HostMetrics, Metrics};
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
 use crate::rules::{is_preflight, meets, select, suffices, without_usual_port};
 use crate::secret::Secret;
-use crate::session::{Cookies, KeyName};
+use crate::session::Cookies;
 use crate::store::instance::Instance;
 use crate::store::revocation_list::RevocationList;
-use crate::store::{Key, SharedData, Store, Tenant};
+use crate::store::{SharedData, Store, Tenant};
 use crate::time::Timestamp;
 use crate::upstream::{Brings, Edits, Told, Upstream};
 
@@ -60,7 +59,7 @@ pub struct Filter {
     pub(crate) refreshes: Rc<refresh::Queue>,
     pub(crate) log: Log,
     /// Whether the session keys were compared with those of the configuration before.
-    keys_are_compared: Cell<bool>,
+    pub(crate) keys_are_compared: Cell<bool>,
     pub(crate) room: Room,
     jobs: RefCell<Vec<Step<()>>>,
 }
@@ -232,29 +231,6 @@ impl Filter {
     /// Whether the configuration says that the host has shared data, which not every host can be asked.
     pub fn shares_data(&self) -> bool {
         self.config.shared_data
-    }
-
-    /// Warns, once, if sessions are sealed with a key that the configuration before this one does not open.
-    pub(crate) fn compare_keys(&self, now: Timestamp) {
-        // Of what only this worker knows there is nothing before.
-        if self.keys_are_compared.get() || !self.store.is_shared() {
-            return;
-        }
-        self.keys_are_compared.set(true);
-        let providers = self.config.providers.iter();
-        let parts = providers.flat_map(|p| [p.name.as_bytes(), p.issuer.as_bytes(), p.client.id.as_bytes()]);
-        let parts: Vec<&[u8]> =
-            [self.config.session.cookie_name.as_bytes()].into_iter().chain(parts).collect();
-        let names: Vec<KeyName> = self.cookies.key_names().collect();
-        if let Some(before) = key_change::replaced(&self.store, Key::new(&parts), &names, now) {
-            let before: Vec<String> = before.iter().map(KeyName::to_string).collect();
-            log::warn!(
-                "code=session_key_replaced the first of session.keys was not among those of the configuration \
-                 before ({}): as long as that is in force anywhere, it refuses the sessions of this one; add a \
-                 new key behind the old one first",
-                before.join(", ")
-            );
-        }
     }
 
     /// Flows that no request waits for with its own callouts. The host takes them at every tick and

@@ -5,6 +5,7 @@
 //! So the names of the keys are kept in the shared data of the proxy, and the next configuration compares
 //! them with its own. A name says nothing of its key.
 
+use crate::filter::Filter;
 use crate::session::KeyName;
 use crate::store::{Key, Record, Store, Table, Tenant};
 use crate::time::{Seconds, Timestamp};
@@ -31,6 +32,31 @@ pub fn replaced(store: &Store, filter: Key, names: &[KeyName], now: Timestamp) -
     });
     // What cannot be remembered is not compared.
     changed.ok().flatten()
+}
+
+impl Filter {
+    /// Warns, once, if sessions are sealed with a key that the configuration before this one does not open.
+    pub(crate) fn compare_keys(&self, now: Timestamp) {
+        // Of what only this worker knows there is nothing before.
+        if self.keys_are_compared.get() || !self.store.is_shared() {
+            return;
+        }
+        self.keys_are_compared.set(true);
+        let providers = self.config.providers.iter();
+        let parts = providers.flat_map(|p| [p.name.as_bytes(), p.issuer.as_bytes(), p.client.id.as_bytes()]);
+        let parts: Vec<&[u8]> =
+            [self.config.session.cookie_name.as_bytes()].into_iter().chain(parts).collect();
+        let names: Vec<KeyName> = self.cookies.key_names().collect();
+        if let Some(before) = replaced(&self.store, Key::new(&parts), &names, now) {
+            let before: Vec<String> = before.iter().map(KeyName::to_string).collect();
+            log::warn!(
+                "code=session_key_replaced the first of session.keys was not among those of the configuration \
+                 before ({}): as long as that is in force anywhere, it refuses the sessions of this one; add a \
+                 new key behind the old one first",
+                before.join(", ")
+            );
+        }
+    }
 }
 
 #[cfg(test)]
