@@ -415,7 +415,6 @@ pub fn without_clock(filter: &Filter) -> Answer {
     let code = decision.code;
     let response = Response::new(503)
         .header("x-vestibule-code", code)
-        .header("cache-control", "no-store")
         .header("content-type", "text/plain")
         .body(format!("{code}\n"));
     Answer::Respond(response, decision)

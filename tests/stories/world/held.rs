@@ -1,5 +1,7 @@
 //! Callouts of the background that a story answers itself, as late as it likes.
 
+use std::rc::Rc;
+
 use super::{Asked, CalloutId, World};
 
 impl World {
@@ -8,14 +10,14 @@ impl World {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         self.gateway.borrow_mut().tick(self.now);
         let sent: Vec<_> = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id)).collect();
-        self.held.extend(sent.iter().map(|(id, _)| *id));
+        self.held.extend(sent.iter().map(|(id, _)| (Rc::clone(&self.gateway), *id)));
         sent
     }
 
     /// The answer to one of them comes now.
     pub fn answer_held(&mut self, (callout, asked): (CalloutId, Asked)) {
         let reply = self.reply(&asked);
-        self.held.retain(|held| *held != callout);
+        self.held.retain(|(worker, held)| !Rc::ptr_eq(worker, &self.gateway) || *held != callout);
         self.gateway.borrow_mut().reply(callout, reply, self.now);
     }
 }

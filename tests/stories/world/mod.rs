@@ -55,7 +55,7 @@ pub struct World {
     /// Providers of which the story knows nothing.
     untold: Vec<Provider>,
     /// Callouts that a story answers itself.
-    held: Vec<CalloutId>,
+    held: Vec<(Shared, CalloutId)>,
 }
 
 /// What came of one request.
@@ -413,14 +413,19 @@ impl World {
         assert!(outcome.is_none(), "it asks nobody: {outcome:?}");
         let mut new = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id));
         let (callout, asked) = new.next().expect("a callout");
-        self.held.push(callout);
+        self.held.push((Rc::clone(&self.gateway), callout));
         let gateway = Rc::clone(&self.gateway);
         (asked, Waiting { gateway, request: request.clone(), stream: Some(stream), callout })
     }
 
+    /// Whether a story answers this callout of the worker that requests come to now.
+    fn is_held(&self, callout: CalloutId) -> bool {
+        self.held.iter().any(|(worker, held)| Rc::ptr_eq(worker, &self.gateway) && *held == callout)
+    }
+
     /// Answers callouts until nobody asks any more.
     fn answer_callouts(&mut self) {
-        while let Some((id, asked)) = self.in_flight().into_iter().find(|(id, _)| !self.held.contains(id)) {
+        while let Some((id, asked)) = self.in_flight().into_iter().find(|(id, _)| !self.is_held(*id)) {
             let reply = self.reply(&asked);
             self.now = self.now + self.exchange;
             self.gateway.borrow_mut().reply(id, reply, self.now);
