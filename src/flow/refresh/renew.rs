@@ -11,6 +11,7 @@ use crate::flow::Callouts;
 use crate::flow::exchange::{self, Asked};
 use crate::flow::session::{self, ALWAYS_KEPT};
 use crate::flow::userinfo::{self, Person};
+use crate::http::CalloutFailed;
 use crate::jose::JwsError;
 use crate::metrics::{Metric, RenewalOutcome};
 use crate::oidc::claims::Claims;
@@ -18,6 +19,7 @@ use crate::oidc::id_token::IdToken;
 use crate::oidc::renewed::{Original, Renewed, check_renewed};
 use crate::oidc::token::{RefreshResponse, Remedy, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
+use crate::provider::{Known, Provider};
 use crate::secret::Secret;
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -27,6 +29,9 @@ const OF_THE_AUTHENTICATION: [&str; 3] = ["auth_time", "acr", "amr"];
 
 /// How often a result that cannot be written down is tried again, once in a tick.
 const WRITES_LIMIT: usize = 50;
+
+/// So many ticks a refresh waits for what its worker asks the provider already.
+const WAITS_LIMIT: usize = 50;
 
 /// For whom a session is refreshed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -209,6 +214,25 @@ fn ends_session(error: &Error) -> bool {
     }
 }
 
+/// What is known of the provider. A worker that has just begun is asking for it already: that is no
+/// failure, and in the background there is time to wait for the answer.
+async fn ready(
+    provider: &Provider,
+    asker: Asker,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Known, Error> {
+    for _ in 0..WAITS_LIMIT {
+        match provider.ready(callouts, now).await {
+            Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) if asker == Asker::Nobody => {
+                *now = callouts.wait().await;
+            }
+            known => return known,
+        }
+    }
+    provider.ready(callouts, now).await
+}
+
 /// `rotated` is the refresh token that came, whatever else becomes of the answer.
 async fn exchange_tokens(
     filter: &Filter,
@@ -221,7 +245,7 @@ async fn exchange_tokens(
 ) -> Result<Session, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
-    let known = provider.ready(callouts, now).await?;
+    let known = ready(provider, asker, callouts, now).await?;
     let timeout = asker.timeout(&provider.config);
     let request = refresh_request(&known.metadata, &provider.config, refresh_token, timeout);
     let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;

@@ -125,6 +125,15 @@ fn place(address: &str) -> (Option<&str>, &str) {
     (Some(host), path)
 }
 
+/// A request that says how long its body is, unless it says so already.
+fn with_length(request: Request, body: &[u8]) -> Request {
+    let mut request = Request { has_body: true, ..request };
+    if !request.headers.has("content-length") && !request.headers.has("transfer-encoding") {
+        request.headers.push("content-length", body.len().to_string());
+    }
+    request
+}
+
 /// RFC 7396.
 pub fn merge(target: &mut Value, change: &Value) {
     match (target, change) {
@@ -284,10 +293,7 @@ impl World {
 
     /// Sends a request with a body, and answers every callout at once.
     pub fn send_with_body(&mut self, request: Request, body: &[u8]) -> Seen {
-        let mut request = Request { has_body: true, ..request };
-        if !request.headers.has("content-length") && !request.headers.has("transfer-encoding") {
-            request.headers.push("content-length", body.len().to_string());
-        }
+        let request = with_length(request, body);
         let stream = self.gateway.borrow_mut().begin(&request, self.now);
         self.gateway.borrow_mut().body(stream, body, self.now);
         self.end(&request, stream)
@@ -326,7 +332,7 @@ impl World {
     /// The same with a body.
     pub fn begin_with_body(&mut self, request: Request, body: &[u8]) -> (Asked, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
-        let request = Request { has_body: true, ..request };
+        let request = with_length(request, body);
         let stream = self.gateway.borrow_mut().begin(&request, self.now);
         self.gateway.borrow_mut().body(stream, body, self.now);
         self.hold(&request, stream, &before)
