@@ -24,6 +24,10 @@ const TICKS: Seconds = Seconds(2);
 /// So many ticks somebody must stay gone: a clock that jumps makes everybody silent for a moment.
 const CERTAIN_AFTER: u64 = 3;
 
+/// After so many ticks without a question it is no longer known whether somebody stayed gone. Whoever waits
+/// asks at every tick.
+const FORGOTTEN_AFTER: u64 = 25;
+
 /// Instances that may seem gone at the same time.
 const SUSPECTS_LIMIT: usize = 64;
 
@@ -40,8 +44,16 @@ pub struct Instance {
     beaten_at: Cell<Option<Timestamp>>,
     /// The end of the last of its leases.
     leases_until: Cell<Timestamp>,
-    /// Who seems to be gone, and the number of the tick at which that was seen first.
-    suspects: RefCell<Vec<(InstanceId, u64)>>,
+    suspects: RefCell<Vec<Suspect>>,
+}
+
+/// Somebody who seems to be gone.
+struct Suspect {
+    id: InstanceId,
+    /// The number of the tick at which that was seen first ...
+    since: u64,
+    /// ... and last.
+    until: u64,
 }
 
 impl Instance {
@@ -80,15 +92,17 @@ impl Instance {
     pub fn is_gone(&self, store: &Store, other: InstanceId, now: Timestamp) -> bool {
         let is_silent =
             other != self.id && INSTANCES.rows(store, Tenant::none()).find(name(other), now) == Ok(None);
-        let mut suspects = self.suspects.borrow_mut();
-        let known = suspects.iter().position(|(suspect, _)| *suspect == other);
+        let (mut suspects, tick) = (self.suspects.borrow_mut(), self.ticks.get());
+        suspects.retain(|suspect| tick.wrapping_sub(suspect.until) < FORGOTTEN_AFTER);
+        let known = suspects.iter().position(|suspect| suspect.id == other);
         match (is_silent, known) {
-            (true, Some(known)) => suspects
-                .get(known)
-                .is_some_and(|(_, since)| self.ticks.get().wrapping_sub(*since) >= CERTAIN_AFTER),
+            (true, Some(known)) => suspects.get_mut(known).is_some_and(|suspect| {
+                suspect.until = tick;
+                tick.wrapping_sub(suspect.since) >= CERTAIN_AFTER
+            }),
             (true, None) => {
                 suspects.truncate(SUSPECTS_LIMIT);
-                suspects.insert(0, (other, self.ticks.get()));
+                suspects.insert(0, Suspect { id: other, since: tick, until: tick });
                 false
             }
             (false, Some(known)) => {
@@ -155,6 +169,24 @@ mod tests {
         one.tick(&store, NOW);
         assert_eq!(one.name_for_lease(&store, at(60), at(3)), None);
         assert_eq!(one.name_for_lease(&store, at(60), NOW - Seconds(1)), None, "a clock that went back");
+    }
+
+    #[test]
+    fn who_seemed_gone_once_is_not_gone_at_the_next_jump_of_the_clock() {
+        let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
+        one.tick(&store, NOW);
+        one.name_for_lease(&store, at(9_999), NOW).unwrap();
+        other.tick(&store, NOW);
+        // A clock is set, and whoever asks in that moment asks never again.
+        assert!(!other.is_gone(&store, one.id, at(15)), "it may be about to tick");
+        for second in 15..60 {
+            one.tick(&store, at(second));
+            other.tick(&store, at(second));
+        }
+        // Set once more.
+        assert!(!other.is_gone(&store, one.id, at(75)), "it may be about to tick now too");
+        one.tick(&store, at(75));
+        assert!(!is_gone(&other, &store, &one, at(75)));
     }
 
     #[test]
