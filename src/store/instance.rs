@@ -69,6 +69,11 @@ impl Instance {
         }
     }
 
+    /// The name of this instance.
+    pub fn id(&self) -> InstanceId {
+        self.id
+    }
+
     /// The name to put into a lease until then, if this instance can keep saying that it is alive.
     pub fn name_for_lease(&self, store: &Store, until: Timestamp, now: Timestamp) -> Option<InstanceId> {
         let ticks = self.ticked_at.get().is_some_and(|at| at <= now && now.since(at) <= TICKS);

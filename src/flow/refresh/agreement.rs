@@ -265,13 +265,15 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
     Record { bytes: state.write(), until, worth: state.worth(), owner: key.owner }
 }
 
-/// Notes what became of a refresh token, and says whether it could be noted. What it was used for stays:
-/// whoever was taken for gone may have been late, and a second use is refused.
+/// Notes what became of a refresh token, and says whether it could be noted. What it was used for stays,
+/// and so does the lease of another: whoever was taken for gone may have been late, and a second use is
+/// refused.
 pub fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) -> bool {
     let noted = rows(filter, key).change(key.name, now, |held| {
         let is_used = matches!(held.and_then(State::read), Some(State::Renewed { .. }));
+        let is_of_another = held.and_then(holder).is_some_and(|holder| holder != filter.instance.id());
         let is_result = matches!(state, State::Renewed { .. });
-        ((), (is_result || !is_used).then(|| value(key, state, until)))
+        ((), (is_result || !(is_used || is_of_another)).then(|| value(key, state, until)))
     });
     noted.is_ok()
 }
@@ -448,6 +450,24 @@ mod tests {
             put(&filter, key, &late, UNTIL, NOW);
             assert_eq!(state(&filter, key, NOW), Some(refreshed(1_024)));
         }
+    }
+
+    #[test]
+    fn whoever_comes_late_takes_no_lease_away_from_whoever_took_it_over() {
+        let (late, key) = (filter(1), key_of(&filter(1), 0, "alice"));
+        let taken_over = Record {
+            bytes: lease(Some([7; 8])),
+            until: UNTIL,
+            worth: Worth::Lease,
+            owner: Owner::of(&[b"alice"]),
+        };
+        for refused in [State::Refused, State::Failed(Failed { retry_at: NOW, remedy: Remedy::Time })] {
+            rows(&late, key).put(key.name, &taken_over, NOW).unwrap();
+            put(&late, key, &refused, UNTIL, NOW);
+            assert_eq!(state(&late, key, NOW), Some(State::Running), "it may have been used by now");
+        }
+        put(&late, key, &refreshed(10), UNTIL, NOW);
+        assert_eq!(state(&late, key, NOW), Some(refreshed(10)), "what came of it counts all the same");
     }
 
     #[test]
