@@ -55,8 +55,9 @@ pub struct Filter {
     /// What ended before its time, by provider.
     pub(crate) ended: Vec<RevocationList>,
     pub(crate) metrics: Metrics,
-    /// Refreshes that are under way, and those that wait for their turn.
-    pub(crate) refreshes: Rc<refresh::Queue>,
+    /// Refreshes that are under way, and those that wait for their turn, by provider: one that does not answer
+    /// holds up no other.
+    pub(crate) refreshes: Vec<Rc<refresh::Queue>>,
     pub(crate) log: Log,
     /// Whether the session keys were compared with those of the configuration before.
     pub(crate) keys_are_compared: Cell<bool>,
@@ -154,7 +155,7 @@ impl Filter {
             instance: Instance::new(host.worker),
             ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
             metrics: Metrics::new(&config, host.metrics),
-            refreshes: Rc::default(),
+            refreshes: config.providers.iter().map(|_| Rc::default()).collect(),
             log: Log::new(config.log.rate_limit),
             keys_are_compared: Cell::default(),
             room: Room::default(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::refresh::{fetch, forwarding, logged_in, token};
-use crate::world::{NOBODY_IS_WOKEN, World, answer, lines, log};
+use crate::world::{NOBODY_IS_WOKEN, World, answer, lines, log, merge, with_partner};
 use vestibule::http::{CalloutFailed, Reply, Request};
 
 #[test]
@@ -276,6 +276,35 @@ fn refreshes_that_come_due_together_are_spread_and_who_waits_comes_first() {
         turns += 1;
     }
     assert_eq!((turns, world.idp().refreshes.used, world.idp().refreshes.reused), (3, 82, 0));
+}
+
+#[test]
+fn a_provider_that_does_not_answer_holds_up_no_refresh_at_another() {
+    let mut change = with_partner();
+    merge(&mut change, &forwarding());
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &change);
+    world.providers.iter_mut().for_each(|provider| provider.refreshes.gives = true);
+    let guests: Vec<Request> = (0..80)
+        .map(|_| {
+            world.browser.cookies.clear();
+            world.log_in("/partner").is(302, "login_completed");
+            let cookies = world.browser.header(false, world.now).unwrap();
+            world.program("/partner", &[("cookie", &cookies)])
+        })
+        .collect();
+    world.browser.cookies.clear();
+    world.log_in("/orders").is(302, "login_completed");
+    let ours = fetch(&world);
+    let before = token(&world.send(ours.clone()));
+    world.after(301);
+    guests.iter().for_each(|guest| _ = world.begin_slow(guest));
+    let under_way = world.tick_and_hold();
+    assert_eq!(under_way.len(), 64, "as many as somebody waits for");
+    let waiting = world.begin_slow(&ours);
+    let refresh = world.tick_and_hold();
+    assert_eq!(refresh.len(), 1);
+    refresh.into_iter().for_each(|refresh| world.answer_held(refresh));
+    assert_ne!(token(world.end(&ours, waiting).is(200, "session")), before);
 }
 
 #[test]

@@ -284,7 +284,8 @@ fn begin(
     if !filter.has_room_in_background() {
         return;
     }
-    let Some(place) = filter.refreshes.join(key, is_urgent) else { return };
+    let Some(queue) = filter.refreshes.get(index) else { return };
+    let Some(place) = queue.join(key, is_urgent) else { return };
     let (refreshing, found) = (Rc::clone(filter), Rc::clone(found));
     let job = Flow::begin(move |callouts| async move {
         let (filter, mut now) = (refreshing, now);

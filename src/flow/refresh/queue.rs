@@ -1,5 +1,5 @@
-//! Refreshes of one worker take turns: many that come due together are spread over time, and whoever waits
-//! for one comes first.
+//! Refreshes of one worker at one provider take turns: many that come due together are spread over time,
+//! and whoever waits for one comes first.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ const AHEAD_LIMIT: usize = 32;
 /// So many wait for their turn. Whoever finds no room comes again with the next request.
 const QUEUE_LIMIT: usize = 1_000;
 
-/// The refreshes of one worker.
+/// The refreshes of one worker at one provider.
 #[derive(Default)]
 pub struct Queue {
     /// Those that wait for their turn, and whether somebody waits for them.
