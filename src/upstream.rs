@@ -10,6 +10,9 @@ use crate::error::ClientError;
 use crate::flow::written::Written;
 use crate::http::{Headers, Request, folded, folded_byte};
 use crate::identity::{Identity, Proof};
+use crate::jose::Jws;
+use crate::oidc::claims::numeric_date;
+use crate::secret::Secret;
 use crate::session::{CookieEdit, Cookies, without_ours};
 use crate::time::Timestamp;
 
@@ -116,8 +119,9 @@ impl Upstream {
             (&self.id_token_header, identity.proof())
         {
             headers.push((name.clone(), token.expose().into()));
-            // One whose end is not known is not told.
-            ends_at = Some(id_token_expires_at.unwrap_or_default());
+            // Sessions from before this was kept say it in the token alone. One whose end is not known is
+            // not told.
+            ends_at = id_token_expires_at.or_else(|| end_of(token)).or(Some(Timestamp(0)));
         }
         Told { identity, headers, id_token_expires_at: ends_at }
     }
@@ -237,6 +241,12 @@ impl Upstream {
     }
 }
 
+/// When an ID token ends that was verified at the login.
+fn end_of(id_token: &Secret) -> Option<Timestamp> {
+    let jws = Jws::parse(id_token.expose()).ok()?;
+    numeric_date(jws.unverified_claims(), "exp").ok().flatten()
+}
+
 /// Whether a field offers to go on in HTTP/2 on the same connection (RFC 7540 section 3.2, taken back by
 /// RFC 9113): between client and upstream the proxy would then see requests no more, nor would we.
 fn offers_another_protocol(name: &str, value: &[u8]) -> bool {
@@ -302,7 +312,28 @@ fn encoded(text: &str, in_list: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
+
+    use crate::session::Session;
+
+    #[test]
+    fn a_session_from_before_the_end_of_its_id_token_was_kept_tells_it_until_then() {
+        let config =
+            crate::config::trial::read(json!({"identity": {"id_token_header": "x-id-token"}})).unwrap();
+        let [header, claims] = [json!({"alg": "RS256"}), json!({"exp": 2_000})]
+            .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode([0; 256]));
+        for (id_token, told_at_1_999) in [(signed.as_str(), true), ("no JWS", false)] {
+            let session =
+                Session { id_token: Some(Secret::from(id_token)), ..crate::session::tests::session() };
+            let told = Upstream::new(&config).tell(Identity::of_session(0, &session));
+            let is_told =
+                |now: u64| told.headers(Timestamp(now)).iter().any(|(name, _)| name == "x-id-token");
+            assert_eq!((is_told(1_999), is_told(2_000)), (told_at_1_999, false), "{id_token}");
+        }
+    }
 
     #[test]
     fn a_claim_becomes_a_header_that_can_be_read_back() {
