@@ -11,6 +11,7 @@ use super::abi::{self, Buffer};
 use super::callouts::{self, Relayed, Sent, SharedCallouts};
 use super::metrics;
 use super::nginx;
+use super::outcome;
 use super::request::{self, Pending};
 use super::verify;
 use super::workers::{self, Seen};
@@ -242,7 +243,7 @@ impl Root {
         let waiting = self.plugin.waiting.take().into_iter().chain(self.plugin.uploads.take());
         for pending in waiting.filter_map(|pending| pending.upgrade()) {
             pending.wanted_body.take();
-            callouts::act_for(&self.plugin, &pending, |_| Step::Done(request::without_clock(filter)));
+            callouts::act_for(&self.plugin, &pending, |_| Step::Done(outcome::without_clock(filter)));
         }
     }
 

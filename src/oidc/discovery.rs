@@ -344,7 +344,8 @@ mod tests {
         let same = names(|_| ());
         assert_ne!(same[0], same[1]);
         assert_eq!(names(|provider| provider.client.id.push('x')), same, "two clients of one provider");
-        let changes: [(fn(&mut Provider), [bool; 2]); 4] = [
+        type Change = fn(&mut Provider);
+        let changes: [(Change, [bool; 2]); 4] = [
             (|provider| provider.callout.discovery.push('x'), [false, true]),
             (|provider| provider.callout.jwks.push('x'), [true, false]),
             (|provider| provider.issuer.push_str("/x"), [false, true]),
