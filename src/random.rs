@@ -32,6 +32,9 @@ const MIX: u8 = 1;
 const OUTPUT: u8 = 2;
 const NEXT: u8 = 3;
 
+/// What [`Random::reference`] is made of: no two look alike in print or by hand, and no vowels, so no words.
+const REFERENCE_ALPHABET: &[u8; 24] = b"2346789CDFGHJKMNPQRTVWXY";
+
 /// The host gave no randomness. Whoever needed it refuses the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRandomness;
@@ -121,6 +124,27 @@ impl Random {
         let mut random = Zeroizing::new(vec![0; bytes]);
         self.fill(&mut random, now)?;
         Ok(URL_SAFE_NO_PAD.encode(&random))
+    }
+
+    /// A name for one answer that is easy to read over the phone, such as `K7Q2-9FTX`. There are 10^11 of
+    /// them: enough to find one line of a log, and no secret.
+    ///
+    /// # Errors
+    /// As [`Random::fill`].
+    pub fn reference(&self, now: Timestamp) -> Result<String, NoRandomness> {
+        let mut random = [0; 8];
+        self.fill(&mut random, now)?;
+        let (mut rest, base) = (u64::from_be_bytes(random), REFERENCE_ALPHABET.len() as u64);
+        let mut reference = String::with_capacity(9);
+        while reference.len() < 9 {
+            if reference.len() == 4 {
+                reference.push('-');
+            }
+            let index = usize::try_from(rest.checked_rem(base).unwrap_or_default()).unwrap_or_default();
+            reference.extend(REFERENCE_ALPHABET.get(index).map(|letter| char::from(*letter)));
+            rest = rest.checked_div(base).unwrap_or_default();
+        }
+        Ok(reference)
     }
 
     /// A nonce for one sealed text. 192 bits: random ones do not collide.
@@ -247,6 +271,27 @@ mod tests {
         assert_eq!(random.token(NOW, 32), Err(NoRandomness));
         assert_eq!(random.nonce24(NOW), Err(NoRandomness));
         assert_eq!(random.key16(NOW), Err(NoRandomness));
+        assert_eq!(random.reference(NOW), Err(NoRandomness));
+    }
+
+    #[test]
+    fn a_reference_can_be_read_over_the_phone() {
+        let random = generator("key", 1);
+        let references: HashSet<String> = (0..10_000).map(|_| random.reference(NOW).unwrap()).collect();
+        assert_eq!(references.len(), 10_000);
+        let mut seen = HashSet::new();
+        for reference in &references {
+            let Some((one, other)) = reference.split_once('-') else { panic!("{reference}: no groups") };
+            assert_eq!((one.len(), other.len()), (4, 4), "{reference}");
+            seen.extend(one.bytes().chain(other.bytes()));
+        }
+        for look_alike in ["0DO", "1IL", "2Z", "5S", "8B", "UV"] {
+            let known = look_alike.bytes().filter(|letter| seen.contains(letter)).count();
+            assert!(known <= 1, "{look_alike}");
+        }
+        assert!(seen.iter().all(|letter| letter.is_ascii_digit() || letter.is_ascii_uppercase()));
+        assert!(!b"AEIOU".iter().any(|vowel| seen.contains(vowel)), "no words");
+        assert_eq!(seen.len(), REFERENCE_ALPHABET.len(), "none is never used");
     }
 
     #[test]

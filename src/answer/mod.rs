@@ -81,7 +81,7 @@ mod tests {
             title: "You are not logged in",
             detail: "This address is for people who are logged in.",
             advice: "Log in and try again.",
-            reference: "7f3a9c",
+            reference: "K7Q2-9FTX",
             login: Some("/oidc/login?return_to=%2Forders"),
             popup: None,
             retry_after: None,

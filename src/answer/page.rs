@@ -284,7 +284,7 @@ mod tests {
             "<a rel=\"noreferrer\" href=\"/oidc/login?return_to=%2Forders\">Log in</a>",
             "<a rel=\"noreferrer\" href=\"/orders?a=1&amp;b=2\">Try again</a>",
             "<code>session_missing</code>",
-            "<code>7f3a9c</code>",
+            "<code>K7Q2-9FTX</code>",
             "lang=\"en\"",
             "name=\"viewport\"",
         ] {

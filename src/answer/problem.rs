@@ -65,7 +65,7 @@ mod tests {
                 "detail": "This address is for people who are logged in.",
                 "code": "session_missing",
                 "advice": "Log in and try again.",
-                "reference": "7f3a9c",
+                "reference": "K7Q2-9FTX",
                 "login": "/oidc/login?return_to=%2Forders",
             })
         );

@@ -125,7 +125,7 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     if status == 405 {
         response = response.header("allow", "POST");
     }
-    let reference = filter.random.token(visit.now, 6).unwrap_or_default();
+    let reference = filter.random.reference(visit.now).unwrap_or_default();
     let decision = Decision { code: error.code(), reference, ..Decision::default() };
     filter.audit(visit, &decision, response.status, &detail);
     Answer::Respond(response, decision)
