@@ -61,7 +61,7 @@ function memoryAdapter() {
 
 function loginPage(uid, { asksForCode = false, problem } = {}) {
   return page('Log in to the demo provider', `
-${problem ? `<p class="note" role="alert">${escapeHtml(problem)}</p>` : ''}
+${problem ? `<p class="note error" role="alert">${escapeHtml(problem)}</p>` : ''}
 <p>Two people live here: <b>alice</b> (roles admin and user) and <b>bob</b> (role user). Any password
 that is not empty is right.</p>
 <form method="post" action="/interaction/${escapeHtml(uid)}/login">
