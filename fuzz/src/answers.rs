@@ -73,6 +73,8 @@ impl Texts {
             retry_after: Some(5),
             www_authenticate,
             retry: self.retry.as_deref(),
+            logout: self.retry.as_deref(),
+            front_page: self.login.as_deref(),
         };
         answer_of(&refusal, kind)
     }

@@ -28,9 +28,9 @@ pub struct Refusal<'a> {
     pub code: &'a str,
     /// What happened, in a few words.
     pub title: &'a str,
-    /// What happened, in a sentence.
+    /// What happened, in a sentence for whoever writes a program. No page shows it.
     pub detail: &'a str,
-    /// What to do about it. May be empty.
+    /// What to do about it, in words for everybody. May be empty.
     pub advice: &'a str,
     /// Finds this request in the log. May be empty.
     pub reference: &'a str,
@@ -44,6 +44,10 @@ pub struct Refusal<'a> {
     pub www_authenticate: Option<String>,
     /// Where a person tries again.
     pub retry: Option<&'a str>,
+    /// Where a person logs out who may be let in with another account.
+    pub logout: Option<&'a str>,
+    /// Where a person goes who can do nothing here.
+    pub front_page: Option<&'a str>,
 }
 
 /// The answer to a refused client. Never to be cached, and with the code in `x-vestibule-code`.
@@ -87,6 +91,8 @@ mod tests {
             retry_after: None,
             www_authenticate: None,
             retry: None,
+            logout: None,
+            front_page: None,
         }
     }
 
@@ -151,6 +157,8 @@ mod tests {
             retry_after: None,
             www_authenticate: Some(hostile.into()),
             retry: Some("javascript:alert(1)"),
+            logout: Some("javascript:alert(1)"),
+            front_page: Some("//evil\"'"),
         };
         for kind in EVERY_KIND {
             let response = answer(&refusal, kind);

@@ -10,7 +10,7 @@ use crate::http::Response;
 const STYLE: &str = include_str!("page.css");
 
 /// `base64(SHA-256(STYLE))`, as Content-Security-Policy Level 3 wants it. A test keeps it true.
-const STYLE_HASH: &str = "HfzNS7juCVk6IGVnJOt8g/UgUwe6f2tY8pB5LW+KJ/c=";
+const STYLE_HASH: &str = "SuN6IbkMG+eec8EP68OWrB0H9zSMqYoLgapbMz9IJDY=";
 
 /// An arch with its door ajar.
 const MARK: &str = concat!(
@@ -32,33 +32,26 @@ pub(super) enum Action<'a> {
     Post { address: &'a str, text: &'a str },
 }
 
-/// The page of a refusal.
+/// The page of a refusal. It has no `detail`: whoever uses a site knows nothing of how it is set up.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let login = refusal.login.map(|address| Action::Link { address, text: "Log in" });
     let popup = refusal.popup.map(|address| Action::NewWindow { address, text: "Open the login" });
     let login = popup.or(login);
     let retry = refusal.retry.map(|address| Action::Link { address, text: "Try again" });
-    let actions: Vec<Action> = login.into_iter().chain(retry).collect();
+    let text = "Log out and use another account";
+    let logout = refusal.logout.map(|address| Action::Link { address, text });
+    let front = refusal.front_page.map(|address| Action::Link { address, text: "Front page" });
+    let actions: Vec<Action> = [login, retry, logout, front].into_iter().flatten().collect();
     let mut foot = format!("Code <code>{}</code>", escaped(refusal.code));
     if !refusal.reference.is_empty() {
         foot.push_str(&format!("<br>Reference <code>{}</code>", escaped(refusal.reference)));
     }
-    let detail = sentence(refusal.detail);
-    let [held, advice] = NOT_LOST_YET;
     let paragraphs = match refusal.popup {
-        Some(_) => [&detail, held, advice],
-        None => [&detail, refusal.advice, ""],
+        Some(_) => NOT_LOST_YET,
+        None => [refusal.advice, ""],
     };
     let body = document(refusal.title, &paragraphs, &actions, &foot, "");
     page(refusal.status, body, "'none'", "no-referrer")
-}
-
-/// An error in words, as a sentence: errors begin in lower case and have no full stop.
-fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
-    let Some(first) = characters.next() else { return String::new() };
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{}{}{stop}", first.to_ascii_uppercase(), characters.as_str())
 }
 
 /// Where a person lands after a logout. `login` is where a new session begins; `is_confirmed`: nothing
@@ -280,7 +273,7 @@ mod tests {
         for part in [
             "<title>You are not logged in</title>",
             "<h1>You are not logged in</h1>",
-            "<p>This address is for people who are logged in.</p><p>Log in and try again.</p>",
+            "<p>Log in and try again.</p>",
             "<a rel=\"noreferrer\" href=\"/oidc/login?return_to=%2Forders\">Log in</a>",
             "<a rel=\"noreferrer\" href=\"/orders?a=1&amp;b=2\">Try again</a>",
             "<code>session_missing</code>",
@@ -290,7 +283,24 @@ mod tests {
         ] {
             assert!(text(&page).contains(part), "{part}");
         }
-        let bare = Refusal { advice: "", reference: "", login: None, retry: None, ..refusal };
+        assert!(!text(&page).contains(refusal.detail), "that is for programs");
+        refusal.logout = Some("/oidc/logout");
+        refusal.front_page = Some("/");
+        for part in [
+            "<a rel=\"noreferrer\" href=\"/oidc/logout\">Log out and use another account</a>",
+            "<a rel=\"noreferrer\" href=\"/\">Front page</a>",
+        ] {
+            assert!(text(&refused(&refusal)).contains(part), "{part}");
+        }
+        let bare = Refusal {
+            advice: "",
+            reference: "",
+            login: None,
+            retry: None,
+            logout: None,
+            front_page: None,
+            ..refusal
+        };
         let bare = refused(&bare);
         for part in ["<p></p>", "Reference", "<a ", "<div>"] {
             assert!(!text(&bare).contains(part), "{part}");
@@ -315,6 +325,36 @@ mod tests {
         ] {
             assert!(!is_web_address(address), "{address}");
             assert!(!text(&logged_out(address, false)).contains("<a "), "{address}");
+        }
+    }
+
+    /// WCAG 2.2, 1.4.3 and 1.4.11: text needs 4.5:1, borders and marks that mean something 3:1.
+    #[test]
+    fn everything_has_contrast_by_day_and_by_night() {
+        let (day, night) = STYLE.split_once("prefers-color-scheme:dark").unwrap();
+        for scheme in [day, night] {
+            let color = |name: &str| {
+                let value = scheme.split(&format!("--{name}:#")).nth(1).unwrap();
+                let hex: String = value.chars().take_while(char::is_ascii_hexdigit).collect();
+                let twice = |c: char| if hex.len() == 3 { vec![c, c] } else { vec![c] };
+                let hex: String = hex.chars().flat_map(twice).collect();
+                let part = |at: usize| {
+                    f64::from(u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap()) / 255.0
+                };
+                let linear = |c: f64| if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
+                0.2126 * linear(part(0)) + 0.7152 * linear(part(2)) + 0.0722 * linear(part(4))
+            };
+            let contrast = |one: f64, other: f64| (one.max(other) + 0.05) / (one.min(other) + 0.05);
+            for (one, other, least) in [
+                ("ink", "paper", 4.5),
+                ("soft", "paper", 4.5),
+                ("door", "paper", 4.5),
+                ("on", "door", 4.5),
+                ("line", "paper", 3.0),
+            ] {
+                let found = contrast(color(one), color(other));
+                assert!(found >= least, "{one} on {other}: {found:.2}");
+            }
         }
     }
 

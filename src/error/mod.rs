@@ -216,32 +216,24 @@ impl Error {
         }
     }
 
-    /// What is wrong, for whoever is refused: as `Display`, which is for the log, but without words that
-    /// whoever makes a link could choose, and without those of a provider.
+    /// What is wrong, for whoever writes the program that is refused: as `Display`, which is for the log,
+    /// but without words that whoever makes a link could choose, without those of a provider, and without
+    /// what only whoever runs the site can mend: rules, addresses, keys.
     pub fn sentence(&self) -> String {
-        match self {
-            Error::Client(
-                ClientError::Form(FormError::Repeated(_))
-                | ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_))),
-            ) => "a parameter occurs once, but one of these several times".to_owned(),
-            // Whoever tries cookies learns nothing of the keys.
-            Error::Client(ClientError::SessionUnreadable(_)) => {
-                ClientError::SessionUnreadable(Unreadable::Otherwise).to_string()
+        let sentence = match self {
+            Error::Client(error) => return error.sentence(),
+            Error::Provider(
+                ProviderError::Status { .. } | ProviderError::Metadata(_) | ProviderError::Keys(_),
+            ) => "the login service of this site is not ready",
+            Error::Provider(_) => "the login service of this site gave an answer that cannot be used",
+            Error::Unreachable { .. } => "the login service of this site cannot be reached",
+            Error::Configuration(ConfigurationError::SessionTooLarge(_)) => {
+                "the session does not fit into the browser"
             }
-            Error::Client(ClientError::UnknownIssuer { .. }) => {
-                "the issuer is none that is configured".to_owned()
-            }
-            Error::Client(ClientError::Authorization(AuthorizationError::Issuer { .. })) => {
-                "the authorization response comes from another provider".to_owned()
-            }
-            Error::Client(ClientError::Authorization(AuthorizationError::Refused(refused))) => {
-                format!("the provider refuses the login: {}", refused.error)
-            }
-            Error::Provider(ProviderError::Token(TokenError::Refused { status, error })) => {
-                format!("the token endpoint of the provider refuses with status {status}: {}", error.error)
-            }
-            other => other.to_string(),
-        }
+            Error::Configuration(_) => "this site is not set up correctly",
+            Error::Bug(_) => "something went wrong here",
+        };
+        sentence.to_owned()
     }
 
     /// Whether it is about somebody who has authenticated.
@@ -273,6 +265,49 @@ impl Error {
 }
 
 impl ClientError {
+    /// As [`Error::sentence`].
+    fn sentence(&self) -> String {
+        let sentence = match self {
+            ClientError::Form(FormError::Repeated(_))
+            | ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_))) => {
+                "a parameter occurs once, but one of these several times"
+            }
+            ClientError::Path(PathError::Ambiguous { because, .. }) => {
+                return format!("the path can be read in several ways, because of {because}");
+            }
+            ClientError::Path(PathError::AmbiguousHost { .. }) => "the host can be read in several ways",
+            ClientError::Path(PathError::NotAHost { .. }) => "the host must be a plain host and port",
+            ClientError::Path(PathError::NoRule) => "nobody has access to this address",
+            ClientError::Forbidden(Missing::Audience) => "aud of the token is none that this address accepts",
+            ClientError::Forbidden(Missing::Claim { .. } | Missing::AnyOf { .. }) => {
+                "the identity does not have what this address requires"
+            }
+            ClientError::StepUp(_) => "the login is not of the kind that this address requires",
+            // Whoever tries cookies learns nothing of the keys.
+            ClientError::SessionUnreadable(_) => "the session cookie cannot be opened with the current keys",
+            ClientError::SessionEnded(SessionEnded::Unconfirmed) => {
+                "whether the session has ended cannot be known"
+            }
+            ClientError::UnknownIssuer { .. } => "the issuer is none that is configured",
+            ClientError::Authorization(AuthorizationError::Issuer { .. }) => {
+                "the authorization response comes from another provider"
+            }
+            ClientError::Authorization(AuthorizationError::IssuerMissing(_)) => {
+                "the authorization response does not say which provider it comes from"
+            }
+            ClientError::Authorization(AuthorizationError::Refused(_)) => {
+                "the login service did not log the person in"
+            }
+            ClientError::LoginLoop => {
+                "login succeeded several times, but the browser never came back with a session"
+            }
+            ClientError::Host { .. } => "people do not log in on this host",
+            ClientError::Body(BodyFailed::NotGiven) => "the body of the request did not come",
+            other => return other.to_string(),
+        };
+        sentence.to_owned()
+    }
+
     fn code(&self) -> &'static str {
         match self {
             ClientError::Path(error) => error.code(),

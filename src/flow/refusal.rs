@@ -8,13 +8,18 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::kept_form;
 use crate::flow::login::with_cookies;
 use crate::flow::step_up;
+use crate::http::Request;
+use crate::oidc::authorization::AuthorizationError;
 use crate::oidc::bearer::{BearerError, ChallengeError, challenge, challenge_with};
-use crate::rules::ClientKind;
+use crate::rules::{ClientKind, PathError};
 use crate::session::{FormLost, Jar, SessionEnded};
 use crate::time::Seconds;
 
 /// When it is worth trying again after a fault of the provider or of the network.
 const RETRY_AFTER: Seconds = Seconds(5);
+
+/// Longest address that a page repeats. Bytes.
+const AGAIN_LIMIT: usize = 1024;
 
 const INVALID_TOKEN: ChallengeError =
     ChallengeError { error: "invalid_token", description: "the access token is not acceptable here" };
@@ -73,8 +78,11 @@ impl Filter {
         let retry = extras.retry.or_else(|| match error {
             Error::Client(ClientError::LoginLoop | ClientError::Login(_)) => Some(self.login_address("/")),
             Error::Client(ClientError::Authorization(_)) => Some(self.login_address("/")),
-            _ => None,
+            _ => self.again(visit, error),
         });
+        let front_page = front_page(visit, error).filter(|_| popup.is_none());
+        let logout =
+            (accepts_session && is_of_an_account(visit, error)).then_some(&self.config.endpoints.logout);
         let refusal = Refusal {
             status: error.status(),
             code: error.code(),
@@ -87,6 +95,8 @@ impl Filter {
             retry_after: retry_after(error).map(|wait| wait.0.max(1)),
             www_authenticate: rule.and_then(|rule| self.challenge(visit, rule, error)),
             retry: retry.as_deref(),
+            logout: logout.map(String::as_str),
+            front_page,
         };
         let mut response = answer(&refusal, kind);
         if matches!(error, Error::Client(ClientError::Method)) {
@@ -101,6 +111,14 @@ impl Filter {
         };
         self.audit(visit, &decision, response.status, &error.to_string());
         Answer::Respond(with_cookies(response, extras.cookies), decision)
+    }
+
+    /// The address of a page that a person may simply ask for once more.
+    fn again(&self, visit: &Visit, error: &Error) -> Option<String> {
+        let Request { method, path, .. } = &visit.request;
+        let is_page = self.rule(visit).is_some() || visit.request.path_only() == self.config.endpoints.login;
+        (error.status() == 503 && method == "GET" && is_page && path.len() <= AGAIN_LIMIT)
+            .then(|| path.clone())
     }
 
     /// The methods of a page of ours.
@@ -151,6 +169,28 @@ impl Filter {
     }
 }
 
+/// Whether another account may be let in where this person is not.
+fn is_of_an_account(visit: &Visit, error: &Error) -> bool {
+    let is_refused = matches!(
+        error,
+        Error::Client(ClientError::Forbidden(_) | ClientError::KeptForm(FormLost::OtherPerson))
+    );
+    is_refused && !visit.request.headers.has("authorization")
+}
+
+/// Where a person goes on who is refused here; not where the same would come again.
+fn front_page(visit: &Visit, error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Client(
+            ClientError::Host { .. }
+            | ClientError::Path(PathError::NotAHost { .. } | PathError::AmbiguousHost { .. })
+            | ClientError::TooManyCookies,
+        ) => None,
+        Error::Client(_) if visit.request.path_only() != "/" => Some("/"),
+        _ => None,
+    }
+}
+
 fn retry_after(error: &Error) -> Option<Seconds> {
     match error {
         Error::Unreachable { retry_after, .. } => Some(*retry_after),
@@ -159,14 +199,16 @@ fn retry_after(error: &Error) -> Option<Seconds> {
     }
 }
 
-/// A heading and what to do, for each kind of error. Constant text: what is particular stands in
-/// the error itself.
+/// A heading and what to do, for each kind of error: all that a page says. Constant text in words for
+/// everybody, without those of the configuration or of the specifications.
 fn explain(error: &Error) -> (&'static str, &'static str) {
     match error {
         Error::Client(error) => explain_client(error),
-        Error::Provider(ProviderError::Metadata(_) | ProviderError::Keys(_)) => (
+        Error::Provider(
+            ProviderError::Status { .. } | ProviderError::Metadata(_) | ProviderError::Keys(_),
+        ) => (
             "The login service is not ready",
-            "Its published settings are not acceptable. Whoever runs this site finds the reason in the log.",
+            "Wait a moment and try again. If it goes on, tell whoever runs this site the code and the reference below.",
         ),
         Error::Provider(_) => (
             "The login service gave a wrong answer",
@@ -177,17 +219,23 @@ fn explain(error: &Error) -> (&'static str, &'static str) {
         }
         Error::Configuration(ConfigurationError::SessionTooLarge(_)) => (
             "Your session does not fit into the browser",
-            "Your account carries too much. Whoever runs this site must ask for fewer claims or forward fewer tokens.",
+            "Your account carries too much. Tell whoever runs this site the code and the reference below.",
         ),
         Error::Configuration(_) => (
             "This site is not set up correctly",
-            "Only whoever runs this site can mend it. The log has the details.",
+            "Only whoever runs this site can mend it. Tell them the code and the reference below.",
         ),
-        Error::Bug(_) => ("Something went wrong here", "Tell whoever runs this site the reference below."),
+        Error::Bug(_) => {
+            ("Something went wrong here", "Tell whoever runs this site the code and the reference below.")
+        }
     }
 }
 
 fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
+    let not_enough = (
+        "Your login is not enough for this",
+        "This page asks for a safer or a more recent login. Try again, with your second factor if you have one.",
+    );
     match error {
         ClientError::Path(_) => (
             "This address is ambiguous",
@@ -200,10 +248,9 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             "The access token cannot be read",
             "Send one header: Authorization: Bearer, one space, the token.",
         ),
-        ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_) => (
-            "The access token is not acceptable",
-            "Ask the issuer for a token that is meant for this service.",
-        ),
+        ClientError::Token(_) | ClientError::TokenIssuer { .. } | ClientError::AccessToken(_) => {
+            ("The access token is not acceptable", "Ask for a new token, one that is meant for this service.")
+        }
         ClientError::NotLoggedIn => ("You are not logged in", "Log in and try again."),
         ClientError::SessionEnded(SessionEnded::ClientRefused | SessionEnded::RefreshUnusable) => (
             "Your session cannot go on for now",
@@ -217,17 +264,31 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         }
         ClientError::Forbidden(_) => (
             "You may not see this",
-            "Your account is known, but it lacks a right that this address requires. Ask whoever gives out rights.",
+            "The account does not have the right that this address needs. Ask whoever gives out rights.",
         ),
         ClientError::Authentication(_) => (
             "You must log in once more",
             "You are known here, but this address requires another kind of login, or a more recent one.",
         ),
-        ClientError::StepUp(_) => (
-            "Your login is not enough for this",
-            "The login service did not log you in as this address requires. Try again with your second factor or whatever else it offers. What you could do before you still can.",
-        ),
+        ClientError::StepUp(_) => not_enough,
+        ClientError::Authorization(AuthorizationError::Refused(refused))
+            if refused.error == "unmet_authentication_requirements" =>
+        {
+            not_enough
+        }
         ClientError::Denied => ("Nobody may see this", "This address is closed."),
+        ClientError::Authorization(AuthorizationError::Refused(refused))
+            if refused.error == "access_denied" =>
+        {
+            (
+                "The login was cancelled",
+                "You cancelled the login, or the login service did not let you in. You can try again.",
+            )
+        }
+        ClientError::Authorization(AuthorizationError::Refused(_)) => (
+            "The login did not succeed",
+            "The login service did not log you in. Try again. If it happens again, tell whoever runs this site the code and the reference below.",
+        ),
         ClientError::Authorization(_) => {
             ("The login did not succeed", "Nothing was changed. You can begin a new login.")
         }
@@ -240,7 +301,10 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             "You were logged in several times, but the browser did not keep the session. Allow cookies for this site and check the clock of this device. Whoever runs this site: the log says what arrived.",
         ),
         ClientError::Host { .. } => ("Nobody logs in at this address", "Open this site by its proper name."),
-        ClientError::Method => ("This page cannot be used that way", "Open it with a link."),
+        ClientError::Method => (
+            "There is nothing to see here",
+            "This address is no page: other pages use it. Go on from the front page.",
+        ),
         ClientError::CrossSite => ("This is for pages of this site", "Open the page that you want to see."),
         ClientError::KeptForm(FormLost::OtherPerson) => (
             "What was sent before is not sent now",
@@ -265,6 +329,32 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         }
         ClientError::LogoutRequest(_) | ClientError::LogoutToken(_) => {
             ("The logout token is not acceptable", "Nobody was logged out.")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Values of `error` that decide which text it is.
+    const ERRORS: [&str; 2] = ["access_denied", "unmet_authentication_requirements"];
+
+    /// Every text of a page of a refusal: the literals of `explain` and `explain_client`.
+    #[test]
+    fn what_a_person_is_told_needs_no_knowledge_of_the_site() {
+        let source = include_str!("refusal.rs");
+        let source = source.split("\nfn explain(").nth(1).unwrap().split("\n#[cfg(test)]").next().unwrap();
+        let texts: Vec<&str> =
+            source.split('"').skip(1).step_by(2).filter(|text| !ERRORS.contains(text)).collect();
+        assert!(texts.len() > 60, "{}", texts.len());
+        for text in texts {
+            let words = text.to_ascii_lowercase();
+            for word in words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-') {
+                let stem = word.strip_suffix('s').unwrap_or(word);
+                let is_of_operators =
+                    ["rule", "claim", "cluster", "issuer", "scope", "audience"].contains(&stem);
+                assert!(!is_of_operators && !word.contains('_'), "{word}: {text}");
+            }
+            assert!(!text.contains("://") && !text.contains('`') && text.len() < 240, "{text}");
         }
     }
 }

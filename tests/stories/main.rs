@@ -27,6 +27,7 @@ mod metrics;
 mod native;
 mod neighbours;
 mod outage;
+mod pages;
 mod parameters;
 mod provider;
 mod refresh;

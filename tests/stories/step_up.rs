@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule::http::Request;
 
-use crate::world::{BEGINNING, SESSION, Seen, World, merge};
+use crate::world::{BEGINNING, SESSION, Seen, World, lines, merge};
 
 /// `/pay` needs `acr` gold, `/keys` a login not older than five minutes, `/both` both.
 fn rules() -> Value {
@@ -167,7 +167,8 @@ fn who_cancels_keeps_the_session() {
         world.idp().callback = json!({"code": null, "error": error});
         let seen = world.log_in("/pay");
         seen.is(403, "authorization_refused");
-        assert!(seen.body.contains(error), "{}", seen.body);
+        assert!(!seen.body.contains(error), "that is for the log: {}", seen.body);
+        assert!(lines().last().is_some_and(|line| line.contains(error)), "{:?}", lines().last());
         assert_eq!(session_of(&world), before);
         world.get("/orders").is(200, "session");
     }

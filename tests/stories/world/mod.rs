@@ -111,6 +111,34 @@ impl Seen {
     }
 }
 
+/// A page speaks to anybody: no words of the configuration or of the specifications, and no addresses. The
+/// code at its foot is for whoever runs the site.
+fn assert_plain_words(seen: &Seen) {
+    let is_page = seen.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+    if !is_page || seen.upstream.is_some() {
+        return;
+    }
+    let mut text = String::new();
+    for part in seen.body.split('<').skip(1) {
+        let is_hidden = ["style", "script", "code"].iter().any(|name| part.starts_with(name));
+        if let (Some((_, words)), false) = (part.split_once('>'), is_hidden) {
+            text.push_str(words);
+            text.push(' ');
+        }
+    }
+    let text = text.to_ascii_lowercase();
+    for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.') {
+        let word = word.trim_end_matches('.');
+        let stem = word.strip_suffix('s').unwrap_or(word);
+        assert!(
+            !["rule", "claim", "cluster", "issuer", "scope", "audience"].contains(&stem)
+                && !word.contains(['_', '.']),
+            "{word} on a page: {text}"
+        );
+    }
+    assert!(!text.contains("://"), "an address on a page: {text}");
+}
+
 /// A text of so many bytes that nothing makes shorter than three quarters: it has six bits in each.
 pub fn noise(bytes: usize) -> String {
     let digests = (0..=bytes as u64 / 32).flat_map(|n| Sha256::digest(n.to_be_bytes()));
@@ -490,6 +518,7 @@ impl World {
             None => {}
         }
         self.assert_no_secret_in("the answer", &seen.body);
+        assert_plain_words(&seen);
         self.assert_login_begins_well(&seen);
         seen
     }

@@ -1,0 +1,118 @@
+//! What a page says to whoever uses the site, and where it leads on. That no page of any story has words
+//! of the configuration or an address of a provider is held by the world itself.
+
+use serde_json::{Value, json};
+
+use crate::world::{SESSION, Seen, World, lines};
+
+const LOG_OUT: &str = "href=\"/oidc/logout\">Log out and use another account<";
+const FRONT_PAGE: &str = "href=\"/\">Front page<";
+
+/// `/admin` is for admins, and Alice, who is logged in, is none; `/closed` is for nobody.
+fn logged_in_as_user() -> World {
+    let mut world = World::with(&json!({
+        "providers": {"main": {"audiences": ["https://api.example.com"]}},
+        "rules": [
+            {"name": "admins", "path_prefix": "/admin", "accept": ["session", "bearer"],
+                "require": {"claims": [{"claim": "roles", "any_of": ["admin"]}]}},
+            {"name": "closed", "path_prefix": "/closed", "accept": "deny"},
+        ],
+    }));
+    world.idp().id_token = json!({"roles": ["user"]});
+    world.log_in("/orders").is(302, "login_completed");
+    world
+}
+
+fn answered_with(error: Value) -> (World, Seen) {
+    let mut world = World::new();
+    world.idp().callback = error;
+    let seen = world.log_in("/orders");
+    (world, seen)
+}
+
+#[test]
+fn a_login_that_the_person_cancelled_is_called_so() {
+    let (world, seen) =
+        answered_with(json!({"code": null, "error": "access_denied", "error_description": "no"}));
+    seen.is(403, "authorization_refused");
+    if world.is_without_page(&seen) {
+        return;
+    }
+    for part in ["<h1>The login was cancelled</h1>", "return_to=%2Forders\">Try again<", FRONT_PAGE] {
+        assert!(seen.body.contains(part), "{part}: {}", seen.body);
+    }
+    assert!(!seen.body.contains("access_denied"), "{}", seen.body);
+    let (_, seen) = answered_with(json!({"code": null, "error": "invalid_scope"}));
+    let body = &seen.is(403, "authorization_refused").body;
+    assert!(body.contains("<h1>The login did not succeed</h1>") && !body.contains("invalid_scope"), "{body}");
+}
+
+#[test]
+fn who_lacks_a_right_can_come_back_with_another_account() {
+    let mut world = logged_in_as_user();
+    let seen = world.get("/admin");
+    let body = &seen.is(403, "requirement_claim").body;
+    assert!(body.contains(LOG_OUT) && body.contains(FRONT_PAGE), "{body}");
+    let out = world.get("/oidc/logout");
+    out.is(303, "logged_out");
+    assert!(!world.browser.has(SESSION));
+    world.idp().id_token = json!({"roles": ["admin"]});
+    world.log_in("/admin").is(302, "login_completed");
+    world.get("/admin").is(200, "session");
+}
+
+#[test]
+fn a_page_that_nobody_may_see_offers_the_front_page_alone() {
+    let mut world = logged_in_as_user();
+    let seen = world.get("/closed");
+    let body = &seen.is(403, "denied").body;
+    assert!(!body.contains(LOG_OUT) && body.contains(FRONT_PAGE), "{body}");
+}
+
+#[test]
+fn the_front_page_does_not_offer_itself() {
+    let mut world = World::with(&json!({
+        "rules": [{"name": "all", "require": {"claims": [{"claim": "roles", "any_of": ["admin"]}]}}],
+    }));
+    world.log_in("/").is(302, "login_completed");
+    let seen = world.get("/");
+    let body = &seen.is(403, "requirement_claim").body;
+    assert!(body.contains(LOG_OUT) && !body.contains(FRONT_PAGE), "{body}");
+}
+
+#[test]
+fn a_program_learns_what_it_can_mend_and_nothing_of_how_the_site_is_set_up() {
+    let mut world = logged_in_as_user();
+    let cookies = world.browser.header(false, world.now).unwrap_or_default();
+    let request = world.program("/admin", &[("cookie", &cookies), ("sec-fetch-mode", "cors")]);
+    let seen = world.send(request);
+    let problem: Value = serde_json::from_str(&seen.is(403, "requirement_claim").body).unwrap();
+    assert_eq!(problem["detail"], "the identity does not have what this address requires");
+    let request = world.program("/admin/..%2fclosed", &[]);
+    let seen = world.send(request);
+    let problem: Value = serde_json::from_str(&seen.is(400, "path_ambiguous").body).unwrap();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.starts_with("the path can be read in several ways, because of "), "{detail}");
+    for unseen in ["admins", "closed", "roles"] {
+        assert!(!seen.body.contains(unseen), "{unseen}: {}", seen.body);
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_decided_on_now_can_be_asked_for_again() {
+    let mut world = World::new();
+    world.idp().is_down = true;
+    let seen = world.get("/orders?page=2&of=3");
+    let body = &seen.is(503, "provider_unreachable").body;
+    assert!(body.contains("href=\"/orders?page=2&amp;of=3\">Try again<"), "{body}");
+}
+
+#[test]
+fn the_reference_of_a_page_is_in_the_log_as_it_is_shown() {
+    let mut world = logged_in_as_user();
+    let seen = world.get("/admin");
+    let reference = seen.body.split("Reference <code>").nth(1).and_then(|rest| rest.split('<').next());
+    let reference = format!(" reference={} ", reference.unwrap());
+    assert!(reference.len() == " reference=K7Q2-9FTX ".len(), "{reference}");
+    assert_eq!(lines().iter().filter(|line| line.contains(&reference)).count(), 1, "{reference}");
+}
