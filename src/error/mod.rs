@@ -278,10 +278,16 @@ impl ClientError {
             ClientError::Path(PathError::AmbiguousHost { .. }) => "the host can be read in several ways",
             ClientError::Path(PathError::NotAHost { .. }) => "the host must be a plain host and port",
             ClientError::Path(PathError::NoRule) => "nobody has access to this address",
-            ClientError::Forbidden(Missing::Audience) => "aud of the token is none that this address accepts",
-            ClientError::Forbidden(Missing::Claim { .. } | Missing::AnyOf { .. }) => {
-                "the identity does not have what this address requires"
+            ClientError::Forbidden(Missing::Scopes { required, .. }) => {
+                let required = required.join(" ");
+                return format!("the scopes \"{required}\" are required, but not all were granted");
             }
+            ClientError::Forbidden(missing) if missing.code() == "requirement_audience" => {
+                "aud is none that this address accepts"
+            }
+            ClientError::Forbidden(_) => "the identity does not have what this address requires",
+            // The challenge says which.
+            ClientError::Authentication(_) => "a different or more recent authentication is required",
             ClientError::StepUp(_) => "the login is not of the kind that this address requires",
             // Whoever tries cookies learns nothing of the keys.
             ClientError::SessionUnreadable(_) => "the session cookie cannot be opened with the current keys",
