@@ -12,7 +12,7 @@ use super::callouts::{self, Relayed, Sent, SharedCallouts};
 use super::metrics;
 use super::nginx;
 use super::outcome;
-use super::request::{self, Pending};
+use super::request::Pending;
 use super::verify;
 use super::workers::{self, Seen};
 use crate::config::{Config, ProviderIndex};
