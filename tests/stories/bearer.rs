@@ -376,8 +376,9 @@ fn requests_that_wait_for_keys_are_told_when_the_provider_cannot_be_reached() {
     let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
     world.send_at_once(&request).is(503, "provider_unreachable");
     assert_eq!(world.idp().count("keys"), failed);
+    // The longest wait between attempts.
     world.idp().instead.clear();
-    world.after(1);
+    world.after(60);
     if !world.wakes_requests() {
         world.tick();
     }
