@@ -178,7 +178,7 @@ fn the_example_for_nginx_is_accepted_and_fails_closed() {
     let (in_server, in_location) = server.split_once("location / {").unwrap();
     for variable in ["vestibule", "vestibule_reason"] {
         assert!(in_server.contains(&format!("set ${variable} undecided;")), "{variable}");
-        let host = [include_str!("../src/host/nginx.rs"), include_str!("../src/host/request.rs")].concat();
+        let host = [include_str!("../src/host/nginx.rs"), include_str!("../src/host/outcome.rs")].concat();
         assert!(host.contains(&format!("\"{variable}\"")), "{variable}");
     }
     assert!(in_location.contains("proxy_pass http://$backend;") && !in_location.contains("set $"));

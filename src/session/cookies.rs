@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config, ProviderIndex, ResponseMode};
@@ -13,7 +12,6 @@ use super::changes::{Fingerprint, pack_changes, unpack_changes};
 use super::contents::Session;
 use super::jar::{Jar, is_blank, trim_blanks};
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
-use super::logout::{LOGOUT_LIFETIME, LogoutInFlight, LogoutUnconfirmed};
 use super::pack::{PART_LIMIT, pack, unpack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
 use super::rounds::{self, ROUNDS_LIFETIME};
@@ -59,15 +57,15 @@ pub struct Cookies {
     base: String,
     login_prefix: String,
     rounds_name: String,
-    logout_name: String,
+    pub(super) logout_name: String,
     /// By provider.
-    sessions: Vec<Names>,
+    pub(super) sessions: Vec<Names>,
     pub(super) sealer: Sealer,
     session_attributes: Attributes,
     /// By provider.
     login_attributes: Vec<Attributes>,
     /// Of everything that is not a session and waits for a navigation.
-    other_attributes: Attributes,
+    pub(super) other_attributes: Attributes,
     pub(super) login_lifetime: Seconds,
     /// Of one session.
     max_cookies: u8,
@@ -348,43 +346,6 @@ impl Cookies {
     /// Forgets the count, if the browser has one: the session works.
     pub fn clear_rounds(&self, jar: &Jar<'_>) -> Option<String> {
         jar.has(&self.rounds_name).then(|| self.other_attributes.delete(&self.rounds_name))
-    }
-
-    /// Remembers the logout for which the browser is sent to a provider.
-    pub fn set_logout(&self, provider: ProviderIndex, logout: &LogoutInFlight, nonce: [u8; 24]) -> String {
-        let sealed = self.sealer.seal(Purpose::Logout, provider, b"", nonce, logout.plaintext().as_bytes());
-        self.other_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
-    }
-
-    /// Forgets that state, if the browser has one: it serves once.
-    pub fn clear_logout(&self, jar: &Jar<'_>) -> Option<String> {
-        jar.has(&self.logout_name).then(|| self.other_attributes.delete(&self.logout_name))
-    }
-
-    /// Compares the `state` with which a browser came to the page after a logout, in constant time. The
-    /// providers that it visits next: none if it was at no provider.
-    ///
-    /// # Errors
-    /// The browser was sent to a provider for a logout, and this is not the state it was sent with.
-    pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<Vec<String>, LogoutUnconfirmed> {
-        let values = jar.all(&self.logout_name).take(CANDIDATES_LIMIT);
-        let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
-        let providers = 0..self.sessions.len();
-        let opened = texts.flat_map(|text| {
-            providers.clone().filter_map(|provider| self.sealer.open(Purpose::Logout, provider, b"", text))
-        });
-        let in_flight: Vec<_> = opened.filter_map(|plaintext| LogoutInFlight::read(&plaintext)).collect();
-        let is_of = |logout: &LogoutInFlight, state: &str| {
-            bool::from(logout.state.expose().as_bytes().ct_eq(state.as_bytes()))
-        };
-        match state {
-            _ if in_flight.is_empty() => Ok(Vec::new()),
-            None | Some("") => Err(LogoutUnconfirmed::StateMissing),
-            Some(state) => match in_flight.into_iter().find(|logout| is_of(logout, state)) {
-                Some(logout) => Ok(logout.next),
-                None => Err(LogoutUnconfirmed::OtherState),
-            },
-        }
     }
 
     /// How many providers there are.

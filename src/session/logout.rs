@@ -2,8 +2,16 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq;
+
+use crate::config::ProviderIndex;
 use crate::secret::Secret;
 use crate::time::Seconds;
+
+use super::cookies::Cookies;
+use super::jar::Jar;
+use super::parts::CANDIDATES_LIMIT;
+use super::seal::Purpose;
 
 /// So long a browser may be at the provider for its return to be noticed.
 pub(super) const LOGOUT_LIFETIME: Seconds = Seconds(600);
@@ -59,5 +67,44 @@ impl fmt::Display for LogoutUnconfirmed {
                 "the browser should come back from the logout with the state of this logout, and has another"
             }
         })
+    }
+}
+
+impl Cookies {
+    /// Remembers the logout for which the browser is sent to a provider.
+    pub fn set_logout(&self, provider: ProviderIndex, logout: &LogoutInFlight, nonce: [u8; 24]) -> String {
+        let sealed = self.sealer.seal(Purpose::Logout, provider, b"", nonce, logout.plaintext().as_bytes());
+        self.other_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
+    }
+
+    /// Forgets that state, if the browser has one: it serves once.
+    pub fn clear_logout(&self, jar: &Jar<'_>) -> Option<String> {
+        jar.has(&self.logout_name).then(|| self.other_attributes.delete(&self.logout_name))
+    }
+
+    /// Compares the `state` with which a browser came to the page after a logout, in constant time. The
+    /// providers that it visits next: none if it was at no provider.
+    ///
+    /// # Errors
+    /// The browser was sent to a provider for a logout, and this is not the state it was sent with.
+    pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<Vec<String>, LogoutUnconfirmed> {
+        let values = jar.all(&self.logout_name).take(CANDIDATES_LIMIT);
+        let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+        let providers = 0..self.sessions.len();
+        let opened = texts.flat_map(|text| {
+            providers.clone().filter_map(|provider| self.sealer.open(Purpose::Logout, provider, b"", text))
+        });
+        let in_flight: Vec<_> = opened.filter_map(|plaintext| LogoutInFlight::read(&plaintext)).collect();
+        let is_of = |logout: &LogoutInFlight, state: &str| {
+            bool::from(logout.state.expose().as_bytes().ct_eq(state.as_bytes()))
+        };
+        match state {
+            _ if in_flight.is_empty() => Ok(Vec::new()),
+            None | Some("") => Err(LogoutUnconfirmed::StateMissing),
+            Some(state) => match in_flight.into_iter().find(|logout| is_of(logout, state)) {
+                Some(logout) => Ok(logout.next),
+                None => Err(LogoutUnconfirmed::OtherState),
+            },
+        }
     }
 }
