@@ -7,8 +7,9 @@ use std::fmt::Write;
 
 use log::Level;
 
-use crate::error::shown;
+use crate::error::{shown, shown_to};
 use crate::http::Request;
+use crate::oidc::claims::SUBJECT_LIMIT;
 use crate::time::{Seconds, Timestamp};
 
 /// What became of a request.
@@ -204,7 +205,9 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
         }
     }
     if !decision.subject.is_empty() {
-        let _ = write!(line, " sub={}", quoted(&decision.subject));
+        // Each of its characters may take ten to escape. Two people never look alike.
+        let limit = SUBJECT_LIMIT.saturating_mul(10);
+        let _ = write!(line, " sub=\"{}\"", shown_to(&decision.subject, limit));
     }
     if !decision.reference.is_empty() {
         let _ = write!(line, " reference={}", decision.reference);

@@ -101,9 +101,25 @@ pub(crate) struct Visit {
     pub(crate) request: Request,
     pub(crate) rule: Option<usize>,
     pub(crate) now: Timestamp,
+    known: RefCell<(Option<ProviderIndex>, String)>,
 }
 
 impl Visit {
+    fn new(request: Request, now: Timestamp) -> Visit {
+        Visit { request, rule: None, now, known: RefCell::default() }
+    }
+
+    /// Says who it is, for the line of whatever becomes of the request: the provider by which that is to
+    /// be found out, and the subject once the provider has vouched for it.
+    pub(crate) fn is_by(&self, provider: ProviderIndex, subject: &str) {
+        self.known.replace((Some(provider), subject.to_owned()));
+    }
+
+    /// What [`Visit::is_by`] was told last.
+    pub(crate) fn who(&self) -> (Option<ProviderIndex>, String) {
+        self.known.borrow().clone()
+    }
+
     /// The request, as far as a renewal is concerned.
     pub(crate) fn arrived(&self) -> Arrived {
         Arrived { host: self.request.host, at: self.now }
@@ -139,6 +155,13 @@ impl Filter {
         let random = Random::new(&secret, host.worker, host.random);
         let cookies = Cookies::new(&config);
         let names: Vec<String> = cookies.key_names().map(|key| key.to_string()).collect();
+        let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        log::info!(
+            "vestibule {} begins: providers {}; {} rules",
+            env!("CARGO_PKG_VERSION"),
+            providers.join(", "),
+            config.rules.len()
+        );
         log::info!("session.keys by name: {} (the first seals, all open)", names.join(", "));
         Ok(Rc::new(Filter {
             providers: config
@@ -167,7 +190,7 @@ impl Filter {
 
     /// Decides about a request, or begins the flow that will.
     pub fn start(self: &Rc<Self>, request: Request, now: Timestamp) -> Step<Answer> {
-        let mut visit = Visit { request, rule: None, now };
+        let mut visit = Visit::new(request, now);
         let next = match self.next(&mut visit) {
             Ok(next) => next,
             Err(error) => return Step::Done(self.counted(self.refuse(&visit, &error))),
@@ -350,6 +373,7 @@ impl Filter {
         brings: Brings,
     ) -> Result<Answer, Error> {
         let identity = &told.identity;
+        visit.is_by(identity.provider(), identity.subject().unwrap_or_default());
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
         let leeway = self.provider(identity.provider()).map(|provider| provider.config.leeway);
         suffices(&rule.authentication, identity.claims(), leeway.unwrap_or_default(), visit.now)

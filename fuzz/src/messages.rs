@@ -96,7 +96,7 @@ pub fn token_response(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let status = bytes.pick(&[200, 400, 401, 500, 204, 302]);
     let reply = Received { status, headers: Headers::new(), body: bytes.rest().to_vec() };
-    match TokenResponse::read(&reply) {
+    match TokenResponse::read(&reply, &[]) {
         Ok(response) => {
             assert_eq!(status, 200);
             for token in [&response.id_token, &response.access_token] {
@@ -107,7 +107,7 @@ pub fn token_response(bytes: &[u8]) {
         }
         Err(error) => assert_one_line(&error.to_string()),
     }
-    match RefreshResponse::read(&reply) {
+    match RefreshResponse::read(&reply, &[]) {
         Ok(response) => {
             let tokens = [response.id_token.as_ref(), Some(&response.access_token)];
             for token in tokens.into_iter().flatten() {

@@ -178,7 +178,18 @@ impl Shape for AcceptanceChoice {
 impl Shape for ClaimPath {
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
         match value {
-            Value::String(_) => Text::read(value, place, reading).map(|name| ClaimPath(vec![name.text])),
+            Value::String(_) => {
+                let name = Text::read(value, place, reading)?;
+                if !name.from_environment && is_like_a_path(&name.text) {
+                    let names: Vec<String> = name.text.split('.').map(|part| format!("\"{part}\"")).collect();
+                    let list = names.join(", ");
+                    reading.warn(
+                        place,
+                        &format!("is one name, dots and all; if the claim is nested, write it as [{list}]"),
+                    );
+                }
+                Some(ClaimPath(vec![name.text]))
+            }
             Value::Array(_) => {
                 let List(names) = List::<Text, 1, CLAIM_DEPTH_LIMIT>::read(value, place, reading)?;
                 Some(ClaimPath(names.into_iter().map(|name| name.text).collect()))
@@ -202,6 +213,15 @@ impl Shape for Algorithm {
     fn kind() -> schema::Kind {
         schema::Kind::Choice(Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect())
     }
+}
+
+/// Whether a name may have been meant as the way to a nested claim. Names that are addresses have dots of
+/// their own.
+fn is_like_a_path(name: &str) -> bool {
+    let is_plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    name.contains('.') && name.split('.').all(is_plain)
 }
 
 /// An algorithm with which the filter itself can sign: all but `ES512`.

@@ -56,6 +56,19 @@ impl Client {
         }
     }
 
+    /// The client secrets, as they may be sent.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        fn secret(by: &ClientAuthentication) -> Option<&Secret> {
+            match by {
+                ClientAuthentication::SecretBasic(secret) | ClientAuthentication::SecretPost(secret) => {
+                    Some(secret)
+                }
+                ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt(_) => None,
+            }
+        }
+        std::iter::once(&self.authentication).chain(&self.next).filter_map(secret).collect()
+    }
+
     /// The other one of the two, if there is one.
     pub fn other(&self, credential: Credential) -> Option<Credential> {
         self.next.as_ref().map(|_| match credential {

@@ -118,6 +118,10 @@ fn read_document(document: &[u8], reading: &mut Reading) -> Option<Config> {
         let rule = format!("must have at most {DOCUMENT_LIMIT} bytes");
         return reading.refuse(Problem::at(&root, rule).got(document.len().to_string()));
     }
+    if document.starts_with(b"\xef\xbb\xbf") {
+        let advice = "save the file as UTF-8 without BOM";
+        return reading.refuse(Problem::at(&root, "begins with a byte order mark").advice(advice));
+    }
     if document.trim_ascii().is_empty() {
         let advice = "see docs/configuration.md for the shortest complete one";
         return reading.refuse(Problem::at(&root, "is empty").advice(advice));
@@ -256,6 +260,10 @@ mod tests {
         for (document, expected) in [
             (&b""[..], "configuration: is empty (see docs/configuration.md for the shortest complete one)"),
             (b" \n", "configuration: is empty"),
+            (
+                b"\xef\xbb\xbf{}",
+                "configuration: begins with a byte order mark (save the file as UTF-8 without BOM)",
+            ),
             (b"providers:", "configuration: cannot be read: is not JSON at line 1 column "),
             (
                 b"{\"session\": {}, \"session\": {}}",

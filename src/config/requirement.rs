@@ -1,5 +1,7 @@
 //! Requirements: what an identity must have.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::document::{ClaimObject, RequirementObject, Requirements, Values};
@@ -27,7 +29,7 @@ pub struct Requirement {
 
 /// What one claim must hold. A list claim holds its members, a single value itself; text is
 /// compared whole and exactly.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimRequirement {
     /// Which claim.
     pub claim: ClaimPath,
@@ -47,6 +49,12 @@ impl ClaimPath {
     pub fn find<'a>(&self, claims: &'a serde_json::Map<String, Value>) -> Option<&'a Value> {
         let (first, rest) = self.0.split_first()?;
         rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
+    }
+}
+
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" > "))
     }
 }
 
@@ -118,7 +126,15 @@ mod tests {
             {"claim": ["realm_access", "roles"], "all_of": ["a", "b"]},
             {"claim": "realm_access.roles", "any_of": [true, 5.0, ""]},
         ]})));
-        let claims = config.unwrap().rules.remove(0).require.claims;
+        let mut config = config.unwrap();
+        assert_eq!(
+            config.warnings,
+            [concat!(
+                "rules[0].require.claims[2].claim: is one name, dots and all; if the claim is nested, ",
+                r#"write it as ["realm_access", "roles"]"#
+            )]
+        );
+        let claims = config.rules.remove(0).require.claims;
         assert_eq!(claims[0].claim, ClaimPath(vec!["https://ns.example/roles".into()]));
         assert_eq!(claims[1].claim, ClaimPath(vec!["realm_access".into(), "roles".into()]));
         assert_eq!(claims[2].claim, ClaimPath(vec!["realm_access.roles".into()]));

@@ -301,6 +301,9 @@ impl ClientError {
             ClientError::Authorization(AuthorizationError::IssuerMissing(_)) => {
                 "the authorization response does not say which provider it comes from"
             }
+            ClientError::Authorization(AuthorizationError::StateMissing(_)) => {
+                return AuthorizationError::StateMissing(None).to_string();
+            }
             ClientError::Authorization(AuthorizationError::Refused(_)) => {
                 "the login service did not log the person in"
             }
@@ -385,6 +388,11 @@ impl ClientError {
 ///
 /// Not for secrets: those are not shown at all.
 pub fn shown(text: &str) -> String {
+    shown_to(text, SHOWN_LIMIT)
+}
+
+/// [`shown`] with another limit.
+pub fn shown_to(text: &str, limit: usize) -> String {
     let mut shown = String::new();
     for character in text.chars() {
         let escaped: String = match character {
@@ -392,7 +400,7 @@ pub fn shown(text: &str) -> String {
             ' '..='~' => character.into(),
             _ => character.escape_default().collect(),
         };
-        if shown.len().saturating_add(escaped.len()) > SHOWN_LIMIT {
+        if shown.len().saturating_add(escaped.len()) > limit {
             shown.push_str("...");
             break;
         }

@@ -52,7 +52,11 @@ impl fmt::Display for ClientError {
                 f.write_str("login succeeded several times, but the browser never came back with a session")
             }
             ClientError::Host { found } => {
-                write!(f, "people do not log in on the host \"{}\"", shown(found))
+                write!(
+                    f,
+                    "people do not log in on the host \"{}\": it is not in session.hosts, where the port counts too",
+                    shown(found)
+                )
             }
             ClientError::Method => f.write_str("this page does not have that method"),
             ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),

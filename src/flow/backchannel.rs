@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::answer;
-use crate::audit::Decision;
+use crate::audit::{Decision, Outcome};
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -61,6 +61,7 @@ async fn by_token(
     let text = logout_token::read_request(&body).map_err(ClientError::LogoutRequest)?;
     let jws = Jws::parse(&text).map_err(ClientError::Token)?;
     let index = sender(filter, &jws)?;
+    visit.is_by(index, "");
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let (verified, _) = bearer::verify(filter, index, (jws, &text, BroughtBy::Client), callouts, now).await?;
     let expect = logout_token::Expected {
@@ -126,7 +127,9 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
         response = response.header("allow", "POST");
     }
     let reference = filter.random.reference(visit.now).unwrap_or_default();
-    let decision = Decision { code: error.code(), reference, ..Decision::default() };
+    let (provider, _) = visit.who();
+    let decision = filter.decision(visit, error.code(), provider, "");
+    let decision = Decision { outcome: Outcome::Refused, reference, ..decision };
     filter.audit(visit, &decision, response.status, &detail);
     Answer::Respond(response, decision)
 }

@@ -62,6 +62,7 @@ async fn decide(
     let rule = filter.rule(visit).ok_or(Error::Bug("a token is checked without a rule"))?;
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
     let index = issuer_of(filter, rule, &jws)?;
+    visit.is_by(index, "");
     let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
     let brought = (jws, token.secret().expose(), BroughtBy::Client);
     let (verified, keys) = verify(filter, index, brought, callouts, now).await?;

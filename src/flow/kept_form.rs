@@ -192,6 +192,7 @@ fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
     let jar = Jar::read(&visit.request.headers);
     let found = session::find(filter, provider, &jar, visit.now)?;
     let subject = &found.session.subject;
+    visit.is_by(provider, subject);
     let who = Who::of(&found.session.claims, subject);
     if finished.who != who || form.filled_in_by.is_some_and(|filled_in_by| filled_in_by != who) {
         return Err(ClientError::KeptForm(FormLost::OtherPerson).into());

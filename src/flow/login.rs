@@ -131,6 +131,7 @@ pub async fn begin(
     callouts: Callouts,
 ) -> Answer {
     let mut now = visit.now;
+    visit.is_by(provider, "");
     let ready = match filter.provider(provider) {
         Some(provider) => provider.ready(&callouts, &mut now).await.map(|_| ()),
         None => Err(Error::Bug("no such provider")),
@@ -235,6 +236,7 @@ pub async fn complete(
 ) -> Answer {
     let mut now = visit.now;
     let mut extras = Extras::default();
+    visit.is_by(provider, "");
     let completed = redeem(&filter, &visit, provider, &callouts, &mut now, &mut extras).await;
     visit.now = now;
     completed.unwrap_or_else(|error| filter.refuse_with(&visit, &error, extras))
@@ -280,6 +282,7 @@ async fn redeem(
         access_token: &tokens.access_token,
     };
     let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts, now).await?;
+    visit.is_by(index, id_token.subject());
     let is_enough = step_up::is_enough(&login, &id_token, provider.config.leeway, *now);
     if login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub)) {
         // The session that was not enough stays as it is: this login is worth no more.
@@ -359,7 +362,9 @@ async fn redeem_code(
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let request = token_request(&known.metadata, provider, code, &login.code_verifier, &login.redirect_uri);
     let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
-    Ok(TokenResponse::read(&received).map_err(ProviderError::Token)?)
+    let mut sent = provider.client.secrets();
+    sent.extend([code.secret(), &login.code_verifier, &login.state]);
+    Ok(TokenResponse::read(&received, &sent).map_err(ProviderError::Token)?)
 }
 
 /// Adds cookies to an answer.

@@ -1,7 +1,7 @@
 //! A refusal in the words of whoever is refused.
 
 use crate::answer::{Refusal, answer};
-use crate::audit::Decision;
+use crate::audit::{Decision, Outcome};
 use crate::config::{Accept, Provider, ResponseMode, Rule};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
@@ -102,12 +102,13 @@ impl Filter {
         if matches!(error, Error::Client(ClientError::Method)) {
             response = response.header("allow", self.methods_of(visit.request.path_only()));
         }
+        let (provider, subject) = visit.who();
+        let decision = self.decision(visit, error.code(), provider, &subject);
         let decision = Decision {
-            code: error.code(),
-            rule: rule.map(|rule| rule.name.clone()).unwrap_or_default(),
+            outcome: Outcome::Refused,
             reference,
-            authenticated: error.is_of_somebody(),
-            ..Decision::default()
+            authenticated: decision.authenticated || error.is_of_somebody(),
+            ..decision
         };
         self.audit(visit, &decision, response.status, &error.to_string());
         Answer::Respond(with_cookies(response, extras.cookies), decision)

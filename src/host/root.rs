@@ -147,12 +147,13 @@ impl Root {
                 true
             }
             Err(why) => {
-                log::error!("the configuration is refused, every request is answered 500:");
+                let is_nginx = nginx::is_likely(self.context_id);
+                log::error!("{}", refused(is_nginx));
                 // Line by line, because nginx cuts what is longer than 2 KB.
                 why.lines().for_each(|line| log::error!("{line}"));
                 // Envoy refuses a listener, or an update, whose filter says no. Kong goes on without
                 // the filter, and the worker of a plain nginx ends: there it is kept, to refuse.
-                nginx::is_likely(self.context_id)
+                is_nginx
             }
         }
     }
@@ -320,6 +321,16 @@ impl Root {
             }
         }
         self.renewing.retain(|(renewing, _)| Some(*renewing) != provider);
+    }
+}
+
+/// What becomes of a configuration that is not valid.
+fn refused(is_nginx: bool) -> &'static str {
+    if is_nginx {
+        "the configuration is refused, every request is answered 500:"
+    } else {
+        "the configuration is refused: the proxy does not take the listener or the update, and what was \
+         configured before goes on:"
     }
 }
 

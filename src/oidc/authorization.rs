@@ -199,8 +199,9 @@ pub enum AuthorizationError {
     BodyMissing,
     /// A signed response (JARM), which was not asked for.
     UnexpectedResponse,
-    /// No `state`, or an empty one.
-    StateMissing,
+    /// No `state`, or an empty one; and what the provider refuses, if the answer says so. Anybody may have
+    /// made that up.
+    StateMissing(Option<ProviderError>),
     /// Both `code` and `error`.
     CodeAndError,
     /// Neither `code` nor `error`, or an empty `code`.
@@ -230,7 +231,7 @@ impl AuthorizationError {
             AuthorizationError::ContentType => "authorization_content_type",
             AuthorizationError::BodyMissing => "authorization_body_missing",
             AuthorizationError::UnexpectedResponse => "authorization_response_unexpected",
-            AuthorizationError::StateMissing => "authorization_state_missing",
+            AuthorizationError::StateMissing(_) => "authorization_state_missing",
             AuthorizationError::CodeAndError => "authorization_code_and_error",
             AuthorizationError::NeitherCodeNorError => "authorization_code_missing",
             AuthorizationError::CodeCharacters => "authorization_code_characters",
@@ -255,7 +256,10 @@ impl fmt::Display for AuthorizationError {
             AuthorizationError::UnexpectedResponse => f.write_str(
                 "the authorization response must come as plain parameters, but came in \"response\"",
             ),
-            AuthorizationError::StateMissing => f.write_str("the authorization response has no state"),
+            AuthorizationError::StateMissing(None) => f.write_str("the authorization response has no state"),
+            AuthorizationError::StateMissing(Some(error)) => {
+                write!(f, "the authorization response has no state and says: {error}")
+            }
             AuthorizationError::CodeAndError => {
                 f.write_str("the authorization response must have a code or an error, but has both")
             }
@@ -310,7 +314,13 @@ impl AuthorizationResponse {
             return Err(AuthorizationError::UnexpectedResponse);
         }
         let state = form.get("state").filter(|state| !state.is_empty());
-        let state = state.ok_or(AuthorizationError::StateMissing)?;
+        let refused = |error| {
+            let sent: Vec<&str> = ["state", "code"].into_iter().filter_map(|name| form.get(name)).collect();
+            ProviderError::new(REGISTERED_ERRORS, error, form.get("error_description"), &sent)
+        };
+        let Some(state) = state else {
+            return Err(AuthorizationError::StateMissing(form.get("error").map(refused)));
+        };
         let outcome = match (form.get("code"), form.get("error")) {
             (Some(_), Some(_)) => return Err(AuthorizationError::CodeAndError),
             (None, None) | (Some(""), None) => return Err(AuthorizationError::NeitherCodeNorError),
@@ -318,10 +328,7 @@ impl AuthorizationResponse {
                 Outcome::Code(Secret::new(code))
             }
             (Some(_), None) => return Err(AuthorizationError::CodeCharacters),
-            (None, Some(error)) => {
-                let description = form.get("error_description");
-                Outcome::Error(ProviderError::new(REGISTERED_ERRORS, error, description))
-            }
+            (None, Some(error)) => Outcome::Error(refused(error)),
         };
         let iss = form.get("iss").map(str::to_owned);
         Ok(AuthorizationResponse { state: Secret::new(state), iss, outcome })
@@ -475,7 +482,7 @@ mod tests {
     #[test]
     fn flow_01_and_02_a_response_without_exactly_one_state_is_refused() {
         for query in ["", "code=x", "code=x&state=", "code=x&state", "code=x&state[]=a", "code=x&State=a"] {
-            assert_eq!(error(query), AuthorizationError::StateMissing, "{query}");
+            assert_eq!(error(query), AuthorizationError::StateMissing(None), "{query}");
         }
         for query in ["code=x&state=a&state=b", "code=x&state=a&state=a", "code=x&state=a&st%61te=b"] {
             let repeated = AuthorizationError::Form(FormError::Repeated("state".into()));
@@ -497,19 +504,30 @@ mod tests {
     fn flow_11_an_error_is_believed_only_with_the_right_state_and_never_repeated() {
         let query = "error=access_denied&error_description=%3Cscript%3E%0d%0ano&state=";
         assert_eq!(into_code(&format!("{query}s2"), false).unwrap_err(), AuthorizationError::State);
-        let refused = ProviderError { error: "access_denied", description: Some("<script> no".into()) };
+        let refused = ProviderError {
+            error: "access_denied",
+            unregistered: None,
+            description: Some("<script> no".into()),
+        };
         assert_eq!(
             into_code(&format!("{query}s1"), false).unwrap_err(),
             AuthorizationError::Refused(refused)
         );
-        let refused = ProviderError { error: "other", description: None };
+        let refused =
+            ProviderError { error: "other", unregistered: Some("<script>".into()), description: None };
         let unknown = into_code("error=%3Cscript%3E&state=s1", false).unwrap_err();
         assert_eq!(unknown, AuthorizationError::Refused(refused));
     }
 
     #[test]
     fn flow_12_and_14_code_or_error_but_not_both_and_not_neither() {
-        assert_eq!(error("error=login_required"), AuthorizationError::StateMissing);
+        let without_state = error("error=invalid_scope&error_description=no+such+scope:+offline_access");
+        assert_eq!(without_state.code(), "authorization_state_missing");
+        assert_eq!(
+            without_state.to_string(),
+            "the authorization response has no state and says: \
+             invalid_scope \"no such scope: offline_access\""
+        );
         for query in ["state=a&code=x&error=access_denied", "state=a&code=&error=x", "state=a&code=x&error="]
         {
             assert_eq!(error(query), AuthorizationError::CodeAndError, "{query}");

@@ -133,7 +133,7 @@ pub fn check_dates(claims: &Claims, now: Timestamp, leeway: Seconds) -> Result<(
         if let Some(begin) = numeric_date(claims, claim)?
             && begin > now + leeway
         {
-            return Err(ClaimError::InTheFuture { claim, begin, now });
+            return Err(ClaimError::InTheFuture { claim, ahead: begin.since(now), leeway });
         }
     }
     Ok(())
@@ -211,10 +211,10 @@ pub enum ClaimError {
     InTheFuture {
         /// Its name.
         claim: &'static str,
-        /// Its value.
-        begin: Timestamp,
-        /// Our clock.
-        now: Timestamp,
+        /// How far ahead of our clock.
+        ahead: Seconds,
+        /// How far it may be.
+        leeway: Seconds,
     },
     /// `iss` is another one.
     Issuer {
@@ -265,8 +265,12 @@ impl fmt::Display for ClaimError {
             ClaimError::Expired { expires_at, now } => {
                 write!(f, "the token must not be expired, but exp is {expires_at} and it is {now}")
             }
-            ClaimError::InTheFuture { claim, begin, now } => {
-                write!(f, "{claim} must not be in the future, but is {begin} and it is {now}")
+            ClaimError::InTheFuture { claim, ahead, leeway } => {
+                write!(
+                    f,
+                    "{claim} must not be in the future, but is {ahead} ahead, leeway {leeway} (compare the \
+                     clocks of the provider and of this proxy)"
+                )
             }
             ClaimError::Issuer { expected, found } => {
                 write!(f, "iss must be \"{expected}\", but is \"{found}\"")
@@ -343,6 +347,8 @@ mod tests {
                 let error = check(json!({"exp": now.0 + 300, claim: begin})).unwrap_err();
                 assert_eq!(error.code(), "token_not_yet_valid", "{claim} {begin}");
             }
+            let error = check(json!({"exp": now.0 + 3000, claim: now.0 + 600})).unwrap_err().to_string();
+            assert!(error.contains(" but is 600 s ahead, leeway 60 s "), "{error}");
             for begin in [json!("x"), json!(null), json!("1")] {
                 let error = check(json!({"exp": now.0 + 300, claim: begin})).unwrap_err();
                 assert_eq!(error.code(), "claim_malformed", "{claim} {begin}");

@@ -206,8 +206,8 @@ fn check_auth_time(claims: &Claims, expect: &Expected<'_>) -> Result<Option<Time
     let auth_time = claims::required_numeric_date(claims, "auth_time")?;
     // One in the future would never grow old.
     if auth_time > expect.now + expect.leeway {
-        let (begin, now) = (auth_time, expect.now);
-        return Err(ClaimError::InTheFuture { claim: "auth_time", begin, now }.into());
+        let (ahead, leeway) = (auth_time.since(expect.now), expect.leeway);
+        return Err(ClaimError::InTheFuture { claim: "auth_time", ahead, leeway }.into());
     }
     if auth_time + max_age + expect.leeway < expect.now {
         return Err(IdTokenError::AuthenticationTooOld { max_age, found: expect.now.since(auth_time) });

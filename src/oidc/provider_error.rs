@@ -2,11 +2,24 @@
 
 use std::fmt;
 
-use crate::error::shown;
+use crate::error::shown_to;
+use crate::secret::Secret;
 
-/// A longer word of a description is not kept: it may be a code or a token that the provider
-/// repeats. Bytes. Random values of 96 bits and more are longer.
-pub const WORD_LIMIT: usize = 16;
+/// A longer run of the characters of base64url and JWS is not kept: it may be a token that the provider
+/// repeats. Bytes. Identifiers of requests, as UUIDs, are shorter.
+pub const TOKEN_LIKE: usize = 40;
+
+/// A description is cut after so many characters, escaped.
+pub const DESCRIPTION_LIMIT: usize = 200;
+
+/// And an `error` that is not registered.
+pub const ERROR_LIMIT: usize = 64;
+
+/// A shorter secret is not looked for in a description: it would hide parts of common words.
+const SECRET_MIN: usize = 4;
+
+/// Stands where something is not shown.
+const MASK: &str = "[...]";
 
 /// An `error` that is not registered for the message it came in.
 pub const OTHER: &str = "other";
@@ -16,33 +29,86 @@ pub const OTHER: &str = "other";
 pub struct ProviderError {
     /// The registered code, or [`OTHER`].
     pub error: &'static str,
+    /// The code that is not registered, safe for the log. Not for a page, as the description.
+    pub unregistered: Option<String>,
     /// What the provider says about it, safe for the log, without what could be a secret. Not for
     /// a page: whoever makes the link that leads to the page would choose its text.
     pub description: Option<String>,
 }
 
 impl ProviderError {
-    /// Keeps `error` if it is one of `registered`, and of the description what may be logged.
-    pub(super) fn new(registered: &[&'static str], error: &str, description: Option<&str>) -> ProviderError {
-        let error = registered.iter().find(|code| **code == error).copied().unwrap_or(OTHER);
-        let description = description.map(readable).filter(|text| !text.is_empty());
-        ProviderError { error, description }
+    /// Keeps `error` if it is one of `registered`, else what may be logged of it, and so of the
+    /// description. `secrets` are those of this very exchange, which the provider may repeat.
+    pub(super) fn new(
+        registered: &[&'static str],
+        error: &str,
+        description: Option<&str>,
+        secrets: &[&str],
+    ) -> ProviderError {
+        let known = registered.iter().find(|code| **code == error).copied();
+        let unregistered = match known {
+            None if !error.is_empty() => Some(readable(error, secrets, ERROR_LIMIT)),
+            _ => None,
+        };
+        let description = description.map(|text| readable(text, secrets, DESCRIPTION_LIMIT));
+        let description = description.filter(|text| !text.is_empty());
+        ProviderError { error: known.unwrap_or(OTHER), unregistered, description }
     }
 }
 
 impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.error)?;
+        if let Some(unregistered) = &self.unregistered {
+            write!(f, " (\"{unregistered}\")")?;
+        }
         match &self.description {
-            Some(description) => write!(f, "{} \"{description}\"", self.error),
-            None => f.write_str(self.error),
+            Some(description) => write!(f, " \"{description}\""),
+            None => Ok(()),
         }
     }
 }
 
-fn readable(description: &str) -> String {
-    let words = description.split_whitespace();
-    let kept: Vec<&str> = words.map(|word| if word.len() > WORD_LIMIT { "[...]" } else { word }).collect();
-    shown(&kept.join(" "))
+/// The texts of secrets, for [`ProviderError::new`].
+pub(super) fn texts<'a>(secrets: &[&'a Secret]) -> Vec<&'a str> {
+    secrets.iter().map(|secret| secret.expose()).collect()
+}
+
+fn readable(text: &str, secrets: &[&str], limit: usize) -> String {
+    let mut masked = text.to_owned();
+    let mut secrets: Vec<&str> =
+        secrets.iter().copied().filter(|secret| secret.len() >= SECRET_MIN).collect();
+    // One secret may stand in another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in secrets {
+        for form in [secret.to_owned(), super::form::encode(secret)] {
+            masked = masked.replace(&form, MASK);
+        }
+    }
+    let words: Vec<String> = masked.split_whitespace().map(without_tokens).collect();
+    shown_to(&words.join(" "), limit)
+}
+
+/// A word without its runs that are as long as tokens.
+fn without_tokens(word: &str) -> String {
+    let is_of_token = |character: char| {
+        character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '+' | '=')
+    };
+    let (mut kept, mut run) = (String::new(), String::new());
+    let end_run = |kept: &mut String, run: &mut String| {
+        kept.push_str(if run.len() > TOKEN_LIKE { MASK } else { run.as_str() });
+        run.clear();
+    };
+    for character in word.chars() {
+        if is_of_token(character) {
+            run.push(character);
+        } else {
+            end_run(&mut kept, &mut run);
+            kept.push(character);
+        }
+    }
+    end_run(&mut kept, &mut run);
+    kept
 }
 
 #[cfg(test)]
@@ -50,26 +116,68 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registered_codes_are_kept_and_others_are_not_repeated() {
-        let error = |text| ProviderError::new(&["invalid_grant"], text, None).error;
-        assert_eq!(error("invalid_grant"), "invalid_grant");
-        for text in ["", "Invalid_grant", "invalid_grant ", "<script>alert(1)</script>", "invalid_grant\n"] {
-            assert_eq!(error(text), OTHER, "{text:?}");
+    fn a_code_that_is_not_registered_is_shown_in_the_log_beside_other() {
+        let error = |text| ProviderError::new(&["invalid_grant"], text, None, &[]);
+        assert_eq!(error("invalid_grant").to_string(), "invalid_grant");
+        for (text, said) in [
+            ("", "other"),
+            ("Invalid_grant", "other (\"Invalid_grant\")"),
+            ("authentication_expired", "other (\"authentication_expired\")"),
+            ("<script>\"\r\nx", "other (\"<script>\\\" x\")"),
+        ] {
+            assert_eq!(error(text).error, OTHER, "{text:?}");
+            assert_eq!(error(text).to_string(), said);
         }
+        let long = error(&"x y".repeat(1000)).unregistered.unwrap();
+        assert!(long.len() <= ERROR_LIMIT + 3, "{long}");
+    }
+
+    fn description(text: &str, secrets: &[&str]) -> Option<String> {
+        ProviderError::new(&[], "x", Some(text), secrets).description
     }
 
     #[test]
-    fn a_description_is_made_safe_for_the_log() {
-        let description = |text| ProviderError::new(&[], "x", Some(text)).description;
-        assert_eq!(
-            description("AADSTS7000215: Invalid client secret\r\nprovided. \x1b[2J"),
-            Some("AADSTS7000215: Invalid client secret provided. \\u{1b}[2J".into())
-        );
-        assert_eq!(
-            description("code SplxlOBeZQQYbYS6WxSbIA is used up"),
-            Some("code [...] is used up".into())
-        );
-        assert_eq!(description(" \r\n "), None);
-        assert!(description(&"word ".repeat(1000)).unwrap().len() <= crate::error::SHOWN_LIMIT + 3);
+    fn a_description_keeps_its_words_and_is_made_safe_for_the_log() {
+        for (text, kept) in [
+            (
+                "AADSTS7000215: Invalid client secret\r\nprovided. \u{1b}[2J",
+                "AADSTS7000215: Invalid client secret provided. \\u{1b}[2J",
+            ),
+            (
+                "token_endpoint_auth_method is client_secret_post, not \"client_secret_basic\"",
+                "token_endpoint_auth_method is client_secret_post, not \\\"client_secret_basic\\\"",
+            ),
+            (
+                "Trace ID: 0f8fad5b-d9cb-469f-a165-70867728950e for https://app.example/oidc/callback",
+                "Trace ID: 0f8fad5b-d9cb-469f-a165-70867728950e for https://app.example/oidc/callback",
+            ),
+        ] {
+            assert_eq!(description(text, &[]).as_deref(), Some(kept));
+        }
+        assert_eq!(description(" \r\n ", &[]), None);
+        assert!(description(&"word ".repeat(1000), &[]).unwrap().len() <= DESCRIPTION_LIMIT + 3);
+    }
+
+    #[test]
+    fn no_secret_of_the_exchange_and_nothing_like_a_token_is_kept() {
+        let secrets = ["SplxlOBeZQQYbYS6WxSbIA", "p&q r", "p&q r longer", "a"];
+        for (text, kept) in [
+            ("code SplxlOBeZQQYbYS6WxSbIA is used up", "code [...] is used up"),
+            ("code=SplxlOBeZQQYbYS6WxSbIA.", "code=[...]."),
+            ("'p&q r' or p%26q+r or p&q r longer", "'[...]' or [...] or [...]"),
+            ("a secret of one letter hides no words", "a secret of one letter hides no words"),
+        ] {
+            assert_eq!(description(text, &secrets).as_deref(), Some(kept));
+        }
+        let random = "A1-_".repeat(11);
+        let token = format!("eyJhbGciOiJSUzI1NiJ9.{random}.{random}");
+        for text in [format!("token={token};"), format!("({random})")] {
+            let kept = description(&text, &[]).unwrap();
+            assert!(kept.contains(MASK) && !kept.contains("A1-_") && !kept.contains("eyJ"), "{kept}");
+        }
+        let cut = format!("{} SplxlOBeZQQYbYS6WxSbIA", "x ".repeat(95));
+        assert!(!description(&cut, &secrets).unwrap().contains("Splx"), "cut after it is masked, not before");
+        let error = ProviderError::new(&[], "bad-SplxlOBeZQQYbYS6WxSbIA", None, &secrets);
+        assert_eq!(error.unregistered.as_deref(), Some("bad-[...]"));
     }
 }

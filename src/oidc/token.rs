@@ -230,13 +230,14 @@ impl fmt::Display for TokenError {
 }
 
 impl TokenResponse {
-    /// Reads the answer to [`token_request`].
+    /// Reads the answer to [`token_request`]. `sent` are the secrets of the request, which a refusal may
+    /// repeat and which are not logged.
     ///
     /// # Errors
     /// A refusal, and whatever is no complete response (RFC 6749 section 5.1, Core 1.0 section
     /// 3.1.3.3).
-    pub fn read(reply: &Received) -> Result<TokenResponse, TokenError> {
-        let (members, notes) = members(reply)?;
+    pub fn read(reply: &Received, sent: &[&Secret]) -> Result<TokenResponse, TokenError> {
+        let (members, notes) = members(reply, sent)?;
         Ok(TokenResponse {
             id_token: presentable(&members, "id_token")?,
             access_token: presentable(&members, "access_token")?,
@@ -264,12 +265,12 @@ pub struct RefreshResponse {
 }
 
 impl RefreshResponse {
-    /// Reads the answer to [`refresh_request`].
+    /// Reads the answer to [`refresh_request`]. `sent` as in [`TokenResponse::read`].
     ///
     /// # Errors
     /// A refusal, and whatever is no complete response (RFC 6749 section 6, Core 1.0 section 12.2).
-    pub fn read(reply: &Received) -> Result<RefreshResponse, TokenError> {
-        let (members, _) = members(reply)?;
+    pub fn read(reply: &Received, sent: &[&Secret]) -> Result<RefreshResponse, TokenError> {
+        let (members, _) = members(reply, sent)?;
         let has_id_token = !matches!(text(&members, "id_token")?, None | Some(""));
         Ok(RefreshResponse {
             id_token: has_id_token.then(|| presentable(&members, "id_token")).transpose()?,
@@ -298,9 +299,12 @@ impl RefreshResponse {
 
 /// The members of a response that is no refusal and whose tokens the filter can present, and what is
 /// odd in it.
-fn members(reply: &Received) -> Result<(Map<String, Value>, Vec<&'static str>), TokenError> {
+fn members(
+    reply: &Received,
+    sent: &[&Secret],
+) -> Result<(Map<String, Value>, Vec<&'static str>), TokenError> {
     let members = json::parse_object(&reply.body);
-    if let Some(error) = members.as_ref().ok().and_then(refusal) {
+    if let Some(error) = members.as_ref().ok().and_then(|members| refusal(members, sent)) {
         return Err(TokenError::Refused { status: reply.status, error });
     }
     if reply.status != 200 {
@@ -329,10 +333,10 @@ fn is_refresh_token(text: &str) -> bool {
 }
 
 /// The reason of a refusal. Some providers give it with status 200, so the status is not asked.
-fn refusal(members: &Map<String, Value>) -> Option<ProviderError> {
+fn refusal(members: &Map<String, Value>, sent: &[&Secret]) -> Option<ProviderError> {
     let error = members.get("error")?.as_str()?;
     let description = members.get("error_description").and_then(Value::as_str);
-    Some(ProviderError::new(REGISTERED_ERRORS, error, description))
+    Some(ProviderError::new(REGISTERED_ERRORS, error, description, &provider_error::texts(sent)))
 }
 
 /// A text member; `null` counts as absent.
@@ -410,7 +414,7 @@ mod tests {
         for (name, value) in changes.as_object().unwrap() {
             body[name] = value.clone();
         }
-        TokenResponse::read(&reply(200, body))
+        TokenResponse::read(&reply(200, body), &[])
     }
 
     fn code() -> AuthorizationCode {
@@ -520,13 +524,13 @@ mod tests {
             assert_eq!(read(json!({"expires_in": value})), Err(expected), "{value}");
         }
         let response = reply(200, r#"{"access_token":"a","id_token":"i","token_type":"Bearer"}"#);
-        assert_eq!(TokenResponse::read(&response).unwrap().expires_in, None);
+        assert_eq!(TokenResponse::read(&response, &[]).unwrap().expires_in, None);
     }
 
     #[test]
     fn flow_53_a_member_that_occurs_twice_is_refused() {
         let body = r#"{"access_token":"a","access_token":"b","id_token":"i","token_type":"Bearer"}"#;
-        assert_eq!(TokenResponse::read(&reply(200, body)).unwrap_err().code(), "token_json");
+        assert_eq!(TokenResponse::read(&reply(200, body), &[]).unwrap_err().code(), "token_json");
     }
 
     #[test]
@@ -547,7 +551,7 @@ mod tests {
     fn what_a_refusal_calls_for_is_told_by_its_words_and_then_by_its_status() {
         use Remedy::{Login, Operator, Provider, Time};
         let remedy = |status, body: &str| {
-            RefreshResponse::read(&reply(status, body)).expect_err("it brings no tokens").remedy()
+            RefreshResponse::read(&reply(status, body), &[]).expect_err("it brings no tokens").remedy()
         };
         let error = |status, error: &str| remedy(status, &json!({"error": error}).to_string());
         for word in ["interaction_required", "login_required", "consent_required", "invalid_scope"]
@@ -616,13 +620,13 @@ mod tests {
     fn a_refusal_is_read_whatever_the_status_is() {
         let body = json!({"error": "invalid_grant", "error_description": "Code not valid"});
         for status in [400, 401, 200] {
-            let error = TokenResponse::read(&reply(status, &body)).unwrap_err();
+            let error = TokenResponse::read(&reply(status, &body), &[]).unwrap_err();
             let text =
                 format!("the token endpoint refuses with status {status}: invalid_grant \"Code not valid\"");
             assert_eq!(error.to_string(), text);
         }
-        let error = TokenResponse::read(&reply(400, json!({"error": "ev\r\nil"}))).unwrap_err();
-        let other = ProviderError { error: "other", description: None };
+        let error = TokenResponse::read(&reply(400, json!({"error": "ev\r\nil"})), &[]).unwrap_err();
+        let other = ProviderError { error: "other", unregistered: Some("ev il".into()), description: None };
         assert_eq!(error, TokenError::Refused { status: 400, error: other });
     }
 
@@ -630,12 +634,12 @@ mod tests {
     fn only_status_200_brings_tokens() {
         let tokens = json!({"access_token": "at", "token_type": "Bearer", "id_token": "a.b.c"});
         for status in [201, 204, 302, 400, 500, 503] {
-            let error = TokenResponse::read(&reply(status, &tokens)).unwrap_err();
+            let error = TokenResponse::read(&reply(status, &tokens), &[]).unwrap_err();
             assert_eq!(error, TokenError::Status(status));
         }
         for body in ["", "<html>", "null", "[]", r#""x""#, "access_token=a&id_token=b"] {
-            assert_eq!(TokenResponse::read(&reply(200, body)).unwrap_err().code(), "token_json");
-            assert_eq!(TokenResponse::read(&reply(502, body)).unwrap_err(), TokenError::Status(502));
+            assert_eq!(TokenResponse::read(&reply(200, body), &[]).unwrap_err().code(), "token_json");
+            assert_eq!(TokenResponse::read(&reply(502, body), &[]).unwrap_err(), TokenError::Status(502));
         }
     }
 

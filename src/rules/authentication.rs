@@ -6,18 +6,26 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::config::Authentication;
+use crate::error::shown;
 use crate::oidc::claims::{self, Claims};
 use crate::time::{Seconds, Timestamp};
 
-/// The part of the authentication that is not enough. It says what is asked for, never what was found.
+/// The part of the authentication that is not enough: what is asked for, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Insufficient {
     /// `acr` is none of those that the rule accepts, or absent.
-    Context,
+    Context {
+        /// Those of which one would do.
+        required: Vec<String>,
+        /// What `acr` is, safe to print; absent, or no text.
+        found: Option<String>,
+    },
     /// It was too long ago.
     TooOld {
         /// As the rule says.
         max_age: Seconds,
+        /// How long ago it was.
+        age: Seconds,
     },
     /// `auth_time` is absent, no number, or in the future.
     TimeUnknown,
@@ -27,7 +35,7 @@ impl Insufficient {
     /// Stable name of the rule.
     pub fn code(&self) -> &'static str {
         match self {
-            Insufficient::Context => "authentication_acr",
+            Insufficient::Context { .. } => "authentication_acr",
             Insufficient::TooOld { .. } => "authentication_too_old",
             Insufficient::TimeUnknown => "authentication_time_unknown",
         }
@@ -37,9 +45,17 @@ impl Insufficient {
 impl fmt::Display for Insufficient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Insufficient::Context => f.write_str("another kind of authentication is required (acr)"),
-            Insufficient::TooOld { max_age } => {
-                write!(f, "the authentication may be {max_age} old, and is older (auth_time)")
+            Insufficient::Context { required, found } => {
+                let required: Vec<String> =
+                    required.iter().map(|acr| format!("\"{}\"", shown(acr))).collect();
+                write!(f, "acr must be one of {}, but ", required.join(", "))?;
+                match found {
+                    Some(found) => write!(f, "is \"{found}\""),
+                    None => f.write_str("is absent or no text"),
+                }
+            }
+            Insufficient::TooOld { max_age, age } => {
+                write!(f, "the authentication may be {max_age} old, and is {age} old (auth_time)")
             }
             Insufficient::TimeUnknown => {
                 f.write_str("the time of the authentication is required, and is not known (auth_time)")
@@ -61,7 +77,8 @@ pub fn suffices(
     if !required.acr_values.is_empty() {
         let found = claims.get("acr").and_then(Value::as_str);
         if !found.is_some_and(|found| required.acr_values.iter().any(|acr| acr == found)) {
-            return Err(Insufficient::Context);
+            let (required, found) = (required.acr_values.clone(), found.map(shown));
+            return Err(Insufficient::Context { required, found });
         }
     }
     let Some(max_age) = required.max_age else { return Ok(()) };
@@ -70,7 +87,7 @@ pub fn suffices(
     let auth_time = auth_time.filter(|time| *time <= now + leeway).ok_or(Insufficient::TimeUnknown)?;
     // As the ID token of the login is checked, so that nobody is sent back at once.
     if auth_time + max_age + leeway < now {
-        return Err(Insufficient::TooOld { max_age });
+        return Err(Insufficient::TooOld { max_age, age: now.since(auth_time) });
     }
     Ok(())
 }
@@ -111,16 +128,20 @@ mod tests {
             json!(true),
         ] {
             let result = found((&["gold", "silver"], None), json!({"acr": acr}));
-            assert_eq!(result, Err(Insufficient::Context), "{acr}");
+            let said = result.unwrap_err();
+            assert_eq!(said.code(), "authentication_acr", "{acr}");
+            let is = acr.as_str().map_or("is absent or no text".to_owned(), |acr| format!("is \"{acr}\""));
+            assert_eq!(said.to_string(), format!("acr must be one of \"gold\", \"silver\", but {is}"));
         }
-        assert_eq!(found((&["gold"], None), json!({})), Err(Insufficient::Context));
+        let said = found((&["gold"], None), json!({"acr": "x\u{fc}\n"})).unwrap_err().to_string();
+        assert_eq!(said, r#"acr must be one of "gold", but is "x\u{fc}\n""#);
     }
 
     #[test]
     fn it_was_recent_up_to_the_second() {
         let at = |age: u64| found((&[], Some(300)), json!({"auth_time": NOW.0 - age}));
         assert_eq!((at(0), at(300), at(360)), (Ok(()), Ok(()), Ok(())));
-        assert_eq!(at(361), Err(Insufficient::TooOld { max_age: Seconds(300) }));
+        assert_eq!(at(361), Err(Insufficient::TooOld { max_age: Seconds(300), age: Seconds(361) }));
     }
 
     #[test]

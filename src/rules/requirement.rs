@@ -4,29 +4,81 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::config::{ClaimPath, ClaimRequirement, Requirement};
+use crate::config::{ClaimRequirement, Requirement};
+use crate::error::shown;
 
-/// The part of a requirement that is not met. It says what is asked for, never what was found:
-/// claims are personal.
+/// Of the required values, alternatives and names so many are shown.
+const SHOWN_VALUES: usize = 8;
+
+/// The part of a requirement that is not met. It says what is asked for and of what kind the claim is,
+/// never the values that were found: claims are personal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// Not all of these scopes were granted.
     Scopes {
         /// All that are needed, granted or not (RFC 6750 section 3, attribute `scope`).
         required: Vec<String>,
+        /// Those of them that were not granted.
+        lacking: Vec<String>,
     },
     /// `aud` has none of the required values.
-    Audience,
+    Audience {
+        /// Those of which one would do.
+        required: Vec<String>,
+        /// What `aud` is.
+        found: Found,
+    },
     /// The claim is absent or holds other values than required.
     Claim {
-        /// Which claim.
-        claim: ClaimPath,
+        /// Which claim, and what it must hold.
+        required: ClaimRequirement,
+        /// What it is.
+        found: Found,
     },
     /// None of the alternatives is met.
     AnyOf {
         /// What the first alternative needs that lacks scopes only; empty if there is none.
         scopes: Vec<String>,
+        /// What each alternative lacks.
+        alternatives: Vec<Missing>,
     },
+}
+
+/// Of what kind a claim is that does not hold what it must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is not there.
+    Absent,
+    /// One value, of this JSON type.
+    Other(&'static str),
+    /// A list with so many members.
+    List(usize),
+}
+
+impl Found {
+    fn of(value: Option<&Value>) -> Found {
+        match value {
+            None => Found::Absent,
+            Some(Value::Null) => Found::Other("null"),
+            Some(Value::Bool(_)) => Found::Other("another boolean"),
+            Some(Value::Number(_)) => Found::Other("another number"),
+            Some(Value::String(_)) => Found::Other("another text"),
+            Some(Value::Object(_)) => Found::Other("an object"),
+            Some(Value::Array(members)) => Found::List(members.len()),
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Found::Absent => f.write_str("is absent"),
+            Found::Other(kind) => write!(f, "is {kind}"),
+            Found::List(0) => f.write_str("is an empty list"),
+            Found::List(1) => f.write_str("is a list of 1 other value"),
+            Found::List(count) => write!(f, "is a list of {count} values without it"),
+        }
+    }
 }
 
 impl Missing {
@@ -34,7 +86,7 @@ impl Missing {
     pub fn code(&self) -> &'static str {
         match self {
             Missing::Scopes { .. } => "requirement_scopes",
-            Missing::Audience => "requirement_audience",
+            Missing::Audience { .. } => "requirement_audience",
             Missing::Claim { .. } => "requirement_claim",
             Missing::AnyOf { .. } => "requirement_any_of",
         }
@@ -44,9 +96,9 @@ impl Missing {
     /// Empty if it is not scopes that are missing.
     pub fn scopes(&self) -> &[String] {
         match self {
-            Missing::Scopes { required } => required,
-            Missing::AnyOf { scopes } => scopes,
-            Missing::Audience | Missing::Claim { .. } => &[],
+            Missing::Scopes { required, .. } => required,
+            Missing::AnyOf { scopes, .. } => scopes,
+            Missing::Audience { .. } | Missing::Claim { .. } => &[],
         }
     }
 }
@@ -54,16 +106,58 @@ impl Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Missing::Scopes { required } => {
-                write!(f, "the scopes \"{}\" are required, but not all were granted", required.join(" "))
+            Missing::Scopes { required, lacking } => {
+                let (required, lacking) = (listed(required, " "), listed(lacking, " "));
+                write!(f, "the scopes {required} are required, but not granted: {lacking}")
             }
-            Missing::Audience => f.write_str("one of the rule's audiences is required, but aud has none"),
-            Missing::Claim { claim } => {
-                write!(f, "the claim {} must hold what the rule requires, but does not", claim.0.join(" > "))
+            Missing::Audience { required, found } => {
+                write!(f, "aud must name one of {}, but {found}", listed(required, ", "))
             }
-            Missing::AnyOf { .. } => f.write_str("one of the rule's alternatives must be met, but none is"),
+            Missing::Claim { required, found } => {
+                let ClaimRequirement { claim, any_of, all_of } = required;
+                write!(f, "the claim {claim} must hold ")?;
+                if !any_of.is_empty() {
+                    write!(f, "one of {}", values(any_of))?;
+                }
+                if !any_of.is_empty() && !all_of.is_empty() {
+                    f.write_str(" and ")?;
+                }
+                if !all_of.is_empty() {
+                    write!(f, "all of {}", values(all_of))?;
+                }
+                write!(f, ", but {found}")
+            }
+            Missing::AnyOf { alternatives, .. } => {
+                f.write_str("one of the rule's alternatives must be met, but none is")?;
+                for (number, missing) in (1_usize..).zip(alternatives.iter().take(SHOWN_VALUES)) {
+                    write!(f, "; {number}: {missing}")?;
+                }
+                if alternatives.len() > SHOWN_VALUES { f.write_str("; ...") } else { Ok(()) }
+            }
         }
     }
+}
+
+/// Values that a rule requires, in quotes if they are text.
+fn values(required: &[Value]) -> String {
+    let in_words = |value: &Value| match value {
+        Value::String(text) => format!("\"{}\"", shown(text)),
+        other => shown(&other.to_string()),
+    };
+    first(required.iter().map(in_words), ", ")
+}
+
+fn listed(names: &[String], between: &str) -> String {
+    first(names.iter().map(|name| format!("\"{}\"", shown(name))), between)
+}
+
+/// The first of them, and `...` in the place of more.
+fn first(mut all: impl Iterator<Item = String>, between: &str) -> String {
+    let mut shown: Vec<String> = all.by_ref().take(SHOWN_VALUES).collect();
+    if all.next().is_some() {
+        shown.push("...".to_owned());
+    }
+    shown.join(between)
 }
 
 impl std::error::Error for Missing {}
@@ -80,28 +174,36 @@ pub fn meets(
 ) -> Result<(), Missing> {
     // Calls itself as deep as requirements are nested: by the configuration, which is bounded by
     // `json::DEPTH_LIMIT`, never by a request.
-    if !requirement.scopes.iter().all(|required| scopes.contains(required)) {
-        return Err(Missing::Scopes { required: requirement.scopes.clone() });
+    let lacking: Vec<String> =
+        requirement.scopes.iter().filter(|required| !scopes.contains(required)).cloned().collect();
+    if !lacking.is_empty() {
+        return Err(Missing::Scopes { required: requirement.scopes.clone(), lacking });
     }
     if !requirement.audiences.is_empty() && !has_audience(&requirement.audiences, claims) {
-        return Err(Missing::Audience);
+        let (required, found) = (requirement.audiences.clone(), Found::of(claims.get("aud")));
+        return Err(Missing::Audience { required, found });
     }
     if let Some(unmet) = requirement.claims.iter().find(|required| !holds(required, claims)) {
-        return Err(Missing::Claim { claim: unmet.claim.clone() });
+        let found = Found::of(unmet.claim.find(claims));
+        return Err(Missing::Claim { required: unmet.clone(), found });
     }
     requirement.all_of.iter().try_for_each(|part| meets(part, claims, scopes))?;
 
-    let mut helpful = Vec::new();
+    let (mut helpful, mut alternatives) = (Vec::new(), Vec::new());
     for alternative in &requirement.any_of {
         match meets(alternative, claims, scopes) {
             Ok(()) => return Ok(()),
-            Err(missing) if helpful.is_empty() => helpful = missing.scopes().to_vec(),
-            Err(_) => {}
+            Err(missing) => {
+                if helpful.is_empty() {
+                    helpful = missing.scopes().to_vec();
+                }
+                alternatives.push(missing);
+            }
         }
     }
     match requirement.any_of.is_empty() {
         true => Ok(()),
-        false => Err(Missing::AnyOf { scopes: helpful }),
+        false => Err(Missing::AnyOf { scopes: helpful, alternatives }),
     }
 }
 
@@ -142,6 +244,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::ClaimPath;
 
     fn claims(value: Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
@@ -170,7 +273,7 @@ mod tests {
     #[test]
     fn a_group_is_met_by_an_exact_member_only() {
         let required = claim(&["groups"], json!(["admin"]), json!([]));
-        let missing = Err(Missing::Claim { claim: ClaimPath(texts(&["groups"])) });
+        let missing = |found| Err(Missing::Claim { required: required.claims[0].clone(), found });
         for (groups, met) in [
             (json!(["staff", "admin"]), true),
             (json!("admin"), true),
@@ -187,9 +290,10 @@ mod tests {
             (json!(true), false),
         ] {
             let result = meets(&required, &claims(json!({ "groups": groups })), &[]);
-            assert_eq!(result, if met { Ok(()) } else { missing.clone() }, "{groups}");
+            let expected = if met { Ok(()) } else { missing(Found::of(Some(&groups))) };
+            assert_eq!(result, expected, "{groups}");
         }
-        assert_eq!(meets(&required, &Map::new(), &[]), missing);
+        assert_eq!(meets(&required, &Map::new(), &[]), missing(Found::Absent));
     }
 
     #[test]
@@ -239,7 +343,7 @@ mod tests {
     #[test]
     fn scopes_are_exact_members_and_come_from_the_grant_not_from_the_claims() {
         let read = scopes(&["read"]);
-        let missing = Err(Missing::Scopes { required: texts(&["read"]) });
+        let missing = Err(Missing::Scopes { required: texts(&["read"]), lacking: texts(&["read"]) });
         for (scope, met) in [
             ("read", true),
             ("write read", true),
@@ -268,9 +372,11 @@ mod tests {
             (json!([]), false),
         ] {
             let result = meets(&required, &claims(json!({ "aud": aud })), &[]);
-            assert_eq!(result, if met { Ok(()) } else { Err(Missing::Audience) }, "{aud}");
+            let missing = |found| Err(Missing::Audience { required: texts(&["api", "api2"]), found });
+            assert_eq!(result, if met { Ok(()) } else { missing(Found::of(Some(&aud))) }, "{aud}");
         }
-        assert_eq!(meets(&required, &Map::new(), &[]), Err(Missing::Audience));
+        let missing = meets(&required, &Map::new(), &[]).unwrap_err();
+        assert_eq!(missing.to_string(), "aud must name one of \"api\", \"api2\", but is absent");
     }
 
     #[test]
@@ -282,29 +388,47 @@ mod tests {
         assert_eq!(meets(&either, &vip, &[]), Ok(()));
         assert_eq!(meets(&either, &Map::new(), &texts(&["a"])), Ok(()));
         let missing = meets(&either, &Map::new(), &[]).unwrap_err();
-        assert_eq!(missing, Missing::AnyOf { scopes: texts(&["a"]) });
         assert_eq!(missing.scopes(), ["a"]);
-        assert_eq!(meets(&both, &vip, &texts(&["a"])), Ok(()));
-        assert_eq!(meets(&both, &vip, &[]), Err(Missing::Scopes { required: texts(&["a"]) }));
         assert_eq!(
-            meets(&both, &Map::new(), &texts(&["a"])),
-            Err(Missing::Claim { claim: ClaimPath(texts(&["vip"])) })
+            missing.to_string(),
+            "one of the rule's alternatives must be met, but none is; 1: the claim vip must hold one of true, \
+             but is absent; 2: the scopes \"a\" are required, but not granted: \"a\""
         );
+        assert_eq!(meets(&both, &vip, &texts(&["a"])), Ok(()));
+        assert_eq!(meets(&both, &vip, &[]).unwrap_err().code(), "requirement_scopes");
+        assert_eq!(meets(&both, &Map::new(), &texts(&["a"])).unwrap_err().code(), "requirement_claim");
     }
 
     #[test]
-    fn what_is_missing_is_said_without_what_was_found() {
-        let required = claim(&["realm_access", "roles"], json!(["admin"]), json!([]));
-        let found = claims(json!({ "realm_access": { "roles": ["canary"] } }));
-        let missing = meets(&required, &found, &[]).unwrap_err();
-        assert_eq!(missing.code(), "requirement_claim");
+    fn what_is_missing_is_said_with_what_is_required_and_without_what_was_found() {
+        let required = claim(&["realm_access", "roles"], json!(["admin", 7]), json!(["m\u{fc}ller\n"]));
+        for (found, kind) in [
+            (json!({}), "is absent"),
+            (json!({"roles": null}), "is null"),
+            (json!({"roles": "canary"}), "is another text"),
+            (json!({"roles": 5}), "is another number"),
+            (json!({"roles": false}), "is another boolean"),
+            (json!({"roles": {"canary": 1}}), "is an object"),
+            (json!({"roles": []}), "is an empty list"),
+            (json!({"roles": ["canary"]}), "is a list of 1 other value"),
+            (json!({"roles": ["canary", "canary2"]}), "is a list of 2 values without it"),
+        ] {
+            let missing = meets(&required, &claims(json!({"realm_access": found})), &[]).unwrap_err();
+            assert_eq!(missing.code(), "requirement_claim");
+            assert_eq!(
+                missing.to_string(),
+                format!(
+                    r#"the claim realm_access > roles must hold one of "admin", 7 and all of "m\u{{fc}}ller\n", but {kind}"#
+                )
+            );
+        }
+        let scopes = scopes(&["a", "b"]);
         assert_eq!(
-            missing.to_string(),
-            "the claim realm_access > roles must hold what the rule requires, but does not"
+            meets(&scopes, &Map::new(), &texts(&["b"])).unwrap_err().to_string(),
+            "the scopes \"a\" \"b\" are required, but not granted: \"a\""
         );
-        assert_eq!(
-            Missing::Scopes { required: texts(&["a", "b"]) }.to_string(),
-            "the scopes \"a b\" are required, but not all were granted"
-        );
+        let many: Vec<Value> = (0..64).map(|n| json!("x".repeat(200) + &n.to_string())).collect();
+        let missing = meets(&claim(&["c"], many.into(), json!([])), &Map::new(), &[]).unwrap_err();
+        assert!(missing.to_string().len() < 1000, "{missing}");
     }
 }

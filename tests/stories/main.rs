@@ -20,6 +20,7 @@ mod frontchannel;
 mod hosts;
 mod kept;
 mod limits;
+mod log_lines;
 mod log_volume;
 mod login;
 mod logout;

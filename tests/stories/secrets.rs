@@ -111,7 +111,7 @@ fn values_that_are_printed_by_mistake_do_not_show_their_secrets() {
         }
         step = flow.resume(reply, world.now);
     };
-    let tokens = TokenResponse::read(&received).unwrap();
+    let tokens = TokenResponse::read(&received, &[]).unwrap();
     let headers = [("authorization", format!("Bearer {}", tokens.id_token.expose()))].into_iter().collect();
     let jws = Jws::parse(tokens.id_token.expose()).unwrap();
     let known = KeySet::read(world.idp().published().to_string().as_bytes()).unwrap();

@@ -380,7 +380,7 @@ fn a_session_that_fits_in_no_way_is_a_page_that_says_so_and_no_loop() {
         }
         world.tick();
         if world.has_metrics() {
-            assert_eq!(metric("decisions.outcome.refused.code.session_too_large"), Some(4));
+            assert_eq!(metric("decisions.outcome.refused.code.session_too_large.provider.main"), Some(4));
         }
     }
 }

@@ -250,7 +250,9 @@ async fn exchange_tokens(
     let request = refresh_request(&known.metadata, &provider.config, refresh_token, timeout);
     let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
     *rotated = RefreshResponse::refresh_token_of(&received).filter(|token| token != refresh_token);
-    let tokens = RefreshResponse::read(&received).map_err(ProviderError::Token)?;
+    let mut sent = provider.config.client.secrets();
+    sent.push(refresh_token);
+    let tokens = RefreshResponse::read(&received, &sent).map_err(ProviderError::Token)?;
     let obtained_at = *now;
     // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
     // says that this is not the same person ends the session.

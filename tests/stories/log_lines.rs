@@ -1,0 +1,105 @@
+//! One line must be enough: who was refused what, and what there was in its place.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, lines};
+
+/// The one line with which a request of this code was answered.
+fn answered(code: &str) -> String {
+    let start = format!("INFO answered code={code} ");
+    let found: Vec<String> = lines().into_iter().filter(|line| line.starts_with(&start)).collect();
+    assert_eq!(found.len(), 1, "{code}: {found:?}");
+    found.into_iter().next().unwrap()
+}
+
+fn assert_has(line: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(line.contains(part), "{part} is not in: {line}");
+    }
+}
+
+fn of_admins() -> Value {
+    json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}, "rules": [
+        {"name": "admin", "path_prefix": "/admin",
+         "require": {"claims": [{"claim": "groups", "any_of": ["admins"]}]}},
+        {"name": "pay", "path_prefix": "/pay", "authentication": {"acr_values": ["gold", "silver"]}},
+        {"name": "api", "path_prefix": "/api", "accept": "bearer", "require": {"scopes": ["read", "write"]}},
+    ]})
+}
+
+#[test]
+fn a_refusal_of_somebody_names_them_and_what_they_lack() {
+    for (groups, found) in [(Value::Null, "is absent"), (json!(["canary", "users"]), "is a list of 2 values")]
+    {
+        crate::world::log::forget();
+        let mut world = World::with(&of_admins());
+        world.idp().id_token = json!({"sub": "m\u{fc}ller", "groups": groups});
+        world.log_in("/orders").is(302, "login_completed");
+        let seen = world.get("/admin");
+        seen.is(403, "requirement_claim");
+        let line = answered("requirement_claim");
+        assert_has(&line, &["rule=admin", "provider=main", r#"sub="m\u{fc}ller""#, "reference="]);
+        assert_has(&line, &["the claim groups must hold one of \"admins\", but ", found]);
+        assert!(!line.contains("canary"), "claims are personal: {line}");
+        assert!(!seen.body.contains("admins") && !seen.body.contains("ller"), "{}", seen.body);
+    }
+}
+
+#[test]
+fn a_refusal_of_a_program_names_it_and_what_it_lacks() {
+    let mut world = World::with(&of_admins());
+    let now = world.now;
+    let token = world.idp().access_token(&json!({"sub": "robot", "scope": "read"}), now);
+    world.with_token("/api", &token).is(403, "requirement_scopes");
+    let line = answered("requirement_scopes");
+    assert_has(&line, &["rule=api", "provider=main", "sub=\"robot\"", "not granted: \"write\""]);
+    world.assert_no_secret_in("the line", &line);
+}
+
+#[test]
+fn a_login_that_was_not_of_the_right_kind_says_what_was_asked_for_and_what_came() {
+    let mut world = World::with(&of_admins());
+    world.idp().id_token = json!({"sub": "alice", "acr": "bronze"});
+    world.log_in("/pay").is(403, "step_up_not_met");
+    let line = answered("step_up_not_met");
+    assert_has(&line, &["provider=main", "sub=\"alice\"", r#"one of "gold", "silver", but is "bronze""#]);
+}
+
+#[test]
+fn a_session_that_is_not_enough_for_a_script_says_whose_it_is() {
+    let mut world = World::with(&of_admins());
+    world.idp().id_token = json!({"sub": "alice", "acr": "bronze"});
+    world.log_in("/orders").is(302, "login_completed");
+    let cookies = world.browser.header(false, world.now).unwrap();
+    let seen = world.send(world.program("/pay", &[("cookie", &cookies)]));
+    assert!(!seen.is(401, "authentication_acr").body.contains("bronze"), "{}", seen.body);
+    assert_has(&answered("authentication_acr"), &["rule=pay", "provider=main", "sub=\"alice\"", "bronze"]);
+}
+
+#[test]
+fn a_refusal_at_the_callback_names_the_provider_and_nobody_who_is_not_proven() {
+    let mut world = World::new();
+    world.idp().id_token = json!({"nonce": "another", "sub": "mallory"});
+    world.log_in("/orders").is(502, "id_token_nonce");
+    let line = answered("id_token_nonce");
+    assert_has(&line, &["provider=main"]);
+    assert!(!line.contains("mallory"), "{line}");
+    world.get("/oidc/callback?code=x&state=y").is(400, "login_no_cookie");
+    assert_has(&answered("login_no_cookie"), &["provider=main"]);
+}
+
+#[test]
+fn two_people_never_look_alike_however_long_their_names() {
+    let of = |subject: &str| {
+        crate::world::log::forget();
+        let mut world = World::new();
+        world.idp().id_token = json!({"sub": subject});
+        world.log_in("/orders").is(302, "login_completed");
+        answered("login_completed")
+    };
+    let sub = |line: &str| line.split(" sub=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    for character in ["x", "\u{1f600}"] {
+        let common = character.repeat(254);
+        assert_ne!(sub(&of(&format!("{common}a"))), sub(&of(&format!("{common}b"))));
+    }
+}
