@@ -84,3 +84,29 @@ fn a_line_of_the_log_has_an_end_whatever_is_asked_for() {
     let long = lines().into_iter().find(|line| line.contains("aaaaaaaa")).unwrap();
     assert!(long.len() < 500 && long.contains("aaa...\""), "{long}");
 }
+
+#[test]
+fn what_a_provider_ends_and_what_a_session_is_not_enough_for_is_always_told() {
+    let mut world = World::with(&json!({
+        "endpoints": {"backchannel_logout": "/oidc/backchannel-logout"},
+        "rules": [{"name": "pay", "path_prefix": "/pay", "authentication": {"acr_values": ["gold"]}}],
+    }));
+    world.log_in("/orders").is(302, "login_completed");
+    let mut code = "";
+    for number in 0..30 {
+        let now = world.now;
+        let changes = json!({"sub": "somebody else", "sid": null, "jti": format!("j{number}")});
+        let token = world.idp().logout_token(&changes, now);
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let mut request = world.program("/oidc/backchannel-logout", &form);
+        request.method = "POST".to_owned();
+        let body = format!("logout_token={token}");
+        world.send_with_body(request, body.as_bytes()).is(200, "logged_out_by_provider");
+        let cookies = world.browser.header(false, world.now).unwrap();
+        let script = world.program("/pay", &[("cookie", &cookies), ("sec-fetch-mode", "cors")]);
+        let seen = world.send(script);
+        assert_eq!(seen.status, 401);
+        code = seen.code;
+    }
+    assert_eq!((answered("logged_out_by_provider"), answered(code)), (30, 30), "{code}");
+}

@@ -168,7 +168,7 @@ fn a_provider_without_a_logout_keeps_nobody_from_that_of_the_next() {
 #[test]
 fn who_does_not_come_back_from_the_first_logout_is_not_led_to_the_second_and_the_log_says_so() {
     let mut change = with_partner();
-    let (first, second) = if main_is_last() { ("partner", "zmain") } else { ("main", "partner") };
+    let (first, second) = if main_is_last() { ("partner", "main") } else { ("main", "partner") };
     let bye = "https://www.example.com/bye";
     let configured = if main_is_last() { "partner" } else { "main" };
     merge(&mut change, &json!({"providers": {configured: {"post_logout_redirect_uri": bye}}}));

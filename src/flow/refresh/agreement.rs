@@ -442,6 +442,27 @@ mod tests {
     }
 
     #[test]
+    fn the_room_of_a_refresh_is_that_of_its_person() {
+        let filter = filter(1);
+        let owner_of = |issuer: &str, subject: &str, id: &str| {
+            let mut session = crate::session::tests::session();
+            session.claims.insert("iss".to_owned(), issuer.into());
+            (session.id, session.subject) = (id.to_owned(), subject.to_owned());
+            session.refresh_token = Some("r".into());
+            key(&filter, 0, &session).unwrap().owner
+        };
+        let alice = owner_of("https://idp.example.com", "alice", "1");
+        assert_eq!(alice, owner_of("https://idp.example.com", "alice", "2"));
+        for other in [
+            owner_of("https://idp.example.com", "bob", "1"),
+            owner_of("https://another.example", "alice", "1"),
+            Owner::NOBODY,
+        ] {
+            assert_ne!(alice, other);
+        }
+    }
+
+    #[test]
     fn what_a_refresh_token_was_used_for_is_not_forgotten_for_a_second_use_that_was_refused() {
         let filter = filter(1);
         let key = key_of(&filter, 0, "alice");
