@@ -138,6 +138,7 @@ fn name(id: InstanceId) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{SharedData, Unreadable};
 
     const NOW: Timestamp = Timestamp(1_000);
 
@@ -192,6 +193,13 @@ mod tests {
         assert!(!other.is_gone(&store, one.id, at(75)), "it may be about to tick now too");
         one.tick(&store, at(75));
         assert!(!is_gone(&other, &store, &one, at(75)));
+    }
+
+    #[test]
+    fn nobody_is_gone_where_it_cannot_be_read() {
+        let failing = SharedData { get: |_| Err(Unreadable::Failing), set: |_, _, _| Ok(()) };
+        let (store, one, other) = (Store::new(Some(failing)), Instance::new(1), Instance::new(2));
+        assert!(!is_gone(&other, &store, &one, NOW));
     }
 
     #[test]

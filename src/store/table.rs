@@ -368,6 +368,38 @@ mod tests {
     }
 
     #[test]
+    fn room_is_made_by_whoever_takes_most_of_it_with_what_they_bring() {
+        let of = |owner: &str, bytes: usize| Record {
+            owner: Owner::of(&[owner.as_bytes()]),
+            ..value(&vec![0; bytes], 9_999)
+        };
+        let left = |entries: &[(&str, &str, usize)]| {
+            let store = Store::default();
+            let rows = SMALL.rows(&store, Tenant::none());
+            for (name, owner, bytes) in entries {
+                rows.put(key(name), &of(owner, *bytes), NOW).unwrap();
+            }
+            let names = entries.iter().map(|(name, ..)| *name);
+            names.filter(|name| rows.find(key(name), NOW).unwrap().is_some()).collect::<Vec<_>>().join(" ")
+        };
+        let with_new = left(&[("a", "alice", 30), ("b1", "bob", 20), ("c", "carol", 20), ("b2", "bob", 20)]);
+        assert_eq!(with_new, "a c b2", "what bob brings counts as his");
+        let large = left(&[("a", "alice", 80), ("b1", "bob", 1), ("b2", "bob", 1), ("c", "carol", 10)]);
+        assert_eq!(large, "b1 b2 c", "bytes count, not entries");
+    }
+
+    #[test]
+    fn what_has_ended_makes_room_and_is_not_missed() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        rows.put(key("old"), &value(&[0; 60], 2), NOW).unwrap();
+        rows.put(key("live"), &value(&[0; 60], 3_000), NOW).unwrap();
+        rows.put(key("new"), &value(&[0; 60], 9_999), Timestamp(3)).unwrap();
+        assert!(rows.find(key("live"), Timestamp(3)).unwrap().is_some());
+        assert_eq!(store.take_evicted(), []);
+    }
+
+    #[test]
     fn a_bucket_has_a_largest_size_and_evicts_what_ends_first() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());

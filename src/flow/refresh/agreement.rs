@@ -347,13 +347,41 @@ mod tests {
     use crate::config::trial;
     use crate::filter::HostFunctions;
     use crate::metrics::HostMetrics;
+    use crate::store::{SharedData, Versioned};
+
+    type Deed = Box<dyn FnOnce()>;
 
     const NOW: Timestamp = Timestamp(1_700_000_000);
     const UNTIL: Timestamp = Timestamp(1_700_003_600);
 
     thread_local! {
         static METRICS: RefCell<Vec<(String, u64)>> = RefCell::default();
+        static DATA: RefCell<BTreeMap<String, Versioned>> = RefCell::default();
+        /// What another worker does right after refreshes were read.
+        static MEANWHILE: RefCell<Option<Deed>> = RefCell::default();
     }
+
+    const SHARED: SharedData = SharedData {
+        get: |name| {
+            let found = DATA.with_borrow(|data| data.get(name).cloned());
+            let is_refreshes = name.starts_with("vestibule.refreshed_sessions.");
+            let meanwhile = if is_refreshes { MEANWHILE.take() } else { None };
+            if let Some(meanwhile) = meanwhile {
+                meanwhile();
+            }
+            Ok(found)
+        },
+        set: |name, value, version| {
+            DATA.with_borrow_mut(|data| {
+                let last = data.get(name).map(|(_, version)| *version);
+                if last != version {
+                    return Err(NotSet);
+                }
+                data.insert(name.to_owned(), (value.to_vec(), last.unwrap_or(0) + 1));
+                Ok(())
+            })
+        },
+    };
 
     const COUNTING: HostMetrics = HostMetrics {
         define: |_, name| {
@@ -365,6 +393,10 @@ mod tests {
     };
 
     fn filter(worker: u64) -> Rc<Filter> {
+        filter_with(worker, None)
+    }
+
+    fn filter_with(worker: u64, shared: Option<SharedData>) -> Rc<Filter> {
         let host = HostFunctions {
             worker,
             random: |out| {
@@ -372,7 +404,7 @@ mod tests {
                 Ok(())
             },
             verify: None,
-            shared: None,
+            shared,
             metrics: Some(COUNTING),
         };
         let config = trial::read(json!({"session": {"refreshed_sessions_mib": 32}})).unwrap();
@@ -439,6 +471,28 @@ mod tests {
             put(&filter, key_of(&filter, number, "mallory"), &refreshed(1_024), UNTIL + Seconds(9), NOW);
         }
         assert_eq!(state(&filter, of_alice, NOW), Some(refreshed(1_024)));
+    }
+
+    #[test]
+    fn of_two_who_take_over_the_lease_of_one_that_is_gone_one_does() {
+        let session = crate::session::tests::session();
+        let [gone, first, second] = [1, 2, 3].map(|worker| filter_with(worker, Some(SHARED)));
+        let key = key_of(&gone, 0, "alice");
+        gone.tick(NOW);
+        assert!(claim(&gone, 0, key, &session, NOW));
+        let later = NOW + Seconds(30);
+        for _ in 0..5 {
+            for other in [&first, &second] {
+                other.tick(later);
+                state(other, key, later);
+            }
+        }
+        let at_the_same_time = session.clone();
+        MEANWHILE.set(Some(Box::new(move || {
+            assert!(claim(&first, 0, key, &at_the_same_time, later));
+        })));
+        assert!(!claim(&second, 0, key, &session, later), "the refresh token would be used twice");
+        assert!(MEANWHILE.with_borrow(Option::is_none));
     }
 
     #[test]
