@@ -183,6 +183,10 @@ fn a_port_that_the_configuration_names_is_the_host() {
     }));
     visit(&mut over_http, "status.example.com:80").is(200, "public");
     visit(&mut over_http, "status.example.com:443").is(400, "host_ambiguous");
+
+    let mut in_nginx = World::on(Proxy::Nginx, &json!({"rules": [{"hosts": [STATUS], "accept": "public"}]}));
+    let named = visit(&mut in_nginx, "status.example.com:443");
+    assert_eq!(named.is(200, "public").told(":authority"), Some("status.example.com:443"));
 }
 
 /// Where no rule asks for the host, or each would say the same, nobody is refused for a port.
