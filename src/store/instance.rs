@@ -196,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn a_short_lease_ends_no_longer_one_and_one_look_makes_nobody_gone() {
+        let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
+        one.tick(&store, NOW);
+        one.name_for_lease(&store, at(60), NOW).unwrap();
+        one.name_for_lease(&store, at(5), NOW).unwrap();
+        for second in 1..60 {
+            one.tick(&store, at(second));
+        }
+        assert!(!is_gone(&other, &store, &one, at(65)));
+        assert!((0..9).all(|_| !other.is_gone(&store, one.id, at(99))), "of one tick many looks are one");
+        assert!(is_gone(&other, &store, &one, at(99)));
+    }
+
+    #[test]
     fn nobody_is_gone_where_it_cannot_be_read() {
         let failing = SharedData { get: |_| Err(Unreadable::Failing), set: |_, _, _| Ok(()) };
         let (store, one, other) = (Store::new(Some(failing)), Instance::new(1), Instance::new(2));

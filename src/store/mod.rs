@@ -219,3 +219,27 @@ impl Store {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+
+    #[test]
+    fn what_is_of_other_parts_has_another_key() {
+        assert_ne!(Key::new(&[b"ab", b"c"]), Key::new(&[b"a", b"bc"]));
+        assert_ne!(Key::new(&[b"ab"]), Key::new(&[b"ab", b""]));
+    }
+
+    #[test]
+    fn each_client_of_an_issuer_is_a_tenant_of_its_own() {
+        let tenant = |id: &str| {
+            let config = trial::read(json!({"providers": {"main": {"client_id": id}}})).unwrap();
+            Tenant::of(&config.providers[0])
+        };
+        assert_eq!(tenant("one"), tenant("one"));
+        assert_ne!(tenant("one"), tenant("other"));
+    }
+}
