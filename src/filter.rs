@@ -426,3 +426,31 @@ impl Filter {
         Ok(Secret::new(self.random.token(now, 32)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+
+    #[test]
+    fn a_cookie_of_ours_comes_from_no_upstream() {
+        let host = HostFunctions {
+            worker: 1,
+            random: |out| {
+                out.fill(4);
+                Ok(())
+            },
+            verify: None,
+            shared: None,
+            metrics: None,
+        };
+        let now = Timestamp(1_700_000_000);
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &host, now).unwrap();
+        let (theirs, ours) = (&b"lang=de; Path=/"[..], &b"__Host-vestibule=x; Path=/; Secure"[..]);
+        assert_eq!(filter.cookies_of_upstream(&[theirs], now), None, "nothing to take out");
+        assert_eq!(filter.cookies_of_upstream(&[theirs, ours], now), Some(vec![theirs]));
+        assert_eq!(filter.cookies_of_upstream(&[ours], now), Some(Vec::new()));
+    }
+}
