@@ -287,30 +287,6 @@ impl Filter {
         uncached.into_iter().chain(cookies).collect()
     }
 
-    /// Those `Set-Cookie` fields of the upstream's response that may go on, in the place of all of them;
-    /// `None` if all may. A cookie of ours comes from us alone.
-    pub fn cookies_of_upstream<'a>(&self, fields: &[&'a [u8]], now: Timestamp) -> Option<Vec<&'a [u8]>> {
-        let kept: Vec<&[u8]> =
-            fields.iter().copied().filter(|field| !self.cookies.are_set_by(field)).collect();
-        if kept.len() == fields.len() {
-            return None;
-        }
-        self.warn_of_upstream(now);
-        Some(kept)
-    }
-
-    /// The response of an upstream has more fields than the host hands over: whether one of them sets a
-    /// cookie of ours cannot be seen, so none may set any.
-    pub fn no_cookies_of_upstream(&self, now: Timestamp) {
-        self.warn_of_upstream(now);
-    }
-
-    fn warn_of_upstream(&self, now: Timestamp) {
-        let line = "the upstream sets a cookie with a name of the filter's own, which is taken out of its \
-                    response (see session.cookie_name)";
-        self.log.warn("upstream_sets_cookie", line, now);
-    }
-
     /// Writes the line of an answer of our own; `detail` is the error in words.
     pub(crate) fn audit(&self, visit: &Visit, decision: &Decision, status: u16, detail: &str) {
         self.log.answered(&visit.request, decision, status, detail, visit.now);

@@ -1,4 +1,5 @@
-//! The session cookie that goes with a response: with its time of use, under the first key, or renewed.
+//! The cookies that go with a response of the upstream: none of ours but the session's, with its time of use,
+//! under the first key, or renewed.
 
 use std::fmt;
 use std::rc::Rc;
@@ -14,6 +15,32 @@ use crate::time::{Seconds, Timestamp};
 
 /// A response that comes later than this brings no cookie that could wait for the next.
 const LATE: Seconds = Seconds(60);
+
+impl Filter {
+    /// Those `Set-Cookie` fields of the upstream's response that may go on, in the place of all of them;
+    /// `None` if all may. A cookie of ours comes from us alone.
+    pub fn cookies_of_upstream<'a>(&self, fields: &[&'a [u8]], now: Timestamp) -> Option<Vec<&'a [u8]>> {
+        let kept: Vec<&[u8]> =
+            fields.iter().copied().filter(|field| !self.cookies.are_set_by(field)).collect();
+        if kept.len() == fields.len() {
+            return None;
+        }
+        self.warn_of_upstream(now);
+        Some(kept)
+    }
+
+    /// The response of an upstream has more fields than the host hands over: whether one of them sets a
+    /// cookie of ours cannot be seen, so none may set any.
+    pub fn no_cookies_of_upstream(&self, now: Timestamp) {
+        self.warn_of_upstream(now);
+    }
+
+    fn warn_of_upstream(&self, now: Timestamp) {
+        let line = "the upstream sets a cookie with a name of the filter's own, which is taken out of its \
+                    response (see session.cookie_name)";
+        self.log.warn("upstream_sets_cookie", line, now);
+    }
+}
 
 /// A session to be written with the response of the upstream.
 ///
