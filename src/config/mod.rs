@@ -22,6 +22,7 @@ mod protobuf;
 mod provider;
 mod requirement;
 mod rule;
+mod rule_hosts;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod schema;
 mod session;
@@ -46,7 +47,8 @@ pub use provider::{
     CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, ResponseMode, UserinfoUse,
 };
 pub use requirement::{ClaimPath, ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
-pub use rule::{Accept, PathMatch, Rule, RuleHosts};
+pub use rule::{Accept, PathMatch, Rule};
+pub use rule_hosts::RuleHosts;
 pub use session::{Room, SameSite, Session};
 
 use document::{Document, ProviderObject};
@@ -150,7 +152,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
         with_audiences: with_audiences(&members),
         names,
     };
-    let site = rule::Site {
+    let site = rule_hosts::Site {
         hosts: session.as_ref().map_or(&[], |session| &session.hosts),
         usual_port: session::usual_port(site_http),
     };
