@@ -187,6 +187,7 @@ fn a_refusal_of_the_client_is_no_end_of_the_session_and_a_login_is_offered() {
 fn answers_that_cannot_be_used_are_waited_for_like_an_outage_and_then_called_what_they_are() {
     for body in ["", "<html>", "{}", "[]", r#"{"access_token": "a", "token_type": "DPoP"}"#] {
         let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 60}}}));
+        world.stop_clock();
         world.idp().instead.insert("token", answer(200, body));
         world.after(301).get("/orders").is(200, "session");
         world.after(58).get("/orders").is(200, "session");
@@ -250,6 +251,9 @@ fn those_whose_refresh_fails_keep_nobody_else_from_theirs() {
 #[test]
 fn refreshes_that_come_due_together_are_spread_and_who_waits_comes_first() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    world.stop_clock();
+    // What is known of every provider is known.
+    world.tick();
     let (sessions, _) = people(&mut world, 80);
     world.idp().tokens = json!({"expires_in": 200});
     let (waiting, _) = people(&mut world, 2);
@@ -310,6 +314,9 @@ fn a_provider_that_does_not_answer_holds_up_no_refresh_at_another() {
 #[test]
 fn a_session_that_ends_while_its_refresh_waits_for_a_turn_is_not_refreshed() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    world.stop_clock();
+    // What is known of every provider is known.
+    world.tick();
     let (sessions, _) = people(&mut world, 33);
     world.after(250);
     for session in &sessions {

@@ -393,7 +393,7 @@ fn a_renewed_id_token_that_is_out_of_its_time_changes_nothing_and_ends_nothing()
     for leeway in [0, 10, 200] {
         let change = json!({"providers": {"main": {"leeway_seconds": leeway}},
             "identity": {"headers": {"x-email": "email"}}});
-        let at = World::new().now.0 + 301;
+        let at = logged_in(&change).now.0 + 301;
         for (times, is_taken) in [
             (json!({}), true),
             (json!({"iat": at + leeway}), true),
@@ -408,6 +408,7 @@ fn a_renewed_id_token_that_is_out_of_its_time_changes_nothing_and_ends_nothing()
         ] {
             log::forget();
             let mut world = logged_in(&change);
+            world.stop_clock();
             let mut id_token = times.clone();
             id_token["email"] = "new@example.com".into();
             world.idp().refreshes.id_token = id_token;

@@ -307,6 +307,7 @@ fn what_goes_wrong_after_the_token_response_loses_no_refresh_token() {
 #[test]
 fn an_answer_that_nobody_waits_for_any_more_is_not_lost() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    world.tick();
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     let before = token(&world.get("/orders"));
@@ -328,6 +329,7 @@ fn the_background_waits_longer_for_tokens_than_a_request_and_not_without_end() {
     for (configured, expected) in [(1, 6), (5, 30), (10, 60), (20, 60), (60, 60)] {
         let change = json!({"providers": {"main": {"callout_timeout_seconds": configured}}});
         let mut world = logged_in(&change);
+        world.tick();
         world.after(250).get("/orders").is(200, "session");
         let sent = world.tick_and_hold();
         assert_eq!(sent.len(), 1);
@@ -407,6 +409,7 @@ fn a_provider_that_refreshes_no_id_token_is_not_asked_for_one_again_and_again() 
 #[test]
 fn an_id_token_that_is_over_is_not_sent_and_its_session_goes_on() {
     let mut world = World::with(&with_id_token());
+    world.stop_clock();
     world.log_in("/orders").is(302, "login_completed");
     assert!(ends(&world.get("/orders")).is_some());
     assert!(ends(&world.after(299).get("/orders")).is_some());

@@ -93,6 +93,7 @@ fn where_the_revocation_list_cannot_be_read_no_session_counts() {
 #[test]
 fn a_refresh_whose_worker_is_gone_is_tried_by_another() {
     let mut world = logged_in(&forwarding());
+    world.stop_clock();
     world.after(301).tick();
     let request = fetch(&world);
     world.begin_and_leave(&request);
@@ -112,6 +113,7 @@ fn a_refresh_whose_worker_is_gone_is_tried_by_another() {
 #[test]
 fn a_refresh_whose_worker_waits_for_the_answer_is_tried_by_nobody_else() {
     let mut world = logged_in_on(Proxy::Nginx, &forwarding());
+    world.stop_clock();
     world.after(301).tick();
     let request = fetch(&world);
     let (asked, waiting) = world.begin(&request);
