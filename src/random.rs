@@ -15,7 +15,6 @@ use hkdf::Hkdf;
 use hmac::Hmac;
 use hmac::digest::{FixedOutput, KeyInit, Update};
 use sha2::Sha256;
-use sha2::digest::generic_array::GenericArray;
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
@@ -78,7 +77,7 @@ impl Random {
     pub fn new(key: &Secret, worker: u64, host: HostRandomness) -> Self {
         let (extracted, _) = Hkdf::<Sha256>::extract(Some(KEY_LABEL), key.expose().as_bytes());
         // HMAC fills a short key with zeros up to its block (RFC 2104 section 2).
-        let mut block = GenericArray::default();
+        let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
         block.iter_mut().zip(extracted).for_each(|(to, from)| *to = from);
         let state = State { chain: Zeroizing::new([0; 32]), draws: 0 };
         Random { mac: Hmac::new(&block), worker, host, state: RefCell::new(state) }

@@ -23,7 +23,7 @@ const MENDED_FROM: [(&str, [u64; 3], &str); 9] = [
     ("smallvec", [1, 6, 1], "RUSTSEC-2021-0003"),
     ("tracing-subscriber", [0, 3, 20], "RUSTSEC-2025-0055"),
     ("zerovec", [0, 10, 4], "RUSTSEC-2024-0347"),
-    ("rsa", [0, 9, 10], "RUSTSEC-2023-0071 is open and explained in SECURITY.md"),
+    ("rsa", [0, 9, 10], "RUSTSEC-2023-0071; 0.9 is one of the tests alone, as SECURITY.md explains"),
 ];
 
 /// Crates that would bring what the design rules out: another parser of tokens, another source of

@@ -172,7 +172,7 @@ fn xchacha20_poly1305() {
             let sealed = [&test.ct[..], &test.tag[..]].concat();
             let opened = <[u8; 24]>::try_from(&test.nonce[..]).ok().and_then(|nonce| {
                 let payload = Payload { msg: &sealed, aad: &test.aad };
-                cipher.decrypt(XNonce::from_slice(&nonce), payload).ok()
+                cipher.decrypt(&XNonce::from(nonce), payload).ok()
             });
             let is_right = opened.is_some_and(|plaintext| plaintext == test.pt[..]);
             count.judge(&format!("{}: {}", test.tc_id, test.comment), test.result, false, is_right);
@@ -199,7 +199,7 @@ fn hkdf_sha256() {
 /// The core of the random generator and of `client_secret_jwt`, with the library that they use.
 #[test]
 fn hmac_sha256() {
-    use hmac::{Hmac, Mac as _};
+    use hmac::{Hmac, KeyInit as _, Mac as _};
     let mut count = Count::default();
     for group in mac::TestSet::load(mac::TestName::HmacSha256).unwrap().test_groups {
         for test in group.tests {

@@ -508,7 +508,7 @@ mod tests {
     #[test]
     fn a_key_that_can_be_factored_is_skipped() {
         // A power of 65537 is one modulo every small prime, as the keys of CVE-2017-15361 are.
-        let n = (0..128).fold(rsa::BigUint::from(1_u32), |product, _| product * 65537_u32);
+        let n = (0..128).fold(num_bigint::BigUint::from(1_u32), |product, _| product * 65537_u32);
         let jwk = with(rsa_jwk(), json!({"n": URL_SAFE_NO_PAD.encode(n.to_bytes_be())}));
         assert_eq!(skip_reason(jwk), SkipReason::Roca);
     }

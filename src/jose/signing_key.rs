@@ -1,22 +1,23 @@
 //! Our private key: signs what proves who we are (`private_key_jwt`, RFC 7523).
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit as _, Mac};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
-use rsa::RsaPrivateKey;
-use rsa::pkcs1::DecodeRsaPrivateKey;
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::DecodePrivateKey as _;
+use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-use super::algorithm::{Algorithm, Hash};
-use super::verify::{RSA_BITS_MIN, pkcs1_padding};
+use super::algorithm::Algorithm;
+use super::verify::RSA_BITS_MIN;
 
 /// A private key with the one algorithm it is used for and the name it is published under.
 ///
@@ -31,7 +32,7 @@ pub struct SigningKey {
 }
 
 enum PrivateKey {
-    Rsa(Box<RsaPrivateKey>),
+    Rsa(Box<rsa::PrivateKey>),
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
     Ed25519(ed25519_compact::KeyPair),
@@ -125,9 +126,9 @@ impl fmt::Debug for SigningKey {
 }
 
 fn rsa_key(pem: &str, unreadable: SigningKeyError) -> Result<PrivateKey, SigningKeyError> {
-    let key = RsaPrivateKey::from_pkcs8_pem(pem)
-        .or_else(|_| RsaPrivateKey::from_pkcs1_pem(pem).map_err(|_| unreadable))?;
-    let found = key.n().bits();
+    let key = rsa::PrivateKey::from_pkcs8_pem(pem)
+        .or_else(|_| rsa::PrivateKey::from_pkcs1_pem(pem).map_err(|_| unreadable))?;
+    let found = key.n().bit_width_vartime() as usize;
     if found < RSA_BITS_MIN {
         return Err(SigningKeyError::RsaSize { found });
     }
@@ -135,28 +136,23 @@ fn rsa_key(pem: &str, unreadable: SigningKeyError) -> Result<PrivateKey, Signing
 }
 
 fn rsa_signature(
-    key: &RsaPrivateKey,
+    key: &rsa::PrivateKey,
     algorithm: Algorithm,
     message: &[u8],
 ) -> Result<Vec<u8>, SigningKeyError> {
-    let hash = algorithm.hash();
-    let digest = hash.digest(message);
+    let digest = algorithm.hash().digest(message);
     let mut derived = Derived::new(key, &digest);
+    let rng = &mut derived;
     let signature = match algorithm {
-        Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 => {
-            key.sign_with_rng(&mut derived, blinded_pss_padding(hash, digest.len()), &digest)
-        }
-        _ => key.sign_with_rng(&mut derived, pkcs1_padding(hash), &digest),
+        Algorithm::RS256 => key.pkcs1v15_sign_prehash_with_rng::<Sha256, _>(rng, &digest),
+        Algorithm::RS384 => key.pkcs1v15_sign_prehash_with_rng::<Sha384, _>(rng, &digest),
+        Algorithm::RS512 => key.pkcs1v15_sign_prehash_with_rng::<Sha512, _>(rng, &digest),
+        Algorithm::PS256 => key.pss_sign_prehash_with_rng::<Sha256, _>(rng, &digest),
+        Algorithm::PS384 => key.pss_sign_prehash_with_rng::<Sha384, _>(rng, &digest),
+        Algorithm::PS512 => key.pss_sign_prehash_with_rng::<Sha512, _>(rng, &digest),
+        _ => return Err(SigningKeyError::NotSigned),
     };
     signature.map_err(|_| SigningKeyError::NotSigned)
-}
-
-fn blinded_pss_padding(hash: Hash, salt_bytes: usize) -> rsa::Pss {
-    match hash {
-        Hash::Sha256 => rsa::Pss::new_blinded_with_salt::<Sha256>(salt_bytes),
-        Hash::Sha384 => rsa::Pss::new_blinded_with_salt::<Sha384>(salt_bytes),
-        Hash::Sha512 => rsa::Pss::new_blinded_with_salt::<Sha512>(salt_bytes),
-    }
 }
 
 /// Bytes that only the owner of the private key can predict: HMAC-SHA256 in counter mode, keyed with
@@ -168,25 +164,29 @@ struct Derived {
 }
 
 impl Derived {
-    fn new(key: &RsaPrivateKey, digest: &[u8]) -> Derived {
-        let secret = Zeroizing::new(key.d().to_bytes_be());
-        let mut seed = <Hmac<Sha256> as Mac>::new(&Sha512::digest(&secret));
+    fn new(key: &rsa::PrivateKey, digest: &[u8]) -> Derived {
+        let secret = Zeroizing::new(key.d().to_be_bytes());
+        let mut seed = Hmac::<Sha256>::new(&Sha512::digest(&secret));
         seed.update(b"vestibule rsa blinding and salt");
         seed.update(digest);
         Derived { seed, counter: 0 }
     }
 }
 
-impl rsa::rand_core::RngCore for Derived {
-    fn next_u32(&mut self) -> u32 {
-        rsa::rand_core::impls::next_u32_via_fill(self)
+impl TryRng for Derived {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes).map(|()| u32::from_le_bytes(bytes))
     }
 
-    fn next_u64(&mut self) -> u64 {
-        rsa::rand_core::impls::next_u64_via_fill(self)
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes).map(|()| u64::from_le_bytes(bytes))
     }
 
-    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
         for block in bytes.chunks_mut(32) {
             self.counter = self.counter.wrapping_add(1);
             let output = self.seed.clone().chain_update(self.counter.to_be_bytes()).finalize().into_bytes();
@@ -194,15 +194,11 @@ impl rsa::rand_core::RngCore for Derived {
                 *byte = fresh;
             }
         }
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.fill_bytes(bytes);
         Ok(())
     }
 }
 
-impl rsa::rand_core::CryptoRng for Derived {}
+impl TryCryptoRng for Derived {}
 
 /// Why a private key cannot be used, or did not sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -339,9 +335,9 @@ mod tests {
 
     #[test]
     fn derived_bytes_differ_by_key_message_and_position() {
-        use rsa::rand_core::RngCore;
-        let keys =
-            [RSA, super::super::test_keys::RSA_OTHER].map(|pem| RsaPrivateKey::from_pkcs8_pem(pem).unwrap());
+        use rsa::rand_core::Rng as _;
+        let keys = [RSA, super::super::test_keys::RSA_OTHER]
+            .map(|pem| rsa::PrivateKey::from_pkcs8_pem(pem).unwrap());
         let mut seen = std::collections::BTreeSet::new();
         for key in &keys {
             for message in [b"a", b"b"] {

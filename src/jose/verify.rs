@@ -5,12 +5,12 @@
 //! what is here.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use rsa::BoxedUint;
 use rsa::pkcs8::EncodePublicKey;
 use rsa::traits::PublicKeyParts;
-use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Sha256, Sha384, Sha512};
 
-use super::algorithm::{Algorithm, Hash};
+use super::algorithm::Algorithm;
 
 /// Smallest RSA modulus, in bits (RFC 7518 sections 3.3 and 3.5).
 pub const RSA_BITS_MIN: usize = 2048;
@@ -25,7 +25,7 @@ pub enum PublicKey {
     /// For RS256 to RS512 and PS256 to PS512.
     Rsa {
         /// For the verification in the module.
-        key: RsaPublicKey,
+        key: rsa::PublicKey,
         /// The same key for the host: DER of `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
         der: Vec<u8>,
     },
@@ -55,8 +55,9 @@ impl PublicKey {
         if has_roca_fingerprint(n) {
             return Err(RsaKeyError::Roca);
         }
-        let (n, e) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
-        let key = RsaPublicKey::new_with_max_size(n, e, RSA_BITS_MAX).map_err(|_| RsaKeyError::Modulus)?;
+        let (n, e) = (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
+        let key = rsa::PublicKey::new_with_size_limits(n, e, RSA_BITS_MIN..=RSA_BITS_MAX)
+            .map_err(|_| RsaKeyError::Modulus)?;
         let der = key.to_public_key_der().map_err(|_| RsaKeyError::Modulus)?.into_vec();
         Ok(PublicKey::Rsa { key, der })
     }
@@ -201,40 +202,18 @@ fn pkcs1_hash_name(algorithm: Algorithm) -> Option<&'static str> {
     }
 }
 
-fn rsa_signature(algorithm: Algorithm, key: &RsaPublicKey, message: &[u8], signature: &[u8]) -> bool {
-    // RFC 8017 section 5.2.2 step 1; the library leaves the range to the caller for PSS.
-    if signature.len() != key.size() || BigUint::from_bytes_be(signature) >= *key.n() {
-        return false;
-    }
-    let hash = algorithm.hash();
-    let digest = hash.digest(message);
+fn rsa_signature(algorithm: Algorithm, key: &rsa::PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    let digest = algorithm.hash().digest(message);
     let outcome = match algorithm {
-        Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512 => {
-            key.verify(pkcs1_padding(hash), &digest, signature)
-        }
-        Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 => {
-            key.verify(pss_padding(hash, digest.len()), &digest, signature)
-        }
+        Algorithm::RS256 => key.pkcs1v15_verify_prehash::<Sha256>(&digest, signature),
+        Algorithm::RS384 => key.pkcs1v15_verify_prehash::<Sha384>(&digest, signature),
+        Algorithm::RS512 => key.pkcs1v15_verify_prehash::<Sha512>(&digest, signature),
+        Algorithm::PS256 => key.pss_verify_prehash::<Sha256>(&digest, signature),
+        Algorithm::PS384 => key.pss_verify_prehash::<Sha384>(&digest, signature),
+        Algorithm::PS512 => key.pss_verify_prehash::<Sha512>(&digest, signature),
         _ => return false,
     };
     outcome.is_ok()
-}
-
-/// RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2).
-pub(super) fn pkcs1_padding(hash: Hash) -> Pkcs1v15Sign {
-    match hash {
-        Hash::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
-        Hash::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
-        Hash::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
-    }
-}
-
-fn pss_padding(hash: Hash, salt_bytes: usize) -> Pss {
-    match hash {
-        Hash::Sha256 => Pss::new_with_salt::<Sha256>(salt_bytes),
-        Hash::Sha384 => Pss::new_with_salt::<Sha384>(salt_bytes),
-        Hash::Sha512 => Pss::new_with_salt::<Sha512>(salt_bytes),
-    }
 }
 
 /// Bits of a big-endian number without its leading zeros.
@@ -272,6 +251,7 @@ fn has_roca_fingerprint(modulus: &[u8]) -> bool {
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use num_bigint::BigUint;
     use serde_json::json;
 
     use super::super::test_keys::{
@@ -416,14 +396,15 @@ mod tests {
     #[test]
     fn a_number_beyond_the_modulus_is_no_rsa_signature() {
         let PublicKey::Rsa { key: rsa, .. } = key(rsa_jwk()) else { panic!() };
+        let number = BigUint::from_bytes_be;
         for algorithm in [RS256, PS256] {
             // The same number modulo n, where it still has the length of a signature.
             let (message, beyond) = (0..100)
                 .map(|n| split(&token(RSA, algorithm, &json!({"alg": algorithm.name()}), &[n])))
-                .map(|(message, good)| (message, (BigUint::from_bytes_be(&good) + rsa.n()).to_bytes_be()))
+                .map(|(message, good)| (message, (number(&good) + number(&rsa.n_bytes())).to_bytes_be()))
                 .find(|(_, beyond)| beyond.len() == rsa.size())
                 .unwrap();
-            for bad in [beyond, rsa.n().to_bytes_be(), vec![0xff; 256]] {
+            for bad in [beyond, rsa.n_bytes().into_vec(), vec![0xff; 256]] {
                 assert!(!signature(algorithm, &key(rsa_jwk()), message.as_bytes(), &bad));
             }
         }
@@ -477,6 +458,6 @@ mod tests {
         let vulnerable = (0..128).fold(BigUint::from(1_u32), |product, _| product * 65537_u32);
         assert!(has_roca_fingerprint(&vulnerable.to_bytes_be()));
         let PublicKey::Rsa { key, .. } = key(rsa_jwk()) else { panic!() };
-        assert!(!has_roca_fingerprint(&key.n().to_bytes_be()));
+        assert!(!has_roca_fingerprint(&key.n_bytes()));
     }
 }

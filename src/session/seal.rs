@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -149,7 +149,7 @@ impl Sealer {
         bytes.extend_from_slice(&nonce);
         let mut body = Zeroizing::new(plaintext.to_vec());
         let associated = derived.associated_with(context);
-        match derived.cipher.encrypt_in_place_detached(&nonce.into(), &associated, &mut body) {
+        match derived.cipher.encrypt_inout_detached(&nonce.into(), &associated, body.as_mut_slice().into()) {
             Ok(tag) => {
                 bytes.extend_from_slice(&body);
                 bytes.extend_from_slice(&tag);
@@ -184,7 +184,12 @@ impl Sealer {
             let associated = derived.associated_with(context);
             derived
                 .cipher
-                .decrypt_in_place_detached(nonce.into(), &associated, &mut plaintext, tag.into())
+                .decrypt_inout_detached(
+                    nonce.into(),
+                    &associated,
+                    plaintext.as_mut_slice().into(),
+                    tag.into(),
+                )
                 .ok()?;
             Some(plaintext)
         })
@@ -397,7 +402,10 @@ mod tests {
         for key in &sealer.keys {
             for derived in key.derived.iter().flatten() {
                 let mut body = *b"the same plaintext under every key";
-                derived.cipher.encrypt_in_place_detached(&NONCE.into(), b"", &mut body).unwrap();
+                derived
+                    .cipher
+                    .encrypt_inout_detached(&NONCE.into(), b"", body.as_mut_slice().into())
+                    .unwrap();
                 assert!(bodies.insert(body));
             }
         }

@@ -9,7 +9,7 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use rsa::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use rsa::traits::PublicKeyParts as _;
-use rsa::{Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
+use rsa::{Pkcs1v15Sign, PrivateKey, PublicKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use vestibule::jose::verify::HostCheck;
@@ -18,9 +18,9 @@ use crate::behaviours::Behaviour;
 use crate::random::Chance;
 
 /// To make one takes a second, so there are these. They are used nowhere else.
-static RSA: LazyLock<Vec<RsaPrivateKey>> = LazyLock::new(|| {
+static RSA: LazyLock<Vec<PrivateKey>> = LazyLock::new(|| {
     let keys = include_str!("rsa.pem").split_inclusive("-----END PRIVATE KEY-----\n");
-    keys.map(|key| RsaPrivateKey::from_pkcs8_pem(key).unwrap()).collect()
+    keys.map(|key| PrivateKey::from_pkcs8_pem(key).unwrap()).collect()
 });
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Key {
                 json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
             }
             Secret::Rsa(at) => {
-                let [n, e] = [RSA[*at].n(), RSA[*at].e()].map(|number| text(&number.to_bytes_be()));
+                let [n, e] = [RSA[*at].n_bytes(), RSA[*at].e_bytes()].map(|number| text(&number));
                 json!({"kty": "RSA", "n": n, "e": e})
             }
             Secret::Ed25519(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": text(&pair.pk[..])}),
@@ -121,7 +121,7 @@ impl Key {
 /// A host that verifies.
 pub fn host_verifies(check: &HostCheck<'_>) -> Option<bool> {
     assert_eq!(check.hash, "sha256", "of what is not signed here");
-    let key = RsaPublicKey::from_public_key_der(check.public_key_der).ok()?;
+    let key = PublicKey::from_public_key_der(check.public_key_der).ok()?;
     let digest = Sha256::digest(check.message);
     Some(key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, check.signature).is_ok())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rsa::pkcs8::DecodePublicKey as _;
-use rsa::{Pkcs1v15Sign, RsaPublicKey};
+use rsa::{Pkcs1v15Sign, PublicKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use vestibule::config::Config;
@@ -93,7 +93,7 @@ fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
 
 /// A host that verifies with the most common hash, and cannot say of others.
 fn verify(check: &HostCheck<'_>) -> Option<bool> {
-    let key = RsaPublicKey::from_public_key_der(check.public_key_der).unwrap();
+    let key = PublicKey::from_public_key_der(check.public_key_der).unwrap();
     let digest = (check.hash == "sha256").then(|| Sha256::digest(check.message))?;
     Some(key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, check.signature).is_ok())
 }

@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use num_bigint::BigUint;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
-use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey};
+use rsa::{Pkcs1v15Sign, PrivateKey, Pss};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
@@ -109,8 +110,8 @@ pub fn eddsa() -> Sign {
     Rc::new(|text| ed25519().sk.sign(text, None).to_vec())
 }
 
-pub fn rsa_key() -> RsaPrivateKey {
-    RsaPrivateKey::from_pkcs8_pem(RSA).unwrap()
+pub fn rsa_key() -> PrivateKey {
+    PrivateKey::from_pkcs8_pem(RSA).unwrap()
 }
 
 /// The public half of an RSA key.
@@ -119,7 +120,8 @@ pub fn rsa_jwk(key_id: &str, n: &BigUint, e: &BigUint) -> Value {
 }
 
 pub fn own_rsa_jwk() -> Value {
-    rsa_jwk("rsa", rsa_key().n(), rsa_key().e())
+    let [n, e] = [rsa_key().n_bytes(), rsa_key().e_bytes()].map(|bytes| BigUint::from_bytes_be(&bytes));
+    rsa_jwk("rsa", &n, &e)
 }
 
 /// A JWK with further members.
@@ -149,30 +151,29 @@ pub fn rsa_with_salt(bytes: usize) -> Sign {
     Rc::new(move |text| pss(&key, bytes, text))
 }
 
-fn pss(key: &RsaPrivateKey, salt: usize, text: &[u8]) -> Vec<u8> {
-    key.sign_with_rng(&mut Zeros, Pss::new_with_salt::<Sha256>(salt), &Sha256::digest(text)).unwrap()
+fn pss(key: &PrivateKey, salt: usize, text: &[u8]) -> Vec<u8> {
+    key.sign_with_rng(&mut Ones, Pss::<Sha256>::new_with_salt(salt), &Sha256::digest(text)).unwrap()
 }
 
-/// Salts of zeros are good enough for forgeries.
-struct Zeros;
+/// Salts of ones are good enough for forgeries.
+struct Ones;
 
-impl rsa::rand_core::RngCore for Zeros {
-    fn next_u32(&mut self) -> u32 {
-        1
+impl rsa::rand_core::TryRng for Ones {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(1)
     }
-    fn next_u64(&mut self) -> u64 {
-        1
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(1)
     }
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        out.fill(1);
-    }
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
         out.fill(1);
         Ok(())
     }
 }
 
-impl rsa::rand_core::CryptoRng for Zeros {}
+impl rsa::rand_core::TryCryptoRng for Ones {}
 
 /// What stands before the digest in RS256 (RFC 8017 section 9.2): the SHA-256 of DigestInfo.
 pub const DIGEST_INFO: &[u8] = &[
@@ -193,7 +194,7 @@ pub fn padded(info: &[u8], size: usize) -> Vec<u8> {
 /// Signs by taking a block to the power of the private exponent, whatever the block is.
 pub fn rsa_block(n: BigUint, d: BigUint, block: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Sign {
     Rc::new(move |text| {
-        let size = n.bits().div_ceil(8);
+        let size = n.bits().div_ceil(8) as usize;
         let power = BigUint::from_bytes_be(&block(text)).modpow(&d, &n).to_bytes_be();
         [vec![0; size - power.len()], power].concat()
     })
@@ -202,12 +203,13 @@ pub fn rsa_block(n: BigUint, d: BigUint, block: impl Fn(&[u8]) -> Vec<u8> + 'sta
 /// As [`rsa_block`], by [`rsa_key`].
 pub fn own_rsa_block(block: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Sign {
     let key = rsa_key();
-    rsa_block(key.n().clone(), key.d().clone(), block)
+    let [n, d] = [key.n_bytes(), key.d().to_be_bytes()].map(|bytes| BigUint::from_bytes_be(&bytes));
+    rsa_block(n, d, block)
 }
 
 /// RS256 by any modulus.
 pub fn rs256_by(n: BigUint, d: BigUint) -> Sign {
-    let size = n.bits().div_ceil(8);
+    let size = n.bits().div_ceil(8) as usize;
     rsa_block(n, d, move |text| padded(&[DIGEST_INFO, &Sha256::digest(text)].concat(), size))
 }
 

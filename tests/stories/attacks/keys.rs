@@ -10,8 +10,8 @@ use super::refused::{
     publishing,
 };
 use crate::world::{Key, World, answer, merge, with_partner};
-use rsa::BigUint;
-use rsa::traits::PublicKeyParts as _;
+use num_bigint::BigUint;
+use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
 use serde_json::{Value, json};
 use vestibule::jose::KeySet;
 
@@ -79,7 +79,7 @@ fn weak_oversized_and_crafted_rsa_keys_do_not_count() {
         rows.push(row("JWS-22", "correctly signed", key_id, "RS256", rs256_by(n, d)));
     }
     // With e = 1 the padded message is its own signature.
-    let (n, d) = (rsa_key().n().clone(), one.clone());
+    let (n, d) = (BigUint::from_bytes_be(&rsa_key().n_bytes()), one.clone());
     let exponents =
         [("e0", vec![0]), ("e1", vec![1]), ("e01", vec![0, 1]), ("e2", vec![2]), ("e65536", vec![1, 0, 0])];
     for (key_id, e) in exponents {
@@ -87,9 +87,9 @@ fn weak_oversized_and_crafted_rsa_keys_do_not_count() {
         rows.push(row("JWS-23", "e = 1", key_id, "RS256", rs256_by(n.clone(), d.clone())));
     }
     // An exponent larger by the totient verifies what the honest one does.
-    use rsa::traits::PrivateKeyParts as _;
     let key = rsa_key();
-    let totient = key.primes().iter().fold(one.clone(), |product, prime| product * (prime - &one));
+    let primes = key.primes().iter().map(|prime| BigUint::from_bytes_be(&prime.to_be_bytes()));
+    let totient = primes.fold(one.clone(), |product, prime| product * (prime - &one));
     keys.push(rsa_jwk("e-huge", &n, &(totient + &f4)));
     rows.push(row("JWS-23", "a huge e", "e-huge", "RS256", rsa("RS256")));
     // A key that can be factored, because it is a power of 65537; with e = 3 it signs.

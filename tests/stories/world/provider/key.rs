@@ -6,7 +6,7 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{Pkcs1v15Sign, RsaPrivateKey};
+use rsa::{Pkcs1v15Sign, PrivateKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -25,7 +25,7 @@ pub struct Key {
 #[derive(Clone)]
 enum Secret {
     P256(SigningKey),
-    Rsa(Box<RsaPrivateKey>),
+    Rsa(Box<PrivateKey>),
 }
 
 impl Key {
@@ -36,7 +36,7 @@ impl Key {
 
     /// The key of RS256.
     pub fn rs256(id: &'static str) -> Key {
-        Key { id, secret: Secret::Rsa(Box::new(RsaPrivateKey::from_pkcs8_pem(RSA).unwrap())) }
+        Key { id, secret: Secret::Rsa(Box::new(PrivateKey::from_pkcs8_pem(RSA).unwrap())) }
     }
 
     pub fn jwk(&self) -> Value {
@@ -48,7 +48,7 @@ impl Key {
                 json!({"kty": "EC", "crv": "P-256", "use": "sig", "kid": self.id, "x": x, "y": y})
             }
             Secret::Rsa(key) => {
-                let [n, e] = [key.n(), key.e()].map(|number| text(&number.to_bytes_be()));
+                let [n, e] = [key.n_bytes(), key.e_bytes()].map(|number| text(&number));
                 json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.id, "n": n, "e": e})
             }
         }
