@@ -2,7 +2,6 @@
 //! of their lines each code has so many in a time, and the rest is counted.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use log::Level;
@@ -67,7 +66,7 @@ pub fn admitted(request: &Request, decision: &Decision) {
 pub struct Log {
     /// Of clients that have not authenticated, for one code.
     budget: Budget,
-    windows: RefCell<BTreeMap<&'static str, Window>>,
+    windows: RefCell<Vec<Window>>,
 }
 
 /// How many lines may be written in a time.
@@ -82,6 +81,7 @@ struct Budget {
 
 /// The time of one budget that is being used.
 struct Window {
+    code: &'static str,
     began_at: Timestamp,
     budget: Budget,
     written: u64,
@@ -136,10 +136,10 @@ impl Log {
 
     /// Says what was left out, where the time for that is over. For every tick.
     pub fn tick(&self, now: Timestamp) {
-        self.windows.borrow_mut().retain(|code, window| {
+        self.windows.borrow_mut().retain_mut(|window| {
             let is_over = window.is_over(now);
             if is_over {
-                window.close(code);
+                window.close();
             }
             !is_over
         });
@@ -150,17 +150,24 @@ impl Log {
         &self,
         budget: Budget,
         code: &'static str,
-        place: impl FnOnce() -> String,
+        shown_place: impl FnOnce() -> String,
         now: Timestamp,
     ) -> bool {
         if budget.lines == 0 {
             return true;
         }
         let mut windows = self.windows.borrow_mut();
-        let window = windows.entry(code).or_insert_with(|| Window::new(budget, now));
+        // A warning hides no refusal of the same code.
+        let place =
+            windows.iter().position(|window| window.code == code && window.budget.level == budget.level);
+        let place = place.unwrap_or_else(|| {
+            windows.push(Window::new(code, budget, now));
+            windows.len().saturating_sub(1)
+        });
+        let Some(window) = windows.get_mut(place) else { return true };
         if window.is_over(now) {
-            window.close(code);
-            *window = Window::new(budget, now);
+            window.close();
+            *window = Window::new(code, budget, now);
         }
         if window.written < budget.lines {
             window.written = window.written.saturating_add(1);
@@ -172,14 +179,14 @@ impl Log {
             log::log!(level, "more lines with code={code} are left out for up to {seconds} s and counted");
         }
         window.left_out = window.left_out.saturating_add(1);
-        window.last = place();
+        window.last = shown_place();
         false
     }
 }
 
 impl Window {
-    fn new(budget: Budget, now: Timestamp) -> Window {
-        Window { began_at: now, budget, written: 0, left_out: 0, last: String::new() }
+    fn new(code: &'static str, budget: Budget, now: Timestamp) -> Window {
+        Window { code, began_at: now, budget, written: 0, left_out: 0, last: String::new() }
     }
 
     /// A clock that went back ends it too.
@@ -187,7 +194,8 @@ impl Window {
         now < self.began_at || self.began_at + self.budget.window <= now
     }
 
-    fn close(&self, code: &str) {
+    fn close(&self) {
+        let code = self.code;
         if self.left_out == 0 {
             return;
         }

@@ -146,7 +146,15 @@ fn at_provider(
     hint: Option<&Secret>,
 ) -> Option<(String, Option<String>)> {
     let provider = filter.provider(index)?;
-    let metadata = provider.known()?.metadata;
+    let Some(known) = provider.known() else {
+        let line = format!(
+            "provider={}: it has not answered yet, so a logout does not reach it, and its own session goes on",
+            provider.config.name
+        );
+        filter.log.warn("logout_not_at_provider", &line, visit.now);
+        return None;
+    };
+    let metadata = known.metadata;
     let own = filter.origin(&visit.request).ok();
     let own = own.map(|origin| format!("{origin}{}", filter.config.endpoints.logged_out));
     let back = match &provider.config.post_logout_redirect_uri {

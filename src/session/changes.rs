@@ -92,6 +92,8 @@ pub fn unpack_changes(before: &Session, bytes: &[u8]) -> Option<Session> {
     members.extend(changes);
     members.insert(CLAIMS.to_owned(), Value::Object(claims));
     let mut session: Session = serde_json::from_value(Value::Object(members)).ok()?;
+    // The cookie before may have been used since.
+    session.seen_at = session.seen_at.max(before.seen_at);
     let mut next = |before: &Option<Secret>| match rest.strip_prefix(&[UNCHANGED]) {
         Some(after) => {
             rest = after;
@@ -173,6 +175,7 @@ mod tests {
                 assert_eq!(unpack_changes(&before, &packed).as_ref(), Some(&after), "{before:?}");
                 // Whose cookie was written meanwhile.
                 let used = Session { seen_at: Timestamp(9_999), ..before.clone() };
+                let after = Session { seen_at: Timestamp(9_999), ..after };
                 assert_eq!(unpack_changes(&used, &packed).as_ref(), Some(&after));
             }
         }

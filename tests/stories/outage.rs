@@ -27,12 +27,7 @@ fn refr_07_an_hour_without_the_provider_is_noticed_by_nobody_with_a_session() {
 #[test]
 fn many_sessions_at_a_provider_that_is_away_are_one_attempt_at_a_time() {
     let mut world = logged_in(&json!({}));
-    let mut sessions = Vec::new();
-    for _ in 0..20 {
-        world.browser.cookies.clear();
-        world.log_in("/orders").is(302, "login_completed");
-        sessions.push(fetch(&world));
-    }
+    let (sessions, _) = people(&mut world, 20);
     world.idp().is_down = true;
     world.after(301);
     world.send(sessions[0].clone()).is(200, "session");
@@ -65,12 +60,7 @@ fn a_provider_in_trouble_is_asked_for_one_session_at_a_time_and_ends_none() {
     ];
     for (what, reply) in trouble {
         let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
-        let mut sessions = vec![fetch(&world)];
-        for _ in 0..4 {
-            world.browser.cookies.clear();
-            world.log_in("/orders").is(302, "login_completed");
-            sessions.push(fetch(&world));
-        }
+        let (sessions, _) = people(&mut world, 5);
         world.idp().instead.insert("token", reply);
         let asked = world.idp().count("token");
         world.after(301);
@@ -205,13 +195,44 @@ fn people(world: &mut World, count: usize) -> (Vec<Request>, Vec<String>) {
     world.idp().refreshes.gives = true;
     let mut refresh_tokens = Vec::new();
     let mut requests = Vec::new();
-    for _ in 0..count {
+    for number in 0..count {
         world.browser.cookies.clear();
+        world.idp().id_token = json!({"sub": format!("person {number}")});
         world.log_in("/orders").is(302, "login_completed");
         requests.push(fetch(world));
         refresh_tokens.push(world.idp().refreshes.newest());
     }
     (requests, refresh_tokens)
+}
+
+#[test]
+fn one_person_whose_every_session_fails_is_no_outage() {
+    let mut world = World::with(&forwarding());
+    world.idp().refreshes.gives = true;
+    let mut log_in = |world: &mut World, subject: &str| {
+        world.browser.cookies.clear();
+        world.idp().id_token = json!({"sub": subject});
+        world.log_in("/orders").is(302, "login_completed");
+        fetch(world)
+    };
+    let of_mallory: Vec<Request> = (0..6)
+        .map(|_| {
+            let session = log_in(&mut world, "mallory");
+            let refresh_token = world.idp().refreshes.newest();
+            world.idp().refreshes.instead_for.insert(refresh_token, answer(500, json!({})));
+            session
+        })
+        .collect();
+    let of_alice = log_in(&mut world, "alice");
+    let before = token(&world.send(of_alice.clone()));
+    world.after(301);
+    for session in of_mallory {
+        world.send(session);
+        world.tick();
+    }
+    world.send(of_alice.clone());
+    world.tick();
+    assert_ne!(token(&world.send(of_alice)), before, "she does not wait for a turn");
 }
 
 #[test]

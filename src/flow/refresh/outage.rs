@@ -1,8 +1,9 @@
-//! A provider that fails for one session after the other is asked for one of them at a time.
+//! A provider that fails for one person after the other is asked for one of them at a time.
 //!
-//! One session says nothing about a provider: it may be its own fault. So it takes several in a row, with
-//! no success between. And whoever has failed lets others try first: or those who always fail would be the
-//! ones that try, and nobody would find out that the provider is back.
+//! One person says nothing about a provider, however many sessions they have: it may be something about
+//! them. So it takes several in a row, with no success between. And whoever has failed lets others try
+//! first: or those who always fail would be the ones that try, and nobody would find out that the provider
+//! is back.
 
 use super::agreement::{
     FAILURE_KEPT, Failed, RETRY_AFTER, change_disposable, clear as forget, find, provider_key,
@@ -14,47 +15,48 @@ use crate::session::Session;
 use crate::store::Key;
 use crate::time::Timestamp;
 
-/// So many different sessions must have failed.
+/// The refreshes of so many different people must have failed.
 const DIFFERENT: usize = 3;
 
 /// So many of those that failed last are known.
 const KNOWN_LIMIT: usize = 8;
 
-/// The sessions that failed last, the last first, since one succeeded.
+/// Whose refreshes failed last, the last first, since one succeeded.
 #[derive(Debug, PartialEq, Eq)]
 struct Outage {
     failed: Failed,
-    sessions: Vec<[u8; 8]>,
+    people: Vec<[u8; 8]>,
 }
 
 impl Outage {
     fn write(&self) -> Vec<u8> {
-        [&self.failed.write()[..], self.sessions.as_flattened()].concat()
+        [&self.failed.write()[..], self.people.as_flattened()].concat()
     }
 
     fn read(bytes: &[u8]) -> Option<Outage> {
-        let (failed, sessions) = bytes.split_first_chunk::<9>()?;
-        let (sessions, rest) = sessions.as_chunks::<8>();
+        let (failed, people) = bytes.split_first_chunk::<9>()?;
+        let (people, rest) = people.as_chunks::<8>();
         rest.is_empty().then_some(())?;
-        Some(Outage { failed: Failed::read(failed)?, sessions: sessions.to_vec() })
+        Some(Outage { failed: Failed::read(failed)?, people: people.to_vec() })
     }
 
-    /// What a session is told, if this is one: when it is its turn.
-    fn of(&self, session: [u8; 8]) -> Option<Failed> {
+    /// What a person is told, if this is one: when it is their turn.
+    fn of(&self, person: [u8; 8]) -> Option<Failed> {
         let mut failed = self.failed;
-        if self.sessions.contains(&session) {
+        if self.people.contains(&person) {
             failed.retry_at = failed.retry_at + RETRY_AFTER;
         }
-        (self.sessions.len() >= DIFFERENT).then_some(failed)
+        (self.people.len() >= DIFFERENT).then_some(failed)
     }
 }
 
 fn name(session: &Session) -> [u8; 8] {
-    let key = Key::new(&[session.id.as_bytes()]);
+    let (issuer, subject) = session.person();
+    let key = Key::new(&[issuer.as_bytes(), subject.as_bytes()]);
     key.bytes().first_chunk().copied().unwrap_or_default()
 }
 
-/// The outage of a provider, if there is one, and when it is the turn of this session to try.
+/// The outage of a provider, if there is one, and when it is the turn of this person to try.
 pub fn known(
     filter: &Filter,
     provider: &config::Provider,
@@ -65,7 +67,7 @@ pub fn known(
     Outage::read(&held)?.of(name(session))
 }
 
-/// Whether a session may try now; in an outage one at a time.
+/// Whether the tokens of a session may be refreshed now; in an outage those of one person at a time.
 ///
 /// # Errors
 /// Why not, and when it is worth looking again.
@@ -75,10 +77,10 @@ pub fn may_try(
     session: &Session,
     now: Timestamp,
 ) -> Result<(), Failed> {
-    let session = name(session);
+    let person = name(session);
     let tried = change_disposable(filter, provider_key(provider), FAILURE_KEPT, now, |held| {
         let Some(mut outage) = held.and_then(Outage::read) else { return (Ok(()), None) };
-        let Some(failed) = outage.of(session) else { return (Ok(()), None) };
+        let Some(failed) = outage.of(person) else { return (Ok(()), None) };
         if now < failed.retry_at {
             return (Err(failed), None);
         }
@@ -89,21 +91,21 @@ pub fn may_try(
     tried.unwrap_or(Err(Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time }))
 }
 
-/// A session failed, for a reason that may be the provider's.
+/// A refresh failed, for a reason that may be the provider's.
 pub fn note(filter: &Filter, provider: &config::Provider, session: &Session, failed: Failed, now: Timestamp) {
-    let session = name(session);
+    let person = name(session);
     let noted = change_disposable(filter, provider_key(provider), FAILURE_KEPT, now, |held| {
-        let before = held.and_then(Outage::read).map(|outage| outage.sessions).unwrap_or_default();
-        let others = before.into_iter().filter(|other| *other != session);
-        let sessions = std::iter::once(session).chain(others).take(KNOWN_LIMIT).collect();
-        ((), Some(Outage { failed, sessions }.write()))
+        let before = held.and_then(Outage::read).map(|outage| outage.people).unwrap_or_default();
+        let others = before.into_iter().filter(|other| *other != person);
+        let people = std::iter::once(person).chain(others).take(KNOWN_LIMIT).collect();
+        ((), Some(Outage { failed, people }.write()))
     });
     if noted.is_err() {
-        log::debug!("that a refresh failed is not noted: the next session tries for itself");
+        log::debug!("that a refresh failed is not noted: the next one tries all the same");
     }
 }
 
-/// A session succeeded: there is no outage.
+/// A refresh succeeded: there is no outage.
 pub fn clear(filter: &Filter, provider: &config::Provider, now: Timestamp) {
     if find(filter, provider_key(provider), now).is_some() {
         // Contended: the next success clears it.
@@ -122,7 +124,7 @@ mod tests {
     fn an_outage_is_written_and_read_and_nothing_else_is_one() {
         for remedy in [Remedy::Time, Remedy::Operator, Remedy::Provider] {
             let failed = Failed { retry_at: NOW, remedy };
-            let outage = Outage { failed, sessions: vec![[1; 8], [2; 8]] };
+            let outage = Outage { failed, people: vec![[1; 8], [2; 8]] };
             assert_eq!(Outage::read(&outage.write()), Some(outage));
         }
         for bytes in [&[][..], &[0; 8], &[9; 9], &[0; 10], &[0; 16]] {
@@ -131,11 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn only_several_sessions_hold_others_back_and_those_that_failed_longer() {
+    fn only_several_people_hold_others_back_and_those_that_failed_longer() {
         let failed = Failed { retry_at: NOW + RETRY_AFTER, remedy: Remedy::Time };
-        let of = |sessions: &[u8]| Outage { failed, sessions: sessions.iter().map(|n| [*n; 8]).collect() };
+        let of = |people: &[u8]| Outage { failed, people: people.iter().map(|n| [*n; 8]).collect() };
         assert_eq!((of(&[1, 2]).of([3; 8]), of(&[1, 2]).of([1; 8])), (None, None));
-        let waits = |session: u8| of(&[1, 2, 3]).of([session; 8]).map(|failed| failed.retry_at.since(NOW));
+        let waits = |person: u8| of(&[1, 2, 3]).of([person; 8]).map(|failed| failed.retry_at.since(NOW));
         assert_eq!((waits(4), waits(1)), (Some(Seconds(10)), Some(Seconds(20))));
     }
 }
