@@ -61,7 +61,7 @@ impl Needs {
         claims.extend(config.session.claims.iter().cloned());
         claims.extend(config.identity.session_claims.iter().map(|(_, claim)| claim.clone()));
         config.rules.iter().for_each(|rule| collect_claims(&rule.require, &mut claims));
-        claims.sort();
+        claims.sort_unstable();
         claims.dedup();
         let access_token = config.identity.access_token_header.is_some();
         let id_token = config.identity.id_token_header.is_some();

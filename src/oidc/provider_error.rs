@@ -79,7 +79,7 @@ fn readable(text: &str, secrets: &[&str], limit: usize) -> String {
     let mut secrets: Vec<&str> =
         secrets.iter().copied().filter(|secret| secret.len() >= SECRET_MIN).collect();
     // One secret may stand in another.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     for secret in secrets {
         for form in [secret.to_owned(), super::form::encode(secret)] {
             masked = masked.replace(&form, MASK);

@@ -271,7 +271,7 @@ impl Cookies {
                 None => cookies.push(self.attributes_of_login(provider).delete(other)),
             }
         }
-        in_flight.sort_by_key(|(started_at, ..)| *started_at);
+        in_flight.sort_unstable_by_key(|(started_at, ..)| *started_at);
         let mut left = in_flight.len();
         let mut bytes = jar.bytes(|_| true).saturating_add(name.len()).saturating_add(sealed.len());
         for (_, other, size) in in_flight {

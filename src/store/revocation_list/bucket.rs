@@ -1,7 +1,6 @@
 //! A bucket of the revocation list, and who makes room in it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use crate::store::Key;
 use crate::time::Timestamp;
@@ -104,8 +103,13 @@ impl Bucket {
         }
     }
 
-    fn make_room(&mut self, bucket: u16) -> u64 {
+    /// What ended last comes first.
+    fn sort(&mut self) {
         self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
+    }
+
+    fn make_room(&mut self, bucket: u16) -> u64 {
+        self.sort();
         let mut dropped: u64 = 0;
         while self.entries.len() > ENTRIES_LIMIT {
             let is_copy = |entry: &Entry| entry.person.is_some_and(|person| !person.is_in(bucket));
@@ -147,12 +151,12 @@ impl Bucket {
 
     /// Who has most of these entries, and how many.
     fn who_has_most(&self, counts: impl Fn(&Entry) -> bool) -> Option<(Person, usize)> {
-        let mut entries: BTreeMap<Person, usize> = BTreeMap::new();
-        for person in self.entries.iter().filter(|entry| counts(entry)).filter_map(|entry| entry.person) {
-            let count = entries.entry(person).or_default();
-            *count = count.saturating_add(1);
-        }
-        entries.into_iter().max_by_key(|(_, count)| *count)
+        let entries = self.entries.iter().filter(|entry| counts(entry));
+        let mut people: Vec<Person> = entries.filter_map(|entry| entry.person).collect();
+        people.sort_unstable();
+        let counted = people.chunk_by(Person::eq).map(|entries| (entries.first().copied(), entries.len()));
+        let (person, count) = counted.max_by_key(|(_, count)| *count)?;
+        Some((person?, count))
     }
 
     /// The two oldest entries of a person become one, for all their sessions of that time.
@@ -163,7 +167,7 @@ impl Bucket {
         let ended_at = all.map(|entry| entry.ended_at).max().max(Some(until)).unwrap_or(until);
         self.entries.retain(|entry| entry.person != Some(person) || entry.ended_at > ended_at);
         self.entries.push(Entry { key: person.key(), person: Some(person), ended_at });
-        self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
+        self.sort();
     }
 
     /// The bucket as it is kept.

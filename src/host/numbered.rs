@@ -1,0 +1,61 @@
+//! What belongs to the numbers that the host gives: contexts, callouts.
+
+/// Values by their numbers, sorted. A host mostly counts upwards, so that what is new comes last; a tree
+/// would bring a kilobyte of code for each kind of value.
+pub struct Numbered<T>(Vec<(u32, T)>);
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Numbered(Vec::new())
+    }
+}
+
+impl<T> Numbered<T> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of this number.
+    pub fn get(&self, number: u32) -> Option<&T> {
+        self.place(number).ok().and_then(|place| self.0.get(place)).map(|(_, value)| value)
+    }
+
+    /// Gives the number a value, in the place of the one that it had.
+    pub fn insert(&mut self, number: u32, value: T) {
+        match self.place(number) {
+            Ok(place) => {
+                if let Some(held) = self.0.get_mut(place) {
+                    held.1 = value;
+                }
+            }
+            Err(place) => self.0.insert(place, (number, value)),
+        }
+    }
+
+    /// Takes the value of this number away.
+    pub fn remove(&mut self, number: u32) -> Option<T> {
+        self.place(number).ok().map(|place| self.0.remove(place).1)
+    }
+
+    fn place(&self, number: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&number, |(number, _)| *number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_found_by_its_number_whatever_the_order_of_the_numbers() {
+        let mut values = Numbered::default();
+        for number in [5, 1, 9, 7, 3, 9] {
+            values.insert(number, number * 10);
+        }
+        assert_eq!((values.get(7), values.get(2)), (Some(&70), None));
+        assert_eq!((values.remove(9), values.remove(9), values.get(9)), (Some(90), None, None));
+        values.insert(1, 11);
+        assert_eq!((values.get(1), values.get(3), values.get(5)), (Some(&11), Some(&30), Some(&50)));
+    }
+}
