@@ -263,6 +263,11 @@ impl Filter {
         self.jobs.take()
     }
 
+    /// Whether there are any.
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.borrow().is_empty()
+    }
+
     /// Whether [`Filter::in_background`] takes another flow.
     pub(crate) fn has_room_in_background(&self) -> bool {
         self.jobs.borrow().len() < JOBS_LIMIT

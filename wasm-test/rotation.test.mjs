@@ -7,49 +7,63 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { NAVIGATION } from './client.mjs';
-import { until, World } from './world.mjs';
+import { receivedAll, until, World } from './world.mjs';
 
 const WORKERS = 2;
 const secret = () => randomBytes(32).toString('base64url');
 
+/** A listener that Envoy loads anew when its file is replaced. */
+class ReplaceableListener {
+  directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
+
+  file = path.join(this.directory, 'listeners.json');
+
+  versions = 0;
+
+  /** Takes the listener out of the bootstrap, to be loaded from the file. */
+  take(bootstrap) {
+    [this.listener] = bootstrap.static_resources.listeners;
+    delete bootstrap.static_resources.listeners;
+    bootstrap.node = { id: 'one', cluster: 'one' };
+    bootstrap.dynamic_resources = { lds_config: { resource_api_version: 'V3', path_config_source: { path: this.file } } };
+    this.load();
+  }
+
+  load() {
+    this.versions += 1;
+    const resources = [{ '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', ...this.listener }];
+    writeFileSync(`${this.file}.new`, JSON.stringify({ version_info: String(this.versions), resources }));
+    renameSync(`${this.file}.new`, this.file);
+  }
+
+  reconfigure(change) {
+    const [filter] = this.listener.filter_chains[0].filters[0].typed_config.http_filters;
+    change(filter.typed_config.config.configuration.value);
+    this.load();
+  }
+
+  remove() {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
 describe('a session key', () => {
   const [OLD, NEW] = [secret(), secret()];
-  const directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
-  const file = path.join(directory, 'listeners.json');
+  const replaceable = new ReplaceableListener();
   let world;
-  let listener;
-  let versions = 0;
 
-  /** Envoy loads the listener anew when the file is replaced. */
-  function load() {
-    versions += 1;
-    const resources = [{ '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', ...listener }];
-    writeFileSync(`${file}.new`, JSON.stringify({ version_info: String(versions), resources }));
-    renameSync(`${file}.new`, file);
-  }
-
-  function reconfigure(keys) {
-    const [filter] = listener.filter_chains[0].filters[0].typed_config.http_filters;
-    filter.typed_config.config.configuration.value.session.keys = keys;
-    load();
-  }
+  const reconfigure = (keys) => replaceable.reconfigure((configuration) => { configuration.session.keys = keys; });
 
   before(async () => {
     world = await World.start({
       concurrency: WORKERS,
       configure: (configuration) => { configuration.session.keys = [OLD]; },
-      alter: (bootstrap) => {
-        [listener] = bootstrap.static_resources.listeners;
-        delete bootstrap.static_resources.listeners;
-        bootstrap.node = { id: 'one', cluster: 'one' };
-        bootstrap.dynamic_resources = { lds_config: { resource_api_version: 'V3', path_config_source: { path: file } } };
-        load();
-      },
+      alter: (bootstrap) => replaceable.take(bootstrap),
     });
   });
   after(async () => {
     await world?.stop();
-    rmSync(directory, { recursive: true, force: true });
+    replaceable.remove();
   });
 
   const open = (cookie) => world.send('/page', { headers: { ...NAVIGATION, cookie } });
@@ -81,6 +95,63 @@ describe('a session key', () => {
     });
     assert.equal((await open(byOld)).header('location')?.startsWith(world.issuer), true);
     assert.equal(world.provider.requests['/token'], 1, 'one login in all that time');
+  });
+});
+
+describe('a configuration that is replaced', () => {
+  const TOKEN_SECONDS = 20;
+  const replaceable = new ReplaceableListener();
+  let world;
+  before(async () => {
+    world = await World.start({
+      concurrency: WORKERS,
+      drainSeconds: 1,
+      configure: (configuration) => { configuration.identity.access_token_header = 'x-access-token'; },
+      provider: {
+        accessTokenTtl: TOKEN_SECONDS,
+        alter: (configuration) => {
+          configuration.issueRefreshToken = async () => true;
+          configuration.rotateRefreshToken = () => true;
+        },
+      },
+      alter: (bootstrap) => replaceable.take(bootstrap),
+    });
+  });
+  after(async () => {
+    await world?.stop();
+    replaceable.remove();
+  });
+
+  test('keeps what a refresh brings that it began', async () => {
+    const browser = world.browser();
+    assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
+    const cookie = browser.cookieHeader('/');
+    // Each on a connection of its own, or the old listener would stay for it.
+    const ask = () => world.send('/page', { headers: { ...NAVIGATION, cookie, connection: 'close' } });
+    const token = () => receivedAll(world.received(), 'x-access-token')[0];
+    await ask();
+    const first = token();
+    const held = [];
+    world.provider.intercept = (request) => (request.url === '/token' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
+    await until('a refresh is in flight', async () => {
+      assert.equal((await ask()).status, 200);
+      return held.length > 0;
+    }, TOKEN_SECONDS * 1_000);
+    replaceable.reconfigure((configuration) => { configuration.log = { rate_limit: 7 }; });
+    let began = false;
+    await until('the old configuration is gone', async () => {
+      const statistics = await world.statistics('total_(listeners|filter_chains)_draining$');
+      const draining = Object.values(statistics).reduce((sum, number) => sum + number, 0);
+      began ||= draining > 0;
+      return began && draining === 0;
+    }, 20_000);
+    world.provider.intercept = undefined;
+    held.forEach((answer) => answer());
+    await until('the new configuration uses what the old one fetched', async () => {
+      assert.equal((await ask()).status, 200);
+      return token() !== first;
+    }, 5_000);
+    assert.equal(world.provider.requests['/token'], 2, 'one login and one refresh');
   });
 });
 

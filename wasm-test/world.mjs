@@ -136,7 +136,7 @@ export function envoyBootstrap({ port, adminPort, filters, routes, clusters, acc
 
 /** A running Envoy. `stdout` has the access log, `stderr` Envoy's own. */
 export class Envoy {
-  static async start(bootstrap, { program = process.env.ENVOY, concurrency = WORKERS, trace = false } = {}) {
+  static async start(bootstrap, { program = process.env.ENVOY, concurrency = WORKERS, trace = false, drainSeconds = 600 } = {}) {
     if (!program) throw new Error('ENVOY must name the Envoy program; `make e2e` sets it');
     const envoy = new Envoy();
     envoy.directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
@@ -144,7 +144,7 @@ export class Envoy {
     writeFileSync(file, JSON.stringify(bootstrap));
     envoy.child = spawn(program, [
       '--config-path', file, '--disable-hot-restart', '--concurrency', String(concurrency),
-      '--file-flush-interval-msec', '50', '--log-level', 'warning',
+      '--file-flush-interval-msec', '50', '--drain-time-s', String(drainSeconds), '--log-level', 'warning',
       '--component-log-level', `wasm:${trace ? 'trace' : 'info'}`,
     ], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH } });
     envoy.stdout = '';
@@ -186,13 +186,14 @@ export class World {
    * - `plugin`: further fields of Envoy's plugin configuration. By default the filter is handed the
    *   bodies that it asks for.
    * - `routes`: routes that come before the one to the upstream.
+   * - `drainSeconds`: how long Envoy keeps a listener that is replaced.
    * - `alter(bootstrap)` changes the configuration of Envoy itself.
    * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
    */
   static async start({
     configure = () => undefined, concurrency = WORKERS, provider = {}, providerUp = true, module = MODULE,
     program, trace = false, expectRefusal = false, plugin = { allow_on_headers_stop_iteration: true }, routes = [],
-    alter = () => undefined,
+    alter = () => undefined, drainSeconds,
     start = startProvider, issuerOn = (port) => `http://localhost:${port}`,
   } = {}) {
     const world = new World();
@@ -217,7 +218,7 @@ export class World {
         clusters: [cluster('upstream', world.upstream.port), cluster('provider', world.providerPort)],
       });
       alter(bootstrap);
-      world.envoy = await Envoy.start(bootstrap, { program, concurrency, trace });
+      world.envoy = await Envoy.start(bootstrap, { program, concurrency, trace, drainSeconds });
       if (expectRefusal) return world;
       if (world.envoy.exit) throw new Error(`Envoy has ended:\n${world.envoy.stderr.slice(-4_000)}`);
       if (providerUp) await world.ready();
@@ -286,10 +287,15 @@ export class World {
     return Object.fromEntries(lines.map(([, name, labels, value]) => [`${name}{${labels.split(',').sort().join()}}`, Number(value)]));
   }
 
+  /** The numbers of Envoy itself whose names match. */
+  async statistics(filter) {
+    const { text } = await send(this.adminPort, `/stats?filter=${filter}`);
+    return Object.fromEntries([...text.matchAll(/^([a-z0-9_.]+): (\d+)$/gm)].map(([, name, value]) => [name, Number(value)]));
+  }
+
   /** Requests that Envoy has begun and not answered. */
   async inFlight() {
-    const { text } = await send(this.adminPort, '/stats?filter=http.site.downstream_rq_active');
-    return Number(text.match(/downstream_rq_active: (\d+)/)[1]);
+    return Object.values(await this.statistics('http.site.downstream_rq_active$'))[0];
   }
 
   /** What the upstream has received last. */

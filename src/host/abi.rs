@@ -96,6 +96,7 @@ unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     safe fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    safe fn proxy_done() -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
         start: usize,
@@ -325,6 +326,11 @@ pub fn shared_data(name: &str) -> Result<Option<(Vec<u8>, u32)>, Failed> {
 /// Writes a shared value, if its version is this.
 pub fn set_shared_data(name: &str, value: &[u8], version: u32) -> Result<(), Failed> {
     done(unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), version) })
+}
+
+/// Lets the host delete the root context that is in force, which it was told to wait for. nginx traps.
+pub fn may_delete() -> Result<(), Failed> {
+    done(proxy_done())
 }
 
 /// Wakes the request that is in force.

@@ -5,10 +5,10 @@
 #![allow(unsafe_code)] // `no_mangle`: the host finds these functions by their names.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::abi::{self, Action, Level};
+use super::numbered::Numbered;
 use super::request::Handling;
 use super::root::{self, Root};
 
@@ -19,10 +19,10 @@ thread_local! {
 /// The contexts that the host has made.
 #[derive(Default)]
 struct Contexts {
-    roots: RefCell<BTreeMap<u32, Rc<RefCell<Root>>>>,
-    requests: RefCell<BTreeMap<u32, Rc<Handling>>>,
+    roots: RefCell<Numbered<Rc<RefCell<Root>>>>,
+    requests: RefCell<Numbered<Rc<Handling>>>,
     /// Whose callouts are in flight. One host names the root context with every reply.
-    callouts: RefCell<BTreeMap<u32, u32>>,
+    callouts: RefCell<Numbered<u32>>,
     /// The context that was made by the last call. See [`proxy_on_http_call_response`].
     newest: Cell<Option<u32>>,
 }
@@ -30,12 +30,12 @@ struct Contexts {
 impl Contexts {
     fn root(&self, context: u32) -> Option<Rc<RefCell<Root>>> {
         self.newest.set(None);
-        self.roots.borrow().get(&context).cloned()
+        self.roots.borrow().get(context).cloned()
     }
 
     fn request(&self, context: u32) -> Option<Rc<Handling>> {
         self.newest.set(None);
-        self.requests.borrow().get(&context).cloned()
+        self.requests.borrow().get(context).cloned()
     }
 
     fn create(&self, context: u32, root: u32) {
@@ -52,11 +52,11 @@ impl Contexts {
     }
 
     fn delete(&self, context: u32) {
-        let gone = self.requests.borrow_mut().remove(&context);
+        let gone = self.requests.borrow_mut().remove(context);
         if let Some(token) = gone.and_then(|gone| gone.token()) {
-            self.callouts.borrow_mut().remove(&token);
+            self.callouts.borrow_mut().remove(token);
         }
-        self.roots.borrow_mut().remove(&context);
+        self.roots.borrow_mut().remove(context);
     }
 }
 
@@ -124,6 +124,7 @@ pub extern "C" fn proxy_on_tick(context: u32) {
     let root = CONTEXTS.with(|contexts| contexts.root(context));
     if let Some(Ok(mut root)) = root.as_ref().map(|root| root.try_borrow_mut()) {
         root.on_tick();
+        delete_if_finished(context, &mut root);
     }
 }
 
@@ -175,7 +176,7 @@ pub extern "C" fn proxy_on_http_call_response(
     _trailers: usize,
 ) {
     let newest = CONTEXTS.with(|contexts| contexts.newest.take());
-    let asked_by = CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().remove(&token));
+    let asked_by = CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().remove(token));
     let Some(context) = asked_by.or(newest) else { return };
     if let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) {
         // Envoy acts for the root context here. Where it is refused, whatever is done for the request fails.
@@ -185,13 +186,22 @@ pub extern "C" fn proxy_on_http_call_response(
     let root = CONTEXTS.with(|contexts| contexts.root(context));
     if let Some(Ok(mut root)) = root.as_ref().map(|root| root.try_borrow_mut()) {
         root.on_reply(token, headers, size);
+        delete_if_finished(context, &mut root);
     }
 }
 
-/// A request is over. 1: nothing is to be waited for.
+fn delete_if_finished(context: u32, root: &mut Root) {
+    if root.is_finished() && abi::act_for(context).is_ok() {
+        let _ = abi::may_delete();
+    }
+}
+
+/// A request is over, or a configuration is replaced. 0: wait until we say that the context may go.
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_done(_context: u32) -> u32 {
-    1
+pub extern "C" fn proxy_on_done(context: u32) -> u32 {
+    let root = CONTEXTS.with(|contexts| contexts.root(context));
+    let may_go = root.is_none_or(|root| root.try_borrow_mut().map_or(true, |mut root| root.on_done()));
+    u32::from(may_go)
 }
 
 /// A request is written into the access log.

@@ -11,6 +11,7 @@ mod dispatch;
 mod fields;
 mod metrics;
 mod nginx;
+mod numbered;
 mod outcome;
 mod request;
 mod response;

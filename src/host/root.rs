@@ -1,7 +1,6 @@
 //! The root context: configuration, ticks, and the callouts that belong to no request.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::abi::{self, Buffer};
 use super::callouts::{self, Relayed, Sent, SharedCallouts};
 use super::metrics;
 use super::nginx;
+use super::numbered::Numbered;
 use super::outcome;
 use super::request::Pending;
 use super::verify;
@@ -71,7 +71,7 @@ pub struct Root {
     /// As the host numbers it.
     context_id: u32,
     plugin: Rc<Plugin>,
-    callouts: BTreeMap<u32, RootCallout>,
+    callouts: Numbered<RootCallout>,
     /// Tells this worker from the others.
     worker: u64,
     /// Providers that are being asked, and since when.
@@ -83,8 +83,10 @@ pub struct Root {
     postponed: Vec<(Option<ProviderIndex>, Step<()>)>,
     /// A reply is being read.
     is_in_reply: bool,
+    /// The host waits until it may delete this.
+    is_ending: bool,
     /// What the other workers told last, by provider.
-    seen: BTreeMap<ProviderIndex, Seen>,
+    seen: Vec<Seen>,
 }
 
 enum RootCallout {
@@ -116,7 +118,7 @@ impl Root {
     }
 
     fn read_reply(&mut self, token: u32, headers: usize, body_size: usize) {
-        match self.callouts.remove(&token) {
+        match self.callouts.remove(token) {
             Some(RootCallout::Background { provider, flow, sent }) => {
                 let reply = self.plugin.reply(&sent, headers, body_size);
                 let step = flow.resume(reply.clone(), now());
@@ -130,6 +132,27 @@ impl Root {
             }
             None => {}
         }
+    }
+
+    /// The configuration is replaced, and no request has it any more. False: something is in flight, such
+    /// as a refresh whose result nobody else would keep; [`Root::is_finished`] says when it is not. nginx
+    /// waits for nothing.
+    pub fn on_done(&mut self) -> bool {
+        self.is_ending = self.is_busy() && !self.is_nginx();
+        !self.is_ending
+    }
+
+    /// Whether the host, which waits, may delete this: said once.
+    pub fn is_finished(&mut self) -> bool {
+        let is_finished = self.is_ending && !self.is_busy();
+        self.is_ending &= !is_finished;
+        is_finished
+    }
+
+    fn is_busy(&self) -> bool {
+        let has_jobs = self.plugin.filter.get().is_some_and(|filter| filter.has_jobs());
+        let is_idle = self.callouts.is_empty() && self.waiting.is_empty() && self.postponed.is_empty();
+        has_jobs || !is_idle
     }
 
     /// The configuration, of so many bytes. False refuses it.
@@ -163,9 +186,26 @@ impl Root {
         let Some(filter) = self.plugin.filter.get().cloned() else { return };
         let Some(at) = clock() else { return self.refuse_who_waits(&filter) };
         filter.tick(at);
+        if !self.is_ending {
+            self.renew_providers(&filter);
+        }
+        for (provider, step) in std::mem::take(&mut self.postponed) {
+            self.go_on(provider, step);
+        }
+        for (provider, flow) in std::mem::take(&mut self.waiting) {
+            self.go_on(provider, flow.wake(now()));
+        }
+        for job in filter.jobs() {
+            self.go_on(None, job);
+        }
+        self.send_relayed();
+        self.wake();
+    }
+
+    fn renew_providers(&mut self, filter: &Rc<Filter>) {
         let shares = workers::are_allowed();
         for (index, provider) in filter.providers().iter().enumerate() {
-            let mut seen = self.seen.remove(&index).unwrap_or_default();
+            let mut seen = self.seen.get_mut(index).map(std::mem::take).unwrap_or_default();
             if shares {
                 seen.learn(provider, now());
             }
@@ -184,19 +224,13 @@ impl Root {
             if shares {
                 seen.tell(provider);
             }
-            self.seen.insert(index, seen);
+            if self.seen.len() <= index {
+                self.seen.resize_with(index.saturating_add(1), Seen::default);
+            }
+            if let Some(place) = self.seen.get_mut(index) {
+                *place = seen;
+            }
         }
-        for (provider, step) in std::mem::take(&mut self.postponed) {
-            self.go_on(provider, step);
-        }
-        for (provider, flow) in std::mem::take(&mut self.waiting) {
-            self.go_on(provider, flow.wake(now()));
-        }
-        for job in filter.jobs() {
-            self.go_on(None, job);
-        }
-        self.send_relayed();
-        self.wake();
     }
 
     fn configure(&mut self, document: &[u8]) -> Result<Rc<Filter>, String> {
