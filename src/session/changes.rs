@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::session::tests::{noise, session};
+    use crate::time::Seconds;
 
     fn with(claims: Value, token: Option<&str>, scopes: &[&str]) -> Session {
         let Value::Object(claims) = claims else { panic!("no claims") };
@@ -173,10 +174,12 @@ mod tests {
             for after in states() {
                 let packed = pack_changes(&before, &after).unwrap();
                 assert_eq!(unpack_changes(&before, &packed).as_ref(), Some(&after), "{before:?}");
-                // Whose cookie was written meanwhile.
-                let used = Session { seen_at: Timestamp(9_999), ..before.clone() };
-                let after = Session { seen_at: Timestamp(9_999), ..after };
-                assert_eq!(unpack_changes(&used, &packed).as_ref(), Some(&after));
+                // Whose cookie was written meanwhile, or is older than what is kept.
+                for seen_at in [Timestamp(9_999), after.seen_at + Seconds(9)] {
+                    let used = Session { seen_at, ..before.clone() };
+                    let latest = Session { seen_at: seen_at.max(after.seen_at), ..after.clone() };
+                    assert_eq!(unpack_changes(&used, &packed), Some(latest));
+                }
             }
         }
     }
