@@ -199,14 +199,12 @@ pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     }
     memory.resize(size, 0);
     let at = memory.as_mut_ptr();
-    let is_kept = LENT.with(|lent| {
-        lent.try_borrow_mut().is_ok_and(|mut lent| {
-            let is_room = lent.len() < LENT_LIMIT;
-            if is_room {
-                lent.push(memory);
-            }
-            is_room
-        })
+    let is_kept = LENT.with(|lent| match lent.try_borrow_mut() {
+        Ok(mut lent) if lent.len() < LENT_LIMIT => {
+            lent.push(memory);
+            true
+        }
+        _ => false,
     });
     if is_kept { at } else { null_mut() }
 }
@@ -217,10 +215,8 @@ fn handed_over(status: u32, at: *const u8, size: usize) -> Result<Option<Vec<u8>
     match status {
         OK if size == 0 => Ok(Some(Vec::new())),
         OK => {
-            let mut memory = lent.into_iter().find(|memory| memory.as_ptr() == at).ok_or(Failed)?;
-            if size > memory.len() {
-                return Err(Failed);
-            }
+            let is_it = |memory: &Vec<u8>| memory.as_ptr() == at && memory.len() >= size;
+            let mut memory = lent.into_iter().find(is_it).ok_or(Failed)?;
             memory.truncate(size);
             Ok(Some(memory))
         }

@@ -209,7 +209,7 @@ fn people(world: &mut World, count: usize) -> (Vec<Request>, Vec<String>) {
 fn one_person_whose_every_session_fails_is_no_outage() {
     let mut world = World::with(&forwarding());
     world.idp().refreshes.gives = true;
-    let mut log_in = |world: &mut World, subject: &str| {
+    let log_in = |world: &mut World, subject: &str| {
         world.browser.cookies.clear();
         world.idp().id_token = json!({"sub": subject});
         world.log_in("/orders").is(302, "login_completed");
