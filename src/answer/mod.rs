@@ -10,7 +10,7 @@ mod problem;
 mod scripted;
 
 pub use oauth::oauth_error;
-pub use page::{confirm_logout, ended_in_frame, logged_out, moved};
+pub use page::{confirm_logout, ended_in_frame, log_in_outside, logged_out, moved};
 pub use scripted::{
     leave_with_form, leave_with_fragment, return_to_opener, return_with_form, return_with_fragment, send_form,
 };

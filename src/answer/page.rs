@@ -27,9 +27,23 @@ pub(super) const NOT_LOST_YET: [&str; 2] = [
 
 /// What a person can do on a page.
 pub(super) enum Action<'a> {
-    Link { address: &'a str, text: &'a str },
-    NewWindow { address: &'a str, text: &'a str },
-    Post { address: &'a str, text: &'a str },
+    Link {
+        address: &'a str,
+        text: &'a str,
+    },
+    NewWindow {
+        address: &'a str,
+        text: &'a str,
+    },
+    /// Of a page in a frame: in the place of the page around it.
+    WholeWindow {
+        address: &'a str,
+        text: &'a str,
+    },
+    Post {
+        address: &'a str,
+        text: &'a str,
+    },
 }
 
 /// The page of a refusal. It has no `detail`: whoever uses a site knows nothing of how it is set up.
@@ -77,6 +91,22 @@ pub fn moved(address: &str) -> Response {
         .header("x-content-type-options", "nosniff")
 }
 
+/// What a frame holds in the place of a login: providers refuse to be framed, and a person must see whom
+/// a password goes to. Any page may frame this one: it has nothing but a link to `login`, which leaves the
+/// frame.
+pub fn log_in_outside(login: &str, code: &str) -> Response {
+    let text = ["This page is part of another one. The login needs a window of its own."];
+    let action = Action::WholeWindow { address: login, text: "Log in" };
+    let foot = format!("Code <code>{}</code>", escaped(code));
+    let body = document("You are not logged in", &text, &[action], &foot, "");
+    Response::new(401)
+        .header("content-type", "text/html; charset=utf-8")
+        .header("content-security-policy", without_frame_ancestors("'none'"))
+        .header("x-content-type-options", "nosniff")
+        .header("x-vestibule-code", code)
+        .body(body)
+}
+
 /// Asks before a session is ended. `action` is the logout endpoint, which takes the form by `POST`.
 pub fn confirm_logout(action: &str) -> Response {
     let text = ["Your session on this site will end. What you have not saved may be lost."];
@@ -113,10 +143,11 @@ fn page(status: u16, body: String, form_action: &str, referrer: &str) -> Respons
 
 /// The policy of a page without a script.
 pub(super) fn policy(form_action: &str) -> String {
-    format!(
-        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; \
-         form-action {form_action}; frame-ancestors 'none'"
-    )
+    format!("{}; frame-ancestors 'none'", without_frame_ancestors(form_action))
+}
+
+fn without_frame_ancestors(form_action: &str) -> String {
+    format!("default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action {form_action}")
 }
 
 pub(super) fn html(status: u16, body: String, policy: &str, referrer: &str) -> Response {
@@ -163,6 +194,7 @@ impl Action<'_> {
     fn markup(&self) -> String {
         let (Action::Link { address, text }
         | Action::NewWindow { address, text }
+        | Action::WholeWindow { address, text }
         | Action::Post { address, text }) = self;
         if !is_web_address(address) {
             return String::new();
@@ -170,6 +202,9 @@ impl Action<'_> {
         let address = escaped(address);
         match self {
             Action::Link { .. } => format!("<a rel=\"noreferrer\" href=\"{address}\">{text}</a>"),
+            Action::WholeWindow { .. } => {
+                format!("<a target=\"_top\" rel=\"noreferrer\" href=\"{address}\">{text}</a>")
+            }
             Action::NewWindow { .. } => {
                 format!("<a target=\"_blank\" rel=\"noopener\" href=\"{address}\">{text}</a>")
             }

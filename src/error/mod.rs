@@ -18,7 +18,7 @@ use crate::oidc::renewed::RenewedError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
 use crate::rules::{Insufficient, Missing, PathError};
-use crate::session::{FormLost, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
+use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Seconds;
 
 /// Longer texts from outside are cut in messages. Characters.
@@ -86,8 +86,10 @@ pub enum ClientError {
     Authorization(AuthorizationError),
     /// There is no login that this response belongs to.
     Login(LoginMissing),
-    /// Login after login, and none lasted.
-    LoginLoop,
+    /// Login after login, and none led anywhere.
+    LoginLoop(LoginLoop),
+    /// A browser that keeps no cookies of ours, because it asked by plain http.
+    Unencrypted,
     /// The host is not one on which people log in.
     Host {
         /// What the client named.
@@ -307,9 +309,7 @@ impl ClientError {
             ClientError::Authorization(AuthorizationError::Refused(_)) => {
                 "the login service did not log the person in"
             }
-            ClientError::LoginLoop => {
-                "login succeeded several times, but the browser never came back with a session"
-            }
+            ClientError::LoginLoop(_) => "several logins in a row led nowhere",
             ClientError::Host { .. } => "people do not log in on this host",
             ClientError::Body(BodyFailed::NotGiven) => "the body of the request did not come",
             other => return other.to_string(),
@@ -336,7 +336,8 @@ impl ClientError {
             ClientError::Denied => "denied",
             ClientError::Authorization(error) => error.code(),
             ClientError::Login(error) => error.code(),
-            ClientError::LoginLoop => "login_loop",
+            ClientError::LoginLoop(_) => "login_loop",
+            ClientError::Unencrypted => "unencrypted",
             ClientError::Host { .. } => "host_not_allowed",
             ClientError::Method => "method_not_allowed",
             ClientError::CrossSiteLogout => "logout_cross_site",

@@ -48,9 +48,10 @@ impl fmt::Display for ClientError {
             ClientError::Denied => f.write_str("nobody has access to this address"),
             ClientError::Authorization(error) => error.fmt(f),
             ClientError::Login(error) => error.fmt(f),
-            ClientError::LoginLoop => {
-                f.write_str("login succeeded several times, but the browser never came back with a session")
-            }
+            ClientError::LoginLoop(why) => why.fmt(f),
+            ClientError::Unencrypted => f.write_str(
+                "this address was opened by plain http, where a browser keeps no cookies of a login",
+            ),
             ClientError::Host { found } => {
                 write!(
                     f,

@@ -8,9 +8,9 @@ use crate::filter::{Answer, Filter, Next, Visit};
 use crate::flow::refresh::{Current, Looked};
 use crate::flow::refusal::Extras;
 use crate::flow::written::{self, Written};
-use crate::flow::{Outcome, kept_form, login, refresh, session, session_info};
-use crate::rules::ClientKind;
-use crate::session::{Jar, ROUNDS_LIMIT, SessionEnded};
+use crate::flow::{Outcome, kept_form, login, looping, refresh, session, session_info};
+use crate::rules::{ClientKind, came_unencrypted};
+use crate::session::{Jar, SessionEnded};
 use crate::upstream::Brings;
 
 impl Filter {
@@ -55,7 +55,7 @@ impl Filter {
 
     fn let_in(&self, visit: &Visit, rule: &Rule, current: &Current) -> Result<Next, Error> {
         let jar = Jar::read(&visit.request.headers);
-        let mut cookies: Vec<String> = self.cookies.clear_rounds(&jar).into_iter().collect();
+        let mut cookies: Vec<String> = self.cookies.clear_rounds(&jar, visit.now).into_iter().collect();
         let brings = Brings {
             cookies: cookies.clone(),
             session: Written::later(self, rule.provider, current, &visit.request.headers, visit.now),
@@ -113,12 +113,13 @@ impl Filter {
         if !needs_login || ClientKind::of(&visit.request) != ClientKind::Navigation {
             return Err(why);
         }
-        log::debug!("code={} a login begins: {why}", why.code());
-        let jar = Jar::read(&visit.request.headers);
-        let rounds = self.cookies.rounds(rule.provider, &jar, visit.now);
-        if rounds >= ROUNDS_LIMIT {
-            return Err(ClientError::LoginLoop.into());
+        // The provider would send the browser back to https, where perhaps nobody is.
+        if !self.config.session.insecure_allow_http && came_unencrypted(&visit.request) {
+            return Err(ClientError::Unencrypted.into());
         }
+        log::debug!("code={} a login begins: {why}", why.code());
+        let rounds = looping::lost(self, visit, rule.provider, &why)?;
+        let jar = Jar::read(&visit.request.headers);
         let cookies = self.cookies_of_end(rule.provider, &jar, &why);
         let begin = login::Begin::for_request(self, &visit.request, rule, rounds, cookies);
         Ok(Next::Login(rule.provider, begin))

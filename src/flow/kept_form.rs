@@ -12,14 +12,12 @@ use crate::answer;
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
-use crate::flow::{Callouts, session, step_up};
+use crate::flow::{Callouts, looping, session, step_up};
 use crate::http::{Body, BodyFailed, Request};
 use crate::oidc::form;
 use crate::oidc::return_to::ReturnTo;
 use crate::rules::{ClientKind, FetchMetadata};
-use crate::session::{
-    FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, ROUNDS_LIMIT, SessionEnded, Who,
-};
+use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, SessionEnded, Who};
 use crate::store::{Claim, Key, Record, Table};
 use crate::time::Timestamp;
 
@@ -106,10 +104,7 @@ fn kept(
         return Ok(None);
     }
     let jar = Jar::read(&visit.request.headers);
-    let rounds = filter.cookies.rounds(provider, &jar, visit.now);
-    if rounds >= ROUNDS_LIMIT {
-        return Err(ClientError::LoginLoop.into());
-    }
+    let rounds = looping::lost(filter, visit, provider, why)?;
     let form = KeptForm {
         origin: filter.origin(&visit.request)?,
         path: visit.request.path.clone(),

@@ -4,7 +4,8 @@
 use crate::answer;
 use crate::config::{ProviderIndex, SameSite};
 use crate::error::Error;
-use crate::filter::{Filter, Visit};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::login::{Begin, with_cookies};
 use crate::http::{Request, Response};
 use crate::rules::FetchMetadata;
 use crate::session::{FinishedLogin, Landing, Login, Who};
@@ -39,6 +40,21 @@ pub fn leave(
         return answer::leave_with_fragment(provider, login.name());
     }
     moved_on(request).header("location", provider)
+}
+
+/// The address that tries a login once more. The page that opened a popup still waits for it.
+pub fn retry_address(filter: &Filter, login: &Login) -> String {
+    let address = filter.login_address(&login.return_to);
+    if login.landing == Landing::Popup { filter.popup_address(&address) } else { address }
+}
+
+/// No provider is framed by us. Only where cookies belong to the page around the frame, a login outside it
+/// would log nobody in, so there it begins in the frame.
+pub fn outside_the_frame(filter: &Filter, visit: &Visit, index: ProviderIndex, begin: Begin) -> Answer {
+    let decision = filter.decision(visit, "login_in_frame", index, "");
+    let response = answer::log_in_outside(&filter.login_address(&begin.return_to), decision.code);
+    filter.audit(visit, &decision, response.status, "");
+    Answer::Respond(with_cookies(response, begin.cookies), decision)
 }
 
 /// Back to the page that was asked for, from a login that somebody has just finished.

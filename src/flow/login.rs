@@ -3,21 +3,23 @@
 use std::rc::Rc;
 
 use crate::audit::{Decision, Outcome};
-use crate::config::{Authentication, ProviderIndex, RedirectUri, ResponseMode, Rule};
+use crate::config::{Authentication, ProviderIndex, ResponseMode, Rule};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
 use crate::flow::new_session::new_session;
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
-use crate::flow::{Callouts, landing, missing_login, session, step_up, third_party, userinfo};
+use crate::flow::{Callouts, landing, looping, missing_login, session, step_up, third_party, userinfo};
 use crate::http::{BodyFailed, Request, Response};
-use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationRequest, AuthorizationResponse};
+use crate::oidc::authorization::{
+    self, AuthorizationCode, AuthorizationError, AuthorizationRequest, AuthorizationResponse,
+};
 use crate::oidc::pkce;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
-use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
+use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Rounds, Session, Who};
 use crate::store::{Claim, Key, Record, Table};
 use crate::time::Timestamp;
 
@@ -156,12 +158,17 @@ fn send_to_provider(
     begin: Begin,
 ) -> Result<Answer, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    if FetchMetadata::of(&visit.request).is_in_a_frame() && !filter.config.session.partitioned {
+        return Ok(landing::outside_the_frame(filter, visit, index, begin));
+    }
     let known = provider.known().ok_or(Error::Bug("a login begins without metadata"))?;
     let now = visit.now;
     let jar = Jar::read(&visit.request.headers);
     let Authentication { acr_values, max_age } = begin.authentication;
     let is_for_more = !acr_values.is_empty() || max_age.is_some();
     let found = if is_for_more { session::find(filter, index, &jar, now).ok() } else { None };
+    // A login that brings more than the one before is counted only if it is lost.
+    let needless = if is_for_more { 0 } else { looping::needless(filter, visit, index)? };
     let mut verifier = [0; 32];
     filter.random.fill(&mut verifier, now)?;
     let place = Place {
@@ -176,9 +183,10 @@ fn send_to_provider(
         code_verifier: pkce::code_verifier(&verifier),
         return_to: begin.return_to,
         provider: provider.config.name.clone(),
-        redirect_uri: redirect_uri(filter, index, &visit.request)?,
+        redirect_uri: filter.redirect_uri(index, &visit.request)?,
         started_at: now,
         rounds: begin.rounds,
+        needless,
         acr_values,
         max_age,
         person: found.map(|found| {
@@ -217,16 +225,6 @@ fn send_to_provider(
     Ok(Answer::Respond(response, decision))
 }
 
-/// The address to which the provider sends the browser back. From the configuration, or from the
-/// host of the request where the configuration leaves that open and allows the host.
-fn redirect_uri(filter: &Filter, provider: ProviderIndex, request: &Request) -> Result<String, Error> {
-    let provider = filter.provider(provider).ok_or(Error::Bug("no such provider"))?;
-    match &provider.config.redirect_uri {
-        RedirectUri::Fixed(url) => Ok(url.as_str().to_owned()),
-        RedirectUri::Path(path) => Ok(format!("{}{path}", filter.origin(request)?)),
-    }
-}
-
 /// A browser comes back from the provider.
 pub async fn complete(
     filter: Rc<Filter>,
@@ -263,16 +261,22 @@ async fn redeem(
         }
     };
     extras.cookies = filter.cookies.delete_login(index, response.state().expose());
-    extras.retry = Some(filter.login_address(&login.return_to));
+    extras.retry = Some(landing::retry_address(filter, &login));
     let known = provider.ready(callouts, now).await?;
     let issuer = provider.config.issuer_named(response.issuer());
-    let code = response
-        .into_code(&authorization::Expected {
-            state: &login.state,
-            issuer,
-            iss_required: known.metadata.authorization_response_iss_parameter_supported,
-        })
-        .map_err(ClientError::Authorization)?;
+    let has_expired = response.has_expired();
+    let code = response.into_code(&authorization::Expected {
+        state: &login.state,
+        issuer,
+        iss_required: known.metadata.authorization_response_iss_parameter_supported,
+    });
+    let code = match code {
+        Ok(code) => code,
+        Err(AuthorizationError::Refused(_)) if has_expired && login.began_as.is_none() => {
+            return Ok(missing_login::begin_again(filter, visit, index, login, *now, extras));
+        }
+        Err(why) => return Err(ClientError::Authorization(why).into()),
+    };
     once(filter, index, &login, *now)?;
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
     let asked = Asked {
@@ -296,8 +300,8 @@ async fn redeem(
     let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
     let session = session::fit(filter, index, session, *now, write)?;
     step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
-    let rounds = login.rounds.saturating_add(1);
-    let rounds = filter.cookies.set_rounds(index, rounds, *now, filter.nonce24(*now)?);
+    let rounds = Rounds { lost: login.rounds.saturating_add(1), needless: login.needless };
+    let rounds = filter.cookies.set_rounds(index, rounds, &jar, *now);
     let who = Who::of(id_token.claims(), id_token.subject());
     let landed = landing::after_login(filter, visit, index, &login, who, *now)?;
     // Only now, when nothing can fail any more: a failure answer carries them too.

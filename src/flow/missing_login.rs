@@ -10,15 +10,15 @@
 
 use super::landing;
 use super::login::{Begin, begin_now, with_cookies};
-use crate::config::ProviderIndex;
+use crate::config::{Authentication, ProviderIndex};
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::refusal::Extras;
-use crate::flow::{Callouts, session, step_up};
+use crate::flow::{Callouts, looping, session, step_up};
 use crate::http::Request;
 use crate::oidc::authorization::AuthorizationResponse;
 use crate::rules::ClientKind;
-use crate::session::{Jar, Landing, Login, LoginMissing, Place};
+use crate::session::{Cookies, Jar, Landing, Login, LoginMissing, Place};
 use crate::time::Timestamp;
 
 /// Leads on whoever comes with such an answer.
@@ -46,8 +46,10 @@ pub async fn lead_on(
     let return_to = filter.return_to(return_to);
     extras.cookies = filter.cookies.delete_login(index, state);
     let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, *now);
-    let may_go_on = !response.is_error() && is_a_navigation(&visit.request);
-    let is_logged_in = session::find(filter, index, &jar, *now).is_ok();
+    let may_go_on = (!response.is_error() || response.has_expired()) && is_a_navigation(&visit.request);
+    let found = session::find(filter, index, &jar, *now).ok();
+    let is_logged_in = found.is_some();
+    let started_at = place.as_ref().map(|place| place.started_at);
     let begins_again = may_go_on
         && place.is_some_and(|place| match is_logged_in {
             // Only who finishes a login gets back a form. Once: this is no way to go round in circles.
@@ -57,7 +59,20 @@ pub async fn lead_on(
                     || now.since(place.started_at) >= filter.config.session.login_lifetime
             }
         });
-    if is_logged_in && !begins_again {
+    if let Some(found) = found.filter(|_| !begins_again) {
+        // To lead anybody to the front page instead is to lose in silence where they wanted to go.
+        let is_of_another = started_at.is_none() && Cookies::may_have_place(state);
+        if is_of_another {
+            extras.retry = Some("/".to_owned());
+            return Err(ClientError::Login(LoginMissing::NotOurs).into());
+        }
+        match looping::done_before(filter, visit, index, started_at.unwrap_or(*now), &found) {
+            Ok(counted) => extras.cookies.extend(counted),
+            Err((end, counted)) => {
+                extras.cookies.push(counted);
+                return Err(end);
+            }
+        }
         let decision = filter.decision(visit, "login_done_before", index, "");
         let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
         filter.audit(visit, &decision, response.status, "");
@@ -75,6 +90,34 @@ pub async fn lead_on(
     let authentication = step_up::wanted(filter, index, rule, "");
     let begin = Begin { landing, began_as, ..Begin::new(return_to, authentication) };
     Ok(begin_now(filter, visit, index, begin))
+}
+
+/// A login that took too long for the provider begins again, which mostly asks nobody anything: by then
+/// somebody is logged in there in another tab. Whoever is logged in here too is led on. Only a form needs
+/// a login of its own.
+pub fn begin_again(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    login: Login,
+    now: Timestamp,
+    extras: &mut Extras,
+) -> Answer {
+    let cookies = std::mem::take(&mut extras.cookies);
+    let jar = Jar::read(&visit.request.headers);
+    let needs_none = login.person.is_none() && login.landing != Landing::Form;
+    if needs_none && session::find(filter, index, &jar, now).is_ok() {
+        let decision = filter.decision(visit, "login_done_before", index, "");
+        let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
+        filter.audit(visit, &decision, response.status, "");
+        return Answer::Respond(with_cookies(response, cookies), decision);
+    }
+    log::debug!("code=authorization_refused a login begins again: it took too long for the provider");
+    let began_as = Some(login.name().to_owned());
+    let Login { return_to, rounds, acr_values, max_age, landing, .. } = login;
+    let authentication = Authentication { acr_values, max_age };
+    let begin = Begin { rounds, cookies, landing, began_as, ..Begin::new(return_to, authentication) };
+    begin_now(filter, visit, index, begin)
 }
 
 /// What the browser does after the login, and the name of what it keeps for that.

@@ -13,6 +13,7 @@ pub(crate) mod kept_form;
 mod landing;
 pub(crate) mod login;
 pub(crate) mod logout;
+mod looping;
 mod missing_login;
 mod new_session;
 mod own_pages;

@@ -12,7 +12,7 @@ use crate::http::Request;
 use crate::oidc::authorization::AuthorizationError;
 use crate::oidc::bearer::{BearerError, ChallengeError, challenge, challenge_with};
 use crate::rules::{ClientKind, PathError};
-use crate::session::{FormLost, Jar, SessionEnded};
+use crate::session::{FormLost, Jar, LoginLoop, LoginMissing, SessionEnded};
 use crate::time::Seconds;
 
 /// When it is worth trying again after a fault of the provider or of the network.
@@ -76,8 +76,12 @@ impl Filter {
         let popup = login.as_ref().filter(|_| kept_form::is_sent_by_a_page(self, &visit.request));
         let popup = popup.map(|login| self.popup_address(login));
         let retry = extras.retry.or_else(|| match error {
-            Error::Client(ClientError::LoginLoop | ClientError::Login(_)) => Some(self.login_address("/")),
+            Error::Client(ClientError::LoginLoop(_) | ClientError::Login(_)) => Some(self.login_address("/")),
             Error::Client(ClientError::Authorization(_)) => Some(self.login_address("/")),
+            Error::Client(ClientError::Unencrypted) => {
+                let provider = rule.map(|rule| rule.provider).unwrap_or_default();
+                Some(self.login_address(&self.page_of(&visit.request, provider)))
+            }
             _ => self.again(visit, error),
         });
         let front_page = front_page(visit, error).filter(|_| popup.is_none());
@@ -293,13 +297,29 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ClientError::Authorization(_) => {
             ("The login did not succeed", "Nothing was changed. You can begin a new login.")
         }
+        ClientError::Login(LoginMissing::NotOurs) => (
+            "This login began elsewhere",
+            "You are logged in here, but this answer belongs to a login of another part of this site, or of long ago, so it is not known which page you wanted. Open that page again. If it happens again, tell whoever runs this site the code and the reference below.",
+        ),
         ClientError::Login(_) => (
             "This login cannot be finished",
             "It took too long, was finished before, or began in another browser or on another address of this site. Begin a new login; the browser must accept cookies.",
         ),
-        ClientError::LoginLoop => (
+        ClientError::LoginLoop(LoginLoop::Lost) => (
             "The login goes round in circles",
-            "You were logged in several times, but the browser did not keep the session. Allow cookies for this site and check the clock of this device. Whoever runs this site: the log says what arrived.",
+            "You were logged in several times, but the browser did not keep the session. Allow cookies for this site and check the clock of this device. If it happens to everybody, the servers of this site have different keys, or something on the way drops cookies. Whoever runs this site: the log says what arrived.",
+        ),
+        ClientError::LoginLoop(LoginLoop::OtherFilter) => (
+            "The login goes round in circles",
+            "You are logged in, but another login stands behind this one and never learns of it. That is not because of you. Tell whoever runs this site the code and the reference below: two login filters are in a row, or share this site with different settings.",
+        ),
+        ClientError::LoginLoop(LoginLoop::Needless) => (
+            "The login goes round in circles",
+            "You are logged in, but the page that you opened asks for another login every time. That is not because of you. Tell whoever runs this site the code and the reference below.",
+        ),
+        ClientError::Unencrypted => (
+            "This address is not encrypted",
+            "Open it again with https:// at its beginning. If it begins so already, go on here, and tell whoever runs this site the code below: a proxy in front must say with which scheme it was asked.",
         ),
         ClientError::Host { .. } => ("Nobody logs in at this address", "Open this site by its proper name."),
         ClientError::Method => (

@@ -68,7 +68,7 @@ pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
     let mut seen_at = session.seen_at;
     let cookies = if visit.request.method == "POST" {
         seen_at = if written::is_due(filter, current, visit.now) { visit.now } else { seen_at };
-        let cleared = filter.cookies.clear_rounds(&jar).into_iter();
+        let cleared = filter.cookies.clear_rounds(&jar, visit.now).into_iter();
         cleared.chain(written::at_once(filter, provider, current, &jar, visit.now)).collect()
     } else {
         // To be asked about is no use.

@@ -26,6 +26,19 @@ impl Filter {
         Ok(origin)
     }
 
+    /// The address to which the provider sends the browser back. From the configuration, or from the
+    /// host of the request where the configuration leaves that open and allows the host.
+    ///
+    /// # Errors
+    /// The host is not one of those on which people log in, or is no host.
+    pub(crate) fn redirect_uri(&self, provider: ProviderIndex, request: &Request) -> Result<String, Error> {
+        let provider = self.provider(provider).ok_or(Error::Bug("no such provider"))?;
+        match &provider.config.redirect_uri {
+            RedirectUri::Fixed(url) => Ok(url.as_str().to_owned()),
+            RedirectUri::Path(path) => Ok(format!("{}{path}", self.origin(request)?)),
+        }
+    }
+
     /// Who is the cause of a request, as the browser says.
     pub(crate) fn initiator(&self, request: &Request) -> Initiator {
         FetchMetadata::of(request).initiator(self.origin(request).ok().as_deref())

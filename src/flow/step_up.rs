@@ -10,10 +10,10 @@ use crate::config::{Authentication, ProviderIndex, Rule};
 use crate::error::{ClientError, Error};
 use crate::filter::{Filter, Next, Visit};
 use crate::flow::login::Begin;
-use crate::flow::{logout, session};
+use crate::flow::{logout, looping, session};
 use crate::oidc::id_token::IdToken;
 use crate::rules::{ClientKind, suffices};
-use crate::session::{Jar, Login, ROUNDS_LIMIT};
+use crate::session::{Jar, Login};
 use crate::time::{Seconds, Timestamp};
 
 impl Filter {
@@ -33,10 +33,7 @@ impl Filter {
             return Err(why);
         }
         log::debug!("code={} a login begins: {why}", why.code());
-        let rounds = self.cookies.rounds(rule.provider, &Jar::read(&visit.request.headers), visit.now);
-        if rounds >= ROUNDS_LIMIT {
-            return Err(ClientError::LoginLoop.into());
-        }
+        let rounds = looping::lost(self, visit, rule.provider, &why)?;
         let begin = Begin::for_request(self, &visit.request, rule, rounds, cookies.to_vec());
         Ok(Next::Login(rule.provider, begin))
     }

@@ -40,6 +40,10 @@ pub const OWN_PARAMETERS: &[&str] = &[
     "max_age",
 ];
 
+/// `error` and `error_description` with which Keycloak answers when its login page was open for too long
+/// and somebody has logged in meanwhile in another tab.
+const EXPIRED: [Option<&str>; 2] = [Some("temporarily_unavailable"), Some("authentication_expired")];
+
 /// How a browser sends a form (OAuth 2.0 Form Post Response Mode section 2).
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -146,6 +150,7 @@ pub struct AuthorizationResponse {
     state: Secret,
     iss: Option<String>,
     outcome: Outcome,
+    has_expired: bool,
 }
 
 #[derive(Debug)]
@@ -331,7 +336,8 @@ impl AuthorizationResponse {
             (None, Some(error)) => Outcome::Error(refused(error)),
         };
         let iss = form.get("iss").map(str::to_owned);
-        Ok(AuthorizationResponse { state: Secret::new(state), iss, outcome })
+        let has_expired = [form.get("error"), form.get("error_description")] == EXPIRED;
+        Ok(AuthorizationResponse { state: Secret::new(state), iss, outcome, has_expired })
     }
 
     /// The `state`, unchecked: for finding the login.
@@ -342,6 +348,12 @@ impl AuthorizationResponse {
     /// Whether the provider says that the login failed.
     pub fn is_error(&self) -> bool {
         matches!(self.outcome, Outcome::Error(_))
+    }
+
+    /// Whether the provider says that its page was open for too long, as Keycloak does: whoever begins again
+    /// is mostly logged in at once.
+    pub fn has_expired(&self) -> bool {
+        self.has_expired
     }
 
     /// Whose answer it says it is (RFC 9207 section 2).

@@ -92,6 +92,27 @@ fn is_origin(text: &str) -> bool {
     is_scheme && is_port
 }
 
+/// Whether a browser asked by plain http, as far as anybody can tell: the proxy says so, none before it says
+/// otherwise, and the browser leaves out the fields that it sends over https and to itself.
+pub fn came_unencrypted(request: &Request) -> bool {
+    const SAID_BY_PROXIES: [&str; 7] = [
+        "x-forwarded-proto",
+        "x-forwarded-protocol",
+        "x-forwarded-scheme",
+        "x-forwarded-ssl",
+        "front-end-https",
+        "forwarded",
+        "cf-visitor",
+    ];
+    let says_https = |value: &[u8]| {
+        let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+        value.contains("https") || value.trim() == "on"
+    };
+    request.scheme == "http"
+        && !FetchMetadata::of(request).is_told()
+        && !SAID_BY_PROXIES.iter().any(|name| request.headers.all(name).any(says_https))
+}
+
 /// `Sec-Fetch-Mode` decides where the browser sends it (Fetch Metadata; not over plain HTTP), else
 /// what the client accepts.
 fn navigates(request: &Request) -> bool {

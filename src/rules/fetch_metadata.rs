@@ -81,6 +81,11 @@ impl<'a> FetchMetadata<'a> {
         !self.headers.has(MODE) || self.headers.one(MODE) == Some("navigate")
     }
 
+    /// Whether the browser says that the answer is shown in a frame.
+    pub fn is_in_a_frame(&self) -> bool {
+        matches!(self.headers.one(DESTINATION), Some("iframe" | "frame"))
+    }
+
     /// Whether the answer is shown in a window of its own, or the client says nothing of it.
     pub fn may_have_a_window(&self) -> bool {
         !self.headers.has(DESTINATION) || self.headers.one(DESTINATION) == Some("document")

@@ -14,7 +14,7 @@ pub mod select;
 mod steps;
 
 pub use authentication::{Insufficient, suffices};
-pub use client::{ClientKind, is_preflight};
+pub use client::{ClientKind, came_unencrypted, is_preflight};
 pub use fetch_metadata::{FetchMetadata, Initiator};
 pub use host::without_usual_port;
 pub use requirement::{Missing, meets, scope_tokens};

@@ -14,7 +14,7 @@ use super::jar::{Jar, is_blank, trim_blanks};
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
 use super::pack::{PART_LIMIT, pack, unpack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
-use super::rounds::{self, ROUNDS_LIFETIME};
+use super::rounds;
 use super::seal::{KeyName, Purpose, Sealer, Tenant};
 use super::set_cookie::Attributes;
 
@@ -55,9 +55,11 @@ impl fmt::Display for Unreadable {
 /// What is written are values of `Set-Cookie`, each for a header of its own.
 pub struct Cookies {
     base: String,
-    login_prefix: String,
-    rounds_name: String,
+    pub(super) login_prefix: String,
+    pub(super) rounds_name: String,
     pub(super) logout_name: String,
+    /// Names the client at the provider in a count of rounds. By provider.
+    pub(super) counted_as: Vec<String>,
     /// By provider.
     pub(super) sessions: Vec<Names>,
     pub(super) sealer: Sealer,
@@ -93,6 +95,11 @@ impl Cookies {
             login_prefix: format!("{base}-login-"),
             rounds_name: format!("{base}-rounds"),
             logout_name: format!("{base}-logout"),
+            counted_as: config
+                .providers
+                .iter()
+                .map(|provider| rounds::name(&[&provider.name, &provider.issuer, &provider.client.id]))
+                .collect(),
             sessions: config.providers.iter().map(names).collect(),
             sealer: Sealer::new(&config.session.keys, &tenants),
             session_attributes: Attributes::configured(&config.session),
@@ -325,27 +332,6 @@ impl Cookies {
     pub fn delete_login(&self, provider: ProviderIndex, state: &str) -> Vec<String> {
         let name = Login::id(state).map(|id| format!("{}{id}", self.login_prefix));
         name.iter().map(|name| self.attributes_of_login(provider).delete(name)).collect()
-    }
-
-    /// How many logins were completed in the last two minutes without a working session after them.
-    pub fn rounds(&self, provider: ProviderIndex, jar: &Jar<'_>, now: Timestamp) -> u8 {
-        let counts = jar.all(&self.rounds_name).take(CANDIDATES_LIMIT).filter_map(|value| {
-            let text = std::str::from_utf8(value).ok()?;
-            rounds::read(&self.sealer.open(Purpose::Rounds, provider, b"", text)?, now)
-        });
-        counts.max().unwrap_or(0)
-    }
-
-    /// Remembers that count.
-    pub fn set_rounds(&self, provider: ProviderIndex, count: u8, now: Timestamp, nonce: [u8; 24]) -> String {
-        let plaintext = rounds::plaintext(count, now);
-        let sealed = self.sealer.seal(Purpose::Rounds, provider, b"", nonce, &plaintext);
-        self.other_attributes.set_for(&self.rounds_name, &sealed, ROUNDS_LIFETIME)
-    }
-
-    /// Forgets the count, if the browser has one: the session works.
-    pub fn clear_rounds(&self, jar: &Jar<'_>) -> Option<String> {
-        jar.has(&self.rounds_name).then(|| self.other_attributes.delete(&self.rounds_name))
     }
 
     /// How many providers there are.

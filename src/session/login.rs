@@ -46,6 +46,10 @@ pub struct Login {
     /// How many logins before this one led to no working session.
     #[serde(rename = "c")]
     pub rounds: u8,
+    /// How many logins before this one ended although a session was there, this one counted if that is so
+    /// for it.
+    #[serde(rename = "h", default, skip_serializing_if = "is_zero")]
+    pub needless: u8,
     /// `acr_values` that a rule asked for: the ID token must have one of them.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub acr_values: Vec<String>,
@@ -80,6 +84,11 @@ pub enum Landing {
     /// It tells the window that opened this one, and closes it.
     #[serde(rename = "p")]
     Popup,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u8) -> bool {
+    *count == 0
 }
 
 impl Landing {
@@ -117,6 +126,9 @@ pub enum LoginMissing {
     NotOpened,
     /// The cookie belongs to another `state` with the same beginning.
     OtherState,
+    /// The `state` was made by another filter, or with a key that was removed: where the login began
+    /// cannot be known.
+    NotOurs,
     /// It was finished before: a code is redeemed once.
     Used,
     /// It took too long.
@@ -135,6 +147,7 @@ impl LoginMissing {
             LoginMissing::NoCookie => "login_no_cookie",
             LoginMissing::NotOpened => "login_not_opened",
             LoginMissing::OtherState => "login_other_state",
+            LoginMissing::NotOurs => "login_not_ours",
             LoginMissing::Used => "login_used",
             LoginMissing::Expired { .. } => "login_expired",
         }
@@ -152,6 +165,10 @@ impl fmt::Display for LoginMissing {
             }
             LoginMissing::OtherState => f.write_str(
                 "the cookie of this login should hold the state of the response and holds another",
+            ),
+            LoginMissing::NotOurs => f.write_str(
+                "the state of this response should open with a configured key and does not: another filter on \
+                 this host began the login, or its key was removed",
             ),
             LoginMissing::Used => f.write_str("a login is finished once, and this one was finished before"),
             LoginMissing::Expired { age, limit } => {

@@ -51,6 +51,11 @@ impl Cookies {
         Secret::new(format!("{random}{sealed}"))
     }
 
+    /// Whether a `state` is long enough for a place: a filter made it, this or another one.
+    pub fn may_have_place(state: &str) -> bool {
+        state.len() > RANDOM_LENGTH
+    }
+
     /// The place in a `state`, if it is one of ours.
     pub fn place(&self, provider: ProviderIndex, state: &str) -> Option<Place> {
         let (random, sealed) = state.split_at_checked(RANDOM_LENGTH)?;

@@ -37,8 +37,6 @@ pub enum Purpose {
     Session = 1,
     /// A login in flight.
     Login = 2,
-    /// The count that notices a login loop.
-    Rounds = 3,
     /// A logout in flight.
     Logout = 4,
     /// Where a login began, in `state`.
@@ -51,10 +49,9 @@ pub enum Purpose {
     Refreshed = 8,
 }
 
-const PURPOSES: [Purpose; 8] = [
+const PURPOSES: [Purpose; 7] = [
     Purpose::Session,
     Purpose::Login,
-    Purpose::Rounds,
     Purpose::Logout,
     Purpose::Place,
     Purpose::Form,

@@ -157,6 +157,7 @@ fn login(state: &str) -> Login {
         started_at: NOW,
         landing: Default::default(),
         began_as: None,
+        needless: 0,
         rounds: 1,
         acr_values: Vec::new(),
         max_age: None,
@@ -258,12 +259,19 @@ fn every_cookie_has_its_attributes() {
         end(&secure.set_login(0, &login(STATE), &jar, NOW, nonce())[0]),
         format!("{lax}; Max-Age=600")
     );
-    assert_eq!(end(&secure.set_rounds(0, 1, NOW, nonce())), format!("{lax}; Max-Age=120"));
+    assert_eq!(
+        end(&secure.set_rounds(0, Rounds { lost: 1, needless: 0 }, &Jar::default(), NOW)),
+        format!("{lax}; Max-Age=120")
+    );
 
     let strict = cookies(|config| config.session.same_site = SameSite::Strict);
     assert!(strict.set_session(0, &session(), &jar, nonce()).unwrap()[0].ends_with("; SameSite=Strict"));
     assert!(strict.set_login(0, &login(STATE), &jar, NOW, nonce())[0].contains("; SameSite=Lax;"));
-    assert!(strict.set_rounds(0, 1, NOW, nonce()).contains("; SameSite=Lax;"));
+    assert!(
+        strict
+            .set_rounds(0, Rounds { lost: 1, needless: 0 }, &Jar::default(), NOW)
+            .contains("; SameSite=Lax;")
+    );
 
     let plain = cookies(|config| {
         config.session.insecure_allow_http = true;
@@ -482,7 +490,7 @@ fn a_login_is_no_session_and_a_session_is_no_login() {
         assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::NotOpened));
     }
     browser.0.insert(format!("{BASE}-rounds"), login);
-    assert_eq!(cookies.rounds(0, &Jar::read(&browser.headers()), NOW), 0);
+    assert_eq!(cookies.rounds(0, &Jar::read(&browser.headers()), NOW), Rounds::default());
 }
 
 #[test]
@@ -520,23 +528,76 @@ fn another_configuration_with_the_same_keys_and_names_opens_nothing() {
 
 #[test]
 fn rounds_are_counted_for_two_minutes() {
-    let cookies = cookies(|config| config.providers.push(provider("other")));
+    let here = cookies(|config| config.providers.push(provider("other")));
+    // Whoever has other keys counts together with this one.
+    let there =
+        cookies(|config| config.session.keys = vec![Secret::from("another secret of 32 characters!")]);
     let mut browser = Browser::default();
-    let rounds = |browser: &Browser, provider, now| {
+    let rounds = |cookies: &Cookies, browser: &Browser, provider, now| {
         let headers = browser.headers();
         cookies.rounds(provider, &Jar::read(&headers), now)
     };
-    assert_eq!(rounds(&browser, 0, NOW), 0);
-    assert_eq!(cookies.clear_rounds(&Jar::default()), None);
-    browser.receives([cookies.set_rounds(0, ROUNDS_LIMIT, NOW, nonce())]);
-    assert_eq!(rounds(&browser, 0, Timestamp(NOW.0 + 119)), ROUNDS_LIMIT);
-    assert_eq!(rounds(&browser, 0, Timestamp(NOW.0 + 120)), 0);
-    assert_eq!(rounds(&browser, 1, NOW), 0, "a login at another provider is no loop");
+    let none = Rounds::default();
+    let lost = Rounds { lost: ROUNDS_LIMIT, needless: 0 };
+    assert_eq!(rounds(&here, &browser, 0, NOW), none);
+    assert_eq!(here.clear_rounds(&Jar::default(), NOW), None);
+    browser.receives([here.set_rounds(0, lost, &Jar::default(), NOW)]);
+    for cookies in [&here, &there] {
+        assert_eq!(rounds(cookies, &browser, 0, Timestamp(NOW.0 + 119)), lost);
+        assert_eq!(rounds(cookies, &browser, 0, Timestamp(NOW.0 + 120)), none);
+        // Clocks may differ, but no count is for ever.
+        assert_eq!(rounds(cookies, &browser, 0, Timestamp(NOW.0 - 119)), lost);
+        assert_eq!(rounds(cookies, &browser, 0, Timestamp(NOW.0 - 120)), none);
+    }
+    assert_eq!(rounds(&here, &browser, 1, NOW), none, "a login at another provider is no loop");
     let headers = browser.headers();
-    browser.receives(cookies.clear_rounds(&Jar::read(&headers)));
+    let needless = Rounds { lost: 1, needless: 2 };
+    browser.receives([here.set_rounds(1, needless, &Jar::read(&headers), NOW)]);
+    assert_eq!([rounds(&here, &browser, 0, NOW), rounds(&here, &browser, 1, NOW)], [lost, needless]);
+    let headers = browser.headers();
+    browser.receives(here.clear_rounds(&Jar::read(&headers), NOW));
+    let left = [none, Rounds { lost: 0, needless: 2 }];
+    assert_eq!([rounds(&here, &browser, 0, NOW), rounds(&here, &browser, 1, NOW)], left);
+    // Nothing is written anew that is as it was.
+    let headers = browser.headers();
+    assert_eq!(here.clear_rounds(&Jar::read(&headers), NOW), None);
+    let later = Timestamp(NOW.0 + 120);
+    browser.receives(here.clear_rounds(&Jar::read(&headers), later));
     assert!(browser.0.is_empty());
-    browser.0.insert(format!("{BASE}-rounds"), "junk".into());
-    assert_eq!(rounds(&browser, 0, NOW), 0);
+}
+
+#[test]
+fn what_is_no_count_is_left_out_and_there_is_an_end_to_counts() {
+    let cookies = cookies(|_| {});
+    let at = NOW.0;
+    let tag = rounds::name(&[
+        "main",
+        &configuration().providers[0].issuer,
+        &configuration().providers[0].client.id,
+    ]);
+    let read = |value: &str| {
+        let headers: Headers = [("cookie", format!("{BASE}-rounds={value}"))].into_iter().collect();
+        cookies.rounds(0, &Jar::read(&headers), NOW)
+    };
+    assert_eq!(read(&format!("{tag}.2.1.{at}")), Rounds { lost: 2, needless: 1 });
+    assert_eq!(read(&format!("junk:{tag}.2.1.{at}")), Rounds { lost: 2, needless: 1 });
+    for value in [
+        String::new(),
+        "junk".into(),
+        ":::".into(),
+        format!("{tag}.300.0.{at}"),
+        format!("{tag}.-1.0.{at}"),
+        format!("{tag}.2.1"),
+        format!("{tag}.2.1.{at}.0"),
+        format!("{tag}.2.1.99999999999999999999999"),
+        format!("{}{tag}.2.1.{at}", "00000000.1.1.1:".repeat(8)),
+    ] {
+        assert_eq!(read(&value), Rounds::default(), "{value}");
+    }
+    let many: String = (0..200).map(|n| format!("{n:08x}.1.1.{at}:")).collect();
+    let headers: Headers = [("cookie", format!("{BASE}-rounds={many}"))].into_iter().collect();
+    let written = cookies.set_rounds(0, Rounds { lost: 1, needless: 0 }, &Jar::read(&headers), NOW);
+    assert!(written.len() < 400, "{written}");
 }
 
 #[test]
@@ -544,7 +605,7 @@ fn every_cookie_of_ours_is_taken_out_before_the_upstream() {
     let cookies = cookies(|_| {});
     let mut browser = logged_in(&cookies, &session_of(20_000));
     browser.begins(&cookies, &login(STATE), NOW);
-    browser.receives([cookies.set_rounds(0, 1, NOW, nonce())]);
+    browser.receives([cookies.set_rounds(0, Rounds { lost: 1, needless: 0 }, &Jar::default(), NOW)]);
     browser.0.insert(format!("{BASE}-of-a-former-provider"), "x".into());
     let strip = |browser: &Browser| without_ours(&browser.headers(), |name| cookies.is_ours(name));
     assert_eq!(strip(&browser), CookieEdit::Remove);

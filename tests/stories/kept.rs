@@ -80,11 +80,14 @@ fn a_page_stands_only_where_a_redirect_would_lose_something() {
     let mut plain = World::new();
     plain.get("/app").is(302, "login_begins");
     let mut world = keeping_fragments();
-    for (method, more) in [("HEAD", ("accept", "text/html")), ("GET", ("sec-fetch-dest", "iframe"))] {
+    for (method, more, seen) in [
+        ("HEAD", ("accept", "text/html"), (302, "login_begins")),
+        ("GET", ("sec-fetch-dest", "iframe"), (401, "login_in_frame")),
+    ] {
         let mut request = world.navigation("/app", false);
         request.method = method.to_owned();
         request.headers.push(more.0, more.1);
-        world.send(request).is(302, "login_begins");
+        world.send(request).is(seen.0, seen.1);
     }
     // Whoever asks for a login says where to.
     world.log_in("/oidc/login?return_to=/app%23x").is(302, "login_completed");

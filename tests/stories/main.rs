@@ -24,6 +24,7 @@ mod log_lines;
 mod log_volume;
 mod login;
 mod logout;
+mod loops;
 mod metrics;
 mod native;
 mod neighbours;

@@ -1,0 +1,300 @@
+//! Browsers that are sent round and round, whoever does it. A filter behind this one is played by what it
+//! does: it never sees a cookie of ours, and sends everybody to the provider.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::world::{OTHER_KEY, SESSION, Seen, World, lines};
+
+/// Where a filter sends the browser that has no cookies of ours to show.
+fn sent_by(behind: &mut World, page: &str) -> Url {
+    let request = behind.program(page, &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-origin")]);
+    Url::parse(behind.send(request).is(302, "login_begins").location()).unwrap()
+}
+
+/// One round: the first lets the browser in, the second sends it to the provider, and its answer comes to
+/// the first.
+fn round(front: &mut World, behind: &mut World, page: &str) -> Seen {
+    front.get(page).is(200, "session");
+    behind.now = front.now;
+    let address = sent_by(behind, page);
+    let back = behind.authorize(&address);
+    front.after(1).arrive(&back)
+}
+
+#[test]
+fn two_filters_in_a_row_end_in_words_after_three_rounds() {
+    let mut front = World::new();
+    let mut behind = World::new();
+    front.log_in("/orders").is(302, "login_completed");
+    for _ in 0..2 {
+        let seen = round(&mut front, &mut behind, "/orders");
+        assert_eq!(seen.is(302, "login_done_before").location(), "/orders");
+    }
+    let seen = round(&mut front, &mut behind, "/orders");
+    assert!(seen.is(400, "login_loop").body.contains("another login stands behind this one"), "{seen:?}");
+    assert_eq!(front.idp().count("token"), 1);
+    let log = lines().join("\n");
+    assert!(log.contains("code=login_loop session: ") && log.contains(" is there; cookies"), "{log}");
+    // It is over when somebody puts the other one away.
+    front.after(120).get("/orders").is(200, "session");
+    let cookies = front.browser.header(false, front.now).unwrap();
+    assert!(!cookies.contains("-rounds"), "{cookies}");
+}
+
+#[test]
+fn filters_with_other_keys_or_clients_end_in_words_at_once() {
+    let partner = json!({"providers": {"main": {"client_id": "another"}}});
+    for change in [json!({"session": {"keys": [OTHER_KEY]}}), partner] {
+        let mut front = World::new();
+        let mut behind = World::with(&change);
+        front.log_in("/orders").is(302, "login_completed");
+        let seen = round(&mut front, &mut behind, "/orders?page=2");
+        assert!(seen.is(400, "login_not_ours").body.contains("another part of this site"), "{seen:?}");
+        assert!(seen.body.contains("href=\"/\""), "{seen:?}");
+    }
+}
+
+#[test]
+fn another_cookie_name_behind_one_callback_ends_in_words_after_three_rounds() {
+    let mut front = World::new();
+    let mut behind = World::with(&json!({"session": {"cookie_name": "__Host-other"}}));
+    front.log_in("/orders").is(302, "login_completed");
+    let codes: Vec<&str> = (0..3).map(|_| round(&mut front, &mut behind, "/orders").code).collect();
+    assert_eq!(codes, ["login_done_before", "login_done_before", "login_loop"]);
+}
+
+#[test]
+fn several_tabs_are_no_loop_however_many_answers_come_late() {
+    let mut world = World::new();
+    let addresses: Vec<Url> =
+        (0..9).map(|tab| world.after(1).sent_to_provider(&format!("/tab/{tab}"))).collect();
+    let back: Vec<String> = addresses.iter().map(|address| world.authorize(address)).collect();
+    world.after(1).arrive(&back[8]).is(302, "login_completed");
+    for _ in 0..3 {
+        for answer in &back[..4] {
+            world.arrive(answer).is(302, "login_done_before");
+        }
+        world.get("/tab/1").is(200, "session");
+    }
+}
+
+/// The browser comes to one proxy of two in turn, which share a name and no key.
+fn in_turn(changes: &[Value; 2]) -> Vec<&'static str> {
+    let mut world = World::new();
+    let mut codes = Vec::new();
+    for step in 0..10 {
+        world.restart_with(&changes[step % 2]);
+        let seen = world.get("/orders");
+        codes.push(seen.code);
+        if seen.code != "login_begins" {
+            break;
+        }
+        let back = world.authorize(&Url::parse(seen.location()).unwrap());
+        world.after(1).arrive(&back).is(302, "login_completed");
+    }
+    codes
+}
+
+#[test]
+fn proxies_with_different_keys_end_in_words_after_three_rounds() {
+    let codes = in_turn(&[json!({}), json!({"session": {"keys": [OTHER_KEY]}})]);
+    assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
+    let log = lines().join("\n");
+    assert!(log.contains("code=login_loop session: the session cookie was sealed with the key"), "{log}");
+    assert!(log.contains(&format!("cookies of the filter: {SESSION} ")), "{log}");
+}
+
+#[test]
+fn proxies_that_need_different_claims_end_in_words_after_three_rounds() {
+    let codes = in_turn(&[json!({}), json!({"session": {"claims": ["groups"]}})]);
+    assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
+}
+
+#[test]
+fn an_application_that_asks_for_login_after_login_ends_in_words() {
+    for same_site in ["Lax", "Strict"] {
+        let mut world = World::with(&json!({
+            "session": {"same_site": same_site},
+            "rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}],
+        }));
+        world.stop_clock();
+        let mut codes = Vec::new();
+        for _ in 0..4 {
+            let seen = world.get("/oidc/login?return_to=/open");
+            if seen.status == 400 {
+                codes.push(seen.code);
+                break;
+            }
+            let back = world.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
+            let seen = world.after(1).arrive(&back);
+            codes.push(seen.code);
+            // Its scripts use the session meanwhile.
+            world.get("/orders").is(200, "session");
+            world.get("/open").is(200, "public");
+        }
+        assert_eq!(codes, ["login_completed", "login_completed", "login_completed", "login_loop"]);
+        // A person who does so is logged in, and later nothing is left of it.
+        assert_eq!(world.after(10).log_in("/oidc/login?return_to=/open").code, "login_completed");
+        world.get("/orders").is(200, "session");
+        assert!(!world.browser.has("__Host-vestibule-rounds"));
+    }
+}
+
+#[test]
+fn whoever_makes_up_a_count_can_show_the_page_and_nothing_else() {
+    let mut world = World::new();
+    world.log_in("/orders").is(302, "login_completed");
+    let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds")).unwrap();
+    let (tag, rest) = rounds.value.split_once('.').unwrap();
+    let at = rest.rsplit('.').next().unwrap();
+    let made_up = format!("__Host-vestibule-rounds={tag}.255.255.{at}");
+    let session = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap();
+    let session = format!("{SESSION}={}", session.value);
+    let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-origin")];
+    let request = world.program("/orders", &[&navigation[..], &[("cookie", &made_up)]].concat());
+    let seen = world.send(request);
+    assert!(seen.is(400, "login_loop").body.contains("/oidc/login?return_to=%2F"));
+    let both = format!("{made_up}; {session}");
+    let request = world.program("/orders", &[&navigation[..], &[("cookie", &both)]].concat());
+    world.send(request).is(200, "session");
+    let request = world.program("/oidc/login", &[&navigation[..], &[("cookie", &made_up)]].concat());
+    world.send(request).is(302, "login_begins");
+}
+
+#[test]
+fn a_popup_whose_login_was_cancelled_stays_one() {
+    let mut world = World::new();
+    let mut request = world.program("/oidc/login?display=popup&return_to=/orders", &[]);
+    request.headers.push("sec-fetch-mode", "navigate");
+    request.headers.push("sec-fetch-site", "same-origin");
+    let address = Url::parse(world.send(request).is(302, "login_begins").location()).unwrap();
+    world.idp().callback = json!({"code": null, "error": "access_denied"});
+    let back = world.authorize(&address);
+    let seen = world.arrive(&back);
+    let retry = "/oidc/login?return_to=%2Forders&amp;display=popup";
+    assert!(seen.is(403, "authorization_refused").body.contains(retry), "{seen:?}");
+    world.idp().callback = json!({});
+    let address = world.sent_to_provider("/oidc/login?return_to=%2Forders&display=popup");
+    let back = world.authorize(&address);
+    assert!(world.arrive(&back).is(200, "login_completed").body.contains("window.close()"));
+}
+
+/// What Keycloak says of a login page that was open for too long.
+fn expired() -> Value {
+    json!({"code": null, "error": "temporarily_unavailable", "error_description": "authentication_expired"})
+}
+
+#[test]
+fn a_login_that_took_too_long_for_the_provider_begins_again_once() {
+    let mut world = World::new();
+    world.idp().callback = expired();
+    let address = world.sent_to_provider("/orders?page=2");
+    let back = world.authorize(&address);
+    let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
+    assert!(again.as_str().starts_with("https://idp.example.com/authorize?"));
+    let twice = world.authorize(&again);
+    world.arrive(&twice).is(403, "authorization_refused");
+    // The second attempt usually asks nobody anything.
+    let address = world.sent_to_provider("/orders?page=2");
+    let back = world.authorize(&address);
+    let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
+    world.idp().callback = json!({});
+    let back = world.authorize(&again);
+    assert_eq!(world.arrive(&back).is(302, "login_completed").location(), "/orders?page=2");
+}
+
+#[test]
+fn nothing_but_that_answer_begins_a_login_again() {
+    for (error, description) in [
+        ("temporarily_unavailable", None),
+        ("temporarily_unavailable", Some("authentication_expired ")),
+        ("temporarily_unavailable", Some("down for maintenance")),
+        ("access_denied", Some("authentication_expired")),
+        ("server_error", Some("authentication_expired")),
+    ] {
+        let mut world = World::new();
+        world.idp().callback = json!({"code": null, "error": error, "error_description": description});
+        let address = world.sent_to_provider("/orders");
+        let back = world.authorize(&address);
+        world.arrive(&back).is(403, "authorization_refused");
+    }
+}
+
+#[test]
+fn whoever_logged_in_meanwhile_in_another_tab_is_led_on() {
+    let mut world = World::new();
+    let late = world.sent_to_provider("/orders?page=2");
+    world.after(1).log_in("/other").is(302, "login_completed");
+    world.idp().callback = expired();
+    let back = world.authorize(&late);
+    assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders?page=2");
+    // Also when the cookie of that login is gone.
+    assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders?page=2");
+}
+
+#[test]
+fn a_login_in_a_frame_is_a_link_out_of_it() {
+    let framed =
+        [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "iframe")];
+    let mut world = World::new();
+    for (page, leads) in [
+        ("/orders?page=2", "/oidc/login?return_to=%2Forders%3Fpage%3D2"),
+        ("/oidc/login?return_to=/orders", "/oidc/login?return_to=%2Forders"),
+    ] {
+        let request = world.program(page, &framed);
+        let seen = world.send(request);
+        let link = format!("<a target=\"_top\" rel=\"noreferrer\" href=\"{leads}\">");
+        assert!(seen.is(401, "login_in_frame").body.contains(&link), "{seen:?}");
+        assert!(seen.cookies().is_empty() && seen.header("x-frame-options").is_none());
+        assert!(!seen.header("content-security-policy").unwrap().contains("frame-ancestors"));
+    }
+    // Where the link leads there is no frame.
+    let address = world.sent_to_provider("/oidc/login?return_to=%2Forders%3Fpage%3D2");
+    let back = world.authorize(&address);
+    assert_eq!(world.arrive(&back).is(302, "login_completed").location(), "/orders?page=2");
+    let mut request = world.navigation("/orders", false);
+    request.headers.push("sec-fetch-dest", "iframe");
+    world.send(request).is(200, "session");
+    // A login outside is one of another partition.
+    let mut world = World::with(&json!({"session": {"same_site": "None", "partitioned": true}}));
+    let request = world.program("/orders", &framed);
+    world.send(request).is(302, "login_begins");
+}
+
+#[test]
+fn a_page_by_plain_http_says_so_and_loses_nothing() {
+    let page = |world: &World, headers: &[(&str, &str)]| {
+        let mut request = world.program("/orders?page=2", &[&[("accept", "text/html")], headers].concat());
+        request.scheme = "http".to_owned();
+        request
+    };
+    let mut world = World::new();
+    let request = page(&world, &[("x-forwarded-proto", "http")]);
+    let seen = world.send(request);
+    let retry = "/oidc/login?return_to=%2Forders%3Fpage%3D2";
+    assert!(seen.is(400, "unencrypted").body.contains("https://") && seen.body.contains(retry), "{seen:?}");
+    assert!(seen.cookies().is_empty());
+    // Whoever was wrongly told so goes on.
+    let mut request = page(&world, &[]);
+    request.path = retry.to_owned();
+    world.send(request).is(302, "login_begins");
+    // What a proxy or the browser says otherwise counts.
+    for header in [
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=192.0.2.1;proto=https"),
+        ("x-forwarded-ssl", "on"),
+        ("sec-fetch-mode", "navigate"),
+    ] {
+        let request = page(&world, &[header]);
+        world.send(request).is(302, "login_begins");
+    }
+    // Programs are told what they always are.
+    let mut request = world.program("/orders", &[]);
+    request.scheme = "http".to_owned();
+    world.send(request).is(401, "not_logged_in");
+    let open = json!({"session": {"insecure_allow_http": true, "cookie_name": "vestibule"}});
+    let mut world = World::with(&open);
+    let request = page(&world, &[]);
+    world.send(request).is(302, "login_begins");
+}
