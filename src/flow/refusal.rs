@@ -299,7 +299,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         }
         ClientError::Login(LoginMissing::NotOurs) => (
             "This login began elsewhere",
-            "You are logged in here, but this answer belongs to a login of another part of this site, or of long ago, so it is not known which page you wanted. Open that page again. If it happens again, tell whoever runs this site the code and the reference below.",
+            "You are logged in, but this is the answer to a login of another part of this site, or of long ago. Open the page that you wanted again. If this comes back, tell whoever runs this site the code and the reference below.",
         ),
         ClientError::Login(_) => (
             "This login cannot be finished",
@@ -307,11 +307,11 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ),
         ClientError::LoginLoop(LoginLoop::Lost) => (
             "The login goes round in circles",
-            "You were logged in several times, but the browser did not keep the session. Allow cookies for this site and check the clock of this device. If it happens to everybody, the servers of this site have different keys, or something on the way drops cookies. Whoever runs this site: the log says what arrived.",
+            "You were logged in several times, but the browser did not keep it. Allow cookies for this site and check the clock of this device. If it happens to everybody, tell whoever runs this site the code and the reference below.",
         ),
         ClientError::LoginLoop(LoginLoop::OtherFilter) => (
             "The login goes round in circles",
-            "You are logged in, but another login stands behind this one and never learns of it. That is not because of you. Tell whoever runs this site the code and the reference below: two login filters are in a row, or share this site with different settings.",
+            "You are logged in, but another login stands behind this one and never learns of it. That is not because of you. Tell whoever runs this site the code and the reference below: two logins are in a row, or set up differently.",
         ),
         ClientError::LoginLoop(LoginLoop::Needless) => (
             "The login goes round in circles",
@@ -319,7 +319,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ),
         ClientError::Unencrypted => (
             "This address is not encrypted",
-            "Open it again with https:// at its beginning. If it begins so already, go on here, and tell whoever runs this site the code below: a proxy in front must say with which scheme it was asked.",
+            "Open it again by https. If that is what you did, go on here, and tell whoever runs this site the code below: a proxy in front must say how it was asked.",
         ),
         ClientError::Host { .. } => ("Nobody logs in at this address", "Open this site by its proper name."),
         ClientError::Method => (
