@@ -273,7 +273,7 @@ fn a_page_by_plain_http_says_so_and_loses_nothing() {
     let request = page(&world, &[("x-forwarded-proto", "http")]);
     let seen = world.send(request);
     let retry = "/oidc/login?return_to=%2Forders%3Fpage%3D2";
-    assert!(seen.is(400, "unencrypted").body.contains("https://") && seen.body.contains(retry), "{seen:?}");
+    assert!(seen.is(400, "unencrypted").body.contains("by https") && seen.body.contains(retry), "{seen:?}");
     assert!(seen.cookies().is_empty());
     // Whoever was wrongly told so goes on.
     let mut request = page(&world, &[]);
