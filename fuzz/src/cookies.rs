@@ -61,8 +61,9 @@ pub fn cookies(bytes: &[u8]) {
             if let Ok(opened) = cookies.open_login(provider, STATE, &jar, NOW) {
                 assert!(provider == 0 && opened == login(), "nobody sealed this");
             }
-            let rounds = cookies.rounds(provider, &jar, NOW);
-            set.push(vec![cookies.set_rounds(provider, rounds, &jar, NOW)]);
+            let of = cookies.needless(provider, "/orders");
+            let (rounds, _) = cookies.rounds(of, &jar, NOW);
+            set.push(vec![cookies.set_rounds(&[(of, rounds)], &jar, NOW)]);
             set.push(cookies.clear_rounds(&jar, NOW).into_iter().collect());
             set.push(cookies.set_session(provider, &session(), &jar, [1; 24]).unwrap());
             set.push(cookies.set_login(provider, &login(), &jar, NOW, [2; 24]));

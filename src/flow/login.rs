@@ -19,7 +19,7 @@ use crate::oidc::pkce;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
-use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Rounds, Session, Who};
+use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
 use crate::store::{Claim, Key, Record, Table};
 use crate::time::Timestamp;
 
@@ -147,8 +147,12 @@ pub async fn begin(
 
 /// Sends the browser to the provider.
 pub fn begin_now(filter: &Filter, visit: &Visit, provider: ProviderIndex, begin: Begin) -> Answer {
-    let sent = send_to_provider(filter, visit, provider, begin);
-    sent.unwrap_or_else(|error| filter.refuse(visit, &error))
+    let address = filter.login_address(&begin.return_to);
+    send_to_provider(filter, visit, provider, begin).unwrap_or_else(|error| {
+        let is_loop = matches!(error, Error::Client(ClientError::LoginLoop(_)));
+        let extras = Extras { retry: is_loop.then_some(address), ..Extras::default() };
+        filter.refuse_with(visit, &error, extras)
+    })
 }
 
 fn send_to_provider(
@@ -165,10 +169,11 @@ fn send_to_provider(
     let now = visit.now;
     let jar = Jar::read(&visit.request.headers);
     let Authentication { acr_values, max_age } = begin.authentication;
-    let is_for_more = !acr_values.is_empty() || max_age.is_some();
-    let found = if is_for_more { session::find(filter, index, &jar, now).ok() } else { None };
-    // A login that brings more than the one before is counted only if it is lost.
-    let needless = if is_for_more { 0 } else { looping::needless(filter, visit, index)? };
+    let found = session::find(filter, index, &jar, now).ok();
+    let needless = match &found {
+        Some(found) => looping::needless(filter, visit, index, &begin.return_to, found, &known.metadata)?,
+        None => 0,
+    };
     let mut verifier = [0; 32];
     filter.random.fill(&mut verifier, now)?;
     let place = Place {
@@ -262,6 +267,7 @@ async fn redeem(
     };
     extras.cookies = filter.cookies.delete_login(index, response.state().expose());
     extras.retry = Some(landing::retry_address(filter, &login));
+    let needless = looping::unseen(filter, visit, index, &login)?;
     let known = provider.ready(callouts, now).await?;
     let issuer = provider.config.issuer_named(response.issuer());
     let has_expired = response.has_expired();
@@ -300,8 +306,9 @@ async fn redeem(
     let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
     let session = session::fit(filter, index, session, *now, write)?;
     step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
-    let rounds = Rounds { lost: login.rounds.saturating_add(1), needless: login.needless };
-    let rounds = filter.cookies.set_rounds(index, rounds, &jar, *now);
+    let [lost, page] = [filter.cookies.lost(index), filter.cookies.needless(index, &login.return_to)];
+    let rounds = [(lost, login.rounds.saturating_add(1)), (page, needless)];
+    let rounds = filter.cookies.set_rounds(&rounds, &jar, *now);
     let who = Who::of(id_token.claims(), id_token.subject());
     let landed = landing::after_login(filter, visit, index, &login, who, *now)?;
     // Only now, when nothing can fail any more: a failure answer carries them too.
@@ -339,6 +346,13 @@ async fn authorization_response(
         _ => return Err(ClientError::Method.into()),
     };
     Ok(response.map_err(ClientError::Authorization)?)
+}
+
+/// Whether the code of a login was sent to the provider.
+pub fn is_redeemed(filter: &Filter, index: ProviderIndex, state: &str, now: Timestamp) -> bool {
+    let tenant = filter.tenant(index).ok();
+    let rows = tenant.map(|tenant| REDEEMED.rows(&filter.store, tenant));
+    rows.is_some_and(|rows| matches!(rows.find(Key::new(&[state.as_bytes()]), now), Ok(Some(_))))
 }
 
 /// The provider sees each code once, however often the callback is sent, and to whichever worker

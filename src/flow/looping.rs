@@ -1,11 +1,19 @@
 //! The end of logins that lead nowhere: after three rounds there is a page, whoever sends the browser
 //! round.
+//!
+//! Only a browser that was *sent* is in a loop. Who opens an answer again, comes with that of one of many
+//! tabs, or asks for another login by a click on a page of this site, is a person, and never refused.
+
+use std::fmt;
 
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Filter, Visit};
+use crate::flow::login::is_redeemed;
 use crate::flow::session;
-use crate::session::{Jar, LoginLoop, NEEDLESS_WITHIN, ROUNDS_LIMIT, Rounds};
+use crate::oidc::discovery::Metadata;
+use crate::rules::FetchMetadata;
+use crate::session::{JUST_BEGUN, Jar, Login, LoginLoop, ROUNDS_LIMIT};
 use crate::time::Timestamp;
 
 /// How many logins before the one that now begins were lost. `why` is why it begins.
@@ -13,62 +21,121 @@ use crate::time::Timestamp;
 /// # Errors
 /// Too many.
 pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error) -> Result<u8, Error> {
-    let rounds = filter.cookies.rounds(provider, &Jar::read(&visit.request.headers), visit.now);
-    if rounds.lost < ROUNDS_LIMIT {
-        return Ok(rounds.lost);
-    }
-    Err(end(filter, visit, LoginLoop::Lost, &format!("session: {why}")))
+    let (lost, _) = rounds(filter, visit, filter.cookies.lost(provider));
+    let is = match why {
+        Error::Client(ClientError::SessionUnreadable(_)) => LoginLoop::Unreadable,
+        Error::Client(ClientError::SessionEnded(_)) => LoginLoop::Over,
+        Error::Client(ClientError::Authentication(_)) => LoginLoop::NotEnough,
+        _ => LoginLoop::Lost,
+    };
+    within(filter, visit, lost, is, why)
 }
 
-/// How many logins before the one that now begins were needless, with it. None if a person can have asked
-/// for it.
+/// How many logins for this page, before the one that somebody now asks for and with it, were needless: there
+/// was a session that had just begun. None if a person asks.
 ///
 /// # Errors
 /// Too many.
-pub fn needless(filter: &Filter, visit: &Visit, provider: ProviderIndex) -> Result<u8, Error> {
-    let jar = Jar::read(&visit.request.headers);
-    let Ok(found) = session::find(filter, provider, &jar, visit.now) else { return Ok(0) };
-    if visit.now.since(found.session.created_at) >= NEEDLESS_WITHIN {
-        return Ok(0);
-    }
-    let needless = filter.cookies.rounds(provider, &jar, visit.now).needless.saturating_add(1);
-    if needless < ROUNDS_LIMIT {
-        return Ok(needless);
-    }
-    let seen = format!("session: {} has just begun", found.session.id);
-    Err(end(filter, visit, LoginLoop::Needless, &seen))
-}
-
-/// Counts a login that ended although a session was there, which `created_at` says the beginning of: a
-/// `Set-Cookie` value. Nothing if the login is the older one, as in one of several tabs.
-///
-/// # Errors
-/// Too many, and the cookie for the answer that says so.
-pub fn done_before(
+pub fn needless(
     filter: &Filter,
     visit: &Visit,
     provider: ProviderIndex,
-    started_at: Timestamp,
+    page: &str,
     found: &session::Remembered,
-) -> Result<Option<String>, (Error, String)> {
-    if started_at < found.session.created_at {
-        return Ok(None);
+    metadata: &Metadata,
+) -> Result<u8, Error> {
+    let request = &visit.request;
+    // A click stays one in the redirects after it, but not as of this origin once they have left it.
+    let leaves = filter.origin(request)? != metadata.authorization_endpoint.origin().ascii_serialization();
+    let is_by_person = leaves && FetchMetadata::of(request).is_a_click_here();
+    let is_asked = request.path_only() == filter.config.endpoints.login;
+    if !is_asked || is_by_person || visit.now.since(found.session.created_at) >= JUST_BEGUN {
+        return Ok(0);
     }
-    let jar = Jar::read(&visit.request.headers);
-    let Rounds { lost, needless } = filter.cookies.rounds(provider, &jar, visit.now);
-    let rounds = Rounds { lost, needless: needless.saturating_add(1) };
-    let cookie = filter.cookies.set_rounds(provider, rounds, &jar, visit.now);
-    if rounds.needless < ROUNDS_LIMIT {
-        return Ok(Some(cookie));
-    }
-    let seen = format!("session: {} is there", found.session.id);
-    Err((end(filter, visit, LoginLoop::OtherFilter, &seen), cookie))
+    let (needless, _) = rounds(filter, visit, filter.cookies.needless(provider, page));
+    within(
+        filter,
+        visit,
+        needless.saturating_add(1),
+        LoginLoop::Needless,
+        &format_args!("the session {}", found.session.id),
+    )
 }
 
-/// The end of a loop: the log says what was seen.
-pub fn end(filter: &Filter, visit: &Visit, why: LoginLoop, seen: &str) -> Error {
-    let names = filter.cookies.names_in(&Jar::read(&visit.request.headers));
-    let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
-    filter.log.warn("login_loop", &format!("{seen}; cookies of the filter: {names}"), visit.now);
+/// The same for a login that comes to its end: it began without a session, although there was one.
+///
+/// # Errors
+/// Too many.
+pub fn unseen(filter: &Filter, visit: &Visit, index: ProviderIndex, login: &Login) -> Result<u8, Error> {
+    let found = session::find(filter, index, &Jar::read(&visit.request.headers), visit.now);
+    let Some(found) = found.ok().filter(|found| {
+        let created_at = found.session.created_at;
+        login.person.is_none()
+            && created_at < login.started_at
+            && login.started_at.since(created_at) < JUST_BEGUN
+    }) else {
+        return Ok(login.needless);
+    };
+    let (needless, _) = rounds(filter, visit, filter.cookies.needless(index, &login.return_to));
+    within(
+        filter,
+        visit,
+        needless.saturating_add(1),
+        LoginLoop::OtherFilter,
+        &format_args!("the session {}", found.session.id),
+    )
+}
+
+/// Counts an answer to a login that began when there was a session, and of which there is no cookie: a
+/// `Set-Cookie` value. Nothing if the login is an older one, as in one of several tabs, or was finished here.
+///
+/// # Errors
+/// Too many.
+pub fn done_before(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    (state, page, started_at): (&str, &str, Timestamp),
+    found: &session::Remembered,
+) -> Result<Option<String>, Error> {
+    let of = filter.cookies.needless(index, page);
+    let (needless, counted_at) = rounds(filter, visit, of);
+    // Opened again, it began before it was counted.
+    if started_at <= found.session.created_at
+        || started_at < counted_at
+        || is_redeemed(filter, index, state, visit.now)
+    {
+        return Ok(None);
+    }
+    let needless = needless.saturating_add(1);
+    let needless = within(
+        filter,
+        visit,
+        needless,
+        LoginLoop::OtherFilter,
+        &format_args!("the session {}", found.session.id),
+    )?;
+    let jar = Jar::read(&visit.request.headers);
+    Ok(Some(filter.cookies.set_rounds(&[(of, needless)], &jar, visit.now)))
+}
+
+fn rounds(filter: &Filter, visit: &Visit, of: u32) -> (u8, Timestamp) {
+    filter.cookies.rounds(of, &Jar::read(&visit.request.headers), visit.now)
+}
+
+fn within(
+    filter: &Filter,
+    visit: &Visit,
+    rounds: u8,
+    why: LoginLoop,
+    seen: &dyn fmt::Display,
+) -> Result<u8, Error> {
+    if rounds < ROUNDS_LIMIT { Ok(rounds) } else { Err(end(filter, visit, why, seen)) }
+}
+
+/// The end of a loop: the log says which session was seen, and which cookies.
+pub fn end(filter: &Filter, visit: &Visit, why: LoginLoop, seen: &dyn fmt::Display) -> Error {
+    let names = filter.cookies.names_in(&Jar::read(&visit.request.headers)).join(" ");
+    filter.log.warn("login_loop", &format!("seen: {seen}; cookies of the filter: {names}"), visit.now);
     ClientError::LoginLoop(why).into()
 }

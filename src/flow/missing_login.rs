@@ -18,7 +18,7 @@ use crate::flow::{Callouts, looping, session, step_up};
 use crate::http::Request;
 use crate::oidc::authorization::AuthorizationResponse;
 use crate::rules::ClientKind;
-use crate::session::{Cookies, Jar, Landing, Login, LoginMissing, Place};
+use crate::session::{Cookies, Jar, Landing, Login, LoginLoop, LoginMissing, Place};
 use crate::time::Timestamp;
 
 /// Leads on whoever comes with such an answer.
@@ -45,6 +45,17 @@ pub async fn lead_on(
     // The paths of our own pages may have changed since.
     let return_to = filter.return_to(return_to);
     extras.cookies = filter.cookies.delete_login(index, state);
+    // Whom another filter sends here is not sent round once more.
+    let of_another = || filter.cookies.of_another_filter(state, &jar);
+    let is_of_another = match &missing {
+        LoginMissing::Behind => Some(looping::end(filter, visit, LoginLoop::OtherFilter, &missing)),
+        LoginMissing::NoCookie => of_another().map(|cookie| not_ours(Some(cookie))),
+        _ => None,
+    };
+    if let Some(error) = is_of_another {
+        extras.retry = Some(return_to);
+        return Err(error);
+    }
     let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, *now);
     let may_go_on = (!response.is_error() || response.has_expired()) && is_a_navigation(&visit.request);
     let found = session::find(filter, index, &jar, *now).ok();
@@ -60,19 +71,16 @@ pub async fn lead_on(
             }
         });
     if let Some(found) = found.filter(|_| !begins_again) {
-        // To lead anybody to the front page instead is to lose in silence where they wanted to go.
-        let is_of_another = started_at.is_none() && Cookies::may_have_place(state);
-        if is_of_another {
-            extras.retry = Some("/".to_owned());
-            return Err(ClientError::Login(LoginMissing::NotOurs).into());
-        }
-        match looping::done_before(filter, visit, index, started_at.unwrap_or(*now), &found) {
-            Ok(counted) => extras.cookies.extend(counted),
-            Err((end, counted)) => {
-                extras.cookies.push(counted);
-                return Err(end);
-            }
-        }
+        extras.retry = Some(return_to.clone());
+        let started_at = match started_at {
+            Some(started_at) => started_at,
+            // To lead anybody to the front page instead is to lose in silence where they wanted to go.
+            None if Cookies::may_have_place(state) => return Err(not_ours(None)),
+            // Nobody here began it, so it is none of several tabs either.
+            None => Timestamp(u64::MAX),
+        };
+        let begun = (state, return_to.as_str(), started_at);
+        extras.cookies.extend(looping::done_before(filter, visit, index, begun, &found)?);
         let decision = filter.decision(visit, "login_done_before", index, "");
         let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
         filter.audit(visit, &decision, response.status, "");
@@ -105,7 +113,7 @@ pub fn begin_again(
 ) -> Answer {
     let cookies = std::mem::take(&mut extras.cookies);
     let jar = Jar::read(&visit.request.headers);
-    let needs_none = login.person.is_none() && login.landing != Landing::Form;
+    let needs_none = login.acr_values.is_empty() && login.max_age.is_none() && login.landing != Landing::Form;
     if needs_none && session::find(filter, index, &jar, now).is_ok() {
         let decision = filter.decision(visit, "login_done_before", index, "");
         let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
@@ -118,6 +126,10 @@ pub fn begin_again(
     let authentication = Authentication { acr_values, max_age };
     let begin = Begin { rounds, cookies, landing, began_as, ..Begin::new(return_to, authentication) };
     begin_now(filter, visit, index, begin)
+}
+
+fn not_ours(cookie: Option<String>) -> Error {
+    ClientError::Login(LoginMissing::NotOurs { cookie }).into()
 }
 
 /// What the browser does after the login, and the name of what it keeps for that.

@@ -76,9 +76,13 @@ impl Filter {
         let popup = login.as_ref().filter(|_| kept_form::is_sent_by_a_page(self, &visit.request));
         let popup = popup.map(|login| self.popup_address(login));
         let retry = extras.retry.or_else(|| match error {
-            Error::Client(ClientError::LoginLoop(_) | ClientError::Login(_)) => Some(self.login_address("/")),
-            Error::Client(ClientError::Authorization(_)) => Some(self.login_address("/")),
-            Error::Client(ClientError::Unencrypted) => {
+            Error::Client(
+                ClientError::LoginLoop(_)
+                | ClientError::Unencrypted
+                | ClientError::Login(_)
+                | ClientError::Authorization(_),
+            ) => {
+                // Of our own pages it is the front page.
                 let provider = rule.map(|rule| rule.provider).unwrap_or_default();
                 Some(self.login_address(&self.page_of(&visit.request, provider)))
             }
@@ -297,26 +301,15 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ClientError::Authorization(_) => {
             ("The login did not succeed", "Nothing was changed. You can begin a new login.")
         }
-        ClientError::Login(LoginMissing::NotOurs) => (
+        ClientError::Login(LoginMissing::NotOurs { .. }) => (
             "This login began elsewhere",
-            "You are logged in, but this is the answer to a login of another part of this site, or of long ago. Open the page that you wanted again. If this comes back, tell whoever runs this site the code and the reference below.",
+            "This is the answer to a login of another part of this site, or of long ago. Open the page that you wanted again. If this comes back, tell whoever runs this site the code and the reference below.",
         ),
         ClientError::Login(_) => (
             "This login cannot be finished",
             "It took too long, was finished before, or began in another browser or on another address of this site. Begin a new login; the browser must accept cookies.",
         ),
-        ClientError::LoginLoop(LoginLoop::Lost) => (
-            "The login goes round in circles",
-            "You were logged in several times, but the browser did not keep it. Allow cookies for this site and check the clock of this device. If it happens to everybody, tell whoever runs this site the code and the reference below.",
-        ),
-        ClientError::LoginLoop(LoginLoop::OtherFilter) => (
-            "The login goes round in circles",
-            "You are logged in, but another login stands behind this one and never learns of it. That is not because of you. Tell whoever runs this site the code and the reference below: two logins are in a row, or set up differently.",
-        ),
-        ClientError::LoginLoop(LoginLoop::Needless) => (
-            "The login goes round in circles",
-            "You are logged in, but the page that you opened asks for another login every time. That is not because of you. Tell whoever runs this site the code and the reference below.",
-        ),
+        ClientError::LoginLoop(why) => ("The login goes round in circles", explain_loop(*why)),
         ClientError::Unencrypted => (
             "This address is not encrypted",
             "Open it again by https. If that is what you did, go on here, and tell whoever runs this site the code below: a proxy in front must say how it was asked.",
@@ -350,6 +343,30 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         }
         ClientError::LogoutRequest(_) | ClientError::LogoutToken(_) => {
             ("The logout token is not acceptable", "Nobody was logged out.")
+        }
+    }
+}
+
+/// Which of the known causes it can be.
+fn explain_loop(why: LoginLoop) -> &'static str {
+    match why {
+        LoginLoop::Lost => {
+            "You were logged in several times, but the browser did not keep it. Allow cookies for this site, or delete those that it has. If it happens to everybody, tell whoever runs this site the code and the reference below."
+        }
+        LoginLoop::Unreadable => {
+            "You were logged in several times, but a part of this site cannot read what another part has made. Tell whoever runs this site the code and the reference below: its servers are not set up alike."
+        }
+        LoginLoop::Over => {
+            "You were logged in several times, but it was over at once. Tell whoever runs this site the code and the reference below: the clock of a server is wrong, or the login service ends what it begins."
+        }
+        LoginLoop::NotEnough => {
+            "You were logged in several times, but never in the way that this page asks for. Tell whoever runs this site the code and the reference below."
+        }
+        LoginLoop::OtherFilter => {
+            "Another login stands behind this one or beside it, and what it waits for comes here. Tell whoever runs this site the code and the reference below: two logins are in a row, or share an address."
+        }
+        LoginLoop::Needless => {
+            "You are logged in, but the page that you opened asks for another login every time. Tell whoever runs this site the code and the reference below."
         }
     }
 }

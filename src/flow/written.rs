@@ -29,6 +29,12 @@ impl Filter {
         Some(kept)
     }
 
+    /// A `Set-Cookie` value for the browser, if one of these fields begins a login: of another filter, whose
+    /// cookie is taken out.
+    pub fn login_behind(&self, fields: &[&[u8]]) -> Option<String> {
+        fields.iter().find_map(|field| self.cookies.login_behind(field))
+    }
+
     /// The response of an upstream has more fields than the host hands over: whether one of them sets a
     /// cookie of ours cannot be seen, so none may set any.
     pub fn no_cookies_of_upstream(&self, now: Timestamp) {

@@ -23,7 +23,8 @@ pub fn keep_our_cookies(filter: &Filter, host: Host, count: usize) {
     if let Some(kept) = filter.cookies_of_upstream(&cookies, now()) {
         // Setting one that is there several times leaves none on one host.
         let _ = abi::remove_field(map, name);
-        for cookie in kept {
+        let behind = filter.login_behind(&cookies);
+        for cookie in kept.into_iter().chain(behind.as_deref().map(str::as_bytes)) {
             let _ = abi::add_field(map, name, cookie);
         }
     }

@@ -81,6 +81,12 @@ impl<'a> FetchMetadata<'a> {
         !self.headers.has(MODE) || self.headers.one(MODE) == Some("navigate")
     }
 
+    /// Whether a person went to the page by a click on another of this very origin, and no redirect since has
+    /// left it.
+    pub fn is_a_click_here(&self) -> bool {
+        self.headers.one(SITE) == Some("same-origin") && self.headers.one("sec-fetch-user") == Some("?1")
+    }
+
     /// Whether the browser says that the answer is shown in a frame.
     pub fn is_in_a_frame(&self) -> bool {
         matches!(self.headers.one(DESTINATION), Some("iframe" | "frame"))

@@ -6,15 +6,16 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config, ProviderIndex, ResponseMode};
+use crate::error::shown;
 use crate::time::{Seconds, Timestamp};
 
 use super::changes::{Fingerprint, pack_changes, unpack_changes};
 use super::contents::Session;
-use super::jar::{Jar, is_blank, trim_blanks};
+use super::jar::{Jar, is_blank, name_and_value, trim_blanks};
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
 use super::pack::{PART_LIMIT, pack, unpack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
-use super::rounds;
+use super::rounds::{self, ROUNDS_LIFETIME};
 use super::seal::{KeyName, Purpose, Sealer, Tenant};
 use super::set_cookie::Attributes;
 
@@ -29,6 +30,9 @@ const COOKIES_ROOM: usize = 44 * 1024;
 
 /// The same while logins are in flight: older ones make room. Bytes.
 const COOKIES_ROOM_IN_FLIGHT: usize = 52 * 1024;
+
+/// The value of a cookie that stands for a login which a filter behind this one began.
+const BEHIND: &str = "behind";
 
 /// Why a session cookie does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +62,8 @@ pub struct Cookies {
     pub(super) login_prefix: String,
     pub(super) rounds_name: String,
     pub(super) logout_name: String,
-    /// Names the client at the provider in a count of rounds. By provider.
-    pub(super) counted_as: Vec<String>,
+    /// Names the lost logins of the client at the provider in a count. By provider.
+    pub(super) counted_as: Vec<u32>,
     /// By provider.
     pub(super) sessions: Vec<Names>,
     pub(super) sealer: Sealer,
@@ -98,7 +102,11 @@ impl Cookies {
             counted_as: config
                 .providers
                 .iter()
-                .map(|provider| rounds::name(&[&provider.name, &provider.issuer, &provider.client.id]))
+                .map(|provider| {
+                    rounds::name(
+                        &[&provider.name, &provider.issuer, &provider.client.id].map(|part| part.as_bytes()),
+                    )
+                })
                 .collect(),
             sessions: config.providers.iter().map(names).collect(),
             sealer: Sealer::new(&config.session.keys, &tenants),
@@ -310,6 +318,7 @@ impl Cookies {
         for value in jar.all(&name).take(CANDIDATES_LIMIT) {
             let limit = self.login_lifetime;
             missing = match self.login(provider, value) {
+                None if value == BEHIND.as_bytes() => LoginMissing::Behind,
                 None => LoginMissing::NotOpened,
                 Some(login) if login.state != state.into() => LoginMissing::OtherState,
                 Some(login) if login.age(now) >= limit => {
@@ -319,6 +328,24 @@ impl Cookies {
             };
         }
         Err(missing)
+    }
+
+    /// What the browser keeps in the place of a login that an upstream begins by this `Set-Cookie` field: its
+    /// answer comes to us, and must not look like one of a browser that keeps no cookies.
+    pub fn login_behind(&self, field: &[u8]) -> Option<String> {
+        let (name, value) = name_and_value(field)?;
+        let name = std::str::from_utf8(name).ok()?;
+        let id = name.strip_prefix(&self.login_prefix)?;
+        let begins = Login::id(id) == Some(id) && value.first().is_some_and(|first| *first != b';');
+        begins.then(|| self.attributes_of_login(0).set_for(name, BEHIND, ROUNDS_LIFETIME))
+    }
+
+    /// The cookie of another filter with which a login began, if the browser has one.
+    pub fn of_another_filter(&self, state: &str, jar: &Jar<'_>) -> Option<String> {
+        let end = format!("-login-{}", Login::id(state)?);
+        let mut names = jar.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
+        let found = names.find_map(|name| name.strip_suffix(&end).filter(|base| *base != self.base))?;
+        Some(shown(found))
     }
 
     /// Whether the browser has as many logins in flight as it may, so that others made room for them.

@@ -86,7 +86,7 @@ fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// What a browser sends has one space before the name (RFC 6265 section 4.2.1). Anything more is
 /// part of the name, so a name that only looks like ours is not read as ours.
-fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
     let piece = piece.strip_prefix(b" ").unwrap_or(piece);
     let (name, value) = split_at_equals(piece)?;
     (!name.is_empty()).then_some((name, value.trim_ascii()))

@@ -46,8 +46,7 @@ pub struct Login {
     /// How many logins before this one led to no working session.
     #[serde(rename = "c")]
     pub rounds: u8,
-    /// How many logins before this one ended although a session was there, this one counted if that is so
-    /// for it.
+    /// How many logins for the same page, this one included, were needless.
     #[serde(rename = "h", default, skip_serializing_if = "is_zero")]
     pub needless: u8,
     /// `acr_values` that a rule asked for: the ID token must have one of them.
@@ -56,7 +55,7 @@ pub struct Login {
     /// `max_age` of the authorization request.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none", with = "seconds::span")]
     pub max_age: Option<Seconds>,
-    /// Whose session was not enough, by issuer and subject. It stays unless this login is.
+    /// Whose session there was, by issuer and subject. It stays unless this login is enough.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub person: Option<(String, String)>,
     /// What the browser does when it is back.
@@ -126,9 +125,13 @@ pub enum LoginMissing {
     NotOpened,
     /// The cookie belongs to another `state` with the same beginning.
     OtherState,
-    /// The `state` was made by another filter, or with a key that was removed: where the login began
-    /// cannot be known.
-    NotOurs,
+    /// A filter behind this one began the login: its cookie, which came from the upstream, was taken out.
+    Behind,
+    /// Another filter began the login, or its key was removed.
+    NotOurs {
+        /// The name of the cookie with which it began, if the browser sent that.
+        cookie: Option<String>,
+    },
     /// It was finished before: a code is redeemed once.
     Used,
     /// It took too long.
@@ -147,7 +150,8 @@ impl LoginMissing {
             LoginMissing::NoCookie => "login_no_cookie",
             LoginMissing::NotOpened => "login_not_opened",
             LoginMissing::OtherState => "login_other_state",
-            LoginMissing::NotOurs => "login_not_ours",
+            LoginMissing::Behind => "login_loop",
+            LoginMissing::NotOurs { .. } => "login_not_ours",
             LoginMissing::Used => "login_used",
             LoginMissing::Expired { .. } => "login_expired",
         }
@@ -166,7 +170,11 @@ impl fmt::Display for LoginMissing {
             LoginMissing::OtherState => f.write_str(
                 "the cookie of this login should hold the state of the response and holds another",
             ),
-            LoginMissing::NotOurs => f.write_str(
+            LoginMissing::Behind => f.write_str("a filter behind this one began this login"),
+            LoginMissing::NotOurs { cookie: Some(cookie) } => {
+                write!(f, "another filter on this host began this login, with the cookie {cookie}")
+            }
+            LoginMissing::NotOurs { cookie: None } => f.write_str(
                 "the state of this response should open with a configured key and does not: another filter on \
                  this host began the login, or its key was removed",
             ),

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `<name>` or `<name>-<provider>`, then `.1`, `.2` ... | the [`Session`], in up to eight parts | [`Purpose::Session`](seal::Purpose) |
 //! | `<name>-login-<id>` | one [`Login`] in flight; each tab has its own | [`Purpose::Login`](seal::Purpose) |
-//! | `<name>-rounds` | how many logins led nowhere ([`Rounds`]) | nothing: filters with different keys count together |
+//! | `<name>-rounds` | how many logins led nowhere | nothing: filters with different keys count together |
 //! | `<name>-logout` | `state` of the logout for which the browser is at the provider | [`Purpose::Logout`](seal::Purpose) |
 //!
 //! [`Cookies`] is the way in. This module knows cookies and no endpoints.
@@ -37,7 +37,7 @@ pub use login::{Landing, Login, LoginMissing, RETURN_TO_LIMIT};
 pub use logout::{LogoutInFlight, LogoutUnconfirmed};
 pub use parts::{PARTS_LIMIT, SessionTooLarge};
 pub use place::{PLACE_LIMIT, Place};
-pub use rounds::{LoginLoop, NEEDLESS_WITHIN, ROUNDS_LIMIT, Rounds};
+pub use rounds::{JUST_BEGUN, LoginLoop, ROUNDS_LIMIT};
 pub use seal::KeyName;
 
 #[cfg(test)]

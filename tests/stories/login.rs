@@ -430,7 +430,7 @@ fn the_login_page_goes_where_it_should_and_nowhere_else() {
         ("/oidc/callback", "/"),
     ] {
         let path = format!("/oidc/login?return_to={return_to}");
-        let landed = world.after(10).log_in(&path);
+        let landed = world.log_in(&path);
         assert_eq!(landed.is(302, "login_completed").location(), expected, "{return_to}");
     }
     let cross_origin = [("sec-fetch-mode", "cors"), ("sec-fetch-site", "cross-site")];

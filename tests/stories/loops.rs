@@ -27,19 +27,56 @@ fn two_filters_in_a_row_end_in_words_after_three_rounds() {
     let mut front = World::new();
     let mut behind = World::new();
     front.log_in("/orders").is(302, "login_completed");
+    front.after(1);
     for _ in 0..2 {
         let seen = round(&mut front, &mut behind, "/orders");
         assert_eq!(seen.is(302, "login_done_before").location(), "/orders");
     }
     let seen = round(&mut front, &mut behind, "/orders");
-    assert!(seen.is(400, "login_loop").body.contains("another login stands behind this one"), "{seen:?}");
+    assert!(seen.is(400, "login_loop").body.contains("two logins are in a row"), "{seen:?}");
+    assert!(seen.body.contains("href=\"/orders\""), "{seen:?}");
     assert_eq!(front.idp().count("token"), 1);
     let log = lines().join("\n");
-    assert!(log.contains("code=login_loop session: ") && log.contains(" is there; cookies"), "{log}");
+    assert!(
+        log.contains("code=login_loop seen: the session ")
+            && log.contains(&format!("; cookies of the filter: {SESSION}")),
+        "{log}"
+    );
     // It is over when somebody puts the other one away.
     front.after(120).get("/orders").is(200, "session");
     let cookies = front.browser.header(false, front.now).unwrap();
     assert!(!cookies.contains("-rounds"), "{cookies}");
+}
+
+/// The cookie with which a login began, under another name than here.
+fn login_cookie(seen: &Seen, base: &str) -> String {
+    let name = seen.cookies().into_iter().find(|cookie| cookie.contains("-login-")).unwrap();
+    let (_, id) = name.split('=').next().unwrap().split_once("-login-").unwrap();
+    format!("{base}-login-{id}")
+}
+
+#[test]
+fn a_login_of_a_filter_behind_this_one_ends_in_words_at_once() {
+    for is_logged_in in [true, false] {
+        let mut front = World::new();
+        let mut behind = World::with(&json!({"session": {"keys": [OTHER_KEY]}}));
+        if is_logged_in {
+            front.log_in("/orders").is(302, "login_completed");
+        }
+        let request = behind.program("/orders", &[("sec-fetch-mode", "navigate")]);
+        let seen = behind.send(request);
+        let back = behind.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
+        // The front takes out the cookie of that login, and leaves a sign.
+        let sign = format!("{}=behind; Path=/; Secure; HttpOnly; SameSite=Lax", login_cookie(&seen, SESSION));
+        front.browser.take(&sign, front.now);
+        let seen = front.arrive(&back);
+        assert!(seen.is(400, "login_loop").body.contains("Another login stands behind this one"), "{seen:?}");
+        assert!(lines().join("\n").contains("a filter behind this one began this login; cookies of"));
+        // It serves once, and never anybody in.
+        assert!(!front.browser.names().iter().any(|name| name.contains("-login-")));
+        let code = if is_logged_in { "login_not_ours" } else { "login_no_cookie" };
+        front.arrive(&back).is(400, code);
+    }
 }
 
 #[test]
@@ -56,12 +93,96 @@ fn filters_with_other_keys_or_clients_end_in_words_at_once() {
 }
 
 #[test]
-fn another_cookie_name_behind_one_callback_ends_in_words_after_three_rounds() {
+fn another_cookie_name_behind_one_callback_ends_in_words_at_once() {
+    for is_logged_in in [true, false] {
+        let mut front = World::new();
+        let mut beside = World::with(&json!({"session": {"cookie_name": "__Host-other"}}));
+        if is_logged_in {
+            front.log_in("/orders").is(302, "login_completed");
+        }
+        let seen = beside.get("/billing?page=2");
+        let back = beside.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
+        let cookie = login_cookie(&seen, "__Host-other");
+        front.browser.take(&format!("{cookie}=1; Path=/; Secure"), front.now);
+        let seen = front.arrive(&back);
+        assert!(seen.is(400, "login_not_ours").body.contains("another part of this site"), "{seen:?}");
+        // Where the person wanted to go is not lost.
+        assert!(seen.body.contains("href=\"/billing?page=2\""), "{seen:?}");
+        assert!(lines().join("\n").contains("began this login, with the cookie __Host-other"));
+        // Also if that cookie is lost on the way.
+        let mut codes = Vec::new();
+        for _ in 0..3 {
+            beside.now = front.after(1).now;
+            let address = beside.sent_to_provider("/billing");
+            let back = beside.authorize(&address);
+            codes.push(front.arrive(&back).code);
+        }
+        let expected = match is_logged_in {
+            true => ["login_done_before", "login_done_before", "login_loop"],
+            false => ["login_no_cookie"; 3],
+        };
+        assert_eq!(codes, expected);
+    }
+}
+
+#[test]
+fn a_login_that_began_without_a_session_although_there_is_one_is_a_round() {
     let mut front = World::new();
-    let mut behind = World::with(&json!({"session": {"cookie_name": "__Host-other"}}));
+    let mut behind = World::new();
     front.log_in("/orders").is(302, "login_completed");
-    let codes: Vec<&str> = (0..3).map(|_| round(&mut front, &mut behind, "/orders").code).collect();
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        front.after(1).get("/orders").is(200, "session");
+        behind.now = front.now;
+        // Here the front has let its cookie pass.
+        let request = behind.program("/orders", &[("sec-fetch-mode", "navigate")]);
+        let seen = behind.send(request);
+        let cookie = seen.cookies().into_iter().find(|cookie| cookie.contains("-login-")).unwrap();
+        front.browser.take(cookie, front.now);
+        let back = front.authorize(&Url::parse(seen.location()).unwrap());
+        codes.push(front.arrive(&back).code);
+    }
+    assert_eq!(codes, ["login_completed", "login_completed", "login_loop"]);
+    assert_eq!(front.idp().count("token"), 3, "and it takes no code for nothing");
+}
+
+#[test]
+fn answers_to_logins_of_something_else_behind_one_callback_end_in_words() {
+    let mut world = World::new();
+    world.stop_clock();
+    world.log_in("/orders").is(302, "login_completed");
+    let codes = [1, 2, 3].map(|n| world.arrive(&format!("/oidc/callback?code=1&state=theirs-{n}")).code);
     assert_eq!(codes, ["login_done_before", "login_done_before", "login_loop"]);
+}
+
+#[test]
+fn an_answer_that_is_opened_again_is_no_round_however_often() {
+    let mut world = World::new();
+    world.stop_clock();
+    let address = world.sent_to_provider("/orders?page=2");
+    let back = world.authorize(&address);
+    world.arrive(&back).is(302, "login_completed");
+    for wait in [0, 0, 0, 1, 0, 60, 60] {
+        let seen = world.after(wait).arrive(&back);
+        assert_eq!(seen.is(302, "login_done_before").location(), "/orders?page=2");
+    }
+    // Nor if it was a second login, which the person cancelled, or one that was not enough.
+    let change =
+        json!({"rules": [{"name": "pay", "path": "/pay", "authentication": {"acr_values": ["gold"]}}]});
+    let mut world = World::with(&change);
+    world.log_in("/orders").is(302, "login_completed");
+    for step in 0..4 {
+        let page = ["/oidc/login?return_to=/orders", "/pay"][step % 2];
+        let address = world.after(5).sent_to_provider(page);
+        world.idp().callback =
+            if step % 2 == 0 { json!({"code": null, "error": "access_denied"}) } else { json!({}) };
+        let back = world.authorize(&address);
+        let code = ["authorization_refused", "step_up_not_met"][step % 2];
+        world.after(5).arrive(&back).is(403, code);
+        for _ in 0..4 {
+            world.after(1).arrive(&back).is(302, "login_done_before");
+        }
+    }
 }
 
 #[test]
@@ -101,8 +222,8 @@ fn proxies_with_different_keys_end_in_words_after_three_rounds() {
     let codes = in_turn(&[json!({}), json!({"session": {"keys": [OTHER_KEY]}})]);
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
     let log = lines().join("\n");
-    assert!(log.contains("code=login_loop session: the session cookie was sealed with the key"), "{log}");
-    assert!(log.contains(&format!("cookies of the filter: {SESSION} ")), "{log}");
+    assert!(log.contains("code=login_loop seen: the session cookie was sealed with the key"), "{log}");
+    assert!(log.contains(&format!("; cookies of the filter: {SESSION}")), "{log}");
 }
 
 #[test]
@@ -111,34 +232,96 @@ fn proxies_that_need_different_claims_end_in_words_after_three_rounds() {
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
 }
 
+/// The browser is sent to a page, by a script or a redirect.
+fn sent_to(world: &mut World, page: &str) -> Seen {
+    let mut request = world.navigation(page, false);
+    let kept = request.headers.iter().filter(|(name, _)| *name != "sec-fetch-user");
+    request.headers = kept.collect();
+    world.send(request)
+}
+
+/// Logins that the application asks for right after each other, until the filter says no.
+fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        let seen = sent_to(world, login);
+        if seen.status == 400 {
+            assert!(seen.body.contains("asks for another login every time"), "{seen:?}");
+            assert!(seen.body.contains("/oidc/login?return_to=%2Fopen%3Fn%3D1"), "{seen:?}");
+            codes.push(seen.code);
+            break;
+        }
+        let back = world.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
+        codes.push(world.arrive(&back).code);
+        // Its scripts use the session meanwhile.
+        world.get("/orders").is(200, "session");
+        world.get("/open").is(200, "public");
+    }
+    codes
+}
+
 #[test]
 fn an_application_that_asks_for_login_after_login_ends_in_words() {
     for same_site in ["Lax", "Strict"] {
-        let mut world = World::with(&json!({
-            "session": {"same_site": same_site},
-            "rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}],
-        }));
-        world.stop_clock();
-        let mut codes = Vec::new();
-        for _ in 0..4 {
-            let seen = world.get("/oidc/login?return_to=/open");
-            if seen.status == 400 {
-                codes.push(seen.code);
-                break;
-            }
-            let back = world.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
-            let seen = world.after(1).arrive(&back);
-            codes.push(seen.code);
-            // Its scripts use the session meanwhile.
+        for more in ["", "&acr_values=gold"] {
+            let mut world = World::with(&json!({
+                "session": {"same_site": same_site},
+                "rules": [
+                    {"name": "open", "path_prefix": "/open", "accept": "public"},
+                    {"name": "pay", "path": "/pay", "authentication": {"acr_values": ["gold"]}},
+                ],
+            }));
+            world.stop_clock();
+            world.idp().id_token = json!({"acr": "gold"});
+            let login = format!("/oidc/login?return_to=/open?n=1{more}");
+            let codes = asked_for(&mut world, &login);
+            assert_eq!(codes, ["login_completed", "login_completed", "login_completed", "login_loop"]);
+            // A person who does so is logged in, and later nothing is left of it.
+            assert_eq!(world.log_in(&login).code, "login_completed");
             world.get("/orders").is(200, "session");
-            world.get("/open").is(200, "public");
+            assert_eq!(world.after(10).log_in(&login).code, "login_completed");
+            assert!(!world.browser.names().iter().any(|name| name.contains("-login-")));
         }
-        assert_eq!(codes, ["login_completed", "login_completed", "login_completed", "login_loop"]);
-        // A person who does so is logged in, and later nothing is left of it.
-        assert_eq!(world.after(10).log_in("/oidc/login?return_to=/open").code, "login_completed");
-        world.get("/orders").is(200, "session");
-        assert!(!world.browser.has("__Host-vestibule-rounds"));
     }
+}
+
+#[test]
+fn a_person_may_log_in_as_often_as_they_like() {
+    let mut world = World::new();
+    world.stop_clock();
+    world.log_in("/orders").is(302, "login_completed");
+    for _ in 0..8 {
+        world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
+        world.log_in("/oidc/login?return_to=/orders&display=popup").is(200, "login_completed");
+    }
+    // Who comes to several pages from a portal is in no loop either.
+    for page in 0..8 {
+        let seen = world.arrive(&format!(
+            "/oidc/login?iss=https://idp.example.com&target_link_uri=https://app.example.com/{page}"
+        ));
+        let back = world.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
+        world.arrive(&back).is(302, "login_completed");
+    }
+}
+
+#[test]
+fn a_provider_of_the_same_origin_makes_no_person_of_a_redirect() {
+    let mut world = World::with(&json!({
+        "providers": {"main": {"issuer": "https://app.example.com", "callout": "idp"}},
+        "rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}],
+    }));
+    world.stop_clock();
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        // To the browser all of it is one click.
+        let seen = world.get("/oidc/login?return_to=/open");
+        codes.push(seen.code);
+        if seen.status == 302 {
+            let back = world.authorize(&Url::parse(seen.location()).unwrap());
+            world.get(back.trim_start_matches("https://app.example.com")).is(302, "login_completed");
+        }
+    }
+    assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
 }
 
 #[test]
@@ -148,13 +331,13 @@ fn whoever_makes_up_a_count_can_show_the_page_and_nothing_else() {
     let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds")).unwrap();
     let (tag, rest) = rounds.value.split_once('.').unwrap();
     let at = rest.rsplit('.').next().unwrap();
-    let made_up = format!("__Host-vestibule-rounds={tag}.255.255.{at}");
+    let made_up = format!("__Host-vestibule-rounds={tag}.255.{at}");
     let session = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap();
     let session = format!("{SESSION}={}", session.value);
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-origin")];
     let request = world.program("/orders", &[&navigation[..], &[("cookie", &made_up)]].concat());
     let seen = world.send(request);
-    assert!(seen.is(400, "login_loop").body.contains("/oidc/login?return_to=%2F"));
+    assert!(seen.is(400, "login_loop").body.contains("/oidc/login?return_to=%2Forders"));
     let both = format!("{made_up}; {session}");
     let request = world.program("/orders", &[&navigation[..], &[("cookie", &both)]].concat());
     world.send(request).is(200, "session");

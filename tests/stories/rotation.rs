@@ -34,7 +34,7 @@ fn authentications(words: &str) -> Option<u64> {
 fn while_both_secrets_count_only_the_current_one_is_sent() {
     let mut world = with_next_secret(json!({}));
     for _ in 0..3 {
-        world.after(10).log_in(LOGIN).is(302, "login_completed");
+        world.log_in(LOGIN).is(302, "login_completed");
     }
     assert_eq!(sent(&mut world), [CLIENT_SECRET; 3]);
 }
@@ -45,7 +45,7 @@ fn a_secret_that_the_provider_has_changed_is_found_out_by_the_first_login_and_re
     world.log_in(LOGIN).is(302, "login_completed");
     world.idp().refused_credentials = vec![CLIENT_SECRET];
     for _ in 0..3 {
-        world.after(10).log_in(LOGIN).is(302, "login_completed");
+        world.log_in(LOGIN).is(302, "login_completed");
         world.get("/orders").is(200, "session");
     }
     let next = NEXT_CLIENT_SECRET;
@@ -78,7 +78,7 @@ fn each_worker_finds_out_for_itself() {
     let mut world = with_next_secret(json!({}));
     world.idp().refused_credentials = vec![CLIENT_SECRET];
     for worker in [0, 1, 0, 1] {
-        world.after(10).on_worker(worker).log_in(LOGIN).is(302, "login_completed");
+        world.on_worker(worker).log_in(LOGIN).is(302, "login_completed");
     }
     let (current, next) = (CLIENT_SECRET, NEXT_CLIENT_SECRET);
     assert_eq!(sent(&mut world), [current, next, current, next, next, next]);

@@ -296,7 +296,7 @@ fn a_large_session_spreads_over_cookies_and_shrinks_again() {
     assert_eq!(world.get("/orders").told("x-groups").unwrap().len(), 6000);
 
     world.idp().id_token = json!({"groups": "few"});
-    world.after(10).log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
+    world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
     assert_eq!(world.get("/orders").told("x-groups"), Some("few"));
     assert_eq!(world.browser.names(), [SESSION]);
 }

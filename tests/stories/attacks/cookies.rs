@@ -93,7 +93,7 @@ fn the_parts_of_a_session_count_together_in_their_order() {
     }
     // A smaller session takes the parts that it no longer needs with it.
     world.idp().id_token = json!({"groups": "few"});
-    world.after(10).log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
+    world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
     assert_eq!(world.browser.names(), [SESSION], "SESS-06");
 }

@@ -284,10 +284,13 @@ impl World {
         }
     }
 
-    /// A navigation of the browser.
+    /// A navigation of the browser: a click on a link of this site, or the way back from another.
     pub fn navigation(&self, path: &str, from_another_site: bool) -> Request {
         let site = if from_another_site { "cross-site" } else { "same-origin" };
         let mut request = self.program(path, &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", site)]);
+        if !from_another_site {
+            request.headers.push("sec-fetch-user", "?1");
+        }
         if let Some(cookies) = self.browser.header(from_another_site, self.now) {
             request.headers.push("cookie", cookies);
         }
