@@ -11,14 +11,14 @@ import { ROOT, World } from './world.mjs';
 export const SCREENSHOTS = path.join(ROOT, '.build/screenshots');
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
-/** A browser with one page, in a world that `options` describe. */
+/** A browser with one page, in a world that `options` describe; `chromium` are further arguments of the browser. */
 export function inChromium(name, options, stories) {
   describe(name, () => {
     const it = {};
     before(async () => {
       mkdirSync(SCREENSHOTS, { recursive: true });
       it.world = await World.start(options);
-      it.browser = await chromium.launch({ executablePath: chromiumPath(), headless: true, args: ARGUMENTS });
+      it.browser = await chromium.launch({ executablePath: chromiumPath(), headless: true, args: [...ARGUMENTS, ...options.chromium ?? []] });
     });
     after(async () => {
       await it.browser?.close();

@@ -86,8 +86,8 @@ pub enum ClientError {
     Authorization(AuthorizationError),
     /// There is no login that this response belongs to.
     Login(LoginMissing),
-    /// Login after login, and none led anywhere.
-    LoginLoop(LoginLoop),
+    /// Login after login, and none led anywhere; and what was seen, for the log.
+    LoginLoop(LoginLoop, String),
     /// A browser that keeps no cookies of ours, because it asked by plain http.
     Unencrypted,
     /// The host is not one on which people log in.
@@ -309,7 +309,7 @@ impl ClientError {
             ClientError::Authorization(AuthorizationError::Refused(_)) => {
                 "the login service did not log the person in"
             }
-            ClientError::LoginLoop(_) => "several logins in a row led nowhere",
+            ClientError::LoginLoop(..) => "several logins in a row led nowhere",
             ClientError::Host { .. } => "people do not log in on this host",
             ClientError::Body(BodyFailed::NotGiven) => "the body of the request did not come",
             other => return other.to_string(),
@@ -336,7 +336,7 @@ impl ClientError {
             ClientError::Denied => "denied",
             ClientError::Authorization(error) => error.code(),
             ClientError::Login(error) => error.code(),
-            ClientError::LoginLoop(_) => "login_loop",
+            ClientError::LoginLoop(..) => "login_loop",
             ClientError::Unencrypted => "unencrypted",
             ClientError::Host { .. } => "host_not_allowed",
             ClientError::Method => "method_not_allowed",

@@ -48,7 +48,7 @@ impl fmt::Display for ClientError {
             ClientError::Denied => f.write_str("nobody has access to this address"),
             ClientError::Authorization(error) => error.fmt(f),
             ClientError::Login(error) => error.fmt(f),
-            ClientError::LoginLoop(why) => why.fmt(f),
+            ClientError::LoginLoop(why, seen) => write!(f, "{why}; seen: {seen}"),
             ClientError::Unencrypted => f.write_str(
                 "this address was opened by plain http, where a browser keeps no cookies of a login",
             ),

@@ -149,7 +149,7 @@ pub async fn begin(
 pub fn begin_now(filter: &Filter, visit: &Visit, provider: ProviderIndex, begin: Begin) -> Answer {
     let address = filter.login_address(&begin.return_to);
     send_to_provider(filter, visit, provider, begin).unwrap_or_else(|error| {
-        let is_loop = matches!(error, Error::Client(ClientError::LoginLoop(_)));
+        let is_loop = matches!(error, Error::Client(ClientError::LoginLoop(..)));
         let extras = Extras { retry: is_loop.then_some(address), ..Extras::default() };
         filter.refuse_with(visit, &error, extras)
     })

@@ -21,7 +21,15 @@ use crate::time::Timestamp;
 /// # Errors
 /// Too many.
 pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error) -> Result<u8, Error> {
-    let (lost, _) = rounds(filter, visit, filter.cookies.lost(provider));
+    let jar = Jar::read(&visit.request.headers);
+    let mut at = visit.now;
+    if matches!(why, Error::Client(ClientError::SessionEnded(_))) {
+        // By the clock of whoever made the session that is over: it may be wrong, or ours.
+        let mut texts = filter.cookies.session_text(provider, &jar);
+        let found = texts.find_map(|text| session::open(filter, provider, &text, visit.now));
+        at = found.map_or(at, |found| found.session.created_at);
+    }
+    let (lost, _) = filter.cookies.rounds(filter.cookies.lost(provider), &jar, at);
     let is = match why {
         Error::Client(ClientError::SessionUnreadable(_)) => LoginLoop::Unreadable,
         Error::Client(ClientError::SessionEnded(_)) => LoginLoop::Over,
@@ -133,9 +141,8 @@ fn within(
     if rounds < ROUNDS_LIMIT { Ok(rounds) } else { Err(end(filter, visit, why, seen)) }
 }
 
-/// The end of a loop: the log says which session was seen, and which cookies.
+/// The end of a loop, with which session was seen, and which cookies.
 pub fn end(filter: &Filter, visit: &Visit, why: LoginLoop, seen: &dyn fmt::Display) -> Error {
     let names = filter.cookies.names_in(&Jar::read(&visit.request.headers)).join(" ");
-    filter.log.warn("login_loop", &format!("seen: {seen}; cookies of the filter: {names}"), visit.now);
-    ClientError::LoginLoop(why).into()
+    ClientError::LoginLoop(why, format!("{seen}; cookies of the filter: {names}")).into()
 }

@@ -77,7 +77,7 @@ impl Filter {
         let popup = popup.map(|login| self.popup_address(login));
         let retry = extras.retry.or_else(|| match error {
             Error::Client(
-                ClientError::LoginLoop(_)
+                ClientError::LoginLoop(..)
                 | ClientError::Unencrypted
                 | ClientError::Login(_)
                 | ClientError::Authorization(_),
@@ -301,7 +301,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ClientError::Authorization(_) => {
             ("The login did not succeed", "Nothing was changed. You can begin a new login.")
         }
-        ClientError::Login(LoginMissing::NotOurs { .. }) => (
+        ClientError::Login(LoginMissing::NotOurs { .. } | LoginMissing::NotOpened) => (
             "This login began elsewhere",
             "This is the answer to a login of another part of this site, or of long ago. Open the page that you wanted again. If this comes back, tell whoever runs this site the code and the reference below.",
         ),
@@ -309,7 +309,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             "This login cannot be finished",
             "It took too long, was finished before, or began in another browser or on another address of this site. Begin a new login; the browser must accept cookies.",
         ),
-        ClientError::LoginLoop(why) => ("The login goes round in circles", explain_loop(*why)),
+        ClientError::LoginLoop(why, _) => ("The login goes round in circles", explain_loop(*why)),
         ClientError::Unencrypted => (
             "This address is not encrypted",
             "Open it again by https. If that is what you did, go on here, and tell whoever runs this site the code below: a proxy in front must say how it was asked.",

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use url::Url;
+use vestibule::time::Seconds;
 
 use crate::world::{OTHER_KEY, SESSION, Seen, World, lines};
 
@@ -38,7 +39,7 @@ fn two_filters_in_a_row_end_in_words_after_three_rounds() {
     assert_eq!(front.idp().count("token"), 1);
     let log = lines().join("\n");
     assert!(
-        log.contains("code=login_loop seen: the session ")
+        log.contains("begins login after login; seen: the session ")
             && log.contains(&format!("; cookies of the filter: {SESSION}")),
         "{log}"
     );
@@ -222,7 +223,10 @@ fn proxies_with_different_keys_end_in_words_after_three_rounds() {
     let codes = in_turn(&[json!({}), json!({"session": {"keys": [OTHER_KEY]}})]);
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
     let log = lines().join("\n");
-    assert!(log.contains("code=login_loop seen: the session cookie was sealed with the key"), "{log}");
+    assert!(
+        log.contains("made by another filter; seen: the session cookie was sealed with the key"),
+        "{log}"
+    );
     assert!(log.contains(&format!("; cookies of the filter: {SESSION}")), "{log}");
 }
 
@@ -258,6 +262,65 @@ fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
         world.get("/open").is(200, "public");
     }
     codes
+}
+
+/// Opens a page, and logs in again and again as the filter asks, until it no longer does. `meanwhile` is what
+/// happens after each login.
+fn lost_rounds(world: &mut World, mut meanwhile: impl FnMut(&mut World)) -> Seen {
+    for round in 0.. {
+        let seen = world.get("/orders");
+        if seen.code != "login_begins" {
+            assert_eq!(round, 3);
+            return seen;
+        }
+        let back = world.authorize(&Url::parse(seen.location()).unwrap());
+        world.arrive(&back).is(302, "login_completed");
+        meanwhile(world);
+    }
+    unreachable!()
+}
+
+#[test]
+fn sessions_that_are_over_at_once_end_in_words_after_three_rounds() {
+    let path = "/oidc/backchannel-logout";
+    let revoked = json!({"endpoints": {"backchannel_logout": path}});
+    let mut world = World::with(&revoked);
+    world.stop_clock();
+    world.idp().id_token = json!({"sid": "s1"});
+    let seen = lost_rounds(&mut world, |world| {
+        let now = world.now;
+        let token = world.idp().logout_token(&json!({}), now);
+        let mut request = world.program(path, &[("content-type", "application/x-www-form-urlencoded")]);
+        request.method = "POST".to_owned();
+        world
+            .send_with_body(request, format!("logout_token={token}").as_bytes())
+            .is(200, "logged_out_by_provider");
+        world.after(1);
+    });
+    assert!(seen.is(400, "login_loop").body.contains("it was over at once"), "{seen:?}");
+    // The page that was asked for is not lost.
+    assert!(seen.body.contains("/oidc/login?return_to=%2Forders"), "{seen:?}");
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_hours_ends_in_words_after_three_rounds() {
+    let mut world = World::new();
+    world.stop_clock();
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        // The pages come to a proxy whose clock is ten hours ahead, the answers of the provider to another.
+        world.after(36_000);
+        let seen = world.get("/orders");
+        codes.push(seen.code);
+        if seen.code == "login_begins" {
+            let address = Url::parse(seen.location()).unwrap();
+            world.now = world.now - Seconds(36_000);
+            let back = world.authorize(&address);
+            codes.push(world.arrive(&back).code);
+        }
+    }
+    let expected = ["login_begins", "login_completed"].repeat(3);
+    assert_eq!(codes, [&expected[..], &["login_loop"]].concat());
 }
 
 #[test]
