@@ -15,7 +15,7 @@ use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::refusal::Extras;
 use crate::flow::{Callouts, looping, session, step_up};
-use crate::http::Request;
+use crate::http::{Request, Response};
 use crate::oidc::authorization::AuthorizationResponse;
 use crate::rules::ClientKind;
 use crate::session::{Cookies, Jar, Landing, Login, LoginLoop, LoginMissing, Place};
@@ -81,10 +81,8 @@ pub async fn lead_on(
         };
         let begun = (state, return_to.as_str(), started_at);
         extras.cookies.extend(looping::done_before(filter, visit, index, begun, &found)?);
-        let decision = filter.decision(visit, "login_done_before", index, "");
         let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
-        filter.audit(visit, &decision, response.status, "");
-        return Ok(Answer::Respond(with_cookies(response, std::mem::take(&mut extras.cookies)), decision));
+        return Ok(done_before(filter, visit, index, response, extras));
     }
     extras.retry = Some(filter.login_address(&return_to));
     if !begins_again {
@@ -111,21 +109,32 @@ pub fn begin_again(
     now: Timestamp,
     extras: &mut Extras,
 ) -> Answer {
-    let cookies = std::mem::take(&mut extras.cookies);
     let jar = Jar::read(&visit.request.headers);
     let needs_none = login.acr_values.is_empty() && login.max_age.is_none() && login.landing != Landing::Form;
     if needs_none && session::find(filter, index, &jar, now).is_ok() {
-        let decision = filter.decision(visit, "login_done_before", index, "");
         let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
-        filter.audit(visit, &decision, response.status, "");
-        return Answer::Respond(with_cookies(response, cookies), decision);
+        return done_before(filter, visit, index, response, extras);
     }
     log::debug!("code=authorization_refused a login begins again: it took too long for the provider");
     let began_as = Some(login.name().to_owned());
     let Login { return_to, rounds, acr_values, max_age, landing, .. } = login;
     let authentication = Authentication { acr_values, max_age };
+    let cookies = std::mem::take(&mut extras.cookies);
     let begin = Begin { rounds, cookies, landing, began_as, ..Begin::new(return_to, authentication) };
     begin_now(filter, visit, index, begin)
+}
+
+/// Leads on whoever is logged in.
+fn done_before(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    response: Response,
+    extras: &mut Extras,
+) -> Answer {
+    let decision = filter.decision(visit, "login_done_before", index, "");
+    filter.audit(visit, &decision, response.status, "");
+    Answer::Respond(with_cookies(response, std::mem::take(&mut extras.cookies)), decision)
 }
 
 fn not_ours(cookie: Option<String>) -> Error {

@@ -351,22 +351,22 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
 fn explain_loop(why: LoginLoop) -> &'static str {
     match why {
         LoginLoop::Lost => {
-            "You were logged in several times, but the browser did not keep it. Allow cookies for this site, or delete those that it has. If it happens to everybody, tell whoever runs this site the code and the reference below."
+            "You were logged in several times, but the browser did not keep it. Allow cookies for this site, or delete those that it has. If it happens to everybody, tell whoever runs this site."
         }
         LoginLoop::Unreadable => {
-            "You were logged in several times, but a part of this site cannot read what another part has made. Tell whoever runs this site the code and the reference below: its servers are not set up alike."
+            "You were logged in several times, but a part of this site cannot read what another part has made. Tell whoever runs this site: its servers are not set up alike."
         }
         LoginLoop::Over => {
-            "You were logged in several times, but it was over at once. Tell whoever runs this site the code and the reference below: the clock of a server is wrong, or the login service ends what it begins."
+            "You were logged in several times, but it was over at once. Tell whoever runs this site: the clock of a server is wrong, or the login service ends what it begins."
         }
         LoginLoop::NotEnough => {
-            "You were logged in several times, but never in the way that this page asks for. Tell whoever runs this site the code and the reference below."
+            "You were logged in several times, but never in the way that this page asks for. Tell whoever runs this site."
         }
         LoginLoop::OtherFilter => {
-            "Another login stands behind this one or beside it, and what it waits for comes here. Tell whoever runs this site the code and the reference below: two logins are in a row, or share an address."
+            "Another login stands behind this one or beside it, and what it waits for comes here. Tell whoever runs this site: two logins are in a row, or share an address."
         }
         LoginLoop::Needless => {
-            "You are logged in, but the page that you opened asks for another login every time. Tell whoever runs this site the code and the reference below."
+            "You are logged in, but the page that you opened asks for another login every time. Tell whoever runs this site."
         }
     }
 }

@@ -55,10 +55,10 @@ pub enum LoginLoop {
 impl fmt::Display for LoginLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            LoginLoop::Lost => "several logins succeeded, and the browser never came back with a session",
-            LoginLoop::Unreadable => "several logins succeeded, and each session was made by another filter",
-            LoginLoop::Over => "several logins succeeded, and each session was over when it came back",
-            LoginLoop::NotEnough => "several logins succeeded, and none was enough for the rule",
+            // What was seen says which of them.
+            LoginLoop::Lost | LoginLoop::Unreadable | LoginLoop::Over | LoginLoop::NotEnough => {
+                "several logins succeeded, and none led to a session that counts here"
+            }
             LoginLoop::OtherFilter => {
                 "another filter, behind this one or beside it, begins login after login"
             }
