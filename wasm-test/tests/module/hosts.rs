@@ -209,6 +209,22 @@ fn the_upstream_sets_no_cookie_of_ours_and_keeps_its_own() {
     }
 }
 
+/// Another filter behind this one begins a login, whose answer comes to this one.
+#[test]
+fn a_login_that_an_upstream_begins_leaves_a_sign_in_the_place_of_its_cookie() {
+    let name = "__Host-vestibule-login-abcdefgh01234567";
+    let begun = ["theme=dark; Path=/".to_owned(), format!("{name}=sealed; Path=/; Secure; HttpOnly")];
+    for proxy in BOTH {
+        let fields = begun.iter().map(|cookie| ("set-cookie".to_owned(), cookie.clone())).collect();
+        let mut site = Site::with(proxy, &json!({}), |host| host.upstream_fields = fields);
+        let sign = format!("{name}=behind; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=120");
+        assert_eq!(cookies(&site.send(get("/public/x", &[]))), [begun[0].clone(), sign], "{proxy:?}");
+        site.world.browser.take(&format!("{name}=behind; Path=/; Secure"), site.world.now);
+        let seen = site.world.arrive("/oidc/callback?code=1&state=abcdefgh01234567");
+        assert!(seen.is(400, "login_loop").body.contains("Another login stands behind"), "{proxy:?}");
+    }
+}
+
 #[test]
 fn where_the_cookies_of_an_upstream_cannot_be_seen_none_passes() {
     let many = || (0..100).map(|number| (format!("x-{number}"), "1".to_owned()));
