@@ -54,7 +54,8 @@ pub fn needless(
 ) -> Result<u8, Error> {
     let request = &visit.request;
     // A click stays one in the redirects after it, but not as of this origin once they have left it.
-    let leaves = filter.origin(request)? != metadata.authorization_endpoint.origin().ascii_serialization();
+    let provider_origin = metadata.authorization_endpoint.origin().ascii_serialization();
+    let leaves = filter.origin(request).ok().is_none_or(|here| here != provider_origin);
     let is_by_person = leaves && FetchMetadata::of(request).is_a_click_here();
     let is_asked = request.path_only() == filter.config.endpoints.login;
     if !is_asked || is_by_person || visit.now.since(found.session.created_at) >= JUST_BEGUN {
