@@ -226,7 +226,6 @@ fn handed_over(status: u32, at: *const u8, size: usize) -> Result<Option<Vec<u8>
 }
 
 fn done(status: u32) -> Result<(), Failed> {
-    // Nothing was to be handed over.
     if status == OK { Ok(()) } else { Err(Failed) }
 }
 
