@@ -317,10 +317,29 @@ mod tests {
     }
 
     #[test]
+    fn one_line_break_at_the_end_belongs_to_the_file_and_to_no_secret() {
+        let document = |end: &str| {
+            json!({
+                "providers": {"main": {"client_secret": format!("s3cret{end}")}},
+                "session": {"keys": [format!("kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E{end}")]},
+            })
+        };
+        let secrets = |end| {
+            let config = read(document(end)).unwrap();
+            let secret = config.providers[0].client.secrets()[0].expose().to_owned();
+            (secret, config.session.keys[0].expose().to_owned())
+        };
+        assert_eq!(secrets("").0, "s3cret");
+        for end in ["\n", "\r\n"] {
+            assert_eq!(secrets(end), secrets(""), "{end:?}");
+        }
+    }
+
+    #[test]
     fn secrets_and_keys_that_cannot_work_are_refused() {
         refused([
             (
-                provider(json!({"client_secret": "s3cret\n"})),
+                provider(json!({"client_secret": "s3cret\n\n"})),
                 "providers.main.client_secret: must not begin or end with blanks or line breaks (was it read",
             ),
             (
@@ -328,7 +347,7 @@ mod tests {
                 "providers.main.client_secret: must have only visible ASCII",
             ),
             (
-                provider(json!({"client_secret": "s", "client_secret_next": "s3cret\n"})),
+                provider(json!({"client_secret": "s", "client_secret_next": "s3cret \n"})),
                 "providers.main.client_secret_next: must not begin or end with blanks or line breaks",
             ),
             (

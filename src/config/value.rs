@@ -30,7 +30,13 @@ impl Text {
     #[inline(never)]
     fn expanded(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
         let Value::String(written) = value else {
-            return reading.refuse(Problem::at(place, "must be a string").got(shown_value(&value)));
+            let problem = Problem::at(place, "must be a string").got(shown_value(&value));
+            let is_written_bare = value.is_number() || value.is_boolean();
+            return reading.refuse(if is_written_bare {
+                problem.advice("put it in quotes")
+            } else {
+                problem
+            });
         };
         let expanded = match environment::expand(&written, reading.environment) {
             Ok(expanded) => expanded,
@@ -88,7 +94,8 @@ impl Shape for Text {
     }
 }
 
-/// A text that is never shown. It may have line breaks.
+/// A text that is never shown. It may have line breaks, but for one at its end: files have one there of which
+/// nobody knows, and the same secret must be the same wherever it was read from.
 pub(super) struct SecretText {
     pub(super) place: Place,
     pub(super) secret: Secret,
@@ -106,7 +113,9 @@ impl Shape for SecretText {
         if text.text.trim().is_empty() {
             return reading.refuse(Problem::at(place, "must not be empty"));
         }
-        Some(SecretText { place: place.clone(), secret: Secret::new(text.text) })
+        let text =
+            text.text.strip_suffix('\n').map_or(&*text.text, |line| line.strip_suffix('\r').unwrap_or(line));
+        Some(SecretText { place: place.clone(), secret: Secret::new(text) })
     }
 
     #[cfg(not(target_arch = "wasm32"))]
@@ -420,7 +429,10 @@ mod tests {
     fn every_other_type_is_refused_with_what_is_expected() {
         refused([
             (json!({"session": []}), "session: must be an object, got a list"),
-            (json!({"session": {"same_site": true}}), "session.same_site: must be a string, got true"),
+            (
+                json!({"session": {"same_site": true}}),
+                "session.same_site: must be a string, got true (put it in quotes)",
+            ),
             (
                 json!({"session": {"same_site": "lax"}}),
                 "session.same_site: must be one of Strict, Lax, None, got \"lax\" (did you mean Lax?)",
