@@ -47,6 +47,8 @@ pub struct Decision {
     pub provider: String,
     /// The subject of the identity.
     pub subject: String,
+    /// The session that came along or was begun, if it could be read. The same for its whole life.
+    pub session: String,
     /// Stands in the answer and in the log line, so that one finds the other. Only of refusals.
     pub reference: String,
     /// Whether somebody had authenticated for it, a person, a program or a provider: then its line is
@@ -213,15 +215,21 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
         }
     }
     if !decision.subject.is_empty() {
-        // Each of its characters may take ten to escape. Two people never look alike.
-        let limit = SUBJECT_LIMIT.saturating_mul(10);
-        let _ = write!(line, " sub=\"{}\"", shown_to(&decision.subject, limit));
+        let _ = write!(line, " sub=\"{}\"", shown_subject(&decision.subject));
     }
-    if !decision.reference.is_empty() {
-        let _ = write!(line, " reference={}", decision.reference);
+    for (name, value) in [("session", &decision.session), ("reference", &decision.reference)] {
+        if !value.is_empty() {
+            let _ = write!(line, " {name}={value}");
+        }
     }
     line.push_str(&place(request));
     line
+}
+
+/// A subject as it stands in the log. Each of its characters may take ten to escape: two people never look
+/// alike.
+pub(crate) fn shown_subject(subject: &str) -> String {
+    shown_to(subject, SUBJECT_LIMIT.saturating_mul(10))
 }
 
 /// What was asked for.

@@ -8,7 +8,6 @@ use crate::audit::{self, Decision, Log};
 use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
 use crate::error::{ClientError, ConfigurationError, Error};
-use crate::flow::refresh::Arrived;
 use crate::flow::room::Room;
 use crate::flow::{
     Callouts, Flow, Outcome, Step, backchannel, bearer, kept_form, login, refresh, session, third_party,
@@ -28,6 +27,7 @@ use crate::store::revocation_list::RevocationList;
 use crate::store::{SharedData, Store, Tenant};
 use crate::time::Timestamp;
 use crate::upstream::{Brings, Edits, Told, Upstream};
+pub(crate) use crate::visit::Visit;
 
 /// Opened sessions that one worker remembers.
 const SESSIONS_REMEMBERED: usize = 2_000;
@@ -49,7 +49,7 @@ pub struct Filter {
     pub(crate) sessions: RefCell<Cache<Rc<session::Remembered>>>,
     pub(crate) tokens: RefCell<Cache<Rc<bearer::Remembered>>>,
     /// What the workers know together.
-    pub(crate) store: Store,
+    pub(crate) store: Rc<Store>,
     /// This worker, as the others see it.
     pub(crate) instance: Instance,
     /// What ended before its time, by provider.
@@ -96,36 +96,6 @@ impl Outcome for Answer {
     }
 }
 
-/// A request and what the filter found out about it on the way.
-pub(crate) struct Visit {
-    pub(crate) request: Request,
-    pub(crate) rule: Option<usize>,
-    pub(crate) now: Timestamp,
-    known: RefCell<(Option<ProviderIndex>, String)>,
-}
-
-impl Visit {
-    fn new(request: Request, now: Timestamp) -> Visit {
-        Visit { request, rule: None, now, known: RefCell::default() }
-    }
-
-    /// Says who it is, for the line of whatever becomes of the request: the provider by which that is to
-    /// be found out, and the subject once the provider has vouched for it.
-    pub(crate) fn is_by(&self, provider: ProviderIndex, subject: &str) {
-        self.known.replace((Some(provider), subject.to_owned()));
-    }
-
-    /// What [`Visit::is_by`] was told last.
-    pub(crate) fn who(&self) -> (Option<ProviderIndex>, String) {
-        self.known.borrow().clone()
-    }
-
-    /// The request, as far as a renewal is concerned.
-    pub(crate) fn arrived(&self) -> Arrived {
-        Arrived { host: self.request.host, at: self.now }
-    }
-}
-
 /// What the synchronous part came to.
 pub(crate) enum Next {
     Answer(Answer),
@@ -163,18 +133,19 @@ impl Filter {
             config.rules.len()
         );
         log::info!("session.keys by name: {} (the first seals, all open)", names.join(", "));
+        let store = Rc::new(Store::new(host.shared));
         Ok(Rc::new(Filter {
             providers: config
                 .providers
                 .iter()
-                .map(|provider| Provider::new(provider.clone(), host.verify))
+                .map(|provider| Provider::new(provider.clone(), host.verify).sharing(&store))
                 .collect(),
             cookies,
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
             needs: session::Needs::of(&config),
-            store: Store::new(host.shared),
+            store,
             instance: Instance::new(host.worker),
             ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
             metrics: Metrics::new(&config, host.metrics),
@@ -293,8 +264,11 @@ impl Filter {
     }
 
     /// Writes the line of an answer of our own; `detail` is the error in words.
+    #[inline(never)]
     pub(crate) fn audit(&self, visit: &Visit, decision: &Decision, status: u16, detail: &str) {
-        self.log.answered(&visit.request, decision, status, detail, visit.now);
+        let who = visit.who();
+        let detail: Vec<&str> = [detail, &who.note].into_iter().filter(|text| !text.is_empty()).collect();
+        self.log.answered(&visit.request, decision, status, &detail.join("; "), visit.now);
     }
 
     /// Request trailers that must be removed before the upstream sees them.
@@ -323,11 +297,14 @@ impl Filter {
         }
         // With a session the parameter is the application's own business.
         let has_token_in_query = bearer && visit.request.query().is_some_and(token_in_query);
-        let next = if session { self.by_session(visit, rule) } else { Err(ClientError::NotLoggedIn.into()) };
+        let next = if session { self.by_session(visit, rule) } else { Err(ClientError::NoToken.into()) };
         match next {
             Ok(Next::Login(..) | Next::Form(..))
             | Err(Error::Client(
-                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable(_),
+                ClientError::NotLoggedIn
+                | ClientError::NoToken
+                | ClientError::SessionEnded(_)
+                | ClientError::SessionUnreadable(_),
             )) if has_token_in_query => Err(ClientError::TokenInQuery.into()),
             next => next,
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::Destination;
+
 /// Header fields in the order in which they came. Names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, Vec<u8>)>);
@@ -194,6 +196,12 @@ pub struct Callout {
 }
 
 impl Callout {
+    /// Where it goes.
+    #[inline(never)]
+    pub fn destination(&self) -> Destination {
+        Destination::new(self.called.endpoint, &self.target, Some(&self.url))
+    }
+
     /// May be answered by the exchange of a callout that is sent to the same place and says the same, so
     /// only the same bytes can come back. Only for what has no effect at the other side.
     #[must_use]
@@ -274,25 +282,21 @@ impl fmt::Debug for Received {
 pub enum CalloutFailed {
     /// The proxy does not know the target, or refused to send.
     NotSent,
+    /// The proxy knows the target, but no address for it.
+    NoHost,
+    /// A gateway says that it has no answer.
+    Gateway {
+        /// The status code.
+        status: u16,
+        /// What that comes of.
+        hint: &'static str,
+    },
     /// No complete answer: refused, reset or timed out.
     NoAnswer,
     /// The body is longer than [`Callout::reply_limit`].
     TooLarge,
     /// The same exchange is in flight and this host cannot share it.
     Busy,
-}
-
-impl fmt::Display for CalloutFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CalloutFailed::NotSent => {
-                "the proxy could not send it (is the callout target a cluster the proxy knows?)"
-            }
-            CalloutFailed::NoAnswer => "no answer (not reachable, refused, reset or too slow)",
-            CalloutFailed::TooLarge => "the answer is too large",
-            CalloutFailed::Busy => "the same question is being asked already",
-        })
-    }
 }
 
 /// The whole body of a request.

@@ -203,9 +203,9 @@ impl CalloutOutcome {
             Ok(received) if received.status == 200 => CalloutOutcome::Ok,
             Ok(received) if matches!(received.status, 502..=504) => CalloutOutcome::NoAnswer,
             Ok(_) => CalloutOutcome::Refused,
-            Err(CalloutFailed::NoAnswer) => CalloutOutcome::NoAnswer,
+            Err(CalloutFailed::NoAnswer | CalloutFailed::Gateway { .. }) => CalloutOutcome::NoAnswer,
             Err(CalloutFailed::TooLarge) => CalloutOutcome::TooLarge,
-            Err(CalloutFailed::NotSent) => CalloutOutcome::NotSent,
+            Err(CalloutFailed::NotSent | CalloutFailed::NoHost) => CalloutOutcome::NotSent,
             Err(CalloutFailed::Busy) => return None,
         })
     }

@@ -3,6 +3,7 @@
 //! The outer enum says who must act; the inner ones, each beside the code that checks it, name the
 //! rule. Every error has a stable code, which stands in the answer, the log and the access log.
 
+mod way;
 mod words;
 
 use crate::http::{BodyFailed, CalloutFailed};
@@ -21,11 +22,13 @@ use crate::rules::{Insufficient, Missing, PathError};
 use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Seconds;
 
+pub use way::Destination;
+
 /// Longer texts from outside are cut in messages. Characters.
 pub const SHOWN_LIMIT: usize = 100;
 
 /// Why a request was refused, by who must act.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Error {
     /// The person or program that sent the request.
     Client(ClientError),
@@ -33,8 +36,8 @@ pub enum Error {
     Provider(ProviderError),
     /// The network, the provider or the proxy's clusters: there was no answer.
     Unreachable {
-        /// What was asked for.
-        what: &'static str,
+        /// What was asked for, and where.
+        what: Destination,
         /// Why there is no answer.
         why: CalloutFailed,
         /// When it is worth trying again.
@@ -47,7 +50,7 @@ pub enum Error {
 }
 
 /// What the client can do something about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum ClientError {
     /// The path cannot be matched with certainty.
     Path(PathError),
@@ -68,6 +71,8 @@ pub enum ClientError {
     AccessToken(AccessTokenError),
     /// No credentials at all.
     NotLoggedIn,
+    /// No token, where nothing else counts.
+    NoToken,
     /// A session cookie that no key opens, or that the configuration has outgrown.
     SessionUnreadable(Unreadable),
     /// A session that is over.
@@ -103,8 +108,8 @@ pub enum ClientError {
     CrossSite,
     /// A form that was kept over a login is not sent.
     KeptForm(FormLost),
-    /// The body of the request cannot be read.
-    Body(BodyFailed),
+    /// The body of the request cannot be read, of which so many bytes would be.
+    Body(BodyFailed, usize),
     /// The parameters of the request cannot be read.
     Form(FormError),
     /// A parameter that the request must have.
@@ -121,21 +126,21 @@ pub enum ClientError {
 }
 
 /// What is wrong with an answer of the provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum ProviderError {
     /// An answer with a status that says failure.
     Status {
-        /// What was asked for.
-        what: &'static str,
+        /// What was asked for, and where.
+        what: Destination,
         /// The status code.
         found: u16,
     },
     /// The discovery document.
-    Metadata(MetadataError),
+    Metadata(Destination, MetadataError),
     /// The key set.
-    Keys(KeySetError),
+    Keys(Destination, KeySetError),
     /// The token response.
-    Token(TokenError),
+    Token(Destination, TokenError),
     /// The signature of the ID token.
     Signature(JwsError),
     /// The claims of the ID token.
@@ -143,11 +148,11 @@ pub enum ProviderError {
     /// The ID token of a renewed session is not that of its login (Core 1.0 section 12.2).
     Renewed(RenewedError),
     /// The userinfo response.
-    Userinfo(UserinfoError),
+    Userinfo(Destination, UserinfoError),
 }
 
 /// What only the configuration can mend.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum ConfigurationError {
     /// The session does not fit into cookies.
     SessionTooLarge(SessionTooLarge),
@@ -198,13 +203,13 @@ impl Error {
             Error::Client(error) => error.code(),
             Error::Provider(error) => match error {
                 ProviderError::Status { .. } => "provider_status",
-                ProviderError::Metadata(error) => error.code(),
-                ProviderError::Keys(error) => error.code(),
-                ProviderError::Token(error) => error.code(),
+                ProviderError::Metadata(_, error) => error.code(),
+                ProviderError::Keys(_, error) => error.code(),
+                ProviderError::Token(_, error) => error.code(),
                 ProviderError::Signature(error) => error.code(),
                 ProviderError::IdToken(error) => error.code(),
                 ProviderError::Renewed(error) => error.code(),
-                ProviderError::Userinfo(error) => error.code(),
+                ProviderError::Userinfo(_, error) => error.code(),
             },
             Error::Unreachable { .. } => "provider_unreachable",
             Error::Configuration(error) => match error {
@@ -225,7 +230,7 @@ impl Error {
         let sentence = match self {
             Error::Client(error) => return error.sentence(),
             Error::Provider(
-                ProviderError::Status { .. } | ProviderError::Metadata(_) | ProviderError::Keys(_),
+                ProviderError::Status { .. } | ProviderError::Metadata(..) | ProviderError::Keys(..),
             ) => "the login service of this site is not ready",
             Error::Provider(_) => "the login service of this site gave an answer that cannot be used",
             Error::Unreachable { .. } => "the login service of this site cannot be reached",
@@ -257,7 +262,7 @@ impl Error {
             Error::Client(error) => error.status(),
             // Nothing can be decided while these are not there: as if the provider were away.
             Error::Provider(
-                ProviderError::Status { .. } | ProviderError::Metadata(_) | ProviderError::Keys(_),
+                ProviderError::Status { .. } | ProviderError::Metadata(..) | ProviderError::Keys(..),
             )
             | Error::Unreachable { .. } => 503,
             Error::Provider(_) => 502,
@@ -311,7 +316,7 @@ impl ClientError {
             }
             ClientError::LoginLoop(..) => "several logins in a row led nowhere",
             ClientError::Host { .. } => "people do not log in on this host",
-            ClientError::Body(BodyFailed::NotGiven) => "the body of the request did not come",
+            ClientError::Body(BodyFailed::NotGiven, _) => "the body of the request did not come",
             other => return other.to_string(),
         };
         sentence.to_owned()
@@ -326,7 +331,7 @@ impl ClientError {
             ClientError::Token(error) => error.code(),
             ClientError::TokenIssuer { .. } => "token_issuer",
             ClientError::AccessToken(error) => error.code(),
-            ClientError::NotLoggedIn => "not_logged_in",
+            ClientError::NotLoggedIn | ClientError::NoToken => "not_logged_in",
             ClientError::SessionUnreadable(_) => "session_unreadable",
             ClientError::SessionEnded(error) => error.code(),
             ClientError::TooManyCookies => "too_many_cookies",
@@ -343,7 +348,7 @@ impl ClientError {
             ClientError::CrossSiteLogout => "logout_cross_site",
             ClientError::CrossSite => "cross_site",
             ClientError::KeptForm(error) => error.code(),
-            ClientError::Body(error) => error.code(),
+            ClientError::Body(error, _) => error.code(),
             ClientError::Form(error) => error.code(),
             ClientError::ParameterMissing(_) => "parameter_missing",
             ClientError::UnknownIssuer { .. } => "issuer_unknown",
@@ -359,6 +364,7 @@ impl ClientError {
             | ClientError::TokenIssuer { .. }
             | ClientError::AccessToken(_)
             | ClientError::NotLoggedIn
+            | ClientError::NoToken
             | ClientError::SessionUnreadable(_)
             | ClientError::SessionEnded(_)
             // RFC 9470 section 3: what is known already is not enough to be authenticated here.
@@ -374,9 +380,9 @@ impl ClientError {
             | ClientError::Authorization(AuthorizationError::Refused(_)) => 403,
             ClientError::Method => 405,
             ClientError::TooManyCookies => 431,
-            ClientError::Body(BodyFailed::TooLarge) => 413,
-            ClientError::Body(BodyFailed::NotGiven) => 503,
-            ClientError::Body(BodyFailed::TooSlow) => 408,
+            ClientError::Body(BodyFailed::TooLarge, _) => 413,
+            ClientError::Body(BodyFailed::NotGiven, _) => 503,
+            ClientError::Body(BodyFailed::TooSlow, _) => 408,
             _ => 400,
         }
     }

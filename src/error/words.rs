@@ -4,14 +4,13 @@ use std::fmt;
 
 use super::{ClientError, ConfigurationError, Error, ProviderError, shown};
 use crate::http::BodyFailed;
-use crate::oidc::form::FORM_LIMIT;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Client(error) => error.fmt(f),
             Error::Provider(error) => error.fmt(f),
-            Error::Unreachable { what, why, .. } => write!(f, "the {what} of the provider: {why}"),
+            Error::Unreachable { what, why, .. } => write!(f, "{what}: {why}"),
             Error::Configuration(error) => error.fmt(f),
             Error::Bug(what) => write!(f, "{what}: please report this"),
         }
@@ -35,6 +34,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::AccessToken(error) => error.fmt(f),
             ClientError::NotLoggedIn => f.write_str("this needs a login"),
+            ClientError::NoToken => f.write_str("this needs an access token, in the Authorization header"),
             ClientError::SessionUnreadable(why) => why.fmt(f),
             ClientError::SessionEnded(error) => error.fmt(f),
             ClientError::TooManyCookies => {
@@ -63,10 +63,10 @@ impl fmt::Display for ClientError {
             ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
             ClientError::CrossSite => f.write_str("this is for pages of this site, and none of them asked"),
             ClientError::KeptForm(error) => error.fmt(f),
-            ClientError::Body(BodyFailed::TooLarge) => {
-                write!(f, "the body of this request may have at most {FORM_LIMIT} bytes")
+            ClientError::Body(BodyFailed::TooLarge, limit) => {
+                write!(f, "the body of this request may have at most {limit} bytes")
             }
-            ClientError::Body(why) => why.fmt(f),
+            ClientError::Body(why, _) => why.fmt(f),
             ClientError::Form(error) => error.fmt(f),
             ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must be there, once"),
             ClientError::UnknownIssuer { found } => {
@@ -82,15 +82,15 @@ impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProviderError::Status { what, found } => {
-                write!(f, "the {what} of the provider: expected status 200, got {found}")
+                write!(f, "{what}: expected status 200, got {found}")
             }
-            ProviderError::Metadata(error) => write!(f, "the provider's metadata: {error}"),
-            ProviderError::Keys(error) => write!(f, "the provider's keys: {error}"),
-            ProviderError::Token(error) => write!(f, "the provider's token response: {error}"),
+            ProviderError::Metadata(what, error) => write!(f, "{what}: {error}"),
+            ProviderError::Keys(what, error) => write!(f, "{what}: {error}"),
+            ProviderError::Token(what, error) => write!(f, "{what}: {error}"),
+            ProviderError::Userinfo(what, error) => write!(f, "{what}: {error}"),
             ProviderError::Signature(error) => write!(f, "the ID token: {error}"),
             ProviderError::IdToken(error) => write!(f, "the ID token: {error}"),
             ProviderError::Renewed(error) => error.fmt(f),
-            ProviderError::Userinfo(error) => write!(f, "the userinfo response: {error}"),
         }
     }
 }

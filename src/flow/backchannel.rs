@@ -57,7 +57,7 @@ async fn by_token(
     logout_token::check_content_type(&visit.request.headers).map_err(ClientError::LogoutRequest)?;
     let uploaded = callouts.body(FORM_LIMIT).await;
     *now = uploaded.now;
-    let body = uploaded.body.map_err(ClientError::Body)?;
+    let body = uploaded.body.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
     let text = logout_token::read_request(&body).map_err(ClientError::LogoutRequest)?;
     let jws = Jws::parse(&text).map_err(ClientError::Token)?;
     let index = sender(filter, &jws)?;
@@ -117,7 +117,7 @@ fn act_upon(
 /// A refusal that a provider understands (section 2.8).
 fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     let status = match error {
-        Error::Client(ClientError::Method | ClientError::Body(_)) => error.status(),
+        Error::Client(ClientError::Method | ClientError::Body(..)) => error.status(),
         Error::Client(_) => 400,
         _ => 503,
     };
@@ -127,7 +127,7 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
         response = response.header("allow", "POST");
     }
     let reference = filter.random.reference(visit.now).unwrap_or_default();
-    let (provider, _) = visit.who();
+    let provider = visit.who().provider;
     let decision = filter.decision(visit, error.code(), provider, "");
     let decision = Decision { outcome: Outcome::Refused, reference, ..decision };
     filter.audit(visit, &decision, response.status, &detail);

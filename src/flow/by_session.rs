@@ -23,7 +23,7 @@ impl Filter {
         if jar.is_too_large() {
             return Err(ClientError::TooManyCookies.into());
         }
-        let found = session::find(self, rule.provider, &jar, visit.now)
+        let found = session::of(self, visit, rule.provider, &jar)
             .map_err(Error::from)
             .and_then(|found| refresh::look(self, rule.provider, found, visit.arrived(), visit.now));
         match found {
@@ -103,6 +103,7 @@ impl Filter {
     }
 
     /// A navigation without a session begins a login; whatever else is told why.
+    #[inline(never)]
     fn log_in_again(&self, visit: &Visit, rule: &Rule, why: Error) -> Result<Next, Error> {
         let needs_login = matches!(
             why,
@@ -117,7 +118,10 @@ impl Filter {
         if !self.config.session.insecure_allow_http && came_unencrypted(&visit.request) {
             return Err(ClientError::Unencrypted.into());
         }
-        log::debug!("code={} a login begins: {why}", why.code());
+        if log::log_enabled!(log::Level::Debug) {
+            let who = visit.who().to_string();
+            log::debug!("code={}{who} a login begins: {why}", why.code());
+        }
         let rounds = looping::lost(self, visit, rule.provider, &why)?;
         let jar = Jar::read(&visit.request.headers);
         let cookies = self.cookies_of_end(rule.provider, &jar, &why);

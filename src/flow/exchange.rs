@@ -5,7 +5,7 @@ use crate::config::{self, ProviderIndex};
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::bearer;
-use crate::http::{Callout, CalloutFailed, Received};
+use crate::http::{Callout, Received};
 use crate::jose::{Jws, Verified};
 use crate::oidc::client_auth::{ClientJudged, ClientRequest};
 use crate::oidc::id_token::{self, IdToken};
@@ -20,20 +20,12 @@ const RETRY_AFTER: Seconds = Seconds(1);
 ///
 /// # Errors
 /// No answer, or the answer of a proxy that stands in for a provider it cannot reach.
-pub async fn ask(
-    callouts: &Callouts,
-    request: Callout,
-    what: &'static str,
-    now: &mut Timestamp,
-) -> Result<Received, Error> {
+pub async fn ask(callouts: &Callouts, request: Callout, now: &mut Timestamp) -> Result<Received, Error> {
+    let what = request.destination();
     let answered = callouts.send(request).await;
     *now = answered.now;
-    let unreachable = |why| Error::Unreachable { what, why, retry_after: RETRY_AFTER };
-    let received = answered.reply.map_err(unreachable)?;
-    if matches!(received.status, 502..=504) {
-        return Err(unreachable(CalloutFailed::NoAnswer));
-    }
-    Ok(received)
+    let received = answered.reply.and_then(Received::of_provider);
+    received.map_err(|why| Error::Unreachable { what, why, retry_after: RETRY_AFTER })
 }
 
 /// What an endpoint answers for which we prove who we are. If the provider refuses the client itself, and
@@ -48,7 +40,6 @@ pub async fn ask_as_client(
     filter: &Filter,
     index: ProviderIndex,
     request: &ClientRequest,
-    what: &'static str,
     callouts: &Callouts,
     now: &mut Timestamp,
 ) -> Result<Received, Error> {
@@ -61,7 +52,7 @@ pub async fn ask_as_client(
         filter.random.fill(&mut assertion_id, *now)?;
         let signed = request.by(credential, &provider.config, *now, &assertion_id);
         let callout = signed.map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-        let received = ask(callouts, callout, what, now).await?;
+        let received = ask(callouts, callout, now).await?;
         let judged = ClientJudged::of(&received);
         filter.metrics.count_client(index, client, credential, judged);
         let name = &provider.config.name;

@@ -92,7 +92,9 @@ fn kept(
 ) -> Result<Option<Begin>, Error> {
     match body {
         // It never came to its end, so there is nothing to keep.
-        Err(BodyFailed::TooSlow) => return Err(ClientError::Body(BodyFailed::TooSlow).into()),
+        Err(BodyFailed::TooSlow) => {
+            return Err(ClientError::Body(BodyFailed::TooSlow, KEPT_FORM_LIMIT).into());
+        }
         Err(BodyFailed::NotGiven) => {
             let line = format!("a form is not kept over a login: {}", BodyFailed::NotGiven);
             filter.log.warn("body_not_given", &line, visit.now);
@@ -173,7 +175,8 @@ pub async fn restore(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -
 }
 
 fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
-    let body = String::from_utf8(body.map_err(ClientError::Body)?).unwrap_or_default();
+    let body =
+        String::from_utf8(body.map_err(|why| ClientError::Body(why, RESTORE_LIMIT))?).unwrap_or_default();
     let sent = form::fields(&body, 2).unwrap_or_default();
     let field = |name| {
         let found = sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
@@ -185,7 +188,7 @@ fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
         return Err(ClientError::KeptForm(FormLost::NotOpened).into());
     }
     let jar = Jar::read(&visit.request.headers);
-    let found = session::find(filter, provider, &jar, visit.now)?;
+    let found = session::of(filter, visit, provider, &jar)?;
     let subject = &found.session.subject;
     visit.is_by(provider, subject);
     let who = Who::of(&found.session.claims, subject);

@@ -214,6 +214,9 @@ fn send_to_provider(
             max_age: login.max_age,
         },
     );
+    if log::log_enabled!(log::Level::Debug) {
+        log::debug!("provider={} {}", provider.config.name, authorization::shown_request(&location));
+    }
     let mut cookies = begin.cookies;
     cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
     let kept_form = match begin.kept_form {
@@ -293,16 +296,19 @@ async fn redeem(
     };
     let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts, now).await?;
     visit.is_by(index, id_token.subject());
-    let is_enough = step_up::is_enough(&login, &id_token, provider.config.leeway, *now);
-    if login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub)) {
+    let is_same_person = login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub));
+    let is_enough = match step_up::is_enough(&login, &id_token, provider.config.leeway, *now) {
         // The session that was not enough stays as it is: this login is worth no more.
-        is_enough.clone()?;
-    }
+        Err(error) if is_same_person => return Err(error),
+        is_enough => is_enough,
+    };
     let person = Person { claims: id_token.claims(), subject: id_token.subject() };
     let claims =
         userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
     let claims = claims.as_ref().unwrap_or(id_token.claims());
     let session = new_session(filter, index, &id_token, claims, &tokens, &login, *now)?;
+    visit.is_in(index, &session);
+    visit.is_by(index, id_token.subject());
     let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
     let session = session::fit(filter, index, session, *now, write)?;
     step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
@@ -339,7 +345,7 @@ async fn authorization_response(
             let uploaded = callouts.body(authorization::BODY_LIMIT).await;
             *now = uploaded.now;
             if uploaded.body == Err(BodyFailed::TooSlow) {
-                return Err(ClientError::Body(BodyFailed::TooSlow).into());
+                return Err(ClientError::Body(BodyFailed::TooSlow, authorization::BODY_LIMIT).into());
             }
             AuthorizationResponse::read_body(uploaded.body)
         }
@@ -379,10 +385,11 @@ async fn redeem_code(
 ) -> Result<TokenResponse, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let request = token_request(&known.metadata, provider, code, &login.code_verifier, &login.redirect_uri);
-    let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
+    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
     let mut sent = provider.client.secrets();
     sent.extend([code.secret(), &login.code_verifier, &login.state]);
-    Ok(TokenResponse::read(&received, &sent).map_err(ProviderError::Token)?)
+    Ok(TokenResponse::read(&received, &sent)
+        .map_err(|error| ProviderError::Token(request.destination(), error))?)
 }
 
 /// Adds cookies to an answer.
@@ -406,6 +413,7 @@ impl Filter {
             rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
             provider: provider.map(|p| p.config.name.clone()).unwrap_or_default(),
             subject: subject.to_owned(),
+            session: visit.who().session.clone(),
             reference: String::new(),
             authenticated: !subject.is_empty(),
         }

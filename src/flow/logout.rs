@@ -45,7 +45,7 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     let mut cookies = Vec::new();
     let mut ended = Vec::new();
     for index in 0..filter.config.providers.len() {
-        if let Ok(session) = session::find(filter, index, &jar, visit.now) {
+        if let Ok(session) = session::of(filter, visit, index, &jar) {
             end_session(filter, index, &session, visit.now);
             let newest = refresh::newest(filter, index, &session, visit.now);
             revocation::begin(filter, index, &newest.session, visit.now);
@@ -60,7 +60,10 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     cookies.extend(cookie);
     let response = with_cookies(Response::new(303).header("location", location), cookies);
     let (index, subject) = match ended.first() {
-        Some((index, session)) => (*index, session.session.subject.as_str()),
+        Some((index, session)) => {
+            visit.is_in(*index, &session.session);
+            (*index, session.session.subject.as_str())
+        }
         None => (0, ""),
     };
     let decision = filter.decision(visit, "logged_out", index, subject);
@@ -68,7 +71,8 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     for (index, session) in ended.iter().skip(1) {
         let provider = filter.provider(*index).map(|provider| provider.config.name.as_str());
         let subject = shown(&session.session.subject);
-        log::info!("code=logged_out provider={} sub=\"{subject}\" too", provider.unwrap_or_default());
+        let (provider, id) = (provider.unwrap_or_default(), &session.session.id);
+        log::info!("code=logged_out provider={provider} sub=\"{subject}\" session={id} too");
     }
     filter.audit(visit, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))

@@ -35,6 +35,9 @@ pub async fn lead_on(
     extras: &mut Extras,
 ) -> Result<Answer, Error> {
     let state = response.state().expose();
+    if let Some(error) = response.error() {
+        visit.note(format!("the authorization response says: {error}"));
+    }
     let jar = Jar::read(&visit.request.headers);
     let place = filter.cookies.place(index, state);
     let (landing, began_as) = waiting(place.as_ref(), state);
@@ -57,7 +60,7 @@ pub async fn lead_on(
         return Err(error);
     }
     let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, *now);
-    let may_go_on = (!response.is_error() || response.has_expired()) && is_a_navigation(&visit.request);
+    let may_go_on = (response.error().is_none() || response.has_expired()) && is_a_navigation(&visit.request);
     let found = session::find(filter, index, &jar, *now).ok();
     let is_logged_in = found.is_some();
     let started_at = place.as_ref().map(|place| place.started_at);

@@ -7,7 +7,7 @@
 pub(crate) mod backchannel;
 pub(crate) mod bearer;
 mod by_session;
-mod exchange;
+pub(crate) mod exchange;
 pub(crate) mod frontchannel;
 pub(crate) mod kept_form;
 mod landing;

@@ -110,12 +110,14 @@ impl Filter {
         if matches!(error, Error::Client(ClientError::Method)) {
             response = response.header("allow", self.methods_of(visit.request.path_only()));
         }
-        let (provider, subject) = visit.who();
-        let decision = self.decision(visit, error.code(), provider, &subject);
+        let (decision, is_proven) = {
+            let who = visit.who();
+            (self.decision(visit, error.code(), who.provider, &who.subject), who.is_proven)
+        };
         let decision = Decision {
             outcome: Outcome::Refused,
             reference,
-            authenticated: decision.authenticated || error.is_of_somebody(),
+            authenticated: is_proven || error.is_of_somebody(),
             ..decision
         };
         self.audit(visit, &decision, response.status, &error.to_string());
@@ -170,7 +172,10 @@ impl Filter {
                 (Some(INSUFFICIENT_SCOPE), Some(missing.scopes()))
             }
             Error::Client(
-                ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable(_),
+                ClientError::NotLoggedIn
+                | ClientError::NoToken
+                | ClientError::SessionEnded(_)
+                | ClientError::SessionUnreadable(_),
             ) => (None, None),
             _ => return None,
         };
@@ -214,7 +219,7 @@ fn explain(error: &Error) -> (&'static str, &'static str) {
     match error {
         Error::Client(error) => explain_client(error),
         Error::Provider(
-            ProviderError::Status { .. } | ProviderError::Metadata(_) | ProviderError::Keys(_),
+            ProviderError::Status { .. } | ProviderError::Metadata(..) | ProviderError::Keys(..),
         ) => (
             "The login service is not ready",
             "Wait a moment and try again. If it goes on, tell whoever runs this site the code and the reference below.",
@@ -261,6 +266,10 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
             ("The access token is not acceptable", "Ask for a new token, one that is meant for this service.")
         }
         ClientError::NotLoggedIn => ("You are not logged in", "Log in and try again."),
+        ClientError::NoToken => (
+            "This is for programs",
+            "A program gets in here with an access token, a browser does not. Go on from the front page.",
+        ),
         ClientError::SessionEnded(SessionEnded::ClientRefused | SessionEnded::RefreshUnusable) => (
             "Your session cannot go on for now",
             "The login service does not renew it, and that is not because of you. Log in again. If that does not help, tell whoever runs this site the code and the reference below.",
@@ -335,7 +344,7 @@ fn explain_client(error: &ClientError) -> (&'static str, &'static str) {
         ClientError::CrossSiteLogout => {
             ("Another site wanted to log you out", "If you want that, use the link of this site.")
         }
-        ClientError::Body(_)
+        ClientError::Body(..)
         | ClientError::Form(_)
         | ClientError::ParameterMissing(_)
         | ClientError::UnknownIssuer { .. } => {

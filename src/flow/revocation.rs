@@ -67,12 +67,11 @@ async fn revoke_one(
     let Some(request) = revocation_request(&known.metadata, &provider.config, kind, token) else {
         return Ok(());
     };
-    let what = "revocation endpoint";
-    let received = exchange::ask_as_client(filter, index, &request, what, callouts, now).await?;
+    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
     // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
     match received.status {
         200 => Ok(()),
-        found => Err(ProviderError::Status { what, found }.into()),
+        found => Err(ProviderError::Status { what: request.destination(), found }.into()),
     }
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{self, ClaimPath, Config, ProviderIndex, Requirement};
 use crate::error::{ClientError, ConfigurationError, Error};
-use crate::filter::Filter;
+use crate::filter::{Filter, Visit};
 use crate::identity::Identity;
 use crate::metrics::{GivenUp, Metric};
 use crate::oidc::userinfo;
@@ -153,12 +153,37 @@ pub fn find(
     jar: &Jar<'_>,
     now: Timestamp,
 ) -> Result<Rc<Remembered>, ClientError> {
+    find_and_tell(filter, provider, jar, now, &|_| ())
+}
+
+/// The same for a request that is decided by it: its line says whose session it is, also of one that is
+/// over.
+///
+/// # Errors
+/// As [`find`].
+pub fn of(
+    filter: &Filter,
+    visit: &Visit,
+    provider: ProviderIndex,
+    jar: &Jar<'_>,
+) -> Result<Rc<Remembered>, ClientError> {
+    find_and_tell(filter, provider, jar, visit.now, &|session| visit.is_in(provider, session))
+}
+
+fn find_and_tell(
+    filter: &Filter,
+    provider: ProviderIndex,
+    jar: &Jar<'_>,
+    now: Timestamp,
+    tell: &dyn Fn(&Session),
+) -> Result<Rc<Remembered>, ClientError> {
     let mut why = ClientError::NotLoggedIn;
     for sealed in filter.cookies.session_text(provider, jar) {
         let Some(remembered) = open(filter, provider, &sealed, now) else {
             why = ClientError::SessionUnreadable(unreadable(filter, &sealed, now));
             continue;
         };
+        tell(&remembered.session);
         match counts(filter, provider, &remembered, now) {
             Ok(()) => return Ok(remembered),
             Err(ended) => why = ended,

@@ -43,7 +43,7 @@ pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
         return Err(ClientError::TooManyCookies.into());
     }
     let provider = provider(filter, request);
-    let found = session::find(filter, provider, &jar, visit.now)?;
+    let found = session::of(filter, visit, provider, &jar)?;
     match refresh::look(filter, provider, found, visit.arrived(), visit.now)? {
         Looked::Goes(current) => Ok(Next::Answer(tell(filter, visit, &current))),
         Looked::Waits(found) => Ok(Next::Renewal(found)),

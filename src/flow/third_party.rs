@@ -94,7 +94,7 @@ pub async fn posted(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) ->
             Ok(parameters) => read(&filter, &visit.request, parameters),
             Err(_) => Err(ClientError::Form(FormError::Encoding).into()),
         },
-        Err(why) => Err(ClientError::Body(why).into()),
+        Err(why) => Err(ClientError::Body(why, FORM_LIMIT).into()),
     };
     match read {
         Ok((provider, login)) => begin(filter, visit, provider, login, callouts).await,

@@ -4,7 +4,7 @@ use crate::config::{ProviderIndex, UserinfoUse};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::{Callouts, bearer, exchange};
-use crate::jose::{Jws, Verified};
+use crate::jose::{Jws, JwsError, Verified};
 use crate::oidc::claims::Claims;
 use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse, userinfo_request};
 use crate::provider::{BroughtBy, Known};
@@ -56,8 +56,10 @@ pub async fn claims(
         );
         return Ok(None);
     };
-    let received = exchange::ask(callouts, request, "userinfo endpoint", now).await?;
-    let response = UserinfoResponse::read(&received).map_err(ProviderError::Userinfo)?;
+    let what = request.destination();
+    let wrong = |error| Error::from(ProviderError::Userinfo(what.clone(), error));
+    let received = exchange::ask(callouts, request, now).await?;
+    let response = UserinfoResponse::read(&received).map_err(wrong)?;
     let expect = |now: &Timestamp| Expected {
         issuer: provider.issuer_of(person.claims),
         client_id: &provider.client.id,
@@ -68,21 +70,22 @@ pub async fn claims(
     let userinfo = match response {
         UserinfoResponse::Plain(claims) => Userinfo::check(claims, &expect(now)),
         UserinfoResponse::Signed(text) => {
-            let verified = verify(filter, index, text.expose(), callouts, now).await?;
+            let wrong = |error| wrong(UserinfoError::Signature(error));
+            let verified = verify(filter, index, text.expose(), &wrong, callouts, now).await?;
             Userinfo::check_signed(verified, &expect(now))
         }
     };
-    Ok(Some(userinfo.map_err(ProviderError::Userinfo)?.added_to(person.claims)))
+    Ok(Some(userinfo.map_err(wrong)?.added_to(person.claims)))
 }
 
 async fn verify(
     filter: &Filter,
     index: ProviderIndex,
     text: &str,
+    wrong: &impl Fn(JwsError) -> Error,
     callouts: &Callouts,
     now: &mut Timestamp,
 ) -> Result<Verified, Error> {
-    let wrong = |error| Error::from(ProviderError::Userinfo(UserinfoError::Signature(error)));
     let jws = Jws::parse(text).map_err(wrong)?;
     match bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await {
         Ok((verified, _)) => Ok(verified),

@@ -352,15 +352,10 @@ pub fn send_local_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -
 }
 
 /// Sends a callout in the context that is in force, and tells its number.
-pub fn http_call(
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-    timeout: Duration,
-) -> Result<u32, Failed> {
+pub fn http_call(target: &str, headers: &[(&str, &str)], body: &[u8], timeout: Duration) -> Result<u32, u32> {
     let (headers, trailers) = (fields::written(headers), fields::written(&[]));
     let mut token = 0;
-    done(unsafe {
+    let status = unsafe {
         proxy_http_call(
             target.as_ptr(),
             target.len(),
@@ -373,8 +368,8 @@ pub fn http_call(
             milliseconds(timeout),
             &raw mut token,
         )
-    })?;
-    Ok(token)
+    };
+    if status == OK { Ok(token) } else { Err(status) }
 }
 
 /// From here on the host acts for this context.

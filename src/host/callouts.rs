@@ -17,6 +17,9 @@ use crate::time::{Seconds, Timestamp};
 /// Requests that may wait for one callout. More are told that the provider cannot be reached.
 const WAITING_LIMIT: usize = 1_000;
 
+/// With this status Envoy does not send to a cluster that has no healthy host.
+const INTERNAL_FAILURE: u32 = 10;
+
 /// The header fields of a reply that anything looks at.
 const REPLY_FIELDS: [&str; 6] = [":status", "cache-control", "age", "expires", "date", "content-type"];
 
@@ -242,8 +245,10 @@ fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
     ];
     headers.extend(callout.headers.iter().map(|(name, value)| (*name, value.as_str())));
     log::debug!("callout {callout:?}");
-    abi::http_call(&callout.target, &headers, &callout.body, callout.timeout)
-        .map_err(|_| CalloutFailed::NotSent)
+    abi::http_call(&callout.target, &headers, &callout.body, callout.timeout).map_err(|status| match status {
+        INTERNAL_FAILURE => CalloutFailed::NoHost,
+        _ => CalloutFailed::NotSent,
+    })
 }
 
 /// No headers, or no status, mean that there was no reply.

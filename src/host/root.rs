@@ -164,7 +164,9 @@ impl Root {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
                 // The worker of Envoy's main thread sees no request that could tell.
-                metrics::allow(!nginx::is_likely(self.context_id));
+                let is_envoy = !nginx::is_likely(self.context_id);
+                metrics::allow(is_envoy);
+                workers::allow(is_envoy, !is_envoy);
                 // Callouts are not possible here on every host; the first tick does them.
                 let _ = abi::set_tick_period(TICK);
                 true

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::form;
 use super::token::REGISTERED_ERRORS;
 use crate::config::{ClientAuthentication, Credential, Provider};
+use crate::error::Destination;
 use crate::http::{Callout, Received};
 use crate::jose::SigningKeyError;
 use crate::json;
@@ -26,6 +27,11 @@ impl ClientRequest {
     /// A request that goes nowhere without [`ClientRequest::by`].
     pub(super) fn new(callout: Callout) -> Self {
         ClientRequest(callout)
+    }
+
+    /// Where it goes.
+    pub fn destination(&self) -> Destination {
+        self.0.destination()
     }
 
     /// The request with the proof of who we are, made with one of our secrets or keys. The address

@@ -176,7 +176,7 @@ impl Metadata {
         }
         let allow_http = provider.insecure_allow_http;
         let mut notes = notes_on_lists(&members, provider);
-        Ok(Metadata {
+        let metadata = Metadata {
             issuer: issuer.to_owned(),
             authorization_endpoint: required(&members, "authorization_endpoint", allow_http)?,
             token_endpoint: required(&members, "token_endpoint", allow_http)?,
@@ -194,8 +194,45 @@ impl Metadata {
                 &members,
                 "authorization_response_iss_parameter_supported",
             )?,
-            notes,
-        })
+            notes: Vec::new(),
+        };
+        notes.extend(metadata.other_hosts(provider));
+        Ok(Metadata { notes, ..metadata })
+    }
+
+    /// Endpoints to which the way of the metadata does not lead, unless one target reaches several hosts;
+    /// and one that is not asked for want of a way.
+    #[inline(never)]
+    fn other_hosts(&self, provider: &Provider) -> Vec<String> {
+        let targets = &provider.callout;
+        let home = Url::parse(&provider.discovery_address()).ok();
+        let userinfo = match provider.userinfo {
+            UserinfoUse::Always => targets.userinfo.as_ref().or(targets.default.as_ref()),
+            _ => targets.userinfo.as_ref(),
+        };
+        let mut notes = Vec::new();
+        for (key, url, target) in [
+            ("jwks", Some(&self.jwks_uri), Some(&targets.jwks)),
+            ("token", Some(&self.token_endpoint), Some(&targets.token)),
+            ("userinfo", self.userinfo_endpoint.as_ref(), userinfo),
+        ] {
+            let (Some(url), Some(home)) = (url, &home) else { continue };
+            if url.origin() != home.origin() && target == Some(&targets.discovery) {
+                let (there, here) = (url.authority(), home.authority());
+                notes.push(format!(
+                    "{} is on another host than {here}, to which callout leads: set callout.{key} to the cluster of \
+                     {there}, beside callout.default (or ignore this, if one cluster reaches both)",
+                    shown(url.as_str())
+                ));
+            }
+        }
+        let revocation = self.revocation_endpoint.as_ref();
+        if revocation.is_some_and(|url| url.origin() != self.token_endpoint.origin()) {
+            notes.push(
+                "revocation_endpoint is on another host than token_endpoint: tokens are not revoked".into(),
+            );
+        }
+        notes
     }
 }
 

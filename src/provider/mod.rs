@@ -4,6 +4,7 @@
 //! request asks only when there is no knowledge yet, or when a token names a key that is unknown.
 
 pub mod lifetime;
+mod outage;
 mod secret_end;
 mod shared;
 
@@ -11,12 +12,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::config::{self, Credential};
-use crate::error::{Error, ProviderError};
+use crate::error::{Destination, Error, ProviderError};
 use crate::flow::Callouts;
-use crate::http::{Callout, CalloutFailed, Received};
+use crate::flow::exchange;
+use crate::http::{Callout, CalloutFailed, Endpoint, Received};
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
+use crate::store::Store;
 use crate::time::{Seconds, Timestamp};
 use lifetime::{LIFETIME_MAX, lifetime};
 use secret_end::SecretEnd;
@@ -60,6 +63,8 @@ pub struct Provider {
     /// The secret or key that worked last.
     credential: Cell<Credential>,
     secret_end: SecretEnd,
+    /// What the workers know together.
+    store: Rc<Store>,
 }
 
 /// Everything that is needed to talk to the provider and to check what it signed.
@@ -123,7 +128,25 @@ impl Provider {
             state: RefCell::default(),
             credential: Cell::default(),
             secret_end: SecretEnd::default(),
+            store: Rc::default(),
         }
+    }
+
+    /// The same provider, of which the workers that share this store speak as one.
+    #[must_use]
+    pub fn sharing(self, store: &Rc<Store>) -> Self {
+        Provider { store: Rc::clone(store), ..self }
+    }
+
+    /// The request for the metadata.
+    ///
+    /// # Errors
+    /// The issuer gives no address.
+    pub fn discovery_request(&self) -> Result<Callout, Error> {
+        discovery_request(&self.config).map_err(|error| {
+            let what = Destination::new(Endpoint::Metadata, &self.config.callout.discovery, None);
+            ProviderError::Metadata(what, error).into()
+        })
     }
 
     /// The secret or key with which this worker proves who we are.
@@ -178,11 +201,12 @@ impl Provider {
     /// Why the next attempt is put off, if it is.
     fn put_off(&self, now: Timestamp) -> Option<Error> {
         let state = self.state.borrow();
-        state.is_put_off(now).then(|| match state.last_error.clone() {
-            Some(Error::Unreachable { what, why, .. }) => {
+        let error = state.last_error.as_ref().filter(|_| state.is_put_off(now))?;
+        Some(match outage::once_more(error) {
+            Error::Unreachable { what, why, .. } => {
                 Error::Unreachable { what, why, retry_after: state.next_attempt.since(now) }
             }
-            other => other.unwrap_or(Error::Bug("an attempt is put off without a reason")),
+            error => error,
         })
     }
 
@@ -194,24 +218,20 @@ impl Provider {
         let result = self.renew_now(callouts, now).await;
         let mut state = self.state.borrow_mut();
         match &result {
-            Ok(()) => (state.failures, state.last_error) = (0, None),
+            Ok(()) => {
+                (state.failures, state.last_error) = (0, None);
+                self.has_recovered(*now);
+            }
             // Another request asks already and will say how it went.
             Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) => {}
             // Flows that shared one failed exchange count as one failure.
             Err(_) if state.is_put_off(*now) => {}
             Err(error) => {
-                let wait = FIRST_BACK_OFF
-                    .0
-                    .checked_shl(state.failures.min(16))
-                    .map_or(LONGEST_BACK_OFF, |wait| Seconds(wait).min(LONGEST_BACK_OFF));
+                let wait = outage::back_off(state.failures.into());
                 state.failures = state.failures.saturating_add(1);
                 state.next_attempt = *now + wait;
-                state.last_error = Some(error.clone());
-                log::warn!(
-                    "provider={} code={} next attempt in {wait}: {error}",
-                    self.config.name,
-                    error.code()
-                );
+                state.last_error = Some(outage::once_more(error));
+                self.has_failed(error, wait, *now);
             }
         }
         result
@@ -220,12 +240,12 @@ impl Provider {
     async fn renew_now(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<(), Error> {
         let metadata_is_old = is_old(&self.state.borrow().metadata, *now);
         if metadata_is_old {
-            let request = discovery_request(&self.config).map_err(ProviderError::Metadata)?;
-            let reply = exchange(callouts, request, "metadata", now).await?;
-            let metadata = Metadata::read(&reply.body, &self.config).map_err(ProviderError::Metadata)?;
-            for note in &metadata.notes {
-                log::warn!("provider={}: {note}", self.config.name);
-            }
+            let request = self.discovery_request()?;
+            let what = request.destination();
+            let reply = fetch(callouts, request, now).await?;
+            let metadata = Metadata::read(&reply.body, &self.config)
+                .map_err(|error| ProviderError::Metadata(what, error))?;
+            self.tell_once(&metadata.notes, *now);
             let mut state = self.state.borrow_mut();
             state.metadata = Some(Kept::new(Rc::new(metadata), &reply, *now));
             state.has_news = true;
@@ -275,8 +295,9 @@ impl Provider {
                 return Err(error);
             }
             if !callouts.wakes() || *now >= deadline {
+                let what = Destination::new(Endpoint::Keys, &self.config.callout.jwks, None);
                 let why = CalloutFailed::Busy;
-                return Err(Error::Unreachable { what: "key set", why, retry_after: FIRST_BACK_OFF });
+                return Err(Error::Unreachable { what, why, retry_after: FIRST_BACK_OFF });
             }
             *now = callouts.wait().await;
             has_waited = true;
@@ -297,7 +318,8 @@ impl Provider {
         let metadata = metadata.ok_or(Error::Bug("keys are asked for before metadata"))?;
         let before = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
         let request = jwks_request(&self.config, &metadata);
-        let reply = match exchange(callouts, request, "key set", now).await {
+        let what = request.destination();
+        let reply = match fetch(callouts, request, now).await {
             Ok(reply) => reply,
             Err(error) => return Err(self.doubt_metadata(error, *now)),
         };
@@ -314,7 +336,7 @@ impl Provider {
         };
         let keys = match unchanged {
             Some(keys) => keys,
-            None => Rc::new(self.read_keys(&reply).map_err(|error| self.doubt_metadata(error, *now))?),
+            None => Rc::new(self.read_keys(&reply, what).map_err(|error| self.doubt_metadata(error, *now))?),
         };
         let mut state = self.state.borrow_mut();
         state.keys = Some(Kept::new(Rc::clone(&keys), &reply, *now));
@@ -333,8 +355,8 @@ impl Provider {
         error
     }
 
-    fn read_keys(&self, reply: &Received) -> Result<KeySet, Error> {
-        let keys = KeySet::read(&reply.body).map_err(ProviderError::Keys)?;
+    fn read_keys(&self, reply: &Received, what: Destination) -> Result<KeySet, Error> {
+        let keys = KeySet::read(&reply.body).map_err(|error| ProviderError::Keys(what, error))?;
         for reason in keys.skipped() {
             log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
         }
@@ -374,21 +396,11 @@ fn is_old<T>(kept: &Option<Kept<T>>, now: Timestamp) -> bool {
 }
 
 /// One exchange that must end with status 200.
-async fn exchange(
-    callouts: &Callouts,
-    callout: Callout,
-    what: &'static str,
-    now: &mut Timestamp,
-) -> Result<Received, Error> {
-    let answered = callouts.send(callout).await;
-    *now = answered.now;
-    match answered.reply {
-        Ok(received) if received.status == 200 => Ok(received),
-        // What a proxy says in the place of a provider that it cannot reach.
-        Ok(received) if matches!(received.status, 502..=504) => {
-            Err(Error::Unreachable { what, why: CalloutFailed::NoAnswer, retry_after: FIRST_BACK_OFF })
-        }
-        Ok(received) => Err(ProviderError::Status { what, found: received.status }.into()),
-        Err(why) => Err(Error::Unreachable { what, why, retry_after: FIRST_BACK_OFF }),
+async fn fetch(callouts: &Callouts, request: Callout, now: &mut Timestamp) -> Result<Received, Error> {
+    let what = request.destination();
+    let received = exchange::ask(callouts, request, now).await?;
+    match received.status {
+        200 => Ok(received),
+        found => Err(ProviderError::Status { what, found }.into()),
     }
 }

@@ -103,3 +103,65 @@ fn two_people_never_look_alike_however_long_their_names() {
         assert_ne!(sub(&of(&format!("{common}a"))), sub(&of(&format!("{common}b"))));
     }
 }
+
+/// What a line says after this, up to the next blank.
+fn said<'a>(line: &'a str, name: &str) -> &'a str {
+    line.split(&format!(" {name}="))
+        .nth(1)
+        .unwrap_or_else(|| panic!("no {name}: {line}"))
+        .split(' ')
+        .next()
+        .unwrap()
+}
+
+#[test]
+fn a_session_that_is_over_says_whose_it_was_and_is_the_same_in_every_line() {
+    let mut world = World::with(&json!({"session": {"idle_timeout_seconds": 600}}));
+    world.idp().id_token = json!({"sub": "alice"});
+    world.log_in("/orders").is(302, "login_completed");
+    let begun = answered("login_completed");
+    let session = said(&begun, "session").to_owned();
+    assert!(!session.is_empty());
+    let cookies = world.browser.header(false, world.now).unwrap();
+    world.get("/oidc/logout").is(303, "logged_out");
+    assert_eq!(said(&answered("logged_out"), "session"), session);
+    let seen = world.send(world.program("/orders", &[("cookie", &cookies)]));
+    assert!(!seen.is(401, "session_logged_out").body.contains(&session));
+    let line = answered("session_logged_out");
+    assert_has(&line, &["rule=default", "provider=main", "sub=\"alice\""]);
+    assert_eq!(said(&line, "session"), session);
+    world.after(700);
+    world.send(world.program("/orders", &[("cookie", &cookies)])).is(401, "session_idle");
+    assert_has(&answered("session_idle"), &["provider=main", "sub=\"alice\"", &session]);
+    world.send(world.program("/orders", &[])).is(401, "not_logged_in");
+    assert!(!answered("not_logged_in").contains(&session));
+    // An old cookie is no way to fill the log.
+    for _ in 0..200 {
+        world.send(world.program("/orders", &[("cookie", &cookies)])).is(401, "session_idle");
+    }
+    let written = lines().iter().filter(|line| line.contains("answered code=session_idle")).count();
+    assert!(written < 100, "{written}");
+}
+
+#[test]
+fn what_a_provider_says_of_a_login_that_is_gone_is_in_the_line() {
+    let mut world = World::new();
+    world
+        .get("/oidc/callback?error=invalid_scope&error_description=no+such+scope&state=gone")
+        .is(400, "login_no_cookie");
+    assert_has(&answered("login_no_cookie"), &["provider=main", "says: invalid_scope \"no such scope\""]);
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/oidc/callback?error=authentication_expired&state=gone").is(302, "login_done_before");
+    assert_has(&answered("login_done_before"), &["authentication_expired"]);
+}
+
+#[test]
+fn whoever_has_no_token_where_nothing_else_counts_is_not_told_to_log_in() {
+    let mut world = World::with(&of_admins());
+    let seen = world.send(world.program("/api", &[]));
+    assert!(seen.is(401, "not_logged_in").body.contains("access token"), "{}", seen.body);
+    assert!(!seen.body.contains("login") && !seen.body.contains("Log in"), "{}", seen.body);
+    assert_has(&answered("not_logged_in"), &["access token"]);
+    let page = world.get("/api");
+    assert!(!page.is(401, "not_logged_in").body.contains("og in"), "{}", page.body);
+}

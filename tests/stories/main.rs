@@ -32,6 +32,7 @@ mod outage;
 mod pages;
 mod parameters;
 mod provider;
+mod provider_log;
 mod refresh;
 mod renewed;
 mod restored;

@@ -6,7 +6,7 @@ use url::Url;
 use vestibule::time::Seconds;
 
 use super::kept::{Kept, finish, form, kept, restore};
-use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World};
+use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World, lines};
 
 /// Somebody filled in a form while the session ended, and has logged in again since.
 fn filled_in() -> (World, Kept, String) {
@@ -106,6 +106,15 @@ fn what_is_no_kept_form_is_said_to_be_none() {
     // Under another key nothing opens.
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     restore(&mut world, &sealed, &note).is(400, "kept_form_not_opened");
+}
+
+#[test]
+fn a_form_that_is_too_long_is_told_the_limit_of_this_page() {
+    let mut world = World::new();
+    let seen = restore(&mut world, &"x".repeat(110 * 1024), "y");
+    seen.is(413, "body_too_large");
+    let line = lines().into_iter().find(|line| line.contains("code=body_too_large")).unwrap();
+    assert!(line.contains("may have at most 102400 bytes"), "{line}");
 }
 
 #[test]

@@ -21,11 +21,10 @@ use renew::{Asker, renew};
 
 use super::{Callouts, Flow, Step, kept_form};
 use crate::config::{self, ProviderIndex, Refresh};
-use crate::error::{ClientError, Error, ProviderError};
+use crate::error::{ClientError, Destination, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::session::{self, Remembered};
-use crate::http::{Callout, CalloutFailed, HostTraits};
-use crate::oidc::discovery::discovery_request;
+use crate::http::{Callout, CalloutFailed, Endpoint, HostTraits};
 use crate::oidc::token::Remedy;
 use crate::session::{Session, SessionEnded};
 use crate::time::{Seconds, Timestamp};
@@ -151,7 +150,7 @@ pub fn look(
             Some(State::Failed(failed)) => Some(failed),
             Some(State::Running) | None => outage::known(filter, provider, &found.session, now),
         };
-        let without = failed.map(|failed| without_refresh(&found.session, refresh, failed, now));
+        let without = failed.map(|failed| without_refresh(provider, &found.session, refresh, failed, now));
         // While the provider is away nobody waits: it is tried behind their backs. One that refuses is
         // asked once more before somebody is sent to log in.
         let must_wait = due == Due::Now
@@ -202,6 +201,7 @@ fn later(
 /// # Errors
 /// It does not: a trouble of the provider is waited for during the grace period, a refusal is not.
 fn without_refresh(
+    provider: &config::Provider,
     session: &Session,
     refresh: &Refresh,
     failed: Failed,
@@ -215,7 +215,7 @@ fn without_refresh(
         return Ok(());
     }
     Err(match failed.remedy {
-        Remedy::Time => unreachable(failed.retry_at.since(now)),
+        Remedy::Time => unreachable(provider, failed.retry_at.since(now)),
         Remedy::Operator => ClientError::SessionEnded(SessionEnded::ClientRefused).into(),
         Remedy::Provider | Remedy::Login => ClientError::SessionEnded(SessionEnded::RefreshUnusable).into(),
     })
@@ -268,8 +268,9 @@ pub fn is_unused(filter: &Filter, index: ProviderIndex, found: &Remembered, now:
     matches!(state, None | Some(State::Failed(_)))
 }
 
-fn unreachable(retry_after: Seconds) -> Error {
-    Error::Unreachable { what: "token endpoint", why: CalloutFailed::NoAnswer, retry_after }
+fn unreachable(provider: &config::Provider, retry_after: Seconds) -> Error {
+    let what = Destination::new(Endpoint::Token, &provider.callout.token, None);
+    Error::Unreachable { what, why: CalloutFailed::NoAnswer, retry_after }
 }
 
 /// Begins a refresh in the background, when its turn comes and if nobody else does.
@@ -354,7 +355,7 @@ async fn renewed(
                 renew(filter, index, key, &newest.session, Asker::Request, callouts, now).await;
             }
             _ if pauses.next().is_some() => {
-                let request = discovery_request(&provider.config).map_err(ProviderError::Metadata)?;
+                let request = provider.discovery_request()?;
                 *now = callouts.send(Callout { shared: None, ..request }).await.now;
             }
             _ => return given_up(&provider.config, newest, &found, *now),
@@ -372,8 +373,8 @@ fn given_up(
 ) -> Result<Current, Error> {
     let slow = Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time };
     match &provider.refresh {
-        Some(refresh) => without_refresh(&remembered.session, refresh, slow, now)?,
-        None => return Err(unreachable(RETRY_AFTER)),
+        Some(refresh) => without_refresh(provider, &remembered.session, refresh, slow, now)?,
+        None => return Err(unreachable(provider, RETRY_AFTER)),
     }
     Ok(Current { remembered, in_cookie: Rc::clone(in_cookie) })
 }

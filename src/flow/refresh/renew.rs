@@ -190,7 +190,7 @@ async fn write(
 fn remedy(error: &Error) -> Remedy {
     match error {
         Error::Unreachable { .. } => Remedy::Time,
-        Error::Provider(ProviderError::Token(error)) => error.remedy(),
+        Error::Provider(ProviderError::Token(_, error)) => error.remedy(),
         Error::Configuration(ConfigurationError::Signing(_)) => Remedy::Operator,
         _ => Remedy::Provider,
     }
@@ -200,13 +200,13 @@ fn remedy(error: &Error) -> Remedy {
 /// client secret, a provider in trouble, or a clock that is wrong says nothing about the person.
 fn ends_session(error: &Error) -> bool {
     match error {
-        Error::Provider(ProviderError::Token(error)) => error.remedy() == Remedy::Login,
+        Error::Provider(ProviderError::Token(_, error)) => error.remedy() == Remedy::Login,
         // A key that the provider has not published yet says nothing about the person.
         Error::Provider(ProviderError::Signature(JwsError::UnknownKey { .. })) => false,
         Error::Provider(
             ProviderError::Signature(_)
             | ProviderError::Renewed(_)
-            | ProviderError::Userinfo(UserinfoError::Subject),
+            | ProviderError::Userinfo(_, UserinfoError::Subject),
         ) => true,
         // The refresh token is spent. The next login says what is wrong.
         Error::Configuration(ConfigurationError::SessionTooLarge(_)) => true,
@@ -248,11 +248,12 @@ async fn exchange_tokens(
     let known = ready(provider, asker, callouts, now).await?;
     let timeout = asker.timeout(&provider.config);
     let request = refresh_request(&known.metadata, &provider.config, refresh_token, timeout);
-    let received = exchange::ask_as_client(filter, index, &request, "token endpoint", callouts, now).await?;
+    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
     *rotated = RefreshResponse::refresh_token_of(&received).filter(|token| token != refresh_token);
     let mut sent = provider.config.client.secrets();
     sent.push(refresh_token);
-    let tokens = RefreshResponse::read(&received, &sent).map_err(ProviderError::Token)?;
+    let tokens = RefreshResponse::read(&received, &sent)
+        .map_err(|error| ProviderError::Token(request.destination(), error))?;
     let obtained_at = *now;
     // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
     // says that this is not the same person ends the session.

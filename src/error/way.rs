@@ -1,0 +1,102 @@
+//! The way of a callout, for whoever must mend it: where it went, and why nothing came back.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::{shown, shown_to};
+use crate::http::{CalloutFailed, Endpoint, Received};
+
+/// Longer addresses are cut in messages. Characters.
+const ADDRESS_LIMIT: usize = 300;
+
+/// Where a callout goes, in words, for whoever must mend the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination(Rc<str>);
+
+impl Destination {
+    /// The way to an endpoint. Of its address, which need not be known yet, the query is left out.
+    pub fn new(endpoint: Endpoint, target: &str, address: Option<&url::Url>) -> Destination {
+        let what = match endpoint {
+            Endpoint::Metadata => "metadata",
+            Endpoint::Keys => "key set",
+            Endpoint::Token => "token endpoint",
+            Endpoint::Userinfo => "userinfo endpoint",
+            Endpoint::Revocation => "revocation endpoint",
+        };
+        let address = address.map_or("", url::Url::as_str).split('?').next().unwrap_or_default();
+        let mut text = ["the ", what, " of the provider ("].concat();
+        if !address.is_empty() {
+            text.push_str(&shown_to(address, ADDRESS_LIMIT));
+            text.push(' ');
+        }
+        for part in ["by the callout target \"", &shown(target), "\")"] {
+            text.push_str(part);
+        }
+        Destination(text.into())
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What Envoy says in the place of a server that it cannot reach, and what that comes of. The reason of a
+/// failed connection is not in its answer, but in its log; with `pool` beside no header fields.
+const OF_ENVOY: [(&str, &str); 5] = [
+    (
+        "connection failure",
+        "the connection failed: nobody listens there, or TLS did (trusted_ca, sni, \
+         match_typed_subject_alt_names of the cluster, or no TLS there). Envoy's log says which after \
+         \"failure reason\" with --component-log-level pool:debug, or POST /logging?pool=debug to its admin port",
+    ),
+    (
+        "connection termination",
+        "the connection was closed without an answer: to speak TLS, the cluster needs a transport_socket",
+    ),
+    (
+        "connection timeout",
+        "nobody answers there: is the address of the cluster right, and is it let through?",
+    ),
+    ("protocol error", "what answers there speaks no HTTP, or another version of it than the cluster"),
+    ("request timeout", "no answer within callout_timeout_seconds"),
+];
+
+impl Received {
+    /// Why this is no answer of the provider, if it is one of a gateway in its place.
+    ///
+    /// # Errors
+    /// Why not, as far as the gateway says.
+    #[inline(never)]
+    pub fn of_provider(self) -> Result<Received, CalloutFailed> {
+        let Received { status, body, .. } = &self;
+        if !matches!(status, 502..=504) {
+            return Ok(self);
+        }
+        let body = String::from_utf8_lossy(body);
+        let known = OF_ENVOY.iter().find(|(said, _)| body.starts_with("upstream ") && body.contains(said));
+        let hint = known.map_or("what answers is down, or a gateway before it", |(_, hint)| hint);
+        Err(CalloutFailed::Gateway { status: *status, hint })
+    }
+}
+
+impl fmt::Display for CalloutFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CalloutFailed::Gateway { status, hint } => return write!(f, "{hint} (status {status})"),
+            CalloutFailed::NotSent => {
+                "the proxy could not send it: Envoy knows no cluster of this name, or nginx takes it for no address"
+            }
+            CalloutFailed::NoHost => {
+                "the cluster has no host that is up: does the name of its endpoint resolve (DNS)?"
+            }
+            CalloutFailed::NoAnswer => {
+                "no answer, or not all of it (not reachable, refused, reset or too slow): the log of the proxy \
+                 says why, nginx by itself, Envoy with --component-log-level pool:debug"
+            }
+            CalloutFailed::TooLarge => "the answer is too large",
+            CalloutFailed::Busy => "the same request is under way already",
+        })
+    }
+}

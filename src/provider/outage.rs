@@ -1,0 +1,118 @@
+//! What is said of a provider that cannot be used, and of the end of that: once for all workers that share
+//! a store, and once for the one that shares none.
+
+use super::{FIRST_BACK_OFF, LONGEST_BACK_OFF, Provider};
+use crate::error::{Error, ProviderError};
+use crate::store::{Claim, Key, Record, Rows, Table, Tenant};
+use crate::time::{Seconds, Timestamp};
+
+/// What was said of providers.
+const SAID: Table = Table { name: "said", buckets: 8, bucket_limit: 4 * 1024 };
+
+/// An outage of which nothing was said for so long is over or forgotten.
+const OUTAGE_KEPT: Seconds = Seconds(600);
+
+/// What does not change is said again after so long.
+const NOTES_KEPT: Seconds = Seconds(24 * 60 * 60);
+
+/// The wait after so many failures: it doubles with each.
+pub fn back_off(failures: u64) -> Seconds {
+    Seconds(FIRST_BACK_OFF.0 << failures.min(6)).min(LONGEST_BACK_OFF)
+}
+
+/// The same error for another request.
+pub fn once_more(error: &Error) -> Error {
+    match error {
+        Error::Unreachable { what, why, retry_after } => {
+            Error::Unreachable { what: what.clone(), why: *why, retry_after: *retry_after }
+        }
+        Error::Provider(ProviderError::Status { what, found }) => {
+            ProviderError::Status { what: what.clone(), found: *found }.into()
+        }
+        Error::Provider(ProviderError::Metadata(what, error)) => {
+            ProviderError::Metadata(what.clone(), error.clone()).into()
+        }
+        Error::Provider(ProviderError::Keys(what, error)) => {
+            ProviderError::Keys(what.clone(), error.clone()).into()
+        }
+        Error::Bug(what) => Error::Bug(what),
+        _ => Error::Bug("metadata and keys cannot be had for such a reason"),
+    }
+}
+
+impl Provider {
+    fn said(&self) -> Rows<'_> {
+        SAID.rows(&self.store, Tenant::of(&self.config))
+    }
+
+    fn key(&self, what: &[u8]) -> Key {
+        Key::new(&[self.config.name.as_bytes(), what])
+    }
+
+    /// Whether nobody has said this yet, or not since so long. The entry has its end, by which one from before
+    /// the clock went back is known.
+    #[inline(never)]
+    fn is_to_be_said(&self, what: &str, quiet: Seconds, now: Timestamp) -> bool {
+        let until = now + quiet;
+        let (key, record) = (self.key(what.as_bytes()), Record::new(&until.0.to_be_bytes(), until));
+        match self.said().claim(key, &record, now) {
+            Claim::Held(held) => {
+                let is_of_later = read(&held).is_some_and(|(end, _)| until < end);
+                if is_of_later {
+                    // It is said in any case.
+                    let _ = self.said().put(key, &record, now);
+                }
+                is_of_later
+            }
+            Claim::Made | Claim::Contended => true,
+        }
+    }
+
+    /// When the outage began that is known of, and how often it was said.
+    #[inline(never)]
+    fn outage(&self, now: Timestamp) -> Option<(Timestamp, u64)> {
+        let held = self.said().find(self.key(&[]), now).ok()??;
+        let (began_at, rest) = read(&held)?;
+        Some((began_at, read(rest)?.0.0))
+    }
+
+    /// Says why an attempt failed, unless another worker has said so.
+    #[inline(never)]
+    pub(super) fn has_failed(&self, error: &Error, wait: Seconds, now: Timestamp) {
+        let line = error.to_string();
+        let (began_at, lines) = self.outage(now).unwrap_or((now, 0));
+        if !self.is_to_be_said(&line, back_off(lines), now) {
+            return;
+        }
+        log::warn!("provider={} code={} next attempt in {wait}: {line}", self.config.name, error.code());
+        let outage = [began_at.0, lines.saturating_add(1)].map(u64::to_be_bytes);
+        // Otherwise the end of the outage is not said.
+        let _ = self.said().put(self.key(&[]), &Record::new(outage.as_flattened(), now + OUTAGE_KEPT), now);
+    }
+
+    /// Says that an outage is over, if there was one of which nobody has said so.
+    #[inline(never)]
+    pub(super) fn has_recovered(&self, now: Timestamp) {
+        let Some((began_at, _)) = self.outage(now) else { return };
+        let _ = self.said().put(self.key(&[]), &Record::new(&[], now), now);
+        if self.is_to_be_said(&began_at.0.to_string(), LONGEST_BACK_OFF, now) {
+            let (name, away) = (&self.config.name, now.since(began_at));
+            log::warn!("provider={name} code=provider_recovered it could not be used for {away}");
+        }
+    }
+
+    /// Says what is odd, once a day.
+    pub(super) fn tell_once(&self, notes: &[String], now: Timestamp) {
+        for note in notes {
+            if self.is_to_be_said(note, NOTES_KEPT, now) {
+                log::warn!("provider={}: {note}", self.config.name);
+            }
+        }
+    }
+}
+
+/// The number that begins these bytes, as a time, and the rest.
+fn read(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((Timestamp(u64::from_be_bytes(*number)), rest))
+}

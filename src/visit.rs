@@ -1,0 +1,88 @@
+//! A request on its way through the filter.
+
+use std::cell::{Ref, RefCell};
+use std::fmt;
+
+use crate::audit::shown_subject;
+use crate::config::ProviderIndex;
+use crate::flow::refresh::Arrived;
+use crate::http::Request;
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// A request and what the filter found out about it on the way.
+pub(crate) struct Visit {
+    pub(crate) request: Request,
+    pub(crate) rule: Option<usize>,
+    pub(crate) now: Timestamp,
+    known: RefCell<Known>,
+}
+
+/// What a request has shown so far of who makes it, for the line of whatever becomes of it.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) provider: Option<ProviderIndex>,
+    pub(crate) subject: String,
+    /// The session that came along, if it could be read. It need not count.
+    pub(crate) session: String,
+    /// Whether the provider vouches for the subject now.
+    pub(crate) is_proven: bool,
+    /// What else whoever runs this must know.
+    pub(crate) note: String,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.session.as_str() {
+            "" => Ok(()),
+            session => write!(f, " sub=\"{}\" session={session}", shown_subject(&self.subject)),
+        }
+    }
+}
+
+impl Visit {
+    pub(crate) fn new(request: Request, now: Timestamp) -> Visit {
+        Visit { request, rule: None, now, known: RefCell::default() }
+    }
+
+    /// Says who it is, for the line of whatever becomes of the request: the provider by which that is to
+    /// be found out, and the subject once the provider has vouched for it.
+    #[inline(never)]
+    pub(crate) fn is_by(&self, provider: ProviderIndex, subject: &str) {
+        let mut known = self.known.borrow_mut();
+        known.provider = Some(provider);
+        if known.subject != subject {
+            known.subject = subject.to_owned();
+        }
+        known.is_proven = !subject.is_empty();
+    }
+
+    /// Says whose session came along, whether it counts or not.
+    #[inline(never)]
+    pub(crate) fn is_in(&self, provider: ProviderIndex, session: &Session) {
+        let (subject, session) = (session.subject.clone(), session.id.clone());
+        let mut known = self.known.borrow_mut();
+        *known = Known {
+            provider: Some(provider),
+            subject,
+            session,
+            is_proven: false,
+            note: std::mem::take(&mut known.note),
+        };
+    }
+
+    /// Adds this to the line.
+    pub(crate) fn note(&self, note: String) {
+        self.known.borrow_mut().note = note;
+    }
+
+    /// What was said last of who makes it.
+    pub(crate) fn who(&self) -> Ref<'_, Known> {
+        self.known.borrow()
+    }
+
+    /// The request, as far as a renewal is concerned.
+    pub(crate) fn arrived(&self) -> Arrived {
+        Arrived { host: self.request.host, at: self.now }
+    }
+}

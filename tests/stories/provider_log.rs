@@ -1,0 +1,198 @@
+//! What the log says of a provider that cannot be used: which endpoint, by which way, why, and for how long.
+
+use serde_json::{Value, json};
+use vestibule::http::{CalloutFailed, Reply};
+
+use crate::world::{Provider, World, answer, lines};
+
+/// Lines of the log that have all of this.
+fn with(parts: &[&str]) -> Vec<String> {
+    lines().into_iter().filter(|line| parts.iter().all(|part| line.contains(part))).collect()
+}
+
+fn assert_has(line: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(line.contains(part), "{part} is not in: {line}");
+    }
+}
+
+/// What Envoy answers in the place of a server.
+fn of_envoy(status: u16, words: &str) -> Reply {
+    answer(status, words)
+}
+
+#[test]
+fn a_way_that_does_not_lead_to_the_provider_is_named_with_what_to_look_at() {
+    let failed = "upstream connect error or disconnect/reset before headers. reset reason: ";
+    for (reply, words) in [
+        (of_envoy(503, &format!("{failed}remote connection failure")), "trusted_ca, sni"),
+        (of_envoy(503, &format!("{failed}connection termination")), "the cluster needs a transport_socket"),
+        (of_envoy(503, &format!("{failed}connection timeout")), "nobody answers there"),
+        (of_envoy(503, &format!("{failed}protocol error")), "speaks no HTTP"),
+        (of_envoy(504, "upstream request timeout"), "callout_timeout_seconds"),
+        (of_envoy(502, "<html>connection timeout"), "a gateway before it (status 502)"),
+        (Err(CalloutFailed::NoAnswer), "the log of the proxy says why"),
+        (Err(CalloutFailed::NotSent), "no cluster of this name"),
+        (Err(CalloutFailed::TooLarge), "the answer is too large"),
+    ] {
+        crate::world::log::forget();
+        let mut world = World::new();
+        world.idp().instead.insert("metadata", reply.clone());
+        world.tick();
+        let found = with(&["provider=main code=provider_unreachable"]);
+        assert_eq!(found.len(), 1, "{reply:?} {found:?}");
+        let address = "https://idp.example.com/.well-known/openid-configuration";
+        assert_has(&found[0], &["the metadata of the provider", address, "callout target \"idp\"", words]);
+    }
+}
+
+#[test]
+fn every_endpoint_of_a_provider_is_named_when_its_answer_cannot_be_used() {
+    for (endpoint, what, address) in [
+        ("metadata", "the metadata of", "https://idp.example.com/.well-known/openid-configuration"),
+        ("keys", "the key set of", "https://idp.example.com/keys"),
+        ("token", "the token endpoint of", "https://idp.example.com/token"),
+        ("userinfo", "the userinfo endpoint of", "https://idp.example.com/userinfo"),
+    ] {
+        for reply in [answer(404, ""), answer(200, "<html>"), answer(503, ""), Err(CalloutFailed::NoAnswer)] {
+            crate::world::log::forget();
+            let mut world = World::with(&json!({"providers": {"main": {"userinfo": "always"}}}));
+            world.idp().instead.insert(endpoint, reply.clone());
+            match endpoint {
+                "metadata" | "keys" => world.get("/orders"),
+                _ => world.log_in("/orders"),
+            };
+            let found = with(&[" answered code=", " status=50"]);
+            assert!(!found.is_empty(), "{endpoint} {reply:?}: {:?}", lines());
+            assert_has(&found[0], &[what, address, "by the callout target \"idp\""]);
+        }
+    }
+    let wrong = json!({"issuer": "https://idp.example.com/"});
+    let mut world = World::new();
+    world.idp().instead.insert("metadata", answer(200, wrong));
+    world.get("/orders").is(503, "metadata_issuer");
+    let found = with(&["code=metadata_issuer", "https://idp.example.com/.well-known/openid-configuration"]);
+    assert_has(&found[0], &["issuer \"https://idp.example.com\", but says \"https://idp.example.com/\""]);
+}
+
+#[test]
+fn one_worker_says_that_a_provider_is_away_and_one_that_it_is_back() {
+    let mut world = World::new();
+    world.stop_clock();
+    world.idp().is_down = true;
+    let failures = || with(&["code=provider_unreachable next attempt in"]).len();
+    for worker in 0..3 {
+        world.on_worker(worker).get("/orders").is(503, "provider_unreachable");
+    }
+    assert_eq!(failures(), 1, "{:?}", lines());
+    for (after, said) in [(1, 2), (2, 3), (4, 4), (8, 5)] {
+        world.after(after);
+        for worker in 0..3 {
+            world.on_worker(worker).get("/orders").is(503, "provider_unreachable");
+        }
+        assert_eq!(failures(), said, "after {after}: {:?}", lines());
+    }
+    world.idp().is_down = false;
+    world.after(60);
+    for worker in 0..3 {
+        world.on_worker(worker).get("/orders").is(302, "login_begins");
+    }
+    let recovered = with(&["WARN provider=main code=provider_recovered"]);
+    assert_eq!(recovered.len(), 1, "{recovered:?}");
+    assert_has(&recovered[0], &["75 s"]);
+    // The next outage is another.
+    world.idp().is_down = true;
+    world.after(4000).tick();
+    assert_eq!(failures(), 6, "{:?}", lines());
+}
+
+#[test]
+fn another_reason_is_said_at_once() {
+    let mut world = World::new();
+    world.stop_clock();
+    for (after, reply, said) in [
+        (0, Err(CalloutFailed::NoAnswer), 1),
+        (1, Err(CalloutFailed::NoAnswer), 2),
+        (2, answer(404, ""), 3),
+        (4, answer(200, json!({"issuer": "https://other.example"})), 4),
+    ] {
+        world.idp().instead.insert("metadata", reply);
+        world.after(after).tick();
+        assert_eq!(with(&["WARN provider=main code=", "next attempt in"]).len(), said, "{:?}", lines());
+    }
+}
+
+#[test]
+fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
+    let google = |world: &mut World| {
+        for host in ["www", "oauth2", "revoke"] {
+            world.providers.push(Provider::new(&format!("https://{host}.example.net"), "gateway"));
+        }
+        let metadata = json!({
+            "issuer": "https://idp.example.com", "authorization_endpoint": "https://idp.example.com/authorize",
+            "token_endpoint": "https://oauth2.example.net/token", "jwks_uri": "https://www.example.net/certs",
+            "revocation_endpoint": "https://revoke.example.net/revoke",
+        });
+        world.idp().instead.insert("metadata", answer(200, metadata));
+        world.tick();
+        world.get("/orders");
+        world.after(24 * 3600 / 2).tick();
+    };
+    let mut world = World::new();
+    google(&mut world);
+    for (address, advice) in [
+        ("https://www.example.net/certs", "set callout.jwks to the cluster of www.example.net,"),
+        ("https://oauth2.example.net/token", "set callout.token to the cluster of oauth2.example.net,"),
+        ("revocation_endpoint is on another host", "tokens are not revoked"),
+    ] {
+        let found = with(&["WARN provider=main", address, advice]);
+        assert_eq!(found.len(), 1, "{address}: {:?}", lines());
+    }
+    crate::world::log::forget();
+    let ways = json!({"discovery": "idp", "jwks": "certs", "token": "oauth2"});
+    let mut world = World::with(&json!({"providers": {"main": {"callout": ways}}}));
+    google(&mut world);
+    assert_eq!(with(&["set callout."]), [""; 0]);
+}
+
+#[test]
+fn the_start_says_which_version_which_providers_and_how_many_rules() {
+    let _ = World::with(&json!({"rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}]}));
+    let version = format!("vestibule {} begins", env!("CARGO_PKG_VERSION"));
+    let found = with(&["INFO", &version]);
+    assert_eq!(found.len(), 1, "{:?}", lines());
+    assert_has(&found[0], &["main", "; 2 rules"]);
+}
+
+#[test]
+fn what_the_provider_is_asked_for_at_a_login_can_be_compared_at_debug() {
+    let parameters: Value =
+        json!({"prompt": "select_account", "login_hint": "alice@example.com", "audience": "api"});
+    let mut world = World::with(
+        &json!({"providers": {"main": {"authorization_parameters": parameters, "scopes": ["email"]}}}),
+    );
+    let seen = world.get("/orders");
+    let location = seen.is(302, "login_begins").location().to_owned();
+    let found = with(&["DEBUG provider=main authorization request: https://idp.example.com/authorize"]);
+    assert_eq!(found.len(), 1, "{:?}", lines());
+    assert_has(
+        &found[0],
+        &[
+            "redirect_uri=\"https://app.example.com/oidc/callback\"",
+            "client_id=\"gateway\"",
+            "scope=\"openid email\"",
+            "response_type=\"code\"",
+            "prompt=\"select_account\"",
+            "audience=\"api\"",
+            "state=...",
+            "nonce=...",
+            "code_challenge=...",
+            "login_hint=...",
+        ],
+    );
+    for name in ["state", "nonce", "code_challenge"] {
+        let value = location.split(&format!("{name}=")).nth(1).unwrap().split('&').next().unwrap();
+        assert!(!found[0].contains(value), "{name}");
+    }
+    assert!(!found[0].contains("alice"), "{}", found[0]);
+}
