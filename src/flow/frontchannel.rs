@@ -36,7 +36,7 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let mut decision = filter.decision(visit, "frontchannel_no_session", *first, "");
     let mut detail = "the request brings no session of this issuer".to_owned();
     for (index, _) in &of_issuer {
-        let Ok(found) = session::find(filter, *index, &jar, visit.now) else { continue };
+        let Ok(found) = session::of(filter, visit, *index, &jar) else { continue };
         let (of_session, _) = found.session.person();
         if of_session != issuer {
             continue;

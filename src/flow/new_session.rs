@@ -1,7 +1,7 @@
 //! The session that a login leads to.
 
 use crate::config::ProviderIndex;
-use crate::error::{ClientError, Error};
+use crate::error::{ClientError, Error, shown};
 use crate::filter::Filter;
 use crate::flow::refresh;
 use crate::oidc::claims::Claims;
@@ -30,6 +30,18 @@ pub fn new_session(
     ended
         .check_login(&filter.store, sid, id_token.person(), login.started_at)
         .map_err(ClientError::SessionEnded)?;
+    if let Some(granted) = &tokens.scope {
+        let asked = &provider.config.scopes;
+        if asked.iter().any(|scope| !granted.contains(scope)) {
+            // Many say it in other words, so it is only said.
+            let (asked, granted) = (asked.join(" "), shown(&granted.join(" ")));
+            let note = format!(
+                "the scopes \"{asked}\" were asked for, and \"{granted}\" granted: if claims are missing, does the \
+                 provider know these scopes, and may this client have them?"
+            );
+            provider.tell_once(&[note], now);
+        }
+    }
     let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
     let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
     let lifetime = match &refresh_token {

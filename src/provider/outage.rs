@@ -3,7 +3,7 @@
 
 use super::{FIRST_BACK_OFF, LONGEST_BACK_OFF, Provider};
 use crate::error::{Error, ProviderError};
-use crate::store::{Claim, Key, Record, Rows, Table, Tenant};
+use crate::store::{Claim, Key, Record, Rows, Table, Tenant, Worth};
 use crate::time::{Seconds, Timestamp};
 
 /// What was said of providers.
@@ -45,6 +45,11 @@ impl Provider {
         SAID.rows(&self.store, Tenant::of(&self.config))
     }
 
+    /// Of which nobody misses anything but a line of the log.
+    fn record(bytes: &[u8], until: Timestamp) -> Record {
+        Record { worth: Worth::Disposable, ..Record::new(bytes, until) }
+    }
+
     fn key(&self, what: &[u8]) -> Key {
         Key::new(&[self.config.name.as_bytes(), what])
     }
@@ -54,7 +59,7 @@ impl Provider {
     #[inline(never)]
     fn is_to_be_said(&self, what: &str, quiet: Seconds, now: Timestamp) -> bool {
         let until = now + quiet;
-        let (key, record) = (self.key(what.as_bytes()), Record::new(&until.0.to_be_bytes(), until));
+        let (key, record) = (self.key(what.as_bytes()), Provider::record(&until.0.to_be_bytes(), until));
         match self.said().claim(key, &record, now) {
             Claim::Held(held) => {
                 let is_of_later = read(&held).is_some_and(|(end, _)| until < end);
@@ -87,14 +92,15 @@ impl Provider {
         log::warn!("provider={} code={} next attempt in {wait}: {line}", self.config.name, error.code());
         let outage = [began_at.0, lines.saturating_add(1)].map(u64::to_be_bytes);
         // Otherwise the end of the outage is not said.
-        let _ = self.said().put(self.key(&[]), &Record::new(outage.as_flattened(), now + OUTAGE_KEPT), now);
+        let _ =
+            self.said().put(self.key(&[]), &Provider::record(outage.as_flattened(), now + OUTAGE_KEPT), now);
     }
 
     /// Says that an outage is over, if there was one of which nobody has said so.
     #[inline(never)]
     pub(super) fn has_recovered(&self, now: Timestamp) {
         let Some((began_at, _)) = self.outage(now) else { return };
-        let _ = self.said().put(self.key(&[]), &Record::new(&[], now), now);
+        let _ = self.said().put(self.key(&[]), &Provider::record(&[], now), now);
         if self.is_to_be_said(&began_at.0.to_string(), LONGEST_BACK_OFF, now) {
             let (name, away) = (&self.config.name, now.since(began_at));
             log::warn!("provider={name} code=provider_recovered it could not be used for {away}");
@@ -102,7 +108,7 @@ impl Provider {
     }
 
     /// Says what is odd, once a day.
-    pub(super) fn tell_once(&self, notes: &[String], now: Timestamp) {
+    pub(crate) fn tell_once(&self, notes: &[String], now: Timestamp) {
         for note in notes {
             if self.is_to_be_said(note, NOTES_KEPT, now) {
                 log::warn!("provider={}: {note}", self.config.name);

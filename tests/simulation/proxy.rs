@@ -410,8 +410,10 @@ impl World {
         let default = self.shape.default_expires_in;
         for login in &redemption.logins {
             let became = self.model.became.entry(login.clone()).or_default();
-            // Of a lie nothing may be used. Of two logins with one refresh token it may be either's.
-            if !lies {
+            // Of a lie nothing may be used, unless it is one about the time: that says nothing of the person.
+            // Of two logins with one refresh token it may be either's.
+            let is_of_this_person = !lies || matches!(redemption.lie, Some(Lie::Future | Lie::Expired));
+            if is_of_this_person {
                 became.access_tokens.insert(redemption.access_token.clone());
             }
             became.token_ends = now + redemption.expires_in.unwrap_or(default);

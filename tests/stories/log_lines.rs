@@ -165,3 +165,16 @@ fn whoever_has_no_token_where_nothing_else_counts_is_not_told_to_log_in() {
     let page = world.get("/api");
     assert!(!page.is(401, "not_logged_in").body.contains("og in"), "{}", page.body);
 }
+
+#[test]
+fn scopes_that_were_not_granted_are_said_once_and_keep_nobody_out() {
+    let mut world = World::with(&json!({"providers": {"main": {"scopes": ["openid", "groups"]}}}));
+    for granted in ["openid groups more", "openid", "openid"] {
+        world.idp().tokens = json!({"scope": granted});
+        world.log_in("/orders").is(302, "login_completed");
+    }
+    let said: Vec<String> =
+        lines().into_iter().filter(|line| line.contains("\"openid groups\" were asked for")).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_has(&said[0], &["WARN provider=main", "\"openid\" granted"]);
+}

@@ -148,7 +148,9 @@ fn sessions_of_two_providers_end_at_both_one_after_the_other() {
     let back = world.providers[second.3].end_session(&url);
     world.arrive(&back).is(200, "logged_out_page");
     assert_eq!(world.browser.names(), [""; 0]);
-    let line = |line: &String| line.contains("code=logged_out") && line.ends_with("sub=\"alice\" too");
+    let line = |line: &String| {
+        line.contains("code=logged_out") && line.contains("sub=\"alice\" session=") && line.ends_with(" too")
+    };
     assert_eq!(lines().iter().filter(|text| line(text)).count(), 1);
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Reply};
 
-use crate::world::{Provider, World, answer, lines};
+use crate::world::{World, answer, lines};
 
 /// Lines of the log that have all of this.
 fn with(parts: &[&str]) -> Vec<String> {
@@ -125,15 +125,10 @@ fn another_reason_is_said_at_once() {
 #[test]
 fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
     let google = |world: &mut World| {
-        for host in ["www", "oauth2", "revoke"] {
-            world.providers.push(Provider::new(&format!("https://{host}.example.net"), "gateway"));
-        }
-        let metadata = json!({
-            "issuer": "https://idp.example.com", "authorization_endpoint": "https://idp.example.com/authorize",
-            "token_endpoint": "https://oauth2.example.net/token", "jwks_uri": "https://www.example.net/certs",
+        world.idp().metadata = json!({
+            "token_endpoint": "https://oauth2.example.net/token", "jwks_uri": "https://www.example.net/keys",
             "revocation_endpoint": "https://revoke.example.net/revoke",
         });
-        world.idp().instead.insert("metadata", answer(200, metadata));
         world.tick();
         world.get("/orders");
         world.after(24 * 3600 / 2).tick();
@@ -141,7 +136,7 @@ fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
     let mut world = World::new();
     google(&mut world);
     for (address, advice) in [
-        ("https://www.example.net/certs", "set callout.jwks to the cluster of www.example.net,"),
+        ("https://www.example.net/keys", "set callout.jwks to the cluster of www.example.net,"),
         ("https://oauth2.example.net/token", "set callout.token to the cluster of oauth2.example.net,"),
         ("revocation_endpoint is on another host", "tokens are not revoked"),
     ] {
