@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, lines};
+use crate::world::{Browser, World, lines};
 
 /// The one line with which a request of this code was answered.
 fn answered(code: &str) -> String {
@@ -170,6 +170,7 @@ fn whoever_has_no_token_where_nothing_else_counts_is_not_told_to_log_in() {
 fn scopes_that_were_not_granted_are_said_once_and_keep_nobody_out() {
     let mut world = World::with(&json!({"providers": {"main": {"scopes": ["openid", "groups"]}}}));
     for granted in ["openid groups more", "openid", "openid"] {
+        world.browser = Browser::default();
         world.idp().tokens = json!({"scope": granted});
         world.log_in("/orders").is(302, "login_completed");
     }
