@@ -164,13 +164,7 @@ impl Root {
             Ok(filter) => {
                 let _ = self.plugin.filter.set(filter);
                 // The worker of Envoy's main thread sees no request that could tell.
-                let is_envoy = !nginx::is_likely(self.context_id);
-                metrics::allow(is_envoy);
-                if is_envoy {
-                    // Should it be the other host after all, without such memory, it ends here and lets nothing through.
-                    workers::probe();
-                    workers::allow(true, false);
-                }
+                workers::begin(!nginx::is_likely(self.context_id));
                 // Callouts are not possible here on every host; the first tick does them.
                 let _ = abi::set_tick_period(TICK);
                 true

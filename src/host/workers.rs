@@ -31,6 +31,16 @@ pub fn probe() {
     let _ = abi::shared_data(PROBE);
 }
 
+/// Says what may be used before a request has told which host it is. Should it be another than it seems, one
+/// without shared data, it ends here and lets nothing through.
+pub fn begin(is_envoy: bool) {
+    super::metrics::allow(is_envoy);
+    if is_envoy {
+        probe();
+        allow(true, false);
+    }
+}
+
 /// Says whether the host has shared data. It has it for all configurations of an instance, or for none.
 pub fn allow(allowed: bool, is_nginx: bool) {
     ALLOWED.set(allowed || ALLOWED.get());
