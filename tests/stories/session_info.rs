@@ -234,6 +234,23 @@ fn a_window_closes_for_a_page_of_this_very_origin_alone() {
     }
 }
 
+/// Its pages may be those of other people, though the browser sends the cookies of the domain there.
+#[test]
+fn a_window_of_a_host_where_nobody_logs_in_does_not_close_by_itself() {
+    let mut world = World::with(&json!({
+        "providers": {"main": {"redirect_uri": "https://app.example.com/oidc/callback"}},
+        "session": {"domain": "example.com", "hosts": ["app.example.com"]},
+    }));
+    world.browser.host = "files.example.com".to_owned();
+    let fields = [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-origin")];
+    let request = world.program("/oidc/login?display=popup&return_to=/orders", &fields);
+    let seen = world.send(request);
+    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    let back = world.authorize(&address);
+    let landed = world.come_back(&back);
+    assert_eq!(landed.is(302, "login_completed").location(), "/orders");
+}
+
 #[test]
 fn an_address_from_elsewhere_closes_no_window_whether_somebody_is_logged_in_or_not() {
     let mut world = World::new();

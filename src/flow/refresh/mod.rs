@@ -378,3 +378,77 @@ fn given_up(
     }
     Ok(Current { remembered, in_cookie: Rc::clone(in_cookie) })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::agreement::put;
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+    use crate::http::Headers;
+    use crate::session::{Jar, tests::session};
+
+    const NOW: Timestamp = Timestamp(1_700_000_600);
+
+    /// What is kept is sealed for the session before, so nothing but a fault of ours can bring this about.
+    #[test]
+    fn what_was_kept_for_a_session_and_is_of_another_is_taken_for_nobody() {
+        let host = HostFunctions {
+            worker: 1,
+            random: |out| {
+                out.fill(4);
+                Ok(())
+            },
+            verify: None,
+            shared: None,
+            metrics: None,
+        };
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &host, NOW).unwrap();
+        let mut before = session();
+        before.claims.insert("iss".to_owned(), "https://idp.example.com".into());
+        before.refresh_token = Some("r1".into());
+        before.obtained_at = Some(before.created_at);
+        before.needs = filter.needs.fingerprint().to_owned();
+        let headers = Headers::default();
+        let cookies = filter.cookies.set_session(0, &before, &Jar::read(&headers), [0; 24]).unwrap();
+        let sealed = cookies[0].split_once('=').unwrap().1.split(';').next().unwrap().to_owned();
+        let found = session::open(&filter, 0, &sealed, NOW).unwrap();
+
+        let later = Session {
+            generation: 1,
+            refresh_token: Some("r2".into()),
+            obtained_at: Some(NOW),
+            access_token_expires_at: Some(NOW + Seconds(600)),
+            ..before.clone()
+        };
+        let with = |change: fn(&mut Session)| {
+            let mut session = later.clone();
+            change(&mut session);
+            session
+        };
+        for (number, (newer, is_taken)) in [
+            (with(|_| {}), true),
+            (with(|session| session.id = "another id".to_owned()), false),
+            (with(|session| session.subject = "mallory".to_owned()), false),
+            (with(|session| session.generation = 0), false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let nonce = [u8::try_from(number).unwrap(); 24];
+            let sealed = filter.cookies.seal_refreshed(0, &before, &newer, nonce).unwrap();
+            let key = key(&filter, 0, &before).unwrap();
+            put(&filter, key, &State::Renewed { sealed, is_delivered: false }, NOW + Seconds(600), NOW);
+            assert_eq!(!Rc::ptr_eq(&newest(&filter, 0, &found, NOW), &found), is_taken, "{number}");
+            let host = HostTraits { removes_headers: true, wakes_requests: true };
+            let looked = look(&filter, 0, Rc::clone(&found), Arrived { host, at: NOW }, NOW);
+            match looked {
+                Ok(Looked::Goes(current)) => assert!(is_taken && current.is_new(), "{number}"),
+                Ok(Looked::Waits(_)) => panic!("{number}: it was renewed already"),
+                Err(why) => assert!(!is_taken && why.code() == "session_not_renewed", "{number}: {why}"),
+            }
+        }
+    }
+}
