@@ -343,6 +343,11 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_no_markup_wherever_it_stands() {
+        assert_eq!(escaped("<a href=\"x\" b='y'>&\0\n"), "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;");
+    }
+
+    #[test]
     fn links_lead_to_the_web_only() {
         for address in ["/", "/a?b#c", "https://op.example/x", "http://localhost/"] {
             assert!(is_web_address(address), "{address}");

@@ -257,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn the_next_secret_is_sent_as_the_current_one_is() {
+        let next = |method: &str| {
+            let keys = json!({
+                "client_secret": "s", "client_secret_next": "t", "token_endpoint_auth_method": method,
+            });
+            read(provider(keys)).unwrap().providers.remove(0).client.next.unwrap()
+        };
+        assert!(matches!(next("client_secret_basic"), ClientAuthentication::SecretBasic(_)));
+        assert!(matches!(next("client_secret_post"), ClientAuthentication::SecretPost(_)));
+    }
+
+    #[test]
     fn a_secret_without_an_end_has_none() {
         let ends = |at: u64| {
             let keys = provider(json!({"client_secret": "s", "client_secret_expires_at": at}));
@@ -308,6 +320,10 @@ mod tests {
             (
                 provider(json!({"token_endpoint_auth_signing_alg": "ES256"})),
                 "providers.main.token_endpoint_auth_signing_alg: has no use",
+            ),
+            (
+                provider(json!({"token_endpoint_auth_audience": "https://idp/t", "client_secret": "s"})),
+                "providers.main.token_endpoint_auth_audience: has no use",
             ),
             (
                 provider(json!({"token_endpoint_auth_method": "client_secret_jwt"})),

@@ -382,6 +382,23 @@ mod tests {
     }
 
     #[test]
+    fn no_provider_has_a_name_of_another_cookie_of_ours() {
+        for name in ["rounds", "logout", "login-a", "login-", "", "Main", "a.b"] {
+            let more = json!({"issuer": "https://b.example", "callout": "b", "client_id": "c", "redirect_uri": "/b"});
+            let problems = crate::config::trial::problems(
+                json!({"providers": {name: more}, "default_provider": "main"}),
+            );
+            assert!(
+                problems
+                    .iter()
+                    .any(|problem| problem.contains("must not be called")
+                        || problem.contains("must have a name")),
+                "{name}: {problems:?}"
+            );
+        }
+    }
+
+    #[test]
     fn insecure_and_unwise_settings_are_warned_of() {
         let config = read(provider(
             json!({"issuer": "http://idp", "insecure_allow_http": true, "leeway_seconds": 121}),

@@ -421,6 +421,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_body_that_does_not_come_is_told_by_the_status() {
+        let status = |why| Error::from(ClientError::Body(why)).status();
+        assert_eq!(
+            [BodyFailed::TooLarge, BodyFailed::NotGiven, BodyFailed::TooSlow].map(status),
+            [413, 503, 408]
+        );
+    }
+
+    #[test]
     fn a_shown_text_stays_on_its_line_and_has_an_end() {
         assert_eq!(shown("plain text, \"quoted\""), r#"plain text, \"quoted\""#);
         assert_eq!(

@@ -89,3 +89,37 @@ fn say(evicted: &Evicted) {
     };
     log::error!("code=evicted table={table} entries={entries} {what}");
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+
+    #[test]
+    fn what_was_evicted_is_said_at_once_and_then_every_minute_together() {
+        let host = HostFunctions {
+            worker: 1,
+            random: |out| {
+                out.fill(4);
+                Ok(())
+            },
+            verify: None,
+            shared: None,
+            metrics: None,
+        };
+        let now = Timestamp(1_700_000_000);
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &host, now).unwrap();
+        let tenant = filter.tenant(0).unwrap();
+        let mut unsaid_after = |seconds| {
+            filter.store.note_evicted(REFRESHES.name, tenant, 2);
+            filter.watch_store(now + Seconds(seconds));
+            filter.room.unsaid.borrow().iter().map(|evicted| evicted.entries).sum::<u64>()
+        };
+        let unsaid = [0, 1, 59, 60, 61, 119, 120].map(&mut unsaid_after);
+        assert_eq!(unsaid, [0, 2, 4, 0, 2, 4, 0]);
+        assert_eq!(unsaid_after(7), 0, "the clock went back");
+    }
+}

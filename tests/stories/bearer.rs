@@ -53,6 +53,7 @@ fn a_token_without_audience_counts_for_the_clients_that_are_listed() {
         (json!({"token_use": "id"}), "access_token_use"),
         (json!({"client_id": "other"}), "access_token_client"),
         (json!({"client_id": null}), "access_token_client"),
+        (json!({"client_id": null, "azp": "shop", "cid": "shop", "sub": "shop"}), "access_token_client"),
         (json!({"client_id": ["shop"]}), "access_token_claim_malformed"),
         // An audience is an audience, whoever asked for the token.
         (json!({"aud": "shop"}), "access_token_audience"),

@@ -254,6 +254,17 @@ fn the_answer_of_one_provider_does_not_pass_for_that_of_another() {
     assert_eq!(world.providers[0].count("token") + world.providers[1].count("token"), 0);
 }
 
+/// RFC 9207 section 2.4: also of a refusal it must be known whose it is.
+#[test]
+fn a_refusal_that_does_not_say_whose_it_is_is_none() {
+    let mut world = World::new();
+    world.idp().callback = json!({"code": null, "error": "access_denied", "iss": null});
+    world.log_in("/orders").is(400, "authorization_issuer_missing");
+    world.idp().metadata = json!({"authorization_response_iss_parameter_supported": null});
+    world.restart_with(&json!({}));
+    world.log_in("/orders").is(403, "authorization_refused");
+}
+
 #[test]
 fn whatever_the_token_endpoint_says_instead_of_tokens_logs_nobody_in() {
     let refusal = json!({"error": "invalid_grant", "error_description": "code-canary-gateway-0 was used"});
@@ -417,6 +428,14 @@ fn only_a_browser_that_navigates_is_sent_away() {
     request.method = "POST".to_owned();
     let seen = world.send(request);
     assert_eq!((seen.status, seen.header("grpc-status")), (200, Some("16")), "{seen:?}");
+}
+
+#[test]
+fn whoever_asks_for_the_login_page_without_its_body_is_sent_on_too() {
+    let mut world = World::new();
+    let mut request = world.program("/oidc/login?return_to=/orders", &[("accept", "text/html")]);
+    request.method = "HEAD".to_owned();
+    assert!(world.send(request).is(302, "login_begins").location().starts_with("https://idp.example.com/"));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
+use super::kept::form;
 use crate::world::{SESSION, Seen, World, lines};
+use vestibule::http::CalloutFailed;
 
 const LOG_OUT: &str = "href=\"/oidc/logout\">Log out and use another account<";
 const FRONT_PAGE: &str = "href=\"/\">Front page<";
@@ -115,4 +117,16 @@ fn the_reference_of_a_page_is_in_the_log_as_it_is_shown() {
     let reference = format!(" reference={} ", reference.unwrap());
     assert!(reference.len() == " reference=K7Q2-9FTX ".len(), "{reference}");
     assert_eq!(lines().iter().filter(|line| line.contains(&reference)).count(), 1, "{reference}");
+}
+
+/// To ask for it once more would not send what was sent.
+#[test]
+fn only_what_was_asked_for_can_be_asked_for_again() {
+    for is_sent in [false, true] {
+        let mut world = World::new();
+        world.idp().instead.insert("metadata", Err(CalloutFailed::NoAnswer));
+        let request = if is_sent { form(&world, "/orders") } else { world.navigation("/orders", false) };
+        let seen = if is_sent { world.send_with_body(request, b"a=1") } else { world.send(request) };
+        assert_eq!(seen.is(503, "provider_unreachable").body.contains(">Try again<"), !is_sent, "{seen:?}");
+    }
 }

@@ -396,8 +396,8 @@ mod tests {
         filter_with(worker, None)
     }
 
-    fn filter_with(worker: u64, shared: Option<SharedData>) -> Rc<Filter> {
-        let host = HostFunctions {
+    fn host(worker: u64, shared: Option<SharedData>) -> HostFunctions {
+        HostFunctions {
             worker,
             random: |out| {
                 out.fill(4);
@@ -406,9 +406,12 @@ mod tests {
             verify: None,
             shared,
             metrics: Some(COUNTING),
-        };
+        }
+    }
+
+    fn filter_with(worker: u64, shared: Option<SharedData>) -> Rc<Filter> {
         let config = trial::read(json!({"session": {"refreshed_sessions_mib": 32}})).unwrap();
-        Filter::new(config, &host, NOW).unwrap()
+        Filter::new(config, &host(worker, shared), NOW).unwrap()
     }
 
     /// Names of one bucket.
@@ -460,6 +463,22 @@ mod tests {
         let evicted = told.get("vestibule.evicted.table.refreshed_sessions.provider.main");
         assert_eq!(evicted.copied(), Some(100 - left as u64), "{told:?}");
         assert_eq!(told.get("vestibule.refreshed_sessions_fill_percent.provider.main"), Some(&1));
+    }
+
+    #[test]
+    fn what_makes_room_is_counted_at_its_own_provider() {
+        let partner = json!({
+            "issuer": "https://partner.example", "callout": "p", "client_id": "g", "redirect_uri": "/partner",
+        });
+        let change = json!({"providers": {"partner": partner}, "default_provider": "main"});
+        let config = trial::read(change).unwrap();
+        let filter = Filter::new(config, &host(1, None), NOW).unwrap();
+        filter.store.note_evicted(REFRESHES.name, filter.tenant(1).unwrap(), 3);
+        filter.tick(NOW);
+        let evicted = |provider: &str| {
+            told().get(&format!("vestibule.evicted.table.refreshed_sessions.provider.{provider}")).copied()
+        };
+        assert_eq!((evicted("partner"), evicted("main").unwrap_or(0)), (Some(3), 0));
     }
 
     #[test]

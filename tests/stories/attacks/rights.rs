@@ -202,6 +202,9 @@ fn a_required_value_is_met_by_that_value_alone() {
         {"name": "mail", "path_prefix": "/mail", "require": {"claims": [{"claim": "email", "any_of": ["ann@good.com"]}]}},
         {"name": "group", "path_prefix": "/group", "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}},
         {"name": "all", "path_prefix": "/all", "require": {"claims": [{"claim": "groups", "all_of": ["admin", "staff"]}]}},
+        {"name": "both", "path_prefix": "/both", "require": {"all_of": [
+            {"claims": [{"claim": "team", "any_of": ["a"]}]}, {"claims": [{"claim": ["org", "name"], "any_of": ["b"]}]},
+        ]}},
     ]});
     let mut rows: Vec<(&str, &str, Value, u16)> =
         addresses.map(|a| ("CLM-44", "/mail", json!({"email": a}), 403)).to_vec();
@@ -211,6 +214,9 @@ fn a_required_value_is_met_by_that_value_alone() {
     rows.push(("CLM-45", "/group", json!({"groups": "admin"}), 200));
     rows.push(("CLM-45", "/all", json!({"groups": ["admin"]}), 403));
     rows.push(("CLM-45", "/all", json!({"groups": ["staff", "admin"]}), 200));
+    rows.push(("CLM-45", "/both", json!({"team": "a"}), 403));
+    rows.push(("CLM-45", "/both", json!({"team": "x", "org": {"name": "b"}}), 403));
+    rows.push(("CLM-45", "/both", json!({"team": ["a"], "org": {"name": "b", "id": 1}}), 200));
     for (id, path, claims, status) in rows {
         let mut world = World::with(&rule);
         world.idp().id_token = claims.clone();
