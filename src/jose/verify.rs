@@ -278,6 +278,10 @@ mod tests {
         assert!(!super::signature(RS256, &key, b"m", &bad[1..], YES), "never for another length");
         assert!(!super::signature(PS256, &key, b"m", &bad, YES), "never for what it does not do");
         assert!(!super::signature(ES256, &key, b"m", &bad, YES), "never for a key of another type");
+        const BY_NAME: Option<HostVerifier> = Some(|check| Some(check.hash.as_bytes() == check.message));
+        for (algorithm, hash) in [(RS256, "sha256"), (RS384, "sha384"), (RS512, "sha512")] {
+            assert!(super::signature(algorithm, &key, hash.as_bytes(), &bad, BY_NAME), "{hash}");
+        }
     }
     use Algorithm::{ES256, ES384, ES512, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
 

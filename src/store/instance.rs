@@ -196,6 +196,21 @@ mod tests {
     }
 
     #[test]
+    fn who_ticked_again_is_not_gone_when_it_is_silent_for_the_second_time() {
+        let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
+        one.tick(&store, NOW);
+        one.name_for_lease(&store, at(9_999), NOW).unwrap();
+        other.tick(&store, NOW);
+        assert!(!other.is_gone(&store, one.id, at(15)), "it may be about to tick");
+        one.tick(&store, at(15));
+        for _ in 0..CERTAIN_AFTER + 1 {
+            other.tick(&store, at(16));
+            assert!(!other.is_gone(&store, one.id, at(16)));
+        }
+        assert!(!other.is_gone(&store, one.id, at(31)), "it may be about to tick now too");
+    }
+
+    #[test]
     fn a_short_lease_ends_no_longer_one_and_one_look_makes_nobody_gone() {
         let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
         one.tick(&store, NOW);

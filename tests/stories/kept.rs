@@ -120,6 +120,18 @@ pub fn kept(world: &mut World, request: Request, body: &str) -> Kept {
     }
 }
 
+#[test]
+fn a_form_waits_for_whoever_takes_long_to_log_in() {
+    let mut world = World::with(&json!({"session": {"login_lifetime_seconds": 900}}));
+    world.stop_clock();
+    let request = form(&world, "/orders");
+    let kept = kept(&mut world, request, "a=1");
+    world.after(800);
+    let note = finish(&mut world, &kept, "alice");
+    // From here on it is a matter of the window, not of the person.
+    restore(world.after(200), &kept.sealed, &note).is(200, "form_restored");
+}
+
 /// The login for a form as `sub`; what comes back with the form is the note that it was finished.
 pub fn finish(world: &mut World, kept: &Kept, sub: &str) -> String {
     world.idp().id_token = json!({"sub": sub, "iat": world.now.0, "exp": world.now.0 + 300});

@@ -254,8 +254,13 @@ fn refr_06_a_refused_refresh_token_ends_the_session_once_and_cleanly() {
     seen.is(401, "session_not_renewed");
     assert!(seen.cookies()[0].starts_with("__Host-vestibule=; "), "{:?}", seen.cookies());
     world.send(script.clone()).is(401, "session_not_renewed");
-    world.on_worker(1).send(script).is(401, "session_not_renewed");
+    world.on_worker(1).send(script.clone()).is(401, "session_not_renewed");
     assert_eq!(world.idp().count("token"), 2, "the provider is asked once");
+    for _ in 0..4 {
+        world.after(600).send(script.clone()).is(401, "session_not_renewed");
+        world.tick();
+    }
+    assert_eq!(world.idp().count("token"), 2, "also later");
     world.on_worker(0).get("/orders").is(302, "login_begins");
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");

@@ -385,6 +385,21 @@ fn an_id_token_that_is_forwarded_is_refreshed_before_it_ends() {
 }
 
 #[test]
+fn an_id_token_that_ends_at_once_is_no_reason_to_refresh() {
+    let mut world = World::with(&with_id_token());
+    world.stop_clock();
+    world.idp().refreshes.gives = true;
+    world.idp().tokens = json!({"expires_in": 3_600});
+    world.idp().id_token = json!({"exp": world.now.0 + 5});
+    world.log_in("/orders").is(302, "login_completed");
+    for _ in 0..30 {
+        world.after(1).get("/orders").is(200, "session");
+        world.tick();
+    }
+    assert_eq!(world.idp().refreshes.used, 0);
+}
+
+#[test]
 fn a_provider_that_refreshes_no_id_token_is_not_asked_for_one_again_and_again() {
     for id_token in [Value::Null, json!({"exp": 1}), json!({"iat": 9_000_000_000_u64})] {
         let mut world = with_short_id_tokens(&json!({}));
@@ -403,6 +418,12 @@ fn a_provider_that_refreshes_no_id_token_is_not_asked_for_one_again_and_again() 
         world.tick();
         assert!(ends(&world.get("/orders")).is_some());
         assert_eq!(world.idp().refreshes.used, 2);
+        // From then on it is refreshed as before.
+        for _ in 0..30 {
+            world.after(20).get("/orders");
+            world.tick();
+        }
+        assert!(ends(&world.get("/orders")).is_some(), "{id_token}");
     }
 }
 

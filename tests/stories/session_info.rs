@@ -54,6 +54,17 @@ fn a_script_learns_who_is_logged_in_and_for_how_long() {
 }
 
 #[test]
+fn no_session_is_said_to_wait_for_its_use_beyond_its_end() {
+    let mut world =
+        World::with(&json!({"session": {"absolute_lifetime_seconds": 1_000, "idle_timeout_seconds": 900}}));
+    world.stop_clock();
+    world.log_in("/").is(302, "login_completed");
+    world.after(700);
+    let told = told(&ask(&mut world, "POST"));
+    assert_eq!((&told["expires_in"], &told["idle_expires_in"]), (&json!(300), &json!(300)));
+}
+
+#[test]
 fn it_says_the_chosen_claims_and_never_a_token() {
     let mut world = World::with(&json!({"identity": {
         "headers": {}, "access_token_header": "x-token", "id_token_header": "x-id-token",

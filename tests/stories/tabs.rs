@@ -38,6 +38,17 @@ fn whoever_is_logged_in_already_goes_on_from_any_old_answer() {
     assert_eq!(world.idp().count("token"), 1);
 }
 
+/// It could be the page that ends the session.
+#[test]
+fn a_page_that_has_become_one_of_ours_is_none_to_come_back_to() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, NIGHT);
+    world.restart_with(&json!({"endpoints": {"logout": "/orders"}}));
+    world.log_in("/other").is(302, "login_completed");
+    assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/");
+    assert!(world.browser.has(SESSION));
+}
+
 #[test]
 fn a_browser_without_cookies_is_told_and_never_sent_round() {
     let mut world = World::new();

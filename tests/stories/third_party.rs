@@ -89,6 +89,22 @@ fn a_hint_is_passed_on_and_has_a_largest_size() {
 }
 
 #[test]
+fn a_hint_is_one_that_the_provider_it_is_for_takes() {
+    let mut change = with_partner();
+    change["providers"]["partner"]["parameters_from_request"] = json!({"login_hint": ["alice"]});
+    let mut world = World::with(&change);
+    for (issuer, hint, is_sent) in [
+        ("https%3A%2F%2Fpartner.example", "alice", true),
+        ("https%3A%2F%2Fpartner.example", "mallory", false),
+        ("https%3A%2F%2Fidp.example.com", "mallory", true),
+    ] {
+        let seen = ask(&mut world, &format!("iss={issuer}&login_hint={hint}"));
+        let location = seen.is(302, "login_begins").location();
+        assert_eq!(location.contains(&format!("login_hint={hint}")), is_sent, "{issuer} {hint}");
+    }
+}
+
+#[test]
 fn only_a_configured_issuer_is_asked() {
     let mut world = World::with(&with_partner());
     for (query, code) in [

@@ -91,3 +91,36 @@ impl Drop for Turn {
         self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::agreement::provider_key;
+    use super::*;
+    use crate::config::trial;
+
+    fn keys() -> [Key; 2] {
+        let partner = json!({
+            "issuer": "https://partner.example", "callout": "p", "client_id": "g", "redirect_uri": "/partner",
+        });
+        let config =
+            trial::read(json!({"providers": {"partner": partner}, "default_provider": "main"})).unwrap();
+        [0, 1].map(|index| provider_key(&config.providers[index]))
+    }
+
+    #[test]
+    fn whoever_waits_for_a_refresh_that_has_a_place_brings_it_forward() {
+        let (queue, [one, other]) = (Rc::new(Queue::default()), keys());
+        let ahead = queue.join(one, false).unwrap();
+        let waiting = queue.join(other, false).unwrap();
+        assert!(ahead.is_next() && waiting.is_next());
+        assert!(queue.join(other, false).is_none() && queue.join(other, true).is_none(), "one place each");
+        assert!(waiting.is_next() && !ahead.is_next());
+        assert!(queue.join(other, true).is_none());
+        drop(waiting);
+        assert!(ahead.is_next(), "it is counted once");
+        drop(ahead);
+        assert!(queue.join(one, true).is_some());
+    }
+}

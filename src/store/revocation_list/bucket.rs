@@ -186,3 +186,81 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<8>()?;
     Some((u64::from_be_bytes(*number), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUCKET: u16 = 7;
+
+    fn persons(are_in: bool) -> impl Iterator<Item = Person> {
+        let all =
+            (1..u64::MAX).map(|number| Person(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()));
+        all.filter(move |person| person.is_in(BUCKET) == are_in)
+    }
+
+    fn end(number: u64, person: Person) -> Entry {
+        Entry {
+            key: Key::new(&[b"end", &number.to_be_bytes()]),
+            person: Some(person),
+            ended_at: Timestamp(1_000 + number),
+        }
+    }
+
+    fn has(bucket: &Bucket, number: u64) -> bool {
+        let key = Key::new(&[b"end", &number.to_be_bytes()]);
+        bucket.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// One end for each of so many people, numbered from 0.
+    fn filled(with: impl Iterator<Item = Person>, kind: Kind) -> Bucket {
+        let mut bucket = Bucket::after_loss(None);
+        for (number, person) in (0..).zip(with) {
+            assert_eq!(bucket.add(end(number, person), kind, BUCKET), 0);
+        }
+        bucket
+    }
+
+    #[test]
+    fn who_ends_often_in_a_full_bucket_loses_their_own_sessions_and_nobody_elses() {
+        let mut people = persons(true);
+        let mallory = people.next().unwrap();
+        let mut bucket = filled(people.take(ENTRIES_LIMIT - 2), Kind::Ended);
+        for number in 500..550 {
+            assert_eq!(bucket.add(end(number, mallory), Kind::Ended, BUCKET), 0);
+        }
+        assert!((0..ENTRIES_LIMIT as u64 - 2).all(|number| has(&bucket, number)), "theirs stay");
+        let all = bucket.entries.iter().find(|entry| entry.key == mallory.key()).unwrap().ended_at;
+        for number in 500..550 {
+            assert!(has(&bucket, number) || all >= Timestamp(1_000 + number), "{number} has ended");
+        }
+        assert_eq!(bucket.dropped_at, None);
+    }
+
+    #[test]
+    fn copies_make_room_before_anything_is_forgotten() {
+        let people = persons(true).take(ENTRIES_LIMIT - 20).chain(persons(false).take(20));
+        let mut bucket = filled(people, Kind::Ended);
+        for (number, person) in (500..520).zip(persons(true).skip(ENTRIES_LIMIT)) {
+            assert_eq!(bucket.add(end(number, person), Kind::Ended, BUCKET), 0);
+        }
+        assert!((0..ENTRIES_LIMIT as u64 - 20).all(|number| has(&bucket, number)));
+        assert_eq!(bucket.dropped_at, None);
+        // The next one is somebody's.
+        let last = persons(true).nth(ENTRIES_LIMIT + 20).unwrap();
+        assert_eq!(bucket.add(end(520, last), Kind::Ended, BUCKET), 1);
+        assert_eq!((bucket.dropped_at, has(&bucket, 0)), (Some(Timestamp(1_000)), false));
+    }
+
+    #[test]
+    fn of_logouts_those_of_whoever_has_most_are_forgotten() {
+        let mut people = persons(true);
+        let mallory = people.next().unwrap();
+        let mut bucket = filled(people.take(ENTRIES_LIMIT - 2), Kind::Logout);
+        for number in 500..550 {
+            assert_eq!(bucket.add(end(number, mallory), Kind::Logout, BUCKET), 0);
+        }
+        assert!((0..ENTRIES_LIMIT as u64 - 2).all(|number| has(&bucket, number)), "theirs stay");
+        assert!(has(&bucket, 549) && has(&bucket, 548) && !has(&bucket, 547));
+    }
+}
