@@ -382,6 +382,18 @@ mod tests {
     }
 
     #[test]
+    fn a_form_brings_its_cookies_over_https_alone() {
+        let change = json!({
+            "session": {"insecure_allow_http": true, "cookie_name": "app"},
+            "providers": {"main": {"response_mode": "form_post"}},
+        });
+        refused([(
+            change,
+            "providers.main.response_mode: must not be form_post with session.insecure_allow_http",
+        )]);
+    }
+
+    #[test]
     fn no_provider_has_a_name_of_another_cookie_of_ours() {
         for name in ["rounds", "logout", "login-a", "login-", "", "Main", "a.b"] {
             let more = json!({"issuer": "https://b.example", "callout": "b", "client_id": "c", "redirect_uri": "/b"});

@@ -141,7 +141,8 @@ mod tests {
             assert!(unmasked(&format!("/a{text}b")) == "/a/b", "{text}");
         }
         assert_eq!(unmasked("/a/%e2%80%a5/b%cd%be"), "/a/../b;");
-        for text in ["%c1%9c", "%u005c", "%ef%bc%bc", "%u2216", "%ef%b9%a8"] {
+        let overlong = ["%e0%81%9c", "%f0%80%81%9c", "%f8%80%80%81%9c", "%fc%80%80%80%81%9c"];
+        for text in overlong.into_iter().chain(["%c1%9c", "%u005c", "%ef%bc%bc", "%u2216", "%ef%b9%a8"]) {
             assert!(unmasked(&format!("/a{text}b")) == "/a\\b", "{text}");
         }
         assert_eq!(unmask("/%u00e9/%u12/\u{ff21}\u{e0}".as_bytes()), None);

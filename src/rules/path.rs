@@ -314,6 +314,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_rule_names_is_decoded_as_often_as_what_is_held_against_it() {
+        let meets = |path: &str, decoded: u8| {
+            let reading = Reading { path: path.as_bytes().to_vec(), decoded, because: None };
+            reading.meets(&PathMatch::Exact("/a%2541b".into()))
+        };
+        assert!(meets("/a%2541b", 0) && meets("/a%41b", 1) && meets("/aAb", 2));
+        assert!(!meets("/a%41b", 0) && !meets("/aAb", 1) && !meets("/a%41b", 2));
+    }
+
+    #[test]
     fn an_expression_cannot_break_out_of_its_anchors() {
         for pattern in ["a)|(?:b", "(", "[", "(?x) a # ", &"(".repeat(60), r"(?:\w{500}){50}"] {
             assert!(anchored(pattern).is_err(), "{pattern}");

@@ -422,6 +422,7 @@ fn only_a_browser_that_navigates_is_sent_away() {
         if status == 401 {
             assert_eq!(seen.code, "not_logged_in");
             assert!(seen.cookies().is_empty());
+            assert_eq!(seen.header("www-authenticate"), None, "no token counts here");
         }
     }
     let mut request = world.program("/api", &[("content-type", "application/grpc")]);
@@ -443,6 +444,7 @@ fn the_login_page_goes_where_it_should_and_nowhere_else() {
     let mut world = World::new();
     for (return_to, expected) in [
         ("/orders%3Fa%3D1", "/orders?a=1"),
+        ("/orders?a=1", "/orders?a=1"),
         ("https%3A%2F%2Fevil.example", "/"),
         ("%2F%2Fevil.example", "/"),
         ("/oidc/logout", "/"),
@@ -461,6 +463,15 @@ fn the_login_page_goes_where_it_should_and_nowhere_else() {
 }
 
 #[test]
+fn a_page_of_ours_has_one_path_and_what_is_like_it_is_the_applications() {
+    let mut world = World::new();
+    world.log_in("/orders").is(302, "login_completed");
+    for path in ["/oidc/logged_out/", "/oidc/Logout", "/OIDC/LOGOUT", "/oidc/logout/", "/oidc/session.json"] {
+        world.get(path).is(200, "session");
+    }
+}
+
+#[test]
 fn a_login_for_a_page_of_a_provider_goes_to_that_provider() {
     let mut world = World::with(&with_partner());
     let address = world.sent_to_provider("/oidc/login?return_to=/partner/a");
@@ -468,6 +479,9 @@ fn a_login_for_a_page_of_a_provider_goes_to_that_provider() {
     let back = world.authorize(&address);
     assert!(back.starts_with("https://app.example.com/oidc/partner?"));
     assert_eq!(world.arrive(&back).location(), "/partner/a");
+    // The part of a page is not what chooses.
+    let address = world.sent_to_provider("/oidc/login?return_to=/partner%23/orders");
+    assert!(address.as_str().starts_with("https://partner.example/authorize?"));
 }
 
 #[test]
@@ -488,9 +502,15 @@ fn people_log_in_only_on_the_hosts_of_the_configuration() {
         assert!(status == 302 || seen.cookies().is_empty());
     }
     let mut anywhere = World::with(&json!({"session": {"hosts": null}}));
-    let mut request = anywhere.navigation("/orders", false);
-    request.authority = "other.example:8443".to_owned();
-    let seen = anywhere.send(request);
+    let mut on = |authority: &str| {
+        let mut request = anywhere.navigation("/orders", false);
+        request.authority = authority.to_owned();
+        anywhere.send(request)
+    };
+    for no_host in ["app.example.com@evil.example", "app.example.com/x", "app.example.com?x", "a b", ""] {
+        on(no_host).is(400, "host_not_allowed");
+    }
+    let seen = on("other.example:8443");
     assert!(seen.location().contains("redirect_uri=https%3A%2F%2Fother.example%3A8443%2Foidc%2Fcallback&"));
 }
 

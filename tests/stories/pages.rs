@@ -64,6 +64,18 @@ fn who_lacks_a_right_can_come_back_with_another_account() {
 }
 
 #[test]
+fn a_token_is_no_account_to_log_out_of() {
+    let mut world = logged_in_as_user();
+    let now = world.now;
+    let token = world.idp().access_token_with(&json!({}), &json!({"aud": "https://api.example.com"}), now);
+    let fields = [("accept", "text/html"), ("authorization", &format!("Bearer {token}"))];
+    let request = world.program("/admin", &fields);
+    let seen = world.send(request);
+    let body = &seen.is(403, "requirement_claim").body;
+    assert!(!body.contains(LOG_OUT) && body.contains(FRONT_PAGE), "{body}");
+}
+
+#[test]
 fn a_page_that_nobody_may_see_offers_the_front_page_alone() {
     let mut world = logged_in_as_user();
     let seen = world.get("/closed");

@@ -47,6 +47,20 @@ fn one_login_counts_on_every_host_below_the_domain() {
 }
 
 #[test]
+fn nobody_comes_back_from_a_logout_to_a_host_where_nobody_logs_in() {
+    for (host, comes_back) in [(APP, true), ("files.app.example.com", false)] {
+        let mut world = World::with(&shared(&json!({})));
+        world.log_in("/orders").is(302, "login_completed");
+        world.browser.host = host.to_owned();
+        let seen = world.get("/oidc/logout");
+        let location = seen.is(303, "logged_out").location();
+        assert!(location.starts_with("https://idp.example.com/logout?"), "{location}");
+        assert_eq!(location.contains("post_logout_redirect_uri"), comes_back, "{location}");
+        assert!(!location.contains("files"), "{location}");
+    }
+}
+
+#[test]
 fn a_logout_on_one_host_is_one_on_all() {
     let mut world = World::with(&shared(&json!({})));
     world.log_in("/orders").is(302, "login_completed");
