@@ -101,6 +101,7 @@ mod tests {
     use crate::flow::{Flow, Step};
     use crate::http::{Headers, Received, Reply};
     use crate::oidc::fixture;
+    use crate::provider::BroughtBy;
 
     const METADATA: &str = r#"{"issuer": "https://op.example", "authorization_endpoint": "https://op.example/a",
         "token_endpoint": "https://op.example/t", "jwks_uri": "https://op.example/k"}"#;
@@ -123,6 +124,24 @@ mod tests {
             let reply: Reply = Ok(Received { status: 200, headers, body: body.into() });
             step = flow.resume(reply, now);
         }
+    }
+
+    #[test]
+    fn keys_that_another_worker_has_fetched_meanwhile_are_not_asked_for_again() {
+        let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::provider(), None)));
+        answered(&other, Timestamp(1_000));
+        let asked = Rc::clone(&other);
+        let step = Flow::begin(move |callouts| async move {
+            let mut now = Timestamp(1_100);
+            let _ = asked.keys_anew(BroughtBy::Client, &callouts, &mut now).await;
+        });
+        assert!(matches!(&step, Step::Callout(callout, _) if callout.url.path() == "/k"));
+        // Its client leaves.
+        drop(step);
+        assert!(other.is_due(Timestamp(1_100)));
+        answered(&one, Timestamp(1_101));
+        other.learn(&one.take_news().unwrap(), Timestamp(1_101));
+        assert!(!other.is_due(Timestamp(1_101)));
     }
 
     #[test]

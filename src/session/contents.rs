@@ -295,6 +295,14 @@ mod tests {
     }
 
     #[test]
+    fn whoever_does_not_come_back_has_the_idle_timeout_and_no_more_than_the_lifetime() {
+        let mut config = configuration().session;
+        config.idle_timeout = Seconds(1_800);
+        assert_eq!(session().unused_ends_at(&config, at(5)), at(1_805));
+        assert_eq!(session().unused_ends_at(&config, at(28_000)), at(28_800));
+    }
+
+    #[test]
     fn a_clock_that_goes_back_ends_nothing_and_overflows_nothing() {
         let config = configuration().session;
         for now in [0, 1, NOW.0 - 1] {

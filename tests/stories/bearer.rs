@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Request};
 
-use crate::world::{Key, NOBODY_IS_WOKEN, World, answer, merge, with_partner};
+use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, World, answer, merge, with_partner};
 
 const AUDIENCE: &str = "https://api.example.com";
 
@@ -337,6 +337,16 @@ fn requests_that_come_after_clients_that_left_wait_for_the_new_keys() {
     world.tick();
     world.with_token("/api", &new).is(200, "token");
     assert_eq!(world.idp().count("keys"), 2);
+}
+
+#[test]
+fn where_nobody_is_woken_nobody_waits_for_keys() {
+    let mut world = World::on(Proxy::Nginx, &api());
+    let (new, request) = after_a_rotation(&mut world);
+    world.begin_and_leave(&request);
+    world.send_at_once(&request).is(503, "provider_unreachable");
+    world.tick();
+    world.with_token("/api", &new).is(200, "token");
 }
 
 #[test]

@@ -63,6 +63,21 @@ fn clients_that_have_not_authenticated_cannot_fill_the_log() {
     }
 }
 
+/// A program whose token names nobody has authenticated too.
+#[test]
+fn a_token_without_a_subject_that_lacks_a_right_is_always_told() {
+    let mut change = of_admins(json!({}));
+    change["providers"] = json!({"main": {"audiences": ["https://api.example.com"]}});
+    let mut world = World::with(&change);
+    let now = world.now;
+    let claims = json!({"aud": "https://api.example.com", "sub": null});
+    let token = world.idp().access_token_with(&json!({}), &claims, now);
+    for _ in 0..30 {
+        world.with_token("/admin", &token).is(403, "requirement_scopes");
+    }
+    assert_eq!(answered("requirement_scopes"), 30);
+}
+
 #[test]
 fn whoever_must_keep_every_line_can_and_chooses_how_many_otherwise() {
     for (limit, told) in [(0, 100), (3, 3), (1000, 100)] {

@@ -254,6 +254,21 @@ fn the_answer_of_one_provider_does_not_pass_for_that_of_another() {
     assert_eq!(world.providers[0].count("token") + world.providers[1].count("token"), 0);
 }
 
+/// RFC 6749 section 4.1.2: a provider that gets a code twice may end what came of it.
+#[test]
+fn whoever_has_copied_the_answer_and_the_cookie_of_a_login_does_not_finish_it_again() {
+    let mut world = World::new();
+    world.stop_clock();
+    let address = world.sent_to_provider("/orders");
+    let back = world.authorize(&address);
+    let copy = world.navigation(back.strip_prefix(SITE).unwrap(), true);
+    world.arrive(&back).is(302, "login_completed");
+    for _ in 0..5 {
+        world.after(110).send(copy.clone()).is(400, "login_used");
+    }
+    assert_eq!(world.idp().count("token"), 1);
+}
+
 /// RFC 9207 section 2.4: also of a refusal it must be known whose it is.
 #[test]
 fn a_refusal_that_does_not_say_whose_it_is_is_none() {

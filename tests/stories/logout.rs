@@ -163,8 +163,19 @@ fn a_provider_without_a_logout_keeps_nobody_from_that_of_the_next() {
     let seen = world.get("/oidc/logout");
     let location = seen.is(303, "logged_out").location();
     assert!(location.starts_with("https://partner.example/logout?"));
-    // The ID token of one provider is not shown to another.
+    // The ID token of one provider is not shown to another, also not one that is kept for the upstream.
     assert!(main_is_last() || !location.contains("id_token_hint"));
+    let mut change = with_partner();
+    change["identity"] = json!({"id_token_header": "x-id-token"});
+    let mut world = World::with(&change);
+    world.idp().metadata = json!({"end_session_endpoint": null});
+    world.log_in("/orders").is(302, "login_completed");
+    world.log_in("/partner").is(302, "login_completed");
+    let seen = world.get("/oidc/logout");
+    let url = Url::parse(seen.is(303, "logged_out").location()).unwrap();
+    assert!(url.as_str().starts_with("https://partner.example/logout?"));
+    let hint = url.query_pairs().find(|(name, _)| name == "id_token_hint").map(|(_, hint)| hint.into_owned());
+    assert!(hint.is_none_or(|hint| world.providers[1].secrets.contains(&hint)), "{url}");
 }
 
 #[test]
@@ -345,6 +356,19 @@ fn the_tokens_of_a_session_are_given_back_and_nobody_waits_for_that() {
     assert!(token.starts_with("access-canary-"));
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1);
+}
+
+#[test]
+fn a_refresh_token_that_nobody_may_use_is_not_kept() {
+    for refresh in [true, false] {
+        let mut world = World::with(&json!({"providers": {"main": {"refresh": refresh}}}));
+        world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
+        world.idp().refreshes.gives = true;
+        world.log_in("/orders").is(302, "login_completed");
+        world.get("/oidc/logout").is(303, "logged_out");
+        world.tick();
+        assert_eq!(world.idp().revoked.len(), usize::from(refresh), "{:?}", world.idp().revoked);
+    }
 }
 
 #[test]

@@ -54,6 +54,19 @@ fn a_script_learns_who_is_logged_in_and_for_how_long() {
 }
 
 #[test]
+fn a_session_begins_when_its_login_is_complete() {
+    let mut world = World::new();
+    world.stop_clock();
+    let address = world.sent_to_provider("/");
+    let back = world.authorize(&address);
+    let request = world.navigation(back.strip_prefix("https://app.example.com").unwrap(), true);
+    let (asked, waiting) = world.begin(&request);
+    let reply = world.reply(&asked);
+    world.after(4).resume(waiting, reply).is(302, "login_completed");
+    assert_eq!(told(&ask(&mut world, "GET"))["expires_in"], 28_800);
+}
+
+#[test]
 fn no_session_is_said_to_wait_for_its_use_beyond_its_end() {
     let mut world =
         World::with(&json!({"session": {"absolute_lifetime_seconds": 1_000, "idle_timeout_seconds": 900}}));

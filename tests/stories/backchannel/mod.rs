@@ -85,6 +85,22 @@ fn out_11_every_claim_that_must_be_there_is_there() {
 }
 
 #[test]
+fn out_12_many_tokens_are_remembered_at_once() {
+    let mut world = logged_in();
+    world.stop_clock();
+    let now = world.now;
+    let tokens: Vec<String> = (0..40)
+        .map(|number| world.idp().logout_token(&json!({"jti": format!("j{number}"), "sid": null}), now))
+        .collect();
+    for token in &tokens {
+        bring(&mut world, token).is(200, "logged_out_by_provider");
+    }
+    for token in &tokens {
+        bring(&mut world, token).is(400, "logout_token_replayed");
+    }
+}
+
+#[test]
 fn out_12_a_token_is_acted_upon_once_by_all_workers() {
     let mut world = logged_in();
     world.stop_clock();
