@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::kept::{finish, form, kept, restore};
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Failing, Proxy, World, noise};
+use crate::world::{Failing, NOBODY_IS_WOKEN, Proxy, World, lines, noise};
 
 /// A code that is sent twice ends what came of it (RFC 6749 section 4.1.2).
 #[test]
@@ -157,4 +157,33 @@ fn an_old_cookie_of_a_large_session_finds_all_of_the_new_one() {
         assert_eq!((with_new.told("x-email"), token(&with_new)), (seen.told("x-email"), token(&seen)));
     }
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}
+
+/// A provider that rotates takes the spent token for stolen.
+#[test]
+fn what_a_provider_gave_is_kept_although_it_cannot_be_noted_at_once() {
+    for fails_for_ever in [false, true] {
+        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+        world.stop_clock();
+        world.idp().refreshes.gives = true;
+        world.log_in("/orders").is(302, "login_completed");
+        let first = token(&world.get("/orders"));
+        world.after(250).get("/orders").is(200, "session");
+        let sent = world.tick_and_hold();
+        assert_eq!(sent.len(), 1);
+        world.shared_data_fails(Failing::Writes("refreshed_sessions"));
+        sent.into_iter().for_each(|asked| world.answer_held(asked));
+        let is_lost = |line: &String| line.contains("code=refresh_lost");
+        assert!(!lines().iter().any(is_lost), "not yet");
+        if fails_for_ever {
+            (0..60).for_each(|_| world.tick());
+            assert!(lines().iter().any(is_lost));
+            continue;
+        }
+        world.tick();
+        world.shared_data_fails(Failing::Nothing);
+        world.tick();
+        assert_ne!(token(&world.get("/orders")), first);
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+    }
 }

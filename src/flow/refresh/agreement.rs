@@ -547,6 +547,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_used_or_refused_or_has_just_failed_is_not_used_again() {
+        let (filter, session) = (filter(1), crate::session::tests::session());
+        let key = key_of(&filter, 0, "alice");
+        let failed = State::Failed(Failed { retry_at: NOW + RETRY_AFTER, remedy: Remedy::Time });
+        for state in [failed, State::Refused, refreshed(10)] {
+            put(&filter, key, &state, UNTIL, NOW);
+            assert!(!claim(&filter, 0, key, &session, NOW), "{state:?}");
+        }
+        clear(&filter, key, NOW);
+        assert!(claim(&filter, 0, key, &session, NOW), "nothing is known");
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_kept_is_counted_and_a_failure_is_not() {
+        let filter = filter(1);
+        let key = key_of(&filter, 0, "alice");
+        note_lost(&filter, key, &State::Refused);
+        note_lost(&filter, key, &refreshed(10));
+        filter.tick(NOW);
+        let evicted = told().get("vestibule.evicted.table.refreshed_sessions.provider.main").copied();
+        assert_eq!(evicted, Some(1));
+    }
+
+    #[test]
     fn whoever_comes_late_takes_no_lease_away_from_whoever_took_it_over() {
         let (late, key) = (filter(1), key_of(&filter(1), 0, "alice"));
         let taken_over = Record {
