@@ -90,6 +90,20 @@ fn a_count_that_somebody_made_up_is_none() {
     world.send(request).is(302, "login_begins");
 }
 
+/// Cookies of one name may come twice, as from a browser that has one of them for a path.
+#[test]
+fn of_two_counts_the_higher_one_counts() {
+    let mut world = World::new();
+    lost_round(&mut world);
+    let first = world.browser.header(false, world.now).unwrap();
+    (0..2).for_each(|_| lost_round(&mut world));
+    let last = world.browser.header(false, world.now).unwrap();
+    for cookies in [format!("{first}; {last}"), format!("{last}; {first}")] {
+        let request = world.program("/orders", &[("cookie", &cookies), ("accept", "text/html")]);
+        world.send(request).is(400, "login_loop");
+    }
+}
+
 #[test]
 fn failed_logins_are_no_rounds_because_they_redirect_nobody() {
     let mut world = World::new();

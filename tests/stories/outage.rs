@@ -270,6 +270,32 @@ fn those_whose_refresh_fails_keep_nobody_else_from_theirs() {
 }
 
 #[test]
+fn in_an_outage_nobody_waits_for_what_others_have_waited_for() {
+    let mut world = World::with(&forwarding());
+    world.stop_clock();
+    let (sessions, _) = people(&mut world, 4);
+    world.idp().instead.insert("token", answer(500, json!({})));
+    world.after(301);
+    for session in &sessions[..3] {
+        world.send(session.clone()).is(200, "session");
+    }
+    let asked = world.idp().count("token");
+    world.send_at_once(&sessions[3]).is(200, "session");
+    assert_eq!(world.idp().count("token"), asked);
+}
+
+#[test]
+fn whoever_comes_when_it_may_be_tried_again_is_told_to_come_in_a_second() {
+    let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 0}}}));
+    world.stop_clock();
+    world.idp().instead.insert("token", answer(500, json!({})));
+    let script = fetch(world.after(301));
+    world.send(script.clone()).is(503, "provider_unreachable");
+    let seen = world.after(60).send_at_once(&script);
+    assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
+}
+
+#[test]
 fn refreshes_that_come_due_together_are_spread_and_who_waits_comes_first() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();

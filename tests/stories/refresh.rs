@@ -245,6 +245,20 @@ fn an_old_cookie_is_followed_through_several_renewals() {
 }
 
 #[test]
+fn a_short_token_is_refreshed_in_the_last_quarter_of_its_life() {
+    let mut world = World::with(&forwarding());
+    world.stop_clock();
+    world.idp().refreshes.gives = true;
+    world.idp().tokens = json!({"expires_in": 100});
+    world.log_in("/orders").is(302, "login_completed");
+    for (seconds, used) in [(74, 0), (1, 1)] {
+        world.after(seconds).get("/orders").is(200, "session");
+        world.tick();
+        assert_eq!(world.idp().refreshes.used, used);
+    }
+}
+
+#[test]
 fn refr_06_a_refused_refresh_token_ends_the_session_once_and_cleanly() {
     let mut world = logged_in(&json!({}));
     world.idp().ends_all_logins();
