@@ -643,8 +643,14 @@ fn userinfo_about_somebody_else_ends_the_session() {
 }
 
 #[test]
-fn a_logout_by_the_provider_ends_a_session_whose_refreshed_id_token_names_no_sid() {
-    for id_token in [json!({}), json!({"sid": "s1"}), Value::Null, json!({"exp": 1})] {
+fn a_logout_by_the_provider_ends_a_session_whatever_sid_its_refreshed_id_token_names() {
+    for (id_token, sid) in [
+        (json!({}), "s1"),
+        (json!({"sid": "s1"}), "s1"),
+        (Value::Null, "s1"),
+        (json!({"exp": 1}), "s1"),
+        (json!({"sid": "s2"}), "s2"),
+    ] {
         let mut world =
             World::with(&json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}}));
         world.idp().refreshes.gives = true;
@@ -655,7 +661,7 @@ fn a_logout_by_the_provider_ends_a_session_whose_refreshed_id_token_names_no_sid
             world.after(301).get("/orders").is(200, "session");
         }
         let now = world.after(1).now;
-        let token = world.idp().logout_token(&json!({"sub": null, "sid": "s1"}), now);
+        let token = world.idp().logout_token(&json!({"sub": null, "sid": sid}), now);
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let request =
             Request { method: "POST".to_owned(), ..world.program("/oidc/backchannel-logout", &form) };
