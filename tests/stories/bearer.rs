@@ -44,7 +44,8 @@ fn a_token_without_audience_counts_for_the_clients_that_are_listed() {
     listed["providers"]["main"] = json!({"clients_without_audience": ["shop"]});
     let bare = |changes: Value| {
         let mut full = json!({"aud": null, "client_id": "shop", "token_use": "access"});
-        merge(&mut full, &changes);
+        // What is null is left out of the token.
+        changes.as_object().unwrap().iter().for_each(|(name, value)| full[name] = value.clone());
         full
     };
     for (changes, code) in [

@@ -481,7 +481,7 @@ fn the_login_page_goes_where_it_should_and_nowhere_else() {
 fn a_page_of_ours_has_one_path_and_what_is_like_it_is_the_applications() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
-    for path in ["/oidc/logged_out/", "/oidc/Logout", "/OIDC/LOGOUT", "/oidc/logout/", "/oidc/session.json"] {
+    for path in ["/oidc/logged-out/", "/oidc/Logout", "/OIDC/LOGOUT", "/oidc/logout/", "/oidc/session.json"] {
         world.get(path).is(200, "session");
     }
 }
