@@ -359,6 +359,27 @@ fn the_tokens_of_a_session_are_given_back_and_nobody_waits_for_that() {
 }
 
 #[test]
+fn after_several_renewals_the_newest_token_is_given_back() {
+    let mut world = World::new();
+    world.stop_clock();
+    world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
+    world.idp().refreshes.gives = true;
+    world.idp().tokens = json!({"expires_in": 30});
+    world.idp().refreshes.response = json!({"expires_in": 30});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    let logout = world.navigation("/oidc/logout", false);
+    for _ in 0..3 {
+        world.after(31).get("/orders").is(200, "session");
+    }
+    world.send(logout).is(303, "logged_out");
+    world.tick();
+    let newest = world.idp().refreshes.newest();
+    let revoked: Vec<&str> = world.idp().revoked.iter().map(|(_, token)| token.as_str()).collect();
+    assert_eq!(revoked, [newest.as_str()]);
+}
+
+#[test]
 fn a_refresh_token_that_nobody_may_use_is_not_kept() {
     for refresh in [true, false] {
         let mut world = World::with(&json!({"providers": {"main": {"refresh": refresh}}}));

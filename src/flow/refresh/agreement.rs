@@ -589,12 +589,42 @@ mod tests {
     }
 
     #[test]
+    fn what_a_browser_has_already_makes_room_for_what_it_has_not() {
+        let filter = filter(1);
+        for number in 0..5 {
+            put(&filter, key_of(&filter, number, "alice"), &refreshed(1_024), UNTIL, NOW);
+        }
+        for number in 5..=u8::MAX {
+            let key = key_of(&filter, number, &number.to_string());
+            put(&filter, key, &refreshed(1_024), UNTIL + Seconds(9), NOW);
+            note_delivery(&filter, key, NOW);
+        }
+        for number in 0..5 {
+            assert_eq!(state(&filter, key_of(&filter, number, ""), NOW), Some(refreshed(1_024)), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_was_delivered_is_forgotten_two_minutes_later_however_often_it_is_asked_for() {
+        let filter = filter(1);
+        let key = key_of(&filter, 0, "alice");
+        put(&filter, key, &refreshed(10), UNTIL, NOW);
+        for seconds in [0, 60, 119] {
+            note_delivery(&filter, key, NOW + Seconds(seconds));
+        }
+        assert!(state(&filter, key, NOW + Seconds(119)).is_some());
+        assert_eq!(state(&filter, key, NOW + Seconds(120)), None);
+    }
+
+    #[test]
     fn no_result_takes_the_place_of_a_lease() {
         let filter = filter(1);
         let leased = key_of(&filter, 0, "alice");
         assert!(claim(&filter, 0, leased, &crate::session::tests::session(), NOW));
         for number in 1..=u8::MAX {
-            let key = key_of(&filter, number, &number.to_string());
+            // Also where it is the same person who has most.
+            let owner = if number % 2 == 0 { "alice".to_owned() } else { number.to_string() };
+            let key = key_of(&filter, number, &owner);
             put(&filter, key, &refreshed(1_024), UNTIL, NOW);
         }
         assert_eq!(state(&filter, leased, NOW), Some(State::Running));
