@@ -203,7 +203,7 @@ mod tests {
         Entry {
             key: Key::new(&[b"end", &number.to_be_bytes()]),
             person: Some(person),
-            ended_at: Timestamp(1_000 + number),
+            ended_at: Timestamp(number.saturating_add(1_000)),
         }
     }
 
