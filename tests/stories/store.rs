@@ -165,6 +165,8 @@ fn what_a_provider_gave_is_kept_although_it_cannot_be_noted_at_once() {
     for fails_for_ever in [false, true] {
         let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
         world.stop_clock();
+        // What is known of every provider is known.
+        world.tick();
         world.idp().refreshes.gives = true;
         world.log_in("/orders").is(302, "login_completed");
         let first = token(&world.get("/orders"));
