@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_body_that_does_not_come_is_told_by_the_status() {
-        let status = |why| Error::from(ClientError::Body(why)).status();
+        let status = |why| Error::from(ClientError::Body(why, 1)).status();
         assert_eq!(
             [BodyFailed::TooLarge, BodyFailed::NotGiven, BodyFailed::TooSlow].map(status),
             [413, 503, 408]

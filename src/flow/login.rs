@@ -10,22 +10,20 @@ use crate::flow::exchange::{self, Asked};
 use crate::flow::new_session::new_session;
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
-use crate::flow::{Callouts, landing, looping, missing_login, session, step_up, third_party, userinfo};
+use crate::flow::{
+    Callouts, landing, looping, missing_login, redeemed, session, step_up, third_party, userinfo,
+};
 use crate::http::{BodyFailed, Request, Response};
 use crate::oidc::authorization::{
     self, AuthorizationCode, AuthorizationError, AuthorizationRequest, AuthorizationResponse,
 };
 use crate::oidc::pkce;
+use crate::oidc::shown_request::shown_request;
 use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
-use crate::session::{Jar, KeptForm, Landing, Login, LoginMissing, Place, Session, Who};
-use crate::store::{Claim, Key, Record, Table};
+use crate::session::{Jar, KeptForm, Landing, Login, Place, Session, Who};
 use crate::time::Timestamp;
-
-/// States of logins whose code was sent to the provider: room for some 31,000 within the lifetime of a
-/// login.
-const REDEEMED: Table = Table { name: "redeemed_codes", buckets: 64, bucket_limit: 16 * 1024 };
 
 /// A login that is about to begin.
 #[derive(Default)]
@@ -215,7 +213,7 @@ fn send_to_provider(
         },
     );
     if log::log_enabled!(log::Level::Debug) {
-        log::debug!("provider={} {}", provider.config.name, authorization::shown_request(&location));
+        log::debug!("provider={} {}", provider.config.name, shown_request(&location));
     }
     let mut cookies = begin.cookies;
     cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
@@ -286,7 +284,7 @@ async fn redeem(
         }
         Err(why) => return Err(ClientError::Authorization(why).into()),
     };
-    once(filter, index, &login, *now)?;
+    redeemed::once(filter, index, &login, *now)?;
     let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
     let asked = Asked {
         nonce: Some(&login.nonce),
@@ -354,26 +352,6 @@ async fn authorization_response(
     Ok(response.map_err(ClientError::Authorization)?)
 }
 
-/// Whether the code of a login was sent to the provider.
-pub fn is_redeemed(filter: &Filter, index: ProviderIndex, state: &str, now: Timestamp) -> bool {
-    let tenant = filter.tenant(index).ok();
-    let rows = tenant.map(|tenant| REDEEMED.rows(&filter.store, tenant));
-    rows.is_some_and(|rows| matches!(rows.find(Key::new(&[state.as_bytes()]), now), Ok(Some(_))))
-}
-
-/// The provider sees each code once, however often the callback is sent, and to whichever worker
-/// (RFC 6749 section 4.1.2).
-fn once(filter: &Filter, index: ProviderIndex, login: &Login, now: Timestamp) -> Result<(), Error> {
-    let key = Key::new(&[login.state.expose().as_bytes()]);
-    // As long as the login can be finished: it may have begun before the clock went back.
-    let until = now.max(login.started_at) + filter.config.session.login_lifetime;
-    let redeemed = REDEEMED.rows(&filter.store, filter.tenant(index)?);
-    match redeemed.claim(key, &Record::new(&[], until), now) {
-        Claim::Made => Ok(()),
-        Claim::Held(_) | Claim::Contended => Err(ClientError::Login(LoginMissing::Used).into()),
-    }
-}
-
 async fn redeem_code(
     filter: &Filter,
     index: ProviderIndex,
@@ -417,24 +395,5 @@ impl Filter {
             reference: String::new(),
             authenticated: !subject.is_empty(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{Store, Tenant};
-
-    #[test]
-    fn ten_thousand_codes_are_remembered_at_once() {
-        let store = Store::default();
-        let (rows, now) = (REDEEMED.rows(&store, Tenant::none()), Timestamp(1_000));
-        let key = |n: u32| Key::new(&[&n.to_be_bytes()]);
-        for n in 0..10_000 {
-            rows.put(key(n), &Record::new(&[], Timestamp(2_000)), now).unwrap();
-        }
-        let known = (0..10_000).filter(|n| rows.find(key(*n), now).unwrap().is_some());
-        assert_eq!(known.count(), 10_000);
-        assert_eq!(store.take_evicted(), []);
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
 use crate::filter::{Filter, Visit};
-use crate::flow::login::is_redeemed;
+use crate::flow::redeemed::is_redeemed;
 use crate::flow::session;
 use crate::oidc::discovery::Metadata;
 use crate::rules::FetchMetadata;

@@ -17,6 +17,7 @@ mod looping;
 mod missing_login;
 mod new_session;
 mod own_pages;
+mod redeemed;
 pub(crate) mod refresh;
 pub(crate) mod refusal;
 mod revocation;

@@ -1,7 +1,7 @@
 //! The authorization request and its response (Core 1.0 section 3.1.2, RFC 6749 section 4.1,
 //! RFC 9207).
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use url::Url;
 
@@ -10,7 +10,7 @@ use super::endpoint;
 use super::form::{FORM_LIMIT, Form, FormError};
 use super::provider_error::ProviderError;
 use crate::config::{Provider, ResponseMode};
-use crate::error::{shown, shown_to};
+use crate::error::shown;
 use crate::http::{Body, BodyFailed, Headers};
 use crate::secret::Secret;
 use crate::time::Seconds;
@@ -72,39 +72,6 @@ const REGISTERED_ERRORS: &[&str] = &[
     "invalid_target",
     "unmet_authentication_requirements",
 ];
-
-/// Parameters of an authorization request whose values may be in a log: not about a person, and no secret.
-const SHOWN: [&str; 11] = [
-    "response_type",
-    "response_mode",
-    "client_id",
-    "redirect_uri",
-    "scope",
-    "prompt",
-    "acr_values",
-    "max_age",
-    "display",
-    "audience",
-    "resource",
-];
-
-/// Longer values are cut. Characters.
-const SHOWN_VALUE_LIMIT: usize = 300;
-
-/// An authorization request in words, to compare with what is registered at the provider. Of whatever may be
-/// secret there is the name alone.
-#[inline(never)]
-pub fn shown_request(location: &Url) -> String {
-    let mut text =
-        format!("authorization request: {}{}", location.origin().ascii_serialization(), location.path());
-    for (name, value) in location.query_pairs() {
-        let _ = match SHOWN.contains(&&*name) {
-            true => write!(text, " {name}=\"{}\"", shown_to(&value, SHOWN_VALUE_LIMIT)),
-            false => write!(text, " {}=...", shown(&name)),
-        };
-    }
-    text
-}
 
 /// What differs from one authorization request to the next.
 #[derive(Debug, Clone, Copy)]

@@ -19,6 +19,7 @@ pub mod provider_error;
 pub mod renewed;
 pub mod return_to;
 pub mod revocation;
+pub mod shown_request;
 pub mod token;
 pub mod userinfo;
 

@@ -1,0 +1,51 @@
+//! Which logins were redeemed: the provider sees each code once.
+
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error};
+use crate::filter::Filter;
+use crate::session::{Login, LoginMissing};
+use crate::store::{Claim, Key, Record, Table};
+use crate::time::Timestamp;
+
+/// States of logins whose code was sent to the provider: room for some 31,000 within the lifetime of a
+/// login.
+const REDEEMED: Table = Table { name: "redeemed_codes", buckets: 64, bucket_limit: 16 * 1024 };
+
+/// Whether the code of a login was sent to the provider.
+pub fn is_redeemed(filter: &Filter, index: ProviderIndex, state: &str, now: Timestamp) -> bool {
+    let tenant = filter.tenant(index).ok();
+    let rows = tenant.map(|tenant| REDEEMED.rows(&filter.store, tenant));
+    rows.is_some_and(|rows| matches!(rows.find(Key::new(&[state.as_bytes()]), now), Ok(Some(_))))
+}
+
+/// The provider sees each code once, however often the callback is sent, and to whichever worker
+/// (RFC 6749 section 4.1.2).
+pub fn once(filter: &Filter, index: ProviderIndex, login: &Login, now: Timestamp) -> Result<(), Error> {
+    let key = Key::new(&[login.state.expose().as_bytes()]);
+    // As long as the login can be finished: it may have begun before the clock went back.
+    let until = now.max(login.started_at) + filter.config.session.login_lifetime;
+    let redeemed = REDEEMED.rows(&filter.store, filter.tenant(index)?);
+    match redeemed.claim(key, &Record::new(&[], until), now) {
+        Claim::Made => Ok(()),
+        Claim::Held(_) | Claim::Contended => Err(ClientError::Login(LoginMissing::Used).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, Tenant};
+
+    #[test]
+    fn ten_thousand_codes_are_remembered_at_once() {
+        let store = Store::default();
+        let (rows, now) = (REDEEMED.rows(&store, Tenant::none()), Timestamp(1_000));
+        let key = |n: u32| Key::new(&[&n.to_be_bytes()]);
+        for n in 0..10_000 {
+            rows.put(key(n), &Record::new(&[], Timestamp(2_000)), now).unwrap();
+        }
+        let known = (0..10_000).filter(|n| rows.find(key(*n), now).unwrap().is_some());
+        assert_eq!(known.count(), 10_000);
+        assert_eq!(store.take_evicted(), []);
+    }
+}

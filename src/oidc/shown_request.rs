@@ -1,0 +1,40 @@
+//! An authorization request as the debug log shows it.
+
+use std::fmt::Write as _;
+
+use url::Url;
+
+use crate::error::{shown, shown_to};
+
+/// Parameters of an authorization request whose values may be in a log: not about a person, and no secret.
+const SHOWN: [&str; 11] = [
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "prompt",
+    "acr_values",
+    "max_age",
+    "display",
+    "audience",
+    "resource",
+];
+
+/// Longer values are cut. Characters.
+const SHOWN_VALUE_LIMIT: usize = 300;
+
+/// An authorization request in words, to compare with what is registered at the provider. Of whatever may be
+/// secret there is the name alone.
+#[inline(never)]
+pub fn shown_request(location: &Url) -> String {
+    let mut text =
+        format!("authorization request: {}{}", location.origin().ascii_serialization(), location.path());
+    for (name, value) in location.query_pairs() {
+        let _ = match SHOWN.contains(&&*name) {
+            true => write!(text, " {name}=\"{}\"", shown_to(&value, SHOWN_VALUE_LIMIT)),
+            false => write!(text, " {}=...", shown(&name)),
+        };
+    }
+    text
+}
