@@ -62,12 +62,13 @@ test('what the background is asking already, a request waits for and does not as
     await world.startProvider();
     const held = [];
     world.provider.intercept = (request) => (request.url === '/jwks' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
-    await until('the workers and the main thread have asked for the keys', () => held.length === WORKERS + 1);
-    const answers = ['/a', '/b', '/c'].map((path) => world.send(path, { headers: NAVIGATION }));
+    await until('somebody asks for the keys', () => held.length > 0);
+    const answers = Array.from({ length: 9 }, () => world.send('/page', { headers: NAVIGATION }));
     await until('the requests wait', async () => await world.inFlight() === answers.length);
+    world.provider.intercept = undefined;
     held.forEach((release) => release());
-    assert.deepEqual((await Promise.all(answers)).map(({ status }) => status), [302, 302, 302]);
-    assert.equal(held.length, WORKERS + 1);
+    assert.deepEqual(new Set((await Promise.all(answers)).map(({ status }) => status)), new Set([302]));
+    assert.ok(world.provider.requests['/jwks'] <= WORKERS + 1, 'one question of each worker and of the main thread');
   } finally {
     await world.stop();
   }

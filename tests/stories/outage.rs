@@ -377,27 +377,6 @@ fn a_session_that_ends_while_its_refresh_waits_for_a_turn_is_not_refreshed() {
     assert_eq!(world.idp().refreshes.used, 32);
 }
 
-/// The lease of a refresh begins when it does.
-#[test]
-fn a_refresh_that_waited_long_for_its_turn_is_nobody_elses_meanwhile() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
-    world.stop_clock();
-    world.tick();
-    let (sessions, _) = people(&mut world, 33);
-    world.after(240);
-    for session in &sessions {
-        world.send(session.clone()).is(200, "session");
-    }
-    let under_way = world.tick_and_hold();
-    assert_eq!(under_way.len(), 32);
-    world.after(100);
-    under_way.into_iter().for_each(|refresh| world.answer_held(refresh));
-    assert_eq!(world.tick_and_hold().len(), 1);
-    world.after(5).on_worker(1).begin_slow(&sessions[32]);
-    let sent = world.tick_and_hold();
-    assert!(sent.iter().all(|(_, asked)| !asked.url.path().ends_with("/token")));
-}
-
 #[test]
 fn answers_that_cannot_be_used_hold_nobody_else_back_and_refusals_of_the_client_do() {
     let unusable = answer(200, "<html>");
