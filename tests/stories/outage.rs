@@ -377,6 +377,36 @@ fn a_session_that_ends_while_its_refresh_waits_for_a_turn_is_not_refreshed() {
     assert_eq!(world.idp().refreshes.used, 32);
 }
 
+/// The lease of a refresh begins when it does.
+#[test]
+fn a_refresh_that_waited_long_for_its_turn_is_nobody_elses_meanwhile() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    world.stop_clock();
+    for worker in [1, 0] {
+        // What is known of every provider is known.
+        world.on_worker(worker).tick();
+    }
+    let (sessions, _) = people(&mut world, 33);
+    world.after(240);
+    for session in &sessions {
+        world.send(session.clone()).is(200, "session");
+    }
+    let under_way = world.tick_and_hold();
+    assert_eq!(under_way.len(), 32);
+    // Longer than a lease.
+    world.after(200);
+    under_way.into_iter().for_each(|refresh| world.answer_held(refresh));
+    let refresh = world.tick_and_hold();
+    assert_eq!(refresh.len(), 1);
+    let waiting = world.after(5).on_worker(1).begin_slow(&sessions[32]);
+    let sent = world.tick_and_hold();
+    assert!(sent.iter().all(|(_, asked)| !asked.url.path().ends_with("/token")), "the other worker waits");
+    world.on_worker(0);
+    refresh.into_iter().for_each(|refresh| world.answer_held(refresh));
+    assert!(token(world.on_worker(1).end(&sessions[32], waiting).is(200, "session")).contains("renewed"));
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (33, 0));
+}
+
 #[test]
 fn answers_that_cannot_be_used_hold_nobody_else_back_and_refusals_of_the_client_do() {
     let unusable = answer(200, "<html>");
