@@ -22,7 +22,7 @@ use crate::rules::{Insufficient, Missing, PathError};
 use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Seconds;
 
-pub use way::Destination;
+pub use way::{Destination, without_query};
 
 /// Longer texts from outside are cut in messages. Characters.
 pub const SHOWN_LIMIT: usize = 100;

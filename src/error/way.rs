@@ -23,7 +23,7 @@ impl Destination {
             Endpoint::Userinfo => "userinfo endpoint",
             Endpoint::Revocation => "revocation endpoint",
         };
-        let address = address.map_or("", url::Url::as_str).split('?').next().unwrap_or_default();
+        let address = address.map_or("", without_query);
         let mut text = ["the ", what, " of the provider ("].concat();
         if !address.is_empty() {
             text.push_str(&shown_to(address, ADDRESS_LIMIT));
@@ -34,6 +34,11 @@ impl Destination {
         }
         Destination(text.into())
     }
+}
+
+/// An address as it may be shown: what a provider has put into its query concerns nobody.
+pub fn without_query(address: &url::Url) -> &str {
+    address.as_str().split('?').next().unwrap_or_default()
 }
 
 impl fmt::Display for Destination {

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::endpoint::{self, EndpointError};
 use crate::config::{ClientAuthentication, Provider, ResponseMode, UserinfoUse};
-use crate::error::shown;
+use crate::error::{shown, without_query};
 use crate::http::{Called, Callout, Endpoint};
 use crate::json::{self, JsonError};
 
@@ -222,7 +222,7 @@ impl Metadata {
                 notes.push(format!(
                     "{} is on another host than {here}, to which callout leads: set callout.{key} to the cluster of \
                      {there}, beside callout.default (or ignore this, if one cluster reaches both)",
-                    shown(url.as_str())
+                    shown(without_query(url))
                 ));
             }
         }

@@ -125,7 +125,7 @@ fn another_reason_is_said_at_once() {
 fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
     let google = |world: &mut World| {
         world.idp().metadata = json!({
-            "token_endpoint": "https://idp.example.com:9443/token", "jwks_uri": "https://idp.example.com:8443/keys",
+            "token_endpoint": "https://idp.example.com:9443/token", "jwks_uri": "https://idp.example.com:8443/keys?of=acme",
             "revocation_endpoint": "https://idp.example.com:7443/revoke",
         });
         // In nginx the first request tells whether the workers share anything.
@@ -142,6 +142,7 @@ fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
     ] {
         let found = with(&["WARN provider=main", address, advice]);
         assert_eq!(found.len(), 1, "{address}: {:?}", lines());
+        assert!(!found[0].contains("acme"), "{}", found[0]);
     }
     crate::world::log::forget();
     let ways = json!({"discovery": "idp", "jwks": "certs", "token": "oauth2"});
