@@ -386,15 +386,10 @@ impl Filter {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::config::trial;
-
-    #[test]
-    fn a_cookie_of_ours_comes_from_no_upstream() {
-        let host = HostFunctions {
+impl HostFunctions {
+    /// A host that has nothing, and draws the same bytes each time.
+    pub(crate) fn bare() -> HostFunctions {
+        HostFunctions {
             worker: 1,
             random: |out| {
                 out.fill(4);
@@ -403,9 +398,21 @@ mod tests {
             verify: None,
             shared: None,
             metrics: None,
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+
+    #[test]
+    fn a_cookie_of_ours_comes_from_no_upstream() {
         let now = Timestamp(1_700_000_000);
-        let filter = Filter::new(trial::read(json!({})).unwrap(), &host, now).unwrap();
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), now).unwrap();
         let (theirs, ours) = (&b"lang=de; Path=/"[..], &b"__Host-vestibule=x; Path=/; Secure"[..]);
         assert_eq!(filter.cookies_of_upstream(&[theirs], now), None, "nothing to take out");
         assert_eq!(filter.cookies_of_upstream(&[theirs, ours], now), Some(vec![theirs]));

@@ -100,18 +100,8 @@ mod tests {
 
     #[test]
     fn what_was_evicted_is_said_at_once_and_then_every_minute_together() {
-        let host = HostFunctions {
-            worker: 1,
-            random: |out| {
-                out.fill(4);
-                Ok(())
-            },
-            verify: None,
-            shared: None,
-            metrics: None,
-        };
         let now = Timestamp(1_700_000_000);
-        let filter = Filter::new(trial::read(json!({})).unwrap(), &host, now).unwrap();
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), now).unwrap();
         let tenant = filter.tenant(0).unwrap();
         let mut unsaid_after = |seconds| {
             filter.store.note_evicted(REFRESHES.name, tenant, 2);

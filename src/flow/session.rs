@@ -424,16 +424,7 @@ mod tests {
 
     #[test]
     fn a_session_that_ends_while_the_list_is_read_is_noticed_by_the_next_request() {
-        let host = HostFunctions {
-            worker: 1,
-            random: |out| {
-                out.fill(4);
-                Ok(())
-            },
-            verify: None,
-            shared: Some(SHARED),
-            metrics: None,
-        };
+        let host = HostFunctions { shared: Some(SHARED), ..HostFunctions::bare() };
         let config =
             trial::read(json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}})).unwrap();
         let filter = Filter::new(config, &host, NOW).unwrap();

@@ -397,16 +397,7 @@ mod tests {
     }
 
     fn host(worker: u64, shared: Option<SharedData>) -> HostFunctions {
-        HostFunctions {
-            worker,
-            random: |out| {
-                out.fill(4);
-                Ok(())
-            },
-            verify: None,
-            shared,
-            metrics: Some(COUNTING),
-        }
+        HostFunctions { worker, shared, metrics: Some(COUNTING), ..HostFunctions::bare() }
     }
 
     fn filter_with(worker: u64, shared: Option<SharedData>) -> Rc<Filter> {

@@ -395,17 +395,7 @@ mod tests {
     /// What is kept is sealed for the session before, so nothing but a fault of ours can bring this about.
     #[test]
     fn what_was_kept_for_a_session_and_is_of_another_is_taken_for_nobody() {
-        let host = HostFunctions {
-            worker: 1,
-            random: |out| {
-                out.fill(4);
-                Ok(())
-            },
-            verify: None,
-            shared: None,
-            metrics: None,
-        };
-        let filter = Filter::new(trial::read(json!({})).unwrap(), &host, NOW).unwrap();
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
         let mut before = session();
         before.claims.insert("iss".to_owned(), "https://idp.example.com".into());
         before.refresh_token = Some("r1".into());
