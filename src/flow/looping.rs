@@ -16,7 +16,7 @@ use crate::rules::FetchMetadata;
 use crate::session::{JUST_BEGUN, Jar, Login, LoginLoop, ROUNDS_LIMIT};
 use crate::time::Timestamp;
 
-/// How many logins before the one that now begins were lost. `why` is why it begins.
+/// The number of logins that were lost before the one that now begins. `why` is why it begins.
 ///
 /// # Errors
 /// Too many.
@@ -30,17 +30,17 @@ pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error
         at = found.map_or(at, |found| found.session.created_at);
     }
     let (lost, _) = filter.cookies.rounds(filter.cookies.lost(provider), &jar, at);
-    let is = match why {
+    let kind = match why {
         Error::Client(ClientError::SessionUnreadable(_)) => LoginLoop::Unreadable,
         Error::Client(ClientError::SessionEnded(_)) => LoginLoop::Over,
         Error::Client(ClientError::Authentication(_)) => LoginLoop::NotEnough,
         _ => LoginLoop::Lost,
     };
-    within(filter, visit, lost, is, why)
+    within(filter, visit, lost, kind, why)
 }
 
-/// How many logins for this page, before the one that somebody now asks for and with it, were needless: there
-/// was a session that had just begun. None if a person asks.
+/// The number of needless logins for this page, with the one that is now asked for: each began although a
+/// session had just begun. 0 if a person asks.
 ///
 /// # Errors
 /// Too many.
@@ -71,7 +71,8 @@ pub fn needless(
     )
 }
 
-/// The same for a login that comes to its end: it began without a session, although there was one.
+/// The same for a login that comes to its end. It is needless if it began without a session although there
+/// was one: then another filter, which does not see our cookies, has begun it.
 ///
 /// # Errors
 /// Too many.
@@ -95,8 +96,8 @@ pub fn unseen(filter: &Filter, visit: &Visit, index: ProviderIndex, login: &Logi
     )
 }
 
-/// Counts an answer to a login that began when there was a session, and of which there is no cookie: a
-/// `Set-Cookie` value. Nothing if the login is an older one, as in one of several tabs, or was finished here.
+/// Counts an answer whose login began when there was a session, and of which no cookie came: a `Set-Cookie`
+/// value. `None` if the login is older than the session, as in one of several tabs, or was finished here.
 ///
 /// # Errors
 /// Too many.
@@ -109,7 +110,7 @@ pub fn done_before(
 ) -> Result<Option<String>, Error> {
     let of = filter.cookies.needless(index, page);
     let (needless, counted_at) = rounds(filter, visit, of);
-    // Opened again, it began before it was counted.
+    // An answer that is opened again was counted, after its login began.
     if started_at <= found.session.created_at
         || started_at < counted_at
         || is_redeemed(filter, index, state, visit.now)

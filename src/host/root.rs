@@ -187,7 +187,7 @@ impl Root {
         let Some(at) = clock() else { return self.refuse_who_waits(&filter) };
         filter.tick(at);
         if !self.is_ending {
-            self.renew_providers(&filter);
+            self.fetch_what_is_due(&filter);
         }
         for (provider, step) in std::mem::take(&mut self.postponed) {
             self.go_on(provider, step);
@@ -202,7 +202,7 @@ impl Root {
         self.wake();
     }
 
-    fn renew_providers(&mut self, filter: &Rc<Filter>) {
+    fn fetch_what_is_due(&mut self, filter: &Rc<Filter>) {
         let shares = workers::are_allowed();
         for (index, provider) in filter.providers().iter().enumerate() {
             let mut seen = self.seen.get_mut(index).map(std::mem::take).unwrap_or_default();
