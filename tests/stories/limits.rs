@@ -83,7 +83,7 @@ fn the_rounds_of_one_provider_are_not_those_of_another() {
 }
 
 #[test]
-fn a_count_that_somebody_made_up_is_none() {
+fn what_is_no_count_counts_nothing() {
     let mut world = World::new();
     let cookie = "__Host-vestibule-rounds=9; __Host-vestibule-rounds=AAAA";
     let request = world.program("/orders", &[("cookie", cookie), ("accept", "text/html")]);
