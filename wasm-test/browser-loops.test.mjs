@@ -227,12 +227,18 @@ inChromium('windows and frames', {}, (it) => {
     await frame.locator('text=Log in').waitFor();
     await page.screenshot({ path: path.join(SCREENSHOTS, 'loop-frame.png') });
     assert.equal(await frame.locator('code').textContent(), 'login_in_frame');
-    assert.equal(seen.rounds(), 0);
+    assert.equal(seen.rounds(), 1, 'the provider is asked whether it can do without a page');
     await frame.locator('text=Log in').click();
     await page.waitForURL(`${world.issuer}/interaction/**`);
     await login(page);
     await page.waitForURL(`${world.site}/orders?page=2`);
-    assert.equal(seen.rounds(), 1);
+    assert.equal(seen.rounds(), 2);
+    // Logged in at the provider: nothing is to be seen of the login.
+    await page.context().clearCookies({ name: /vestibule/ });
+    await page.goto(`${world.issuer}/.well-known/openid-configuration`);
+    await page.setContent(`<iframe width="700" height="400" src="${world.site}/orders?page=2"></iframe>`);
+    await page.frameLocator('iframe').locator('text=x-auth-sub').first().waitFor();
+    assert.equal(seen.rounds(), 3);
   });
 });
 

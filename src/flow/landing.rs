@@ -2,7 +2,7 @@
 //! a page where a redirect would lose something.
 
 use crate::answer;
-use crate::config::{ProviderIndex, SameSite};
+use crate::config::{self, ProviderIndex, SameSite};
 use crate::error::Error;
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::{Begin, with_cookies};
@@ -48,13 +48,52 @@ pub fn retry_address(filter: &Filter, login: &Login) -> String {
     if login.landing == Landing::Popup { filter.popup_address(&address) } else { address }
 }
 
-/// No provider is framed by us. Only where cookies belong to the page around the frame, a login outside it
-/// would log nobody in, so there it begins in the frame.
-pub fn outside_the_frame(filter: &Filter, visit: &Visit, index: ProviderIndex, begin: Begin) -> Answer {
+/// How a login begins as to frames: providers do not let their pages be framed.
+pub enum Framed {
+    /// In a window. Or in a frame whose cookies belong to the page around it: a login outside it would log
+    /// nobody in.
+    No,
+    /// In a frame, without a page (`prompt=none`, Core 1.0 section 3.1.2.1): whoever is logged in at the
+    /// provider sees none.
+    Silently,
+    /// In a frame that would get no cookie, or with a page that somebody asks for.
+    Never,
+}
+
+impl Framed {
+    /// How the login of this request begins.
+    pub fn of(filter: &Filter, request: &Request, begin: &Begin, provider: &config::Provider) -> Framed {
+        if !is_framed(filter, request) {
+            return Framed::No;
+        }
+        let mut parameters = begin.from_request.iter().chain(&provider.authorization_parameters);
+        let has_cookies = filter.config.session.same_site == SameSite::None
+            || !FetchMetadata::of(request).is_from_another_site();
+        if has_cookies && !parameters.any(|(name, _)| name == "prompt") {
+            Framed::Silently
+        } else {
+            Framed::Never
+        }
+    }
+}
+
+/// Whether this is shown in a frame that a login may have to be led out of.
+pub fn is_framed(filter: &Filter, request: &Request) -> bool {
+    FetchMetadata::of(request).is_in_a_frame() && !filter.config.session.partitioned
+}
+
+/// A link to the login, which leaves the frame.
+pub fn outside_the_frame(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    return_to: &str,
+    cookies: Vec<String>,
+) -> Answer {
     let decision = filter.decision(visit, "login_in_frame", index, "");
-    let response = answer::log_in_outside(&filter.login_address(&begin.return_to), decision.code);
+    let response = answer::log_in_outside(&filter.login_address(return_to), decision.code);
     filter.audit(visit, &decision, response.status, "");
-    Answer::Respond(with_cookies(response, begin.cookies), decision)
+    Answer::Respond(with_cookies(response, cookies), decision)
 }
 
 /// Back to the page that was asked for, from a login that somebody has just finished.

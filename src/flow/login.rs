@@ -7,6 +7,7 @@ use crate::config::{Authentication, ProviderIndex, ResponseMode, Rule};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::exchange::{self, Asked};
+use crate::flow::landing::Framed;
 use crate::flow::new_session::new_session;
 use crate::flow::refusal::Extras;
 use crate::flow::userinfo::Person;
@@ -157,11 +158,15 @@ fn send_to_provider(
     filter: &Filter,
     visit: &Visit,
     index: ProviderIndex,
-    begin: Begin,
+    mut begin: Begin,
 ) -> Result<Answer, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    if FetchMetadata::of(&visit.request).is_in_a_frame() && !filter.config.session.partitioned {
-        return Ok(landing::outside_the_frame(filter, visit, index, begin));
+    match Framed::of(filter, &visit.request, &begin, &provider.config) {
+        Framed::No => {}
+        Framed::Silently => begin.from_request.push(("prompt".to_owned(), "none".to_owned())),
+        Framed::Never => {
+            return Ok(landing::outside_the_frame(filter, visit, index, &begin.return_to, begin.cookies));
+        }
     }
     let known = provider.known().ok_or(Error::Bug("a login begins without metadata"))?;
     let now = visit.now;
@@ -281,6 +286,17 @@ async fn redeem(
         Ok(code) => code,
         Err(AuthorizationError::Refused(_)) if has_expired && login.began_as.is_none() => {
             return Ok(missing_login::begin_again(filter, visit, index, login, *now, extras));
+        }
+        Err(AuthorizationError::Refused(why))
+            if why.asks_for_a_page() && landing::is_framed(filter, &visit.request) =>
+        {
+            return Ok(landing::outside_the_frame(
+                filter,
+                visit,
+                index,
+                &login.return_to,
+                std::mem::take(&mut extras.cookies),
+            ));
         }
         Err(why) => return Err(ClientError::Authorization(why).into()),
     };

@@ -37,6 +37,14 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
+    /// Whether the provider would have to show a page (Core 1.0 section 3.1.2.6).
+    pub fn asks_for_a_page(&self) -> bool {
+        matches!(
+            self.error,
+            "login_required" | "interaction_required" | "consent_required" | "account_selection_required"
+        )
+    }
+
     /// Keeps `error` if it is one of `registered`, else what may be logged of it, and so of the
     /// description. `secrets` are those of this very exchange, which the provider may repeat.
     pub(super) fn new(

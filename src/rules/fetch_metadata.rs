@@ -92,6 +92,11 @@ impl<'a> FetchMetadata<'a> {
         matches!(self.headers.one(DESTINATION), Some("iframe" | "frame"))
     }
 
+    /// Whether the browser says that another site made it go here.
+    pub fn is_from_another_site(&self) -> bool {
+        self.headers.one(SITE) == Some("cross-site")
+    }
+
     /// Whether the answer is shown in a window of its own, or the client says nothing of it.
     pub fn may_have_a_window(&self) -> bool {
         !self.headers.has(DESTINATION) || self.headers.one(DESTINATION) == Some("document")

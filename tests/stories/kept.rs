@@ -82,7 +82,7 @@ fn a_page_stands_only_where_a_redirect_would_lose_something() {
     let mut world = keeping_fragments();
     for (method, more, seen) in [
         ("HEAD", ("accept", "text/html"), (302, "login_begins")),
-        ("GET", ("sec-fetch-dest", "iframe"), (401, "login_in_frame")),
+        ("GET", ("sec-fetch-dest", "iframe"), (302, "login_begins")),
     ] {
         let mut request = world.navigation("/app", false);
         request.method = method.to_owned();

@@ -490,6 +490,36 @@ fn a_login_in_a_frame_is_a_link_out_of_it() {
         assert!(seen.cookies().is_empty() && seen.header("x-frame-options").is_none());
         assert!(!seen.header("content-security-policy").unwrap().contains("frame-ancestors"));
     }
+    // A page of the provider is not framed, and nobody needs one who is logged in there.
+    let of_this_site = [framed[0], ("sec-fetch-site", "same-site"), framed[2]];
+    let begin = |world: &mut World| {
+        let request = world.program("/orders?page=2", &of_this_site);
+        let address = world.send(request).is(302, "login_begins").location().parse::<url::Url>().unwrap();
+        assert!(address.as_str().contains("prompt=none"), "{address}");
+        address
+    };
+    let arrive = |world: &mut World, back: &str| {
+        let mut request = world.navigation(back.strip_prefix(crate::world::SITE).unwrap(), true);
+        request.headers.push("sec-fetch-dest", "iframe");
+        world.send(request)
+    };
+    for error in ["login_required", "interaction_required", "consent_required"] {
+        let address = begin(&mut world);
+        world.idp().callback = json!({"code": null, "error": error});
+        let back = world.authorize(&address);
+        let seen = arrive(&mut world, &back);
+        assert!(seen.is(401, "login_in_frame").body.contains("return_to=%2Forders%3Fpage%3D2"), "{seen:?}");
+        world.idp().callback = json!({});
+    }
+    let mut silent = World::new();
+    let address = begin(&mut silent);
+    let back = silent.authorize(&address);
+    assert_eq!(arrive(&mut silent, &back).is(302, "login_completed").location(), "/orders?page=2");
+    // Whoever asks for a page gets none in a frame.
+    let request = world.program("/oidc/login?return_to=/orders&prompt=login", &of_this_site);
+    let mut asking =
+        World::with(&json!({"providers": {"main": {"parameters_from_request": {"prompt": ["login"]}}}}));
+    asking.send(request).is(401, "login_in_frame");
     // Where the link leads there is no frame.
     let address = world.sent_to_provider("/oidc/login?return_to=%2Forders%3Fpage%3D2");
     let back = world.authorize(&address);
