@@ -153,8 +153,7 @@ struct Stage {
     logins: usize,
     /// Metadata came from elsewhere, and with it addresses.
     is_elsewhere: bool,
-    /// Addresses of pages that somebody made out of a callback: whoever writes a code into the path of
-    /// a page has shown it.
+    /// What the client itself has shown: whoever writes a code into the path or the host of a page.
     shown: String,
 }
 
