@@ -447,6 +447,19 @@ mod tests {
         assert!(list.check_login(&store, Some("s1"), (ISSUER, "alice"), NOW).is_err());
     }
 
+    /// The copy in the bucket of the `sid` is for providers that say another `sub`: it makes room first.
+    #[test]
+    fn a_session_stays_ended_whose_entry_is_in_the_bucket_of_the_person_alone() {
+        let (list, store) = (list(), Store::default());
+        let persons = list.slot(Whose::Subject(ISSUER, "alice")).name;
+        let sid =
+            (0..).map(|n: u64| n.to_string()).find(|sid| list.slot(of_sid(sid)).name != persons).unwrap();
+        list.end(&store, of_sid_and_sub(&sid, "alice"), NOW).unwrap();
+        let empty = Bucket::after_loss(None).bytes();
+        store.update(&list.slot(of_sid(&sid)).name, |_| ((), Some(empty.clone()))).unwrap();
+        assert_eq!(list.find(&store, &of("alice", &sid, NOW)), Some(SessionEnded::ByProvider));
+    }
+
     #[test]
     fn a_clock_that_jumps_ahead_and_back_brings_nothing_back() {
         let (list, store) = (list(), Store::default());
