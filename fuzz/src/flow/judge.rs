@@ -12,7 +12,7 @@ impl Stage {
     pub(super) fn judge(&mut self, request: &Request, worker: usize, stream: Stream, seen: Seen) -> Seen {
         self.answered.push((worker, stream));
         if !CALLBACKS.contains(&request.path_only()) {
-            [&request.path, &request.authority, &request.method].map(|sent| self.shown.push_str(sent));
+            self.shown.extend([&*request.path, &request.authority, &request.method]);
         }
         assert_ne!(seen.code, "bug");
         for (name, value) in &seen.headers {
