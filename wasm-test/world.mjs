@@ -32,16 +32,22 @@ export async function until(what, condition, deadline = DEADLINE_MS) {
   }
 }
 
+/** Those that were given away: whoever has one may not listen yet. */
+const ports = new Set();
+
 /** A port that nobody listens on, below those that the system gives to outgoing connections. */
 export async function freePort() {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 18_000);
+    if (ports.has(port)) continue;
     const free = await new Promise((resolve) => {
       const server = net.createServer();
       server.once('error', () => resolve(false));
       server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
     });
-    if (free) return port;
+    if (!free) continue;
+    ports.add(port);
+    return port;
   }
 }
 
