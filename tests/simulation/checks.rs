@@ -376,7 +376,10 @@ impl World {
         };
         let text = open.request.headers.one("authorization").unwrap().split(' ').nth(1).unwrap();
         let token = self.model.token(text, providers, self.shape.leeway, self.proxy_time());
-        let token = token.unwrap_or_else(|| panic!("let through without a token that counts"));
+        let token = token.unwrap_or_else(|| {
+            let known = self.model.tokens.get(text);
+            panic!("let through at {} without a token that counts: {known:?}", self.proxy_time())
+        });
         assert!(self.shape.rule(path) != Rule::Api || token.has_scope, "the token has not the scope");
         Proof::Token { provider: token.provider, person: token.person.clone(), text: text.to_owned() }
     }

@@ -17,6 +17,9 @@ use vestibule::jose::verify::HostCheck;
 use crate::behaviours::Behaviour;
 use crate::random::Chance;
 
+/// So many providers share the RSA keys out among themselves.
+const PROVIDERS: usize = 2;
+
 /// To make one takes a second, so there are these. They are used nowhere else.
 static RSA: LazyLock<Vec<PrivateKey>> = LazyLock::new(|| {
     let keys = include_str!("rsa.pem").split_inclusive("-----END PRIVATE KEY-----\n");
@@ -45,13 +48,13 @@ enum Secret {
 }
 
 impl Key {
-    /// A key of this algorithm; of RSA the one of this number.
-    pub fn new(id: String, algorithm: Algorithm, number: u64, chance: &mut Chance) -> Key {
+    /// A key of this algorithm; of RSA one that no other provider has, another for each number in turn.
+    pub fn new(id: String, algorithm: Algorithm, provider: usize, number: u64, chance: &mut Chance) -> Key {
         let mut seed = [0; 32];
         seed.iter_mut().for_each(|byte| *byte = 1 + chance.below(200) as u8);
         let secret = match algorithm {
             Algorithm::Es256 => Secret::P256(SigningKey::from_slice(&seed).unwrap()),
-            Algorithm::Rs256 => Secret::Rsa(number as usize % RSA.len()),
+            Algorithm::Rs256 => Secret::Rsa((number as usize * PROVIDERS + provider) % RSA.len()),
             Algorithm::EdDsa => Secret::Ed25519(KeyPair::from_seed(Seed::new(seed))),
         };
         Key { id, secret }

@@ -89,7 +89,7 @@ struct Ended {
 }
 
 /// An access token, good or not.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Token {
     pub provider: usize,
     pub person: String,

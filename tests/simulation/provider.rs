@@ -198,7 +198,7 @@ impl Provider {
             issuer: shape.issuer(index),
             behaviour: shape.behaviours[index].clone(),
             algorithm,
-            keys: vec![Key::new(format!("{}-0", shape.name(index)), algorithm, 0, chance)],
+            keys: vec![Key::new(format!("{}-0", shape.name(index)), algorithm, index, 0, chance)],
             withdrawn: Vec::new(),
             jwks_path: "/keys".to_owned(),
             fault: None,
@@ -705,7 +705,7 @@ impl Provider {
         ]);
         let name = if how.starts_with("reuses") { self.keys[0].id.clone() } else { name };
         let old = self.keys.clone();
-        self.keys = vec![Key::new(name, self.algorithm, self.rotations, chance)];
+        self.keys = vec![Key::new(name, self.algorithm, self.index, self.rotations, chance)];
         // Of several keys tokens must name theirs (Core 1.0 section 10.1).
         if how.starts_with("keeps") && self.behaviour.is("kid", "given") {
             self.keys.extend(old.into_iter().take(2));
