@@ -8,7 +8,7 @@ use crate::filter::{Answer, Filter, Next, Visit};
 use crate::flow::refresh::{Current, Looked};
 use crate::flow::refusal::Extras;
 use crate::flow::written::{self, Written};
-use crate::flow::{Outcome, kept_form, login, looping, refresh, session, session_info};
+use crate::flow::{Callouts, Outcome, kept_form, login, looping, refresh, session, session_info};
 use crate::rules::{ClientKind, came_unencrypted};
 use crate::session::{Jar, SessionEnded};
 use crate::upstream::Brings;
@@ -37,19 +37,28 @@ impl Filter {
     }
 
     /// Decides about a request whose session was renewed on its way.
-    pub(crate) fn decide_again(self: &Rc<Self>, visit: &Visit, renewed: Result<Current, Error>) -> Answer {
-        let decided = match (self.rule(visit), renewed) {
+    pub(crate) async fn decide_again(
+        self: &Rc<Self>,
+        visit: Visit,
+        renewed: Result<Current, Error>,
+        callouts: Callouts,
+    ) -> Answer {
+        let decided = match (self.rule(&visit), renewed) {
             // Whoever asks about the session.
-            (None, renewed) => renewed.map(|current| Next::Answer(session_info::tell(self, visit, &current))),
-            (Some(rule), Ok(current)) => self.let_in(visit, rule, &current),
-            (Some(rule), Err(why)) => self.log_in_again(visit, rule, why),
+            (None, renewed) => {
+                renewed.map(|current| Next::Answer(session_info::tell(self, &visit, &current)))
+            }
+            (Some(rule), Ok(current)) => self.let_in(&visit, rule, &current),
+            (Some(rule), Err(why)) => self.log_in_again(&visit, rule, why),
         };
         match decided {
             Ok(Next::Answer(answer)) => answer,
-            // Whoever renewed a session has asked the provider, so its metadata is there.
-            Ok(Next::Login(provider, begin)) => login::begin_now(self, visit, provider, begin),
+            // Where another worker renewed the session, this one may not know the provider yet.
+            Ok(Next::Login(provider, begin)) => {
+                login::begin(Rc::clone(self), visit, provider, begin, callouts).await
+            }
             Ok(_) => Answer::stuck(),
-            Err(error) => self.refuse(visit, &error),
+            Err(error) => self.refuse(&visit, &error),
         }
     }
 

@@ -315,7 +315,7 @@ pub async fn wait(filter: Rc<Filter>, mut visit: Visit, found: Rc<Remembered>, c
         (Some(provider), Err(why)) if kept_form::may_be_kept(&filter, &visit.request, provider, &why) => {
             kept_form::keep(filter, visit, provider, why, callouts).await
         }
-        (_, renewed) => filter.decide_again(&visit, renewed),
+        (_, renewed) => filter.decide_again(visit, renewed, callouts).await,
     }
 }
 
