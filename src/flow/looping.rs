@@ -1,8 +1,7 @@
-//! The end of logins that lead nowhere: after three rounds there is a page, whoever sends the browser
-//! round.
+//! The end of logins that lead nowhere: after three rounds there is a page.
 //!
-//! Only a browser that was *sent* is in a loop. Who opens an answer again, comes with that of one of many
-//! tabs, or asks for another login by a click on a page of this site, is a person, and never refused.
+//! Only a browser that was *sent* is in a loop. A person who opens an answer again, has many tabs, or asks
+//! for another login by a click on a page of this site is never refused.
 
 use std::fmt;
 
@@ -24,7 +23,7 @@ pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error
     let jar = Jar::read(&visit.request.headers);
     let mut at = visit.now;
     if matches!(why, Error::Client(ClientError::SessionEnded(_))) {
-        // By the clock of whoever made the session that is over: it may be wrong, or ours.
+        // By the clock of the proxy that made the session that is over: that one may be wrong, or ours.
         let mut texts = filter.cookies.session_text(provider, &jar);
         let found = texts.find_map(|text| session::open(filter, provider, &text, visit.now));
         at = found.map_or(at, |found| found.session.created_at);

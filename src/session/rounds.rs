@@ -5,8 +5,8 @@
 //! filter behind this one or beside it did, or the application. Those are counted by the page that they are
 //! for: who goes to several pages is in no loop.
 //!
-//! The cookie is plain text, so that filters with different keys count together. Whoever makes one up can
-//! show somebody the page that ends a loop, which has a way out, and nothing else: no count lets anybody in.
+//! The cookie is plain text, so that filters with different keys count together. A forged one
+//! shows the page that ends a loop, which has a way out, and does nothing else: no count lets anybody in.
 
 use std::fmt::{self, Write};
 
@@ -20,13 +20,13 @@ use super::cookies::Cookies;
 use super::jar::Jar;
 use super::parts::CANDIDATES_LIMIT;
 
-/// So many logins that led nowhere are a loop.
+/// This many logins that lead nowhere are a loop.
 pub const ROUNDS_LIMIT: u8 = 3;
 
 /// A session that is younger than this has just begun: nobody has seen much of what it is for.
 pub const JUST_BEGUN: Seconds = Seconds(10);
 
-/// A count is forgotten after this time: whoever logs in again later is in no loop.
+/// A count is forgotten after this time: a login after it is no part of a loop.
 pub(super) const ROUNDS_LIFETIME: Seconds = Seconds(120);
 
 /// Counts that one cookie holds.

@@ -1,9 +1,9 @@
 //! A provider that fails for one person after the other is asked for one of them at a time.
 //!
 //! One person says nothing about a provider, however many sessions they have: it may be something about
-//! them. So it takes several in a row, with no success between. And whoever has failed lets others try
-//! first: or those who always fail would be the ones that try, and nobody would find out that the provider
-//! is back.
+//! them. So it takes several in a row, with no success between. A person whose refresh failed lets
+//! others try first: otherwise those who always fail would be the ones that try, and nobody would find out
+//! that the provider is back.
 
 use super::agreement::{
     FAILURE_KEPT, Failed, RETRY_AFTER, change_disposable, clear as forget, find, provider_key,
@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::store::Key;
 use crate::time::Timestamp;
 
-/// The refreshes of so many different people must have failed.
+/// People whose refreshes must have failed for an outage.
 const DIFFERENT: usize = 3;
 
 /// So many of those that failed last are known.
