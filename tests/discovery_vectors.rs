@@ -32,17 +32,17 @@ fn documents() -> Option<BTreeMap<String, Vec<u8>>> {
     )
 }
 
+/// A provider with a way for each endpoint.
 fn provider(issuer: &str) -> Provider {
-    let target = || "provider".to_owned();
     Provider {
         refresh: None,
         name: "provider".into(),
         issuer: issuer.into(),
         issuers: vec![issuer.into()],
         callout: CalloutTargets {
-            discovery: target(),
-            jwks: target(),
-            token: target(),
+            discovery: "discovery".into(),
+            jwks: "jwks".into(),
+            token: "token".into(),
             userinfo: None,
             default: None,
         },
@@ -74,6 +74,27 @@ fn provider(issuer: &str) -> Provider {
     }
 }
 
+/// The keys of `callout` that are asked for where all endpoints have one way.
+fn noted_with_one_way(body: &[u8], issuer: &str) -> Vec<&'static str> {
+    let mut provider = provider(issuer);
+    provider.callout.jwks = provider.callout.discovery.clone();
+    provider.callout.token = provider.callout.discovery.clone();
+    let notes = Metadata::read(body, &provider).unwrap().notes;
+    let is_noted = |key: &&str| notes.iter().any(|note| note.contains(&format!("set callout.{key} ")));
+    ["jwks", "token"].into_iter().filter(is_noted).collect()
+}
+
+/// The keys of `callout` whose endpoints are on another host than the document.
+fn elsewhere(document: &Value) -> Vec<&'static str> {
+    let host = |member: &str| {
+        let address = document[member].as_str().unwrap();
+        address.split('/').nth(2).unwrap().to_owned()
+    };
+    let is_elsewhere = |(_, member): &(&str, &str)| host(member) != host("issuer");
+    let endpoints = [("jwks", "jwks_uri"), ("token", "token_endpoint")];
+    endpoints.into_iter().filter(is_elsewhere).map(|(key, _)| key).collect()
+}
+
 #[test]
 fn documents_of_real_providers_are_read() {
     let Some(documents) = documents() else { return };
@@ -93,6 +114,7 @@ fn documents_of_real_providers_are_read() {
             assert_eq!(read.as_ref().map(|url| url.as_str()), document[member].as_str(), "{name}: {member}");
         }
         assert!(metadata.notes.is_empty(), "{name}: {:?}", metadata.notes);
+        assert_eq!(noted_with_one_way(&body, issuer), elsewhere(&document), "{name}");
 
         let other = Metadata::read(&body, &provider("https://other.example")).unwrap_err();
         assert!(matches!(other, MetadataError::Issuer { .. }), "{name}");
