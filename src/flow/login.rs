@@ -324,7 +324,7 @@ async fn redeem(
     visit.is_in(index, &session);
     visit.is_by(index, id_token.subject());
     let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
-    let session = session::fit(filter, index, session, *now, write)?;
+    let session = session::fit(filter, index, session, session::GIVEN_UP, *now, write)?;
     step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
     let [lost, page] = [filter.cookies.lost(index), filter.cookies.needless(index, &login.return_to)];
     let rounds = [(lost, login.rounds.saturating_add(1)), (page, needless)];

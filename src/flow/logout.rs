@@ -48,7 +48,7 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
         if let Ok(session) = session::of(filter, visit, index, &jar) {
             end_session(filter, index, &session, visit.now);
             let newest = refresh::newest(filter, index, &session, visit.now);
-            revocation::begin(filter, index, &newest.session, visit.now);
+            revocation::begin(filter, index, &newest.remembered.session, visit.now);
             ended.push((index, session));
         }
         cookies.extend(filter.cookies.delete_session(index, &jar));

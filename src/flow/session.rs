@@ -39,7 +39,8 @@ impl Remembered {
         self.checked_at.set(None);
     }
 
-    fn fingerprint(&self) -> &Fingerprint {
+    /// Tells this state of the session from all others.
+    pub fn fingerprint(&self) -> &Fingerprint {
         self.fingerprint.get_or_init(|| Fingerprint::of(&self.session))
     }
 }
@@ -330,10 +331,12 @@ pub fn open_refreshed_and_check(
     Ok(remembered)
 }
 
-/// Writes a session that is new or renewed. If it does not fit into its cookies it gives up, in this
-/// order, what a person can do without: the ID token, which is a hint for the provider at the logout, and
-/// the refresh token, as if the provider had given none. Never claims: rules and the upstream decide by
-/// them. Nor what is forwarded.
+/// What a session that does not fit into its cookies gives up, in this order, because a person can do
+/// without: the ID token, which is a hint for the provider at the logout, and the refresh token, as if the
+/// provider had given none. Never claims: rules and the upstream decide by them. Nor what is forwarded.
+pub const GIVEN_UP: &[GivenUp] = &[GivenUp::IdToken, GivenUp::RefreshToken];
+
+/// Writes a session, without those of `parts` for which there is no room.
 ///
 /// # Errors
 /// It does not fit without these either; then nothing is written.
@@ -341,10 +344,11 @@ pub fn fit<T>(
     filter: &Filter,
     provider: ProviderIndex,
     mut session: Session,
+    parts: &[GivenUp],
     now: Timestamp,
     write: impl Fn(&Session, [u8; 24]) -> Result<T, SessionTooLarge>,
 ) -> Result<T, Error> {
-    let mut left = [GivenUp::IdToken, GivenUp::RefreshToken].into_iter();
+    let mut left = parts.iter().copied();
     loop {
         let error = match write(&session, filter.nonce24(now)?) {
             Ok(written) => return Ok(written),

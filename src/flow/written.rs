@@ -5,12 +5,12 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::config::ProviderIndex;
-use crate::error::ConfigurationError;
 use crate::filter::Filter;
-use crate::flow::refresh::{self, Current};
+use crate::flow::refresh::{self, Current, Newest};
 use crate::flow::session::{self, Remembered};
 use crate::http::Headers;
-use crate::session::Jar;
+use crate::metrics::GivenUp;
+use crate::session::{Jar, Session};
 use crate::time::{Seconds, Timestamp};
 
 /// A response that comes later than this brings no cookie that could wait for the next.
@@ -81,12 +81,12 @@ impl Written {
     /// The cookies of the session that counts now. None if that is not known for certain.
     pub fn cookies(&self, filter: &Filter, now: Timestamp) -> Vec<String> {
         let Written { provider, in_cookie, .. } = self;
-        let newest = refresh::deliver(filter, *provider, in_cookie, now);
-        let is_renewed = !Rc::ptr_eq(&newest, in_cookie);
+        let newest = refresh::newest(filter, *provider, in_cookie, now);
         // Later, what was renewed may have been delivered by another response and be forgotten.
         let is_as_before =
             now.since(self.decided_at) < LATE && refresh::is_unused(filter, *provider, in_cookie, now);
-        if !(is_renewed || is_as_before) || session::counts(filter, *provider, &newest, now).is_err() {
+        let counts = session::counts(filter, *provider, &newest.remembered, now).is_ok();
+        if !((newest.is_renewed() || is_as_before) && counts) {
             return Vec::new();
         }
         write(filter, *provider, &newest, &Jar::read(&self.cookies), self.decided_at, now)
@@ -110,7 +110,7 @@ pub fn at_once(
     if !is_due(filter, current, now) {
         return Vec::new();
     }
-    let newest = refresh::deliver(filter, provider, &current.in_cookie, now);
+    let newest = refresh::newest(filter, provider, &current.in_cookie, now);
     write(filter, provider, &newest, jar, now, now)
 }
 
@@ -125,8 +125,8 @@ pub fn unused(
     if !current.is_new() {
         return Vec::new();
     }
-    let newest = refresh::deliver(filter, provider, &current.in_cookie, now);
-    write(filter, provider, &newest, jar, newest.session.seen_at, now)
+    let newest = refresh::newest(filter, provider, &current.in_cookie, now);
+    write(filter, provider, &newest, jar, newest.remembered.session.seen_at, now)
 }
 
 /// Whether a session is written: it is a new one, or its time of use or the first key is due.
@@ -134,26 +134,28 @@ pub fn is_due(filter: &Filter, current: &Current, now: Timestamp) -> bool {
     current.is_new() || session::is_written_anew(filter, &current.remembered, now)
 }
 
+/// The browser keeps what it has if the session does not fit beside the cookies of the application. What it
+/// was renewed to is found with that for as long as it was not delivered.
 fn write(
     filter: &Filter,
     provider: ProviderIndex,
-    remembered: &Remembered,
+    newest: &Newest,
     jar: &Jar<'_>,
     seen_at: Timestamp,
     now: Timestamp,
 ) -> Vec<String> {
-    let mut session = remembered.session.clone();
+    let mut session = newest.remembered.session.clone();
     session.seen_at = session.seen_at.max(seen_at);
-    let written = match filter.nonce24(now) {
-        Ok(nonce) => filter
-            .cookies
-            .set_session(provider, &session, jar, nonce)
-            .map_err(|error| ConfigurationError::SessionTooLarge(error).into()),
-        Err(error) => Err(error),
-    };
-    // The old cookie stays as it is.
-    written.unwrap_or_else(|error| {
-        log::warn!("code={} the session is not written anew: {error}", error.code());
-        Vec::new()
-    })
+    let set = |session: &Session, nonce| filter.cookies.set_session(provider, session, jar, nonce);
+    match session::fit(filter, provider, session, &[GivenUp::IdToken], now, set) {
+        Ok(cookies) => {
+            newest.is_delivered(filter, now);
+            cookies
+        }
+        Err(error) => {
+            let line = format!("the session is not written anew: {error}");
+            filter.log.warn(error.code(), &line, now);
+            Vec::new()
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A session may be large for claims that stay as they are. So what is kept for others is what they lack,
 //! and it makes a session together with the one before, and with no other: it is sealed for that one's
-//! fingerprint.
+//! [`Fingerprint`].
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -28,15 +28,16 @@ const CLAIMS: &str = "c";
 /// When the session was used for the last time.
 const SEEN_AT: &str = "l";
 
-/// A session as it was before a refresh. How lately it was used is no part of it: that changes whenever
-/// its cookie is written.
+/// A state of a session. No part of it is what may differ between a state as it is kept and the same
+/// state in a cookie: how lately it was used, and the ID token, which is left out where cookies have no
+/// room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of a session.
+    /// The fingerprint of a session as it is now.
     pub fn of(session: &Session) -> Fingerprint {
-        let session = Session { seen_at: Timestamp(0), ..session.clone() };
+        let session = Session { seen_at: Timestamp(0), id_token: None, ..session.clone() };
         // What does not pack fits into no cookie, and no two of these are told apart.
         Fingerprint(Sha256::digest(pack(&session).unwrap_or_default().as_slice()).into())
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use vestibule::http::{CalloutFailed, Reply};
+use vestibule::http::{CalloutFailed, Reply, Request};
 
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, merge};
+use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, merge, noise};
 
 #[test]
 fn who_leaves_for_a_coffee_while_the_session_is_renewed_is_still_logged_in_afterwards() {
@@ -462,4 +462,78 @@ fn without_an_answer_for_a_new_id_token_the_session_goes_on_without_one() {
         world.tick();
         assert!(ends(&world.get("/orders")).is_some());
     }
+}
+
+/// A request with the session that an answer brought.
+fn with_cookies_of(world: &World, seen: &Seen) -> Request {
+    let cookies = seen.is(200, "session").cookies();
+    let pairs: Vec<&str> = cookies.iter().filter_map(|cookie| cookie.split(';').next()).collect();
+    world.program("/orders", &[("cookie", &pairs.join("; "))])
+}
+
+#[test]
+fn two_refreshes_of_one_cookie_make_two_states_and_both_go_on() {
+    for rotation in [Rotation::Overlaps, Rotation::Repeats, Rotation::LeavesOut] {
+        let mut world = logged_in(&forwarding());
+        world.idp().refreshes.rotation = rotation;
+        let late = fetch(&world);
+        // What came of the first is forgotten two minutes after it was delivered.
+        let mut states = [301, 130].map(|pause| {
+            let seen = world.after(pause).send(late.clone());
+            with_cookies_of(&world, &seen)
+        });
+        for worker in [0, 1, 0] {
+            world.after(301);
+            for state in &mut states {
+                let seen = world.on_worker(worker).send(state.clone());
+                *state = with_cookies_of(&world, &seen);
+            }
+        }
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (8, 0), "{rotation:?}");
+    }
+}
+
+/// The application has so many cookies that one of ours is all that fits.
+fn fill_with_cookies(world: &mut World) {
+    for number in 0..11 {
+        world.browser.take(&format!("application-{number}={}; Path=/", noise(3_800)), world.now);
+    }
+}
+
+#[test]
+fn a_cookie_without_room_for_the_id_token_is_the_state_that_others_have_with_it() {
+    let mut world = logged_in(&json!({}));
+    let late = fetch(&world);
+    world.idp().refreshes.id_token = json!({"nickname": noise(4_000)});
+    world.idp().refreshes.response = json!({"expires_in": 60});
+    fill_with_cookies(&mut world);
+    let seen = world.after(301).get("/orders");
+    assert_eq!(seen.is(200, "session").cookies().len(), 1, "the ID token is left out");
+    let without = fetch(&world);
+    // Who still has the old cookie gets the one with the ID token, and refreshes that.
+    let seen = world.after(61).send(late);
+    assert_eq!(seen.is(200, "session").cookies().len(), 2, "the ID token is there");
+    world.send(without).is(200, "session");
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
+}
+
+#[test]
+fn a_session_without_room_beside_the_cookies_of_the_application_is_renewed_and_goes_on() {
+    let mut world = World::with(&json!({"identity": {"headers": {"x-groups": "groups"}}}));
+    world.idp().refreshes.gives = true;
+    let groups = json!({"groups": noise(5_000)});
+    world.idp().id_token = groups.clone();
+    world.idp().refreshes.id_token = groups;
+    world.log_in("/orders").is(302, "login_completed");
+    fill_with_cookies(&mut world);
+    for _ in 0..5 {
+        let seen = world.after(301).get("/orders");
+        assert_eq!(seen.is(200, "session").cookies(), [""; 0], "there is no room");
+    }
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (5, 0));
+    // The application has done with its cookies.
+    world.browser.cookies.retain(|cookie| !cookie.name.starts_with("application"));
+    assert!(!world.get("/orders").is(200, "session").cookies().is_empty(), "it is written");
+    world.after(250).get("/orders").is(200, "session");
+    assert_eq!(world.idp().refreshes.reused, 0);
 }

@@ -9,7 +9,7 @@ use super::outage;
 use crate::config::{self, ProviderIndex};
 use crate::filter::Filter;
 use crate::oidc::token::Remedy;
-use crate::session::Session;
+use crate::session::{Fingerprint, Session};
 use crate::store::instance::InstanceId;
 use crate::store::{self, NotSet, Owner, Record, Rows, Table, Tenant, Worth};
 use crate::time::{Seconds, Timestamp};
@@ -156,19 +156,14 @@ fn holder(lease: &[u8]) -> Option<InstanceId> {
     lease.strip_prefix(&[0])?.try_into().ok()
 }
 
-/// Names the use of a refresh token by this state of this session. A refresh token alone does not: a
-/// provider may give the same one again, or one to two logins.
-pub fn key(filter: &Filter, index: ProviderIndex, session: &Session) -> Option<Key> {
+/// Names the use of a refresh token by one state of a session, of which `state` is the fingerprint. The
+/// refresh token alone does not: a provider may give the same one again, or one to two logins. Nor does the
+/// number of the state: a cookie that comes back late is refreshed a second time, and where the refresh
+/// token stays the same there are two states with one number, which differ in what the provider said.
+pub fn key(filter: &Filter, index: ProviderIndex, session: &Session, state: &Fingerprint) -> Option<Key> {
+    session.refresh_token.as_ref()?;
     let provider = &filter.provider(index)?.config;
-    let token = session.refresh_token.as_ref()?.expose();
-    let parts = [
-        &b"refresh"[..],
-        provider.issuer.as_bytes(),
-        provider.client.id.as_bytes(),
-        session.id.as_bytes(),
-        &session.generation.to_be_bytes(),
-        token.as_bytes(),
-    ];
+    let parts = [&b"refresh"[..], provider.issuer.as_bytes(), provider.client.id.as_bytes(), state.bytes()];
     let (issuer, subject) = session.person();
     Some(Key {
         name: store::Key::new(&parts),
@@ -513,7 +508,7 @@ mod tests {
             session.claims.insert("iss".to_owned(), issuer.into());
             (session.id, session.subject) = (id.to_owned(), subject.to_owned());
             session.refresh_token = Some("r".into());
-            key(&filter, 0, &session).unwrap().owner
+            key(&filter, 0, &session, &Fingerprint::of(&session)).unwrap().owner
         };
         let alice = owner_of("https://idp.example.com", "alice", "1");
         assert_eq!(alice, owner_of("https://idp.example.com", "alice", "2"));

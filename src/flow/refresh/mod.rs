@@ -5,7 +5,7 @@
 //! whoever comes with the old cookie for a while afterwards gets the same result. The exchange runs
 //! in the background: a client that leaves does not lose the new token.
 //!
-//! A result is found by session, state and refresh token, and taken only if it is a later state of the
+//! A result is found by the state of the session that was refreshed, and taken only if it is a later state of the
 //! session that asks for it: a provider may give the same refresh token again, or one to two logins.
 
 pub(crate) mod agreement;
@@ -118,6 +118,10 @@ fn due_by(obtained_at: Timestamp, expires_at: Timestamp, refresh: &Refresh, now:
     }
 }
 
+fn key_of(filter: &Filter, index: ProviderIndex, found: &Remembered) -> Option<Key> {
+    key(filter, index, &found.session, found.fingerprint())
+}
+
 /// The session that a request goes on with. A renewal that is due is begun in the background; due at the
 /// time when the request came, so that nobody waits for two in a row.
 ///
@@ -136,7 +140,9 @@ pub fn look(
     let Some(refresh) = &provider.refresh else { return goes(found) };
     for _ in 0..CHAIN_LIMIT {
         let due = due(&found.session, refresh, request.at);
-        let Some(key) = key(filter, index, &found.session).filter(|_| due != Due::No) else {
+        let Some(key) =
+            Some(&found).filter(|_| due != Due::No).and_then(|found| key_of(filter, index, found))
+        else {
             return goes(found);
         };
         let held = state(filter, key, now);
@@ -221,50 +227,46 @@ fn without_refresh(
     })
 }
 
+/// What the session of a cookie was renewed to.
+pub struct Newest {
+    /// The one that counts: that of the cookie, where it was not renewed.
+    pub remembered: Rc<Remembered>,
+    /// The refreshes that led to it.
+    refreshes: Vec<Key>,
+}
+
+impl Newest {
+    /// Notes that an answer brings it to the browser, which needs the refreshes that led to it no more.
+    pub fn is_delivered(&self, filter: &Filter, now: Timestamp) {
+        self.refreshes.iter().for_each(|key| note_delivery(filter, *key, now));
+    }
+
+    /// Whether it is another than that of the cookie.
+    pub fn is_renewed(&self) -> bool {
+        !self.refreshes.is_empty()
+    }
+}
+
 /// The session that a cookie's session was renewed to, if it was; with its tokens.
-pub fn newest(
-    filter: &Filter,
-    index: ProviderIndex,
-    in_cookie: &Rc<Remembered>,
-    now: Timestamp,
-) -> Rc<Remembered> {
-    follow(filter, index, in_cookie, now, |_| {})
-}
-
-/// The same, for an answer that brings it to the browser.
-pub fn deliver(
-    filter: &Filter,
-    index: ProviderIndex,
-    in_cookie: &Rc<Remembered>,
-    now: Timestamp,
-) -> Rc<Remembered> {
-    follow(filter, index, in_cookie, now, |key| note_delivery(filter, key, now))
-}
-
-fn follow(
-    filter: &Filter,
-    index: ProviderIndex,
-    in_cookie: &Rc<Remembered>,
-    now: Timestamp,
-    passed: impl Fn(Key),
-) -> Rc<Remembered> {
+pub fn newest(filter: &Filter, index: ProviderIndex, in_cookie: &Rc<Remembered>, now: Timestamp) -> Newest {
     let mut found = Rc::clone(in_cookie);
+    let mut refreshes = Vec::new();
     for _ in 0..CHAIN_LIMIT {
-        let Some(key) = key(filter, index, &found.session) else { break };
+        let Some(key) = key_of(filter, index, &found) else { break };
         let Some(State::Renewed { sealed, .. }) = state(filter, key, now) else { break };
         let newer = session::open_refreshed(filter, index, &found, &sealed, now);
         let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
             break;
         };
-        passed(key);
+        refreshes.push(key);
         found = newer;
     }
-    found
+    Newest { remembered: found, refreshes }
 }
 
 /// Whether a session's refresh token has not been used, as far as is known.
 pub fn is_unused(filter: &Filter, index: ProviderIndex, found: &Remembered, now: Timestamp) -> bool {
-    let state = key(filter, index, &found.session).and_then(|key| state(filter, key, now));
+    let state = key_of(filter, index, found).and_then(|key| state(filter, key, now));
     matches!(state, None | Some(State::Failed(_)))
 }
 
@@ -350,7 +352,7 @@ async fn renewed(
         }
         // On this host a request does it itself, and nobody wakes those who wait for it: they ask for
         // something public to pass the time.
-        match key(filter, index, &newest.session) {
+        match key_of(filter, index, &newest) {
             Some(key) if claim(filter, index, key, &newest.session, *now) => {
                 renew(filter, index, key, &newest.session, Asker::Request, callouts, now).await;
             }
@@ -429,9 +431,9 @@ mod tests {
         {
             let nonce = [u8::try_from(number).unwrap(); 24];
             let sealed = filter.cookies.seal_refreshed(0, &before, &newer, nonce).unwrap();
-            let key = key(&filter, 0, &before).unwrap();
+            let key = key_of(&filter, 0, &found).unwrap();
             put(&filter, key, &State::Renewed { sealed, is_delivered: false }, NOW + Seconds(600), NOW);
-            assert_eq!(!Rc::ptr_eq(&newest(&filter, 0, &found, NOW), &found), is_taken, "{number}");
+            assert_eq!(newest(&filter, 0, &found, NOW).is_renewed(), is_taken, "{number}");
             let host = HostTraits { removes_headers: true, wakes_requests: true };
             let looked = look(&filter, 0, Rc::clone(&found), Arrived { host, at: NOW }, NOW);
             match looked {

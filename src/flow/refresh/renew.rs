@@ -21,7 +21,7 @@ use crate::oidc::token::{RefreshResponse, Remedy, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
 use crate::provider::{Known, Provider};
 use crate::secret::Secret;
-use crate::session::Session;
+use crate::session::{Fingerprint, Session};
 use crate::time::Timestamp;
 
 /// What the ID token of the login says once and for all (Core 1.0 section 12.2).
@@ -129,7 +129,7 @@ fn seal(
     newer: Session,
     now: Timestamp,
 ) -> Result<String, Error> {
-    session::fit(filter, index, newer, now, |newer, nonce| {
+    session::fit(filter, index, newer, session::GIVEN_UP, now, |newer, nonce| {
         filter.cookies.seal_refreshed(index, before, newer, nonce)
     })
 }
@@ -150,7 +150,7 @@ fn with_refresh_token(
         ..session.clone()
     };
     // First, so that whoever finds the session finds that it is not to be tried at once.
-    if let Some(key) = key(filter, index, &later)
+    if let Some(key) = key(filter, index, &later, &Fingerprint::of(&later))
         && !put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, now)
     {
         log::debug!("that a refresh failed is not noted: it is tried again at once");
