@@ -423,7 +423,10 @@ impl World {
         for browser in &self.browsers {
             let (requests, passed) = browser.exam;
             let person = &browser.person;
-            assert_eq!(passed, browser.keeps_cookies, "{person} got in or not, after: {}", browser.last);
+            // A session that is over before it is used is told as a loop, and nothing else is.
+            let is_told = self.shape.has_sessions_of_a_second() && browser.last == "login_loop";
+            let expected = browser.keeps_cookies && !is_told;
+            assert_eq!(passed, expected, "{person} got in or not, after: {}", browser.last);
             // With a refusal by the provider now and then it may take two or three logins.
             assert!(!passed || requests <= 24, "{person} needed {requests} requests");
         }

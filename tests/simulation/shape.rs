@@ -201,6 +201,14 @@ impl Shape {
         if self.providers == 1 { COOKIE.to_owned() } else { format!("{COOKIE}-{}", self.name(provider)) }
     }
 
+    /// Whether a session ends with an access token that is over at once: it is forwarded, and nothing
+    /// renews it.
+    pub fn has_sessions_of_a_second(&self) -> bool {
+        let behaviour = &self.behaviours[0];
+        let is_over = ["zero", "second"].iter().any(|lifetime| behaviour.is("expires_in", lifetime));
+        self.forwards && is_over && behaviour.is("refresh_token_of_a_login", "none")
+    }
+
     /// The configuration with these session keys.
     pub fn config(&self, keys: &[usize]) -> Config {
         let provider = |index: usize| {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule::http::Request;
 
-use crate::world::{BEGINNING, SESSION, Seen, World, lines, merge};
+use crate::world::{BEGINNING, NOBODY_IS_WOKEN, SESSION, Seen, World, lines, merge};
 
 /// `/pay` needs `acr` gold, `/keys` a login not older than five minutes, `/both` both.
 fn rules() -> Value {
@@ -404,4 +404,22 @@ fn a_session_that_was_renewed_on_the_way_is_not_lost_in_the_step_up() {
     assert_eq!(world.idp().refreshes.used, 1);
     world.after(121).get("/orders").is(200, "session");
     assert_eq!(world.idp().refreshes.reused, 0);
+}
+
+#[test]
+fn a_worker_that_has_just_begun_and_waits_for_the_refresh_of_another_sends_to_the_login() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &rules());
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    let orders = world.after(301).navigation("/orders", false);
+    let first = world.begin_slow(&orders);
+    let mut sent = world.tick_and_hold();
+    let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
+    // This one knows nothing of the provider yet, and has nothing to ask it while it waits.
+    let pay = world.on_worker(1).navigation("/pay", false);
+    let second = world.begin_slow(&pay);
+    world.on_worker(0).answer_held(refresh);
+    world.end(&orders, first).is(200, "session");
+    world.on_worker(1).end(&pay, second).is(302, "login_begins");
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }

@@ -6,12 +6,12 @@ use vestibule::http::{Headers, Request};
 use super::super::bytes::assert_one_line;
 use super::super::paths::read_by_url;
 use super::super::world::{KEY, SESSION, SITE, Seen, Stream};
-use super::{CALLBACKS, Stage};
+use super::Stage;
 
 impl Stage {
     pub(super) fn judge(&mut self, request: &Request, worker: usize, stream: Stream, seen: Seen) -> Seen {
         self.answered.push((worker, stream));
-        if !CALLBACKS.contains(&request.path_only()) {
+        if !self.callbacks.contains(&request.path_only()) {
             self.shown.extend([&*request.path, &request.authority, &request.method]);
         }
         assert_ne!(seen.code, "bug");

@@ -66,7 +66,8 @@ const PATHS: [&str; 24] = [
     "/oidc/session",
     "/oidc/restore",
 ];
-const CALLBACKS: [&str; 3] = ["/oidc/callback", "/oidc/partner", "/oidc/logged-out"];
+/// Where providers send the browser back to, each under its name.
+const CALLBACKS: [(&str, &str); 2] = [("main", "/oidc/callback"), ("partner", "/oidc/partner")];
 const SUBJECTS: [&str; 4] = ["alice", "bob", "carol@example.com", "x"];
 
 /// The bytes of a target are events.
@@ -153,6 +154,8 @@ struct Stage {
     logins: usize,
     /// Metadata came from elsewhere, and with it addresses.
     is_elsewhere: bool,
+    /// Pages of ours that what a provider sent is for. Elsewhere it is what the client sent to the application.
+    callbacks: Vec<&'static str>,
     /// What the client itself has shown: whoever writes a code into the path or the host of a page.
     shown: String,
 }
@@ -176,6 +179,7 @@ impl Stage {
             tokens: BTreeSet::new(),
             logins: 0,
             is_elsewhere: false,
+            callbacks: Vec::new(),
             shown: String::new(),
         };
         stage.start(which);
@@ -195,6 +199,9 @@ impl Stage {
                 self.providers.push(provider);
             }
         }
+        let providers = &document["providers"];
+        let has = CALLBACKS.iter().filter(|(name, _)| providers.get(*name).is_some());
+        self.callbacks = has.map(|(_, path)| *path).chain(["/oidc/logged-out"]).collect();
         self.waiting.clear();
         self.answered.clear();
         self.workers = vec![gateway::start(self.proxy, &document, self.now)];
