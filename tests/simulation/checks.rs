@@ -7,7 +7,7 @@ use vestibule::http::{Callout, Headers, Request};
 use crate::log;
 use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
 use crate::provider::{parameters, plain};
-use crate::shape::{ACRS, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shape};
+use crate::shape::{ACRS, BACKCHANNEL, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shape};
 use crate::world::{Actor, Event, Open, RequestId, World};
 
 /// Milliseconds after which trouble is over for a session: longer than any lease and any wait.
@@ -108,6 +108,11 @@ impl World {
             }
             "logged_out" => self.check_logout(&open),
             "logged_out_by_provider" => self.check_logout_token(&open),
+            // Some of it may have been written; the provider has to try again.
+            "shared_data" if open.request.path == BACKCHANNEL => {
+                let token = parameters(&open.body).remove("logout_token").unwrap();
+                self.model.may_have_ended(&token);
+            }
             _ => {}
         }
         if seen.upstream.is_some() {
@@ -499,6 +504,9 @@ impl World {
     /// Why somebody may be refused who has a session that counts, of which the provider says nothing bad.
     fn excuse(&self, session: &Session, seen: &Seen) -> Option<&'static str> {
         let became = &self.model.became[&session.login];
+        if became.may_be_ended {
+            return Some("a logout of it could not be confirmed");
+        }
         // A session without a refresh token lives for itself.
         let renewed_at = session.renewed_at?;
         // So does one whose tokens are good for long, if nobody else can have made it another.

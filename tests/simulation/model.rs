@@ -57,6 +57,8 @@ pub struct Became {
     pub is_narrowed: bool,
     /// Why it may end before its time, for good.
     pub may_end: Option<&'static str>,
+    /// Its provider has ended it, and it could not be said whether all of that was written down.
+    pub may_be_ended: bool,
     /// When the provider said that its refresh token is worth nothing. By the proxy's clock.
     pub refused_at: Option<u64>,
     /// When its cookie was written, and how often its tokens had been refreshed. Milliseconds of the world.
@@ -70,6 +72,16 @@ pub struct Became {
 pub enum Whose {
     Sid(String),
     Subject(String),
+}
+
+impl Whose {
+    /// Whether a session is meant, if it is one of the same provider.
+    fn is(&self, session: &Session) -> bool {
+        match self {
+            Whose::Sid(sid) => session.sid.as_ref() == Some(sid),
+            Whose::Subject(subject) => *subject == session.person,
+        }
+    }
 }
 
 /// A logout token.
@@ -277,14 +289,20 @@ impl Model {
         newer.map(|(given, _)| *given).min().is_some_and(|given| given + OUTDATED < at)
     }
 
+    /// A logout token was taken, and it could not be said whether all of it was written down.
+    pub fn may_have_ended(&mut self, text: &str) {
+        let Some(token) = self.logout_tokens.get(text).filter(|token| token.is_good) else { return };
+        for session in self.sessions.values().filter(|session| session.provider == token.provider) {
+            if token.whose.is(session) {
+                self.became.get_mut(&session.login).unwrap().may_be_ended = true;
+            }
+        }
+    }
+
     /// Whether somebody who remembers so much must know that a session has ended before its time.
     pub fn has_ended(&self, session: &Session, memory: u64) -> bool {
         let is_ended = |ended: &Ended| {
-            let is_its = match &ended.whose {
-                Whose::Sid(sid) => session.sid.as_ref() == Some(sid),
-                Whose::Subject(subject) => *subject == session.person,
-            };
-            is_its
+            ended.whose.is(session)
                 && ended.provider == session.provider
                 && ended.known_to == memory
                 && session.created <= ended.at
