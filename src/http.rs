@@ -99,6 +99,9 @@ pub struct HostTraits {
     pub removes_headers: bool,
     /// Whether a request that waits can be woken by what happens elsewhere.
     pub wakes_requests: bool,
+    /// Whether the body of a request can be had while the request waits. Otherwise it comes only when the
+    /// request may go on, and only if its length is announced.
+    pub gathers_bodies: bool,
 }
 
 /// A request of a client, before anything is decided about it.

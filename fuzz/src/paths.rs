@@ -8,7 +8,7 @@ use vestibule::rules::path::{AMBIGUOUS_PATH_LIMIT, Reading, Readings, is_plain, 
 use vestibule::rules::{PathError, select};
 
 /// A host that can do everything.
-pub const HOST: HostTraits = HostTraits { removes_headers: true, wakes_requests: true };
+pub const HOST: HostTraits = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
 
 /// What became of a path.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]

@@ -8,9 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::abi::{self, Action, Level};
-use super::numbered::Numbered;
 use super::request::Handling;
 use super::root::{self, Root};
+use crate::numbered::Numbered;
 
 thread_local! {
     static CONTEXTS: Contexts = Contexts::default();
@@ -30,39 +30,39 @@ struct Contexts {
 impl Contexts {
     fn root(&self, context: u32) -> Option<Rc<RefCell<Root>>> {
         self.newest.set(None);
-        self.roots.borrow().get(context).cloned()
+        self.roots.borrow().get(context.into()).cloned()
     }
 
     fn request(&self, context: u32) -> Option<Rc<Handling>> {
         self.newest.set(None);
-        self.requests.borrow().get(context).cloned()
+        self.requests.borrow().get(context.into()).cloned()
     }
 
     fn create(&self, context: u32, root: u32) {
         if root == 0 {
             let root = Rc::new(RefCell::new(Root::new(context)));
-            self.roots.borrow_mut().insert(context, root);
+            self.roots.borrow_mut().insert(context.into(), root);
             return;
         }
         let plugin = self.root(root).and_then(|root| root.try_borrow().ok().map(|root| root.plugin()));
         if let Some(plugin) = plugin {
-            self.requests.borrow_mut().insert(context, Rc::new(Handling::new(context, plugin)));
+            self.requests.borrow_mut().insert(context.into(), Rc::new(Handling::new(context, plugin)));
             self.newest.set(Some(context));
         }
     }
 
     fn delete(&self, context: u32) {
-        let gone = self.requests.borrow_mut().remove(context);
-        if let Some(token) = gone.and_then(|gone| gone.token()) {
-            self.callouts.borrow_mut().remove(token);
+        let gone = self.requests.borrow_mut().remove(context.into());
+        if let Some(token) = gone.and_then(|gone| gone.on_delete()) {
+            self.callouts.borrow_mut().remove(token.into());
         }
-        self.roots.borrow_mut().remove(context);
+        self.roots.borrow_mut().remove(context.into());
     }
 }
 
 /// Remembers whose callout this is, so that the reply finds its way.
 pub fn sent(token: u32, context: u32) {
-    CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().insert(token, context));
+    CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().insert(token.into(), context));
 }
 
 /// What a request says to a callback of its own. One that is not known is refused.
@@ -176,7 +176,7 @@ pub extern "C" fn proxy_on_http_call_response(
     _trailers: usize,
 ) {
     let newest = CONTEXTS.with(|contexts| contexts.newest.take());
-    let asked_by = CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().remove(token));
+    let asked_by = CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().remove(token.into()));
     let Some(context) = asked_by.or(newest) else { return };
     if let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) {
         // Envoy acts for the root context here. Where it is refused, whatever is done for the request fails.

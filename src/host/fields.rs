@@ -2,7 +2,7 @@
 
 use super::nginx;
 use super::root::Host;
-use crate::http::{Headers, HostTraits, Request};
+use crate::http::{Headers, Request};
 
 /// A field: its name and its value, neither of which need be text.
 pub type Field = (Vec<u8>, Vec<u8>);
@@ -77,7 +77,5 @@ pub fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -
     }
     // What the other host says here is not about the body.
     let has_body = goes_on && host == Host::Envoy;
-    let is_envoy = host == Host::Envoy;
-    let host = HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy };
-    Request { method, scheme, authority, path, headers, has_body, host }
+    Request { method, scheme, authority, path, headers, has_body, host: host.traits() }
 }

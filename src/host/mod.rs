@@ -11,7 +11,6 @@ mod dispatch;
 mod fields;
 mod metrics;
 mod nginx;
-mod numbered;
 mod outcome;
 mod request;
 mod response;

@@ -7,12 +7,23 @@ use super::nginx;
 use super::request::{Pending, Turn};
 use super::root::{Host, Plugin};
 use crate::audit::Decision;
-use crate::filter::{Answer, Filter};
+use crate::filter::Answer;
 use crate::http::Response;
 use crate::upstream::Edits;
 
+/// Does what was decided about a request.
+pub fn finish(plugin: &Rc<Plugin>, pending: &Rc<Pending>, answer: Answer, turn: Turn) -> Action {
+    match answer {
+        Answer::Continue(edits) => let_through(plugin, pending, edits, turn),
+        Answer::Respond(response, decision) => {
+            respond(plugin, pending, response, &decision);
+            Action::Pause
+        }
+    }
+}
+
 /// Lets a request go on, as it was decided.
-pub fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: Turn) -> Action {
+fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: Turn) -> Action {
     let removed = edits.remove().iter().map(|name| abi::remove_field(Map::Request, name));
     let set = edits.set().iter().map(|(name, value)| abi::set_field(Map::Request, name, value));
     if !removed.chain(set).all(|done| done.is_ok()) {
@@ -44,20 +55,8 @@ pub fn refuse(plugin: &Rc<Plugin>, pending: &Rc<Pending>, status: u16, code: &'s
     respond(plugin, pending, response, &Decision { code, ..Decision::default() });
 }
 
-/// What becomes of every request while the host's clock shows no time: whatever has an end would count.
-pub fn without_clock(filter: &Filter) -> Answer {
-    let decision = Decision { code: "no_clock", ..Decision::default() };
-    filter.count_decision(&decision);
-    let code = decision.code;
-    let response = Response::new(503)
-        .header("x-vestibule-code", code)
-        .header("content-type", "text/plain")
-        .body(format!("{code}\n"));
-    Answer::Respond(response, decision)
-}
-
 /// Answers a request here.
-pub fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {
+fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decision: &Decision) {
     tell_access_log(plugin, decision);
     // One host keeps only the last of several cookies in a local response, but runs the response
     // phase for it: there they are added.

@@ -3,17 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::abi::{self, Action, Failed, Map};
-use super::body::{self, Announced, WantedBody};
-use super::callouts::{self, Joined, Relayed, Sent};
+use super::abi::{self, Action, Buffer, Failed, Map};
+use super::callouts::{self, Sent};
 use super::fields::{named, read_request};
-use super::outcome::{let_through, refuse, respond, without_clock};
+use super::outcome::{finish, refuse};
 use super::root::{Host, Plugin, clock, now};
-use super::{nginx, response};
+use super::{body, dispatch, nginx, response};
 use crate::audit::Decision;
-use crate::filter::Answer;
-use crate::flow::{Flow, Step};
-use crate::http::{Callout, CalloutFailed, Headers};
+use crate::driver::{Action as Do, Driver, RequestId, Verdict};
+use crate::http::Headers;
 use crate::upstream::Edits;
 
 /// The context of one request, as the host sees it.
@@ -26,24 +24,15 @@ pub struct Handling {
 pub struct Pending {
     /// To act for this request from another context's callback.
     pub context_id: u32,
-    /// The flow that waits for a reply.
-    pub flow: RefCell<Option<Flow<Answer>>>,
-    /// The callout in flight, if this context sent it.
-    sent: RefCell<Option<Sent>>,
+    /// As the driver numbers it, while it is not decided.
+    id: Cell<Option<RequestId>>,
+    /// The callout in flight, as the host numbers it, if this context sent it.
+    token: Cell<Option<u32>>,
     /// Header fields to add to the response that the filter itself made.
     pub response: RefCell<Vec<(String, String)>>,
     /// What it was let through with.
     pub edits: RefCell<Option<Edits>>,
     pub is_head: Cell<bool>,
-    /// The flow waits for the body of the request.
-    pub wanted_body: Cell<Option<WantedBody>>,
-    /// Whether a body follows that has not been seen to its end. Of no meaning on nginx.
-    pub body_follows: Cell<bool>,
-    /// So much of the body has come while the flow waited for something else. Bytes; of no meaning on nginx.
-    pub arrived: Cell<usize>,
-    pub announced: Cell<Announced>,
-    /// The body waits at the client, until the request goes on.
-    pub holds_body: Cell<bool>,
     /// So much of the request had come when its header fields did. Bytes; none if it was not looked at.
     pub received_before: Cell<Option<u64>>,
     /// The host would lose the body of an answer that is given now.
@@ -61,16 +50,11 @@ impl Handling {
     pub fn new(context_id: u32, plugin: Rc<Plugin>) -> Self {
         let pending = Rc::new(Pending {
             context_id,
-            flow: RefCell::default(),
-            sent: RefCell::default(),
+            id: Cell::default(),
+            token: Cell::default(),
             response: RefCell::default(),
             edits: RefCell::default(),
             is_head: Cell::default(),
-            wanted_body: Cell::default(),
-            body_follows: Cell::default(),
-            arrived: Cell::default(),
-            announced: Cell::default(),
-            holds_body: Cell::default(),
             received_before: Cell::default(),
             loses_body: Cell::default(),
             lock: RefCell::default(),
@@ -80,18 +64,26 @@ impl Handling {
         Handling { plugin, pending }
     }
 
-    /// Some more of a body that a flow waits for. The host gathers it as long as this says to pause.
-    fn receive(&self, wanted: WantedBody, size: usize, is_end: bool) -> Action {
-        let Some(body) = wanted.received(size, is_end) else {
-            self.pending.wanted_body.set(Some(WantedBody { begins_by: None, ..wanted }));
-            return Action::Pause;
-        };
-        self.pending.wanted_body.set(None);
-        let flow = self.pending.flow.borrow_mut().take();
-        match flow {
-            Some(flow) => go_on(&self.plugin, &self.pending, flow.resume_with_body(body, now()), Turn::Own),
-            None => Action::Pause,
+    /// The context goes: what is in hand for its request goes with it. The callout that was in flight, as
+    /// the host numbers it.
+    pub fn on_delete(&self) -> Option<u32> {
+        self.forget();
+        let token = self.pending.token.take();
+        if let Some(token) = token {
+            self.plugin.sent.borrow_mut().remove(u64::from(token));
         }
+        token
+    }
+
+    fn forget(&self) {
+        if let Some(id) = self.pending.id.take() {
+            self.plugin.waiting.borrow_mut().remove(id.number());
+            self.plugin.drive(|driver| driver.gone(id));
+        }
+    }
+
+    fn perform(&self, turn: Turn) -> Action {
+        perform(&self.plugin, self.pending.context_id, Some((&self.pending, turn)))
     }
 
     /// Envoy holds body and trailers back while the headers are paused, unless its option
@@ -108,7 +100,7 @@ impl Handling {
 
     /// The host goes on with a request that nobody decided.
     fn refuse_forgotten(&self) -> Action {
-        self.pending.flow.borrow_mut().take();
+        self.forget();
         if let Some(filter) = self.plugin.filter.get() {
             filter.count_decision(&Decision { code: "bug", ..Decision::default() });
         }
@@ -118,42 +110,30 @@ impl Handling {
 }
 
 impl Handling {
-    /// The callout in flight, as the host numbers it.
-    pub fn token(&self) -> Option<u32> {
-        self.pending.sent.borrow().as_ref().map(|sent| sent.token)
-    }
-
     /// A reply for this request, perhaps one that it never asked for.
     pub fn on_reply(&self, token: u32, headers: usize, body_size: usize) {
-        let is_ours = self.pending.sent.borrow().as_ref().is_some_and(|sent| sent.token == token);
-        let sent = if is_ours { self.pending.sent.borrow_mut().take() } else { None };
+        let is_ours = self.pending.token.get() == Some(token);
+        let sent = if is_ours { self.plugin.sent.borrow_mut().remove(u64::from(token)) } else { None };
         let Some(sent) = sent else {
             // Nobody asked for this. Where the host then goes on with the request, it is refused.
-            let is_idle = self.pending.sent.borrow().is_none() && !self.pending.is_decided.get();
+            let is_idle = self.pending.token.get().is_none() && !self.pending.is_decided.get();
             if is_idle && self.plugin.host() == Host::Nginx {
                 self.refuse_forgotten();
             }
             return;
         };
-        let reply = self.plugin.reply(&sent, headers, body_size);
+        self.pending.token.set(None);
+        let reply = callouts::reply(headers, body_size, sent.reply_limit);
         let has_body = reply.as_ref().is_ok_and(|received| !received.body.is_empty());
         self.pending.loses_body.set(sent.has_body && !has_body);
-        let finished = sent.shared.map(|name| self.plugin.shared.borrow_mut().finish(&name));
-        let flow = self.pending.flow.borrow_mut().take();
-        // One host lets a request go on by itself after a callout: every path from here answers,
-        // sends the next callout, or lets it go on on purpose.
-        match flow {
-            Some(flow) => {
-                let step = flow.resume(reply.clone(), now());
-                go_on(&self.plugin, &self.pending, step, Turn::OwnPaused);
-            }
-            None if !self.pending.is_decided.get() => {
-                self.refuse_forgotten();
-            }
-            None => {}
-        }
+        self.plugin.drive(|driver| driver.reply(sent.id, reply, now()));
+        self.perform(Turn::OwnPaused);
         self.pending.loses_body.set(false);
-        callouts::answer_all(&self.plugin, &finished.unwrap_or_default(), &reply);
+        // One host lets a request go on by itself after a callout: every path from here has answered it, sent
+        // the next callout, or let it go on on purpose.
+        if self.pending.id.get().is_none() && !self.pending.is_decided.get() {
+            self.refuse_forgotten();
+        }
     }
 
     /// The header fields are there, so many.
@@ -178,44 +158,63 @@ impl Handling {
         };
         let request = read_request(fields, host, !end_of_stream);
         self.pending.is_head.set(request.method == "HEAD");
-        self.pending.body_follows.set(!end_of_stream);
-        self.pending.announced.set(Announced::by(&request.headers));
         #[cfg(feature = "test-trap")]
         trap_if_asked(&request);
-        let Some(filter) = self.plugin.filter.get() else {
+        if self.plugin.filter.get().is_none() {
             log::error!("there is no valid configuration: refused");
             refuse(&self.plugin, &self.pending, 500, "configuration");
             return Action::Pause;
-        };
-        let step = match clock() {
-            Some(now) => filter.start(request, now),
-            None => Step::Done(without_clock(filter)),
-        };
-        match go_on(&self.plugin, &self.pending, step, Turn::Own) {
-            Action::Pause if self.pending.is_undecided_with_body(host) => body::meanwhile(&self.pending),
-            action => action,
+        }
+        let verdict = self.plugin.drive(|driver| match clock() {
+            Some(now) => driver.request(request, now),
+            None => Verdict::Decided(driver.without_clock()),
+        });
+        match verdict {
+            Some(Verdict::Decided(answer)) => finish(&self.plugin, &self.pending, answer, Turn::Own),
+            Some(Verdict::Undecided(id)) => self.wait(id, host),
+            None => {
+                refuse(&self.plugin, &self.pending, 500, "bug");
+                Action::Pause
+            }
+        }
+    }
+
+    fn wait(&self, id: RequestId, host: Host) -> Action {
+        self.pending.id.set(Some(id));
+        self.plugin.waiting.borrow_mut().insert(id.number(), Rc::downgrade(&self.pending));
+        let action = self.perform(Turn::Own);
+        match self.plugin.drive(|driver| driver.body_meanwhile(id)) {
+            Some(meanwhile) if host == Host::Envoy && !self.pending.is_decided.get() => {
+                body::meanwhile(&self.pending, meanwhile)
+            }
+            _ => action,
         }
     }
 
     /// So much of the body is there.
     pub fn on_request_body(&self, size: usize, is_end: bool) -> Action {
-        self.pending.body_follows.set(!is_end);
-        match self.pending.wanted_body.get() {
-            Some(wanted) => self.receive(wanted, size, is_end),
-            None => {
-                self.pending.arrived.set(size);
-                self.while_undecided()
-            }
-        }
+        let Some(id) = self.pending.id.get() else { return self.while_undecided() };
+        let is_wanted = self.plugin.drive(|driver| {
+            let is_wanted = driver.wants_body(id);
+            driver.body(id, size, is_end, now());
+            is_wanted
+        });
+        // The host gathers it as long as this says to pause.
+        if is_wanted == Some(true) { self.perform(Turn::Own) } else { self.while_undecided() }
     }
 
     /// The trailers are there, which end the body. If they cannot be read or changed they do not go on: the
     /// upstream might take one for ours.
     pub fn on_request_trailers(&self) -> Action {
-        self.pending.body_follows.set(false);
-        if let Some(wanted) = self.pending.wanted_body.get() {
-            // A body with trailers: nothing of ours is sent so, and how much of it came is not said.
-            return self.receive(wanted, usize::MAX, true);
+        if let Some(id) = self.pending.id.get() {
+            let is_wanted = self.plugin.drive(|driver| {
+                let is_wanted = driver.wants_body(id);
+                driver.trailers(id, now());
+                is_wanted
+            });
+            if is_wanted == Some(true) {
+                return self.perform(Turn::Own);
+            }
         }
         let Some(trailers) = abi::fields(Map::RequestTrailers).ok().and_then(named) else {
             return self.refuse_forgotten();
@@ -251,6 +250,17 @@ impl Handling {
 }
 
 impl Plugin {
+    /// Does something with the driver. None if there is none, or if the host calls within a call.
+    pub fn drive<T>(&self, work: impl FnOnce(&mut Driver) -> T) -> Option<T> {
+        let mut driver = self.driver.get()?.try_borrow_mut().ok()?;
+        Some(work(&mut driver))
+    }
+
+    /// The context of a request that waits.
+    fn pending(&self, id: RequestId) -> Option<Rc<Pending>> {
+        self.waiting.borrow().get(id.number())?.upgrade()
+    }
+
     /// The host, found out in the first request. As long as it does not say, it is the one that asks for
     /// more care.
     pub fn host(&self) -> Host {
@@ -271,6 +281,7 @@ impl Plugin {
             Some(_) => Host::Nginx,
         };
         self.host.set(Some(host));
+        self.drive(|driver| driver.set_host(host.traits()));
         super::verify::allow(host == Host::Envoy);
         super::metrics::allow(host == Host::Envoy);
         let shares = host == Host::Envoy || self.filter.get().is_some_and(|filter| filter.shares_data());
@@ -282,99 +293,77 @@ impl Plugin {
     }
 }
 
-impl Pending {
-    fn is_undecided_with_body(&self, host: Host) -> bool {
-        host == Host::Envoy && self.body_follows.get() && !self.is_decided.get()
-    }
-}
-
 /// In whose callback a request goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// In its own, for its headers.
+    /// In its own, for its headers or body.
     Own,
     /// In its own, for a reply: it must be woken.
     OwnPaused,
-    /// In that of another context: it must be woken, and cannot send callouts itself.
+    /// In that of another context: it must be woken.
     OfAnother,
 }
 
-/// Does what a step says.
-pub fn go_on(plugin: &Rc<Plugin>, pending: &Rc<Pending>, mut step: Step<Answer>, turn: Turn) -> Action {
-    loop {
-        let (callout, flow) = match step {
-            Step::Done(Answer::Continue(edits)) => {
-                return let_through(plugin, pending, edits, turn);
-            }
-            Step::Done(Answer::Respond(response, decision)) => {
-                respond(plugin, pending, response, &decision);
-                return Action::Pause;
-            }
-            Step::Callout(callout, flow) => (callout, flow),
-            Step::Wait(flow) => {
-                *pending.flow.borrow_mut() = Some(flow);
-                plugin.waiting.borrow_mut().push(Rc::downgrade(pending));
-                return Action::Pause;
-            }
-            Step::Body(limit, flow) => match body::wait(plugin, pending, limit, turn) {
-                Ok(meanwhile) => {
-                    *pending.flow.borrow_mut() = Some(flow);
-                    return meanwhile;
+/// Does what the driver says, in the callback of this context: that of a request, or the root context. What
+/// the callback of the request says to the host.
+pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, Turn)>) -> Action {
+    let mut said = Action::Pause;
+    while let Some(action) = plugin.drive(Driver::next).flatten() {
+        let id = match &action {
+            Do::Send { id, by, callout, .. } => {
+                let sender = by.and_then(|by| plugin.pending(by));
+                match callouts::send(callout, plugin.is_nginx()) {
+                    Ok(token) => {
+                        dispatch::sent(token, context_id);
+                        let has_body = !callout.body.is_empty();
+                        let sent = Sent { id: *id, has_body, reply_limit: callout.reply_limit };
+                        plugin.sent.borrow_mut().insert(u64::from(token), sent);
+                        if let Some(sender) = sender {
+                            sender.token.set(Some(token));
+                        }
+                    }
+                    Err(why) => _ = plugin.drive(|driver| driver.not_sent(*id, why, now())),
                 }
-                Err(body) => {
-                    step = flow.resume_with_body(body, now());
-                    continue;
+                continue;
+            }
+            Do::Answer(id, _) | Do::AwaitBody(id) | Do::ReadBody(id, _) | Do::BodyIsLate { id, .. } => *id,
+        };
+        let Some(pending) = plugin.pending(id) else { continue };
+        let turn = match own {
+            Some((own, turn)) if Rc::ptr_eq(own, &pending) => turn,
+            _ => Turn::OfAnother,
+        };
+        let is_ours = turn != Turn::OfAnother;
+        let is_possible = is_ours || abi::act_for(pending.context_id).is_ok();
+        match action {
+            Do::Answer(_, answer) => {
+                pending.id.set(None);
+                plugin.waiting.borrow_mut().remove(id.number());
+                if is_possible {
+                    let action = finish(plugin, &pending, answer, turn);
+                    said = if is_ours { action } else { said };
                 }
-            },
-        };
-        let failed = match begin_callout(plugin, pending, &callout, turn) {
-            Ok(()) => {
-                *pending.flow.borrow_mut() = Some(flow);
-                return Action::Pause;
             }
-            Err(failed) => failed,
-        };
-        step = flow.resume(Err(failed), now());
-    }
-}
-
-fn begin_callout(
-    plugin: &Rc<Plugin>,
-    pending: &Rc<Pending>,
-    callout: &Callout,
-    turn: Turn,
-) -> Result<(), CalloutFailed> {
-    let sends = turn != Turn::OfAnother;
-    if let Some(name) = &callout.shared {
-        let mut shared = plugin.shared.borrow_mut();
-        // Waking another request crashes one host: there, who comes second is told to come again.
-        if plugin.host() == Host::Nginx && shared.is_in_flight_for_a_request(name) {
-            return Err(CalloutFailed::Busy);
-        }
-        match shared.join(name, callout, pending, sends) {
-            Joined::First => {}
-            Joined::Waiting => return Ok(()),
-            Joined::Full => return Err(CalloutFailed::Busy),
-        }
-    }
-    if !sends {
-        let relayed = Relayed { callout: callout.clone(), pending: Some(Rc::downgrade(pending)) };
-        plugin.relayed.borrow_mut().push(relayed);
-        return Ok(());
-    }
-    match plugin.send(pending.context_id, callout, plugin.host() == Host::Nginx) {
-        Ok(sent) => {
-            *pending.sent.borrow_mut() = Some(sent);
-            Ok(())
-        }
-        Err(failed) => {
-            if let Some(name) = &callout.shared {
-                // It began just now, so nobody else waits for it.
-                plugin.shared.borrow_mut().finish(name);
+            // Only one host has to be told, which hands over a body when the request goes on.
+            Do::AwaitBody(_) if is_ours && plugin.host() == Host::Nginx => {
+                if turn != Turn::Own {
+                    let _ = abi::continue_request();
+                }
+                said = Action::Continue;
             }
-            Err(failed)
+            Do::ReadBody(_, size) => {
+                // One host says that there is a body and does not give it, when it lies in a file.
+                let body = abi::buffer(Buffer::RequestBody, size).ok().filter(|_| is_possible);
+                plugin.drive(|driver| driver.body_read(id, body, now()));
+            }
+            Do::BodyIsLate { has_begun, .. } if is_possible => {
+                let why = body::why_late(&pending, has_begun);
+                plugin.drive(|driver| driver.body_failed(id, why, now()));
+            }
+            Do::AwaitBody(_) | Do::BodyIsLate { .. } | Do::Send { .. } => {}
         }
     }
+    said
 }
 
 /// For the test of the fail policy: a header makes the module trap.

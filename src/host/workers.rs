@@ -1,15 +1,9 @@
-//! The workers of one proxy tell each other what they know, through the host's shared data.
+//! The host's shared data, through which the workers of one proxy tell each other what they know.
 
 use std::cell::Cell;
 
 use super::abi;
-use crate::provider::Provider;
 use crate::store::{Found, NotSet, PROBE, SharedData, Unreadable};
-use crate::time::{Seconds, Timestamp};
-
-/// Who wants to ask a provider keeps the others from asking for this long; then they no longer count
-/// on it.
-const LEASE: Seconds = Seconds(10);
 
 /// A version that no value has, for where there is no value yet: Envoy does not look at it there, and
 /// it is a mismatch with a value that another worker has just written, where 0 would overwrite it.
@@ -47,11 +41,6 @@ pub fn allow(allowed: bool, is_nginx: bool) {
     VERSION_OF_NONE.set(if is_nginx { NONE_IN_NGINX } else { NONE_IN_ENVOY });
 }
 
-/// Whether the host is known to have shared data.
-pub fn are_allowed() -> bool {
-    ALLOWED.get()
-}
-
 /// The host's shared data, for the core.
 pub const SHARED_DATA: SharedData = SharedData { get, set };
 
@@ -65,54 +54,4 @@ fn get(name: &str) -> Found {
 fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
     let version = version.unwrap_or_else(|| VERSION_OF_NONE.get());
     abi::set_shared_data(name, value, version).map_err(|_| NotSet)
-}
-
-/// What this worker has learned from the others about one provider.
-#[derive(Default)]
-pub struct Seen {
-    /// The version of the shared value that was learned last.
-    version: Option<u32>,
-}
-
-impl Seen {
-    /// Learns what another worker told since the last time.
-    pub fn learn(&mut self, provider: &Provider, now: Timestamp) {
-        if let Ok(Some((told, version))) = abi::shared_data(&provider.shared_name())
-            && Some(version) != self.version
-        {
-            provider.learn(&told, now);
-            self.version = Some(version);
-        }
-    }
-
-    /// Tells the others what this worker fetched.
-    pub fn tell(&mut self, provider: &Provider) {
-        if let Some(news) = provider.take_news() {
-            // Whoever wrote at the same time asked the same provider: either will do. On one host no
-            // version at all is a mismatch with every value that is there.
-            let _ = abi::set_shared_data(&provider.shared_name(), &news, self.version.unwrap_or_default());
-        }
-    }
-}
-
-/// Whether this worker is the one to ask the provider now.
-pub fn may_ask(provider: &Provider, worker: u64, now: Timestamp) -> bool {
-    let name = format!("{}.lease", provider.shared_name());
-    let lease = abi::shared_data(&name).ok().flatten();
-    let version = lease.as_ref().map(|(_, version)| *version);
-    if lease.and_then(|(lease, _)| read_lease(&lease)).is_some_and(|(holder, taken_at)| {
-        // Who asked and failed asks again after its own back-off; a lease of the future was taken
-        // before the clock went back.
-        holder != worker && taken_at <= now && now.since(taken_at) < LEASE
-    }) {
-        return false;
-    }
-    let lease = [worker.to_le_bytes(), now.0.to_le_bytes()].concat();
-    set(&name, &lease, version).is_ok()
-}
-
-fn read_lease(lease: &[u8]) -> Option<(u64, Timestamp)> {
-    let (holder, taken_at) = lease.split_at_checked(8)?;
-    let taken_at = Timestamp(u64::from_le_bytes(taken_at.try_into().ok()?));
-    Some((u64::from_le_bytes(holder.try_into().ok()?), taken_at))
 }

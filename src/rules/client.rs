@@ -187,7 +187,7 @@ mod tests {
             authority: "app.example".into(),
             path: "/orders".into(),
             headers: headers.iter().copied().collect(),
-            host: HostTraits { removes_headers: true, wakes_requests: true },
+            host: HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true },
         }
     }
 

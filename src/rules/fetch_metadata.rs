@@ -119,7 +119,7 @@ mod tests {
             authority: "app.example.com".into(),
             path: "/".into(),
             headers: headers.iter().copied().collect(),
-            host: HostTraits { removes_headers: true, wakes_requests: true },
+            host: HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true },
         };
         FetchMetadata::of(&request).initiator(own)
     }

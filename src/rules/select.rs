@@ -233,7 +233,7 @@ mod tests {
             authority: "app.example".into(),
             path: path.into(),
             headers: crate::http::Headers::new(),
-            host: HostTraits { removes_headers: true, wakes_requests: true },
+            host: HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true },
         }
     }
 

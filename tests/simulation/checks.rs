@@ -553,6 +553,10 @@ impl World {
 
     /// Somebody has logged out: whoever has a copy of the cookie is logged out too.
     fn check_logout(&mut self, open: &Open) {
+        // Then the cookies go and nothing else; the log says so.
+        if shared::has_just_failed() {
+            return;
+        }
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
         for provider in 0..self.shape.providers {

@@ -1,11 +1,9 @@
-//! The proxy: several workers, each with a filter of its own, callouts that requests share, ticks,
-//! and what the workers tell each other. It does what `src/host/` does.
+//! The proxy: several workers, each with a driver of its own, whose callouts take their time.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
+use vestibule::driver::{self, Action, Driver, Verdict};
 use vestibule::filter::{Answer, Filter, HostFunctions};
-use vestibule::flow::{Flow, Step};
 use vestibule::http::{BodyFailed, Callout, CalloutFailed, Reply};
 use vestibule::time::Timestamp;
 
@@ -35,52 +33,27 @@ const LEFT_LIMIT: i64 = 64 * 1024;
 pub type FlightId = u64;
 
 pub struct Worker {
-    filter: Option<Rc<Filter>>,
-    /// No two workers there ever were have the same.
-    pub number: u64,
+    driver: Option<Driver>,
     pub keys: Vec<usize>,
     /// Workers with the same number here remember things together.
     pub memory: u64,
-    shared: BTreeMap<String, Shared>,
-    relayed: Vec<(Callout, Option<RequestId>)>,
-    renewing: Vec<usize>,
-    /// Requests that wait for what others do.
-    waiting: Vec<RequestId>,
-    /// Flows of no request that do.
-    jobs: Vec<(Option<usize>, Flow<()>)>,
-    /// Version of what was learned last, by provider.
-    learned: BTreeMap<usize, u32>,
+    /// Requests that are not decided yet, as the driver numbers them.
+    undecided: BTreeMap<driver::RequestId, RequestId>,
     /// Bytes.
     held: i64,
-}
-
-struct Shared {
-    callout: Callout,
-    owner: Option<RequestId>,
-    waiting: Vec<RequestId>,
 }
 
 /// A callout on its way.
 pub struct Flight {
     worker: usize,
+    id: driver::CalloutId,
     callout: Callout,
-    by: By,
+    /// The request in whose callback it was sent: with that it is gone.
+    by: Option<RequestId>,
+    /// The request that goes on with the reply.
+    of: Option<RequestId>,
     sent: u64,
     reply: Option<(Reply, Option<Redemption>)>,
-}
-
-enum By {
-    Request(RequestId),
-    Background(Option<usize>, Flow<()>),
-    Relayed(Option<RequestId>),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// In the request's own callback.
-    Own,
-    /// In that of another, where it cannot send callouts.
-    OfAnother,
 }
 
 impl Worker {
@@ -98,39 +71,36 @@ impl Worker {
             shared: world.shape.shares.then_some(SHARED_DATA),
             metrics: None,
         };
-        let filter = left_by(&mut held, || Filter::new(config, &host, world.now()).unwrap());
+        let driver = left_by(&mut held, || {
+            let filter = Filter::new(config, &host, world.now()).unwrap();
+            Driver::new(filter, &host, world.shape.host_traits())
+        });
         Worker {
-            filter: Some(filter),
-            number,
+            driver: Some(driver),
             keys,
             memory: if world.shape.shares { 0 } else { number },
-            shared: BTreeMap::new(),
-            relayed: Vec::new(),
-            renewing: Vec::new(),
-            waiting: Vec::new(),
-            jobs: Vec::new(),
-            learned: BTreeMap::new(),
+            undecided: BTreeMap::new(),
             held,
         }
     }
 
     /// Work of the core. What it leaves behind is this worker's.
-    fn core<T>(&mut self, work: impl FnOnce(&Rc<Filter>) -> T) -> T {
-        let filter = self.filter.as_ref().unwrap();
-        left_by(&mut self.held, || work(filter))
+    fn core<T>(&mut self, work: impl FnOnce(&mut Driver) -> T) -> T {
+        let driver = self.driver.as_mut().unwrap();
+        left_by(&mut self.held, || work(driver))
+    }
+
+    fn request(&self, number: Option<driver::RequestId>) -> Option<RequestId> {
+        self.undecided.get(&number?).copied()
     }
 
     /// Under these names the workers tell each other about the providers.
     pub fn news_names(&self) -> Vec<String> {
-        self.filter
-            .iter()
-            .flat_map(|filter| filter.providers())
+        let drivers = self.driver.iter();
+        drivers
+            .flat_map(|driver| driver.filter().providers())
             .map(|provider| provider.shared_name())
             .collect()
-    }
-
-    fn is_shared_by_somebody(&self, name: &str, world_has: impl Fn(RequestId) -> bool) -> bool {
-        self.shared.get(name).and_then(|shared| shared.owner).is_some_and(world_has)
     }
 }
 
@@ -147,121 +117,99 @@ impl World {
         open.worker = Some(worker);
         open.arrived = now.0;
         let request = &open.request;
-        let step = self.workers[worker].core(|filter| filter.start(request.clone(), now));
-        self.go_on(id, step, Turn::Own);
-    }
-
-    fn go_on(&mut self, id: RequestId, mut step: Step<Answer>, turn: Turn) {
-        let worker = self.open[&id].worker.unwrap();
-        loop {
-            let (callout, flow) = match step {
-                Step::Done(answer) => {
-                    let now = self.now();
-                    let added = self.workers[worker].core(|filter| match &answer {
-                        Answer::Continue(edits) => filter.on_response(edits.clone(), now),
-                        Answer::Respond(..) => Vec::new(),
-                    });
-                    // What one side gives the other, each counts for itself.
-                    self.decided(id, &answer, added.clone());
-                    return self.workers[worker].core(|_| drop((answer, added)));
-                }
-                Step::Wait(flow) => {
-                    assert!(!self.shape.is_nginx, "this host wakes no request");
-                    self.workers[worker].waiting.push(id);
-                    return self.open.get_mut(&id).unwrap().flow = Some(flow);
-                }
-                Step::Body(limit, flow) => {
-                    let open = self.open.get_mut(&id).unwrap();
-                    (open.flow, open.body_limit) = (Some(flow), limit);
-                    let delay = self.latency();
-                    return self.at(self.time + delay, Event::Body(id));
-                }
-                Step::Callout(callout, flow) => (callout, flow),
-            };
-            let asked = callout.as_ref().clone();
-            self.workers[worker].core(|_| drop(callout));
-            match self.begin_callout(worker, id, asked, turn) {
-                Ok(()) => {
-                    self.open.get_mut(&id).unwrap().flow = Some(flow);
-                    return;
-                }
-                Err(failed) => step = self.resume_flow(worker, flow, Err(failed)),
+        match self.workers[worker].core(|driver| driver.request(request.clone(), now)) {
+            Verdict::Decided(answer) => self.is_answered(worker, id, answer),
+            Verdict::Undecided(number) => {
+                open.number = Some(number);
+                self.workers[worker].undecided.insert(number, id);
             }
         }
+        self.perform(worker);
+    }
+
+    fn is_answered(&mut self, worker: usize, id: RequestId, answer: Answer) {
+        let now = self.now();
+        let added = self.workers[worker].core(|driver| match &answer {
+            Answer::Continue(edits) => driver.filter().on_response(edits.clone(), now),
+            Answer::Respond(..) => Vec::new(),
+        });
+        // What one side gives the other, each counts for itself.
+        self.decided(id, &answer, added.clone());
+        self.workers[worker].core(|_| drop((answer, added)));
+    }
+
+    /// Does what a driver says: the requests that went on.
+    fn perform(&mut self, worker: usize) -> Vec<RequestId> {
+        let now = self.now();
+        let mut gone_on = Vec::new();
+        while let Some(action) = self.workers[worker].core(Driver::next) {
+            match action {
+                Action::Send { id, by, of, callout } => {
+                    let asked = callout.as_ref().clone();
+                    self.workers[worker].core(|_| drop(callout));
+                    let [by, of] = [by, of].map(|number| self.workers[worker].request(number));
+                    gone_on.extend(of);
+                    if let Err(failed) = self.send(worker, id, asked, by, of) {
+                        self.workers[worker].core(|driver| driver.not_sent(id, failed, now));
+                    }
+                }
+                Action::Answer(number, answer) => {
+                    let id = self.workers[worker].undecided.remove(&number).unwrap();
+                    gone_on.push(id);
+                    self.is_answered(worker, id, answer);
+                }
+                Action::AwaitBody(number) => {
+                    let id = self.workers[worker].undecided[&number];
+                    let delay = self.latency();
+                    self.at(self.time + delay, Event::Body(id));
+                }
+                Action::ReadBody(number, _) => {
+                    let body = &self.open[&self.workers[worker].undecided[&number]].body;
+                    self.workers[worker].core(|driver| driver.body_read(number, Some(body.clone()), now));
+                }
+                Action::BodyIsLate { id, .. } => {
+                    self.workers[worker].core(|driver| driver.body_failed(id, BodyFailed::TooSlow, now));
+                }
+            }
+        }
+        gone_on
     }
 
     /// The body of a request has come as a whole.
     pub fn body(&mut self, id: RequestId) {
         let now = self.now();
-        let Some(open) = self.open.get_mut(&id) else { return };
-        let (worker, Some(flow)) = (open.worker.unwrap(), open.flow.take()) else { return };
-        let is_too_large = open.body.len() > open.body_limit;
-        let body = if is_too_large { Err(BodyFailed::TooLarge) } else { Ok(open.body.clone()) };
-        let step = self.workers[worker].core(|_| flow.resume_with_body(body.clone(), now));
-        self.go_on(id, step, Turn::Own);
+        let Some(open) = self.open.get(&id) else { return };
+        let (worker, Some(number), length) = (open.worker.unwrap(), open.number, open.body.len()) else {
+            return;
+        };
+        self.workers[worker].core(|driver| driver.body(number, length, true, now));
+        self.perform(worker);
     }
 
-    fn resume_flow(&mut self, worker: usize, flow: Flow<Answer>, reply: Reply) -> Step<Answer> {
-        let now = self.now();
-        self.workers[worker].core(|_| flow.resume(reply.clone(), now))
-    }
-
-    fn begin_callout(
+    fn send(
         &mut self,
         worker: usize,
-        id: RequestId,
+        number: driver::CalloutId,
         callout: Callout,
-        turn: Turn,
+        by: Option<RequestId>,
+        of: Option<RequestId>,
     ) -> Result<(), CalloutFailed> {
-        let sends = turn == Turn::Own;
-        if let Some(name) = callout.shared.clone() {
-            let alive = |owner| self.open.contains_key(&owner);
-            if self.shape.is_nginx && self.workers[worker].is_shared_by_somebody(&name, alive) {
-                self.statistics.count("somebody asks already");
-                return Err(CalloutFailed::Busy);
-            }
-            let shared = &mut self.workers[worker].shared;
-            if self.shape.is_nginx {
-                shared.remove(&name);
-            }
-            if let Some(shared) = shared.get_mut(&name) {
-                shared.waiting.push(id);
-                self.statistics.count("waits for another's callout");
-                return Ok(());
-            }
-            let owner = sends.then_some(id);
-            shared.insert(name, Shared { callout: callout.clone(), owner, waiting: Vec::new() });
-        }
-        if !sends {
-            self.workers[worker].relayed.push((callout, Some(id)));
-            return Ok(());
-        }
-        let name = callout.shared.clone();
-        let sent = self.send(worker, callout, By::Request(id));
-        if let (Err(_), Some(name)) = (&sent, name) {
-            self.workers[worker].shared.remove(&name);
-        }
-        sent.map_err(|(failed, _)| failed)
-    }
-
-    /// Sends a callout, or gives back whose it was.
-    fn send(&mut self, worker: usize, callout: Callout, by: By) -> Result<(), (CalloutFailed, By)> {
-        let of = match &by {
-            By::Request(id) | By::Relayed(Some(id)) => Some(*id),
-            _ => None,
-        };
         self.check_callout(worker, &callout, of);
+        if by.is_none() && of.is_some() {
+            self.statistics.count("sent by the root");
+        }
         if !self.is_calm && self.shape.mood != Mood::Fair && self.chance.percent(1) {
             self.disturb_all();
             self.tell(format_args!("worker {worker} cannot send {callout:?}"));
-            return Err((CalloutFailed::NotSent, by));
+            return Err(CalloutFailed::NotSent);
         }
         self.flights_made += 1;
         let id = self.flights_made;
         self.tell(format_args!("worker {worker} sends callout {id}: {callout:?}"));
         let timeout = self.time + callout.timeout.as_millis() as u64;
         let delay = self.latency();
-        self.flights.insert(id, Flight { worker, callout, by, sent: self.time, reply: None });
+        let flight = Flight { worker, id: number, callout, by, of, sent: self.time, reply: None };
+        self.flights.insert(id, flight);
         self.at(self.time + delay, Event::AtProvider(id));
         self.at(timeout, Event::NoReply(id));
         Ok(())
@@ -332,33 +280,22 @@ impl World {
         if let Some(redemption) = &redemption {
             self.renewed(redemption);
         }
-        let (worker, shared) = (flight.worker, flight.callout.shared);
-        let heard_at = self.proxy_time();
-        match flight.by {
-            By::Request(request) => {
-                // With the context of a request that is gone its callouts are gone too.
-                if !self.open.contains_key(&request) {
-                    self.disturb_all();
-                    return self.lost_answer(redemption.as_ref());
-                }
-                self.open.get_mut(&request).unwrap().hear(redemption, heard_at);
-                let waiting = self.finish(worker, shared);
-                self.resume(request, reply.clone(), Turn::Own);
-                self.answer_all(waiting, &reply);
-            }
-            By::Background(provider, flow) => {
-                let now = self.now();
-                let step = self.workers[worker].core(|_| flow.resume(reply.clone(), now));
-                self.work(worker, provider, step);
-                let waiting = self.finish(worker, shared);
-                self.answer_all(waiting, &reply);
-            }
-            By::Relayed(request) => {
-                if let Some(open) = request.and_then(|request| self.open.get_mut(&request)) {
-                    open.hear(redemption, heard_at);
-                }
-                self.deliver(worker, request, shared, &reply);
-            }
+        // With the context of a request that is gone its callouts are gone too.
+        if flight.by.is_some_and(|by| !self.open.contains_key(&by)) {
+            self.disturb_all();
+            return self.lost_answer(redemption.as_ref());
+        }
+        let (worker, now) = (flight.worker, self.now());
+        if let Some(open) = flight.of.and_then(|of| self.open.get_mut(&of)) {
+            open.hear(redemption, now.0);
+        }
+        self.workers[worker].core(|driver| driver.reply(flight.id, reply.clone(), now));
+        let gone_on = self.perform(worker);
+        if flight.callout.shared.is_some() {
+            gone_on
+                .iter()
+                .filter(|id| Some(**id) != flight.of)
+                .for_each(|_| self.statistics.count("waits for another's callout"));
         }
     }
 
@@ -429,131 +366,13 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, worker: usize, request: Option<RequestId>, shared: Option<String>, reply: &Reply) {
-        let waiting = self.finish(worker, shared);
-        self.answer_all(request.into_iter().chain(waiting).collect(), reply);
-    }
-
-    fn finish(&mut self, worker: usize, shared: Option<String>) -> Vec<RequestId> {
-        let shared = shared.and_then(|name| self.workers[worker].shared.remove(&name));
-        shared.map(|shared| shared.waiting).unwrap_or_default()
-    }
-
-    fn answer_all(&mut self, waiting: Vec<RequestId>, reply: &Reply) {
-        for request in waiting {
-            self.resume(request, reply.clone(), Turn::OfAnother);
-        }
-    }
-
-    fn resume(&mut self, id: RequestId, reply: Reply, turn: Turn) {
-        let Some(open) = self.open.get_mut(&id) else { return };
-        let (worker, flow) = (open.worker.unwrap(), open.flow.take());
-        let Some(flow) = flow else { return };
-        let step = self.resume_flow(worker, flow, reply);
-        self.go_on(id, step, turn);
-    }
-
     /// The background work of a worker.
     pub fn tick(&mut self, index: usize) {
-        let shares = self.shape.shares;
         let now = self.now();
-        for provider in 0..self.shape.providers {
-            let worker = &mut self.workers[index];
-            let name = worker.filter.as_ref().unwrap().providers()[provider].shared_name();
-            if let Some((told, version)) = shared::get(&name).unwrap().filter(|_| shares)
-                && worker.learned.get(&provider) != Some(&version)
-            {
-                worker.core(|filter| filter.providers()[provider].learn(&told, now));
-                worker.learned.insert(provider, version);
-            }
-            let is_due = worker.core(|filter| filter.providers()[provider].is_due(now));
-            let is_busy = worker.renewing.contains(&provider);
-            if is_due && !is_busy && (!shares || shared::may_ask(&name, self.workers[index].number, now)) {
-                self.workers[index].renewing.push(provider);
-                let step = self.workers[index].core(|filter| filter.renew(provider, now));
-                self.work(index, Some(provider), step);
-            }
-            let worker = &mut self.workers[index];
-            if shares && let Some(news) = worker.core(|filter| filter.providers()[provider].take_news()) {
-                shared::overwrite(&name, &news);
-                self.workers[index].core(|_| drop(news));
-            }
-        }
-        for (provider, flow) in std::mem::take(&mut self.workers[index].jobs) {
-            let step = self.workers[index].core(|_| flow.wake(now));
-            self.work(index, provider, step);
-        }
-        let mut begun = self.workers[index].core(|filter| filter.jobs());
-        for job in begun.drain(..) {
-            self.work(index, None, job);
-        }
-        self.workers[index].core(|_| drop(begun));
-        self.send_relayed(index);
-        for id in std::mem::take(&mut self.workers[index].waiting) {
-            if let Some(flow) = self.open.get_mut(&id).and_then(|open| open.flow.take()) {
-                let step = self.workers[index].core(|_| flow.wake(now));
-                self.go_on(id, step, Turn::OfAnother);
-            }
-        }
+        self.workers[index].core(|driver| driver.tick(now));
+        self.perform(index);
         self.at(self.time + TICK, Event::Tick(index));
         self.check_memory(index);
-    }
-
-    /// Does what a flow of the background asks for.
-    fn work(&mut self, worker: usize, provider: Option<usize>, mut step: Step<()>) {
-        loop {
-            let (callout, flow) = match step {
-                Step::Done(()) => break,
-                Step::Wait(flow) => return self.workers[worker].jobs.push((provider, flow)),
-                Step::Body(..) => panic!("the background has no request"),
-                Step::Callout(callout, flow) => (callout, flow),
-            };
-            let asked = callout.as_ref().clone();
-            self.workers[worker].core(|_| drop(callout));
-            let name = asked.shared.clone();
-            let shared = &mut self.workers[worker].shared;
-            let is_first = name.as_ref().is_none_or(|name| !shared.contains_key(name));
-            if let Some(name) = name.clone().filter(|_| is_first) {
-                shared.insert(name, Shared { callout: asked.clone(), owner: None, waiting: Vec::new() });
-            }
-            let by = By::Background(provider, flow);
-            let sent = if is_first { self.send(worker, asked, by) } else { Err((CalloutFailed::Busy, by)) };
-            let Err((failed, By::Background(_, flow))) = sent else { return };
-            if let Some(name) = name.filter(|_| is_first) {
-                self.workers[worker].shared.remove(&name);
-            }
-            let now = self.now();
-            step = self.workers[worker].core(|_| flow.resume(Err(failed), now));
-        }
-        self.workers[worker].renewing.retain(|renewing| Some(*renewing) != provider);
-    }
-
-    /// Sends what requests could not send themselves, and takes over what requests asked for that are
-    /// gone while others still wait.
-    fn send_relayed(&mut self, index: usize) {
-        let mut relayed = std::mem::take(&mut self.workers[index].relayed);
-        let open = &self.open;
-        let worker = &mut self.workers[index];
-        let is_orphan = |shared: &Shared| shared.owner.is_some_and(|owner| !open.contains_key(&owner));
-        worker.shared.retain(|_, shared| {
-            shared.waiting.retain(|waiting| open.contains_key(waiting));
-            !(is_orphan(shared) && shared.waiting.is_empty())
-        });
-        for shared in worker.shared.values_mut().filter(|shared| is_orphan(shared)) {
-            shared.owner = None;
-            relayed.push((shared.callout.clone(), None));
-        }
-        for (callout, request) in relayed {
-            let is_wanted = request.is_none_or(|request| self.open.contains_key(&request));
-            let shared = callout.shared.clone();
-            if !is_wanted && shared.is_none() {
-                continue;
-            }
-            self.statistics.count("sent by the root");
-            if let Err((failed, _)) = self.send(index, callout, By::Relayed(request)) {
-                self.deliver(index, request, shared, &Err(failed));
-            }
-        }
     }
 
     /// A client goes away; what the filter had in hand for it is dropped.
@@ -564,8 +383,9 @@ impl World {
             self.disturb_all();
         }
         self.tell(format_args!("the client of request {id} leaves"));
-        if let (Some(worker), Some(flow)) = (open.worker, open.flow) {
-            self.workers[worker].core(|_| drop(flow));
+        if let (Some(worker), Some(number)) = (open.worker, open.number) {
+            self.workers[worker].undecided.remove(&number);
+            self.workers[worker].core(|driver| driver.gone(number));
         }
     }
 
@@ -582,7 +402,6 @@ impl World {
             self.open.iter().filter(|(_, open)| open.worker == Some(index)).map(|(id, _)| *id).collect();
         for id in lost {
             let open = self.open.remove(&id).unwrap();
-            self.workers[index].core(|_| drop(open.flow));
             self.proxy_answers(open.actor);
         }
         let flights: Vec<FlightId> =
@@ -592,15 +411,12 @@ impl World {
             if let Some((_, redemption)) = &flight.reply {
                 self.lost_answer(redemption.as_ref());
             }
-            if let By::Background(_, flow) = flight.by {
-                self.workers[index].core(|_| drop(flow));
-            }
         }
         let worker = &mut self.workers[index];
         // A job that has not begun holds on to the filter in which it lies.
-        worker.core(|filter| drop(filter.jobs()));
-        let (filter, jobs) = (worker.filter.take(), std::mem::take(&mut worker.jobs));
-        left_by(&mut worker.held, || drop((filter, jobs)));
+        worker.core(|driver| drop(driver.filter().jobs()));
+        let driver = worker.driver.take();
+        left_by(&mut worker.held, || drop(driver));
         let left = worker.held;
         assert!(left < LEFT_LIMIT, "worker {index} is gone and {left} bytes are not free");
         self.workers_made += 1;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vestibule::config::Config;
+use vestibule::http::HostTraits;
 
 use crate::behaviours::Behaviour;
 use crate::random::Chance;
@@ -207,6 +208,12 @@ impl Shape {
         let behaviour = &self.behaviours[0];
         let is_over = ["zero", "second"].iter().any(|lifetime| behaviour.is("expires_in", lifetime));
         self.forwards && is_over && behaviour.is("refresh_token_of_a_login", "none")
+    }
+
+    /// What the proxy can do.
+    pub fn host_traits(&self) -> HostTraits {
+        let is_envoy = !self.is_nginx;
+        HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy, gathers_bodies: is_envoy }
     }
 
     /// The configuration with these session keys.

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use vestibule::store::{Found, NotSet, SharedData, Versioned};
-use vestibule::time::{Seconds, Timestamp};
 
 use crate::memory::aside;
 use crate::random::Chance;
@@ -15,14 +14,9 @@ const SERIES: u32 = 20;
 /// Others have written in between so often, and then no more.
 const CONTENTION: u32 = 3;
 
-/// Who wants to ask a provider keeps the others from asking for this long.
-const LEASE: Seconds = Seconds(10);
-
 thread_local! {
     static DATA: RefCell<BTreeMap<String, Versioned>> = RefCell::default();
     static FAULTS: RefCell<Faults> = RefCell::default();
-    /// Who took a lease, and when.
-    static LEASES: RefCell<BTreeMap<String, (u64, Timestamp)>> = RefCell::default();
 }
 
 /// What goes wrong.
@@ -43,7 +37,6 @@ pub const SHARED_DATA: SharedData = SharedData { get, set };
 /// A proxy begins with nothing.
 pub fn clear() {
     DATA.take();
-    LEASES.take();
     FAULTS.take();
 }
 
@@ -87,6 +80,11 @@ pub fn take_failures() -> u32 {
     FAULTS.with_borrow_mut(|faults| std::mem::take(&mut faults.failures))
 }
 
+/// Whether some were not done.
+pub fn has_just_failed() -> bool {
+    FAULTS.with_borrow(|faults| faults.failures > 0)
+}
+
 /// How many values were lost.
 pub fn losses() -> u32 {
     FAULTS.with_borrow(|faults| faults.losses)
@@ -117,17 +115,4 @@ pub fn overwrite(name: &str, value: &[u8]) {
 /// Everything that lies there, in bytes.
 pub fn size() -> usize {
     DATA.with_borrow(|data| data.iter().map(|(name, (value, _))| name.len() + value.len()).sum())
-}
-
-/// Whether this worker is the one to ask now.
-pub fn may_ask(name: &str, worker: u64, now: Timestamp) -> bool {
-    LEASES.with_borrow_mut(|leases| {
-        let is_taken = leases.get(name).is_some_and(|(holder, taken_at)| {
-            *holder != worker && *taken_at <= now && now.since(*taken_at) < LEASE
-        });
-        if !is_taken {
-            leases.insert(name.to_owned(), (worker, now));
-        }
-        !is_taken
-    })
 }

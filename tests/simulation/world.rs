@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use vestibule::filter::Answer;
-use vestibule::flow::Flow;
-use vestibule::http::{Headers, HostTraits, Request};
+use vestibule::http::{Headers, Request};
 
 use crate::attacker::Attacker;
 use crate::browser::Browser;
@@ -133,8 +131,8 @@ pub struct Open {
     /// By the proxy's clock.
     pub arrived: u64,
     pub body: Vec<u8>,
-    pub body_limit: usize,
-    pub flow: Option<Flow<Answer>>,
+    /// As its worker's driver numbers it.
+    pub number: Option<vestibule::driver::RequestId>,
     /// What the token endpoint said in this request.
     pub redemption: Option<Redemption>,
     /// When, by the proxy's clock.
@@ -400,8 +398,7 @@ impl World {
             worker: None,
             arrived: 0,
             body,
-            body_limit: 0,
-            flow: None,
+            number: None,
             redemption: None,
             redeemed_at: 0,
         };
@@ -420,7 +417,7 @@ impl World {
             authority: HOST.to_owned(),
             path: path.to_owned(),
             headers: headers.iter().copied().collect::<Headers>(),
-            host: HostTraits { removes_headers: !self.shape.is_nginx, wakes_requests: !self.shape.is_nginx },
+            host: self.shape.host_traits(),
         }
     }
 

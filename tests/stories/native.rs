@@ -9,11 +9,9 @@ use rsa::{Pkcs1v15Sign, PublicKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use vestibule::config::Config;
+use vestibule::driver::{self, Action, Driver, RequestId, Verdict};
 use vestibule::filter::{Answer, Filter, HostFunctions};
-use vestibule::flow::{Flow, Step};
-use vestibule::http::{
-    Body, BodyFailed, Callout, CalloutFailed, Headers, HostTraits, Reply, Request, Response,
-};
+use vestibule::http::{BodyFailed, Callout, Headers, HostTraits, Reply, Request, Response};
 use vestibule::jose::verify::HostCheck;
 use vestibule::random::NoRandomness;
 use vestibule::store::{Found, NotSet, SharedData, Unreadable, Versioned};
@@ -32,15 +30,14 @@ pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway>
     metrics::begin();
     FAILING.set(Failing::Nothing);
     Box::new(Native {
-        filter: filter(document, now, 1),
+        driver: driver(document, proxy, now, 1),
         workers: Rc::new(Cell::new(1)),
         document: document.clone(),
         started_at: now,
         proxy,
         streams: BTreeMap::new(),
+        undecided: BTreeMap::new(),
         callouts: BTreeMap::new(),
-        waiting: Vec::new(),
-        jobs: Vec::new(),
         shared: Rc::default(),
         counter: 0,
     })
@@ -101,29 +98,40 @@ fn verify(check: &HostCheck<'_>) -> Option<bool> {
 /// The core with this configuration.
 pub fn filter(document: &Value, now: Timestamp, worker: u64) -> Rc<Filter> {
     let config = Config::read(document.to_string().as_bytes(), &|_| None).unwrap();
-    let host = HostFunctions {
+    Filter::new(config, &host_functions(document, worker), now).unwrap()
+}
+
+fn host_functions(document: &Value, worker: u64) -> HostFunctions {
+    HostFunctions {
         worker,
         random: host_random,
         verify: variant::has_verifier().then_some(verify),
         shared: (document["shared_data"] != false).then_some(SharedData { get, set }),
         metrics: Some(metrics::METRICS),
-    };
-    Filter::new(config, &host, now).unwrap()
+    }
+}
+
+fn traits(proxy: Proxy) -> HostTraits {
+    let is_envoy = proxy == Proxy::Envoy;
+    HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy, gathers_bodies: is_envoy }
+}
+
+fn driver(document: &Value, proxy: Proxy, now: Timestamp, worker: u64) -> Driver {
+    let filter = filter(document, now, worker);
+    Driver::new(filter, &host_functions(document, worker), traits(proxy))
 }
 
 struct Native {
-    filter: Rc<Filter>,
+    driver: Driver,
     document: Value,
     started_at: Timestamp,
     /// How many workers this proxy has.
     workers: Rc<Cell<u64>>,
     proxy: Proxy,
     streams: BTreeMap<Stream, Handling>,
-    callouts: BTreeMap<CalloutId, InFlight>,
-    /// Requests that wait for what others do.
-    waiting: Vec<Stream>,
-    /// Flows of no request that do.
-    jobs: Vec<Flow<()>>,
+    /// The streams of requests that the driver has not decided yet.
+    undecided: BTreeMap<RequestId, Stream>,
+    callouts: BTreeMap<CalloutId, (driver::CalloutId, Callout)>,
     /// What the workers of this proxy share.
     shared: Rc<RefCell<Data>>,
     counter: u32,
@@ -131,63 +139,59 @@ struct Native {
 
 struct Handling {
     request: Request,
-    flow: Option<Flow<Answer>>,
-    /// Of the body that the flow waits for.
-    body_limit: Option<usize>,
-    /// The body, if it came before the flow asked for it.
-    arrived: Option<Vec<u8>>,
+    id: Option<RequestId>,
+    /// The proxy was told that the body is awaited.
+    is_body_awaited: bool,
+    /// The body, if it has come.
+    body: Option<Vec<u8>>,
     answer: Option<Answer>,
-}
-
-struct InFlight {
-    callout: Callout,
-    asked_by: Vec<AskedBy>,
-}
-
-enum AskedBy {
-    Stream(Stream),
-    Background(Flow<()>),
 }
 
 impl Gateway for Native {
     fn begin(&mut self, request: &Request, now: Timestamp) -> Stream {
         let stream = Stream(self.count());
         let mut request = request.clone();
-        let is_envoy = self.proxy == Proxy::Envoy;
-        request.host = HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy };
+        request.host = traits(self.proxy);
+        // Of a request that waits nginx does not say whether a body follows.
+        request.has_body &= self.proxy == Proxy::Envoy;
         self.as_worker(|worker| {
-            let step = worker.filter.start(request.clone(), now);
-            worker.streams.insert(
-                stream,
-                Handling { request, flow: None, body_limit: None, arrived: None, answer: None },
-            );
-            worker.go_on(stream, step, now);
+            let verdict = worker.driver.request(request.clone(), now);
+            let (id, answer) = match verdict {
+                Verdict::Decided(answer) => (None, Some(answer)),
+                Verdict::Undecided(id) => (Some(id), None),
+            };
+            worker.undecided.extend(id.map(|id| (id, stream)));
+            worker
+                .streams
+                .insert(stream, Handling { request, id, is_body_awaited: false, body: None, answer });
+            worker.perform(now);
         });
         stream
     }
 
     fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp) {
         let Some(handling) = self.streams.get_mut(&stream) else { return };
-        let Some(limit) = handling.body_limit.take() else {
-            return handling.arrived = Some(body.to_vec());
-        };
-        let Some(flow) = handling.flow.take() else { return };
-        let body = limited(body.to_vec(), limit);
-        self.as_worker(|worker| worker.go_on(stream, flow.resume_with_body(body, now), now));
+        handling.body = Some(body.to_vec());
+        let comes = self.proxy == Proxy::Envoy || handling.is_body_awaited;
+        if let Some(id) = handling.id.filter(|_| comes) {
+            self.as_worker(|worker| {
+                worker.driver.body(id, body.len(), true, now);
+                worker.perform(now);
+            });
+        }
     }
 
     fn another_worker(&self) -> Box<dyn Gateway> {
         let workers = self.workers.get() + 1;
         self.workers.set(workers);
         Box::new(Native {
-            filter: filter(&self.document, self.started_at, workers),
+            driver: driver(&self.document, self.proxy, self.started_at, workers),
             workers: Rc::clone(&self.workers),
             document: self.document.clone(),
             shared: Rc::clone(&self.shared),
             streams: BTreeMap::new(),
+            undecided: BTreeMap::new(),
             callouts: BTreeMap::new(),
-            waiting: Vec::new(),
-            jobs: Vec::new(),
             ..*self
         })
     }
@@ -198,7 +202,7 @@ impl Gateway for Native {
             Answer::Continue(edits) => {
                 let passed = let_through(&handling.request, &edits);
                 let mut added = Vec::new();
-                self.as_worker(|worker| added = worker.filter.on_response(edits, now));
+                self.as_worker(|worker| added = worker.driver.filter().on_response(edits, now));
                 Seen { headers: added, ..passed }
             }
             Answer::Respond(response, decision) => answered(&handling.request, response, decision.code),
@@ -207,54 +211,29 @@ impl Gateway for Native {
     }
 
     fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
-        self.callouts.iter().map(|(id, in_flight)| (*id, Asked::from(&in_flight.callout))).collect()
+        self.callouts.iter().map(|(id, (_, callout))| (*id, Asked::from(callout))).collect()
     }
 
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp) {
-        let Some(InFlight { callout, asked_by }) = self.callouts.remove(&callout) else { return };
-        let reply = reply.and_then(|received| {
-            let too_large = received.body.len() > callout.reply_limit;
-            if too_large { Err(CalloutFailed::TooLarge) } else { Ok(received) }
-        });
-        self.filter.count_callout(&callout.called, &reply);
+        let Some((id, _)) = self.callouts.remove(&callout) else { return };
         self.as_worker(|worker| {
-            for asked_by in asked_by {
-                match asked_by {
-                    AskedBy::Stream(stream) => {
-                        if let Some(flow) = worker.flow(stream) {
-                            worker.go_on(stream, flow.resume(reply.clone(), now), now);
-                        }
-                    }
-                    AskedBy::Background(flow) => worker.work(flow.resume(reply.clone(), now)),
-                }
-            }
+            worker.driver.reply(id, reply, now);
+            worker.perform(now);
         });
     }
 
     fn leave(&mut self, stream: Stream) {
-        self.streams.remove(&stream);
-        self.callouts.retain(|_, in_flight| {
-            in_flight.asked_by.retain(|by| !matches!(by, AskedBy::Stream(asking) if *asking == stream));
-            !in_flight.asked_by.is_empty()
-        });
+        let Some(id) = self.streams.remove(&stream).and_then(|handling| handling.id) else { return };
+        self.undecided.remove(&id);
+        // With the context of a request that is gone its callouts are gone too.
+        self.driver.gone(id);
+        self.callouts.retain(|_, (id, _)| self.driver.is_in_flight(*id));
     }
 
     fn tick(&mut self, now: Timestamp) {
-        let filter = Rc::clone(&self.filter);
         self.as_worker(|worker| {
-            filter.tick(now);
-            for (index, provider) in filter.providers().iter().enumerate() {
-                if provider.is_due(now) {
-                    worker.work(filter.renew(index, now));
-                }
-            }
-            std::mem::take(&mut worker.jobs).into_iter().for_each(|job| worker.work(job.wake(now)));
-            filter.jobs().into_iter().for_each(|job| worker.work(job));
-            for stream in std::mem::take(&mut worker.waiting) {
-                if let Some(flow) = worker.flow(stream) {
-                    worker.go_on(stream, flow.wake(now), now);
-                }
-            }
+            worker.driver.tick(now);
+            worker.perform(now);
         });
     }
 
@@ -263,7 +242,7 @@ impl Gateway for Native {
     }
 
     fn trailers(&mut self, _: Stream, trailers: &Headers) -> Headers {
-        let protected = self.filter.protected_trailers(trailers);
+        let protected = self.driver.filter().protected_trailers(trailers);
         trailers.iter().filter(|(name, _)| !protected.iter().any(|p| p == name)).collect()
     }
 }
@@ -276,73 +255,46 @@ impl Native {
         self.shared.replace(SHARED.take());
     }
 
-    fn flow(&mut self, stream: Stream) -> Option<Flow<Answer>> {
-        self.streams.get_mut(&stream).and_then(|handling| handling.flow.take())
-    }
-
     fn count(&mut self) -> u32 {
         self.counter += 1;
         self.counter
     }
 
-    fn go_on(&mut self, stream: Stream, mut step: Step<Answer>, now: Timestamp) {
-        loop {
-            let (callout, flow) = match step {
-                Step::Done(answer) => {
-                    self.streams.get_mut(&stream).unwrap().answer = Some(answer);
-                    return;
+    /// Does what the driver says.
+    fn perform(&mut self, now: Timestamp) {
+        while let Some(action) = self.driver.next() {
+            match action {
+                Action::Send { id, callout, .. } => {
+                    let number = CalloutId(self.count());
+                    self.callouts.insert(number, (id, *callout));
                 }
-                Step::Callout(callout, flow) => (callout, flow),
-                Step::Body(limit, flow) => {
-                    let handling = self.streams.get_mut(&stream).unwrap();
-                    if let Some(body) = handling.arrived.take() {
-                        step = flow.resume_with_body(limited(body, limit), now);
-                        continue;
+                Action::Answer(id, answer) => {
+                    let handling = self.handling(id);
+                    (handling.id, handling.answer) = (None, Some(answer));
+                    self.undecided.remove(&id);
+                }
+                Action::AwaitBody(id) => {
+                    let handling = self.handling(id);
+                    handling.is_body_awaited = true;
+                    // Where bodies are gathered, what came before was said when it came.
+                    if let Some(length) = handling.body.as_ref().map(Vec::len)
+                        && self.proxy == Proxy::Nginx
+                    {
+                        self.driver.body(id, length, true, now);
                     }
-                    (handling.flow, handling.body_limit) = (Some(flow), Some(limit));
-                    return;
                 }
-                Step::Wait(flow) => {
-                    assert_eq!(self.proxy, Proxy::Envoy, "this host wakes no request");
-                    self.streams.get_mut(&stream).unwrap().flow = Some(flow);
-                    return self.waiting.push(stream);
+                Action::ReadBody(id, _) => {
+                    let body = self.handling(id).body.clone();
+                    self.driver.body_read(id, body, now);
                 }
-            };
-            if self.proxy == Proxy::Nginx && self.shared(&callout).is_some() {
-                step = flow.resume(Err(CalloutFailed::Busy), now);
-                continue;
+                Action::BodyIsLate { id, .. } => self.driver.body_failed(id, BodyFailed::TooSlow, now),
             }
-            self.streams.get_mut(&stream).unwrap().flow = Some(flow);
-            return self.send(callout, AskedBy::Stream(stream));
         }
     }
 
-    fn work(&mut self, step: Step<()>) {
-        match step {
-            Step::Done(()) => {}
-            Step::Callout(callout, flow) => self.send(callout, AskedBy::Background(flow)),
-            Step::Wait(flow) => self.jobs.push(flow),
-            Step::Body(..) => panic!("the background has no request"),
-        }
+    fn handling(&mut self, id: RequestId) -> &mut Handling {
+        self.streams.get_mut(&self.undecided[&id]).unwrap()
     }
-
-    /// What shares this callout and is in flight.
-    fn shared(&mut self, callout: &Callout) -> Option<&mut InFlight> {
-        let name = callout.shared.as_ref()?;
-        self.callouts.values_mut().find(|in_flight| in_flight.callout.shared.as_ref() == Some(name))
-    }
-
-    fn send(&mut self, callout: Box<Callout>, by: AskedBy) {
-        if let Some(in_flight) = self.shared(&callout) {
-            return in_flight.asked_by.push(by);
-        }
-        let id = CalloutId(self.count());
-        self.callouts.insert(id, InFlight { callout: *callout, asked_by: vec![by] });
-    }
-}
-
-fn limited(body: Vec<u8>, limit: usize) -> Body {
-    if body.len() > limit { Err(BodyFailed::TooLarge) } else { Ok(body) }
 }
 
 impl From<&Callout> for Asked {

@@ -434,7 +434,7 @@ mod tests {
             let key = key_of(&filter, 0, &found).unwrap();
             put(&filter, key, &State::Renewed { sealed, is_delivered: false }, NOW + Seconds(600), NOW);
             assert_eq!(newest(&filter, 0, &found, NOW).is_renewed(), is_taken, "{number}");
-            let host = HostTraits { removes_headers: true, wakes_requests: true };
+            let host = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
             let looked = look(&filter, 0, Rc::clone(&found), Arrived { host, at: NOW }, NOW);
             match looked {
                 Ok(Looked::Goes(current)) => assert!(is_taken && current.is_new(), "{number}"),

@@ -280,7 +280,7 @@ impl World {
             path: path.to_owned(),
             headers: headers.iter().copied().collect(),
             // The proxy says what it can.
-            host: HostTraits { removes_headers: true, wakes_requests: true },
+            host: HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true },
         }
     }
 

@@ -1,8 +1,8 @@
-//! What belongs to the numbers that the host gives: contexts, callouts.
+//! What belongs to numbers that are given one after another: contexts and callouts of a host, requests.
 
-/// Values by their numbers, sorted. A host mostly counts upwards, so that what is new comes last; a tree
-/// would bring a kilobyte of code for each kind of value.
-pub struct Numbered<T>(Vec<(u32, T)>);
+/// Values by their numbers, sorted. Whoever gives numbers mostly counts upwards, so that what is new comes
+/// last; a tree would bring a kilobyte of code for each kind of value.
+pub(crate) struct Numbered<T>(Vec<(u64, T)>);
 
 impl<T> Default for Numbered<T> {
     fn default() -> Self {
@@ -11,18 +11,23 @@ impl<T> Default for Numbered<T> {
 }
 
 impl<T> Numbered<T> {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The value of this number.
-    pub fn get(&self, number: u32) -> Option<&T> {
+    pub(crate) fn get(&self, number: u64) -> Option<&T> {
         self.place(number).ok().and_then(|place| self.0.get(place)).map(|(_, value)| value)
     }
 
+    /// The same, to be changed.
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        self.place(number).ok().and_then(|place| self.0.get_mut(place)).map(|(_, value)| value)
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.0.iter().map(|(number, value)| (*number, value))
+    }
+
     /// Gives the number a value, in the place of the one that it had.
-    pub fn insert(&mut self, number: u32, value: T) {
+    pub(crate) fn insert(&mut self, number: u64, value: T) {
         match self.place(number) {
             Ok(place) => {
                 if let Some(held) = self.0.get_mut(place) {
@@ -34,11 +39,11 @@ impl<T> Numbered<T> {
     }
 
     /// Takes the value of this number away.
-    pub fn remove(&mut self, number: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         self.place(number).ok().map(|place| self.0.remove(place).1)
     }
 
-    fn place(&self, number: u32) -> Result<usize, usize> {
+    fn place(&self, number: u64) -> Result<usize, usize> {
         self.0.binary_search_by_key(&number, |(number, _)| *number)
     }
 }

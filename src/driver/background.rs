@@ -1,0 +1,110 @@
+//! Flows that belong to no request: refreshes, metadata and keys that are fetched ahead, revocations.
+
+use std::rc::Rc;
+
+use super::single_flight::is_overdue;
+use super::{Driver, Relayed, RequestId, Sender};
+use crate::config::ProviderIndex;
+use crate::flow::{Flow, Step};
+use crate::http::{BodyFailed, CalloutFailed};
+use crate::time::Timestamp;
+
+/// What is under way for no request.
+#[derive(Default)]
+pub struct Background {
+    /// Providers that are asked for metadata and keys, and since when.
+    fetching: Vec<(ProviderIndex, Timestamp)>,
+    /// Flows that look again at the next tick.
+    sleeping: Vec<(Option<ProviderIndex>, Flow<()>)>,
+    /// Callouts that are sent at the next tick, because the host does not survive them now.
+    postponed: Vec<(Option<ProviderIndex>, Step<()>)>,
+    /// A reply is being seen to.
+    pub is_in_reply: bool,
+    /// The configuration was replaced.
+    pub is_ending: bool,
+}
+
+impl Background {
+    /// Whether a flow waits for the next tick.
+    pub fn is_busy(&self) -> bool {
+        !(self.sleeping.is_empty() && self.postponed.is_empty())
+    }
+}
+
+impl Driver {
+    pub(super) fn work_of_a_tick(&mut self, now: Timestamp) {
+        if !self.background.is_ending {
+            self.fetch_what_is_due(now);
+        }
+        for (provider, step) in std::mem::take(&mut self.background.postponed) {
+            self.work(provider, step, now);
+        }
+        for (provider, flow) in std::mem::take(&mut self.background.sleeping) {
+            self.work(provider, flow.wake(now), now);
+        }
+        for job in self.filter.jobs() {
+            self.work(None, job, now);
+        }
+    }
+
+    fn fetch_what_is_due(&mut self, now: Timestamp) {
+        let filter = Rc::clone(&self.filter);
+        for (index, provider) in filter.providers().iter().enumerate() {
+            let is_alone = !self.news.learn(index, provider, now);
+            // Metadata, then keys.
+            let limit = provider.config.callout_timeout.saturating_mul(2);
+            self.background.fetching.retain(|(_, since)| !is_overdue(*since, limit, now));
+            let is_busy = self.background.fetching.iter().any(|(fetching, _)| *fetching == index);
+            if provider.is_due(now) && !is_busy && (is_alone || self.news.may_ask(index, now)) {
+                self.background.fetching.push((index, now));
+                let step = filter.renew(index, now);
+                self.work(Some(index), step, now);
+            }
+            self.news.tell(index, provider);
+        }
+    }
+
+    /// Does what a flow of the background asks for.
+    pub(super) fn work(&mut self, provider: Option<ProviderIndex>, mut step: Step<()>, now: Timestamp) {
+        loop {
+            let (callout, flow) = match step {
+                Step::Done(()) => break,
+                Step::Wait(flow) => return self.background.sleeping.push((provider, flow)),
+                Step::Body(_, flow) => {
+                    step = flow.resume_with_body(Err(BodyFailed::NotGiven), now);
+                    continue;
+                }
+                Step::Callout(..) if self.background.is_in_reply && !self.host.wakes_requests => {
+                    return self.background.postponed.push((provider, step));
+                }
+                Step::Callout(callout, flow) => (callout, flow),
+            };
+            let is_there = |owner: RequestId| self.requests.get(owner.0).is_some();
+            let single_flights = &mut self.single_flights;
+            let is_first = callout
+                .shared
+                .as_ref()
+                .is_none_or(|name| single_flights.begin(name, &callout, is_there, now));
+            if is_first {
+                self.send(callout, Sender::Background(provider, flow));
+                return;
+            }
+            step = flow.resume(Err(CalloutFailed::Busy), now);
+        }
+        self.background.fetching.retain(|(fetching, _)| Some(*fetching) != provider);
+    }
+
+    /// Sends what requests could not send themselves, and what requests asked for that are gone while
+    /// others still wait.
+    pub(super) fn send_relayed(&mut self) {
+        let is_there = |id: RequestId| self.requests.get(id.0).is_some();
+        let orphans = self.single_flights.take_orphans(is_there);
+        let mut relayed = std::mem::take(&mut self.relayed);
+        relayed
+            .retain(|Relayed { callout, request }| callout.shared.is_some() || request.is_none_or(is_there));
+        relayed.extend(orphans.into_iter().map(|callout| Relayed { callout: callout.into(), request: None }));
+        for Relayed { callout, request } in relayed {
+            self.send(callout, Sender::Relay(request));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The body of a request, for the flows that need one.
+
+use crate::http::{Body, BodyFailed, HostTraits, Request};
+use crate::time::{Seconds, Timestamp};
+
+/// So long the first bytes of a body that is needed may take. Envoy hands over none at all unless its
+/// option `allow_on_headers_stop_iteration` is set: then the request is answered, not forgotten.
+const BEGINNING_DEADLINE: Seconds = Seconds(10);
+
+/// So long all of it may take: the longest that is wanted has 100 KiB.
+const BODY_DEADLINE: Seconds = Seconds(30);
+
+/// What the header fields say about the body.
+#[derive(Clone, Copy)]
+enum Announcement {
+    /// Nothing, or that it is empty.
+    Nothing,
+    /// So many bytes, and not none.
+    Length(usize),
+    /// That there is one, but not its length.
+    Unclear,
+}
+
+/// What a host that gathers bodies does with that of a request which waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// There is none, or the request is decided.
+    Nothing,
+    /// It gathers it, and says how much is there: it is wanted, or may be later.
+    Gather,
+    /// It leaves it with the client, however long it is.
+    Hold,
+}
+
+/// A body that a flow waits for.
+struct Want {
+    /// Longer ones are not read. Bytes.
+    limit: usize,
+    /// When it is given up if none of it has come. None if some has.
+    begins_by: Option<Timestamp>,
+    /// When it is given up if not all of it has come.
+    ends_by: Timestamp,
+    /// So many bytes are there and were asked for, and whether in a callback of the request's own.
+    read: Option<(usize, bool)>,
+}
+
+/// What is known of the body of one request.
+pub struct RequestBody {
+    announcement: Announcement,
+    /// Whether one follows that has not been seen to its end. Of no meaning where bodies are not gathered.
+    follows: bool,
+    /// So much has come while the flow waited for something else. Bytes.
+    received: usize,
+    /// It waits at the client, until the request goes on.
+    is_held: bool,
+    want: Option<Want>,
+}
+
+/// What becomes of a flow that asks for a body.
+pub enum Awaited {
+    /// It is known already: there is none, or it cannot be had.
+    Known(Body),
+    /// So many bytes are there.
+    Read(usize),
+    /// It comes.
+    Comes,
+}
+
+impl Announcement {
+    fn of(request: &Request) -> Announcement {
+        let headers = &request.headers;
+        let length = headers.one("content-length").map(str::parse);
+        match length {
+            _ if headers.has("transfer-encoding") => Announcement::Unclear,
+            Some(Ok(0)) => Announcement::Nothing,
+            Some(Ok(length)) => Announcement::Length(length),
+            Some(Err(_)) => Announcement::Unclear,
+            None if headers.has("content-length") => Announcement::Unclear,
+            None => Announcement::Nothing,
+        }
+    }
+}
+
+impl Want {
+    fn new(limit: usize, has_begun: bool, now: Timestamp) -> Want {
+        let begins_by = (!has_begun).then_some(now + BEGINNING_DEADLINE);
+        Want { limit, begins_by, ends_by: now + BODY_DEADLINE, read: None }
+    }
+
+    /// Also if its end is farther away than it can be: it was set before the clock went back.
+    fn is_overdue(&self, now: Timestamp) -> bool {
+        let is_over = |at: Timestamp| now >= at || at.since(now) > BODY_DEADLINE;
+        self.begins_by.is_some_and(is_over) || is_over(self.ends_by)
+    }
+}
+
+impl RequestBody {
+    /// That of a request whose header fields are there.
+    pub fn of(request: &Request) -> RequestBody {
+        RequestBody {
+            announcement: Announcement::of(request),
+            follows: request.has_body,
+            received: 0,
+            is_held: false,
+            want: None,
+        }
+    }
+
+    /// A flow wants all of it, at most `limit` bytes.
+    pub fn wait(&mut self, limit: usize, host: HostTraits, is_own_turn: bool, now: Timestamp) -> Awaited {
+        let announcement = self.announcement;
+        if matches!(announcement, Announcement::Length(size) if size > limit) {
+            return Awaited::Known(Err(BodyFailed::TooLarge));
+        }
+        if !host.gathers_bodies {
+            return match announcement {
+                Announcement::Nothing => Awaited::Known(Ok(Vec::new())),
+                // This host reads the body only when the request goes on, and all of it before anything goes
+                // upstream; then it always comes, because it is not empty.
+                Announcement::Length(_) => {
+                    self.want = Some(Want::new(limit, true, now));
+                    Awaited::Comes
+                }
+                // Without its length it may turn out empty, and then it does not come: the request would
+                // go on.
+                Announcement::Unclear => Awaited::Known(Err(BodyFailed::NotGiven)),
+            };
+        }
+        if self.received > 0 {
+            self.want = Some(Want::new(limit, true, now));
+            return match self.receive(self.received, !self.follows, is_own_turn) {
+                None => Awaited::Comes,
+                Some(Ok(size)) => Awaited::Read(size),
+                Some(Err(why)) => {
+                    self.give_up();
+                    Awaited::Known(Err(why))
+                }
+            };
+        }
+        if !self.follows {
+            return Awaited::Known(Ok(Vec::new()));
+        }
+        if self.is_held {
+            // Only a flow that did not say that it may want it comes here.
+            return Awaited::Known(Err(BodyFailed::NotGiven));
+        }
+        self.want = Some(Want::new(limit, false, now));
+        Awaited::Comes
+    }
+
+    /// So many bytes are there. How many are to be read, as soon as a flow wants them and all are there.
+    pub fn receive(
+        &mut self,
+        size: usize,
+        is_end: bool,
+        is_own_turn: bool,
+    ) -> Option<Result<usize, BodyFailed>> {
+        self.follows = !is_end;
+        let Some(want) = &mut self.want else {
+            self.received = size;
+            return None;
+        };
+        if size > want.limit {
+            return Some(Err(BodyFailed::TooLarge));
+        }
+        if !is_end {
+            want.begins_by = None;
+            return None;
+        }
+        want.read = Some((size, is_own_turn));
+        Some(Ok(size))
+    }
+
+    /// No more of it comes.
+    pub fn end(&mut self) {
+        self.follows = false;
+    }
+
+    /// How many bytes were to be read, and whether in a callback of the request's own. From here on nobody
+    /// wants them.
+    pub fn take_read(&mut self) -> Option<(usize, bool)> {
+        self.want.take_if(|want| want.read.is_some()).and_then(|want| want.read)
+    }
+
+    /// Nobody wants it any more.
+    pub fn give_up(&mut self) {
+        self.want = None;
+    }
+
+    /// Whether a flow wants it.
+    pub fn is_wanted(&self) -> bool {
+        self.want.is_some()
+    }
+
+    /// Whether a flow has waited for it too long; if so, whether some of it has come.
+    pub fn is_overdue(&self, now: Timestamp) -> Option<bool> {
+        let want = self.want.as_ref().filter(|want| want.is_overdue(now))?;
+        Some(want.begins_by.is_none())
+    }
+
+    /// What is done with it while a flow that may want so many bytes later waits for something else.
+    pub fn meanwhile(&mut self, later: usize) -> Meanwhile {
+        let may_be_kept = match self.announcement {
+            Announcement::Length(length) => length <= later,
+            Announcement::Nothing | Announcement::Unclear => later > 0,
+        };
+        if !self.follows {
+            return Meanwhile::Nothing;
+        }
+        if self.want.is_some() || may_be_kept {
+            return Meanwhile::Gather;
+        }
+        self.is_held = true;
+        Meanwhile::Hold
+    }
+}

@@ -1,0 +1,80 @@
+//! The workers of one proxy tell each other what they fetched of a provider, through the host's shared
+//! data, so that one of them asks it and not each.
+
+use crate::config::ProviderIndex;
+use crate::filter::HostFunctions;
+use crate::provider::Provider;
+use crate::store::{SharedData, Unreadable};
+use crate::time::{Seconds, Timestamp};
+
+/// Who wants to ask a provider keeps the others from asking for this long; then they no longer count on it.
+const LEASE: Seconds = Seconds(10);
+
+/// What this worker knows of what the others told.
+pub struct News {
+    data: Option<SharedData>,
+    /// Tells this worker from the others.
+    worker: u64,
+    /// By provider.
+    sources: Vec<Source>,
+}
+
+struct Source {
+    /// The name in the shared data.
+    name: String,
+    /// The version that was learned last.
+    version: Option<u32>,
+}
+
+impl News {
+    /// Nothing is known yet.
+    pub fn new(providers: &[Provider], host: &HostFunctions) -> News {
+        let sources = providers.iter().map(|it| Source { name: it.shared_name(), version: None });
+        News { data: host.shared, worker: host.worker, sources: sources.collect() }
+    }
+
+    /// Learns what another worker told since the last time. False if this worker is alone.
+    pub fn learn(&mut self, index: ProviderIndex, provider: &Provider, now: Timestamp) -> bool {
+        let (Some(data), Some(source)) = (self.data, self.sources.get_mut(index)) else { return false };
+        match (data.get)(&source.name) {
+            Err(Unreadable::NoSharedData) => return false,
+            Ok(Some((told, version))) if Some(version) != source.version => {
+                provider.learn(&told, now);
+                source.version = Some(version);
+            }
+            Ok(_) | Err(Unreadable::Failing) => {}
+        }
+        true
+    }
+
+    /// Tells the others what this worker fetched.
+    pub fn tell(&self, index: ProviderIndex, provider: &Provider) {
+        let (Some(data), Some(source)) = (self.data, self.sources.get(index)) else { return };
+        if let Some(news) = provider.take_news() {
+            // Whoever wrote at the same time asked the same provider: either will do.
+            let _ = (data.set)(&source.name, &news, source.version);
+        }
+    }
+
+    /// Whether this worker is the one to ask the provider now.
+    pub fn may_ask(&self, index: ProviderIndex, now: Timestamp) -> bool {
+        let (Some(data), Some(source)) = (self.data, self.sources.get(index)) else { return true };
+        let name = format!("{}.lease", source.name);
+        let lease = (data.get)(&name).ok().flatten();
+        let version = lease.as_ref().map(|(_, version)| *version);
+        let holder = lease.and_then(|(lease, _)| read_lease(&lease));
+        let is_taken = holder.is_some_and(|(holder, taken_at)| {
+            // Who asked and failed asks again after its own back-off; a lease of the future was taken before
+            // the clock went back.
+            holder != self.worker && taken_at <= now && now.since(taken_at) < LEASE
+        });
+        let lease = [self.worker.to_le_bytes(), now.0.to_le_bytes()].concat();
+        !is_taken && (data.set)(&name, &lease, version).is_ok()
+    }
+}
+
+fn read_lease(lease: &[u8]) -> Option<(u64, Timestamp)> {
+    let (holder, taken_at) = lease.split_at_checked(8)?;
+    let taken_at = Timestamp(u64::from_le_bytes(taken_at.try_into().ok()?));
+    Some((u64::from_le_bytes(holder.try_into().ok()?), taken_at))
+}

@@ -1,0 +1,131 @@
+//! Callouts that several requests wait for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::RequestId;
+use crate::http::{Callout, HostTraits};
+use crate::time::{Seconds, Timestamp};
+
+/// Requests that may wait for one callout. More are told that the provider cannot be reached.
+const WAITING_LIMIT: usize = 1_000;
+
+/// So long a host may take before the time of a callout begins, and to come to its end: one finds the
+/// address first, and its time is that between two reads.
+const DELAY: Seconds = Seconds(60);
+
+/// Whether a callout that began then and may take so long must have been forgotten by its host.
+pub fn is_overdue(began_at: Timestamp, timeout: Duration, now: Timestamp) -> bool {
+    now >= began_at + Seconds(timeout.as_secs()) + DELAY
+}
+
+/// The callouts in flight that others may wait for, by name.
+#[derive(Default)]
+pub struct SingleFlights(HashMap<String, SingleFlight>);
+
+struct SingleFlight {
+    callout: Callout,
+    /// The request that sent it, or none if it is sent for nobody.
+    owner: Option<RequestId>,
+    waiting: Vec<RequestId>,
+    began_at: Timestamp,
+}
+
+/// Where a request stands that wants a shared callout.
+pub enum Place {
+    /// It is the first: it sends.
+    First,
+    /// Somebody asks already, and the reply is for this one too.
+    Behind,
+    /// Too many wait, or it could not be woken.
+    None,
+}
+
+impl SingleFlight {
+    fn new(callout: &Callout, owner: Option<RequestId>, now: Timestamp) -> SingleFlight {
+        SingleFlight { callout: callout.clone(), owner, waiting: Vec::new(), began_at: now }
+    }
+
+    fn is_orphan(&self, is_there: &impl Fn(RequestId) -> bool) -> bool {
+        self.owner.is_some_and(|owner| !is_there(owner))
+    }
+
+    /// Nobody will hear the reply, or there will be none: others no longer wait for it.
+    fn is_given_up(&self, is_there: &impl Fn(RequestId) -> bool, now: Timestamp) -> bool {
+        self.is_orphan(is_there) || is_overdue(self.began_at, self.callout.timeout, now)
+    }
+}
+
+impl SingleFlights {
+    /// Joins the callout of this name, or begins it: as its owner in its `own` turn, otherwise for nobody.
+    #[allow(clippy::too_many_arguments, reason = "who asks, for what, and what is known of others")]
+    pub fn join(
+        &mut self,
+        name: &str,
+        callout: &Callout,
+        id: RequestId,
+        is_own_turn: bool,
+        host: HostTraits,
+        is_there: impl Fn(RequestId) -> bool,
+        now: Timestamp,
+    ) -> Place {
+        let owner = is_own_turn.then_some(id);
+        let known = self.0.get_mut(name);
+        let Some(known) = known.filter(|known| {
+            // Where nobody can be woken, who comes second behind the background asks for itself.
+            !known.is_given_up(&is_there, now) && (host.wakes_requests || known.owner.is_some())
+        }) else {
+            let waiting = self.0.remove(name).map(|known| known.waiting).unwrap_or_default();
+            self.0
+                .insert(name.to_owned(), SingleFlight { waiting, ..SingleFlight::new(callout, owner, now) });
+            return Place::First;
+        };
+        if !host.wakes_requests || known.waiting.len() >= WAITING_LIMIT {
+            return Place::None;
+        }
+        known.waiting.push(id);
+        Place::Behind
+    }
+
+    /// Begins the callout of this name for nobody, unless it is in flight already.
+    pub fn begin(
+        &mut self,
+        name: &str,
+        callout: &Callout,
+        is_there: impl Fn(RequestId) -> bool,
+        now: Timestamp,
+    ) -> bool {
+        match self.0.get_mut(name) {
+            Some(known) if known.is_given_up(&is_there, now) => {
+                known.owner = None;
+                known.began_at = now;
+                true
+            }
+            Some(_) => false,
+            None => {
+                self.0.insert(name.to_owned(), SingleFlight::new(callout, None, now));
+                true
+            }
+        }
+    }
+
+    /// Callouts whose request is gone and which others still wait for: they are to be sent again.
+    pub fn take_orphans(&mut self, is_there: impl Fn(RequestId) -> bool) -> Vec<Callout> {
+        self.0.retain(|_, known| {
+            known.waiting.retain(|id| is_there(*id));
+            !(known.is_orphan(&is_there) && known.waiting.is_empty())
+        });
+        let orphans = self.0.values_mut().filter(|known| known.is_orphan(&is_there));
+        orphans
+            .map(|known| {
+                known.owner = None;
+                known.callout.clone()
+            })
+            .collect()
+    }
+
+    /// Ends a callout: who waits for it.
+    pub fn finish(&mut self, name: &str) -> Vec<RequestId> {
+        self.0.remove(name).map(|known| known.waiting).unwrap_or_default()
+    }
+}
