@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use log::Level;
 
-use crate::error::{shown, shown_to};
 use crate::http::Request;
 use crate::oidc::claims::SUBJECT_LIMIT;
+use crate::text::{shown, shown_to};
 use crate::time::{Seconds, Timestamp};
 
 /// What became of a request.

@@ -1,9 +1,10 @@
 //! HTTP as plain values: what comes in, what goes out, what is asked of others.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::error::Destination;
+use crate::text::{shown, shown_to, without_query};
 
 /// Header fields in the order in which they came. Names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,6 +90,16 @@ pub fn host_of(authority: &str) -> Option<&str> {
         }),
     };
     (plain_host && plain_port).then_some(host)
+}
+
+/// An address in the one form in which browsers write it, if this is another.
+pub(crate) fn other_spelling(host: &str) -> Option<String> {
+    let last_label = host.rsplit('.').next().unwrap_or_default();
+    if !host.starts_with('[') && !last_label.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let normal = url::Host::parse(host).ok()?.to_string();
+    (!normal.eq_ignore_ascii_case(host)).then_some(normal)
 }
 
 /// What the filter must know of the proxy it runs in. Filled by `host/`.
@@ -256,6 +267,42 @@ impl fmt::Debug for Callout {
     /// Neither headers nor body nor query: they carry codes, secrets and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}{} by {}", self.method, self.url.authority(), self.url.path(), self.target)
+    }
+}
+
+/// Longer addresses are cut in messages. Characters.
+const ADDRESS_LIMIT: usize = 300;
+
+/// Where a callout goes, in words, for whoever must mend the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination(Rc<str>);
+
+impl Destination {
+    /// The way to an endpoint. Of its address, which need not be known yet, the query is left out.
+    pub fn new(endpoint: Endpoint, target: &str, address: Option<&url::Url>) -> Destination {
+        let what = match endpoint {
+            Endpoint::Metadata => "metadata",
+            Endpoint::Keys => "key set",
+            Endpoint::Token => "token endpoint",
+            Endpoint::Userinfo => "userinfo endpoint",
+            Endpoint::Revocation => "revocation endpoint",
+        };
+        let address = address.map_or("", without_query);
+        let mut text = ["the ", what, " of the provider ("].concat();
+        if !address.is_empty() {
+            text.push_str(&shown_to(address, ADDRESS_LIMIT));
+            text.push(' ');
+        }
+        for part in ["by the callout target \"", &shown(target), "\")"] {
+            text.push_str(part);
+        }
+        Destination(text.into())
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn host(text: &Text, usual_port: Option<u16>, reading: &mut Reading) 
     if let Some(fault) = host_fault(name) {
         return reading.refuse(text.problem(fault));
     }
-    if let Some(normal) = crate::rules::host::other_spelling(name) {
+    if let Some(normal) = crate::http::other_spelling(name) {
         let problem = text.problem("must be an address in its normal form");
         return reading.refuse(problem.advice(format!("write {normal}")));
     }

@@ -4,7 +4,7 @@
 //! value can neither add structure to the document nor name further variables.
 
 use super::problem::{Place, Problem};
-use crate::error::shown;
+use crate::text::shown;
 
 /// A text whose variables were replaced.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! of them. The document says `{tenantid}` where a token names its tenant. Anybody can be a tenant, so
 //! the tenants whose tokens count are listed.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::address::address;
 use super::document::Names;
@@ -12,7 +12,6 @@ use super::problem::Problem;
 use super::provider::Provider;
 use super::shape::Reading;
 use super::value::Text;
-use crate::oidc::claims::Claims;
 
 /// Stands in an issuer for the tenant (as in Entra's discovery documents).
 const TENANT: &str = "{tenantid}";
@@ -82,7 +81,7 @@ impl Provider {
 
     /// The issuer that this token should name: the one that it names, if that is one of the provider's
     /// and its tenant (`tid`) the same; otherwise another one.
-    pub fn issuer_of(&self, claims: &Claims) -> &str {
+    pub fn issuer_of(&self, claims: &Map<String, Value>) -> &str {
         let named = claims.get("iss").and_then(Value::as_str);
         let tenant = claims.get("tid").filter(|_| self.has_tenants());
         let agrees = tenant.is_none_or(|tenant| {

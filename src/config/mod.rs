@@ -40,8 +40,8 @@ pub use document::{
 };
 pub use endpoints::Endpoints;
 pub use identity::Identity;
-pub(crate) use parameters::RESOURCE;
 pub use parameters::RequestParameter;
+pub(crate) use parameters::{OWN_PARAMETERS, RESOURCE};
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
 pub use provider::{
     CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, ResponseMode, UserinfoUse,

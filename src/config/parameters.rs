@@ -7,7 +7,31 @@ use super::choices::{AllowedChoice, ParameterChoice};
 use super::problem::{Place, Problem};
 use super::shape::Reading;
 use super::value::{Member, Text};
-use crate::oidc::authorization::OWN_PARAMETERS;
+
+/// Parameters of the authorization request that are the filter's own, and those that would change
+/// where or in which form the answer comes, or put a secret into an address. The configuration may
+/// not set them, and the query of the endpoint has no say in them.
+pub(crate) const OWN_PARAMETERS: &[&str] = &[
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "response_mode",
+    "request",
+    "request_uri",
+    "registration",
+    "dpop_jkt",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "code_verifier",
+    // Worth nothing unless `auth_time` is checked against it, as it is if it has a key of its own.
+    "max_age",
+];
 
 /// Longest value that a request may set. Bytes.
 const VALUE_LIMIT: usize = 255;
@@ -142,10 +166,10 @@ fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
     if pattern.text.chars().count() > PATTERN_LIMIT {
         return reading.refuse(pattern.problem(format!("must have at most {PATTERN_LIMIT} characters")));
     }
-    match crate::rules::path::anchored(&pattern.text) {
+    match crate::pattern::anchored(&pattern.text) {
         Ok(regex) => Some(regex),
         Err(error) => {
-            let error = crate::error::shown(&error.to_string());
+            let error = crate::text::shown(&error.to_string());
             reading.refuse(pattern.problem(format!("must be a regular expression ({error})")))
         }
     }

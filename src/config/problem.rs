@@ -4,7 +4,7 @@
 //! what is called from a hundred places is kept from being copied into each of them
 //! (`#[inline(never)]`), here and where values are read.
 
-use crate::error::shown;
+use crate::text::shown;
 use std::fmt;
 
 use serde_json::Value;

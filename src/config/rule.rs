@@ -127,7 +127,7 @@ fn warn_of_tokens(rules: &[String], reading: &mut Reading) {
     if rules.is_empty() {
         return;
     }
-    let names: Vec<String> = rules.iter().map(|name| format!("\"{}\"", crate::error::shown(name))).collect();
+    let names: Vec<String> = rules.iter().map(|name| format!("\"{}\"", crate::text::shown(name))).collect();
     let warning = format!(
         "bearer tokens count where a rule does not say accept, as a provider has audiences: {} (say accept \
          there; for what no rule names, add a last rule that has accept alone)",
@@ -227,7 +227,7 @@ pub(super) fn provider_named(name: &Text, names: &[&str], reading: &mut Reading)
 
 /// The names of the providers, as they are shown in a problem.
 pub(super) fn known_names(names: &[&str]) -> String {
-    names.iter().map(|name| crate::error::shown(name)).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| crate::text::shown(name)).collect::<Vec<_>>().join(", ")
 }
 
 fn check_path(object: &RuleObject, reading: &mut Reading) -> Option<PathMatch> {
@@ -267,10 +267,10 @@ fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
         let problem = pattern.problem("must match whole paths, which begin with /");
         return reading.refuse(problem.advice("begin the expression with /"));
     }
-    match crate::rules::path::anchored(&pattern.text) {
+    match crate::pattern::anchored(&pattern.text) {
         Ok(regex) => Some(regex),
         Err(error) => {
-            let error = crate::error::shown(&error.to_string());
+            let error = crate::text::shown(&error.to_string());
             reading.refuse(pattern.problem(format!("must be a regular expression ({error})")))
         }
     }

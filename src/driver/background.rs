@@ -60,7 +60,9 @@ impl Driver {
                 let step = filter.renew(index, now);
                 self.work(Some(index), step, now);
             }
-            self.news.tell(index, provider);
+            if !is_alone {
+                self.news.tell(index, provider);
+            }
         }
     }
 

@@ -22,10 +22,8 @@ use crate::rules::{Insufficient, Missing, PathError};
 use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Seconds;
 
-pub use way::{Destination, without_query};
-
-/// Longer texts from outside are cut in messages. Characters.
-pub const SHOWN_LIMIT: usize = 100;
+pub use crate::http::Destination;
+pub use crate::text::shown;
 
 /// Why a request was refused, by who must act.
 #[derive(Debug, PartialEq, Eq)]
@@ -388,34 +386,6 @@ impl ClientError {
     }
 }
 
-/// A text from outside as it may stand in a message or a log line: printable ASCII, with every other
-/// character, quotes and backslashes escaped, so that two texts never look alike. At most
-/// [`SHOWN_LIMIT`] characters and `...` in the place of more. It cannot begin a new line, end the quotes
-/// that it stands in, or move a cursor.
-///
-/// Not for secrets: those are not shown at all.
-pub fn shown(text: &str) -> String {
-    shown_to(text, SHOWN_LIMIT)
-}
-
-/// [`shown`] with another limit.
-pub fn shown_to(text: &str, limit: usize) -> String {
-    let mut shown = String::new();
-    for character in text.chars() {
-        let escaped: String = match character {
-            '"' | '\\' => format!("\\{character}"),
-            ' '..='~' => character.into(),
-            _ => character.escape_default().collect(),
-        };
-        if shown.len().saturating_add(escaped.len()) > limit {
-            shown.push_str("...");
-            break;
-        }
-        shown.push_str(&escaped);
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,25 +397,5 @@ mod tests {
             [BodyFailed::TooLarge, BodyFailed::NotGiven, BodyFailed::TooSlow].map(status),
             [413, 503, 408]
         );
-    }
-
-    #[test]
-    fn a_shown_text_stays_on_its_line_and_has_an_end() {
-        assert_eq!(shown("plain text, \"quoted\""), r#"plain text, \"quoted\""#);
-        assert_eq!(
-            shown("a\r\nb\x1b\0\u{202e}é\u{2028}\x7fc\\"),
-            r"a\r\nb\u{1b}\u{0}\u{202e}\u{e9}\u{2028}\u{7f}c\\"
-        );
-        assert_eq!(shown(&"x".repeat(5000)), format!("{}...", "x".repeat(SHOWN_LIMIT)));
-        assert_eq!(shown(&"\n".repeat(5000)), format!("{}...", "\\n".repeat(SHOWN_LIMIT / 2)));
-    }
-
-    #[test]
-    fn two_texts_never_look_alike() {
-        for (one, other) in
-            [("müller", "mller"), ("a\"", "a'"), ("a\n", "a\\n"), ("a\u{200b}", "a"), ("é", "e\u{301}")]
-        {
-            assert_ne!(shown(one), shown(other));
-        }
     }
 }

@@ -1,51 +1,8 @@
 //! The way of a callout, for whoever must mend it: where it went, and why nothing came back.
 
 use std::fmt;
-use std::rc::Rc;
 
-use super::{shown, shown_to};
-use crate::http::{CalloutFailed, Endpoint, Received};
-
-/// Longer addresses are cut in messages. Characters.
-const ADDRESS_LIMIT: usize = 300;
-
-/// Where a callout goes, in words, for whoever must mend the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination(Rc<str>);
-
-impl Destination {
-    /// The way to an endpoint. Of its address, which need not be known yet, the query is left out.
-    pub fn new(endpoint: Endpoint, target: &str, address: Option<&url::Url>) -> Destination {
-        let what = match endpoint {
-            Endpoint::Metadata => "metadata",
-            Endpoint::Keys => "key set",
-            Endpoint::Token => "token endpoint",
-            Endpoint::Userinfo => "userinfo endpoint",
-            Endpoint::Revocation => "revocation endpoint",
-        };
-        let address = address.map_or("", without_query);
-        let mut text = ["the ", what, " of the provider ("].concat();
-        if !address.is_empty() {
-            text.push_str(&shown_to(address, ADDRESS_LIMIT));
-            text.push(' ');
-        }
-        for part in ["by the callout target \"", &shown(target), "\")"] {
-            text.push_str(part);
-        }
-        Destination(text.into())
-    }
-}
-
-/// An address as it may be shown: what a provider has put into its query concerns nobody.
-pub fn without_query(address: &url::Url) -> &str {
-    address.as_str().split('?').next().unwrap_or_default()
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::http::{CalloutFailed, Received};
 
 /// What Envoy says in the place of a server that it cannot reach, and what that comes of. The reason of a
 /// failed connection is not in its answer, but in its log; with `pool` beside no header fields.

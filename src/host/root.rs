@@ -15,11 +15,11 @@ use super::verify;
 use super::workers;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::error::shown;
 use crate::filter::{Filter, HostFunctions};
 use crate::http::HostTraits;
 use crate::numbered::Numbered;
 use crate::random::NoRandomness;
+use crate::text::shown;
 use crate::time::Timestamp;
 
 /// How often background work is looked for. Set once: one host traps on a second time.

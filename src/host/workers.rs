@@ -52,6 +52,9 @@ fn get(name: &str) -> Found {
 }
 
 fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+    if !ALLOWED.get() {
+        return Err(NotSet);
+    }
     let version = version.unwrap_or_else(|| VERSION_OF_NONE.get());
     abi::set_shared_data(name, value, version).map_err(|_| NotSet)
 }

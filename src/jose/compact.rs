@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::algorithm::Algorithm;
 use super::jwk::{Key, KeySet};
 use super::verify;
-use crate::error::shown;
 use crate::json::{self, JsonError};
+use crate::text::shown;
 
 /// Longest token that is read, in bytes. A proxy seldom passes longer header fields.
 pub const TEXT_LIMIT: usize = 16 * 1024;

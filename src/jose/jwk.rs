@@ -10,8 +10,8 @@ use super::algorithm::Algorithm;
 use super::verify::{
     Curve, HostVerifier, PublicKey, RSA_BITS_MAX, RSA_BITS_MIN, RSA_EXPONENT_BITS_MAX, RsaKeyError,
 };
-use crate::error::shown;
 use crate::json::{self, JsonError};
+use crate::text::shown;
 
 /// Longest key set that is read, in bytes.
 pub const KEY_SET_LIMIT: usize = 256 * 1024;

@@ -5,8 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::claims::{self, ClaimError, Claims, TokenUse};
-use crate::error::shown;
 use crate::jose::Verified;
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 /// What an access token must say.

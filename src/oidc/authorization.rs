@@ -9,36 +9,11 @@ use super::discovery::Metadata;
 use super::endpoint;
 use super::form::{FORM_LIMIT, Form, FormError};
 use super::provider_error::ProviderError;
-use crate::config::{Provider, ResponseMode};
-use crate::error::shown;
+use crate::config::{OWN_PARAMETERS, Provider, ResponseMode};
 use crate::http::{Body, BodyFailed, Headers};
 use crate::secret::Secret;
+use crate::text::shown;
 use crate::time::Seconds;
-
-/// Parameters of the authorization request that are the filter's own, and those that would change
-/// where or in which form the answer comes, or put a secret into an address. The configuration may
-/// not set them, and the query of the endpoint has no say in them.
-pub const OWN_PARAMETERS: &[&str] = &[
-    "response_type",
-    "client_id",
-    "redirect_uri",
-    "scope",
-    "state",
-    "nonce",
-    "code_challenge",
-    "code_challenge_method",
-    "response_mode",
-    "request",
-    "request_uri",
-    "registration",
-    "dpop_jkt",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "code_verifier",
-    // Worth nothing unless `auth_time` is checked against it, as it is if it has a key of its own.
-    "max_age",
-];
 
 /// `error` and `error_description` with which Keycloak answers when its login page was open for too long
 /// and somebody has logged in meanwhile in another tab.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::error::shown;
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 /// A set of claims.

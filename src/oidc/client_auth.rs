@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::form;
 use super::token::REGISTERED_ERRORS;
 use crate::config::{ClientAuthentication, Credential, Provider};
-use crate::error::Destination;
+use crate::http::Destination;
 use crate::http::{Callout, Received};
 use crate::jose::SigningKeyError;
 use crate::json;

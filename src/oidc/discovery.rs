@@ -7,9 +7,9 @@ use url::Url;
 
 use super::endpoint::{self, EndpointError};
 use crate::config::{ClientAuthentication, Provider, ResponseMode, UserinfoUse};
-use crate::error::{shown, without_query};
 use crate::http::{Called, Callout, Endpoint};
 use crate::json::{self, JsonError};
+use crate::text::{shown, without_query};
 
 /// Longer metadata documents are not read. Bytes.
 pub const METADATA_LIMIT: usize = 256 * 1024;

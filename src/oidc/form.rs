@@ -4,8 +4,8 @@ use std::fmt;
 
 use url::form_urlencoded;
 
-use crate::error::shown;
 use crate::http::Headers;
+use crate::text::shown;
 
 /// Longer forms are refused. Bytes. An authorization code is at most some 2 KiB anywhere.
 pub const FORM_LIMIT: usize = 16 * 1024;

@@ -5,8 +5,8 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use super::claims::{self, ClaimError, Claims, TokenUse};
-use crate::error::shown;
 use crate::jose::{Algorithm, Verified, half_hash};
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 /// What an ID token must say.

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::claims::{self, ClaimError, Claims};
 use super::form::{self, Form, FormError};
-use crate::error::shown;
 use crate::http::Headers;
 use crate::jose::Verified;
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 /// An older logout token is not acted upon, whatever its `exp`: so long it is remembered at most.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::error::shown_to;
 use crate::secret::Secret;
+use crate::text::shown_to;
 
 /// A longer run of the characters of base64url and JWS is not kept: it may be a token that the provider
 /// repeats. Bytes. Identifiers of requests, as UUIDs, are shorter.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use url::Url;
 
-use crate::error::{shown, shown_to};
+use crate::text::{shown, shown_to};
 
 /// Parameters of an authorization request whose values may be in a log: not about a person, and no secret.
 const SHOWN: [&str; 11] = [

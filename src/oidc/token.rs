@@ -13,10 +13,10 @@ use super::discovery::Metadata;
 use super::form;
 use super::provider_error::{self, ProviderError};
 use crate::config::{Provider, RESOURCE};
-use crate::error::shown;
 use crate::http::{Called, Callout, Endpoint, Received};
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
+use crate::text::shown;
 use crate::time::Seconds;
 
 /// Longer token responses are not read. Bytes.

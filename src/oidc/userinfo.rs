@@ -7,11 +7,11 @@ use url::Url;
 use super::claims::{self, ClaimError, Claims, TokenUse};
 use super::discovery::Metadata;
 use crate::config::{Provider, UserinfoUse};
-use crate::error::shown;
 use crate::http::{Called, Callout, Endpoint, Received};
 use crate::jose::{JwsError, Verified};
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 /// Longer userinfo responses are not read. Bytes. A signed one may have 16 KiB.

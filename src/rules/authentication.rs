@@ -6,8 +6,8 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::config::Authentication;
-use crate::error::shown;
 use crate::oidc::claims::{self, Claims};
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 /// The part of the authentication that is not enough: what is asked for, and what was found.

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::config::Rule;
-use crate::http::{Request, host_of};
+use crate::http::{Request, host_of, other_spelling};
 
 /// What makes a host readable in more than one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,16 +72,6 @@ pub(super) fn readings<'a>(
         rules.iter().any(|rule| rule.hosts.has(Some(host)) != rule.hosts.has(reading.host.as_deref()))
     };
     Some((host, [Some(unknown), spelled].map(|reading| reading.filter(matters))))
-}
-
-/// An address in the one form in which browsers write it, if this is another.
-pub(crate) fn other_spelling(host: &str) -> Option<String> {
-    let last_label = host.rsplit('.').next().unwrap_or_default();
-    if !host.starts_with('[') && !last_label.starts_with(|first: char| first.is_ascii_digit()) {
-        return None;
-    }
-    let normal = url::Host::parse(host).ok()?.to_string();
-    (!normal.eq_ignore_ascii_case(host)).then_some(normal)
 }
 
 /// The authority without its port, if that is the usual one and a rule names the host. The two mean

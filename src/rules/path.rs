@@ -19,8 +19,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use regex_lite::{Regex, RegexBuilder};
-
 use super::steps::{STEPS, after_cookieless, decode_neutral, names_a_stream, percent_decode};
 use crate::config::PathMatch;
 
@@ -29,29 +27,6 @@ pub const AMBIGUOUS_PATH_LIMIT: usize = 2048;
 
 /// A path may have this many readings.
 pub const READINGS_LIMIT: usize = 128;
-
-/// Memory of one compiled `path_regex`, in bytes.
-const PATTERN_SIZE_LIMIT: usize = 256 * 1024;
-
-/// Depth of groups in a `path_regex`.
-const PATTERN_NEST_LIMIT: u32 = 50;
-
-/// Compiles a `path_regex` so that it has to match a whole path.
-///
-/// # Errors
-/// What is not an expression of `regex-lite`, or compiles to more than 256 KiB.
-pub fn anchored(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    let compile = |text: &str| {
-        RegexBuilder::new(text)
-            .size_limit(PATTERN_SIZE_LIMIT)
-            .nest_limit(PATTERN_NEST_LIMIT)
-            .multi_line(false)
-            .build()
-    };
-    // Alone first: `a)|(?:b` is no expression, but would become one between the anchors.
-    compile(pattern)?;
-    compile(&format!(r"\A(?:{pattern})\z"))
-}
 
 /// Whether the path has exactly one reading: unreserved characters, sub-delimiters other than `;`,
 /// `:` and `@` (RFC 3986 section 3.3), no empty segment inside, none that ends with a dot, none that
@@ -321,18 +296,6 @@ mod tests {
         };
         assert!(meets("/a%2541b", 0) && meets("/a%41b", 1) && meets("/aAb", 2));
         assert!(!meets("/a%41b", 0) && !meets("/aAb", 1) && !meets("/a%41b", 2));
-    }
-
-    #[test]
-    fn an_expression_cannot_break_out_of_its_anchors() {
-        for pattern in ["a)|(?:b", "(", "[", "(?x) a # ", &"(".repeat(60), r"(?:\w{500}){50}"] {
-            assert!(anchored(pattern).is_err(), "{pattern}");
-        }
-        let either = anchored("/a|/b").unwrap();
-        assert!(either.is_match("/a") && either.is_match("/b"));
-        assert!(!either.is_match("/a/b") && !either.is_match("x/b") && !either.is_match("/a\n"));
-        // Linear time: an engine that backtracks does not return from this.
-        assert!(!anchored("(a+)+").unwrap().is_match(&format!("{}b", "a".repeat(5000))));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::config::{ClaimRequirement, Requirement};
-use crate::error::shown;
+use crate::text::shown;
 
 /// Of the required values, alternatives and names so many are shown.
 const SHOWN_VALUES: usize = 8;

@@ -7,7 +7,7 @@
 //! `X-HTTP-Method-Override` and their like) are never read. The path is the one the filter sees; a
 //! rewrite that follows in the proxy changes what the upstream gets, not the rule.
 
-use crate::error::shown;
+use crate::text::shown;
 use std::fmt;
 
 use super::host::{self, HostOddity};
@@ -189,10 +189,10 @@ fn matches_method(rule: &Rule, method: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::path::anchored;
     use super::*;
     use crate::config::{Accept, Authentication, Requirement, RuleHosts};
     use crate::http::HostTraits;
+    use crate::pattern::anchored;
 
     fn rule(name: &str, path: PathMatch) -> Rule {
         Rule {

@@ -6,7 +6,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::config::{self, Config, ProviderIndex, ResponseMode};
-use crate::error::shown;
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 use super::changes::{Fingerprint, pack_changes, unpack_changes};

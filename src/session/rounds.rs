@@ -13,7 +13,7 @@ use std::fmt::{self, Write};
 use sha2::{Digest, Sha256};
 
 use crate::config::ProviderIndex;
-use crate::error::shown;
+use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
 use super::cookies::Cookies;

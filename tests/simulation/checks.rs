@@ -8,6 +8,7 @@ use crate::log;
 use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
 use crate::provider::{parameters, plain};
 use crate::shape::{ACRS, BACKCHANNEL, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shape};
+use crate::shared;
 use crate::world::{Actor, Event, Open, RequestId, World};
 
 /// Milliseconds after which trouble is over for a session: longer than any lease and any wait.
