@@ -95,6 +95,7 @@ pub struct CalloutId(u64);
 
 /// What is known of a request when its header fields are there.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "taken apart at once; most requests are decided, and need no box")]
 pub enum Verdict {
     /// It is decided.
     Decided(Answer),
@@ -104,6 +105,7 @@ pub enum Verdict {
 
 /// What the host is to do.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few are in hand at once")]
 pub enum Action {
     /// To send a callout, and to say what came of it: [`Driver::reply`], or at once [`Driver::not_sent`].
     Send {
