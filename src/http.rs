@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::Destination;
+use crate::error::codes::{self, Code};
 
 /// Header fields in the order in which they came. Names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -315,11 +316,11 @@ pub enum BodyFailed {
 
 impl BodyFailed {
     /// Stable name of the reason.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            BodyFailed::TooLarge => "body_too_large",
-            BodyFailed::NotGiven => "body_not_given",
-            BodyFailed::TooSlow => "body_too_slow",
+            BodyFailed::TooLarge => &codes::BODY_TOO_LARGE,
+            BodyFailed::NotGiven => &codes::BODY_NOT_GIVEN,
+            BodyFailed::TooSlow => &codes::BODY_TOO_SLOW,
         }
     }
 }
