@@ -51,9 +51,7 @@ async fn by_token(
     callouts: &Callouts,
     now: &mut Timestamp,
 ) -> Result<(ProviderIndex, LogoutToken), Error> {
-    if visit.request.method != "POST" {
-        return Err(ClientError::Method.into());
-    }
+    filter.check_method(visit.request.path_only(), &visit.request.method)?;
     logout_token::check_content_type(&visit.request.headers).map_err(ClientError::LogoutRequest)?;
     let uploaded = callouts.body(FORM_LIMIT).await;
     *now = uploaded.now;
@@ -124,7 +122,7 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     let detail = error.to_string();
     let mut response = answer::oauth_error(status, error.code().name, &detail);
     if status == 405 {
-        response = response.header("allow", "POST");
+        response = response.header("allow", filter.allow(visit.request.path_only()));
     }
     let reference = filter.random.reference(visit.now).unwrap_or_default();
     let provider = visit.who().provider;

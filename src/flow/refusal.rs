@@ -2,7 +2,7 @@
 
 use crate::answer::{Refusal, answer};
 use crate::audit::{Decision, Outcome};
-use crate::config::{Accept, Provider, ResponseMode, Rule};
+use crate::config::{Accept, Rule};
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::kept_form;
@@ -84,7 +84,7 @@ impl Filter {
         };
         let mut response = answer(&refusal, kind);
         if matches!(error, Error::Client(ClientError::Method)) {
-            response = response.header("allow", self.methods_of(visit.request.path_only()));
+            response = response.header("allow", self.allow(visit.request.path_only()));
         }
         let (decision, is_proven) = {
             let who = visit.who();
@@ -105,21 +105,6 @@ impl Filter {
         let Request { method, path, .. } = &visit.request;
         let is_page = self.rule(visit).is_some() || visit.request.path_only() == self.config.endpoints.login;
         (status == 503 && method == "GET" && is_page && path.len() <= AGAIN_LIMIT).then(|| path.clone())
-    }
-
-    /// The methods of a page of ours.
-    fn methods_of(&self, path: &str) -> &'static str {
-        let is_for_forms = |provider: &Provider| {
-            provider.redirect_uri.path() == path && provider.response_mode == ResponseMode::FormPost
-        };
-        let endpoints = &self.config.endpoints;
-        if path == endpoints.logout || path == endpoints.session {
-            "GET, POST"
-        } else if path == endpoints.restore || self.config.providers.iter().any(is_for_forms) {
-            "POST"
-        } else {
-            "GET"
-        }
     }
 
     /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted; and where a script
