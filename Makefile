@@ -38,9 +38,12 @@ build: rust-target ## The module: .build/vestibule.wasm
 	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/vestibule.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
-schemas: ## What is generated from the configuration's types, for editors and for Kong
+schemas: ## What is generated: schemas of the configuration, for editors and for Kong, and the tables of codes
 	cargo run --quiet --example schema > vestibule.schema.json
 	cargo run --quiet --example schema kong > kong/vestibule.meta.json
+	@mkdir -p .build
+	cargo run --quiet --example schema codes < docs/errors.md > .build/errors.md
+	@mv .build/errors.md docs/errors.md
 
 demo: build $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Envoy, the filter, a provider and a service to try it on
 	@node envoy/demo.mjs

@@ -33,7 +33,7 @@ fn main() {
 }
 
 fn verify(text: &str, keys: Result<KeySet, KeySetError>) -> Result<Vec<u8>, &'static str> {
-    let keys = keys.map_err(|error| error.code())?;
-    let token = Compact::parse(text).map_err(|error| error.code())?;
-    token.verify(&keys, &Algorithm::ALL).map_err(|error| error.code())
+    let keys = keys.map_err(|error| error.code().name)?;
+    let token = Compact::parse(text).map_err(|error| error.code().name)?;
+    token.verify(&keys, &Algorithm::ALL).map_err(|error| error.code().name)
 }

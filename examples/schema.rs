@@ -1,11 +1,16 @@
 //! Prints the JSON Schema of the configuration: `cargo run --example schema > vestibule.schema.json`.
 //! With `kong` as argument what Kong reads beside the module (`kong/vestibule.meta.json`), with
-//! `reference` the tables of `docs/configuration.md`.
+//! `reference` the tables of `docs/configuration.md`, with `codes` the page on its input with the tables
+//! of `docs/errors.md` as they are now.
+
+use std::error::Error;
+use std::io::{read_to_string, stdin};
 
 use serde_json::json;
+use vestibule::codes::reference::with_tables;
 use vestibule::config::schema::{Draft, json_schema, reference};
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(1).as_deref() {
         None => println!("{:#}", json_schema(Draft::Draft202012)),
         Some("kong") => println!("{:#}", json!({"config_schema": json_schema(Draft::Draft4)})),
@@ -14,6 +19,13 @@ fn main() {
                 println!("## `{}`\n\n{}", section.title, section.table);
             }
         }
-        Some(_) => eprintln!("usage: schema [kong | reference]"),
+        Some("codes") => {
+            let page = read_to_string(stdin())?;
+            let missing =
+                |heading| format!("no table under the heading {heading:?}, in the order of the source");
+            print!("{}", with_tables(&page).map_err(missing)?);
+        }
+        Some(_) => eprintln!("usage: schema [kong | reference | codes]"),
     }
+    Ok(())
 }

@@ -9,9 +9,7 @@ use crate::cache::Cache;
 use crate::config::{Accept, Config, ProviderIndex, Rule};
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::room::Room;
-use crate::flow::{
-    Callouts, Flow, Outcome, Step, backchannel, bearer, kept_form, login, refresh, session, third_party,
-};
+use crate::flow::{Callouts, Flow, Outcome, Step, bearer, kept_form, login, refresh, session};
 use crate::http::{HostTraits, Request, Response};
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
@@ -103,13 +101,10 @@ pub(crate) enum Next {
     Login(ProviderIndex, login::Begin),
     Callback(ProviderIndex),
     Renewal(Rc<session::Remembered>),
-    /// A login that another site asks for by a form.
-    PostedLogin,
-    LogoutToken,
     /// A form without a session, and why there is none.
     Form(ProviderIndex, Error),
-    /// A form that was kept over a login comes back.
-    KeptForm,
+    /// An endpoint of our own that needs the body of the request, or callouts.
+    Endpoint(fn(&Rc<Filter>, Visit) -> Step<Answer>),
 }
 
 impl Filter {
@@ -184,16 +179,14 @@ impl Filter {
             Next::Callback(provider) => {
                 self.decide(host, |callouts| login::complete(filter, visit, provider, callouts))
             }
-            Next::PostedLogin => self.decide(host, |callouts| third_party::posted(filter, visit, callouts)),
-            Next::LogoutToken => self.decide(host, |callouts| backchannel::end(filter, visit, callouts)),
             Next::Form(provider, why) => {
                 self.decide(host, |callouts| kept_form::keep(filter, visit, provider, why, callouts))
             }
-            Next::KeptForm => self.decide(host, |callouts| kept_form::restore(filter, visit, callouts)),
+            Next::Endpoint(begin) => begin(self, visit),
         }
     }
 
-    fn decide<F: Future<Output = Answer> + 'static>(
+    pub(crate) fn decide<F: Future<Output = Answer> + 'static>(
         self: &Rc<Self>,
         host: HostTraits,
         flow: impl FnOnce(Callouts) -> F,
@@ -277,7 +270,7 @@ impl Filter {
     }
 
     fn next(self: &Rc<Self>, visit: &mut Visit) -> Result<Next, Error> {
-        if let Some(next) = self.own_page(visit)? {
+        if let Some(next) = self.own_endpoint(visit)? {
             return Ok(next);
         }
         let rule = select(&self.config.rules, &visit.request).map_err(ClientError::Path)?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::codes::{self, Code};
 use crate::text::{shown, shown_to, without_query};
 
 /// Header fields in the order in which they came. Names are in lower case.
@@ -365,11 +366,11 @@ pub enum BodyFailed {
 
 impl BodyFailed {
     /// Stable name of the reason.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            BodyFailed::TooLarge => "body_too_large",
-            BodyFailed::NotGiven => "body_not_given",
-            BodyFailed::TooSlow => "body_too_slow",
+            BodyFailed::TooLarge => &codes::BODY_TOO_LARGE,
+            BodyFailed::NotGiven => &codes::BODY_NOT_GIVEN,
+            BodyFailed::TooSlow => &codes::BODY_TOO_SLOW,
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. [`host`](https://github.com/proxy-wasm/spec): the proxy's callback becomes an
 //!    [`http::Request`] (in `src/host/`, which exists in the Wasm build only).
-//! 2. [`filter::Filter::start`]: the filter's own pages first, then the rule ([`rules`]), then
+//! 2. [`filter::Filter::start`]: the filter's own endpoints first, then the rule ([`rules`]), then
 //!    what proves an identity: a token ([`oidc::bearer`]) or a session ([`session`]).
 //! 3. What needs to ask the provider is a [`flow`]: a login, a token with an unknown key. It asks
 //!    for callouts and goes on with their replies.
@@ -18,6 +18,7 @@
 pub mod answer;
 pub mod audit;
 pub mod cache;
+pub mod codes;
 pub mod config;
 pub mod driver;
 pub mod error;

@@ -44,13 +44,6 @@ impl fmt::Display for NoRandomness {
     }
 }
 
-impl NoRandomness {
-    /// Stable name of the rule.
-    pub fn code(&self) -> &'static str {
-        "no_randomness"
-    }
-}
-
 /// Asks the host for randomness.
 pub type HostRandomness = fn(&mut [u8]) -> Result<(), NoRandomness>;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vestibule::answer::{Refusal, answer as answer_of};
 use vestibule::http::Response;
-use vestibule::oidc::bearer::{ChallengeError, challenge};
+use vestibule::oidc::bearer::{Challenge, challenge};
 use vestibule::rules::ClientKind;
 
 use super::bytes::{Bytes, assert_one_line};
@@ -86,8 +86,9 @@ pub fn answer(bytes: &[u8]) {
     let status = bytes.pick(&[400, 401, 403, 431, 502, 503]);
     let texts = Texts::read(&mut bytes);
     let scopes: Vec<String> = (0..bytes.byte() % 4).map(|_| bytes.text()).collect();
-    let error = ChallengeError { error: "invalid_token", description: "a description" };
-    let challenge = challenge(&bytes.text(), bytes.is_odd().then_some(error), Some(&scopes));
+    let realm = bytes.text();
+    let why = if bytes.is_odd() { Challenge::InvalidToken } else { Challenge::NoToken };
+    let challenge = challenge(&realm, why, &scopes);
     assert_is_challenge(&challenge);
 
     let response = texts.answer(status, kind, Some(challenge.clone()));

@@ -113,11 +113,6 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// The stable code of this error in the log.
-    pub fn code(&self) -> &'static str {
-        "configuration"
-    }
-
     /// Whether something is wrong at this place or inside it.
     pub(super) fn within(&self, place: &Place) -> bool {
         let inside = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);

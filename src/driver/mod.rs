@@ -95,7 +95,10 @@ pub struct CalloutId(u64);
 
 /// What is known of a request when its header fields are there.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "taken apart at once; most requests are decided, and need no box")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "taken apart at once; most requests are decided, and need no box"
+)]
 pub enum Verdict {
     /// It is decided.
     Decided(Answer),

@@ -22,6 +22,8 @@ use crate::rules::{Insufficient, Missing, PathError};
 use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Seconds;
 
+use crate::codes;
+pub use crate::codes::{Code, Kind};
 pub use crate::http::Destination;
 pub use crate::text::shown;
 
@@ -196,11 +198,11 @@ impl From<crate::random::NoRandomness> for Error {
 
 impl Error {
     /// The stable code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
             Error::Client(error) => error.code(),
             Error::Provider(error) => match error {
-                ProviderError::Status { .. } => "provider_status",
+                ProviderError::Status { .. } => &codes::PROVIDER_STATUS,
                 ProviderError::Metadata(_, error) => error.code(),
                 ProviderError::Keys(_, error) => error.code(),
                 ProviderError::Token(_, error) => error.code(),
@@ -209,15 +211,26 @@ impl Error {
                 ProviderError::Renewed(error) => error.code(),
                 ProviderError::Userinfo(_, error) => error.code(),
             },
-            Error::Unreachable { .. } => "provider_unreachable",
+            Error::Unreachable { .. } => &codes::PROVIDER_UNREACHABLE,
             Error::Configuration(error) => match error {
-                ConfigurationError::SessionTooLarge(_) => "session_too_large",
-                ConfigurationError::Signing(_) => "client_signing",
-                ConfigurationError::NoRandomness => "no_randomness",
-                ConfigurationError::Absent => "configuration",
-                ConfigurationError::SharedData => "shared_data",
+                ConfigurationError::SessionTooLarge(error) => error.code(),
+                ConfigurationError::Signing(_) => &codes::CLIENT_SIGNING,
+                ConfigurationError::NoRandomness => &codes::NO_RANDOMNESS,
+                ConfigurationError::Absent => &codes::CONFIGURATION,
+                ConfigurationError::SharedData => &codes::SHARED_DATA,
             },
-            Error::Bug(_) => "bug",
+            Error::Bug(_) => &codes::BUG,
+        }
+    }
+
+    /// How it is answered: as its code says, unless the code is shared with errors of somebody else.
+    pub fn kind(&self) -> &'static Kind {
+        match self {
+            Error::Provider(ProviderError::Signature(_) | ProviderError::Userinfo(..)) => {
+                &codes::WRONG_ANSWER
+            }
+            Error::Client(ClientError::Authorization(AuthorizationError::Form(_))) => &codes::LOGIN_FAILED,
+            other => other.code().kind,
         }
     }
 
@@ -225,163 +238,77 @@ impl Error {
     /// but without words that whoever makes a link could choose, without those of a provider, and without
     /// what only whoever runs the site can mend: rules, addresses, keys.
     pub fn sentence(&self) -> String {
-        let sentence = match self {
-            Error::Client(error) => return error.sentence(),
-            Error::Provider(
-                ProviderError::Status { .. } | ProviderError::Metadata(..) | ProviderError::Keys(..),
-            ) => "the login service of this site is not ready",
-            Error::Provider(_) => "the login service of this site gave an answer that cannot be used",
-            Error::Unreachable { .. } => "the login service of this site cannot be reached",
-            Error::Configuration(ConfigurationError::SessionTooLarge(_)) => {
-                "the session does not fit into the browser"
-            }
-            Error::Configuration(_) => "this site is not set up correctly",
-            Error::Bug(_) => "something went wrong here",
-        };
-        sentence.to_owned()
-    }
-
-    /// Whether it is about somebody who has authenticated.
-    pub fn is_of_somebody(&self) -> bool {
-        matches!(
-            self,
-            Error::Client(
-                ClientError::Forbidden(_)
-                    | ClientError::Authentication(_)
-                    | ClientError::StepUp(_)
-                    | ClientError::KeptForm(FormLost::OtherPerson)
-            )
-        )
-    }
-
-    /// The status code of the answer.
-    pub fn status(&self) -> u16 {
         match self {
-            Error::Client(error) => error.status(),
-            // Nothing can be decided while these are not there: as if the provider were away.
-            Error::Provider(
-                ProviderError::Status { .. } | ProviderError::Metadata(..) | ProviderError::Keys(..),
-            )
-            | Error::Unreachable { .. } => 503,
-            Error::Provider(_) => 502,
-            Error::Configuration(_) | Error::Bug(_) => 500,
+            Error::Client(
+                ClientError::Form(FormError::Repeated(_))
+                | ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_))),
+            ) => "a parameter occurs once, but one of these several times".to_owned(),
+            Error::Client(ClientError::Path(PathError::Ambiguous { because, .. })) => {
+                format!("the path can be read in several ways, because of {because}")
+            }
+            Error::Client(ClientError::Forbidden(Missing::Scopes { required, .. })) => {
+                let required = required.join(" ");
+                format!("the scopes \"{required}\" are required, but not all were granted")
+            }
+            _ => match (self.kind().says, self) {
+                (Some(words), _) => words.to_owned(),
+                (None, Error::Client(error)) => error.to_string(),
+                (None, _) => self.kind().title.to_owned(),
+            },
+        }
+    }
+
+    /// When it is worth trying again.
+    pub fn retry_after(&self) -> Option<Seconds> {
+        match self {
+            Error::Unreachable { retry_after, .. } => Some(*retry_after),
+            other => other.kind().retry_after,
+        }
+    }
+
+    /// The scopes that would help (RFC 6750 section 3).
+    pub fn scopes(&self) -> &[String] {
+        match self {
+            Error::Client(ClientError::Forbidden(missing)) => missing.scopes(),
+            _ => &[],
         }
     }
 }
 
 impl ClientError {
-    /// As [`Error::sentence`].
-    fn sentence(&self) -> String {
-        let sentence = match self {
-            ClientError::Form(FormError::Repeated(_))
-            | ClientError::Authorization(AuthorizationError::Form(FormError::Repeated(_))) => {
-                "a parameter occurs once, but one of these several times"
-            }
-            ClientError::Path(PathError::Ambiguous { because, .. }) => {
-                return format!("the path can be read in several ways, because of {because}");
-            }
-            ClientError::Path(PathError::AmbiguousHost { .. }) => "the host can be read in several ways",
-            ClientError::Path(PathError::NotAHost { .. }) => "the host must be a plain host and port",
-            ClientError::Path(PathError::NoRule) => "nobody has access to this address",
-            ClientError::Forbidden(Missing::Scopes { required, .. }) => {
-                let required = required.join(" ");
-                return format!("the scopes \"{required}\" are required, but not all were granted");
-            }
-            ClientError::Forbidden(missing) if missing.code() == "requirement_audience" => {
-                "aud is none that this address accepts"
-            }
-            ClientError::Forbidden(_) => "the identity does not have what this address requires",
-            // The challenge says which.
-            ClientError::Authentication(_) => "a different or more recent authentication is required",
-            ClientError::StepUp(_) => "the login is not of the kind that this address requires",
-            // Whoever tries cookies learns nothing of the keys.
-            ClientError::SessionUnreadable(_) => "the session cookie cannot be opened with the current keys",
-            ClientError::SessionEnded(SessionEnded::Unconfirmed) => {
-                "whether the session has ended cannot be known"
-            }
-            ClientError::UnknownIssuer { .. } => "the issuer is none that is configured",
-            ClientError::Authorization(AuthorizationError::Issuer { .. }) => {
-                "the authorization response comes from another provider"
-            }
-            ClientError::Authorization(AuthorizationError::IssuerMissing(_)) => {
-                "the authorization response does not say which provider it comes from"
-            }
-            ClientError::Authorization(AuthorizationError::StateMissing(_)) => {
-                return AuthorizationError::StateMissing(None).to_string();
-            }
-            ClientError::Authorization(AuthorizationError::Refused(_)) => {
-                "the login service did not log the person in"
-            }
-            ClientError::LoginLoop(..) => "several logins in a row led nowhere",
-            ClientError::Host { .. } => "people do not log in on this host",
-            ClientError::Body(BodyFailed::NotGiven, _) => "the body of the request did not come",
-            other => return other.to_string(),
-        };
-        sentence.to_owned()
-    }
-
-    fn code(&self) -> &'static str {
+    fn code(&self) -> &'static Code {
         match self {
             ClientError::Path(error) => error.code(),
-            ClientError::ProtectedHeader(_) => "protected_header",
+            ClientError::ProtectedHeader(_) => &codes::PROTECTED_HEADER,
             ClientError::Bearer(error) => error.code(),
-            ClientError::TokenInQuery => "token_in_query",
+            ClientError::TokenInQuery => &codes::TOKEN_IN_QUERY,
             ClientError::Token(error) => error.code(),
-            ClientError::TokenIssuer { .. } => "token_issuer",
+            ClientError::TokenIssuer { .. } => &codes::TOKEN_ISSUER,
             ClientError::AccessToken(error) => error.code(),
-            ClientError::NotLoggedIn | ClientError::NoToken => "not_logged_in",
-            ClientError::SessionUnreadable(_) => "session_unreadable",
+            ClientError::NotLoggedIn => &codes::NOT_LOGGED_IN,
+            ClientError::NoToken => &codes::NO_TOKEN,
+            ClientError::SessionUnreadable(_) => &codes::SESSION_UNREADABLE,
             ClientError::SessionEnded(error) => error.code(),
-            ClientError::TooManyCookies => "too_many_cookies",
+            ClientError::TooManyCookies => &codes::TOO_MANY_COOKIES,
             ClientError::Forbidden(error) => error.code(),
             ClientError::Authentication(missing) => missing.code(),
-            ClientError::StepUp(_) => "step_up_not_met",
-            ClientError::Denied => "denied",
+            ClientError::StepUp(_) => &codes::STEP_UP_NOT_MET,
+            ClientError::Denied => &codes::DENIED,
             ClientError::Authorization(error) => error.code(),
             ClientError::Login(error) => error.code(),
-            ClientError::LoginLoop(..) => "login_loop",
-            ClientError::Unencrypted => "unencrypted",
-            ClientError::Host { .. } => "host_not_allowed",
-            ClientError::Method => "method_not_allowed",
-            ClientError::CrossSiteLogout => "logout_cross_site",
-            ClientError::CrossSite => "cross_site",
+            ClientError::LoginLoop(why, _) => why.code(),
+            ClientError::Unencrypted => &codes::UNENCRYPTED,
+            ClientError::Host { .. } => &codes::HOST_NOT_ALLOWED,
+            ClientError::Method => &codes::METHOD_NOT_ALLOWED,
+            ClientError::CrossSiteLogout => &codes::LOGOUT_CROSS_SITE,
+            ClientError::CrossSite => &codes::CROSS_SITE,
             ClientError::KeptForm(error) => error.code(),
             ClientError::Body(error, _) => error.code(),
             ClientError::Form(error) => error.code(),
-            ClientError::ParameterMissing(_) => "parameter_missing",
-            ClientError::UnknownIssuer { .. } => "issuer_unknown",
+            ClientError::ParameterMissing(_) => &codes::PARAMETER_MISSING,
+            ClientError::UnknownIssuer { .. } => &codes::ISSUER_UNKNOWN,
             ClientError::LogoutRequest(error) => error.code(),
             ClientError::LogoutToken(error) => error.code(),
-        }
-    }
-
-    fn status(&self) -> u16 {
-        match self {
-            ClientError::Path(error) => error.status(),
-            ClientError::Token(_)
-            | ClientError::TokenIssuer { .. }
-            | ClientError::AccessToken(_)
-            | ClientError::NotLoggedIn
-            | ClientError::NoToken
-            | ClientError::SessionUnreadable(_)
-            | ClientError::SessionEnded(_)
-            // RFC 9470 section 3: what is known already is not enough to be authenticated here.
-            | ClientError::Authentication(_) => 401,
-            // Of what cannot be a token, RFC 6750 section 3.1 calls only the form of the header 400.
-            ClientError::Bearer(BearerError::Characters | BearerError::TooLong(_)) => 401,
-            ClientError::Forbidden(_)
-            | ClientError::StepUp(_)
-            | ClientError::Denied
-            | ClientError::CrossSiteLogout
-            | ClientError::CrossSite
-            | ClientError::KeptForm(FormLost::OtherPerson)
-            | ClientError::Authorization(AuthorizationError::Refused(_)) => 403,
-            ClientError::Method => 405,
-            ClientError::TooManyCookies => 431,
-            ClientError::Body(BodyFailed::TooLarge, _) => 413,
-            ClientError::Body(BodyFailed::NotGiven, _) => 503,
-            ClientError::Body(BodyFailed::TooSlow, _) => 408,
-            _ => 400,
         }
     }
 }
@@ -392,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_body_that_does_not_come_is_told_by_the_status() {
-        let status = |why| Error::from(ClientError::Body(why, 1)).status();
+        let status = |why| Error::from(ClientError::Body(why, 1)).kind().status;
         assert_eq!(
             [BodyFailed::TooLarge, BodyFailed::NotGiven, BodyFailed::TooSlow].map(status),
             [413, 503, 408]

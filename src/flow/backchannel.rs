@@ -51,9 +51,7 @@ async fn by_token(
     callouts: &Callouts,
     now: &mut Timestamp,
 ) -> Result<(ProviderIndex, LogoutToken), Error> {
-    if visit.request.method != "POST" {
-        return Err(ClientError::Method.into());
-    }
+    filter.check_method(visit.request.path_only(), &visit.request.method)?;
     logout_token::check_content_type(&visit.request.headers).map_err(ClientError::LogoutRequest)?;
     let uploaded = callouts.body(FORM_LIMIT).await;
     *now = uploaded.now;
@@ -117,18 +115,18 @@ fn act_upon(
 /// A refusal that a provider understands (section 2.8).
 fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     let status = match error {
-        Error::Client(ClientError::Method | ClientError::Body(..)) => error.status(),
+        Error::Client(ClientError::Method | ClientError::Body(..)) => error.kind().status,
         Error::Client(_) => 400,
         _ => 503,
     };
     let detail = error.to_string();
-    let mut response = answer::oauth_error(status, error.code(), &detail);
+    let mut response = answer::oauth_error(status, error.code().name, &detail);
     if status == 405 {
-        response = response.header("allow", "POST");
+        response = response.header("allow", filter.allow(visit.request.path_only()));
     }
     let reference = filter.random.reference(visit.now).unwrap_or_default();
     let provider = visit.who().provider;
-    let decision = filter.decision(visit, error.code(), provider, "");
+    let decision = filter.decision(visit, error.code().name, provider, "");
     let decision = Decision { outcome: Outcome::Refused, reference, ..decision };
     filter.audit(visit, &decision, response.status, &detail);
     Answer::Respond(response, decision)

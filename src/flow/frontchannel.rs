@@ -17,12 +17,9 @@ use crate::session::Jar;
 /// along, if issuer and `sid` are those of the session, and no other session anywhere.
 ///
 /// # Errors
-/// Another method than GET, `iss` or `sid` missing or given twice, or an issuer that is not configured.
+/// `iss` or `sid` missing or given twice, or an issuer that is not configured.
 pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let request = &visit.request;
-    if request.method != "GET" {
-        return Err(ClientError::Method.into());
-    }
     let form = Form::read(request.query().unwrap_or_default()).map_err(ClientError::Form)?;
     let parameter = |name| form.get(name).ok_or(ClientError::ParameterMissing(name));
     let (issuer, sid) = (parameter("iss")?, parameter("sid")?);

@@ -69,10 +69,10 @@ impl Begin {
 /// of rounds.
 ///
 /// # Errors
-/// Another method than GET, or a client that cannot follow a redirect to the provider.
+/// A POST, which is not for this, or a client that cannot follow a redirect to the provider.
 pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begin), Error> {
     let request = &visit.request;
-    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+    if request.method == "POST" {
         return Err(ClientError::Method.into());
     }
     let can_navigate = match ClientKind::of(request) {
@@ -352,9 +352,9 @@ async fn authorization_response(
     now: &mut Timestamp,
 ) -> Result<AuthorizationResponse, Error> {
     let request = &visit.request;
-    let response = match (response_mode, request.method.as_str()) {
-        (ResponseMode::Query, "GET") => AuthorizationResponse::read(request.query().unwrap_or_default()),
-        (ResponseMode::FormPost, "POST") => {
+    let response = match response_mode {
+        ResponseMode::Query => AuthorizationResponse::read(request.query().unwrap_or_default()),
+        ResponseMode::FormPost => {
             authorization::expect_form(&request.headers).map_err(ClientError::Authorization)?;
             let uploaded = callouts.body(authorization::BODY_LIMIT).await;
             *now = uploaded.now;
@@ -363,7 +363,6 @@ async fn authorization_response(
             }
             AuthorizationResponse::read_body(uploaded.body)
         }
-        _ => return Err(ClientError::Method.into()),
     };
     Ok(response.map_err(ClientError::Authorization)?)
 }

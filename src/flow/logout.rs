@@ -21,14 +21,10 @@ use std::rc::Rc;
 /// The logout endpoint.
 ///
 /// # Errors
-/// Another method than GET or POST, or a POST that comes from another site.
+/// A POST that comes from another site.
 pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     let request = &visit.request;
-    let is_post = match request.method.as_str() {
-        "GET" | "HEAD" => false,
-        "POST" => true,
-        _ => return Err(ClientError::Method.into()),
-    };
+    let is_post = request.method == "POST";
     // Whoever says nothing is no browser that another site could use: session cookies are `SameSite`.
     let is_asked_elsewhere = filter.initiator(request) == Initiator::AnotherOrigin;
     if is_asked_elsewhere || (!is_post && !is_by_a_person(request)) {

@@ -7,6 +7,7 @@
 pub(crate) mod backchannel;
 pub(crate) mod bearer;
 mod by_session;
+mod endpoint;
 pub(crate) mod exchange;
 pub(crate) mod frontchannel;
 pub(crate) mod kept_form;
@@ -16,7 +17,6 @@ pub(crate) mod logout;
 mod looping;
 mod missing_login;
 mod new_session;
-mod own_pages;
 mod redeemed;
 pub(crate) mod refresh;
 pub(crate) mod refusal;

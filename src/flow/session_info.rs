@@ -23,17 +23,16 @@ use crate::session::Jar;
 /// The session endpoint, up to a renewal that must be waited for.
 ///
 /// # Errors
-/// Another method than GET or POST, a request of another site, or no session that counts.
+/// A request of another site, or no session that counts.
 pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
     let request = &visit.request;
     let is_allowed = match request.method.as_str() {
+        "POST" => filter.is_same_origin(request),
         // A program says nothing of where it comes from.
-        "GET" | "HEAD" => match filter.initiator(request) {
+        _ => match filter.initiator(request) {
             Initiator::Person | Initiator::Unknown => true,
             Initiator::SameOrigin | Initiator::AnotherOrigin => filter.is_same_origin(request),
         },
-        "POST" => filter.is_same_origin(request),
-        _ => return Err(ClientError::Method.into()),
     };
     if !is_allowed {
         return Err(ClientError::CrossSite.into());

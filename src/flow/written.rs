@@ -154,7 +154,7 @@ fn write(
         }
         Err(error) => {
             let line = format!("the session is not written anew: {error}");
-            filter.log.warn(error.code(), &line, now);
+            filter.log.warn(error.code().name, &line, now);
             Vec::new()
         }
     }

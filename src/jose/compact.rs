@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::algorithm::Algorithm;
 use super::jwk::{Key, KeySet};
 use super::verify;
+use crate::codes::{self, Code};
 use crate::json::{self, JsonError};
 use crate::text::shown;
 
@@ -324,29 +325,29 @@ impl JwsError {
     }
 
     /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            JwsError::TooLong { .. } => "jws_too_long",
-            JwsError::PartCount { .. } => "jws_part_count",
-            JwsError::Encrypted => "jws_encrypted",
-            JwsError::NotBase64Url { .. } => "jws_base64url",
-            JwsError::HeaderTooLong { .. } => "jws_header_too_long",
-            JwsError::HeaderNotJson(_) => "jws_header_json",
-            JwsError::AlgorithmMissing => "jws_algorithm_missing",
-            JwsError::UnknownAlgorithm { .. } => "jws_algorithm_unknown",
-            JwsError::AlgorithmNotAllowed { .. } => "jws_algorithm_not_allowed",
-            JwsError::Critical => "jws_critical",
-            JwsError::UnencodedPayload => "jws_unencoded_payload",
-            JwsError::Compressed => "jws_compressed",
-            JwsError::Nested => "jws_nested",
-            JwsError::NotText { .. } => "jws_header_type",
-            JwsError::KeyId { .. } => "jws_key_id",
-            JwsError::SignatureMissing => "jws_signature_missing",
-            JwsError::ClaimsNotJson(_) => "jws_claims_json",
-            JwsError::UnknownKey { .. } => "jws_key_unknown",
-            JwsError::KeyDoesNotFit { .. } => "jws_key_does_not_fit",
-            JwsError::WrongSignature { .. } => "jws_signature",
-            JwsError::KeyIssuer { .. } => "jws_key_issuer",
+            JwsError::TooLong { .. } => &codes::JWS_TOO_LONG,
+            JwsError::PartCount { .. } => &codes::JWS_PART_COUNT,
+            JwsError::Encrypted => &codes::JWS_ENCRYPTED,
+            JwsError::NotBase64Url { .. } => &codes::JWS_BASE64URL,
+            JwsError::HeaderTooLong { .. } => &codes::JWS_HEADER_TOO_LONG,
+            JwsError::HeaderNotJson(_) => &codes::JWS_HEADER_JSON,
+            JwsError::AlgorithmMissing => &codes::JWS_ALGORITHM_MISSING,
+            JwsError::UnknownAlgorithm { .. } => &codes::JWS_ALGORITHM_UNKNOWN,
+            JwsError::AlgorithmNotAllowed { .. } => &codes::JWS_ALGORITHM_NOT_ALLOWED,
+            JwsError::Critical => &codes::JWS_CRITICAL,
+            JwsError::UnencodedPayload => &codes::JWS_UNENCODED_PAYLOAD,
+            JwsError::Compressed => &codes::JWS_COMPRESSED,
+            JwsError::Nested => &codes::JWS_NESTED,
+            JwsError::NotText { .. } => &codes::JWS_HEADER_TYPE,
+            JwsError::KeyId { .. } => &codes::JWS_KEY_ID,
+            JwsError::SignatureMissing => &codes::JWS_SIGNATURE_MISSING,
+            JwsError::ClaimsNotJson(_) => &codes::JWS_CLAIMS_JSON,
+            JwsError::UnknownKey { .. } => &codes::JWS_KEY_UNKNOWN,
+            JwsError::KeyDoesNotFit { .. } => &codes::JWS_KEY_DOES_NOT_FIT,
+            JwsError::WrongSignature { .. } => &codes::JWS_SIGNATURE,
+            JwsError::KeyIssuer { .. } => &codes::JWS_KEY_ISSUER,
         }
     }
 }
@@ -415,7 +416,7 @@ mod tests {
     }
 
     fn code(text: &str) -> &'static str {
-        Compact::parse(text).unwrap_err().code()
+        Compact::parse(text).unwrap_err().code().name
     }
 
     #[test]

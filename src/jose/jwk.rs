@@ -10,6 +10,7 @@ use super::algorithm::Algorithm;
 use super::verify::{
     Curve, HostVerifier, PublicKey, RSA_BITS_MAX, RSA_BITS_MIN, RSA_EXPONENT_BITS_MAX, RsaKeyError,
 };
+use crate::codes::{self, Code};
 use crate::json::{self, JsonError};
 use crate::text::shown;
 
@@ -351,13 +352,13 @@ pub enum KeySetError {
 
 impl KeySetError {
     /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            KeySetError::TooLarge { .. } => "key_set_too_large",
-            KeySetError::NotJson(_) => "key_set_json",
-            KeySetError::NoKeys => "key_set_no_keys",
-            KeySetError::TooManyKeys { .. } => "key_set_too_many_keys",
-            KeySetError::NoUsableKey { .. } => "key_set_no_usable_key",
+            KeySetError::TooLarge { .. } => &codes::KEY_SET_TOO_LARGE,
+            KeySetError::NotJson(_) => &codes::KEY_SET_JSON,
+            KeySetError::NoKeys => &codes::KEY_SET_NO_KEYS,
+            KeySetError::TooManyKeys { .. } => &codes::KEY_SET_TOO_MANY_KEYS,
+            KeySetError::NoUsableKey { .. } => &codes::KEY_SET_NO_USABLE_KEY,
         }
     }
 }

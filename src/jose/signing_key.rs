@@ -222,18 +222,6 @@ pub enum SigningKeyError {
     NotSigned,
 }
 
-impl SigningKeyError {
-    /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
-        match self {
-            SigningKeyError::Algorithm { .. } => "signing_key_algorithm",
-            SigningKeyError::Unreadable { .. } => "signing_key_unreadable",
-            SigningKeyError::RsaSize { .. } => "signing_key_rsa_size",
-            SigningKeyError::NotSigned => "signing_key_not_signed",
-        }
-    }
-}
-
 impl fmt::Display for SigningKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

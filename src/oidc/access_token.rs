@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::claims::{self, ClaimError, Claims, TokenUse};
+use crate::codes::{self, Code};
 use crate::jose::Verified;
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
@@ -205,20 +206,20 @@ impl From<ClaimError> for AccessTokenError {
 
 impl AccessTokenError {
     /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            AccessTokenError::Claim(ClaimError::Missing { .. }) => "access_token_claim_missing",
-            AccessTokenError::Claim(ClaimError::Malformed { .. }) => "access_token_claim_malformed",
-            AccessTokenError::Claim(ClaimError::Expired { .. }) => "access_token_expired",
-            AccessTokenError::Claim(ClaimError::InTheFuture { .. }) => "access_token_not_yet_valid",
-            AccessTokenError::Claim(ClaimError::Issuer { .. }) => "access_token_issuer",
-            AccessTokenError::Claim(ClaimError::Subject { .. }) => "access_token_subject",
-            AccessTokenError::HeaderType { .. } => "access_token_header_type",
-            AccessTokenError::Use { .. } => "access_token_use",
-            AccessTokenError::IdTokenClaim { .. } => "access_token_is_id_token",
-            AccessTokenError::Audience { .. } => "access_token_audience",
-            AccessTokenError::Client { .. } => "access_token_client",
-            AccessTokenError::Bound => "access_token_bound",
+            AccessTokenError::Claim(ClaimError::Missing { .. }) => &codes::ACCESS_TOKEN_CLAIM_MISSING,
+            AccessTokenError::Claim(ClaimError::Malformed { .. }) => &codes::ACCESS_TOKEN_CLAIM_MALFORMED,
+            AccessTokenError::Claim(ClaimError::Expired { .. }) => &codes::ACCESS_TOKEN_EXPIRED,
+            AccessTokenError::Claim(ClaimError::InTheFuture { .. }) => &codes::ACCESS_TOKEN_NOT_YET_VALID,
+            AccessTokenError::Claim(ClaimError::Issuer { .. }) => &codes::ACCESS_TOKEN_ISSUER,
+            AccessTokenError::Claim(ClaimError::Subject { .. }) => &codes::ACCESS_TOKEN_SUBJECT,
+            AccessTokenError::HeaderType { .. } => &codes::ACCESS_TOKEN_HEADER_TYPE,
+            AccessTokenError::Use { .. } => &codes::ACCESS_TOKEN_USE,
+            AccessTokenError::IdTokenClaim { .. } => &codes::ACCESS_TOKEN_IS_ID_TOKEN,
+            AccessTokenError::Audience { .. } => &codes::ACCESS_TOKEN_AUDIENCE,
+            AccessTokenError::Client { .. } => &codes::ACCESS_TOKEN_CLIENT,
+            AccessTokenError::Bound => &codes::ACCESS_TOKEN_BOUND,
         }
     }
 }
@@ -296,7 +297,8 @@ mod tests {
             leeway: Seconds(60),
             now: Timestamp(NOW),
         };
-        AccessToken::check(verified(header_type, &claims(changes)), &expect).map_err(|error| error.code())
+        AccessToken::check(verified(header_type, &claims(changes)), &expect)
+            .map_err(|error| error.code().name)
     }
 
     fn check(changes: Value) -> Result<AccessToken, &'static str> {

@@ -9,6 +9,7 @@ use super::discovery::Metadata;
 use super::endpoint;
 use super::form::{FORM_LIMIT, Form, FormError};
 use super::provider_error::ProviderError;
+use crate::codes::{self, Code};
 use crate::config::{OWN_PARAMETERS, Provider, ResponseMode};
 use crate::http::{Body, BodyFailed, Headers};
 use crate::secret::Secret;
@@ -205,20 +206,24 @@ pub enum AuthorizationError {
 
 impl AuthorizationError {
     /// The stable code of this rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
             AuthorizationError::Form(error) => error.code(),
-            AuthorizationError::ContentType => "authorization_content_type",
-            AuthorizationError::BodyMissing => "authorization_body_missing",
-            AuthorizationError::UnexpectedResponse => "authorization_response_unexpected",
-            AuthorizationError::StateMissing(_) => "authorization_state_missing",
-            AuthorizationError::CodeAndError => "authorization_code_and_error",
-            AuthorizationError::NeitherCodeNorError => "authorization_code_missing",
-            AuthorizationError::CodeCharacters => "authorization_code_characters",
-            AuthorizationError::Issuer { .. } => "authorization_issuer",
-            AuthorizationError::IssuerMissing(_) => "authorization_issuer_missing",
-            AuthorizationError::State => "authorization_state",
-            AuthorizationError::Refused(_) => "authorization_refused",
+            AuthorizationError::ContentType => &codes::AUTHORIZATION_CONTENT_TYPE,
+            AuthorizationError::BodyMissing => &codes::AUTHORIZATION_BODY_MISSING,
+            AuthorizationError::UnexpectedResponse => &codes::AUTHORIZATION_RESPONSE_UNEXPECTED,
+            AuthorizationError::StateMissing(_) => &codes::AUTHORIZATION_STATE_MISSING,
+            AuthorizationError::CodeAndError => &codes::AUTHORIZATION_CODE_AND_ERROR,
+            AuthorizationError::NeitherCodeNorError => &codes::AUTHORIZATION_CODE_MISSING,
+            AuthorizationError::CodeCharacters => &codes::AUTHORIZATION_CODE_CHARACTERS,
+            AuthorizationError::Issuer { .. } => &codes::AUTHORIZATION_ISSUER,
+            AuthorizationError::IssuerMissing(_) => &codes::AUTHORIZATION_ISSUER_MISSING,
+            AuthorizationError::State => &codes::AUTHORIZATION_STATE,
+            AuthorizationError::Refused(refused) => match refused.error {
+                "access_denied" => &codes::AUTHORIZATION_CANCELLED,
+                "unmet_authentication_requirements" => &codes::AUTHORIZATION_UNMET,
+                _ => &codes::AUTHORIZATION_REFUSED,
+            },
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use url::form_urlencoded;
 
+use crate::codes::{self, Challenge, Code};
 use crate::http::Headers;
 use crate::secret::Secret;
 
@@ -29,12 +30,12 @@ pub enum BearerError {
 
 impl BearerError {
     /// The stable code of this rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            BearerError::Repeated => "bearer_authorization_repeated",
-            BearerError::Separator => "bearer_separator",
-            BearerError::Characters => "bearer_characters",
-            BearerError::TooLong(_) => "bearer_too_long",
+            BearerError::Repeated => &codes::BEARER_AUTHORIZATION_REPEATED,
+            BearerError::Separator => &codes::BEARER_SEPARATOR,
+            BearerError::Characters => &codes::BEARER_CHARACTERS,
+            BearerError::TooLong(_) => &codes::BEARER_TOO_LONG,
         }
     }
 }
@@ -110,28 +111,15 @@ pub fn token_in_query(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
 }
 
-/// Why a request was refused, for [`challenge`]. Constants only: what came in is never repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChallengeError {
-    /// `invalid_request`, `invalid_token` or `insufficient_scope` (RFC 6750 section 3.1), or
-    /// `insufficient_user_authentication` (RFC 9470 section 3).
-    pub error: &'static str,
-    /// For developers.
-    pub description: &'static str,
-}
-
 /// The value of `WWW-Authenticate` (RFC 6750 section 3).
 ///
-/// `error` is `None` if the request had no token at all (section 3.1). Scopes that are none
-/// (RFC 6749 section 3.3) are left out.
-pub fn challenge(realm: &str, error: Option<ChallengeError>, scope: Option<&[String]>) -> String {
+/// Scopes that are none (RFC 6749 section 3.3) are left out.
+pub fn challenge(realm: &str, why: Challenge, scope: &[String]) -> String {
     let mut challenge = format!("Bearer realm=\"{}\"", quotable(realm));
-    if let Some(ChallengeError { error, description }) = error {
-        let (error, description) = (quotable(error), quotable(description));
+    if let Some((error, description)) = why.error() {
         challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
     }
-    let scopes: Vec<&str> =
-        scope.unwrap_or_default().iter().map(String::as_str).filter(|s| is_scope_token(s)).collect();
+    let scopes: Vec<&str> = scope.iter().map(String::as_str).filter(|s| is_scope_token(s)).collect();
     if !scopes.is_empty() {
         challenge.push_str(&format!(", scope=\"{}\"", scopes.join(" ")));
     }
@@ -139,8 +127,8 @@ pub fn challenge(realm: &str, error: Option<ChallengeError>, scope: Option<&[Str
 }
 
 /// The same with further attributes, such as `acr_values` and `max_age` (RFC 9470 section 3).
-pub fn challenge_with(realm: &str, error: ChallengeError, attributes: &[(&str, String)]) -> String {
-    let mut challenge = challenge(realm, Some(error), None);
+pub fn challenge_with(realm: &str, why: Challenge, attributes: &[(&str, String)]) -> String {
+    let mut challenge = challenge(realm, why, &[]);
     for (name, value) in attributes {
         challenge.push_str(&format!(", {name}=\"{}\"", quotable(value)));
     }
@@ -249,13 +237,12 @@ mod tests {
 
     #[test]
     fn a_challenge_says_what_is_needed() {
-        assert_eq!(challenge("api", None, None), r#"Bearer realm="api""#);
-        let error = ChallengeError { error: "insufficient_scope", description: "more is needed" };
+        assert_eq!(challenge("api", Challenge::NoToken, &[]), r#"Bearer realm="api""#);
         let scopes = ["read".to_owned(), "https://x.example/write".to_owned()];
         assert_eq!(
-            challenge("api", Some(error), Some(&scopes)),
-            "Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"more is needed\", \
-             scope=\"read https://x.example/write\""
+            challenge("api", Challenge::InsufficientScope, &scopes),
+            "Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"the identity does not \
+             have what this address requires\", scope=\"read https://x.example/write\""
         );
     }
 
@@ -263,7 +250,7 @@ mod tests {
     fn rs_29_nothing_in_a_challenge_leaves_its_quotes() {
         let scopes =
             ["a\"b".to_owned(), "c d".into(), "é".into(), "e\r\nf".into(), String::new(), "\\".into()];
-        assert_eq!(challenge("a\"b\\c\r\nd\u{e9}", None, Some(&scopes)), r#"Bearer realm="abcd""#);
+        assert_eq!(challenge("a\"b\\c\r\nd\u{e9}", Challenge::NoToken, &scopes), r#"Bearer realm="abcd""#);
     }
 
     #[test]

@@ -243,20 +243,6 @@ pub fn check_issuer(claims: &Claims, issuer: &str) -> Result<(), ClaimError> {
     }
 }
 
-impl ClaimError {
-    /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
-        match self {
-            ClaimError::Missing { .. } => "claim_missing",
-            ClaimError::Malformed { .. } => "claim_malformed",
-            ClaimError::Expired { .. } => "token_expired",
-            ClaimError::InTheFuture { .. } => "token_not_yet_valid",
-            ClaimError::Issuer { .. } => "token_issuer",
-            ClaimError::Subject { .. } => "token_subject",
-        }
-    }
-}
-
 impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -337,7 +323,8 @@ mod tests {
             assert_eq!(check(json!({"exp": exp})), Ok(Timestamp(exp)));
         }
         for exp in [json!(now.0 - 60), json!(now.0 - 61), json!(now.0 - 86_400), json!(0), json!(-1)] {
-            assert_eq!(check(json!({"exp": exp})).unwrap_err().code(), "token_expired", "{exp}");
+            let error = check(json!({"exp": exp})).unwrap_err();
+            assert!(matches!(error, ClaimError::Expired { .. }), "{exp}: {error}");
         }
         for claim in ["nbf", "iat"] {
             for begin in [json!(now.0 + 60), json!(now.0), json!(1.5), json!(-5), json!(now.0 - 172_800)] {
@@ -345,13 +332,13 @@ mod tests {
             }
             for begin in [json!(now.0 + 61), json!(now.0 + 70), json!(now.0 + 3660), json!(1e300)] {
                 let error = check(json!({"exp": now.0 + 300, claim: begin})).unwrap_err();
-                assert_eq!(error.code(), "token_not_yet_valid", "{claim} {begin}");
+                assert!(matches!(error, ClaimError::InTheFuture { .. }), "{claim} {begin}: {error}");
             }
             let error = check(json!({"exp": now.0 + 3000, claim: now.0 + 600})).unwrap_err().to_string();
             assert!(error.contains(" but is 600 s ahead, leeway 60 s "), "{error}");
             for begin in [json!("x"), json!(null), json!("1")] {
                 let error = check(json!({"exp": now.0 + 300, claim: begin})).unwrap_err();
-                assert_eq!(error.code(), "claim_malformed", "{claim} {begin}");
+                assert!(matches!(error, ClaimError::Malformed { .. }), "{claim} {begin}: {error}");
             }
         }
     }
@@ -360,7 +347,7 @@ mod tests {
     fn the_clock_at_the_end_of_time_does_not_overflow() {
         let end = Timestamp(u64::MAX);
         let error = check_validity_period(&claims(json!({"exp": 1e300})), end, Seconds(300)).unwrap_err();
-        assert_eq!(error.code(), "token_expired");
+        assert!(matches!(error, ClaimError::Expired { .. }), "{error}");
         assert!(check_validity_period(&claims(json!({"exp": 1e300})), Timestamp(0), Seconds(0)).is_ok());
     }
 
@@ -378,11 +365,8 @@ mod tests {
             json!(["a", 1]),
             json!(null),
         ] {
-            assert_eq!(
-                audiences(&claims(json!({"aud": aud}))).unwrap_err().code(),
-                "claim_malformed",
-                "{aud}"
-            );
+            let error = audiences(&claims(json!({"aud": aud}))).unwrap_err();
+            assert!(matches!(error, ClaimError::Malformed { .. }), "{aud}: {error}");
         }
         assert_eq!(audiences(&Claims::new()), Err(ClaimError::Missing { claim: "aud" }));
     }
@@ -396,10 +380,8 @@ mod tests {
             assert_eq!(error, ClaimError::Issuer { expected: issuer.into(), found: other.into() });
         }
         for other in [json!([issuer]), json!(1), json!(null)] {
-            assert_eq!(
-                check_issuer(&claims(json!({"iss": other})), issuer).unwrap_err().code(),
-                "claim_malformed"
-            );
+            let error = check_issuer(&claims(json!({"iss": other})), issuer).unwrap_err();
+            assert!(matches!(error, ClaimError::Malformed { .. }), "{error}");
         }
         assert_eq!(check_issuer(&Claims::new(), issuer), Err(ClaimError::Missing { claim: "iss" }));
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::endpoint::{self, EndpointError};
+use crate::codes::{self, Code};
 use crate::config::{ClientAuthentication, Provider, ResponseMode, UserinfoUse};
 use crate::http::{Called, Callout, Endpoint};
 use crate::json::{self, JsonError};
@@ -126,14 +127,14 @@ pub enum MetadataError {
 
 impl MetadataError {
     /// The stable code of this rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            MetadataError::IssuerAddress(_) => "metadata_issuer_address",
-            MetadataError::Json(_) => "metadata_json",
-            MetadataError::Issuer { .. } => "metadata_issuer",
-            MetadataError::Missing(_) => "metadata_member_missing",
-            MetadataError::Type { .. } => "metadata_member_type",
-            MetadataError::Endpoint { .. } => "metadata_endpoint",
+            MetadataError::IssuerAddress(_) => &codes::METADATA_ISSUER_ADDRESS,
+            MetadataError::Json(_) => &codes::METADATA_JSON,
+            MetadataError::Issuer { .. } => &codes::METADATA_ISSUER,
+            MetadataError::Missing(_) => &codes::METADATA_MEMBER_MISSING,
+            MetadataError::Type { .. } => &codes::METADATA_MEMBER_TYPE,
+            MetadataError::Endpoint { .. } => &codes::METADATA_ENDPOINT,
         }
     }
 }

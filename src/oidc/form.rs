@@ -4,6 +4,7 @@ use std::fmt;
 
 use url::form_urlencoded;
 
+use crate::codes::{self, Code};
 use crate::http::Headers;
 use crate::text::shown;
 
@@ -32,12 +33,12 @@ pub enum FormError {
 
 impl FormError {
     /// The stable code of this rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            FormError::TooLong(_) => "form_too_long",
-            FormError::TooMany => "form_too_many_parameters",
-            FormError::Encoding => "form_encoding",
-            FormError::Repeated(_) => "form_parameter_repeated",
+            FormError::TooLong(_) => &codes::FORM_TOO_LONG,
+            FormError::TooMany => &codes::FORM_TOO_MANY_PARAMETERS,
+            FormError::Encoding => &codes::FORM_ENCODING,
+            FormError::Repeated(_) => &codes::FORM_PARAMETER_REPEATED,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use super::claims::{self, ClaimError, Claims, TokenUse};
+use crate::codes::{self, Code};
 use crate::jose::{Algorithm, Verified, half_hash};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
@@ -285,23 +286,23 @@ impl From<ClaimError> for IdTokenError {
 
 impl IdTokenError {
     /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            IdTokenError::Claim(ClaimError::Missing { .. }) => "id_token_claim_missing",
-            IdTokenError::Claim(ClaimError::Malformed { .. }) => "id_token_claim_malformed",
-            IdTokenError::Claim(ClaimError::Expired { .. }) => "id_token_expired",
-            IdTokenError::Claim(ClaimError::InTheFuture { .. }) => "id_token_not_yet_valid",
-            IdTokenError::Claim(ClaimError::Issuer { .. }) => "id_token_issuer",
-            IdTokenError::Claim(ClaimError::Subject { .. }) => "id_token_subject",
-            IdTokenError::HeaderType { .. } => "id_token_header_type",
-            IdTokenError::Use { .. } => "id_token_use",
-            IdTokenError::Audience { .. } => "id_token_audience",
-            IdTokenError::AuthorizedPartyMissing { .. } => "id_token_azp_missing",
-            IdTokenError::AuthorizedParty { .. } => "id_token_azp",
-            IdTokenError::Nonce => "id_token_nonce",
-            IdTokenError::AuthenticationTooOld { .. } => "id_token_auth_time",
-            IdTokenError::Hash { claim: "at_hash" } => "id_token_at_hash",
-            IdTokenError::Hash { .. } => "id_token_c_hash",
+            IdTokenError::Claim(ClaimError::Missing { .. }) => &codes::ID_TOKEN_CLAIM_MISSING,
+            IdTokenError::Claim(ClaimError::Malformed { .. }) => &codes::ID_TOKEN_CLAIM_MALFORMED,
+            IdTokenError::Claim(ClaimError::Expired { .. }) => &codes::ID_TOKEN_EXPIRED,
+            IdTokenError::Claim(ClaimError::InTheFuture { .. }) => &codes::ID_TOKEN_NOT_YET_VALID,
+            IdTokenError::Claim(ClaimError::Issuer { .. }) => &codes::ID_TOKEN_ISSUER,
+            IdTokenError::Claim(ClaimError::Subject { .. }) => &codes::ID_TOKEN_SUBJECT,
+            IdTokenError::HeaderType { .. } => &codes::ID_TOKEN_HEADER_TYPE,
+            IdTokenError::Use { .. } => &codes::ID_TOKEN_USE,
+            IdTokenError::Audience { .. } => &codes::ID_TOKEN_AUDIENCE,
+            IdTokenError::AuthorizedPartyMissing { .. } => &codes::ID_TOKEN_AZP_MISSING,
+            IdTokenError::AuthorizedParty { .. } => &codes::ID_TOKEN_AZP,
+            IdTokenError::Nonce => &codes::ID_TOKEN_NONCE,
+            IdTokenError::AuthenticationTooOld { .. } => &codes::ID_TOKEN_AUTH_TIME,
+            IdTokenError::Hash { claim: "at_hash" } => &codes::ID_TOKEN_AT_HASH,
+            IdTokenError::Hash { .. } => &codes::ID_TOKEN_C_HASH,
         }
     }
 }
@@ -381,7 +382,7 @@ mod tests {
     }
 
     fn check(changes: Value, expect: &Expected<'_>) -> Result<IdToken, &'static str> {
-        IdToken::check(verified(Some("JWT"), &claims(changes)), expect).map_err(|error| error.code())
+        IdToken::check(verified(Some("JWT"), &claims(changes)), expect).map_err(|error| error.code().name)
     }
 
     /// Each change of a good token, and the code of the rule that refuses it.

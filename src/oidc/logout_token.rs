@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::claims::{self, ClaimError, Claims};
 use super::form::{self, Form, FormError};
+use crate::codes::{self, Code};
 use crate::http::Headers;
 use crate::jose::Verified;
 use crate::text::shown;
@@ -157,11 +158,11 @@ pub enum LogoutRequestError {
 
 impl LogoutRequestError {
     /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            LogoutRequestError::ContentType => "logout_content_type",
+            LogoutRequestError::ContentType => &codes::LOGOUT_CONTENT_TYPE,
             LogoutRequestError::Form(error) => error.code(),
-            LogoutRequestError::TokenMissing => "logout_token_missing",
+            LogoutRequestError::TokenMissing => &codes::LOGOUT_TOKEN_MISSING,
         }
     }
 }
@@ -218,21 +219,21 @@ impl From<ClaimError> for LogoutTokenError {
 
 impl LogoutTokenError {
     /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            LogoutTokenError::Claim(ClaimError::Missing { .. }) => "logout_token_claim_missing",
-            LogoutTokenError::Claim(ClaimError::Malformed { .. }) => "logout_token_claim_malformed",
-            LogoutTokenError::Claim(ClaimError::Subject { .. }) => "logout_token_claim_malformed",
-            LogoutTokenError::Claim(ClaimError::Expired { .. }) => "logout_token_expired",
-            LogoutTokenError::Claim(ClaimError::InTheFuture { .. }) => "logout_token_not_yet_valid",
-            LogoutTokenError::Claim(ClaimError::Issuer { .. }) => "logout_token_issuer",
-            LogoutTokenError::HeaderType { .. } => "logout_token_header_type",
-            LogoutTokenError::Audience { .. } => "logout_token_audience",
-            LogoutTokenError::TooOld { .. } => "logout_token_too_old",
-            LogoutTokenError::Event => "logout_token_event",
-            LogoutTokenError::Nonce => "logout_token_nonce",
-            LogoutTokenError::Nobody => "logout_token_nobody",
-            LogoutTokenError::Replayed => "logout_token_replayed",
+            LogoutTokenError::Claim(ClaimError::Missing { .. }) => &codes::LOGOUT_TOKEN_CLAIM_MISSING,
+            LogoutTokenError::Claim(ClaimError::Malformed { .. }) => &codes::LOGOUT_TOKEN_CLAIM_MALFORMED,
+            LogoutTokenError::Claim(ClaimError::Subject { .. }) => &codes::LOGOUT_TOKEN_CLAIM_MALFORMED,
+            LogoutTokenError::Claim(ClaimError::Expired { .. }) => &codes::LOGOUT_TOKEN_EXPIRED,
+            LogoutTokenError::Claim(ClaimError::InTheFuture { .. }) => &codes::LOGOUT_TOKEN_NOT_YET_VALID,
+            LogoutTokenError::Claim(ClaimError::Issuer { .. }) => &codes::LOGOUT_TOKEN_ISSUER,
+            LogoutTokenError::HeaderType { .. } => &codes::LOGOUT_TOKEN_HEADER_TYPE,
+            LogoutTokenError::Audience { .. } => &codes::LOGOUT_TOKEN_AUDIENCE,
+            LogoutTokenError::TooOld { .. } => &codes::LOGOUT_TOKEN_TOO_OLD,
+            LogoutTokenError::Event => &codes::LOGOUT_TOKEN_EVENT,
+            LogoutTokenError::Nonce => &codes::LOGOUT_TOKEN_NONCE,
+            LogoutTokenError::Nobody => &codes::LOGOUT_TOKEN_NOBODY,
+            LogoutTokenError::Replayed => &codes::LOGOUT_TOKEN_REPLAYED,
         }
     }
 }

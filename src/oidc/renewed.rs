@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::claims::{self, Claims};
 use super::id_token::{Expected, IdToken, IdTokenError};
+use crate::codes::{self, Code};
 use crate::jose::Verified;
 use crate::secret::Secret;
 
@@ -98,13 +99,13 @@ pub enum RenewedError {
 
 impl RenewedError {
     /// A stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
             RenewedError::IdToken(error) => error.code(),
-            RenewedError::Issuer => "id_token_other_issuer",
-            RenewedError::Subject => "id_token_other_subject",
-            RenewedError::Nonce => "id_token_other_nonce",
-            RenewedError::AuthTime => "id_token_other_auth_time",
+            RenewedError::Issuer => &codes::ID_TOKEN_OTHER_ISSUER,
+            RenewedError::Subject => &codes::ID_TOKEN_OTHER_SUBJECT,
+            RenewedError::Nonce => &codes::ID_TOKEN_OTHER_NONCE,
+            RenewedError::AuthTime => &codes::ID_TOKEN_OTHER_AUTH_TIME,
         }
     }
 }

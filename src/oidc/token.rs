@@ -12,6 +12,7 @@ use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
 use super::form;
 use super::provider_error::{self, ProviderError};
+use crate::codes::{self, Code};
 use crate::config::{Provider, RESOURCE};
 use crate::http::{Called, Callout, Endpoint, Received};
 use crate::json::{self, JsonError};
@@ -196,14 +197,14 @@ impl TokenError {
     }
 
     /// The stable code of this rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            TokenError::Refused { .. } => "token_refused",
-            TokenError::Status(_) => "token_status",
-            TokenError::Json(_) => "token_json",
-            TokenError::Missing(_) => "token_member_missing",
-            TokenError::Member { .. } => "token_member",
-            TokenError::TokenType(_) => "token_type",
+            TokenError::Refused { .. } => &codes::TOKEN_REFUSED,
+            TokenError::Status(_) => &codes::TOKEN_STATUS,
+            TokenError::Json(_) => &codes::TOKEN_JSON,
+            TokenError::Missing(_) => &codes::TOKEN_MEMBER_MISSING,
+            TokenError::Member { .. } => &codes::TOKEN_MEMBER,
+            TokenError::TokenType(_) => &codes::TOKEN_TYPE,
         }
     }
 }

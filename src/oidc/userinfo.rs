@@ -6,6 +6,7 @@ use url::Url;
 
 use super::claims::{self, ClaimError, Claims, TokenUse};
 use super::discovery::Metadata;
+use crate::codes::{self, Code};
 use crate::config::{Provider, UserinfoUse};
 use crate::http::{Called, Callout, Endpoint, Received};
 use crate::jose::{JwsError, Verified};
@@ -266,21 +267,21 @@ impl From<ClaimError> for UserinfoError {
 
 impl UserinfoError {
     /// The stable code of this rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            UserinfoError::Status(_) => "userinfo_status",
-            UserinfoError::Json(_) => "userinfo_json",
+            UserinfoError::Status(_) => &codes::USERINFO_STATUS,
+            UserinfoError::Json(_) => &codes::USERINFO_JSON,
             UserinfoError::Signature(error) => error.code(),
-            UserinfoError::Claim(ClaimError::Missing { .. }) => "userinfo_claim_missing",
-            UserinfoError::Claim(ClaimError::Malformed { .. }) => "userinfo_claim_malformed",
-            UserinfoError::Claim(ClaimError::Expired { .. }) => "userinfo_expired",
-            UserinfoError::Claim(ClaimError::InTheFuture { .. }) => "userinfo_not_yet_valid",
-            UserinfoError::Claim(ClaimError::Issuer { .. }) => "userinfo_issuer",
-            UserinfoError::Claim(ClaimError::Subject { .. }) => "userinfo_subject",
-            UserinfoError::Subject => "userinfo_subject",
-            UserinfoError::HeaderType { .. } => "userinfo_header_type",
-            UserinfoError::Use { .. } => "userinfo_use",
-            UserinfoError::Audience { .. } => "userinfo_audience",
+            UserinfoError::Claim(ClaimError::Missing { .. }) => &codes::USERINFO_CLAIM_MISSING,
+            UserinfoError::Claim(ClaimError::Malformed { .. }) => &codes::USERINFO_CLAIM_MALFORMED,
+            UserinfoError::Claim(ClaimError::Expired { .. }) => &codes::USERINFO_EXPIRED,
+            UserinfoError::Claim(ClaimError::InTheFuture { .. }) => &codes::USERINFO_NOT_YET_VALID,
+            UserinfoError::Claim(ClaimError::Issuer { .. }) => &codes::USERINFO_ISSUER,
+            UserinfoError::Claim(ClaimError::Subject { .. }) => &codes::USERINFO_SUBJECT,
+            UserinfoError::Subject => &codes::USERINFO_SUBJECT,
+            UserinfoError::HeaderType { .. } => &codes::USERINFO_HEADER_TYPE,
+            UserinfoError::Use { .. } => &codes::USERINFO_USE,
+            UserinfoError::Audience { .. } => &codes::USERINFO_AUDIENCE,
         }
     }
 }
@@ -334,7 +335,7 @@ mod tests {
     }
 
     fn code<T>(result: Result<T, UserinfoError>) -> &'static str {
-        result.err().map_or("accepted", |error| error.code())
+        result.err().map_or("accepted", |error| error.code().name)
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::codes::{self, Code};
 use crate::config::Authentication;
 use crate::oidc::claims::{self, Claims};
 use crate::text::shown;
@@ -33,11 +34,11 @@ pub enum Insufficient {
 
 impl Insufficient {
     /// Stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            Insufficient::Context { .. } => "authentication_acr",
-            Insufficient::TooOld { .. } => "authentication_too_old",
-            Insufficient::TimeUnknown => "authentication_time_unknown",
+            Insufficient::Context { .. } => &codes::AUTHENTICATION_ACR,
+            Insufficient::TooOld { .. } => &codes::AUTHENTICATION_TOO_OLD,
+            Insufficient::TimeUnknown => &codes::AUTHENTICATION_TIME_UNKNOWN,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::codes::{self, Code};
 use crate::config::{ClaimRequirement, Requirement};
 use crate::text::shown;
 
@@ -83,12 +84,12 @@ impl fmt::Display for Found {
 
 impl Missing {
     /// Stable name of what is missing.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            Missing::Scopes { .. } => "requirement_scopes",
-            Missing::Audience { .. } => "requirement_audience",
-            Missing::Claim { .. } => "requirement_claim",
-            Missing::AnyOf { .. } => "requirement_any_of",
+            Missing::Scopes { .. } => &codes::REQUIREMENT_SCOPES,
+            Missing::Audience { .. } => &codes::REQUIREMENT_AUDIENCE,
+            Missing::Claim { .. } => &codes::REQUIREMENT_CLAIM,
+            Missing::AnyOf { .. } => &codes::REQUIREMENT_ANY_OF,
         }
     }
 

@@ -7,6 +7,7 @@
 //! `X-HTTP-Method-Override` and their like) are never read. The path is the one the filter sees; a
 //! rewrite that follows in the proxy changes what the upstream gets, not the rule.
 
+use crate::codes::{self, Code};
 use crate::text::shown;
 use std::fmt;
 
@@ -59,23 +60,15 @@ pub enum PathError {
 
 impl PathError {
     /// Stable name of the rule that was broken.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            PathError::NotAPath { .. } => "path_not_a_path",
-            PathError::NotAHost { .. } => "path_not_a_host",
-            PathError::AmbiguousHost { .. } => "host_ambiguous",
-            PathError::Ambiguous { .. } => "path_ambiguous",
-            PathError::TooManyReadings => "path_too_many_readings",
-            PathError::TooLong { .. } => "path_too_long",
-            PathError::NoRule => "path_no_rule",
-        }
-    }
-
-    /// The status of the answer.
-    pub fn status(&self) -> u16 {
-        match self {
-            PathError::NoRule => 403,
-            _ => 400,
+            PathError::NotAPath { .. } => &codes::PATH_NOT_A_PATH,
+            PathError::NotAHost { .. } => &codes::PATH_NOT_A_HOST,
+            PathError::AmbiguousHost { .. } => &codes::HOST_AMBIGUOUS,
+            PathError::Ambiguous { .. } => &codes::PATH_AMBIGUOUS,
+            PathError::TooManyReadings => &codes::PATH_TOO_MANY_READINGS,
+            PathError::TooLong { .. } => &codes::PATH_TOO_LONG,
+            PathError::NoRule => &codes::PATH_NO_RULE,
         }
     }
 }
@@ -241,7 +234,7 @@ mod tests {
     fn decision(rules: &[Rule], request: &Request) -> String {
         match select(rules, request) {
             Ok(rule) => rule.name.clone(),
-            Err(error) => error.code().to_owned(),
+            Err(error) => error.code().name.to_owned(),
         }
     }
 
@@ -440,7 +433,7 @@ mod tests {
             "the path comes under rule default, but because of the percent-encoded character %2F \
              also under rule /public"
         );
-        assert_eq!(error.status(), 400);
+        assert_eq!(error.code().kind.status, 400);
     }
 
     #[test]
@@ -583,7 +576,7 @@ mod tests {
         }
         assert_eq!(decision(&[default()], &named("")), "default", "no rule asks for the host");
         let error = select(&rules, &named("public.example.com:1")).unwrap_err();
-        assert_eq!(error.status(), 400);
+        assert_eq!(error.code().kind.status, 400);
         assert_eq!(
             error.to_string(),
             "the host comes under rule public, but under rule default for who looks at the port \
@@ -744,7 +737,7 @@ mod tests {
     fn without_rules_nobody_gets_in() {
         assert_eq!(select(&[], &get("/")).unwrap_err(), PathError::NoRule);
         assert_eq!(select(&[], &get("/%2e")).unwrap_err(), PathError::NoRule);
-        assert_eq!(select(&[exact("/a")], &get("/b")).unwrap_err().status(), 403);
+        assert_eq!(select(&[exact("/a")], &get("/b")).unwrap_err().code().kind.status, 403);
         assert_eq!(decision(&[exact("/a")], &get("/b/%2e")), "path_no_rule");
         assert_eq!(decision(&[exact("/a")], &get("/%61")), REFUSED);
     }

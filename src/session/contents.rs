@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::codes::{self, Code};
 use crate::config;
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
@@ -185,16 +186,16 @@ pub enum SessionEnded {
 
 impl SessionEnded {
     /// Stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            SessionEnded::Lifetime { .. } => "session_lifetime",
-            SessionEnded::Idle { .. } => "session_idle",
-            SessionEnded::NotRenewed => "session_not_renewed",
-            SessionEnded::ClientRefused => "session_client_refused",
-            SessionEnded::RefreshUnusable => "session_refresh_unusable",
-            SessionEnded::ByProvider => "session_revoked",
-            SessionEnded::LoggedOut => "session_logged_out",
-            SessionEnded::Unconfirmed => "session_unconfirmed",
+            SessionEnded::Lifetime { .. } => &codes::SESSION_LIFETIME,
+            SessionEnded::Idle { .. } => &codes::SESSION_IDLE,
+            SessionEnded::NotRenewed => &codes::SESSION_NOT_RENEWED,
+            SessionEnded::ClientRefused => &codes::SESSION_CLIENT_REFUSED,
+            SessionEnded::RefreshUnusable => &codes::SESSION_REFRESH_UNUSABLE,
+            SessionEnded::ByProvider => &codes::SESSION_REVOKED,
+            SessionEnded::LoggedOut => &codes::SESSION_LOGGED_OUT,
+            SessionEnded::Unconfirmed => &codes::SESSION_UNCONFIRMED,
         }
     }
 }

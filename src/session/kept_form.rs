@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::codes::{self, Code};
 use crate::config::ProviderIndex;
 use crate::time::{Seconds, Timestamp};
 
@@ -103,12 +104,12 @@ pub enum FormLost {
 
 impl FormLost {
     /// Stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            FormLost::NotOpened => "kept_form_not_opened",
-            FormLost::Expired { .. } => "kept_form_expired",
-            FormLost::OtherPerson => "kept_form_other_person",
-            FormLost::SentBefore => "kept_form_sent_before",
+            FormLost::NotOpened => &codes::KEPT_FORM_NOT_OPENED,
+            FormLost::Expired { .. } => &codes::KEPT_FORM_EXPIRED,
+            FormLost::OtherPerson => &codes::KEPT_FORM_OTHER_PERSON,
+            FormLost::SentBefore => &codes::KEPT_FORM_SENT_BEFORE,
         }
     }
 }

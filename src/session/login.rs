@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes::{self, Code};
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
@@ -145,15 +146,15 @@ pub enum LoginMissing {
 
 impl LoginMissing {
     /// Stable name of the rule.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static Code {
         match self {
-            LoginMissing::NoCookie => "login_no_cookie",
-            LoginMissing::NotOpened => "login_not_opened",
-            LoginMissing::OtherState => "login_other_state",
-            LoginMissing::Behind => "login_loop",
-            LoginMissing::NotOurs { .. } => "login_not_ours",
-            LoginMissing::Used => "login_used",
-            LoginMissing::Expired { .. } => "login_expired",
+            LoginMissing::NoCookie => &codes::LOGIN_NO_COOKIE,
+            LoginMissing::NotOpened => &codes::LOGIN_NOT_OPENED,
+            LoginMissing::OtherState => &codes::LOGIN_OTHER_STATE,
+            LoginMissing::Behind => &codes::LOGIN_LOOP_BEHIND,
+            LoginMissing::NotOurs { .. } => &codes::LOGIN_NOT_OURS,
+            LoginMissing::Used => &codes::LOGIN_USED,
+            LoginMissing::Expired { .. } => &codes::LOGIN_EXPIRED,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use super::jar::Jar;
 use super::seal::Sealer;
 use super::set_cookie::Attributes;
+use crate::codes::{self, Code};
 
 /// Cookies that a session may ever take.
 pub const PARTS_LIMIT: usize = 8;
@@ -35,8 +36,8 @@ pub struct SessionTooLarge {
 
 impl SessionTooLarge {
     /// Stable name of the rule.
-    pub fn code(&self) -> &'static str {
-        "session_too_large"
+    pub fn code(&self) -> &'static Code {
+        &codes::SESSION_TOO_LARGE
     }
 }
 

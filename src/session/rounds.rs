@@ -12,6 +12,7 @@ use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
+use crate::codes::{self, Code};
 use crate::config::ProviderIndex;
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
@@ -50,6 +51,20 @@ pub enum LoginLoop {
     OtherFilter,
     /// The address of the login is opened although a session is there.
     Needless,
+}
+
+impl LoginLoop {
+    /// The stable code, whose advice says with which of the known causes it can be.
+    pub fn code(self) -> &'static Code {
+        match self {
+            LoginLoop::Lost => &codes::LOGIN_LOOP_LOST,
+            LoginLoop::Unreadable => &codes::LOGIN_LOOP_UNREADABLE,
+            LoginLoop::Over => &codes::LOGIN_LOOP_OVER,
+            LoginLoop::NotEnough => &codes::LOGIN_LOOP_NOT_ENOUGH,
+            LoginLoop::OtherFilter => &codes::LOGIN_LOOP_OTHER_FILTER,
+            LoginLoop::Needless => &codes::LOGIN_LOOP_NEEDLESS,
+        }
+    }
 }
 
 impl fmt::Display for LoginLoop {

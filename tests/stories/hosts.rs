@@ -105,7 +105,8 @@ fn without_randomness_there_is_no_filter() {
         HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None, metrics: None };
     let error = Filter::new(config, &host, Timestamp(0)).err().unwrap();
     assert_eq!(error, Error::Configuration(ConfigurationError::NoRandomness));
-    assert_eq!((error.status(), error.code()), (500, "no_randomness"));
+    let code = error.code();
+    assert_eq!((code.kind.status, code.name), (500, "no_randomness"));
 }
 
 #[test]

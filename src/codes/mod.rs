@@ -1,0 +1,214 @@
+//! Every code: one row each, with what a person and an operator are told and how a refusal is answered.
+//!
+//! A new refusal is one row, of a [`Kind`] that is there or a new one beside it, and one arm in the `code`
+//! function of the error. The compiler finds a row that no error has. `make schemas` writes the tables of
+//! `docs/errors.md`, and a test holds them true.
+
+use std::fmt;
+
+use crate::time::Seconds;
+
+/// Rows become constants for the errors, and a [`Section`] for the reference, which the module does not
+/// have: its texts are long.
+///
+/// `NAME = KIND, "code", "what it means" => "what to do";` is a refusal. Without texts it is one more kind
+/// of the code above it. Without name and kind it is in the log only, or no refusal.
+macro_rules! codes {
+    ($section:ident = $title:literal, $status:expr;
+     $($($name:ident = $kind:expr,)? $code:literal $(, $meaning:literal => $remedy:literal)?;)*) => {
+        $($(pub(crate) static $name: $crate::codes::Code =
+            $crate::codes::Code { name: $code, kind: &$kind };)?)*
+
+        pub(super) const $section: Section = Section {
+            title: $title,
+            status: $status,
+            rows: &[$($crate::codes::Row {
+                code: $code,
+                kind: optional!($(&$kind)?),
+                words: optional!($(($meaning, $remedy))?),
+            }),*],
+        };
+    };
+}
+
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($value:expr) => {
+        Some($value)
+    };
+}
+
+mod event;
+mod login;
+mod provider;
+pub mod reference;
+mod request;
+mod session;
+mod site;
+mod token;
+
+pub(crate) use login::*;
+pub(crate) use provider::*;
+pub(crate) use request::*;
+pub(crate) use session::*;
+pub(crate) use site::*;
+pub(crate) use token::*;
+
+/// The code of a refusal. It never changes its meaning.
+#[derive(Clone, Copy)]
+pub struct Code {
+    /// As it stands in the answer, the log and the access log.
+    pub name: &'static str,
+    /// How a request is answered that is refused with it.
+    pub kind: &'static Kind,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq<str> for Code {
+    fn eq(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
+/// Why a request was refused, for `WWW-Authenticate`. Constants only: what came in is never repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Challenge {
+    /// There was no token: nothing is said about why (RFC 6750 section 3.1).
+    NoToken,
+    /// The token cannot be read.
+    InvalidRequest,
+    /// The token is not acceptable.
+    InvalidToken,
+    /// The token, or the session, is not enough.
+    InsufficientScope,
+    /// Another, or a more recent, authentication is needed (RFC 9470 section 3).
+    InsufficientUserAuthentication,
+}
+
+impl Challenge {
+    /// The registered error, and a description for developers.
+    pub(crate) fn error(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Challenge::NoToken => None,
+            Challenge::InvalidRequest => Some(("invalid_request", "the access token cannot be read")),
+            Challenge::InvalidToken => Some(("invalid_token", "the access token is not acceptable here")),
+            Challenge::InsufficientScope => {
+                Some(("insufficient_scope", "the identity does not have what this address requires"))
+            }
+            Challenge::InsufficientUserAuthentication => Some((
+                "insufficient_user_authentication",
+                "a different or more recent authentication is required",
+            )),
+        }
+    }
+}
+
+/// How refusals are answered. Several codes share one where somebody who is refused can do the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// The status of the answer.
+    pub status: u16,
+    /// The heading of the page: what has happened.
+    pub title: &'static str,
+    /// What a person can do, in words for everybody: no rules, claims, addresses or keys.
+    pub advice: &'static str,
+    /// What a program is told in place of the error's own words, where these hold something that whoever
+    /// makes a link could choose, or that only whoever runs the site can mend.
+    pub says: Option<&'static str>,
+    /// The challenge, where bearer tokens are accepted.
+    pub challenge: Option<Challenge>,
+    /// Whether it is about somebody who has authenticated.
+    pub is_of_somebody: bool,
+    /// Whether another account may be let in.
+    pub is_of_account: bool,
+    /// Whether the page leads to a new login.
+    pub begins_login: bool,
+    /// Whether the page leads to the front page: not where the same would come again.
+    pub has_front_page: bool,
+    /// When it is worth trying again.
+    pub retry_after: Option<Seconds>,
+}
+
+impl Kind {
+    const fn new(status: u16, title: &'static str, advice: &'static str) -> Kind {
+        Kind {
+            status,
+            title,
+            advice,
+            says: None,
+            challenge: None,
+            is_of_somebody: false,
+            is_of_account: false,
+            begins_login: false,
+            has_front_page: true,
+            retry_after: None,
+        }
+    }
+
+    const fn status(self, status: u16) -> Kind {
+        Kind { status, ..self }
+    }
+
+    const fn says(self, words: &'static str) -> Kind {
+        Kind { says: Some(words), ..self }
+    }
+
+    const fn challenge(self, challenge: Challenge) -> Kind {
+        Kind { challenge: Some(challenge), ..self }
+    }
+
+    const fn somebody(self) -> Kind {
+        Kind { is_of_somebody: true, ..self }
+    }
+
+    const fn other_account(self) -> Kind {
+        Kind { is_of_somebody: true, is_of_account: true, ..self }
+    }
+
+    const fn login(self) -> Kind {
+        Kind { begins_login: true, ..self }
+    }
+
+    const fn no_front_page(self) -> Kind {
+        Kind { has_front_page: false, ..self }
+    }
+
+    const fn retry_after(self, wait: Seconds) -> Kind {
+        Kind { retry_after: Some(wait), ..self }
+    }
+}
+
+/// A table of the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// Its heading, without the status.
+    pub title: &'static str,
+    /// The status of the answer where a row names no other.
+    pub status: Option<u16>,
+    /// Its rows.
+    pub rows: &'static [Row],
+}
+
+/// A code as the reference describes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The code.
+    pub code: &'static str,
+    /// How it is answered; `None` if it is no refusal, or one that is decided before there is a filter.
+    pub kind: Option<&'static Kind>,
+    /// What it means, and what to do about it, for an operator; `None` for one more kind of a code.
+    pub words: Option<(&'static str, &'static str)>,
+}

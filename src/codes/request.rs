@@ -1,0 +1,221 @@
+//! The request itself is not acceptable.
+
+use super::{Challenge, Kind, Section};
+
+const AMBIGUOUS_ADDRESS: Kind = Kind::new(
+    400,
+    "This address is ambiguous",
+    "Use the plain form of the address, without encoded characters or dots.",
+);
+
+const PLAIN_HTTP: Kind = Kind::new(
+    400,
+    "This address is not encrypted",
+    "Open it again by https. If that is what you did, go on here, and tell whoever runs this site the code \
+     below: a proxy in front must say how it was asked.",
+)
+.login();
+
+const OTHER_HOST: Kind =
+    Kind::new(400, "Nobody logs in at this address", "Open this site by its proper name.")
+        .says("people do not log in on this host")
+        .no_front_page();
+
+const NO_PAGE: Kind = Kind::new(
+    405,
+    "There is nothing to see here",
+    "This address is no page: other pages use it. Go on from the front page.",
+);
+
+pub(super) const UNUSABLE_REQUEST: Kind =
+    Kind::new(400, "This request cannot be used", "Go back to where you came from and try again.");
+
+const FROM_ELSEWHERE: Kind =
+    Kind::new(403, "This is for pages of this site", "Open the page that you want to see.");
+
+const FORM_LOST: Kind = Kind::new(
+    400,
+    "What you sent could not be restored",
+    "If you still have the page on which you filled it in, send it once more from there.",
+);
+
+const FORM_OF_SOMEBODY_ELSE: Kind = Kind::new(
+    403,
+    "What was sent before is not sent now",
+    "It was filled in by somebody else than the one who has logged in.",
+)
+.other_account();
+
+const FORM_SENT: Kind = Kind::new(
+    400,
+    "What you sent was sent already",
+    "Look on the site whether it has arrived. If it has not, fill it in once more.",
+);
+
+const LOGOUT_FROM_ELSEWHERE: Kind =
+    Kind::new(403, "Another site wanted to log you out", "If you want that, use the link of this site.");
+
+const MANY_COOKIES: Kind = Kind::new(
+    431,
+    "Your browser sends too many cookies",
+    "Delete the cookies of this site, then open it again.",
+)
+.no_front_page();
+
+const HEADER_OF_OURS: Kind =
+    Kind::new(400, "A header may not be sent", "Remove the header: no client may send it here.");
+
+/// RFC 6750 section 3.1 calls only the form of the header a bad request; what cannot be a token is one that
+/// is not acceptable.
+const UNREADABLE_TOKEN: Kind = Kind::new(
+    400,
+    "The access token cannot be read",
+    "Send one header: Authorization: Bearer, one space, the token.",
+)
+.challenge(Challenge::InvalidRequest);
+
+codes! {
+    REQUESTS = "The request is not acceptable", Some(400);
+
+    PATH_AMBIGUOUS = AMBIGUOUS_ADDRESS, "path_ambiguous",
+        "The path can be read in two ways that come under different rules, such as `/public/..%2fadmin`. The \
+         log names both rules and the character."
+        => "Use the plain form of the path.";
+
+    HOST_AMBIGUOUS =
+        AMBIGUOUS_ADDRESS.no_front_page().says("the host can be read in several ways"),
+        "host_ambiguous",
+        "The host is not written as the configuration names it (another port, a dot at the end), and who \
+         reads it otherwise would choose another rule. The log names both rules and the reason."
+        => "Use the plain host. If the site has this port, write it in \
+            [`rules[].hosts`](configuration.md#hosts-that-proxies-read-in-several-ways).";
+
+    PATH_TOO_MANY_READINGS = AMBIGUOUS_ADDRESS, "path_too_many_readings",
+        "The path has more than 128 readings."
+        => "Use the plain form of the path.";
+
+    PATH_TOO_LONG = AMBIGUOUS_ADDRESS, "path_too_long",
+        "A path of more than 2048 bytes has several readings where rules look at paths."
+        => "Use the plain form of the path.";
+
+    PATH_NOT_A_PATH = AMBIGUOUS_ADDRESS, "path_not_a_path",
+        "The request target is not a path."
+        => "Send one that begins with `/`.";
+
+    PATH_NOT_A_HOST =
+        AMBIGUOUS_ADDRESS.no_front_page().says("the host must be a plain host and port"),
+        "path_not_a_host",
+        "Rules name hosts, and the request's host is none that can be read in one way."
+        => "Send a plain host name.";
+
+    PATH_NO_RULE = AMBIGUOUS_ADDRESS.status(403).says("nobody has access to this address"), "path_no_rule",
+        "No rule matches. Cannot happen: every configuration ends with a rule for everything."
+        => "Report it.";
+
+    UNENCRYPTED = PLAIN_HTTP, "unencrypted",
+        "A browser opened a page by plain `http`, where it keeps no cookies of a login, and the provider \
+         would send it back to `https`."
+        => "Redirect `http` to `https` in the proxy. If the browser did use `https`: the proxy before this \
+            one must send `x-forwarded-proto`, and this one must trust it. For tests on one machine there is \
+            [`insecure_allow_http`](configuration.md#session).";
+
+    HOST_NOT_ALLOWED = OTHER_HOST, "host_not_allowed",
+        "A login was to begin on a host that `session.hosts` does not name. The port counts."
+        => "Open the site by its proper name, or add the host, with its port unless that is the usual one.";
+
+    METHOD_NOT_ALLOWED = NO_PAGE, "method_not_allowed",
+        "A page of the filter was asked for with a method that it does not have."
+        => "Use `GET`; for the logout `GET` or `POST`; for back-channel logout, and for a callback with \
+            `form_post`, `POST`.";
+
+    ISSUER_UNKNOWN = UNUSABLE_REQUEST.says("the issuer is none that is configured"), "issuer_unknown",
+        "A login that another site asks for, a front-channel logout or a logout token names an issuer that \
+         is not configured."
+        => "Compare it with `issuer` character by character.";
+
+    PARAMETER_MISSING = UNUSABLE_REQUEST, "parameter_missing",
+        "A login that another site asks for by a form, or a front-channel logout, lacks a parameter."
+        => "Is `frontchannel_logout_session_required` set at the provider?";
+
+    BODY_TOO_LARGE = UNUSABLE_REQUEST.status(413), "body_too_large",
+        "A form to a page of the filter has more than 16 KiB, or 100 KiB at `endpoints.restore`."
+        => "Report it to who sends it.";
+
+    BODY_NOT_GIVEN =
+        UNUSABLE_REQUEST.status(503).says("the body of the request did not come"),
+        "body_not_given",
+        "The proxy does not hand over the body of a form to a page of the filter."
+        => "In Envoy set [`allow_on_headers_stop_iteration: \
+            true`](configuration.md#logouts-that-the-provider-begins) beside `vm_config`. In nginx the \
+            request needs a `content-length`.";
+
+    BODY_TOO_SLOW = UNUSABLE_REQUEST.status(408), "body_too_slow",
+        "Of a form to a page of the filter nothing came within 10 seconds, or not all of it within 30."
+        => "Send it once more. If it happens to everybody: does the proxy hand over bodies \
+            (`body_not_given`)?";
+
+    CROSS_SITE = FROM_ELSEWHERE, "cross_site",
+        "Another site, or a client that does not say who asks, wants to know who is logged in, to keep a \
+         session alive or to have a kept form sent."
+        => "Ask from a page of the site itself; its browser sends `Sec-Fetch-Site: same-origin` or `Origin`.";
+
+    KEPT_FORM_NOT_OPENED = FORM_LOST, "kept_form_not_opened",
+        "What should be a form that was kept over a login is none, or is one of another login, site or \
+         configuration."
+        => "Fill it in once more. If it goes on: do all proxies have the same `session.keys`?";
+
+    KEPT_FORM_EXPIRED = FORM_LOST, "kept_form_expired",
+        "The form was kept for an hour longer than a login may take, or the browser did not fetch it within \
+         five minutes after the login."
+        => "Fill it in once more.";
+
+    KEPT_FORM_OTHER_PERSON = FORM_OF_SOMEBODY_ELSE, "kept_form_other_person",
+        "Somebody else has logged in than the one who filled in the form."
+        => "Log in as the one who filled it in, and do so once more.";
+
+    KEPT_FORM_SENT_BEFORE = FORM_SENT, "kept_form_sent_before",
+        "A kept form is sent once: the page that sends it was loaded again."
+        => "Look whether it has arrived.";
+
+    LOGOUT_CROSS_SITE = LOGOUT_FROM_ELSEWHERE, "logout_cross_site",
+        "Another site sent a form to the logout."
+        => "Log out from a page of the site itself.";
+
+    TOO_MANY_COOKIES = MANY_COOKIES, "too_many_cookies",
+        "More than 200 cookies, or 64 KiB of them."
+        => "Delete the cookies of the site.";
+
+    "too_many_headers",
+        "431, in nginx and Kong only. More than 96 header fields: the rest of them would not be shown to the \
+         filter, but to the upstream."
+        => "Send fewer.";
+
+    PROTECTED_HEADER = HEADER_OF_OURS, "protected_header",
+        "The client sent a header that only the filter may set, or one of \
+         `identity.request_headers_to_remove`, and this host (nginx, Kong) cannot remove headers."
+        => "Do not send it.";
+}
+
+codes! {
+    BEARER = "The bearer token cannot be read", Some(400);
+
+    BEARER_AUTHORIZATION_REPEATED = UNREADABLE_TOKEN, "bearer_authorization_repeated",
+        "There are several `Authorization` fields."
+        => "Send one.";
+
+    BEARER_SEPARATOR = UNREADABLE_TOKEN, "bearer_separator",
+        "Not exactly one space stands between `Bearer` and the token."
+        => "Send `Authorization: Bearer`, one space, the token.";
+
+    BEARER_CHARACTERS = UNREADABLE_TOKEN.status(401).challenge(Challenge::InvalidToken), "bearer_characters",
+        "The token is empty, or has characters that no token has."
+        => "Send the token as it was issued.";
+
+    BEARER_TOO_LONG = UNREADABLE_TOKEN.status(401).challenge(Challenge::InvalidToken), "bearer_too_long",
+        "The token has more than 16 KiB."
+        => "Ask for a token with fewer claims.";
+
+    TOKEN_IN_QUERY = UNREADABLE_TOKEN, "token_in_query",
+        "`access_token` is in the query (RFC 9700 section 4.3.2)."
+        => "Send it in the `Authorization` header.";
+}
