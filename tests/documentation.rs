@@ -102,8 +102,8 @@ fn every_code_has_a_row_and_no_row_is_invented() {
     let missing: Vec<_> =
         codes.iter().filter(|code| !refusals.contains(*code) && !others.contains(*code)).collect();
     let invented: Vec<_> = others.difference(&codes).collect();
-    assert!(missing.is_empty(), "src/error/codes/ lacks {missing:?}");
-    assert!(invented.is_empty(), "src/error/codes/ has codes that do not exist: {invented:?}");
+    assert!(missing.is_empty(), "src/codes/ lacks {missing:?}");
+    assert!(invented.is_empty(), "src/codes/ has codes that do not exist: {invented:?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use vestibule::answer::{Refusal, answer as answer_of};
 use vestibule::http::Response;
-use vestibule::oidc::bearer::{Challenge, challenge};
+use vestibule::codes::Challenge;
+use vestibule::oidc::bearer::challenge;
 use vestibule::rules::ClientKind;
 
 use super::bytes::{Bytes, assert_one_line};
