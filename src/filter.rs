@@ -6,18 +6,17 @@ use std::rc::Rc;
 
 use crate::audit::{self, Decision, Log};
 use crate::cache::Cache;
-use crate::config::{Accept, Config, ProviderIndex, Rule};
+use crate::config::{Config, ProviderIndex, Rule};
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::room::Room;
-use crate::flow::{Callouts, Flow, Outcome, Step, bearer, kept_form, login, refresh, session};
-use crate::http::{HostTraits, Request, Response};
+use crate::flow::{Flow, Lane, Outcome, Step, bearer, refresh, session};
+use crate::http::Response;
 use crate::identity::Identity;
 use crate::jose::verify::HostVerifier;
 use crate::metrics::{HostMetrics, Metrics};
-use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::Provider;
 use crate::random::{HostRandomness, Random};
-use crate::rules::{is_preflight, meets, select, suffices, without_usual_port};
+use crate::rules::{meets, suffices, without_usual_port};
 use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::instance::Instance;
@@ -60,6 +59,8 @@ pub struct Filter {
     /// Whether the session keys were compared with those of the configuration before.
     pub(crate) keys_are_compared: Cell<bool>,
     pub(crate) room: Room,
+    /// Where requests are decided.
+    pub(crate) requests: Lane,
     jobs: RefCell<Vec<Step<()>>>,
 }
 
@@ -92,19 +93,6 @@ impl Outcome for Answer {
         let decision = Decision { code: "bug", ..Decision::default() };
         Answer::Respond(Response::new(500), decision)
     }
-}
-
-/// What the synchronous part came to.
-pub(crate) enum Next {
-    Answer(Answer),
-    Bearer(BearerToken),
-    Login(ProviderIndex, login::Begin),
-    Callback(ProviderIndex),
-    Renewal(Rc<session::Remembered>),
-    /// A form without a session, and why there is none.
-    Form(ProviderIndex, Error),
-    /// An endpoint of our own that needs the body of the request, or callouts.
-    Endpoint(fn(&Rc<Filter>, Visit) -> Step<Answer>),
 }
 
 impl Filter {
@@ -148,54 +136,11 @@ impl Filter {
             log: Log::new(config.log.rate_limit),
             keys_are_compared: Cell::default(),
             room: Room::default(),
+            requests: Lane::default(),
             jobs: RefCell::default(),
             random,
             config,
         }))
-    }
-
-    /// Decides about a request, or begins the flow that will.
-    pub fn start(self: &Rc<Self>, request: Request, now: Timestamp) -> Step<Answer> {
-        let mut visit = Visit::new(request, now);
-        let next = match self.next(&mut visit) {
-            Ok(next) => next,
-            Err(error) => return Step::Done(self.counted(self.refuse(&visit, &error))),
-        };
-        let (filter, host) = (Rc::clone(self), visit.request.host);
-        match next {
-            Next::Answer(answer) => Step::Done(self.counted(answer)),
-            Next::Bearer(token) => {
-                self.decide(host, |callouts| bearer::check(filter, visit, token, callouts))
-            }
-            Next::Login(provider, begin) => {
-                if self.provider(provider).and_then(Provider::known).is_some() {
-                    return Step::Done(self.counted(login::begin_now(self, &visit, provider, begin)));
-                }
-                self.decide(host, |callouts| login::begin(filter, visit, provider, begin, callouts))
-            }
-            Next::Renewal(found) => {
-                self.decide(host, |callouts| refresh::wait(filter, visit, found, callouts))
-            }
-            Next::Callback(provider) => {
-                self.decide(host, |callouts| login::complete(filter, visit, provider, callouts))
-            }
-            Next::Form(provider, why) => {
-                self.decide(host, |callouts| kept_form::keep(filter, visit, provider, why, callouts))
-            }
-            Next::Endpoint(begin) => begin(self, visit),
-        }
-    }
-
-    pub(crate) fn decide<F: Future<Output = Answer> + 'static>(
-        self: &Rc<Self>,
-        host: HostTraits,
-        flow: impl FnOnce(Callouts) -> F,
-    ) -> Step<Answer> {
-        let filter = Rc::clone(self);
-        Flow::begin(|callouts| {
-            let answer = flow(callouts.in_host(host));
-            async move { filter.counted(answer.await) }
-        })
     }
 
     /// The providers, for the work of a tick: who is due is renewed, and workers that share data
@@ -269,50 +214,6 @@ impl Filter {
         self.upstream.protected_trailers(trailers)
     }
 
-    fn next(self: &Rc<Self>, visit: &mut Visit) -> Result<Next, Error> {
-        if let Some(next) = self.own_endpoint(visit)? {
-            return Ok(next);
-        }
-        let rule = select(&self.config.rules, &visit.request).map_err(ClientError::Path)?;
-        visit.rule = self.config.rules.iter().position(|candidate| std::ptr::eq(candidate, rule));
-        let (session, bearer) = match rule.accept {
-            Accept::Deny => return Err(ClientError::Denied.into()),
-            Accept::Public => return self.admit(visit, None, "public", Brings::default()).map(Next::Answer),
-            Accept::Identity { .. } if rule.bypass_cors_preflight && is_preflight(&visit.request) => {
-                return self.admit(visit, None, "cors_preflight", Brings::default()).map(Next::Answer);
-            }
-            Accept::Identity { session, bearer } => (session, bearer),
-        };
-        if bearer
-            && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)?
-        {
-            return self.by_token(visit, rule, token);
-        }
-        // With a session the parameter is the application's own business.
-        let has_token_in_query = bearer && visit.request.query().is_some_and(token_in_query);
-        let next = if session { self.by_session(visit, rule) } else { Err(ClientError::NoToken.into()) };
-        match next {
-            Ok(Next::Login(..) | Next::Form(..))
-            | Err(Error::Client(
-                ClientError::NotLoggedIn
-                | ClientError::NoToken
-                | ClientError::SessionEnded(_)
-                | ClientError::SessionUnreadable(_),
-            )) if has_token_in_query => Err(ClientError::TokenInQuery.into()),
-            next => next,
-        }
-    }
-
-    fn by_token(&self, visit: &Visit, rule: &Rule, token: BearerToken) -> Result<Next, Error> {
-        match bearer::remembered(self, rule, &token, visit.now) {
-            Some(known) => {
-                let admitted = self.admit_identity(visit, rule, &known.told, "token", Brings::default());
-                admitted.map(Next::Answer)
-            }
-            None => Ok(Next::Bearer(token)),
-        }
-    }
-
     /// Lets an identity in if it has what the rule requires. Rights come first: whoever lacks one is not
     /// sent to authenticate for nothing.
     pub(crate) fn admit_identity(
@@ -332,7 +233,7 @@ impl Filter {
         self.admit(visit, Some(told), code, brings)
     }
 
-    fn admit(
+    pub(crate) fn admit(
         &self,
         visit: &Visit,
         told: Option<&Told>,

@@ -20,6 +20,7 @@ pub mod audit;
 pub mod cache;
 pub mod codes;
 pub mod config;
+mod decide;
 pub mod driver;
 pub mod error;
 pub mod filter;

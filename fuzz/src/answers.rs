@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use vestibule::answer::{Refusal, answer as answer_of};
-use vestibule::http::Response;
 use vestibule::codes::Challenge;
+use vestibule::http::Response;
 use vestibule::oidc::bearer::challenge;
 use vestibule::rules::ClientKind;
 

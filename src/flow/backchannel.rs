@@ -1,7 +1,5 @@
 //! Back-channel logout: a provider says that sessions have ended (Back-Channel Logout 1.0).
 
-use std::rc::Rc;
-
 use serde_json::Value;
 
 use crate::answer;
@@ -25,21 +23,21 @@ use crate::time::Timestamp;
 const ACTED_UPON: Table = Table { name: "logout_tokens", buckets: 64, bucket_limit: 8 * 1024 };
 
 /// The back-channel logout endpoint.
-pub async fn end(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
+pub async fn end(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Answer {
     let mut now = visit.now;
-    let ended = by_token(&filter, &visit, &callouts, &mut now).await;
+    let ended = by_token(filter, visit, callouts, &mut now).await;
     visit.now = now;
     match ended {
         Ok((provider, token)) => {
             let subject = token.subject().unwrap_or_default();
-            let decision = filter.decision(&visit, "logged_out_by_provider", provider, subject);
+            let decision = filter.decision(visit, "logged_out_by_provider", provider, subject);
             // The provider has signed that.
             let decision = Decision { authenticated: true, ..decision };
             let response = Response::new(200);
-            filter.audit(&visit, &decision, response.status, "");
+            filter.audit(visit, &decision, response.status, "");
             Answer::Respond(response, decision)
         }
-        Err(error) => refuse(&filter, &visit, &error),
+        Err(error) => refuse(filter, visit, &error),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config::{ProviderIndex, Rule};
 use crate::error::{ClientError, Error, shown};
-use crate::filter::{Answer, Filter, Visit};
+use crate::filter::{Filter, Visit};
 use crate::flow::Callouts;
 use crate::identity::{Identity, Proof};
 use crate::jose::{Jws, JwsError, KeySet, Verified};
@@ -15,7 +15,7 @@ use crate::oidc::bearer::BearerToken;
 use crate::oidc::claims;
 use crate::provider::BroughtBy;
 use crate::time::Timestamp;
-use crate::upstream::{Brings, Told};
+use crate::upstream::Told;
 
 /// A verified token and what follows from it, remembered per worker.
 pub struct Remembered {
@@ -44,22 +44,31 @@ pub fn remembered(
     counts.then_some(remembered)
 }
 
-/// Verifies a token that is not remembered, and decides.
-pub async fn check(filter: Rc<Filter>, mut visit: Visit, token: BearerToken, callouts: Callouts) -> Answer {
+/// Verifies a token that is not remembered.
+///
+/// # Errors
+/// It is not acceptable here, or the provider cannot be asked.
+pub async fn check(
+    filter: &Filter,
+    visit: &mut Visit,
+    rule: &Rule,
+    token: BearerToken,
+    callouts: &Callouts,
+) -> Result<Rc<Remembered>, Error> {
     let mut now = visit.now;
-    let decided = decide(&filter, &visit, token, &callouts, &mut now).await;
+    let checked = checked(filter, visit, rule, token, callouts, &mut now).await;
     visit.now = now;
-    decided.unwrap_or_else(|error| filter.refuse(&visit, &error))
+    checked
 }
 
-async fn decide(
+async fn checked(
     filter: &Filter,
     visit: &Visit,
+    rule: &Rule,
     token: BearerToken,
     callouts: &Callouts,
     now: &mut Timestamp,
-) -> Result<Answer, Error> {
-    let rule = filter.rule(visit).ok_or(Error::Bug("a token is checked without a rule"))?;
+) -> Result<Rc<Remembered>, Error> {
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
     let index = issuer_of(filter, rule, &jws)?;
     visit.is_by(index, "");
@@ -79,7 +88,7 @@ async fn decide(
     let remembered = Rc::new(Remembered { told, keys });
     let until = access_token.expires_at() + provider.config.leeway;
     filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&remembered), until);
-    filter.admit_identity(visit, rule, &remembered.told, "token", Brings::default())
+    Ok(remembered)
 }
 
 /// The provider whose token this claims to be: only a configured one, and only one that the rule

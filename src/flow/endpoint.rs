@@ -1,12 +1,16 @@
 //! The filter's own endpoints: one row for each. They win over every rule, and only their exact path is
 //! theirs.
 
+use std::pin::Pin;
 use std::rc::Rc;
 
-use super::{Callouts, Step, backchannel, frontchannel, kept_form, login, logout, session_info, third_party};
-use crate::config::{Endpoints, Provider, ResponseMode};
+use super::{Callouts, backchannel, frontchannel, kept_form, login, logout, session_info, third_party};
+use crate::config::{Endpoints, Provider, ProviderIndex, ResponseMode};
 use crate::error::{ClientError, Error};
-use crate::filter::{Answer, Filter, Next, Visit};
+use crate::filter::{Answer, Filter, Visit};
+
+/// What an endpoint does, boxed: few requests are for one.
+type Served<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + 'a>>;
 
 /// Which methods an endpoint has.
 #[derive(Clone, Copy)]
@@ -23,15 +27,15 @@ const POST: Methods = Methods { accepted: &["POST"], allow: "POST" };
 /// What posts is a login that another site asks for, and nothing else.
 const LOGIN: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET" };
 
-struct Endpoint {
+/// One of the table.
+pub(crate) struct Endpoint {
     /// Its path, if it is configured.
     path: fn(&Endpoints) -> Option<&str>,
     /// Its methods; `None` if it answers to all.
     methods: Option<Methods>,
     /// Whether its refusals have a form of their own, that of a method too.
     refuses_itself: bool,
-    /// What decides at once, or begins a flow.
-    handler: fn(&Rc<Filter>, &Visit) -> Result<Next, Error>,
+    handler: for<'a> fn(&'a Rc<Filter>, &'a mut Visit, &'a Callouts) -> Served<'a>,
 }
 
 const ENDPOINTS: [Endpoint; 7] = [
@@ -39,47 +43,52 @@ const ENDPOINTS: [Endpoint; 7] = [
         path: |endpoints| Some(&endpoints.logout),
         methods: Some(GET_OR_POST),
         refuses_itself: false,
-        handler: |filter, visit| logout::end(filter, visit).map(Next::Answer),
+        handler: |filter, visit, _| Box::pin(async { logout::end(filter, visit) }),
     },
     Endpoint {
         path: |endpoints| Some(&endpoints.logged_out),
         methods: None,
         refuses_itself: false,
-        handler: |filter, visit| Ok(Next::Answer(logout::logged_out(filter, visit))),
+        handler: |filter, visit, _| Box::pin(async { Ok(logout::logged_out(filter, visit)) }),
     },
     Endpoint {
         path: |endpoints| endpoints.backchannel_logout.as_deref(),
         methods: Some(POST),
         refuses_itself: true,
-        handler: |_, _| Ok(Next::Endpoint(|filter, visit| flow(filter, visit, backchannel::end))),
+        handler: |filter, visit, callouts| {
+            Box::pin(async { Ok(backchannel::end(filter, visit, callouts).await) })
+        },
     },
     Endpoint {
         path: |endpoints| endpoints.frontchannel_logout.as_deref(),
         methods: Some(GET_ONLY),
         refuses_itself: false,
-        handler: |filter, visit| frontchannel::end(filter, visit).map(Next::Answer),
+        handler: |filter, visit, _| Box::pin(async { frontchannel::end(filter, visit) }),
     },
     Endpoint {
         path: |endpoints| Some(&endpoints.session),
         methods: Some(GET_OR_POST),
         refuses_itself: false,
-        handler: session_info::look,
+        handler: |filter, visit, callouts| Box::pin(session_info::serve(filter, visit, callouts)),
     },
     Endpoint {
         path: |endpoints| Some(&endpoints.restore),
         methods: Some(POST),
         refuses_itself: false,
-        handler: |_, _| Ok(Next::Endpoint(|filter, visit| flow(filter, visit, kept_form::restore))),
+        handler: |filter, visit, callouts| Box::pin(kept_form::restore(filter, visit, callouts)),
     },
     Endpoint {
         path: |endpoints| Some(&endpoints.login),
         methods: Some(LOGIN),
         refuses_itself: false,
-        handler: |filter, visit| {
-            if third_party::is_posted(&visit.request) {
-                return Ok(Next::Endpoint(|filter, visit| flow(filter, visit, third_party::posted)));
-            }
-            login::on_request(filter, visit).map(|(provider, begin)| Next::Login(provider, begin))
+        handler: |filter, visit, callouts| {
+            Box::pin(async {
+                if third_party::is_posted(&visit.request) {
+                    return third_party::posted(filter, visit, callouts).await;
+                }
+                let (provider, begin) = login::on_request(filter, visit)?;
+                Ok(login::begin(filter, visit, provider, begin, callouts).await)
+            })
         },
     },
 ];
@@ -94,23 +103,48 @@ impl Methods {
     }
 }
 
+/// An endpoint of our own that a request is for.
+pub(crate) enum OwnEndpoint {
+    /// Where a provider sends the browser back to.
+    Callback(ProviderIndex),
+    /// One of the table.
+    Row(&'static Endpoint),
+}
+
+impl OwnEndpoint {
+    /// Answers the request.
+    pub(crate) fn serve<'a>(
+        self,
+        filter: &'a Rc<Filter>,
+        visit: &'a mut Visit,
+        callouts: &'a Callouts,
+    ) -> Served<'a> {
+        match self {
+            OwnEndpoint::Callback(provider) => {
+                Box::pin(async move { Ok(login::complete(filter, visit, provider, callouts).await) })
+            }
+            OwnEndpoint::Row(endpoint) => (endpoint.handler)(filter, visit, callouts),
+        }
+    }
+}
+
 impl Filter {
-    /// What one of our own endpoints does; `None` if the path is none of theirs.
+    /// Which of our own endpoints a request is for; `None` if the path is none of theirs.
     ///
     /// # Errors
-    /// A method that the endpoint does not have, and as each endpoint says.
-    pub(crate) fn own_endpoint(self: &Rc<Self>, visit: &Visit) -> Result<Option<Next>, Error> {
+    /// A method that the endpoint does not have.
+    pub(crate) fn own_endpoint(&self, visit: &Visit) -> Result<Option<OwnEndpoint>, Error> {
         let (path, method) = (visit.request.path_only(), visit.request.method.as_str());
         if let Some((index, _)) = self.callback(path) {
             visit.is_by(index, "");
             self.check_method(path, method)?;
-            return Ok(Some(Next::Callback(index)));
+            return Ok(Some(OwnEndpoint::Callback(index)));
         }
         let Some(endpoint) = self.endpoint(path) else { return Ok(None) };
         if !endpoint.refuses_itself {
             self.check_method(path, method)?;
         }
-        (endpoint.handler)(self, visit).map(Some)
+        Ok(Some(OwnEndpoint::Row(endpoint)))
     }
 
     /// Whether the endpoint at this path has this method.
@@ -142,16 +176,6 @@ impl Filter {
         let mut providers = self.config.providers.iter().enumerate();
         providers.find(|(_, provider)| provider.redirect_uri.path() == path)
     }
-}
-
-/// Begins the flow of an endpoint.
-fn flow<F: Future<Output = Answer> + 'static>(
-    filter: &Rc<Filter>,
-    visit: Visit,
-    endpoint: fn(Rc<Filter>, Visit, Callouts) -> F,
-) -> Step<Answer> {
-    let (own, host) = (Rc::clone(filter), visit.request.host);
-    filter.decide(host, |callouts| endpoint(own, visit, callouts))
 }
 
 #[cfg(test)]

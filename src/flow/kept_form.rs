@@ -5,8 +5,6 @@
 //! come back with a session. It is opened once, in the browser that finished the login which it waited
 //! for, on the same site, and for the same person as far as it is known who that was.
 
-use std::rc::Rc;
-
 use super::login::{Begin, begin};
 use crate::answer;
 use crate::config::ProviderIndex;
@@ -65,20 +63,22 @@ pub fn is_sent_by_a_page(filter: &Filter, request: &Request) -> bool {
         && filter.is_same_origin(request)
 }
 
-/// Keeps a form and begins a login. What cannot be kept is refused, before anything is lost.
+/// Keeps a form and begins a login.
+///
+/// # Errors
+/// It cannot be kept, so nothing of it is taken: `why`, or what is wrong with it.
 pub async fn keep(
-    filter: Rc<Filter>,
-    mut visit: Visit,
+    filter: &Filter,
+    visit: &mut Visit,
     provider: ProviderIndex,
     why: Error,
-    callouts: Callouts,
-) -> Answer {
+    callouts: &Callouts,
+) -> Result<Answer, Error> {
     let uploaded = callouts.body(KEPT_FORM_LIMIT).await;
     visit.now = uploaded.now;
-    match kept(&filter, &visit, provider, &why, uploaded.body) {
-        Ok(Some(login)) => begin(filter, visit, provider, login, callouts).await,
-        Ok(None) => filter.refuse(&visit, &why),
-        Err(error) => filter.refuse(&visit, &error),
+    match kept(filter, visit, provider, &why, uploaded.body)? {
+        Some(login) => Ok(begin(filter, visit, provider, login, callouts).await),
+        None => Err(why),
     }
 }
 
@@ -161,15 +161,16 @@ fn once(
 }
 
 /// Opens a form that was kept, and has the browser send it.
-pub async fn restore(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
-    let restored = if filter.is_same_origin(&visit.request) {
-        let uploaded = callouts.body(RESTORE_LIMIT).await;
-        visit.now = uploaded.now;
-        open(&filter, &visit, uploaded.body)
-    } else {
-        Err(ClientError::CrossSite.into())
-    };
-    restored.unwrap_or_else(|error| filter.refuse(&visit, &error))
+///
+/// # Errors
+/// Another site asks for it, or it is none that can be sent.
+pub async fn restore(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
+    if !filter.is_same_origin(&visit.request) {
+        return Err(ClientError::CrossSite.into());
+    }
+    let uploaded = callouts.body(RESTORE_LIMIT).await;
+    visit.now = uploaded.now;
+    open(filter, visit, uploaded.body)
 }
 
 fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {

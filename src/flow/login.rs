@@ -1,7 +1,5 @@
 //! A login: the browser goes to the provider and comes back with a code.
 
-use std::rc::Rc;
-
 use crate::audit::{Decision, Outcome};
 use crate::config::{Authentication, ProviderIndex, ResponseMode, Rule};
 use crate::error::{ClientError, Error, ProviderError};
@@ -125,23 +123,22 @@ fn from_request(filter: &Filter, provider: ProviderIndex, query: &str) -> Vec<(S
 
 /// Begins a login with a provider that may have to be asked for its metadata first.
 pub async fn begin(
-    filter: Rc<Filter>,
-    mut visit: Visit,
-    provider: ProviderIndex,
+    filter: &Filter,
+    visit: &mut Visit,
+    index: ProviderIndex,
     begin: Begin,
-    callouts: Callouts,
+    callouts: &Callouts,
 ) -> Answer {
-    let mut now = visit.now;
-    visit.is_by(provider, "");
-    let ready = match filter.provider(provider) {
-        Some(provider) => provider.ready(&callouts, &mut now).await.map(|_| ()),
-        None => Err(Error::Bug("no such provider")),
-    };
-    visit.now = now;
-    match ready {
-        Ok(()) => begin_now(&filter, &visit, provider, begin),
-        Err(error) => filter.refuse(&visit, &error),
+    if let Some(provider) = filter.provider(index).filter(|provider| provider.known().is_none()) {
+        visit.is_by(index, "");
+        let mut now = visit.now;
+        let ready = Box::pin(provider.ready(callouts, &mut now)).await;
+        visit.now = now;
+        if let Err(error) = ready {
+            return filter.refuse(visit, &error);
+        }
     }
+    begin_now(filter, visit, index, begin)
 }
 
 /// Sends the browser to the provider.
@@ -238,17 +235,17 @@ fn send_to_provider(
 
 /// A browser comes back from the provider.
 pub async fn complete(
-    filter: Rc<Filter>,
-    mut visit: Visit,
+    filter: &Filter,
+    visit: &mut Visit,
     provider: ProviderIndex,
-    callouts: Callouts,
+    callouts: &Callouts,
 ) -> Answer {
     let mut now = visit.now;
     let mut extras = Extras::default();
     visit.is_by(provider, "");
-    let completed = redeem(&filter, &visit, provider, &callouts, &mut now, &mut extras).await;
+    let completed = redeem(filter, visit, provider, callouts, &mut now, &mut extras).await;
     visit.now = now;
-    completed.unwrap_or_else(|error| filter.refuse_with(&visit, &error, extras))
+    completed.unwrap_or_else(|error| filter.refuse_with(visit, &error, extras))
 }
 
 /// The whole way from the authorization response to the session, in the order in which nothing is

@@ -6,7 +6,6 @@
 
 pub(crate) mod backchannel;
 pub(crate) mod bearer;
-mod by_session;
 mod endpoint;
 pub(crate) mod exchange;
 pub(crate) mod frontchannel;
@@ -14,7 +13,7 @@ pub(crate) mod kept_form;
 mod landing;
 pub(crate) mod login;
 pub(crate) mod logout;
-mod looping;
+pub(crate) mod looping;
 mod missing_login;
 mod new_session;
 mod redeemed;
@@ -30,6 +29,7 @@ pub(crate) mod third_party;
 mod userinfo;
 pub(crate) mod written;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -182,6 +182,62 @@ impl Callouts {
     }
 }
 
+/// Where flows begin that mostly end at once, without asking for anything: one after another in the same
+/// place in memory. One that waits takes the place with it, and the next has a new one.
+#[derive(Default)]
+pub struct Lane(RefCell<Option<Box<dyn Any>>>);
+
+/// A place for flows of one kind.
+struct Place<F> {
+    future: Pin<Box<Option<F>>>,
+    exchange: Rc<Exchange>,
+}
+
+impl<F: Future> Future for Place<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        match self.get_mut().future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Lane {
+    /// Begins a flow and runs it to the first thing that it asks for, or to its end.
+    pub fn begin<T: Outcome + 'static, F: Future<Output = T> + 'static>(
+        &self,
+        flow: impl FnOnce(Callouts) -> F,
+    ) -> Step<T> {
+        let place = self.0.take().and_then(|place| place.downcast::<Place<F>>().ok());
+        let mut place =
+            place.unwrap_or_else(|| Box::new(Place { future: Box::pin(None), exchange: Rc::default() }));
+        place.future.set(Some(flow(Callouts(Rc::clone(&place.exchange)))));
+        match Pin::new(&mut *place).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => {
+                place.future.set(None);
+                place.exchange.reset();
+                self.0.replace(Some(place));
+                Step::Done(outcome)
+            }
+            Poll::Pending => {
+                let exchange = Rc::clone(&place.exchange);
+                Flow { future: Pin::from(place as Box<dyn Future<Output = T>>), exchange }.asked()
+            }
+        }
+    }
+}
+
+impl Exchange {
+    fn reset(&self) {
+        self.asked.take();
+        self.heard.take();
+        self.is_never_woken.set(false);
+        self.body_later.set(0);
+    }
+}
+
 impl<T: Outcome> Flow<T> {
     /// Begins a flow and runs it to the first thing that it asks for, or to its end.
     pub fn begin<F: Future<Output = T> + 'static>(flow: impl FnOnce(Callouts) -> F) -> Step<T> {
@@ -218,15 +274,18 @@ impl<T: Outcome> Flow<T> {
     fn poll(mut self) -> Step<T> {
         match self.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Step::Done(outcome),
-            Poll::Pending => {
-                let asked = self.exchange.asked.borrow_mut().take();
-                match asked {
-                    Some(Asked::Callout(callout)) => Step::Callout(callout, self),
-                    Some(Asked::Body(limit)) => Step::Body(limit, self),
-                    Some(Asked::Wait) => Step::Wait(self),
-                    None => Step::Done(T::stuck()),
-                }
-            }
+            Poll::Pending => self.asked(),
+        }
+    }
+
+    /// What it waits for.
+    fn asked(self) -> Step<T> {
+        let asked = self.exchange.asked.borrow_mut().take();
+        match asked {
+            Some(Asked::Callout(callout)) => Step::Callout(callout, self),
+            Some(Asked::Body(limit)) => Step::Body(limit, self),
+            Some(Asked::Wait) => Step::Wait(self),
+            None => Step::Done(T::stuck()),
         }
     }
 }

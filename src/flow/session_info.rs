@@ -11,20 +11,20 @@ use serde_json::{Map, Value, json};
 use crate::audit;
 use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error};
-use crate::filter::{Answer, Filter, Next, Visit};
+use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
 use crate::flow::refresh::{self, Current, Looked};
-use crate::flow::{session, written};
+use crate::flow::{Callouts, session, written};
 use crate::http::{Request, Response};
 use crate::oidc::return_to::ReturnTo;
 use crate::rules::Initiator;
 use crate::session::Jar;
 
-/// The session endpoint, up to a renewal that must be waited for.
+/// The session endpoint.
 ///
 /// # Errors
 /// A request of another site, or no session that counts.
-pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
+pub async fn serve(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let request = &visit.request;
     let is_allowed = match request.method.as_str() {
         "POST" => filter.is_same_origin(request),
@@ -43,10 +43,11 @@ pub fn look(filter: &Rc<Filter>, visit: &Visit) -> Result<Next, Error> {
     }
     let provider = provider(filter, request);
     let found = session::of(filter, visit, provider, &jar)?;
-    match refresh::look(filter, provider, found, visit.arrived(), visit.now)? {
-        Looked::Goes(current) => Ok(Next::Answer(tell(filter, visit, &current))),
-        Looked::Waits(found) => Ok(Next::Renewal(found)),
-    }
+    let current = match refresh::look(filter, provider, found, visit.arrived(), visit.now)? {
+        Looked::Goes(current) => current,
+        Looked::Waits(found) => refresh::wait(filter, visit, found, callouts).await?,
+    };
+    Ok(tell(filter, visit, &current))
 }
 
 /// Whose session is meant: that of the page in `return_to`, like at the login endpoint.

@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::config::{Authentication, ProviderIndex, Rule};
 use crate::error::{ClientError, Error};
-use crate::filter::{Filter, Next, Visit};
+use crate::filter::{Filter, Visit};
 use crate::flow::login::Begin;
 use crate::flow::{logout, looping, session};
 use crate::oidc::id_token::IdToken;
@@ -27,15 +27,14 @@ impl Filter {
         rule: &Rule,
         why: Error,
         cookies: &[String],
-    ) -> Result<Next, Error> {
+    ) -> Result<Begin, Error> {
         let is_insufficient = matches!(why, Error::Client(ClientError::Authentication(_)));
         if !is_insufficient || ClientKind::of(&visit.request) != ClientKind::Navigation {
             return Err(why);
         }
         log::debug!("code={} a login begins: {why}", why.code());
         let rounds = looping::lost(self, visit, rule.provider, &why)?;
-        let begin = Begin::for_request(self, &visit.request, rule, rounds, cookies.to_vec());
-        Ok(Next::Login(rule.provider, begin))
+        Ok(Begin::for_request(self, &visit.request, rule, rounds, cookies.to_vec()))
     }
 
     /// The address of the login that leads to what a rule requires. The page to return to is to be

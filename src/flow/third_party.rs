@@ -4,8 +4,6 @@
 //! Such a request begins a login and nothing else: who is logged in afterwards is what the provider
 //! says to a `state` and a `nonce` of this very browser.
 
-use std::rc::Rc;
-
 use url::Url;
 
 use super::login::{Begin, begin};
@@ -86,18 +84,14 @@ pub fn is_posted(request: &Request) -> bool {
 }
 
 /// Such a request by `POST`.
-pub async fn posted(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
+///
+/// # Errors
+/// Its body is none, or names no login here.
+pub async fn posted(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let uploaded = callouts.body(FORM_LIMIT).await;
     visit.now = uploaded.now;
-    let read = match uploaded.body {
-        Ok(body) => match std::str::from_utf8(&body) {
-            Ok(parameters) => read(&filter, &visit.request, parameters),
-            Err(_) => Err(ClientError::Form(FormError::Encoding).into()),
-        },
-        Err(why) => Err(ClientError::Body(why, FORM_LIMIT).into()),
-    };
-    match read {
-        Ok((provider, login)) => begin(filter, visit, provider, login, callouts).await,
-        Err(error) => filter.refuse(&visit, &error),
-    }
+    let body = uploaded.body.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
+    let parameters = std::str::from_utf8(&body).map_err(|_| ClientError::Form(FormError::Encoding))?;
+    let (provider, login) = read(filter, &visit.request, parameters)?;
+    Ok(begin(filter, visit, provider, login, callouts).await)
 }

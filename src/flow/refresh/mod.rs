@@ -19,10 +19,10 @@ use agreement::{CALLOUTS, Failed, Key, RETRY_AFTER, State, claim, key, note_deli
 pub use queue::Queue;
 use renew::{Asker, renew};
 
-use super::{Callouts, Flow, Step, kept_form};
+use super::{Callouts, Flow, Step};
 use crate::config::{self, ProviderIndex, Refresh};
 use crate::error::{ClientError, Destination, Error};
-use crate::filter::{Answer, Filter, Visit};
+use crate::filter::{Filter, Visit};
 use crate::flow::session::{self, Remembered};
 use crate::http::{Callout, CalloutFailed, Endpoint, HostTraits};
 use crate::oidc::token::Remedy;
@@ -305,20 +305,20 @@ fn begin(
     }
 }
 
-/// Decides about a request whose session must be renewed first.
-pub async fn wait(filter: Rc<Filter>, mut visit: Visit, found: Rc<Remembered>, callouts: Callouts) -> Answer {
+/// Waits until a session that must be refreshed first is.
+///
+/// # Errors
+/// It is over, or cannot be refreshed and does not count without that.
+pub async fn wait(
+    filter: &Rc<Filter>,
+    visit: &mut Visit,
+    found: Rc<Remembered>,
+    callouts: &Callouts,
+) -> Result<Current, Error> {
     let mut now = visit.now;
-    if let Some(rule) = filter.rule(&visit) {
-        callouts.keep_body(kept_form::kept_meanwhile(&filter, &visit.request, rule.provider));
-    }
-    let renewed = renewed(&filter, &visit, found, &callouts, &mut now).await;
+    let renewed = renewed(filter, visit, found, callouts, &mut now).await;
     visit.now = now;
-    match (filter.rule(&visit).map(|rule| rule.provider), renewed) {
-        (Some(provider), Err(why)) if kept_form::may_be_kept(&filter, &visit.request, provider, &why) => {
-            kept_form::keep(filter, visit, provider, why, callouts).await
-        }
-        (_, renewed) => filter.decide_again(visit, renewed, callouts).await,
-    }
+    renewed
 }
 
 async fn renewed(

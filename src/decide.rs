@@ -1,0 +1,191 @@
+//! The way of a request, from top to bottom: endpoint, rule, credential, requirement, upstream or refusal.
+
+use std::rc::Rc;
+
+use crate::config::{Accept, ProviderIndex, Rule};
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::refresh::{self, Current, Looked};
+use crate::flow::refusal::Extras;
+use crate::flow::written::{self, Written};
+use crate::flow::{Callouts, Step, bearer, kept_form, login, looping, session};
+use crate::http::Request;
+use crate::oidc::bearer::{BearerToken, token_in_query};
+use crate::rules::{ClientKind, came_unencrypted, is_preflight, select};
+use crate::session::{Jar, SessionEnded};
+use crate::time::Timestamp;
+use crate::upstream::Brings;
+
+impl Filter {
+    /// Decides about a request, or says what it waits for.
+    pub fn start(self: &Rc<Self>, request: Request, now: Timestamp) -> Step<Answer> {
+        let filter = Rc::clone(self);
+        self.requests.begin(move |callouts| {
+            let callouts = callouts.in_host(request.host);
+            decide(filter, Visit::new(request, now), callouts)
+        })
+    }
+}
+
+async fn decide(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
+    let decided = way(&filter, &mut visit, &callouts).await;
+    filter.counted(decided.unwrap_or_else(|error| filter.refuse(&visit, &error)))
+}
+
+/// What waits is in a box of its own, so that a request which need not wait carries no room for it.
+async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
+    // The endpoints of our own win over every rule.
+    if let Some(endpoint) = filter.own_endpoint(visit)? {
+        return endpoint.serve(filter, visit, callouts).await;
+    }
+    let rule = select(&filter.config.rules, &visit.request).map_err(ClientError::Path)?;
+    visit.rule = filter.config.rules.iter().position(|candidate| std::ptr::eq(candidate, rule));
+    let (session, bearer) = match rule.accept {
+        Accept::Deny => return Err(ClientError::Denied.into()),
+        Accept::Public => return filter.admit(visit, None, "public", Brings::default()),
+        Accept::Identity { .. } if rule.bypass_cors_preflight && is_preflight(&visit.request) => {
+            return filter.admit(visit, None, "cors_preflight", Brings::default());
+        }
+        Accept::Identity { session, bearer } => (session, bearer),
+    };
+    if bearer && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
+        let known = match bearer::remembered(filter, rule, &token, visit.now) {
+            Some(known) => known,
+            None => Box::pin(bearer::check(filter, visit, rule, token, callouts)).await?,
+        };
+        return filter.admit_identity(visit, rule, &known.told, "token", Brings::default());
+    }
+    let why = match if session {
+        current(filter, visit, rule, callouts).await
+    } else {
+        Err(ClientError::NoToken.into())
+    } {
+        Ok(current) => return let_in(filter, visit, rule, &current, callouts).await,
+        Err(why) => why,
+    };
+    // With a session the parameter is the application's own business.
+    if bearer && is_unauthenticated(&why) && visit.request.query().is_some_and(token_in_query) {
+        return Err(ClientError::TokenInQuery.into());
+    }
+    if kept_form::may_be_kept(filter, &visit.request, rule.provider, &why) {
+        return Box::pin(kept_form::keep(filter, visit, rule.provider, why, callouts)).await;
+    }
+    log_in(filter, visit, rule, why, callouts).await
+}
+
+/// The session that came along, refreshed if that is due.
+async fn current(
+    filter: &Rc<Filter>,
+    visit: &mut Visit,
+    rule: &Rule,
+    callouts: &Callouts,
+) -> Result<Current, Error> {
+    let jar = Jar::read(&visit.request.headers);
+    if jar.is_too_large() {
+        return Err(ClientError::TooManyCookies.into());
+    }
+    let found = session::of(filter, visit, rule.provider, &jar)?;
+    match refresh::look(filter, rule.provider, found, visit.arrived(), visit.now)? {
+        Looked::Goes(current) => Ok(current),
+        Looked::Waits(found) => {
+            callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, rule.provider));
+            Box::pin(refresh::wait(filter, visit, found, callouts)).await
+        }
+    }
+}
+
+/// Lets somebody in with a session, or sends them to authenticate as the rule requires.
+async fn let_in(
+    filter: &Rc<Filter>,
+    visit: &mut Visit,
+    rule: &Rule,
+    current: &Current,
+    callouts: &Callouts,
+) -> Result<Answer, Error> {
+    let jar = Jar::read(&visit.request.headers);
+    let mut cookies: Vec<String> = filter.cookies.clear_rounds(&jar, visit.now).into_iter().collect();
+    let brings = Brings {
+        cookies: cookies.clone(),
+        session: Written::later(filter, rule.provider, current, &visit.request.headers, visit.now),
+    };
+    let why = match filter.admit_identity(visit, rule, &current.remembered.told, "session", brings) {
+        Ok(admitted) => return Ok(admitted),
+        Err(why) => why,
+    };
+    cookies.extend(written::at_once(filter, rule.provider, current, &jar, visit.now));
+    match filter.step_up(visit, rule, why, &cookies) {
+        Ok(begin) => Ok(login::begin(filter, visit, rule.provider, begin, callouts).await),
+        // A refusal too brings the browser the session that its old one was renewed to.
+        Err(error) if !cookies.is_empty() => {
+            Ok(filter.refuse_with(visit, &error, Extras { cookies, ..Extras::default() }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_unauthenticated(why: &Error) -> bool {
+    matches!(
+        why,
+        Error::Client(
+            ClientError::NotLoggedIn
+                | ClientError::NoToken
+                | ClientError::SessionEnded(_)
+                | ClientError::SessionUnreadable(_)
+        )
+    )
+}
+
+/// A navigation without a session begins a login; whatever else is told why.
+async fn log_in(
+    filter: &Rc<Filter>,
+    visit: &mut Visit,
+    rule: &Rule,
+    why: Error,
+    callouts: &Callouts,
+) -> Result<Answer, Error> {
+    let may_log_in = is_unauthenticated(&why) && !matches!(why, Error::Client(ClientError::NoToken));
+    if !may_log_in || ClientKind::of(&visit.request) != ClientKind::Navigation {
+        return Err(why);
+    }
+    // The provider would send the browser back to https, where perhaps nobody is.
+    if !filter.config.session.insecure_allow_http && came_unencrypted(&visit.request) {
+        return Err(ClientError::Unencrypted.into());
+    }
+    if log::log_enabled!(log::Level::Debug) {
+        let who = visit.who().to_string();
+        log::debug!("code={}{who} a login begins: {why}", why.code());
+    }
+    let rounds = looping::lost(filter, visit, rule.provider, &why)?;
+    let cookies = filter.cookies_of_end(rule.provider, &Jar::read(&visit.request.headers), &why);
+    let begin = login::Begin::for_request(filter, &visit.request, rule, rounds, cookies);
+    Ok(login::begin(filter, visit, rule.provider, begin, callouts).await)
+}
+
+impl Filter {
+    /// A session that the provider does not renew is over for good, so its cookie goes. Unless it may be
+    /// that another worker, which shares nothing with this one, has renewed it at the same time: then the
+    /// browser keeps what it has, until it is sent to log in.
+    pub(crate) fn cookies_of_refusal(
+        &self,
+        provider: ProviderIndex,
+        jar: &Jar<'_>,
+        why: &Error,
+    ) -> Vec<String> {
+        let mut cookies = self.cookies_of_end(provider, jar, why);
+        // Asked last: it is a question to the host, and mostly there is nothing to delete.
+        if !cookies.is_empty() && !self.store.is_shared() {
+            cookies.clear();
+        }
+        cookies
+    }
+
+    /// The same for an answer with which a login begins.
+    pub(crate) fn cookies_of_end(&self, provider: ProviderIndex, jar: &Jar<'_>, why: &Error) -> Vec<String> {
+        match why {
+            Error::Client(ClientError::SessionEnded(SessionEnded::NotRenewed)) => {
+                self.cookies.delete_session(provider, jar)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
