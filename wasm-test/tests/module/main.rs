@@ -4,6 +4,7 @@
 // What the core alone needs of the stories is of no use here.
 #![allow(dead_code)]
 
+mod budgets;
 mod callouts;
 mod failing;
 mod faults;
