@@ -54,7 +54,7 @@ lint: rust-target
 
 native: ## Tests of the core
 	cargo test --locked
-	STORIES_VARIANT=slow,last,contended,verifier cargo test --locked -p vestibule --test stories
+	STORIES_VARIANT=slow,last,contended,verifier cargo test --locked -p vestibule --test core stories::
 
 module: build ## Tests of the module in hosts that we play: Envoy, and nginx with ngx_wasm_module
 	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=envoy cargo test --locked -p wasm-test

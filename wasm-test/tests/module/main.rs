@@ -15,7 +15,7 @@ mod nginx;
 mod rows;
 mod shape;
 mod site;
-#[path = "../../../tests/stories/main.rs"]
+#[path = "../../../tests/stories/mod.rs"]
 mod stories;
 mod uploads;
 mod workers;
