@@ -25,7 +25,7 @@ FUZZ := cargo fuzz run -s none
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test lint native module soak jose simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test lint native module soak jose budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -57,7 +57,7 @@ lint: rust-target
 
 native: ## Tests of the core
 	cargo test --locked
-	STORIES_VARIANT=slow,last,contended,verifier cargo test --locked -p vestibule --test stories
+	STORIES_VARIANT=slow,last,contended,verifier cargo test --locked -p vestibule --test core stories::
 
 module: build ## Tests of the module in hosts that we play: Envoy, and nginx with ngx_wasm_module
 	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=envoy cargo test --locked -p wasm-test
@@ -70,6 +70,10 @@ soak: build ## A million requests in one VM of each host, whose memory must not 
 jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES=100000 and SEED=1 are heard
 	cargo build --locked --example jws
 	JUDGE=$(CARGO_TARGET_DIR)/debug/examples/jws node --test --test-reporter=spec tests/jose.test.mjs
+
+budgets: ## What one request costs the core: allocations, and instructions where valgrind is installed
+	BUDGETS_INSTRUCTIONS=1 cargo test --config profile.dev.package.vestibule.opt-level=3 \
+	  --locked -p vestibule --test budgets
 
 simulate: ## Lives through random worlds until stopped; SECONDS=600 ends it, SEED=7 is one world again
 	cargo test --locked --test simulation simulate -- --ignored --nocapture

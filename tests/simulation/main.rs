@@ -24,6 +24,7 @@ mod checks;
 mod jar;
 mod keys;
 mod log;
+#[path = "../memory/mod.rs"]
 mod memory;
 mod model;
 mod program;

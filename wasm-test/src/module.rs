@@ -104,7 +104,9 @@ impl Module {
     }
 
     fn load(bytes: &[u8], kept: &Path) -> Result<Module> {
-        let engine = Engine::new(&Config::new())?;
+        let mut config = Config::new();
+        config.consume_fuel(true);
+        let engine = Engine::new(&config)?;
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);

@@ -7,6 +7,9 @@ use crate::module::Module;
 use crate::worker::Refused;
 use crate::{abi, wasi};
 
+/// Wasmtime burns one for about each instruction. Nothing here runs out of it.
+const FUEL: u64 = u64::MAX;
+
 /// The module in its memory.
 pub(crate) struct Vm {
     pub(crate) store: Store<Host>,
@@ -25,6 +28,7 @@ impl Vm {
             .define_unknown_imports_as_traps(&module.compiled)
             .map_err(|error| refused("linking", error))?;
         let mut store = Store::new(&module.engine, host);
+        store.set_fuel(FUEL).map_err(|error| refused("fuelling", error))?;
         let instance = linker
             .instantiate(&mut store, &module.compiled)
             .map_err(|error| refused("instantiating", error))?;
@@ -53,6 +57,11 @@ impl Vm {
             Ok(false) => Err(Refused("the filter refuses its configuration".to_owned())),
             Err(error) => Err(refused("starting", error)),
         }
+    }
+
+    /// Instructions that the module has run, as wasmtime counts them: the cheapest ones are free.
+    pub(crate) fn instructions(&self) -> u64 {
+        FUEL - self.store.get_fuel().expect("it is counted")
     }
 
     fn size_of_configuration(&mut self, root: u32) -> u32 {

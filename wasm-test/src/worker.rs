@@ -1,5 +1,7 @@
 //! One worker of a proxy: a VM with the module in it, and the requests that it handles.
 
+use std::collections::BTreeMap;
+
 use wasmtime::{WasmParams, WasmResults};
 
 use crate::exchange::{CalloutReply, Incoming, Progress, Stage, Stream};
@@ -268,6 +270,16 @@ impl Worker {
     /// How often the filter called a host function.
     pub fn calls(&self, function: &str) -> u64 {
         self.vm.store.data().calls.get(function).copied().unwrap_or(0)
+    }
+
+    /// How often the filter called each host function.
+    pub fn all_calls(&self) -> &BTreeMap<&'static str, u64> {
+        &self.vm.store.data().calls
+    }
+
+    /// Instructions that the module has run in this VM.
+    pub fn instructions(&self) -> u64 {
+        self.vm.instructions()
     }
 
     /// The contexts of requests that have not come to an end.

@@ -4,6 +4,7 @@
 // What the core alone needs of the stories is of no use here.
 #![allow(dead_code)]
 
+mod budgets;
 mod callouts;
 mod failing;
 mod faults;
@@ -14,7 +15,7 @@ mod nginx;
 mod rows;
 mod shape;
 mod site;
-#[path = "../../../tests/stories/main.rs"]
+#[path = "../../../tests/stories/mod.rs"]
 mod stories;
 mod uploads;
 mod workers;

@@ -4,9 +4,6 @@
 //! better where it does. Here stand the advisories that concern what this crate does, or crates that
 //! are under it, and the crates that it must not get.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

@@ -1,17 +1,13 @@
 //! `docs/attacks.md` says which test holds which row of the attack catalogue: they exist, they have the
 //! id in their name or data, and no test has an id that the page does not list.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod named;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use named::{Tests, root};
 use regex_lite::Regex;
+
+use crate::named::{self, Tests, root};
 
 /// The families of the catalogue and how many cases each has.
 const FAMILIES: [(&str, usize); 17] = [

@@ -1,13 +1,8 @@
 //! `docs/pain-points.md` says what is done about what goes wrong elsewhere, and which tests hold it.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod named;
-
 use std::fs;
 
-use named::{Tests, root};
+use crate::named::{Tests, root};
 
 /// The cells of every row: number, what goes wrong, what happens here, and what holds it.
 fn rows() -> Vec<[String; 4]> {

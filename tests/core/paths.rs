@@ -3,15 +3,9 @@
 //!
 //! `PATHS_SEED` repeats a run, `PATHS_CASES` makes it longer.
 
-// Outside `#[test]` functions clippy takes this file for production code.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
-#[path = "../fuzz/src/paths.rs"]
-mod paths;
-
-use paths::{Verdict, agrees_with_url, rules};
+use crate::fuzz::paths::{Verdict, agrees_with_url, rules};
 
 /// What paths are made of: what rules name, what programs read in several ways, and the rest.
 const PARTS: [&str; 73] = [

@@ -26,7 +26,7 @@ mod login;
 mod logout;
 mod loops;
 mod metrics;
-mod native;
+pub(crate) mod native;
 mod neighbours;
 mod outage;
 mod pages;
@@ -52,4 +52,4 @@ pub(crate) mod world;
 
 // The built module has a gateway of its own.
 #[allow(unused_imports)]
-use native as gateway;
+pub(crate) use native as gateway;

@@ -3,9 +3,6 @@
 //! They are not part of this repository. `VESTIBULE_VECTORS` names the folder that holds them; without
 //! it these tests say so and pass.
 
-// Outside `#[test]` functions clippy takes this file for production code.
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,6 @@
 //! The payloads are not part of this repository. The environment variable `VESTIBULE_VECTORS`
 //! names the folder that holds `open-redirect/*.txt`, one payload per line.
 
-#![allow(clippy::unwrap_used, reason = "a test without its data has failed")]
-
 use std::path::PathBuf;
 use std::{env, fs};
 

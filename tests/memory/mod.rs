@@ -1,6 +1,9 @@
-//! What the filter holds on to, counted by the byte.
+//! An allocator that counts, by the byte and for each thread: what the filter takes, and what it holds on
+//! to. A test binary that includes this has it for all that it does.
 
 #![allow(unsafe_code)]
+// Not every binary asks for all of it.
+#![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -12,6 +15,14 @@ static COUNTING: Counting = Counting;
 
 thread_local! {
     static HELD: Cell<i64> = const { Cell::new(0) };
+    static TAKEN: Cell<Taken> = const { Cell::new(Taken { allocations: 0, bytes: 0 }) };
+}
+
+/// What was allocated, freed since or not. Memory that grows counts as taken once more, as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    pub allocations: u64,
+    pub bytes: u64,
 }
 
 fn count(bytes: i64) {
@@ -19,10 +30,18 @@ fn count(bytes: i64) {
     let _ = HELD.try_with(|held| held.set(held.get() + bytes));
 }
 
+fn take(bytes: u64) {
+    let _ = TAKEN.try_with(|taken| {
+        let Taken { allocations, bytes: before } = taken.get();
+        taken.set(Taken { allocations: allocations + 1, bytes: before + bytes });
+    });
+}
+
 // SAFETY: every call goes on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as i64);
+        take(layout.size() as u64);
         unsafe { System.alloc(layout) }
     }
 
@@ -46,4 +65,14 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     let done = work();
     HELD.set(before);
     done
+}
+
+/// What a piece of work takes, and what comes of it.
+pub fn taken_by<T>(work: impl FnOnce() -> T) -> (Taken, T) {
+    let before = TAKEN.get();
+    let done = work();
+    let after = TAKEN.get();
+    let taken =
+        Taken { allocations: after.allocations - before.allocations, bytes: after.bytes - before.bytes };
+    (taken, done)
 }

@@ -1,20 +1,12 @@
 //! The corpora of the fuzz targets, replayed: what a fuzzer found once is looked at in every test run,
 //! without a fuzzer.
 
-// Outside `#[test]` functions clippy takes this file for production code.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, clippy::string_slice)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-#[path = "../fuzz/src/lib.rs"]
-mod fuzz;
-
-use fuzz::TARGETS;
-// Where the world of the stories looks for it.
-use fuzz::gateway;
+use crate::fuzz::{TARGETS, run};
 
 /// All corpora together. Bytes.
 const CORPORA_LIMIT: u64 = 2 * 1024 * 1024;
@@ -33,7 +25,7 @@ fn replay(target: &str) {
     let corpus = folder().join("corpus").join(target);
     for name in names(&corpus, "") {
         let bytes = fs::read(corpus.join(&name)).unwrap();
-        let replayed = catch_unwind(AssertUnwindSafe(|| fuzz::run(target, &bytes)));
+        let replayed = catch_unwind(AssertUnwindSafe(|| run(target, &bytes)));
         assert!(replayed.is_ok(), "see above: fuzz/corpus/{target}/{name}");
     }
 }

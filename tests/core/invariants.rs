@@ -1,8 +1,5 @@
 //! Rules that hold everywhere in the source.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

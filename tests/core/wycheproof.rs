@@ -4,9 +4,6 @@
 //! What is labelled valid verifies, and everything else is refused. Where JWS asks for less than a set
 //! has (another salt of PSS, ECDSA in DER), the test says so, and nothing of it verifies.
 
-// Outside `#[test]` functions clippy takes this file for production code.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};

@@ -4,8 +4,6 @@
 //! The documents are not part of this repository. The environment variable `VESTIBULE_VECTORS`
 //! names the folder that holds `discovery/*.json`.
 
-#![allow(clippy::unwrap_used, reason = "a test without its data has failed")]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

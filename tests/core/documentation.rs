@@ -1,9 +1,6 @@
 //! The documents say what is there: every code, every test they name, every link, and an example that
 //! can be copied.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};

@@ -1,21 +1,17 @@
 //! `docs/configuration.md` and `vestibule.schema.json` say what the code does.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
-#![allow(clippy::indexing_slicing)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use vestibule::config::schema::{Draft, json_schema, reference};
 use vestibule::config::{Config, Problems};
 
-const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
-const SCHEMA: &str = include_str!("../vestibule.schema.json");
-const KONG: &str = include_str!("../kong/kong.yaml");
-const KONG_SCHEMA: &str = include_str!("../kong/vestibule.meta.json");
-const KONG_PAGE: &str = include_str!("../kong/README.md");
-const NGINX: &str = include_str!("../kong/nginx.conf");
+const DOCUMENTATION: &str = include_str!("../../docs/configuration.md");
+const SCHEMA: &str = include_str!("../../vestibule.schema.json");
+const KONG: &str = include_str!("../../kong/kong.yaml");
+const KONG_SCHEMA: &str = include_str!("../../kong/vestibule.meta.json");
+const KONG_PAGE: &str = include_str!("../../kong/README.md");
+const NGINX: &str = include_str!("../../kong/nginx.conf");
 
 /// A key for ES256 that is used nowhere else.
 const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
@@ -178,7 +174,8 @@ fn the_example_for_nginx_is_accepted_and_fails_closed() {
     let (in_server, in_location) = server.split_once("location / {").unwrap();
     for variable in ["vestibule", "vestibule_reason"] {
         assert!(in_server.contains(&format!("set ${variable} undecided;")), "{variable}");
-        let host = [include_str!("../src/host/nginx.rs"), include_str!("../src/host/outcome.rs")].concat();
+        let host =
+            [include_str!("../../src/host/nginx.rs"), include_str!("../../src/host/outcome.rs")].concat();
         assert!(host.contains(&format!("\"{variable}\"")), "{variable}");
     }
     assert!(in_location.contains("proxy_pass http://$backend;") && !in_location.contains("set $"));

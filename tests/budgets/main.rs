@@ -1,0 +1,214 @@
+//! What one request costs the core on the ways that most requests take: allocations, their bytes, and
+//! instructions. Counted, not timed, so the figures are the same on every machine.
+//!
+//! None of them may rise. To lower one, make it cheaper, run `make budgets`, and write down what the tests
+//! say: allocations and bytes exactly, instructions with two parts in a hundred of slack. What the built
+//! module costs is in `wasm-test/tests/module/budgets.rs`.
+
+// Everything here is a test; clippy knows that only of the functions marked so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects, clippy::string_slice)]
+
+/// Where the world looks for what plays the proxy.
+#[path = "../stories/native.rs"]
+#[allow(dead_code, reason = "the stories use more of it")]
+mod gateway;
+#[path = "../memory/mod.rs"]
+mod memory;
+#[path = "../stories/world/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the stories use more of it")]
+mod world;
+
+use std::io::Write as _;
+use std::process::Command;
+use std::rc::Rc;
+use std::{env, hint};
+
+use log::{LevelFilter, Log, Metadata, Record};
+use serde_json::{Value, json};
+use vestibule::filter::{Answer, Filter};
+use vestibule::flow::Step;
+use vestibule::http::Request;
+use vestibule::time::{Seconds, Timestamp};
+
+use memory::{Taken, taken_by};
+use world::{Asked, World, document};
+
+/// What a request may cost that comes to this code.
+struct Budget {
+    code: &'static str,
+    allocations: u64,
+    bytes: u64,
+    instructions: u64,
+}
+
+const BUDGETS: [Budget; 5] = [
+    Budget { code: "session", allocations: 25, bytes: 1238, instructions: 58_000 },
+    Budget { code: "token", allocations: 12, bytes: 716, instructions: 27_700 },
+    Budget { code: "public", allocations: 1, bytes: 6, instructions: 13_900 },
+    Budget { code: "login_begins", allocations: 148, bytes: 10396, instructions: 305_000 },
+    Budget { code: "not_logged_in", allocations: 104, bytes: 9144, instructions: 94_800 },
+];
+
+/// Requests of one run under valgrind, and half of those of the other. A token lives for 300 seconds.
+const ROUNDS: u64 = 100;
+
+/// What a browser sends with every request.
+const FIELDS: [(&str, &str); 10] = [
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("accept-language", "de,en-US;q=0.7,en;q=0.3"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("upgrade-insecure-requests", "1"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "same-origin"),
+    ("priority", "u=0, i"),
+    ("x-request-id", "5c2f1c1e-6f3a-4b7e-9a55-0d2c8f1f9b10"),
+];
+
+/// Public assets, an API for tokens, and pages for people. Each line of the log is written.
+fn configuration() -> Value {
+    json!({
+        "providers": {"main": {"audiences": ["https://api.example.com"]}},
+        "rules": [
+            {"name": "public", "path_prefix": "/public", "accept": "public"},
+            {"name": "api", "path_prefix": "/api", "accept": "bearer"},
+            {"name": "pages", "path_prefix": "/"},
+        ],
+        "log": {"rate_limit": 0},
+    })
+}
+
+/// Formats what a proxy shows by itself, as the host does.
+struct Formats;
+
+impl Log for Formats {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        hint::black_box(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+/// A worker that has met everybody once.
+struct Worker {
+    filter: Rc<Filter>,
+    now: Timestamp,
+    /// In the order of [`BUDGETS`].
+    requests: Vec<Request>,
+}
+
+impl Worker {
+    fn new() -> Worker {
+        // The first logger stays; a world would keep its lines.
+        let _ = log::set_logger(&Formats);
+        let mut world = World::with(&configuration());
+        world.log_in("/orders").is(302, "login_completed");
+        let now = world.now;
+        let session = world.browser.header(false, now).unwrap();
+        let token = format!("Bearer {}", world.idp().access_token(&json!({}), now));
+        let request = |path: &str, field: Option<(&str, &str)>| {
+            world.program(path, &FIELDS.into_iter().chain(field).collect::<Vec<_>>())
+        };
+        let requests = vec![
+            request("/orders", Some(("cookie", &session))),
+            request("/api/x", Some(("authorization", &token))),
+            request("/public/x", None),
+            request("/orders", None),
+            request("/api/x", None),
+        ];
+        log::set_max_level(LevelFilter::Info);
+        let filter = gateway::filter(&document(&configuration()), now, 1);
+        // The token is unknown, so the provider is fetched.
+        let mut step = filter.start(requests[1].clone(), now);
+        while let Step::Callout(callout, flow) = step {
+            step = flow.resume(world.reply(&Asked::from(&*callout)), now);
+        }
+        assert!(matches!(step, Step::Done(Answer::Continue(_))));
+        let mut worker = Worker { filter, now, requests };
+        (0..BUDGETS.len()).for_each(|way| drop(worker.decide(way)));
+        worker
+    }
+
+    /// One request, in a second of its own.
+    fn decide(&mut self, way: usize) -> (Taken, Answer) {
+        self.now = self.now + Seconds(1);
+        let request = self.requests[way].clone();
+        let (taken, answer) = taken_by(|| decide(&self.filter, request, self.now));
+        let code = match &answer {
+            Answer::Continue(edits) => edits.decision.code,
+            Answer::Respond(_, decision) => decision.code,
+        };
+        assert_eq!(code, BUDGETS[way].code);
+        (taken, answer)
+    }
+}
+
+/// The core at work: what is measured.
+fn decide(filter: &Rc<Filter>, request: Request, now: Timestamp) -> Answer {
+    match filter.start(request, now) {
+        Step::Done(answer) => answer,
+        _ => panic!("it is decided at once"),
+    }
+}
+
+/// Exact, so that a saving lowers the limit too.
+#[test]
+fn a_request_allocates_what_its_budget_says() {
+    let mut worker = Worker::new();
+    for (way, budget) in BUDGETS.iter().enumerate() {
+        let (taken, _) = worker.decide(way);
+        let limit = Taken { allocations: budget.allocations, bytes: budget.bytes };
+        assert_eq!(taken, limit, "{}: a saving lowers its budget, nothing raises it", budget.code);
+    }
+}
+
+/// Instructions of a whole run of [`played_under_valgrind`].
+fn instructions_of(way: usize, rounds: u64) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "played_under_valgrind", "--ignored", "--test-threads=1"])
+        .envs([("BUDGETS_WAY", way.to_string()), ("BUDGETS_ROUNDS", rounds.to_string())])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let collected = said.lines().find_map(|line| line.split("Collected : ").nth(1));
+    collected.unwrap_or_else(|| panic!("{said}")).trim().parse().unwrap()
+}
+
+#[test]
+#[ignore = "the test below runs it"]
+fn played_under_valgrind() {
+    let number = |name: &str| env::var(name).unwrap().parse::<u64>().unwrap();
+    let mut worker = Worker::new();
+    for _ in 0..number("BUDGETS_ROUNDS") {
+        hint::black_box(worker.decide(number("BUDGETS_WAY") as usize));
+    }
+}
+
+/// What a run costs besides its requests is the same for so many and twice as many.
+#[test]
+fn a_request_runs_no_more_instructions_than_its_budget() {
+    // Not through `print!`: a passing test shows nothing of that.
+    let say = |line: &str| drop(std::io::stderr().write_all(line.as_bytes()));
+    if env::var_os("BUDGETS_INSTRUCTIONS").is_none() {
+        return say("skipped: `make budgets` counts instructions, of the core as it is optimised\n");
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        return say("skipped: valgrind, which counts instructions, is not installed\n");
+    }
+    for (way, budget) in BUDGETS.iter().enumerate() {
+        let once = instructions_of(way, ROUNDS);
+        let each = (instructions_of(way, 2 * ROUNDS) - once) / ROUNDS;
+        say(&format!("{}: {each} instructions of {}\n", budget.code, budget.instructions));
+        assert!(each <= budget.instructions, "{}: {each} instructions", budget.code);
+        assert!(each >= budget.instructions / 10 * 9, "{}: lower its budget to {each}", budget.code);
+    }
+}

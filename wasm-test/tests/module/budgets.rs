@@ -1,0 +1,212 @@
+//! What one request costs in the built module: the calls of host functions that it makes, one by one, and
+//! the instructions that it runs. Counted, not timed, so the figures are the same on every machine.
+//!
+//! None of them may rise. To lower one, make it cheaper and write down what the test says: calls exactly,
+//! instructions with two parts in a hundred of slack.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use wasm_test::{Incoming, Progress};
+
+use crate::site::{BOTH, Site, get};
+
+/// What a request may cost that comes to this code.
+struct Budget {
+    code: &'static str,
+    instructions: u64,
+    /// Without `proxy_`, each with how often it is called.
+    calls: &'static [(&'static str, u64)],
+}
+
+const ENVOY: [Budget; 5] = [
+    Budget {
+        code: "session",
+        instructions: 141_800,
+        calls: &[
+            ("add_header_map_value", 1),
+            ("get_current_time_nanoseconds", 2),
+            ("get_header_map_pairs", 1),
+            ("get_header_map_value", 1),
+            ("remove_header_map_value", 1),
+            ("replace_header_map_value", 5),
+            ("set_property", 1),
+        ],
+    },
+    Budget {
+        code: "token",
+        instructions: 78_000,
+        calls: &[
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("get_header_map_value", 1),
+            ("remove_header_map_value", 1),
+            ("replace_header_map_value", 2),
+            ("set_property", 1),
+        ],
+    },
+    Budget {
+        code: "public",
+        instructions: 46_000,
+        calls: &[
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("get_header_map_value", 1),
+            ("set_property", 1),
+        ],
+    },
+    Budget {
+        code: "login_begins",
+        instructions: 649_000,
+        calls: &[
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("log", 1),
+            ("send_local_response", 1),
+            ("set_property", 1),
+        ],
+    },
+    Budget {
+        code: "not_logged_in",
+        instructions: 191_800,
+        calls: &[
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("log", 1),
+            ("send_local_response", 1),
+            ("set_property", 1),
+        ],
+    },
+];
+
+const NGINX: [Budget; 5] = [
+    Budget {
+        code: "session",
+        instructions: 154_700,
+        calls: &[
+            ("add_header_map_value", 1),
+            ("get_current_time_nanoseconds", 2),
+            ("get_header_map_pairs", 1),
+            ("get_header_map_value", 1),
+            ("get_property", 3),
+            ("replace_header_map_value", 6),
+            ("set_property", 2),
+        ],
+    },
+    Budget {
+        code: "token",
+        instructions: 89_900,
+        calls: &[
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("get_header_map_value", 1),
+            ("get_property", 3),
+            ("replace_header_map_value", 3),
+            ("set_property", 2),
+        ],
+    },
+    Budget {
+        code: "public",
+        instructions: 57_700,
+        calls: &[
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("get_header_map_value", 1),
+            ("get_property", 3),
+            ("set_property", 2),
+        ],
+    },
+    Budget {
+        code: "login_begins",
+        instructions: 660_300,
+        calls: &[
+            ("add_header_map_value", 1),
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("get_property", 3),
+            ("log", 1),
+            ("send_local_response", 1),
+            ("set_property", 1),
+        ],
+    },
+    Budget {
+        code: "not_logged_in",
+        instructions: 202_300,
+        calls: &[
+            ("get_current_time_nanoseconds", 1),
+            ("get_header_map_pairs", 1),
+            ("get_property", 3),
+            ("log", 1),
+            ("send_local_response", 1),
+            ("set_property", 1),
+        ],
+    },
+];
+
+/// What a browser sends with every request.
+const FIELDS: [(&str, &str); 10] = [
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("accept-language", "de,en-US;q=0.7,en;q=0.3"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("upgrade-insecure-requests", "1"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "same-origin"),
+    ("priority", "u=0, i"),
+    ("x-request-id", "5c2f1c1e-6f3a-4b7e-9a55-0d2c8f1f9b10"),
+];
+
+fn request(path: &str, field: Option<(&str, &str)>) -> Incoming {
+    get(path, &FIELDS.into_iter().chain(field).collect::<Vec<_>>())
+}
+
+/// What a request takes: calls by the names of the functions, and instructions.
+fn measure(site: &Site, request: &Incoming, code: &str) -> (BTreeMap<&'static str, u64>, u64) {
+    let mut worker = site.worker.borrow_mut();
+    let mut cost = None;
+    // At the third time everything is known that can be.
+    for second in 1..=3 {
+        worker.set_time((site.world.now.0 + second) * 1_000_000_000);
+        let (calls, instructions) = (worker.all_calls().clone(), worker.instructions());
+        let stream = worker.begin(request.clone());
+        let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("{code}: decided at once") };
+        assert_eq!(outgoing.code.as_deref(), Some(code));
+        let all = worker.all_calls().iter();
+        let made = all.map(|(name, count)| (*name, count - calls.get(name).unwrap_or(&0)));
+        let made = made.filter(|(_, count)| *count > 0);
+        cost = Some((made.collect(), worker.instructions() - instructions));
+    }
+    cost.unwrap()
+}
+
+#[test]
+fn a_request_costs_the_module_no_more_than_its_budget() {
+    for (proxy, budgets) in BOTH.into_iter().zip([ENVOY, NGINX]) {
+        // Each line of the log is written, and none but those that a proxy shows by itself.
+        let change = json!({"log": {"rate_limit": 0}});
+        let mut site = Site::with(proxy, &change, |host| host.environment.clear());
+        site.world.log_in("/orders").is(302, "login_completed");
+        let session = site.world.browser.header(false, site.world.now).unwrap();
+        let now = site.world.now;
+        let token = format!("Bearer {}", site.world.idp().access_token(&json!({}), now));
+        site.send(get("/api/x", &[("authorization", &token)]));
+        let requests = [
+            request("/orders", Some(("cookie", session.as_str()))),
+            request("/api/x", Some(("authorization", token.as_str()))),
+            request("/public/x", None),
+            request("/orders", None),
+            request("/api/x", None),
+        ];
+        for (Budget { code, instructions, calls }, request) in budgets.iter().zip(&requests) {
+            let (made, run) = measure(&site, request, code);
+            let made: Vec<_> = made
+                .into_iter()
+                .map(|(name, count)| (name.strip_prefix("proxy_").unwrap_or(name), count))
+                .collect();
+            assert_eq!(made, *calls, "{proxy:?} {code}: fewer lower its budget, nothing raises it");
+            assert!(run <= *instructions, "{proxy:?} {code}: {run} instructions");
+            assert!(run >= instructions / 10 * 9, "{proxy:?} {code}: lower its budget to {run}");
+        }
+    }
+}
