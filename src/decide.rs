@@ -22,14 +22,14 @@ impl Filter {
         let filter = Rc::clone(self);
         self.requests.begin(move |callouts| {
             let callouts = callouts.in_host(request.host);
-            decide(filter, Visit::new(request, now), callouts)
+            let mut visit = Visit::new(request, now);
+            // A block, because what an `async fn` is given takes its room twice.
+            async move {
+                let decided = way(&filter, &mut visit, &callouts).await;
+                filter.counted(decided.unwrap_or_else(|error| filter.refuse(&visit, &error)))
+            }
         })
     }
-}
-
-async fn decide(filter: Rc<Filter>, mut visit: Visit, callouts: Callouts) -> Answer {
-    let decided = way(&filter, &mut visit, &callouts).await;
-    filter.counted(decided.unwrap_or_else(|error| filter.refuse(&visit, &error)))
 }
 
 /// What waits is in a box of its own, so that a request which need not wait carries no room for it.
@@ -60,7 +60,14 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     } else {
         Err(ClientError::NoToken.into())
     } {
-        Ok(current) => return let_in(filter, visit, rule, &current, callouts).await,
+        Ok(current) => {
+            return match let_in(filter, visit, rule, &current)? {
+                LetIn::Decided(answer) => Ok(answer),
+                LetIn::After(begin) => {
+                    Ok(Box::pin(login::begin(filter, visit, rule.provider, *begin, callouts)).await)
+                }
+            };
+        }
         Err(why) => why,
     };
     // With a session the parameter is the application's own business.
@@ -80,11 +87,13 @@ async fn current(
     rule: &Rule,
     callouts: &Callouts,
 ) -> Result<Current, Error> {
-    let jar = Jar::read(&visit.request.headers);
-    if jar.is_too_large() {
-        return Err(ClientError::TooManyCookies.into());
-    }
-    let found = session::of(filter, visit, rule.provider, &jar)?;
+    let found = {
+        let jar = Jar::read(&visit.request.headers);
+        if jar.is_too_large() {
+            return Err(ClientError::TooManyCookies.into());
+        }
+        session::of(filter, visit, rule.provider, &jar)?
+    };
     match refresh::look(filter, rule.provider, found, visit.arrived(), visit.now)? {
         Looked::Goes(current) => Ok(current),
         Looked::Waits(found) => {
@@ -94,14 +103,8 @@ async fn current(
     }
 }
 
-/// Lets somebody in with a session, or sends them to authenticate as the rule requires.
-async fn let_in(
-    filter: &Rc<Filter>,
-    visit: &mut Visit,
-    rule: &Rule,
-    current: &Current,
-    callouts: &Callouts,
-) -> Result<Answer, Error> {
+/// Lets somebody in with a session, or says with which login the rule would.
+fn let_in(filter: &Filter, visit: &Visit, rule: &Rule, current: &Current) -> Result<LetIn, Error> {
     let jar = Jar::read(&visit.request.headers);
     let mut cookies: Vec<String> = filter.cookies.clear_rounds(&jar, visit.now).into_iter().collect();
     let brings = Brings {
@@ -109,18 +112,25 @@ async fn let_in(
         session: Written::later(filter, rule.provider, current, &visit.request.headers, visit.now),
     };
     let why = match filter.admit_identity(visit, rule, &current.remembered.told, "session", brings) {
-        Ok(admitted) => return Ok(admitted),
+        Ok(admitted) => return Ok(LetIn::Decided(admitted)),
         Err(why) => why,
     };
     cookies.extend(written::at_once(filter, rule.provider, current, &jar, visit.now));
     match filter.step_up(visit, rule, why, &cookies) {
-        Ok(begin) => Ok(login::begin(filter, visit, rule.provider, begin, callouts).await),
+        Ok(begin) => Ok(LetIn::After(begin.into())),
         // A refusal too brings the browser the session that its old one was renewed to.
         Err(error) if !cookies.is_empty() => {
-            Ok(filter.refuse_with(visit, &error, Extras { cookies, ..Extras::default() }))
+            Ok(LetIn::Decided(filter.refuse_with(visit, &error, Extras { cookies, ..Extras::default() })))
         }
         Err(error) => Err(error),
     }
+}
+
+/// What becomes of somebody with a session.
+enum LetIn {
+    Decided(Answer),
+    /// They authenticate as the rule requires.
+    After(Box<login::Begin>),
 }
 
 fn is_unauthenticated(why: &Error) -> bool {
@@ -155,10 +165,11 @@ async fn log_in(
         let who = visit.who().to_string();
         log::debug!("code={}{who} a login begins: {why}", why.code());
     }
+    login::ready(filter, visit, rule.provider, callouts).await?;
     let rounds = looping::lost(filter, visit, rule.provider, &why)?;
     let cookies = filter.cookies_of_end(rule.provider, &Jar::read(&visit.request.headers), &why);
     let begin = login::Begin::for_request(filter, &visit.request, rule, rounds, cookies);
-    Ok(login::begin(filter, visit, rule.provider, begin, callouts).await)
+    Ok(login::begin_now(filter, visit, rule.provider, begin))
 }
 
 impl Filter {

@@ -129,16 +129,30 @@ pub async fn begin(
     begin: Begin,
     callouts: &Callouts,
 ) -> Answer {
-    if let Some(provider) = filter.provider(index).filter(|provider| provider.known().is_none()) {
-        visit.is_by(index, "");
-        let mut now = visit.now;
-        let ready = Box::pin(provider.ready(callouts, &mut now)).await;
-        visit.now = now;
-        if let Err(error) = ready {
-            return filter.refuse(visit, &error);
-        }
+    match ready(filter, visit, index, callouts).await {
+        Ok(()) => begin_now(filter, visit, index, begin),
+        Err(error) => filter.refuse(visit, &error),
     }
-    begin_now(filter, visit, index, begin)
+}
+
+/// Waits until the metadata of a provider is there, with which a login can begin.
+///
+/// # Errors
+/// The provider cannot be asked.
+pub async fn ready(
+    filter: &Filter,
+    visit: &mut Visit,
+    index: ProviderIndex,
+    callouts: &Callouts,
+) -> Result<(), Error> {
+    let Some(provider) = filter.provider(index).filter(|provider| provider.known().is_none()) else {
+        return Ok(());
+    };
+    visit.is_by(index, "");
+    let mut now = visit.now;
+    let ready = Box::pin(provider.ready(callouts, &mut now)).await;
+    visit.now = now;
+    ready.map(|_| ())
 }
 
 /// Sends the browser to the provider.

@@ -43,9 +43,9 @@ struct Budget {
 }
 
 const BUDGETS: [Budget; 5] = [
-    Budget { code: "session", allocations: 25, bytes: 1238, instructions: 58_000 },
-    Budget { code: "token", allocations: 12, bytes: 716, instructions: 27_700 },
-    Budget { code: "public", allocations: 1, bytes: 6, instructions: 13_900 },
+    Budget { code: "session", allocations: 25, bytes: 1238, instructions: 57_300 },
+    Budget { code: "token", allocations: 12, bytes: 716, instructions: 27_100 },
+    Budget { code: "public", allocations: 1, bytes: 6, instructions: 13_300 },
     Budget { code: "login_begins", allocations: 148, bytes: 10396, instructions: 305_000 },
     Budget { code: "not_logged_in", allocations: 104, bytes: 9144, instructions: 94_800 },
 ];
