@@ -152,7 +152,6 @@ fn login(state: &str) -> Login {
         nonce: "a nonce".into(),
         code_verifier: "a verifier".into(),
         return_to: "/orders?page=2".into(),
-        provider: "main".into(),
         redirect_uri: "https://app.example/callback".into(),
         started_at: NOW,
         landing: Default::default(),
