@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::answer;
 use crate::audit::{Decision, Outcome};
-use crate::config::ProviderIndex;
+use crate::config::{Provider, ProviderIndex};
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, bearer};
@@ -78,12 +78,11 @@ async fn by_token(
 fn sender(filter: &Filter, jws: &Jws) -> Result<ProviderIndex, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
-    let of_issuer = || filter.providers().iter().enumerate().filter(|(_, p)| p.config.is_issuer(issuer));
-    let chosen = of_issuer()
-        .find(|(_, p)| named.contains(&p.config.client.id.as_str()))
-        .or_else(|| of_issuer().next());
-    chosen
-        .map(|(index, _)| index)
+    let is_client = |_, provider: &Provider| named.contains(&provider.client.id.as_str());
+    let all = 0..filter.config.providers.len();
+    filter
+        .config
+        .one_of_issuer(issuer, all, is_client)
         .ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() }.into())
 }
 
