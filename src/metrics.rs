@@ -141,58 +141,46 @@ pub struct Family {
     pub name: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
-    /// What follows, each with the words that may stand after it. Those of `code` are some of many, and of `provider` there
-    /// are none: these are in the configuration.
-    pub labels: &'static [(&'static str, &'static [&'static str])],
+    /// What follows. The words of `code` are some of many; `provider`, which comes last, is not among them:
+    /// its words are in the configuration.
+    pub labels: Labels,
 }
 
-const DECISIONS: Family = Family {
-    name: "vestibule.decisions",
-    kind: Kind::Counter,
-    labels: &[("outcome", &["admitted", "answered", "refused"]), ("code", &["session", "login_begins"])],
-};
-
-const CALLOUTS: Family = Family {
-    name: "vestibule.callouts",
-    kind: Kind::Counter,
-    labels: &[
+const DECISIONS: Family = counter(
+    "vestibule.decisions",
+    &[("outcome", &["admitted", "answered", "refused"]), ("code", &["session", "login_begins"])],
+);
+const CALLOUTS: Family = counter(
+    "vestibule.callouts",
+    &[
         ("endpoint", &["metadata", "keys", "token", "userinfo", "revocation"]),
         ("outcome", &["ok", "refused", "no_answer", "too_large", "not_sent"]),
     ],
-};
+);
+const RENEWALS: Family = counter("vestibule.renewals", &[("outcome", &["ok", "ended", "failed"])]);
+const CLIENT_AUTHENTICATIONS: Family = counter(
+    "vestibule.client_authentications",
+    &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
+);
+const SESSIONS_SHORTENED: Family =
+    counter("vestibule.sessions_shortened", &[("without", &["id_token", "refresh_token"])]);
+const SECRET_REST: Family = gauge("vestibule.client_secret_expires_in_seconds");
+const EVICTED: Family = counter(
+    "vestibule.evicted",
+    &[("table", &["refreshed_sessions", "revocation_list", "redeemed_codes", "sent_forms", "logout_tokens"])],
+);
+const REFRESHED_FILL: Family = gauge("vestibule.refreshed_sessions_fill_percent");
 
-const RENEWALS: Family = Family {
-    name: "vestibule.renewals",
-    kind: Kind::Counter,
-    labels: &[("outcome", &["ok", "ended", "failed"])],
-};
+/// Labels, each with the words that may stand after it.
+pub type Labels = &'static [(&'static str, &'static [&'static str])];
 
-const CLIENT_AUTHENTICATIONS: Family = Family {
-    name: "vestibule.client_authentications",
-    kind: Kind::Counter,
-    labels: &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
-};
+const fn counter(name: &'static str, labels: Labels) -> Family {
+    Family { name, kind: Kind::Counter, labels }
+}
 
-const SESSIONS_SHORTENED: Family = Family {
-    name: "vestibule.sessions_shortened",
-    kind: Kind::Counter,
-    labels: &[("without", &["id_token", "refresh_token"])],
-};
-
-const SECRET_REST: Family =
-    Family { name: "vestibule.client_secret_expires_in_seconds", kind: Kind::Gauge, labels: &[] };
-
-const EVICTED: Family = Family {
-    name: "vestibule.evicted",
-    kind: Kind::Counter,
-    labels: &[(
-        "table",
-        &["refreshed_sessions", "revocation_list", "redeemed_codes", "sent_forms", "logout_tokens"],
-    )],
-};
-
-const REFRESHED_FILL: Family =
-    Family { name: "vestibule.refreshed_sessions_fill_percent", kind: Kind::Gauge, labels: &[] };
+const fn gauge(name: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels: &[] }
+}
 
 /// Every kind of metric there is.
 pub const FAMILIES: [Family; 8] = [
