@@ -61,13 +61,6 @@ impl<V> Cache<V> {
         self.put(hash, Entry { value, expires_at });
     }
 
-    /// Forgets a text: at logout, or when what it stands for was revoked.
-    pub fn remove(&mut self, parts: &[&[u8]]) {
-        let hash = self.hash(parts);
-        self.old.remove(&hash);
-        self.young.remove(&hash);
-    }
-
     /// How many entries there are, expired ones included.
     pub fn len(&self) -> usize {
         self.young.len().saturating_add(self.old.len())
@@ -222,8 +215,6 @@ mod tests {
             cache.insert(&[&i.to_le_bytes()], i, LATER);
             assert_eq!(cache.get(&[b"text"], NOW), Some(&i));
         }
-        cache.remove(&[b"text"]);
-        assert_eq!(cache.get(&[b"text"], NOW), None);
     }
 
     #[test]

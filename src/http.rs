@@ -60,6 +60,16 @@ impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Headers {
     }
 }
 
+/// Whether it is a `token` (RFC 9110 section 5.6.2), as names of fields, methods and schemes are.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_character)
+}
+
+/// Whether it may stand in a `token`.
+pub fn is_token_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// The name of a header as careless servers read it. Those with a CGI heritage take `X_Auth_Sub` for
 /// `X-Auth-Sub`, and some of them every name that differs in other characters than letters and digits.
 pub fn folded(name: &str) -> String {

@@ -137,64 +137,70 @@ pub enum RenewalOutcome {
 
 /// A kind of metric, as `docs/metrics.md` lists it.
 pub struct Family {
-    /// The name, with a word in capitals for each part that varies.
+    /// What its names begin with.
     pub name: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
-    /// The words that may stand for a part. Those of `code` are some of many, and of `provider` there
-    /// are none: these are in the configuration.
-    pub labels: &'static [(&'static str, &'static [&'static str])],
+    /// What follows. The words of `code` are some of many; `provider`, which comes last, is not among them:
+    /// its words are in the configuration.
+    pub labels: Labels,
+}
+
+const DECISIONS: Family = counter(
+    "vestibule.decisions",
+    &[("outcome", &["admitted", "answered", "refused"]), ("code", &["session", "login_begins"])],
+);
+const CALLOUTS: Family = counter(
+    "vestibule.callouts",
+    &[
+        ("endpoint", &["metadata", "keys", "token", "userinfo", "revocation"]),
+        ("outcome", &["ok", "refused", "no_answer", "too_large", "not_sent"]),
+    ],
+);
+const RENEWALS: Family = counter("vestibule.renewals", &[("outcome", &["ok", "ended", "failed"])]);
+const CLIENT_AUTHENTICATIONS: Family = counter(
+    "vestibule.client_authentications",
+    &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
+);
+const SESSIONS_SHORTENED: Family =
+    counter("vestibule.sessions_shortened", &[("without", &["id_token", "refresh_token"])]);
+const SECRET_REST: Family = gauge("vestibule.client_secret_expires_in_seconds");
+const EVICTED: Family = counter(
+    "vestibule.evicted",
+    &[("table", &["refreshed_sessions", "revocation_list", "redeemed_codes", "sent_forms", "logout_tokens"])],
+);
+const REFRESHED_FILL: Family = gauge("vestibule.refreshed_sessions_fill_percent");
+
+/// Labels, each with the words that may stand after it.
+pub type Labels = &'static [(&'static str, &'static [&'static str])];
+
+const fn counter(name: &'static str, labels: Labels) -> Family {
+    Family { name, kind: Kind::Counter, labels }
+}
+
+const fn gauge(name: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels: &[] }
 }
 
 /// Every kind of metric there is.
 pub const FAMILIES: [Family; 8] = [
-    Family {
-        name: "vestibule.decisions.outcome.OUTCOME.code.CODE.provider.PROVIDER",
-        kind: Kind::Counter,
-        labels: &[("outcome", &["admitted", "answered", "refused"]), ("code", &["session", "login_begins"])],
-    },
-    Family {
-        name: "vestibule.callouts.endpoint.ENDPOINT.outcome.OUTCOME.provider.PROVIDER",
-        kind: Kind::Counter,
-        labels: &[
-            ("endpoint", &["metadata", "keys", "token", "userinfo", "revocation"]),
-            ("outcome", &["ok", "refused", "no_answer", "too_large", "not_sent"]),
-        ],
-    },
-    Family {
-        name: "vestibule.renewals.outcome.OUTCOME.provider.PROVIDER",
-        kind: Kind::Counter,
-        labels: &[("outcome", &["ok", "ended", "failed"])],
-    },
-    Family {
-        name: "vestibule.client_authentications.credential.CREDENTIAL.outcome.OUTCOME.provider.PROVIDER",
-        kind: Kind::Counter,
-        labels: &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
-    },
-    Family {
-        name: "vestibule.sessions_shortened.without.WITHOUT.provider.PROVIDER",
-        kind: Kind::Counter,
-        labels: &[("without", &["id_token", "refresh_token"])],
-    },
-    Family {
-        name: "vestibule.client_secret_expires_in_seconds.provider.PROVIDER",
-        kind: Kind::Gauge,
-        labels: &[],
-    },
-    Family {
-        name: "vestibule.evicted.table.TABLE.provider.PROVIDER",
-        kind: Kind::Counter,
-        labels: &[(
-            "table",
-            &["refreshed_sessions", "revocation_list", "redeemed_codes", "sent_forms", "logout_tokens"],
-        )],
-    },
-    Family {
-        name: "vestibule.refreshed_sessions_fill_percent.provider.PROVIDER",
-        kind: Kind::Gauge,
-        labels: &[],
-    },
+    DECISIONS,
+    CALLOUTS,
+    RENEWALS,
+    CLIENT_AUTHENTICATIONS,
+    SESSIONS_SHORTENED,
+    SECRET_REST,
+    EVICTED,
+    REFRESHED_FILL,
 ];
+
+impl Family {
+    /// Its names, with a word in capitals for each part that varies.
+    pub fn pattern(&self) -> String {
+        let labels = self.labels.iter().map(|(label, _)| *label).chain(["provider"]);
+        labels.fold(self.name.to_owned(), |name, label| format!("{name}.{label}.{}", label.to_uppercase()))
+    }
+}
 
 impl CalloutOutcome {
     /// What came of a callout; `None` for one that another one answers.
@@ -232,50 +238,40 @@ impl RenewalOutcome {
 }
 
 impl Metric {
-    fn kind(self) -> Kind {
+    /// Its family, a word for each of the labels there, and whose it is.
+    fn parts(self) -> (Family, [&'static str; 2], Option<ProviderIndex>) {
         match self {
-            Metric::SecretRest { .. } | Metric::RefreshedFill { .. } => Kind::Gauge,
-            _ => Kind::Counter,
+            Metric::Decision { outcome, code, provider } => (DECISIONS, [outcome.label(), code], provider),
+            Metric::Callout { endpoint, outcome, provider } => {
+                (CALLOUTS, [endpoint.label(), outcome.label()], Some(provider))
+            }
+            Metric::Renewal { outcome, provider } => (RENEWALS, [outcome.label(), ""], Some(provider)),
+            Metric::Client { credential, is_accepted, provider } => {
+                let credential = if credential == Credential::Current { "current" } else { "next" };
+                let outcome = if is_accepted { "accepted" } else { "refused" };
+                (CLIENT_AUTHENTICATIONS, [credential, outcome], Some(provider))
+            }
+            Metric::Shortened { without, provider } => {
+                let without = if without == GivenUp::IdToken { "id_token" } else { "refresh_token" };
+                (SESSIONS_SHORTENED, [without, ""], Some(provider))
+            }
+            Metric::SecretRest { provider } => (SECRET_REST, ["", ""], Some(provider)),
+            Metric::Evicted { table, provider } => (EVICTED, [table, ""], Some(provider)),
+            Metric::RefreshedFill { provider } => (REFRESHED_FILL, ["", ""], Some(provider)),
         }
+    }
+
+    fn kind(self) -> Kind {
+        self.parts().0.kind
     }
 
     /// The name of the provider comes last: what it is called takes nothing for another part.
     fn name(self, providers: &[String]) -> String {
-        let (start, provider) = match self {
-            Metric::Decision { outcome, code, provider } => {
-                (format!("vestibule.decisions.outcome.{}.code.{code}", outcome.label()), provider)
-            }
-            Metric::Callout { endpoint, outcome, provider } => {
-                let (endpoint, outcome) = (endpoint.label(), outcome.label());
-                (format!("vestibule.callouts.endpoint.{endpoint}.outcome.{outcome}"), Some(provider))
-            }
-            Metric::Renewal { outcome, provider } => {
-                (format!("vestibule.renewals.outcome.{}", outcome.label()), Some(provider))
-            }
-            Metric::Client { credential, is_accepted, provider } => {
-                let credential = if credential == Credential::Current { "current" } else { "next" };
-                let outcome = if is_accepted { "accepted" } else { "refused" };
-                let words = format!("credential.{credential}.outcome.{outcome}");
-                (format!("vestibule.client_authentications.{words}"), Some(provider))
-            }
-            Metric::Shortened { without, provider } => {
-                let without = if without == GivenUp::IdToken { "id_token" } else { "refresh_token" };
-                (format!("vestibule.sessions_shortened.without.{without}"), Some(provider))
-            }
-            Metric::SecretRest { provider } => {
-                ("vestibule.client_secret_expires_in_seconds".to_owned(), Some(provider))
-            }
-            Metric::Evicted { table, provider } => {
-                (format!("vestibule.evicted.table.{table}"), Some(provider))
-            }
-            Metric::RefreshedFill { provider } => {
-                ("vestibule.refreshed_sessions_fill_percent".to_owned(), Some(provider))
-            }
-        };
-        match provider.and_then(|provider| providers.get(provider)) {
-            Some(provider) => format!("{start}.provider.{provider}"),
-            None => start,
-        }
+        let (family, words, provider) = self.parts();
+        let provider = provider.and_then(|provider| providers.get(provider));
+        let words = family.labels.iter().map(|(label, _)| *label).zip(words);
+        let parts = words.chain(provider.map(|provider| ("provider", provider.as_str())));
+        parts.fold(family.name.to_owned(), |name, (label, word)| format!("{name}.{label}.{word}"))
     }
 }
 
@@ -423,7 +419,8 @@ mod tests {
     /// A name is that of a family when each word stands in its place, with or without a provider.
     fn is_of(family: &Family, name: &str) -> bool {
         let words: Vec<&str> = name.split('.').collect();
-        let pattern: Vec<&str> = family.name.split('.').collect();
+        let pattern = family.pattern();
+        let pattern: Vec<&str> = pattern.split('.').collect();
         let fits = |(pattern, word): (&&str, &&str)| match *pattern {
             "PROVIDER" => !word.is_empty(),
             "CODE" => word.chars().all(|c| c.is_ascii_lowercase() || c == '_'),

@@ -37,7 +37,7 @@ pub fn session() -> Session {
 
 fn login() -> Login {
     let login = json!({
-        "s": STATE, "n": "nonce", "v": "verifier", "r": "/orders", "p": "main",
+        "s": STATE, "n": "nonce", "v": "verifier", "r": "/orders",
         "u": "https://app.example.com/oidc/callback", "b": NOW.0, "c": 0,
     });
     serde_json::from_value(login).unwrap()

@@ -4,7 +4,7 @@
 use url::Url;
 use vestibule::config::{Config, Rule};
 use vestibule::http::{Headers, HostTraits, Request};
-use vestibule::rules::path::{AMBIGUOUS_PATH_LIMIT, Reading, Readings, is_plain, plain_meets};
+use vestibule::rules::path::{AMBIGUOUS_PATH_LIMIT, PathReading, Readings, is_plain, plain_meets};
 use vestibule::rules::{PathError, select};
 
 /// A host that can do everything.
@@ -83,7 +83,7 @@ pub fn agrees_with_url(rules: &[Rule], path_and_query: &str) -> Verdict {
             return Verdict::Refused;
         }
     };
-    let wire = Reading::wire(&seen);
+    let wire = PathReading::wire(&seen);
     assert!(path.len() <= AMBIGUOUS_PATH_LIMIT || is_plain(path), "{path:?} is too long for readings");
     assert!(readings(path).contains(&wire.path), "{seen:?} is no reading of {path:?}");
     let of_url = rules.iter().find(|rule| match is_plain(&seen) {

@@ -39,8 +39,8 @@ pub fn fragment(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let place = ReturnTo::with_fragment(text, &OWN);
     let bare = ReturnTo::parse(text, &OWN);
-    assert_eq!(place.without_fragment(), bare.as_str(), "a fragment changes nothing else");
     let place = place.as_str();
+    assert_eq!(place.split('#').next(), Some(bare.as_str()), "a fragment changes nothing else");
     let site = Url::parse("https://app.example.com/oidc/callback?code=x").unwrap();
     let landed = site.join(place).unwrap();
     assert_eq!(landed.origin(), site.origin(), "{place:?}");

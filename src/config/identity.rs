@@ -5,6 +5,7 @@ use super::problem::{Place, Problem, quoted};
 use super::requirement::ClaimPath;
 use super::shape::Reading;
 use super::value::Text;
+use crate::http::{folded, is_token};
 
 /// Longest name of a header, in characters.
 const HEADER_NAME_LIMIT: usize = 64;
@@ -135,9 +136,8 @@ impl HeaderNames {
         reading: &mut Reading,
     ) -> Option<String> {
         let lower = name.to_ascii_lowercase();
-        let folded = crate::http::folded(&lower);
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let rule = if lower.is_empty() || lower.len() > HEADER_NAME_LIMIT || !lower.bytes().all(is_token) {
+        let folded = folded(&lower);
+        let rule = if lower.len() > HEADER_NAME_LIMIT || !is_token(&lower) {
             format!("must be the name of a header, at most {HEADER_NAME_LIMIT} characters")
         } else if is_reserved(&folded) {
             "must not be a header that the proxy or HTTP itself uses".to_owned()

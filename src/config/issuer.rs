@@ -6,10 +6,11 @@
 
 use serde_json::{Map, Value};
 
+use super::Config;
 use super::address::address;
 use super::document::Names;
 use super::problem::Problem;
-use super::provider::Provider;
+use super::provider::{Provider, ProviderIndex};
 use super::shape::Reading;
 use super::value::Text;
 
@@ -71,6 +72,36 @@ fn check_tenant(tenant: &Text, reading: &mut Reading) -> Option<String> {
         return reading.refuse(problem.advice("list the identifiers (tid) of the tenants"));
     }
     Some(tenant.text.clone())
+}
+
+impl Config {
+    /// Those of these providers that are of an issuer, in their order. There may be several: clients of one
+    /// issuer.
+    pub fn of_issuer<'a>(
+        &'a self,
+        issuer: &'a str,
+        among: impl IntoIterator<Item = ProviderIndex> + 'a,
+    ) -> impl Iterator<Item = (ProviderIndex, &'a Provider)> {
+        let known = among.into_iter().filter_map(|index| Some((index, self.providers.get(index)?)));
+        known.filter(|(_, provider)| provider.is_issuer(issuer))
+    }
+
+    /// One of them: the first that is meant or, where none is, the first.
+    pub fn one_of_issuer(
+        &self,
+        issuer: &str,
+        among: impl IntoIterator<Item = ProviderIndex>,
+        is_meant: impl Fn(ProviderIndex, &Provider) -> bool,
+    ) -> Option<ProviderIndex> {
+        let mut first = None;
+        for (index, provider) in self.of_issuer(issuer, among) {
+            if is_meant(index, provider) {
+                return Some(index);
+            }
+            first = first.or(Some(index));
+        }
+        first
+    }
 }
 
 impl Provider {

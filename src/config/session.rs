@@ -6,6 +6,7 @@ use super::document::{Hosts, SessionObject};
 use super::problem::{Place, Problem};
 use super::shape::Reading;
 use super::value::{SecretText, Text};
+use crate::http::is_token;
 use crate::secret::Secret;
 use crate::time::Seconds;
 
@@ -273,9 +274,7 @@ fn key_fault(key: &str) -> Option<String> {
 }
 
 fn check_cookie_name(name: Text, http: bool, has_domain: bool, reading: &mut Reading) -> Option<String> {
-    // RFC 9110 section 5.6.2: token.
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.text.len() > COOKIE_NAME_LIMIT || !name.text.bytes().all(is_token) {
+    if name.text.len() > COOKIE_NAME_LIMIT || !is_token(&name.text) {
         let rule = format!(
             "must be the name of a cookie: at most {COOKIE_NAME_LIMIT} characters, no blanks, = or ;"
         );

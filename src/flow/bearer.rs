@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::config::{ProviderIndex, Rule};
+use crate::config::{Provider, ProviderIndex, Rule};
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Filter, Visit};
 use crate::flow::Callouts;
@@ -95,20 +95,18 @@ async fn checked(
 /// accepts. The claim is not believed, it only says which keys must verify it.
 fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
-    let is_issuer =
-        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.is_issuer(issuer));
-    let accepted = || rule.bearer_providers.iter().copied().filter(is_issuer);
     // Two clients of one issuer: the audience says whose token it is.
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
     let client = claims::text(jws.unverified_claims(), "client_id").ok().flatten().unwrap_or_default();
-    let is_audience = |index: &ProviderIndex| {
-        filter.provider(*index).is_some_and(|provider| match named.as_slice() {
-            [] => provider.config.clients_without_audience.iter().any(|known| known == client),
-            named => named.iter().any(|name| provider.config.audiences.iter().any(|known| known == name)),
-        })
+    let is_audience = |_, provider: &Provider| match named.as_slice() {
+        [] => provider.clients_without_audience.iter().any(|known| known == client),
+        named => named.iter().any(|name| provider.audiences.iter().any(|known| known == name)),
     };
-    let chosen = accepted().find(is_audience).or_else(|| accepted().next());
-    chosen.ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
+    let accepted = rule.bearer_providers.iter().copied();
+    filter
+        .config
+        .one_of_issuer(issuer, accepted, is_audience)
+        .ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
 }
 
 /// Verifies a signature with the provider's keys; asks for them anew if they may have changed. `jws`

@@ -2,6 +2,7 @@
 //! of the session that ends (Front-Channel Logout 1.0).
 
 use crate::answer;
+use crate::config::ProviderIndex;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::login::with_cookies;
@@ -23,16 +24,17 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let form = Form::read(request.query().unwrap_or_default()).map_err(ClientError::Form)?;
     let parameter = |name| form.get(name).ok_or(ClientError::ParameterMissing(name));
     let (issuer, sid) = (parameter("iss")?, parameter("sid")?);
-    let of_issuer: Vec<(usize, &Provider)> =
-        filter.providers().iter().enumerate().filter(|(_, p)| p.config.is_issuer(issuer)).collect();
-    let Some((first, provider)) = of_issuer.first() else {
+    let of_issuer: Vec<ProviderIndex> =
+        filter.config.of_issuer(issuer, 0..filter.config.providers.len()).map(|(index, _)| index).collect();
+    let Some(first) = of_issuer.first() else {
         return Err(ClientError::UnknownIssuer { found: issuer.to_owned() }.into());
     };
+    let provider = filter.provider(*first).ok_or(Error::Bug("no such provider"))?;
     let jar = Jar::read(&request.headers);
     let mut cookies = Vec::new();
     let mut decision = filter.decision(visit, "frontchannel_no_session", *first, "");
     let mut detail = "the request brings no session of this issuer".to_owned();
-    for (index, _) in &of_issuer {
+    for index in &of_issuer {
         let Ok(found) = session::of(filter, visit, *index, &jar) else { continue };
         let (of_session, _) = found.session.person();
         if of_session != issuer {

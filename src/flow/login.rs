@@ -201,7 +201,6 @@ fn send_to_provider(
         nonce: filter.random_secret(now)?,
         code_verifier: pkce::code_verifier(&verifier),
         return_to: begin.return_to,
-        provider: provider.config.name.clone(),
         redirect_uri: filter.redirect_uri(index, &visit.request)?,
         started_at: now,
         rounds: begin.rounds,

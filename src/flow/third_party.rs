@@ -35,11 +35,10 @@ pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(Pro
     let form = Form::read(parameters).map_err(ClientError::Form)?;
     let issuer = form.get("iss").ok_or(ClientError::ParameterMissing("iss"))?;
     let return_to = return_to(filter, request, form.get("target_link_uri"))?;
-    let is_issuer =
-        |index: &ProviderIndex| filter.provider(*index).is_some_and(|p| p.config.is_issuer(issuer));
     // Two clients of one issuer: the page says whose sessions count.
-    let of_page = Some(filter.login_provider(request, &return_to)).filter(is_issuer);
-    let provider = of_page.or_else(|| (0..filter.providers().len()).find(is_issuer));
+    let of_page = filter.login_provider(request, &return_to);
+    let all = 0..filter.config.providers.len();
+    let provider = filter.config.one_of_issuer(issuer, all, |index, _| index == of_page);
     let provider = provider.ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() })?;
     let is_hint =
         |hint: &&str| (1..=LOGIN_HINT_LIMIT).contains(&hint.len()) && !hint.contains(char::is_control);

@@ -7,8 +7,8 @@ use url::Url;
 
 use super::discovery::Metadata;
 use super::endpoint;
+use super::error_response::ErrorResponse;
 use super::form::{FORM_LIMIT, Form, FormError};
-use super::provider_error::ProviderError;
 use crate::codes::{self, Code};
 use crate::config::{OWN_PARAMETERS, Provider, ResponseMode};
 use crate::http::{Body, BodyFailed, Headers};
@@ -132,7 +132,7 @@ pub struct AuthorizationResponse {
 #[derive(Debug)]
 enum Outcome {
     Code(Secret),
-    Error(ProviderError),
+    Error(ErrorResponse),
 }
 
 /// Checks, before the body of a request is waited for, that it is said to be a form.
@@ -182,7 +182,7 @@ pub enum AuthorizationError {
     UnexpectedResponse,
     /// No `state`, or an empty one; and what the provider refuses, if the answer says so. Anybody may have
     /// made that up.
-    StateMissing(Option<ProviderError>),
+    StateMissing(Option<ErrorResponse>),
     /// Both `code` and `error`.
     CodeAndError,
     /// Neither `code` nor `error`, or an empty `code`.
@@ -201,7 +201,7 @@ pub enum AuthorizationError {
     /// The answer belongs to another login.
     State,
     /// The provider refuses. The state was right.
-    Refused(ProviderError),
+    Refused(ErrorResponse),
 }
 
 impl AuthorizationError {
@@ -301,7 +301,7 @@ impl AuthorizationResponse {
         let state = form.get("state").filter(|state| !state.is_empty());
         let refused = |error| {
             let sent: Vec<&str> = ["state", "code"].into_iter().filter_map(|name| form.get(name)).collect();
-            ProviderError::new(REGISTERED_ERRORS, error, form.get("error_description"), &sent)
+            ErrorResponse::new(REGISTERED_ERRORS, error, form.get("error_description"), &sent)
         };
         let Some(state) = state else {
             return Err(AuthorizationError::StateMissing(form.get("error").map(refused)));
@@ -326,7 +326,7 @@ impl AuthorizationResponse {
     }
 
     /// What the provider says if the login failed.
-    pub fn error(&self) -> Option<&ProviderError> {
+    pub fn error(&self) -> Option<&ErrorResponse> {
         match &self.outcome {
             Outcome::Error(error) => Some(error),
             Outcome::Code(_) => None,
@@ -499,7 +499,7 @@ mod tests {
     fn flow_11_an_error_is_believed_only_with_the_right_state_and_never_repeated() {
         let query = "error=access_denied&error_description=%3Cscript%3E%0d%0ano&state=";
         assert_eq!(into_code(&format!("{query}s2"), false).unwrap_err(), AuthorizationError::State);
-        let refused = ProviderError {
+        let refused = ErrorResponse {
             error: "access_denied",
             unregistered: None,
             description: Some("<script> no".into()),
@@ -509,7 +509,7 @@ mod tests {
             AuthorizationError::Refused(refused)
         );
         let refused =
-            ProviderError { error: "other", unregistered: Some("<script>".into()), description: None };
+            ErrorResponse { error: "other", unregistered: Some("<script>".into()), description: None };
         let unknown = into_code("error=%3Cscript%3E&state=s1", false).unwrap_err();
         assert_eq!(unknown, AuthorizationError::Refused(refused));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use url::form_urlencoded;
 
 use crate::codes::{self, Challenge, Code};
-use crate::http::Headers;
+use crate::http::{Headers, is_token_character};
 use crate::secret::Secret;
 
 /// Longer tokens are refused. Bytes.
@@ -90,11 +90,6 @@ impl BearerToken {
     pub fn secret(&self) -> &Secret {
         &self.0
     }
-}
-
-/// Characters of a scheme (RFC 9110 section 5.6.2, `token`).
-fn is_token_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`

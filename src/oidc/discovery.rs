@@ -70,8 +70,6 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
 /// no document widens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
-    /// Equal to the configured issuer, byte for byte.
-    pub issuer: String,
     /// Where the browser is sent to log in.
     pub authorization_endpoint: Url,
     /// Where the code is redeemed.
@@ -178,7 +176,6 @@ impl Metadata {
         let allow_http = provider.insecure_allow_http;
         let mut notes = notes_on_lists(&members, provider);
         let metadata = Metadata {
-            issuer: issuer.to_owned(),
             authorization_endpoint: required(&members, "authorization_endpoint", allow_http)?,
             token_endpoint: required(&members, "token_endpoint", allow_http)?,
             jwks_uri: required(&members, "jwks_uri", allow_http)?,

@@ -57,11 +57,6 @@ impl ReturnTo {
         }
     }
 
-    /// The path and query.
-    pub fn without_fragment(&self) -> &str {
-        self.0.split('#').next().unwrap_or_default()
-    }
-
     /// The path and query, and the fragment if there is one, for `Location`.
     pub fn as_str(&self) -> &str {
         &self.0

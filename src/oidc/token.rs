@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::authorization::AuthorizationCode;
 use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
+use super::error_response::{self, ErrorResponse};
 use super::form;
-use super::provider_error::{self, ProviderError};
 use crate::codes::{self, Code};
 use crate::config::{Provider, RESOURCE};
 use crate::http::{Called, Callout, Endpoint, Received};
@@ -138,7 +138,7 @@ pub enum TokenError {
         /// The status code.
         status: u16,
         /// What it says.
-        error: ProviderError,
+        error: ErrorResponse,
     },
     /// Another status code than 200, without a readable reason.
     Status(u16),
@@ -183,7 +183,7 @@ impl TokenError {
                     "invalid_client" | "unauthorized_client" | "unsupported_grant_type" | "invalid_target",
                     _,
                 ) => Remedy::Operator,
-                (provider_error::OTHER, 300..=399 | 401 | 403..=405) => Remedy::Operator,
+                (error_response::OTHER, 300..=399 | 401 | 403..=405) => Remedy::Operator,
                 _ => Remedy::Login,
             },
             TokenError::Status(408 | 425 | 429 | 500..=599) => Remedy::Time,
@@ -334,10 +334,10 @@ fn is_refresh_token(text: &str) -> bool {
 }
 
 /// The reason of a refusal. Some providers give it with status 200, so the status is not asked.
-fn refusal(members: &Map<String, Value>, sent: &[&Secret]) -> Option<ProviderError> {
+fn refusal(members: &Map<String, Value>, sent: &[&Secret]) -> Option<ErrorResponse> {
     let error = members.get("error")?.as_str()?;
     let description = members.get("error_description").and_then(Value::as_str);
-    Some(ProviderError::new(REGISTERED_ERRORS, error, description, &provider_error::texts(sent)))
+    Some(ErrorResponse::new(REGISTERED_ERRORS, error, description, &error_response::texts(sent)))
 }
 
 /// A text member; `null` counts as absent.
@@ -627,7 +627,7 @@ mod tests {
             assert_eq!(error.to_string(), text);
         }
         let error = TokenResponse::read(&reply(400, json!({"error": "ev\r\nil"})), &[]).unwrap_err();
-        let other = ProviderError { error: "other", unregistered: Some("ev il".into()), description: None };
+        let other = ErrorResponse { error: "other", unregistered: Some("ev il".into()), description: None };
         assert_eq!(error, TokenError::Refused { status: 400, error: other });
     }
 

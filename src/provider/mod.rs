@@ -383,7 +383,7 @@ impl Drop for RefetchEnds<'_> {
 impl<T> Kept<T> {
     /// To be renewed when four fifths of its lifetime are over, so that it never ends in use.
     fn new(value: Rc<T>, reply: &Received, now: Timestamp) -> Self {
-        let lifetime = lifetime(&reply.headers, now);
+        let lifetime = lifetime(&reply.headers);
         let renew_at = now + Seconds(lifetime.0.saturating_mul(4) / 5);
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         Kept { value, text, fetched_at: now, renew_at }

@@ -3,7 +3,7 @@
 //! else. This decides about form, never about access.
 
 use super::fetch_metadata::FetchMetadata;
-use crate::http::{Headers, Request, folded, host_of};
+use crate::http::{Headers, Request, folded, host_of, is_token};
 
 /// What kind of client sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,11 +161,6 @@ fn is_grpc(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let (name, format) = media_type.split_once('+').unwrap_or((media_type, "proto"));
     name.eq_ignore_ascii_case("application/grpc") && !format.is_empty()
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 #[cfg(test)]

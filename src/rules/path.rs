@@ -97,7 +97,7 @@ impl fmt::Display for Oddity {
 
 /// One way to read a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
+pub struct PathReading {
     /// What the path is in this reading. Not necessarily UTF-8.
     pub path: Vec<u8>,
     /// How many times it was percent-decoded.
@@ -106,10 +106,10 @@ pub struct Reading {
     pub because: Option<Oddity>,
 }
 
-impl Reading {
+impl PathReading {
     /// The path as it was sent, see the head of this file.
     pub fn wire(path: &str) -> Self {
-        Reading { path: decode_neutral(path.as_bytes()).into_owned(), decoded: 0, because: None }
+        PathReading { path: decode_neutral(path.as_bytes()).into_owned(), decoded: 0, because: None }
     }
 
     /// Whether the condition holds for this reading. The path of a rule is written as on the wire,
@@ -157,7 +157,7 @@ fn has_prefix(path: &[u8], prefix: &[u8]) -> bool {
 /// a program may do to a path, in any order, with at most two decodings.
 #[derive(Debug)]
 pub struct Readings {
-    found: Vec<Reading>,
+    found: Vec<PathReading>,
     next: usize,
 }
 
@@ -168,18 +168,18 @@ pub struct TooMany;
 impl Readings {
     /// The readings of `path`, which must be short; see [`AMBIGUOUS_PATH_LIMIT`].
     pub fn of(path: &str) -> Self {
-        Readings { found: vec![Reading::wire(path)], next: 0 }
+        Readings { found: vec![PathReading::wire(path)], next: 0 }
     }
 
     /// The next reading; `None` after the last.
     ///
     /// # Errors
     /// [`TooMany`], after which the readings are incomplete.
-    pub fn advance(&mut self) -> Result<Option<&Reading>, TooMany> {
+    pub fn advance(&mut self) -> Result<Option<&PathReading>, TooMany> {
         let Some(current) = self.found.get(self.next) else { return Ok(None) };
-        let further: Vec<Reading> = STEPS.iter().filter_map(|step| step.read(current)).collect();
+        let further: Vec<PathReading> = STEPS.iter().filter_map(|step| step.read(current)).collect();
         for reading in further {
-            let known = |r: &Reading| r.decoded == reading.decoded && r.path == reading.path;
+            let known = |r: &PathReading| r.decoded == reading.decoded && r.path == reading.path;
             if !self.found.iter().any(known) {
                 self.found.push(reading);
             }
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn what_a_rule_names_is_decoded_as_often_as_what_is_held_against_it() {
         let meets = |path: &str, decoded: u8| {
-            let reading = Reading { path: path.as_bytes().to_vec(), decoded, because: None };
+            let reading = PathReading { path: path.as_bytes().to_vec(), decoded, because: None };
             reading.meets(&PathMatch::Exact("/a%2541b".into()))
         };
         assert!(meets("/a%2541b", 0) && meets("/a%41b", 1) && meets("/aAb", 2));

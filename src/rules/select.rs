@@ -12,7 +12,9 @@ use crate::text::shown;
 use std::fmt;
 
 use super::host::{self, HostOddity};
-use super::path::{AMBIGUOUS_PATH_LIMIT, Oddity, READINGS_LIMIT, Reading, Readings, is_plain, plain_meets};
+use super::path::{
+    AMBIGUOUS_PATH_LIMIT, Oddity, PathReading, READINGS_LIMIT, Readings, is_plain, plain_meets,
+};
 use crate::config::{PathMatch, Rule};
 use crate::http::Request;
 
@@ -157,9 +159,9 @@ fn select_at<'c>(
 }
 
 fn select_by_readings<'c>(candidates: &[&'c Rule], path: &str) -> Result<&'c Rule, PathError> {
-    let rule_of = |reading: &Reading| candidates.iter().copied().find(|rule| reading.meets(&rule.path));
+    let rule_of = |reading: &PathReading| candidates.iter().copied().find(|rule| reading.meets(&rule.path));
     let mut readings = Readings::of(path);
-    let chosen = rule_of(&Reading::wire(path));
+    let chosen = rule_of(&PathReading::wire(path));
     while let Some(reading) = readings.advance().map_err(|_| PathError::TooManyReadings)? {
         let other = rule_of(reading);
         let agree = match (chosen, other) {

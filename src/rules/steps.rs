@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::disguise::unmask;
-use super::path::{Oddity, Reading};
+use super::path::{Oddity, PathReading};
 
 /// Programs behind one another are assumed to decode this many times together.
 const DECODINGS: u8 = 2;
@@ -70,7 +70,7 @@ pub(super) const STEPS: [Step; 21] = [
 
 impl Step {
     /// The reading after this step, or `None` if the step finds nothing to do.
-    pub(super) fn read(self, from: &Reading) -> Option<Reading> {
+    pub(super) fn read(self, from: &PathReading) -> Option<PathReading> {
         let decodes = matches!(self, Step::Decode | Step::DecodeAllButSlash);
         if decodes && from.decoded >= DECODINGS {
             return None;
@@ -101,7 +101,7 @@ impl Step {
             Step::DropCookieless => drop_cookieless(path),
         }?;
         let because = Some(self.oddity(path));
-        (changed != *path).then_some(Reading {
+        (changed != *path).then_some(PathReading {
             path: changed,
             decoded: from.decoded.saturating_add(u8::from(decodes)),
             because,
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn what_windows_and_asp_net_drop_is_dropped_whole() {
         let step = |step: Step, path: &str| {
-            let from = Reading { path: path.into(), decoded: 0, because: None };
+            let from = PathReading { path: path.into(), decoded: 0, because: None };
             step.read(&from).map(|reading| String::from_utf8(reading.path).unwrap())
         };
         for (path, expected) in [

@@ -35,9 +35,6 @@ pub struct Login {
     /// Path and query that the person asked for. At most [`RETURN_TO_LIMIT`] bytes.
     #[serde(rename = "r")]
     pub return_to: String,
-    /// Name of the provider.
-    #[serde(rename = "p")]
-    pub provider: String,
     /// `redirect_uri` of the authorization request, repeated in the token request.
     #[serde(rename = "u")]
     pub redirect_uri: String,

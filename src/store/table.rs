@@ -260,6 +260,19 @@ impl Worth {
 }
 
 #[cfg(test)]
+impl Table {
+    /// Whether so many entries without a value are found again, and none made room for another.
+    pub(crate) fn has_room_for(self, count: u32) -> bool {
+        let store = Store::default();
+        let (rows, now) = (self.rows(&store, Tenant::none()), Timestamp(1_000));
+        let key = |n: u32| Key::new(&[&n.to_be_bytes()]);
+        let is_put = |n| rows.put(key(n), &Record::new(&[], Timestamp(2_000)), now).is_ok();
+        let is_found = |n| rows.find(key(n), now).is_ok_and(|found| found.is_some());
+        (0..count).all(is_put) && (0..count).all(is_found) && store.take_evicted().is_empty()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::cell::RefCell;
     use std::collections::HashMap;

@@ -26,7 +26,7 @@ pub const OTHER: &str = "other";
 
 /// A refusal of a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderError {
+pub struct ErrorResponse {
     /// The registered code, or [`OTHER`].
     pub error: &'static str,
     /// The code that is not registered, safe for the log. Not for a page, as the description.
@@ -36,7 +36,7 @@ pub struct ProviderError {
     pub description: Option<String>,
 }
 
-impl ProviderError {
+impl ErrorResponse {
     /// Whether the provider would have to show a page (Core 1.0 section 3.1.2.6).
     pub fn asks_for_a_page(&self) -> bool {
         matches!(
@@ -52,7 +52,7 @@ impl ProviderError {
         error: &str,
         description: Option<&str>,
         secrets: &[&str],
-    ) -> ProviderError {
+    ) -> ErrorResponse {
         let known = registered.iter().find(|code| **code == error).copied();
         let unregistered = match known {
             None if !error.is_empty() => Some(readable(error, secrets, ERROR_LIMIT)),
@@ -60,11 +60,11 @@ impl ProviderError {
         };
         let description = description.map(|text| readable(text, secrets, DESCRIPTION_LIMIT));
         let description = description.filter(|text| !text.is_empty());
-        ProviderError { error: known.unwrap_or(OTHER), unregistered, description }
+        ErrorResponse { error: known.unwrap_or(OTHER), unregistered, description }
     }
 }
 
-impl fmt::Display for ProviderError {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.error)?;
         if let Some(unregistered) = &self.unregistered {
@@ -77,7 +77,7 @@ impl fmt::Display for ProviderError {
     }
 }
 
-/// The texts of secrets, for [`ProviderError::new`].
+/// The texts of secrets, for [`ErrorResponse::new`].
 pub(super) fn texts<'a>(secrets: &[&'a Secret]) -> Vec<&'a str> {
     secrets.iter().map(|secret| secret.expose()).collect()
 }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_code_that_is_not_registered_is_shown_in_the_log_beside_other() {
-        let error = |text| ProviderError::new(&["invalid_grant"], text, None, &[]);
+        let error = |text| ErrorResponse::new(&["invalid_grant"], text, None, &[]);
         assert_eq!(error("invalid_grant").to_string(), "invalid_grant");
         for (text, said) in [
             ("", "other"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn description(text: &str, secrets: &[&str]) -> Option<String> {
-        ProviderError::new(&[], "x", Some(text), secrets).description
+        ErrorResponse::new(&[], "x", Some(text), secrets).description
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         }
         let cut = format!("{} SplxlOBeZQQYbYS6WxSbIA", "x ".repeat(95));
         assert!(!description(&cut, &secrets).unwrap().contains("Splx"), "cut after it is masked, not before");
-        let error = ProviderError::new(&[], "bad-SplxlOBeZQQYbYS6WxSbIA", None, &secrets);
+        let error = ErrorResponse::new(&[], "bad-SplxlOBeZQQYbYS6WxSbIA", None, &secrets);
         assert_eq!(error.unregistered.as_deref(), Some("bad-[...]"));
     }
 }

@@ -1,0 +1,123 @@
+//! What notices logins that lead nowhere.
+
+use super::*;
+
+#[test]
+fn rounds_are_counted_for_two_minutes() {
+    let here = cookies(|config| config.providers.push(provider("other")));
+    // Whoever has other keys counts together with this one.
+    let there =
+        cookies(|config| config.session.keys = vec![Secret::from("another secret of 32 characters!")]);
+    let mut browser = Browser::default();
+    let rounds = |cookies: &Cookies, browser: &Browser, of: u32, now| {
+        let headers = browser.headers();
+        cookies.rounds(of, &Jar::read(&headers), now)
+    };
+    let lost = [here.lost(0), here.lost(1)];
+    let pages = [here.needless(0, "/a?n=1"), here.needless(0, "/b")];
+    assert_eq!([there.lost(0), there.needless(0, "/a#n")], [lost[0], pages[0]]);
+    let none = (0, Timestamp(0));
+    assert_eq!(rounds(&here, &browser, lost[0], NOW), none);
+    assert_eq!(here.clear_rounds(&Jar::default(), NOW), None);
+    browser.receives([here.set_rounds(&[(lost[0], ROUNDS_LIMIT)], &Jar::default(), NOW)]);
+    for cookies in [&here, &there] {
+        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 119)), (ROUNDS_LIMIT, NOW));
+        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 120)), none);
+        // Clocks may differ, but no count is for ever.
+        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 119)), (ROUNDS_LIMIT, NOW));
+        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 120)), none);
+    }
+    for of in [lost[1], pages[0], pages[1]] {
+        assert_eq!(rounds(&here, &browser, of, NOW), none, "neither another provider nor another page");
+    }
+    let (headers, later) = (browser.headers(), Timestamp(NOW.0 + 1));
+    let more = [(lost[1], 1), (pages[0], 2), (pages[1], 0)];
+    browser.receives([here.set_rounds(&more, &Jar::read(&headers), later)]);
+    let counted = |browser: &Browser| {
+        [lost[0], lost[1], pages[0], pages[1]].map(|of| rounds(&here, browser, of, later).0)
+    };
+    assert_eq!(counted(&browser), [ROUNDS_LIMIT, 1, 2, 0]);
+    // Needless logins happen while the session works.
+    let headers = browser.headers();
+    browser.receives(here.clear_rounds(&Jar::read(&headers), later));
+    assert_eq!(counted(&browser), [0, 0, 2, 0]);
+    // Nothing is written anew that is as it was.
+    let headers = browser.headers();
+    assert_eq!(here.clear_rounds(&Jar::read(&headers), later), None);
+    browser.receives([here.set_rounds(&[(pages[0], 0)], &Jar::read(&headers), later)]);
+    assert!(browser.0.is_empty());
+    browser.0.insert(format!("{BASE}-rounds"), "junk".into());
+    let headers = browser.headers();
+    browser.receives(here.clear_rounds(&Jar::read(&headers), later));
+    assert!(browser.0.is_empty());
+}
+
+#[test]
+fn what_is_no_count_is_left_out_and_there_is_an_end_to_counts() {
+    let cookies = cookies(|_| {});
+    let (at, of) = (NOW.0, cookies.lost(0));
+    let read = |value: &str| {
+        let headers: Headers = [("cookie", format!("{BASE}-rounds={value}"))].into_iter().collect();
+        cookies.rounds(of, &Jar::read(&headers), NOW).0
+    };
+    assert_eq!(read(&format!("{of}.2.{at}")), 2);
+    assert_eq!(read(&format!("junk:{of}.2.{at}")), 2);
+    for value in [
+        String::new(),
+        "junk".into(),
+        ":::".into(),
+        format!("{of}.300.{at}"),
+        format!("{of}.-1.{at}"),
+        format!("{of}.2"),
+        format!("{of}.2.{at}.0"),
+        format!("{of}.2.99999999999999999999999"),
+        format!("{}{of}.2.{at}", "0.1.1:".repeat(8)),
+    ] {
+        assert_eq!(read(&value), 0, "{value}");
+    }
+    let many: String = (0..200).map(|n| format!("{n}.1.{at}:")).collect();
+    let headers: Headers = [("cookie", format!("{BASE}-rounds={many}"))].into_iter().collect();
+    let written = cookies.set_rounds(&[(of, 1)], &Jar::read(&headers), NOW);
+    assert!(written.len() < 400, "{written}");
+}
+
+#[test]
+fn a_login_that_an_upstream_begins_leaves_a_sign_and_nothing_else_does() {
+    let cookies = cookies(|_| {});
+    let id = Login::id(STATE).unwrap();
+    let name = format!("{BASE}-login-{id}");
+    let sign = cookies.login_behind(format!("{name}=sealed; Path=/; Secure").as_bytes()).unwrap();
+    assert!(sign.starts_with(&format!("{name}=behind; ")) && sign.contains("; HttpOnly; "), "{sign}");
+    for field in [
+        format!("{name}=; Max-Age=0"),
+        format!("{name}; Path=/"),
+        format!("{BASE}=x"),
+        format!("{BASE}-rounds=x"),
+        format!("{BASE}-login-short=x"),
+        format!("{name}x=x"),
+        format!("{BASE}-login-{id}\r\n=x"),
+        format!("lang={name}=x"),
+    ] {
+        assert_eq!(cookies.login_behind(field.as_bytes()), None, "{field}");
+    }
+    assert_eq!(cookies.login_behind(b"\xff=x"), None);
+    let mut browser = Browser::default();
+    browser.receives([sign]);
+    assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::Behind));
+}
+
+#[test]
+fn the_cookie_of_another_filter_is_known_by_the_login_that_it_names() {
+    let cookies = cookies(|_| {});
+    let id = Login::id(STATE).unwrap();
+    for (name, expected) in [
+        (format!("other-login-{id}"), Some("other")),
+        (format!("{BASE}-login-{id}"), None),
+        (format!("other-login-{id}x"), None),
+        (format!("other-{id}"), None),
+    ] {
+        let headers: Headers = [("cookie", format!("{name}=1"))].into_iter().collect();
+        assert_eq!(cookies.of_another_filter(STATE, &Jar::read(&headers)).as_deref(), expected, "{name}");
+        assert_eq!(cookies.of_another_filter("short", &Jar::read(&headers)), None);
+    }
+}
