@@ -3,18 +3,20 @@
 use std::rc::Rc;
 
 use crate::config::{Accept, ProviderIndex, Rule};
+use crate::credential::{bearer, session};
+use crate::endpoints::refusal::Extras;
+use crate::endpoints::{kept_form, login, looping};
 use crate::error::{ClientError, Error};
+use crate::filter::admission::{Brings, Written};
 use crate::filter::{Answer, Filter, Visit};
-use crate::flow::refresh::{self, Current, Looked};
-use crate::flow::refusal::Extras;
-use crate::flow::written::{self, Written};
-use crate::flow::{Callouts, Step, bearer, kept_form, login, looping, session};
+use crate::flow::{Callouts, Step};
 use crate::http::Request;
 use crate::oidc::bearer::{BearerToken, token_in_query};
+use crate::refresh::written;
+use crate::refresh::{self, Current, Looked};
 use crate::rules::{ClientKind, came_unencrypted, is_preflight, select};
 use crate::session::{Jar, SessionEnded};
 use crate::time::Timestamp;
-use crate::upstream::Brings;
 
 impl Filter {
     /// Decides about a request, or says what it waits for.
@@ -127,6 +129,7 @@ fn let_in(filter: &Filter, visit: &Visit, rule: &Rule, current: &Current) -> Res
 }
 
 /// What becomes of somebody with a session.
+#[allow(clippy::large_enum_variant, reason = "taken apart at once, and mostly decided")]
 enum LetIn {
     Decided(Answer),
     /// They authenticate as the rule requires.

@@ -4,10 +4,10 @@
 //!
 //! 1. [`host`](https://github.com/proxy-wasm/spec): the proxy's callback becomes an
 //!    [`http::Request`] (in `src/host/`, which exists in the Wasm build only).
-//! 2. [`filter::Filter::start`]: the filter's own endpoints first, then the rule ([`rules`]), then
-//!    what proves an identity: a token ([`oidc::bearer`]) or a session ([`session`]).
-//! 3. What needs to ask the provider is a [`flow`]: a login, a token with an unknown key. It asks
-//!    for callouts and goes on with their replies.
+//! 2. [`driver::Driver`]: the run loop, the same for every host. Events in, actions out.
+//! 3. [`filter::Filter::start`] in `src/decide.rs`: the filter's own endpoints first, then the rule
+//!    ([`rules`]), then what proves an identity: a token ([`oidc::bearer`]) or a session ([`session`]). What
+//!    must ask the provider waits as a [`flow`].
 //! 4. Everything that is believed was checked by [`jose`] (who signed it) and [`oidc`] (what it
 //!    says); what we know of a provider is kept in [`provider`].
 //! 5. [`upstream`]: the one way on. It takes out what only we may set and tells who it is.
@@ -18,10 +18,13 @@
 pub mod answer;
 pub mod audit;
 pub mod cache;
+mod calls;
 pub mod codes;
 pub mod config;
+mod credential;
 mod decide;
 pub mod driver;
+mod endpoints;
 pub mod error;
 pub mod filter;
 pub mod flow;
@@ -31,13 +34,13 @@ pub mod http;
 pub mod identity;
 pub mod jose;
 pub mod json;
-pub mod key_change;
 pub mod metrics;
 mod numbered;
 pub mod oidc;
 mod pattern;
 pub mod provider;
 pub mod random;
+mod refresh;
 pub mod rules;
 pub mod secret;
 pub mod session;

@@ -7,12 +7,10 @@
 
 use std::cell::RefCell;
 
-use crate::audit::{Decision, Outcome};
+use crate::audit::Outcome;
 use crate::config::{Client, ClientAuthentication, Config, Credential, ProviderIndex};
-use crate::filter::{Answer, Filter};
-use crate::http::{Called, CalloutFailed, Endpoint, Reply};
+use crate::http::{CalloutFailed, Endpoint, Reply};
 use crate::oidc::client_auth::ClientJudged;
-use crate::time::Timestamp;
 
 /// The host's metrics.
 #[derive(Clone, Copy)]
@@ -359,56 +357,9 @@ impl Metrics {
         }
     }
 
-    fn provider(&self, name: &str) -> Option<ProviderIndex> {
+    /// Which provider has this name.
+    pub(crate) fn provider(&self, name: &str) -> Option<ProviderIndex> {
         self.providers.iter().position(|provider| provider == name)
-    }
-}
-
-impl Answer {
-    fn decision(&self) -> &Decision {
-        match self {
-            Self::Continue(edits) => &edits.decision,
-            Self::Respond(_, decision) => decision,
-        }
-    }
-}
-
-impl Filter {
-    /// Counts what was decided.
-    pub(crate) fn counted(&self, answer: Answer) -> Answer {
-        self.count_decision(answer.decision());
-        answer
-    }
-
-    /// What is due now and then. For the host, at every tick.
-    pub fn tick(&self, now: Timestamp) {
-        for (index, provider) in self.providers.iter().enumerate() {
-            if let Some(rest) = provider.watch_secret(now) {
-                self.metrics.measure(Metric::SecretRest { provider: index }, rest.0);
-            }
-        }
-        self.log.tick(now);
-        self.compare_keys(now);
-        self.instance.tick(&self.store, now);
-        self.watch_store(now);
-        self.metrics.tell();
-    }
-
-    /// Counts a decision of the host itself.
-    pub fn count_decision(&self, decision: &Decision) {
-        let Decision { outcome, code, .. } = *decision;
-        let provider = self.metrics.provider(&decision.provider);
-        self.metrics.count(Metric::Decision { outcome, code, provider });
-    }
-
-    /// Counts the reply to a callout, once however many requests it answers. For the host, which knows
-    /// that.
-    pub fn count_callout(&self, called: &Called, reply: &Reply) {
-        if let (Some(provider), Some(outcome)) =
-            (self.metrics.provider(&called.provider), CalloutOutcome::of(reply))
-        {
-            self.metrics.count(Metric::Callout { endpoint: called.endpoint, outcome, provider });
-        }
     }
 }
 

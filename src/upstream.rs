@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::audit::Decision;
 use crate::config::{ClaimPath, Config};
 use crate::error::ClientError;
-use crate::flow::written::Written;
 use crate::http::{Headers, Request, folded, folded_byte};
 use crate::identity::{Identity, Proof};
 use crate::jose::Jws;
@@ -24,8 +23,6 @@ const HEADER_LIMIT: usize = 8 * 1024;
 pub struct Edits {
     remove: Vec<String>,
     set: Vec<(String, Vec<u8>)>,
-    /// What the response brings: see [`Filter::on_response`](crate::filter::Filter::on_response).
-    pub(crate) brings: Brings,
     /// Why it goes on.
     pub decision: Decision,
 }
@@ -41,31 +38,12 @@ impl Edits {
         &self.set
     }
 
-    /// Whether the response brings anything.
-    pub fn changes_the_response(&self) -> bool {
-        !self.brings.cookies.is_empty() || self.brings.session.is_some()
-    }
-
     /// Names the host to the upstream, and to Envoy, which chooses the virtual host anew when a module of
     /// ABI 0.2.1 has changed a field of the request.
     pub(crate) fn at_host(mut self, authority: &str) -> Self {
         self.set.push((":authority".to_owned(), authority.into()));
         self
     }
-
-    /// Sends cookies with the response.
-    pub fn bringing(self, brings: Brings) -> Self {
-        Edits { brings, ..self }
-    }
-}
-
-/// Cookies for the browser of a request that goes on.
-#[derive(Debug, Clone, Default)]
-pub struct Brings {
-    /// Set-Cookie values.
-    pub cookies: Vec<String>,
-    /// The session, if it is to be written.
-    pub session: Option<Written>,
 }
 
 /// An identity and the headers that tell the upstream about it, made once per session or token.
@@ -162,7 +140,7 @@ impl Upstream {
         decision: Decision,
         now: Timestamp,
     ) -> Result<Edits, ClientError> {
-        let mut edits = Edits { remove: Vec::new(), set: Vec::new(), brings: Brings::default(), decision };
+        let mut edits = Edits { remove: Vec::new(), set: Vec::new(), decision };
         let proven_by_token = told.is_some_and(|told| matches!(told.identity.proof(), Proof::Bearer { .. }));
         let told = told.map_or(&[][..], |told| told.headers(now));
         for (name, value) in request.headers.iter() {

@@ -5,10 +5,18 @@ use std::fmt;
 
 use crate::audit::shown_subject;
 use crate::config::ProviderIndex;
-use crate::flow::refresh::Arrived;
-use crate::http::Request;
+use crate::http::{HostTraits, Request};
 use crate::session::Session;
 use crate::time::Timestamp;
+
+/// A request that comes with a session.
+#[derive(Clone, Copy)]
+pub struct Arrived {
+    /// What its host can do.
+    pub host: HostTraits,
+    /// When it came.
+    pub at: Timestamp,
+}
 
 /// A request and what the filter found out about it on the way.
 pub(crate) struct Visit {

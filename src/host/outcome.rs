@@ -8,8 +8,8 @@ use super::request::{Pending, Turn};
 use super::root::{Host, Plugin};
 use crate::audit::Decision;
 use crate::filter::Answer;
+use crate::filter::admission::Admission;
 use crate::http::Response;
-use crate::upstream::Edits;
 
 /// Does what was decided about a request.
 pub fn finish(plugin: &Rc<Plugin>, pending: &Rc<Pending>, answer: Answer, turn: Turn) -> Action {
@@ -23,7 +23,7 @@ pub fn finish(plugin: &Rc<Plugin>, pending: &Rc<Pending>, answer: Answer, turn: 
 }
 
 /// Lets a request go on, as it was decided.
-fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Edits, turn: Turn) -> Action {
+fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Admission, turn: Turn) -> Action {
     let removed = edits.remove().iter().map(|name| abi::remove_field(Map::Request, name));
     let set = edits.set().iter().map(|(name, value)| abi::set_field(Map::Request, name, value));
     if !removed.chain(set).all(|done| done.is_ok()) {

@@ -11,8 +11,8 @@ use super::root::{Host, Plugin, clock, now};
 use super::{body, dispatch, nginx, response};
 use crate::audit::Decision;
 use crate::driver::{Action as Do, Driver, RequestId, Verdict};
+use crate::filter::admission::Admission;
 use crate::http::Headers;
-use crate::upstream::Edits;
 
 /// The context of one request, as the host sees it.
 pub struct Handling {
@@ -31,7 +31,7 @@ pub struct Pending {
     /// Header fields to add to the response that the filter itself made.
     pub response: RefCell<Vec<(String, String)>>,
     /// What it was let through with.
-    pub edits: RefCell<Option<Edits>>,
+    pub edits: RefCell<Option<Admission>>,
     pub is_head: Cell<bool>,
     /// So much of the request had come when its header fields did. Bytes; none if it was not looked at.
     pub received_before: Cell<Option<u64>>,

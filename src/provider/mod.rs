@@ -3,18 +3,19 @@
 //! Knowledge is renewed in the background before it ends and kept while the provider is down. A
 //! request asks only when there is no knowledge yet, or when a token names a key that is unknown.
 
+mod asked;
 pub mod lifetime;
 mod outage;
 mod secret_end;
 mod shared;
 
+pub(crate) use asked::ask;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::config::{self, Credential};
 use crate::error::{Destination, Error, ProviderError};
 use crate::flow::Callouts;
-use crate::flow::exchange;
 use crate::http::{Callout, CalloutFailed, Endpoint, Received};
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
@@ -398,7 +399,7 @@ fn is_old<T>(kept: &Option<Kept<T>>, now: Timestamp) -> bool {
 /// One exchange that must end with status 200.
 async fn fetch(callouts: &Callouts, request: Callout, now: &mut Timestamp) -> Result<Received, Error> {
     let what = request.destination();
-    let received = exchange::ask(callouts, request, now).await?;
+    let received = ask(callouts, request, now).await?;
     match received.status {
         200 => Ok(received),
         found => Err(ProviderError::Status { what, found }.into()),

@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 }
 
 /// Every source file of the crate with its path below `src/`, and its text before the tests.
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     let src = root().join("src");
     let mut folders = vec![src.clone()];
     let mut sources = Vec::new();
@@ -106,6 +106,7 @@ fn only_sessions_are_inflated() {
 #[test]
 fn the_way_to_the_upstream_is_one() {
     let made = uses(&["Edits {"], |path| is_core(path) && path != "upstream.rs");
+    let made: Vec<String> = made.into_iter().filter(|line| !line.ends_with("-> &Edits {")).collect();
     assert_eq!(made, Vec::<String>::new());
     let made = uses(&["= Edits {"], |path| path == "upstream.rs");
     assert_eq!(made.len(), 1, "{made:?}");

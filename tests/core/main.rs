@@ -20,6 +20,7 @@ mod documentation;
 #[path = "../../fuzz/src/targets.rs"]
 mod fuzz;
 mod invariants;
+mod layout;
 mod named;
 mod open_redirect;
 mod pain_points;

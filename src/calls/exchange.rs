@@ -1,0 +1,130 @@
+//! One exchange with an endpoint of a provider that is not remembered.
+
+use crate::config::{self, ProviderIndex};
+use crate::credential::bearer;
+use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
+use crate::filter::Filter;
+use crate::flow::Callouts;
+use crate::http::Received;
+use crate::jose::{Jws, Verified};
+use crate::oidc::client_auth::{ClientJudged, ClientRequest};
+use crate::oidc::id_token::{self, IdToken};
+use crate::provider::{BroughtBy, ask};
+use crate::secret::Secret;
+use crate::time::{Seconds, Timestamp};
+
+/// What an endpoint answers for which we prove who we are. If the provider refuses the client itself, and
+/// there is another secret or key, that one is tried; what worked is kept to.
+///
+/// So a code or a refresh token may be sent a second time, but only after an answer that says that
+/// nobody has looked at it.
+///
+/// # Errors
+/// As [`ask`]; or the private key of `private_key_jwt` did not sign.
+pub async fn ask_as_client(
+    filter: &Filter,
+    index: ProviderIndex,
+    request: &ClientRequest,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Received, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let client = &provider.config.client;
+    let mut credential = provider.credential();
+    let mut is_first = true;
+    loop {
+        let mut assertion_id = [0; 16];
+        filter.random.fill(&mut assertion_id, *now)?;
+        let signed = request.by(credential, &provider.config, *now, &assertion_id);
+        let callout = signed.map_err(|error| ConfigurationError::Signing(error.to_string()))?;
+        let received = ask(callouts, callout, now).await?;
+        let judged = ClientJudged::of(&received);
+        filter.metrics.count_client(index, client, credential, judged);
+        let name = &provider.config.name;
+        match (judged, client.other(credential)) {
+            (ClientJudged::Refused, Some(other)) if is_first => {
+                log::warn!(
+                    "provider={name} code=client_refused the provider refuses {}; the other one is tried",
+                    client.name_of(credential)
+                );
+                (credential, is_first) = (other, false);
+            }
+            (ClientJudged::Accepted, _) => {
+                provider.use_credential(credential);
+                return Ok(received);
+            }
+            _ => return Ok(received),
+        }
+    }
+}
+
+/// What an ID token answers to.
+pub struct Asked<'a> {
+    /// The nonce of the login; none at a refresh.
+    pub nonce: Option<&'a Secret>,
+    /// The code that was redeemed; none at a refresh.
+    pub code: Option<&'a Secret>,
+    /// `max_age` of the authorization request; none at a refresh.
+    pub max_age: Option<Seconds>,
+    /// The access token that came with it.
+    pub access_token: &'a Secret,
+}
+
+/// Verifies the signature of an ID token that came from the token endpoint.
+///
+/// # Errors
+/// It is not the provider's, as the provider's fault; or the provider's keys cannot be had.
+pub async fn verify_id_token(
+    filter: &Filter,
+    index: ProviderIndex,
+    id_token: &Secret,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Verified, Error> {
+    let text = id_token.expose();
+    let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
+    let verified = bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await;
+    verified.map(|(verified, _)| verified).map_err(|error| match error {
+        // Here it is not the client who brought a wrong token.
+        Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
+        other => other,
+    })
+}
+
+/// What a verified ID token must say.
+pub fn expected<'a>(
+    provider: &'a config::Provider,
+    verified: &Verified,
+    asked: &Asked<'a>,
+    now: Timestamp,
+) -> id_token::Expected<'a> {
+    id_token::Expected {
+        issuer: provider.issuer_of(verified.claims()),
+        client_id: &provider.client.id,
+        trusted_audiences: &provider.trusted_audiences,
+        nonce: asked.nonce.map(Secret::expose),
+        access_token: Some(asked.access_token.expose()),
+        code: asked.code.map(Secret::expose),
+        max_age: asked.max_age,
+        leeway: provider.leeway,
+        now,
+    }
+}
+
+/// Verifies and checks an ID token that came from the token endpoint.
+///
+/// # Errors
+/// Which rule it breaks, as the provider's fault; or the provider's keys cannot be had.
+pub async fn check_id_token(
+    filter: &Filter,
+    index: ProviderIndex,
+    id_token: &Secret,
+    asked: &Asked<'_>,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<IdToken, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let verified = verify_id_token(filter, index, id_token, callouts, now).await?;
+    let expect = expected(provider, &verified, asked, *now);
+    Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
+}

@@ -1,0 +1,96 @@
+//! Tokens of a session that has ended are given back to the provider (RFC 7009), in the background and
+//! as well as it can be done.
+
+use std::rc::Rc;
+
+use crate::calls::exchange;
+use crate::config::ProviderIndex;
+use crate::error::{Error, ProviderError};
+use crate::filter::Filter;
+use crate::flow::{Callouts, Flow};
+use crate::oidc::revocation::{TokenKind, revocation_request};
+use crate::provider::Provider;
+use crate::secret::Secret;
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// Begins to revoke the tokens that a session holds, if its provider does that.
+pub fn begin(filter: &Rc<Filter>, index: ProviderIndex, session: &Session, now: Timestamp) {
+    let known = filter.provider(index).and_then(Provider::known);
+    let tokens = tokens(session, now);
+    if tokens.is_empty() || known.is_none_or(|known| known.metadata.revocation_endpoint.is_none()) {
+        return;
+    }
+    let job = {
+        let filter = Rc::clone(filter);
+        Flow::begin(move |callouts| revoke(filter, index, tokens, now, callouts))
+    };
+    if !filter.in_background(job) {
+        log::warn!("code=revocation_failed there is no room for more work in the background");
+    }
+}
+
+/// What is still worth something. The refresh token comes first: with it new ones could be had.
+fn tokens(session: &Session, now: Timestamp) -> Vec<(TokenKind, Secret)> {
+    let is_over = session.access_token_expires_at.is_some_and(|end| end <= now);
+    let refresh = session.refresh_token.as_ref().map(|token| (TokenKind::Refresh, token.clone()));
+    let access = session.access_token.as_ref().filter(|_| !is_over);
+    let access = access.map(|token| (TokenKind::Access, token.clone()));
+    refresh.into_iter().chain(access).collect()
+}
+
+async fn revoke(
+    filter: Rc<Filter>,
+    index: ProviderIndex,
+    tokens: Vec<(TokenKind, Secret)>,
+    mut now: Timestamp,
+    callouts: Callouts,
+) {
+    for (kind, token) in tokens {
+        if let Err(error) = revoke_one(&filter, index, kind, &token, &callouts, &mut now).await {
+            let name =
+                filter.provider(index).map(|provider| provider.config.name.as_str()).unwrap_or_default();
+            log::warn!("provider={name} code=revocation_failed a token was not revoked: {error}");
+        }
+    }
+}
+
+async fn revoke_one(
+    filter: &Filter,
+    index: ProviderIndex,
+    kind: TokenKind,
+    token: &Secret,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<(), Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let Some(known) = provider.known() else { return Ok(()) };
+    let Some(request) = revocation_request(&known.metadata, &provider.config, kind, token) else {
+        return Ok(());
+    };
+    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
+    // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
+    match received.status {
+        200 => Ok(()),
+        found => Err(ProviderError::Status { what: request.destination(), found }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Seconds;
+
+    #[test]
+    fn a_token_that_is_over_is_not_worth_the_question() {
+        let now = Timestamp(1_700_000_000);
+        let mut session = crate::session::tests::session();
+        session.access_token = Some(Secret::from("a"));
+        for (end, count) in [(None, 1), (Some(now + Seconds(1)), 1), (Some(now), 0)] {
+            session.access_token_expires_at = end;
+            assert_eq!(tokens(&session, now).len(), count, "{end:?}");
+        }
+        session.access_token = None;
+        assert_eq!(tokens(&session, now), []);
+    }
+}

@@ -1,0 +1,98 @@
+//! The claims of a login: those of the ID token, and what the userinfo endpoint adds to them.
+
+use crate::config::{ProviderIndex, UserinfoUse};
+use crate::credential::bearer;
+use crate::error::{ClientError, Error, ProviderError};
+use crate::filter::Filter;
+use crate::flow::Callouts;
+use crate::jose::{Jws, JwsError, Verified};
+use crate::oidc::claims::Claims;
+use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse, userinfo_request};
+use crate::provider::ask;
+use crate::provider::{BroughtBy, Known};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Who is known already, by an ID token.
+pub struct Person<'a> {
+    /// The claims so far.
+    pub claims: &'a Claims,
+    /// Whom userinfo must be about.
+    pub subject: &'a str,
+}
+
+/// The claims of a person with those that the userinfo endpoint adds, if the configuration wants it to be
+/// asked.
+///
+/// # Errors
+/// The endpoint was asked, and its answer cannot be had or is not about this person. Then nobody is
+/// logged in: claims that sometimes are there would give and take rights at random.
+pub async fn claims(
+    filter: &Filter,
+    index: ProviderIndex,
+    known: &Known,
+    person: &Person<'_>,
+    access_token: &Secret,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Option<Claims>, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let missing = filter.needs.missing(person.claims, provider);
+    let is_wanted = match provider.userinfo {
+        UserinfoUse::Never => false,
+        UserinfoUse::Always => true,
+        UserinfoUse::IfNeeded => missing.is_some() && known.metadata.userinfo_endpoint.is_some(),
+    };
+    if !is_wanted {
+        return Ok(None);
+    }
+    let Some(request) = userinfo_request(&known.metadata, provider, access_token) else {
+        if provider.userinfo == UserinfoUse::Always {
+            return Err(Error::Bug("userinfo is always wanted, and there is no way to it"));
+        }
+        log::warn!(
+            "provider={}: the ID token lacks \"{}\", and userinfo_endpoint is on another host than the issuer; \
+             it is asked if callout.userinfo names the way",
+            provider.name,
+            missing.unwrap_or_default()
+        );
+        return Ok(None);
+    };
+    let what = request.destination();
+    let wrong = |error| Error::from(ProviderError::Userinfo(what.clone(), error));
+    let received = ask(callouts, request, now).await?;
+    let response = UserinfoResponse::read(&received).map_err(wrong)?;
+    let expect = |now: &Timestamp| Expected {
+        issuer: provider.issuer_of(person.claims),
+        client_id: &provider.client.id,
+        subject: person.subject,
+        leeway: provider.leeway,
+        now: *now,
+    };
+    let userinfo = match response {
+        UserinfoResponse::Plain(claims) => Userinfo::check(claims, &expect(now)),
+        UserinfoResponse::Signed(text) => {
+            let wrong = |error| wrong(UserinfoError::Signature(error));
+            let verified = verify(filter, index, text.expose(), &wrong, callouts, now).await?;
+            Userinfo::check_signed(verified, &expect(now))
+        }
+    };
+    Ok(Some(userinfo.map_err(wrong)?.added_to(person.claims)))
+}
+
+async fn verify(
+    filter: &Filter,
+    index: ProviderIndex,
+    text: &str,
+    wrong: &impl Fn(JwsError) -> Error,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Verified, Error> {
+    let jws = Jws::parse(text).map_err(wrong)?;
+    match bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await {
+        Ok((verified, _)) => Ok(verified),
+        // Here it is not the client who brought a wrong token.
+        Err(Error::Client(ClientError::Token(error))) => Err(wrong(error)),
+        Err(other) => Err(other),
+    }
+}

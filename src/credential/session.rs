@@ -1,0 +1,329 @@
+//! The session of a person: found in the cookies, remembered, kept alive.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, ConfigurationError, Error};
+use crate::filter::sessions::CachedSession;
+use crate::filter::{Filter, Visit};
+use crate::identity::Identity;
+use crate::metrics::{GivenUp, Metric};
+use crate::session::{Jar, Session, SessionEnded, SessionTooLarge, Unreadable};
+use crate::time::Timestamp;
+
+/// The session that the cookies hold.
+///
+/// # Errors
+/// There is none, it cannot be opened, or it is over.
+pub fn find(
+    filter: &Filter,
+    provider: ProviderIndex,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Result<Rc<CachedSession>, ClientError> {
+    find_and_tell(filter, provider, jar, now, &|_| ())
+}
+
+/// The same for a request that is decided by it: its line says whose session it is, also of one that is
+/// over.
+///
+/// # Errors
+/// As [`find`].
+pub fn of(
+    filter: &Filter,
+    visit: &Visit,
+    provider: ProviderIndex,
+    jar: &Jar<'_>,
+) -> Result<Rc<CachedSession>, ClientError> {
+    find_and_tell(filter, provider, jar, visit.now, &|session| visit.is_in(provider, session))
+}
+
+fn find_and_tell(
+    filter: &Filter,
+    provider: ProviderIndex,
+    jar: &Jar<'_>,
+    now: Timestamp,
+    tell: &dyn Fn(&Session),
+) -> Result<Rc<CachedSession>, ClientError> {
+    let mut why = ClientError::NotLoggedIn;
+    for sealed in filter.cookies.session_text(provider, jar) {
+        let Some(remembered) = open(filter, provider, &sealed, now) else {
+            why = ClientError::SessionUnreadable(unreadable(filter, &sealed, now));
+            continue;
+        };
+        tell(&remembered.session);
+        match counts(filter, provider, &remembered, now) {
+            Ok(()) => return Ok(remembered),
+            Err(ended) => why = ended,
+        }
+    }
+    Err(why)
+}
+
+/// Why a session does not open. A key that is not known is told to whoever runs this: it may be that
+/// another proxy has it already, or has it still.
+fn unreadable(filter: &Filter, sealed: &str, now: Timestamp) -> Unreadable {
+    let why = filter.cookies.unreadable(sealed);
+    if let Unreadable::UnknownKey(key) = why {
+        let line = format!(
+            "a session cookie names the key {key}, which is not in session.keys: do all proxies have the same \
+             keys, and is a new one added behind the old one first?"
+        );
+        filter.log.warn("session_key_unknown", &line, now);
+    }
+    why
+}
+
+/// Whether a session counts now. Whoever waited asks once more: it may have ended meanwhile.
+///
+/// # Errors
+/// It is over.
+pub fn counts(
+    filter: &Filter,
+    provider: ProviderIndex,
+    remembered: &CachedSession,
+    now: Timestamp,
+) -> Result<(), ClientError> {
+    let state = remembered.session.state(&filter.config.session, now);
+    state.and_then(|()| has_not_ended(filter, provider, remembered, now)).map_err(ClientError::SessionEnded)
+}
+
+/// Looks for the session among those that ended before their time, if that may have changed since it
+/// was looked for last.
+fn has_not_ended(
+    filter: &Filter,
+    provider: ProviderIndex,
+    remembered: &CachedSession,
+    now: Timestamp,
+) -> Result<(), SessionEnded> {
+    let Some(ended) = filter.ended.get(provider) else { return Ok(()) };
+    // Where no provider ends sessions, those that were logged out here are looked for when a cookie is
+    // seen for the first time, and before it is written anew: no answer that was under way brings one
+    // back.
+    let is_new = remembered.checked_at.get().is_none();
+    if !(ended.is_watched() || is_new || is_written_anew(filter, remembered, now)) {
+        return Ok(());
+    }
+    // Read before the list: what is added in between is seen the next time.
+    let generation = ended.generation(&filter.store).map_err(|_| SessionEnded::Unconfirmed)?;
+    if remembered.checked_at.get() == Some(generation) {
+        return Ok(());
+    }
+    if let Some(why) = ended.find(&filter.store, &remembered.session) {
+        return Err(why);
+    }
+    remembered.checked_at.set(Some(generation));
+    Ok(())
+}
+
+/// Whether it is time to write the cookie of a session anew.
+pub fn is_written_anew(filter: &Filter, remembered: &CachedSession, now: Timestamp) -> bool {
+    remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now)
+}
+
+/// The session of a sealed text, whether it counts or not. CachedSession.
+pub fn open(
+    filter: &Filter,
+    provider: ProviderIndex,
+    sealed: &str,
+    now: Timestamp,
+) -> Option<Rc<CachedSession>> {
+    let key = [&provider.to_le_bytes()[..], sealed.as_bytes()];
+    let read = || Some((filter.cookies.open_session(provider, sealed)?, filter.cookies.needs_reseal(sealed)));
+    remembered(filter, provider, &key, read, now)
+}
+
+/// The session that one was refreshed to, whether it counts or not, from what changed of it. CachedSession.
+/// `None` if that is the change of another.
+pub fn open_refreshed(
+    filter: &Filter,
+    provider: ProviderIndex,
+    before: &CachedSession,
+    sealed: &str,
+    now: Timestamp,
+) -> Option<Rc<CachedSession>> {
+    let of = before.fingerprint();
+    let key = [&provider.to_le_bytes()[..], of.bytes(), sealed.as_bytes()];
+    let read = || filter.cookies.open_refreshed(provider, &before.session, of, sealed);
+    remembered(filter, provider, &key, read, now)
+}
+
+/// A session by the text that it was read from, opened if it is not known.
+fn remembered(
+    filter: &Filter,
+    provider: ProviderIndex,
+    key: &[&[u8]],
+    read: impl FnOnce() -> Option<(Session, bool)>,
+    now: Timestamp,
+) -> Option<Rc<CachedSession>> {
+    if let Some(remembered) = filter.sessions.borrow_mut().get(key, now) {
+        return Some(Rc::clone(remembered));
+    }
+    let (session, needs_reseal) = read()?;
+    if session.needs != filter.needs.fingerprint() {
+        return None;
+    }
+    // A tenant may have been taken off the list.
+    let issuer = session.claims.get("iss").and_then(Value::as_str);
+    if !filter.provider(provider)?.config.is_issuer(issuer?) {
+        return None;
+    }
+    let told = filter.upstream.tell(Identity::of_session(provider, &session));
+    let expires_at = session.ends_at(&filter.config.session);
+    let remembered = Rc::new(CachedSession {
+        session,
+        told,
+        needs_reseal,
+        checked_at: Cell::default(),
+        fingerprint: OnceCell::new(),
+    });
+    filter.sessions.borrow_mut().insert(key, Rc::clone(&remembered), expires_at);
+    Some(remembered)
+}
+
+/// The session that one was refreshed to.
+///
+/// # Errors
+/// It does not open here (any more), or is over.
+pub fn open_refreshed_and_check(
+    filter: &Filter,
+    provider: ProviderIndex,
+    before: &CachedSession,
+    sealed: &str,
+    now: Timestamp,
+) -> Result<Rc<CachedSession>, ClientError> {
+    let remembered = open_refreshed(filter, provider, before, sealed, now);
+    let remembered = remembered.ok_or(ClientError::SessionUnreadable(Unreadable::Otherwise))?;
+    counts(filter, provider, &remembered, now)?;
+    Ok(remembered)
+}
+
+/// What a session that does not fit into its cookies gives up, in this order, because a person can do
+/// without: the ID token, which is a hint for the provider at the logout, and the refresh token, as if the
+/// provider had given none. Never claims: rules and the upstream decide by them. Nor what is forwarded.
+pub const GIVEN_UP: &[GivenUp] = &[GivenUp::IdToken, GivenUp::RefreshToken];
+
+/// Writes a session, without those of `parts` for which there is no room.
+///
+/// # Errors
+/// It does not fit without these either; then nothing is written.
+pub fn fit<T>(
+    filter: &Filter,
+    provider: ProviderIndex,
+    mut session: Session,
+    parts: &[GivenUp],
+    now: Timestamp,
+    write: impl Fn(&Session, [u8; 24]) -> Result<T, SessionTooLarge>,
+) -> Result<T, Error> {
+    let mut left = parts.iter().copied();
+    loop {
+        let error = match write(&session, filter.nonce24(now)?) {
+            Ok(written) => return Ok(written),
+            Err(error) => error,
+        };
+        let Some(given_up) = left.find(|part| give_up(filter, *part, &mut session)) else {
+            return Err(ConfigurationError::SessionTooLarge(error).into());
+        };
+        filter.metrics.count(Metric::Shortened { without: given_up, provider });
+        let what = match given_up {
+            GivenUp::IdToken => "the ID token is left out, logout at the provider has no hint",
+            GivenUp::RefreshToken => "the refresh token is left out, the session is not renewed",
+        };
+        log::warn!("code=session_too_large {what}: {error}");
+    }
+}
+
+/// Whether the session had that to give up.
+fn give_up(filter: &Filter, part: GivenUp, session: &mut Session) -> bool {
+    match part {
+        GivenUp::IdToken => !filter.needs.id_token() && session.id_token.take().is_some(),
+        GivenUp::RefreshToken => {
+            let had_one = session.refresh_token.take().is_some();
+            session.obtained_at = None;
+            if let Some(end) = session.access_token_expires_at.filter(|_| filter.needs.access_token()) {
+                // The upstream must not be sent a token that is over.
+                session.expires_at = session.expires_at.min(end);
+            }
+            had_one
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+    use crate::store::revocation_list::Whose;
+    use crate::store::{SharedData, Versioned};
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+    const ISSUER: &str = "https://idp.example.com";
+
+    type Deed = Box<dyn FnOnce()>;
+
+    thread_local! {
+        static DATA: RefCell<BTreeMap<String, Versioned>> = RefCell::default();
+        /// What another worker does right after a bucket of the revocation list was read.
+        static MEANWHILE: RefCell<Option<Deed>> = RefCell::default();
+    }
+
+    const SHARED: SharedData = SharedData {
+        get: |name| {
+            let found = DATA.with_borrow(|data| data.get(name).cloned());
+            let is_bucket = name.starts_with("vestibule.revoked.") && name.matches('.').count() == 3;
+            let meanwhile = if is_bucket { MEANWHILE.take() } else { None };
+            if let Some(meanwhile) = meanwhile {
+                meanwhile();
+            }
+            Ok(found)
+        },
+        set: |name, value, version| {
+            DATA.with_borrow_mut(|data| {
+                let last = data.get(name).map(|(_, version)| *version);
+                assert_eq!(last, version, "nobody writes in between");
+                data.insert(name.to_owned(), (value.to_vec(), last.unwrap_or(0) + 1));
+            });
+            Ok(())
+        },
+    };
+
+    #[test]
+    fn a_session_that_ends_while_the_list_is_read_is_noticed_by_the_next_request() {
+        let host = HostFunctions { shared: Some(SHARED), ..HostFunctions::bare() };
+        let config =
+            trial::read(json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}})).unwrap();
+        let filter = Filter::new(config, &host, NOW).unwrap();
+        let mut session = crate::session::tests::session();
+        session.needs = filter.needs.fingerprint().to_owned();
+        session.claims.insert("iss".to_owned(), ISSUER.into());
+        session.claims.insert("sid".to_owned(), "s1".into());
+        let end = |whose: Whose<'_>| filter.ended[0].end(&filter.store, whose, NOW).unwrap();
+        end(Whose::Subject(ISSUER, "somebody else"));
+        let told = filter.upstream.tell(Identity::of_session(0, &session));
+        let found = CachedSession {
+            session,
+            told,
+            needs_reseal: false,
+            checked_at: Cell::default(),
+            fingerprint: OnceCell::new(),
+        };
+        let another = Rc::clone(&filter);
+        let ends = move || {
+            another.ended[0].end(&another.store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
+        };
+        MEANWHILE.set(Some(Box::new(ends)));
+        assert_eq!(counts(&filter, 0, &found, NOW), Ok(()), "it was read before");
+        assert!(MEANWHILE.with_borrow(Option::is_none));
+        let ended = Err(ClientError::SessionEnded(SessionEnded::ByProvider));
+        assert_eq!(counts(&filter, 0, &found, NOW), ended);
+    }
+}

@@ -1,0 +1,141 @@
+//! Back-channel logout: a provider says that sessions have ended (Back-Channel Logout 1.0).
+
+use serde_json::Value;
+
+use crate::answer;
+use crate::audit::{Decision, Outcome};
+use crate::config::{Provider, ProviderIndex};
+use crate::credential::bearer;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+use crate::http::Response;
+use crate::jose::Jws;
+use crate::oidc::claims;
+use crate::oidc::form::FORM_LIMIT;
+use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
+use crate::provider::BroughtBy;
+use crate::store::revocation_list::Whose;
+use crate::store::{Key, Record, Table};
+use crate::time::Timestamp;
+
+/// `jti` of logout tokens that were acted upon: room for some 15,000 within the time that a token may
+/// be used.
+const ACTED_UPON: Table = Table { name: "logout_tokens", buckets: 64, bucket_limit: 8 * 1024 };
+
+/// The back-channel logout endpoint.
+pub async fn end(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Answer {
+    let mut now = visit.now;
+    let ended = by_token(filter, visit, callouts, &mut now).await;
+    visit.now = now;
+    match ended {
+        Ok((provider, token)) => {
+            let subject = token.subject().unwrap_or_default();
+            let decision = filter.decision(visit, "logged_out_by_provider", provider, subject);
+            // The provider has signed that.
+            let decision = Decision { authenticated: true, ..decision };
+            let response = Response::new(200);
+            filter.audit(visit, &decision, response.status, "");
+            Answer::Respond(response, decision)
+        }
+        Err(error) => refuse(filter, visit, &error),
+    }
+}
+
+/// The way from the request to the end of the sessions, in the order in which nothing is believed
+/// before it is checked.
+async fn by_token(
+    filter: &Filter,
+    visit: &Visit,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<(ProviderIndex, LogoutToken), Error> {
+    filter.check_method(visit.request.path_only(), &visit.request.method)?;
+    logout_token::check_content_type(&visit.request.headers).map_err(ClientError::LogoutRequest)?;
+    let uploaded = callouts.body(FORM_LIMIT).await;
+    *now = uploaded.now;
+    let body = uploaded.body.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
+    let text = logout_token::read_request(&body).map_err(ClientError::LogoutRequest)?;
+    let jws = Jws::parse(&text).map_err(ClientError::Token)?;
+    let index = sender(filter, &jws)?;
+    visit.is_by(index, "");
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let (verified, _) = bearer::verify(filter, index, (jws, &text, BroughtBy::Client), callouts, now).await?;
+    let expect = logout_token::Expected {
+        issuer: provider.issuer_of(verified.claims()),
+        client_id: &provider.client.id,
+        leeway: provider.leeway,
+        now: *now,
+    };
+    let token = LogoutToken::check(&verified, &expect).map_err(ClientError::LogoutToken)?;
+    act_upon(filter, index, expect.issuer, &token, *now)?;
+    Ok((index, token))
+}
+
+/// The provider whose token this claims to be, and the client it claims to be for. The claims are not
+/// believed, they only say which keys must verify them.
+fn sender(filter: &Filter, jws: &Jws) -> Result<ProviderIndex, Error> {
+    let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
+    let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
+    let is_client = |_, provider: &Provider| named.contains(&provider.client.id.as_str());
+    let all = 0..filter.config.providers.len();
+    filter
+        .config
+        .one_of_issuer(issuer, all, is_client)
+        .ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() }.into())
+}
+
+/// Ends what the token names, once.
+fn act_upon(
+    filter: &Filter,
+    index: ProviderIndex,
+    issuer: &str,
+    token: &LogoutToken,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
+    let acted_upon = ACTED_UPON.rows(&filter.store, ended.tenant());
+    let key = Key::new(&[issuer.as_bytes(), token.id().as_bytes()]);
+    // Where it cannot be known, a second end does less harm than none.
+    if acted_upon.find(key, now).is_ok_and(|held| held.is_some()) {
+        return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
+    }
+    let whose = match (token.session_id(), token.subject()) {
+        (Some(sid), subject) => Whose::Sid { issuer, sid, subject },
+        (None, Some(subject)) => Whose::Subject(issuer, subject),
+        (None, None) => return Err(Error::Bug("a logout token names nobody")),
+    };
+    ended.end(&filter.store, whose, now)?;
+    // Last: a token that could not be acted upon may be sent again.
+    Ok(acted_upon.put(key, &Record::new(&[], token.remember_until()), now)?)
+}
+
+/// A refusal that a provider understands (section 2.8).
+fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
+    let status = match error {
+        Error::Client(ClientError::Method | ClientError::Body(..)) => error.kind().status,
+        Error::Client(_) => 400,
+        _ => 503,
+    };
+    let detail = error.to_string();
+    let mut response = answer::oauth_error(status, error.code().name, &detail);
+    if status == 405 {
+        response = response.header("allow", filter.allow(visit.request.path_only()));
+    }
+    let reference = filter.random.reference(visit.now).unwrap_or_default();
+    let provider = visit.who().provider;
+    let decision = filter.decision(visit, error.code().name, provider, "");
+    let decision = Decision { outcome: Outcome::Refused, reference, ..decision };
+    filter.audit(visit, &decision, response.status, &detail);
+    Answer::Respond(response, decision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_logout_tokens_are_remembered_at_once() {
+        assert!(ACTED_UPON.has_room_for(10_000));
+    }
+}

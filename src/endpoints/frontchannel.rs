@@ -1,0 +1,77 @@
+//! Front-channel logout: a provider loads a page of ours in a frame, and the browser brings the cookie
+//! of the session that ends (Front-Channel Logout 1.0).
+
+use crate::answer;
+use crate::config::ProviderIndex;
+use crate::credential::session;
+use crate::endpoints::login::with_cookies;
+use crate::endpoints::logout;
+use crate::error::{ClientError, Error, shown};
+use crate::filter::{Answer, Filter, Visit};
+use crate::oidc::form::Form;
+use crate::provider::Provider;
+use crate::session::Jar;
+
+/// The front-channel logout endpoint.
+///
+/// Anybody can send such a request, and make a browser send it. So it ends the session whose cookie came
+/// along, if issuer and `sid` are those of the session, and no other session anywhere.
+///
+/// # Errors
+/// `iss` or `sid` missing or given twice, or an issuer that is not configured.
+pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
+    let request = &visit.request;
+    let form = Form::read(request.query().unwrap_or_default()).map_err(ClientError::Form)?;
+    let parameter = |name| form.get(name).ok_or(ClientError::ParameterMissing(name));
+    let (issuer, sid) = (parameter("iss")?, parameter("sid")?);
+    let of_issuer: Vec<ProviderIndex> =
+        filter.config.of_issuer(issuer, 0..filter.config.providers.len()).map(|(index, _)| index).collect();
+    let Some(first) = of_issuer.first() else {
+        return Err(ClientError::UnknownIssuer { found: issuer.to_owned() }.into());
+    };
+    let provider = filter.provider(*first).ok_or(Error::Bug("no such provider"))?;
+    let jar = Jar::read(&request.headers);
+    let mut cookies = Vec::new();
+    let mut decision = filter.decision(visit, "frontchannel_no_session", *first, "");
+    let mut detail = "the request brings no session of this issuer".to_owned();
+    for index in &of_issuer {
+        let Ok(found) = session::of(filter, visit, *index, &jar) else { continue };
+        let (of_session, _) = found.session.person();
+        if of_session != issuer {
+            continue;
+        }
+        match found.session.provider_session() {
+            Some(of_session) if of_session == sid => {}
+            Some(_) => {
+                "the session of this browser has another sid".clone_into(&mut detail);
+                continue;
+            }
+            None => {
+                detail = format!(
+                    "the provider sends sid \"{}\", but its ID token had none: let it write sid into ID tokens",
+                    shown(sid)
+                );
+                continue;
+            }
+        }
+        logout::end_session(filter, *index, &found, visit.now);
+        cookies.extend(filter.cookies.delete_session(*index, &jar));
+        decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);
+    }
+    if decision.code == "frontchannel_logged_out" {
+        detail.clear();
+    }
+    let page = with_cookies(answer::ended_in_frame(&frames_of(provider)), cookies);
+    filter.audit(visit, &decision, page.status, &detail);
+    Ok(Answer::Respond(page, decision))
+}
+
+/// Origins of the pages that may hold the frame.
+fn frames_of(provider: &Provider) -> Vec<String> {
+    let issuer = url::Url::parse(&provider.config.issuer).ok();
+    let logout = provider.known().and_then(|known| known.metadata.end_session_endpoint.clone());
+    let mut origins: Vec<String> =
+        issuer.into_iter().chain(logout).map(|url| url.origin().ascii_serialization()).collect();
+    origins.dedup();
+    origins
+}

@@ -1,0 +1,206 @@
+//! A form that is sent when the session has ended is not lost: it is kept by the browser, sealed, while
+//! somebody logs in, and sent again afterwards.
+//!
+//! Only a form that a page of this site sends: what another site could make a browser send must not
+//! come back with a session. It is opened once, in the browser that finished the login which it waited
+//! for, on the same site, and for the same person as far as it is known who that was.
+
+use super::login::{Begin, begin};
+use crate::answer;
+use crate::config::ProviderIndex;
+use crate::credential::session;
+use crate::endpoints::{looping, step_up};
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+use crate::http::{Body, BodyFailed, Request};
+use crate::oidc::form;
+use crate::oidc::return_to::ReturnTo;
+use crate::rules::{ClientKind, FetchMetadata};
+use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, SessionEnded, Who};
+use crate::store::{Claim, Key, Record, Table};
+use crate::time::Timestamp;
+
+/// A longer form is not kept. Bytes of its body.
+pub const KEPT_FORM_LIMIT: usize = 64 * 1024;
+
+/// A form with more fields is not kept.
+pub const KEPT_FIELDS_LIMIT: usize = 1000;
+
+/// What brings a sealed form back: room for its text and the note. Bytes.
+const RESTORE_LIMIT: usize = 100 * 1024;
+
+/// Forms that were sent.
+const RESTORED: Table = Table { name: "sent_forms", buckets: 16, bucket_limit: 16 * 1024 };
+
+/// Whether a request without a session may be a form that can be kept, as far as its header fields say.
+pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, why: &Error) -> bool {
+    let needs_login = matches!(
+        why,
+        Error::Client(
+            ClientError::NotLoggedIn | ClientError::SessionEnded(_) | ClientError::SessionUnreadable(_)
+        )
+    );
+    needs_login
+        && filter.config.session.preserve_form
+        && is_sent_by_a_page(filter, request)
+        && filter.comes_back_here(request, provider)
+        && form::is_announced(&request.headers)
+        && !request.headers.has("content-encoding")
+        && ReturnTo::from_request(&request.path, &filter.own_paths()).as_str() == request.path
+}
+
+/// The same before it is known whether the session of a request can be refreshed: so much of its body
+/// is kept meanwhile. Bytes; 0 if it is no form that could be kept.
+pub fn kept_meanwhile(filter: &Filter, request: &Request, provider: ProviderIndex) -> usize {
+    let ended = ClientError::SessionEnded(SessionEnded::NotRenewed).into();
+    if may_be_kept(filter, request, provider, &ended) { KEPT_FORM_LIMIT } else { 0 }
+}
+
+/// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
+pub fn is_sent_by_a_page(filter: &Filter, request: &Request) -> bool {
+    request.method == "POST"
+        && ClientKind::of(request) == ClientKind::Submission
+        && FetchMetadata::of(request).may_have_a_window()
+        && filter.is_same_origin(request)
+}
+
+/// Keeps a form and begins a login.
+///
+/// # Errors
+/// It cannot be kept, so nothing of it is taken: `why`, or what is wrong with it.
+pub async fn keep(
+    filter: &Filter,
+    visit: &mut Visit,
+    provider: ProviderIndex,
+    why: Error,
+    callouts: &Callouts,
+) -> Result<Answer, Error> {
+    let uploaded = callouts.body(KEPT_FORM_LIMIT).await;
+    visit.now = uploaded.now;
+    match kept(filter, visit, provider, &why, uploaded.body)? {
+        Some(login) => Ok(begin(filter, visit, provider, login, callouts).await),
+        None => Err(why),
+    }
+}
+
+/// The login for a form, or nothing if the form cannot be kept.
+fn kept(
+    filter: &Filter,
+    visit: &Visit,
+    provider: ProviderIndex,
+    why: &Error,
+    body: Body,
+) -> Result<Option<Begin>, Error> {
+    match body {
+        // It never came to its end, so there is nothing to keep.
+        Err(BodyFailed::TooSlow) => {
+            return Err(ClientError::Body(BodyFailed::TooSlow, KEPT_FORM_LIMIT).into());
+        }
+        Err(BodyFailed::NotGiven) => {
+            let line = format!("a form is not kept over a login: {}", BodyFailed::NotGiven);
+            filter.log.warn("body_not_given", &line, visit.now);
+        }
+        Err(BodyFailed::TooLarge) | Ok(_) => {}
+    }
+    let Some(body) = body.ok().and_then(|body| String::from_utf8(body).ok()) else { return Ok(None) };
+    if form::fields(&body, KEPT_FIELDS_LIMIT).is_none_or(|fields| fields.is_empty()) {
+        return Ok(None);
+    }
+    let jar = Jar::read(&visit.request.headers);
+    let rounds = looping::lost(filter, visit, provider, why)?;
+    let form = KeptForm {
+        origin: filter.origin(&visit.request)?,
+        path: visit.request.path.clone(),
+        body,
+        kept_at: visit.now,
+        filled_in_by: ended(filter, provider, &jar, visit),
+    };
+    if !filter.cookies.is_kept(&form) {
+        return Ok(None);
+    }
+    Ok(Some(Begin {
+        return_to: page_of_form(filter, &visit.request),
+        authentication: step_up::wanted(filter, provider, filter.rule(visit), ""),
+        rounds,
+        cookies: filter.cookies_of_end(provider, &jar, why),
+        landing: Landing::Form,
+        kept_form: Some(form),
+        ..Begin::default()
+    }))
+}
+
+/// Whose session has ended, if its cookie is still there.
+fn ended(filter: &Filter, provider: ProviderIndex, jar: &Jar<'_>, visit: &Visit) -> Option<Who> {
+    let mut texts = filter.cookies.session_text(provider, jar);
+    let ended = texts.find_map(|sealed| session::open(filter, provider, &sealed, visit.now))?;
+    Some(Who::of(&ended.session.claims, &ended.session.subject))
+}
+
+/// The page on which the form was filled in, if the browser says so: there a person goes whose window
+/// has lost it.
+fn page_of_form(filter: &Filter, request: &Request) -> String {
+    let origin = filter.origin(request).unwrap_or_default();
+    let referrer = request.headers.one("referer").and_then(|address| address.strip_prefix(&origin));
+    ReturnTo::parse(referrer.unwrap_or("/"), &filter.own_paths()).as_str().to_owned()
+}
+
+/// A form is sent once, to whichever worker its browser brings it.
+fn once(
+    filter: &Filter,
+    provider: ProviderIndex,
+    finished: &FinishedLogin,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let key = Key::new(&[finished.login.as_bytes()]);
+    // As long as the note is good: it may be from before the clock went back.
+    let until = now.max(finished.finished_at) + NOTE_LIFETIME;
+    let restored = RESTORED.rows(&filter.store, filter.tenant(provider)?);
+    match restored.claim(key, &Record::new(&[], until), now) {
+        Claim::Made => Ok(()),
+        Claim::Held(_) | Claim::Contended => Err(ClientError::KeptForm(FormLost::SentBefore).into()),
+    }
+}
+
+/// Opens a form that was kept, and has the browser send it.
+///
+/// # Errors
+/// Another site asks for it, or it is none that can be sent.
+pub async fn restore(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
+    if !filter.is_same_origin(&visit.request) {
+        return Err(ClientError::CrossSite.into());
+    }
+    let uploaded = callouts.body(RESTORE_LIMIT).await;
+    visit.now = uploaded.now;
+    open(filter, visit, uploaded.body)
+}
+
+fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
+    let body =
+        String::from_utf8(body.map_err(|why| ClientError::Body(why, RESTORE_LIMIT))?).unwrap_or_default();
+    let sent = form::fields(&body, 2).unwrap_or_default();
+    let field = |name| {
+        let found = sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        found.ok_or(ClientError::ParameterMissing(name))
+    };
+    let opened = filter.cookies.open_form(field("kept")?, field("login")?, visit.now);
+    let (provider, finished, form) = opened.map_err(ClientError::KeptForm)?;
+    if form.origin != filter.origin(&visit.request)? {
+        return Err(ClientError::KeptForm(FormLost::NotOpened).into());
+    }
+    let jar = Jar::read(&visit.request.headers);
+    let found = session::of(filter, visit, provider, &jar)?;
+    let subject = &found.session.subject;
+    visit.is_by(provider, subject);
+    let who = Who::of(&found.session.claims, subject);
+    if finished.who != who || form.filled_in_by.is_some_and(|filled_in_by| filled_in_by != who) {
+        return Err(ClientError::KeptForm(FormLost::OtherPerson).into());
+    }
+    let fields =
+        form::fields(&form.body, KEPT_FIELDS_LIMIT).ok_or(Error::Bug("a kept form has no fields"))?;
+    once(filter, provider, &finished, visit.now)?;
+    let response = answer::send_form(&form.path, &fields);
+    let decision = filter.decision(visit, "form_restored", provider, subject);
+    filter.audit(visit, &decision, response.status, "");
+    Ok(Answer::Respond(response, decision))
+}

@@ -1,0 +1,138 @@
+//! How a browser leaves for the provider and what it does when it is back: mostly by a redirect, and by
+//! a page where a redirect would lose something.
+
+use crate::answer;
+use crate::config::{self, ProviderIndex, SameSite};
+use crate::endpoints::login::{Begin, with_cookies};
+use crate::error::Error;
+use crate::filter::{Answer, Filter, Visit};
+use crate::http::{Request, Response};
+use crate::rules::FetchMetadata;
+use crate::session::{FinishedLogin, Landing, Login, Who};
+use crate::time::Timestamp;
+
+/// What a browser does after a login for the page that it asked for. A page in a frame keeps nothing:
+/// our pages are in no frame.
+pub fn of_page(filter: &Filter, request: &Request, provider: ProviderIndex) -> Landing {
+    let is_top = FetchMetadata::of(request).may_have_a_window();
+    let is_kept = filter.config.session.preserve_fragment && filter.comes_back_here(request, provider);
+    if is_kept && is_top && request.method == "GET" { Landing::Fragment } else { Landing::Redirect }
+}
+
+/// The way to the provider. `kept` is the sealed form that waits for the login.
+pub fn leave(
+    filter: &Filter,
+    request: &Request,
+    login: &Login,
+    provider: &str,
+    kept: Option<&str>,
+) -> Response {
+    if let Some(sealed) = kept {
+        return answer::leave_with_form(
+            provider,
+            login.name(),
+            sealed,
+            &filter.popup_address(&filter.config.endpoints.login),
+            "form_kept",
+        );
+    }
+    if login.landing == Landing::Fragment {
+        return answer::leave_with_fragment(provider, login.name());
+    }
+    moved_on(request).header("location", provider)
+}
+
+/// The address that tries a login once more. The page that opened a popup still waits for it.
+pub fn retry_address(filter: &Filter, login: &Login) -> String {
+    let address = filter.login_address(&login.return_to);
+    if login.landing == Landing::Popup { filter.popup_address(&address) } else { address }
+}
+
+/// How a login begins as to frames: providers do not let their pages be framed.
+pub enum Framed {
+    /// In a window. Or in a frame whose cookies belong to the page around it: a login outside it would log
+    /// nobody in.
+    No,
+    /// In a frame, without a page (`prompt=none`, Core 1.0 section 3.1.2.1): whoever is logged in at the
+    /// provider sees none.
+    Silently,
+    /// In a frame that would get no cookie, or with a page that somebody asks for.
+    Never,
+}
+
+impl Framed {
+    /// How the login of this request begins.
+    pub fn of(filter: &Filter, request: &Request, begin: &Begin, provider: &config::Provider) -> Framed {
+        if !is_framed(filter, request) {
+            return Framed::No;
+        }
+        let mut parameters = begin.from_request.iter().chain(&provider.authorization_parameters);
+        let has_cookies = filter.config.session.same_site == SameSite::None
+            || !FetchMetadata::of(request).is_from_another_site();
+        if has_cookies && !parameters.any(|(name, _)| name == "prompt") {
+            Framed::Silently
+        } else {
+            Framed::Never
+        }
+    }
+}
+
+/// Whether this is shown in a frame that a login may have to be led out of.
+pub fn is_framed(filter: &Filter, request: &Request) -> bool {
+    FetchMetadata::of(request).is_in_a_frame() && !filter.config.session.partitioned
+}
+
+/// A link to the login, which leaves the frame.
+pub fn outside_the_frame(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    return_to: &str,
+    cookies: Vec<String>,
+) -> Answer {
+    let decision = filter.decision(visit, "login_in_frame", index, "");
+    let response = answer::log_in_outside(&filter.login_address(return_to), decision.code);
+    filter.audit(visit, &decision, response.status, "");
+    Answer::Respond(with_cookies(response, cookies), decision)
+}
+
+/// Back to the page that was asked for, from a login that somebody has just finished.
+///
+/// # Errors
+/// The host gives no randomness.
+pub fn after_login(
+    filter: &Filter,
+    visit: &Visit,
+    provider: ProviderIndex,
+    login: &Login,
+    who: Who,
+    now: Timestamp,
+) -> Result<Response, Error> {
+    let name = login.name();
+    if login.landing != Landing::Form {
+        return Ok(back(filter, visit, login.landing, &login.return_to, name));
+    }
+    let finished = FinishedLogin { login: name.to_owned(), who, finished_at: now };
+    let note = filter.cookies.seal_finished(provider, &finished, filter.nonce24(now)?);
+    let restore = &filter.config.endpoints.restore;
+    Ok(answer::return_with_form(&login.return_to, name, &note, restore))
+}
+
+/// Back to a page, whoever finished a login. No form is sent.
+pub fn back(filter: &Filter, visit: &Visit, landing: Landing, return_to: &str, login: &str) -> Response {
+    match landing {
+        Landing::Fragment => answer::return_with_fragment(return_to, login),
+        Landing::Popup => answer::return_to_opener(),
+        // A redirect that began at another site carries no strict cookie; a page of ours does.
+        Landing::Redirect | Landing::Form if filter.config.session.same_site == SameSite::Strict => {
+            answer::moved(return_to)
+        }
+        Landing::Redirect | Landing::Form => moved_on(&visit.request).header("location", return_to),
+    }
+}
+
+/// A redirect that never repeats a body: a form must not follow to the provider, nor the body which
+/// brought the code to the upstream (RFC 9700 section 4.12).
+pub fn moved_on(request: &Request) -> Response {
+    Response::new(if request.method == "POST" { 303 } else { 302 })
+}

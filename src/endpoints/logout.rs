@@ -1,0 +1,196 @@
+//! The end of a session: here, and at the provider when it takes part.
+
+use crate::answer;
+use crate::calls::revocation;
+use crate::config::ProviderIndex;
+use crate::credential::session;
+use crate::endpoints::login::with_cookies;
+use crate::error::{ClientError, Error, shown};
+use crate::filter::sessions::CachedSession;
+use crate::filter::{Answer, Filter, Visit};
+use crate::http::{Request, Response};
+use crate::oidc::form::Form;
+use crate::oidc::logout::end_session_request;
+use crate::refresh;
+use crate::rules::{ClientKind, FetchMetadata, Initiator};
+use crate::secret::Secret;
+use crate::session::{Jar, LogoutInFlight};
+use crate::store::revocation_list::Whose;
+use crate::time::Timestamp;
+
+use std::rc::Rc;
+
+/// The logout endpoint.
+///
+/// # Errors
+/// A POST that comes from another site.
+pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
+    let request = &visit.request;
+    let is_post = request.method == "POST";
+    // Whoever says nothing is no browser that another site could use: session cookies are `SameSite`.
+    let is_asked_elsewhere = filter.initiator(request) == Initiator::AnotherOrigin;
+    if is_asked_elsewhere || (!is_post && !is_by_a_person(request)) {
+        if is_post {
+            return Err(ClientError::CrossSiteLogout.into());
+        }
+        // A link on another site, a picture, a page fetched ahead of time: the person is asked.
+        let decision = filter.decision(visit, "logout_to_confirm", 0, "");
+        let page = answer::confirm_logout(&filter.config.endpoints.logout);
+        filter.audit(visit, &decision, page.status, "");
+        return Ok(Answer::Respond(page, decision));
+    }
+    let jar = Jar::read(&request.headers);
+    let mut cookies = Vec::new();
+    let mut ended = Vec::new();
+    for index in 0..filter.config.providers.len() {
+        if let Ok(session) = session::of(filter, visit, index, &jar) {
+            end_session(filter, index, &session, visit.now);
+            let newest = refresh::newest(filter, index, &session, visit.now);
+            revocation::begin(filter, index, &newest.remembered.session, visit.now);
+            ended.push((index, session));
+        }
+        cookies.extend(filter.cookies.delete_session(index, &jar));
+    }
+    let providers: Vec<ProviderIndex> = ended.iter().map(|(index, _)| *index).collect();
+    let hint = ended.first().and_then(|(_, session)| session.session.id_token.as_ref());
+    let (location, cookie) = at_providers(filter, visit, &providers, hint)
+        .unwrap_or_else(|| (filter.config.endpoints.logged_out.clone(), filter.cookies.clear_logout(&jar)));
+    cookies.extend(cookie);
+    let response = with_cookies(Response::new(303).header("location", location), cookies);
+    let (index, subject) = match ended.first() {
+        Some((index, session)) => {
+            visit.is_in(*index, &session.session);
+            (*index, session.session.subject.as_str())
+        }
+        None => (0, ""),
+    };
+    let decision = filter.decision(visit, "logged_out", index, subject);
+    // The line names one person; of the others there is one each.
+    for (index, session) in ended.iter().skip(1) {
+        let provider = filter.provider(*index).map(|provider| provider.config.name.as_str());
+        let subject = shown(&session.session.subject);
+        let (provider, id) = (provider.unwrap_or_default(), &session.session.id);
+        log::info!("code=logged_out provider={provider} sub=\"{subject}\" session={id} too");
+    }
+    filter.audit(visit, &decision, response.status, "");
+    Ok(Answer::Respond(response, decision))
+}
+
+/// Ends a session for all workers of this proxy, whoever has a copy of its cookie or is just about to
+/// write it anew.
+pub fn end_session(filter: &Filter, index: ProviderIndex, found: &CachedSession, now: Timestamp) {
+    found.look_again();
+    let ended = filter.ended.get(index);
+    let whose = Whose::Id { id: &found.session.id, person: found.session.person() };
+    if let Some(Err(error)) = ended.map(|ended| ended.end(&filter.store, whose, now)) {
+        let error = Error::from(error);
+        // The cookie goes in any case.
+        log::warn!("code=shared_data the end of a session is not known to all workers: {error}");
+    }
+}
+
+/// The page after a logout. It does not log in again by itself. If somebody had sessions of several
+/// providers, it leads on to the next of them first.
+///
+/// Whether the browser comes back with the `state` that it was sent with is noticed, no more: the
+/// session has ended before.
+pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
+    let request = &visit.request;
+    let jar = Jar::read(&request.headers);
+    // What cannot be read in one way says nothing.
+    let form = Form::read(request.query().unwrap_or_default()).ok();
+    let state = form.as_ref().and_then(|form| form.get("state"));
+    let returned = filter.cookies.check_logout(state, &jar);
+    if let Ok(next) = &returned {
+        let named = |name: &String| filter.providers().iter().position(|known| &known.config.name == name);
+        let next: Vec<ProviderIndex> = next.iter().filter_map(named).collect();
+        if let Some((location, cookie)) = at_providers(filter, visit, &next, None) {
+            let decision = filter.decision(visit, "logout_next_provider", next.first().copied(), "");
+            let response = with_cookies(
+                Response::new(303).header("location", location),
+                cookie.or_else(|| filter.cookies.clear_logout(&jar)).into_iter().collect(),
+            );
+            filter.audit(visit, &decision, response.status, "");
+            return Answer::Respond(response, decision);
+        }
+    }
+    let unconfirmed = returned.err();
+    let mut decision = filter.decision(visit, "logged_out_page", 0, "");
+    let mut detail = String::new();
+    if let Some(unconfirmed) = unconfirmed {
+        decision.code = unconfirmed.code();
+        detail = unconfirmed.to_string();
+    }
+    let page = answer::logged_out(&filter.login_address("/"), unconfirmed.is_none());
+    let page = with_cookies(page, filter.cookies.clear_logout(&jar).into_iter().collect());
+    filter.audit(visit, &decision, page.status, &detail);
+    Answer::Respond(page, decision)
+}
+
+/// Where the first of these providers that takes part ends its session too (RP-Initiated Logout 1.0),
+/// and the cookie with which the return is recognised, if it leads to a page of ours. From there the
+/// browser goes on to the rest. `hint` is the ID token of the first provider.
+fn at_providers(
+    filter: &Filter,
+    visit: &Visit,
+    providers: &[ProviderIndex],
+    hint: Option<&Secret>,
+) -> Option<(String, Option<String>)> {
+    let (first, rest) = providers.split_first()?;
+    at_provider(filter, visit, *first, rest, hint).or_else(|| at_providers(filter, visit, rest, None))
+}
+
+fn at_provider(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    rest: &[ProviderIndex],
+    hint: Option<&Secret>,
+) -> Option<(String, Option<String>)> {
+    let provider = filter.provider(index)?;
+    let Some(known) = provider.known() else {
+        let line = format!(
+            "provider={}: it has not answered yet, so a logout does not reach it, and its own session goes on",
+            provider.config.name
+        );
+        filter.log.warn("logout_not_at_provider", &line, visit.now);
+        return None;
+    };
+    let metadata = known.metadata;
+    let own = filter.origin(&visit.request).ok();
+    let own = own.map(|origin| format!("{origin}{}", filter.config.endpoints.logged_out));
+    let back = match &provider.config.post_logout_redirect_uri {
+        Some(address) if !address.starts_with('/') => Some(address.clone()),
+        Some(path) => filter.origin(&visit.request).ok().map(|origin| format!("{origin}{path}")),
+        None => own.clone(),
+    };
+    let names = rest.iter().filter_map(|index| Some(filter.provider(*index)?.config.name.clone()));
+    let next: Vec<String> = names.collect();
+    // Elsewhere nobody would compare it.
+    let logout = match &back {
+        Some(_) if back == own => Some(LogoutInFlight { state: filter.random_secret(visit.now).ok()?, next }),
+        _ => {
+            if !next.is_empty() {
+                let next = next.join(", ");
+                log::warn!(
+                    "provider={}: after the logout the browser does not come back here, so it is not led \
+                     on to end the sessions at: {next}",
+                    provider.config.name
+                );
+            }
+            None
+        }
+    };
+    let state = logout.as_ref().map(|logout| &logout.state);
+    let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state)?;
+    let cookie = match &logout {
+        Some(logout) => Some(filter.cookies.set_logout(index, logout, filter.nonce24(visit.now).ok()?)),
+        None => None,
+    };
+    Some((url.into(), cookie))
+}
+
+/// A browser that goes to the page, or a client that says nothing of the kind.
+fn is_by_a_person(request: &Request) -> bool {
+    FetchMetadata::of(request).may_go_to_a_page() && ClientKind::of(request) != ClientKind::Prefetch
+}

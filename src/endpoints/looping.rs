@@ -1,0 +1,150 @@
+//! The end of logins that lead nowhere: after three rounds there is a page.
+//!
+//! Only a browser that was *sent* is in a loop. A person who opens an answer again, has many tabs, or asks
+//! for another login by a click on a page of this site is never refused.
+
+use std::fmt;
+
+use crate::config::ProviderIndex;
+use crate::credential::session;
+use crate::endpoints::redeemed::is_redeemed;
+use crate::error::{ClientError, Error};
+use crate::filter::sessions::CachedSession;
+use crate::filter::{Filter, Visit};
+use crate::oidc::discovery::Metadata;
+use crate::rules::FetchMetadata;
+use crate::session::{JUST_BEGUN, Jar, Login, LoginLoop, ROUNDS_LIMIT};
+use crate::time::Timestamp;
+
+/// The number of logins that were lost before the one that now begins. `why` is why it begins.
+///
+/// # Errors
+/// Too many.
+pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error) -> Result<u8, Error> {
+    let jar = Jar::read(&visit.request.headers);
+    let mut at = visit.now;
+    if matches!(why, Error::Client(ClientError::SessionEnded(_))) {
+        // By the clock of the proxy that made the session that is over: that one may be wrong, or ours.
+        let mut texts = filter.cookies.session_text(provider, &jar);
+        let found = texts.find_map(|text| session::open(filter, provider, &text, visit.now));
+        at = found.map_or(at, |found| found.session.created_at);
+    }
+    let (lost, _) = filter.cookies.rounds(filter.cookies.lost(provider), &jar, at);
+    let kind = match why {
+        Error::Client(ClientError::SessionUnreadable(_)) => LoginLoop::Unreadable,
+        Error::Client(ClientError::SessionEnded(_)) => LoginLoop::Over,
+        Error::Client(ClientError::Authentication(_)) => LoginLoop::NotEnough,
+        _ => LoginLoop::Lost,
+    };
+    within(filter, visit, lost, kind, why)
+}
+
+/// The number of needless logins for this page, with the one that is now asked for: each began although a
+/// session had just begun. 0 if a person asks.
+///
+/// # Errors
+/// Too many.
+pub fn needless(
+    filter: &Filter,
+    visit: &Visit,
+    provider: ProviderIndex,
+    page: &str,
+    found: &CachedSession,
+    metadata: &Metadata,
+) -> Result<u8, Error> {
+    let request = &visit.request;
+    // A click stays one in the redirects after it, but not as of this origin once they have left it.
+    let provider_origin = metadata.authorization_endpoint.origin().ascii_serialization();
+    let leaves = filter.origin(request).ok().is_none_or(|here| here != provider_origin);
+    let is_by_person = leaves && FetchMetadata::of(request).is_a_click_here();
+    let is_asked = request.path_only() == filter.config.endpoints.login;
+    if !is_asked || is_by_person || visit.now.since(found.session.created_at) >= JUST_BEGUN {
+        return Ok(0);
+    }
+    let (needless, _) = rounds(filter, visit, filter.cookies.needless(provider, page));
+    within(
+        filter,
+        visit,
+        needless.saturating_add(1),
+        LoginLoop::Needless,
+        &format_args!("the session {}", found.session.id),
+    )
+}
+
+/// The same for a login that comes to its end. It is needless if it began without a session although there
+/// was one: then another filter, which does not see our cookies, has begun it.
+///
+/// # Errors
+/// Too many.
+pub fn unseen(filter: &Filter, visit: &Visit, index: ProviderIndex, login: &Login) -> Result<u8, Error> {
+    let found = session::find(filter, index, &Jar::read(&visit.request.headers), visit.now);
+    let Some(found) = found.ok().filter(|found| {
+        let created_at = found.session.created_at;
+        login.person.is_none()
+            && created_at < login.started_at
+            && login.started_at.since(created_at) < JUST_BEGUN
+    }) else {
+        return Ok(login.needless);
+    };
+    let (needless, _) = rounds(filter, visit, filter.cookies.needless(index, &login.return_to));
+    within(
+        filter,
+        visit,
+        needless.saturating_add(1),
+        LoginLoop::OtherFilter,
+        &format_args!("the session {}", found.session.id),
+    )
+}
+
+/// Counts an answer whose login began when there was a session, and of which no cookie came: a `Set-Cookie`
+/// value. `None` if the login is older than the session, as in one of several tabs, or was finished here.
+///
+/// # Errors
+/// Too many.
+pub fn done_before(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    (state, page, started_at): (&str, &str, Timestamp),
+    found: &CachedSession,
+) -> Result<Option<String>, Error> {
+    let of = filter.cookies.needless(index, page);
+    let (needless, counted_at) = rounds(filter, visit, of);
+    // An answer that is opened again was counted, after its login began.
+    if started_at <= found.session.created_at
+        || started_at < counted_at
+        || is_redeemed(filter, index, state, visit.now)
+    {
+        return Ok(None);
+    }
+    let needless = needless.saturating_add(1);
+    let needless = within(
+        filter,
+        visit,
+        needless,
+        LoginLoop::OtherFilter,
+        &format_args!("the session {}", found.session.id),
+    )?;
+    let jar = Jar::read(&visit.request.headers);
+    Ok(Some(filter.cookies.set_rounds(&[(of, needless)], &jar, visit.now)))
+}
+
+fn rounds(filter: &Filter, visit: &Visit, of: u32) -> (u8, Timestamp) {
+    filter.cookies.rounds(of, &Jar::read(&visit.request.headers), visit.now)
+}
+
+fn within(
+    filter: &Filter,
+    visit: &Visit,
+    rounds: u8,
+    why: LoginLoop,
+    seen: &dyn fmt::Display,
+) -> Result<u8, Error> {
+    if rounds < ROUNDS_LIMIT { Ok(rounds) } else { Err(end(filter, visit, why, seen)) }
+}
+
+/// The end of a loop, with which session was seen, and which cookies.
+pub fn end(filter: &Filter, visit: &Visit, why: LoginLoop, seen: &dyn fmt::Display) -> Error {
+    let names = filter.cookies.names_in(&Jar::read(&visit.request.headers)).join(" ");
+    ClientError::LoginLoop(why, format!("{seen}; cookies of the filter: {names}")).into()
+}

@@ -1,0 +1,158 @@
+//! An answer of the provider whose login is not there any more: the way back after a login that was
+//! finished, a page of the provider that was open over night or is a bookmark, the sixth of six tabs.
+//!
+//! Such an answer logs nobody in. Its `state` says where its login began, if it is ours, and that is
+//! where the person is led: at once if logged in, else by a login from the beginning, which the provider
+//! mostly answers without a question. It begins by itself if the one before took too long, which a login
+//! that goes round in circles does not; or once, if the browser has as many logins as it may, so that this
+//! one made room for others. Otherwise the person is told and asked. What waits for the old login waits
+//! for the new one.
+
+use super::landing;
+use super::login::{Begin, begin_now, with_cookies};
+use crate::config::{Authentication, ProviderIndex};
+use crate::credential::session;
+use crate::endpoints::refusal::Extras;
+use crate::endpoints::{looping, step_up};
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+use crate::http::{Request, Response};
+use crate::oidc::authorization::AuthorizationResponse;
+use crate::rules::ClientKind;
+use crate::session::{Cookies, Jar, Landing, Login, LoginLoop, LoginMissing, Place};
+use crate::time::Timestamp;
+
+/// Leads on whoever comes with such an answer.
+///
+/// # Errors
+/// Why there is no login, if none begins by itself; or the provider cannot be reached.
+pub async fn lead_on(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    (response, missing): (&AuthorizationResponse, LoginMissing),
+    callouts: &Callouts,
+    now: &mut Timestamp,
+    extras: &mut Extras,
+) -> Result<Answer, Error> {
+    let state = response.state().expose();
+    if let Some(error) = response.error() {
+        visit.note(format!("the authorization response says: {error}"));
+    }
+    let jar = Jar::read(&visit.request.headers);
+    let place = filter.cookies.place(index, state);
+    let (landing, began_as) = waiting(place.as_ref(), state);
+    // Anybody may have made this state and opened a window with it, which must not tell by closing what
+    // became of it.
+    let landing = if landing == Landing::Popup { Landing::Redirect } else { landing };
+    let return_to = place.as_ref().map_or("/", |place| &place.return_to);
+    // The paths of our own pages may have changed since.
+    let return_to = filter.return_to(return_to);
+    extras.cookies = filter.cookies.delete_login(index, state);
+    // Whom another filter sends here is not sent round once more.
+    let of_another = || filter.cookies.of_another_filter(state, &jar);
+    let is_of_another = match &missing {
+        LoginMissing::Behind => Some(looping::end(filter, visit, LoginLoop::OtherFilter, &missing)),
+        LoginMissing::NoCookie => of_another().map(|cookie| not_ours(Some(cookie))),
+        _ => None,
+    };
+    if let Some(error) = is_of_another {
+        extras.retry = Some(return_to);
+        return Err(error);
+    }
+    let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, *now);
+    let may_go_on = (response.error().is_none() || response.has_expired()) && is_a_navigation(&visit.request);
+    let found = session::find(filter, index, &jar, *now).ok();
+    let is_logged_in = found.is_some();
+    let started_at = place.as_ref().map(|place| place.started_at);
+    let begins_again = may_go_on
+        && place.is_some_and(|place| match is_logged_in {
+            // Only who finishes a login gets back a form. Once: this is no way to go round in circles.
+            true => place.landing == Landing::Form && place.began_as.is_none(),
+            false => {
+                (made_room && place.began_as.is_none())
+                    || now.since(place.started_at) >= filter.config.session.login_lifetime
+            }
+        });
+    if let Some(found) = found.filter(|_| !begins_again) {
+        extras.retry = Some(return_to.clone());
+        let started_at = match started_at {
+            Some(started_at) => started_at,
+            // To lead anybody to the front page instead is to lose in silence where they wanted to go.
+            None if Cookies::may_have_place(state) => return Err(not_ours(None)),
+            // Nobody here began it, so it is none of several tabs either.
+            None => Timestamp(u64::MAX),
+        };
+        let begun = (state, return_to.as_str(), started_at);
+        extras.cookies.extend(looping::done_before(filter, visit, index, begun, &found)?);
+        let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
+        return Ok(done_before(filter, visit, index, response, extras));
+    }
+    extras.retry = Some(filter.login_address(&return_to));
+    if !begins_again {
+        return Err(ClientError::Login(missing).into());
+    }
+    log::debug!("code={} a login begins again: {missing}", missing.code());
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    provider.ready(callouts, now).await?;
+    // With the new cookie goes the deletion of all that took too long.
+    let rule = filter.rule_of_page(&visit.request, &return_to);
+    let authentication = step_up::wanted(filter, index, rule, "");
+    let begin = Begin { landing, began_as, ..Begin::new(return_to, authentication) };
+    Ok(begin_now(filter, visit, index, begin))
+}
+
+/// A login that took too long for the provider begins again, which mostly asks nobody anything: by then
+/// somebody is logged in there in another tab. Whoever is logged in here too is led on. Only a form needs
+/// a login of its own.
+pub fn begin_again(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    login: Login,
+    now: Timestamp,
+    extras: &mut Extras,
+) -> Answer {
+    let jar = Jar::read(&visit.request.headers);
+    let needs_none = login.acr_values.is_empty() && login.max_age.is_none() && login.landing != Landing::Form;
+    if needs_none && session::find(filter, index, &jar, now).is_ok() {
+        let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
+        return done_before(filter, visit, index, response, extras);
+    }
+    log::debug!("code=authorization_refused a login begins again: it took too long for the provider");
+    let began_as = Some(login.name().to_owned());
+    let Login { return_to, rounds, acr_values, max_age, landing, .. } = login;
+    let authentication = Authentication { acr_values, max_age };
+    let cookies = std::mem::take(&mut extras.cookies);
+    let begin = Begin { rounds, cookies, landing, began_as, ..Begin::new(return_to, authentication) };
+    begin_now(filter, visit, index, begin)
+}
+
+/// Leads on whoever is logged in.
+fn done_before(
+    filter: &Filter,
+    visit: &Visit,
+    index: ProviderIndex,
+    response: Response,
+    extras: &mut Extras,
+) -> Answer {
+    let decision = filter.decision(visit, "login_done_before", index, "");
+    filter.audit(visit, &decision, response.status, "");
+    Answer::Respond(with_cookies(response, std::mem::take(&mut extras.cookies)), decision)
+}
+
+fn not_ours(cookie: Option<String>) -> Error {
+    ClientError::Login(LoginMissing::NotOurs { cookie }).into()
+}
+
+/// What the browser does after the login, and the name of what it keeps for that.
+fn waiting(place: Option<&Place>, state: &str) -> (Landing, Option<String>) {
+    let Some(place) = place else { return (Landing::Redirect, None) };
+    let name = place.began_as.clone().or_else(|| Login::id(state).map(str::to_owned));
+    (place.landing, name)
+}
+
+fn is_a_navigation(request: &Request) -> bool {
+    matches!(ClientKind::of(request), ClientKind::Navigation | ClientKind::Submission)
+}

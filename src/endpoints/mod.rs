@@ -1,0 +1,218 @@
+//! The filter's own endpoints: one row for each. They win over every rule, and only their exact path is
+//! theirs.
+
+mod backchannel;
+mod frontchannel;
+pub(crate) mod kept_form;
+mod landing;
+pub(crate) mod login;
+mod logout;
+pub(crate) mod looping;
+mod missing_login;
+mod new_session;
+mod redeemed;
+pub(crate) mod refusal;
+mod session_info;
+mod step_up;
+mod third_party;
+
+use std::pin::Pin;
+use std::rc::Rc;
+
+use crate::config::{Endpoints, Provider, ProviderIndex, ResponseMode};
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+
+/// What an endpoint does, boxed: few requests are for one.
+type Served<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + 'a>>;
+
+/// Which methods an endpoint has.
+#[derive(Clone, Copy)]
+struct Methods {
+    accepted: &'static [&'static str],
+    /// As `Allow` says it (RFC 9110 section 10.2.1).
+    allow: &'static str,
+}
+
+/// Where a `GET` changes something, a `HEAD` would do so too.
+const GET_ONLY: Methods = Methods { accepted: &["GET"], allow: "GET" };
+const GET_OR_POST: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET, POST" };
+const POST: Methods = Methods { accepted: &["POST"], allow: "POST" };
+/// What posts is a login that another site asks for, and nothing else.
+const LOGIN: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET" };
+
+/// One of the table.
+pub(crate) struct Endpoint {
+    /// Its path, if it is configured.
+    path: fn(&Endpoints) -> Option<&str>,
+    /// Its methods; `None` if it answers to all.
+    methods: Option<Methods>,
+    /// Whether its refusals have a form of their own, that of a method too.
+    refuses_itself: bool,
+    handler: for<'a> fn(&'a Rc<Filter>, &'a mut Visit, &'a Callouts) -> Served<'a>,
+}
+
+const ENDPOINTS: [Endpoint; 7] = [
+    Endpoint {
+        path: |endpoints| Some(&endpoints.logout),
+        methods: Some(GET_OR_POST),
+        refuses_itself: false,
+        handler: |filter, visit, _| Box::pin(async { logout::end(filter, visit) }),
+    },
+    Endpoint {
+        path: |endpoints| Some(&endpoints.logged_out),
+        methods: None,
+        refuses_itself: false,
+        handler: |filter, visit, _| Box::pin(async { Ok(logout::logged_out(filter, visit)) }),
+    },
+    Endpoint {
+        path: |endpoints| endpoints.backchannel_logout.as_deref(),
+        methods: Some(POST),
+        refuses_itself: true,
+        handler: |filter, visit, callouts| {
+            Box::pin(async { Ok(backchannel::end(filter, visit, callouts).await) })
+        },
+    },
+    Endpoint {
+        path: |endpoints| endpoints.frontchannel_logout.as_deref(),
+        methods: Some(GET_ONLY),
+        refuses_itself: false,
+        handler: |filter, visit, _| Box::pin(async { frontchannel::end(filter, visit) }),
+    },
+    Endpoint {
+        path: |endpoints| Some(&endpoints.session),
+        methods: Some(GET_OR_POST),
+        refuses_itself: false,
+        handler: |filter, visit, callouts| Box::pin(session_info::serve(filter, visit, callouts)),
+    },
+    Endpoint {
+        path: |endpoints| Some(&endpoints.restore),
+        methods: Some(POST),
+        refuses_itself: false,
+        handler: |filter, visit, callouts| Box::pin(kept_form::restore(filter, visit, callouts)),
+    },
+    Endpoint {
+        path: |endpoints| Some(&endpoints.login),
+        methods: Some(LOGIN),
+        refuses_itself: false,
+        handler: |filter, visit, callouts| {
+            Box::pin(async {
+                if third_party::is_posted(&visit.request) {
+                    return third_party::posted(filter, visit, callouts).await;
+                }
+                let (provider, begin) = login::on_request(filter, visit)?;
+                Ok(login::begin(filter, visit, provider, begin, callouts).await)
+            })
+        },
+    },
+];
+
+impl Methods {
+    /// Those of the callback of a provider.
+    fn of_callback(provider: &Provider) -> Methods {
+        match provider.response_mode {
+            ResponseMode::FormPost => POST,
+            ResponseMode::Query => GET_ONLY,
+        }
+    }
+}
+
+/// An endpoint of our own that a request is for.
+pub(crate) enum OwnEndpoint {
+    /// Where a provider sends the browser back to.
+    Callback(ProviderIndex),
+    /// One of the table.
+    Row(&'static Endpoint),
+}
+
+impl OwnEndpoint {
+    /// Answers the request.
+    pub(crate) fn serve<'a>(
+        self,
+        filter: &'a Rc<Filter>,
+        visit: &'a mut Visit,
+        callouts: &'a Callouts,
+    ) -> Served<'a> {
+        match self {
+            OwnEndpoint::Callback(provider) => {
+                Box::pin(async move { Ok(login::complete(filter, visit, provider, callouts).await) })
+            }
+            OwnEndpoint::Row(endpoint) => (endpoint.handler)(filter, visit, callouts),
+        }
+    }
+}
+
+impl Filter {
+    /// Which of our own endpoints a request is for; `None` if the path is none of theirs.
+    ///
+    /// # Errors
+    /// A method that the endpoint does not have.
+    pub(crate) fn own_endpoint(&self, visit: &Visit) -> Result<Option<OwnEndpoint>, Error> {
+        let (path, method) = (visit.request.path_only(), visit.request.method.as_str());
+        if let Some((index, _)) = self.callback(path) {
+            visit.is_by(index, "");
+            self.check_method(path, method)?;
+            return Ok(Some(OwnEndpoint::Callback(index)));
+        }
+        let Some(endpoint) = self.endpoint(path) else { return Ok(None) };
+        if !endpoint.refuses_itself {
+            self.check_method(path, method)?;
+        }
+        Ok(Some(OwnEndpoint::Row(endpoint)))
+    }
+
+    /// Whether the endpoint at this path has this method.
+    ///
+    /// # Errors
+    /// It has not.
+    pub(crate) fn check_method(&self, path: &str, method: &str) -> Result<(), Error> {
+        let is_there = self.methods(path).is_none_or(|methods| methods.accepted.contains(&method));
+        is_there.then_some(()).ok_or(ClientError::Method.into())
+    }
+
+    /// `Allow` for a path of our own.
+    pub(crate) fn allow(&self, path: &str) -> &'static str {
+        self.methods(path).map_or("GET", |methods| methods.allow)
+    }
+
+    fn methods(&self, path: &str) -> Option<Methods> {
+        match self.callback(path) {
+            Some((_, provider)) => Some(Methods::of_callback(provider)),
+            None => self.endpoint(path)?.methods,
+        }
+    }
+
+    fn endpoint(&self, path: &str) -> Option<&'static Endpoint> {
+        ENDPOINTS.iter().find(|endpoint| (endpoint.path)(&self.config.endpoints) == Some(path))
+    }
+
+    fn callback(&self, path: &str) -> Option<(usize, &Provider)> {
+        let mut providers = self.config.providers.iter().enumerate();
+        providers.find(|(_, provider)| provider.redirect_uri.path() == path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn every_path_that_is_configured_has_its_row() {
+        let paths = json!({"backchannel_logout": "/oidc/b", "frontchannel_logout": "/oidc/f"});
+        let config = trial::read(json!({"endpoints": paths})).unwrap();
+        let filter = Filter::new(config, &HostFunctions::bare(), Timestamp(1_700_000_000)).unwrap();
+        let endpoints = &filter.config.endpoints;
+        let rows: Vec<&str> = ENDPOINTS.iter().filter_map(|row| (row.path)(endpoints)).collect();
+        assert_eq!(rows.len(), ENDPOINTS.len());
+        assert_eq!(endpoints.all().count(), ENDPOINTS.len());
+        for (key, path) in endpoints.all() {
+            assert!(rows.contains(&path), "{key}");
+        }
+    }
+}

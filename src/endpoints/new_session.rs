@@ -1,0 +1,81 @@
+//! The session that a login leads to.
+
+use crate::config::ProviderIndex;
+use crate::error::{ClientError, Error, shown};
+use crate::filter::Filter;
+use crate::oidc::claims::Claims;
+use crate::oidc::id_token::IdToken;
+use crate::oidc::token::TokenResponse;
+use crate::refresh;
+use crate::session::{Login, Session};
+use crate::time::Timestamp;
+
+/// The session of a person who has logged in. Only what the configuration needs is in it.
+///
+/// # Errors
+/// The provider ended it while the login was under way, or the host gives no randomness.
+pub fn new_session(
+    filter: &Filter,
+    index: ProviderIndex,
+    id_token: &IdToken,
+    claims: &Claims,
+    tokens: &TokenResponse,
+    login: &Login,
+    now: Timestamp,
+) -> Result<Session, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let needs = &filter.needs;
+    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
+    let sid = id_token.session_id();
+    ended
+        .check_login(&filter.store, sid, id_token.person(), login.started_at)
+        .map_err(ClientError::SessionEnded)?;
+    if let Some(granted) = &tokens.scope {
+        let asked = &provider.config.scopes;
+        if asked.iter().any(|scope| !granted.contains(scope)) {
+            // Many say it in other words, so it is only said.
+            let (asked, granted) = (asked.join(" "), shown(&granted.join(" ")));
+            let note = format!(
+                "the scopes \"{asked}\" were asked for, and \"{granted}\" granted: if claims are missing, does the \
+                 provider know these scopes, and may this client have them?"
+            );
+            provider.tell_once(&[note], now);
+        }
+    }
+    let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
+    let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
+    let lifetime = match &refresh_token {
+        Some(_) => refresh::lifetime(&provider.config, tokens.expires_in),
+        None => tokens.expires_in,
+    };
+    let access_token_expires_at = lifetime.map(|lifetime| now + lifetime);
+    let mut expires_at = now + filter.config.session.absolute_lifetime;
+    if needs.access_token() && refresh_token.is_none() {
+        // The upstream must not be sent a token that is over.
+        expires_at = access_token_expires_at.map_or(expires_at, |end| end.min(expires_at));
+    }
+    Ok(Session {
+        claims: needs.prune(claims),
+        of_userinfo: match &refresh_token {
+            Some(_) => needs.names_added(claims, id_token.claims()),
+            None => Vec::new(),
+        },
+        scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
+        subject: id_token.subject().to_owned(),
+        id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
+        id_token_expires_at: needs.id_token().then(|| id_token.expires_at()),
+        is_id_token_kept: false,
+        access_token: needs.access_token().then(|| tokens.access_token.clone()),
+        access_token_expires_at,
+        obtained_at: refresh_token.is_some().then_some(now),
+        generation: 0,
+        // What the renewed ID token may repeat.
+        nonce: refresh_token.is_some().then(|| login.nonce.clone()),
+        refresh_token,
+        created_at: now,
+        seen_at: now,
+        expires_at,
+        needs: needs.fingerprint().to_owned(),
+        id: filter.random.token(now, 16)?,
+    })
+}

@@ -1,0 +1,122 @@
+//! A refusal in the words of whoever is refused.
+
+use crate::answer::{Refusal, answer};
+use crate::audit::{Decision, Outcome};
+use crate::codes::Challenge;
+use crate::config::{Accept, Rule};
+use crate::endpoints::kept_form;
+use crate::endpoints::login::with_cookies;
+use crate::endpoints::step_up;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::http::Request;
+use crate::oidc::bearer::{challenge, challenge_with};
+use crate::rules::ClientKind;
+use crate::session::Jar;
+
+/// Longest address that a page repeats. Bytes.
+const AGAIN_LIMIT: usize = 1024;
+
+/// What a refusal carries besides the error.
+#[derive(Default)]
+pub struct Extras {
+    /// Set-Cookie values.
+    pub cookies: Vec<String>,
+    /// The address that tries again.
+    pub retry: Option<String>,
+}
+
+impl Filter {
+    /// Refuses a request.
+    pub(crate) fn refuse(&self, visit: &Visit, error: &Error) -> Answer {
+        self.refuse_with(visit, error, Extras::default())
+    }
+
+    /// Refuses a request; the answer sets cookies or offers a way to try again.
+    pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, mut extras: Extras) -> Answer {
+        let rule = self.rule(visit);
+        if let Some(rule) = rule {
+            let jar = Jar::read(&visit.request.headers);
+            extras.cookies.extend(self.cookies_of_refusal(rule.provider, &jar, error));
+        }
+        let reference = self.random.reference(visit.now).unwrap_or_default();
+        let kind = ClientKind::of(&visit.request);
+        let detail = error.sentence();
+        let answered = error.kind();
+        let accepts_session =
+            rule.is_none_or(|rule| matches!(rule.accept, Accept::Identity { session: true, .. }));
+        let login = match (answered.challenge, rule) {
+            (Some(Challenge::InsufficientUserAuthentication), Some(rule)) => {
+                self.step_up_address(&rule.authentication)
+            }
+            _ => self.config.endpoints.login.clone(),
+        };
+        let login = (answered.status == 401 && accepts_session).then_some(login);
+        // Reloading the page that answers a form sends the form again.
+        let popup = login.as_ref().filter(|_| kept_form::is_sent_by_a_page(self, &visit.request));
+        let popup = popup.map(|login| self.popup_address(login));
+        let retry = extras.retry.or_else(|| {
+            if !answered.begins_login {
+                return self.again(visit, answered.status);
+            }
+            // Of our own pages it is the front page.
+            let provider = rule.map(|rule| rule.provider).unwrap_or_default();
+            Some(self.login_address(&self.page_of(&visit.request, provider)))
+        });
+        let is_elsewhere = visit.request.path_only() != "/";
+        let front_page = (answered.has_front_page && is_elsewhere && popup.is_none()).then_some("/");
+        let has_token = visit.request.headers.has("authorization");
+        let is_of_account = answered.is_of_account && accepts_session && !has_token;
+        let logout = is_of_account.then_some(&self.config.endpoints.logout);
+        let refusal = Refusal {
+            status: answered.status,
+            code: error.code().name,
+            title: answered.title,
+            detail: &detail,
+            advice: answered.advice,
+            reference: &reference,
+            login: login.as_deref(),
+            popup: popup.as_deref(),
+            retry_after: error.retry_after().map(|wait| wait.0.max(1)),
+            www_authenticate: rule.and_then(|rule| self.challenge(visit, rule, error)),
+            retry: retry.as_deref(),
+            logout: logout.map(String::as_str),
+            front_page,
+        };
+        let mut response = answer(&refusal, kind);
+        if matches!(error, Error::Client(ClientError::Method)) {
+            response = response.header("allow", self.allow(visit.request.path_only()));
+        }
+        let (decision, is_proven) = {
+            let who = visit.who();
+            (self.decision(visit, error.code().name, who.provider, &who.subject), who.is_proven)
+        };
+        let decision = Decision {
+            outcome: Outcome::Refused,
+            reference,
+            authenticated: is_proven || answered.is_of_somebody,
+            ..decision
+        };
+        self.audit(visit, &decision, response.status, &error.to_string());
+        Answer::Respond(with_cookies(response, extras.cookies), decision)
+    }
+
+    /// The address of a page that a person may simply ask for once more.
+    fn again(&self, visit: &Visit, status: u16) -> Option<String> {
+        let Request { method, path, .. } = &visit.request;
+        let is_page = self.rule(visit).is_some() || visit.request.path_only() == self.config.endpoints.login;
+        (status == 503 && method == "GET" && is_page && path.len() <= AGAIN_LIMIT).then(|| path.clone())
+    }
+
+    /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted; and where a script
+    /// must know with which authentication it would be let in (RFC 9470 section 3).
+    fn challenge(&self, visit: &Visit, rule: &Rule, error: &Error) -> Option<String> {
+        let realm = &visit.request.authority;
+        let why = error.kind().challenge?;
+        if why == Challenge::InsufficientUserAuthentication {
+            return Some(challenge_with(realm, why, &step_up::parameters(&rule.authentication)));
+        }
+        let is_bearer = matches!(rule.accept, Accept::Identity { bearer: true, .. });
+        is_bearer.then(|| challenge(realm, why, error.scopes()))
+    }
+}

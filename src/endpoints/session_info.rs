@@ -1,0 +1,110 @@
+//! Who is logged in and for how long, for scripts of this site.
+//!
+//! `GET` says it and changes nothing, so a page may ask as often as it likes and its session ends all
+//! the same when nobody uses it. `POST` keeps the session alive, as any other request with it does.
+//! Either renews the tokens of the session when that is due. No token is ever in the answer.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use crate::audit;
+use crate::config::ProviderIndex;
+use crate::credential::session;
+use crate::endpoints::login::with_cookies;
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+use crate::http::{Request, Response};
+use crate::oidc::return_to::ReturnTo;
+use crate::refresh::written;
+use crate::refresh::{self, Current, Looked};
+use crate::rules::Initiator;
+use crate::session::Jar;
+
+/// The session endpoint.
+///
+/// # Errors
+/// A request of another site, or no session that counts.
+pub async fn serve(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
+    let request = &visit.request;
+    let is_allowed = match request.method.as_str() {
+        "POST" => filter.is_same_origin(request),
+        // A program says nothing of where it comes from.
+        _ => match filter.initiator(request) {
+            Initiator::Person | Initiator::Unknown => true,
+            Initiator::SameOrigin | Initiator::AnotherOrigin => filter.is_same_origin(request),
+        },
+    };
+    if !is_allowed {
+        return Err(ClientError::CrossSite.into());
+    }
+    let jar = Jar::read(&request.headers);
+    if jar.is_too_large() {
+        return Err(ClientError::TooManyCookies.into());
+    }
+    let provider = provider(filter, request);
+    let found = session::of(filter, visit, provider, &jar)?;
+    let current = match refresh::look(filter, provider, found, visit.arrived(), visit.now)? {
+        Looked::Goes(current) => current,
+        Looked::Waits(found) => refresh::wait(filter, visit, found, callouts).await?,
+    };
+    Ok(tell(filter, visit, &current))
+}
+
+/// Whose session is meant: that of the page in `return_to`, like at the login endpoint.
+pub fn provider(filter: &Filter, request: &Request) -> ProviderIndex {
+    let query = request.query().unwrap_or_default();
+    let page = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
+    let page = page.map_or_else(|| "/".into(), |(_, page)| page);
+    let page = ReturnTo::parse(&page, &filter.own_paths());
+    filter.login_provider(request, page.as_str())
+}
+
+/// The answer about a session.
+pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
+    let provider = provider(filter, &visit.request);
+    let remembered = &current.remembered;
+    let jar = Jar::read(&visit.request.headers);
+    let session = &remembered.session;
+    let mut seen_at = session.seen_at;
+    let cookies = if visit.request.method == "POST" {
+        seen_at = if written::is_due(filter, current, visit.now) { visit.now } else { seen_at };
+        let cleared = filter.cookies.clear_rounds(&jar, visit.now).into_iter();
+        cleared.chain(written::at_once(filter, provider, current, &jar, visit.now)).collect()
+    } else {
+        // To be asked about is no use.
+        written::unused(filter, provider, current, &jar, visit.now)
+    };
+    let config = &filter.config.session;
+    let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now.since(seen_at).0);
+    let expires_in = session.ends_at(config).since(visit.now).0;
+    let mut told = json!({
+        "logged_in": true,
+        "claims": claims(filter, &session.claims),
+        "expires_in": expires_in,
+        "login": filter.config.endpoints.login,
+        "logout": filter.config.endpoints.logout,
+    });
+    if let Value::Object(told) = &mut told
+        && config.idle_timeout.0 > 0
+    {
+        told.insert("idle_expires_in".to_owned(), idle_expires_in.min(expires_in).into());
+    }
+    let response = Response::new(200)
+        .header("content-type", "application/json")
+        .header("x-content-type-options", "nosniff")
+        .header("cross-origin-resource-policy", "same-origin")
+        .body(told.to_string());
+    let decision = filter.decision(visit, "session_told", provider, &session.subject);
+    // Pages ask often.
+    audit::admitted(&visit.request, &decision);
+    Answer::Respond(with_cookies(response, cookies), decision)
+}
+
+/// Those of the claims that the configuration shows.
+fn claims(filter: &Filter, claims: &Map<String, Value>) -> Map<String, Value> {
+    let shown = &filter.config.identity.session_claims;
+    let found = shown.iter().filter_map(|(name, claim)| Some((name.clone(), claim.find(claims)?.clone())));
+    found.collect()
+}

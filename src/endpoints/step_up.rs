@@ -1,0 +1,112 @@
+//! A login of a certain kind, or a recent one: before a page that needs it, or when a session is not
+//! enough (RFC 9470; Core 1.0 section 3.1.2.1).
+//!
+//! A session is replaced only by a login that brought what was asked for, or by somebody else's. A
+//! login that did not ends with a page, never with the next redirect.
+
+use url::form_urlencoded;
+
+use crate::config::{Authentication, ProviderIndex, Rule};
+use crate::credential::session;
+use crate::endpoints::login::Begin;
+use crate::endpoints::{logout, looping};
+use crate::error::{ClientError, Error};
+use crate::filter::{Filter, Visit};
+use crate::oidc::id_token::IdToken;
+use crate::rules::{ClientKind, suffices};
+use crate::session::{Jar, Login};
+use crate::time::{Seconds, Timestamp};
+
+impl Filter {
+    /// A navigation with a session that is not enough begins a login; whatever else is told why.
+    ///
+    /// # Errors
+    /// What it is told.
+    pub(crate) fn step_up(
+        &self,
+        visit: &Visit,
+        rule: &Rule,
+        why: Error,
+        cookies: &[String],
+    ) -> Result<Begin, Error> {
+        let is_insufficient = matches!(why, Error::Client(ClientError::Authentication(_)));
+        if !is_insufficient || ClientKind::of(&visit.request) != ClientKind::Navigation {
+            return Err(why);
+        }
+        log::debug!("code={} a login begins: {why}", why.code());
+        let rounds = looping::lost(self, visit, rule.provider, &why)?;
+        Ok(Begin::for_request(self, &visit.request, rule, rounds, cookies.to_vec()))
+    }
+
+    /// The address of the login that leads to what a rule requires. The page to return to is to be
+    /// added.
+    pub(crate) fn step_up_address(&self, authentication: &Authentication) -> String {
+        let query =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters(authentication)).finish();
+        format!("{}?{query}", self.config.endpoints.login)
+    }
+}
+
+/// What a login for a page asks for: what the rule of the page requires, and what the address of the
+/// login names, if that is what some rule requires. A script knows it from its refusal.
+pub fn wanted(filter: &Filter, provider: ProviderIndex, page: Option<&Rule>, query: &str) -> Authentication {
+    let of_page = page.filter(|rule| rule.provider == provider).map(|rule| rule.authentication.clone());
+    let of_page = of_page.unwrap_or_default();
+    let named = named(filter, provider, query).cloned().unwrap_or_default();
+    let always = filter.provider(provider).and_then(|provider| provider.config.max_age);
+    Authentication {
+        acr_values: if named.acr_values.is_empty() { of_page.acr_values } else { named.acr_values },
+        max_age: [named.max_age, of_page.max_age, always].into_iter().flatten().min(),
+    }
+}
+
+fn named<'a>(filter: &'a Filter, provider: ProviderIndex, query: &str) -> Option<&'a Authentication> {
+    let sent: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| matches!(name.as_ref(), "acr_values" | "max_age"))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    let is_named = |required: &&Authentication| {
+        let required = parameters(required);
+        !sent.is_empty()
+            && required.len() == sent.len()
+            && required.iter().all(|(name, value)| sent.iter().any(|(n, v)| n == name && v == value))
+    };
+    let rules = filter.config.rules.iter().filter(|rule| rule.provider == provider);
+    rules.map(|rule| &rule.authentication).find(is_named)
+}
+
+/// As parameters of an authorization request and attributes of a challenge (RFC 9470 sections 3 and 4).
+pub fn parameters(authentication: &Authentication) -> Vec<(&'static str, String)> {
+    let acr_values = (!authentication.acr_values.is_empty()).then(|| authentication.acr_values.join(" "));
+    let max_age = authentication.max_age.map(|max_age| max_age.0.to_string());
+    [("acr_values", acr_values), ("max_age", max_age)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+/// Whether a login brought the `acr` that it was asked for. How long ago it may be is a matter of the
+/// ID token itself, which was checked.
+///
+/// # Errors
+/// It did not; the provider need not do what it is asked for (Core 1.0 section 3.1.2.1).
+pub fn is_enough(login: &Login, id_token: &IdToken, leeway: Seconds, now: Timestamp) -> Result<(), Error> {
+    let asked = Authentication { acr_values: login.acr_values.clone(), max_age: None };
+    Ok(suffices(&asked, id_token.claims(), leeway, now).map_err(ClientError::StepUp)?)
+}
+
+/// Who logs in as somebody else leaves the session before: its cookie is overwritten, and a copy of it
+/// is worth nothing.
+pub fn end_of_somebody_else(
+    filter: &Filter,
+    index: ProviderIndex,
+    jar: &Jar<'_>,
+    id_token: &IdToken,
+    now: Timestamp,
+) {
+    if let Ok(found) = session::find(filter, index, jar, now)
+        && found.session.person() != id_token.person()
+    {
+        logout::end_session(filter, index, &found, now);
+    }
+}

@@ -1,0 +1,68 @@
+//! A request that goes on, and what its answer brings to the browser.
+
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use super::sessions::CachedSession;
+use crate::config::ProviderIndex;
+use crate::http::Headers;
+use crate::time::Timestamp;
+use crate::upstream::Edits;
+
+/// What a request goes on with, and what is seen to when its response is there.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    edits: Edits,
+    pub(crate) brings: Brings,
+}
+
+impl Admission {
+    pub(crate) fn new(edits: Edits, brings: Brings) -> Admission {
+        Admission { edits, brings }
+    }
+
+    /// Whether anything is to be done when the response is there.
+    pub fn changes_the_response(&self) -> bool {
+        !self.brings.cookies.is_empty() || self.brings.session.is_some()
+    }
+}
+
+impl Deref for Admission {
+    type Target = Edits;
+
+    fn deref(&self) -> &Edits {
+        &self.edits
+    }
+}
+
+/// Cookies for the browser of a request that goes on.
+#[derive(Debug, Clone, Default)]
+pub struct Brings {
+    /// Set-Cookie values.
+    pub cookies: Vec<String>,
+    /// The session, if it is to be written.
+    pub session: Option<Written>,
+}
+
+/// A session to be written with the response of the upstream.
+///
+/// That may take long. Meanwhile another response may have brought the browser a newer session, whose
+/// cookie an older one would overwrite: so which one is written is decided when the response is there.
+#[derive(Clone)]
+pub struct Written {
+    /// Of which provider.
+    pub(crate) provider: ProviderIndex,
+    /// The one that came along.
+    pub(crate) in_cookie: Rc<CachedSession>,
+    /// The cookies of the request.
+    pub(crate) cookies: Headers,
+    /// When the request went on.
+    pub(crate) decided_at: Timestamp,
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Written {}", self.in_cookie.session.id)
+    }
+}

@@ -1,0 +1,359 @@
+//! The way of a request through the filter: what can be decided at once is decided here, what needs
+//! a callout becomes a flow.
+
+pub(crate) mod admission;
+mod counts;
+pub mod key_change;
+mod queue;
+pub(crate) mod room;
+pub(crate) mod sessions;
+mod site;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use admission::{Admission, Brings};
+use queue::Queue;
+use room::Room;
+use sessions::{CachedSession, Needs};
+
+use crate::audit::{self, Decision, Log};
+use crate::cache::Cache;
+use crate::config::{Config, ProviderIndex, Rule};
+use crate::error::{ClientError, ConfigurationError, Error};
+use crate::flow::{Flow, Lane, Outcome, Step};
+use crate::http::Response;
+use crate::identity::Identity;
+use crate::jose::KeySet;
+use crate::jose::verify::HostVerifier;
+use crate::metrics::{HostMetrics, Metrics};
+use crate::provider::Provider;
+use crate::random::{HostRandomness, Random};
+use crate::rules::{meets, suffices, without_usual_port};
+use crate::secret::Secret;
+use crate::session::Cookies;
+use crate::store::instance::Instance;
+use crate::store::revocation_list::RevocationList;
+use crate::store::{SharedData, Store, Tenant};
+use crate::time::Timestamp;
+use crate::upstream::{Told, Upstream};
+pub(crate) use crate::visit::Visit;
+
+/// Opened sessions that one worker remembers.
+const SESSIONS_REMEMBERED: usize = 2_000;
+
+/// Verified tokens that one worker remembers.
+const TOKENS_REMEMBERED: usize = 2_000;
+
+/// Flows that may wait for the next tick.
+const JOBS_LIMIT: usize = 1_000;
+
+/// Everything that one configuration needs at run time. One per worker.
+pub struct Filter {
+    pub(crate) config: Config,
+    pub(crate) providers: Vec<Provider>,
+    pub(crate) cookies: Cookies,
+    pub(crate) upstream: Upstream,
+    pub(crate) random: Random,
+    pub(crate) needs: Needs,
+    pub(crate) sessions: RefCell<Cache<Rc<CachedSession>>>,
+    pub(crate) tokens: RefCell<Cache<Rc<CachedToken>>>,
+    /// What the workers know together.
+    pub(crate) store: Rc<Store>,
+    /// This worker, as the others see it.
+    pub(crate) instance: Instance,
+    /// What ended before its time, by provider.
+    pub(crate) ended: Vec<RevocationList>,
+    pub(crate) metrics: Metrics,
+    /// Refreshes that are under way, and those that wait for their turn, by provider: one that does not answer
+    /// holds up no other.
+    pub(crate) refreshes: Vec<Rc<Queue>>,
+    pub(crate) log: Log,
+    /// Whether the session keys were compared with those of the configuration before.
+    pub(crate) keys_are_compared: Cell<bool>,
+    pub(crate) room: Room,
+    /// Where requests are decided.
+    pub(crate) requests: Lane,
+    jobs: RefCell<Vec<Step<()>>>,
+}
+
+/// A verified token and what follows from it, remembered per worker.
+pub struct CachedToken {
+    /// Whose it is, and what the upstream is told.
+    pub told: Told,
+    /// The keys it was verified with: when they are renewed it is verified again, so that a key
+    /// that the provider withdrew is not trusted longer.
+    pub(crate) keys: Rc<KeySet>,
+}
+
+/// What the filter gets from its host besides requests and replies.
+#[derive(Clone, Copy)]
+pub struct HostFunctions {
+    /// Tells the workers of one proxy apart, as well as the host can.
+    pub worker: u64,
+    /// The host's source of randomness, which need not be good.
+    pub random: HostRandomness,
+    /// The host's verifier of signatures, if it has one.
+    pub verify: Option<HostVerifier>,
+    /// The host's shared data, if it has some.
+    pub shared: Option<SharedData>,
+    /// The host's metrics, if it has some.
+    pub metrics: Option<HostMetrics>,
+}
+
+/// What becomes of a request: exactly one of the two.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// It goes on to the upstream, edited.
+    Continue(Admission),
+    /// It is answered here.
+    Respond(Response, Decision),
+}
+
+impl Outcome for Answer {
+    fn stuck() -> Self {
+        let decision = Decision { code: "bug", ..Decision::default() };
+        Answer::Respond(Response::new(500), decision)
+    }
+}
+
+impl Filter {
+    /// A filter for a configuration.
+    ///
+    /// # Errors
+    /// The host gives no randomness.
+    pub fn new(config: Config, host: &HostFunctions, now: Timestamp) -> Result<Rc<Filter>, Error> {
+        for warning in &config.warnings {
+            log::warn!("configuration: {warning}");
+        }
+        let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
+        let random = Random::new(&secret, host.worker, host.random);
+        let cookies = Cookies::new(&config);
+        let names: Vec<String> = cookies.key_names().map(|key| key.to_string()).collect();
+        let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        log::info!(
+            "vestibule {} begins: providers {}; {} rules",
+            env!("CARGO_PKG_VERSION"),
+            providers.join(", "),
+            config.rules.len()
+        );
+        log::info!("session.keys by name: {} (the first seals, all open)", names.join(", "));
+        let store = Rc::new(Store::new(host.shared));
+        Ok(Rc::new(Filter {
+            providers: config
+                .providers
+                .iter()
+                .map(|provider| Provider::new(provider.clone(), host.verify).sharing(&store))
+                .collect(),
+            cookies,
+            upstream: Upstream::new(&config),
+            sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
+            tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
+            needs: Needs::of(&config),
+            store,
+            instance: Instance::new(host.worker),
+            ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
+            metrics: Metrics::new(&config, host.metrics),
+            refreshes: config.providers.iter().map(|_| Rc::default()).collect(),
+            log: Log::new(config.log.rate_limit),
+            keys_are_compared: Cell::default(),
+            room: Room::default(),
+            requests: Lane::default(),
+            jobs: RefCell::default(),
+            random,
+            config,
+        }))
+    }
+
+    /// The providers, for the work of a tick: who is due is renewed, and workers that share data
+    /// tell each other what they know.
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// Renews what is known of a provider.
+    pub fn renew(self: &Rc<Self>, provider: ProviderIndex, now: Timestamp) -> Step<()> {
+        let filter = Rc::clone(self);
+        Flow::begin(move |callouts| async move {
+            let mut now = now;
+            if let Some(provider) = filter.provider(provider) {
+                // What went wrong was logged, and the next attempt is set.
+                let _ = provider.renew(&callouts, &mut now).await;
+            }
+        })
+    }
+
+    /// Whether the configuration says that the host has shared data, which not every host can be asked.
+    pub fn shares_data(&self) -> bool {
+        self.config.shared_data
+    }
+
+    /// Flows that no request waits for with its own callouts. The host takes them at every tick and
+    /// does for them what it does for a renewal.
+    pub fn jobs(&self) -> Vec<Step<()>> {
+        self.jobs.take()
+    }
+
+    /// Whether there are any.
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.borrow().is_empty()
+    }
+
+    /// Whether [`Filter::in_background`] takes another flow.
+    pub(crate) fn has_room_in_background(&self) -> bool {
+        self.jobs.borrow().len() < JOBS_LIMIT
+    }
+
+    /// Begins a flow that outlives the request. Says whether there was room for it.
+    pub fn in_background(&self, job: Step<()>) -> bool {
+        let has_room = self.has_room_in_background();
+        if has_room {
+            self.jobs.borrow_mut().push(job);
+        }
+        has_room
+    }
+
+    /// Header fields to add to the upstream's response to a request that went on, now that it is there.
+    pub fn on_response(&self, admission: Admission, now: Timestamp) -> Vec<(String, String)> {
+        let Brings { mut cookies, session } = admission.brings;
+        cookies.extend(session.into_iter().flat_map(|session| session.cookies(self, now)));
+        // What brings a cookie is kept by no cache.
+        let uncached = (!cookies.is_empty()).then(|| ("cache-control".to_owned(), "no-store".to_owned()));
+        let cookies = cookies.into_iter().map(|cookie| ("set-cookie".to_owned(), cookie));
+        uncached.into_iter().chain(cookies).collect()
+    }
+
+    /// Writes the line of an answer of our own; `detail` is the error in words.
+    #[inline(never)]
+    pub(crate) fn audit(&self, visit: &Visit, decision: &Decision, status: u16, detail: &str) {
+        let who = visit.who();
+        let detail: Vec<&str> = [detail, &who.note].into_iter().filter(|text| !text.is_empty()).collect();
+        self.log.answered(&visit.request, decision, status, &detail.join("; "), visit.now);
+    }
+
+    /// Request trailers that must be removed before the upstream sees them.
+    pub fn protected_trailers(&self, trailers: &crate::http::Headers) -> Vec<String> {
+        self.upstream.protected_trailers(trailers)
+    }
+
+    /// Lets an identity in if it has what the rule requires. Rights come first: whoever lacks one is not
+    /// sent to authenticate for nothing.
+    pub(crate) fn admit_identity(
+        &self,
+        visit: &Visit,
+        rule: &Rule,
+        told: &Told,
+        code: &'static str,
+        brings: Brings,
+    ) -> Result<Answer, Error> {
+        let identity = &told.identity;
+        visit.is_by(identity.provider(), identity.subject().unwrap_or_default());
+        meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
+        let leeway = self.provider(identity.provider()).map(|provider| provider.config.leeway);
+        suffices(&rule.authentication, identity.claims(), leeway.unwrap_or_default(), visit.now)
+            .map_err(ClientError::Authentication)?;
+        self.admit(visit, Some(told), code, brings)
+    }
+
+    pub(crate) fn admit(
+        &self,
+        visit: &Visit,
+        told: Option<&Told>,
+        code: &'static str,
+        brings: Brings,
+    ) -> Result<Answer, Error> {
+        let identity = told.map(|told| &told.identity);
+        let subject = identity.and_then(Identity::subject).unwrap_or_default();
+        let decision = Decision {
+            outcome: audit::Outcome::Admitted,
+            ..self.decision(visit, code, identity.map(Identity::provider), subject)
+        };
+        audit::admitted(&visit.request, &decision);
+        let request = &visit.request;
+        let edits = self.upstream.admit(request, &self.cookies, told, decision, visit.now)?;
+        let (_, usual_port) = self.config.session.scheme();
+        // nginx, which cannot remove headers, chooses by the host without any port.
+        let edits = match without_usual_port(&self.config.rules, request, usual_port) {
+            Some(host) if request.host.removes_headers => edits.at_host(host),
+            _ => edits,
+        };
+        Ok(Answer::Continue(Admission::new(edits, brings)))
+    }
+
+    /// The decision of an answer that is no refusal, or of a request that goes on.
+    pub(crate) fn decision(
+        &self,
+        visit: &Visit,
+        code: &'static str,
+        provider: impl Into<Option<ProviderIndex>>,
+        subject: &str,
+    ) -> Decision {
+        let provider = provider.into().and_then(|provider| self.provider(provider));
+        Decision {
+            outcome: audit::Outcome::Answered,
+            code,
+            rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
+            provider: provider.map(|p| p.config.name.clone()).unwrap_or_default(),
+            subject: subject.to_owned(),
+            session: visit.who().session.clone(),
+            reference: String::new(),
+            authenticated: !subject.is_empty(),
+        }
+    }
+
+    pub(crate) fn provider(&self, index: ProviderIndex) -> Option<&Provider> {
+        self.providers.get(index)
+    }
+
+    /// Whose entries in the store those of a provider are.
+    pub(crate) fn tenant(&self, index: ProviderIndex) -> Result<Tenant, Error> {
+        self.ended.get(index).map(RevocationList::tenant).ok_or(Error::Bug("no such provider"))
+    }
+
+    pub(crate) fn rule(&self, visit: &Visit) -> Option<&Rule> {
+        self.config.rules.get(visit.rule?)
+    }
+
+    pub(crate) fn nonce24(&self, now: Timestamp) -> Result<[u8; 24], Error> {
+        Ok(self.random.nonce24(now)?)
+    }
+
+    pub(crate) fn random_secret(&self, now: Timestamp) -> Result<Secret, Error> {
+        Ok(Secret::new(self.random.token(now, 32)?))
+    }
+}
+
+#[cfg(test)]
+impl HostFunctions {
+    /// A host that has nothing, and draws the same bytes each time.
+    pub(crate) fn bare() -> HostFunctions {
+        HostFunctions {
+            worker: 1,
+            random: |out| {
+                out.fill(4);
+                Ok(())
+            },
+            verify: None,
+            shared: None,
+            metrics: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+
+    #[test]
+    fn a_cookie_of_ours_comes_from_no_upstream() {
+        let now = Timestamp(1_700_000_000);
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), now).unwrap();
+        let (theirs, ours) = (&b"lang=de; Path=/"[..], &b"__Host-vestibule=x; Path=/; Secure"[..]);
+        assert_eq!(filter.cookies_of_upstream(&[theirs], now), None, "nothing to take out");
+        assert_eq!(filter.cookies_of_upstream(&[theirs, ours], now), Some(vec![theirs]));
+        assert_eq!(filter.cookies_of_upstream(&[ours], now), Some(Vec::new()));
+    }
+}

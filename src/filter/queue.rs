@@ -1,0 +1,112 @@
+//! Refreshes of one worker at one provider take turns: many that come due together are spread over time,
+//! and whoever waits for one comes first.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::flow::Callouts;
+use crate::time::Timestamp;
+
+/// So many are under way at the same time ...
+const IN_FLIGHT_LIMIT: usize = 64;
+
+/// ... and so many that nobody waits for: a slow provider holds up none that somebody waits for.
+const AHEAD_LIMIT: usize = 32;
+
+/// So many wait for their turn. Whoever finds no room comes again with the next request.
+const QUEUE_LIMIT: usize = 1_000;
+
+/// The refreshes of one worker at one provider.
+#[derive(Default)]
+pub struct Queue {
+    /// Those that wait for their turn, and whether somebody waits for them.
+    waiting: RefCell<HashMap<[u8; 16], bool>>,
+    urgent: Cell<usize>,
+    in_flight: Cell<usize>,
+}
+
+/// A place in the queue. Dropped, it is free.
+pub struct Place {
+    queue: Rc<Queue>,
+    name: [u8; 16],
+}
+
+/// A turn. Dropped, the next one comes.
+pub struct Turn(Rc<Queue>);
+
+impl Queue {
+    /// A place for a refresh, unless it has one, or there is no room.
+    pub fn join(self: &Rc<Self>, name: [u8; 16], is_urgent: bool) -> Option<Place> {
+        let mut waiting = self.waiting.borrow_mut();
+        let count = waiting.len();
+        match waiting.get_mut(&name) {
+            Some(urgent) => {
+                if is_urgent && !std::mem::replace(urgent, true) {
+                    self.urgent.set(self.urgent.get().saturating_add(1));
+                }
+                None
+            }
+            None if count >= QUEUE_LIMIT => None,
+            None => {
+                waiting.insert(name, is_urgent);
+                self.urgent.set(self.urgent.get().saturating_add(usize::from(is_urgent)));
+                Some(Place { queue: Rc::clone(self), name })
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Waits for a turn, which may be there at once.
+    pub async fn turn(self, callouts: &Callouts, now: &mut Timestamp) -> Turn {
+        while !self.is_next() {
+            *now = callouts.wait().await;
+        }
+        let queue = Rc::clone(&self.queue);
+        queue.in_flight.set(queue.in_flight.get().saturating_add(1));
+        Turn(queue)
+    }
+
+    fn is_next(&self) -> bool {
+        let is_urgent = self.queue.waiting.borrow().get(&self.name).copied().unwrap_or_default();
+        let in_flight = self.queue.in_flight.get();
+        match is_urgent {
+            true => in_flight < IN_FLIGHT_LIMIT,
+            false => in_flight < AHEAD_LIMIT && self.queue.urgent.get() == 0,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let was_urgent = self.queue.waiting.borrow_mut().remove(&self.name).unwrap_or_default();
+        self.queue.urgent.set(self.queue.urgent.get().saturating_sub(usize::from(was_urgent)));
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_a_refresh_that_has_a_place_brings_it_forward() {
+        let (queue, [one, other]) = (Rc::new(Queue::default()), [[1; 16], [2; 16]]);
+        let ahead = queue.join(one, false).unwrap();
+        let waiting = queue.join(other, false).unwrap();
+        assert!(ahead.is_next() && waiting.is_next());
+        assert!(queue.join(other, false).is_none() && queue.join(other, true).is_none(), "one place each");
+        assert!(waiting.is_next() && !ahead.is_next());
+        assert!(queue.join(other, true).is_none());
+        drop(waiting);
+        assert!(ahead.is_next(), "it is counted once");
+        drop(ahead);
+        assert!(queue.join(one, true).is_some());
+    }
+}

@@ -1,0 +1,118 @@
+//! How much room is left in what the workers know together, and who lost something for want of it.
+
+use std::cell::{Cell, RefCell};
+
+use super::Filter;
+use crate::metrics::Metric;
+use crate::store::{Evicted, Table};
+use crate::time::{Seconds, Timestamp};
+
+/// What the workers know of refresh tokens: who uses one, and what came of it. Its room is configured:
+/// `session.refreshed_sessions_mib`. The number of buckets is not, because all who share them must agree.
+pub const REFRESHES: Table = Table { name: "refreshed_sessions", buckets: 1024, bucket_limit: 64 * 1024 };
+
+/// A line about what was evicted is followed by the next after this time, which says how many there were.
+const LINE_EVERY: Seconds = Seconds(60);
+
+/// What this worker has noticed of the room in the store.
+#[derive(Default)]
+pub struct Room {
+    /// What no line has said yet.
+    unsaid: RefCell<Vec<Evicted>>,
+    said_at: Cell<Option<Timestamp>>,
+    /// The bucket that is looked at next.
+    next: Cell<u16>,
+    /// Bytes in each bucket of refreshed sessions when it was looked at last, by provider.
+    fill: RefCell<Vec<Vec<usize>>>,
+}
+
+impl Filter {
+    /// Counts and says what was evicted, and measures how full the room for refreshed sessions is: one
+    /// bucket at each tick.
+    pub(crate) fn watch_store(&self, now: Timestamp) {
+        for evicted in self.store.take_evicted() {
+            let provider = self.ended.iter().position(|list| list.tenant() == evicted.tenant);
+            if let Some(provider) = provider {
+                self.metrics.count_many(Metric::Evicted { table: evicted.table, provider }, evicted.entries);
+            }
+            self.room.add(evicted);
+        }
+        let is_time = self.room.said_at.get().is_none_or(|at| now < at || now.since(at) >= LINE_EVERY);
+        if is_time && !self.room.unsaid.borrow().is_empty() {
+            self.room.said_at.set(Some(now));
+            self.room.unsaid.take().iter().for_each(say);
+        }
+        if self.metrics.are_told() {
+            self.measure_fill(now);
+        }
+    }
+
+    fn measure_fill(&self, now: Timestamp) {
+        let bucket = self.room.next.get();
+        self.room.next.set(bucket.wrapping_add(1).checked_rem(REFRESHES.buckets).unwrap_or_default());
+        let mut fill = self.room.fill.borrow_mut();
+        fill.resize_with(self.providers.len(), Vec::new);
+        let limit = self.config.session.refreshed_sessions.bucket_limit(REFRESHES.buckets);
+        for ((index, provider), fill) in self.providers.iter().enumerate().zip(fill.iter_mut()) {
+            let (Some(_), Ok(tenant)) = (&provider.config.refresh, self.tenant(index)) else { continue };
+            fill.resize(usize::from(REFRESHES.buckets), 0);
+            if let Some(bytes) = fill.get_mut(usize::from(bucket)) {
+                *bytes = REFRESHES.rows(&self.store, tenant).fill(bucket, now);
+            }
+            let taken = fill.iter().fold(0, |sum: usize, bytes| sum.saturating_add(*bytes));
+            let room = limit.saturating_mul(usize::from(REFRESHES.buckets));
+            // Rounded up: whatever is there is seen.
+            let percent = (taken as u64).saturating_mul(100).div_ceil((room as u64).max(1));
+            self.metrics.measure(Metric::RefreshedFill { provider: index }, percent);
+        }
+    }
+}
+
+impl Room {
+    fn add(&self, evicted: Evicted) {
+        let mut unsaid = self.unsaid.borrow_mut();
+        let is_same = |known: &&mut Evicted| (known.table, known.tenant) == (evicted.table, evicted.tenant);
+        match unsaid.iter_mut().find(is_same) {
+            Some(known) => known.entries = known.entries.saturating_add(evicted.entries),
+            None => unsaid.push(evicted),
+        }
+    }
+}
+
+fn say(evicted: &Evicted) {
+    let Evicted { table, entries, .. } = evicted;
+    let what = match *table {
+        "refreshed_sessions" => {
+            "refreshed sessions made room for others: these sessions end; raise session.refreshed_sessions_mib"
+        }
+        "revocation_list" => {
+            "entries of the revocation list made room for others: older sessions end with them, or copies of a cookie count again"
+        }
+        _ => "entries made room for others before their end",
+    };
+    log::error!("code=evicted table={table} entries={entries} {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+
+    #[test]
+    fn what_was_evicted_is_said_at_once_and_then_every_minute_together() {
+        let now = Timestamp(1_700_000_000);
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), now).unwrap();
+        let tenant = filter.tenant(0).unwrap();
+        let mut unsaid_after = |seconds| {
+            filter.store.note_evicted(REFRESHES.name, tenant, 2);
+            filter.watch_store(now + Seconds(seconds));
+            filter.room.unsaid.borrow().iter().map(|evicted| evicted.entries).sum::<u64>()
+        };
+        let unsaid = [0, 1, 59, 60, 61, 119, 120].map(&mut unsaid_after);
+        assert_eq!(unsaid, [0, 2, 4, 0, 2, 4, 0]);
+        assert_eq!(unsaid_after(7), 0, "the clock went back");
+    }
+}

@@ -1,0 +1,266 @@
+//! The machine under the flows: an `async fn` that is polled by hand.
+//!
+//! A flow is straight-line code whose only awaits are those of [`Callouts`]. There is no executor and
+//! no waker that wakes: the host does what a [`Step`] asks for and hands the result to
+//! [`Flow::resume`], [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::http::{Body, BodyFailed, Callout, CalloutFailed, HostTraits, Reply};
+use crate::time::Timestamp;
+
+/// How far a flow has come.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// It ended, with this.
+    Done(T),
+    /// It needs this callout, and goes on with its reply.
+    Callout(Box<Callout>, Flow<T>),
+    /// It needs the whole body of its request, if that has no more than so many bytes.
+    Body(usize, Flow<T>),
+    /// It waits for what another flow does, and looks again each time it is woken.
+    Wait(Flow<T>),
+}
+
+/// What a flow yields in the end.
+pub trait Outcome {
+    /// The outcome of a flow that can never go on: a bug, answered closed.
+    fn stuck() -> Self;
+}
+
+impl Outcome for () {
+    fn stuck() {}
+}
+
+/// A flow that waits. It can only be resumed once for what it asked, so a second reply has nothing to
+/// arrive at.
+pub struct Flow<T> {
+    future: Pin<Box<dyn Future<Output = T>>>,
+    exchange: Rc<Exchange>,
+}
+
+impl<T> fmt::Debug for Flow<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flow")
+    }
+}
+
+/// The reply of a callout and the time at which it came: whoever waited must look at the clock again.
+pub struct Answered {
+    /// What came back.
+    pub reply: Reply,
+    /// The time now.
+    pub now: Timestamp,
+}
+
+/// The body of the request, and the time at which it was complete.
+pub struct Uploaded {
+    /// The body.
+    pub body: Body,
+    /// The time now.
+    pub now: Timestamp,
+}
+
+enum Asked {
+    Callout(Box<Callout>),
+    Body(usize),
+    Wait,
+}
+
+enum Heard {
+    Reply(Reply, Timestamp),
+    Body(Body, Timestamp),
+    Woken(Timestamp),
+}
+
+#[derive(Default)]
+struct Exchange {
+    asked: RefCell<Option<Asked>>,
+    heard: RefCell<Option<Heard>>,
+    /// Nobody would wake a flow that waits.
+    is_never_woken: Cell<bool>,
+    /// What the flow may ask for of the body of its request after a callout. Bytes.
+    body_later: Cell<usize>,
+}
+
+/// The way out of a flow: asks the host for one thing at a time.
+pub struct Callouts(Rc<Exchange>);
+
+impl Callouts {
+    /// For the flow of a request in this host. A flow in the background is woken in every host.
+    pub(crate) fn in_host(self, host: HostTraits) -> Self {
+        self.0.is_never_woken.set(!host.wakes_requests);
+        self
+    }
+
+    /// Whether a flow that waits is woken: otherwise it must not [wait](Callouts::wait).
+    pub fn wakes(&self) -> bool {
+        !self.0.is_never_woken.get()
+    }
+
+    /// Says before a callout that the body may be asked for after it, at most `limit` bytes: the host
+    /// keeps that much, and lets the rest wait. Without this the whole body waits at the client.
+    pub fn keep_body(&self, limit: usize) {
+        self.0.body_later.set(limit);
+    }
+
+    /// Asks for a callout and waits for its reply.
+    pub fn send(&self, callout: Callout) -> impl Future<Output = Answered> + use<> {
+        let heard = self.ask(Asked::Callout(Box::new(callout)));
+        async {
+            match heard.await {
+                Heard::Reply(reply, now) => Answered { reply, now },
+                Heard::Body(_, now) | Heard::Woken(now) => {
+                    Answered { reply: Err(CalloutFailed::NoAnswer), now }
+                }
+            }
+        }
+    }
+
+    /// Waits for the whole body of the request, at most `limit` bytes. After a callout only if
+    /// [`keep_body`](Callouts::keep_body) was called before it.
+    pub fn body(&self, limit: usize) -> impl Future<Output = Uploaded> + use<> {
+        let heard = self.ask(Asked::Body(limit));
+        async {
+            match heard.await {
+                Heard::Body(body, now) => Uploaded { body, now },
+                Heard::Reply(_, now) | Heard::Woken(now) => Uploaded { body: Err(BodyFailed::NotGiven), now },
+            }
+        }
+    }
+
+    /// Waits until it is worth looking again at what another flow does, a fraction of a second. Only
+    /// on a host that wakes requests ([`HostTraits::wakes_requests`](crate::http::HostTraits)), or in
+    /// the background.
+    pub fn wait(&self) -> impl Future<Output = Timestamp> + use<> {
+        let heard = self.ask(Asked::Wait);
+        async {
+            match heard.await {
+                Heard::Woken(now) | Heard::Reply(_, now) | Heard::Body(_, now) => now,
+            }
+        }
+    }
+
+    fn ask(&self, asked: Asked) -> impl Future<Output = Heard> + use<> {
+        *self.0.asked.borrow_mut() = Some(asked);
+        let exchange = Rc::clone(&self.0);
+        std::future::poll_fn(move |_| match exchange.heard.borrow_mut().take() {
+            Some(heard) => Poll::Ready(heard),
+            None => Poll::Pending,
+        })
+    }
+}
+
+/// Where flows begin that mostly end at once, without asking for anything: one after another in the same
+/// place in memory. One that waits takes the place with it, and the next has a new one.
+#[derive(Default)]
+pub struct Lane(RefCell<Option<Box<dyn Any>>>);
+
+/// A place for flows of one kind.
+struct Place<F> {
+    future: Pin<Box<Option<F>>>,
+    exchange: Rc<Exchange>,
+}
+
+impl<F: Future> Future for Place<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        match self.get_mut().future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Lane {
+    /// Begins a flow and runs it to the first thing that it asks for, or to its end.
+    pub fn begin<T: Outcome + 'static, F: Future<Output = T> + 'static>(
+        &self,
+        flow: impl FnOnce(Callouts) -> F,
+    ) -> Step<T> {
+        let place = self.0.take().and_then(|place| place.downcast::<Place<F>>().ok());
+        let mut place =
+            place.unwrap_or_else(|| Box::new(Place { future: Box::pin(None), exchange: Rc::default() }));
+        place.future.set(Some(flow(Callouts(Rc::clone(&place.exchange)))));
+        match Pin::new(&mut *place).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => {
+                place.future.set(None);
+                place.exchange.reset();
+                self.0.replace(Some(place));
+                Step::Done(outcome)
+            }
+            Poll::Pending => {
+                let exchange = Rc::clone(&place.exchange);
+                Flow { future: Pin::from(place as Box<dyn Future<Output = T>>), exchange }.asked()
+            }
+        }
+    }
+}
+
+impl Exchange {
+    fn reset(&self) {
+        self.asked.take();
+        self.heard.take();
+        self.is_never_woken.set(false);
+        self.body_later.set(0);
+    }
+}
+
+impl<T: Outcome> Flow<T> {
+    /// Begins a flow and runs it to the first thing that it asks for, or to its end.
+    pub fn begin<F: Future<Output = T> + 'static>(flow: impl FnOnce(Callouts) -> F) -> Step<T> {
+        let exchange = Rc::new(Exchange::default());
+        let future = Box::pin(flow(Callouts(Rc::clone(&exchange))));
+        Flow { future, exchange }.poll()
+    }
+
+    /// Goes on with the reply to the callout that was asked for.
+    pub fn resume(self, reply: Reply, now: Timestamp) -> Step<T> {
+        self.hear(Heard::Reply(reply, now))
+    }
+
+    /// Goes on with the body that was asked for.
+    pub fn resume_with_body(self, body: Body, now: Timestamp) -> Step<T> {
+        self.hear(Heard::Body(body, now))
+    }
+
+    /// How much of the body this flow may ask for later. Bytes; 0 if nothing of it.
+    pub fn body_later(&self) -> usize {
+        self.exchange.body_later.get()
+    }
+
+    /// Lets a flow that waits look again.
+    pub fn wake(self, now: Timestamp) -> Step<T> {
+        self.hear(Heard::Woken(now))
+    }
+
+    fn hear(self, heard: Heard) -> Step<T> {
+        *self.exchange.heard.borrow_mut() = Some(heard);
+        self.poll()
+    }
+
+    fn poll(mut self) -> Step<T> {
+        match self.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Step::Done(outcome),
+            Poll::Pending => self.asked(),
+        }
+    }
+
+    /// What it waits for.
+    fn asked(self) -> Step<T> {
+        let asked = self.exchange.asked.borrow_mut().take();
+        match asked {
+            Some(Asked::Callout(callout)) => Step::Callout(callout, self),
+            Some(Asked::Body(limit)) => Step::Body(limit, self),
+            Some(Asked::Wait) => Step::Wait(self),
+            None => Step::Done(T::stuck()),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! One question to an endpoint of a provider.
+
+use crate::error::Error;
+use crate::flow::Callouts;
+use crate::http::{Callout, Received};
+use crate::time::{Seconds, Timestamp};
+
+/// When it is worth trying again.
+const RETRY_AFTER: Seconds = Seconds(1);
+
+/// What an endpoint answers, whatever its status.
+///
+/// # Errors
+/// No answer, or the answer of a proxy that stands in for a provider it cannot reach.
+pub async fn ask(callouts: &Callouts, request: Callout, now: &mut Timestamp) -> Result<Received, Error> {
+    let what = request.destination();
+    let answered = callouts.send(request).await;
+    *now = answered.now;
+    let received = answered.reply.and_then(Received::of_provider);
+    received.map_err(|why| Error::Unreachable { what, why, retry_after: RETRY_AFTER })
+}

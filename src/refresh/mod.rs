@@ -1,0 +1,443 @@
+//! A session is renewed before its access token ends: once, whoever asks for it.
+//!
+//! Providers that rotate refresh tokens take a second use of one for a theft and end everything that
+//! came of the login. So all workers agree through the [`Store`](crate::store) who uses it, and
+//! whoever comes with the old cookie for a while afterwards gets the same result. The exchange runs
+//! in the background: a client that leaves does not lose the new token.
+//!
+//! A result is found by the state of the session that was refreshed, and taken only if it is a later state of the
+//! session that asks for it: a provider may give the same refresh token again, or one to two logins.
+
+pub(crate) mod agreement;
+mod outage;
+mod renew;
+pub(crate) mod written;
+
+use std::rc::Rc;
+
+use agreement::{CALLOUTS, Failed, Key, RETRY_AFTER, State, claim, key, note_delivery, state};
+use renew::{Asker, renew};
+
+use crate::config::{self, ProviderIndex, Refresh};
+use crate::credential::session;
+use crate::error::{ClientError, Destination, Error};
+use crate::filter::sessions::CachedSession;
+use crate::filter::{Filter, Visit};
+use crate::flow::{Callouts, Flow, Step};
+use crate::http::{Callout, CalloutFailed, Endpoint};
+use crate::oidc::token::Remedy;
+use crate::session::{Session, SessionEnded};
+use crate::time::{Seconds, Timestamp};
+use crate::visit::Arrived;
+
+/// A session is not renewed again within this time, or within the lifetime of its tokens if that is
+/// shorter.
+const INTERVAL: Seconds = Seconds(10);
+
+/// Renewals of renewals that an old cookie is followed through: more than fit into the time for which
+/// the first of them is kept.
+const CHAIN_LIMIT: usize = 128;
+
+/// A request waits so many times as long for a refresh as for one answer, while the session counts for it
+/// without. The refresh goes on, and its result serves whoever comes next.
+const WAITS: u64 = 2;
+
+/// How often a request on a host that wakes nobody asks something harmless to pass the time.
+const PAUSES_LIMIT: usize = 10;
+
+/// How urgent it is to refresh the tokens of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    No,
+    /// They still count.
+    Soon,
+    /// The access token is over, or the ID token that is forwarded.
+    Now,
+}
+
+/// The session that counts.
+pub struct Current {
+    /// The session.
+    pub remembered: Rc<CachedSession>,
+    /// The one in the cookie, which may have been renewed to this.
+    pub in_cookie: Rc<CachedSession>,
+}
+
+impl Current {
+    /// Whether the cookie holds another.
+    pub fn is_new(&self) -> bool {
+        !Rc::ptr_eq(&self.remembered, &self.in_cookie)
+    }
+}
+
+/// What becomes of a request with a session.
+pub enum Looked {
+    /// It goes on, with this session.
+    Goes(Current),
+    /// First this one must be renewed.
+    Waits(Rc<CachedSession>),
+}
+
+/// The lifetime of an access token, as far as one is assumed.
+pub fn lifetime(provider: &config::Provider, expires_in: Option<Seconds>) -> Option<Seconds> {
+    expires_in.or(provider.refresh.map(|refresh| refresh.default_expires_in))
+}
+
+fn due(session: &Session, refresh: &Refresh, now: Timestamp) -> Due {
+    let (Some(_), Some(obtained_at), Some(expires_at)) =
+        (&session.refresh_token, session.obtained_at, session.access_token_expires_at)
+    else {
+        return Due::No;
+    };
+    let by_access_token = due_by(obtained_at, expires_at, refresh, now);
+    match session.id_token_due_at().filter(|end| end.since(obtained_at) >= INTERVAL) {
+        Some(end) => by_access_token.max(due_by(obtained_at, end, refresh, now)),
+        None => by_access_token,
+    }
+}
+
+fn due_by(obtained_at: Timestamp, expires_at: Timestamp, refresh: &Refresh, now: Timestamp) -> Due {
+    let lifetime = expires_at.since(obtained_at);
+    let quarter = Seconds(lifetime.0.checked_div(4).unwrap_or_default());
+    // A lifetime of nothing says nothing.
+    let interval = if lifetime.0 == 0 { INTERVAL } else { lifetime.min(INTERVAL) };
+    match now {
+        // Also a clock that went back.
+        _ if now < obtained_at + interval => Due::No,
+        _ if now >= expires_at => Due::Now,
+        _ if now + refresh.before.min(quarter) >= expires_at => Due::Soon,
+        _ => Due::No,
+    }
+}
+
+fn key_of(filter: &Filter, index: ProviderIndex, found: &CachedSession) -> Option<Key> {
+    key(filter, index, &found.session, found.fingerprint())
+}
+
+/// The session that a request goes on with. A renewal that is due is begun in the background; due at the
+/// time when the request came, so that nobody waits for two in a row.
+///
+/// # Errors
+/// The provider ended the session, or it cannot be renewed now and does not count without that.
+pub fn look(
+    filter: &Rc<Filter>,
+    index: ProviderIndex,
+    mut found: Rc<CachedSession>,
+    request: Arrived,
+    now: Timestamp,
+) -> Result<Looked, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let in_cookie = Rc::clone(&found);
+    let goes = |remembered| Ok(Looked::Goes(Current { remembered, in_cookie: Rc::clone(&in_cookie) }));
+    let Some(refresh) = &provider.refresh else { return goes(found) };
+    for _ in 0..CHAIN_LIMIT {
+        let due = due(&found.session, refresh, request.at);
+        let Some(key) =
+            Some(&found).filter(|_| due != Due::No).and_then(|found| key_of(filter, index, found))
+        else {
+            return goes(found);
+        };
+        let held = state(filter, key, now);
+        let is_running = matches!(held, Some(State::Running));
+        let failed = match held {
+            Some(State::Renewed { sealed, .. }) => {
+                found = later(filter, index, &found, &sealed, now)?;
+                continue;
+            }
+            Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into()),
+            Some(State::Failed(failed)) => Some(failed),
+            Some(State::Running) | None => outage::known(filter, provider, &found.session, now),
+        };
+        let without = failed.map(|failed| without_refresh(provider, &found.session, refresh, failed, now));
+        // While the provider is away nobody waits: it is tried behind their backs. One that refuses is
+        // asked once more before somebody is sent to log in.
+        let must_wait = due == Due::Now
+            && match (failed, &without) {
+                (Some(failed), Some(Err(_))) => failed.remedy != Remedy::Time && now >= failed.retry_at,
+                (Some(_), _) => false,
+                (None, _) => true,
+            };
+        let may_begin = !is_running && failed.is_none_or(|failed| now >= failed.retry_at);
+        // A request that must wait, and that nobody wakes, renews the session itself.
+        if may_begin && (request.host.wakes_requests || !must_wait) {
+            begin(filter, index, key, &found, must_wait, now);
+        }
+        return match without {
+            _ if must_wait => Ok(Looked::Waits(found)),
+            Some(Err(error)) if due == Due::Now => Err(error),
+            _ => goes(found),
+        };
+    }
+    log::warn!("a session was refreshed {CHAIN_LIMIT} times and its cookie never written: it ends");
+    Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into())
+}
+
+/// The later state of a session that was found for it.
+///
+/// # Errors
+/// It does not open here, is over, or is not of this session: then it is taken for nobody.
+fn later(
+    filter: &Filter,
+    index: ProviderIndex,
+    found: &CachedSession,
+    sealed: &str,
+    now: Timestamp,
+) -> Result<Rc<CachedSession>, ClientError> {
+    let later = session::open_refreshed_and_check(filter, index, found, sealed, now)?;
+    if !later.session.is_refreshed_from(&found.session) {
+        let id = &found.session.id;
+        log::error!(
+            "code=refresh_foreign session={id} what was found for it is of another, and is not taken"
+        );
+        return Err(ClientError::SessionEnded(SessionEnded::NotRenewed));
+    }
+    Ok(later)
+}
+
+/// Whether a session whose tokens are due, and cannot be refreshed now, counts without that.
+///
+/// # Errors
+/// It does not: a trouble of the provider is waited for during the grace period, a refusal is not.
+fn without_refresh(
+    provider: &config::Provider,
+    session: &Session,
+    refresh: &Refresh,
+    failed: Failed,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let grace = match failed.remedy {
+        Remedy::Time | Remedy::Provider | Remedy::Login => refresh.grace,
+        Remedy::Operator => Seconds(0),
+    };
+    if session.access_token_expires_at.is_some_and(|end| now < end + grace) {
+        return Ok(());
+    }
+    Err(match failed.remedy {
+        Remedy::Time => unreachable(provider, failed.retry_at.since(now)),
+        Remedy::Operator => ClientError::SessionEnded(SessionEnded::ClientRefused).into(),
+        Remedy::Provider | Remedy::Login => ClientError::SessionEnded(SessionEnded::RefreshUnusable).into(),
+    })
+}
+
+/// What the session of a cookie was renewed to.
+pub struct Newest {
+    /// The one that counts: that of the cookie, where it was not renewed.
+    pub remembered: Rc<CachedSession>,
+    /// The refreshes that led to it.
+    refreshes: Vec<Key>,
+}
+
+impl Newest {
+    /// Notes that an answer brings it to the browser, which needs the refreshes that led to it no more.
+    pub fn is_delivered(&self, filter: &Filter, now: Timestamp) {
+        self.refreshes.iter().for_each(|key| note_delivery(filter, *key, now));
+    }
+
+    /// Whether it is another than that of the cookie.
+    pub fn is_renewed(&self) -> bool {
+        !self.refreshes.is_empty()
+    }
+}
+
+/// The session that a cookie's session was renewed to, if it was; with its tokens.
+pub fn newest(
+    filter: &Filter,
+    index: ProviderIndex,
+    in_cookie: &Rc<CachedSession>,
+    now: Timestamp,
+) -> Newest {
+    let mut found = Rc::clone(in_cookie);
+    let mut refreshes = Vec::new();
+    for _ in 0..CHAIN_LIMIT {
+        let Some(key) = key_of(filter, index, &found) else { break };
+        let Some(State::Renewed { sealed, .. }) = state(filter, key, now) else { break };
+        let newer = session::open_refreshed(filter, index, &found, &sealed, now);
+        let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
+            break;
+        };
+        refreshes.push(key);
+        found = newer;
+    }
+    Newest { remembered: found, refreshes }
+}
+
+/// Whether a session's refresh token has not been used, as far as is known.
+pub fn is_unused(filter: &Filter, index: ProviderIndex, found: &CachedSession, now: Timestamp) -> bool {
+    let state = key_of(filter, index, found).and_then(|key| state(filter, key, now));
+    matches!(state, None | Some(State::Failed(_)))
+}
+
+fn unreachable(provider: &config::Provider, retry_after: Seconds) -> Error {
+    let what = Destination::new(Endpoint::Token, &provider.callout.token, None);
+    Error::Unreachable { what, why: CalloutFailed::NoAnswer, retry_after }
+}
+
+/// Begins a refresh in the background, when its turn comes and if nobody else does.
+fn begin(
+    filter: &Rc<Filter>,
+    index: ProviderIndex,
+    key: Key,
+    found: &Rc<CachedSession>,
+    is_urgent: bool,
+    now: Timestamp,
+) {
+    if !filter.has_room_in_background() {
+        return;
+    }
+    let Some(queue) = filter.refreshes.get(index) else { return };
+    let Some(place) = queue.join(*key.bytes(), is_urgent) else { return };
+    let (refreshing, found) = (Rc::clone(filter), Rc::clone(found));
+    let job = Flow::begin(move |callouts| async move {
+        let (filter, mut now) = (refreshing, now);
+        let _turn = place.turn(&callouts, &mut now).await;
+        // It may have waited long.
+        if session::counts(&filter, index, &found, now).is_ok()
+            && claim(&filter, index, key, &found.session, now)
+        {
+            renew(&filter, index, key, &found.session, Asker::Nobody, &callouts, &mut now).await;
+        }
+    });
+    if !matches!(job, Step::Done(())) {
+        filter.in_background(job);
+    }
+}
+
+/// Waits until a session that must be refreshed first is.
+///
+/// # Errors
+/// It is over, or cannot be refreshed and does not count without that.
+pub async fn wait(
+    filter: &Rc<Filter>,
+    visit: &mut Visit,
+    found: Rc<CachedSession>,
+    callouts: &Callouts,
+) -> Result<Current, Error> {
+    let mut now = visit.now;
+    let renewed = renewed(filter, visit, found, callouts, &mut now).await;
+    visit.now = now;
+    renewed
+}
+
+async fn renewed(
+    filter: &Rc<Filter>,
+    visit: &Visit,
+    found: Rc<CachedSession>,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Current, Error> {
+    let index = found.told.identity.provider();
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let waits = |times: u64| *now + Seconds(provider.config.callout_timeout.as_secs().saturating_mul(times));
+    let (early, late) = (waits(WAITS), waits(CALLOUTS));
+    let arrived = Arrived { host: visit.request.host, at: *now };
+    let mut pauses = 0..PAUSES_LIMIT;
+    loop {
+        session::counts(filter, index, &found, *now)?;
+        let newest = match look(filter, index, Rc::clone(&found), arrived, *now)? {
+            Looked::Goes(current) => return Ok(current),
+            Looked::Waits(newest) => newest,
+        };
+        if *now >= early {
+            let given_up = given_up(&provider.config, Rc::clone(&newest), &found, *now);
+            if given_up.is_ok() || *now >= late {
+                return given_up;
+            }
+        }
+        if arrived.host.wakes_requests {
+            *now = callouts.wait().await;
+            continue;
+        }
+        // On this host a request does it itself, and nobody wakes those who wait for it: they ask for
+        // something public to pass the time.
+        match key_of(filter, index, &newest) {
+            Some(key) if claim(filter, index, key, &newest.session, *now) => {
+                renew(filter, index, key, &newest.session, Asker::Request, callouts, now).await;
+            }
+            _ if pauses.next().is_some() => {
+                let request = provider.discovery_request()?;
+                *now = callouts.send(Callout { shared: None, ..request }).await.now;
+            }
+            _ => return given_up(&provider.config, newest, &found, *now),
+        }
+    }
+}
+
+/// What becomes of a request for which a refresh takes too long: the same as when the provider does not
+/// answer.
+fn given_up(
+    provider: &config::Provider,
+    remembered: Rc<CachedSession>,
+    in_cookie: &Rc<CachedSession>,
+    now: Timestamp,
+) -> Result<Current, Error> {
+    let slow = Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time };
+    match &provider.refresh {
+        Some(refresh) => without_refresh(provider, &remembered.session, refresh, slow, now)?,
+        None => return Err(unreachable(provider, RETRY_AFTER)),
+    }
+    Ok(Current { remembered, in_cookie: Rc::clone(in_cookie) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::agreement::put;
+    use super::*;
+    use crate::config::trial;
+    use crate::filter::HostFunctions;
+    use crate::http::{Headers, HostTraits};
+    use crate::session::{Jar, tests::session};
+
+    const NOW: Timestamp = Timestamp(1_700_000_600);
+
+    /// What is kept is sealed for the session before, so nothing but a fault of ours can bring this about.
+    #[test]
+    fn what_was_kept_for_a_session_and_is_of_another_is_taken_for_nobody() {
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
+        let mut before = session();
+        before.claims.insert("iss".to_owned(), "https://idp.example.com".into());
+        before.refresh_token = Some("r1".into());
+        before.obtained_at = Some(before.created_at);
+        before.needs = filter.needs.fingerprint().to_owned();
+        let headers = Headers::default();
+        let cookies = filter.cookies.set_session(0, &before, &Jar::read(&headers), [0; 24]).unwrap();
+        let sealed = cookies[0].split_once('=').unwrap().1.split(';').next().unwrap().to_owned();
+        let found = session::open(&filter, 0, &sealed, NOW).unwrap();
+
+        let later = Session {
+            generation: 1,
+            refresh_token: Some("r2".into()),
+            obtained_at: Some(NOW),
+            access_token_expires_at: Some(NOW + Seconds(600)),
+            ..before.clone()
+        };
+        let with = |change: fn(&mut Session)| {
+            let mut session = later.clone();
+            change(&mut session);
+            session
+        };
+        for (number, (newer, is_taken)) in [
+            (with(|_| {}), true),
+            (with(|session| session.id = "another id".to_owned()), false),
+            (with(|session| session.subject = "mallory".to_owned()), false),
+            (with(|session| session.generation = 0), false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let nonce = [u8::try_from(number).unwrap(); 24];
+            let sealed = filter.cookies.seal_refreshed(0, &before, &newer, nonce).unwrap();
+            let key = key_of(&filter, 0, &found).unwrap();
+            put(&filter, key, &State::Renewed { sealed, is_delivered: false }, NOW + Seconds(600), NOW);
+            assert_eq!(newest(&filter, 0, &found, NOW).is_renewed(), is_taken, "{number}");
+            let host = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
+            let looked = look(&filter, 0, Rc::clone(&found), Arrived { host, at: NOW }, NOW);
+            match looked {
+                Ok(Looked::Goes(current)) => assert!(is_taken && current.is_new(), "{number}"),
+                Ok(Looked::Waits(_)) => panic!("{number}: it was renewed already"),
+                Err(why) => assert!(!is_taken && why.code() == "session_not_renewed", "{number}: {why}"),
+            }
+        }
+    }
+}

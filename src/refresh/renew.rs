@@ -1,0 +1,379 @@
+//! The exchange of a refresh token, and the session that comes of it.
+
+use std::time::Duration;
+
+use super::agreement::{FAILURE_KEPT, Failed, Key, RETRY_AFTER, State, key, note_lost, patience, put};
+use super::{lifetime, outage};
+use crate::calls::exchange::{self, Asked};
+use crate::calls::userinfo::{self, Person};
+use crate::config::{self, ProviderIndex};
+use crate::credential::session;
+use crate::error::{ConfigurationError, Error, ProviderError};
+use crate::filter::Filter;
+use crate::filter::sessions::ALWAYS_KEPT;
+use crate::flow::Callouts;
+use crate::http::CalloutFailed;
+use crate::jose::JwsError;
+use crate::metrics::{Metric, RenewalOutcome};
+use crate::oidc::claims::Claims;
+use crate::oidc::id_token::IdToken;
+use crate::oidc::renewed::{Original, Renewed, check_renewed};
+use crate::oidc::token::{RefreshResponse, Remedy, refresh_request};
+use crate::oidc::userinfo::UserinfoError;
+use crate::provider::{Known, Provider};
+use crate::secret::Secret;
+use crate::session::{Fingerprint, Session};
+use crate::time::Timestamp;
+
+/// What the ID token of the login says once and for all (Core 1.0 section 12.2).
+const OF_THE_AUTHENTICATION: [&str; 3] = ["auth_time", "acr", "amr"];
+
+/// How often a result that cannot be written down is tried again, once in a tick.
+const WRITES_LIMIT: usize = 50;
+
+/// So many ticks a refresh waits for what its worker asks the provider already.
+const WAITS_LIMIT: usize = 50;
+
+/// For whom a session is refreshed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// For nobody who would wait for its end.
+    Nobody,
+    /// For a request that does it itself, and for which a person waits.
+    Request,
+}
+
+impl Asker {
+    /// How long the token endpoint may take.
+    fn timeout(self, provider: &config::Provider) -> Duration {
+        match self {
+            Asker::Nobody => patience(provider),
+            Asker::Request => provider.callout_timeout,
+        }
+    }
+}
+
+/// Renews a session and says what came of it. This worker has claimed the refresh token.
+pub async fn renew(
+    filter: &Filter,
+    index: ProviderIndex,
+    key: Key,
+    session: &Session,
+    asker: Asker,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) {
+    let mut rotated = None;
+    let exchanged = exchange_tokens(filter, index, session, asker, &mut rotated, callouts, now).await;
+    let renewed = match exchanged {
+        Ok(newer) => seal(filter, index, session, newer, *now),
+        Err(error) => Err(error),
+    };
+    let Some(provider) = filter.provider(index).map(|provider| &provider.config) else { return };
+    let (name, id) = (&provider.name, &session.id);
+    let outcome = match renewed {
+        Ok(sealed) => {
+            log::debug!("provider={name} session={id} renewed");
+            outage::clear(filter, provider, *now);
+            // The request that began this may have been the last for a while.
+            write(
+                filter,
+                key,
+                &State::Renewed { sealed, is_delivered: false },
+                session,
+                asker,
+                callouts,
+                now,
+            )
+            .await;
+            RenewalOutcome::Ok
+        }
+        Err(error) if ends_session(&error) => {
+            log::info!("provider={name} session={id} code={} the session ends: {error}", error.code());
+            write(filter, key, &State::Refused, session, asker, callouts, now).await;
+            RenewalOutcome::Ended
+        }
+        Err(error) => {
+            let failed = Failed { retry_at: *now + RETRY_AFTER, remedy: remedy(&error) };
+            log::log!(
+                if failed.remedy == Remedy::Operator { log::Level::Error } else { log::Level::Warn },
+                "provider={name} session={id} code={} not renewed, next attempt in {RETRY_AFTER}: {error}",
+                error.code()
+            );
+            let state =
+                match rotated.map(|token| with_refresh_token(filter, index, session, token, failed, *now)) {
+                    Some(Ok(sealed)) => State::Renewed { sealed, is_delivered: false },
+                    Some(Err(error)) => {
+                        log::error!(
+                            "provider={name} session={id} code={} a refresh token is lost: {error}",
+                            error.code()
+                        );
+                        State::Failed(failed)
+                    }
+                    None => State::Failed(failed),
+                };
+            write(filter, key, &state, session, asker, callouts, now).await;
+            if failed.remedy != Remedy::Provider {
+                outage::note(filter, provider, session, failed, *now);
+            }
+            RenewalOutcome::Failed
+        }
+    };
+    filter.metrics.count(Metric::Renewal { outcome, provider: index });
+}
+
+/// What changed of a session, for whoever has the one before.
+fn seal(
+    filter: &Filter,
+    index: ProviderIndex,
+    before: &Session,
+    newer: Session,
+    now: Timestamp,
+) -> Result<String, Error> {
+    session::fit(filter, index, newer, session::GIVEN_UP, now, |newer, nonce| {
+        filter.cookies.seal_refreshed(index, before, newer, nonce)
+    })
+}
+
+/// The session as it was, with a new refresh token: all that came of an answer that brought nothing else.
+/// The one before may be worth nothing any more, so it is never sent again.
+fn with_refresh_token(
+    filter: &Filter,
+    index: ProviderIndex,
+    session: &Session,
+    refresh_token: Secret,
+    failed: Failed,
+    now: Timestamp,
+) -> Result<String, Error> {
+    let later = Session {
+        refresh_token: Some(refresh_token),
+        generation: session.generation.saturating_add(1),
+        ..session.clone()
+    };
+    // First, so that whoever finds the session finds that it is not to be tried at once.
+    if let Some(key) = key(filter, index, &later, &Fingerprint::of(&later))
+        && !put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, now)
+    {
+        log::debug!("that a refresh failed is not noted: it is tried again at once");
+    }
+    seal(filter, index, session, later, now)
+}
+
+/// Notes what became of a refresh token. What a provider gave is not lost because others write too.
+async fn write(
+    filter: &Filter,
+    key: Key,
+    state: &State,
+    session: &Session,
+    asker: Asker,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) {
+    let until = |now: Timestamp| match state {
+        State::Renewed { .. } => session.unused_ends_at(&filter.config.session, now),
+        State::Refused => session.ends_at(&filter.config.session),
+        State::Running | State::Failed(_) => now + FAILURE_KEPT,
+    };
+    for _ in 0..WRITES_LIMIT {
+        if put(filter, key, state, until(*now), *now) {
+            return;
+        }
+        // A request cannot wait on every host.
+        if asker == Asker::Request {
+            break;
+        }
+        *now = callouts.wait().await;
+    }
+    note_lost(filter, key, state);
+}
+
+/// What it takes to refresh a session after a failure that is no end of it.
+fn remedy(error: &Error) -> Remedy {
+    match error {
+        Error::Unreachable { .. } => Remedy::Time,
+        Error::Provider(ProviderError::Token(_, error)) => error.remedy(),
+        Error::Configuration(ConfigurationError::Signing(_)) => Remedy::Operator,
+        _ => Remedy::Provider,
+    }
+}
+
+/// Whether a failure says that this person is no longer logged in, or is not who they were. A wrong
+/// client secret, a provider in trouble, or a clock that is wrong says nothing about the person.
+fn ends_session(error: &Error) -> bool {
+    match error {
+        Error::Provider(ProviderError::Token(_, error)) => error.remedy() == Remedy::Login,
+        // A key that the provider has not published yet says nothing about the person.
+        Error::Provider(ProviderError::Signature(JwsError::UnknownKey { .. })) => false,
+        Error::Provider(
+            ProviderError::Signature(_)
+            | ProviderError::Renewed(_)
+            | ProviderError::Userinfo(_, UserinfoError::Subject),
+        ) => true,
+        // The refresh token is spent. The next login says what is wrong.
+        Error::Configuration(ConfigurationError::SessionTooLarge(_)) => true,
+        _ => false,
+    }
+}
+
+/// What is known of the provider. A worker that has just begun is asking for it already: that is no
+/// failure, and in the background there is time to wait for the answer.
+async fn ready(
+    provider: &Provider,
+    asker: Asker,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Known, Error> {
+    for _ in 0..WAITS_LIMIT {
+        match provider.ready(callouts, now).await {
+            Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) if asker == Asker::Nobody => {
+                *now = callouts.wait().await;
+            }
+            known => return known,
+        }
+    }
+    provider.ready(callouts, now).await
+}
+
+/// `rotated` is the refresh token that came, whatever else becomes of the answer.
+async fn exchange_tokens(
+    filter: &Filter,
+    index: ProviderIndex,
+    session: &Session,
+    asker: Asker,
+    rotated: &mut Option<Secret>,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Session, Error> {
+    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
+    let known = ready(provider, asker, callouts, now).await?;
+    let timeout = asker.timeout(&provider.config);
+    let request = refresh_request(&known.metadata, &provider.config, refresh_token, timeout);
+    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
+    *rotated = RefreshResponse::refresh_token_of(&received).filter(|token| token != refresh_token);
+    let mut sent = provider.config.client.secrets();
+    sent.push(refresh_token);
+    let tokens = RefreshResponse::read(&received, &sent)
+        .map_err(|error| ProviderError::Token(request.destination(), error))?;
+    let obtained_at = *now;
+    // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
+    // says that this is not the same person ends the session.
+    let newer = match &tokens.id_token {
+        Some(text) => newer_id_token(filter, index, session, text, &tokens, callouts, now).await?,
+        None => None,
+    };
+    // What userinfo is merged into: without a new ID token only what a session is bound to.
+    let base = match &newer {
+        Some(id_token) => id_token.claims().clone(),
+        None => bound(session),
+    };
+    let person = Person { claims: &base, subject: &session.subject };
+    let said = userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await;
+    // What userinfo said before, and the ID token does not say itself now.
+    let of_userinfo =
+        || session.of_userinfo.iter().filter(|name| !base.contains_key(*name) || newer.is_none());
+    let mut claims = if newer.is_some() { Claims::new() } else { session.claims.clone() };
+    let of_userinfo: Vec<String> = match said {
+        Ok(Some(said)) => {
+            // What it does not name any more is gone.
+            claims.retain(|name, _| !session.of_userinfo.contains(name));
+            let added = filter.needs.names_added(&said, &base);
+            claims.extend(said);
+            added
+        }
+        Ok(None) => {
+            claims.extend(base);
+            if newer.is_some() { Vec::new() } else { session.of_userinfo.clone() }
+        }
+        Err(error) if ends_session(&error) => return Err(error),
+        Err(error) => {
+            log::warn!("code={} the claims of userinfo stay as they are: {error}", error.code());
+            let kept: Vec<String> = of_userinfo().cloned().collect();
+            let said_before = session.claims.iter().filter(|(name, _)| kept.contains(name));
+            claims.extend(said_before.map(|(name, value)| (name.clone(), value.clone())));
+            claims.extend(base);
+            kept
+        }
+    };
+    keep_authentication(&mut claims, session);
+    let needs = &filter.needs;
+    let lifetime = lifetime(&provider.config, tokens.expires_in);
+    let ends_at = newer.as_ref().map(IdToken::expires_at).or(session.id_token_expires_at);
+    Ok(Session {
+        claims: needs.prune(&claims),
+        scopes: tokens.scope.unwrap_or_else(|| session.scopes.clone()),
+        is_id_token_kept: needs.id_token() && newer.is_none(),
+        id_token_expires_at: ends_at.filter(|_| needs.id_token()),
+        // One that could not be checked is told to nobody.
+        id_token: tokens
+            .id_token
+            .filter(|_| newer.is_some() && session.id_token.is_some())
+            .or_else(|| session.id_token.clone()),
+        of_userinfo,
+        access_token: needs.access_token().then_some(tokens.access_token),
+        access_token_expires_at: lifetime.map(|lifetime| obtained_at + lifetime),
+        refresh_token: tokens.refresh_token.or_else(|| session.refresh_token.clone()),
+        obtained_at: Some(obtained_at),
+        generation: session.generation.saturating_add(1),
+        ..session.clone()
+    })
+}
+
+/// The claims that a session is bound to.
+fn bound(session: &Session) -> Claims {
+    let mut claims = session.claims.clone();
+    claims.retain(|name, _| ALWAYS_KEPT.contains(&name.as_str()));
+    claims
+}
+
+/// The ID token that came with the tokens, if it counts. What cannot be checked, or is out of its time,
+/// changes nothing.
+///
+/// # Errors
+/// It is not the provider's, not for this client, of somebody else or of another login.
+async fn newer_id_token(
+    filter: &Filter,
+    index: ProviderIndex,
+    session: &Session,
+    text: &Secret,
+    tokens: &RefreshResponse,
+    callouts: &Callouts,
+    now: &mut Timestamp,
+) -> Result<Option<IdToken>, Error> {
+    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let verified = match exchange::verify_id_token(filter, index, text, callouts, now).await {
+        Ok(verified) => verified,
+        Err(error) if ends_session(&error) => return Err(error),
+        Err(error) => {
+            log::warn!("code={} the claims stay as they are: {error}", error.code());
+            return Ok(None);
+        }
+    };
+    let asked = Asked { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
+    let expect = exchange::expected(provider, &verified, &asked, *now);
+    let nonce = session.nonce.as_ref();
+    let original = Original { person: session.person(), nonce, claims: &session.claims };
+    match check_renewed(verified, &expect, &original).map_err(ProviderError::Renewed)? {
+        Renewed::Current(id_token) => Ok(Some(id_token)),
+        Renewed::OutOfTime(why) => {
+            log::warn!("code={} the claims stay as they are: {why}", why.code());
+            Ok(None)
+        }
+    }
+}
+
+/// A refresh is no authentication: how and when the person logged in stays as it was, and in which session
+/// of the provider.
+fn keep_authentication(claims: &mut Claims, session: &Session) {
+    for name in OF_THE_AUTHENTICATION {
+        match session.claims.get(name) {
+            Some(value) => claims.insert(name.to_owned(), value.clone()),
+            None => claims.remove(name),
+        };
+    }
+    // A provider that does not name its session again has not begun another: when it ends that one, it ends
+    // this.
+    if let (Some(sid), false) = (session.claims.get("sid"), claims.contains_key("sid")) {
+        claims.insert("sid".to_owned(), sid.clone());
+    }
+}

@@ -1,0 +1,142 @@
+//! The cookies that go with a response of the upstream: none of ours but the session's, with its time of use,
+//! under the first key, or renewed.
+
+use std::rc::Rc;
+
+use crate::config::ProviderIndex;
+use crate::credential::session;
+use crate::filter::Filter;
+use crate::filter::admission::Written;
+use crate::http::Headers;
+use crate::metrics::GivenUp;
+use crate::refresh::{self, Current, Newest};
+use crate::session::{Jar, Session};
+use crate::time::{Seconds, Timestamp};
+
+/// A response that comes later than this brings no cookie that could wait for the next.
+const LATE: Seconds = Seconds(60);
+
+impl Filter {
+    /// Those `Set-Cookie` fields of the upstream's response that may go on, in the place of all of them;
+    /// `None` if all may. A cookie of ours comes from us alone.
+    pub fn cookies_of_upstream<'a>(&self, fields: &[&'a [u8]], now: Timestamp) -> Option<Vec<&'a [u8]>> {
+        let kept: Vec<&[u8]> =
+            fields.iter().copied().filter(|field| !self.cookies.are_set_by(field)).collect();
+        if kept.len() == fields.len() {
+            return None;
+        }
+        self.warn_of_upstream(now);
+        Some(kept)
+    }
+
+    /// A `Set-Cookie` value for the browser, if one of these fields begins a login: of another filter, whose
+    /// cookie is taken out.
+    pub fn login_behind(&self, fields: &[&[u8]]) -> Option<String> {
+        fields.iter().find_map(|field| self.cookies.login_behind(field))
+    }
+
+    /// The response of an upstream has more fields than the host hands over: whether one of them sets a
+    /// cookie of ours cannot be seen, so none may set any.
+    pub fn no_cookies_of_upstream(&self, now: Timestamp) {
+        self.warn_of_upstream(now);
+    }
+
+    fn warn_of_upstream(&self, now: Timestamp) {
+        let line = "the upstream sets a cookie with a name of the filter's own, which is taken out of its \
+                    response (see session.cookie_name)";
+        self.log.warn("upstream_sets_cookie", line, now);
+    }
+}
+
+impl Written {
+    /// What is to be written for a request that goes on now, if anything.
+    pub fn later(
+        filter: &Filter,
+        provider: ProviderIndex,
+        current: &Current,
+        headers: &Headers,
+        now: Timestamp,
+    ) -> Option<Written> {
+        is_due(filter, current, now).then(|| Written {
+            provider,
+            in_cookie: Rc::clone(&current.in_cookie),
+            cookies: headers.all("cookie").map(|value| ("cookie".to_owned(), value.to_vec())).collect(),
+            decided_at: now,
+        })
+    }
+
+    /// The cookies of the session that counts now. None if that is not known for certain.
+    pub fn cookies(&self, filter: &Filter, now: Timestamp) -> Vec<String> {
+        let Written { provider, in_cookie, .. } = self;
+        let newest = refresh::newest(filter, *provider, in_cookie, now);
+        // Later, what was renewed may have been delivered by another response and be forgotten.
+        let is_as_before =
+            now.since(self.decided_at) < LATE && refresh::is_unused(filter, *provider, in_cookie, now);
+        let counts = session::counts(filter, *provider, &newest.remembered, now).is_ok();
+        if !((newest.is_renewed() || is_as_before) && counts) {
+            return Vec::new();
+        }
+        write(filter, *provider, &newest, &Jar::read(&self.cookies), self.decided_at, now)
+    }
+}
+
+/// The cookies of a session for an answer that is made now, if it is to be written.
+pub fn at_once(
+    filter: &Filter,
+    provider: ProviderIndex,
+    current: &Current,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Vec<String> {
+    if !is_due(filter, current, now) {
+        return Vec::new();
+    }
+    let newest = refresh::newest(filter, provider, &current.in_cookie, now);
+    write(filter, provider, &newest, jar, now, now)
+}
+
+/// The cookies of a renewed session as it is, for an answer that is no use of it.
+pub fn unused(
+    filter: &Filter,
+    provider: ProviderIndex,
+    current: &Current,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> Vec<String> {
+    if !current.is_new() {
+        return Vec::new();
+    }
+    let newest = refresh::newest(filter, provider, &current.in_cookie, now);
+    write(filter, provider, &newest, jar, newest.remembered.session.seen_at, now)
+}
+
+/// Whether a session is written: it is a new one, or its time of use or the first key is due.
+pub fn is_due(filter: &Filter, current: &Current, now: Timestamp) -> bool {
+    current.is_new() || session::is_written_anew(filter, &current.remembered, now)
+}
+
+/// The browser keeps what it has if the session does not fit beside the cookies of the application. What it
+/// was renewed to is found with that for as long as it was not delivered.
+fn write(
+    filter: &Filter,
+    provider: ProviderIndex,
+    newest: &Newest,
+    jar: &Jar<'_>,
+    seen_at: Timestamp,
+    now: Timestamp,
+) -> Vec<String> {
+    let mut session = newest.remembered.session.clone();
+    session.seen_at = session.seen_at.max(seen_at);
+    let set = |session: &Session, nonce| filter.cookies.set_session(provider, session, jar, nonce);
+    match session::fit(filter, provider, session, &[GivenUp::IdToken], now, set) {
+        Ok(cookies) => {
+            newest.is_delivered(filter, now);
+            cookies
+        }
+        Err(error) => {
+            let line = format!("the session is not written anew: {error}");
+            filter.log.warn(error.code().name, &line, now);
+            Vec::new()
+        }
+    }
+}
