@@ -23,7 +23,7 @@ use crate::rules::{Insufficient, Missing, PathError};
 use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Seconds;
 
-pub use codes::{Code, Kind};
+pub use codes::{Code, ErrorKind};
 pub use way::{Destination, without_query};
 
 /// Longer texts from outside are cut in messages. Characters.
@@ -226,7 +226,7 @@ impl Error {
     }
 
     /// How it is answered: as its code says, unless the code is shared with errors of somebody else.
-    pub fn kind(&self) -> &'static Kind {
+    pub fn kind(&self) -> &'static ErrorKind {
         match self {
             Error::Provider(ProviderError::Signature(_) | ProviderError::Userinfo(..)) => {
                 &codes::WRONG_ANSWER

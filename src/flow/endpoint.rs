@@ -23,7 +23,7 @@ const POST: Methods = Methods { accepted: &["POST"], allow: "POST" };
 /// What posts is a login that another site asks for, and nothing else.
 const LOGIN: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET" };
 
-struct Endpoint {
+struct OwnEndpoint {
     /// Its path, if it is configured.
     path: fn(&Endpoints) -> Option<&str>,
     /// Its methods; `None` if it answers to all.
@@ -34,44 +34,44 @@ struct Endpoint {
     handler: fn(&Rc<Filter>, &Visit) -> Result<Next, Error>,
 }
 
-const ENDPOINTS: [Endpoint; 7] = [
-    Endpoint {
+const ENDPOINTS: [OwnEndpoint; 7] = [
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.logout),
         methods: Some(GET_OR_POST),
         refuses_itself: false,
         handler: |filter, visit| logout::end(filter, visit).map(Next::Answer),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.logged_out),
         methods: None,
         refuses_itself: false,
         handler: |filter, visit| Ok(Next::Answer(logout::logged_out(filter, visit))),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| endpoints.backchannel_logout.as_deref(),
         methods: Some(POST),
         refuses_itself: true,
         handler: |_, _| Ok(Next::Endpoint(|filter, visit| flow(filter, visit, backchannel::end))),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| endpoints.frontchannel_logout.as_deref(),
         methods: Some(GET_ONLY),
         refuses_itself: false,
         handler: |filter, visit| frontchannel::end(filter, visit).map(Next::Answer),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.session),
         methods: Some(GET_OR_POST),
         refuses_itself: false,
         handler: session_info::look,
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.restore),
         methods: Some(POST),
         refuses_itself: false,
         handler: |_, _| Ok(Next::Endpoint(|filter, visit| flow(filter, visit, kept_form::restore))),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.login),
         methods: Some(LOGIN),
         refuses_itself: false,
@@ -134,7 +134,7 @@ impl Filter {
         }
     }
 
-    fn endpoint(&self, path: &str) -> Option<&'static Endpoint> {
+    fn endpoint(&self, path: &str) -> Option<&'static OwnEndpoint> {
         ENDPOINTS.iter().find(|endpoint| (endpoint.path)(&self.config.endpoints) == Some(path))
     }
 
