@@ -2,12 +2,13 @@
 
 use super::request::UNUSABLE_REQUEST;
 use super::session::NOT_ENOUGH;
-use super::{Kind, Section};
+use super::{ErrorKind, Section};
 
-pub(crate) const LOGIN_FAILED: Kind =
-    Kind::new(400, "The login did not succeed", "Nothing was changed. You can begin a new login.").login();
+pub(crate) const LOGIN_FAILED: ErrorKind =
+    ErrorKind::new(400, "The login did not succeed", "Nothing was changed. You can begin a new login.")
+        .login();
 
-const LOGIN_REFUSED: Kind = Kind::new(
+const LOGIN_REFUSED: ErrorKind = ErrorKind::new(
     403,
     "The login did not succeed",
     "The login service did not log you in. Try again. If it happens again, tell whoever runs this site the \
@@ -16,7 +17,7 @@ const LOGIN_REFUSED: Kind = Kind::new(
 .says(REFUSED)
 .login();
 
-const CANCELLED: Kind = Kind::new(
+const CANCELLED: ErrorKind = ErrorKind::new(
     403,
     "The login was cancelled",
     "You cancelled the login, or the login service did not let you in. You can try again.",
@@ -26,7 +27,7 @@ const CANCELLED: Kind = Kind::new(
 
 const REFUSED: &str = "the login service did not log the person in";
 
-const LOGIN_LOST: Kind = Kind::new(
+const LOGIN_LOST: ErrorKind = ErrorKind::new(
     400,
     "This login cannot be finished",
     "It took too long, was finished before, or began in another browser or on another address of this site. \
@@ -34,7 +35,7 @@ const LOGIN_LOST: Kind = Kind::new(
 )
 .login();
 
-const LOGIN_FROM_ELSEWHERE: Kind = Kind::new(
+const LOGIN_FROM_ELSEWHERE: ErrorKind = ErrorKind::new(
     400,
     "This login began elsewhere",
     "This is the answer to a login of another part of this site, or of long ago. Open the page that you \
@@ -43,38 +44,38 @@ const LOGIN_FROM_ELSEWHERE: Kind = Kind::new(
 .login();
 
 /// With which of the known causes it can be.
-const fn looping(advice: &'static str) -> Kind {
-    Kind::new(400, "The login goes round in circles", advice)
+const fn looping(advice: &'static str) -> ErrorKind {
+    ErrorKind::new(400, "The login goes round in circles", advice)
         .says("several logins in a row led nowhere")
         .login()
 }
 
-const LOOP_LOST: Kind = looping(
+const LOOP_LOST: ErrorKind = looping(
     "You were logged in several times, but the browser did not keep it. Allow cookies for this site, or \
      delete those that it has. If it happens to everybody, tell whoever runs this site.",
 );
 
-const LOOP_UNREADABLE: Kind = looping(
+const LOOP_UNREADABLE: ErrorKind = looping(
     "You were logged in several times, but a part of this site cannot read what another part has made. Tell \
      whoever runs this site: its servers are not set up alike.",
 );
 
-const LOOP_OVER: Kind = looping(
+const LOOP_OVER: ErrorKind = looping(
     "You were logged in several times, but it was over at once. Tell whoever runs this site: the clock of a \
      server is wrong, or the login service ends what it begins.",
 );
 
-const LOOP_NOT_ENOUGH: Kind = looping(
+const LOOP_NOT_ENOUGH: ErrorKind = looping(
     "You were logged in several times, but never in the way that this page asks for. Tell whoever runs this \
      site.",
 );
 
-const LOOP_OTHER_FILTER: Kind = looping(
+const LOOP_OTHER_FILTER: ErrorKind = looping(
     "Another login stands behind this one or beside it, and what it waits for comes here. Tell whoever runs \
      this site: two logins are in a row, or share an address.",
 );
 
-const LOOP_NEEDLESS: Kind = looping(
+const LOOP_NEEDLESS: ErrorKind = looping(
     "You are logged in, but the page that you opened asks for another login every time. Tell whoever runs \
      this site.",
 );

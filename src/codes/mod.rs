@@ -1,6 +1,6 @@
 //! Every code: one row each, with what a person and an operator are told and how a refusal is answered.
 //!
-//! A new refusal is one row, of a [`Kind`] that is there or a new one beside it, and one arm in the `code`
+//! A new refusal is one row, of a [`ErrorKind`] that is there or a new one beside it, and one arm in the `code`
 //! function of the error. The compiler finds a row that no error has. `make schemas` writes the tables of
 //! `docs/errors.md`, and a test holds them true.
 
@@ -62,7 +62,7 @@ pub struct Code {
     /// As it stands in the answer, the log and the access log.
     pub name: &'static str,
     /// How a request is answered that is refused with it.
-    pub kind: &'static Kind,
+    pub kind: &'static ErrorKind,
 }
 
 impl fmt::Display for Code {
@@ -118,7 +118,7 @@ impl Challenge {
 
 /// How refusals are answered. Several codes share one where somebody who is refused can do the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
+pub struct ErrorKind {
     /// The status of the answer.
     pub status: u16,
     /// The heading of the page: what has happened.
@@ -142,9 +142,9 @@ pub struct Kind {
     pub retry_after: Option<Seconds>,
 }
 
-impl Kind {
-    const fn new(status: u16, title: &'static str, advice: &'static str) -> Kind {
-        Kind {
+impl ErrorKind {
+    const fn new(status: u16, title: &'static str, advice: &'static str) -> ErrorKind {
+        ErrorKind {
             status,
             title,
             advice,
@@ -158,36 +158,36 @@ impl Kind {
         }
     }
 
-    const fn status(self, status: u16) -> Kind {
-        Kind { status, ..self }
+    const fn status(self, status: u16) -> ErrorKind {
+        ErrorKind { status, ..self }
     }
 
-    const fn says(self, words: &'static str) -> Kind {
-        Kind { says: Some(words), ..self }
+    const fn says(self, words: &'static str) -> ErrorKind {
+        ErrorKind { says: Some(words), ..self }
     }
 
-    const fn challenge(self, challenge: Challenge) -> Kind {
-        Kind { challenge: Some(challenge), ..self }
+    const fn challenge(self, challenge: Challenge) -> ErrorKind {
+        ErrorKind { challenge: Some(challenge), ..self }
     }
 
-    const fn somebody(self) -> Kind {
-        Kind { is_of_somebody: true, ..self }
+    const fn somebody(self) -> ErrorKind {
+        ErrorKind { is_of_somebody: true, ..self }
     }
 
-    const fn other_account(self) -> Kind {
-        Kind { is_of_somebody: true, is_of_account: true, ..self }
+    const fn other_account(self) -> ErrorKind {
+        ErrorKind { is_of_somebody: true, is_of_account: true, ..self }
     }
 
-    const fn login(self) -> Kind {
-        Kind { begins_login: true, ..self }
+    const fn login(self) -> ErrorKind {
+        ErrorKind { begins_login: true, ..self }
     }
 
-    const fn no_front_page(self) -> Kind {
-        Kind { has_front_page: false, ..self }
+    const fn no_front_page(self) -> ErrorKind {
+        ErrorKind { has_front_page: false, ..self }
     }
 
-    const fn retry_after(self, wait: Seconds) -> Kind {
-        Kind { retry_after: Some(wait), ..self }
+    const fn retry_after(self, wait: Seconds) -> ErrorKind {
+        ErrorKind { retry_after: Some(wait), ..self }
     }
 }
 
@@ -208,7 +208,7 @@ pub struct Row {
     /// The code.
     pub code: &'static str,
     /// How it is answered; `None` if it is no refusal, or one that is decided before there is a filter.
-    pub kind: Option<&'static Kind>,
+    pub kind: Option<&'static ErrorKind>,
     /// What it means, and what to do about it, for an operator; `None` for one more kind of a code.
     pub words: Option<(&'static str, &'static str)>,
 }

@@ -1,13 +1,13 @@
 //! The provider does not answer, or its answer is wrong.
 
-use super::{Kind, Section};
+use super::{ErrorKind, Section};
 use crate::time::Seconds;
 
 /// When it is worth trying again after a fault of the provider.
 const RETRY_AFTER: Seconds = Seconds(5);
 
 /// Nothing can be decided while metadata and keys are not there: as if the provider were away.
-const NOT_READY: Kind = Kind::new(
+const NOT_READY: ErrorKind = ErrorKind::new(
     503,
     "The login service is not ready",
     "Wait a moment and try again. If it goes on, tell whoever runs this site the code and the reference below.",
@@ -17,12 +17,15 @@ const NOT_READY: Kind = Kind::new(
 .retry_after(RETRY_AFTER);
 
 /// The error says when it is worth trying again.
-const AWAY: Kind =
-    Kind::new(503, "The login service cannot be reached", "Nothing is lost. Wait a moment and try again.")
-        .says("the login service of this site cannot be reached")
-        .no_front_page();
+const AWAY: ErrorKind = ErrorKind::new(
+    503,
+    "The login service cannot be reached",
+    "Nothing is lost. Wait a moment and try again.",
+)
+.says("the login service of this site cannot be reached")
+.no_front_page();
 
-pub(crate) const WRONG_ANSWER: Kind = Kind::new(
+pub(crate) const WRONG_ANSWER: ErrorKind = ErrorKind::new(
     502,
     "The login service gave a wrong answer",
     "Try again. If it happens again, tell whoever runs this site the code and the reference below.",

@@ -1,14 +1,14 @@
 //! The request itself is not acceptable.
 
-use super::{Challenge, Kind, Section};
+use super::{Challenge, ErrorKind, Section};
 
-const AMBIGUOUS_ADDRESS: Kind = Kind::new(
+const AMBIGUOUS_ADDRESS: ErrorKind = ErrorKind::new(
     400,
     "This address is ambiguous",
     "Use the plain form of the address, without encoded characters or dots.",
 );
 
-const PLAIN_HTTP: Kind = Kind::new(
+const PLAIN_HTTP: ErrorKind = ErrorKind::new(
     400,
     "This address is not encrypted",
     "Open it again by https. If that is what you did, go on here, and tell whoever runs this site the code \
@@ -16,58 +16,58 @@ const PLAIN_HTTP: Kind = Kind::new(
 )
 .login();
 
-const OTHER_HOST: Kind =
-    Kind::new(400, "Nobody logs in at this address", "Open this site by its proper name.")
+const OTHER_HOST: ErrorKind =
+    ErrorKind::new(400, "Nobody logs in at this address", "Open this site by its proper name.")
         .says("people do not log in on this host")
         .no_front_page();
 
-const NO_PAGE: Kind = Kind::new(
+const NO_PAGE: ErrorKind = ErrorKind::new(
     405,
     "There is nothing to see here",
     "This address is no page: other pages use it. Go on from the front page.",
 );
 
-pub(super) const UNUSABLE_REQUEST: Kind =
-    Kind::new(400, "This request cannot be used", "Go back to where you came from and try again.");
+pub(super) const UNUSABLE_REQUEST: ErrorKind =
+    ErrorKind::new(400, "This request cannot be used", "Go back to where you came from and try again.");
 
-const FROM_ELSEWHERE: Kind =
-    Kind::new(403, "This is for pages of this site", "Open the page that you want to see.");
+const FROM_ELSEWHERE: ErrorKind =
+    ErrorKind::new(403, "This is for pages of this site", "Open the page that you want to see.");
 
-const FORM_LOST: Kind = Kind::new(
+const FORM_LOST: ErrorKind = ErrorKind::new(
     400,
     "What you sent could not be restored",
     "If you still have the page on which you filled it in, send it once more from there.",
 );
 
-const FORM_OF_SOMEBODY_ELSE: Kind = Kind::new(
+const FORM_OF_SOMEBODY_ELSE: ErrorKind = ErrorKind::new(
     403,
     "What was sent before is not sent now",
     "It was filled in by somebody else than the one who has logged in.",
 )
 .other_account();
 
-const FORM_SENT: Kind = Kind::new(
+const FORM_SENT: ErrorKind = ErrorKind::new(
     400,
     "What you sent was sent already",
     "Look on the site whether it has arrived. If it has not, fill it in once more.",
 );
 
-const LOGOUT_FROM_ELSEWHERE: Kind =
-    Kind::new(403, "Another site wanted to log you out", "If you want that, use the link of this site.");
+const LOGOUT_FROM_ELSEWHERE: ErrorKind =
+    ErrorKind::new(403, "Another site wanted to log you out", "If you want that, use the link of this site.");
 
-const MANY_COOKIES: Kind = Kind::new(
+const MANY_COOKIES: ErrorKind = ErrorKind::new(
     431,
     "Your browser sends too many cookies",
     "Delete the cookies of this site, then open it again.",
 )
 .no_front_page();
 
-const HEADER_OF_OURS: Kind =
-    Kind::new(400, "A header may not be sent", "Remove the header: no client may send it here.");
+const HEADER_OF_OURS: ErrorKind =
+    ErrorKind::new(400, "A header may not be sent", "Remove the header: no client may send it here.");
 
 /// RFC 6750 section 3.1 calls only the form of the header a bad request; what cannot be a token is one that
 /// is not acceptable.
-const UNREADABLE_TOKEN: Kind = Kind::new(
+const UNREADABLE_TOKEN: ErrorKind = ErrorKind::new(
     400,
     "The access token cannot be read",
     "Send one header: Authorization: Bearer, one space, the token.",

@@ -1,21 +1,21 @@
 //! Who makes a request is not known, or not well enough, or may not do this.
 
-use super::{Challenge, Kind, Section};
+use super::{Challenge, ErrorKind, Section};
 
-const NOT_AUTHENTICATED: Kind =
-    Kind::new(401, "You are not logged in", "Log in and try again.").challenge(Challenge::NoToken);
+const NOT_AUTHENTICATED: ErrorKind =
+    ErrorKind::new(401, "You are not logged in", "Log in and try again.").challenge(Challenge::NoToken);
 
-const FOR_PROGRAMS: Kind = Kind::new(
+const FOR_PROGRAMS: ErrorKind = ErrorKind::new(
     401,
     "This is for programs",
     "A program gets in here with an access token, a browser does not. Go on from the front page.",
 )
 .challenge(Challenge::NoToken);
 
-const SESSION_OVER: Kind =
-    Kind::new(401, "Your session has ended", "Log in again.").challenge(Challenge::NoToken);
+const SESSION_OVER: ErrorKind =
+    ErrorKind::new(401, "Your session has ended", "Log in again.").challenge(Challenge::NoToken);
 
-const NOT_REFRESHED: Kind = Kind::new(
+const NOT_REFRESHED: ErrorKind = ErrorKind::new(
     401,
     "Your session cannot go on for now",
     "The login service does not renew it, and that is not because of you. Log in again. If that does not \
@@ -24,7 +24,7 @@ const NOT_REFRESHED: Kind = Kind::new(
 .challenge(Challenge::NoToken);
 
 /// The challenge says which kind of login is needed.
-const LOG_IN_ONCE_MORE: Kind = Kind::new(
+const LOG_IN_ONCE_MORE: ErrorKind = ErrorKind::new(
     401,
     "You must log in once more",
     "You are known here, but this address requires another kind of login, or a more recent one.",
@@ -34,16 +34,16 @@ const LOG_IN_ONCE_MORE: Kind = Kind::new(
 .somebody();
 
 /// Also of a login that did not do what it was asked for, and of which the provider says so itself.
-pub(super) const NOT_ENOUGH: Kind = Kind::new(
+pub(super) const NOT_ENOUGH: ErrorKind = ErrorKind::new(
     403,
     "Your login is not enough for this",
     "This page asks for a safer or a more recent login. Try again, with your second factor if you have one.",
 );
 
-const STEP_UP_FAILED: Kind =
+const STEP_UP_FAILED: ErrorKind =
     NOT_ENOUGH.says("the login is not of the kind that this address requires").somebody();
 
-const NO_RIGHT: Kind = Kind::new(
+const NO_RIGHT: ErrorKind = ErrorKind::new(
     403,
     "You may not see this",
     "The account does not have the right that this address needs. Ask whoever gives out rights.",
@@ -52,7 +52,7 @@ const NO_RIGHT: Kind = Kind::new(
 .says("the identity does not have what this address requires")
 .other_account();
 
-const CLOSED: Kind = Kind::new(403, "Nobody may see this", "This address is closed.");
+const CLOSED: ErrorKind = ErrorKind::new(403, "Nobody may see this", "This address is closed.");
 
 codes! {
     SESSIONS = "There is no session, or it has ended", Some(401);

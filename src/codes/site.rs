@@ -1,8 +1,8 @@
 //! What only whoever runs the site, or writes the filter, can mend; and what the log alone says.
 
-use super::{Kind, Section};
+use super::{ErrorKind, Section};
 
-const NOT_SET_UP: Kind = Kind::new(
+const NOT_SET_UP: ErrorKind = ErrorKind::new(
     500,
     "This site is not set up correctly",
     "Only whoever runs this site can mend it. Tell them the code and the reference below.",
@@ -10,7 +10,7 @@ const NOT_SET_UP: Kind = Kind::new(
 .says("this site is not set up correctly")
 .no_front_page();
 
-const LARGE_SESSION: Kind = Kind::new(
+const LARGE_SESSION: ErrorKind = ErrorKind::new(
     500,
     "Your session does not fit into the browser",
     "Your account carries too much. Tell whoever runs this site the code and the reference below.",
@@ -18,7 +18,7 @@ const LARGE_SESSION: Kind = Kind::new(
 .says("the session does not fit into the browser")
 .no_front_page();
 
-const UNEXPECTED: Kind = Kind::new(
+const UNEXPECTED: ErrorKind = ErrorKind::new(
     500,
     "Something went wrong here",
     "Tell whoever runs this site the code and the reference below.",

@@ -1,16 +1,16 @@
 //! A signed token is not acceptable.
 
-use super::{Challenge, Kind, Section};
+use super::{Challenge, ErrorKind, Section};
 
-const UNACCEPTABLE_TOKEN: Kind = Kind::new(
+const UNACCEPTABLE_TOKEN: ErrorKind = ErrorKind::new(
     401,
     "The access token is not acceptable",
     "Ask for a new token, one that is meant for this service.",
 )
 .challenge(Challenge::InvalidToken);
 
-const UNACCEPTABLE_LOGOUT_TOKEN: Kind =
-    Kind::new(400, "The logout token is not acceptable", "Nobody was logged out.");
+const UNACCEPTABLE_LOGOUT_TOKEN: ErrorKind =
+    ErrorKind::new(400, "The logout token is not acceptable", "Nobody was logged out.");
 
 codes! {
     TOKENS = "The token is not acceptable", Some(401);

@@ -43,7 +43,7 @@ const POST: Methods = Methods { accepted: &["POST"], allow: "POST" };
 const LOGIN: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET" };
 
 /// One of the table.
-pub(crate) struct Endpoint {
+pub(crate) struct OwnEndpoint {
     /// Its path, if it is configured.
     path: fn(&Endpoints) -> Option<&str>,
     /// Its methods; `None` if it answers to all.
@@ -53,20 +53,20 @@ pub(crate) struct Endpoint {
     handler: for<'a> fn(&'a Rc<Filter>, &'a mut Visit, &'a Callouts) -> Served<'a>,
 }
 
-const ENDPOINTS: [Endpoint; 7] = [
-    Endpoint {
+const ENDPOINTS: [OwnEndpoint; 7] = [
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.logout),
         methods: Some(GET_OR_POST),
         refuses_itself: false,
         handler: |filter, visit, _| Box::pin(async { logout::end(filter, visit) }),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.logged_out),
         methods: None,
         refuses_itself: false,
         handler: |filter, visit, _| Box::pin(async { Ok(logout::logged_out(filter, visit)) }),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| endpoints.backchannel_logout.as_deref(),
         methods: Some(POST),
         refuses_itself: true,
@@ -74,25 +74,25 @@ const ENDPOINTS: [Endpoint; 7] = [
             Box::pin(async { Ok(backchannel::end(filter, visit, callouts).await) })
         },
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| endpoints.frontchannel_logout.as_deref(),
         methods: Some(GET_ONLY),
         refuses_itself: false,
         handler: |filter, visit, _| Box::pin(async { frontchannel::end(filter, visit) }),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.session),
         methods: Some(GET_OR_POST),
         refuses_itself: false,
         handler: |filter, visit, callouts| Box::pin(session_info::serve(filter, visit, callouts)),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.restore),
         methods: Some(POST),
         refuses_itself: false,
         handler: |filter, visit, callouts| Box::pin(kept_form::restore(filter, visit, callouts)),
     },
-    Endpoint {
+    OwnEndpoint {
         path: |endpoints| Some(&endpoints.login),
         methods: Some(LOGIN),
         refuses_itself: false,
@@ -119,14 +119,14 @@ impl Methods {
 }
 
 /// An endpoint of our own that a request is for.
-pub(crate) enum OwnEndpoint {
+pub(crate) enum Addressee {
     /// Where a provider sends the browser back to.
     Callback(ProviderIndex),
     /// One of the table.
-    Row(&'static Endpoint),
+    Endpoint(&'static OwnEndpoint),
 }
 
-impl OwnEndpoint {
+impl Addressee {
     /// Answers the request.
     pub(crate) fn serve<'a>(
         self,
@@ -135,10 +135,10 @@ impl OwnEndpoint {
         callouts: &'a Callouts,
     ) -> Served<'a> {
         match self {
-            OwnEndpoint::Callback(provider) => {
+            Addressee::Callback(provider) => {
                 Box::pin(async move { Ok(login::complete(filter, visit, provider, callouts).await) })
             }
-            OwnEndpoint::Row(endpoint) => (endpoint.handler)(filter, visit, callouts),
+            Addressee::Endpoint(endpoint) => (endpoint.handler)(filter, visit, callouts),
         }
     }
 }
@@ -148,18 +148,18 @@ impl Filter {
     ///
     /// # Errors
     /// A method that the endpoint does not have.
-    pub(crate) fn own_endpoint(&self, visit: &Visit) -> Result<Option<OwnEndpoint>, Error> {
+    pub(crate) fn own_endpoint(&self, visit: &Visit) -> Result<Option<Addressee>, Error> {
         let (path, method) = (visit.request.path_only(), visit.request.method.as_str());
         if let Some((index, _)) = self.callback(path) {
             visit.is_by(index, "");
             self.check_method(path, method)?;
-            return Ok(Some(OwnEndpoint::Callback(index)));
+            return Ok(Some(Addressee::Callback(index)));
         }
         let Some(endpoint) = self.endpoint(path) else { return Ok(None) };
         if !endpoint.refuses_itself {
             self.check_method(path, method)?;
         }
-        Ok(Some(OwnEndpoint::Row(endpoint)))
+        Ok(Some(Addressee::Endpoint(endpoint)))
     }
 
     /// Whether the endpoint at this path has this method.
@@ -183,7 +183,7 @@ impl Filter {
         }
     }
 
-    fn endpoint(&self, path: &str) -> Option<&'static Endpoint> {
+    fn endpoint(&self, path: &str) -> Option<&'static OwnEndpoint> {
         ENDPOINTS.iter().find(|endpoint| (endpoint.path)(&self.config.endpoints) == Some(path))
     }
 

@@ -23,7 +23,7 @@ use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionToo
 use crate::time::Seconds;
 
 use crate::codes;
-pub use crate::codes::{Code, Kind};
+pub use crate::codes::{Code, ErrorKind};
 pub use crate::http::Destination;
 pub use crate::text::shown;
 
@@ -224,7 +224,7 @@ impl Error {
     }
 
     /// How it is answered: as its code says, unless the code is shared with errors of somebody else.
-    pub fn kind(&self) -> &'static Kind {
+    pub fn kind(&self) -> &'static ErrorKind {
         match self {
             Error::Provider(ProviderError::Signature(_) | ProviderError::Userinfo(..)) => {
                 &codes::WRONG_ANSWER
