@@ -15,18 +15,19 @@ pub fn shown(text: &str) -> String {
 
 /// [`shown`] with another limit.
 pub fn shown_to(text: &str, limit: usize) -> String {
-    let mut shown = String::new();
+    let mut shown = String::with_capacity(text.len().min(limit));
     for character in text.chars() {
-        let escaped: String = match character {
-            '"' | '\\' => format!("\\{character}"),
-            ' '..='~' => character.into(),
-            _ => character.escape_default().collect(),
-        };
-        if shown.len().saturating_add(escaped.len()) > limit {
+        let before = shown.len();
+        match character {
+            '"' | '\\' => shown.extend(['\\', character]),
+            ' '..='~' => shown.push(character),
+            _ => shown.extend(character.escape_default()),
+        }
+        if shown.len() > limit {
+            shown.truncate(before);
             shown.push_str("...");
             break;
         }
-        shown.push_str(&escaped);
     }
     shown
 }

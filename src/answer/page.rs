@@ -228,6 +228,11 @@ fn is_web_address(address: &str) -> bool {
 
 /// Text for an element or a quoted attribute. Control characters are dropped.
 pub(super) fn escaped(text: &str) -> String {
+    let is_plain =
+        |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'');
+    if text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     let mut safe = String::with_capacity(text.len());
     for character in text.chars().filter(|c| !c.is_control()) {
         match character {
