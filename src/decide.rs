@@ -22,9 +22,9 @@ impl Filter {
     /// Decides about a request, or says what it waits for.
     pub fn start(self: &Rc<Self>, request: Request, now: Timestamp) -> Step<Answer> {
         let filter = Rc::clone(self);
-        self.requests.begin(move |callouts| {
+        self.requests.begin(now, move |callouts| {
             let callouts = callouts.in_host(request.host);
-            let mut visit = Visit::new(request, now);
+            let mut visit = Visit::new(request, callouts.clock());
             // A block, because what an `async fn` is given takes its room twice.
             async move {
                 let decided = way(&filter, &mut visit, &callouts).await;
@@ -51,7 +51,7 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
         Accept::Identity { session, bearer } => (session, bearer),
     };
     if bearer && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
-        let known = match bearer::remembered(filter, rule, &token, visit.now) {
+        let known = match bearer::remembered(filter, rule, &token, visit.now()) {
             Some(known) => known,
             None => Box::pin(bearer::check(filter, visit, rule, token, callouts)).await?,
         };
@@ -85,7 +85,7 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
 /// The session that came along, refreshed if that is due.
 async fn current(
     filter: &Rc<Filter>,
-    visit: &mut Visit,
+    visit: &Visit,
     rule: &Rule,
     callouts: &Callouts,
 ) -> Result<Current, Error> {
@@ -96,7 +96,7 @@ async fn current(
         }
         session::of(filter, visit, rule.provider, &jar)?
     };
-    match refresh::look(filter, rule.provider, found, visit.arrived(), visit.now)? {
+    match refresh::look(filter, rule.provider, found, visit.arrived(), visit.now())? {
         Looked::Goes(current) => Ok(current),
         Looked::Waits(found) => {
             callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, rule.provider));
@@ -108,16 +108,16 @@ async fn current(
 /// Lets somebody in with a session, or says with which login the rule would.
 fn let_in(filter: &Filter, visit: &Visit, rule: &Rule, current: &Current) -> Result<LetIn, Error> {
     let jar = Jar::read(&visit.request.headers);
-    let mut cookies: Vec<String> = filter.cookies.clear_rounds(&jar, visit.now).into_iter().collect();
+    let mut cookies: Vec<String> = filter.cookies.clear_rounds(&jar, visit.now()).into_iter().collect();
     let brings = Brings {
         cookies: cookies.clone(),
-        session: Written::later(filter, rule.provider, current, &visit.request.headers, visit.now),
+        session: Written::later(filter, rule.provider, current, &visit.request.headers, visit.now()),
     };
     let why = match filter.admit_identity(visit, rule, &current.remembered.told, "session", brings) {
         Ok(admitted) => return Ok(LetIn::Decided(admitted)),
         Err(why) => why,
     };
-    cookies.extend(written::at_once(filter, rule.provider, current, &jar, visit.now));
+    cookies.extend(written::at_once(filter, rule.provider, current, &jar, visit.now()));
     match filter.step_up(visit, rule, why, &cookies) {
         Ok(begin) => Ok(LetIn::After(begin.into())),
         // A refusal too brings the browser the session that its old one was renewed to.
@@ -151,7 +151,7 @@ fn is_unauthenticated(why: &Error) -> bool {
 /// A navigation without a session begins a login; whatever else is told why.
 async fn log_in(
     filter: &Rc<Filter>,
-    visit: &mut Visit,
+    visit: &Visit,
     rule: &Rule,
     why: Error,
     callouts: &Callouts,

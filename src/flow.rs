@@ -2,7 +2,8 @@
 //!
 //! A flow is straight-line code whose only awaits are those of [`Callouts`]. There is no executor and
 //! no waker that wakes: the host does what a [`Step`] asks for and hands the result to
-//! [`Flow::resume`], [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more.
+//! [`Flow::resume`], [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more. Each of them brings
+//! the time, and so does whoever begins a flow: [`Callouts::now`] is the only clock that a flow has.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -51,22 +52,6 @@ impl<T> fmt::Debug for Flow<T> {
     }
 }
 
-/// The reply of a callout and the time at which it came: whoever waited must look at the clock again.
-pub struct Answered {
-    /// What came back.
-    pub reply: Reply,
-    /// The time now.
-    pub now: Timestamp,
-}
-
-/// The body of the request, and the time at which it was complete.
-pub struct Uploaded {
-    /// The body.
-    pub body: Body,
-    /// The time now.
-    pub now: Timestamp,
-}
-
 enum Asked {
     Callout(Box<Callout>),
     Body(usize),
@@ -74,25 +59,47 @@ enum Asked {
 }
 
 enum Heard {
-    Reply(Reply, Timestamp),
-    Body(Body, Timestamp),
-    Woken(Timestamp),
+    Reply(Reply),
+    Body(Body),
+    Woken,
 }
 
 #[derive(Default)]
 struct Exchange {
     asked: RefCell<Option<Asked>>,
     heard: RefCell<Option<Heard>>,
+    /// When the flow began, or heard something last.
+    now: Cell<Timestamp>,
     /// Nobody would wake a flow that waits.
     is_never_woken: Cell<bool>,
     /// What the flow may ask for of the body of its request after a callout. Bytes.
     body_later: Cell<usize>,
 }
 
+/// The clock of a flow, for whoever asks the host for nothing.
+pub struct Clock(Rc<Exchange>);
+
+impl Clock {
+    /// The time now, as [`Callouts::now`].
+    pub fn now(&self) -> Timestamp {
+        self.0.now.get()
+    }
+}
+
 /// The way out of a flow: asks the host for one thing at a time.
 pub struct Callouts(Rc<Exchange>);
 
 impl Callouts {
+    /// The time now: another one after each await.
+    pub fn now(&self) -> Timestamp {
+        self.0.now.get()
+    }
+
+    /// The clock of this flow.
+    pub fn clock(&self) -> Clock {
+        Clock(Rc::clone(&self.0))
+    }
+
     /// For the flow of a request in this host. A flow in the background is woken in every host.
     pub(crate) fn in_host(self, host: HostTraits) -> Self {
         self.0.is_never_woken.set(!host.wakes_requests);
@@ -111,26 +118,24 @@ impl Callouts {
     }
 
     /// Asks for a callout and waits for its reply.
-    pub fn send(&self, callout: Callout) -> impl Future<Output = Answered> + use<> {
+    pub fn send(&self, callout: Callout) -> impl Future<Output = Reply> + use<> {
         let heard = self.ask(Asked::Callout(Box::new(callout)));
         async {
             match heard.await {
-                Heard::Reply(reply, now) => Answered { reply, now },
-                Heard::Body(_, now) | Heard::Woken(now) => {
-                    Answered { reply: Err(CalloutFailed::NoAnswer), now }
-                }
+                Heard::Reply(reply) => reply,
+                Heard::Body(_) | Heard::Woken => Err(CalloutFailed::NoAnswer),
             }
         }
     }
 
     /// Waits for the whole body of the request, at most `limit` bytes. After a callout only if
     /// [`keep_body`](Callouts::keep_body) was called before it.
-    pub fn body(&self, limit: usize) -> impl Future<Output = Uploaded> + use<> {
+    pub fn body(&self, limit: usize) -> impl Future<Output = Body> + use<> {
         let heard = self.ask(Asked::Body(limit));
         async {
             match heard.await {
-                Heard::Body(body, now) => Uploaded { body, now },
-                Heard::Reply(_, now) | Heard::Woken(now) => Uploaded { body: Err(BodyFailed::NotGiven), now },
+                Heard::Body(body) => body,
+                Heard::Reply(_) | Heard::Woken => Err(BodyFailed::NotGiven),
             }
         }
     }
@@ -138,12 +143,10 @@ impl Callouts {
     /// Waits until it is worth looking again at what another flow does, a fraction of a second. Only
     /// on a host that wakes requests ([`HostTraits::wakes_requests`](crate::http::HostTraits)), or in
     /// the background.
-    pub fn wait(&self) -> impl Future<Output = Timestamp> + use<> {
+    pub fn wait(&self) -> impl Future<Output = ()> + use<> {
         let heard = self.ask(Asked::Wait);
         async {
-            match heard.await {
-                Heard::Woken(now) | Heard::Reply(_, now) | Heard::Body(_, now) => now,
-            }
+            heard.await;
         }
     }
 
@@ -183,11 +186,13 @@ impl Lane {
     /// Begins a flow and runs it to the first thing that it asks for, or to its end.
     pub fn begin<T: Outcome + 'static, F: Future<Output = T> + 'static>(
         &self,
+        now: Timestamp,
         flow: impl FnOnce(Callouts) -> F,
     ) -> Step<T> {
         let place = self.0.take().and_then(|place| place.downcast::<Place<F>>().ok());
         let mut place =
             place.unwrap_or_else(|| Box::new(Place { future: Box::pin(None), exchange: Rc::default() }));
+        place.exchange.now.set(now);
         place.future.set(Some(flow(Callouts(Rc::clone(&place.exchange)))));
         match Pin::new(&mut *place).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => {
@@ -215,20 +220,23 @@ impl Exchange {
 
 impl<T: Outcome> Flow<T> {
     /// Begins a flow and runs it to the first thing that it asks for, or to its end.
-    pub fn begin<F: Future<Output = T> + 'static>(flow: impl FnOnce(Callouts) -> F) -> Step<T> {
-        let exchange = Rc::new(Exchange::default());
+    pub fn begin<F: Future<Output = T> + 'static>(
+        now: Timestamp,
+        flow: impl FnOnce(Callouts) -> F,
+    ) -> Step<T> {
+        let exchange = Rc::new(Exchange { now: Cell::new(now), ..Exchange::default() });
         let future = Box::pin(flow(Callouts(Rc::clone(&exchange))));
         Flow { future, exchange }.poll()
     }
 
     /// Goes on with the reply to the callout that was asked for.
     pub fn resume(self, reply: Reply, now: Timestamp) -> Step<T> {
-        self.hear(Heard::Reply(reply, now))
+        self.hear(Heard::Reply(reply), now)
     }
 
     /// Goes on with the body that was asked for.
     pub fn resume_with_body(self, body: Body, now: Timestamp) -> Step<T> {
-        self.hear(Heard::Body(body, now))
+        self.hear(Heard::Body(body), now)
     }
 
     /// How much of the body this flow may ask for later. Bytes; 0 if nothing of it.
@@ -238,10 +246,11 @@ impl<T: Outcome> Flow<T> {
 
     /// Lets a flow that waits look again.
     pub fn wake(self, now: Timestamp) -> Step<T> {
-        self.hear(Heard::Woken(now))
+        self.hear(Heard::Woken, now)
     }
 
-    fn hear(self, heard: Heard) -> Step<T> {
+    fn hear(self, heard: Heard, now: Timestamp) -> Step<T> {
+        self.exchange.now.set(now);
         *self.exchange.heard.borrow_mut() = Some(heard);
         self.poll()
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::audit::shown_subject;
 use crate::config::ProviderIndex;
+use crate::flow::Clock;
 use crate::http::{HostTraits, Request};
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -22,7 +23,7 @@ pub struct Arrived {
 pub(crate) struct Visit {
     pub(crate) request: Request,
     pub(crate) rule: Option<usize>,
-    pub(crate) now: Timestamp,
+    clock: Clock,
     known: RefCell<Known>,
 }
 
@@ -49,8 +50,13 @@ impl fmt::Display for Known {
 }
 
 impl Visit {
-    pub(crate) fn new(request: Request, now: Timestamp) -> Visit {
-        Visit { request, rule: None, now, known: RefCell::default() }
+    pub(crate) fn new(request: Request, clock: Clock) -> Visit {
+        Visit { request, rule: None, clock, known: RefCell::default() }
+    }
+
+    /// The time now, which is another one after each wait.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Says who it is, for the line of whatever becomes of the request: the provider by which that is to
@@ -89,8 +95,8 @@ impl Visit {
         self.known.borrow()
     }
 
-    /// The request, as far as a renewal is concerned.
+    /// The request, as far as a renewal is concerned; for whoever has not waited for anything yet.
     pub(crate) fn arrived(&self) -> Arrived {
-        Arrived { host: self.request.host, at: self.now }
+        Arrived { host: self.request.host, at: self.now() }
     }
 }

@@ -26,7 +26,6 @@ pub async fn ask_as_client(
     index: ProviderIndex,
     request: &ClientRequest,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Received, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let client = &provider.config.client;
@@ -34,10 +33,10 @@ pub async fn ask_as_client(
     let mut is_first = true;
     loop {
         let mut assertion_id = [0; 16];
-        filter.random.fill(&mut assertion_id, *now)?;
-        let signed = request.by(credential, &provider.config, *now, &assertion_id);
+        filter.random.fill(&mut assertion_id, callouts.now())?;
+        let signed = request.by(credential, &provider.config, callouts.now(), &assertion_id);
         let callout = signed.map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-        let received = ask(callouts, callout, now).await?;
+        let received = ask(callouts, callout).await?;
         let judged = ClientJudged::of(&received);
         filter.metrics.count_client(index, client, credential, judged);
         let name = &provider.config.name;
@@ -79,11 +78,10 @@ pub async fn verify_id_token(
     index: ProviderIndex,
     id_token: &Secret,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Verified, Error> {
     let text = id_token.expose();
     let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
-    let verified = bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await;
+    let verified = bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts).await;
     verified.map(|(verified, _)| verified).map_err(|error| match error {
         // Here it is not the client who brought a wrong token.
         Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
@@ -121,10 +119,9 @@ pub async fn check_id_token(
     id_token: &Secret,
     asked: &Asked<'_>,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<IdToken, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let verified = verify_id_token(filter, index, id_token, callouts, now).await?;
-    let expect = expected(provider, &verified, asked, *now);
+    let verified = verify_id_token(filter, index, id_token, callouts).await?;
+    let expect = expected(provider, &verified, asked, callouts.now());
     Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
 }

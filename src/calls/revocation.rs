@@ -23,7 +23,7 @@ pub fn begin(filter: &Rc<Filter>, index: ProviderIndex, session: &Session, now: 
     }
     let job = {
         let filter = Rc::clone(filter);
-        Flow::begin(move |callouts| revoke(filter, index, tokens, now, callouts))
+        Flow::begin(now, move |callouts| revoke(filter, index, tokens, callouts))
     };
     if !filter.in_background(job) {
         log::warn!("code=revocation_failed there is no room for more work in the background");
@@ -43,11 +43,10 @@ async fn revoke(
     filter: Rc<Filter>,
     index: ProviderIndex,
     tokens: Vec<(TokenKind, Secret)>,
-    mut now: Timestamp,
     callouts: Callouts,
 ) {
     for (kind, token) in tokens {
-        if let Err(error) = revoke_one(&filter, index, kind, &token, &callouts, &mut now).await {
+        if let Err(error) = revoke_one(&filter, index, kind, &token, &callouts).await {
             let name =
                 filter.provider(index).map(|provider| provider.config.name.as_str()).unwrap_or_default();
             log::warn!("provider={name} code=revocation_failed a token was not revoked: {error}");
@@ -61,14 +60,13 @@ async fn revoke_one(
     kind: TokenKind,
     token: &Secret,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<(), Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let Some(known) = provider.known() else { return Ok(()) };
     let Some(request) = revocation_request(&known.metadata, &provider.config, kind, token) else {
         return Ok(());
     };
-    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
+    let received = exchange::ask_as_client(filter, index, &request, callouts).await?;
     // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
     match received.status {
         200 => Ok(()),

@@ -11,7 +11,6 @@ use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse,
 use crate::provider::ask;
 use crate::provider::{BroughtBy, Known};
 use crate::secret::Secret;
-use crate::time::Timestamp;
 
 /// Who is known already, by an ID token.
 pub struct Person<'a> {
@@ -34,7 +33,6 @@ pub async fn claims(
     person: &Person<'_>,
     access_token: &Secret,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Option<Claims>, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let missing = filter.needs.missing(person.claims, provider);
@@ -60,21 +58,21 @@ pub async fn claims(
     };
     let what = request.destination();
     let wrong = |error| Error::from(ProviderError::Userinfo(what.clone(), error));
-    let received = ask(callouts, request, now).await?;
+    let received = ask(callouts, request).await?;
     let response = UserinfoResponse::read(&received).map_err(wrong)?;
-    let expect = |now: &Timestamp| Expected {
+    let expect = || Expected {
         issuer: provider.issuer_of(person.claims),
         client_id: &provider.client.id,
         subject: person.subject,
         leeway: provider.leeway,
-        now: *now,
+        now: callouts.now(),
     };
     let userinfo = match response {
-        UserinfoResponse::Plain(claims) => Userinfo::check(claims, &expect(now)),
+        UserinfoResponse::Plain(claims) => Userinfo::check(claims, &expect()),
         UserinfoResponse::Signed(text) => {
             let wrong = |error| wrong(UserinfoError::Signature(error));
-            let verified = verify(filter, index, text.expose(), &wrong, callouts, now).await?;
-            Userinfo::check_signed(verified, &expect(now))
+            let verified = verify(filter, index, text.expose(), &wrong, callouts).await?;
+            Userinfo::check_signed(verified, &expect())
         }
     };
     Ok(Some(userinfo.map_err(wrong)?.added_to(person.claims)))
@@ -86,10 +84,9 @@ async fn verify(
     text: &str,
     wrong: &impl Fn(JwsError) -> Error,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Verified, Error> {
     let jws = Jws::parse(text).map_err(wrong)?;
-    match bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts, now).await {
+    match bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts).await {
         Ok((verified, _)) => Ok(verified),
         // Here it is not the client who brought a wrong token.
         Err(Error::Client(ClientError::Token(error))) => Err(wrong(error)),

@@ -40,38 +40,24 @@ pub fn remembered(
 /// It is not acceptable here, or the provider cannot be asked.
 pub async fn check(
     filter: &Filter,
-    visit: &mut Visit,
-    rule: &Rule,
-    token: BearerToken,
-    callouts: &Callouts,
-) -> Result<Rc<CachedToken>, Error> {
-    let mut now = visit.now;
-    let checked = checked(filter, visit, rule, token, callouts, &mut now).await;
-    visit.now = now;
-    checked
-}
-
-async fn checked(
-    filter: &Filter,
     visit: &Visit,
     rule: &Rule,
     token: BearerToken,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Rc<CachedToken>, Error> {
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
     let index = issuer_of(filter, rule, &jws)?;
     visit.is_by(index, "");
     let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
     let brought = (jws, token.secret().expose(), BroughtBy::Client);
-    let (verified, keys) = verify(filter, index, brought, callouts, now).await?;
+    let (verified, keys) = verify(filter, index, brought, callouts).await?;
     let expect = access_token::Expected {
         issuer: provider.config.issuer_of(verified.claims()),
         audiences: &provider.config.audiences,
         clients_without_audience: &provider.config.clients_without_audience,
         require_type: provider.config.require_access_token_type,
         leeway: provider.config.leeway,
-        now: *now,
+        now: callouts.now(),
     };
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
     let told = filter.upstream.tell(Identity::of_token(index, &access_token, token.secret().clone()));
@@ -109,10 +95,9 @@ pub async fn verify(
     index: ProviderIndex,
     (jws, text, brought_by): (Jws, &str, BroughtBy),
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<(Verified, Rc<KeySet>), Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let known = provider.ready(callouts, now).await?;
+    let known = provider.ready(callouts).await?;
     let algorithms = &provider.config.algorithms;
     let verify = |jws: Jws, keys: &KeySet| {
         let verified = jws.verify(keys, algorithms)?;
@@ -130,7 +115,7 @@ pub async fn verify(
     if !error.keys_may_have_changed() {
         return Err(ClientError::Token(error).into());
     }
-    let keys = match provider.keys_anew(brought_by, callouts, now).await {
+    let keys = match provider.keys_anew(brought_by, callouts).await {
         Ok(Some(keys)) => keys,
         // The key was there and does not verify: a provider that is away does not change that.
         Err(unreachable) if matches!(error, JwsError::UnknownKey { .. }) => return Err(unreachable),

@@ -38,7 +38,7 @@ pub fn of(
     provider: ProviderIndex,
     jar: &Jar<'_>,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    find_and_tell(filter, provider, jar, visit.now, &|session| visit.is_in(provider, session))
+    find_and_tell(filter, provider, jar, visit.now(), &|session| visit.is_in(provider, session))
 }
 
 fn find_and_tell(

@@ -24,11 +24,8 @@ use crate::time::Timestamp;
 const ACTED_UPON: Table = Table { name: "logout_tokens", buckets: 64, bucket_limit: 8 * 1024 };
 
 /// The back-channel logout endpoint.
-pub async fn end(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Answer {
-    let mut now = visit.now;
-    let ended = by_token(filter, visit, callouts, &mut now).await;
-    visit.now = now;
-    match ended {
+pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Answer {
+    match by_token(filter, visit, callouts).await {
         Ok((provider, token)) => {
             let subject = token.subject().unwrap_or_default();
             let decision = filter.decision(visit, "logged_out_by_provider", provider, subject);
@@ -48,27 +45,24 @@ async fn by_token(
     filter: &Filter,
     visit: &Visit,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<(ProviderIndex, LogoutToken), Error> {
     filter.check_method(visit.request.path_only(), &visit.request.method)?;
     logout_token::check_content_type(&visit.request.headers).map_err(ClientError::LogoutRequest)?;
-    let uploaded = callouts.body(FORM_LIMIT).await;
-    *now = uploaded.now;
-    let body = uploaded.body.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
+    let body = callouts.body(FORM_LIMIT).await.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
     let text = logout_token::read_request(&body).map_err(ClientError::LogoutRequest)?;
     let jws = Jws::parse(&text).map_err(ClientError::Token)?;
     let index = sender(filter, &jws)?;
     visit.is_by(index, "");
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let (verified, _) = bearer::verify(filter, index, (jws, &text, BroughtBy::Client), callouts, now).await?;
+    let (verified, _) = bearer::verify(filter, index, (jws, &text, BroughtBy::Client), callouts).await?;
     let expect = logout_token::Expected {
         issuer: provider.issuer_of(verified.claims()),
         client_id: &provider.client.id,
         leeway: provider.leeway,
-        now: *now,
+        now: callouts.now(),
     };
     let token = LogoutToken::check(&verified, &expect).map_err(ClientError::LogoutToken)?;
-    act_upon(filter, index, expect.issuer, &token, *now)?;
+    act_upon(filter, index, expect.issuer, &token, callouts.now())?;
     Ok((index, token))
 }
 
@@ -122,7 +116,7 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     if status == 405 {
         response = response.header("allow", filter.allow(visit.request.path_only()));
     }
-    let reference = filter.random.reference(visit.now).unwrap_or_default();
+    let reference = filter.random.reference(visit.now()).unwrap_or_default();
     let provider = visit.who().provider;
     let decision = filter.decision(visit, error.code().name, provider, "");
     let decision = Decision { outcome: Outcome::Refused, reference, ..decision };

@@ -54,7 +54,7 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
                 continue;
             }
         }
-        logout::end_session(filter, *index, &found, visit.now);
+        logout::end_session(filter, *index, &found, visit.now());
         cookies.extend(filter.cookies.delete_session(*index, &jar));
         decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);
     }

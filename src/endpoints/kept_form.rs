@@ -71,14 +71,13 @@ pub fn is_sent_by_a_page(filter: &Filter, request: &Request) -> bool {
 /// It cannot be kept, so nothing of it is taken: `why`, or what is wrong with it.
 pub async fn keep(
     filter: &Filter,
-    visit: &mut Visit,
+    visit: &Visit,
     provider: ProviderIndex,
     why: Error,
     callouts: &Callouts,
 ) -> Result<Answer, Error> {
-    let uploaded = callouts.body(KEPT_FORM_LIMIT).await;
-    visit.now = uploaded.now;
-    match kept(filter, visit, provider, &why, uploaded.body)? {
+    let body = callouts.body(KEPT_FORM_LIMIT).await;
+    match kept(filter, visit, provider, &why, body)? {
         Some(login) => Ok(begin(filter, visit, provider, login, callouts).await),
         None => Err(why),
     }
@@ -99,7 +98,7 @@ fn kept(
         }
         Err(BodyFailed::NotGiven) => {
             let line = format!("a form is not kept over a login: {}", BodyFailed::NotGiven);
-            filter.log.warn("body_not_given", &line, visit.now);
+            filter.log.warn("body_not_given", &line, visit.now());
         }
         Err(BodyFailed::TooLarge) | Ok(_) => {}
     }
@@ -113,7 +112,7 @@ fn kept(
         origin: filter.origin(&visit.request)?,
         path: visit.request.path.clone(),
         body,
-        kept_at: visit.now,
+        kept_at: visit.now(),
         filled_in_by: ended(filter, provider, &jar, visit),
     };
     if !filter.cookies.is_kept(&form) {
@@ -133,7 +132,7 @@ fn kept(
 /// Whose session has ended, if its cookie is still there.
 fn ended(filter: &Filter, provider: ProviderIndex, jar: &Jar<'_>, visit: &Visit) -> Option<Who> {
     let mut texts = filter.cookies.session_text(provider, jar);
-    let ended = texts.find_map(|sealed| session::open(filter, provider, &sealed, visit.now))?;
+    let ended = texts.find_map(|sealed| session::open(filter, provider, &sealed, visit.now()))?;
     Some(Who::of(&ended.session.claims, &ended.session.subject))
 }
 
@@ -166,13 +165,11 @@ fn once(
 ///
 /// # Errors
 /// Another site asks for it, or it is none that can be sent.
-pub async fn restore(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
+pub async fn restore(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     if !filter.is_same_origin(&visit.request) {
         return Err(ClientError::CrossSite.into());
     }
-    let uploaded = callouts.body(RESTORE_LIMIT).await;
-    visit.now = uploaded.now;
-    open(filter, visit, uploaded.body)
+    open(filter, visit, callouts.body(RESTORE_LIMIT).await)
 }
 
 fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
@@ -183,7 +180,7 @@ fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
         let found = sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         found.ok_or(ClientError::ParameterMissing(name))
     };
-    let opened = filter.cookies.open_form(field("kept")?, field("login")?, visit.now);
+    let opened = filter.cookies.open_form(field("kept")?, field("login")?, visit.now());
     let (provider, finished, form) = opened.map_err(ClientError::KeptForm)?;
     if form.origin != filter.origin(&visit.request)? {
         return Err(ClientError::KeptForm(FormLost::NotOpened).into());
@@ -198,7 +195,7 @@ fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
     }
     let fields =
         form::fields(&form.body, KEPT_FIELDS_LIMIT).ok_or(Error::Bug("a kept form has no fields"))?;
-    once(filter, provider, &finished, visit.now)?;
+    once(filter, provider, &finished, visit.now())?;
     let response = answer::send_form(&form.path, &fields);
     let decision = filter.decision(visit, "form_restored", provider, subject);
     filter.audit(visit, &decision, response.status, "");

@@ -9,7 +9,6 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::http::{Request, Response};
 use crate::rules::FetchMetadata;
 use crate::session::{FinishedLogin, Landing, Login, Who};
-use crate::time::Timestamp;
 
 /// What a browser does after a login for the page that it asked for. A page in a frame keeps nothing:
 /// our pages are in no frame.
@@ -106,12 +105,12 @@ pub fn after_login(
     provider: ProviderIndex,
     login: &Login,
     who: Who,
-    now: Timestamp,
 ) -> Result<Response, Error> {
     let name = login.name();
     if login.landing != Landing::Form {
         return Ok(back(filter, visit, login.landing, &login.return_to, name));
     }
+    let now = visit.now();
     let finished = FinishedLogin { login: name.to_owned(), who, finished_at: now };
     let note = filter.cookies.seal_finished(provider, &finished, filter.nonce24(now)?);
     let restore = &filter.config.endpoints.restore;

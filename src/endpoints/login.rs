@@ -22,7 +22,6 @@ use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::Known;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::session::{Jar, KeptForm, Landing, Login, Place, Session, Who};
-use crate::time::Timestamp;
 
 /// A login that is about to begin.
 #[derive(Default)]
@@ -124,7 +123,7 @@ fn from_request(filter: &Filter, provider: ProviderIndex, query: &str) -> Vec<(S
 /// Begins a login with a provider that may have to be asked for its metadata first.
 pub async fn begin(
     filter: &Filter,
-    visit: &mut Visit,
+    visit: &Visit,
     index: ProviderIndex,
     begin: Begin,
     callouts: &Callouts,
@@ -141,7 +140,7 @@ pub async fn begin(
 /// The provider cannot be asked.
 pub async fn ready(
     filter: &Filter,
-    visit: &mut Visit,
+    visit: &Visit,
     index: ProviderIndex,
     callouts: &Callouts,
 ) -> Result<(), Error> {
@@ -149,10 +148,7 @@ pub async fn ready(
         return Ok(());
     };
     visit.is_by(index, "");
-    let mut now = visit.now;
-    let ready = Box::pin(provider.ready(callouts, &mut now)).await;
-    visit.now = now;
-    ready.map(|_| ())
+    Box::pin(provider.ready(callouts)).await.map(|_| ())
 }
 
 /// Sends the browser to the provider.
@@ -180,7 +176,7 @@ fn send_to_provider(
         }
     }
     let known = provider.known().ok_or(Error::Bug("a login begins without metadata"))?;
-    let now = visit.now;
+    let now = visit.now();
     let jar = Jar::read(&visit.request.headers);
     let Authentication { acr_values, max_age } = begin.authentication;
     let found = session::find(filter, index, &jar, now).ok();
@@ -249,15 +245,13 @@ fn send_to_provider(
 /// A browser comes back from the provider.
 pub async fn complete(
     filter: &Filter,
-    visit: &mut Visit,
+    visit: &Visit,
     provider: ProviderIndex,
     callouts: &Callouts,
 ) -> Answer {
-    let mut now = visit.now;
     let mut extras = Extras::default();
     visit.is_by(provider, "");
-    let completed = redeem(filter, visit, provider, callouts, &mut now, &mut extras).await;
-    visit.now = now;
+    let completed = redeem(filter, visit, provider, callouts, &mut extras).await;
     completed.unwrap_or_else(|error| filter.refuse_with(visit, &error, extras))
 }
 
@@ -268,23 +262,22 @@ async fn redeem(
     visit: &Visit,
     index: ProviderIndex,
     callouts: &Callouts,
-    now: &mut Timestamp,
     extras: &mut Extras,
 ) -> Result<Answer, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let response = authorization_response(visit, provider.config.response_mode, callouts, now).await?;
+    let response = authorization_response(visit, provider.config.response_mode, callouts).await?;
     let jar = Jar::read(&visit.request.headers);
-    let login = match filter.cookies.open_login(index, response.state().expose(), &jar, *now) {
+    let login = match filter.cookies.open_login(index, response.state().expose(), &jar, callouts.now()) {
         Ok(login) => login,
         Err(missing) => {
             let late = (&response, missing);
-            return missing_login::lead_on(filter, visit, index, late, callouts, now, extras).await;
+            return missing_login::lead_on(filter, visit, index, late, callouts, extras).await;
         }
     };
     extras.cookies = filter.cookies.delete_login(index, response.state().expose());
     extras.retry = Some(landing::retry_address(filter, &login));
     let needless = looping::unseen(filter, visit, index, &login)?;
-    let known = provider.ready(callouts, now).await?;
+    let known = provider.ready(callouts).await?;
     let issuer = provider.config.issuer_named(response.issuer());
     let has_expired = response.has_expired();
     let code = response.into_code(&authorization::Expected {
@@ -295,7 +288,7 @@ async fn redeem(
     let code = match code {
         Ok(code) => code,
         Err(AuthorizationError::Refused(_)) if has_expired && login.began_as.is_none() => {
-            return Ok(missing_login::begin_again(filter, visit, index, login, *now, extras));
+            return Ok(missing_login::begin_again(filter, visit, index, login, extras));
         }
         Err(AuthorizationError::Refused(why))
             if why.asks_for_a_page() && landing::is_framed(filter, &visit.request) =>
@@ -310,37 +303,36 @@ async fn redeem(
         }
         Err(why) => return Err(ClientError::Authorization(why).into()),
     };
-    redeemed::once(filter, index, &login, *now)?;
-    let tokens = redeem_code(filter, index, &known, &code, &login, callouts, now).await?;
+    redeemed::once(filter, index, &login, callouts.now())?;
+    let tokens = redeem_code(filter, index, &known, &code, &login, callouts).await?;
     let asked = Asked {
         nonce: Some(&login.nonce),
         code: Some(code.secret()),
         max_age: login.max_age,
         access_token: &tokens.access_token,
     };
-    let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts, now).await?;
+    let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts).await?;
     visit.is_by(index, id_token.subject());
     let is_same_person = login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub));
-    let is_enough = match step_up::is_enough(&login, &id_token, provider.config.leeway, *now) {
+    let is_enough = match step_up::is_enough(&login, &id_token, provider.config.leeway, callouts.now()) {
         // The session that was not enough stays as it is: this login is worth no more.
         Err(error) if is_same_person => return Err(error),
         is_enough => is_enough,
     };
     let person = Person { claims: id_token.claims(), subject: id_token.subject() };
-    let claims =
-        userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await?;
+    let claims = userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts).await?;
     let claims = claims.as_ref().unwrap_or(id_token.claims());
-    let session = new_session(filter, index, &id_token, claims, &tokens, &login, *now)?;
+    let session = new_session(filter, index, &id_token, claims, &tokens, &login, callouts.now())?;
     visit.is_in(index, &session);
     visit.is_by(index, id_token.subject());
     let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
-    let session = session::fit(filter, index, session, session::GIVEN_UP, *now, write)?;
-    step_up::end_of_somebody_else(filter, index, &jar, &id_token, *now);
+    let session = session::fit(filter, index, session, session::GIVEN_UP, callouts.now(), write)?;
+    step_up::end_of_somebody_else(filter, index, &jar, &id_token, callouts.now());
     let [lost, page] = [filter.cookies.lost(index), filter.cookies.needless(index, &login.return_to)];
     let rounds = [(lost, login.rounds.saturating_add(1)), (page, needless)];
-    let rounds = filter.cookies.set_rounds(&rounds, &jar, *now);
+    let rounds = filter.cookies.set_rounds(&rounds, &jar, callouts.now());
     let who = Who::of(id_token.claims(), id_token.subject());
-    let landed = landing::after_login(filter, visit, index, &login, who, *now)?;
+    let landed = landing::after_login(filter, visit, index, &login, who)?;
     // Only now, when nothing can fail any more: a failure answer carries them too.
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session);
@@ -359,19 +351,17 @@ async fn authorization_response(
     visit: &Visit,
     response_mode: ResponseMode,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<AuthorizationResponse, Error> {
     let request = &visit.request;
     let response = match response_mode {
         ResponseMode::Query => AuthorizationResponse::read(request.query().unwrap_or_default()),
         ResponseMode::FormPost => {
             authorization::expect_form(&request.headers).map_err(ClientError::Authorization)?;
-            let uploaded = callouts.body(authorization::BODY_LIMIT).await;
-            *now = uploaded.now;
-            if uploaded.body == Err(BodyFailed::TooSlow) {
+            let body = callouts.body(authorization::BODY_LIMIT).await;
+            if body == Err(BodyFailed::TooSlow) {
                 return Err(ClientError::Body(BodyFailed::TooSlow, authorization::BODY_LIMIT).into());
             }
-            AuthorizationResponse::read_body(uploaded.body)
+            AuthorizationResponse::read_body(body)
         }
     };
     Ok(response.map_err(ClientError::Authorization)?)
@@ -384,11 +374,10 @@ async fn redeem_code(
     code: &AuthorizationCode,
     login: &Login,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<TokenResponse, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
     let request = token_request(&known.metadata, provider, code, &login.code_verifier, &login.redirect_uri);
-    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
+    let received = exchange::ask_as_client(filter, index, &request, callouts).await?;
     let mut sent = provider.client.secrets();
     sent.extend([code.secret(), &login.code_verifier, &login.state]);
     Ok(TokenResponse::read(&received, &sent)

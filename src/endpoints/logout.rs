@@ -44,9 +44,9 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     let mut ended = Vec::new();
     for index in 0..filter.config.providers.len() {
         if let Ok(session) = session::of(filter, visit, index, &jar) {
-            end_session(filter, index, &session, visit.now);
-            let newest = refresh::newest(filter, index, &session, visit.now);
-            revocation::begin(filter, index, &newest.remembered.session, visit.now);
+            end_session(filter, index, &session, visit.now());
+            let newest = refresh::newest(filter, index, &session, visit.now());
+            revocation::begin(filter, index, &newest.remembered.session, visit.now());
             ended.push((index, session));
         }
         cookies.extend(filter.cookies.delete_session(index, &jar));
@@ -153,7 +153,7 @@ fn at_provider(
             "provider={}: it has not answered yet, so a logout does not reach it, and its own session goes on",
             provider.config.name
         );
-        filter.log.warn("logout_not_at_provider", &line, visit.now);
+        filter.log.warn("logout_not_at_provider", &line, visit.now());
         return None;
     };
     let metadata = known.metadata;
@@ -168,7 +168,9 @@ fn at_provider(
     let next: Vec<String> = names.collect();
     // Elsewhere nobody would compare it.
     let logout = match &back {
-        Some(_) if back == own => Some(LogoutInFlight { state: filter.random_secret(visit.now).ok()?, next }),
+        Some(_) if back == own => {
+            Some(LogoutInFlight { state: filter.random_secret(visit.now()).ok()?, next })
+        }
         _ => {
             if !next.is_empty() {
                 let next = next.join(", ");
@@ -184,7 +186,7 @@ fn at_provider(
     let state = logout.as_ref().map(|logout| &logout.state);
     let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state)?;
     let cookie = match &logout {
-        Some(logout) => Some(filter.cookies.set_logout(index, logout, filter.nonce24(visit.now).ok()?)),
+        Some(logout) => Some(filter.cookies.set_logout(index, logout, filter.nonce24(visit.now()).ok()?)),
         None => None,
     };
     Some((url.into(), cookie))

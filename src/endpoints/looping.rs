@@ -22,11 +22,11 @@ use crate::time::Timestamp;
 /// Too many.
 pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error) -> Result<u8, Error> {
     let jar = Jar::read(&visit.request.headers);
-    let mut at = visit.now;
+    let mut at = visit.now();
     if matches!(why, Error::Client(ClientError::SessionEnded(_))) {
         // By the clock of the proxy that made the session that is over: that one may be wrong, or ours.
         let mut texts = filter.cookies.session_text(provider, &jar);
-        let found = texts.find_map(|text| session::open(filter, provider, &text, visit.now));
+        let found = texts.find_map(|text| session::open(filter, provider, &text, visit.now()));
         at = found.map_or(at, |found| found.session.created_at);
     }
     let (lost, _) = filter.cookies.rounds(filter.cookies.lost(provider), &jar, at);
@@ -58,7 +58,7 @@ pub fn needless(
     let leaves = filter.origin(request).ok().is_none_or(|here| here != provider_origin);
     let is_by_person = leaves && FetchMetadata::of(request).is_a_click_here();
     let is_asked = request.path_only() == filter.config.endpoints.login;
-    if !is_asked || is_by_person || visit.now.since(found.session.created_at) >= JUST_BEGUN {
+    if !is_asked || is_by_person || visit.now().since(found.session.created_at) >= JUST_BEGUN {
         return Ok(0);
     }
     let (needless, _) = rounds(filter, visit, filter.cookies.needless(provider, page));
@@ -77,7 +77,7 @@ pub fn needless(
 /// # Errors
 /// Too many.
 pub fn unseen(filter: &Filter, visit: &Visit, index: ProviderIndex, login: &Login) -> Result<u8, Error> {
-    let found = session::find(filter, index, &Jar::read(&visit.request.headers), visit.now);
+    let found = session::find(filter, index, &Jar::read(&visit.request.headers), visit.now());
     let Some(found) = found.ok().filter(|found| {
         let created_at = found.session.created_at;
         login.person.is_none()
@@ -113,7 +113,7 @@ pub fn done_before(
     // An answer that is opened again was counted, after its login began.
     if started_at <= found.session.created_at
         || started_at < counted_at
-        || is_redeemed(filter, index, state, visit.now)
+        || is_redeemed(filter, index, state, visit.now())
     {
         return Ok(None);
     }
@@ -126,11 +126,11 @@ pub fn done_before(
         &format_args!("the session {}", found.session.id),
     )?;
     let jar = Jar::read(&visit.request.headers);
-    Ok(Some(filter.cookies.set_rounds(&[(of, needless)], &jar, visit.now)))
+    Ok(Some(filter.cookies.set_rounds(&[(of, needless)], &jar, visit.now())))
 }
 
 fn rounds(filter: &Filter, visit: &Visit, of: u32) -> (u8, Timestamp) {
-    filter.cookies.rounds(of, &Jar::read(&visit.request.headers), visit.now)
+    filter.cookies.rounds(of, &Jar::read(&visit.request.headers), visit.now())
 }
 
 fn within(

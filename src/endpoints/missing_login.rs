@@ -33,7 +33,6 @@ pub async fn lead_on(
     index: ProviderIndex,
     (response, missing): (&AuthorizationResponse, LoginMissing),
     callouts: &Callouts,
-    now: &mut Timestamp,
     extras: &mut Extras,
 ) -> Result<Answer, Error> {
     let state = response.state().expose();
@@ -61,9 +60,9 @@ pub async fn lead_on(
         extras.retry = Some(return_to);
         return Err(error);
     }
-    let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, *now);
+    let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, callouts.now());
     let may_go_on = (response.error().is_none() || response.has_expired()) && is_a_navigation(&visit.request);
-    let found = session::find(filter, index, &jar, *now).ok();
+    let found = session::find(filter, index, &jar, callouts.now()).ok();
     let is_logged_in = found.is_some();
     let started_at = place.as_ref().map(|place| place.started_at);
     let begins_again = may_go_on
@@ -72,7 +71,7 @@ pub async fn lead_on(
             true => place.landing == Landing::Form && place.began_as.is_none(),
             false => {
                 (made_room && place.began_as.is_none())
-                    || now.since(place.started_at) >= filter.config.session.login_lifetime
+                    || callouts.now().since(place.started_at) >= filter.config.session.login_lifetime
             }
         });
     if let Some(found) = found.filter(|_| !begins_again) {
@@ -95,7 +94,7 @@ pub async fn lead_on(
     }
     log::debug!("code={} a login begins again: {missing}", missing.code());
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    provider.ready(callouts, now).await?;
+    provider.ready(callouts).await?;
     // With the new cookie goes the deletion of all that took too long.
     let rule = filter.rule_of_page(&visit.request, &return_to);
     let authentication = step_up::wanted(filter, index, rule, "");
@@ -111,12 +110,11 @@ pub fn begin_again(
     visit: &Visit,
     index: ProviderIndex,
     login: Login,
-    now: Timestamp,
     extras: &mut Extras,
 ) -> Answer {
     let jar = Jar::read(&visit.request.headers);
     let needs_none = login.acr_values.is_empty() && login.max_age.is_none() && login.landing != Landing::Form;
-    if needs_none && session::find(filter, index, &jar, now).is_ok() {
+    if needs_none && session::find(filter, index, &jar, visit.now()).is_ok() {
         let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
         return done_before(filter, visit, index, response, extras);
     }

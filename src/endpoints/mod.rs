@@ -50,7 +50,7 @@ pub(crate) struct OwnEndpoint {
     methods: Option<Methods>,
     /// Whether its refusals have a form of their own, that of a method too.
     refuses_itself: bool,
-    handler: for<'a> fn(&'a Rc<Filter>, &'a mut Visit, &'a Callouts) -> Served<'a>,
+    handler: for<'a> fn(&'a Rc<Filter>, &'a Visit, &'a Callouts) -> Served<'a>,
 }
 
 const ENDPOINTS: [OwnEndpoint; 7] = [
@@ -131,7 +131,7 @@ impl Addressee {
     pub(crate) fn serve<'a>(
         self,
         filter: &'a Rc<Filter>,
-        visit: &'a mut Visit,
+        visit: &'a Visit,
         callouts: &'a Callouts,
     ) -> Served<'a> {
         match self {

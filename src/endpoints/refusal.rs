@@ -39,7 +39,7 @@ impl Filter {
             let jar = Jar::read(&visit.request.headers);
             extras.cookies.extend(self.cookies_of_refusal(rule.provider, &jar, error));
         }
-        let reference = self.random.reference(visit.now).unwrap_or_default();
+        let reference = self.random.reference(visit.now()).unwrap_or_default();
         let kind = ClientKind::of(&visit.request);
         let detail = error.sentence();
         let answered = error.kind();

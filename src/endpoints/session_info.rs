@@ -26,7 +26,7 @@ use crate::session::Jar;
 ///
 /// # Errors
 /// A request of another site, or no session that counts.
-pub async fn serve(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
+pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let request = &visit.request;
     let is_allowed = match request.method.as_str() {
         "POST" => filter.is_same_origin(request),
@@ -45,7 +45,7 @@ pub async fn serve(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) 
     }
     let provider = provider(filter, request);
     let found = session::of(filter, visit, provider, &jar)?;
-    let current = match refresh::look(filter, provider, found, visit.arrived(), visit.now)? {
+    let current = match refresh::look(filter, provider, found, visit.arrived(), visit.now())? {
         Looked::Goes(current) => current,
         Looked::Waits(found) => refresh::wait(filter, visit, found, callouts).await?,
     };
@@ -69,16 +69,16 @@ pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
     let session = &remembered.session;
     let mut seen_at = session.seen_at;
     let cookies = if visit.request.method == "POST" {
-        seen_at = if written::is_due(filter, current, visit.now) { visit.now } else { seen_at };
-        let cleared = filter.cookies.clear_rounds(&jar, visit.now).into_iter();
-        cleared.chain(written::at_once(filter, provider, current, &jar, visit.now)).collect()
+        seen_at = if written::is_due(filter, current, visit.now()) { visit.now() } else { seen_at };
+        let cleared = filter.cookies.clear_rounds(&jar, visit.now()).into_iter();
+        cleared.chain(written::at_once(filter, provider, current, &jar, visit.now())).collect()
     } else {
         // To be asked about is no use.
-        written::unused(filter, provider, current, &jar, visit.now)
+        written::unused(filter, provider, current, &jar, visit.now())
     };
     let config = &filter.config.session;
-    let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now.since(seen_at).0);
-    let expires_in = session.ends_at(config).since(visit.now).0;
+    let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now().since(seen_at).0);
+    let expires_in = session.ends_at(config).since(visit.now()).0;
     let mut told = json!({
         "logged_in": true,
         "claims": claims(filter, &session.claims),

@@ -87,10 +87,8 @@ pub fn is_posted(request: &Request) -> bool {
 ///
 /// # Errors
 /// Its body is none, or names no login here.
-pub async fn posted(filter: &Filter, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
-    let uploaded = callouts.body(FORM_LIMIT).await;
-    visit.now = uploaded.now;
-    let body = uploaded.body.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
+pub async fn posted(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
+    let body = callouts.body(FORM_LIMIT).await.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
     let parameters = std::str::from_utf8(&body).map_err(|_| ClientError::Form(FormError::Encoding))?;
     let (provider, login) = read(filter, &visit.request, parameters)?;
     Ok(begin(filter, visit, provider, login, callouts).await)

@@ -174,11 +174,10 @@ impl Filter {
     /// Renews what is known of a provider.
     pub fn renew(self: &Rc<Self>, provider: ProviderIndex, now: Timestamp) -> Step<()> {
         let filter = Rc::clone(self);
-        Flow::begin(move |callouts| async move {
-            let mut now = now;
+        Flow::begin(now, move |callouts| async move {
             if let Some(provider) = filter.provider(provider) {
                 // What went wrong was logged, and the next attempt is set.
-                let _ = provider.renew(&callouts, &mut now).await;
+                let _ = provider.renew(&callouts).await;
             }
         })
     }
@@ -228,7 +227,7 @@ impl Filter {
     pub(crate) fn audit(&self, visit: &Visit, decision: &Decision, status: u16, detail: &str) {
         let who = visit.who();
         let detail: Vec<&str> = [detail, &who.note].into_iter().filter(|text| !text.is_empty()).collect();
-        self.log.answered(&visit.request, decision, status, &detail.join("; "), visit.now);
+        self.log.answered(&visit.request, decision, status, &detail.join("; "), visit.now());
     }
 
     /// Request trailers that must be removed before the upstream sees them.
@@ -250,7 +249,7 @@ impl Filter {
         visit.is_by(identity.provider(), identity.subject().unwrap_or_default());
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
         let leeway = self.provider(identity.provider()).map(|provider| provider.config.leeway);
-        suffices(&rule.authentication, identity.claims(), leeway.unwrap_or_default(), visit.now)
+        suffices(&rule.authentication, identity.claims(), leeway.unwrap_or_default(), visit.now())
             .map_err(ClientError::Authentication)?;
         self.admit(visit, Some(told), code, brings)
     }
@@ -270,7 +269,7 @@ impl Filter {
         };
         audit::admitted(&visit.request, &decision);
         let request = &visit.request;
-        let edits = self.upstream.admit(request, &self.cookies, told, decision, visit.now)?;
+        let edits = self.upstream.admit(request, &self.cookies, told, decision, visit.now())?;
         let (_, usual_port) = self.config.session.scheme();
         // nginx, which cannot remove headers, chooses by the host without any port.
         let edits = match without_usual_port(&self.config.rules, request, usual_port) {

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::flow::Callouts;
-use crate::time::Timestamp;
 
 /// So many are under way at the same time ...
 const IN_FLIGHT_LIMIT: usize = 64;
@@ -59,9 +58,9 @@ impl Queue {
 
 impl Place {
     /// Waits for a turn, which may be there at once.
-    pub async fn turn(self, callouts: &Callouts, now: &mut Timestamp) -> Turn {
+    pub async fn turn(self, callouts: &Callouts) -> Turn {
         while !self.is_next() {
-            *now = callouts.wait().await;
+            callouts.wait().await;
         }
         let queue = Rc::clone(&self.queue);
         queue.in_flight.set(queue.in_flight.get().saturating_add(1));

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::flow::Callouts;
 use crate::http::{Callout, Received};
-use crate::time::{Seconds, Timestamp};
+use crate::time::Seconds;
 
 /// When it is worth trying again.
 const RETRY_AFTER: Seconds = Seconds(1);
@@ -12,10 +12,8 @@ const RETRY_AFTER: Seconds = Seconds(1);
 ///
 /// # Errors
 /// No answer, or the answer of a proxy that stands in for a provider it cannot reach.
-pub async fn ask(callouts: &Callouts, request: Callout, now: &mut Timestamp) -> Result<Received, Error> {
+pub async fn ask(callouts: &Callouts, request: Callout) -> Result<Received, Error> {
     let what = request.destination();
-    let answered = callouts.send(request).await;
-    *now = answered.now;
-    let received = answered.reply.and_then(Received::of_provider);
+    let received = callouts.send(request).await.and_then(Received::of_provider);
     received.map_err(|why| Error::Unreachable { what, why, retry_after: RETRY_AFTER })
 }

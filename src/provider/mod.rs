@@ -188,14 +188,14 @@ impl Provider {
     ///
     /// # Errors
     /// Why asking failed; for a while after a failure it is not tried again.
-    pub async fn ready(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<Known, Error> {
+    pub async fn ready(&self, callouts: &Callouts) -> Result<Known, Error> {
         if let Some(known) = self.known() {
             return Ok(known);
         }
-        if let Some(error) = self.put_off(*now) {
+        if let Some(error) = self.put_off(callouts.now()) {
             return Err(error);
         }
-        self.renew(callouts, now).await?;
+        self.renew(callouts).await?;
         self.known().ok_or(Error::Bug("renewed metadata and keys are not there"))
     }
 
@@ -215,45 +215,45 @@ impl Provider {
     ///
     /// # Errors
     /// What went wrong; then the next attempt is put off, longer each time. What was known stays.
-    pub async fn renew(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<(), Error> {
-        let result = self.renew_now(callouts, now).await;
+    pub async fn renew(&self, callouts: &Callouts) -> Result<(), Error> {
+        let result = self.renew_now(callouts).await;
         let mut state = self.state.borrow_mut();
         match &result {
             Ok(()) => {
                 (state.failures, state.last_error) = (0, None);
-                self.has_recovered(*now);
+                self.has_recovered(callouts.now());
             }
             // Another request asks already and will say how it went.
             Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) => {}
             // Flows that shared one failed exchange count as one failure.
-            Err(_) if state.is_put_off(*now) => {}
+            Err(_) if state.is_put_off(callouts.now()) => {}
             Err(error) => {
                 let wait = outage::back_off(state.failures.into());
                 state.failures = state.failures.saturating_add(1);
-                state.next_attempt = *now + wait;
+                state.next_attempt = callouts.now() + wait;
                 state.last_error = Some(outage::once_more(error));
-                self.has_failed(error, wait, *now);
+                self.has_failed(error, wait, callouts.now());
             }
         }
         result
     }
 
-    async fn renew_now(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<(), Error> {
-        let metadata_is_old = is_old(&self.state.borrow().metadata, *now);
+    async fn renew_now(&self, callouts: &Callouts) -> Result<(), Error> {
+        let metadata_is_old = is_old(&self.state.borrow().metadata, callouts.now());
         if metadata_is_old {
             let request = self.discovery_request()?;
             let what = request.destination();
-            let reply = fetch(callouts, request, now).await?;
+            let reply = fetch(callouts, request).await?;
             let metadata = Metadata::read(&reply.body, &self.config)
                 .map_err(|error| ProviderError::Metadata(what, error))?;
-            self.tell_once(&metadata.notes, *now);
+            self.tell_once(&metadata.notes, callouts.now());
             let mut state = self.state.borrow_mut();
-            state.metadata = Some(Kept::new(Rc::new(metadata), &reply, *now));
+            state.metadata = Some(Kept::new(Rc::new(metadata), &reply, callouts.now()));
             state.has_news = true;
         }
-        let keys_are_old = self.state.borrow().keys_are_old(*now);
+        let keys_are_old = self.state.borrow().keys_are_old(callouts.now());
         if keys_are_old {
-            self.fetch_keys(callouts, now).await?;
+            self.fetch_keys(callouts).await?;
         }
         Ok(())
     }
@@ -271,11 +271,11 @@ impl Provider {
         &self,
         brought_by: BroughtBy,
         callouts: &Callouts,
-        now: &mut Timestamp,
     ) -> Result<Option<Rc<KeySet>>, Error> {
-        let deadline = *now + Seconds(self.config.callout_timeout.as_secs().saturating_mul(2));
+        let deadline = callouts.now() + Seconds(self.config.callout_timeout.as_secs().saturating_mul(2));
         let mut has_waited = false;
         let started = loop {
+            let now = callouts.now();
             let (refetch, are_wanted) = {
                 let state = self.state.borrow();
                 (state.refetch, state.keys_are_wanted)
@@ -284,28 +284,28 @@ impl Provider {
                 return Ok(self.known().map(|known| known.keys));
             }
             match refetch {
-                Refetch::DoneAt(at) if at <= *now && now.since(at) < brought_by.cooldown() => {
+                Refetch::DoneAt(at) if at <= now && now.since(at) < brought_by.cooldown() => {
                     if !are_wanted {
                         return Ok(None);
                     }
                 }
                 Refetch::Since(at) => break at,
-                _ => break *now,
+                _ => break now,
             }
-            if let Some(error) = self.put_off(*now) {
+            if let Some(error) = self.put_off(now) {
                 return Err(error);
             }
-            if !callouts.wakes() || *now >= deadline {
+            if !callouts.wakes() || now >= deadline {
                 let what = Destination::new(Endpoint::Keys, &self.config.callout.jwks, None);
                 let why = CalloutFailed::Busy;
                 return Err(Error::Unreachable { what, why, retry_after: FIRST_BACK_OFF });
             }
-            *now = callouts.wait().await;
+            callouts.wait().await;
             has_waited = true;
         };
         self.state.borrow_mut().refetch = Refetch::Since(started);
         let mut guard = RefetchEnds { provider: self, started, is_fetched: false };
-        let fetched = self.fetch_keys(callouts, now).await;
+        let fetched = self.fetch_keys(callouts).await;
         guard.is_fetched = fetched.is_ok();
         if matches!(fetched, Err(Error::Unreachable { why: CalloutFailed::Busy, .. })) {
             // Somebody else's exchange goes on.
@@ -314,16 +314,14 @@ impl Provider {
         fetched.map(Some)
     }
 
-    async fn fetch_keys(&self, callouts: &Callouts, now: &mut Timestamp) -> Result<Rc<KeySet>, Error> {
+    async fn fetch_keys(&self, callouts: &Callouts) -> Result<Rc<KeySet>, Error> {
         let metadata = self.state.borrow().metadata.as_ref().map(|kept| Rc::clone(&kept.value));
         let metadata = metadata.ok_or(Error::Bug("keys are asked for before metadata"))?;
         let before = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
         let request = jwks_request(&self.config, &metadata);
         let what = request.destination();
-        let reply = match fetch(callouts, request, now).await {
-            Ok(reply) => reply,
-            Err(error) => return Err(self.doubt_metadata(error, *now)),
-        };
+        let doubted = |error| self.doubt_metadata(error, callouts.now());
+        let reply = fetch(callouts, request).await.map_err(doubted)?;
         let current =
             self.state.borrow().keys.as_ref().map(|kept| (Rc::clone(&kept.value), kept.text.clone()));
         let unchanged = match current {
@@ -337,10 +335,10 @@ impl Provider {
         };
         let keys = match unchanged {
             Some(keys) => keys,
-            None => Rc::new(self.read_keys(&reply, what).map_err(|error| self.doubt_metadata(error, *now))?),
+            None => Rc::new(self.read_keys(&reply, what).map_err(doubted)?),
         };
         let mut state = self.state.borrow_mut();
-        state.keys = Some(Kept::new(Rc::clone(&keys), &reply, *now));
+        state.keys = Some(Kept::new(Rc::clone(&keys), &reply, callouts.now()));
         state.keys_are_wanted = false;
         state.has_news = true;
         Ok(keys)
@@ -397,9 +395,9 @@ fn is_old<T>(kept: &Option<Kept<T>>, now: Timestamp) -> bool {
 }
 
 /// One exchange that must end with status 200.
-async fn fetch(callouts: &Callouts, request: Callout, now: &mut Timestamp) -> Result<Received, Error> {
+async fn fetch(callouts: &Callouts, request: Callout) -> Result<Received, Error> {
     let what = request.destination();
-    let received = ask(callouts, request, now).await?;
+    let received = ask(callouts, request).await?;
     match received.status {
         200 => Ok(received),
         found => Err(ProviderError::Status { what, found }.into()),

@@ -114,9 +114,8 @@ mod tests {
 
     fn answered_with(provider: &Rc<Provider>, keys: &str, cache_control: &str, now: Timestamp) {
         let asked = Rc::clone(provider);
-        let mut step = Flow::begin(move |callouts| async move {
-            let mut now = now;
-            asked.renew(&callouts, &mut now).await.unwrap();
+        let mut step = Flow::begin(now, move |callouts| async move {
+            asked.renew(&callouts).await.unwrap();
         });
         while let Step::Callout(callout, flow) = step {
             let body = if callout.url.path() == "/k" { keys } else { METADATA };
@@ -131,9 +130,8 @@ mod tests {
         let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::provider(), None)));
         answered(&other, Timestamp(1_000));
         let asked = Rc::clone(&other);
-        let step = Flow::begin(move |callouts| async move {
-            let mut now = Timestamp(1_100);
-            let _ = asked.keys_anew(BroughtBy::Client, &callouts, &mut now).await;
+        let step = Flow::begin(Timestamp(1_100), move |callouts| async move {
+            let _ = asked.keys_anew(BroughtBy::Client, &callouts).await;
         });
         assert!(matches!(&step, Step::Callout(callout, _) if callout.url.path() == "/k"));
         // Its client leaves.

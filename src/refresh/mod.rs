@@ -287,14 +287,14 @@ fn begin(
     let Some(queue) = filter.refreshes.get(index) else { return };
     let Some(place) = queue.join(*key.bytes(), is_urgent) else { return };
     let (refreshing, found) = (Rc::clone(filter), Rc::clone(found));
-    let job = Flow::begin(move |callouts| async move {
-        let (filter, mut now) = (refreshing, now);
-        let _turn = place.turn(&callouts, &mut now).await;
+    let job = Flow::begin(now, move |callouts| async move {
+        let filter = refreshing;
+        let _turn = place.turn(&callouts).await;
         // It may have waited long.
-        if session::counts(&filter, index, &found, now).is_ok()
-            && claim(&filter, index, key, &found.session, now)
+        if session::counts(&filter, index, &found, callouts.now()).is_ok()
+            && claim(&filter, index, key, &found.session, callouts.now())
         {
-            renew(&filter, index, key, &found.session, Asker::Nobody, &callouts, &mut now).await;
+            renew(&filter, index, key, &found.session, Asker::Nobody, &callouts).await;
         }
     });
     if !matches!(job, Step::Done(())) {
@@ -308,56 +308,45 @@ fn begin(
 /// It is over, or cannot be refreshed and does not count without that.
 pub async fn wait(
     filter: &Rc<Filter>,
-    visit: &mut Visit,
-    found: Rc<CachedSession>,
-    callouts: &Callouts,
-) -> Result<Current, Error> {
-    let mut now = visit.now;
-    let renewed = renewed(filter, visit, found, callouts, &mut now).await;
-    visit.now = now;
-    renewed
-}
-
-async fn renewed(
-    filter: &Rc<Filter>,
     visit: &Visit,
     found: Rc<CachedSession>,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Current, Error> {
     let index = found.told.identity.provider();
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let waits = |times: u64| *now + Seconds(provider.config.callout_timeout.as_secs().saturating_mul(times));
+    let arrived = visit.arrived();
+    let waits =
+        |times: u64| arrived.at + Seconds(provider.config.callout_timeout.as_secs().saturating_mul(times));
     let (early, late) = (waits(WAITS), waits(CALLOUTS));
-    let arrived = Arrived { host: visit.request.host, at: *now };
     let mut pauses = 0..PAUSES_LIMIT;
     loop {
-        session::counts(filter, index, &found, *now)?;
-        let newest = match look(filter, index, Rc::clone(&found), arrived, *now)? {
+        let now = callouts.now();
+        session::counts(filter, index, &found, now)?;
+        let newest = match look(filter, index, Rc::clone(&found), arrived, now)? {
             Looked::Goes(current) => return Ok(current),
             Looked::Waits(newest) => newest,
         };
-        if *now >= early {
-            let given_up = given_up(&provider.config, Rc::clone(&newest), &found, *now);
-            if given_up.is_ok() || *now >= late {
+        if now >= early {
+            let given_up = given_up(&provider.config, Rc::clone(&newest), &found, now);
+            if given_up.is_ok() || now >= late {
                 return given_up;
             }
         }
         if arrived.host.wakes_requests {
-            *now = callouts.wait().await;
+            callouts.wait().await;
             continue;
         }
         // On this host a request does it itself, and nobody wakes those who wait for it: they ask for
         // something public to pass the time.
         match key_of(filter, index, &newest) {
-            Some(key) if claim(filter, index, key, &newest.session, *now) => {
-                renew(filter, index, key, &newest.session, Asker::Request, callouts, now).await;
+            Some(key) if claim(filter, index, key, &newest.session, now) => {
+                renew(filter, index, key, &newest.session, Asker::Request, callouts).await;
             }
             _ if pauses.next().is_some() => {
                 let request = provider.discovery_request()?;
-                *now = callouts.send(Callout { shared: None, ..request }).await.now;
+                let _ = callouts.send(Callout { shared: None, ..request }).await;
             }
-            _ => return given_up(&provider.config, newest, &found, *now),
+            _ => return given_up(&provider.config, newest, &found, now),
         }
     }
 }

@@ -61,12 +61,11 @@ pub async fn renew(
     session: &Session,
     asker: Asker,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) {
     let mut rotated = None;
-    let exchanged = exchange_tokens(filter, index, session, asker, &mut rotated, callouts, now).await;
+    let exchanged = exchange_tokens(filter, index, session, asker, &mut rotated, callouts).await;
     let renewed = match exchanged {
-        Ok(newer) => seal(filter, index, session, newer, *now),
+        Ok(newer) => seal(filter, index, session, newer, callouts.now()),
         Err(error) => Err(error),
     };
     let Some(provider) = filter.provider(index).map(|provider| &provider.config) else { return };
@@ -74,47 +73,39 @@ pub async fn renew(
     let outcome = match renewed {
         Ok(sealed) => {
             log::debug!("provider={name} session={id} renewed");
-            outage::clear(filter, provider, *now);
+            outage::clear(filter, provider, callouts.now());
             // The request that began this may have been the last for a while.
-            write(
-                filter,
-                key,
-                &State::Renewed { sealed, is_delivered: false },
-                session,
-                asker,
-                callouts,
-                now,
-            )
-            .await;
+            write(filter, key, &State::Renewed { sealed, is_delivered: false }, session, asker, callouts)
+                .await;
             RenewalOutcome::Ok
         }
         Err(error) if ends_session(&error) => {
             log::info!("provider={name} session={id} code={} the session ends: {error}", error.code());
-            write(filter, key, &State::Refused, session, asker, callouts, now).await;
+            write(filter, key, &State::Refused, session, asker, callouts).await;
             RenewalOutcome::Ended
         }
         Err(error) => {
-            let failed = Failed { retry_at: *now + RETRY_AFTER, remedy: remedy(&error) };
+            let failed = Failed { retry_at: callouts.now() + RETRY_AFTER, remedy: remedy(&error) };
             log::log!(
                 if failed.remedy == Remedy::Operator { log::Level::Error } else { log::Level::Warn },
                 "provider={name} session={id} code={} not renewed, next attempt in {RETRY_AFTER}: {error}",
                 error.code()
             );
-            let state =
-                match rotated.map(|token| with_refresh_token(filter, index, session, token, failed, *now)) {
-                    Some(Ok(sealed)) => State::Renewed { sealed, is_delivered: false },
-                    Some(Err(error)) => {
-                        log::error!(
-                            "provider={name} session={id} code={} a refresh token is lost: {error}",
-                            error.code()
-                        );
-                        State::Failed(failed)
-                    }
-                    None => State::Failed(failed),
-                };
-            write(filter, key, &state, session, asker, callouts, now).await;
+            let keep = |token| with_refresh_token(filter, index, session, token, failed, callouts.now());
+            let state = match rotated.map(keep) {
+                Some(Ok(sealed)) => State::Renewed { sealed, is_delivered: false },
+                Some(Err(error)) => {
+                    log::error!(
+                        "provider={name} session={id} code={} a refresh token is lost: {error}",
+                        error.code()
+                    );
+                    State::Failed(failed)
+                }
+                None => State::Failed(failed),
+            };
+            write(filter, key, &state, session, asker, callouts).await;
             if failed.remedy != Remedy::Provider {
-                outage::note(filter, provider, session, failed, *now);
+                outage::note(filter, provider, session, failed, callouts.now());
             }
             RenewalOutcome::Failed
         }
@@ -167,7 +158,6 @@ async fn write(
     session: &Session,
     asker: Asker,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) {
     let until = |now: Timestamp| match state {
         State::Renewed { .. } => session.unused_ends_at(&filter.config.session, now),
@@ -175,14 +165,15 @@ async fn write(
         State::Running | State::Failed(_) => now + FAILURE_KEPT,
     };
     for _ in 0..WRITES_LIMIT {
-        if put(filter, key, state, until(*now), *now) {
+        let now = callouts.now();
+        if put(filter, key, state, until(now), now) {
             return;
         }
         // A request cannot wait on every host.
         if asker == Asker::Request {
             break;
         }
-        *now = callouts.wait().await;
+        callouts.wait().await;
     }
     note_lost(filter, key, state);
 }
@@ -217,21 +208,16 @@ fn ends_session(error: &Error) -> bool {
 
 /// What is known of the provider. A worker that has just begun is asking for it already: that is no
 /// failure, and in the background there is time to wait for the answer.
-async fn ready(
-    provider: &Provider,
-    asker: Asker,
-    callouts: &Callouts,
-    now: &mut Timestamp,
-) -> Result<Known, Error> {
+async fn ready(provider: &Provider, asker: Asker, callouts: &Callouts) -> Result<Known, Error> {
     for _ in 0..WAITS_LIMIT {
-        match provider.ready(callouts, now).await {
+        match provider.ready(callouts).await {
             Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) if asker == Asker::Nobody => {
-                *now = callouts.wait().await;
+                callouts.wait().await;
             }
             known => return known,
         }
     }
-    provider.ready(callouts, now).await
+    provider.ready(callouts).await
 }
 
 /// `rotated` is the refresh token that came, whatever else becomes of the answer.
@@ -242,24 +228,23 @@ async fn exchange_tokens(
     asker: Asker,
     rotated: &mut Option<Secret>,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Session, Error> {
     let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
-    let known = ready(provider, asker, callouts, now).await?;
+    let known = ready(provider, asker, callouts).await?;
     let timeout = asker.timeout(&provider.config);
     let request = refresh_request(&known.metadata, &provider.config, refresh_token, timeout);
-    let received = exchange::ask_as_client(filter, index, &request, callouts, now).await?;
+    let received = exchange::ask_as_client(filter, index, &request, callouts).await?;
     *rotated = RefreshResponse::refresh_token_of(&received).filter(|token| token != refresh_token);
     let mut sent = provider.config.client.secrets();
     sent.push(refresh_token);
     let tokens = RefreshResponse::read(&received, &sent)
         .map_err(|error| ProviderError::Token(request.destination(), error))?;
-    let obtained_at = *now;
+    let obtained_at = callouts.now();
     // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
     // says that this is not the same person ends the session.
     let newer = match &tokens.id_token {
-        Some(text) => newer_id_token(filter, index, session, text, &tokens, callouts, now).await?,
+        Some(text) => newer_id_token(filter, index, session, text, &tokens, callouts).await?,
         None => None,
     };
     // What userinfo is merged into: without a new ID token only what a session is bound to.
@@ -268,7 +253,7 @@ async fn exchange_tokens(
         None => bound(session),
     };
     let person = Person { claims: &base, subject: &session.subject };
-    let said = userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts, now).await;
+    let said = userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts).await;
     // What userinfo said before, and the ID token does not say itself now.
     let of_userinfo =
         || session.of_userinfo.iter().filter(|name| !base.contains_key(*name) || newer.is_none());
@@ -338,10 +323,9 @@ async fn newer_id_token(
     text: &Secret,
     tokens: &RefreshResponse,
     callouts: &Callouts,
-    now: &mut Timestamp,
 ) -> Result<Option<IdToken>, Error> {
     let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let verified = match exchange::verify_id_token(filter, index, text, callouts, now).await {
+    let verified = match exchange::verify_id_token(filter, index, text, callouts).await {
         Ok(verified) => verified,
         Err(error) if ends_session(&error) => return Err(error),
         Err(error) => {
@@ -350,7 +334,7 @@ async fn newer_id_token(
         }
     };
     let asked = Asked { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
-    let expect = exchange::expected(provider, &verified, &asked, *now);
+    let expect = exchange::expected(provider, &verified, &asked, callouts.now());
     let nonce = session.nonce.as_ref();
     let original = Original { person: session.person(), nonce, claims: &session.claims };
     match check_renewed(verified, &expect, &original).map_err(ProviderError::Renewed)? {
