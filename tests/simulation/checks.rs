@@ -650,7 +650,7 @@ fn is_nothing(found: &[String], expected: &[String]) -> bool {
 fn cookie_header(request: &Request) -> String {
     let fields: Vec<_> = request.headers.all("cookie").map(String::from_utf8_lossy).collect();
     let all = fields.join("; ");
-    debug_assert!(cookies(&all).len() <= 10_000);
+    assert!(cookies(&all).len() <= 10_000);
     all
 }
 
