@@ -10,6 +10,9 @@ use crate::time::{Seconds, Timestamp};
 /// Who wants to ask a provider keeps the others from asking for this long; then they no longer count on it.
 const LEASE: Seconds = Seconds(10);
 
+/// How often something is written anew because another worker wrote in between.
+const ATTEMPTS: usize = 4;
+
 /// What this worker knows of what the others told.
 pub struct News {
     data: Option<SharedData>,
@@ -50,9 +53,13 @@ impl News {
     /// Tells the others what this worker fetched.
     pub fn tell(&self, index: ProviderIndex, provider: &Provider) {
         let (Some(data), Some(source)) = (self.data, self.sources.get(index)) else { return };
-        if let Some(news) = provider.take_news() {
-            // Whoever wrote at the same time asked the same provider: either will do.
-            let _ = (data.set)(&source.name, &news, source.version);
+        let Some(news) = provider.take_news() else { return };
+        let mut version = source.version;
+        for _ in 0..ATTEMPTS {
+            if (data.set)(&source.name, &news, version).is_ok() {
+                return;
+            }
+            version = (data.get)(&source.name).ok().flatten().map(|(_, version)| version);
         }
     }
 
@@ -60,16 +67,24 @@ impl News {
     pub fn may_ask(&self, index: ProviderIndex, now: Timestamp) -> bool {
         let (Some(data), Some(source)) = (self.data, self.sources.get(index)) else { return true };
         let name = format!("{}.lease", source.name);
-        let lease = (data.get)(&name).ok().flatten();
-        let version = lease.as_ref().map(|(_, version)| *version);
-        let holder = lease.and_then(|(lease, _)| read_lease(&lease));
-        let is_taken = holder.is_some_and(|(holder, taken_at)| {
-            // Who asked and failed asks again after its own back-off; a lease of the future was taken before
-            // the clock went back.
-            holder != self.worker && taken_at <= now && now.since(taken_at) < LEASE
-        });
-        let lease = [self.worker.to_le_bytes(), now.0.to_le_bytes()].concat();
-        !is_taken && (data.set)(&name, &lease, version).is_ok()
+        let own = [self.worker.to_le_bytes(), now.0.to_le_bytes()].concat();
+        for _ in 0..ATTEMPTS {
+            let lease = (data.get)(&name).ok().flatten();
+            let version = lease.as_ref().map(|(_, version)| *version);
+            let holder = lease.and_then(|(lease, _)| read_lease(&lease));
+            let is_taken = holder.is_some_and(|(holder, taken_at)| {
+                // Who asked and failed asks again after its own back-off; a lease of the future was taken
+                // before the clock went back.
+                holder != self.worker && taken_at <= now && now.since(taken_at) < LEASE
+            });
+            if is_taken {
+                return false;
+            }
+            if (data.set)(&name, &own, version).is_ok() {
+                return true;
+            }
+        }
+        false
     }
 }
 

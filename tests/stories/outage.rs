@@ -382,8 +382,8 @@ fn a_session_that_ends_while_its_refresh_waits_for_a_turn_is_not_refreshed() {
 fn a_refresh_that_waited_long_for_its_turn_is_nobody_elses_meanwhile() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
-    for worker in [1, 0] {
-        // What is known of every provider is known.
+    // One worker asks every provider and tells it at the next tick, the other learns it.
+    for worker in [1, 1, 0] {
         world.on_worker(worker).tick();
     }
     let (sessions, _) = people(&mut world, 33);

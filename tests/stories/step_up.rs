@@ -409,6 +409,7 @@ fn a_session_that_was_renewed_on_the_way_is_not_lost_in_the_step_up() {
 #[test]
 fn a_worker_that_has_just_begun_and_waits_for_the_refresh_of_another_sends_to_the_login() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &rules());
+    world.tick();
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     let orders = world.after(301).navigation("/orders", false);
