@@ -68,16 +68,27 @@ pub enum Awaited {
 
 impl Announcement {
     fn of(request: &Request) -> Announcement {
-        let headers = &request.headers;
-        let length = headers.one("content-length").map(str::parse);
-        match length {
-            _ if headers.has("transfer-encoding") => Announcement::Unclear,
-            Some(Ok(0)) => Announcement::Nothing,
-            Some(Ok(length)) => Announcement::Length(length),
-            Some(Err(_)) => Announcement::Unclear,
-            None if headers.has("content-length") => Announcement::Unclear,
-            None => Announcement::Nothing,
+        let mut announcement = Announcement::Nothing;
+        if request.host.gathers_bodies && !request.has_body {
+            return announcement;
         }
+        let mut lengths: usize = 0;
+        // Once over all fields, because it is asked of every request.
+        for (name, value) in request.headers.iter() {
+            match name {
+                "transfer-encoding" => return Announcement::Unclear,
+                "content-length" => {
+                    lengths = lengths.saturating_add(1);
+                    announcement = match std::str::from_utf8(value).map(str::parse) {
+                        Ok(Ok(0)) => Announcement::Nothing,
+                        Ok(Ok(length)) => Announcement::Length(length),
+                        Ok(Err(_)) | Err(_) => Announcement::Unclear,
+                    };
+                }
+                _ => {}
+            }
+        }
+        if lengths > 1 { Announcement::Unclear } else { announcement }
     }
 }
 

@@ -22,7 +22,7 @@ struct Budget {
 const ENVOY: [Budget; 5] = [
     Budget {
         code: "session",
-        instructions: 141_800,
+        instructions: 141_300,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 2),
@@ -47,7 +47,7 @@ const ENVOY: [Budget; 5] = [
     },
     Budget {
         code: "public",
-        instructions: 46_000,
+        instructions: 45_700,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -57,7 +57,7 @@ const ENVOY: [Budget; 5] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 649_000,
+        instructions: 638_400,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -68,7 +68,7 @@ const ENVOY: [Budget; 5] = [
     },
     Budget {
         code: "not_logged_in",
-        instructions: 191_800,
+        instructions: 174_700,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -95,7 +95,7 @@ const NGINX: [Budget; 5] = [
     },
     Budget {
         code: "token",
-        instructions: 89_900,
+        instructions: 89_000,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -118,7 +118,7 @@ const NGINX: [Budget; 5] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 660_300,
+        instructions: 646_600,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 1),
@@ -131,7 +131,7 @@ const NGINX: [Budget; 5] = [
     },
     Budget {
         code: "not_logged_in",
-        instructions: 202_300,
+        instructions: 186_800,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
