@@ -57,19 +57,12 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
         };
         return filter.admit_identity(visit, rule, &known.told, "token", Brings::default());
     }
-    let why = match if session {
-        current(filter, visit, rule, callouts).await
-    } else {
-        Err(ClientError::NoToken.into())
-    } {
-        Ok(current) => {
-            return match let_in(filter, visit, rule, &current)? {
-                LetIn::Decided(answer) => Ok(answer),
-                LetIn::After(begin) => {
-                    Ok(Box::pin(login::begin(filter, visit, rule.provider, *begin, callouts)).await)
-                }
-            };
-        }
+    let found = match session {
+        true => current(filter, visit, rule, callouts).await,
+        false => Err(ClientError::NoToken.into()),
+    };
+    let why = match found {
+        Ok(current) => return enter(filter, visit, rule, &current, callouts).await,
         Err(why) => why,
     };
     // With a session the parameter is the application's own business.
@@ -101,6 +94,22 @@ async fn current(
         Looked::Waits(found) => {
             callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, rule.provider));
             Box::pin(refresh::wait(filter, visit, found, callouts)).await
+        }
+    }
+}
+
+/// Lets somebody in with a session, or sends them to authenticate as the rule requires.
+async fn enter(
+    filter: &Filter,
+    visit: &Visit,
+    rule: &Rule,
+    current: &Current,
+    callouts: &Callouts,
+) -> Result<Answer, Error> {
+    match let_in(filter, visit, rule, current)? {
+        LetIn::Decided(answer) => Ok(answer),
+        LetIn::After(begin) => {
+            Ok(Box::pin(login::begin(filter, visit, rule.provider, *begin, callouts)).await)
         }
     }
 }
