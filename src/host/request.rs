@@ -308,10 +308,16 @@ pub enum Turn {
 /// the callback of the request says to the host.
 pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, Turn)>) -> Action {
     let mut said = Action::Pause;
+    // The host acts for another context than the one whose callback this is.
+    let mut acts_for_another = false;
     while let Some(action) = plugin.drive(Driver::next).flatten() {
         let id = match &action {
             Do::Send { id, by, callout, .. } => {
                 let sender = by.and_then(|by| plugin.pending(by));
+                // A callout goes with the context that it was sent in.
+                if std::mem::take(&mut acts_for_another) {
+                    let _ = abi::act_for(context_id);
+                }
                 match callouts::send(callout, plugin.is_nginx()) {
                     Ok(token) => {
                         dispatch::sent(token, context_id);
@@ -334,7 +340,14 @@ pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, 
             _ => Turn::OfAnother,
         };
         let is_ours = turn != Turn::OfAnother;
-        let is_possible = is_ours || abi::act_for(pending.context_id).is_ok();
+        let is_possible = match is_ours {
+            true if std::mem::take(&mut acts_for_another) => abi::act_for(context_id).is_ok(),
+            true => true,
+            false => {
+                acts_for_another = true;
+                abi::act_for(pending.context_id).is_ok()
+            }
+        };
         match action {
             Do::Answer(_, answer) => {
                 pending.id.set(None);
