@@ -187,13 +187,13 @@ impl RequestBody {
         self.follows = false;
     }
 
-    /// How many bytes were to be read, and whether in a callback of the request's own. From here on nobody
-    /// wants them.
+    /// How many bytes were to be read, and whether in a callback of the request's own. From here on they
+    /// are no longer wanted.
     pub fn take_read(&mut self) -> Option<(usize, bool)> {
         self.want.take_if(|want| want.read.is_some()).and_then(|want| want.read)
     }
 
-    /// Nobody wants it any more.
+    /// It is no longer wanted.
     pub fn give_up(&mut self) {
         self.want = None;
     }

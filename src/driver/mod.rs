@@ -9,7 +9,7 @@
 //! - Requests that need the same metadata or keys share one callout (single-flight). If the client whose
 //!   request sent it leaves, the callout is sent again for those who wait.
 //! - A host can send a callout for a request only in a callback of that request. What a request wants to
-//!   send while another's callback runs is relayed: sent at the next tick, for nobody.
+//!   send while another's callback runs is relayed: sent at the next tick, by the background.
 //! - A host that cannot wake another request ([`HostTraits::wakes_requests`]) tells the second who asks for
 //!   the same to come again, and does not survive a callout that is sent from within the reply to one of
 //!   the background: that is sent at the next tick.
@@ -143,7 +143,7 @@ enum Sender {
     Request(RequestId),
     /// A flow of the background, about this provider.
     Background(Option<ProviderIndex>, Flow<()>),
-    /// A request that could not send, or nobody any more but those who share it.
+    /// The background, for a request that could not send, or for those who share the callout of one that is gone.
     Relay(Option<RequestId>),
 }
 
@@ -223,7 +223,7 @@ impl Driver {
         }
     }
 
-    /// The answer to a request while the host's clock shows no time: whatever has an end would count.
+    /// The answer to a request while the host's clock shows no time: no session and no token would ever end.
     pub fn without_clock(&self) -> Answer {
         let decision = Decision { code: "no_clock", ..Decision::default() };
         self.filter.count_decision(&decision);
@@ -354,7 +354,7 @@ impl Driver {
         self.wake(now);
     }
 
-    /// The same while the host's clock shows no time: nobody can say when who waits has waited long enough.
+    /// The same while the host's clock shows no time: requests that wait are refused, because no time-out would ever end.
     pub fn tick_without_clock(&mut self) {
         self.send_relayed();
         let mut waiting = std::mem::take(&mut self.sleeping);

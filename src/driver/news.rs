@@ -10,7 +10,7 @@ use crate::time::{Seconds, Timestamp};
 /// Who wants to ask a provider keeps the others from asking for this long; then they no longer count on it.
 const LEASE: Seconds = Seconds(10);
 
-/// How often something is written anew because another worker wrote in between.
+/// How often a compare-and-swap is tried again because another worker wrote in between.
 const ATTEMPTS: usize = 4;
 
 /// What this worker knows of what the others told.

@@ -25,7 +25,7 @@ pub struct SingleFlights(HashMap<String, SingleFlight>);
 
 struct SingleFlight {
     callout: Callout,
-    /// The request that sent it, or none if it is sent for nobody.
+    /// The request that sent it, or none if the background did.
     owner: Option<RequestId>,
     waiting: Vec<RequestId>,
     began_at: Timestamp,
@@ -57,7 +57,7 @@ impl SingleFlight {
 }
 
 impl SingleFlights {
-    /// Joins the callout of this name, or begins it: as its owner in its `own` turn, otherwise for nobody.
+    /// Joins the callout of this name, or begins it: as its owner in its own turn, otherwise for the background.
     #[allow(clippy::too_many_arguments, reason = "who asks, for what, and what is known of others")]
     pub fn join(
         &mut self,
@@ -87,7 +87,7 @@ impl SingleFlights {
         Place::Behind
     }
 
-    /// Begins the callout of this name for nobody, unless it is in flight already.
+    /// Begins the callout of this name for the background, unless it is in flight already.
     pub fn begin(
         &mut self,
         name: &str,
