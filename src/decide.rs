@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{Accept, ProviderIndex, Rule};
+use crate::config::Accept;
 use crate::credential::{bearer, session};
 use crate::endpoints::refusal::Extras;
 use crate::endpoints::{kept_form, login, looping};
@@ -12,6 +12,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, Step};
 use crate::http::Request;
 use crate::oidc::bearer::{BearerToken, token_in_query};
+use crate::provider::{BoundRule, RelyingParty};
 use crate::refresh::written;
 use crate::refresh::{self, Current, Looked};
 use crate::rules::{ClientKind, came_unencrypted, is_preflight, select};
@@ -40,8 +41,8 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     if let Some(endpoint) = filter.own_endpoint(visit)? {
         return endpoint.serve(filter, visit, callouts).await;
     }
-    let rule = select(&filter.config.rules, &visit.request).map_err(ClientError::Path)?;
-    visit.rule = filter.config.rules.iter().position(|candidate| std::ptr::eq(candidate, rule));
+    let rule = select(&filter.rules, &visit.request).map_err(ClientError::Path)?;
+    visit.rule = Some(rule.clone());
     let (session, bearer) = match rule.accept {
         Accept::Deny => return Err(ClientError::Denied.into()),
         Accept::Public => return filter.admit(visit, None, "public", Brings::default()),
@@ -55,31 +56,39 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
             Some(known) => known,
             None => Box::pin(bearer::check(filter, visit, rule, token, callouts)).await?,
         };
-        return filter.admit_identity(visit, rule, &known.told, "token", Brings::default());
+        return filter.admit_identity(
+            visit,
+            rule,
+            &known.server.provider,
+            &known.told,
+            "token",
+            Brings::default(),
+        );
     }
-    let found = match session {
-        true => current(filter, visit, rule, callouts).await,
-        false => Err(ClientError::NoToken.into()),
+    // Where no session counts, only a program that has no token comes to this point.
+    let Some(party) = rule.relying_party.as_ref().filter(|_| session) else {
+        let is_in_query = bearer && visit.request.query().is_some_and(token_in_query);
+        return Err(if is_in_query { ClientError::TokenInQuery } else { ClientError::NoToken }.into());
     };
-    let why = match found {
-        Ok(current) => return enter(filter, visit, rule, &current, callouts).await,
+    let why = match current(filter, visit, party, callouts).await {
+        Ok(current) => return enter(filter, visit, rule, party, &current, callouts).await,
         Err(why) => why,
     };
     // With a session the parameter is the application's own business.
     if bearer && is_unauthenticated(&why) && visit.request.query().is_some_and(token_in_query) {
         return Err(ClientError::TokenInQuery.into());
     }
-    if kept_form::may_be_kept(filter, &visit.request, rule.provider, &why) {
-        return Box::pin(kept_form::keep(filter, visit, rule.provider, why, callouts)).await;
+    if kept_form::may_be_kept(filter, &visit.request, party, &why) {
+        return Box::pin(kept_form::keep(filter, visit, party, why, callouts)).await;
     }
-    log_in(filter, visit, rule, why, callouts).await
+    log_in(filter, visit, rule, party, why, callouts).await
 }
 
 /// The session that came along, refreshed if that is due.
 async fn current(
     filter: &Rc<Filter>,
     visit: &Visit,
-    rule: &Rule,
+    party: &Rc<RelyingParty>,
     callouts: &Callouts,
 ) -> Result<Current, Error> {
     let found = {
@@ -87,12 +96,12 @@ async fn current(
         if jar.is_too_large() {
             return Err(ClientError::TooManyCookies.into());
         }
-        session::of(filter, visit, rule.provider, &jar)?
+        session::of(filter, visit, party, &jar)?
     };
-    match refresh::look(filter, rule.provider, found, visit.arrived(), visit.now())? {
+    match refresh::look(filter, found, visit.arrived(), visit.now())? {
         Looked::Goes(current) => Ok(current),
         Looked::Waits(found) => {
-            callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, rule.provider));
+            callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, party));
             Box::pin(refresh::wait(filter, visit, found, callouts)).await
         }
     }
@@ -102,32 +111,44 @@ async fn current(
 async fn enter(
     filter: &Filter,
     visit: &Visit,
-    rule: &Rule,
+    rule: &BoundRule,
+    party: &Rc<RelyingParty>,
     current: &Current,
     callouts: &Callouts,
 ) -> Result<Answer, Error> {
-    match let_in(filter, visit, rule, current)? {
+    match let_in(filter, visit, rule, party, current)? {
         LetIn::Decided(answer) => Ok(answer),
-        LetIn::After(begin) => {
-            Ok(Box::pin(login::begin(filter, visit, rule.provider, *begin, callouts)).await)
-        }
+        LetIn::After(begin) => Ok(Box::pin(login::begin(filter, visit, party, *begin, callouts)).await),
     }
 }
 
 /// Lets somebody in with a session, or says with which login the rule would.
-fn let_in(filter: &Filter, visit: &Visit, rule: &Rule, current: &Current) -> Result<LetIn, Error> {
+fn let_in(
+    filter: &Filter,
+    visit: &Visit,
+    rule: &BoundRule,
+    party: &Rc<RelyingParty>,
+    current: &Current,
+) -> Result<LetIn, Error> {
     let jar = Jar::read(&visit.request.headers);
     let mut cookies: Vec<String> = filter.cookies.clear_rounds(&jar, visit.now()).into_iter().collect();
     let brings = Brings {
         cookies: cookies.clone(),
-        session: Written::later(filter, rule.provider, current, &visit.request.headers, visit.now()),
+        session: Written::later(filter, current, &visit.request.headers, visit.now()),
     };
-    let why = match filter.admit_identity(visit, rule, &current.remembered.told, "session", brings) {
+    let why = match filter.admit_identity(
+        visit,
+        rule,
+        &party.provider,
+        &current.remembered.told,
+        "session",
+        brings,
+    ) {
         Ok(admitted) => return Ok(LetIn::Decided(admitted)),
         Err(why) => why,
     };
-    cookies.extend(written::at_once(filter, rule.provider, current, &jar, visit.now()));
-    match filter.step_up(visit, rule, why, &cookies) {
+    cookies.extend(written::at_once(filter, current, &jar, visit.now()));
+    match filter.step_up(visit, rule, party, why, &cookies) {
         Ok(begin) => Ok(LetIn::After(begin.into())),
         // A refusal too brings the browser the session that its old one was renewed to.
         Err(error) if !cookies.is_empty() => {
@@ -161,7 +182,8 @@ fn is_unauthenticated(why: &Error) -> bool {
 async fn log_in(
     filter: &Rc<Filter>,
     visit: &Visit,
-    rule: &Rule,
+    rule: &BoundRule,
+    party: &Rc<RelyingParty>,
     why: Error,
     callouts: &Callouts,
 ) -> Result<Answer, Error> {
@@ -177,24 +199,19 @@ async fn log_in(
         let who = visit.who().to_string();
         log::debug!("code={}{who} a login begins: {why}", why.code());
     }
-    login::ready(filter, visit, rule.provider, callouts).await?;
-    let rounds = looping::lost(filter, visit, rule.provider, &why)?;
-    let cookies = filter.cookies_of_end(rule.provider, &Jar::read(&visit.request.headers), &why);
-    let begin = login::Begin::for_request(filter, &visit.request, rule, rounds, cookies);
-    Ok(login::begin_now(filter, visit, rule.provider, begin))
+    let known = login::ready(visit, party, callouts).await?;
+    let rounds = looping::lost(filter, visit, party, &why)?;
+    let cookies = filter.cookies_of_end(party, &Jar::read(&visit.request.headers), &why);
+    let begin = login::Begin::for_request(filter, &visit.request, rule, party, rounds, cookies);
+    Ok(login::begin_now(filter, visit, party, &known, begin))
 }
 
 impl Filter {
     /// A session that the provider does not renew is over for good, so its cookie goes. Unless it may be
     /// that another worker, which shares nothing with this one, has renewed it at the same time: then the
     /// browser keeps what it has, until it is sent to log in.
-    pub(crate) fn cookies_of_refusal(
-        &self,
-        provider: ProviderIndex,
-        jar: &Jar<'_>,
-        why: &Error,
-    ) -> Vec<String> {
-        let mut cookies = self.cookies_of_end(provider, jar, why);
+    pub(crate) fn cookies_of_refusal(&self, party: &RelyingParty, jar: &Jar<'_>, why: &Error) -> Vec<String> {
+        let mut cookies = self.cookies_of_end(party, jar, why);
         // Asked last: it is a question to the host, and mostly there is nothing to delete.
         if !cookies.is_empty() && !self.store.is_shared() {
             cookies.clear();
@@ -203,10 +220,10 @@ impl Filter {
     }
 
     /// The same for an answer with which a login begins.
-    pub(crate) fn cookies_of_end(&self, provider: ProviderIndex, jar: &Jar<'_>, why: &Error) -> Vec<String> {
+    pub(crate) fn cookies_of_end(&self, party: &RelyingParty, jar: &Jar<'_>, why: &Error) -> Vec<String> {
         match why {
             Error::Client(ClientError::SessionEnded(SessionEnded::NotRenewed)) => {
-                self.cookies.delete_session(provider, jar)
+                self.cookies.delete_session(&party.cookies, jar)
             }
             _ => Vec::new(),
         }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::ProviderIndex;
 use crate::oidc::access_token::AccessToken;
 use crate::secret::Secret;
 use crate::session::Session;
@@ -12,7 +11,6 @@ use crate::time::Timestamp;
 /// access token, and from nothing else.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    provider: ProviderIndex,
     proof: Proof,
     claims: Map<String, Value>,
     scopes: Vec<String>,
@@ -41,29 +39,23 @@ pub enum Proof {
 
 impl Identity {
     /// The person of a session.
-    pub fn of_session(provider: ProviderIndex, session: &Session) -> Self {
+    pub fn of_session(session: &Session) -> Self {
         let proof = Proof::Session {
             access_token: session.access_token.clone(),
             id_token: session.id_token.clone(),
             id_token_expires_at: session.id_token_expires_at,
         };
-        Identity { provider, proof, claims: session.claims.clone(), scopes: session.scopes.clone() }
+        Identity { proof, claims: session.claims.clone(), scopes: session.scopes.clone() }
     }
 
     /// Whoever holds a verified access token.
-    pub fn of_token(provider: ProviderIndex, token: &AccessToken, text: Secret) -> Self {
+    pub fn of_token(token: &AccessToken, text: Secret) -> Self {
         let proof = Proof::Bearer { access_token: text, expires_at: token.expires_at() };
         Identity {
-            provider,
             proof,
             claims: token.claims().clone(),
             scopes: token.scopes().into_iter().map(str::to_owned).collect(),
         }
-    }
-
-    /// The provider that vouches.
-    pub fn provider(&self) -> ProviderIndex {
-        self.provider
     }
 
     /// How it was proven.

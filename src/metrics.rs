@@ -292,7 +292,7 @@ struct Series {
 impl Metrics {
     /// Nothing is counted yet. Without metrics of the host nothing ever is.
     pub fn new(config: &Config, host: Option<HostMetrics>) -> Self {
-        let providers = config.providers.iter().map(|provider| provider.name.clone()).collect();
+        let providers = config.providers.iter().map(|roles| roles.provider.name.clone()).collect();
         Metrics { host, providers, series: RefCell::default() }
     }
 

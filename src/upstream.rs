@@ -309,7 +309,7 @@ mod tests {
         for (id_token, told_at_1_999) in [(signed.as_str(), true), ("no JWS", false)] {
             let session =
                 Session { id_token: Some(Secret::from(id_token)), ..crate::session::tests::session() };
-            let told = Upstream::new(&config).tell(Identity::of_session(0, &session));
+            let told = Upstream::new(&config).tell(Identity::of_session(&session));
             let is_told =
                 |now: u64| told.headers(Timestamp(now)).iter().any(|(name, _)| name == "x-id-token");
             assert_eq!((is_told(1_999), is_told(2_000)), (told_at_1_999, false), "{id_token}");

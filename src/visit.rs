@@ -2,11 +2,12 @@
 
 use std::cell::{Ref, RefCell};
 use std::fmt;
+use std::rc::Rc;
 
 use crate::audit::shown_subject;
-use crate::config::ProviderIndex;
 use crate::flow::Clock;
 use crate::http::{HostTraits, Request};
+use crate::provider::{BoundRule, Provider};
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -22,7 +23,7 @@ pub struct Arrived {
 /// A request and what the filter found out about it on the way.
 pub(crate) struct Visit {
     pub(crate) request: Request,
-    pub(crate) rule: Option<usize>,
+    pub(crate) rule: Option<BoundRule>,
     clock: Clock,
     known: RefCell<Known>,
 }
@@ -30,7 +31,7 @@ pub(crate) struct Visit {
 /// What a request has shown so far of who makes it, for the line of whatever becomes of it.
 #[derive(Default)]
 pub(crate) struct Known {
-    pub(crate) provider: Option<ProviderIndex>,
+    pub(crate) provider: Option<Rc<Provider>>,
     pub(crate) subject: String,
     /// The session that came along, if it could be read. It need not count.
     pub(crate) session: String,
@@ -62,9 +63,9 @@ impl Visit {
     /// Says who it is, for the line of whatever becomes of the request: the provider by which that is to
     /// be found out, and the subject once the provider has vouched for it.
     #[inline(never)]
-    pub(crate) fn is_by(&self, provider: ProviderIndex, subject: &str) {
+    pub(crate) fn is_by(&self, provider: &Rc<Provider>, subject: &str) {
         let mut known = self.known.borrow_mut();
-        known.provider = Some(provider);
+        known.provider = Some(Rc::clone(provider));
         if known.subject != subject {
             known.subject = subject.to_owned();
         }
@@ -73,11 +74,11 @@ impl Visit {
 
     /// Says whose session came along, whether it counts or not.
     #[inline(never)]
-    pub(crate) fn is_in(&self, provider: ProviderIndex, session: &Session) {
+    pub(crate) fn is_in(&self, provider: &Rc<Provider>, session: &Session) {
         let (subject, session) = (session.subject.clone(), session.id.clone());
         let mut known = self.known.borrow_mut();
         *known = Known {
-            provider: Some(provider),
+            provider: Some(Rc::clone(provider)),
             subject,
             session,
             is_proven: false,

@@ -55,7 +55,7 @@ pub fn ended(bytes: &[u8]) {
     let store = Store::new(Some(SharedData { get, set }));
     let mut config = sample();
     config.endpoints.backchannel_logout = Some("/oidc/backchannel-logout".to_owned());
-    let list = RevocationList::new(&config.providers[0], &config);
+    let list = RevocationList::new(config.providers[0].relying_party.as_ref().unwrap(), &config);
 
     let of_sid = |sid: &str| {
         let mut session: Session = session();

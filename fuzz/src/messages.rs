@@ -47,7 +47,7 @@ pub fn sample() -> Config {
     Config::read(document.to_string().as_bytes(), &|_| None).unwrap()
 }
 
-pub fn provider() -> config::Provider {
+pub fn roles() -> config::Roles {
     sample().providers.swap_remove(0)
 }
 
@@ -76,7 +76,7 @@ pub fn configuration(bytes: &[u8]) {
 }
 
 pub fn discovery(bytes: &[u8]) {
-    match Metadata::read(bytes, &provider()) {
+    match Metadata::read(bytes, &roles()) {
         Ok(metadata) => {
             let optional = [&metadata.userinfo_endpoint, &metadata.end_session_endpoint];
             let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
@@ -202,7 +202,7 @@ pub fn json(bytes: &[u8]) {
 
 /// What another worker left in the shared data of the proxy.
 pub fn shared(bytes: &[u8]) {
-    let stranger = Provider::new(provider(), None);
+    let stranger = Provider::new(roles(), None);
     stranger.learn(bytes, Timestamp(1_000));
     let Some(known) = stranger.known() else { return };
     assert_eq!(known.metadata.token_endpoint.scheme(), "https");

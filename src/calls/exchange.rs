@@ -1,6 +1,6 @@
 //! One exchange with an endpoint of a provider that is not remembered.
 
-use crate::config::{self, ProviderIndex};
+use crate::config;
 use crate::credential::bearer;
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
@@ -9,7 +9,7 @@ use crate::http::Received;
 use crate::jose::{Jws, Verified};
 use crate::oidc::client_auth::{ClientJudged, ClientRequest};
 use crate::oidc::id_token::{self, IdToken};
-use crate::provider::{BroughtBy, ask};
+use crate::provider::{BroughtBy, Provider, RelyingParty, ask};
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
@@ -23,23 +23,22 @@ use crate::time::{Seconds, Timestamp};
 /// As [`ask`]; or the private key of `private_key_jwt` did not sign.
 pub async fn ask_as_client(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     request: &ClientRequest,
     callouts: &Callouts,
 ) -> Result<Received, Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let client = &provider.config.client;
-    let mut credential = provider.credential();
+    let client = &party.config.client;
+    let mut credential = party.credential();
     let mut is_first = true;
     loop {
         let mut assertion_id = [0; 16];
         filter.random.fill(&mut assertion_id, callouts.now())?;
-        let signed = request.by(credential, &provider.config, callouts.now(), &assertion_id);
+        let signed = request.by(credential, &party.config, callouts.now(), &assertion_id);
         let callout = signed.map_err(|error| ConfigurationError::Signing(error.to_string()))?;
         let received = ask(callouts, callout).await?;
         let judged = ClientJudged::of(&received);
-        filter.metrics.count_client(index, client, credential, judged);
-        let name = &provider.config.name;
+        filter.metrics.count_client(party.number, client, credential, judged);
+        let name = &party.config.name;
         match (judged, client.other(credential)) {
             (ClientJudged::Refused, Some(other)) if is_first => {
                 log::warn!(
@@ -49,7 +48,7 @@ pub async fn ask_as_client(
                 (credential, is_first) = (other, false);
             }
             (ClientJudged::Accepted, _) => {
-                provider.use_credential(credential);
+                party.use_credential(credential);
                 return Ok(received);
             }
             _ => return Ok(received),
@@ -74,14 +73,13 @@ pub struct Asked<'a> {
 /// # Errors
 /// It is not the provider's, as the provider's fault; or the provider's keys cannot be had.
 pub async fn verify_id_token(
-    filter: &Filter,
-    index: ProviderIndex,
+    provider: &Provider,
     id_token: &Secret,
     callouts: &Callouts,
 ) -> Result<Verified, Error> {
     let text = id_token.expose();
     let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
-    let verified = bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts).await;
+    let verified = bearer::verify(provider, (jws, text, BroughtBy::Provider), callouts).await;
     verified.map(|(verified, _)| verified).map_err(|error| match error {
         // Here it is not the client who brought a wrong token.
         Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
@@ -91,20 +89,20 @@ pub async fn verify_id_token(
 
 /// What a verified ID token must say.
 pub fn expected<'a>(
-    provider: &'a config::Provider,
+    party: &'a config::RelyingParty,
     verified: &Verified,
     asked: &Asked<'a>,
     now: Timestamp,
 ) -> id_token::Expected<'a> {
     id_token::Expected {
-        issuer: provider.issuer_of(verified.claims()),
-        client_id: &provider.client.id,
-        trusted_audiences: &provider.trusted_audiences,
+        issuer: party.issuer_of(verified.claims()),
+        client_id: &party.client.id,
+        trusted_audiences: &party.trusted_audiences,
         nonce: asked.nonce.map(Secret::expose),
         access_token: Some(asked.access_token.expose()),
         code: asked.code.map(Secret::expose),
         max_age: asked.max_age,
-        leeway: provider.leeway,
+        leeway: party.leeway,
         now,
     }
 }
@@ -114,14 +112,12 @@ pub fn expected<'a>(
 /// # Errors
 /// Which rule it breaks, as the provider's fault; or the provider's keys cannot be had.
 pub async fn check_id_token(
-    filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     id_token: &Secret,
     asked: &Asked<'_>,
     callouts: &Callouts,
 ) -> Result<IdToken, Error> {
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let verified = verify_id_token(filter, index, id_token, callouts).await?;
-    let expect = expected(provider, &verified, asked, callouts.now());
+    let verified = verify_id_token(party, id_token, callouts).await?;
+    let expect = expected(&party.config, &verified, asked, callouts.now());
     Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
 }

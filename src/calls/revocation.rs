@@ -4,26 +4,25 @@
 use std::rc::Rc;
 
 use crate::calls::exchange;
-use crate::config::ProviderIndex;
 use crate::error::{Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::{Callouts, Flow};
 use crate::oidc::revocation::{TokenKind, revocation_request};
-use crate::provider::Provider;
+use crate::provider::RelyingParty;
 use crate::secret::Secret;
 use crate::session::Session;
 use crate::time::Timestamp;
 
 /// Begins to revoke the tokens that a session holds, if its provider does that.
-pub fn begin(filter: &Rc<Filter>, index: ProviderIndex, session: &Session, now: Timestamp) {
-    let known = filter.provider(index).and_then(Provider::known);
+pub fn begin(filter: &Rc<Filter>, party: &Rc<RelyingParty>, session: &Session, now: Timestamp) {
+    let known = party.known();
     let tokens = tokens(session, now);
     if tokens.is_empty() || known.is_none_or(|known| known.metadata.revocation_endpoint.is_none()) {
         return;
     }
     let job = {
-        let filter = Rc::clone(filter);
-        Flow::begin(now, move |callouts| revoke(filter, index, tokens, callouts))
+        let (filter, party) = (Rc::clone(filter), Rc::clone(party));
+        Flow::begin(now, move |callouts| revoke(filter, party, tokens, callouts))
     };
     if !filter.in_background(job) {
         log::warn!("code=revocation_failed there is no room for more work in the background");
@@ -41,14 +40,13 @@ fn tokens(session: &Session, now: Timestamp) -> Vec<(TokenKind, Secret)> {
 
 async fn revoke(
     filter: Rc<Filter>,
-    index: ProviderIndex,
+    party: Rc<RelyingParty>,
     tokens: Vec<(TokenKind, Secret)>,
     callouts: Callouts,
 ) {
     for (kind, token) in tokens {
-        if let Err(error) = revoke_one(&filter, index, kind, &token, &callouts).await {
-            let name =
-                filter.provider(index).map(|provider| provider.config.name.as_str()).unwrap_or_default();
+        if let Err(error) = revoke_one(&filter, &party, kind, &token, &callouts).await {
+            let name = &party.config.name;
             log::warn!("provider={name} code=revocation_failed a token was not revoked: {error}");
         }
     }
@@ -56,17 +54,16 @@ async fn revoke(
 
 async fn revoke_one(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     kind: TokenKind,
     token: &Secret,
     callouts: &Callouts,
 ) -> Result<(), Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let Some(known) = provider.known() else { return Ok(()) };
-    let Some(request) = revocation_request(&known.metadata, &provider.config, kind, token) else {
+    let Some(known) = party.known() else { return Ok(()) };
+    let Some(request) = revocation_request(&known.metadata, &party.config, kind, token) else {
         return Ok(());
     };
-    let received = exchange::ask_as_client(filter, index, &request, callouts).await?;
+    let received = exchange::ask_as_client(filter, party, &request, callouts).await?;
     // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
     match received.status {
         200 => Ok(()),

@@ -1,6 +1,6 @@
 //! The claims of a login: those of the ID token, and what the userinfo endpoint adds to them.
 
-use crate::config::{ProviderIndex, UserinfoUse};
+use crate::config::UserinfoUse;
 use crate::credential::bearer;
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::Filter;
@@ -8,8 +8,7 @@ use crate::flow::Callouts;
 use crate::jose::{Jws, JwsError, Verified};
 use crate::oidc::claims::Claims;
 use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse, userinfo_request};
-use crate::provider::ask;
-use crate::provider::{BroughtBy, Known};
+use crate::provider::{BroughtBy, Known, Provider, RelyingParty, ask};
 use crate::secret::Secret;
 
 /// Who is known already, by an ID token.
@@ -28,13 +27,13 @@ pub struct Person<'a> {
 /// logged in: claims that sometimes are there would give and take rights at random.
 pub async fn claims(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     known: &Known,
     person: &Person<'_>,
     access_token: &Secret,
     callouts: &Callouts,
 ) -> Result<Option<Claims>, Error> {
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let provider = &party.config;
     let missing = filter.needs.missing(person.claims, provider);
     let is_wanted = match provider.userinfo {
         UserinfoUse::Never => false,
@@ -71,7 +70,7 @@ pub async fn claims(
         UserinfoResponse::Plain(claims) => Userinfo::check(claims, &expect()),
         UserinfoResponse::Signed(text) => {
             let wrong = |error| wrong(UserinfoError::Signature(error));
-            let verified = verify(filter, index, text.expose(), &wrong, callouts).await?;
+            let verified = verify(party, text.expose(), &wrong, callouts).await?;
             Userinfo::check_signed(verified, &expect())
         }
     };
@@ -79,14 +78,13 @@ pub async fn claims(
 }
 
 async fn verify(
-    filter: &Filter,
-    index: ProviderIndex,
+    provider: &Provider,
     text: &str,
     wrong: &impl Fn(JwsError) -> Error,
     callouts: &Callouts,
 ) -> Result<Verified, Error> {
     let jws = Jws::parse(text).map_err(wrong)?;
-    match bearer::verify(filter, index, (jws, text, BroughtBy::Provider), callouts).await {
+    match bearer::verify(provider, (jws, text, BroughtBy::Provider), callouts).await {
         Ok((verified, _)) => Ok(verified),
         // Here it is not the client who brought a wrong token.
         Err(Error::Client(ClientError::Token(error))) => Err(wrong(error)),

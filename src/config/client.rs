@@ -236,7 +236,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::trial::{read, refused};
+    use crate::config::trial::{self, read, refused};
 
     fn provider(keys: Value) -> Value {
         json!({"providers": {"main": keys}})
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_method_follows_from_what_is_given() {
-        let method = |keys| match read(provider(keys)).unwrap().providers.remove(0).client.authentication {
+        let method = |keys| match trial::relying_party(&read(provider(keys)).unwrap()).client.authentication {
             ClientAuthentication::None => "none",
             ClientAuthentication::SecretBasic(_) => "basic",
             ClientAuthentication::SecretPost(_) => "post",
@@ -262,7 +262,7 @@ mod tests {
             let keys = json!({
                 "client_secret": "s", "client_secret_next": "t", "token_endpoint_auth_method": method,
             });
-            read(provider(keys)).unwrap().providers.remove(0).client.next.unwrap()
+            trial::relying_party(&read(provider(keys)).unwrap()).client.next.clone().unwrap()
         };
         assert!(matches!(next("client_secret_basic"), ClientAuthentication::SecretBasic(_)));
         assert!(matches!(next("client_secret_post"), ClientAuthentication::SecretPost(_)));
@@ -272,7 +272,7 @@ mod tests {
     fn a_secret_without_an_end_has_none() {
         let ends = |at: u64| {
             let keys = provider(json!({"client_secret": "s", "client_secret_expires_at": at}));
-            read(keys).unwrap().providers.remove(0).client.secret_expires_at
+            trial::relying_party(&read(keys).unwrap()).client.secret_expires_at
         };
         assert_eq!((ends(0), ends(1_800_000_000)), (None, Some(Timestamp(1_800_000_000))));
     }
@@ -342,7 +342,7 @@ mod tests {
         };
         let secrets = |end| {
             let config = read(document(end)).unwrap();
-            let secret = config.providers[0].client.secrets()[0].expose().to_owned();
+            let secret = trial::relying_party(&config).client.secrets()[0].expose().to_owned();
             (secret, config.session.keys[0].expose().to_owned())
         };
         assert_eq!(secrets("").0, "s3cret");

@@ -6,11 +6,10 @@
 
 use serde_json::{Map, Value};
 
-use super::Config;
 use super::address::address;
 use super::document::Names;
 use super::problem::Problem;
-use super::provider::{Provider, ProviderIndex};
+use super::provider::Provider;
 use super::shape::Reading;
 use super::value::Text;
 
@@ -74,36 +73,6 @@ fn check_tenant(tenant: &Text, reading: &mut Reading) -> Option<String> {
     Some(tenant.text.clone())
 }
 
-impl Config {
-    /// Those of these providers that are of an issuer, in their order. There may be several: clients of one
-    /// issuer.
-    pub fn of_issuer<'a>(
-        &'a self,
-        issuer: &'a str,
-        among: impl IntoIterator<Item = ProviderIndex> + 'a,
-    ) -> impl Iterator<Item = (ProviderIndex, &'a Provider)> {
-        let known = among.into_iter().filter_map(|index| Some((index, self.providers.get(index)?)));
-        known.filter(|(_, provider)| provider.is_issuer(issuer))
-    }
-
-    /// One of them: the first that is meant or, where none is, the first.
-    pub fn one_of_issuer(
-        &self,
-        issuer: &str,
-        among: impl IntoIterator<Item = ProviderIndex>,
-        is_meant: impl Fn(ProviderIndex, &Provider) -> bool,
-    ) -> Option<ProviderIndex> {
-        let mut first = None;
-        for (index, provider) in self.of_issuer(issuer, among) {
-            if is_meant(index, provider) {
-                return Some(index);
-            }
-            first = first.or(Some(index));
-        }
-        first
-    }
-}
-
 impl Provider {
     /// Whether tokens of this issuer are tokens of this provider.
     pub fn is_issuer(&self, issuer: &str) -> bool {
@@ -164,7 +133,7 @@ mod tests {
     #[test]
     fn tokens_of_the_listed_tenants_count_and_no_others() {
         let config = read(provider(json!({"issuer": ISSUER, "tenants": ["one", "two"]}))).unwrap();
-        let provider = &config.providers[0];
+        let provider = &config.providers[0].provider;
         assert_eq!(provider.issuer, ISSUER);
         assert_eq!(provider.discovery_address(), "https://login.example/organizations/v2.0");
         assert!(provider.is_issuer("https://login.example/one/v2.0"));

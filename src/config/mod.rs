@@ -44,7 +44,8 @@ pub use parameters::RequestParameter;
 pub(crate) use parameters::{OWN_PARAMETERS, RESOURCE};
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
 pub use provider::{
-    CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, ResponseMode, UserinfoUse,
+    CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer,
+    ResponseMode, Roles, UserinfoUse,
 };
 pub use requirement::{ClaimPath, ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
 pub use rule::{Accept, PathMatch, Rule};
@@ -66,8 +67,8 @@ pub const DOCUMENT_LIMIT: usize = 256 * 1024;
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// At least one; rules and sessions name one by its place in this list.
-    pub providers: Vec<Provider>,
+    /// At least one. Rules name one by its place in this list.
+    pub providers: Vec<Roles>,
     /// The session of a person.
     pub session: Session,
     /// In order; the last one matches everything.
@@ -157,14 +158,14 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
         usual_port: session::usual_port(site_http),
     };
     let rules = rule::check(document.rules?.0, &known, &site, reading);
-    let redirect_places: Vec<Place> = members.iter().map(|member| member.place.key("redirect_uri")).collect();
     let checked = members.into_iter().map(|member| provider::check(member, site_http, reading));
-    let providers: Vec<Option<Provider>> = checked.collect();
+    let providers: Vec<Option<Roles>> = checked.collect();
     // From here on values are checked against one another, which needs all of them.
-    let providers = providers.into_iter().collect::<Option<Vec<Provider>>>()?;
+    let providers = providers.into_iter().collect::<Option<Vec<Roles>>>()?;
+    let parties = || providers.iter().filter_map(|roles| roles.relying_party.as_deref());
     let (session, endpoints, identity, log) = (session?, endpoints?, identity?, log?);
-    check_pages(&endpoints, &providers, redirect_places, reading);
-    check_hosts(&session, &providers, reading);
+    check_pages(&endpoints, parties(), reading);
+    check_hosts(&session, parties(), reading);
     if endpoints.frontchannel_logout.is_some() && session.same_site != SameSite::None {
         let place = Place::root().key("endpoints").key("frontchannel_logout");
         let why = "works only where provider and site have the same registrable domain; elsewhere browsers \
@@ -198,25 +199,26 @@ fn default_provider(given: Option<&Text>, names: &[&str], reading: &mut Reading)
 }
 
 /// No two pages of the filter share a path, and no logout leads to a page that undoes it.
-fn check_pages(
+fn check_pages<'a>(
     endpoints: &Endpoints,
-    providers: &[Provider],
-    redirect_places: Vec<Place>,
+    parties: impl Iterator<Item = &'a RelyingParty> + Clone,
     reading: &mut Reading,
 ) {
     let place = Place::root().key("endpoints");
     let own = endpoints.all();
     let own = own.map(|(key, path)| Page { place: place.key(key), path: path.to_owned(), redirect: false });
     let mut pages = Vec::from_iter(own);
-    for (place, provider) in redirect_places.into_iter().zip(providers) {
-        pages.push(Page { place, path: provider.redirect_uri.path().to_owned(), redirect: true });
+    let providers = Place::root().key("providers");
+    for party in parties.clone() {
+        let place = providers.key(&party.name).key("redirect_uri");
+        pages.push(Page { place, path: party.redirect_uri.path().to_owned(), redirect: true });
     }
     endpoints::check_distinct(&pages, reading);
-    for provider in providers {
-        let Some(uri) = &provider.post_logout_redirect_uri else { continue };
+    for party in parties {
+        let Some(uri) = &party.post_logout_redirect_uri else { continue };
         let taken = pages.iter().find(|page| page.path == *uri && page.path != endpoints.logged_out);
         if let Some(page) = taken {
-            let place = Place::root().key("providers").key(&provider.name).key("post_logout_redirect_uri");
+            let place = providers.key(&party.name).key("post_logout_redirect_uri");
             let rule = format!("must be another path than {}", page.place.as_str());
             reading.problems.add(Problem::at(&place, rule));
         }
@@ -225,15 +227,19 @@ fn check_pages(
 
 /// The cookie of a login is set on the host of the request, so the provider must send the browser
 /// back to a host that people log in on.
-fn check_hosts(session: &Session, providers: &[Provider], reading: &mut Reading) {
+fn check_hosts<'a>(
+    session: &Session,
+    parties: impl Iterator<Item = &'a RelyingParty>,
+    reading: &mut Reading,
+) {
     let mut any_host = false;
-    for provider in providers {
-        let RedirectUri::Fixed(url) = &provider.redirect_uri else {
+    for party in parties {
+        let RedirectUri::Fixed(url) = &party.redirect_uri else {
             any_host |= session.hosts.is_empty();
             continue;
         };
         if !session.hosts.is_empty() && !session.hosts.iter().any(|host| host == url.authority()) {
-            let place = Place::root().key("providers").key(&provider.name).key("redirect_uri");
+            let place = Place::root().key("providers").key(&party.name).key("redirect_uri");
             reading.problems.add(Problem::at(&place, "must have a host that is one of session.hosts"));
         }
     }

@@ -179,7 +179,7 @@ fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::config::trial::{problems, read, refused};
+    use crate::config::trial::{self, problems, read, refused};
 
     fn provider(keys: Value) -> Value {
         json!({"providers": {"main": keys}})
@@ -223,7 +223,7 @@ mod tests {
     fn what_a_request_may_set_is_listed_value_by_value() {
         let allows = |rule: Value, value: &str| {
             let config = read(provider(json!({"parameters_from_request": {"login_hint": rule}}))).unwrap();
-            config.providers[0].parameters_from_request[0].allows(value)
+            trial::relying_party(&config).parameters_from_request[0].allows(value)
         };
         let listed = json!(["alice", "bob"]);
         for (value, expected) in [
@@ -319,6 +319,6 @@ mod tests {
         let resources = json!(["https://a.example", "urn:b"]);
         let config = read(provider(json!({"authorization_parameters": {"resource": resources}}))).unwrap();
         let expected = ["https://a.example", "urn:b"].map(|value| ("resource".to_owned(), value.to_owned()));
-        assert_eq!(config.providers[0].authorization_parameters, expected);
+        assert_eq!(trial::relying_party(&config).authorization_parameters, expected);
     }
 }

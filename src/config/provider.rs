@@ -1,5 +1,7 @@
 //! Providers: where they are, what we ask of them, what we believe of them.
 
+use std::ops::Deref;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::address::{address, endpoint_path_fault, exact_address};
@@ -23,7 +25,18 @@ const LEEWAY_WARNING: u64 = 120;
 /// Place of a provider in [`Config::providers`].
 pub type ProviderIndex = usize;
 
-/// A provider together with the client that we are for it.
+/// A provider of the configuration, and what it is used for.
+#[derive(Debug, Clone)]
+pub struct Roles {
+    /// Where it is, and what is believed of it.
+    pub provider: Rc<Provider>,
+    /// Our part in logins. None for a provider whose tokens alone count.
+    pub relying_party: Option<Rc<RelyingParty>>,
+    /// Our part in requests with its access tokens. None if no token of it counts here.
+    pub resource_server: Option<Rc<ResourceServer>>,
+}
+
+/// A provider: what every use of it needs.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// Its name in the configuration.
@@ -36,12 +49,28 @@ pub struct Provider {
     pub callout: CalloutTargets,
     /// How long a callout may take.
     pub callout_timeout: Duration,
+    /// Whether the userinfo endpoint is asked at a login.
+    pub userinfo: UserinfoUse,
+    /// Where the browser is sent to log out, instead of where the metadata say.
+    pub end_session_endpoint: Option<url::Url>,
+    /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
+    pub algorithms: Vec<Algorithm>,
+    /// Tolerance for clocks that disagree. At most 300 s.
+    pub leeway: Seconds,
+    /// Accept `http:` addresses of this provider.
+    pub insecure_allow_http: bool,
+}
+
+/// The relying party that we are for a provider (OpenID Connect Core 1.0 section 1.2): what logins, sessions
+/// and logouts need.
+#[derive(Debug, Clone)]
+pub struct RelyingParty {
+    /// The provider.
+    pub provider: Rc<Provider>,
     /// Our registration there.
     pub client: Client,
     /// Scopes asked for at login; `openid` is among them.
     pub scopes: Vec<String>,
-    /// Whether the userinfo endpoint is asked at a login.
-    pub userinfo: UserinfoUse,
     /// When and how long sessions are renewed; `None` if they are not.
     pub refresh: Option<Refresh>,
     /// Further parameters of the authorization request. None that the filter sets itself; no name
@@ -49,7 +78,7 @@ pub struct Provider {
     pub authorization_parameters: Vec<(String, String)>,
     /// Those that a request for a login may set.
     pub parameters_from_request: Vec<RequestParameter>,
-    /// Whoever authenticated longer ago is to do so anew.
+    /// The longest time since a person authenticated; after it, a login asks them to do it again.
     pub max_age: Option<Seconds>,
     /// Where the provider sends the browser back to.
     pub redirect_uri: RedirectUri,
@@ -60,23 +89,38 @@ pub struct Provider {
     pub post_logout_redirect_uri: Option<String>,
     /// What that is called in the logout request.
     pub post_logout_redirect_parameter: String,
-    /// Where the browser is sent to log out, instead of where the metadata say.
-    pub end_session_endpoint: Option<url::Url>,
-    /// Values of which a bearer token's `aud` must have one.
-    pub audiences: Vec<String>,
-    /// Values of which the `client_id` of a bearer token without `aud` must have one. If this and
-    /// `audiences` are empty, no bearer tokens are accepted.
-    pub clients_without_audience: Vec<String>,
     /// Audiences that an ID token may have besides our client identifier when it has no `azp`.
     pub trusted_audiences: Vec<String>,
-    /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
-    pub algorithms: Vec<Algorithm>,
+}
+
+impl Deref for RelyingParty {
+    type Target = Provider;
+
+    fn deref(&self) -> &Provider {
+        &self.provider
+    }
+}
+
+/// The resource server that we are for a provider (RFC 6749 section 1.1): which access tokens of it count.
+#[derive(Debug, Clone)]
+pub struct ResourceServer {
+    /// The provider.
+    pub provider: Rc<Provider>,
+    /// Values of which a bearer token's `aud` must have one.
+    pub audiences: Vec<String>,
+    /// Values of which the `client_id` of a bearer token without `aud` must have one. Not both lists are
+    /// empty.
+    pub clients_without_audience: Vec<String>,
     /// Whether a bearer token must say that it is one: header `typ` `at+jwt` (RFC 9068 section 4).
     pub require_access_token_type: bool,
-    /// Tolerance for clocks that disagree. At most 300 s.
-    pub leeway: Seconds,
-    /// Accept `http:` addresses of this provider.
-    pub insecure_allow_http: bool,
+}
+
+impl Deref for ResourceServer {
+    type Target = Provider;
+
+    fn deref(&self) -> &Provider {
+        &self.provider
+    }
 }
 
 /// How the browser brings the authorization response (OAuth 2.0 Multiple Response Types section 2.1,
@@ -146,11 +190,7 @@ impl RedirectUri {
 }
 
 /// Checks one provider. `site_http`: people reach the site by plain HTTP.
-pub(super) fn check(
-    member: Member<ProviderObject>,
-    site_http: bool,
-    reading: &mut Reading,
-) -> Option<Provider> {
+pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &mut Reading) -> Option<Roles> {
     let Member { place, name, value: provider } = member;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     // They would be the names of other cookies of ours.
@@ -201,7 +241,6 @@ pub(super) fn check(
     });
     let end_session_endpoint =
         provider.end_session_endpoint.and_then(|endpoint| address(&endpoint, allow_http, reading));
-    let clients = provider.clients_without_audience?.0;
     let renews = provider.refresh?;
     let refresh = Refresh {
         before: Seconds(provider.refresh_before_seconds?.0),
@@ -223,15 +262,22 @@ pub(super) fn check(
         let rule = "is required for private_key_jwt where the issuer says {tenantid}";
         reading.problems.add(Problem::at(&place.key("token_endpoint_auth_audience"), rule));
     }
-    Some(Provider {
+    let checked = Rc::new(Provider {
         name,
         issuer,
         issuers,
         callout: callout?,
         callout_timeout: Duration::from_secs(provider.callout_timeout_seconds?.0),
+        userinfo: provider.userinfo?,
+        end_session_endpoint,
+        algorithms: provider.algorithms.map_or_else(|| Algorithm::ALL.to_vec(), |algorithms| algorithms.0),
+        leeway: Seconds(leeway?),
+        insecure_allow_http: insecure_allow_http?,
+    });
+    let relying_party = RelyingParty {
+        provider: Rc::clone(&checked),
         client,
         scopes: scopes?,
-        userinfo: provider.userinfo?,
         refresh: renews.then_some(refresh),
         authorization_parameters,
         parameters_from_request,
@@ -240,15 +286,25 @@ pub(super) fn check(
         response_mode: response_mode?,
         post_logout_redirect_uri,
         post_logout_redirect_parameter: post_logout_redirect_parameter?,
-        end_session_endpoint,
-        audiences: provider.audiences?.0.into_iter().map(|audience| audience.text).collect(),
-        clients_without_audience: clients.into_iter().map(|client| client.text).collect(),
-        trusted_audiences: provider.trusted_audiences?.0.into_iter().map(|audience| audience.text).collect(),
-        algorithms: provider.algorithms.map_or_else(|| Algorithm::ALL.to_vec(), |algorithms| algorithms.0),
+        trusted_audiences: texts(provider.trusted_audiences?),
+    };
+    let resource_server = ResourceServer {
+        provider: Rc::clone(&checked),
+        audiences: texts(provider.audiences?),
+        clients_without_audience: texts(provider.clients_without_audience?),
         require_access_token_type: provider.require_access_token_type?,
-        leeway: Seconds(leeway?),
-        insecure_allow_http: insecure_allow_http?,
+    };
+    let takes_tokens =
+        !(resource_server.audiences.is_empty() && resource_server.clients_without_audience.is_empty());
+    Some(Roles {
+        provider: checked,
+        relying_party: Some(Rc::new(relying_party)),
+        resource_server: takes_tokens.then(|| Rc::new(resource_server)),
     })
+}
+
+fn texts(names: Names) -> Vec<String> {
+    names.0.into_iter().map(|name| name.text).collect()
 }
 
 fn callout_targets(
@@ -327,7 +383,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::trial::{accepted, read, refused};
+    use crate::config::trial::{self, accepted, read, refused};
 
     fn provider(keys: Value) -> Value {
         json!({"providers": {"main": keys}})
@@ -336,14 +392,14 @@ mod tests {
     #[test]
     fn defaults_are_the_safe_ones() {
         let config = read(json!({})).unwrap();
-        let provider = &config.providers[0];
+        let provider = trial::relying_party(&config);
         assert_eq!(provider.name, "main");
         assert_eq!(provider.scopes, ["openid"]);
         assert_eq!(provider.redirect_uri, RedirectUri::Path("/oidc/callback".into()));
         assert_eq!(provider.algorithms, Algorithm::ALL);
         assert_eq!(provider.leeway, Seconds(60));
         assert_eq!(provider.callout_timeout, Duration::from_secs(5));
-        assert!(provider.audiences.is_empty() && !provider.insecure_allow_http);
+        assert!(config.providers[0].resource_server.is_none() && !provider.insecure_allow_http);
         assert_eq!(config.warnings, Vec::<String>::new());
     }
 
@@ -377,7 +433,10 @@ mod tests {
         for issuer in
             ["https://idp.example.com/", "https://IDP.example.com:443/Realm", "https://idp.example.com"]
         {
-            assert_eq!(read(provider(json!({"issuer": issuer}))).unwrap().providers[0].issuer, issuer);
+            assert_eq!(
+                read(provider(json!({"issuer": issuer}))).unwrap().providers[0].provider.issuer,
+                issuer
+            );
         }
     }
 
@@ -454,7 +513,7 @@ mod tests {
     #[test]
     fn scopes_are_tokens_and_openid_is_among_them() {
         let config = read(provider(json!({"scopes": ["email", "openid", "email"]}))).unwrap();
-        assert_eq!(config.providers[0].scopes, ["openid", "email"]);
+        assert_eq!(trial::relying_party(&config).scopes, ["openid", "email"]);
         refused([
             (
                 provider(json!({"scopes": ["openid email"]})),
@@ -467,7 +526,7 @@ mod tests {
     #[test]
     fn callouts_go_to_one_target_or_to_several() {
         let targets = |callout: Value| {
-            read(provider(json!({"callout": callout}))).map(|c| c.providers[0].callout.clone())
+            read(provider(json!({"callout": callout}))).map(|c| c.providers[0].provider.callout.clone())
         };
         let expected = |jwks: &str, userinfo: Option<&str>, default: Option<&str>| {
             Ok(CalloutTargets {

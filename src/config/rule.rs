@@ -58,6 +58,12 @@ pub enum PathMatch {
     Pattern(regex_lite::Regex),
 }
 
+impl AsRef<Rule> for Rule {
+    fn as_ref(&self) -> &Rule {
+        self
+    }
+}
+
 /// What a rule lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accept {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::Config;
+use super::{Config, RelyingParty};
 
 /// A session key that passes.
 pub(super) const KEY: &str = "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E";
@@ -52,6 +52,11 @@ pub(crate) fn read(change: Value) -> Result<Config, Vec<String>> {
     };
     let problems = |problems: super::Problems| problems.0.iter().map(ToString::to_string).collect();
     Config::read(with(change).to_string().as_bytes(), &environment).map_err(problems)
+}
+
+/// The relying party of the first provider.
+pub(crate) fn relying_party(config: &Config) -> &RelyingParty {
+    config.providers[0].relying_party.as_ref().unwrap()
 }
 
 /// The problems of the changed configuration; none if it is good.

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::config::{Provider, ProviderIndex, Rule};
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{CachedToken, Filter, Visit};
 use crate::flow::Callouts;
@@ -13,24 +12,23 @@ use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
 use crate::oidc::claims;
-use crate::provider::BroughtBy;
+use crate::provider::{BoundRule, BroughtBy, Provider, ResourceServer, one_of_issuer};
 use crate::time::Timestamp;
 
 /// A token that was verified before, if it still counts for this rule.
 pub fn remembered(
     filter: &Filter,
-    rule: &Rule,
+    rule: &BoundRule,
     token: &BearerToken,
     now: Timestamp,
 ) -> Option<Rc<CachedToken>> {
     let remembered = Rc::clone(filter.tokens.borrow_mut().get(&[token.secret().expose().as_bytes()], now)?);
-    let provider = remembered.told.identity.provider();
-    let keys = filter.provider(provider)?.known()?.keys;
-    let leeway = filter.provider(provider)?.config.leeway;
+    let server = &remembered.server;
+    let keys = server.known()?.keys;
     let Proof::Bearer { expires_at, .. } = remembered.told.identity.proof() else { return None };
-    let counts = rule.bearer_providers.contains(&provider)
+    let counts = rule.resource_servers.iter().any(|accepted| Rc::ptr_eq(accepted, server))
         && Rc::ptr_eq(&keys, &remembered.keys)
-        && now < *expires_at + leeway;
+        && now < *expires_at + server.config.leeway;
     counts.then_some(remembered)
 }
 
@@ -41,47 +39,43 @@ pub fn remembered(
 pub async fn check(
     filter: &Filter,
     visit: &Visit,
-    rule: &Rule,
+    rule: &BoundRule,
     token: BearerToken,
     callouts: &Callouts,
 ) -> Result<Rc<CachedToken>, Error> {
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
-    let index = issuer_of(filter, rule, &jws)?;
-    visit.is_by(index, "");
-    let provider = filter.provider(index).ok_or(Error::Bug("a rule names a provider that is not there"))?;
+    let server = issuer_of(rule, &jws)?;
+    visit.is_by(&server.provider, "");
     let brought = (jws, token.secret().expose(), BroughtBy::Client);
-    let (verified, keys) = verify(filter, index, brought, callouts).await?;
+    let (verified, keys) = verify(server, brought, callouts).await?;
     let expect = access_token::Expected {
-        issuer: provider.config.issuer_of(verified.claims()),
-        audiences: &provider.config.audiences,
-        clients_without_audience: &provider.config.clients_without_audience,
-        require_type: provider.config.require_access_token_type,
-        leeway: provider.config.leeway,
+        issuer: server.config.issuer_of(verified.claims()),
+        audiences: &server.config.audiences,
+        clients_without_audience: &server.config.clients_without_audience,
+        require_type: server.config.require_access_token_type,
+        leeway: server.config.leeway,
         now: callouts.now(),
     };
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
-    let told = filter.upstream.tell(Identity::of_token(index, &access_token, token.secret().clone()));
-    let remembered = Rc::new(CachedToken { told, keys });
-    let until = access_token.expires_at() + provider.config.leeway;
+    let told = filter.upstream.tell(Identity::of_token(&access_token, token.secret().clone()));
+    let remembered = Rc::new(CachedToken { told, server: Rc::clone(server), keys });
+    let until = access_token.expires_at() + server.config.leeway;
     filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&remembered), until);
     Ok(remembered)
 }
 
 /// The provider whose token this claims to be: only a configured one, and only one that the rule
 /// accepts. The claim is not believed, it only says which keys must verify it.
-fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, Error> {
+fn issuer_of<'a>(rule: &'a BoundRule, jws: &Jws) -> Result<&'a Rc<ResourceServer>, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     // Two clients of one issuer: the audience says whose token it is.
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
     let client = claims::text(jws.unverified_claims(), "client_id").ok().flatten().unwrap_or_default();
-    let is_audience = |_, provider: &Provider| match named.as_slice() {
-        [] => provider.clients_without_audience.iter().any(|known| known == client),
-        named => named.iter().any(|name| provider.audiences.iter().any(|known| known == name)),
+    let is_audience = |server: &Rc<ResourceServer>| match named.as_slice() {
+        [] => server.config.clients_without_audience.iter().any(|known| known == client),
+        named => named.iter().any(|name| server.config.audiences.iter().any(|known| known == name)),
     };
-    let accepted = rule.bearer_providers.iter().copied();
-    filter
-        .config
-        .one_of_issuer(issuer, accepted, is_audience)
+    one_of_issuer(&rule.resource_servers, issuer, is_audience)
         .ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
 }
 
@@ -91,12 +85,10 @@ fn issuer_of(filter: &Filter, rule: &Rule, jws: &Jws) -> Result<ProviderIndex, E
 /// # Errors
 /// The token's fault as [`ClientError::Token`], or the provider cannot be asked.
 pub async fn verify(
-    filter: &Filter,
-    index: ProviderIndex,
+    provider: &Provider,
     (jws, text, brought_by): (Jws, &str, BroughtBy),
     callouts: &Callouts,
 ) -> Result<(Verified, Rc<KeySet>), Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let known = provider.ready(callouts).await?;
     let algorithms = &provider.config.algorithms;
     let verify = |jws: Jws, keys: &KeySet| {

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::config::ProviderIndex;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Filter, Visit};
 use crate::identity::Identity;
 use crate::metrics::{GivenUp, Metric};
+use crate::provider::RelyingParty;
 use crate::session::{Jar, Session, SessionEnded, SessionTooLarge, Unreadable};
 use crate::time::Timestamp;
 
@@ -20,11 +20,11 @@ use crate::time::Timestamp;
 /// There is none, it cannot be opened, or it is over.
 pub fn find(
     filter: &Filter,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
     now: Timestamp,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    find_and_tell(filter, provider, jar, now, &|_| ())
+    find_and_tell(filter, party, jar, now, &|_| ())
 }
 
 /// The same for a request that is decided by it: its line says whose session it is, also of one that is
@@ -35,27 +35,27 @@ pub fn find(
 pub fn of(
     filter: &Filter,
     visit: &Visit,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    find_and_tell(filter, provider, jar, visit.now(), &|session| visit.is_in(provider, session))
+    find_and_tell(filter, party, jar, visit.now(), &|session| visit.is_in(&party.provider, session))
 }
 
 fn find_and_tell(
     filter: &Filter,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
     now: Timestamp,
     tell: &dyn Fn(&Session),
 ) -> Result<Rc<CachedSession>, ClientError> {
     let mut why = ClientError::NotLoggedIn;
-    for sealed in filter.cookies.session_text(provider, jar) {
-        let Some(remembered) = open(filter, provider, &sealed, now) else {
-            why = ClientError::SessionUnreadable(unreadable(filter, &sealed, now));
+    for sealed in party.cookies.session_text(jar) {
+        let Some(remembered) = open(filter, party, &sealed, now) else {
+            why = ClientError::SessionUnreadable(unreadable(filter, party, &sealed, now));
             continue;
         };
         tell(&remembered.session);
-        match counts(filter, provider, &remembered, now) {
+        match counts(filter, &remembered, now) {
             Ok(()) => return Ok(remembered),
             Err(ended) => why = ended,
         }
@@ -65,8 +65,8 @@ fn find_and_tell(
 
 /// Why a session does not open. A key that is not known is told to whoever runs this: it may be that
 /// another proxy has it already, or has it still.
-fn unreadable(filter: &Filter, sealed: &str, now: Timestamp) -> Unreadable {
-    let why = filter.cookies.unreadable(sealed);
+fn unreadable(filter: &Filter, party: &RelyingParty, sealed: &str, now: Timestamp) -> Unreadable {
+    let why = party.cookies.unreadable(sealed);
     if let Unreadable::UnknownKey(key) = why {
         let line = format!(
             "a session cookie names the key {key}, which is not in session.keys: do all proxies have the same \
@@ -81,25 +81,15 @@ fn unreadable(filter: &Filter, sealed: &str, now: Timestamp) -> Unreadable {
 ///
 /// # Errors
 /// It is over.
-pub fn counts(
-    filter: &Filter,
-    provider: ProviderIndex,
-    remembered: &CachedSession,
-    now: Timestamp,
-) -> Result<(), ClientError> {
+pub fn counts(filter: &Filter, remembered: &CachedSession, now: Timestamp) -> Result<(), ClientError> {
     let state = remembered.session.state(&filter.config.session, now);
-    state.and_then(|()| has_not_ended(filter, provider, remembered, now)).map_err(ClientError::SessionEnded)
+    state.and_then(|()| has_not_ended(filter, remembered, now)).map_err(ClientError::SessionEnded)
 }
 
 /// Looks for the session among those that ended before their time, if that may have changed since it
 /// was looked for last.
-fn has_not_ended(
-    filter: &Filter,
-    provider: ProviderIndex,
-    remembered: &CachedSession,
-    now: Timestamp,
-) -> Result<(), SessionEnded> {
-    let Some(ended) = filter.ended.get(provider) else { return Ok(()) };
+fn has_not_ended(filter: &Filter, remembered: &CachedSession, now: Timestamp) -> Result<(), SessionEnded> {
+    let ended = &remembered.party.revocation_list;
     // Where no provider ends sessions, those that were logged out here are looked for when a cookie is
     // seen for the first time, and before it is written anew: no answer that was under way brings one
     // back.
@@ -127,34 +117,33 @@ pub fn is_written_anew(filter: &Filter, remembered: &CachedSession, now: Timesta
 /// The session of a sealed text, whether it counts or not. CachedSession.
 pub fn open(
     filter: &Filter,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     sealed: &str,
     now: Timestamp,
 ) -> Option<Rc<CachedSession>> {
-    let key = [&provider.to_le_bytes()[..], sealed.as_bytes()];
-    let read = || Some((filter.cookies.open_session(provider, sealed)?, filter.cookies.needs_reseal(sealed)));
-    remembered(filter, provider, &key, read, now)
+    let key = [&party.number.to_le_bytes()[..], sealed.as_bytes()];
+    let read = || Some((party.cookies.open_session(sealed)?, party.cookies.needs_reseal(sealed)));
+    remembered(filter, party, &key, read, now)
 }
 
 /// The session that one was refreshed to, whether it counts or not, from what changed of it. CachedSession.
 /// `None` if that is the change of another.
 pub fn open_refreshed(
     filter: &Filter,
-    provider: ProviderIndex,
     before: &CachedSession,
     sealed: &str,
     now: Timestamp,
 ) -> Option<Rc<CachedSession>> {
-    let of = before.fingerprint();
-    let key = [&provider.to_le_bytes()[..], of.bytes(), sealed.as_bytes()];
-    let read = || filter.cookies.open_refreshed(provider, &before.session, of, sealed);
-    remembered(filter, provider, &key, read, now)
+    let (party, of) = (&before.party, before.fingerprint());
+    let key = [&party.number.to_le_bytes()[..], of.bytes(), sealed.as_bytes()];
+    let read = || party.cookies.open_refreshed(&before.session, of, sealed);
+    remembered(filter, party, &key, read, now)
 }
 
 /// A session by the text that it was read from, opened if it is not known.
 fn remembered(
     filter: &Filter,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     key: &[&[u8]],
     read: impl FnOnce() -> Option<(Session, bool)>,
     now: Timestamp,
@@ -168,13 +157,14 @@ fn remembered(
     }
     // A tenant may have been taken off the list.
     let issuer = session.claims.get("iss").and_then(Value::as_str);
-    if !filter.provider(provider)?.config.is_issuer(issuer?) {
+    if !party.config.is_issuer(issuer?) {
         return None;
     }
-    let told = filter.upstream.tell(Identity::of_session(provider, &session));
+    let told = filter.upstream.tell(Identity::of_session(&session));
     let expires_at = session.ends_at(&filter.config.session);
     let remembered = Rc::new(CachedSession {
         session,
+        party: Rc::clone(party),
         told,
         needs_reseal,
         checked_at: Cell::default(),
@@ -190,14 +180,13 @@ fn remembered(
 /// It does not open here (any more), or is over.
 pub fn open_refreshed_and_check(
     filter: &Filter,
-    provider: ProviderIndex,
     before: &CachedSession,
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    let remembered = open_refreshed(filter, provider, before, sealed, now);
+    let remembered = open_refreshed(filter, before, sealed, now);
     let remembered = remembered.ok_or(ClientError::SessionUnreadable(Unreadable::Otherwise))?;
-    counts(filter, provider, &remembered, now)?;
+    counts(filter, &remembered, now)?;
     Ok(remembered)
 }
 
@@ -212,7 +201,7 @@ pub const GIVEN_UP: &[GivenUp] = &[GivenUp::IdToken, GivenUp::RefreshToken];
 /// It does not fit without these either; then nothing is written.
 pub fn fit<T>(
     filter: &Filter,
-    provider: ProviderIndex,
+    party: &RelyingParty,
     mut session: Session,
     parts: &[GivenUp],
     now: Timestamp,
@@ -227,7 +216,7 @@ pub fn fit<T>(
         let Some(given_up) = left.find(|part| give_up(filter, *part, &mut session)) else {
             return Err(ConfigurationError::SessionTooLarge(error).into());
         };
-        filter.metrics.count(Metric::Shortened { without: given_up, provider });
+        filter.metrics.count(Metric::Shortened { without: given_up, provider: party.number });
         let what = match given_up {
             GivenUp::IdToken => "the ID token is left out, logout at the provider has no hint",
             GivenUp::RefreshToken => "the refresh token is left out, the session is not renewed",
@@ -306,11 +295,13 @@ mod tests {
         session.needs = filter.needs.fingerprint().to_owned();
         session.claims.insert("iss".to_owned(), ISSUER.into());
         session.claims.insert("sid".to_owned(), "s1".into());
-        let end = |whose: Whose<'_>| filter.ended[0].end(&filter.store, whose, NOW).unwrap();
+        let party = Rc::clone(&filter.registry.relying_parties()[0]);
+        let end = |whose: Whose<'_>| party.revocation_list.end(&filter.store, whose, NOW).unwrap();
         end(Whose::Subject(ISSUER, "somebody else"));
-        let told = filter.upstream.tell(Identity::of_session(0, &session));
+        let told = filter.upstream.tell(Identity::of_session(&session));
         let found = CachedSession {
             session,
+            party: Rc::clone(&party),
             told,
             needs_reseal: false,
             checked_at: Cell::default(),
@@ -318,12 +309,12 @@ mod tests {
         };
         let another = Rc::clone(&filter);
         let ends = move || {
-            another.ended[0].end(&another.store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
+            party.revocation_list.end(&another.store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
         };
         MEANWHILE.set(Some(Box::new(ends)));
-        assert_eq!(counts(&filter, 0, &found, NOW), Ok(()), "it was read before");
+        assert_eq!(counts(&filter, &found, NOW), Ok(()), "it was read before");
         assert!(MEANWHILE.with_borrow(Option::is_none));
         let ended = Err(ClientError::SessionEnded(SessionEnded::ByProvider));
-        assert_eq!(counts(&filter, 0, &found, NOW), ended);
+        assert_eq!(counts(&filter, &found, NOW), ended);
     }
 }

@@ -4,20 +4,21 @@ use std::rc::Rc;
 
 use super::single_flight::is_overdue;
 use super::{Driver, Relayed, RequestId, Sender};
-use crate::config::ProviderIndex;
+use crate::filter::Filter;
 use crate::flow::{Flow, Step};
 use crate::http::{BodyFailed, CalloutFailed};
+use crate::provider::Provider;
 use crate::time::Timestamp;
 
 /// What is under way for no request.
 #[derive(Default)]
 pub struct Background {
     /// Providers that are asked for metadata and keys, and since when.
-    fetching: Vec<(ProviderIndex, Timestamp)>,
+    fetching: Vec<(Rc<Provider>, Timestamp)>,
     /// Flows that look again at the next tick.
-    sleeping: Vec<(Option<ProviderIndex>, Flow<()>)>,
+    sleeping: Vec<(Option<Rc<Provider>>, Flow<()>)>,
     /// Callouts that are sent at the next tick, because the host does not survive them now.
-    postponed: Vec<(Option<ProviderIndex>, Step<()>)>,
+    postponed: Vec<(Option<Rc<Provider>>, Step<()>)>,
     /// A reply is being seen to.
     pub is_in_reply: bool,
     /// The configuration was replaced.
@@ -49,25 +50,24 @@ impl Driver {
 
     fn fetch_what_is_due(&mut self, now: Timestamp) {
         let filter = Rc::clone(&self.filter);
-        for (index, provider) in filter.providers().iter().enumerate() {
-            let is_alone = !self.news.learn(index, provider, now);
+        for provider in filter.providers() {
+            let is_alone = !self.news.learn(provider, now);
             // Metadata, then keys.
             let limit = provider.config.callout_timeout.saturating_mul(2);
             self.background.fetching.retain(|(_, since)| !is_overdue(*since, limit, now));
-            let is_busy = self.background.fetching.iter().any(|(fetching, _)| *fetching == index);
-            if provider.is_due(now) && !is_busy && (is_alone || self.news.may_ask(index, now)) {
-                self.background.fetching.push((index, now));
-                let step = filter.renew(index, now);
-                self.work(Some(index), step, now);
+            let is_busy = self.background.fetching.iter().any(|(fetching, _)| Rc::ptr_eq(fetching, provider));
+            if provider.is_due(now) && !is_busy && (is_alone || self.news.may_ask(provider, now)) {
+                self.background.fetching.push((Rc::clone(provider), now));
+                self.work(Some(Rc::clone(provider)), Filter::renew(provider, now), now);
             }
             if !is_alone {
-                self.news.tell(index, provider);
+                self.news.tell(provider);
             }
         }
     }
 
     /// Does what a flow of the background asks for.
-    pub(super) fn work(&mut self, provider: Option<ProviderIndex>, mut step: Step<()>, now: Timestamp) {
+    pub(super) fn work(&mut self, provider: Option<Rc<Provider>>, mut step: Step<()>, now: Timestamp) {
         loop {
             let (callout, flow) = match step {
                 Step::Done(()) => break,
@@ -93,7 +93,9 @@ impl Driver {
             }
             step = flow.resume(Err(CalloutFailed::Busy), now);
         }
-        self.background.fetching.retain(|(fetching, _)| Some(*fetching) != provider);
+        if let Some(provider) = provider {
+            self.background.fetching.retain(|(fetching, _)| !Rc::ptr_eq(fetching, &provider));
+        }
     }
 
     /// Sends what requests could not send themselves, and what requests asked for that are gone while

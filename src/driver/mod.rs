@@ -65,11 +65,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::audit::Decision;
-use crate::config::ProviderIndex;
 use crate::filter::{Answer, Filter, HostFunctions};
 use crate::flow::{Flow, Step};
 use crate::http::{BodyFailed, Called, Callout, CalloutFailed, HostTraits, Reply, Request, Response};
 use crate::numbered::Numbered;
+use crate::provider::Provider;
 use crate::time::Timestamp;
 
 use background::Background;
@@ -142,7 +142,7 @@ enum Sender {
     /// A request in its own callback.
     Request(RequestId),
     /// A flow of the background, about this provider.
-    Background(Option<ProviderIndex>, Flow<()>),
+    Background(Option<Rc<Provider>>, Flow<()>),
     /// The background, for a request that could not send, or for those who share the callout of one that is gone.
     Relay(Option<RequestId>),
 }

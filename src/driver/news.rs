@@ -1,7 +1,8 @@
 //! The workers of one proxy tell each other what they fetched of a provider, through the host's shared
 //! data, so that one of them asks it and not each.
 
-use crate::config::ProviderIndex;
+use std::rc::Rc;
+
 use crate::filter::HostFunctions;
 use crate::provider::Provider;
 use crate::store::{SharedData, Unreadable};
@@ -23,6 +24,7 @@ pub struct News {
 }
 
 struct Source {
+    provider: Rc<Provider>,
     /// The name in the shared data.
     name: String,
     /// The version that was learned last.
@@ -31,14 +33,20 @@ struct Source {
 
 impl News {
     /// Nothing is known yet.
-    pub fn new(providers: &[Provider], host: &HostFunctions) -> News {
-        let sources = providers.iter().map(|it| Source { name: it.shared_name(), version: None });
+    pub fn new(providers: &[Rc<Provider>], host: &HostFunctions) -> News {
+        let sources = providers.iter().map(|it| Source {
+            provider: Rc::clone(it),
+            name: it.shared_name(),
+            version: None,
+        });
         News { data: host.shared, worker: host.worker, sources: sources.collect() }
     }
 
     /// Learns what another worker told since the last time. False if this worker is alone.
-    pub fn learn(&mut self, index: ProviderIndex, provider: &Provider, now: Timestamp) -> bool {
-        let (Some(data), Some(source)) = (self.data, self.sources.get_mut(index)) else { return false };
+    pub fn learn(&mut self, provider: &Rc<Provider>, now: Timestamp) -> bool {
+        let mut sources = self.sources.iter_mut();
+        let source = sources.find(|source| Rc::ptr_eq(&source.provider, provider));
+        let (Some(data), Some(source)) = (self.data, source) else { return false };
         match (data.get)(&source.name) {
             Err(Unreadable::NoSharedData) => return false,
             Ok(Some((told, version))) if Some(version) != source.version => {
@@ -50,9 +58,13 @@ impl News {
         true
     }
 
+    fn source(&self, provider: &Rc<Provider>) -> Option<&Source> {
+        self.sources.iter().find(|source| Rc::ptr_eq(&source.provider, provider))
+    }
+
     /// Tells the others what this worker fetched.
-    pub fn tell(&self, index: ProviderIndex, provider: &Provider) {
-        let (Some(data), Some(source)) = (self.data, self.sources.get(index)) else { return };
+    pub fn tell(&self, provider: &Rc<Provider>) {
+        let (Some(data), Some(source)) = (self.data, self.source(provider)) else { return };
         let Some(news) = provider.take_news() else { return };
         let mut version = source.version;
         for _ in 0..ATTEMPTS {
@@ -64,8 +76,8 @@ impl News {
     }
 
     /// Whether this worker is the one to ask the provider now.
-    pub fn may_ask(&self, index: ProviderIndex, now: Timestamp) -> bool {
-        let (Some(data), Some(source)) = (self.data, self.sources.get(index)) else { return true };
+    pub fn may_ask(&self, provider: &Rc<Provider>, now: Timestamp) -> bool {
+        let (Some(data), Some(source)) = (self.data, self.source(provider)) else { return true };
         let name = format!("{}.lease", source.name);
         let own = [self.worker.to_le_bytes(), now.0.to_le_bytes()].concat();
         for _ in 0..ATTEMPTS {

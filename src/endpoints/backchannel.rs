@@ -1,10 +1,11 @@
 //! Back-channel logout: a provider says that sessions have ended (Back-Channel Logout 1.0).
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use crate::answer;
 use crate::audit::{Decision, Outcome};
-use crate::config::{Provider, ProviderIndex};
 use crate::credential::bearer;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -14,7 +15,7 @@ use crate::jose::Jws;
 use crate::oidc::claims;
 use crate::oidc::form::FORM_LIMIT;
 use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
-use crate::provider::BroughtBy;
+use crate::provider::{BroughtBy, RelyingParty, one_of_issuer};
 use crate::store::revocation_list::Whose;
 use crate::store::{Key, Record, Table};
 use crate::time::Timestamp;
@@ -26,9 +27,9 @@ const ACTED_UPON: Table = Table { name: "logout_tokens", buckets: 64, bucket_lim
 /// The back-channel logout endpoint.
 pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Answer {
     match by_token(filter, visit, callouts).await {
-        Ok((provider, token)) => {
+        Ok((party, token)) => {
             let subject = token.subject().unwrap_or_default();
-            let decision = filter.decision(visit, "logged_out_by_provider", provider, subject);
+            let decision = filter.decision(visit, "logged_out_by_provider", &party.provider, subject);
             // The provider has signed that.
             let decision = Decision { authenticated: true, ..decision };
             let response = Response::new(200);
@@ -45,50 +46,45 @@ async fn by_token(
     filter: &Filter,
     visit: &Visit,
     callouts: &Callouts,
-) -> Result<(ProviderIndex, LogoutToken), Error> {
+) -> Result<(Rc<RelyingParty>, LogoutToken), Error> {
     filter.check_method(visit.request.path_only(), &visit.request.method)?;
     logout_token::check_content_type(&visit.request.headers).map_err(ClientError::LogoutRequest)?;
     let body = callouts.body(FORM_LIMIT).await.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
     let text = logout_token::read_request(&body).map_err(ClientError::LogoutRequest)?;
     let jws = Jws::parse(&text).map_err(ClientError::Token)?;
-    let index = sender(filter, &jws)?;
-    visit.is_by(index, "");
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let (verified, _) = bearer::verify(filter, index, (jws, &text, BroughtBy::Client), callouts).await?;
+    let party = sender(filter, &jws)?;
+    visit.is_by(&party.provider, "");
+    let (verified, _) = bearer::verify(party, (jws, &text, BroughtBy::Client), callouts).await?;
     let expect = logout_token::Expected {
-        issuer: provider.issuer_of(verified.claims()),
-        client_id: &provider.client.id,
-        leeway: provider.leeway,
+        issuer: party.config.issuer_of(verified.claims()),
+        client_id: &party.config.client.id,
+        leeway: party.config.leeway,
         now: callouts.now(),
     };
     let token = LogoutToken::check(&verified, &expect).map_err(ClientError::LogoutToken)?;
-    act_upon(filter, index, expect.issuer, &token, callouts.now())?;
-    Ok((index, token))
+    act_upon(filter, party, expect.issuer, &token, callouts.now())?;
+    Ok((Rc::clone(party), token))
 }
 
 /// The provider whose token this claims to be, and the client it claims to be for. The claims are not
 /// believed, they only say which keys must verify them.
-fn sender(filter: &Filter, jws: &Jws) -> Result<ProviderIndex, Error> {
+fn sender<'a>(filter: &'a Filter, jws: &Jws) -> Result<&'a Rc<RelyingParty>, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
-    let is_client = |_, provider: &Provider| named.contains(&provider.client.id.as_str());
-    let all = 0..filter.config.providers.len();
-    filter
-        .config
-        .one_of_issuer(issuer, all, is_client)
+    let is_client = |party: &Rc<RelyingParty>| named.contains(&party.config.client.id.as_str());
+    one_of_issuer(filter.registry.relying_parties(), issuer, is_client)
         .ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() }.into())
 }
 
 /// Ends what the token names, once.
 fn act_upon(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     issuer: &str,
     token: &LogoutToken,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
-    let acted_upon = ACTED_UPON.rows(&filter.store, ended.tenant());
+    let acted_upon = ACTED_UPON.rows(&filter.store, party.tenant());
     let key = Key::new(&[issuer.as_bytes(), token.id().as_bytes()]);
     // Where it cannot be known, a second end does less harm than none.
     if acted_upon.find(key, now).is_ok_and(|held| held.is_some()) {
@@ -99,7 +95,7 @@ fn act_upon(
         (None, Some(subject)) => Whose::Subject(issuer, subject),
         (None, None) => return Err(Error::Bug("a logout token names nobody")),
     };
-    ended.end(&filter.store, whose, now)?;
+    party.revocation_list.end(&filter.store, whose, now)?;
     // Last: a token that could not be acted upon may be sent again.
     Ok(acted_upon.put(key, &Record::new(&[], token.remember_until()), now)?)
 }
@@ -117,8 +113,7 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
         response = response.header("allow", filter.allow(visit.request.path_only()));
     }
     let reference = filter.random.reference(visit.now()).unwrap_or_default();
-    let provider = visit.who().provider;
-    let decision = filter.decision(visit, error.code().name, provider, "");
+    let decision = filter.decision(visit, error.code().name, visit.who().provider.as_ref(), "");
     let decision = Decision { outcome: Outcome::Refused, reference, ..decision };
     filter.audit(visit, &decision, response.status, &detail);
     Answer::Respond(response, decision)

@@ -1,15 +1,16 @@
 //! Front-channel logout: a provider loads a page of ours in a frame, and the browser brings the cookie
 //! of the session that ends (Front-Channel Logout 1.0).
 
+use std::rc::Rc;
+
 use crate::answer;
-use crate::config::ProviderIndex;
 use crate::credential::session;
 use crate::endpoints::login::with_cookies;
 use crate::endpoints::logout;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::oidc::form::Form;
-use crate::provider::Provider;
+use crate::provider::{Provider, RelyingParty};
 use crate::session::Jar;
 
 /// The front-channel logout endpoint.
@@ -24,18 +25,16 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
     let form = Form::read(request.query().unwrap_or_default()).map_err(ClientError::Form)?;
     let parameter = |name| form.get(name).ok_or(ClientError::ParameterMissing(name));
     let (issuer, sid) = (parameter("iss")?, parameter("sid")?);
-    let of_issuer: Vec<ProviderIndex> =
-        filter.config.of_issuer(issuer, 0..filter.config.providers.len()).map(|(index, _)| index).collect();
+    let of_issuer: Vec<&Rc<RelyingParty>> = filter.registry.of_issuer(issuer).collect();
     let Some(first) = of_issuer.first() else {
         return Err(ClientError::UnknownIssuer { found: issuer.to_owned() }.into());
     };
-    let provider = filter.provider(*first).ok_or(Error::Bug("no such provider"))?;
     let jar = Jar::read(&request.headers);
     let mut cookies = Vec::new();
-    let mut decision = filter.decision(visit, "frontchannel_no_session", *first, "");
+    let mut decision = filter.decision(visit, "frontchannel_no_session", &first.provider, "");
     let mut detail = "the request brings no session of this issuer".to_owned();
-    for index in &of_issuer {
-        let Ok(found) = session::of(filter, visit, *index, &jar) else { continue };
+    for party in &of_issuer {
+        let Ok(found) = session::of(filter, visit, party, &jar) else { continue };
         let (of_session, _) = found.session.person();
         if of_session != issuer {
             continue;
@@ -54,14 +53,14 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
                 continue;
             }
         }
-        logout::end_session(filter, *index, &found, visit.now());
-        cookies.extend(filter.cookies.delete_session(*index, &jar));
-        decision = filter.decision(visit, "frontchannel_logged_out", *index, &found.session.subject);
+        logout::end_session(filter, &found, visit.now());
+        cookies.extend(filter.cookies.delete_session(&party.cookies, &jar));
+        decision = filter.decision(visit, "frontchannel_logged_out", &party.provider, &found.session.subject);
     }
     if decision.code == "frontchannel_logged_out" {
         detail.clear();
     }
-    let page = with_cookies(answer::ended_in_frame(&frames_of(provider)), cookies);
+    let page = with_cookies(answer::ended_in_frame(&frames_of(first)), cookies);
     filter.audit(visit, &decision, page.status, &detail);
     Ok(Answer::Respond(page, decision))
 }

@@ -5,9 +5,10 @@
 //! come back with a session. It is opened once, in the browser that finished the login which it waited
 //! for, on the same site, and for the same person as far as it is known who that was.
 
+use std::rc::Rc;
+
 use super::login::{Begin, begin};
 use crate::answer;
-use crate::config::ProviderIndex;
 use crate::credential::session;
 use crate::endpoints::{looping, step_up};
 use crate::error::{ClientError, Error};
@@ -16,6 +17,7 @@ use crate::flow::Callouts;
 use crate::http::{Body, BodyFailed, Request};
 use crate::oidc::form;
 use crate::oidc::return_to::ReturnTo;
+use crate::provider::RelyingParty;
 use crate::rules::{ClientKind, FetchMetadata};
 use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, SessionEnded, Who};
 use crate::store::{Claim, Key, Record, Table};
@@ -34,7 +36,7 @@ const RESTORE_LIMIT: usize = 100 * 1024;
 const RESTORED: Table = Table { name: "sent_forms", buckets: 16, bucket_limit: 16 * 1024 };
 
 /// Whether a request without a session may be a form that can be kept, as far as its header fields say.
-pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, why: &Error) -> bool {
+pub fn may_be_kept(filter: &Filter, request: &Request, party: &Rc<RelyingParty>, why: &Error) -> bool {
     let needs_login = matches!(
         why,
         Error::Client(
@@ -44,7 +46,7 @@ pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, 
     needs_login
         && filter.config.session.preserve_form
         && is_sent_by_a_page(filter, request)
-        && filter.comes_back_here(request, provider)
+        && filter.comes_back_here(request, party)
         && form::is_announced(&request.headers)
         && !request.headers.has("content-encoding")
         && ReturnTo::from_request(&request.path, &filter.own_paths()).as_str() == request.path
@@ -52,9 +54,9 @@ pub fn may_be_kept(filter: &Filter, request: &Request, provider: ProviderIndex, 
 
 /// The same before it is known whether the session of a request can be refreshed: so much of its body
 /// is kept meanwhile. Bytes; 0 if it is no form that could be kept.
-pub fn kept_meanwhile(filter: &Filter, request: &Request, provider: ProviderIndex) -> usize {
+pub fn kept_meanwhile(filter: &Filter, request: &Request, party: &Rc<RelyingParty>) -> usize {
     let ended = ClientError::SessionEnded(SessionEnded::NotRenewed).into();
-    if may_be_kept(filter, request, provider, &ended) { KEPT_FORM_LIMIT } else { 0 }
+    if may_be_kept(filter, request, party, &ended) { KEPT_FORM_LIMIT } else { 0 }
 }
 
 /// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
@@ -72,13 +74,13 @@ pub fn is_sent_by_a_page(filter: &Filter, request: &Request) -> bool {
 pub async fn keep(
     filter: &Filter,
     visit: &Visit,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     why: Error,
     callouts: &Callouts,
 ) -> Result<Answer, Error> {
     let body = callouts.body(KEPT_FORM_LIMIT).await;
-    match kept(filter, visit, provider, &why, body)? {
-        Some(login) => Ok(begin(filter, visit, provider, login, callouts).await),
+    match kept(filter, visit, party, &why, body)? {
+        Some(login) => Ok(begin(filter, visit, party, login, callouts).await),
         None => Err(why),
     }
 }
@@ -87,7 +89,7 @@ pub async fn keep(
 fn kept(
     filter: &Filter,
     visit: &Visit,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     why: &Error,
     body: Body,
 ) -> Result<Option<Begin>, Error> {
@@ -107,22 +109,22 @@ fn kept(
         return Ok(None);
     }
     let jar = Jar::read(&visit.request.headers);
-    let rounds = looping::lost(filter, visit, provider, why)?;
+    let rounds = looping::lost(filter, visit, party, why)?;
     let form = KeptForm {
         origin: filter.origin(&visit.request)?,
         path: visit.request.path.clone(),
         body,
         kept_at: visit.now(),
-        filled_in_by: ended(filter, provider, &jar, visit),
+        filled_in_by: ended(filter, party, &jar, visit),
     };
     if !filter.cookies.is_kept(&form) {
         return Ok(None);
     }
     Ok(Some(Begin {
         return_to: page_of_form(filter, &visit.request),
-        authentication: step_up::wanted(filter, provider, filter.rule(visit), ""),
+        authentication: step_up::wanted(filter, party, visit.rule.as_ref(), ""),
         rounds,
-        cookies: filter.cookies_of_end(provider, &jar, why),
+        cookies: filter.cookies_of_end(party, &jar, why),
         landing: Landing::Form,
         kept_form: Some(form),
         ..Begin::default()
@@ -130,9 +132,9 @@ fn kept(
 }
 
 /// Whose session has ended, if its cookie is still there.
-fn ended(filter: &Filter, provider: ProviderIndex, jar: &Jar<'_>, visit: &Visit) -> Option<Who> {
-    let mut texts = filter.cookies.session_text(provider, jar);
-    let ended = texts.find_map(|sealed| session::open(filter, provider, &sealed, visit.now()))?;
+fn ended(filter: &Filter, party: &Rc<RelyingParty>, jar: &Jar<'_>, visit: &Visit) -> Option<Who> {
+    let mut texts = party.cookies.session_text(jar);
+    let ended = texts.find_map(|sealed| session::open(filter, party, &sealed, visit.now()))?;
     Some(Who::of(&ended.session.claims, &ended.session.subject))
 }
 
@@ -147,14 +149,14 @@ fn page_of_form(filter: &Filter, request: &Request) -> String {
 /// A form is sent once, to whichever worker its browser brings it.
 fn once(
     filter: &Filter,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     finished: &FinishedLogin,
     now: Timestamp,
 ) -> Result<(), Error> {
     let key = Key::new(&[finished.login.as_bytes()]);
     // As long as the note is good: it may be from before the clock went back.
     let until = now.max(finished.finished_at) + NOTE_LIFETIME;
-    let restored = RESTORED.rows(&filter.store, filter.tenant(provider)?);
+    let restored = RESTORED.rows(&filter.store, party.tenant());
     match restored.claim(key, &Record::new(&[], until), now) {
         Claim::Made => Ok(()),
         Claim::Held(_) | Claim::Contended => Err(ClientError::KeptForm(FormLost::SentBefore).into()),
@@ -172,7 +174,7 @@ pub async fn restore(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Res
     open(filter, visit, callouts.body(RESTORE_LIMIT).await)
 }
 
-fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
+fn open<'f>(filter: &'f Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
     let body =
         String::from_utf8(body.map_err(|why| ClientError::Body(why, RESTORE_LIMIT))?).unwrap_or_default();
     let sent = form::fields(&body, 2).unwrap_or_default();
@@ -180,24 +182,28 @@ fn open(filter: &Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
         let found = sent.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         found.ok_or(ClientError::ParameterMissing(name))
     };
-    let opened = filter.cookies.open_form(field("kept")?, field("login")?, visit.now());
-    let (provider, finished, form) = opened.map_err(ClientError::KeptForm)?;
+    let (kept, note) = (field("kept")?, field("login")?);
+    let of_party = |party: &'f Rc<RelyingParty>| Some((party, party.cookies.open_finished(note)?));
+    let finished = filter.registry.relying_parties().iter().find_map(of_party);
+    let (party, finished) = finished.ok_or(ClientError::KeptForm(FormLost::NotOpened))?;
+    let form = filter.cookies.open_form(&party.cookies, &finished, kept, visit.now());
+    let form = form.map_err(ClientError::KeptForm)?;
     if form.origin != filter.origin(&visit.request)? {
         return Err(ClientError::KeptForm(FormLost::NotOpened).into());
     }
     let jar = Jar::read(&visit.request.headers);
-    let found = session::of(filter, visit, provider, &jar)?;
+    let found = session::of(filter, visit, party, &jar)?;
     let subject = &found.session.subject;
-    visit.is_by(provider, subject);
+    visit.is_by(&party.provider, subject);
     let who = Who::of(&found.session.claims, subject);
     if finished.who != who || form.filled_in_by.is_some_and(|filled_in_by| filled_in_by != who) {
         return Err(ClientError::KeptForm(FormLost::OtherPerson).into());
     }
     let fields =
         form::fields(&form.body, KEPT_FIELDS_LIMIT).ok_or(Error::Bug("a kept form has no fields"))?;
-    once(filter, provider, &finished, visit.now())?;
+    once(filter, party, &finished, visit.now())?;
     let response = answer::send_form(&form.path, &fields);
-    let decision = filter.decision(visit, "form_restored", provider, subject);
+    let decision = filter.decision(visit, "form_restored", &party.provider, subject);
     filter.audit(visit, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
 }

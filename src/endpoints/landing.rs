@@ -1,20 +1,23 @@
 //! How a browser leaves for the provider and what it does when it is back: mostly by a redirect, and by
 //! a page where a redirect would lose something.
 
+use std::rc::Rc;
+
 use crate::answer;
-use crate::config::{self, ProviderIndex, SameSite};
+use crate::config::SameSite;
 use crate::endpoints::login::{Begin, with_cookies};
 use crate::error::Error;
 use crate::filter::{Answer, Filter, Visit};
 use crate::http::{Request, Response};
+use crate::provider::RelyingParty;
 use crate::rules::FetchMetadata;
 use crate::session::{FinishedLogin, Landing, Login, Who};
 
 /// What a browser does after a login for the page that it asked for. A page in a frame keeps nothing:
 /// our pages are in no frame.
-pub fn of_page(filter: &Filter, request: &Request, provider: ProviderIndex) -> Landing {
+pub fn of_page(filter: &Filter, request: &Request, party: &Rc<RelyingParty>) -> Landing {
     let is_top = FetchMetadata::of(request).may_have_a_window();
-    let is_kept = filter.config.session.preserve_fragment && filter.comes_back_here(request, provider);
+    let is_kept = filter.config.session.preserve_fragment && filter.comes_back_here(request, party);
     if is_kept && is_top && request.method == "GET" { Landing::Fragment } else { Landing::Redirect }
 }
 
@@ -61,11 +64,11 @@ pub enum Framed {
 
 impl Framed {
     /// How the login of this request begins.
-    pub fn of(filter: &Filter, request: &Request, begin: &Begin, provider: &config::Provider) -> Framed {
+    pub fn of(filter: &Filter, request: &Request, begin: &Begin, party: &RelyingParty) -> Framed {
         if !is_framed(filter, request) {
             return Framed::No;
         }
-        let mut parameters = begin.from_request.iter().chain(&provider.authorization_parameters);
+        let mut parameters = begin.from_request.iter().chain(&party.config.authorization_parameters);
         let has_cookies = filter.config.session.same_site == SameSite::None
             || !FetchMetadata::of(request).is_from_another_site();
         if has_cookies && !parameters.any(|(name, _)| name == "prompt") {
@@ -85,11 +88,11 @@ pub fn is_framed(filter: &Filter, request: &Request) -> bool {
 pub fn outside_the_frame(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     return_to: &str,
     cookies: Vec<String>,
 ) -> Answer {
-    let decision = filter.decision(visit, "login_in_frame", index, "");
+    let decision = filter.decision(visit, "login_in_frame", &party.provider, "");
     let response = answer::log_in_outside(&filter.login_address(return_to), decision.code);
     filter.audit(visit, &decision, response.status, "");
     Answer::Respond(with_cookies(response, cookies), decision)
@@ -102,7 +105,7 @@ pub fn outside_the_frame(
 pub fn after_login(
     filter: &Filter,
     visit: &Visit,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     login: &Login,
     who: Who,
 ) -> Result<Response, Error> {
@@ -112,7 +115,7 @@ pub fn after_login(
     }
     let now = visit.now();
     let finished = FinishedLogin { login: name.to_owned(), who, finished_at: now };
-    let note = filter.cookies.seal_finished(provider, &finished, filter.nonce24(now)?);
+    let note = party.cookies.seal_finished(&finished, filter.nonce24(now)?);
     let restore = &filter.config.endpoints.restore;
     Ok(answer::return_with_form(&login.return_to, name, &note, restore))
 }

@@ -1,9 +1,11 @@
 //! A login: the browser goes to the provider and comes back with a code.
 
+use std::rc::Rc;
+
 use crate::calls::exchange::{self, Asked};
 use crate::calls::userinfo;
 use crate::calls::userinfo::Person;
-use crate::config::{Authentication, ProviderIndex, ResponseMode, Rule};
+use crate::config::{Authentication, ResponseMode};
 use crate::credential::session;
 use crate::endpoints::landing::Framed;
 use crate::endpoints::new_session::new_session;
@@ -19,7 +21,7 @@ use crate::oidc::authorization::{
 use crate::oidc::pkce;
 use crate::oidc::shown_request::shown_request;
 use crate::oidc::token::{TokenResponse, token_request};
-use crate::provider::Known;
+use crate::provider::{BoundRule, Known, RelyingParty};
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::session::{Jar, KeptForm, Landing, Login, Place, Session, Who};
 
@@ -51,13 +53,14 @@ impl Begin {
     pub fn for_request(
         filter: &Filter,
         request: &Request,
-        rule: &Rule,
+        rule: &BoundRule,
+        party: &Rc<RelyingParty>,
         rounds: u8,
         cookies: Vec<String>,
     ) -> Self {
-        let return_to = filter.page_of(request, rule.provider);
-        let authentication = step_up::wanted(filter, rule.provider, Some(rule), "");
-        let landing = landing::of_page(filter, request, rule.provider);
+        let return_to = filter.page_of(request, Some(party));
+        let authentication = step_up::wanted(filter, party, Some(rule), "");
+        let landing = landing::of_page(filter, request, party);
         Begin { rounds, cookies, landing, ..Begin::new(return_to, authentication) }
     }
 }
@@ -67,7 +70,7 @@ impl Begin {
 ///
 /// # Errors
 /// A POST, which is not for this, or a client that cannot follow a redirect to the provider.
-pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begin), Error> {
+pub fn on_request<'a>(filter: &'a Filter, visit: &Visit) -> Result<(&'a Rc<RelyingParty>, Begin), Error> {
     let request = &visit.request;
     if request.method == "POST" {
         return Err(ClientError::Method.into());
@@ -87,14 +90,14 @@ pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begi
     let parameter = |name| url::form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name);
     let wanted = parameter("return_to").map_or_else(|| "/".into(), |(_, value)| value);
     let return_to = filter.return_to(&wanted);
-    let provider = filter.login_provider(request, &return_to);
+    let party = filter.login_for(request, &return_to)?;
     let page = filter.rule_of_page(request, &return_to);
-    let authentication = step_up::wanted(filter, provider, page, query);
-    let from_request = from_request(filter, provider, query);
+    let authentication = step_up::wanted(filter, party, page, query);
+    let from_request = from_request(party, query);
     let is_popup = parameter("display").is_some_and(|(_, value)| value == "popup");
     let landing =
         if is_popup && may_open_windows(filter, request) { Landing::Popup } else { Landing::Redirect };
-    Ok((provider, Begin { from_request, landing, ..Begin::new(return_to, authentication) }))
+    Ok((party, Begin { from_request, landing, ..Begin::new(return_to, authentication) }))
 }
 
 /// Whether a page of this very origin, or a person, opens the window. Any other page would learn from a
@@ -105,10 +108,9 @@ fn may_open_windows(filter: &Filter, request: &Request) -> bool {
 
 /// What the address of the login sets of the parameters that it may set. Whatever is not listed, or is
 /// there twice, is left out: a login must not fail for it.
-fn from_request(filter: &Filter, provider: ProviderIndex, query: &str) -> Vec<(String, String)> {
-    let Some(provider) = filter.provider(provider) else { return Vec::new() };
+fn from_request(party: &RelyingParty, query: &str) -> Vec<(String, String)> {
     let sent: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
-    let set = provider.config.parameters_from_request.iter().filter_map(|parameter| {
+    let set = party.config.parameters_from_request.iter().filter_map(|parameter| {
         let mut values = sent.iter().filter(|(name, _)| *name == parameter.name);
         match (values.next(), values.next()) {
             (Some((_, value)), None) if parameter.allows(value) => {
@@ -124,12 +126,12 @@ fn from_request(filter: &Filter, provider: ProviderIndex, query: &str) -> Vec<(S
 pub async fn begin(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     begin: Begin,
     callouts: &Callouts,
 ) -> Answer {
-    match ready(filter, visit, index, callouts).await {
-        Ok(()) => begin_now(filter, visit, index, begin),
+    match ready(visit, party, callouts).await {
+        Ok(known) => begin_now(filter, visit, party, &known, begin),
         Err(error) => filter.refuse(visit, &error),
     }
 }
@@ -138,23 +140,24 @@ pub async fn begin(
 ///
 /// # Errors
 /// The provider cannot be asked.
-pub async fn ready(
-    filter: &Filter,
-    visit: &Visit,
-    index: ProviderIndex,
-    callouts: &Callouts,
-) -> Result<(), Error> {
-    let Some(provider) = filter.provider(index).filter(|provider| provider.known().is_none()) else {
-        return Ok(());
-    };
-    visit.is_by(index, "");
-    Box::pin(provider.ready(callouts)).await.map(|_| ())
+pub async fn ready(visit: &Visit, party: &Rc<RelyingParty>, callouts: &Callouts) -> Result<Known, Error> {
+    if let Some(known) = party.known() {
+        return Ok(known);
+    }
+    visit.is_by(&party.provider, "");
+    Box::pin(party.ready(callouts)).await
 }
 
 /// Sends the browser to the provider.
-pub fn begin_now(filter: &Filter, visit: &Visit, provider: ProviderIndex, begin: Begin) -> Answer {
+pub fn begin_now(
+    filter: &Filter,
+    visit: &Visit,
+    party: &Rc<RelyingParty>,
+    known: &Known,
+    begin: Begin,
+) -> Answer {
     let address = filter.login_address(&begin.return_to);
-    send_to_provider(filter, visit, provider, begin).unwrap_or_else(|error| {
+    send_to_provider(filter, visit, party, known, begin).unwrap_or_else(|error| {
         let is_loop = matches!(error, Error::Client(ClientError::LoginLoop(..)));
         let extras = Extras { retry: is_loop.then_some(address), ..Extras::default() };
         filter.refuse_with(visit, &error, extras)
@@ -164,24 +167,23 @@ pub fn begin_now(filter: &Filter, visit: &Visit, provider: ProviderIndex, begin:
 fn send_to_provider(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
+    known: &Known,
     mut begin: Begin,
 ) -> Result<Answer, Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    match Framed::of(filter, &visit.request, &begin, &provider.config) {
+    match Framed::of(filter, &visit.request, &begin, party) {
         Framed::No => {}
         Framed::Silently => begin.from_request.push(("prompt".to_owned(), "none".to_owned())),
         Framed::Never => {
-            return Ok(landing::outside_the_frame(filter, visit, index, &begin.return_to, begin.cookies));
+            return Ok(landing::outside_the_frame(filter, visit, party, &begin.return_to, begin.cookies));
         }
     }
-    let known = provider.known().ok_or(Error::Bug("a login begins without metadata"))?;
     let now = visit.now();
     let jar = Jar::read(&visit.request.headers);
     let Authentication { acr_values, max_age } = begin.authentication;
-    let found = session::find(filter, index, &jar, now).ok();
+    let found = session::find(filter, party, &jar, now).ok();
     let needless = match &found {
-        Some(found) => looping::needless(filter, visit, index, &begin.return_to, found, &known.metadata)?,
+        Some(found) => looping::needless(filter, visit, party, &begin.return_to, found, &known.metadata)?,
         None => 0,
     };
     let mut verifier = [0; 32];
@@ -193,11 +195,11 @@ fn send_to_provider(
         began_as: begin.began_as.clone(),
     };
     let login = Login {
-        state: filter.cookies.state(index, &filter.random_secret(now)?, &place, filter.nonce24(now)?),
+        state: party.cookies.state(&filter.random_secret(now)?, &place, filter.nonce24(now)?),
         nonce: filter.random_secret(now)?,
         code_verifier: pkce::code_verifier(&verifier),
         return_to: begin.return_to,
-        redirect_uri: filter.redirect_uri(index, &visit.request)?,
+        redirect_uri: filter.redirect_uri(party, &visit.request)?,
         started_at: now,
         rounds: begin.rounds,
         needless,
@@ -212,7 +214,7 @@ fn send_to_provider(
     };
     let location = authorization::authorization_request(
         &known.metadata,
-        &provider.config,
+        &party.config,
         &AuthorizationRequest {
             redirect_uri: &login.redirect_uri,
             state: &login.state,
@@ -224,19 +226,19 @@ fn send_to_provider(
         },
     );
     if log::log_enabled!(log::Level::Debug) {
-        log::debug!("provider={} {}", provider.config.name, shown_request(&location));
+        log::debug!("provider={} {}", party.config.name, shown_request(&location));
     }
     let mut cookies = begin.cookies;
-    cookies.extend(filter.cookies.set_login(index, &login, &jar, now, filter.nonce24(now)?));
+    cookies.extend(filter.cookies.set_login(&party.cookies, &login, &jar, now, filter.nonce24(now)?));
     let kept_form = match begin.kept_form {
-        Some(form) => Some(filter.cookies.seal_form(index, login.name(), &form, filter.nonce24(now)?)),
+        Some(form) => Some(party.cookies.seal_form(login.name(), &form, filter.nonce24(now)?)),
         None => None,
     };
     let response = landing::leave(filter, &visit.request, &login, location.as_str(), kept_form.as_deref());
     let response = with_cookies(response, cookies);
     let decision = match kept_form {
-        Some(_) => filter.decision(visit, "form_kept", index, ""),
-        None => filter.decision(visit, "login_begins", index, ""),
+        Some(_) => filter.decision(visit, "form_kept", &party.provider, ""),
+        None => filter.decision(visit, "login_begins", &party.provider, ""),
     };
     filter.audit(visit, &decision, response.status, "");
     Ok(Answer::Respond(response, decision))
@@ -246,12 +248,12 @@ fn send_to_provider(
 pub async fn complete(
     filter: &Filter,
     visit: &Visit,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     callouts: &Callouts,
 ) -> Answer {
     let mut extras = Extras::default();
-    visit.is_by(provider, "");
-    let completed = redeem(filter, visit, provider, callouts, &mut extras).await;
+    visit.is_by(&party.provider, "");
+    let completed = redeem(filter, visit, party, callouts, &mut extras).await;
     completed.unwrap_or_else(|error| filter.refuse_with(visit, &error, extras))
 }
 
@@ -260,25 +262,25 @@ pub async fn complete(
 async fn redeem(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     callouts: &Callouts,
     extras: &mut Extras,
 ) -> Result<Answer, Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    let response = authorization_response(visit, provider.config.response_mode, callouts).await?;
+    let response = authorization_response(visit, party.config.response_mode, callouts).await?;
     let jar = Jar::read(&visit.request.headers);
-    let login = match filter.cookies.open_login(index, response.state().expose(), &jar, callouts.now()) {
-        Ok(login) => login,
-        Err(missing) => {
-            let late = (&response, missing);
-            return missing_login::lead_on(filter, visit, index, late, callouts, extras).await;
-        }
-    };
-    extras.cookies = filter.cookies.delete_login(index, response.state().expose());
+    let login =
+        match filter.cookies.open_login(&party.cookies, response.state().expose(), &jar, callouts.now()) {
+            Ok(login) => login,
+            Err(missing) => {
+                let late = (&response, missing);
+                return missing_login::lead_on(filter, visit, party, late, callouts, extras).await;
+            }
+        };
+    extras.cookies = filter.cookies.delete_login(&party.cookies, response.state().expose());
     extras.retry = Some(landing::retry_address(filter, &login));
-    let needless = looping::unseen(filter, visit, index, &login)?;
-    let known = provider.ready(callouts).await?;
-    let issuer = provider.config.issuer_named(response.issuer());
+    let needless = looping::unseen(filter, visit, party, &login)?;
+    let known = party.ready(callouts).await?;
+    let issuer = party.config.issuer_named(response.issuer());
     let has_expired = response.has_expired();
     let code = response.into_code(&authorization::Expected {
         state: &login.state,
@@ -288,7 +290,7 @@ async fn redeem(
     let code = match code {
         Ok(code) => code,
         Err(AuthorizationError::Refused(_)) if has_expired && login.began_as.is_none() => {
-            return Ok(missing_login::begin_again(filter, visit, index, login, extras));
+            return Ok(missing_login::begin_again(filter, visit, party, &known, login, extras));
         }
         Err(AuthorizationError::Refused(why))
             if why.asks_for_a_page() && landing::is_framed(filter, &visit.request) =>
@@ -296,43 +298,43 @@ async fn redeem(
             return Ok(landing::outside_the_frame(
                 filter,
                 visit,
-                index,
+                party,
                 &login.return_to,
                 std::mem::take(&mut extras.cookies),
             ));
         }
         Err(why) => return Err(ClientError::Authorization(why).into()),
     };
-    redeemed::once(filter, index, &login, callouts.now())?;
-    let tokens = redeem_code(filter, index, &known, &code, &login, callouts).await?;
+    redeemed::once(filter, party, &login, callouts.now())?;
+    let tokens = redeem_code(filter, party, &known, &code, &login, callouts).await?;
     let asked = Asked {
         nonce: Some(&login.nonce),
         code: Some(code.secret()),
         max_age: login.max_age,
         access_token: &tokens.access_token,
     };
-    let id_token = exchange::check_id_token(filter, index, &tokens.id_token, &asked, callouts).await?;
-    visit.is_by(index, id_token.subject());
+    let id_token = exchange::check_id_token(party, &tokens.id_token, &asked, callouts).await?;
+    visit.is_by(&party.provider, id_token.subject());
     let is_same_person = login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub));
-    let is_enough = match step_up::is_enough(&login, &id_token, provider.config.leeway, callouts.now()) {
+    let is_enough = match step_up::is_enough(&login, &id_token, party.config.leeway, callouts.now()) {
         // The session that was not enough stays as it is: this login is worth no more.
         Err(error) if is_same_person => return Err(error),
         is_enough => is_enough,
     };
     let person = Person { claims: id_token.claims(), subject: id_token.subject() };
-    let claims = userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts).await?;
+    let claims = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await?;
     let claims = claims.as_ref().unwrap_or(id_token.claims());
-    let session = new_session(filter, index, &id_token, claims, &tokens, &login, callouts.now())?;
-    visit.is_in(index, &session);
-    visit.is_by(index, id_token.subject());
-    let write = |session: &Session, nonce| filter.cookies.set_session(index, session, &jar, nonce);
-    let session = session::fit(filter, index, session, session::GIVEN_UP, callouts.now(), write)?;
-    step_up::end_of_somebody_else(filter, index, &jar, &id_token, callouts.now());
-    let [lost, page] = [filter.cookies.lost(index), filter.cookies.needless(index, &login.return_to)];
+    let session = new_session(filter, party, &id_token, claims, &tokens, &login, callouts.now())?;
+    visit.is_in(&party.provider, &session);
+    visit.is_by(&party.provider, id_token.subject());
+    let write = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, &jar, nonce);
+    let session = session::fit(filter, party, session, session::GIVEN_UP, callouts.now(), write)?;
+    step_up::end_of_somebody_else(filter, party, &jar, &id_token, callouts.now());
+    let [lost, page] = [party.cookies.lost(), party.cookies.needless(&login.return_to)];
     let rounds = [(lost, login.rounds.saturating_add(1)), (page, needless)];
     let rounds = filter.cookies.set_rounds(&rounds, &jar, callouts.now());
     let who = Who::of(id_token.claims(), id_token.subject());
-    let landed = landing::after_login(filter, visit, index, &login, who)?;
+    let landed = landing::after_login(filter, visit, party, &login, who)?;
     // Only now, when nothing can fail any more: a failure answer carries them too.
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session);
@@ -341,7 +343,7 @@ async fn redeem(
         extras.cookies = cookies;
         return Err(error);
     }
-    let decision = filter.decision(visit, "login_completed", index, id_token.subject());
+    let decision = filter.decision(visit, "login_completed", &party.provider, id_token.subject());
     filter.audit(visit, &decision, landed.status, "");
     Ok(Answer::Respond(with_cookies(landed, cookies), decision))
 }
@@ -369,16 +371,16 @@ async fn authorization_response(
 
 async fn redeem_code(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     known: &Known,
     code: &AuthorizationCode,
     login: &Login,
     callouts: &Callouts,
 ) -> Result<TokenResponse, Error> {
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let request = token_request(&known.metadata, provider, code, &login.code_verifier, &login.redirect_uri);
-    let received = exchange::ask_as_client(filter, index, &request, callouts).await?;
-    let mut sent = provider.client.secrets();
+    let request =
+        token_request(&known.metadata, &party.config, code, &login.code_verifier, &login.redirect_uri);
+    let received = exchange::ask_as_client(filter, party, &request, callouts).await?;
+    let mut sent = party.config.client.secrets();
     sent.extend([code.secret(), &login.code_verifier, &login.state]);
     Ok(TokenResponse::read(&received, &sent)
         .map_err(|error| ProviderError::Token(request.destination(), error))?)

@@ -2,7 +2,6 @@
 
 use crate::answer;
 use crate::calls::revocation;
-use crate::config::ProviderIndex;
 use crate::credential::session;
 use crate::endpoints::login::with_cookies;
 use crate::error::{ClientError, Error, shown};
@@ -11,6 +10,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::http::{Request, Response};
 use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
+use crate::provider::RelyingParty;
 use crate::refresh;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::secret::Secret;
@@ -34,7 +34,7 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
             return Err(ClientError::CrossSiteLogout.into());
         }
         // A link on another site, a picture, a page fetched ahead of time: the person is asked.
-        let decision = filter.decision(visit, "logout_to_confirm", 0, "");
+        let decision = filter.decision(visit, "logout_to_confirm", filter.providers().first(), "");
         let page = answer::confirm_logout(&filter.config.endpoints.logout);
         filter.audit(visit, &decision, page.status, "");
         return Ok(Answer::Respond(page, decision));
@@ -42,34 +42,33 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     let jar = Jar::read(&request.headers);
     let mut cookies = Vec::new();
     let mut ended = Vec::new();
-    for index in 0..filter.config.providers.len() {
-        if let Ok(session) = session::of(filter, visit, index, &jar) {
-            end_session(filter, index, &session, visit.now());
-            let newest = refresh::newest(filter, index, &session, visit.now());
-            revocation::begin(filter, index, &newest.remembered.session, visit.now());
-            ended.push((index, session));
+    for party in filter.registry.relying_parties() {
+        if let Ok(session) = session::of(filter, visit, party, &jar) {
+            end_session(filter, &session, visit.now());
+            let newest = refresh::newest(filter, &session, visit.now());
+            revocation::begin(filter, party, &newest.remembered.session, visit.now());
+            ended.push(session);
         }
-        cookies.extend(filter.cookies.delete_session(index, &jar));
+        cookies.extend(filter.cookies.delete_session(&party.cookies, &jar));
     }
-    let providers: Vec<ProviderIndex> = ended.iter().map(|(index, _)| *index).collect();
-    let hint = ended.first().and_then(|(_, session)| session.session.id_token.as_ref());
-    let (location, cookie) = at_providers(filter, visit, &providers, hint)
+    let parties: Vec<&RelyingParty> = ended.iter().map(|session| &*session.party).collect();
+    let hint = ended.first().and_then(|session| session.session.id_token.as_ref());
+    let (location, cookie) = at_providers(filter, visit, &parties, hint)
         .unwrap_or_else(|| (filter.config.endpoints.logged_out.clone(), filter.cookies.clear_logout(&jar)));
     cookies.extend(cookie);
     let response = with_cookies(Response::new(303).header("location", location), cookies);
-    let (index, subject) = match ended.first() {
-        Some((index, session)) => {
-            visit.is_in(*index, &session.session);
-            (*index, session.session.subject.as_str())
+    let (provider, subject) = match ended.first() {
+        Some(session) => {
+            visit.is_in(&session.party.provider, &session.session);
+            (Some(&session.party.provider), session.session.subject.as_str())
         }
-        None => (0, ""),
+        None => (filter.providers().first(), ""),
     };
-    let decision = filter.decision(visit, "logged_out", index, subject);
+    let decision = filter.decision(visit, "logged_out", provider, subject);
     // The line names one person; of the others there is one each.
-    for (index, session) in ended.iter().skip(1) {
-        let provider = filter.provider(*index).map(|provider| provider.config.name.as_str());
+    for session in ended.iter().skip(1) {
         let subject = shown(&session.session.subject);
-        let (provider, id) = (provider.unwrap_or_default(), &session.session.id);
+        let (provider, id) = (&session.party.config.name, &session.session.id);
         log::info!("code=logged_out provider={provider} sub=\"{subject}\" session={id} too");
     }
     filter.audit(visit, &decision, response.status, "");
@@ -78,11 +77,10 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
 
 /// Ends a session for all workers of this proxy, whoever has a copy of its cookie or is just about to
 /// write it anew.
-pub fn end_session(filter: &Filter, index: ProviderIndex, found: &CachedSession, now: Timestamp) {
+pub fn end_session(filter: &Filter, found: &CachedSession, now: Timestamp) {
     found.look_again();
-    let ended = filter.ended.get(index);
     let whose = Whose::Id { id: &found.session.id, person: found.session.person() };
-    if let Some(Err(error)) = ended.map(|ended| ended.end(&filter.store, whose, now)) {
+    if let Err(error) = found.party.revocation_list.end(&filter.store, whose, now) {
         let error = Error::from(error);
         // The cookie goes in any case.
         log::warn!("code=shared_data the end of a session is not known to all workers: {error}");
@@ -102,10 +100,11 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
     let state = form.as_ref().and_then(|form| form.get("state"));
     let returned = filter.cookies.check_logout(state, &jar);
     if let Ok(next) = &returned {
-        let named = |name: &String| filter.providers().iter().position(|known| &known.config.name == name);
-        let next: Vec<ProviderIndex> = next.iter().filter_map(named).collect();
+        let next: Vec<&RelyingParty> =
+            next.iter().filter_map(|name| filter.registry.by_name(name).map(Rc::as_ref)).collect();
         if let Some((location, cookie)) = at_providers(filter, visit, &next, None) {
-            let decision = filter.decision(visit, "logout_next_provider", next.first().copied(), "");
+            let decision =
+                filter.decision(visit, "logout_next_provider", next.first().map(|it| &it.provider), "");
             let response = with_cookies(
                 Response::new(303).header("location", location),
                 cookie.or_else(|| filter.cookies.clear_logout(&jar)).into_iter().collect(),
@@ -115,7 +114,7 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
         }
     }
     let unconfirmed = returned.err();
-    let mut decision = filter.decision(visit, "logged_out_page", 0, "");
+    let mut decision = filter.decision(visit, "logged_out_page", filter.providers().first(), "");
     let mut detail = String::new();
     if let Some(unconfirmed) = unconfirmed {
         decision.code = unconfirmed.code();
@@ -133,25 +132,24 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
 fn at_providers(
     filter: &Filter,
     visit: &Visit,
-    providers: &[ProviderIndex],
+    parties: &[&RelyingParty],
     hint: Option<&Secret>,
 ) -> Option<(String, Option<String>)> {
-    let (first, rest) = providers.split_first()?;
-    at_provider(filter, visit, *first, rest, hint).or_else(|| at_providers(filter, visit, rest, None))
+    let (first, rest) = parties.split_first()?;
+    at_provider(filter, visit, first, rest, hint).or_else(|| at_providers(filter, visit, rest, None))
 }
 
 fn at_provider(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
-    rest: &[ProviderIndex],
+    party: &RelyingParty,
+    rest: &[&RelyingParty],
     hint: Option<&Secret>,
 ) -> Option<(String, Option<String>)> {
-    let provider = filter.provider(index)?;
-    let Some(known) = provider.known() else {
+    let Some(known) = party.known() else {
         let line = format!(
             "provider={}: it has not answered yet, so a logout does not reach it, and its own session goes on",
-            provider.config.name
+            party.config.name
         );
         filter.log.warn("logout_not_at_provider", &line, visit.now());
         return None;
@@ -159,13 +157,12 @@ fn at_provider(
     let metadata = known.metadata;
     let own = filter.origin(&visit.request).ok();
     let own = own.map(|origin| format!("{origin}{}", filter.config.endpoints.logged_out));
-    let back = match &provider.config.post_logout_redirect_uri {
+    let back = match &party.config.post_logout_redirect_uri {
         Some(address) if !address.starts_with('/') => Some(address.clone()),
         Some(path) => filter.origin(&visit.request).ok().map(|origin| format!("{origin}{path}")),
         None => own.clone(),
     };
-    let names = rest.iter().filter_map(|index| Some(filter.provider(*index)?.config.name.clone()));
-    let next: Vec<String> = names.collect();
+    let next: Vec<String> = rest.iter().map(|party| party.config.name.clone()).collect();
     // Elsewhere nobody would compare it.
     let logout = match &back {
         Some(_) if back == own => {
@@ -177,16 +174,18 @@ fn at_provider(
                 log::warn!(
                     "provider={}: after the logout the browser does not come back here, so it is not led \
                      on to end the sessions at: {next}",
-                    provider.config.name
+                    party.config.name
                 );
             }
             None
         }
     };
     let state = logout.as_ref().map(|logout| &logout.state);
-    let url = end_session_request(&metadata, &provider.config, hint, back.as_deref(), state)?;
+    let url = end_session_request(&metadata, &party.config, hint, back.as_deref(), state)?;
     let cookie = match &logout {
-        Some(logout) => Some(filter.cookies.set_logout(index, logout, filter.nonce24(visit.now()).ok()?)),
+        Some(logout) => {
+            Some(filter.cookies.set_logout(&party.cookies, logout, filter.nonce24(visit.now()).ok()?))
+        }
         None => None,
     };
     Some((url.into(), cookie))

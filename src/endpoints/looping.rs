@@ -4,14 +4,15 @@
 //! for another login by a click on a page of this site is never refused.
 
 use std::fmt;
+use std::rc::Rc;
 
-use crate::config::ProviderIndex;
 use crate::credential::session;
 use crate::endpoints::redeemed::is_redeemed;
 use crate::error::{ClientError, Error};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Filter, Visit};
 use crate::oidc::discovery::Metadata;
+use crate::provider::RelyingParty;
 use crate::rules::FetchMetadata;
 use crate::session::{JUST_BEGUN, Jar, Login, LoginLoop, ROUNDS_LIMIT};
 use crate::time::Timestamp;
@@ -20,16 +21,16 @@ use crate::time::Timestamp;
 ///
 /// # Errors
 /// Too many.
-pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error) -> Result<u8, Error> {
+pub fn lost(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, why: &Error) -> Result<u8, Error> {
     let jar = Jar::read(&visit.request.headers);
     let mut at = visit.now();
     if matches!(why, Error::Client(ClientError::SessionEnded(_))) {
         // By the clock of the proxy that made the session that is over: that one may be wrong, or ours.
-        let mut texts = filter.cookies.session_text(provider, &jar);
-        let found = texts.find_map(|text| session::open(filter, provider, &text, visit.now()));
+        let mut texts = party.cookies.session_text(&jar);
+        let found = texts.find_map(|text| session::open(filter, party, &text, visit.now()));
         at = found.map_or(at, |found| found.session.created_at);
     }
-    let (lost, _) = filter.cookies.rounds(filter.cookies.lost(provider), &jar, at);
+    let (lost, _) = filter.cookies.rounds(party.cookies.lost(), &jar, at);
     let kind = match why {
         Error::Client(ClientError::SessionUnreadable(_)) => LoginLoop::Unreadable,
         Error::Client(ClientError::SessionEnded(_)) => LoginLoop::Over,
@@ -47,7 +48,7 @@ pub fn lost(filter: &Filter, visit: &Visit, provider: ProviderIndex, why: &Error
 pub fn needless(
     filter: &Filter,
     visit: &Visit,
-    provider: ProviderIndex,
+    party: &Rc<RelyingParty>,
     page: &str,
     found: &CachedSession,
     metadata: &Metadata,
@@ -61,7 +62,7 @@ pub fn needless(
     if !is_asked || is_by_person || visit.now().since(found.session.created_at) >= JUST_BEGUN {
         return Ok(0);
     }
-    let (needless, _) = rounds(filter, visit, filter.cookies.needless(provider, page));
+    let (needless, _) = rounds(filter, visit, party.cookies.needless(page));
     within(
         filter,
         visit,
@@ -76,8 +77,8 @@ pub fn needless(
 ///
 /// # Errors
 /// Too many.
-pub fn unseen(filter: &Filter, visit: &Visit, index: ProviderIndex, login: &Login) -> Result<u8, Error> {
-    let found = session::find(filter, index, &Jar::read(&visit.request.headers), visit.now());
+pub fn unseen(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, login: &Login) -> Result<u8, Error> {
+    let found = session::find(filter, party, &Jar::read(&visit.request.headers), visit.now());
     let Some(found) = found.ok().filter(|found| {
         let created_at = found.session.created_at;
         login.person.is_none()
@@ -86,7 +87,7 @@ pub fn unseen(filter: &Filter, visit: &Visit, index: ProviderIndex, login: &Logi
     }) else {
         return Ok(login.needless);
     };
-    let (needless, _) = rounds(filter, visit, filter.cookies.needless(index, &login.return_to));
+    let (needless, _) = rounds(filter, visit, party.cookies.needless(&login.return_to));
     within(
         filter,
         visit,
@@ -104,16 +105,16 @@ pub fn unseen(filter: &Filter, visit: &Visit, index: ProviderIndex, login: &Logi
 pub fn done_before(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     (state, page, started_at): (&str, &str, Timestamp),
     found: &CachedSession,
 ) -> Result<Option<String>, Error> {
-    let of = filter.cookies.needless(index, page);
+    let of = party.cookies.needless(page);
     let (needless, counted_at) = rounds(filter, visit, of);
     // An answer that is opened again was counted, after its login began.
     if started_at <= found.session.created_at
         || started_at < counted_at
-        || is_redeemed(filter, index, state, visit.now())
+        || is_redeemed(filter, party, state, visit.now())
     {
         return Ok(None);
     }

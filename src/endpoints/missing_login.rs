@@ -8,9 +8,11 @@
 //! one made room for others. Otherwise the person is told and asked. What waits for the old login waits
 //! for the new one.
 
+use std::rc::Rc;
+
 use super::landing;
 use super::login::{Begin, begin_now, with_cookies};
-use crate::config::{Authentication, ProviderIndex};
+use crate::config::Authentication;
 use crate::credential::session;
 use crate::endpoints::refusal::Extras;
 use crate::endpoints::{looping, step_up};
@@ -19,8 +21,9 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::http::{Request, Response};
 use crate::oidc::authorization::AuthorizationResponse;
+use crate::provider::{Known, RelyingParty};
 use crate::rules::ClientKind;
-use crate::session::{Cookies, Jar, Landing, Login, LoginLoop, LoginMissing, Place};
+use crate::session::{Jar, Landing, Login, LoginLoop, LoginMissing, Place};
 use crate::time::Timestamp;
 
 /// Leads on whoever comes with such an answer.
@@ -30,7 +33,7 @@ use crate::time::Timestamp;
 pub async fn lead_on(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     (response, missing): (&AuthorizationResponse, LoginMissing),
     callouts: &Callouts,
     extras: &mut Extras,
@@ -40,7 +43,7 @@ pub async fn lead_on(
         visit.note(format!("the authorization response says: {error}"));
     }
     let jar = Jar::read(&visit.request.headers);
-    let place = filter.cookies.place(index, state);
+    let place = party.cookies.place(state);
     let (landing, began_as) = waiting(place.as_ref(), state);
     // Anybody may have made this state and opened a window with it, which must not tell by closing what
     // became of it.
@@ -48,7 +51,7 @@ pub async fn lead_on(
     let return_to = place.as_ref().map_or("/", |place| &place.return_to);
     // The paths of our own pages may have changed since.
     let return_to = filter.return_to(return_to);
-    extras.cookies = filter.cookies.delete_login(index, state);
+    extras.cookies = filter.cookies.delete_login(&party.cookies, state);
     // Whom another filter sends here is not sent round once more.
     let of_another = || filter.cookies.of_another_filter(state, &jar);
     let is_of_another = match &missing {
@@ -62,7 +65,7 @@ pub async fn lead_on(
     }
     let made_room = missing == LoginMissing::NoCookie && filter.cookies.has_most_logins(&jar, callouts.now());
     let may_go_on = (response.error().is_none() || response.has_expired()) && is_a_navigation(&visit.request);
-    let found = session::find(filter, index, &jar, callouts.now()).ok();
+    let found = session::find(filter, party, &jar, callouts.now()).ok();
     let is_logged_in = found.is_some();
     let started_at = place.as_ref().map(|place| place.started_at);
     let begins_again = may_go_on
@@ -79,27 +82,26 @@ pub async fn lead_on(
         let started_at = match started_at {
             Some(started_at) => started_at,
             // To lead anybody to the front page instead is to lose in silence where they wanted to go.
-            None if Cookies::may_have_place(state) => return Err(not_ours(None)),
+            None if Place::may_be_in(state) => return Err(not_ours(None)),
             // Nobody here began it, so it is none of several tabs either.
             None => Timestamp(u64::MAX),
         };
         let begun = (state, return_to.as_str(), started_at);
-        extras.cookies.extend(looping::done_before(filter, visit, index, begun, &found)?);
+        extras.cookies.extend(looping::done_before(filter, visit, party, begun, &found)?);
         let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
-        return Ok(done_before(filter, visit, index, response, extras));
+        return Ok(done_before(filter, visit, party, response, extras));
     }
     extras.retry = Some(filter.login_address(&return_to));
     if !begins_again {
         return Err(ClientError::Login(missing).into());
     }
     log::debug!("code={} a login begins again: {missing}", missing.code());
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
-    provider.ready(callouts).await?;
+    let known = party.ready(callouts).await?;
     // With the new cookie goes the deletion of all that took too long.
     let rule = filter.rule_of_page(&visit.request, &return_to);
-    let authentication = step_up::wanted(filter, index, rule, "");
+    let authentication = step_up::wanted(filter, party, rule, "");
     let begin = Begin { landing, began_as, ..Begin::new(return_to, authentication) };
-    Ok(begin_now(filter, visit, index, begin))
+    Ok(begin_now(filter, visit, party, &known, begin))
 }
 
 /// A login that took too long for the provider begins again, which mostly asks nobody anything: by then
@@ -108,15 +110,16 @@ pub async fn lead_on(
 pub fn begin_again(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
+    known: &Known,
     login: Login,
     extras: &mut Extras,
 ) -> Answer {
     let jar = Jar::read(&visit.request.headers);
     let needs_none = login.acr_values.is_empty() && login.max_age.is_none() && login.landing != Landing::Form;
-    if needs_none && session::find(filter, index, &jar, visit.now()).is_ok() {
+    if needs_none && session::find(filter, party, &jar, visit.now()).is_ok() {
         let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
-        return done_before(filter, visit, index, response, extras);
+        return done_before(filter, visit, party, response, extras);
     }
     log::debug!("code=authorization_refused a login begins again: it took too long for the provider");
     let began_as = Some(login.name().to_owned());
@@ -124,18 +127,18 @@ pub fn begin_again(
     let authentication = Authentication { acr_values, max_age };
     let cookies = std::mem::take(&mut extras.cookies);
     let begin = Begin { rounds, cookies, landing, began_as, ..Begin::new(return_to, authentication) };
-    begin_now(filter, visit, index, begin)
+    begin_now(filter, visit, party, known, begin)
 }
 
 /// Leads on whoever is logged in.
 fn done_before(
     filter: &Filter,
     visit: &Visit,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     response: Response,
     extras: &mut Extras,
 ) -> Answer {
-    let decision = filter.decision(visit, "login_done_before", index, "");
+    let decision = filter.decision(visit, "login_done_before", &party.provider, "");
     filter.audit(visit, &decision, response.status, "");
     Answer::Respond(with_cookies(response, std::mem::take(&mut extras.cookies)), decision)
 }

@@ -19,10 +19,11 @@ mod third_party;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::config::{Endpoints, Provider, ProviderIndex, ResponseMode};
+use crate::config::{Endpoints, ResponseMode};
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
+use crate::provider::RelyingParty;
 
 /// What an endpoint does, boxed: few requests are for one.
 type Served<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + 'a>>;
@@ -101,8 +102,8 @@ const ENDPOINTS: [OwnEndpoint; 7] = [
                 if third_party::is_posted(&visit.request) {
                     return third_party::posted(filter, visit, callouts).await;
                 }
-                let (provider, begin) = login::on_request(filter, visit)?;
-                Ok(login::begin(filter, visit, provider, begin, callouts).await)
+                let (party, begin) = login::on_request(filter, visit)?;
+                Ok(login::begin(filter, visit, party, begin, callouts).await)
             })
         },
     },
@@ -110,8 +111,8 @@ const ENDPOINTS: [OwnEndpoint; 7] = [
 
 impl Methods {
     /// Those of the callback of a provider.
-    fn of_callback(provider: &Provider) -> Methods {
-        match provider.response_mode {
+    fn of_callback(party: &RelyingParty) -> Methods {
+        match party.config.response_mode {
             ResponseMode::FormPost => POST,
             ResponseMode::Query => GET_ONLY,
         }
@@ -121,7 +122,7 @@ impl Methods {
 /// An endpoint of our own that a request is for.
 pub(crate) enum Addressee {
     /// Where a provider sends the browser back to.
-    Callback(ProviderIndex),
+    Callback(Rc<RelyingParty>),
     /// One of the table.
     Endpoint(&'static OwnEndpoint),
 }
@@ -135,8 +136,8 @@ impl Addressee {
         callouts: &'a Callouts,
     ) -> Served<'a> {
         match self {
-            Addressee::Callback(provider) => {
-                Box::pin(async move { Ok(login::complete(filter, visit, provider, callouts).await) })
+            Addressee::Callback(party) => {
+                Box::pin(async move { Ok(login::complete(filter, visit, &party, callouts).await) })
             }
             Addressee::Endpoint(endpoint) => (endpoint.handler)(filter, visit, callouts),
         }
@@ -150,10 +151,10 @@ impl Filter {
     /// A method that the endpoint does not have.
     pub(crate) fn own_endpoint(&self, visit: &Visit) -> Result<Option<Addressee>, Error> {
         let (path, method) = (visit.request.path_only(), visit.request.method.as_str());
-        if let Some((index, _)) = self.callback(path) {
-            visit.is_by(index, "");
+        if let Some(party) = self.registry.by_callback(path) {
+            visit.is_by(&party.provider, "");
             self.check_method(path, method)?;
-            return Ok(Some(Addressee::Callback(index)));
+            return Ok(Some(Addressee::Callback(Rc::clone(party))));
         }
         let Some(endpoint) = self.endpoint(path) else { return Ok(None) };
         if !endpoint.refuses_itself {
@@ -177,19 +178,14 @@ impl Filter {
     }
 
     fn methods(&self, path: &str) -> Option<Methods> {
-        match self.callback(path) {
-            Some((_, provider)) => Some(Methods::of_callback(provider)),
+        match self.registry.by_callback(path) {
+            Some(party) => Some(Methods::of_callback(party)),
             None => self.endpoint(path)?.methods,
         }
     }
 
     fn endpoint(&self, path: &str) -> Option<&'static OwnEndpoint> {
         ENDPOINTS.iter().find(|endpoint| (endpoint.path)(&self.config.endpoints) == Some(path))
-    }
-
-    fn callback(&self, path: &str) -> Option<(usize, &Provider)> {
-        let mut providers = self.config.providers.iter().enumerate();
-        providers.find(|(_, provider)| provider.redirect_uri.path() == path)
     }
 }
 

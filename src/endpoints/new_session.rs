@@ -1,11 +1,13 @@
 //! The session that a login leads to.
 
-use crate::config::ProviderIndex;
+use std::rc::Rc;
+
 use crate::error::{ClientError, Error, shown};
 use crate::filter::Filter;
 use crate::oidc::claims::Claims;
 use crate::oidc::id_token::IdToken;
 use crate::oidc::token::TokenResponse;
+use crate::provider::RelyingParty;
 use crate::refresh;
 use crate::session::{Login, Session};
 use crate::time::Timestamp;
@@ -16,22 +18,21 @@ use crate::time::Timestamp;
 /// The provider ended it while the login was under way, or the host gives no randomness.
 pub fn new_session(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     id_token: &IdToken,
     claims: &Claims,
     tokens: &TokenResponse,
     login: &Login,
     now: Timestamp,
 ) -> Result<Session, Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let needs = &filter.needs;
-    let ended = filter.ended.get(index).ok_or(Error::Bug("no such provider"))?;
     let sid = id_token.session_id();
-    ended
+    party
+        .revocation_list
         .check_login(&filter.store, sid, id_token.person(), login.started_at)
         .map_err(ClientError::SessionEnded)?;
     if let Some(granted) = &tokens.scope {
-        let asked = &provider.config.scopes;
+        let asked = &party.config.scopes;
         if asked.iter().any(|scope| !granted.contains(scope)) {
             // Many say it in other words, so it is only said.
             let (asked, granted) = (asked.join(" "), shown(&granted.join(" ")));
@@ -39,13 +40,13 @@ pub fn new_session(
                 "the scopes \"{asked}\" were asked for, and \"{granted}\" granted: if claims are missing, does the \
                  provider know these scopes, and may this client have them?"
             );
-            provider.tell_once(&[note], now);
+            party.tell_once(&[note], now);
         }
     }
-    let has_end_session = provider.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
-    let refresh_token = tokens.refresh_token.clone().filter(|_| provider.config.refresh.is_some());
+    let has_end_session = party.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());
+    let refresh_token = tokens.refresh_token.clone().filter(|_| party.config.refresh.is_some());
     let lifetime = match &refresh_token {
-        Some(_) => refresh::lifetime(&provider.config, tokens.expires_in),
+        Some(_) => refresh::lifetime(&party.config, tokens.expires_in),
         None => tokens.expires_in,
     };
     let access_token_expires_at = lifetime.map(|lifetime| now + lifetime);
@@ -60,7 +61,7 @@ pub fn new_session(
             Some(_) => needs.names_added(claims, id_token.claims()),
             None => Vec::new(),
         },
-        scopes: tokens.scope.clone().unwrap_or_else(|| provider.config.scopes.clone()),
+        scopes: tokens.scope.clone().unwrap_or_else(|| party.config.scopes.clone()),
         subject: id_token.subject().to_owned(),
         id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
         id_token_expires_at: needs.id_token().then(|| id_token.expires_at()),

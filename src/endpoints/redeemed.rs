@@ -1,8 +1,10 @@
 //! Which logins were redeemed: the provider sees each code once.
 
-use crate::config::ProviderIndex;
+use std::rc::Rc;
+
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
+use crate::provider::RelyingParty;
 use crate::session::{Login, LoginMissing};
 use crate::store::{Claim, Key, Record, Table};
 use crate::time::Timestamp;
@@ -12,19 +14,18 @@ use crate::time::Timestamp;
 const REDEEMED: Table = Table { name: "redeemed_codes", buckets: 64, bucket_limit: 16 * 1024 };
 
 /// Whether the code of a login was sent to the provider.
-pub fn is_redeemed(filter: &Filter, index: ProviderIndex, state: &str, now: Timestamp) -> bool {
-    let tenant = filter.tenant(index).ok();
-    let rows = tenant.map(|tenant| REDEEMED.rows(&filter.store, tenant));
-    rows.is_some_and(|rows| matches!(rows.find(Key::new(&[state.as_bytes()]), now), Ok(Some(_))))
+pub fn is_redeemed(filter: &Filter, party: &Rc<RelyingParty>, state: &str, now: Timestamp) -> bool {
+    let rows = REDEEMED.rows(&filter.store, party.tenant());
+    matches!(rows.find(Key::new(&[state.as_bytes()]), now), Ok(Some(_)))
 }
 
 /// The provider sees each code once, however often the callback is sent, and to whichever worker
 /// (RFC 6749 section 4.1.2).
-pub fn once(filter: &Filter, index: ProviderIndex, login: &Login, now: Timestamp) -> Result<(), Error> {
+pub fn once(filter: &Filter, party: &Rc<RelyingParty>, login: &Login, now: Timestamp) -> Result<(), Error> {
     let key = Key::new(&[login.state.expose().as_bytes()]);
     // As long as the login can be finished: it may have begun before the clock went back.
     let until = now.max(login.started_at) + filter.config.session.login_lifetime;
-    let redeemed = REDEEMED.rows(&filter.store, filter.tenant(index)?);
+    let redeemed = REDEEMED.rows(&filter.store, party.tenant());
     match redeemed.claim(key, &Record::new(&[], until), now) {
         Claim::Made => Ok(()),
         Claim::Held(_) | Claim::Contended => Err(ClientError::Login(LoginMissing::Used).into()),

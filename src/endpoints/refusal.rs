@@ -1,9 +1,11 @@
 //! A refusal in the words of whoever is refused.
 
+use std::rc::Rc;
+
 use crate::answer::{Refusal, answer};
 use crate::audit::{Decision, Outcome};
 use crate::codes::Challenge;
-use crate::config::{Accept, Rule};
+use crate::config::Accept;
 use crate::endpoints::kept_form;
 use crate::endpoints::login::with_cookies;
 use crate::endpoints::step_up;
@@ -11,6 +13,7 @@ use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::http::Request;
 use crate::oidc::bearer::{challenge, challenge_with};
+use crate::provider::BoundRule;
 use crate::rules::ClientKind;
 use crate::session::Jar;
 
@@ -34,10 +37,11 @@ impl Filter {
 
     /// Refuses a request; the answer sets cookies or offers a way to try again.
     pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, mut extras: Extras) -> Answer {
-        let rule = self.rule(visit);
+        let rule = visit.rule.as_ref();
         if let Some(rule) = rule {
             let jar = Jar::read(&visit.request.headers);
-            extras.cookies.extend(self.cookies_of_refusal(rule.provider, &jar, error));
+            let party = rule.relying_party.as_ref();
+            extras.cookies.extend(party.iter().flat_map(|it| self.cookies_of_refusal(it, &jar, error)));
         }
         let reference = self.random.reference(visit.now()).unwrap_or_default();
         let kind = ClientKind::of(&visit.request);
@@ -60,8 +64,11 @@ impl Filter {
                 return self.again(visit, answered.status);
             }
             // Of our own pages it is the front page.
-            let provider = rule.map(|rule| rule.provider).unwrap_or_default();
-            Some(self.login_address(&self.page_of(&visit.request, provider)))
+            let party = match rule {
+                Some(rule) => rule.relying_party.as_deref(),
+                None => self.registry.relying_parties().first().map(Rc::as_ref),
+            };
+            Some(self.login_address(&self.page_of(&visit.request, party)))
         });
         let is_elsewhere = visit.request.path_only() != "/";
         let front_page = (answered.has_front_page && is_elsewhere && popup.is_none()).then_some("/");
@@ -89,7 +96,7 @@ impl Filter {
         }
         let (decision, is_proven) = {
             let who = visit.who();
-            (self.decision(visit, error.code().name, who.provider, &who.subject), who.is_proven)
+            (self.decision(visit, error.code().name, who.provider.as_ref(), &who.subject), who.is_proven)
         };
         let decision = Decision {
             outcome: Outcome::Refused,
@@ -104,13 +111,14 @@ impl Filter {
     /// The address of a page that a person may simply ask for once more.
     fn again(&self, visit: &Visit, status: u16) -> Option<String> {
         let Request { method, path, .. } = &visit.request;
-        let is_page = self.rule(visit).is_some() || visit.request.path_only() == self.config.endpoints.login;
+        let is_page =
+            visit.rule.as_ref().is_some() || visit.request.path_only() == self.config.endpoints.login;
         (status == 503 && method == "GET" && is_page && path.len() <= AGAIN_LIMIT).then(|| path.clone())
     }
 
     /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted; and where a script
     /// must know with which authentication it would be let in (RFC 9470 section 3).
-    fn challenge(&self, visit: &Visit, rule: &Rule, error: &Error) -> Option<String> {
+    fn challenge(&self, visit: &Visit, rule: &BoundRule, error: &Error) -> Option<String> {
         let realm = &visit.request.authority;
         let why = error.kind().challenge?;
         if why == Challenge::InsufficientUserAuthentication {

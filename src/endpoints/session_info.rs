@@ -9,7 +9,6 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use crate::audit;
-use crate::config::ProviderIndex;
 use crate::credential::session;
 use crate::endpoints::login::with_cookies;
 use crate::error::{ClientError, Error};
@@ -17,6 +16,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::http::{Request, Response};
 use crate::oidc::return_to::ReturnTo;
+use crate::provider::RelyingParty;
 use crate::refresh::written;
 use crate::refresh::{self, Current, Looked};
 use crate::rules::Initiator;
@@ -43,9 +43,9 @@ pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> R
     if jar.is_too_large() {
         return Err(ClientError::TooManyCookies.into());
     }
-    let provider = provider(filter, request);
-    let found = session::of(filter, visit, provider, &jar)?;
-    let current = match refresh::look(filter, provider, found, visit.arrived(), visit.now())? {
+    let party = relying_party(filter, request)?;
+    let found = session::of(filter, visit, party, &jar)?;
+    let current = match refresh::look(filter, found, visit.arrived(), visit.now())? {
         Looked::Goes(current) => current,
         Looked::Waits(found) => refresh::wait(filter, visit, found, callouts).await?,
     };
@@ -53,17 +53,16 @@ pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> R
 }
 
 /// Whose session is meant: that of the page in `return_to`, like at the login endpoint.
-pub fn provider(filter: &Filter, request: &Request) -> ProviderIndex {
+fn relying_party<'a>(filter: &'a Filter, request: &Request) -> Result<&'a Rc<RelyingParty>, Error> {
     let query = request.query().unwrap_or_default();
     let page = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
     let page = page.map_or_else(|| "/".into(), |(_, page)| page);
     let page = ReturnTo::parse(&page, &filter.own_paths());
-    filter.login_provider(request, page.as_str())
+    filter.login_for(request, page.as_str())
 }
 
 /// The answer about a session.
-pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
-    let provider = provider(filter, &visit.request);
+fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
     let remembered = &current.remembered;
     let jar = Jar::read(&visit.request.headers);
     let session = &remembered.session;
@@ -71,10 +70,10 @@ pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
     let cookies = if visit.request.method == "POST" {
         seen_at = if written::is_due(filter, current, visit.now()) { visit.now() } else { seen_at };
         let cleared = filter.cookies.clear_rounds(&jar, visit.now()).into_iter();
-        cleared.chain(written::at_once(filter, provider, current, &jar, visit.now())).collect()
+        cleared.chain(written::at_once(filter, current, &jar, visit.now())).collect()
     } else {
         // To be asked about is no use.
-        written::unused(filter, provider, current, &jar, visit.now())
+        written::unused(filter, current, &jar, visit.now())
     };
     let config = &filter.config.session;
     let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now().since(seen_at).0);
@@ -96,7 +95,7 @@ pub fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
         .header("x-content-type-options", "nosniff")
         .header("cross-origin-resource-policy", "same-origin")
         .body(told.to_string());
-    let decision = filter.decision(visit, "session_told", provider, &session.subject);
+    let decision = filter.decision(visit, "session_told", &remembered.party.provider, &session.subject);
     // Pages ask often.
     audit::admitted(&visit.request, &decision);
     Answer::Respond(with_cookies(response, cookies), decision)

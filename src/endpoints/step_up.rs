@@ -4,15 +4,18 @@
 //! A session is replaced only by a login that brought what was asked for, or by somebody else's. A
 //! login that did not ends with a page, never with the next redirect.
 
+use std::rc::Rc;
+
 use url::form_urlencoded;
 
-use crate::config::{Authentication, ProviderIndex, Rule};
+use crate::config::Authentication;
 use crate::credential::session;
 use crate::endpoints::login::Begin;
 use crate::endpoints::{logout, looping};
 use crate::error::{ClientError, Error};
 use crate::filter::{Filter, Visit};
 use crate::oidc::id_token::IdToken;
+use crate::provider::{BoundRule, RelyingParty};
 use crate::rules::{ClientKind, suffices};
 use crate::session::{Jar, Login};
 use crate::time::{Seconds, Timestamp};
@@ -25,7 +28,8 @@ impl Filter {
     pub(crate) fn step_up(
         &self,
         visit: &Visit,
-        rule: &Rule,
+        rule: &BoundRule,
+        party: &Rc<RelyingParty>,
         why: Error,
         cookies: &[String],
     ) -> Result<Begin, Error> {
@@ -34,8 +38,8 @@ impl Filter {
             return Err(why);
         }
         log::debug!("code={} a login begins: {why}", why.code());
-        let rounds = looping::lost(self, visit, rule.provider, &why)?;
-        Ok(Begin::for_request(self, &visit.request, rule, rounds, cookies.to_vec()))
+        let rounds = looping::lost(self, visit, party, &why)?;
+        Ok(Begin::for_request(self, &visit.request, rule, party, rounds, cookies.to_vec()))
     }
 
     /// The address of the login that leads to what a rule requires. The page to return to is to be
@@ -49,18 +53,23 @@ impl Filter {
 
 /// What a login for a page asks for: what the rule of the page requires, and what the address of the
 /// login names, if that is what some rule requires. A script knows it from its refusal.
-pub fn wanted(filter: &Filter, provider: ProviderIndex, page: Option<&Rule>, query: &str) -> Authentication {
-    let of_page = page.filter(|rule| rule.provider == provider).map(|rule| rule.authentication.clone());
+pub fn wanted(
+    filter: &Filter,
+    party: &Rc<RelyingParty>,
+    page: Option<&BoundRule>,
+    query: &str,
+) -> Authentication {
+    let of_page = page.filter(|rule| is_of(rule, party)).map(|rule| rule.authentication.clone());
     let of_page = of_page.unwrap_or_default();
-    let named = named(filter, provider, query).cloned().unwrap_or_default();
-    let always = filter.provider(provider).and_then(|provider| provider.config.max_age);
+    let named = named(filter, party, query).cloned().unwrap_or_default();
+    let always = party.config.max_age;
     Authentication {
         acr_values: if named.acr_values.is_empty() { of_page.acr_values } else { named.acr_values },
         max_age: [named.max_age, of_page.max_age, always].into_iter().flatten().min(),
     }
 }
 
-fn named<'a>(filter: &'a Filter, provider: ProviderIndex, query: &str) -> Option<&'a Authentication> {
+fn named<'a>(filter: &'a Filter, party: &Rc<RelyingParty>, query: &str) -> Option<&'a Authentication> {
     let sent: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| matches!(name.as_ref(), "acr_values" | "max_age"))
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
@@ -71,8 +80,13 @@ fn named<'a>(filter: &'a Filter, provider: ProviderIndex, query: &str) -> Option
             && required.len() == sent.len()
             && required.iter().all(|(name, value)| sent.iter().any(|(n, v)| n == name && v == value))
     };
-    let rules = filter.config.rules.iter().filter(|rule| rule.provider == provider);
+    let rules = filter.rules.iter().filter(|rule| is_of(rule, party));
     rules.map(|rule| &rule.authentication).find(is_named)
+}
+
+/// Whether people log in with this relying party for what the rule is about.
+fn is_of(rule: &BoundRule, party: &Rc<RelyingParty>) -> bool {
+    rule.relying_party.as_ref().is_some_and(|of_rule| Rc::ptr_eq(of_rule, party))
 }
 
 /// As parameters of an authorization request and attributes of a challenge (RFC 9470 sections 3 and 4).
@@ -99,14 +113,14 @@ pub fn is_enough(login: &Login, id_token: &IdToken, leeway: Seconds, now: Timest
 /// is worth nothing.
 pub fn end_of_somebody_else(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
     id_token: &IdToken,
     now: Timestamp,
 ) {
-    if let Ok(found) = session::find(filter, index, jar, now)
+    if let Ok(found) = session::find(filter, party, jar, now)
         && found.session.person() != id_token.person()
     {
-        logout::end_session(filter, index, &found, now);
+        logout::end_session(filter, &found, now);
     }
 }

@@ -4,16 +4,18 @@
 //! Such a request begins a login and nothing else: who is logged in afterwards is what the provider
 //! says to a `state` and a `nonce` of this very browser.
 
+use std::rc::Rc;
+
 use url::Url;
 
 use super::login::{Begin, begin};
-use crate::config::ProviderIndex;
 use crate::endpoints::step_up;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::http::Request;
 use crate::oidc::form::{self, FORM_LIMIT, Form, FormError};
+use crate::provider::{RelyingParty, one_of_issuer};
 use crate::rules::{ClientKind, FetchMetadata};
 
 /// A longer `login_hint` is left out. Bytes.
@@ -29,7 +31,11 @@ pub fn is_one(parameters: &str) -> bool {
 /// # Errors
 /// Parameters that can be read in two ways, an issuer that is not configured, or a page in a frame:
 /// a person must see who wants them to log in.
-pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(ProviderIndex, Begin), Error> {
+pub fn read<'a>(
+    filter: &'a Filter,
+    request: &Request,
+    parameters: &str,
+) -> Result<(&'a Rc<RelyingParty>, Begin), Error> {
     if !FetchMetadata::of(request).may_have_a_window() {
         return Err(ClientError::NotLoggedIn.into());
     }
@@ -37,26 +43,22 @@ pub fn read(filter: &Filter, request: &Request, parameters: &str) -> Result<(Pro
     let issuer = form.get("iss").ok_or(ClientError::ParameterMissing("iss"))?;
     let return_to = return_to(filter, request, form.get("target_link_uri"))?;
     // Two clients of one issuer: the page says whose sessions count.
-    let of_page = filter.login_provider(request, &return_to);
-    let all = 0..filter.config.providers.len();
-    let provider = filter.config.one_of_issuer(issuer, all, |index, _| index == of_page);
-    let provider = provider.ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() })?;
+    let of_page = filter.login_for(request, &return_to)?;
+    let parties = filter.registry.relying_parties();
+    let party = one_of_issuer(parties, issuer, |party| Rc::ptr_eq(party, of_page));
+    let party = party.ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() })?;
     let is_hint =
         |hint: &&str| (1..=LOGIN_HINT_LIMIT).contains(&hint.len()) && !hint.contains(char::is_control);
-    let login_hint = form.get("login_hint").filter(is_hint).filter(|hint| may_hint(filter, provider, hint));
+    let login_hint = form.get("login_hint").filter(is_hint).filter(|hint| may_hint(party, hint));
     let from_request = login_hint.map(|hint| ("login_hint".to_owned(), hint.to_owned()));
-    let authentication =
-        step_up::wanted(filter, provider, filter.rule_of_page(request, &return_to), parameters);
-    Ok((
-        provider,
-        Begin { from_request: Vec::from_iter(from_request), ..Begin::new(return_to, authentication) },
-    ))
+    let authentication = step_up::wanted(filter, party, filter.rule_of_page(request, &return_to), parameters);
+    Ok((party, Begin { from_request: Vec::from_iter(from_request), ..Begin::new(return_to, authentication) }))
 }
 
 /// The hint is part of such a request. Where the configuration lists it, it says which.
-fn may_hint(filter: &Filter, provider: ProviderIndex, hint: &str) -> bool {
-    let listed = filter.provider(provider).map(|provider| provider.config.parameters_from_request.iter());
-    let listed = listed.and_then(|mut listed| listed.find(|parameter| parameter.name == "login_hint"));
+fn may_hint(party: &RelyingParty, hint: &str) -> bool {
+    let mut listed = party.config.parameters_from_request.iter();
+    let listed = listed.find(|parameter| parameter.name == "login_hint");
     listed.is_none_or(|parameter| parameter.allows(hint))
 }
 
@@ -90,6 +92,6 @@ pub fn is_posted(request: &Request) -> bool {
 pub async fn posted(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let body = callouts.body(FORM_LIMIT).await.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
     let parameters = std::str::from_utf8(&body).map_err(|_| ClientError::Form(FormError::Encoding))?;
-    let (provider, login) = read(filter, &visit.request, parameters)?;
-    Ok(begin(filter, visit, provider, login, callouts).await)
+    let (party, login) = read(filter, &visit.request, parameters)?;
+    Ok(begin(filter, visit, party, login, callouts).await)
 }

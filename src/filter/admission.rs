@@ -5,7 +5,6 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use super::sessions::CachedSession;
-use crate::config::ProviderIndex;
 use crate::http::Headers;
 use crate::time::Timestamp;
 use crate::upstream::Edits;
@@ -51,8 +50,6 @@ pub struct Brings {
 /// cookie an older one would overwrite: so which one is written is decided when the response is there.
 #[derive(Clone)]
 pub struct Written {
-    /// Of which provider.
-    pub(crate) provider: ProviderIndex,
     /// The one that came along.
     pub(crate) in_cookie: Rc<CachedSession>,
     /// The cookies of the request.

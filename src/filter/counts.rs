@@ -24,9 +24,9 @@ impl Filter {
 
     /// What is due now and then. For the host, at every tick.
     pub fn tick(&self, now: Timestamp) {
-        for (index, provider) in self.providers.iter().enumerate() {
-            if let Some(rest) = provider.watch_secret(now) {
-                self.metrics.measure(Metric::SecretRest { provider: index }, rest.0);
+        for party in self.registry.relying_parties() {
+            if let Some(rest) = party.watch_secret(now) {
+                self.metrics.measure(Metric::SecretRest { provider: party.number }, rest.0);
             }
         }
         self.log.tick(now);

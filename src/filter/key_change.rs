@@ -42,8 +42,9 @@ impl Filter {
             return;
         }
         self.keys_are_compared.set(true);
-        let providers = self.config.providers.iter();
-        let parts = providers.flat_map(|p| [p.name.as_bytes(), p.issuer.as_bytes(), p.client.id.as_bytes()]);
+        let parties = self.registry.relying_parties().iter().map(|party| &party.config);
+        let parts =
+            parties.flat_map(|it| [it.name.as_bytes(), it.issuer.as_bytes(), it.client.id.as_bytes()]);
         let parts: Vec<&[u8]> =
             [self.config.session.cookie_name.as_bytes()].into_iter().chain(parts).collect();
         let names: Vec<KeyName> = self.cookies.key_names().collect();

@@ -4,7 +4,6 @@
 pub(crate) mod admission;
 mod counts;
 pub mod key_change;
-mod queue;
 pub(crate) mod room;
 pub(crate) mod sessions;
 mod site;
@@ -13,13 +12,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use admission::{Admission, Brings};
-use queue::Queue;
 use room::Room;
 use sessions::{CachedSession, Needs};
 
 use crate::audit::{self, Decision, Log};
 use crate::cache::Cache;
-use crate::config::{Config, ProviderIndex, Rule};
+use crate::config::Config;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::{Flow, Lane, Outcome, Step};
 use crate::http::Response;
@@ -27,14 +25,13 @@ use crate::identity::Identity;
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::metrics::{HostMetrics, Metrics};
-use crate::provider::Provider;
+use crate::provider::{BoundRule, Provider, Registry, ResourceServer};
 use crate::random::{HostRandomness, Random};
 use crate::rules::{meets, suffices, without_usual_port};
 use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::instance::Instance;
-use crate::store::revocation_list::RevocationList;
-use crate::store::{SharedData, Store, Tenant};
+use crate::store::{SharedData, Store};
 use crate::time::Timestamp;
 use crate::upstream::{Told, Upstream};
 pub(crate) use crate::visit::Visit;
@@ -51,7 +48,10 @@ const JOBS_LIMIT: usize = 1_000;
 /// Everything that one configuration needs at run time. One per worker.
 pub struct Filter {
     pub(crate) config: Config,
-    pub(crate) providers: Vec<Provider>,
+    /// The providers, and what we are for each.
+    pub(crate) registry: Registry,
+    /// In order; the last one matches everything.
+    pub(crate) rules: Vec<BoundRule>,
     pub(crate) cookies: Cookies,
     pub(crate) upstream: Upstream,
     pub(crate) random: Random,
@@ -62,12 +62,7 @@ pub struct Filter {
     pub(crate) store: Rc<Store>,
     /// This worker, as the others see it.
     pub(crate) instance: Instance,
-    /// What ended before its time, by provider.
-    pub(crate) ended: Vec<RevocationList>,
     pub(crate) metrics: Metrics,
-    /// Refreshes that are under way, and those that wait for their turn, by provider: one that does not answer
-    /// holds up no other.
-    pub(crate) refreshes: Vec<Rc<Queue>>,
     pub(crate) log: Log,
     /// Whether the session keys were compared with those of the configuration before.
     pub(crate) keys_are_compared: Cell<bool>,
@@ -81,6 +76,8 @@ pub struct Filter {
 pub struct CachedToken {
     /// Whose it is, and what the upstream is told.
     pub told: Told,
+    /// For whose tokens it counts.
+    pub(crate) server: Rc<ResourceServer>,
     /// The keys it was verified with: when they are renewed it is verified again, so that a key
     /// that the provider withdrew is not trusted longer.
     pub(crate) keys: Rc<KeySet>,
@@ -130,7 +127,8 @@ impl Filter {
         let random = Random::new(&secret, host.worker, host.random);
         let cookies = Cookies::new(&config);
         let names: Vec<String> = cookies.key_names().map(|key| key.to_string()).collect();
-        let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        let providers: Vec<&str> =
+            config.providers.iter().map(|roles| roles.provider.name.as_str()).collect();
         log::info!(
             "vestibule {} begins: providers {}; {} rules",
             env!("CARGO_PKG_VERSION"),
@@ -139,12 +137,10 @@ impl Filter {
         );
         log::info!("session.keys by name: {} (the first seals, all open)", names.join(", "));
         let store = Rc::new(Store::new(host.shared));
+        let registry = Registry::new(&config, &cookies, host.verify, &store);
         Ok(Rc::new(Filter {
-            providers: config
-                .providers
-                .iter()
-                .map(|provider| Provider::new(provider.clone(), host.verify).sharing(&store))
-                .collect(),
+            rules: config.rules.iter().map(|rule| BoundRule::new(rule, &registry)).collect(),
+            registry,
             cookies,
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
@@ -152,9 +148,7 @@ impl Filter {
             needs: Needs::of(&config),
             store,
             instance: Instance::new(host.worker),
-            ended: config.providers.iter().map(|provider| RevocationList::new(provider, &config)).collect(),
             metrics: Metrics::new(&config, host.metrics),
-            refreshes: config.providers.iter().map(|_| Rc::default()).collect(),
             log: Log::new(config.log.rate_limit),
             keys_are_compared: Cell::default(),
             room: Room::default(),
@@ -167,18 +161,16 @@ impl Filter {
 
     /// The providers, for the work of a tick: who is due is renewed, and workers that share data
     /// tell each other what they know.
-    pub fn providers(&self) -> &[Provider] {
-        &self.providers
+    pub fn providers(&self) -> &[Rc<Provider>] {
+        self.registry.providers()
     }
 
     /// Renews what is known of a provider.
-    pub fn renew(self: &Rc<Self>, provider: ProviderIndex, now: Timestamp) -> Step<()> {
-        let filter = Rc::clone(self);
+    pub fn renew(provider: &Rc<Provider>, now: Timestamp) -> Step<()> {
+        let provider = Rc::clone(provider);
         Flow::begin(now, move |callouts| async move {
-            if let Some(provider) = filter.provider(provider) {
-                // What went wrong was logged, and the next attempt is set.
-                let _ = provider.renew(&callouts).await;
-            }
+            // What went wrong was logged, and the next attempt is set.
+            let _ = provider.renew(&callouts).await;
         })
     }
 
@@ -240,39 +232,38 @@ impl Filter {
     pub(crate) fn admit_identity(
         &self,
         visit: &Visit,
-        rule: &Rule,
+        rule: &BoundRule,
+        provider: &Rc<Provider>,
         told: &Told,
         code: &'static str,
         brings: Brings,
     ) -> Result<Answer, Error> {
         let identity = &told.identity;
-        visit.is_by(identity.provider(), identity.subject().unwrap_or_default());
+        visit.is_by(provider, identity.subject().unwrap_or_default());
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
-        let leeway = self.provider(identity.provider()).map(|provider| provider.config.leeway);
-        suffices(&rule.authentication, identity.claims(), leeway.unwrap_or_default(), visit.now())
+        suffices(&rule.authentication, identity.claims(), provider.config.leeway, visit.now())
             .map_err(ClientError::Authentication)?;
-        self.admit(visit, Some(told), code, brings)
+        self.admit(visit, Some((provider, told)), code, brings)
     }
 
     pub(crate) fn admit(
         &self,
         visit: &Visit,
-        told: Option<&Told>,
+        who: Option<(&Rc<Provider>, &Told)>,
         code: &'static str,
         brings: Brings,
     ) -> Result<Answer, Error> {
+        let (provider, told) = who.unzip();
         let identity = told.map(|told| &told.identity);
         let subject = identity.and_then(Identity::subject).unwrap_or_default();
-        let decision = Decision {
-            outcome: audit::Outcome::Admitted,
-            ..self.decision(visit, code, identity.map(Identity::provider), subject)
-        };
+        let decision =
+            Decision { outcome: audit::Outcome::Admitted, ..self.decision(visit, code, provider, subject) };
         audit::admitted(&visit.request, &decision);
         let request = &visit.request;
         let edits = self.upstream.admit(request, &self.cookies, told, decision, visit.now())?;
         let (_, usual_port) = self.config.session.scheme();
         // nginx, which cannot remove headers, chooses by the host without any port.
-        let edits = match without_usual_port(&self.config.rules, request, usual_port) {
+        let edits = match without_usual_port(&self.rules, request, usual_port) {
             Some(host) if request.host.removes_headers => edits.at_host(host),
             _ => edits,
         };
@@ -280,37 +271,24 @@ impl Filter {
     }
 
     /// The decision of an answer that is no refusal, or of a request that goes on.
-    pub(crate) fn decision(
+    pub(crate) fn decision<'a>(
         &self,
         visit: &Visit,
         code: &'static str,
-        provider: impl Into<Option<ProviderIndex>>,
+        provider: impl Into<Option<&'a Rc<Provider>>>,
         subject: &str,
     ) -> Decision {
-        let provider = provider.into().and_then(|provider| self.provider(provider));
+        let provider = provider.into();
         Decision {
             outcome: audit::Outcome::Answered,
             code,
-            rule: self.rule(visit).map(|rule| rule.name.clone()).unwrap_or_default(),
-            provider: provider.map(|p| p.config.name.clone()).unwrap_or_default(),
+            rule: visit.rule.as_ref().map(|rule| rule.name.clone()).unwrap_or_default(),
+            provider: provider.map(|provider| provider.config.name.clone()).unwrap_or_default(),
             subject: subject.to_owned(),
             session: visit.who().session.clone(),
             reference: String::new(),
             authenticated: !subject.is_empty(),
         }
-    }
-
-    pub(crate) fn provider(&self, index: ProviderIndex) -> Option<&Provider> {
-        self.providers.get(index)
-    }
-
-    /// Whose entries in the store those of a provider are.
-    pub(crate) fn tenant(&self, index: ProviderIndex) -> Result<Tenant, Error> {
-        self.ended.get(index).map(RevocationList::tenant).ok_or(Error::Bug("no such provider"))
-    }
-
-    pub(crate) fn rule(&self, visit: &Visit) -> Option<&Rule> {
-        self.config.rules.get(visit.rule?)
     }
 
     pub(crate) fn nonce24(&self, now: Timestamp) -> Result<[u8; 24], Error> {

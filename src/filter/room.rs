@@ -1,9 +1,11 @@
 //! How much room is left in what the workers know together, and who lost something for want of it.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use super::Filter;
 use crate::metrics::Metric;
+use crate::provider::RelyingParty;
 use crate::store::{Evicted, Table};
 use crate::time::{Seconds, Timestamp};
 
@@ -31,8 +33,8 @@ impl Filter {
     /// bucket at each tick.
     pub(crate) fn watch_store(&self, now: Timestamp) {
         for evicted in self.store.take_evicted() {
-            let provider = self.ended.iter().position(|list| list.tenant() == evicted.tenant);
-            if let Some(provider) = provider {
+            if let Some(party) = self.registry.by_tenant(evicted.tenant) {
+                let provider = party.number;
                 self.metrics.count_many(Metric::Evicted { table: evicted.table, provider }, evicted.entries);
             }
             self.room.add(evicted);
@@ -51,19 +53,20 @@ impl Filter {
         let bucket = self.room.next.get();
         self.room.next.set(bucket.wrapping_add(1).checked_rem(REFRESHES.buckets).unwrap_or_default());
         let mut fill = self.room.fill.borrow_mut();
-        fill.resize_with(self.providers.len(), Vec::new);
+        let parties = self.registry.relying_parties();
+        fill.resize_with(parties.len(), Vec::new);
         let limit = self.config.session.refreshed_sessions.bucket_limit(REFRESHES.buckets);
-        for ((index, provider), fill) in self.providers.iter().enumerate().zip(fill.iter_mut()) {
-            let (Some(_), Ok(tenant)) = (&provider.config.refresh, self.tenant(index)) else { continue };
+        let refreshing = |party: &&Rc<RelyingParty>| party.config.refresh.is_some();
+        for (party, fill) in parties.iter().filter(refreshing).zip(fill.iter_mut()) {
             fill.resize(usize::from(REFRESHES.buckets), 0);
             if let Some(bytes) = fill.get_mut(usize::from(bucket)) {
-                *bytes = REFRESHES.rows(&self.store, tenant).fill(bucket, now);
+                *bytes = REFRESHES.rows(&self.store, party.tenant()).fill(bucket, now);
             }
             let taken = fill.iter().fold(0, |sum: usize, bytes| sum.saturating_add(*bytes));
             let room = limit.saturating_mul(usize::from(REFRESHES.buckets));
             // Rounded up: whatever is there is seen.
             let percent = (taken as u64).saturating_mul(100).div_ceil((room as u64).max(1));
-            self.metrics.measure(Metric::RefreshedFill { provider: index }, percent);
+            self.metrics.measure(Metric::RefreshedFill { provider: party.number }, percent);
         }
     }
 }
@@ -105,7 +108,7 @@ mod tests {
     fn what_was_evicted_is_said_at_once_and_then_every_minute_together() {
         let now = Timestamp(1_700_000_000);
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), now).unwrap();
-        let tenant = filter.tenant(0).unwrap();
+        let tenant = filter.registry.relying_parties()[0].tenant();
         let mut unsaid_after = |seconds| {
             filter.store.note_evicted(REFRESHES.name, tenant, 2);
             filter.watch_store(now + Seconds(seconds));

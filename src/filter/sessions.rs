@@ -1,12 +1,14 @@
 //! Sessions that a worker has opened, and what a session must hold.
 
 use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, ClaimPath, Config, Requirement};
 use crate::oidc::userinfo;
+use crate::provider::RelyingParty;
 use crate::session::{Fingerprint, Session};
 use crate::store::revocation_list::Generation;
 use crate::upstream::Told;
@@ -18,6 +20,8 @@ pub const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "ac
 pub struct CachedSession {
     /// What the cookie holds.
     pub session: Session,
+    /// Who opened it, and refreshes it.
+    pub party: Rc<RelyingParty>,
     /// Whose it is, and what the upstream is told.
     pub told: Told,
     /// It was sealed with a key that is no longer the first.
@@ -89,10 +93,10 @@ impl Needs {
     pub fn missing<'a>(
         &'a self,
         claims: &Map<String, Value>,
-        provider: &config::Provider,
+        party: &config::RelyingParty,
     ) -> Option<&'a str> {
         let mut names = self.claims.iter().filter_map(|claim| claim.0.first());
-        let missing = names.find(|name| !claims.contains_key(*name) && userinfo::may_have(name, provider));
+        let missing = names.find(|name| !claims.contains_key(*name) && userinfo::may_have(name, party));
         missing.map(String::as_str)
     }
 

@@ -1,10 +1,13 @@
 //! The addresses of this site, as the browser knows them.
 
-use crate::config::{ProviderIndex, RedirectUri, Rule};
+use std::rc::Rc;
+
+use crate::config::RedirectUri;
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
 use crate::http::Request;
 use crate::oidc::return_to::ReturnTo;
+use crate::provider::{BoundRule, RelyingParty};
 use crate::rules::{FetchMetadata, Initiator, select};
 
 impl Filter {
@@ -31,9 +34,8 @@ impl Filter {
     ///
     /// # Errors
     /// The host is not one of those on which people log in, or is no host.
-    pub(crate) fn redirect_uri(&self, provider: ProviderIndex, request: &Request) -> Result<String, Error> {
-        let provider = self.provider(provider).ok_or(Error::Bug("no such provider"))?;
-        match &provider.config.redirect_uri {
+    pub(crate) fn redirect_uri(&self, party: &RelyingParty, request: &Request) -> Result<String, Error> {
+        match &party.config.redirect_uri {
             RedirectUri::Fixed(url) => Ok(url.as_str().to_owned()),
             RedirectUri::Path(path) => Ok(format!("{}{path}", self.origin(request)?)),
         }
@@ -66,17 +68,22 @@ impl Filter {
     /// Paths that must never be returned to.
     pub(crate) fn own_paths(&self) -> Vec<&str> {
         let own = self.config.endpoints.all().map(|(_, path)| path);
-        let callbacks = self.config.providers.iter().map(|provider| provider.redirect_uri.path());
+        let parties = self.registry.relying_parties().iter();
+        let callbacks = parties.map(|party| party.config.redirect_uri.path());
         own.chain(callbacks).collect()
     }
 
-    /// The provider that logs people in for a page: that of the rule for the page.
-    pub(crate) fn login_provider(&self, request: &Request, return_to: &str) -> ProviderIndex {
-        self.rule_of_page(request, return_to).map(|rule| rule.provider).unwrap_or_default()
+    /// With whom people log in for a page: that of the rule for the page.
+    ///
+    /// # Errors
+    /// They log in with nobody there.
+    pub(crate) fn login_for(&self, request: &Request, return_to: &str) -> Result<&Rc<RelyingParty>, Error> {
+        let rule = self.rule_of_page(request, return_to);
+        rule.and_then(|rule| rule.relying_party.as_ref()).ok_or(ClientError::NoToken.into())
     }
 
     /// The rule that a page comes under.
-    pub(crate) fn rule_of_page(&self, request: &Request, return_to: &str) -> Option<&Rule> {
+    pub(crate) fn rule_of_page(&self, request: &Request, return_to: &str) -> Option<&BoundRule> {
         let return_to = return_to.split('#').next().unwrap_or_default();
         let (authority, path) = match self.sibling(return_to) {
             Some((origin, path)) => (origin.split("://").last().unwrap_or_default().to_owned(), path),
@@ -84,7 +91,7 @@ impl Filter {
         };
         let method = "GET".to_owned();
         let page = Request { method, authority, path: path.to_owned(), ..request.clone() };
-        select(&self.config.rules, &page).ok().or(self.config.rules.last())
+        select(&self.rules, &page).ok().or(self.rules.last())
     }
 
     /// Where a browser goes after a login that was asked for with this place: a page of this host or,
@@ -99,9 +106,9 @@ impl Filter {
 
     /// Where a browser goes back to that wanted to see a page. If the provider sends it back to another
     /// host than this one, with the host.
-    pub(crate) fn page_of(&self, request: &Request, provider: ProviderIndex) -> String {
+    pub(crate) fn page_of(&self, request: &Request, party: Option<&RelyingParty>) -> String {
         let page = ReturnTo::from_request(&request.path, &self.own_paths());
-        let elsewhere = match self.provider(provider).map(|provider| &provider.config.redirect_uri) {
+        let elsewhere = match party.map(|party| &party.config.redirect_uri) {
             Some(RedirectUri::Fixed(url)) if self.config.session.domain.is_some() => {
                 let origin = self.origin(request).ok();
                 origin.filter(|origin| *origin != url.origin().ascii_serialization())
@@ -112,12 +119,12 @@ impl Filter {
     }
 
     /// Whether a login ends on the host where it began. What a window has kept is there only.
-    pub(crate) fn comes_back_here(&self, request: &Request, provider: ProviderIndex) -> bool {
-        match self.provider(provider).map(|provider| &provider.config.redirect_uri) {
-            Some(RedirectUri::Fixed(url)) => {
+    pub(crate) fn comes_back_here(&self, request: &Request, party: &RelyingParty) -> bool {
+        match &party.config.redirect_uri {
+            RedirectUri::Fixed(url) => {
                 self.origin(request).is_ok_and(|origin| origin == url.origin().ascii_serialization())
             }
-            _ => true,
+            RedirectUri::Path(_) => true,
         }
     }
 

@@ -10,7 +10,7 @@ use super::endpoint;
 use super::error_response::ErrorResponse;
 use super::form::{FORM_LIMIT, Form, FormError};
 use crate::codes::{self, Code};
-use crate::config::{OWN_PARAMETERS, Provider, ResponseMode};
+use crate::config::{OWN_PARAMETERS, RelyingParty, ResponseMode};
 use crate::http::{Body, BodyFailed, Headers};
 use crate::secret::Secret;
 use crate::text::shown;
@@ -76,13 +76,13 @@ pub struct AuthorizationRequest<'a> {
 /// unless `prompt` is set already.
 pub fn authorization_request(
     metadata: &Metadata,
-    provider: &Provider,
+    party: &RelyingParty,
     request: &AuthorizationRequest<'_>,
 ) -> Url {
-    let scope = provider.scopes.join(" ");
+    let scope = party.scopes.join(" ");
     let mut parameters = vec![
         ("response_type", "code"),
-        ("client_id", &provider.client.id),
+        ("client_id", &party.client.id),
         ("redirect_uri", request.redirect_uri),
         ("scope", &scope),
         ("state", request.state.expose()),
@@ -90,7 +90,7 @@ pub fn authorization_request(
         ("code_challenge", request.code_challenge),
         ("code_challenge_method", "S256"),
     ];
-    if provider.response_mode == ResponseMode::FormPost {
+    if party.response_mode == ResponseMode::FormPost {
         parameters.push(("response_mode", "form_post"));
     }
     let (acr_values, max_age) = (request.acr_values.join(" "), request.max_age.map(|age| age.0.to_string()));
@@ -100,11 +100,11 @@ pub fn authorization_request(
         chosen.push(("acr_values", &acr_values));
     }
     let is_chosen = |name: &str| chosen.iter().any(|(chosen, _)| *chosen == name);
-    parameters.extend(pairs(&provider.authorization_parameters).filter(|(name, _)| !is_chosen(name)));
+    parameters.extend(pairs(&party.authorization_parameters).filter(|(name, _)| !is_chosen(name)));
     parameters.extend(&chosen);
     parameters.extend(max_age.as_deref().map(|max_age| ("max_age", max_age)));
     let endpoint = &metadata.authorization_endpoint;
-    let offline = provider.scopes.iter().any(|scope| scope == "offline_access");
+    let offline = party.scopes.iter().any(|scope| scope == "offline_access");
     let prompt_is_set =
         parameters.iter().any(|(name, _)| *name == "prompt") || endpoint::has_parameter(endpoint, "prompt");
     if offline && !prompt_is_set {
@@ -375,11 +375,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::oidc::fixture::{
-        CLIENT_ID, ISSUER, REDIRECT_URI, metadata, metadata_with, parameters, provider,
-    };
+    use crate::oidc::fixture::{CLIENT_ID, ISSUER, REDIRECT_URI, metadata, metadata_with, parameters, party};
 
-    fn request_url(metadata: &Metadata, provider: &Provider) -> Url {
+    fn request_url(metadata: &Metadata, party: &RelyingParty) -> Url {
         let (state, nonce) = (Secret::from("the state"), Secret::from("the nonce"));
         let request = AuthorizationRequest {
             redirect_uri: REDIRECT_URI,
@@ -390,7 +388,7 @@ mod tests {
             acr_values: &[],
             max_age: None,
         };
-        authorization_request(metadata, provider, &request)
+        authorization_request(metadata, party, &request)
     }
 
     fn sent(url: &Url) -> Vec<(String, String)> {
@@ -413,7 +411,7 @@ mod tests {
 
     #[test]
     fn the_request_has_the_parameters_of_the_specification_and_no_others() {
-        let url = request_url(&metadata(), &provider());
+        let url = request_url(&metadata(), &party());
         let expected = [
             ("response_type", "code"),
             ("client_id", CLIENT_ID),
@@ -451,12 +449,12 @@ mod tests {
             "max_age",
         ];
         let own = own.into_iter().map(|name| (name.to_owned(), "evil".to_owned()));
-        let mut provider = provider();
-        provider.authorization_parameters = own.clone().collect();
-        provider.authorization_parameters.push(("acr_values".into(), "high & mighty".into()));
+        let mut party = party();
+        party.authorization_parameters = own.clone().collect();
+        party.authorization_parameters.push(("acr_values".into(), "high & mighty".into()));
         let query: String = own.map(|(name, value)| format!("{name}={value}&")).collect();
         let endpoint = format!("https://op.example/authorize?{query}p=b2c_1&acr_values=low");
-        let url = request_url(&metadata_with(json!({"authorization_endpoint": endpoint})), &provider);
+        let url = request_url(&metadata_with(json!({"authorization_endpoint": endpoint})), &party);
         assert!(!url.as_str().contains("evil"), "{url}");
         assert_eq!(value(&url, "state"), ["the state"]);
         assert_eq!(value(&url, "p"), ["b2c_1"]);
@@ -465,13 +463,13 @@ mod tests {
 
     #[test]
     fn flow_38_offline_access_asks_for_consent_unless_the_prompt_is_set() {
-        let mut provider = provider();
-        provider.scopes.push("offline_access".into());
-        assert_eq!(value(&request_url(&metadata(), &provider), "prompt"), ["consent"]);
+        let mut party = party();
+        party.scopes.push("offline_access".into());
+        assert_eq!(value(&request_url(&metadata(), &party), "prompt"), ["consent"]);
         let prompting = metadata_with(json!({"authorization_endpoint": "https://op.example/a?prompt=login"}));
-        assert_eq!(value(&request_url(&prompting, &provider), "prompt"), ["login"]);
-        provider.authorization_parameters.push(("prompt".into(), "select_account".into()));
-        assert_eq!(value(&request_url(&metadata(), &provider), "prompt"), ["select_account"]);
+        assert_eq!(value(&request_url(&prompting, &party), "prompt"), ["login"]);
+        party.authorization_parameters.push(("prompt".into(), "select_account".into()));
+        assert_eq!(value(&request_url(&metadata(), &party), "prompt"), ["select_account"]);
     }
 
     #[test]

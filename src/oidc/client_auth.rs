@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::form;
 use super::token::REGISTERED_ERRORS;
-use crate::config::{ClientAuthentication, Credential, Provider};
+use crate::config::{ClientAuthentication, Credential, RelyingParty};
 use crate::http::Destination;
 use crate::http::{Callout, Received};
 use crate::jose::SigningKeyError;
@@ -44,12 +44,12 @@ impl ClientRequest {
     pub fn by(
         &self,
         credential: Credential,
-        provider: &Provider,
+        party: &RelyingParty,
         now: Timestamp,
         assertion_id: &AssertionId,
     ) -> Result<Callout, SigningKeyError> {
         let mut request = self.0.clone();
-        authenticate(&mut request, credential, provider, now, assertion_id)?;
+        authenticate(&mut request, credential, party, now, assertion_id)?;
         Ok(request)
     }
 }
@@ -87,12 +87,12 @@ impl ClientJudged {
 fn authenticate(
     request: &mut Callout,
     credential: Credential,
-    provider: &Provider,
+    party: &RelyingParty,
     now: Timestamp,
     assertion_id: &AssertionId,
 ) -> Result<(), SigningKeyError> {
-    let client_id = &provider.client.id;
-    match provider.client.by(credential) {
+    let client_id = &party.client.id;
+    match party.client.by(credential) {
         ClientAuthentication::None => form::append(&mut request.body, "client_id", client_id),
         ClientAuthentication::SecretBasic(secret) => {
             // Form-encoded first: a colon in the identifier does not end it (RFC 6749 section 2.3.1).
@@ -104,7 +104,7 @@ fn authenticate(
             form::append(&mut request.body, "client_secret", secret.expose());
         }
         ClientAuthentication::PrivateKeyJwt(key) => {
-            let assertion = key.sign(&assertion_claims(provider, now, assertion_id))?;
+            let assertion = key.sign(&assertion_claims(party, now, assertion_id))?;
             form::append(&mut request.body, "client_id", client_id);
             form::append(
                 &mut request.body,
@@ -122,12 +122,12 @@ fn authenticate(
 /// The audience is the issuer alone, or what the configuration says. An endpoint out of the metadata
 /// can be chosen by an attacker, and the assertion then works at the provider whose endpoint it is
 /// (CVE-2025-27370).
-fn assertion_claims(provider: &Provider, now: Timestamp, assertion_id: &AssertionId) -> Map<String, Value> {
-    let audience = provider.client.assertion_audience.as_ref().unwrap_or(&provider.issuer);
+fn assertion_claims(party: &RelyingParty, now: Timestamp, assertion_id: &AssertionId) -> Map<String, Value> {
+    let audience = party.client.assertion_audience.as_ref().unwrap_or(&party.issuer);
     let claim = |name: &str, value: Value| (name.to_owned(), value);
     Map::from_iter([
-        claim("iss", provider.client.id.as_str().into()),
-        claim("sub", provider.client.id.as_str().into()),
+        claim("iss", party.client.id.as_str().into()),
+        claim("sub", party.client.id.as_str().into()),
         claim("aud", audience.as_str().into()),
         claim("jti", URL_SAFE_NO_PAD.encode(assertion_id).into()),
         claim("iat", now.0.into()),
@@ -143,15 +143,15 @@ mod tests {
 
     use super::*;
     use crate::http::{Called, Endpoint, Headers};
-    use crate::oidc::fixture::{CLIENT_ID, ISSUER, parameters, provider};
+    use crate::oidc::fixture::{CLIENT_ID, ISSUER, parameters, party};
     use crate::secret::Secret;
 
     const NOW: Timestamp = Timestamp(1_700_000_000);
 
     fn authenticated(client_id: &str, authentication: ClientAuthentication) -> Callout {
-        let mut provider = provider();
-        provider.client.id = client_id.into();
-        provider.client.authentication = authentication;
+        let mut party = party();
+        party.client.id = client_id.into();
+        party.client.authentication = authentication;
         let request = Callout {
             target: "to_token".into(),
             method: "POST",
@@ -164,7 +164,7 @@ mod tests {
             called: Called { provider: "main".into(), endpoint: Endpoint::Token },
         };
         let request = ClientRequest::new(request);
-        let request = request.by(Credential::Current, &provider, NOW, &[7; 16]).unwrap();
+        let request = request.by(Credential::Current, &party, NOW, &[7; 16]).unwrap();
         assert_eq!(request.url.as_str(), "https://op.example/token?p=1", "the address stays as it is");
         request
     }
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn flow_57_an_assertion_is_for_the_issuer_alone_short_lived_and_unique() {
-        let claims = assertion_claims(&provider(), NOW, &[7; 16]);
+        let claims = assertion_claims(&party(), NOW, &[7; 16]);
         assert_eq!(
             Value::from(claims.clone()),
             json!({
@@ -244,8 +244,8 @@ mod tests {
                 "jti": "BwcHBwcHBwcHBwcHBwcHBw", "iat": NOW.0, "exp": NOW.0 + 60,
             })
         );
-        assert_ne!(claims["jti"], assertion_claims(&provider(), NOW, &[8; 16])["jti"]);
-        let mut configured = provider();
+        assert_ne!(claims["jti"], assertion_claims(&party(), NOW, &[8; 16])["jti"]);
+        let mut configured = party();
         configured.client.assertion_audience = Some("https://op.example/token".into());
         assert_eq!(assertion_claims(&configured, NOW, &[7; 16])["aud"], "https://op.example/token");
     }

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::endpoint::{self, EndpointError};
 use crate::codes::{self, Code};
-use crate::config::{ClientAuthentication, Provider, ResponseMode, UserinfoUse};
+use crate::config::{ClientAuthentication, Provider, RelyingParty, ResponseMode, Roles, UserinfoUse};
 use crate::http::{Called, Callout, Endpoint};
 use crate::json::{self, JsonError};
 use crate::text::{shown, without_query};
@@ -166,7 +166,8 @@ impl Metadata {
     ///
     /// # Errors
     /// Whatever makes the provider unusable.
-    pub fn read(body: &[u8], provider: &Provider) -> Result<Metadata, MetadataError> {
+    pub fn read(body: &[u8], roles: &Roles) -> Result<Metadata, MetadataError> {
+        let provider = &roles.provider;
         let members = json::parse_object(body).map_err(MetadataError::Json)?;
         let issuer = text(&members, "issuer")?.ok_or(MetadataError::Missing("issuer"))?;
         if issuer != provider.issuer {
@@ -174,7 +175,7 @@ impl Metadata {
             return Err(MetadataError::Issuer { expected, found });
         }
         let allow_http = provider.insecure_allow_http;
-        let mut notes = notes_on_lists(&members, provider);
+        let mut notes = roles.relying_party.as_ref().map_or_else(Vec::new, |it| notes_on_lists(&members, it));
         let metadata = Metadata {
             authorization_endpoint: required(&members, "authorization_endpoint", allow_http)?,
             token_endpoint: required(&members, "token_endpoint", allow_http)?,
@@ -282,14 +283,14 @@ fn optional(
 }
 
 /// What we do that the provider does not list. It may work all the same, so it is only said.
-fn notes_on_lists(members: &Map<String, Value>, provider: &Provider) -> Vec<String> {
-    let method = match provider.client.authentication {
+fn notes_on_lists(members: &Map<String, Value>, party: &RelyingParty) -> Vec<String> {
+    let method = match party.client.authentication {
         ClientAuthentication::None => "none",
         ClientAuthentication::SecretBasic(_) => "client_secret_basic",
         ClientAuthentication::SecretPost(_) => "client_secret_post",
         ClientAuthentication::PrivateKeyJwt(_) => "private_key_jwt",
     };
-    let response_mode = match provider.response_mode {
+    let response_mode = match party.response_mode {
         ResponseMode::Query => "query",
         ResponseMode::FormPost => "form_post",
     };
@@ -316,10 +317,12 @@ fn notes_on_lists(members: &Map<String, Value>, provider: &Provider) -> Vec<Stri
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use serde_json::json;
 
     use super::*;
-    use crate::oidc::fixture::{ISSUER, metadata, metadata_with, provider};
+    use crate::oidc::fixture::{ISSUER, metadata, metadata_with, party, provider, roles, roles_of};
 
     fn complete() -> Value {
         json!({
@@ -331,7 +334,7 @@ mod tests {
     }
 
     fn read(document: &Value) -> Result<Metadata, MetadataError> {
-        Metadata::read(document.to_string().as_bytes(), &provider())
+        Metadata::read(document.to_string().as_bytes(), &roles())
     }
 
     #[test]
@@ -378,7 +381,6 @@ mod tests {
         };
         let same = names(|_| ());
         assert_ne!(same[0], same[1]);
-        assert_eq!(names(|provider| provider.client.id.push('x')), same, "two clients of one provider");
         type Change = fn(&mut Provider);
         let changes: [(Change, [bool; 2]); 4] = [
             (|provider| provider.callout.discovery.push('x'), [false, true]),
@@ -434,9 +436,9 @@ mod tests {
     fn disc_03_http_is_accepted_with_the_switch_only() {
         let mut document = complete();
         document["token_endpoint"] = "http://op.example/token".into();
-        let mut provider = provider();
-        provider.insecure_allow_http = true;
-        assert!(Metadata::read(document.to_string().as_bytes(), &provider).is_ok());
+        let provider = Provider { insecure_allow_http: true, ..provider() };
+        let roles = roles_of(RelyingParty { provider: Rc::new(provider), ..party() });
+        assert!(Metadata::read(document.to_string().as_bytes(), &roles).is_ok());
     }
 
     #[test]
@@ -473,7 +475,7 @@ mod tests {
         let deep = format!(r#"{{"issuer":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let twice = format!(r#"{{"issuer":"https://evil.example","issuer":"{ISSUER}"}}"#);
         for text in [deep.as_str(), &twice, "", "[]", "null", "{}x", "<html>"] {
-            let error = Metadata::read(text.as_bytes(), &provider()).unwrap_err();
+            let error = Metadata::read(text.as_bytes(), &roles()).unwrap_err();
             assert_eq!(error.code(), "metadata_json");
         }
     }

@@ -26,13 +26,15 @@ pub mod userinfo;
 /// A provider and a client for the tests of the messages.
 #[cfg(test)]
 pub(crate) mod fixture {
+    use std::rc::Rc;
     use std::time::Duration;
 
     use serde_json::json;
 
     use super::discovery::Metadata;
     use crate::config::{
-        CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, ResponseMode, UserinfoUse,
+        CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, RelyingParty, ResponseMode,
+        Roles, UserinfoUse,
     };
     use crate::time::Seconds;
 
@@ -53,6 +55,17 @@ pub(crate) mod fixture {
                 default: Some("to_default".into()),
             },
             callout_timeout: Duration::from_secs(5),
+            userinfo: UserinfoUse::IfNeeded,
+            end_session_endpoint: None,
+            algorithms: Vec::new(),
+            leeway: Seconds(60),
+            insecure_allow_http: false,
+        }
+    }
+
+    pub(crate) fn party() -> RelyingParty {
+        RelyingParty {
+            provider: Rc::new(provider()),
             client: Client {
                 id: CLIENT_ID.into(),
                 authentication: ClientAuthentication::None,
@@ -61,7 +74,6 @@ pub(crate) mod fixture {
                 assertion_audience: None,
             },
             scopes: vec!["openid".into(), "email".into()],
-            userinfo: UserinfoUse::IfNeeded,
             refresh: None,
             authorization_parameters: Vec::new(),
             parameters_from_request: Vec::new(),
@@ -70,15 +82,21 @@ pub(crate) mod fixture {
             response_mode: ResponseMode::Query,
             post_logout_redirect_uri: None,
             post_logout_redirect_parameter: "post_logout_redirect_uri".into(),
-            end_session_endpoint: None,
-            audiences: Vec::new(),
-            clients_without_audience: Vec::new(),
             trusted_audiences: Vec::new(),
-            algorithms: Vec::new(),
-            require_access_token_type: false,
-            leeway: Seconds(60),
-            insecure_allow_http: false,
         }
+    }
+
+    /// This provider for logins alone.
+    pub(crate) fn roles_of(party: RelyingParty) -> Roles {
+        Roles {
+            provider: Rc::clone(&party.provider),
+            relying_party: Some(Rc::new(party)),
+            resource_server: None,
+        }
+    }
+
+    pub(crate) fn roles() -> Roles {
+        roles_of(party())
     }
 
     /// Metadata of [`provider`] with these members added or replaced.
@@ -94,7 +112,7 @@ pub(crate) mod fixture {
         for (name, value) in changes.as_object().unwrap() {
             document[name] = value.clone();
         }
-        Metadata::read(document.to_string().as_bytes(), &provider()).unwrap()
+        Metadata::read(document.to_string().as_bytes(), &roles()).unwrap()
     }
 
     pub(crate) fn metadata() -> Metadata {

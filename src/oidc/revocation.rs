@@ -3,7 +3,7 @@
 use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
 use super::form;
-use crate::config::Provider;
+use crate::config::RelyingParty;
 use crate::http::{Called, Callout, Endpoint};
 use crate::secret::Secret;
 
@@ -25,7 +25,7 @@ pub enum TokenKind {
 /// the way there is not known, and the token and our secret go nowhere else.
 pub fn revocation_request(
     metadata: &Metadata,
-    provider: &Provider,
+    party: &RelyingParty,
     kind: TokenKind,
     token: &Secret,
 ) -> Option<ClientRequest> {
@@ -41,7 +41,7 @@ pub fn revocation_request(
     form::append(&mut body, "token", token.expose());
     form::append(&mut body, "token_type_hint", hint);
     Some(ClientRequest::new(Callout {
-        target: provider.callout.token.clone(),
+        target: party.callout.token.clone(),
         method: "POST",
         url: endpoint.clone(),
         headers: vec![
@@ -49,10 +49,10 @@ pub fn revocation_request(
             ("content-type", "application/x-www-form-urlencoded".into()),
         ],
         body,
-        timeout: provider.callout_timeout,
+        timeout: party.callout_timeout,
         reply_limit: REVOCATION_RESPONSE_LIMIT,
         shared: None,
-        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Revocation },
+        called: Called { provider: party.name.clone(), endpoint: Endpoint::Revocation },
     }))
 }
 
@@ -62,14 +62,14 @@ mod tests {
 
     use super::*;
     use crate::config::Credential;
-    use crate::oidc::fixture::{metadata_with, parameters, provider};
+    use crate::oidc::fixture::{metadata_with, parameters, party};
     use crate::time::Timestamp;
 
     fn request(endpoint: serde_json::Value) -> Option<Callout> {
         let metadata = metadata_with(json!({"revocation_endpoint": endpoint}));
         let token = Secret::from("a&b");
-        let request = revocation_request(&metadata, &provider(), TokenKind::Refresh, &token)?;
-        Some(request.by(Credential::Current, &provider(), Timestamp(1_700_000_000), &[7; 16]).unwrap())
+        let request = revocation_request(&metadata, &party(), TokenKind::Refresh, &token)?;
+        Some(request.by(Credential::Current, &party(), Timestamp(1_700_000_000), &[7; 16]).unwrap())
     }
 
     #[test]

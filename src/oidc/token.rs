@@ -13,7 +13,7 @@ use super::discovery::Metadata;
 use super::error_response::{self, ErrorResponse};
 use super::form;
 use crate::codes::{self, Code};
-use crate::config::{Provider, RESOURCE};
+use crate::config::{RESOURCE, RelyingParty};
 use crate::http::{Called, Callout, Endpoint, Received};
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
@@ -55,7 +55,7 @@ pub(super) const REGISTERED_ERRORS: &[&str] = &[
 /// provider refuses the client itself it has not looked at the code.
 pub fn token_request(
     metadata: &Metadata,
-    provider: &Provider,
+    party: &RelyingParty,
     code: &AuthorizationCode,
     code_verifier: &Secret,
     redirect_uri: &str,
@@ -65,8 +65,8 @@ pub fn token_request(
     form::append(&mut body, "code", code.secret().expose());
     form::append(&mut body, "redirect_uri", redirect_uri);
     form::append(&mut body, "code_verifier", code_verifier.expose());
-    append_resource(&mut body, provider);
-    request(metadata, provider, body, provider.callout_timeout)
+    append_resource(&mut body, party);
+    request(metadata, party, body, party.callout_timeout)
 }
 
 /// The request that renews tokens (RFC 6749 section 6). The scope is left out: as granted.
@@ -76,29 +76,29 @@ pub fn token_request(
 /// may be lost for good: `timeout` is how long one is waited for.
 pub fn refresh_request(
     metadata: &Metadata,
-    provider: &Provider,
+    party: &RelyingParty,
     refresh_token: &Secret,
     timeout: Duration,
 ) -> ClientRequest {
     let mut body = Vec::new();
     form::append(&mut body, "grant_type", "refresh_token");
     form::append(&mut body, "refresh_token", refresh_token.expose());
-    append_resource(&mut body, provider);
-    request(metadata, provider, body, timeout)
+    append_resource(&mut body, party);
+    request(metadata, party, body, timeout)
 }
 
 /// For which resource the access token is to be (RFC 8707 section 2.2). Of several that were asked for
 /// at the login none is named here: a token is usually for one, and the provider knows them all.
-fn append_resource(body: &mut Vec<u8>, provider: &Provider) {
-    let mut resources = provider.authorization_parameters.iter().filter(|(name, _)| name == RESOURCE);
+fn append_resource(body: &mut Vec<u8>, party: &RelyingParty) {
+    let mut resources = party.authorization_parameters.iter().filter(|(name, _)| name == RESOURCE);
     if let (Some((_, resource)), None) = (resources.next(), resources.next()) {
         form::append(body, RESOURCE, resource);
     }
 }
 
-fn request(metadata: &Metadata, provider: &Provider, body: Vec<u8>, timeout: Duration) -> ClientRequest {
+fn request(metadata: &Metadata, party: &RelyingParty, body: Vec<u8>, timeout: Duration) -> ClientRequest {
     ClientRequest::new(Callout {
-        target: provider.callout.token.clone(),
+        target: party.callout.token.clone(),
         method: "POST",
         url: metadata.token_endpoint.clone(),
         headers: vec![
@@ -109,7 +109,7 @@ fn request(metadata: &Metadata, provider: &Provider, body: Vec<u8>, timeout: Dur
         timeout,
         reply_limit: TOKEN_RESPONSE_LIMIT,
         shared: None,
-        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Token },
+        called: Called { provider: party.name.clone(), endpoint: Endpoint::Token },
     })
 }
 
@@ -402,7 +402,7 @@ mod tests {
     use crate::config::Credential;
     use crate::http::Headers;
     use crate::oidc::authorization::{AuthorizationResponse, Expected};
-    use crate::oidc::fixture::{CLIENT_ID, ISSUER, REDIRECT_URI, metadata, parameters, provider};
+    use crate::oidc::fixture::{CLIENT_ID, ISSUER, REDIRECT_URI, metadata, parameters, party};
     use crate::time::Timestamp;
 
     fn reply(status: u16, body: impl ToString) -> Received {
@@ -426,11 +426,11 @@ mod tests {
 
     #[test]
     fn the_request_redeems_the_code_with_the_verifier_and_the_same_redirect_uri() {
-        let mut provider = provider();
-        provider.client.authentication = ClientAuthentication::SecretPost(Secret::from("hush"));
+        let mut party = party();
+        party.client.authentication = ClientAuthentication::SecretPost(Secret::from("hush"));
         let verifier = Secret::from("the verifier");
-        let request = token_request(&metadata(), &provider, &code(), &verifier, REDIRECT_URI);
-        let request = request.by(Credential::Current, &provider, Timestamp(0), &[0; 16]).unwrap();
+        let request = token_request(&metadata(), &party, &code(), &verifier, REDIRECT_URI);
+        let request = request.by(Credential::Current, &party, Timestamp(0), &[0; 16]).unwrap();
         let expected = [
             ("grant_type", "authorization_code"),
             ("code", "a/b&c"),

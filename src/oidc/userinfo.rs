@@ -7,7 +7,7 @@ use url::Url;
 use super::claims::{self, ClaimError, Claims, TokenUse};
 use super::discovery::Metadata;
 use crate::codes::{self, Code};
-use crate::config::{Provider, UserinfoUse};
+use crate::config::{Provider, RelyingParty, UserinfoUse};
 use crate::http::{Called, Callout, Endpoint, Received};
 use crate::jose::{JwsError, Verified};
 use crate::json::{self, JsonError};
@@ -75,11 +75,11 @@ const OF_SCOPES: [(&str, &[&str]); 4] = [
 
 /// Whether the userinfo response may have this claim: it is one that userinfo can add, and the
 /// authorization request asks for it as far as that can be known.
-pub fn may_have(claim: &str, provider: &Provider) -> bool {
+pub fn may_have(claim: &str, party: &RelyingParty) -> bool {
     let of_scope = OF_SCOPES.iter().find(|(_, claims)| claims.contains(&claim)).map(|(scope, _)| *scope);
-    let is_asked_for = |scope: &str| provider.scopes.iter().any(|asked| asked == scope);
+    let is_asked_for = |scope: &str| party.scopes.iter().any(|asked| asked == scope);
     // The `claims` parameter asks for claims one by one (Core 1.0 section 5.5).
-    let asks_by_name = || provider.authorization_parameters.iter().any(|(name, _)| name == "claims");
+    let asks_by_name = || party.authorization_parameters.iter().any(|(name, _)| name == "claims");
     !OF_THE_ID_TOKEN.contains(&claim) && (of_scope.is_none_or(is_asked_for) || asks_by_name())
 }
 
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use crate::http::Headers;
     use crate::jose::test_keys::verified;
-    use crate::oidc::fixture::{CLIENT_ID, ISSUER, metadata, metadata_with, provider};
+    use crate::oidc::fixture::{CLIENT_ID, ISSUER, metadata, metadata_with, party, provider};
 
     const NOW: u64 = 1_700_000_000;
 
@@ -380,14 +380,14 @@ mod tests {
     #[test]
     fn a_claim_may_be_there_if_it_was_asked_for_and_is_not_of_the_protocol() {
         // Its scopes are openid and email.
-        let mut provider = provider();
+        let mut party = party();
         for (claim, expected) in
             [("email", true), ("name", false), ("phone_number", false), ("groups", true), ("acr", false)]
         {
-            assert_eq!(may_have(claim, &provider), expected, "{claim}");
+            assert_eq!(may_have(claim, &party), expected, "{claim}");
         }
-        provider.authorization_parameters.push(("claims".into(), "{}".into()));
-        assert!(may_have("name", &provider) && !may_have("iss", &provider));
+        party.authorization_parameters.push(("claims".into(), "{}".into()));
+        assert!(may_have("name", &party) && !may_have("iss", &party));
     }
 
     #[test]

@@ -4,16 +4,25 @@
 //! request asks only when there is no knowledge yet, or when a token names a key that is unknown.
 
 mod asked;
+mod bound_rule;
 pub mod lifetime;
 mod outage;
+mod queue;
+mod registry;
+mod relying_party;
+mod resource_server;
 mod secret_end;
 mod shared;
 
 pub(crate) use asked::ask;
-use std::cell::{Cell, RefCell};
+pub(crate) use bound_rule::BoundRule;
+pub(crate) use registry::{Registry, one_of_issuer};
+pub(crate) use relying_party::RelyingParty;
+pub(crate) use resource_server::ResourceServer;
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::config::{self, Credential};
+use crate::config;
 use crate::error::{Destination, Error, ProviderError};
 use crate::flow::Callouts;
 use crate::http::{Callout, CalloutFailed, Endpoint, Received};
@@ -23,7 +32,6 @@ use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
 use crate::store::Store;
 use crate::time::{Seconds, Timestamp};
 use lifetime::{LIFETIME_MAX, lifetime};
-use secret_end::SecretEnd;
 
 /// An unknown key makes us ask for the key set at most once in this time, per provider.
 pub const REFETCH_COOLDOWN: Seconds = Seconds(30);
@@ -55,15 +63,13 @@ impl BroughtBy {
     }
 }
 
-/// A provider at run time.
+/// A provider at run time: a handle, of which there is one in a worker, with what is known of it.
 pub struct Provider {
     /// Its configuration.
-    pub config: config::Provider,
+    pub config: Rc<config::Provider>,
+    roles: config::Roles,
     host_verifier: Option<HostVerifier>,
     state: RefCell<State>,
-    /// The secret or key that worked last.
-    credential: Cell<Credential>,
-    secret_end: SecretEnd,
     /// What the workers know together.
     store: Rc<Store>,
 }
@@ -122,13 +128,12 @@ impl State {
 
 impl Provider {
     /// A provider of which nothing is known yet.
-    pub fn new(config: config::Provider, host_verifier: Option<HostVerifier>) -> Self {
+    pub fn new(roles: config::Roles, host_verifier: Option<HostVerifier>) -> Self {
         Provider {
-            config,
+            config: Rc::clone(&roles.provider),
+            roles,
             host_verifier,
             state: RefCell::default(),
-            credential: Cell::default(),
-            secret_end: SecretEnd::default(),
             store: Rc::default(),
         }
     }
@@ -148,25 +153,6 @@ impl Provider {
             let what = Destination::new(Endpoint::Metadata, &self.config.callout.discovery, None);
             ProviderError::Metadata(what, error).into()
         })
-    }
-
-    /// The secret or key with which this worker proves who we are.
-    pub fn credential(&self) -> Credential {
-        self.credential.get()
-    }
-
-    /// Keeps to a secret or key that worked.
-    pub fn use_credential(&self, credential: Credential) {
-        if self.credential.replace(credential) != credential {
-            let (name, key) = (&self.config.name, self.config.client.name_of(credential));
-            log::info!("provider={name}: the provider takes {key}, which is sent from now on");
-        }
-    }
-
-    /// Looks at the end of the client secret, and warns in time. How long there still is, each minute.
-    pub fn watch_secret(&self, now: Timestamp) -> Option<Seconds> {
-        let end = self.config.client.secret_expires_at?;
-        self.secret_end.watch(&self.config.name, end, now)
     }
 
     /// What is known, if everything is.
@@ -244,7 +230,7 @@ impl Provider {
             let request = self.discovery_request()?;
             let what = request.destination();
             let reply = fetch(callouts, request).await?;
-            let metadata = Metadata::read(&reply.body, &self.config)
+            let metadata = Metadata::read(&reply.body, &self.roles)
                 .map_err(|error| ProviderError::Metadata(what, error))?;
             self.tell_once(&metadata.notes, callouts.now());
             let mut state = self.state.borrow_mut();

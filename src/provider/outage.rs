@@ -42,7 +42,7 @@ pub fn once_more(error: &Error) -> Error {
 
 impl Provider {
     fn said(&self) -> Rows<'_> {
-        SAID.rows(&self.store, Tenant::of(&self.config))
+        SAID.rows(&self.store, Tenant::of_provider(&self.config))
     }
 
     /// Of which nobody misses anything but a line of the log.

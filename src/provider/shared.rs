@@ -28,7 +28,7 @@ impl Provider {
     /// The name under which workers share what they know. Without `/`, which some hosts take for the
     /// name of a zone. Differs wherever another configuration would read the documents otherwise.
     pub fn shared_name(&self) -> String {
-        let config::Provider { name, issuer, callout, insecure_allow_http, .. } = &self.config;
+        let config::Provider { name, issuer, callout, insecure_allow_http, .. } = &*self.config;
         let mut hash = Sha256::new();
         for part in [name, issuer, &callout.discovery, &callout.jwks] {
             hash.update(part.len().to_le_bytes());
@@ -62,7 +62,7 @@ impl Provider {
     pub fn learn(&self, told: &[u8], now: Timestamp) {
         let Ok(told) = serde_json::from_slice::<Told>(told) else { return };
         // Keys say nothing of whose they are: they are believed together with the metadata or not at all.
-        let Ok(value) = Metadata::read(told.metadata.as_bytes(), &self.config) else { return };
+        let Ok(value) = Metadata::read(told.metadata.as_bytes(), &self.roles) else { return };
         let mut state = self.state.borrow_mut();
         let State { metadata, keys, keys_are_wanted, failures, .. } = &mut *state;
         let fetched_at = Timestamp(told.metadata_fetched_at);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn keys_that_another_worker_has_fetched_meanwhile_are_not_asked_for_again() {
-        let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::provider(), None)));
+        let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::roles(), None)));
         answered(&other, Timestamp(1_000));
         let asked = Rc::clone(&other);
         let step = Flow::begin(Timestamp(1_100), move |callouts| async move {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_one_worker_fetched_the_others_know() {
-        let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::provider(), None)));
+        let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::roles(), None)));
         assert_eq!(one.shared_name(), other.shared_name());
         assert!(one.take_news().is_none());
         answered(&one, Timestamp(1_000));
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn workers_share_under_one_name_only_what_they_read_alike() {
         let name = |change: fn(&mut config::Provider)| {
-            let mut provider = fixture::provider();
-            change(&mut provider);
-            Provider::new(provider, None).shared_name()
+            let mut roles = fixture::roles();
+            change(Rc::make_mut(&mut roles.provider));
+            Provider::new(roles, None).shared_name()
         };
         let changes: [fn(&mut config::Provider); 6] = [
             |_| (),
@@ -173,16 +173,19 @@ mod tests {
         ];
         let names: BTreeSet<String> = changes.into_iter().map(name).collect();
         assert_eq!(names.len(), changes.len(), "{names:?}");
-        assert_eq!(name(|provider| provider.client.id.push('x')), name(|_| ()), "the documents are the same");
+        let mut another = fixture::party();
+        another.client.id.push('x');
+        let another = Provider::new(fixture::roles_of(another), None).shared_name();
+        assert_eq!(another, name(|_| ()), "the documents are the same");
     }
 
     #[test]
     fn what_is_not_acceptable_from_the_provider_is_not_from_another_worker() {
-        let one = Rc::new(Provider::new(fixture::provider(), None));
+        let one = Rc::new(Provider::new(fixture::roles(), None));
         answered(&one, Timestamp(1_000));
         let news = String::from_utf8(one.take_news().unwrap()).unwrap();
         for told in [news.replace("op.example", "evil.example"), "{}".to_owned(), "x".to_owned()] {
-            let other = Provider::new(fixture::provider(), None);
+            let other = Provider::new(fixture::roles(), None);
             other.learn(told.as_bytes(), Timestamp(1_000));
             assert!(other.known().is_none(), "{told}");
         }
@@ -190,12 +193,12 @@ mod tests {
 
     #[test]
     fn keys_that_were_told_with_other_metadata_are_not_believed() {
-        let one = Rc::new(Provider::new(fixture::provider(), None));
+        let one = Rc::new(Provider::new(fixture::roles(), None));
         answered(&one, Timestamp(90_000));
         let news = String::from_utf8(one.take_news().unwrap()).unwrap();
         let news = news.replace("op.example", "evil.example").replace("\\\"one\\\"", "\\\"two\\\"");
         assert!(news.contains("two"));
-        let other = Rc::new(Provider::new(fixture::provider(), None));
+        let other = Rc::new(Provider::new(fixture::roles(), None));
         answered(&other, Timestamp(1_000));
         other.learn(news.as_bytes(), Timestamp(90_000));
         assert!(other.known().is_some_and(|now| now.keys.iter().all(|key| key.key_id() == Some("one"))));
@@ -203,10 +206,10 @@ mod tests {
 
     #[test]
     fn older_knowledge_does_not_replace_newer() {
-        let one = Rc::new(Provider::new(fixture::provider(), None));
+        let one = Rc::new(Provider::new(fixture::roles(), None));
         answered(&one, Timestamp(1_000));
         let news = String::from_utf8(one.take_news().unwrap()).unwrap();
-        let other = Rc::new(Provider::new(fixture::provider(), None));
+        let other = Rc::new(Provider::new(fixture::roles(), None));
         answered(&other, Timestamp(5_000));
         let before = other.known().unwrap();
         // The key that was withdrawn since, and the endpoint that was there before.
@@ -229,17 +232,17 @@ mod tests {
 
     #[test]
     fn the_host_verifies_with_keys_that_another_worker_fetched_too() {
-        let one = Rc::new(Provider::new(fixture::provider(), None));
+        let one = Rc::new(Provider::new(fixture::roles(), None));
         answered(&one, Timestamp(1_000));
-        let other = Provider::new(fixture::provider(), Some(|_| Some(false)));
+        let other = Provider::new(fixture::roles(), Some(|_| Some(false)));
         other.learn(&one.take_news().unwrap(), Timestamp(1_000));
         assert!(other.known().unwrap().keys.host_verifier().is_some());
     }
 
     #[test]
     fn newer_keys_are_learned_even_if_they_may_be_used_for_a_shorter_time() {
-        let one = Rc::new(Provider::new(fixture::provider(), None));
-        let other = Rc::new(Provider::new(fixture::provider(), None));
+        let one = Rc::new(Provider::new(fixture::roles(), None));
+        let other = Rc::new(Provider::new(fixture::roles(), None));
         answered(&other, Timestamp(1_000));
         answered_with(&one, KEYS, "max-age=600", Timestamp(1_000));
         answered_with(&one, &KEYS.replace("\"one\"", "\"two\""), "max-age=600", Timestamp(2_000));
@@ -249,10 +252,10 @@ mod tests {
 
     #[test]
     fn what_was_fetched_before_the_clock_went_back_is_older_than_what_was_fetched_after_it() {
-        let one = Rc::new(Provider::new(fixture::provider(), None));
+        let one = Rc::new(Provider::new(fixture::roles(), None));
         answered(&one, Timestamp(900_000));
         let from_before = one.take_news().unwrap();
-        let other = Rc::new(Provider::new(fixture::provider(), None));
+        let other = Rc::new(Provider::new(fixture::roles(), None));
         answered_with(&other, &KEYS.replace("\"one\"", "\"two\""), "", Timestamp(1_000));
         let from_after = other.take_news().unwrap();
         other.learn(&from_before, Timestamp(1_001));

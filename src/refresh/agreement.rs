@@ -6,10 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::outage;
-use crate::config::{self, ProviderIndex};
+use crate::config;
 use crate::filter::Filter;
 use crate::filter::room::REFRESHES;
 use crate::oidc::token::Remedy;
+use crate::provider::RelyingParty;
 use crate::session::{Fingerprint, Session};
 use crate::store::instance::InstanceId;
 use crate::store::{self, NotSet, Owner, Record, Rows, Table, Tenant, Worth};
@@ -157,14 +158,14 @@ fn holder(lease: &[u8]) -> Option<InstanceId> {
 /// refresh token alone does not: a provider may give the same one again, or one to two logins. Nor does the
 /// number of the state: a cookie that comes back late is refreshed a second time, and where the refresh
 /// token stays the same there are two states with one number, which differ in what the provider said.
-pub fn key(filter: &Filter, index: ProviderIndex, session: &Session, state: &Fingerprint) -> Option<Key> {
+pub fn key(party: &RelyingParty, session: &Session, state: &Fingerprint) -> Option<Key> {
     session.refresh_token.as_ref()?;
-    let provider = &filter.provider(index)?.config;
-    let parts = [&b"refresh"[..], provider.issuer.as_bytes(), provider.client.id.as_bytes(), state.bytes()];
+    let config = &party.config;
+    let parts = [&b"refresh"[..], config.issuer.as_bytes(), config.client.id.as_bytes(), state.bytes()];
     let (issuer, subject) = session.person();
     Some(Key {
         name: store::Key::new(&parts),
-        tenant: Tenant::of(provider),
+        tenant: party.tenant(),
         owner: Owner::of(&[issuer.as_bytes(), subject.as_bytes()]),
     })
 }
@@ -184,9 +185,9 @@ fn lease_span(provider: &config::Provider) -> Seconds {
 }
 
 /// Names what is known of the token endpoint of a provider.
-pub fn provider_key(provider: &config::Provider) -> Key {
-    let parts = [&b"token endpoint"[..], provider.issuer.as_bytes(), provider.client.id.as_bytes()];
-    Key { name: store::Key::new(&parts), tenant: Tenant::of(provider), owner: Owner::NOBODY }
+pub fn provider_key(party: &RelyingParty) -> Key {
+    let parts = [&b"token endpoint"[..], party.config.issuer.as_bytes(), party.config.client.id.as_bytes()];
+    Key { name: store::Key::new(&parts), tenant: party.tenant(), owner: Owner::NOBODY }
 }
 
 fn rows(filter: &Filter, key: Key) -> Rows<'_> {
@@ -213,8 +214,7 @@ fn is_free(filter: &Filter, found: &[u8], now: Timestamp) -> bool {
 /// where the provider rotates it is spent, and using it again ends what came of the login. But nobody has
 /// the new one, so the session would end in any case; and where it was not sent, or the provider does not
 /// rotate or forgives a second use, the session goes on.
-pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, session: &Session, now: Timestamp) -> bool {
-    let Some(provider) = filter.provider(index).map(|provider| &provider.config) else { return false };
+pub fn claim(filter: &Filter, party: &RelyingParty, key: Key, session: &Session, now: Timestamp) -> bool {
     let Ok(before) = rows(filter, key).find(key.name, now) else { return false };
     let gone = before
         .as_deref()
@@ -223,7 +223,7 @@ pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, session: &Session,
     if gone.is_none() && before.as_deref().and_then(State::read) == Some(State::Running) {
         return false;
     }
-    let span = lease_span(provider);
+    let span = lease_span(&party.config);
     let lease = Record {
         bytes: lease(filter.instance.name_for_lease(&filter.store, now + span, now)),
         until: now + span,
@@ -244,7 +244,7 @@ pub fn claim(filter: &Filter, index: ProviderIndex, key: Key, session: &Session,
     if gone.is_some() {
         log::warn!("code=refresh_taken_over a refresh is tried again: the worker that began it is gone");
     }
-    match outage::may_try(filter, provider, session, now) {
+    match outage::may_try(filter, party, session, now) {
         Ok(()) => true,
         Err(failed) => {
             put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, now);
@@ -379,6 +379,10 @@ mod tests {
         set: |metric, value| METRICS.with_borrow_mut(|metrics| metrics[metric as usize].1 = value),
     };
 
+    fn party(filter: &Filter) -> &RelyingParty {
+        &filter.registry.relying_parties()[0]
+    }
+
     fn filter(worker: u64) -> Rc<Filter> {
         filter_with(worker, None)
     }
@@ -396,7 +400,7 @@ mod tests {
     fn key_of(filter: &Filter, number: u8, owner: &str) -> Key {
         let mut name = [0; 16];
         name[15] = number;
-        let tenant = filter.tenant(0).unwrap();
+        let tenant = party(filter).tenant();
         Key { name: store::Key::from(name), tenant, owner: Owner::of(&[owner.as_bytes()]) }
     }
 
@@ -451,7 +455,7 @@ mod tests {
         let change = json!({"providers": {"partner": partner}, "default_provider": "main"});
         let config = trial::read(change).unwrap();
         let filter = Filter::new(config, &host(1, None), NOW).unwrap();
-        filter.store.note_evicted(REFRESHES.name, filter.tenant(1).unwrap(), 3);
+        filter.store.note_evicted(REFRESHES.name, filter.registry.relying_parties()[1].tenant(), 3);
         filter.tick(NOW);
         let evicted = |provider: &str| {
             told().get(&format!("vestibule.evicted.table.refreshed_sessions.provider.{provider}")).copied()
@@ -476,7 +480,7 @@ mod tests {
         let [gone, first, second] = [1, 2, 3].map(|worker| filter_with(worker, Some(SHARED)));
         let key = key_of(&gone, 0, "alice");
         gone.tick(NOW);
-        assert!(claim(&gone, 0, key, &session, NOW));
+        assert!(claim(&gone, party(&gone), key, &session, NOW));
         let later = NOW + Seconds(30);
         for _ in 0..5 {
             for other in [&first, &second] {
@@ -486,9 +490,12 @@ mod tests {
         }
         let at_the_same_time = session.clone();
         MEANWHILE.set(Some(Box::new(move || {
-            assert!(claim(&first, 0, key, &at_the_same_time, later));
+            assert!(claim(&first, party(&first), key, &at_the_same_time, later));
         })));
-        assert!(!claim(&second, 0, key, &session, later), "the refresh token would be used twice");
+        assert!(
+            !claim(&second, party(&second), key, &session, later),
+            "the refresh token would be used twice"
+        );
         assert!(MEANWHILE.with_borrow(Option::is_none));
     }
 
@@ -500,7 +507,7 @@ mod tests {
             session.claims.insert("iss".to_owned(), issuer.into());
             (session.id, session.subject) = (id.to_owned(), subject.to_owned());
             session.refresh_token = Some("r".into());
-            key(&filter, 0, &session, &Fingerprint::of(&session)).unwrap().owner
+            key(party(&filter), &session, &Fingerprint::of(&session)).unwrap().owner
         };
         let alice = owner_of("https://idp.example.com", "alice", "1");
         assert_eq!(alice, owner_of("https://idp.example.com", "alice", "2"));
@@ -531,10 +538,10 @@ mod tests {
         let failed = State::Failed(Failed { retry_at: NOW + RETRY_AFTER, remedy: Remedy::Time });
         for state in [failed, State::Refused, refreshed(10)] {
             put(&filter, key, &state, UNTIL, NOW);
-            assert!(!claim(&filter, 0, key, &session, NOW), "{state:?}");
+            assert!(!claim(&filter, party(&filter), key, &session, NOW), "{state:?}");
         }
         clear(&filter, key, NOW);
-        assert!(claim(&filter, 0, key, &session, NOW), "nothing is known");
+        assert!(claim(&filter, party(&filter), key, &session, NOW), "nothing is known");
     }
 
     #[test]
@@ -598,7 +605,7 @@ mod tests {
     fn no_result_takes_the_place_of_a_lease() {
         let filter = filter(1);
         let leased = key_of(&filter, 0, "alice");
-        assert!(claim(&filter, 0, leased, &crate::session::tests::session(), NOW));
+        assert!(claim(&filter, party(&filter), leased, &crate::session::tests::session(), NOW));
         for number in 1..=u8::MAX {
             // Also where it is the same person who has most.
             let owner = if number % 2 == 0 { "alice".to_owned() } else { number.to_string() };
@@ -607,7 +614,7 @@ mod tests {
         }
         assert_eq!(state(&filter, leased, NOW), Some(State::Running));
         assert!(
-            !claim(&filter, 0, leased, &crate::session::tests::session(), NOW),
+            !claim(&filter, party(&filter), leased, &crate::session::tests::session(), NOW),
             "the refresh token would be used twice"
         );
     }

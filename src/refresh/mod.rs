@@ -18,7 +18,7 @@ use std::rc::Rc;
 use agreement::{CALLOUTS, Failed, Key, RETRY_AFTER, State, claim, key, note_delivery, state};
 use renew::{Asker, renew};
 
-use crate::config::{self, ProviderIndex, Refresh};
+use crate::config::{self, Refresh};
 use crate::credential::session;
 use crate::error::{ClientError, Destination, Error};
 use crate::filter::sessions::CachedSession;
@@ -79,8 +79,8 @@ pub enum Looked {
 }
 
 /// The lifetime of an access token, as far as one is assumed.
-pub fn lifetime(provider: &config::Provider, expires_in: Option<Seconds>) -> Option<Seconds> {
-    expires_in.or(provider.refresh.map(|refresh| refresh.default_expires_in))
+pub fn lifetime(party: &config::RelyingParty, expires_in: Option<Seconds>) -> Option<Seconds> {
+    expires_in.or(party.refresh.map(|refresh| refresh.default_expires_in))
 }
 
 fn due(session: &Session, refresh: &Refresh, now: Timestamp) -> Due {
@@ -110,8 +110,8 @@ fn due_by(obtained_at: Timestamp, expires_at: Timestamp, refresh: &Refresh, now:
     }
 }
 
-fn key_of(filter: &Filter, index: ProviderIndex, found: &CachedSession) -> Option<Key> {
-    key(filter, index, &found.session, found.fingerprint())
+fn key_of(found: &CachedSession) -> Option<Key> {
+    key(&found.party, &found.session, found.fingerprint())
 }
 
 /// The session that a request goes on with. A renewal that is due is begun in the background; due at the
@@ -121,34 +121,32 @@ fn key_of(filter: &Filter, index: ProviderIndex, found: &CachedSession) -> Optio
 /// The provider ended the session, or it cannot be renewed now and does not count without that.
 pub fn look(
     filter: &Rc<Filter>,
-    index: ProviderIndex,
     mut found: Rc<CachedSession>,
     request: Arrived,
     now: Timestamp,
 ) -> Result<Looked, Error> {
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
+    let party = Rc::clone(&found.party);
     let in_cookie = Rc::clone(&found);
     let goes = |remembered| Ok(Looked::Goes(Current { remembered, in_cookie: Rc::clone(&in_cookie) }));
-    let Some(refresh) = &provider.refresh else { return goes(found) };
+    let Some(refresh) = &party.config.refresh else { return goes(found) };
     for _ in 0..CHAIN_LIMIT {
         let due = due(&found.session, refresh, request.at);
-        let Some(key) =
-            Some(&found).filter(|_| due != Due::No).and_then(|found| key_of(filter, index, found))
-        else {
+        let Some(key) = Some(&found).filter(|_| due != Due::No).and_then(|found| key_of(found)) else {
             return goes(found);
         };
         let held = state(filter, key, now);
         let is_running = matches!(held, Some(State::Running));
         let failed = match held {
             Some(State::Renewed { sealed, .. }) => {
-                found = later(filter, index, &found, &sealed, now)?;
+                found = later(filter, &found, &sealed, now)?;
                 continue;
             }
             Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into()),
             Some(State::Failed(failed)) => Some(failed),
-            Some(State::Running) | None => outage::known(filter, provider, &found.session, now),
+            Some(State::Running) | None => outage::known(filter, &party, &found.session, now),
         };
-        let without = failed.map(|failed| without_refresh(provider, &found.session, refresh, failed, now));
+        let without =
+            failed.map(|failed| without_refresh(&party.config, &found.session, refresh, failed, now));
         // While the provider is away nobody waits: it is tried behind their backs. One that refuses is
         // asked once more before somebody is sent to log in.
         let must_wait = due == Due::Now
@@ -160,7 +158,7 @@ pub fn look(
         let may_begin = !is_running && failed.is_none_or(|failed| now >= failed.retry_at);
         // A request that must wait, and that nobody wakes, renews the session itself.
         if may_begin && (request.host.wakes_requests || !must_wait) {
-            begin(filter, index, key, &found, must_wait, now);
+            begin(filter, key, &found, must_wait, now);
         }
         return match without {
             _ if must_wait => Ok(Looked::Waits(found)),
@@ -178,12 +176,11 @@ pub fn look(
 /// It does not open here, is over, or is not of this session: then it is taken for nobody.
 fn later(
     filter: &Filter,
-    index: ProviderIndex,
     found: &CachedSession,
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    let later = session::open_refreshed_and_check(filter, index, found, sealed, now)?;
+    let later = session::open_refreshed_and_check(filter, found, sealed, now)?;
     if !later.session.is_refreshed_from(&found.session) {
         let id = &found.session.id;
         log::error!(
@@ -199,7 +196,7 @@ fn later(
 /// # Errors
 /// It does not: a trouble of the provider is waited for during the grace period, a refusal is not.
 fn without_refresh(
-    provider: &config::Provider,
+    party: &config::RelyingParty,
     session: &Session,
     refresh: &Refresh,
     failed: Failed,
@@ -213,7 +210,7 @@ fn without_refresh(
         return Ok(());
     }
     Err(match failed.remedy {
-        Remedy::Time => unreachable(provider, failed.retry_at.since(now)),
+        Remedy::Time => unreachable(party, failed.retry_at.since(now)),
         Remedy::Operator => ClientError::SessionEnded(SessionEnded::ClientRefused).into(),
         Remedy::Provider | Remedy::Login => ClientError::SessionEnded(SessionEnded::RefreshUnusable).into(),
     })
@@ -240,18 +237,13 @@ impl Newest {
 }
 
 /// The session that a cookie's session was renewed to, if it was; with its tokens.
-pub fn newest(
-    filter: &Filter,
-    index: ProviderIndex,
-    in_cookie: &Rc<CachedSession>,
-    now: Timestamp,
-) -> Newest {
+pub fn newest(filter: &Filter, in_cookie: &Rc<CachedSession>, now: Timestamp) -> Newest {
     let mut found = Rc::clone(in_cookie);
     let mut refreshes = Vec::new();
     for _ in 0..CHAIN_LIMIT {
-        let Some(key) = key_of(filter, index, &found) else { break };
+        let Some(key) = key_of(&found) else { break };
         let Some(State::Renewed { sealed, .. }) = state(filter, key, now) else { break };
-        let newer = session::open_refreshed(filter, index, &found, &sealed, now);
+        let newer = session::open_refreshed(filter, &found, &sealed, now);
         let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
             break;
         };
@@ -262,39 +254,31 @@ pub fn newest(
 }
 
 /// Whether a session's refresh token has not been used, as far as is known.
-pub fn is_unused(filter: &Filter, index: ProviderIndex, found: &CachedSession, now: Timestamp) -> bool {
-    let state = key_of(filter, index, found).and_then(|key| state(filter, key, now));
+pub fn is_unused(filter: &Filter, found: &CachedSession, now: Timestamp) -> bool {
+    let state = key_of(found).and_then(|key| state(filter, key, now));
     matches!(state, None | Some(State::Failed(_)))
 }
 
-fn unreachable(provider: &config::Provider, retry_after: Seconds) -> Error {
-    let what = Destination::new(Endpoint::Token, &provider.callout.token, None);
+fn unreachable(party: &config::RelyingParty, retry_after: Seconds) -> Error {
+    let what = Destination::new(Endpoint::Token, &party.callout.token, None);
     Error::Unreachable { what, why: CalloutFailed::NoAnswer, retry_after }
 }
 
 /// Begins a refresh in the background, when its turn comes and if nobody else does.
-fn begin(
-    filter: &Rc<Filter>,
-    index: ProviderIndex,
-    key: Key,
-    found: &Rc<CachedSession>,
-    is_urgent: bool,
-    now: Timestamp,
-) {
+fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bool, now: Timestamp) {
     if !filter.has_room_in_background() {
         return;
     }
-    let Some(queue) = filter.refreshes.get(index) else { return };
-    let Some(place) = queue.join(*key.bytes(), is_urgent) else { return };
+    let Some(place) = found.party.refreshes.join(*key.bytes(), is_urgent) else { return };
     let (refreshing, found) = (Rc::clone(filter), Rc::clone(found));
     let job = Flow::begin(now, move |callouts| async move {
         let filter = refreshing;
         let _turn = place.turn(&callouts).await;
         // It may have waited long.
-        if session::counts(&filter, index, &found, callouts.now()).is_ok()
-            && claim(&filter, index, key, &found.session, callouts.now())
+        if session::counts(&filter, &found, callouts.now()).is_ok()
+            && claim(&filter, &found.party, key, &found.session, callouts.now())
         {
-            renew(&filter, index, key, &found.session, Asker::Nobody, &callouts).await;
+            renew(&filter, &found.party, key, &found.session, Asker::Nobody, &callouts).await;
         }
     });
     if !matches!(job, Step::Done(())) {
@@ -312,22 +296,21 @@ pub async fn wait(
     found: Rc<CachedSession>,
     callouts: &Callouts,
 ) -> Result<Current, Error> {
-    let index = found.told.identity.provider();
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
+    let party = Rc::clone(&found.party);
     let arrived = visit.arrived();
     let waits =
-        |times: u64| arrived.at + Seconds(provider.config.callout_timeout.as_secs().saturating_mul(times));
+        |times: u64| arrived.at + Seconds(party.config.callout_timeout.as_secs().saturating_mul(times));
     let (early, late) = (waits(WAITS), waits(CALLOUTS));
     let mut pauses = 0..PAUSES_LIMIT;
     loop {
         let now = callouts.now();
-        session::counts(filter, index, &found, now)?;
-        let newest = match look(filter, index, Rc::clone(&found), arrived, now)? {
+        session::counts(filter, &found, now)?;
+        let newest = match look(filter, Rc::clone(&found), arrived, now)? {
             Looked::Goes(current) => return Ok(current),
             Looked::Waits(newest) => newest,
         };
         if now >= early {
-            let given_up = given_up(&provider.config, Rc::clone(&newest), &found, now);
+            let given_up = given_up(&party.config, Rc::clone(&newest), &found, now);
             if given_up.is_ok() || now >= late {
                 return given_up;
             }
@@ -338,15 +321,15 @@ pub async fn wait(
         }
         // On this host a request does it itself, and nobody wakes those who wait for it: they ask for
         // something public to pass the time.
-        match key_of(filter, index, &newest) {
-            Some(key) if claim(filter, index, key, &newest.session, now) => {
-                renew(filter, index, key, &newest.session, Asker::Request, callouts).await;
+        match key_of(&newest) {
+            Some(key) if claim(filter, &party, key, &newest.session, now) => {
+                renew(filter, &party, key, &newest.session, Asker::Request, callouts).await;
             }
             _ if pauses.next().is_some() => {
-                let request = provider.discovery_request()?;
+                let request = party.discovery_request()?;
                 let _ = callouts.send(Callout { shared: None, ..request }).await;
             }
-            _ => return given_up(&provider.config, newest, &found, now),
+            _ => return given_up(&party.config, newest, &found, now),
         }
     }
 }
@@ -354,15 +337,15 @@ pub async fn wait(
 /// What becomes of a request for which a refresh takes too long: the same as when the provider does not
 /// answer.
 fn given_up(
-    provider: &config::Provider,
+    party: &config::RelyingParty,
     remembered: Rc<CachedSession>,
     in_cookie: &Rc<CachedSession>,
     now: Timestamp,
 ) -> Result<Current, Error> {
     let slow = Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time };
-    match &provider.refresh {
-        Some(refresh) => without_refresh(provider, &remembered.session, refresh, slow, now)?,
-        None => return Err(unreachable(provider, RETRY_AFTER)),
+    match &party.refresh {
+        Some(refresh) => without_refresh(party, &remembered.session, refresh, slow, now)?,
+        None => return Err(unreachable(party, RETRY_AFTER)),
     }
     Ok(Current { remembered, in_cookie: Rc::clone(in_cookie) })
 }
@@ -384,15 +367,17 @@ mod tests {
     #[test]
     fn what_was_kept_for_a_session_and_is_of_another_is_taken_for_nobody() {
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
+        let party = Rc::clone(&filter.registry.relying_parties()[0]);
         let mut before = session();
         before.claims.insert("iss".to_owned(), "https://idp.example.com".into());
         before.refresh_token = Some("r1".into());
         before.obtained_at = Some(before.created_at);
         before.needs = filter.needs.fingerprint().to_owned();
         let headers = Headers::default();
-        let cookies = filter.cookies.set_session(0, &before, &Jar::read(&headers), [0; 24]).unwrap();
+        let cookies =
+            filter.cookies.set_session(&party.cookies, &before, &Jar::read(&headers), [0; 24]).unwrap();
         let sealed = cookies[0].split_once('=').unwrap().1.split(';').next().unwrap().to_owned();
-        let found = session::open(&filter, 0, &sealed, NOW).unwrap();
+        let found = session::open(&filter, &party, &sealed, NOW).unwrap();
 
         let later = Session {
             generation: 1,
@@ -416,12 +401,12 @@ mod tests {
         .enumerate()
         {
             let nonce = [u8::try_from(number).unwrap(); 24];
-            let sealed = filter.cookies.seal_refreshed(0, &before, &newer, nonce).unwrap();
-            let key = key_of(&filter, 0, &found).unwrap();
+            let sealed = filter.cookies.seal_refreshed(&party.cookies, &before, &newer, nonce).unwrap();
+            let key = key_of(&found).unwrap();
             put(&filter, key, &State::Renewed { sealed, is_delivered: false }, NOW + Seconds(600), NOW);
-            assert_eq!(newest(&filter, 0, &found, NOW).is_renewed(), is_taken, "{number}");
+            assert_eq!(newest(&filter, &found, NOW).is_renewed(), is_taken, "{number}");
             let host = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
-            let looked = look(&filter, 0, Rc::clone(&found), Arrived { host, at: NOW }, NOW);
+            let looked = look(&filter, Rc::clone(&found), Arrived { host, at: NOW }, NOW);
             match looked {
                 Ok(Looked::Goes(current)) => assert!(is_taken && current.is_new(), "{number}"),
                 Ok(Looked::Waits(_)) => panic!("{number}: it was renewed already"),

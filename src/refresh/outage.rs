@@ -8,9 +8,9 @@
 use super::agreement::{
     FAILURE_KEPT, Failed, RETRY_AFTER, change_disposable, clear as forget, find, provider_key,
 };
-use crate::config;
 use crate::filter::Filter;
 use crate::oidc::token::Remedy;
+use crate::provider::RelyingParty;
 use crate::session::Session;
 use crate::store::Key;
 use crate::time::Timestamp;
@@ -57,13 +57,8 @@ fn name(session: &Session) -> [u8; 8] {
 }
 
 /// The outage of a provider, if there is one, and when it is the turn of this person to try.
-pub fn known(
-    filter: &Filter,
-    provider: &config::Provider,
-    session: &Session,
-    now: Timestamp,
-) -> Option<Failed> {
-    let held = find(filter, provider_key(provider), now)?;
+pub fn known(filter: &Filter, party: &RelyingParty, session: &Session, now: Timestamp) -> Option<Failed> {
+    let held = find(filter, provider_key(party), now)?;
     Outage::read(&held)?.of(name(session))
 }
 
@@ -73,12 +68,12 @@ pub fn known(
 /// Why not, and when it is worth looking again.
 pub fn may_try(
     filter: &Filter,
-    provider: &config::Provider,
+    party: &RelyingParty,
     session: &Session,
     now: Timestamp,
 ) -> Result<(), Failed> {
     let person = name(session);
-    let tried = change_disposable(filter, provider_key(provider), FAILURE_KEPT, now, |held| {
+    let tried = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |held| {
         let Some(mut outage) = held.and_then(Outage::read) else { return (Ok(()), None) };
         let Some(failed) = outage.of(person) else { return (Ok(()), None) };
         if now < failed.retry_at {
@@ -92,9 +87,9 @@ pub fn may_try(
 }
 
 /// A refresh failed, for a reason that may be the provider's.
-pub fn note(filter: &Filter, provider: &config::Provider, session: &Session, failed: Failed, now: Timestamp) {
+pub fn note(filter: &Filter, party: &RelyingParty, session: &Session, failed: Failed, now: Timestamp) {
     let person = name(session);
-    let noted = change_disposable(filter, provider_key(provider), FAILURE_KEPT, now, |held| {
+    let noted = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |held| {
         let before = held.and_then(Outage::read).map(|outage| outage.people).unwrap_or_default();
         let others = before.into_iter().filter(|other| *other != person);
         let people = std::iter::once(person).chain(others).take(KNOWN_LIMIT).collect();
@@ -106,10 +101,10 @@ pub fn note(filter: &Filter, provider: &config::Provider, session: &Session, fai
 }
 
 /// A refresh succeeded: there is no outage.
-pub fn clear(filter: &Filter, provider: &config::Provider, now: Timestamp) {
-    if find(filter, provider_key(provider), now).is_some() {
+pub fn clear(filter: &Filter, party: &RelyingParty, now: Timestamp) {
+    if find(filter, provider_key(party), now).is_some() {
         // Contended: the next success clears it.
-        forget(filter, provider_key(provider), now);
+        forget(filter, provider_key(party), now);
     }
 }
 

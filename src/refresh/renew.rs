@@ -6,7 +6,7 @@ use super::agreement::{FAILURE_KEPT, Failed, Key, RETRY_AFTER, State, key, note_
 use super::{lifetime, outage};
 use crate::calls::exchange::{self, Asked};
 use crate::calls::userinfo::{self, Person};
-use crate::config::{self, ProviderIndex};
+use crate::config;
 use crate::credential::session;
 use crate::error::{ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
@@ -20,7 +20,7 @@ use crate::oidc::id_token::IdToken;
 use crate::oidc::renewed::{Original, Renewed, check_renewed};
 use crate::oidc::token::{RefreshResponse, Remedy, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
-use crate::provider::{Known, Provider};
+use crate::provider::{Known, Provider, RelyingParty};
 use crate::secret::Secret;
 use crate::session::{Fingerprint, Session};
 use crate::time::Timestamp;
@@ -56,24 +56,23 @@ impl Asker {
 /// Renews a session and says what came of it. This worker has claimed the refresh token.
 pub async fn renew(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     key: Key,
     session: &Session,
     asker: Asker,
     callouts: &Callouts,
 ) {
     let mut rotated = None;
-    let exchanged = exchange_tokens(filter, index, session, asker, &mut rotated, callouts).await;
+    let exchanged = exchange_tokens(filter, party, session, asker, &mut rotated, callouts).await;
     let renewed = match exchanged {
-        Ok(newer) => seal(filter, index, session, newer, callouts.now()),
+        Ok(newer) => seal(filter, party, session, newer, callouts.now()),
         Err(error) => Err(error),
     };
-    let Some(provider) = filter.provider(index).map(|provider| &provider.config) else { return };
-    let (name, id) = (&provider.name, &session.id);
+    let (name, id) = (&party.config.name, &session.id);
     let outcome = match renewed {
         Ok(sealed) => {
             log::debug!("provider={name} session={id} renewed");
-            outage::clear(filter, provider, callouts.now());
+            outage::clear(filter, party, callouts.now());
             // The request that began this may have been the last for a while.
             write(filter, key, &State::Renewed { sealed, is_delivered: false }, session, asker, callouts)
                 .await;
@@ -91,7 +90,7 @@ pub async fn renew(
                 "provider={name} session={id} code={} not renewed, next attempt in {RETRY_AFTER}: {error}",
                 error.code()
             );
-            let keep = |token| with_refresh_token(filter, index, session, token, failed, callouts.now());
+            let keep = |token| with_refresh_token(filter, party, session, token, failed, callouts.now());
             let state = match rotated.map(keep) {
                 Some(Ok(sealed)) => State::Renewed { sealed, is_delivered: false },
                 Some(Err(error)) => {
@@ -105,24 +104,24 @@ pub async fn renew(
             };
             write(filter, key, &state, session, asker, callouts).await;
             if failed.remedy != Remedy::Provider {
-                outage::note(filter, provider, session, failed, callouts.now());
+                outage::note(filter, party, session, failed, callouts.now());
             }
             RenewalOutcome::Failed
         }
     };
-    filter.metrics.count(Metric::Renewal { outcome, provider: index });
+    filter.metrics.count(Metric::Renewal { outcome, provider: party.number });
 }
 
 /// What changed of a session, for whoever has the one before.
 fn seal(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     before: &Session,
     newer: Session,
     now: Timestamp,
 ) -> Result<String, Error> {
-    session::fit(filter, index, newer, session::GIVEN_UP, now, |newer, nonce| {
-        filter.cookies.seal_refreshed(index, before, newer, nonce)
+    session::fit(filter, party, newer, session::GIVEN_UP, now, |newer, nonce| {
+        filter.cookies.seal_refreshed(&party.cookies, before, newer, nonce)
     })
 }
 
@@ -130,7 +129,7 @@ fn seal(
 /// The one before may be worth nothing any more, so it is never sent again.
 fn with_refresh_token(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     session: &Session,
     refresh_token: Secret,
     failed: Failed,
@@ -142,12 +141,12 @@ fn with_refresh_token(
         ..session.clone()
     };
     // First, so that whoever finds the session finds that it is not to be tried at once.
-    if let Some(key) = key(filter, index, &later, &Fingerprint::of(&later))
+    if let Some(key) = key(party, &later, &Fingerprint::of(&later))
         && !put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, now)
     {
         log::debug!("that a refresh failed is not noted: it is tried again at once");
     }
-    seal(filter, index, session, later, now)
+    seal(filter, party, session, later, now)
 }
 
 /// Notes what became of a refresh token. What a provider gave is not lost because others write too.
@@ -223,20 +222,19 @@ async fn ready(provider: &Provider, asker: Asker, callouts: &Callouts) -> Result
 /// `rotated` is the refresh token that came, whatever else becomes of the answer.
 async fn exchange_tokens(
     filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     session: &Session,
     asker: Asker,
     rotated: &mut Option<Secret>,
     callouts: &Callouts,
 ) -> Result<Session, Error> {
-    let provider = filter.provider(index).ok_or(Error::Bug("no such provider"))?;
     let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
-    let known = ready(provider, asker, callouts).await?;
-    let timeout = asker.timeout(&provider.config);
-    let request = refresh_request(&known.metadata, &provider.config, refresh_token, timeout);
-    let received = exchange::ask_as_client(filter, index, &request, callouts).await?;
+    let known = ready(party, asker, callouts).await?;
+    let timeout = asker.timeout(&party.config);
+    let request = refresh_request(&known.metadata, &party.config, refresh_token, timeout);
+    let received = exchange::ask_as_client(filter, party, &request, callouts).await?;
     *rotated = RefreshResponse::refresh_token_of(&received).filter(|token| token != refresh_token);
-    let mut sent = provider.config.client.secrets();
+    let mut sent = party.config.client.secrets();
     sent.push(refresh_token);
     let tokens = RefreshResponse::read(&received, &sent)
         .map_err(|error| ProviderError::Token(request.destination(), error))?;
@@ -244,7 +242,7 @@ async fn exchange_tokens(
     // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
     // says that this is not the same person ends the session.
     let newer = match &tokens.id_token {
-        Some(text) => newer_id_token(filter, index, session, text, &tokens, callouts).await?,
+        Some(text) => newer_id_token(party, session, text, &tokens, callouts).await?,
         None => None,
     };
     // What userinfo is merged into: without a new ID token only what a session is bound to.
@@ -253,7 +251,7 @@ async fn exchange_tokens(
         None => bound(session),
     };
     let person = Person { claims: &base, subject: &session.subject };
-    let said = userinfo::claims(filter, index, &known, &person, &tokens.access_token, callouts).await;
+    let said = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await;
     // What userinfo said before, and the ID token does not say itself now.
     let of_userinfo =
         || session.of_userinfo.iter().filter(|name| !base.contains_key(*name) || newer.is_none());
@@ -282,7 +280,7 @@ async fn exchange_tokens(
     };
     keep_authentication(&mut claims, session);
     let needs = &filter.needs;
-    let lifetime = lifetime(&provider.config, tokens.expires_in);
+    let lifetime = lifetime(&party.config, tokens.expires_in);
     let ends_at = newer.as_ref().map(IdToken::expires_at).or(session.id_token_expires_at);
     Ok(Session {
         claims: needs.prune(&claims),
@@ -317,15 +315,13 @@ fn bound(session: &Session) -> Claims {
 /// # Errors
 /// It is not the provider's, not for this client, of somebody else or of another login.
 async fn newer_id_token(
-    filter: &Filter,
-    index: ProviderIndex,
+    party: &RelyingParty,
     session: &Session,
     text: &Secret,
     tokens: &RefreshResponse,
     callouts: &Callouts,
 ) -> Result<Option<IdToken>, Error> {
-    let provider = &filter.provider(index).ok_or(Error::Bug("no such provider"))?.config;
-    let verified = match exchange::verify_id_token(filter, index, text, callouts).await {
+    let verified = match exchange::verify_id_token(party, text, callouts).await {
         Ok(verified) => verified,
         Err(error) if ends_session(&error) => return Err(error),
         Err(error) => {
@@ -334,7 +330,7 @@ async fn newer_id_token(
         }
     };
     let asked = Asked { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
-    let expect = exchange::expected(provider, &verified, &asked, callouts.now());
+    let expect = exchange::expected(&party.config, &verified, &asked, callouts.now());
     let nonce = session.nonce.as_ref();
     let original = Original { person: session.person(), nonce, claims: &session.claims };
     match check_renewed(verified, &expect, &original).map_err(ProviderError::Renewed)? {

@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use crate::config::ProviderIndex;
 use crate::credential::session;
 use crate::filter::Filter;
 use crate::filter::admission::Written;
@@ -50,15 +49,8 @@ impl Filter {
 
 impl Written {
     /// What is to be written for a request that goes on now, if anything.
-    pub fn later(
-        filter: &Filter,
-        provider: ProviderIndex,
-        current: &Current,
-        headers: &Headers,
-        now: Timestamp,
-    ) -> Option<Written> {
+    pub fn later(filter: &Filter, current: &Current, headers: &Headers, now: Timestamp) -> Option<Written> {
         is_due(filter, current, now).then(|| Written {
-            provider,
             in_cookie: Rc::clone(&current.in_cookie),
             cookies: headers.all("cookie").map(|value| ("cookie".to_owned(), value.to_vec())).collect(),
             decided_at: now,
@@ -67,47 +59,34 @@ impl Written {
 
     /// The cookies of the session that counts now. None if that is not known for certain.
     pub fn cookies(&self, filter: &Filter, now: Timestamp) -> Vec<String> {
-        let Written { provider, in_cookie, .. } = self;
-        let newest = refresh::newest(filter, *provider, in_cookie, now);
+        let in_cookie = &self.in_cookie;
+        let newest = refresh::newest(filter, in_cookie, now);
         // Later, what was renewed may have been delivered by another response and be forgotten.
-        let is_as_before =
-            now.since(self.decided_at) < LATE && refresh::is_unused(filter, *provider, in_cookie, now);
-        let counts = session::counts(filter, *provider, &newest.remembered, now).is_ok();
+        let is_as_before = now.since(self.decided_at) < LATE && refresh::is_unused(filter, in_cookie, now);
+        let counts = session::counts(filter, &newest.remembered, now).is_ok();
         if !((newest.is_renewed() || is_as_before) && counts) {
             return Vec::new();
         }
-        write(filter, *provider, &newest, &Jar::read(&self.cookies), self.decided_at, now)
+        write(filter, &newest, &Jar::read(&self.cookies), self.decided_at, now)
     }
 }
 
 /// The cookies of a session for an answer that is made now, if it is to be written.
-pub fn at_once(
-    filter: &Filter,
-    provider: ProviderIndex,
-    current: &Current,
-    jar: &Jar<'_>,
-    now: Timestamp,
-) -> Vec<String> {
+pub fn at_once(filter: &Filter, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !is_due(filter, current, now) {
         return Vec::new();
     }
-    let newest = refresh::newest(filter, provider, &current.in_cookie, now);
-    write(filter, provider, &newest, jar, now, now)
+    let newest = refresh::newest(filter, &current.in_cookie, now);
+    write(filter, &newest, jar, now, now)
 }
 
 /// The cookies of a renewed session as it is, for an answer that is no use of it.
-pub fn unused(
-    filter: &Filter,
-    provider: ProviderIndex,
-    current: &Current,
-    jar: &Jar<'_>,
-    now: Timestamp,
-) -> Vec<String> {
+pub fn unused(filter: &Filter, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !current.is_new() {
         return Vec::new();
     }
-    let newest = refresh::newest(filter, provider, &current.in_cookie, now);
-    write(filter, provider, &newest, jar, newest.remembered.session.seen_at, now)
+    let newest = refresh::newest(filter, &current.in_cookie, now);
+    write(filter, &newest, jar, newest.remembered.session.seen_at, now)
 }
 
 /// Whether a session is written: it is a new one, or its time of use or the first key is due.
@@ -117,18 +96,12 @@ pub fn is_due(filter: &Filter, current: &Current, now: Timestamp) -> bool {
 
 /// The browser keeps what it has if the session does not fit beside the cookies of the application. What it
 /// was renewed to is found with that for as long as it was not delivered.
-fn write(
-    filter: &Filter,
-    provider: ProviderIndex,
-    newest: &Newest,
-    jar: &Jar<'_>,
-    seen_at: Timestamp,
-    now: Timestamp,
-) -> Vec<String> {
+fn write(filter: &Filter, newest: &Newest, jar: &Jar<'_>, seen_at: Timestamp, now: Timestamp) -> Vec<String> {
+    let party = &newest.remembered.party;
     let mut session = newest.remembered.session.clone();
     session.seen_at = session.seen_at.max(seen_at);
-    let set = |session: &Session, nonce| filter.cookies.set_session(provider, session, jar, nonce);
-    match session::fit(filter, provider, session, &[GivenUp::IdToken], now, set) {
+    let set = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, jar, nonce);
+    match session::fit(filter, party, session, &[GivenUp::IdToken], now, set) {
         Ok(cookies) => {
             newest.is_delivered(filter, now);
             cookies

@@ -56,11 +56,11 @@ pub(super) struct HostReading<'a> {
 ///
 /// `None` if it is not a plain name or address.
 pub(super) fn readings<'a>(
-    rules: &[Rule],
+    rules: &[impl AsRef<Rule>],
     authority: &'a str,
 ) -> Option<(&'a str, [Option<HostReading<'a>>; 2])> {
     let host = host_of(authority)?;
-    if rules.iter().any(|rule| rule.hosts.names_exactly(authority)) {
+    if rules.iter().any(|rule| rule.as_ref().hosts.names_exactly(authority)) {
         return Some((host, [None, None]));
     }
     let after_host = authority.strip_prefix(host).unwrap_or_default();
@@ -69,7 +69,8 @@ pub(super) fn readings<'a>(
     let spelled = other_spelling(host)
         .map(|normal| HostReading { host: Some(normal.into()), because: HostOddity::Address });
     let matters = |reading: &HostReading| {
-        rules.iter().any(|rule| rule.hosts.has(Some(host)) != rule.hosts.has(reading.host.as_deref()))
+        let differs = |rule: &Rule| rule.hosts.has(Some(host)) != rule.hosts.has(reading.host.as_deref());
+        rules.iter().any(|rule| differs(rule.as_ref()))
     };
     Some((host, [Some(unknown), spelled].map(|reading| reading.filter(matters))))
 }
@@ -77,9 +78,13 @@ pub(super) fn readings<'a>(
 /// The authority without its port, if that is the usual one and a rule names the host. The two mean
 /// the same (RFC 9110 section 4.2.3), but Envoy would look for a virtual host with the port where the
 /// rule was chosen as for one without.
-pub fn without_usual_port<'r>(rules: &[Rule], request: &'r Request, usual_port: u16) -> Option<&'r str> {
+pub fn without_usual_port<'r>(
+    rules: &[impl AsRef<Rule>],
+    request: &'r Request,
+    usual_port: u16,
+) -> Option<&'r str> {
     let authority = request.authority.as_str();
     let (host, port) = authority.rsplit_once(':')?;
     let is_named = |rule: &Rule| rule.hosts.names_exactly(host) && rule.hosts.names_exactly(authority);
-    (port.parse() == Ok(usual_port) && rules.iter().any(is_named)).then_some(host)
+    (port.parse() == Ok(usual_port) && rules.iter().any(|rule| is_named(rule.as_ref()))).then_some(host)
 }

@@ -115,12 +115,12 @@ impl std::error::Error for PathError {}
 ///
 /// # Errors
 /// [`PathError`]: the request must not reach the upstream.
-pub fn select<'c>(rules: &'c [Rule], request: &Request) -> Result<&'c Rule, PathError> {
+pub fn select<'c, R: AsRef<Rule>>(rules: &'c [R], request: &Request) -> Result<&'c R, PathError> {
     let path = request.path_only();
     if !path.starts_with('/') {
         return Err(PathError::NotAPath { found: shown(path) });
     }
-    if rules.iter().all(|rule| rule.hosts.is_every()) {
+    if rules.iter().all(|rule| rule.as_ref().hosts.is_every()) {
         return select_at(rules, None, path, &request.method);
     }
     let Some((host, further)) = host::readings(rules, &request.authority) else {
@@ -130,7 +130,7 @@ pub fn select<'c>(rules: &'c [Rule], request: &Request) -> Result<&'c Rule, Path
     for reading in further.into_iter().flatten() {
         let other = select_at(rules, reading.host.as_deref(), path, &request.method)?;
         if !std::ptr::eq(chosen, other) {
-            let (one, other) = (chosen.name.clone(), other.name.clone());
+            let (one, other) = (chosen.as_ref().name.clone(), other.as_ref().name.clone());
             return Err(PathError::AmbiguousHost { one, other, because: reading.because });
         }
     }
@@ -138,28 +138,30 @@ pub fn select<'c>(rules: &'c [Rule], request: &Request) -> Result<&'c Rule, Path
 }
 
 /// The rule at a host in one reading; none is a host that no rule names.
-fn select_at<'c>(
-    rules: &'c [Rule],
+fn select_at<'c, R: AsRef<Rule>>(
+    rules: &'c [R],
     host: Option<&str>,
     path: &str,
     method: &str,
-) -> Result<&'c Rule, PathError> {
-    let of_host_and_method =
-        || rules.iter().filter(|rule| rule.hosts.has(host) && matches_method(rule, method));
+) -> Result<&'c R, PathError> {
+    let is_of_host_and_method = |rule: &Rule| rule.hosts.has(host) && matches_method(rule, method);
+    let of_host_and_method = || rules.iter().filter(|rule| is_of_host_and_method(rule.as_ref()));
     if is_plain(path) {
-        return of_host_and_method().find(|rule| plain_meets(path, &rule.path)).ok_or(PathError::NoRule);
+        let mut candidates = of_host_and_method();
+        return candidates.find(|rule| plain_meets(path, &rule.as_ref().path)).ok_or(PathError::NoRule);
     }
-    let candidates: Vec<&Rule> = of_host_and_method().collect();
+    let candidates: Vec<&R> = of_host_and_method().collect();
     match candidates.first() {
         None => Err(PathError::NoRule),
-        Some(first) if matches!(first.path, PathMatch::Any) => Ok(first),
+        Some(first) if matches!(first.as_ref().path, PathMatch::Any) => Ok(first),
         Some(_) if path.len() > AMBIGUOUS_PATH_LIMIT => Err(PathError::TooLong { found: path.len() }),
         Some(_) => select_by_readings(&candidates, path),
     }
 }
 
-fn select_by_readings<'c>(candidates: &[&'c Rule], path: &str) -> Result<&'c Rule, PathError> {
-    let rule_of = |reading: &PathReading| candidates.iter().copied().find(|rule| reading.meets(&rule.path));
+fn select_by_readings<'c, R: AsRef<Rule>>(candidates: &[&'c R], path: &str) -> Result<&'c R, PathError> {
+    let rule_of =
+        |reading: &PathReading| candidates.iter().copied().find(|rule| reading.meets(&rule.as_ref().path));
     let mut readings = Readings::of(path);
     let chosen = rule_of(&PathReading::wire(path));
     while let Some(reading) = readings.advance().map_err(|_| PathError::TooManyReadings)? {
@@ -169,7 +171,7 @@ fn select_by_readings<'c>(candidates: &[&'c Rule], path: &str) -> Result<&'c Rul
             (one, other) => one.is_none() && other.is_none(),
         };
         if let (false, Some(because)) = (agree, reading.because) {
-            let name = |rule: Option<&Rule>| rule.map_or_else(|| "none".to_owned(), |r| r.name.clone());
+            let name = |rule: Option<&R>| rule.map_or_else(|| "none".to_owned(), |r| r.as_ref().name.clone());
             return Err(PathError::Ambiguous { one: name(chosen), other: name(other), because });
         }
     }
@@ -737,8 +739,8 @@ mod tests {
 
     #[test]
     fn without_rules_nobody_gets_in() {
-        assert_eq!(select(&[], &get("/")).unwrap_err(), PathError::NoRule);
-        assert_eq!(select(&[], &get("/%2e")).unwrap_err(), PathError::NoRule);
+        assert_eq!(select::<Rule>(&[], &get("/")).unwrap_err(), PathError::NoRule);
+        assert_eq!(select::<Rule>(&[], &get("/%2e")).unwrap_err(), PathError::NoRule);
         assert_eq!(select(&[exact("/a")], &get("/b")).unwrap_err().code().kind.status, 403);
         assert_eq!(decision(&[exact("/a")], &get("/b/%2e")), "path_no_rule");
         assert_eq!(decision(&[exact("/a")], &get("/%61")), REFUSED);

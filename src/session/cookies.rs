@@ -1,22 +1,23 @@
 //! Every cookie of ours, by what it is for.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, ProviderIndex, ResponseMode};
+use crate::config::{Config, RelyingParty};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-use super::changes::{Fingerprint, pack_changes, unpack_changes};
+use super::changes::{Fingerprint, pack_changes};
+use super::client_cookies::ClientCookies;
 use super::contents::Session;
 use super::jar::{Jar, is_blank, name_and_value, trim_blanks};
 use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
-use super::pack::{PART_LIMIT, pack, unpack};
-use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge, split_mark};
-use super::rounds::{self, ROUNDS_LIFETIME};
-use super::seal::{KeyName, Purpose, Sealer, Tenant};
+use super::pack::{PART_LIMIT, pack};
+use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge};
+use super::rounds::ROUNDS_LIFETIME;
+use super::seal::{KeyName, Purpose, Sealer};
 use super::set_cookie::Attributes;
 
 /// Login cookies that are looked at when a login begins. We never leave so many; a browser that has
@@ -34,26 +35,6 @@ const COOKIES_ROOM_IN_FLIGHT: usize = 52 * 1024;
 /// The value of a cookie that stands for a login which a filter behind this one began.
 const BEHIND: &str = "behind";
 
-/// Why a session cookie does not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It was sealed with a key that is not among ours.
-    UnknownKey(KeyName),
-    /// It is not whole, was changed, belongs to another provider, or does not hold what is needed now.
-    Otherwise,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unreadable::UnknownKey(key) => {
-                write!(f, "the session cookie was sealed with the key {key}, which is not in session.keys")
-            }
-            Unreadable::Otherwise => f.write_str("the session cookie cannot be opened with the current keys"),
-        }
-    }
-}
-
 /// Reads and writes our cookies. Made once per configuration; keys are derived then.
 ///
 /// What is written are values of `Set-Cookie`, each for a header of its own.
@@ -62,14 +43,9 @@ pub struct Cookies {
     pub(super) login_prefix: String,
     pub(super) rounds_name: String,
     pub(super) logout_name: String,
-    /// Names the lost logins of the client at the provider in a count. By provider.
-    pub(super) counted_as: Vec<u32>,
-    /// By provider.
-    pub(super) sessions: Vec<Names>,
-    pub(super) sealer: Sealer,
+    /// Of the clients at all providers.
+    pub(super) clients: Vec<Rc<ClientCookies>>,
     session_attributes: Attributes,
-    /// By provider.
-    login_attributes: Vec<Attributes>,
     /// Of everything that is not a session and waits for a navigation.
     pub(super) other_attributes: Attributes,
     pub(super) login_lifetime: Seconds,
@@ -85,38 +61,31 @@ impl Cookies {
     /// issuer and client.
     pub fn new(config: &Config) -> Cookies {
         let base = config.session.cookie_name.clone();
-        let names = |provider: &config::Provider| match config.providers.len() {
-            1 => Names::new(&base),
-            _ => Names::new(&format!("{base}-{}", provider.name)),
-        };
-        let tenants: Vec<Tenant> =
-            config.providers.iter().map(|p| Tenant::new(&[&p.name, &p.issuer, &p.client.id])).collect();
-        let login_attributes = |provider: &config::Provider| match provider.response_mode {
-            ResponseMode::Query => Attributes::of_login(&config.session),
-            ResponseMode::FormPost => Attributes::of_form_post(&config.session),
+        let parties: Vec<&RelyingParty> =
+            config.providers.iter().filter_map(|roles| roles.relying_party.as_deref()).collect();
+        let client = |party: &&RelyingParty| {
+            let name = match parties.len() {
+                1 => base.clone(),
+                _ => format!("{base}-{}", party.name),
+            };
+            Rc::new(ClientCookies::new(&name, config, party))
         };
         Cookies {
             login_prefix: format!("{base}-login-"),
             rounds_name: format!("{base}-rounds"),
             logout_name: format!("{base}-logout"),
-            counted_as: config
-                .providers
-                .iter()
-                .map(|provider| {
-                    rounds::name(
-                        &[&provider.name, &provider.issuer, &provider.client.id].map(|part| part.as_bytes()),
-                    )
-                })
-                .collect(),
-            sessions: config.providers.iter().map(names).collect(),
-            sealer: Sealer::new(&config.session.keys, &tenants),
+            clients: parties.iter().map(client).collect(),
             session_attributes: Attributes::configured(&config.session),
-            login_attributes: config.providers.iter().map(login_attributes).collect(),
             other_attributes: Attributes::of_login(&config.session),
             login_lifetime: config.session.login_lifetime,
             max_cookies: config.session.max_cookies,
             base,
         }
+    }
+
+    /// The cookies of each client, in the order of the relying parties of the configuration.
+    pub fn clients(&self) -> &[Rc<ClientCookies>] {
+        &self.clients
     }
 
     /// Whether a cookie of this name is ours and must not reach the upstream: the configured name,
@@ -142,39 +111,9 @@ impl Cookies {
         })
     }
 
-    /// The whole sealed texts that may be the session at a provider, at most four, to look up in a
-    /// cache and to pass to [`Cookies::open_session`]. Nothing is copied for a session in one part.
-    pub fn session_text<'a>(
-        &self,
-        provider: ProviderIndex,
-        jar: &Jar<'a>,
-    ) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
-        let texts = self.sessions.get(provider).map(|names| names.texts(jar));
-        texts.into_iter().flatten().flatten()
-    }
-
-    /// The session in a text of [`Cookies::session_text`]. Whether it still counts is for
-    /// [`Session::state`] to say.
-    pub fn open_session(&self, provider: ProviderIndex, text: &str) -> Option<Session> {
-        let (count, sealed) = split_mark(text)?;
-        unpack(&self.sealer.open(Purpose::Session, provider, &[count], sealed)?)
-    }
-
-    /// Whether a text of [`Cookies::session_text`] was sealed with an older key and should be written
-    /// again.
-    pub fn needs_reseal(&self, text: &str) -> bool {
-        split_mark(text).is_none_or(|(_, sealed)| !self.sealer.is_by_first_key(sealed))
-    }
-
-    /// Why a text of [`Cookies::session_text`] does not open.
-    pub fn unreadable(&self, text: &str) -> Unreadable {
-        let unknown = split_mark(text).and_then(|(_, sealed)| self.sealer.unknown_key(sealed));
-        unknown.map_or(Unreadable::Otherwise, Unreadable::UnknownKey)
-    }
-
     /// The names of the keys: the first seals, all open.
     pub fn key_names(&self) -> impl Iterator<Item = KeyName> {
-        self.sealer.key_names()
+        self.clients.first().into_iter().flat_map(|client| client.sealer.key_names())
     }
 
     /// Writes a session and deletes the parts of the one before that it does not overwrite.
@@ -186,18 +125,18 @@ impl Cookies {
     /// [`SessionTooLarge`] if it does not fit; then nothing is written.
     pub fn set_session(
         &self,
-        provider: ProviderIndex,
+        client: &ClientCookies,
         session: &Session,
         jar: &Jar<'_>,
         nonce: [u8; 24],
     ) -> Result<Vec<String>, SessionTooLarge> {
-        let Some(names) = self.sessions.get(provider) else { return Ok(Vec::new()) };
+        let names = &client.names;
         let room = COOKIES_ROOM.saturating_sub(jar.bytes(|name| !self.is_ours(name)));
         let parts = u8::try_from(room.checked_div(COOKIE_LIMIT).unwrap_or_default()).unwrap_or(u8::MAX);
         // One fits beside all that is read at all.
         let parts = parts.max(1);
         let (plaintext, count) = self.packed(names, session, self.max_cookies.min(parts))?;
-        let sealed = self.sealer.seal(Purpose::Session, provider, &[count], nonce, &plaintext);
+        let sealed = client.sealer.seal(Purpose::Session, &[count], nonce, &plaintext);
         let mut cookies = names.set(&self.session_attributes, count, &sealed);
         let stale = names.iter().skip(usize::from(count)).filter(|name| may_have(jar, name));
         cookies.extend(stale.map(|name| self.session_attributes.delete(name)));
@@ -210,29 +149,15 @@ impl Cookies {
     /// [`SessionTooLarge`] if the session would not fit into cookies as it is now.
     pub fn seal_refreshed(
         &self,
-        provider: ProviderIndex,
+        client: &ClientCookies,
         before: &Session,
         session: &Session,
         nonce: [u8; 24],
     ) -> Result<String, SessionTooLarge> {
-        let Some(names) = self.sessions.get(provider) else { return Ok(String::new()) };
-        self.packed(names, session, self.max_cookies)?;
+        self.packed(&client.names, session, self.max_cookies)?;
         let changes = pack_changes(before, session).unwrap_or_default();
         let of = Fingerprint::of(before);
-        Ok(self.sealer.seal(Purpose::Refreshed, provider, of.bytes(), nonce, &changes))
-    }
-
-    /// The session that one was refreshed to, and whether it was sealed with an older key. Nothing if it
-    /// was another one that was refreshed to this.
-    pub fn open_refreshed(
-        &self,
-        provider: ProviderIndex,
-        before: &Session,
-        of: &Fingerprint,
-        text: &str,
-    ) -> Option<(Session, bool)> {
-        let changes = self.sealer.open(Purpose::Refreshed, provider, of.bytes(), text)?;
-        Some((unpack_changes(before, &changes)?, !self.sealer.is_by_first_key(text)))
+        Ok(client.sealer.seal(Purpose::Refreshed, of.bytes(), nonce, &changes))
     }
 
     /// What is sealed of a session, and how many parts it takes.
@@ -249,8 +174,8 @@ impl Cookies {
     }
 
     /// Deletes a session: every part that the browser sent, and the first in any case.
-    pub fn delete_session(&self, provider: ProviderIndex, jar: &Jar<'_>) -> Vec<String> {
-        let Some(names) = self.sessions.get(provider) else { return Vec::new() };
+    pub fn delete_session(&self, client: &ClientCookies, jar: &Jar<'_>) -> Vec<String> {
+        let names = &client.names;
         let first = names.iter().take(1);
         let later = names.iter().skip(1).filter(|name| may_have(jar, name));
         first.chain(later).map(|name| self.session_attributes.delete(name)).collect()
@@ -260,7 +185,7 @@ impl Cookies {
     /// too long, and the oldest, so that at most five are in flight and all cookies fit into a request.
     pub fn set_login(
         &self,
-        provider: ProviderIndex,
+        client: &ClientCookies,
         login: &Login,
         jar: &Jar<'_>,
         now: Timestamp,
@@ -268,13 +193,13 @@ impl Cookies {
     ) -> Vec<String> {
         let Some(id) = Login::id(login.state.expose()) else { return Vec::new() };
         let name = format!("{}{id}", self.login_prefix);
-        let room = COOKIE_LIMIT.saturating_sub(self.login_cookie(provider, &name, "").len());
+        let room = COOKIE_LIMIT.saturating_sub(self.login_cookie(client, &name, "").len());
         let mut plaintext = json(login);
         if login.return_to.len() > RETURN_TO_LIMIT || Sealer::sealed_len(plaintext.len()) > room {
             plaintext = json(&Login { return_to: "/".to_owned(), ..login.clone() });
         }
-        let sealed = self.sealer.seal(Purpose::Login, provider, b"", nonce, &plaintext);
-        let mut cookies = vec![self.login_cookie(provider, &name, &sealed)];
+        let sealed = client.sealer.seal(Purpose::Login, b"", nonce, &plaintext);
+        let mut cookies = vec![self.login_cookie(client, &name, &sealed)];
 
         let mut in_flight = Vec::new();
         let others = self.login_cookies(jar).filter(|(other, _)| *other != name);
@@ -283,7 +208,7 @@ impl Cookies {
                 Some(login) => {
                     in_flight.push((login.started_at, other, other.len().saturating_add(value.len())))
                 }
-                None => cookies.push(self.attributes_of_login(provider).delete(other)),
+                None => cookies.push(client.login_attributes.delete(other)),
             }
         }
         in_flight.sort_unstable_by_key(|(started_at, ..)| *started_at);
@@ -293,7 +218,7 @@ impl Cookies {
             if left < LOGINS_LIMIT && bytes <= COOKIES_ROOM_IN_FLIGHT {
                 break;
             }
-            cookies.push(self.attributes_of_login(provider).delete(other));
+            cookies.push(client.login_attributes.delete(other));
             left = left.saturating_sub(1);
             bytes = bytes.saturating_sub(size);
         }
@@ -307,7 +232,7 @@ impl Cookies {
     /// Why there is none. `state` is compared whole and in constant time.
     pub fn open_login(
         &self,
-        provider: ProviderIndex,
+        client: &ClientCookies,
         state: &str,
         jar: &Jar<'_>,
         now: Timestamp,
@@ -317,7 +242,7 @@ impl Cookies {
         let mut missing = LoginMissing::NoCookie;
         for value in jar.all(&name).take(CANDIDATES_LIMIT) {
             let limit = self.login_lifetime;
-            missing = match self.login(provider, value) {
+            missing = match client.login(value) {
                 None if value == BEHIND.as_bytes() => LoginMissing::Behind,
                 None => LoginMissing::NotOpened,
                 Some(login) if login.state != state.into() => LoginMissing::OtherState,
@@ -337,7 +262,8 @@ impl Cookies {
         let name = std::str::from_utf8(name).ok()?;
         let id = name.strip_prefix(&self.login_prefix)?;
         let begins = Login::id(id) == Some(id) && value.first().is_some_and(|first| *first != b';');
-        begins.then(|| self.attributes_of_login(0).set_for(name, BEHIND, ROUNDS_LIFETIME))
+        let attributes = self.clients.first().map_or(&self.other_attributes, |it| &it.login_attributes);
+        begins.then(|| attributes.set_for(name, BEHIND, ROUNDS_LIFETIME))
     }
 
     /// The cookie of another filter with which a login began, if the browser has one.
@@ -356,22 +282,13 @@ impl Cookies {
     }
 
     /// Deletes the cookie of a login. Nothing if `state` cannot be one of ours.
-    pub fn delete_login(&self, provider: ProviderIndex, state: &str) -> Vec<String> {
+    pub fn delete_login(&self, client: &ClientCookies, state: &str) -> Vec<String> {
         let name = Login::id(state).map(|id| format!("{}{id}", self.login_prefix));
-        name.iter().map(|name| self.attributes_of_login(provider).delete(name)).collect()
+        name.iter().map(|name| client.login_attributes.delete(name)).collect()
     }
 
-    /// How many providers there are.
-    pub(super) fn providers(&self) -> usize {
-        self.sessions.len()
-    }
-
-    fn login_cookie(&self, provider: ProviderIndex, name: &str, sealed: &str) -> String {
-        self.attributes_of_login(provider).set_for(name, sealed, self.login_lifetime)
-    }
-
-    fn attributes_of_login(&self, provider: ProviderIndex) -> &Attributes {
-        self.login_attributes.get(provider).unwrap_or(&self.other_attributes)
+    fn login_cookie(&self, client: &ClientCookies, name: &str, sealed: &str) -> String {
+        client.login_attributes.set_for(name, sealed, self.login_lifetime)
     }
 
     /// Login cookies in the jar that have a name of ours: it goes back into a header.
@@ -383,15 +300,9 @@ impl Cookies {
         })
     }
 
-    fn login(&self, provider: ProviderIndex, value: &[u8]) -> Option<Login> {
-        let text = std::str::from_utf8(value).ok()?;
-        let plaintext = self.sealer.open(Purpose::Login, provider, b"", text)?;
-        serde_json::from_slice(&plaintext).ok()
-    }
-
     /// The name of a login cookie does not say which provider it belongs to.
     fn any_login(&self, value: &[u8]) -> Option<Login> {
-        (0..self.sessions.len()).find_map(|provider| self.login(provider, value))
+        self.clients.iter().find_map(|client| client.login(value))
     }
 }
 

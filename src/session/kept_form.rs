@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::codes::{self, Code};
-use crate::config::ProviderIndex;
 use crate::time::{Seconds, Timestamp};
 
+use super::client_cookies::ClientCookies;
 use super::cookies::{Cookies, json};
 use super::seal::{FORM_TEXT_LIMIT, Purpose, Sealer};
 use super::seconds;
@@ -137,43 +137,18 @@ impl Cookies {
         Sealer::sealed_len(json(form).len()) <= FORM_TEXT_LIMIT
     }
 
-    /// The sealed text of a form that waits for a login, for the browser to keep.
-    pub fn seal_form(
-        &self,
-        provider: ProviderIndex,
-        login: &str,
-        form: &KeptForm,
-        nonce: [u8; 24],
-    ) -> String {
-        self.sealer.seal(Purpose::Form, provider, login.as_bytes(), nonce, &json(form))
-    }
-
-    /// The note for the browser that finished a login for which a form waits.
-    pub fn seal_finished(
-        &self,
-        provider: ProviderIndex,
-        finished: &FinishedLogin,
-        nonce: [u8; 24],
-    ) -> String {
-        self.sealer.seal(Purpose::FinishedLogin, provider, b"", nonce, &json(finished))
-    }
-
-    /// The form in a sealed text, with the note that its login was finished, and the provider of both.
+    /// The form in a sealed text, of whose client a login was finished as the note says.
     ///
     /// # Errors
-    /// They are none of ours or do not belong together, or it took too long.
+    /// It is none of ours or does not belong to this login, or it took too long.
     pub fn open_form(
         &self,
+        client: &ClientCookies,
+        finished: &FinishedLogin,
         form: &str,
-        note: &str,
         now: Timestamp,
-    ) -> Result<(ProviderIndex, FinishedLogin, KeptForm), FormLost> {
-        let finished = (0..self.providers()).find_map(|provider| {
-            let plaintext = self.sealer.open(Purpose::FinishedLogin, provider, b"", note)?;
-            Some((provider, serde_json::from_slice::<FinishedLogin>(&plaintext).ok()?))
-        });
-        let (provider, finished) = finished.ok_or(FormLost::NotOpened)?;
-        let plaintext = self.sealer.open(Purpose::Form, provider, finished.login.as_bytes(), form);
+    ) -> Result<KeptForm, FormLost> {
+        let plaintext = client.sealer.open(Purpose::Form, finished.login.as_bytes(), form);
         let form = plaintext.and_then(|plaintext| serde_json::from_slice::<KeptForm>(&plaintext).ok());
         let form = form.ok_or(FormLost::NotOpened)?;
         let form_limit = Seconds(self.login_lifetime.0.saturating_add(AFTER_LOGIN.0));
@@ -183,6 +158,24 @@ impl Cookies {
                 return Err(FormLost::Expired { age, limit });
             }
         }
-        Ok((provider, finished, form))
+        Ok(form)
+    }
+}
+
+impl ClientCookies {
+    /// The sealed text of a form that waits for a login, for the browser to keep.
+    pub fn seal_form(&self, login: &str, form: &KeptForm, nonce: [u8; 24]) -> String {
+        self.sealer.seal(Purpose::Form, login.as_bytes(), nonce, &json(form))
+    }
+
+    /// The note for the browser that finished a login for which a form waits.
+    pub fn seal_finished(&self, finished: &FinishedLogin, nonce: [u8; 24]) -> String {
+        self.sealer.seal(Purpose::FinishedLogin, b"", nonce, &json(finished))
+    }
+
+    /// That a login was finished, if the note says so of one of this client.
+    pub fn open_finished(&self, note: &str) -> Option<FinishedLogin> {
+        let plaintext = self.sealer.open(Purpose::FinishedLogin, b"", note)?;
+        serde_json::from_slice(&plaintext).ok()
     }
 }

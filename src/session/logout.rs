@@ -4,10 +4,10 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-use crate::config::ProviderIndex;
 use crate::secret::Secret;
 use crate::time::Seconds;
 
+use super::client_cookies::ClientCookies;
 use super::cookies::Cookies;
 use super::jar::Jar;
 use super::parts::CANDIDATES_LIMIT;
@@ -72,8 +72,8 @@ impl fmt::Display for LogoutUnconfirmed {
 
 impl Cookies {
     /// Remembers the logout for which the browser is sent to a provider.
-    pub fn set_logout(&self, provider: ProviderIndex, logout: &LogoutInFlight, nonce: [u8; 24]) -> String {
-        let sealed = self.sealer.seal(Purpose::Logout, provider, b"", nonce, logout.plaintext().as_bytes());
+    pub fn set_logout(&self, client: &ClientCookies, logout: &LogoutInFlight, nonce: [u8; 24]) -> String {
+        let sealed = client.sealer.seal(Purpose::Logout, b"", nonce, logout.plaintext().as_bytes());
         self.other_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
     }
 
@@ -90,9 +90,8 @@ impl Cookies {
     pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<Vec<String>, LogoutUnconfirmed> {
         let values = jar.all(&self.logout_name).take(CANDIDATES_LIMIT);
         let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
-        let providers = 0..self.sessions.len();
         let opened = texts.flat_map(|text| {
-            providers.clone().filter_map(|provider| self.sealer.open(Purpose::Logout, provider, b"", text))
+            self.clients.iter().filter_map(|client| client.sealer.open(Purpose::Logout, b"", text))
         });
         let in_flight: Vec<_> = opened.filter_map(|plaintext| LogoutInFlight::read(&plaintext)).collect();
         let is_of = |logout: &LogoutInFlight, state: &str| {

@@ -14,6 +14,7 @@
 //! [`Cookies`] is the way in. This module knows cookies and no endpoints.
 
 mod changes;
+mod client_cookies;
 mod contents;
 mod cookies;
 mod jar;
@@ -29,8 +30,9 @@ mod seconds;
 mod set_cookie;
 
 pub use changes::Fingerprint;
+pub use client_cookies::{ClientCookies, Unreadable};
 pub use contents::{Session, SessionEnded};
-pub use cookies::{Cookies, Unreadable};
+pub use cookies::Cookies;
 pub use jar::{CookieEdit, Jar, without_ours};
 pub use kept_form::{FinishedLogin, FormLost, KeptForm, NOTE_LIFETIME, Who};
 pub use login::{Landing, Login, LoginMissing, RETURN_TO_LIMIT};

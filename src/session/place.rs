@@ -6,11 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::ProviderIndex;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-use super::cookies::{Cookies, json};
+use super::client_cookies::ClientCookies;
+use super::cookies::json;
 use super::login::Landing;
 use super::seal::Purpose;
 use super::seconds;
@@ -39,47 +39,58 @@ pub struct Place {
     pub began_as: Option<String>,
 }
 
-impl Cookies {
+impl Place {
+    /// Whether a `state` is long enough for a place: a filter made it, this or another one.
+    pub fn may_be_in(state: &str) -> bool {
+        state.len() > RANDOM_LENGTH
+    }
+}
+
+impl ClientCookies {
     /// `state` for a login: `random`, which are 43 characters, and the place sealed for it.
-    pub fn state(&self, provider: ProviderIndex, random: &Secret, place: &Place, nonce: [u8; 24]) -> Secret {
+    pub fn state(&self, random: &Secret, place: &Place, nonce: [u8; 24]) -> Secret {
         let plaintext = match place.return_to.len() > PLACE_LIMIT {
             true => json(&Place { return_to: "/".to_owned(), ..place.clone() }),
             false => json(place),
         };
         let random = random.expose();
-        let sealed = self.sealer.seal(Purpose::Place, provider, random.as_bytes(), nonce, &plaintext);
+        let sealed = self.sealer.seal(Purpose::Place, random.as_bytes(), nonce, &plaintext);
         Secret::new(format!("{random}{sealed}"))
     }
 
-    /// Whether a `state` is long enough for a place: a filter made it, this or another one.
-    pub fn may_have_place(state: &str) -> bool {
-        state.len() > RANDOM_LENGTH
-    }
-
     /// The place in a `state`, if it is one of ours.
-    pub fn place(&self, provider: ProviderIndex, state: &str) -> Option<Place> {
+    pub fn place(&self, state: &str) -> Option<Place> {
         let (random, sealed) = state.split_at_checked(RANDOM_LENGTH)?;
-        let plaintext = self.sealer.open(Purpose::Place, provider, random.as_bytes(), sealed)?;
+        let plaintext = self.sealer.open(Purpose::Place, random.as_bytes(), sealed)?;
         serde_json::from_slice(&plaintext).ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
-    use crate::session::tests::{NOW, configuration};
+    use crate::config::Config;
+    use crate::session::Cookies;
+    use crate::session::tests::{NOW, configuration, roles_of};
 
     const RANDOM: &str = "0123456789012345678901234567890123456789abc";
 
-    fn state(return_to: &str) -> (Cookies, Secret) {
-        let cookies = Cookies::new(&configuration());
+    fn state(return_to: &str) -> (Rc<ClientCookies>, Secret) {
+        state_of("main", return_to)
+    }
+
+    fn state_of(provider: &str, return_to: &str) -> (Rc<ClientCookies>, Secret) {
+        let config = Config { providers: vec![roles_of(provider)], ..configuration() };
+        let cookies = Rc::clone(&Cookies::new(&config).clients()[0]);
         let place = Place {
             return_to: return_to.to_owned(),
             started_at: NOW,
             landing: Landing::Form,
             began_as: Some("0123456789abcdef".to_owned()),
         };
-        let state = cookies.state(0, &Secret::from(RANDOM), &place, [7; 24]);
+        let state = cookies.state(&Secret::from(RANDOM), &place, [7; 24]);
         (cookies, state)
     }
 
@@ -88,22 +99,23 @@ mod tests {
         let (cookies, state) = state("/orders?a=1");
         assert!(state.expose().starts_with(RANDOM) && !state.expose().contains("orders"));
         assert!(state.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
-        let place = cookies.place(0, state.expose()).unwrap();
+        let place = cookies.place(state.expose()).unwrap();
         assert_eq!((place.return_to.as_str(), place.started_at), ("/orders?a=1", NOW));
         assert_eq!((place.landing, place.began_as.as_deref()), (Landing::Form, Some("0123456789abcdef")));
         let other = state.expose().replacen('0', "1", 1);
-        assert_eq!(cookies.place(0, &other), None, "sealed for its own random part");
-        assert_eq!(cookies.place(1, state.expose()), None);
+        assert_eq!(cookies.place(&other), None, "sealed for its own random part");
+        let elsewhere = super::tests::state_of("other", "/orders?a=1");
+        assert_eq!(elsewhere.0.place(state.expose()), None, "of the client at another provider");
         for text in ["", "short", RANDOM, "\u{e4}"] {
-            assert_eq!(cookies.place(0, text), None);
-            assert_eq!(cookies.place(0, &format!("{RANDOM}{text}")), None);
+            assert_eq!(cookies.place(text), None);
+            assert_eq!(cookies.place(&format!("{RANDOM}{text}")), None);
         }
     }
 
     #[test]
     fn a_long_address_does_not_make_a_long_state() {
         let (cookies, state) = state(&format!("/{}", "x".repeat(PLACE_LIMIT)));
-        assert_eq!(cookies.place(0, state.expose()).unwrap().return_to, "/");
+        assert_eq!(cookies.place(state.expose()).unwrap().return_to, "/");
         let (_, longest) = super::tests::state(&format!("/{}", "x".repeat(PLACE_LIMIT - 1)));
         assert!(longest.expose().len() < 640);
     }

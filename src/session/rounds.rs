@@ -13,10 +13,10 @@ use std::fmt::{self, Write};
 use sha2::{Digest, Sha256};
 
 use crate::codes::{self, Code};
-use crate::config::ProviderIndex;
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
+use super::client_cookies::ClientCookies;
 use super::cookies::Cookies;
 use super::jar::Jar;
 use super::parts::CANDIDATES_LIMIT;
@@ -120,19 +120,21 @@ fn write(counts: &[Count]) -> String {
     text
 }
 
-impl Cookies {
-    /// What lost logins of a client at a provider are counted as.
-    pub fn lost(&self, provider: ProviderIndex) -> u32 {
-        self.counted_as.get(provider).copied().unwrap_or_default()
+impl ClientCookies {
+    /// What lost logins of the client are counted as.
+    pub fn lost(&self) -> u32 {
+        self.counted_as
     }
 
     /// What needless logins for a page are counted as, whatever its query is.
-    pub fn needless(&self, provider: ProviderIndex, page: &str) -> u32 {
+    pub fn needless(&self, page: &str) -> u32 {
         let end = page.bytes().position(|byte| matches!(byte, b'?' | b'#'));
         let path = page.get(..end.unwrap_or(page.len())).unwrap_or_default();
-        name(&[&self.lost(provider).to_le_bytes(), path.as_bytes()])
+        name(&[&self.lost().to_le_bytes(), path.as_bytes()])
     }
+}
 
+impl Cookies {
     /// How many logins of this kind there were in the last two minutes, and when the last one was counted.
     pub fn rounds(&self, of: u32, jar: &Jar<'_>, now: Timestamp) -> (u8, Timestamp) {
         let counts = self.counts(jar, now).into_iter().filter(|count| count.0 == of);
@@ -158,7 +160,7 @@ impl Cookies {
         let mut values = jar.all(&self.rounds_name);
         let value = values.next()?;
         let mut counts = self.counts(jar, now);
-        counts.retain(|count| !self.counted_as.contains(&count.0));
+        counts.retain(|count| self.clients.iter().all(|client| client.counted_as != count.0));
         let is_as_before = values.next().is_none() && write(&counts).as_bytes() == value;
         (!is_as_before).then(|| self.rounds_cookie(&counts))
     }

@@ -73,7 +73,7 @@ impl Tenant {
     }
 }
 
-/// Seals and opens under all configured secrets: the first seals, all open.
+/// Seals and opens for one tenant under all configured secrets: the first seals, all open.
 ///
 /// XChaCha20-Poly1305, whose nonce is long enough to be random. The key is derived with HKDF-SHA256
 /// (RFC 5869) per secret, purpose, tenant and format version, once, when the filter is configured.
@@ -108,8 +108,8 @@ impl fmt::Display for KeyName {
 /// One configured secret.
 struct Key {
     id: [u8; KEY_ID_BYTES],
-    /// Per tenant, in the order in which they were given, one per purpose in their order.
-    derived: Vec<Vec<Derived>>,
+    /// One per purpose, in their order.
+    derived: Vec<Derived>,
 }
 
 struct Derived {
@@ -119,25 +119,23 @@ struct Derived {
 }
 
 impl Sealer {
-    /// Derives every key that will be needed. `tenants` are named by their place from here on.
-    pub fn new(keys: &[Secret], tenants: &[Tenant]) -> Self {
+    /// Derives every key that will be needed.
+    pub fn new(keys: &[Secret], tenant: &Tenant) -> Self {
         // A key that cannot be derived (HKDF refuses only absurd lengths) is a key that is not there.
-        Sealer { keys: keys.iter().filter_map(|secret| Key::derive(secret, tenants)).collect() }
+        Sealer { keys: keys.iter().filter_map(|secret| Key::derive(secret, tenant)).collect() }
     }
 
     /// Seals `plaintext`. The nonce must never have been used before: random bytes.
     ///
-    /// The result is empty, and an empty text does not open, if there is no such tenant.
+    /// The result is empty, and an empty text does not open, if there is no key.
     pub fn seal(
         &self,
         purpose: Purpose,
-        tenant: usize,
         context: &[u8],
         nonce: [u8; NONCE_BYTES],
         plaintext: &[u8],
     ) -> String {
-        let Some((key, derived)) =
-            self.keys.first().and_then(|key| Some((key, key.derived_for(purpose, tenant)?)))
+        let Some((key, derived)) = self.keys.first().and_then(|key| Some((key, key.derived_for(purpose)?)))
         else {
             return String::new();
         };
@@ -160,13 +158,7 @@ impl Sealer {
     ///
     /// There is one failure for everything: who sends a text learns nothing about why it does not
     /// open.
-    pub fn open(
-        &self,
-        purpose: Purpose,
-        tenant: usize,
-        context: &[u8],
-        text: &str,
-    ) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn open(&self, purpose: Purpose, context: &[u8], text: &str) -> Option<Zeroizing<Vec<u8>>> {
         let limit = if purpose == Purpose::Form { FORM_TEXT_LIMIT } else { TEXT_LIMIT };
         if text.len() > limit {
             return None;
@@ -176,7 +168,7 @@ impl Sealer {
         let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
         let (body, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
         self.keys.iter().filter(|key| key.id == *id).find_map(|key| {
-            let derived = key.derived_for(purpose, tenant)?;
+            let derived = key.derived_for(purpose)?;
             let mut plaintext = Zeroizing::new(body.to_vec());
             let associated = derived.associated_with(context);
             derived
@@ -225,19 +217,16 @@ impl Sealer {
 }
 
 impl Key {
-    fn derive(secret: &Secret, tenants: &[Tenant]) -> Option<Key> {
+    fn derive(secret: &Secret, tenant: &Tenant) -> Option<Key> {
         let hkdf = Hkdf::<Sha256>::new(Some(KEY_LABEL), secret.expose().as_bytes());
         let mut id = [0; KEY_ID_BYTES];
         hkdf.expand(b"key id", &mut id).ok()?;
-        let derived = tenants.iter().map(|tenant| {
-            PURPOSES.iter().map(|purpose| Derived::new(&hkdf, id, *purpose, tenant)).collect::<Option<_>>()
-        });
+        let derived = PURPOSES.iter().map(|purpose| Derived::new(&hkdf, id, *purpose, tenant));
         Some(Key { id, derived: derived.collect::<Option<_>>()? })
     }
 
-    fn derived_for(&self, purpose: Purpose, tenant: usize) -> Option<&Derived> {
-        let place = PURPOSES.iter().position(|p| *p == purpose)?;
-        self.derived.get(tenant)?.get(place)
+    fn derived_for(&self, purpose: Purpose) -> Option<&Derived> {
+        self.derived.get(PURPOSES.iter().position(|known| *known == purpose)?)
     }
 }
 
@@ -293,15 +282,15 @@ mod tests {
 
     fn sealer(keys: &[&str]) -> Sealer {
         let keys: Vec<Secret> = keys.iter().map(|key| Secret::from(*key)).collect();
-        Sealer::new(&keys, &[Tenant::new(&["a", "https://idp", "client"]), Tenant::new(&["b"])])
+        Sealer::new(&keys, &Tenant::new(&["a", "https://idp", "client"]))
     }
 
     fn sealed(sealer: &Sealer) -> String {
-        sealer.seal(Purpose::Session, 0, b"1", NONCE, b"plaintext")
+        sealer.seal(Purpose::Session, b"1", NONCE, b"plaintext")
     }
 
     fn opens(sealer: &Sealer, text: &str) -> bool {
-        sealer.open(Purpose::Session, 0, b"1", text).is_some()
+        sealer.open(Purpose::Session, b"1", text).is_some()
     }
 
     #[test]
@@ -309,10 +298,10 @@ mod tests {
         let sealer = sealer(&[NEW]);
         for length in [0, 1, 2, 3, 15, 16, 17, 4095, 4096, 4097, 20_000] {
             let plaintext = vec![b'x'; length];
-            let text = sealer.seal(Purpose::Session, 0, b"1", NONCE, &plaintext);
+            let text = sealer.seal(Purpose::Session, b"1", NONCE, &plaintext);
             assert_eq!(text.len(), Sealer::sealed_len(length));
             assert!(text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_'));
-            assert_eq!(*sealer.open(Purpose::Session, 0, b"1", &text).unwrap(), plaintext);
+            assert_eq!(*sealer.open(Purpose::Session, b"1", &text).unwrap(), plaintext);
         }
     }
 
@@ -346,31 +335,31 @@ mod tests {
         assert!(!opens(&sealer, &format!("{text}A")));
         assert!(!opens(&sealer, &format!("{text}==")));
         assert!(!opens(&sealer, &format!(" {text}")));
-        let long = sealer.seal(Purpose::Session, 0, b"1", NONCE, &vec![b'a'; TEXT_LIMIT]);
+        let long = sealer.seal(Purpose::Session, b"1", NONCE, &vec![b'a'; TEXT_LIMIT]);
         assert!(long.len() > TEXT_LIMIT && !opens(&sealer, &long), "too long to be looked at");
     }
 
     #[test]
     fn a_text_is_nothing_to_another_purpose_tenant_or_context() {
-        let sealer = sealer(&[NEW]);
+        let sealers = [sealer(&[NEW]), Sealer::new(&[Secret::from(NEW)], &Tenant::new(&["b"]))];
         for made_for in PURPOSES {
             for tenant in [0, 1] {
-                let text = sealer.seal(made_for, tenant, b"1", NONCE, b"plaintext");
+                let text = sealers[tenant].seal(made_for, b"1", NONCE, b"plaintext");
                 for read_as in PURPOSES {
-                    for (other, context) in [(0, b"1"), (0, b"2"), (1, b"1"), (1, b"2"), (2, b"1")] {
+                    for (other, context) in [(0, b"1"), (0, b"2"), (1, b"1"), (1, b"2")] {
                         let same = made_for == read_as && tenant == other && context == b"1";
-                        assert_eq!(sealer.open(read_as, other, context, &text).is_some(), same);
+                        assert_eq!(sealers[other].open(read_as, context, &text).is_some(), same);
                     }
                 }
             }
         }
-        assert_eq!(sealer.seal(Purpose::Session, 2, b"1", NONCE, b"plaintext"), "");
-        assert!(!opens(&sealer, ""));
+        assert_eq!(sealer(&[]).seal(Purpose::Session, b"1", NONCE, b"plaintext"), "");
+        assert!(!opens(&sealers[0], ""));
     }
 
     #[test]
     fn fields_do_not_run_into_each_other() {
-        let with = |parts: &[&str]| Sealer::new(&[Secret::from(NEW)], &[Tenant::new(parts)]);
+        let with = |parts: &[&str]| Sealer::new(&[Secret::from(NEW)], &Tenant::new(parts));
         let text = sealed(&with(&["ab", "c"]));
         assert!(opens(&with(&["ab", "c"]), &text));
         for parts in [&["a", "bc"][..], &["abc"], &["ab", "c", ""], &["", "ab", "c"]] {
@@ -395,10 +384,11 @@ mod tests {
 
     #[test]
     fn the_derived_keys_differ() {
-        let sealer = sealer(&[NEW, OLD]);
+        let keys = [NEW, OLD].map(Secret::from);
+        let sealers = [sealer(&[NEW, OLD]), Sealer::new(&keys, &Tenant::new(&["b"]))];
         let mut bodies = HashSet::new();
-        for key in &sealer.keys {
-            for derived in key.derived.iter().flatten() {
+        for key in sealers.iter().flat_map(|sealer| &sealer.keys) {
+            for derived in &key.derived {
                 let mut body = *b"the same plaintext under every key";
                 derived
                     .cipher

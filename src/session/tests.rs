@@ -7,6 +7,7 @@ mod loops;
 mod sessions;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -15,7 +16,7 @@ use super::parts::{COOKIE_LIMIT, PARTS_LIMIT};
 use super::*;
 use crate::config::{
     CalloutTargets, Client, ClientAuthentication, Config, Endpoints, Identity, Provider, RedirectUri,
-    ResponseMode, SameSite, UserinfoUse,
+    RelyingParty, ResponseMode, Roles, SameSite, UserinfoUse,
 };
 use crate::http::Headers;
 use crate::secret::Secret;
@@ -25,9 +26,9 @@ pub(super) const NOW: Timestamp = Timestamp(1_700_000_000);
 const BASE: &str = "__Host-vestibule";
 const STATE: &str = "0123456789abcdef-the-rest-of-the-state_0123";
 
-fn provider(name: &str) -> Provider {
+fn party(name: &str) -> RelyingParty {
     let callout = |target: &str| target.to_owned();
-    Provider {
+    let provider = Provider {
         name: name.into(),
         issuer: format!("https://{name}.example"),
         issuers: vec![format!("https://{name}.example")],
@@ -39,6 +40,14 @@ fn provider(name: &str) -> Provider {
             default: None,
         },
         callout_timeout: Duration::from_secs(5),
+        userinfo: UserinfoUse::IfNeeded,
+        end_session_endpoint: None,
+        algorithms: Vec::new(),
+        leeway: Seconds(60),
+        insecure_allow_http: false,
+    };
+    RelyingParty {
+        provider: Rc::new(provider),
         client: Client {
             id: "client".into(),
             authentication: ClientAuthentication::None,
@@ -47,7 +56,6 @@ fn provider(name: &str) -> Provider {
             assertion_audience: None,
         },
         scopes: vec!["openid".into()],
-        userinfo: UserinfoUse::IfNeeded,
         refresh: None,
         authorization_parameters: Vec::new(),
         parameters_from_request: Vec::new(),
@@ -56,21 +64,22 @@ fn provider(name: &str) -> Provider {
         response_mode: ResponseMode::Query,
         post_logout_redirect_uri: None,
         post_logout_redirect_parameter: "post_logout_redirect_uri".into(),
-        end_session_endpoint: None,
-        audiences: Vec::new(),
-        clients_without_audience: Vec::new(),
         trusted_audiences: Vec::new(),
-        algorithms: Vec::new(),
-        require_access_token_type: false,
-        leeway: Seconds(60),
-        insecure_allow_http: false,
     }
+}
+
+fn roles(party: RelyingParty) -> Roles {
+    Roles { provider: Rc::clone(&party.provider), relying_party: Some(Rc::new(party)), resource_server: None }
+}
+
+pub(super) fn roles_of(name: &str) -> Roles {
+    roles(party(name))
 }
 
 /// One provider, eight hours, half an hour idle, ten minutes for a login.
 pub(super) fn configuration() -> Config {
     Config {
-        providers: vec![provider("main")],
+        providers: vec![roles_of("main")],
         session: crate::config::Session {
             keys: vec![Secret::from("a secret of 32 characters or more, first")],
             cookie_name: BASE.into(),
@@ -210,16 +219,18 @@ impl Browser {
 
     fn logs_in(&mut self, cookies: &Cookies, session: &Session) {
         let headers = self.headers();
-        self.receives(cookies.set_session(0, session, &Jar::read(&headers), nonce()).unwrap());
+        self.receives(
+            cookies.set_session(&cookies.clients()[0], session, &Jar::read(&headers), nonce()).unwrap(),
+        );
     }
 
     fn begins(&mut self, cookies: &Cookies, login: &Login, now: Timestamp) {
         let headers = self.headers();
-        self.receives(cookies.set_login(0, login, &Jar::read(&headers), now, nonce()));
+        self.receives(cookies.set_login(&cookies.clients()[0], login, &Jar::read(&headers), now, nonce()));
     }
 
     fn finishes(&self, cookies: &Cookies, state: &str, now: Timestamp) -> Result<Login, LoginMissing> {
-        cookies.open_login(0, state, &Jar::read(&self.headers()), now)
+        cookies.open_login(&cookies.clients()[0], state, &Jar::read(&self.headers()), now)
     }
 
     fn session(&self, cookies: &Cookies) -> Option<Session> {
@@ -228,7 +239,9 @@ impl Browser {
 }
 
 fn session_in(cookies: &Cookies, headers: &Headers) -> Option<Session> {
-    cookies.session_text(0, &Jar::read(headers)).find_map(|text| cookies.open_session(0, &text))
+    cookies.clients()[0]
+        .session_text(&Jar::read(headers))
+        .find_map(|text| cookies.clients()[0].open_session(&text))
 }
 
 fn header(text: &str) -> Headers {

@@ -105,9 +105,14 @@ impl From<[u8; KEY_BYTES]> for Key {
 pub struct Tenant(Key);
 
 impl Tenant {
-    /// The tenant that a provider of a configuration stands for.
-    pub fn of(provider: &config::Provider) -> Tenant {
-        Tenant(Key::new(&[provider.issuer.as_bytes(), provider.client.id.as_bytes()]))
+    /// The tenant that a client at a provider stands for.
+    pub fn of(party: &config::RelyingParty) -> Tenant {
+        Tenant(Key::new(&[party.issuer.as_bytes(), party.client.id.as_bytes()]))
+    }
+
+    /// What belongs to a provider, whichever client asks.
+    pub fn of_provider(provider: &config::Provider) -> Tenant {
+        Tenant(Key::new(&[provider.issuer.as_bytes()]))
     }
 
     /// What belongs to no provider.
@@ -237,7 +242,7 @@ mod tests {
     fn each_client_of_an_issuer_is_a_tenant_of_its_own() {
         let tenant = |id: &str| {
             let config = trial::read(json!({"providers": {"main": {"client_id": id}}})).unwrap();
-            Tenant::of(&config.providers[0])
+            Tenant::of(trial::relying_party(&config))
         };
         assert_eq!(tenant("one"), tenant("one"));
         assert_ne!(tenant("one"), tenant("other"));

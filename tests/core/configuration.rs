@@ -153,9 +153,9 @@ fn the_examples_for_kong_are_accepted() {
         let config = read(&example).unwrap_or_else(|problems| panic!("{example:#}\n{problems}"));
         assert!(config.shared_data);
         let host = |target: &str| target.split(':').next().unwrap_or_default().to_owned();
-        let issuer = url::Url::parse(&config.providers[0].issuer).unwrap();
+        let issuer = url::Url::parse(&config.providers[0].provider.issuer).unwrap();
         // Not the name of a cluster, which means nothing there.
-        let target = config.providers[0].callout.default.as_deref().map(host);
+        let target = config.providers[0].provider.callout.default.as_deref().map(host);
         assert_eq!(target.as_deref(), issuer.host_str());
     }
 }

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 use std::{env, fs};
 
 use serde_json::Value;
 use vestibule::config::{
-    CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, ResponseMode, UserinfoUse,
+    CalloutTargets, Client, ClientAuthentication, Provider, RedirectUri, RelyingParty, ResponseMode, Roles,
+    UserinfoUse,
 };
 use vestibule::oidc::discovery::{Metadata, MetadataError};
 use vestibule::time::Seconds;
@@ -33,7 +35,6 @@ fn documents() -> Option<BTreeMap<String, Vec<u8>>> {
 /// A provider with a way for each endpoint.
 fn provider(issuer: &str) -> Provider {
     Provider {
-        refresh: None,
         name: "provider".into(),
         issuer: issuer.into(),
         issuers: vec![issuer.into()],
@@ -45,6 +46,19 @@ fn provider(issuer: &str) -> Provider {
             default: None,
         },
         callout_timeout: Duration::from_secs(5),
+        userinfo: UserinfoUse::IfNeeded,
+        end_session_endpoint: None,
+        algorithms: Vec::new(),
+        leeway: Seconds(60),
+        insecure_allow_http: false,
+    }
+}
+
+/// Such a provider for logins.
+fn roles(provider: Provider) -> Roles {
+    let provider = Rc::new(provider);
+    let relying_party = RelyingParty {
+        provider: Rc::clone(&provider),
         client: Client {
             id: "client".into(),
             authentication: ClientAuthentication::SecretPost("a secret".into()),
@@ -53,7 +67,7 @@ fn provider(issuer: &str) -> Provider {
             assertion_audience: None,
         },
         scopes: vec!["openid".into()],
-        userinfo: UserinfoUse::IfNeeded,
+        refresh: None,
         authorization_parameters: Vec::new(),
         parameters_from_request: Vec::new(),
         max_age: None,
@@ -61,15 +75,9 @@ fn provider(issuer: &str) -> Provider {
         response_mode: ResponseMode::Query,
         post_logout_redirect_uri: None,
         post_logout_redirect_parameter: "post_logout_redirect_uri".into(),
-        end_session_endpoint: None,
-        audiences: Vec::new(),
-        clients_without_audience: Vec::new(),
         trusted_audiences: Vec::new(),
-        algorithms: Vec::new(),
-        require_access_token_type: false,
-        leeway: Seconds(60),
-        insecure_allow_http: false,
-    }
+    };
+    Roles { provider, relying_party: Some(Rc::new(relying_party)), resource_server: None }
 }
 
 /// The keys of `callout` that are asked for where all endpoints have one way.
@@ -77,7 +85,7 @@ fn noted_with_one_way(body: &[u8], issuer: &str) -> Vec<&'static str> {
     let mut provider = provider(issuer);
     provider.callout.jwks = provider.callout.discovery.clone();
     provider.callout.token = provider.callout.discovery.clone();
-    let notes = Metadata::read(body, &provider).unwrap().notes;
+    let notes = Metadata::read(body, &roles(provider)).unwrap().notes;
     let is_noted = |key: &&str| notes.iter().any(|note| note.contains(&format!("set callout.{key} ")));
     ["jwks", "token"].into_iter().filter(is_noted).collect()
 }
@@ -102,7 +110,7 @@ fn documents_of_real_providers_are_read() {
         let issuer = document["issuer"].as_str().unwrap();
 
         let metadata =
-            Metadata::read(&body, &provider(issuer)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            Metadata::read(&body, &roles(provider(issuer))).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(metadata.token_endpoint.as_str(), document["token_endpoint"], "{name}");
         assert_eq!(metadata.jwks_uri.as_str(), document["jwks_uri"], "{name}");
         for (member, read) in [
@@ -114,7 +122,7 @@ fn documents_of_real_providers_are_read() {
         assert!(metadata.notes.is_empty(), "{name}: {:?}", metadata.notes);
         assert_eq!(noted_with_one_way(&body, issuer), elsewhere(&document), "{name}");
 
-        let other = Metadata::read(&body, &provider("https://other.example")).unwrap_err();
+        let other = Metadata::read(&body, &roles(provider("https://other.example"))).unwrap_err();
         assert!(matches!(other, MetadataError::Issuer { .. }), "{name}");
     }
 }

@@ -8,23 +8,29 @@ fn every_cookie_has_its_attributes() {
     let jar = Jar::default();
     let end = |cookie: &String| cookie.split_once(';').unwrap().1.to_owned();
     let lax = " Path=/; Secure; HttpOnly; SameSite=Lax";
-    assert_eq!(end(&secure.set_session(0, &session(), &jar, nonce()).unwrap()[0]), lax);
+    assert_eq!(end(&secure.set_session(&secure.clients()[0], &session(), &jar, nonce()).unwrap()[0]), lax);
     assert_eq!(
-        end(&secure.set_login(0, &login(STATE), &jar, NOW, nonce())[0]),
+        end(&secure.set_login(&secure.clients()[0], &login(STATE), &jar, NOW, nonce())[0]),
         format!("{lax}; Max-Age=600")
     );
     assert_eq!(end(&secure.set_rounds(&[(1, 1)], &Jar::default(), NOW)), format!("{lax}; Max-Age=120"));
 
     let strict = cookies(|config| config.session.same_site = SameSite::Strict);
-    assert!(strict.set_session(0, &session(), &jar, nonce()).unwrap()[0].ends_with("; SameSite=Strict"));
-    assert!(strict.set_login(0, &login(STATE), &jar, NOW, nonce())[0].contains("; SameSite=Lax;"));
+    assert!(
+        strict.set_session(&strict.clients()[0], &session(), &jar, nonce()).unwrap()[0]
+            .ends_with("; SameSite=Strict")
+    );
+    assert!(
+        strict.set_login(&strict.clients()[0], &login(STATE), &jar, NOW, nonce())[0]
+            .contains("; SameSite=Lax;")
+    );
     assert!(strict.set_rounds(&[(1, 1)], &Jar::default(), NOW).contains("; SameSite=Lax;"));
 
     let plain = cookies(|config| {
         config.session.insecure_allow_http = true;
         config.session.cookie_name = "vestibule".into();
     });
-    let cookie = &plain.set_session(0, &session(), &jar, nonce()).unwrap()[0];
+    let cookie = &plain.set_session(&plain.clients()[0], &session(), &jar, nonce()).unwrap()[0];
     assert!(cookie.starts_with("vestibule=1."));
     assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"));
 }
@@ -34,11 +40,11 @@ fn deletion_repeats_every_attribute() {
     let cookies = cookies(|config| config.session.same_site = SameSite::None);
     let gone = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
     assert_eq!(
-        cookies.delete_session(0, &Jar::default()),
+        cookies.delete_session(&cookies.clients()[0], &Jar::default()),
         [format!("{BASE}=; Path=/; Secure; HttpOnly; SameSite=None; {gone}")]
     );
     assert_eq!(
-        cookies.delete_login(0, STATE),
+        cookies.delete_login(&cookies.clients()[0], STATE),
         [format!("{BASE}-login-0123456789abcdef=; Path=/; Secure; HttpOnly; SameSite=None; {gone}")]
     );
 }

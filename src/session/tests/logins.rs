@@ -9,7 +9,7 @@ fn a_login_is_finished_once() {
     browser.begins(&cookies, &login(STATE), NOW);
     assert_eq!(browser.names(), [format!("{BASE}-login-0123456789abcdef")]);
     assert_eq!(browser.finishes(&cookies, STATE, NOW), Ok(login(STATE)));
-    browser.receives(cookies.delete_login(0, STATE));
+    browser.receives(cookies.delete_login(&cookies.clients()[0], STATE));
     assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::NoCookie));
 }
 
@@ -53,8 +53,10 @@ fn a_state_that_is_not_ours_reaches_no_header() {
     for state in
         ["", "short", "0123456789abcde;0123", "0123456789abcdef\r\nset-cookie: x=y", "0123456789 bcdef"]
     {
-        assert!(cookies.delete_login(0, state).is_empty(), "{state:?}");
-        assert!(cookies.set_login(0, &login(state), &Jar::default(), NOW, nonce()).is_empty());
+        assert!(cookies.delete_login(&cookies.clients()[0], state).is_empty(), "{state:?}");
+        assert!(
+            cookies.set_login(&cookies.clients()[0], &login(state), &Jar::default(), NOW, nonce()).is_empty()
+        );
     }
 }
 
@@ -72,7 +74,7 @@ fn five_tabs_finish_their_logins_in_any_order() {
     }
     for number in [3, 0, 4, 1, 2] {
         assert_eq!(browser.finishes(&cookies, &tab(number), NOW), Ok(login(&tab(number))));
-        browser.receives(cookies.delete_login(0, &tab(number)));
+        browser.receives(cookies.delete_login(&cookies.clients()[0], &tab(number)));
     }
     assert!(browser.0.is_empty());
 }
@@ -121,15 +123,15 @@ fn an_expired_login_goes_even_when_there_is_room() {
 
 #[test]
 fn the_login_of_another_provider_is_in_flight_too() {
-    let cookies = cookies(|config| config.providers.push(provider("other")));
+    let cookies = cookies(|config| config.providers.push(roles_of("other")));
     let jar = Jar::default();
     let mut browser = Browser::default();
-    browser.receives(cookies.set_login(1, &login(&tab(1)), &jar, NOW, nonce()));
+    browser.receives(cookies.set_login(&cookies.clients()[1], &login(&tab(1)), &jar, NOW, nonce()));
     browser.begins(&cookies, &login(&tab(0)), NOW);
     let headers = browser.headers();
     let jar = Jar::read(&headers);
-    assert!(cookies.open_login(1, &tab(1), &jar, NOW).is_ok());
-    assert_eq!(cookies.open_login(0, &tab(1), &jar, NOW), Err(LoginMissing::NotOpened));
+    assert!(cookies.open_login(&cookies.clients()[1], &tab(1), &jar, NOW).is_ok());
+    assert_eq!(cookies.open_login(&cookies.clients()[0], &tab(1), &jar, NOW), Err(LoginMissing::NotOpened));
 }
 
 #[test]
@@ -142,7 +144,8 @@ fn a_flood_of_logins_keeps_the_browser_and_the_answer_small() {
     }
     let junk: Vec<_> = (0..199).map(|n| format!("{BASE}-login-junk-{n:011}=x")).collect();
     let headers = header(&junk.join("; "));
-    let set_cookies = cookies.set_login(0, &login(STATE), &Jar::read(&headers), NOW, nonce());
+    let set_cookies =
+        cookies.set_login(&cookies.clients()[0], &login(STATE), &Jar::read(&headers), NOW, nonce());
     assert_eq!(set_cookies.len(), 17);
 }
 

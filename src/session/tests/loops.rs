@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn rounds_are_counted_for_two_minutes() {
-    let here = cookies(|config| config.providers.push(provider("other")));
+    let here = cookies(|config| config.providers.push(roles_of("other")));
     // Whoever has other keys counts together with this one.
     let there =
         cookies(|config| config.session.keys = vec![Secret::from("another secret of 32 characters!")]);
@@ -13,9 +13,9 @@ fn rounds_are_counted_for_two_minutes() {
         let headers = browser.headers();
         cookies.rounds(of, &Jar::read(&headers), now)
     };
-    let lost = [here.lost(0), here.lost(1)];
-    let pages = [here.needless(0, "/a?n=1"), here.needless(0, "/b")];
-    assert_eq!([there.lost(0), there.needless(0, "/a#n")], [lost[0], pages[0]]);
+    let lost = [here.clients()[0].lost(), here.clients()[1].lost()];
+    let pages = [here.clients()[0].needless("/a?n=1"), here.clients()[0].needless("/b")];
+    assert_eq!([there.clients()[0].lost(), there.clients()[0].needless("/a#n")], [lost[0], pages[0]]);
     let none = (0, Timestamp(0));
     assert_eq!(rounds(&here, &browser, lost[0], NOW), none);
     assert_eq!(here.clear_rounds(&Jar::default(), NOW), None);
@@ -55,7 +55,7 @@ fn rounds_are_counted_for_two_minutes() {
 #[test]
 fn what_is_no_count_is_left_out_and_there_is_an_end_to_counts() {
     let cookies = cookies(|_| {});
-    let (at, of) = (NOW.0, cookies.lost(0));
+    let (at, of) = (NOW.0, cookies.clients()[0].lost());
     let read = |value: &str| {
         let headers: Headers = [("cookie", format!("{BASE}-rounds={value}"))].into_iter().collect();
         cookies.rounds(of, &Jar::read(&headers), NOW).0

@@ -11,25 +11,35 @@ fn a_session_comes_back_as_it_was() {
     assert_eq!(Browser::default().session(&cookies), None);
 }
 
+fn with_party(config: &mut Config, change: fn(&mut RelyingParty)) {
+    let mut party = RelyingParty::clone(config.providers[0].relying_party.as_ref().unwrap());
+    change(&mut party);
+    config.providers[0] = roles(party);
+}
+
+fn with_provider(config: &mut Config, change: fn(&mut Provider)) {
+    let mut party = RelyingParty::clone(config.providers[0].relying_party.as_ref().unwrap());
+    change(Rc::make_mut(&mut party.provider));
+    config.providers[0] = roles(party);
+}
+
 #[test]
 fn with_several_providers_each_has_a_session_of_its_own() {
-    let cookies = cookies(|config| config.providers.push(provider("other")));
+    let cookies = cookies(|config| config.providers.push(roles_of("other")));
     let jar = Jar::default();
     let mut browser = Browser::default();
-    browser.receives(cookies.set_session(0, &session(), &jar, nonce()).unwrap());
+    browser.receives(cookies.set_session(&cookies.clients()[0], &session(), &jar, nonce()).unwrap());
     let other = Session { subject: "bob".into(), ..session() };
-    browser.receives(cookies.set_session(1, &other, &jar, nonce()).unwrap());
+    browser.receives(cookies.set_session(&cookies.clients()[1], &other, &jar, nonce()).unwrap());
     assert_eq!(browser.names(), [format!("{BASE}-main"), format!("{BASE}-other")]);
 
     let headers = browser.headers();
     let jar = Jar::read(&headers);
     for (provider, subject) in [(0, "alice"), (1, "bob")] {
-        let text = cookies.session_text(provider, &jar).next().unwrap();
-        assert_eq!(cookies.open_session(provider, &text).unwrap().subject, subject);
-        assert_eq!(cookies.open_session(1 - provider, &text), None, "not at the other provider");
+        let text = cookies.clients()[provider].session_text(&jar).next().unwrap();
+        assert_eq!(cookies.clients()[provider].open_session(&text).unwrap().subject, subject);
+        assert_eq!(cookies.clients()[1 - provider].open_session(&text), None, "not at the other provider");
     }
-    assert_eq!(cookies.session_text(2, &jar).count(), 0);
-    assert_eq!(cookies.open_session(2, "1.AAAA"), None);
 }
 
 #[test]
@@ -38,7 +48,7 @@ fn a_session_of_any_size_comes_back_whole_or_is_not_written() {
     let (mut seen, mut too_large) = ([false; PARTS_LIMIT], 0);
     for bytes in (0..32_800).step_by(139).chain(3500..3700).chain(31_500..31_800) {
         let session = session_of(bytes);
-        match cookies.set_session(0, &session, &Jar::default(), nonce()) {
+        match cookies.set_session(&cookies.clients()[0], &session, &Jar::default(), nonce()) {
             Ok(set_cookies) => {
                 let full = set_cookies.iter().rev().skip(1);
                 full.for_each(|cookie| assert_eq!(cookie.len(), COOKIE_LIMIT, "parts are filled"));
@@ -61,7 +71,7 @@ fn a_session_of_any_size_comes_back_whole_or_is_not_written() {
 #[test]
 fn a_name_that_leaves_no_room_is_an_error_and_no_crash() {
     let cookies = cookies(|config| config.session.cookie_name = "x".repeat(5000));
-    let error = cookies.set_session(0, &session(), &Jar::default(), nonce()).unwrap_err();
+    let error = cookies.set_session(&cookies.clients()[0], &session(), &Jar::default(), nonce()).unwrap_err();
     assert_eq!(error.limit, 0);
     assert_eq!(error.code(), "session_too_large");
 }
@@ -127,7 +137,7 @@ fn a_deleted_session_leaves_nothing() {
     let mut browser = logged_in(&cookies, &session_of(20_000));
     browser.0.insert("theirs".into(), "x".into());
     let headers = browser.headers();
-    browser.receives(cookies.delete_session(0, &Jar::read(&headers)));
+    browser.receives(cookies.delete_session(&cookies.clients()[0], &Jar::read(&headers)));
     assert_eq!(browser.names(), ["theirs"]);
 }
 
@@ -136,9 +146,12 @@ fn a_browser_with_too_many_cookies_gets_rid_of_all_of_ours() {
     let cookies = cookies(|_| {});
     let headers = header(&format!("{BASE}=1.x; {}", "a=b; ".repeat(1000)));
     let jar = Jar::read(&headers);
-    assert_eq!(cookies.session_text(0, &jar).count(), 0);
-    assert_eq!(cookies.delete_session(0, &jar).len(), PARTS_LIMIT);
-    assert_eq!(cookies.set_session(0, &session(), &jar, nonce()).unwrap().len(), PARTS_LIMIT);
+    assert_eq!(cookies.clients()[0].session_text(&jar).count(), 0);
+    assert_eq!(cookies.delete_session(&cookies.clients()[0], &jar).len(), PARTS_LIMIT);
+    assert_eq!(
+        cookies.set_session(&cookies.clients()[0], &session(), &jar, nonce()).unwrap().len(),
+        PARTS_LIMIT
+    );
 }
 
 #[test]
@@ -155,11 +168,11 @@ fn a_login_replaces_whatever_session_was_there() {
 fn a_changed_session_does_not_open() {
     let cookies = cookies(|_| {});
     let text = logged_in(&cookies, &session()).0.remove(BASE).unwrap();
-    assert!(cookies.open_session(0, &text).is_some());
+    assert!(cookies.clients()[0].open_session(&text).is_some());
     for place in 0..text.len() {
         let mut changed = text.clone().into_bytes();
         changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
-        assert_eq!(cookies.open_session(0, &String::from_utf8(changed).unwrap()), None, "{place}");
+        assert_eq!(cookies.clients()[0].open_session(&String::from_utf8(changed).unwrap()), None, "{place}");
     }
 }
 
@@ -168,10 +181,10 @@ fn what_opens_and_is_no_session_is_no_session() {
     let cookies = cookies(|_| {});
     let valid = serde_json::to_string(&session()).unwrap();
     let tenant = seal::Tenant::new(&["main", "https://main.example", "client"]);
-    let sealer = seal::Sealer::new(&configuration().session.keys, &[tenant]);
+    let sealer = seal::Sealer::new(&configuration().session.keys, &tenant);
     let sealed = |plaintext: &[u8]| {
-        let text = sealer.seal(seal::Purpose::Session, 0, &[1], nonce(), plaintext);
-        cookies.open_session(0, &format!("1.{text}"))
+        let text = sealer.seal(seal::Purpose::Session, &[1], nonce(), plaintext);
+        cookies.clients()[0].open_session(&format!("1.{text}"))
     };
     assert!(sealed(valid.as_bytes()).is_some());
     for plaintext in [
@@ -205,7 +218,7 @@ fn a_login_is_no_session_and_a_session_is_no_login() {
         assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::NotOpened));
     }
     browser.0.insert(format!("{BASE}-rounds"), login);
-    assert_eq!(cookies.rounds(cookies.lost(0), &Jar::read(&browser.headers()), NOW).0, 0);
+    assert_eq!(cookies.rounds(cookies.clients()[0].lost(), &Jar::read(&browser.headers()), NOW).0, 0);
 }
 
 #[test]
@@ -219,11 +232,11 @@ fn keys_are_rotated_and_old_sessions_written_again() {
     let mut browser = logged_in(&before, &session());
     assert_eq!(browser.session(&both), Some(session()));
     assert_eq!(browser.session(&after), None);
-    assert!(both.needs_reseal(&browser.0[BASE]));
+    assert!(both.clients()[0].needs_reseal(&browser.0[BASE]));
     browser.logs_in(&both, &session());
-    assert!(!both.needs_reseal(&browser.0[BASE]));
+    assert!(!both.clients()[0].needs_reseal(&browser.0[BASE]));
     assert_eq!(browser.session(&after), Some(session()));
-    assert!(both.needs_reseal("nonsense"));
+    assert!(both.clients()[0].needs_reseal("nonsense"));
 }
 
 #[test]
@@ -232,9 +245,11 @@ fn another_configuration_with_the_same_keys_and_names_opens_nothing() {
     let mut browser = logged_in(&here, &session());
     browser.begins(&here, &login(STATE), NOW);
     for there in [
-        cookies(|config| config.providers[0].client.id = "another".into()),
-        cookies(|config| config.providers[0].issuer = "https://another.example".into()),
-        cookies(|config| config.providers[0].name = "another".into()),
+        cookies(|config| with_party(config, |party| party.client.id = "another".into())),
+        cookies(|config| {
+            with_provider(config, |provider| provider.issuer = "https://another.example".into())
+        }),
+        cookies(|config| with_provider(config, |provider| provider.name = "another".into())),
     ] {
         assert_eq!(browser.session(&there), None);
         assert_eq!(browser.finishes(&there, STATE, NOW), Err(LoginMissing::NotOpened));

@@ -68,15 +68,15 @@ pub enum Whose<'a> {
 pub struct Generation(u64);
 
 impl RevocationList {
-    /// The list of one provider.
+    /// The list of one client at a provider.
     ///
     /// It is watched, that is looked at for every request with a session, if a provider can end
     /// sessions by itself. If not, it is looked at when a cookie is new to a worker, and before a
     /// session is written anew.
-    pub fn new(provider: &config::Provider, config: &config::Config) -> RevocationList {
+    pub fn new(party: &config::RelyingParty, config: &config::Config) -> RevocationList {
         let endpoints = &config.endpoints;
         RevocationList {
-            tenant: Tenant::of(provider),
+            tenant: Tenant::of(party),
             is_watched: endpoints.backchannel_logout.is_some() || endpoints.frontchannel_logout.is_some(),
         }
     }
@@ -313,7 +313,7 @@ mod tests {
     fn list() -> RevocationList {
         let config =
             trial::read(json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}})).unwrap();
-        RevocationList::new(&config.providers[0], &config)
+        RevocationList::new(trial::relying_party(&config), &config)
     }
 
     fn session(sid: &str, created_at: Timestamp) -> Session {

@@ -1,0 +1,54 @@
+//! A rule with the providers that it names.
+
+use std::ops::Deref;
+use std::rc::Rc;
+
+use super::{Registry, RelyingParty, ResourceServer};
+use crate::config::Rule;
+
+/// A rule of the configuration, and who is let in by it: a handle.
+#[derive(Clone)]
+pub struct BoundRule(Rc<Bound>);
+
+/// What a [`BoundRule`] stands for.
+pub struct Bound {
+    rule: Rule,
+    /// With whom people log in for what the rule is about.
+    pub relying_party: Option<Rc<RelyingParty>>,
+    /// Whose access tokens count there.
+    pub resource_servers: Vec<Rc<ResourceServer>>,
+}
+
+impl BoundRule {
+    /// The rule, with the providers of the registry.
+    pub fn new(rule: &Rule, registry: &Registry) -> BoundRule {
+        let servers = rule.bearer_providers.iter().filter_map(|index| registry.resource_server(*index));
+        BoundRule(Rc::new(Bound {
+            rule: rule.clone(),
+            relying_party: registry.relying_party(rule.provider).cloned(),
+            resource_servers: servers.cloned().collect(),
+        }))
+    }
+}
+
+impl Deref for BoundRule {
+    type Target = Bound;
+
+    fn deref(&self) -> &Bound {
+        &self.0
+    }
+}
+
+impl Deref for Bound {
+    type Target = Rule;
+
+    fn deref(&self) -> &Rule {
+        &self.rule
+    }
+}
+
+impl AsRef<Rule> for BoundRule {
+    fn as_ref(&self) -> &Rule {
+        &self.0.rule
+    }
+}

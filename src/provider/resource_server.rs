@@ -1,0 +1,23 @@
+//! The resource server that we are for a provider: which of its access tokens count.
+
+use std::ops::Deref;
+use std::rc::Rc;
+
+use super::Provider;
+use crate::config;
+
+/// What access tokens of a provider are checked against: a handle, of which there is one in a worker.
+pub struct ResourceServer {
+    /// Its configuration.
+    pub config: Rc<config::ResourceServer>,
+    /// The provider.
+    pub provider: Rc<Provider>,
+}
+
+impl Deref for ResourceServer {
+    type Target = Provider;
+
+    fn deref(&self) -> &Provider {
+        &self.provider
+    }
+}

@@ -1,0 +1,106 @@
+//! The cookies of one client at a provider: what they are called, and what seals them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::changes::{Fingerprint, unpack_changes};
+use super::contents::Session;
+use super::jar::Jar;
+use super::login::Login;
+use super::pack::unpack;
+use super::parts::{Names, split_mark};
+use super::rounds;
+use super::seal::{KeyName, Purpose, Sealer, Tenant};
+use super::set_cookie::Attributes;
+use crate::config::{Config, RelyingParty, ResponseMode};
+
+/// Why a session cookie does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It was sealed with a key that is not among ours.
+    UnknownKey(KeyName),
+    /// It is not whole, was changed, belongs to another provider, or does not hold what is needed now.
+    Otherwise,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::UnknownKey(key) => {
+                write!(f, "the session cookie was sealed with the key {key}, which is not in session.keys")
+            }
+            Unreadable::Otherwise => f.write_str("the session cookie cannot be opened with the current keys"),
+        }
+    }
+}
+
+/// The cookies of one client at a provider.
+pub struct ClientCookies {
+    /// Of its sessions.
+    pub(super) names: Names,
+    pub(super) sealer: Sealer,
+    pub(super) login_attributes: Attributes,
+    /// Names the lost logins of the client in a count.
+    pub(super) counted_as: u32,
+}
+
+impl ClientCookies {
+    /// `name` is that of its session cookie.
+    pub(super) fn new(name: &str, config: &Config, party: &RelyingParty) -> ClientCookies {
+        let parts = [party.name.as_str(), &party.issuer, &party.client.id];
+        ClientCookies {
+            names: Names::new(name),
+            sealer: Sealer::new(&config.session.keys, &Tenant::new(&parts)),
+            login_attributes: match party.response_mode {
+                ResponseMode::Query => Attributes::of_login(&config.session),
+                ResponseMode::FormPost => Attributes::of_form_post(&config.session),
+            },
+            counted_as: rounds::name(&parts.map(str::as_bytes)),
+        }
+    }
+
+    /// The whole sealed texts that may be the session, at most four, to look up in a cache and to pass to
+    /// [`ClientCookies::open_session`]. Nothing is copied for a session in one part.
+    pub fn session_text<'a>(&self, jar: &Jar<'a>) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        self.names.texts(jar).into_iter().flatten()
+    }
+
+    /// The session in a text of [`ClientCookies::session_text`]. Whether it still counts is for
+    /// [`Session::state`] to say.
+    pub fn open_session(&self, text: &str) -> Option<Session> {
+        let (count, sealed) = split_mark(text)?;
+        unpack(&self.sealer.open(Purpose::Session, &[count], sealed)?)
+    }
+
+    /// Whether a text of [`ClientCookies::session_text`] was sealed with an older key and should be written
+    /// again.
+    pub fn needs_reseal(&self, text: &str) -> bool {
+        split_mark(text).is_none_or(|(_, sealed)| !self.sealer.is_by_first_key(sealed))
+    }
+
+    /// Why a text of [`ClientCookies::session_text`] does not open.
+    pub fn unreadable(&self, text: &str) -> Unreadable {
+        let unknown = split_mark(text).and_then(|(_, sealed)| self.sealer.unknown_key(sealed));
+        unknown.map_or(Unreadable::Otherwise, Unreadable::UnknownKey)
+    }
+
+    /// The session that one was refreshed to, and whether it was sealed with an older key. Nothing if it
+    /// was another one that was refreshed to this.
+    pub fn open_refreshed(&self, before: &Session, of: &Fingerprint, text: &str) -> Option<(Session, bool)> {
+        let changes = self.sealer.open(Purpose::Refreshed, of.bytes(), text)?;
+        Some((unpack_changes(before, &changes)?, !self.sealer.is_by_first_key(text)))
+    }
+
+    /// The login in the value of a cookie.
+    pub(super) fn login(&self, value: &[u8]) -> Option<Login> {
+        let text = std::str::from_utf8(value).ok()?;
+        let plaintext = self.sealer.open(Purpose::Login, b"", text)?;
+        serde_json::from_slice(&plaintext).ok()
+    }
+}
+
+impl fmt::Debug for ClientCookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCookies")
+    }
+}
