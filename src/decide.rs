@@ -14,7 +14,7 @@ use crate::http::Request;
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::{BoundRule, RelyingParty};
 use crate::refresh::written;
-use crate::refresh::{self, Current, Looked};
+use crate::refresh::{self, Current};
 use crate::rules::{ClientKind, came_unencrypted, is_preflight, select};
 use crate::session::{Jar, SessionEnded};
 use crate::time::Timestamp;
@@ -98,18 +98,18 @@ async fn current(
         }
         session::of(filter, visit, party, &jar)?
     };
-    match refresh::look(filter, found, visit.arrived(), visit.now())? {
-        Looked::Goes(current) => Ok(current),
-        Looked::Waits(found) => {
-            callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, party));
-            Box::pin(refresh::wait(filter, visit, found, callouts)).await
-        }
+    if !refresh::is_due(&found, visit.now()) {
+        return Ok(Current::as_in_cookie(found));
     }
+    callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, party));
+    let current = Box::pin(refresh::current(filter, visit, found, callouts)).await;
+    callouts.keep_body(0);
+    current
 }
 
 /// Lets somebody in with a session, or sends them to authenticate as the rule requires.
 async fn enter(
-    filter: &Filter,
+    filter: &Rc<Filter>,
     visit: &Visit,
     rule: &BoundRule,
     party: &Rc<RelyingParty>,
@@ -124,7 +124,7 @@ async fn enter(
 
 /// Lets somebody in with a session, or says with which login the rule would.
 fn let_in(
-    filter: &Filter,
+    filter: &Rc<Filter>,
     visit: &Visit,
     rule: &BoundRule,
     party: &Rc<RelyingParty>,

@@ -160,6 +160,17 @@ impl Callouts {
     }
 }
 
+/// Runs what asks for nothing to its end, for tests.
+#[cfg(test)]
+pub(crate) fn at_once<T>(now: Timestamp, flow: impl AsyncFnOnce(&Callouts) -> T) -> T {
+    let callouts = Callouts(Rc::new(Exchange { now: Cell::new(now), ..Exchange::default() }));
+    let mut flow = std::pin::pin!(flow(&callouts));
+    match flow.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
 /// Where flows begin that mostly end at once, without asking for anything: one after another in the same
 /// place in memory. One that waits takes the place with it, and the next has a new one.
 #[derive(Default)]

@@ -6,24 +6,17 @@ use std::rc::Rc;
 
 use crate::audit::shown_subject;
 use crate::flow::Clock;
-use crate::http::{HostTraits, Request};
+use crate::http::Request;
 use crate::provider::{BoundRule, Provider};
 use crate::session::Session;
 use crate::time::Timestamp;
-
-/// A request that comes with a session.
-#[derive(Clone, Copy)]
-pub struct Arrived {
-    /// What its host can do.
-    pub host: HostTraits,
-    /// When it came.
-    pub at: Timestamp,
-}
 
 /// A request and what the filter found out about it on the way.
 pub(crate) struct Visit {
     pub(crate) request: Request,
     pub(crate) rule: Option<BoundRule>,
+    /// When it came.
+    pub(crate) arrived_at: Timestamp,
     clock: Clock,
     known: RefCell<Known>,
 }
@@ -52,7 +45,7 @@ impl fmt::Display for Known {
 
 impl Visit {
     pub(crate) fn new(request: Request, clock: Clock) -> Visit {
-        Visit { request, rule: None, clock, known: RefCell::default() }
+        Visit { request, rule: None, arrived_at: clock.now(), clock, known: RefCell::default() }
     }
 
     /// The time now, which is another one after each wait.
@@ -94,10 +87,5 @@ impl Visit {
     /// What was said last of who makes it.
     pub(crate) fn who(&self) -> Ref<'_, Known> {
         self.known.borrow()
-    }
-
-    /// The request, as far as a renewal is concerned; for whoever has not waited for anything yet.
-    pub(crate) fn arrived(&self) -> Arrived {
-        Arrived { host: self.request.host, at: self.now() }
     }
 }

@@ -75,7 +75,7 @@ pub fn ended(bytes: &[u8]) {
         Whose::Id { id: "another", person: (ISSUER, "alice") },
     ] {
         let generation = list.generation(&store);
-        list.end(&store, whose, NOW).unwrap();
+        list.end_here(&store, whose, NOW).unwrap();
         assert!(list.generation(&store) != generation, "nobody looks again");
     }
     assert!(list.generation(&store) != before);

@@ -296,7 +296,7 @@ mod tests {
         session.claims.insert("iss".to_owned(), ISSUER.into());
         session.claims.insert("sid".to_owned(), "s1".into());
         let party = Rc::clone(&filter.registry.relying_parties()[0]);
-        let end = |whose: Whose<'_>| party.revocation_list.end(&filter.store, whose, NOW).unwrap();
+        let end = |whose: Whose<'_>| party.revocation_list.end_here(&filter.store, whose, NOW).unwrap();
         end(Whose::Subject(ISSUER, "somebody else"));
         let told = filter.upstream.tell(Identity::of_session(&session));
         let found = CachedSession {
@@ -309,7 +309,7 @@ mod tests {
         };
         let another = Rc::clone(&filter);
         let ends = move || {
-            party.revocation_list.end(&another.store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
+            party.revocation_list.end_here(&another.store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
         };
         MEANWHILE.set(Some(Box::new(ends)));
         assert_eq!(counts(&filter, &found, NOW), Ok(()), "it was read before");

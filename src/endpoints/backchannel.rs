@@ -18,7 +18,6 @@ use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
 use crate::provider::{BroughtBy, RelyingParty, one_of_issuer};
 use crate::store::revocation_list::Whose;
 use crate::store::{Key, Record, Table};
-use crate::time::Timestamp;
 
 /// `jti` of logout tokens that were acted upon: room for some 15,000 within the time that a token may
 /// be used.
@@ -62,7 +61,7 @@ async fn by_token(
         now: callouts.now(),
     };
     let token = LogoutToken::check(&verified, &expect).map_err(ClientError::LogoutToken)?;
-    act_upon(filter, party, expect.issuer, &token, callouts.now())?;
+    act_upon(filter, party, expect.issuer, &token, callouts).await?;
     Ok((Rc::clone(party), token))
 }
 
@@ -77,17 +76,17 @@ fn sender<'a>(filter: &'a Filter, jws: &Jws) -> Result<&'a Rc<RelyingParty>, Err
 }
 
 /// Ends what the token names, once.
-fn act_upon(
+async fn act_upon(
     filter: &Filter,
     party: &Rc<RelyingParty>,
     issuer: &str,
     token: &LogoutToken,
-    now: Timestamp,
+    callouts: &Callouts,
 ) -> Result<(), Error> {
-    let acted_upon = ACTED_UPON.rows(&filter.store, party.tenant());
+    let acted_upon = ACTED_UPON.agreed(&filter.store, party.tenant());
     let key = Key::new(&[issuer.as_bytes(), token.id().as_bytes()]);
     // Where it cannot be known, a second end does less harm than none.
-    if acted_upon.find(key, now).is_ok_and(|held| held.is_some()) {
+    if acted_upon.get(key, callouts).await.is_ok_and(|held| held.is_some()) {
         return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
     }
     let whose = match (token.session_id(), token.subject()) {
@@ -95,9 +94,9 @@ fn act_upon(
         (None, Some(subject)) => Whose::Subject(issuer, subject),
         (None, None) => return Err(Error::Bug("a logout token names nobody")),
     };
-    party.revocation_list.end(&filter.store, whose, now)?;
+    party.revocation_list.end(&filter.store, whose, callouts).await?;
     // Last: a token that could not be acted upon may be sent again.
-    Ok(acted_upon.put(key, &Record::new(&[], token.remember_until()), now)?)
+    Ok(acted_upon.put(key, &Record::new(&[], token.remember_until()), callouts).await?)
 }
 
 /// A refusal that a provider understands (section 2.8).

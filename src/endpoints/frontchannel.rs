@@ -9,6 +9,7 @@ use crate::endpoints::login::with_cookies;
 use crate::endpoints::logout;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
 use crate::oidc::form::Form;
 use crate::provider::{Provider, RelyingParty};
 use crate::session::Jar;
@@ -20,7 +21,7 @@ use crate::session::Jar;
 ///
 /// # Errors
 /// `iss` or `sid` missing or given twice, or an issuer that is not configured.
-pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
+pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let request = &visit.request;
     let form = Form::read(request.query().unwrap_or_default()).map_err(ClientError::Form)?;
     let parameter = |name| form.get(name).ok_or(ClientError::ParameterMissing(name));
@@ -53,7 +54,7 @@ pub fn end(filter: &Filter, visit: &Visit) -> Result<Answer, Error> {
                 continue;
             }
         }
-        logout::end_session(filter, &found, visit.now());
+        logout::end_session(filter, &found, callouts).await;
         cookies.extend(filter.cookies.delete_session(&party.cookies, &jar));
         decision = filter.decision(visit, "frontchannel_logged_out", &party.provider, &found.session.subject);
     }

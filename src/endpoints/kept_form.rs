@@ -21,7 +21,6 @@ use crate::provider::RelyingParty;
 use crate::rules::{ClientKind, FetchMetadata};
 use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, SessionEnded, Who};
 use crate::store::{Claim, Key, Record, Table};
-use crate::time::Timestamp;
 
 /// A longer form is not kept. Bytes of its body.
 pub const KEPT_FORM_LIMIT: usize = 64 * 1024;
@@ -147,17 +146,17 @@ fn page_of_form(filter: &Filter, request: &Request) -> String {
 }
 
 /// A form is sent once, to whichever worker its browser brings it.
-fn once(
+async fn once(
     filter: &Filter,
     party: &Rc<RelyingParty>,
     finished: &FinishedLogin,
-    now: Timestamp,
+    callouts: &Callouts,
 ) -> Result<(), Error> {
     let key = Key::new(&[finished.login.as_bytes()]);
     // As long as the note is good: it may be from before the clock went back.
-    let until = now.max(finished.finished_at) + NOTE_LIFETIME;
-    let restored = RESTORED.rows(&filter.store, party.tenant());
-    match restored.claim(key, &Record::new(&[], until), now) {
+    let until = callouts.now().max(finished.finished_at) + NOTE_LIFETIME;
+    let restored = RESTORED.agreed(&filter.store, party.tenant());
+    match restored.put_if_absent(key, &Record::new(&[], until), callouts).await {
         Claim::Made => Ok(()),
         Claim::Held(_) | Claim::Contended => Err(ClientError::KeptForm(FormLost::SentBefore).into()),
     }
@@ -171,10 +170,16 @@ pub async fn restore(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Res
     if !filter.is_same_origin(&visit.request) {
         return Err(ClientError::CrossSite.into());
     }
-    open(filter, visit, callouts.body(RESTORE_LIMIT).await)
+    let body = callouts.body(RESTORE_LIMIT).await;
+    open(filter, visit, body, callouts).await
 }
 
-fn open<'f>(filter: &'f Filter, visit: &Visit, body: Body) -> Result<Answer, Error> {
+async fn open<'f>(
+    filter: &'f Filter,
+    visit: &Visit,
+    body: Body,
+    callouts: &Callouts,
+) -> Result<Answer, Error> {
     let body =
         String::from_utf8(body.map_err(|why| ClientError::Body(why, RESTORE_LIMIT))?).unwrap_or_default();
     let sent = form::fields(&body, 2).unwrap_or_default();
@@ -201,7 +206,7 @@ fn open<'f>(filter: &'f Filter, visit: &Visit, body: Body) -> Result<Answer, Err
     }
     let fields =
         form::fields(&form.body, KEPT_FIELDS_LIMIT).ok_or(Error::Bug("a kept form has no fields"))?;
-    once(filter, party, &finished, visit.now())?;
+    once(filter, party, &finished, callouts).await?;
     let response = answer::send_form(&form.path, &fields);
     let decision = filter.decision(visit, "form_restored", &party.provider, subject);
     filter.audit(visit, &decision, response.status, "");

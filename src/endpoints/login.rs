@@ -305,7 +305,7 @@ async fn redeem(
         }
         Err(why) => return Err(ClientError::Authorization(why).into()),
     };
-    redeemed::once(filter, party, &login, callouts.now())?;
+    redeemed::once(filter, party, &login, callouts).await?;
     let tokens = redeem_code(filter, party, &known, &code, &login, callouts).await?;
     let asked = Asked {
         nonce: Some(&login.nonce),
@@ -329,7 +329,7 @@ async fn redeem(
     visit.is_by(&party.provider, id_token.subject());
     let write = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, &jar, nonce);
     let session = session::fit(filter, party, session, session::GIVEN_UP, callouts.now(), write)?;
-    step_up::end_of_somebody_else(filter, party, &jar, &id_token, callouts.now());
+    step_up::end_of_somebody_else(filter, party, &jar, &id_token, callouts).await;
     let [lost, page] = [party.cookies.lost(), party.cookies.needless(&login.return_to)];
     let rounds = [(lost, login.rounds.saturating_add(1)), (page, needless)];
     let rounds = filter.cookies.set_rounds(&rounds, &jar, callouts.now());

@@ -7,6 +7,7 @@ use crate::endpoints::login::with_cookies;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
 use crate::http::{Request, Response};
 use crate::oidc::form::Form;
 use crate::oidc::logout::end_session_request;
@@ -16,7 +17,6 @@ use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::secret::Secret;
 use crate::session::{Jar, LogoutInFlight};
 use crate::store::revocation_list::Whose;
-use crate::time::Timestamp;
 
 use std::rc::Rc;
 
@@ -24,7 +24,7 @@ use std::rc::Rc;
 ///
 /// # Errors
 /// A POST that comes from another site.
-pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
+pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let request = &visit.request;
     let is_post = request.method == "POST";
     // Whoever says nothing is no browser that another site could use: session cookies are `SameSite`.
@@ -44,7 +44,7 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
     let mut ended = Vec::new();
     for party in filter.registry.relying_parties() {
         if let Ok(session) = session::of(filter, visit, party, &jar) {
-            end_session(filter, &session, visit.now());
+            end_session(filter, &session, callouts).await;
             let newest = refresh::newest(filter, &session, visit.now());
             revocation::begin(filter, party, &newest.remembered.session, visit.now());
             ended.push(session);
@@ -77,10 +77,10 @@ pub fn end(filter: &Rc<Filter>, visit: &Visit) -> Result<Answer, Error> {
 
 /// Ends a session for all workers of this proxy, whoever has a copy of its cookie or is just about to
 /// write it anew.
-pub fn end_session(filter: &Filter, found: &CachedSession, now: Timestamp) {
+pub async fn end_session(filter: &Filter, found: &CachedSession, callouts: &Callouts) {
     found.look_again();
     let whose = Whose::Id { id: &found.session.id, person: found.session.person() };
-    if let Err(error) = found.party.revocation_list.end(&filter.store, whose, now) {
+    if let Err(error) = found.party.revocation_list.end(&filter.store, whose, callouts).await {
         let error = Error::from(error);
         // The cookie goes in any case.
         log::warn!("code=shared_data the end of a session is not known to all workers: {error}");

@@ -11,6 +11,7 @@ use crate::endpoints::redeemed::is_redeemed;
 use crate::error::{ClientError, Error};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Filter, Visit};
+use crate::flow::Callouts;
 use crate::oidc::discovery::Metadata;
 use crate::provider::RelyingParty;
 use crate::rules::FetchMetadata;
@@ -102,19 +103,20 @@ pub fn unseen(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, login: &
 ///
 /// # Errors
 /// Too many.
-pub fn done_before(
+pub async fn done_before(
     filter: &Filter,
     visit: &Visit,
     party: &Rc<RelyingParty>,
     (state, page, started_at): (&str, &str, Timestamp),
     found: &CachedSession,
+    callouts: &Callouts,
 ) -> Result<Option<String>, Error> {
     let of = party.cookies.needless(page);
     let (needless, counted_at) = rounds(filter, visit, of);
     // An answer that is opened again was counted, after its login began.
     if started_at <= found.session.created_at
         || started_at < counted_at
-        || is_redeemed(filter, party, state, visit.now())
+        || is_redeemed(filter, party, state, callouts).await
     {
         return Ok(None);
     }

@@ -87,7 +87,7 @@ pub async fn lead_on(
             None => Timestamp(u64::MAX),
         };
         let begun = (state, return_to.as_str(), started_at);
-        extras.cookies.extend(looping::done_before(filter, visit, party, begun, &found)?);
+        extras.cookies.extend(looping::done_before(filter, visit, party, begun, &found, callouts).await?);
         let response = landing::back(filter, visit, landing, &return_to, began_as.as_deref().unwrap_or(""));
         return Ok(done_before(filter, visit, party, response, extras));
     }

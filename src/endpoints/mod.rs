@@ -59,7 +59,7 @@ const ENDPOINTS: [OwnEndpoint; 7] = [
         path: |endpoints| Some(&endpoints.logout),
         methods: Some(GET_OR_POST),
         refuses_itself: false,
-        handler: |filter, visit, _| Box::pin(async { logout::end(filter, visit) }),
+        handler: |filter, visit, callouts| Box::pin(logout::end(filter, visit, callouts)),
     },
     OwnEndpoint {
         path: |endpoints| Some(&endpoints.logged_out),
@@ -79,7 +79,7 @@ const ENDPOINTS: [OwnEndpoint; 7] = [
         path: |endpoints| endpoints.frontchannel_logout.as_deref(),
         methods: Some(GET_ONLY),
         refuses_itself: false,
-        handler: |filter, visit, _| Box::pin(async { frontchannel::end(filter, visit) }),
+        handler: |filter, visit, callouts| Box::pin(frontchannel::end(filter, visit, callouts)),
     },
     OwnEndpoint {
         path: |endpoints| Some(&endpoints.session),

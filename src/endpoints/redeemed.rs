@@ -1,32 +1,38 @@
 //! Which logins were redeemed: the provider sees each code once.
 
-use std::rc::Rc;
-
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
+use crate::flow::Callouts;
 use crate::provider::RelyingParty;
 use crate::session::{Login, LoginMissing};
 use crate::store::{Claim, Key, Record, Table};
-use crate::time::Timestamp;
 
 /// States of logins whose code was sent to the provider: room for some 31,000 within the lifetime of a
 /// login.
 const REDEEMED: Table = Table { name: "redeemed_codes", buckets: 64, bucket_limit: 16 * 1024 };
 
 /// Whether the code of a login was sent to the provider.
-pub fn is_redeemed(filter: &Filter, party: &Rc<RelyingParty>, state: &str, now: Timestamp) -> bool {
-    let rows = REDEEMED.rows(&filter.store, party.tenant());
-    matches!(rows.find(Key::new(&[state.as_bytes()]), now), Ok(Some(_)))
+pub async fn is_redeemed(filter: &Filter, party: &RelyingParty, state: &str, callouts: &Callouts) -> bool {
+    let redeemed = REDEEMED.agreed(&filter.store, party.tenant());
+    matches!(redeemed.get(Key::new(&[state.as_bytes()]), callouts).await, Ok(Some(_)))
 }
 
 /// The provider sees each code once, however often the callback is sent, and to whichever worker
 /// (RFC 6749 section 4.1.2).
-pub fn once(filter: &Filter, party: &Rc<RelyingParty>, login: &Login, now: Timestamp) -> Result<(), Error> {
+///
+/// # Errors
+/// It was sent before, or that cannot be known.
+pub async fn once(
+    filter: &Filter,
+    party: &RelyingParty,
+    login: &Login,
+    callouts: &Callouts,
+) -> Result<(), Error> {
     let key = Key::new(&[login.state.expose().as_bytes()]);
     // As long as the login can be finished: it may have begun before the clock went back.
-    let until = now.max(login.started_at) + filter.config.session.login_lifetime;
-    let redeemed = REDEEMED.rows(&filter.store, party.tenant());
-    match redeemed.claim(key, &Record::new(&[], until), now) {
+    let until = callouts.now().max(login.started_at) + filter.config.session.login_lifetime;
+    let redeemed = REDEEMED.agreed(&filter.store, party.tenant());
+    match redeemed.put_if_absent(key, &Record::new(&[], until), callouts).await {
         Claim::Made => Ok(()),
         Claim::Held(_) | Claim::Contended => Err(ClientError::Login(LoginMissing::Used).into()),
     }

@@ -18,7 +18,7 @@ use crate::http::{Request, Response};
 use crate::oidc::return_to::ReturnTo;
 use crate::provider::RelyingParty;
 use crate::refresh::written;
-use crate::refresh::{self, Current, Looked};
+use crate::refresh::{self, Current};
 use crate::rules::Initiator;
 use crate::session::Jar;
 
@@ -45,9 +45,9 @@ pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> R
     }
     let party = relying_party(filter, request)?;
     let found = session::of(filter, visit, party, &jar)?;
-    let current = match refresh::look(filter, found, visit.arrived(), visit.now())? {
-        Looked::Goes(current) => current,
-        Looked::Waits(found) => refresh::wait(filter, visit, found, callouts).await?,
+    let current = match refresh::is_due(&found, visit.now()) {
+        true => refresh::current(filter, visit, found, callouts).await?,
+        false => Current::as_in_cookie(found),
     };
     Ok(tell(filter, visit, &current))
 }
@@ -62,7 +62,7 @@ fn relying_party<'a>(filter: &'a Filter, request: &Request) -> Result<&'a Rc<Rel
 }
 
 /// The answer about a session.
-fn tell(filter: &Filter, visit: &Visit, current: &Current) -> Answer {
+fn tell(filter: &Rc<Filter>, visit: &Visit, current: &Current) -> Answer {
     let remembered = &current.remembered;
     let jar = Jar::read(&visit.request.headers);
     let session = &remembered.session;

@@ -14,6 +14,7 @@ use crate::endpoints::login::Begin;
 use crate::endpoints::{logout, looping};
 use crate::error::{ClientError, Error};
 use crate::filter::{Filter, Visit};
+use crate::flow::Callouts;
 use crate::oidc::id_token::IdToken;
 use crate::provider::{BoundRule, RelyingParty};
 use crate::rules::{ClientKind, suffices};
@@ -111,16 +112,16 @@ pub fn is_enough(login: &Login, id_token: &IdToken, leeway: Seconds, now: Timest
 
 /// Who logs in as somebody else leaves the session before: its cookie is overwritten, and a copy of it
 /// is worth nothing.
-pub fn end_of_somebody_else(
+pub async fn end_of_somebody_else(
     filter: &Filter,
     party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
     id_token: &IdToken,
-    now: Timestamp,
+    callouts: &Callouts,
 ) {
-    if let Ok(found) = session::find(filter, party, jar, now)
+    if let Ok(found) = session::find(filter, party, jar, callouts.now())
         && found.session.person() != id_token.person()
     {
-        logout::end_session(filter, &found, now);
+        logout::end_session(filter, &found, callouts).await;
     }
 }

@@ -204,8 +204,15 @@ impl Filter {
         has_room
     }
 
+    /// The same for a flow that may have ended already.
+    pub(crate) fn finish_in_background(&self, job: Step<()>) {
+        if !matches!(job, Step::Done(())) {
+            self.in_background(job);
+        }
+    }
+
     /// Header fields to add to the upstream's response to a request that went on, now that it is there.
-    pub fn on_response(&self, admission: Admission, now: Timestamp) -> Vec<(String, String)> {
+    pub fn on_response(self: &Rc<Self>, admission: Admission, now: Timestamp) -> Vec<(String, String)> {
         let Brings { mut cookies, session } = admission.brings;
         cookies.extend(session.into_iter().flat_map(|session| session.cookies(self, now)));
         // What brings a cookie is kept by no cache.

@@ -9,11 +9,12 @@ use super::outage;
 use crate::config;
 use crate::filter::Filter;
 use crate::filter::room::REFRESHES;
+use crate::flow::Callouts;
 use crate::oidc::token::Remedy;
 use crate::provider::RelyingParty;
 use crate::session::{Fingerprint, Session};
 use crate::store::instance::InstanceId;
-use crate::store::{self, NotSet, Owner, Record, Rows, Table, Tenant, Worth};
+use crate::store::{self, Agreed, NotSet, Owner, Record, Rows, Table, Tenant, Unreadable, Worth};
 use crate::time::{Seconds, Timestamp};
 
 /// For so long after an answer has brought a renewed session to the browser, whoever still has the old
@@ -190,17 +191,35 @@ pub fn provider_key(party: &RelyingParty) -> Key {
     Key { name: store::Key::new(&parts), tenant: party.tenant(), owner: Owner::NOBODY }
 }
 
-fn rows(filter: &Filter, key: Key) -> Rows<'_> {
+fn table(filter: &Filter) -> Table {
     let bucket_limit = filter.config.session.refreshed_sessions.bucket_limit(REFRESHES.buckets);
-    Table { bucket_limit, ..REFRESHES }.rows(&filter.store, key.tenant)
+    Table { bucket_limit, ..REFRESHES }
+}
+
+/// As this proxy has it.
+fn rows(filter: &Filter, key: Key) -> Rows<'_> {
+    table(filter).rows(&filter.store, key.tenant)
+}
+
+/// As all who serve the site have it.
+fn agreed(filter: &Filter, key: Key) -> Agreed<'_> {
+    table(filter).agreed(&filter.store, key.tenant)
 }
 
 /// What is known now. Where that cannot be read, somebody may be using the refresh token. A lease of an
 /// instance that is gone is none.
-pub fn state(filter: &Filter, key: Key, now: Timestamp) -> Option<State> {
-    let Ok(found) = rows(filter, key).find(key.name, now) else { return Some(State::Running) };
-    let found = found.filter(|found| !is_free(filter, found, now))?;
-    State::read(&found)
+pub async fn state(filter: &Filter, key: Key, callouts: &Callouts) -> Option<State> {
+    read(filter, agreed(filter, key).get(key.name, callouts).await, callouts.now())
+}
+
+/// The same as far as it is known here, for the response of an upstream, which is not held up.
+pub fn known_here(filter: &Filter, key: Key, now: Timestamp) -> Option<State> {
+    read(filter, agreed(filter, key).known_here(key.name, now), now)
+}
+
+fn read(filter: &Filter, found: Result<Option<Vec<u8>>, Unreadable>, now: Timestamp) -> Option<State> {
+    let Ok(found) = found else { return Some(State::Running) };
+    State::read(&found.filter(|found| !is_free(filter, found, now))?)
 }
 
 fn is_free(filter: &Filter, found: &[u8], now: Timestamp) -> bool {
@@ -214,8 +233,15 @@ fn is_free(filter: &Filter, found: &[u8], now: Timestamp) -> bool {
 /// where the provider rotates it is spent, and using it again ends what came of the login. But nobody has
 /// the new one, so the session would end in any case; and where it was not sent, or the provider does not
 /// rotate or forgives a second use, the session goes on.
-pub fn claim(filter: &Filter, party: &RelyingParty, key: Key, session: &Session, now: Timestamp) -> bool {
-    let Ok(before) = rows(filter, key).find(key.name, now) else { return false };
+pub async fn claim(
+    filter: &Filter,
+    party: &RelyingParty,
+    key: Key,
+    session: &Session,
+    callouts: &Callouts,
+) -> bool {
+    let Ok(before) = agreed(filter, key).get(key.name, callouts).await else { return false };
+    let now = callouts.now();
     let gone = before
         .as_deref()
         .and_then(holder)
@@ -230,24 +256,24 @@ pub fn claim(filter: &Filter, party: &RelyingParty, key: Key, session: &Session,
         worth: Worth::Lease,
         owner: key.owner,
     };
-    let claimed = rows(filter, key).change(key.name, now, |held| match held.and_then(State::read) {
+    let decide = |held: Option<&[u8]>| match held.and_then(State::read) {
         Some(State::Failed(failed)) if now < failed.retry_at => (false, None),
         Some(State::Running) if gone.is_some() && held.and_then(holder) == gone => {
             (true, Some(lease.clone()))
         }
         Some(State::Running | State::Renewed { .. } | State::Refused) => (false, None),
         Some(State::Failed(_)) | None => (true, Some(lease.clone())),
-    });
-    if claimed != Ok(true) {
+    };
+    if agreed(filter, key).update(key.name, callouts, decide).await != Ok(true) {
         return false;
     }
     if gone.is_some() {
         log::warn!("code=refresh_taken_over a refresh is tried again: the worker that began it is gone");
     }
-    match outage::may_try(filter, party, session, now) {
+    match outage::may_try(filter, party, session, callouts.now()) {
         Ok(()) => true,
         Err(failed) => {
-            put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, now);
+            put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, callouts).await;
             false
         }
     }
@@ -260,14 +286,14 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
 /// Notes what became of a refresh token, and says whether it could be noted. What it was used for stays,
 /// and so does the lease of another: whoever was taken for gone may have been late, and a second use is
 /// refused.
-pub fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) -> bool {
-    let noted = rows(filter, key).change(key.name, now, |held| {
+pub async fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, callouts: &Callouts) -> bool {
+    let decide = |held: Option<&[u8]>| {
         let is_used = matches!(held.and_then(State::read), Some(State::Renewed { .. }));
         let is_of_another = held.and_then(holder).is_some_and(|holder| holder != filter.instance.id());
         let is_result = matches!(state, State::Renewed { .. });
         ((), (is_result || !(is_used || is_of_another)).then(|| value(key, state, until)))
-    });
-    noted.is_ok()
+    };
+    agreed(filter, key).update(key.name, callouts, decide).await.is_ok()
 }
 
 /// Says that what became of a refresh token could not be noted.
@@ -309,15 +335,16 @@ pub fn clear(filter: &Filter, key: Key, now: Timestamp) {
 
 /// Notes that an answer brings the session to the browser which this refresh token was used for. Until
 /// then it is kept: the browser may be silent for long.
-pub fn note_delivery(filter: &Filter, key: Key, now: Timestamp) {
-    let noted = rows(filter, key).change(key.name, now, |held| match held.and_then(State::read) {
+pub async fn note_delivery(filter: &Filter, key: Key, callouts: &Callouts) {
+    let now = callouts.now();
+    let decide = |held: Option<&[u8]>| match held.and_then(State::read) {
         Some(State::Renewed { sealed, is_delivered: false }) => {
             let delivered = State::Renewed { sealed, is_delivered: true };
             ((), Some(value(key, &delivered, now + DELIVERED_KEPT)))
         }
         _ => ((), None),
-    });
-    if noted.is_err() {
+    };
+    if agreed(filter, key).update(key.name, callouts, decide).await.is_err() {
         log::debug!("that a renewed session was delivered is not noted: it is kept longer");
     }
 }
@@ -333,6 +360,7 @@ mod tests {
     use super::*;
     use crate::config::trial;
     use crate::filter::HostFunctions;
+    use crate::flow::at_once;
     use crate::metrics::HostMetrics;
     use crate::store::{SharedData, Versioned};
 
@@ -378,6 +406,22 @@ mod tests {
         add: |metric, count| METRICS.with_borrow_mut(|metrics| metrics[metric as usize].1 += count),
         set: |metric, value| METRICS.with_borrow_mut(|metrics| metrics[metric as usize].1 = value),
     };
+
+    fn state(filter: &Filter, key: Key, now: Timestamp) -> Option<State> {
+        at_once(now, async |callouts| super::state(filter, key, callouts).await)
+    }
+
+    fn claim(filter: &Filter, party: &RelyingParty, key: Key, session: &Session, now: Timestamp) -> bool {
+        at_once(now, async |callouts| super::claim(filter, party, key, session, callouts).await)
+    }
+
+    fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) -> bool {
+        at_once(now, async |callouts| super::put(filter, key, state, until, callouts).await)
+    }
+
+    fn note_delivery(filter: &Filter, key: Key, now: Timestamp) {
+        at_once(now, async |callouts| super::note_delivery(filter, key, callouts).await);
+    }
 
     fn party(filter: &Filter) -> &RelyingParty {
         &filter.registry.relying_parties()[0]

@@ -15,7 +15,7 @@ pub(crate) mod written;
 
 use std::rc::Rc;
 
-use agreement::{CALLOUTS, Failed, Key, RETRY_AFTER, State, claim, key, note_delivery, state};
+use agreement::{CALLOUTS, Failed, Key, RETRY_AFTER, State, claim, key, known_here, note_delivery, state};
 use renew::{Asker, renew};
 
 use crate::config::{self, Refresh};
@@ -23,12 +23,11 @@ use crate::credential::session;
 use crate::error::{ClientError, Destination, Error};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Filter, Visit};
-use crate::flow::{Callouts, Flow, Step};
+use crate::flow::{Callouts, Flow};
 use crate::http::{Callout, CalloutFailed, Endpoint};
 use crate::oidc::token::Remedy;
 use crate::session::{Session, SessionEnded};
 use crate::time::{Seconds, Timestamp};
-use crate::visit::Arrived;
 
 /// A session is not renewed again within this time, or within the lifetime of its tokens if that is
 /// shorter.
@@ -42,7 +41,8 @@ const CHAIN_LIMIT: usize = 128;
 /// without. The refresh goes on, and its result serves whoever comes next.
 const WAITS: u64 = 2;
 
-/// How often a request on a host that wakes nobody asks something harmless to pass the time.
+/// How often a request on a host that wakes no request asks for public metadata to pass the time: nothing but a
+/// reply lets it go on there.
 const PAUSES_LIMIT: usize = 10;
 
 /// How urgent it is to refresh the tokens of a session.
@@ -64,18 +64,29 @@ pub struct Current {
 }
 
 impl Current {
+    /// That of the cookie, which counts as it is.
+    pub fn as_in_cookie(found: Rc<CachedSession>) -> Current {
+        Current { remembered: Rc::clone(&found), in_cookie: found }
+    }
+
     /// Whether the cookie holds another.
     pub fn is_new(&self) -> bool {
         !Rc::ptr_eq(&self.remembered, &self.in_cookie)
     }
 }
 
-/// What becomes of a request with a session.
-pub enum Looked {
-    /// It goes on, with this session.
-    Goes(Current),
-    /// First this one must be renewed.
-    Waits(Rc<CachedSession>),
+/// How a session stands whose tokens are due.
+enum Standing {
+    /// It counts.
+    Counts(Current),
+    /// This one must be refreshed first.
+    NeedsRefresh(Rc<CachedSession>),
+}
+
+/// Whether the tokens of a session are due, so that [`current`] decides with which session a request goes on.
+pub fn is_due(found: &CachedSession, now: Timestamp) -> bool {
+    let refresh = found.party.config.refresh.as_ref();
+    refresh.is_some_and(|refresh| due(&found.session, refresh, now) != Due::No)
 }
 
 /// The lifetime of an access token, as far as one is assumed.
@@ -119,22 +130,23 @@ fn key_of(found: &CachedSession) -> Option<Key> {
 ///
 /// # Errors
 /// The provider ended the session, or it cannot be renewed now and does not count without that.
-pub fn look(
+async fn look(
     filter: &Rc<Filter>,
+    visit: &Visit,
     mut found: Rc<CachedSession>,
-    request: Arrived,
-    now: Timestamp,
-) -> Result<Looked, Error> {
+    callouts: &Callouts,
+) -> Result<Standing, Error> {
     let party = Rc::clone(&found.party);
     let in_cookie = Rc::clone(&found);
-    let goes = |remembered| Ok(Looked::Goes(Current { remembered, in_cookie: Rc::clone(&in_cookie) }));
+    let goes = |remembered| Ok(Standing::Counts(Current { remembered, in_cookie: Rc::clone(&in_cookie) }));
     let Some(refresh) = &party.config.refresh else { return goes(found) };
     for _ in 0..CHAIN_LIMIT {
-        let due = due(&found.session, refresh, request.at);
+        let due = due(&found.session, refresh, visit.arrived_at);
         let Some(key) = Some(&found).filter(|_| due != Due::No).and_then(|found| key_of(found)) else {
             return goes(found);
         };
-        let held = state(filter, key, now);
+        let held = state(filter, key, callouts).await;
+        let now = callouts.now();
         let is_running = matches!(held, Some(State::Running));
         let failed = match held {
             Some(State::Renewed { sealed, .. }) => {
@@ -157,11 +169,11 @@ pub fn look(
             };
         let may_begin = !is_running && failed.is_none_or(|failed| now >= failed.retry_at);
         // A request that must wait, and that nobody wakes, renews the session itself.
-        if may_begin && (request.host.wakes_requests || !must_wait) {
+        if may_begin && (callouts.wakes() || !must_wait) {
             begin(filter, key, &found, must_wait, now);
         }
         return match without {
-            _ if must_wait => Ok(Looked::Waits(found)),
+            _ if must_wait => Ok(Standing::NeedsRefresh(found)),
             Some(Err(error)) if due == Due::Now => Err(error),
             _ => goes(found),
         };
@@ -226,8 +238,17 @@ pub struct Newest {
 
 impl Newest {
     /// Notes that an answer brings it to the browser, which needs the refreshes that led to it no more.
-    pub fn is_delivered(&self, filter: &Filter, now: Timestamp) {
-        self.refreshes.iter().for_each(|key| note_delivery(filter, *key, now));
+    pub fn note_delivery(self, filter: &Rc<Filter>, now: Timestamp) {
+        if self.refreshes.is_empty() {
+            return;
+        }
+        let noting = Rc::clone(filter);
+        let job = Flow::begin(now, move |callouts| async move {
+            for key in self.refreshes {
+                note_delivery(&noting, key, &callouts).await;
+            }
+        });
+        filter.finish_in_background(job);
     }
 
     /// Whether it is another than that of the cookie.
@@ -242,7 +263,7 @@ pub fn newest(filter: &Filter, in_cookie: &Rc<CachedSession>, now: Timestamp) ->
     let mut refreshes = Vec::new();
     for _ in 0..CHAIN_LIMIT {
         let Some(key) = key_of(&found) else { break };
-        let Some(State::Renewed { sealed, .. }) = state(filter, key, now) else { break };
+        let Some(State::Renewed { sealed, .. }) = known_here(filter, key, now) else { break };
         let newer = session::open_refreshed(filter, &found, &sealed, now);
         let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
             break;
@@ -255,7 +276,7 @@ pub fn newest(filter: &Filter, in_cookie: &Rc<CachedSession>, now: Timestamp) ->
 
 /// Whether a session's refresh token has not been used, as far as is known.
 pub fn is_unused(filter: &Filter, found: &CachedSession, now: Timestamp) -> bool {
-    let state = key_of(found).and_then(|key| state(filter, key, now));
+    let state = key_of(found).and_then(|key| known_here(filter, key, now));
     matches!(state, None | Some(State::Failed(_)))
 }
 
@@ -276,38 +297,43 @@ fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bo
         let _turn = place.turn(&callouts).await;
         // It may have waited long.
         if session::counts(&filter, &found, callouts.now()).is_ok()
-            && claim(&filter, &found.party, key, &found.session, callouts.now())
+            && claim(&filter, &found.party, key, &found.session, &callouts).await
         {
             renew(&filter, &found.party, key, &found.session, Asker::Nobody, &callouts).await;
         }
     });
-    if !matches!(job, Step::Done(())) {
-        filter.in_background(job);
-    }
+    filter.finish_in_background(job);
 }
 
-/// Waits until a session that must be refreshed first is.
+/// The session that a request goes on with whose tokens are due: they are refreshed ahead in the background, or
+/// the request waits for that.
+///
+/// On a host that wakes no request, one that must wait refreshes the session itself, and the others pass the time
+/// with requests for public metadata: without them they would go on with tokens that are over.
 ///
 /// # Errors
-/// It is over, or cannot be refreshed and does not count without that.
-pub async fn wait(
+/// The session is over, or cannot be refreshed and does not count without that.
+pub async fn current(
     filter: &Rc<Filter>,
     visit: &Visit,
     found: Rc<CachedSession>,
     callouts: &Callouts,
 ) -> Result<Current, Error> {
     let party = Rc::clone(&found.party);
-    let arrived = visit.arrived();
     let waits =
-        |times: u64| arrived.at + Seconds(party.config.callout_timeout.as_secs().saturating_mul(times));
+        |times: u64| visit.arrived_at + Seconds(party.config.callout_timeout.as_secs().saturating_mul(times));
     let (early, late) = (waits(WAITS), waits(CALLOUTS));
     let mut pauses = 0..PAUSES_LIMIT;
+    let mut has_waited = false;
     loop {
         let now = callouts.now();
-        session::counts(filter, &found, now)?;
-        let newest = match look(filter, Rc::clone(&found), arrived, now)? {
-            Looked::Goes(current) => return Ok(current),
-            Looked::Waits(newest) => newest,
+        if std::mem::replace(&mut has_waited, true) {
+            // It may have ended meanwhile.
+            session::counts(filter, &found, now)?;
+        }
+        let newest = match look(filter, visit, Rc::clone(&found), callouts).await? {
+            Standing::Counts(current) => return Ok(current),
+            Standing::NeedsRefresh(newest) => newest,
         };
         if now >= early {
             let given_up = given_up(&party.config, Rc::clone(&newest), &found, now);
@@ -315,21 +341,19 @@ pub async fn wait(
                 return given_up;
             }
         }
-        if arrived.host.wakes_requests {
+        if callouts.wakes() {
             callouts.wait().await;
             continue;
         }
-        // On this host a request does it itself, and nobody wakes those who wait for it: they ask for
-        // something public to pass the time.
         match key_of(&newest) {
-            Some(key) if claim(filter, &party, key, &newest.session, now) => {
+            Some(key) if claim(filter, &party, key, &newest.session, callouts).await => {
                 renew(filter, &party, key, &newest.session, Asker::Request, callouts).await;
             }
             _ if pauses.next().is_some() => {
                 let request = party.discovery_request()?;
                 let _ = callouts.send(Callout { shared: None, ..request }).await;
             }
-            _ => return given_up(&party.config, newest, &found, now),
+            _ => return given_up(&party.config, newest, &found, callouts.now()),
         }
     }
 }
@@ -358,10 +382,23 @@ mod tests {
     use super::*;
     use crate::config::trial;
     use crate::filter::HostFunctions;
-    use crate::http::{Headers, HostTraits};
+    use crate::flow::at_once;
+    use crate::http::{Headers, HostTraits, Request};
     use crate::session::{Jar, tests::session};
 
     const NOW: Timestamp = Timestamp(1_700_000_600);
+
+    fn request() -> Request {
+        Request {
+            has_body: false,
+            method: "GET".into(),
+            scheme: "https".into(),
+            authority: "app.example.com".into(),
+            path: "/".into(),
+            headers: Headers::default(),
+            host: HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true },
+        }
+    }
 
     /// What is kept is sealed for the session before, so nothing but a fault of ours can bring this about.
     #[test]
@@ -403,13 +440,16 @@ mod tests {
             let nonce = [u8::try_from(number).unwrap(); 24];
             let sealed = filter.cookies.seal_refreshed(&party.cookies, &before, &newer, nonce).unwrap();
             let key = key_of(&found).unwrap();
-            put(&filter, key, &State::Renewed { sealed, is_delivered: false }, NOW + Seconds(600), NOW);
+            let state = State::Renewed { sealed, is_delivered: false };
+            at_once(NOW, async |callouts| put(&filter, key, &state, NOW + Seconds(600), callouts).await);
             assert_eq!(newest(&filter, &found, NOW).is_renewed(), is_taken, "{number}");
-            let host = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
-            let looked = look(&filter, Rc::clone(&found), Arrived { host, at: NOW }, NOW);
-            match looked {
-                Ok(Looked::Goes(current)) => assert!(is_taken && current.is_new(), "{number}"),
-                Ok(Looked::Waits(_)) => panic!("{number}: it was renewed already"),
+            let standing = at_once(NOW, async |callouts| {
+                let visit = Visit::new(request(), callouts.clock());
+                look(&filter, &visit, Rc::clone(&found), callouts).await
+            });
+            match standing {
+                Ok(Standing::Counts(current)) => assert!(is_taken && current.is_new(), "{number}"),
+                Ok(Standing::NeedsRefresh(_)) => panic!("{number}: it was renewed already"),
                 Err(why) => assert!(!is_taken && why.code() == "session_not_renewed", "{number}: {why}"),
             }
         }

@@ -90,8 +90,13 @@ pub async fn renew(
                 "provider={name} session={id} code={} not renewed, next attempt in {RETRY_AFTER}: {error}",
                 error.code()
             );
-            let keep = |token| with_refresh_token(filter, party, session, token, failed, callouts.now());
-            let state = match rotated.map(keep) {
+            let kept = match rotated {
+                Some(token) => {
+                    Some(with_refresh_token(filter, party, session, token, failed, callouts).await)
+                }
+                None => None,
+            };
+            let state = match kept {
                 Some(Ok(sealed)) => State::Renewed { sealed, is_delivered: false },
                 Some(Err(error)) => {
                     log::error!(
@@ -127,13 +132,13 @@ fn seal(
 
 /// The session as it was, with a new refresh token: all that came of an answer that brought nothing else.
 /// The one before may be worth nothing any more, so it is never sent again.
-fn with_refresh_token(
+async fn with_refresh_token(
     filter: &Filter,
     party: &RelyingParty,
     session: &Session,
     refresh_token: Secret,
     failed: Failed,
-    now: Timestamp,
+    callouts: &Callouts,
 ) -> Result<String, Error> {
     let later = Session {
         refresh_token: Some(refresh_token),
@@ -142,11 +147,11 @@ fn with_refresh_token(
     };
     // First, so that whoever finds the session finds that it is not to be tried at once.
     if let Some(key) = key(party, &later, &Fingerprint::of(&later))
-        && !put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, now)
+        && !put(filter, key, &State::Failed(failed), callouts.now() + FAILURE_KEPT, callouts).await
     {
         log::debug!("that a refresh failed is not noted: it is tried again at once");
     }
-    seal(filter, party, session, later, now)
+    seal(filter, party, session, later, callouts.now())
 }
 
 /// Notes what became of a refresh token. What a provider gave is not lost because others write too.
@@ -164,8 +169,7 @@ async fn write(
         State::Running | State::Failed(_) => now + FAILURE_KEPT,
     };
     for _ in 0..WRITES_LIMIT {
-        let now = callouts.now();
-        if put(filter, key, state, until(now), now) {
+        if put(filter, key, state, until(callouts.now()), callouts).await {
             return;
         }
         // A request cannot wait on every host.

@@ -58,7 +58,7 @@ impl Written {
     }
 
     /// The cookies of the session that counts now. None if that is not known for certain.
-    pub fn cookies(&self, filter: &Filter, now: Timestamp) -> Vec<String> {
+    pub fn cookies(&self, filter: &Rc<Filter>, now: Timestamp) -> Vec<String> {
         let in_cookie = &self.in_cookie;
         let newest = refresh::newest(filter, in_cookie, now);
         // Later, what was renewed may have been delivered by another response and be forgotten.
@@ -67,26 +67,27 @@ impl Written {
         if !((newest.is_renewed() || is_as_before) && counts) {
             return Vec::new();
         }
-        write(filter, &newest, &Jar::read(&self.cookies), self.decided_at, now)
+        write(filter, newest, &Jar::read(&self.cookies), self.decided_at, now)
     }
 }
 
 /// The cookies of a session for an answer that is made now, if it is to be written.
-pub fn at_once(filter: &Filter, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
+pub fn at_once(filter: &Rc<Filter>, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !is_due(filter, current, now) {
         return Vec::new();
     }
     let newest = refresh::newest(filter, &current.in_cookie, now);
-    write(filter, &newest, jar, now, now)
+    write(filter, newest, jar, now, now)
 }
 
 /// The cookies of a renewed session as it is, for an answer that is no use of it.
-pub fn unused(filter: &Filter, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
+pub fn unused(filter: &Rc<Filter>, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !current.is_new() {
         return Vec::new();
     }
     let newest = refresh::newest(filter, &current.in_cookie, now);
-    write(filter, &newest, jar, newest.remembered.session.seen_at, now)
+    let seen_at = newest.remembered.session.seen_at;
+    write(filter, newest, jar, seen_at, now)
 }
 
 /// Whether a session is written: it is a new one, or its time of use or the first key is due.
@@ -96,14 +97,20 @@ pub fn is_due(filter: &Filter, current: &Current, now: Timestamp) -> bool {
 
 /// The browser keeps what it has if the session does not fit beside the cookies of the application. What it
 /// was renewed to is found with that for as long as it was not delivered.
-fn write(filter: &Filter, newest: &Newest, jar: &Jar<'_>, seen_at: Timestamp, now: Timestamp) -> Vec<String> {
-    let party = &newest.remembered.party;
+fn write(
+    filter: &Rc<Filter>,
+    newest: Newest,
+    jar: &Jar<'_>,
+    seen_at: Timestamp,
+    now: Timestamp,
+) -> Vec<String> {
+    let party = Rc::clone(&newest.remembered.party);
     let mut session = newest.remembered.session.clone();
     session.seen_at = session.seen_at.max(seen_at);
     let set = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, jar, nonce);
-    match session::fit(filter, party, session, &[GivenUp::IdToken], now, set) {
+    match session::fit(filter, &party, session, &[GivenUp::IdToken], now, set) {
         Ok(cookies) => {
-            newest.is_delivered(filter, now);
+            newest.note_delivery(filter, now);
             cookies
         }
         Err(error) => {

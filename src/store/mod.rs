@@ -1,5 +1,11 @@
 //! What the workers of one proxy know together.
 //!
+//! Two views of the same tables. [`Agreed`] is for what everybody who serves a site must agree on: it is
+//! asynchronous, so that a store a request away can stand behind it. [`Rows`] is for what a proxy finds out by
+//! itself, and answers at once: who of its workers is alive, what was said in the log, which provider is in
+//! trouble. The revocation list is read at once too, by every request: a store behind it is read in the
+//! background, and written before a session counts as ended.
+//!
 //! Small entries under hashed keys, each with an end, in tables with a fixed number of buckets: the
 //! shared data of a proxy cannot be deleted, so a name of its own for every entry would be memory for
 //! ever. Each tenant has tables of its own. Where the host has no shared data, the worker keeps its
@@ -8,6 +14,7 @@
 //! Whoever can write to the proxy's shared data can forget or invent entries. So nothing here lets
 //! anybody in by itself: values that matter are sealed by whoever puts them here.
 
+mod agreed;
 pub mod instance;
 pub mod revocation_list;
 mod table;
@@ -20,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config;
 
+pub use agreed::Agreed;
 pub use table::{Claim, Owner, Record, Rows, Table, Worth};
 
 /// How often a bucket is read anew because another worker wrote in between.

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 
-use super::{KEY_BYTES, Key, NotSet, Store, Tenant, Unreadable};
+use super::{Agreed, KEY_BYTES, Key, NotSet, Store, Tenant, Unreadable};
 use crate::time::Timestamp;
 
 /// Bytes of an entry without its value: key, end, worth, owner, length.
@@ -92,9 +92,14 @@ pub struct Rows<'a> {
 }
 
 impl Table {
-    /// The entries of one tenant.
+    /// The entries of one tenant, as this proxy has them.
     pub fn rows(self, store: &Store, tenant: Tenant) -> Rows<'_> {
         Rows { store, table: self, tenant }
+    }
+
+    /// The same as all who serve a site see them.
+    pub fn agreed(self, store: &Store, tenant: Tenant) -> Agreed<'_> {
+        Agreed(self.rows(store, tenant))
     }
 
     /// A bucket with one entry more, and how many were evicted that may be missed. `None` if it does not

@@ -460,7 +460,7 @@ impl World {
         let header = cookie_header(&open.request);
         let found = self.model.session(&self.shape, provider, &header, worker, open.arrived).cloned();
         match found {
-            Ok(session) if self.model.has_ended(&session, worker.memory) => {}
+            Ok(session) if self.model.may_be_over(&session, worker.memory) => {}
             Ok(session) => {
                 let rule = self.shape.rule(path);
                 let lacks = match seen.code {
@@ -545,7 +545,7 @@ impl World {
             assert_eq!(told["claims"], serde_json::json!({"sub": session.person}));
             self.check_rewritten(open, seen, 0, open.request.method == "POST");
         } else if let Ok(session) = found {
-            let is_ended = self.model.has_ended(&session, worker.memory);
+            let is_ended = self.model.may_be_over(&session, worker.memory);
             let excuse = if is_ended { Some("it was ended") } else { self.excuse(&session, seen) };
             let is_of_this_site = open.request.headers.one("sec-fetch-site") == Some("same-origin");
             assert!(excuse.is_some() || !is_of_this_site, "{} for a script of who has a session", seen.code);
@@ -554,16 +554,16 @@ impl World {
 
     /// Somebody has logged out: whoever has a copy of the cookie is logged out too.
     fn check_logout(&mut self, open: &Open) {
-        // Then the cookies go and nothing else; the log says so.
-        if shared::has_just_failed() {
-            return;
-        }
+        // Then the cookies go, and what was written of the rest before; the log says so.
+        let is_whole = !shared::has_just_failed();
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
         for provider in 0..self.shape.providers {
             if let Ok(session) = self.model.session(&self.shape, provider, &header, worker, open.arrived) {
                 let login = session.login.clone();
-                self.model.became.get_mut(&login).unwrap().logged_out.insert(worker.memory);
+                let became = self.model.became.get_mut(&login).unwrap();
+                let ended = if is_whole { &mut became.logged_out } else { &mut became.half_logged_out };
+                ended.insert(worker.memory);
             }
         }
     }

@@ -65,6 +65,8 @@ pub struct Became {
     pub given: Vec<(u64, u32)>,
     /// Those who remember that the person has logged out.
     pub logged_out: BTreeSet<u64>,
+    /// The same where a part of it could not be written: who looks may find it, or not.
+    pub half_logged_out: BTreeSet<u64>,
 }
 
 /// What a provider ended.
@@ -308,6 +310,11 @@ impl Model {
                 && session.created <= ended.at
         };
         self.became[&session.login].logged_out.contains(&memory) || self.ended.iter().any(is_ended)
+    }
+
+    /// Whether somebody who remembers so much may find that a session has ended before its time.
+    pub fn may_be_over(&self, session: &Session, memory: u64) -> bool {
+        self.has_ended(session, memory) || self.became[&session.login].half_logged_out.contains(&memory)
     }
 
     /// A logout token was acted upon.

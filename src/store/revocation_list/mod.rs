@@ -20,6 +20,7 @@ use bucket::{BUCKETS, Bucket, Entry, Kind, Person};
 
 use super::{Key, NotSet, Store, Tenant, Unreadable};
 use crate::config;
+use crate::flow::Callouts;
 use crate::session::{Session, SessionEnded};
 use crate::time::Timestamp;
 
@@ -99,11 +100,20 @@ impl RevocationList {
         self.head(store).map(|head| head.generation)
     }
 
-    /// Ends sessions that have begun by now.
+    /// Ends sessions that have begun by now: they have ended once this has returned. As
+    /// [`Agreed`](super::Agreed), asynchronous by contract.
+    ///
+    /// # Errors
+    /// As [`RevocationList::end_here`].
+    pub async fn end(&self, store: &Store, whose: Whose<'_>, callouts: &Callouts) -> Result<(), NotSet> {
+        self.end_here(store, whose, callouts.now())
+    }
+
+    /// The same for the workers of this proxy.
     ///
     /// # Errors
     /// It could not be written down: others write all the time, the host fails, or its memory is full.
-    pub fn end(&self, store: &Store, whose: Whose<'_>, now: Timestamp) -> Result<(), NotSet> {
+    pub fn end_here(&self, store: &Store, whose: Whose<'_>, now: Timestamp) -> Result<(), NotSet> {
         let slot = self.slot(whose);
         let copy = match whose {
             Whose::Sid { issuer, sid, subject: Some(_) } => {
@@ -349,12 +359,12 @@ mod tests {
     #[test]
     fn what_has_ended_stays_so_for_a_filter_whose_sessions_last_longer() {
         let (list, store) = (list(), Store::default());
-        list.end(&store, of_sid("s1"), NOW).unwrap();
+        list.end_here(&store, of_sid("s1"), NOW).unwrap();
         let other = |n: u64| (list.slot(of_sid(&n.to_string())), n);
         let bucket = list.slot(of_sid("s1")).name;
         let (_, same_bucket) = (0..).map(other).find(|(slot, _)| slot.name == bucket).unwrap();
         let later = NOW + Seconds(29 * 86_400);
-        list.end(&store, of_sid(&same_bucket.to_string()), later).unwrap();
+        list.end_here(&store, of_sid(&same_bucket.to_string()), later).unwrap();
         assert_eq!(list.find(&store, &session("s1", NOW)), Some(SessionEnded::ByProvider));
     }
 
@@ -362,7 +372,7 @@ mod tests {
     fn out_18_the_list_is_bounded_and_what_it_drops_stays_ended() {
         let (list, store) = (list(), Store::default());
         for n in 0..50_000_u64 {
-            list.end(&store, of_sid(&n.to_string()), NOW + Seconds(n / 100)).unwrap();
+            list.end_here(&store, of_sid(&n.to_string()), NOW + Seconds(n / 100)).unwrap();
         }
         assert!(bytes(&store, &list) <= 1024 * 1024);
         for n in (0..50_000_u64).step_by(97) {
@@ -379,9 +389,9 @@ mod tests {
     fn out_18_logouts_here_are_bounded_and_end_nobody_else() {
         let (list, store) = (list(), Store::default());
         let bob = Session { id: "of bob".to_owned(), ..of("bob", "s", NOW) };
-        list.end(&store, of_id(&bob.id, "bob"), NOW).unwrap();
+        list.end_here(&store, of_id(&bob.id, "bob"), NOW).unwrap();
         for n in 0..20_000_u32 {
-            list.end(&store, of_id(&n.to_string(), "alice"), NOW).unwrap();
+            list.end_here(&store, of_id(&n.to_string(), "alice"), NOW).unwrap();
         }
         assert_eq!(list.find(&store, &bob), Some(SessionEnded::LoggedOut), "alice forgets her own");
         assert_eq!(list.find(&store, &session("s", NOW - Seconds(1000))), None);
@@ -399,14 +409,14 @@ mod tests {
             |store: &Store, sid: &str, created_at| list.find(store, &session(sid, created_at)).is_some();
         for lost in [&b""[..], b"this is not ours"] {
             let store = Store::default();
-            list.end(&store, of_sid("s1"), NOW).unwrap();
+            list.end_here(&store, of_sid("s1"), NOW).unwrap();
             assert!(!is_ended(&store, &same_bucket, NOW));
             store.update(&bucket("s1"), |_| ((), Some(lost.to_vec()))).unwrap();
             // Also after it is written again.
             for _ in 0..2 {
                 assert!(is_ended(&store, "s1", NOW) && is_ended(&store, &same_bucket, NOW));
                 assert!(!is_ended(&store, "s1", NOW + Seconds(1)));
-                list.end(&store, of_sid(&same_bucket), NOW + Seconds(9)).unwrap();
+                list.end_here(&store, of_sid(&same_bucket), NOW + Seconds(9)).unwrap();
             }
         }
     }
@@ -414,10 +424,10 @@ mod tests {
     #[test]
     fn out_18_who_logs_in_and_out_in_a_loop_ends_sessions_of_their_own() {
         let (list, store) = (list(), Store::default());
-        list.end(&store, of_sid_and_sub("of carol", "carol"), NOW).unwrap();
+        list.end_here(&store, of_sid_and_sub("of carol", "carol"), NOW).unwrap();
         for n in 0..40_000_u64 {
             let now = NOW + Seconds(1 + n / 10);
-            list.end(&store, of_sid_and_sub(&n.to_string(), "mallory"), now).unwrap();
+            list.end_here(&store, of_sid_and_sub(&n.to_string(), "mallory"), now).unwrap();
         }
         let ended = Some(SessionEnded::ByProvider);
         for n in 0..1_000 {
@@ -441,7 +451,7 @@ mod tests {
     #[test]
     fn a_sid_ends_its_session_whatever_sub_the_provider_says_with_it() {
         let (list, store) = (list(), Store::default());
-        list.end(&store, of_sid_and_sub("s1", "an identifier for somebody else"), NOW).unwrap();
+        list.end_here(&store, of_sid_and_sub("s1", "an identifier for somebody else"), NOW).unwrap();
         assert_eq!(list.find(&store, &of("alice", "s1", NOW)), Some(SessionEnded::ByProvider));
         assert_eq!(list.find(&store, &of("alice", "s2", NOW)), None);
         assert!(list.check_login(&store, Some("s1"), (ISSUER, "alice"), NOW).is_err());
@@ -454,7 +464,7 @@ mod tests {
         let persons = list.slot(Whose::Subject(ISSUER, "alice")).name;
         let sid =
             (0..).map(|n: u64| n.to_string()).find(|sid| list.slot(of_sid(sid)).name != persons).unwrap();
-        list.end(&store, of_sid_and_sub(&sid, "alice"), NOW).unwrap();
+        list.end_here(&store, of_sid_and_sub(&sid, "alice"), NOW).unwrap();
         let empty = Bucket::after_loss(None).bytes();
         store.update(&list.slot(of_sid(&sid)).name, |_| ((), Some(empty.clone()))).unwrap();
         assert_eq!(list.find(&store, &of("alice", &sid, NOW)), Some(SessionEnded::ByProvider));
@@ -463,14 +473,14 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_ahead_and_back_brings_nothing_back() {
         let (list, store) = (list(), Store::default());
-        list.end(&store, of_sid("s1"), NOW).unwrap();
-        list.end(&store, Whose::Subject(ISSUER, "carol"), NOW).unwrap();
-        list.end(&store, of_id("i1", "alice"), NOW).unwrap();
+        list.end_here(&store, of_sid("s1"), NOW).unwrap();
+        list.end_here(&store, Whose::Subject(ISSUER, "carol"), NOW).unwrap();
+        list.end_here(&store, of_id("i1", "alice"), NOW).unwrap();
         // So many that each bucket is written, and none is full.
         for n in 0..2_000_u32 {
             let subject = format!("subject {n}");
-            list.end(&store, of_sid_and_sub(&n.to_string(), &subject), NOW + MONTH + MONTH).unwrap();
-            list.end(&store, of_id(&n.to_string(), &subject), NOW + MONTH + MONTH).unwrap();
+            list.end_here(&store, of_sid_and_sub(&n.to_string(), &subject), NOW + MONTH + MONTH).unwrap();
+            list.end_here(&store, of_id(&n.to_string(), &subject), NOW + MONTH + MONTH).unwrap();
         }
         assert_eq!(list.find(&store, &of("alice", "s1", NOW)), Some(SessionEnded::ByProvider));
         assert_eq!(list.find(&store, &of("carol", "s9", NOW)), Some(SessionEnded::ByProvider));
@@ -488,7 +498,7 @@ mod tests {
         let login = list.check_login(&store, None, (ISSUER, "alice"), NOW);
         assert_eq!(login, Err(SessionEnded::Unconfirmed));
         assert!(list.generation(&store).is_err());
-        assert_eq!(list.end(&store, of_sid("s1"), NOW), Err(NotSet));
+        assert_eq!(list.end_here(&store, of_sid("s1"), NOW), Err(NotSet));
     }
 
     #[test]
@@ -499,7 +509,7 @@ mod tests {
         store.update(&list.head_name(), |_| ((), Some(head.clone()))).unwrap();
         let mut seen = vec![list.generation(&store)];
         for _ in 0..6 {
-            list.end(&store, of_sid("s1"), NOW).unwrap();
+            list.end_here(&store, of_sid("s1"), NOW).unwrap();
             let generation = list.generation(&store);
             assert!(!seen.contains(&generation), "{generation:?}");
             seen.push(generation);
@@ -511,8 +521,8 @@ mod tests {
         let (list, store) = (list(), Store::default());
         let mut seen = vec![list.generation(&store)];
         for now in [NOW, NOW, NOW - Seconds(100), NOW + Seconds(1)] {
-            list.end(&store, Whose::Subject(ISSUER, "alice"), now).unwrap();
-            list.end(&store, of_id("i", "alice"), now).unwrap();
+            list.end_here(&store, Whose::Subject(ISSUER, "alice"), now).unwrap();
+            list.end_here(&store, of_id("i", "alice"), now).unwrap();
             let generation = list.generation(&store);
             assert!(!seen.contains(&generation));
             seen.push(generation);
@@ -522,8 +532,8 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_brings_nothing_back() {
         let (list, store) = (list(), Store::default());
-        list.end(&store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
-        list.end(&store, Whose::Subject(ISSUER, "alice"), NOW - Seconds(100)).unwrap();
+        list.end_here(&store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
+        list.end_here(&store, Whose::Subject(ISSUER, "alice"), NOW - Seconds(100)).unwrap();
         assert!(list.check_login(&store, None, (ISSUER, "alice"), NOW).is_err());
         assert!(list.check_login(&store, None, (ISSUER, "alice"), NOW + Seconds(1)).is_ok());
         assert!(list.check_login(&store, Some("alice"), (ISSUER, "bob"), NOW).is_ok());
