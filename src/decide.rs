@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use crate::config::Accept;
 use crate::credential::{bearer, session};
+use crate::endpoints::begin::{self, Begin};
 use crate::endpoints::refusal::Extras;
-use crate::endpoints::{kept_form, login, looping};
+use crate::endpoints::{kept_form, looping};
 use crate::error::{ClientError, Error};
 use crate::filter::admission::{Brings, Written};
 use crate::filter::{Answer, Filter, Visit};
@@ -118,7 +119,7 @@ async fn enter(
 ) -> Result<Answer, Error> {
     match let_in(filter, visit, rule, party, current)? {
         LetIn::Decided(answer) => Ok(answer),
-        LetIn::After(begin) => Ok(Box::pin(login::begin(filter, visit, party, *begin, callouts)).await),
+        LetIn::After(begin) => Ok(Box::pin(begin::begin(filter, visit, party, *begin, callouts)).await),
     }
 }
 
@@ -148,7 +149,7 @@ fn let_in(
         Err(why) => why,
     };
     cookies.extend(written::at_once(filter, current, &jar, visit.now()));
-    match filter.step_up(visit, rule, party, why, &cookies) {
+    match step_up(filter, visit, rule, party, why, &cookies) {
         Ok(begin) => Ok(LetIn::After(begin.into())),
         // A refusal too brings the browser the session that its old one was renewed to.
         Err(error) if !cookies.is_empty() => {
@@ -158,12 +159,33 @@ fn let_in(
     }
 }
 
+/// A navigation with a session that is not enough begins a login; whatever else is told why.
+///
+/// # Errors
+/// What it is told.
+fn step_up(
+    filter: &Filter,
+    visit: &Visit,
+    rule: &BoundRule,
+    party: &Rc<RelyingParty>,
+    why: Error,
+    cookies: &[String],
+) -> Result<Begin, Error> {
+    let is_insufficient = matches!(why, Error::Client(ClientError::Authentication(_)));
+    if !is_insufficient || ClientKind::of(&visit.request) != ClientKind::Navigation {
+        return Err(why);
+    }
+    log::debug!("code={} a login begins: {why}", why.code());
+    let rounds = looping::lost(filter, visit, party, &why)?;
+    Ok(Begin::for_request(filter, &visit.request, rule, party, rounds, cookies.to_vec()))
+}
+
 /// What becomes of somebody with a session.
 #[allow(clippy::large_enum_variant, reason = "taken apart at once, and mostly decided")]
 enum LetIn {
     Decided(Answer),
     /// They authenticate as the rule requires.
-    After(Box<login::Begin>),
+    After(Box<Begin>),
 }
 
 fn is_unauthenticated(why: &Error) -> bool {
@@ -199,11 +221,11 @@ async fn log_in(
         let who = visit.who().to_string();
         log::debug!("code={}{who} a login begins: {why}", why.code());
     }
-    let known = login::ready(visit, party, callouts).await?;
+    let known = begin::ready(visit, party, callouts).await?;
     let rounds = looping::lost(filter, visit, party, &why)?;
     let cookies = filter.cookies_of_end(party, &Jar::read(&visit.request.headers), &why);
-    let begin = login::Begin::for_request(filter, &visit.request, rule, party, rounds, cookies);
-    Ok(login::begin_now(filter, visit, party, &known, begin))
+    let login = Begin::for_request(filter, &visit.request, rule, party, rounds, cookies);
+    Ok(begin::begin_now(filter, visit, party, &known, login))
 }
 
 impl Filter {

@@ -190,6 +190,11 @@ impl Response {
         self
     }
 
+    /// Adds a `Set-Cookie` field for each of these values.
+    pub fn set_cookies(self, cookies: impl IntoIterator<Item = String>) -> Self {
+        cookies.into_iter().fold(self, |response, cookie| response.header("set-cookie", cookie))
+    }
+
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use crate::answer;
 use crate::credential::session;
-use crate::endpoints::login::with_cookies;
 use crate::endpoints::logout;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
@@ -61,7 +60,7 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<
     if decision.code == "frontchannel_logged_out" {
         detail.clear();
     }
-    let page = with_cookies(answer::ended_in_frame(&frames_of(first)), cookies);
+    let page = answer::ended_in_frame(&frames_of(first)).set_cookies(cookies);
     filter.audit(visit, &decision, page.status, &detail);
     Ok(Answer::Respond(page, decision))
 }

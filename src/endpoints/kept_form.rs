@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use super::login::{Begin, begin};
+use super::begin::{Begin, begin};
 use crate::answer;
 use crate::credential::session;
 use crate::endpoints::{looping, step_up};
@@ -18,7 +18,6 @@ use crate::http::{Body, BodyFailed, Request};
 use crate::oidc::form;
 use crate::oidc::return_to::ReturnTo;
 use crate::provider::RelyingParty;
-use crate::rules::{ClientKind, FetchMetadata};
 use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, SessionEnded, Who};
 use crate::store::{Claim, Key, Record, Table};
 
@@ -44,7 +43,7 @@ pub fn may_be_kept(filter: &Filter, request: &Request, party: &Rc<RelyingParty>,
     );
     needs_login
         && filter.config.session.preserve_form
-        && is_sent_by_a_page(filter, request)
+        && filter.is_sent_by_a_page(request)
         && filter.comes_back_here(request, party)
         && form::is_announced(&request.headers)
         && !request.headers.has("content-encoding")
@@ -56,14 +55,6 @@ pub fn may_be_kept(filter: &Filter, request: &Request, party: &Rc<RelyingParty>,
 pub fn kept_meanwhile(filter: &Filter, request: &Request, party: &Rc<RelyingParty>) -> usize {
     let ended = ClientError::SessionEnded(SessionEnded::NotRenewed).into();
     if may_be_kept(filter, request, party, &ended) { KEPT_FORM_LIMIT } else { 0 }
-}
-
-/// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
-pub fn is_sent_by_a_page(filter: &Filter, request: &Request) -> bool {
-    request.method == "POST"
-        && ClientKind::of(request) == ClientKind::Submission
-        && FetchMetadata::of(request).may_have_a_window()
-        && filter.is_same_origin(request)
 }
 
 /// Keeps a form and begins a login.

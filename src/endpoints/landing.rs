@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use crate::answer;
 use crate::config::SameSite;
-use crate::endpoints::login::{Begin, with_cookies};
 use crate::error::Error;
 use crate::filter::{Answer, Filter, Visit};
 use crate::http::{Request, Response};
@@ -64,11 +63,16 @@ pub enum Framed {
 
 impl Framed {
     /// How the login of this request begins.
-    pub fn of(filter: &Filter, request: &Request, begin: &Begin, party: &RelyingParty) -> Framed {
+    pub fn of(
+        filter: &Filter,
+        request: &Request,
+        from_request: &[(String, String)],
+        party: &RelyingParty,
+    ) -> Framed {
         if !is_framed(filter, request) {
             return Framed::No;
         }
-        let mut parameters = begin.from_request.iter().chain(&party.config.authorization_parameters);
+        let mut parameters = from_request.iter().chain(&party.config.authorization_parameters);
         let has_cookies = filter.config.session.same_site == SameSite::None
             || !FetchMetadata::of(request).is_from_another_site();
         if has_cookies && !parameters.any(|(name, _)| name == "prompt") {
@@ -95,7 +99,7 @@ pub fn outside_the_frame(
     let decision = filter.decision(visit, "login_in_frame", &party.provider, "");
     let response = answer::log_in_outside(&filter.login_address(return_to), decision.code);
     filter.audit(visit, &decision, response.status, "");
-    Answer::Respond(with_cookies(response, cookies), decision)
+    Answer::Respond(response.set_cookies(cookies), decision)
 }
 
 /// Back to the page that was asked for, from a login that somebody has just finished.

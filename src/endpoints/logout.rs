@@ -3,7 +3,6 @@
 use crate::answer;
 use crate::calls::revocation;
 use crate::credential::session;
-use crate::endpoints::login::with_cookies;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Answer, Filter, Visit};
@@ -56,7 +55,7 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     let (location, cookie) = at_providers(filter, visit, &parties, hint)
         .unwrap_or_else(|| (filter.config.endpoints.logged_out.clone(), filter.cookies.clear_logout(&jar)));
     cookies.extend(cookie);
-    let response = with_cookies(Response::new(303).header("location", location), cookies);
+    let response = Response::new(303).header("location", location).set_cookies(cookies);
     let (provider, subject) = match ended.first() {
         Some(session) => {
             visit.is_in(&session.party.provider, &session.session);
@@ -105,10 +104,8 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
         if let Some((location, cookie)) = at_providers(filter, visit, &next, None) {
             let decision =
                 filter.decision(visit, "logout_next_provider", next.first().map(|it| &it.provider), "");
-            let response = with_cookies(
-                Response::new(303).header("location", location),
-                cookie.or_else(|| filter.cookies.clear_logout(&jar)).into_iter().collect(),
-            );
+            let cookie = cookie.or_else(|| filter.cookies.clear_logout(&jar));
+            let response = Response::new(303).header("location", location).set_cookies(cookie);
             filter.audit(visit, &decision, response.status, "");
             return Answer::Respond(response, decision);
         }
@@ -121,7 +118,7 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
         detail = unconfirmed.to_string();
     }
     let page = answer::logged_out(&filter.login_address("/"), unconfirmed.is_none());
-    let page = with_cookies(page, filter.cookies.clear_logout(&jar).into_iter().collect());
+    let page = page.set_cookies(filter.cookies.clear_logout(&jar));
     filter.audit(visit, &decision, page.status, &detail);
     Answer::Respond(page, decision)
 }

@@ -10,8 +10,8 @@
 
 use std::rc::Rc;
 
+use super::begin::{Begin, begin_now};
 use super::landing;
-use super::login::{Begin, begin_now, with_cookies};
 use crate::config::Authentication;
 use crate::credential::session;
 use crate::endpoints::refusal::Extras;
@@ -140,7 +140,7 @@ fn done_before(
 ) -> Answer {
     let decision = filter.decision(visit, "login_done_before", &party.provider, "");
     filter.audit(visit, &decision, response.status, "");
-    Answer::Respond(with_cookies(response, std::mem::take(&mut extras.cookies)), decision)
+    Answer::Respond(response.set_cookies(std::mem::take(&mut extras.cookies)), decision)
 }
 
 fn not_ours(cookie: Option<String>) -> Error {

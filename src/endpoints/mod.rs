@@ -2,10 +2,12 @@
 //! theirs.
 
 mod backchannel;
+pub(crate) mod begin;
+mod callback;
 mod frontchannel;
 pub(crate) mod kept_form;
 mod landing;
-pub(crate) mod login;
+mod login;
 mod logout;
 pub(crate) mod looping;
 mod missing_login;
@@ -102,8 +104,8 @@ const ENDPOINTS: [OwnEndpoint; 7] = [
                 if third_party::is_posted(&visit.request) {
                     return third_party::posted(filter, visit, callouts).await;
                 }
-                let (party, begin) = login::on_request(filter, visit)?;
-                Ok(login::begin(filter, visit, party, begin, callouts).await)
+                let (party, login) = login::on_request(filter, visit)?;
+                Ok(begin::begin(filter, visit, party, login, callouts).await)
             })
         },
     },
@@ -137,7 +139,7 @@ impl Addressee {
     ) -> Served<'a> {
         match self {
             Addressee::Callback(party) => {
-                Box::pin(async move { Ok(login::complete(filter, visit, &party, callouts).await) })
+                Box::pin(async move { Ok(callback::complete(filter, visit, &party, callouts).await) })
             }
             Addressee::Endpoint(endpoint) => (endpoint.handler)(filter, visit, callouts),
         }

@@ -6,8 +6,6 @@ use crate::answer::{Refusal, answer};
 use crate::audit::{Decision, Outcome};
 use crate::codes::Challenge;
 use crate::config::Accept;
-use crate::endpoints::kept_form;
-use crate::endpoints::login::with_cookies;
 use crate::endpoints::step_up;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -57,7 +55,7 @@ impl Filter {
         };
         let login = (answered.status == 401 && accepts_session).then_some(login);
         // Reloading the page that answers a form sends the form again.
-        let popup = login.as_ref().filter(|_| kept_form::is_sent_by_a_page(self, &visit.request));
+        let popup = login.as_ref().filter(|_| self.is_sent_by_a_page(&visit.request));
         let popup = popup.map(|login| self.popup_address(login));
         let retry = extras.retry.or_else(|| {
             if !answered.begins_login {
@@ -105,7 +103,7 @@ impl Filter {
             ..decision
         };
         self.audit(visit, &decision, response.status, &error.to_string());
-        Answer::Respond(with_cookies(response, extras.cookies), decision)
+        Answer::Respond(response.set_cookies(extras.cookies), decision)
     }
 
     /// The address of a page that a person may simply ask for once more.

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 use crate::audit;
 use crate::credential::session;
-use crate::endpoints::login::with_cookies;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
@@ -98,7 +97,7 @@ fn tell(filter: &Rc<Filter>, visit: &Visit, current: &Current) -> Answer {
     let decision = filter.decision(visit, "session_told", &remembered.party.provider, &session.subject);
     // Pages ask often.
     audit::admitted(&visit.request, &decision);
-    Answer::Respond(with_cookies(response, cookies), decision)
+    Answer::Respond(response.set_cookies(cookies), decision)
 }
 
 /// Those of the claims that the configuration shows.

@@ -10,39 +10,17 @@ use url::form_urlencoded;
 
 use crate::config::Authentication;
 use crate::credential::session;
-use crate::endpoints::login::Begin;
-use crate::endpoints::{logout, looping};
+use crate::endpoints::logout;
 use crate::error::{ClientError, Error};
-use crate::filter::{Filter, Visit};
+use crate::filter::Filter;
 use crate::flow::Callouts;
 use crate::oidc::id_token::IdToken;
 use crate::provider::{BoundRule, RelyingParty};
-use crate::rules::{ClientKind, suffices};
+use crate::rules::suffices;
 use crate::session::{Jar, Login};
 use crate::time::{Seconds, Timestamp};
 
 impl Filter {
-    /// A navigation with a session that is not enough begins a login; whatever else is told why.
-    ///
-    /// # Errors
-    /// What it is told.
-    pub(crate) fn step_up(
-        &self,
-        visit: &Visit,
-        rule: &BoundRule,
-        party: &Rc<RelyingParty>,
-        why: Error,
-        cookies: &[String],
-    ) -> Result<Begin, Error> {
-        let is_insufficient = matches!(why, Error::Client(ClientError::Authentication(_)));
-        if !is_insufficient || ClientKind::of(&visit.request) != ClientKind::Navigation {
-            return Err(why);
-        }
-        log::debug!("code={} a login begins: {why}", why.code());
-        let rounds = looping::lost(self, visit, party, &why)?;
-        Ok(Begin::for_request(self, &visit.request, rule, party, rounds, cookies.to_vec()))
-    }
-
     /// The address of the login that leads to what a rule requires. The page to return to is to be
     /// added.
     pub(crate) fn step_up_address(&self, authentication: &Authentication) -> String {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use url::Url;
 
-use super::login::{Begin, begin};
+use super::begin::{Begin, begin};
 use crate::endpoints::step_up;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};

@@ -8,7 +8,7 @@ use crate::filter::Filter;
 use crate::http::Request;
 use crate::oidc::return_to::ReturnTo;
 use crate::provider::{BoundRule, RelyingParty};
-use crate::rules::{FetchMetadata, Initiator, select};
+use crate::rules::{ClientKind, FetchMetadata, Initiator, select};
 
 impl Filter {
     /// The origin of this site as the browser knows it.
@@ -50,6 +50,14 @@ impl Filter {
     /// nothing has not said so.
     pub(crate) fn is_same_origin(&self, request: &Request) -> bool {
         self.origin(request).is_ok() && self.initiator(request) == Initiator::SameOrigin
+    }
+
+    /// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
+    pub(crate) fn is_sent_by_a_page(&self, request: &Request) -> bool {
+        request.method == "POST"
+            && ClientKind::of(request) == ClientKind::Submission
+            && FetchMetadata::of(request).may_have_a_window()
+            && self.is_same_origin(request)
     }
 
     /// An address of the login that begins it in another window.

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
+use super::error_response::OF_TOKEN_ENDPOINT;
 use super::form;
-use super::token::REGISTERED_ERRORS;
 use crate::config::{ClientAuthentication, Credential, RelyingParty};
 use crate::http::Destination;
 use crate::http::{Callout, Received};
@@ -77,7 +77,7 @@ impl ClientJudged {
         match (reply.status, error) {
             (_, Some("invalid_client" | "unauthorized_client")) => ClientJudged::Refused,
             (_, Some("invalid_grant")) | (200, None) => ClientJudged::Accepted,
-            (401 | 403, Some(error)) if REGISTERED_ERRORS.contains(&error) => ClientJudged::Unknown,
+            (401 | 403, Some(error)) if OF_TOKEN_ENDPOINT.contains(&error) => ClientJudged::Unknown,
             (401 | 403, _) => ClientJudged::Refused,
             _ => ClientJudged::Unknown,
         }

@@ -24,6 +24,28 @@ const MASK: &str = "[...]";
 /// An `error` that is not registered for the message it came in.
 pub const OTHER: &str = "other";
 
+/// Values of `error` in a token response: RFC 6749 section 5.2, RFC 8707 section 2. Then what belongs to
+/// other messages and is found here all the same: RFC 6749 section 4.1.2.1, Core 1.0 section 3.1.2.6,
+/// RFC 6750 section 3.1, RFC 8628 section 3.5.
+pub(super) const OF_TOKEN_ENDPOINT: &[&str] = &[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+    "access_denied",
+    "server_error",
+    "temporarily_unavailable",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+    "account_selection_required",
+    "invalid_token",
+    "slow_down",
+];
+
 /// A refusal of a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {

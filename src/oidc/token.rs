@@ -26,28 +26,6 @@ pub const TOKEN_RESPONSE_LIMIT: usize = 128 * 1024;
 /// A longer `expires_in` counts as this one: a year.
 pub const EXPIRES_IN_LIMIT: Seconds = Seconds(365 * 24 * 60 * 60);
 
-/// Values of `error` in a token response: RFC 6749 section 5.2, RFC 8707 section 2. Then what belongs to
-/// other messages and is found here all the same: RFC 6749 section 4.1.2.1, Core 1.0 section 3.1.2.6,
-/// RFC 6750 section 3.1, RFC 8628 section 3.5.
-pub(super) const REGISTERED_ERRORS: &[&str] = &[
-    "invalid_request",
-    "invalid_client",
-    "invalid_grant",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "invalid_scope",
-    "invalid_target",
-    "access_denied",
-    "server_error",
-    "temporarily_unavailable",
-    "interaction_required",
-    "login_required",
-    "consent_required",
-    "account_selection_required",
-    "invalid_token",
-    "slow_down",
-];
-
 /// The request that redeems an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 ///
 /// It is never answered by another request's exchange, and must not be repeated: a code that is
@@ -337,7 +315,12 @@ fn is_refresh_token(text: &str) -> bool {
 fn refusal(members: &Map<String, Value>, sent: &[&Secret]) -> Option<ErrorResponse> {
     let error = members.get("error")?.as_str()?;
     let description = members.get("error_description").and_then(Value::as_str);
-    Some(ErrorResponse::new(REGISTERED_ERRORS, error, description, &error_response::texts(sent)))
+    Some(ErrorResponse::new(
+        error_response::OF_TOKEN_ENDPOINT,
+        error,
+        description,
+        &error_response::texts(sent),
+    ))
 }
 
 /// A text member; `null` counts as absent.

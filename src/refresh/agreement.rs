@@ -5,7 +5,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::outage;
 use crate::config;
 use crate::filter::Filter;
 use crate::filter::room::REFRESHES;
@@ -233,13 +232,7 @@ fn is_free(filter: &Filter, found: &[u8], now: Timestamp) -> bool {
 /// where the provider rotates it is spent, and using it again ends what came of the login. But nobody has
 /// the new one, so the session would end in any case; and where it was not sent, or the provider does not
 /// rotate or forgives a second use, the session goes on.
-pub async fn claim(
-    filter: &Filter,
-    party: &RelyingParty,
-    key: Key,
-    session: &Session,
-    callouts: &Callouts,
-) -> bool {
+pub async fn claim(filter: &Filter, party: &RelyingParty, key: Key, callouts: &Callouts) -> bool {
     let Ok(before) = agreed(filter, key).get(key.name, callouts).await else { return false };
     let now = callouts.now();
     let gone = before
@@ -270,13 +263,7 @@ pub async fn claim(
     if gone.is_some() {
         log::warn!("code=refresh_taken_over a refresh is tried again: the worker that began it is gone");
     }
-    match outage::may_try(filter, party, session, callouts.now()) {
-        Ok(()) => true,
-        Err(failed) => {
-            put(filter, key, &State::Failed(failed), now + FAILURE_KEPT, callouts).await;
-            false
-        }
-    }
+    true
 }
 
 fn value(key: Key, state: &State, until: Timestamp) -> Record {
@@ -411,8 +398,8 @@ mod tests {
         at_once(now, async |callouts| super::state(filter, key, callouts).await)
     }
 
-    fn claim(filter: &Filter, party: &RelyingParty, key: Key, session: &Session, now: Timestamp) -> bool {
-        at_once(now, async |callouts| super::claim(filter, party, key, session, callouts).await)
+    fn claim(filter: &Filter, party: &RelyingParty, key: Key, now: Timestamp) -> bool {
+        at_once(now, async |callouts| super::claim(filter, party, key, callouts).await)
     }
 
     fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, now: Timestamp) -> bool {
@@ -520,11 +507,10 @@ mod tests {
 
     #[test]
     fn of_two_who_take_over_the_lease_of_one_that_is_gone_one_does() {
-        let session = crate::session::tests::session();
         let [gone, first, second] = [1, 2, 3].map(|worker| filter_with(worker, Some(SHARED)));
         let key = key_of(&gone, 0, "alice");
         gone.tick(NOW);
-        assert!(claim(&gone, party(&gone), key, &session, NOW));
+        assert!(claim(&gone, party(&gone), key, NOW));
         let later = NOW + Seconds(30);
         for _ in 0..5 {
             for other in [&first, &second] {
@@ -532,14 +518,10 @@ mod tests {
                 state(other, key, later);
             }
         }
-        let at_the_same_time = session.clone();
         MEANWHILE.set(Some(Box::new(move || {
-            assert!(claim(&first, party(&first), key, &at_the_same_time, later));
+            assert!(claim(&first, party(&first), key, later));
         })));
-        assert!(
-            !claim(&second, party(&second), key, &session, later),
-            "the refresh token would be used twice"
-        );
+        assert!(!claim(&second, party(&second), key, later), "the refresh token would be used twice");
         assert!(MEANWHILE.with_borrow(Option::is_none));
     }
 
@@ -577,15 +559,15 @@ mod tests {
 
     #[test]
     fn what_was_used_or_refused_or_has_just_failed_is_not_used_again() {
-        let (filter, session) = (filter(1), crate::session::tests::session());
+        let filter = filter(1);
         let key = key_of(&filter, 0, "alice");
         let failed = State::Failed(Failed { retry_at: NOW + RETRY_AFTER, remedy: Remedy::Time });
         for state in [failed, State::Refused, refreshed(10)] {
             put(&filter, key, &state, UNTIL, NOW);
-            assert!(!claim(&filter, party(&filter), key, &session, NOW), "{state:?}");
+            assert!(!claim(&filter, party(&filter), key, NOW), "{state:?}");
         }
         clear(&filter, key, NOW);
-        assert!(claim(&filter, party(&filter), key, &session, NOW), "nothing is known");
+        assert!(claim(&filter, party(&filter), key, NOW), "nothing is known");
     }
 
     #[test]
@@ -649,7 +631,7 @@ mod tests {
     fn no_result_takes_the_place_of_a_lease() {
         let filter = filter(1);
         let leased = key_of(&filter, 0, "alice");
-        assert!(claim(&filter, party(&filter), leased, &crate::session::tests::session(), NOW));
+        assert!(claim(&filter, party(&filter), leased, NOW));
         for number in 1..=u8::MAX {
             // Also where it is the same person who has most.
             let owner = if number % 2 == 0 { "alice".to_owned() } else { number.to_string() };
@@ -657,9 +639,6 @@ mod tests {
             put(&filter, key, &refreshed(1_024), UNTIL, NOW);
         }
         assert_eq!(state(&filter, leased, NOW), Some(State::Running));
-        assert!(
-            !claim(&filter, party(&filter), leased, &crate::session::tests::session(), NOW),
-            "the refresh token would be used twice"
-        );
+        assert!(!claim(&filter, party(&filter), leased, NOW), "the refresh token would be used twice");
     }
 }

@@ -15,7 +15,10 @@ pub(crate) mod written;
 
 use std::rc::Rc;
 
-use agreement::{CALLOUTS, Failed, Key, RETRY_AFTER, State, claim, key, known_here, note_delivery, state};
+use agreement::{
+    CALLOUTS, FAILURE_KEPT, Failed, Key, RETRY_AFTER, State, claim, key, known_here, note_delivery, put,
+    state,
+};
 use renew::{Asker, renew};
 
 use crate::config::{self, Refresh};
@@ -285,6 +288,19 @@ fn unreachable(party: &config::RelyingParty, retry_after: Seconds) -> Error {
     Error::Unreachable { what, why: CalloutFailed::NoAnswer, retry_after }
 }
 
+/// Whether this worker refreshes a session now: nobody else does, and its provider is not in trouble. Then its
+/// turn is noted as a failure, and the next one comes later.
+async fn may_refresh(filter: &Filter, found: &CachedSession, key: Key, callouts: &Callouts) -> bool {
+    if !claim(filter, &found.party, key, callouts).await {
+        return false;
+    }
+    let Err(failed) = outage::may_try(filter, &found.party, &found.session, callouts.now()) else {
+        return true;
+    };
+    put(filter, key, &State::Failed(failed), callouts.now() + FAILURE_KEPT, callouts).await;
+    false
+}
+
 /// Begins a refresh in the background, when its turn comes and if nobody else does.
 fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bool, now: Timestamp) {
     if !filter.has_room_in_background() {
@@ -297,7 +313,7 @@ fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bo
         let _turn = place.turn(&callouts).await;
         // It may have waited long.
         if session::counts(&filter, &found, callouts.now()).is_ok()
-            && claim(&filter, &found.party, key, &found.session, &callouts).await
+            && may_refresh(&filter, &found, key, &callouts).await
         {
             renew(&filter, &found.party, key, &found.session, Asker::Nobody, &callouts).await;
         }
@@ -346,7 +362,7 @@ pub async fn current(
             continue;
         }
         match key_of(&newest) {
-            Some(key) if claim(filter, &party, key, &newest.session, callouts).await => {
+            Some(key) if may_refresh(filter, &newest, key, callouts).await => {
                 renew(filter, &party, key, &newest.session, Asker::Request, callouts).await;
             }
             _ if pauses.next().is_some() => {
@@ -378,7 +394,6 @@ fn given_up(
 mod tests {
     use serde_json::json;
 
-    use super::agreement::put;
     use super::*;
     use crate::config::trial;
     use crate::filter::HostFunctions;

@@ -1,0 +1,180 @@
+//! A login begins: the browser is sent to the provider.
+
+use std::rc::Rc;
+
+use crate::config::Authentication;
+use crate::credential::session;
+use crate::endpoints::landing::Framed;
+use crate::endpoints::refusal::Extras;
+use crate::endpoints::{landing, looping, step_up};
+use crate::error::{ClientError, Error};
+use crate::filter::{Answer, Filter, Visit};
+use crate::flow::Callouts;
+use crate::http::Request;
+use crate::oidc::authorization::{self, AuthorizationRequest};
+use crate::oidc::pkce;
+use crate::oidc::shown_request::shown_request;
+use crate::provider::{BoundRule, Known, RelyingParty};
+use crate::session::{Jar, KeptForm, Landing, Login, Place};
+
+/// A login that is about to begin.
+#[derive(Default)]
+pub struct Begin {
+    pub(super) return_to: String,
+    pub(super) rounds: u8,
+    /// Set-Cookie values that go with the redirect.
+    pub(super) cookies: Vec<String>,
+    /// Parameters of the authorization request that were set by whoever asked for the login.
+    pub(super) from_request: Vec<(String, String)>,
+    /// What is asked for. Only a login that brings it replaces a session of the same person.
+    pub(super) authentication: Authentication,
+    pub(super) landing: Landing,
+    /// The form that waits for it.
+    pub(super) kept_form: Option<KeptForm>,
+    /// The login that was late, in whose place this one begins.
+    pub(super) began_as: Option<String>,
+}
+
+impl Begin {
+    /// For a page of this site, asked for by a person.
+    pub(super) fn new(return_to: String, authentication: Authentication) -> Self {
+        Begin { return_to, authentication, ..Begin::default() }
+    }
+
+    /// For a page that somebody wanted to see.
+    pub fn for_request(
+        filter: &Filter,
+        request: &Request,
+        rule: &BoundRule,
+        party: &Rc<RelyingParty>,
+        rounds: u8,
+        cookies: Vec<String>,
+    ) -> Self {
+        let return_to = filter.page_of(request, Some(party));
+        let authentication = step_up::wanted(filter, party, Some(rule), "");
+        let landing = landing::of_page(filter, request, party);
+        Begin { rounds, cookies, landing, ..Begin::new(return_to, authentication) }
+    }
+}
+
+/// Begins a login with a provider that may have to be asked for its metadata first.
+pub async fn begin(
+    filter: &Filter,
+    visit: &Visit,
+    party: &Rc<RelyingParty>,
+    begin: Begin,
+    callouts: &Callouts,
+) -> Answer {
+    match ready(visit, party, callouts).await {
+        Ok(known) => begin_now(filter, visit, party, &known, begin),
+        Err(error) => filter.refuse(visit, &error),
+    }
+}
+
+/// Waits until the metadata of a provider is there, with which a login can begin.
+///
+/// # Errors
+/// The provider cannot be asked.
+pub async fn ready(visit: &Visit, party: &Rc<RelyingParty>, callouts: &Callouts) -> Result<Known, Error> {
+    if let Some(known) = party.known() {
+        return Ok(known);
+    }
+    visit.is_by(&party.provider, "");
+    Box::pin(party.ready(callouts)).await
+}
+
+/// Sends the browser to the provider.
+pub fn begin_now(
+    filter: &Filter,
+    visit: &Visit,
+    party: &Rc<RelyingParty>,
+    known: &Known,
+    begin: Begin,
+) -> Answer {
+    let address = filter.login_address(&begin.return_to);
+    send_to_provider(filter, visit, party, known, begin).unwrap_or_else(|error| {
+        let is_loop = matches!(error, Error::Client(ClientError::LoginLoop(..)));
+        let extras = Extras { retry: is_loop.then_some(address), ..Extras::default() };
+        filter.refuse_with(visit, &error, extras)
+    })
+}
+
+fn send_to_provider(
+    filter: &Filter,
+    visit: &Visit,
+    party: &Rc<RelyingParty>,
+    known: &Known,
+    mut begin: Begin,
+) -> Result<Answer, Error> {
+    match Framed::of(filter, &visit.request, &begin.from_request, party) {
+        Framed::No => {}
+        Framed::Silently => begin.from_request.push(("prompt".to_owned(), "none".to_owned())),
+        Framed::Never => {
+            return Ok(landing::outside_the_frame(filter, visit, party, &begin.return_to, begin.cookies));
+        }
+    }
+    let now = visit.now();
+    let jar = Jar::read(&visit.request.headers);
+    let Authentication { acr_values, max_age } = begin.authentication;
+    let found = session::find(filter, party, &jar, now).ok();
+    let needless = match &found {
+        Some(found) => looping::needless(filter, visit, party, &begin.return_to, found, &known.metadata)?,
+        None => 0,
+    };
+    let mut verifier = [0; 32];
+    filter.random.fill(&mut verifier, now)?;
+    let place = Place {
+        return_to: begin.return_to.clone(),
+        started_at: now,
+        landing: begin.landing,
+        began_as: begin.began_as.clone(),
+    };
+    let login = Login {
+        state: party.cookies.state(&filter.random_secret(now)?, &place, filter.nonce24(now)?),
+        nonce: filter.random_secret(now)?,
+        code_verifier: pkce::code_verifier(&verifier),
+        return_to: begin.return_to,
+        redirect_uri: filter.redirect_uri(party, &visit.request)?,
+        started_at: now,
+        rounds: begin.rounds,
+        needless,
+        acr_values,
+        max_age,
+        person: found.map(|found| {
+            let (issuer, subject) = found.session.person();
+            (issuer.to_owned(), subject.to_owned())
+        }),
+        landing: begin.landing,
+        began_as: begin.began_as,
+    };
+    let location = authorization::authorization_request(
+        &known.metadata,
+        &party.config,
+        &AuthorizationRequest {
+            redirect_uri: &login.redirect_uri,
+            state: &login.state,
+            nonce: &login.nonce,
+            code_challenge: &pkce::code_challenge(&login.code_verifier),
+            from_request: &begin.from_request,
+            acr_values: &login.acr_values,
+            max_age: login.max_age,
+        },
+    );
+    if log::log_enabled!(log::Level::Debug) {
+        log::debug!("provider={} {}", party.config.name, shown_request(&location));
+    }
+    let mut cookies = begin.cookies;
+    cookies.extend(filter.cookies.set_login(&party.cookies, &login, &jar, now, filter.nonce24(now)?));
+    let kept_form = match begin.kept_form {
+        Some(form) => Some(party.cookies.seal_form(login.name(), &form, filter.nonce24(now)?)),
+        None => None,
+    };
+    let response = landing::leave(filter, &visit.request, &login, location.as_str(), kept_form.as_deref());
+    let response = response.set_cookies(cookies);
+    let decision = match kept_form {
+        Some(_) => filter.decision(visit, "form_kept", &party.provider, ""),
+        None => filter.decision(visit, "login_begins", &party.provider, ""),
+    };
+    filter.audit(visit, &decision, response.status, "");
+    Ok(Answer::Respond(response, decision))
+}
