@@ -71,8 +71,9 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
         let is_in_query = bearer && visit.request.query().is_some_and(token_in_query);
         return Err(if is_in_query { ClientError::TokenInQuery } else { ClientError::NoToken }.into());
     };
-    let why = match current(filter, visit, party, callouts).await {
-        Ok(current) => return enter(filter, visit, rule, party, &current, callouts).await,
+    let jar = Jar::read(&visit.request.headers);
+    let why = match current(filter, visit, party, &jar, callouts).await {
+        Ok(current) => return enter(filter, visit, (rule, party), &jar, &current, callouts).await,
         Err(why) => why,
     };
     // With a session the parameter is the application's own business.
@@ -82,7 +83,7 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     if kept_form::may_be_kept(filter, &visit.request, party, &why) {
         return Box::pin(kept_form::keep(filter, visit, party, why, callouts)).await;
     }
-    log_in(filter, visit, rule, party, why, callouts).await
+    log_in(filter, visit, (rule, party), &jar, why, callouts).await
 }
 
 /// The session that came along, refreshed if that is due.
@@ -90,15 +91,13 @@ async fn current(
     filter: &Rc<Filter>,
     visit: &Visit,
     party: &Rc<RelyingParty>,
+    jar: &Jar<'_>,
     callouts: &Callouts,
 ) -> Result<Current, Error> {
-    let found = {
-        let jar = Jar::read(&visit.request.headers);
-        if jar.is_too_large() {
-            return Err(ClientError::TooManyCookies.into());
-        }
-        session::of(filter, visit, party, &jar)?
-    };
+    if jar.is_too_large() {
+        return Err(ClientError::TooManyCookies.into());
+    }
+    let found = session::of(filter, visit, party, jar)?;
     if !refresh::is_due(&found, visit.now()) {
         return Ok(Current::as_in_cookie(found));
     }
@@ -112,12 +111,12 @@ async fn current(
 async fn enter(
     filter: &Rc<Filter>,
     visit: &Visit,
-    rule: &BoundRule,
-    party: &Rc<RelyingParty>,
+    (rule, party): (&BoundRule, &Rc<RelyingParty>),
+    jar: &Jar<'_>,
     current: &Current,
     callouts: &Callouts,
 ) -> Result<Answer, Error> {
-    match let_in(filter, visit, rule, party, current)? {
+    match let_in(filter, visit, (rule, party), jar, current)? {
         LetIn::Decided(answer) => Ok(answer),
         LetIn::After(begin) => Ok(Box::pin(begin::begin(filter, visit, party, *begin, callouts)).await),
     }
@@ -127,12 +126,11 @@ async fn enter(
 fn let_in(
     filter: &Rc<Filter>,
     visit: &Visit,
-    rule: &BoundRule,
-    party: &Rc<RelyingParty>,
+    (rule, party): (&BoundRule, &Rc<RelyingParty>),
+    jar: &Jar<'_>,
     current: &Current,
 ) -> Result<LetIn, Error> {
-    let jar = Jar::read(&visit.request.headers);
-    let mut cookies: Vec<String> = filter.cookies.clear_rounds(&jar, visit.now()).into_iter().collect();
+    let mut cookies: Vec<String> = filter.cookies.clear_rounds(jar, visit.now()).into_iter().collect();
     let brings = Brings {
         cookies: cookies.clone(),
         session: Written::later(filter, current, &visit.request.headers, visit.now()),
@@ -148,7 +146,7 @@ fn let_in(
         Ok(admitted) => return Ok(LetIn::Decided(admitted)),
         Err(why) => why,
     };
-    cookies.extend(written::at_once(filter, current, &jar, visit.now()));
+    cookies.extend(written::at_once(filter, current, jar, visit.now()));
     match step_up(filter, visit, rule, party, why, &cookies) {
         Ok(begin) => Ok(LetIn::After(begin.into())),
         // A refusal too brings the browser the session that its old one was renewed to.
@@ -204,8 +202,8 @@ fn is_unauthenticated(why: &Error) -> bool {
 async fn log_in(
     filter: &Rc<Filter>,
     visit: &Visit,
-    rule: &BoundRule,
-    party: &Rc<RelyingParty>,
+    (rule, party): (&BoundRule, &Rc<RelyingParty>),
+    jar: &Jar<'_>,
     why: Error,
     callouts: &Callouts,
 ) -> Result<Answer, Error> {
@@ -223,7 +221,7 @@ async fn log_in(
     }
     let known = begin::ready(visit, party, callouts).await?;
     let rounds = looping::lost(filter, visit, party, &why)?;
-    let cookies = filter.cookies_of_end(party, &Jar::read(&visit.request.headers), &why);
+    let cookies = filter.cookies_of_end(party, jar, &why);
     let login = Begin::for_request(filter, &visit.request, rule, party, rounds, cookies);
     Ok(begin::begin_now(filter, visit, party, &known, login))
 }

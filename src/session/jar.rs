@@ -1,5 +1,7 @@
 //! The `Cookie` header: read with suspicion, passed on without what is ours.
 
+use memchr::memchr;
+
 use crate::http::Headers;
 
 /// A request with more bytes than this in its `Cookie` headers has no session. Bytes.
@@ -81,20 +83,27 @@ impl<'a> Jar<'a> {
 }
 
 fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    field.split(|byte| *byte == b';')
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest.take()?;
+        let Some((piece, after)) = split_once(field, b';') else { return Some(field) };
+        rest = Some(after);
+        Some(piece)
+    })
+}
+
+/// What stands before and behind the first of these bytes.
+fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let (before, after) = bytes.split_at_checked(memchr(separator, bytes)?)?;
+    Some((before, after.get(1..)?))
 }
 
 /// What a browser sends has one space before the name (RFC 6265 section 4.2.1). Anything more is
 /// part of the name, so a name that only looks like ours is not read as ours.
 pub(super) fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
     let piece = piece.strip_prefix(b" ").unwrap_or(piece);
-    let (name, value) = split_at_equals(piece)?;
+    let (name, value) = split_once(piece, b'=')?;
     (!name.is_empty()).then_some((name, value.trim_ascii()))
-}
-
-fn split_at_equals(piece: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut halves = piece.splitn(2, |byte| *byte == b'=');
-    Some((halves.next()?, halves.next()?))
 }
 
 /// What to do with the `Cookie` header before the request goes to the upstream.
@@ -115,7 +124,7 @@ pub enum CookieEdit {
 /// passes.
 pub fn without_ours(headers: &Headers, is_ours: impl Fn(&[u8]) -> bool) -> CookieEdit {
     let goes = |piece: &&[u8]| {
-        let name = split_at_equals(piece).map_or(*piece, |(name, _)| name);
+        let name = split_once(piece, b'=').map_or(*piece, |(name, _)| name);
         is_ours(trim_blanks(name))
     };
     if !headers.all("cookie").flat_map(pieces).any(|piece| goes(&piece)) {

@@ -43,7 +43,7 @@ struct Budget {
 }
 
 const BUDGETS: [Budget; 5] = [
-    Budget { code: "session", allocations: 25, bytes: 1238, instructions: 54_500 },
+    Budget { code: "session", allocations: 24, bytes: 1110, instructions: 31_700 },
     Budget { code: "token", allocations: 12, bytes: 716, instructions: 25_400 },
     Budget { code: "public", allocations: 1, bytes: 6, instructions: 12_500 },
     Budget { code: "login_begins", allocations: 121, bytes: 10274, instructions: 290_000 },

@@ -37,6 +37,8 @@ const GENERATION_BITS: u32 = 20;
 pub struct RevocationList {
     tenant: Tenant,
     is_watched: bool,
+    /// Made once, because every request with a session reads it.
+    head_name: String,
 }
 
 /// Whose session it is that ends.
@@ -75,9 +77,10 @@ impl RevocationList {
     /// sessions by itself. If not, it is looked at when a cookie is new to a worker, and before a
     /// session is written anew.
     pub fn new(party: &config::RelyingParty, config: &config::Config) -> RevocationList {
-        let endpoints = &config.endpoints;
+        let (endpoints, tenant) = (&config.endpoints, Tenant::of(party));
         RevocationList {
-            tenant: Tenant::of(party),
+            tenant,
+            head_name: format!("vestibule.revoked.{tenant}"),
             is_watched: endpoints.backchannel_logout.is_some() || endpoints.frontchannel_logout.is_some(),
         }
     }
@@ -127,7 +130,7 @@ impl RevocationList {
         for slot in &slots {
             self.add(store, slot, head.lost(slot), now)?;
         }
-        store.update(&self.head_name(), |bytes| {
+        store.update(&self.head_name, |bytes| {
             let mut head = Head::read(bytes);
             head.mark(&slots, now);
             ((), Some(head.bytes()))
@@ -243,12 +246,8 @@ impl RevocationList {
         Slot { kind, key, person, bucket, name }
     }
 
-    fn head_name(&self) -> String {
-        format!("vestibule.revoked.{}", self.tenant)
-    }
-
     fn head(&self, store: &Store) -> Result<Head, Unreadable> {
-        Ok(Head::read(store.get(&self.head_name())?.as_deref().unwrap_or_default()))
+        Ok(Head::read(store.get(&self.head_name)?.as_deref().unwrap_or_default()))
     }
 }
 
@@ -506,7 +505,7 @@ mod tests {
         let (list, store) = (list(), Store::default());
         let written = [0xff; BUCKETS as usize / 8];
         let head = [&(u64::MAX - 2).to_be_bytes()[..], &written].concat();
-        store.update(&list.head_name(), |_| ((), Some(head.clone()))).unwrap();
+        store.update(&list.head_name, |_| ((), Some(head.clone()))).unwrap();
         let mut seen = vec![list.generation(&store)];
         for _ in 0..6 {
             list.end_here(&store, of_sid("s1"), NOW).unwrap();
