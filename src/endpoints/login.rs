@@ -66,12 +66,9 @@ impl Begin {
 /// of rounds.
 ///
 /// # Errors
-/// A POST, which is not for this, or a client that cannot follow a redirect to the provider.
+/// A client that cannot follow a redirect to the provider.
 pub fn on_request(filter: &Filter, visit: &Visit) -> Result<(ProviderIndex, Begin), Error> {
     let request = &visit.request;
-    if request.method == "POST" {
-        return Err(ClientError::Method.into());
-    }
     let can_navigate = match ClientKind::of(request) {
         ClientKind::Navigation => true,
         ClientKind::Script => !FetchMetadata::of(request).tells_mode(),
@@ -191,6 +188,7 @@ fn send_to_provider(
         started_at: now,
         landing: begin.landing,
         began_as: begin.began_as.clone(),
+        host: filter.other_host(&visit.request, index),
     };
     let login = Login {
         state: filter.cookies.state(index, &filter.random_secret(now)?, &place, filter.nonce24(now)?),
