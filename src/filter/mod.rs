@@ -2,6 +2,7 @@
 //! a callout becomes a flow.
 
 pub(crate) mod admission;
+mod begin;
 mod counts;
 pub mod key_change;
 mod queue;
@@ -123,22 +124,11 @@ impl Filter {
     /// # Errors
     /// The host gives no randomness.
     pub fn new(config: Config, host: &HostFunctions, now: Timestamp) -> Result<Rc<Filter>, Error> {
-        for warning in &config.warnings {
-            log::warn!("configuration: {warning}");
-        }
         let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
         let random = Random::new(&secret, host.worker, host.random);
         let cookies = Cookies::new(&config);
-        let names: Vec<String> = cookies.key_names().map(|key| key.to_string()).collect();
-        let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
-        log::info!(
-            "vestibule {} begins: providers {}; {} rules",
-            env!("CARGO_PKG_VERSION"),
-            providers.join(", "),
-            config.rules.len()
-        );
-        log::info!("session.keys by name: {} (the first seals, all open)", names.join(", "));
         let store = Rc::new(Store::new(host.shared));
+        begin::say(&config, &Vec::from_iter(cookies.key_names()), &store, now);
         Ok(Rc::new(Filter {
             providers: config
                 .providers
