@@ -5,7 +5,8 @@ use std::ops::{Add, Sub};
 
 /// Seconds since 1970-01-01T00:00:00Z, leap seconds ignored (RFC 7519 section 2, `NumericDate`).
 ///
-/// Arithmetic saturates: no value that comes from outside can overflow.
+/// Arithmetic saturates: no value that comes from outside can overflow. It has no `Display`: a message says
+/// how long ago something was, which people can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
@@ -37,11 +38,5 @@ impl Sub<Seconds> for Timestamp {
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} s", self.0)
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

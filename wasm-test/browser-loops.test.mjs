@@ -105,6 +105,7 @@ for (const [name, alter] of [
   ['two proxies in a row with the same filter', await inARow()],
   ['two proxies in a row with different keys', await inARow(({ session }) => { session.keys = [OTHER_KEY]; })],
   ['two proxies in a row, each with a client of its own', await inARow(({ providers }) => { providers.demo.client_id = 'second'; })],
+  ['two proxies in a row, the cookies of one named as those of the other and more', await inARow(({ session }) => { session.cookie_name = 'vestibule-two'; })],
   ['the same filter twice in one chain', twiceInOneChain()],
   ['two filters in one chain with different keys', twiceInOneChain(({ session }) => { session.keys = [OTHER_KEY]; })],
 ]) {

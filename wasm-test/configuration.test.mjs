@@ -68,6 +68,10 @@ test('what is allowed but unwise is a warning at every start', async () => {
   const world = await World.start();
   try {
     await until('the warnings are logged', () => /insecure_allow_http/.test(world.envoy.stderr), 5_000);
+    // Every worker has begun by now, and one of them has said so.
+    for (const said of [/vestibule \S+ begins: providers demo; \d+ rules/g, /session\.keys by name/g, /configuration: session\.insecure_allow_http/g]) {
+      assert.equal(world.envoy.stderr.match(said).length, 1, said);
+    }
   } finally {
     await world.stop();
   }

@@ -125,7 +125,7 @@ codes! {
 
     METHOD_NOT_ALLOWED = NO_PAGE, "method_not_allowed",
         "A page of the filter was asked for with a method that it does not have."
-        => "Use `GET`; for the logout `GET` or `POST`; for back-channel logout, and for a callback with \
+        => "Use `GET`; for the login and the logout `GET` or `POST`; for back-channel logout, and for a callback with \
             `form_post`, `POST`.";
 
     ISSUER_UNKNOWN = UNUSABLE_REQUEST.says("the issuer is none that is configured"), "issuer_unknown",

@@ -128,6 +128,7 @@ fn send_to_provider(
         started_at: now,
         landing: begin.landing,
         began_as: begin.began_as.clone(),
+        host: filter.other_host(&visit.request, party),
     };
     let login = Login {
         state: party.cookies.state(&filter.random_secret(now)?, &place, filter.nonce24(now)?),

@@ -15,12 +15,9 @@ use crate::session::Landing;
 /// of rounds.
 ///
 /// # Errors
-/// A POST, which is not for this, or a client that cannot follow a redirect to the provider.
+/// A client that cannot follow a redirect to the provider.
 pub fn on_request<'a>(filter: &'a Filter, visit: &Visit) -> Result<(&'a Rc<RelyingParty>, Begin), Error> {
     let request = &visit.request;
-    if request.method == "POST" {
-        return Err(ClientError::Method.into());
-    }
     let can_navigate = match ClientKind::of(request) {
         ClientKind::Navigation => true,
         ClientKind::Script => !FetchMetadata::of(request).tells_mode(),

@@ -16,7 +16,7 @@ use crate::config::Authentication;
 use crate::credential::session;
 use crate::endpoints::refusal::Extras;
 use crate::endpoints::{looping, step_up};
-use crate::error::{ClientError, Error};
+use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::http::{Request, Response};
@@ -39,11 +39,10 @@ pub async fn lead_on(
     extras: &mut Extras,
 ) -> Result<Answer, Error> {
     let state = response.state().expose();
-    if let Some(error) = response.error() {
-        visit.note(format!("the authorization response says: {error}"));
-    }
     let jar = Jar::read(&visit.request.headers);
     let place = party.cookies.place(state);
+    let said = response.error().map(|error| format!("the authorization response says: {error}"));
+    visit.note(said.clone().unwrap_or_default());
     let (landing, began_as) = waiting(place.as_ref(), state);
     // Anybody may have made this state and opened a window with it, which must not tell by closing what
     // became of it.
@@ -69,7 +68,7 @@ pub async fn lead_on(
     let is_logged_in = found.is_some();
     let started_at = place.as_ref().map(|place| place.started_at);
     let begins_again = may_go_on
-        && place.is_some_and(|place| match is_logged_in {
+        && place.as_ref().is_some_and(|place| match is_logged_in {
             // Only who finishes a login gets back a form. Once: this is no way to go round in circles.
             true => place.landing == Landing::Form && place.began_as.is_none(),
             false => {
@@ -93,6 +92,10 @@ pub async fn lead_on(
     }
     extras.retry = Some(filter.login_address(&return_to));
     if !begins_again {
+        if missing == LoginMissing::NoCookie {
+            let seen = cookies_seen(filter, visit, &jar, place.as_ref());
+            visit.note(Vec::from_iter(said.into_iter().chain([seen])).join("; "));
+        }
         return Err(ClientError::Login(missing).into());
     }
     log::debug!("code={} a login begins again: {missing}", missing.code());
@@ -128,6 +131,27 @@ pub fn begin_again(
     let cookies = std::mem::take(&mut extras.cookies);
     let begin = Begin { rounds, cookies, landing, began_as, ..Begin::new(return_to, authentication) };
     begin_now(filter, visit, party, known, begin)
+}
+
+/// What came in the place of the cookie of a login, and where that may have stayed.
+fn cookies_seen(filter: &Filter, visit: &Visit, jar: &Jar<'_>, place: Option<&Place>) -> String {
+    let here = &visit.request.authority;
+    if let Some(began) = place.and_then(|place| place.host.as_ref()).filter(|host| *host != here) {
+        return format!(
+            "the login began on the host \"{}\", where its cookie is, and redirect_uri leads to another: open \
+             the site by one name, or set session.domain",
+            shown(began)
+        );
+    }
+    let ours = filter.cookies.names_in(jar);
+    if !ours.is_empty() {
+        return format!("cookies of the filter that came: {}", ours.join(" "));
+    }
+    let (came, or) = match jar.iter().next() {
+        None => ("no cookie came at all", "does the browser block them"),
+        Some(_) => ("no cookie of the filter came, but others", "does a filter in front take it out"),
+    };
+    format!("{came}: {or}, or did the login begin on another host name?")
 }
 
 /// Leads on whoever is logged in.

@@ -42,8 +42,6 @@ struct Methods {
 const GET_ONLY: Methods = Methods { accepted: &["GET"], allow: "GET" };
 const GET_OR_POST: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET, POST" };
 const POST: Methods = Methods { accepted: &["POST"], allow: "POST" };
-/// What posts is a login that another site asks for, and nothing else.
-const LOGIN: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET" };
 
 /// One of the table.
 pub(crate) struct OwnEndpoint {
@@ -97,11 +95,11 @@ const ENDPOINTS: [OwnEndpoint; 7] = [
     },
     OwnEndpoint {
         path: |endpoints| Some(&endpoints.login),
-        methods: Some(LOGIN),
+        methods: Some(GET_OR_POST),
         refuses_itself: false,
         handler: |filter, visit, callouts| {
             Box::pin(async {
-                if third_party::is_posted(&visit.request) {
+                if visit.request.method == "POST" {
                     return third_party::posted(filter, visit, callouts).await;
                 }
                 let (party, login) = login::on_request(filter, visit)?;

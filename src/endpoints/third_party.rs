@@ -79,17 +79,17 @@ fn return_to(filter: &Filter, request: &Request, target: Option<&str>) -> Result
     Ok(filter.return_to(place.as_deref().unwrap_or("/")))
 }
 
-/// Whether such a request comes by `POST`.
-pub fn is_posted(request: &Request) -> bool {
-    let navigates = matches!(ClientKind::of(request), ClientKind::Submission | ClientKind::Script);
-    request.method == "POST" && form::is_announced(&request.headers) && navigates
-}
-
-/// Such a request by `POST`.
+/// Such a request by `POST`: nothing else is posted to the login.
 ///
 /// # Errors
-/// Its body is none, or names no login here.
+/// It is no form of a page, or its body is none, or names no login here.
 pub async fn posted(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
+    if !matches!(ClientKind::of(&visit.request), ClientKind::Submission | ClientKind::Script) {
+        return Err(ClientError::NotLoggedIn.into());
+    }
+    if !form::is_announced(&visit.request.headers) {
+        return Err(ClientError::ParameterMissing("iss").into());
+    }
     let body = callouts.body(FORM_LIMIT).await.map_err(|why| ClientError::Body(why, FORM_LIMIT))?;
     let parameters = std::str::from_utf8(&body).map_err(|_| ClientError::Form(FormError::Encoding))?;
     let (party, login) = read(filter, &visit.request, parameters)?;

@@ -48,7 +48,8 @@ impl fmt::Display for CalloutFailed {
         f.write_str(match self {
             CalloutFailed::Gateway { status, hint } => return write!(f, "{hint} (status {status})"),
             CalloutFailed::NotSent => {
-                "the proxy could not send it: Envoy knows no cluster of this name, or nginx takes it for no address"
+                "the proxy could not send it: Envoy knows no cluster of this name (its admin port lists them: \
+                 /clusters), or nginx takes it for no address"
             }
             CalloutFailed::NoHost => {
                 "the cluster has no host that is up: does the name of its endpoint resolve (DNS)?"

@@ -82,7 +82,12 @@ impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProviderError::Status { what, found } => {
-                write!(f, "{what}: expected status 200, got {found}")
+                let hint = match found {
+                    300..=399 => " (redirects are not followed: where is it now?)",
+                    401..=404 => " (is the address right, and does the callout target lead to its host?)",
+                    _ => "",
+                };
+                write!(f, "{what}: expected status 200, got {found}{hint}")
             }
             ProviderError::Metadata(what, error) => write!(f, "{what}: {error}"),
             ProviderError::Keys(what, error) => write!(f, "{what}: {error}"),

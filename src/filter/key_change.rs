@@ -53,7 +53,8 @@ impl Filter {
             log::warn!(
                 "code=session_key_replaced the first of session.keys was not among those of the configuration \
                  before ({}): as long as that is in force anywhere, it refuses the sessions of this one; add a \
-                 new key behind the old one first",
+                 new key behind the old one first. If both are in force, as two filters, they need the same keys, \
+                 or another cookie_name and redirect_uri each",
                 before.join(", ")
             );
         }

@@ -7,6 +7,7 @@ pub mod key_change;
 pub(crate) mod room;
 pub(crate) mod sessions;
 mod site;
+mod startup;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -120,23 +121,11 @@ impl Filter {
     /// # Errors
     /// The host gives no randomness.
     pub fn new(config: Config, host: &HostFunctions, now: Timestamp) -> Result<Rc<Filter>, Error> {
-        for warning in &config.warnings {
-            log::warn!("configuration: {warning}");
-        }
         let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
         let random = Random::new(&secret, host.worker, host.random);
         let cookies = Cookies::new(&config);
-        let names: Vec<String> = cookies.key_names().map(|key| key.to_string()).collect();
-        let providers: Vec<&str> =
-            config.providers.iter().map(|roles| roles.provider.name.as_str()).collect();
-        log::info!(
-            "vestibule {} begins: providers {}; {} rules",
-            env!("CARGO_PKG_VERSION"),
-            providers.join(", "),
-            config.rules.len()
-        );
-        log::info!("session.keys by name: {} (the first seals, all open)", names.join(", "));
         let store = Rc::new(Store::new(host.shared));
+        startup::say(&config, &Vec::from_iter(cookies.key_names()), &store, now);
         let registry = Registry::new(&config, &cookies, host.verify, &store);
         Ok(Rc::new(Filter {
             rules: config.rules.iter().map(|rule| BoundRule::new(rule, &registry)).collect(),

@@ -10,6 +10,9 @@ use crate::oidc::return_to::ReturnTo;
 use crate::provider::{BoundRule, RelyingParty};
 use crate::rules::{ClientKind, FetchMetadata, Initiator, select};
 
+/// A longer host is not remembered. Bytes (RFC 1035 section 2.3.4), with a port.
+const HOST_LIMIT: usize = 255 + 6;
+
 impl Filter {
     /// The origin of this site as the browser knows it.
     ///
@@ -134,6 +137,13 @@ impl Filter {
             }
             RedirectUri::Path(_) => true,
         }
+    }
+
+    /// The host of a request whose login ends on another one, where its cookie does not come. A proxy that
+    /// writes another host into requests makes it look so.
+    pub(crate) fn other_host(&self, request: &Request, party: &RelyingParty) -> Option<String> {
+        let is_lost = self.config.session.domain.is_none() && !self.comes_back_here(request, party);
+        (is_lost && request.authority.len() <= HOST_LIMIT).then(|| request.authority.clone())
     }
 
     /// The origin and the path of an address on one of the hosts on which the session counts.

@@ -144,8 +144,6 @@ impl Root {
             Ok(driver) => {
                 let _ = self.plugin.filter.set(Rc::clone(driver.filter()));
                 let _ = self.plugin.driver.set(RefCell::new(driver));
-                // The worker of Envoy's main thread sees no request that could tell.
-                workers::begin(!nginx::is_likely(self.context_id));
                 // Callouts are not possible here on every host; the first tick does them.
                 let _ = abi::set_tick_period(TICK);
                 true
@@ -182,6 +180,8 @@ impl Root {
             metrics: Some(metrics::METRICS),
         };
         let now = clock().ok_or("the clock of the host shows no time")?;
+        // The worker of Envoy's main thread sees no request that could tell.
+        workers::begin(!nginx::is_likely(self.context_id));
         let filter = Filter::new(config, &host, now).map_err(|error| error.to_string())?;
         let seems = if self.plugin.is_nginx() { Host::Nginx } else { Host::Envoy };
         Ok(Driver::new(filter, &host, seems.traits()))
@@ -193,8 +193,8 @@ fn refused(is_nginx: bool) -> &'static str {
     if is_nginx {
         "the configuration is refused, every request is answered 500:"
     } else {
-        "the configuration is refused: the proxy does not take the listener or the update, and what was \
-         configured before goes on:"
+        "the configuration is refused: Envoy does not start with it, and while it runs it keeps to the one \
+         before:"
     }
 }
 

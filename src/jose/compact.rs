@@ -358,7 +358,10 @@ impl fmt::Display for JwsError {
             JwsError::TooLong { limit, found } => {
                 write!(f, "a token may have {limit} bytes, but this one has {found}")
             }
-            JwsError::PartCount { found } => write!(f, "a signed token has 3 parts, but this one has {found}"),
+            JwsError::PartCount { found } => {
+                let kind = if *found == 1 { " (it is an opaque one, and a JWT is needed)" } else { "" };
+                write!(f, "a signed token has 3 parts, but this one has {found}{kind}")
+            }
             JwsError::Encrypted => f.write_str("a signed token has 3 parts, but this one has the 5 of an encrypted token, which is not supported"),
             JwsError::NotBase64Url { part } => write!(f, "the {part} must be base64url without padding, but is not"),
             JwsError::HeaderTooLong { limit, found } => {

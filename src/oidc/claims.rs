@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
+/// What to look at when a date is on the wrong side of now.
+const CLOCKS: &str = "compare the clocks of the provider and of this proxy";
+
 /// A set of claims.
 pub type Claims = Map<String, Value>;
 
@@ -127,7 +130,7 @@ pub fn check_dates(claims: &Claims, now: Timestamp, leeway: Seconds) -> Result<(
     if let Some(expires_at) = numeric_date(claims, "exp")?
         && expires_at + leeway <= now
     {
-        return Err(ClaimError::Expired { expires_at, now });
+        return Err(ClaimError::Expired { ago: now.since(expires_at), leeway });
     }
     for claim in ["nbf", "iat"] {
         if let Some(begin) = numeric_date(claims, claim)?
@@ -202,10 +205,10 @@ pub enum ClaimError {
     },
     /// `exp` is in the past.
     Expired {
-        /// `exp`.
-        expires_at: Timestamp,
-        /// Our clock.
-        now: Timestamp,
+        /// How far behind our clock.
+        ago: Seconds,
+        /// How far it may be.
+        leeway: Seconds,
     },
     /// `nbf` or `iat` is in the future.
     InTheFuture {
@@ -248,14 +251,13 @@ impl fmt::Display for ClaimError {
         match self {
             ClaimError::Missing { claim } => write!(f, "the token must have {claim}, but has not"),
             ClaimError::Malformed { claim, expected } => write!(f, "{claim} must be {expected}, but is not"),
-            ClaimError::Expired { expires_at, now } => {
-                write!(f, "the token must not be expired, but exp is {expires_at} and it is {now}")
+            ClaimError::Expired { ago, leeway } => {
+                write!(f, "exp must not be in the past, but was {ago} ago, leeway {leeway} ({CLOCKS})")
             }
             ClaimError::InTheFuture { claim, ahead, leeway } => {
                 write!(
                     f,
-                    "{claim} must not be in the future, but is {ahead} ahead, leeway {leeway} (compare the \
-                     clocks of the provider and of this proxy)"
+                    "{claim} must not be in the future, but is {ahead} ahead, leeway {leeway} ({CLOCKS})"
                 )
             }
             ClaimError::Issuer { expected, found } => {
@@ -326,6 +328,8 @@ mod tests {
             let error = check(json!({"exp": exp})).unwrap_err();
             assert!(matches!(error, ClaimError::Expired { .. }), "{exp}: {error}");
         }
+        let error = check(json!({"exp": now.0 - 600})).unwrap_err().to_string();
+        assert!(error.contains(" but was 600 s ago, leeway 60 s (compare the clocks"), "{error}");
         for claim in ["nbf", "iat"] {
             for begin in [json!(now.0 + 60), json!(now.0), json!(1.5), json!(-5), json!(now.0 - 172_800)] {
                 assert!(check(json!({"exp": now.0 + 300, claim: begin})).is_ok(), "{claim} {begin}");

@@ -9,6 +9,9 @@ use crate::text::shown_to;
 /// repeats. Bytes. Identifiers of requests, as UUIDs, are shorter.
 pub const TOKEN_LIKE: usize = 40;
 
+/// A longer piece of a long run is no word. Bytes.
+const WORD_LIMIT: usize = 24;
+
 /// A description is cut after so many characters, escaped.
 pub const DESCRIPTION_LIMIT: usize = 200;
 
@@ -119,6 +122,21 @@ fn readable(text: &str, secrets: &[&str], limit: usize) -> String {
     shown_to(&words.join(" "), limit)
 }
 
+/// Whether a run may be a token. Long names of parameters (`token_endpoint_auth_signing_alg_values_supported`)
+/// and of hosts are none: letters of one case, and digits in hosts alone, in pieces as words have them.
+fn is_like_a_token(run: &str) -> bool {
+    // The end of a sentence.
+    let run = run.trim_end_matches('.');
+    let is_host = run.rsplit_once('.').is_some_and(|(_, last)| last.len() > 1 && is_word(last, false));
+    let mut words = run.split(['.', '-', '_']);
+    run.len() > TOKEN_LIKE && !words.all(|word| is_word(word, is_host))
+}
+
+fn is_word(text: &str, has_digits: bool) -> bool {
+    let is_of_word = |byte: u8| byte.is_ascii_lowercase() || has_digits && byte.is_ascii_digit();
+    text.len() <= WORD_LIMIT && text.bytes().all(is_of_word)
+}
+
 /// A word without its runs that are as long as tokens.
 fn without_tokens(word: &str) -> String {
     let is_of_token = |character: char| {
@@ -126,7 +144,7 @@ fn without_tokens(word: &str) -> String {
     };
     let (mut kept, mut run) = (String::new(), String::new());
     let end_run = |kept: &mut String, run: &mut String| {
-        kept.push_str(if run.len() > TOKEN_LIKE { MASK } else { run.as_str() });
+        kept.push_str(if is_like_a_token(run) { MASK } else { run.as_str() });
         run.clear();
     };
     for character in word.chars() {
@@ -186,6 +204,24 @@ mod tests {
         }
         assert_eq!(description(" \r\n ", &[]), None);
         assert!(description(&"word ".repeat(1000), &[]).unwrap().len() <= DESCRIPTION_LIMIT + 3);
+    }
+
+    #[test]
+    fn long_names_of_parameters_and_hosts_are_words_and_what_may_be_a_token_is_none() {
+        let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        for (text, is_kept) in [
+            ("token_endpoint_auth_signing_alg_values_supported", true),
+            ("https://d1a2b3.execute-api.eu-central-1.amazonaws.com/oidc/callback,", true),
+            ("https://orders-of-the-department.internal.example.com.", true),
+            (&format!("{uuid}.{uuid}"), false),
+            (&format!("{uuid}.{uuid}."), false),
+            (&"ab".repeat(21), false),
+            (&"abc1".repeat(11), false),
+            (&format!("{}.example", "ab1".repeat(14)), false),
+            ("AbcdefghijklmnopqrstuvwxyzAbcdefghijklmnopq", false),
+        ] {
+            assert_eq!(description(text, &[]).as_deref() == Some(text), is_kept, "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use url::Url;
 use crate::text::{shown, shown_to};
 
 /// Parameters of an authorization request whose values may be in a log: not about a person, and no secret.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 12] = [
     "response_type",
     "response_mode",
     "client_id",
@@ -19,6 +19,7 @@ const SHOWN: [&str; 11] = [
     "display",
     "audience",
     "resource",
+    "code_challenge_method",
 ];
 
 /// Longer values are cut. Characters.

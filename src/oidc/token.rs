@@ -191,7 +191,14 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TokenError::Refused { status, error } => {
-                write!(f, "the token endpoint refuses with status {status}: {error}")
+                write!(f, "the token endpoint refuses with status {status}: {error}")?;
+                match error.error {
+                    "invalid_client" => f.write_str(
+                        " (compare client_id, its secret or key, and token_endpoint_auth_method with the registration)",
+                    ),
+                    "unauthorized_client" => f.write_str(" (is this grant allowed to the client?)"),
+                    _ => Ok(()),
+                }
             }
             TokenError::Status(found) => {
                 write!(f, "the token endpoint must answer with status 200, but answers with {found}")

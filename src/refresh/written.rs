@@ -42,7 +42,8 @@ impl Filter {
 
     fn warn_of_upstream(&self, now: Timestamp) {
         let line = "the upstream sets a cookie with a name of the filter's own, which is taken out of its \
-                    response (see session.cookie_name)";
+                    response: is another filter behind this one? It needs another session.cookie_name and \
+                    redirect_uri, or must go";
         self.log.warn("upstream_sets_cookie", line, now);
     }
 }

@@ -111,7 +111,8 @@ impl Session {
     pub fn state(&self, config: &config::Session, now: Timestamp) -> Result<(), SessionEnded> {
         let ended_at = self.ends_at(config);
         if now >= ended_at {
-            return Err(SessionEnded::Lifetime { ended_at, now });
+            let (ago, age) = (now.since(ended_at), now.since(self.created_at));
+            return Err(SessionEnded::Lifetime { ago, age });
         }
         let unused = now.since(self.seen_at);
         if config.idle_timeout.0 > 0 && unused >= config.idle_timeout {
@@ -156,10 +157,10 @@ impl Session {
 pub enum SessionEnded {
     /// Its lifetime is over.
     Lifetime {
-        /// When it ended.
-        ended_at: Timestamp,
-        /// The time now.
-        now: Timestamp,
+        /// How long ago it ended.
+        ago: Seconds,
+        /// How long ago it began.
+        age: Seconds,
     },
     /// It was not used for too long.
     Idle {
@@ -203,8 +204,8 @@ impl SessionEnded {
 impl fmt::Display for SessionEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SessionEnded::Lifetime { ended_at, now } => {
-                write!(f, "the session ended at {ended_at}, and it is {now} now")
+            SessionEnded::Lifetime { ago, age } => {
+                write!(f, "the session ended {ago} ago; its login was {age} ago")
             }
             SessionEnded::ByProvider => f.write_str("the provider has ended the session"),
             SessionEnded::LoggedOut => f.write_str("the session was ended by a logout"),
@@ -241,7 +242,9 @@ mod tests {
         session.seen_at = at(28_799);
         assert_eq!(session.state(&config, at(28_799)), Ok(()));
         let ended = session.state(&config, at(28_800)).unwrap_err();
-        assert_eq!(ended, SessionEnded::Lifetime { ended_at: at(28_800), now: at(28_800) });
+        assert_eq!(ended, SessionEnded::Lifetime { ago: Seconds(0), age: Seconds(28_800) });
+        let ended = session.state(&config, at(29_400)).unwrap_err();
+        assert_eq!(ended.to_string(), "the session ended 600 s ago; its login was 29400 s ago");
         assert_eq!(ended.code(), "session_lifetime");
     }
 

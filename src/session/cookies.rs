@@ -13,7 +13,7 @@ use super::changes::{Fingerprint, pack_changes};
 use super::client_cookies::ClientCookies;
 use super::contents::Session;
 use super::jar::{Jar, is_blank, name_and_value, trim_blanks};
-use super::login::{LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
+use super::login::{COOKIE_INFIX, LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
 use super::pack::{PART_LIMIT, pack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge};
 use super::rounds::ROUNDS_LIFETIME;
@@ -71,7 +71,7 @@ impl Cookies {
             Rc::new(ClientCookies::new(&name, config, party))
         };
         Cookies {
-            login_prefix: format!("{base}-login-"),
+            login_prefix: format!("{base}{COOKIE_INFIX}"),
             rounds_name: format!("{base}-rounds"),
             logout_name: format!("{base}-logout"),
             clients: parties.iter().map(client).collect(),
@@ -256,21 +256,22 @@ impl Cookies {
     }
 
     /// What the browser keeps in the place of a login that an upstream begins by this `Set-Cookie` field: its
-    /// answer comes to us, and must not look like one of a browser that keeps no cookies.
+    /// answer comes to us, and must not look like one of a browser that keeps no cookies. The name of that
+    /// filter's cookies may begin as ours do, such as `vestibule-two`.
     pub fn login_behind(&self, field: &[u8]) -> Option<String> {
         let (name, value) = name_and_value(field)?;
-        let name = std::str::from_utf8(name).ok()?;
-        let id = name.strip_prefix(&self.login_prefix)?;
-        let begins = Login::id(id) == Some(id) && value.first().is_some_and(|first| *first != b';');
+        let (_, id) = Login::of_cookie(std::str::from_utf8(name).ok()?)?;
+        let begins = self.is_ours(name) && value.first().is_some_and(|first| *first != b';');
+        let name = format!("{}{id}", self.login_prefix);
         let attributes = self.clients.first().map_or(&self.other_attributes, |it| &it.login_attributes);
-        begins.then(|| attributes.set_for(name, BEHIND, ROUNDS_LIFETIME))
+        begins.then(|| attributes.set_for(&name, BEHIND, ROUNDS_LIFETIME))
     }
 
     /// The cookie of another filter with which a login began, if the browser has one.
     pub fn of_another_filter(&self, state: &str, jar: &Jar<'_>) -> Option<String> {
-        let end = format!("-login-{}", Login::id(state)?);
-        let mut names = jar.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
-        let found = names.find_map(|name| name.strip_suffix(&end).filter(|base| *base != self.base))?;
+        let id = Login::id(state)?;
+        let mut names = jar.iter().filter_map(|(name, _)| Login::of_cookie(std::str::from_utf8(name).ok()?));
+        let (found, _) = names.find(|(base, named)| *named == id && *base != self.base)?;
         Some(shown(found))
     }
 

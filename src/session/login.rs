@@ -19,6 +19,9 @@ pub const LOGINS_LIMIT: usize = 5;
 /// How much of `state` is in the name of the login's cookie. Characters.
 const ID_LENGTH: usize = 16;
 
+/// Between the name of a filter's cookies and the part of `state`, in the name of a login's cookie.
+pub(super) const COOKIE_INFIX: &str = "-login-";
+
 /// What must be known when the provider sends the browser back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +111,12 @@ impl Login {
         state.get(..ID_LENGTH).filter(|_| ours)
     }
 
+    /// The name of a filter's cookies and the part of `state`, if this is the name of a login's cookie.
+    pub(super) fn of_cookie(name: &str) -> Option<(&str, &str)> {
+        let (base, id) = name.split_at_checked(name.len().checked_sub(ID_LENGTH)?)?;
+        Some((base.strip_suffix(COOKIE_INFIX)?, Login::id(id)?))
+    }
+
     pub(super) fn age(&self, now: Timestamp) -> Seconds {
         now.since(self.started_at)
     }
@@ -163,7 +172,11 @@ impl fmt::Display for LoginMissing {
                 f.write_str("the browser should have the cookie of this login and sent none")
             }
             LoginMissing::NotOpened => {
-                f.write_str("the cookie of this login should open with a configured key and does not")
+                f.write_str(
+                    "the cookie of this login should open with a configured key and does not: do all filters of \
+                     this host have the same session.keys, provider and client_id, or another cookie_name and \
+                     redirect_uri each?",
+                )
             }
             LoginMissing::OtherState => f.write_str(
                 "the cookie of this login should hold the state of the response and holds another",

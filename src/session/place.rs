@@ -37,6 +37,9 @@ pub struct Place {
     /// As in [`Login`](super::Login).
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub began_as: Option<String>,
+    /// The host on which it began, if the provider does not send the browser back there.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 impl Place {
@@ -89,6 +92,7 @@ mod tests {
             started_at: NOW,
             landing: Landing::Form,
             began_as: Some("0123456789abcdef".to_owned()),
+            host: None,
         };
         let state = cookies.state(&Secret::from(RANDOM), &place, [7; 24]);
         (cookies, state)

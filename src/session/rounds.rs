@@ -19,6 +19,7 @@ use crate::time::{Seconds, Timestamp};
 use super::client_cookies::ClientCookies;
 use super::cookies::Cookies;
 use super::jar::Jar;
+use super::login::{COOKIE_INFIX, Login};
 use super::parts::CANDIDATES_LIMIT;
 
 /// This many logins that lead nowhere are a loop.
@@ -190,9 +191,9 @@ impl Cookies {
         let ours = jar.iter().map(|(name, _)| name).filter(|name| self.is_ours(name));
         let names = ours.take(COOKIES_NAMED).map(|name| String::from_utf8_lossy(name).into_owned());
         names
-            .map(|name| match name.starts_with(&self.login_prefix) {
-                true => format!("{}*", self.login_prefix),
-                false => shown(&name),
+            .map(|name| match Login::of_cookie(&name) {
+                Some((base, _)) => format!("{}{COOKIE_INFIX}*", shown(base)),
+                None => shown(&name),
             })
             .collect()
     }

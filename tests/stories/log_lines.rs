@@ -1,8 +1,10 @@
 //! One line must be enough: who was refused what, and what there was in its place.
 
 use serde_json::{Value, json};
+use url::Url;
+use vestibule::http::Request;
 
-use crate::world::{Browser, World, lines};
+use crate::world::{Browser, SITE, World, lines};
 
 /// The one line with which a request of this code was answered.
 fn answered(code: &str) -> String {
@@ -153,6 +155,45 @@ fn what_a_provider_says_of_a_login_that_is_gone_is_in_the_line() {
     world.log_in("/orders").is(302, "login_completed");
     world.get("/oidc/callback?error=authentication_expired&state=gone").is(302, "login_done_before");
     assert_has(&answered("login_done_before"), &["authentication_expired"]);
+}
+
+#[test]
+fn a_login_whose_cookie_did_not_come_says_what_came_instead() {
+    let mut world = World::new();
+    for (cookie, words) in [
+        (None, "no cookie came at all: does the browser block them, or did the login begin on another host"),
+        (Some("lang=de"), "no cookie of the filter came, but others: does a filter in front take it out"),
+        (Some("__Host-vestibule-rounds=1"), "cookies of the filter that came: __Host-vestibule-rounds"),
+    ] {
+        crate::world::log::forget();
+        let address = World::new().sent_to_provider("/orders");
+        let back = world.authorize(&address);
+        let path = back.strip_prefix(SITE).unwrap();
+        let mut request = world.program(path, &[("sec-fetch-mode", "navigate")]);
+        if let Some(cookie) = cookie {
+            request.headers.push("cookie", cookie);
+        }
+        world.send(request).is(400, "login_no_cookie");
+        assert_has(&answered("login_no_cookie"), &["the cookie of this login and sent none; ", words]);
+    }
+}
+
+#[test]
+fn a_login_that_ends_on_another_host_than_it_began_on_says_so() {
+    let mut world = World::with(&json!({
+        "providers": {"main": {"redirect_uri": "https://app.example.com/oidc/callback"}},
+        "session": {"hosts": null},
+    }));
+    let request = world.navigation("/orders", false);
+    let seen = world.send(Request { authority: "www.example.com".to_owned(), ..request });
+    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    // Cookies belong to one host.
+    world.browser = Browser::default();
+    let back = world.authorize(&address);
+    world.arrive(&back).is(400, "login_no_cookie");
+    let words =
+        "the login began on the host \"www.example.com\", where its cookie is, and redirect_uri leads to";
+    assert_has(&answered("login_no_cookie"), &[words]);
 }
 
 #[test]

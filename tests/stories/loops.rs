@@ -156,6 +156,26 @@ fn answers_to_logins_of_something_else_behind_one_callback_end_in_words() {
     assert_eq!(codes, ["login_done_before", "login_done_before", "login_loop"]);
 }
 
+/// Times are whole seconds, and a browser goes round several times in one.
+#[test]
+fn a_loop_that_goes_round_within_one_second_ends_after_three_rounds() {
+    let mut front = World::new();
+    let mut behind = World::new();
+    front.stop_clock();
+    front.log_in("/orders").is(302, "login_completed");
+    // Worlds that begin in the same second draw the same, and its first login is not that of the front.
+    sent_by(&mut behind, "/other");
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        front.get("/orders").is(200, "session");
+        behind.now = front.now;
+        let address = sent_by(&mut behind, "/orders");
+        let back = behind.authorize(&address);
+        codes.push(front.arrive(&back).code);
+    }
+    assert_eq!(codes, ["login_done_before", "login_done_before", "login_loop"]);
+}
+
 #[test]
 fn an_answer_that_is_opened_again_is_no_round_however_often() {
     let mut world = World::new();

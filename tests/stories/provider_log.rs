@@ -75,6 +75,36 @@ fn every_endpoint_of_a_provider_is_named_when_its_answer_cannot_be_used() {
 }
 
 #[test]
+fn an_address_at_which_there_is_nothing_is_said_to_be_wrong_or_not_reached() {
+    for (status, words) in [
+        (404, "got 404 (is the address right, and does the callout target lead to its host?)"),
+        (301, "got 301 (redirects are not followed"),
+    ] {
+        for endpoint in ["metadata", "keys"] {
+            crate::world::log::forget();
+            let mut world = World::new();
+            world.idp().instead.insert(endpoint, answer(status, ""));
+            world.get("/orders").is(503, "provider_status");
+            assert_eq!(with(&["answered code=provider_status", words]).len(), 1, "{:?}", lines());
+        }
+    }
+}
+
+#[test]
+fn a_client_that_the_provider_refuses_says_what_to_compare() {
+    for (error, words) in [
+        ("invalid_client", "(compare client_id, its secret or key, and token_endpoint_auth_method with"),
+        ("unauthorized_client", "(is this grant allowed to the client?)"),
+    ] {
+        let mut world = World::new();
+        world.idp().instead.insert("token", answer(401, json!({"error": error})));
+        let seen = world.log_in("/orders");
+        assert!(!seen.is(502, "token_refused").body.contains("client"), "{}", seen.body);
+        assert_eq!(with(&["answered code=token_refused", error, words]).len(), 1, "{:?}", lines());
+    }
+}
+
+#[test]
 fn one_worker_says_that_a_provider_is_away_and_one_that_it_is_back() {
     let mut world = World::new();
     world.stop_clock();

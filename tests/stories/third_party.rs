@@ -160,11 +160,22 @@ fn other_posts_to_the_login_are_refused() {
     let mut world = World::new();
     let mut request = world.navigation("/oidc/login", true);
     request.method = "POST".to_owned();
-    world.send(request.clone()).is(405, "method_not_allowed");
+    world.send(request.clone()).is(400, "parameter_missing");
     request.headers.push("content-type", "application/x-www-form-urlencoded");
     world.send_with_body(request.clone(), b"return_to=/orders").is(400, "parameter_missing");
     let body = format!("{ISSUER}&x={}", "x".repeat(16 * 1024));
     world.send_with_body(request.clone(), body.as_bytes()).is(413, "body_too_large");
     let request = Request { authority: "evil.example".to_owned(), ..request };
     world.send_with_body(request, ISSUER.as_bytes()).is(400, "host_not_allowed");
+}
+
+#[test]
+fn a_method_that_the_login_does_not_have_is_told_which_it_has() {
+    let mut world = World::new();
+    for method in ["PUT", "DELETE", "OPTIONS"] {
+        let mut request = world.navigation("/oidc/login", true);
+        request.method = method.to_owned();
+        let seen = world.send(request);
+        assert_eq!(seen.is(405, "method_not_allowed").header("allow"), Some("GET, POST"), "{method}");
+    }
 }

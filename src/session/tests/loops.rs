@@ -88,7 +88,12 @@ fn a_login_that_an_upstream_begins_leaves_a_sign_and_nothing_else_does() {
     let name = format!("{BASE}-login-{id}");
     let sign = cookies.login_behind(format!("{name}=sealed; Path=/; Secure").as_bytes()).unwrap();
     assert!(sign.starts_with(&format!("{name}=behind; ")) && sign.contains("; HttpOnly; "), "{sign}");
+    // The cookies of another filter may begin as ours do, and are taken out too.
+    assert_eq!(cookies.login_behind(format!("{BASE}-two-login-{id}=sealed").as_bytes()), Some(sign.clone()));
     for field in [
+        format!("{BASE}two-login-{id}=x"),
+        format!("{BASE}-two-{id}=x"),
+        format!("other-login-{id}=x"),
         format!("{name}=; Max-Age=0"),
         format!("{name}; Path=/"),
         format!("{BASE}=x"),
@@ -120,4 +125,13 @@ fn the_cookie_of_another_filter_is_known_by_the_login_that_it_names() {
         assert_eq!(cookies.of_another_filter(STATE, &Jar::read(&headers)).as_deref(), expected, "{name}");
         assert_eq!(cookies.of_another_filter("short", &Jar::read(&headers)), None);
     }
+}
+
+#[test]
+fn no_part_of_a_state_is_among_the_names_that_are_logged() {
+    let id = Login::id(STATE).unwrap();
+    let jar = format!("{BASE}=1; {BASE}-login-{id}=1; {BASE}-two-login-{id}=1; other-login-{id}=1");
+    let headers: Headers = [("cookie", jar)].into_iter().collect();
+    let names = cookies(|_| {}).names_in(&Jar::read(&headers));
+    assert_eq!(names, [BASE, &format!("{BASE}-login-*"), &format!("{BASE}-two-login-*")]);
 }

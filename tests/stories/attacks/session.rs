@@ -277,7 +277,7 @@ fn a_session_has_its_own_lifetimes() {
             seen.is(503, "no_clock");
             continue;
         }
-        assert!(seen.is(200, "session").cookies().is_empty(), "SESS-26 {now}");
+        assert!(seen.is(200, "session").cookies().is_empty(), "SESS-26 {now:?}");
     }
     world.now = began + Seconds(7_200);
     assert_eq!(world.get("/orders").code, "login_begins", "SESS-26");

@@ -1,0 +1,70 @@
+//! What is said when a filter begins, by one of the workers that begin with it: an Envoy has as many as it
+//! has threads, and one more that tries the configuration.
+
+use log::Level;
+
+use crate::config::Config;
+use crate::session::KeyName;
+use crate::store::{Claim, Key, Record, Store, Table, Tenant, Worth};
+use crate::time::{Seconds, Timestamp};
+
+/// What was said.
+const BEGUN: Table = Table { name: "begun", buckets: 1, bucket_limit: 1024 };
+
+/// Within this time the workers of one start have begun. The next start says the same again.
+const OF_ONE_START: Seconds = Seconds(10);
+
+/// Says which version begins, with which providers and keys, and what is unwise.
+pub fn say(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) {
+    for (level, line) in to_be_said(config, keys, store, now) {
+        log::log!(level, "{line}");
+    }
+}
+
+/// Nothing if another worker has said it.
+fn to_be_said(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) -> Vec<(Level, String)> {
+    let providers: Vec<&str> = config.providers.iter().map(|roles| roles.provider.name.as_str()).collect();
+    let names: Vec<String> = keys.iter().map(KeyName::to_string).collect();
+    let warnings = config.warnings.iter().map(|warning| (Level::Warn, format!("configuration: {warning}")));
+    let lines: Vec<(Level, String)> = [
+        (
+            Level::Info,
+            format!(
+                "vestibule {} begins: providers {}; {} rules",
+                env!("CARGO_PKG_VERSION"),
+                providers.join(", "),
+                config.rules.len()
+            ),
+        ),
+        (Level::Info, format!("session.keys by name: {} (the first seals, all open)", names.join(", "))),
+    ]
+    .into_iter()
+    .chain(warnings)
+    .collect();
+    let parts: Vec<&[u8]> = lines.iter().map(|(_, line)| line.as_bytes()).collect();
+    let said = Record { worth: Worth::Disposable, ..Record::new(&[], now + OF_ONE_START) };
+    let claim = BEGUN.rows(store, Tenant::none()).claim(Key::new(&parts), &said, now);
+    if matches!(claim, Claim::Held(_)) { Vec::new() } else { lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+
+    #[test]
+    fn a_start_is_said_by_one_worker_and_another_start_or_configuration_again() {
+        let now = Timestamp(1_700_000_000);
+        let (store, alone) = (Store::new(None), Store::new(None));
+        let said =
+            |store: &Store, document, now| to_be_said(&trial::read(document).unwrap(), &[], store, now).len();
+        assert_eq!(said(&store, json!({}), now), 2);
+        assert_eq!(said(&store, json!({}), now), 0, "another worker");
+        assert_eq!(said(&alone, json!({}), now), 2, "a worker that shares nothing");
+        let unwise = json!({"session": {"insecure_allow_http": true}});
+        assert_eq!(said(&store, unwise, now), 3, "another configuration");
+        assert_eq!(said(&store, json!({}), now + OF_ONE_START), 2, "the next start");
+    }
+}
