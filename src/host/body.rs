@@ -1,7 +1,7 @@
 //! The body of a request, as the hosts hand it over.
 
 use super::abi::{self, Action};
-use super::request::Pending;
+use super::pending::Pending;
 use crate::driver::Meanwhile;
 use crate::http::BodyFailed;
 

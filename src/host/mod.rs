@@ -5,13 +5,19 @@
 //! `kong/README.md` tells them to whoever runs it.
 
 mod abi;
+mod actions;
 mod body;
 mod callouts;
+mod clock;
 mod dispatch;
 mod fields;
+mod kind;
+mod logger;
 mod metrics;
 mod nginx;
 mod outcome;
+mod pending;
+mod plugin;
 mod request;
 mod response;
 mod root;

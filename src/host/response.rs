@@ -1,8 +1,9 @@
 //! The response of an upstream on its way to the client.
 
 use super::abi::{self, Map};
+use super::clock::now;
+use super::kind::Host;
 use super::nginx;
-use super::root::{Host, now};
 use crate::filter::Filter;
 
 /// Takes out what would set a cookie of ours. One host call where the upstream sets none.

@@ -1,0 +1,60 @@
+//! What all contexts of one configuration share.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+
+use super::abi::Failed;
+use super::callouts::InFlight;
+use super::kind::{self, Host};
+use super::pending::Pending;
+use crate::driver::{Driver, RequestId};
+use crate::filter::Filter;
+use crate::numbered::Numbered;
+
+/// What all contexts of one configuration share.
+#[derive(Default)]
+pub struct Plugin {
+    /// Absent while there is no valid configuration: then everything is refused.
+    pub filter: OnceCell<Rc<Filter>>,
+    /// Drives it.
+    pub driver: OnceCell<RefCell<Driver>>,
+    /// The contexts of requests that wait, as the driver numbers them.
+    pub waiting: RefCell<Numbered<Weak<Pending>>>,
+    /// The callouts of all configurations that are in flight.
+    pub in_flight: Rc<InFlight>,
+    /// It has had a request.
+    has_begun: Cell<bool>,
+}
+
+impl Plugin {
+    /// One that waits for its configuration.
+    pub fn new(in_flight: Rc<InFlight>) -> Self {
+        Plugin { in_flight, ..Plugin::default() }
+    }
+
+    /// Does something with the driver. None if there is none, or if the host calls within a call.
+    pub fn drive<T>(&self, work: impl FnOnce(&mut Driver) -> T) -> Option<T> {
+        let mut driver = self.driver.get()?.try_borrow_mut().ok()?;
+        Some(work(&mut driver))
+    }
+
+    /// The state of a request that waits.
+    pub fn pending(&self, id: RequestId) -> Option<Rc<Pending>> {
+        self.waiting.borrow().get(id.number())?.upgrade()
+    }
+
+    /// Finds out in a request which host this is, and does what waits for that.
+    ///
+    /// # Errors
+    /// It does not say. Nothing may depend on it then.
+    pub fn find_host(&self) -> Result<Host, Failed> {
+        let host = Host::find()?;
+        if !self.has_begun.replace(true) {
+            self.drive(|driver| driver.set_host(host.traits()));
+            if self.filter.get().is_some_and(|filter| filter.shares_data()) {
+                kind::use_shared_data();
+            }
+        }
+        Ok(host)
+    }
+}
