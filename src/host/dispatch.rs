@@ -71,9 +71,11 @@ fn of_request(context: u32, decide: impl FnOnce(&Handling) -> Action) -> Action 
     decide(&request)
 }
 
+/// Says that a root context may be deleted, if the host waits for that. A host that does not hear it is told
+/// again at the next tick.
 fn delete_if_finished(context: u32, root: &mut Root) {
-    if root.is_finished() && abi::act_for(context).is_ok() {
-        let _ = abi::may_delete();
+    if root.is_finished() && abi::act_for(context).and_then(|()| abi::may_delete()).is_ok() {
+        root.on_finished();
     }
 }
 

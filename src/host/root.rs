@@ -63,11 +63,14 @@ impl Root {
         !self.is_ending
     }
 
-    /// Whether the host, which waits, may delete this: said once.
-    pub fn is_finished(&mut self) -> bool {
-        let is_finished = self.is_ending && !self.is_busy();
-        self.is_ending &= !is_finished;
-        is_finished
+    /// Whether the host waits for this, and may delete it now.
+    pub fn is_finished(&self) -> bool {
+        self.is_ending && !self.is_busy()
+    }
+
+    /// The host was told that it may delete this.
+    pub fn on_finished(&mut self) {
+        self.is_ending = false;
     }
 
     fn is_busy(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What a host knows: its settings, the requests in it, and what the filter has asked for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -314,6 +314,10 @@ pub(crate) struct Host {
     pub(crate) effective: u32,
     /// By root context. Milliseconds.
     pub(crate) tick_periods: BTreeMap<u32, u32>,
+    /// Root contexts whose configuration was replaced and which the filter still needs.
+    pub(crate) ending: BTreeSet<u32>,
+    /// Those of them that the filter needs no more.
+    pub(crate) may_be_deleted: BTreeSet<u32>,
     pub(crate) streams: BTreeMap<u32, Stream>,
     pub(crate) callouts: BTreeMap<u32, Callout>,
     pub(crate) next_callout: u32,
@@ -345,6 +349,8 @@ impl Host {
             current: root,
             effective: root,
             tick_periods: BTreeMap::new(),
+            ending: BTreeSet::new(),
+            may_be_deleted: BTreeSet::new(),
             streams: BTreeMap::new(),
             callouts: BTreeMap::new(),
             next_callout: 0,

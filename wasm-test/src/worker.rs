@@ -251,6 +251,35 @@ impl Worker {
         }
     }
 
+    /// The configuration is replaced, and no request has it any more. Envoy waits with its root context until
+    /// the filter says that it may be deleted; nginx does not.
+    pub fn replace_configuration(&mut self) {
+        let root = first_root(self.setup.profile);
+        let may_be_deleted = self.call::<_, u32>(Callback::End, root, "proxy_on_done", root) != Some(0);
+        let host = self.host();
+        host.ending.insert(root);
+        if may_be_deleted || host.is_nginx() {
+            host.may_be_deleted.insert(root);
+        }
+        self.delete_ended();
+    }
+
+    /// Whether the root context of a configuration that was replaced still exists.
+    pub fn keeps_replaced_configuration(&self) -> bool {
+        !self.vm.store.data().ending.is_empty()
+    }
+
+    /// Deletes the root contexts that the filter needs no more: after the callback in which it said so.
+    pub(crate) fn delete_ended(&mut self) {
+        for root in std::mem::take(&mut self.host().may_be_deleted) {
+            let _ = self.call::<_, ()>(Callback::End, root, "proxy_on_delete", root);
+            let host = self.host();
+            host.ending.remove(&root);
+            host.tick_periods.remove(&root);
+            host.callouts.retain(|_, callout| callout.context != root);
+        }
+    }
+
     /// Size of the VM's memory. Bytes.
     pub fn memory(&self) -> usize {
         let memory = self.vm.store.data().memory.expect("it was started");

@@ -189,3 +189,27 @@ fn a_callout_that_the_host_refuses_takes_no_other_request_with_it() {
         assert_eq!((outgoing.status, field(&outgoing, "location")), (302, Some(page)));
     }
 }
+
+/// A result that nobody else would keep is waited for. The host forgets whose turn it is, or what it was told,
+/// and is told again.
+#[test]
+fn a_replaced_configuration_is_deleted_once_nothing_is_in_flight() {
+    for fault in [None, Some("proxy_set_effective_context"), Some("proxy_done")] {
+        let mut site = Site::on(Proxy::Envoy);
+        let worker = std::rc::Rc::clone(&site.worker);
+        let mut worker = worker.borrow_mut();
+        worker.tick();
+        worker.replace_configuration();
+        assert!(worker.keeps_replaced_configuration(), "{fault:?}: metadata is in flight");
+        worker.change(|host| host.fails_at = fault);
+        while !worker.callouts().is_empty() {
+            assert!(worker.keeps_replaced_configuration(), "{fault:?}: keys are in flight");
+            answer(&mut site, &mut worker);
+        }
+        worker.tick();
+        assert_eq!(worker.keeps_replaced_configuration(), fault.is_some(), "{fault:?}");
+        worker.change(|host| host.fails_at = None);
+        worker.tick();
+        assert!(!worker.keeps_replaced_configuration(), "{fault:?}");
+    }
+}
