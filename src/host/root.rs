@@ -119,11 +119,14 @@ impl Root {
     fn configure(&mut self, document: &[u8]) -> Result<Driver, String> {
         let config = Config::read(document, &|name| std::env::var(name).ok());
         let config = config.map_err(|problems| problems.to_string())?;
+        // Envoy always has it. Whether anything is shared does not change later: what was written down until then
+        // would be read elsewhere.
+        let shares_data = config.shared_data || Host::likely() == Host::Envoy;
         let host = HostFunctions {
             worker: worker(),
             random: host_random,
             verify: Some(verify::by_host),
-            shared: Some(workers::SHARED_DATA),
+            shared: shares_data.then_some(workers::SHARED_DATA),
             metrics: Some(metrics::METRICS),
         };
         let now = clock().ok_or("the clock of the host shows no time")?;
