@@ -1,4 +1,4 @@
-//! What the driver says, done.
+//! Carries out the actions of the driver.
 
 use std::rc::Rc;
 
@@ -12,17 +12,17 @@ use super::pending::{Pending, Turn};
 use super::plugin::Plugin;
 use crate::driver::{Action as Do, Driver};
 
-/// Does what the driver says, in the callback of this context: that of a request, or the root context. What
-/// the callback of the request says to the host.
+/// Carries out the driver's actions in the callback of this context: a request, or the root context. Returns
+/// the result of the request's callback.
 pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, Turn)>) -> Action {
     let mut said = Action::Pause;
-    // The host acts for another context than the one whose callback this is.
+    // The host acts for another context than that of the callback.
     let mut acts_for_another = false;
     while let Some(action) = plugin.drive(Driver::next).flatten() {
         let id = match &action {
             Do::Send { id, by, callout, .. } => {
                 let sender = by.and_then(|by| plugin.pending(by));
-                // A callout goes with the context that it was sent in.
+                // A callout belongs to the context in which it was sent.
                 if std::mem::take(&mut acts_for_another) {
                     let _ = abi::act_for(context_id);
                 }
@@ -62,7 +62,7 @@ pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, 
                     said = if is_ours { action } else { said };
                 }
             }
-            // Only one host has to be told, which hands over a body when the request goes on.
+            // Only needed on one host, which hands over a body when the request goes on.
             Do::AwaitBody(_) if is_ours && Host::known() == Host::Nginx => {
                 if turn != Turn::Own {
                     let _ = abi::continue_request();

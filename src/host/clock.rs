@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::abi;
 use crate::time::Timestamp;
 
-/// No clock is right that shows an earlier time: 2020-09-13.
+/// A clock that shows an earlier time is wrong: 2020-09-13.
 const EARLIEST: Timestamp = Timestamp(1_600_000_000);
 
 thread_local! {
-    /// What the clock showed when it did last.
+    /// The last valid time of the clock.
     static LAST_TIME: Cell<Timestamp> = const { Cell::new(Timestamp(0)) };
-    /// Whether it did when it was looked at last.
+    /// Whether the clock was valid at its last reading.
     static IS_RIGHT: Cell<bool> = const { Cell::new(true) };
 }
 
-/// The wall clock of the host. `None` if it fails, or shows a time when this filter did not exist: by such
-/// a clock no session and no token would ever end.
+/// The wall clock of the host. `None` if it fails, or shows a time before this filter existed: by such a
+/// clock no session and no token would ever expire.
 pub fn clock() -> Option<Timestamp> {
     let now = abi::nanoseconds().ok().map(|now| Timestamp(Duration::from_nanos(now).as_secs()));
     let now = now.filter(|now| *now >= EARLIEST);
@@ -30,7 +30,7 @@ pub fn clock() -> Option<Timestamp> {
     now
 }
 
-/// The time for what is in flight: while the clock fails, the last that it showed.
+/// The time for work in flight: while the clock is invalid, its last valid time.
 pub fn now() -> Timestamp {
     clock().unwrap_or_else(|| LAST_TIME.get())
 }

@@ -1,7 +1,7 @@
-//! What the host calls, and which context it is for.
+//! Callbacks from the host, dispatched to their contexts.
 //!
-//! A host that calls in disorder (an unknown context, a reply that nobody asked for, a callback within a
-//! callback) ends nothing here: it is told to wait, and a request that it would go on with is refused.
+//! A host that calls out of order (an unknown context, an unexpected reply, a callback within a callback)
+//! breaks nothing here: it is told to pause, and a request that it would resume is refused.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ struct Contexts {
     roots: RefCell<Numbered<Rc<RefCell<Root>>>>,
     requests: RefCell<Numbered<Rc<Handling>>>,
     in_flight: Rc<InFlight>,
-    /// The context that was made by the last call. See [`Dispatch::reply`].
+    /// The context that was created by the last call. See [`Dispatch::reply`].
     newest: Cell<Option<u32>>,
 }
 
@@ -62,7 +62,7 @@ impl Contexts {
     }
 }
 
-/// What a request says to a callback of its own. One that is not known is refused.
+/// The result of a callback of a request. An unknown one is refused.
 fn of_request(context: u32, decide: impl FnOnce(&Handling) -> Action) -> Action {
     let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) else {
         let _ = abi::send_local_response(500, &[("x-vestibule-code", "bug")], b"");
@@ -71,8 +71,7 @@ fn of_request(context: u32, decide: impl FnOnce(&Handling) -> Action) -> Action 
     decide(&request)
 }
 
-/// Says that a root context may be deleted, if the host waits for that. A host that does not hear it is told
-/// again at the next tick.
+/// Permits the deletion of a root context for which the host waits. If that fails, the next tick tries again.
 fn delete_if_finished(context: u32, root: &mut Root) {
     if root.is_finished() && abi::act_for(context).and_then(|()| abi::may_delete()).is_ok() {
         root.on_finished();
@@ -125,17 +124,16 @@ impl Callbacks for Dispatch {
         }
     }
 
-    /// After a trap, the replies to callouts of the module that ended come to its successor, which never sent
-    /// them. nginx makes the context of the request that waits for it immediately before, and goes on with
-    /// the request after this call unless it is answered. Of other replies that nobody asked for nothing
-    /// follows.
+    /// After a trap, the replies to callouts of the trapped module go to its successor, which never sent them.
+    /// Immediately before, nginx creates the context of the waiting request, and resumes the request after this
+    /// call unless it is answered. Other unexpected replies are ignored.
     fn reply(token: u32, headers: usize, size: usize) {
         let newest = CONTEXTS.with(|contexts| contexts.newest.take());
         let sent = CONTEXTS.with(|contexts| contexts.in_flight.take(token));
         let asked_by = sent.as_ref().map(|sent| sent.context_id);
         let Some(context) = asked_by.or(newest) else { return };
         if let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) {
-            // Envoy acts for the root context here. Where it is refused, whatever is done for the request fails.
+            // Envoy acts for the root context here. If switching fails, every call for the request fails.
             let _ = abi::act_for(context);
             return request.on_reply(token, sent.as_ref(), headers, size);
         }

@@ -5,13 +5,12 @@ use super::kind::Host;
 use super::nginx;
 use crate::http::{Headers, Request};
 
-/// The fields of a list, if all their names are text. Others cannot be compared with those that are
-/// protected.
+/// The fields of a list, if all their names are text. Others cannot be compared with the protected ones.
 pub fn named(fields: Vec<Field>) -> Option<Vec<(String, Vec<u8>)>> {
     fields.into_iter().map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect()
 }
 
-/// The request that these fields make.
+/// The request with these fields.
 pub fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Request {
     let mut headers = Headers::new();
     let (mut method, mut scheme, mut authority, mut path) = Default::default();
@@ -28,14 +27,14 @@ pub fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -
                 continue;
             }
         };
-        // Not UTF-8: left empty, which nothing matches.
+        // Not UTF-8: left empty, which matches nothing.
         *pseudo = String::from_utf8(value).unwrap_or_default();
     }
     if host == Host::Nginx {
         path = nginx::raw_path();
         authority = nginx::authority(headers.one("host"));
     }
-    // What the other host says here is not about the body.
+    // On the other host this flag is not about the body.
     let has_body = goes_on && host == Host::Envoy;
     Request { method, scheme, authority, path, headers, has_body, host: host.traits() }
 }

@@ -1,8 +1,8 @@
-//! Which host the module runs in, and which of its optional functions may be called.
+//! The host in which the module runs, and which of its optional functions may be called.
 //!
-//! A function that a host lacks ends the module there, and one host then lets those requests go on that wait.
-//! Only a request can tell for certain which host this is: the root context of one cannot be asked. What is
-//! known is known of the VM, so it is kept once for all configurations in it, and here alone.
+//! A call of a function that the host lacks traps, and one host then forwards waiting requests to the upstream.
+//! Only a request can detect the host: the root context of one host has no properties. A VM runs in one host, so
+//! this is known once for all configurations in it, and only here.
 
 use std::cell::Cell;
 
@@ -26,11 +26,11 @@ thread_local! {
 
 #[derive(Clone, Copy)]
 struct Known {
-    /// As a request has found out.
+    /// As detected in a request.
     host: Option<Host>,
-    /// As the number of a root context has it.
+    /// As guessed from the numbers of root contexts.
     seems: Option<Host>,
-    /// Its shared data may be used: it is there.
+    /// It has shared data, which may be used.
     has_shared_data: bool,
 }
 
@@ -49,7 +49,7 @@ impl Host {
         HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy, gathers_bodies: is_envoy }
     }
 
-    /// Looks at the number of a root context, which is all there is before the first request.
+    /// Guesses the host from the number of a root context, until the first request detects it.
     pub fn guess(root_context_id: u32) {
         Known::change(|known| {
             let is_nginx = nginx::is_likely(root_context_id) || known.seems == Some(Host::Nginx);
@@ -57,10 +57,10 @@ impl Host {
         });
     }
 
-    /// Finds out in a request which host this is.
+    /// Detects the host, in a request.
     ///
     /// # Errors
-    /// It does not say. Nothing may depend on it then.
+    /// The host does not say. Nothing may depend on it then.
     pub fn find() -> Result<Host, Failed> {
         if let Some(host) = KNOWN.get().host {
             return Ok(host);
@@ -77,21 +77,21 @@ impl Host {
         Ok(host)
     }
 
-    /// The host, as a request has found out. As long as none has, it is the one that asks for more care.
+    /// The host, as detected. Until then, the one that needs more care.
     pub fn known() -> Host {
         KNOWN.get().host.unwrap_or(Host::Nginx)
     }
 
-    /// The host, as a request has found out or as it seems.
+    /// The host, as detected. Until then, as guessed.
     pub fn likely() -> Host {
         let known = KNOWN.get();
         known.host.or(known.seems).unwrap_or(Host::Nginx)
     }
 }
 
-/// Says that there is shared data, after asking for something: where the host has no memory for it, the module
-/// ends here. To be called before anything waits, in the first request of a configuration that says so, which
-/// is answered 500; in a tick it would let those go upstream that wait.
+/// Declares that the host has shared data, after reading a value: if the host has no memory for it, the module
+/// traps here. To be called before anything waits, in the first request of a configuration with shared data,
+/// which is answered 500; in a tick the trap would forward waiting requests to the upstream.
 pub fn use_shared_data() {
     if !KNOWN.get().has_shared_data {
         let _ = abi::shared_data(PROBE);
@@ -104,13 +104,13 @@ pub fn has_shared_data() -> bool {
     KNOWN.get().has_shared_data
 }
 
-/// Whether the host's verifier of signatures may be asked. The other host traps on foreign functions.
+/// Whether the host's verifier of signatures may be called. The other host traps on foreign functions.
 pub fn has_verifier() -> bool {
     KNOWN.get().host == Some(Host::Envoy)
 }
 
-/// Whether the host's metrics may be used. The other host ends the module when its memory for metrics is full,
-/// and lets the request through to the upstream.
+/// Whether the host's metrics may be used. The other host traps when its memory for metrics is full, and
+/// forwards the request to the upstream.
 pub fn has_metrics() -> bool {
     Host::likely() == Host::Envoy
 }

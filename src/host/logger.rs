@@ -5,7 +5,7 @@ use log::LevelFilter;
 use super::abi::{self, Level};
 use crate::text::shown;
 
-/// From here on what is logged, and why the module ends, is in the log of the host.
+/// Sends log lines and panics to the log of the host.
 pub fn install() {
     let (level, complaint) = log_level();
     let _ = log::set_logger(&Logger);
@@ -16,8 +16,8 @@ pub fn install() {
     }
 }
 
-/// The log level, and what is wrong with how it is set. More than `info` is asked for by the variable
-/// `VESTIBULE_LOG` of the VM, because asking the host for its level traps on one host.
+/// The log level, and problems with its setting. A more verbose level than `info` is set by the variable
+/// `VESTIBULE_LOG` of the VM, because reading the host's level traps on one host.
 fn log_level() -> (LevelFilter, Option<String>) {
     let level = match std::env::var("VESTIBULE_LOG").as_deref() {
         Ok("trace") => LevelFilter::Trace,

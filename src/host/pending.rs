@@ -1,4 +1,4 @@
-//! The state of a request that its context shares with others.
+//! The state of one request, as other contexts see it.
 
 use std::cell::{Cell, RefCell};
 
@@ -6,33 +6,33 @@ use super::nginx;
 use crate::driver::RequestId;
 use crate::filter::admission::Admission;
 
-/// The state of one request. Others hold it weakly: with the context it is gone.
+/// The state of one request. Others hold it weakly: it goes with the context.
 pub struct Pending {
-    /// To act for this request from another context's callback.
+    /// Number of this context, to act for this request from another context's callback.
     pub context_id: u32,
-    /// As the driver numbers it, while it is not decided.
+    /// Its number in the driver, while it is not decided.
     pub id: Cell<Option<RequestId>>,
-    /// The callout in flight, as the host numbers it, if this context sent it.
+    /// The host's number of the callout in flight, if this context sent it.
     pub token: Cell<Option<u32>>,
     /// Header fields to add to the response that the filter itself made.
     pub response: RefCell<Vec<(String, String)>>,
-    /// What it was let through with.
+    /// The edits with which it was admitted.
     pub edits: RefCell<Option<Admission>>,
     pub is_head: Cell<bool>,
-    /// So much of the request had come when its header fields did. Bytes; none if it was not looked at.
+    /// How much of the request had arrived with its header fields. Bytes; none if not read.
     pub received_before: Cell<Option<u64>>,
-    /// The host would lose the body of an answer that is given now.
+    /// The host would lose the body of an answer that is sent now.
     pub loses_body: Cell<bool>,
-    /// What nginx's `$upstream_scheme` was, which holds the request back until it is decided.
+    /// The original `$upstream_scheme` of nginx, which holds the request back until it is decided.
     pub lock: RefCell<Option<nginx::Lock>>,
-    /// It was answered or let through.
+    /// It was answered or admitted.
     pub is_decided: Cell<bool>,
-    /// It was let through: the response is not ours.
+    /// It was admitted: the response is not ours.
     pub is_admitted: Cell<bool>,
 }
 
 impl Pending {
-    /// That of a request that begins.
+    /// That of a new request.
     pub fn new(context_id: u32) -> Self {
         Pending {
             context_id,
@@ -50,13 +50,13 @@ impl Pending {
     }
 }
 
-/// In whose callback a request goes on.
+/// The callback in which a request continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// In its own, for its headers or body.
+    /// Its own, for its headers or body.
     Own,
-    /// In its own, for a reply: it must be woken.
+    /// Its own, for a reply: it must be woken.
     OwnPaused,
-    /// In that of another context: it must be woken.
+    /// That of another context: it must be woken.
     OfAnother,
 }

@@ -1,4 +1,4 @@
-//! What all contexts of one configuration share.
+//! The state that all contexts of one configuration share.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -11,16 +11,16 @@ use crate::driver::{Driver, RequestId};
 use crate::filter::Filter;
 use crate::numbered::Numbered;
 
-/// What all contexts of one configuration share.
+/// The state that all contexts of one configuration share.
 #[derive(Default)]
 pub struct Plugin {
-    /// Absent while there is no valid configuration: then everything is refused.
+    /// Absent while there is no valid configuration: then every request is refused.
     pub filter: OnceCell<Rc<Filter>>,
     /// Drives it.
     pub driver: OnceCell<RefCell<Driver>>,
-    /// The contexts of requests that wait, as the driver numbers them.
+    /// The contexts of waiting requests, by their number in the driver.
     pub waiting: RefCell<Numbered<Weak<Pending>>>,
-    /// The callouts of all configurations that are in flight.
+    /// The callouts in flight of all configurations.
     pub in_flight: Rc<InFlight>,
     /// It has had a request.
     has_begun: Cell<bool>,
@@ -32,7 +32,7 @@ impl Plugin {
         Plugin { in_flight, ..Plugin::default() }
     }
 
-    /// Does something with the driver. None if there is none, or if the host calls within a call.
+    /// Calls the driver. None if there is none, or if the host calls within a call.
     pub fn drive<T>(&self, work: impl FnOnce(&mut Driver) -> T) -> Option<T> {
         let mut driver = self.driver.get()?.try_borrow_mut().ok()?;
         Some(work(&mut driver))
@@ -43,10 +43,10 @@ impl Plugin {
         self.waiting.borrow().get(id.number())?.upgrade()
     }
 
-    /// Finds out in a request which host this is, and does what waits for that.
+    /// Detects the host in a request; the first one prepares what depends on it.
     ///
     /// # Errors
-    /// It does not say. Nothing may depend on it then.
+    /// The host does not say. Nothing may depend on it then.
     pub fn find_host(&self) -> Result<Host, Failed> {
         let host = Host::find()?;
         if !self.has_begun.replace(true) {

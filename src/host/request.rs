@@ -23,13 +23,13 @@ pub struct Handling {
 }
 
 impl Handling {
-    /// The context of a request that begins.
+    /// The context of a new request.
     pub fn new(context_id: u32, plugin: Rc<Plugin>) -> Self {
         let pending = Rc::new(Pending::new(context_id));
         Handling { plugin, pending }
     }
 
-    /// The context goes: what is in hand for its request goes with it.
+    /// The context is deleted: the work for its request is dropped.
     pub fn on_delete(&self) {
         self.forget();
         if let Some(token) = self.pending.token.take() {
@@ -49,9 +49,9 @@ impl Handling {
     }
 
     /// Envoy holds body and trailers back while the headers are paused, unless its option
-    /// `allow_on_headers_stop_iteration` is set: then "continue" here would let the whole request go
-    /// on undecided. nginx has a body only for a request that it lets go on: if nobody decided that,
-    /// it forgot about a callout, and this is the last moment to refuse.
+    /// `allow_on_headers_stop_iteration` is set: then "continue" here would resume the whole request
+    /// undecided. nginx has a body only for a request that it resumed: if it was not decided, nginx forgot
+    /// about a callout, and this is the last chance to refuse.
     fn while_undecided(&self) -> Action {
         match Host::known() {
             _ if self.pending.is_decided.get() => Action::Continue,
@@ -60,7 +60,7 @@ impl Handling {
         }
     }
 
-    /// The host goes on with a request that nobody decided.
+    /// The host resumed an undecided request.
     fn refuse_forgotten(&self) -> Action {
         self.forget();
         if let Some(filter) = self.plugin.filter.get() {
@@ -72,10 +72,10 @@ impl Handling {
 }
 
 impl Handling {
-    /// A reply for this request, perhaps one that it never asked for.
+    /// A reply for this request, possibly an unexpected one.
     pub fn on_reply(&self, token: u32, sent: Option<&Sent>, headers: usize, body_size: usize) {
         let Some(sent) = sent.filter(|_| self.pending.token.get() == Some(token)) else {
-            // Nobody asked for this. Where the host then goes on with the request, it is refused.
+            // An unexpected reply. If the host resumes the request after it, the request is refused.
             let is_idle = self.pending.token.get().is_none() && !self.pending.is_decided.get();
             if is_idle && Host::known() == Host::Nginx {
                 self.refuse_forgotten();
@@ -89,14 +89,14 @@ impl Handling {
         self.plugin.drive(|driver| driver.reply(sent.id, reply, now()));
         self.perform(Turn::OwnPaused);
         self.pending.loses_body.set(false);
-        // One host lets a request go on by itself after a callout: every path from here has answered it, sent
-        // the next callout, or let it go on on purpose.
+        // One host resumes a request by itself after a callout: every path from here has answered it, sent
+        // the next callout, or admitted it deliberately.
         if self.pending.id.get().is_none() && !self.pending.is_decided.get() {
             self.refuse_forgotten();
         }
     }
 
-    /// The header fields are there, so many.
+    /// The header fields have arrived; their number.
     pub fn on_request_headers(&self, count: usize, end_of_stream: bool) -> Action {
         let Ok(host) = self.plugin.find_host() else {
             refuse(&self.pending, 500, "bug");
@@ -151,7 +151,7 @@ impl Handling {
         }
     }
 
-    /// So much of the body is there.
+    /// This much of the body has arrived.
     pub fn on_request_body(&self, size: usize, is_end: bool) -> Action {
         let Some(id) = self.pending.id.get() else { return self.while_undecided() };
         let is_wanted = self.plugin.drive(|driver| {
@@ -159,12 +159,12 @@ impl Handling {
             driver.body(id, size, is_end, now());
             is_wanted
         });
-        // The host gathers it as long as this says to pause.
+        // The host gathers it as long as this returns pause.
         if is_wanted == Some(true) { self.perform(Turn::Own) } else { self.while_undecided() }
     }
 
-    /// The trailers are there, which end the body. If they cannot be read or changed they do not go on: the
-    /// upstream might take one for ours.
+    /// The trailers have arrived, which end the body. If they cannot be read or changed they are dropped: the
+    /// upstream might take one for an identity header.
     pub fn on_request_trailers(&self) -> Action {
         if let Some(id) = self.pending.id.get() {
             let is_wanted = self.plugin.drive(|driver| {
@@ -190,7 +190,7 @@ impl Handling {
         self.while_undecided()
     }
 
-    /// The header fields of the response are there, so many: of the upstream's, or of ours.
+    /// The header fields of the response have arrived; their number: of the upstream's, or of ours.
     pub fn on_response_headers(&self, count: usize) {
         if let Some(filter) = self.plugin.filter.get().filter(|_| self.pending.is_admitted.get()) {
             response::keep_our_cookies(filter, Host::known(), count);

@@ -1,4 +1,4 @@
-//! The root context: configuration, ticks, and the callouts that belong to no request.
+//! The root context: configuration, ticks, and callouts without a request.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,10 +16,10 @@ use crate::driver::Driver;
 use crate::filter::{Filter, HostFunctions};
 use crate::random::NoRandomness;
 
-/// How often background work is looked for. Set once: one host traps on a second time.
+/// Tick period. Set once: one host traps on a second time.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A configuration longer than this is not read. Bytes.
+/// Longer configurations are not read. Bytes.
 const CONFIGURATION_LIMIT: usize = 1024 * 1024;
 
 /// The root context.
@@ -27,7 +27,7 @@ pub struct Root {
     /// As the host numbers it.
     context_id: u32,
     plugin: Rc<Plugin>,
-    /// The host waits until it may delete this.
+    /// The host waits for permission to delete this.
     is_ending: bool,
 }
 
@@ -47,28 +47,28 @@ impl Root {
         perform(&self.plugin, self.context_id, None);
     }
 
-    /// The reply to a callout of its own.
+    /// The reply to a callout of the root context.
     pub fn on_reply(&mut self, sent: &Sent, headers: usize, body_size: usize) {
         let reply = callouts::reply(headers, body_size, sent.reply_limit);
         self.plugin.drive(|driver| driver.reply(sent.id, reply, now()));
         self.perform();
     }
 
-    /// The configuration is replaced, and no request has it any more. False: something is in flight, such
-    /// as a refresh whose result nobody else would keep; [`Root::is_finished`] says when it is not. nginx
-    /// waits for nothing.
+    /// The configuration is replaced, and no request uses it any more. False: something is in flight, such as
+    /// a refresh whose result would be lost; [`Root::is_finished`] says when it has ended. nginx does not
+    /// wait.
     pub fn on_done(&mut self) -> bool {
         self.plugin.drive(Driver::end);
         self.is_ending = self.is_busy() && Host::likely() == Host::Envoy;
         !self.is_ending
     }
 
-    /// Whether the host waits for this, and may delete it now.
+    /// Whether the host waits for permission to delete this, and nothing is in flight any more.
     pub fn is_finished(&self) -> bool {
         self.is_ending && !self.is_busy()
     }
 
-    /// The host was told that it may delete this.
+    /// The host has the permission to delete this.
     pub fn on_finished(&mut self) {
         self.is_ending = false;
     }
@@ -77,7 +77,7 @@ impl Root {
         self.plugin.drive(|driver| driver.is_busy()).unwrap_or_default()
     }
 
-    /// The configuration, of so many bytes. False refuses it.
+    /// The configuration, with its length in bytes. False refuses it.
     pub fn on_configure(&mut self, size: usize) -> bool {
         let Ok(document) = abi::buffer(Buffer::Configuration, size.min(CONFIGURATION_LIMIT)) else {
             return false;
@@ -86,12 +86,12 @@ impl Root {
             Ok(driver) => {
                 let _ = self.plugin.filter.set(Rc::clone(driver.filter()));
                 let _ = self.plugin.driver.set(RefCell::new(driver));
-                // The worker of Envoy's main thread sees no request that could tell. Should this be another host
-                // than it seems, one without shared data, it ends here and lets nothing through.
+                // The worker of Envoy's main thread gets no request for the detection. If the guess is wrong, and
+                // the host has no shared data, the module traps here and admits nobody.
                 if Host::likely() == Host::Envoy {
                     kind::use_shared_data();
                 }
-                // Callouts are not possible here on every host; the first tick does them.
+                // Callouts are not possible here on every host; the first tick sends them.
                 let _ = abi::set_tick_period(TICK);
                 true
             }
@@ -100,8 +100,9 @@ impl Root {
                 log::error!("{}", refused(is_nginx));
                 // Line by line, because nginx cuts what is longer than 2 KB.
                 why.lines().for_each(|line| log::error!("{line}"));
-                // Envoy refuses a listener, or an update, whose filter says no. Kong goes on without
-                // the filter, and the worker of a plain nginx ends: there it is kept, to refuse.
+                // Envoy rejects a listener, or an update, whose filter refuses. Kong continues without the
+                // filter, and the worker of a plain nginx exits: there the module stays, and refuses every
+                // request.
                 is_nginx
             }
         }
@@ -119,8 +120,8 @@ impl Root {
     fn configure(&mut self, document: &[u8]) -> Result<Driver, String> {
         let config = Config::read(document, &|name| std::env::var(name).ok());
         let config = config.map_err(|problems| problems.to_string())?;
-        // Envoy always has it. Whether anything is shared does not change later: what was written down until then
-        // would be read elsewhere.
+        // Envoy always has shared data. This must not change later: entries that were written until then would
+        // be looked for elsewhere.
         let shares_data = config.shared_data || Host::likely() == Host::Envoy;
         let host = HostFunctions {
             worker: worker(),
@@ -135,18 +136,18 @@ impl Root {
     }
 }
 
-/// What becomes of a configuration that is not valid.
+/// The message for an invalid configuration.
 fn refused(is_nginx: bool) -> &'static str {
     if is_nginx {
         "the configuration is refused, every request is answered 500:"
     } else {
-        "the configuration is refused: the proxy does not take the listener or the update, and what was \
-         configured before goes on:"
+        "the configuration is refused: the proxy rejects the listener or the update, and keeps the \
+         previous configuration:"
     }
 }
 
-/// Tells workers apart that began with the same secret: the finest clock there is, and where the
-/// VM's memory happens to lie.
+/// Distinguishes workers that began with the same secret: the finest clock there is, and the address of the
+/// VM's memory.
 fn worker() -> u64 {
     let nanoseconds = abi::nanoseconds().unwrap_or_default();
     let mut random = [0; 8];

@@ -25,7 +25,7 @@ struct Outcome {
     result: bool,
 }
 
-/// Asks the host.
+/// Calls the host's verifier.
 pub fn by_host(check: &HostCheck<'_>) -> Option<bool> {
     if !kind::has_verifier() {
         return None;

@@ -1,14 +1,14 @@
-//! The host's shared data, through which the workers of one proxy tell each other what they know.
+//! The host's shared data, through which the workers of one proxy share what they know.
 
 use super::abi;
 use super::kind::{self, Host};
 use crate::store::{Found, NotSet, SharedData, Unreadable};
 
-/// A version that no value has, for where there is no value yet: Envoy does not look at it there, and
-/// it is a mismatch with a value that another worker has just written, where 0 would overwrite it.
+/// A version that no value has, for an absent value: Envoy does not check it there, and it is a mismatch with
+/// a value that another worker has just written, where 0 would overwrite it.
 const NONE_IN_ENVOY: u32 = u32::MAX;
 
-/// The same for nginx, which takes 0 for "there is nothing", and nothing else.
+/// The same for nginx, which takes only 0 for an absent value.
 const NONE_IN_NGINX: u32 = 0;
 
 /// The host's shared data, for the core.

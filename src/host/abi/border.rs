@@ -1,9 +1,9 @@
-//! All that is unsafe.
+//! All unsafe code of the crate.
 //!
-//! The functions of the host take pointers, and what they write they write behind the compiler's back. Each is
-//! given the pointer and length of a slice that outlives the call, or a place of its own to write to. Memory
-//! that the host asks for stays ours: see `lent.rs`. What the host calls it finds by its name, which no other
-//! function of the module may have.
+//! Functions of the host take pointers, and write to memory behind the compiler's back. Each gets the pointer
+//! and length of a slice that outlives the call, or a variable of its own to write to. Memory that the host
+//! allocates stays ours: see `lent.rs`. The host finds callbacks by their names, which no other function of
+//! the module may have.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -103,19 +103,19 @@ unsafe extern "C" {
 }
 
 unsafe extern "C" {
-    /// What the C library and the standard library need before anything else runs.
+    /// Initializes the C library and the standard library.
     fn __wasm_call_ctors();
 }
 
-/// Runs what the C library and the standard library need before anything else.
+/// Initializes the C library and the standard library.
 ///
 /// # Safety
-/// To be called once, in the first call of the host.
+/// To be called once, in the first callback.
 pub unsafe fn call_constructors() {
     unsafe { __wasm_call_ctors() };
 }
 
-/// Gives the [`Callbacks`](super::callbacks::Callbacks) of a type the names by which the host finds them.
+/// Exports the [`Callbacks`](super::callbacks::Callbacks) of a type under the names of the ABI.
 macro_rules! export {
     ($callbacks:ty) => {
         #[allow(unsafe_code)]
@@ -195,7 +195,7 @@ pub(in crate::host) use export;
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// The host asks for memory to hand something over in.
+/// The host allocates memory, to hand a value over.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     lent::lend(size)
@@ -213,7 +213,7 @@ extern "C" fn proxy_on_response_body(_context: u32, _size: usize, _is_end: u32) 
     Action::Continue as u32
 }
 
-/// A request is written into the access log. One host calls this whether it is there or not.
+/// A request is written to the access log. One host calls this whether it is there or not.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(_context: u32) {}
 
@@ -315,7 +315,7 @@ pub fn set_shared_data(name: &str, value: &[u8], version: u32) -> Result<(), Fai
     done(unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), version) })
 }
 
-/// Lets the host delete the root context that is in force, which it was told to wait for. nginx traps.
+/// Lets the host delete the root context in force, after a postponed deletion. nginx traps.
 pub fn may_delete() -> Result<(), Failed> {
     done(proxy_done())
 }
@@ -343,7 +343,7 @@ pub fn send_local_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -
     })
 }
 
-/// Sends a callout in the context that is in force, and tells its number.
+/// Sends a callout in the context in force, and returns its number.
 pub fn http_call(target: &str, headers: &[(&str, &str)], body: &[u8], timeout: Duration) -> Result<u32, u32> {
     let (headers, trailers) = (pairs::written(headers), pairs::written(&[]));
     let mut token = 0;
@@ -369,7 +369,7 @@ pub fn act_for(context: u32) -> Result<(), Failed> {
     done(proxy_set_effective_context(context))
 }
 
-/// Calls a function that this host has beside the ABI.
+/// Calls a function of this host beside the ABI.
 pub fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe {
@@ -385,7 +385,7 @@ pub fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed>
     handed_over(status, at, size)?.ok_or(Failed)
 }
 
-/// Defines a metric, and tells its number.
+/// Defines a metric, and returns its number.
 pub fn define_metric(kind: Metric, name: &str) -> Result<u32, Failed> {
     let mut metric = 0;
     done(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut metric) })?;

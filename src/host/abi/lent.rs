@@ -5,23 +5,23 @@ use std::ptr::null_mut;
 
 use super::types::Failed;
 
-/// The host did what it was asked.
+/// The status of success.
 pub const OK: u32 = 0;
 
-/// What it was asked for is not there.
+/// The status for an absent value.
 const NOT_FOUND: u32 = 1;
 
 thread_local! {
-    /// Memory that the host asked for while it answers a call, to be filled by it. A value is believed only
-    /// if it lies at the beginning of one of these and ends within it: whatever a host says of places and
-    /// lengths, nothing else is read, and nothing is freed that was not allocated.
+    /// Memory that the host allocated in the module during a call, to fill it. A value is trusted only if it
+    /// begins at the beginning of one of these and ends within it: nothing else is read, and nothing is freed
+    /// that was not allocated.
     static LENT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Pieces of memory that may be lent at the same time. A call needs one.
+/// Allocations that may be open at the same time. A call needs one.
 const LENT_LIMIT: usize = 16;
 
-/// Lends the host memory. It gets none if there is none: then it cannot answer the call.
+/// Allocates memory for the host. Null if there is none: then it cannot answer the call.
 pub fn lend(size: usize) -> *mut u8 {
     let mut memory: Vec<u8> = Vec::new();
     if memory.try_reserve_exact(size.max(1)).is_err() {
@@ -39,7 +39,7 @@ pub fn lend(size: usize) -> *mut u8 {
     if is_kept { at } else { null_mut() }
 }
 
-/// What the host handed over, by its status, its place, and its length. None: there is none.
+/// The value that the host handed over, by its status, its address, and its length. None: there is none.
 pub fn handed_over(status: u32, at: *const u8, size: usize) -> Result<Option<Vec<u8>>, Failed> {
     let lent = LENT.take();
     match status {

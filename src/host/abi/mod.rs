@@ -1,12 +1,11 @@
-//! Proxy-Wasm 0.2.1 as it crosses the border: what the host offers, and what it calls.
+//! Proxy-Wasm 0.2.1 at the border: functions of the host, and callbacks from it.
 //!
-//! The SDK for Rust ends the module where a host says something that it does not expect: any other
-//! status, a list that is none, a reply that nobody asked for. In Wasm that is the end for every request
-//! of the worker, and one host then lets those go on that wait. Here nothing a host says is more than a
-//! [`Failed`]. A status is a number, since no number may be a value that an enum does not have.
+//! The SDK for Rust traps on unexpected answers of a host: any other status, a malformed list, an unexpected
+//! reply. In Wasm that ends every request of the worker, and one host then forwards those that wait. Here no
+//! answer of a host is more than a [`Failed`]. A status is a number, since no number may be a value that an
+//! enum does not have.
 //!
-//! What crosses the border does so in `border.rs`, where all that is unsafe stands; the rest of the crate
-//! sees functions of Rust, and is called as [`Callbacks`].
+//! All unsafe code is in `border.rs`. The rest of the crate calls safe functions, and implements [`Callbacks`].
 
 mod border;
 mod callbacks;

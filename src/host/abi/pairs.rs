@@ -1,6 +1,6 @@
-//! Header fields as they cross the border: one list of pairs.
+//! Header fields as the ABI encodes them: one list of pairs.
 
-/// A field: its name and its value, neither of which need be text.
+/// A field: its name and its value. Neither has to be text.
 pub type Field = (Vec<u8>, Vec<u8>);
 
 /// A list as it crosses the border: how many there are, the lengths of each, then each name and value with
@@ -18,7 +18,7 @@ pub fn written(fields: &[(&str, &str)]) -> Vec<u8> {
     list
 }
 
-/// The list that these bytes are, if they are one.
+/// The list in these bytes, if well-formed.
 pub fn read(list: &[u8]) -> Option<Vec<Field>> {
     if list.is_empty() {
         return Some(Vec::new());

@@ -1,10 +1,10 @@
-//! What is said across the border: kinds of things, by the numbers that they have there.
+//! Types of the ABI, with their numbers.
 
-/// The host did not do what it was asked, or gave something that cannot be what was asked for.
+/// The host did not do what was requested, or gave something that cannot be the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
 
-/// What becomes of a request after a callback.
+/// The return value of a callback for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Action {
@@ -13,12 +13,12 @@ pub enum Action {
     /// It waits until it is woken or answered. Envoy gathers its body meanwhile, if its option
     /// `allow_on_headers_stop_iteration` is set, and answers 413 beyond its buffer.
     Pause = 1,
-    /// The same, and its body waits at the client (Envoy's `StopAllIterationAndWatermark`). For header
+    /// The same, and its body stays with the client (Envoy's `StopAllIterationAndWatermark`). For header
     /// fields only, and not on nginx.
     PauseAll = 4,
 }
 
-/// How much a line of the log matters.
+/// The level of a log line.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub enum Level {
@@ -32,7 +32,7 @@ pub enum Level {
     Warn = 3,
     /// `error`
     Error = 4,
-    /// Only for the last words of the module.
+    /// Only for a panic of the module.
     Critical = 5,
 }
 
@@ -40,7 +40,7 @@ pub enum Level {
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub enum Buffer {
-    /// The body of the request, as far as it has come.
+    /// The body of the request, as far as it has arrived.
     RequestBody = 0,
     /// The body of a reply, in its callback.
     ReplyBody = 4,
