@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wasmtime::{WasmParams, WasmResults};
 
 use crate::exchange::{CalloutReply, Incoming, Progress, Stage, Stream};
-use crate::host::{Callback, Callout, Host, Setup, first_root};
+use crate::host::{Callback, Callout, Host, Setup};
 use crate::module::Module;
 use crate::vm::Vm;
 use crate::{Fields, Profile, nginx};
@@ -69,7 +69,7 @@ impl Worker {
     pub fn begin_in(&mut self, configuration: u32, incoming: Incoming) -> StreamId {
         self.last += 1;
         let id = self.last;
-        let root = first_root(self.setup.profile) + configuration;
+        let root = self.setup.first_root + configuration;
         let is_isolated = self.setup.isolates_requests && self.setup.profile == Profile::NgxWasm;
         if (self.is_dead || is_isolated) && self.restart().is_err() {
             self.host().streams.insert(id, Stream::new(incoming, Fields::default()));
@@ -254,7 +254,7 @@ impl Worker {
     /// The configuration is replaced, and no request has it any more. Envoy waits with its root context until
     /// the filter says that it may be deleted; nginx does not.
     pub fn replace_configuration(&mut self) {
-        let root = first_root(self.setup.profile);
+        let root = self.setup.first_root;
         let may_be_deleted = self.call::<_, u32>(Callback::End, root, "proxy_on_done", root) != Some(0);
         let host = self.host();
         host.ending.insert(root);
