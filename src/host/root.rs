@@ -86,11 +86,6 @@ impl Root {
             Ok(driver) => {
                 let _ = self.plugin.filter.set(Rc::clone(driver.filter()));
                 let _ = self.plugin.driver.set(RefCell::new(driver));
-                // The worker of Envoy's main thread gets no request for the detection. If the guess is wrong, and
-                // the host has no shared data, the module traps here and admits nobody.
-                if Host::likely() == Host::Envoy {
-                    kind::use_shared_data();
-                }
                 // Callouts are not possible here on every host; the first tick sends them.
                 let _ = abi::set_tick_period(TICK);
                 true
@@ -131,6 +126,11 @@ impl Root {
             metrics: Some(metrics::METRICS),
         };
         let now = clock().ok_or("the clock of the host shows no time")?;
+        // The worker of Envoy's main thread gets no request for the detection. If the guess is wrong, and
+        // the host has no shared data, the module traps here and admits nobody.
+        if Host::likely() == Host::Envoy {
+            kind::use_shared_data();
+        }
         let filter = Filter::new(config, &host, now).map_err(|error| error.to_string())?;
         Ok(Driver::new(filter, &host, Host::likely().traits()))
     }
