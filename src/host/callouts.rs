@@ -1,32 +1,71 @@
 //! Callouts: sent, and their replies read.
 
+use std::cell::RefCell;
+
 use super::abi::{self, Buffer, Map};
+use super::kind::Host;
 use super::nginx;
 use crate::driver::CalloutId;
 use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
+use crate::numbered::Numbered;
 
-/// With this status Envoy does not send to a cluster that has no healthy host.
+/// Envoy answers with this status if a cluster has no healthy host.
 const INTERNAL_FAILURE: u32 = 10;
 
-/// The header fields of a reply that anything looks at.
+/// The header fields of a reply that are read.
 const REPLY_FIELDS: [&str; 6] = [":status", "cache-control", "age", "expires", "date", "content-type"];
 
 /// A callout in flight.
 pub struct Sent {
-    /// As the driver numbers it.
+    /// Its number in the driver.
     pub id: CalloutId,
+    /// The context in which it was sent.
+    pub context_id: u32,
     /// It has a body.
     pub has_body: bool,
     /// Longer replies are not read. Bytes.
     pub reply_limit: usize,
 }
 
-/// Sends a callout in the context in force, and gives the host's number for it.
+impl Sent {
+    /// A callout that was sent in this context.
+    pub fn new(id: CalloutId, context_id: u32, callout: &Callout) -> Self {
+        Sent { id, context_id, has_body: !callout.body.is_empty(), reply_limit: callout.reply_limit }
+    }
+}
+
+/// The callouts in flight of all contexts, by the host's number. Both hosts name the root context with every
+/// reply, so the sender is found here.
+#[derive(Default)]
+pub struct InFlight(RefCell<Numbered<Sent>>);
+
+impl InFlight {
+    /// Adds a callout that was sent.
+    pub fn insert(&self, token: u32, sent: Sent) {
+        self.0.borrow_mut().insert(token.into(), sent);
+    }
+
+    /// Removes a callout: its reply has arrived, or there will be none.
+    pub fn take(&self, token: u32) -> Option<Sent> {
+        self.0.borrow_mut().remove(token.into())
+    }
+
+    /// A context is deleted: there will be no reply to its callouts.
+    pub fn forget(&self, context_id: u32) {
+        let mut in_flight = self.0.borrow_mut();
+        let of_context = in_flight.iter().filter(|(_, sent)| sent.context_id == context_id);
+        for token in of_context.map(|(token, _)| token).collect::<Vec<_>>() {
+            in_flight.remove(token);
+        }
+    }
+}
+
+/// Sends a callout in the context in force, and returns the host's number for it.
 ///
 /// # Errors
-/// The host does not take it; there will be no reply.
-pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
-    if is_nginx && !nginx::is_address(&callout.target) {
+/// The host refuses it; there will be no reply.
+pub fn send(callout: &Callout) -> Result<u32, CalloutFailed> {
+    if Host::likely() == Host::Nginx && !nginx::is_address(&callout.target) {
         return Err(CalloutFailed::NotSent);
     }
     let mut path = callout.url.path().to_owned();
@@ -54,7 +93,7 @@ pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
     })
 }
 
-/// The reply that a callback is about. No headers, or no status, mean that there was none.
+/// The reply of a callback. Without headers, or without a status, there was none.
 pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if headers == 0 {
         return Err(CalloutFailed::NoAnswer);
@@ -66,7 +105,7 @@ pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if body_size > limit {
         return Err(CalloutFailed::TooLarge);
     }
-    // One host announces a body that breaks off, and then does not give it.
+    // One host announces a truncated body, and then does not hand it over.
     let body = match body_size {
         0 => Some(Vec::new()),
         size => abi::buffer(Buffer::ReplyBody, size).ok().filter(|body| body.len() == size),

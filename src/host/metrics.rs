@@ -1,26 +1,14 @@
 //! Counters and gauges of the host.
 
-use std::cell::Cell;
-
 use super::abi::{self, Metric};
+use super::kind;
 use crate::metrics::{HostMetrics, Kind, MetricId};
-
-thread_local! {
-    /// The other host ends the module when its memory for metrics is full, and lets the request through
-    /// to the upstream. Only a request can tell for certain which host this is.
-    static ALLOWED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Says that the host is one whose metrics may be used.
-pub fn allow(allowed: bool) {
-    ALLOWED.set(allowed);
-}
 
 /// The host's metrics, for the core.
 pub const METRICS: HostMetrics = HostMetrics { define, add, set };
 
 fn define(kind: Kind, name: &str) -> Option<MetricId> {
-    if !ALLOWED.get() {
+    if !kind::has_metrics() {
         return None;
     }
     let kind = match kind {

@@ -1,16 +1,9 @@
 //! Envoy's own verifier of signatures, through its foreign function `verify_signature`.
 
-use std::cell::Cell;
-
 use prost::Message;
 
-use super::abi;
+use super::{abi, kind};
 use crate::jose::verify::HostCheck;
-
-thread_local! {
-    /// The other host traps on foreign functions, and only a request can tell which host this is.
-    static ALLOWED: Cell<bool> = const { Cell::new(false) };
-}
 
 /// `VerifySignatureArguments` of Envoy.
 #[derive(Clone, PartialEq, Message)]
@@ -32,14 +25,9 @@ struct Outcome {
     result: bool,
 }
 
-/// Says that the host is one whose verifier may be asked.
-pub fn allow(allowed: bool) {
-    ALLOWED.set(allowed);
-}
-
-/// Asks the host.
+/// Calls the host's verifier.
 pub fn by_host(check: &HostCheck<'_>) -> Option<bool> {
-    if !ALLOWED.get() {
+    if !kind::has_verifier() {
         return None;
     }
     let arguments = Arguments {

@@ -57,12 +57,11 @@ fn only_the_host_knows_the_proxy() {
 }
 
 #[test]
-fn only_the_binding_to_the_proxy_is_unsafe() {
-    let is_binding = |path: &str| path == "host/abi.rs" || path == "host/dispatch.rs";
-    assert_eq!(uses(&["unsafe"], |path| !is_binding(path)), Vec::<String>::new());
-    // The other one says by which names the host finds the functions, and calls the one that comes first.
-    let calls = uses(&["unsafe {"], |path| path == "host/dispatch.rs");
-    assert_eq!(calls, ["host/dispatch.rs: unsafe { __wasm_call_ctors() };"]);
+fn one_file_has_all_that_is_unsafe() {
+    let words = ["unsafe", "no_mangle", "export_name", "link_section"];
+    let border = |path: &str| path == "host/abi/border.rs";
+    assert_eq!(uses(&words, |path| !border(path)), Vec::<String>::new());
+    assert!(!uses(&["unsafe {"], border).is_empty());
 }
 
 /// Read in several places it is read in several ways.

@@ -1,6 +1,6 @@
 //! The rooms of `src/` depend downward only, so that each can be read with what is below it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex_lite::Regex;
 
@@ -90,4 +90,43 @@ fn what_is_read_of_a_file_is_what_it_uses() {
     let code = "use crate::{\n    time,\n    http::Headers,\n};\nuse crate::oidc::token;\nfn f() { crate::text::shown(\"\") }\n";
     let expected = ["http", "oidc", "text", "time"].map(str::to_owned);
     assert_eq!(named(code), BTreeSet::from(expected));
+}
+
+/// Files of `host/` that depend on each other in a circle, by their names below it. What stands in a folder of it
+/// counts as one.
+fn circles_in_the_host() -> Vec<String> {
+    let path = Regex::new(r"\b(?:super|crate::host)::(\w+)").unwrap();
+    let group = Regex::new(r"\bsuper::\{([^;]*)\};").unwrap();
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, code) in sources() {
+        let Some(place) = file.strip_prefix("host/").filter(|place| *place != "mod.rs") else { continue };
+        let (place, is_in_folder) = match place.split_once('/') {
+            Some((folder, _)) => (folder, true),
+            None => (place.trim_end_matches(".rs"), false),
+        };
+        let names = uses.entry(place.to_owned()).or_default();
+        if !is_in_folder {
+            names.extend(path.captures_iter(&code).map(|found| found[1].to_owned()));
+            for found in group.captures_iter(&code) {
+                names.extend(
+                    found[1].split(',').map(|name| name.split("::").next().unwrap().trim().to_owned()),
+                );
+            }
+        }
+    }
+    let files: BTreeSet<String> = uses.keys().cloned().collect();
+    assert!(files.len() > 10, "{files:?}");
+    // Whoever uses none of those that are left is in no circle.
+    loop {
+        let left: BTreeSet<String> = uses.keys().cloned().collect();
+        uses.retain(|file, names| names.iter().any(|name| name != file && left.contains(name)));
+        if uses.len() == left.len() {
+            return left.into_iter().collect();
+        }
+    }
+}
+
+#[test]
+fn the_files_of_the_host_depend_on_each_other_in_no_circle() {
+    assert_eq!(circles_in_the_host(), Vec::<String>::new());
 }

@@ -338,6 +338,20 @@ fn shared_data(host: &Host, key: &[u8]) -> Result<crate::SharedData> {
 
 /// What nginx has in name only.
 fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
+    linker.func_wrap("env", "proxy_done", move |mut guest: Guest<'_>| {
+        if let Some(status) = enter(&mut guest, "proxy_done")? {
+            return Ok(status);
+        }
+        let host = guest.data_mut();
+        match profile {
+            Profile::Envoy if host.ending.contains(&host.effective) => {
+                host.may_be_deleted.insert(host.effective);
+                Ok(OK)
+            }
+            Profile::Envoy => Ok(NOT_FOUND),
+            Profile::NgxWasm => Err(Error::msg("proxy_done: not yet implemented")),
+        }
+    })?;
     linker.func_wrap(
         "env",
         "proxy_call_foreign_function",

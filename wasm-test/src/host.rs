@@ -1,7 +1,7 @@
 //! What a host knows: its settings, the requests in it, and what the filter has asked for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,6 @@ use crate::abi::INTERNAL_FAILURE;
 use crate::exchange::{CalloutReply, Stream};
 use crate::glibc_random::GlibcRandom;
 
-/// The first root context. Envoy counts all contexts from one; nginx gives a root context a checksum.
-pub(crate) fn first_root(profile: Profile) -> u32 {
-    match profile {
-        Profile::Envoy => 1,
-        Profile::NgxWasm => 0x9D5C_0A11,
-    }
-}
-
 /// How a worker is set up.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -29,6 +21,9 @@ pub struct Setup {
     /// The configurations of the filter. nginx runs all of them in one VM, which is its default; Envoy
     /// has one for each.
     pub configurations: Vec<Vec<u8>>,
+    /// The number of the first root context. Envoy counts all contexts from one; nginx gives a root context a
+    /// checksum, which may be any number.
+    pub first_root: u32,
     /// Environment of the VM.
     pub environment: Vec<(String, String)>,
     /// What workers of one proxy share. None: nginx without `shm_kv`.
@@ -82,6 +77,10 @@ impl Setup {
         Setup {
             profile,
             configurations: vec![configuration.to_vec()],
+            first_root: match profile {
+                Profile::Envoy => 1,
+                Profile::NgxWasm => 0x9D5C_0A11,
+            },
             environment: Vec::new(),
             shared_data: Some(SharedData::default()),
             now,
@@ -314,6 +313,10 @@ pub(crate) struct Host {
     pub(crate) effective: u32,
     /// By root context. Milliseconds.
     pub(crate) tick_periods: BTreeMap<u32, u32>,
+    /// Root contexts whose configuration was replaced and which the filter still needs.
+    pub(crate) ending: BTreeSet<u32>,
+    /// Those of them that the filter needs no more.
+    pub(crate) may_be_deleted: BTreeSet<u32>,
     pub(crate) streams: BTreeMap<u32, Stream>,
     pub(crate) callouts: BTreeMap<u32, Callout>,
     pub(crate) next_callout: u32,
@@ -334,7 +337,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new(setup: Setup) -> Host {
         let (seconds, milliseconds) = (setup.now / 1_000_000_000, setup.now / 1_000_000 % 1000);
-        let root = first_root(setup.profile);
+        let root = setup.first_root;
         Host {
             now: setup.now,
             random: GlibcRandom::of_worker(setup.process_id, seconds as u32, milliseconds as u32),
@@ -345,6 +348,8 @@ impl Host {
             current: root,
             effective: root,
             tick_periods: BTreeMap::new(),
+            ending: BTreeSet::new(),
+            may_be_deleted: BTreeSet::new(),
             streams: BTreeMap::new(),
             callouts: BTreeMap::new(),
             next_callout: 0,
@@ -359,7 +364,7 @@ impl Host {
 
     /// The root contexts, one for each configuration.
     pub(crate) fn roots(&self) -> impl Iterator<Item = u32> + use<> {
-        let first = first_root(self.setup.profile);
+        let first = self.setup.first_root;
         first..first + self.setup.configurations.len() as u32
     }
 
@@ -369,7 +374,7 @@ impl Host {
 
     /// The configuration of the root context whose callback runs.
     pub(crate) fn configuration(&self) -> &[u8] {
-        let index = self.current.wrapping_sub(first_root(self.setup.profile)) as usize;
+        let index = self.current.wrapping_sub(self.setup.first_root) as usize;
         self.setup.configurations.get(index).map(Vec::as_slice).unwrap_or_default()
     }
 

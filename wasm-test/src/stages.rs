@@ -175,6 +175,7 @@ impl Worker {
 
     /// Requests that were answered or woken from elsewhere go on.
     pub(crate) fn settle(&mut self) {
+        self.delete_ended();
         let ids: Vec<u32> = self.host().streams.keys().copied().collect();
         for id in ids {
             let Some(stream) = self.host().streams.get(&id) else { continue };

@@ -2,7 +2,7 @@
 
 use wasmtime::{Instance, Linker, Store, TypedFunc, WasmParams, WasmResults};
 
-use crate::host::{Callback, Host, first_root};
+use crate::host::{Callback, Host};
 use crate::module::Module;
 use crate::worker::Refused;
 use crate::{abi, wasi};
@@ -37,7 +37,7 @@ impl Vm {
         (store.data_mut().memory, store.data_mut().allocate) = (memory, allocate);
         let mut vm = Vm { store, instance };
         let start = |vm: &mut Vm| -> wasmtime::Result<bool> {
-            let first = first_root(profile);
+            let first = vm.store.data().setup.first_root;
             vm.call::<_, ()>(Callback::Start, first, "_initialize", ())?;
             for root in vm.store.data().roots() {
                 vm.call::<_, ()>(Callback::Start, root, "proxy_on_context_create", (root, 0))?;

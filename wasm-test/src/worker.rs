@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wasmtime::{WasmParams, WasmResults};
 
 use crate::exchange::{CalloutReply, Incoming, Progress, Stage, Stream};
-use crate::host::{Callback, Callout, Host, Setup, first_root};
+use crate::host::{Callback, Callout, Host, Setup};
 use crate::module::Module;
 use crate::vm::Vm;
 use crate::{Fields, Profile, nginx};
@@ -69,7 +69,7 @@ impl Worker {
     pub fn begin_in(&mut self, configuration: u32, incoming: Incoming) -> StreamId {
         self.last += 1;
         let id = self.last;
-        let root = first_root(self.setup.profile) + configuration;
+        let root = self.setup.first_root + configuration;
         let is_isolated = self.setup.isolates_requests && self.setup.profile == Profile::NgxWasm;
         if (self.is_dead || is_isolated) && self.restart().is_err() {
             self.host().streams.insert(id, Stream::new(incoming, Fields::default()));
@@ -248,6 +248,35 @@ impl Worker {
                 Some(()) => self.settle(),
                 None => self.after_trap(root),
             }
+        }
+    }
+
+    /// The configuration is replaced, and no request has it any more. Envoy waits with its root context until
+    /// the filter says that it may be deleted; nginx does not.
+    pub fn replace_configuration(&mut self) {
+        let root = self.setup.first_root;
+        let may_be_deleted = self.call::<_, u32>(Callback::End, root, "proxy_on_done", root) != Some(0);
+        let host = self.host();
+        host.ending.insert(root);
+        if may_be_deleted || host.is_nginx() {
+            host.may_be_deleted.insert(root);
+        }
+        self.delete_ended();
+    }
+
+    /// Whether the root context of a configuration that was replaced still exists.
+    pub fn keeps_replaced_configuration(&self) -> bool {
+        !self.vm.store.data().ending.is_empty()
+    }
+
+    /// Deletes the root contexts that the filter needs no more: after the callback in which it said so.
+    pub(crate) fn delete_ended(&mut self) {
+        for root in std::mem::take(&mut self.host().may_be_deleted) {
+            let _ = self.call::<_, ()>(Callback::End, root, "proxy_on_delete", root);
+            let host = self.host();
+            host.ending.remove(&root);
+            host.tick_periods.remove(&root);
+            host.callouts.retain(|_, callout| callout.context != root);
         }
     }
 

@@ -1,11 +1,11 @@
 //! What the filter asks, and what may become of it.
 
 use serde_json::json;
-use wasm_test::{CalloutReply, Progress};
+use wasm_test::{CalloutReply, Module, Outgoing, Progress, SharedData, StreamId, Worker};
 
-use crate::gateway::answered;
+use crate::gateway::{answered, asked};
 use crate::site::{BOTH, Site, field, get, page};
-use crate::world::{BEGINNING, Key, Proxy, SITE};
+use crate::world::{BEGINNING, Key, Proxy, SITE, with_partner};
 
 #[test]
 fn a_target_that_nginx_cannot_read_is_not_asked() {
@@ -80,7 +80,7 @@ fn an_answer_may_come_hours_late_and_is_believed_by_the_clock_of_its_arrival() {
     let request = site.callback("/orders");
     let stream = site.worker.borrow_mut().begin(request);
     let (token, callout) = site.worker.borrow().callouts().remove(0);
-    let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+    let reply = site.world.reply(&asked(callout)).unwrap();
     site.world.after(7_200);
     site.worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
     site.worker.borrow_mut().answer(token, answered(reply));
@@ -138,5 +138,78 @@ fn a_question_whose_asker_left_is_asked_again() {
             assert_eq!((back.status, back.location()), (302, "/orders"), "{proxy:?}");
             assert!(back.location().len() < SITE.len());
         }
+    }
+}
+
+/// Answers what a worker has asked by now.
+fn answer(site: &mut Site, worker: &mut Worker) {
+    for (token, callout) in worker.callouts() {
+        let reply = site.world.reply(&asked(callout)).unwrap();
+        worker.answer(token, answered(reply));
+    }
+}
+
+#[track_caller]
+fn ended(worker: &mut Worker, stream: StreamId) -> Outgoing {
+    match worker.progress(stream) {
+        Progress::Ended(outgoing) => *outgoing,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two people come back from each of two providers of which a worker knows nothing yet. The second of each
+/// waits for metadata and keys that the first has asked for, so that a tick redeems its code. One provider is gone
+/// by then: its person is answered at once, and Envoy gives up the callouts of a request that is over.
+#[test]
+fn a_callout_that_the_host_refuses_takes_no_other_request_with_it() {
+    let mut setup = None;
+    let mut site = Site::with(Proxy::Envoy, &with_partner(), |host| setup = Some(host.clone()));
+    let logins = ["/orders/1", "/orders/2", "/partner/1", "/partner/2"].map(|page| site.callback(page));
+    let setup = setup.map(|setup| wasm_test::Setup { shared_data: Some(SharedData::default()), ..setup });
+    let mut worker = Worker::start(Module::built(), setup.unwrap()).unwrap();
+    let [first, second, third, fourth] = logins.map(|login| worker.begin(login));
+    for what in ["metadata", "keys"] {
+        assert_eq!(worker.callouts().len(), 2, "{what} of each provider, for two each");
+        answer(&mut site, &mut worker);
+    }
+    assert_eq!(worker.callouts().len(), 2, "the first of each redeems its code, the second waits for a tick");
+    worker.change(|host| host.clusters = vec!["partner".to_owned()]);
+    worker.tick();
+    let refused = ended(&mut worker, second);
+    assert_eq!((refused.status, field(&refused, "x-vestibule-code")), (503, Some("provider_unreachable")));
+    for stream in [first, third, fourth] {
+        assert_eq!(worker.progress(stream), Progress::Waits);
+    }
+    worker.change(|host| host.clusters.clear());
+    while !worker.callouts().is_empty() {
+        answer(&mut site, &mut worker);
+    }
+    for (stream, page) in [(first, "/orders/1"), (third, "/partner/1"), (fourth, "/partner/2")] {
+        let outgoing = ended(&mut worker, stream);
+        assert_eq!((outgoing.status, field(&outgoing, "location")), (302, Some(page)));
+    }
+}
+
+/// A result that nobody else would keep is waited for. The host forgets whose turn it is, or what it was told,
+/// and is told again.
+#[test]
+fn a_replaced_configuration_is_deleted_once_nothing_is_in_flight() {
+    for fault in [None, Some("proxy_set_effective_context"), Some("proxy_done")] {
+        let mut site = Site::on(Proxy::Envoy);
+        let worker = std::rc::Rc::clone(&site.worker);
+        let mut worker = worker.borrow_mut();
+        worker.tick();
+        worker.replace_configuration();
+        assert!(worker.keeps_replaced_configuration(), "{fault:?}: metadata is in flight");
+        worker.change(|host| host.fails_at = fault);
+        while !worker.callouts().is_empty() {
+            assert!(worker.keeps_replaced_configuration(), "{fault:?}: keys are in flight");
+            answer(&mut site, &mut worker);
+        }
+        worker.tick();
+        assert_eq!(worker.keeps_replaced_configuration(), fault.is_some(), "{fault:?}");
+        worker.change(|host| host.fails_at = None);
+        worker.tick();
+        assert!(!worker.keeps_replaced_configuration(), "{fault:?}");
     }
 }

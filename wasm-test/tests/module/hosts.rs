@@ -118,6 +118,38 @@ fn configurations_of_one_vm_know_nothing_of_each_other() {
     assert!(worker.crashes().is_empty());
 }
 
+/// Whether a configuration shares anything is said in it, and does not change when another is first used:
+/// what was written down would be read elsewhere from then on, and who has logged out would be let in again.
+#[test]
+fn a_configuration_without_shared_data_forgets_no_logout_when_another_has_some() {
+    let with = |key: &str, is_shared: bool| {
+        document(&json!({"session": {"keys": [key]}, "shared_data": is_shared})).to_string().into_bytes()
+    };
+    let mut site = Site::on(Proxy::Nginx);
+    site.world.log_in("/orders").is(302, "login_completed");
+    let session = site.world.browser.header(false, site.world.now).unwrap();
+    let setup = Setup {
+        configurations: vec![with(crate::world::KEY, false), with(OTHER_KEY, true)],
+        ..Setup::new(Profile::NgxWasm, b"", BEGINNING.0 * 1_000_000_000)
+    };
+    let mut worker = Worker::start(Module::built(), setup).unwrap();
+    let mut send = |configuration: u32, path: &str| {
+        let headers = [("cookie", session.as_str()), ("sec-fetch-mode", "navigate")];
+        let stream = worker.begin_in(configuration, get(path, &headers));
+        while let Some((token, callout)) = worker.callouts().first().cloned() {
+            let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+            worker.answer(token, crate::gateway::answered(reply));
+        }
+        let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
+        outgoing
+    };
+    assert!(send(0, "/orders").upstream.is_some());
+    assert_eq!(send(0, "/oidc/logout").status, 303);
+    assert_eq!(send(0, "/orders").upstream, None);
+    assert_eq!(send(1, "/oidc/logged-out").upstream, None);
+    assert_eq!(send(0, "/orders").upstream, None, "the other configuration has its first request");
+}
+
 #[test]
 fn a_request_without_a_path_is_for_nobody() {
     for proxy in BOTH {

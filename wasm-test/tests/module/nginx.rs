@@ -3,7 +3,8 @@
 
 use serde_json::json;
 use wasm_test::{
-    CalloutReply, Incoming, Module, Outgoing, Profile, Progress, Setup, SharedData, StreamId, Worker,
+    CalloutReply, IN_NAME_ONLY_ON_NGX_WASM, Incoming, Module, Outgoing, Profile, Progress, Setup, SharedData,
+    StreamId, Worker,
 };
 
 use crate::site::{BOTH, Site, cookies, field, get, got, page};
@@ -454,6 +455,30 @@ fn without_shared_memory_nothing_is_shared_and_nothing_traps() {
     site.world.get("/oidc/logout").is(303, "logged_out");
     let worker = site.worker.borrow();
     assert_eq!(worker.calls("proxy_get_shared_data") + worker.calls("proxy_set_shared_data"), 0);
+}
+
+/// A root context whose checksum is small looks like one of Envoy's, until the first request detects the host.
+#[test]
+fn a_root_context_with_a_small_number_gets_no_function_of_envoy() {
+    let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.first_root = 7);
+    site.world.idp().refreshes.gives = true;
+    site.world.log_in("/orders").is(302, "login_completed");
+    site.world.after(301).tick();
+    site.world.get("/orders").is(200, "session");
+    let session = site.world.browser.header(false, site.world.now).unwrap();
+    site.world.get("/oidc/logout").is(303, "logged_out");
+    site.world.tick();
+    let outgoing = site.send(get("/orders", &[("cookie", &session)]));
+    assert_eq!(code(&outgoing), (401, Some("session_logged_out")));
+    let worker = site.worker.borrow();
+    for function in IN_NAME_ONLY_ON_NGX_WASM {
+        assert_eq!(worker.calls(function), 0, "{function}");
+    }
+    for function in ["proxy_define_metric", "proxy_increment_metric", "proxy_record_metric"] {
+        assert_eq!(worker.calls(function), 0, "{function}");
+    }
+    assert!(worker.calls("proxy_set_shared_data") > 0);
+    assert!(!site.shared.as_ref().unwrap().is_empty(), "its writes fit this host");
 }
 
 /// The memory is promised and not configured: whoever forgets one line must not open the site.

@@ -1,95 +1,17 @@
-//! Proxy-Wasm 0.2.1 as it crosses the border: what the host offers. What it calls is in `dispatch.rs`.
+//! All unsafe code of the crate.
 //!
-//! The SDK for Rust ends the module where a host says something that it does not expect: any other
-//! status, a list that is none, a reply that nobody asked for. In Wasm that is the end for every request
-//! of the worker, and one host then lets those go on that wait. Here nothing a host says is more than a
-//! [`Failed`]. A status is a number, since no number may be a value that an enum does not have.
-//!
-//! `unsafe` stands here alone: the functions of the host take pointers, and what they write they write
-//! behind the compiler's back. Each is given the pointer and length of a slice that outlives the call, or
-//! a place of its own to write to. Memory that the host asks for stays ours: see [`LENT`].
+//! Functions of the host take pointers, and write to memory behind the compiler's back. Each gets the pointer
+//! and length of a slice that outlives the call, or a variable of its own to write to. Memory that the host
+//! allocates stays ours: see `lent.rs`. The host finds callbacks by their names, which no other function of
+//! the module may have.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
 use std::ptr::null_mut;
 use std::time::Duration;
 
-use super::fields::{self, Field};
-
-const OK: u32 = 0;
-const NOT_FOUND: u32 = 1;
-
-/// The host did not do what it was asked, or gave something that cannot be what was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failed;
-
-/// What becomes of a request after a callback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Action {
-    /// It goes on.
-    Continue = 0,
-    /// It waits until it is woken or answered. Envoy gathers its body meanwhile, if its option
-    /// `allow_on_headers_stop_iteration` is set, and answers 413 beyond its buffer.
-    Pause = 1,
-    /// The same, and its body waits at the client (Envoy's `StopAllIterationAndWatermark`). For header
-    /// fields only, and not on nginx.
-    PauseAll = 4,
-}
-
-/// How much a line of the log matters.
-#[derive(Debug, Clone, Copy)]
-#[repr(u32)]
-pub enum Level {
-    /// `trace`
-    Trace = 0,
-    /// `debug`
-    Debug = 1,
-    /// `info`
-    Info = 2,
-    /// `warn`
-    Warn = 3,
-    /// `error`
-    Error = 4,
-    /// Only for the last words of the module.
-    Critical = 5,
-}
-
-/// Bytes that the host keeps.
-#[derive(Debug, Clone, Copy)]
-#[repr(u32)]
-pub enum Buffer {
-    /// The body of the request, as far as it has come.
-    RequestBody = 0,
-    /// The body of a reply, in its callback.
-    ReplyBody = 4,
-    /// The configuration, while it is handed over.
-    Configuration = 7,
-}
-
-/// Header fields that the host keeps.
-#[derive(Debug, Clone, Copy)]
-#[repr(u32)]
-pub enum Map {
-    /// Of the request.
-    Request = 0,
-    /// After the body of the request.
-    RequestTrailers = 1,
-    /// Of the response.
-    Response = 2,
-    /// Of a reply, in its callback.
-    Reply = 6,
-}
-
-/// What a metric counts.
-#[derive(Debug, Clone, Copy)]
-#[repr(u32)]
-pub enum Metric {
-    /// What only grows.
-    Counter = 0,
-    /// What is set.
-    Gauge = 1,
-}
+use super::lent::{self, OK, handed_over};
+use super::pairs::{self, Field};
+use super::types::{Action, Buffer, Failed, Level, Map, Metric};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -180,50 +102,120 @@ unsafe extern "C" {
     safe fn proxy_increment_metric(metric: u32, by: i64) -> u32;
 }
 
-thread_local! {
-    /// Memory that the host asked for while it answers a call, to be filled by it. A value is believed only
-    /// if it lies at the beginning of one of these and ends within it: whatever a host says of places and
-    /// lengths, nothing else is read, and nothing is freed that was not allocated.
-    static LENT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+unsafe extern "C" {
+    /// Initializes the C library and the standard library.
+    fn __wasm_call_ctors();
 }
 
-/// Pieces of memory that may be lent at the same time. A call needs one.
-const LENT_LIMIT: usize = 16;
+/// Initializes the C library and the standard library.
+///
+/// # Safety
+/// To be called once, in the first callback.
+pub unsafe fn call_constructors() {
+    unsafe { __wasm_call_ctors() };
+}
 
-/// The host asks for memory. It gets none if there is none: then it cannot answer the call.
+/// Exports the [`Callbacks`](super::callbacks::Callbacks) of a type under the names of the ABI.
+macro_rules! export {
+    ($callbacks:ty) => {
+        #[allow(unsafe_code)]
+        mod exported {
+            use super::*;
+            use crate::host::abi::{Callbacks, call_constructors};
+
+            #[unsafe(no_mangle)]
+            extern "C" fn _initialize() {
+                // Sound: the host calls this once, before anything else.
+                unsafe { call_constructors() };
+                <$callbacks as Callbacks>::start();
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_context_create(context: u32, root: u32) {
+                <$callbacks as Callbacks>::create_context(context, root);
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_configure(context: u32, size: usize) -> u32 {
+                u32::from(<$callbacks as Callbacks>::configure(context, size))
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_tick(context: u32) {
+                <$callbacks as Callbacks>::tick(context);
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_headers(context: u32, count: usize, is_end: u32) -> u32 {
+                <$callbacks as Callbacks>::request_headers(context, count, is_end != 0) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_body(context: u32, size: usize, is_end: u32) -> u32 {
+                <$callbacks as Callbacks>::request_body(context, size, is_end != 0) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_trailers(context: u32, _count: usize) -> u32 {
+                <$callbacks as Callbacks>::request_trailers(context) as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_response_headers(context: u32, count: usize, _is_end: u32) -> u32 {
+                <$callbacks as Callbacks>::response_headers(context, count);
+                Action::Continue as u32
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_http_call_response(
+                _context: u32,
+                token: u32,
+                headers: usize,
+                size: usize,
+                _trailers: usize,
+            ) {
+                <$callbacks as Callbacks>::reply(token, headers, size);
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_done(context: u32) -> u32 {
+                u32::from(<$callbacks as Callbacks>::done(context))
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_delete(context: u32) {
+                <$callbacks as Callbacks>::delete(context);
+            }
+        }
+    };
+}
+pub(in crate::host) use export;
+
+/// Names the version of the ABI.
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    let mut memory: Vec<u8> = Vec::new();
-    if memory.try_reserve_exact(size.max(1)).is_err() {
-        return null_mut();
-    }
-    memory.resize(size, 0);
-    let at = memory.as_mut_ptr();
-    let is_kept = LENT.with(|lent| match lent.try_borrow_mut() {
-        Ok(mut lent) if lent.len() < LENT_LIMIT => {
-            lent.push(memory);
-            true
-        }
-        _ => false,
-    });
-    if is_kept { at } else { null_mut() }
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// The host allocates memory, to hand a value over.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    lent::lend(size)
 }
 
-/// What the host handed over, by its status, its place, and its length. None: there is none.
-fn handed_over(status: u32, at: *const u8, size: usize) -> Result<Option<Vec<u8>>, Failed> {
-    let lent = LENT.take();
-    match status {
-        OK if size == 0 => Ok(Some(Vec::new())),
-        OK => {
-            let is_it = |memory: &Vec<u8>| memory.as_ptr() == at && memory.len() >= size;
-            let mut memory = lent.into_iter().find(is_it).ok_or(Failed)?;
-            memory.truncate(size);
-            Ok(Some(memory))
-        }
-        NOT_FOUND => Ok(None),
-        _ => Err(Failed),
-    }
+/// The VM starts. It has no configuration of its own.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_vm_start(_context: u32, _size: usize) -> u32 {
+    1
 }
+
+/// The body of the response passes. One host calls this whether it is there or not.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_body(_context: u32, _size: usize, _is_end: u32) -> u32 {
+    Action::Continue as u32
+}
+
+/// A request is written to the access log. One host calls this whether it is there or not.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_log(_context: u32) {}
 
 fn done(status: u32) -> Result<(), Failed> {
     if status == OK { Ok(()) } else { Err(Failed) }
@@ -264,7 +256,7 @@ pub fn fields(map: Map) -> Result<Vec<Field>, Failed> {
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe { proxy_get_header_map_pairs(map as u32, &raw mut at, &raw mut size) };
     let list = handed_over(status, at, size)?.ok_or(Failed)?;
-    fields::read(&list).ok_or(Failed)
+    pairs::read(&list).ok_or(Failed)
 }
 
 /// The first value of a field.
@@ -323,7 +315,7 @@ pub fn set_shared_data(name: &str, value: &[u8], version: u32) -> Result<(), Fai
     done(unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), version) })
 }
 
-/// Lets the host delete the root context that is in force, which it was told to wait for. nginx traps.
+/// Lets the host delete the root context in force, after a postponed deletion. nginx traps.
 pub fn may_delete() -> Result<(), Failed> {
     done(proxy_done())
 }
@@ -335,7 +327,7 @@ pub fn continue_request() -> Result<(), Failed> {
 
 /// Answers the request that is in force.
 pub fn send_local_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), Failed> {
-    let headers = fields::written(headers);
+    let headers = pairs::written(headers);
     let none: &[u8] = &[];
     done(unsafe {
         proxy_send_local_response(
@@ -351,9 +343,9 @@ pub fn send_local_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -
     })
 }
 
-/// Sends a callout in the context that is in force, and tells its number.
+/// Sends a callout in the context in force, and returns its number.
 pub fn http_call(target: &str, headers: &[(&str, &str)], body: &[u8], timeout: Duration) -> Result<u32, u32> {
-    let (headers, trailers) = (fields::written(headers), fields::written(&[]));
+    let (headers, trailers) = (pairs::written(headers), pairs::written(&[]));
     let mut token = 0;
     let status = unsafe {
         proxy_http_call(
@@ -377,7 +369,7 @@ pub fn act_for(context: u32) -> Result<(), Failed> {
     done(proxy_set_effective_context(context))
 }
 
-/// Calls a function that this host has beside the ABI.
+/// Calls a function of this host beside the ABI.
 pub fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe {
@@ -393,7 +385,7 @@ pub fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed>
     handed_over(status, at, size)?.ok_or(Failed)
 }
 
-/// Defines a metric, and tells its number.
+/// Defines a metric, and returns its number.
 pub fn define_metric(kind: Metric, name: &str) -> Result<u32, Failed> {
     let mut metric = 0;
     done(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut metric) })?;
