@@ -22,7 +22,7 @@ struct Budget {
 const ENVOY: [Budget; 5] = [
     Budget {
         code: "session",
-        instructions: 141_300,
+        instructions: 100_500,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 2),
@@ -82,7 +82,7 @@ const ENVOY: [Budget; 5] = [
 const NGINX: [Budget; 5] = [
     Budget {
         code: "session",
-        instructions: 154_700,
+        instructions: 114_000,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 2),
