@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_texts_do_not_grow_it_beyond_its_limit() {
+    fn a_million_entries_stay_within_the_size_limit() {
         for limit in [2, 3, 1000] {
             let mut cache = cache(limit);
             for i in 0..1_000_000_u32 {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_up_does_not_grow_it_either() {
+    fn lookups_do_not_grow_the_cache() {
         let mut cache = cache(8);
         for i in 0..1000_u32 {
             cache.insert(&[&i.to_le_bytes()], i, LATER);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_stays_and_what_is_not_goes() {
+    fn used_entries_stay_and_unused_ones_are_evicted() {
         let mut cache = cache(10);
         cache.insert(&[b"used"], 1, LATER);
         cache.insert(&[b"unused"], 2, LATER);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_entry_of_the_old_generation_is_not_returned_either() {
+    fn an_expired_entry_of_the_old_generation_is_never_returned() {
         let mut cache = cache(2);
         cache.insert(&[b"text"], 1, LATER);
         cache.insert(&[b"other"], 2, LATER);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_text_counts_and_so_do_its_parts() {
+    fn the_whole_text_and_its_division_into_parts_make_the_key() {
         let mut cache = cache(10);
         cache.insert(&[b"ab", b"c"], 1, LATER);
         for other in [&[&b"a"[..], b"bc"][..], &[b"abc"], &[b"ab", b"c", b""], &[b"ab", b"d"], &[]] {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_of_what_stands_for_a_text_depends_on_it_and_on_the_key() {
+    fn every_bit_of_a_fingerprint_depends_on_the_text_and_on_the_key() {
         let hashes = |key: u8| -> Vec<u128> {
             let cache = Cache::<u32>::new([key; 16], 2);
             (0..200_u32).map(|text| cache.hash(&[&text.to_le_bytes()])).collect()
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_remembered_before_does_not_come_back() {
+    fn a_replaced_value_does_not_come_back() {
         let mut cache = cache(4);
         cache.insert(&[b"text"], 1, LATER);
         cache.insert(&[b"a"], 0, LATER);

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_that_of_one_family() {
+    fn every_metric_name_belongs_to_one_family() {
         let providers = ["outcome".to_owned()];
         let metrics = [
             Metric::Decision { outcome: Outcome::Refused, code: "denied", provider: None },

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_found_by_its_number_whatever_the_order_of_the_numbers() {
+    fn values_are_found_by_number_in_any_order() {
         let mut values = Numbered::default();
         for number in [5, 1, 9, 7, 3, 9] {
             values.insert(number, number * 10);

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_host_gives_no_value_at_all() {
+    fn without_host_randomness_nothing_is_drawn() {
         let random = Random::new(&Secret::from("key"), 1, broken);
         let mut out = [9; 16];
         assert_eq!(random.fill(&mut out, NOW), Err(NoRandomness));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_can_be_read_over_the_phone() {
+    fn a_reference_has_no_characters_that_look_alike() {
         let random = generator("key", 1);
         let references: HashSet<String> = (0..10_000).map(|_| random.reference(NOW).unwrap()).collect();
         assert_eq!(references.len(), 10_000);

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shown_text_stays_on_its_line_and_has_an_end() {
+    fn a_logged_text_stays_on_one_line_and_is_bounded() {
         assert_eq!(shown("plain text, \"quoted\""), r#"plain text, \"quoted\""#);
         assert_eq!(
             shown("a\r\nb\x1b\0\u{202e}é\u{2028}\x7fc\\"),
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn two_texts_never_look_alike() {
+    fn different_texts_are_logged_differently() {
         for (one, other) in
             [("müller", "mller"), ("a\"", "a'"), ("a\n", "a\\n"), ("a\u{200b}", "a"), ("é", "e\u{301}")]
         {

@@ -111,7 +111,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_client_is_told_in_its_own_form() {
+    fn every_kind_of_client_gets_its_own_form_of_refusal() {
         for kind in EVERY_KIND {
             let (status, content_type) = match kind {
                 ClientKind::Navigation | ClientKind::Submission | ClientKind::Prefetch => {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_cached_sniffed_or_a_redirect_and_every_one_has_its_code() {
+    fn every_refusal_has_a_code_and_forbids_caching_and_sniffing() {
         let mut refusal = refusal();
         refusal.retry_after = Some(5);
         refusal.www_authenticate = Some("Bearer realm=\"x\"".into());
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_breaks_out_of_its_place() {
+    fn outside_text_is_escaped_in_every_form_of_refusal() {
         let hostile = "</title><script>alert(1)</script>\"' onload=x &amp;\r\nSet-Cookie: a=b\u{0}\u{1b}";
         let refusal = Refusal {
             status: 400,

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_happened_what_to_do_and_how_to_find_it_again() {
+    fn a_refusal_page_says_what_happened_what_to_do_and_its_reference() {
         let mut refusal = refusal();
         refusal.retry = Some("/orders?a=1&b=2");
         let page = refused(&refusal);
@@ -348,12 +348,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_no_markup_wherever_it_stands() {
+    fn text_on_a_page_is_escaped_everywhere() {
         assert_eq!(escaped("<a href=\"x\" b='y'>&\0\n"), "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;");
     }
 
     #[test]
-    fn links_lead_to_the_web_only() {
+    fn links_are_http_or_https_only() {
         for address in ["/", "/a?b#c", "https://op.example/x", "http://localhost/"] {
             assert!(is_web_address(address), "{address}");
         }
@@ -375,7 +375,7 @@ mod tests {
 
     /// WCAG 2.2, 1.4.3 and 1.4.11: text needs 4.5:1, borders and marks that mean something 3:1.
     #[test]
-    fn everything_has_contrast_by_day_and_by_night() {
+    fn light_and_dark_colours_have_enough_contrast() {
         let (day, night) = STYLE.split_once("prefers-color-scheme:dark").unwrap();
         for scheme in [day, night] {
             let color = |name: &str| {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_stay_small() {
+    fn pages_stay_within_their_size_limit() {
         assert!(every_page().iter().all(|page| page.body.len() < 4096));
     }
 }

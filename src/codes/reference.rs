@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_is_told_needs_no_knowledge_of_the_site() {
+    fn advice_for_people_names_nothing_of_the_configuration() {
         let texts: BTreeSet<&str> =
             rows().filter_map(|row| row.kind).flat_map(|kind| [kind.title, kind.advice]).collect();
         assert!(texts.len() > 60, "{}", texts.len());
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_takes_the_place_of_the_one_before_and_nothing_else_changes() {
+    fn generating_the_tables_changes_nothing_else_of_the_page() {
         let page: String = SECTIONS
             .iter()
             .map(|section| {

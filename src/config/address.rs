@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_paths_are_plainer_still() {
+    fn endpoint_paths_are_stricter_than_rule_paths() {
         assert_eq!(endpoint_path_fault("/oidc/callback.x"), None);
         for path in ["/", "/a/", "/a%20b", "/a:b", "/a*", "a", "/a/../b"] {
             assert!(endpoint_path_fault(path).is_some(), "{path}");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_single_and_in_lower_case() {
+    fn hosts_are_plain_names_in_lower_case() {
         for (written, usual_port, expected) in [
             ("App.Example.com", None, Some("app.example.com")),
             ("localhost:8080", Some(443), Some("localhost:8080")),

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_says_how_and_how_recently() {
+    fn authentication_is_read_as_acr_values_and_max_age() {
         let config = read(rule(json!({"acr_values": ["urn:gold", "silver"], "max_age_seconds": 300})));
         let rules = config.unwrap().rules;
         let acr_values = vec!["urn:gold".into(), "silver".into()];
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_or_nobody_meets_is_refused() {
+    fn authentication_that_everybody_or_nobody_satisfies_is_refused() {
         refused([
             (rule(json!({})), "rules[0].authentication: must require something"),
             (rule(json!({"acr_values": []})), "rules[0].authentication: must require something"),

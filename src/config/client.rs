@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_method_follows_from_what_is_given() {
+    fn the_client_authentication_method_follows_from_the_credentials() {
         let method = |keys| match read(provider(keys)).unwrap().providers.remove(0).client.authentication {
             ClientAuthentication::None => "none",
             ClientAuthentication::SecretBasic(_) => "basic",
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_secret_is_sent_as_the_current_one_is() {
+    fn the_next_secret_uses_the_method_of_the_current_one() {
         let next = |method: &str| {
             let keys = json!({
                 "client_secret": "s", "client_secret_next": "t", "token_endpoint_auth_method": method,
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_without_an_end_has_none() {
+    fn an_expiry_of_zero_means_a_secret_never_expires() {
         let ends = |at: u64| {
             let keys = provider(json!({"client_secret": "s", "client_secret_expires_at": at}));
             read(keys).unwrap().providers.remove(0).client.secret_expires_at
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn contradicting_client_settings_are_refused() {
         refused([
             (
                 provider(json!({"client_secret": "s", "private_key": "k"})),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_break_at_the_end_belongs_to_the_file_and_to_no_secret() {
+    fn one_trailing_line_break_is_taken_off_a_secret() {
         let document = |end: &str| {
             json!({
                 "providers": {"main": {"client_secret": format!("s3cret{end}")}},
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_and_keys_that_cannot_work_are_refused() {
+    fn unusable_secrets_and_keys_are_refused() {
         refused([
             (
                 provider(json!({"client_secret": "s3cret\n\n"})),

@@ -102,7 +102,7 @@ mod tests {
     use crate::config::trial::{accepted, read, refused};
 
     #[test]
-    fn pages_have_plain_paths_of_their_own() {
+    fn endpoints_have_plain_and_distinct_paths() {
         refused([
             (json!({"endpoints": {"login": "login"}}), "endpoints.login: must begin with /, got \"login\""),
             (json!({"endpoints": {"login": "/"}}), "endpoints.login: must not be / alone"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn front_channel_logout_without_cookies_is_warned_of() {
+    fn front_channel_logout_without_same_site_none_gives_a_warning() {
         for (same_site, count) in [("Lax", 1), ("Strict", 1), ("None", 0)] {
             let change = json!({
                 "endpoints": {"frontchannel_logout": "/oidc/frontchannel-logout"},

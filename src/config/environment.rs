@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_replaced_whole_or_in_part_and_never_twice() {
+    fn variables_are_expanded_once_whole_or_as_part_of_a_text() {
         for (text, expected, from_environment) in [
             ("plain", "plain", false),
             ("${A}", "alpha", true),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_variable_is_refused() {
+    fn a_malformed_variable_is_refused() {
         for text in ["${", "${A", "${}", "${1A}", "${A B}", "${A-B}", "${A:-x}", "${${A}}", "${\u{e4}}"] {
             assert_eq!(expand(text, &environment), Err(Fault::Malformed), "{text}");
         }

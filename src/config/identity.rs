@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_tells_who_it_is() {
+    fn the_default_identity_headers_are_subject_issuer_email_and_name() {
         let identity = read(json!({})).unwrap().identity;
         let names: Vec<&str> = identity.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["x-auth-email", "x-auth-iss", "x-auth-name", "x-auth-sub"]);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_mean_something_else_are_refused() {
+    fn identity_headers_with_another_meaning_are_refused() {
         for header in [
             "host",
             "Host",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn no_claim_speaks_where_the_proxy_or_http_does() {
+    fn no_claim_is_mapped_to_a_header_of_http_or_the_proxy() {
         let reserved = [
             "host",
             "cookie",
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_upstreams_confuse_are_refused() {
+    fn header_names_that_upstreams_confuse_are_refused() {
         refused([
             (
                 identity(json!({"headers": {"x-user": "sub", "X_User": "email"}})),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_away_is_a_header_that_nothing_here_needs() {
+    fn only_headers_that_the_filter_does_not_need_can_be_removed() {
         let list = |names: Value| identity(json!({"request_headers_to_remove": names}));
         let names =
             ["X-Original-URL", "x-rewrite-url", "x-http-method-override", "X-Forwarded-User", "remote-user"];
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_put_in_lower_case() {
+    fn header_names_are_put_in_lower_case() {
         let config = read(identity(json!({
             "headers": {"X-Auth-Email": null, "X-Roles": ["realm_access", "roles"]},
             "access_token_header": "Authorization",

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_the_listed_tenants_count_and_no_others() {
+    fn only_tokens_of_listed_tenants_are_accepted() {
         let config = read(provider(json!({"issuer": ISSUER, "tenants": ["one", "two"]}))).unwrap();
         let provider = &config.providers[0];
         assert_eq!(provider.issuer, ISSUER);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_are_named_one_by_one() {
+    fn tenants_are_single_names_without_wildcards() {
         let with = |tenants: Value| provider(json!({"issuer": ISSUER, "tenants": tenants}));
         refused([
             (

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_security_depends_on_is_set_by_nobody_else() {
+    fn protocol_parameters_cannot_be_configured() {
         let own = [
             "response_type",
             "client_id",
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_may_set_is_listed_value_by_value() {
+    fn parameters_from_request_list_their_values() {
         let allows = |rule: Value, value: &str| {
             let config = read(provider(json!({"parameters_from_request": {"login_hint": rule}}))).unwrap();
             config.providers[0].parameters_from_request[0].allows(value)
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_cannot_be_meant_are_refused() {
+    fn malformed_parameters_are_refused() {
         let always = |parameters: Value| provider(json!({"authorization_parameters": parameters}));
         let from_request = |parameters: Value| provider(json!({"parameters_from_request": parameters}));
         refused([
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn several_resources_are_several_parameters() {
+    fn several_resources_are_repeated_parameters() {
         let resources = json!(["https://a.example", "urn:b"]);
         let config = read(provider(json!({"authorization_parameters": {"resource": resources}}))).unwrap();
         let expected = ["https://a.example", "urn:b"].map(|value| ("resource".to_owned(), value.to_owned()));

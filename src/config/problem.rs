@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_in_a_place_is_quoted_and_made_visible() {
+    fn odd_characters_in_a_place_are_quoted_and_escaped() {
         let place = Place::root().key("providers").key("a.b\r\nx");
         assert_eq!(place.as_str(), "providers[\"a.b\\r\\nx\"]");
         assert_eq!(Place::root().as_str(), "configuration");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_problem_of_a_place_is_kept_and_only_so_many() {
+    fn one_problem_per_place_is_reported_up_to_a_limit() {
         let mut problems = Problems::default();
         problems.add(Problem::at(&Place::root().key("a"), "first"));
         problems.add(Problem::at(&Place::root().key("a"), "second"));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_key_is_suggested_only_if_it_is_near() {
+    fn only_a_similar_key_is_suggested() {
         let keys = ["providers", "session", "rules", "identity"];
         for (typed, meant) in [
             ("provider", Some("providers")),

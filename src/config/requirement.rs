@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn requirements_that_everybody_meets_are_refused() {
+    fn a_requirement_that_requires_nothing_is_refused() {
         refused([
             (require(json!({})), "rules[0].require: must require something"),
             (require(json!({"scopes": [], "claims": []})), "rules[0].require: must require something"),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_at_the_limit() {
+    fn requirements_nest_up_to_a_limit() {
         let nested =
             |depth: usize| (1..depth).fold(json!({"scopes": ["a"]}), |inner, _| json!({"all_of": [inner]}));
         assert!(read(require(nested(REQUIREMENT_DEPTH_LIMIT))).is_ok());

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn both_drafts_say_the_same_in_their_own_words() {
+    fn both_schema_drafts_describe_the_same_documents() {
         let text = json_schema(Draft::Draft202012).to_string();
         let translated =
             text.replace("$defs", "definitions").replace(Draft::Draft202012.uri(), Draft::Draft4.uri());

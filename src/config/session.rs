@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_can_be_guessed_are_refused() {
+    fn guessable_session_keys_are_refused() {
         for (key, fault) in [
             ("", "must not be empty"),
             ("changeme", "must have at least 32 characters, got 8 "),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn cookie_names_are_tokens_with_a_prefix_that_browsers_guard() {
+    fn cookie_names_have_a_prefix_that_browsers_enforce() {
         for name in
             ["a b", "a=b", "a;b", "__Host-a b", "__Host-\u{e4}", &format!("__Host-{}", "x".repeat(58))]
         {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn lifetimes_fit_into_one_another() {
+    fn lifetimes_are_consistent_with_each_other() {
         refused([
             (
                 session(json!({"idle_timeout_seconds": 28801})),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_named_one_by_one() {
+    fn hosts_are_listed_without_wildcards() {
         let rule = "session.hosts[0]: ";
         for host in ["*", ".com", "*.example.com", "https://a.example", "a.example:443", "a.example/x"] {
             let problems = crate::config::trial::problems(session(json!({"hosts": [host]})));
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn unwise_settings_are_warned_of() {
+    fn unwise_session_settings_give_warnings() {
         for (change, place) in [
             (json!({"insecure_allow_http": true}), "session.insecure_allow_http: "),
             (json!({"absolute_lifetime_seconds": 8 * 86400}), "session.absolute_lifetime_seconds: "),
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_above_every_host_and_belongs_to_one() {
+    fn a_domain_covers_every_host_and_is_no_public_suffix() {
         let session = |keys: Value| json!({"session": keys});
         let hosts = json!(["app.example.com", "api.app.example.com:8443"]);
         for (domain, expected) in [("app.example.com", "app.example.com"), ("Example.COM", "example.com")] {
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partitioned_cookie_is_for_frames_and_for_https() {
+    fn partitioned_needs_same_site_none_and_https() {
         let session = |keys: Value| json!({"session": keys});
         let config = read(session(json!({"partitioned": true, "same_site": "None"}))).unwrap();
         assert!(config.session.partitioned);

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_true_or_false_and_nothing_else() {
+    fn booleans_are_strict() {
         for value in [json!("yes"), json!("true"), json!(1), json!(1.0), json!([]), json!("${CANARY}")] {
             let problems = problems(json!({"providers": {"main": {"require_access_token_type": value}}}));
             assert_eq!(problems.len(), 1, "{value}");
@@ -411,13 +411,13 @@ mod tests {
     }
 
     #[test]
-    fn whole_doubles_are_numbers_as_a_proxy_makes_every_number_one() {
+    fn a_whole_double_reads_as_a_whole_number() {
         let config = read(json!({"session": {"absolute_lifetime_seconds": 7200.0}})).unwrap();
         assert_eq!(config.session.absolute_lifetime.0, 7200);
     }
 
     #[test]
-    fn null_is_as_absent() {
+    fn null_means_absent() {
         accepted([
             json!({"rules": null, "identity": null, "endpoints": {"login": null}, "default_provider": null}),
             json!({"providers": {"other": null}}),
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_type_is_refused_with_what_is_expected() {
+    fn another_type_is_refused_with_the_expected_one() {
         refused([
             (json!({"session": []}), "session: must be an object, got a list"),
             (
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_environment_reach_every_kind_of_text() {
+    fn variables_are_expanded_in_every_kind_of_text() {
         let config = read(json!({
             "session": {"keys": ["${KEY}"], "hosts": ["${HOST}"]},
             "rules": [{"hosts": ["www.${HOST}"], "require": {"claims": [{"claim": "c", "any_of": ["${EMPTY}x$${y}"]}]}}],

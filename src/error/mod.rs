@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_that_does_not_come_is_told_by_the_status() {
+    fn an_absent_body_is_reported_by_status() {
         let status = |why| Error::from(ClientError::Body(why, 1)).kind().status;
         assert_eq!(
             [BodyFailed::TooLarge, BodyFailed::NotGiven, BodyFailed::TooSlow].map(status),

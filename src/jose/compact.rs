@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_serialisation_is_not_read() {
+    fn the_json_serialisation_is_refused() {
         for text in [
             r#"{"payload":"e30","signatures":[]}"#,
             r#"{"payload":"e30","protected":"e30","signature":"A.A.A"}"#,
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_token_is_none() {
+    fn an_unsigned_token_is_refused() {
         for text in ["eyJhbGciOiJFZERTQSJ9.e30.", "eyJhbGciOiJSUzI1NiJ9.e30."] {
             assert_eq!(Compact::parse(text).unwrap_err(), JwsError::SignatureMissing);
         }
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_what_is_signed_or_what_it_means() {
+    fn headers_that_change_the_meaning_of_a_token_are_refused() {
         for crit in [
             r#"["exp"]"#,
             r#"["http://example.invalid/x"]"#,
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_a_largest_size() {
+    fn every_part_of_a_token_has_a_size_limit() {
         let with_key_id = |bytes: usize| format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(bytes));
         assert!(parse_header(&with_key_id(KEY_ID_LIMIT)).is_ok());
         assert_eq!(parse_header(&with_key_id(KEY_ID_LIMIT + 1)).unwrap_err().code(), "jws_key_id");
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_cannot_write_into_the_log() {
+    fn a_jws_error_stays_on_one_log_line() {
         let header = json!({"alg": format!("\r\n\u{1b}[2J\u{202e}{}", "x".repeat(3000))}).to_string();
         let shown = parse_header(&header).unwrap_err().to_string();
         assert!(

@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_36_what_is_ours_is_not_changed_by_the_configuration_or_the_endpoint() {
+    fn flow_36_configured_parameters_do_not_replace_protocol_parameters() {
         let own = [
             "response_type",
             "client_id",
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_12_and_14_code_or_error_but_not_both_and_not_neither() {
+    fn flow_12_and_14_a_response_has_either_a_code_or_an_error() {
         let without_state = error("error=invalid_scope&error_description=no+such+scope:+offline_access");
         assert_eq!(without_state.code(), "authorization_state_missing");
         assert_eq!(
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_17_another_issuer_is_refused_before_anything_else_is_looked_at() {
+    fn flow_17_another_issuer_is_refused_before_any_other_check() {
         for iss in ["https://evil.example", "https://op.example/", "", "HTTPS://op.example"] {
             for rest in ["code=x&state=s1", "code=x&state=wrong", "error=access_denied&state=s1"] {
                 let result = into_code(&format!("{rest}&iss={iss}"), false).unwrap_err();
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_18_an_issuer_that_is_always_sent_is_missed() {
+    fn flow_18_a_missing_iss_is_refused_where_the_provider_announces_it() {
         for rest in ["code=x&state=s1", "error=access_denied&state=s1"] {
             let expected = AuthorizationError::IssuerMissing(ISSUER.into());
             assert_eq!(into_code(rest, true).unwrap_err(), expected);
@@ -555,14 +555,14 @@ mod tests {
     }
 
     #[test]
-    fn flow_20_a_signed_response_was_not_asked_for() {
+    fn flow_20_an_unrequested_signed_response_is_refused() {
         for query in ["response=eyJ.eyJ.x", "response=&state=s1&code=x", "code=x&state=s1&response=eyJ"] {
             assert_eq!(error(query), AuthorizationError::UnexpectedResponse, "{query}");
         }
     }
 
     #[test]
-    fn neither_code_nor_state_is_shown() {
+    fn debug_shows_neither_code_nor_state() {
         let response = AuthorizationResponse::read("code=canary1&state=canary2").unwrap();
         assert!(!format!("{response:?}").contains("canary"));
         let code = into_code("code=canary1&state=s1", false).unwrap();

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_client_says_its_name() {
+    fn a_public_client_sends_its_client_id() {
         let request = authenticated("a&b", ClientAuthentication::None);
         assert_eq!(parameters(&request.body), pairs(&[("grant_type", "x"), ("client_id", "a&b")]));
         assert!(request.headers.is_empty());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn client_secret_post_stands_in_the_body() {
+    fn client_secret_post_is_sent_in_the_body() {
         let request = authenticated("c", ClientAuthentication::SecretPost(Secret::from("p&q=r")));
         let expected = pairs(&[("grant_type", "x"), ("client_id", "c"), ("client_secret", "p&q=r")]);
         assert_eq!(parameters(&request.body), expected);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_client_that_is_not_known_is_refused_as_one() {
+    fn only_client_authentication_errors_refuse_the_client() {
         let judged = |status, body: &str| {
             ClientJudged::of(&Received { status, headers: Headers::new(), body: body.into() })
         };

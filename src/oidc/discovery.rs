@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_asked_for_below_the_issuer() {
+    fn the_discovery_request_is_below_the_issuer() {
         for (issuer, expected) in [
             ("https://op.example", "https://op.example/.well-known/openid-configuration"),
             ("https://op.example/", "https://op.example/.well-known/openid-configuration"),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_asked_for_where_the_document_says() {
+    fn the_key_request_goes_to_the_jwks_uri() {
         let request = jwks_request(&provider(), &metadata());
         assert_eq!(request.url.as_str(), "https://op.example/jwks");
         assert_eq!((request.method, request.target.as_str()), ("GET", "to_jwks"));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn only_requests_that_are_the_same_share_an_answer() {
+    fn only_identical_requests_are_single_flight() {
         let names = |change: fn(&mut Provider)| {
             let mut provider = provider();
             change(&mut provider);
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn disc_14_the_lists_of_the_document_change_nothing() {
+    fn disc_14_advertised_algorithms_change_nothing() {
         let listing = json!({
             "id_token_signing_alg_values_supported": ["none", "HS256"],
             "token_endpoint_auth_methods_supported": ["none"],
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_use_and_the_provider_does_not_list_is_noted() {
+    fn unlisted_capabilities_that_we_use_are_noted() {
         let metadata = metadata_with(json!({
             "code_challenge_methods_supported": ["plain"],
             "token_endpoint_auth_methods_supported": "none",
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_shows_what_was_found_on_one_line() {
+    fn a_metadata_error_stays_on_one_line() {
         let mut document = complete();
         document["issuer"] = "https://evil.example\r\nlevel=info".into();
         assert_eq!(

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_that_is_not_registered_is_shown_in_the_log_beside_other() {
+    fn an_unregistered_error_is_logged_beside_other() {
         let error = |text| ErrorResponse::new(&["invalid_grant"], text, None, &[]);
         assert_eq!(error("invalid_grant").to_string(), "invalid_grant");
         for (text, said) in [
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_keeps_its_words_and_is_made_safe_for_the_log() {
+    fn an_error_description_is_logged_safely() {
         for (text, kept) in [
             (
                 "AADSTS7000215: Invalid client secret\r\nprovided. \u{1b}[2J",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_of_the_exchange_and_nothing_like_a_token_is_kept() {
+    fn secrets_and_tokens_are_removed_from_an_error_description() {
         let secrets = ["SplxlOBeZQQYbYS6WxSbIA", "p&q r", "p&q r longer", "a"];
         for (text, kept) in [
             ("code SplxlOBeZQQYbYS6WxSbIA is used up", "code [...] is used up"),

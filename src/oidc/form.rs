@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_encodings_are_refused_instead_of_repaired() {
+    fn malformed_encodings_are_refused() {
         for text in
             ["a=%", "a=%4", "a=%zz", "a=%+1", "a=%u0041", "%=1", "a=%ff", "a=%c0%ae", "a=%ed%a0%80", "a=é"]
         {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn length_and_number_have_limits() {
+    fn forms_are_bounded_in_length_and_number_of_parameters() {
         let numbered = |n: usize| (0..n).map(|i| format!("p{i}=1")).collect::<Vec<_>>().join("&");
         assert!(Form::read(&numbered(PARAMETER_LIMIT)).is_ok());
         assert_eq!(error(&numbered(PARAMETER_LIMIT + 1)), FormError::TooMany);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_others_may_repeat_themselves_but_must_be_clear() {
+    fn application_forms_may_repeat_fields_but_must_be_well_formed() {
         let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             fields("b=1&a=x%0D%0Ay&b=2&=&c", 9),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_read_back() {
+    fn appended_parameters_can_be_read_back() {
         let mut body = Vec::new();
         append(&mut body, "a", "x&y=z%+ é\r\n");
         append(&mut body, "b", "");

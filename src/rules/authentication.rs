@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_required_everybody_has_it() {
+    fn without_an_authentication_requirement_every_session_passes() {
         assert_eq!(found((&[], None), json!({})), Ok(()));
         assert_eq!(found((&[], None), json!({"acr": 5, "auth_time": "x"})), Ok(()));
     }
 
     #[test]
-    fn the_context_is_one_of_the_values_whole_and_exactly() {
+    fn acr_is_compared_whole_and_exactly() {
         for acr in [json!("gold"), json!("silver")] {
             assert_eq!(found((&["gold", "silver"], None), json!({"acr": acr})), Ok(()));
         }
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn it_was_recent_up_to_the_second() {
+    fn max_age_is_exact_to_the_second() {
         let at = |age: u64| found((&[], Some(300)), json!({"auth_time": NOW.0 - age}));
         assert_eq!((at(0), at(300), at(360)), (Ok(()), Ok(()), Ok(())));
         assert_eq!(at(361), Err(Insufficient::TooOld { max_age: Seconds(300), age: Seconds(361) }));
     }
 
     #[test]
-    fn a_time_that_is_not_known_is_not_recent() {
+    fn a_missing_auth_time_is_not_recent() {
         for time in [json!(null), json!("1700000000"), json!(true), json!(NOW.0 + 61), json!(1e300)] {
             let result = found((&[], Some(300)), json!({"auth_time": time}));
             assert_eq!(result, Err(Insufficient::TimeUnknown), "{time}");

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_fetched_ahead_of_time_is_not_a_navigation() {
+    fn a_prefetch_is_not_a_navigation() {
         for (name, value) in [
             ("sec-purpose", "prefetch"),
             ("sec-purpose", "prefetch;prerender"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_do_not_speak_plain_http_are_known() {
+    fn grpc_websocket_and_event_stream_clients_are_recognised() {
         let cases: &[Case] = &[
             ("POST", &[("content-type", "application/grpc")], Grpc),
             ("POST", &[("content-type", "application/grpc+proto")], Grpc),
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn header_values_that_are_not_text_do_not_disturb() {
+    fn header_values_that_are_not_text_are_tolerated() {
         let mut odd = request("GET", &[]);
         for name in ["accept", "sec-purpose", "content-type", "origin", "access-control-request-method"] {
             odd.headers.push(name, vec![0xff, b';', 0x00]);
@@ -288,7 +288,7 @@ mod tests {
         [("origin", "https://spa.example"), ("access-control-request-method", "PUT")];
 
     #[test]
-    fn a_preflight_is_one_only_in_every_detail() {
+    fn a_preflight_must_match_in_every_detail() {
         assert!(is_preflight(&request("OPTIONS", &PREFLIGHT)));
         assert!(is_preflight(&request("OPTIONS", &[&PREFLIGHT[..], &[("content-length", "0")]].concat())));
         assert!(!is_preflight(&request("GET", &PREFLIGHT)));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_comes_from_one_origin() {
+    fn a_preflight_has_exactly_one_origin() {
         for origin in [
             "https://spa.example",
             "http://localhost:3000",

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_disguises_is_what_unicode_and_the_code_pages_say() {
+    fn the_table_of_disguises_agrees_with_unicode_and_the_code_pages() {
         let has_a_delimiter = |text: &str| text.contains(['/', '\\', ';', '?', '#', '%', ':', '$']);
         let mut expected = Vec::new();
         for character in ('\u{80}'..=char::MAX).filter(|character| !character.is_ascii()) {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_look_alike_of_a_delimiter_is_that_delimiter() {
+    fn every_lookalike_of_a_delimiter_is_unmasked() {
         for (character, delimiter) in DISGUISES {
             let escaped = format!("%u{:04x}", u32::from(character));
             for text in [character.to_string(), escaped] {

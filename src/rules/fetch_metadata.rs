@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_browser_says_most_clearly_decides_and_what_is_unclear_is_of_another_origin() {
+    fn the_strongest_fetch_metadata_decides_and_unclear_means_cross_origin() {
         let evil = "https://evil.example";
         let longer = "https://app.example.com.evil.example/";
         let page = "https://app.example.com/orders?a=1";

@@ -250,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_one_meaning_has_one_reading() {
+    fn an_unambiguous_path_has_one_reading() {
         assert_eq!(readings("/caf%c3%a9/a%20b/%7Bid%7D"), ["/caf\u{e9}/a b/{id}"]);
         assert_eq!(readings("/a%"), ["/a%"]);
         assert_eq!(readings("/a%zz%2"), ["/a%zz%2"]);
     }
 
     #[test]
-    fn every_step_and_every_order_of_steps_is_a_reading() {
+    fn every_order_of_decoding_steps_is_a_reading() {
         assert_eq!(readings("/a/../b"), ["/a/../b", "/b"]);
         assert_eq!(readings("/a//../b"), ["/a/../b", "/a//../b", "/a/b", "/b"]);
         assert_eq!(readings("/a/b/.."), ["/a", "/a/", "/a/b/.."]);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_names_is_decoded_as_often_as_what_is_held_against_it() {
+    fn rule_paths_are_decoded_as_often_as_request_paths() {
         let meets = |path: &str, decoded: u8| {
             let reading = PathReading { path: path.as_bytes().to_vec(), decoded, because: None };
             reading.meets(&PathMatch::Exact("/a%2541b".into()))
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_readings() {
+    fn the_number_of_readings_is_bounded() {
         let path = format!("/{}", "%25%32%65;a%5c%00%0a%3f#//%c0%ae..%20/".repeat(50));
         let mut readings = Readings::of(&path);
         let mut count = 0;

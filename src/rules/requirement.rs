@@ -267,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_requirement_is_met_by_everybody() {
+    fn an_empty_requirement_is_always_met() {
         assert_eq!(meets(&Requirement::default(), &Map::new(), &[]), Ok(()));
     }
 
     #[test]
-    fn a_group_is_met_by_an_exact_member_only() {
+    fn a_required_group_needs_an_exact_member() {
         let required = claim(&["groups"], json!(["admin"]), json!([]));
         let missing = |found| Err(Missing::Claim { required: required.claims[0].clone(), found });
         for (groups, met) in [
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_compared_whole() {
+    fn an_email_address_is_compared_whole() {
         let required = claim(&["email"], json!(["ann@good.com"]), json!([]));
         for other in
             ["ann@evil.com@good.com", "ann@good.com.evil.com", "ANN@GOOD.COM", "@good.com", "xann@good.com"]
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_of_the_same_type() {
+    fn claim_values_are_compared_with_their_type() {
         for (wanted, found, met) in [
             (json!(true), json!(true), true),
             (json!(true), json!("true"), false),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_exact_members_and_come_from_the_grant_not_from_the_claims() {
+    fn scopes_are_exact_and_come_from_the_grant() {
         let read = scopes(&["read"]);
         let missing = Err(Missing::Scopes { required: texts(&["read"]), lacking: texts(&["read"]) });
         for (scope, met) in [
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_need_one_and_conjunctions_all() {
+    fn any_of_needs_one_and_all_of_needs_all() {
         let (a, b) = (scopes(&["a"]), claim(&["vip"], json!([true]), json!([])));
         let either = Requirement { any_of: vec![b.clone(), a.clone()], ..Requirement::default() };
         let both = Requirement { all_of: vec![a, b], ..Requirement::default() };
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_with_what_is_required_and_without_what_was_found() {
+    fn a_failed_requirement_names_what_is_required_and_not_what_was_found() {
         let required = claim(&["realm_access", "roles"], json!(["admin", 7]), json!(["m\u{fc}ller\n"]));
         for (found, kind) in [
             (json!({}), "is absent"),

@@ -243,7 +243,7 @@ mod tests {
     const REFUSED: &str = "path_ambiguous";
 
     #[test]
-    fn no_path_reaches_what_is_public_under_another_name() {
+    fn no_spelling_of_a_path_reaches_a_public_rule_by_mistake() {
         let rules = [prefix("/public"), exact("/health"), prefix("/admin"), default()];
         let rows: &[(&str, &[(&str, &str)])] = &[
             (
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_names_the_character() {
+    fn an_ambiguous_path_names_the_character() {
         let rules = [prefix("/public"), default()];
         for (path, because) in [
             ("/public/../admin", Oddity::DotSegment),
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_of_everything_and_paths_with_a_slash_at_the_end() {
+    fn prefix_slash_matches_everything_and_trailing_slashes_are_exact() {
         let rules = [exact("/admin"), prefix("/")];
         for (path, expected) in
             [("/admin", "/admin"), ("/admin/", "/"), ("/x/y", "/"), ("/admin/x/..", REFUSED), ("/x/..", "/")]
@@ -587,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_can_be_read_in_several_ways_is_no_matter_where_its_rule_is_the_same() {
+    fn an_ambiguous_host_is_accepted_where_every_reading_has_the_same_rule() {
         let rules = at_hosts(
             &["app.example.com"],
             serde_json::json!([
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_usual_port_of_a_host_that_is_named_is_left_out() {
+    fn only_the_default_port_of_a_named_host_is_removed() {
         let rules = at_hosts(
             &["app.example.com", "odd.example.com:8443"],
             serde_json::json!([
@@ -639,7 +639,7 @@ mod tests {
 
     /// An authority is decided alike by who chooses by the whole of it and by who drops port and dot.
     #[test]
-    fn no_proxy_finds_another_rule_for_a_host_that_is_let_through() {
+    fn no_proxy_reads_an_accepted_host_under_another_rule() {
         const PARTS: [&str; 14] = [
             ":",
             ":443",
@@ -695,7 +695,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_exact_and_only_the_real_one_counts() {
+    fn methods_are_exact_and_override_headers_are_ignored() {
         let read = Rule { methods: vec!["GET".into()], ..rule("read", PathMatch::Any) };
         let rules = [read, default()];
         for (method, expected) in [
@@ -714,7 +714,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_claim_another_address_are_not_read() {
+    fn headers_that_claim_another_address_are_ignored() {
         let rules = [prefix("/public"), default()];
         let mut request = get("/admin");
         for name in
@@ -736,7 +736,7 @@ mod tests {
     }
 
     #[test]
-    fn without_rules_nobody_gets_in() {
+    fn without_rules_everything_is_refused() {
         assert_eq!(select(&[], &get("/")).unwrap_err(), PathError::NoRule);
         assert_eq!(select(&[], &get("/%2e")).unwrap_err(), PathError::NoRule);
         assert_eq!(select(&[exact("/a")], &get("/b")).unwrap_err().code().kind.status, 403);
@@ -746,7 +746,7 @@ mod tests {
 
     /// Browsers' and RFC 3986's readings take dots and letters out of their encoding and leave the rest.
     #[test]
-    fn what_a_pattern_says_of_encodings_holds_where_only_some_are_decoded() {
+    fn a_pattern_about_encodings_also_holds_for_partly_decoded_paths() {
         let rules = [pattern("/files/[^/]*%25.*"), default()];
         for path in [
             "/files/50%25",
@@ -760,7 +760,7 @@ mod tests {
     }
 
     #[test]
-    fn long_paths_cost_no_more_than_they_may() {
+    fn the_cost_of_long_paths_is_bounded() {
         let rules = [prefix("/public"), default()];
         let long = |part: &str| format!("/{}", part.repeat(32 * 1024 / part.len()));
         assert_eq!(decision(&rules, &get(&long("a/"))), "default");
@@ -772,7 +772,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_of_a_request_is_cut_and_clean() {
+    fn logged_parts_of_a_request_are_cut_and_escaped() {
         let error = select(&[default()], &get(&format!("x\r\n\u{1b}[31m{}", "y".repeat(500)))).unwrap_err();
         let PathError::NotAPath { found } = &error else { panic!("{error}") };
         assert_eq!(found, &format!("x\\r\\n\\u{{1b}}[31m{}...", "y".repeat(85)));
@@ -859,7 +859,7 @@ mod tests {
     }
 
     #[test]
-    fn no_program_reads_a_path_of_another_rule_in_what_is_let_through() {
+    fn no_program_reads_an_accepted_path_under_another_rule() {
         const PARTS: [&str; 26] = [
             "public", "admin", "x", "/", "/", "/", "..", ".", ";", "%2e", "%2E", "%2f", "%5c", "\\", "%252e",
             "%252f", "%3b", "%3f", "%23", "#", "%00", "%20", "%c3%a9", "a%", "//", ";v=1",

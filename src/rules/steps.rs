@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_windows_and_asp_net_drop_is_dropped_whole() {
+    fn ignored_parts_of_windows_and_asp_net_paths_are_dropped() {
         let step = |step: Step, path: &str| {
             let from = PathReading { path: path.into(), decoded: 0, because: None };
             step.read(&from).map(|reading| String::from_utf8(reading.path).unwrap())

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_and_what_was_make_what_is() {
+    fn a_session_and_its_changes_make_the_refreshed_session() {
         for before in states() {
             for after in states() {
                 let packed = pack_changes(&before, &after).unwrap();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_of_a_session_has_a_fingerprint_of_its_own_however_lately_it_was_used() {
+    fn a_fingerprint_tells_states_of_a_session_apart_but_not_their_last_use() {
         let states = states();
         for (index, one) in states.iter().enumerate() {
             let used = Session { seen_at: Timestamp(9_999), ..one.clone() };
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_the_same_takes_no_room() {
+    fn unchanged_parts_take_no_room() {
         let groups = noise(8_000).into_bytes();
         let groups: Vec<_> = groups.chunks(40).map(String::from_utf8_lossy).collect();
         let (before, after) = ("before".repeat(20), noise(200));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_change() {
+    fn malformed_changes_are_refused() {
         let before = with(json!({"sub": "a"}), Some("one"), &["openid"]);
         let after = with(json!({"sub": "a", "x": 1}), Some("other"), &["openid"]);
         let packed = pack_changes(&before, &after).unwrap();

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_at_the_end_of_its_lifetime_even_when_in_use() {
+    fn a_session_in_use_ends_at_its_absolute_lifetime() {
         let config = configuration().session;
         let mut session = session();
         session.seen_at = at(28_799);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_configured_lifetime_counts_for_running_sessions_and_a_longer_one_does_not() {
+    fn only_a_shorter_configured_lifetime_applies_to_existing_sessions() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(0);
         config.absolute_lifetime = Seconds(100);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_later_state_of_the_same_session_takes_its_place() {
+    fn only_a_later_state_of_the_same_session_replaces_it() {
         let of = |id: &str, subject: &str, issuer: &str, generation| {
             let mut session = Session { id: id.into(), subject: subject.into(), generation, ..session() };
             session.claims.insert("iss".to_owned(), issuer.into());
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_session_ends() {
+    fn an_idle_session_ends() {
         let config = configuration().session;
         assert_eq!(session().state(&config, at(1799)), Ok(()));
         assert_eq!(
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_idle_timeout_nobody_is_idle_and_nothing_is_touched() {
+    fn without_an_idle_timeout_sessions_are_never_idle_or_extended() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(0);
         assert_eq!(session().state(&config, at(28_799)), Ok(()));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_come_back_has_the_idle_timeout_and_no_more_than_the_lifetime() {
+    fn an_unused_session_lasts_for_the_idle_timeout_within_its_lifetime() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(1_800);
         assert_eq!(session().unused_ends_at(&config, at(5)), at(1_805));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_ends_nothing_and_overflows_nothing() {
+    fn a_clock_set_back_ends_no_session() {
         let config = configuration().session;
         for now in [0, 1, NOW.0 - 1] {
             assert_eq!(session().state(&config, Timestamp(now)), Ok(()));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_in_use_is_written_now_and_then() {
+    fn the_cookie_of_a_session_in_use_is_extended_now_and_then() {
         let mut config = configuration().session;
         for (idle_timeout, touched_after) in [(1, 1), (4, 1), (40, 10), (240, 60), (1800, 60), (86_400, 60)] {
             config.idle_timeout = Seconds(idle_timeout);

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_only_looks_like_ours_is_not_ours() {
+    fn a_similar_cookie_name_is_not_ours() {
         for field in [
             &b"__host-v=x"[..],
             b"__HOST-V=x",
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_must_be_there_once_is_not_guessed_from_two() {
+    fn of_two_cookies_with_one_name_neither_is_chosen() {
         let headers = headers(&[b"a=1; b=2; a=3"]);
         let jar = Jar::read(&headers);
         assert_eq!(jar.one("a"), None);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_bomb_is_an_empty_jar() {
+    fn a_cookie_bomb_reads_as_no_cookies() {
         let many = |count: usize| "a=b;".repeat(count).into_bytes();
         assert_eq!(read(&[&many(COOKIE_COUNT_LIMIT)]).len(), COOKIE_COUNT_LIMIT);
         let long = |bytes: usize| [b"a=", vec![b'x'; bytes - 2].as_slice()].concat();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_taken_out_and_the_rest_stays_byte_for_byte() {
+    fn our_cookies_are_removed_and_the_rest_is_unchanged() {
         for (fields, expected) in [
             (&[][..], CookieEdit::Unchanged),
             (&[&b""[..]], CookieEdit::Unchanged),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_an_upstream_could_take_for_ours_passes() {
+    fn no_cookie_that_an_upstream_could_confuse_with_ours_passes() {
         for field in [
             &b"v"[..],
             b"v =x",
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_taken_out_of_a_bomb_too() {
+    fn our_cookies_are_removed_from_a_cookie_bomb() {
         let bomb = [b"a=b;".repeat(100_000), b" v=x".to_vec()].concat();
         let CookieEdit::Replace(rest) = stripped(&[&bomb]) else { panic!("not replaced") };
         assert_eq!(rest.len(), 4 * 100_000 - 1);

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_comes_back_as_it_was() {
+    fn a_session_round_trips() {
         let long = noise(5000);
         for access in [None, Some(""), Some("a"), Some(long.as_str())] {
             for refresh in [None, Some("r"), Some("\u{e9}"), Some(long.as_str())] {
@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_session_from_before_opens() {
+    fn a_session_of_an_older_format_opens() {
         let session = with_tokens(Some("a"), Some("r"));
         let json = serde_json::to_vec(&session).unwrap();
         assert_eq!(unpack(&json), Some(session));
     }
 
     #[test]
-    fn the_length_of_a_token_says_nothing_of_what_stands_beside_it() {
+    fn the_compressed_length_of_a_token_is_independent_of_other_fields() {
         let guess = |claim: &str, token: &str| {
             let claims = Map::from_iter([("name".to_owned(), Value::from(claim))]);
             pack(&Session { claims, ..with_tokens(Some(token), Some(token)) }).unwrap().len()
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_holds_takes_less() {
+    fn sessions_are_compressed() {
         let claims =
             Map::from_iter([("groups".to_owned(), (0..200).map(|n| format!("group-{n}")).collect())]);
         let session = Session { claims, ..with_tokens(None, Some(&noise(1000))) };
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_session() {
+    fn malformed_sessions_are_refused() {
         let packed = pack(&with_tokens(Some("a"), None)).unwrap();
         for cut in 0..packed.len() {
             assert_eq!(unpack(&packed[..cut]), None, "{cut}");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn sess_27_a_part_has_an_end_in_both_directions() {
+    fn sess_27_a_compressed_part_is_bounded_before_and_after_inflation() {
         let claims = |bytes| Map::from_iter([("pad".to_owned(), Value::from("x".repeat(bytes)))]);
         let with = |bytes| Session { claims: claims(bytes), ..with_tokens(None, None) };
         assert!(pack(&with(PART_LIMIT - 1000)).is_some());

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_says_where_its_login_began_to_us_alone() {
+    fn only_we_can_read_the_return_address_in_a_state() {
         let (cookies, state) = state("/orders?a=1");
         assert!(state.expose().starts_with(RANDOM) && !state.expose().contains("orders"));
         assert!(state.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_at_every_length() {
+    fn sealed_texts_of_every_length_open() {
         let sealer = sealer(&[NEW]);
         for length in [0, 1, 2, 3, 15, 16, 17, 4095, 4096, 4097, 20_000] {
             let plaintext = vec![b'x'; length];
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_spelling_of_the_text_is_refused() {
+    fn other_encodings_of_a_sealed_text_are_refused() {
         let sealer = sealer(&[NEW]);
         let text = sealed(&sealer);
         for place in 0..text.len() {
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_nothing_to_another_purpose_tenant_or_context() {
+    fn a_sealed_text_does_not_open_for_another_purpose_tenant_or_context() {
         let sealer = sealer(&[NEW]);
         for made_for in PURPOSES {
             for tenant in [0, 1] {
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_do_not_run_into_each_other() {
+    fn sealed_fields_keep_their_borders() {
         let with = |parts: &[&str]| Sealer::new(&[Secret::from(NEW)], &[Tenant::new(parts)]);
         let text = sealed(&with(&["ab", "c"]));
         assert!(opens(&with(&["ab", "c"]), &text));
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn the_derived_keys_differ() {
+    fn derived_keys_differ_by_purpose() {
         let sealer = sealer(&[NEW, OLD]);
         let mut bodies = HashSet::new();
         for key in &sealer.keys {
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_what_it_was() {
+    fn the_sealed_format_is_stable() {
         // Computed with libsodium; changes only together with FORMAT_VERSION.
         let expected = "P-EBhQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBSCyyKO-LjtI66dYSrIOKJtrDuEtlkKh3Q8";
         assert_eq!(sealed(&sealer(&[OLD])), expected);

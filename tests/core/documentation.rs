@@ -87,7 +87,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
 
 /// That every refusal has a row, and every row a refusal, is held by the compiler.
 #[test]
-fn every_code_has_a_row_and_no_row_is_invented() {
+fn the_documented_codes_are_those_of_the_source() {
     let rows = SECTIONS.iter().flat_map(|section| section.rows);
     let (refusals, others): (Vec<&Row>, Vec<&Row>) = rows.partition(|row| row.kind.is_some());
     let names = |rows: Vec<&Row>| rows.iter().map(|row| row.code.to_owned()).collect::<BTreeSet<String>>();
@@ -104,7 +104,7 @@ fn every_code_has_a_row_and_no_row_is_invented() {
 }
 
 #[test]
-fn the_page_of_codes_has_the_rows_of_the_source_and_no_other() {
+fn the_generated_page_of_codes_is_up_to_date() {
     let page = read("docs/errors.md");
     assert!(page == with_tables(&page).unwrap(), "docs/errors.md is not what the code says: make schemas");
     let documented = captures(r"(?m)^\| `([a-z0-9_]+)` \|", &page);
@@ -156,7 +156,7 @@ fn the_tests_that_the_documents_name_exist() {
 }
 
 #[test]
-fn every_metric_is_documented_and_no_other() {
+fn the_documented_metrics_are_those_of_the_source() {
     let page = read("docs/metrics.md");
     let row = Regex::new(r"(?m)^\| `(vestibule\.[^`]+)` \| (counter|gauge) \| [^|]+ \|$").unwrap();
     let rows: Vec<(String, String)> =
@@ -291,7 +291,7 @@ fn readme_examples() -> Vec<Value> {
 
 /// That Envoy takes the example too is tested with a real one.
 #[test]
-fn the_example_of_the_readme_is_a_good_configuration() {
+fn the_example_of_the_readme_is_a_valid_configuration() {
     let examples = readme_examples();
     let [filters, clusters] = examples.as_slice() else { panic!("two examples, got {}", examples.len()) };
     let plugin = &filters[0]["typed_config"]["config"];
@@ -320,7 +320,7 @@ fn the_example_of_the_readme_is_a_good_configuration() {
 
 /// Rows of the attack catalogue that ask for words: what the filter cannot hold by itself is said.
 #[test]
-fn rows_of_the_catalogue_that_ask_for_words_have_them() {
+fn documents_state_what_the_catalogue_asks_them_to_state() {
     for (id, document, words) in [
         (
             "HDR-18",

@@ -119,7 +119,7 @@ fn out_20_another_session_or_issuer_has_no_effect() {
 }
 
 #[test]
-fn who_has_no_cookie_of_the_session_ends_nothing() {
+fn a_front_channel_logout_without_the_session_cookie_ends_nothing() {
     let mut world = logged_in(&json!({}));
     let alice = std::mem::take(&mut world.browser);
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");
@@ -132,7 +132,7 @@ fn who_has_no_cookie_of_the_session_ends_nothing() {
 }
 
 #[test]
-fn a_session_without_sid_cannot_be_named() {
+fn a_session_without_sid_is_not_ended_by_front_channel_logout() {
     let mut world = logged_in(&json!({}));
     world.idp().id_token = json!({});
     world.browser = Browser::default();
@@ -145,7 +145,7 @@ fn a_session_without_sid_cannot_be_named() {
 }
 
 #[test]
-fn without_same_site_none_no_cookie_would_come_and_the_log_warns_of_it() {
+fn without_same_site_none_front_channel_logout_gives_a_warning() {
     logged_in(&json!({}));
     let warned = || lines().iter().any(|line| line.contains("endpoints.frontchannel_logout: works only"));
     assert!(!warned());

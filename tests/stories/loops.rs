@@ -24,7 +24,7 @@ fn round(front: &mut World, behind: &mut World, page: &str) -> Seen {
 }
 
 #[test]
-fn two_filters_in_a_row_end_in_words_after_three_rounds() {
+fn two_filters_in_a_row_are_a_login_loop_after_three_attempts() {
     let mut front = World::new();
     let mut behind = World::new();
     front.log_in("/orders").is(302, "login_completed");
@@ -57,7 +57,7 @@ fn login_cookie(seen: &Seen, base: &str) -> String {
 }
 
 #[test]
-fn a_login_of_a_filter_behind_this_one_ends_in_words_at_once() {
+fn a_login_of_a_filter_behind_this_one_is_reported_at_once() {
     for is_logged_in in [true, false] {
         let mut front = World::new();
         let mut behind = World::with(&json!({"session": {"keys": [OTHER_KEY]}}));
@@ -81,7 +81,7 @@ fn a_login_of_a_filter_behind_this_one_ends_in_words_at_once() {
 }
 
 #[test]
-fn filters_with_other_keys_or_clients_end_in_words_at_once() {
+fn filters_with_other_keys_or_clients_are_reported_at_once() {
     let partner = json!({"providers": {"main": {"client_id": "another"}}});
     for change in [json!({"session": {"keys": [OTHER_KEY]}}), partner] {
         let mut front = World::new();
@@ -94,7 +94,7 @@ fn filters_with_other_keys_or_clients_end_in_words_at_once() {
 }
 
 #[test]
-fn another_cookie_name_behind_one_callback_ends_in_words_at_once() {
+fn filters_with_one_callback_and_other_cookie_names_are_reported_at_once() {
     for is_logged_in in [true, false] {
         let mut front = World::new();
         let mut beside = World::with(&json!({"session": {"cookie_name": "__Host-other"}}));
@@ -127,7 +127,7 @@ fn another_cookie_name_behind_one_callback_ends_in_words_at_once() {
 }
 
 #[test]
-fn a_login_that_began_without_a_session_although_there_is_one_is_a_round() {
+fn a_login_beside_an_existing_session_counts_as_an_attempt() {
     let mut front = World::new();
     let mut behind = World::new();
     front.log_in("/orders").is(302, "login_completed");
@@ -148,7 +148,7 @@ fn a_login_that_began_without_a_session_although_there_is_one_is_a_round() {
 }
 
 #[test]
-fn answers_to_logins_of_something_else_behind_one_callback_end_in_words() {
+fn responses_to_logins_of_another_filter_are_reported() {
     let mut world = World::new();
     world.stop_clock();
     world.log_in("/orders").is(302, "login_completed");
@@ -157,7 +157,7 @@ fn answers_to_logins_of_something_else_behind_one_callback_end_in_words() {
 }
 
 #[test]
-fn an_answer_that_is_opened_again_is_no_round_however_often() {
+fn a_replayed_authorization_response_is_no_attempt() {
     let mut world = World::new();
     world.stop_clock();
     let address = world.sent_to_provider("/orders?page=2");
@@ -187,7 +187,7 @@ fn an_answer_that_is_opened_again_is_no_round_however_often() {
 }
 
 #[test]
-fn several_tabs_are_no_loop_however_many_answers_come_late() {
+fn late_responses_in_several_tabs_are_no_loop() {
     let mut world = World::new();
     let addresses: Vec<Url> =
         (0..9).map(|tab| world.after(1).sent_to_provider(&format!("/tab/{tab}"))).collect();
@@ -219,7 +219,7 @@ fn in_turn(changes: &[Value; 2]) -> Vec<&'static str> {
 }
 
 #[test]
-fn proxies_with_different_keys_end_in_words_after_three_rounds() {
+fn proxies_with_different_keys_are_a_login_loop_after_three_attempts() {
     let codes = in_turn(&[json!({}), json!({"session": {"keys": [OTHER_KEY]}})]);
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
     let log = lines().join("\n");
@@ -231,7 +231,7 @@ fn proxies_with_different_keys_end_in_words_after_three_rounds() {
 }
 
 #[test]
-fn proxies_that_need_different_claims_end_in_words_after_three_rounds() {
+fn proxies_with_different_claims_are_a_login_loop_after_three_attempts() {
     let codes = in_turn(&[json!({}), json!({"session": {"claims": ["groups"]}})]);
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
 }
@@ -276,7 +276,7 @@ fn lost_rounds(world: &mut World, mut meanwhile: impl FnMut(&mut World)) -> Seen
 }
 
 #[test]
-fn sessions_that_are_over_at_once_end_in_words_after_three_rounds() {
+fn sessions_that_end_at_once_are_a_login_loop_after_three_attempts() {
     let path = "/oidc/backchannel-logout";
     let revoked = json!({"endpoints": {"backchannel_logout": path}});
     let mut world = World::with(&revoked);
@@ -298,7 +298,7 @@ fn sessions_that_are_over_at_once_end_in_words_after_three_rounds() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_by_hours_ends_in_words_after_three_rounds() {
+fn a_clock_wrong_by_hours_is_a_login_loop_after_three_attempts() {
     let mut world = World::new();
     world.stop_clock();
     let mut codes = Vec::new();
@@ -319,7 +319,7 @@ fn a_clock_that_is_wrong_by_hours_ends_in_words_after_three_rounds() {
 }
 
 #[test]
-fn an_application_that_asks_for_login_after_login_ends_in_words() {
+fn an_application_that_requests_logins_repeatedly_is_a_login_loop() {
     for same_site in ["Lax", "Strict"] {
         for more in ["", "&acr_values=gold"] {
             let mut world = World::with(&json!({
@@ -363,7 +363,7 @@ fn a_person_may_log_in_as_often_as_they_like() {
 }
 
 #[test]
-fn a_provider_of_the_same_origin_makes_no_person_of_a_redirect() {
+fn a_redirect_from_a_same_origin_provider_is_no_click() {
     let mut world = World::with(&json!({
         "providers": {"main": {"issuer": "https://app.example.com", "callout": "idp"}},
         "rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}],
@@ -383,7 +383,7 @@ fn a_provider_of_the_same_origin_makes_no_person_of_a_redirect() {
 }
 
 #[test]
-fn whoever_makes_up_a_count_can_show_the_page_and_nothing_else() {
+fn a_forged_attempt_count_shows_the_page_and_nothing_else() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds")).unwrap();
@@ -404,7 +404,7 @@ fn whoever_makes_up_a_count_can_show_the_page_and_nothing_else() {
 }
 
 #[test]
-fn a_popup_whose_login_was_cancelled_stays_one() {
+fn a_popup_stays_one_after_a_cancelled_login() {
     let mut world = World::new();
     let mut request = world.program("/oidc/login?display=popup&return_to=/orders", &[]);
     request.headers.push("sec-fetch-mode", "navigate");
@@ -427,7 +427,7 @@ fn expired() -> Value {
 }
 
 #[test]
-fn a_login_that_took_too_long_for_the_provider_begins_again_once() {
+fn a_login_that_expired_at_the_provider_restarts_once() {
     let mut world = World::new();
     world.idp().callback = expired();
     let address = world.sent_to_provider("/orders?page=2");
@@ -446,7 +446,7 @@ fn a_login_that_took_too_long_for_the_provider_begins_again_once() {
 }
 
 #[test]
-fn nothing_but_that_answer_begins_a_login_again() {
+fn no_other_error_restarts_a_login() {
     for (error, description) in [
         ("temporarily_unavailable", None),
         ("temporarily_unavailable", Some("authentication_expired ")),
@@ -463,7 +463,7 @@ fn nothing_but_that_answer_begins_a_login_again() {
 }
 
 #[test]
-fn whoever_logged_in_meanwhile_in_another_tab_is_led_on() {
+fn a_late_response_beside_a_session_leads_to_its_page() {
     let mut world = World::new();
     let late = world.sent_to_provider("/orders?page=2");
     world.after(1).log_in("/other").is(302, "login_completed");
@@ -475,7 +475,7 @@ fn whoever_logged_in_meanwhile_in_another_tab_is_led_on() {
 }
 
 #[test]
-fn a_login_in_a_frame_is_a_link_out_of_it() {
+fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
     let framed =
         [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "iframe")];
     let mut world = World::new();
@@ -534,7 +534,7 @@ fn a_login_in_a_frame_is_a_link_out_of_it() {
 }
 
 #[test]
-fn a_page_by_plain_http_says_so_and_loses_nothing() {
+fn a_login_over_plain_http_is_refused_with_a_reason() {
     let page = |world: &World, headers: &[(&str, &str)]| {
         let mut request = world.program("/orders?page=2", &[&[("accept", "text/html")], headers].concat());
         request.scheme = "http".to_owned();

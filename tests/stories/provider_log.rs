@@ -22,7 +22,7 @@ fn of_envoy(status: u16, words: &str) -> Reply {
 }
 
 #[test]
-fn a_way_that_does_not_lead_to_the_provider_is_named_with_what_to_look_at() {
+fn a_failed_callout_is_logged_with_its_target_and_advice() {
     let failed = "upstream connect error or disconnect/reset before headers. reset reason: ";
     for (reply, words) in [
         (of_envoy(503, &format!("{failed}remote connection failure")), "trusted_ca, sni"),
@@ -46,7 +46,7 @@ fn a_way_that_does_not_lead_to_the_provider_is_named_with_what_to_look_at() {
 }
 
 #[test]
-fn every_endpoint_of_a_provider_is_named_when_its_answer_cannot_be_used() {
+fn an_unusable_reply_is_logged_with_its_endpoint() {
     for (endpoint, what, address) in [
         ("metadata", "the metadata of", "https://idp.example.com/.well-known/openid-configuration"),
         ("keys", "the key set of", "https://idp.example.com/keys"),
@@ -75,7 +75,7 @@ fn every_endpoint_of_a_provider_is_named_when_its_answer_cannot_be_used() {
 }
 
 #[test]
-fn one_worker_says_that_a_provider_is_away_and_one_that_it_is_back() {
+fn one_worker_logs_an_outage_and_one_the_recovery() {
     let mut world = World::new();
     world.stop_clock();
     world.idp().is_down = true;
@@ -106,7 +106,7 @@ fn one_worker_says_that_a_provider_is_away_and_one_that_it_is_back() {
 }
 
 #[test]
-fn another_reason_is_said_at_once() {
+fn another_reason_is_logged_at_once() {
     let mut world = World::new();
     world.stop_clock();
     for (after, reply, said) in [
@@ -122,7 +122,7 @@ fn another_reason_is_said_at_once() {
 }
 
 #[test]
-fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
+fn endpoints_on_other_hosts_give_one_warning() {
     let google = |world: &mut World| {
         world.idp().metadata = json!({
             "token_endpoint": "https://idp.example.com:9443/token", "jwks_uri": "https://idp.example.com:8443/keys?of=acme",
@@ -152,7 +152,7 @@ fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
 }
 
 #[test]
-fn the_start_says_which_version_which_providers_and_how_many_rules() {
+fn the_start_line_has_version_providers_and_number_of_rules() {
     let _ = World::with(&json!({"rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}]}));
     let version = format!("vestibule {} begins", env!("CARGO_PKG_VERSION"));
     let found = with(&["INFO", &version]);
@@ -161,7 +161,7 @@ fn the_start_says_which_version_which_providers_and_how_many_rules() {
 }
 
 #[test]
-fn what_the_provider_is_asked_for_at_a_login_can_be_compared_at_debug() {
+fn the_authorization_request_is_logged_at_debug() {
     let parameters: Value =
         json!({"prompt": "select_account", "login_hint": "alice@example.com", "audience": "api"});
     let mut world = World::with(

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn rounds_are_counted_for_two_minutes() {
+fn login_attempts_are_counted_for_two_minutes() {
     let here = cookies(|config| config.providers.push(provider("other")));
     // Whoever has other keys counts together with this one.
     let there =
@@ -53,7 +53,7 @@ fn rounds_are_counted_for_two_minutes() {
 }
 
 #[test]
-fn what_is_no_count_is_left_out_and_there_is_an_end_to_counts() {
+fn malformed_attempt_counts_are_ignored_and_counts_are_bounded() {
     let cookies = cookies(|_| {});
     let (at, of) = (NOW.0, cookies.lost(0));
     let read = |value: &str| {
@@ -82,7 +82,7 @@ fn what_is_no_count_is_left_out_and_there_is_an_end_to_counts() {
 }
 
 #[test]
-fn a_login_that_an_upstream_begins_leaves_a_sign_and_nothing_else_does() {
+fn only_a_login_that_an_upstream_begins_leaves_a_marker() {
     let cookies = cookies(|_| {});
     let id = Login::id(STATE).unwrap();
     let name = format!("{BASE}-login-{id}");
@@ -107,7 +107,7 @@ fn a_login_that_an_upstream_begins_leaves_a_sign_and_nothing_else_does() {
 }
 
 #[test]
-fn the_cookie_of_another_filter_is_known_by_the_login_that_it_names() {
+fn the_cookie_of_another_filter_is_recognised_by_its_login() {
     let cookies = cookies(|_| {});
     let id = Login::id(STATE).unwrap();
     for (name, expected) in [

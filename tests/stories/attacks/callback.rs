@@ -5,7 +5,7 @@ use crate::world::{CLIENT_SECRET, OTHER_KEY, SESSION, SITE, World, lines};
 use serde_json::json;
 
 #[test]
-fn a_callback_that_is_no_answer_is_refused_and_asks_nobody() {
+fn a_callback_without_a_valid_response_is_refused_without_callouts() {
     let long = format!("?code=x&state={}", "a".repeat(20_000));
     let many = format!("?code=x&state=a{}", "&p=1".repeat(100));
     let state = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -55,7 +55,7 @@ fn a_callback_that_is_no_answer_is_refused_and_asks_nobody() {
 }
 
 #[test]
-fn an_answer_belongs_to_a_login_of_this_browser() {
+fn a_response_needs_a_login_of_this_browser() {
     type Change = Box<dyn Fn(&mut World, &str) -> String>;
     let state = |change: fn(&str) -> String| -> Change {
         Box::new(move |_, back| with_parameter(back, "state", Some(&change(&parameter(back, "state")))))
@@ -190,7 +190,7 @@ fn an_answer_belongs_to_a_login_of_this_browser() {
 }
 
 #[test]
-fn an_error_of_the_provider_is_a_page_in_our_words() {
+fn a_provider_error_is_a_page_in_our_words() {
     for (error, description) in [
         ("access_denied", "<script>alert('canary')</script>"),
         ("<script>canary</script>", "x"),
@@ -224,7 +224,7 @@ fn an_error_of_the_provider_is_a_page_in_our_words() {
 }
 
 #[test]
-fn flow_05_a_callback_counts_once() {
+fn flow_05_a_callback_completes_a_login_once() {
     let (mut world, back) = returning();
     let replay = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     world.arrive(&back).is(302, "login_completed");

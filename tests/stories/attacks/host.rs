@@ -98,7 +98,7 @@ fn visit(world: &mut World, authority: &str) -> Seen {
 }
 
 #[test]
-fn no_spelling_of_a_host_reaches_another_virtual_host_by_its_rule() {
+fn no_spelling_of_a_host_gets_the_rule_of_another_virtual_host() {
     for rules in [
         json!([{"hosts": [STATUS], "accept": "public"}]),
         json!([{"hosts": [STATUS], "path_prefix": "/x", "accept": "public"}]),
@@ -143,7 +143,7 @@ fn no_spelling_of_a_host_reaches_another_virtual_host_by_its_rule() {
 }
 
 #[test]
-fn a_port_that_the_configuration_names_is_the_host() {
+fn a_configured_port_belongs_to_the_host() {
     let mut world = World::with(&json!({
         "session": {"hosts": ["app.example.com", "odd.example.com:8443"]},
         "rules": [{"name": "status", "hosts": [STATUS, "odd.example.com", "port.example.com:9000"], "accept": "public"}],
@@ -191,7 +191,7 @@ fn a_port_that_the_configuration_names_is_the_host() {
 
 /// Where no rule asks for the host, or each would say the same, nobody is refused for a port.
 #[test]
-fn a_host_is_looked_at_no_closer_than_rules_ask_for() {
+fn hosts_are_checked_only_where_rules_name_hosts() {
     let any = json!({"rules": [{"path_prefix": "/x", "accept": "public"}]});
     let elsewhere = json!({"rules": [
         {"path_prefix": "/x", "accept": "public"},
@@ -221,7 +221,7 @@ fn with_partner_at(rule: Value) -> World {
 }
 
 #[test]
-fn a_session_of_one_host_opens_no_other_virtual_host() {
+fn a_session_does_not_open_another_virtual_host() {
     for rule in [
         json!({"hosts": [PARTNER], "provider": "partner"}),
         // Weaker in other ways: the rest asks for more.

@@ -8,7 +8,7 @@ use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
 #[test]
-fn jwk_05_a_flood_of_unknown_keys_is_one_question() {
+fn jwk_05_a_flood_of_unknown_keys_causes_one_fetch() {
     let mut world = publishing(&[], false);
     as_access_token(&mut world, &good()).is(200, "token");
     let before = world.idp().count("keys");
@@ -36,7 +36,7 @@ fn jwk_05_a_flood_of_unknown_keys_is_one_question() {
 }
 
 #[test]
-fn a_provider_changes_its_keys() {
+fn rotated_keys_of_a_provider_are_followed() {
     // JWK-06: new keys between the redirect and the token.
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
@@ -76,7 +76,7 @@ fn a_provider_changes_its_keys() {
 }
 
 #[test]
-fn what_is_no_key_set_keeps_the_one_that_is_known() {
+fn an_invalid_key_set_keeps_the_known_one() {
     let long = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(5 << 20));
     let many = json!({"keys": vec![ed25519_jwk(); 10_000]}).to_string();
     let hundred_and_one = json!({"keys": vec![ed25519_jwk(); 101]}).to_string();
@@ -125,7 +125,7 @@ fn moved(status: u16) -> Reply {
 }
 
 #[test]
-fn a_key_set_is_read_whatever_its_content_type() {
+fn a_key_set_is_read_with_any_content_type() {
     for content_type in [
         Some("application/jwk-set+json"),
         Some("application/json;charset=utf-8"),
@@ -143,7 +143,7 @@ fn a_key_set_is_read_whatever_its_content_type() {
 }
 
 #[test]
-fn how_long_a_key_set_counts_is_said_by_the_provider_within_limits() {
+fn the_provider_sets_the_lifetime_of_keys_within_bounds() {
     let later = "Tue, 14 Nov 2023 23:13:20 GMT";
     for (fields, renewed_after) in [
         (vec![("cache-control", "max-age=0")], 48),
@@ -176,7 +176,7 @@ fn how_long_a_key_set_counts_is_said_by_the_provider_within_limits() {
 }
 
 #[test]
-fn jwk_21_many_who_come_at_once_share_one_question_also_when_it_fails() {
+fn jwk_21_concurrent_requests_share_one_fetch_even_if_it_fails() {
     let token = Key::new("k1", 1).sign(&json!({}), &access_claims(World::new().now.0));
     let authorization = format!("Bearer {token}");
     for (reply, status) in
@@ -201,7 +201,7 @@ fn jwk_21_many_who_come_at_once_share_one_question_also_when_it_fails() {
 }
 
 #[test]
-fn jwk_22_a_request_with_two_tokens_gets_one_answer_when_the_keys_cannot_be_had() {
+fn jwk_22_a_request_with_two_tokens_gets_one_answer_without_keys() {
     for headers in [
         vec![("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")],
         vec![("authorization", "TOKEN"), ("cookie", "__Host-vestibule=1.AAAA; __Host-vestibule=1.BBBB")],
