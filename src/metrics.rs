@@ -155,7 +155,7 @@ const CALLOUTS: Family = counter(
         ("outcome", &["ok", "refused", "no_answer", "too_large", "not_sent"]),
     ],
 );
-const RENEWALS: Family = counter("vestibule.renewals", &[("outcome", &["ok", "ended", "failed"])]);
+const RENEWALS: Family = counter("vestibule.refreshes", &[("outcome", &["ok", "ended", "failed"])]);
 const CLIENT_AUTHENTICATIONS: Family = counter(
     "vestibule.client_authentications",
     &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],

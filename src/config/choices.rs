@@ -249,7 +249,8 @@ fn algorithm(value: Value, names: &[&str], place: &Place, reading: &mut Reading)
     let advice = if text.text.eq_ignore_ascii_case("none") {
         "an unsigned token proves nothing"
     } else if text.text.to_ascii_uppercase().starts_with("HS") {
-        "with HS algorithms whoever can check a token can also make one; have the provider sign with RS256 or ES256"
+        "with HS algorithms the key that verifies a token can also sign one; let the provider sign with \
+         RS256 or ES256"
     } else {
         return text.not_one_of(names, reading);
     };

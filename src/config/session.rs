@@ -121,7 +121,7 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
     if http {
         reading.warn(
             &session.place.key("insecure_allow_http"),
-            "whoever is on the way can take over every session",
+            "an attacker on the network can take over every session",
         );
     }
     let same_site = session.same_site;

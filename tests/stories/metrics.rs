@@ -114,7 +114,7 @@ fn callouts_are_counted_by_endpoint_and_outcome() {
 
 #[test]
 fn refreshes_are_counted_by_outcome() {
-    let renewals = |outcome: &str| metric(&format!("renewals.outcome.{outcome}.provider.main"));
+    let renewals = |outcome: &str| metric(&format!("refreshes.outcome.{outcome}.provider.main"));
     let mut world = World::on_envoy_alone(NO_METRICS, &json!({}));
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
