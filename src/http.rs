@@ -388,12 +388,12 @@ impl BodyFailed {
 impl fmt::Display for BodyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BodyFailed::TooLarge => "the body of this request is longer than this page takes",
+            BodyFailed::TooLarge => "the body of this request is longer than this endpoint accepts",
             BodyFailed::NotGiven => {
                 "the proxy does not hand over the body of this request (Envoy: is \
-                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)"
+                 allow_on_headers_stop_iteration set? nginx: does the request have a content-length?)"
             }
-            BodyFailed::TooSlow => "the body of this request does not come, or not all of it in time",
+            BodyFailed::TooSlow => "the body of this request did not arrive completely in time",
         })
     }
 }

@@ -108,7 +108,7 @@ codes! {
         "Rules name hosts, and the host of the request is not a plain name or address."
         => "Send a plain host name.";
 
-    PATH_NO_RULE = AMBIGUOUS_ADDRESS.status(403).says("nobody has access to this address"), "path_no_rule",
+    PATH_NO_RULE = AMBIGUOUS_ADDRESS.status(403).says("this address is denied to everybody"), "path_no_rule",
         "No rule matches. Cannot happen: every configuration ends with a rule for everything."
         => "Report it.";
 

@@ -142,7 +142,7 @@ object! {
         parameters_from_request: Named<AllowedChoice, 0, PARAMETERS_LIMIT> [default {}],
         /// Asks the provider to authenticate people again who authenticated longer ago (`max_age`). The ID
         /// token must then have `auth_time`, and is refused if that is too long ago.
-        max_age_seconds: WholeSeconds<0, 2_592_000> [otherwise "not asked for"],
+        max_age_seconds: WholeSeconds<0, 2_592_000> [otherwise "not requested"],
         /// Whether claims are fetched from the provider's userinfo endpoint at a login: `if_needed` when a
         /// header or a rule names a claim that the ID token lacks and that the `scopes` request, `always` at
         /// every login, or `never`. Claims of the ID token are never replaced.
@@ -161,7 +161,7 @@ object! {
         /// (Auth0's own endpoint).
         post_logout_redirect_parameter: Text [default "post_logout_redirect_uri"],
         /// Where the browser is sent to log out, for providers whose metadata lack it. An `https` address.
-        end_session_endpoint: Text [otherwise "what the provider's metadata say"],
+        end_session_endpoint: Text [otherwise "that of the provider's metadata"],
         /// The `aud` claim of an access token must have one of these values. Without any, bearer tokens of
         /// this provider are not accepted.
         audiences: Names [default []],
@@ -308,7 +308,7 @@ object! {
         require: RequirementObject [otherwise "nothing further"],
         /// How, and how recently, the person must have authenticated. A person whose session does not satisfy
         /// this is sent to the provider once more (step-up).
-        authentication: AuthenticationObject [otherwise "any login will do"],
+        authentication: AuthenticationObject [otherwise "any login"],
         /// Let CORS preflights through without an identity. Browsers send no credentials with them, so
         /// scripts of other origins could not call otherwise.
         bypass_cors_preflight: bool [default true],
@@ -340,7 +340,7 @@ object! {
         /// The `acr` claim must be one of these. They are requested in this order (`acr_values`).
         acr_values: List<Text, 0, ACR_VALUES_LIMIT> [default []],
         /// The person authenticated (`auth_time`) at most this long ago; `leeway_seconds` is added.
-        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "no matter when"],
+        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "any time"],
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn check_distinct(pages: &[Page], reading: &mut Reading) {
         let problem = Problem::at(&page.place, rule);
         reading.problems.add(if page.redirect && taken.redirect {
             // RFC 9700 section 4.4.2.2: mix-up defence by distinct redirect addresses.
-            problem.advice("so that the answer of one provider is never taken for another's")
+            problem.advice("so that the response of one provider is never accepted for another")
         } else {
             problem
         });

@@ -30,7 +30,8 @@ impl Fault {
                 let names = names.iter().map(|name| format!("${{{}}}", shown(name)));
                 let names = names.collect::<Vec<_>>().join(" and ");
                 Problem::at(place, format!("refers to {names}, not set in the environment"))
-                    .advice("in Envoy set it with vm_config.environment_variables; nginx and Kong have none")
+                    .advice("in Envoy set it with vm_config.environment_variables; nginx and Kong have no \
+                             variables")
             }
             Fault::Malformed => Problem::at(place, "has ${ without a name and } after it")
                 .advice("write $${ for the characters ${"),
@@ -122,8 +123,8 @@ mod tests {
         assert_eq!(fault, Fault::Missing(vec!["X".into(), "Y".into()]));
         assert_eq!(
             fault.problem(&Place::root().key("a")).to_string(),
-            "a: refers to ${X} and ${Y}, not set in the environment \
-             (in Envoy set it with vm_config.environment_variables; nginx and Kong have none)"
+            "a: refers to ${X} and ${Y}, not set in the environment (in Envoy set it with \
+             vm_config.environment_variables; nginx and Kong have no variables)"
         );
     }
 }

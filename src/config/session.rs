@@ -128,7 +128,7 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
     if http && same_site == Some(SameSite::None) {
         let problem =
             Problem::at(&session.place.key("same_site"), "must not be None with insecure_allow_http");
-        reading.problems.add(problem.advice("browsers take SameSite=None only over https"));
+        reading.problems.add(problem.advice("browsers accept SameSite=None only over https"));
     }
     let partitioned = session.partitioned;
     if partitioned == Some(true) {
@@ -198,11 +198,11 @@ fn check_partitioned(place: &Place, same_site: Option<SameSite>, http: bool, rea
     let place = place.key("partitioned");
     if http {
         let problem = Problem::at(&place, "must not be true with insecure_allow_http");
-        reading.problems.add(problem.advice("browsers take partitioned cookies only over https"));
+        reading.problems.add(problem.advice("browsers accept partitioned cookies only over https"));
     }
     if matches!(same_site, Some(SameSite::Lax | SameSite::Strict)) {
         let problem = Problem::at(&place, "must not be true unless same_site is None");
-        reading.problems.add(problem.advice("in frames of other sites no other cookie comes along"));
+        reading.problems.add(problem.advice("in frames of other sites browsers send no other cookie"));
     }
 }
 
@@ -291,7 +291,7 @@ fn check_cookie_name(name: Text, http: bool, has_domain: bool, reading: &mut Rea
     match (http, after_prefix) {
         (true, _) if looks_secure => reading.refuse(
             name.problem("must not begin with __Host- or __Secure- with insecure_allow_http")
-                .advice("browsers take such cookies only over https"),
+                .advice("browsers accept such cookies only over https"),
         ),
         (false, None) => reading.refuse(
             name.problem("must begin with __Host- or __Secure-")

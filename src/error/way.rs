@@ -9,9 +9,10 @@ use crate::http::{CalloutFailed, Received};
 const OF_ENVOY: [(&str, &str); 5] = [
     (
         "connection failure",
-        "the connection failed: nobody listens there, or TLS did (trusted_ca, sni, \
+        "the connection failed: no server listens there, or TLS failed (trusted_ca, sni, \
          match_typed_subject_alt_names of the cluster, or no TLS there). Envoy's log says which after \
-         \"failure reason\" with --component-log-level pool:debug, or POST /logging?pool=debug to its admin port",
+         \"failure reason\" with --component-log-level pool:debug, or POST /logging?pool=debug to its \
+         admin port",
     ),
     (
         "connection termination",
@@ -19,7 +20,7 @@ const OF_ENVOY: [(&str, &str); 5] = [
     ),
     (
         "connection timeout",
-        "nobody answers there: is the address of the cluster right, and is it let through?",
+        "the connection timed out: is the address of the cluster right, and does a firewall allow it?",
     ),
     ("protocol error", "what answers there speaks no HTTP, or another version of it than the cluster"),
     ("request timeout", "no answer within callout_timeout_seconds"),
@@ -48,7 +49,8 @@ impl fmt::Display for CalloutFailed {
         f.write_str(match self {
             CalloutFailed::Gateway { status, hint } => return write!(f, "{hint} (status {status})"),
             CalloutFailed::NotSent => {
-                "the proxy could not send it: Envoy knows no cluster of this name, or nginx takes it for no address"
+                "the proxy could not send it: Envoy has no cluster of this name, or nginx cannot read it \
+                 as an address"
             }
             CalloutFailed::NoHost => {
                 "the cluster has no host that is up: does the name of its endpoint resolve (DNS)?"
@@ -58,7 +60,7 @@ impl fmt::Display for CalloutFailed {
                  says why, nginx by itself, Envoy with --component-log-level pool:debug"
             }
             CalloutFailed::TooLarge => "the answer is too large",
-            CalloutFailed::Busy => "the same request is under way already",
+            CalloutFailed::Busy => "the same request is in flight already",
         })
     }
 }

@@ -45,7 +45,7 @@ impl fmt::Display for ClientError {
             ClientError::StepUp(missing) => {
                 write!(f, "the step-up is not satisfied: {missing}")
             }
-            ClientError::Denied => f.write_str("nobody has access to this address"),
+            ClientError::Denied => f.write_str("this address is denied to everybody"),
             ClientError::Authorization(error) => error.fmt(f),
             ClientError::Login(error) => error.fmt(f),
             ClientError::LoginLoop(why, seen) => write!(f, "{why}; seen: {seen}"),

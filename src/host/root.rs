@@ -193,8 +193,8 @@ fn refused(is_nginx: bool) -> &'static str {
     if is_nginx {
         "the configuration is refused, every request is answered 500:"
     } else {
-        "the configuration is refused: the proxy does not take the listener or the update, and what was \
-         configured before goes on:"
+        "the configuration is refused: the proxy rejects the listener or the update, and keeps the \
+         previous configuration:"
     }
 }
 

@@ -376,7 +376,8 @@ impl fmt::Display for JwsError {
             JwsError::Critical => f.write_str("no critical extension is supported, but the header has crit"),
             JwsError::UnencodedPayload => f.write_str("the payload must be encoded, but the header has b64"),
             JwsError::Compressed => f.write_str("a signed token is not compressed, but the header has zip"),
-            JwsError::Nested => f.write_str("the payload must be claims, but the header says it is another token"),
+            JwsError::Nested => f.write_str("the payload must be claims, but according to the header it is \
+                                             another token"),
             JwsError::NotText { member } => write!(f, "the header member {member} must be text, but is not"),
             JwsError::KeyId { limit, found } => {
                 write!(f, "the kid must have 1 to {limit} bytes, but has {found}")

@@ -236,14 +236,14 @@ impl fmt::Display for AuthorizationError {
                 write!(f, "the authorization response must be sent as {FORM_TYPE}, but is not")
             }
             AuthorizationError::BodyMissing => {
-                f.write_str("the authorization response must be in the body, but no body came")
+                f.write_str("the authorization response must be in the body, but there is no body")
             }
             AuthorizationError::UnexpectedResponse => f.write_str(
-                "the authorization response must come as plain parameters, but came in \"response\"",
+                "the authorization response must be plain parameters, but is in \"response\"",
             ),
             AuthorizationError::StateMissing(None) => f.write_str("the authorization response has no state"),
             AuthorizationError::StateMissing(Some(error)) => {
-                write!(f, "the authorization response has no state and says: {error}")
+                write!(f, "the authorization response has no state; its error: {error}")
             }
             AuthorizationError::CodeAndError => {
                 f.write_str("the authorization response must have a code or an error, but has both")
@@ -260,7 +260,7 @@ impl fmt::Display for AuthorizationError {
             AuthorizationError::IssuerMissing(expected) => {
                 write!(
                     f,
-                    "the authorization response must say that it comes from \"{expected}\", but does not"
+                    "the authorization response must have iss \"{expected}\", but has none"
                 )
             }
             AuthorizationError::State => {

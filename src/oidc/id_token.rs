@@ -333,7 +333,7 @@ impl fmt::Display for IdTokenError {
                 write!(f, "the authentication may be {max_age} old, but is {found} old")
             }
             IdTokenError::Hash { claim } => {
-                write!(f, "{claim} must be of what came with the token, but is of something else")
+                write!(f, "{claim} must match what came with the token, but does not")
             }
         }
     }

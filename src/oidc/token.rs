@@ -315,7 +315,7 @@ fn members(
     let notes = match text(&members, "token_type")? {
         Some(found) if found.eq_ignore_ascii_case("Bearer") => Vec::new(),
         Some(found) => return Err(TokenError::TokenType(shown(found))),
-        None => vec!["the token response has no token_type; it is taken for Bearer"],
+        None => vec!["the token response has no token_type; Bearer is assumed"],
     };
     Ok((members, notes))
 }

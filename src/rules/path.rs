@@ -89,7 +89,7 @@ impl fmt::Display for Oddity {
             Oddity::Control => f.write_str("a control character"),
             Oddity::DoubleSlash => f.write_str("a double slash"),
             Oddity::DotSegment => f.write_str("a dot segment"),
-            Oddity::Stream => f.write_str("the name of a stream (:$), which Windows takes for the file"),
+            Oddity::Stream => f.write_str("the name of a stream (:$), which Windows reads as the file"),
             Oddity::Cookieless => f.write_str("a session in the path such as (S(x)), which ASP.NET drops"),
         }
     }

@@ -88,7 +88,7 @@ impl fmt::Display for PathError {
                 let (one, other) = (shown(one), shown(other));
                 write!(
                     f,
-                    "the host comes under rule {one}, but under rule {other} for who looks at {because}"
+                    "the host comes under rule {one}, but under rule {other} if a proxy looks at {because}"
                 )
             }
             PathError::Ambiguous { one, other, because } => {

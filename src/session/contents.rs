@@ -212,14 +212,15 @@ impl fmt::Display for SessionEnded {
                 f.write_str("whether the session has ended cannot be known: shared data is not readable")
             }
             SessionEnded::Idle { unused, limit } => {
-                write!(f, "the session was not used for {unused}, and it may be unused for less than {limit}")
+                write!(f, "the session was not used for {unused}, and its idle timeout is {limit}")
             }
-            SessionEnded::NotRenewed => f.write_str("the provider does not renew the session"),
+            SessionEnded::NotRenewed => f.write_str("the provider does not refresh the session"),
             SessionEnded::ClientRefused => f.write_str(
-                "the tokens of the session are over, and the provider refuses to refresh them for this site",
+                "the tokens of the session have expired, and the provider refuses to refresh them for this \
+                 client",
             ),
             SessionEnded::RefreshUnusable => f.write_str(
-                "the tokens of the session are over, and the provider's answer to a refresh cannot be used",
+                "the tokens of the session have expired, and the provider's reply to a refresh is unusable",
             ),
         }
     }

@@ -118,15 +118,17 @@ impl fmt::Display for FormLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FormLost::NotOpened => {
-                f.write_str("the kept form should open with the login that it waited for and does not")
+                f.write_str("the preserved form should open with the login that it waited for, but does not")
             }
             FormLost::Expired { age, limit } => {
-                write!(f, "a kept form must be fetched within {limit}, and {age} have passed")
+                write!(f, "a preserved form must be restored within {limit}, and {age} have passed")
             }
             FormLost::OtherPerson => {
-                f.write_str("a kept form is sent for the person who filled it in, and another logged in")
+                f.write_str("a preserved form is sent for the person who filled it in, but another person \
+                             logged in")
             }
-            FormLost::SentBefore => f.write_str("a kept form is sent once, and this one was sent before"),
+            FormLost::SentBefore => f.write_str("a preserved form is sent once, and this one was sent \
+                                                 before"),
         }
     }
 }

@@ -160,25 +160,25 @@ impl fmt::Display for LoginMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LoginMissing::NoCookie => {
-                f.write_str("the browser should have the cookie of this login and sent none")
+                f.write_str("the browser should send the cookie of this login, but sent none")
             }
             LoginMissing::NotOpened => {
-                f.write_str("the cookie of this login should open with a configured key and does not")
+                f.write_str("the cookie of this login should open with a configured key, but does not")
             }
             LoginMissing::OtherState => f.write_str(
-                "the cookie of this login should hold the state of the response and holds another",
+                "the cookie of this login should have the state of the response, but has another",
             ),
             LoginMissing::Behind => f.write_str("a filter behind this one began this login"),
             LoginMissing::NotOurs { cookie: Some(cookie) } => {
                 write!(f, "another filter on this host began this login, with the cookie {cookie}")
             }
             LoginMissing::NotOurs { cookie: None } => f.write_str(
-                "the state of this response should open with a configured key and does not: another filter on \
-                 this host began the login, or its key was removed",
+                "the state of this response should open with a configured key, but does not: another \
+                 filter on this host began the login, or its key was removed",
             ),
-            LoginMissing::Used => f.write_str("a login is finished once, and this one was finished before"),
+            LoginMissing::Used => f.write_str("a login is completed once, and this one was completed before"),
             LoginMissing::Expired { age, limit } => {
-                write!(f, "a login must be finished in less than {limit}, and this one began {age} ago")
+                write!(f, "a login must be completed within {limit}, and this one began {age} ago")
             }
         }
     }

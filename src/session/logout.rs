@@ -61,10 +61,10 @@ impl fmt::Display for LogoutUnconfirmed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             LogoutUnconfirmed::StateMissing => {
-                "the browser should come back from the logout with a state, and has none"
+                "the browser should return from the logout with a state, but has none"
             }
             LogoutUnconfirmed::OtherState => {
-                "the browser should come back from the logout with the state of this logout, and has another"
+                "the browser should return from the logout with the state of this logout, but has another"
             }
         })
     }

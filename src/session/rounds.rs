@@ -72,13 +72,13 @@ impl fmt::Display for LoginLoop {
         f.write_str(match self {
             // What was seen says which of them.
             LoginLoop::Lost | LoginLoop::Unreadable | LoginLoop::Over | LoginLoop::NotEnough => {
-                "several logins succeeded, and none led to a session that counts here"
+                "several logins succeeded, but none led to a valid session here"
             }
             LoginLoop::OtherFilter => {
-                "another filter, behind this one or beside it, begins login after login"
+                "another filter, behind this one or beside it, begins logins repeatedly"
             }
             LoginLoop::Needless => {
-                "the address of the login is opened again and again, although a session is there"
+                "the login address is opened repeatedly although a session is there"
             }
         })
     }

@@ -27,7 +27,7 @@ fn a_failed_callout_is_logged_with_its_target_and_advice() {
     for (reply, words) in [
         (of_envoy(503, &format!("{failed}remote connection failure")), "trusted_ca, sni"),
         (of_envoy(503, &format!("{failed}connection termination")), "the cluster needs a transport_socket"),
-        (of_envoy(503, &format!("{failed}connection timeout")), "nobody answers there"),
+        (of_envoy(503, &format!("{failed}connection timeout")), "the connection timed out"),
         (of_envoy(503, &format!("{failed}protocol error")), "speaks no HTTP"),
         (of_envoy(504, "upstream request timeout"), "callout_timeout_seconds"),
         (of_envoy(502, "<html>connection timeout"), "a gateway before it (status 502)"),
