@@ -113,7 +113,7 @@ mod tests {
             })
             .collect();
         let done = with_tables(&page).unwrap();
-        assert!(!done.contains("`gone`") && done.contains("| `not_logged_in` | Neither"), "{done}");
+        assert!(!done.contains("`gone`") && done.contains("| `not_logged_in` | The request"), "{done}");
         assert_eq!(done.matches("\n\nBefore.\n\n| Code").count(), SECTIONS.len());
         assert_eq!(done.matches(" |\n\nAfter.\n").count(), SECTIONS.len());
         assert_eq!(with_tables(&done).unwrap(), done);

@@ -29,9 +29,10 @@ impl Fault {
             Fault::Missing(names) => {
                 let names = names.iter().map(|name| format!("${{{}}}", shown(name)));
                 let names = names.collect::<Vec<_>>().join(" and ");
-                Problem::at(place, format!("refers to {names}, not set in the environment"))
-                    .advice("in Envoy set it with vm_config.environment_variables; nginx and Kong have no \
-                             variables")
+                Problem::at(place, format!("refers to {names}, not set in the environment")).advice(
+                    "in Envoy set it with vm_config.environment_variables; nginx and Kong have no \
+                             variables",
+                )
             }
             Fault::Malformed => Problem::at(place, "has ${ without a name and } after it")
                 .advice("write $${ for the characters ${"),

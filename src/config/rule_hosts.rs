@@ -67,7 +67,7 @@ pub(super) fn check_ports(checked: &[(Place, Rule)], site: &Site, reading: &mut 
             |authority: &&String| rule.hosts.has(host_of(authority)) && !rule.hosts.names_exactly(authority);
         if let Some(other) = written().find(is_left_out) {
             let rule = format!("must name \"{other}\" too, which is the same host with another port");
-            let advice = "rules cannot distinguish ports, because not every proxy does";
+            let advice = "rules cannot tell ports apart, because not every proxy does";
             reading.problems.add(Problem::at(&place.key("hosts"), rule).advice(advice));
         }
     }

@@ -524,7 +524,8 @@ mod tests {
         refused([
             (
                 json!({"providers": {"main": {"client_secret": "${NOWHERE}"}}}),
-                "providers.main.client_secret: refers to ${NOWHERE}, not set in the environment (in Envoy set it with vm_config.environment_variables; nginx and Kong have none)",
+                "providers.main.client_secret: refers to ${NOWHERE}, not set in the environment (in Envoy \
+                 set it with vm_config.environment_variables; nginx and Kong have no variables)",
             ),
             (
                 json!({"providers": {"main": {"client_secret": "${EMPTY}"}}}),

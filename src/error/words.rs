@@ -49,9 +49,9 @@ impl fmt::Display for ClientError {
             ClientError::Authorization(error) => error.fmt(f),
             ClientError::Login(error) => error.fmt(f),
             ClientError::LoginLoop(why, seen) => write!(f, "{why}; seen: {seen}"),
-            ClientError::Unencrypted => f.write_str(
-                "this address was opened by plain http, where a browser stores no login cookies",
-            ),
+            ClientError::Unencrypted => {
+                f.write_str("this address was opened by plain http, where a browser stores no login cookies")
+            }
             ClientError::Host { found } => {
                 write!(
                     f,

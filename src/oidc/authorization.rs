@@ -238,9 +238,9 @@ impl fmt::Display for AuthorizationError {
             AuthorizationError::BodyMissing => {
                 f.write_str("the authorization response must be in the body, but there is no body")
             }
-            AuthorizationError::UnexpectedResponse => f.write_str(
-                "the authorization response must be plain parameters, but is in \"response\"",
-            ),
+            AuthorizationError::UnexpectedResponse => {
+                f.write_str("the authorization response must be plain parameters, but is in \"response\"")
+            }
             AuthorizationError::StateMissing(None) => f.write_str("the authorization response has no state"),
             AuthorizationError::StateMissing(Some(error)) => {
                 write!(f, "the authorization response has no state; its error: {error}")
@@ -258,10 +258,7 @@ impl fmt::Display for AuthorizationError {
                 write!(f, "the authorization response must come from \"{expected}\", but says \"{found}\"")
             }
             AuthorizationError::IssuerMissing(expected) => {
-                write!(
-                    f,
-                    "the authorization response must have iss \"{expected}\", but has none"
-                )
+                write!(f, "the authorization response must have iss \"{expected}\", but has none")
             }
             AuthorizationError::State => {
                 f.write_str("the authorization response must have the state of this login, but has another")
@@ -520,8 +517,8 @@ mod tests {
         assert_eq!(without_state.code(), "authorization_state_missing");
         assert_eq!(
             without_state.to_string(),
-            "the authorization response has no state and says: \
-             invalid_scope \"no such scope: offline_access\""
+            "the authorization response has no state; its error: invalid_scope \"no such scope: \
+             offline_access\""
         );
         for query in ["state=a&code=x&error=access_denied", "state=a&code=&error=x", "state=a&code=x&error="]
         {

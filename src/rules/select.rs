@@ -581,8 +581,8 @@ mod tests {
         assert_eq!(error.code().kind.status, 400);
         assert_eq!(
             error.to_string(),
-            "the host comes under rule public, but under rule default for who looks at the port \
-             (if the site has it, name it in rules[].hosts)"
+            "the host comes under rule public, but under rule default if a proxy looks at the port (if the \
+             site has it, name it in rules[].hosts)"
         );
     }
 

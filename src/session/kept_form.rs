@@ -123,12 +123,14 @@ impl fmt::Display for FormLost {
             FormLost::Expired { age, limit } => {
                 write!(f, "a preserved form must be restored within {limit}, and {age} have passed")
             }
-            FormLost::OtherPerson => {
-                f.write_str("a preserved form is sent for the person who filled it in, but another person \
-                             logged in")
-            }
-            FormLost::SentBefore => f.write_str("a preserved form is sent once, and this one was sent \
-                                                 before"),
+            FormLost::OtherPerson => f.write_str(
+                "a preserved form is sent for the person who filled it in, but another person \
+                             logged in",
+            ),
+            FormLost::SentBefore => f.write_str(
+                "a preserved form is sent once, and this one was sent \
+                                                 before",
+            ),
         }
     }
 }

@@ -165,9 +165,9 @@ impl fmt::Display for LoginMissing {
             LoginMissing::NotOpened => {
                 f.write_str("the cookie of this login should open with a configured key, but does not")
             }
-            LoginMissing::OtherState => f.write_str(
-                "the cookie of this login should have the state of the response, but has another",
-            ),
+            LoginMissing::OtherState => {
+                f.write_str("the cookie of this login should have the state of the response, but has another")
+            }
             LoginMissing::Behind => f.write_str("a filter behind this one began this login"),
             LoginMissing::NotOurs { cookie: Some(cookie) } => {
                 write!(f, "another filter on this host began this login, with the cookie {cookie}")

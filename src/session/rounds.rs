@@ -77,9 +77,7 @@ impl fmt::Display for LoginLoop {
             LoginLoop::OtherFilter => {
                 "another filter, behind this one or beside it, begins logins repeatedly"
             }
-            LoginLoop::Needless => {
-                "the login address is opened repeatedly although a session is there"
-            }
+            LoginLoop::Needless => "the login address is opened repeatedly although a session is there",
         })
     }
 }

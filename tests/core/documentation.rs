@@ -328,11 +328,7 @@ fn documents_state_what_the_catalogue_asks_them_to_state() {
             "The upstream can trust the identity headers if it can be reached only through the proxy.",
         ),
         ("HDR-18", "SECURITY.md", "The upstream is reached only through the proxy."),
-        (
-            "HDR-11",
-            "README.md",
-            "One that was not used, such as `Basic` under a rule for sessions, stays.",
-        ),
+        ("HDR-11", "README.md", "One that was not used, such as `Basic` under a rule for sessions, stays."),
         ("PATH-06", "docs/configuration.md", "are case-sensitive"),
         ("PATH-23", "SECURITY.md", "A filter after it that rewrites the path"),
         ("RS-23", "README.md", "the token alone decides, even beside a session"),
