@@ -12,8 +12,8 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         .header("grpc-message", percent_encode(refusal.detail))
 }
 
-/// The status code of gRPC for an HTTP status. Finer than the table for answers of foreign proxies
-/// in gRPC's documentation, since the meaning of our own statuses is known.
+/// The gRPC status code for an HTTP status. More precise than the table for responses of foreign proxies in
+/// gRPC's documentation, because the meaning of our own statuses is known.
 fn grpc_status(http: u16) -> u8 {
     const UNKNOWN: u8 = 2;
     const INVALID_ARGUMENT: u8 = 3;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::printable;
 use crate::http::Response;
 
-/// Two members that are registered, and one of our own.
+/// Two registered members, and one of our own.
 #[derive(Serialize)]
 struct Refused<'a> {
     error: &'a str,

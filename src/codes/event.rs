@@ -1,4 +1,4 @@
-//! What is decided and no refusal.
+//! Decisions that are no refusals.
 
 use super::Section;
 

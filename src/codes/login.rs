@@ -71,8 +71,8 @@ const LOOP_NOT_ENOUGH: ErrorKind = looping(
 );
 
 const LOOP_OTHER_FILTER: ErrorKind = looping(
-    "Another login of this site got mixed up with this one. Tell the operator of this site: two logins are \
-     in a row, or share an address.",
+    "Two logins of this site interfere with each other. Tell the operator of this site: two logins are in \
+     a row, or share an address.",
 );
 
 const LOOP_NEEDLESS: ErrorKind = looping(

@@ -3,10 +3,10 @@
 use super::{ErrorKind, Section};
 use crate::time::Seconds;
 
-/// When it is worth trying again after a fault of the provider.
+/// When a retry makes sense after a fault of the provider.
 const RETRY_AFTER: Seconds = Seconds(5);
 
-/// Nothing can be decided while metadata and keys are not there: as if the provider were away.
+/// Without metadata and keys nothing can be decided: as if the provider were unreachable.
 const NOT_READY: ErrorKind = ErrorKind::new(
     503,
     "The login service is not ready",

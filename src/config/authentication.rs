@@ -8,18 +8,18 @@ use crate::time::Seconds;
 /// Longest name of an authentication context, in characters. It stands in addresses and cookies.
 const ACR_LIMIT: usize = 128;
 
-/// How, and how recently, a person must have authenticated. Empty: any login will do.
+/// How, and how recently, a person must have authenticated. Empty: any login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authentication {
-    /// `acr` is one of these, the best first. Empty: no matter. Each is visible ASCII without blanks,
+    /// `acr` must be one of these, in order of preference. Empty: any. Each is visible ASCII without blanks,
     /// quotation marks and backslashes.
     pub acr_values: Vec<String>,
-    /// At most so long ago.
+    /// The maximum age of the authentication.
     pub max_age: Option<Seconds>,
 }
 
 impl Authentication {
-    /// Whether any login will do.
+    /// Whether every login satisfies it.
     pub fn is_empty(&self) -> bool {
         self.acr_values.is_empty() && self.max_age.is_none()
     }

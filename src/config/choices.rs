@@ -17,7 +17,7 @@ use crate::jose::Algorithm;
 pub(super) enum CalloutChoice {
     /// Everything goes here.
     All(Text),
-    /// By what is asked for.
+    /// One target for each purpose.
     Each(Box<CalloutObject>),
 }
 
@@ -68,7 +68,7 @@ impl Shape for ParameterChoice {
 pub(super) enum AllowedChoice {
     /// One of these.
     Values(Vec<Text>),
-    /// Whatever the expression matches.
+    /// Every value that the expression matches.
     Pattern(Box<AllowedObject>),
 }
 
@@ -215,7 +215,7 @@ impl Shape for Algorithm {
     }
 }
 
-/// Whether a name may have been meant as the way to a nested claim. Names that are addresses have dots of
+/// Whether a name may have been meant as the path to a nested claim. Names that are addresses have dots of
 /// their own.
 fn is_like_a_path(name: &str) -> bool {
     let is_plain = |part: &str| {

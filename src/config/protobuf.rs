@@ -1,14 +1,14 @@
 //! The document as Envoy hands it over when it is written as YAML.
 //!
-//! A `google.protobuf.Struct` reaches the filter in Protobuf's own encoding (Envoy's documentation
-//! says JSON; Envoy 1.36 to 1.40 do this). It means the same as a JSON document.
+//! A `google.protobuf.Struct` reaches the filter in Protobuf's own encoding (Envoy's documentation says JSON;
+//! Envoy 1.36 to 1.40 send Protobuf). It means the same as a JSON document.
 
 use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value as StructValue};
 use serde_json::{Map, Number, Value};
 
-/// Reads a Protobuf `Struct`; `None` if it is none. Nesting is bounded by the decoder (100 levels).
+/// Reads a Protobuf `Struct`; `None` if it is malformed. Nesting is bounded by the decoder (100 levels).
 pub(super) fn parse(document: &[u8]) -> Option<Value> {
     object(Struct::decode(document).ok()?)
 }

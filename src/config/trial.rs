@@ -1,5 +1,4 @@
-//! For the tests of this directory: a small good configuration, and what becomes of it when a part
-//! is changed.
+//! For the tests of this directory: a small valid configuration, and the result of changing a part of it.
 
 use serde_json::{Value, json};
 
@@ -54,7 +53,7 @@ pub(crate) fn read(change: Value) -> Result<Config, Vec<String>> {
     Config::read(with(change).to_string().as_bytes(), &environment).map_err(problems)
 }
 
-/// The problems of the changed configuration; none if it is good.
+/// The problems of the changed configuration; empty if it is valid.
 pub(super) fn problems(change: Value) -> Vec<String> {
     read(change).err().unwrap_or_default()
 }

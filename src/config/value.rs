@@ -22,7 +22,7 @@ const WHOLE_DOUBLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 pub(super) struct Text {
     pub(super) place: Place,
     pub(super) text: String,
-    /// Part of it comes from the environment: it is not shown.
+    /// Part of it comes from the environment, so it is not shown.
     pub(super) from_environment: bool,
 }
 
@@ -94,8 +94,8 @@ impl Shape for Text {
     }
 }
 
-/// A text that is never shown. It may have line breaks, but for one at its end: files have one there of which
-/// nobody knows, and the same secret must be the same wherever it was read from.
+/// A text that is never shown. It may have line breaks, except one at its end: files have one there that
+/// operators do not see, and the same secret must be equal wherever it was read from.
 pub(super) struct SecretText {
     pub(super) place: Place,
     pub(super) secret: Secret,
@@ -258,11 +258,11 @@ fn list(
 ) -> Option<Vec<Value>> {
     let items = match value {
         Value::Array(items) => items,
-        // Kong writes the configuration anew, and its language has only one kind of empty table.
+        // Kong rewrites the configuration, and its language has only one kind of empty table.
         Value::Object(members) if members.is_empty() => Vec::new(),
         value => {
             let problem = Problem::at(place, "must be a list");
-            // Without the brackets a secret stands here.
+            // The item would be a secret, so it is not shown.
             let problem = if may_be_shown { problem.got(shown_value(&value)) } else { problem };
             let alone = value.is_string();
             return reading.refuse(if alone { problem.advice("put it in [ ]") } else { problem });

@@ -137,9 +137,10 @@ fn the_tests_that_the_documents_name_exist() {
         .map(|path| read(&path))
         .collect();
     let stories: String = files("wasm-test", &[".test.mjs"]).iter().map(|path| read(path)).collect();
-    for (document, heading) in
-        [("ARCHITECTURE.md", "## Invariants\n"), ("SECURITY.md", "## Mistakes of others")]
-    {
+    for (document, heading) in [
+        ("ARCHITECTURE.md", "## Invariants\n"),
+        ("SECURITY.md", "## Vulnerabilities of other implementations"),
+    ] {
         let text = read(document);
         let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{document}: {heading}"));
         let section = section.split("\n## ").next().unwrap();

@@ -39,7 +39,7 @@ fn two_filters_in_a_row_are_a_login_loop_after_three_attempts() {
     assert_eq!(front.idp().count("token"), 1);
     let log = lines().join("\n");
     assert!(
-        log.contains("begins login after login; seen: the session ")
+        log.contains("begins logins repeatedly; seen: the session ")
             && log.contains(&format!("; cookies of the filter: {SESSION}")),
         "{log}"
     );
@@ -71,7 +71,7 @@ fn a_login_of_a_filter_behind_this_one_is_reported_at_once() {
         let sign = format!("{}=behind; Path=/; Secure; HttpOnly; SameSite=Lax", login_cookie(&seen, SESSION));
         front.browser.take(&sign, front.now);
         let seen = front.arrive(&back);
-        assert!(seen.is(400, "login_loop").body.contains("Another login stands behind this one"), "{seen:?}");
+        assert!(seen.is(400, "login_loop").body.contains("Two logins of this site"), "{seen:?}");
         assert!(lines().join("\n").contains("a filter behind this one began this login; cookies of"));
         // It serves once, and never anybody in.
         assert!(!front.browser.names().iter().any(|name| name.contains("-login-")));
@@ -224,7 +224,7 @@ fn proxies_with_different_keys_are_a_login_loop_after_three_attempts() {
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
     let log = lines().join("\n");
     assert!(
-        log.contains("led to a session that counts here; seen: the session cookie was sealed with the key"),
+        log.contains("led to a valid session here; seen: the session cookie was sealed with the key"),
         "{log}"
     );
     assert!(log.contains(&format!("; cookies of the filter: {SESSION}")), "{log}");
@@ -250,7 +250,7 @@ fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
     for _ in 0..4 {
         let seen = sent_to(world, login);
         if seen.status == 400 {
-            assert!(seen.body.contains("asks for another login every time"), "{seen:?}");
+            assert!(seen.body.contains("requests another login every time"), "{seen:?}");
             assert!(seen.body.contains("/oidc/login?return_to=%2Fopen%3Fn%3D1"), "{seen:?}");
             codes.push(seen.code);
             break;
@@ -292,7 +292,7 @@ fn sessions_that_end_at_once_are_a_login_loop_after_three_attempts() {
             .is(200, "logged_out_by_provider");
         world.after(1);
     });
-    assert!(seen.is(400, "login_loop").body.contains("it was over at once"), "{seen:?}");
+    assert!(seen.is(400, "login_loop").body.contains("each session ended at once"), "{seen:?}");
     // The page that was asked for is not lost.
     assert!(seen.body.contains("/oidc/login?return_to=%2Forders"), "{seen:?}");
 }

@@ -221,7 +221,7 @@ fn an_upstreams_login_cookie_is_replaced_by_a_marker() {
         assert_eq!(cookies(&site.send(get("/public/x", &[]))), [begun[0].clone(), sign], "{proxy:?}");
         site.world.browser.take(&format!("{name}=behind; Path=/; Secure"), site.world.now);
         let seen = site.world.arrive("/oidc/callback?code=1&state=abcdefgh01234567");
-        assert!(seen.is(400, "login_loop").body.contains("Another login stands behind"), "{proxy:?}");
+        assert!(seen.is(400, "login_loop").body.contains("Two logins of this site"), "{proxy:?}");
     }
 }
 
