@@ -1,4 +1,4 @@
-//! A login came to nothing.
+//! A login that failed.
 
 use super::request::UNUSABLE_REQUEST;
 use super::session::NOT_ENOUGH;
@@ -43,7 +43,7 @@ const LOGIN_FROM_ELSEWHERE: ErrorKind = ErrorKind::new(
 )
 .login();
 
-/// With which of the known causes it can be.
+/// One kind for each known cause.
 const fn looping(advice: &'static str) -> ErrorKind {
     ErrorKind::new(400, "The login goes round in circles", advice)
         .says("several login attempts in a row led to no usable session")

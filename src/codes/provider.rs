@@ -1,4 +1,4 @@
-//! The provider does not answer, or its answer is wrong.
+//! The provider does not answer, or its response is wrong.
 
 use super::{ErrorKind, Section};
 use crate::time::Seconds;
@@ -17,7 +17,7 @@ const NOT_READY: ErrorKind = ErrorKind::new(
 .no_front_page()
 .retry_after(RETRY_AFTER);
 
-/// The error says when it is worth trying again.
+/// The error has the time of the next retry.
 const AWAY: ErrorKind = ErrorKind::new(
     503,
     "The login service cannot be reached",

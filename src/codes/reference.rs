@@ -1,4 +1,4 @@
-//! The tables of `docs/errors.md`. Not in the module, which calls nothing of this.
+//! The tables of `docs/errors.md`. Not in the module, which does not call it.
 
 use super::{Row, Section, event, login, provider, request, session, site, token};
 
@@ -22,7 +22,7 @@ pub const SECTIONS: [Section; 13] = [
 const HEAD: &str = "| Code | Meaning | What to do |\n|---|---|---|\n";
 
 impl Section {
-    /// As it stands above the table, after the `#`.
+    /// As above the table, after the `#`.
     pub fn heading(&self) -> String {
         let Section { title, status, .. } = self;
         status.map_or_else(|| (*title).to_owned(), |status| format!("{title} ({status})"))
@@ -42,7 +42,7 @@ impl Section {
     }
 }
 
-/// A page with its tables of codes as they are here; what stands around them is kept.
+/// A page with its tables replaced by the current ones; the text around them stays.
 ///
 /// # Errors
 /// The heading that the page lacks, or that no table follows.

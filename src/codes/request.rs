@@ -65,8 +65,7 @@ const MANY_COOKIES: ErrorKind = ErrorKind::new(
 const HEADER_OF_OURS: ErrorKind =
     ErrorKind::new(400, "A header may not be sent", "Remove the header: no client may send it here.");
 
-/// RFC 6750 section 3.1 calls only the form of the header a bad request; what cannot be a token is one that
-/// is not acceptable.
+/// RFC 6750 section 3.1 calls only the form of the header a bad request; a malformed token is an invalid one.
 const UNREADABLE_TOKEN: ErrorKind = ErrorKind::new(
     400,
     "The access token cannot be read",

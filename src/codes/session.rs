@@ -1,4 +1,4 @@
-//! Who makes a request is not known, or not well enough, or may not do this.
+//! The request is not authenticated, its authentication is insufficient, or it lacks a right.
 
 use super::{Challenge, ErrorKind, Section};
 
@@ -34,7 +34,7 @@ const LOG_IN_ONCE_MORE: ErrorKind = ErrorKind::new(
 .says("a different or more recent authentication is required")
 .somebody();
 
-/// Also of a login that did not do what it was asked for, and of which the provider says so itself.
+/// Also for a step-up that the provider itself reports as not satisfied.
 pub(super) const NOT_ENOUGH: ErrorKind = ErrorKind::new(
     403,
     "Your login is not enough for this",

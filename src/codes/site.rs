@@ -1,4 +1,4 @@
-//! What only whoever runs the site, or writes the filter, can mend; and what the log alone says.
+//! Problems that only the operator or the developers can fix, and codes of the log alone.
 
 use super::{ErrorKind, Section};
 

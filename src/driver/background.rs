@@ -9,16 +9,16 @@ use crate::flow::{Flow, Step};
 use crate::http::{BodyFailed, CalloutFailed};
 use crate::time::Timestamp;
 
-/// What is under way for no request.
+/// What is in flight without a request.
 #[derive(Default)]
 pub struct Background {
-    /// Providers that are asked for metadata and keys, and since when.
+    /// Providers whose metadata and keys are being fetched, and since when.
     fetching: Vec<(ProviderIndex, Timestamp)>,
-    /// Flows that look again at the next tick.
+    /// Flows that poll again at the next tick.
     sleeping: Vec<(Option<ProviderIndex>, Flow<()>)>,
-    /// Callouts that are sent at the next tick, because the host does not survive them now.
+    /// Callouts that are sent at the next tick, because the host would crash on them now.
     postponed: Vec<(Option<ProviderIndex>, Step<()>)>,
-    /// A reply is being seen to.
+    /// A reply is being handled.
     pub is_in_reply: bool,
     /// The configuration was replaced.
     pub is_ending: bool,
@@ -66,7 +66,7 @@ impl Driver {
         }
     }
 
-    /// Does what a flow of the background asks for.
+    /// Handles what a background flow needs.
     pub(super) fn work(&mut self, provider: Option<ProviderIndex>, mut step: Step<()>, now: Timestamp) {
         loop {
             let (callout, flow) = match step {
@@ -96,7 +96,7 @@ impl Driver {
         self.background.fetching.retain(|(fetching, _)| Some(*fetching) != provider);
     }
 
-    /// Sends what requests could not send themselves, and what requests asked for that are gone while
+    /// Sends callouts that requests could not send themselves, and those of abandoned requests for which
     /// others still wait.
     pub(super) fn send_relayed(&mut self) {
         let is_there = |id: RequestId| self.requests.get(id.0).is_some();

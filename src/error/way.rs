@@ -1,11 +1,11 @@
-//! The way of a callout, for whoever must mend it: where it went, and why nothing came back.
+//! Targets and failures of callouts, for the operator.
 
 use std::fmt;
 
 use crate::http::{CalloutFailed, Received};
 
-/// What Envoy says in the place of a server that it cannot reach, and what that comes of. The reason of a
-/// failed connection is not in its answer, but in its log; with `pool` beside no header fields.
+/// Envoy's response body in place of an unreachable server, and its usual cause. The reason of a failed
+/// connection is not in its response, but in its log; `pool` logs no header fields.
 const OF_ENVOY: [(&str, &str); 5] = [
     (
         "connection failure",
@@ -27,10 +27,9 @@ const OF_ENVOY: [(&str, &str); 5] = [
 ];
 
 impl Received {
-    /// Why this is no answer of the provider, if it is one of a gateway in its place.
+    /// This reply, unless it is an error of a gateway in front of the provider.
     ///
-    /// # Errors
-    /// Why not, as far as the gateway says.
+    /// # Errors The gateway's error, with a hint as far as it gives one.
     #[inline(never)]
     pub fn of_provider(self) -> Result<Received, CalloutFailed> {
         let Received { status, body, .. } = &self;

@@ -1,4 +1,4 @@
-//! Errors in words, for the log and, as far as [`Error::sentence`] lets them, for whoever is refused.
+//! Error messages, for the log and, as far as [`Error::sentence`] allows, for the refused client.
 
 use std::fmt;
 
