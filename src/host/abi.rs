@@ -1,9 +1,9 @@
-//! Proxy-Wasm 0.2.1 as it crosses the border: what the host offers. What it calls is in `dispatch.rs`.
+//! Proxy-Wasm 0.2.1 at the border: functions of the host. Callbacks from it are in `dispatch.rs`.
 //!
-//! The SDK for Rust ends the module where a host says something that it does not expect: any other
-//! status, a list that is none, a reply that nobody asked for. In Wasm that is the end for every request
-//! of the worker, and one host then lets those go on that wait. Here nothing a host says is more than a
-//! [`Failed`]. A status is a number, since no number may be a value that an enum does not have.
+//! The SDK for Rust traps on unexpected answers of a host: any other status, a malformed list, an unexpected
+//! reply. In Wasm that ends every request of the worker, and one host then forwards those that wait. Here no
+//! answer of a host is more than a [`Failed`]. A status is a number, since no number may be a value that an
+//! enum does not have.
 //!
 //! `unsafe` stands here alone: the functions of the host take pointers, and what they write they write
 //! behind the compiler's back. Each is given the pointer and length of a slice that outlives the call, or
@@ -19,11 +19,11 @@ use super::fields::{self, Field};
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 
-/// The host did not do what it was asked, or gave something that cannot be what was asked for.
+/// The host did not do what was requested, or gave something that cannot be the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
 
-/// What becomes of a request after a callback.
+/// The return value of a callback for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Action {
@@ -32,12 +32,12 @@ pub enum Action {
     /// It waits until it is woken or answered. Envoy gathers its body meanwhile, if its option
     /// `allow_on_headers_stop_iteration` is set, and answers 413 beyond its buffer.
     Pause = 1,
-    /// The same, and its body waits at the client (Envoy's `StopAllIterationAndWatermark`). For header
+    /// The same, and its body stays with the client (Envoy's `StopAllIterationAndWatermark`). For header
     /// fields only, and not on nginx.
     PauseAll = 4,
 }
 
-/// How much a line of the log matters.
+/// The level of a log line.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub enum Level {
@@ -51,7 +51,7 @@ pub enum Level {
     Warn = 3,
     /// `error`
     Error = 4,
-    /// Only for the last words of the module.
+    /// Only for a panic of the module.
     Critical = 5,
 }
 
@@ -59,7 +59,7 @@ pub enum Level {
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub enum Buffer {
-    /// The body of the request, as far as it has come.
+    /// The body of the request, as far as it has arrived.
     RequestBody = 0,
     /// The body of a reply, in its callback.
     ReplyBody = 4,
@@ -181,16 +181,16 @@ unsafe extern "C" {
 }
 
 thread_local! {
-    /// Memory that the host asked for while it answers a call, to be filled by it. A value is believed only
-    /// if it lies at the beginning of one of these and ends within it: whatever a host says of places and
-    /// lengths, nothing else is read, and nothing is freed that was not allocated.
+    /// Memory that the host allocated in the module during a call, to fill it. A value is trusted only if it
+    /// begins at the beginning of one of these and ends within it: nothing else is read, and nothing is freed
+    /// that was not allocated.
     static LENT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Pieces of memory that may be lent at the same time. A call needs one.
+/// Allocations that may be open at the same time. A call needs one.
 const LENT_LIMIT: usize = 16;
 
-/// The host asks for memory. It gets none if there is none: then it cannot answer the call.
+/// The host allocates memory. If there is none, it cannot answer the call.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     let mut memory: Vec<u8> = Vec::new();
@@ -209,7 +209,7 @@ pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     if is_kept { at } else { null_mut() }
 }
 
-/// What the host handed over, by its status, its place, and its length. None: there is none.
+/// The value that the host handed over, by its status, its address, and its length. None: there is none.
 fn handed_over(status: u32, at: *const u8, size: usize) -> Result<Option<Vec<u8>>, Failed> {
     let lent = LENT.take();
     match status {
@@ -323,7 +323,7 @@ pub fn set_shared_data(name: &str, value: &[u8], version: u32) -> Result<(), Fai
     done(unsafe { proxy_set_shared_data(name.as_ptr(), name.len(), value.as_ptr(), value.len(), version) })
 }
 
-/// Lets the host delete the root context that is in force, which it was told to wait for. nginx traps.
+/// Lets the host delete the root context in force, after a postponed deletion. nginx traps.
 pub fn may_delete() -> Result<(), Failed> {
     done(proxy_done())
 }
@@ -351,7 +351,7 @@ pub fn send_local_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -
     })
 }
 
-/// Sends a callout in the context that is in force, and tells its number.
+/// Sends a callout in the context in force, and returns its number.
 pub fn http_call(target: &str, headers: &[(&str, &str)], body: &[u8], timeout: Duration) -> Result<u32, u32> {
     let (headers, trailers) = (fields::written(headers), fields::written(&[]));
     let mut token = 0;
@@ -377,7 +377,7 @@ pub fn act_for(context: u32) -> Result<(), Failed> {
     done(proxy_set_effective_context(context))
 }
 
-/// Calls a function that this host has beside the ABI.
+/// Calls a function of this host beside the ABI.
 pub fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe {
@@ -393,7 +393,7 @@ pub fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed>
     handed_over(status, at, size)?.ok_or(Failed)
 }
 
-/// Defines a metric, and tells its number.
+/// Defines a metric, and returns its number.
 pub fn define_metric(kind: Metric, name: &str) -> Result<u32, Failed> {
     let mut metric = 0;
     done(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut metric) })?;

@@ -5,13 +5,13 @@ use super::request::Pending;
 use crate::driver::Meanwhile;
 use crate::http::BodyFailed;
 
-/// So much of the request has come to Envoy, body and header fields. Bytes.
+/// How much of the request has reached Envoy, body and header fields. Bytes.
 fn received() -> Option<u64> {
     let size = abi::property(&["request", "total_size"]).ok()??;
     Some(u64::from_le_bytes(size.try_into().ok()?))
 }
 
-/// What Envoy is told to do with the body of a request that waits.
+/// The return value for the body of a waiting request in Envoy.
 pub fn meanwhile(pending: &Pending, meanwhile: Meanwhile) -> Action {
     match meanwhile {
         Meanwhile::Nothing => Action::Pause,
@@ -23,7 +23,7 @@ pub fn meanwhile(pending: &Pending, meanwhile: Meanwhile) -> Action {
     }
 }
 
-/// Why the body of a request did not come in its time. The host must act for this request.
+/// Why the body of a request is late. The host must act for this request.
 pub fn why_late(pending: &Pending, has_begun: bool) -> BodyFailed {
     match (pending.received_before.get(), received()) {
         _ if has_begun => BodyFailed::TooSlow,

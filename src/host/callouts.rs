@@ -5,15 +5,15 @@ use super::nginx;
 use crate::driver::CalloutId;
 use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
 
-/// With this status Envoy does not send to a cluster that has no healthy host.
+/// Envoy answers with this status if a cluster has no healthy host.
 const INTERNAL_FAILURE: u32 = 10;
 
-/// The header fields of a reply that anything looks at.
+/// The header fields of a reply that are read.
 const REPLY_FIELDS: [&str; 6] = [":status", "cache-control", "age", "expires", "date", "content-type"];
 
 /// A callout in flight.
 pub struct Sent {
-    /// As the driver numbers it.
+    /// Its number in the driver.
     pub id: CalloutId,
     /// It has a body.
     pub has_body: bool,
@@ -21,10 +21,9 @@ pub struct Sent {
     pub reply_limit: usize,
 }
 
-/// Sends a callout in the context in force, and gives the host's number for it.
+/// Sends a callout in the context in force, and returns the host's number for it.
 ///
-/// # Errors
-/// The host does not take it; there will be no reply.
+/// # Errors The host refuses it; there will be no reply.
 pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
     if is_nginx && !nginx::is_address(&callout.target) {
         return Err(CalloutFailed::NotSent);
@@ -54,7 +53,7 @@ pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
     })
 }
 
-/// The reply that a callback is about. No headers, or no status, mean that there was none.
+/// The reply of a callback. Without headers, or without a status, there was none.
 pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if headers == 0 {
         return Err(CalloutFailed::NoAnswer);
@@ -66,7 +65,7 @@ pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
     if body_size > limit {
         return Err(CalloutFailed::TooLarge);
     }
-    // One host announces a body that breaks off, and then does not give it.
+    // One host announces a truncated body, and then does not hand it over.
     let body = match body_size {
         0 => Some(Vec::new()),
         size => abi::buffer(Buffer::ReplyBody, size).ok().filter(|body| body.len() == size),

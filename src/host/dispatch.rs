@@ -1,7 +1,7 @@
-//! What the host calls, and which context it is for.
+//! Callbacks from the host, dispatched to their contexts.
 //!
-//! A host that calls in disorder (an unknown context, a reply that nobody asked for, a callback within a
-//! callback) ends nothing here: it is told to wait, and a request that it would go on with is refused.
+//! A host that calls out of order (an unknown context, an unexpected reply, a callback within a callback)
+//! breaks nothing here: it is told to pause, and a request that it would resume is refused.
 #![allow(unsafe_code)] // `no_mangle`: the host finds these functions by their names.
 
 use std::cell::{Cell, RefCell};
@@ -21,9 +21,9 @@ thread_local! {
 struct Contexts {
     roots: RefCell<Numbered<Rc<RefCell<Root>>>>,
     requests: RefCell<Numbered<Rc<Handling>>>,
-    /// Whose callouts are in flight. One host names the root context with every reply.
+    /// The owners of callouts in flight. One host names the root context with every reply.
     callouts: RefCell<Numbered<u32>>,
-    /// The context that was made by the last call. See [`proxy_on_http_call_response`].
+    /// The context that was created by the last call. See [`proxy_on_http_call_response`].
     newest: Cell<Option<u32>>,
 }
 
@@ -60,12 +60,12 @@ impl Contexts {
     }
 }
 
-/// Remembers whose callout this is, so that the reply finds its way.
+/// Remembers the owner of this callout, for its reply.
 pub fn sent(token: u32, context: u32) {
     CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().insert(token.into(), context));
 }
 
-/// What a request says to a callback of its own. One that is not known is refused.
+/// The result of a callback of a request. An unknown one is refused.
 fn of_request(context: u32, decide: impl FnOnce(&Handling) -> Action) -> u32 {
     let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) else {
         let _ = abi::send_local_response(500, &[("x-vestibule-code", "bug")], b"");
@@ -134,7 +134,7 @@ pub extern "C" fn proxy_on_request_headers(context: u32, count: usize, is_end: u
     of_request(context, |request| request.on_request_headers(count, is_end != 0))
 }
 
-/// So much of the body of a request is there.
+/// This much of the body of a request is there.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_request_body(context: u32, size: usize, is_end: u32) -> u32 {
     of_request(context, |request| request.on_request_body(size, is_end != 0))
@@ -146,7 +146,7 @@ pub extern "C" fn proxy_on_request_trailers(context: u32, _count: usize) -> u32 
     of_request(context, Handling::on_request_trailers)
 }
 
-/// The header fields of the response are there: of the upstream's, or of ours.
+/// The header fields of the response have arrived: of the upstream's, or of ours.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_response_headers(context: u32, count: usize, _is_end: u32) -> u32 {
     let request = CONTEXTS.with(|contexts| contexts.request(context));
@@ -162,11 +162,11 @@ pub extern "C" fn proxy_on_response_body(_context: u32, _size: usize, _is_end: u
     Action::Continue as u32
 }
 
-/// The reply to a callout is there, or there will be none.
+/// The reply to a callout has arrived, or there will be none.
 ///
-/// After a trap, the replies to callouts of the module that ended come to its successor, which never sent
-/// them. nginx makes the context of the request that waits for it immediately before, and goes on with the
-/// request after this call unless it is answered. Of other replies that nobody asked for nothing follows.
+/// After a trap, the replies to callouts of the trapped module go to its successor, which never sent them.
+/// Immediately before, nginx creates the context of the waiting request, and resumes the request after this
+/// call unless it is answered. Other unexpected replies are ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_http_call_response(
     _context: u32,
@@ -179,7 +179,7 @@ pub extern "C" fn proxy_on_http_call_response(
     let asked_by = CONTEXTS.with(|contexts| contexts.callouts.borrow_mut().remove(token.into()));
     let Some(context) = asked_by.or(newest) else { return };
     if let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) {
-        // Envoy acts for the root context here. Where it is refused, whatever is done for the request fails.
+        // Envoy acts for the root context here. If switching fails, every call for the request fails.
         let _ = abi::act_for(context);
         return request.on_reply(token, headers, size);
     }
@@ -196,7 +196,7 @@ fn delete_if_finished(context: u32, root: &mut Root) {
     }
 }
 
-/// A request is over, or a configuration is replaced. 0: wait until we say that the context may go.
+/// A request is over, or a configuration is replaced. 0: postpone the deletion of the context.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_done(context: u32) -> u32 {
     let root = CONTEXTS.with(|contexts| contexts.root(context));

@@ -4,7 +4,7 @@ use super::nginx;
 use super::root::Host;
 use crate::http::{Headers, Request};
 
-/// A field: its name and its value, neither of which need be text.
+/// A field: its name and its value. Neither has to be text.
 pub type Field = (Vec<u8>, Vec<u8>);
 
 /// A list as it crosses the border: how many there are, the lengths of each, then each name and value with
@@ -22,7 +22,7 @@ pub fn written(fields: &[(&str, &str)]) -> Vec<u8> {
     list
 }
 
-/// The list that these bytes are, if they are one.
+/// The list in these bytes, if well-formed.
 pub fn read(list: &[u8]) -> Option<Vec<Field>> {
     if list.is_empty() {
         return Some(Vec::new());
@@ -45,13 +45,12 @@ pub fn read(list: &[u8]) -> Option<Vec<Field>> {
     Some(fields)
 }
 
-/// The fields of a list, if all their names are text. Others cannot be compared with those that are
-/// protected.
+/// The fields of a list, if all their names are text. Others cannot be compared with the protected ones.
 pub fn named(fields: Vec<Field>) -> Option<Vec<(String, Vec<u8>)>> {
     fields.into_iter().map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect()
 }
 
-/// The request that these fields make.
+/// The request with these fields.
 pub fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -> Request {
     let mut headers = Headers::new();
     let (mut method, mut scheme, mut authority, mut path) = Default::default();
@@ -68,14 +67,14 @@ pub fn read_request(fields: Vec<(String, Vec<u8>)>, host: Host, goes_on: bool) -
                 continue;
             }
         };
-        // Not UTF-8: left empty, which nothing matches.
+        // Not UTF-8: left empty, which matches nothing.
         *pseudo = String::from_utf8(value).unwrap_or_default();
     }
     if host == Host::Nginx {
         path = nginx::raw_path();
         authority = nginx::authority(headers.one("host"));
     }
-    // What the other host says here is not about the body.
+    // On the other host this flag is not about the body.
     let has_body = goes_on && host == Host::Envoy;
     Request { method, scheme, authority, path, headers, has_body, host: host.traits() }
 }

@@ -6,12 +6,12 @@ use super::abi::{self, Metric};
 use crate::metrics::{HostMetrics, Kind, MetricId};
 
 thread_local! {
-    /// The other host ends the module when its memory for metrics is full, and lets the request through
-    /// to the upstream. Only a request can tell for certain which host this is.
+    /// The other host traps when its memory for metrics is full, and forwards the request to the upstream.
+    /// Only a request can tell for certain which host this is.
     static ALLOWED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says that the host is one whose metrics may be used.
+/// Declares that the host's metrics may be used.
 pub fn allow(allowed: bool) {
     ALLOWED.set(allowed);
 }

@@ -1,8 +1,8 @@
-//! The only place that knows Proxy-Wasm: callbacks in, host calls out, no decisions.
+//! The only folder that knows Proxy-Wasm: callbacks in, host calls out, no decisions.
 //!
-//! Two hosts are turned into one contract here. Envoy does what the specification says; Kong's
-//! runtime (ngx_wasm_module) differs in ways that matter for security, each noted where it is met.
-//! `kong/README.md` tells them to whoever runs it.
+//! Two hosts are reduced to one contract here. Envoy follows the specification; Kong's runtime
+//! (ngx_wasm_module) differs in ways that matter for security, each noted where it is handled.
+//! `kong/README.md` describes them for operators.
 
 mod abi;
 mod body;

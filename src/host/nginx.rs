@@ -1,33 +1,33 @@
-//! What is particular about nginx with ngx_wasm_module, alone or in Kong.
+//! Peculiarities of nginx with ngx_wasm_module, alone or in Kong.
 
 use super::abi;
 use crate::http::host_of;
 
-/// This host hands over at most 100 pairs, four of them pseudo-headers, and says nothing of the rest,
-/// which the upstream gets all the same. From there on it also writes past the memory that it asked
-/// for. So a request with more fields is refused before they are read.
+/// This host hands over at most 100 pairs, four of them pseudo-headers, and hides the rest, which still
+/// reaches the upstream. Beyond that it also writes past the memory that it allocated. So a request with more
+/// fields is refused before they are read.
 const FIELDS_LIMIT: usize = 96;
 
-/// The same of a response, to which this host adds its status and some ten fields of its own.
+/// The same for a response, to which this host adds its status and some ten fields of its own.
 const RESPONSE_FIELDS_LIMIT: usize = 80;
 
-/// A root context with a higher number is this host's: it takes a checksum of 32 bits, where Envoy
+/// A root context with a higher number belongs to this host: it uses a checksum of 32 bits, where Envoy
 /// counts from one.
 const COUNTED_CONTEXTS: u32 = 1 << 16;
 
-/// Declared in the proxy's configuration, this variable says `pass` once a request may go on. So
-/// `proxy_pass` can depend on it: should the host forget a request, or the module end, it does not.
+/// If declared in the proxy's configuration, this variable is `pass` once a request is admitted, and
+/// `proxy_pass` can depend on it: if the host forgets the request, or the module traps, it is not set.
 const ADMITTED: &str = "vestibule";
 
 /// The variable of Kong that `proxy_pass` and `grpc_pass` take their scheme from. Kong sets it before
 /// filters run.
 const SCHEME: &str = "upstream_scheme";
 
-/// What is no scheme.
+/// An invalid scheme.
 const UNDECIDED: &str = "undecided-by-vestibule";
 
-/// Whether this is the host, as far as a root context can tell, which must not ask it. If Envoy is
-/// taken for it, a bad configuration is accepted and everything refused, which is as closed.
+/// Whether this is the host, as far as a root context can tell without a host call. If Envoy is mistaken for
+/// it, an invalid configuration is accepted and every request refused, which fails closed too.
 pub fn is_likely(root_context_id: u32) -> bool {
     root_context_id >= COUNTED_CONTEXTS
 }
@@ -43,14 +43,14 @@ pub fn hides_response_fields(count: usize) -> bool {
     count > RESPONSE_FIELDS_LIMIT
 }
 
-/// Path and query as they were sent: `:path` is decoded here, with what that brings about.
+/// Path and query as sent: this host decodes `:path`.
 pub fn raw_path() -> String {
     let raw = abi::property(&["request", "path"]).ok().flatten();
     raw.and_then(|raw| String::from_utf8(raw).ok()).unwrap_or_default()
 }
 
-/// The host and port that the client named: `:authority` is the server's own name here. An address in
-/// the request line wins over the `Host` header and may name another host; then it is none.
+/// The host and port of the client's request: `:authority` is the server's own name here. An address in the
+/// request line overrides the `Host` header and may name another host; then there is none.
 pub fn authority(header: Option<&str>) -> String {
     let effective = abi::property(&["ngx", "host"]).ok().flatten().unwrap_or_default();
     let is_effective =
@@ -58,19 +58,19 @@ pub fn authority(header: Option<&str>) -> String {
     header.filter(is_effective).unwrap_or_default().to_owned()
 }
 
-/// Whether this host can read the target of a callout. Of anything else it makes a trap.
+/// Whether this host can read the target of a callout. It traps on anything else.
 pub fn is_address(target: &str) -> bool {
     let port = target.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
     target.starts_with("unix:/") || (host_of(target).is_some() && port.is_none_or(is_port))
 }
 
-/// The scheme that a request would go on with, had it been decided.
+/// The scheme of a request, had it been admitted.
 pub struct Lock(String);
 
-/// Holds a request back in Kong, whose `proxy_pass` is made of [`SCHEME`] and answers 500 to a scheme that
-/// it does not know: should Kong forget the request, or the module end, it does not go on. None where there
-/// is no such variable, or where it is not for us to set.
+/// Holds a request back in Kong, whose `proxy_pass` uses [`SCHEME`] and answers 500 to an unknown scheme: if
+/// Kong forgets the request, or the module traps, it does not reach the upstream. None where the variable
+/// does not exist, or cannot be set by us.
 pub fn lock() -> Option<Lock> {
     let scheme = abi::property(&["ngx", SCHEME]).ok().flatten().filter(|scheme| !scheme.is_empty())?;
     let scheme = String::from_utf8(scheme).ok()?;
@@ -78,7 +78,7 @@ pub fn lock() -> Option<Lock> {
     Some(Lock(scheme))
 }
 
-/// Says in the proxy's configuration that a request may go on.
+/// Marks a request as admitted in the proxy's configuration.
 pub fn admit(lock: Option<Lock>) {
     set_variable(ADMITTED, "pass");
     if let Some(Lock(scheme)) = lock {
@@ -86,7 +86,7 @@ pub fn admit(lock: Option<Lock>) {
     }
 }
 
-/// Sets a variable of the proxy's configuration, if that declares it.
+/// Sets a variable of the proxy's configuration, if declared.
 pub fn set_variable(name: &str, value: &str) {
     let _ = abi::set_property(&["ngx", name], value);
 }

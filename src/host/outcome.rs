@@ -1,4 +1,4 @@
-//! What becomes of a request in the end: it is let through, or answered here.
+//! The outcome of a request: it is admitted, or answered here.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::filter::Answer;
 use crate::filter::admission::Admission;
 use crate::http::Response;
 
-/// Does what was decided about a request.
+/// Carries out the decision about a request.
 pub fn finish(plugin: &Rc<Plugin>, pending: &Rc<Pending>, answer: Answer, turn: Turn) -> Action {
     match answer {
         Answer::Continue(edits) => let_through(plugin, pending, edits, turn),
@@ -22,7 +22,7 @@ pub fn finish(plugin: &Rc<Plugin>, pending: &Rc<Pending>, answer: Answer, turn: 
     }
 }
 
-/// Lets a request go on, as it was decided.
+/// Admits a request.
 fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Admission, turn: Turn) -> Action {
     let removed = edits.remove().iter().map(|name| abi::remove_field(Map::Request, name));
     let set = edits.set().iter().map(|(name, value)| abi::set_field(Map::Request, name, value));
@@ -46,7 +46,7 @@ fn let_through(plugin: &Rc<Plugin>, pending: &Rc<Pending>, edits: Admission, tur
     Action::Continue
 }
 
-/// What is refused before there is a filter to do it: nothing but the code.
+/// Refuses a request before there is a filter: the answer has only the code.
 pub fn refuse(plugin: &Rc<Plugin>, pending: &Rc<Pending>, status: u16, code: &'static str) {
     let response = Response::new(status)
         .header("x-vestibule-code", code)
@@ -68,7 +68,7 @@ fn respond(plugin: &Rc<Plugin>, pending: &Rc<Pending>, response: Response, decis
         now.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let loses_body = plugin.host() == Host::Nginx && pending.loses_body.get();
     let body = if pending.is_head.get() || loses_body { &[] } else { response.body.as_slice() };
-    // If the host does not take it, the request stays undecided: whatever comes of it is refused again.
+    // If the host refuses this, the request stays undecided: every later callback refuses it again.
     let sent = abi::send_local_response(response.status, &headers, body);
     let sent = sent.or_else(|_| abi::send_local_response(500, &[], &[]));
     pending.is_decided.set(sent.is_ok());

@@ -20,33 +20,33 @@ pub struct Handling {
     pending: Rc<Pending>,
 }
 
-/// The state of one request. Others hold it weakly: with the context it is gone.
+/// The state of one request. Others hold it weakly: it goes with the context.
 pub struct Pending {
-    /// To act for this request from another context's callback.
+    /// Number of this context, to act for this request from another context's callback.
     pub context_id: u32,
-    /// As the driver numbers it, while it is not decided.
+    /// Its number in the driver, while it is not decided.
     id: Cell<Option<RequestId>>,
-    /// The callout in flight, as the host numbers it, if this context sent it.
+    /// The host's number of the callout in flight, if this context sent it.
     token: Cell<Option<u32>>,
     /// Header fields to add to the response that the filter itself made.
     pub response: RefCell<Vec<(String, String)>>,
-    /// What it was let through with.
+    /// The edits with which it was admitted.
     pub edits: RefCell<Option<Admission>>,
     pub is_head: Cell<bool>,
-    /// So much of the request had come when its header fields did. Bytes; none if it was not looked at.
+    /// How much of the request had arrived with its header fields. Bytes; none if not read.
     pub received_before: Cell<Option<u64>>,
-    /// The host would lose the body of an answer that is given now.
+    /// The host would lose the body of an answer that is sent now.
     pub loses_body: Cell<bool>,
-    /// What nginx's `$upstream_scheme` was, which holds the request back until it is decided.
+    /// The original `$upstream_scheme` of nginx, which holds the request back until it is decided.
     pub lock: RefCell<Option<nginx::Lock>>,
-    /// It was answered or let through.
+    /// It was answered or admitted.
     pub is_decided: Cell<bool>,
-    /// It was let through: the response is not ours.
+    /// It was admitted: the response is not ours.
     pub is_admitted: Cell<bool>,
 }
 
 impl Handling {
-    /// The context of a request that begins.
+    /// The context of a new request.
     pub fn new(context_id: u32, plugin: Rc<Plugin>) -> Self {
         let pending = Rc::new(Pending {
             context_id,
@@ -64,8 +64,8 @@ impl Handling {
         Handling { plugin, pending }
     }
 
-    /// The context goes: what is in hand for its request goes with it. The callout that was in flight, as
-    /// the host numbers it.
+    /// The context is deleted: the work for its request is dropped. Returns the host's number of the callout
+    /// in flight.
     pub fn on_delete(&self) -> Option<u32> {
         self.forget();
         let token = self.pending.token.take();
@@ -87,9 +87,9 @@ impl Handling {
     }
 
     /// Envoy holds body and trailers back while the headers are paused, unless its option
-    /// `allow_on_headers_stop_iteration` is set: then "continue" here would let the whole request go
-    /// on undecided. nginx has a body only for a request that it lets go on: if nobody decided that,
-    /// it forgot about a callout, and this is the last moment to refuse.
+    /// `allow_on_headers_stop_iteration` is set: then "continue" here would resume the whole request
+    /// undecided. nginx has a body only for a request that it resumed: if it was not decided, nginx forgot
+    /// about a callout, and this is the last chance to refuse.
     fn while_undecided(&self) -> Action {
         match self.plugin.host() {
             _ if self.pending.is_decided.get() => Action::Continue,
@@ -98,7 +98,7 @@ impl Handling {
         }
     }
 
-    /// The host goes on with a request that nobody decided.
+    /// The host resumed an undecided request.
     fn refuse_forgotten(&self) -> Action {
         self.forget();
         if let Some(filter) = self.plugin.filter.get() {
@@ -110,12 +110,12 @@ impl Handling {
 }
 
 impl Handling {
-    /// A reply for this request, perhaps one that it never asked for.
+    /// A reply for this request, possibly an unexpected one.
     pub fn on_reply(&self, token: u32, headers: usize, body_size: usize) {
         let is_ours = self.pending.token.get() == Some(token);
         let sent = if is_ours { self.plugin.sent.borrow_mut().remove(u64::from(token)) } else { None };
         let Some(sent) = sent else {
-            // Nobody asked for this. Where the host then goes on with the request, it is refused.
+            // An unexpected reply. If the host resumes the request after it, the request is refused.
             let is_idle = self.pending.token.get().is_none() && !self.pending.is_decided.get();
             if is_idle && self.plugin.host() == Host::Nginx {
                 self.refuse_forgotten();
@@ -129,14 +129,14 @@ impl Handling {
         self.plugin.drive(|driver| driver.reply(sent.id, reply, now()));
         self.perform(Turn::OwnPaused);
         self.pending.loses_body.set(false);
-        // One host lets a request go on by itself after a callout: every path from here has answered it, sent
-        // the next callout, or let it go on on purpose.
+        // One host resumes a request by itself after a callout: every path from here has answered it, sent
+        // the next callout, or admitted it deliberately.
         if self.pending.id.get().is_none() && !self.pending.is_decided.get() {
             self.refuse_forgotten();
         }
     }
 
-    /// The header fields are there, so many.
+    /// The header fields have arrived; their number.
     pub fn on_request_headers(&self, count: usize, end_of_stream: bool) -> Action {
         let Ok(host) = self.plugin.find_host() else {
             refuse(&self.plugin, &self.pending, 500, "bug");
@@ -191,7 +191,7 @@ impl Handling {
         }
     }
 
-    /// So much of the body is there.
+    /// This much of the body has arrived.
     pub fn on_request_body(&self, size: usize, is_end: bool) -> Action {
         let Some(id) = self.pending.id.get() else { return self.while_undecided() };
         let is_wanted = self.plugin.drive(|driver| {
@@ -199,12 +199,12 @@ impl Handling {
             driver.body(id, size, is_end, now());
             is_wanted
         });
-        // The host gathers it as long as this says to pause.
+        // The host gathers it as long as this returns pause.
         if is_wanted == Some(true) { self.perform(Turn::Own) } else { self.while_undecided() }
     }
 
-    /// The trailers are there, which end the body. If they cannot be read or changed they do not go on: the
-    /// upstream might take one for ours.
+    /// The trailers have arrived, which end the body. If they cannot be read or changed they are dropped: the
+    /// upstream might take one for an identity header.
     pub fn on_request_trailers(&self) -> Action {
         if let Some(id) = self.pending.id.get() {
             let is_wanted = self.plugin.drive(|driver| {
@@ -230,7 +230,7 @@ impl Handling {
         self.while_undecided()
     }
 
-    /// The header fields of the response are there, so many: of the upstream's, or of ours.
+    /// The header fields of the response have arrived; their number: of the upstream's, or of ours.
     pub fn on_response_headers(&self, count: usize) {
         if let Some(filter) = self.plugin.filter.get().filter(|_| self.pending.is_admitted.get()) {
             response::keep_our_cookies(filter, self.plugin.host(), count);
@@ -250,7 +250,7 @@ impl Handling {
 }
 
 impl Plugin {
-    /// Does something with the driver. None if there is none, or if the host calls within a call.
+    /// Calls the driver. None if there is none, or if the host calls within a call.
     pub fn drive<T>(&self, work: impl FnOnce(&mut Driver) -> T) -> Option<T> {
         let mut driver = self.driver.get()?.try_borrow_mut().ok()?;
         Some(work(&mut driver))
@@ -261,13 +261,12 @@ impl Plugin {
         self.waiting.borrow().get(id.number())?.upgrade()
     }
 
-    /// The host, found out in the first request. As long as it does not say, it is the one that asks for
-    /// more care.
+    /// The host, as detected in the first request. Until then, the one that needs more care.
     pub fn host(&self) -> Host {
         self.host.get().unwrap_or(Host::Nginx)
     }
 
-    /// Finds out which host this is.
+    /// Detects the host.
     ///
     /// # Errors
     /// It does not say. Nothing may depend on it then.
@@ -293,28 +292,28 @@ impl Plugin {
     }
 }
 
-/// In whose callback a request goes on.
+/// The callback in which a request continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// In its own, for its headers or body.
+    /// Its own, for its headers or body.
     Own,
-    /// In its own, for a reply: it must be woken.
+    /// Its own, for a reply: it must be woken.
     OwnPaused,
-    /// In that of another context: it must be woken.
+    /// That of another context: it must be woken.
     OfAnother,
 }
 
-/// Does what the driver says, in the callback of this context: that of a request, or the root context. What
-/// the callback of the request says to the host.
+/// Carries out the driver's actions in the callback of this context: a request, or the root context. Returns
+/// the result of the request's callback.
 pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, Turn)>) -> Action {
     let mut said = Action::Pause;
-    // The host acts for another context than the one whose callback this is.
+    // The host acts for another context than that of the callback.
     let mut acts_for_another = false;
     while let Some(action) = plugin.drive(Driver::next).flatten() {
         let id = match &action {
             Do::Send { id, by, callout, .. } => {
                 let sender = by.and_then(|by| plugin.pending(by));
-                // A callout goes with the context that it was sent in.
+                // A callout belongs to the context in which it was sent.
                 if std::mem::take(&mut acts_for_another) {
                     let _ = abi::act_for(context_id);
                 }
@@ -357,7 +356,7 @@ pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, 
                     said = if is_ours { action } else { said };
                 }
             }
-            // Only one host has to be told, which hands over a body when the request goes on.
+            // Only needed on one host, which hands over a body when the request goes on.
             Do::AwaitBody(_) if is_ours && plugin.host() == Host::Nginx => {
                 if turn != Turn::Own {
                     let _ = abi::continue_request();

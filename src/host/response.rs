@@ -5,7 +5,7 @@ use super::nginx;
 use super::root::{Host, now};
 use crate::filter::Filter;
 
-/// Takes out what would set a cookie of ours. One host call where the upstream sets none.
+/// Removes fields that would set a cookie of ours. One host call where the upstream sets none.
 pub fn keep_our_cookies(filter: &Filter, host: Host, count: usize) {
     let (map, name) = (Map::Response, "set-cookie");
     if matches!(abi::field(map, name), Ok(None)) {
@@ -21,7 +21,7 @@ pub fn keep_our_cookies(filter: &Filter, host: Host, count: usize) {
     let cookies = fields.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
     let cookies: Vec<&[u8]> = cookies.map(|(_, value)| value.as_slice()).collect();
     if let Some(kept) = filter.cookies_of_upstream(&cookies, now()) {
-        // Setting one that is there several times leaves none on one host.
+        // Setting a repeated field loses all of them on one host.
         let _ = abi::remove_field(map, name);
         let behind = filter.login_behind(&cookies);
         for cookie in kept.into_iter().chain(behind.as_deref().map(str::as_bytes)) {

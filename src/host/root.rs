@@ -1,4 +1,4 @@
-//! The root context: configuration, ticks, and the callouts that belong to no request.
+//! The root context: configuration, ticks, and callouts without a request.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -22,41 +22,41 @@ use crate::random::NoRandomness;
 use crate::text::shown;
 use crate::time::Timestamp;
 
-/// How often background work is looked for. Set once: one host traps on a second time.
+/// Tick period. Set once: one host traps on a second time.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A configuration longer than this is not read. Bytes.
+/// Longer configurations are not read. Bytes.
 const CONFIGURATION_LIMIT: usize = 1024 * 1024;
 
-/// No clock is right that shows an earlier time: 2020-09-13.
+/// A clock that shows an earlier time is wrong: 2020-09-13.
 const EARLIEST: Timestamp = Timestamp(1_600_000_000);
 
 thread_local! {
-    /// What the clock showed when it did last.
+    /// The last valid time of the clock.
     static LAST_TIME: Cell<Timestamp> = const { Cell::new(Timestamp(0)) };
-    /// Whether it did when it was looked at last.
+    /// Whether the clock was valid at its last reading.
     static IS_RIGHT: Cell<bool> = const { Cell::new(true) };
 }
 
-/// What all contexts of one plugin share.
+/// The state that all contexts of one plugin share.
 #[derive(Default)]
 pub struct Plugin {
-    /// Absent while there is no valid configuration: then everything is refused.
+    /// Absent while there is no valid configuration: then every request is refused.
     pub filter: OnceCell<Rc<Filter>>,
     /// Drives it.
     pub driver: OnceCell<RefCell<Driver>>,
-    /// The contexts of requests that wait, as the driver numbers them.
+    /// The contexts of waiting requests, by their number in the driver.
     pub waiting: RefCell<Numbered<Weak<Pending>>>,
-    /// Callouts in flight, as the host numbers them.
+    /// Callouts in flight, by the host's number.
     pub sent: RefCell<Numbered<Sent>>,
-    /// Found out in the first request: the root context of one host cannot be asked.
+    /// Detected in the first request: the root context of one host cannot be used for it.
     pub host: Cell<Option<Host>>,
-    /// Whether it seems to be nginx, as long as that is not found out.
+    /// Whether it seems to be nginx, until it is detected.
     seems_nginx: Cell<bool>,
 }
 
 impl Plugin {
-    /// Whether this is nginx: as a request has found out, or as it seems.
+    /// Whether this is nginx: as detected, or as it seems.
     pub fn is_nginx(&self) -> bool {
         self.host.get().map_or(self.seems_nginx.get(), |host| host == Host::Nginx)
     }
@@ -85,7 +85,7 @@ pub struct Root {
     /// As the host numbers it.
     context_id: u32,
     plugin: Rc<Plugin>,
-    /// The host waits until it may delete this.
+    /// The host waits for permission to delete this.
     is_ending: bool,
 }
 
@@ -106,7 +106,7 @@ impl Root {
         perform(&self.plugin, self.context_id, None);
     }
 
-    /// The reply to a callout of its own.
+    /// The reply to a callout of the root context.
     pub fn on_reply(&mut self, token: u32, headers: usize, body_size: usize) {
         let sent = self.plugin.sent.borrow_mut().remove(u64::from(token));
         let Some(sent) = sent else { return };
@@ -115,16 +115,16 @@ impl Root {
         self.perform();
     }
 
-    /// The configuration is replaced, and no request has it any more. False: something is in flight, such
-    /// as a refresh whose result nobody else would keep; [`Root::is_finished`] says when it is not. nginx
-    /// waits for nothing.
+    /// The configuration is replaced, and no request uses it any more. False: something is in flight, such as
+    /// a refresh whose result would be lost; [`Root::is_finished`] says when it has ended. nginx does not
+    /// wait.
     pub fn on_done(&mut self) -> bool {
         self.plugin.drive(Driver::end);
         self.is_ending = self.is_busy() && !self.plugin.is_nginx();
         !self.is_ending
     }
 
-    /// Whether the host, which waits, may delete this: said once.
+    /// Whether the waiting host may delete this: true once.
     pub fn is_finished(&mut self) -> bool {
         let is_finished = self.is_ending && !self.is_busy();
         self.is_ending &= !is_finished;
@@ -135,7 +135,7 @@ impl Root {
         self.plugin.drive(|driver| driver.is_busy()).unwrap_or_default()
     }
 
-    /// The configuration, of so many bytes. False refuses it.
+    /// The configuration, with its length in bytes. False refuses it.
     pub fn on_configure(&mut self, size: usize) -> bool {
         let Ok(document) = abi::buffer(Buffer::Configuration, size.min(CONFIGURATION_LIMIT)) else {
             return false;
@@ -144,9 +144,9 @@ impl Root {
             Ok(driver) => {
                 let _ = self.plugin.filter.set(Rc::clone(driver.filter()));
                 let _ = self.plugin.driver.set(RefCell::new(driver));
-                // The worker of Envoy's main thread sees no request that could tell.
+                // The worker of Envoy's main thread gets no request for the detection.
                 workers::begin(!nginx::is_likely(self.context_id));
-                // Callouts are not possible here on every host; the first tick does them.
+                // Callouts are not possible here on every host; the first tick sends them.
                 let _ = abi::set_tick_period(TICK);
                 true
             }
@@ -155,8 +155,9 @@ impl Root {
                 log::error!("{}", refused(is_nginx));
                 // Line by line, because nginx cuts what is longer than 2 KB.
                 why.lines().for_each(|line| log::error!("{line}"));
-                // Envoy refuses a listener, or an update, whose filter says no. Kong goes on without
-                // the filter, and the worker of a plain nginx ends: there it is kept, to refuse.
+                // Envoy rejects a listener, or an update, whose filter refuses. Kong continues without the
+                // filter, and the worker of a plain nginx exits: there the module stays, and refuses every
+                // request.
                 is_nginx
             }
         }
@@ -188,7 +189,7 @@ impl Root {
     }
 }
 
-/// What becomes of a configuration that is not valid.
+/// The message for an invalid configuration.
 fn refused(is_nginx: bool) -> &'static str {
     if is_nginx {
         "the configuration is refused, every request is answered 500:"
@@ -198,8 +199,8 @@ fn refused(is_nginx: bool) -> &'static str {
     }
 }
 
-/// The log level, and what is wrong with how it is set. More than `info` is asked for by the variable
-/// `VESTIBULE_LOG` of the VM, because asking the host for its level traps on one host.
+/// The log level, and problems with its setting. A more verbose level than `info` is set by the variable
+/// `VESTIBULE_LOG` of the VM, because reading the host's level traps on one host.
 pub fn log_level() -> (LevelFilter, Option<String>) {
     let level = match std::env::var("VESTIBULE_LOG").as_deref() {
         Ok("trace") => LevelFilter::Trace,
@@ -216,8 +217,8 @@ pub fn log_level() -> (LevelFilter, Option<String>) {
     (level, None)
 }
 
-/// The wall clock of the host. `None` if it fails, or shows a time when this filter did not exist: by such
-/// a clock no session and no token would ever end.
+/// The wall clock of the host. `None` if it fails, or shows a time before this filter existed: by such a
+/// clock no session and no token would ever expire.
 pub fn clock() -> Option<Timestamp> {
     let now = abi::nanoseconds().ok().map(|now| Timestamp(Duration::from_nanos(now).as_secs()));
     let now = now.filter(|now| *now >= EARLIEST);
@@ -230,13 +231,13 @@ pub fn clock() -> Option<Timestamp> {
     now
 }
 
-/// The time for what is in flight: while the clock fails, the last that it showed.
+/// The time for work in flight: while the clock is invalid, its last valid time.
 pub fn now() -> Timestamp {
     clock().unwrap_or_else(|| LAST_TIME.get())
 }
 
-/// Tells workers apart that began with the same secret: the finest clock there is, and where the
-/// VM's memory happens to lie.
+/// Distinguishes workers that began with the same secret: the finest clock there is, and the address of the
+/// VM's memory.
 fn worker() -> u64 {
     let nanoseconds = abi::nanoseconds().unwrap_or_default();
     let mut random = [0; 8];

@@ -32,12 +32,12 @@ struct Outcome {
     result: bool,
 }
 
-/// Says that the host is one whose verifier may be asked.
+/// Declares that the host's verifier may be used.
 pub fn allow(allowed: bool) {
     ALLOWED.set(allowed);
 }
 
-/// Asks the host.
+/// Calls the host's verifier.
 pub fn by_host(check: &HostCheck<'_>) -> Option<bool> {
     if !ALLOWED.get() {
         return None;

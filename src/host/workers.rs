@@ -1,15 +1,15 @@
-//! The host's shared data, through which the workers of one proxy tell each other what they know.
+//! The host's shared data, through which the workers of one proxy share what they know.
 
 use std::cell::Cell;
 
 use super::abi;
 use crate::store::{Found, NotSet, PROBE, SharedData, Unreadable};
 
-/// A version that no value has, for where there is no value yet: Envoy does not look at it there, and
-/// it is a mismatch with a value that another worker has just written, where 0 would overwrite it.
+/// A version that no value has, for an absent value: Envoy does not check it there, and it is a mismatch with
+/// a value that another worker has just written, where 0 would overwrite it.
 const NONE_IN_ENVOY: u32 = u32::MAX;
 
-/// The same for nginx, which takes 0 for "there is nothing", and nothing else.
+/// The same for nginx, which takes only 0 for an absent value.
 const NONE_IN_NGINX: u32 = 0;
 
 thread_local! {
@@ -18,15 +18,15 @@ thread_local! {
     static VERSION_OF_NONE: Cell<u32> = const { Cell::new(NONE_IN_ENVOY) };
 }
 
-/// Asks for something, before anything waits. Where the configuration says that there is shared data and
-/// the host has no memory for it, the module ends here, in the first request, which is answered 500; in a
-/// tick it would let those go upstream that wait.
+/// Reads a value before anything waits. If the configuration says that there is shared data and the host has
+/// no memory for it, the module traps here, in the first request, which is answered 500; in a tick the trap
+/// would forward waiting requests to the upstream.
 pub fn probe() {
     let _ = abi::shared_data(PROBE);
 }
 
-/// Says what may be used before a request has told which host it is. Should it be another than it seems, one
-/// without shared data, it ends here and lets nothing through.
+/// Declares what may be used before a request has detected the host. If the guess is wrong, and the host has
+/// no shared data, the module traps here and admits nobody.
 pub fn begin(is_envoy: bool) {
     super::metrics::allow(is_envoy);
     if is_envoy {
@@ -35,7 +35,7 @@ pub fn begin(is_envoy: bool) {
     }
 }
 
-/// Says whether the host has shared data. It has it for all configurations of an instance, or for none.
+/// Declares whether the host has shared data. It has it for all configurations of an instance, or for none.
 pub fn allow(allowed: bool, is_nginx: bool) {
     ALLOWED.set(allowed || ALLOWED.get());
     VERSION_OF_NONE.set(if is_nginx { NONE_IN_NGINX } else { NONE_IN_ENVOY });

@@ -60,12 +60,11 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a Secret,
     /// [`code_challenge`](super::pkce::code_challenge) of the login's verifier.
     pub code_challenge: &'a str,
-    /// What the request for the login has set of the parameters that it may set. It counts more than
-    /// what is configured.
+    /// Parameters that the login request set. They override configured ones.
     pub from_request: &'a [(String, String)],
-    /// How the person must authenticate, the best way first. Counts more than what anybody else says.
+    /// The required authentication, in order of preference. Overrides all other sources.
     pub acr_values: &'a [String],
-    /// How long ago the person may have authenticated.
+    /// The maximum age of the authentication.
     pub max_age: Option<Seconds>,
 }
 
@@ -119,8 +118,8 @@ fn pairs(parameters: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> 
     all.filter(|(name, _)| !OWN_PARAMETERS.contains(name))
 }
 
-/// An authorization response as it came: well-formed, and nothing more. Its `state` says which
-/// login it claims to belong to; [`into_code`](Self::into_code) checks it.
+/// An authorization response as received: well-formed, and nothing more. Its `state` claims a login;
+/// [`into_code`](Self::into_code) checks it.
 #[derive(Debug)]
 pub struct AuthorizationResponse {
     state: Secret,
@@ -135,7 +134,7 @@ enum Outcome {
     Error(ErrorResponse),
 }
 
-/// Checks, before the body of a request is waited for, that it is said to be a form.
+/// Checks the content type before waiting for the body of a request.
 ///
 /// # Errors
 /// No content type, several, or another one; or an encoding of the whole: a form of a browser has none.
@@ -146,7 +145,7 @@ pub fn expect_form(headers: &Headers) -> Result<(), AuthorizationError> {
     if is_form { Ok(()) } else { Err(AuthorizationError::ContentType) }
 }
 
-/// What the login that is in flight knows.
+/// What the login in flight expects.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The `state` that was sent.
@@ -158,7 +157,7 @@ pub struct Expected<'a> {
     pub iss_required: bool,
 }
 
-/// An authorization code out of a checked response. It cannot be made in another way.
+/// An authorization code from a checked response. There is no other way to construct it.
 #[derive(Debug)]
 pub struct AuthorizationCode(Secret);
 
@@ -172,16 +171,15 @@ impl AuthorizationCode {
 /// Why there is no code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthorizationError {
-    /// The query or the body is not an acceptable form.
+    /// The query or the body is malformed.
     Form(FormError),
-    /// The body does not say, or not once, that it is a form.
+    /// There is not exactly one content type, or it is not a form.
     ContentType,
-    /// The body did not come.
+    /// The body is missing.
     BodyMissing,
-    /// A signed response (JARM), which was not asked for.
+    /// A signed response (JARM), which was not requested.
     UnexpectedResponse,
-    /// No `state`, or an empty one; and what the provider refuses, if the answer says so. Anybody may have
-    /// made that up.
+    /// No `state`, or an empty one; and the provider's error, if the response has one. It may be forged.
     StateMissing(Option<ErrorResponse>),
     /// Both `code` and `error`.
     CodeAndError,
@@ -189,16 +187,16 @@ pub enum AuthorizationError {
     NeitherCodeNorError,
     /// The code has characters that no code has (RFC 6749 appendix A.11).
     CodeCharacters,
-    /// Another provider answers (RFC 9207 section 2.4).
+    /// The response is from another provider (RFC 9207 section 2.4).
     Issuer {
         /// The provider to which the browser was sent.
         expected: String,
-        /// What the answer says.
+        /// `iss` of the response.
         found: String,
     },
-    /// The provider always names itself (RFC 9207 section 2.4), but not here. Its issuer.
+    /// The provider always sends `iss` (RFC 9207 section 2.4), but not here. Its issuer.
     IssuerMissing(String),
-    /// The answer belongs to another login.
+    /// The response belongs to another login.
     State,
     /// The provider refuses. The state was right.
     Refused(ErrorResponse),
@@ -269,11 +267,9 @@ impl fmt::Display for AuthorizationError {
 }
 
 impl AuthorizationResponse {
-    /// Reads the body that the browser brought (OAuth 2.0 Form Post Response Mode section 2), which
-    /// [`expect_form`] let pass.
+    /// Reads the body from the browser (OAuth 2.0 Form Post Response Mode section 2), after [`expect_form`].
     ///
-    /// # Errors
-    /// As [`AuthorizationResponse::read`], and a body that is not there or too long.
+    /// # Errors As [`AuthorizationResponse::read`], and a body that is missing or too long.
     pub fn read_body(body: Body) -> Result<AuthorizationResponse, AuthorizationError> {
         match body {
             Err(BodyFailed::TooLarge) => Err(AuthorizationError::Form(FormError::TooLong(None))),
@@ -286,10 +282,10 @@ impl AuthorizationResponse {
         }
     }
 
-    /// Reads the query (without `?`) with which the browser came back, or the form that it sent.
+    /// Reads the query (without `?`) or the form of an authorization response.
     ///
-    /// # Errors
-    /// Whatever two readers could understand differently, and what is no answer at all.
+    /// # Errors Input that two readers could understand differently, and anything but an authorization
+    /// response.
     pub fn read(query: &str) -> Result<AuthorizationResponse, AuthorizationError> {
         let form = Form::read(query).map_err(AuthorizationError::Form)?;
         if form.get("response").is_some() {
@@ -317,12 +313,12 @@ impl AuthorizationResponse {
         Ok(AuthorizationResponse { state: Secret::new(state), iss, outcome, has_expired })
     }
 
-    /// The `state`, unchecked: for finding the login.
+    /// The `state`, unchecked: to find the login.
     pub fn state(&self) -> &Secret {
         &self.state
     }
 
-    /// What the provider says if the login failed.
+    /// The provider's error, if the login failed.
     pub fn error(&self) -> Option<&ErrorResponse> {
         match &self.outcome {
             Outcome::Error(error) => Some(error),
@@ -330,19 +326,19 @@ impl AuthorizationResponse {
         }
     }
 
-    /// Whether the provider says that its page was open for too long, as Keycloak does: whoever begins again
-    /// is mostly logged in at once.
+    /// Whether the provider reports that its page was open for too long, as Keycloak does: a new login
+    /// usually succeeds at once.
     pub fn has_expired(&self) -> bool {
         self.has_expired
     }
 
-    /// Whose answer it says it is (RFC 9207 section 2).
+    /// `iss` of the response (RFC 9207 section 2).
     pub fn issuer(&self) -> Option<&str> {
         self.iss.as_deref()
     }
 
-    /// Checks the response against the login it claims to belong to, in fixed order: `iss`,
-    /// `state`, `error`, `code`.
+    /// Checks the response against the login that its `state` claims, in fixed order: `iss`, `state`,
+    /// `error`, `code`.
     ///
     /// # Errors
     /// The first of these that is not as it must be.

@@ -19,23 +19,23 @@ pub const ASSERTION_LIFETIME: Seconds = Seconds(60);
 /// Random bytes of which the `jti` of a client assertion is made; new ones for every request.
 pub type AssertionId = [u8; 16];
 
-/// A request that does not say yet who asks. Its body is a form.
+/// A request without client authentication. Its body is a form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientRequest(Callout);
 
 impl ClientRequest {
-    /// A request that goes nowhere without [`ClientRequest::by`].
+    /// A request that cannot be sent without [`ClientRequest::by`].
     pub(super) fn new(callout: Callout) -> Self {
         ClientRequest(callout)
     }
 
-    /// Where it goes.
+    /// Its target.
     pub fn destination(&self) -> Destination {
         self.0.destination()
     }
 
-    /// The request with the proof of who we are, made with one of our secrets or keys. The address
-    /// stays as it is: a secret in it would be logged.
+    /// The request with client authentication, by one of our secrets or keys. The address stays unchanged: a
+    /// secret in it would be logged.
     ///
     /// `now` and `assertion_id` are used by `private_key_jwt` only.
     ///
@@ -54,23 +54,23 @@ impl ClientRequest {
     }
 }
 
-/// What an answer says of the proof, besides what was asked for.
+/// The provider's verdict about the client, apart from the rest of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientJudged {
-    /// The provider knows us.
+    /// The provider accepts the client.
     Accepted,
-    /// The provider does not take us for this client, and has looked at nothing else.
+    /// The provider refuses the client, and has looked at nothing else.
     Refused,
-    /// Neither can be told.
+    /// Unknown.
     Unknown,
 }
 
 impl ClientJudged {
-    /// Reads an answer (RFC 6749 section 5.2). A client is judged before what it brings.
+    /// Reads a reply (RFC 6749 section 5.2). Client authentication is checked before the grant.
     ///
-    /// `unauthorized_client` means that a client who is known may not do this; many versions of Keycloak
-    /// say it of one that is not known. Status 401 or 403 alone is about the client too. Whichever it is,
-    /// nobody has looked at what it brings.
+    /// `unauthorized_client` means that an authenticated client may not do this; many versions of Keycloak
+    /// use it for an unknown client. Status 401 or 403 alone is about the client too. In each case the grant
+    /// was not looked at.
     pub fn of(reply: &Received) -> Self {
         let members = json::parse_object(&reply.body).ok();
         let error = members.as_ref().and_then(|members| members.get("error")?.as_str());

@@ -1,4 +1,4 @@
-//! OpenID Connect Discovery 1.0: the provider's metadata, and where its keys are.
+//! OpenID Connect Discovery 1.0: the provider's metadata, and the address of its keys.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ pub const METADATA_LIMIT: usize = 256 * 1024;
 /// Longer key sets are not read. Bytes.
 pub const JWKS_LIMIT: usize = 256 * 1024;
 
-/// What is asked for as a metadata document. Servers of static files call one otherwise, and may refuse
-/// with 406 what they could send (RFC 9110 section 12.5.1): the content decides.
+/// The `Accept` of a metadata request. Static file servers may label the document differently and refuse with
+/// 406 (RFC 9110 section 12.5.1): the content decides.
 const METADATA_TYPES: &str = "application/json, */*;q=0.1";
 
 /// The same for a key set (RFC 7517 section 8.5.2).
@@ -64,7 +64,7 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
     .single_flight()
 }
 
-/// What the filter uses of a provider's metadata (Discovery 1.0 section 3).
+/// The metadata of a provider that the filter uses (Discovery 1.0 section 3).
 ///
 /// The algorithms that the document lists are not here: which are accepted is configuration, and
 /// no document widens it.
@@ -74,18 +74,18 @@ pub struct Metadata {
     pub authorization_endpoint: Url,
     /// Where the code is redeemed.
     pub token_endpoint: Url,
-    /// Where the keys are.
+    /// The address of the keys.
     pub jwks_uri: Url,
-    /// Where more claims are. There if the configuration says that it is always asked.
+    /// The userinfo endpoint. Required if the configuration always uses it.
     pub userinfo_endpoint: Option<Url>,
     /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1), or what the
     /// configuration says in its place.
     pub end_session_endpoint: Option<Url>,
-    /// Where tokens are given back (RFC 8414 section 2, RFC 7009).
+    /// The revocation endpoint (RFC 8414 section 2, RFC 7009).
     pub revocation_endpoint: Option<Url>,
     /// The provider names itself in every authorization response (RFC 9207 section 3).
     pub authorization_response_iss_parameter_supported: bool,
-    /// What is odd in the document without being fatal; for the log.
+    /// Odd but acceptable parts of the document; for the log.
     pub notes: Vec<String>,
 }
 
@@ -161,8 +161,8 @@ impl fmt::Display for MetadataError {
 impl Metadata {
     /// Reads the document that the provider gave.
     ///
-    /// The issuer is compared first: nothing else of a document about somebody else matters. An
-    /// optional endpoint that is not acceptable is left out and noted.
+    /// The issuer is compared first: the rest of a document about another issuer does not matter. An
+    /// unacceptable optional endpoint is left out and noted.
     ///
     /// # Errors
     /// Whatever makes the provider unusable.
@@ -198,8 +198,8 @@ impl Metadata {
         Ok(Metadata { notes, ..metadata })
     }
 
-    /// Endpoints to which the way of the metadata does not lead, unless one target reaches several hosts;
-    /// and one that is not asked for want of a way.
+    /// Endpoints on other hosts than the target of the metadata, unless one target serves several hosts; and
+    /// an endpoint that is not used because it has no target.
     #[inline(never)]
     fn other_hosts(&self, provider: &Provider) -> Vec<String> {
         let targets = &provider.callout;
@@ -243,7 +243,7 @@ fn text<'a>(members: &'a Map<String, Value>, member: &'static str) -> Result<Opt
     }
 }
 
-/// A switch. A text `"true"` is refused and not read as "no": that would turn a check off.
+/// A switch. A text `"true"` is refused and not read as false: that would turn a check off.
 fn flag(members: &Map<String, Value>, member: &'static str) -> Result<bool, MetadataError> {
     match members.get(member) {
         None | Some(Value::Null) => Ok(false),
@@ -281,7 +281,8 @@ fn optional(
     }
 }
 
-/// What we do that the provider does not list. It may work all the same, so it is only said.
+/// Capabilities that we use but the provider does not list. They may work all the same, so they are only
+/// noted.
 fn notes_on_lists(members: &Map<String, Value>, provider: &Provider) -> Vec<String> {
     let method = match provider.client.authentication {
         ClientAuthentication::None => "none",

@@ -64,9 +64,8 @@ impl fmt::Display for FormError {
 impl Form {
     /// Reads a query (without `?`) or a form body.
     ///
-    /// # Errors
-    /// Everything that two readers could understand differently: a name that occurs twice, broken
-    /// percent-encoding, bytes that are not UTF-8; and what is beyond the limits.
+    /// # Errors Input that two readers could understand differently: a duplicate name, malformed
+    /// percent-encoding, bytes that are not UTF-8; and input beyond the limits.
     pub fn read(text: &str) -> Result<Form, FormError> {
         if text.len() > FORM_LIMIT {
             return Err(FormError::TooLong(Some(text.len())));
@@ -100,9 +99,9 @@ pub fn is_announced(headers: &Headers) -> bool {
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Every field of a form of somebody else, in their order; a name may occur several times. Nothing if
-/// there are more than `limit`, or if it is not form-encoded UTF-8 without null characters: then it could
-/// not be sent again as it was.
+/// Every field of an application's form, in order; a name may occur several times. Nothing if there are more
+/// than `limit`, or if it is not form-encoded UTF-8 without null characters: then it could not be sent again
+/// unchanged.
 pub fn fields(text: &str, limit: usize) -> Option<Vec<(String, String)>> {
     let mut fields = Vec::new();
     for segment in text.split('&').filter(|segment| !segment.is_empty()) {

@@ -52,7 +52,8 @@ impl IdToken {
         IdToken::check_with(verified, expect, Err)
     }
 
-    /// The same, but what is wrong with its time is told beside it: only for who shows it to nobody then.
+    /// The same, but an error about its times is returned separately: for callers that do not use an ID token
+    /// outside its validity.
     pub(super) fn check_apart_from_time(
         verified: Verified,
         expect: &Expected<'_>,
@@ -102,8 +103,7 @@ impl IdToken {
             check_nonce(claims, nonce)?;
         }
 
-        // 12. An `acr` that was asked for is judged by whoever asked: the login may be a good one
-        // nevertheless.
+        // 12. A requested `acr` is checked by the caller: the login may be valid for other pages.
 
         // 13. The person authenticated not longer ago than we asked for.
         let auth_time = check_auth_time(claims, expect)?;

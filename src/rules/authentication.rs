@@ -1,5 +1,5 @@
-//! How, and how recently, somebody authenticated, held against what a rule requires (RFC 9470
-//! section 6.2; Core 1.0 sections 2 and 3.1.2.1).
+//! Checks how, and how recently, a person authenticated against a rule (RFC 9470 section 6.2; Core 1.0
+//! sections 2 and 3.1.2.1).
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use crate::oidc::claims::{self, Claims};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-/// The part of the authentication that is not enough: what is asked for, and what was found.
+/// The unsatisfied part of the authentication: what is required, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Insufficient {
-    /// `acr` is none of those that the rule accepts, or absent.
+    /// The rule does not accept `acr`, or it is absent.
     Context {
-        /// Those of which one would do.
+        /// The accepted values.
         required: Vec<String>,
-        /// What `acr` is, safe to print; absent, or no text.
+        /// The value of `acr`, safe to print; absent, or no text.
         found: Option<String>,
     },
     /// It was too long ago.
@@ -65,10 +65,9 @@ impl fmt::Display for Insufficient {
     }
 }
 
-/// Holds the claims of a session or of an access token against what is required.
+/// Checks the claims of a session or of an access token.
 ///
-/// # Errors
-/// The first part that is not met, in the order `acr`, `auth_time`.
+/// # Errors The first unsatisfied part, in the order `acr`, `auth_time`.
 pub fn suffices(
     required: &Authentication,
     claims: &Claims,
@@ -86,7 +85,7 @@ pub fn suffices(
     let auth_time = claims::numeric_date(claims, "auth_time").ok().flatten();
     // One in the future would never grow old.
     let auth_time = auth_time.filter(|time| *time <= now + leeway).ok_or(Insufficient::TimeUnknown)?;
-    // As the ID token of the login is checked, so that nobody is sent back at once.
+    // With the same leeway as at the login, so that a login is not insufficient at once.
     if auth_time + max_age + leeway < now {
         return Err(Insufficient::TooOld { max_age, age: now.since(auth_time) });
     }

@@ -1,20 +1,19 @@
 //! Paths, and the different ways in which programs read the same one.
 //!
-//! The filter, the proxy and the upstream need not agree on what `/public/..%2Fadmin` names. A
-//! filter that normalises the path in its own way decides about one resource while the upstream
-//! serves another. So a path is not normalised here: all [`Readings`] that programs are known to
-//! make of it are listed, and a decision stands only if it is the same for each of them.
+//! The filter, the proxy and the upstream need not agree on what `/public/..%2Fadmin` names. A filter that
+//! normalises the path in its own way decides about one resource while the upstream serves another. So a path
+//! is not normalised here: all [`Readings`] that programs are known to make of it are computed, and a
+//! decision holds only if it is the same for each of them.
 //!
-//! One thing is settled before: a percent-encoded character that could not stand in a path in any
-//! other way (a space, anything outside ASCII) has a single meaning and is decoded, and the digits
-//! of other encodings are put in upper case (RFC 3986 section 6.2.2.1). That text is the *wire
-//! reading*.
+//! One step comes first: a percent-encoded character that could not be in a path in any other way (a space,
+//! anything outside ASCII) has a single meaning and is decoded, and the digits of other encodings are put in
+//! upper case (RFC 3986 section 6.2.2.1). That text is the *wire reading*.
 //!
-//! Not among the readings, because honest requests would suffer or because only the upstream knows
-//! them: folding of letter case and of Unicode forms, short names (`ADMIN~1`), what follows a script
-//! (`/index.php/admin`) or names a format (`/admin.json`), a slash at the end, and a third decoding. A
-//! rule for `/admin` says nothing about `/Admin`; where the upstream treats them alike, protect by
-//! default and list what is public.
+//! Not among the readings, because legitimate requests would be refused or because only the upstream knows
+//! them: folding of letter case and of Unicode forms, short names (`ADMIN~1`), a path after a script
+//! (`/index.php/admin`), a format suffix (`/admin.json`), a trailing slash, and a third decoding. A rule for
+//! `/admin` does not cover `/Admin`; where the upstream treats them alike, protect by default and list what
+//! is public.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,7 +49,7 @@ fn is_plain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte)
 }
 
-/// What makes a path readable in more than one way.
+/// Why a path has more than one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Oddity {
     /// This character, percent-encoded.
@@ -102,7 +101,7 @@ pub struct PathReading {
     pub path: Vec<u8>,
     /// How many times it was percent-decoded.
     pub(super) decoded: u8,
-    /// What was read in another way last. `None` for the wire reading.
+    /// The last reason for this reading. `None` for the wire reading.
     pub because: Option<Oddity>,
 }
 

@@ -1,4 +1,4 @@
-//! What an identity must have, held against what it has.
+//! Checks an identity against requirements.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use crate::codes::{self, Code};
 use crate::config::{ClaimRequirement, Requirement};
 use crate::text::shown;
 
-/// Of the required values, alternatives and names so many are shown.
+/// At most this many required values, alternatives and names are shown.
 const SHOWN_VALUES: usize = 8;
 
-/// The part of a requirement that is not met. It says what is asked for and of what kind the claim is,
-/// never the values that were found: claims are personal.
+/// The unsatisfied part of a requirement. It has what is required and the type of the claim, never the values
+/// that were found: claims are personal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// Not all of these scopes were granted.
     Scopes {
         /// All that are needed, granted or not (RFC 6750 section 3, attribute `scope`).
         required: Vec<String>,
-        /// Those of them that were not granted.
+        /// The missing ones.
         lacking: Vec<String>,
     },
     /// `aud` has none of the required values.
     Audience {
-        /// Those of which one would do.
+        /// The accepted values.
         required: Vec<String>,
         /// What `aud` is.
         found: Found,
     },
-    /// The claim is absent or holds other values than required.
+    /// The claim is absent or has other values than required.
     Claim {
         /// Which claim, and what it must hold.
         required: ClaimRequirement,
@@ -38,14 +38,14 @@ pub enum Missing {
     },
     /// None of the alternatives is met.
     AnyOf {
-        /// What the first alternative needs that lacks scopes only; empty if there is none.
+        /// The scopes of the first alternative that lacks scopes only; empty if there is none.
         scopes: Vec<String>,
-        /// What each alternative lacks.
+        /// The missing part of each alternative.
         alternatives: Vec<Missing>,
     },
 }
 
-/// Of what kind a claim is that does not hold what it must.
+/// The type of a claim that does not satisfy a requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// It is not there.
@@ -163,11 +163,10 @@ fn first(mut all: impl Iterator<Item = String>, between: &str) -> String {
 
 impl std::error::Error for Missing {}
 
-/// Holds an identity against a requirement. `scopes` are those that were granted; they are not
-/// looked up in the claims.
+/// Checks an identity against a requirement. `scopes` are the granted ones; they are not read from the
+/// claims.
 ///
-/// # Errors
-/// The first part that is not met, in the order scopes, audience, claims, `all_of`, `any_of`.
+/// # Errors The first unsatisfied part, in the order scopes, audience, claims, `all_of`, `any_of`.
 pub fn meets(
     requirement: &Requirement,
     claims: &Map<String, Value>,

@@ -2,10 +2,10 @@
 //!
 //! Host and path may be readable in several ways; see [`super::host`] and [`super::path`].
 //!
-//! Only what the proxy itself acts on is looked at: `:authority`, `:path` and `:method`. Headers
-//! that claim another address or method (`X-Forwarded-Host`, `X-Original-URL`,
-//! `X-HTTP-Method-Override` and their like) are never read. The path is the one the filter sees; a
-//! rewrite that follows in the proxy changes what the upstream gets, not the rule.
+//! Only `:authority`, `:path` and `:method` are used, because the proxy itself acts on them. Headers that
+//! claim another address or method (`X-Forwarded-Host`, `X-Original-URL`, `X-HTTP-Method-Override` and their
+//! like) are never read. The path is the one that the filter sees; a later rewrite in the proxy changes what
+//! the upstream gets, not the rule.
 
 use crate::codes::{self, Code};
 use crate::text::shown;
@@ -18,7 +18,7 @@ use super::path::{
 use crate::config::{PathMatch, Rule};
 use crate::http::Request;
 
-/// Why no rule can be said to apply. The request is refused with [`PathError::status`].
+/// Why no rule can be selected. The request is refused with [`PathError::status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathError {
     /// The request target is not a path (RFC 9112 section 3.2.1): `*`, an address, nothing.
@@ -26,7 +26,7 @@ pub enum PathError {
         /// The target, made safe to print.
         found: String,
     },
-    /// A rule asks for the host, but the request does not name one that can be read in one way.
+    /// A rule needs the host, but the request does not have one with a single reading.
     NotAHost {
         /// The authority, made safe to print.
         found: String,
@@ -37,7 +37,7 @@ pub enum PathError {
         one: String,
         /// The rule of the other reading.
         other: String,
-        /// What makes the difference.
+        /// The reason for the difference.
         because: HostOddity,
     },
     /// Two readings of the path come under different rules.
@@ -46,7 +46,7 @@ pub enum PathError {
         one: String,
         /// The rule of the other reading; `none` if there is none.
         other: String,
-        /// What makes the difference.
+        /// The reason for the difference.
         because: Oddity,
     },
     /// The path has more than [`READINGS_LIMIT`] readings.
@@ -111,7 +111,7 @@ impl std::error::Error for PathError {}
 
 /// The first rule that matches the request by host, path and method.
 ///
-/// Where host or path may be read in several ways, all of them must come under the same rule.
+/// All readings of host and path must come under the same rule.
 ///
 /// # Errors
 /// [`PathError`]: the request must not reach the upstream.
@@ -637,7 +637,7 @@ mod tests {
         }
     }
 
-    /// An authority is decided alike by who chooses by the whole of it and by who drops port and dot.
+    /// An authority gets one decision by proxies that use all of it and by those that drop port and dot.
     #[test]
     fn no_proxy_reads_an_accepted_host_under_another_rule() {
         const PARTS: [&str; 14] = [
@@ -778,7 +778,7 @@ mod tests {
         assert_eq!(found, &format!("x\\r\\n\\u{{1b}}[31m{}...", "y".repeat(85)));
     }
 
-    /// What different programs make of a path. Written independently of the readings.
+    /// How different programs read a path. Written independently of the readings.
     mod programs {
         fn decode(path: &str) -> String {
             let (mut out, mut rest) = (Vec::new(), path.as_bytes());
