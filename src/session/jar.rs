@@ -1,4 +1,4 @@
-//! The `Cookie` header: read with suspicion, passed on without what is ours.
+//! The `Cookie` header: read with suspicion, and forwarded without our cookies.
 
 use crate::http::Headers;
 
@@ -41,13 +41,13 @@ impl<'a> Jar<'a> {
         Jar { cookies, too_large: false }
     }
 
-    /// Whether the request had more cookies than are read. The person must delete some; a login
-    /// would not help.
+    /// Whether the request had more cookies than are read. The person must delete some; a login would not
+    /// help.
     pub fn is_too_large(&self) -> bool {
         self.too_large
     }
 
-    /// How many bytes of a request the cookies of these names take.
+    /// The size of the cookies of these names in a request. Bytes.
     pub fn bytes(&self, is_counted: impl Fn(&[u8]) -> bool) -> usize {
         let counted = self.iter().filter(|(name, _)| is_counted(name));
         // With `=`, `;` and a space.
@@ -59,13 +59,13 @@ impl<'a> Jar<'a> {
         self.cookies.iter().copied()
     }
 
-    /// Every value of the cookie `name`. A browser sends several if they were set for different
-    /// domains or paths, which a neighbour on a sibling domain can do.
+    /// Every value of the cookie `name`. A browser sends several if they were set for different domains or
+    /// paths, which a host on a sibling domain can do.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// The value of a cookie that is there exactly once.
+    /// The value of a cookie that occurs exactly once.
     pub fn one(&self, name: &str) -> Option<&'a [u8]> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
@@ -84,8 +84,8 @@ fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     field.split(|byte| *byte == b';')
 }
 
-/// What a browser sends has one space before the name (RFC 6265 section 4.2.1). Anything more is
-/// part of the name, so a name that only looks like ours is not read as ours.
+/// A browser sends one space before the name (RFC 6265 section 4.2.1). Anything more is part of the name, so
+/// a similar name is not read as ours.
 pub(super) fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
     let piece = piece.strip_prefix(b" ").unwrap_or(piece);
     let (name, value) = split_at_equals(piece)?;
@@ -97,22 +97,21 @@ fn split_at_equals(piece: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((halves.next()?, halves.next()?))
 }
 
-/// What to do with the `Cookie` header before the request goes to the upstream.
+/// The edit of the `Cookie` header before the request goes to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CookieEdit {
-    /// Nothing of ours is in it (or there is none).
+    /// None of ours is in it (or there is none).
     Unchanged,
-    /// One header with this value takes the place of all.
+    /// One header with this value replaces all.
     Replace(Vec<u8>),
     /// Only ours were in it. There is at least one header to remove.
     Remove,
 }
 
-/// Takes our cookies out. The others stay byte for byte; several headers become one.
+/// Removes our cookies. The others stay byte for byte; several headers become one.
 ///
-/// Reads more generously than [`Jar::read`], without limits and with any blanks and control
-/// characters around a name, with or without a value: nothing that an upstream could take for ours
-/// passes.
+/// Reads more generously than [`Jar::read`], without limits and with any blanks and control characters around
+/// a name, with or without a value: no cookie that an upstream could confuse with ours passes.
 pub fn without_ours(headers: &Headers, is_ours: impl Fn(&[u8]) -> bool) -> CookieEdit {
     let goes = |piece: &&[u8]| {
         let name = split_at_equals(piece).map_or(*piece, |(name, _)| name);

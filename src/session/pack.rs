@@ -1,13 +1,12 @@
-//! What of a session is sealed: as few bytes as its text allows.
+//! The plaintext of a sealed session, as short as possible.
 //!
-//! A session is JSON and tokens, of which a third to a half is repetition and base64url. So it is
-//! deflated (RFC 1951) before it is sealed. Texts from before that begin with the `{` of their JSON, and
-//! still open.
+//! A session is JSON and tokens, of which a third to a half is repetition and base64url. So it is compressed
+//! (RFC 1951) before it is sealed. Older texts begin with the `{` of their JSON, and still open.
 //!
-//! The length of a sealed text can be seen by who has the cookie, or listens to the connection, and says
-//! how well it was deflated. Whoever chooses a part of it could so guess another part, letter by letter
-//! (CRIME, CVE-2012-4929). So tokens are deflated each by itself, beside no text that is chosen while they
-//! stay the same: their length says what it said before.
+//! Anybody who has the cookie, or observes the connection, can see the length of a sealed text, which reveals
+//! how well it was compressed. An attacker who chooses one part of it could so guess another part, letter by
+//! letter (CRIME, CVE-2012-4929). So each token is compressed by itself, never together with text that can be
+//! chosen while the token stays the same: its length reveals nothing new.
 
 use zeroize::Zeroizing;
 
@@ -20,10 +19,10 @@ const VERSION: u8 = 1;
 /// The first byte of a session that was sealed as JSON.
 const JSON: u8 = b'{';
 
-/// No part inflates to more: what is sealed is ours, and has an end all the same. Bytes.
+/// No part decompresses to more: sealed text is ours, but bounded all the same. Bytes.
 pub const PART_LIMIT: usize = 64 * 1024;
 
-/// The fastest that deflates. The best makes one percent less.
+/// The fastest level that compresses. The best one saves one percent more.
 const LEVEL: u8 = 1;
 
 const ABSENT: u8 = 0;
@@ -42,7 +41,7 @@ pub fn pack(session: &Session) -> Option<Zeroizing<Vec<u8>>> {
     Some(packed)
 }
 
-/// The session in what [`pack`] made. `None` if it is anything else.
+/// The session in the output of [`pack`]. `None` if it is malformed.
 pub fn unpack(bytes: &[u8]) -> Option<Session> {
     let mut rest = match bytes.split_first()? {
         (&JSON, _) => return serde_json::from_slice(bytes).ok(),
@@ -57,7 +56,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Session> {
     rest.is_empty().then_some(session)
 }
 
-/// One part: how it is kept, its length, and it.
+/// One part: its form, its length, and its bytes.
 pub(super) fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
     let Some(part) = part else {
         packed.push(ABSENT);
@@ -75,7 +74,7 @@ pub(super) fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
     Some(())
 }
 
-/// The next part, if it is one; nothing in it if it is absent.
+/// The next part, if well-formed; empty if it is absent.
 pub(super) fn take(rest: &mut &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
     let (kept, after) = rest.split_first()?;
     if *kept == ABSENT {

@@ -1,8 +1,8 @@
-//! Where a login began, carried through the provider in its `state`.
+//! The origin of a login, carried through the provider in its `state`.
 //!
-//! The cookie of a login is gone when it was finished before, took too long, or made room for others.
-//! What `state` says of the place is then enough to lead the person on. It lets nobody in and finishes
-//! nothing: that takes the cookie.
+//! The cookie of a login is gone if the login was completed before, took too long, or was evicted. The return
+//! address in `state` is then enough to redirect the person. It admits nobody and completes nothing: that
+//! takes the cookie.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,10 @@ use super::login::Landing;
 use super::seal::Purpose;
 use super::seconds;
 
-/// A longer address is replaced by `/` in `state`: it travels in addresses of the provider. Bytes.
+/// A longer address is replaced by `/` in `state`: it is part of addresses at the provider. Bytes.
 pub const PLACE_LIMIT: usize = 256;
 
-/// Characters of `state` that are random; what is sealed comes after them.
+/// Random characters of `state`; the sealed text follows.
 const RANDOM_LENGTH: usize = 43;
 
 /// Where and when a login began.
@@ -31,7 +31,7 @@ pub struct Place {
     /// When the login began.
     #[serde(rename = "b", with = "seconds")]
     pub started_at: Timestamp,
-    /// What the browser does when it is back.
+    /// What the browser does after its return.
     #[serde(rename = "l", default, skip_serializing_if = "Landing::is_redirect")]
     pub landing: Landing,
     /// As in [`Login`](super::Login).
@@ -40,7 +40,7 @@ pub struct Place {
 }
 
 impl Cookies {
-    /// `state` for a login: `random`, which are 43 characters, and the place sealed for it.
+    /// `state` for a login: `random`, which are 43 characters, and its sealed origin.
     pub fn state(&self, provider: ProviderIndex, random: &Secret, place: &Place, nonce: [u8; 24]) -> Secret {
         let plaintext = match place.return_to.len() > PLACE_LIMIT {
             true => json(&Place { return_to: "/".to_owned(), ..place.clone() }),
@@ -51,12 +51,12 @@ impl Cookies {
         Secret::new(format!("{random}{sealed}"))
     }
 
-    /// Whether a `state` is long enough for a place: a filter made it, this or another one.
+    /// Whether a `state` is long enough for an origin: a filter made it, this or another one.
     pub fn may_have_place(state: &str) -> bool {
         state.len() > RANDOM_LENGTH
     }
 
-    /// The place in a `state`, if it is one of ours.
+    /// The origin in a `state`, if it is one of ours.
     pub fn place(&self, provider: ProviderIndex, state: &str) -> Option<Place> {
         let (random, sealed) = state.split_at_checked(RANDOM_LENGTH)?;
         let plaintext = self.sealer.open(Purpose::Place, provider, random.as_bytes(), sealed)?;

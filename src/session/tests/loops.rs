@@ -1,11 +1,11 @@
-//! What notices logins that lead nowhere.
+//! Detection of login loops.
 
 use super::*;
 
 #[test]
 fn login_attempts_are_counted_for_two_minutes() {
     let here = cookies(|config| config.providers.push(provider("other")));
-    // Whoever has other keys counts together with this one.
+    // A filter with other keys counts together with this one.
     let there =
         cookies(|config| config.session.keys = vec![Secret::from("another secret of 32 characters!")]);
     let mut browser = Browser::default();
@@ -23,7 +23,7 @@ fn login_attempts_are_counted_for_two_minutes() {
     for cookies in [&here, &there] {
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 119)), (ROUNDS_LIMIT, NOW));
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 120)), none);
-        // Clocks may differ, but no count is for ever.
+        // Clocks may differ, but every count expires.
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 119)), (ROUNDS_LIMIT, NOW));
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 120)), none);
     }
@@ -37,11 +37,11 @@ fn login_attempts_are_counted_for_two_minutes() {
         [lost[0], lost[1], pages[0], pages[1]].map(|of| rounds(&here, browser, of, later).0)
     };
     assert_eq!(counted(&browser), [ROUNDS_LIMIT, 1, 2, 0]);
-    // Needless logins happen while the session works.
+    // Needless logins happen while the session is valid.
     let headers = browser.headers();
     browser.receives(here.clear_rounds(&Jar::read(&headers), later));
     assert_eq!(counted(&browser), [0, 0, 2, 0]);
-    // Nothing is written anew that is as it was.
+    // An unchanged count is not written again.
     let headers = browser.headers();
     assert_eq!(here.clear_rounds(&Jar::read(&headers), later), None);
     browser.receives([here.set_rounds(&[(pages[0], 0)], &Jar::read(&headers), later)]);
