@@ -104,8 +104,8 @@ fn the_examples_are_accepted_without_warnings() {
     }
 }
 
-/// Kong writes the document anew, with members in any order. What workers read must be the same, or one
-/// would not open the sessions of another.
+/// Kong rewrites the document, with members in any order. All workers must read the same, or one would not
+/// open the sessions of another.
 #[test]
 fn the_order_of_keys_does_not_matter() {
     fn written_backwards(value: &Value) -> String {
@@ -291,7 +291,7 @@ fn fault(root: &Value, schema: &Value, value: &Value, place: &str) -> Option<Str
                 refused(!types.any(|name| is_of_type(value, name.as_str().unwrap())), place, keyword)
             }
             "enum" => refused(!argument.as_array().unwrap().contains(value), place, keyword),
-            // The only pattern asks for a variable somewhere in the text.
+            // The only pattern requires a variable somewhere in the text.
             "pattern" => refused(value.as_str().is_some_and(|text| !text.contains("${")), place, keyword),
             "minLength" => refused(value.as_str() == Some(""), place, keyword),
             "minimum" => refused(value.as_f64() < argument.as_f64() && value.is_number(), place, keyword),

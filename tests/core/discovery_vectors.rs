@@ -72,7 +72,7 @@ fn provider(issuer: &str) -> Provider {
     }
 }
 
-/// The keys of `callout` that are asked for where all endpoints have one way.
+/// The keys of `callout` that are needed where all endpoints share one target.
 fn noted_with_one_way(body: &[u8], issuer: &str) -> Vec<&'static str> {
     let mut provider = provider(issuer);
     provider.callout.jwks = provider.callout.discovery.clone();

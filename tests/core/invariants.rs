@@ -93,7 +93,7 @@ fn the_core_reads_no_clock_draws_no_randomness_and_prints_nothing() {
     assert_eq!(uses(&words, is_core), Vec::<String>::new());
 }
 
-/// What nobody has sealed here is never inflated: no token, no answer, no request.
+/// Only text that was sealed here is decompressed: no token, no response, no request.
 #[test]
 fn only_sessions_are_decompressed() {
     assert_eq!(uses(&["miniz_oxide", "inflate"], |path| path != "session/pack.rs"), Vec::<String>::new());
@@ -129,7 +129,7 @@ fn authenticated_types_are_constructed_only_after_their_checks() {
     }
 }
 
-/// The catalogue's RS-30. What takes time by its content tells about its content.
+/// The catalogue's RS-30. A comparison whose time depends on its content reveals its content.
 #[test]
 fn rs_30_secrets_are_compared_in_constant_time() {
     let by_content =

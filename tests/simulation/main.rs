@@ -83,7 +83,7 @@ fn print(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// One world from its beginning to its end. A failure is told with what came before it.
+/// One world from its beginning to its end. A failure is shown with the events before it.
 fn live(seed: u64) -> (u64, Statistics) {
     let mut world = World::new(seed);
     let lived = catch_unwind(AssertUnwindSafe(|| world.run()));

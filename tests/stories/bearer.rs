@@ -56,7 +56,7 @@ fn a_token_without_audience_is_accepted_for_listed_clients() {
         (json!({"client_id": null}), "access_token_client"),
         (json!({"client_id": null, "azp": "shop", "cid": "shop", "sub": "shop"}), "access_token_client"),
         (json!({"client_id": ["shop"]}), "access_token_claim_malformed"),
-        // An audience is an audience, whoever asked for the token.
+        // The audience decides, whichever client requested the token.
         (json!({"aud": "shop"}), "access_token_audience"),
         (json!({"aud": AUDIENCE}), "access_token_audience"),
         (json!({"aud": []}), "access_token_claim_malformed"),
@@ -93,7 +93,7 @@ fn a_token_is_verified_once_and_then_cached() {
         world.with_token("/api", &token).is(200, "token");
     }
     assert_eq!(world.idp().asked, ["metadata", "keys"]);
-    // From here on nobody could verify it, and the answer is made at once all the same.
+    // From here on the token cannot be verified, and the answer comes from the cache.
     world.idp().is_down = true;
     let request = world.program("/api", &[("authorization", &format!("bearer {token}"))]);
     world.send_at_once(&request).is(200, "token");
@@ -104,7 +104,7 @@ fn a_cached_token_is_not_verified_again() {
     let mut world = World::with(&api());
     let token = token(&mut world, &json!({}));
     world.with_token("/api", &token).is(200, "token");
-    // For a clock that went back, the token is of the future: only who verifies it anew finds out.
+    // For a clock set back, the token is from the future: only a new verification notices.
     world.now = world.now - vestibule::time::Seconds(5000);
     world.with_token("/api", &token).is(200, "token");
     let mut elsewhere = World::with(&api());
@@ -330,7 +330,7 @@ fn requests_wait_for_new_keys_after_other_clients_have_left() {
     let mut world = World::with(&api());
     let (new, request) = after_a_rotation(&mut world);
     (0..6).for_each(|_| world.begin_and_leave(&request));
-    // Where nobody would wake them they are told to come again.
+    // Without wake-ups they get 503 with Retry-After.
     let (status, code) = if world.wakes_requests() { (200, "token") } else { (503, "provider_unreachable") };
     for seen in world.together(&vec![request; 16]) {
         seen.is(status, code);
@@ -384,7 +384,7 @@ fn requests_waiting_for_keys_get_503_when_the_provider_is_unreachable() {
         seen.is(503, "provider_unreachable");
     }
     let failed = world.idp().count("keys");
-    // Until the provider is asked again nobody waits in vain.
+    // Until the next fetch no request waits in vain.
     let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
     world.send_at_once(&request).is(503, "provider_unreachable");
     assert_eq!(world.idp().count("keys"), failed);
@@ -466,7 +466,7 @@ fn tokens_of_a_withdrawn_key_are_refused() {
     world.with_token("/api", &old).is(200, "token");
     world.idp().keys = vec![Key::new("k2", 2)];
     let new = token(&mut world, &json!({}));
-    // The new key is found at once; with the new set the old token is looked at anew.
+    // The new key is found at once; with the new set the old token is verified again.
     world.with_token("/api", &new).is(200, "token");
     world.with_token("/api", &old).is(401, "jws_key_unknown");
     world.with_token("/api", &new).is(200, "token");

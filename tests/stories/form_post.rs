@@ -206,7 +206,7 @@ fn a_repeated_form_redeems_no_code() {
     let form = sent_back(&mut world);
     let again = callback(&world, &[FORM]);
     world.submit("/oidc/callback", &form).is(303, "login_completed");
-    // By the browser, which has given its cookie away, and by somebody who kept it.
+    // By the browser, which has used up its cookie, and by an attacker with a copy of it.
     world.submit("/oidc/callback", &form).is(400, "login_no_cookie");
     world.send_with_body(again, form.as_bytes()).is(400, "login_used");
     assert_eq!(world.idp().count("token"), 1);

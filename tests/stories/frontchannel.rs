@@ -1,4 +1,4 @@
-//! Front-channel logout: a frame of the provider, and whoever imitates it.
+//! Front-channel logout: a frame of the provider, and imitations of it.
 
 use serde_json::{Value, json};
 use vestibule::http::Request;
@@ -36,7 +36,7 @@ fn load(world: &mut World, query: &str) -> Seen {
     world.send_at_once(&request)
 }
 
-/// The session cleared, in the browser and for whoever has a copy of its cookie.
+/// The session ended, in the browser and for every copy of its cookie.
 fn assert_cleared(mut world: World) {
     let cookies = world.browser.header(false, world.now).unwrap();
     let copy = world.program("/orders", &[("cookie", &cookies)]);
@@ -123,7 +123,7 @@ fn a_front_channel_logout_without_the_session_cookie_ends_nothing() {
     let mut world = logged_in(&json!({}));
     let alice = std::mem::take(&mut world.browser);
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");
-    // Nor somebody who has a session of their own.
+    // Nor a browser with a session of its own.
     world.idp().id_token = json!({"sid": "s2", "sub": "mallory"});
     world.log_in("/orders").is(302, "login_completed");
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");

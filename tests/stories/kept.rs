@@ -1,4 +1,4 @@
-//! Nothing is lost over a login: fragments and forms, kept by the browser.
+//! Nothing is lost over a login: fragments and forms, stored by the browser.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -89,7 +89,7 @@ fn a_script_page_replaces_a_redirect_only_to_preserve_a_fragment() {
         request.headers.push(more.0, more.1);
         world.send(request).is(seen.0, seen.1);
     }
-    // Whoever asks for a login says where to.
+    // A login by link names its return address.
     world.log_in("/oidc/login?return_to=/app%23x").is(302, "login_completed");
 }
 
@@ -148,7 +148,7 @@ pub fn note_of_login(world: &mut World, kept: &Kept) -> String {
     attribute(&landed, "name=\"login\"", "value")
 }
 
-/// The browser gives back what it kept.
+/// The browser restores what it stored.
 pub fn restore(world: &mut World, sealed: &str, note: &str) -> Seen {
     let mut request = world.submission("/oidc/restore", From::Here);
     request.headers.push("content-type", "application/x-www-form-urlencoded");
@@ -343,7 +343,7 @@ fn a_fragment_outlives_a_late_login_and_a_popup_stays_one() {
     let address = world.sent_to_provider("/oidc/login?display=popup");
     world.log_in("/").is(302, "login_completed");
     let old = world.after(700).authorize(&address);
-    // Anybody may have its address, and a window that closes tells who opened it.
+    // Anybody may have its address, and a window that closes reveals its result to its opener.
     assert_eq!(world.arrive(&old).is(302, "login_done_before").location(), "/");
 }
 

@@ -1,4 +1,4 @@
-//! Logins that go round in circles.
+//! Login loops.
 
 use serde_json::json;
 

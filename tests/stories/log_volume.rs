@@ -63,7 +63,7 @@ fn unauthenticated_clients_cannot_fill_the_log() {
     }
 }
 
-/// A program whose token names nobody has authenticated too.
+/// A program whose token has no subject is authenticated too.
 #[test]
 fn a_refused_token_without_a_subject_is_always_logged() {
     let mut change = of_admins(json!({}));

@@ -40,7 +40,7 @@ fn a_login_sets_one_session_cookie_and_deletes_its_own() {
     for cookie in landed.cookies() {
         assert!(cookie.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{cookie}");
     }
-    // It works, so the count of rounds goes.
+    // The session is accepted, so the attempt count is cleared.
     world.get("/").is(200, "session");
     assert_eq!(world.browser.names(), [SESSION]);
     assert!(world.get("/").cookies().is_empty());
@@ -126,7 +126,7 @@ fn a_signature_by_another_key_logs_nobody_in() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     world.browser = Default::default();
-    // It has the name of the published key, and the same goes out again when it is asked for.
+    // It has the name of the published key, and the next fetch returns the same set.
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
     world.idp().keys = vec![Key::new("k1", 9)];
@@ -337,7 +337,7 @@ fn a_code_is_redeemed_at_most_once_by_any_browser() {
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     world.arrive(&back).is(302, "login_completed");
-    // From the history: logged in already, so where the login led, and nobody is asked.
+    // From the history: with a session it leads to the page of the login, without a callout.
     let again = world.arrive(&back);
     assert_eq!(again.is(302, "login_done_before").location(), "/orders");
     world.browser.forget(SESSION);

@@ -163,7 +163,7 @@ fn a_provider_without_a_logout_does_not_stop_the_next_one() {
     let seen = world.get("/oidc/logout");
     let location = seen.is(303, "logged_out").location();
     assert!(location.starts_with("https://partner.example/logout?"));
-    // The ID token of one provider is not shown to another, also not one that is kept for the upstream.
+    // The ID token of one provider is not sent to another, not even a forwarded one.
     assert!(main_is_last() || !location.contains("id_token_hint"));
     let mut change = with_partner();
     change["identity"] = json!({"id_token_header": "x-id-token"});
@@ -209,7 +209,7 @@ fn post_logout_redirect_uri_can_be_an_address_or_a_path() {
         let url = Url::parse(seen.location()).unwrap();
         let back = url.query_pairs().find(|(name, _)| name == "post_logout_redirect_uri").unwrap().1;
         assert_eq!(back, expected);
-        // What nobody would compare is not sent.
+        // A state that would not be compared is not sent.
         assert_eq!(url.query_pairs().any(|(name, _)| name == "state"), is_ours, "{configured}");
         assert_eq!(world.browser.has("__Host-vestibule-logout"), is_ours, "{configured}");
     }
@@ -291,8 +291,8 @@ fn a_copied_cookie_is_not_extended_after_a_logout() {
     let copy = copy_of_the_session(&world);
     world.on_worker(1).send(copy.clone()).is(200, "session");
     world.on_worker(0).get("/oidc/logout").is(303, "logged_out");
-    // The worker of the logout and those that had not seen it know at once, the others before they
-    // would write it anew.
+    // The worker of the logout and those that had not seen the cookie know at once, the others before they
+    // would extend it.
     for worker in [0, 2] {
         world.on_worker(worker).send(copy.clone()).is(401, "session_logged_out");
     }
@@ -322,7 +322,7 @@ fn sess_25_with_provider_logouts_a_copied_cookie_is_refused_at_once() {
 fn out_22_a_late_response_does_not_restore_a_logged_out_session() {
     let mut world = logged_in();
     world.after(100);
-    // The session is written anew, but the answer comes late: after that of the logout.
+    // The session is extended, but the response is late: after that of the logout.
     let before = copy_of_the_session(&world);
     let late = world.get("/orders");
     let [renewed] = late.is(200, "session").cookies()[..] else { panic!("{:?}", late.cookies()) };
@@ -399,7 +399,7 @@ fn after_a_refresh_either_cookie_revokes_the_new_tokens() {
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
-    // A tab that has the cookie from before the renewal.
+    // A tab with the cookie from before the refresh.
     let logout = world.after(301).navigation("/oidc/logout", false);
     let told = world.get("/orders").is(200, "session").told("x-access-token").unwrap().to_owned();
     assert!(told.contains("renewed"), "{told}");
@@ -429,7 +429,7 @@ fn a_logout_succeeds_without_revocation() {
         assert_eq!(world.idp().count("revocation"), 1);
         assert_eq!(told(), before + 1, "{reply:?}");
     }
-    // A token that is over is not worth the question, and one that is only asked for is not held.
+    // An expired token is not revoked, and a requested one is not stored.
     let mut world = with_tokens();
     world.after(400).get("/oidc/logout").is(303, "logged_out");
     world.tick();
@@ -455,7 +455,7 @@ fn background_revocations_are_bounded_and_delay_no_logout() {
     assert_eq!(lines().iter().filter(no_room).count(), 1);
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1000);
-    // What was done makes room.
+    // Completed work frees its place.
     in_and_out(&mut world);
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1001);

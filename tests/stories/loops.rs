@@ -1,5 +1,5 @@
-//! Browsers that are sent round and round, whoever does it. A filter behind this one is played by what it
-//! does: it never sees a cookie of ours, and sends everybody to the provider.
+//! Login loops, of every cause. A filter behind this one is simulated by its behaviour: it never sees a
+//! cookie of ours, and redirects everybody to the provider.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -13,8 +13,8 @@ fn sent_by(behind: &mut World, page: &str) -> Url {
     Url::parse(behind.send(request).is(302, "login_begins").location()).unwrap()
 }
 
-/// One round: the first lets the browser in, the second sends it to the provider, and its answer comes to
-/// the first.
+/// One attempt: the first filter admits the browser, the second redirects it to the provider, and the
+/// response comes to the first.
 fn round(front: &mut World, behind: &mut World, page: &str) -> Seen {
     front.get(page).is(200, "session");
     behind.now = front.now;
@@ -244,7 +244,7 @@ fn sent_to(world: &mut World, page: &str) -> Seen {
     world.send(request)
 }
 
-/// Logins that the application asks for right after each other, until the filter says no.
+/// Logins that the application requests in a row, until the filter refuses.
 fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
     let mut codes = Vec::new();
     for _ in 0..4 {
@@ -293,7 +293,7 @@ fn sessions_that_end_at_once_are_a_login_loop_after_three_attempts() {
         world.after(1);
     });
     assert!(seen.is(400, "login_loop").body.contains("each session ended at once"), "{seen:?}");
-    // The page that was asked for is not lost.
+    // The requested page is not lost.
     assert!(seen.body.contains("/oidc/login?return_to=%2Forders"), "{seen:?}");
 }
 
@@ -352,7 +352,7 @@ fn a_person_may_log_in_as_often_as_they_like() {
         world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
         world.log_in("/oidc/login?return_to=/orders&display=popup").is(200, "login_completed");
     }
-    // Who comes to several pages from a portal is in no loop either.
+    // A person who opens several pages from a portal is in no loop either.
     for page in 0..8 {
         let seen = world.arrive(&format!(
             "/oidc/login?iss=https://idp.example.com&target_link_uri=https://app.example.com/{page}"
@@ -436,7 +436,7 @@ fn a_login_that_expired_at_the_provider_restarts_once() {
     assert!(again.as_str().starts_with("https://idp.example.com/authorize?"));
     let twice = world.authorize(&again);
     world.arrive(&twice).is(403, "authorization_refused");
-    // The second attempt usually asks nobody anything.
+    // The second attempt usually needs no prompt.
     let address = world.sent_to_provider("/orders?page=2");
     let back = world.authorize(&address);
     let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
@@ -490,7 +490,7 @@ fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
         assert!(seen.cookies().is_empty() && seen.header("x-frame-options").is_none());
         assert!(!seen.header("content-security-policy").unwrap().contains("frame-ancestors"));
     }
-    // A page of the provider is not framed, and nobody needs one who is logged in there.
+    // Provider pages cannot be framed, and are not needed for a person who is logged in there.
     let of_this_site = [framed[0], ("sec-fetch-site", "same-site"), framed[2]];
     let begin = |world: &mut World| {
         let request = world.program("/orders?page=2", &of_this_site);
@@ -515,7 +515,7 @@ fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
     let address = begin(&mut silent);
     let back = silent.authorize(&address);
     assert_eq!(arrive(&mut silent, &back).is(302, "login_completed").location(), "/orders?page=2");
-    // Whoever asks for a page gets none in a frame.
+    // An explicit prompt cannot be shown in a frame.
     let request = world.program("/oidc/login?return_to=/orders&prompt=login", &of_this_site);
     let mut asking =
         World::with(&json!({"providers": {"main": {"parameters_from_request": {"prompt": ["login"]}}}}));
@@ -546,7 +546,7 @@ fn a_login_over_plain_http_is_refused_with_a_reason() {
     let retry = "/oidc/login?return_to=%2Forders%3Fpage%3D2";
     assert!(seen.is(400, "unencrypted").body.contains("by https") && seen.body.contains(retry), "{seen:?}");
     assert!(seen.cookies().is_empty());
-    // Whoever was wrongly told so goes on.
+    // A person who was refused wrongly continues by the link.
     let mut request = page(&world, &[]);
     request.path = retry.to_owned();
     world.send(request).is(302, "login_begins");
@@ -560,7 +560,7 @@ fn a_login_over_plain_http_is_refused_with_a_reason() {
         let request = page(&world, &[header]);
         world.send(request).is(302, "login_begins");
     }
-    // Programs are told what they always are.
+    // Programs get the usual answer.
     let mut request = world.program("/orders", &[]);
     request.scheme = "http".to_owned();
     world.send(request).is(401, "not_logged_in");

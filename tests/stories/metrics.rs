@@ -1,4 +1,4 @@
-//! What is counted: each decision once, under names that nobody can choose.
+//! Metrics: each decision is counted once, under names without outside text.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Request};
@@ -63,7 +63,7 @@ fn each_worker_defines_a_metric_once() {
     let request = fetch(&world);
     for worker in [0, 1] {
         world.on_worker(worker).send(request.clone()).is(200, "session");
-        // What the first tick asks of the provider is told by the second.
+        // The callouts of the first tick are reported by the second.
         world.tick();
         world.tick();
         let before = definitions();

@@ -111,7 +111,7 @@ fn while_one_provider_is_unreachable_the_others_refresh() {
 
 #[test]
 fn a_session_does_not_open_under_another_providers_name() {
-    // One that differs by nothing but its name, too: it may be asked for more.
+    // One that differs only in its name, too: its documents may be fetched more often.
     let mut world = logged_in(&json!({
         "providers": {"twin": client("https://idp.example.com", "gateway", "twin")},
         "rules": [

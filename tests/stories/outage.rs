@@ -1,4 +1,4 @@
-//! A provider that is away while sessions are due to be renewed.
+//! An unreachable provider while sessions are due for a refresh.
 
 use serde_json::{Value, json};
 
@@ -127,7 +127,7 @@ fn an_unregistered_refresh_refusal_ends_the_session() {
     }
 }
 
-/// Answers that say no to this client, whoever it asks for.
+/// Replies that refuse this client for every person.
 fn refusals_of_the_client() -> Vec<(u16, Value)> {
     let error = |error: &str| json!({"error": error});
     vec![
@@ -310,7 +310,7 @@ fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
     }
     let mut under_way = world.tick_and_hold();
     assert_eq!(under_way.len(), 32);
-    // They are slow. Who must wait does not wait for them too.
+    // They are slow. Requests that must wait do not wait for them too.
     let streams = [world.begin_slow(&waiting[0]), world.begin_slow(&waiting[1])];
     let first = world.tick_and_hold();
     assert_eq!(first.len(), 2);
@@ -382,7 +382,7 @@ fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
 fn a_long_queued_refresh_keeps_its_lease() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
-    // One worker asks every provider and tells it at the next tick, the other learns it.
+    // One worker fetches from every provider and shares it at the next tick, the other reads it.
     for worker in [1, 1, 0] {
         world.on_worker(worker).tick();
     }

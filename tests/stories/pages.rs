@@ -1,5 +1,5 @@
-//! What a page says to whoever uses the site, and where it leads on. That no page of any story has words
-//! of the configuration or an address of a provider is held by the world itself.
+//! The texts and links of pages for people. The world itself checks that no page of any story has terms of
+//! the configuration or an address of a provider.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use vestibule::http::CalloutFailed;
 const LOG_OUT: &str = "href=\"/oidc/logout\">Log out and use another account<";
 const FRONT_PAGE: &str = "href=\"/\">Front page<";
 
-/// `/admin` is for admins, and Alice, who is logged in, is none; `/closed` is for nobody.
+/// `/admin` is for admins, and Alice, who is logged in, is none; `/closed` is denied to everybody.
 fn logged_in_as_user() -> World {
     let mut world = World::with(&json!({
         "providers": {"main": {"audiences": ["https://api.example.com"]}},
@@ -131,7 +131,7 @@ fn the_reference_on_a_page_is_in_the_log() {
     assert_eq!(lines().iter().filter(|line| line.contains(&reference)).count(), 1, "{reference}");
 }
 
-/// To ask for it once more would not send what was sent.
+/// A retry would not send the body again.
 #[test]
 fn a_retry_is_offered_only_for_the_requested_page() {
     for is_sent in [false, true] {

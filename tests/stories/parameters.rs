@@ -20,7 +20,7 @@ fn asked(provider: Value, query: &str, name: &str) -> Vec<String> {
     let mut world = with(provider);
     let seen = world.get(&format!("/oidc/login?return_to=/orders{query}"));
     let sent = sent(&seen, name);
-    // Whatever was asked for, the login is a good one.
+    // With any parameters the login succeeds.
     let address = Url::parse(seen.location()).unwrap();
     let back = world.authorize(&address);
     assert_eq!(world.come_back(&back).is(302, "login_completed").location(), "/orders");
@@ -192,7 +192,7 @@ fn max_age_is_sent_and_auth_time_is_checked() {
     assert_eq!(with_age(json!(now + 61)), (502, "id_token_not_yet_valid"));
     assert_eq!(with_age(json!(now.to_string())), (502, "id_token_claim_malformed"));
     assert_eq!(with_age(Value::Null), (502, "id_token_claim_missing"));
-    // Who does not ask does not mind.
+    // Without a requirement it is not checked.
     let mut world = World::new();
     world.idp().id_token = json!({"auth_time": 1});
     world.log_in("/orders").is(302, "login_completed");

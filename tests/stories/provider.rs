@@ -1,4 +1,4 @@
-//! What is known of a provider: how it is found out, renewed, and kept.
+//! Metadata and keys of a provider: how they are fetched, refreshed, and cached.
 
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
@@ -13,7 +13,7 @@ fn before_the_first_success_requests_get_503_with_retry_after() {
     assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
     assert!(seen.body.contains("The login service cannot be reached"));
     assert!(seen.cookies().is_empty());
-    // While the next attempt is put off, nobody is asked.
+    // While the next attempt is delayed, there is no callout.
     for _ in 0..50 {
         world.get("/orders").is(503, "provider_unreachable");
     }
@@ -61,7 +61,7 @@ fn documents_are_refreshed_ahead_in_the_background() {
     world.stop_clock();
     world.tick();
     assert_eq!(world.idp().asked, ["metadata", "keys"]);
-    // An hour where the provider says nothing, renewed after four fifths of it.
+    // An hour where the provider gives no lifetime, refreshed after four fifths of it.
     world.after(2879).tick();
     assert_eq!(world.idp().asked.len(), 2);
     world.after(1).tick();
@@ -100,7 +100,7 @@ fn stale_documents_serve_while_the_provider_is_down() {
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
     world.with_token("/orders", &token).is(200, "token");
-    // It comes back with other keys, and nobody restarts anything.
+    // It recovers with other keys, without a restart.
     world.idp().is_down = false;
     world.idp().keys = vec![Key::new("k2", 2)];
     world.after(60).tick();

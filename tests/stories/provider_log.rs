@@ -128,7 +128,7 @@ fn endpoints_on_other_hosts_give_one_warning() {
             "token_endpoint": "https://idp.example.com:9443/token", "jwks_uri": "https://idp.example.com:8443/keys?of=acme",
             "revocation_endpoint": "https://idp.example.com:7443/revoke",
         });
-        // In nginx the first request tells whether the workers share anything.
+        // In nginx the first request detects whether the workers share data.
         world.get("/orders");
         world.tick();
         world.after(24 * 3600 / 2).tick();

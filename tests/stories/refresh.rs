@@ -1,4 +1,4 @@
-//! A session outlives its access token: it is renewed, once, and nobody notices.
+//! A session outlives its access token: it is refreshed once, without an effect on requests.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ pub fn fetch(world: &World) -> Request {
 fn oidcc_client_test_refresh_token() {
     let mut world = logged_in(&forwarding());
     let first = token(&world.get("/orders"));
-    // The token still counts, so nobody waits for the next.
+    // The token is still valid, so no request waits for the next.
     let before = world.after(250).get("/orders");
     assert_eq!(token(before.is(200, "session")), first);
     world.tick();
@@ -337,8 +337,8 @@ fn oidcc_client_test_refresh_token_invalid_sub() {
     world.send(script).is(401, "session_not_renewed");
 }
 
-/// What comes of a session whose renewed ID token differs by this from what it should be. Of the login
-/// the nonce and `auth_time`.
+/// The result for a session whose refreshed ID token has this difference. Nonce and `auth_time` are those of
+/// the login.
 fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
     let mut world = World::new();
     world.idp().refreshes.gives = true;
@@ -363,7 +363,7 @@ fn a_refreshed_id_token_matches_the_login() {
     for nonce in [json!("another"), json!(""), json!(5), json!(["a"])] {
         assert_eq!(renewed_with(|_, _| json!({"nonce": nonce})), "session_not_renewed", "{nonce}");
     }
-    // Before the login nobody authenticated for it. Keycloak says when they did last.
+    // Before the login nobody authenticated for it. Keycloak reports the last authentication.
     assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_renewed");
     assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time + 300})), "session");
     // We are the only party that may be named.
@@ -406,7 +406,7 @@ fn a_refreshed_id_token_with_a_foreign_signature_ends_the_session() {
     world.send(script).is(401, "session_not_renewed");
 }
 
-/// A clock that is wrong, here or there, logs nobody out, and lets nobody have new rights.
+/// A wrong clock, here or there, logs nobody out, and grants no new rights.
 #[test]
 fn a_refreshed_id_token_outside_its_validity_is_ignored() {
     for leeway in [0, 10, 200] {
@@ -466,7 +466,7 @@ fn refr_14_withdrawn_rights_are_gone_after_the_refresh() {
     assert_eq!(world.after(301).get("/admin").status, 403);
 }
 
-/// Whoever renews has not authenticated: what the ID token of the login says of that stays.
+/// A refresh is no authentication: these claims of the login's ID token stay.
 #[test]
 fn auth_time_acr_and_amr_survive_refreshes() {
     let headers = json!({"x-time": "auth_time", "x-acr": "acr", "x-amr": "amr", "x-email": "email"});
@@ -598,7 +598,7 @@ fn refr_14_a_right_missing_from_the_new_id_token_is_gone_when_userinfo_fails() {
         (json!({"groups": ["admin"]}), json!({}), json!({}), 403),
         (json!({"groups": ["admin"]}), json!({}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({"groups": ["admin"]}), json!({}), 403),
-        // Userinfo alone said it, and takes it back when it is asked.
+        // Only userinfo had it, and the next userinfo lacks it.
         (json!({}), json!({"groups": ["admin"]}), json!({}), 200),
         (json!({}), json!({"groups": ["admin"]}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({}), Value::Null, 200),

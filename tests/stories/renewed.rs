@@ -1,4 +1,4 @@
-//! A renewed session reaches its browser: by which response, and what is not overwritten.
+//! How a refreshed session reaches its browser: by which response, and what is not overwritten.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, m
 #[test]
 fn an_undelivered_refresh_waits_for_the_browser() {
     let mut world = logged_in(&forwarding());
-    // The last request before the pause begins the renewal, and its answer cannot bring the result.
+    // The last request before the pause begins the refresh, and its response cannot deliver the result.
     world.after(250).get("/orders").is(200, "session");
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
@@ -139,7 +139,7 @@ fn a_not_yet_published_key_ends_no_session() {
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
     world.idp().keys = vec![Key::new("k2", 2)];
-    // What could not be checked is told to nobody.
+    // An unverified ID token is not forwarded.
     world.after(250).get("/orders").is(200, "session");
     world.tick();
     let seen = world.get("/orders");
@@ -162,7 +162,7 @@ fn jwk_06_tokens_with_invented_keys_do_not_delay_a_new_key() {
     let now = world.now;
     let made_up = world.idp().access_token_with(&json!({"kid": "made-up"}), &json!({}), now);
     world.with_token("/api", &made_up).is(401, "jws_key_unknown");
-    // In the second after, the provider signs with a new key: for a renewal and for a login.
+    // In the second after, the provider signs with a new key: for a refresh and for a login.
     world.idp().keys = vec![Key::new("k2", 2)];
     world.after(2).get("/orders").is(200, "session");
     assert_eq!(world.idp().refreshes.used, 1);
@@ -221,12 +221,12 @@ fn a_claim_is_kept_only_if_its_last_source_still_has_it() {
     world.idp().refreshes.id_token = serde_json::Value::Null;
     world.log_in("/orders").is(302, "login_completed");
     assert_eq!(world.get("/admin").status, 403);
-    // Userinfo gives a right at a renewal, and takes it away at the next.
+    // Userinfo grants a right at one refresh, and withdraws it at the next.
     world.idp().userinfo = json!({"groups": ["admin"]});
     world.after(301).get("/admin").is(200, "session");
     world.idp().userinfo = json!({});
     assert_eq!(world.after(301).get("/admin").status, 403);
-    // It gives it once more; then an ID token does, and userinfo is not asked.
+    // It grants it once more; then an ID token does, and userinfo is not fetched.
     world.idp().userinfo = json!({"groups": ["admin"]});
     world.after(301).get("/admin").is(200, "session");
     world.idp().refreshes.id_token = json!({"groups": ["admin"]});
@@ -263,7 +263,7 @@ fn a_new_refresh_token_is_kept_from_an_otherwise_unusable_response() {
             assert_eq!(world.idp().refreshes.used, 1, "{response}");
             // Again, and by another worker.
             world.after(11).on_worker(1).get("/orders").is(200, "session");
-            // On nginx a new worker asks for metadata, keys and tokens at a tick each.
+            // On nginx a new worker fetches metadata, keys and tokens in one tick each.
             (0..2).for_each(|_| world.tick());
             assert_eq!(world.idp().refreshes.used, 2, "{response}");
             world.get("/orders").is(200, "session");
@@ -316,7 +316,7 @@ fn a_refresh_response_is_kept_when_no_request_waits() {
     let mut sent = world.tick_and_hold();
     let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
     assert_eq!(refresh.1.timeout, Duration::from_secs(30));
-    // Who waits has waited long enough, and goes on as if the provider did not answer.
+    // The request has waited long enough, and goes on as if the provider did not answer.
     let seen = world.after(10).end(&request, stream);
     assert_eq!(token(seen.is(200, "session")), before);
     world.after(15).answer_held(refresh);
@@ -334,7 +334,7 @@ fn a_background_refresh_has_a_longer_but_finite_timeout() {
         let sent = world.tick_and_hold();
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].1.timeout, Duration::from_secs(expected));
-        // While it may still come, nobody else sends the refresh token.
+        // While the reply may still arrive, no other request sends the refresh token.
         let request = fetch(world.after(2 * expected).on_worker(1));
         world.begin_slow(&request);
         let sent = world.tick_and_hold();
@@ -378,7 +378,7 @@ fn a_forwarded_id_token_is_refreshed_before_it_expires() {
     }
     let used = world.idp().refreshes.used;
     assert!((6..=9).contains(&used), "{used} in 2,000 s of ID tokens of 300 s");
-    // Who comes back late gets one that counts.
+    // A late request gets a valid one.
     let now = world.after(1_000).now.0;
     assert!(ends(&world.get("/orders")).is_some_and(|end| now < end));
     assert_eq!(world.idp().refreshes.reused, 0);
@@ -510,7 +510,7 @@ fn a_session_is_the_same_state_with_or_without_its_id_token() {
     let seen = world.after(301).get("/orders");
     assert_eq!(seen.is(200, "session").cookies().len(), 1, "the ID token is left out");
     let without = fetch(&world);
-    // Who still has the old cookie gets the one with the ID token, and refreshes that.
+    // A request with the old cookie gets the state with the ID token, and refreshes that.
     let seen = world.after(61).send(late);
     assert_eq!(seen.is(200, "session").cookies().len(), 2, "the ID token is there");
     world.send(without).is(200, "session");

@@ -1,5 +1,5 @@
-//! Who gets back a form that was kept over a login: the browser that finished the login, for the person
-//! who filled the form in, on the same site, once.
+//! Preserved forms are restored in the browser that completed the login, for the person who filled the form
+//! in, on the same site, once.
 
 use serde_json::json;
 use url::Url;
@@ -169,7 +169,7 @@ fn a_preserved_form_outlives_a_login_in_another_tab() {
     let again = late(&mut world, &kept, 700);
     kept.address = Url::parse(again.is(302, "login_begins").location()).unwrap();
     let note = finish(&mut world, &kept, "alice");
-    // That answer, from the history: there is no further way round.
+    // That response, from the history: there is no further attempt.
     let back = world.authorize(&kept.address);
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders/new?draft=1");
     restore(&mut world, &kept.sealed, &note).is(200, "form_restored");

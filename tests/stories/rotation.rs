@@ -1,4 +1,4 @@
-//! Secrets change, and nobody has to log in again for it.
+//! Secrets are rotated, without a new login.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Reply};
@@ -21,7 +21,7 @@ fn with_next_secret(change: Value) -> World {
     world
 }
 
-/// The secrets that were sent since this was asked last.
+/// The secrets that were sent since the last call.
 fn sent(world: &mut World) -> Vec<String> {
     std::mem::take(&mut world.idp().credentials)
 }

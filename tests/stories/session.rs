@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::world::metrics::metric;
 use crate::world::{KEY, OTHER_KEY, SESSION, World, lines, merge, noise, with_partner};
 
-/// A world in which somebody is logged in and the count of rounds is gone.
+/// A world in which a person is logged in and the attempt count is cleared.
 fn logged_in(change: &serde_json::Value) -> World {
     let mut world = World::with(change);
     world.log_in("/orders").is(302, "login_completed");
@@ -162,7 +162,7 @@ fn a_session_key_rotated_in_three_steps_refuses_nobody() {
             world.get("/orders").is(200, "session");
         }
     }
-    // In one step it refuses whoever the new configuration has let in and the old one sees next.
+    // In one step it refuses sessions that the new configuration has sealed and the old one sees next.
     let mut world = logged_in(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
     world.restart_with(&json!({"session": {"keys": [KEY]}}));
     world.get("/orders").is(302, "login_begins");

@@ -120,14 +120,14 @@ fn session_info_refreshes_due_tokens() {
     world.idp().refreshes.gives = true;
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
-    // The access token ends soon: renewed in the background.
+    // The access token expires soon: refreshed in the background.
     ask(world.after(250), "GET").is(200, "session_told");
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
     let seen = ask(&mut world, "GET");
     assert_eq!(told(&seen)["idle_expires_in"], 3600 - 250);
     assert_eq!(seen.cookies().len(), 1, "the browser gets the renewed session");
-    // It has ended: whoever asks waits.
+    // It has expired: the request waits.
     let seen = ask(world.after(1000), "POST");
     assert_eq!(told(&seen)["idle_expires_in"], 3600);
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));

@@ -213,7 +213,7 @@ fn the_smallest_max_age_is_requested() {
         let address = sent_to(&mut world, &format!("/oidc/login?return_to=/page{query}"));
         let what = format!("{of_provider:?} {of_page:?} {named:?}");
         assert_eq!(parameter(&address, "max_age").as_deref(), Some(asked), "{what}");
-        // And it is not only asked for.
+        // And it is not only requested.
         let old = world.now.0 - asked.parse::<u64>().unwrap() - 70;
         world.idp().id_token = json!({"auth_time": old});
         let back = world.authorize(&address);
@@ -237,7 +237,7 @@ fn a_rules_authentication_is_requested_only_from_its_provider() {
     for address in [
         // Named by a link, for a page of the other provider.
         "/oidc/login?return_to=/orders&acr_values=gold&max_age=60",
-        // The page is the partner's, but whoever asks for the login names the other provider.
+        // The page is the partner's, but the login names the other provider.
         "/oidc/login?iss=https://idp.example.com&target_link_uri=https://app.example.com/partner/pay",
     ] {
         let address = sent_to(&mut world, address);

@@ -11,7 +11,7 @@ const APP: &str = "app.example.com";
 const API: &str = "api.app.example.com";
 const NAME: &str = "__Secure-vestibule";
 
-/// Two hosts that share their cookies. A third is below the domain too, but nobody logs in there.
+/// Two hosts that share their cookies. A third is below the domain too, but is not listed.
 fn shared(change: &Value) -> Value {
     let mut document = json!({
         "session": {"domain": APP, "hosts": [APP, API]},

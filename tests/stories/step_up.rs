@@ -378,7 +378,7 @@ fn a_refresh_is_no_authentication() {
     let request = fetch(&world, "/keys");
     world.send(request).is(401, "authentication_too_old");
     assert_eq!(world.idp().refreshes.used, 3);
-    // What was never said is not learnt by a renewal either.
+    // A claim that was never there does not appear by a refresh either.
     let mut world = World::with(&document);
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -416,7 +416,7 @@ fn a_new_worker_waiting_for_a_refresh_redirects_to_the_step_up() {
     let first = world.begin_slow(&orders);
     let mut sent = world.tick_and_hold();
     let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
-    // This one knows nothing of the provider yet, and has nothing to ask it while it waits.
+    // This one has no documents of the provider yet, and needs none while it waits.
     let pay = world.on_worker(1).navigation("/pay", false);
     let second = world.begin_slow(&pay);
     world.on_worker(0).answer_held(refresh);

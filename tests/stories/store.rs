@@ -79,7 +79,7 @@ fn while_the_revocation_list_cannot_be_read_no_session_is_accepted() {
         let mut world = World::with(&change);
         world.log_in("/orders").is(302, "login_completed");
         world.get("/orders").is(200, "session");
-        // Where no provider ends sessions, whoever sees a cookie for the first time looks.
+        // Without provider logouts, a worker that sees a cookie for the first time reads the list.
         let script = fetch(&world);
         world.on_worker(worker).shared_data_fails(Failing::Reads("revoked"));
         let seen = world.send(script.clone());
@@ -89,7 +89,7 @@ fn while_the_revocation_list_cannot_be_read_no_session_is_accepted() {
     }
 }
 
-/// After a trap the host starts another instance, and nobody gives back the leases of the first.
+/// After a trap the host starts another instance, and the leases of the first are never released.
 #[test]
 fn a_refresh_of_a_dead_worker_is_taken_over() {
     let mut world = logged_in(&forwarding());
@@ -97,11 +97,11 @@ fn a_refresh_of_a_dead_worker_is_taken_over() {
     world.after(301).tick();
     let request = fetch(&world);
     world.begin_and_leave(&request);
-    // From here on nobody hears of the first worker.
+    // From here on the first worker is silent.
     world.on_worker(1).tick();
     assert_eq!(world.idp().refreshes.used, 0);
     world.after(12);
-    // On a proxy that wakes nobody, this one goes on as it is.
+    // On a proxy without wake-ups, this one goes on as it is.
     world.send(request.clone()).is(200, "session");
     for _ in 0..4 {
         world.tick();
@@ -130,7 +130,7 @@ fn a_refresh_of_a_live_worker_is_not_taken_over() {
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
-/// Whatever a session holds, what is kept for its old cookie is what has changed.
+/// Of any session only the changes are stored for its old cookie.
 #[test]
 fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
     let groups = noise(9_000);

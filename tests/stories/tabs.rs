@@ -76,7 +76,7 @@ fn only_a_late_response_of_ours_restarts_a_login() {
         seen.is(400, code);
         assert!(seen.cookies().iter().all(|cookie| cookie.contains("Max-Age=0")), "{seen:?}");
     };
-    // Cancelled at the provider: whoever does not want to log in is not sent there again.
+    // Cancelled at the provider: the person is not redirected there again.
     let mut world = World::new();
     world.idp().callback = json!({"code": null, "error": "access_denied"});
     let back = left_open_for(&mut world, NIGHT);

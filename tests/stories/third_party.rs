@@ -1,4 +1,4 @@
-//! Logins that another site asks for (OpenID Connect Core section 4).
+//! Third-party initiated logins (OpenID Connect Core section 4).
 
 use serde_json::json;
 use url::Url;

@@ -210,7 +210,7 @@ fn too_large_claims_are_never_truncated() {
     world.idp().userinfo = json!({"nickname": noise(40_000)});
     world.log_in("/orders").is(500, "session_too_large");
     assert!(!world.browser.has(SESSION));
-    // What nothing needs is not kept.
+    // Unneeded claims are not stored.
     let mut world = with_nickname(json!({}));
     world.idp().userinfo = json!({"nickname": "Al", "picture": "x".repeat(100_000)});
     world.log_in("/orders").is(302, "login_completed");

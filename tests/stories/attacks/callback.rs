@@ -213,7 +213,7 @@ fn a_provider_error_is_a_page_in_our_words() {
         assert_eq!(seen.header("x-content-type-options"), Some("nosniff"), "FLOW-47");
         assert_eq!(seen.header("referrer-policy"), Some("no-referrer"), "FLOW-47");
     }
-    // FLOW-38: who asks for offline_access asks for consent too, and an answer that refuses it is explained.
+    // FLOW-38: offline_access adds the consent prompt, and a refusal of it is explained.
     let mut world = World::with(&json!({"providers": {"main": {"scopes": ["openid", "offline_access"]}}}));
     let address = world.sent_to_provider("/orders");
     assert_eq!(parameter(address.as_str(), "prompt"), "consent", "FLOW-38");
@@ -230,7 +230,7 @@ fn flow_05_a_callback_completes_a_login_once() {
     world.arrive(&back).is(302, "login_completed");
     // From the history, with the session: where the login led, without asking anybody.
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders", "FLOW-05");
-    // With the cookie of the login kept, in a browser that has no session: refused.
+    // With the login cookie preserved, in a browser without a session: refused.
     world.browser = Default::default();
     let seen = world.send(replay);
     assert!(

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub const NOW: u64 = 1_700_000_000;
 
-/// A good token but for these changes. A text `@name` stands for `null`, which RFC 7396 cannot say.
+/// A valid token with these changes. A text `@name` stands for `null`, which RFC 7396 cannot express.
 pub fn with_changes(changes: Value) -> Make {
     Box::new(move |claims| {
         let mut claims = changed(claims, &changes);

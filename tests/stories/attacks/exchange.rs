@@ -162,7 +162,7 @@ fn a_code_is_redeemed_at_most_once_whatever_fails() {
             "{id} {reply:?}: it can be begun again"
         );
         world.idp().instead.clear();
-        // The same callback again, with the cookie kept: the code is not sent a second time.
+        // The same callback again, with the cookie preserved: the code is not redeemed again.
         assert_eq!(world.send(replay).code, "login_used", "{id} {reply:?}");
         assert_eq!(world.idp().count("token"), 1, "{id} {reply:?}");
         world.log_in("/orders").is(302, "login_completed");

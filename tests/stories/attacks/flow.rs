@@ -29,8 +29,8 @@ pub fn parameter(back: &str, name: &str) -> String {
     Url::parse(back).unwrap().query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned()
 }
 
-/// No code was redeemed, nobody is logged in, nothing of the query is on the page, the page is kept by
-/// no cache, shows in no frame, and does not lead on by itself.
+/// No code was redeemed, nobody is logged in, and the page repeats nothing of the query, is not cached,
+/// cannot be framed, and does not continue automatically.
 pub fn assert_refused(id: &str, what: &str, world: &mut World, seen: &Seen, status: u16) {
     assert_eq!(seen.status, status, "{id} {what}: {seen:?}");
     assert!(seen.upstream.is_none() && seen.header("location").is_none(), "{id} {what}");
@@ -323,7 +323,7 @@ fn a_browser_that_keeps_no_cookie_gets_a_page_and_no_loop() {
     let seen = world.arrive(&back);
     assert_refused("FLOW-44", "no cookie", &mut world, &seen, 400);
     assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login"), "FLOW-44");
-    // One that keeps all but the session, too, after three rounds.
+    // A browser that keeps all but the session cookie, too, after three attempts.
     let mut world = World::new();
     let mut rounds = 0;
     while world.get("/orders").status == 302 {
@@ -360,7 +360,7 @@ fn flow_64_a_login_that_another_site_begins_is_a_login_here() {
         let back = world.authorize(&address);
         assert_eq!(world.arrive(&back).location(), "/", "FLOW-64 {query}");
     }
-    // An issuer that is not configured is asked for nothing, and is not repeated (LOG-03).
+    // An unconfigured issuer gets no request, and is not repeated (LOG-03).
     for query in [
         "iss=https://canary.example",
         "iss=call+canary+0800",

@@ -1,4 +1,4 @@
-//! HDR-..: what the upstream is told, and what it must not believe.
+//! HDR-..: identity headers, from the filter and from clients.
 
 use serde_json::{Value, json};
 use vestibule::http::{Headers, Request};
@@ -203,7 +203,7 @@ fn unauthenticated_requests_cannot_upgrade_the_protocol() {
 
 #[test]
 fn unauthenticated_requests_carry_no_identity() {
-    // HDR-04: a rule that lets everybody in tells about nobody, with or without a session.
+    // HDR-04: a public rule adds no identity, with or without a session.
     let mut world = World::with(&everything());
     world.log_in("/orders").is(302, "login_completed");
     for request in [world.navigation("/public/x", false), world.program("/public/x", &[])] {
@@ -212,7 +212,7 @@ fn unauthenticated_requests_carry_no_identity() {
             assert_eq!(seen.told(name), None, "HDR-04 {name}");
         }
     }
-    // HDR-12: of a token that does not verify no claim is told, whatever the way.
+    // HDR-12: no claim of an unverified token is forwarded, in any way.
     let unsigned = format!(
         "{}.{}.AAAA",
         base64url(r#"{"alg":"ES256","kid":"k1"}"#),

@@ -56,7 +56,7 @@ fn proxies(world: &World) -> &'static [(&'static str, Choice)] {
     }
 }
 
-/// What nobody means by a plain host, each with the reason why it could be meant.
+/// Malformed hosts, each with the reason why it might be accepted.
 const ODD: [(&str, &str); 31] = [
     ("HOST-01", "status.example.com:1"),
     ("HOST-01", "status.example.com:80"),
@@ -104,7 +104,7 @@ fn no_spelling_of_a_host_gets_the_rule_of_another_virtual_host() {
         json!([{"hosts": [STATUS], "path_prefix": "/x", "accept": "public"}]),
         json!([{"hosts": [STATUS], "methods": ["GET"], "accept": "public"}]),
         json!([{"hosts": [PARTNER], "accept": "deny"}, {"hosts": [STATUS], "accept": "public"}]),
-        // The other way round: whatever is left is open, and the host is not.
+        // The other way round: every other host is public, and this one is not.
         json!([{"hosts": [STATUS], "accept": "deny"}, {"path_prefix": "/x", "accept": "public"}]),
     ] {
         let mut world = World::with(&json!({"rules": rules}));
@@ -189,7 +189,7 @@ fn a_configured_port_belongs_to_the_host() {
     assert_eq!(named.is(200, "public").told(":authority"), Some("status.example.com:443"));
 }
 
-/// Where no rule asks for the host, or each would say the same, nobody is refused for a port.
+/// Where no rule names hosts, or all rules agree, no request is refused for its port.
 #[test]
 fn hosts_are_checked_only_where_rules_name_hosts() {
     let any = json!({"rules": [{"path_prefix": "/x", "accept": "public"}]});
@@ -203,7 +203,7 @@ fn hosts_are_checked_only_where_rules_name_hosts() {
             let seen = visit(&mut world, authority);
             assert_eq!(seen.is(200, "public").told(":authority"), Some(authority), "HOST-01 {change}");
         }
-        // What no rule asks for need not be a host at all.
+        // Without rules that name hosts, the host is not checked at all.
         assert_eq!(visit(&mut world, "status.example.com:x").status, if is_named { 400 } else { 200 });
     }
 }
@@ -224,7 +224,7 @@ fn with_partner_at(rule: Value) -> World {
 fn a_session_does_not_open_another_virtual_host() {
     for rule in [
         json!({"hosts": [PARTNER], "provider": "partner"}),
-        // Weaker in other ways: the rest asks for more.
+        // Weaker in other ways: the default rule requires more.
         json!({"hosts": [PARTNER], "provider": "main"}),
         json!({"hosts": [PARTNER], "provider": "main", "require": {"claims": [{"claim": "sub", "any_of": ["alice"]}]}}),
     ] {

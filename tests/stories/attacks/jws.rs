@@ -175,7 +175,7 @@ fn jws_17_a_malleated_signature_is_the_same_identity() {
     let one = as_access_token(&mut world, &good());
     let other = as_access_token(&mut world, &other_form);
     assert_eq!(one.is(200, "token").told("x-auth-sub"), other.is(200, "token").told("x-auth-sub"), "JWS-17");
-    // What may happen once, a login, is told apart by its state, whatever the token's text.
+    // A login, which may happen only once, is identified by its state, not by the text of a token.
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let replay = world.navigation(back.strip_prefix(crate::world::SITE).unwrap(), true);

@@ -1,4 +1,4 @@
-//! JWK-..: key sets that change, fail or are asked for too often.
+//! JWK-..: key sets that change, fail or are fetched too often.
 
 use super::forge::{compact, ed25519_jwk, honest, own_rsa_jwk, with};
 use super::keys::{good, signed_by};
@@ -44,7 +44,7 @@ fn rotated_keys_of_a_provider_are_followed() {
     world.idp().keys = vec![Key::new("k2", 2)];
     world.arrive(&back).is(302, "login_completed");
 
-    // JWK-08: the same name for new material, seen by the signature that fails; asked once.
+    // JWK-08: new material under the same kid, detected by the failing signature; fetched once.
     let mut world = World::with(&api());
     let now = world.now;
     let old = world.idp().access_token(&json!({}), now);
@@ -100,7 +100,7 @@ fn an_invalid_key_set_keeps_the_known_one() {
         ("JWK-18", moved(307)),
     ] {
         let shown: String = format!("{reply:?}").chars().take(80).collect();
-        // Nothing is known yet: nobody gets in, and the next attempt finds the provider again.
+        // No documents yet: every request is refused, and the next attempt finds the provider again.
         let mut world = World::with(&api());
         world.idp().instead.insert("keys", reply.clone());
         let seen = as_access_token(&mut world, &good());
@@ -113,7 +113,7 @@ fn an_invalid_key_set_keeps_the_known_one() {
         let seen = as_access_token(&mut world, &signed_by("other", "ES256", honest()));
         assert_eq!((seen.status, seen.upstream.is_none()), (503, true), "{id} {shown}: {seen:?}");
         as_access_token(&mut world, &good()).is(200, "token");
-        // Only the provider was asked, so no redirect was followed.
+        // Only the provider got requests, so no redirect was followed.
         assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys"].contains(asked)), "{id}");
     }
 }
@@ -193,7 +193,7 @@ fn jwk_21_concurrent_requests_share_one_fetch_even_if_it_fails() {
             assert_eq!(seen.status, status, "JWK-21 {seen:?}");
         }
         assert_eq!(world.idp().asked, ["metadata", "keys"], "JWK-21");
-        // JWK-23: it comes back, and nobody restarts anything.
+        // JWK-23: it recovers without a restart.
         world.idp().instead.clear();
         world.after(1);
         assert_eq!(world.with_token("/api", &token).status, 200, "JWK-23");

@@ -1,5 +1,4 @@
-//! JWK-.., and the rows of JWS-.. that are about keys: which of the keys that a provider publishes count,
-//! and when it is asked for them again.
+//! JWK-.., and the rows of JWS-.. about keys: which published keys are used, and when they are fetched again.
 
 use super::forge::{
     AUDIENCE, ISSUER, Sign, base64url, compact, constant, honest, mac, own_rsa_jwk, p256, p256_jwk, rs256_by,

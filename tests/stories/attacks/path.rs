@@ -14,7 +14,7 @@ fn rules() -> Value {
     ]})
 }
 
-/// What nobody may reach: no session, and a path that some program could read as another one.
+/// Must be refused: no session, and a path that some program could read as another one.
 const NOT_PUBLIC: [(&str, &str); 144] = [
     ("PATH-01", "/public/../admin"),
     ("PATH-01", "/public/./../admin"),

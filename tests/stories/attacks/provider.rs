@@ -1,5 +1,5 @@
-//! DISC-.., OUT-.. and the rows of FLOW-.. about userinfo: what is asked of a provider, and what is
-//! believed of it.
+//! DISC-.., OUT-.. and the rows of FLOW-.. about userinfo: requests to a provider, and which responses are
+//! accepted.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -98,7 +98,7 @@ fn an_unacceptable_discovery_document_is_not_used() {
             "{id} {what}: nobody else is asked, and not again at once"
         );
         assert!(lines().iter().any(|line| line.contains("provider=main")), "{id} {what}: the log says why");
-        // When it is right again, nobody has to restart anything.
+        // When it is valid again, no restart is needed.
         world.idp().instead.clear();
         world.after(1).log_in("/orders").is(302, "login_completed");
     }
@@ -310,7 +310,7 @@ fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
     assert_eq!(value("client_id"), Some("gateway"), "OUT-03");
     assert_eq!(value("post_logout_redirect_uri"), Some("https://app.example.com/oidc/logged-out"), "OUT-03");
     assert_eq!(value("id_token_hint").unwrap().matches('.').count(), 2, "OUT-03");
-    // OUT-05: a provider that forgets the state leads to the same page, and nobody is logged in by it.
+    // OUT-05: a provider that drops the state leads to the same page, and no login begins.
     for query in ["", "?state=", "?state=another", "?state=a&state=b", "?x=%ff"] {
         let mut world = logged_in();
         world.get("/oidc/logout").is(303, "logged_out");

@@ -7,7 +7,7 @@ use url::form_urlencoded::byte_serialize;
 use crate::world::log::forget;
 use crate::world::{SITE, World, answer};
 
-/// Where a browser ends that asked for a login with this `return_to`.
+/// The address at which a browser ends after a login with this `return_to`.
 fn landed(world: &mut World, return_to: &str) -> String {
     landed_by(world, "return_to", return_to)
 }

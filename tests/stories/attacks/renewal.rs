@@ -1,5 +1,4 @@
-//! REFR-..: what is kept of a refresh token, and where it never shows. When a session is renewed, and by
-//! whom, is told in `refresh.rs`.
+//! REFR-..: the use of refresh tokens, and that they never show. `refresh.rs` has the stories of refreshes.
 
 use serde_json::{Value, json};
 

@@ -293,7 +293,7 @@ fn a_session_and_a_token_are_never_mixed() {
         request.headers.push("authorization", format!("Bearer {bad}"));
         assert_eq!(world.send(request).status, 401, "RS-23");
     }
-    // RS-24: where only tokens count nobody is ever sent to a login, session or not.
+    // RS-24: a bearer-only rule never redirects to a login, session or not.
     let mut world = World::with(&api());
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/api");

@@ -266,7 +266,7 @@ fn scopes_are_matched_as_whole_words() {
     let _ = assert_rejected;
 }
 
-/// A number or a list would be told as the text that is somebody else's `sub`.
+/// A number or a list would be forwarded as the text of another person's `sub`.
 #[test]
 fn a_subject_is_text_in_every_token() {
     let row = |sub: Value, code: &'static str| (with_changes(json!({"sub": sub})), code);

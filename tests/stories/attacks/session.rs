@@ -8,7 +8,7 @@ use vestibule::http::Request;
 use vestibule::random::NoRandomness;
 use vestibule::time::{Seconds, Timestamp};
 
-/// Somebody is logged in, and the count of rounds is gone.
+/// A person is logged in, and the attempt count is cleared.
 pub fn logged_in(change: &Value) -> World {
     let mut world = World::with(change);
     world.log_in("/orders").is(302, "login_completed");
@@ -132,7 +132,7 @@ fn every_invalid_cookie_gets_the_same_answer() {
         assert!(seen.upstream.is_none(), "SESS-13 {at}");
         answers.insert(without_reference(&seen));
     }
-    // SESS-15, LOG-04: no text tells a wrong tag from a wrong shape or another key.
+    // SESS-15, LOG-04: no text distinguishes a wrong tag from a wrong shape or another key.
     let mut other = logged_in(&json!({"session": {"keys": [OTHER_KEY]}}));
     let foreign = value(&other, SESSION);
     other.browser = Default::default();
@@ -194,7 +194,7 @@ fn a_session_key_is_rotated_without_a_loop() {
     assert_ne!(value(&world, SESSION), old, "SESS-18: sealed with the new key");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     world.get("/orders").is(200, "session");
-    // Who was away longer logs in once more, and that is all.
+    // After a longer absence the person logs in once more.
     let request = with_cookies(&world, &[&format!("{SESSION}={old}")]);
     world.send(request).is(401, "session_unreadable");
     world.browser.cookies[0].value = old;

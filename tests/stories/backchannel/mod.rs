@@ -38,7 +38,7 @@ fn bring(world: &mut World, token: &str) -> Seen {
     world.send_with_body(request, format!("logout_token={token}").as_bytes())
 }
 
-/// A token with these changes is refused for this reason, and nobody is logged out.
+/// A token with these changes is refused for this reason, and no session ends.
 fn assert_refused(header: &Value, changes: &Value, code: &'static str) {
     let mut world = logged_in();
     let now = world.now;
@@ -299,7 +299,7 @@ fn a_new_login_after_a_logout_token_can_be_ended_again() {
         let now = world.now;
         let token = world.idp().logout_token(&changes, now);
         bring(&mut world, &token).is(200, "logged_out_by_provider");
-        // In the same second nobody knows which was first.
+        // In the same second the order is unknown.
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
         world.arrive(&back).is(401, "session_revoked");
