@@ -29,7 +29,8 @@ const OF_ENVOY: [(&str, &str); 5] = [
 impl Received {
     /// This reply, unless it is an error of a gateway in front of the provider.
     ///
-    /// # Errors The gateway's error, with a hint as far as it gives one.
+    /// # Errors
+    /// The gateway's error, with a hint as far as it gives one.
     #[inline(never)]
     pub fn of_provider(self) -> Result<Received, CalloutFailed> {
         let Received { status, body, .. } = &self;

@@ -23,7 +23,8 @@ pub struct Sent {
 
 /// Sends a callout in the context in force, and returns the host's number for it.
 ///
-/// # Errors The host refuses it; there will be no reply.
+/// # Errors
+/// The host refuses it; there will be no reply.
 pub fn send(callout: &Callout, is_nginx: bool) -> Result<u32, CalloutFailed> {
     if is_nginx && !nginx::is_address(&callout.target) {
         return Err(CalloutFailed::NotSent);

@@ -269,7 +269,8 @@ impl fmt::Display for AuthorizationError {
 impl AuthorizationResponse {
     /// Reads the body from the browser (OAuth 2.0 Form Post Response Mode section 2), after [`expect_form`].
     ///
-    /// # Errors As [`AuthorizationResponse::read`], and a body that is missing or too long.
+    /// # Errors
+    /// As [`AuthorizationResponse::read`], and a body that is missing or too long.
     pub fn read_body(body: Body) -> Result<AuthorizationResponse, AuthorizationError> {
         match body {
             Err(BodyFailed::TooLarge) => Err(AuthorizationError::Form(FormError::TooLong(None))),
@@ -284,7 +285,8 @@ impl AuthorizationResponse {
 
     /// Reads the query (without `?`) or the form of an authorization response.
     ///
-    /// # Errors Input that two readers could understand differently, and anything but an authorization
+    /// # Errors
+    /// Input that two readers could understand differently, and anything but an authorization
     /// response.
     pub fn read(query: &str) -> Result<AuthorizationResponse, AuthorizationError> {
         let form = Form::read(query).map_err(AuthorizationError::Form)?;

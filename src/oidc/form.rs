@@ -64,7 +64,8 @@ impl fmt::Display for FormError {
 impl Form {
     /// Reads a query (without `?`) or a form body.
     ///
-    /// # Errors Input that two readers could understand differently: a duplicate name, malformed
+    /// # Errors
+    /// Input that two readers could understand differently: a duplicate name, malformed
     /// percent-encoding, bytes that are not UTF-8; and input beyond the limits.
     pub fn read(text: &str) -> Result<Form, FormError> {
         if text.len() > FORM_LIMIT {

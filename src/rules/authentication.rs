@@ -67,7 +67,8 @@ impl fmt::Display for Insufficient {
 
 /// Checks the claims of a session or of an access token.
 ///
-/// # Errors The first unsatisfied part, in the order `acr`, `auth_time`.
+/// # Errors
+/// The first unsatisfied part, in the order `acr`, `auth_time`.
 pub fn suffices(
     required: &Authentication,
     claims: &Claims,

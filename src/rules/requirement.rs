@@ -166,7 +166,8 @@ impl std::error::Error for Missing {}
 /// Checks an identity against a requirement. `scopes` are the granted ones; they are not read from the
 /// claims.
 ///
-/// # Errors The first unsatisfied part, in the order scopes, audience, claims, `all_of`, `any_of`.
+/// # Errors
+/// The first unsatisfied part, in the order scopes, audience, claims, `all_of`, `any_of`.
 pub fn meets(
     requirement: &Requirement,
     claims: &Map<String, Value>,

@@ -105,7 +105,8 @@ impl Session {
     ///
     /// A clock that was set back is treated as stopped.
     ///
-    /// # Errors The rule that ended it. The absolute lifetime is that of the login or, if shorter, the one
+    /// # Errors
+    /// The rule that ended it. The absolute lifetime is that of the login or, if shorter, the one
     /// that is configured now.
     pub fn state(&self, config: &config::Session, now: Timestamp) -> Result<(), SessionEnded> {
         let ended_at = self.ends_at(config);

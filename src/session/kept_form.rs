@@ -164,7 +164,8 @@ impl Cookies {
 
     /// The form in a sealed text, with the note that its login was completed, and the provider of both.
     ///
-    /// # Errors They do not open, do not belong together, or are too old.
+    /// # Errors
+    /// They do not open, do not belong together, or are too old.
     pub fn open_form(
         &self,
         form: &str,

@@ -85,7 +85,8 @@ impl Cookies {
     /// Compares the `state` of a browser on the page after a logout, in constant time. Returns the providers
     /// to visit next: none if it was at no provider.
     ///
-    /// # Errors The browser was sent to a provider for a logout, and this is another state.
+    /// # Errors
+    /// The browser was sent to a provider for a logout, and this is another state.
     pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<Vec<String>, LogoutUnconfirmed> {
         let values = jar.all(&self.logout_name).take(CANDIDATES_LIMIT);
         let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
