@@ -1,5 +1,5 @@
-//! One decision, one line: who, what, and why. Clients that have not authenticated cannot fill the log:
-//! of their lines each code has so many in a time, and the rest is counted.
+//! One log line per decision: who, what, and why. Unauthenticated clients cannot fill the log: the lines
+//! about them are limited per code and time, and the rest is counted.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -11,20 +11,20 @@ use crate::oidc::claims::SUBJECT_LIMIT;
 use crate::text::{shown, shown_to};
 use crate::time::{Seconds, Timestamp};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Outcome {
     /// It goes on to the upstream.
     Admitted,
-    /// A page of ours, or a redirect, as it was asked for.
+    /// A response of an endpoint, or a redirect, as requested.
     Answered,
-    /// It gets a no.
+    /// It is refused.
     #[default]
     Refused,
 }
 
 impl Outcome {
-    /// As it stands in the names of metrics.
+    /// As in the names of metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Outcome::Admitted => "admitted",
@@ -37,65 +37,66 @@ impl Outcome {
 /// What was decided about a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decision {
-    /// What becomes of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// Stable code: why.
     pub code: &'static str,
-    /// The rule that decided, if the request came as far as a rule.
+    /// The rule that decided, if a rule was selected.
     pub rule: String,
     /// The provider that vouches for the identity.
     pub provider: String,
     /// The subject of the identity.
     pub subject: String,
-    /// The session that came along or was begun, if it could be read. The same for its whole life.
+    /// The id of the session that came with the request or began, if it could be read. Constant for its whole
+    /// life.
     pub session: String,
-    /// Stands in the answer and in the log line, so that one finds the other. Only of refusals.
+    /// A reference in the answer and in the log line, which connects the two. Only for refusals.
     pub reference: String,
-    /// Whether somebody had authenticated for it, a person, a program or a provider: then its line is
-    /// never left out.
+    /// Whether the request was authenticated, by a person, a program or a provider: then its line is never
+    /// omitted.
     pub authenticated: bool,
 }
 
-/// Writes the line of a request that goes on. Off unless the log level is `debug`: the proxy's own
-/// access log has one line per request already.
+/// Writes the line of an admitted request. Only at log level `debug`: the proxy's own access log has one line
+/// per request already.
 pub fn admitted(request: &Request, decision: &Decision) {
     if log::log_enabled!(Level::Debug) {
         log::debug!("{}", line("admitted", request, decision));
     }
 }
 
-/// Lines that may come as often as somebody likes. One per worker.
+/// Log lines that clients can cause at any rate. One per worker.
 pub struct Log {
-    /// Of clients that have not authenticated, for one code.
+    /// Lines about unauthenticated clients, per code.
     budget: Budget,
     windows: RefCell<Vec<Window>>,
 }
 
-/// How many lines may be written in a time.
+/// How many lines may be written per period.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
-    /// 0: as many as there are.
+    /// 0: no limit.
     lines: u64,
     window: Seconds,
-    /// Whoever sees the lines is told what is left out.
+    /// Omissions are themselves logged.
     level: Level,
 }
 
-/// The time of one budget that is being used.
+/// The period of one budget in use.
 struct Window {
     code: &'static str,
     began_at: Timestamp,
     budget: Budget,
     written: u64,
     left_out: u64,
-    /// What was left out last.
+    /// The request that was omitted last.
     last: String,
 }
 
-/// For how long lines are counted together.
+/// Length of the period in which lines are counted.
 const WINDOW: Seconds = Seconds(10);
 
-/// The same for what whoever runs this must be told, but not often.
+/// Length of the period for warnings to the operator, which must appear, but not often.
 const LONG_WINDOW: Seconds = Seconds(600);
 
 impl Log {
@@ -104,7 +105,7 @@ impl Log {
         Log { budget: Budget { lines, window: WINDOW, level: Level::Info }, windows: RefCell::default() }
     }
 
-    /// Writes the line of an answer of our own; `detail` is the error in words.
+    /// Writes the line of an answer of our own; `detail` is the error message.
     pub fn answered(
         &self,
         request: &Request,
@@ -128,7 +129,7 @@ impl Log {
         log::info!("{line}");
     }
 
-    /// Writes a warning that any client can bring about, once in ten minutes. `line` is without the code.
+    /// Writes a warning that any client can cause, once in ten minutes. `line` is without the code.
     pub fn warn(&self, code: &'static str, line: &str, now: Timestamp) {
         let budget = Budget { lines: 1, window: LONG_WINDOW, level: Level::Warn };
         if self.has_room(budget, code, String::new, now) {
@@ -136,7 +137,7 @@ impl Log {
         }
     }
 
-    /// Says what was left out, where the time for that is over. For every tick.
+    /// Logs how many lines were omitted, for periods that are over. Called at every tick.
     pub fn tick(&self, now: Timestamp) {
         self.windows.borrow_mut().retain_mut(|window| {
             let is_over = window.is_over(now);
@@ -159,7 +160,7 @@ impl Log {
             return true;
         }
         let mut windows = self.windows.borrow_mut();
-        // A warning hides no refusal of the same code.
+        // A warning does not hide a refusal of the same code.
         let place =
             windows.iter().position(|window| window.code == code && window.budget.level == budget.level);
         let place = place.unwrap_or_else(|| {
@@ -176,7 +177,7 @@ impl Log {
             return true;
         }
         if window.left_out == 0 {
-            // Said at once, should this worker end before the time is over.
+            // Logged at once, in case this worker ends before the period is over.
             let Budget { window: Seconds(seconds), level, .. } = budget;
             log::log!(level, "more lines with code={code} are left out for up to {seconds} s and counted");
         }
@@ -191,7 +192,7 @@ impl Window {
         Window { code, began_at: now, budget, written: 0, left_out: 0, last: String::new() }
     }
 
-    /// A clock that went back ends it too.
+    /// A clock that was set back ends the period too.
     fn is_over(&self, now: Timestamp) -> bool {
         now < self.began_at || self.began_at + self.budget.window <= now
     }
@@ -226,13 +227,13 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
     line
 }
 
-/// A subject as it stands in the log. Each of its characters may take ten to escape: two people never look
-/// alike.
+/// A subject as the log shows it. Each of its characters may take ten to escape: different people must stay
+/// distinguishable.
 pub(crate) fn shown_subject(subject: &str) -> String {
     shown_to(subject, SUBJECT_LIMIT.saturating_mul(10))
 }
 
-/// What was asked for.
+/// The requested path.
 fn place(request: &Request) -> String {
     format!(
         " method={} host={} path={}",

@@ -1,4 +1,4 @@
-//! A bounded memory of what was verified: an opened session, a checked token.
+//! A bounded cache of verification results: an opened session, a verified token.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,16 +8,16 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::time::Timestamp;
 
-/// Remembers a value per text until the value expires or its place is needed.
+/// Caches a value per text until the value expires or is evicted.
 ///
-/// A text is known by its SipHash-2-4 of 128 bits under a random key: who does not have the key
-/// cannot make two texts meet, and the texts themselves, which are secrets, are not kept. The
-/// *whole* text must be hashed together with what it means (which provider, which purpose):
-/// a token without its signature, or the session of another provider, is another text.
+/// A text is identified by its SipHash-2-4 of 128 bits under a random key: without the key nobody can make
+/// two texts collide, and the texts, which are secrets, are not stored. The *whole* text must be hashed
+/// together with its meaning (which provider, which purpose): a token without its signature, or the session
+/// of another provider, is another text.
 ///
-/// Two generations of half the limit each: new entries go into the young one; when it is full, the
-/// old one is forgotten and the young one becomes old. What is asked for moves back to the young
-/// one, so what is in use stays. Every operation is O(1), amortised.
+/// Two generations of half the limit each: new entries go into the young one; when it is full, the old one is
+/// evicted and the young one becomes old. A lookup moves an entry to the young one, so entries in use stay.
+/// Every operation is O(1), amortised.
 pub struct Cache<V> {
     key: [u8; 16],
     half: usize,
@@ -40,7 +40,7 @@ impl<V> Cache<V> {
         Cache { key, half, young: Generation::default(), old: Generation::default() }
     }
 
-    /// The value of the text that `parts` make together, if it is known and not expired.
+    /// The value of the text that `parts` make together, if it is cached and not expired.
     ///
     /// The parts are hashed with their lengths: `["ab", "c"]` is not `["a", "bc"]`.
     pub fn get(&mut self, parts: &[&[u8]], now: Timestamp) -> Option<&V> {
@@ -54,19 +54,19 @@ impl<V> Cache<V> {
         self.young.get(&hash).map(|entry| &entry.value)
     }
 
-    /// Remembers `value` until `expires_at`, in place of what was known for this text.
+    /// Caches `value` until `expires_at`, replacing the earlier value of this text.
     pub fn insert(&mut self, parts: &[&[u8]], value: V, expires_at: Timestamp) {
         let hash = self.hash(parts);
         self.old.remove(&hash);
         self.put(hash, Entry { value, expires_at });
     }
 
-    /// How many entries there are, expired ones included.
+    /// How many entries it has, expired ones included.
     pub fn len(&self) -> usize {
         self.young.len().saturating_add(self.old.len())
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_texts_do_not_grow_it_beyond_its_limit() {
+    fn a_million_entries_stay_within_the_size_limit() {
         for limit in [2, 3, 1000] {
             let mut cache = cache(limit);
             for i in 0..1_000_000_u32 {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_up_does_not_grow_it_either() {
+    fn lookups_do_not_grow_the_cache() {
         let mut cache = cache(8);
         for i in 0..1000_u32 {
             cache.insert(&[&i.to_le_bytes()], i, LATER);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_stays_and_what_is_not_goes() {
+    fn used_entries_stay_and_unused_ones_are_evicted() {
         let mut cache = cache(10);
         cache.insert(&[b"used"], 1, LATER);
         cache.insert(&[b"unused"], 2, LATER);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_entry_of_the_old_generation_is_not_returned_either() {
+    fn an_expired_entry_of_the_old_generation_is_never_returned() {
         let mut cache = cache(2);
         cache.insert(&[b"text"], 1, LATER);
         cache.insert(&[b"other"], 2, LATER);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_text_counts_and_so_do_its_parts() {
+    fn the_whole_text_and_its_division_into_parts_make_the_key() {
         let mut cache = cache(10);
         cache.insert(&[b"ab", b"c"], 1, LATER);
         for other in [&[&b"a"[..], b"bc"][..], &[b"abc"], &[b"ab", b"c", b""], &[b"ab", b"d"], &[]] {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_of_what_stands_for_a_text_depends_on_it_and_on_the_key() {
+    fn every_bit_of_a_fingerprint_depends_on_the_text_and_on_the_key() {
         let hashes = |key: u8| -> Vec<u128> {
             let cache = Cache::<u32>::new([key; 16], 2);
             (0..200_u32).map(|text| cache.hash(&[&text.to_le_bytes()])).collect()
@@ -201,7 +201,7 @@ mod tests {
         let (ours, others) = (hashes(3), hashes(4));
         assert_eq!(ours.iter().fold(0, |set, hash| set | hash), u128::MAX);
         assert_eq!(ours.iter().fold(u128::MAX, |set, hash| set & hash), 0);
-        // Each bit differs under another key for some text, and is the same for some other.
+        // Each bit differs under another key for some text, and is equal for some other.
         let differ = || ours.iter().zip(&others).map(|(ours, other)| ours ^ other);
         assert_eq!(differ().fold(0, |set, bits| set | bits), u128::MAX);
         assert_eq!(differ().fold(u128::MAX, |set, bits| set & bits), 0);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_remembered_before_does_not_come_back() {
+    fn a_replaced_value_does_not_come_back() {
         let mut cache = cache(4);
         cache.insert(&[b"text"], 1, LATER);
         cache.insert(&[b"a"], 0, LATER);

@@ -1,9 +1,9 @@
-//! The machine under the flows: an `async fn` that is polled by hand.
+//! The coroutine under the flows: an `async fn` that is polled by hand.
 //!
-//! A flow is straight-line code whose only awaits are those of [`Callouts`]. There is no executor and
-//! no waker that wakes: the host does what a [`Step`] asks for and hands the result to
-//! [`Flow::resume`], [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more. Each of them brings
-//! the time, and so does whoever begins a flow: [`Callouts::now`] is the only clock that a flow has.
+//! A flow is straight-line code whose only awaits are those of [`Callouts`]. There is no executor and no
+//! waker that wakes: the host does what a [`Step`] asks for and passes the result to [`Flow::resume`],
+//! [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more. Each of them, and the start of a flow,
+//! sets the time: [`Callouts::now`] is the only clock of a flow.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -16,22 +16,22 @@ use std::task::{Context, Poll, Waker};
 use crate::http::{Body, BodyFailed, Callout, CalloutFailed, HostTraits, Reply};
 use crate::time::Timestamp;
 
-/// How far a flow has come.
+/// The progress of a flow.
 #[derive(Debug)]
 pub enum Step<T> {
-    /// It ended, with this.
+    /// It ended, with this result.
     Done(T),
-    /// It needs this callout, and goes on with its reply.
+    /// It needs this callout, and continues with its reply.
     Callout(Box<Callout>, Flow<T>),
-    /// It needs the whole body of its request, if that has no more than so many bytes.
+    /// It needs the whole body of its request, if that has at most this many bytes.
     Body(usize, Flow<T>),
-    /// It waits for what another flow does, and looks again each time it is woken.
+    /// It waits for another flow, and polls again each time it is woken.
     Wait(Flow<T>),
 }
 
-/// What a flow yields in the end.
+/// The result of a flow.
 pub trait Outcome {
-    /// The outcome of a flow that can never go on: a bug, answered closed.
+    /// The result of a flow that can never continue: a bug, which is refused.
     fn stuck() -> Self;
 }
 
@@ -39,8 +39,7 @@ impl Outcome for () {
     fn stuck() {}
 }
 
-/// A flow that waits. It can only be resumed once for what it asked, so a second reply has nothing to
-/// arrive at.
+/// A flow that waits. It can be resumed only once for each step, so a second reply has nothing to resume.
 pub struct Flow<T> {
     future: Pin<Box<dyn Future<Output = T>>>,
     exchange: Rc<Exchange>,
@@ -68,15 +67,15 @@ enum Heard {
 struct Exchange {
     asked: RefCell<Option<Asked>>,
     heard: RefCell<Option<Heard>>,
-    /// When the flow began, or heard something last.
+    /// When the flow began, or was last resumed.
     now: Cell<Timestamp>,
-    /// Nobody would wake a flow that waits.
+    /// Nothing would wake a flow that waits.
     is_never_woken: Cell<bool>,
-    /// What the flow may ask for of the body of its request after a callout. Bytes.
+    /// How much of the body the flow may need after a callout. Bytes.
     body_later: Cell<usize>,
 }
 
-/// The clock of a flow, for whoever asks the host for nothing.
+/// The clock of a flow, for code that needs nothing from the host.
 pub struct Clock(Rc<Exchange>);
 
 impl Clock {
@@ -86,11 +85,11 @@ impl Clock {
     }
 }
 
-/// The way out of a flow: asks the host for one thing at a time.
+/// The interface of a flow to the host: one request at a time.
 pub struct Callouts(Rc<Exchange>);
 
 impl Callouts {
-    /// The time now: another one after each await.
+    /// The time now: it changes at each await.
     pub fn now(&self) -> Timestamp {
         self.0.now.get()
     }
@@ -100,24 +99,24 @@ impl Callouts {
         Clock(Rc::clone(&self.0))
     }
 
-    /// For the flow of a request in this host. A flow in the background is woken in every host.
+    /// For the flow of a request in this host. A background flow is woken in every host.
     pub(crate) fn in_host(self, host: HostTraits) -> Self {
         self.0.is_never_woken.set(!host.wakes_requests);
         self
     }
 
-    /// Whether a flow that waits is woken: otherwise it must not [wait](Callouts::wait).
+    /// Whether a waiting flow is woken: otherwise it must not [wait](Callouts::wait).
     pub fn wakes(&self) -> bool {
         !self.0.is_never_woken.get()
     }
 
-    /// Says before a callout that the body may be asked for after it, at most `limit` bytes: the host
-    /// keeps that much, and lets the rest wait. Without this the whole body waits at the client.
+    /// Announces before a callout that the body may be needed after it, at most `limit` bytes: the host keeps
+    /// that much, and leaves the rest with the client. Without this the whole body stays with the client.
     pub fn keep_body(&self, limit: usize) {
         self.0.body_later.set(limit);
     }
 
-    /// Asks for a callout and waits for its reply.
+    /// Sends a callout and waits for its reply.
     pub fn send(&self, callout: Callout) -> impl Future<Output = Reply> + use<> {
         let heard = self.ask(Asked::Callout(Box::new(callout)));
         async {
@@ -140,9 +139,8 @@ impl Callouts {
         }
     }
 
-    /// Waits until it is worth looking again at what another flow does, a fraction of a second. Only
-    /// on a host that wakes requests ([`HostTraits::wakes_requests`](crate::http::HostTraits)), or in
-    /// the background.
+    /// Waits a fraction of a second for the progress of another flow. Only on a host that wakes requests
+    /// ([`HostTraits::wakes_requests`](crate::http::HostTraits)), or in the background.
     pub fn wait(&self) -> impl Future<Output = ()> + use<> {
         let heard = self.ask(Asked::Wait);
         async {
@@ -176,7 +174,7 @@ pub(crate) fn at_once<T>(now: Timestamp, flow: impl AsyncFnOnce(&Callouts) -> T)
 #[derive(Default)]
 pub struct Lane(RefCell<Option<Box<dyn Any>>>);
 
-/// A place for flows of one kind.
+/// Memory for flows of one kind.
 struct Place<F> {
     future: Pin<Box<Option<F>>>,
     exchange: Rc<Exchange>,
@@ -194,7 +192,7 @@ impl<F: Future> Future for Place<F> {
 }
 
 impl Lane {
-    /// Begins a flow and runs it to the first thing that it asks for, or to its end.
+    /// Begins a flow and runs it to its first request to the host, or to its end.
     pub fn begin<T: Outcome + 'static, F: Future<Output = T> + 'static>(
         &self,
         now: Timestamp,
@@ -230,7 +228,7 @@ impl Exchange {
 }
 
 impl<T: Outcome> Flow<T> {
-    /// Begins a flow and runs it to the first thing that it asks for, or to its end.
+    /// Begins a flow and runs it to its first request to the host, or to its end.
     pub fn begin<F: Future<Output = T> + 'static>(
         now: Timestamp,
         flow: impl FnOnce(Callouts) -> F,
@@ -240,22 +238,22 @@ impl<T: Outcome> Flow<T> {
         Flow { future, exchange }.poll()
     }
 
-    /// Goes on with the reply to the callout that was asked for.
+    /// Continues with the reply to the callout.
     pub fn resume(self, reply: Reply, now: Timestamp) -> Step<T> {
         self.hear(Heard::Reply(reply), now)
     }
 
-    /// Goes on with the body that was asked for.
+    /// Continues with the body.
     pub fn resume_with_body(self, body: Body, now: Timestamp) -> Step<T> {
         self.hear(Heard::Body(body), now)
     }
 
-    /// How much of the body this flow may ask for later. Bytes; 0 if nothing of it.
+    /// How much of the body this flow may need later. Bytes; 0 for none.
     pub fn body_later(&self) -> usize {
         self.exchange.body_later.get()
     }
 
-    /// Lets a flow that waits look again.
+    /// Polls a waiting flow again.
     pub fn wake(self, now: Timestamp) -> Step<T> {
         self.hear(Heard::Woken, now)
     }

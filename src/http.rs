@@ -1,4 +1,4 @@
-//! HTTP as plain values: what comes in, what goes out, what is asked of others.
+//! HTTP as plain values: requests, responses, callouts.
 
 use std::fmt;
 use std::rc::Rc;
@@ -34,13 +34,13 @@ impl Headers {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_slice())
     }
 
-    /// Whether the field is there at all.
+    /// Whether the field is present.
     pub fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
 
-    /// The value of a field that may occur once. `None` if it is absent, repeated or not UTF-8:
-    /// what decides about access is not guessed from two candidates.
+    /// The value of a field that may occur once. `None` if it is absent, repeated or not UTF-8: access
+    /// decisions do not choose between two candidates.
     pub fn one(&self, name: &str) -> Option<&str> {
         let mut values = self.0.iter().filter(|(n, _)| n == name);
         match (values.next(), values.next()) {
@@ -60,7 +60,7 @@ impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Headers {
     }
 }
 
-/// Whether it is a `token` (RFC 9110 section 5.6.2), as names of fields, methods and schemes are.
+/// Whether it is a `token` (RFC 9110 section 5.6.2), like names of fields, methods and schemes.
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_character)
 }
@@ -70,8 +70,8 @@ pub fn is_token_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The name of a header as careless servers read it. Those with a CGI heritage take `X_Auth_Sub` for
-/// `X-Auth-Sub`, and some of them every name that differs in other characters than letters and digits.
+/// The name of a header as careless servers read it. Those with a CGI heritage read `X_Auth_Sub` as
+/// `X-Auth-Sub`, and some of them every name that differs only in characters other than letters and digits.
 pub fn folded(name: &str) -> String {
     name.bytes().map(|byte| char::from(folded_byte(byte))).collect()
 }
@@ -81,8 +81,8 @@ pub fn folded_byte(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-/// The host of an authority, without port and the dot that ends a complete name; in any letter
-/// case. `None` if it is not a plain name or address (RFC 9110 section 4.2.4 forbids user names).
+/// The host of an authority, without port and trailing dot; in any letter case. `None` if it is not a plain
+/// name or address (RFC 9110 section 4.2.4 forbids user names).
 pub fn host_of(authority: &str) -> Option<&str> {
     let name_end = match authority.split_once(']') {
         Some((address, _)) => address.len().saturating_add(1),
@@ -103,7 +103,7 @@ pub fn host_of(authority: &str) -> Option<&str> {
     (plain_host && plain_port).then_some(host)
 }
 
-/// An address in the one form in which browsers write it, if this is another.
+/// An address in the one form in which browsers write it, if this is a different one.
 pub(crate) fn other_spelling(host: &str) -> Option<String> {
     let last_label = host.rsplit('.').next().unwrap_or_default();
     if !host.starts_with('[') && !last_label.starts_with(|first: char| first.is_ascii_digit()) {
@@ -113,15 +113,15 @@ pub(crate) fn other_spelling(host: &str) -> Option<String> {
     (!normal.eq_ignore_ascii_case(host)).then_some(normal)
 }
 
-/// What the filter must know of the proxy it runs in. Filled by `host/`.
+/// What the filter needs to know of its proxy. Set by `host/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostTraits {
-    /// Whether removing a request header keeps it from the upstream. Where it does not, a request
-    /// that carries a protected header is refused instead.
+    /// Whether a removed request header is hidden from the upstream. If not, a request that has a protected
+    /// header is refused instead.
     pub removes_headers: bool,
-    /// Whether a request that waits can be woken by what happens elsewhere.
+    /// Whether a waiting request can be woken by other events.
     pub wakes_requests: bool,
-    /// Whether the body of a request can be had while the request waits. Otherwise it comes only when the
+    /// Whether the body of a request is available while the request waits. Otherwise it arrives only when the
     /// request may go on, and only if its length is announced.
     pub gathers_bodies: bool,
 }
@@ -139,7 +139,7 @@ pub struct Request {
     pub path: String,
     /// The header fields, without pseudo-headers.
     pub headers: Headers,
-    /// Whether a body follows that the header fields need not announce (HTTP/2).
+    /// Whether a body follows that the header fields do not announce (HTTP/2).
     pub has_body: bool,
     /// What the proxy can and cannot do.
     pub host: HostTraits,
@@ -169,16 +169,15 @@ pub struct Response {
 }
 
 impl Response {
-    /// An answer that no cache may keep, and after which a browser tells nobody the address that it came
-    /// from: where it is sent on to, that is another site, and addresses carry state and codes (RFC 9700
-    /// section 4.2.4).
+    /// A response that must not be cached, and after which a browser sends no referrer: redirects lead to
+    /// another site, and addresses have state and codes (RFC 9700 section 4.2.4).
     pub fn new(status: u16) -> Self {
         let headers = [("cache-control", "no-store"), ("referrer-policy", "no-referrer")];
         let headers = headers.map(|(name, value)| (name.into(), value.into())).into();
         Response { status, headers, body: Vec::new() }
     }
 
-    /// Sets a header field in the place of those of its name.
+    /// Sets a header field, replacing those of its name.
     pub fn replacing(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.retain(|(known, _)| known != name);
         self.header(name, value)
@@ -215,13 +214,13 @@ pub struct Callout {
     pub headers: Vec<(&'static str, String)>,
     /// The body, for `POST`.
     pub body: Vec<u8>,
-    /// After this the host reports [`CalloutFailed::NoAnswer`].
+    /// After this time the host reports [`CalloutFailed::NoAnswer`].
     pub timeout: Duration,
     /// Longer reply bodies are not read: [`CalloutFailed::TooLarge`]. Bytes.
     pub reply_limit: usize,
-    /// Callouts with the same text may be answered by one exchange: see [`Callout::single_flight`].
+    /// Callouts with the same text may share one exchange: see [`Callout::single_flight`].
     pub shared: Option<String>,
-    /// As what it is counted.
+    /// Its label in metrics and messages.
     pub called: Called,
 }
 
@@ -232,8 +231,8 @@ impl Callout {
         Destination::new(self.called.endpoint, &self.target, Some(&self.url))
     }
 
-    /// May be answered by the exchange of a callout that is sent to the same place and says the same, so
-    /// only the same bytes can come back. Only for what has no effect at the other side.
+    /// May share the exchange of a callout to the same place with the same text, because the same bytes would
+    /// come back. Only for requests without an effect at the other side.
     #[must_use]
     pub fn single_flight(mut self) -> Callout {
         let Callout { target, method, url, headers, body, timeout, reply_limit, .. } = &self;
@@ -242,16 +241,16 @@ impl Callout {
     }
 }
 
-/// What a callout asks, and whom.
+/// Provider and endpoint of a callout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
     /// The name of the provider in the configuration.
     pub provider: String,
-    /// What is asked for.
+    /// The endpoint.
     pub endpoint: Endpoint,
 }
 
-/// The endpoints of a provider that the filter itself asks.
+/// The endpoints of a provider that the filter calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     /// The metadata document (Discovery 1.0 section 4).
@@ -267,7 +266,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// As it stands in the names of metrics.
+    /// As in the names of metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Endpoint::Metadata => "metadata",
@@ -280,7 +279,7 @@ impl Endpoint {
 }
 
 impl fmt::Debug for Callout {
-    /// Neither headers nor body nor query: they carry codes, secrets and tokens.
+    /// Neither headers nor body nor query: they have codes, secrets and tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}{} by {}", self.method, self.url.authority(), self.url.path(), self.target)
     }
@@ -289,12 +288,12 @@ impl fmt::Debug for Callout {
 /// Longer addresses are cut in messages. Characters.
 const ADDRESS_LIMIT: usize = 300;
 
-/// Where a callout goes, in words, for whoever must mend the way.
+/// The target of a callout, for messages to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination(Rc<str>);
 
 impl Destination {
-    /// The way to an endpoint. Of its address, which need not be known yet, the query is left out.
+    /// The target of an endpoint. The query of its address is omitted; the address need not be known yet.
     pub fn new(endpoint: Endpoint, target: &str, address: Option<&url::Url>) -> Destination {
         let what = match endpoint {
             Endpoint::Metadata => "metadata",
@@ -322,10 +321,10 @@ impl fmt::Display for Destination {
     }
 }
 
-/// What came back of a callout.
+/// The result of a callout.
 pub type Reply = Result<Received, CalloutFailed>;
 
-/// A complete answer of a provider, of any status.
+/// A complete response of a provider, with any status.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Received {
     /// The status code.
@@ -337,7 +336,7 @@ pub struct Received {
 }
 
 impl fmt::Debug for Received {
-    /// Without the body: it carries tokens.
+    /// Without the body: it has tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}, {} bytes", self.status, self.body.len())
     }
@@ -350,11 +349,11 @@ pub enum CalloutFailed {
     NotSent,
     /// The proxy knows the target, but no address for it.
     NoHost,
-    /// A gateway says that it has no answer.
+    /// A gateway reports an error.
     Gateway {
         /// The status code.
         status: u16,
-        /// What that comes of.
+        /// Its usual cause.
         hint: &'static str,
     },
     /// No complete answer: refused, reset or timed out.
@@ -393,12 +392,12 @@ impl BodyFailed {
 impl fmt::Display for BodyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BodyFailed::TooLarge => "the body of this request is longer than this page takes",
+            BodyFailed::TooLarge => "the body of this request is longer than this endpoint accepts",
             BodyFailed::NotGiven => {
                 "the proxy does not hand over the body of this request (Envoy: is \
-                 allow_on_headers_stop_iteration set? nginx: has the request a content-length?)"
+                 allow_on_headers_stop_iteration set? nginx: does the request have a content-length?)"
             }
-            BodyFailed::TooSlow => "the body of this request does not come, or not all of it in time",
+            BodyFailed::TooSlow => "the body of this request did not arrive completely in time",
         })
     }
 }

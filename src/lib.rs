@@ -6,12 +6,12 @@
 //!    [`http::Request`] (in `src/host/`, which exists in the Wasm build only).
 //! 2. [`driver::Driver`]: the run loop, the same for every host. Events in, actions out.
 //! 3. [`filter::Filter::start`] in `src/decide.rs`: the filter's own endpoints first, then the rule
-//!    ([`rules`]), then what proves an identity: a token ([`oidc::bearer`]) or a session ([`session`]). What
-//!    must ask the provider waits as a [`flow`].
-//! 4. Everything that is believed was checked by [`jose`] (who signed it) and [`oidc`] (what it
-//!    says); what we know of a provider is kept in [`provider`].
-//! 5. [`upstream`]: the one way on. It takes out what only we may set and tells who it is.
-//! 6. Whoever is refused is told why: [`error`], [`answer`], and one line in the log ([`audit`]).
+//!    ([`rules`]), then the credential: a token ([`oidc::bearer`]) or a session ([`session`]). A flow that
+//!    needs the provider waits in [`flow`].
+//! 4. Tokens are verified by [`jose`] (the signature) and [`oidc`] (the claims); metadata and keys of a
+//!    provider are in [`provider`].
+//! 5. [`upstream`]: the only way to the upstream. It removes protected headers and adds the identity.
+//! 6. A refused client gets a reason: [`error`], [`answer`], and one line in the log ([`audit`]).
 //!
 //! The core reads no clock and draws no randomness; both are arguments.
 

@@ -1,9 +1,9 @@
 //! Counters and gauges, kept by the host.
 //!
-//! A name is made of words of this file, codes of the filter and names of the configuration, never of
-//! anything that a request or a provider says: whoever could choose a name could make as many as they
-//! like. A request only adds to a number of its worker; the host is told at the next tick, and defines
-//! what is new.
+//! A name is made of words of this file, codes of the filter and names of the configuration, never of text of
+//! a request or a provider: an attacker who could choose names could create any number of them. A request
+//! only adds to a number of its worker; the numbers are reported to the host at the next tick, which also
+//! defines new metrics.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ use crate::oidc::client_auth::ClientJudged;
 /// The host's metrics.
 #[derive(Clone, Copy)]
 pub struct HostMetrics {
-    /// Defines a metric, or finds the one of this name. `None` if the host does not take it (yet).
+    /// Defines a metric, or finds the one of this name. `None` if the host refuses it (yet).
     pub define: fn(Kind, &str) -> Option<MetricId>,
     /// Adds to a counter.
     pub add: fn(MetricId, u64),
@@ -31,7 +31,7 @@ pub type MetricId = u32;
 pub enum Kind {
     /// It only grows; all workers add to the same one.
     Counter,
-    /// It has the value that was set last, by whichever worker.
+    /// It has the value that was set last, by any worker.
     Gauge,
 }
 
@@ -47,67 +47,67 @@ pub enum Metric {
         /// The provider that vouches for the identity, or that the answer is about.
         provider: Option<ProviderIndex>,
     },
-    /// A callout was answered, or was not.
+    /// A callout ended.
     Callout {
         /// What was asked.
         endpoint: Endpoint,
-        /// What came of it.
+        /// The outcome.
         outcome: CalloutOutcome,
-        /// Who was asked.
+        /// The provider.
         provider: ProviderIndex,
     },
-    /// A session was renewed, or was not.
+    /// A refresh of a session ended.
     Renewal {
-        /// What came of it.
+        /// The outcome.
         outcome: RenewalOutcome,
         /// Whose session it is.
         provider: ProviderIndex,
     },
-    /// We proved to a provider who we are, or did not.
+    /// A client authentication.
     Client {
-        /// With which secret or key.
+        /// The secret or key.
         credential: Credential,
-        /// Whether the provider took it.
+        /// Whether the provider accepted it.
         is_accepted: bool,
-        /// Who was asked.
+        /// The provider.
         provider: ProviderIndex,
     },
-    /// A session did not fit into its cookies as it was.
+    /// A session did not fit into its cookies and dropped a part.
     Shortened {
-        /// What it gave up.
+        /// The dropped part.
         without: GivenUp,
         /// Whose session it is.
         provider: ProviderIndex,
     },
-    /// How long a client secret still counts. Seconds.
+    /// Seconds until the client secret expires.
     SecretRest {
         /// Whose it is.
         provider: ProviderIndex,
     },
-    /// Something made room for others in what the workers know together, and may be missed.
+    /// Entries of a shared table were evicted, and may be missed.
     Evicted {
-        /// Of what.
+        /// The table.
         table: &'static str,
         /// Whose it was.
         provider: ProviderIndex,
     },
-    /// How much of the room for refreshed sessions is taken. Percent.
+    /// How full the room for refreshed sessions is. Percent.
     RefreshedFill {
         /// Whose they are.
         provider: ProviderIndex,
     },
 }
 
-/// What a session gives up to fit into its cookies.
+/// A part that a session drops to fit into its cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GivenUp {
-    /// The hint for the provider at the logout.
+    /// The ID token, the logout hint.
     IdToken,
-    /// The renewal.
+    /// The refresh token.
     RefreshToken,
 }
 
-/// What came of a callout.
+/// The outcome of a callout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CalloutOutcome {
     /// Status 200.
@@ -122,25 +122,25 @@ pub enum CalloutOutcome {
     NotSent,
 }
 
-/// What came of a renewal.
+/// The outcome of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenewalOutcome {
     /// The session goes on with new tokens.
     Ok,
-    /// The session ends: the provider does not renew it, or names somebody else.
+    /// The session ends: the provider refuses to refresh it, or names another person.
     Ended,
-    /// It is tried again.
+    /// It will be tried again.
     Failed,
 }
 
 /// A kind of metric, as `docs/metrics.md` lists it.
 pub struct Family {
-    /// What its names begin with.
+    /// The prefix of its names.
     pub name: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
-    /// What follows. The words of `code` are some of many; `provider`, which comes last, is not among them:
-    /// its words are in the configuration.
+    /// The labels that follow. Of `code` only examples are listed; `provider`, which comes last, is not
+    /// listed: its values are in the configuration.
     pub labels: Labels,
 }
 
@@ -155,7 +155,7 @@ const CALLOUTS: Family = counter(
         ("outcome", &["ok", "refused", "no_answer", "too_large", "not_sent"]),
     ],
 );
-const RENEWALS: Family = counter("vestibule.renewals", &[("outcome", &["ok", "ended", "failed"])]);
+const RENEWALS: Family = counter("vestibule.refreshes", &[("outcome", &["ok", "ended", "failed"])]);
 const CLIENT_AUTHENTICATIONS: Family = counter(
     "vestibule.client_authentications",
     &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
@@ -169,7 +169,7 @@ const EVICTED: Family = counter(
 );
 const REFRESHED_FILL: Family = gauge("vestibule.refreshed_sessions_fill_percent");
 
-/// Labels, each with the words that may stand after it.
+/// Labels, each with its values.
 pub type Labels = &'static [(&'static str, &'static [&'static str])];
 
 const fn counter(name: &'static str, labels: Labels) -> Family {
@@ -201,7 +201,7 @@ impl Family {
 }
 
 impl CalloutOutcome {
-    /// What came of a callout; `None` for one that another one answers.
+    /// The outcome of a callout; `None` for one that shares the exchange of another.
     pub fn of(reply: &Reply) -> Option<CalloutOutcome> {
         Some(match reply {
             Ok(received) if received.status == 200 => CalloutOutcome::Ok,
@@ -236,7 +236,7 @@ impl RenewalOutcome {
 }
 
 impl Metric {
-    /// Its family, a word for each of the labels there, and whose it is.
+    /// Its family, a value for each label, and the provider.
     fn parts(self) -> (Family, [&'static str; 2], Option<ProviderIndex>) {
         match self {
             Metric::Decision { outcome, code, provider } => (DECISIONS, [outcome.label(), code], provider),
@@ -263,7 +263,7 @@ impl Metric {
         self.parts().0.kind
     }
 
-    /// The name of the provider comes last: what it is called takes nothing for another part.
+    /// The name of the provider comes last, so that it cannot be mistaken for another part.
     fn name(self, providers: &[String]) -> String {
         let (family, words, provider) = self.parts();
         let provider = provider.and_then(|provider| providers.get(provider));
@@ -278,14 +278,14 @@ pub struct Metrics {
     host: Option<HostMetrics>,
     /// Names of the providers.
     providers: Vec<String>,
-    /// In the order in which they were counted first: what is counted often is found early.
+    /// In the order of their first use: frequent ones are found early.
     series: RefCell<Vec<Series>>,
 }
 
 struct Series {
     metric: Metric,
     id: Option<MetricId>,
-    /// What was counted or measured and not told to the host yet.
+    /// Counts that were not reported to the host yet.
     waiting: Option<u64>,
 }
 
@@ -296,17 +296,17 @@ impl Metrics {
         Metrics { host, providers, series: RefCell::default() }
     }
 
-    /// Counts one. The host is told at the next tick: no request waits for that.
+    /// Counts one. It is reported to the host at the next tick: no request waits for that.
     pub fn count(&self, metric: Metric) {
         self.count_many(metric, 1);
     }
 
-    /// Counts so many.
+    /// Adds this many.
     pub fn count_many(&self, metric: Metric, count: u64) {
         self.change(metric, |waiting| waiting.unwrap_or(0).saturating_add(count));
     }
 
-    /// Whether anybody hears of it.
+    /// Whether the host has metrics.
     pub fn are_told(&self) -> bool {
         self.host.is_some()
     }
@@ -316,7 +316,7 @@ impl Metrics {
         self.change(metric, |_| value);
     }
 
-    /// Counts how a provider judged us. A client without a secret proves nothing.
+    /// Counts the verdict of a provider about us. A client without a secret is not counted.
     pub fn count_client(
         &self,
         provider: ProviderIndex,
@@ -341,7 +341,7 @@ impl Metrics {
         }
     }
 
-    /// Tells the host what was counted and measured.
+    /// Reports counts and gauges to the host.
     pub fn tell(&self) {
         let Some(host) = self.host else { return };
         for series in self.series.borrow_mut().iter_mut() {
@@ -367,7 +367,7 @@ impl Metrics {
 mod tests {
     use super::*;
 
-    /// A name is that of a family when each word stands in its place, with or without a provider.
+    /// A name belongs to a family if each part is in its place, with or without a provider.
     fn is_of(family: &Family, name: &str) -> bool {
         let words: Vec<&str> = name.split('.').collect();
         let pattern = family.pattern();
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_that_of_one_family() {
+    fn every_metric_name_belongs_to_one_family() {
         let providers = ["outcome".to_owned()];
         let metrics = [
             Metric::Decision { outcome: Outcome::Refused, code: "denied", provider: None },

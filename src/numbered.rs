@@ -1,7 +1,7 @@
-//! What belongs to numbers that are given one after another: contexts and callouts of a host, requests.
+//! A map whose keys are consecutive numbers: contexts and callouts of a host, requests.
 
-/// Values by their numbers, sorted. Whoever gives numbers mostly counts upwards, so that what is new comes
-/// last; a tree would bring a kilobyte of code for each kind of value.
+/// Values by their numbers, sorted. Numbers mostly grow, so new ones are appended; a tree would cost a
+/// kilobyte of code for each type of value.
 pub(crate) struct Numbered<T>(Vec<(u64, T)>);
 
 impl<T> Default for Numbered<T> {
@@ -26,7 +26,7 @@ impl<T> Numbered<T> {
         self.0.iter().map(|(number, value)| (*number, value))
     }
 
-    /// Gives the number a value, in the place of the one that it had.
+    /// Sets the value of a number.
     pub(crate) fn insert(&mut self, number: u64, value: T) {
         match self.place(number) {
             Ok(place) => {
@@ -38,7 +38,7 @@ impl<T> Numbered<T> {
         }
     }
 
-    /// Takes the value of this number away.
+    /// Removes the value of this number.
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         self.place(number).ok().map(|place| self.0.remove(place).1)
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_found_by_its_number_whatever_the_order_of_the_numbers() {
+    fn values_are_found_by_number_in_any_order() {
         let mut values = Numbered::default();
         for number in [5, 1, 9, 7, 3, 9] {
             values.insert(number, number * 10);

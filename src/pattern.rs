@@ -20,7 +20,7 @@ pub fn anchored(pattern: &str) -> Result<Regex, regex_lite::Error> {
             .multi_line(false)
             .build()
     };
-    // Alone first: `a)|(?:b` is no expression, but would become one between the anchors.
+    // Compiled alone first: `a)|(?:b` is no expression, but would become one between the anchors.
     compile(pattern)?;
     compile(&format!(r"\A(?:{pattern})\z"))
 }

@@ -26,7 +26,7 @@ const HOST_BYTES: usize = 32;
 /// Salt of the key derivation: nothing else is derived from the secret with it.
 const KEY_LABEL: &[u8] = b"vestibule random generator v1";
 
-// What a MAC is computed for; the first byte of every message.
+// The purpose of a MAC; the first byte of every message.
 const MIX: u8 = 1;
 const OUTPUT: u8 = 2;
 const NEXT: u8 = 3;
@@ -34,7 +34,7 @@ const NEXT: u8 = 3;
 /// What [`Random::reference`] is made of: no two look alike in print or by hand, and no vowels, so no words.
 const REFERENCE_ALPHABET: &[u8; 24] = b"2346789CDFGHJKMNPQRTVWXY";
 
-/// The host gave no randomness. Whoever needed it refuses the request.
+/// The host gave no randomness. The request that needs it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRandomness;
 
@@ -63,10 +63,9 @@ struct State {
 impl Random {
     /// A generator keyed with `key`, a secret of the configuration.
     ///
-    /// `worker` keeps generators apart that share the key: it should differ between workers,
-    /// machines and starts (for example nanoseconds at the start mixed with the address of the
-    /// machine). It is the only thing that does if the host source is not only predictable but the
-    /// same everywhere.
+    /// `worker` distinguishes generators that share the key: it should differ between workers, machines and
+    /// starts (for example nanoseconds at the start mixed with the address of the machine). It is the only
+    /// difference if the host source is not only predictable but the same everywhere.
     pub fn new(key: &Secret, worker: u64, host: HostRandomness) -> Self {
         let (extracted, _) = Hkdf::<Sha256>::extract(Some(KEY_LABEL), key.expose().as_bytes());
         // HMAC fills a short key with zeros up to its block (RFC 2104 section 2).
@@ -102,7 +101,7 @@ impl Random {
             let block = self.mac(OUTPUT, &[seed.as_slice(), &index.to_be_bytes()]);
             chunk.iter_mut().zip(block.iter()).for_each(|(to, from)| *to = *from);
         }
-        // The seed of what was handed out cannot be computed from what is kept.
+        // The seed of earlier output cannot be computed from the new state.
         state.chain = self.mac(NEXT, &[seed.as_slice()]);
         Ok(())
     }
@@ -118,8 +117,8 @@ impl Random {
         Ok(URL_SAFE_NO_PAD.encode(&random))
     }
 
-    /// A name for one answer that is easy to read over the phone, such as `K7Q2-9FTX`. There are 10^11 of
-    /// them: enough to find one line of a log, and no secret.
+    /// A reference for one answer that is easy to read over the phone, such as `K7Q2-9FTX`. There are 10^11
+    /// of them: enough to find one line of a log; it is no secret.
     ///
     /// # Errors
     /// As [`Random::fill`].
@@ -225,7 +224,7 @@ mod tests {
         assert_eq!(nonces.len(), 1 << 16);
     }
 
-    /// Who learns the state of a generator learns nothing of what it gave before.
+    /// The state of a generator reveals nothing of its earlier output.
     #[test]
     fn the_state_moves_on_with_every_draw_and_in_one_direction() {
         let random = generator("key", 1);
@@ -238,7 +237,7 @@ mod tests {
             })
             .collect();
         assert_eq!(chains.len(), 1000);
-        // What a draw gives depends on what was drawn before, not on how often alone.
+        // The output of a draw depends on the earlier draws, not only on their number.
         let (one, other) = (generator("key", 1), generator("key", 1));
         one.fill(&mut [0; 8], NOW).unwrap();
         other.fill(&mut [0; 8], Timestamp(NOW.0 + 1)).unwrap();
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_host_gives_no_value_at_all() {
+    fn without_host_randomness_nothing_is_drawn() {
         let random = Random::new(&Secret::from("key"), 1, broken);
         let mut out = [9; 16];
         assert_eq!(random.fill(&mut out, NOW), Err(NoRandomness));
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_can_be_read_over_the_phone() {
+    fn a_reference_has_no_characters_that_look_alike() {
         let random = generator("key", 1);
         let references: HashSet<String> = (0..10_000).map(|_| random.reference(NOW).unwrap()).collect();
         assert_eq!(references.len(), 10_000);

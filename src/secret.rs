@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn log_08_the_memory_of_a_secret_is_cleared() {
+    fn log_08_the_memory_of_a_dropped_secret_is_cleared() {
         fn is_cleared_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
         is_cleared_on_drop(&Secret::from("canary").0);
     }

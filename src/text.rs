@@ -1,14 +1,13 @@
-//! Text from outside, as it may be shown.
+//! Outside text, escaped for logs and messages.
 
 /// Longer texts from outside are cut in messages. Characters.
 pub const SHOWN_LIMIT: usize = 100;
 
-/// A text from outside as it may stand in a message or a log line: printable ASCII, with every other
-/// character, quotes and backslashes escaped, so that two texts never look alike. At most
-/// [`SHOWN_LIMIT`] characters and `...` in the place of more. It cannot begin a new line, end the quotes
-/// that it stands in, or move a cursor.
+/// Outside text for a message or a log line: printable ASCII, with every other character, quotes and
+/// backslashes escaped, so that different texts stay different. At most [`SHOWN_LIMIT`] characters, then
+/// `...`. It cannot begin a new line, end its quotes, or move a cursor.
 ///
-/// Not for secrets: those are not shown at all.
+/// Not for secrets: these are never shown.
 pub fn shown(text: &str) -> String {
     shown_to(text, SHOWN_LIMIT)
 }
@@ -32,7 +31,7 @@ pub fn shown_to(text: &str, limit: usize) -> String {
     shown
 }
 
-/// An address as it may be shown: what a provider has put into its query concerns nobody.
+/// An address for messages, without its query: providers may put anything there.
 pub fn without_query(address: &url::Url) -> &str {
     address.as_str().split('?').next().unwrap_or_default()
 }
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shown_text_stays_on_its_line_and_has_an_end() {
+    fn a_logged_text_stays_on_one_line_and_is_bounded() {
         assert_eq!(shown("plain text, \"quoted\""), r#"plain text, \"quoted\""#);
         assert_eq!(
             shown("a\r\nb\x1b\0\u{202e}é\u{2028}\x7fc\\"),
@@ -53,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn two_texts_never_look_alike() {
+    fn different_texts_are_logged_differently() {
         for (one, other) in
             [("müller", "mller"), ("a\"", "a'"), ("a\n", "a\\n"), ("a\u{200b}", "a"), ("é", "e\u{301}")]
         {

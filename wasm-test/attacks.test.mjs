@@ -66,7 +66,7 @@ const RETURN_ADDRESSES = [
   ['REDIR-06', 'javascript:alert(1)'], ['REDIR-06', '\u0001javascript:alert(1)'], ['REDIR-06', 'data:text/html,x'], ['REDIR-15', '/oidc/callback?code=x&state=y'], ['REDIR-15', '/oidc/logout'],
 ];
 
-describe('nobody', () => {
+describe('no client',() => {
   let world;
   before(async () => { world = await World.start(); });
   after(() => world?.stop());
@@ -130,13 +130,13 @@ describe('nobody', () => {
     refused(answer, 'two fields');
   });
 
-  test('RS-29 has its token repeated in the answer', async () => {
+  test('RS-29 finds its token repeated in the answer', async () => {
     const answer = await world.send('/api/orders', { headers: { authorization: 'Bearer canary"quoted' } });
     assert.ok([400, 401].includes(answer.status), `status ${answer.status}`);
     assert.ok(!JSON.stringify(answer.pairs).includes('canary') && !answer.text.includes('canary'));
   });
 
-  test('HDR-02 tells the upstream on a public path who they are', async () => {
+  test('HDR-02 passes identity headers on a public path', async () => {
     const spellings = [['x-auth-sub', 'm'], ['X-Auth-Sub', 'm'], ['X_AUTH_SUB', 'm'], ['x_auth-sub', 'm'], ['x.auth.sub', 'm'], ['x.auth_roles', 'm'], ['x-auth-roles', 'admin']];
     for (const method of ['GET', 'POST', 'OPTIONS', 'HEAD']) {
       const answer = await world.send('/public/x', { method, headers: [...spellings, ...spellings] });
@@ -193,7 +193,7 @@ describe('nobody', () => {
   });
 });
 
-describe('somebody', () => {
+describe('a person',() => {
   let world;
   before(async () => { world = await World.start(); });
   after(() => world?.stop());
@@ -226,7 +226,7 @@ describe('somebody', () => {
   test('FLOW-14 with a code and an error', () => fails((callback) => callback.searchParams.set('error', 'access_denied')));
   test('FLOW-17 with the name of another issuer', () => fails((callback) => callback.searchParams.set('iss', 'https://evil.example')));
   test('FLOW-18 without the name of the issuer, although the provider announces it', () => fails((callback) => callback.searchParams.delete('iss')));
-  test('FLOW-20 with a signed response nobody asked for', () => fails((callback) => callback.searchParams.set('response', 'eyJ.eyJ.x')));
+  test('FLOW-20 with a signed response that was not requested', () => fails((callback) => callback.searchParams.set('response', 'eyJ.eyJ.x')));
   test('FLOW-03 with the callback of another browser', () => fails(async () => new URL(await world.browser().untilCallback(`${world.site}/page`))));
   test('FLOW-44 without the cookie of the login', () => fails((_callback, browser) => { browser.cookies = []; }));
   test('FLOW-07 with the cookie of the login changed', () => fails((_callback, browser) => {
@@ -294,7 +294,7 @@ describe('somebody', () => {
     }
   });
 
-  test('RS-23 with a session and the token of somebody else is one of the two, never a mixture', async () => {
+  test('RS-23 with a session and the token of another person is one of the two, never a mixture', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`, 'bob');
     const token = await world.token();
@@ -324,7 +324,7 @@ describe('the proxy', () => {
   });
   after(() => world?.stop());
 
-  test('HDR-14 finds the route by what the filter says, not by what the client said', async () => {
+  test('HDR-14 selects the route by the identity header of the filter, not of the client', async () => {
     for (const [user, expected] of [['alice', 'for admins'], ['bob', 'for all']]) {
       const browser = world.browser();
       await browser.login(`${world.site}/`, user);
@@ -335,7 +335,7 @@ describe('the proxy', () => {
     }
   });
 
-  test('SESS-31 passes on every cookie of the upstream beside ours', async () => {
+  test('SESS-31 forwards every cookie of the upstream beside ours', async () => {
     const browser = world.browser();
     const callback = await browser.untilCallback(`${world.site}/cookies`);
     await browser.request(callback);

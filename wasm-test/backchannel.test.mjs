@@ -63,7 +63,7 @@ describe('a provider that ends sessions', () => {
     await until('the access log is written', () => world.accessLog().some(({ path, reason, status }) => path === ENDPOINT && reason === 'logged_out_by_provider' && status === 200), 5_000);
   });
 
-  test('a logout here ends the session of all who have its cookie', async () => {
+  test('a logout here ends the session for every copy of its cookie', async () => {
     const { browser, cookie } = await loggedIn(world);
     const page = await browser.logout(world.site);
     assert.equal(page.url.split('?')[0], `${world.site}/oidc/logged-out`);
@@ -82,7 +82,7 @@ describe('a provider that ends sessions', () => {
     assert.deepEqual(new Set(again.map((refusal) => `${refusal.status} ${refusal.json().code}`)), new Set(['400 logout_token_replayed']));
   });
 
-  test('what is no logout token of the provider ends nothing', async () => {
+  test('anything but a logout token of the provider ends nothing', async () => {
     const { cookie } = await loggedIn(world);
     const good = logoutToken(world);
     for (const [token, code] of [
@@ -109,7 +109,7 @@ describe('a provider that ends sessions', () => {
     assert.equal(world.upstream.requests.filter(({ path }) => path.startsWith(ENDPOINT)).length, 0);
   });
 
-  test('a frame of the provider ends the session whose cookie it brings, and no other', async () => {
+  test('a frame of the provider ends only the session of the cookie in its request', async () => {
     const { cookie } = await loggedIn(world);
     const other = await loggedIn(world);
     await world.send('/orders', { headers: { cookie } });
@@ -139,7 +139,7 @@ describe('a provider that ends sessions', () => {
   });
 });
 
-test('without the option of Envoy a logout token is refused, and the log says which', { timeout: 60_000 }, async () => {
+test('without the option of Envoy a logout token is refused, and the log names the option', { timeout: 60_000 }, async () => {
   const world = await World.start({ configure, plugin: {} });
   try {
     const answer = await bring(world, logoutToken(world));
@@ -150,7 +150,7 @@ test('without the option of Envoy a logout token is refused, and the log says wh
   }
 });
 
-test('the tokens of a session are worth nothing after the logout', async () => {
+test('the tokens of a session are revoked by the logout', async () => {
   const world = await World.start({
     configure: (configuration) => ({ ...configure(configuration), identity: { ...configuration.identity, access_token_header: 'x-access-token' } }),
     provider: {

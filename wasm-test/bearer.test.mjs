@@ -13,7 +13,7 @@ describe('an API call', () => {
   after(() => world?.stop());
   beforeEach(() => { world.upstream.requests.length = 0; });
 
-  test('with a token that the provider issued passes, and the upstream is told whose it is', async () => {
+  test('with a token of the provider passes, and the upstream gets the identity', async () => {
     const token = await world.token();
     const answer = await world.send('/api/orders/7?x=%2520', bearer(token));
     assert.equal(answer.status, 200, answer.text);
@@ -29,7 +29,7 @@ describe('an API call', () => {
     assert.equal(world.received().body, '{"a":1}');
   });
 
-  test('without a token gets 401 and is asked for one', async () => {
+  test('without a token gets 401 with a challenge', async () => {
     const answer = await world.send('/api/orders', { headers: { accept: 'application/json' } });
     assert.equal(answer.status, 401);
     assert.match(answer.header('www-authenticate'), /^Bearer/);
@@ -45,7 +45,7 @@ describe('an API call', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  test('whose token is wrong gets 401, a reason in words and a stable code', async () => {
+  test('with an invalid token gets 401, a reason and a stable code', async () => {
     const answer = await world.send('/api/orders', bearer('wrong'));
     assert.equal(answer.status, 401);
     assert.match(answer.header('www-authenticate'), /^Bearer .*error="invalid_token"/);
@@ -55,7 +55,7 @@ describe('an API call', () => {
     await until('the access log has the reason', () => world.accessLog().some(({ status, reason }) => status === 401 && reason === answer.json().code), 5_000);
   });
 
-  test('tells the client and the access log why, each reason by its own code', async () => {
+  test('gets its own code for each reason, also in the access log', async () => {
     const codes = new Set();
     const now = Math.floor(Date.now() / 1000);
     for (const claims of [{ exp: now - 3600 }, { iss: 'https://evil.example' }, { aud: 'https://other.example' }, { exp: undefined }]) {
@@ -66,7 +66,7 @@ describe('an API call', () => {
     assert.equal(codes.size, 4, [...codes].join(' '));
   });
 
-  test('with a freshly minted token of the same key passes: the forgeries below fail for their fault alone', async () => {
+  test('with a fresh token of the same key passes, so the forgeries below fail only for their fault', async () => {
     assert.equal((await world.send('/api/orders', bearer(mint(world.provider)))).status, 200);
   });
 
@@ -124,7 +124,7 @@ describe('an API call', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  test('JWK-05 with unknown keys makes the filter ask the provider once, not a hundred times', async () => {
+  test('JWK-05 with unknown keys causes one fetch from the provider, not a hundred', async () => {
     const before = world.provider.requests['/jwks'];
     for (let i = 0; i < 100; i += 1) await world.send('/api/orders', bearer(mint(world.provider, {}, { header: { kid: `flood-${i}` } })));
     assert.ok(world.provider.requests['/jwks'] - before <= 2, `${world.provider.requests['/jwks'] - before} fetches`);

@@ -58,7 +58,7 @@ describe('two listeners with filters that share their sessions', () => {
     return [...new Set(answers.map((answer) => `${answer.status} ${answer.header('x-vestibule-code') ?? ''}`.trim()))];
   }));
 
-  test('a login at either is one at both, on every worker', async () => {
+  test('a login at either is valid at both, on every worker', async () => {
     for (const [first, second] of [[world.site, other], [other, world.site]]) {
       const browser = world.browser();
       const page = await browser.login(`${first}/orders`);
@@ -68,7 +68,7 @@ describe('two listeners with filters that share their sessions', () => {
     }
   });
 
-  test('each has its own rules and tells its own headers', async () => {
+  test('each has its own rules and identity headers', async () => {
     const [alice, bob] = [world.browser(), world.browser()];
     await alice.login(`${world.site}/orders`, 'alice');
     await bob.login(`${other}/orders`, 'bob');
@@ -119,7 +119,7 @@ describe('a route that rewrites host and path', () => {
   after(() => world?.stop());
   beforeEach(() => { world.upstream.requests.length = 0; });
 
-  test('is what the upstream sees; rules, login and the way back know the address that was asked for', async () => {
+  test('applies to the upstream; rules, login and return use the requested address', async () => {
     const browser = world.browser();
     const begun = await browser.request(`${world.site}/outside/orders?page=2`);
     assert.equal(begun.status, 302);
@@ -131,7 +131,7 @@ describe('a route that rewrites host and path', () => {
     assert.deepEqual(receivedAll(received, 'x-auth-sub'), ['bob']);
   });
 
-  test('is opened neither by what its path becomes nor by headers that say another', async () => {
+  test('admits nobody by the rewritten path or by headers with another path', async () => {
     const bob = world.browser();
     await bob.login(`${world.site}/orders`, 'bob');
     world.upstream.requests.length = 0;
@@ -176,7 +176,7 @@ describe('behind the CORS filter of Envoy', () => {
     method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'PUT', 'access-control-request-headers': 'authorization' },
   });
 
-  test('a script of an allowed origin can read why it was refused, and what it was given', async () => {
+  test('a script of an allowed origin can read refusals and responses', async () => {
     const bob = world.browser();
     await bob.login(`${world.site}/orders`, 'bob');
     const cookie = bob.cookieHeader('/');

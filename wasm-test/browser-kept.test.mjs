@@ -28,7 +28,7 @@ const FIELDS = [['text', 'one\ntwo "<script>alert(1)</script>'], ['submit', '1']
 const BODY = 'text=one%0D%0Atwo+%22%3Cscript%3Ealert%281%29%3C%2Fscript%3E&submit=1&text=%C3%A9%E2%82%AC%26%3D%2B%25&empty=';
 
 inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
-  test('that is sent when the session has ended is sent after the login, once, as it was', async () => {
+  test('that is submitted after the session has ended is sent once, unchanged, after the login', async () => {
     const { page, world } = it;
     await page.goto(`${world.site}/orders/new`);
     await login(page);
@@ -47,7 +47,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     assert.equal(posts(world).length, 1);
   });
 
-  test('waits for somebody who must be asked', async () => {
+  test('outlives a login with a prompt', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/orders/new`);
     await login(page);
@@ -59,7 +59,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     assert.deepEqual(posts(world).map(({ body }) => body), [BODY]);
   });
 
-  test('with a file says that it is not lost, and a reload after a login in another window sends it', async () => {
+  test('with a file is not lost: a reload after a login in another window sends it', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/orders/new`);
     await login(page);
@@ -76,7 +76,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     assert.match(posts(world)[0].body, /name="text"\r\n\r\none\r\ntwo/);
   });
 
-  test('whose login ends in another window is still where it was, and that is said', async () => {
+  test('whose login ends in another window stays in its window, and a page says so', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/public/form`);
     await sendForm(page, { action: '/orders', fields: FIELDS });
@@ -91,7 +91,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     assert.equal(posts(world).length, 0);
   });
 
-  test('in a window that cannot keep it goes nowhere and says so', async () => {
+  test('in a window that cannot store it stays there, and the page says so', async () => {
     const { context, world } = it;
     await context.addInitScript(() => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }; });
     const page = await context.newPage();
@@ -102,7 +102,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     assert.equal(world.upstream.requests.filter(({ path: to }) => to === '/orders').length, 0);
   });
 
-  test('that another site makes the browser send is neither kept nor sent', async () => {
+  test('from another site is neither preserved nor sent', async () => {
     const { page, world } = it;
     await page.goto(`${world.site}/orders/new`);
     await login(page);
@@ -118,7 +118,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     assert.equal(posts(world).length, 0);
   });
 
-  test('is sent once: neither loading its page again nor another site brings it a second time', async () => {
+  test('is sent once: neither a reload nor another site sends it again', async () => {
     const { page, world } = it;
     await page.goto(`${world.site}/orders/new`);
     await login(page);
@@ -139,7 +139,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     assert.equal(posts(world).length, 1);
   });
 
-  test('without scripts is said to be still there, and nothing is sent', async () => {
+  test('without scripts is not sent, and the page says that it is not lost', async () => {
     const context = await it.browser.newContext({ javaScriptEnabled: false });
     try {
       const page = await context.newPage();
@@ -154,7 +154,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
   });
 
   for (const colorScheme of ['light', 'dark']) {
-    test(`the pages on the way are tidy on a phone (${colorScheme})`, async () => {
+    test(`the pages in between fit on a phone (${colorScheme})`, async () => {
       const phone = await it.browser.newContext({ viewport: PHONE, colorScheme, isMobile: true });
       try {
         const page = await phone.newPage();
@@ -182,7 +182,7 @@ const keepFragments = { configure: (configuration) => { configuration.session.pr
 
 inChromium('a fragment in Chromium', keepFragments, (it) => {
   for (const fragment of ['#/orders/7?x=1', '#"><img src=x onerror=alert(1)>', '#javascript:alert(1)', '#//evil.example/', `#${'x'.repeat(20_000)}`, '']) {
-    test(`comes back with its page, whatever it is: ${fragment.slice(0, 24)}`, async () => {
+    test(`returns with its page: ${fragment.slice(0, 24)}`, async () => {
       const { page, world } = it;
       const dialogs = [];
       page.on('dialog', (dialog) => { dialogs.push(dialog.message()); dialog.dismiss(); });
@@ -198,7 +198,7 @@ inChromium('a fragment in Chromium', keepFragments, (it) => {
     });
   }
 
-  test('of each of two tabs stays its own', async () => {
+  test('of each of two tabs stays with its tab', async () => {
     const { page, context, world } = it;
     const second = await context.newPage();
     await page.goto(`${world.site}/tab#one`);
@@ -211,7 +211,7 @@ inChromium('a fragment in Chromium', keepFragments, (it) => {
     await second.waitForURL(`${world.site}/tab#two`);
   });
 
-  test('needs scripts, and without them the login goes on without it', async () => {
+  test('needs scripts; without them the login continues without it', async () => {
     const context = await it.browser.newContext({ javaScriptEnabled: false });
     try {
       const page = await context.newPage();

@@ -98,7 +98,7 @@ const open = async (page, address) => {
   return answer;
 };
 
-const BEHIND = /Another login stands behind this one/;
+const BEHIND = /Two logins of this site/;
 const ELSEWHERE = /another part of this site/;
 
 for (const [name, alter] of [
@@ -113,7 +113,7 @@ for (const [name, alter] of [
     alter,
     provider: { alter: ({ clients }) => { clients.push({ ...clients[0], client_id: 'second' }); } },
   }, (it) => {
-    test('ends in words, with a session and without', async () => {
+    test('ends with a page that names the cause, with and without a session', async () => {
       const { page, world } = it;
       const seen = begin(it);
       await open(page, `${world.site}/orders?page=2`);
@@ -148,13 +148,13 @@ for (const [name, change, words, code] of [
   ['another cookie name', ({ session }) => { session.cookie_name = 'other'; }, ELSEWHERE, 'login_not_ours'],
   ['different keys', ({ session }) => { session.keys = [OTHER_KEY]; }, ELSEWHERE, /login_not_(opened|ours)/],
   ['a client of its own', ({ providers }) => { providers.demo.client_id = 'second'; }, ELSEWHERE, /login_not_(opened|ours)/],
-  ['other claims', ({ session }) => { session.claims = ['zoneinfo']; }, /cannot read what another part has made/, 'login_loop'],
+  ['other claims', ({ session }) => { session.claims = ['zoneinfo']; }, /cannot read the session of another part/, 'login_loop'],
 ]) {
   inChromium(`one host in two parts, one of which has ${name}`, {
     alter: splitByPath(change),
     provider: { alter: ({ clients }) => { clients.push({ ...clients[0], client_id: 'second' }); } },
   }, (it) => {
-    test('ends in words, logged in at the other part or not', async () => {
+    test('ends with a page that names the cause, with and without a session of the other part', async () => {
       const { page, world } = it;
       for (const isLoggedIn of [false, true]) {
         await it.context.clearCookies();
@@ -182,7 +182,7 @@ inChromium('a site by plain http without the switch', {
     session: { ...session, insecure_allow_http: false, hosts: [`app.example:${world.port}`] },
   }),
 }, (it) => {
-  test('says so, and where to go on', async () => {
+  test('is refused with the reason and a link', async () => {
     const { page, world } = it;
     const seen = begin(it);
     const answer = await page.goto(`http://app.example:${world.port}/orders?page=2`);
@@ -195,7 +195,7 @@ inChromium('a site by plain http without the switch', {
 });
 
 inChromium('windows and frames', {}, (it) => {
-  test('a popup whose login was cancelled is still one when it is tried again', async () => {
+  test('a popup stays one when a cancelled login is tried again', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/public/`);
     const [popup] = await Promise.all([
@@ -254,7 +254,7 @@ const sendsToLogin = [
 
 inChromium('an application that sends everybody to the login', { routes: sendsToLogin }, (it) => {
   for (const kind of ['server', 'script']) {
-    test(`by its ${kind} ends in words, and a click leads on`, async () => {
+    test(`by its ${kind} ends with a page that names the cause, and a click continues`, async () => {
       const { page, world } = it;
       const seen = begin(it);
       await page.goto(`${world.site}/public/${kind}`).catch(() => undefined);
@@ -262,7 +262,7 @@ inChromium('an application that sends everybody to the login', { routes: sendsTo
       await login(page);
       await page.waitForSelector('text=The login goes round in circles');
       const { words, code, retry } = await said(page, `application-${kind}`);
-      assert.match(words, /asks for another login every time/);
+      assert.match(words, /requests another login every time/);
       assert.deepEqual([code, seen.rounds(), retry], ['login_loop', 3, `/oidc/login?return_to=%2Fpublic%2F${kind}`]);
       assert.match(seen.log(), /code=login_loop .* seen: the session \S+; cookies of the filter: .*vestibule/);
       // Somebody who is logged in, as any other page shows.
@@ -271,7 +271,7 @@ inChromium('an application that sends everybody to the login', { routes: sendsTo
     });
   }
 
-  test('a person may ask for logins as often as they like, and open the answers again', async () => {
+  test('a person may request logins as often as they like, and replay the responses', async () => {
     const { page, world } = it;
     const callbacks = [];
     page.on('request', (request) => { if (request.url().includes('/oidc/callback')) callbacks.push(request.url()); });
@@ -292,7 +292,7 @@ inChromium('an application that sends everybody to the login', { routes: sendsTo
 });
 
 inChromium('a browser that keeps the session in no cookie', { alter: between(keeping('cookie:find("^vestibule%-")')) }, (it) => {
-  test('is told after three rounds', async () => {
+  test('is refused after three attempts', async () => {
     const { page, world } = it;
     const seen = begin(it);
     await open(page, `${world.site}/orders?page=2`);
@@ -304,7 +304,7 @@ inChromium('a browser that keeps the session in no cookie', { alter: between(kee
 });
 
 inChromium('a browser that keeps no cookie at all', { alter: between(keeping('not cookie:find("^vestibule")')) }, (it) => {
-  test('is told after the first', async () => {
+  test('is refused after the first', async () => {
     const { page, world } = it;
     const seen = begin(it);
     await open(page, `${world.site}/orders?page=2`);
@@ -319,7 +319,7 @@ inChromium('an application that deletes all cookies with every page', {
     if handle:headers():get("x-envoy-upstream-service-time") then handle:headers():add("clear-site-data", "\\"cookies\\"") end
   end`),
 }, (it) => {
-  test('is no loop: each page is shown, after a login', async () => {
+  test('is no loop: each page appears after a login', async () => {
     const { page, world } = it;
     const seen = begin(it);
     for (const at of ['/orders', '/other']) {
@@ -334,13 +334,13 @@ inChromium('an application that deletes all cookies with every page', {
 inChromium('a page that needs a login of a kind that the provider never does', {
   configure: (configuration) => { configuration.rules.push({ name: 'pay', path: '/pay', authentication: { acr_values: ['gold'] } }); },
 }, (it) => {
-  test('says so after one login, however often it is opened or reloaded', async () => {
+  test('is refused after one login, however often it is opened or reloaded', async () => {
     const { page, world } = it;
     await open(page, `${world.site}/orders`);
     const seen = begin(it);
     await open(page, `${world.site}/pay`);
     const { words, code } = await said(page, 'step-up');
-    assert.match(words, /asks for a safer or a more recent login/);
+    assert.match(words, /requires a stronger or a more recent login/);
     assert.deepEqual([code, seen.rounds()], ['step_up_not_met', 1]);
     for (let time = 0; time < 4; time += 1) {
       await page.reload();
@@ -355,7 +355,7 @@ inChromium('an ID token that is over when it arrives', {
   configure: (configuration) => { configuration.providers.demo.leeway_seconds = 0; },
   provider: { alter: (configuration) => { configuration.ttl.IdToken = () => 1; } },
 }, (it) => {
-  test('ends in words after one login', async () => {
+  test('ends with a page that names the cause after one login', async () => {
     const { page, world } = it;
     world.provider.intercept = (request, response) => {
       if (request.url !== '/token') return false;

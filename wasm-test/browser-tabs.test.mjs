@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { endSession, inChromium, login } from './in-chromium.mjs';
 
 inChromium('tabs and windows in Chromium', {}, (it) => {
-  test('seven tabs, opened at once, all end where they began', async () => {
+  test('seven tabs, opened at once, all end on their own pages', async () => {
     const { context, page, world } = it;
     const tabs = await Promise.all([1, 2, 3, 4, 5, 6, 7].map(() => context.newPage()));
     await Promise.all(tabs.map((tab, index) => tab.goto(`${world.site}/tab/${index}?n=${index}`)));
@@ -19,7 +19,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     assert.deepEqual(left, ['vestibule']);
   });
 
-  test('a fragment outlives a login in which the provider asks nothing, by redirects alone', async () => {
+  test('a fragment outlives a login without a prompt, by redirects alone', async () => {
     const { page, world } = it;
     await page.goto(`${world.site}/`);
     await login(page);
@@ -110,12 +110,12 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     assert.equal(page.url(), `${world.site}/orders?page=2`);
     await endSession(it);
     await page.goto(callback);
-    assert.match(await page.textContent('body'), /This login cannot be finished/);
+    assert.match(await page.textContent('body'), /This login cannot be completed/);
     await page.click('text=Try again');
     await page.waitForURL(`${world.site}/orders?page=2`);
   });
 
-  test('a login in a popup tells the page that opened it, and closes', async () => {
+  test('a login in a popup notifies the page that opened it, and closes', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/public/`);
     const [popup] = await Promise.all([
@@ -138,7 +138,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     assert.deepEqual(told.claims, { sub: 'alice' });
   });
 
-  test('a popup that another site opened tells it nothing', async () => {
+  test('a popup that another site opened notifies nobody', async () => {
     const { page, world, context } = it;
     // Another origin, as ports are part of it.
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
@@ -156,7 +156,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     assert.deepEqual(await page.evaluate(() => [window.heard, window.opened.closed]), [[], false]);
   });
 
-  test('a script asks who is logged in, and for how long', async () => {
+  test('a script reads who is logged in, and for how long', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/public/`);
     const ask = (method) => page.evaluate(async (how) => {

@@ -47,7 +47,7 @@ describe('in Chromium', () => {
   /** Nothing wider than the screen: no sideways scrolling. */
   const fits = async (on) => assert.ok(await on.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'the page is wider than the screen');
 
-  test('a person logs in, sees the page that was asked for, and logs out', async () => {
+  test('a person logs in, sees the requested page, and logs out', async () => {
     const asked = `${world.site}/orders/%7E7?from=2024&x=%2520&y=//`;
     await page.goto(asked);
     assert.ok(page.url().startsWith(`${world.issuer}/interaction/`), page.url());
@@ -78,7 +78,7 @@ describe('in Chromium', () => {
     assert.ok(page.url().startsWith(`${world.issuer}/interaction/`), page.url());
   });
 
-  test('a script of the page is told to log in, and no cookie of ours is visible to it', async () => {
+  test('a script of the page gets the login address, and sees no cookie of ours', async () => {
     await page.goto(`${world.site}/public/`);
     const answer = await page.evaluate(async () => {
       const response = await fetch('/orders');
@@ -104,7 +104,7 @@ describe('in Chromium', () => {
     await second.waitForURL(`${world.site}/tab/2`);
   });
 
-  test('a page that the role does not open says so', async () => {
+  test('a page without the required role shows the reason', async () => {
     const response = page.waitForResponse((answer) => answer.url() === `${world.site}/admin`, { timeout: 20_000 });
     await page.goto(`${world.site}/admin`);
     await response;
@@ -115,7 +115,7 @@ describe('in Chromium', () => {
   });
 
   for (const colorScheme of ['light', 'dark']) {
-    test(`the error page is tidy on a phone (${colorScheme})`, async () => {
+    test(`the error page fits on a phone (${colorScheme})`, async () => {
       const phone = await browser.newContext({ viewport: PHONE, colorScheme, isMobile: true });
       try {
         const small = await phone.newPage();

@@ -57,7 +57,7 @@ describe('a client without a session', () => {
     test(`that is ${name} gets 401 and no redirect`, async () => refused(await world.send('/page', request)));
   }
 
-  test('that is a program is told in JSON where to log in', async () => {
+  test('that is a program gets the login address in JSON', async () => {
     const answer = await world.send('/page', programs.fetch);
     assert.match(answer.header('content-type'), /json/);
     assert.match(JSON.stringify(answer.json()), /\/oidc\/login/);
@@ -83,7 +83,7 @@ describe('a client without a session', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  test('may ask before it calls: a preflight passes, and names nobody', async () => {
+  test('may send a preflight, which passes without an identity', async () => {
     const answer = await world.send('/api/orders', {
       method: 'OPTIONS',
       headers: { origin: 'https://app.example', 'access-control-request-method': 'POST', 'x-auth-sub': 'mallory', X_Auth_Sub: 'mallory' },
@@ -93,7 +93,7 @@ describe('a client without a session', () => {
     assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), []);
   });
 
-  test('gets through with a session: WebSocket and event stream', async () => {
+  test('is admitted with a session: WebSocket and event stream', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`);
     const socket = await browser.request(`${world.site}/socket`, { headers: WEBSOCKET });

@@ -54,17 +54,17 @@ test('a variable that is not set is named, and no secret is shown', () => refusa
   for (const secret of Object.values(world.secrets)) assert.ok(!log.includes(secret));
 }));
 
-test('plain HTTP is refused unless it is allowed by its long name', () => refusal((configuration) => {
+test('plain HTTP is refused without its switch', () => refusal((configuration) => {
   delete configuration.providers.demo.insecure_allow_http;
 }, (log) => assert.match(log, /providers\.demo\.issuer/)));
 
-test('a rule that opens everything is refused', () => refusal((configuration) => {
+test('a rule that makes everything public is refused', () => refusal((configuration) => {
   configuration.rules.unshift({ name: 'all', path_prefix: '/', accept: 'public' });
 }, (log) => assert.match(log, /rules\[0\]/)));
 
 test('WASM-08 an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /configuration: is empty/)));
 
-test('what is allowed but unwise is a warning at every start', async () => {
+test('unwise settings give a warning at every start', async () => {
   const world = await World.start();
   try {
     await until('the warnings are logged', () => /insecure_allow_http/.test(world.envoy.stderr), 5_000);

@@ -59,7 +59,7 @@ async function leavesNothing(demo, children) {
 }
 
 describe('the demo', () => {
-  test('can be used as it says, and Ctrl-C ends all of it', async () => {
+  test('works as described, and Ctrl-C ends all of it', async () => {
     const demo = await startDemo(() => ({}));
     try {
       const address = /Open\s+(\S+)/.exec(demo.output)?.[1];
@@ -112,7 +112,7 @@ describe('the demo', () => {
     }
   });
 
-  test('refuses a port that is none', async () => {
+  test('refuses an invalid port', async () => {
     const demo = await startDemo(() => ({ DEMO_PORT: '80000' }));
     assert.equal(demo.code, 1);
     assert.match(demo.output, /DEMO_PORT must be a port from 1 to 65535, got 80000/);

@@ -23,7 +23,7 @@ const start = (plugin) => World.start({
 const untilForm = (world, browser, path) => browser.login(`${world.site}${path}`);
 
 describe('form_post', () => {
-  test('a person comes back by a form, and only so', { timeout: 60_000 }, async () => {
+  test('a person returns by a form, and in no other way', { timeout: 60_000 }, async () => {
     const world = await start({ allow_on_headers_stop_iteration: true });
     try {
       const browser = world.browser();
@@ -60,7 +60,7 @@ describe('form_post', () => {
     }
   });
 
-  test('where Envoy keeps the body back, the person is told', { timeout: 60_000 }, async () => {
+  test('where Envoy withholds the body, the person gets the reason', { timeout: 60_000 }, async () => {
     const world = await start({});
     try {
       const browser = world.browser();

@@ -52,7 +52,7 @@ describe('with Glewlwyd as the provider', { skip: missing() }, () => {
     assert.deepEqual(receivedAll(request, 'x-auth-name'), [PERSON.name]);
   });
 
-  test(`a session whose access token is over is renewed once for ${REQUESTS} requests on two workers, again and again`, async () => {
+  test(`a session whose access token has expired is renewed once for ${REQUESTS} requests on two workers, again and again`, async () => {
     const { browser } = await loggedIn('/orders');
     for (const round of [1, 2]) {
       const first = token();

@@ -41,7 +41,7 @@ describe('over a login', () => {
   });
   after(() => world?.stop());
 
-  test('REDIR-12 a form is kept, and sent once, whichever workers it meets', async () => {
+  test('REDIR-12 a form is preserved, and sent once by all workers together', async () => {
     for (let round = 0; round < 4; round += 1) {
       const browser = world.browser();
       const kept = await sendForm(browser, `${world.site}/orders?round=${round}`, 'a=1&b=%22%0D%0A');
@@ -60,7 +60,7 @@ describe('over a login', () => {
     assert.equal(world.upstream.requests.filter(({ method }) => method === 'POST').length, 0, 'it is the browser that sends it');
   });
 
-  test('REDIR-12 nobody else is given a form, and no other site', async () => {
+  test('REDIR-12 no other person and no other site gets a form', async () => {
     const [alice, bob] = [world.browser(), world.browser()];
     const kept = await sendForm(alice, `${world.site}/orders`, 'a=1');
     const baited = await sendForm(bob, `${world.site}/transfer`, 'to=bob');
@@ -75,14 +75,14 @@ describe('over a login', () => {
     assert.equal((await give(brought(kept, landed))).status, 200);
   });
 
-  test('what another site makes a browser send is not kept', async () => {
+  test('a cross-site form is not preserved', async () => {
     for (const headers of [{ 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }, { 'sec-fetch-dest': 'iframe' }]) {
       const answer = await sendForm(world.browser(), `${world.site}/orders`, 'a=1', headers);
       assert.deepEqual([...codes([answer]), answer.all('set-cookie')], ['401 not_logged_in', []]);
     }
   });
 
-  test('a large form is kept whole, and a larger one is not', async () => {
+  test('a large form is preserved whole, and a larger one is not', async () => {
     const browser = world.browser();
     const value = 'x'.repeat(64 * 1024 - 2);
     const kept = await sendForm(browser, `${world.site}/orders`, `a=${value}`);
@@ -93,7 +93,7 @@ describe('over a login', () => {
     assert.match(larger.text, /not lost yet/);
   });
 
-  test('an answer of the provider that comes again leads to its page, or to a login for it', async () => {
+  test('a replayed authorization response leads to its page, or to a login for it', async () => {
     const browser = world.browser();
     const callback = await browser.untilCallback(`${world.site}/orders?page=2`);
     assert.equal((await browser.get(callback)).status, 200);
@@ -107,7 +107,7 @@ describe('over a login', () => {
     assert.ok(stranger.all('set-cookie').every((cookie) => cookie.includes('Max-Age=0')));
   });
 
-  test('a script learns who is logged in, from every worker, and other sites do not', async () => {
+  test('a script reads who is logged in from every worker, and other sites cannot', async () => {
     const browser = world.browser();
     const script = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
     const ask = (method = 'GET', headers = {}) => browser.request(`${world.site}/oidc/session`, { method, headers: { ...script, ...headers } });
@@ -129,7 +129,7 @@ describe('over a login', () => {
   });
 });
 
-test('where Envoy hands over no body, a form is not kept and that is said', { timeout: 60_000 }, async () => {
+test('where Envoy withholds the body, a form is not preserved and a page says so', { timeout: 60_000 }, async () => {
   const world = await World.start({ plugin: {} });
   try {
     const answer = await sendForm(world.browser(), `${world.site}/orders`, 'a=1');

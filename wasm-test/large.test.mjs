@@ -39,7 +39,7 @@ describe('a person with many groups', () => {
   const sessionCookies = (browser) => browser.cookiesOf(world.port).filter(({ name }) => /^vestibule(\.\d)?$/.test(name));
   const shortened = async (without) => (await world.metrics())[`vestibule_sessions_shortened_without_${without}_provider_demo{}`] ?? 0;
 
-  test('has a session in several cookies, which both workers put together', async () => {
+  test('has a session in several cookies, which both workers read', async () => {
     count = 60;
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
@@ -54,7 +54,7 @@ describe('a person with many groups', () => {
     assert.equal((await world.send('/page', { headers: { ...NAVIGATION, cookie: lost } })).status, 302);
   });
 
-  test('with more groups has one without the hint for the logout', async () => {
+  test('with more groups has one without the ID token', async () => {
     count = 200;
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
@@ -64,7 +64,7 @@ describe('a person with many groups', () => {
     assert.equal((await browser.get(`${world.site}/page`)).status, 200);
   });
 
-  test('with too many groups has none, and is told so', async () => {
+  test('with too many groups has none, and sees the reason', async () => {
     count = 310;
     const browser = world.browser();
     // The second time the provider knows the person already.

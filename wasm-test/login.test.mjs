@@ -17,7 +17,7 @@ describe('a person', () => {
   });
 
   for (const asked of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26', '/x?return_to=https://evil.example/', '/?', '/long?'.padEnd(1500, 'q')]) {
-    test(`comes back to the very address that was asked for: ${asked.slice(0, 40)}`, async () => {
+    test(`returns to the requested address: ${asked.slice(0, 40)}`, async () => {
       const browser = world.browser();
       const page = await browser.login(`${world.site}${asked}`);
       assert.equal(page.status, 200, page.text.slice(0, 500));
@@ -27,7 +27,7 @@ describe('a person', () => {
     });
   }
 
-  test('is told to the upstream', async () => {
+  test('reaches the upstream with an identity', async () => {
     await world.browser().login(`${world.site}/orders`);
     const request = world.received();
     assert.deepEqual(receivedAll(request, 'x-auth-sub'), ['alice']);
@@ -46,7 +46,7 @@ describe('a person', () => {
     assert.equal(world.provider.requests['/token'], logins);
   });
 
-  test('who has a session at the provider is let in without a form', async () => {
+  test('with a session at the provider logs in without a prompt', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`);
     for (const { name } of browser.cookiesOf(world.port)) browser.cookies = browser.cookies.filter((cookie) => cookie.name !== name);
@@ -94,7 +94,7 @@ describe('a person', () => {
     for (const { name, value } of ours) assert.ok(!text.includes(`${name}=`) && !text.includes(value));
   });
 
-  test('is known by a session that HTTP/2 sends in crumbs', async () => {
+  test('is recognised by a session in several HTTP/2 cookie fields', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`);
     const crumbs = ['a=1', ...browser.cookiesOf(world.port).map(({ name, value }) => `${name}=${value}`), 'b=2'];
@@ -116,7 +116,7 @@ describe('a person', () => {
     assert.ok(!JSON.stringify(request).includes('mallory'));
   });
 
-  test('is told to nobody on a public path, whatever the client claims', async () => {
+  test('sends no identity on a public path, whatever the client claims', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`);
     for (const client of [browser, world.browser()]) {
@@ -136,7 +136,7 @@ describe('a person', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  test('opens five tabs and finishes them in any order', async () => {
+  test('completes five logins in any order', async () => {
     const browser = world.browser();
     const tabs = [];
     for (const tab of [1, 2, 3, 4, 5]) tabs.push({ asked: `/tab/${tab}?n=${tab}`, page: await browser.get(`${world.site}/tab/${tab}?n=${tab}`) });
@@ -148,7 +148,7 @@ describe('a person', () => {
     }
   });
 
-  test('who cancels at the provider is told so and not sent round again', async () => {
+  test('who cancels at the provider sees a page and is not redirected again', async () => {
     const browser = world.browser();
     const form = await browser.get(`${world.site}/orders`);
     const page = await browser.submit(form, {}, { action: /formaction="([^"]*)"/.exec(form.text)[1] });
@@ -163,7 +163,7 @@ describe('a person', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  test('whose browser drops the session cookie is told after at most three rounds', async () => {
+  test('whose browser drops the session cookie is refused after at most three attempts', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/first`);
     const sessionNames = new Set(browser.cookiesOf(world.port).map(({ name }) => name));
@@ -179,7 +179,7 @@ describe('a person', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  test('whose browser keeps no cookie at all is told at the first callback', async () => {
+  test('whose browser keeps no cookie at all is refused at the first callback', async () => {
     const browser = world.browser();
     const keep = browser.keep.bind(browser);
     browser.keep = (port, line) => (port === world.port ? undefined : keep(port, line));
@@ -189,7 +189,7 @@ describe('a person', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  test('with a session of which any part was changed has none', async () => {
+  test('with a session that was changed in any part has none', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`);
     const ours = browser.cookiesOf(world.port);
@@ -237,7 +237,7 @@ describe('a person', () => {
     ['another state', (state) => ({ state: `${state}x` }), 'logout_state'],
     ['no state', () => ({}), 'logout_state_missing'],
   ]) {
-    test(`who comes back from the logout with ${what} is logged out, and told that the provider may not know`, async () => {
+    test(`who comes back from the logout with ${what} is logged out, and sees that the provider may not have logged out`, async () => {
       const browser = world.browser();
       await browser.login(`${world.site}/`);
       const out = await browser.request(`${world.site}/oidc/logout`, { headers: { ...NAVIGATION, 'sec-fetch-site': 'same-origin' } });
@@ -259,7 +259,7 @@ describe('a person', () => {
     assert.equal((await browser.request(`${world.site}/still`)).status, 200);
   });
 
-  test('is sent to the provider with everything that a login needs, and nothing of the request', async () => {
+  test('is redirected to the provider with all parameters of a login, and nothing of the request', async () => {
     const answer = await world.send('/app?scope=evil&prompt=none&client_id=x', { headers: NAVIGATION });
     assert.match(answer.header('cache-control'), /no-store/);
     const location = new URL(answer.header('location'));
@@ -289,7 +289,7 @@ describe('a provider without end_session_endpoint', () => {
   });
   after(() => world?.stop());
 
-  test('is not asked at logout: the person is logged out here', async () => {
+  test('is not visited at logout: the person is logged out here', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/`);
     const page = await browser.logout(world.site);

@@ -47,7 +47,7 @@ describe('the metrics, seen by Prometheus', () => {
     });
   }
 
-  test('LOG-05 have one series for each code, whatever is asked for', async () => {
+  test('LOG-05 have one series for each code, for any request', async () => {
     const from = await settled();
     for (let i = 0; i < 40; i += 1) {
       await world.send(`/orders/canary-${i}`, { headers: { 'x-canary': `canary-${i}`, cookie: `vestibule=1.canary${i}` } });
@@ -75,7 +75,7 @@ describe('the metrics, seen by Prometheus', () => {
     assert.equal(counted['vestibule_callouts{vestibule_endpoint="token",vestibule_outcome="ok",vestibule_provider="demo"}'], 1);
   });
 
-  test('know every callout, also of the VM on the main thread, which sees no request', async () => {
+  test('count every callout, also of the VM on the main thread, which sees no request', async () => {
     const { '/.well-known/openid-configuration': metadata, '/jwks': keys } = world.provider.requests;
     const of = (endpoint) => `vestibule_callouts{vestibule_endpoint="${endpoint}",vestibule_outcome="ok",vestibule_provider="demo"}`;
     await until('all are counted', async () => {

@@ -69,7 +69,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       world.upstream.requests.length = 0;
     });
 
-    test('somebody logs in, is told to the upstream, and logs out', async () => {
+    test('a person logs in, reaches the upstream with an identity, and logs out', async () => {
       const browser = world.browser();
       for (const asked of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26']) {
         const page = await browser.login(`${world.site}${asked}`).catch(() => browser.get(`${world.site}${asked}`));
@@ -85,7 +85,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       survives(world, workers);
     });
 
-    test('a token is taken, and one that was tampered with is not', async () => {
+    test('a token is accepted, and one that was tampered with is not', async () => {
       const token = await world.token();
       assert.equal((await world.send('/api/orders', { headers: bearer(token) })).status, 200);
       assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['orders-machine']);
@@ -97,7 +97,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       survives(world, workers);
     });
 
-    test('nobody can say who they are', async () => {
+    test('identity headers of clients are refused', async () => {
       const browser = world.browser();
       await browser.login(`${world.site}/`, 'bob');
       world.upstream.requests.length = 0;
@@ -112,7 +112,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
     });
 
     for (const [how, answer] of Object.entries(BROKEN)) {
-      test(`an answer with ${how} lets nobody in, and everybody is answered`, async () => {
+      test(`an answer with ${how} admits nobody, and every client gets an answer`, async () => {
         const token = await world.token();
         const back = await world.browser().untilCallback(`${world.site}/orders`);
         const asked = world.provider.requests['/token'];
@@ -166,7 +166,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       survives(world, workers);
     });
 
-    test('what comes on a connection while a request waits changes nothing', async () => {
+    test('data on a connection while a request waits changes nothing', async () => {
       let asked = 0;
       world.provider.intercept = async (request) => {
         if (request.url !== '/token') return false;
@@ -189,7 +189,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       survives(world, workers);
     });
 
-    test(`${REQUESTS} requests at once on a new key ask for it once or are told to come again`, async () => {
+    test(`${REQUESTS} requests at once on a new key fetch it once or get 503`, async () => {
       const token = await world.token();
       const unknown = withUnknownKey(token);
       const answers = await Promise.all(Array.from({ length: REQUESTS }, () => world.send('/api/orders', { headers: bearer(unknown) })));
@@ -198,7 +198,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       survives(world, workers);
     });
 
-    test('a provider that is away', async () => {
+    test('an unreachable provider', async () => {
       const token = await world.token();
       await world.provider.stop();
       try {
@@ -227,7 +227,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
 
 describe('nginx, where it forgets that a request waits', { skip }, () => {
   for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) => text, 'as in Kong': asInKong })) {
-    test(`the request finds no upstream, ${name}`, async () => {
+    test(`the request has no upstream, ${name}`, async () => {
       // The phase in which it forgets. What becomes of the worker is not asked here.
       const world = await NginxWorld.start({ alter: (text) => alter(text).replace('proxy_wasm_request_headers_in_access on;', '') });
       try {
@@ -253,7 +253,7 @@ describe('nginx, when a module traps', { skip }, () => {
   before(async () => { world = await NginxWorld.start({ module: path.join(ROOT, '.build/vestibule-test-trap.wasm'), alter: withoutLock }); });
   after(() => world?.stop());
 
-  test('whoever waits for the provider is refused, or the connection is closed', async () => {
+  test('requests that wait for the provider are refused, or the connection is closed', async () => {
     const closed = () => ({ status: 0 });
     const token = await world.token();
     world.provider.intercept = async (request) => {
@@ -277,7 +277,7 @@ describe('nginx, when a module traps', { skip }, () => {
   });
 });
 
-describe('nginx, with sessions that are renewed', { skip }, () => {
+describe('nginx, with sessions that are refreshed', { skip }, () => {
   let world;
   let workers;
   let renewals = 0;
@@ -296,7 +296,7 @@ describe('nginx, with sessions that are renewed', { skip }, () => {
   });
   after(() => world?.stop());
 
-  test(`${REQUESTS} requests at once renew a session once, and nobody is logged out`, async () => {
+  test(`${REQUESTS} requests at once refresh a session once, and nobody is logged out`, async () => {
     for (let round = 0; round < 2; round += 1) {
       const browser = world.browser();
       assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
@@ -333,7 +333,7 @@ test('a secret may have any character', { skip }, async () => {
   }
 });
 
-test('what kong/README.md says of the first requests is so', { skip }, async () => {
+test('the first requests behave as kong/README.md says', { skip }, async () => {
   const page = readFileSync(path.join(ROOT, 'kong/README.md'), 'utf8');
   const lines = [...page.matchAll(/^ +curl -i (.*?)http:\/\/localhost:8000(\S*) +# (.*)$/gm)];
   assert.equal(lines.length, 4);
@@ -351,7 +351,7 @@ test('what kong/README.md says of the first requests is so', { skip }, async () 
   }
 });
 
-test('what nginx refuses by itself has a reason in the access log', { skip }, async () => {
+test('refusals of nginx itself have a reason in the access log', { skip }, async () => {
   const world = await NginxWorld.start();
   try {
     await world.send('/', { headers: { 'x-long': 'x'.repeat(100_000) } }).catch(() => undefined);
@@ -363,7 +363,7 @@ test('what nginx refuses by itself has a reason in the access log', { skip }, as
   }
 });
 
-test(`an idle nginx lives through ${LIFETIMES} lifetimes of what it knows`, { skip }, async () => {
+test(`an idle nginx lives through ${LIFETIMES} lifetimes of its documents`, { skip }, async () => {
   // The shortest lifetime that the filter takes is a minute.
   const world = await NginxWorld.start({
     intercept: (_request, response) => { response.setHeader('cache-control', 'max-age=60'); return false; },

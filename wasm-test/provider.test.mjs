@@ -8,7 +8,7 @@ import { NAVIGATION } from './client.mjs';
 import { flipped, mint, strangersKey } from './tokens.mjs';
 import { until, World, WORKERS } from './world.mjs';
 
-test('a provider that is away at the start: 503 with Retry-After, and recovery when it comes', async () => {
+test('a provider that is unreachable at the start: 503 with Retry-After, then recovery', async () => {
   const world = await World.start({ providerUp: false });
   try {
     // Nothing is wrong with it that could be seen without the provider's keys.
@@ -32,7 +32,7 @@ test('a provider that is away at the start: 503 with Retry-After, and recovery w
   }
 });
 
-test('a provider whose document names another issuer is never believed', async () => {
+test('a provider whose document names another issuer is never used', async () => {
   const world = await World.start({ providerUp: false });
   try {
     await world.startProvider();
@@ -56,7 +56,7 @@ test('a provider whose document names another issuer is never believed', async (
   }
 });
 
-test('what the background is asking already, a request waits for and does not ask again', async () => {
+test('a request waits for a callout of the background instead of repeating it', async () => {
   const world = await World.start({ providerUp: false });
   try {
     await world.startProvider();
@@ -100,7 +100,7 @@ async function waiting(world, count) {
 }
 
 // One worker in the next two stories: with more, some would wait for a question of their own.
-test('requests that wait for another one\'s question are all answered', { timeout: 30_000 }, async () => {
+test('requests that wait for the callout of another one are all answered', { timeout: 30_000 }, async () => {
   const world = await World.start({ providerUp: false, concurrency: 1 });
   try {
     await world.startProvider();
@@ -113,7 +113,7 @@ test('requests that wait for another one\'s question are all answered', { timeou
   }
 });
 
-test('requests whose questioner leaves are all answered', { timeout: 30_000 }, async () => {
+test('requests that wait for the callout of an abandoned one are all answered', { timeout: 30_000 }, async () => {
   const world = await World.start({ providerUp: false, concurrency: 1 });
   try {
     await world.startProvider();
@@ -129,7 +129,7 @@ test('requests whose questioner leaves are all answered', { timeout: 30_000 }, a
 });
 
 // A world of its own: fetching keys again is throttled, and another story may have used that up.
-test('a provider that rotates its keys in the middle of a login is asked for the new ones', async () => {
+test('the new keys of a provider that rotates in the middle of a login are fetched', async () => {
   const world = await World.start();
   try {
     const browser = world.browser();
@@ -198,7 +198,7 @@ describe('a provider', () => {
     };
   };
 
-  test('that answers in its own words but rightly is believed: the forgeries below fail for their fault alone', async () => {
+  test('that answers correctly with unusual values is accepted, so the forgeries below fail only for their fault', async () => {
     tokenAnswer((idToken) => ({ body: { id_token: idToken() } }));
     assert.equal((await world.browser().login(`${world.site}/page`)).status, 200);
   });
@@ -224,7 +224,7 @@ describe('a provider', () => {
     'a failure': () => ({ status: 500, body: 'oops' }),
   };
   for (const [what, make] of Object.entries(forgeries)) {
-    test(`that answers with ${what} lets nobody in`, async () => {
+    test(`that answers with ${what} admits nobody`, async () => {
       tokenAnswer(make);
       const browser = world.browser();
       const page = await browser.login(`${world.site}/page`);
@@ -237,7 +237,7 @@ describe('a provider', () => {
     });
   }
 
-  test('that does not answer the token request: the person gets an answer, the code is not sent twice', async () => {
+  test('that does not answer the token request: the person gets an answer, the code is redeemed once', async () => {
     let asked = 0;
     world.provider.intercept = (request, response) => {
       if (request.url !== '/token') return false;
@@ -262,7 +262,7 @@ describe('a provider', () => {
     assert.match(calls[0].headers.authorization, /^Basic /);
   });
 
-  test('that goes away later disturbs nobody who is known', async () => {
+  test('that becomes unreachable later affects no session', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/page`);
     const token = await world.token();

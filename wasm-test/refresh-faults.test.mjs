@@ -15,7 +15,7 @@ const TOKEN_SECONDS = 11;
 const LONG_TOKEN_SECONDS = 20;
 const SCRIPT = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
 
-describe('a renewal', () => {
+describe('a refresh', () => {
   let world;
   const people = {};
 
@@ -74,7 +74,7 @@ describe('a renewal', () => {
   }
 
   // First, because the tokens of the others are over in the meantime.
-  test('is made before the token is over, and nobody waits for it', async () => {
+  test('is made before the token expires, and no request waits for it', async () => {
     const { early } = people;
     const before = asked();
     const { held, release } = holdTokens();
@@ -91,7 +91,7 @@ describe('a renewal', () => {
     assert.equal(asked() - before, 1);
   });
 
-  test('is due in time where the provider says nothing of lifetimes', async () => {
+  test('is due in time where the provider gives no lifetimes', async () => {
     const { silent } = people;
     await over(silent);
     const before = asked();
@@ -101,7 +101,7 @@ describe('a renewal', () => {
     assert.equal(asked() - before, 1);
   });
 
-  test('of a token that is over at once is one for many requests, and not the next right away', async () => {
+  test('of a token that expires at once is one for many requests, and is not repeated at once', async () => {
     const { hasty } = people;
     await over(hasty);
     world.alterTokens((answer) => ({ ...answer, ...LIFETIMES.hasty }));
@@ -139,7 +139,7 @@ describe('a renewal', () => {
     return { ...answer, id_token: mint(world.provider, { ...nothingElse, ...claims, sub }, { header: { typ: 'JWT' } }) };
   });
 
-  test('with an ID token about the same person goes on with the session', async () => {
+  test('with an ID token about the same person keeps the session', async () => {
     const { same } = people;
     await over(same);
     renewedAbout('alice');
@@ -148,7 +148,7 @@ describe('a renewal', () => {
     assert.notEqual(token(), same.first);
   });
 
-  test('with an ID token about somebody else ends the session, on every worker', async () => {
+  test('with an ID token about another person ends the session, on every worker', async () => {
     const { other } = people;
     await over(other);
     renewedAbout('bob');
@@ -160,7 +160,7 @@ describe('a renewal', () => {
   });
 
   // Last, because for a while nobody's session is renewed.
-  test('waits for a provider that is away, and nobody notices', async () => {
+  test('waits for an unreachable provider, without an effect on requests', async () => {
     const { patient } = people;
     await over(patient);
     await world.provider.stop();

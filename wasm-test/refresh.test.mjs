@@ -14,7 +14,7 @@ const SHORT_TOKEN_SECONDS = 2;
 /** Long enough that what was renewed still counts while it is looked at. */
 const TOKEN_SECONDS = 11;
 
-describe('a session whose access token is over', () => {
+describe('a session whose access token has expired', () => {
   let world;
   let browser;
   let watched;
@@ -47,7 +47,7 @@ describe('a session whose access token is over', () => {
     await until('the access token is over', () => Date.now() > end);
   }
 
-  test(`is renewed once for ${REQUESTS} requests on ${WORKERS} workers, ${SESSIONS} sessions in a row`, async () => {
+  test(`is refreshed once for ${REQUESTS} requests on ${WORKERS} workers, ${SESSIONS} sessions in a row`, async () => {
     const sessions = [];
     for (let i = 0; i < SESSIONS; i += 1) {
       const person = world.browser();
@@ -74,7 +74,7 @@ describe('a session whose access token is over', () => {
     for (const { person } of sessions) assert.equal((await person.request(`${world.site}/after`)).status, 200);
   });
 
-  test(`is renewed again and again, ${ROUNDS} times in a row, and nobody is logged out`, async () => {
+  test(`is refreshed ${ROUNDS} times in a row, and nobody is logged out`, async () => {
     world.alterTokens((answer) => ({ ...answer, expires_in: SHORT_TOKEN_SECONDS }));
     const person = world.browser();
     assert.equal((await person.login(`${world.site}/orders`)).status, 200);
@@ -96,7 +96,7 @@ describe('a session whose access token is over', () => {
     assert.equal((await person.request(`${world.site}/after`)).status, 200);
   });
 
-  test(`is renewed once by ${REQUESTS} questions of a script who is logged in`, async () => {
+  test(`is refreshed once by ${REQUESTS} requests of a script for session information`, async () => {
     await overToken(loggedInAt);
     const asked = world.provider.requests['/token'];
     const headers = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };

@@ -68,7 +68,7 @@ describe('a session key', () => {
 
   const open = (cookie) => world.send('/page', { headers: { ...NAVIGATION, cookie } });
 
-  test('is replaced by a reload, and nobody has to log in again', async () => {
+  test('is rotated by a reload, and nobody has to log in again', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const byOld = browser.cookieHeader('/');
@@ -122,7 +122,7 @@ describe('a configuration that is replaced', () => {
     replaceable.remove();
   });
 
-  test('keeps what a refresh brings that it began', async () => {
+  test('keeps the result of a refresh in flight', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const cookie = browser.cookieHeader('/');
@@ -173,7 +173,7 @@ describe('a client secret', () => {
   const counted = async (credential, outcome) => (await world.metrics())[`vestibule_client_authentications_credential_${credential}_outcome_${outcome}_provider_demo{}`] ?? 0;
   const logIn = async () => assert.equal((await world.browser().login(`${world.site}/orders`)).status, 200);
 
-  test('is changed at the provider, and every login succeeds', async () => {
+  test('is rotated at the provider, and every login succeeds', async () => {
     await logIn();
     world.provider.changeSecret(world.secrets.CLIENT_SECRET_NEXT);
     for (let i = 0; i < 12; i += 1) await logIn();
@@ -186,7 +186,7 @@ describe('a client secret', () => {
     assert.match(world.envoy.stderr, /code=client_refused the provider refuses client_secret;/);
   });
 
-  test('is announced before it ends', async () => {
+  test('is announced before it expires', async () => {
     await until('the warning', () => /code=client_secret_expires client_secret ends in \d days/.test(world.envoy.stderr), 5_000);
     await until('the gauge', async () => {
       const rest = (await world.metrics())['vestibule_client_secret_expires_in_seconds_provider_demo{}'];

@@ -88,7 +88,7 @@ describe('two hosts that share their cookies', () => {
     }
   });
 
-  test('lead back to one another, and to nobody else', async () => {
+  test('return to one another, and to no other host', async () => {
     const { done } = await login(APP, `/oidc/login?return_to=${encodeURIComponent(`${origin(API)}/orders?a=1`)}`, {});
     assert.equal(done.header('location'), `${origin(API)}/orders?a=1`);
     for (const wanted of [`http://evil.example/`, `http://${API}.evil.example:${world.port}/`, `http://other.${APP}:${world.port}/`]) {
@@ -115,7 +115,7 @@ describe('two hosts that share their cookies', () => {
     assert.deepEqual([answer.status, answer.header('x-vestibule-code')], [401, 'session_unreadable']);
   });
 
-  test('a stream is decided when it begins, and ends when the proxy says', async () => {
+  test('a stream is decided at its start, and ends by the limit of the proxy', async () => {
     const cookies = {};
     await login(APP, '/orders', cookies);
     const streams = [WEBSOCKET, { accept: 'text/event-stream' }];
@@ -151,7 +151,7 @@ test('for frames of other sites every cookie is partitioned', { timeout: 60_000 
   }
 });
 
-test('what browsers would not take is refused with words', { timeout: 60_000 }, async () => {
+test('cookies that browsers would drop are refused with a reason', { timeout: 60_000 }, async () => {
   const world = await World.start({
     providerUp: false,
     expectRefusal: true,

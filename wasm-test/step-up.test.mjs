@@ -53,7 +53,7 @@ describe('step-up', () => {
 
   const sessionOf = (browser) => browser.cookies.find(({ name }) => name === 'vestibule')?.value;
 
-  test('a person is asked for the second factor, and comes back where they were', async () => {
+  test('a person is asked for the second factor, and returns to the page', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const page = await browser.get(`${world.site}/pay/now?to=bob`);
@@ -78,7 +78,7 @@ describe('step-up', () => {
     assert.deepEqual([again.status, again.url], [200, `${world.site}/pay`]);
   });
 
-  test('who cancels keeps the session', async () => {
+  test('a cancelled step-up keeps the session', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/orders`);
     const session = sessionOf(browser);
@@ -88,7 +88,7 @@ describe('step-up', () => {
     assert.equal(sessionOf(browser), session);
   });
 
-  test('somebody else gets a session of their own', async () => {
+  test('another person gets their own session', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/orders`, 'alice');
     const alice = browser.cookieHeader('/');
@@ -101,7 +101,7 @@ describe('step-up', () => {
     assert.deepEqual([old.status, old.header('x-vestibule-code')], [401, 'session_logged_out']);
   });
 
-  test('a script is told what would be enough, and how to get there', async () => {
+  test('a script gets the challenge and the address of the step-up', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/orders`);
     const answer = await browser.request(`${world.site}/pay`, { headers: SCRIPT });
@@ -115,7 +115,7 @@ describe('step-up', () => {
     assert.equal((await browser.request(`${world.site}/pay`, { headers: SCRIPT })).status, 200);
   });
 
-  test('a page that needs a recent login asks for one when it is no longer recent', async () => {
+  test('a page that needs a recent login requests one when it is no longer recent', async () => {
     const browser = world.browser();
     // The first login is the recent one.
     assert.equal((await browser.login(`${world.site}/recent`)).status, 200);
@@ -131,7 +131,7 @@ describe('step-up', () => {
     assert.equal((await browser.submit(page, { login: 'alice', password: 'x' })).url, `${world.site}/recent`);
   });
 
-  test('a token is held against the same', async () => {
+  test('a token is checked for the same authentication', async () => {
     const request = async (scope) => {
       const token = await world.token({ scope });
       return world.send('/pay', { headers: { authorization: `Bearer ${token}` } });
@@ -142,7 +142,7 @@ describe('step-up', () => {
     assert.equal((await request('orders.read orders.write')).status, 200);
   });
 
-  test('a websocket with a session that is not enough is told 401', async () => {
+  test('a websocket with an insufficient session gets 401', async () => {
     const browser = world.browser();
     await browser.login(`${world.site}/orders`);
     const headers = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version': '13' };
@@ -150,7 +150,7 @@ describe('step-up', () => {
     assert.deepEqual([answer.status, answer.header('x-vestibule-code')], [401, 'authentication_acr']);
   });
 
-  test('the address of the login passes on what is listed, and nothing else', async () => {
+  test('the login address forwards listed parameters, and nothing else', async () => {
     const query = 'return_to=/orders&login_hint=alice&prompt=login&ui_locales=de&client_id=evil&redirect_uri=https://evil.example&state=evil&scope=admin&max_age=0';
     const parameters = asked(await world.send(`/oidc/login?${query}`, { headers: NAVIGATION }));
     assert.deepEqual([parameters.get('login_hint'), parameters.get('prompt')], ['alice', 'login']);
@@ -170,7 +170,7 @@ describe('step-up', () => {
   });
 });
 
-describe('what is asked at every login', () => {
+describe('the parameters of every login', () => {
   let world;
   before(async () => {
     world = await World.start({
@@ -214,7 +214,7 @@ describe('what is asked at every login', () => {
     }
   });
 
-  test('with a largest age of none the provider asks whom it knows, and says when they logged in', async () => {
+  test('with max_age 0 the provider authenticates a known person again, and says when', async () => {
     const browser = world.browser();
     const page = await browser.login(`${world.site}/orders`);
     assert.equal(page.status, 200, page.text.slice(0, 300));

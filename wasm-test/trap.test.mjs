@@ -56,7 +56,7 @@ describe('a module that traps', () => {
     }
   });
 
-  test('lets nobody in meanwhile', async () => {
+  test('admits nobody in the meantime', async () => {
     for (let round = 0; round < 5; round += 1) {
       await world.send('/private', { headers: { ...NAVIGATION, ...TRAP } });
       world.upstream.requests.length = 0;

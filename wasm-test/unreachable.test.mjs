@@ -106,7 +106,7 @@ describe('a provider that cannot be reached', () => {
   test('by a cluster that Envoy does not know: the line says so', () => told({ callout: 'providr' }, ({ line }) => line(UNREACHABLE, 'callout target "providr"', 'no cluster of this name')));
 });
 
-test('a provider that comes back is said to be back, once for all workers', async () => {
+test('the recovery of a provider is logged once for all workers', async () => {
   const world = await World.start({ providerUp: false });
   try {
     const lines = (part) => world.envoy.stderr.split('\n').filter((line) => line.includes(part));

@@ -153,7 +153,7 @@ for (const [way, upload, headers] of WAYS) {
   });
 }
 
-describe('a body that a page of the filter wants', () => {
+describe('a body for an endpoint of the filter', () => {
   const PAGE = '/oidc/backchannel-logout';
   const configure = (configuration) => { configuration.endpoints = { ...configuration.endpoints, backchannel_logout: PAGE }; };
   const head = (world) => `POST ${PAGE} HTTP/1.1\r\nhost: localhost:${world.port}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 500\r\n\r\n`;

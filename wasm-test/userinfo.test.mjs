@@ -26,7 +26,7 @@ for (const [kind, metadata] of [['plain', {}], ['signed', { userinfo_signed_resp
   });
 }
 
-test('what the userinfo endpoint says of somebody else logs nobody in', { timeout: 60_000 }, async () => {
+test('userinfo about another person logs nobody in', { timeout: 60_000 }, async () => {
   const alter = (configuration) => { configuration.conformIdTokenClaims = true; };
   const world = await World.start({ provider: { alter } });
   try {

@@ -27,7 +27,7 @@ describe('with two workers', () => {
   });
 
   // Envoy runs one VM more than there are workers, on its main thread.
-  test('each VM asks the provider once, not once for every request', () => {
+  test('each VM fetches from the provider once, not once for every request', () => {
     const { '/.well-known/openid-configuration': discovery, '/jwks': keys } = world.provider.requests;
     assert.ok(discovery <= WORKERS + 1 && keys <= WORKERS + 1, `${discovery} discoveries, ${keys} fetches of keys`);
   });

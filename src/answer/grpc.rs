@@ -12,8 +12,8 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         .header("grpc-message", percent_encode(refusal.detail))
 }
 
-/// The status code of gRPC for an HTTP status. Finer than the table for answers of foreign proxies
-/// in gRPC's documentation, since the meaning of our own statuses is known.
+/// The gRPC status code for an HTTP status. More precise than the table for responses of foreign proxies in
+/// gRPC's documentation, because the meaning of our own statuses is known.
 fn grpc_status(http: u16) -> u8 {
     const UNKNOWN: u8 = 2;
     const INVALID_ARGUMENT: u8 = 3;
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_in_trailers_only() {
+    fn a_grpc_refusal_is_a_trailers_only_response() {
         let response = refused(&refusal());
         assert_eq!(response.status, 200);
         assert_eq!(field(&response, "grpc-status"), ["16"]);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn no_refusal_is_ok_in_grpc() {
+    fn no_refusal_has_grpc_status_ok() {
         for (http, grpc) in
             [(400, 3), (401, 16), (403, 7), (429, 8), (500, 13), (502, 14), (503, 14), (504, 14)]
         {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_percent_encoded() {
+    fn grpc_messages_are_percent_encoded() {
         assert_eq!(percent_encode("100 % café\r\n~\u{7f}"), "100 %25 caf%C3%A9%0D%0A~%7F");
     }
 }

@@ -1,7 +1,7 @@
 //! The answer to a client that is refused, in the form that this client understands: a page for a
 //! person, a gRPC status, or a problem document for any other program.
 //!
-//! Who is refused and why is decided elsewhere; here are words and header fields only.
+//! Who is refused and why is decided elsewhere; this module only makes texts and header fields.
 
 mod grpc;
 mod oauth;
@@ -18,39 +18,39 @@ pub use scripted::{
 use crate::http::Response;
 use crate::rules::ClientKind;
 
-/// What a client is told when it is refused. Texts are constant sentences of ours as far as
-/// possible; whatever comes from outside is escaped by every form.
+/// The answer to a client that is refused. Texts are constant sentences of ours as far as possible; every
+/// form escapes outside text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// Stable name of the reason, the same in the log line and the access log.
+    /// Stable code of the reason, the same in the log line and the access log.
     pub code: &'a str,
     /// What happened, in a few words.
     pub title: &'a str,
-    /// What happened, in a sentence for whoever writes a program. No page shows it.
+    /// What happened, in a sentence for the author of a program. No page shows it.
     pub detail: &'a str,
-    /// What to do about it, in words for everybody. May be empty.
+    /// What to do about it, in plain words. May be empty.
     pub advice: &'a str,
-    /// Finds this request in the log. May be empty.
+    /// Reference to find this request in the log. May be empty.
     pub reference: &'a str,
-    /// Address of the login endpoint with the return address in it, where a login would help.
+    /// Address of the login endpoint with the return address in it, if a login would help.
     pub login: Option<&'a str>,
-    /// Where somebody logs in in another window, because this page still holds what was sent.
+    /// Address of a login in another window, for a page that still holds a submitted form.
     pub popup: Option<&'a str>,
-    /// When to ask again, in seconds (RFC 9110 section 10.2.3).
+    /// When to retry, in seconds (RFC 9110 section 10.2.3).
     pub retry_after: Option<u64>,
     /// The challenge, which every 401 should have (RFC 9110 section 15.5.2).
     pub www_authenticate: Option<String>,
-    /// Where a person tries again.
+    /// Where a person can retry.
     pub retry: Option<&'a str>,
-    /// Where a person logs out who may be let in with another account.
+    /// Where a person can log out to use another account.
     pub logout: Option<&'a str>,
-    /// Where a person goes who can do nothing here.
+    /// Where a person goes if nothing else helps.
     pub front_page: Option<&'a str>,
 }
 
-/// The answer to a refused client. Never to be cached, and with the code in `x-vestibule-code`.
+/// The answer to a refused client. It forbids caching, and has the code in `x-vestibule-code`.
 pub fn answer(refusal: &Refusal, kind: ClientKind) -> Response {
     let mut response = match kind {
         ClientKind::Navigation | ClientKind::Prefetch | ClientKind::Submission => page::refused(refusal),
@@ -69,7 +69,7 @@ pub fn answer(refusal: &Refusal, kind: ClientKind) -> Response {
     response
 }
 
-/// What may stand in a header field: no line break gets through, whatever the caller forgot.
+/// Text for a header field: line breaks never get through, whatever the caller passes.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| *c == ' ' || c.is_ascii_graphic()).collect()
 }
@@ -111,7 +111,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_client_is_told_in_its_own_form() {
+    fn every_kind_of_client_gets_its_own_form_of_refusal() {
         for kind in EVERY_KIND {
             let (status, content_type) = match kind {
                 ClientKind::Navigation | ClientKind::Submission | ClientKind::Prefetch => {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_cached_sniffed_or_a_redirect_and_every_one_has_its_code() {
+    fn every_refusal_has_a_code_and_forbids_caching_and_sniffing() {
         let mut refusal = refusal();
         refusal.retry_after = Some(5);
         refusal.www_authenticate = Some("Bearer realm=\"x\"".into());
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_breaks_out_of_its_place() {
+    fn outside_text_is_escaped_in_every_form_of_refusal() {
         let hostile = "</title><script>alert(1)</script>\"' onload=x &amp;\r\nSet-Cookie: a=b\u{0}\u{1b}";
         let refusal = Refusal {
             status: 400,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::printable;
 use crate::http::Response;
 
-/// Two members that are registered, and one of our own.
+/// Two registered members, and one of our own.
 #[derive(Serialize)]
 struct Refused<'a> {
     error: &'a str,
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_provider_learns_what_is_wrong_in_its_own_words() {
+    fn a_provider_gets_an_oauth_error() {
         let response = oauth_error(400, "logout_token_nonce", "has \"a\"\r\nnonce");
         let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(

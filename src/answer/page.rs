@@ -1,7 +1,7 @@
-//! Pages for people: a refusal, the end of a session, the question before it.
+//! Pages for people: a refusal, the end of a session, the confirmation of a logout.
 //!
-//! Each is one document that loads nothing. No script runs but the one of `scripted`, no frame holds
-//! it; the one style is allowed by its hash.
+//! Each is one document that loads nothing. Only the scripts of `scripted` run, pages cannot be framed, and
+//! the one style is allowed by its hash.
 
 use super::Refusal;
 use crate::http::Response;
@@ -19,7 +19,7 @@ const MARK: &str = concat!(
     r#"<path d="M14 50V22a10 10 0 0 1 14-9.2V46z" fill="currentColor" stroke="none"/></svg>"#
 );
 
-/// What to do about a form that could not be kept over a login: reloading the answer to it sends it again.
+/// Advice for a form that could not be preserved over a login: reloading the page sends it again.
 pub(super) const NOT_LOST_YET: [&str; 2] = [
     "What you sent is not lost yet: this page still has it.",
     "Open the login in a new window and log in. Then come back to this page and reload it: the browser asks whether to send it again.",
@@ -35,7 +35,7 @@ pub(super) enum Action<'a> {
         address: &'a str,
         text: &'a str,
     },
-    /// Of a page in a frame: in the place of the page around it.
+    /// For a page in a frame: opens in the whole window.
     WholeWindow {
         address: &'a str,
         text: &'a str,
@@ -46,7 +46,7 @@ pub(super) enum Action<'a> {
     },
 }
 
-/// The page of a refusal. It has no `detail`: whoever uses a site knows nothing of how it is set up.
+/// The page of a refusal. It has no `detail`: people who use a site know nothing of its configuration.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let login = refusal.login.map(|address| Action::Link { address, text: "Log in" });
     let popup = refusal.popup.map(|address| Action::NewWindow { address, text: "Open the login" });
@@ -68,8 +68,8 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
     page(refusal.status, body, "'none'", "no-referrer")
 }
 
-/// Where a person lands after a logout. `login` is where a new session begins; `is_confirmed`: nothing
-/// speaks against the provider having ended its session too.
+/// The page after a logout. `login` is the address of a new login; `is_confirmed`: as far as is known, the
+/// provider ended its session too.
 pub fn logged_out(login: &str, is_confirmed: bool) -> Response {
     let shared = "On a shared computer, close the browser too.";
     let text = if is_confirmed {
@@ -82,8 +82,8 @@ pub fn logged_out(login: &str, is_confirmed: bool) -> Response {
         .header("x-content-type-options", "nosniff")
 }
 
-/// Leads on to a page of this site, as a page of its own: a navigation that begins here carries
-/// cookies that are `SameSite=Strict`, a redirect after another site's does not.
+/// Continues to a page of this site by a navigation that begins here: that carries cookies that are
+/// `SameSite=Strict`, while a redirect after another site's request does not.
 pub fn moved(address: &str) -> Response {
     let action = Action::Link { address, text: "Continue" };
     page(200, document("You are logged in", &[], &[action], "", ""), "'none'", "no-referrer")
@@ -91,9 +91,8 @@ pub fn moved(address: &str) -> Response {
         .header("x-content-type-options", "nosniff")
 }
 
-/// What a frame holds in the place of a login: providers refuse to be framed, and a person must see whom
-/// a password goes to. Any page may frame this one: it has nothing but a link to `login`, which leaves the
-/// frame.
+/// The content of a frame instead of a login: providers refuse to be framed, and a person must see who gets
+/// the password. Any page may frame this one: it has only a link to `login`, which leaves the frame.
 pub fn log_in_outside(login: &str, code: &str) -> Response {
     let text = ["This page is part of another one. The login needs a window of its own."];
     let action = Action::WholeWindow { address: login, text: "Log in" };
@@ -107,21 +106,22 @@ pub fn log_in_outside(login: &str, code: &str) -> Response {
         .body(body)
 }
 
-/// Asks before a session is ended. `action` is the logout endpoint, which takes the form by `POST`.
+/// Asks for confirmation before a session is ended. `action` is the logout endpoint, which accepts the form
+/// by `POST`.
 pub fn confirm_logout(action: &str) -> Response {
     let text = ["Your session on this site will end. What you have not saved may be lost."];
     let actions =
         [Action::Post { address: action, text: "Log out" }, Action::Link { address: "/", text: "Stay" }];
-    // The answer to the form may lead on to the provider and from there anywhere, and browsers hold
-    // every step against `form-action`. The form itself is a constant of ours.
+    // The response to the form may redirect to the provider and from there anywhere, and browsers check every
+    // redirect against `form-action`. The form itself is a constant of ours.
     //
-    // Without any referrer the form would be sent with `Origin: null`.
+    // With no referrer at all the form would be sent with `Origin: null`.
     page(200, document("Log out?", &text, &actions, "", ""), "http: https:", "same-origin")
         .header("x-content-type-options", "nosniff")
 }
 
-/// What a provider's frame holds after a logout: nothing to see. `frames` are the origins of the pages
-/// that may hold it; they come from the configuration and the provider's metadata.
+/// The content of a provider's frame after a logout: nothing visible. `frames` are the origins of the pages
+/// that may frame it; they come from the configuration and the provider's metadata.
 pub fn ended_in_frame(frames: &[String]) -> Response {
     let body = "<!doctype html><html lang=\"en\"><title>Logged out</title></html>";
     Response::new(200)
@@ -160,7 +160,7 @@ pub(super) fn html(status: u16, body: String, policy: &str, referrer: &str) -> R
 }
 
 /// The document. `foot` and `markup` are markup; everything else is text. A page with further markup
-/// goes on by itself, so nothing is seen of it at first.
+/// continues automatically, so its text is hidden at first.
 pub(super) fn document(
     title: &str,
     paragraphs: &[&str],
@@ -215,9 +215,9 @@ impl Action<'_> {
     }
 }
 
-/// A path on this host, or an address of the web; no `javascript:`, and nothing a browser takes for
-/// the address of another host. Browsers drop control characters, and so does [`escaped`]: what is
-/// left of `/\t/host` is another address.
+/// A path on this host, or an http or https address; no `javascript:`, and nothing that a browser reads as
+/// the address of another host. Browsers drop control characters, and so does [`escaped`]: what is left of
+/// `/\t/host` is another address.
 fn is_web_address(address: &str) -> bool {
     if address.contains(char::is_control) {
         return false;
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_happened_what_to_do_and_how_to_find_it_again() {
+    fn a_refusal_page_says_what_happened_what_to_do_and_its_reference() {
         let mut refusal = refusal();
         refusal.retry = Some("/orders?a=1&b=2");
         let page = refused(&refusal);
@@ -348,12 +348,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_no_markup_wherever_it_stands() {
+    fn text_on_a_page_is_escaped_everywhere() {
         assert_eq!(escaped("<a href=\"x\" b='y'>&\0\n"), "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;");
     }
 
     #[test]
-    fn links_lead_to_the_web_only() {
+    fn links_are_http_or_https_only() {
         for address in ["/", "/a?b#c", "https://op.example/x", "http://localhost/"] {
             assert!(is_web_address(address), "{address}");
         }
@@ -375,7 +375,7 @@ mod tests {
 
     /// WCAG 2.2, 1.4.3 and 1.4.11: text needs 4.5:1, borders and marks that mean something 3:1.
     #[test]
-    fn everything_has_contrast_by_day_and_by_night() {
+    fn light_and_dark_colours_have_enough_contrast() {
         let (day, night) = STYLE.split_once("prefers-color-scheme:dark").unwrap();
         for scheme in [day, night] {
             let color = |name: &str| {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_stay_small() {
+    fn pages_stay_within_their_size_limit() {
         assert!(every_page().iter().all(|page| page.body.len() < 4096));
     }
 }

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_learns_what_happened_and_where_to_log_in() {
+    fn a_problem_document_has_the_code_and_the_login_address() {
         assert_eq!(
             body(&refusal()),
             json!({
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_left_out() {
+    fn absent_members_are_left_out_of_a_problem_document() {
         let bare = Refusal { advice: "", reference: "", login: None, ..refusal() };
         let members = body(&bare);
         for name in ["advice", "reference", "login"] {

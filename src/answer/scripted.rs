@@ -1,8 +1,8 @@
-//! Pages that go on by themselves: what a redirect cannot carry, a script does.
+//! Pages with a script, for what a redirect cannot carry.
 //!
-//! Each has one constant script, allowed by its hash, and values in attributes. A script keeps texts
-//! in the storage of its own window and goes to an address that is in the page; it makes no markup and
-//! evaluates nothing. Who runs no scripts finds a link or a button, and what will be lost is said.
+//! Each has one constant script, allowed by its hash, and values in attributes. A script stores texts in the
+//! storage of its own window and navigates to an address in the page; it makes no markup and evaluates
+//! nothing. Without scripts the page has a link or a button, and says what will be lost.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +24,7 @@ struct Scripted<'a> {
     actions: &'a [Action<'a>],
     markup: String,
     script: &'a str,
-    /// Where its form may go, as in `form-action`.
+    /// Allowed targets of its form, as in `form-action`.
     form_action: &'a str,
     referrer: &'a str,
 }
@@ -50,8 +50,7 @@ impl Scripted<'_> {
     }
 }
 
-/// Sends a browser to the provider, which keeps the fragment of the page that was asked for. `login`
-/// names the login.
+/// Sends a browser to the provider, and stores the fragment of the requested page. `login` names the login.
 pub fn leave_with_fragment(provider: &str, login: &str) -> Response {
     let markup = format!(
         "{}<noscript><meta http-equiv=\"refresh\" content=\"0;url={}\"></noscript>",
@@ -69,8 +68,8 @@ pub fn leave_with_fragment(provider: &str, login: &str) -> Response {
     page.response(200)
 }
 
-/// Sends a browser to the provider, which keeps a form that was sent: `sealed`. Where it cannot,
-/// nothing goes on. `popup` begins a login in another window.
+/// Sends a browser to the provider, and stores a submitted form: `sealed`. If it cannot be stored, the page
+/// stays. `popup` begins a login in another window.
 pub fn leave_with_form(provider: &str, login: &str, sealed: &str, popup: &str, code: &str) -> Response {
     let markup = format!(
         "{}<input type=\"hidden\" id=\"form\" value=\"{sealed}\"><footer>Code <code>{}</code></footer>",
@@ -88,7 +87,7 @@ pub fn leave_with_form(provider: &str, login: &str, sealed: &str, popup: &str, c
     page.response(401).header("x-vestibule-code", code)
 }
 
-/// Back to the page that was asked for, with the fragment that this window kept.
+/// Returns to the requested page, with the fragment that this window stored.
 pub fn return_with_fragment(return_to: &str, login: &str) -> Response {
     let page = Scripted {
         title: "You are logged in",
@@ -100,8 +99,8 @@ pub fn return_with_fragment(return_to: &str, login: &str) -> Response {
     page.response(200)
 }
 
-/// Hands the form that this window kept to `restore`, the page that opens it, with the `note` that its
-/// login was finished.
+/// Posts the form that this window stored to `restore`, the endpoint that opens it, with the `note` that its
+/// login was completed.
 pub fn return_with_form(return_to: &str, login: &str, note: &str, restore: &str) -> Response {
     let markup = format!(
         "<form method=\"post\" action=\"{}\"><input type=\"hidden\" id=\"kept\" name=\"kept\" data-login=\"{}\">\
@@ -120,13 +119,13 @@ pub fn return_with_form(return_to: &str, login: &str, note: &str, restore: &str)
         markup,
         script: FETCH,
         form_action: "'self'",
-        // Without any referrer the form would be sent with `Origin: null`.
+        // With no referrer at all the form would be sent with `Origin: null`.
         referrer: "same-origin",
     };
     page.response(200)
 }
 
-/// Sends a form as it was sent before the login.
+/// Sends a form again, as it was before the login.
 pub fn send_form(path: &str, fields: &[(String, String)]) -> Response {
     let hidden = |(name, value): &(String, String)| {
         format!("<input type=\"hidden\" name=\"{}\" value=\"{}\">", exactly(name), exactly(value))
@@ -141,7 +140,7 @@ pub fn send_form(path: &str, fields: &[(String, String)]) -> Response {
         text: &["What you sent before the login is sent now."],
         markup,
         script: SEND,
-        // The application may answer with a redirect to anywhere, and browsers hold every step against
+        // The application may answer with a redirect to anywhere, and browsers check every redirect against
         // `form-action`. The address of the form itself is a path of this site.
         form_action: "http: https:",
         referrer: "same-origin",
@@ -150,7 +149,7 @@ pub fn send_form(path: &str, fields: &[(String, String)]) -> Response {
     page.response(200)
 }
 
-/// Tells the window that opened this one, if it is of this site, and closes this one.
+/// Notifies the window that opened this one, if it has the same origin, and closes this one.
 pub fn return_to_opener() -> Response {
     let page = Scripted {
         title: "You are logged in",
@@ -161,7 +160,7 @@ pub fn return_to_opener() -> Response {
     page.response(200)
 }
 
-/// Where a script goes, and the name of the login under which it keeps what it keeps.
+/// The target of a script, and the name of the login under which it stores things.
 fn target(address: &str, login: &str) -> String {
     format!(
         "<input type=\"hidden\" id=\"to\" data-login=\"{}\" value=\"{}\">",
@@ -170,7 +169,7 @@ fn target(address: &str, login: &str) -> String {
     )
 }
 
-/// Text for a quoted attribute that means exactly this text, line ends included.
+/// Text for a quoted attribute, preserved exactly, line ends included.
 fn exactly(text: &str) -> String {
     let lines = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     lines.replace('\r', "&#13;").replace('\n', "&#10;")

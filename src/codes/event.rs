@@ -1,4 +1,4 @@
-//! What is decided and no refusal.
+//! Decisions that are no refusals.
 
 use super::Section;
 
@@ -6,15 +6,15 @@ codes! {
     DECISIONS = "Not an error", None;
 
     "public",
-        "The rule lets everybody in."
+        "The rule admits everybody."
         => "Nothing.";
 
     "cors_preflight",
-        "A browser asks whether it may call; the upstream answers that, without an identity."
+        "A browser sent a CORS preflight. It was forwarded to the upstream without an identity."
         => "Nothing, or `bypass_cors_preflight: false` on the rule.";
 
     "session",
-        "A person with a session was let in."
+        "A person with a session was admitted."
         => "Nothing.";
 
     "token",
@@ -26,31 +26,31 @@ codes! {
         => "Nothing.";
 
     "login_completed",
-        "The browser came back, and has a session now."
+        "The browser returned from the provider and has a session now."
         => "Nothing.";
 
     "login_done_before",
-        "The callback was opened a second time, late or from a bookmark, by somebody with a session; led to \
-         where that login began."
+        "A late or replayed authorization response, opened by a browser with a session. The browser was \
+         sent to the page of that login."
         => "Nothing.";
 
     "login_in_frame",
-        "A page in a frame needs a login with a page of the provider, which providers do not let be framed. \
-         The frame has a link that opens the login in the whole window."
+        "A page in a frame needs a login, and providers refuse to be framed. The frame shows a link that \
+         opens the login in the whole window."
         => "Nothing. With [`partitioned`](configuration.md#in-frames-of-other-sites) the login begins in the \
             frame.";
 
     "form_kept",
-        "A form was sent without a session. The answer, with status 401, is a page that [keeps \
-         it](configuration.md#nothing-is-lost-over-a-login) in the browser and goes on to the login."
+        "A form was submitted without a session. The answer, with status 401, is a page that [preserves \
+         it](configuration.md#nothing-is-lost-over-a-login) in the browser and continues to the login."
         => "Nothing.";
 
     "form_restored",
-        "After that login the form is sent as it was."
+        "After that login the preserved form is sent unchanged."
         => "Nothing.";
 
     "session_told",
-        "A script of the site was told [who is logged in](configuration.md#single-page-applications)."
+        "A script of the site fetched [who is logged in](configuration.md#single-page-applications)."
         => "Nothing.";
 
     "logged_out",
@@ -58,8 +58,8 @@ codes! {
         => "Nothing.";
 
     "logout_next_provider",
-        "Somebody with sessions of several providers is back from the logout of one, and is sent to that of \
-         the next."
+        "A person with sessions of several providers returned from the logout of one, and is sent to the \
+         logout of the next."
         => "Nothing.";
 
     "logged_out_page",
@@ -67,8 +67,8 @@ codes! {
         => "Nothing.";
 
     "logged_out_by_provider",
-        "A logout token was accepted, and what it names has ended: back-channel logout. It may concern \
-         nobody who is logged in here."
+        "A logout token was accepted and the sessions that it names have ended: back-channel logout. There \
+         may be no such session here."
         => "Nothing.";
 
     "frontchannel_logged_out",
@@ -77,14 +77,14 @@ codes! {
 
     "frontchannel_no_session",
         "The provider's frame brought no session cookie with this issuer and `sid`."
-        => "Nothing, if the person was logged out before. Otherwise the log says what is different. Is \
-            `session.same_site` `None`, and does the browser let frames of other sites have cookies? Does \
-            the provider write `sid` into its ID tokens? LemonLDAP::NG sends one in the logout and none at \
-            the login.";
+        => "Nothing, if the person was logged out before. Otherwise the log names the difference. Is \
+            `session.same_site` `None`, and does the browser allow third-party cookies? Does the provider \
+            write `sid` into its ID tokens? LemonLDAP::NG sends one in the logout and none at the login.";
 
     "logout_state",
-        "The browser came back from the provider's logout with another `state` than it was sent with. The \
-         person is logged out here in any case; the page says that the provider may not have done the same."
+        "The browser returned from the provider's logout with another `state` than the filter had sent. \
+         The person is logged out here in any case; the page says that the provider may not have logged \
+         them out."
         => "If it happens often: does the provider return `state`?";
 
     "logout_state_missing",
@@ -92,7 +92,7 @@ codes! {
         => "As above.";
 
     "logout_to_confirm",
-        "A logout was asked for from another site, or not by going to the page (a picture, a prefetch); the \
-         person is asked first."
+        "A logout request came from another site, or was not a navigation (an image, a prefetch). The \
+         person must confirm first."
         => "Link to the logout from a page of the site itself.";
 }

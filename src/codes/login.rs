@@ -1,4 +1,4 @@
-//! A login came to nothing.
+//! A login that failed.
 
 use super::request::UNUSABLE_REQUEST;
 use super::session::NOT_ENOUGH;
@@ -11,8 +11,8 @@ pub(crate) const LOGIN_FAILED: ErrorKind =
 const LOGIN_REFUSED: ErrorKind = ErrorKind::new(
     403,
     "The login did not succeed",
-    "The login service did not log you in. Try again. If it happens again, tell whoever runs this site the \
-     code and the reference below.",
+    "The login service did not log you in. Try again. If it happens again, tell the operator of this site \
+     the code and the reference below.",
 )
 .says(REFUSED)
 .login();
@@ -29,74 +29,74 @@ const REFUSED: &str = "the login service did not log the person in";
 
 const LOGIN_LOST: ErrorKind = ErrorKind::new(
     400,
-    "This login cannot be finished",
-    "It took too long, was finished before, or began in another browser or on another address of this site. \
-     Begin a new login; the browser must accept cookies.",
+    "This login cannot be completed",
+    "It took too long, was completed before, or began in another browser or at another address of this \
+     site. Begin a new login; the browser must accept cookies.",
 )
 .login();
 
 const LOGIN_FROM_ELSEWHERE: ErrorKind = ErrorKind::new(
     400,
     "This login began elsewhere",
-    "This is the answer to a login of another part of this site, or of long ago. Open the page that you \
-     wanted again. If this comes back, tell whoever runs this site the code and the reference below.",
+    "This login belongs to another part of this site, or is too old. Open the page that you wanted again. \
+     If you see this message again, tell the operator of this site the code and the reference below.",
 )
 .login();
 
-/// With which of the known causes it can be.
+/// One kind for each known cause.
 const fn looping(advice: &'static str) -> ErrorKind {
     ErrorKind::new(400, "The login goes round in circles", advice)
-        .says("several logins in a row led nowhere")
+        .says("several login attempts in a row led to no usable session")
         .login()
 }
 
 const LOOP_LOST: ErrorKind = looping(
-    "You were logged in several times, but the browser did not keep it. Allow cookies for this site, or \
-     delete those that it has. If it happens to everybody, tell whoever runs this site.",
+    "You logged in several times, but your browser did not keep the session. Allow cookies for this site, \
+     or delete its cookies. If others have the same problem, tell the operator of this site.",
 );
 
 const LOOP_UNREADABLE: ErrorKind = looping(
-    "You were logged in several times, but a part of this site cannot read what another part has made. Tell \
-     whoever runs this site: its servers are not set up alike.",
+    "You logged in several times, but one part of this site cannot read the session of another part. Tell \
+     the operator of this site: its servers are configured differently.",
 );
 
 const LOOP_OVER: ErrorKind = looping(
-    "You were logged in several times, but it was over at once. Tell whoever runs this site: the clock of a \
-     server is wrong, or the login service ends what it begins.",
+    "You logged in several times, but each session ended at once. Tell the operator of this site: the \
+     clock of a server is wrong, or the login service ends sessions immediately.",
 );
 
 const LOOP_NOT_ENOUGH: ErrorKind = looping(
-    "You were logged in several times, but never in the way that this page asks for. Tell whoever runs this \
+    "You logged in several times, but never in the way that this page requires. Tell the operator of this \
      site.",
 );
 
 const LOOP_OTHER_FILTER: ErrorKind = looping(
-    "Another login stands behind this one or beside it, and what it waits for comes here. Tell whoever runs \
-     this site: two logins are in a row, or share an address.",
+    "Two logins of this site interfere with each other. Tell the operator of this site: two logins are in \
+     a row, or share an address.",
 );
 
 const LOOP_NEEDLESS: ErrorKind = looping(
-    "You are logged in, but the page that you opened asks for another login every time. Tell whoever runs \
-     this site.",
+    "You are logged in, but the page that you opened requests another login every time. Tell the operator \
+     of this site.",
 );
 
 codes! {
     LOGINS = "The login did not succeed", Some(400);
 
     AUTHORIZATION_REFUSED = LOGIN_REFUSED, "authorization_refused",
-        "The provider says no; the log has its `error`: `access_denied` when somebody cancels, and the page \
-         says that; `invalid_scope`, `unauthorized_client` ..."
-        => "As its `error` says: often the registration of the client.";
+        "The provider refused; the log has its `error`: `access_denied` when the person cancelled, which \
+         the page says; `invalid_scope`, `unauthorized_client` ..."
+        => "Follow the `error`; often the registration of the client is wrong.";
     AUTHORIZATION_CANCELLED = CANCELLED, "authorization_refused";
     AUTHORIZATION_UNMET = NOT_ENOUGH.says(REFUSED).login(), "authorization_refused";
 
     LOGIN_NO_COOKIE = LOGIN_LOST, "login_no_cookie",
-        "The browser came back without the cookie of this login: cookies are blocked, the login began in \
-         another browser or on another host, took too long, or was finished before."
+        "The browser returned without the cookie of this login: cookies are blocked, the login began in \
+         another browser or on another host, took too long, or was completed before."
         => "Begin again. If it happens to everybody: is the site reached by one name, over `https`?";
 
     LOGIN_USED = LOGIN_LOST, "login_used",
-        "This login was finished before: its callback came a second time."
+        "This login was completed before: its authorization response was replayed."
         => "Begin a new login.";
 
     LOGIN_EXPIRED = LOGIN_LOST, "login_expired",
@@ -113,18 +113,18 @@ codes! {
         => "Begin again.";
 
     LOGIN_NOT_OURS = LOGIN_FROM_ELSEWHERE, "login_not_ours",
-        "The answer to a login that another filter began: the browser has a cookie of that login under \
-         another name; or it is logged in here, and the `state` opens with none of the keys."
+        "The authorization response to a login that another filter began: the browser has a cookie of that \
+         login under another name; or it is logged in here, and the `state` opens with none of the keys."
         => "Filters that share a host and a callback need the same `session.keys`, `cookie_name`, provider \
             name, `issuer` and `client_id`; others need a `redirect_uri` and a `cookie_name` each. See [one \
             login for several filters](configuration.md#one-login-for-several-filters).";
 
     LOGIN_LOOP_LOST = LOOP_LOST, "login_loop",
-        "A filter behind this one began the login. Or logins in a row, each within two minutes of the one \
-         before, led nowhere: three were completed and no session that counts came back; or three came to an \
-         end, or were asked for, although a session was there. Nobody is refused who opens an answer again, \
-         has many tabs, or asks for another login by a click on a page of the site. What was seen is in the \
-         same line of the log, after `seen:`."
+        "A filter behind this one began the login. Or three login attempts in a row, each within two \
+         minutes of the one before, led to no usable session: they were completed and no valid session \
+         came back; or they were completed or requested although a session was there. Replayed responses, \
+         many tabs, and logins by a click on a page of the site do not count. The same log line has the \
+         details after `seen:`."
         => "See [the login goes round in circles](../README.md#the-login-goes-round-in-circles).";
     LOGIN_LOOP_UNREADABLE = LOOP_UNREADABLE, "login_loop";
     LOGIN_LOOP_OVER = LOOP_OVER, "login_loop";
@@ -137,7 +137,7 @@ codes! {
         LOGIN_FAILED.says("the authorization response has no state"),
         "authorization_state_missing",
         "The response has no `state`. If it has an `error`, the log shows that."
-        => "Begin again; the address was not made by a login, or the provider leaves `state` out when it \
+        => "Begin again; the address does not come from a login, or the provider omits `state` when it \
             refuses: then the error says why.";
 
     AUTHORIZATION_STATE = LOGIN_FAILED, "authorization_state",
@@ -169,15 +169,16 @@ codes! {
         => "Begin again; report it to the provider.";
 
     AUTHORIZATION_RESPONSE_UNEXPECTED = LOGIN_FAILED, "authorization_response_unexpected",
-        "The response is a signed one (JARM) that was not asked for."
+        "The response is a signed one (JARM) that was not requested."
         => "Switch that off at the provider.";
 
     AUTHORIZATION_CONTENT_TYPE = LOGIN_FAILED, "authorization_content_type",
-        "With `form_post`: the body is not said, or not once, to be `application/x-www-form-urlencoded`."
-        => "Begin again; the request was not made by a login.";
+        "With `form_post`: the request does not have exactly one `Content-Type`, \
+         `application/x-www-form-urlencoded`."
+        => "Begin again; the request does not come from a login.";
 
     AUTHORIZATION_BODY_MISSING = LOGIN_FAILED, "authorization_body_missing",
-        "With `form_post`: the callback was called without a body, or the proxy does not hand it over."
+        "With `form_post`: the request has no body, or the proxy does not hand it over."
         => "If it happens to everybody: [`allow_on_headers_stop_iteration`](configuration.md#form_post).";
 
     FORM_TOO_LONG = UNUSABLE_REQUEST, "form_too_long",

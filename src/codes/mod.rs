@@ -1,18 +1,18 @@
-//! Every code: one row each, with what a person and an operator are told and how a refusal is answered.
+//! Every code: one row each, with the texts for people and operators, and how a refusal is answered.
 //!
-//! A new refusal is one row, of a [`ErrorKind`] that is there or a new one beside it, and one arm in the `code`
-//! function of the error. The compiler finds a row that no error has. `make schemas` writes the tables of
-//! `docs/errors.md`, and a test holds them true.
+//! A new refusal is one row, of an existing or a new [`ErrorKind`], and one arm in the `code` function of the
+//! error. The compiler finds a row without an error. `make schemas` writes the tables of `docs/errors.md`,
+//! and a test keeps them up to date.
 
 use std::fmt;
 
 use crate::time::Seconds;
 
-/// Rows become constants for the errors, and a [`Section`] for the reference, which the module does not
-/// have: its texts are long.
+/// Rows become constants for the errors, and a [`Section`] for the reference, which is not in the module
+/// because its texts are long.
 ///
-/// `NAME = KIND, "code", "what it means" => "what to do";` is a refusal. Without texts it is one more kind
-/// of the code above it. Without name and kind it is in the log only, or no refusal.
+/// `NAME = KIND, "code", "what it means" => "what to do";` is a refusal. Without texts it is another kind of
+/// the code above it. Without name and kind it is in the log only, or no refusal.
 macro_rules! codes {
     ($section:ident = $title:literal, $status:expr;
      $($($name:ident = $kind:expr,)? $code:literal $(, $meaning:literal => $remedy:literal)?;)*) => {
@@ -59,9 +59,9 @@ pub(crate) use token::*;
 /// The code of a refusal. It never changes its meaning.
 #[derive(Clone, Copy)]
 pub struct Code {
-    /// As it stands in the answer, the log and the access log.
+    /// As in the answer, the log and the access log.
     pub name: &'static str,
-    /// How a request is answered that is refused with it.
+    /// How a refusal with this code is answered.
     pub kind: &'static ErrorKind,
 }
 
@@ -83,16 +83,16 @@ impl PartialEq<str> for Code {
     }
 }
 
-/// Why a request was refused, for `WWW-Authenticate`. Constants only: what came in is never repeated.
+/// Why a request was refused, for `WWW-Authenticate`. Constants only: input is never repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Challenge {
-    /// There was no token: nothing is said about why (RFC 6750 section 3.1).
+    /// There was no token: the challenge has no error (RFC 6750 section 3.1).
     NoToken,
     /// The token cannot be read.
     InvalidRequest,
     /// The token is not acceptable.
     InvalidToken,
-    /// The token, or the session, is not enough.
+    /// The token, or the session, lacks a required right.
     InsufficientScope,
     /// Another, or a more recent, authentication is needed (RFC 9470 section 3).
     InsufficientUserAuthentication,
@@ -116,29 +116,29 @@ impl Challenge {
     }
 }
 
-/// How refusals are answered. Several codes share one where somebody who is refused can do the same.
+/// How refusals are answered. Several codes share one if the refused client can do the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorKind {
     /// The status of the answer.
     pub status: u16,
     /// The heading of the page: what has happened.
     pub title: &'static str,
-    /// What a person can do, in words for everybody: no rules, claims, addresses or keys.
+    /// What a person can do, in plain words: no rules, claims, addresses or keys.
     pub advice: &'static str,
-    /// What a program is told in place of the error's own words, where these hold something that whoever
-    /// makes a link could choose, or that only whoever runs the site can mend.
+    /// What a program gets instead of the error's own message, if that has text that an attacker could choose
+    /// by a link, or details that only the operator can fix.
     pub says: Option<&'static str>,
     /// The challenge, where bearer tokens are accepted.
     pub challenge: Option<Challenge>,
-    /// Whether it is about somebody who has authenticated.
+    /// Whether it concerns an authenticated person or program.
     pub is_of_somebody: bool,
-    /// Whether another account may be let in.
+    /// Whether another account may be admitted.
     pub is_of_account: bool,
     /// Whether the page leads to a new login.
     pub begins_login: bool,
-    /// Whether the page leads to the front page: not where the same would come again.
+    /// Whether the page leads to the front page: not where the same refusal would follow.
     pub has_front_page: bool,
-    /// When it is worth trying again.
+    /// When a retry makes sense.
     pub retry_after: Option<Seconds>,
 }
 
@@ -196,7 +196,7 @@ impl ErrorKind {
 pub struct Section {
     /// Its heading, without the status.
     pub title: &'static str,
-    /// The status of the answer where a row names no other.
+    /// The status of the answer unless a row has its own.
     pub status: Option<u16>,
     /// Its rows.
     pub rows: &'static [Row],
@@ -207,8 +207,8 @@ pub struct Section {
 pub struct Row {
     /// The code.
     pub code: &'static str,
-    /// How it is answered; `None` if it is no refusal, or one that is decided before there is a filter.
+    /// How it is answered; `None` if it is no refusal, or one that is made before there is a filter.
     pub kind: Option<&'static ErrorKind>,
-    /// What it means, and what to do about it, for an operator; `None` for one more kind of a code.
+    /// Meaning and advice, for an operator; `None` for another kind of a code.
     pub words: Option<(&'static str, &'static str)>,
 }

@@ -1,22 +1,23 @@
-//! The provider does not answer, or its answer is wrong.
+//! The provider does not answer, or its response is wrong.
 
 use super::{ErrorKind, Section};
 use crate::time::Seconds;
 
-/// When it is worth trying again after a fault of the provider.
+/// When a retry makes sense after a fault of the provider.
 const RETRY_AFTER: Seconds = Seconds(5);
 
-/// Nothing can be decided while metadata and keys are not there: as if the provider were away.
+/// Without metadata and keys nothing can be decided: as if the provider were unreachable.
 const NOT_READY: ErrorKind = ErrorKind::new(
     503,
     "The login service is not ready",
-    "Wait a moment and try again. If it goes on, tell whoever runs this site the code and the reference below.",
+    "Wait a moment and try again. If the problem continues, tell the operator of this site the code and \
+     the reference below.",
 )
 .says("the login service of this site is not ready")
 .no_front_page()
 .retry_after(RETRY_AFTER);
 
-/// The error says when it is worth trying again.
+/// The error has the time of the next retry.
 const AWAY: ErrorKind = ErrorKind::new(
     503,
     "The login service cannot be reached",
@@ -28,7 +29,7 @@ const AWAY: ErrorKind = ErrorKind::new(
 pub(crate) const WRONG_ANSWER: ErrorKind = ErrorKind::new(
     502,
     "The login service gave a wrong answer",
-    "Try again. If it happens again, tell whoever runs this site the code and the reference below.",
+    "Try again. If it happens again, tell the operator of this site the code and the reference below.",
 )
 .says("the login service of this site gave an answer that cannot be used")
 .no_front_page()
@@ -43,18 +44,18 @@ codes! {
             at](#no-answer-from-the-provider).";
 
     PROVIDER_STATUS = NOT_READY, "provider_status",
-        "Discovery document or keys were answered with another status than 200."
+        "The reply to a request for the discovery document or the keys has another status than 200."
         => "Open the address in the log; is `issuer` right? Redirects are not followed. If a warning says \
-            that the address is on another host than `callout` leads to: set `callout.jwks` or \
+            that the address is on another host than the target of `callout`: set `callout.jwks` or \
             `callout.token`.";
 
     "provider_recovered",
-        "In the log, once: the metadata and keys of a provider can be had again, and for how long they could \
+        "In the log, once: the metadata and keys of a provider are available again, and how long they were \
          not."
         => "Nothing.";
 
     METADATA_ISSUER_ADDRESS = NOT_READY, "metadata_issuer_address",
-        "No address for the discovery document can be made of `issuer`."
+        "`issuer` cannot be turned into the address of the discovery document."
         => "Correct `issuer`.";
 
     METADATA_JSON = NOT_READY, "metadata_json",
@@ -66,7 +67,7 @@ codes! {
         => "Write `issuer` exactly as the document does; a slash at the end counts.";
 
     METADATA_MEMBER_MISSING = NOT_READY, "metadata_member_missing",
-        "The discovery document lacks an endpoint that is needed; with `userinfo: always` that is also \
+        "The discovery document lacks a required endpoint; with `userinfo: always` that includes \
          `userinfo_endpoint`."
         => "Report it to the provider.";
 
@@ -103,14 +104,14 @@ codes! {
     ANSWERS = "The provider's answer to a login, or the client's registration there", Some(502);
 
     TOKEN_REFUSED = WRONG_ANSWER, "token_refused",
-        "The token endpoint says no; the log has its `error`. `invalid_client`: the secret or the method; \
-         with `private_key_jwt` perhaps the audience, see `token_endpoint_auth_audience`. `invalid_grant`: \
-         the code was used, or `redirect_uri` differs."
+        "The token endpoint refused; the log has its `error`. `invalid_client`: the secret or the method; \
+         with `private_key_jwt` possibly the audience, see `token_endpoint_auth_audience`. \
+         `invalid_grant`: the code was used before, or `redirect_uri` differs."
         => "Compare the client's registration with the configuration.";
 
     TOKEN_STATUS = WRONG_ANSWER, "token_status",
         "The token endpoint answered with another status than 200, and without an `error`."
-        => "Look into the log of the provider.";
+        => "Check the log of the provider.";
 
     TOKEN_JSON = WRONG_ANSWER, "token_json",
         "The token response is not one JSON object, or has a member twice."
@@ -118,7 +119,7 @@ codes! {
 
     TOKEN_MEMBER_MISSING = WRONG_ANSWER, "token_member_missing",
         "The token response lacks `id_token`, `access_token` or `token_type`."
-        => "Is it an OpenID Connect client that is registered?";
+        => "Is the client registered for OpenID Connect?";
 
     TOKEN_MEMBER = WRONG_ANSWER, "token_member",
         "A member of the token response has the wrong type or characters."
@@ -133,7 +134,7 @@ codes! {
         => "Write `issuer` exactly as the provider does.";
 
     ID_TOKEN_AUDIENCE = WRONG_ANSWER, "id_token_audience",
-        "`aud` of the ID token has not our `client_id`."
+        "`aud` of the ID token lacks our `client_id`."
         => "Compare `client_id`.";
 
     ID_TOKEN_AZP = WRONG_ANSWER, "id_token_azp",
@@ -142,24 +143,24 @@ codes! {
 
     ID_TOKEN_AZP_MISSING = WRONG_ANSWER, "id_token_azp_missing",
         "The ID token has other audiences than `client_id`, and no `azp`."
-        => "If these audiences may see it, list them in `trusted_audiences`.";
+        => "If these audiences are trusted, list them in `trusted_audiences`.";
 
     ID_TOKEN_EXPIRED = WRONG_ANSWER, "id_token_expired",
         "The ID token has expired already."
         => "Check the clocks.";
 
     ID_TOKEN_NOT_YET_VALID = WRONG_ANSWER, "id_token_not_yet_valid",
-        "`nbf` or `iat` of the ID token is in the future, or `auth_time` where it was asked for."
+        "`nbf` or `iat` of the ID token is in the future, or `auth_time` if it was requested."
         => "The log says how many seconds it is ahead. Check the clocks; `leeway_seconds` allows for a \
             difference.";
 
     ID_TOKEN_CLAIM_MISSING = WRONG_ANSWER, "id_token_claim_missing",
-        "A claim that every ID token has is missing, or `auth_time` where it was asked for (`max_age`)."
+        "A required claim of the ID token is missing, or `auth_time` if it was requested (`max_age`)."
         => "Report it to the provider.";
 
     ID_TOKEN_CLAIM_MALFORMED = WRONG_ANSWER, "id_token_claim_malformed",
         "A claim of the ID token has the wrong type; `aud` may be an empty list."
-        => "Give the client an audience at the provider, if it is `aud`; otherwise report it.";
+        => "For `aud`: give the client an audience at the provider. Otherwise report it.";
 
     ID_TOKEN_HEADER_TYPE = WRONG_ANSWER, "id_token_header_type",
         "`typ` of the ID token is that of another kind of token."
@@ -186,32 +187,32 @@ codes! {
         => "Report it to the provider.";
 
     ID_TOKEN_OTHER_SUBJECT = WRONG_ANSWER, "id_token_other_subject",
-        "`sub` of the ID token of a renewed session is not that of the session. In the log; the session ends \
-         with `session_not_renewed`."
+        "`sub` of a refreshed ID token is not that of the session. In the log; the session ends with \
+         `session_not_renewed`."
         => "Report it to the provider.";
 
     ID_TOKEN_OTHER_ISSUER = WRONG_ANSWER, "id_token_other_issuer",
-        "`iss` of the ID token of a renewed session is another tenant than that of the login. In the log; \
-         the session ends with `session_not_renewed`."
+        "`iss` of a refreshed ID token is another tenant than that of the login. In the log; the session \
+         ends with `session_not_renewed`."
         => "Report it to the provider.";
 
     ID_TOKEN_OTHER_NONCE = WRONG_ANSWER, "id_token_other_nonce",
-        "`nonce` of the ID token of a renewed session is not that of the login. In the log; the session ends \
-         with `session_not_renewed`."
+        "`nonce` of a refreshed ID token is not that of the login. In the log; the session ends with \
+         `session_not_renewed`."
         => "Report it to the provider.";
 
     ID_TOKEN_OTHER_AUTH_TIME = WRONG_ANSWER, "id_token_other_auth_time",
-        "`auth_time` of the ID token of a renewed session is before that of the login. As above."
+        "`auth_time` of a refreshed ID token is before that of the login. As above."
         => "Report it to the provider.";
 
     ID_TOKEN_AUTH_TIME = WRONG_ANSWER, "id_token_auth_time",
-        "The person authenticated longer ago than was asked for."
+        "The person authenticated longer ago than requested."
         => "Log in again at the provider.";
 
     USERINFO_STATUS = WRONG_ANSWER, "userinfo_status",
         "The userinfo endpoint answered with another status than 200."
-        => "401 or 403: does the client get an access token for it (scope `openid`, no `audience` that makes \
-            it one for something else)? Where its claims are not needed: `userinfo: never`.";
+        => "401 or 403: does the client get an access token for userinfo (scope `openid`, no `audience` \
+            that makes it a token for another API)? If the claims are not needed: `userinfo: never`.";
 
     USERINFO_JSON = WRONG_ANSWER, "userinfo_json",
         "The userinfo response is not one JSON object, or has a member twice."
@@ -234,7 +235,7 @@ codes! {
         => "Report it to the provider.";
 
     USERINFO_AUDIENCE = WRONG_ANSWER, "userinfo_audience",
-        "`aud` of a signed userinfo response has not our `client_id`."
+        "`aud` of a signed userinfo response lacks our `client_id`."
         => "Compare `client_id`.";
 
     USERINFO_EXPIRED = WRONG_ANSWER, "userinfo_expired",

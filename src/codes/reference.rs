@@ -1,4 +1,4 @@
-//! The tables of `docs/errors.md`. Not in the module, which calls nothing of this.
+//! The tables of `docs/errors.md`. Not in the module, which does not call it.
 
 use super::{Row, Section, event, login, provider, request, session, site, token};
 
@@ -22,7 +22,7 @@ pub const SECTIONS: [Section; 13] = [
 const HEAD: &str = "| Code | Meaning | What to do |\n|---|---|---|\n";
 
 impl Section {
-    /// As it stands above the table, after the `#`.
+    /// As above the table, after the `#`.
     pub fn heading(&self) -> String {
         let Section { title, status, .. } = self;
         status.map_or_else(|| (*title).to_owned(), |status| format!("{title} ({status})"))
@@ -42,7 +42,7 @@ impl Section {
     }
 }
 
-/// A page with its tables of codes as they are here; what stands around them is kept.
+/// A page with its tables replaced by the current ones; the text around them stays.
 ///
 /// # Errors
 /// The heading that the page lacks, or that no table follows.
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_is_told_needs_no_knowledge_of_the_site() {
+    fn advice_for_people_names_nothing_of_the_configuration() {
         let texts: BTreeSet<&str> =
             rows().filter_map(|row| row.kind).flat_map(|kind| [kind.title, kind.advice]).collect();
         assert!(texts.len() > 60, "{}", texts.len());
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_takes_the_place_of_the_one_before_and_nothing_else_changes() {
+    fn generating_the_tables_changes_nothing_else_of_the_page() {
         let page: String = SECTIONS
             .iter()
             .map(|section| {
@@ -113,7 +113,7 @@ mod tests {
             })
             .collect();
         let done = with_tables(&page).unwrap();
-        assert!(!done.contains("`gone`") && done.contains("| `not_logged_in` | Neither"), "{done}");
+        assert!(!done.contains("`gone`") && done.contains("| `not_logged_in` | The request"), "{done}");
         assert_eq!(done.matches("\n\nBefore.\n\n| Code").count(), SECTIONS.len());
         assert_eq!(done.matches(" |\n\nAfter.\n").count(), SECTIONS.len());
         assert_eq!(with_tables(&done).unwrap(), done);

@@ -11,20 +11,20 @@ const AMBIGUOUS_ADDRESS: ErrorKind = ErrorKind::new(
 const PLAIN_HTTP: ErrorKind = ErrorKind::new(
     400,
     "This address is not encrypted",
-    "Open it again by https. If that is what you did, go on here, and tell whoever runs this site the code \
-     below: a proxy in front must say how it was asked.",
+    "Open it again by https. If you did, continue here, and tell the operator of this site the code below: \
+     a proxy in front does not report that you used https.",
 )
 .login();
 
 const OTHER_HOST: ErrorKind =
-    ErrorKind::new(400, "Nobody logs in at this address", "Open this site by its proper name.")
-        .says("people do not log in on this host")
+    ErrorKind::new(400, "Login is not possible at this address", "Open this site by its proper name.")
+        .says("login is not possible on this host")
         .no_front_page();
 
 const NO_PAGE: ErrorKind = ErrorKind::new(
     405,
     "There is nothing to see here",
-    "This address is no page: other pages use it. Go on from the front page.",
+    "This address is not a page: other pages use it. Continue from the front page.",
 );
 
 pub(super) const UNUSABLE_REQUEST: ErrorKind =
@@ -41,15 +41,15 @@ const FORM_LOST: ErrorKind = ErrorKind::new(
 
 const FORM_OF_SOMEBODY_ELSE: ErrorKind = ErrorKind::new(
     403,
-    "What was sent before is not sent now",
-    "It was filled in by somebody else than the one who has logged in.",
+    "What was filled in before the login is not sent",
+    "It was filled in by another person than the one who is logged in now.",
 )
 .other_account();
 
 const FORM_SENT: ErrorKind = ErrorKind::new(
     400,
-    "What you sent was sent already",
-    "Look on the site whether it has arrived. If it has not, fill it in once more.",
+    "What you filled in was sent already",
+    "Check on the site whether it has arrived. If it has not, fill it in again.",
 );
 
 const LOGOUT_FROM_ELSEWHERE: ErrorKind =
@@ -65,8 +65,7 @@ const MANY_COOKIES: ErrorKind = ErrorKind::new(
 const HEADER_OF_OURS: ErrorKind =
     ErrorKind::new(400, "A header may not be sent", "Remove the header: no client may send it here.");
 
-/// RFC 6750 section 3.1 calls only the form of the header a bad request; what cannot be a token is one that
-/// is not acceptable.
+/// RFC 6750 section 3.1 calls only the form of the header a bad request; a malformed token is an invalid one.
 const UNREADABLE_TOKEN: ErrorKind = ErrorKind::new(
     400,
     "The access token cannot be read",
@@ -85,9 +84,9 @@ codes! {
     HOST_AMBIGUOUS =
         AMBIGUOUS_ADDRESS.no_front_page().says("the host can be read in several ways"),
         "host_ambiguous",
-        "The host is not written as the configuration names it (another port, a dot at the end), and who \
-         reads it otherwise would choose another rule. The log names both rules and the reason."
-        => "Use the plain host. If the site has this port, write it in \
+        "The host is not written as in the configuration (another port, a trailing dot), and another \
+         reading of it comes under another rule. The log names both rules and the reason."
+        => "Use the plain host. If the site uses this port, add it to \
             [`rules[].hosts`](configuration.md#hosts-that-proxies-read-in-several-ways).";
 
     PATH_TOO_MANY_READINGS = AMBIGUOUS_ADDRESS, "path_too_many_readings",
@@ -105,77 +104,77 @@ codes! {
     PATH_NOT_A_HOST =
         AMBIGUOUS_ADDRESS.no_front_page().says("the host must be a plain host and port"),
         "path_not_a_host",
-        "Rules name hosts, and the request's host is none that can be read in one way."
+        "Rules name hosts, and the host of the request is not a plain name or address."
         => "Send a plain host name.";
 
-    PATH_NO_RULE = AMBIGUOUS_ADDRESS.status(403).says("nobody has access to this address"), "path_no_rule",
+    PATH_NO_RULE = AMBIGUOUS_ADDRESS.status(403).says("this address is denied to everybody"), "path_no_rule",
         "No rule matches. Cannot happen: every configuration ends with a rule for everything."
         => "Report it.";
 
     UNENCRYPTED = PLAIN_HTTP, "unencrypted",
-        "A browser opened a page by plain `http`, where it keeps no cookies of a login, and the provider \
-         would send it back to `https`."
+        "A browser opened a page by plain `http`, where it stores no login cookies, and the provider would \
+         return it to `https`."
         => "Redirect `http` to `https` in the proxy. If the browser did use `https`: the proxy before this \
             one must send `x-forwarded-proto`, and this one must trust it. For tests on one machine there is \
             [`insecure_allow_http`](configuration.md#session).";
 
     HOST_NOT_ALLOWED = OTHER_HOST, "host_not_allowed",
-        "A login was to begin on a host that `session.hosts` does not name. The port counts."
-        => "Open the site by its proper name, or add the host, with its port unless that is the usual one.";
+        "A login should begin on a host that `session.hosts` does not list. The port matters."
+        => "Open the site under its proper name, or add the host, with its port unless that is the default.";
 
     METHOD_NOT_ALLOWED = NO_PAGE, "method_not_allowed",
         "A page of the filter was asked for with a method that it does not have."
         => "Use `GET`; for the login and the logout `GET` or `POST`; for back-channel logout, and for a callback with \
             `form_post`, `POST`.";
 
-    ISSUER_UNKNOWN = UNUSABLE_REQUEST.says("the issuer is none that is configured"), "issuer_unknown",
-        "A login that another site asks for, a front-channel logout or a logout token names an issuer that \
-         is not configured."
+    ISSUER_UNKNOWN = UNUSABLE_REQUEST.says("the issuer is not configured"), "issuer_unknown",
+        "A third-party initiated login, a front-channel logout or a logout token names an issuer that is \
+         not configured."
         => "Compare it with `issuer` character by character.";
 
     PARAMETER_MISSING = UNUSABLE_REQUEST, "parameter_missing",
-        "A login that another site asks for by a form, or a front-channel logout, lacks a parameter."
+        "A third-party initiated login by a form, or a front-channel logout, lacks a parameter."
         => "Is `frontchannel_logout_session_required` set at the provider?";
 
     BODY_TOO_LARGE = UNUSABLE_REQUEST.status(413), "body_too_large",
-        "A form to a page of the filter has more than 16 KiB, or 100 KiB at `endpoints.restore`."
-        => "Report it to who sends it.";
+        "A form to an endpoint of the filter has more than 16 KiB, or 100 KiB at `endpoints.restore`."
+        => "Report it to the sender.";
 
     BODY_NOT_GIVEN =
         UNUSABLE_REQUEST.status(503).says("the body of the request did not come"),
         "body_not_given",
-        "The proxy does not hand over the body of a form to a page of the filter."
+        "The proxy does not hand over the body of a form to an endpoint of the filter."
         => "In Envoy set [`allow_on_headers_stop_iteration: \
             true`](configuration.md#logouts-that-the-provider-begins) beside `vm_config`. In nginx the \
             request needs a `content-length`.";
 
     BODY_TOO_SLOW = UNUSABLE_REQUEST.status(408), "body_too_slow",
-        "Of a form to a page of the filter nothing came within 10 seconds, or not all of it within 30."
-        => "Send it once more. If it happens to everybody: does the proxy hand over bodies \
-            (`body_not_given`)?";
+        "The body of a form to an endpoint of the filter did not begin within 10 seconds, or was \
+         incomplete after 30."
+        => "Send it again. If it happens to everybody: does the proxy hand over bodies (`body_not_given`)?";
 
     CROSS_SITE = FROM_ELSEWHERE, "cross_site",
-        "Another site, or a client that does not say who asks, wants to know who is logged in, to keep a \
-         session alive or to have a kept form sent."
-        => "Ask from a page of the site itself; its browser sends `Sec-Fetch-Site: same-origin` or `Origin`.";
+        "Another site, or a client without Fetch Metadata, tried to read who is logged in, to extend a \
+         session or to send a preserved form."
+        => "Send the request from a page of the site itself; browsers then send `Sec-Fetch-Site: \
+            same-origin` or `Origin`.";
 
     KEPT_FORM_NOT_OPENED = FORM_LOST, "kept_form_not_opened",
-        "What should be a form that was kept over a login is none, or is one of another login, site or \
-         configuration."
-        => "Fill it in once more. If it goes on: do all proxies have the same `session.keys`?";
+        "The submitted text is not a preserved form, or is one of another login, site or configuration."
+        => "Fill it in again. If it happens again: do all proxies have the same `session.keys`?";
 
     KEPT_FORM_EXPIRED = FORM_LOST, "kept_form_expired",
-        "The form was kept for an hour longer than a login may take, or the browser did not fetch it within \
-         five minutes after the login."
+        "The form is older than one hour plus the lifetime of a login, or the browser did not restore it \
+         within five minutes after the login."
         => "Fill it in once more.";
 
     KEPT_FORM_OTHER_PERSON = FORM_OF_SOMEBODY_ELSE, "kept_form_other_person",
-        "Somebody else has logged in than the one who filled in the form."
-        => "Log in as the one who filled it in, and do so once more.";
+        "Another person has logged in than the one who filled in the form."
+        => "Log in as the person who filled it in, and fill it in again.";
 
     KEPT_FORM_SENT_BEFORE = FORM_SENT, "kept_form_sent_before",
-        "A kept form is sent once: the page that sends it was loaded again."
-        => "Look whether it has arrived.";
+        "A preserved form is sent once; the page that sends it was loaded again."
+        => "Check whether it has arrived.";
 
     LOGOUT_CROSS_SITE = LOGOUT_FROM_ELSEWHERE, "logout_cross_site",
         "Another site sent a form to the logout."
@@ -186,8 +185,8 @@ codes! {
         => "Delete the cookies of the site.";
 
     "too_many_headers",
-        "431, in nginx and Kong only. More than 96 header fields: the rest of them would not be shown to the \
-         filter, but to the upstream."
+        "431, in nginx and Kong only. More than 96 header fields: the filter would not see the rest, but \
+         the upstream would."
         => "Send fewer.";
 
     PROTECTED_HEADER = HEADER_OF_OURS, "protected_header",
@@ -208,7 +207,7 @@ codes! {
         => "Send `Authorization: Bearer`, one space, the token.";
 
     BEARER_CHARACTERS = UNREADABLE_TOKEN.status(401).challenge(Challenge::InvalidToken), "bearer_characters",
-        "The token is empty, or has characters that no token has."
+        "The token is empty, or has characters that are not allowed in a token."
         => "Send the token as it was issued.";
 
     BEARER_TOO_LONG = UNREADABLE_TOKEN.status(401).challenge(Challenge::InvalidToken), "bearer_too_long",

@@ -1,4 +1,4 @@
-//! Who makes a request is not known, or not well enough, or may not do this.
+//! The request is not authenticated, its authentication is insufficient, or it lacks a right.
 
 use super::{Challenge, ErrorKind, Section};
 
@@ -8,7 +8,8 @@ const NOT_AUTHENTICATED: ErrorKind =
 const FOR_PROGRAMS: ErrorKind = ErrorKind::new(
     401,
     "This is for programs",
-    "A program gets in here with an access token, a browser does not. Go on from the front page.",
+    "Only programs with an access token have access to this address, browsers do not. Continue from the \
+     front page.",
 )
 .challenge(Challenge::NoToken);
 
@@ -18,8 +19,8 @@ const SESSION_OVER: ErrorKind =
 const NOT_REFRESHED: ErrorKind = ErrorKind::new(
     401,
     "Your session cannot go on for now",
-    "The login service does not renew it, and that is not because of you. Log in again. If that does not \
-     help, tell whoever runs this site the code and the reference below.",
+    "The login service does not extend sessions of this site at the moment. Your account is not the cause. \
+     Log in again. If that does not help, tell the operator of this site the code and the reference below.",
 )
 .challenge(Challenge::NoToken);
 
@@ -33,11 +34,12 @@ const LOG_IN_ONCE_MORE: ErrorKind = ErrorKind::new(
 .says("a different or more recent authentication is required")
 .somebody();
 
-/// Also of a login that did not do what it was asked for, and of which the provider says so itself.
+/// Also for a step-up that the provider itself reports as not satisfied.
 pub(super) const NOT_ENOUGH: ErrorKind = ErrorKind::new(
     403,
     "Your login is not enough for this",
-    "This page asks for a safer or a more recent login. Try again, with your second factor if you have one.",
+    "This page requires a stronger or a more recent login. Try again, with your second factor if you have \
+     one.",
 );
 
 const STEP_UP_FAILED: ErrorKind =
@@ -46,7 +48,7 @@ const STEP_UP_FAILED: ErrorKind =
 const NO_RIGHT: ErrorKind = ErrorKind::new(
     403,
     "You may not see this",
-    "The account does not have the right that this address needs. Ask whoever gives out rights.",
+    "The account does not have the right that this address needs. Ask your administrator for it.",
 )
 .challenge(Challenge::InsufficientScope)
 .says("the identity does not have what this address requires")
@@ -58,21 +60,20 @@ codes! {
     SESSIONS = "There is no session, or it has ended", Some(401);
 
     NOT_LOGGED_IN = NOT_AUTHENTICATED, "not_logged_in",
-        "Neither a session nor a token came along."
+        "The request has neither a session nor a token."
         => "Log in, or send a token.";
     NO_TOKEN = FOR_PROGRAMS, "not_logged_in";
 
     SESSION_UNREADABLE =
         SESSION_OVER.says("the session cookie cannot be opened with the current keys"),
         "session_unreadable",
-        "The session cookie opens with none of the configured keys (the log says if it names a key that is \
-         not among them), or the rules and headers that are configured now need claims or tokens that this \
-         session does not hold."
-        => "Log in again. If it goes on: do all proxies have the same `session.keys` and the same rules?";
+        "The session cookie opens with none of the configured keys (the log says if it names another key), \
+         or rules and headers now need claims or tokens that this session does not have."
+        => "Log in again. If it happens again: do all proxies have the same `session.keys` and the same \
+            rules?";
 
     SESSION_LIFETIME = SESSION_OVER, "session_lifetime",
-        "The session was as old as `absolute_lifetime_seconds`, or the access token that it forwards has \
-         ended."
+        "The session has reached `absolute_lifetime_seconds`, or its forwarded access token has expired."
         => "Log in again.";
 
     SESSION_IDLE = SESSION_OVER, "session_idle",
@@ -80,35 +81,35 @@ codes! {
         => "Log in again.";
 
     SESSION_NOT_RENEWED = SESSION_OVER, "session_not_renewed",
-        "The provider refused the refresh token of the session, or renewed it for somebody else. The reason \
-         is in the log."
+        "The provider refused the refresh token of the session, or returned tokens of another person. The \
+         reason is in the log."
         => "Log in again.";
 
     SESSION_CLIENT_REFUSED = NOT_REFRESHED, "session_client_refused",
-        "The tokens of the session are over, and the provider refuses to refresh them for this client: \
-         `invalid_client`, `unauthorized_client`, or a status like 401, 403 or 404. The session goes on by \
-         itself when that is mended. The provider's words are in the log."
-        => "Log in again; if that fails too, mend the client's secret, its registration or the endpoint.";
+        "The tokens of the session have expired, and the provider refuses to refresh them for this client: \
+         `invalid_client`, `unauthorized_client`, or a status like 401, 403 or 404. The session goes on \
+         when the cause is fixed. The log has the provider's error."
+        => "Log in again; if that fails too, fix the client's secret, its registration or the endpoint.";
 
     SESSION_REFRESH_UNUSABLE = NOT_REFRESHED, "session_refresh_unusable",
-        "The tokens of the session are over since `refresh_grace_seconds`, and the provider's answers to \
-         refreshes cannot be used. What is wrong with them is in the log."
+        "The tokens of the session expired more than `refresh_grace_seconds` ago, and the provider's \
+         replies to refreshes are unusable. The reason is in the log."
         => "Log in again, and report it to the provider.";
 
     SESSION_REVOKED = SESSION_OVER, "session_revoked",
-        "The provider has ended the session, or did so while the login was under way: back-channel logout."
+        "The provider ended the session, possibly while the login was in flight: back-channel logout."
         => "Log in again.";
 
     SESSION_LOGGED_OUT = SESSION_OVER, "session_logged_out",
-        "Somebody logged out of this session, or logged in as somebody else in its place; the cookie is a \
-         copy, or came from an answer that was under way."
+        "The person logged out of this session, or another person logged in instead; the cookie is a copy, \
+         or came from a late response."
         => "Log in again.";
 
     SESSION_UNCONFIRMED =
         SESSION_OVER.says("whether the session has ended cannot be known"),
         "session_unconfirmed",
-        "Whether the session has ended cannot be known: the proxy fails to read its shared data. The cookie \
-         stays."
+        "The filter cannot check whether the session was revoked: the proxy fails to read its shared data. \
+         The cookie stays."
         => "Try again. In nginx and Kong, look at `shm_kv`.";
 }
 
@@ -116,23 +117,24 @@ codes! {
     STEP_UP = "The login is not enough", Some(401);
 
     AUTHENTICATION_ACR = LOG_IN_ONCE_MORE, "authentication_acr",
-        "`acr` of the session or token is none that the rule accepts."
-        => "Log in again in such a way; ask for a token with `acr_values`.";
+        "The rule does not accept the `acr` of the session or token."
+        => "Log in again in a way that the rule accepts; request a token with `acr_values`.";
 
     AUTHENTICATION_TOO_OLD = LOG_IN_ONCE_MORE, "authentication_too_old",
         "The person authenticated longer ago than the rule allows."
-        => "Log in again; ask for a token with `max_age`.";
+        => "Log in again; request a token with `max_age`.";
 
     AUTHENTICATION_TIME_UNKNOWN = LOG_IN_ONCE_MORE, "authentication_time_unknown",
-        "The rule asks for a recent login, and the session or token has no `auth_time`, or one in the \
+        "The rule requires a recent login, and the session or token has no `auth_time`, or one in the \
          future."
-        => "Log in again. Of a token: let the provider add `auth_time` (RFC 9068).";
+        => "Log in again. For a token: let the provider add `auth_time` (RFC 9068).";
 
     STEP_UP_NOT_MET = STEP_UP_FAILED, "step_up_not_met",
-        "The person was sent to log in as the rule requires, and the provider logged them in otherwise. The \
-         session before stays."
-        => "Use the second factor. If nobody can: does the provider know the `acr_values`, and say `acr` in \
-            the ID token? The log has who it was, what was asked for and which `acr` came.";
+        "The step-up was not satisfied: the provider authenticated the person in another way than the rule \
+         requires. The earlier session stays."
+        => "Use the second factor. If it fails for everybody: does the provider support the `acr_values`, \
+            and write `acr` into the ID token? The log has the person, the requested and the received \
+            `acr`.";
 }
 
 codes! {
@@ -140,19 +142,18 @@ codes! {
 
     REQUIREMENT_SCOPES = NO_RIGHT, "requirement_scopes",
         "Not all scopes that the rule requires were granted."
-        => "Ask for a token or a login with these scopes.";
+        => "Request a token or a login with these scopes.";
 
     REQUIREMENT_AUDIENCE = NO_RIGHT.says("aud is none that this address accepts"), "requirement_audience",
         "`aud` has none of the rule's audiences."
-        => "Ask for a token for this service.";
+        => "Request a token for this service.";
 
     REQUIREMENT_CLAIM = NO_RIGHT, "requirement_claim",
-        "A claim does not hold what the rule requires. The log has who it was, the provider, the rule, the \
-         values of which one is needed, and whether the claim is absent or what kind of value it is; never \
-         its value."
-        => "Give the person the role or group at the provider; they must log in again to have it. Or they \
-            use another account: the page offers the logout. A provider that has no logout, such as Google, \
-            then lets the same account in again unless [`authorization_parameters`](configuration.md) has \
+        "A claim does not have a value that the rule requires. The log has the person, the provider, the \
+         rule, the accepted values, and whether the claim is absent or which type it has; never its value."
+        => "Give the person the role or group at the provider; they must log in again to get it. Or they \
+            use another account: the page offers the logout. A provider without a logout, such as Google, \
+            then logs the same account in again unless [`authorization_parameters`](configuration.md) has \
             `prompt: select_account`.";
 
     REQUIREMENT_ANY_OF = NO_RIGHT, "requirement_any_of",
@@ -160,6 +161,6 @@ codes! {
         => "As above.";
 
     DENIED = CLOSED, "denied",
-        "The rule lets nobody in."
+        "The rule denies everybody."
         => "Nothing, or change the rule.";
 }

@@ -16,16 +16,16 @@ codes! {
     TOKENS = "The token is not acceptable", Some(401);
 
     TOKEN_ISSUER = UNACCEPTABLE_TOKEN, "token_issuer",
-        "`iss` is none of the issuers that the rule accepts."
-        => "Ask the right provider; compare `iss` and `issuer` character by character.";
+        "The rule does not accept the issuer `iss`."
+        => "Get the token from the right provider; compare `iss` and `issuer` character by character.";
 
     ACCESS_TOKEN_AUDIENCE = UNACCEPTABLE_TOKEN, "access_token_audience",
         "`aud` has none of the provider's `audiences`."
-        => "Ask for a token for this service, or add the audience.";
+        => "Request a token for this service, or add the audience.";
 
     ACCESS_TOKEN_EXPIRED = UNACCEPTABLE_TOKEN, "access_token_expired",
         "`exp` has passed."
-        => "Ask for a new token; check the clocks.";
+        => "Request a new token; check the clocks.";
 
     ACCESS_TOKEN_NOT_YET_VALID = UNACCEPTABLE_TOKEN, "access_token_not_yet_valid",
         "`nbf` or `iat` is in the future."
@@ -33,16 +33,16 @@ codes! {
             difference.";
 
     ACCESS_TOKEN_CLAIM_MISSING = UNACCEPTABLE_TOKEN, "access_token_claim_missing",
-        "A claim that every access token has (`iss`, `aud`, `exp`) is missing."
+        "A required claim (`iss`, `aud`, `exp`) is missing."
         => "Let the provider add it.";
 
     ACCESS_TOKEN_CLAIM_MALFORMED = UNACCEPTABLE_TOKEN, "access_token_claim_malformed",
         "A claim has the wrong type, such as a text for `exp`."
-        => "Let the provider mend it.";
+        => "Let the provider fix it.";
 
     ACCESS_TOKEN_SUBJECT = UNACCEPTABLE_TOKEN, "access_token_subject",
         "`sub` is empty or longer than 255 characters."
-        => "Let the provider mend it.";
+        => "Let the provider fix it.";
 
     ACCESS_TOKEN_ISSUER = UNACCEPTABLE_TOKEN, "access_token_issuer",
         "`iss` is not that of the keys that verified it."
@@ -56,7 +56,7 @@ codes! {
     ACCESS_TOKEN_CLIENT = UNACCEPTABLE_TOKEN, "access_token_client",
         "The token has no `aud`, and its `client_id` is not one of `clients_without_audience`, or it does \
          not say that it is an access token."
-        => "Ask for a token for this service, or add the client.";
+        => "Request a token for this service, or add the client.";
 
     ACCESS_TOKEN_USE = UNACCEPTABLE_TOKEN, "access_token_use",
         "The claims say that this is another kind of token."
@@ -68,20 +68,20 @@ codes! {
         => "Send the access token.";
 
     ACCESS_TOKEN_BOUND = UNACCEPTABLE_TOKEN, "access_token_bound",
-        "`cnf`: the token is bound to a key (RFC 8705, RFC 9449), and that proof is not checked here."
-        => "Ask for a plain bearer token.";
+        "`cnf`: the token is sender-constrained (RFC 8705, RFC 9449), and its proof cannot be checked here."
+        => "Request a plain bearer token.";
 
     JWS_TOO_LONG = UNACCEPTABLE_TOKEN, "jws_too_long",
         "The token has more than 16 KiB."
-        => "Ask for a smaller token.";
+        => "Request a smaller token.";
 
     JWS_PART_COUNT = UNACCEPTABLE_TOKEN, "jws_part_count",
-        "It has not three parts: it is no signed token, perhaps an opaque one."
-        => "Ask the provider for JWT access tokens.";
+        "It does not have three parts: it is not a signed token, but for example an opaque one."
+        => "Let the provider issue JWT access tokens.";
 
     JWS_ENCRYPTED = UNACCEPTABLE_TOKEN, "jws_encrypted",
         "It is an encrypted token."
-        => "Ask the provider for signed tokens.";
+        => "Let the provider issue signed tokens.";
 
     JWS_BASE64URL = UNACCEPTABLE_TOKEN, "jws_base64url",
         "A part is not base64url without padding."
@@ -104,12 +104,12 @@ codes! {
         => "Report it to the provider.";
 
     JWS_ALGORITHM_UNKNOWN = UNACCEPTABLE_TOKEN, "jws_algorithm_unknown",
-        "Its `alg` is no signature algorithm that is supported; `none` and `HS256` are among those."
+        "Its `alg` is not a supported signature algorithm; `none` and `HS256` never are."
         => "Let the provider sign with a public key algorithm.";
 
     JWS_ALGORITHM_NOT_ALLOWED = UNACCEPTABLE_TOKEN, "jws_algorithm_not_allowed",
         "Its `alg` is not one of the provider's `algorithms`."
-        => "Add it there if it is right.";
+        => "Add it there if the provider should use it.";
 
     JWS_CRITICAL = UNACCEPTABLE_TOKEN, "jws_critical",
         "Its header has `crit`."
@@ -144,12 +144,12 @@ codes! {
         => "Report it: the provider does not do this.";
 
     JWS_KEY_UNKNOWN = UNACCEPTABLE_TOKEN, "jws_key_unknown",
-        "The provider has no key of this name or for this algorithm, even after its keys were asked for \
+        "The provider has no key with this `kid` or for this algorithm, even after its keys were fetched \
          again (at most every 30 seconds)."
         => "Is it a token of this provider? Was the key withdrawn?";
 
     JWS_KEY_DOES_NOT_FIT = UNACCEPTABLE_TOKEN, "jws_key_does_not_fit",
-        "The key of this name is for another algorithm."
+        "The key with this `kid` is for another algorithm."
         => "Report it to the provider.";
 
     JWS_SIGNATURE = UNACCEPTABLE_TOKEN, "jws_signature",
@@ -161,7 +161,7 @@ codes! {
     LOGOUT_TOKENS = "The logout token is not acceptable", Some(400);
 
     LOGOUT_CONTENT_TYPE = UNACCEPTABLE_LOGOUT_TOKEN, "logout_content_type",
-        "The request is no form."
+        "The request is not a form."
         => "Report it to the provider.";
 
     LOGOUT_TOKEN_MISSING = UNACCEPTABLE_LOGOUT_TOKEN, "logout_token_missing",
@@ -169,7 +169,7 @@ codes! {
         => "Report it to the provider.";
 
     LOGOUT_TOKEN_AUDIENCE = UNACCEPTABLE_LOGOUT_TOKEN, "logout_token_audience",
-        "`aud` has not our `client_id`."
+        "`aud` lacks our `client_id`."
         => "Compare `client_id`; is the address registered for the right client?";
 
     LOGOUT_TOKEN_ISSUER = UNACCEPTABLE_LOGOUT_TOKEN, "logout_token_issuer",
@@ -214,6 +214,6 @@ codes! {
         => "Report it to the provider.";
 
     LOGOUT_TOKEN_REPLAYED = UNACCEPTABLE_LOGOUT_TOKEN, "logout_token_replayed",
-        "A token with this `jti` was acted upon before."
-        => "Nothing, unless the provider repeats itself.";
+        "A logout token with this `jti` was accepted before."
+        => "Nothing, unless the provider sends duplicates.";
 }

@@ -5,7 +5,7 @@ use url::{Host, Url};
 use super::shape::Reading;
 use super::value::Text;
 
-/// What is said where an `http` address needs a switch.
+/// The advice where an `http` address needs a switch.
 pub(super) const ALLOW_HTTP_ADVICE: &str = "use https, or set insecure_allow_http for a test";
 
 /// Longest name of a host, in characters (RFC 1035 section 2.3.4).
@@ -58,7 +58,7 @@ pub(super) fn exact_address(text: &Text, allow_http: bool, reading: &mut Reading
     Some(url)
 }
 
-/// Why this is not the name or the address of one host, without port.
+/// Why a text is not the name or the address of one host, without port.
 pub(super) fn host_fault(host: &str) -> Option<&'static str> {
     if host.contains('*') {
         return Some("must not have wildcards");
@@ -75,7 +75,7 @@ pub(super) fn host_fault(host: &str) -> Option<&'static str> {
     (!whole).then_some("must be the name of one host, such as app.example.com")
 }
 
-/// A host in lower case, with a port only where one is allowed and it is not the usual one.
+/// A host in lower case, with a port only where one is allowed and it is not the default.
 pub(super) fn host(text: &Text, usual_port: Option<u16>, reading: &mut Reading) -> Option<String> {
     let lower = text.text.to_ascii_lowercase();
     if lower.contains('/') {
@@ -106,14 +106,14 @@ pub(super) fn host(text: &Text, usual_port: Option<u16>, reading: &mut Reading) 
     reading.refuse(text.problem(rule))
 }
 
-/// Why a rule cannot be about this path.
+/// Why a rule cannot have this path.
 pub(super) fn rule_path_fault(path: &str) -> Option<&'static str> {
     if !path.starts_with('/') {
         Some("must begin with /")
     } else if path.contains(['?', '#']) {
         Some("must not have a query or a fragment")
     } else if path.contains('*') {
-        // Meant as a wildcard it would never match, and a rule that denies would let all pass.
+        // If meant as a wildcard it would never match, and a rule that denies would not apply.
         Some("must not have wildcards: use path_prefix or path_pattern")
     } else if path.contains('\\') {
         Some("must not have a backslash")
@@ -130,8 +130,8 @@ pub(super) fn rule_path_fault(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Why the filter cannot have a page of its own on this path: besides what holds for
-/// [`rule_path_fault`], it has no escapes and is not the root.
+/// Why no endpoint of the filter can have this path: besides the conditions of [`rule_path_fault`], it has no
+/// escapes and is not the root.
 pub(super) fn endpoint_path_fault(path: &str) -> Option<&'static str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     if let Some(fault) = rule_path_fault(path) {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_paths_are_plainer_still() {
+    fn endpoint_paths_are_stricter_than_rule_paths() {
         assert_eq!(endpoint_path_fault("/oidc/callback.x"), None);
         for path in ["/", "/a/", "/a%20b", "/a:b", "/a*", "a", "/a/../b"] {
             assert!(endpoint_path_fault(path).is_some(), "{path}");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_single_and_in_lower_case() {
+    fn hosts_are_plain_names_in_lower_case() {
         for (written, usual_port, expected) in [
             ("App.Example.com", None, Some("app.example.com")),
             ("localhost:8080", Some(443), Some("localhost:8080")),

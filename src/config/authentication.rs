@@ -8,18 +8,18 @@ use crate::time::Seconds;
 /// Longest name of an authentication context, in characters. It stands in addresses and cookies.
 const ACR_LIMIT: usize = 128;
 
-/// How, and how recently, a person must have authenticated. Empty: any login will do.
+/// How, and how recently, a person must have authenticated. Empty: any login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authentication {
-    /// `acr` is one of these, the best first. Empty: no matter. Each is visible ASCII without blanks,
+    /// `acr` must be one of these, in order of preference. Empty: any. Each is visible ASCII without blanks,
     /// quotation marks and backslashes.
     pub acr_values: Vec<String>,
-    /// At most so long ago.
+    /// The maximum age of the authentication.
     pub max_age: Option<Seconds>,
 }
 
 impl Authentication {
-    /// Whether any login will do.
+    /// Whether every login satisfies it.
     pub fn is_empty(&self) -> bool {
         self.acr_values.is_empty() && self.max_age.is_none()
     }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_says_how_and_how_recently() {
+    fn authentication_is_read_as_acr_values_and_max_age() {
         let config = read(rule(json!({"acr_values": ["urn:gold", "silver"], "max_age_seconds": 300})));
         let rules = config.unwrap().rules;
         let acr_values = vec!["urn:gold".into(), "silver".into()];
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_or_nobody_meets_is_refused() {
+    fn authentication_that_everybody_or_nobody_satisfies_is_refused() {
         refused([
             (rule(json!({})), "rules[0].authentication: must require something"),
             (rule(json!({"acr_values": []})), "rules[0].authentication: must require something"),

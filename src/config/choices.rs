@@ -17,7 +17,7 @@ use crate::jose::Algorithm;
 pub(super) enum CalloutChoice {
     /// Everything goes here.
     All(Text),
-    /// By what is asked for.
+    /// One target for each purpose.
     Each(Box<CalloutObject>),
 }
 
@@ -68,7 +68,7 @@ impl Shape for ParameterChoice {
 pub(super) enum AllowedChoice {
     /// One of these.
     Values(Vec<Text>),
-    /// Whatever the expression matches.
+    /// Every value that the expression matches.
     Pattern(Box<AllowedObject>),
 }
 
@@ -215,7 +215,7 @@ impl Shape for Algorithm {
     }
 }
 
-/// Whether a name may have been meant as the way to a nested claim. Names that are addresses have dots of
+/// Whether a name may have been meant as the path to a nested claim. Names that are addresses have dots of
 /// their own.
 fn is_like_a_path(name: &str) -> bool {
     let is_plain = |part: &str| {
@@ -249,7 +249,8 @@ fn algorithm(value: Value, names: &[&str], place: &Place, reading: &mut Reading)
     let advice = if text.text.eq_ignore_ascii_case("none") {
         "an unsigned token proves nothing"
     } else if text.text.to_ascii_uppercase().starts_with("HS") {
-        "with HS algorithms whoever can check a token can also make one; have the provider sign with RS256 or ES256"
+        "with HS algorithms the key that verifies a token can also sign one; let the provider sign with \
+         RS256 or ES256"
     } else {
         return text.not_one_of(names, reading);
     };

@@ -1,4 +1,4 @@
-//! How we prove who we are at the token endpoint.
+//! Client authentication at the token endpoint.
 
 use super::choices::AuthMethod;
 use super::document::ProviderObject;
@@ -17,11 +17,11 @@ const CLIENT_SECRET_LIMIT: usize = 1024;
 pub struct Client {
     /// The client identifier.
     pub id: String,
-    /// How we prove who we are at the token endpoint.
+    /// How we authenticate at the token endpoint.
     pub authentication: ClientAuthentication,
-    /// The same with the secret or key that will take the place of the other.
+    /// The same with the secret or key that will replace the current one.
     pub next: Option<ClientAuthentication>,
-    /// When the client secret ends (RFC 7591 section 3.2.1, `client_secret_expires_at`).
+    /// When the client secret expires (RFC 7591 section 3.2.1, `client_secret_expires_at`).
     pub secret_expires_at: Option<Timestamp>,
     /// The audience of `private_key_jwt`, if it is not the issuer.
     pub assertion_audience: Option<String>,
@@ -38,7 +38,7 @@ pub enum Credential {
 }
 
 impl Client {
-    /// How we prove who we are with one of the two. Without a next one there is only the current.
+    /// How we authenticate with one of the two. Without a next one there is only the current.
     pub fn by(&self, credential: Credential) -> &ClientAuthentication {
         match (credential, &self.next) {
             (Credential::Next, Some(next)) => next,
@@ -46,7 +46,7 @@ impl Client {
         }
     }
 
-    /// The key of the configuration that has it.
+    /// Its key in the configuration.
     pub fn name_of(&self, credential: Credential) -> &'static str {
         match (&self.authentication, credential) {
             (ClientAuthentication::PrivateKeyJwt(_), Credential::Current) => "private_key",
@@ -69,7 +69,7 @@ impl Client {
         std::iter::once(&self.authentication).chain(&self.next).filter_map(secret).collect()
     }
 
-    /// The other one of the two, if there is one.
+    /// The other of the two, if there is one.
     pub fn other(&self, credential: Credential) -> Option<Credential> {
         self.next.as_ref().map(|_| match credential {
             Credential::Current => Credential::Next,
@@ -143,7 +143,7 @@ fn authentication(provider: &ProviderObject, reading: &mut Reading) -> Option<Cl
     }
 }
 
-/// The way that will take the place of the current one: the same method with another secret or key.
+/// The method that will replace the current one: the same method with another secret or key.
 fn next(
     provider: &ProviderObject,
     current: &ClientAuthentication,
@@ -170,7 +170,7 @@ fn next(
     }
 }
 
-/// What is given but would not be used is a mistake in one of the two places.
+/// A value that is given but unused is a mistake in one of the two places.
 fn without_use(provider: &ProviderObject, method: AuthMethod, reading: &mut Reading) {
     let with_key = method == AuthMethod::PrivateKeyJwt;
     let with_secret = matches!(method, AuthMethod::Basic | AuthMethod::Post);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_secret_is_sent_as_the_current_one_is() {
+    fn the_next_secret_uses_the_method_of_the_current_one() {
         let next = |method: &str| {
             let keys = json!({
                 "client_secret": "s", "client_secret_next": "t", "token_endpoint_auth_method": method,
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_without_an_end_has_none() {
+    fn an_expiry_of_zero_means_a_secret_never_expires() {
         let ends = |at: u64| {
             let keys = provider(json!({"client_secret": "s", "client_secret_expires_at": at}));
             trial::relying_party(&read(keys).unwrap()).client.secret_expires_at
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn contradicting_client_settings_are_refused() {
         refused([
             (
                 provider(json!({"client_secret": "s", "private_key": "k"})),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_break_at_the_end_belongs_to_the_file_and_to_no_secret() {
+    fn one_trailing_line_break_is_taken_off_a_secret() {
         let document = |end: &str| {
             json!({
                 "providers": {"main": {"client_secret": format!("s3cret{end}")}},
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_and_keys_that_cannot_work_are_refused() {
+    fn unusable_secrets_and_keys_are_refused() {
         refused([
             (
                 provider(json!({"client_secret": "s3cret\n\n"})),

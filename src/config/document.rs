@@ -63,17 +63,17 @@ object! {
         default_provider: Text [otherwise "the only provider; required if there are several"],
         /// Sessions and their cookies.
         session: SessionObject [required],
-        /// Paths of the filter's own pages.
+        /// Paths of the filter's own endpoints.
         endpoints: EndpointsObject [default {}],
-        /// Which request needs what. The first rule that matches decides; what no rule matches
-        /// needs a login.
+        /// What each request needs. The first rule that matches decides; a request that no rule matches needs
+        /// a login.
         rules: List<RuleObject, 0, RULES_LIMIT> [default []],
-        /// What the upstream is told about who is asking.
+        /// What the upstream receives about the identity.
         identity: IdentityObject [default {}],
-        /// What the log leaves out.
+        /// Limits of the log.
         log: LogObject [default {}],
-        /// Whether the workers of the proxy may use its shared memory. For nginx and Kong, where it must
-        /// be configured (`shm_kv`); if it is not, every request is answered 500. Envoy always has it.
+        /// Whether the workers of the proxy may use its shared memory. For nginx and Kong, where it must be
+        /// configured (`shm_kv`); otherwise every request is answered 500. Envoy always has it.
         shared_data: bool [default false],
     }
 }
@@ -86,11 +86,11 @@ object! {
         ///
         /// For a provider with many tenants (Entra ID) `{tenantid}` stands for the tenant.
         issuer: Text [required],
-        /// The tenants whose people and programs are let in, as tokens name them (`tid`), where the issuer
-        /// says `{tenantid}`.
+        /// The tenants whose people and programs are admitted, as tokens name them (`tid`). Only where the
+        /// issuer says `{tenantid}`.
         tenants: Names [default []],
         /// Where the proxy sends requests to the provider: in Envoy the name of a cluster, in Kong
-        /// `host[:port]`. An object if they do not all go the same way.
+        /// `host[:port]`. An object if they have different targets.
         callout: CalloutChoice [required],
         /// How long the provider may take to answer.
         callout_timeout_seconds: WholeSeconds<1, 60> [default 5],
@@ -99,80 +99,77 @@ object! {
         /// The client secret that the provider gave to this application. 1 to 1024 visible ASCII
         /// characters.
         client_secret: SecretText [otherwise "none"],
-        /// The client secret that will take the place of `client_secret`. When the provider refuses one
-        /// of the two (`invalid_client`), the other is tried, and the one that worked is kept to.
+        /// The client secret that will replace `client_secret`. When the provider refuses one of the two
+        /// (`invalid_client`), the other is tried, and the one that worked stays in use.
         client_secret_next: SecretText [otherwise "none"],
-        /// When `client_secret` ends, in seconds since 1970; 0 if never. From 14 days before, the log
-        /// has a warning once a day for each worker.
+        /// When `client_secret` expires, in seconds since 1970; 0 if never. From 14 days before, each worker
+        /// logs a warning once a day.
         client_secret_expires_at: WholeSeconds<0, 253_402_300_799> [otherwise "never"],
-        /// How the filter proves at the token endpoint that it is this client.
+        /// How the filter authenticates as this client at the token endpoint.
         token_endpoint_auth_method: AuthMethod [otherwise "`client_secret_basic` with a `client_secret`, `private_key_jwt` with a `private_key`, `none` without either"],
         /// The private key of `private_key_jwt`, in PEM.
         private_key: SecretText [otherwise "none"],
         /// The `kid` under which the provider knows the private key.
         private_key_id: Text [otherwise "no `kid` is sent"],
-        /// The private key that will take the place of `private_key`, as `client_secret_next` does. For
-        /// the same algorithm.
+        /// The private key that will replace `private_key`, as `client_secret_next` does. For the same
+        /// algorithm.
         private_key_next: SecretText [otherwise "none"],
         /// The `kid` under which the provider knows `private_key_next`.
         private_key_next_id: Text [otherwise "no `kid` is sent"],
         /// The algorithm with which the private key signs.
         token_endpoint_auth_signing_alg: SigningAlgorithm [otherwise "`RS256`"],
-        /// What `private_key_jwt` names as its audience, where a provider refuses its own issuer there:
-        /// usually the address of its token endpoint. Never taken from the provider's metadata
-        /// (CVE-2025-27370).
+        /// The audience of `private_key_jwt`, for a provider that refuses its own issuer there: usually the
+        /// address of its token endpoint. Never taken from the provider's metadata (CVE-2025-27370).
         token_endpoint_auth_audience: Text [otherwise "the issuer"],
-        /// Scopes asked for at login. `openid` is added if it is missing.
+        /// Scopes that a login requests. `openid` is added if it is missing.
         scopes: Names [default ["openid"]],
-        /// Renew the tokens of a session before the access token ends, if the provider gave a refresh
+        /// Refresh the tokens of a session before the access token expires, if the provider issued a refresh
         /// token. A refused refresh token ends the session.
         refresh: bool [default true],
-        /// How long before the end of the access token it is renewed; at most a quarter of its
-        /// lifetime.
+        /// How long before its expiry the access token is refreshed; at most a quarter of its lifetime.
         refresh_before_seconds: WholeSeconds<0, 3600> [default 60],
-        /// How long sessions go on after the end of their access token while the provider cannot be
-        /// reached.
+        /// Grace period: how long sessions go on after their access token has expired while the provider
+        /// cannot be reached.
         refresh_grace_seconds: WholeSeconds<0, 86400> [default 7200],
         /// The lifetime of an access token where the provider does not say it (`expires_in`).
         default_expires_in_seconds: WholeSeconds<10, 86400> [default 300],
-        /// Further parameters of the authorization request, such as `prompt` or `audience`. Those
-        /// that the filter sets itself are refused. `resource` (RFC 8707) may have a list of values.
+        /// Further parameters of the authorization request, such as `prompt` or `audience`. Parameters that
+        /// the filter sets itself are refused. `resource` (RFC 8707) may have a list of values.
         authorization_parameters: Named<ParameterChoice, 0, PARAMETERS_LIMIT> [default {}],
-        /// Parameters of the authorization request that the address of the login may set, as in
-        /// `/oidc/login?return_to=/&login_hint=alice`, each with the values that it may have. Whatever
-        /// is not listed is left out.
+        /// Parameters of the authorization request that the login address may set, as in
+        /// `/oidc/login?return_to=/&login_hint=alice`, each with its allowed values. Anything not listed is
+        /// ignored.
         parameters_from_request: Named<AllowedChoice, 0, PARAMETERS_LIMIT> [default {}],
-        /// Asks the provider to log people in anew who authenticated longer ago (`max_age`). The ID
-        /// token must then say when that was (`auth_time`), and is refused if it is too long ago.
-        max_age_seconds: WholeSeconds<0, 2_592_000> [otherwise "not asked for"],
-        /// Whether claims are fetched from the provider's userinfo endpoint at a login: `if_needed` when
-        /// a header or a rule names a claim that the ID token lacks and that the `scopes` ask for,
-        /// `always` at every login, or `never`. What the ID token says stays as it is.
+        /// Asks the provider to authenticate people again who authenticated longer ago (`max_age`). The ID
+        /// token must then have `auth_time`, and is refused if that is too long ago.
+        max_age_seconds: WholeSeconds<0, 2_592_000> [otherwise "not requested"],
+        /// Whether claims are fetched from the provider's userinfo endpoint at a login: `if_needed` when a
+        /// header or a rule names a claim that the ID token lacks and that the `scopes` request, `always` at
+        /// every login, or `never`. Claims of the ID token are never replaced.
         userinfo: UserinfoUse [default "if_needed"],
         /// Where the provider sends the browser after a login: a path on the host of the request,
         /// or one `https` address for all hosts. Register it at the provider. Each provider needs
         /// its own path.
         redirect_uri: Text [default "/oidc/callback"],
-        /// How the provider sends the browser back after a login: with the answer in the address
-        /// (`query`), or in the body of a form (`form_post`), which has conditions.
+        /// How the provider returns the authorization response: in the address (`query`), or in the body of a
+        /// form (`form_post`), which has conditions.
         response_mode: ResponseMode [default "query"],
         /// Where the provider sends the browser after a logout: a path on the host of the request,
         /// or an `https` address. Register it at the provider.
         post_logout_redirect_uri: Text [otherwise "`endpoints.logged_out` on the host of the request"],
-        /// What the provider calls that address in the logout request: `logout_uri` (Cognito), `returnTo`
+        /// Name of the parameter with that address in the logout request: `logout_uri` (Cognito), `returnTo`
         /// (Auth0's own endpoint).
         post_logout_redirect_parameter: Text [default "post_logout_redirect_uri"],
-        /// Where the browser is sent to log out, for providers whose metadata do not say it. An `https`
-        /// address.
-        end_session_endpoint: Text [otherwise "what the provider's metadata say"],
-        /// Values of which the `aud` claim of an access token must have one. Without any, bearer
-        /// tokens of this provider are not accepted.
+        /// Where the browser is sent to log out, for providers whose metadata lack it. An `https` address.
+        end_session_endpoint: Text [otherwise "that of the provider's metadata"],
+        /// The `aud` claim of an access token must have one of these values. Without any, bearer tokens of
+        /// this provider are not accepted.
         audiences: Names [default []],
-        /// Client identifiers of which an access token that has no `aud` must have one in `client_id`, for
-        /// providers that write no audience (Cognito). Such a token must say that it is an access token.
+        /// For providers whose access tokens have no `aud` (Cognito): the `client_id` of such a token must be
+        /// one of these. The token must say that it is an access token.
         clients_without_audience: Names [default []],
-        /// Audiences that an ID token may name besides `client_id`, where the provider does not say in
-        /// `azp` that the token is for this client (Core 1.0 errata set 2, section 3.1.3.7).
+        /// Audiences that an ID token may have besides `client_id` without naming this client in `azp` (Core
+        /// 1.0 errata set 2, section 3.1.3.7).
         trusted_audiences: Names [default []],
         /// Signature algorithms accepted in tokens.
         algorithms: List<Algorithm, 1, 10> [otherwise "all in the type column"],
@@ -181,8 +178,8 @@ object! {
         /// Tolerance for clocks that disagree when the times in a token are checked. More than 120
         /// gives a warning.
         leeway_seconds: WholeSeconds<0, 300> [default 60],
-        /// Accept `http` addresses of this provider. For tests only: whoever is on the way can log
-        /// in as anybody.
+        /// Accept `http` addresses of this provider. For tests only: an attacker on the network can log in as
+        /// anybody.
         insecure_allow_http: bool [default false],
     }
 }
@@ -198,7 +195,7 @@ object! {
 object! {
     /// Where the requests to one provider go, by what they ask for.
     CalloutObject as "providers.<name>.callout" {
-        /// Requests that have no entry of their own.
+        /// Requests without an entry of their own.
         default: Text [otherwise "not needed if the other three are given"],
         /// Requests for the discovery document.
         discovery: Text [otherwise "`default`"],
@@ -214,46 +211,46 @@ object! {
 object! {
     /// Sessions and their cookies.
     SessionObject as "session" {
-        /// Secrets that seal the cookies, each with at least 32 random characters. The first one
-        /// seals, all of them open, so a new one is added behind the old one everywhere, then put in
-        /// front, and the old one removed when its sessions have ended.
+        /// Secrets that seal the cookies, each with at least 32 random characters. The first one seals, all
+        /// of them open, so a new one is added behind the old one everywhere, then put in front, and the old
+        /// one is removed when its sessions have ended.
         keys: List<SecretText, 1, KEYS_LIMIT> [required],
         /// Name of the session cookie. Must begin with `__Host-` or `__Secure-`, but not with
         /// `insecure_allow_http`, and not with `__Host-` where there is a `domain`. At most 64
         /// characters.
         cookie_name: Text [otherwise "`__Host-vestibule`; `__Secure-vestibule` with a `domain`; `vestibule` with `insecure_allow_http`"],
-        /// The `Domain` attribute of the cookies: one login counts on this host and all below it, and
-        /// all of them see the cookies. Each of the `hosts`, which must be named, is one of these.
+        /// The `Domain` attribute of the cookies: one login is valid on this host and all hosts below it, and
+        /// all of them see the cookies. `hosts` is then required, and each must be this host or below it.
         domain: Text [otherwise "the cookies belong to one host"],
         /// The `SameSite` attribute of the session cookie.
         same_site: SameSite [default "Lax"],
-        /// The `Partitioned` attribute of the cookies (CHIPS), for a site that is shown in frames of
-        /// other sites: each of those has a session of its own. Needs `same_site: None` and `https`.
+        /// The `Partitioned` attribute of the cookies (CHIPS), for a site that is shown in frames of other
+        /// sites: each of these has its own session. Needs `same_site: None` and `https`.
         partitioned: bool [default false],
-        /// Claims that a session keeps besides those that rules and headers name. Filters that share
-        /// sessions need the same claims: name here what the others need.
+        /// Claims that a session stores besides those that rules and headers name. Filters that share
+        /// sessions need the same claims: list here those that the other filters need.
         claims: List<ClaimPath, 0, REQUIREMENTS_LIMIT> [default []],
-        /// Hosts on which people log in, with the port if it is not the usual one. No wildcards.
+        /// Hosts on which people log in, with the port if it is not the default. No wildcards.
         hosts: Hosts [otherwise "any host, with a warning unless every `redirect_uri` is an address"],
-        /// A session ends so long after the login, whatever happens. 60 to 2592000 (30 days); more
-        /// than 7 days gives a warning.
+        /// Absolute lifetime: a session ends this long after the login, even if it is in use. 60 to 2592000
+        /// (30 days); more than 7 days gives a warning.
         absolute_lifetime_seconds: WholeSeconds<60, 2_592_000> [default 28800],
-        /// A session ends when it was not used for so long. 0 switches this off; otherwise at least
-        /// 60 and not more than `absolute_lifetime_seconds`.
+        /// Idle timeout: a session ends when it was not used for this long. 0 switches it off; otherwise at
+        /// least 60 and at most `absolute_lifetime_seconds`.
         idle_timeout_seconds: WholeSeconds<0, 2_592_000> [default 3600],
-        /// So many cookies of 4096 bytes a session may take. Fewer, if something in front of the proxy
+        /// How many cookies of 4096 bytes a session may take. Set fewer if something in front of the proxy
         /// refuses large headers.
         max_cookies: WholeNumber<1, 8> [default 8],
-        /// Room for sessions that were refreshed and whose browser does not have the new cookie yet, in the
-        /// shared data of the proxy, for each issuer and client. MiB; what is not used takes none.
+        /// Room in the shared data of the proxy for refreshed sessions whose browser does not have the new
+        /// cookie yet, for each issuer and client. MiB; unused room takes no memory.
         refreshed_sessions_mib: WholeNumber<32, 4096> [default 64],
-        /// A login must be finished within this time.
+        /// A login must be completed within this time.
         login_lifetime_seconds: WholeSeconds<60, 3600> [default 600],
-        /// Keep a form that is sent when the session has ended, and send it after the login. For forms of
-        /// this site of at most 64 KiB without files.
+        /// Preserve a form that is submitted after the session has ended, and send it after the login. For
+        /// forms of this site of at most 64 KiB without files.
         preserve_form: bool [default true],
-        /// Keep the fragment of an address (`#...`) over a login. Every login then begins with a page that
-        /// runs a script, in place of a redirect.
+        /// Preserve the fragment of an address (`#...`) over a login. Every login then begins with a page
+        /// that runs a script, instead of a redirect.
         preserve_fragment: bool [default false],
         /// People reach the site by plain `http`: cookies without `Secure`, redirect addresses with
         /// `http`. For tests only.
@@ -262,19 +259,19 @@ object! {
 }
 
 object! {
-    /// Paths of the filter's own pages. They are matched exactly, before any rule.
+    /// Paths of the filter's own endpoints. They are matched exactly, before any rule.
     EndpointsObject as "endpoints" {
         /// Begins a login when a browser is sent here, and returns to `?return_to=`.
         login: Text [default "/oidc/login"],
-        /// Ends the session, here and at the provider. By `POST`, or by going there from this site;
-        /// otherwise the person is asked first.
+        /// Ends the session, here and at the provider. By `POST`, or by a navigation from this site;
+        /// otherwise the person must confirm first.
         logout: Text [default "/oidc/logout"],
         /// The page after a logout.
         logged_out: Text [default "/oidc/logged-out"],
-        /// Says to scripts of this site who is logged in and for how long (`GET`), and keeps the session
-        /// alive (`POST`).
+        /// Tells scripts of this site who is logged in and for how long (`GET`), and extends the session
+        /// (`POST`).
         session: Text [default "/oidc/session"],
-        /// Takes a form that was kept over a login, to send it.
+        /// Restores a form that was preserved over a login, and sends it.
         restore: Text [default "/oidc/restore"],
         /// Where providers post logout tokens (Back-Channel Logout). Register its address at the provider
         /// as `backchannel_logout_uri`, with `backchannel_logout_session_required`.
@@ -290,7 +287,7 @@ object! {
     RuleObject as "rules[]" {
         /// A name for logs, unique, at most 64 characters.
         name: Text [otherwise "the place of the rule, such as `rules[2]`"],
-        /// Hosts, each with its port if that is not the usual one. No wildcards.
+        /// Hosts, each with its port if that is not the default. No wildcards.
         hosts: Hosts [otherwise "every host"],
         /// Exactly this path.
         path: Text [otherwise "every path"],
@@ -299,24 +296,24 @@ object! {
         path_prefix: Text [otherwise "every path"],
         /// A regular expression that must match the whole path.
         path_pattern: Text [otherwise "every path"],
-        /// Methods in upper case. `GET` stands for `HEAD` too.
+        /// Methods in upper case. `GET` includes `HEAD`.
         methods: List<Text, 1, METHODS_LIMIT> [otherwise "every method"],
-        /// Who is let in: everybody (`public`), nobody (`deny`), a person with a session, a program
-        /// with a bearer token, or a list of the last two.
+        /// Who is admitted: everybody (`public`), nobody (`deny`), a person with a session (`session`), a
+        /// program with a bearer token (`bearer`), or a list of the last two.
         accept: AcceptanceChoice [otherwise "`session`, and `bearer` if a provider has `audiences`"],
-        /// The provider that logs people in and whose sessions count. If it is given, only its
-        /// bearer tokens count.
+        /// The provider that logs people in and whose sessions count. If it is given, only its bearer tokens
+        /// are accepted.
         provider: Text [otherwise "`default_provider`; bearer tokens of every provider with `audiences`"],
         /// What a session or a bearer token must have.
         require: RequirementObject [otherwise "nothing further"],
-        /// How, and how recently, whoever asks must have authenticated. A person whose session is not
-        /// enough is sent to the provider once more.
-        authentication: AuthenticationObject [otherwise "any login will do"],
-        /// Let a browser's CORS preflight through without an identity: it brings none, so a script of
-        /// another origin could not call otherwise.
+        /// How, and how recently, the person must have authenticated. A person whose session does not satisfy
+        /// this is sent to the provider once more (step-up).
+        authentication: AuthenticationObject [otherwise "any login"],
+        /// Let CORS preflights through without an identity. Browsers send no credentials with them, so
+        /// scripts of other origins could not call otherwise.
         bypass_cors_preflight: bool [default true],
-        /// Allows this rule to be `public` for everything. The filter then protects nothing that
-        /// the rules before this one do not name.
+        /// Allow this rule to be `public` for everything. The filter then protects only what the rules before
+        /// this one name.
         insecure_public_everything: bool [default false],
     }
 }
@@ -332,7 +329,7 @@ object! {
         claims: List<ClaimObject, 0, REQUIREMENTS_LIMIT> [default []],
         /// At least one of these requirements.
         any_of: Requirements [default []],
-        /// All of these requirements. Requirements may stand in one another 4 deep.
+        /// All of these requirements. Requirements may be nested 4 deep.
         all_of: Requirements [default []],
     }
 }
@@ -340,10 +337,10 @@ object! {
 object! {
     /// How a person must have authenticated. All parts that are given must hold.
     AuthenticationObject as "rules[].authentication" {
-        /// The `acr` claim must be one of these. They are asked for in this order (`acr_values`).
+        /// The `acr` claim must be one of these. They are requested in this order (`acr_values`).
         acr_values: List<Text, 0, ACR_VALUES_LIMIT> [default []],
-        /// The person authenticated (`auth_time`) at most so long ago; `leeway_seconds` come on top.
-        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "no matter when"],
+        /// The person authenticated (`auth_time`) at most this long ago; `leeway_seconds` is added.
+        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "any time"],
     }
 }
 
@@ -351,7 +348,7 @@ object! {
     /// What one claim must hold. A claim that is a list holds its members, any other claim holds
     /// itself. Values are compared whole and exactly.
     ClaimObject as "rules[].require.claims[]" {
-        /// Name of the claim, dots and all; or the list of names that leads to a nested claim.
+        /// Name of the claim, including dots; or the list of names that leads to a nested claim.
         claim: ClaimPath [required],
         /// At least one of these values. This or `all_of` must be given.
         any_of: Values [default []],
@@ -361,30 +358,29 @@ object! {
 }
 
 object! {
-    /// What the upstream is told about who is asking. These headers are removed from every request
+    /// What the upstream receives about the identity. These headers are removed from every request
     /// that comes in, also where a rule is public.
     IdentityObject as "identity" {
-        /// Request headers and the claim that each of them carries. What is given here replaces the
-        /// default.
+        /// Request headers, each with its claim. A given value replaces the default.
         headers: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"x-auth-sub": "sub", "x-auth-iss": "iss", "x-auth-email": "email", "x-auth-name": "name"}],
         /// A header that carries the access token; `authorization` carries it after `Bearer `.
         access_token_header: Text [otherwise "the upstream gets no access token"],
-        /// A header that carries the ID token of a session, until it ends.
+        /// A header that carries the ID token of a session, until it expires.
         id_token_header: Text [otherwise "the upstream gets no ID token"],
-        /// Further request headers that reach no upstream, in every spelling, whatever the rule. Where the
-        /// proxy cannot remove headers (nginx, Kong), a request that has one is refused.
+        /// Further request headers to remove before every upstream, in every spelling and under every rule.
+        /// Where the proxy cannot remove headers (nginx, Kong), a request that has one is refused.
         request_headers_to_remove: List<Text, 0, HEADERS_LIMIT> [default []],
-        /// Names and claims that `endpoints.session` shows to scripts of this site.
+        /// Claims that `endpoints.session` shows to scripts of this site, each under a name.
         session_claims: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"sub": "sub"}],
     }
 }
 
 object! {
-    /// What the log leaves out.
+    /// Limits of the log.
     LogObject as "log" {
-        /// Of the clients that have not authenticated, each worker writes so many lines with one code
-        /// within 10 seconds, and then how many more there were. Lines about somebody who has
-        /// authenticated are always written. 0 writes every line.
+        /// How many lines about unauthenticated clients each worker writes per code within 10 seconds; then
+        /// it writes how many more there were. Lines about authenticated people and programs are always
+        /// written. 0 writes every line.
         rate_limit: WholeNumber<0, 1_000_000> [default 20],
     }
 }

@@ -1,4 +1,4 @@
-//! Paths of the filter's own pages, and that no two pages share one.
+//! Paths of the filter's own endpoints, which must differ from each other.
 
 use super::address::endpoint_path_fault;
 use super::document::EndpointsObject;
@@ -6,18 +6,18 @@ use super::problem::{Place, Problem};
 use super::shape::Reading;
 use super::value::Text;
 
-/// Paths of the filter's own pages. Matched exactly.
+/// Paths of the filter's own endpoints. Matched exactly.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     /// Begins a login on request, `?return_to=`.
     pub login: String,
     /// Ends the session.
     pub logout: String,
-    /// Where the browser lands after a logout.
+    /// The page after a logout.
     pub logged_out: String,
     /// Who is logged in, for scripts.
     pub session: String,
-    /// Takes a form that was kept over a login.
+    /// Restores a form that was preserved over a login.
     pub restore: String,
     /// Where providers post logout tokens (Back-Channel Logout 1.0 section 2.2).
     pub backchannel_logout: Option<String>,
@@ -26,7 +26,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Every page, by the key that configures its path.
+    /// Every endpoint, by the key that configures its path.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let optional = [
             ("backchannel_logout", &self.backchannel_logout),
@@ -70,7 +70,7 @@ pub(super) fn check(endpoints: EndpointsObject, reading: &mut Reading) -> Option
     })
 }
 
-/// A page of the filter: where its path was configured, and the path.
+/// An endpoint of the filter: where its path was configured, and the path.
 pub(super) struct Page {
     pub(super) place: Place,
     pub(super) path: String,
@@ -78,7 +78,7 @@ pub(super) struct Page {
     pub(super) redirect: bool,
 }
 
-/// Notes a problem for every page whose path is taken.
+/// Notes a problem for every endpoint whose path is used already.
 pub(super) fn check_distinct(pages: &[Page], reading: &mut Reading) {
     for (index, page) in pages.iter().enumerate() {
         let Some(taken) = pages.iter().take(index).find(|earlier| earlier.path == page.path) else {
@@ -88,7 +88,7 @@ pub(super) fn check_distinct(pages: &[Page], reading: &mut Reading) {
         let problem = Problem::at(&page.place, rule);
         reading.problems.add(if page.redirect && taken.redirect {
             // RFC 9700 section 4.4.2.2: mix-up defence by distinct redirect addresses.
-            problem.advice("so that the answer of one provider is never taken for another's")
+            problem.advice("so that the response of one provider is never accepted for another")
         } else {
             problem
         });
@@ -102,7 +102,7 @@ mod tests {
     use crate::config::trial::{accepted, read, refused};
 
     #[test]
-    fn pages_have_plain_paths_of_their_own() {
+    fn endpoints_have_plain_and_distinct_paths() {
         refused([
             (json!({"endpoints": {"login": "login"}}), "endpoints.login: must begin with /, got \"login\""),
             (json!({"endpoints": {"login": "/"}}), "endpoints.login: must not be / alone"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn front_channel_logout_without_cookies_is_warned_of() {
+    fn front_channel_logout_without_same_site_none_gives_a_warning() {
         for (same_site, count) in [("Lax", 1), ("Strict", 1), ("None", 0)] {
             let change = json!({
                 "endpoints": {"frontchannel_logout": "/oidc/frontchannel-logout"},

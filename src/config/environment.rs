@@ -29,8 +29,10 @@ impl Fault {
             Fault::Missing(names) => {
                 let names = names.iter().map(|name| format!("${{{}}}", shown(name)));
                 let names = names.collect::<Vec<_>>().join(" and ");
-                Problem::at(place, format!("refers to {names}, not set in the environment"))
-                    .advice("in Envoy set it with vm_config.environment_variables; nginx and Kong have none")
+                Problem::at(place, format!("refers to {names}, not set in the environment")).advice(
+                    "in Envoy set it with vm_config.environment_variables; nginx and Kong have no \
+                             variables",
+                )
             }
             Fault::Malformed => Problem::at(place, "has ${ without a name and } after it")
                 .advice("write $${ for the characters ${"),
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_replaced_whole_or_in_part_and_never_twice() {
+    fn variables_are_expanded_once_whole_or_as_part_of_a_text() {
         for (text, expected, from_environment) in [
             ("plain", "plain", false),
             ("${A}", "alpha", true),
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_variable_is_refused() {
+    fn a_malformed_variable_is_refused() {
         for text in ["${", "${A", "${}", "${1A}", "${A B}", "${A-B}", "${A:-x}", "${${A}}", "${\u{e4}}"] {
             assert_eq!(expand(text, &environment), Err(Fault::Malformed), "{text}");
         }
@@ -122,8 +124,8 @@ mod tests {
         assert_eq!(fault, Fault::Missing(vec!["X".into(), "Y".into()]));
         assert_eq!(
             fault.problem(&Place::root().key("a")).to_string(),
-            "a: refers to ${X} and ${Y}, not set in the environment \
-             (in Envoy set it with vm_config.environment_variables; nginx and Kong have none)"
+            "a: refers to ${X} and ${Y}, not set in the environment (in Envoy set it with \
+             vm_config.environment_variables; nginx and Kong have no variables)"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Identity headers: what the upstream is told, under names that nothing else uses.
+//! Identity headers: what the upstream receives, under names with no other use.
 
 use super::document::IdentityObject;
 use super::problem::{Place, Problem, quoted};
@@ -10,9 +10,8 @@ use crate::http::{folded, is_token};
 /// Longest name of a header, in characters.
 const HEADER_NAME_LIMIT: usize = 64;
 
-/// Headers that mean something to the proxy, to HTTP itself or to how the upstream finds the
-/// request: a claim must not be able to speak there (RFC 9110 sections 7.6.1 and 10, RFC 9113
-/// section 8.2.2). Compared after `_` and `.` became `-`.
+/// Headers with a meaning for the proxy, for HTTP itself or for the routing of the upstream: no claim may set
+/// them (RFC 9110 sections 7.6.1 and 10, RFC 9113 section 8.2.2). Compared after `_` and `.` became `-`.
 const RESERVED: [&str; 19] = [
     "host",
     "cookie",
@@ -35,12 +34,12 @@ const RESERVED: [&str; 19] = [
     "x-request-id",
 ];
 
-/// Beginnings of such headers.
+/// Prefixes of such headers.
 const RESERVED_PREFIXES: [&str; 7] =
     ["content-", "proxy-", "sec-", "x-forwarded-", "x-envoy-", "x-original-", "x-http-method"];
 
-/// Headers that cannot be taken away: the filter reads them or takes out what is ours, or they say where a
-/// message ends and where it goes.
+/// Headers that cannot be removed: the filter reads them or edits its own part of them, or they frame or
+/// route a message.
 const NEEDED: [&str; 11] = [
     "host",
     "cookie",
@@ -55,7 +54,7 @@ const NEEDED: [&str; 11] = [
     "origin",
 ];
 
-/// What the upstream is told about an identity.
+/// The headers that carry an identity.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Request header, in lower case, and the claim it carries.
@@ -66,7 +65,7 @@ pub struct Identity {
     pub id_token_header: Option<String>,
     /// Further request headers that reach no upstream, in lower case.
     pub request_headers_to_remove: Vec<String>,
-    /// What scripts are told of a session: names, and the claims under them.
+    /// Claims that scripts may read: names, and the claims under them.
     pub session_claims: Vec<(String, ClaimPath)>,
 }
 
@@ -108,7 +107,7 @@ pub(super) fn check(identity: IdentityObject, reading: &mut Reading) -> Option<I
     })
 }
 
-/// Names given so far, in the form in which upstreams confuse them, with their places.
+/// Names so far, in the form in which upstreams confuse them, with their places.
 struct HeaderNames(Vec<(String, Place)>);
 
 impl HeaderNames {
@@ -120,8 +119,8 @@ impl HeaderNames {
         self.take_unless(is_reserved, name, place, shown, reading)
     }
 
-    /// The same of a header that is taken away, which may be one that the proxy uses, but none without
-    /// which HTTP or the filter itself cannot do.
+    /// The same for a header to be removed: it may be one that the proxy uses, but not one that HTTP or the
+    /// filter itself needs.
     fn take_away(&mut self, header: &Text, reading: &mut Reading) -> Option<String> {
         let is_needed = |folded: &str| NEEDED.contains(&folded) || folded.starts_with("content-");
         self.take_unless(is_needed, &header.text, &header.place, header.shown(), reading)
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_tells_who_it_is() {
+    fn the_default_identity_headers_are_subject_issuer_email_and_name() {
         let identity = read(json!({})).unwrap().identity;
         let names: Vec<&str> = identity.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["x-auth-email", "x-auth-iss", "x-auth-name", "x-auth-sub"]);
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_mean_something_else_are_refused() {
+    fn identity_headers_with_another_meaning_are_refused() {
         for header in [
             "host",
             "Host",
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn no_claim_speaks_where_the_proxy_or_http_does() {
+    fn no_claim_is_mapped_to_a_header_of_http_or_the_proxy() {
         let reserved = [
             "host",
             "cookie",
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_upstreams_confuse_are_refused() {
+    fn header_names_that_upstreams_confuse_are_refused() {
         refused([
             (
                 identity(json!({"headers": {"x-user": "sub", "X_User": "email"}})),
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_away_is_a_header_that_nothing_here_needs() {
+    fn only_headers_that_the_filter_does_not_need_can_be_removed() {
         let list = |names: Value| identity(json!({"request_headers_to_remove": names}));
         let names =
             ["X-Original-URL", "x-rewrite-url", "x-http-method-override", "X-Forwarded-User", "remote-user"];
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_put_in_lower_case() {
+    fn header_names_are_put_in_lower_case() {
         let config = read(identity(json!({
             "headers": {"X-Auth-Email": null, "X-Roles": ["realm_access", "roles"]},
             "access_token_header": "Authorization",

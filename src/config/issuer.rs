@@ -1,8 +1,8 @@
 //! The issuer identifier of a provider, and those of its tenants if it has many.
 //!
-//! A provider with tenants (Microsoft Entra ID) has one discovery document and one set of keys for all
-//! of them. The document says `{tenantid}` where a token names its tenant. Anybody can be a tenant, so
-//! the tenants whose tokens count are listed.
+//! A provider with tenants (Microsoft Entra ID) has one discovery document and one key set for all of them.
+//! The document says `{tenantid}` where a token names its tenant. Anybody can be a tenant, so the accepted
+//! tenants are listed.
 
 use serde_json::{Map, Value};
 
@@ -13,17 +13,17 @@ use super::provider::Provider;
 use super::shape::Reading;
 use super::value::Text;
 
-/// Stands in an issuer for the tenant (as in Entra's discovery documents).
+/// Placeholder for the tenant in an issuer (as in Entra's discovery documents).
 const TENANT: &str = "{tenantid}";
 
-/// The tenant in whose place Entra publishes the document of all organizations.
+/// Entra publishes the document of all organizations under this tenant.
 const ALL_TENANTS: &str = "organizations";
 
 /// Longest name of a tenant, in characters.
 const TENANT_LIMIT: usize = 64;
 
-/// Checks an issuer, and gives all the issuers that tokens may name. The issuer stays as it was
-/// written: it is compared byte for byte.
+/// Checks an issuer, and returns all issuers that tokens may name. The issuer stays as written: it is
+/// compared byte for byte.
 pub(super) fn check(
     issuer: &Text,
     tenants: Names,
@@ -46,7 +46,7 @@ pub(super) fn check(
         }
         return Some((issuer.text.clone(), vec![issuer.text.clone()]));
     }
-    // In the host it would say whom to ask.
+    // In the host it would choose the server.
     if !url.path().contains(ALL_TENANTS) {
         return reading.refuse(issuer.problem("must have {tenantid} in its path"));
     }
@@ -74,13 +74,13 @@ fn check_tenant(tenant: &Text, reading: &mut Reading) -> Option<String> {
 }
 
 impl Provider {
-    /// Whether tokens of this issuer are tokens of this provider.
+    /// Whether tokens of this issuer belong to this provider.
     pub fn is_issuer(&self, issuer: &str) -> bool {
         self.issuers.iter().any(|known| known == issuer)
     }
 
-    /// The issuer that this token should name: the one that it names, if that is one of the provider's
-    /// and its tenant (`tid`) the same; otherwise another one.
+    /// The issuer that this token should have: its own, if that is one of the provider's and matches its
+    /// tenant (`tid`); otherwise another one.
     pub fn issuer_of(&self, claims: &Map<String, Value>) -> &str {
         let named = claims.get("iss").and_then(Value::as_str);
         let tenant = claims.get("tid").filter(|_| self.has_tenants());
@@ -95,7 +95,7 @@ impl Provider {
         issuers.find(|known| Some(*known) != named).unwrap_or_default()
     }
 
-    /// Whether a key that is for tokens of `key_issuer` may sign one of `issuer`.
+    /// Whether a key for tokens of `key_issuer` may sign a token of `issuer`.
     pub fn may_sign(&self, key_issuer: Option<&str>, issuer: &str) -> bool {
         let is_for = |key_issuer: &str| key_issuer == self.issuer || key_issuer == issuer;
         !self.has_tenants() || key_issuer.is_none_or(is_for)
@@ -105,13 +105,13 @@ impl Provider {
         self.issuer.contains(TENANT)
     }
 
-    /// The issuer that is meant by a name, or some issuer of the provider for a name that is none.
+    /// The issuer with this name, or some issuer of the provider if there is none.
     pub fn issuer_named(&self, name: Option<&str>) -> &str {
         let named = self.issuers.iter().find(|known| Some(known.as_str()) == name);
         named.or(self.issuers.first()).map_or("", String::as_str)
     }
 
-    /// Below which address the discovery document is.
+    /// The base address of the discovery document.
     pub fn discovery_address(&self) -> String {
         self.issuer.replacen(TENANT, ALL_TENANTS, 1)
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_the_listed_tenants_count_and_no_others() {
+    fn only_tokens_of_listed_tenants_are_accepted() {
         let config = read(provider(json!({"issuer": ISSUER, "tenants": ["one", "two"]}))).unwrap();
         let provider = &config.providers[0].provider;
         assert_eq!(provider.issuer, ISSUER);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_are_named_one_by_one() {
+    fn tenants_are_single_names_without_wildcards() {
         let with = |tenants: Value| provider(json!({"issuer": ISSUER, "tenants": tenants}));
         refused([
             (

@@ -8,9 +8,9 @@ use super::problem::{Place, Problem};
 use super::shape::Reading;
 use super::value::{Member, Text};
 
-/// Parameters of the authorization request that are the filter's own, and those that would change
-/// where or in which form the answer comes, or put a secret into an address. The configuration may
-/// not set them, and the query of the endpoint has no say in them.
+/// Parameters of the authorization request that are the filter's own, and those that would change where or in
+/// which form the response arrives, or put a secret into an address. Neither the configuration nor the query
+/// of the endpoint may set them.
 pub(crate) const OWN_PARAMETERS: &[&str] = &[
     "response_type",
     "client_id",
@@ -29,7 +29,7 @@ pub(crate) const OWN_PARAMETERS: &[&str] = &[
     "client_assertion",
     "client_assertion_type",
     "code_verifier",
-    // Worth nothing unless `auth_time` is checked against it, as it is if it has a key of its own.
+    // Useless unless `auth_time` is checked against it, which its own key does.
     "max_age",
 ];
 
@@ -39,20 +39,20 @@ const VALUE_LIMIT: usize = 255;
 /// Longest expression for such values, in characters.
 const PATTERN_LIMIT: usize = 1024;
 
-/// What [`is_name`] asks for.
+/// The condition of [`is_name`].
 pub(super) const NAME_RULE: &str = "must have a name of the characters A-Z a-z 0-9 - . _";
 
-/// What the address of a login says to the filter itself.
+/// Parameters of the login endpoint itself.
 const OF_THE_LOGIN: [&str; 3] = ["return_to", "iss", "target_link_uri"];
 
 /// The one parameter that may occur several times (RFC 8707 section 2; RFC 6749 section 3.1 for all
 /// others).
 pub(crate) const RESOURCE: &str = "resource";
 
-/// A parameter of the authorization request that a request for a login may set.
+/// A parameter of the authorization request that a login request may set.
 #[derive(Debug, Clone)]
 pub struct RequestParameter {
-    /// Its name. None that the filter sets itself, and not `resource`.
+    /// Its name. Never one that the filter sets itself, and not `resource`.
     pub name: String,
     allowed: Allowed,
 }
@@ -61,13 +61,13 @@ pub struct RequestParameter {
 enum Allowed {
     /// One of these.
     Values(Vec<String>),
-    /// Whatever matches as a whole.
+    /// Every value that the expression matches as a whole.
     Pattern(Regex),
 }
 
 impl RequestParameter {
-    /// Whether it may have this value: at most 255 bytes without control characters, and one of those
-    /// that are listed.
+    /// Whether it may have this value: at most 255 bytes without control characters, and allowed by the list
+    /// or expression.
     pub fn allows(&self, value: &str) -> bool {
         let is_sane = (1..=VALUE_LIMIT).contains(&value.len()) && !value.contains(char::is_control);
         is_sane
@@ -101,7 +101,7 @@ pub(super) fn check(parameter: Member<ParameterChoice>, reading: &mut Reading) -
     values.into_iter().map(|value| (name.clone(), value.text)).collect()
 }
 
-/// A parameter that a request for a login may set.
+/// A parameter that a login request may set.
 pub(super) fn check_from_request(
     parameter: Member<AllowedChoice>,
     reading: &mut Reading,
@@ -115,7 +115,7 @@ pub(super) fn check_from_request(
         return reading.refuse(problem.advice("remove it"));
     }
     if name == RESOURCE {
-        // The token request repeats it: what the token is for is not for a link to say.
+        // The token request repeats it, and a link must not choose the audience of a token.
         let problem = Problem::at(&place, "must not come from a request");
         return reading.refuse(problem.advice("set it in authorization_parameters"));
     }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_security_depends_on_is_set_by_nobody_else() {
+    fn protocol_parameters_cannot_be_configured() {
         let own = [
             "response_type",
             "client_id",
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_may_set_is_listed_value_by_value() {
+    fn parameters_from_request_list_their_values() {
         let allows = |rule: Value, value: &str| {
             let config = read(provider(json!({"parameters_from_request": {"login_hint": rule}}))).unwrap();
             trial::relying_party(&config).parameters_from_request[0].allows(value)
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_cannot_be_meant_are_refused() {
+    fn malformed_parameters_are_refused() {
         let always = |parameters: Value| provider(json!({"authorization_parameters": parameters}));
         let from_request = |parameters: Value| provider(json!({"parameters_from_request": parameters}));
         refused([
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn several_resources_are_several_parameters() {
+    fn several_resources_are_repeated_parameters() {
         let resources = json!(["https://a.example", "urn:b"]);
         let config = read(provider(json!({"authorization_parameters": {"resource": resources}}))).unwrap();
         let expected = ["https://a.example", "urn:b"].map(|value| ("resource".to_owned(), value.to_owned()));

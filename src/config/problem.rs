@@ -1,15 +1,14 @@
-//! What is wrong with a configuration, said so that it can be put right.
+//! Problems of a configuration, described so that the operator can fix them.
 //!
-//! A configuration is read once, and every kilobyte of the module delays the start of the proxy. So
-//! what is called from a hundred places is kept from being copied into each of them
-//! (`#[inline(never)]`), here and where values are read.
+//! A configuration is read once, and every kilobyte of the module delays the start of the proxy. So functions
+//! with a hundred callers are not inlined (`#[inline(never)]`), here and where values are read.
 
 use crate::text::shown;
 use std::fmt;
 
 use serde_json::Value;
 
-/// No more problems than this are collected; the rest shows when these are solved.
+/// At most this many problems are collected; the rest shows when these are solved.
 pub const PROBLEMS_LIMIT: usize = 100;
 
 /// A key that is longer than this gets no suggestion.
@@ -55,17 +54,17 @@ impl Place {
 
 /// One thing that is wrong. Displays as `place: rule, got value (what to do)`.
 ///
-/// The texts are safe to print: values are cut and escaped, secrets and values from the
-/// environment are not among them.
+/// The texts are safe to print: values are cut and escaped; secrets and values from the environment are not
+/// included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where: `providers.main.issuer`.
     pub place: String,
-    /// What must be so: `must be an https address`.
+    /// The rule: `must be an https address`.
     pub rule: String,
-    /// What was found instead, if that can be shown.
+    /// What was found instead, if it can be shown.
     pub got: Option<String>,
-    /// What to do about it, where that is not plain from the rule.
+    /// What to do about it, if the rule does not make that plain.
     pub advice: Option<String>,
 }
 
@@ -107,20 +106,19 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration; at most [`PROBLEMS_LIMIT`]. Displays one problem
-/// per line.
+/// All problems of a configuration; at most [`PROBLEMS_LIMIT`]. Displays one problem per line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Whether something is wrong at this place or inside it.
+    /// Whether there is a problem at this place or inside it.
     pub(super) fn within(&self, place: &Place) -> bool {
         let inside = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
         self.0.iter().any(|problem| problem.place.strip_prefix(place.as_str()).is_some_and(inside))
     }
 
-    /// Adds a problem in the order of places. The first one at a place stands: what else is wrong
-    /// there follows from it.
+    /// Adds a problem in the order of places. Only the first one at a place is kept: further ones follow from
+    /// it.
     #[inline(never)]
     pub(super) fn add(&mut self, problem: Problem) {
         let found = self.0.binary_search_by(|earlier| earlier.place.cmp(&problem.place));
@@ -144,7 +142,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A value of the wrong type, as it is shown. Its kind is enough for what has parts.
+/// A value of the wrong type, as shown. For arrays and objects only the kind.
 #[inline(never)]
 pub(super) fn shown_value(value: &Value) -> String {
     match value {
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_in_a_place_is_quoted_and_made_visible() {
+    fn odd_characters_in_a_place_are_quoted_and_escaped() {
         let place = Place::root().key("providers").key("a.b\r\nx");
         assert_eq!(place.as_str(), "providers[\"a.b\\r\\nx\"]");
         assert_eq!(Place::root().as_str(), "configuration");
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_problem_of_a_place_is_kept_and_only_so_many() {
+    fn one_problem_per_place_is_reported_up_to_a_limit() {
         let mut problems = Problems::default();
         problems.add(Problem::at(&Place::root().key("a"), "first"));
         problems.add(Problem::at(&Place::root().key("a"), "second"));
@@ -235,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_key_is_suggested_only_if_it_is_near() {
+    fn only_a_similar_key_is_suggested() {
         let keys = ["providers", "session", "rules", "identity"];
         for (typed, meant) in [
             ("provider", Some("providers")),

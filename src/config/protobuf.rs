@@ -1,14 +1,14 @@
 //! The document as Envoy hands it over when it is written as YAML.
 //!
-//! A `google.protobuf.Struct` reaches the filter in Protobuf's own encoding (Envoy's documentation
-//! says JSON; Envoy 1.36 to 1.40 do this). It means the same as a JSON document.
+//! A `google.protobuf.Struct` reaches the filter in Protobuf's own encoding (Envoy's documentation says JSON;
+//! Envoy 1.36 to 1.40 send Protobuf). It means the same as a JSON document.
 
 use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value as StructValue};
 use serde_json::{Map, Number, Value};
 
-/// Reads a Protobuf `Struct`; `None` if it is none. Nesting is bounded by the decoder (100 levels).
+/// Reads a Protobuf `Struct`; `None` if it is malformed. Nesting is bounded by the decoder (100 levels).
 pub(super) fn parse(document: &[u8]) -> Option<Value> {
     object(Struct::decode(document).ok()?)
 }
@@ -37,7 +37,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_struct_means_the_same_as_json() {
+    fn a_protobuf_struct_reads_as_the_same_json() {
         // {"n": 300, "s": "x", "b": true, "z": null, "l": [{"k": 1.5}]}, encoded by hand.
         let inner = [&b"\x0a\x0e\x0a\x01k\x12\x09\x11"[..], &1.5_f64.to_le_bytes()].concat();
         let item = [&[0x0a, 18, 0x2a, 16][..], &inner].concat();
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_struct_is_none() {
+    fn malformed_protobuf_is_refused() {
         assert_eq!(parse(b"{\"a\": 1}"), None);
         assert_eq!(parse(b"\x0a\xff\xff\xff\xff\x0f"), None);
         assert_eq!(parse(b"\x0a\x05\x0a\x01n\x12\x00"), None, "a value of no kind");

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::provider::scope_token;
 use super::shape::Reading;
 
-/// Requirements may stand in one another so deep.
+/// How deeply requirements may be nested.
 pub const REQUIREMENT_DEPTH_LIMIT: usize = 4;
 
 /// What an identity must have. All parts must hold; an empty requirement always does.
@@ -17,18 +17,18 @@ pub const REQUIREMENT_DEPTH_LIMIT: usize = 4;
 pub struct Requirement {
     /// All of these scopes.
     pub scopes: Vec<String>,
-    /// `aud` has at least one of these. Empty: no matter.
+    /// `aud` has at least one of these. Empty: any.
     pub audiences: Vec<String>,
     /// All of these claims.
     pub claims: Vec<ClaimRequirement>,
-    /// At least one of these. Empty: no matter.
+    /// At least one of these. Empty: no condition.
     pub any_of: Vec<Requirement>,
     /// All of these.
     pub all_of: Vec<Requirement>,
 }
 
-/// What one claim must hold. A list claim holds its members, a single value itself; text is
-/// compared whole and exactly.
+/// What one claim must hold. A list claim holds its members, a single value itself; text is compared whole
+/// and exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimRequirement {
     /// Which claim.
@@ -45,7 +45,7 @@ pub struct ClaimRequirement {
 pub struct ClaimPath(pub Vec<String>);
 
 impl ClaimPath {
-    /// The value of this claim, if it is there.
+    /// The value of this claim, if present.
     pub fn find<'a>(&self, claims: &'a serde_json::Map<String, Value>) -> Option<&'a Value> {
         let (first, rest) = self.0.split_first()?;
         rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn requirements_that_everybody_meets_are_refused() {
+    fn a_requirement_that_requires_nothing_is_refused() {
         refused([
             (require(json!({})), "rules[0].require: must require something"),
             (require(json!({"scopes": [], "claims": []})), "rules[0].require: must require something"),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_at_the_limit() {
+    fn requirements_nest_up_to_a_limit() {
         let nested =
             |depth: usize| (1..depth).fold(json!({"scopes": ["a"]}), |inner, _| json!({"all_of": [inner]}));
         assert!(read(require(nested(REQUIREMENT_DEPTH_LIMIT))).is_ok());

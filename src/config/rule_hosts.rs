@@ -1,22 +1,22 @@
-//! The hosts that rules are about.
+//! The hosts of rules.
 
 use super::problem::{Place, Problem};
 use super::rule::Rule;
 use super::shape::Reading;
 use crate::http::host_of;
 
-/// The hosts that a rule is about.
+/// The hosts of a rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleHosts {
     /// Without port, in lower case; empty: every host.
     pub(super) names: Vec<String>,
-    /// As requests name them, in lower case: as written, with the usual port too, and with every port
-    /// that `session.hosts` has for it.
+    /// As requests write them, in lower case: as configured, also with the default port, and with every port
+    /// that `session.hosts` has for the host.
     authorities: Vec<String>,
 }
 
 impl RuleHosts {
-    /// Of hosts as the configuration writes them, checked.
+    /// Of configured hosts, checked.
     pub(super) fn new(written: Vec<String>, site: &Site) -> Self {
         let mut hosts = RuleHosts::default();
         for authority in written {
@@ -32,34 +32,34 @@ impl RuleHosts {
         hosts
     }
 
-    /// Whether the rule is about every host.
+    /// Whether the rule applies to every host.
     pub fn is_every(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Whether the rule is about this host, given without port and in any letter case. `None` is one that
-    /// no rule names.
+    /// Whether the rule applies to this host, given without port and in any letter case. `None` is a host
+    /// that no rule names.
     pub fn has(&self, host: Option<&str>) -> bool {
         let is_named = |host: &str| self.names.iter().any(|name| name.eq_ignore_ascii_case(host));
         self.is_every() || host.is_some_and(is_named)
     }
 
-    /// Whether the configuration names a host of this rule as a request does, port and all.
+    /// Whether the configuration names a host of this rule as a request writes it, port included.
     pub fn names_exactly(&self, authority: &str) -> bool {
         self.authorities.iter().any(|named| named.eq_ignore_ascii_case(authority))
     }
 }
 
-/// What rules must know of the addresses of the site.
+/// What rules need to know of the addresses of the site.
 pub(super) struct Site<'a> {
     /// Those of the session.
     pub(super) hosts: &'a [String],
-    /// The port that need not be written.
+    /// The default port.
     pub(super) usual_port: u16,
 }
 
-/// Whether a port counts is up to the proxy, so no rule may depend on it: where a host is named with
-/// several, each rule about it names all of them.
+/// Whether ports are distinguished depends on the proxy, so no rule may depend on it: if a host is configured
+/// with several ports, each rule for it names all of them.
 pub(super) fn check_ports(checked: &[(Place, Rule)], site: &Site, reading: &mut Reading) {
     let written = || checked.iter().flat_map(|(_, rule)| &rule.hosts.authorities).chain(site.hosts);
     for (place, rule) in checked.iter().filter(|(_, rule)| !rule.hosts.is_every()) {

@@ -1,5 +1,5 @@
-//! What the descriptions of [`document`](super::document) say to editors and to people: the JSON
-//! Schema, and the tables of `docs/configuration.md`. Not in the Wasm module.
+//! The JSON Schema and the tables of `docs/configuration.md`, from the descriptions of
+//! [`document`](super::document). Not in the Wasm module.
 
 use serde_json::{Map, Value, json};
 
@@ -22,7 +22,7 @@ pub(super) struct Key {
     pub(super) presence: Presence,
 }
 
-/// What holds if the key is absent.
+/// What applies if the key is absent.
 pub(super) enum Presence {
     Required,
     /// This JSON text.
@@ -97,8 +97,8 @@ impl Draft {
     }
 }
 
-/// The JSON Schema of the configuration. It knows types, bounds and defaults; what depends on more
-/// than one value is checked by [`Config::read`](super::Config::read) alone.
+/// The JSON Schema of the configuration. It has types, bounds and defaults; conditions on more than one value
+/// are checked only by [`Config::read`](super::Config::read).
 pub fn json_schema(draft: Draft) -> Value {
     let mut schemas = Schemas { draft, definitions: Map::new() };
     let mut schema = Map::new();
@@ -241,7 +241,7 @@ fn objects(kind: &Kind) -> Vec<Object> {
     }
 }
 
-/// The type as people read it.
+/// The type in words.
 fn words(kind: &Kind) -> String {
     match kind {
         Kind::Text => "string".into(),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn both_drafts_say_the_same_in_their_own_words() {
+    fn both_schema_drafts_describe_the_same_documents() {
         let text = json_schema(Draft::Draft202012).to_string();
         let translated =
             text.replace("$defs", "definitions").replace(Draft::Draft202012.uri(), Draft::Draft4.uri());

@@ -14,7 +14,7 @@ use crate::time::Seconds;
 const KEY_MIN: usize = 32;
 /// Longest session key, in characters.
 const KEY_LIMIT: usize = 1024;
-/// Fewer different characters than this were not drawn at random.
+/// Fewer different characters than this are not random.
 const KEY_VARIETY: usize = 8;
 /// Words of keys that were copied from an example.
 const EXAMPLE_WORDS: [&str; 10] = [
@@ -37,12 +37,12 @@ const COOKIE_NAME_LIMIT: usize = 64;
 /// Prefixes by which browsers insist on `Secure` (RFC 6265bis section 4.1.3).
 const SECURE_PREFIXES: [&str; 2] = ["__Host-", "__Secure-"];
 
-/// Second-level domains under those of countries that belong to nobody alone, such as `co.uk`.
+/// Second-level domains under country domains that are public suffixes, such as `co.uk`.
 const SECOND_LEVELS: [&str; 8] = ["ac", "co", "com", "edu", "gov", "mil", "net", "org"];
 
 /// Shortest idle timeout, in seconds.
 const IDLE_MIN: u64 = 60;
-/// A longer session than this is worth a warning, in seconds.
+/// A longer absolute lifetime than this gives a warning, in seconds.
 const LIFETIME_WARNING: u64 = 7 * 24 * 3600;
 
 /// Sessions and cookies.
@@ -56,26 +56,26 @@ pub struct Session {
     pub same_site: SameSite,
     /// `Partitioned` of every cookie. Then `same_site` is `None`, and the site is reached by `https`.
     pub partitioned: bool,
-    /// `Domain` of every cookie: a host in lower case, of which each of `hosts` is part. Then there are
-    /// some, and the name has no `__Host-`.
+    /// `Domain` of every cookie: a host in lower case; each of `hosts` is it or below it. Then `hosts` is not
+    /// empty, and the name has no `__Host-`.
     pub domain: Option<String>,
-    /// Claims that are kept for others.
+    /// Claims that are stored for other filters.
     pub claims: Vec<ClaimPath>,
     /// Hosts (with port unless it is the default one) on which people log in. Empty: any.
     pub hosts: Vec<String>,
-    /// A session ends this long after the login, whatever happens.
+    /// Absolute lifetime: a session ends this long after the login.
     pub absolute_lifetime: Seconds,
-    /// A session ends when it was not used for this long. Zero: never for that reason.
+    /// Idle timeout: a session ends when it was not used for this long. Zero: none.
     pub idle_timeout: Seconds,
     /// Cookies that a session may take, at most [`PARTS_LIMIT`](crate::session::PARTS_LIMIT).
     pub max_cookies: u8,
     /// Room for refreshed sessions whose browser does not have the new cookie yet.
     pub refreshed_sessions: Room,
-    /// A login must be finished within this time.
+    /// A login must be completed within this time.
     pub login_lifetime: Seconds,
-    /// A form that is sent without a session is kept over the login.
+    /// A form that is submitted without a session is preserved over the login.
     pub preserve_form: bool,
-    /// The fragment of an address is kept over the login.
+    /// The fragment of an address is preserved over the login.
     pub preserve_fragment: bool,
     /// The site is served over plain HTTP: cookies without `Secure`, addresses with `http:`.
     pub insecure_allow_http: bool,
@@ -89,7 +89,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// The part of one of so many buckets. Bytes.
+    /// The share of one of this many buckets. Bytes.
     pub fn bucket_limit(self, buckets: u16) -> usize {
         let bytes = usize::try_from(self.mebibytes).unwrap_or(usize::MAX).saturating_mul(1024 * 1024);
         bytes.checked_div(usize::from(buckets)).unwrap_or_default()
@@ -108,7 +108,7 @@ pub enum SameSite {
 }
 
 impl Session {
-    /// The scheme of the site's addresses, and the port that they need not name.
+    /// The scheme of the site's addresses, and its default port.
     pub fn scheme(&self) -> (&'static str, u16) {
         let scheme = if self.insecure_allow_http { "http" } else { "https" };
         (scheme, usual_port(self.insecure_allow_http))
@@ -121,14 +121,14 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
     if http {
         reading.warn(
             &session.place.key("insecure_allow_http"),
-            "whoever is on the way can take over every session",
+            "an attacker on the network can take over every session",
         );
     }
     let same_site = session.same_site;
     if http && same_site == Some(SameSite::None) {
         let problem =
             Problem::at(&session.place.key("same_site"), "must not be None with insecure_allow_http");
-        reading.problems.add(problem.advice("browsers take SameSite=None only over https"));
+        reading.problems.add(problem.advice("browsers accept SameSite=None only over https"));
     }
     let partitioned = session.partitioned;
     if partitioned == Some(true) {
@@ -192,23 +192,23 @@ fn check_hosts(hosts: &Hosts, http: bool, reading: &mut Reading) -> Vec<String> 
     hosts.0.iter().filter_map(|host| address::host(host, Some(usual_port(http)), reading)).collect()
 }
 
-/// CHIPS: browsers take a partitioned cookie only over https, and it is of use in frames alone, where
-/// no other cookie than one with `SameSite=None` comes along.
+/// CHIPS: browsers accept a partitioned cookie only over https, and it is useful only in frames, where
+/// browsers send only cookies with `SameSite=None`.
 fn check_partitioned(place: &Place, same_site: Option<SameSite>, http: bool, reading: &mut Reading) {
     let place = place.key("partitioned");
     if http {
         let problem = Problem::at(&place, "must not be true with insecure_allow_http");
-        reading.problems.add(problem.advice("browsers take partitioned cookies only over https"));
+        reading.problems.add(problem.advice("browsers accept partitioned cookies only over https"));
     }
     if matches!(same_site, Some(SameSite::Lax | SameSite::Strict)) {
         let problem = Problem::at(&place, "must not be true unless same_site is None");
-        reading.problems.add(problem.advice("in frames of other sites no other cookie comes along"));
+        reading.problems.add(problem.advice("in frames of other sites browsers send no other cookie"));
     }
 }
 
-/// A `Domain` is shared with every host below it, so it must be one that all belong to whoever
-/// configures this. Browsers know which domains belong to nobody (the Public Suffix List) and drop the
-/// cookie; what is plainly such a domain is refused here, with words.
+/// A `Domain` is shared with every host below it, so all of these must belong to the operator. Browsers know
+/// the public suffixes (the Public Suffix List) and drop the cookie; obvious ones are refused here, with a
+/// reason.
 fn check_domain(domain: &Text, hosts: &[String], reading: &mut Reading) -> Option<String> {
     if domain.text.starts_with('.') {
         return reading.refuse(domain.problem("must not begin with a dot").advice("leave it out"));
@@ -253,7 +253,7 @@ fn check_keys(keys: &[SecretText], reading: &mut Reading) -> Option<Vec<Secret>>
     Some(keys.iter().map(|key| key.secret.clone()).collect())
 }
 
-/// Why a text is no session key. Says nothing of the key but its length.
+/// Why a text is no session key. Reveals nothing of the key but its length.
 fn key_fault(key: &str) -> Option<String> {
     let length = key.chars().count();
     if length < KEY_MIN {
@@ -291,7 +291,7 @@ fn check_cookie_name(name: Text, http: bool, has_domain: bool, reading: &mut Rea
     match (http, after_prefix) {
         (true, _) if looks_secure => reading.refuse(
             name.problem("must not begin with __Host- or __Secure- with insecure_allow_http")
-                .advice("browsers take such cookies only over https"),
+                .advice("browsers accept such cookies only over https"),
         ),
         (false, None) => reading.refuse(
             name.problem("must begin with __Host- or __Secure-")
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_can_be_guessed_are_refused() {
+    fn guessable_session_keys_are_refused() {
         for (key, fault) in [
             ("", "must not be empty"),
             ("changeme", "must have at least 32 characters, got 8 "),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn cookie_names_are_tokens_with_a_prefix_that_browsers_guard() {
+    fn cookie_names_have_a_prefix_that_browsers_enforce() {
         for name in
             ["a b", "a=b", "a;b", "__Host-a b", "__Host-\u{e4}", &format!("__Host-{}", "x".repeat(58))]
         {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn lifetimes_fit_into_one_another() {
+    fn lifetimes_are_consistent_with_each_other() {
         refused([
             (
                 session(json!({"idle_timeout_seconds": 28801})),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_named_one_by_one() {
+    fn hosts_are_listed_without_wildcards() {
         let rule = "session.hosts[0]: ";
         for host in ["*", ".com", "*.example.com", "https://a.example", "a.example:443", "a.example/x"] {
             let problems = crate::config::trial::problems(session(json!({"hosts": [host]})));
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn unwise_settings_are_warned_of() {
+    fn unwise_session_settings_give_warnings() {
         for (change, place) in [
             (json!({"insecure_allow_http": true}), "session.insecure_allow_http: "),
             (json!({"absolute_lifetime_seconds": 8 * 86400}), "session.absolute_lifetime_seconds: "),
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_above_every_host_and_belongs_to_one() {
+    fn a_domain_covers_every_host_and_is_no_public_suffix() {
         let session = |keys: Value| json!({"session": keys});
         let hosts = json!(["app.example.com", "api.app.example.com:8443"]);
         for (domain, expected) in [("app.example.com", "app.example.com"), ("Example.COM", "example.com")] {
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partitioned_cookie_is_for_frames_and_for_https() {
+    fn partitioned_needs_same_site_none_and_https() {
         let session = |keys: Value| json!({"session": keys});
         let config = read(session(json!({"partitioned": true, "same_site": "None"}))).unwrap();
         assert!(config.session.partitioned);

@@ -1,4 +1,4 @@
-//! How the objects of the configuration are described, and how a description reads a document.
+//! Descriptions of configuration objects, and how they read a document.
 //!
 //! Each object is written down once, with [`object!`]: its keys, their types, defaults and
 //! meaning. From that come the reader, the JSON Schema and the tables of `docs/configuration.md`
@@ -10,7 +10,7 @@ use super::problem::{Place, Problem, Problems, nearest, shown_value};
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema::Kind;
 
-/// What reading needs and what it finds besides the values.
+/// Input and findings of reading, besides the values.
 pub(super) struct Reading<'a> {
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     pub(super) problems: Problems,
@@ -22,13 +22,13 @@ impl<'a> Reading<'a> {
         Reading { environment, problems: Problems::default(), warnings: Vec::new() }
     }
 
-    /// Notes a problem. Gives nothing, so that a check can end with it.
+    /// Notes a problem. Returns nothing, so that a check can end with it.
     pub(super) fn refuse<T>(&mut self, problem: Problem) -> Option<T> {
         self.problems.add(problem);
         None
     }
 
-    /// Notes what is allowed but unwise.
+    /// Notes a setting that is allowed but unwise.
     pub(super) fn warn(&mut self, place: &Place, warning: &str) {
         self.warnings.push(format!("{}: {warning}", place.as_str()));
     }
@@ -36,10 +36,10 @@ impl<'a> Reading<'a> {
 
 /// A type of value in the document.
 pub(super) trait Shape: Sized {
-    /// Whether a value in the place of this one may be shown.
+    /// Whether a value of this type may be shown.
     const MAY_BE_SHOWN: bool = true;
 
-    /// Reads the value. Nothing if there is none of this shape; then a problem was noted.
+    /// Reads the value. `None` if it does not have this shape; then a problem was noted.
     fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self>;
 
     /// The type for the schema and the reference.
@@ -47,7 +47,7 @@ pub(super) trait Shape: Sized {
     fn kind() -> Kind;
 }
 
-/// The members of an object, while they are taken out one by one.
+/// The members of an object, removed one by one.
 pub(super) struct Members<'a> {
     members: Map<String, Value>,
     place: &'a Place,
@@ -67,7 +67,7 @@ impl<'a> Members<'a> {
             };
             reading.problems.add(Problem::at(&place.key(name), "is not a known key").advice(advice));
         }
-        // Elsewhere an empty value is as absent; here it would make a rule mean more than it says.
+        // Elsewhere an empty value means absent; here it would widen a rule.
         if place.is_in_a_rule() {
             for (name, _) in members.iter().filter(|(_, value)| value.is_null()) {
                 let advice = "give it a value, or leave the key out";

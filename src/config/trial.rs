@@ -1,5 +1,4 @@
-//! For the tests of this directory: a small good configuration, and what becomes of it when a part
-//! is changed.
+//! For the tests of this directory: a small valid configuration, and the result of changing a part of it.
 
 use serde_json::{Value, json};
 

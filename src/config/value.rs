@@ -22,7 +22,7 @@ const WHOLE_DOUBLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 pub(super) struct Text {
     pub(super) place: Place,
     pub(super) text: String,
-    /// Part of it comes from the environment: it is not shown.
+    /// Part of it comes from the environment, so it is not shown.
     pub(super) from_environment: bool,
 }
 
@@ -94,8 +94,8 @@ impl Shape for Text {
     }
 }
 
-/// A text that is never shown. It may have line breaks, but for one at its end: files have one there of which
-/// nobody knows, and the same secret must be the same wherever it was read from.
+/// A text that is never shown. It may have line breaks, except one at its end: files have one there that
+/// operators do not see, and the same secret must be equal wherever it was read from.
 pub(super) struct SecretText {
     pub(super) place: Place,
     pub(super) secret: Secret,
@@ -258,11 +258,11 @@ fn list(
 ) -> Option<Vec<Value>> {
     let items = match value {
         Value::Array(items) => items,
-        // Kong writes the configuration anew, and its language has only one kind of empty table.
+        // Kong rewrites the configuration, and its language has only one kind of empty table.
         Value::Object(members) if members.is_empty() => Vec::new(),
         value => {
             let problem = Problem::at(place, "must be a list");
-            // Without the brackets a secret stands here.
+            // The item would be a secret, so it is not shown.
             let problem = if may_be_shown { problem.got(shown_value(&value)) } else { problem };
             let alone = value.is_string();
             return reading.refuse(if alone { problem.advice("put it in [ ]") } else { problem });
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_true_or_false_and_nothing_else() {
+    fn booleans_are_strict() {
         for value in [json!("yes"), json!("true"), json!(1), json!(1.0), json!([]), json!("${CANARY}")] {
             let problems = problems(json!({"providers": {"main": {"require_access_token_type": value}}}));
             assert_eq!(problems.len(), 1, "{value}");
@@ -411,13 +411,13 @@ mod tests {
     }
 
     #[test]
-    fn whole_doubles_are_numbers_as_a_proxy_makes_every_number_one() {
+    fn a_whole_double_reads_as_a_whole_number() {
         let config = read(json!({"session": {"absolute_lifetime_seconds": 7200.0}})).unwrap();
         assert_eq!(config.session.absolute_lifetime.0, 7200);
     }
 
     #[test]
-    fn null_is_as_absent() {
+    fn null_means_absent() {
         accepted([
             json!({"rules": null, "identity": null, "endpoints": {"login": null}, "default_provider": null}),
             json!({"providers": {"other": null}}),
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_type_is_refused_with_what_is_expected() {
+    fn another_type_is_refused_with_the_expected_one() {
         refused([
             (json!({"session": []}), "session: must be an object, got a list"),
             (
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_environment_reach_every_kind_of_text() {
+    fn variables_are_expanded_in_every_kind_of_text() {
         let config = read(json!({
             "session": {"keys": ["${KEY}"], "hosts": ["${HOST}"]},
             "rules": [{"hosts": ["www.${HOST}"], "require": {"claims": [{"claim": "c", "any_of": ["${EMPTY}x$${y}"]}]}}],
@@ -524,7 +524,8 @@ mod tests {
         refused([
             (
                 json!({"providers": {"main": {"client_secret": "${NOWHERE}"}}}),
-                "providers.main.client_secret: refers to ${NOWHERE}, not set in the environment (in Envoy set it with vm_config.environment_variables; nginx and Kong have none)",
+                "providers.main.client_secret: refers to ${NOWHERE}, not set in the environment (in Envoy \
+                 set it with vm_config.environment_variables; nginx and Kong have no variables)",
             ),
             (
                 json!({"providers": {"main": {"client_secret": "${EMPTY}"}}}),

@@ -10,7 +10,7 @@ use crate::http::{BodyFailed, CalloutFailed};
 use crate::provider::Provider;
 use crate::time::Timestamp;
 
-/// What is under way for no request.
+/// What is in flight without a request.
 #[derive(Default)]
 pub struct Background {
     /// Providers that are asked for metadata and keys, and since when.
@@ -98,7 +98,7 @@ impl Driver {
         }
     }
 
-    /// Sends what requests could not send themselves, and what requests asked for that are gone while
+    /// Sends callouts that requests could not send themselves, and those of abandoned requests for which
     /// others still wait.
     pub(super) fn send_relayed(&mut self) {
         let is_there = |id: RequestId| self.requests.get(id.0).is_some();

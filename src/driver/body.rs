@@ -3,11 +3,11 @@
 use crate::http::{Body, BodyFailed, HostTraits, Request};
 use crate::time::{Seconds, Timestamp};
 
-/// So long the first bytes of a body that is needed may take. Envoy hands over none at all unless its
-/// option `allow_on_headers_stop_iteration` is set: then the request is answered, not forgotten.
+/// How long the first bytes of a required body may take. Envoy hands over none at all unless its option
+/// `allow_on_headers_stop_iteration` is set: then the request is answered instead of waiting forever.
 const BEGINNING_DEADLINE: Seconds = Seconds(10);
 
-/// So long all of it may take: the longest that is wanted has 100 KiB.
+/// How long the whole body may take: the longest that is read has 100 KiB.
 const BODY_DEADLINE: Seconds = Seconds(30);
 
 /// What the header fields say about the body.
@@ -15,20 +15,20 @@ const BODY_DEADLINE: Seconds = Seconds(30);
 enum Announcement {
     /// Nothing, or that it is empty.
     Nothing,
-    /// So many bytes, and not none.
+    /// This many bytes, and not none.
     Length(usize),
     /// That there is one, but not its length.
     Unclear,
 }
 
-/// What a host that gathers bodies does with that of a request which waits.
+/// What a host that gathers bodies does with the body of a waiting request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meanwhile {
     /// There is none, or the request is decided.
     Nothing,
-    /// It gathers it, and says how much is there: it is wanted, or may be later.
+    /// The host gathers it, and reports how much there is: it is required, or may be later.
     Gather,
-    /// It leaves it with the client, however long it is.
+    /// The body stays with the client, however long it is.
     Hold,
 }
 
@@ -36,33 +36,33 @@ pub enum Meanwhile {
 struct Want {
     /// Longer ones are not read. Bytes.
     limit: usize,
-    /// When it is given up if none of it has come. None if some has.
+    /// When to give up if none of it has arrived. None if some has.
     begins_by: Option<Timestamp>,
-    /// When it is given up if not all of it has come.
+    /// When to give up if it is incomplete.
     ends_by: Timestamp,
-    /// So many bytes are there and were asked for, and whether in a callback of the request's own.
+    /// This many bytes are there and are being read, and whether in a callback of the request's own.
     read: Option<(usize, bool)>,
 }
 
 /// What is known of the body of one request.
 pub struct RequestBody {
     announcement: Announcement,
-    /// Whether one follows that has not been seen to its end. Of no meaning where bodies are not gathered.
+    /// Whether more of a body follows. Meaningless where bodies are not gathered.
     follows: bool,
-    /// So much has come while the flow waited for something else. Bytes.
+    /// How much arrived while the flow waited for something else. Bytes.
     received: usize,
-    /// It waits at the client, until the request goes on.
+    /// It stays with the client until the request goes on.
     is_held: bool,
     want: Option<Want>,
 }
 
-/// What becomes of a flow that asks for a body.
+/// The next step of a flow that needs a body.
 pub enum Awaited {
-    /// It is known already: there is none, or it cannot be had.
+    /// Known already: there is none, or it is not available.
     Known(Body),
-    /// So many bytes are there.
+    /// This many bytes are there.
     Read(usize),
-    /// It comes.
+    /// It is still arriving.
     Comes,
 }
 
@@ -73,7 +73,7 @@ impl Announcement {
             return announcement;
         }
         let mut lengths: usize = 0;
-        // Once over all fields, because it is asked of every request.
+        // One pass over all fields, because it is done for every request.
         for (name, value) in request.headers.iter() {
             match name {
                 "transfer-encoding" => return Announcement::Unclear,
@@ -98,7 +98,7 @@ impl Want {
         Want { limit, begins_by, ends_by: now + BODY_DEADLINE, read: None }
     }
 
-    /// Also if its end is farther away than it can be: it was set before the clock went back.
+    /// Also if the deadline is farther away than possible: it was set before the clock was set back.
     fn is_overdue(&self, now: Timestamp) -> bool {
         let is_over = |at: Timestamp| now >= at || at.since(now) > BODY_DEADLINE;
         self.begins_by.is_some_and(is_over) || is_over(self.ends_by)
@@ -117,7 +117,7 @@ impl RequestBody {
         }
     }
 
-    /// A flow wants all of it, at most `limit` bytes.
+    /// A flow needs all of it, at most `limit` bytes.
     pub fn wait(&mut self, limit: usize, host: HostTraits, is_own_turn: bool, now: Timestamp) -> Awaited {
         let announcement = self.announcement;
         if matches!(announcement, Announcement::Length(size) if size > limit) {
@@ -126,14 +126,13 @@ impl RequestBody {
         if !host.gathers_bodies {
             return match announcement {
                 Announcement::Nothing => Awaited::Known(Ok(Vec::new())),
-                // This host reads the body only when the request goes on, and all of it before anything goes
-                // upstream; then it always comes, because it is not empty.
+                // This host reads the body only when the request goes on, and all of it before anything
+                // reaches the upstream; then it always arrives, because it is not empty.
                 Announcement::Length(_) => {
                     self.want = Some(Want::new(limit, true, now));
                     Awaited::Comes
                 }
-                // Without its length it may turn out empty, and then it does not come: the request would
-                // go on.
+                // Without a length it may be empty, and then it does not arrive: the request would go on.
                 Announcement::Unclear => Awaited::Known(Err(BodyFailed::NotGiven)),
             };
         }
@@ -152,14 +151,14 @@ impl RequestBody {
             return Awaited::Known(Ok(Vec::new()));
         }
         if self.is_held {
-            // Only a flow that did not say that it may want it comes here.
+            // Reached only by a flow that did not announce that it may need the body.
             return Awaited::Known(Err(BodyFailed::NotGiven));
         }
         self.want = Some(Want::new(limit, false, now));
         Awaited::Comes
     }
 
-    /// So many bytes are there. How many are to be read, as soon as a flow wants them and all are there.
+    /// This many bytes are there. Returns how many to read, as soon as a flow needs them and all are there.
     pub fn receive(
         &mut self,
         size: usize,
@@ -182,34 +181,34 @@ impl RequestBody {
         Some(Ok(size))
     }
 
-    /// No more of it comes.
+    /// No more of it follows.
     pub fn end(&mut self) {
         self.follows = false;
     }
 
-    /// How many bytes were to be read, and whether in a callback of the request's own. From here on they
-    /// are no longer wanted.
+    /// How many bytes are being read, and whether in a callback of the request's own. After this they are no
+    /// longer needed.
     pub fn take_read(&mut self) -> Option<(usize, bool)> {
         self.want.take_if(|want| want.read.is_some()).and_then(|want| want.read)
     }
 
-    /// It is no longer wanted.
+    /// It is no longer needed.
     pub fn give_up(&mut self) {
         self.want = None;
     }
 
-    /// Whether a flow wants it.
+    /// Whether a flow needs it.
     pub fn is_wanted(&self) -> bool {
         self.want.is_some()
     }
 
-    /// Whether a flow has waited for it too long; if so, whether some of it has come.
+    /// Whether a flow has waited for it too long; if so, whether some of it has arrived.
     pub fn is_overdue(&self, now: Timestamp) -> Option<bool> {
         let want = self.want.as_ref().filter(|want| want.is_overdue(now))?;
         Some(want.begins_by.is_none())
     }
 
-    /// What is done with it while a flow that may want so many bytes later waits for something else.
+    /// What is done with it while a flow that may need this many bytes later waits for something else.
     pub fn meanwhile(&mut self, later: usize) -> Meanwhile {
         let may_be_kept = match self.announcement {
             Announcement::Length(length) => length <= later,

@@ -1,10 +1,10 @@
-//! What every host does with the core: the run loop, as a value that any host drives.
+//! The run loop of the core, as a value that any host drives.
 //!
-//! Events go in: a request, its body, a reply, a tick, a client that is gone. What the host is to do comes
-//! out as [`Action`]s, to be done in their order. There is no I/O, no clock and no type of a host in here;
-//! the time is an argument of every event.
+//! Events go in: a request, its body, a reply, a tick, a client that left. [`Action`]s for the host come out,
+//! to be carried out in order. There is no I/O, no clock and no type of a host in here; the time is an
+//! argument of every event.
 //!
-//! Three things follow from how proxies work, and are seen to here so that no host need decide them:
+//! It also handles three consequences of how proxies work, so that no host needs to decide them:
 //!
 //! - Requests that need the same metadata or keys share one callout (single-flight). If the client whose
 //!   request sent it leaves, the callout is sent again for those who wait.
@@ -78,7 +78,7 @@ use news::News;
 use requests::Waiter;
 use single_flight::SingleFlights;
 
-/// A request that is not decided yet. No two have the same, nor have one of today and one of earlier.
+/// A request that is not decided yet. Numbers are unique over the life of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(u64);
 
@@ -93,7 +93,7 @@ impl RequestId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CalloutId(u64);
 
-/// What is known of a request when its header fields are there.
+/// The state of a request after its header fields.
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,
@@ -106,38 +106,38 @@ pub enum Verdict {
     Undecided(RequestId),
 }
 
-/// What the host is to do.
+/// An action for the host.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "few are in hand at once")]
 pub enum Action {
-    /// To send a callout, and to say what came of it: [`Driver::reply`], or at once [`Driver::not_sent`].
+    /// Send a callout, and report its outcome: [`Driver::reply`], or at once [`Driver::not_sent`].
     Send {
-        /// Names it.
+        /// Names the callout.
         id: CalloutId,
-        /// The request in whose callback it must be sent. None: in one of the background.
+        /// The request in whose callback it must be sent. None: in a callback of the root context.
         by: Option<RequestId>,
-        /// The request that goes on with the reply, if any does.
+        /// The request that continues with the reply, if any.
         of: Option<RequestId>,
         /// What to send.
         callout: Box<Callout>,
     },
-    /// A request is decided. From here on the driver knows it no more.
+    /// A request is decided. After this the driver forgets it.
     Answer(RequestId, Answer),
-    /// To hand over the body of a request as it comes ([`Driver::body`]). A host that
+    /// Hand over the body of a request as it arrives ([`Driver::body`]). A host that
     /// [gathers](HostTraits::gathers_bodies) bodies does so in any case.
     AwaitBody(RequestId),
-    /// To hand over so many bytes, which are there: [`Driver::body_read`].
+    /// Hand over this many bytes, which are there: [`Driver::body_read`].
     ReadBody(RequestId, usize),
-    /// A body does not come in its time. The host says why: [`Driver::body_failed`].
+    /// A body is late. The host reports the reason: [`Driver::body_failed`].
     BodyIsLate {
-        /// Whose it is.
+        /// Its request.
         id: RequestId,
-        /// Whether some of it has come.
+        /// Whether some of it has arrived.
         has_begun: bool,
     },
 }
 
-/// In whose name a callout is in flight.
+/// The owner of a callout in flight.
 enum Sender {
     /// A request in its own callback.
     Request(RequestId),
@@ -158,26 +158,26 @@ struct Flight {
 /// The run loop of one worker with one configuration.
 pub struct Driver {
     filter: Rc<Filter>,
-    /// What the host can do, for what belongs to no request.
+    /// The traits of the host, for flows without a request.
     host: HostTraits,
     requests: Numbered<Waiter>,
     flights: Numbered<Flight>,
     single_flights: SingleFlights,
-    /// Callouts that are sent at the next tick, for requests that could not.
+    /// Callouts that are sent at the next tick, for requests that could not send them.
     relayed: Vec<Relayed>,
-    /// Requests that look again at the next tick.
+    /// Requests that poll again at the next tick.
     sleeping: Vec<RequestId>,
     background: Background,
     news: News,
     actions: VecDeque<Action>,
-    /// The last number that was given.
+    /// The last number in use.
     last: u64,
 }
 
-/// A callout that is sent for a request in no callback of its own.
+/// A callout that is sent for a request outside of its own callbacks.
 struct Relayed {
     callout: Box<Callout>,
-    /// The request that goes on with the reply. None for a callout that only others wait for.
+    /// The request that continues with the reply. None for a callout that only others wait for.
     request: Option<RequestId>,
 }
 
@@ -204,12 +204,12 @@ impl Driver {
         &self.filter
     }
 
-    /// Says what the host can do, where that is found out late.
+    /// Sets the traits of the host, which may be detected late.
     pub fn set_host(&mut self, host: HostTraits) {
         self.host = host;
     }
 
-    /// The header fields of a request are there.
+    /// The header fields of a request have arrived.
     pub fn request(&mut self, request: Request, now: Timestamp) -> Verdict {
         let waiter = Waiter::of(&request);
         match self.filter.start(request, now) {
@@ -223,7 +223,8 @@ impl Driver {
         }
     }
 
-    /// The answer to a request while the host's clock shows no time: no session and no token would ever end.
+    /// The answer to a request while the host's clock has no valid time: no session and no token would ever
+    /// expire.
     pub fn without_clock(&self) -> Answer {
         let decision = Decision { code: "no_clock", ..Decision::default() };
         self.filter.count_decision(&decision);
@@ -235,20 +236,20 @@ impl Driver {
         Answer::Respond(response, decision)
     }
 
-    /// The client of a request is gone, or its proxy has forgotten it. What was in hand for it is dropped;
-    /// what others wait for is sent again for them.
+    /// The client of a request left, or its proxy has forgotten it. Its work is dropped; callouts that others
+    /// wait for are sent again for them.
     pub fn gone(&mut self, id: RequestId) {
         if let Some(flight) = self.requests.remove(id.0).and_then(|waiter| waiter.flight) {
             self.flights.remove(flight.0);
         }
     }
 
-    /// Whether somebody waits for the reply to a callout.
+    /// Whether a request or flow waits for the reply to a callout.
     pub fn is_in_flight(&self, id: CalloutId) -> bool {
         self.flights.get(id.0).is_some()
     }
 
-    /// The reply to a callout is there, or there will be none.
+    /// The reply to a callout has arrived, or there will be none.
     pub fn reply(&mut self, id: CalloutId, reply: Reply, now: Timestamp) {
         let Some(flight) = self.flights.remove(id.0) else { return };
         self.background.is_in_reply = true;
@@ -256,8 +257,8 @@ impl Driver {
         self.background.is_in_reply = false;
     }
 
-    /// The host does not take a callout; there will be no reply. To be said before the next action is done:
-    /// what follows comes first.
+    /// The host refuses a callout; there will be no reply. Must be reported before the next action is carried
+    /// out: actions that result from it come first.
     pub fn not_sent(&mut self, id: CalloutId, why: CalloutFailed, now: Timestamp) {
         let Some(flight) = self.flights.remove(id.0) else { return };
         let later = std::mem::take(&mut self.actions);
@@ -290,13 +291,13 @@ impl Driver {
                 }
             }
         }
-        // Last, because a host acts for these requests from then on.
+        // Last, because a host then acts for these requests.
         for id in shared {
             self.resume(id, false, now, |flow| flow.resume(reply.clone(), now));
         }
     }
 
-    /// So many bytes of the body of a request are there. Of no meaning for one that is decided.
+    /// This many bytes of the body of a request are there. Ignored for a decided one.
     pub fn body(&mut self, id: RequestId, size: usize, is_end: bool, now: Timestamp) {
         let Some(waiter) = self.requests.get_mut(id.0) else { return };
         match waiter.body.receive(size, is_end, true) {
@@ -309,8 +310,8 @@ impl Driver {
         }
     }
 
-    /// The trailers of a request are there, which end its body. Nothing of ours is sent so, and how much of it
-    /// came is not said: one that is wanted counts as too long.
+    /// The trailers of a request have arrived, which end its body. Our endpoints need none, and the host does
+    /// not report the length of the body then: a required one counts as too long.
     pub fn trailers(&mut self, id: RequestId, now: Timestamp) {
         let Some(waiter) = self.requests.get_mut(id.0) else { return };
         match waiter.body.is_wanted() {
@@ -319,7 +320,7 @@ impl Driver {
         }
     }
 
-    /// The bytes of the body that were asked for. None if the host has them and does not hand them over.
+    /// The requested bytes of the body. None if the host has them and does not hand them over.
     pub fn body_read(&mut self, id: RequestId, body: Option<Vec<u8>>, now: Timestamp) {
         let Some(waiter) = self.requests.get_mut(id.0) else { return };
         let Some((size, is_own_turn)) = waiter.body.take_read() else { return };
@@ -327,7 +328,7 @@ impl Driver {
         self.resume(id, is_own_turn, now, |flow| flow.resume_with_body(body, now));
     }
 
-    /// Why the body of a request did not come in its time ([`Action::BodyIsLate`]).
+    /// Why the body of a request is late ([`Action::BodyIsLate`]).
     pub fn body_failed(&mut self, id: RequestId, why: BodyFailed, now: Timestamp) {
         if let Some(waiter) = self.requests.get_mut(id.0) {
             waiter.body.give_up();
@@ -340,13 +341,13 @@ impl Driver {
         self.requests.get(id.0).is_some_and(|waiter| waiter.body.is_wanted())
     }
 
-    /// What a host that gathers bodies does with that of a request which waits now: to be asked once, when
-    /// its header fields have been seen to.
+    /// What a host that gathers bodies does with the body of a request that waits now: to be called once,
+    /// after its header fields.
     pub fn body_meanwhile(&mut self, id: RequestId) -> Meanwhile {
         self.requests.get_mut(id.0).map_or(Meanwhile::Nothing, Waiter::body_meanwhile)
     }
 
-    /// The time of background work.
+    /// A tick: time for background work.
     pub fn tick(&mut self, now: Timestamp) {
         self.filter.tick(now);
         self.work_of_a_tick(now);
@@ -354,7 +355,8 @@ impl Driver {
         self.wake(now);
     }
 
-    /// The same while the host's clock shows no time: requests that wait are refused, because no time-out would ever end.
+    /// A tick while the host's clock has no valid time: waiting requests are refused, because no timeout
+    /// would ever end.
     pub fn tick_without_clock(&mut self) {
         self.send_relayed();
         let mut waiting = std::mem::take(&mut self.sleeping);
@@ -368,19 +370,18 @@ impl Driver {
         }
     }
 
-    /// The configuration was replaced: what is in flight comes to its end, and nothing new begins.
+    /// The configuration was replaced: work in flight is completed, and no new work begins.
     pub fn end(&mut self) {
         self.background.is_ending = true;
     }
 
-    /// Whether something is in flight that no request waits for, such as a refresh whose result nobody else
-    /// would keep.
+    /// Whether work without a waiting request is in flight, such as a refresh whose result would be lost.
     pub fn is_busy(&self) -> bool {
         let is_ours = |(_, flight): (u64, &Flight)| !matches!(flight.by, Sender::Request(_));
         self.filter.has_jobs() || self.background.is_busy() || self.flights.iter().any(is_ours)
     }
 
-    /// What is to be done next.
+    /// The next action.
     #[allow(clippy::should_implement_trait, reason = "it is no iterator: events go in between")]
     pub fn next(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -1,5 +1,5 @@
-//! The workers of one proxy tell each other what they fetched of a provider, through the host's shared
-//! data, so that one of them asks it and not each.
+//! Sharing of provider documents between the workers of one proxy, through the host's shared data, so that
+//! one of them fetches and not each.
 
 use std::rc::Rc;
 
@@ -8,16 +8,16 @@ use crate::provider::Provider;
 use crate::store::{SharedData, Unreadable};
 use crate::time::{Seconds, Timestamp};
 
-/// Who wants to ask a provider keeps the others from asking for this long; then they no longer count on it.
+/// Lease: a worker that wants to fetch excludes the others for this long.
 const LEASE: Seconds = Seconds(10);
 
-/// How often a compare-and-swap is tried again because another worker wrote in between.
+/// How often a compare-and-swap is repeated after a conflict.
 const ATTEMPTS: usize = 4;
 
-/// What this worker knows of what the others told.
+/// What this worker has read of the shared documents.
 pub struct News {
     data: Option<SharedData>,
-    /// Tells this worker from the others.
+    /// Identifies this worker.
     worker: u64,
     /// By provider.
     sources: Vec<Source>,
@@ -27,7 +27,7 @@ struct Source {
     provider: Rc<Provider>,
     /// The name in the shared data.
     name: String,
-    /// The version that was learned last.
+    /// The version that was read last.
     version: Option<u32>,
 }
 
@@ -85,8 +85,8 @@ impl News {
             let version = lease.as_ref().map(|(_, version)| *version);
             let holder = lease.and_then(|(lease, _)| read_lease(&lease));
             let is_taken = holder.is_some_and(|(holder, taken_at)| {
-                // Who asked and failed asks again after its own back-off; a lease of the future was taken
-                // before the clock went back.
+                // A worker whose fetch failed tries again after its own back-off; a lease from the future was
+                // taken before the clock was set back.
                 holder != self.worker && taken_at <= now && now.since(taken_at) < LEASE
             });
             if is_taken {

@@ -1,4 +1,4 @@
-//! Requests that wait: for a reply, for their body, or for what others do.
+//! Requests that wait: for a reply, for their body, or for other flows.
 
 use super::body::{Awaited, Meanwhile, RequestBody};
 use super::single_flight::Place;
@@ -11,14 +11,14 @@ use crate::time::Timestamp;
 /// A request that is not decided yet.
 pub struct Waiter {
     flow: Option<Flow<Answer>>,
-    /// The callout in flight, if it sent it itself.
+    /// The callout in flight, if this request sent it.
     pub flight: Option<CalloutId>,
     pub body: RequestBody,
     host: HostTraits,
 }
 
 impl Waiter {
-    /// That of a request which begins.
+    /// The state of a new request.
     pub fn of(request: &Request) -> Waiter {
         Waiter { flow: None, flight: None, body: RequestBody::of(request), host: request.host }
     }
@@ -28,14 +28,14 @@ impl Waiter {
         self.host.gathers_bodies && self.body.is_wanted()
     }
 
-    /// What a host that gathers bodies does with that of this request.
+    /// What a host that gathers bodies does with the body of this request.
     pub fn body_meanwhile(&mut self) -> Meanwhile {
         self.body.meanwhile(self.flow.as_ref().map_or(0, Flow::body_later))
     }
 }
 
 impl Driver {
-    /// Lets the flow of a request go on, if it is still there.
+    /// Resumes the flow of a request, if it still exists.
     pub(super) fn resume(
         &mut self,
         id: RequestId,
@@ -49,7 +49,7 @@ impl Driver {
         }
     }
 
-    /// Does what a step says. In its own turn, which is a callback of its own, a request can send callouts.
+    /// Carries out a step. In its own turn, which is a callback of its own, a request can send callouts.
     pub(super) fn go_on(&mut self, id: RequestId, mut step: Step<Answer>, is_own_turn: bool, now: Timestamp) {
         loop {
             let flow = match step {
@@ -116,7 +116,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets requests look again that wait, and ends waiting for bodies that do not come.
+    /// Polls waiting requests again, and ends the wait for late bodies.
     pub(super) fn wake(&mut self, now: Timestamp) {
         for id in std::mem::take(&mut self.sleeping) {
             self.resume(id, false, now, |flow| flow.wake(now));

@@ -1,4 +1,4 @@
-//! Callouts that several requests wait for.
+//! Single-flight: callouts that several requests wait for.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use super::RequestId;
 use crate::http::{Callout, HostTraits};
 use crate::time::{Seconds, Timestamp};
 
-/// Requests that may wait for one callout. More are told that the provider cannot be reached.
+/// Requests that may wait for one callout. Further ones get 503.
 const WAITING_LIMIT: usize = 1_000;
 
-/// So long a host may take before the time of a callout begins, and to come to its end: one finds the
-/// address first, and its time is that between two reads.
+/// How long a host may take before the timeout of a callout begins, and to end it: one host resolves the
+/// address first, and its timeout applies between two reads.
 const DELAY: Seconds = Seconds(60);
 
-/// Whether a callout that began then and may take so long must have been forgotten by its host.
+/// Whether the host must have lost a callout that began then with this timeout.
 pub fn is_overdue(began_at: Timestamp, timeout: Duration, now: Timestamp) -> bool {
     now >= began_at + Seconds(timeout.as_secs()) + DELAY
 }
@@ -25,19 +25,19 @@ pub struct SingleFlights(HashMap<String, SingleFlight>);
 
 struct SingleFlight {
     callout: Callout,
-    /// The request that sent it, or none if the background did.
+    /// The request that sent it, or none for the background.
     owner: Option<RequestId>,
     waiting: Vec<RequestId>,
     began_at: Timestamp,
 }
 
-/// Where a request stands that wants a shared callout.
+/// The role of a request for a shared callout.
 pub enum Place {
-    /// It is the first: it sends.
+    /// The first: it sends.
     First,
-    /// Somebody asks already, and the reply is for this one too.
+    /// The callout is in flight, and its reply serves this request too.
     Behind,
-    /// Too many wait, or it could not be woken.
+    /// Too many wait, or this request could not be woken.
     None,
 }
 
@@ -50,14 +50,15 @@ impl SingleFlight {
         self.owner.is_some_and(|owner| !is_there(owner))
     }
 
-    /// Nobody will hear the reply, or there will be none: others no longer wait for it.
+    /// The callout is abandoned or failed: others no longer wait for it.
     fn is_given_up(&self, is_there: &impl Fn(RequestId) -> bool, now: Timestamp) -> bool {
         self.is_orphan(is_there) || is_overdue(self.began_at, self.callout.timeout, now)
     }
 }
 
 impl SingleFlights {
-    /// Joins the callout of this name, or begins it: as its owner in its own turn, otherwise for the background.
+    /// Joins the callout of this name, or begins it: as its owner in its own turn, otherwise for the
+    /// background.
     #[allow(clippy::too_many_arguments, reason = "who asks, for what, and what is known of others")]
     pub fn join(
         &mut self,
@@ -72,7 +73,8 @@ impl SingleFlights {
         let owner = is_own_turn.then_some(id);
         let known = self.0.get_mut(name);
         let Some(known) = known.filter(|known| {
-            // Where nobody can be woken, who comes second behind the background asks for itself.
+            // On a host without wake-ups a request does not wait for a callout of the background, but sends
+            // its own.
             !known.is_given_up(&is_there, now) && (host.wakes_requests || known.owner.is_some())
         }) else {
             let waiting = self.0.remove(name).map(|known| known.waiting).unwrap_or_default();
@@ -109,7 +111,7 @@ impl SingleFlights {
         }
     }
 
-    /// Callouts whose request is gone and which others still wait for: they are to be sent again.
+    /// Callouts of abandoned requests for which others still wait: they are to be sent again.
     pub fn take_orphans(&mut self, is_there: impl Fn(RequestId) -> bool) -> Vec<Callout> {
         self.0.retain(|_, known| {
             known.waiting.retain(|id| is_there(*id));
@@ -124,7 +126,7 @@ impl SingleFlights {
             .collect()
     }
 
-    /// Ends a callout: who waits for it.
+    /// Ends a callout; returns the waiting requests.
     pub fn finish(&mut self, name: &str) -> Vec<RequestId> {
         self.0.remove(name).map(|known| known.waiting).unwrap_or_default()
     }

@@ -36,25 +36,25 @@ pub enum Error {
     Provider(ProviderError),
     /// The network, the provider or the proxy's clusters: there was no answer.
     Unreachable {
-        /// What was asked for, and where.
+        /// The endpoint of the callout.
         what: Destination,
         /// Why there is no answer.
         why: CalloutFailed,
-        /// When it is worth trying again.
+        /// When a retry makes sense.
         retry_after: Seconds,
     },
-    /// Whoever configures the filter.
+    /// The operator, who configures the filter.
     Configuration(ConfigurationError),
-    /// Whoever writes the filter.
+    /// The developers of the filter.
     Bug(&'static str),
 }
 
-/// What the client can do something about.
+/// Errors that the client can fix.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientError {
     /// The path cannot be matched with certainty.
     Path(PathError),
-    /// A header of the filter's own came from the client, and this proxy cannot remove it.
+    /// A header that only the filter may set came from the client, and this proxy cannot remove it.
     ProtectedHeader(String),
     /// The `Authorization` header cannot be read.
     Bearer(BearerError),
@@ -62,7 +62,7 @@ pub enum ClientError {
     TokenInQuery,
     /// The token is not a signed token, or its signature is not the provider's.
     Token(JwsError),
-    /// The token's issuer is none that this rule accepts.
+    /// The rule does not accept the token's issuer.
     TokenIssuer {
         /// What the token says.
         found: String,
@@ -71,66 +71,66 @@ pub enum ClientError {
     AccessToken(AccessTokenError),
     /// No credentials at all.
     NotLoggedIn,
-    /// No token, where nothing else counts.
+    /// No token, under a rule that accepts only tokens.
     NoToken,
-    /// A session cookie that no key opens, or that the configuration has outgrown.
+    /// A session cookie that no key opens, or that lacks what the configuration now needs.
     SessionUnreadable(Unreadable),
-    /// A session that is over.
+    /// A session that has ended.
     SessionEnded(SessionEnded),
     /// More cookies than are read.
     TooManyCookies,
-    /// Who it is, is known; what is asked for is not theirs.
+    /// The identity is known, but lacks a required right.
     Forbidden(Missing),
-    /// Who it is, is known; what is asked for needs another, or a more recent, authentication.
+    /// The identity is known, but needs another, or a more recent, authentication.
     Authentication(Insufficient),
-    /// The login that was to be of a certain kind was not.
+    /// A step-up that was not satisfied.
     StepUp(Insufficient),
-    /// The rule lets nobody in.
+    /// The rule denies everybody.
     Denied,
     /// The authorization response cannot be used.
     Authorization(AuthorizationError),
     /// There is no login that this response belongs to.
     Login(LoginMissing),
-    /// Login after login, and none led anywhere; and what was seen, for the log.
+    /// A login loop, with its details for the log.
     LoginLoop(LoginLoop, String),
-    /// A browser that keeps no cookies of ours, because it asked by plain http.
+    /// A browser that stores no cookies of ours, because it uses plain http.
     Unencrypted,
     /// The host is not one on which people log in.
     Host {
-        /// What the client named.
+        /// As in the request.
         found: String,
     },
-    /// A request to one of the filter's own pages with a method that it does not have.
+    /// A request to an endpoint of the filter with an unsupported method.
     Method,
-    /// A logout that another site asked for.
+    /// A logout request from another site.
     CrossSiteLogout,
-    /// A request to one of the filter's own pages that only pages of this site may make.
+    /// A request to an endpoint of the filter that only pages of this site may send.
     CrossSite,
-    /// A form that was kept over a login is not sent.
+    /// A preserved form that is not sent.
     KeptForm(FormLost),
-    /// The body of the request cannot be read, of which so many bytes would be.
+    /// The body of the request cannot be read; the limit in bytes.
     Body(BodyFailed, usize),
     /// The parameters of the request cannot be read.
     Form(FormError),
-    /// A parameter that the request must have.
+    /// A required parameter of the request.
     ParameterMissing(&'static str),
     /// The request names an issuer that is not configured.
     UnknownIssuer {
-        /// What it names.
+        /// As in the request.
         found: String,
     },
-    /// A back-channel logout request that brings no token.
+    /// A back-channel logout request without a token.
     LogoutRequest(LogoutRequestError),
     /// A logout token that is signed but not acceptable.
     LogoutToken(LogoutTokenError),
 }
 
-/// What is wrong with an answer of the provider.
+/// What is wrong with a response of the provider.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProviderError {
-    /// An answer with a status that says failure.
+    /// A response with an error status.
     Status {
-        /// What was asked for, and where.
+        /// The endpoint.
         what: Destination,
         /// The status code.
         found: u16,
@@ -145,13 +145,13 @@ pub enum ProviderError {
     Signature(JwsError),
     /// The claims of the ID token.
     IdToken(IdTokenError),
-    /// The ID token of a renewed session is not that of its login (Core 1.0 section 12.2).
+    /// The refreshed ID token does not match the login (Core 1.0 section 12.2).
     Renewed(RenewedError),
     /// The userinfo response.
     Userinfo(Destination, UserinfoError),
 }
 
-/// What only the configuration can mend.
+/// Errors that only the configuration can fix.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ConfigurationError {
     /// The session does not fit into cookies.
@@ -162,7 +162,7 @@ pub enum ConfigurationError {
     NoRandomness,
     /// The filter has no valid configuration.
     Absent,
-    /// What the workers must know together could not be written down.
+    /// Data for all workers could not be stored.
     SharedData,
 }
 
@@ -223,7 +223,7 @@ impl Error {
         }
     }
 
-    /// How it is answered: as its code says, unless the code is shared with errors of somebody else.
+    /// How it is answered: by the row of its code, unless other errors share that code.
     pub fn kind(&self) -> &'static ErrorKind {
         match self {
             Error::Provider(ProviderError::Signature(_) | ProviderError::Userinfo(..)) => {
@@ -234,9 +234,9 @@ impl Error {
         }
     }
 
-    /// What is wrong, for whoever writes the program that is refused: as `Display`, which is for the log,
-    /// but without words that whoever makes a link could choose, without those of a provider, and without
-    /// what only whoever runs the site can mend: rules, addresses, keys.
+    /// The message for the author of a refused program: as `Display`, which is for the log, but without text
+    /// that an attacker could choose by a link, without text of a provider, and without details that only the
+    /// operator can fix: rules, addresses, keys.
     pub fn sentence(&self) -> String {
         match self {
             Error::Client(
@@ -258,7 +258,7 @@ impl Error {
         }
     }
 
-    /// When it is worth trying again.
+    /// When a retry makes sense.
     pub fn retry_after(&self) -> Option<Seconds> {
         match self {
             Error::Unreachable { retry_after, .. } => Some(*retry_after),
@@ -266,7 +266,7 @@ impl Error {
         }
     }
 
-    /// The scopes that would help (RFC 6750 section 3).
+    /// The scopes that would satisfy the rule (RFC 6750 section 3).
     pub fn scopes(&self) -> &[String] {
         match self {
             Error::Client(ClientError::Forbidden(missing)) => missing.scopes(),
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_that_does_not_come_is_told_by_the_status() {
+    fn an_absent_body_is_reported_by_status() {
         let status = |why| Error::from(ClientError::Body(why, 1)).kind().status;
         assert_eq!(
             [BodyFailed::TooLarge, BodyFailed::NotGiven, BodyFailed::TooSlow].map(status),

@@ -1,17 +1,18 @@
-//! The way of a callout, for whoever must mend it: where it went, and why nothing came back.
+//! Targets and failures of callouts, for the operator.
 
 use std::fmt;
 
 use crate::http::{CalloutFailed, Received};
 
-/// What Envoy says in the place of a server that it cannot reach, and what that comes of. The reason of a
-/// failed connection is not in its answer, but in its log; with `pool` beside no header fields.
+/// Envoy's response body in place of an unreachable server, and its usual cause. The reason of a failed
+/// connection is not in its response, but in its log; `pool` logs no header fields.
 const OF_ENVOY: [(&str, &str); 5] = [
     (
         "connection failure",
-        "the connection failed: nobody listens there, or TLS did (trusted_ca, sni, \
+        "the connection failed: no server listens there, or TLS failed (trusted_ca, sni, \
          match_typed_subject_alt_names of the cluster, or no TLS there). Envoy's log says which after \
-         \"failure reason\" with --component-log-level pool:debug, or POST /logging?pool=debug to its admin port",
+         \"failure reason\" with --component-log-level pool:debug, or POST /logging?pool=debug to its \
+         admin port",
     ),
     (
         "connection termination",
@@ -19,17 +20,17 @@ const OF_ENVOY: [(&str, &str); 5] = [
     ),
     (
         "connection timeout",
-        "nobody answers there: is the address of the cluster right, and is it let through?",
+        "the connection timed out: is the address of the cluster right, and does a firewall allow it?",
     ),
     ("protocol error", "what answers there speaks no HTTP, or another version of it than the cluster"),
     ("request timeout", "no answer within callout_timeout_seconds"),
 ];
 
 impl Received {
-    /// Why this is no answer of the provider, if it is one of a gateway in its place.
+    /// This reply, unless it is an error of a gateway in front of the provider.
     ///
     /// # Errors
-    /// Why not, as far as the gateway says.
+    /// The gateway's error, with a hint as far as it gives one.
     #[inline(never)]
     pub fn of_provider(self) -> Result<Received, CalloutFailed> {
         let Received { status, body, .. } = &self;
@@ -59,7 +60,7 @@ impl fmt::Display for CalloutFailed {
                  says why, nginx by itself, Envoy with --component-log-level pool:debug"
             }
             CalloutFailed::TooLarge => "the answer is too large",
-            CalloutFailed::Busy => "the same request is under way already",
+            CalloutFailed::Busy => "the same request is in flight already",
         })
     }
 }

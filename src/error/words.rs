@@ -1,4 +1,4 @@
-//! Errors in words, for the log and, as far as [`Error::sentence`] lets them, for whoever is refused.
+//! Error messages, for the log and, as far as [`Error::sentence`] allows, for the refused client.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Path(error) => error.fmt(f),
             ClientError::ProtectedHeader(name) => {
-                write!(f, "the request carries the header {}, which no client may send", shown(name))
+                write!(f, "the request has the header {}, which no client may send", shown(name))
             }
             ClientError::Bearer(error) => error.fmt(f),
             ClientError::TokenInQuery => {
@@ -30,7 +30,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::Token(error) => error.fmt(f),
             ClientError::TokenIssuer { found } => {
-                write!(f, "the token's issuer is \"{}\", none that is accepted here", shown(found))
+                write!(f, "the token's issuer is \"{}\", which is not accepted here", shown(found))
             }
             ClientError::AccessToken(error) => error.fmt(f),
             ClientError::NotLoggedIn => f.write_str("this needs a login"),
@@ -38,39 +38,39 @@ impl fmt::Display for ClientError {
             ClientError::SessionUnreadable(why) => why.fmt(f),
             ClientError::SessionEnded(error) => error.fmt(f),
             ClientError::TooManyCookies => {
-                f.write_str("the request has more cookies than are read (200, or 64 KiB)")
+                f.write_str("the request has more than 200 cookies, or more than 64 KiB of them")
             }
             ClientError::Forbidden(error) => error.fmt(f),
             ClientError::Authentication(missing) => missing.fmt(f),
             ClientError::StepUp(missing) => {
-                write!(f, "the provider did not do what it was asked for: {missing}")
+                write!(f, "the step-up is not satisfied: {missing}")
             }
-            ClientError::Denied => f.write_str("nobody has access to this address"),
+            ClientError::Denied => f.write_str("this address is denied to everybody"),
             ClientError::Authorization(error) => error.fmt(f),
             ClientError::Login(error) => error.fmt(f),
             ClientError::LoginLoop(why, seen) => write!(f, "{why}; seen: {seen}"),
-            ClientError::Unencrypted => f.write_str(
-                "this address was opened by plain http, where a browser keeps no cookies of a login",
-            ),
+            ClientError::Unencrypted => {
+                f.write_str("this address was opened by plain http, where a browser stores no login cookies")
+            }
             ClientError::Host { found } => {
                 write!(
                     f,
-                    "people do not log in on the host \"{}\": it is not in session.hosts, where the port counts too",
+                    "the host \"{}\" is not in session.hosts (the port matters), so no login begins there",
                     shown(found)
                 )
             }
-            ClientError::Method => f.write_str("this page does not have that method"),
-            ClientError::CrossSiteLogout => f.write_str("another site asked for this logout"),
-            ClientError::CrossSite => f.write_str("this is for pages of this site, and none of them asked"),
+            ClientError::Method => f.write_str("this endpoint does not support that method"),
+            ClientError::CrossSiteLogout => f.write_str("the logout request comes from another site"),
+            ClientError::CrossSite => f.write_str("only pages of this site may send this request"),
             ClientError::KeptForm(error) => error.fmt(f),
             ClientError::Body(BodyFailed::TooLarge, limit) => {
                 write!(f, "the body of this request may have at most {limit} bytes")
             }
             ClientError::Body(why, _) => why.fmt(f),
             ClientError::Form(error) => error.fmt(f),
-            ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must be there, once"),
+            ClientError::ParameterMissing(name) => write!(f, "the parameter {name} must occur exactly once"),
             ClientError::UnknownIssuer { found } => {
-                write!(f, "the issuer is \"{}\", none that is configured", shown(found))
+                write!(f, "the issuer is \"{}\", which is not configured", shown(found))
             }
             ClientError::LogoutRequest(error) => error.fmt(f),
             ClientError::LogoutToken(error) => error.fmt(f),
@@ -108,7 +108,7 @@ impl fmt::Display for ConfigurationError {
             ConfigurationError::NoRandomness => f.write_str("the host gives no random bytes"),
             ConfigurationError::Absent => f.write_str("the filter has no valid configuration"),
             ConfigurationError::SharedData => {
-                f.write_str("the shared data of the proxy takes nothing (is its memory full?)")
+                f.write_str("nothing can be stored in the shared data of the proxy (is its memory full?)")
             }
         }
     }

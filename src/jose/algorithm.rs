@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_a_signature_algorithm_has_a_name() {
+    fn only_signature_algorithms_are_known() {
         for name in [
             "none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "HS257", "RS1", "ES256K", "Ed448",
             "rs256", "RS256 ", " RS256", "Rs256", "eddsa", "dir", "RSA-OAEP", "ES521", "RS256\0",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn half_hashes_are_those_of_the_specification() {
+    fn half_hashes_match_the_examples_of_the_specification() {
         // OpenID Connect Core appendix A.3 (c_hash) and A.4 (at_hash).
         assert_eq!(
             half_hash(Algorithm::RS256, "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),

@@ -379,7 +379,8 @@ impl fmt::Display for JwsError {
             JwsError::Critical => f.write_str("no critical extension is supported, but the header has crit"),
             JwsError::UnencodedPayload => f.write_str("the payload must be encoded, but the header has b64"),
             JwsError::Compressed => f.write_str("a signed token is not compressed, but the header has zip"),
-            JwsError::Nested => f.write_str("the payload must be claims, but the header says it is another token"),
+            JwsError::Nested => f.write_str("the payload must be claims, but according to the header it is \
+                                             another token"),
             JwsError::NotText { member } => write!(f, "the header member {member} must be text, but is not"),
             JwsError::KeyId { limit, found } => {
                 write!(f, "the kid must have 1 to {limit} bytes, but has {found}")
@@ -450,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_serialisation_is_not_read() {
+    fn the_json_serialisation_is_refused() {
         for text in [
             r#"{"payload":"e30","signatures":[]}"#,
             r#"{"payload":"e30","protected":"e30","signature":"A.A.A"}"#,
@@ -481,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_token_is_none() {
+    fn an_unsigned_token_is_refused() {
         for text in ["eyJhbGciOiJFZERTQSJ9.e30.", "eyJhbGciOiJSUzI1NiJ9.e30."] {
             assert_eq!(Compact::parse(text).unwrap_err(), JwsError::SignatureMissing);
         }
@@ -526,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_what_is_signed_or_what_it_means() {
+    fn headers_that_change_the_meaning_of_a_token_are_refused() {
         for crit in [
             r#"["exp"]"#,
             r#"["http://example.invalid/x"]"#,
@@ -566,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_a_largest_size() {
+    fn every_part_of_a_token_has_a_size_limit() {
         let with_key_id = |bytes: usize| format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(bytes));
         assert!(parse_header(&with_key_id(KEY_ID_LIMIT)).is_ok());
         assert_eq!(parse_header(&with_key_id(KEY_ID_LIMIT + 1)).unwrap_err().code(), "jws_key_id");
@@ -580,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_cannot_write_into_the_log() {
+    fn a_jws_error_stays_on_one_log_line() {
         let header = json!({"alg": format!("\r\n\u{1b}[2J\u{202e}{}", "x".repeat(3000))}).to_string();
         let shown = parse_header(&header).unwrap_err().to_string();
         assert!(

@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_every_kind_are_read_with_nothing_optional() {
+    fn minimal_keys_of_every_kind_are_read() {
         let set = key_set(&[rsa_jwk(), p256_jwk(), p384_jwk(), p521_jwk(), ed25519_jwk()]);
         assert!(set.skipped().is_empty());
         let algorithms: Vec<Vec<&str>> = set
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn the_alg_of_a_key_is_its_only_one() {
+    fn a_key_with_alg_serves_that_algorithm_only() {
         let set = key_set(&[
             with(rsa_jwk(), json!({"alg": "PS384"})),
             with(ed25519_jwk(), json!({"alg": "Ed25519"})),
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_and_private_members_do_no_harm() {
+    fn optional_and_private_members_of_a_key_are_ignored() {
         for members in [
             json!({"use": "sig", "key_ops": ["verify"], "x5c": ["MII"], "x5t": "a", "issuer": "https://op.example"}),
             json!({"key_ops": ["sign", "verify"]}),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_for_verifying_is_skipped() {
+    fn keys_not_for_verifying_are_skipped() {
         for (members, reason) in [
             (json!({"use": "enc"}), SkipReason::Use { found: "enc".into() }),
             (json!({"use": "SIG"}), SkipReason::Use { found: "SIG".into() }),
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_can_be_factored_is_skipped() {
+    fn a_factorable_rsa_key_is_skipped() {
         // A power of 65537 is one modulo every small prime, as the keys of CVE-2017-15361 are.
         let n = (0..128).fold(num_bigint::BigUint::from(1_u32), |product, _| product * 65537_u32);
         let jwk = with(rsa_jwk(), json!({"n": URL_SAFE_NO_PAD.encode(n.to_bytes_be())}));
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_strict_base64url() {
+    fn key_numbers_are_strict_base64url() {
         let n = rsa_jwk()["n"].as_str().unwrap().to_owned();
         for bad in
             [format!("{n}="), format!(" {n}"), format!("{n}\n"), n.replace('-', "+") + "+", "AQAB=".into()]
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_set_is_an_error() {
+    fn anything_but_a_key_set_is_an_error() {
         for document in
             [json!({}), json!({"keys": {}}), json!({"keys": null}), json!({"keys": "x"}), rsa_jwk()]
         {
@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_has_a_largest_size() {
+    fn a_key_set_has_a_size_limit() {
         let keys = |n: usize| json!({"keys": vec![ed25519_jwk(); n]});
         assert_eq!(read(&keys(KEY_COUNT_LIMIT)).unwrap().iter().count(), KEY_COUNT_LIMIT);
         let error = read(&keys(KEY_COUNT_LIMIT + 1)).unwrap_err();

@@ -280,7 +280,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_we_sign_we_verify() {
+    fn our_signatures_verify_here() {
         let keys = key_set(&[rsa_jwk(), p256_jwk(), p384_jwk(), ed25519_jwk()]);
         for (pem, algorithm) in KEYS {
             let jws = Jws::parse(&sign(pem, algorithm)).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_sign_another_implementation_verifies() {
+    fn our_signatures_verify_in_another_implementation() {
         macro_rules! verify {
             ($pair:ident, $pem:expr, $algorithm:expr) => {
                 $pair::from_pem($pem)
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_claims_make_the_same_token() {
+    fn signing_is_deterministic() {
         for (pem, algorithm) in KEYS {
             assert_eq!(sign(pem, algorithm), sign(pem, algorithm), "{algorithm}");
         }
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_a_name_names_none() {
+    fn without_a_key_id_no_kid_is_sent() {
         let key = SigningKey::from_pem(ED25519, A::EdDSA, None).unwrap();
         assert_eq!(Jws::parse(&key.sign(&claims()).unwrap()).unwrap().key_id(), None);
     }

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_asked_for_pkcs1_signatures_of_the_right_length_and_its_answer_counts() {
+    fn the_host_verifies_pkcs1_signatures_of_the_right_length() {
         const YES: Option<HostVerifier> = Some(|_| Some(true));
         const NO: Option<HostVerifier> = Some(|_| Some(false));
         const CANNOT: Option<HostVerifier> = Some(|_| None);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn one_flipped_bit_anywhere_is_noticed() {
+    fn a_flipped_bit_anywhere_fails_verification() {
         for (pem, jwk, algorithm) in [
             (P256, p256_jwk(), ES256),
             (P384, p384_jwk(), ES384),
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_has_exactly_one_length() {
+    fn a_signature_of_another_length_is_refused() {
         for (pem, jwk, algorithm) in [
             (P256, p256_jwk(), ES256),
             (ED25519, ed25519_jwk(), EdDSA),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn points_of_small_order_neither_are_keys_nor_sign() {
+    fn points_of_small_order_are_refused_as_keys_and_in_signatures() {
         let mut one = [0; 32];
         one[0] = 1;
         assert!(PublicKey::ed25519(&one).is_none());
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_product_of_powers_of_65537_carries_the_fingerprint() {
+    fn the_roca_fingerprint_is_recognised() {
         // A power of 65537 is one modulo every prime.
         let vulnerable = (0..128).fold(BigUint::from(1_u32), |product, _| product * 65537_u32);
         assert!(has_roca_fingerprint(&vulnerable.to_bytes_be()));

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_token_says_what_it_grants() {
+    fn a_valid_access_token_yields_its_grant() {
         let token = check(json!({})).unwrap();
         assert_eq!(claims::subject(token.claims()), Ok(Some("alice")));
         assert_eq!(token.scopes(), ["read", "write"]);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn without_configured_audiences_nothing_is_accepted() {
+    fn without_configured_audiences_no_token_is_accepted() {
         let expect = Expected {
             issuer: "https://op.example",
             audiences: &[],
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_says_access_token_or_at_least_nothing_else() {
+    fn typ_is_access_token_or_neutral() {
         for header_type in [None, Some("JWT"), Some("at+jwt"), Some("AT+JWT"), Some("application/at+jwt")] {
             assert!(check_typed(header_type, false, json!({})).is_ok(), "{header_type:?}");
         }
@@ -394,14 +394,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_token_is_no_bearer_token() {
+    fn a_sender_constrained_token_is_refused() {
         for cnf in [json!({"x5t#S256": "x"}), json!({"jkt": "x"}), json!(null), json!({})] {
             assert_eq!(check(json!({"cnf": cnf})), Err("access_token_bound"), "{cnf}");
         }
     }
 
     #[test]
-    fn scopes_are_whole_words() {
+    fn scopes_are_compared_as_whole_words() {
         for (changes, scopes) in [
             (json!({"scope": "read readwrite"}), vec!["read", "readwrite"]),
             (json!({"scope": "read\twrite"}), vec!["read\twrite"]),

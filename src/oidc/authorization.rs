@@ -60,12 +60,11 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a Secret,
     /// [`code_challenge`](super::pkce::code_challenge) of the login's verifier.
     pub code_challenge: &'a str,
-    /// What the request for the login has set of the parameters that it may set. It counts more than
-    /// what is configured.
+    /// Parameters that the login request set. They override configured ones.
     pub from_request: &'a [(String, String)],
-    /// How the person must authenticate, the best way first. Counts more than what anybody else says.
+    /// The required authentication, in order of preference. Overrides all other sources.
     pub acr_values: &'a [String],
-    /// How long ago the person may have authenticated.
+    /// The maximum age of the authentication.
     pub max_age: Option<Seconds>,
 }
 
@@ -119,8 +118,8 @@ fn pairs(parameters: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> 
     all.filter(|(name, _)| !OWN_PARAMETERS.contains(name))
 }
 
-/// An authorization response as it came: well-formed, and nothing more. Its `state` says which
-/// login it claims to belong to; [`into_code`](Self::into_code) checks it.
+/// An authorization response as received: well-formed, and nothing more. Its `state` claims a login;
+/// [`into_code`](Self::into_code) checks it.
 #[derive(Debug)]
 pub struct AuthorizationResponse {
     state: Secret,
@@ -135,7 +134,7 @@ enum Outcome {
     Error(ErrorResponse),
 }
 
-/// Checks, before the body of a request is waited for, that it is said to be a form.
+/// Checks the content type before waiting for the body of a request.
 ///
 /// # Errors
 /// No content type, several, or another one; or an encoding of the whole: a form of a browser has none.
@@ -146,7 +145,7 @@ pub fn expect_form(headers: &Headers) -> Result<(), AuthorizationError> {
     if is_form { Ok(()) } else { Err(AuthorizationError::ContentType) }
 }
 
-/// What the login that is in flight knows.
+/// What the login in flight expects.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The `state` that was sent.
@@ -158,7 +157,7 @@ pub struct Expected<'a> {
     pub iss_required: bool,
 }
 
-/// An authorization code out of a checked response. It cannot be made in another way.
+/// An authorization code from a checked response. There is no other way to construct it.
 #[derive(Debug)]
 pub struct AuthorizationCode(Secret);
 
@@ -172,16 +171,15 @@ impl AuthorizationCode {
 /// Why there is no code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthorizationError {
-    /// The query or the body is not an acceptable form.
+    /// The query or the body is malformed.
     Form(FormError),
-    /// The body does not say, or not once, that it is a form.
+    /// There is not exactly one content type, or it is not a form.
     ContentType,
-    /// The body did not come.
+    /// The body is missing.
     BodyMissing,
-    /// A signed response (JARM), which was not asked for.
+    /// A signed response (JARM), which was not requested.
     UnexpectedResponse,
-    /// No `state`, or an empty one; and what the provider refuses, if the answer says so. Anybody may have
-    /// made that up.
+    /// No `state`, or an empty one; and the provider's error, if the response has one. It may be forged.
     StateMissing(Option<ErrorResponse>),
     /// Both `code` and `error`.
     CodeAndError,
@@ -189,16 +187,16 @@ pub enum AuthorizationError {
     NeitherCodeNorError,
     /// The code has characters that no code has (RFC 6749 appendix A.11).
     CodeCharacters,
-    /// Another provider answers (RFC 9207 section 2.4).
+    /// The response is from another provider (RFC 9207 section 2.4).
     Issuer {
         /// The provider to which the browser was sent.
         expected: String,
-        /// What the answer says.
+        /// `iss` of the response.
         found: String,
     },
-    /// The provider always names itself (RFC 9207 section 2.4), but not here. Its issuer.
+    /// The provider always sends `iss` (RFC 9207 section 2.4), but not here. Its issuer.
     IssuerMissing(String),
-    /// The answer belongs to another login.
+    /// The response belongs to another login.
     State,
     /// The provider refuses. The state was right.
     Refused(ErrorResponse),
@@ -236,14 +234,14 @@ impl fmt::Display for AuthorizationError {
                 write!(f, "the authorization response must be sent as {FORM_TYPE}, but is not")
             }
             AuthorizationError::BodyMissing => {
-                f.write_str("the authorization response must be in the body, but no body came")
+                f.write_str("the authorization response must be in the body, but there is no body")
             }
-            AuthorizationError::UnexpectedResponse => f.write_str(
-                "the authorization response must come as plain parameters, but came in \"response\"",
-            ),
+            AuthorizationError::UnexpectedResponse => {
+                f.write_str("the authorization response must be plain parameters, but is in \"response\"")
+            }
             AuthorizationError::StateMissing(None) => f.write_str("the authorization response has no state"),
             AuthorizationError::StateMissing(Some(error)) => {
-                write!(f, "the authorization response has no state and says: {error}")
+                write!(f, "the authorization response has no state; its error: {error}")
             }
             AuthorizationError::CodeAndError => {
                 f.write_str("the authorization response must have a code or an error, but has both")
@@ -258,10 +256,7 @@ impl fmt::Display for AuthorizationError {
                 write!(f, "the authorization response must come from \"{expected}\", but says \"{found}\"")
             }
             AuthorizationError::IssuerMissing(expected) => {
-                write!(
-                    f,
-                    "the authorization response must say that it comes from \"{expected}\", but does not"
-                )
+                write!(f, "the authorization response must have iss \"{expected}\", but has none")
             }
             AuthorizationError::State => {
                 f.write_str("the authorization response must have the state of this login, but has another")
@@ -272,11 +267,10 @@ impl fmt::Display for AuthorizationError {
 }
 
 impl AuthorizationResponse {
-    /// Reads the body that the browser brought (OAuth 2.0 Form Post Response Mode section 2), which
-    /// [`expect_form`] let pass.
+    /// Reads the body from the browser (OAuth 2.0 Form Post Response Mode section 2), after [`expect_form`].
     ///
     /// # Errors
-    /// As [`AuthorizationResponse::read`], and a body that is not there or too long.
+    /// As [`AuthorizationResponse::read`], and a body that is missing or too long.
     pub fn read_body(body: Body) -> Result<AuthorizationResponse, AuthorizationError> {
         match body {
             Err(BodyFailed::TooLarge) => Err(AuthorizationError::Form(FormError::TooLong(None))),
@@ -289,10 +283,11 @@ impl AuthorizationResponse {
         }
     }
 
-    /// Reads the query (without `?`) with which the browser came back, or the form that it sent.
+    /// Reads the query (without `?`) or the form of an authorization response.
     ///
     /// # Errors
-    /// Whatever two readers could understand differently, and what is no answer at all.
+    /// Input that two readers could understand differently, and anything but an authorization
+    /// response.
     pub fn read(query: &str) -> Result<AuthorizationResponse, AuthorizationError> {
         let form = Form::read(query).map_err(AuthorizationError::Form)?;
         if form.get("response").is_some() {
@@ -320,12 +315,12 @@ impl AuthorizationResponse {
         Ok(AuthorizationResponse { state: Secret::new(state), iss, outcome, has_expired })
     }
 
-    /// The `state`, unchecked: for finding the login.
+    /// The `state`, unchecked: to find the login.
     pub fn state(&self) -> &Secret {
         &self.state
     }
 
-    /// What the provider says if the login failed.
+    /// The provider's error, if the login failed.
     pub fn error(&self) -> Option<&ErrorResponse> {
         match &self.outcome {
             Outcome::Error(error) => Some(error),
@@ -333,19 +328,19 @@ impl AuthorizationResponse {
         }
     }
 
-    /// Whether the provider says that its page was open for too long, as Keycloak does: whoever begins again
-    /// is mostly logged in at once.
+    /// Whether the provider reports that its page was open for too long, as Keycloak does: a new login
+    /// usually succeeds at once.
     pub fn has_expired(&self) -> bool {
         self.has_expired
     }
 
-    /// Whose answer it says it is (RFC 9207 section 2).
+    /// `iss` of the response (RFC 9207 section 2).
     pub fn issuer(&self) -> Option<&str> {
         self.iss.as_deref()
     }
 
-    /// Checks the response against the login it claims to belong to, in fixed order: `iss`,
-    /// `state`, `error`, `code`.
+    /// Checks the response against the login that its `state` claims, in fixed order: `iss`, `state`,
+    /// `error`, `code`.
     ///
     /// # Errors
     /// The first of these that is not as it must be.
@@ -427,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_36_what_is_ours_is_not_changed_by_the_configuration_or_the_endpoint() {
+    fn flow_36_configured_parameters_do_not_replace_protocol_parameters() {
         let own = [
             "response_type",
             "client_id",
@@ -513,13 +508,13 @@ mod tests {
     }
 
     #[test]
-    fn flow_12_and_14_code_or_error_but_not_both_and_not_neither() {
+    fn flow_12_and_14_a_response_has_either_a_code_or_an_error() {
         let without_state = error("error=invalid_scope&error_description=no+such+scope:+offline_access");
         assert_eq!(without_state.code(), "authorization_state_missing");
         assert_eq!(
             without_state.to_string(),
-            "the authorization response has no state and says: \
-             invalid_scope \"no such scope: offline_access\""
+            "the authorization response has no state; its error: invalid_scope \"no such scope: \
+             offline_access\""
         );
         for query in ["state=a&code=x&error=access_denied", "state=a&code=&error=x", "state=a&code=x&error="]
         {
@@ -532,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_17_another_issuer_is_refused_before_anything_else_is_looked_at() {
+    fn flow_17_another_issuer_is_refused_before_any_other_check() {
         for iss in ["https://evil.example", "https://op.example/", "", "HTTPS://op.example"] {
             for rest in ["code=x&state=s1", "code=x&state=wrong", "error=access_denied&state=s1"] {
                 let result = into_code(&format!("{rest}&iss={iss}"), false).unwrap_err();
@@ -544,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_18_an_issuer_that_is_always_sent_is_missed() {
+    fn flow_18_a_missing_iss_is_refused_where_the_provider_announces_it() {
         for rest in ["code=x&state=s1", "error=access_denied&state=s1"] {
             let expected = AuthorizationError::IssuerMissing(ISSUER.into());
             assert_eq!(into_code(rest, true).unwrap_err(), expected);
@@ -553,14 +548,14 @@ mod tests {
     }
 
     #[test]
-    fn flow_20_a_signed_response_was_not_asked_for() {
+    fn flow_20_an_unrequested_signed_response_is_refused() {
         for query in ["response=eyJ.eyJ.x", "response=&state=s1&code=x", "code=x&state=s1&response=eyJ"] {
             assert_eq!(error(query), AuthorizationError::UnexpectedResponse, "{query}");
         }
     }
 
     #[test]
-    fn neither_code_nor_state_is_shown() {
+    fn debug_shows_neither_code_nor_state() {
         let response = AuthorizationResponse::read("code=canary1&state=canary2").unwrap();
         assert!(!format!("{response:?}").contains("canary"));
         let code = into_code("code=canary1&state=s1", false).unwrap();

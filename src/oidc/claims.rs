@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_a_number_whose_fraction_is_cut_off() {
+    fn a_date_with_a_fraction_is_truncated() {
         for (text, seconds) in [
             ("0", 0),
             ("1700000000", 1_700_000_000),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_no_date_and_not_absent_either() {
+    fn a_date_that_is_no_number_is_malformed() {
         for text in ["\"9999999999\"", "null", "true", "[]", "[1700000000]", "{}", "\"\"", "\"x\""] {
             let error = ClaimError::Malformed { claim: "exp", expected: "a number of seconds" };
             assert_eq!(numeric_date(&one("exp", text), "exp"), Err(error), "{text}");
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn audiences_are_names_and_nothing_else() {
+    fn aud_is_a_text_or_a_list_of_texts() {
         assert_eq!(audiences(&claims(json!({"aud": "a"}))), Ok(vec!["a"]));
         assert_eq!(audiences(&claims(json!({"aud": ["a", "b"]}))), Ok(vec!["a", "b"]));
         for aud in [
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_found_issuer_cannot_write_into_the_log() {
+    fn a_found_issuer_stays_on_one_log_line() {
         let error = check_issuer(&claims(json!({"iss": "x\r\n\u{1b}[31mforged\u{202e}"})), "y").unwrap_err();
         assert_eq!(error.to_string(), r#"iss must be "y", but is "x\r\n\u{1b}[31mforged\u{202e}""#);
     }

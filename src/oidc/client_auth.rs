@@ -19,23 +19,23 @@ pub const ASSERTION_LIFETIME: Seconds = Seconds(60);
 /// Random bytes of which the `jti` of a client assertion is made; new ones for every request.
 pub type AssertionId = [u8; 16];
 
-/// A request that does not say yet who asks. Its body is a form.
+/// A request without client authentication. Its body is a form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientRequest(Callout);
 
 impl ClientRequest {
-    /// A request that goes nowhere without [`ClientRequest::by`].
+    /// A request that cannot be sent without [`ClientRequest::by`].
     pub(super) fn new(callout: Callout) -> Self {
         ClientRequest(callout)
     }
 
-    /// Where it goes.
+    /// Its target.
     pub fn destination(&self) -> Destination {
         self.0.destination()
     }
 
-    /// The request with the proof of who we are, made with one of our secrets or keys. The address
-    /// stays as it is: a secret in it would be logged.
+    /// The request with client authentication, by one of our secrets or keys. The address stays unchanged: a
+    /// secret in it would be logged.
     ///
     /// `now` and `assertion_id` are used by `private_key_jwt` only.
     ///
@@ -54,23 +54,23 @@ impl ClientRequest {
     }
 }
 
-/// What an answer says of the proof, besides what was asked for.
+/// The provider's verdict about the client, apart from the rest of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientJudged {
-    /// The provider knows us.
+    /// The provider accepts the client.
     Accepted,
-    /// The provider does not take us for this client, and has looked at nothing else.
+    /// The provider refuses the client, and has looked at nothing else.
     Refused,
-    /// Neither can be told.
+    /// Unknown.
     Unknown,
 }
 
 impl ClientJudged {
-    /// Reads an answer (RFC 6749 section 5.2). A client is judged before what it brings.
+    /// Reads a reply (RFC 6749 section 5.2). Client authentication is checked before the grant.
     ///
-    /// `unauthorized_client` means that a client who is known may not do this; many versions of Keycloak
-    /// say it of one that is not known. Status 401 or 403 alone is about the client too. Whichever it is,
-    /// nobody has looked at what it brings.
+    /// `unauthorized_client` means that an authenticated client may not do this; many versions of Keycloak
+    /// use it for an unknown client. Status 401 or 403 alone is about the client too. In each case the grant
+    /// was not looked at.
     pub fn of(reply: &Received) -> Self {
         let members = json::parse_object(&reply.body).ok();
         let error = members.as_ref().and_then(|members| members.get("error")?.as_str());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_client_says_its_name() {
+    fn a_public_client_sends_its_client_id() {
         let request = authenticated("a&b", ClientAuthentication::None);
         assert_eq!(parameters(&request.body), pairs(&[("grant_type", "x"), ("client_id", "a&b")]));
         assert!(request.headers.is_empty());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn client_secret_post_stands_in_the_body() {
+    fn client_secret_post_is_sent_in_the_body() {
         let request = authenticated("c", ClientAuthentication::SecretPost(Secret::from("p&q=r")));
         let expected = pairs(&[("grant_type", "x"), ("client_id", "c"), ("client_secret", "p&q=r")]);
         assert_eq!(parameters(&request.body), expected);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_client_that_is_not_known_is_refused_as_one() {
+    fn only_client_authentication_errors_refuse_the_client() {
         let judged = |status, body: &str| {
             ClientJudged::of(&Received { status, headers: Headers::new(), body: body.into() })
         };

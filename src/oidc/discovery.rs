@@ -1,4 +1,4 @@
-//! OpenID Connect Discovery 1.0: the provider's metadata, and where its keys are.
+//! OpenID Connect Discovery 1.0: the provider's metadata, and the address of its keys.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ pub const METADATA_LIMIT: usize = 256 * 1024;
 /// Longer key sets are not read. Bytes.
 pub const JWKS_LIMIT: usize = 256 * 1024;
 
-/// What is asked for as a metadata document. Servers of static files call one otherwise, and may refuse
-/// with 406 what they could send (RFC 9110 section 12.5.1): the content decides.
+/// The `Accept` of a metadata request. Static file servers may label the document differently and refuse with
+/// 406 (RFC 9110 section 12.5.1): the content decides.
 const METADATA_TYPES: &str = "application/json, */*;q=0.1";
 
 /// The same for a key set (RFC 7517 section 8.5.2).
@@ -64,7 +64,7 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
     .single_flight()
 }
 
-/// What the filter uses of a provider's metadata (Discovery 1.0 section 3).
+/// The metadata of a provider that the filter uses (Discovery 1.0 section 3).
 ///
 /// The algorithms that the document lists are not here: which are accepted is configuration, and
 /// no document widens it.
@@ -74,18 +74,18 @@ pub struct Metadata {
     pub authorization_endpoint: Url,
     /// Where the code is redeemed.
     pub token_endpoint: Url,
-    /// Where the keys are.
+    /// The address of the keys.
     pub jwks_uri: Url,
-    /// Where more claims are. There if the configuration says that it is always asked.
+    /// The userinfo endpoint. Required if the configuration always uses it.
     pub userinfo_endpoint: Option<Url>,
     /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1), or what the
     /// configuration says in its place.
     pub end_session_endpoint: Option<Url>,
-    /// Where tokens are given back (RFC 8414 section 2, RFC 7009).
+    /// The revocation endpoint (RFC 8414 section 2, RFC 7009).
     pub revocation_endpoint: Option<Url>,
     /// The provider names itself in every authorization response (RFC 9207 section 3).
     pub authorization_response_iss_parameter_supported: bool,
-    /// What is odd in the document without being fatal; for the log.
+    /// Odd but acceptable parts of the document; for the log.
     pub notes: Vec<String>,
 }
 
@@ -161,8 +161,8 @@ impl fmt::Display for MetadataError {
 impl Metadata {
     /// Reads the document that the provider gave.
     ///
-    /// The issuer is compared first: nothing else of a document about somebody else matters. An
-    /// optional endpoint that is not acceptable is left out and noted.
+    /// The issuer is compared first: the rest of a document about another issuer does not matter. An
+    /// unacceptable optional endpoint is left out and noted.
     ///
     /// # Errors
     /// Whatever makes the provider unusable.
@@ -199,8 +199,8 @@ impl Metadata {
         Ok(Metadata { notes, ..metadata })
     }
 
-    /// Endpoints to which the way of the metadata does not lead, unless one target reaches several hosts;
-    /// and one that is not asked for want of a way.
+    /// Endpoints on other hosts than the target of the metadata, unless one target serves several hosts; and
+    /// an endpoint that is not used because it has no target.
     #[inline(never)]
     fn other_hosts(&self, provider: &Provider) -> Vec<String> {
         let targets = &provider.callout;
@@ -244,7 +244,7 @@ fn text<'a>(members: &'a Map<String, Value>, member: &'static str) -> Result<Opt
     }
 }
 
-/// A switch. A text `"true"` is refused and not read as "no": that would turn a check off.
+/// A switch. A text `"true"` is refused and not read as false: that would turn a check off.
 fn flag(members: &Map<String, Value>, member: &'static str) -> Result<bool, MetadataError> {
     match members.get(member) {
         None | Some(Value::Null) => Ok(false),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_asked_for_below_the_issuer() {
+    fn the_discovery_request_is_below_the_issuer() {
         for (issuer, expected) in [
             ("https://op.example", "https://op.example/.well-known/openid-configuration"),
             ("https://op.example/", "https://op.example/.well-known/openid-configuration"),
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_asked_for_where_the_document_says() {
+    fn the_key_request_goes_to_the_jwks_uri() {
         let request = jwks_request(&provider(), &metadata());
         assert_eq!(request.url.as_str(), "https://op.example/jwks");
         assert_eq!((request.method, request.target.as_str()), ("GET", "to_jwks"));
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn only_requests_that_are_the_same_share_an_answer() {
+    fn only_identical_requests_are_single_flight() {
         let names = |change: fn(&mut Provider)| {
             let mut provider = provider();
             change(&mut provider);
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn disc_14_the_lists_of_the_document_change_nothing() {
+    fn disc_14_advertised_algorithms_change_nothing() {
         let listing = json!({
             "id_token_signing_alg_values_supported": ["none", "HS256"],
             "token_endpoint_auth_methods_supported": ["none"],
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_use_and_the_provider_does_not_list_is_noted() {
+    fn unlisted_capabilities_that_we_use_are_noted() {
         let metadata = metadata_with(json!({
             "code_challenge_methods_supported": ["plain"],
             "token_endpoint_auth_methods_supported": "none",
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_shows_what_was_found_on_one_line() {
+    fn a_metadata_error_stays_on_one_line() {
         let mut document = complete();
         document["issuer"] = "https://evil.example\r\nlevel=info".into();
         assert_eq!(

@@ -145,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn http_is_for_those_who_ask_for_it() {
+    fn http_endpoints_need_the_switch() {
         assert!(read("http://localhost:8080/token", true).is_ok());
         assert_eq!(read("ftp://localhost/token", true), Err(EndpointError::Scheme));
     }
 
     #[test]
-    fn the_query_of_an_endpoint_is_kept_but_says_nothing_about_our_parameters() {
+    fn the_query_of_an_endpoint_is_kept_but_cannot_set_our_parameters() {
         let endpoint = |text: &str| read(text, false).unwrap();
         let added: &[(&str, &str)] = &[("state", "a&b"), ("scope", "x y")];
         for (text, expected) in [

@@ -1,4 +1,4 @@
-//! What a provider says when it refuses: `error` and `error_description`.
+//! The error of a provider: `error` and `error_description`.
 
 use std::fmt;
 
@@ -54,15 +54,15 @@ pub(super) const OF_TOKEN_ENDPOINT: &[&str] = &[
 pub struct ErrorResponse {
     /// The registered code, or [`OTHER`].
     pub error: &'static str,
-    /// The code that is not registered, safe for the log. Not for a page, as the description.
+    /// The unregistered code, safe for the log. Not for a page, like the description.
     pub unregistered: Option<String>,
-    /// What the provider says about it, safe for the log, without what could be a secret. Not for
-    /// a page: whoever makes the link that leads to the page would choose its text.
+    /// The description, safe for the log, without possible secrets. Not for a page: an attacker who makes the
+    /// link to the page would choose its text.
     pub description: Option<String>,
 }
 
 impl ErrorResponse {
-    /// Whether the provider would have to show a page (Core 1.0 section 3.1.2.6).
+    /// Whether the provider needs to show a page (Core 1.0 section 3.1.2.6).
     pub fn asks_for_a_page(&self) -> bool {
         matches!(
             self.error,
@@ -70,8 +70,8 @@ impl ErrorResponse {
         )
     }
 
-    /// Keeps `error` if it is one of `registered`, else what may be logged of it, and so of the
-    /// description. `secrets` are those of this very exchange, which the provider may repeat.
+    /// Keeps `error` if it is one of `registered`, else a safe form for the log; the description likewise.
+    /// `secrets` are those of this exchange, which the provider may repeat.
     pub(super) fn new(
         registered: &[&'static str],
         error: &str,
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_that_is_not_registered_is_shown_in_the_log_beside_other() {
+    fn an_unregistered_error_is_logged_beside_other() {
         let error = |text| ErrorResponse::new(&["invalid_grant"], text, None, &[]);
         assert_eq!(error("invalid_grant").to_string(), "invalid_grant");
         for (text, said) in [
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_keeps_its_words_and_is_made_safe_for_the_log() {
+    fn an_error_description_is_logged_safely() {
         for (text, kept) in [
             (
                 "AADSTS7000215: Invalid client secret\r\nprovided. \u{1b}[2J",

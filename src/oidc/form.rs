@@ -65,8 +65,8 @@ impl Form {
     /// Reads a query (without `?`) or a form body.
     ///
     /// # Errors
-    /// Everything that two readers could understand differently: a name that occurs twice, broken
-    /// percent-encoding, bytes that are not UTF-8; and what is beyond the limits.
+    /// Input that two readers could understand differently: a duplicate name, malformed
+    /// percent-encoding, bytes that are not UTF-8; and input beyond the limits.
     pub fn read(text: &str) -> Result<Form, FormError> {
         if text.len() > FORM_LIMIT {
             return Err(FormError::TooLong(Some(text.len())));
@@ -100,9 +100,9 @@ pub fn is_announced(headers: &Headers) -> bool {
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Every field of a form of somebody else, in their order; a name may occur several times. Nothing if
-/// there are more than `limit`, or if it is not form-encoded UTF-8 without null characters: then it could
-/// not be sent again as it was.
+/// Every field of an application's form, in order; a name may occur several times. Nothing if there are more
+/// than `limit`, or if it is not form-encoded UTF-8 without null characters: then it could not be sent again
+/// unchanged.
 pub fn fields(text: &str, limit: usize) -> Option<Vec<(String, String)>> {
     let mut fields = Vec::new();
     for segment in text.split('&').filter(|segment| !segment.is_empty()) {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_encodings_are_refused_instead_of_repaired() {
+    fn malformed_encodings_are_refused() {
         for text in
             ["a=%", "a=%4", "a=%zz", "a=%+1", "a=%u0041", "%=1", "a=%ff", "a=%c0%ae", "a=%ed%a0%80", "a=é"]
         {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn length_and_number_have_limits() {
+    fn forms_are_bounded_in_length_and_number_of_parameters() {
         let numbered = |n: usize| (0..n).map(|i| format!("p{i}=1")).collect::<Vec<_>>().join("&");
         assert!(Form::read(&numbered(PARAMETER_LIMIT)).is_ok());
         assert_eq!(error(&numbered(PARAMETER_LIMIT + 1)), FormError::TooMany);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_others_may_repeat_themselves_but_must_be_clear() {
+    fn application_forms_may_repeat_fields_but_must_be_well_formed() {
         let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             fields("b=1&a=x%0D%0Ay&b=2&=&c", 9),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_read_back() {
+    fn appended_parameters_can_be_read_back() {
         let mut body = Vec::new();
         append(&mut body, "a", "x&y=z%+ é\r\n");
         append(&mut body, "b", "");

@@ -52,7 +52,8 @@ impl IdToken {
         IdToken::check_with(verified, expect, Err)
     }
 
-    /// The same, but what is wrong with its time is told beside it: only for who shows it to nobody then.
+    /// The same, but an error about its times is returned separately: for callers that do not use an ID token
+    /// outside its validity.
     pub(super) fn check_apart_from_time(
         verified: Verified,
         expect: &Expected<'_>,
@@ -102,8 +103,7 @@ impl IdToken {
             check_nonce(claims, nonce)?;
         }
 
-        // 12. An `acr` that was asked for is judged by whoever asked: the login may be a good one
-        // nevertheless.
+        // 12. A requested `acr` is checked by the caller: the login may be valid for other pages.
 
         // 13. The person authenticated not longer ago than we asked for.
         let auth_time = check_auth_time(claims, expect)?;
@@ -333,7 +333,7 @@ impl fmt::Display for IdTokenError {
                 write!(f, "the authentication may be {max_age} old, but is {found} old")
             }
             IdTokenError::Hash { claim } => {
-                write!(f, "{claim} must be of what came with the token, but is of something else")
+                write!(f, "{claim} must match what came with the token, but does not")
             }
         }
     }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_token_says_who_it_is() {
+    fn a_valid_id_token_yields_its_claims() {
         let token = check(json!({"sid": "s1", "auth_time": NOW - 5}), &expected()).unwrap();
         assert_eq!(token.subject(), "alice");
         assert_eq!(token.session_id(), Some("s1"));
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authorized_party_is_us_and_named_among_several_audiences() {
+    fn azp_is_our_client_id_and_required_with_several_audiences() {
         assert_refused(&[
             (json!({"aud": ["client", "other"]}), "id_token_azp_missing"),
             (json!({"aud": ["client", "other"], "azp": "other"}), "id_token_azp"),
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn further_audiences_need_no_authorized_party_if_each_is_trusted() {
+    fn trusted_audiences_need_no_azp() {
         let trusted = ["api".to_owned(), "other".to_owned()];
         let expect = Expected { trusted_audiences: &trusted, ..expected() };
         assert!(check(json!({"aud": ["client", "api", "other"]}), &expect).is_ok());
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_accepted_only_in_its_time() {
+    fn an_id_token_is_accepted_only_within_its_validity() {
         assert_refused(&[
             (json!({"exp": "-"}), "id_token_claim_missing"),
             (json!({"exp": NOW - 61}), "id_token_expired"),
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hashes_are_of_what_came_along() {
+    fn at_hash_and_c_hash_match_the_tokens_beside_them() {
         let good = half_hash(Algorithm::EdDSA, ACCESS_TOKEN);
         assert!(
             check(json!({"at_hash": good, "c_hash": half_hash(Algorithm::EdDSA, CODE)}), &expected()).is_ok()
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authentication_is_not_older_than_asked_for() {
+    fn an_authentication_is_at_most_max_age_old() {
         let expect = Expected { max_age: Some(Seconds(300)), ..expected() };
         for auth_time in [json!(NOW), json!(NOW - 360), json!((NOW - 10) as f64 + 0.25)] {
             assert!(check(json!({"auth_time": auth_time}), &expect).is_ok(), "CLM-32 {auth_time}");
@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_another_kind_is_no_id_token() {
+    fn other_kinds_of_token_are_refused_as_id_token() {
         for header_type in [
             "at+jwt",
             "application/at+JWT",
@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_id_is_text_or_nothing() {
+    fn sid_is_text_or_ignored() {
         for (sid, found) in [(json!(7), None), (json!("x".repeat(300)), Some(300)), (json!(""), Some(0))] {
             let token = check(json!({"sid": sid}), &expected()).unwrap();
             assert_eq!(token.session_id().map(str::len), found);
@@ -597,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_and_errors_show_nothing_about_the_person() {
+    fn debug_and_errors_show_no_claims() {
         let token = check(json!({"email": "alice@canary.example"}), &expected()).unwrap();
         assert!(!format!("{token:?}").contains("alice"));
         let error =

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn out_07_a_hint_that_is_too_long_is_left_out() {
+    fn out_07_a_too_long_id_token_hint_is_left_out() {
         let has_hint = |length: usize| {
             let hint = Secret::new("x".repeat(length));
             let url = end_session_request(&metadata(), &party(), Some(&hint), Some(AFTER), None).unwrap();

@@ -115,16 +115,16 @@ impl fmt::Display for RenewedError {
         f.write_str(match self {
             RenewedError::IdToken(error) => return write!(f, "the ID token: {error}"),
             RenewedError::Issuer => {
-                "the ID token of the renewed session must have the issuer of the login and has another"
+                "the refreshed ID token must have the issuer of the login, but has another"
             }
             RenewedError::Subject => {
-                "the ID token of the renewed session must name the same subject and names another"
+                "the refreshed ID token must have the subject of the login, but has another"
             }
             RenewedError::Nonce => {
-                "the ID token of the renewed session must have the nonce of the login or none, and has another"
+                "the refreshed ID token must have the nonce of the login or none, but has another"
             }
             RenewedError::AuthTime => {
-                "auth_time in the ID token of the renewed session must be that of the login, and is before it"
+                "auth_time of the refreshed ID token must not be before that of the login, but is"
             }
         })
     }

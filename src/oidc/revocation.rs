@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_revoked_where_tokens_are_made() {
+    fn the_revocation_endpoint_is_on_the_host_of_the_token_endpoint() {
         let request = request(json!("https://op.example/revoke?p=1")).unwrap();
         assert_eq!((request.method, request.target.as_str()), ("POST", "to_token"));
         assert_eq!(request.url.as_str(), "https://op.example/revoke?p=1");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_goes_to_no_other_host() {
+    fn tokens_are_not_revoked_at_another_host() {
         for endpoint in
             [json!(null), json!("https://evil.example/revoke"), json!("https://op.example:8443/r")]
         {

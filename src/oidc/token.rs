@@ -300,7 +300,7 @@ fn members(
     let notes = match text(&members, "token_type")? {
         Some(found) if found.eq_ignore_ascii_case("Bearer") => Vec::new(),
         Some(found) => return Err(TokenError::TokenType(shown(found))),
-        None => vec!["the token response has no token_type; it is taken for Bearer"],
+        None => vec!["the token response has no token_type; Bearer is assumed"],
     };
     Ok((members, notes))
 }
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_51_both_tokens_are_required() {
+    fn flow_51_id_token_and_access_token_are_required() {
         for member in ["id_token", "access_token"] {
             for value in [json!(null), json!("")] {
                 assert_eq!(read(json!({member: value})), Err(TokenError::Missing(member)));
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_52_expires_in_comes_in_many_forms() {
+    fn flow_52_expires_in_is_read_in_many_forms() {
         for (value, expected) in [
             (json!(null), None),
             (json!(3600), Some(3600)),
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_refusal_calls_for_is_told_by_its_words_and_then_by_its_status() {
+    fn a_token_refusal_is_classified_by_error_then_by_status() {
         use Remedy::{Login, Operator, Provider, Time};
         let remedy = |status, body: &str| {
             RefreshResponse::read(&reply(status, body), &[]).expect_err("it brings no tokens").remedy()
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_is_found_whatever_else_is_wrong_with_its_answer() {
+    fn a_refresh_token_is_found_in_an_otherwise_unusable_response() {
         let found = |status, body: &str| RefreshResponse::refresh_token_of(&reply(status, body));
         for body in [
             r#"{"refresh_token": "r2"}"#,
@@ -608,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_read_whatever_the_status_is() {
+    fn an_oauth_error_is_read_at_any_status() {
         let body = json!({"error": "invalid_grant", "error_description": "Code not valid"});
         for status in [400, 401, 200] {
             let error = TokenResponse::read(&reply(status, &body), &[]).unwrap_err();
@@ -622,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn only_status_200_brings_tokens() {
+    fn tokens_are_read_at_status_200_only() {
         let tokens = json!({"access_token": "at", "token_type": "Bearer", "id_token": "a.b.c"});
         for status in [201, 204, 302, 400, 500, 503] {
             let error = TokenResponse::read(&reply(status, &tokens), &[]).unwrap_err();
@@ -635,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_scopes_is_as_good_as_a_text() {
+    fn scope_may_be_a_list() {
         let scopes = |value| read(json!({"scope": value})).unwrap().scope;
         assert_eq!(scopes(json!(["a", "b"])), scopes(json!("a b")));
         assert_eq!(scopes(json!("")), Some(Vec::new()));

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_63_the_token_is_in_the_authorization_field_and_nowhere_else() {
+    fn flow_63_the_userinfo_request_has_the_token_in_authorization_only() {
         let metadata = metadata_with(json!({"userinfo_endpoint": "https://op.example/me?p=1"}));
         let request = userinfo_request(&metadata, &provider(), &Secret::from("canary")).unwrap();
         assert_eq!((request.method, request.url.as_str()), ("GET", "https://op.example/me?p=1"));
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_to_the_endpoint_is_known_or_named() {
+    fn userinfo_is_fetched_at_the_issuers_host_or_a_configured_target() {
         let target = |endpoint: &str, userinfo: UserinfoUse, named: Option<&str>| {
             let mut provider = provider();
             provider.userinfo = userinfo;
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_may_be_there_if_it_was_asked_for_and_is_not_of_the_protocol() {
+    fn userinfo_may_have_requested_claims_that_are_not_protocol_claims() {
         // Its scopes are openid and email.
         let mut party = party();
         for (claim, expected) in
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_type_alone_says_whether_it_is_signed() {
+    fn the_content_type_decides_whether_userinfo_is_signed() {
         let read = |content_type: &str, body: &str| {
             UserinfoResponse::read(&received(200, content_type, body)).map(|response| match response {
                 UserinfoResponse::Plain(claims) => format!("plain {}", Value::Object(claims)),
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_60_it_is_about_the_person_of_the_id_token() {
+    fn flow_60_userinfo_has_the_sub_of_the_id_token() {
         for (claims, rule) in [
             (json!({"sub": "alice"}), "accepted"),
             (json!({"sub": "alice", "iss": "https://evil.example"}), "accepted"),
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_one_was_made_by_the_provider_for_us_and_for_this() {
+    fn signed_userinfo_has_our_issuer_audience_and_type() {
         for (header, claims, rule) in [
             (None, json!({}), "accepted"),
             (Some("JWT"), json!({"iss": ISSUER, "aud": [CLIENT_ID, "b"], "exp": NOW - 59}), "accepted"),
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn it_adds_claims_and_changes_none() {
+    fn userinfo_adds_claims_and_changes_none() {
         let id_token = object(json!({"iss": ISSUER, "sub": "alice", "email": "a@x.example", "groups": []}));
         let mut said = object(json!({
             "sub": "alice", "email": "evil@x.example", "groups": ["admin"], "name": "Alice", "nickname": null,

@@ -1,5 +1,5 @@
-//! How, and how recently, somebody authenticated, held against what a rule requires (RFC 9470
-//! section 6.2; Core 1.0 sections 2 and 3.1.2.1).
+//! Checks how, and how recently, a person authenticated against a rule (RFC 9470 section 6.2; Core 1.0
+//! sections 2 and 3.1.2.1).
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use crate::oidc::claims::{self, Claims};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-/// The part of the authentication that is not enough: what is asked for, and what was found.
+/// The unsatisfied part of the authentication: what is required, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Insufficient {
-    /// `acr` is none of those that the rule accepts, or absent.
+    /// The rule does not accept `acr`, or it is absent.
     Context {
-        /// Those of which one would do.
+        /// The accepted values.
         required: Vec<String>,
-        /// What `acr` is, safe to print; absent, or no text.
+        /// The value of `acr`, safe to print; absent, or no text.
         found: Option<String>,
     },
     /// It was too long ago.
@@ -65,10 +65,10 @@ impl fmt::Display for Insufficient {
     }
 }
 
-/// Holds the claims of a session or of an access token against what is required.
+/// Checks the claims of a session or of an access token.
 ///
 /// # Errors
-/// The first part that is not met, in the order `acr`, `auth_time`.
+/// The first unsatisfied part, in the order `acr`, `auth_time`.
 pub fn suffices(
     required: &Authentication,
     claims: &Claims,
@@ -86,7 +86,7 @@ pub fn suffices(
     let auth_time = claims::numeric_date(claims, "auth_time").ok().flatten();
     // One in the future would never grow old.
     let auth_time = auth_time.filter(|time| *time <= now + leeway).ok_or(Insufficient::TimeUnknown)?;
-    // As the ID token of the login is checked, so that nobody is sent back at once.
+    // With the same leeway as at the login, so that a login is not insufficient at once.
     if auth_time + max_age + leeway < now {
         return Err(Insufficient::TooOld { max_age, age: now.since(auth_time) });
     }
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_required_everybody_has_it() {
+    fn without_an_authentication_requirement_every_session_passes() {
         assert_eq!(found((&[], None), json!({})), Ok(()));
         assert_eq!(found((&[], None), json!({"acr": 5, "auth_time": "x"})), Ok(()));
     }
 
     #[test]
-    fn the_context_is_one_of_the_values_whole_and_exactly() {
+    fn acr_is_compared_whole_and_exactly() {
         for acr in [json!("gold"), json!("silver")] {
             assert_eq!(found((&["gold", "silver"], None), json!({"acr": acr})), Ok(()));
         }
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn it_was_recent_up_to_the_second() {
+    fn max_age_is_exact_to_the_second() {
         let at = |age: u64| found((&[], Some(300)), json!({"auth_time": NOW.0 - age}));
         assert_eq!((at(0), at(300), at(360)), (Ok(()), Ok(()), Ok(())));
         assert_eq!(at(361), Err(Insufficient::TooOld { max_age: Seconds(300), age: Seconds(361) }));
     }
 
     #[test]
-    fn a_time_that_is_not_known_is_not_recent() {
+    fn a_missing_auth_time_is_not_recent() {
         for time in [json!(null), json!("1700000000"), json!(true), json!(NOW.0 + 61), json!(1e300)] {
             let result = found((&[], Some(300)), json!({"auth_time": time}));
             assert_eq!(result, Err(Insufficient::TimeUnknown), "{time}");

@@ -1,6 +1,6 @@
-//! What kind of client is asking, and so how a refusal is told to it: a redirect to the login only
-//! to a browser that navigates, a page to a person, a status that a program understands to anything
-//! else. This decides about form, never about access.
+//! The kind of client of a request, and so the form of a refusal: a redirect to the login only for a
+//! navigation, a page for a person, a status that a program understands for everything else. This decides
+//! about form, never about access.
 
 use super::fetch_metadata::FetchMetadata;
 use crate::http::{Headers, Request, folded, host_of, is_token};
@@ -8,17 +8,17 @@ use crate::http::{Headers, Request, folded, host_of, is_token};
 /// What kind of client sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientKind {
-    /// A browser that goes to a page by `GET` or `HEAD`. The only kind that may be redirected.
+    /// A browser that navigates by `GET` or `HEAD`. The only kind that may be redirected.
     Navigation,
     /// A browser that submits a form: shows a page, but must not be redirected with its body
     /// (RFC 9700 section 4.12).
     Submission,
-    /// A browser that fetches ahead of a navigation nobody has made yet. A login begun for it would
-    /// be one cookie for nothing.
+    /// A browser that prefetches a navigation that has not happened. A login begun for it would leave a
+    /// useless cookie.
     Prefetch,
     /// A WebSocket handshake or another change of protocol (RFC 9110 section 7.8, RFC 8441).
     Upgrade,
-    /// gRPC over HTTP/2, told in trailers.
+    /// gRPC over HTTP/2, with its status in trailers.
     Grpc,
     /// `EventSource`: reads the status, does not follow to another origin.
     EventStream,
@@ -50,10 +50,9 @@ impl ClientKind {
     }
 }
 
-/// Whether this is a browser's CORS preflight and nothing else (Fetch standard, "CORS-preflight
-/// fetch"). A rule may let such a request through without an identity, so everything that an
-/// ordinary `OPTIONS` request could carry besides is refused: credentials of any kind, a body, another
-/// protocol, another method.
+/// Whether this is a browser's CORS preflight and nothing else (Fetch standard, "CORS-preflight fetch"). A
+/// rule may let such a request through without an identity, so everything else that an ordinary `OPTIONS`
+/// request could carry is refused: credentials of any kind, a body, another protocol, another method.
 pub fn is_preflight(request: &Request) -> bool {
     const NEVER_IN_A_PREFLIGHT: [&str; 8] = [
         "cookie",
@@ -77,8 +76,8 @@ pub fn is_preflight(request: &Request) -> bool {
         && (!headers.has("content-length") || headers.one("content-length") == Some("0"))
 }
 
-/// Whether a text is one origin as browsers write it (RFC 6454 section 6.2): a scheme, a host and, unless
-/// it is the usual one, a port; or `null`, which stands for the page of a sandbox or a file.
+/// Whether a text is one origin as browsers write it (RFC 6454 section 6.2): a scheme, a host and, unless it
+/// is the default, a port; or `null`, for a sandboxed page or a file.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return text == "null" };
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
@@ -92,8 +91,8 @@ fn is_origin(text: &str) -> bool {
     is_scheme && is_port
 }
 
-/// Whether a browser asked by plain http, as far as anybody can tell: the proxy says so, none before it says
-/// otherwise, and the browser leaves out the fields that it sends over https and to itself.
+/// Whether a browser used plain http, as far as can be known: the proxy says so, no proxy in front says
+/// otherwise, and the browser omits the fields that it sends over https and to itself.
 pub fn came_unencrypted(request: &Request) -> bool {
     const SAID_BY_PROXIES: [&str; 7] = [
         "x-forwarded-proto",
@@ -113,8 +112,7 @@ pub fn came_unencrypted(request: &Request) -> bool {
         && !SAID_BY_PROXIES.iter().any(|name| request.headers.all(name).any(says_https))
 }
 
-/// `Sec-Fetch-Mode` decides where the browser sends it (Fetch Metadata; not over plain HTTP), else
-/// what the client accepts.
+/// `Sec-Fetch-Mode` decides if present (Fetch Metadata; not over plain HTTP), otherwise `Accept`.
 fn navigates(request: &Request) -> bool {
     let fetch = FetchMetadata::of(request);
     if fetch.is_told() {
@@ -123,7 +121,7 @@ fn navigates(request: &Request) -> bool {
     !request.headers.has("x-requested-with") && accepts(&request.headers, "text/html")
 }
 
-/// `Sec-Purpose` (Fetch standard) and what stood for it before.
+/// `Sec-Purpose` (Fetch standard) and its predecessors.
 fn is_ahead_of_time(headers: &Headers) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"]
         .iter()
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_fetched_ahead_of_time_is_not_a_navigation() {
+    fn a_prefetch_is_not_a_navigation() {
         for (name, value) in [
             ("sec-purpose", "prefetch"),
             ("sec-purpose", "prefetch;prerender"),
@@ -256,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_do_not_speak_plain_http_are_known() {
+    fn grpc_websocket_and_event_stream_clients_are_recognised() {
         let cases: &[Case] = &[
             ("POST", &[("content-type", "application/grpc")], Grpc),
             ("POST", &[("content-type", "application/grpc+proto")], Grpc),
@@ -275,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn header_values_that_are_not_text_do_not_disturb() {
+    fn header_values_that_are_not_text_are_tolerated() {
         let mut odd = request("GET", &[]);
         for name in ["accept", "sec-purpose", "content-type", "origin", "access-control-request-method"] {
             odd.headers.push(name, vec![0xff, b';', 0x00]);
@@ -288,7 +286,7 @@ mod tests {
         [("origin", "https://spa.example"), ("access-control-request-method", "PUT")];
 
     #[test]
-    fn a_preflight_is_one_only_in_every_detail() {
+    fn a_preflight_must_match_in_every_detail() {
         assert!(is_preflight(&request("OPTIONS", &PREFLIGHT)));
         assert!(is_preflight(&request("OPTIONS", &[&PREFLIGHT[..], &[("content-length", "0")]].concat())));
         assert!(!is_preflight(&request("GET", &PREFLIGHT)));
@@ -328,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_comes_from_one_origin() {
+    fn a_preflight_has_exactly_one_origin() {
         for origin in [
             "https://spa.example",
             "http://localhost:3000",

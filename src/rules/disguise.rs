@@ -1,4 +1,4 @@
-//! Delimiters of a path in disguise: characters and encodings that some programs take for them.
+//! Delimiters of a path in disguise: characters and encodings that some programs read as delimiters.
 
 /// What becomes a delimiter where text is normalised (Unicode's NFC and NFKC) or squeezed into another
 /// alphabet (the best-fit mappings of Windows), in the order of characters. Two steps are assumed for
@@ -52,9 +52,8 @@ const DISGUISES: [(char, &str); 46] = [
     ('\u{ffe6}', "\\"),
 ];
 
-/// Replaces what some decoders take for an ASCII delimiter: `%u002F` (IIS), [`DISGUISES`], and ASCII in
-/// overlong UTF-8 with two to six bytes (forbidden by RFC 3629 section 3). `None` if there is nothing of
-/// the kind.
+/// Replaces what some decoders read as an ASCII delimiter: `%u002F` (IIS), [`DISGUISES`], and ASCII in
+/// overlong UTF-8 with two to six bytes (forbidden by RFC 3629 section 3). `None` if there is none.
 pub(super) fn unmask(path: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_disguises_is_what_unicode_and_the_code_pages_say() {
+    fn the_table_of_disguises_agrees_with_unicode_and_the_code_pages() {
         let has_a_delimiter = |text: &str| text.contains(['/', '\\', ';', '?', '#', '%', ':', '$']);
         let mut expected = Vec::new();
         for character in ('\u{80}'..=char::MAX).filter(|character| !character.is_ascii()) {
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn every_look_alike_of_a_delimiter_is_that_delimiter() {
+    fn every_lookalike_of_a_delimiter_is_unmasked() {
         for (character, delimiter) in DISGUISES {
             let escaped = format!("%u{:04x}", u32::from(character));
             for text in [character.to_string(), escaped] {

@@ -1,19 +1,19 @@
-//! What a browser says of a request that it makes: who is the cause of it, how, and what the answer is
-//! for (W3C Fetch Metadata; RFC 6454 `Origin`; RFC 9110 section 10.1.3 `Referer`). The only place that
-//! reads these fields, so that nobody reads them in another way.
+//! Fetch Metadata of a request: who initiated it, how, and for which destination (W3C Fetch Metadata; RFC
+//! 6454 `Origin`; RFC 9110 section 10.1.3 `Referer`). The only place that reads these fields, so that they
+//! are read in one way.
 
 use crate::http::{Headers, Request};
 
-/// Who is the cause of a request.
+/// The initiator of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Initiator {
-    /// A page of this very origin.
+    /// A page of the same origin.
     SameOrigin,
     /// A person, by the address bar or a bookmark.
     Person,
     /// A page of another origin, also one of the same site; or the fields contradict one another.
     AnotherOrigin,
-    /// The client says nothing: a program, or a browser that says nothing of the kind.
+    /// Unknown: a program, or a browser that does not send these fields.
     Unknown,
 }
 
@@ -32,9 +32,9 @@ impl<'a> FetchMetadata<'a> {
         FetchMetadata { headers: &request.headers }
     }
 
-    /// Who is the cause, where `own` is the origin of this site. `Sec-Fetch-Site` decides; browsers send
-    /// none over plain http, and then `Origin` decides, which they leave out of navigations by `GET`,
-    /// and then `Referer`. What is there twice, or cannot be read, is of another origin.
+    /// The initiator, where `own` is the origin of this site. `Sec-Fetch-Site` decides; browsers omit it over
+    /// plain http, and then `Origin` decides, which they omit for navigations by `GET`, and then `Referer`. A
+    /// repeated or unreadable field means another origin.
     pub fn initiator(&self, own: Option<&str>) -> Initiator {
         if self.headers.has(SITE) {
             return match self.headers.one(SITE) {
@@ -59,45 +59,44 @@ impl<'a> FetchMetadata<'a> {
         }
     }
 
-    /// Whether the client is a browser that says of its requests what they are for.
+    /// Whether the client is a browser that sends Fetch Metadata.
     pub fn is_told(&self) -> bool {
         [SITE, MODE, DESTINATION].iter().any(|name| self.headers.has(name))
     }
 
-    /// Whether the browser says how it makes the request.
+    /// Whether the browser sends the mode of the request.
     pub fn tells_mode(&self) -> bool {
         self.headers.has(MODE)
     }
 
-    /// Whether the browser says that it goes to a page, in a window or in a frame.
+    /// Whether the browser sends that it navigates, in a window or in a frame.
     pub fn goes_to_a_page(&self) -> bool {
         let to_a_page = !self.headers.has(DESTINATION)
             || matches!(self.headers.one(DESTINATION), Some("document" | "iframe" | "frame" | "empty"));
         self.headers.one(MODE) == Some("navigate") && to_a_page
     }
 
-    /// Whether the browser goes to a page, or says nothing of it.
+    /// Whether the browser navigates, or sends no mode.
     pub fn may_go_to_a_page(&self) -> bool {
         !self.headers.has(MODE) || self.headers.one(MODE) == Some("navigate")
     }
 
-    /// Whether a person went to the page by a click on another of this very origin, and no redirect since has
-    /// left it.
+    /// Whether a person navigated by a click on a page of the same origin, without a cross-origin redirect.
     pub fn is_a_click_here(&self) -> bool {
         self.headers.one(SITE) == Some("same-origin") && self.headers.one("sec-fetch-user") == Some("?1")
     }
 
-    /// Whether the browser says that the answer is shown in a frame.
+    /// Whether the response is shown in a frame.
     pub fn is_in_a_frame(&self) -> bool {
         matches!(self.headers.one(DESTINATION), Some("iframe" | "frame"))
     }
 
-    /// Whether the browser says that another site made it go here.
+    /// Whether another site initiated the navigation.
     pub fn is_from_another_site(&self) -> bool {
         self.headers.one(SITE) == Some("cross-site")
     }
 
-    /// Whether the answer is shown in a window of its own, or the client says nothing of it.
+    /// Whether the response is shown in a window, or the client does not say.
     pub fn may_have_a_window(&self) -> bool {
         !self.headers.has(DESTINATION) || self.headers.one(DESTINATION) == Some("document")
     }
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_browser_says_most_clearly_decides_and_what_is_unclear_is_of_another_origin() {
+    fn the_strongest_fetch_metadata_decides_and_unclear_means_cross_origin() {
         let evil = "https://evil.example";
         let longer = "https://app.example.com.evil.example/";
         let page = "https://app.example.com/orders?a=1";
@@ -152,7 +151,7 @@ mod tests {
         ] {
             assert_eq!(initiator(headers, Some(OWN)), expected, "{headers:?}");
         }
-        // A host that is none of ours has no pages.
+        // A host that is not ours has no pages.
         assert_eq!(initiator(&[("origin", OWN)], None), AnotherOrigin);
         assert_eq!(initiator(&[("referer", page)], None), AnotherOrigin);
     }

@@ -1,6 +1,6 @@
 //! Hosts, and the different ways in which proxies read the same one.
 //!
-//! The filter comes before the choice of what is behind it, and need not read `Host` as whoever chooses:
+//! The filter runs before the routing, which may read `Host` differently:
 //!
 //! - Envoy compares all of `:authority`, in lower case, with the `domains` of its virtual hosts. A port
 //!   and a final dot count, and what no domain names belongs to `*`. The options `strip_any_host_port`,
@@ -11,9 +11,9 @@
 //!   usual port stands for none. A final dot counts.
 //! - Who reads addresses as browsers do (WHATWG URL) knows `[0::1]` as `[::1]` and `127.1` as `127.0.0.1`.
 //!
-//! So a host is read as a path is: an authority that the configuration names as it was sent, port and
-//! all, is that host. Any other may also be one that no rule knows, and all readings must come under
-//! the same rule.
+//! So a host is read like a path: an authority that is written as in the configuration, including the port,
+//! is that host. Any other may also be one that no rule names, and all readings must come under the same
+//! rule.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,10 +21,10 @@ use std::fmt;
 use crate::config::Rule;
 use crate::http::{Request, host_of, other_spelling};
 
-/// What makes a host readable in more than one way.
+/// Why a host has more than one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostOddity {
-    /// A port that is not named, or none where only ports are named.
+    /// A port that is not configured, or none where only ports are configured.
     Port,
     /// A dot at its end.
     FinalDot,
@@ -47,12 +47,12 @@ impl fmt::Display for HostOddity {
 pub(super) struct HostReading<'a> {
     /// Without port and final dot. `None`: a host that no rule names.
     pub(super) host: Option<Cow<'a, str>>,
-    /// What was read in another way.
+    /// The reason for this reading.
     pub(super) because: HostOddity,
 }
 
-/// The host of an authority, and those of its further readings under which another rule might apply.
-/// Nearly always there are none.
+/// The host of an authority, and its further readings under which another rule might apply. Nearly always
+/// there are none.
 ///
 /// `None` if it is not a plain name or address.
 pub(super) fn readings<'a>(

@@ -1,7 +1,6 @@
-//! Which request needs what: the rule that applies to it, what that rule requires of an identity,
-//! and what kind of client is asking.
+//! Rule selection: the rule of a request, its requirements on an identity, and the kind of client.
 //!
-//! Nothing here knows how an identity is proved; see `flow/` for that.
+//! Nothing here knows how an identity is authenticated; see `credential/`.
 
 pub mod authentication;
 pub mod client;

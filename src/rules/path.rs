@@ -1,20 +1,19 @@
 //! Paths, and the different ways in which programs read the same one.
 //!
-//! The filter, the proxy and the upstream need not agree on what `/public/..%2Fadmin` names. A
-//! filter that normalises the path in its own way decides about one resource while the upstream
-//! serves another. So a path is not normalised here: all [`Readings`] that programs are known to
-//! make of it are listed, and a decision stands only if it is the same for each of them.
+//! The filter, the proxy and the upstream need not agree on what `/public/..%2Fadmin` names. A filter that
+//! normalises the path in its own way decides about one resource while the upstream serves another. So a path
+//! is not normalised here: all [`Readings`] that programs are known to make of it are computed, and a
+//! decision holds only if it is the same for each of them.
 //!
-//! One thing is settled before: a percent-encoded character that could not stand in a path in any
-//! other way (a space, anything outside ASCII) has a single meaning and is decoded, and the digits
-//! of other encodings are put in upper case (RFC 3986 section 6.2.2.1). That text is the *wire
-//! reading*.
+//! One step comes first: a percent-encoded character that could not be in a path in any other way (a space,
+//! anything outside ASCII) has a single meaning and is decoded, and the digits of other encodings are put in
+//! upper case (RFC 3986 section 6.2.2.1). That text is the *wire reading*.
 //!
-//! Not among the readings, because honest requests would suffer or because only the upstream knows
-//! them: folding of letter case and of Unicode forms, short names (`ADMIN~1`), what follows a script
-//! (`/index.php/admin`) or names a format (`/admin.json`), a slash at the end, and a third decoding. A
-//! rule for `/admin` says nothing about `/Admin`; where the upstream treats them alike, protect by
-//! default and list what is public.
+//! Not among the readings, because legitimate requests would be refused or because only the upstream knows
+//! them: folding of letter case and of Unicode forms, short names (`ADMIN~1`), a path after a script
+//! (`/index.php/admin`), a format suffix (`/admin.json`), a trailing slash, and a third decoding. A rule for
+//! `/admin` does not cover `/Admin`; where the upstream treats them alike, protect by default and list what
+//! is public.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,7 +49,7 @@ fn is_plain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte)
 }
 
-/// What makes a path readable in more than one way.
+/// Why a path has more than one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Oddity {
     /// This character, percent-encoded.
@@ -89,7 +88,7 @@ impl fmt::Display for Oddity {
             Oddity::Control => f.write_str("a control character"),
             Oddity::DoubleSlash => f.write_str("a double slash"),
             Oddity::DotSegment => f.write_str("a dot segment"),
-            Oddity::Stream => f.write_str("the name of a stream (:$), which Windows takes for the file"),
+            Oddity::Stream => f.write_str("the name of a stream (:$), which Windows reads as the file"),
             Oddity::Cookieless => f.write_str("a session in the path such as (S(x)), which ASP.NET drops"),
         }
     }
@@ -102,7 +101,7 @@ pub struct PathReading {
     pub path: Vec<u8>,
     /// How many times it was percent-decoded.
     pub(super) decoded: u8,
-    /// What was read in another way last. `None` for the wire reading.
+    /// The last reason for this reading. `None` for the wire reading.
     pub because: Option<Oddity>,
 }
 
@@ -250,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_one_meaning_has_one_reading() {
+    fn an_unambiguous_path_has_one_reading() {
         assert_eq!(readings("/caf%c3%a9/a%20b/%7Bid%7D"), ["/caf\u{e9}/a b/{id}"]);
         assert_eq!(readings("/a%"), ["/a%"]);
         assert_eq!(readings("/a%zz%2"), ["/a%zz%2"]);
     }
 
     #[test]
-    fn every_step_and_every_order_of_steps_is_a_reading() {
+    fn every_order_of_decoding_steps_is_a_reading() {
         assert_eq!(readings("/a/../b"), ["/a/../b", "/b"]);
         assert_eq!(readings("/a//../b"), ["/a/../b", "/a//../b", "/a/b", "/b"]);
         assert_eq!(readings("/a/b/.."), ["/a", "/a/", "/a/b/.."]);
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_names_is_decoded_as_often_as_what_is_held_against_it() {
+    fn rule_paths_are_decoded_as_often_as_request_paths() {
         let meets = |path: &str, decoded: u8| {
             let reading = PathReading { path: path.as_bytes().to_vec(), decoded, because: None };
             reading.meets(&PathMatch::Exact("/a%2541b".into()))
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_readings() {
+    fn the_number_of_readings_is_bounded() {
         let path = format!("/{}", "%25%32%65;a%5c%00%0a%3f#//%c0%ae..%20/".repeat(50));
         let mut readings = Readings::of(&path);
         let mut count = 0;

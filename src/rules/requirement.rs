@@ -1,4 +1,4 @@
-//! What an identity must have, held against what it has.
+//! Checks an identity against requirements.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use crate::codes::{self, Code};
 use crate::config::{ClaimRequirement, Requirement};
 use crate::text::shown;
 
-/// Of the required values, alternatives and names so many are shown.
+/// At most this many required values, alternatives and names are shown.
 const SHOWN_VALUES: usize = 8;
 
-/// The part of a requirement that is not met. It says what is asked for and of what kind the claim is,
-/// never the values that were found: claims are personal.
+/// The unsatisfied part of a requirement. It has what is required and the type of the claim, never the values
+/// that were found: claims are personal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// Not all of these scopes were granted.
     Scopes {
         /// All that are needed, granted or not (RFC 6750 section 3, attribute `scope`).
         required: Vec<String>,
-        /// Those of them that were not granted.
+        /// The missing ones.
         lacking: Vec<String>,
     },
     /// `aud` has none of the required values.
     Audience {
-        /// Those of which one would do.
+        /// The accepted values.
         required: Vec<String>,
         /// What `aud` is.
         found: Found,
     },
-    /// The claim is absent or holds other values than required.
+    /// The claim is absent or has other values than required.
     Claim {
         /// Which claim, and what it must hold.
         required: ClaimRequirement,
@@ -38,14 +38,14 @@ pub enum Missing {
     },
     /// None of the alternatives is met.
     AnyOf {
-        /// What the first alternative needs that lacks scopes only; empty if there is none.
+        /// The scopes of the first alternative that lacks scopes only; empty if there is none.
         scopes: Vec<String>,
-        /// What each alternative lacks.
+        /// The missing part of each alternative.
         alternatives: Vec<Missing>,
     },
 }
 
-/// Of what kind a claim is that does not hold what it must.
+/// The type of a claim that does not satisfy a requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// It is not there.
@@ -163,11 +163,11 @@ fn first(mut all: impl Iterator<Item = String>, between: &str) -> String {
 
 impl std::error::Error for Missing {}
 
-/// Holds an identity against a requirement. `scopes` are those that were granted; they are not
-/// looked up in the claims.
+/// Checks an identity against a requirement. `scopes` are the granted ones; they are not read from the
+/// claims.
 ///
 /// # Errors
-/// The first part that is not met, in the order scopes, audience, claims, `all_of`, `any_of`.
+/// The first unsatisfied part, in the order scopes, audience, claims, `all_of`, `any_of`.
 pub fn meets(
     requirement: &Requirement,
     claims: &Map<String, Value>,
@@ -267,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_requirement_is_met_by_everybody() {
+    fn an_empty_requirement_is_always_met() {
         assert_eq!(meets(&Requirement::default(), &Map::new(), &[]), Ok(()));
     }
 
     #[test]
-    fn a_group_is_met_by_an_exact_member_only() {
+    fn a_required_group_needs_an_exact_member() {
         let required = claim(&["groups"], json!(["admin"]), json!([]));
         let missing = |found| Err(Missing::Claim { required: required.claims[0].clone(), found });
         for (groups, met) in [
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_compared_whole() {
+    fn an_email_address_is_compared_whole() {
         let required = claim(&["email"], json!(["ann@good.com"]), json!([]));
         for other in
             ["ann@evil.com@good.com", "ann@good.com.evil.com", "ANN@GOOD.COM", "@good.com", "xann@good.com"]
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_of_the_same_type() {
+    fn claim_values_are_compared_with_their_type() {
         for (wanted, found, met) in [
             (json!(true), json!(true), true),
             (json!(true), json!("true"), false),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_exact_members_and_come_from_the_grant_not_from_the_claims() {
+    fn scopes_are_exact_and_come_from_the_grant() {
         let read = scopes(&["read"]);
         let missing = Err(Missing::Scopes { required: texts(&["read"]), lacking: texts(&["read"]) });
         for (scope, met) in [
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_need_one_and_conjunctions_all() {
+    fn any_of_needs_one_and_all_of_needs_all() {
         let (a, b) = (scopes(&["a"]), claim(&["vip"], json!([true]), json!([])));
         let either = Requirement { any_of: vec![b.clone(), a.clone()], ..Requirement::default() };
         let both = Requirement { all_of: vec![a, b], ..Requirement::default() };
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_with_what_is_required_and_without_what_was_found() {
+    fn a_failed_requirement_names_what_is_required_and_not_what_was_found() {
         let required = claim(&["realm_access", "roles"], json!(["admin", 7]), json!(["m\u{fc}ller\n"]));
         for (found, kind) in [
             (json!({}), "is absent"),

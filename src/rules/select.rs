@@ -2,10 +2,10 @@
 //!
 //! Host and path may be readable in several ways; see [`super::host`] and [`super::path`].
 //!
-//! Only what the proxy itself acts on is looked at: `:authority`, `:path` and `:method`. Headers
-//! that claim another address or method (`X-Forwarded-Host`, `X-Original-URL`,
-//! `X-HTTP-Method-Override` and their like) are never read. The path is the one the filter sees; a
-//! rewrite that follows in the proxy changes what the upstream gets, not the rule.
+//! Only `:authority`, `:path` and `:method` are used, because the proxy itself acts on them. Headers that
+//! claim another address or method (`X-Forwarded-Host`, `X-Original-URL`, `X-HTTP-Method-Override` and their
+//! like) are never read. The path is the one that the filter sees; a later rewrite in the proxy changes what
+//! the upstream gets, not the rule.
 
 use crate::codes::{self, Code};
 use crate::text::shown;
@@ -18,7 +18,7 @@ use super::path::{
 use crate::config::{PathMatch, Rule};
 use crate::http::Request;
 
-/// Why no rule can be said to apply. The request is refused with [`PathError::status`].
+/// Why no rule can be selected. The request is refused with [`PathError::status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathError {
     /// The request target is not a path (RFC 9112 section 3.2.1): `*`, an address, nothing.
@@ -26,7 +26,7 @@ pub enum PathError {
         /// The target, made safe to print.
         found: String,
     },
-    /// A rule asks for the host, but the request does not name one that can be read in one way.
+    /// A rule needs the host, but the request does not have one with a single reading.
     NotAHost {
         /// The authority, made safe to print.
         found: String,
@@ -37,7 +37,7 @@ pub enum PathError {
         one: String,
         /// The rule of the other reading.
         other: String,
-        /// What makes the difference.
+        /// The reason for the difference.
         because: HostOddity,
     },
     /// Two readings of the path come under different rules.
@@ -46,7 +46,7 @@ pub enum PathError {
         one: String,
         /// The rule of the other reading; `none` if there is none.
         other: String,
-        /// What makes the difference.
+        /// The reason for the difference.
         because: Oddity,
     },
     /// The path has more than [`READINGS_LIMIT`] readings.
@@ -88,7 +88,7 @@ impl fmt::Display for PathError {
                 let (one, other) = (shown(one), shown(other));
                 write!(
                     f,
-                    "the host comes under rule {one}, but under rule {other} for who looks at {because}"
+                    "the host comes under rule {one}, but under rule {other} if a proxy looks at {because}"
                 )
             }
             PathError::Ambiguous { one, other, because } => {
@@ -111,7 +111,7 @@ impl std::error::Error for PathError {}
 
 /// The first rule that matches the request by host, path and method.
 ///
-/// Where host or path may be read in several ways, all of them must come under the same rule.
+/// All readings of host and path must come under the same rule.
 ///
 /// # Errors
 /// [`PathError`]: the request must not reach the upstream.
@@ -245,7 +245,7 @@ mod tests {
     const REFUSED: &str = "path_ambiguous";
 
     #[test]
-    fn no_path_reaches_what_is_public_under_another_name() {
+    fn no_spelling_of_a_path_reaches_a_public_rule_by_mistake() {
         let rules = [prefix("/public"), exact("/health"), prefix("/admin"), default()];
         let rows: &[(&str, &[(&str, &str)])] = &[
             (
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_names_the_character() {
+    fn an_ambiguous_path_names_the_character() {
         let rules = [prefix("/public"), default()];
         for (path, because) in [
             ("/public/../admin", Oddity::DotSegment),
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_of_everything_and_paths_with_a_slash_at_the_end() {
+    fn prefix_slash_matches_everything_and_trailing_slashes_are_exact() {
         let rules = [exact("/admin"), prefix("/")];
         for (path, expected) in
             [("/admin", "/admin"), ("/admin/", "/"), ("/x/y", "/"), ("/admin/x/..", REFUSED), ("/x/..", "/")]
@@ -583,13 +583,13 @@ mod tests {
         assert_eq!(error.code().kind.status, 400);
         assert_eq!(
             error.to_string(),
-            "the host comes under rule public, but under rule default for who looks at the port \
-             (if the site has it, name it in rules[].hosts)"
+            "the host comes under rule public, but under rule default if a proxy looks at the port (if the \
+             site has it, name it in rules[].hosts)"
         );
     }
 
     #[test]
-    fn a_host_that_can_be_read_in_several_ways_is_no_matter_where_its_rule_is_the_same() {
+    fn an_ambiguous_host_is_accepted_where_every_reading_has_the_same_rule() {
         let rules = at_hosts(
             &["app.example.com"],
             serde_json::json!([
@@ -613,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_usual_port_of_a_host_that_is_named_is_left_out() {
+    fn only_the_default_port_of_a_named_host_is_removed() {
         let rules = at_hosts(
             &["app.example.com", "odd.example.com:8443"],
             serde_json::json!([
@@ -639,9 +639,9 @@ mod tests {
         }
     }
 
-    /// An authority is decided alike by who chooses by the whole of it and by who drops port and dot.
+    /// An authority gets one decision by proxies that use all of it and by those that drop port and dot.
     #[test]
-    fn no_proxy_finds_another_rule_for_a_host_that_is_let_through() {
+    fn no_proxy_reads_an_accepted_host_under_another_rule() {
         const PARTS: [&str; 14] = [
             ":",
             ":443",
@@ -697,7 +697,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_exact_and_only_the_real_one_counts() {
+    fn methods_are_exact_and_override_headers_are_ignored() {
         let read = Rule { methods: vec!["GET".into()], ..rule("read", PathMatch::Any) };
         let rules = [read, default()];
         for (method, expected) in [
@@ -716,7 +716,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_claim_another_address_are_not_read() {
+    fn headers_that_claim_another_address_are_ignored() {
         let rules = [prefix("/public"), default()];
         let mut request = get("/admin");
         for name in
@@ -748,7 +748,7 @@ mod tests {
 
     /// Browsers' and RFC 3986's readings take dots and letters out of their encoding and leave the rest.
     #[test]
-    fn what_a_pattern_says_of_encodings_holds_where_only_some_are_decoded() {
+    fn a_pattern_about_encodings_also_holds_for_partly_decoded_paths() {
         let rules = [pattern("/files/[^/]*%25.*"), default()];
         for path in [
             "/files/50%25",
@@ -762,7 +762,7 @@ mod tests {
     }
 
     #[test]
-    fn long_paths_cost_no_more_than_they_may() {
+    fn the_cost_of_long_paths_is_bounded() {
         let rules = [prefix("/public"), default()];
         let long = |part: &str| format!("/{}", part.repeat(32 * 1024 / part.len()));
         assert_eq!(decision(&rules, &get(&long("a/"))), "default");
@@ -774,13 +774,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_of_a_request_is_cut_and_clean() {
+    fn logged_parts_of_a_request_are_cut_and_escaped() {
         let error = select(&[default()], &get(&format!("x\r\n\u{1b}[31m{}", "y".repeat(500)))).unwrap_err();
         let PathError::NotAPath { found } = &error else { panic!("{error}") };
         assert_eq!(found, &format!("x\\r\\n\\u{{1b}}[31m{}...", "y".repeat(85)));
     }
 
-    /// What different programs make of a path. Written independently of the readings.
+    /// How different programs read a path. Written independently of the readings.
     mod programs {
         fn decode(path: &str) -> String {
             let (mut out, mut rest) = (Vec::new(), path.as_bytes());
@@ -861,7 +861,7 @@ mod tests {
     }
 
     #[test]
-    fn no_program_reads_a_path_of_another_rule_in_what_is_let_through() {
+    fn no_program_reads_an_accepted_path_under_another_rule() {
         const PARTS: [&str; 26] = [
             "public", "admin", "x", "/", "/", "/", "..", ".", ";", "%2e", "%2E", "%2f", "%5c", "\\", "%252e",
             "%252f", "%3b", "%3f", "%23", "#", "%00", "%20", "%c3%a9", "a%", "//", ";v=1",

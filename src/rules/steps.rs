@@ -1,11 +1,11 @@
-//! What programs are known to do to a path before they look at it.
+//! Transformations that programs are known to apply to a path.
 
 use std::borrow::Cow;
 
 use super::disguise::unmask;
 use super::path::{Oddity, PathReading};
 
-/// Programs behind one another are assumed to decode this many times together.
+/// Programs in a chain are assumed to decode at most this many times in total.
 const DECODINGS: u8 = 2;
 
 /// Something a program may do to a path.
@@ -22,8 +22,8 @@ pub(super) enum Step {
     BackslashIsSlash,
     DropParameters,
     Trim,
-    /// Browsers and whatever else reads addresses as the WHATWG does drop tabs and line breaks wherever
-    /// they stand; some programs drop every control character.
+    /// Browsers and other WHATWG parsers drop tabs and line breaks anywhere; some programs drop every control
+    /// character.
     DropControls,
     MergeSlashes,
     /// A path that begins with two slashes is a reference to another host (RFC 3986 section 4.2):
@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_windows_and_asp_net_drop_is_dropped_whole() {
+    fn ignored_parts_of_windows_and_asp_net_paths_are_dropped() {
         let step = |step: Step, path: &str| {
             let from = PathReading { path: path.into(), decoded: 0, because: None };
             step.read(&from).map(|reading| String::from_utf8(reading.path).unwrap())

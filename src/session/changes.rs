@@ -1,8 +1,7 @@
-//! What a refresh changed of a session: all that must be kept for whoever comes with the session before.
+//! The changes of a session by a refresh: what is stored for requests with the previous session.
 //!
-//! A session may be large for claims that stay as they are. So what is kept for others is what they lack,
-//! and it makes a session together with the one before, and with no other: it is sealed for that one's
-//! [`Fingerprint`].
+//! A session may be large because of claims that do not change. So only the difference is stored; it makes a
+//! session together with the previous one, and with no other: it is sealed for its [`Fingerprint`].
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -28,17 +27,16 @@ const CLAIMS: &str = "c";
 /// When the session was used for the last time.
 const SEEN_AT: &str = "l";
 
-/// A state of a session. No part of it is what may differ between a state as it is kept and the same
-/// state in a cookie: how lately it was used, and the ID token, which is left out where cookies have no
-/// room.
+/// A state of a session. It excludes the parts in which a stored state may differ from the same state in a
+/// cookie: the time of the last use, and the ID token, which is omitted where cookies have no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of a session as it is now.
+    /// The fingerprint of a session in its current state.
     pub fn of(session: &Session) -> Fingerprint {
         let session = Session { seen_at: Timestamp(0), id_token: None, ..session.clone() };
-        // What does not pack fits into no cookie, and no two of these are told apart.
+        // A session that cannot be packed fits into no cookie, and such sessions are not distinguished.
         Fingerprint(Sha256::digest(pack(&session).unwrap_or_default().as_slice()).into())
     }
 
@@ -48,7 +46,7 @@ impl Fingerprint {
     }
 }
 
-/// What is different in `after`. `None` if it is too large.
+/// The difference to `after`. `None` if it is too large.
 pub fn pack_changes(before: &Session, after: &Session) -> Option<Zeroizing<Vec<u8>>> {
     let (before_members, mut members) = (members(before)?, members(after)?);
     let (claims, removed_claims) = changed(&before.claims, &after.claims);
@@ -73,7 +71,7 @@ pub fn pack_changes(before: &Session, after: &Session) -> Option<Zeroizing<Vec<u
     Some(packed)
 }
 
-/// The session that came of `before`, from what [`pack_changes`] made. `None` if it is anything else.
+/// The session after a refresh of `before`, from the output of [`pack_changes`]. `None` if it is malformed.
 pub fn unpack_changes(before: &Session, bytes: &[u8]) -> Option<Session> {
     let mut rest = bytes.strip_prefix(&[VERSION])?;
     let json = take(&mut rest)??;
@@ -93,7 +91,7 @@ pub fn unpack_changes(before: &Session, bytes: &[u8]) -> Option<Session> {
     members.extend(changes);
     members.insert(CLAIMS.to_owned(), Value::Object(claims));
     let mut session: Session = serde_json::from_value(Value::Object(members)).ok()?;
-    // The cookie before may have been used since.
+    // The previous cookie may have been used since.
     session.seen_at = session.seen_at.max(before.seen_at);
     let mut next = |before: &Option<Secret>| match rest.strip_prefix(&[UNCHANGED]) {
         Some(after) => {
@@ -170,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_and_what_was_make_what_is() {
+    fn a_session_and_its_changes_make_the_refreshed_session() {
         for before in states() {
             for after in states() {
                 let packed = pack_changes(&before, &after).unwrap();
                 assert_eq!(unpack_changes(&before, &packed).as_ref(), Some(&after), "{before:?}");
-                // Whose cookie was written meanwhile, or is older than what is kept.
+                // Whose cookie was written meanwhile, or is older than the stored changes.
                 for seen_at in [Timestamp(9_999), after.seen_at + Seconds(9)] {
                     let used = Session { seen_at, ..before.clone() };
                     let latest = Session { seen_at: seen_at.max(after.seen_at), ..after.clone() };
@@ -186,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_of_a_session_has_a_fingerprint_of_its_own_however_lately_it_was_used() {
+    fn a_fingerprint_tells_states_of_a_session_apart_but_not_their_last_use() {
         let states = states();
         for (index, one) in states.iter().enumerate() {
             let used = Session { seen_at: Timestamp(9_999), ..one.clone() };
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_the_same_takes_no_room() {
+    fn unchanged_parts_take_no_room() {
         let groups = noise(8_000).into_bytes();
         let groups: Vec<_> = groups.chunks(40).map(String::from_utf8_lossy).collect();
         let (before, after) = ("before".repeat(20), noise(200));
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_change() {
+    fn malformed_changes_are_refused() {
         let before = with(json!({"sub": "a"}), Some("one"), &["openid"]);
         let after = with(json!({"sub": "a", "x": 1}), Some("other"), &["openid"]);
         let packed = pack_changes(&before, &after).unwrap();

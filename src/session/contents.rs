@@ -1,4 +1,4 @@
-//! What a session holds, and how long it lasts.
+//! The contents of a session, and its lifetimes.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::time::{Seconds, Timestamp};
 
 use super::seconds;
 
-/// A sliding session is written anew when this much of its idle timeout has passed ...
+/// The cookie of a session in use is extended when this much of its idle timeout has passed ...
 const TOUCH_FRACTION: u64 = 4;
 
 /// ... or this much time.
@@ -20,13 +20,13 @@ const TOUCH_AFTER: Seconds = Seconds(60);
 
 /// A person who is logged in at one provider.
 ///
-/// Only what rules and headers need: it travels with every request of the browser. It lives apart
-/// from the ID token that began it: that token's `exp` ends nothing here.
+/// Only what rules and headers need: it travels with every request of the browser. It is independent of the
+/// ID token that began it: the `exp` of that token does not end it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
-    /// Names the session in the log. Drawn anew at every login and never taken from a request: a
-    /// session that somebody else began is not continued.
+    /// Id of the session in the log. Drawn at every login and never taken from a request: a session that
+    /// somebody else began is not continued.
     #[serde(rename = "i")]
     pub id: String,
     /// The `sub` claim.
@@ -35,7 +35,7 @@ pub struct Session {
     /// The claims that the configuration needs, no others.
     #[serde(rename = "c")]
     pub claims: Map<String, Value>,
-    /// The names of those that the userinfo endpoint said. With a refresh token only.
+    /// The names of the claims from the userinfo endpoint. With a refresh token only.
     #[serde(rename = "ui", default, skip_serializing_if = "Vec::is_empty")]
     pub of_userinfo: Vec<String>,
     /// The scopes that were granted.
@@ -44,43 +44,43 @@ pub struct Session {
     /// The ID token, if the configuration needs it whole.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub id_token: Option<Secret>,
-    /// When the ID token ends, if the configuration forwards it.
+    /// When the ID token expires, if the configuration forwards it.
     #[serde(rename = "tx", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub id_token_expires_at: Option<Timestamp>,
-    /// The last refresh brought no ID token that counts: none is expected of the next, and no refresh is
-    /// for its sake.
+    /// The last refresh brought no valid ID token: none is expected of the next, and no refresh is made for
+    /// one.
     #[serde(rename = "tk", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_id_token_kept: bool,
     /// The access token, if the configuration forwards it.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub access_token: Option<Secret>,
-    /// When the access token ends, if the provider said so.
+    /// When the access token expires, if the provider gave a lifetime.
     #[serde(rename = "ax", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub access_token_expires_at: Option<Timestamp>,
-    /// For getting new tokens, if the configuration renews them.
+    /// The refresh token, if the configuration uses it.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<Secret>,
-    /// The nonce of the login, which a renewed ID token may repeat. With a refresh token only.
+    /// The nonce of the login, which a refreshed ID token may repeat. With a refresh token only.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<Secret>,
     /// When the tokens were obtained, by login or refresh.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub obtained_at: Option<Timestamp>,
-    /// How often its tokens were refreshed. With `id` it names this state of the session, also where a
-    /// provider gives the same refresh token again.
+    /// How often its tokens were refreshed. With `id` it identifies this state of the session, also if a
+    /// provider issues the same refresh token again.
     #[serde(rename = "g", default, skip_serializing_if = "is_zero")]
     pub generation: u32,
     /// When the person logged in.
     #[serde(rename = "b", with = "seconds")]
     pub created_at: Timestamp,
-    /// When the session was used and written for the last time.
+    /// When the session was last used and its cookie written.
     #[serde(rename = "l", with = "seconds")]
     pub seen_at: Timestamp,
-    /// When it ends, whatever happens.
+    /// The end of its absolute lifetime.
     #[serde(rename = "x", with = "seconds")]
     pub expires_at: Timestamp,
-    /// Fingerprint of what the configuration needed when the session was made: if the configuration
-    /// needs something else now, the session may lack it.
+    /// Fingerprint of what the configuration needed when the session began: if the configuration needs
+    /// something else now, the session may lack it.
     #[serde(rename = "n")]
     pub needs: String,
 }
@@ -90,23 +90,23 @@ fn is_zero(generation: &u32) -> bool {
 }
 
 impl Session {
-    /// Whether this is a later state of the same session: what its tokens were refreshed to. Nothing else
-    /// may take its place, whatever was found under whatever name.
+    /// Whether this is a later state of the same session, after refreshes. Nothing else may replace a
+    /// session, under whatever name it was found.
     pub fn is_refreshed_from(&self, earlier: &Session) -> bool {
         self.id == earlier.id && self.person() == earlier.person() && self.generation > earlier.generation
     }
 
-    /// When the ID token that is forwarded ends, if a refresh may bring another.
+    /// When the forwarded ID token expires, if a refresh may bring another.
     pub fn id_token_due_at(&self) -> Option<Timestamp> {
         self.id_token_expires_at.filter(|_| !self.is_id_token_kept)
     }
 
-    /// Whether the session still counts at `now`.
+    /// Whether the session is valid at `now`.
     ///
-    /// A clock that goes back is taken for one that stands still.
+    /// A clock that was set back is treated as stopped.
     ///
     /// # Errors
-    /// The rule that ended it. The lifetime is that of the login or, if that is shorter, the one
+    /// The rule that ended it. The absolute lifetime is that of the login or, if shorter, the one
     /// that is configured now.
     pub fn state(&self, config: &config::Session, now: Timestamp) -> Result<(), SessionEnded> {
         let ended_at = self.ends_at(config);
@@ -121,8 +121,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether it is time to write the session anew with `seen_at` set to `now`, so that using it
-    /// keeps it alive without a `Set-Cookie` on every answer.
+    /// Whether it is time to extend the session, with `seen_at` set to `now`, so that use extends it without
+    /// a `Set-Cookie` in every response.
     pub fn needs_touch(&self, config: &config::Session, now: Timestamp) -> bool {
         let fraction = Seconds(config.idle_timeout.0.checked_div(TOUCH_FRACTION).unwrap_or_default());
         let unused = now.since(self.seen_at);
@@ -139,49 +139,49 @@ impl Session {
         (self.claims.get("iss").and_then(Value::as_str).unwrap_or_default(), &self.subject)
     }
 
-    /// When the session ends if nobody uses it from `now` on.
+    /// When the session ends if it is not used after `now`.
     pub fn unused_ends_at(&self, config: &config::Session, now: Timestamp) -> Timestamp {
         let ends_at = self.ends_at(config);
         if config.idle_timeout.0 > 0 { ends_at.min(now + config.idle_timeout) } else { ends_at }
     }
 
-    /// When the session ends, whatever happens.
+    /// The end of its absolute lifetime.
     pub fn ends_at(&self, config: &config::Session) -> Timestamp {
         let by_configuration = self.created_at.0.saturating_add(config.absolute_lifetime.0);
         self.expires_at.min(Timestamp(by_configuration))
     }
 }
 
-/// Why a session that opened does not count any more.
+/// Why a readable session is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEnded {
-    /// Its lifetime is over.
+    /// Its absolute lifetime is over.
     Lifetime {
         /// How long ago it ended.
         ago: Seconds,
         /// How long ago it began.
         age: Seconds,
     },
-    /// It was not used for too long.
+    /// Its idle timeout is over.
     Idle {
-        /// For how long.
+        /// How long it was not used.
         unused: Seconds,
         /// The configured timeout.
         limit: Seconds,
     },
-    /// The provider does not renew it: it refused the refresh token, or named somebody else.
+    /// The provider refused to refresh it, or named another person.
     NotRenewed,
-    /// Its tokens are over and the provider refuses to refresh them: not for this person, but for this
-    /// client. The session goes on when that is mended.
+    /// Its tokens have expired and the provider refuses to refresh them: not for this person, but for this
+    /// client. The session goes on when that is fixed.
     ClientRefused,
-    /// Its tokens are over and the provider's answer to a refresh cannot be used. The session goes on when
-    /// that is mended.
+    /// Its tokens have expired and the provider's reply to a refresh is unusable. The session goes on when
+    /// that is fixed.
     RefreshUnusable,
     /// The provider ended it: back-channel or front-channel logout.
     ByProvider,
-    /// Somebody logged out of it here.
+    /// The person logged out here.
     LoggedOut,
-    /// Whether it has ended cannot be known: the host fails to read the revocation list.
+    /// Unknown whether it was revoked: the host fails to read the revocation list.
     Unconfirmed,
 }
 
@@ -213,14 +213,15 @@ impl fmt::Display for SessionEnded {
                 f.write_str("whether the session has ended cannot be known: shared data is not readable")
             }
             SessionEnded::Idle { unused, limit } => {
-                write!(f, "the session was not used for {unused}, and it may be unused for less than {limit}")
+                write!(f, "the session was not used for {unused}, and its idle timeout is {limit}")
             }
-            SessionEnded::NotRenewed => f.write_str("the provider does not renew the session"),
+            SessionEnded::NotRenewed => f.write_str("the provider does not refresh the session"),
             SessionEnded::ClientRefused => f.write_str(
-                "the tokens of the session are over, and the provider refuses to refresh them for this site",
+                "the tokens of the session have expired, and the provider refuses to refresh them for this \
+                 client",
             ),
             SessionEnded::RefreshUnusable => f.write_str(
-                "the tokens of the session are over, and the provider's answer to a refresh cannot be used",
+                "the tokens of the session have expired, and the provider's reply to a refresh is unusable",
             ),
         }
     }
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_at_the_end_of_its_lifetime_even_when_in_use() {
+    fn a_session_in_use_ends_at_its_absolute_lifetime() {
         let config = configuration().session;
         let mut session = session();
         session.seen_at = at(28_799);
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_configured_lifetime_counts_for_running_sessions_and_a_longer_one_does_not() {
+    fn only_a_shorter_configured_lifetime_applies_to_existing_sessions() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(0);
         config.absolute_lifetime = Seconds(100);
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_later_state_of_the_same_session_takes_its_place() {
+    fn only_a_later_state_of_the_same_session_replaces_it() {
         let of = |id: &str, subject: &str, issuer: &str, generation| {
             let mut session = Session { id: id.into(), subject: subject.into(), generation, ..session() };
             session.claims.insert("iss".to_owned(), issuer.into());
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_session_ends() {
+    fn an_idle_session_ends() {
         let config = configuration().session;
         assert_eq!(session().state(&config, at(1799)), Ok(()));
         assert_eq!(
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_idle_timeout_nobody_is_idle_and_nothing_is_touched() {
+    fn without_an_idle_timeout_sessions_are_never_idle_or_extended() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(0);
         assert_eq!(session().state(&config, at(28_799)), Ok(()));
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_come_back_has_the_idle_timeout_and_no_more_than_the_lifetime() {
+    fn an_unused_session_lasts_for_the_idle_timeout_within_its_lifetime() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(1_800);
         assert_eq!(session().unused_ends_at(&config, at(5)), at(1_805));
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_ends_nothing_and_overflows_nothing() {
+    fn a_clock_set_back_ends_no_session() {
         let config = configuration().session;
         for now in [0, 1, NOW.0 - 1] {
             assert_eq!(session().state(&config, Timestamp(now)), Ok(()));
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_in_use_is_written_now_and_then() {
+    fn the_cookie_of_a_session_in_use_is_extended_now_and_then() {
         let mut config = configuration().session;
         for (idle_timeout, touched_after) in [(1, 1), (4, 1), (40, 10), (240, 60), (1800, 60), (86_400, 60)] {
             config.idle_timeout = Seconds(idle_timeout);

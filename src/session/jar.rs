@@ -1,4 +1,4 @@
-//! The `Cookie` header: read with suspicion, passed on without what is ours.
+//! The `Cookie` header: read with suspicion, and forwarded without our cookies.
 
 use memchr::memchr;
 
@@ -43,13 +43,13 @@ impl<'a> Jar<'a> {
         Jar { cookies, too_large: false }
     }
 
-    /// Whether the request had more cookies than are read. The person must delete some; a login
-    /// would not help.
+    /// Whether the request had more cookies than are read. The person must delete some; a login would not
+    /// help.
     pub fn is_too_large(&self) -> bool {
         self.too_large
     }
 
-    /// How many bytes of a request the cookies of these names take.
+    /// The size of the cookies of these names in a request. Bytes.
     pub fn bytes(&self, is_counted: impl Fn(&[u8]) -> bool) -> usize {
         let counted = self.iter().filter(|(name, _)| is_counted(name));
         // With `=`, `;` and a space.
@@ -61,13 +61,13 @@ impl<'a> Jar<'a> {
         self.cookies.iter().copied()
     }
 
-    /// Every value of the cookie `name`. A browser sends several if they were set for different
-    /// domains or paths, which a neighbour on a sibling domain can do.
+    /// Every value of the cookie `name`. A browser sends several if they were set for different domains or
+    /// paths, which a host on a sibling domain can do.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// The value of a cookie that is there exactly once.
+    /// The value of a cookie that occurs exactly once.
     pub fn one(&self, name: &str) -> Option<&'a [u8]> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
@@ -98,8 +98,8 @@ fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     Some((before, after.get(1..)?))
 }
 
-/// What a browser sends has one space before the name (RFC 6265 section 4.2.1). Anything more is
-/// part of the name, so a name that only looks like ours is not read as ours.
+/// A browser sends one space before the name (RFC 6265 section 4.2.1). Anything more is part of the name, so
+/// a similar name is not read as ours.
 pub(super) fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
     let piece = piece.strip_prefix(b" ").unwrap_or(piece);
     let (name, value) = split_once(piece, b'=')?;
@@ -109,19 +109,18 @@ pub(super) fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
 /// What to do with the `Cookie` header before the request goes to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CookieEdit {
-    /// Nothing of ours is in it (or there is none).
+    /// None of ours is in it (or there is none).
     Unchanged,
-    /// One header with this value takes the place of all.
+    /// One header with this value replaces all.
     Replace(Vec<u8>),
     /// Only ours were in it. There is at least one header to remove.
     Remove,
 }
 
-/// Takes our cookies out. The others stay byte for byte; several headers become one.
+/// Removes our cookies. The others stay byte for byte; several headers become one.
 ///
-/// Reads more generously than [`Jar::read`], without limits and with any blanks and control
-/// characters around a name, with or without a value: nothing that an upstream could take for ours
-/// passes.
+/// Reads more generously than [`Jar::read`], without limits and with any blanks and control characters around
+/// a name, with or without a value: no cookie that an upstream could confuse with ours passes.
 pub fn without_ours(headers: &Headers, is_ours: impl Fn(&[u8]) -> bool) -> CookieEdit {
     let goes = |piece: &&[u8]| {
         let name = split_once(piece, b'=').map_or(*piece, |(name, _)| name);
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_only_looks_like_ours_is_not_ours() {
+    fn a_similar_cookie_name_is_not_ours() {
         for field in [
             &b"__host-v=x"[..],
             b"__HOST-V=x",
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_must_be_there_once_is_not_guessed_from_two() {
+    fn of_two_cookies_with_one_name_neither_is_chosen() {
         let headers = headers(&[b"a=1; b=2; a=3"]);
         let jar = Jar::read(&headers);
         assert_eq!(jar.one("a"), None);
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_bomb_is_an_empty_jar() {
+    fn a_cookie_bomb_reads_as_no_cookies() {
         let many = |count: usize| "a=b;".repeat(count).into_bytes();
         assert_eq!(read(&[&many(COOKIE_COUNT_LIMIT)]).len(), COOKIE_COUNT_LIMIT);
         let long = |bytes: usize| [b"a=", vec![b'x'; bytes - 2].as_slice()].concat();
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_taken_out_and_the_rest_stays_byte_for_byte() {
+    fn our_cookies_are_removed_and_the_rest_is_unchanged() {
         for (fields, expected) in [
             (&[][..], CookieEdit::Unchanged),
             (&[&b""[..]], CookieEdit::Unchanged),
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_an_upstream_could_take_for_ours_passes() {
+    fn no_cookie_that_an_upstream_could_confuse_with_ours_passes() {
         for field in [
             &b"v"[..],
             b"v =x",
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_taken_out_of_a_bomb_too() {
+    fn our_cookies_are_removed_from_a_cookie_bomb() {
         let bomb = [b"a=b;".repeat(100_000), b" v=x".to_vec()].concat();
         let CookieEdit::Replace(rest) = stripped(&[&bomb]) else { panic!("not replaced") };
         assert_eq!(rest.len(), 4 * 100_000 - 1);

@@ -1,8 +1,8 @@
-//! A form that was sent without a session, while somebody logs in: sealed, and kept by the browser.
+//! A form that was submitted without a session: sealed, and stored by the browser during the login.
 //!
-//! The sealed form opens only together with a note that the login which it waited for was finished.
-//! That note is given to the browser that finished it, and to no other: whoever has sealed a form of
-//! their own has no note for the login of somebody else.
+//! The sealed form opens only together with a note that its login was completed. Only the browser that
+//! completed the login gets the note: an attacker who sealed a form of their own has no note for the login of
+//! another person.
 
 use std::fmt;
 
@@ -17,34 +17,34 @@ use super::cookies::{Cookies, json};
 use super::seal::{FORM_TEXT_LIMIT, Purpose, Sealer};
 use super::seconds;
 
-/// How much longer than a login a form is kept: who comes too late for one login begins another.
+/// How much longer than a login a form is valid: if one login is late, another begins.
 const AFTER_LOGIN: Seconds = Seconds(3600);
 
-/// Within this time the browser fetches its form. The page that does it goes on by itself.
+/// The browser must restore its form within this time. The page that does it continues automatically.
 pub const NOTE_LIFETIME: Seconds = Seconds(300);
 
-/// A form, as it was sent.
+/// A form as it was submitted.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeptForm {
-    /// The site that it was sent to.
+    /// The site of the form.
     #[serde(rename = "o")]
     pub origin: String,
-    /// Path and query that it was sent to.
+    /// Path and query of the form.
     #[serde(rename = "p")]
     pub path: String,
     /// Its body, form-encoded.
     #[serde(rename = "b")]
     pub body: String,
-    /// When it was sent.
+    /// When it was submitted.
     #[serde(rename = "t", with = "seconds")]
     pub kept_at: Timestamp,
-    /// Whose session had ended, if that is known: nobody else sends this form.
+    /// The person whose session had ended, if known: it is sent only for this person.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub filled_in_by: Option<Who>,
 }
 
-/// A person: a subject means somebody only together with its issuer (OpenID Connect Core section 2).
+/// A person: a subject identifies a person only together with its issuer (OpenID Connect Core section 2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Who {
@@ -62,14 +62,14 @@ impl Who {
     }
 }
 
-/// It holds what somebody typed, which may be a password.
+/// It has what a person typed, which may be a password.
 impl fmt::Debug for KeptForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeptForm")
     }
 }
 
-/// That a login for which a form waits was finished, and by whom.
+/// The note that a login for which a form waits was completed, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinishedLogin {
@@ -84,21 +84,21 @@ pub struct FinishedLogin {
     pub finished_at: Timestamp,
 }
 
-/// Why a kept form is not sent.
+/// Why a preserved form is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormLost {
     /// It does not open: changed, of another login or configuration, or of a key that was removed.
     NotOpened,
-    /// The login took too long, or the browser does not fetch it at once.
+    /// The login took too long, or the browser did not restore the form in time.
     Expired {
-        /// How long ago the form was sent or the login finished.
+        /// The age of the form or of the login.
         age: Seconds,
-        /// For how long that is good.
+        /// The limit.
         limit: Seconds,
     },
-    /// Somebody else has logged in than the one who filled it in.
+    /// Another person has logged in than the one who filled it in.
     OtherPerson,
-    /// It is sent once.
+    /// It was sent before.
     SentBefore,
 }
 
@@ -118,21 +118,25 @@ impl fmt::Display for FormLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FormLost::NotOpened => {
-                f.write_str("the kept form should open with the login that it waited for and does not")
+                f.write_str("the preserved form should open with the login that it waited for, but does not")
             }
             FormLost::Expired { age, limit } => {
-                write!(f, "a kept form must be fetched within {limit}, and {age} have passed")
+                write!(f, "a preserved form must be restored within {limit}, and {age} have passed")
             }
-            FormLost::OtherPerson => {
-                f.write_str("a kept form is sent for the person who filled it in, and another logged in")
-            }
-            FormLost::SentBefore => f.write_str("a kept form is sent once, and this one was sent before"),
+            FormLost::OtherPerson => f.write_str(
+                "a preserved form is sent for the person who filled it in, but another person \
+                             logged in",
+            ),
+            FormLost::SentBefore => f.write_str(
+                "a preserved form is sent once, and this one was sent \
+                                                 before",
+            ),
         }
     }
 }
 
 impl Cookies {
-    /// Whether a form, once sealed, is not too long to be opened again.
+    /// Whether a sealed form is short enough to be opened again.
     pub fn is_kept(&self, form: &KeptForm) -> bool {
         Sealer::sealed_len(json(form).len()) <= FORM_TEXT_LIMIT
     }

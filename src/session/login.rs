@@ -10,10 +10,10 @@ use crate::time::{Seconds, Timestamp};
 
 use super::seconds;
 
-/// A longer address to return to is replaced by `/`, so that the cookie stays small. Bytes.
+/// A longer return address is replaced by `/`, so that the cookie stays small. Bytes.
 pub const RETURN_TO_LIMIT: usize = 2048;
 
-/// Logins in flight that a browser may have. One more drops the oldest.
+/// Logins in flight that a browser may have. One more evicts the oldest.
 pub const LOGINS_LIMIT: usize = 5;
 
 /// How much of `state` is in the name of the login's cookie. Characters.
@@ -35,7 +35,7 @@ pub struct Login {
     /// The secret behind `code_challenge` (RFC 7636).
     #[serde(rename = "v")]
     pub code_verifier: Secret,
-    /// Path and query that the person asked for. At most [`RETURN_TO_LIMIT`] bytes.
+    /// The requested path and query. At most [`RETURN_TO_LIMIT`] bytes.
     #[serde(rename = "r")]
     pub return_to: String,
     /// `redirect_uri` of the authorization request, repeated in the token request.
@@ -44,26 +44,27 @@ pub struct Login {
     /// When it began.
     #[serde(rename = "b", with = "seconds")]
     pub started_at: Timestamp,
-    /// How many logins before this one led to no working session.
+    /// Login attempts before this one without a usable session.
     #[serde(rename = "c")]
     pub rounds: u8,
-    /// How many logins for the same page, this one included, were needless.
+    /// Needless login attempts for the same page, this one included.
     #[serde(rename = "h", default, skip_serializing_if = "is_zero")]
     pub needless: u8,
-    /// `acr_values` that a rule asked for: the ID token must have one of them.
+    /// `acr_values` that a rule requires: the ID token must have one of them.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub acr_values: Vec<String>,
     /// `max_age` of the authorization request.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none", with = "seconds::span")]
     pub max_age: Option<Seconds>,
-    /// Whose session there was, by issuer and subject. It stays unless this login is enough.
+    /// The person of the earlier session, by issuer and subject. That session stays unless this login
+    /// satisfies the rule.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub person: Option<(String, String)>,
-    /// What the browser does when it is back.
+    /// What the browser does after its return.
     #[serde(rename = "l", default, skip_serializing_if = "Landing::is_redirect")]
     pub landing: Landing,
-    /// The name of an earlier login, if this one was begun again because that one was late: what the
-    /// browser keeps has that name.
+    /// The name of an earlier login, if this one replaces a late one: the browser stores things under that
+    /// name.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub began_as: Option<String>,
 }
@@ -71,17 +72,17 @@ pub struct Login {
 /// What a browser does after a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Landing {
-    /// It is sent to the page that was asked for.
+    /// It is redirected to the requested page.
     #[default]
     #[serde(rename = "r")]
     Redirect,
-    /// It goes there with the fragment that it kept.
+    /// It goes there with the preserved fragment.
     #[serde(rename = "h")]
     Fragment,
-    /// It sends the form that it kept.
+    /// It sends the preserved form.
     #[serde(rename = "f")]
     Form,
-    /// It tells the window that opened this one, and closes it.
+    /// It notifies the window that opened this one, and closes it.
     #[serde(rename = "p")]
     Popup,
 }
@@ -98,14 +99,14 @@ impl Landing {
 }
 
 impl Login {
-    /// A name for the login that nobody else's has, for what the browser keeps meanwhile.
+    /// A unique name of the login, for what the browser stores meanwhile.
     pub fn name(&self) -> &str {
         let own = || Login::id(self.state.expose());
         self.began_as.as_deref().or_else(own).unwrap_or_default()
     }
 
-    /// The part of a `state` that names the cookie. `None` for what cannot be a state of ours: it
-    /// comes from the query and must not reach a header.
+    /// The part of a `state` that names the cookie. `None` for a malformed state: it comes from the query and
+    /// must not reach a header.
     pub fn id(state: &str) -> Option<&str> {
         let ours = state.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
         state.get(..ID_LENGTH).filter(|_| ours)
@@ -125,21 +126,21 @@ impl Login {
 /// Why there is no login for an authorization response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginMissing {
-    /// The browser sent no cookie for this `state`: cookies are blocked, the login began elsewhere
-    /// or was finished already.
+    /// The browser sent no cookie for this `state`: cookies are blocked, the login began elsewhere or was
+    /// completed before.
     NoCookie,
     /// The cookie does not open: changed, of another configuration, or of a key that was removed.
     NotOpened,
     /// The cookie belongs to another `state` with the same beginning.
     OtherState,
-    /// A filter behind this one began the login: its cookie, which came from the upstream, was taken out.
+    /// A filter behind this one began the login: its cookie, set by the upstream, was removed.
     Behind,
     /// Another filter began the login, or its key was removed.
     NotOurs {
-        /// The name of the cookie with which it began, if the browser sent that.
+        /// The name of the cookie of that login, if the browser sent it.
         cookie: Option<String>,
     },
-    /// It was finished before: a code is redeemed once.
+    /// It was completed before: a code is redeemed once.
     Used,
     /// It took too long.
     Expired {
@@ -169,7 +170,7 @@ impl fmt::Display for LoginMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LoginMissing::NoCookie => {
-                f.write_str("the browser should have the cookie of this login and sent none")
+                f.write_str("the browser should send the cookie of this login, but sent none")
             }
             LoginMissing::NotOpened => {
                 f.write_str(
@@ -178,20 +179,17 @@ impl fmt::Display for LoginMissing {
                      redirect_uri each?",
                 )
             }
-            LoginMissing::OtherState => f.write_str(
-                "the cookie of this login should hold the state of the response and holds another",
-            ),
             LoginMissing::Behind => f.write_str("a filter behind this one began this login"),
             LoginMissing::NotOurs { cookie: Some(cookie) } => {
                 write!(f, "another filter on this host began this login, with the cookie {cookie}")
             }
             LoginMissing::NotOurs { cookie: None } => f.write_str(
-                "the state of this response should open with a configured key and does not: another filter on \
-                 this host began the login, or its key was removed",
+                "the state of this response should open with a configured key, but does not: another \
+                 filter on this host began the login, or its key was removed",
             ),
-            LoginMissing::Used => f.write_str("a login is finished once, and this one was finished before"),
+            LoginMissing::Used => f.write_str("a login is completed once, and this one was completed before"),
             LoginMissing::Expired { age, limit } => {
-                write!(f, "a login must be finished in less than {limit}, and this one began {age} ago")
+                write!(f, "a login must be completed within {limit}, and this one began {age} ago")
             }
         }
     }

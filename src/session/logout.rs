@@ -1,4 +1,4 @@
-//! A logout in flight: the browser is at the provider, and comes back with what was sent along.
+//! A logout in flight: the browser is at the provider, and returns with our `state`.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::jar::Jar;
 use super::parts::CANDIDATES_LIMIT;
 use super::seal::Purpose;
 
-/// So long a browser may be at the provider for its return to be noticed.
+/// How long a browser may be at the provider for its return to be checked.
 pub(super) const LOGOUT_LIFETIME: Seconds = Seconds(600);
 
 /// A logout for which the browser is at a provider.
@@ -21,7 +21,7 @@ pub(super) const LOGOUT_LIFETIME: Seconds = Seconds(600);
 pub struct LogoutInFlight {
     /// `state` of the logout request.
     pub state: Secret,
-    /// Names of the providers that the browser visits next, for their sessions.
+    /// Names of the providers that the browser visits next, to end their sessions.
     pub next: Vec<String>,
 }
 
@@ -37,8 +37,8 @@ impl LogoutInFlight {
     }
 }
 
-/// The browser came back from a logout, but not as the provider sends it (RP-Initiated Logout 1.0
-/// section 3): nothing says that the provider ended its session. Ours has ended in any case.
+/// The browser returned from a logout without the right state (RP-Initiated Logout 1.0 section 3): the
+/// provider may not have ended its session. Ours has ended in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogoutUnconfirmed {
     /// There is no `state`.
@@ -61,10 +61,10 @@ impl fmt::Display for LogoutUnconfirmed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             LogoutUnconfirmed::StateMissing => {
-                "the browser should come back from the logout with a state, and has none"
+                "the browser should return from the logout with a state, but has none"
             }
             LogoutUnconfirmed::OtherState => {
-                "the browser should come back from the logout with the state of this logout, and has another"
+                "the browser should return from the logout with the state of this logout, but has another"
             }
         })
     }
@@ -77,16 +77,16 @@ impl Cookies {
         self.other_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
     }
 
-    /// Forgets that state, if the browser has one: it serves once.
+    /// Deletes that state, if the browser has one: it is used once.
     pub fn clear_logout(&self, jar: &Jar<'_>) -> Option<String> {
         jar.has(&self.logout_name).then(|| self.other_attributes.delete(&self.logout_name))
     }
 
-    /// Compares the `state` with which a browser came to the page after a logout, in constant time. The
-    /// providers that it visits next: none if it was at no provider.
+    /// Compares the `state` of a browser on the page after a logout, in constant time. Returns the providers
+    /// to visit next: none if it was at no provider.
     ///
     /// # Errors
-    /// The browser was sent to a provider for a logout, and this is not the state it was sent with.
+    /// The browser was sent to a provider for a logout, and this is another state.
     pub fn check_logout(&self, state: Option<&str>, jar: &Jar<'_>) -> Result<Vec<String>, LogoutUnconfirmed> {
         let values = jar.all(&self.logout_name).take(CANDIDATES_LIMIT);
         let texts = values.filter_map(|value| std::str::from_utf8(value).ok());

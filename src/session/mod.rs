@@ -1,8 +1,8 @@
-//! Sessions and everything else that is kept in cookies.
+//! Sessions and everything else in cookies.
 //!
-//! All state is at the browser, sealed: any number of proxies serve the same person without a
-//! shared store, and a flood of requests costs no memory. Four kinds of cookies, all beginning
-//! with the configured name:
+//! All state is sealed in the browser: any number of proxies serve the same person without a shared store,
+//! and a flood of requests costs no memory. There are four kinds of cookies, all beginning with the
+//! configured name:
 //!
 //! | Cookie | Holds | Sealed for |
 //! |---|---|---|

@@ -1,13 +1,12 @@
-//! What of a session is sealed: as few bytes as its text allows.
+//! The plaintext of a sealed session, as short as possible.
 //!
-//! A session is JSON and tokens, of which a third to a half is repetition and base64url. So it is
-//! deflated (RFC 1951) before it is sealed. Texts from before that begin with the `{` of their JSON, and
-//! still open.
+//! A session is JSON and tokens, of which a third to a half is repetition and base64url. So it is compressed
+//! (RFC 1951) before it is sealed. Older texts begin with the `{` of their JSON, and still open.
 //!
-//! The length of a sealed text can be seen by who has the cookie, or listens to the connection, and says
-//! how well it was deflated. Whoever chooses a part of it could so guess another part, letter by letter
-//! (CRIME, CVE-2012-4929). So tokens are deflated each by itself, beside no text that is chosen while they
-//! stay the same: their length says what it said before.
+//! Anybody who has the cookie, or observes the connection, can see the length of a sealed text, which reveals
+//! how well it was compressed. An attacker who chooses one part of it could so guess another part, letter by
+//! letter (CRIME, CVE-2012-4929). So each token is compressed by itself, never together with text that can be
+//! chosen while the token stays the same: its length reveals nothing new.
 
 use zeroize::Zeroizing;
 
@@ -20,10 +19,10 @@ const VERSION: u8 = 1;
 /// The first byte of a session that was sealed as JSON.
 const JSON: u8 = b'{';
 
-/// No part inflates to more: what is sealed is ours, and has an end all the same. Bytes.
+/// No part decompresses to more: sealed text is ours, but bounded all the same. Bytes.
 pub const PART_LIMIT: usize = 64 * 1024;
 
-/// The fastest that deflates. The best makes one percent less.
+/// The fastest level that compresses. The best one saves one percent more.
 const LEVEL: u8 = 1;
 
 const ABSENT: u8 = 0;
@@ -42,7 +41,7 @@ pub fn pack(session: &Session) -> Option<Zeroizing<Vec<u8>>> {
     Some(packed)
 }
 
-/// The session in what [`pack`] made. `None` if it is anything else.
+/// The session in the output of [`pack`]. `None` if it is malformed.
 pub fn unpack(bytes: &[u8]) -> Option<Session> {
     let mut rest = match bytes.split_first()? {
         (&JSON, _) => return serde_json::from_slice(bytes).ok(),
@@ -57,7 +56,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Session> {
     rest.is_empty().then_some(session)
 }
 
-/// One part: how it is kept, its length, and it.
+/// One part: its form, its length, and its bytes.
 pub(super) fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
     let Some(part) = part else {
         packed.push(ABSENT);
@@ -75,7 +74,7 @@ pub(super) fn put(packed: &mut Vec<u8>, part: Option<&[u8]>) -> Option<()> {
     Some(())
 }
 
-/// The next part, if it is one; nothing in it if it is absent.
+/// The next part, if well-formed; empty if it is absent.
 pub(super) fn take(rest: &mut &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
     let (kept, after) = rest.split_first()?;
     if *kept == ABSENT {
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_comes_back_as_it_was() {
+    fn a_session_round_trips() {
         let long = noise(5000);
         for access in [None, Some(""), Some("a"), Some(long.as_str())] {
             for refresh in [None, Some("r"), Some("\u{e9}"), Some(long.as_str())] {
@@ -123,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_session_from_before_opens() {
+    fn a_session_of_an_older_format_opens() {
         let session = with_tokens(Some("a"), Some("r"));
         let json = serde_json::to_vec(&session).unwrap();
         assert_eq!(unpack(&json), Some(session));
     }
 
     #[test]
-    fn the_length_of_a_token_says_nothing_of_what_stands_beside_it() {
+    fn the_compressed_length_of_a_token_is_independent_of_other_fields() {
         let guess = |claim: &str, token: &str| {
             let claims = Map::from_iter([("name".to_owned(), Value::from(claim))]);
             pack(&Session { claims, ..with_tokens(Some(token), Some(token)) }).unwrap().len()
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_holds_takes_less() {
+    fn sessions_are_compressed() {
         let claims =
             Map::from_iter([("groups".to_owned(), (0..200).map(|n| format!("group-{n}")).collect())]);
         let session = Session { claims, ..with_tokens(None, Some(&noise(1000))) };
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_session() {
+    fn malformed_sessions_are_refused() {
         let packed = pack(&with_tokens(Some("a"), None)).unwrap();
         for cut in 0..packed.len() {
             assert_eq!(unpack(&packed[..cut]), None, "{cut}");
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn sess_27_a_part_has_an_end_in_both_directions() {
+    fn sess_27_a_compressed_part_is_bounded_before_and_after_inflation() {
         let claims = |bytes| Map::from_iter([("pad".to_owned(), Value::from("x".repeat(bytes)))]);
         let with = |bytes| Session { claims: claims(bytes), ..with_tokens(None, None) };
         assert!(pack(&with(PART_LIMIT - 1000)).is_some());

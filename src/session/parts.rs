@@ -15,17 +15,17 @@ use crate::codes::{self, Code};
 /// Cookies that a session may ever take.
 pub const PARTS_LIMIT: usize = 8;
 
-/// Name, value and attributes of one cookie together (RFC 6265bis section 5.6: browsers ignore
-/// longer ones, without a word). Bytes.
+/// Name, value and attributes of one cookie together (RFC 6265bis section 5.6: browsers silently ignore
+/// longer ones). Bytes.
 pub const COOKIE_LIMIT: usize = 4096;
 
-/// Values of the same name that are tried. A neighbour on a sibling domain can add some.
+/// Values of the same name that are tried. A host on a sibling domain can add some.
 pub const CANDIDATES_LIMIT: usize = 4;
 
 /// Bytes of the number of parts and its dot; the later parts have `.1` in their name instead.
 const MARK_BYTES: usize = 2;
 
-/// The session needs more room than browsers give. It is not cut short: it is not written.
+/// The session needs more room than browsers have. It is not truncated: it is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionTooLarge {
     /// Size of the sealed session. Bytes.
@@ -61,7 +61,7 @@ impl Names {
         self.0.iter().map(String::as_str)
     }
 
-    /// Characters of sealed text that one part carries.
+    /// Characters of sealed text in one part.
     fn room(&self, attributes: &Attributes) -> usize {
         let name = self.0.first().map_or(0, String::len);
         let used = name.saturating_add("=".len()).saturating_add(MARK_BYTES).saturating_add(attributes.len());
@@ -102,7 +102,8 @@ impl Names {
         cookies
     }
 
-    /// The texts that may be the session, at most [`CANDIDATES_LIMIT`], each with its mark in front.
+    /// The texts that may be the session, at most [`CANDIDATES_LIMIT`], each with its number of parts in
+    /// front.
     ///
     /// Parts are put together by number, whatever their order. A session in several parts must have
     /// each of them exactly once; of a session in one part every value is a candidate.
@@ -133,8 +134,8 @@ impl Names {
 /// At most [`CANDIDATES_LIMIT`] texts.
 pub(super) type Texts<'a> = [Option<Cow<'a, str>>; CANDIDATES_LIMIT];
 
-/// The number of parts in front of a text, and the text behind it. One digit and a dot: there is no
-/// other way to write a number that is allowed.
+/// The number of parts in front of a text, and the text behind it. One digit and a dot: an allowed number has
+/// no other form.
 pub(super) fn split_mark(text: &str) -> Option<(u8, &str)> {
     let (mark, sealed) = text.split_once('.')?;
     let [digit @ b'1'..=b'8'] = mark.as_bytes() else { return None };

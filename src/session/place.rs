@@ -1,8 +1,8 @@
-//! Where a login began, carried through the provider in its `state`.
+//! The origin of a login, carried through the provider in its `state`.
 //!
-//! The cookie of a login is gone when it was finished before, took too long, or made room for others.
-//! What `state` says of the place is then enough to lead the person on. It lets nobody in and finishes
-//! nothing: that takes the cookie.
+//! The cookie of a login is gone if the login was completed before, took too long, or was evicted. The return
+//! address in `state` is then enough to redirect the person. It admits nobody and completes nothing: that
+//! takes the cookie.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,10 @@ use super::login::Landing;
 use super::seal::Purpose;
 use super::seconds;
 
-/// A longer address is replaced by `/` in `state`: it travels in addresses of the provider. Bytes.
+/// A longer address is replaced by `/` in `state`: it is part of addresses at the provider. Bytes.
 pub const PLACE_LIMIT: usize = 256;
 
-/// Characters of `state` that are random; what is sealed comes after them.
+/// Random characters of `state`; the sealed text follows.
 const RANDOM_LENGTH: usize = 43;
 
 /// Where and when a login began.
@@ -31,7 +31,7 @@ pub struct Place {
     /// When the login began.
     #[serde(rename = "b", with = "seconds")]
     pub started_at: Timestamp,
-    /// What the browser does when it is back.
+    /// What the browser does after its return.
     #[serde(rename = "l", default, skip_serializing_if = "Landing::is_redirect")]
     pub landing: Landing,
     /// As in [`Login`](super::Login).
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_says_where_its_login_began_to_us_alone() {
+    fn only_we_can_read_the_return_address_in_a_state() {
         let (cookies, state) = state("/orders?a=1");
         assert!(state.expose().starts_with(RANDOM) && !state.expose().contains("orders"));
         assert!(state.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));

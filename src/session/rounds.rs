@@ -1,12 +1,12 @@
-//! Logins that lead nowhere, counted so that no browser goes round in circles.
+//! Login attempts without a usable session, counted to end login loops.
 //!
 //! There are two kinds. A *lost* login was completed, and no session came back: a cookie is dropped, or
-//! another filter overwrites it. A *needless* one nobody asked for, because a session was there: another
-//! filter behind this one or beside it did, or the application. Those are counted by the page that they are
-//! for: who goes to several pages is in no loop.
+//! another filter overwrites it. A *needless* login began although a session was there: another filter behind
+//! this one or beside it requested it, or the application. Needless ones are counted per page: a person who
+//! opens several pages is in no loop.
 //!
-//! The cookie is plain text, so that filters with different keys count together. A forged one
-//! shows the page that ends a loop, which has a way out, and does nothing else: no count lets anybody in.
+//! The cookie is plain text, so that filters with different keys count together. A forged one shows the page
+//! that ends a loop, which has a way out, and does nothing else: no count admits anybody.
 
 use std::fmt::{self, Write};
 
@@ -22,40 +22,40 @@ use super::jar::Jar;
 use super::login::{COOKIE_INFIX, Login};
 use super::parts::CANDIDATES_LIMIT;
 
-/// This many logins that lead nowhere are a loop.
+/// This many attempts are a loop.
 pub const ROUNDS_LIMIT: u8 = 3;
 
-/// A session that is younger than this has just begun: nobody has seen much of what it is for.
+/// A session younger than this has just begun: few requests have used it yet.
 pub const JUST_BEGUN: Seconds = Seconds(10);
 
-/// A count is forgotten after this time: a login after it is no part of a loop.
+/// A count expires after this time: later logins are no part of a loop.
 pub(super) const ROUNDS_LIFETIME: Seconds = Seconds(120);
 
 /// Counts that one cookie holds.
 const COUNTS_LIMIT: usize = 8;
 
-/// Cookies that a line of the log names.
+/// Cookies that a log line names.
 const COOKIES_NAMED: usize = 16;
 
-/// Why a browser is not sent round once more.
+/// Why a browser is not redirected once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginLoop {
     /// No session came back.
     Lost,
     /// A session came back that does not open here.
     Unreadable,
-    /// A session came back that was over at once.
+    /// A session came back that had ended at once.
     Over,
-    /// A session came back that is not enough for the page.
+    /// A session came back that does not satisfy the page.
     NotEnough,
-    /// Somebody behind or beside this filter asks for logins.
+    /// Something behind or beside this filter requests logins.
     OtherFilter,
-    /// The address of the login is opened although a session is there.
+    /// The login address is opened although a session is there.
     Needless,
 }
 
 impl LoginLoop {
-    /// The stable code, whose advice says with which of the known causes it can be.
+    /// The stable code, whose advice depends on the known causes.
     pub fn code(self) -> &'static Code {
         match self {
             LoginLoop::Lost => &codes::LOGIN_LOOP_LOST,
@@ -71,16 +71,14 @@ impl LoginLoop {
 impl fmt::Display for LoginLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            // What was seen says which of them.
+            // The details say which of them.
             LoginLoop::Lost | LoginLoop::Unreadable | LoginLoop::Over | LoginLoop::NotEnough => {
-                "several logins succeeded, and none led to a session that counts here"
+                "several logins succeeded, but none led to a valid session here"
             }
             LoginLoop::OtherFilter => {
-                "another filter, behind this one or beside it, begins login after login"
+                "another filter, behind this one or beside it, begins logins repeatedly"
             }
-            LoginLoop::Needless => {
-                "the address of the login is opened again and again, although a session is there"
-            }
+            LoginLoop::Needless => "the login address is opened repeatedly although a session is there",
         })
     }
 }
@@ -88,10 +86,10 @@ impl fmt::Display for LoginLoop {
 /// One count in the cookie, `of.number.written_at`, each a decimal number.
 type Count = (u32, u8, u64);
 
-/// Between two counts.
+/// Separates two counts.
 const SEPARATOR: char = ':';
 
-/// Names what is counted, in the same way in every filter.
+/// A name for the counted thing, equal in every filter.
 pub(super) fn name(parts: &[&[u8]]) -> u32 {
     let mut hash = Sha256::new();
     for part in parts {
@@ -155,8 +153,8 @@ impl Cookies {
         self.rounds_cookie(&counts)
     }
 
-    /// Forgets the lost logins, if the browser has a count of them: a session works. Needless ones stay,
-    /// because they happen while it works.
+    /// Clears the lost logins, if the browser has a count of them: a session was accepted. Needless ones
+    /// stay, because they happen beside a session.
     pub fn clear_rounds(&self, jar: &Jar<'_>, now: Timestamp) -> Option<String> {
         let mut values = jar.all(&self.rounds_name);
         let value = values.next()?;
@@ -166,12 +164,12 @@ impl Cookies {
         (!is_as_before).then(|| self.rounds_cookie(&counts))
     }
 
-    /// The counts that still matter. What is none is left out.
+    /// The counts that are still valid. Malformed ones are ignored.
     fn counts(&self, jar: &Jar<'_>, now: Timestamp) -> Vec<Count> {
         let mut counts = Vec::new();
         for value in jar.all(&self.rounds_name).take(CANDIDATES_LIMIT) {
             let text = std::str::from_utf8(value).unwrap_or_default();
-            // One from the future would never end. Clocks of proxies differ by less.
+            // One from the future would never expire. Clocks of proxies differ by less.
             let is_recent = |count: &Count| now.0.abs_diff(count.2) < ROUNDS_LIFETIME.0;
             counts.extend(text.split(SEPARATOR).take(COUNTS_LIMIT).filter_map(count).filter(is_recent));
         }

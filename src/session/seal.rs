@@ -1,4 +1,4 @@
-//! Sealing: what leaves the process in a cookie can be neither read nor changed nor used elsewhere.
+//! Sealing: cookies can be neither read nor changed nor used elsewhere.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub const TEXT_LIMIT: usize = 32 * 1024;
 /// The same for a form, which is in no cookie.
 pub const FORM_TEXT_LIMIT: usize = 96 * 1024;
 
-/// What a sealed text is for. A text of one purpose is nothing to another.
+/// The purpose of a sealed text. A text of one purpose does not open for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A person who is logged in.
@@ -39,13 +39,13 @@ pub enum Purpose {
     Login = 2,
     /// A logout in flight.
     Logout = 4,
-    /// Where a login began, in `state`.
+    /// The origin of a login, in `state`.
     Place = 5,
     /// A form that waits for a login.
     Form = 6,
-    /// Who finished the login for which a form waits.
+    /// Who completed the login for which a form waits.
     FinishedLogin = 7,
-    /// What a refresh changed of a session.
+    /// The changes of a session by a refresh.
     Refreshed = 8,
 }
 
@@ -59,7 +59,7 @@ const PURPOSES: [Purpose; 7] = [
     Purpose::Refreshed,
 ];
 
-/// Whom a sealed text belongs to, as unambiguous bytes.
+/// The owner of a sealed text, as unambiguous bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant(Vec<u8>);
 
@@ -83,12 +83,12 @@ pub struct Sealer {
     keys: Vec<Key>,
 }
 
-/// Tells one secret from another, and says nothing of it.
+/// Identifies a secret, and reveals nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyName([u8; KEY_ID_BYTES]);
 
 impl KeyName {
-    /// A name that was written down. `None` if it is none.
+    /// A name from its written form. `None` if malformed.
     pub fn read(bytes: &[u8]) -> Option<KeyName> {
         Some(KeyName(bytes.try_into().ok()?))
     }
@@ -184,8 +184,8 @@ impl Sealer {
         })
     }
 
-    /// Whether the text says that the key that seals today made it. If not, an opened text is worth
-    /// sealing anew, so that old keys can be removed one day.
+    /// Whether the text names the key that seals today. If not, an opened text should be sealed again, so
+    /// that old keys can be removed.
     pub fn is_by_first_key(&self, text: &str) -> bool {
         // Eight characters are six bytes: the key id and two of the nonce.
         let start = text.get(..8).and_then(|start| URL_SAFE_NO_PAD.decode(start).ok());
@@ -193,8 +193,8 @@ impl Sealer {
         id.is_some() && id == self.keys.first().map(|key| &key.id)
     }
 
-    /// The key that a text names as its own, if none of ours is that: whoever sealed it has other keys. The
-    /// name is no secret: it stands in every text. Anybody can write one, so it says nothing for sure.
+    /// The key that a text names, if it is none of ours: it was sealed with another key. The name is no
+    /// secret: it is part of every text. Anybody can write one, so it proves nothing.
     pub fn unknown_key(&self, text: &str) -> Option<KeyName> {
         if text.len() > TEXT_LIMIT {
             return None;
@@ -264,7 +264,7 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// Appends a field behind its length, so that no two lists of fields make the same bytes.
+/// Appends a field after its length, so that different lists of fields make different bytes.
 fn append(bytes: &mut Vec<u8>, field: &[u8]) {
     bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
     bytes.extend_from_slice(field);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_at_every_length() {
+    fn sealed_texts_of_every_length_open() {
         let sealer = sealer(&[NEW]);
         for length in [0, 1, 2, 3, 15, 16, 17, 4095, 4096, 4097, 20_000] {
             let plaintext = vec![b'x'; length];
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_spelling_of_the_text_is_refused() {
+    fn other_encodings_of_a_sealed_text_are_refused() {
         let sealer = sealer(&[NEW]);
         let text = sealed(&sealer);
         for place in 0..text.len() {
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_what_it_was() {
+    fn the_sealed_format_is_stable() {
         // Computed with libsodium; changes only together with FORMAT_VERSION.
         let expected = "P-EBhQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBSCyyKO-LjtI66dYSrIOKJtrDuEtlkKh3Q8";
         assert_eq!(sealed(&sealer(&[OLD])), expected);

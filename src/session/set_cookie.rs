@@ -14,8 +14,8 @@ impl Attributes {
         Attributes::new(session, session.same_site)
     }
 
-    /// What must come along when the provider sends the browser back, which is a navigation from
-    /// another site: never `Strict`. In a frame of another site only `None` comes along at all.
+    /// For a cookie that must be sent when the provider returns the browser, which is a navigation from
+    /// another site: never `Strict`. In a frame of another site only `None` is sent at all.
     pub fn of_login(session: &config::Session) -> Self {
         let same_site = match session.same_site {
             SameSite::Strict | SameSite::Lax => SameSite::Lax,
@@ -24,8 +24,8 @@ impl Attributes {
         Attributes::new(session, same_site)
     }
 
-    /// What must come along with a form that another site sends: only `None` does. It holds nothing
-    /// that serves without a `state` which the other site does not know.
+    /// For a cookie that must be sent with a form of another site: only `None` is. It is useless without a
+    /// `state` which the other site does not know.
     pub fn of_form_post(session: &config::Session) -> Self {
         Attributes::new(session, SameSite::None)
     }
@@ -42,24 +42,24 @@ impl Attributes {
         Attributes(format!("; Path=/{domain}{secure}; HttpOnly; SameSite={same_site}{partitioned}"))
     }
 
-    /// How many bytes they add to a cookie without `Max-Age`.
+    /// Their length without `Max-Age`. Bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// A cookie that goes when the browser is closed.
+    /// A cookie that expires when the browser is closed.
     pub fn set(&self, name: &str, value: &str) -> String {
         format!("{name}={value}{}", self.0)
     }
 
-    /// A cookie that goes after `max_age`.
+    /// A cookie that expires after `max_age`.
     pub fn set_for(&self, name: &str, value: &str, max_age: Seconds) -> String {
         format!("{name}={value}{}; Max-Age={}", self.0, max_age.0)
     }
 
-    /// Deletes a cookie. Every attribute is repeated: a browser refuses to touch a `__Host-` cookie
-    /// without `Secure` and `Path=/`, and looks for it neither in another partition nor on another
-    /// host; the person would stay logged in.
+    /// Deletes a cookie. Every attribute is repeated: a browser does not touch a `__Host-` cookie without
+    /// `Secure` and `Path=/`, nor one in another partition or on another host; the person would stay logged
+    /// in.
     pub fn delete(&self, name: &str) -> String {
         format!("{name}={}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT", self.0)
     }

@@ -1,5 +1,4 @@
-//! A browser and our cookies: what is set comes back, what is deleted is gone, and what somebody
-//! else puts there is worth nothing.
+//! A browser and our cookies: set cookies return, deleted ones are gone, and foreign ones are useless.
 
 mod cookies;
 mod logins;

@@ -1,8 +1,8 @@
 //! What specifications leave open to a provider, and one choice of it.
 //!
-//! The list is `tests/provider_behaviours.json`: each row has a name, who leaves it open, and its values
-//! with what they mean. The first value is the usual one. A provider that plays in a test asks a
-//! [`Behaviour`] at every place where the list leaves it a choice; a story or a world says which.
+//! The list is `tests/provider_behaviours.json`: each row has a name, the specification that leaves it open,
+//! and its values with their meaning. The first value is the usual one. A test provider uses a [`Behaviour`]
+//! wherever the list leaves it a choice; a story or a world chooses.
 
 // Not every test that has the list uses all of it.
 #![allow(dead_code)]
@@ -58,7 +58,7 @@ impl Behaviour {
         Behaviour::chosen(|_| 0)
     }
 
-    /// Of every row the value at the place that `choose` gives, which is told how many there are.
+    /// For each row the value at the index that `choose` returns for the number of values.
     pub fn chosen(mut choose: impl FnMut(usize) -> usize) -> Behaviour {
         let values = list().iter().map(|row| {
             let at = choose(row.values.len());

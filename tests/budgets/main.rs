@@ -159,7 +159,7 @@ fn decide(filter: &Rc<Filter>, request: Request, now: Timestamp) -> Answer {
 
 /// Exact, so that a saving lowers the limit too.
 #[test]
-fn a_request_allocates_what_its_budget_says() {
+fn a_request_allocates_within_its_budget() {
     let mut worker = Worker::new();
     for (way, budget) in BUDGETS.iter().enumerate() {
         let (taken, _) = worker.decide(way);
@@ -195,7 +195,7 @@ fn played_under_valgrind() {
 
 /// What a run costs besides its requests is the same for so many and twice as many.
 #[test]
-fn a_request_runs_no_more_instructions_than_its_budget() {
+fn a_request_runs_within_its_instruction_budget() {
     // Not through `print!`: a passing test shows nothing of that.
     let say = |line: &str| drop(std::io::stderr().write_all(line.as_bytes()));
     if env::var_os("BUDGETS_INSTRUCTIONS").is_none() {

@@ -90,7 +90,7 @@ fn every_case_is_held_by_tests_that_know_its_id() {
 }
 
 #[test]
-fn no_case_waits_for_what_a_test_holds_already() {
+fn no_waiting_case_has_a_test() {
     let sources = sources();
     for Row { id, held_by } in rows() {
         let Some(capability) = held_by.strip_prefix("waits for: ") else { continue };

@@ -104,10 +104,10 @@ fn the_examples_are_accepted_without_warnings() {
     }
 }
 
-/// Kong writes the document anew, with members in any order. What workers read must be the same, or one
-/// would not open the sessions of another.
+/// Kong rewrites the document, with members in any order. All workers must read the same, or one would not
+/// open the sessions of another.
 #[test]
-fn the_order_of_members_means_nothing() {
+fn the_order_of_keys_does_not_matter() {
     fn written_backwards(value: &Value) -> String {
         match value {
             Value::Object(members) => {
@@ -190,7 +190,7 @@ fn kong_reads_the_schema_of_this_version() {
 }
 
 #[test]
-fn the_example_of_errors_leads_to_just_these() {
+fn the_example_of_errors_produces_exactly_the_documented_lines() {
     let problems = read(examples().last().unwrap()).unwrap_err();
     let documented = blocks("text");
     assert_eq!(documented.last().map(|block| block.trim()), Some(problems.to_string().as_str()));
@@ -291,7 +291,7 @@ fn fault(root: &Value, schema: &Value, value: &Value, place: &str) -> Option<Str
                 refused(!types.any(|name| is_of_type(value, name.as_str().unwrap())), place, keyword)
             }
             "enum" => refused(!argument.as_array().unwrap().contains(value), place, keyword),
-            // The only pattern asks for a variable somewhere in the text.
+            // The only pattern requires a variable somewhere in the text.
             "pattern" => refused(value.as_str().is_some_and(|text| !text.contains("${")), place, keyword),
             "minLength" => refused(value.as_str() == Some(""), place, keyword),
             "minimum" => refused(value.as_f64() < argument.as_f64() && value.is_number(), place, keyword),

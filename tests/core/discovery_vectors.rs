@@ -80,7 +80,7 @@ fn roles(provider: Provider) -> Roles {
     Roles { provider, relying_party: Some(Rc::new(relying_party)), resource_server: None }
 }
 
-/// The keys of `callout` that are asked for where all endpoints have one way.
+/// The keys of `callout` that are needed where all endpoints share one target.
 fn noted_with_one_way(body: &[u8], issuer: &str) -> Vec<&'static str> {
     let mut provider = provider(issuer);
     provider.callout.jwks = provider.callout.discovery.clone();

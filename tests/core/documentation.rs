@@ -87,7 +87,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
 
 /// That every refusal has a row, and every row a refusal, is held by the compiler.
 #[test]
-fn every_code_has_a_row_and_no_row_is_invented() {
+fn the_documented_codes_are_those_of_the_source() {
     let rows = SECTIONS.iter().flat_map(|section| section.rows);
     let (refusals, others): (Vec<&Row>, Vec<&Row>) = rows.partition(|row| row.kind.is_some());
     let names = |rows: Vec<&Row>| rows.iter().map(|row| row.code.to_owned()).collect::<BTreeSet<String>>();
@@ -104,7 +104,7 @@ fn every_code_has_a_row_and_no_row_is_invented() {
 }
 
 #[test]
-fn the_page_of_codes_has_the_rows_of_the_source_and_no_other() {
+fn the_generated_page_of_codes_is_up_to_date() {
     let page = read("docs/errors.md");
     assert!(page == with_tables(&page).unwrap(), "docs/errors.md is not what the code says: make schemas");
     let documented = captures(r"(?m)^\| `([a-z0-9_]+)` \|", &page);
@@ -137,9 +137,10 @@ fn the_tests_that_the_documents_name_exist() {
         .map(|path| read(&path))
         .collect();
     let stories: String = files("wasm-test", &[".test.mjs"]).iter().map(|path| read(path)).collect();
-    for (document, heading) in
-        [("ARCHITECTURE.md", "## Invariants\n"), ("SECURITY.md", "## Mistakes of others")]
-    {
+    for (document, heading) in [
+        ("ARCHITECTURE.md", "## Invariants\n"),
+        ("SECURITY.md", "## Vulnerabilities of other implementations"),
+    ] {
         let text = read(document);
         let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{document}: {heading}"));
         let section = section.split("\n## ").next().unwrap();
@@ -156,7 +157,7 @@ fn the_tests_that_the_documents_name_exist() {
 }
 
 #[test]
-fn every_metric_is_documented_and_no_other() {
+fn the_documented_metrics_are_those_of_the_source() {
     let page = read("docs/metrics.md");
     let row = Regex::new(r"(?m)^\| `(vestibule\.[^`]+)` \| (counter|gauge) \| [^|]+ \|$").unwrap();
     let rows: Vec<(String, String)> =
@@ -291,7 +292,7 @@ fn readme_examples() -> Vec<Value> {
 
 /// That Envoy takes the example too is tested with a real one.
 #[test]
-fn the_example_of_the_readme_is_a_good_configuration() {
+fn the_example_of_the_readme_is_a_valid_configuration() {
     let examples = readme_examples();
     let [filters, clusters] = examples.as_slice() else { panic!("two examples, got {}", examples.len()) };
     let plugin = &filters[0]["typed_config"]["config"];
@@ -318,9 +319,9 @@ fn the_example_of_the_readme_is_a_good_configuration() {
     );
 }
 
-/// Rows of the attack catalogue that ask for words: what the filter cannot hold by itself is said.
+/// Rows of the attack catalogue that need a statement in the documents: limits of the filter are documented.
 #[test]
-fn rows_of_the_catalogue_that_ask_for_words_have_them() {
+fn documents_state_what_the_catalogue_asks_them_to_state() {
     for (id, document, words) in [
         (
             "HDR-18",
@@ -328,15 +329,11 @@ fn rows_of_the_catalogue_that_ask_for_words_have_them() {
             "The upstream can trust the identity headers if it can be reached only through the proxy.",
         ),
         ("HDR-18", "SECURITY.md", "The upstream is reached only through the proxy."),
-        (
-            "HDR-11",
-            "README.md",
-            "An `Authorization` that proved nothing, such as `Basic` on a page for sessions, is left alone.",
-        ),
+        ("HDR-11", "README.md", "One that was not used, such as `Basic` under a rule for sessions, stays."),
         ("PATH-06", "docs/configuration.md", "are case-sensitive"),
         ("PATH-23", "SECURITY.md", "A filter after it that rewrites the path"),
-        ("RS-23", "README.md", "the token alone decides, whatever session there may be"),
-        ("SESS-25", "README.md", "A stolen cookie is good until the session ends"),
+        ("RS-23", "README.md", "the token alone decides, even beside a session"),
+        ("SESS-25", "README.md", "A stolen cookie is valid until the session ends"),
         ("SESS-32", "README.md", "A stream outlives its session."),
         ("WASM-21", "SECURITY.md", "No `typed_per_filter_config` disables it"),
         ("LOG-07", "SECURITY.md", "visible in Envoy's `/config_dump`"),

@@ -66,7 +66,7 @@ fn one_file_has_all_that_is_unsafe() {
 
 /// Read in several places it is read in several ways.
 #[test]
-fn one_place_reads_where_a_browser_says_that_a_request_comes_from() {
+fn fetch_metadata_is_read_in_one_place() {
     let elsewhere =
         |path: &str| is_core(path) && !["rules/fetch_metadata.rs", "config/identity.rs"].contains(&path);
     assert_eq!(uses(&["sec-fetch-"], elsewhere), Vec::<String>::new());
@@ -92,9 +92,9 @@ fn the_core_reads_no_clock_draws_no_randomness_and_prints_nothing() {
     assert_eq!(uses(&words, is_core), Vec::<String>::new());
 }
 
-/// What nobody has sealed here is never inflated: no token, no answer, no request.
+/// Only text that was sealed here is decompressed: no token, no response, no request.
 #[test]
-fn only_sessions_are_inflated() {
+fn only_sessions_are_decompressed() {
     assert_eq!(uses(&["miniz_oxide", "inflate"], |path| path != "session/pack.rs"), Vec::<String>::new());
     assert!(!uses(&["miniz_oxide"], |path| path == "session/pack.rs").is_empty());
     let opened = uses(&["unpack("], |path| path != "session/pack.rs");
@@ -103,7 +103,7 @@ fn only_sessions_are_inflated() {
 }
 
 #[test]
-fn the_way_to_the_upstream_is_one() {
+fn only_one_function_leads_to_the_upstream() {
     let made = uses(&["Edits {"], |path| is_core(path) && path != "upstream.rs");
     let made: Vec<String> = made.into_iter().filter(|line| !line.ends_with("-> &Edits {")).collect();
     assert_eq!(made, Vec::<String>::new());
@@ -114,7 +114,7 @@ fn the_way_to_the_upstream_is_one() {
 }
 
 #[test]
-fn nothing_is_believed_that_was_not_checked() {
+fn authenticated_types_are_constructed_only_after_their_checks() {
     for (made, by) in [
         ("Verified {", "jose/jws.rs"),
         ("IdToken {", "oidc/id_token.rs"),
@@ -128,7 +128,7 @@ fn nothing_is_believed_that_was_not_checked() {
     }
 }
 
-/// The catalogue's RS-30. What takes time by its content tells about its content.
+/// The catalogue's RS-30. A comparison whose time depends on its content reveals its content.
 #[test]
 fn rs_30_secrets_are_compared_in_constant_time() {
     let by_content =
@@ -145,7 +145,7 @@ fn rs_30_secrets_are_compared_in_constant_time() {
 }
 
 #[test]
-fn files_stay_short() {
+fn files_stay_within_the_line_limit() {
     for (path, code) in sources() {
         let lines = code.lines().count();
         let is_test = path.ends_with("tests.rs");
@@ -154,7 +154,7 @@ fn files_stay_short() {
 }
 
 #[test]
-fn the_code_map_names_what_there_is() {
+fn the_code_map_names_every_module() {
     let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let (_, map) = architecture.split_once("\n## Code map\n").unwrap();
     let map = map.split("\n## ").next().unwrap();

@@ -86,7 +86,7 @@ fn rooms_depend_downward_only() {
 }
 
 #[test]
-fn what_is_read_of_a_file_is_what_it_uses() {
+fn the_layout_check_reads_every_import() {
     let code = "use crate::{\n    time,\n    http::Headers,\n};\nuse crate::oidc::token;\nfn f() { crate::text::shown(\"\") }\n";
     let expected = ["http", "oidc", "text", "time"].map(str::to_owned);
     assert_eq!(named(code), BTreeSet::from(expected));

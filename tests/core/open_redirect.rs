@@ -31,7 +31,7 @@ fn readings(payload: &str) -> [String; 2] {
 }
 
 #[test]
-fn no_payload_leaves_the_origin_when_a_browser_resolves_it() {
+fn no_return_address_leaves_the_origin_when_a_browser_resolves_it() {
     let Some(payloads) = payloads() else { return };
     assert!(payloads.len() >= 559, "only {} payloads", payloads.len());
     let site = Url::parse("https://app.example/oidc/callback?code=x").unwrap();

@@ -21,13 +21,13 @@ fn rows() -> Vec<[String; 4]> {
 }
 
 #[test]
-fn thirty_pains_stand_there_once_each_and_in_order() {
+fn thirty_pain_points_are_listed_in_order() {
     let numbers: Vec<String> = rows().into_iter().map(|[number, ..]| number).collect();
     assert_eq!(numbers, (1..=30).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
 #[test]
-fn each_says_what_happens_here_and_where_more_is_said() {
+fn each_pain_point_has_an_answer_with_a_link() {
     for [number, pain, here, _] in rows() {
         assert!(!pain.is_empty(), "{number}");
         assert!(here.contains("]("), "{number} links to nothing: {here}");
@@ -35,7 +35,7 @@ fn each_says_what_happens_here_and_where_more_is_said() {
 }
 
 #[test]
-fn each_is_held_by_tests_that_exist() {
+fn each_pain_point_names_existing_tests() {
     let tests = Tests::read();
     for [number, _, _, held_by] in rows() {
         let named = tests.named_in(&number, &held_by);

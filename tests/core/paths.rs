@@ -138,7 +138,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// What a fuzzer found: the `url` crate takes `u|` for a drive of Windows whatever the scheme.
 #[test]
-fn nothing_is_above_what_the_url_crate_takes_for_a_drive() {
+fn dot_segments_do_not_climb_above_a_windows_drive() {
     let rules = rules();
     for (path, verdict) in [
         ("/u|/..", Verdict::Chosen),
@@ -153,7 +153,7 @@ fn nothing_is_above_what_the_url_crate_takes_for_a_drive() {
 }
 
 #[test]
-fn the_reading_of_the_url_crate_is_among_ours_and_under_the_rule_that_was_chosen() {
+fn the_reading_of_the_url_crate_is_among_ours_with_the_same_rule() {
     // A test may read the clock.
     #[allow(clippy::disallowed_methods)]
     let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -25,7 +25,7 @@ const MENDED_FROM: [(&str, [u64; 3], &str); 9] = [
 
 /// Crates that would bring what the design rules out: another parser of tokens, another source of
 /// randomness in the core, C code, a second regular expression engine, or something unmaintained. Of what
-/// inflates there is one, `miniz_oxide`, and one place that may use it: see `only_sessions_are_inflated`.
+/// inflates there is one, `miniz_oxide`, and one place that may use it: see `only_sessions_are_decompressed`.
 const UNWANTED: [&str; 12] = [
     "jsonwebtoken",
     "josekit",
@@ -74,7 +74,7 @@ fn numbers(version: &str) -> Vec<u64> {
 }
 
 #[test]
-fn log_09_every_crate_is_from_the_registry_and_is_what_it_was() {
+fn log_09_every_crate_is_from_the_registry_with_its_checksum() {
     let own: BTreeSet<&str> = ["vestibule", "noop", "wasm-test"].into();
     for package in packages().iter().filter(|package| !own.contains(package.name.as_str())) {
         assert_eq!(package.source.as_deref(), Some(CRATES_IO), "LOG-09 {}", package.name);

@@ -149,9 +149,9 @@ fn keys_of_the_cookbook() {
     assert_eq!(read_as[4..], [("3_5", None), ("3_6", None)]);
 }
 
-/// Through a year of changes the key that a token names is the one that is found: with the key set of
-/// each day, a token with a wrong signature fails by its signature if its key is there, and otherwise
-/// because nobody knows the key.
+/// Through a year of rotations the key that a token names is found: with the key set of each day, a token
+/// with a wrong signature fails by its signature if its key is there, and otherwise because the key is
+/// unknown.
 #[test]
 fn rotations_of_google_and_entra_the_right_key_is_found() {
     let Some(folder) = folder() else { return };

@@ -1,8 +1,8 @@
 //! Wycheproof's cases for the primitives, through the function that verifies every token here, and for
 //! what cookies are sealed with.
 //!
-//! What is labelled valid verifies, and everything else is refused. Where JWS asks for less than a set
-//! has (another salt of PSS, ECDSA in DER), the test says so, and nothing of it verifies.
+//! Signatures labelled valid verify, and all others are refused. Where JWS requires less than a set has
+//! (another salt of PSS, ECDSA in DER), the test says so, and none of it verifies.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -2,7 +2,7 @@
 //! to. A test binary that includes this has it for all that it does.
 
 #![allow(unsafe_code)]
-// Not every binary asks for all of it.
+// Not every binary uses all of it.
 #![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

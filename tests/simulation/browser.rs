@@ -26,7 +26,7 @@ pub struct Browser {
     history: Vec<String>,
     /// In the exam: how many requests it has made, and whether it got in.
     pub exam: (u32, bool),
-    /// What it was told last, for who looks into a failure.
+    /// Its last response, for debugging a failure.
     pub last: &'static str,
 }
 
@@ -49,7 +49,7 @@ enum Wish {
     Back,
     CallbackAgain,
     Script,
-    /// A script asks who is logged in, or keeps the session alive.
+    /// A script fetches session information, or extends the session.
     AskForSession,
     Prefetch,
     Form,
@@ -114,7 +114,7 @@ const PAGES: [&str; 13] = [
 impl Browser {
     pub fn new(index: usize, shape: &Shape, chance: &mut Chance) -> Browser {
         Browser {
-            // The last one belongs to somebody who has another, too.
+            // The last one belongs to another person, too.
             person: format!("person-{}", index % (shape.browsers - 1)),
             pace: *chance.of(&[8_000, 15_000, 60_000, 200_000]),
             jar: Jar::default(),
@@ -311,7 +311,7 @@ impl World {
         if self.is_exam && matches!(seen.code, "session") {
             self.browsers[browser].exam.1 = true;
         }
-        // The page that asks, answered.
+        // The answer to the confirmation page.
         if seen.code == "logout_to_confirm" && self.chance.percent(50) {
             self.fulfil(browser, tab, Wish::LogOutByAForm);
         }
@@ -333,7 +333,7 @@ impl World {
             return self.navigate(browser, tab, path, from);
         }
         self.browsers[browser].tabs[tab].at_provider = Some(url.into());
-        // Who is logged in there is sent back at once; others type, and some go for a coffee.
+        // A person who is logged in there is returned at once; others type, and some go for a coffee.
         let within = match self.chance.weighted(&[(5, 0), (4, 1), (1, 2)]) {
             _ if self.is_exam => 500,
             0 => 100,
@@ -396,7 +396,7 @@ impl World {
         self.wake(Actor::Tab(browser, tab), 5_000);
     }
 
-    /// From here on every browser begins anew, with the cookies that it has, and only tries to get in.
+    /// From here on every browser starts again, with the cookies that it has, and only tries to log in.
     pub fn begin_exam(&mut self) {
         self.tell(format_args!("whoever keeps trying must get in now"));
         self.is_exam = true;
@@ -418,12 +418,12 @@ impl World {
         }
     }
 
-    /// Who kept cookies and had a good token got in, and nobody went round in circles.
+    /// A browser with cookies and a valid token got in, and none was in a loop.
     pub fn pass_exam(&mut self) {
         for browser in &self.browsers {
             let (requests, passed) = browser.exam;
             let person = &browser.person;
-            // A session that is over before it is used is told as a loop, and nothing else is.
+            // A session that ends before it is used is reported as a loop, and nothing else is.
             let is_short = self.shape.has_sessions_of_a_second();
             let expected = browser.keeps_cookies && !(is_short && browser.last == "login_loop");
             assert_eq!(passed, expected, "{person} got in or not, after: {}", browser.last);

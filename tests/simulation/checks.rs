@@ -103,7 +103,7 @@ impl World {
         match seen.code {
             "login_begins" => self.check_begun_login(&open, &seen),
             "login_completed" => self.check_completed_login(&open, &seen),
-            // Whoever did not log in as asked has logged in.
+            // A login that did not satisfy the step-up was not completed as one.
             "step_up_not_met" if self.sets_a_session(&open, &seen) => {
                 self.check_completed_login(&open, &seen)
             }
@@ -170,7 +170,7 @@ impl World {
                 seen.code
             );
         }
-        // The address that somebody asked for leads back to itself, whatever it has in it.
+        // The requested address returns unchanged, with any content.
         let mut parts = seen.body.split("return_to=");
         let first = parts.next().unwrap_or_default();
         let body = parts.map(|part| part.split_once('"').map_or("", |(_, rest)| rest));
@@ -238,7 +238,7 @@ impl World {
         let leeway = self.shape.leeway;
         assert!(begins <= last + leeway && first < ends + leeway, "the ID token is of another time");
         let key = worker.keys[0];
-        // Who logs in as somebody else leaves the session before.
+        // A login as another person ends the earlier session.
         let before = self.model.session(&self.shape, provider, &header, worker, now).ok().cloned();
         let memory = worker.memory;
         let session = self.model.begins(&self.shape, provider, said, key, now, self.time);
@@ -280,7 +280,7 @@ impl World {
         count
     }
 
-    /// Nobody reaches the upstream without proof, and it is told who it is and nothing else.
+    /// Every request at the upstream is authenticated, with exactly its identity.
     fn check_admitted(&mut self, open: &Open, seen: &Seen) {
         let upstream = seen.upstream.as_ref().unwrap();
         let path = open.request.path.split('?').next().unwrap();
@@ -311,7 +311,7 @@ impl World {
         let header = cookie_header(&open.request);
         let proven = self.model.session(&self.shape, provider, &header, worker, now);
         let session = proven.unwrap_or_else(|why| panic!("let through without a session: {why:?}")).clone();
-        // Where no provider ends sessions, a logout is noticed when the session is to be written anew.
+        // Without provider logouts, a logout is noticed when the cookie would be extended.
         let is_written =
             self.shape.idle > 0 && now.saturating_sub(session.seen) >= (self.shape.idle / 4).min(60);
         let has_ended = self.model.has_ended(&session, worker.memory);
@@ -344,7 +344,7 @@ impl World {
         }
     }
 
-    /// A session that comes with an answer is one that the request had, written anew.
+    /// A session in a response is the one of the request, extended.
     fn check_renewed(&mut self, open: &Open, seen: &Seen, provider: usize) {
         self.check_rewritten(open, seen, provider, true);
     }
@@ -438,7 +438,7 @@ impl World {
         }
     }
 
-    /// Who has a session is not turned away.
+    /// A person with a valid session is not refused.
     fn check_refused(&mut self, open: &Open, seen: &Seen) {
         let is_honest = matches!(open.actor, Actor::Tab(..) | Actor::Script(_));
         let path = open.request.path.split('?').next().unwrap();
@@ -502,7 +502,7 @@ impl World {
         }
     }
 
-    /// Why somebody may be refused who has a session that counts, of which the provider says nothing bad.
+    /// Why a valid session may be refused although the provider did not end it.
     fn excuse(&self, session: &Session, seen: &Seen) -> Option<&'static str> {
         let became = &self.model.became[&session.login];
         if became.may_be_ended {
@@ -510,7 +510,7 @@ impl World {
         }
         // A session without a refresh token lives for itself.
         let renewed_at = session.renewed_at?;
-        // So does one whose tokens are good for long, if nobody else can have made it another.
+        // So does one whose tokens last long, if nothing else can have replaced it.
         if renewed_at > self.proxy_time() + 60 && self.turns() == 0 && became.may_end.is_none() {
             return None;
         }
@@ -533,7 +533,7 @@ impl World {
         }
     }
 
-    /// Scripts are told who is logged in by whoever is, and nothing else.
+    /// Scripts get the identity of the session, and nothing else.
     fn check_session_told(&mut self, open: &Open, seen: &Seen) {
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
@@ -552,7 +552,7 @@ impl World {
         }
     }
 
-    /// Somebody has logged out: whoever has a copy of the cookie is logged out too.
+    /// After a logout every copy of the cookie is refused.
     fn check_logout(&mut self, open: &Open) {
         // Then the cookies go, and what was written of the rest before; the log says so.
         let is_whole = !shared::has_just_failed();

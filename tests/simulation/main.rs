@@ -83,7 +83,7 @@ fn print(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// One world from its beginning to its end. A failure is told with what came before it.
+/// One world from its beginning to its end. A failure is shown with the events before it.
 fn live(seed: u64) -> (u64, Statistics) {
     let mut world = World::new(seed);
     let lived = catch_unwind(AssertUnwindSafe(|| world.run()));
@@ -127,7 +127,7 @@ fn live_all(next: impl Fn() -> Option<u64> + Sync) -> Statistics {
 }
 
 #[test]
-fn what_must_hold_holds_in_many_worlds() {
+fn the_invariants_hold_in_many_random_worlds() {
     let seed = AtomicU64::new(1);
     print(&format!("worlds of the seeds 1 to {WORLDS}\n"));
     let all = live_all(|| Some(seed.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed <= WORLDS));
@@ -143,7 +143,7 @@ fn first_of_now() -> u64 {
 }
 
 #[test]
-fn every_choice_of_a_provider_is_known_by_its_name() {
+fn every_provider_behaviour_is_listed_by_name() {
     let usual = behaviours::Behaviour::usual();
     assert_eq!(usual.of("refresh_token"), "rotated");
     assert!(usual.with("refresh_token", "repeated").is("refresh_token", "repeated"));
@@ -155,7 +155,7 @@ fn every_choice_of_a_provider_is_known_by_its_name() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_world() {
+fn the_same_seed_makes_the_same_world() {
     assert_eq!(live(1).0, live(1).0);
     assert_ne!(live(1).0, live(2).0);
 }

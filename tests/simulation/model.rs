@@ -1,4 +1,4 @@
-//! Who has proven what, until when: kept beside the filter and without asking it.
+//! What was authenticated until when: recorded beside the filter, without using it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ pub struct Session {
     pub seen: u64,
     pub ends: u64,
     pub key: usize,
-    /// When its access token ends, if it is renewed then.
+    /// When its access token expires, if it is refreshed then.
     pub renewed_at: Option<u64>,
     /// What the provider said of the person and the login.
     pub acr: Option<String>,
@@ -142,8 +142,8 @@ pub struct Model {
     pub latest: u64,
 }
 
-/// Milliseconds for which whoever has the old cookie gets the newer session, after a browser has got it. A
-/// little less than what the filter says.
+/// Milliseconds for which requests with the old cookie get the newer session, after a browser has got it. A
+/// little less than the grace period of the filter.
 const OUTDATED: u64 = 100_000;
 
 /// Why a session does not count.

@@ -18,7 +18,7 @@ use crate::shape::{ACRS, CLIENT_SECRETS, SCOPE, SITE, Shape};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Refuses,
-    /// It acts, and nobody hears of it.
+    /// It acts, and its reply is lost.
     LosesAnswers,
     /// It acts, late.
     IsSlow,
@@ -89,7 +89,7 @@ pub struct Provider {
     form_post: bool,
     has_large_claims: bool,
     has_userinfo: bool,
-    /// Who an access token was made for.
+    /// The audience of an access token.
     userinfo: BTreeMap<String, Value>,
     pub codes: BTreeMap<String, Code>,
     /// Refresh tokens, by their text.
@@ -277,7 +277,7 @@ impl Provider {
             redirect_uri: sent["redirect_uri"].clone(),
             is_used: false,
             acr: match sent.get("acr_values") {
-                // Nobody must do as it is asked (Core 1.0 section 3.1.2.1).
+                // A provider need not satisfy the request (Core 1.0 section 3.1.2.1).
                 Some(wanted) if chance.percent(80) => wanted.split(' ').next().unwrap().to_owned(),
                 _ => (*chance.of(&ACRS)).to_owned(),
             },
@@ -439,7 +439,7 @@ impl Provider {
             redemption.lie = None;
         }
         let (id_token, claims) = self.id_token(&given, redemption, now);
-        // Who has one refresh token for everybody does not know who asks.
+        // With one refresh token for every login it cannot tell the sessions apart.
         if !(is_refresh && self.behaviour.is("refresh_token_of_a_login", "of_all")) {
             let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": claims["email"]});
             self.userinfo.insert(redemption.access_token.clone(), about);
@@ -506,7 +506,7 @@ impl Provider {
             "iss": self.issuer, "sub": given.person, "aud": self.audience(), "client_id": "robot",
             "iat": now, "exp": now + 300, "jti": self.next("access", chance),
         });
-        // To whom it is given it means nothing, so nobody looks at the signature.
+        // The receiver does not use it, so the signature does not matter.
         let parts = [self.access_token_header(), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         format!("{}.{:064x}", parts.join("."), chance.next())
     }
@@ -589,7 +589,7 @@ impl Provider {
         parameters(&callout.body)
     }
 
-    /// A code serves once, for whoever has its verifier.
+    /// A code is accepted once, with its verifier.
     fn use_code(&mut self, body: &BTreeMap<String, String>) -> Vec<String> {
         let checks_pkce = self.checks_pkce;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&body["code_verifier"]));
@@ -617,7 +617,7 @@ impl Provider {
         self.refresh_tokens.retain(|_, grant| !grant.logins.iter().any(|login| logins.contains(login)));
     }
 
-    /// The session of somebody ends at the provider, which tells nobody.
+    /// A session ends at the provider, which does not report it.
     pub fn forgets_somebody(&mut self, chance: &mut Chance) {
         let grants: Vec<_> = self.refresh_tokens.values().map(|grant| grant.logins.clone()).collect();
         // One that many have would be given again to the next.

@@ -94,7 +94,7 @@ impl Worker {
         self.undecided.get(&number?).copied()
     }
 
-    /// Under these names the workers tell each other about the providers.
+    /// Under these names the workers share provider documents.
     pub fn news_names(&self) -> Vec<String> {
         let drivers = self.driver.iter();
         drivers
@@ -266,7 +266,7 @@ impl World {
         let Some(mut flight) = self.flights.remove(&id) else { return };
         let (reply, redemption) = match flight.reply.take() {
             Some((Ok(reply), redemption)) if !is_timeout => (Ok(reply), redemption),
-            // Of an answer that is lost, nobody knows what is in it.
+            // The content of a lost response is unknown.
             Some((reply, redemption)) => {
                 self.lost_answer(redemption.as_ref());
                 (Err(reply.err().unwrap_or(CalloutFailed::NoAnswer)), None)
@@ -389,7 +389,7 @@ impl World {
         }
     }
 
-    /// A worker starts anew: what it knew is lost, and so are the requests that it had in hand.
+    /// A worker restarts: its caches are lost, and so are its requests.
     pub fn restart(&mut self, index: usize, keys: Vec<usize>) {
         self.tell(format_args!("worker {index} starts anew with the session keys {keys:?}"));
         self.statistics.count("workers restarted");

@@ -56,7 +56,7 @@ thread_local! {
     static HOST: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The randomness of the host begins anew.
+/// The randomness of the host restarts.
 pub fn seed_the_host(seed: u64) {
     HOST.set(seed);
 }

@@ -1,4 +1,4 @@
-//! Everything that nobody but those who need it may see, and whether a text shows any of it.
+//! All secrets of a world, and whether a text shows any of them.
 
 use std::collections::BTreeSet;
 

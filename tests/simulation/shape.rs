@@ -14,7 +14,7 @@ pub const COOKIE: &str = "__Host-vestibule";
 /// Where providers post logout tokens.
 pub const BACKCHANNEL: &str = "/oidc/backchannel-logout";
 
-/// Where scripts ask who is logged in.
+/// The endpoint of session information for scripts.
 pub const SESSION_ENDPOINT: &str = "/oidc/session";
 
 /// The session keys there will ever be.
@@ -202,8 +202,8 @@ impl Shape {
         if self.providers == 1 { COOKIE.to_owned() } else { format!("{COOKIE}-{}", self.name(provider)) }
     }
 
-    /// Whether a session ends with an access token that is over at once: it is forwarded, and nothing
-    /// renews it.
+    /// Whether a session ends with an access token that expires at once: it is forwarded, and nothing
+    /// refreshes it.
     pub fn has_sessions_of_a_second(&self) -> bool {
         let behaviour = &self.behaviours[0];
         let is_over = ["zero", "second"].iter().any(|lifetime| behaviour.is("expires_in", lifetime));

@@ -27,7 +27,7 @@ struct Faults {
     percent: u64,
     /// So many writes fail from now on.
     series: u32,
-    /// Series that were too long for whoever wrote.
+    /// Series that were too long for their writer.
     failures: u32,
     losses: u32,
 }
@@ -75,7 +75,7 @@ pub fn fail(percent: u64, seed: u64) {
     });
 }
 
-/// How many writes were not done since this was asked last.
+/// How many writes failed since the last call.
 pub fn take_failures() -> u32 {
     FAULTS.with_borrow_mut(|faults| std::mem::take(&mut faults.failures))
 }

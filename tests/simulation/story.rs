@@ -1,9 +1,9 @@
-//! What happened, in order: for whoever looks into a failure, and for telling two runs apart.
+//! The events in order: for debugging a failure, and for comparing two runs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-/// So many of the last events are told when something is broken.
+/// This many of the last events are shown after a failure.
 const REMEMBERED: usize = 120;
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Story {
         self.last.push_back(line);
     }
 
-    /// What belongs to the trace and is too long to tell.
+    /// Belongs to the trace, but is too long to show.
     pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             // FNV-1a.

@@ -84,8 +84,8 @@ pub const BEGINNING: u64 = 1_700_000_000;
 /// Everything goes wrong for so long, then nothing does. Milliseconds, as all times of a world.
 const STORM: u64 = 1_500_000;
 
-/// After so much more, whoever keeps trying must get in: the longest that documents are used, back-offs
-/// and counts of rounds are over.
+/// After this much more time, a browser that keeps trying must get in: the longest use of documents,
+/// back-offs and attempt counts are over.
 const CALM: u64 = STORM + 700_000;
 
 const END: u64 = CALM + 180_000;
@@ -93,7 +93,7 @@ const END: u64 = CALM + 180_000;
 /// A request must be answered within this time, however many callouts it takes.
 const PATIENCE: u64 = 90_000;
 
-/// Who does something.
+/// The actor of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     Tab(usize, usize),
@@ -513,7 +513,7 @@ impl World {
         self.restart(worker, self.keys.clone());
     }
 
-    /// In the shared data lies what was told about another provider, or half of it.
+    /// The shared data has the documents of another provider, or half of them.
     fn mix_up_news(&mut self) {
         let names = self.workers[0].news_names();
         let [from, to] = [(); 2].map(|()| self.chance.of(&names).clone());

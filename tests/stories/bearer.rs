@@ -25,7 +25,7 @@ fn token(world: &mut World, changes: &Value) -> String {
 }
 
 #[test]
-fn a_program_is_let_in_and_its_token_stays_here() {
+fn a_valid_token_admits_a_program_and_is_not_forwarded() {
     let mut world = World::with(&api());
     let token = token(&mut world, &json!({}));
     let authorization = format!("Bearer {token}");
@@ -39,7 +39,7 @@ fn a_program_is_let_in_and_its_token_stays_here() {
 
 /// Cognito writes no audience into its access tokens.
 #[test]
-fn a_token_without_audience_counts_for_the_clients_that_are_listed() {
+fn a_token_without_audience_is_accepted_for_listed_clients() {
     let mut listed = api();
     listed["providers"]["main"] = json!({"clients_without_audience": ["shop"]});
     let bare = |changes: Value| {
@@ -56,7 +56,7 @@ fn a_token_without_audience_counts_for_the_clients_that_are_listed() {
         (json!({"client_id": null}), "access_token_client"),
         (json!({"client_id": null, "azp": "shop", "cid": "shop", "sub": "shop"}), "access_token_client"),
         (json!({"client_id": ["shop"]}), "access_token_claim_malformed"),
-        // An audience is an audience, whoever asked for the token.
+        // The audience decides, whichever client requested the token.
         (json!({"aud": "shop"}), "access_token_audience"),
         (json!({"aud": AUDIENCE}), "access_token_audience"),
         (json!({"aud": []}), "access_token_claim_malformed"),
@@ -74,7 +74,7 @@ fn a_token_without_audience_counts_for_the_clients_that_are_listed() {
 }
 
 #[test]
-fn a_token_goes_on_if_the_configuration_says_so() {
+fn a_token_is_forwarded_if_configured() {
     let mut change = api();
     merge(&mut change, &json!({"identity": {"access_token_header": "authorization"}}));
     let mut world = World::with(&change);
@@ -86,25 +86,25 @@ fn a_token_goes_on_if_the_configuration_says_so() {
 }
 
 #[test]
-fn a_token_is_verified_once_and_then_remembered() {
+fn a_token_is_verified_once_and_then_cached() {
     let mut world = World::with(&api());
     let token = token(&mut world, &json!({}));
     for _ in 0..100 {
         world.with_token("/api", &token).is(200, "token");
     }
     assert_eq!(world.idp().asked, ["metadata", "keys"]);
-    // From here on nobody could verify it, and the answer is made at once all the same.
+    // From here on the token cannot be verified, and the answer comes from the cache.
     world.idp().is_down = true;
     let request = world.program("/api", &[("authorization", &format!("bearer {token}"))]);
     world.send_at_once(&request).is(200, "token");
 }
 
 #[test]
-fn a_token_that_is_remembered_is_not_looked_at_again() {
+fn a_cached_token_is_not_verified_again() {
     let mut world = World::with(&api());
     let token = token(&mut world, &json!({}));
     world.with_token("/api", &token).is(200, "token");
-    // For a clock that went back, the token is of the future: only who verifies it anew finds out.
+    // For a clock set back, the token is from the future: only a new verification notices.
     world.now = world.now - vestibule::time::Seconds(5000);
     world.with_token("/api", &token).is(200, "token");
     let mut elsewhere = World::with(&api());
@@ -113,7 +113,7 @@ fn a_token_that_is_remembered_is_not_looked_at_again() {
 }
 
 #[test]
-fn what_is_remembered_of_a_token_is_of_this_token_alone() {
+fn a_cached_token_matches_its_whole_text() {
     let mut world = World::with(&api());
     let alice = token(&mut world, &json!({"sub": "alice", "scope": "orders.write"}));
     let robot = token(&mut world, &json!({}));
@@ -130,7 +130,7 @@ fn what_is_remembered_of_a_token_is_of_this_token_alone() {
 }
 
 #[test]
-fn what_is_remembered_does_not_outlive_the_token() {
+fn a_cached_token_expires_with_the_token() {
     let mut world = World::with(&api());
     world.stop_clock();
     let token = token(&mut world, &json!({}));
@@ -140,7 +140,7 @@ fn what_is_remembered_does_not_outlive_the_token() {
 }
 
 #[test]
-fn what_is_remembered_meets_the_rule_of_every_request() {
+fn a_cached_token_is_checked_against_the_rule_of_every_request() {
     let mut world = World::with(&api());
     let token = token(&mut world, &json!({}));
     world.with_token("/read", &token).is(200, "token");
@@ -170,7 +170,7 @@ fn two_providers() -> Value {
 }
 
 #[test]
-fn a_token_counts_only_where_its_provider_does() {
+fn a_token_is_accepted_only_by_rules_of_its_provider() {
     let mut world = World::with(&two_providers());
     let now = world.now;
     let main = world.providers[0].access_token(&json!({}), now);
@@ -204,7 +204,7 @@ fn providers_may_use_the_same_key_name_for_different_keys() {
 }
 
 #[test]
-fn a_token_that_is_not_acceptable_says_why() {
+fn a_refused_token_gets_the_reason() {
     let now = World::new().now.0;
     for (changes, code) in [
         (json!({"iss": "https://evil.example"}), "token_issuer"),
@@ -249,7 +249,7 @@ fn an_id_token_is_no_access_token() {
 }
 
 #[test]
-fn what_is_no_token_asks_nobody() {
+fn a_malformed_token_causes_no_fetch() {
     let mut world = World::with(&api());
     let good = token(&mut world, &json!({}));
     let half = &good[..good.len() / 2];
@@ -287,7 +287,7 @@ fn key_of_nobody(world: &World) -> String {
 }
 
 #[test]
-fn a_thousand_tokens_of_an_unknown_key_cause_one_question_in_thirty_seconds() {
+fn a_thousand_tokens_of_an_unknown_key_cause_one_fetch_in_thirty_seconds() {
     let mut world = World::with(&api());
     world.stop_clock();
     let good = token(&mut world, &json!({}));
@@ -309,7 +309,7 @@ fn a_thousand_tokens_of_an_unknown_key_cause_one_question_in_thirty_seconds() {
 }
 
 #[test]
-fn those_who_come_while_the_keys_are_asked_for_share_the_answer() {
+fn requests_during_a_key_fetch_share_its_reply() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
     let good = token(&mut world, &json!({}));
     world.with_token("/api", &good).is(200, "token");
@@ -326,11 +326,11 @@ fn those_who_come_while_the_keys_are_asked_for_share_the_answer() {
 }
 
 #[test]
-fn requests_that_come_after_clients_that_left_wait_for_the_new_keys() {
+fn requests_wait_for_new_keys_after_other_clients_have_left() {
     let mut world = World::with(&api());
     let (new, request) = after_a_rotation(&mut world);
     (0..6).for_each(|_| world.begin_and_leave(&request));
-    // Where nobody would wake them they are told to come again.
+    // Without wake-ups they get 503 with Retry-After.
     let (status, code) = if world.wakes_requests() { (200, "token") } else { (503, "provider_unreachable") };
     for seen in world.together(&vec![request; 16]) {
         seen.is(status, code);
@@ -341,7 +341,7 @@ fn requests_that_come_after_clients_that_left_wait_for_the_new_keys() {
 }
 
 #[test]
-fn where_nobody_is_woken_nobody_waits_for_keys() {
+fn a_host_that_cannot_wake_requests_makes_none_wait_for_keys() {
     let mut world = World::on(Proxy::Nginx, &api());
     let (new, request) = after_a_rotation(&mut world);
     world.begin_and_leave(&request);
@@ -351,7 +351,7 @@ fn where_nobody_is_woken_nobody_waits_for_keys() {
 }
 
 #[test]
-fn requests_that_come_while_a_fetch_is_slow_wait_for_it_whoever_of_the_others_left() {
+fn requests_wait_for_a_slow_fetch_when_other_clients_leave() {
     for first_leaves in [false, true] {
         let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
         let (_, request) = after_a_rotation(&mut world);
@@ -372,7 +372,7 @@ fn requests_that_come_while_a_fetch_is_slow_wait_for_it_whoever_of_the_others_le
 }
 
 #[test]
-fn requests_that_wait_for_keys_are_told_when_the_provider_cannot_be_reached() {
+fn requests_waiting_for_keys_get_503_when_the_provider_is_unreachable() {
     let mut world = World::with(&api());
     let (new, request) = after_a_rotation(&mut world);
     world.begin_and_leave(&request);
@@ -384,7 +384,7 @@ fn requests_that_wait_for_keys_are_told_when_the_provider_cannot_be_reached() {
         seen.is(503, "provider_unreachable");
     }
     let failed = world.idp().count("keys");
-    // Until the provider is asked again nobody waits in vain.
+    // Until the next fetch no request waits in vain.
     let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
     world.send_at_once(&request).is(503, "provider_unreachable");
     assert_eq!(world.idp().count("keys"), failed);
@@ -398,7 +398,7 @@ fn requests_that_wait_for_keys_are_told_when_the_provider_cannot_be_reached() {
 }
 
 #[test]
-fn a_request_does_not_wait_for_keys_for_ever() {
+fn waiting_for_keys_has_a_time_limit() {
     let mut world = World::with(&api());
     let (_, request) = after_a_rotation(&mut world);
     world.begin_and_leave(&request);
@@ -410,7 +410,7 @@ fn a_request_does_not_wait_for_keys_for_ever() {
 }
 
 #[test]
-fn a_client_that_leaves_again_and_again_causes_no_more_fetches() {
+fn a_client_that_leaves_repeatedly_causes_no_more_fetches() {
     let mut world = World::with(&api());
     let good = token(&mut world, &json!({}));
     world.with_token("/api", &good).is(200, "token");
@@ -460,13 +460,13 @@ fn a_client_that_leaves_does_not_hide_a_new_key_from_others() {
 }
 
 #[test]
-fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
+fn tokens_of_a_withdrawn_key_are_refused() {
     let mut world = World::with(&api());
     let old = token(&mut world, &json!({}));
     world.with_token("/api", &old).is(200, "token");
     world.idp().keys = vec![Key::new("k2", 2)];
     let new = token(&mut world, &json!({}));
-    // The new key is found at once; with the new set the old token is looked at anew.
+    // The new key is found at once; with the new set the old token is verified again.
     world.with_token("/api", &new).is(200, "token");
     world.with_token("/api", &old).is(401, "jws_key_unknown");
     world.with_token("/api", &new).is(200, "token");
@@ -474,7 +474,7 @@ fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
 }
 
 #[test]
-fn a_key_that_is_overlapping_keeps_both_alive() {
+fn overlapping_keys_both_verify() {
     let mut world = World::with(&api());
     let old = token(&mut world, &json!({}));
     world.with_token("/api", &old).is(200, "token");
@@ -485,7 +485,7 @@ fn a_key_that_is_overlapping_keeps_both_alive() {
 }
 
 #[test]
-fn when_the_keys_cannot_be_asked_for_the_client_is_told_to_come_again() {
+fn a_client_gets_503_with_retry_after_when_keys_cannot_be_fetched() {
     for (reply, status, code) in [
         (Err(CalloutFailed::NoAnswer), 503, "provider_unreachable"),
         (Err(CalloutFailed::Busy), 503, "provider_unreachable"),
@@ -512,7 +512,7 @@ fn when_the_keys_cannot_be_asked_for_the_client_is_told_to_come_again() {
 }
 
 #[test]
-fn a_person_and_a_program_share_a_rule() {
+fn a_rule_accepts_a_session_or_a_bearer_token() {
     let mut world = World::with(&api());
     world.log_in("/both").is(302, "login_completed");
     world.get("/both").is(200, "session");
@@ -542,7 +542,7 @@ fn a_rule_can_ask_for_the_type_of_rfc_9068() {
 }
 
 #[test]
-fn scopes_are_those_of_one_claim_and_never_of_both() {
+fn scopes_come_from_one_claim_never_from_two() {
     let mut world = World::with(&api());
     for (changes, code) in [
         (json!({"scope": "orders.write"}), "token"),

@@ -25,7 +25,7 @@ fn callback(world: &World, content_type: &[&str]) -> Request {
 }
 
 #[test]
-fn a_person_comes_back_by_a_form() {
+fn a_login_completes_by_form_post() {
     let mut world = by_form();
     let address = world.sent_to_provider("/orders?a=1");
     assert!(address.query_pairs().any(|pair| pair == ("response_mode".into(), "form_post".into())));
@@ -39,7 +39,7 @@ fn a_person_comes_back_by_a_form() {
 }
 
 #[test]
-fn only_the_cookie_of_the_login_comes_along_from_anywhere() {
+fn only_the_login_cookie_is_same_site_none() {
     let mut world = by_form();
     let begins = world.get("/orders");
     let cookie = begins.cookies()[0];
@@ -65,7 +65,7 @@ fn only_the_cookie_of_the_login_comes_along_from_anywhere() {
 }
 
 #[test]
-fn a_strict_site_lands_on_a_page_of_its_own() {
+fn with_same_site_strict_a_login_ends_on_an_intermediate_page() {
     let mut world = World::with(&json!({
         "session": {"same_site": "Strict"}, "providers": {"main": {"response_mode": "form_post"}},
     }));
@@ -75,7 +75,7 @@ fn a_strict_site_lands_on_a_page_of_its_own() {
 }
 
 #[test]
-fn the_answer_comes_in_the_one_way_that_was_asked_for() {
+fn only_the_requested_response_mode_is_accepted() {
     let mut world = by_form();
     let form = sent_back(&mut world);
     let seen = world.arrive(&format!("/oidc/callback?{form}"));
@@ -99,7 +99,7 @@ fn the_answer_comes_in_the_one_way_that_was_asked_for() {
 }
 
 #[test]
-fn with_a_form_the_address_says_nothing() {
+fn with_form_post_the_query_is_ignored() {
     let mut world = by_form();
     let form = sent_back(&mut world);
     let mut nothing = callback(&world, &[FORM]);
@@ -111,7 +111,7 @@ fn with_a_form_the_address_says_nothing() {
 }
 
 #[test]
-fn what_is_no_form_is_not_read() {
+fn a_body_that_is_no_form_is_refused() {
     for content_type in [
         &[][..],
         &[""],
@@ -141,7 +141,7 @@ fn what_is_no_form_is_not_read() {
 }
 
 #[test]
-fn a_body_that_two_could_read_differently_is_refused_and_disturbs_no_login() {
+fn an_ambiguous_form_is_refused_and_leaves_the_login_in_flight() {
     let mut world = by_form();
     let form = sent_back(&mut world);
     let long = format!("{form}&padding={}", "x".repeat(16 * 1024));
@@ -172,7 +172,7 @@ fn a_body_that_two_could_read_differently_is_refused_and_disturbs_no_login() {
 
 /// Another site makes the browser send the answer to a login that began elsewhere.
 #[test]
-fn nobody_is_logged_in_as_somebody_else() {
+fn a_form_from_another_login_logs_nobody_in() {
     let mut attacker = by_form();
     let form = sent_back(&mut attacker);
     let mut victim = by_form();
@@ -185,7 +185,7 @@ fn nobody_is_logged_in_as_somebody_else() {
 }
 
 #[test]
-fn the_code_of_another_login_does_not_serve() {
+fn a_code_of_another_login_is_refused() {
     let mut world = by_form();
     world.idp().codes_are_mixed_up = true;
     let [first, second] = [(); 2].map(|()| sent_back(&mut world));
@@ -201,12 +201,12 @@ fn the_code_of_another_login_does_not_serve() {
 }
 
 #[test]
-fn a_form_that_is_sent_again_sends_no_code_again() {
+fn a_repeated_form_redeems_no_code() {
     let mut world = by_form();
     let form = sent_back(&mut world);
     let again = callback(&world, &[FORM]);
     world.submit("/oidc/callback", &form).is(303, "login_completed");
-    // By the browser, which has given its cookie away, and by somebody who kept it.
+    // By the browser, which has used up its cookie, and by an attacker with a copy of it.
     world.submit("/oidc/callback", &form).is(400, "login_no_cookie");
     world.send_with_body(again, form.as_bytes()).is(400, "login_used");
     assert_eq!(world.idp().count("token"), 1);
@@ -214,7 +214,7 @@ fn a_form_that_is_sent_again_sends_no_code_again() {
 }
 
 #[test]
-fn a_refusal_by_a_form_is_believed_only_for_its_login() {
+fn an_error_by_form_needs_the_state_of_its_login() {
     let mut world = by_form();
     world.idp().callback = json!({"code": null, "error": "access_denied", "error_description": "<b>x"});
     let form = sent_back(&mut world);
@@ -226,7 +226,7 @@ fn a_refusal_by_a_form_is_believed_only_for_its_login() {
 }
 
 #[test]
-fn the_answer_of_one_provider_does_not_pass_for_that_of_another() {
+fn the_response_of_one_provider_is_not_accepted_for_another() {
     let mut change = with_partner();
     let mode = json!({"response_mode": "form_post"});
     merge(&mut change, &json!({"providers": {"main": mode, "partner": mode}}));

@@ -1,4 +1,4 @@
-//! Front-channel logout: a frame of the provider, and whoever imitates it.
+//! Front-channel logout: a frame of the provider, and imitations of it.
 
 use serde_json::{Value, json};
 use vestibule::http::Request;
@@ -36,7 +36,7 @@ fn load(world: &mut World, query: &str) -> Seen {
     world.send_at_once(&request)
 }
 
-/// The session cleared, in the browser and for whoever has a copy of its cookie.
+/// The session ended, in the browser and for every copy of its cookie.
 fn assert_cleared(mut world: World) {
     let cookies = world.browser.header(false, world.now).unwrap();
     let copy = world.program("/orders", &[("cookie", &cookies)]);
@@ -119,11 +119,11 @@ fn out_20_another_session_or_issuer_has_no_effect() {
 }
 
 #[test]
-fn who_has_no_cookie_of_the_session_ends_nothing() {
+fn a_front_channel_logout_without_the_session_cookie_ends_nothing() {
     let mut world = logged_in(&json!({}));
     let alice = std::mem::take(&mut world.browser);
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");
-    // Nor somebody who has a session of their own.
+    // Nor a browser with a session of its own.
     world.idp().id_token = json!({"sid": "s2", "sub": "mallory"});
     world.log_in("/orders").is(302, "login_completed");
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");
@@ -132,7 +132,7 @@ fn who_has_no_cookie_of_the_session_ends_nothing() {
 }
 
 #[test]
-fn a_session_without_sid_cannot_be_named() {
+fn a_session_without_sid_is_not_ended_by_front_channel_logout() {
     let mut world = logged_in(&json!({}));
     world.idp().id_token = json!({});
     world.browser = Browser::default();
@@ -145,7 +145,7 @@ fn a_session_without_sid_cannot_be_named() {
 }
 
 #[test]
-fn without_same_site_none_no_cookie_would_come_and_the_log_warns_of_it() {
+fn without_same_site_none_front_channel_logout_gives_a_warning() {
     logged_in(&json!({}));
     let warned = || lines().iter().any(|line| line.contains("endpoints.frontchannel_logout: works only"));
     assert!(!warned());

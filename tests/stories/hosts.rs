@@ -16,7 +16,7 @@ fn without_removal(change: &serde_json::Value) -> World {
 }
 
 #[test]
-fn a_header_that_cannot_be_removed_is_refused() {
+fn a_request_with_an_identity_header_that_cannot_be_removed_is_refused() {
     let public = json!({"rules": [{"path_prefix": "/assets", "accept": "public"}]});
     for name in ["x-auth-sub", "X-Auth-Sub", "x_auth_sub", "x.auth.sub", "X-Auth_Email"] {
         let mut world = without_removal(&public);
@@ -29,7 +29,7 @@ fn a_header_that_cannot_be_removed_is_refused() {
 }
 
 #[test]
-fn a_header_that_is_set_anyway_replaces_what_came() {
+fn an_identity_header_of_a_client_is_overwritten() {
     let mut world = without_removal(&json!({}));
     world.log_in("/orders").is(302, "login_completed");
     let mut request = world.navigation("/orders", false);
@@ -55,7 +55,7 @@ fn cookies_are_overwritten_where_they_cannot_be_removed() {
 }
 
 #[test]
-fn several_cookie_headers_without_ours_are_nobodys_business() {
+fn several_cookie_fields_without_ours_are_left_alone() {
     let mut world = without_removal(&json!({"rules": [{"path_prefix": "/assets", "accept": "public"}]}));
     let request = world.program("/assets/a", &[("cookie", "a=1"), ("cookie", "b=2")]);
     let seen = world.send(request);
@@ -66,7 +66,7 @@ fn several_cookie_headers_without_ours_are_nobodys_business() {
 }
 
 #[test]
-fn a_token_is_overwritten_where_it_cannot_be_removed() {
+fn authorization_is_overwritten_where_it_cannot_be_removed() {
     let mut world =
         without_removal(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
     let now = world.now;
@@ -75,7 +75,7 @@ fn a_token_is_overwritten_where_it_cannot_be_removed() {
 }
 
 #[test]
-fn the_next_hop_cannot_be_asked_to_drop_what_we_set() {
+fn connection_cannot_nominate_identity_headers() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     let mut request = world.navigation("/orders", false);
@@ -86,7 +86,7 @@ fn the_next_hop_cannot_be_asked_to_drop_what_we_set() {
 }
 
 #[test]
-fn trailers_are_headers_too() {
+fn identity_headers_are_removed_from_trailers() {
     let mut world = World::on_envoy_alone(
         NO_TRAILERS,
         &json!({"rules": [{"path_prefix": "/assets", "accept": "public"}]}),
@@ -99,7 +99,7 @@ fn trailers_are_headers_too() {
 }
 
 #[test]
-fn without_randomness_there_is_no_filter() {
+fn without_randomness_every_request_is_refused() {
     let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
     let host =
         HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None, metrics: None };
@@ -110,7 +110,7 @@ fn without_randomness_there_is_no_filter() {
 }
 
 #[test]
-fn plain_http_is_for_tests_and_says_so() {
+fn plain_http_needs_its_switch_and_gives_a_warning() {
     let mut world = World::with(&json!({"session": {"insecure_allow_http": true}}));
     let address = world.sent_to_provider("/orders");
     assert!(address.as_str().contains("redirect_uri=http%3A%2F%2Fapp.example.com%2Foidc%2Fcallback"));

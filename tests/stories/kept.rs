@@ -1,4 +1,4 @@
-//! Nothing is lost over a login: fragments and forms, kept by the browser.
+//! Nothing is lost over a login: fragments and forms, stored by the browser.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -54,7 +54,7 @@ fn keeping_fragments() -> World {
 }
 
 #[test]
-fn a_fragment_is_kept_in_the_window_and_given_back_to_the_same_page() {
+fn a_fragment_is_restored_on_the_same_page_after_the_login() {
     let mut world = keeping_fragments();
     let left = world.get("/app?a=1&b=%22");
     left.is(200, "login_begins");
@@ -76,7 +76,7 @@ fn a_fragment_is_kept_in_the_window_and_given_back_to_the_same_page() {
 }
 
 #[test]
-fn a_page_stands_only_where_a_redirect_would_lose_something() {
+fn a_script_page_replaces_a_redirect_only_to_preserve_a_fragment() {
     let mut plain = World::new();
     plain.get("/app").is(302, "login_begins");
     let mut world = keeping_fragments();
@@ -89,7 +89,7 @@ fn a_page_stands_only_where_a_redirect_would_lose_something() {
         request.headers.push(more.0, more.1);
         world.send(request).is(seen.0, seen.1);
     }
-    // Whoever asks for a login says where to.
+    // A login by link names its return address.
     world.log_in("/oidc/login?return_to=/app%23x").is(302, "login_completed");
 }
 
@@ -121,7 +121,7 @@ pub fn kept(world: &mut World, request: Request, body: &str) -> Kept {
 }
 
 #[test]
-fn a_form_waits_for_whoever_takes_long_to_log_in() {
+fn a_preserved_form_outlives_a_slow_login() {
     let mut world = World::with(&json!({"session": {"login_lifetime_seconds": 900}}));
     world.stop_clock();
     let request = form(&world, "/orders");
@@ -148,7 +148,7 @@ pub fn note_of_login(world: &mut World, kept: &Kept) -> String {
     attribute(&landed, "name=\"login\"", "value")
 }
 
-/// The browser gives back what it kept.
+/// The browser restores what it stored.
 pub fn restore(world: &mut World, sealed: &str, note: &str) -> Seen {
     let mut request = world.submission("/oidc/restore", From::Here);
     request.headers.push("content-type", "application/x-www-form-urlencoded");
@@ -166,7 +166,7 @@ fn fields(seen: &Seen) -> Vec<(String, String)> {
 }
 
 #[test]
-fn redir_12_a_form_is_sent_after_the_login_as_it_was_before() {
+fn redir_12_a_preserved_form_is_sent_unchanged_after_the_login() {
     let mut world = World::new();
     world.log_in("/orders/new").is(302, "login_completed");
     world.after(4000);
@@ -204,7 +204,7 @@ fn redir_12_a_form_is_sent_after_the_login_as_it_was_before() {
 }
 
 #[test]
-fn redir_12_a_form_whose_session_turns_out_to_be_over_is_kept_too() {
+fn redir_12_a_form_is_preserved_when_its_session_has_ended() {
     let mut world = World::new();
     world.idp().refreshes.gives = true;
     world.log_in("/orders/new").is(302, "login_completed");
@@ -218,7 +218,7 @@ fn redir_12_a_form_whose_session_turns_out_to_be_over_is_kept_too() {
 }
 
 #[test]
-fn redir_12_what_cannot_be_kept_is_said_before_it_is_lost() {
+fn redir_12_a_form_that_cannot_be_preserved_gets_a_page_that_says_so() {
     let with = |name: &'static str, value: &'static str| {
         move |request: &mut Request| request.headers.push(name, value)
     };
@@ -276,7 +276,7 @@ fn redir_12_what_cannot_be_kept_is_said_before_it_is_lost() {
 }
 
 #[test]
-fn the_largest_form_comes_back() {
+fn the_largest_form_is_preserved() {
     let mut world = World::new();
     let request = form(&world, &format!("/{}", "p".repeat(2047)));
     let body = format!("a={}", "x".repeat(64 * 1024 - 2));
@@ -287,7 +287,7 @@ fn the_largest_form_comes_back() {
 }
 
 #[test]
-fn redir_12_what_another_site_makes_a_browser_send_is_never_kept() {
+fn redir_12_a_cross_site_form_is_never_preserved() {
     for headers in [
         &[("sec-fetch-site", "cross-site")][..],
         &[("sec-fetch-site", "same-site")],
@@ -321,7 +321,7 @@ fn redir_12_what_another_site_makes_a_browser_send_is_never_kept() {
 }
 
 #[test]
-fn a_fragment_outlives_a_login_that_was_late_and_a_popup_goes_on() {
+fn a_fragment_outlives_a_late_login_and_a_popup_stays_one() {
     let mut world = keeping_fragments();
     let left = world.get("/app");
     let address = Url::parse(&attribute(&left, "id=\"to\"", "value")).unwrap();
@@ -343,12 +343,12 @@ fn a_fragment_outlives_a_login_that_was_late_and_a_popup_goes_on() {
     let address = world.sent_to_provider("/oidc/login?display=popup");
     world.log_in("/").is(302, "login_completed");
     let old = world.after(700).authorize(&address);
-    // Anybody may have its address, and a window that closes tells who opened it.
+    // Anybody may have its address, and a window that closes reveals its result to its opener.
     assert_eq!(world.arrive(&old).is(302, "login_done_before").location(), "/");
 }
 
 #[test]
-fn a_form_that_goes_round_in_circles_stops() {
+fn a_form_in_a_login_loop_stops() {
     let mut world = World::new();
     for _ in 0..3 {
         let request = form(&world, "/orders");
@@ -361,7 +361,7 @@ fn a_form_that_goes_round_in_circles_stops() {
 }
 
 #[test]
-fn a_form_to_where_only_programs_come_begins_no_login() {
+fn a_form_to_a_bearer_only_rule_begins_no_login() {
     let mut world = World::with(&json!({
         "providers": {"main": {"audiences": ["https://api.example"]}},
         "rules": [{"path_prefix": "/api", "accept": "bearer"}],
@@ -373,7 +373,7 @@ fn a_form_to_where_only_programs_come_begins_no_login() {
 }
 
 #[test]
-fn a_form_waits_with_its_login_for_a_provider_that_is_away() {
+fn a_form_is_preserved_while_the_provider_is_unreachable() {
     let mut world = World::new();
     world.idp().is_down = true;
     let request = form(&world, "/orders");
@@ -382,7 +382,7 @@ fn a_form_waits_with_its_login_for_a_provider_that_is_away() {
 }
 
 #[test]
-fn a_problem_of_a_script_is_still_a_problem_document() {
+fn a_script_still_gets_a_problem_document() {
     let mut world = World::new();
     let mut request = form(&world, "/orders");
     request.headers = [

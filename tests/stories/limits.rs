@@ -1,4 +1,4 @@
-//! Logins that go round in circles.
+//! Login loops.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ fn lost_round(world: &mut World) {
 }
 
 #[test]
-fn a_browser_that_keeps_no_session_is_told_after_three_rounds() {
+fn a_lost_session_cookie_is_a_login_loop_after_three_attempts() {
     let mut world = World::new();
     for _ in 0..3 {
         lost_round(&mut world);
@@ -26,7 +26,7 @@ fn a_browser_that_keeps_no_session_is_told_after_three_rounds() {
 }
 
 #[test]
-fn a_program_is_not_told_about_rounds() {
+fn a_program_gets_no_login_loop() {
     let mut world = World::new();
     (0..3).for_each(|_| lost_round(&mut world));
     let cookies = world.browser.header(false, world.now).unwrap();
@@ -35,7 +35,7 @@ fn a_program_is_not_told_about_rounds() {
 }
 
 #[test]
-fn a_login_that_somebody_asks_for_begins_a_new_count() {
+fn a_login_by_a_click_resets_the_attempt_count() {
     let mut world = World::new();
     (0..3).for_each(|_| lost_round(&mut world));
     world.get("/orders").is(400, "login_loop");
@@ -46,7 +46,7 @@ fn a_login_that_somebody_asks_for_begins_a_new_count() {
 }
 
 #[test]
-fn a_session_that_works_ends_the_count() {
+fn an_accepted_session_clears_the_attempt_count() {
     let mut world = World::new();
     for _ in 0..10 {
         world.log_in("/orders").is(302, "login_completed");
@@ -59,7 +59,7 @@ fn a_session_that_works_ends_the_count() {
 }
 
 #[test]
-fn a_count_is_forgotten_after_two_minutes() {
+fn an_attempt_count_expires_after_two_minutes() {
     let mut world = World::new();
     (0..3).for_each(|_| lost_round(&mut world));
     let mut request = world.navigation("/orders", false);
@@ -72,7 +72,7 @@ fn a_count_is_forgotten_after_two_minutes() {
 }
 
 #[test]
-fn the_rounds_of_one_provider_are_not_those_of_another() {
+fn login_attempts_are_counted_per_provider() {
     let mut world = World::with(&crate::world::with_partner());
     for _ in 0..3 {
         world.log_in("/orders").is(302, "login_completed");
@@ -83,7 +83,7 @@ fn the_rounds_of_one_provider_are_not_those_of_another() {
 }
 
 #[test]
-fn what_is_no_count_counts_nothing() {
+fn a_malformed_attempt_count_is_ignored() {
     let mut world = World::new();
     let cookie = "__Host-vestibule-rounds=9; __Host-vestibule-rounds=AAAA";
     let request = world.program("/orders", &[("cookie", cookie), ("accept", "text/html")]);
@@ -92,7 +92,7 @@ fn what_is_no_count_counts_nothing() {
 
 /// Cookies of one name may come twice, as from a browser that has one of them for a path.
 #[test]
-fn of_two_counts_the_higher_one_counts() {
+fn the_higher_of_two_attempt_counts_is_used() {
     let mut world = World::new();
     lost_round(&mut world);
     let first = world.browser.header(false, world.now).unwrap();
@@ -105,7 +105,7 @@ fn of_two_counts_the_higher_one_counts() {
 }
 
 #[test]
-fn failed_logins_are_no_rounds_because_they_redirect_nobody() {
+fn failed_logins_are_not_counted_as_attempts() {
     let mut world = World::new();
     world.idp().id_token = json!({"nonce": "another"});
     for _ in 0..5 {

@@ -30,7 +30,7 @@ fn of_admins() -> Value {
 }
 
 #[test]
-fn a_refusal_of_somebody_names_them_and_what_they_lack() {
+fn a_refused_person_is_logged_with_the_missing_right() {
     for (groups, found) in [(Value::Null, "is absent"), (json!(["canary", "users"]), "is a list of 2 values")]
     {
         crate::world::log::forget();
@@ -48,7 +48,7 @@ fn a_refusal_of_somebody_names_them_and_what_they_lack() {
 }
 
 #[test]
-fn a_refusal_of_a_program_names_it_and_what_it_lacks() {
+fn a_refused_program_is_logged_with_the_missing_right() {
     let mut world = World::with(&of_admins());
     let now = world.now;
     let token = world.idp().access_token(&json!({"sub": "robot", "scope": "read"}), now);
@@ -59,7 +59,7 @@ fn a_refusal_of_a_program_names_it_and_what_it_lacks() {
 }
 
 #[test]
-fn a_login_that_was_not_of_the_right_kind_says_what_was_asked_for_and_what_came() {
+fn an_unsatisfied_step_up_is_logged_with_required_and_received_acr() {
     let mut world = World::with(&of_admins());
     world.idp().id_token = json!({"sub": "alice", "acr": "bronze"});
     world.log_in("/pay").is(403, "step_up_not_met");
@@ -68,7 +68,7 @@ fn a_login_that_was_not_of_the_right_kind_says_what_was_asked_for_and_what_came(
 }
 
 #[test]
-fn a_session_that_is_not_enough_for_a_script_says_whose_it_is() {
+fn an_insufficient_session_of_a_script_is_logged_with_its_subject() {
     let mut world = World::with(&of_admins());
     world.idp().id_token = json!({"sub": "alice", "acr": "bronze"});
     world.log_in("/orders").is(302, "login_completed");
@@ -79,7 +79,7 @@ fn a_session_that_is_not_enough_for_a_script_says_whose_it_is() {
 }
 
 #[test]
-fn a_refusal_at_the_callback_names_the_provider_and_nobody_who_is_not_proven() {
+fn a_callback_refusal_logs_the_provider_and_no_unauthenticated_subject() {
     let mut world = World::new();
     world.idp().id_token = json!({"nonce": "another", "sub": "mallory"});
     world.log_in("/orders").is(502, "id_token_nonce");
@@ -91,7 +91,7 @@ fn a_refusal_at_the_callback_names_the_provider_and_nobody_who_is_not_proven() {
 }
 
 #[test]
-fn two_people_never_look_alike_however_long_their_names() {
+fn long_subjects_stay_distinct_in_the_log() {
     let of = |subject: &str| {
         crate::world::log::forget();
         let mut world = World::new();
@@ -117,7 +117,7 @@ fn said<'a>(line: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_session_that_is_over_says_whose_it_was_and_is_the_same_in_every_line() {
+fn an_ended_session_is_logged_with_its_subject_and_constant_id() {
     let mut world = World::with(&json!({"session": {"idle_timeout_seconds": 600}}));
     world.idp().id_token = json!({"sub": "alice"});
     world.log_in("/orders").is(302, "login_completed");
@@ -146,7 +146,7 @@ fn a_session_that_is_over_says_whose_it_was_and_is_the_same_in_every_line() {
 }
 
 #[test]
-fn what_a_provider_says_of_a_login_that_is_gone_is_in_the_line() {
+fn the_error_of_a_late_authorization_response_is_logged() {
     let mut world = World::new();
     world
         .get("/oidc/callback?error=invalid_scope&error_description=no+such+scope&state=gone")
@@ -208,7 +208,7 @@ fn whoever_has_no_token_where_nothing_else_counts_is_not_told_to_log_in() {
 }
 
 #[test]
-fn scopes_that_were_not_granted_are_said_once_and_keep_nobody_out() {
+fn missing_scopes_are_logged_once_and_refuse_nobody() {
     let mut world = World::with(&json!({"providers": {"main": {"scopes": ["openid", "groups"]}}}));
     for granted in ["openid groups more", "openid", "openid"] {
         world.browser = Browser::default();

@@ -20,7 +20,7 @@ fn of_admins(log: Value) -> Value {
 }
 
 #[test]
-fn clients_that_have_not_authenticated_cannot_fill_the_log() {
+fn unauthenticated_clients_cannot_fill_the_log() {
     let mut world = World::with(&of_admins(json!({})));
     for login in 0..30 {
         world.log_in("/orders").is(302, "login_completed");
@@ -63,9 +63,9 @@ fn clients_that_have_not_authenticated_cannot_fill_the_log() {
     }
 }
 
-/// A program whose token names nobody has authenticated too.
+/// A program whose token has no subject is authenticated too.
 #[test]
-fn a_token_without_a_subject_that_lacks_a_right_is_always_told() {
+fn a_refused_token_without_a_subject_is_always_logged() {
     let mut change = of_admins(json!({}));
     change["providers"] = json!({"main": {"audiences": ["https://api.example.com"]}});
     let mut world = World::with(&change);
@@ -79,7 +79,7 @@ fn a_token_without_a_subject_that_lacks_a_right_is_always_told() {
 }
 
 #[test]
-fn whoever_must_keep_every_line_can_and_chooses_how_many_otherwise() {
+fn the_rate_limit_of_the_log_is_configurable_and_can_be_switched_off() {
     for (limit, told) in [(0, 100), (3, 3), (1000, 100)] {
         crate::world::log::forget();
         let mut world = World::with(&of_admins(json!({"rate_limit": limit})));
@@ -92,7 +92,7 @@ fn whoever_must_keep_every_line_can_and_chooses_how_many_otherwise() {
 }
 
 #[test]
-fn a_line_of_the_log_has_an_end_whatever_is_asked_for() {
+fn a_log_line_has_a_length_limit() {
     let mut world = World::new();
     let request = world.program(&format!("/{}", "a".repeat(50_000)), &[("accept", "text/plain")]);
     world.send(request).is(401, "not_logged_in");
@@ -101,7 +101,7 @@ fn a_line_of_the_log_has_an_end_whatever_is_asked_for() {
 }
 
 #[test]
-fn what_a_provider_ends_and_what_a_session_is_not_enough_for_is_always_told() {
+fn provider_logouts_and_insufficient_sessions_are_always_logged() {
     let mut world = World::with(&json!({
         "endpoints": {"backchannel_logout": "/oidc/backchannel-logout"},
         "rules": [{"name": "pay", "path_prefix": "/pay", "authentication": {"acr_values": ["gold"]}}],

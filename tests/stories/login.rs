@@ -7,7 +7,7 @@ use vestibule::http::{CalloutFailed, Reply};
 use crate::world::{Key, SESSION, SITE, Seen, World, answer, merge, with_partner};
 
 #[test]
-fn a_person_logs_in_and_the_upstream_is_told_who_it_is() {
+fn a_person_logs_in_and_the_upstream_gets_the_identity() {
     let mut world = World::new();
     let landed = world.log_in("/orders?page=2&sort=a%20b");
     landed.is(302, "login_completed");
@@ -29,7 +29,7 @@ fn a_person_logs_in_and_the_upstream_is_told_who_it_is() {
 }
 
 #[test]
-fn a_login_sets_one_session_cookie_and_takes_its_own_back() {
+fn a_login_sets_one_session_cookie_and_deletes_its_own() {
     let mut world = World::new();
     let address = world.sent_to_provider("/");
     assert_eq!(world.browser.cookies.len(), 1);
@@ -40,7 +40,7 @@ fn a_login_sets_one_session_cookie_and_takes_its_own_back() {
     for cookie in landed.cookies() {
         assert!(cookie.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{cookie}");
     }
-    // It works, so the count of rounds goes.
+    // The session is accepted, so the attempt count is cleared.
     world.get("/").is(200, "session");
     assert_eq!(world.browser.names(), [SESSION]);
     assert!(world.get("/").cookies().is_empty());
@@ -126,7 +126,7 @@ fn a_signature_by_another_key_logs_nobody_in() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     world.browser = Default::default();
-    // It has the name of the published key, and the same goes out again when it is asked for.
+    // It has the name of the published key, and the next fetch returns the same set.
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
     world.idp().keys = vec![Key::new("k1", 9)];
@@ -136,7 +136,7 @@ fn a_signature_by_another_key_logs_nobody_in() {
 }
 
 #[test]
-fn a_key_that_is_new_since_yesterday_is_found() {
+fn a_new_key_of_the_provider_is_fetched_and_used() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     world.browser = Default::default();
@@ -167,7 +167,7 @@ fn an_authorization_response_that_is_not_for_this_login_logs_nobody_in() {
 }
 
 #[test]
-fn an_authorization_response_that_cannot_be_read_is_refused_and_disturbs_no_login() {
+fn an_unreadable_authorization_response_leaves_the_login_in_flight() {
     for (change, code) in [
         (json!({"error": "access_denied"}), "authorization_code_and_error"),
         (json!({"code": null}), "authorization_code_missing"),
@@ -200,7 +200,7 @@ fn an_authorization_response_that_cannot_be_read_is_refused_and_disturbs_no_logi
 }
 
 #[test]
-fn an_answer_without_its_login_is_refused() {
+fn an_authorization_response_without_its_login_is_refused() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
@@ -227,7 +227,7 @@ fn an_answer_without_its_login_is_refused() {
 }
 
 #[test]
-fn a_login_must_be_finished_in_time() {
+fn a_login_expires() {
     for (seconds, code) in [(599, "login_completed"), (600, "login_begins")] {
         let mut world = World::new();
         world.stop_clock();
@@ -244,7 +244,7 @@ fn a_login_must_be_finished_in_time() {
 }
 
 #[test]
-fn the_answer_of_one_provider_does_not_pass_for_that_of_another() {
+fn the_response_of_one_provider_is_not_accepted_for_another() {
     let mut world = World::with(&with_partner());
     let address = world.sent_to_provider("/orders");
     assert!(address.as_str().starts_with("https://idp.example.com/authorize?"));
@@ -256,7 +256,7 @@ fn the_answer_of_one_provider_does_not_pass_for_that_of_another() {
 
 /// RFC 6749 section 4.1.2: a provider that gets a code twice may end what came of it.
 #[test]
-fn whoever_has_copied_the_answer_and_the_cookie_of_a_login_does_not_finish_it_again() {
+fn a_copied_response_and_login_cookie_do_not_complete_the_login_again() {
     let mut world = World::new();
     world.stop_clock();
     let address = world.sent_to_provider("/orders");
@@ -271,7 +271,7 @@ fn whoever_has_copied_the_answer_and_the_cookie_of_a_login_does_not_finish_it_ag
 
 /// RFC 9207 section 2.4: also of a refusal it must be known whose it is.
 #[test]
-fn a_refusal_that_does_not_say_whose_it_is_is_none() {
+fn an_error_response_without_the_required_iss_is_refused() {
     let mut world = World::new();
     world.idp().callback = json!({"code": null, "error": "access_denied", "iss": null});
     world.log_in("/orders").is(400, "authorization_issuer_missing");
@@ -281,7 +281,7 @@ fn a_refusal_that_does_not_say_whose_it_is_is_none() {
 }
 
 #[test]
-fn whatever_the_token_endpoint_says_instead_of_tokens_logs_nobody_in() {
+fn a_token_response_without_tokens_logs_nobody_in() {
     let refusal = json!({"error": "invalid_grant", "error_description": "code-canary-gateway-0 was used"});
     let cases: Vec<(Reply, u16, &str)> = vec![
         (answer(400, &refusal), 502, "token_refused"),
@@ -332,12 +332,12 @@ fn an_incomplete_token_response_logs_nobody_in() {
 }
 
 #[test]
-fn a_code_is_used_once_whatever_the_browser_does() {
+fn a_code_is_redeemed_at_most_once_by_any_browser() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     world.arrive(&back).is(302, "login_completed");
-    // From the history: logged in already, so where the login led, and nobody is asked.
+    // From the history: with a session it leads to the page of the login, without a callout.
     let again = world.arrive(&back);
     assert_eq!(again.is(302, "login_done_before").location(), "/orders");
     world.browser.forget(SESSION);
@@ -346,7 +346,7 @@ fn a_code_is_used_once_whatever_the_browser_does() {
 }
 
 #[test]
-fn a_code_is_sent_once_whatever_the_clock_does() {
+fn a_code_is_redeemed_at_most_once_at_any_clock() {
     let mut world = World::new();
     let right = world.now;
     let address = world.after(7200).sent_to_provider("/orders");
@@ -360,7 +360,7 @@ fn a_code_is_sent_once_whatever_the_clock_does() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
+fn a_client_that_leaves_during_a_login_leaves_nothing_behind() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
@@ -376,7 +376,7 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_redeems_a_code_is_shared_with_nobody() {
+fn token_requests_are_never_single_flight() {
     let mut world = World::new();
     let addresses = ["/1", "/2"].map(|path| world.sent_to_provider(path));
     let requests = addresses.map(|address| {
@@ -390,7 +390,7 @@ fn what_redeems_a_code_is_shared_with_nobody() {
 }
 
 #[test]
-fn several_logins_at_once_do_not_disturb_one_another() {
+fn concurrent_logins_are_independent() {
     let mut world = World::new();
     let addresses: Vec<Url> =
         (0..7).map(|page| world.after(1).sent_to_provider(&format!("/{page}"))).collect();
@@ -406,7 +406,7 @@ fn several_logins_at_once_do_not_disturb_one_another() {
 }
 
 #[test]
-fn a_strict_site_lands_on_a_page_of_its_own() {
+fn with_same_site_strict_a_login_ends_on_an_intermediate_page() {
     let mut world = World::with(&json!({"session": {"same_site": "Strict"}}));
     let landed = world.log_in("/orders?a=1");
     assert_eq!(landed.is(200, "login_completed").header("refresh"), Some("0; url=/orders?a=1"));
@@ -418,7 +418,7 @@ fn a_strict_site_lands_on_a_page_of_its_own() {
 }
 
 #[test]
-fn only_a_browser_that_navigates_is_sent_away() {
+fn only_a_navigation_is_redirected_to_the_provider() {
     let mut world = World::with(&json!({"rules": [{"path_prefix": "/api", "accept": "session"}]}));
     for (method, headers, status) in [
         ("GET", &[("accept", "application/json")][..], 401),
@@ -447,7 +447,7 @@ fn only_a_browser_that_navigates_is_sent_away() {
 }
 
 #[test]
-fn whoever_asks_for_the_login_page_without_its_body_is_sent_on_too() {
+fn a_head_request_to_the_login_is_redirected_too() {
     let mut world = World::new();
     let mut request = world.program("/oidc/login?return_to=/orders", &[("accept", "text/html")]);
     request.method = "HEAD".to_owned();
@@ -455,7 +455,7 @@ fn whoever_asks_for_the_login_page_without_its_body_is_sent_on_too() {
 }
 
 #[test]
-fn the_login_page_goes_where_it_should_and_nowhere_else() {
+fn the_login_endpoint_returns_to_this_site_only() {
     let mut world = World::new();
     for (return_to, expected) in [
         ("/orders%3Fa%3D1", "/orders?a=1"),
@@ -478,7 +478,7 @@ fn the_login_page_goes_where_it_should_and_nowhere_else() {
 }
 
 #[test]
-fn a_page_of_ours_has_one_path_and_what_is_like_it_is_the_applications() {
+fn endpoints_match_exact_paths_only() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     for path in ["/oidc/logged-out/", "/oidc/Logout", "/OIDC/LOGOUT", "/oidc/logout/", "/oidc/session.json"] {
@@ -487,7 +487,7 @@ fn a_page_of_ours_has_one_path_and_what_is_like_it_is_the_applications() {
 }
 
 #[test]
-fn a_login_for_a_page_of_a_provider_goes_to_that_provider() {
+fn a_login_for_a_page_uses_the_provider_of_its_rule() {
     let mut world = World::with(&with_partner());
     let address = world.sent_to_provider("/oidc/login?return_to=/partner/a");
     assert!(address.as_str().starts_with("https://partner.example/authorize?"));
@@ -500,7 +500,7 @@ fn a_login_for_a_page_of_a_provider_goes_to_that_provider() {
 }
 
 #[test]
-fn people_log_in_only_on_the_hosts_of_the_configuration() {
+fn logins_begin_only_on_configured_hosts() {
     let mut world = World::new();
     for (authority, status, code) in [
         ("app.example.com", 302, "login_begins"),
@@ -530,7 +530,7 @@ fn people_log_in_only_on_the_hosts_of_the_configuration() {
 }
 
 #[test]
-fn a_client_that_signs_proves_itself_to_the_issuer_alone() {
+fn private_key_jwt_has_the_issuer_as_its_only_audience() {
     let change = json!({"providers": {"main": {
         "client_secret": null, "private_key": PRIVATE_KEY, "private_key_id": "own",
         "token_endpoint_auth_signing_alg": "ES256",
@@ -561,7 +561,7 @@ z/YXI22q/kNSTN3xyOwj88SKhsWTlACzqKigIdsbuXf6a8U6CvrACaax
 ";
 
 #[test]
-fn what_the_client_may_not_ask_twice_is_not_asked_again_by_itself() {
+fn a_request_that_redeems_is_not_repeated() {
     // A server error after the code was seen: to send it again could cost the person the session.
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");

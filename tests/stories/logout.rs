@@ -50,7 +50,7 @@ fn a_logout_ends_the_session_here_and_at_the_provider() {
 }
 
 #[test]
-fn a_provider_without_a_logout_is_not_visited() {
+fn without_an_end_session_endpoint_the_logout_is_local() {
     let mut world = World::new();
     world.idp().metadata = json!({"end_session_endpoint": null});
     world.log_in("/orders").is(302, "login_completed");
@@ -59,7 +59,7 @@ fn a_provider_without_a_logout_is_not_visited() {
 }
 
 #[test]
-fn a_logout_without_a_session_is_a_logout_too() {
+fn a_logout_without_a_session_succeeds() {
     let mut world = World::new();
     let seen = world.get("/oidc/logout");
     assert_eq!(seen.is(303, "logged_out").location(), "/oidc/logged-out");
@@ -68,7 +68,7 @@ fn a_logout_without_a_session_is_a_logout_too() {
 }
 
 #[test]
-fn another_site_can_only_make_the_person_be_asked() {
+fn a_cross_site_logout_needs_confirmation() {
     let mut world = logged_in();
     let seen = world.arrive("/oidc/logout");
     assert!(
@@ -101,7 +101,7 @@ fn another_site_can_only_make_the_person_be_asked() {
 }
 
 #[test]
-fn the_logout_has_two_methods() {
+fn the_logout_accepts_get_and_post_only() {
     let mut world = logged_in();
     for method in ["PUT", "DELETE", "OPTIONS", "post"] {
         let mut request = world.navigation("/oidc/logout", false);
@@ -112,7 +112,7 @@ fn the_logout_has_two_methods() {
 }
 
 #[test]
-fn every_part_and_every_provider_is_logged_out() {
+fn a_logout_deletes_every_part_of_every_provider() {
     let mut change = with_partner();
     merge(&mut change, &json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}}));
     let mut world = World::with(&change);
@@ -126,7 +126,7 @@ fn every_part_and_every_provider_is_logged_out() {
 }
 
 #[test]
-fn sessions_of_two_providers_end_at_both_one_after_the_other() {
+fn a_logout_visits_every_provider_in_turn() {
     let mut world = World::with(&with_partner());
     world.log_in("/orders").is(302, "login_completed");
     world.log_in("/partner").is(302, "login_completed");
@@ -155,7 +155,7 @@ fn sessions_of_two_providers_end_at_both_one_after_the_other() {
 }
 
 #[test]
-fn a_provider_without_a_logout_keeps_nobody_from_that_of_the_next() {
+fn a_provider_without_a_logout_does_not_stop_the_next_one() {
     let mut world = World::with(&with_partner());
     world.idp().metadata = json!({"end_session_endpoint": null});
     world.log_in("/orders").is(302, "login_completed");
@@ -163,7 +163,7 @@ fn a_provider_without_a_logout_keeps_nobody_from_that_of_the_next() {
     let seen = world.get("/oidc/logout");
     let location = seen.is(303, "logged_out").location();
     assert!(location.starts_with("https://partner.example/logout?"));
-    // The ID token of one provider is not shown to another, also not one that is kept for the upstream.
+    // The ID token of one provider is not sent to another, not even a forwarded one.
     assert!(main_is_last() || !location.contains("id_token_hint"));
     let mut change = with_partner();
     change["identity"] = json!({"id_token_header": "x-id-token"});
@@ -179,7 +179,7 @@ fn a_provider_without_a_logout_keeps_nobody_from_that_of_the_next() {
 }
 
 #[test]
-fn who_does_not_come_back_from_the_first_logout_is_not_led_to_the_second_and_the_log_says_so() {
+fn an_unfinished_logout_chain_is_logged() {
     let mut change = with_partner();
     let (first, second) = if main_is_last() { ("partner", "main") } else { ("main", "partner") };
     let bye = "https://www.example.com/bye";
@@ -194,7 +194,7 @@ fn who_does_not_come_back_from_the_first_logout_is_not_led_to_the_second_and_the
 }
 
 #[test]
-fn the_way_back_can_be_an_address_or_a_path() {
+fn post_logout_redirect_uri_can_be_an_address_or_a_path() {
     for (configured, expected, is_ours) in [
         ("https://www.example.com/bye", "https://www.example.com/bye", false),
         ("/bye", "https://app.example.com/bye", false),
@@ -209,7 +209,7 @@ fn the_way_back_can_be_an_address_or_a_path() {
         let url = Url::parse(seen.location()).unwrap();
         let back = url.query_pairs().find(|(name, _)| name == "post_logout_redirect_uri").unwrap().1;
         assert_eq!(back, expected);
-        // What nobody would compare is not sent.
+        // A state that would not be compared is not sent.
         assert_eq!(url.query_pairs().any(|(name, _)| name == "state"), is_ours, "{configured}");
         assert_eq!(world.browser.has("__Host-vestibule-logout"), is_ours, "{configured}");
     }
@@ -217,7 +217,7 @@ fn the_way_back_can_be_an_address_or_a_path() {
 
 /// Cognito's metadata name no logout endpoint, or one that wants parameters of its own.
 #[test]
-fn a_provider_can_have_a_logout_of_its_own() {
+fn the_logout_endpoint_and_parameter_are_configurable() {
     let logout = "https://login.example.com/logout?tenant=a";
     let mut world = World::with(&json!({"providers": {"main": {
         "end_session_endpoint": logout, "post_logout_redirect_parameter": "logout_uri",
@@ -236,7 +236,7 @@ fn a_provider_can_have_a_logout_of_its_own() {
 }
 
 #[test]
-fn a_return_that_does_not_belong_to_the_logout_is_noticed_and_changes_nothing() {
+fn a_logout_return_with_another_state_is_reported_and_changes_nothing() {
     for (query, code) in [
         ("", "logout_state_missing"),
         ("?state=", "logout_state_missing"),
@@ -258,7 +258,7 @@ fn a_return_that_does_not_belong_to_the_logout_is_noticed_and_changes_nothing() 
 }
 
 #[test]
-fn a_logout_of_another_browser_or_of_a_lost_key_is_compared_with_nothing() {
+fn a_logout_return_without_a_readable_cookie_is_not_compared() {
     let mut world = logged_in();
     let seen = world.get("/oidc/logout");
     let back = world.idp().end_session(&Url::parse(seen.location()).unwrap());
@@ -270,7 +270,7 @@ fn a_logout_of_another_browser_or_of_a_lost_key_is_compared_with_nothing() {
 }
 
 #[test]
-fn a_logout_that_ends_here_forgets_one_that_did_not_come_back() {
+fn a_local_logout_drops_the_pending_logout_state() {
     let mut world = logged_in();
     world.get("/oidc/logout").is(303, "logged_out");
     assert!(world.browser.has("__Host-vestibule-logout"));
@@ -286,13 +286,13 @@ fn copy_of_the_session(world: &World) -> Request {
 }
 
 #[test]
-fn a_copy_of_the_cookie_is_not_renewed_after_a_logout() {
+fn a_copied_cookie_is_not_extended_after_a_logout() {
     let mut world = logged_in();
     let copy = copy_of_the_session(&world);
     world.on_worker(1).send(copy.clone()).is(200, "session");
     world.on_worker(0).get("/oidc/logout").is(303, "logged_out");
-    // The worker of the logout and those that had not seen it know at once, the others before they
-    // would write it anew.
+    // The worker of the logout and those that had not seen the cookie know at once, the others before they
+    // would extend it.
     for worker in [0, 2] {
         world.on_worker(worker).send(copy.clone()).is(401, "session_logged_out");
     }
@@ -303,7 +303,7 @@ fn a_copy_of_the_cookie_is_not_renewed_after_a_logout() {
 }
 
 #[test]
-fn sess_25_where_providers_end_sessions_a_copy_is_worthless_at_once() {
+fn sess_25_with_provider_logouts_a_copied_cookie_is_refused_at_once() {
     let mut world = World::with(&json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}}));
     world.log_in("/orders").is(302, "login_completed");
     let copy = copy_of_the_session(&world);
@@ -319,10 +319,10 @@ fn sess_25_where_providers_end_sessions_a_copy_is_worthless_at_once() {
 }
 
 #[test]
-fn out_22_an_answer_that_was_under_way_does_not_bring_the_session_back() {
+fn out_22_a_late_response_does_not_restore_a_logged_out_session() {
     let mut world = logged_in();
     world.after(100);
-    // The session is written anew, but the answer comes late: after that of the logout.
+    // The session is extended, but the response is late: after that of the logout.
     let before = copy_of_the_session(&world);
     let late = world.get("/orders");
     let [renewed] = late.is(200, "session").cookies()[..] else { panic!("{:?}", late.cookies()) };
@@ -346,7 +346,7 @@ fn with_tokens() -> World {
 }
 
 #[test]
-fn the_tokens_of_a_session_are_given_back_and_nobody_waits_for_that() {
+fn a_logout_revokes_the_tokens_in_the_background() {
     let mut world = with_tokens();
     world.get("/oidc/logout").is(303, "logged_out");
     assert_eq!(world.idp().count("revocation"), 0);
@@ -359,7 +359,7 @@ fn the_tokens_of_a_session_are_given_back_and_nobody_waits_for_that() {
 }
 
 #[test]
-fn after_several_renewals_the_newest_token_is_given_back() {
+fn after_several_refreshes_the_newest_token_is_revoked() {
     let mut world = World::new();
     world.stop_clock();
     world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
@@ -380,7 +380,7 @@ fn after_several_renewals_the_newest_token_is_given_back() {
 }
 
 #[test]
-fn a_refresh_token_that_nobody_may_use_is_not_kept() {
+fn an_unused_refresh_token_is_not_stored() {
     for refresh in [true, false] {
         let mut world = World::with(&json!({"providers": {"main": {"refresh": refresh}}}));
         world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
@@ -393,13 +393,13 @@ fn a_refresh_token_that_nobody_may_use_is_not_kept() {
 }
 
 #[test]
-fn after_a_renewal_both_new_tokens_are_given_back_whichever_cookie_asks_for_the_logout() {
+fn after_a_refresh_either_cookie_revokes_the_new_tokens() {
     let mut world = World::with(&json!({"identity": {"access_token_header": "x-access-token"}}));
     world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
-    // A tab that has the cookie from before the renewal.
+    // A tab with the cookie from before the refresh.
     let logout = world.after(301).navigation("/oidc/logout", false);
     let told = world.get("/orders").is(200, "session").told("x-access-token").unwrap().to_owned();
     assert!(told.contains("renewed"), "{told}");
@@ -413,7 +413,7 @@ fn after_a_renewal_both_new_tokens_are_given_back_whichever_cookie_asks_for_the_
 }
 
 #[test]
-fn a_logout_does_not_depend_on_the_tokens() {
+fn a_logout_succeeds_without_revocation() {
     for reply in [
         Err(CalloutFailed::NoAnswer),
         answer(503, "{}"),
@@ -429,7 +429,7 @@ fn a_logout_does_not_depend_on_the_tokens() {
         assert_eq!(world.idp().count("revocation"), 1);
         assert_eq!(told(), before + 1, "{reply:?}");
     }
-    // A token that is over is not worth the question, and one that is only asked for is not held.
+    // An expired token is not revoked, and a requested one is not stored.
     let mut world = with_tokens();
     world.after(400).get("/oidc/logout").is(303, "logged_out");
     world.tick();
@@ -443,7 +443,7 @@ fn a_logout_does_not_depend_on_the_tokens() {
 }
 
 #[test]
-fn what_waits_in_the_background_has_an_end_and_a_logout_does_not_wait_for_it() {
+fn background_revocations_are_bounded_and_delay_no_logout() {
     let mut world = with_tokens();
     let in_and_out = |world: &mut World| {
         world.log_in("/oidc/login").is(302, "login_completed");
@@ -455,14 +455,14 @@ fn what_waits_in_the_background_has_an_end_and_a_logout_does_not_wait_for_it() {
     assert_eq!(lines().iter().filter(no_room).count(), 1);
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1000);
-    // What was done makes room.
+    // Completed work frees its place.
     in_and_out(&mut world);
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1001);
 }
 
 #[test]
-fn out_23_session_management_is_not_taken_part_in() {
+fn out_23_session_management_is_not_supported() {
     let mut world = World::new();
     world.idp().metadata = json!({"check_session_iframe": "https://idp.example.com/session"});
     world.idp().callback = json!({"session_state": "8f2.salt"});
@@ -472,7 +472,7 @@ fn out_23_session_management_is_not_taken_part_in() {
 }
 
 #[test]
-fn out_02_who_says_only_where_a_link_stood_is_asked_too() {
+fn out_02_a_logout_with_only_a_referer_needs_confirmation() {
     for (referrer, code) in [
         ("https://evil.example/", "logout_to_confirm"),
         ("https://app.example.com.evil.example/", "logout_to_confirm"),

@@ -1,5 +1,5 @@
-//! Browsers that are sent round and round, whoever does it. A filter behind this one is played by what it
-//! does: it never sees a cookie of ours, and sends everybody to the provider.
+//! Login loops, of every cause. A filter behind this one is simulated by its behaviour: it never sees a
+//! cookie of ours, and redirects everybody to the provider.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -13,8 +13,8 @@ fn sent_by(behind: &mut World, page: &str) -> Url {
     Url::parse(behind.send(request).is(302, "login_begins").location()).unwrap()
 }
 
-/// One round: the first lets the browser in, the second sends it to the provider, and its answer comes to
-/// the first.
+/// One attempt: the first filter admits the browser, the second redirects it to the provider, and the
+/// response comes to the first.
 fn round(front: &mut World, behind: &mut World, page: &str) -> Seen {
     front.get(page).is(200, "session");
     behind.now = front.now;
@@ -24,7 +24,7 @@ fn round(front: &mut World, behind: &mut World, page: &str) -> Seen {
 }
 
 #[test]
-fn two_filters_in_a_row_end_in_words_after_three_rounds() {
+fn two_filters_in_a_row_are_a_login_loop_after_three_attempts() {
     let mut front = World::new();
     let mut behind = World::new();
     front.log_in("/orders").is(302, "login_completed");
@@ -39,7 +39,7 @@ fn two_filters_in_a_row_end_in_words_after_three_rounds() {
     assert_eq!(front.idp().count("token"), 1);
     let log = lines().join("\n");
     assert!(
-        log.contains("begins login after login; seen: the session ")
+        log.contains("begins logins repeatedly; seen: the session ")
             && log.contains(&format!("; cookies of the filter: {SESSION}")),
         "{log}"
     );
@@ -57,7 +57,7 @@ fn login_cookie(seen: &Seen, base: &str) -> String {
 }
 
 #[test]
-fn a_login_of_a_filter_behind_this_one_ends_in_words_at_once() {
+fn a_login_of_a_filter_behind_this_one_is_reported_at_once() {
     for is_logged_in in [true, false] {
         let mut front = World::new();
         let mut behind = World::with(&json!({"session": {"keys": [OTHER_KEY]}}));
@@ -71,7 +71,7 @@ fn a_login_of_a_filter_behind_this_one_ends_in_words_at_once() {
         let sign = format!("{}=behind; Path=/; Secure; HttpOnly; SameSite=Lax", login_cookie(&seen, SESSION));
         front.browser.take(&sign, front.now);
         let seen = front.arrive(&back);
-        assert!(seen.is(400, "login_loop").body.contains("Another login stands behind this one"), "{seen:?}");
+        assert!(seen.is(400, "login_loop").body.contains("Two logins of this site"), "{seen:?}");
         assert!(lines().join("\n").contains("a filter behind this one began this login; cookies of"));
         // It serves once, and never anybody in.
         assert!(!front.browser.names().iter().any(|name| name.contains("-login-")));
@@ -81,7 +81,7 @@ fn a_login_of_a_filter_behind_this_one_ends_in_words_at_once() {
 }
 
 #[test]
-fn filters_with_other_keys_or_clients_end_in_words_at_once() {
+fn filters_with_other_keys_or_clients_are_reported_at_once() {
     let partner = json!({"providers": {"main": {"client_id": "another"}}});
     for change in [json!({"session": {"keys": [OTHER_KEY]}}), partner] {
         let mut front = World::new();
@@ -94,7 +94,7 @@ fn filters_with_other_keys_or_clients_end_in_words_at_once() {
 }
 
 #[test]
-fn another_cookie_name_behind_one_callback_ends_in_words_at_once() {
+fn filters_with_one_callback_and_other_cookie_names_are_reported_at_once() {
     for is_logged_in in [true, false] {
         let mut front = World::new();
         let mut beside = World::with(&json!({"session": {"cookie_name": "__Host-other"}}));
@@ -127,7 +127,7 @@ fn another_cookie_name_behind_one_callback_ends_in_words_at_once() {
 }
 
 #[test]
-fn a_login_that_began_without_a_session_although_there_is_one_is_a_round() {
+fn a_login_beside_an_existing_session_counts_as_an_attempt() {
     let mut front = World::new();
     let mut behind = World::new();
     front.log_in("/orders").is(302, "login_completed");
@@ -148,7 +148,7 @@ fn a_login_that_began_without_a_session_although_there_is_one_is_a_round() {
 }
 
 #[test]
-fn answers_to_logins_of_something_else_behind_one_callback_end_in_words() {
+fn responses_to_logins_of_another_filter_are_reported() {
     let mut world = World::new();
     world.stop_clock();
     world.log_in("/orders").is(302, "login_completed");
@@ -177,7 +177,7 @@ fn a_loop_that_goes_round_within_one_second_ends_after_three_rounds() {
 }
 
 #[test]
-fn an_answer_that_is_opened_again_is_no_round_however_often() {
+fn a_replayed_authorization_response_is_no_attempt() {
     let mut world = World::new();
     world.stop_clock();
     let address = world.sent_to_provider("/orders?page=2");
@@ -207,7 +207,7 @@ fn an_answer_that_is_opened_again_is_no_round_however_often() {
 }
 
 #[test]
-fn several_tabs_are_no_loop_however_many_answers_come_late() {
+fn late_responses_in_several_tabs_are_no_loop() {
     let mut world = World::new();
     let addresses: Vec<Url> =
         (0..9).map(|tab| world.after(1).sent_to_provider(&format!("/tab/{tab}"))).collect();
@@ -239,19 +239,19 @@ fn in_turn(changes: &[Value; 2]) -> Vec<&'static str> {
 }
 
 #[test]
-fn proxies_with_different_keys_end_in_words_after_three_rounds() {
+fn proxies_with_different_keys_are_a_login_loop_after_three_attempts() {
     let codes = in_turn(&[json!({}), json!({"session": {"keys": [OTHER_KEY]}})]);
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
     let log = lines().join("\n");
     assert!(
-        log.contains("led to a session that counts here; seen: the session cookie was sealed with the key"),
+        log.contains("led to a valid session here; seen: the session cookie was sealed with the key"),
         "{log}"
     );
     assert!(log.contains(&format!("; cookies of the filter: {SESSION}")), "{log}");
 }
 
 #[test]
-fn proxies_that_need_different_claims_end_in_words_after_three_rounds() {
+fn proxies_with_different_claims_are_a_login_loop_after_three_attempts() {
     let codes = in_turn(&[json!({}), json!({"session": {"claims": ["groups"]}})]);
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
 }
@@ -264,13 +264,13 @@ fn sent_to(world: &mut World, page: &str) -> Seen {
     world.send(request)
 }
 
-/// Logins that the application asks for right after each other, until the filter says no.
+/// Logins that the application requests in a row, until the filter refuses.
 fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
     let mut codes = Vec::new();
     for _ in 0..4 {
         let seen = sent_to(world, login);
         if seen.status == 400 {
-            assert!(seen.body.contains("asks for another login every time"), "{seen:?}");
+            assert!(seen.body.contains("requests another login every time"), "{seen:?}");
             assert!(seen.body.contains("/oidc/login?return_to=%2Fopen%3Fn%3D1"), "{seen:?}");
             codes.push(seen.code);
             break;
@@ -296,7 +296,7 @@ fn lost_rounds(world: &mut World, mut meanwhile: impl FnMut(&mut World)) -> Seen
 }
 
 #[test]
-fn sessions_that_are_over_at_once_end_in_words_after_three_rounds() {
+fn sessions_that_end_at_once_are_a_login_loop_after_three_attempts() {
     let path = "/oidc/backchannel-logout";
     let revoked = json!({"endpoints": {"backchannel_logout": path}});
     let mut world = World::with(&revoked);
@@ -312,13 +312,13 @@ fn sessions_that_are_over_at_once_end_in_words_after_three_rounds() {
             .is(200, "logged_out_by_provider");
         world.after(1);
     });
-    assert!(seen.is(400, "login_loop").body.contains("it was over at once"), "{seen:?}");
-    // The page that was asked for is not lost.
+    assert!(seen.is(400, "login_loop").body.contains("each session ended at once"), "{seen:?}");
+    // The requested page is not lost.
     assert!(seen.body.contains("/oidc/login?return_to=%2Forders"), "{seen:?}");
 }
 
 #[test]
-fn a_clock_that_is_wrong_by_hours_ends_in_words_after_three_rounds() {
+fn a_clock_wrong_by_hours_is_a_login_loop_after_three_attempts() {
     let mut world = World::new();
     world.stop_clock();
     let mut codes = Vec::new();
@@ -339,7 +339,7 @@ fn a_clock_that_is_wrong_by_hours_ends_in_words_after_three_rounds() {
 }
 
 #[test]
-fn an_application_that_asks_for_login_after_login_ends_in_words() {
+fn an_application_that_requests_logins_repeatedly_is_a_login_loop() {
     for same_site in ["Lax", "Strict"] {
         for more in ["", "&acr_values=gold"] {
             let mut world = World::with(&json!({
@@ -372,7 +372,7 @@ fn a_person_may_log_in_as_often_as_they_like() {
         world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
         world.log_in("/oidc/login?return_to=/orders&display=popup").is(200, "login_completed");
     }
-    // Who comes to several pages from a portal is in no loop either.
+    // A person who opens several pages from a portal is in no loop either.
     for page in 0..8 {
         let seen = world.arrive(&format!(
             "/oidc/login?iss=https://idp.example.com&target_link_uri=https://app.example.com/{page}"
@@ -383,7 +383,7 @@ fn a_person_may_log_in_as_often_as_they_like() {
 }
 
 #[test]
-fn a_provider_of_the_same_origin_makes_no_person_of_a_redirect() {
+fn a_redirect_from_a_same_origin_provider_is_no_click() {
     let mut world = World::with(&json!({
         "providers": {"main": {"issuer": "https://app.example.com", "callout": "idp"}},
         "rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}],
@@ -403,7 +403,7 @@ fn a_provider_of_the_same_origin_makes_no_person_of_a_redirect() {
 }
 
 #[test]
-fn whoever_makes_up_a_count_can_show_the_page_and_nothing_else() {
+fn a_forged_attempt_count_shows_the_page_and_nothing_else() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds")).unwrap();
@@ -424,7 +424,7 @@ fn whoever_makes_up_a_count_can_show_the_page_and_nothing_else() {
 }
 
 #[test]
-fn a_popup_whose_login_was_cancelled_stays_one() {
+fn a_popup_stays_one_after_a_cancelled_login() {
     let mut world = World::new();
     let mut request = world.program("/oidc/login?display=popup&return_to=/orders", &[]);
     request.headers.push("sec-fetch-mode", "navigate");
@@ -447,7 +447,7 @@ fn expired() -> Value {
 }
 
 #[test]
-fn a_login_that_took_too_long_for_the_provider_begins_again_once() {
+fn a_login_that_expired_at_the_provider_restarts_once() {
     let mut world = World::new();
     world.idp().callback = expired();
     let address = world.sent_to_provider("/orders?page=2");
@@ -456,7 +456,7 @@ fn a_login_that_took_too_long_for_the_provider_begins_again_once() {
     assert!(again.as_str().starts_with("https://idp.example.com/authorize?"));
     let twice = world.authorize(&again);
     world.arrive(&twice).is(403, "authorization_refused");
-    // The second attempt usually asks nobody anything.
+    // The second attempt usually needs no prompt.
     let address = world.sent_to_provider("/orders?page=2");
     let back = world.authorize(&address);
     let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
@@ -466,7 +466,7 @@ fn a_login_that_took_too_long_for_the_provider_begins_again_once() {
 }
 
 #[test]
-fn nothing_but_that_answer_begins_a_login_again() {
+fn no_other_error_restarts_a_login() {
     for (error, description) in [
         ("temporarily_unavailable", None),
         ("temporarily_unavailable", Some("authentication_expired ")),
@@ -483,7 +483,7 @@ fn nothing_but_that_answer_begins_a_login_again() {
 }
 
 #[test]
-fn whoever_logged_in_meanwhile_in_another_tab_is_led_on() {
+fn a_late_response_beside_a_session_leads_to_its_page() {
     let mut world = World::new();
     let late = world.sent_to_provider("/orders?page=2");
     world.after(1).log_in("/other").is(302, "login_completed");
@@ -495,7 +495,7 @@ fn whoever_logged_in_meanwhile_in_another_tab_is_led_on() {
 }
 
 #[test]
-fn a_login_in_a_frame_is_a_link_out_of_it() {
+fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
     let framed =
         [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "iframe")];
     let mut world = World::new();
@@ -510,7 +510,7 @@ fn a_login_in_a_frame_is_a_link_out_of_it() {
         assert!(seen.cookies().is_empty() && seen.header("x-frame-options").is_none());
         assert!(!seen.header("content-security-policy").unwrap().contains("frame-ancestors"));
     }
-    // A page of the provider is not framed, and nobody needs one who is logged in there.
+    // Provider pages cannot be framed, and are not needed for a person who is logged in there.
     let of_this_site = [framed[0], ("sec-fetch-site", "same-site"), framed[2]];
     let begin = |world: &mut World| {
         let request = world.program("/orders?page=2", &of_this_site);
@@ -535,7 +535,7 @@ fn a_login_in_a_frame_is_a_link_out_of_it() {
     let address = begin(&mut silent);
     let back = silent.authorize(&address);
     assert_eq!(arrive(&mut silent, &back).is(302, "login_completed").location(), "/orders?page=2");
-    // Whoever asks for a page gets none in a frame.
+    // An explicit prompt cannot be shown in a frame.
     let request = world.program("/oidc/login?return_to=/orders&prompt=login", &of_this_site);
     let mut asking =
         World::with(&json!({"providers": {"main": {"parameters_from_request": {"prompt": ["login"]}}}}));
@@ -554,7 +554,7 @@ fn a_login_in_a_frame_is_a_link_out_of_it() {
 }
 
 #[test]
-fn a_page_by_plain_http_says_so_and_loses_nothing() {
+fn a_login_over_plain_http_is_refused_with_a_reason() {
     let page = |world: &World, headers: &[(&str, &str)]| {
         let mut request = world.program("/orders?page=2", &[&[("accept", "text/html")], headers].concat());
         request.scheme = "http".to_owned();
@@ -566,7 +566,7 @@ fn a_page_by_plain_http_says_so_and_loses_nothing() {
     let retry = "/oidc/login?return_to=%2Forders%3Fpage%3D2";
     assert!(seen.is(400, "unencrypted").body.contains("by https") && seen.body.contains(retry), "{seen:?}");
     assert!(seen.cookies().is_empty());
-    // Whoever was wrongly told so goes on.
+    // A person who was refused wrongly continues by the link.
     let mut request = page(&world, &[]);
     request.path = retry.to_owned();
     world.send(request).is(302, "login_begins");
@@ -580,7 +580,7 @@ fn a_page_by_plain_http_says_so_and_loses_nothing() {
         let request = page(&world, &[header]);
         world.send(request).is(302, "login_begins");
     }
-    // Programs are told what they always are.
+    // Programs get the usual answer.
     let mut request = world.program("/orders", &[]);
     request.scheme = "http".to_owned();
     world.send(request).is(401, "not_logged_in");

@@ -1,4 +1,4 @@
-//! What is counted: each decision once, under names that nobody can choose.
+//! Metrics: each decision is counted once, under names without outside text.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Request};
@@ -48,7 +48,7 @@ fn every_request_is_one_decision_with_its_code_and_provider() {
 }
 
 #[test]
-fn a_request_whose_client_leaves_is_no_decision() {
+fn an_abandoned_request_is_not_counted_as_a_decision() {
     let mut world = World::new();
     let request = world.navigation("/orders", false);
     world.begin_and_leave(&request);
@@ -57,13 +57,13 @@ fn a_request_whose_client_leaves_is_no_decision() {
 }
 
 #[test]
-fn a_metric_is_defined_once_by_each_worker() {
+fn each_worker_defines_a_metric_once() {
     let mut world = World::on_envoy_alone(NO_METRICS, &json!({}));
     world.log_in("/orders").is(302, "login_completed");
     let request = fetch(&world);
     for worker in [0, 1] {
         world.on_worker(worker).send(request.clone()).is(200, "session");
-        // What the first tick asks of the provider is told by the second.
+        // The callouts of the first tick are reported by the second.
         world.tick();
         world.tick();
         let before = definitions();
@@ -77,7 +77,7 @@ fn a_metric_is_defined_once_by_each_worker() {
 }
 
 #[test]
-fn callouts_are_counted_by_endpoint_and_by_what_came_of_them() {
+fn callouts_are_counted_by_endpoint_and_outcome() {
     let mut world =
         World::on_envoy_alone(NO_METRICS, &json!({"providers": {"main": {"userinfo": "always"}}}));
     let requests = vec![world.navigation("/orders", false); 20];
@@ -113,8 +113,8 @@ fn callouts_are_counted_by_endpoint_and_by_what_came_of_them() {
 }
 
 #[test]
-fn renewals_are_counted_by_what_becomes_of_the_session() {
-    let renewals = |outcome: &str| metric(&format!("renewals.outcome.{outcome}.provider.main"));
+fn refreshes_are_counted_by_outcome() {
+    let renewals = |outcome: &str| metric(&format!("refreshes.outcome.{outcome}.provider.main"));
     let mut world = World::on_envoy_alone(NO_METRICS, &json!({}));
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -136,7 +136,7 @@ fn renewals_are_counted_by_what_becomes_of_the_session() {
 }
 
 #[test]
-fn what_a_proxy_takes_late_is_not_lost() {
+fn counts_that_the_proxy_refuses_are_reported_later() {
     let mut world = World::on_envoy_alone(NO_METRICS, &json!({}));
     if world.is_built_module() {
         // No host refuses a definition; the module waits until it knows its host.
@@ -190,7 +190,7 @@ fn whatever_they_send(world: &mut World, canary: &str) {
 }
 
 #[test]
-fn log_05_nothing_that_comes_from_outside_makes_a_name() {
+fn log_05_outside_text_is_never_part_of_a_metric_name() {
     let bearer: Value = json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}});
     let mut world = World::on_envoy_alone(NO_METRICS, &bearer);
     whatever_they_send(&mut world, "canary-1");

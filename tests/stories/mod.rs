@@ -1,5 +1,5 @@
 //! Stories: a browser, programs and providers around one filter. Here it is the core without a proxy;
-//! `wasm-test/` tells the same stories of the built module.
+//! `wasm-test/` runs the same stories with the built module.
 
 // Everything here is a test; clippy knows that only of the functions marked so.
 #![allow(

@@ -140,7 +140,7 @@ struct Native {
 struct Handling {
     request: Request,
     id: Option<RequestId>,
-    /// The proxy was told that the body is awaited.
+    /// The proxy knows that the body is awaited.
     is_body_awaited: bool,
     /// The body, if it has come.
     body: Option<Vec<u8>>,

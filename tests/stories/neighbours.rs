@@ -63,7 +63,7 @@ fn bring(world: &mut World, token: &str) -> Seen {
 }
 
 #[test]
-fn a_logout_at_one_is_none_at_the_others() {
+fn a_logout_at_one_client_leaves_the_others_logged_in() {
     for whose in [json!({"sub": null}), json!({"sid": null})] {
         let mut world = logged_in(&json!({}));
         let now = world.after(10).now;
@@ -83,7 +83,7 @@ fn a_logout_at_one_is_none_at_the_others() {
 }
 
 #[test]
-fn a_refresh_token_of_one_is_not_that_of_another_with_the_same_text() {
+fn equal_refresh_tokens_of_two_clients_are_distinct() {
     let mut world = logged_in(&json!({}));
     assert!(world.providers.iter().all(|p| p.secrets.iter().any(|secret| secret == "refresh-canary-1-0")));
     world.after(301);
@@ -97,7 +97,7 @@ fn a_refresh_token_of_one_is_not_that_of_another_with_the_same_text() {
 }
 
 #[test]
-fn while_one_is_away_the_others_renew() {
+fn while_one_provider_is_unreachable_the_others_refresh() {
     for (away, its_page) in PAGES.into_iter().enumerate() {
         let mut world = logged_in(&json!({}));
         world.providers[away].is_down = true;
@@ -110,8 +110,8 @@ fn while_one_is_away_the_others_renew() {
 }
 
 #[test]
-fn a_session_of_one_opens_under_the_name_of_no_other() {
-    // One that differs by nothing but its name, too: it may be asked for more.
+fn a_session_does_not_open_under_another_providers_name() {
+    // One that differs only in its name, too: its documents may be fetched more often.
     let mut world = logged_in(&json!({
         "providers": {"twin": client("https://idp.example.com", "gateway", "twin")},
         "rules": [
@@ -166,7 +166,7 @@ fn a_token_is_judged_by_the_client_that_it_is_for() {
 }
 
 #[test]
-fn the_host_of_a_page_says_who_logs_people_in() {
+fn the_provider_is_chosen_by_the_host_of_the_page() {
     let mut world = neighbours(&json!({
         "session": {"hosts": ["app.example.com", "guest.example.com", "partner.example.com"]},
         "rules": [
@@ -191,7 +191,7 @@ fn the_host_of_a_page_says_who_logs_people_in() {
 }
 
 #[test]
-fn a_login_that_another_site_asks_for_is_one_of_the_page() {
+fn a_third_party_login_uses_the_provider_of_its_page() {
     let first_client = if main_is_last() { "guest" } else { "gateway" };
     for (issuer, page, client_id) in [
         ("https://idp.example.com", "/orders", "gateway"),
@@ -214,7 +214,7 @@ fn a_login_that_another_site_asks_for_is_one_of_the_page() {
 }
 
 #[test]
-fn one_issuer_behind_two_clusters_is_asked_at_each() {
+fn one_issuer_behind_two_clusters_is_fetched_from_each() {
     let mut world = neighbours(&json!({"providers": {"other": {"callout": "inside"}}}));
     let requests = ["/orders", "/guest"].map(|page| world.navigation(page, false));
     let (outside, first) = world.begin(&requests[0]);

@@ -1,4 +1,4 @@
-//! A provider that is away while sessions are due to be renewed.
+//! An unreachable provider while sessions are due for a refresh.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::world::{NOBODY_IS_WOKEN, World, answer, lines, log, merge, with_partn
 use vestibule::http::{CalloutFailed, Reply, Request};
 
 #[test]
-fn refr_07_an_hour_without_the_provider_is_noticed_by_nobody_with_a_session() {
+fn refr_07_sessions_survive_an_hour_without_the_provider() {
     let mut world = logged_in(&forwarding());
     world.stop_clock();
     world.idp().is_down = true;
@@ -25,7 +25,7 @@ fn refr_07_an_hour_without_the_provider_is_noticed_by_nobody_with_a_session() {
 }
 
 #[test]
-fn many_sessions_at_a_provider_that_is_away_are_one_attempt_at_a_time() {
+fn an_unreachable_provider_gets_one_refresh_attempt_at_a_time() {
     let mut world = logged_in(&json!({}));
     let (sessions, _) = people(&mut world, 20);
     world.idp().is_down = true;
@@ -45,7 +45,7 @@ fn many_sessions_at_a_provider_that_is_away_are_one_attempt_at_a_time() {
 }
 
 #[test]
-fn a_provider_in_trouble_is_asked_for_one_session_at_a_time_and_ends_none() {
+fn a_failing_provider_gets_one_refresh_at_a_time_and_ends_no_session() {
     let trouble = [
         ("no answer", Err(CalloutFailed::NoAnswer)),
         ("not sent", Err(CalloutFailed::NotSent)),
@@ -85,7 +85,7 @@ fn a_provider_in_trouble_is_asked_for_one_session_at_a_time_and_ends_none() {
 }
 
 #[test]
-fn after_the_grace_a_session_waits_for_the_provider_and_is_not_lost() {
+fn after_the_grace_period_a_session_waits_for_the_provider() {
     let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 60}}}));
     world.stop_clock();
     world.idp().is_down = true;
@@ -101,7 +101,7 @@ fn after_the_grace_a_session_waits_for_the_provider_and_is_not_lost() {
 }
 
 #[test]
-fn a_refresh_token_that_is_refused_in_other_words_ends_the_session_and_a_login_begins() {
+fn an_unregistered_refresh_refusal_ends_the_session() {
     for (status, error) in [
         (400, "interaction_required"),
         (400, "login_required"),
@@ -127,7 +127,7 @@ fn a_refresh_token_that_is_refused_in_other_words_ends_the_session_and_a_login_b
     }
 }
 
-/// Answers that say no to this client, whoever it asks for.
+/// Replies that refuse this client for every person.
 fn refusals_of_the_client() -> Vec<(u16, Value)> {
     let error = |error: &str| json!({"error": error});
     vec![
@@ -146,7 +146,7 @@ fn refusals_of_the_client() -> Vec<(u16, Value)> {
 }
 
 #[test]
-fn a_refusal_of_the_client_is_no_end_of_the_session_and_a_login_is_offered() {
+fn a_refusal_of_the_client_keeps_the_session_and_offers_a_login() {
     for (status, body) in refusals_of_the_client() {
         log::forget();
         let mut world = logged_in(&forwarding());
@@ -174,7 +174,7 @@ fn a_refusal_of_the_client_is_no_end_of_the_session_and_a_login_is_offered() {
 }
 
 #[test]
-fn answers_that_cannot_be_used_are_waited_for_like_an_outage_and_then_called_what_they_are() {
+fn unusable_refresh_responses_count_as_an_outage_and_are_then_reported() {
     for body in ["", "<html>", "{}", "[]", r#"{"access_token": "a", "token_type": "DPoP"}"#] {
         let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 60}}}));
         world.stop_clock();
@@ -206,7 +206,7 @@ fn people(world: &mut World, count: usize) -> (Vec<Request>, Vec<String>) {
 }
 
 #[test]
-fn one_person_whose_every_session_fails_is_no_outage() {
+fn failing_sessions_of_one_person_are_no_outage() {
     let mut world = World::with(&forwarding());
     world.idp().refreshes.gives = true;
     let log_in = |world: &mut World, subject: &str| {
@@ -236,7 +236,7 @@ fn one_person_whose_every_session_fails_is_no_outage() {
 }
 
 #[test]
-fn those_whose_refresh_fails_keep_nobody_else_from_theirs() {
+fn failing_refreshes_do_not_block_those_of_others() {
     let failures = [answer(500, json!({})), answer(429, json!({"error": "slow_down"})), answer(401, "")];
     for failing in [1, 3] {
         for failure in &failures {
@@ -270,7 +270,7 @@ fn those_whose_refresh_fails_keep_nobody_else_from_theirs() {
 }
 
 #[test]
-fn in_an_outage_nobody_waits_for_what_others_have_waited_for() {
+fn in_an_outage_requests_do_not_wait_one_after_another() {
     let mut world = World::with(&forwarding());
     world.stop_clock();
     let (sessions, _) = people(&mut world, 4);
@@ -285,7 +285,7 @@ fn in_an_outage_nobody_waits_for_what_others_have_waited_for() {
 }
 
 #[test]
-fn whoever_comes_when_it_may_be_tried_again_is_told_to_come_in_a_second() {
+fn a_request_during_the_next_attempt_gets_retry_after_one_second() {
     let mut world = logged_in(&json!({"providers": {"main": {"refresh_grace_seconds": 0}}}));
     world.stop_clock();
     world.idp().instead.insert("token", answer(500, json!({})));
@@ -296,7 +296,7 @@ fn whoever_comes_when_it_may_be_tried_again_is_told_to_come_in_a_second() {
 }
 
 #[test]
-fn refreshes_that_come_due_together_are_spread_and_who_waits_comes_first() {
+fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
     // What is known of every provider is known.
@@ -310,7 +310,7 @@ fn refreshes_that_come_due_together_are_spread_and_who_waits_comes_first() {
     }
     let mut under_way = world.tick_and_hold();
     assert_eq!(under_way.len(), 32);
-    // They are slow. Who must wait does not wait for them too.
+    // They are slow. Requests that must wait do not wait for them too.
     let streams = [world.begin_slow(&waiting[0]), world.begin_slow(&waiting[1])];
     let first = world.tick_and_hold();
     assert_eq!(first.len(), 2);
@@ -330,7 +330,7 @@ fn refreshes_that_come_due_together_are_spread_and_who_waits_comes_first() {
 }
 
 #[test]
-fn a_provider_that_does_not_answer_holds_up_no_refresh_at_another() {
+fn a_slow_provider_delays_no_refresh_at_another() {
     let mut change = with_partner();
     merge(&mut change, &forwarding());
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &change);
@@ -359,7 +359,7 @@ fn a_provider_that_does_not_answer_holds_up_no_refresh_at_another() {
 }
 
 #[test]
-fn a_session_that_ends_while_its_refresh_waits_for_a_turn_is_not_refreshed() {
+fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
     // What is known of every provider is known.
@@ -379,10 +379,10 @@ fn a_session_that_ends_while_its_refresh_waits_for_a_turn_is_not_refreshed() {
 
 /// The lease of a refresh begins when it does.
 #[test]
-fn a_refresh_that_waited_long_for_its_turn_is_nobody_elses_meanwhile() {
+fn a_long_queued_refresh_keeps_its_lease() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
-    // One worker asks every provider and tells it at the next tick, the other learns it.
+    // One worker fetches from every provider and shares it at the next tick, the other reads it.
     for worker in [1, 1, 0] {
         world.on_worker(worker).tick();
     }
@@ -408,7 +408,7 @@ fn a_refresh_that_waited_long_for_its_turn_is_nobody_elses_meanwhile() {
 }
 
 #[test]
-fn answers_that_cannot_be_used_hold_nobody_else_back_and_refusals_of_the_client_do() {
+fn client_refusals_hold_back_other_refreshes_and_unusable_responses_do_not() {
     let unusable = answer(200, "<html>");
     let refusal = answer(401, json!({"error": "invalid_client"}));
     for (reply, is_tried) in [(unusable, true), (refusal, false)] {
@@ -430,7 +430,7 @@ fn answers_that_cannot_be_used_hold_nobody_else_back_and_refusals_of_the_client_
 
 /// A provider that says nothing of use for a while, in any way.
 #[test]
-fn whatever_a_provider_answers_for_a_while_nobody_is_somebody_else_or_logged_out_by_it() {
+fn no_temporary_provider_failure_logs_anybody_out_or_mixes_identities() {
     let replies: [Reply; 4] = [
         answer(503, ""),
         answer(200, "<html>"),

@@ -1,5 +1,5 @@
-//! What a page says to whoever uses the site, and where it leads on. That no page of any story has words
-//! of the configuration or an address of a provider is held by the world itself.
+//! The texts and links of pages for people. The world itself checks that no page of any story has terms of
+//! the configuration or an address of a provider.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use vestibule::http::CalloutFailed;
 const LOG_OUT: &str = "href=\"/oidc/logout\">Log out and use another account<";
 const FRONT_PAGE: &str = "href=\"/\">Front page<";
 
-/// `/admin` is for admins, and Alice, who is logged in, is none; `/closed` is for nobody.
+/// `/admin` is for admins, and Alice, who is logged in, is none; `/closed` is denied to everybody.
 fn logged_in_as_user() -> World {
     let mut world = World::with(&json!({
         "providers": {"main": {"audiences": ["https://api.example.com"]}},
@@ -33,7 +33,7 @@ fn answered_with(error: Value) -> (World, Seen) {
 }
 
 #[test]
-fn a_login_that_the_person_cancelled_is_called_so() {
+fn a_cancelled_login_has_its_own_page() {
     let (world, seen) =
         answered_with(json!({"code": null, "error": "access_denied", "error_description": "no"}));
     seen.is(403, "authorization_refused");
@@ -50,7 +50,7 @@ fn a_login_that_the_person_cancelled_is_called_so() {
 }
 
 #[test]
-fn who_lacks_a_right_can_come_back_with_another_account() {
+fn a_page_about_a_missing_right_offers_another_account() {
     let mut world = logged_in_as_user();
     let seen = world.get("/admin");
     let body = &seen.is(403, "requirement_claim").body;
@@ -64,7 +64,7 @@ fn who_lacks_a_right_can_come_back_with_another_account() {
 }
 
 #[test]
-fn a_token_is_no_account_to_log_out_of() {
+fn a_refused_token_gets_no_logout_link() {
     let mut world = logged_in_as_user();
     let now = world.now;
     let token = world.idp().access_token_with(&json!({}), &json!({"aud": "https://api.example.com"}), now);
@@ -76,7 +76,7 @@ fn a_token_is_no_account_to_log_out_of() {
 }
 
 #[test]
-fn a_page_that_nobody_may_see_offers_the_front_page_alone() {
+fn a_denied_page_offers_only_the_front_page() {
     let mut world = logged_in_as_user();
     let seen = world.get("/closed");
     let body = &seen.is(403, "denied").body;
@@ -84,7 +84,7 @@ fn a_page_that_nobody_may_see_offers_the_front_page_alone() {
 }
 
 #[test]
-fn the_front_page_does_not_offer_itself() {
+fn a_refused_front_page_offers_no_link_to_itself() {
     let mut world = World::with(&json!({
         "rules": [{"name": "all", "require": {"claims": [{"claim": "roles", "any_of": ["admin"]}]}}],
     }));
@@ -95,7 +95,7 @@ fn the_front_page_does_not_offer_itself() {
 }
 
 #[test]
-fn a_program_learns_what_it_can_mend_and_nothing_of_how_the_site_is_set_up() {
+fn a_problem_document_shows_nothing_of_the_configuration() {
     let mut world = logged_in_as_user();
     let cookies = world.browser.header(false, world.now).unwrap_or_default();
     let request = world.program("/admin", &[("cookie", &cookies), ("sec-fetch-mode", "cors")]);
@@ -113,7 +113,7 @@ fn a_program_learns_what_it_can_mend_and_nothing_of_how_the_site_is_set_up() {
 }
 
 #[test]
-fn a_page_that_cannot_be_decided_on_now_can_be_asked_for_again() {
+fn a_temporary_refusal_offers_a_retry() {
     let mut world = World::new();
     world.idp().is_down = true;
     let seen = world.get("/orders?page=2&of=3");
@@ -122,7 +122,7 @@ fn a_page_that_cannot_be_decided_on_now_can_be_asked_for_again() {
 }
 
 #[test]
-fn the_reference_of_a_page_is_in_the_log_as_it_is_shown() {
+fn the_reference_on_a_page_is_in_the_log() {
     let mut world = logged_in_as_user();
     let seen = world.get("/admin");
     let reference = seen.body.split("Reference <code>").nth(1).and_then(|rest| rest.split('<').next());
@@ -131,9 +131,9 @@ fn the_reference_of_a_page_is_in_the_log_as_it_is_shown() {
     assert_eq!(lines().iter().filter(|line| line.contains(&reference)).count(), 1, "{reference}");
 }
 
-/// To ask for it once more would not send what was sent.
+/// A retry would not send the body again.
 #[test]
-fn only_what_was_asked_for_can_be_asked_for_again() {
+fn a_retry_is_offered_only_for_the_requested_page() {
     for is_sent in [false, true] {
         let mut world = World::new();
         world.idp().instead.insert("metadata", Err(CalloutFailed::NoAnswer));

@@ -20,7 +20,7 @@ fn asked(provider: Value, query: &str, name: &str) -> Vec<String> {
     let mut world = with(provider);
     let seen = world.get(&format!("/oidc/login?return_to=/orders{query}"));
     let sent = sent(&seen, name);
-    // Whatever was asked for, the login is a good one.
+    // With any parameters the login succeeds.
     let address = Url::parse(seen.location()).unwrap();
     let back = world.authorize(&address);
     assert_eq!(world.come_back(&back).is(302, "login_completed").location(), "/orders");
@@ -28,7 +28,7 @@ fn asked(provider: Value, query: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_configured_is_always_sent() {
+fn configured_parameters_are_always_sent() {
     let mut world = with(json!({"authorization_parameters": {
         "prompt": "select_account", "acr_values": "gold silver", "ui_locales": "de en",
         "audience": "https://api.example.com", "login_hint": "somebody"}}));
@@ -46,7 +46,7 @@ fn what_is_configured_is_always_sent() {
 
 /// As Google has it, which knows no `offline_access`.
 #[test]
-fn a_refresh_token_is_asked_for_in_the_words_of_the_provider() {
+fn a_refresh_token_is_requested_with_the_parameters_of_the_provider() {
     let mut world =
         with(json!({"authorization_parameters": {"access_type": "offline", "prompt": "consent"}}));
     world.idp().refreshes.gives = true;
@@ -60,7 +60,7 @@ fn a_refresh_token_is_asked_for_in_the_words_of_the_provider() {
 }
 
 #[test]
-fn a_resource_is_named_at_the_login_and_when_tokens_are_asked_for() {
+fn one_resource_is_sent_to_the_authorization_and_token_endpoints() {
     let mut world = with(json!({"authorization_parameters": {"resource": "https://api.example.com"}}));
     world.idp().refreshes.gives = true;
     assert_eq!(sent(&world.get("/orders"), "resource"), ["https://api.example.com"]);
@@ -71,7 +71,7 @@ fn a_resource_is_named_at_the_login_and_when_tokens_are_asked_for() {
 }
 
 #[test]
-fn of_several_resources_each_is_named_at_the_login_alone() {
+fn several_resources_are_sent_to_the_authorization_endpoint_only() {
     let resources = ["https://a.example.com", "https://b.example.com/x"];
     let mut world = with(json!({"authorization_parameters": {"resource": resources}}));
     assert_eq!(sent(&world.get("/orders"), "resource"), resources);
@@ -80,7 +80,7 @@ fn of_several_resources_each_is_named_at_the_login_alone() {
 }
 
 #[test]
-fn the_address_of_a_login_sets_what_is_listed() {
+fn the_login_address_sets_listed_parameters() {
     let listed = json!({
         "authorization_parameters": {"login_hint": "configured", "audience": "https://api.example.com"},
         "parameters_from_request": {
@@ -116,7 +116,7 @@ fn the_address_of_a_login_sets_what_is_listed() {
 }
 
 #[test]
-fn nobody_touches_what_security_depends_on() {
+fn no_request_sets_protocol_parameters() {
     let listed = json!({"parameters_from_request": {"login_hint": {"pattern": "(?s).*"}}});
     let own = [
         ("client_id", "evil"),
@@ -142,7 +142,7 @@ fn nobody_touches_what_security_depends_on() {
 }
 
 #[test]
-fn a_page_that_is_asked_for_sets_nothing() {
+fn a_protected_page_sets_no_parameters() {
     let mut world = with(json!({"parameters_from_request": {"prompt": ["none"]}}));
     assert_eq!(sent(&world.get("/orders?prompt=none"), "prompt"), [""; 0]);
 }
@@ -159,7 +159,7 @@ fn a_prompt_that_the_provider_refuses_ends_with_a_page() {
 }
 
 #[test]
-fn a_login_of_another_site_hints_at_what_is_listed() {
+fn a_third_party_login_may_send_a_login_hint() {
     let listed = json!({"parameters_from_request": {"login_hint": ["alice"], "prompt": ["login"]}});
     for (hint, expected) in [("alice", &["alice"][..]), ("bob", &[])] {
         let mut world = with(listed.clone());
@@ -171,7 +171,7 @@ fn a_login_of_another_site_hints_at_what_is_listed() {
 }
 
 #[test]
-fn max_age_is_sent_and_auth_time_is_held_against_it() {
+fn max_age_is_sent_and_auth_time_is_checked() {
     let with_age = |auth_time: Value| {
         let mut world = with(json!({"max_age_seconds": 600}));
         world.stop_clock();
@@ -192,7 +192,7 @@ fn max_age_is_sent_and_auth_time_is_held_against_it() {
     assert_eq!(with_age(json!(now + 61)), (502, "id_token_not_yet_valid"));
     assert_eq!(with_age(json!(now.to_string())), (502, "id_token_claim_malformed"));
     assert_eq!(with_age(Value::Null), (502, "id_token_claim_missing"));
-    // Who does not ask does not mind.
+    // Without a requirement it is not checked.
     let mut world = World::new();
     world.idp().id_token = json!({"auth_time": 1});
     world.log_in("/orders").is(302, "login_completed");

@@ -1,4 +1,4 @@
-//! What is known of a provider: how it is found out, renewed, and kept.
+//! Metadata and keys of a provider: how they are fetched, refreshed, and cached.
 
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
@@ -6,14 +6,14 @@ use vestibule::http::{CalloutFailed, Reply};
 use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, World, answer, lines, with_partner};
 
 #[test]
-fn before_the_first_success_a_request_is_told_when_to_come_again() {
+fn before_the_first_success_requests_get_503_with_retry_after() {
     let mut world = World::new();
     world.idp().is_down = true;
     let seen = world.get("/orders");
     assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
     assert!(seen.body.contains("The login service cannot be reached"));
     assert!(seen.cookies().is_empty());
-    // While the next attempt is put off, nobody is asked.
+    // While the next attempt is delayed, there is no callout.
     for _ in 0..50 {
         world.get("/orders").is(503, "provider_unreachable");
     }
@@ -21,7 +21,7 @@ fn before_the_first_success_a_request_is_told_when_to_come_again() {
 }
 
 #[test]
-fn the_wait_doubles_up_to_a_minute_and_the_first_success_ends_it() {
+fn the_retry_delay_doubles_up_to_a_minute_until_the_first_success() {
     let mut world = World::new();
     world.stop_clock();
     world.idp().is_down = true;
@@ -56,12 +56,12 @@ fn a_request_finds_the_provider_again_without_a_tick() {
 }
 
 #[test]
-fn what_is_known_is_renewed_before_it_ends_and_in_the_background() {
+fn documents_are_refreshed_ahead_in_the_background() {
     let mut world = World::new();
     world.stop_clock();
     world.tick();
     assert_eq!(world.idp().asked, ["metadata", "keys"]);
-    // An hour where the provider says nothing, renewed after four fifths of it.
+    // An hour where the provider gives no lifetime, refreshed after four fifths of it.
     world.after(2879).tick();
     assert_eq!(world.idp().asked.len(), 2);
     world.after(1).tick();
@@ -73,7 +73,7 @@ fn what_is_known_is_renewed_before_it_ends_and_in_the_background() {
 }
 
 #[test]
-fn the_provider_says_how_long_within_limits() {
+fn the_provider_sets_the_lifetime_of_documents_within_bounds() {
     for (cache_control, renewed_after) in
         [("max-age=600", 480), ("no-store", 48), ("max-age=1", 48), ("max-age=31536000", 69_120)]
     {
@@ -89,7 +89,7 @@ fn the_provider_says_how_long_within_limits() {
 }
 
 #[test]
-fn what_was_known_stays_while_the_provider_is_down() {
+fn stale_documents_serve_while_the_provider_is_down() {
     let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
     world.tick();
     world.idp().is_down = true;
@@ -100,7 +100,7 @@ fn what_was_known_stays_while_the_provider_is_down() {
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
     world.with_token("/orders", &token).is(200, "token");
-    // It comes back with other keys, and nobody restarts anything.
+    // It recovers with other keys, without a restart.
     world.idp().is_down = false;
     world.idp().keys = vec![Key::new("k2", 2)];
     world.after(60).tick();
@@ -157,7 +157,7 @@ fn metadata_and_keys_that_are_wrong_are_never_used() {
 }
 
 #[test]
-fn good_knowledge_is_not_replaced_by_bad() {
+fn valid_documents_are_not_replaced_by_invalid_ones() {
     let mut world = World::new();
     world.tick();
     world.idp().instead.insert("metadata", answer(200, json!({"issuer": "https://evil.example"})));
@@ -168,7 +168,7 @@ fn good_knowledge_is_not_replaced_by_bad() {
 }
 
 #[test]
-fn keys_that_have_moved_are_found_where_the_metadata_say_now() {
+fn moved_keys_are_fetched_from_the_new_jwks_uri() {
     let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
     world.tick();
     world.idp().keys = vec![Key::new("k2", 2)];
@@ -184,7 +184,7 @@ fn keys_that_have_moved_are_found_where_the_metadata_say_now() {
 }
 
 #[test]
-fn a_clock_that_goes_back_puts_off_no_attempt() {
+fn a_clock_set_back_delays_no_attempt() {
     let mut world = World::new();
     let right = world.now;
     world.idp().is_down = true;
@@ -195,7 +195,7 @@ fn a_clock_that_goes_back_puts_off_no_attempt() {
 }
 
 #[test]
-fn a_clock_that_goes_back_keeps_no_documents_longer() {
+fn a_clock_set_back_keeps_no_documents_longer() {
     let mut world = World::new();
     let right = world.now;
     world.after(200_000).tick();
@@ -206,7 +206,7 @@ fn a_clock_that_goes_back_keeps_no_documents_longer() {
 }
 
 #[test]
-fn a_clock_that_goes_back_hides_no_new_key() {
+fn a_clock_set_back_hides_no_new_key() {
     let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
     let right = world.now;
     let claims =
@@ -221,7 +221,7 @@ fn a_clock_that_goes_back_hides_no_new_key() {
 }
 
 #[test]
-fn requests_that_come_together_share_one_question() {
+fn concurrent_requests_share_one_fetch() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
     let answers = world.together(&requests);
@@ -235,7 +235,7 @@ fn requests_that_come_together_share_one_question() {
 }
 
 #[test]
-fn requests_that_fail_together_count_as_one_failure() {
+fn concurrent_failures_count_as_one() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
     world.idp().is_down = true;
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
@@ -246,7 +246,7 @@ fn requests_that_fail_together_count_as_one_failure() {
 }
 
 #[test]
-fn where_questions_cannot_be_shared_the_second_comes_again() {
+fn a_host_without_single_flight_answers_the_second_request_503() {
     let mut world = World::on(Proxy::Nginx, &json!({}));
     let request = world.navigation("/orders", false);
     let (asked, first) = world.begin(&request);
@@ -259,7 +259,7 @@ fn where_questions_cannot_be_shared_the_second_comes_again() {
 }
 
 #[test]
-fn a_slow_answer_is_read_by_the_clock_of_its_arrival() {
+fn a_slow_reply_is_dated_at_its_arrival() {
     let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
     let now = world.now;
     let token = world.idp().access_token(&json!({"exp": now.0 + 5}), now);
@@ -270,7 +270,7 @@ fn a_slow_answer_is_read_by_the_clock_of_its_arrival() {
 }
 
 #[test]
-fn a_request_that_is_gone_does_not_keep_the_provider_from_being_asked() {
+fn an_abandoned_request_does_not_block_the_fetch() {
     let mut world = World::new();
     let request = world.navigation("/orders", false);
     drop(world.begin(&request));
@@ -278,7 +278,7 @@ fn a_request_that_is_gone_does_not_keep_the_provider_from_being_asked() {
 }
 
 #[test]
-fn one_provider_that_is_down_is_no_matter_for_another() {
+fn one_provider_that_is_down_does_not_affect_another() {
     let mut world = World::with(&with_partner());
     world.providers[1].is_down = true;
     world.tick();
@@ -289,7 +289,7 @@ fn one_provider_that_is_down_is_no_matter_for_another() {
 }
 
 #[test]
-fn each_kind_of_question_goes_its_own_way() {
+fn each_kind_of_callout_goes_to_its_own_target() {
     let change = json!({"providers": {"main": {"callout_timeout_seconds": 7,
         "callout": {"default": "a", "discovery": "b", "jwks": "c", "token": "d"}}}});
     let mut world = World::with(&change);

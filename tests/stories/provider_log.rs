@@ -22,12 +22,12 @@ fn of_envoy(status: u16, words: &str) -> Reply {
 }
 
 #[test]
-fn a_way_that_does_not_lead_to_the_provider_is_named_with_what_to_look_at() {
+fn a_failed_callout_is_logged_with_its_target_and_advice() {
     let failed = "upstream connect error or disconnect/reset before headers. reset reason: ";
     for (reply, words) in [
         (of_envoy(503, &format!("{failed}remote connection failure")), "trusted_ca, sni"),
         (of_envoy(503, &format!("{failed}connection termination")), "the cluster needs a transport_socket"),
-        (of_envoy(503, &format!("{failed}connection timeout")), "nobody answers there"),
+        (of_envoy(503, &format!("{failed}connection timeout")), "the connection timed out"),
         (of_envoy(503, &format!("{failed}protocol error")), "speaks no HTTP"),
         (of_envoy(504, "upstream request timeout"), "callout_timeout_seconds"),
         (of_envoy(502, "<html>connection timeout"), "a gateway before it (status 502)"),
@@ -46,7 +46,7 @@ fn a_way_that_does_not_lead_to_the_provider_is_named_with_what_to_look_at() {
 }
 
 #[test]
-fn every_endpoint_of_a_provider_is_named_when_its_answer_cannot_be_used() {
+fn an_unusable_reply_is_logged_with_its_endpoint() {
     for (endpoint, what, address) in [
         ("metadata", "the metadata of", "https://idp.example.com/.well-known/openid-configuration"),
         ("keys", "the key set of", "https://idp.example.com/keys"),
@@ -136,7 +136,7 @@ fn one_worker_says_that_a_provider_is_away_and_one_that_it_is_back() {
 }
 
 #[test]
-fn another_reason_is_said_at_once() {
+fn another_reason_is_logged_at_once() {
     let mut world = World::new();
     world.stop_clock();
     for (after, reply, said) in [
@@ -152,13 +152,13 @@ fn another_reason_is_said_at_once() {
 }
 
 #[test]
-fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
+fn endpoints_on_other_hosts_give_one_warning() {
     let google = |world: &mut World| {
         world.idp().metadata = json!({
             "token_endpoint": "https://idp.example.com:9443/token", "jwks_uri": "https://idp.example.com:8443/keys?of=acme",
             "revocation_endpoint": "https://idp.example.com:7443/revoke",
         });
-        // In nginx the first request tells whether the workers share anything.
+        // In nginx the first request detects whether the workers share data.
         world.get("/orders");
         world.tick();
         world.after(24 * 3600 / 2).tick();
@@ -182,7 +182,7 @@ fn endpoints_to_which_the_callout_does_not_lead_are_said_once() {
 }
 
 #[test]
-fn the_start_says_which_version_which_providers_and_how_many_rules() {
+fn the_start_line_has_version_providers_and_number_of_rules() {
     let _ = World::with(&json!({"rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}]}));
     let version = format!("vestibule {} begins", env!("CARGO_PKG_VERSION"));
     let found = with(&["INFO", &version]);
@@ -191,7 +191,7 @@ fn the_start_says_which_version_which_providers_and_how_many_rules() {
 }
 
 #[test]
-fn what_the_provider_is_asked_for_at_a_login_can_be_compared_at_debug() {
+fn the_authorization_request_is_logged_at_debug() {
     let parameters: Value =
         json!({"prompt": "select_account", "login_hint": "alice@example.com", "audience": "api"});
     let mut world = World::with(

@@ -1,4 +1,4 @@
-//! A session outlives its access token: it is renewed, once, and nobody notices.
+//! A session outlives its access token: it is refreshed once, without an effect on requests.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ pub fn fetch(world: &World) -> Request {
 fn oidcc_client_test_refresh_token() {
     let mut world = logged_in(&forwarding());
     let first = token(&world.get("/orders"));
-    // The token still counts, so nobody waits for the next.
+    // The token is still valid, so no request waits for the next.
     let before = world.after(250).get("/orders");
     assert_eq!(token(before.is(200, "session")), first);
     world.tick();
@@ -52,7 +52,7 @@ fn oidcc_client_test_refresh_token() {
 }
 
 #[test]
-fn a_day_in_use_is_one_login_and_one_renewal_per_token() {
+fn a_day_in_use_is_one_login_and_one_refresh_per_token() {
     for rotation in Rotation::ALL {
         let mut world = logged_in(&json!({"session": {"absolute_lifetime_seconds": 86_400}}));
         world.idp().refreshes.rotation = rotation;
@@ -67,7 +67,7 @@ fn a_day_in_use_is_one_login_and_one_renewal_per_token() {
 }
 
 #[test]
-fn refr_16_whoever_comes_back_stays_logged_in_whatever_becomes_of_refresh_tokens() {
+fn refr_16_sessions_survive_every_kind_of_refresh_token_rotation() {
     for rotation in Rotation::ALL {
         for (expires_in, pause) in [(120, 10), (300, 301), (300, 1_500), (10, 10)] {
             let mut world = World::with(&forwarding());
@@ -114,7 +114,7 @@ fn told(seen: &Seen) -> [Option<&str>; 2] {
 }
 
 #[test]
-fn refr_17_two_logins_with_one_refresh_token_stay_two() {
+fn refr_17_two_logins_with_one_refresh_token_stay_separate() {
     for rotation in [Rotation::Overlaps, Rotation::Repeats, Rotation::LeavesOut] {
         for (first, second) in [
             (json!({"sub": "alice"}), json!({"sub": "bob"})),
@@ -143,7 +143,7 @@ fn refr_17_two_logins_with_one_refresh_token_stay_two() {
 }
 
 #[test]
-fn refr_17_who_shares_a_refresh_token_that_serves_once_is_nobody_else() {
+fn refr_17_a_shared_single_use_refresh_token_mixes_no_identities() {
     let (mut world, [one, other]) =
         two_sessions(Rotation::Rotates, &json!({"sub": "alice"}), &json!({"sub": "bob"}));
     assert_eq!(told(&world.after(301).send(one.clone()))[0], Some("alice"));
@@ -154,7 +154,7 @@ fn refr_17_who_shares_a_refresh_token_that_serves_once_is_nobody_else() {
 }
 
 #[test]
-fn a_session_keeps_its_name_through_refreshes_so_a_logout_in_an_old_tab_ends_it() {
+fn a_session_keeps_its_id_through_refreshes() {
     for rotation in Rotation::ALL {
         let mut world = logged_in(&forwarding());
         world.idp().refreshes.rotation = rotation;
@@ -170,7 +170,7 @@ fn a_session_keeps_its_name_through_refreshes_so_a_logout_in_an_old_tab_ends_it(
 }
 
 #[test]
-fn the_absolute_end_of_a_session_is_that_of_its_login() {
+fn a_refresh_does_not_extend_the_absolute_lifetime() {
     for rotation in Rotation::ALL {
         let mut world = logged_in(&json!({"session": {"absolute_lifetime_seconds": 3_600}}));
         world.idp().refreshes.rotation = rotation;
@@ -184,7 +184,7 @@ fn the_absolute_end_of_a_session_is_that_of_its_login() {
 }
 
 #[test]
-fn a_refresh_without_scope_leaves_the_scopes_that_were_granted() {
+fn a_refresh_response_without_scope_keeps_the_granted_scopes() {
     let scoped = json!({"providers": {"main": {"scopes": ["openid", "read", "write"]}},
         "rules": [{"name": "write", "path_prefix": "/write", "require": {"scopes": ["write"]}},
             {"name": "read", "path_prefix": "/read", "require": {"scopes": ["read"]}}]});
@@ -202,7 +202,7 @@ fn a_refresh_without_scope_leaves_the_scopes_that_were_granted() {
 }
 
 #[test]
-fn refr_05_twenty_requests_with_one_expired_session_on_four_workers_are_one_renewal() {
+fn refr_05_twenty_requests_on_four_workers_are_one_refresh() {
     let mut change = forwarding();
     change["session"] = json!({"absolute_lifetime_seconds": 86_400});
     let mut world = logged_in(&change);
@@ -217,7 +217,7 @@ fn refr_05_twenty_requests_with_one_expired_session_on_four_workers_are_one_rene
 }
 
 #[test]
-fn refr_08_who_comes_late_with_the_old_cookie_gets_the_same_result_and_spends_nothing() {
+fn refr_08_a_late_request_with_the_old_cookie_gets_the_same_result() {
     let mut world = logged_in(&forwarding());
     world.after(301);
     let late = fetch(&world);
@@ -231,7 +231,7 @@ fn refr_08_who_comes_late_with_the_old_cookie_gets_the_same_result_and_spends_no
 }
 
 #[test]
-fn an_old_cookie_is_followed_through_several_renewals() {
+fn an_old_cookie_leads_through_several_refreshes() {
     let mut world = logged_in(&forwarding());
     world.idp().refreshes.response = json!({"expires_in": 20});
     let old = fetch(world.after(301));
@@ -259,7 +259,7 @@ fn a_short_token_is_refreshed_in_the_last_quarter_of_its_life() {
 }
 
 #[test]
-fn refr_06_a_refused_refresh_token_ends_the_session_once_and_cleanly() {
+fn refr_06_a_refused_refresh_token_ends_the_session_once() {
     let mut world = logged_in(&json!({}));
     world.idp().ends_all_logins();
     world.after(301);
@@ -281,7 +281,7 @@ fn refr_06_a_refused_refresh_token_ends_the_session_once_and_cleanly() {
 }
 
 #[test]
-fn refr_05_where_workers_share_nothing_who_comes_second_deletes_no_cookie() {
+fn refr_05_without_shared_data_the_second_worker_deletes_no_cookie() {
     let mut world = logged_in_on(Proxy::Nginx, &json!({"shared_data": false}));
     world.after(301);
     let (script, page) = (fetch(&world), world.navigation("/orders", false));
@@ -294,7 +294,7 @@ fn refr_05_where_workers_share_nothing_who_comes_second_deletes_no_cookie() {
 }
 
 #[test]
-fn a_navigation_with_a_session_that_is_not_renewed_begins_a_login() {
+fn a_navigation_with_an_unrefreshed_session_begins_a_login() {
     let mut world = logged_in(&json!({}));
     world.idp().ends_all_logins();
     let seen = world.after(301).get("/orders?page=2");
@@ -304,7 +304,7 @@ fn a_navigation_with_a_session_that_is_not_renewed_begins_a_login() {
 }
 
 #[test]
-fn refr_09_strange_lifetimes_make_no_storm() {
+fn refr_09_odd_lifetimes_cause_no_refresh_storm() {
     for expires_in in [Value::Null, json!(0), json!(-5), json!("0"), json!(1e18)] {
         let mut world = World::with(&forwarding());
         world.idp().refreshes.gives = true;
@@ -337,8 +337,8 @@ fn oidcc_client_test_refresh_token_invalid_sub() {
     world.send(script).is(401, "session_not_renewed");
 }
 
-/// What comes of a session whose renewed ID token differs by this from what it should be. Of the login
-/// the nonce and `auth_time`.
+/// The result for a session whose refreshed ID token has this difference. Nonce and `auth_time` are those of
+/// the login.
 fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
     let mut world = World::new();
     world.idp().refreshes.gives = true;
@@ -356,14 +356,14 @@ fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
 }
 
 #[test]
-fn a_renewed_id_token_is_that_of_the_same_login() {
+fn a_refreshed_id_token_matches_the_login() {
     // As it should be: no nonce, or that of the login; the time of the login, or none.
     assert_eq!(renewed_with(|_, _| json!({})), "session");
     assert_eq!(renewed_with(|nonce, auth_time| json!({"nonce": nonce, "auth_time": auth_time})), "session");
     for nonce in [json!("another"), json!(""), json!(5), json!(["a"])] {
         assert_eq!(renewed_with(|_, _| json!({"nonce": nonce})), "session_not_renewed", "{nonce}");
     }
-    // Before the login nobody authenticated for it. Keycloak says when they did last.
+    // Before the login nobody authenticated for it. Keycloak reports the last authentication.
     assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_renewed");
     assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time + 300})), "session");
     // We are the only party that may be named.
@@ -374,7 +374,7 @@ fn a_renewed_id_token_is_that_of_the_same_login() {
 }
 
 #[test]
-fn a_renewed_id_token_that_is_not_for_this_client_and_person_ends_the_session() {
+fn a_refreshed_id_token_for_another_client_or_person_ends_the_session() {
     for change in [
         json!({"aud": "other"}),
         json!({"aud": null}),
@@ -397,7 +397,7 @@ fn a_renewed_id_token_that_is_not_for_this_client_and_person_ends_the_session() 
 }
 
 #[test]
-fn a_renewed_id_token_that_is_signed_by_a_stranger_ends_the_session() {
+fn a_refreshed_id_token_with_a_foreign_signature_ends_the_session() {
     let mut world = logged_in(&json!({}));
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
@@ -406,9 +406,9 @@ fn a_renewed_id_token_that_is_signed_by_a_stranger_ends_the_session() {
     world.send(script).is(401, "session_not_renewed");
 }
 
-/// A clock that is wrong, here or there, logs nobody out, and lets nobody have new rights.
+/// A wrong clock, here or there, logs nobody out, and grants no new rights.
 #[test]
-fn a_renewed_id_token_that_is_out_of_its_time_changes_nothing_and_ends_nothing() {
+fn a_refreshed_id_token_outside_its_validity_is_ignored() {
     for leeway in [0, 10, 200] {
         let change = json!({"providers": {"main": {"leeway_seconds": leeway}},
             "identity": {"headers": {"x-email": "email"}}});
@@ -454,7 +454,7 @@ fn refr_03_without_an_id_token_the_claims_stay() {
 }
 
 #[test]
-fn refr_14_rights_that_were_taken_away_are_gone_after_the_renewal() {
+fn refr_14_withdrawn_rights_are_gone_after_the_refresh() {
     let admin = json!({"rules": [{"name": "admin", "path_prefix": "/admin",
         "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
     let mut world = World::with(&admin);
@@ -466,9 +466,9 @@ fn refr_14_rights_that_were_taken_away_are_gone_after_the_renewal() {
     assert_eq!(world.after(301).get("/admin").status, 403);
 }
 
-/// Whoever renews has not authenticated: what the ID token of the login says of that stays.
+/// A refresh is no authentication: these claims of the login's ID token stay.
 #[test]
-fn how_and_when_somebody_logged_in_stays_as_it_was_through_renewals() {
+fn auth_time_acr_and_amr_survive_refreshes() {
     let headers = json!({"x-time": "auth_time", "x-acr": "acr", "x-amr": "amr", "x-email": "email"});
     let began = World::new().now.0;
     let newer = json!({"auth_time": began, "acr": "gold", "amr": ["pwd", "otp"], "email": "a@new.example"});
@@ -491,7 +491,7 @@ fn how_and_when_somebody_logged_in_stays_as_it_was_through_renewals() {
 }
 
 #[test]
-fn refr_13_a_narrower_scope_counts_from_the_renewal_on() {
+fn refr_13_a_narrower_scope_applies_after_the_refresh() {
     let scoped = json!({"providers": {"main": {"scopes": ["openid", "write"]}},
         "rules": [{"name": "write", "path_prefix": "/write", "require": {"scopes": ["write"]}}]});
     for (scope, status) in [
@@ -515,7 +515,7 @@ fn refr_13_a_narrower_scope_counts_from_the_renewal_on() {
 }
 
 #[test]
-fn refr_11_a_client_that_leaves_does_not_lose_the_new_token() {
+fn refr_11_an_abandoned_request_does_not_lose_the_new_token() {
     let mut world = logged_in_to(World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding()));
     world.after(301);
     let request = fetch(&world);
@@ -528,7 +528,7 @@ fn refr_11_a_client_that_leaves_does_not_lose_the_new_token() {
 }
 
 #[test]
-fn a_proxy_that_wakes_nobody_renews_in_the_request() {
+fn a_host_that_cannot_wake_requests_refreshes_in_the_request() {
     let mut world = logged_in_on(Proxy::Nginx, &forwarding());
     world.after(301);
     let requests = vec![fetch(&world); 5];
@@ -538,7 +538,7 @@ fn a_proxy_that_wakes_nobody_renews_in_the_request() {
 }
 
 #[test]
-fn out_22_a_logout_is_not_undone_by_a_renewal_that_was_under_way() {
+fn out_22_a_logout_is_not_undone_by_a_refresh_in_flight() {
     let mut world = logged_in(&json!({}));
     world.after(250);
     let late = fetch(&world);
@@ -549,7 +549,7 @@ fn out_22_a_logout_is_not_undone_by_a_renewal_that_was_under_way() {
 }
 
 #[test]
-fn who_waits_for_a_renewal_is_not_let_in_after_a_logout() {
+fn a_request_waiting_for_a_refresh_is_refused_after_a_logout() {
     let mut world = logged_in_on(Proxy::Nginx, &json!({}));
     world.after(301);
     let request = fetch(&world);
@@ -561,7 +561,7 @@ fn who_waits_for_a_renewal_is_not_let_in_after_a_logout() {
 }
 
 #[test]
-fn without_the_wish_no_refresh_token_is_kept() {
+fn with_refresh_switched_off_no_refresh_token_is_stored() {
     let mut world = logged_in(&json!({"providers": {"main": {"refresh": false}}}));
     for _ in 0..20 {
         world.after(60).get("/orders").is(200, "session");
@@ -571,7 +571,7 @@ fn without_the_wish_no_refresh_token_is_kept() {
 }
 
 #[test]
-fn refr_14_what_userinfo_says_now_replaces_what_it_said_at_the_login() {
+fn refr_14_new_userinfo_replaces_that_of_the_login() {
     let admin = json!({"providers": {"main": {"userinfo": "always"}},
         "rules": [{"name": "admin", "path_prefix": "/admin",
             "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
@@ -589,7 +589,7 @@ fn refr_14_what_userinfo_says_now_replaces_what_it_said_at_the_login() {
 }
 
 #[test]
-fn refr_14_a_right_that_the_new_id_token_takes_away_is_gone_although_userinfo_fails() {
+fn refr_14_a_right_missing_from_the_new_id_token_is_gone_when_userinfo_fails() {
     let change = json!({"providers": {"main": {"userinfo": "always"}},
         "identity": {"headers": {"x-nickname": "nickname"}},
         "rules": [{"name": "admin", "path_prefix": "/admin",
@@ -598,7 +598,7 @@ fn refr_14_a_right_that_the_new_id_token_takes_away_is_gone_although_userinfo_fa
         (json!({"groups": ["admin"]}), json!({}), json!({}), 403),
         (json!({"groups": ["admin"]}), json!({}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({"groups": ["admin"]}), json!({}), 403),
-        // Userinfo alone said it, and takes it back when it is asked.
+        // Only userinfo had it, and the next userinfo lacks it.
         (json!({}), json!({"groups": ["admin"]}), json!({}), 200),
         (json!({}), json!({"groups": ["admin"]}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({}), Value::Null, 200),
@@ -643,7 +643,7 @@ fn userinfo_about_somebody_else_ends_the_session() {
 }
 
 #[test]
-fn a_logout_by_the_provider_ends_a_session_whatever_sid_its_refreshed_id_token_names() {
+fn a_provider_logout_ends_a_session_with_the_sid_of_its_login() {
     for (id_token, sid) in [
         (json!({}), "s1"),
         (json!({"sid": "s1"}), "s1"),

@@ -1,4 +1,4 @@
-//! A renewed session reaches its browser: by which response, and what is not overwritten.
+//! How a refreshed session reaches its browser: by which response, and what is not overwritten.
 
 use serde_json::json;
 
@@ -13,9 +13,9 @@ use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
 use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, merge, noise};
 
 #[test]
-fn who_leaves_for_a_coffee_while_the_session_is_renewed_is_still_logged_in_afterwards() {
+fn an_undelivered_refresh_waits_for_the_browser() {
     let mut world = logged_in(&forwarding());
-    // The last request before the pause begins the renewal, and its answer cannot bring the result.
+    // The last request before the pause begins the refresh, and its response cannot deliver the result.
     world.after(250).get("/orders").is(200, "session");
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
@@ -25,7 +25,7 @@ fn who_leaves_for_a_coffee_while_the_session_is_renewed_is_still_logged_in_after
 }
 
 #[test]
-fn a_response_that_comes_late_brings_no_older_session_than_the_browser_has() {
+fn a_late_response_sets_no_older_session() {
     let mut world = logged_in(&forwarding());
     // A report that takes long begins; the cookie is due to be written with its time of use.
     let request = world.after(200).navigation("/report", false);
@@ -40,7 +40,7 @@ fn a_response_that_comes_late_brings_no_older_session_than_the_browser_has() {
 }
 
 #[test]
-fn a_response_that_comes_after_a_renewal_brings_the_renewed_session() {
+fn a_response_after_a_refresh_sets_the_refreshed_session() {
     let mut world = logged_in(&forwarding());
     let request = world.after(250).navigation("/report", false);
     let report = world.begin_slow(&request);
@@ -55,7 +55,7 @@ fn a_response_that_comes_after_a_renewal_brings_the_renewed_session() {
 }
 
 #[test]
-fn a_response_that_comes_after_a_logout_brings_no_session() {
+fn a_response_after_a_logout_sets_no_session() {
     let mut world = logged_in(&json!({}));
     let request = world.after(200).navigation("/report", false);
     let report = world.begin_slow(&request);
@@ -65,7 +65,7 @@ fn a_response_that_comes_after_a_logout_brings_no_session() {
 }
 
 #[test]
-fn tokens_of_a_few_seconds_are_renewed_when_they_end() {
+fn tokens_of_a_few_seconds_are_refreshed_at_their_end() {
     let mut world = World::with(&forwarding());
     world.idp().refreshes.gives = true;
     world.idp().tokens = json!({"expires_in": 3});
@@ -85,7 +85,7 @@ fn tokens_of_a_few_seconds_are_renewed_when_they_end() {
 }
 
 #[test]
-fn a_response_that_comes_after_the_next_login_does_not_bring_the_session_before() {
+fn a_response_after_the_next_login_sets_no_older_session() {
     let mut world = logged_in(&json!({}));
     let request = world.after(290).navigation("/report", false);
     let report = world.begin_slow(&request);
@@ -99,7 +99,7 @@ fn a_response_that_comes_after_the_next_login_does_not_bring_the_session_before(
 }
 
 #[test]
-fn nobody_waits_for_two_renewals_in_a_row() {
+fn a_request_waits_for_one_refresh_at_most() {
     let userinfo = json!({"providers": {"main": {"userinfo": "always"}}});
     let mut world = logged_in_on(Proxy::Nginx, &userinfo);
     world.idp().refreshes.response = json!({"expires_in": 1});
@@ -114,7 +114,7 @@ fn nobody_waits_for_two_renewals_in_a_row() {
 }
 
 #[test]
-fn where_nobody_is_woken_who_waits_in_vain_for_a_renewal_goes_on_within_the_grace() {
+fn on_a_host_without_wake_ups_a_failed_refresh_falls_back_to_the_grace_period() {
     for (grace, status, code) in [(7200, 200, "session"), (0, 503, "provider_unreachable")] {
         let change = json!({"providers": {"main": {"refresh_grace_seconds": grace}}});
         let mut world = logged_in_on(Proxy::Nginx, &change);
@@ -132,14 +132,14 @@ fn with_id_token() -> serde_json::Value {
 }
 
 #[test]
-fn a_key_that_the_provider_has_not_published_yet_ends_no_session() {
+fn a_not_yet_published_key_ends_no_session() {
     let mut world = logged_in(&with_id_token());
     let before = world.get("/orders").told("x-id-token").unwrap().to_owned();
     world.idp().refreshes.response = json!({"expires_in": 200});
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
     world.idp().keys = vec![Key::new("k2", 2)];
-    // What could not be checked is told to nobody.
+    // An unverified ID token is not forwarded.
     world.after(250).get("/orders").is(200, "session");
     world.tick();
     let seen = world.get("/orders");
@@ -154,7 +154,7 @@ fn a_key_that_the_provider_has_not_published_yet_ends_no_session() {
 }
 
 #[test]
-fn jwk_06_tokens_with_made_up_keys_keep_nobody_from_a_new_one() {
+fn jwk_06_tokens_with_invented_keys_do_not_delay_a_new_key() {
     let bearer = json!({"providers": {"main": {"audiences": ["https://api.example.com"]}},
         "rules": [{"name": "api", "path_prefix": "/api", "accept": "bearer"}]});
     let mut world = logged_in(&bearer);
@@ -162,7 +162,7 @@ fn jwk_06_tokens_with_made_up_keys_keep_nobody_from_a_new_one() {
     let now = world.now;
     let made_up = world.idp().access_token_with(&json!({"kid": "made-up"}), &json!({}), now);
     world.with_token("/api", &made_up).is(401, "jws_key_unknown");
-    // In the second after, the provider signs with a new key: for a renewal and for a login.
+    // In the second after, the provider signs with a new key: for a refresh and for a login.
     world.idp().keys = vec![Key::new("k2", 2)];
     world.after(2).get("/orders").is(200, "session");
     assert_eq!(world.idp().refreshes.used, 1);
@@ -176,7 +176,7 @@ fn jwk_06_tokens_with_made_up_keys_keep_nobody_from_a_new_one() {
 }
 
 #[test]
-fn refr_14_what_userinfo_does_not_name_any_more_is_gone() {
+fn refr_14_claims_missing_from_new_userinfo_are_gone() {
     let admin = json!({"providers": {"main": {"userinfo": "always"}},
         "rules": [{"name": "admin", "path_prefix": "/admin",
             "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
@@ -197,7 +197,7 @@ fn refr_14_what_userinfo_does_not_name_any_more_is_gone() {
 }
 
 #[test]
-fn what_the_id_token_alone_said_stays_when_userinfo_says_something_else() {
+fn id_token_claims_survive_other_userinfo() {
     let change = json!({"providers": {"main": {"userinfo": "always"}},
         "identity": {"headers": {"x-email": "email", "x-team": "team"}}});
     let mut world = World::with(&change);
@@ -212,7 +212,7 @@ fn what_the_id_token_alone_said_stays_when_userinfo_says_something_else() {
 }
 
 #[test]
-fn whatever_said_a_claim_last_is_asked_whether_it_still_holds() {
+fn a_claim_is_kept_only_if_its_last_source_still_has_it() {
     let change = json!({"providers": {"main": {"userinfo": "if_needed"}},
         "rules": [{"name": "admin", "path_prefix": "/admin",
             "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}}]});
@@ -221,12 +221,12 @@ fn whatever_said_a_claim_last_is_asked_whether_it_still_holds() {
     world.idp().refreshes.id_token = serde_json::Value::Null;
     world.log_in("/orders").is(302, "login_completed");
     assert_eq!(world.get("/admin").status, 403);
-    // Userinfo gives a right at a renewal, and takes it away at the next.
+    // Userinfo grants a right at one refresh, and withdraws it at the next.
     world.idp().userinfo = json!({"groups": ["admin"]});
     world.after(301).get("/admin").is(200, "session");
     world.idp().userinfo = json!({});
     assert_eq!(world.after(301).get("/admin").status, 403);
-    // It gives it once more; then an ID token does, and userinfo is not asked.
+    // It grants it once more; then an ID token does, and userinfo is not fetched.
     world.idp().userinfo = json!({"groups": ["admin"]});
     world.after(301).get("/admin").is(200, "session");
     world.idp().refreshes.id_token = json!({"groups": ["admin"]});
@@ -239,7 +239,7 @@ fn whatever_said_a_claim_last_is_asked_whether_it_still_holds() {
 
 /// Whatever becomes of an answer that brought a new refresh token, the one before is spent.
 #[test]
-fn a_new_refresh_token_is_kept_whatever_else_is_wrong_with_its_answer() {
+fn a_new_refresh_token_is_kept_from_an_otherwise_unusable_response() {
     let wrong = [
         json!({"access_token": null}),
         json!({"access_token": ""}),
@@ -263,7 +263,7 @@ fn a_new_refresh_token_is_kept_whatever_else_is_wrong_with_its_answer() {
             assert_eq!(world.idp().refreshes.used, 1, "{response}");
             // Again, and by another worker.
             world.after(11).on_worker(1).get("/orders").is(200, "session");
-            // On nginx a new worker asks for metadata, keys and tokens at a tick each.
+            // On nginx a new worker fetches metadata, keys and tokens in one tick each.
             (0..2).for_each(|_| world.tick());
             assert_eq!(world.idp().refreshes.used, 2, "{response}");
             world.get("/orders").is(200, "session");
@@ -279,7 +279,7 @@ fn a_new_refresh_token_is_kept_whatever_else_is_wrong_with_its_answer() {
 }
 
 #[test]
-fn what_goes_wrong_after_the_token_response_loses_no_refresh_token() {
+fn no_failure_after_the_token_response_loses_the_refresh_token() {
     let failures: [(&str, Reply); 5] = [
         ("userinfo", answer(500, json!({}))),
         ("userinfo", Err(CalloutFailed::NoAnswer)),
@@ -305,7 +305,7 @@ fn what_goes_wrong_after_the_token_response_loses_no_refresh_token() {
 }
 
 #[test]
-fn an_answer_that_nobody_waits_for_any_more_is_not_lost() {
+fn a_refresh_response_is_kept_when_no_request_waits() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.tick();
     world.idp().refreshes.gives = true;
@@ -316,7 +316,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_not_lost() {
     let mut sent = world.tick_and_hold();
     let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
     assert_eq!(refresh.1.timeout, Duration::from_secs(30));
-    // Who waits has waited long enough, and goes on as if the provider did not answer.
+    // The request has waited long enough, and goes on as if the provider did not answer.
     let seen = world.after(10).end(&request, stream);
     assert_eq!(token(seen.is(200, "session")), before);
     world.after(15).answer_held(refresh);
@@ -325,7 +325,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_not_lost() {
 }
 
 #[test]
-fn the_background_waits_longer_for_tokens_than_a_request_and_not_without_end() {
+fn a_background_refresh_has_a_longer_but_finite_timeout() {
     for (configured, expected) in [(1, 6), (5, 30), (10, 60), (20, 60), (60, 60)] {
         let change = json!({"providers": {"main": {"callout_timeout_seconds": configured}}});
         let mut world = logged_in(&change);
@@ -334,7 +334,7 @@ fn the_background_waits_longer_for_tokens_than_a_request_and_not_without_end() {
         let sent = world.tick_and_hold();
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].1.timeout, Duration::from_secs(expected));
-        // While it may still come, nobody else sends the refresh token.
+        // While the reply may still arrive, no other request sends the refresh token.
         let request = fetch(world.after(2 * expected).on_worker(1));
         world.begin_slow(&request);
         let sent = world.tick_and_hold();
@@ -368,7 +368,7 @@ fn with_short_id_tokens(change: &Value) -> World {
 }
 
 #[test]
-fn an_id_token_that_is_forwarded_is_refreshed_before_it_ends() {
+fn a_forwarded_id_token_is_refreshed_before_it_expires() {
     let mut world = with_short_id_tokens(&json!({}));
     for _ in 0..100 {
         let now = world.after(20).now.0;
@@ -378,14 +378,14 @@ fn an_id_token_that_is_forwarded_is_refreshed_before_it_ends() {
     }
     let used = world.idp().refreshes.used;
     assert!((6..=9).contains(&used), "{used} in 2,000 s of ID tokens of 300 s");
-    // Who comes back late gets one that counts.
+    // A late request gets a valid one.
     let now = world.after(1_000).now.0;
     assert!(ends(&world.get("/orders")).is_some_and(|end| now < end));
     assert_eq!(world.idp().refreshes.reused, 0);
 }
 
 #[test]
-fn an_id_token_that_ends_at_once_is_no_reason_to_refresh() {
+fn an_id_token_that_expires_at_once_causes_no_refresh() {
     let mut world = World::with(&with_id_token());
     world.stop_clock();
     world.idp().refreshes.gives = true;
@@ -400,7 +400,7 @@ fn an_id_token_that_ends_at_once_is_no_reason_to_refresh() {
 }
 
 #[test]
-fn a_provider_that_refreshes_no_id_token_is_not_asked_for_one_again_and_again() {
+fn a_provider_that_refreshes_no_id_token_is_not_asked_repeatedly() {
     for id_token in [Value::Null, json!({"exp": 1}), json!({"iat": 9_000_000_000_u64})] {
         let mut world = with_short_id_tokens(&json!({}));
         world.idp().refreshes.id_token = id_token.clone();
@@ -428,7 +428,7 @@ fn a_provider_that_refreshes_no_id_token_is_not_asked_for_one_again_and_again() 
 }
 
 #[test]
-fn an_id_token_that_is_over_is_not_sent_and_its_session_goes_on() {
+fn an_expired_id_token_is_not_forwarded_and_its_session_goes_on() {
     let mut world = World::with(&with_id_token());
     world.stop_clock();
     world.log_in("/orders").is(302, "login_completed");
@@ -444,7 +444,7 @@ fn an_id_token_that_is_over_is_not_sent_and_its_session_goes_on() {
 }
 
 #[test]
-fn without_an_answer_for_a_new_id_token_the_session_goes_on_without_one() {
+fn without_a_new_id_token_the_session_goes_on() {
     for grace in [0, 7_200] {
         let mut world =
             with_short_id_tokens(&json!({"providers": {"main": {"refresh_grace_seconds": grace}}}));
@@ -472,7 +472,7 @@ fn with_cookies_of(world: &World, seen: &Seen) -> Request {
 }
 
 #[test]
-fn two_refreshes_of_one_cookie_make_two_states_and_both_go_on() {
+fn two_refreshes_of_one_cookie_make_two_valid_sessions() {
     for rotation in [Rotation::Overlaps, Rotation::Repeats, Rotation::LeavesOut] {
         let mut world = logged_in(&forwarding());
         world.idp().refreshes.rotation = rotation;
@@ -501,7 +501,7 @@ fn fill_with_cookies(world: &mut World) {
 }
 
 #[test]
-fn a_cookie_without_room_for_the_id_token_is_the_state_that_others_have_with_it() {
+fn a_session_is_the_same_state_with_or_without_its_id_token() {
     let mut world = logged_in(&json!({}));
     let late = fetch(&world);
     world.idp().refreshes.id_token = json!({"nickname": noise(4_000)});
@@ -510,7 +510,7 @@ fn a_cookie_without_room_for_the_id_token_is_the_state_that_others_have_with_it(
     let seen = world.after(301).get("/orders");
     assert_eq!(seen.is(200, "session").cookies().len(), 1, "the ID token is left out");
     let without = fetch(&world);
-    // Who still has the old cookie gets the one with the ID token, and refreshes that.
+    // A request with the old cookie gets the state with the ID token, and refreshes that.
     let seen = world.after(61).send(late);
     assert_eq!(seen.is(200, "session").cookies().len(), 2, "the ID token is there");
     world.send(without).is(200, "session");
@@ -518,7 +518,7 @@ fn a_cookie_without_room_for_the_id_token_is_the_state_that_others_have_with_it(
 }
 
 #[test]
-fn a_session_without_room_beside_the_cookies_of_the_application_is_renewed_and_goes_on() {
+fn a_session_crowded_by_application_cookies_is_refreshed() {
     let mut world = World::with(&json!({"identity": {"headers": {"x-groups": "groups"}}}));
     world.idp().refreshes.gives = true;
     let groups = json!({"groups": noise(5_000)});

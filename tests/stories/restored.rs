@@ -1,5 +1,5 @@
-//! Who gets back a form that was kept over a login: the browser that finished the login, for the person
-//! who filled the form in, on the same site, once.
+//! Preserved forms are restored in the browser that completed the login, for the person who filled the form
+//! in, on the same site, once.
 
 use serde_json::json;
 use url::Url;
@@ -21,7 +21,7 @@ fn filled_in() -> (World, Kept, String) {
 }
 
 #[test]
-fn a_kept_form_is_sent_for_the_person_who_filled_it_in() {
+fn a_preserved_form_is_sent_only_for_the_person_who_filled_it_in() {
     let mut world = World::new();
     world.log_in("/").is(302, "login_completed");
     world.after(4000);
@@ -42,7 +42,7 @@ fn a_kept_form_is_sent_for_the_person_who_filled_it_in() {
 }
 
 #[test]
-fn redir_12_a_form_is_opened_in_the_browser_that_logged_in_for_it() {
+fn redir_12_a_preserved_form_opens_only_in_the_browser_of_its_login() {
     // Somebody seals a form on a machine of theirs, which says what it likes, and logs in there.
     let mut attacker = World::new();
     attacker.after(4000);
@@ -59,7 +59,7 @@ fn redir_12_a_form_is_opened_in_the_browser_that_logged_in_for_it() {
 }
 
 #[test]
-fn redir_12_another_site_opens_no_form() {
+fn redir_12_another_site_cannot_open_a_preserved_form() {
     let (mut world, kept, note) = filled_in();
     let body = format!("kept={}&login={note}", kept.sealed);
     let cookies = world.browser.header(false, world.now).unwrap();
@@ -91,7 +91,7 @@ fn redir_12_another_site_opens_no_form() {
 }
 
 #[test]
-fn what_is_no_kept_form_is_said_to_be_none() {
+fn a_malformed_preserved_form_is_refused() {
     let (mut world, Kept { sealed, .. }, note) = filled_in();
     let session = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap().value.clone();
     for text in [format!("{sealed}A"), sealed[1..].to_owned(), String::new(), session[2..].to_owned()] {
@@ -109,7 +109,7 @@ fn what_is_no_kept_form_is_said_to_be_none() {
 }
 
 #[test]
-fn a_form_that_is_too_long_is_told_the_limit_of_this_page() {
+fn a_too_long_form_gets_413_with_the_limit() {
     let mut world = World::new();
     let seen = restore(&mut world, &"x".repeat(110 * 1024), "y");
     seen.is(413, "body_too_large");
@@ -118,7 +118,7 @@ fn a_form_that_is_too_long_is_told_the_limit_of_this_page() {
 }
 
 #[test]
-fn a_form_is_fetched_at_once_or_not_at_all() {
+fn a_preserved_form_must_be_restored_soon_after_the_login() {
     let (mut world, kept, note) = filled_in();
     restore(world.after(300), &kept.sealed, &note).is(400, "kept_form_expired");
     let (mut world, kept, note) = filled_in();
@@ -126,7 +126,7 @@ fn a_form_is_fetched_at_once_or_not_at_all() {
 }
 
 #[test]
-fn a_form_is_sent_once_whatever_the_clock_does() {
+fn a_preserved_form_is_sent_at_most_once_at_any_clock() {
     let (mut world, kept, note) = filled_in();
     let ahead = world.now;
     // The clock is set right, and wrong again while the note is still good.
@@ -147,7 +147,7 @@ fn late(world: &mut World, kept: &Kept, seconds: u64) -> Seen {
 }
 
 #[test]
-fn a_form_waits_also_for_the_login_after_one_that_was_late() {
+fn a_preserved_form_outlives_a_late_login() {
     for (seconds, code) in [(3000, "form_restored"), (4300, "kept_form_expired")] {
         let mut world = World::new();
         let request = form(&world, "/orders");
@@ -161,7 +161,7 @@ fn a_form_waits_also_for_the_login_after_one_that_was_late() {
 }
 
 #[test]
-fn a_form_is_not_forgotten_because_somebody_logged_in_meanwhile() {
+fn a_preserved_form_outlives_a_login_in_another_tab() {
     let mut world = World::new();
     let request = form(&world, "/orders");
     let mut kept = kept(&mut world, request, "a=1");
@@ -169,7 +169,7 @@ fn a_form_is_not_forgotten_because_somebody_logged_in_meanwhile() {
     let again = late(&mut world, &kept, 700);
     kept.address = Url::parse(again.is(302, "login_begins").location()).unwrap();
     let note = finish(&mut world, &kept, "alice");
-    // That answer, from the history: there is no further way round.
+    // That response, from the history: there is no further attempt.
     let back = world.authorize(&kept.address);
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders/new?draft=1");
     restore(&mut world, &kept.sealed, &note).is(200, "form_restored");

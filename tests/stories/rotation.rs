@@ -1,4 +1,4 @@
-//! Secrets change, and nobody has to log in again for it.
+//! Secrets are rotated, without a new login.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Reply};
@@ -21,7 +21,7 @@ fn with_next_secret(change: Value) -> World {
     world
 }
 
-/// The secrets that were sent since this was asked last.
+/// The secrets that were sent since the last call.
 fn sent(world: &mut World) -> Vec<String> {
     std::mem::take(&mut world.idp().credentials)
 }
@@ -31,7 +31,7 @@ fn authentications(words: &str) -> Option<u64> {
 }
 
 #[test]
-fn while_both_secrets_count_only_the_current_one_is_sent() {
+fn while_both_secrets_are_valid_only_the_current_one_is_sent() {
     let mut world = with_next_secret(json!({}));
     for _ in 0..3 {
         world.log_in(LOGIN).is(302, "login_completed");
@@ -40,7 +40,7 @@ fn while_both_secrets_count_only_the_current_one_is_sent() {
 }
 
 #[test]
-fn a_secret_that_the_provider_has_changed_is_found_out_by_the_first_login_and_remembered() {
+fn the_first_login_after_a_rotation_switches_to_the_next_secret() {
     let mut world = with_next_secret(json!({}));
     world.log_in(LOGIN).is(302, "login_completed");
     world.idp().refused_credentials = vec![CLIENT_SECRET];
@@ -62,7 +62,7 @@ fn a_secret_that_the_provider_has_changed_is_found_out_by_the_first_login_and_re
 }
 
 #[test]
-fn a_provider_that_goes_back_is_followed_back() {
+fn a_rotation_that_is_undone_switches_back() {
     let mut world = with_next_secret(json!({}));
     world.idp().refused_credentials = vec![CLIENT_SECRET];
     world.log_in(LOGIN).is(302, "login_completed");
@@ -74,7 +74,7 @@ fn a_provider_that_goes_back_is_followed_back() {
 }
 
 #[test]
-fn each_worker_finds_out_for_itself() {
+fn each_worker_switches_secrets_by_itself() {
     let mut world = with_next_secret(json!({}));
     world.idp().refused_credentials = vec![CLIENT_SECRET];
     for worker in [0, 1, 0, 1] {
@@ -85,7 +85,7 @@ fn each_worker_finds_out_for_itself() {
 }
 
 #[test]
-fn a_session_is_renewed_with_the_secret_that_counts_and_its_refresh_token_is_used_once() {
+fn a_refresh_uses_the_valid_secret_and_its_refresh_token_once() {
     let mut world = with_next_secret(json!({}));
     world.log_in(LOGIN).is(302, "login_completed");
     world.idp().refused_credentials = vec![CLIENT_SECRET];
@@ -97,7 +97,7 @@ fn a_session_is_renewed_with_the_secret_that_counts_and_its_refresh_token_is_use
 }
 
 #[test]
-fn tokens_are_revoked_with_the_secret_that_counts() {
+fn tokens_are_revoked_with_the_valid_secret() {
     let mut world = with_next_secret(json!({}));
     world.log_in(LOGIN).is(302, "login_completed");
     world.idp().refused_credentials = vec![CLIENT_SECRET];
@@ -108,7 +108,7 @@ fn tokens_are_revoked_with_the_secret_that_counts() {
 }
 
 #[test]
-fn whatever_else_goes_wrong_the_code_is_sent_once() {
+fn no_other_error_sends_the_code_again() {
     let error = |status: u16, error: &str| answer(status, json!({"error": error}));
     let replies: [Reply; 11] = [
         error(400, "invalid_grant"),
@@ -135,7 +135,7 @@ fn whatever_else_goes_wrong_the_code_is_sent_once() {
 }
 
 #[test]
-fn a_provider_that_calls_it_otherwise_is_understood() {
+fn other_spellings_of_invalid_client_are_recognised() {
     let error = |status: u16, error: &str| answer(status, json!({"error": error}));
     for refusal in [
         error(401, "unauthorized_client"),
@@ -159,7 +159,7 @@ fn a_provider_that_calls_it_otherwise_is_understood() {
 }
 
 #[test]
-fn when_neither_secret_counts_there_are_two_attempts_and_an_error() {
+fn with_two_invalid_secrets_there_are_two_attempts() {
     let mut world = with_next_secret(json!({}));
     world.idp().refused_credentials = vec![CLIENT_SECRET, NEXT_CLIENT_SECRET];
     for _ in 0..2 {
@@ -180,7 +180,7 @@ fn without_a_second_secret_there_is_one_attempt() {
 }
 
 #[test]
-fn a_secret_in_the_body_changes_in_the_same_way() {
+fn client_secret_post_rotates_in_the_same_way() {
     let mut world = with_next_secret(
         json!({"providers": {"main": {"token_endpoint_auth_method": "client_secret_post"}}}),
     );
@@ -197,7 +197,7 @@ fn private_key(byte: u8) -> String {
 }
 
 #[test]
-fn a_private_key_changes_in_the_same_way() {
+fn a_private_key_rotates_in_the_same_way() {
     let mut world = World::with(&json!({"providers": {"main": {
         "client_secret": null, "token_endpoint_auth_signing_alg": "ES256",
         "private_key": private_key(1), "private_key_id": "first",
@@ -210,7 +210,7 @@ fn a_private_key_changes_in_the_same_way() {
 }
 
 #[test]
-fn the_end_of_a_secret_is_announced_once_a_day_from_two_weeks_before() {
+fn the_expiry_of_a_secret_is_logged_daily_from_two_weeks_before() {
     let beginning = crate::world::BEGINNING.0;
     let end = beginning + 30 * DAY;
     let mut world = World::with(&json!({"providers": {"main": {"client_secret_expires_at": end}}}));
@@ -239,7 +239,7 @@ fn the_end_of_a_secret_is_announced_once_a_day_from_two_weeks_before() {
 }
 
 #[test]
-fn a_secret_without_an_end_is_not_announced() {
+fn a_secret_without_expiry_is_not_announced() {
     let mut world = World::with(&json!({"providers": {"main": {"client_secret_expires_at": 0}}}));
     world.tick();
     world.after(10_000 * DAY).tick();

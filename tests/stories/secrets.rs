@@ -16,7 +16,7 @@ use super::native;
 use crate::world::{Asked, BEGINNING, CLIENT_SECRET, KEY, Proxy, SITE, World, answer, document, lines};
 
 #[test]
-fn the_check_sees_what_is_in_the_log_and_knows_every_secret() {
+fn the_leak_check_finds_every_secret_in_the_log() {
     let mut world = World::new();
     world.idp().refreshes.gives = true;
     let address = world.sent_to_provider("/orders");
@@ -40,7 +40,7 @@ fn the_check_sees_what_is_in_the_log_and_knows_every_secret() {
 }
 
 #[test]
-fn what_a_provider_repeats_of_a_secret_is_not_logged() {
+fn secrets_repeated_by_a_provider_are_not_logged() {
     let repeated = "code-canary-gateway-0 access-canary-code-canary-gateway-0 client-canary-is-wrong";
     for reply in [
         answer(400, json!({"error": "invalid_grant", "error_description": repeated})),
@@ -68,7 +68,7 @@ fn what_a_provider_repeats_of_a_secret_is_not_logged() {
 }
 
 #[test]
-fn what_a_client_sends_in_confidence_is_not_logged() {
+fn credentials_of_clients_are_not_logged() {
     let mut world = World::with(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
     for authorization in
         ["Bearer tok-canary-1 x", "Bearer  tok-canary-1", "Bearer tok-canary-1", "Bearer tok-canary-1.b.c"]
@@ -92,7 +92,7 @@ fn what_a_client_sends_in_confidence_is_not_logged() {
 }
 
 #[test]
-fn values_that_are_printed_by_mistake_do_not_show_their_secrets() {
+fn debug_output_shows_no_secrets() {
     // As it is configured, in every variant: below is another filter.
     let gateway = native::start(Proxy::Envoy, &document(&json!({})), BEGINNING);
     let mut world = World::around(Proxy::Envoy, &json!({}), Rc::new(RefCell::new(gateway)));
@@ -133,7 +133,7 @@ fn values_that_are_printed_by_mistake_do_not_show_their_secrets() {
 }
 
 #[test]
-fn a_configuration_that_is_refused_does_not_show_its_secrets() {
+fn a_refused_configuration_does_not_show_its_secrets() {
     let long = format!("{}{}", "secret-canary-".repeat(90), "x");
     for change in [
         json!({"session": {"keys": ["key-canary"]}}),

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::world::metrics::metric;
 use crate::world::{KEY, OTHER_KEY, SESSION, World, lines, merge, noise, with_partner};
 
-/// A world in which somebody is logged in and the count of rounds is gone.
+/// A world in which a person is logged in and the attempt count is cleared.
 fn logged_in(change: &serde_json::Value) -> World {
     let mut world = World::with(change);
     world.log_in("/orders").is(302, "login_completed");
@@ -18,7 +18,7 @@ fn cookie(world: &World) -> &str {
 }
 
 #[test]
-fn a_session_that_is_not_used_ends() {
+fn a_session_ends_at_its_idle_timeout() {
     let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 600}}));
     let request = |world: &World| {
         let cookies = world.browser.header(false, world.now).unwrap();
@@ -34,7 +34,7 @@ fn a_session_that_is_not_used_ends() {
 }
 
 #[test]
-fn using_a_session_keeps_it_alive_with_few_cookies() {
+fn using_a_session_extends_it_with_few_cookies() {
     let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 600}}));
     let mut written = 0;
     for _ in 0..100 {
@@ -56,7 +56,7 @@ fn using_a_session_keeps_it_alive_with_few_cookies() {
 }
 
 #[test]
-fn a_session_ends_whatever_happens() {
+fn a_session_ends_at_its_absolute_lifetime() {
     let mut world =
         logged_in(&json!({"session": {"absolute_lifetime_seconds": 1200, "idle_timeout_seconds": 600}}));
     for _ in 0..3 {
@@ -70,7 +70,7 @@ fn a_session_ends_whatever_happens() {
 }
 
 #[test]
-fn a_session_without_an_idle_timeout_is_never_written_again() {
+fn a_session_without_an_idle_timeout_is_never_extended() {
     let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
     for _ in 0..7 {
         let seen = world.after(3600).get("/orders");
@@ -80,7 +80,7 @@ fn a_session_without_an_idle_timeout_is_never_written_again() {
 }
 
 #[test]
-fn a_shorter_lifetime_counts_for_sessions_that_are_there() {
+fn a_shorter_lifetime_applies_to_existing_sessions() {
     let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
     world.restart_with(&json!({"session": {"absolute_lifetime_seconds": 120, "idle_timeout_seconds": 0}}));
     world.after(119).get("/orders").is(200, "session");
@@ -91,7 +91,7 @@ fn a_shorter_lifetime_counts_for_sessions_that_are_there() {
 }
 
 #[test]
-fn a_clock_that_goes_back_ends_nothing_and_prolongs_nothing() {
+fn a_clock_set_back_neither_ends_nor_extends_a_session() {
     let mut world =
         logged_in(&json!({"session": {"absolute_lifetime_seconds": 1200, "idle_timeout_seconds": 600}}));
     let began = world.now;
@@ -124,7 +124,7 @@ fn proxies_whose_clocks_disagree_serve_the_same_session() {
 }
 
 #[test]
-fn an_access_token_that_is_forwarded_ends_the_session_with_it() {
+fn a_session_ends_with_its_forwarded_access_token() {
     let mut world = logged_in(
         &json!({"identity": {"access_token_header": "authorization", "id_token_header": "x-id-token"}}),
     );
@@ -136,7 +136,7 @@ fn an_access_token_that_is_forwarded_ends_the_session_with_it() {
 }
 
 #[test]
-fn a_new_key_takes_over_without_a_login() {
+fn a_new_session_key_needs_no_login() {
     let mut world = logged_in(&json!({}));
     let old = cookie(&world).to_owned();
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
@@ -153,7 +153,7 @@ fn a_new_key_takes_over_without_a_login() {
 
 /// Proxies change one after another, and each has old and new configuration live for minutes.
 #[test]
-fn a_key_that_is_added_behind_the_old_one_first_refuses_nobody_meanwhile() {
+fn a_session_key_rotated_in_three_steps_refuses_nobody() {
     let orders = [json!([KEY]), json!([KEY, OTHER_KEY]), json!([OTHER_KEY, KEY]), json!([OTHER_KEY])];
     for pair in orders.windows(2) {
         for (begins, goes_on) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
@@ -162,14 +162,14 @@ fn a_key_that_is_added_behind_the_old_one_first_refuses_nobody_meanwhile() {
             world.get("/orders").is(200, "session");
         }
     }
-    // In one step it refuses whoever the new configuration has let in and the old one sees next.
+    // In one step it refuses sessions that the new configuration has sealed and the old one sees next.
     let mut world = logged_in(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
     world.restart_with(&json!({"session": {"keys": [KEY]}}));
     world.get("/orders").is(302, "login_begins");
 }
 
 #[test]
-fn a_cookie_of_an_unknown_key_is_told_apart_in_the_log_and_in_no_answer() {
+fn an_unknown_session_key_shows_in_the_log_only() {
     let mut world = logged_in(&json!({}));
     let sealed = cookie(&world).to_owned();
     let half = &sealed[..sealed.len() / 2];
@@ -218,7 +218,7 @@ fn a_configuration_that_needs_another_claim_ends_the_session() {
 }
 
 #[test]
-fn a_configuration_without_news_for_it_keeps_the_session() {
+fn an_equivalent_configuration_keeps_the_session() {
     let mut world = logged_in(&json!({}));
     world.restart_with(&json!({"rules": [{"name": "open", "path_prefix": "/assets", "accept": "public"}]}));
     world.get("/orders").is(200, "session");
@@ -256,7 +256,7 @@ fn the_session_of_one_provider_under_the_name_of_the_other_opens_nothing() {
 }
 
 #[test]
-fn too_many_cookies_are_explained() {
+fn too_many_cookies_get_431_with_an_explanation() {
     let mut world = logged_in(&json!({}));
     let many = "a=b; ".repeat(201);
     let request = world.program("/orders", &[("cookie", &many), ("accept", "text/html")]);
@@ -265,7 +265,7 @@ fn too_many_cookies_are_explained() {
 }
 
 #[test]
-fn a_tampered_session_is_none() {
+fn a_tampered_session_is_refused() {
     let mut world = logged_in(&json!({}));
     let good = cookie(&world).to_owned();
     let middle = good.len() / 2;
@@ -324,7 +324,7 @@ fn assert_shortened(world: &World, id_token: Option<u64>, refresh_token: Option<
 }
 
 #[test]
-fn a_session_that_does_not_fit_gives_up_the_hint_for_the_logout_first() {
+fn a_large_session_drops_the_id_token_first() {
     let mut world = large(28_000, 8_000, json!({}));
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
@@ -342,7 +342,7 @@ fn a_session_that_does_not_fit_gives_up_the_hint_for_the_logout_first() {
 }
 
 #[test]
-fn then_it_gives_up_its_renewal() {
+fn a_larger_session_drops_the_refresh_token_too() {
     let one_cookie = json!({"session": {"max_cookies": 1}});
     let mut world = large(3_500, 2_000, one_cookie);
     world.idp().tokens = json!({"refresh_token": noise(600)});
@@ -360,7 +360,7 @@ fn then_it_gives_up_its_renewal() {
 }
 
 #[test]
-fn a_session_without_a_renewal_ends_with_the_access_token_that_it_forwards() {
+fn without_a_refresh_token_a_session_ends_with_its_forwarded_access_token() {
     let change = json!({"session": {"max_cookies": 1}, "identity": {"access_token_header": "x-token"}});
     let mut world = large(3_500, 2_000, change);
     world.idp().tokens = json!({"refresh_token": noise(600)});
@@ -370,7 +370,7 @@ fn a_session_without_a_renewal_ends_with_the_access_token_that_it_forwards() {
 }
 
 #[test]
-fn a_session_that_fits_in_no_way_is_a_page_that_says_so_and_no_loop() {
+fn a_session_that_is_too_large_is_a_page_and_no_loop() {
     for change in [json!({}), json!({"session": {"max_cookies": 2}})] {
         let mut world = large(45_000, 2_000, change);
         for _ in 0..4 {
@@ -386,7 +386,7 @@ fn a_session_that_fits_in_no_way_is_a_page_that_says_so_and_no_loop() {
 }
 
 #[test]
-fn a_session_that_no_longer_fits_after_its_renewal_ends_and_its_refresh_token_is_not_used_twice() {
+fn a_session_too_large_after_its_refresh_ends() {
     let mut world = large(3_000, 1_000, json!({}));
     world.log_in("/orders").is(302, "login_completed");
     world.idp().userinfo = json!({"nickname": noise(45_000)});
@@ -398,7 +398,7 @@ fn a_session_that_no_longer_fits_after_its_renewal_ends_and_its_refresh_token_is
 }
 
 #[test]
-fn an_id_token_that_must_be_forwarded_is_not_left_out() {
+fn a_forwarded_id_token_is_never_dropped() {
     let mut world = large(28_000, 8_000, json!({"identity": {"id_token_header": "x-id-token"}}));
     let seen = world.log_in("/orders");
     assert!(seen.is(500, "session_too_large").body.contains("does not fit into the browser"));
@@ -406,7 +406,7 @@ fn an_id_token_that_must_be_forwarded_is_not_left_out() {
 }
 
 #[test]
-fn public_and_closed_rules_do_not_look_at_sessions() {
+fn public_and_deny_rules_ignore_sessions() {
     let mut world = logged_in(&json!({"rules": [
         {"name": "open", "path_prefix": "/assets", "accept": "public"},
         {"name": "closed", "path_prefix": "/internal", "accept": "deny"},
@@ -424,7 +424,7 @@ fn public_and_closed_rules_do_not_look_at_sessions() {
 }
 
 #[test]
-fn scopes_that_the_provider_granted_count() {
+fn granted_scopes_satisfy_a_rule() {
     let rules = json!({"providers": {"main": {"scopes": ["openid", "orders.read"]}},
         "rules": [{"name": "orders", "require": {"scopes": ["orders.read"]}}]});
     let mut world = World::with(&rules);
@@ -437,7 +437,7 @@ fn scopes_that_the_provider_granted_count() {
 }
 
 #[test]
-fn cookies_of_the_application_leave_less_room_before_a_proxy_refuses_them_all() {
+fn application_cookies_reduce_the_room_of_a_session() {
     for (cookies, code) in [(0, "login_completed"), (7, "login_completed"), (11, "session_too_large")] {
         let mut world = large(10_000, 600, json!({}));
         for number in 0..cookies {
@@ -459,7 +459,7 @@ fn cookies_of_the_application_leave_less_room_before_a_proxy_refuses_them_all() 
 }
 
 #[test]
-fn logins_in_flight_make_room_when_there_is_little() {
+fn logins_in_flight_are_evicted_when_cookies_take_too_much() {
     let mut world = World::new();
     for number in 0..12 {
         let cookie = format!("app{number}={}; Path=/", noise(3_900));
@@ -474,7 +474,7 @@ fn logins_in_flight_make_room_when_there_is_little() {
 }
 
 #[test]
-fn a_configuration_that_forwards_a_token_ends_the_sessions_that_hold_none() {
+fn newly_configured_token_forwarding_ends_sessions_without_the_token() {
     for header in ["access_token_header", "id_token_header"] {
         let mut world = World::new();
         world.idp().metadata = json!({"end_session_endpoint": null});
@@ -490,7 +490,7 @@ fn a_configuration_that_forwards_a_token_ends_the_sessions_that_hold_none() {
 }
 
 #[test]
-fn of_several_cookies_of_one_name_the_one_that_counts_counts() {
+fn of_several_cookies_with_one_name_the_valid_one_is_used() {
     let mut world = logged_in(&json!({}));
     let ended = format!("{SESSION}={}", cookie(&world));
     world.get("/oidc/logout").is(303, "logged_out");

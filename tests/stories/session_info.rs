@@ -54,7 +54,7 @@ fn a_script_learns_who_is_logged_in_and_for_how_long() {
 }
 
 #[test]
-fn a_session_begins_when_its_login_is_complete() {
+fn the_lifetime_of_a_session_begins_at_the_completed_login() {
     let mut world = World::new();
     world.stop_clock();
     let address = world.sent_to_provider("/");
@@ -67,7 +67,7 @@ fn a_session_begins_when_its_login_is_complete() {
 }
 
 #[test]
-fn no_session_is_said_to_wait_for_its_use_beyond_its_end() {
+fn the_reported_idle_time_ends_with_the_session() {
     let mut world =
         World::with(&json!({"session": {"absolute_lifetime_seconds": 1_000, "idle_timeout_seconds": 900}}));
     world.stop_clock();
@@ -78,7 +78,7 @@ fn no_session_is_said_to_wait_for_its_use_beyond_its_end() {
 }
 
 #[test]
-fn it_says_the_chosen_claims_and_never_a_token() {
+fn session_info_has_the_configured_claims_and_no_token() {
     let mut world = World::with(&json!({"identity": {
         "headers": {}, "access_token_header": "x-token", "id_token_header": "x-id-token",
         "session_claims": {"name": "name", "city": ["address", "locality"], "none": "none"},
@@ -91,7 +91,7 @@ fn it_says_the_chosen_claims_and_never_a_token() {
 }
 
 #[test]
-fn looking_is_no_use_and_asking_to_stay_is() {
+fn get_does_not_extend_the_session_and_post_does() {
     let mut world = World::new();
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
@@ -114,20 +114,20 @@ fn looking_is_no_use_and_asking_to_stay_is() {
 }
 
 #[test]
-fn the_tokens_of_the_session_are_renewed_on_the_way() {
+fn session_info_refreshes_due_tokens() {
     let mut world = World::with(&json!({"identity": {"access_token_header": "x-token"}}));
     world.stop_clock();
     world.idp().refreshes.gives = true;
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
-    // The access token ends soon: renewed in the background.
+    // The access token expires soon: refreshed in the background.
     ask(world.after(250), "GET").is(200, "session_told");
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
     let seen = ask(&mut world, "GET");
     assert_eq!(told(&seen)["idle_expires_in"], 3600 - 250);
     assert_eq!(seen.cookies().len(), 1, "the browser gets the renewed session");
-    // It has ended: whoever asks waits.
+    // It has expired: the request waits.
     let seen = ask(world.after(1000), "POST");
     assert_eq!(told(&seen)["idle_expires_in"], 3600);
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
@@ -138,7 +138,7 @@ fn the_tokens_of_the_session_are_renewed_on_the_way() {
 }
 
 #[test]
-fn pages_of_other_sites_learn_nothing_and_keep_nothing_alive() {
+fn other_sites_cannot_read_or_extend_a_session() {
     let mut world = World::new();
     world.log_in("/").is(302, "login_completed");
     let cookies = world.browser.header(false, world.now).unwrap();
@@ -169,7 +169,7 @@ fn pages_of_other_sites_learn_nothing_and_keep_nothing_alive() {
 }
 
 #[test]
-fn each_provider_has_its_own_session() {
+fn session_info_is_about_the_provider_of_the_page() {
     let mut world = World::with(&with_partner());
     world.log_in("/partner/a").is(302, "login_completed");
     ask(&mut world, "GET").is(401, "not_logged_in");
@@ -178,7 +178,7 @@ fn each_provider_has_its_own_session() {
 }
 
 #[test]
-fn a_session_that_cannot_be_opened_is_none() {
+fn an_unreadable_session_is_reported_as_logged_out() {
     let mut world = World::new();
     world.log_in("/").is(302, "login_completed");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
@@ -186,7 +186,7 @@ fn a_session_that_cannot_be_opened_is_none() {
 }
 
 #[test]
-fn a_login_in_a_window_of_its_own_tells_the_one_that_opened_it() {
+fn a_popup_login_notifies_its_opener() {
     let mut world = World::new();
     let landed = world.log_in("/oidc/login?display=popup&return_to=/orders");
     landed.is(200, "login_completed");
@@ -197,14 +197,14 @@ fn a_login_in_a_window_of_its_own_tells_the_one_that_opened_it() {
 }
 
 #[test]
-fn a_login_that_a_script_asks_for_keeps_the_fragment_of_its_page() {
+fn a_login_by_script_keeps_the_fragment() {
     let mut world = World::new();
     let landed = world.log_in("/oidc/login?return_to=%2Fapp%3Fa%3D1%23%2Forders%2F7");
     assert_eq!(landed.is(302, "login_completed").location(), "/app?a=1#/orders/7");
 }
 
 #[test]
-fn a_window_that_another_site_opens_does_not_close_by_itself() {
+fn a_popup_opened_by_another_site_stays_open() {
     for (site, closes) in
         [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("", false)]
     {
@@ -227,7 +227,7 @@ fn a_window_that_another_site_opens_does_not_close_by_itself() {
 
 /// A host of the same site need not be ours, and where the session counts on several, each has a login.
 #[test]
-fn a_window_closes_for_a_page_of_this_very_origin_alone() {
+fn a_popup_closes_only_for_the_same_origin() {
     let sibling =
         json!({"session": {"domain": "example.com", "hosts": ["app.example.com", "b.example.com"]}});
     let page = "https://app.example.com/orders";
@@ -260,7 +260,7 @@ fn a_window_closes_for_a_page_of_this_very_origin_alone() {
 
 /// Its pages may be those of other people, though the browser sends the cookies of the domain there.
 #[test]
-fn a_window_of_a_host_where_nobody_logs_in_does_not_close_by_itself() {
+fn a_popup_on_a_host_without_logins_stays_open() {
     let mut world = World::with(&json!({
         "providers": {"main": {"redirect_uri": "https://app.example.com/oidc/callback"}},
         "session": {"domain": "example.com", "hosts": ["app.example.com"]},
@@ -276,7 +276,7 @@ fn a_window_of_a_host_where_nobody_logs_in_does_not_close_by_itself() {
 }
 
 #[test]
-fn an_address_from_elsewhere_closes_no_window_whether_somebody_is_logged_in_or_not() {
+fn a_cross_origin_popup_stays_open_with_and_without_a_session() {
     let mut world = World::new();
     let address = world.sent_to_provider("/oidc/login?display=popup");
     let back = world.authorize(&address);
@@ -295,7 +295,7 @@ fn an_address_from_elsewhere_closes_no_window_whether_somebody_is_logged_in_or_n
 }
 
 #[test]
-fn to_be_asked_about_keeps_no_session_alive_even_when_it_is_renewed() {
+fn session_info_does_not_extend_a_session_even_with_a_refresh() {
     let mut world = World::with(&json!({"session": {"idle_timeout_seconds": 900}}));
     world.idp().refreshes.gives = true;
     world.log_in("/").is(302, "login_completed");

@@ -22,7 +22,7 @@ fn sent_to(world: &mut World, address: &str) -> Url {
 }
 
 #[test]
-fn what_names_no_provider_is_of_the_default_one_whichever_sorts_first() {
+fn requests_without_a_provider_use_the_default_one() {
     for default in ["first", "main", "zulu"] {
         let provider = |name: &str| {
             json!({"issuer": format!("https://{name}.example"), "callout": name, "client_id": "gateway",
@@ -56,7 +56,7 @@ fn three_lost_rounds(world: &mut World, page: &str, cookie: &str) {
 }
 
 #[test]
-fn logins_at_every_provider_are_counted_until_they_are_a_loop() {
+fn login_attempts_at_every_provider_end_in_a_login_loop() {
     for (page, name, other) in [("/orders", "main", "/partner"), ("/partner", "partner", "/orders")] {
         let mut world = World::with(&with_partner());
         three_lost_rounds(&mut world, page, &format!("{SESSION}-{name}"));
@@ -68,7 +68,7 @@ fn logins_at_every_provider_are_counted_until_they_are_a_loop() {
 }
 
 #[test]
-fn better_logins_at_every_provider_are_counted_until_they_are_a_loop() {
+fn step_up_attempts_at_every_provider_end_in_a_login_loop() {
     for (name, page) in [("main", "/orders"), ("partner", "/partner")] {
         let pay = format!("{page}/pay");
         let mut change = with_partner();
@@ -100,7 +100,7 @@ fn better_logins_at_every_provider_are_counted_until_they_are_a_loop() {
 }
 
 #[test]
-fn the_return_from_every_provider_is_compared_with_the_logout() {
+fn the_logout_return_is_checked_at_every_provider() {
     for (page, name) in [("/orders", 0), ("/partner", 1)] {
         let mut world = World::with(&with_partner());
         world.log_in(page).is(302, "login_completed");
@@ -145,7 +145,7 @@ fn two_clients() -> Value {
 }
 
 #[test]
-fn a_frame_ends_the_session_at_whichever_client_of_the_issuer_it_is() {
+fn front_channel_logout_ends_the_session_at_any_client_of_the_issuer() {
     for (pages, gone) in [
         (&["/orders"][..], &["main"][..]),
         (&["/guest"], &["other"]),
@@ -184,7 +184,7 @@ fn a_frame_ends_the_session_at_whichever_client_of_the_issuer_it_is() {
 }
 
 #[test]
-fn the_shortest_of_several_ages_is_asked_for() {
+fn the_smallest_max_age_is_requested() {
     // Of the provider, of the rule of the page, and named by a script.
     for (of_provider, of_page, named, asked) in [
         (Some(120), Some(300), None, "120"),
@@ -213,7 +213,7 @@ fn the_shortest_of_several_ages_is_asked_for() {
         let address = sent_to(&mut world, &format!("/oidc/login?return_to=/page{query}"));
         let what = format!("{of_provider:?} {of_page:?} {named:?}");
         assert_eq!(parameter(&address, "max_age").as_deref(), Some(asked), "{what}");
-        // And it is not only asked for.
+        // And it is not only requested.
         let old = world.now.0 - asked.parse::<u64>().unwrap() - 70;
         world.idp().id_token = json!({"auth_time": old});
         let back = world.authorize(&address);
@@ -222,7 +222,7 @@ fn the_shortest_of_several_ages_is_asked_for() {
 }
 
 #[test]
-fn the_authentication_that_a_rule_of_another_provider_requires_is_asked_of_nobody_else() {
+fn a_rules_authentication_is_requested_only_from_its_provider() {
     let mut change = with_partner();
     change["rules"] = json!([
         {"name": "pay", "path": "/partner/pay", "provider": "partner",
@@ -237,7 +237,7 @@ fn the_authentication_that_a_rule_of_another_provider_requires_is_asked_of_nobod
     for address in [
         // Named by a link, for a page of the other provider.
         "/oidc/login?return_to=/orders&acr_values=gold&max_age=60",
-        // The page is the partner's, but whoever asks for the login names the other provider.
+        // The page is the partner's, but the login names the other provider.
         "/oidc/login?iss=https://idp.example.com&target_link_uri=https://app.example.com/partner/pay",
     ] {
         let address = sent_to(&mut world, address);
@@ -276,7 +276,7 @@ fn main(world: &mut World) -> &mut Provider {
 const LEEWAYS: [u64; 4] = [0, 10, 60, 200];
 
 #[test]
-fn clocks_may_differ_by_the_leeway_of_the_provider_in_access_tokens() {
+fn the_providers_leeway_applies_to_access_tokens() {
     for leeway in LEEWAYS {
         let now = BEGINNING.0;
         for (changes, code) in [
@@ -302,7 +302,7 @@ fn clocks_may_differ_by_the_leeway_of_the_provider_in_access_tokens() {
 }
 
 #[test]
-fn clocks_may_differ_by_the_leeway_of_the_provider_in_id_tokens_and_userinfo() {
+fn the_providers_leeway_applies_to_id_tokens_and_userinfo() {
     for leeway in LEEWAYS {
         let now = BEGINNING.0;
         for (id_token, userinfo, code) in [
@@ -325,7 +325,7 @@ fn clocks_may_differ_by_the_leeway_of_the_provider_in_id_tokens_and_userinfo() {
 }
 
 #[test]
-fn clocks_may_differ_by_the_leeway_of_the_provider_in_what_a_rule_requires() {
+fn the_providers_leeway_applies_to_authentication_requirements() {
     for leeway in LEEWAYS {
         let now = BEGINNING.0;
         for (auth_time, code) in [
@@ -356,7 +356,7 @@ fn bring(world: &mut World, token: &str) -> Seen {
 }
 
 #[test]
-fn clocks_may_differ_by_the_leeway_of_the_provider_in_logout_tokens() {
+fn the_providers_leeway_applies_to_logout_tokens() {
     for leeway in LEEWAYS {
         let now = BEGINNING.0;
         for (changes, code) in [
@@ -381,7 +381,7 @@ fn clocks_may_differ_by_the_leeway_of_the_provider_in_logout_tokens() {
 }
 
 #[test]
-fn a_key_of_one_provider_signs_for_no_other_that_sorts_before_or_after_it() {
+fn a_key_of_one_provider_verifies_for_no_other() {
     let mut world = World::with(&{
         let mut change = with_partner();
         merge(
@@ -402,7 +402,7 @@ fn a_key_of_one_provider_signs_for_no_other_that_sorts_before_or_after_it() {
 }
 
 #[test]
-fn a_login_that_began_before_the_logout_counts_for_nothing() {
+fn a_login_that_began_before_the_logout_is_refused() {
     for named in [json!({"sub": null}), json!({"sid": null})] {
         for (later, code) in [(0, "session_revoked"), (5, "session_revoked")] {
             let mut world = World::with(&json!({"endpoints": {"backchannel_logout": BACKCHANNEL}}));
@@ -424,7 +424,7 @@ fn a_login_that_began_before_the_logout_counts_for_nothing() {
 }
 
 #[test]
-fn who_is_logged_in_at_two_providers_is_logged_out_at_one_with_its_own_hint() {
+fn each_provider_gets_its_own_id_token_hint_at_logout() {
     let mut world = World::with(&with_partner());
     for page in ["/partner", "/orders"] {
         world.log_in(page).is(302, "login_completed");
@@ -451,7 +451,7 @@ fn pay() -> Value {
 }
 
 #[test]
-fn a_form_waits_for_the_login_that_its_page_needs() {
+fn a_preserved_form_begins_the_login_its_page_needs() {
     let mut world = World::with(&pay());
     let request = form(&world, "/pay");
     let left = kept(&mut world, request, "to=bob");
@@ -459,7 +459,7 @@ fn a_form_waits_for_the_login_that_its_page_needs() {
 }
 
 #[test]
-fn a_login_that_was_late_begins_again_for_what_its_page_needs() {
+fn a_late_login_restarts_with_the_requirements_of_its_page() {
     let mut world = World::with(&pay());
     let address = world.sent_to_provider("/pay");
     let back = world.after(700).authorize(&address);
@@ -468,7 +468,7 @@ fn a_login_that_was_late_begins_again_for_what_its_page_needs() {
 }
 
 #[test]
-fn a_login_that_is_asked_for_by_a_form_is_for_the_page_as_it_is_opened() {
+fn a_login_for_a_form_uses_the_rule_of_its_page() {
     let mut world = World::with(&pay());
     let mut request = world.navigation("/oidc/login", true);
     request.method = "POST".to_owned();
@@ -480,7 +480,7 @@ fn a_login_that_is_asked_for_by_a_form_is_for_the_page_as_it_is_opened() {
 }
 
 #[test]
-fn whoever_shows_the_frame_of_a_logout_is_the_provider_on_any_of_its_hosts() {
+fn only_hosts_of_the_provider_may_frame_the_logout() {
     let mut world = World::with(&json!({
         "endpoints": {"frontchannel_logout": FRONTCHANNEL}, "session": {"same_site": "None"},
     }));
@@ -494,7 +494,7 @@ fn whoever_shows_the_frame_of_a_logout_is_the_provider_on_any_of_its_hosts() {
 }
 
 #[test]
-fn logout_tokens_of_an_unknown_key_cause_one_question_in_thirty_seconds() {
+fn logout_tokens_of_an_unknown_key_cause_one_fetch_in_thirty_seconds() {
     let mut world = World::with(&json!({"endpoints": {"backchannel_logout": BACKCHANNEL}}));
     world.stop_clock();
     world.tick();
@@ -513,7 +513,7 @@ fn logout_tokens_of_an_unknown_key_cause_one_question_in_thirty_seconds() {
 }
 
 #[test]
-fn a_logout_token_that_ends_while_keys_are_fetched_has_ended() {
+fn a_logout_token_that_expires_during_a_key_fetch_is_refused() {
     for (seconds, code) in [(64, "logged_out_by_provider"), (65, "logout_token_expired")] {
         let mut world = World::with(&json!({"endpoints": {"backchannel_logout": BACKCHANNEL}}));
         world.tick();

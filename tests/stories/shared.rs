@@ -11,7 +11,7 @@ const APP: &str = "app.example.com";
 const API: &str = "api.app.example.com";
 const NAME: &str = "__Secure-vestibule";
 
-/// Two hosts that share their cookies. A third is below the domain too, but nobody logs in there.
+/// Two hosts that share their cookies. A third is below the domain too, but is not listed.
 fn shared(change: &Value) -> Value {
     let mut document = json!({
         "session": {"domain": APP, "hosts": [APP, API]},
@@ -27,7 +27,7 @@ fn on(world: &mut World, host: &str) -> Seen {
 }
 
 #[test]
-fn one_login_counts_on_every_host_below_the_domain() {
+fn one_login_is_accepted_on_every_host_of_the_domain() {
     let mut world = World::with(&shared(&json!({})));
     world.log_in("/orders").is(302, "login_completed");
     assert_eq!(world.browser.names()[0], NAME);
@@ -47,7 +47,7 @@ fn one_login_counts_on_every_host_below_the_domain() {
 }
 
 #[test]
-fn nobody_comes_back_from_a_logout_to_a_host_where_nobody_logs_in() {
+fn a_logout_does_not_return_to_an_unlisted_host() {
     for (host, comes_back) in [(APP, true), ("files.app.example.com", false)] {
         let mut world = World::with(&shared(&json!({})));
         world.log_in("/orders").is(302, "login_completed");
@@ -61,7 +61,7 @@ fn nobody_comes_back_from_a_logout_to_a_host_where_nobody_logs_in() {
 }
 
 #[test]
-fn a_logout_on_one_host_is_one_on_all() {
+fn a_logout_on_one_host_applies_to_all() {
     let mut world = World::with(&shared(&json!({})));
     world.log_in("/orders").is(302, "login_completed");
     let copy = world.browser.header(false, world.now).unwrap();
@@ -94,7 +94,7 @@ fn every_cookie_has_the_domain_when_it_is_set_and_when_it_is_deleted() {
 }
 
 #[test]
-fn a_login_leads_back_to_a_host_that_is_named_and_to_no_other() {
+fn a_login_returns_to_listed_hosts_only() {
     let landed = |change: Value, wanted: &str| {
         let mut world = World::with(&shared(&change));
         let wanted: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
@@ -129,7 +129,7 @@ fn a_login_leads_back_to_a_host_that_is_named_and_to_no_other() {
 }
 
 #[test]
-fn another_site_may_lead_to_a_host_that_is_named() {
+fn a_third_party_login_may_target_a_listed_host() {
     for (target, expected) in [
         ("https%3A%2F%2Fapi.app.example.com%2Forders", "https://api.app.example.com/orders"),
         ("https%3A%2F%2Fapp.example.com%2Forders", "/orders"),
@@ -161,7 +161,7 @@ fn one_callback_serves_all_hosts() {
 }
 
 #[test]
-fn the_rule_of_the_page_counts_on_whichever_host_it_is() {
+fn the_rule_of_the_page_applies_on_every_host() {
     let mut world = World::with(&shared(&json!({})));
     let mut asked = |place: &str| {
         let seen = world.get(&format!("/oidc/login?return_to={place}"));
@@ -239,7 +239,7 @@ fn in_a_frame_of_another_site_every_cookie_is_partitioned() {
 }
 
 #[test]
-fn an_upgrade_is_decided_when_it_is_asked_for() {
+fn an_upgrade_is_decided_at_its_request() {
     let mut world = World::new();
     let upgrade = |world: &World, headers: &[(&str, &str)]| {
         let websocket = [("connection", "Upgrade"), ("upgrade", "websocket"), ("accept", "text/html")];
@@ -270,7 +270,7 @@ fn an_upgrade_is_decided_when_it_is_asked_for() {
 
 /// What a window keeps is there for one host alone.
 #[test]
-fn nothing_is_kept_over_a_login_that_ends_on_another_host() {
+fn no_form_is_preserved_for_a_login_on_another_host() {
     let elsewhere = |callback: &str| {
         let mut world = World::with(&shared(&json!({
             "session": {"preserve_fragment": true},

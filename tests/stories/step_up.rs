@@ -63,7 +63,7 @@ fn challenge(seen: &Seen) -> &str {
 }
 
 #[test]
-fn a_person_is_sent_to_authenticate_better_and_comes_back_where_they_were() {
+fn a_step_up_by_acr_returns_to_the_page() {
     let mut world = logged_in();
     let address = world.sent_to_provider("/pay/now?to=bob");
     assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold silver"));
@@ -76,7 +76,7 @@ fn a_person_is_sent_to_authenticate_better_and_comes_back_where_they_were() {
 }
 
 #[test]
-fn a_person_is_sent_to_authenticate_anew_and_comes_back_where_they_were() {
+fn a_step_up_by_max_age_returns_to_the_page() {
     let mut world = logged_in();
     world.stop_clock();
     // The leeway is a minute.
@@ -92,7 +92,7 @@ fn a_person_is_sent_to_authenticate_anew_and_comes_back_where_they_were() {
 }
 
 #[test]
-fn who_has_no_session_is_asked_for_the_right_login_at_once() {
+fn a_first_login_already_requests_the_required_authentication() {
     let mut world = World::with(&rules());
     let address = world.sent_to_provider("/both");
     assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold"));
@@ -106,7 +106,7 @@ fn who_has_no_session_is_asked_for_the_right_login_at_once() {
 }
 
 #[test]
-fn what_a_rule_requires_is_not_for_a_link_or_the_configuration_to_lower() {
+fn no_link_or_parameter_lowers_a_rules_authentication() {
     let change = json!({"providers": {"main": {
         "max_age_seconds": 3600,
         "authorization_parameters": {"acr_values": "bronze"},
@@ -123,7 +123,7 @@ fn what_a_rule_requires_is_not_for_a_link_or_the_configuration_to_lower() {
 }
 
 #[test]
-fn a_provider_that_does_not_step_up_leads_to_a_page_and_leaves_the_session_as_it_was() {
+fn an_unsatisfied_step_up_is_a_page_and_keeps_the_session() {
     let mut world = logged_in();
     world.stop_clock();
     let before = session_of(&world);
@@ -143,7 +143,7 @@ fn a_provider_that_does_not_step_up_leads_to_a_page_and_leaves_the_session_as_it
 }
 
 #[test]
-fn a_login_that_is_too_old_is_refused_and_leaves_the_session_as_it_was() {
+fn a_step_up_with_an_old_authentication_is_refused_and_keeps_the_session() {
     let mut world = logged_in();
     world.after(361).get("/orders").is(200, "session");
     let before = session_of(&world);
@@ -160,7 +160,7 @@ fn a_login_that_is_too_old_is_refused_and_leaves_the_session_as_it_was() {
 }
 
 #[test]
-fn who_cancels_keeps_the_session() {
+fn a_cancelled_step_up_keeps_the_session() {
     let mut world = logged_in();
     let before = session_of(&world);
     for error in ["access_denied", "unmet_authentication_requirements"] {
@@ -175,7 +175,7 @@ fn who_cancels_keeps_the_session() {
 }
 
 #[test]
-fn a_first_login_that_is_not_enough_is_a_login_for_everything_else() {
+fn an_insufficient_first_login_is_valid_for_other_pages() {
     let mut world = World::with(&rules());
     says(&mut world, json!({"acr": "bronze"}));
     world.log_in("/pay").is(403, "step_up_not_met");
@@ -184,7 +184,7 @@ fn a_first_login_that_is_not_enough_is_a_login_for_everything_else() {
 }
 
 #[test]
-fn somebody_else_gets_a_session_of_their_own_and_the_one_before_is_dropped() {
+fn another_person_at_the_step_up_replaces_the_session() {
     for (claims, status, code) in [
         (json!({"sub": "bob", "acr": "gold"}), 302, "login_completed"),
         (json!({"sub": "bob", "acr": "bronze"}), 403, "step_up_not_met"),
@@ -201,7 +201,7 @@ fn somebody_else_gets_a_session_of_their_own_and_the_one_before_is_dropped() {
 }
 
 #[test]
-fn a_session_that_the_callback_does_not_bring_along_stays_too() {
+fn an_unsatisfied_step_up_keeps_a_session_the_callback_did_not_see() {
     // A form of the provider brings no session cookie, nor does a link with `Strict`.
     for change in [
         json!({"session": {"same_site": "Strict"}}),
@@ -218,7 +218,7 @@ fn a_session_that_the_callback_does_not_bring_along_stays_too() {
 }
 
 #[test]
-fn a_script_is_told_what_would_be_enough_and_how_to_get_there() {
+fn a_script_gets_the_step_up_challenge() {
     let mut world = logged_in();
     let request = fetch(&world, "/both");
     let seen = world.send(request);
@@ -245,7 +245,7 @@ fn a_script_is_told_what_would_be_enough_and_how_to_get_there() {
 }
 
 #[test]
-fn only_what_some_rule_requires_is_asked_for_by_the_address_of_the_login() {
+fn the_login_address_requests_only_authentication_of_some_rule() {
     let mut world = logged_in();
     for query in [
         "acr_values=gold",
@@ -269,7 +269,7 @@ fn only_what_some_rule_requires_is_asked_for_by_the_address_of_the_login() {
 }
 
 #[test]
-fn nothing_but_a_navigation_is_redirected() {
+fn only_a_navigation_is_redirected_for_a_step_up() {
     let mut world = logged_in();
     let cookies = world.browser.header(false, world.now).unwrap();
     let navigation = [("sec-fetch-mode", "navigate"), ("cookie", &cookies)];
@@ -294,7 +294,7 @@ fn nothing_but_a_navigation_is_redirected() {
 }
 
 #[test]
-fn a_token_is_held_against_the_same() {
+fn a_token_is_checked_for_the_required_authentication() {
     let mut world = World::with(&rules());
     world.now = BEGINNING;
     let now = BEGINNING.0;
@@ -319,7 +319,7 @@ fn a_token_is_held_against_the_same() {
 }
 
 #[test]
-fn a_remembered_token_grows_too_old_while_it_is_valid() {
+fn a_cached_token_can_exceed_max_age() {
     let mut world = World::with(&rules());
     world.stop_clock();
     let claims = json!({"acr": "gold", "auth_time": BEGINNING.0, "exp": BEGINNING.0 + 3600});
@@ -331,7 +331,7 @@ fn a_remembered_token_grows_too_old_while_it_is_valid() {
 }
 
 #[test]
-fn who_lacks_a_right_is_not_sent_to_authenticate_for_nothing() {
+fn missing_rights_are_refused_before_a_step_up() {
     let admin = json!({"rules": [{"name": "admin", "path": "/admin",
         "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]},
         "authentication": {"acr_values": ["gold"]}}]});
@@ -341,7 +341,7 @@ fn who_lacks_a_right_is_not_sent_to_authenticate_for_nothing() {
 }
 
 #[test]
-fn a_browser_that_loses_its_session_again_and_again_is_told() {
+fn a_lost_session_cookie_in_a_step_up_is_a_login_loop() {
     let mut world = logged_in();
     let old = world.browser.header(false, world.now).unwrap();
     says(&mut world, json!({"acr": "gold"}));
@@ -364,7 +364,7 @@ fn a_browser_that_loses_its_session_again_and_again_is_told() {
 }
 
 #[test]
-fn a_renewal_is_no_authentication() {
+fn a_refresh_is_no_authentication() {
     let document = rules();
     let mut world = World::with(&document);
     world.idp().refreshes.gives = true;
@@ -378,7 +378,7 @@ fn a_renewal_is_no_authentication() {
     let request = fetch(&world, "/keys");
     world.send(request).is(401, "authentication_too_old");
     assert_eq!(world.idp().refreshes.used, 3);
-    // What was never said is not learnt by a renewal either.
+    // A claim that was never there does not appear by a refresh either.
     let mut world = World::with(&document);
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -391,7 +391,7 @@ fn a_renewal_is_no_authentication() {
 }
 
 #[test]
-fn a_session_that_was_renewed_on_the_way_is_not_lost_in_the_step_up() {
+fn a_refreshed_session_survives_the_step_up() {
     let mut world = World::with(&rules());
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -407,7 +407,7 @@ fn a_session_that_was_renewed_on_the_way_is_not_lost_in_the_step_up() {
 }
 
 #[test]
-fn a_worker_that_has_just_begun_and_waits_for_the_refresh_of_another_sends_to_the_login() {
+fn a_new_worker_waiting_for_a_refresh_redirects_to_the_step_up() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &rules());
     world.tick();
     world.idp().refreshes.gives = true;
@@ -416,7 +416,7 @@ fn a_worker_that_has_just_begun_and_waits_for_the_refresh_of_another_sends_to_th
     let first = world.begin_slow(&orders);
     let mut sent = world.tick_and_hold();
     let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
-    // This one knows nothing of the provider yet, and has nothing to ask it while it waits.
+    // This one has no documents of the provider yet, and needs none while it waits.
     let pay = world.on_worker(1).navigation("/pay", false);
     let second = world.begin_slow(&pay);
     world.on_worker(0).answer_held(refresh);

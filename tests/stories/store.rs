@@ -8,7 +8,7 @@ use crate::world::{Failing, NOBODY_IS_WOKEN, Proxy, World, lines, noise};
 
 /// A code that is sent twice ends what came of it (RFC 6749 section 4.1.2).
 #[test]
-fn a_code_is_not_sent_where_nobody_can_note_that_it_was() {
+fn a_code_is_not_redeemed_while_the_store_cannot_be_written() {
     for failing in [Failing::Writes("redeemed_codes"), Failing::Reads("redeemed_codes")] {
         let mut world = World::new();
         let address = world.sent_to_provider("/orders");
@@ -22,7 +22,7 @@ fn a_code_is_not_sent_where_nobody_can_note_that_it_was() {
 }
 
 #[test]
-fn a_form_is_not_sent_where_nobody_can_note_that_it_was() {
+fn a_preserved_form_is_not_sent_while_the_store_cannot_be_written() {
     for failing in [Failing::Writes("sent_forms"), Failing::Reads("sent_forms")] {
         let mut world = World::new();
         world.log_in("/").is(302, "login_completed");
@@ -40,7 +40,7 @@ fn a_form_is_not_sent_where_nobody_can_note_that_it_was() {
 }
 
 #[test]
-fn a_refresh_token_is_not_used_where_nobody_can_note_that_it_is() {
+fn a_refresh_token_is_not_used_while_the_store_cannot_be_written() {
     for failing in [Failing::Writes("refreshed_sessions"), Failing::Reads("refreshed_sessions")] {
         let mut world = logged_in(&forwarding());
         let first = token(&world.get("/orders"));
@@ -59,7 +59,7 @@ fn a_refresh_token_is_not_used_where_nobody_can_note_that_it_is() {
 }
 
 #[test]
-fn an_older_session_is_not_written_where_nobody_can_say_whether_it_was_refreshed() {
+fn no_session_cookie_is_written_while_refreshes_cannot_be_read() {
     let mut world = logged_in(&forwarding());
     let old = world.navigation("/orders", false);
     world.after(301).get("/orders").is(200, "session");
@@ -73,13 +73,13 @@ fn an_older_session_is_not_written_where_nobody_can_say_whether_it_was_refreshed
 }
 
 #[test]
-fn where_the_revocation_list_cannot_be_read_no_session_counts() {
+fn while_the_revocation_list_cannot_be_read_no_session_is_accepted() {
     let watched = json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}});
     for (change, worker) in [(watched, 0), (json!({}), 1)] {
         let mut world = World::with(&change);
         world.log_in("/orders").is(302, "login_completed");
         world.get("/orders").is(200, "session");
-        // Where no provider ends sessions, whoever sees a cookie for the first time looks.
+        // Without provider logouts, a worker that sees a cookie for the first time reads the list.
         let script = fetch(&world);
         world.on_worker(worker).shared_data_fails(Failing::Reads("revoked"));
         let seen = world.send(script.clone());
@@ -89,19 +89,19 @@ fn where_the_revocation_list_cannot_be_read_no_session_counts() {
     }
 }
 
-/// After a trap the host starts another instance, and nobody gives back the leases of the first.
+/// After a trap the host starts another instance, and the leases of the first are never released.
 #[test]
-fn a_refresh_whose_worker_is_gone_is_tried_by_another() {
+fn a_refresh_of_a_dead_worker_is_taken_over() {
     let mut world = logged_in(&forwarding());
     world.stop_clock();
     world.after(301).tick();
     let request = fetch(&world);
     world.begin_and_leave(&request);
-    // From here on nobody hears of the first worker.
+    // From here on the first worker is silent.
     world.on_worker(1).tick();
     assert_eq!(world.idp().refreshes.used, 0);
     world.after(12);
-    // On a proxy that wakes nobody, this one goes on as it is.
+    // On a proxy without wake-ups, this one goes on as it is.
     world.send(request.clone()).is(200, "session");
     for _ in 0..4 {
         world.tick();
@@ -111,7 +111,7 @@ fn a_refresh_whose_worker_is_gone_is_tried_by_another() {
 }
 
 #[test]
-fn a_refresh_whose_worker_waits_for_the_answer_is_tried_by_nobody_else() {
+fn a_refresh_of_a_live_worker_is_not_taken_over() {
     let mut world = logged_in_on(Proxy::Nginx, &forwarding());
     world.stop_clock();
     world.after(301).tick();
@@ -130,9 +130,9 @@ fn a_refresh_whose_worker_waits_for_the_answer_is_tried_by_nobody_else() {
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
-/// Whatever a session holds, what is kept for its old cookie is what has changed.
+/// Of any session only the changes are stored for its old cookie.
 #[test]
-fn an_old_cookie_of_a_large_session_finds_all_of_the_new_one() {
+fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
     let groups = noise(9_000);
     let groups: Vec<&str> = (0..150).map(|n| &groups[n * 60..(n + 1) * 60]).collect();
     let mut change = forwarding();
@@ -161,7 +161,7 @@ fn an_old_cookie_of_a_large_session_finds_all_of_the_new_one() {
 
 /// A provider that rotates takes the spent token for stolen.
 #[test]
-fn what_a_provider_gave_is_kept_although_it_cannot_be_noted_at_once() {
+fn new_tokens_are_kept_while_the_store_cannot_be_written() {
     for fails_for_ever in [false, true] {
         let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
         world.stop_clock();

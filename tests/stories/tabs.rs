@@ -16,7 +16,7 @@ fn left_open_for(world: &mut World, seconds: u64) -> String {
 }
 
 #[test]
-fn a_page_of_the_provider_that_was_open_over_night_leads_where_it_should() {
+fn a_response_from_a_provider_page_left_open_overnight_returns_to_its_page() {
     let mut world = World::new();
     let back = left_open_for(&mut world, NIGHT);
     let seen = world.arrive(&back);
@@ -30,7 +30,7 @@ fn a_page_of_the_provider_that_was_open_over_night_leads_where_it_should() {
 }
 
 #[test]
-fn whoever_is_logged_in_already_goes_on_from_any_old_answer() {
+fn with_a_session_any_old_response_leads_to_its_page() {
     let mut world = World::new();
     let back = left_open_for(&mut world, NIGHT);
     world.log_in("/other").is(302, "login_completed");
@@ -40,7 +40,7 @@ fn whoever_is_logged_in_already_goes_on_from_any_old_answer() {
 
 /// It could be the page that ends the session.
 #[test]
-fn a_page_that_has_become_one_of_ours_is_none_to_come_back_to() {
+fn a_return_address_that_became_an_endpoint_is_not_followed() {
     let mut world = World::new();
     let back = left_open_for(&mut world, NIGHT);
     world.restart_with(&json!({"endpoints": {"logout": "/orders"}}));
@@ -50,7 +50,7 @@ fn a_page_that_has_become_one_of_ours_is_none_to_come_back_to() {
 }
 
 #[test]
-fn a_browser_without_cookies_is_told_and_never_sent_round() {
+fn a_browser_without_cookies_gets_a_page_and_no_redirect() {
     let mut world = World::new();
     let back = left_open_for(&mut world, NIGHT);
     let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
@@ -62,7 +62,7 @@ fn a_browser_without_cookies_is_told_and_never_sent_round() {
 }
 
 #[test]
-fn the_answer_for_another_browser_is_explained_with_a_way_to_that_page() {
+fn a_response_for_another_browser_is_explained_with_a_link_to_its_page() {
     let mut world = World::new();
     let back = left_open_for(&mut world, 5);
     let mut other = World::new();
@@ -71,12 +71,12 @@ fn the_answer_for_another_browser_is_explained_with_a_way_to_that_page() {
 }
 
 #[test]
-fn only_an_answer_of_ours_that_is_late_begins_a_login() {
+fn only_a_late_response_of_ours_restarts_a_login() {
     let is_refused = |seen: &Seen, code: &str| {
         seen.is(400, code);
         assert!(seen.cookies().iter().all(|cookie| cookie.contains("Max-Age=0")), "{seen:?}");
     };
-    // Cancelled at the provider: whoever does not want to log in is not sent there again.
+    // Cancelled at the provider: the person is not redirected there again.
     let mut world = World::new();
     world.idp().callback = json!({"code": null, "error": "access_denied"});
     let back = left_open_for(&mut world, NIGHT);
@@ -108,7 +108,7 @@ fn only_an_answer_of_ours_that_is_late_begins_a_login() {
 }
 
 #[test]
-fn a_login_that_begins_again_asks_for_what_the_page_needs() {
+fn a_restarted_login_requests_the_authentication_of_its_page() {
     let rule = json!({"path": "/orders", "authentication": {"acr_values": ["gold"]}});
     let mut world = World::with(&json!({"rules": [rule]}));
     let back = left_open_for(&mut world, NIGHT);
@@ -117,7 +117,7 @@ fn a_login_that_begins_again_asks_for_what_the_page_needs() {
 }
 
 #[test]
-fn a_form_of_the_provider_that_was_open_over_night_begins_a_login_too() {
+fn a_late_form_post_response_restarts_a_login_too() {
     let mut world = World::with(&json!({"providers": {"main": {"response_mode": "form_post"}}}));
     let address = world.sent_to_provider("/orders");
     world.after(NIGHT).authorize(&address);
@@ -126,7 +126,7 @@ fn a_form_of_the_provider_that_was_open_over_night_begins_a_login_too() {
 }
 
 #[test]
-fn every_tab_of_many_ends_where_it_began() {
+fn every_tab_ends_on_its_own_page() {
     let mut world = World::new();
     let pages: Vec<String> = (0..12).map(|tab| format!("/tab/{tab}")).collect();
     let addresses: Vec<Url> = pages.iter().map(|page| world.after(1).sent_to_provider(page)).collect();
@@ -154,7 +154,7 @@ fn first_of_seven(world: &mut World) -> Url {
 }
 
 #[test]
-fn a_tab_that_made_room_for_others_ends_where_it_began_too() {
+fn a_tab_whose_login_was_evicted_ends_on_its_own_page() {
     let mut world = World::new();
     let again = first_of_seven(&mut world);
     let back = world.authorize(&again);
@@ -162,7 +162,7 @@ fn a_tab_that_made_room_for_others_ends_where_it_began_too() {
 }
 
 #[test]
-fn a_login_begins_again_once_where_cookies_get_lost() {
+fn a_lost_login_cookie_restarts_the_login_once() {
     let mut world = World::new();
     let again = first_of_seven(&mut world);
     let newest = world.browser.cookies.last().unwrap().name.clone();
@@ -173,7 +173,7 @@ fn a_login_begins_again_once_where_cookies_get_lost() {
 }
 
 #[test]
-fn nothing_but_a_person_who_goes_somewhere_gets_a_login_cookie() {
+fn only_a_navigation_gets_a_login_cookie() {
     let mut world = World::new();
     for path in ["/orders", "/oidc/login", "/oidc/login?display=popup", "/oidc/session", "/oidc/restore"] {
         for (method, headers) in [
@@ -204,7 +204,7 @@ fn nothing_but_a_person_who_goes_somewhere_gets_a_login_cookie() {
 }
 
 #[test]
-fn where_a_login_began_is_told_to_nobody() {
+fn the_return_address_in_a_state_is_secret() {
     let mut world = World::new();
     let address = world.sent_to_provider("/secret-plan?project=x");
     assert!(!address.as_str().contains("secret-plan"));

@@ -34,7 +34,7 @@ fn world(tenant: &str, change: &Value) -> World {
 }
 
 #[test]
-fn the_people_of_the_tenants_that_are_listed_log_in() {
+fn people_of_listed_tenants_log_in() {
     for tenant in ["one", "two"] {
         let mut world = world(tenant, &json!({}));
         world.log_in("/orders").is(302, "login_completed");
@@ -44,7 +44,7 @@ fn the_people_of_the_tenants_that_are_listed_log_in() {
 }
 
 #[test]
-fn clm_04_nobody_else_does() {
+fn clm_04_people_of_other_tenants_are_refused() {
     for tenant in ["three", "{tenantid}", "organizations", "One", "one/v2.0/../two"] {
         let mut world = world(tenant, &json!({}));
         world.log_in("/orders").is(502, "id_token_issuer");
@@ -53,7 +53,7 @@ fn clm_04_nobody_else_does() {
 }
 
 #[test]
-fn the_same_goes_for_programs() {
+fn tokens_of_listed_tenants_are_accepted_and_others_refused() {
     for (tenant, status, code) in [
         ("one", 200, "token"),
         ("two", 200, "token"),
@@ -68,7 +68,7 @@ fn the_same_goes_for_programs() {
 }
 
 #[test]
-fn who_names_one_tenant_in_the_answer_must_be_let_in() {
+fn iss_in_the_response_must_be_a_listed_tenant() {
     for (tenant, code) in [("one", "login_completed"), ("three", "authorization_issuer")] {
         let mut world = world("one", &json!({}));
         world.idp().callback = json!({"iss": issuer(tenant)});
@@ -77,7 +77,7 @@ fn who_names_one_tenant_in_the_answer_must_be_let_in() {
 }
 
 #[test]
-fn a_tenant_that_is_taken_off_the_list_is_logged_out() {
+fn sessions_of_a_delisted_tenant_end() {
     let mut world = world("two", &json!({}));
     world.log_in("/orders").is(302, "login_completed");
     world.restart_with(&configured(&json!({"providers": {"main": {"tenants": ["two", "three"]}}})));
@@ -109,7 +109,7 @@ fn clm_04_issuer_and_tenant_of_a_token_agree() {
 
 /// JWK-27: Entra says of each key whose tokens it may sign.
 #[test]
-fn jwk_27_a_key_signs_for_the_tenants_that_it_is_for() {
+fn jwk_27_a_key_with_an_issuer_verifies_for_its_tenants_only() {
     for (key_issuer, code) in [
         (json!(PLACE), "token"),
         (json!(issuer("one")), "token"),
@@ -131,7 +131,7 @@ fn jwk_27_a_key_signs_for_the_tenants_that_it_is_for() {
 }
 
 #[test]
-fn a_renewal_stays_in_its_tenant() {
+fn a_refresh_stays_in_its_tenant() {
     for (tenant, code) in [("one", "session"), ("two", "session_not_renewed")] {
         let mut world = world("one", &json!({}));
         world.idp().refreshes.gives = true;
@@ -144,7 +144,7 @@ fn a_renewal_stays_in_its_tenant() {
 }
 
 #[test]
-fn the_same_name_in_another_tenant_is_somebody_else() {
+fn equal_claims_of_another_tenant_are_another_person() {
     let change = json!({"rules": [{"path": "/pay", "authentication": {"acr_values": ["gold"]}}]});
     for (tenant, told) in [("one", "one"), ("two", "two")] {
         let mut world = world("one", &change);
@@ -161,7 +161,7 @@ fn the_same_name_in_another_tenant_is_somebody_else() {
 }
 
 #[test]
-fn the_same_subject_of_another_tenant_is_somebody_else() {
+fn an_equal_subject_of_another_tenant_is_another_person() {
     for (tenant, code) in [("one", "form_restored"), ("two", "kept_form_other_person")] {
         let mut world = world("one", &json!({}));
         world.log_in("/").is(302, "login_completed");
@@ -197,7 +197,7 @@ fn bring(world: &mut World, tenant: &str, changes: &Value) -> &'static str {
 }
 
 #[test]
-fn a_tenant_ends_the_sessions_of_its_own_people() {
+fn a_tenant_ends_only_sessions_of_its_own_people() {
     for named in [json!({"sub": null}), json!({"sid": null})] {
         let mut world = alice_of_one(&json!({}));
         assert_eq!(bring(&mut world, "two", &named), "logged_out_by_provider");
@@ -210,7 +210,7 @@ fn a_tenant_ends_the_sessions_of_its_own_people() {
 }
 
 #[test]
-fn a_tenant_ends_no_login_of_another_that_is_under_way() {
+fn a_tenant_ends_no_login_in_flight_of_another() {
     for (tenant, code) in [("two", "login_completed"), ("one", "session_revoked")] {
         let mut world = world("one", &json!({}));
         let address = world.sent_to_provider("/orders");
@@ -221,7 +221,7 @@ fn a_tenant_ends_no_login_of_another_that_is_under_way() {
 }
 
 #[test]
-fn a_frame_names_the_tenant_whose_session_ends() {
+fn front_channel_logout_names_the_tenant() {
     let change = json!({"endpoints": {"frontchannel_logout": "/oidc/frontchannel-logout"}});
     let mut world = alice_of_one(&change);
     for (tenant, code) in [("two", "frontchannel_no_session"), ("one", "frontchannel_logged_out")] {

@@ -1,4 +1,4 @@
-//! Logins that another site asks for (OpenID Connect Core section 4).
+//! Third-party initiated logins (OpenID Connect Core section 4).
 
 use serde_json::json;
 use url::Url;
@@ -38,7 +38,7 @@ fn oidcc_client_test_3rd_party_init_login() {
 }
 
 #[test]
-fn the_person_lands_on_this_site_only() {
+fn a_third_party_login_returns_to_this_site_only() {
     for (target, expected) in [
         ("https://app.example.com/orders?a=1&b=%2F", "/orders?a=1&b=%2F"),
         ("https://app.example.com", "/"),
@@ -64,7 +64,7 @@ fn the_person_lands_on_this_site_only() {
 }
 
 #[test]
-fn a_hint_is_passed_on_and_has_a_largest_size() {
+fn a_login_hint_is_forwarded_up_to_a_limit() {
     let sent = |hint: &str| {
         let mut world = World::with(&json!({
             "providers": {"main": {"authorization_parameters": {"login_hint": "configured"}}},
@@ -89,7 +89,7 @@ fn a_hint_is_passed_on_and_has_a_largest_size() {
 }
 
 #[test]
-fn a_hint_is_one_that_the_provider_it_is_for_takes() {
+fn a_login_hint_is_forwarded_only_to_its_provider() {
     let mut change = with_partner();
     change["providers"]["partner"]["parameters_from_request"] = json!({"login_hint": ["alice"]});
     let mut world = World::with(&change);
@@ -105,7 +105,7 @@ fn a_hint_is_one_that_the_provider_it_is_for_takes() {
 }
 
 #[test]
-fn only_a_configured_issuer_is_asked() {
+fn a_third_party_login_needs_a_configured_issuer() {
     let mut world = World::with(&with_partner());
     for (query, code) in [
         ("iss=https%3A%2F%2Fevil.example", "issuer_unknown"),
@@ -123,7 +123,7 @@ fn only_a_configured_issuer_is_asked() {
 }
 
 #[test]
-fn nobody_is_logged_in_out_of_sight() {
+fn a_third_party_login_in_a_frame_is_refused() {
     let mut world = World::new();
     for (name, value) in [
         ("sec-fetch-dest", "iframe"),
@@ -142,7 +142,7 @@ fn nobody_is_logged_in_out_of_sight() {
 }
 
 #[test]
-fn it_changes_nothing_for_who_is_logged_in_until_the_provider_has_answered() {
+fn a_third_party_login_keeps_the_session_until_it_completes() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     let seen = ask(&mut world, ISSUER);
@@ -156,7 +156,7 @@ fn it_changes_nothing_for_who_is_logged_in_until_the_provider_has_answered() {
 }
 
 #[test]
-fn other_posts_to_the_login_are_refused() {
+fn posts_to_the_login_without_iss_are_refused() {
     let mut world = World::new();
     let mut request = world.navigation("/oidc/login", true);
     request.method = "POST".to_owned();

@@ -21,7 +21,7 @@ fn jwt(body: impl Into<Vec<u8>>) -> Reply {
 }
 
 #[test]
-fn it_is_asked_when_a_claim_is_needed_that_the_id_token_lacks() {
+fn userinfo_is_fetched_for_claims_that_the_id_token_lacks() {
     for (change, id_token, times) in [
         (json!({}), json!({}), 1),
         (json!({"userinfo": "if_needed"}), json!({}), 1),
@@ -43,7 +43,7 @@ fn it_is_asked_when_a_claim_is_needed_that_the_id_token_lacks() {
 }
 
 #[test]
-fn somebody_without_an_address_is_somebody() {
+fn a_person_without_email_logs_in() {
     for (scopes, times) in [(json!(["openid"]), 0), (json!(["openid", "email"]), 1)] {
         let mut world = World::with(&json!({"providers": {"main": {"scopes": scopes}}}));
         world.idp().id_token = json!({"email": null, "name": null});
@@ -56,7 +56,7 @@ fn somebody_without_an_address_is_somebody() {
 }
 
 #[test]
-fn a_rule_may_require_what_it_says() {
+fn a_rule_may_require_userinfo_claims() {
     let change = json!({"providers": {"main": {"userinfo": "always"}}, "rules": [
         {"path_prefix": "/admin", "require": {"claims": [{"claim": "groups", "any_of": ["admin"]}]}},
     ]});
@@ -77,7 +77,7 @@ fn a_rule_may_require_what_it_says() {
 }
 
 #[test]
-fn it_says_nothing_about_who_logged_in_where_and_how() {
+fn userinfo_cannot_change_protocol_claims() {
     let claims = ["iss", "aud", "exp", "azp", "acr", "amr", "sid", "auth_time", "nonce", "cnf"];
     let headers: Value = claims.iter().map(|claim| (format!("x-{claim}"), json!(claim))).collect();
     let mut world = World::with(&json!({
@@ -94,7 +94,7 @@ fn it_says_nothing_about_who_logged_in_where_and_how() {
 }
 
 #[test]
-fn an_answer_that_is_not_about_this_person_logs_nobody_in() {
+fn userinfo_about_another_person_logs_nobody_in() {
     let cases: Vec<(Reply, u16, &str)> = vec![
         (answer(200, json!({"sub": "mallory"})), 502, "userinfo_subject"),
         (answer(200, json!({"nickname": "Al"})), 502, "userinfo_claim_missing"),
@@ -128,7 +128,7 @@ fn an_answer_that_is_not_about_this_person_logs_nobody_in() {
 }
 
 #[test]
-fn a_signed_answer_is_held_to_what_it_says() {
+fn signed_userinfo_is_validated() {
     for (header, claims, code) in [
         (json!({}), json!({}), "login_completed"),
         (json!({}), json!({"iss": null, "aud": null}), "login_completed"),
@@ -152,7 +152,7 @@ fn a_signed_answer_is_held_to_what_it_says() {
 }
 
 #[test]
-fn a_signature_of_a_stranger_is_refused_and_a_new_key_of_the_provider_is_found() {
+fn signed_userinfo_needs_a_key_of_the_provider() {
     let signed = |key: &Key| jwt(key.sign(&json!({}), &json!({"sub": "alice", "nickname": "Al"})));
     let mut world = with_nickname(json!({}));
     world.idp().instead.insert("userinfo", signed(&Key::new("k1", 9)));
@@ -169,7 +169,7 @@ fn a_signature_of_a_stranger_is_refused_and_a_new_key_of_the_provider_is_found()
 }
 
 #[test]
-fn an_endpoint_on_another_host_is_asked_only_where_the_way_is_known() {
+fn userinfo_on_another_host_needs_a_configured_target() {
     let elsewhere = json!({"userinfo_endpoint": "https://graph.example/userinfo"});
     let mut world = with_nickname(json!({}));
     world.idp().metadata = elsewhere.clone();
@@ -189,7 +189,7 @@ fn an_endpoint_on_another_host_is_asked_only_where_the_way_is_known() {
 }
 
 #[test]
-fn a_provider_without_the_endpoint_is_noticed_before_anybody_logs_in() {
+fn a_missing_userinfo_endpoint_is_reported_before_the_first_login() {
     for endpoint in [Value::Null, json!("http://idp.example.com/userinfo"), json!(5)] {
         let mut world = with_nickname(json!({"userinfo": "always"}));
         world.idp().metadata = json!({"userinfo_endpoint": endpoint});
@@ -205,19 +205,19 @@ fn a_provider_without_the_endpoint_is_noticed_before_anybody_logs_in() {
 }
 
 #[test]
-fn claims_that_do_not_fit_into_a_session_are_not_cut() {
+fn too_large_claims_are_never_truncated() {
     let mut world = with_nickname(json!({}));
     world.idp().userinfo = json!({"nickname": noise(40_000)});
     world.log_in("/orders").is(500, "session_too_large");
     assert!(!world.browser.has(SESSION));
-    // What nothing needs is not kept.
+    // Unneeded claims are not stored.
     let mut world = with_nickname(json!({}));
     world.idp().userinfo = json!({"nickname": "Al", "picture": "x".repeat(100_000)});
     world.log_in("/orders").is(302, "login_completed");
 }
 
 #[test]
-fn a_program_with_a_token_causes_no_question() {
+fn a_bearer_token_causes_no_userinfo_request() {
     let mut world = with_nickname(json!({"audiences": ["https://api.example.com"], "userinfo": "always"}));
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_gives_what_the_library_gives() {
+    fn the_glibc_generator_is_reproduced() {
         let mut random = GlibcRandom::seeded(1);
         assert_eq!(
             [random.next(), random.next(), random.next()],

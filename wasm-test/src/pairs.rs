@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn pairs_round_trip() {
         let pairs = vec![(b"a".to_vec(), b"1\0".to_vec()), (Vec::new(), Vec::new())];
         assert_eq!(decode(&encode(&pairs)), Some(pairs));
         assert_eq!(decode(&[9, 0, 0, 0]), None);

@@ -36,7 +36,7 @@ fn every_cookie_has_its_attributes() {
 }
 
 #[test]
-fn deletion_repeats_every_attribute() {
+fn a_deleting_cookie_repeats_every_attribute() {
     let cookies = cookies(|config| config.session.same_site = SameSite::None);
     let gone = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
     assert_eq!(
@@ -75,7 +75,7 @@ fn a_cookie_shows_no_secret() {
 }
 
 #[test]
-fn what_an_upstream_may_set_is_nothing_that_a_browser_could_take_for_ours() {
+fn an_upstream_sets_no_cookie_that_a_browser_could_confuse_with_ours() {
     let cookies = Cookies::new(&configuration());
     for field in [
         "{}=x; Path=/",

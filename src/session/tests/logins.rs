@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_login_is_finished_once() {
+fn a_login_is_completed_once() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     browser.begins(&cookies, &login(STATE), NOW);
@@ -14,7 +14,7 @@ fn a_login_is_finished_once() {
 }
 
 #[test]
-fn a_login_that_took_too_long_is_expired() {
+fn a_late_login_is_expired() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     browser.begins(&cookies, &login(STATE), NOW);
@@ -27,7 +27,7 @@ fn a_login_that_took_too_long_is_expired() {
 }
 
 #[test]
-fn the_whole_state_must_match() {
+fn the_whole_state_is_compared() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     browser.begins(&cookies, &login(STATE), NOW);
@@ -48,7 +48,7 @@ fn the_whole_state_must_match() {
 }
 
 #[test]
-fn a_state_that_is_not_ours_reaches_no_header() {
+fn a_malformed_state_reaches_no_cookie_name() {
     let cookies = cookies(|_| {});
     for state in
         ["", "short", "0123456789abcde;0123", "0123456789abcdef\r\nset-cookie: x=y", "0123456789 bcdef"]
@@ -66,7 +66,7 @@ fn tab(number: u64) -> String {
 }
 
 #[test]
-fn five_tabs_finish_their_logins_in_any_order() {
+fn five_tabs_complete_their_logins_in_any_order() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     for number in 0..5 {
@@ -80,7 +80,7 @@ fn five_tabs_finish_their_logins_in_any_order() {
 }
 
 #[test]
-fn a_sixth_login_drops_the_oldest() {
+fn a_sixth_login_evicts_the_oldest() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     // The oldest is neither the first nor the last in the header.
@@ -98,7 +98,7 @@ fn a_sixth_login_drops_the_oldest() {
 }
 
 #[test]
-fn expired_and_foreign_logins_go_before_those_in_flight() {
+fn expired_and_foreign_logins_are_evicted_first() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     browser.begins(&cookies, &login(&tab(0)), NOW);
@@ -112,7 +112,7 @@ fn expired_and_foreign_logins_go_before_those_in_flight() {
 }
 
 #[test]
-fn an_expired_login_goes_even_when_there_is_room() {
+fn expired_logins_are_deleted_even_below_the_limit() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     browser.begins(&cookies, &login(&tab(0)), NOW);
@@ -135,7 +135,7 @@ fn the_login_of_another_provider_is_in_flight_too() {
 }
 
 #[test]
-fn a_flood_of_logins_keeps_the_browser_and_the_answer_small() {
+fn a_flood_of_logins_leaves_a_bounded_number_of_cookies() {
     let cookies = cookies(|_| {});
     let mut browser = Browser::default();
     for number in 0..1000 {

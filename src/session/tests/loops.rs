@@ -1,4 +1,4 @@
-//! What notices logins that lead nowhere.
+//! Detection of login loops.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn rounds_are_counted_for_two_minutes() {
     for cookies in [&here, &there] {
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 119)), (ROUNDS_LIMIT, NOW));
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 120)), none);
-        // Clocks may differ, but no count is for ever.
+        // Clocks may differ, but every count expires.
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 119)), (ROUNDS_LIMIT, NOW));
         assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 120)), none);
     }
@@ -37,11 +37,11 @@ fn rounds_are_counted_for_two_minutes() {
         [lost[0], lost[1], pages[0], pages[1]].map(|of| rounds(&here, browser, of, later).0)
     };
     assert_eq!(counted(&browser), [ROUNDS_LIMIT, 1, 2, 0]);
-    // Needless logins happen while the session works.
+    // Needless logins happen while the session is valid.
     let headers = browser.headers();
     browser.receives(here.clear_rounds(&Jar::read(&headers), later));
     assert_eq!(counted(&browser), [0, 0, 2, 0]);
-    // Nothing is written anew that is as it was.
+    // An unchanged count is not written again.
     let headers = browser.headers();
     assert_eq!(here.clear_rounds(&Jar::read(&headers), later), None);
     browser.receives([here.set_rounds(&[(pages[0], 0)], &Jar::read(&headers), later)]);
@@ -53,7 +53,7 @@ fn rounds_are_counted_for_two_minutes() {
 }
 
 #[test]
-fn what_is_no_count_is_left_out_and_there_is_an_end_to_counts() {
+fn malformed_attempt_counts_are_ignored_and_counts_are_bounded() {
     let cookies = cookies(|_| {});
     let (at, of) = (NOW.0, cookies.clients()[0].lost());
     let read = |value: &str| {
@@ -82,7 +82,7 @@ fn what_is_no_count_is_left_out_and_there_is_an_end_to_counts() {
 }
 
 #[test]
-fn a_login_that_an_upstream_begins_leaves_a_sign_and_nothing_else_does() {
+fn only_a_login_that_an_upstream_begins_leaves_a_marker() {
     let cookies = cookies(|_| {});
     let id = Login::id(STATE).unwrap();
     let name = format!("{BASE}-login-{id}");
@@ -112,7 +112,7 @@ fn a_login_that_an_upstream_begins_leaves_a_sign_and_nothing_else_does() {
 }
 
 #[test]
-fn the_cookie_of_another_filter_is_known_by_the_login_that_it_names() {
+fn the_cookie_of_another_filter_is_recognised_by_its_login() {
     let cookies = cookies(|_| {});
     let id = Login::id(STATE).unwrap();
     for (name, expected) in [

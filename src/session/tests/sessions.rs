@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_session_comes_back_as_it_was() {
+fn a_session_round_trips() {
     let cookies = cookies(|_| {});
     for session in [session(), Session { access_token: None, access_token_expires_at: None, ..session() }] {
         assert_eq!(logged_in(&cookies, &session).session(&cookies), Some(session));
@@ -43,7 +43,7 @@ fn with_several_providers_each_has_a_session_of_its_own() {
 }
 
 #[test]
-fn a_session_of_any_size_comes_back_whole_or_is_not_written() {
+fn a_session_of_any_size_is_written_whole_or_not_at_all() {
     let cookies = cookies(|_| {});
     let (mut seen, mut too_large) = ([false; PARTS_LIMIT], 0);
     for bytes in (0..32_800).step_by(139).chain(3500..3700).chain(31_500..31_800) {
@@ -69,7 +69,7 @@ fn a_session_of_any_size_comes_back_whole_or_is_not_written() {
 }
 
 #[test]
-fn a_name_that_leaves_no_room_is_an_error_and_no_crash() {
+fn a_cookie_name_that_leaves_no_room_is_an_error() {
     let cookies = cookies(|config| config.session.cookie_name = "x".repeat(5000));
     let error = cookies.set_session(&cookies.clients()[0], &session(), &Jar::default(), nonce()).unwrap_err();
     assert_eq!(error.limit, 0);
@@ -77,7 +77,7 @@ fn a_name_that_leaves_no_room_is_an_error_and_no_crash() {
 }
 
 #[test]
-fn parts_count_only_together_and_by_number() {
+fn parts_of_a_session_are_accepted_only_complete_and_in_order() {
     let cookies = cookies(|_| {});
     let whole = logged_in(&cookies, &session_of(8000));
     assert_eq!(whole.0.len(), 3);
@@ -105,7 +105,7 @@ fn parts_count_only_together_and_by_number() {
 }
 
 #[test]
-fn a_session_in_one_part_is_found_among_foreign_ones_of_its_name() {
+fn a_session_is_found_among_foreign_cookies_of_its_name() {
     let cookies = cookies(|_| {});
     let real = logged_in(&cookies, &session()).0.remove(BASE).unwrap();
     let opens = |values: &[&str]| {
@@ -121,7 +121,7 @@ fn a_session_in_one_part_is_found_among_foreign_ones_of_its_name() {
 }
 
 #[test]
-fn parts_that_are_not_needed_any_more_are_deleted() {
+fn surplus_parts_are_deleted() {
     let cookies = cookies(|_| {});
     for (before, after) in [(8000, 0), (8000, 4000), (0, 8000), (4000, 8000), (8000, 8000)] {
         let mut browser = logged_in(&cookies, &session_of(before));
@@ -132,7 +132,7 @@ fn parts_that_are_not_needed_any_more_are_deleted() {
 }
 
 #[test]
-fn a_deleted_session_leaves_nothing() {
+fn deleting_a_session_deletes_every_part() {
     let cookies = cookies(|_| {});
     let mut browser = logged_in(&cookies, &session_of(20_000));
     browser.0.insert("theirs".into(), "x".into());
@@ -142,7 +142,7 @@ fn a_deleted_session_leaves_nothing() {
 }
 
 #[test]
-fn a_browser_with_too_many_cookies_gets_rid_of_all_of_ours() {
+fn of_too_many_cookies_all_of_ours_are_deleted() {
     let cookies = cookies(|_| {});
     let headers = header(&format!("{BASE}=1.x; {}", "a=b; ".repeat(1000)));
     let jar = Jar::read(&headers);
@@ -155,7 +155,7 @@ fn a_browser_with_too_many_cookies_gets_rid_of_all_of_ours() {
 }
 
 #[test]
-fn a_login_replaces_whatever_session_was_there() {
+fn a_login_replaces_any_session() {
     let cookies = cookies(|_| {});
     let mut browser = logged_in(&cookies, &Session { id: "planted".into(), ..session() });
     let planted = browser.0[BASE].clone();
@@ -177,7 +177,7 @@ fn a_changed_session_does_not_open() {
 }
 
 #[test]
-fn what_opens_and_is_no_session_is_no_session() {
+fn a_sealed_text_that_is_no_session_is_refused() {
     let cookies = cookies(|_| {});
     let valid = serde_json::to_string(&session()).unwrap();
     let tenant = seal::Tenant::new(&["main", "https://main.example", "client"]);
@@ -222,7 +222,7 @@ fn a_login_is_no_session_and_a_session_is_no_login() {
 }
 
 #[test]
-fn keys_are_rotated_and_old_sessions_written_again() {
+fn sessions_of_an_old_key_are_sealed_again() {
     let old = configuration().session.keys.remove(0);
     let new = Secret::from("a secret of 32 characters or more, second");
     let before = cookies(|_| {});

@@ -5,7 +5,7 @@ use crate::world::{CLIENT_SECRET, OTHER_KEY, SESSION, SITE, World, lines};
 use serde_json::json;
 
 #[test]
-fn a_callback_that_is_no_answer_is_refused_and_asks_nobody() {
+fn a_callback_without_a_valid_response_is_refused_without_callouts() {
     let long = format!("?code=x&state={}", "a".repeat(20_000));
     let many = format!("?code=x&state=a{}", "&p=1".repeat(100));
     let state = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -55,7 +55,7 @@ fn a_callback_that_is_no_answer_is_refused_and_asks_nobody() {
 }
 
 #[test]
-fn an_answer_belongs_to_a_login_of_this_browser() {
+fn a_response_needs_a_login_of_this_browser() {
     type Change = Box<dyn Fn(&mut World, &str) -> String>;
     let state = |change: fn(&str) -> String| -> Change {
         Box::new(move |_, back| with_parameter(back, "state", Some(&change(&parameter(back, "state")))))
@@ -190,7 +190,7 @@ fn an_answer_belongs_to_a_login_of_this_browser() {
 }
 
 #[test]
-fn an_error_of_the_provider_is_a_page_in_our_words() {
+fn a_provider_error_is_a_page_in_our_words() {
     for (error, description) in [
         ("access_denied", "<script>alert('canary')</script>"),
         ("<script>canary</script>", "x"),
@@ -213,7 +213,7 @@ fn an_error_of_the_provider_is_a_page_in_our_words() {
         assert_eq!(seen.header("x-content-type-options"), Some("nosniff"), "FLOW-47");
         assert_eq!(seen.header("referrer-policy"), Some("no-referrer"), "FLOW-47");
     }
-    // FLOW-38: who asks for offline_access asks for consent too, and an answer that refuses it is explained.
+    // FLOW-38: offline_access adds the consent prompt, and a refusal of it is explained.
     let mut world = World::with(&json!({"providers": {"main": {"scopes": ["openid", "offline_access"]}}}));
     let address = world.sent_to_provider("/orders");
     assert_eq!(parameter(address.as_str(), "prompt"), "consent", "FLOW-38");
@@ -224,13 +224,13 @@ fn an_error_of_the_provider_is_a_page_in_our_words() {
 }
 
 #[test]
-fn flow_05_a_callback_counts_once() {
+fn flow_05_a_callback_completes_a_login_once() {
     let (mut world, back) = returning();
     let replay = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     world.arrive(&back).is(302, "login_completed");
     // From the history, with the session: where the login led, without asking anybody.
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders", "FLOW-05");
-    // With the cookie of the login kept, in a browser that has no session: refused.
+    // With the login cookie preserved, in a browser without a session: refused.
     world.browser = Default::default();
     let seen = world.send(replay);
     assert!(

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub const NOW: u64 = 1_700_000_000;
 
-/// A good token but for these changes. A text `@name` stands for `null`, which RFC 7396 cannot say.
+/// A valid token with these changes. A text `@name` stands for `null`, which RFC 7396 cannot express.
 pub fn with_changes(changes: Value) -> Make {
     Box::new(move |claims| {
         let mut claims = changed(claims, &changes);
@@ -52,7 +52,7 @@ const EXPIRED: &str = "access_token_expired|id_token_expired";
 const FUTURE: &str = "access_token_not_yet_valid|id_token_not_yet_valid";
 
 #[test]
-fn issuer_and_audience_are_the_right_ones_and_always_checked() {
+fn issuer_and_audience_are_always_checked() {
     let issuer = "token_issuer|id_token_issuer|id_token_claim_missing|id_token_claim_malformed";
     let audience = "access_token_audience|id_token_audience";
     let mut rows = Vec::new();
@@ -121,7 +121,7 @@ fn issuer_and_audience_are_the_right_ones_and_always_checked() {
 }
 
 #[test]
-fn a_token_issued_to_somebody_else_is_not_ours() {
+fn a_token_for_another_authorized_party_is_refused() {
     let mut world = publishing(&[], false);
     for (changes, code) in [
         (json!({"azp": "other"}), "id_token_azp"),
@@ -141,7 +141,7 @@ fn a_token_issued_to_somebody_else_is_not_ours() {
 }
 
 #[test]
-fn clm_13_claims_in_the_header_are_nobodys() {
+fn clm_13_claims_in_the_header_are_ignored() {
     let mut world = publishing(&[], false);
     let header = json!({"alg": "ES256", "kid": "k1", "sub": "admin", "iss": ISSUER, "aud": AUDIENCE, "exp": NOW + 300});
     let make: Make = Box::new(move |claims| compact(header.to_string(), claims.to_string(), &honest()));
@@ -158,7 +158,7 @@ fn clm_13_claims_in_the_header_are_nobodys() {
 }
 
 #[test]
-fn a_token_has_its_time() {
+fn token_times_are_checked_with_leeway() {
     let mut rows = vec![row("CLM-14", MISSING, json!({"exp": null}))];
     for exp in [NOW - 61, NOW - 60, NOW - 86_400, 1, 0] {
         rows.push(row("CLM-15", EXPIRED, json!({"exp": exp})));
@@ -240,7 +240,7 @@ fn a_token_has_its_time() {
 }
 
 #[test]
-fn an_id_token_is_the_answer_to_one_login() {
+fn an_id_token_has_the_nonce_of_its_login() {
     // CLM-27: the ID token of a login, presented in the next one.
     let mut world = publishing(&[], false);
     let address = world.sent_to_provider("/orders");
@@ -269,7 +269,7 @@ fn an_id_token_is_the_answer_to_one_login() {
 }
 
 #[test]
-fn hashes_tie_the_access_token_and_the_code_to_the_id_token() {
+fn at_hash_and_c_hash_bind_token_and_code_to_the_id_token() {
     use sha2::{Digest as _, Sha256, Sha384, Sha512};
     let left = |hash: &[u8]| base64url(&hash[..hash.len() / 2]);
     let access_token = "an-access-token";

@@ -6,7 +6,7 @@ use crate::world::{OTHER_KEY, Proxy, SESSION, merge};
 use serde_json::{Value, json};
 
 #[test]
-fn a_name_that_looks_like_ours_is_not_read() {
+fn similar_cookie_names_are_not_read() {
     let mut world = logged_in(&json!({}));
     let session = value(&world, SESSION);
     for name in [
@@ -36,7 +36,7 @@ fn a_name_that_looks_like_ours_is_not_read() {
 }
 
 #[test]
-fn a_session_is_found_beside_cookies_that_a_neighbour_tossed() {
+fn a_session_is_found_beside_tossed_cookies() {
     let mut world = logged_in(&json!({}));
     let session = format!("{SESSION}={}", value(&world, SESSION));
     let mut other = logged_in(&json!({"session": {"keys": [OTHER_KEY]}}));
@@ -59,7 +59,7 @@ fn a_session_is_found_beside_cookies_that_a_neighbour_tossed() {
 }
 
 #[test]
-fn the_parts_of_a_session_count_together_in_their_order() {
+fn session_parts_are_accepted_only_complete_and_in_order() {
     let (mut world, pairs) = large();
     let [first, second, third] = pairs.as_slice() else { panic!("three parts") };
     let stale = format!("{SESSION}.3=AAAA");
@@ -155,7 +155,7 @@ fn a_cookie_header_of_any_shape_is_read_within_limits() {
 }
 
 #[test]
-fn only_our_cookies_are_taken_out_on_the_way() {
+fn only_our_cookies_are_removed_before_the_upstream() {
     let mut world = logged_in(&merged(&[api(), json!({})]));
     let ours = format!("{SESSION}={}", value(&world, SESSION));
     // Where the header cannot be removed, nothing is left of its value.

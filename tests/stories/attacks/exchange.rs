@@ -7,7 +7,7 @@ use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
 #[test]
-fn a_token_response_is_complete_and_of_our_kind() {
+fn a_token_response_must_be_complete_and_bearer() {
     for (id, change, code) in [
         ("FLOW-50", json!({"token_type": "DPoP"}), "token_type"),
         ("FLOW-50", json!({"token_type": "mac"}), "token_type"),
@@ -62,7 +62,7 @@ fn a_token_response_is_complete_and_of_our_kind() {
 }
 
 #[test]
-fn how_long_an_access_token_lasts_is_read_in_every_form_and_kept_within_the_session() {
+fn expires_in_is_read_in_every_form_and_bounded_by_the_session() {
     for (expires_in, lasts) in [
         (json!(120), 120),
         (json!("120"), 120),
@@ -100,7 +100,7 @@ z/YXI22q/kNSTN3xyOwj88SKhsWTlACzqKigIdsbuXf6a8U6CvrACaax
 ";
 
 #[test]
-fn who_we_are_is_proven_in_the_request_and_never_in_its_address() {
+fn client_credentials_are_never_in_the_address() {
     let signing = json!({"client_secret": null, "private_key": PRIVATE_KEY, "token_endpoint_auth_signing_alg": "ES256"});
     let mut assertions = Vec::new();
     for (method, change) in [
@@ -138,7 +138,7 @@ fn who_we_are_is_proven_in_the_request_and_never_in_its_address() {
 }
 
 #[test]
-fn a_code_is_sent_once_whatever_becomes_of_it() {
+fn a_code_is_redeemed_at_most_once_whatever_fails() {
     let replies: Vec<(&str, Reply, u16)> = vec![
         ("FLOW-58", answer(500, "oops"), 502),
         ("FLOW-58", answer(502, ""), 503),
@@ -162,7 +162,7 @@ fn a_code_is_sent_once_whatever_becomes_of_it() {
             "{id} {reply:?}: it can be begun again"
         );
         world.idp().instead.clear();
-        // The same callback again, with the cookie kept: the code is not sent a second time.
+        // The same callback again, with the cookie preserved: the code is not redeemed again.
         assert_eq!(world.send(replay).code, "login_used", "{id} {reply:?}");
         assert_eq!(world.idp().count("token"), 1, "{id} {reply:?}");
         world.log_in("/orders").is(302, "login_completed");

@@ -29,8 +29,8 @@ pub fn parameter(back: &str, name: &str) -> String {
     Url::parse(back).unwrap().query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned()
 }
 
-/// No code was redeemed, nobody is logged in, nothing of the query is on the page, the page is kept by
-/// no cache, shows in no frame, and does not lead on by itself.
+/// No code was redeemed, nobody is logged in, and the page repeats nothing of the query, is not cached,
+/// cannot be framed, and does not continue automatically.
 pub fn assert_refused(id: &str, what: &str, world: &mut World, seen: &Seen, status: u16) {
     assert_eq!(seen.status, status, "{id} {what}: {seen:?}");
     assert!(seen.upstream.is_none() && seen.header("location").is_none(), "{id} {what}");
@@ -42,7 +42,7 @@ pub fn assert_refused(id: &str, what: &str, world: &mut World, seen: &Seen, stat
 }
 
 #[test]
-fn flow_06_a_login_has_an_end() {
+fn flow_06_a_login_expires() {
     for (lifetime, seconds, code) in [
         (600, 599, "login_completed"),
         (600, 600, "login_begins"),
@@ -91,7 +91,7 @@ fn a_login_is_no_session_and_a_session_is_no_login() {
 }
 
 #[test]
-fn flow_09_five_tabs_log_in_and_a_sixth_takes_the_place_of_the_oldest() {
+fn flow_09_five_tabs_log_in_and_a_sixth_evicts_the_oldest() {
     let mut world = World::new();
     let tabs: Vec<(String, String)> = (0..6)
         .map(|tab| {
@@ -139,7 +139,7 @@ fn two_providers_are_not_mixed_up() {
 }
 
 #[test]
-fn what_a_login_sends_is_proven_at_its_end() {
+fn a_code_is_bound_to_its_login_by_pkce_and_nonce() {
     // FLOW-31: the verifier that belongs to the challenge is always sent.
     let (mut world, back) = returning();
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
@@ -169,7 +169,7 @@ fn what_a_login_sends_is_proven_at_its_end() {
 }
 
 #[test]
-fn the_request_decides_nothing_about_the_login_but_where_it_leads() {
+fn a_request_sets_only_the_return_address_of_its_login() {
     for (id, authority) in [
         ("FLOW-33", "evil.example"),
         ("FLOW-33", "app.example.com.evil.example"),
@@ -262,7 +262,7 @@ fn request(world: &World, method: &str, headers: &[(&str, &str)]) -> Request {
 }
 
 #[test]
-fn only_who_navigates_is_sent_to_the_provider() {
+fn only_navigations_are_redirected_to_the_provider() {
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
     let html = ("accept", "text/html,application/xhtml+xml");
     type Fields = Vec<(&'static str, &'static str)>;
@@ -315,7 +315,7 @@ fn only_who_navigates_is_sent_to_the_provider() {
 }
 
 #[test]
-fn a_browser_that_keeps_no_cookie_is_told_and_not_sent_round() {
+fn a_browser_that_keeps_no_cookie_gets_a_page_and_no_loop() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
@@ -323,7 +323,7 @@ fn a_browser_that_keeps_no_cookie_is_told_and_not_sent_round() {
     let seen = world.arrive(&back);
     assert_refused("FLOW-44", "no cookie", &mut world, &seen, 400);
     assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login"), "FLOW-44");
-    // One that keeps all but the session, too, after three rounds.
+    // A browser that keeps all but the session cookie, too, after three attempts.
     let mut world = World::new();
     let mut rounds = 0;
     while world.get("/orders").status == 302 {
@@ -360,7 +360,7 @@ fn flow_64_a_login_that_another_site_begins_is_a_login_here() {
         let back = world.authorize(&address);
         assert_eq!(world.arrive(&back).location(), "/", "FLOW-64 {query}");
     }
-    // An issuer that is not configured is asked for nothing, and is not repeated (LOG-03).
+    // An unconfigured issuer gets no request, and is not repeated (LOG-03).
     for query in [
         "iss=https://canary.example",
         "iss=call+canary+0800",
@@ -379,7 +379,7 @@ fn flow_64_a_login_that_another_site_begins_is_a_login_here() {
 
 /// FLOW-27 and CFG-10: two filters that share a host and a cookie name, each with its own keys.
 #[test]
-fn two_filters_with_one_cookie_name_are_no_loop() {
+fn two_filters_with_one_cookie_name_do_not_loop() {
     let mut world = World::new();
     let mut other = World::with(&json!({"session": {"keys": [OTHER_KEY]}}));
     world.log_in("/orders").is(302, "login_completed");

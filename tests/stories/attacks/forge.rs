@@ -1,4 +1,4 @@
-//! Tokens as nobody should make them, and keys to make them with.
+//! Forged tokens, and keys to sign them.
 
 use std::rc::Rc;
 

@@ -7,7 +7,7 @@ use crate::world::World;
 use serde_json::{Value, json};
 
 #[test]
-fn nothing_in_a_header_changes_what_is_signed_or_who_is_trusted() {
+fn jws_headers_change_neither_payload_nor_keys() {
     let mut rows = Vec::new();
     let mut add = |id, code, members: Value| {
         rows.push(row(id, code, with(es256(), members), honest()));
@@ -56,7 +56,7 @@ fn nothing_in_a_header_changes_what_is_signed_or_who_is_trusted() {
 }
 
 #[test]
-fn a_token_brings_no_key_of_its_own() {
+fn keys_in_a_token_header_are_ignored() {
     // The attacker's key, in all the ways in which a header can speak of one.
     let (key, sign) = (p256_jwk(66), p256(66));
     let (wrong, unknown) = ("jws_signature", "jws_key_unknown");
@@ -98,7 +98,7 @@ fn a_token_brings_no_key_of_its_own() {
 }
 
 #[test]
-fn a_key_id_is_only_compared() {
+fn a_key_id_is_used_for_comparison_only() {
     let named = |key_id: Value| json!({"alg": "ES256", "kid": key_id});
     let mut rows = Vec::new();
     for key_id in [
@@ -136,7 +136,7 @@ fn a_key_id_is_only_compared() {
 }
 
 #[test]
-fn the_type_of_a_token_says_what_it_is_for() {
+fn typ_separates_kinds_of_tokens() {
     let mut world = publishing(&[], false);
     let typed = |typ: &str| made(with(es256(), json!({"typ": typ})), honest());
     for typ in [

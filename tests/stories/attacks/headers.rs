@@ -1,4 +1,4 @@
-//! HDR-..: what the upstream is told, and what it must not believe.
+//! HDR-..: identity headers, from the filter and from clients.
 
 use serde_json::{Value, json};
 use vestibule::http::{Headers, Request};
@@ -98,7 +98,7 @@ fn every_way(world: &mut World) -> Vec<(&'static str, Request)> {
 }
 
 #[test]
-fn identity_headers_of_a_client_reach_nobody_on_any_way() {
+fn identity_headers_of_a_client_never_reach_the_upstream() {
     // HDR-02, HDR-03: public paths, preflights, upgrades and probes are ways too.
     let mut world = World::on_envoy_alone(NOTHING_IS_REMOVED, &everything());
     let requests = every_way(&mut world);
@@ -118,7 +118,7 @@ fn identity_headers_of_a_client_reach_nobody_on_any_way() {
 }
 
 #[test]
-fn a_proxy_that_cannot_remove_lets_none_of_them_through_on_any_way() {
+fn a_host_that_cannot_remove_headers_lets_no_identity_header_through() {
     // HDR-02, HDR-03: the same ways.
     let mut world = World::on(Proxy::Nginx, &everything());
     for (what, request) in every_way(&mut world) {
@@ -142,7 +142,7 @@ fn a_proxy_that_cannot_remove_lets_none_of_them_through_on_any_way() {
 
 /// Some servers take them for the path, the method or the user.
 #[test]
-fn what_is_listed_reaches_no_upstream_in_any_spelling_on_any_way() {
+fn listed_request_headers_never_reach_the_upstream() {
     let listed =
         ["X-Original-URL", "x-rewrite-url", "x-http-method-override", "X-Forwarded-User", "remote-user"];
     let mut change = everything();
@@ -176,7 +176,7 @@ fn what_is_listed_reaches_no_upstream_in_any_spelling_on_any_way() {
 }
 
 #[test]
-fn nobody_goes_on_in_another_protocol_on_the_same_connection() {
+fn unauthenticated_requests_cannot_upgrade_the_protocol() {
     for (id, fields) in [
         ("WASM-18", vec![("upgrade", "h2c"), ("http2-settings", "AAMAAABk")]),
         ("WASM-18", vec![("upgrade", "websocket, H2C ")]),
@@ -202,8 +202,8 @@ fn nobody_goes_on_in_another_protocol_on_the_same_connection() {
 }
 
 #[test]
-fn who_is_not_proven_is_nobody() {
-    // HDR-04: a rule that lets everybody in tells about nobody, with or without a session.
+fn unauthenticated_requests_carry_no_identity() {
+    // HDR-04: a public rule adds no identity, with or without a session.
     let mut world = World::with(&everything());
     world.log_in("/orders").is(302, "login_completed");
     for request in [world.navigation("/public/x", false), world.program("/public/x", &[])] {
@@ -212,7 +212,7 @@ fn who_is_not_proven_is_nobody() {
             assert_eq!(seen.told(name), None, "HDR-04 {name}");
         }
     }
-    // HDR-12: of a token that does not verify no claim is told, whatever the way.
+    // HDR-12: no claim of an unverified token is forwarded, in any way.
     let unsigned = format!(
         "{}.{}.AAAA",
         base64url(r#"{"alg":"ES256","kid":"k1"}"#),
@@ -230,7 +230,7 @@ fn who_is_not_proven_is_nobody() {
 }
 
 #[test]
-fn the_next_hop_is_not_asked_to_drop_what_is_ours() {
+fn connection_cannot_drop_identity_headers() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     for (nominated, left) in [
@@ -251,7 +251,7 @@ fn the_next_hop_is_not_asked_to_drop_what_is_ours() {
 }
 
 #[test]
-fn of_two_connection_fields_neither_keeps_a_nomination() {
+fn two_connection_fields_cannot_drop_identity_headers() {
     for proxy in [Proxy::Envoy, Proxy::Nginx] {
         let mut world = World::on(proxy, &json!({}));
         world.log_in("/orders").is(302, "login_completed");
@@ -271,7 +271,7 @@ fn of_two_connection_fields_neither_keeps_a_nomination() {
 }
 
 #[test]
-fn authorization_is_ours_where_it_proves_or_carries_something() {
+fn authorization_is_removed_where_it_authenticates_or_carries_a_token() {
     let forwarding =
         json!({"identity": {"access_token_header": "authorization", "id_token_header": "x-id-token"}});
     let mut change = everything();
@@ -314,7 +314,7 @@ fn authorization_is_ours_where_it_proves_or_carries_something() {
 }
 
 #[test]
-fn hdr_13_trailers_are_no_way_around() {
+fn hdr_13_identity_headers_are_removed_from_trailers() {
     let mut world = World::on_envoy_alone(NO_TRAILERS, &everything());
     let mut trailers = Headers::new();
     for (_, name) in SPELLINGS {
@@ -333,7 +333,7 @@ fn hdr_13_trailers_are_no_way_around() {
 }
 
 #[test]
-fn hdr_15_an_answer_of_the_upstream_gets_nothing_but_our_cookies() {
+fn hdr_15_only_our_cookies_are_added_to_upstream_responses() {
     let mut change = everything();
     merge(
         &mut change,
@@ -351,7 +351,7 @@ fn hdr_15_an_answer_of_the_upstream_gets_nothing_but_our_cookies() {
 }
 
 #[test]
-fn hdr_16_no_claim_ends_its_header() {
+fn hdr_16_claims_cannot_break_out_of_their_header() {
     for sub in ["a\r\nX-Admin: 1", "a\nb", "a\u{0}b", "a\u{7f}", "\r", "a\u{85}b", "\u{2028}", "a%0d%0ab"] {
         let mut world = World::with(&json!({"identity": {"headers": {"x-auth-sub": "sub", "x-all": "all"}}}));
         world.idp().id_token = json!({"sub": sub, "all": [sub, {"k\r\ny": sub}]});
@@ -374,7 +374,7 @@ fn percent_decoded(text: &str) -> String {
 }
 
 #[test]
-fn wasm_19_a_request_that_passes_twice_is_told_about_once() {
+fn wasm_19_a_request_that_passes_twice_has_each_identity_header_once() {
     // A retry or an internal redirect brings back what the first pass set.
     let mut world = World::with(&everything());
     world.log_in("/orders").is(302, "login_completed");

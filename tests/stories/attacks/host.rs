@@ -56,7 +56,7 @@ fn proxies(world: &World) -> &'static [(&'static str, Choice)] {
     }
 }
 
-/// What nobody means by a plain host, each with the reason why it could be meant.
+/// Malformed hosts, each with the reason why it might be accepted.
 const ODD: [(&str, &str); 31] = [
     ("HOST-01", "status.example.com:1"),
     ("HOST-01", "status.example.com:80"),
@@ -98,13 +98,13 @@ fn visit(world: &mut World, authority: &str) -> Seen {
 }
 
 #[test]
-fn no_spelling_of_a_host_reaches_another_virtual_host_by_its_rule() {
+fn no_spelling_of_a_host_gets_the_rule_of_another_virtual_host() {
     for rules in [
         json!([{"hosts": [STATUS], "accept": "public"}]),
         json!([{"hosts": [STATUS], "path_prefix": "/x", "accept": "public"}]),
         json!([{"hosts": [STATUS], "methods": ["GET"], "accept": "public"}]),
         json!([{"hosts": [PARTNER], "accept": "deny"}, {"hosts": [STATUS], "accept": "public"}]),
-        // The other way round: whatever is left is open, and the host is not.
+        // The other way round: every other host is public, and this one is not.
         json!([{"hosts": [STATUS], "accept": "deny"}, {"path_prefix": "/x", "accept": "public"}]),
     ] {
         let mut world = World::with(&json!({"rules": rules}));
@@ -143,7 +143,7 @@ fn no_spelling_of_a_host_reaches_another_virtual_host_by_its_rule() {
 }
 
 #[test]
-fn a_port_that_the_configuration_names_is_the_host() {
+fn a_configured_port_belongs_to_the_host() {
     let mut world = World::with(&json!({
         "session": {"hosts": ["app.example.com", "odd.example.com:8443"]},
         "rules": [{"name": "status", "hosts": [STATUS, "odd.example.com", "port.example.com:9000"], "accept": "public"}],
@@ -189,9 +189,9 @@ fn a_port_that_the_configuration_names_is_the_host() {
     assert_eq!(named.is(200, "public").told(":authority"), Some("status.example.com:443"));
 }
 
-/// Where no rule asks for the host, or each would say the same, nobody is refused for a port.
+/// Where no rule names hosts, or all rules agree, no request is refused for its port.
 #[test]
-fn a_host_is_looked_at_no_closer_than_rules_ask_for() {
+fn hosts_are_checked_only_where_rules_name_hosts() {
     let any = json!({"rules": [{"path_prefix": "/x", "accept": "public"}]});
     let elsewhere = json!({"rules": [
         {"path_prefix": "/x", "accept": "public"},
@@ -203,7 +203,7 @@ fn a_host_is_looked_at_no_closer_than_rules_ask_for() {
             let seen = visit(&mut world, authority);
             assert_eq!(seen.is(200, "public").told(":authority"), Some(authority), "HOST-01 {change}");
         }
-        // What no rule asks for need not be a host at all.
+        // Without rules that name hosts, the host is not checked at all.
         assert_eq!(visit(&mut world, "status.example.com:x").status, if is_named { 400 } else { 200 });
     }
 }
@@ -221,10 +221,10 @@ fn with_partner_at(rule: Value) -> World {
 }
 
 #[test]
-fn a_session_of_one_host_opens_no_other_virtual_host() {
+fn a_session_does_not_open_another_virtual_host() {
     for rule in [
         json!({"hosts": [PARTNER], "provider": "partner"}),
-        // Weaker in other ways: the rest asks for more.
+        // Weaker in other ways: the default rule requires more.
         json!({"hosts": [PARTNER], "provider": "main"}),
         json!({"hosts": [PARTNER], "provider": "main", "require": {"claims": [{"claim": "sub", "any_of": ["alice"]}]}}),
     ] {

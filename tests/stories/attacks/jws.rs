@@ -39,7 +39,7 @@ pub fn good() -> Make {
 }
 
 #[test]
-fn an_algorithm_is_one_of_ours_and_never_a_mac() {
+fn only_configured_signature_algorithms_are_accepted() {
     let unknown = "jws_algorithm_unknown";
     let mut rows = Vec::new();
     for name in ["none", "None", "NONE", "nOnE", "none ", ""] {
@@ -92,7 +92,7 @@ fn an_algorithm_is_one_of_ours_and_never_a_mac() {
 }
 
 #[test]
-fn a_key_serves_the_algorithms_of_its_kind_and_its_own_alone() {
+fn a_key_verifies_only_algorithms_of_its_type_and_alg() {
     let pinned = with(own_rsa_jwk(), json!({"alg": "RS256"}));
     let keys = [pinned, with(p256_jwk(8), json!({"kid": "p256"})), p384_jwk()];
     let unfit = "jws_key_does_not_fit";
@@ -124,7 +124,7 @@ const ORDER: [u8; 32] = [
 const ZERO: [u8; 32] = [0; 32];
 
 #[test]
-fn an_ecdsa_signature_is_two_numbers_in_range_and_of_one_length() {
+fn ecdsa_signatures_are_in_range_and_of_fixed_length() {
     let wrong = "jws_signature";
     let replaced = |r: Option<[u8; 32]>, s: Option<[u8; 32]>| {
         changed(move |good| {
@@ -161,7 +161,7 @@ fn an_ecdsa_signature_is_two_numbers_in_range_and_of_one_length() {
 }
 
 #[test]
-fn jws_17_the_other_form_of_a_signature_is_the_same_identity_and_no_second_use() {
+fn jws_17_a_malleated_signature_is_the_same_identity() {
     let mut world = publishing(&[], false);
     let other_form: Make = made(
         es256(),
@@ -175,7 +175,7 @@ fn jws_17_the_other_form_of_a_signature_is_the_same_identity_and_no_second_use()
     let one = as_access_token(&mut world, &good());
     let other = as_access_token(&mut world, &other_form);
     assert_eq!(one.is(200, "token").told("x-auth-sub"), other.is(200, "token").told("x-auth-sub"), "JWS-17");
-    // What may happen once, a login, is told apart by its state, whatever the token's text.
+    // A login, which may happen only once, is identified by its state, not by the text of a token.
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let replay = world.navigation(back.strip_prefix(crate::world::SITE).unwrap(), true);
@@ -184,7 +184,7 @@ fn jws_17_the_other_form_of_a_signature_is_the_same_identity_and_no_second_use()
 }
 
 #[test]
-fn an_ed25519_signature_is_canonical_and_by_a_key_of_full_order() {
+fn ed25519_signatures_are_canonical_with_keys_of_full_order() {
     let wrong = "jws_signature";
     let header = json!({"alg": "EdDSA", "kid": "ed"});
     let mut small = [0_u8; 32];
@@ -230,7 +230,7 @@ fn an_ed25519_signature_is_canonical_and_by_a_key_of_full_order() {
 }
 
 #[test]
-fn the_padding_of_rsa_is_the_one_right_padding() {
+fn rsa_padding_is_checked_exactly() {
     let digest = |text: &[u8]| Sha256::digest(text).to_vec();
     let info = move |text: &[u8]| [DIGEST_INFO, &digest(text)].concat();
     let header = json!({"alg": "RS256", "kid": "rsa"});

@@ -1,4 +1,4 @@
-//! JWK-..: key sets that change, fail or are asked for too often.
+//! JWK-..: key sets that change, fail or are fetched too often.
 
 use super::forge::{compact, ed25519_jwk, honest, own_rsa_jwk, with};
 use super::keys::{good, signed_by};
@@ -8,7 +8,7 @@ use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
 #[test]
-fn jwk_05_a_flood_of_unknown_keys_is_one_question() {
+fn jwk_05_a_flood_of_unknown_keys_causes_one_fetch() {
     let mut world = publishing(&[], false);
     as_access_token(&mut world, &good()).is(200, "token");
     let before = world.idp().count("keys");
@@ -36,7 +36,7 @@ fn jwk_05_a_flood_of_unknown_keys_is_one_question() {
 }
 
 #[test]
-fn a_provider_changes_its_keys() {
+fn rotated_keys_of_a_provider_are_followed() {
     // JWK-06: new keys between the redirect and the token.
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
@@ -44,7 +44,7 @@ fn a_provider_changes_its_keys() {
     world.idp().keys = vec![Key::new("k2", 2)];
     world.arrive(&back).is(302, "login_completed");
 
-    // JWK-08: the same name for new material, seen by the signature that fails; asked once.
+    // JWK-08: new material under the same kid, detected by the failing signature; fetched once.
     let mut world = World::with(&api());
     let now = world.now;
     let old = world.idp().access_token(&json!({}), now);
@@ -76,7 +76,7 @@ fn a_provider_changes_its_keys() {
 }
 
 #[test]
-fn what_is_no_key_set_keeps_the_one_that_is_known() {
+fn an_invalid_key_set_keeps_the_known_one() {
     let long = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(5 << 20));
     let many = json!({"keys": vec![ed25519_jwk(); 10_000]}).to_string();
     let hundred_and_one = json!({"keys": vec![ed25519_jwk(); 101]}).to_string();
@@ -100,7 +100,7 @@ fn what_is_no_key_set_keeps_the_one_that_is_known() {
         ("JWK-18", moved(307)),
     ] {
         let shown: String = format!("{reply:?}").chars().take(80).collect();
-        // Nothing is known yet: nobody gets in, and the next attempt finds the provider again.
+        // No documents yet: every request is refused, and the next attempt finds the provider again.
         let mut world = World::with(&api());
         world.idp().instead.insert("keys", reply.clone());
         let seen = as_access_token(&mut world, &good());
@@ -113,7 +113,7 @@ fn what_is_no_key_set_keeps_the_one_that_is_known() {
         let seen = as_access_token(&mut world, &signed_by("other", "ES256", honest()));
         assert_eq!((seen.status, seen.upstream.is_none()), (503, true), "{id} {shown}: {seen:?}");
         as_access_token(&mut world, &good()).is(200, "token");
-        // Only the provider was asked, so no redirect was followed.
+        // Only the provider got requests, so no redirect was followed.
         assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys"].contains(asked)), "{id}");
     }
 }
@@ -125,7 +125,7 @@ fn moved(status: u16) -> Reply {
 }
 
 #[test]
-fn a_key_set_is_read_whatever_its_content_type() {
+fn a_key_set_is_read_with_any_content_type() {
     for content_type in [
         Some("application/jwk-set+json"),
         Some("application/json;charset=utf-8"),
@@ -143,7 +143,7 @@ fn a_key_set_is_read_whatever_its_content_type() {
 }
 
 #[test]
-fn how_long_a_key_set_counts_is_said_by_the_provider_within_limits() {
+fn the_provider_sets_the_lifetime_of_keys_within_bounds() {
     let later = "Tue, 14 Nov 2023 23:13:20 GMT";
     for (fields, renewed_after) in [
         (vec![("cache-control", "max-age=0")], 48),
@@ -176,7 +176,7 @@ fn how_long_a_key_set_counts_is_said_by_the_provider_within_limits() {
 }
 
 #[test]
-fn jwk_21_many_who_come_at_once_share_one_question_also_when_it_fails() {
+fn jwk_21_concurrent_requests_share_one_fetch_even_if_it_fails() {
     let token = Key::new("k1", 1).sign(&json!({}), &access_claims(World::new().now.0));
     let authorization = format!("Bearer {token}");
     for (reply, status) in
@@ -193,7 +193,7 @@ fn jwk_21_many_who_come_at_once_share_one_question_also_when_it_fails() {
             assert_eq!(seen.status, status, "JWK-21 {seen:?}");
         }
         assert_eq!(world.idp().asked, ["metadata", "keys"], "JWK-21");
-        // JWK-23: it comes back, and nobody restarts anything.
+        // JWK-23: it recovers without a restart.
         world.idp().instead.clear();
         world.after(1);
         assert_eq!(world.with_token("/api", &token).status, 200, "JWK-23");
@@ -201,7 +201,7 @@ fn jwk_21_many_who_come_at_once_share_one_question_also_when_it_fails() {
 }
 
 #[test]
-fn jwk_22_a_request_with_two_tokens_gets_one_answer_when_the_keys_cannot_be_had() {
+fn jwk_22_a_request_with_two_tokens_gets_one_answer_without_keys() {
     for headers in [
         vec![("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")],
         vec![("authorization", "TOKEN"), ("cookie", "__Host-vestibule=1.AAAA; __Host-vestibule=1.BBBB")],

@@ -1,5 +1,4 @@
-//! JWK-.., and the rows of JWS-.. that are about keys: which of the keys that a provider publishes count,
-//! and when it is asked for them again.
+//! JWK-.., and the rows of JWS-.. about keys: which published keys are used, and when they are fetched again.
 
 use super::forge::{
     AUDIENCE, ISSUER, Sign, base64url, compact, constant, honest, mac, own_rsa_jwk, p256, p256_jwk, rs256_by,
@@ -65,7 +64,7 @@ fn row(id: &'static str, what: &str, key_id: &'static str, algorithm: &'static s
 }
 
 #[test]
-fn weak_oversized_and_crafted_rsa_keys_do_not_count() {
+fn weak_oversized_and_crafted_rsa_keys_are_refused() {
     let one = BigUint::from(1_u8);
     let f4 = BigUint::from(65_537_u32);
     let mut keys = Vec::new();
@@ -121,7 +120,7 @@ fn weak_oversized_and_crafted_rsa_keys_do_not_count() {
 }
 
 #[test]
-fn a_key_that_is_not_for_signing_does_not_count() {
+fn keys_not_for_signing_are_refused() {
     let signing = with(own_rsa_jwk(), json!({"kid": null}));
     let named = |key_id: &str, members: Value| with(with(signing.clone(), json!({"kid": key_id})), members);
     let secret = [7; 32];
@@ -166,7 +165,7 @@ fn unnamed(algorithm: &'static str, sign: Sign) -> Make {
 }
 
 #[test]
-fn which_keys_are_tried_for_a_token() {
+fn keys_are_tried_by_kid_and_type() {
     let named = |jwk: Value, key_id: &str| with(jwk, json!({"kid": key_id}));
     let bare = |jwk: Value| with(jwk, json!({"kid": null, "use": null, "alg": null}));
     let three = [named(p256_jwk(21), "a"), named(p256_jwk(22), "b"), named(p256_jwk(23), "c")];
@@ -252,7 +251,7 @@ fn two() -> World {
 }
 
 #[test]
-fn jwk_19_the_keys_of_one_issuer_are_not_those_of_another() {
+fn jwk_19_keys_of_one_issuer_do_not_verify_for_another() {
     let mut world = two();
     world.providers[1].keys = vec![Key::new("k1", 7)];
     let claims = |issuer: &str| with(access_claims(world.now.0), json!({"iss": issuer}));
@@ -274,7 +273,7 @@ fn jwk_19_the_keys_of_one_issuer_are_not_those_of_another() {
 }
 
 #[test]
-fn jwk_20_what_is_remembered_of_a_token_is_of_its_whole_text_and_its_issuer() {
+fn jwk_20_a_cached_token_matches_its_whole_text_and_issuer() {
     let mut world = two();
     let now = world.now.0;
     let key = Key::new("k1", 1);

@@ -9,7 +9,7 @@ use super::refused::{access_claims, api, changed};
 use crate::world::{KEY, OTHER_KEY, SITE, World, document, lines, merge};
 
 #[test]
-fn dos_01_a_login_that_begins_costs_a_cookie_and_nothing_here() {
+fn dos_01_beginning_a_login_keeps_no_state_in_the_proxy() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
@@ -27,7 +27,7 @@ fn dos_01_a_login_that_begins_costs_a_cookie_and_nothing_here() {
 }
 
 #[test]
-fn wasm_10_a_login_may_begin_at_one_worker_and_end_at_another() {
+fn wasm_10_a_login_may_begin_and_end_at_different_workers() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
@@ -57,7 +57,7 @@ fn wasm_09_a_new_configuration_keeps_the_logins_in_flight() {
 }
 
 #[test]
-fn wasm_15_a_request_finds_what_no_tick_brought() {
+fn wasm_15_without_ticks_a_request_fetches_the_documents() {
     let mut world = World::with(&api());
     world.idp().is_down = true;
     world.get("/orders").is(503, "provider_unreachable");
@@ -71,7 +71,7 @@ fn wasm_15_a_request_finds_what_no_tick_brought() {
 }
 
 #[test]
-fn odd_requests_are_answered_and_go_nowhere() {
+fn odd_requests_are_refused() {
     let mut world = World::with(&api());
     for (id, method, authority, path, headers) in [
         ("WASM-18", "GET", "", "/admin", vec![]),
@@ -114,7 +114,7 @@ fn odd_requests_are_answered_and_go_nowhere() {
 }
 
 #[test]
-fn nothing_that_comes_from_outside_breaks_a_line_of_the_log() {
+fn outside_text_stays_on_one_log_line() {
     const NASTY: &str = "a\r\ncode=session sub=\"admin\" path=\"/\"\u{1b}[2K\u{202e}\u{2028}\u{0}";
     let mut world = World::with(&api());
     let claims = access_claims(world.now.0);
@@ -161,7 +161,7 @@ fn nothing_that_comes_from_outside_breaks_a_line_of_the_log() {
 }
 
 #[test]
-fn log_01_a_whole_life_leaves_no_secret_in_the_log() {
+fn log_01_a_whole_session_leaves_no_secret_in_the_log() {
     // The end of every world looks for its secrets in the log; this one has all kinds of them.
     let mut change = api();
     merge(
@@ -193,7 +193,7 @@ fn problems(change: &Value) -> String {
 }
 
 #[test]
-fn mistakes_that_would_open_a_door_are_refused_at_load() {
+fn dangerous_configurations_are_refused_at_load() {
     let provider = |key: &str, value: Value| json!({"providers": {"main": {key: value}}});
     let session = |key: &str, value: Value| json!({"session": {key: value}});
     let public = |key: &str, value: &str| json!({"rules": [{key: value, "accept": "public"}]});
@@ -269,7 +269,7 @@ fn mistakes_that_would_open_a_door_are_refused_at_load() {
 }
 
 #[test]
-fn log_07_secrets_need_not_stand_in_the_configuration() {
+fn log_07_secrets_can_come_from_the_environment() {
     let change = json!({"session": {"keys": ["${SESSION_KEY}"]}, "providers": {"main": {"client_secret": "${CLIENT_SECRET}"}}});
     let environment = |name: &str| match name {
         "SESSION_KEY" => Some(OTHER_KEY.to_owned()),

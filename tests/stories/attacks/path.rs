@@ -14,7 +14,7 @@ fn rules() -> Value {
     ]})
 }
 
-/// What nobody may reach: no session, and a path that some program could read as another one.
+/// Must be refused: no session, and a path that some program could read as another one.
 const NOT_PUBLIC: [(&str, &str); 144] = [
     ("PATH-01", "/public/../admin"),
     ("PATH-01", "/public/./../admin"),
@@ -163,7 +163,7 @@ const NOT_PUBLIC: [(&str, &str); 144] = [
 ];
 
 #[test]
-fn no_path_reaches_the_upstream_as_another() {
+fn no_spelling_of_a_path_evades_its_rule() {
     let mut world = World::with(&rules());
     for (id, path) in NOT_PUBLIC {
         for method in ["GET", "POST", "HEAD", "OPTIONS", "DELETE"] {
@@ -219,7 +219,7 @@ fn no_path_reaches_the_upstream_as_another() {
 }
 
 #[test]
-fn nothing_but_host_path_and_method_of_the_request_is_looked_at() {
+fn only_host_path_and_method_select_a_rule() {
     let mut change = rules();
     change["rules"].as_array_mut().unwrap().extend([
         json!({"name": "host", "hosts": ["public.example.com"], "accept": "public"}),
@@ -317,7 +317,7 @@ fn nothing_but_host_path_and_method_of_the_request_is_looked_at() {
 }
 
 #[test]
-fn an_expression_is_about_the_whole_path_and_the_last_segment_is_no_hiding_place() {
+fn path_patterns_are_anchored_and_endings_do_not_evade_rules() {
     let change = json!({"rules": [
         {"name": "health", "path_pattern": "/health", "accept": "public"},
         {"name": "scripts", "path_pattern": r"/assets/[^/;%]*\.js", "accept": "public"},
@@ -366,7 +366,7 @@ fn an_expression_is_about_the_whole_path_and_the_last_segment_is_no_hiding_place
 }
 
 #[test]
-fn our_own_pages_are_ours_under_every_rule() {
+fn endpoints_precede_every_rule() {
     let change = json!({"rules": [
         {"name": "open", "path_prefix": "/oidc", "accept": "public"},
         {"name": "shut", "path_prefix": "/", "accept": "deny"},
@@ -387,7 +387,7 @@ fn our_own_pages_are_ours_under_every_rule() {
 }
 
 #[test]
-fn what_nobody_thought_of_needs_a_login() {
+fn requests_without_a_matching_rule_need_a_login() {
     for change in [json!({}), json!({"rules": []}), json!({"rules": [{"path": "/only", "accept": "public"}]})]
     {
         let mut world = World::with(&change);
@@ -412,7 +412,7 @@ fn what_nobody_thought_of_needs_a_login() {
 }
 
 #[test]
-fn a_long_path_costs_no_more_than_it_may() {
+fn the_cost_of_a_long_path_is_bounded() {
     let mut world = World::with(&rules());
     let long = |part: &str| format!("/{}", part.repeat(32 * 1024 / part.len()));
     for (path, status) in [
@@ -433,7 +433,7 @@ fn a_long_path_costs_no_more_than_it_may() {
 
 /// What the WHATWG makes of a path is decided like the path itself, or the path is refused.
 #[test]
-fn path_28_a_path_and_its_normal_form_are_decided_alike() {
+fn path_28_a_path_and_its_normal_form_have_one_decision() {
     const PARTS: [&str; 22] = [
         "public", "closed", "x", "..", ".", "%2e", "%2E%2e", ".%2e", "%2f", "%5c", "\\", ";", "%3b", "%20",
         "%09", "//", "?", "#", "%c3%a9", "a%", "%u002e", "%00",

@@ -1,5 +1,5 @@
-//! DISC-.., OUT-.. and the rows of FLOW-.. about userinfo: what is asked of a provider, and what is
-//! believed of it.
+//! DISC-.., OUT-.. and the rows of FLOW-.. about userinfo: requests to a provider, and which responses are
+//! accepted.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -25,7 +25,7 @@ fn moved(status: u16) -> Reply {
 }
 
 #[test]
-fn a_discovery_document_that_is_not_acceptable_is_not_used() {
+fn an_unacceptable_discovery_document_is_not_used() {
     let mut rows: Vec<(&str, String, Reply)> = Vec::new();
     for issuer in [
         "https://evil.example",
@@ -98,14 +98,14 @@ fn a_discovery_document_that_is_not_acceptable_is_not_used() {
             "{id} {what}: nobody else is asked, and not again at once"
         );
         assert!(lines().iter().any(|line| line.contains("provider=main")), "{id} {what}: the log says why");
-        // When it is right again, nobody has to restart anything.
+        // When it is valid again, no restart is needed.
         world.idp().instead.clear();
         world.after(1).log_in("/orders").is(302, "login_completed");
     }
 }
 
 #[test]
-fn an_endpoint_keeps_its_query_and_a_switch_its_type() {
+fn endpoints_keep_their_query_and_iss_support_is_a_boolean() {
     let mut world = World::new();
     world.idp().metadata =
         json!({"authorization_endpoint": "https://idp.example.com/authorize?p=b2c_1&tenant=a"});
@@ -121,7 +121,7 @@ fn an_endpoint_keeps_its_query_and_a_switch_its_type() {
 }
 
 #[test]
-fn disc_12_every_question_has_a_time_limit() {
+fn disc_12_every_callout_has_a_timeout() {
     let mut world = World::with(&json!({"providers": {"main": {"callout_timeout_seconds": 3}}}));
     let request = world.navigation("/orders", false);
     let (metadata, waiting) = world.begin(&request);
@@ -138,7 +138,7 @@ fn disc_12_every_question_has_a_time_limit() {
 }
 
 #[test]
-fn a_document_that_changes_is_taken_up_and_widens_nothing() {
+fn a_changed_discovery_document_is_used_and_widens_nothing() {
     // DISC-13: the login that is in flight ends at the new address.
     let mut world = World::new();
     world.idp().cache_control = Some("max-age=60");
@@ -172,7 +172,7 @@ fn a_document_that_changes_is_taken_up_and_widens_nothing() {
 }
 
 #[test]
-fn disc_16_nothing_of_the_client_goes_to_the_provider() {
+fn disc_16_callouts_carry_nothing_of_the_client() {
     // The provider of these stories refuses header fields that are not the filter's own; here the
     // client sends all that it can.
     let mut world = World::new();
@@ -208,7 +208,7 @@ fn needing_userinfo() -> World {
 }
 
 #[test]
-fn userinfo_is_about_the_person_of_the_id_token_and_asked_with_the_token_in_its_field() {
+fn userinfo_matches_the_id_token_and_is_fetched_with_a_bearer_token() {
     for (changes, what) in [
         (json!({"sub": "bob"}), "another"),
         (json!({"sub": null}), "missing"),
@@ -254,7 +254,7 @@ fn userinfo_is_about_the_person_of_the_id_token_and_asked_with_the_token_in_its_
 }
 
 #[test]
-fn userinfo_does_not_speak_about_what_the_id_token_is_for() {
+fn userinfo_does_not_override_the_id_token() {
     let mut world = needing_userinfo();
     world.idp().userinfo = json!({"groups": ["staff"], "iss": "https://evil.example", "aud": "other", "exp": 1, "nonce": "x", "azp": "x"});
     let seen = world.log_in("/orders");
@@ -277,7 +277,7 @@ fn logout(seen: &Seen) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_logout_ends_the_session_here_and_asks_the_provider_exactly() {
+fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
     for method in ["GET", "POST"] {
         let mut world = logged_in();
         let mut request = world.navigation("/oidc/logout", false);
@@ -310,7 +310,7 @@ fn a_logout_ends_the_session_here_and_asks_the_provider_exactly() {
     assert_eq!(value("client_id"), Some("gateway"), "OUT-03");
     assert_eq!(value("post_logout_redirect_uri"), Some("https://app.example.com/oidc/logged-out"), "OUT-03");
     assert_eq!(value("id_token_hint").unwrap().matches('.').count(), 2, "OUT-03");
-    // OUT-05: a provider that forgets the state leads to the same page, and nobody is logged in by it.
+    // OUT-05: a provider that drops the state leads to the same page, and no login begins.
     for query in ["", "?state=", "?state=another", "?state=a&state=b", "?x=%ff"] {
         let mut world = logged_in();
         world.get("/oidc/logout").is(303, "logged_out");
@@ -353,7 +353,7 @@ fn a_logout_ends_the_session_here_and_asks_the_provider_exactly() {
 }
 
 #[test]
-fn out_02_another_site_logs_nobody_out() {
+fn out_02_another_site_cannot_log_a_person_out() {
     let image =
         [("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), ("sec-fetch-site", "cross-site")];
     type Fields = Vec<(&'static str, &'static str)>;
@@ -398,7 +398,7 @@ fn out_02_another_site_logs_nobody_out() {
 }
 
 #[test]
-fn out_23_a_session_state_is_of_no_interest() {
+fn out_23_session_state_is_ignored() {
     let mut world = World::new();
     world.idp().callback = json!({"session_state": "canary.salt"});
     world.idp().metadata = json!({"check_session_iframe": "javascript:alert(1)"});

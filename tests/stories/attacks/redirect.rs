@@ -7,7 +7,7 @@ use url::form_urlencoded::byte_serialize;
 use crate::world::log::forget;
 use crate::world::{SITE, World, answer};
 
-/// Where a browser ends that asked for a login with this `return_to`.
+/// The address at which a browser ends after a login with this `return_to`.
 fn landed(world: &mut World, return_to: &str) -> String {
     landed_by(world, "return_to", return_to)
 }
@@ -33,7 +33,7 @@ fn landed_by(world: &mut World, parameter: &str, wanted: &str) -> String {
 const SIBLING: &str = "https://api.app.example.com";
 
 #[test]
-fn a_login_leads_to_a_page_of_this_site_or_home() {
+fn a_login_returns_to_a_page_of_this_site_or_the_front_page() {
     let mut world = World::new();
     let long = format!("/{}", "x".repeat(8 * 1024));
     for (id, return_to, expected) in [
@@ -116,7 +116,7 @@ fn a_login_leads_to_a_page_of_this_site_or_home() {
 }
 
 #[test]
-fn redir_17_a_logout_leads_where_the_configuration_says() {
+fn redir_17_a_logout_returns_to_the_configured_address() {
     for query in [
         "post_logout_redirect_uri=//evil.example",
         "post_logout_redirect_uri=https://evil.example/",
@@ -136,7 +136,7 @@ fn redir_17_a_logout_leads_where_the_configuration_says() {
 }
 
 #[test]
-fn redir_18_a_provider_cannot_send_the_browser_anywhere_but_by_https() {
+fn redir_18_provider_endpoints_for_browsers_are_https() {
     for address in [
         "javascript:alert(1)",
         "http://idp.example.com/authorize",
@@ -165,7 +165,7 @@ fn redir_18_a_provider_cannot_send_the_browser_anywhere_but_by_https() {
 /// The lists are not part of this repository: `VESTIBULE_VECTORS` names the folder that holds
 /// `open-redirect/*.txt`.
 #[test]
-fn redir_16_no_known_payload_leaves_the_site() {
+fn redir_16_no_known_open_redirect_payload_leaves_the_site() {
     let Some(folder) = std::env::var_os("VESTIBULE_VECTORS").map(std::path::PathBuf::from) else {
         println!("skipped: VESTIBULE_VECTORS is not set");
         return;

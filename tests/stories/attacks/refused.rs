@@ -87,9 +87,9 @@ pub fn assert_login_failed(id: &str, what: &str, expected: &str, world: &World, 
     assert!(!seen.body.contains("<script"), "{id} {what}");
 }
 
-/// Every forgery fails as access token and as ID token, asks for nothing but metadata, keys and tokens,
-/// and leaves the log in one line each. `make_good` makes the same kind of token rightly: it is accepted
-/// before and after, so nothing fails for another reason than its own.
+/// Every forgery fails as access token and as ID token, fetches nothing but metadata, keys and tokens, and
+/// leaves one log line each. `make_good` makes a valid token of the same kind: it is accepted before and
+/// after, so nothing fails for another reason than its fault.
 pub fn assert_all_refused(keys: &[Value], rows: &[Forged], make_good: &Make) {
     let mut world = publishing(keys, false);
     as_access_token(&mut world, make_good).is(200, "token");

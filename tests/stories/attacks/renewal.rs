@@ -1,5 +1,4 @@
-//! REFR-..: what is kept of a refresh token, and where it never shows. When a session is renewed, and by
-//! whom, is told in `refresh.rs`.
+//! REFR-..: the use of refresh tokens, and that they never show. `refresh.rs` has the stories of refreshes.
 
 use serde_json::{Value, json};
 
@@ -21,7 +20,7 @@ fn logged_in(change: &Value) -> World {
 }
 
 #[test]
-fn refr_01_every_refresh_token_is_used_once_and_the_new_one_takes_its_place() {
+fn refr_01_every_refresh_token_is_used_once_and_replaced() {
     let mut world = logged_in(&json!({}));
     for renewals in 1..=10 {
         world.after(301).get("/orders").is(200, "session");
@@ -30,7 +29,7 @@ fn refr_01_every_refresh_token_is_used_once_and_the_new_one_takes_its_place() {
 }
 
 #[test]
-fn refr_12_a_refresh_token_is_told_to_nobody() {
+fn refr_12_a_refresh_token_is_never_shown() {
     let mut world = logged_in(&json!({}));
     for _ in 0..3 {
         let seen = world.after(301).get("/orders");
@@ -50,7 +49,7 @@ fn refr_12_a_refresh_token_is_told_to_nobody() {
 }
 
 #[test]
-fn refr_15_a_session_that_grows_and_shrinks_with_its_renewals_leaves_no_parts() {
+fn refr_15_a_session_that_grows_and_shrinks_leaves_no_parts() {
     let mut world = logged_in(&json!({}));
     let mut counts = Vec::new();
     for bytes in [10, 5_000, 1_500, 10, 3_000, 10] {

@@ -16,7 +16,7 @@ fn token_with(world: &World, changes: Value) -> String {
 }
 
 #[test]
-fn an_authorization_field_is_a_bearer_token_or_nothing() {
+fn authorization_holds_one_bearer_token_or_is_refused() {
     let mut world = World::with(&api());
     let good = token_with(&world, json!({}));
     let bearer = |scheme: &str| format!("{scheme}{good}");
@@ -82,7 +82,7 @@ fn an_authorization_field_is_a_bearer_token_or_nothing() {
 }
 
 #[test]
-fn a_token_stands_nowhere_but_in_authorization() {
+fn a_token_is_accepted_in_authorization_only() {
     let mut world = World::with(&api());
     let good = token_with(&world, json!({}));
     for query in [
@@ -123,7 +123,7 @@ fn a_token_stands_nowhere_but_in_authorization() {
 }
 
 #[test]
-fn a_token_is_for_this_api_and_no_other_kind() {
+fn only_access_tokens_for_this_audience_are_accepted() {
     let mut strict = api();
     merge(&mut strict, &json!({"providers": {"main": {"require_access_token_type": true}}}));
     for (id, header, changes, code, strict_code) in [
@@ -202,7 +202,7 @@ fn a_token_is_for_this_api_and_no_other_kind() {
 }
 
 #[test]
-fn a_token_of_another_client_or_without_the_scope_is_forbidden() {
+fn a_token_without_the_required_client_or_scope_is_forbidden() {
     let mut change = api();
     change["rules"] = json!([
         {"name": "client", "path_prefix": "/client", "accept": "bearer", "require": {"any_of": [
@@ -246,7 +246,7 @@ fn a_token_of_another_client_or_without_the_scope_is_forbidden() {
 }
 
 #[test]
-fn rs_15_an_issuer_is_one_of_those_configured_and_is_never_looked_up() {
+fn rs_15_only_configured_issuers_are_accepted_and_none_is_looked_up() {
     let mut world = World::with(&api());
     for iss in [
         json!("https://evil.example"),
@@ -293,7 +293,7 @@ fn a_session_and_a_token_are_never_mixed() {
         request.headers.push("authorization", format!("Bearer {bad}"));
         assert_eq!(world.send(request).status, 401, "RS-23");
     }
-    // RS-24: where only tokens count nobody is ever sent to a login, session or not.
+    // RS-24: a bearer-only rule never redirects to a login, session or not.
     let mut world = World::with(&api());
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/api");
@@ -311,7 +311,7 @@ fn a_session_and_a_token_are_never_mixed() {
 }
 
 #[test]
-fn only_a_preflight_goes_through_like_one() {
+fn only_a_real_preflight_passes_without_identity() {
     let mut world = World::with(&api());
     let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];
     for path in ["/orders", "/api/orders"] {
@@ -373,7 +373,7 @@ fn only_a_preflight_goes_through_like_one() {
 }
 
 #[test]
-fn where_a_rule_says_so_a_preflight_needs_what_every_request_needs() {
+fn with_bypass_switched_off_a_preflight_needs_a_credential() {
     let mut change = api();
     change["rules"] = json!([
         {"name": "dav", "path_prefix": "/dav", "bypass_cors_preflight": false},
@@ -395,7 +395,7 @@ fn where_a_rule_says_so_a_preflight_needs_what_every_request_needs() {
 }
 
 #[test]
-fn a_preflight_has_no_body_announced_or_not() {
+fn a_preflight_has_no_body() {
     let mut world = World::on_envoy_alone(BODIES_COME_UNSEEN, &api());
     let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];
     let mut request = world.program("/orders", &preflight);
@@ -406,7 +406,7 @@ fn a_preflight_has_no_body_announced_or_not() {
 }
 
 #[test]
-fn rs_26_grpc_is_told_in_its_own_way() {
+fn rs_26_grpc_clients_get_a_grpc_status() {
     let mut world = World::with(&api());
     for content_type in
         ["application/grpc", "application/grpc+proto", "application/grpc;x=y", "APPLICATION/GRPC"]

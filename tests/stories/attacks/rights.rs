@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use vestibule::config::Config;
 
 #[test]
-fn a_session_id_of_any_shape_lets_the_person_in() {
+fn a_sid_of_any_shape_is_accepted_at_login() {
     for sid in [json!("x".repeat(300)), json!(7), json!(""), json!(null), json!("a\r\nb\u{1b}"), json!(["s"])]
     {
         let mut world = publishing(&[], false);
@@ -30,7 +30,7 @@ fn telling(claims: Value) -> World {
 }
 
 #[test]
-fn a_claim_becomes_a_header_by_one_table() {
+fn claims_are_encoded_in_headers_by_one_table() {
     for (claim, header) in [
         ("\"text\"", Some("text")),
         ("[\"a\",\"b,c\",1]", Some("a,b%2Cc,1")),
@@ -66,7 +66,7 @@ fn a_claim_becomes_a_header_by_one_table() {
 }
 
 #[test]
-fn a_claim_that_is_too_long_for_a_header_is_left_out_whole_and_said() {
+fn a_claim_too_long_for_a_header_is_left_out_and_logged() {
     for (bytes, is_told) in [(8 * 1024, true), (8 * 1024 + 1, false), (11_000, false)] {
         let mut world = telling(json!({"c": "g".repeat(bytes)}));
         world.log_in("/orders").is(302, "login_completed");
@@ -86,7 +86,7 @@ fn a_claim_that_is_too_long_for_a_header_is_left_out_whole_and_said() {
 }
 
 #[test]
-fn a_claim_cannot_speak_in_headers_that_mean_something_else() {
+fn claims_cannot_use_headers_with_another_meaning() {
     for header in [
         "host",
         "Host",
@@ -119,7 +119,7 @@ fn a_claim_cannot_speak_in_headers_that_mean_something_else() {
 }
 
 #[test]
-fn the_name_of_a_claim_is_a_name_and_a_way_is_a_list() {
+fn claim_names_are_literal_and_paths_are_lists() {
     for (claim, claims, is_met) in [
         (json!("https://ns.example/roles"), json!({"https://ns.example/roles": ["admin"]}), true),
         (json!("realm_access.roles"), json!({"realm_access.roles": ["admin"]}), true),
@@ -139,7 +139,7 @@ fn the_name_of_a_claim_is_a_name_and_a_way_is_a_list() {
 }
 
 #[test]
-fn an_identity_is_issuer_and_subject_and_no_address() {
+fn an_identity_is_issuer_and_subject_not_email() {
     // CLM-43: another issuer says the same address; the upstream sees whose word it is.
     let mut world = World::with(&crate::world::with_partner());
     world.providers[1].id_token =
@@ -169,7 +169,7 @@ fn an_identity_is_issuer_and_subject_and_no_address() {
 }
 
 #[test]
-fn a_required_value_is_met_by_that_value_alone() {
+fn required_values_are_compared_exactly() {
     let addresses = [
         "ann@evil.com@good.com",
         "ann@good.com.evil.com",
@@ -231,7 +231,7 @@ fn a_required_value_is_met_by_that_value_alone() {
 }
 
 #[test]
-fn a_scope_is_granted_as_a_whole_word() {
+fn scopes_are_matched_as_whole_words() {
     let mut change = api();
     change["rules"] = json!([{"name": "api", "accept": "bearer", "require": {"scopes": ["read"]}}]);
     for (claims, status) in [
@@ -266,7 +266,7 @@ fn a_scope_is_granted_as_a_whole_word() {
     let _ = assert_rejected;
 }
 
-/// A number or a list would be told as the text that is somebody else's `sub`.
+/// A number or a list would be forwarded as the text of another person's `sub`.
 #[test]
 fn a_subject_is_text_in_every_token() {
     let row = |sub: Value, code: &'static str| (with_changes(json!({"sub": sub})), code);

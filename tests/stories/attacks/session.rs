@@ -8,7 +8,7 @@ use vestibule::http::Request;
 use vestibule::random::NoRandomness;
 use vestibule::time::{Seconds, Timestamp};
 
-/// Somebody is logged in, and the count of rounds is gone.
+/// A person is logged in, and the attempt count is cleared.
 pub fn logged_in(change: &Value) -> World {
     let mut world = World::with(change);
     world.log_in("/orders").is(302, "login_completed");
@@ -45,7 +45,7 @@ pub fn large() -> (World, Vec<String>) {
 }
 
 #[test]
-fn every_cookie_is_set_and_deleted_with_all_its_attributes() {
+fn cookies_are_set_and_deleted_with_all_attributes() {
     let mut world = World::new();
     let mut set = Vec::new();
     let mut collect = |seen: &crate::world::Seen| set.extend(seen.cookies().into_iter().map(str::to_owned));
@@ -96,7 +96,7 @@ fn cookies_of(bytes: usize) -> usize {
 }
 
 #[test]
-fn sess_09_a_session_of_every_size_around_the_borders_comes_back() {
+fn sess_09_sessions_around_the_cookie_size_limit_round_trip() {
     let (mut least, most) = (1, 11_700);
     for parts in 1..=2 {
         let (mut fits, mut does_not) = (least, most);
@@ -115,7 +115,7 @@ fn sess_09_a_session_of_every_size_around_the_borders_comes_back() {
 }
 
 #[test]
-fn whatever_is_wrong_with_a_cookie_the_answer_is_the_same() {
+fn every_invalid_cookie_gets_the_same_answer() {
     let mut world = logged_in(&json!({}));
     let good = value(&world, SESSION);
     // SESS-13: every byte.
@@ -132,7 +132,7 @@ fn whatever_is_wrong_with_a_cookie_the_answer_is_the_same() {
         assert!(seen.upstream.is_none(), "SESS-13 {at}");
         answers.insert(without_reference(&seen));
     }
-    // SESS-15, LOG-04: no text tells a wrong tag from a wrong shape or another key.
+    // SESS-15, LOG-04: no text distinguishes a wrong tag from a wrong shape or another key.
     let mut other = logged_in(&json!({"session": {"keys": [OTHER_KEY]}}));
     let foreign = value(&other, SESSION);
     other.browser = Default::default();
@@ -160,7 +160,7 @@ fn whatever_is_wrong_with_a_cookie_the_answer_is_the_same() {
 }
 
 #[test]
-fn what_is_sealed_differs_each_time_and_by_what_it_is_for() {
+fn sealed_texts_differ_each_time_and_by_purpose() {
     let mut world = World::new();
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..40 {
@@ -186,7 +186,7 @@ fn what_is_sealed_differs_each_time_and_by_what_it_is_for() {
 }
 
 #[test]
-fn a_key_is_replaced_without_a_loop() {
+fn a_session_key_is_rotated_without_a_loop() {
     let mut world = logged_in(&json!({}));
     let old = value(&world, SESSION);
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
@@ -194,7 +194,7 @@ fn a_key_is_replaced_without_a_loop() {
     assert_ne!(value(&world, SESSION), old, "SESS-18: sealed with the new key");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     world.get("/orders").is(200, "session");
-    // Who was away longer logs in once more, and that is all.
+    // After a longer absence the person logs in once more.
     let request = with_cookies(&world, &[&format!("{SESSION}={old}")]);
     world.send(request).is(401, "session_unreadable");
     world.browser.cookies[0].value = old;
@@ -216,7 +216,7 @@ fn a_key_is_replaced_without_a_loop() {
 }
 
 #[test]
-fn sess_20_without_randomness_nothing_is_let_in() {
+fn sess_20_without_randomness_no_login_begins() {
     let config = Config::read(document(&json!({})).to_string().as_bytes(), &|_| None).unwrap();
     let host =
         HostFunctions { worker: 1, random: |_| Err(NoRandomness), verify: None, shared: None, metrics: None };
@@ -224,7 +224,7 @@ fn sess_20_without_randomness_nothing_is_let_in() {
 }
 
 #[test]
-fn a_session_that_was_planted_is_replaced_by_the_login() {
+fn a_planted_session_is_replaced_by_the_login() {
     // SESS-21, SESS-22: the attacker's session, and junk, wait in the victim's browser.
     for planted in ["a session", "junk"] {
         let mut world = World::new();
@@ -243,7 +243,7 @@ fn a_session_that_was_planted_is_replaced_by_the_login() {
 }
 
 #[test]
-fn a_session_has_its_own_lifetimes() {
+fn session_lifetimes_are_independent_of_the_id_token() {
     let lifetimes = json!({"session": {"absolute_lifetime_seconds": 7_200, "idle_timeout_seconds": 600}});
     let mut world = logged_in(&lifetimes);
     let began = world.now;
@@ -286,7 +286,7 @@ fn a_session_has_its_own_lifetimes() {
 }
 
 #[test]
-fn sess_27_nothing_is_inflated_that_was_not_sealed_here() {
+fn sess_27_only_sealed_texts_are_decompressed() {
     // A gzip head, a zlib head, and text that would expand: as a cookie they are all just not ours.
     let mut world = World::new();
     for bomb in [
@@ -300,7 +300,7 @@ fn sess_27_nothing_is_inflated_that_was_not_sealed_here() {
 }
 
 #[test]
-fn sess_32_a_stream_begins_with_a_session() {
+fn sess_32_a_stream_needs_a_session_at_its_start() {
     let mut world = logged_in(&json!({}));
     for headers in [
         vec![("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-key", "AAAA")],

@@ -184,7 +184,7 @@ fn header_and_payload_are_one_strict_json_object_each() {
 }
 
 #[test]
-fn a_signature_is_over_these_bytes_and_no_others() {
+fn a_signature_covers_exactly_the_received_bytes() {
     let wrong = "jws_signature";
     let mut rows = Vec::new();
     let resigned = |change: fn(&Value) -> String| -> Make {
@@ -228,7 +228,7 @@ fn a_signature_is_over_these_bytes_and_no_others() {
 
 /// So deep that a reader that calls itself would leave the stack.
 #[test]
-fn deep_documents_of_the_provider_are_refused_too() {
+fn deeply_nested_provider_documents_are_refused() {
     for endpoint in ["metadata", "keys", "token"] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let deep = format!("{{\"keys\":{}1{}}}", open.repeat(10_000), close.repeat(10_000));

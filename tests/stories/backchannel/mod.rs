@@ -38,7 +38,7 @@ fn bring(world: &mut World, token: &str) -> Seen {
     world.send_with_body(request, format!("logout_token={token}").as_bytes())
 }
 
-/// A token with these changes is refused for this reason, and nobody is logged out.
+/// A token with these changes is refused for this reason, and no session ends.
 fn assert_refused(header: &Value, changes: &Value, code: &'static str) {
     let mut world = logged_in();
     let now = world.now;
@@ -65,7 +65,7 @@ fn out_09_a_token_with_a_bad_signature_is_refused() {
 }
 
 #[test]
-fn out_11_every_claim_that_must_be_there_is_there() {
+fn out_11_required_claims_of_a_logout_token_are_checked() {
     for claim in ["iat", "jti"] {
         assert_refused(&json!({}), &json!({claim: null}), "logout_token_claim_missing");
     }
@@ -85,7 +85,7 @@ fn out_11_every_claim_that_must_be_there_is_there() {
 }
 
 #[test]
-fn out_12_many_tokens_are_remembered_at_once() {
+fn out_12_many_logout_tokens_are_remembered() {
     let mut world = logged_in();
     world.stop_clock();
     let now = world.now;
@@ -101,7 +101,7 @@ fn out_12_many_tokens_are_remembered_at_once() {
 }
 
 #[test]
-fn out_12_a_token_is_acted_upon_once_by_all_workers() {
+fn out_12_a_logout_token_is_accepted_once_by_all_workers() {
     let mut world = logged_in();
     world.stop_clock();
     let now = world.now;
@@ -122,7 +122,7 @@ fn out_12_a_token_is_acted_upon_once_by_all_workers() {
 }
 
 #[test]
-fn out_12_a_token_that_could_not_be_acted_upon_may_be_sent_again() {
+fn out_12_a_logout_token_that_failed_may_be_sent_again() {
     for failing in [Failing::Writes("revoked"), Failing::Reads("revoked"), Failing::Writes("logout_tokens")] {
         let mut world = logged_in();
         let now = world.now;
@@ -139,7 +139,7 @@ fn out_12_a_token_that_could_not_be_acted_upon_may_be_sent_again() {
 
 /// Drafts of the specification knew no `exp`, and providers of that time live on.
 #[test]
-fn out_12_a_token_without_an_end_ends_with_its_age() {
+fn out_12_a_logout_token_without_exp_expires_by_its_iat() {
     let mut world = logged_in();
     world.stop_clock();
     let now = world.now;
@@ -156,7 +156,7 @@ fn out_12_a_token_without_an_end_ends_with_its_age() {
 }
 
 #[test]
-fn out_13_tokens_of_other_kinds_log_nobody_out() {
+fn out_13_other_kinds_of_tokens_log_nobody_out() {
     for kind in ["at+jwt", "application/at+jwt", "dpop+jwt", "secevent+jwt", "id_token"] {
         assert_refused(&json!({"typ": kind}), &json!({}), "logout_token_header_type");
     }
@@ -183,7 +183,7 @@ fn out_13_tokens_of_other_kinds_log_nobody_out() {
 }
 
 #[test]
-fn out_15_a_token_about_nobody_here_is_fine() {
+fn out_15_a_logout_token_without_a_session_is_accepted() {
     let mut world = logged_in();
     let now = world.now;
     for changes in
@@ -196,7 +196,7 @@ fn out_15_a_token_about_nobody_here_is_fine() {
 }
 
 #[test]
-fn out_16_only_a_form_brings_a_token() {
+fn out_16_a_logout_token_must_be_posted_as_a_form() {
     let mut world = logged_in();
     let now = world.now;
     let token = world.idp().logout_token(&json!({}), now);
@@ -235,7 +235,7 @@ fn out_16_only_a_form_brings_a_token() {
 }
 
 #[test]
-fn out_17_a_flood_of_forged_tokens_asks_the_provider_for_nothing() {
+fn out_17_a_flood_of_forged_logout_tokens_causes_no_fetch() {
     let mut world = logged_in();
     let (now, asked) = (world.now, world.idp().asked.len());
     world.idp().forgery = Some(|_| vec![7; 64]);
@@ -254,7 +254,7 @@ fn out_17_a_flood_of_forged_tokens_asks_the_provider_for_nothing() {
 }
 
 #[test]
-fn a_session_that_was_ended_stays_ended_as_long_as_it_could_last() {
+fn a_revoked_session_stays_ended_for_its_whole_lifetime() {
     let mut world = logged_in_with(&json!({"session": {"idle_timeout_seconds": 0}}));
     let now = world.now;
     let token = world.idp().logout_token(&json!({}), now);
@@ -272,7 +272,7 @@ fn a_session_that_was_ended_stays_ended_as_long_as_it_could_last() {
 }
 
 #[test]
-fn a_sid_ends_one_session_and_a_sub_all_of_them() {
+fn a_sid_ends_one_session_and_a_sub_ends_all() {
     let mut world = logged_in();
     world.idp().id_token = json!({"sid": "s2"});
     let first = std::mem::take(&mut world.browser);
@@ -293,13 +293,13 @@ fn a_sid_ends_one_session_and_a_sub_all_of_them() {
 }
 
 #[test]
-fn who_logs_in_again_is_logged_in_and_can_be_logged_out_again() {
+fn a_new_login_after_a_logout_token_can_be_ended_again() {
     let mut world = logged_in();
     for changes in [json!({"sid": null}), json!({}), json!({"sub": null}), json!({"sid": null})] {
         let now = world.now;
         let token = world.idp().logout_token(&changes, now);
         bring(&mut world, &token).is(200, "logged_out_by_provider");
-        // In the same second nobody knows which was first.
+        // In the same second the order is unknown.
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
         world.arrive(&back).is(401, "session_revoked");
@@ -311,7 +311,7 @@ fn who_logs_in_again_is_logged_in_and_can_be_logged_out_again() {
 }
 
 #[test]
-fn a_logout_ends_the_login_that_is_under_way() {
+fn a_provider_logout_ends_a_login_in_flight() {
     let mut world = logged_in();
     let address = world.sent_to_provider("/oidc/login?return_to=/orders");
     let back = world.authorize(&address);
@@ -325,7 +325,7 @@ fn a_logout_ends_the_login_that_is_under_way() {
 }
 
 #[test]
-fn a_session_in_use_is_not_brought_back_by_its_own_renewal() {
+fn a_revoked_session_is_not_restored_by_its_refresh() {
     let mut world = logged_in();
     for _ in 0..3 {
         world.after(61);
@@ -358,7 +358,7 @@ fn each_provider_ends_its_own_sessions() {
 }
 
 #[test]
-fn a_provider_whose_keys_cannot_be_had_is_told_to_come_again() {
+fn a_logout_token_gets_503_while_keys_are_missing() {
     let mut world = World::with(&json!({"endpoints": {"backchannel_logout": PATH}}));
     let now = world.now;
     world.idp().is_down = true;
@@ -369,7 +369,7 @@ fn a_provider_whose_keys_cannot_be_had_is_told_to_come_again() {
 }
 
 #[test]
-fn on_nginx_it_works_alike() {
+fn back_channel_logout_works_on_nginx() {
     let mut world = World::on(Proxy::Nginx, &json!({"endpoints": {"backchannel_logout": PATH}}));
     world.idp().id_token = json!({"sid": "s1"});
     world.tick();
@@ -386,14 +386,14 @@ fn on_nginx_it_works_alike() {
 }
 
 #[test]
-fn without_the_endpoint_there_is_none() {
+fn without_its_endpoint_back_channel_logout_is_off() {
     let mut world = World::new();
     let request = Request { method: "POST".to_owned(), ..world.program(PATH, &[("content-type", FORM)]) };
     world.send(request).is(401, "not_logged_in");
 }
 
 #[test]
-fn the_log_says_who_was_logged_out() {
+fn a_provider_logout_is_logged_with_its_subject() {
     let mut world = logged_in();
     let now = world.now;
     let token = world.idp().logout_token(&json!({}), now);

@@ -114,7 +114,7 @@ fn assert_no_foreign_claim(mut world: World, header: &str) {
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
     assert_eq!((seen.told("x-auth-sub"), seen.told(header)), (Some("alice"), None));
-    // Others are not asked: there is nobody at their address.
+    // They are not fetched: there is no server at their address.
     assert_eq!(world.idp().asked, ["metadata", "keys", "token", "userinfo"]);
 }
 

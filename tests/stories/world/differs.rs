@@ -5,7 +5,7 @@ use vestibule::http::Request;
 
 use super::{Proxy, Seen, World};
 
-/// Why a story does not hold on nginx: who comes second is told to come again.
+/// Why a story does not hold on nginx: the second request gets 503.
 pub const NOBODY_IS_WOKEN: &str = "no request is woken from elsewhere";
 /// Requests that bring our headers are refused instead: another story.
 pub const NOTHING_IS_REMOVED: &str = "no header is removed";

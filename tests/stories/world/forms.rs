@@ -24,7 +24,7 @@ impl World {
         request
     }
 
-    /// The browser comes back from the provider in the way that the filter asked for.
+    /// The browser returns from the provider in the requested response mode.
     pub fn come_back(&mut self, address: &str) -> Seen {
         self.now = self.now + self.way;
         match self.providers.iter_mut().find_map(|provider| provider.form.take()) {

@@ -36,7 +36,7 @@ pub struct Stream(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CalloutId(pub u32);
 
-/// What a callout asks, as its receiver sees it.
+/// The content of a callout, as its receiver sees it.
 #[derive(Clone)]
 pub struct Asked {
     pub target: String,
@@ -55,7 +55,7 @@ pub trait Gateway {
     fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp);
     /// A further worker of the same proxy.
     fn another_worker(&self) -> Box<dyn Gateway>;
-    /// What became of a request, if it is decided; the upstream answers now. It is told once.
+    /// The outcome of a request, if it is decided; the upstream answers now. Returned once.
     fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen>;
     /// The callouts in flight, the oldest first.
     fn in_flight(&self) -> Vec<(CalloutId, Asked)>;
@@ -67,7 +67,7 @@ pub trait Gateway {
     fn tick(&mut self, now: Timestamp);
     /// From here on this of the proxy's shared data fails, for all its workers.
     fn shared_data_fails(&mut self, failing: Failing);
-    /// Whether this is the built module, which tells and hears what a host can say and no more.
+    /// Whether this is the built module, which is limited to the interface of a host.
     fn is_built_module(&self) -> bool {
         false
     }

@@ -60,12 +60,12 @@ fn change(metric: MetricId, as_kind: Kind, to: impl FnOnce(u64) -> u64) {
     });
 }
 
-/// What a metric stands at, as far as the proxy was told; nothing if it was never defined.
+/// The value of a metric, as far as it was reported; nothing if it was never defined.
 pub fn metric(name: &str) -> Option<u64> {
     metrics().remove(&format!("vestibule.{name}"))
 }
 
-/// Every metric that was ever told.
+/// Every metric that was ever reported.
 pub fn metrics() -> BTreeMap<String, u64> {
     PROXY.with_borrow(|metrics| {
         let told = metrics.values.iter().filter(|(name, ..)| !is_untold(name));

@@ -38,7 +38,7 @@ pub const KEY: &str = "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E";
 pub const OTHER_KEY: &str = "0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3";
 pub const BEGINNING: Timestamp = Timestamp(1_700_000_000);
 
-/// How often a proxy may do background work before a request that waits for nobody is decided.
+/// How often a proxy may do background work before a request that needs no reply is decided.
 const TICKS_LIMIT: usize = 10;
 
 /// A proxy with the filter in it, one browser, and the providers of the configuration.
@@ -112,8 +112,8 @@ impl Seen {
     }
 }
 
-/// A page speaks to anybody: no words of the configuration or of the specifications, and no addresses. The
-/// code at its foot is for whoever runs the site.
+/// A page is written for everybody: no terms of the configuration or of the specifications, and no addresses.
+/// The code at its foot is for the operator.
 fn assert_plain_words(seen: &Seen) {
     let is_page = seen.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
     if !is_page || seen.upstream.is_some() {
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// The proxy starts anew, with another configuration. Browser and providers stay.
+    /// The proxy restarts, with another configuration. Browser and providers stay.
     pub fn restart_with(&mut self, change: &Value) {
         self.gateway = start(self.proxy, change, self.now);
         self.workers = vec![Rc::clone(&self.gateway)];
@@ -410,12 +410,12 @@ impl World {
         }
     }
 
-    /// The work of a tick, while nobody answers.
+    /// A tick without replies.
     pub fn tick_without_answers(&mut self) {
         self.gateway.borrow_mut().tick(self.now);
     }
 
-    /// A tick later a request is decided although nobody answers.
+    /// A tick later a request is decided without replies.
     pub fn end_without_answers(&mut self, request: &Request, stream: Stream) -> Seen {
         self.tick_without_answers();
         let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
@@ -461,7 +461,7 @@ impl World {
         self.held.iter().any(|(worker, held)| Rc::ptr_eq(worker, &self.gateway) && *held == callout)
     }
 
-    /// Answers callouts until nobody asks any more.
+    /// Answers callouts until there are no more.
     fn answer_callouts(&mut self) {
         while let Some((id, asked)) = self.in_flight().into_iter().find(|(id, _)| !self.is_held(*id)) {
             let reply = self.reply(&asked);
@@ -527,7 +527,7 @@ impl World {
         seen
     }
 
-    /// Everything that nobody but those who need it may see.
+    /// All secrets of the world.
     pub fn secrets(&self) -> Vec<String> {
         let own = [KEY, OTHER_KEY].map(str::to_owned).into_iter();
         let cookies = self.browser.cookies.iter().map(|cookie| cookie.value.clone());

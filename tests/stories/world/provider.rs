@@ -1,4 +1,4 @@
-//! A provider that keeps to the specifications, and can be told where not to.
+//! A provider that follows the specifications, with switches to deviate.
 
 mod key;
 mod logout;
@@ -20,8 +20,8 @@ pub use key::{Forgery, Key};
 pub use logout::LOGOUT_EVENT;
 pub use refresh::{Refreshes, Rotation};
 
-/// Whatever it is told, it holds each request to `requests`: a story fails if the filter sends one
-/// that is not exactly as the specifications say.
+/// With any switch, it checks each request by `requests`: a story fails if the filter sends one that does not
+/// exactly follow the specifications.
 pub struct Provider {
     pub issuer: String,
     pub client_id: String,
@@ -54,12 +54,12 @@ pub struct Provider {
     /// Codes of other logins are brought to the filter, so it may send them with a verifier or a
     /// redirect address that does not belong to them. They are refused, as always.
     pub codes_are_mixed_up: bool,
-    /// What the browser brings in the body, when the filter asked for that.
+    /// The body from the browser, if the filter requested that response mode.
     pub form: Option<String>,
     pub cache_control: Option<&'static str>,
-    /// The endpoints that were asked, in order.
+    /// The endpoints that got requests, in order.
     pub asked: Vec<&'static str>,
-    /// Everything that it gave out or was told in confidence.
+    /// All secrets that it issued or received.
     pub secrets: Vec<String>,
     pub refreshes: Refreshes,
     /// `resource` of every request for tokens.

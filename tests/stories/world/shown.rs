@@ -35,7 +35,7 @@ fn slot(end: &[u8]) -> usize {
 }
 
 #[test]
-fn a_secret_is_found_wherever_it_stands_among_few_and_among_many() {
+fn a_secret_is_found_anywhere_among_few_and_many() {
     for count in [FEW, FEW * 100] {
         let secrets: Vec<String> = (0..count).map(|number| format!("secret-{number:05}")).collect();
         let last = secrets.last().unwrap();

@@ -1,5 +1,5 @@
-//! All stories once more where what they leave open is otherwise: `STORIES_VARIANT=slow,last` says how.
-//! A story that tells of a fault in common use of the first provider, say, is told by it too.
+//! All stories once more in variants: `STORIES_VARIANT=slow,last` selects them. A story about a fault in
+//! common use of the first provider, say, runs in them too.
 //!
 //! - `slow`: every exchange takes seconds, and so do the ways to the provider and back.
 //! - `last`: the provider that matters is the last of several, and the default; the one before it is

@@ -181,7 +181,7 @@ fn measure(site: &Site, request: &Incoming, code: &str) -> (BTreeMap<&'static st
 }
 
 #[test]
-fn a_request_costs_the_module_no_more_than_its_budget() {
+fn a_request_costs_the_module_at_most_its_budget() {
     for (proxy, budgets) in BOTH.into_iter().zip([ENVOY, NGINX]) {
         // Each line of the log is written, and none but those that a proxy shows by itself.
         let change = json!({"log": {"rate_limit": 0}});

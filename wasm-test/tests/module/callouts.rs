@@ -8,7 +8,7 @@ use crate::site::{BOTH, Site, field, get, page};
 use crate::world::{BEGINNING, Key, Proxy, SITE, with_partner};
 
 #[test]
-fn a_target_that_nginx_cannot_read_is_not_asked() {
+fn a_target_that_nginx_cannot_parse_gets_no_callout() {
     for target in ["idp:99999", "idp:0", "idp:", "a/b", "x|y", "idp:https", "[::1"] {
         let mut site = Site::with(Proxy::Nginx, &json!({"providers": {"main": {"callout": target}}}), |_| {});
         let outgoing = site.send(page("/orders"));
@@ -26,7 +26,7 @@ fn a_target_that_nginx_cannot_read_is_not_asked() {
 }
 
 #[test]
-fn nothing_is_asked_while_the_worker_starts() {
+fn no_callout_is_sent_while_the_worker_starts() {
     for proxy in BOTH {
         let site = Site::on(proxy);
         assert_eq!(site.worker.borrow().calls("proxy_http_call"), 0);
@@ -37,7 +37,7 @@ fn nothing_is_asked_while_the_worker_starts() {
 
 /// Continuing with a callout in flight crashes nginx.
 #[test]
-fn who_asks_waits() {
+fn a_request_with_a_callout_is_paused() {
     let mut site = Site::on(Proxy::Nginx);
     let stranger = Key::new("k9", 9);
     let claims =
@@ -53,7 +53,7 @@ fn who_asks_waits() {
 }
 
 #[test]
-fn a_callout_says_all_that_is_asked_of_it() {
+fn a_callout_has_all_pseudo_headers() {
     for proxy in BOTH {
         let mut site = Site::on(proxy);
         let request = site.callback("/orders");
@@ -75,7 +75,7 @@ fn a_callout_says_all_that_is_asked_of_it() {
 
 /// nginx's own limit is for each piece that it reads: an answer may drip in for hours.
 #[test]
-fn an_answer_may_come_hours_late_and_is_believed_by_the_clock_of_its_arrival() {
+fn a_reply_hours_late_is_dated_at_its_arrival() {
     let mut site = Site::on(Proxy::Nginx);
     let request = site.callback("/orders");
     let stream = site.worker.borrow_mut().begin(request);
@@ -94,7 +94,7 @@ fn an_answer_may_come_hours_late_and_is_believed_by_the_clock_of_its_arrival() {
 
 /// Envoy refuses it at once.
 #[test]
-fn a_cluster_that_is_not_there_is_a_provider_that_cannot_be_reached() {
+fn a_missing_cluster_is_an_unreachable_provider() {
     let mut site = Site::with(Proxy::Envoy, &json!({}), |host| host.clusters = vec!["other".to_owned()]);
     let outgoing = site.send(page("/orders"));
     assert_eq!((outgoing.status, field(&outgoing, "x-vestibule-code")), (503, Some("provider_unreachable")));
@@ -103,7 +103,7 @@ fn a_cluster_that_is_not_there_is_a_provider_that_cannot_be_reached() {
 
 /// Of a cluster that refuses connections, Envoy makes an answer with status 503.
 #[test]
-fn no_answer_is_no_answer_in_either_form() {
+fn both_forms_of_a_failed_callout_are_recognised() {
     for proxy in BOTH {
         let site = Site::on(proxy);
         let stream = site.worker.borrow_mut().begin(page("/orders"));
@@ -121,7 +121,7 @@ fn no_answer_is_no_answer_in_either_form() {
 /// A client that leaves in the middle of a fetch takes the answer with it. Who comes next asks again, and
 /// the background too.
 #[test]
-fn a_question_whose_asker_left_is_asked_again() {
+fn a_callout_is_repeated_when_its_client_leaves() {
     for proxy in BOTH {
         for in_the_background in [false, true] {
             let mut site = Site::on(proxy);

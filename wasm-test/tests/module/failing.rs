@@ -87,7 +87,7 @@ fn functions(proxy: Proxy) -> Vec<&'static str> {
 }
 
 #[test]
-fn whatever_the_host_cannot_do_nothing_goes_on_that_is_not_as_it_was_decided() {
+fn when_a_host_call_fails_no_undecided_request_goes_on() {
     for (proxy, is_first) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
         let mut admitted = 0;
         let functions = functions(proxy);
@@ -126,7 +126,7 @@ fn whatever_the_host_cannot_do_nothing_goes_on_that_is_not_as_it_was_decided() {
 }
 
 #[test]
-fn whatever_the_host_hands_over_nothing_traps_and_nobody_gets_in() {
+fn malformed_host_data_neither_traps_nor_admits_anybody() {
     for (proxy, is_first) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
         for garbage in [
             Garbage::Nothing,

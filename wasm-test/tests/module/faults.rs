@@ -217,7 +217,7 @@ fn a_reply_after_the_client_has_left_does_nothing() {
 }
 
 #[test]
-fn a_reply_that_is_garbage_is_a_reply_that_did_not_come() {
+fn a_garbage_reply_is_a_failed_callout() {
     for proxy in BOTH {
         for choice in 0..36 {
             let mut site = Site::on(proxy);
@@ -241,7 +241,7 @@ fn a_reply_that_is_garbage_is_a_reply_that_did_not_come() {
 
 /// No host does that.
 #[test]
-fn a_reply_that_comes_twice_lets_nobody_in() {
+fn a_duplicate_reply_admits_nobody() {
     for (proxy, is_good) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
         let mut site = Site::on(proxy);
         let unknown = requests(&mut site).remove(2);
@@ -274,7 +274,7 @@ fn a_reply_that_comes_twice_lets_nobody_in() {
 
 /// Replies come in another order than the questions went out.
 #[test]
-fn logins_are_not_mixed_up_when_their_answers_are() {
+fn swapped_replies_do_not_mix_logins() {
     for proxy in BOTH {
         let mut site = Site::on(proxy);
         let mut begun = Vec::new();

@@ -7,7 +7,7 @@ use crate::site::{BOTH, Site, get, got, page};
 use crate::world::{BEGINNING, OTHER_KEY, Proxy, document, lines};
 
 #[test]
-fn envoy_hangs_when_a_reply_traps_and_the_next_request_finds_a_new_vm() {
+fn on_envoy_a_trap_in_a_reply_hangs_the_request_and_restarts_the_vm() {
     let mut site = Site::with(Proxy::Envoy, &json!({}), |host| {
         host.expects_trap = true;
         host.traps_at = Some("proxy_get_header_map_value");
@@ -21,7 +21,7 @@ fn envoy_hangs_when_a_reply_traps_and_the_next_request_finds_a_new_vm() {
 }
 
 #[test]
-fn envoy_refuses_a_request_whose_headers_trap() {
+fn on_envoy_a_trap_in_request_headers_is_refused() {
     let mut site = Site::with(Proxy::Envoy, &json!({}), |host| {
         host.expects_trap = true;
         host.traps_at = Some("proxy_get_header_map_pairs");
@@ -32,7 +32,7 @@ fn envoy_refuses_a_request_whose_headers_trap() {
 
 /// WASM-04: no host that is supported does that.
 #[test]
-fn a_host_that_calls_back_in_the_middle_lets_nobody_in() {
+fn a_reentrant_host_call_admits_nobody() {
     for proxy in BOTH {
         for (function, request) in [
             ("proxy_http_call", page("/orders")),
@@ -57,7 +57,7 @@ fn state(site: &mut Site) -> String {
 /// On nginx everybody who knows the process id and the second knows what the host calls random. Two
 /// workers that differ by nothing but the configured secret draw nothing alike.
 #[test]
-fn who_knows_what_the_host_draws_knows_nothing_of_what_we_draw() {
+fn known_host_randomness_does_not_predict_ours() {
     for proxy in BOTH {
         let mut one = Site::on(proxy);
         let mut other = Site::with(proxy, &json!({"session": {"keys": [OTHER_KEY]}}), |_| {});
@@ -72,7 +72,7 @@ fn who_knows_what_the_host_draws_knows_nothing_of_what_we_draw() {
 }
 
 #[test]
-fn without_randomness_nothing_begins() {
+fn without_host_randomness_no_login_begins() {
     let bytes = document(&json!({})).to_string().into_bytes();
     let start = |profile| {
         let mut setup = Setup::new(profile, &bytes, BEGINNING.0 * 1_000_000_000);
@@ -86,7 +86,7 @@ fn without_randomness_nothing_begins() {
 
 /// nginx runs all configurations of a module in one VM.
 #[test]
-fn configurations_of_one_vm_know_nothing_of_each_other() {
+fn configurations_in_one_vm_are_isolated() {
     let with = |key: &str, cookie: &str| {
         document(&json!({"session": {"keys": [key], "cookie_name": cookie}})).to_string().into_bytes()
     };
@@ -151,7 +151,7 @@ fn a_configuration_without_shared_data_forgets_no_logout_when_another_has_some()
 }
 
 #[test]
-fn a_request_without_a_path_is_for_nobody() {
+fn a_request_without_a_path_is_refused() {
     for proxy in BOTH {
         let mut site = Site::on(proxy);
         let request = Incoming { method: "CONNECT".to_owned(), ..get("", &[]) };
@@ -162,7 +162,7 @@ fn a_request_without_a_path_is_for_nobody() {
 
 /// What is cut out of it or put in its place must not make it a path that a rule knows.
 #[test]
-fn a_path_that_is_not_text_is_for_nobody() {
+fn a_path_that_is_not_utf8_is_refused() {
     for proxy in BOTH {
         let mut site = Site::on(proxy);
         for path in [&b"/public/\xff"[..], b"/public/x?\xc3", b"/\xf0public/x", b"/oidc/logged-out?\xff"] {
@@ -175,7 +175,7 @@ fn a_path_that_is_not_text_is_for_nobody() {
 
 /// Whoever keeps an answer with somebody's session in it gives that session to everybody.
 #[test]
-fn an_answer_of_the_upstream_that_brings_a_cookie_of_ours_is_kept_by_nobody() {
+fn a_response_with_our_cookie_is_not_cacheable() {
     for proxy in BOTH {
         let public = [("cache-control".to_owned(), "public, max-age=600".to_owned())];
         let mut site = Site::with(proxy, &json!({}), |host| host.upstream_fields = public.to_vec());
@@ -243,7 +243,7 @@ fn the_upstream_sets_no_cookie_of_ours_and_keeps_its_own() {
 
 /// Another filter behind this one begins a login, whose answer comes to this one.
 #[test]
-fn a_login_that_an_upstream_begins_leaves_a_sign_in_the_place_of_its_cookie() {
+fn an_upstreams_login_cookie_is_replaced_by_a_marker() {
     let name = "__Host-vestibule-login-abcdefgh01234567";
     let begun = ["theme=dark; Path=/".to_owned(), format!("{name}=sealed; Path=/; Secure; HttpOnly")];
     for proxy in BOTH {
@@ -253,12 +253,12 @@ fn a_login_that_an_upstream_begins_leaves_a_sign_in_the_place_of_its_cookie() {
         assert_eq!(cookies(&site.send(get("/public/x", &[]))), [begun[0].clone(), sign], "{proxy:?}");
         site.world.browser.take(&format!("{name}=behind; Path=/; Secure"), site.world.now);
         let seen = site.world.arrive("/oidc/callback?code=1&state=abcdefgh01234567");
-        assert!(seen.is(400, "login_loop").body.contains("Another login stands behind"), "{proxy:?}");
+        assert!(seen.is(400, "login_loop").body.contains("Two logins of this site"), "{proxy:?}");
     }
 }
 
 #[test]
-fn where_the_cookies_of_an_upstream_cannot_be_seen_none_passes() {
+fn unlisted_upstream_cookies_are_all_removed() {
     let many = || (0..100).map(|number| (format!("x-{number}"), "1".to_owned()));
     for (last, passes) in [(ITS_OWN[0], true), (OURS[0], false)] {
         for proxy in BOTH {
@@ -288,7 +288,7 @@ fn a_response_without_cookies_costs_one_host_call() {
 }
 
 #[test]
-fn header_values_that_are_not_text_are_read_as_bytes() {
+fn header_values_that_are_not_utf8_are_read_as_bytes() {
     for proxy in BOTH {
         let mut site = Site::logged_in(proxy);
         let session = site.world.browser.header(false, site.world.now).unwrap();
@@ -313,7 +313,7 @@ fn the_environment_of_the_vm_fills_the_document() {
 }
 
 #[test]
-fn the_access_log_gets_the_reason_of_every_decision() {
+fn the_access_log_has_the_code_of_every_decision() {
     for proxy in BOTH {
         let mut site = Site::logged_in(proxy);
         let session = site.world.browser.header(false, site.world.now).unwrap();

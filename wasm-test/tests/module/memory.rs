@@ -113,7 +113,7 @@ impl Crowd {
 
 /// DOS-07
 #[test]
-fn a_million_requests_need_no_more_memory_than_a_few() {
+fn a_million_requests_do_not_grow_memory() {
     for proxy in BOTH {
         let mut crowd = Crowd::on(proxy);
         let (mut warm, mut largest) = (0, 0);
@@ -151,7 +151,7 @@ fn report(line: &str) {
 
 /// DOS-03: ten thousand who wait for keys are told to come again, all but those that may wait.
 #[test]
-fn who_waits_is_counted() {
+fn waiting_requests_are_bounded() {
     for proxy in BOTH {
         let site = Site::on(proxy);
         let mut worker = site.worker.borrow_mut();
@@ -173,7 +173,7 @@ fn who_waits_is_counted() {
 
 /// DOS-10: a body that comes while a token is checked is the host's to keep; the module takes none of it.
 #[test]
-fn a_large_body_is_not_taken_in_while_a_request_waits() {
+fn a_large_body_is_not_buffered_while_a_request_waits() {
     for sees_body_while_paused in [false, true] {
         let mut site =
             Site::with(Proxy::Envoy, &json!({}), |host| host.sees_body_while_paused = sees_body_while_paused);

@@ -25,7 +25,7 @@ fn code(outgoing: &Outgoing) -> (u16, Option<&str>) {
 
 /// nginx hands over 100 pairs, of which four are its own, and hides the others.
 #[test]
-fn a_request_with_more_fields_than_are_shown_is_refused_before_they_are_listed() {
+fn too_many_header_fields_are_refused_before_they_are_listed() {
     let site = Site::on(Proxy::Nginx);
     let mut worker = site.worker.borrow_mut();
     let with = |count: usize| {
@@ -47,7 +47,7 @@ fn a_request_with_more_fields_than_are_shown_is_refused_before_they_are_listed()
 /// A worker of nginx whose filter refuses its configuration exits and is not started again, and Kong
 /// goes on without the filter.
 #[test]
-fn a_bad_configuration_is_refused_by_envoy_and_refuses_everything_in_nginx() {
+fn an_invalid_configuration_fails_closed_in_both_hosts() {
     for bad in ["", "{", "[]", "{\"providers\": {}}", "{\"unknown\": 1}"] {
         let start = |profile| Worker::start(Module::built(), Setup::new(profile, bad.as_bytes(), 0));
         assert!(start(Profile::Envoy).is_err(), "{bad}");
@@ -61,7 +61,7 @@ fn a_bad_configuration_is_refused_by_envoy_and_refuses_everything_in_nginx() {
 }
 
 #[test]
-fn a_body_that_overtakes_the_decision_is_refused_and_the_reply_after_it_changes_nothing() {
+fn a_body_before_the_decision_is_refused() {
     let mut site = Site::on(Proxy::Nginx);
     let mut request = get("/orders", &[("content-length", "4"), ("sec-fetch-mode", "navigate")]);
     request.has_body = true;
@@ -82,7 +82,7 @@ fn a_body_that_overtakes_the_decision_is_refused_and_the_reply_after_it_changes_
 }
 
 #[test]
-fn a_reply_that_nobody_asked_for_changes_nothing() {
+fn an_unexpected_reply_changes_nothing() {
     for proxy in BOTH {
         let mut site = Site::on(proxy);
         let stream = site.worker.borrow_mut().begin(page("/orders"));
@@ -99,7 +99,7 @@ fn a_reply_that_nobody_asked_for_changes_nothing() {
 /// The module ends in the reply to one request. The replies to others come to the module that follows,
 /// which knows nothing of them, and without an answer nginx would go on.
 #[test]
-fn a_request_whose_module_ended_meanwhile_is_refused_by_the_next() {
+fn a_request_of_a_trapped_module_is_refused_by_the_next() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.expects_trap = true);
     site.world.log_in("/orders").is(302, "login_completed");
     site.world.browser = Browser::default();
@@ -123,7 +123,7 @@ fn a_request_whose_module_ended_meanwhile_is_refused_by_the_next() {
 
 /// Sent from within a reply, it would meet a connection that is about to be freed.
 #[test]
-fn the_root_asks_at_a_tick_and_never_in_a_reply() {
+fn the_root_context_sends_callouts_only_in_ticks() {
     let mut site = Site::on(Proxy::Nginx);
     for _ in 0..5 {
         // Metadata, then keys, each time they are over.
@@ -140,7 +140,7 @@ fn the_root_asks_at_a_tick_and_never_in_a_reply() {
 
 /// Header fields come and a size, but the body does not.
 #[test]
-fn an_answer_that_breaks_off_is_no_answer() {
+fn a_truncated_reply_is_a_failed_callout() {
     for (proxy, size) in BOTH.into_iter().flat_map(|proxy| [(proxy, 1), (proxy, 500), (proxy, u32::MAX)]) {
         let mut site = Site::on(proxy);
         let stranger = Key::new("k9", 9);
@@ -181,7 +181,7 @@ fn an_answer_that_breaks_off_is_no_answer() {
 /// nginx would empty a body that is given in the reply without one to a request that had one, and then send
 /// nothing at all.
 #[test]
-fn an_answer_whose_body_would_be_lost_has_none() {
+fn a_local_response_that_would_lose_its_body_has_none() {
     let empty = |status: &str| CalloutReply::Answer {
         headers: vec![(":status".to_owned(), status.as_bytes().to_vec())],
         body: Vec::new(),
@@ -215,7 +215,7 @@ fn an_answer_whose_body_would_be_lost_has_none() {
 /// What nginx forgets on a connection that is kept alive: that a request waits. A request without a body
 /// is then told to no filter at all.
 #[test]
-fn a_request_that_the_host_forgets_finds_no_upstream() {
+fn a_request_resumed_undecided_finds_no_upstream() {
     for (is_guarded, scheme) in [(true, None), (false, Some("https")), (false, None)] {
         let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
             host.is_guarded = is_guarded;
@@ -234,7 +234,7 @@ fn a_request_that_the_host_forgets_finds_no_upstream() {
 }
 
 #[test]
-fn in_kong_a_request_has_no_scheme_until_it_may_go_on() {
+fn in_kong_an_undecided_request_has_no_upstream_scheme() {
     for scheme in ["http", "https", "grpc"] {
         let mut site =
             Site::with(Proxy::Nginx, &json!({}), |host| host.upstream_scheme = Some(scheme.to_owned()));
@@ -269,7 +269,7 @@ fn in_kong_a_request_has_no_scheme_until_it_may_go_on() {
 }
 
 #[test]
-fn a_trap_in_a_reply_finds_no_upstream_and_a_trap_before_it_neither() {
+fn a_trap_before_or_in_a_reply_leads_to_no_upstream() {
     for (trap, waits) in [("proxy_get_header_map_value", true), ("proxy_get_header_map_pairs", false)] {
         let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
             host.expects_trap = true;
@@ -292,7 +292,7 @@ fn a_trap_in_a_reply_finds_no_upstream_and_a_trap_before_it_neither() {
 }
 
 #[test]
-fn the_host_is_the_one_that_the_client_named_and_that_nginx_goes_by() {
+fn the_host_is_that_of_the_client_and_of_nginx() {
     let change = json!({
         "session": {"hosts": ["app.example.com", "[::1]"]},
         "rules": [{"name": "here", "hosts": ["app.example.com", "[::1]"], "accept": "public"}],
@@ -333,7 +333,7 @@ fn the_host_is_the_one_that_the_client_named_and_that_nginx_goes_by() {
 }
 
 #[test]
-fn pass_is_said_of_what_goes_on_and_of_nothing_else() {
+fn the_pass_variable_is_set_for_admitted_requests_only() {
     let mut site = Site::logged_in(Proxy::Nginx);
     let session = site.world.browser.header(false, site.world.now).unwrap();
     for (path, headers, passes) in [
@@ -362,7 +362,7 @@ fn pass_is_said_of_what_goes_on_and_of_nothing_else() {
 }
 
 #[test]
-fn a_variable_that_is_not_declared_is_not_set() {
+fn undeclared_variables_are_not_set() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.variables.clear());
     site.world.log_in("/orders").is(302, "login_completed");
     site.world.get("/orders").is(200, "session");
@@ -372,7 +372,7 @@ fn a_variable_that_is_not_declared_is_not_set() {
 
 /// Only the first value that is ever written has no number before it.
 #[test]
-fn what_is_fetched_a_second_time_the_other_workers_learn_too() {
+fn documents_fetched_again_reach_the_other_workers() {
     let change = json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}});
     let mut world = World::on(Proxy::Nginx, &change);
     let token = |world: &mut World| {
@@ -398,7 +398,7 @@ fn what_is_fetched_a_second_time_the_other_workers_learn_too() {
 }
 
 #[test]
-fn all_cookies_of_an_answer_arrive() {
+fn all_cookies_of_a_local_response_arrive() {
     for proxy in BOTH {
         let mut site = Site::with(proxy, &json!({"identity": {"headers": {"x-groups": "groups"}}}), |_| {});
         site.world.idp().id_token = json!({"groups": noise(7_000)});
@@ -411,7 +411,7 @@ fn all_cookies_of_an_answer_arrive() {
 
 /// On nginx a local response there has a wrong length, and the client hangs.
 #[test]
-fn nothing_is_answered_in_the_response_phase() {
+fn no_local_response_is_sent_in_the_response_phase() {
     let mut site = Site::logged_in(Proxy::Nginx);
     site.world.after(200);
     // A renewed session is told in the response of the upstream.
@@ -420,7 +420,7 @@ fn nothing_is_answered_in_the_response_phase() {
 }
 
 #[test]
-fn the_path_is_judged_and_remembered_as_it_was_sent() {
+fn the_path_is_decided_on_as_it_was_sent() {
     let mut site = Site::on(Proxy::Nginx);
     for path in ["/x/..%2fpublic/x", "/%70ublic/x/../../orders", "/public%2f..%2forders"] {
         let outgoing = site.send(get(path, &[]));
@@ -431,7 +431,7 @@ fn the_path_is_judged_and_remembered_as_it_was_sent() {
 }
 
 #[test]
-fn the_server_is_not_taken_for_the_host_that_was_asked_for() {
+fn the_server_name_is_not_the_requested_host() {
     let mut site = Site::on(Proxy::Nginx);
     let address = site.world.sent_to_provider("/orders");
     let redirect_uri = address.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
@@ -483,7 +483,7 @@ fn a_root_context_with_a_small_number_gets_no_function_of_envoy() {
 
 /// The memory is promised and not configured: whoever forgets one line must not open the site.
 #[test]
-fn a_memory_that_is_promised_and_not_there_lets_nobody_in() {
+fn missing_shared_memory_refuses_every_request() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
         host.shared_data = None;
         host.expects_trap = true;
@@ -500,7 +500,7 @@ fn a_memory_that_is_promised_and_not_there_lets_nobody_in() {
 
 /// What the host has forgotten keeps nobody from the provider for ever.
 #[test]
-fn a_callout_that_never_ends_is_asked_again_by_others() {
+fn a_callout_that_never_ends_is_repeated_by_other_requests() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |_| {});
     let request = site.world.navigation("/admin", false);
     let (asked, _forgotten) = site.world.begin(&request);
@@ -512,7 +512,7 @@ fn a_callout_that_never_ends_is_asked_again_by_others() {
 /// Two names with one CRC-32 are one to nginx: whoever asks for one gets the other. `plumless` and
 /// `buckeroo` are the best known pair.
 #[test]
-fn a_value_that_is_another_names_is_not_believed() {
+fn a_shared_value_under_a_colliding_name_is_refused() {
     let data = SharedData::default();
     assert!(data.set(Profile::NgxWasm, b"plumless", b"of plumless", 0));
     assert_eq!(data.get(Profile::NgxWasm, b"buckeroo").unwrap().0, b"of plumless");
@@ -546,7 +546,7 @@ fn the_tick_is_set_once_for_each_configuration() {
 
 /// The host has noted it as a crash, if a property was read there, or a request was acted for.
 #[test]
-fn the_root_reads_no_property_and_wakes_nobody() {
+fn the_root_context_reads_no_property_and_wakes_no_request() {
     let mut site = Site::on(Proxy::Nginx);
     site.world.tick();
     let (first, second) = {
@@ -564,7 +564,7 @@ fn the_root_reads_no_property_and_wakes_nobody() {
 
 /// Nobody can ask this host whether there is room for a metric, and one that finds none ends the module.
 #[test]
-fn nothing_is_counted_where_that_may_end_the_module() {
+fn no_metric_is_defined_where_that_may_end_the_module() {
     let mut site = Site::on(Proxy::Nginx);
     // Before the first request tells what host it is, and after: what was asked is there to be counted.
     site.world.tick();
@@ -586,7 +586,7 @@ fn nothing_is_counted_where_that_may_end_the_module() {
 
 /// A body that is larger than nginx's buffer lies in a file, and nginx gives none of it.
 #[test]
-fn a_body_that_lies_in_a_file_is_not_taken_for_an_empty_one() {
+fn a_body_in_a_file_is_not_read_as_empty() {
     let change = json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}});
     for keeps_bodies_in_files in [false, true] {
         let mut site =
@@ -611,7 +611,7 @@ fn a_body_that_lies_in_a_file_is_not_taken_for_an_empty_one() {
 
 /// Removing what is not there crashes nginx, and what is removed reaches the upstream all the same.
 #[test]
-fn nothing_is_removed_where_removing_does_harm() {
+fn no_header_is_removed_where_removal_fails() {
     let mut site = Site::logged_in(Proxy::Nginx);
     let session = site.world.browser.header(false, site.world.now).unwrap();
     for (path, headers) in [

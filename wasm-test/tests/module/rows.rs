@@ -61,7 +61,7 @@ fn every_difference_of_the_hosts_has_a_test() {
 
 /// The list is written past the test harness, which keeps what tests print.
 #[test]
-fn stories_that_hold_in_one_host_alone_are_few_and_say_why() {
+fn stories_of_one_host_are_few_and_say_why() {
     let tests = tests(&["tests/stories"]);
     assert!(tests.len() > 300);
     let mark = "on_envoy_alone(";
@@ -76,7 +76,7 @@ fn stories_that_hold_in_one_host_alone_are_few_and_say_why() {
 }
 
 #[test]
-fn the_examples_verify_who_they_ask() {
+fn the_examples_verify_certificates_of_providers() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
     let nginx = read("kong/nginx.conf");
     for line in ["tls_trusted_certificate /", "tls_verify_cert on;", "tls_verify_host on;"] {

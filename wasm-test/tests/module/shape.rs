@@ -13,7 +13,7 @@ const SIZE_LIMIT: usize = 1_900_000;
 const SLACK_LIMIT: usize = 250_000;
 
 #[test]
-fn it_imports_nothing_that_one_of_the_hosts_does_not_offer() {
+fn the_module_imports_only_functions_of_both_hosts() {
     for (from, name) in Module::built().imports() {
         let offered = match from.as_str() {
             "env" => OFFERED_BY_BOTH,
@@ -28,7 +28,7 @@ fn it_imports_nothing_that_one_of_the_hosts_does_not_offer() {
 }
 
 #[test]
-fn what_traps_on_nginx_is_never_called() {
+fn functions_that_trap_on_nginx_are_never_called() {
     // One of them is imported for Envoy: what is called is counted.
     let mut site = Site::logged_in(Proxy::Nginx);
     site.world.get("/oidc/logout").is(303, "logged_out");
@@ -43,7 +43,7 @@ fn what_traps_on_nginx_is_never_called() {
 }
 
 #[test]
-fn it_is_a_filter_of_the_version_that_both_hosts_know() {
+fn the_abi_version_is_known_to_both_hosts() {
     let exports = Module::built().exports();
     for name in [
         "_initialize",
@@ -72,7 +72,7 @@ fn it_is_a_filter_of_the_version_that_both_hosts_know() {
 }
 
 #[test]
-fn it_keeps_to_its_size() {
+fn the_module_stays_within_its_size_limit() {
     let size = Module::built().size;
     assert!(
         size <= SIZE_LIMIT,

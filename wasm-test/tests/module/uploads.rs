@@ -56,7 +56,7 @@ fn assert_whole(outgoing: &Outgoing, what: &str) {
 }
 
 #[test]
-fn an_upload_larger_than_the_buffer_waits_at_the_client_while_a_provider_is_asked() {
+fn a_large_upload_waits_at_the_client_during_a_callout() {
     for hands_over_bodies in [true, false] {
         for length in [Some(5 * MEBIBYTE), None] {
             let what = format!("{hands_over_bodies} {length:?}");
@@ -99,7 +99,7 @@ fn an_upload_larger_than_the_buffer_waits_at_the_client_while_a_provider_is_aske
 }
 
 #[test]
-fn a_refused_upload_is_refused_as_any_other_request() {
+fn a_refused_upload_gets_the_usual_refusal() {
     let mut site = site(true);
     let now = site.world.now;
     site.world.tick();
@@ -142,7 +142,7 @@ fn complains() -> bool {
 }
 
 #[test]
-fn a_body_that_drips_in_has_an_end() {
+fn a_slow_body_times_out() {
     for request in 0..2 {
         let mut site = site(true);
         let (what, request) = with_wanted_body(&mut site).swap_remove(request);
@@ -157,7 +157,7 @@ fn a_body_that_drips_in_has_an_end() {
 }
 
 #[test]
-fn a_client_that_sends_no_body_is_told_so_and_nobody_else() {
+fn a_missing_body_affects_only_its_client() {
     for request in 0..2 {
         let mut site = site(true);
         let (what, request) = with_wanted_body(&mut site).swap_remove(request);
@@ -169,7 +169,7 @@ fn a_client_that_sends_no_body_is_told_so_and_nobody_else() {
 }
 
 #[test]
-fn a_body_that_the_host_keeps_to_itself_is_what_the_operator_is_told_of() {
+fn a_body_withheld_by_the_host_is_reported_to_the_operator() {
     let mut site = site(false);
     let (what, request) = with_wanted_body(&mut site).swap_remove(0);
     let stream = begin(&site, request);
@@ -179,7 +179,7 @@ fn a_body_that_the_host_keeps_to_itself_is_what_the_operator_is_told_of() {
 }
 
 #[test]
-fn a_clock_that_goes_back_does_not_keep_a_request_open() {
+fn a_clock_set_back_keeps_no_request_open() {
     let mut site = site(true);
     site.world.after(100_000);
     let (what, request) = with_wanted_body(&mut site).swap_remove(0);

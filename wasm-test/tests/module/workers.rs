@@ -47,7 +47,7 @@ fn answer(site: &mut Site, worker: &Shared) {
 
 /// One after the other, or the second while the first is about to say that it will.
 #[test]
-fn of_two_workers_that_look_at_the_same_moment_one_asks() {
+fn of_two_workers_at_the_same_moment_one_fetches() {
     for (proxy, at_once) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
         let (mut site, other) = two_workers(proxy, &json!({}));
         if at_once {
@@ -76,7 +76,7 @@ fn of_two_workers_that_look_at_the_same_moment_one_asks() {
 }
 
 #[test]
-fn of_two_workers_that_renew_a_session_at_the_same_moment_one_does() {
+fn of_two_workers_at_the_same_moment_one_refreshes() {
     for proxy in BOTH {
         let (mut site, other) = two_workers(proxy, &json!({}));
         site.world.idp().refreshes.gives = true;
@@ -123,7 +123,7 @@ fn of_two_workers_that_renew_a_session_at_the_same_moment_one_does() {
 
 /// They are called alike, and are asked through the same cluster or address.
 #[test]
-fn filters_whose_providers_differ_tell_each_other_nothing_of_them() {
+fn filters_with_different_providers_share_no_documents() {
     for proxy in BOTH {
         let (mut site, other) = two_filters(proxy, &json!({}), |setup| {
             let document = String::from_utf8(setup.configurations.remove(0)).unwrap();
@@ -156,7 +156,7 @@ fn filters_whose_providers_differ_tell_each_other_nothing_of_them() {
 
 /// nginx's `isolation stream`: it knows nothing that another request learned, and has no ticks.
 #[test]
-fn a_request_with_a_vm_to_itself_is_decided_like_any_other() {
+fn a_request_in_a_vm_of_its_own_is_decided_normally() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.isolates_requests = true);
     site.world.idp().refreshes.gives = true;
     let code =

@@ -34,11 +34,11 @@ pub struct Refreshes {
     pub rotation: Rotation,
     /// Whether a login comes with the refresh token of the one before.
     pub is_one_for_all: bool,
-    /// How many were used: by whoever came first.
+    /// How many were used.
     pub used: usize,
     /// How many came a second time that serve once.
     pub reused: usize,
-    /// Changes to a renewed ID token. Null: there is none.
+    /// Changes to a refreshed ID token. Null: there is none.
     pub id_token: Value,
     /// Changes to the response. Null: the response lacks the member.
     pub response: Value,
