@@ -179,6 +179,9 @@ impl fmt::Display for LoginMissing {
                      redirect_uri each?",
                 )
             }
+            LoginMissing::OtherState => {
+                f.write_str("the cookie of this login should have the state of the response, but has another")
+            }
             LoginMissing::Behind => f.write_str("a filter behind this one began this login"),
             LoginMissing::NotOurs { cookie: Some(cookie) } => {
                 write!(f, "another filter on this host began this login, with the cookie {cookie}")

@@ -174,7 +174,7 @@ fn a_login_whose_cookie_did_not_come_says_what_came_instead() {
             request.headers.push("cookie", cookie);
         }
         world.send(request).is(400, "login_no_cookie");
-        assert_has(&answered("login_no_cookie"), &["the cookie of this login and sent none; ", words]);
+        assert_has(&answered("login_no_cookie"), &["the cookie of this login, but sent none; ", words]);
     }
 }
 
