@@ -25,7 +25,7 @@ pub struct Cache<V> {
     old: Generation<V>,
 }
 
-type Generation<V> = HashMap<u128, Entry<V>, BuildHasherDefault<AlreadyHashed>>;
+type Generation<V> = HashMap<u128, Entry<V>, BuildHasherDefault<IdentityHasher>>;
 
 struct Entry<V> {
     value: V,
@@ -99,9 +99,9 @@ impl<V> fmt::Debug for Cache<V> {
 /// The keys of the maps are uniform already. The map's usual hasher would also draw randomness of
 /// its own from the host, and trap if it gets none.
 #[derive(Default)]
-struct AlreadyHashed(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for AlreadyHashed {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }

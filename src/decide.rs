@@ -4,18 +4,18 @@ use std::rc::Rc;
 
 use crate::config::Accept;
 use crate::credential::{bearer, session};
-use crate::endpoints::begin::{self, Begin};
-use crate::endpoints::refusal::Extras;
+use crate::endpoints::begin::{self, LoginStart};
+use crate::endpoints::refusal::RefusalDetails;
 use crate::endpoints::{kept_form, looping};
 use crate::error::{ClientError, Error};
-use crate::filter::admission::{Brings, Written};
+use crate::filter::admission::{ResponseCookies, SessionWrite};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, Step};
 use crate::http::Request;
 use crate::oidc::bearer::{BearerToken, token_in_query};
 use crate::provider::{BoundRule, RelyingParty};
 use crate::refresh::written;
-use crate::refresh::{self, Current};
+use crate::refresh::{self, CurrentSession};
 use crate::rules::{ClientKind, came_unencrypted, is_preflight, select};
 use crate::session::{Jar, SessionEnded};
 use crate::time::Timestamp;
@@ -46,14 +46,14 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     visit.rule = Some(rule.clone());
     let (session, bearer) = match rule.accept {
         Accept::Deny => return Err(ClientError::Denied.into()),
-        Accept::Public => return filter.admit(visit, None, "public", Brings::default()),
+        Accept::Public => return filter.admit(visit, None, "public", ResponseCookies::default()),
         Accept::Identity { .. } if rule.bypass_cors_preflight && is_preflight(&visit.request) => {
-            return filter.admit(visit, None, "cors_preflight", Brings::default());
+            return filter.admit(visit, None, "cors_preflight", ResponseCookies::default());
         }
         Accept::Identity { session, bearer } => (session, bearer),
     };
     if bearer && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
-        let known = match bearer::remembered(filter, rule, &token, visit.now()) {
+        let known = match bearer::cached(filter, rule, &token, visit.now()) {
             Some(known) => known,
             None => Box::pin(bearer::check(filter, visit, rule, token, callouts)).await?,
         };
@@ -63,7 +63,7 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
             &known.server.provider,
             &known.told,
             "token",
-            Brings::default(),
+            ResponseCookies::default(),
         );
     }
     // Where no session counts, only a program that has no token comes to this point.
@@ -93,13 +93,13 @@ async fn current(
     party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
     callouts: &Callouts,
-) -> Result<Current, Error> {
+) -> Result<CurrentSession, Error> {
     if jar.is_too_large() {
         return Err(ClientError::TooManyCookies.into());
     }
     let found = session::of(filter, visit, party, jar)?;
     if !refresh::is_due(&found, visit.now()) {
-        return Ok(Current::as_in_cookie(found));
+        return Ok(CurrentSession::as_in_cookie(found));
     }
     callouts.keep_body(kept_form::kept_meanwhile(filter, &visit.request, party));
     let current = Box::pin(refresh::current(filter, visit, found, callouts)).await;
@@ -113,46 +113,50 @@ async fn enter(
     visit: &Visit,
     (rule, party): (&BoundRule, &Rc<RelyingParty>),
     jar: &Jar<'_>,
-    current: &Current,
+    current: &CurrentSession,
     callouts: &Callouts,
 ) -> Result<Answer, Error> {
-    match let_in(filter, visit, (rule, party), jar, current)? {
-        LetIn::Decided(answer) => Ok(answer),
-        LetIn::After(begin) => Ok(Box::pin(begin::begin(filter, visit, party, *begin, callouts)).await),
+    match admit_session(filter, visit, (rule, party), jar, current)? {
+        SessionDecision::Decided(answer) => Ok(answer),
+        SessionDecision::After(begin) => {
+            Ok(Box::pin(begin::begin(filter, visit, party, *begin, callouts)).await)
+        }
     }
 }
 
 /// Lets somebody in with a session, or says with which login the rule would.
-fn let_in(
+fn admit_session(
     filter: &Rc<Filter>,
     visit: &Visit,
     (rule, party): (&BoundRule, &Rc<RelyingParty>),
     jar: &Jar<'_>,
-    current: &Current,
-) -> Result<LetIn, Error> {
-    let mut cookies: Vec<String> = filter.cookies.clear_rounds(jar, visit.now()).into_iter().collect();
-    let brings = Brings {
+    current: &CurrentSession,
+) -> Result<SessionDecision, Error> {
+    let mut cookies: Vec<String> = filter.cookies.clear_attempts(jar, visit.now()).into_iter().collect();
+    let response_cookies = ResponseCookies {
         cookies: cookies.clone(),
-        session: Written::later(filter, current, &visit.request.headers, visit.now()),
+        session: SessionWrite::later(filter, current, &visit.request.headers, visit.now()),
     };
     let why = match filter.admit_identity(
         visit,
         rule,
         &party.provider,
-        &current.remembered.told,
+        &current.cached.told,
         "session",
-        brings,
+        response_cookies,
     ) {
-        Ok(admitted) => return Ok(LetIn::Decided(admitted)),
+        Ok(admitted) => return Ok(SessionDecision::Decided(admitted)),
         Err(why) => why,
     };
     cookies.extend(written::at_once(filter, current, jar, visit.now()));
     match step_up(filter, visit, rule, party, why, &cookies) {
-        Ok(begin) => Ok(LetIn::After(begin.into())),
+        Ok(begin) => Ok(SessionDecision::After(begin.into())),
         // A refusal too brings the browser the session that its old one was renewed to.
-        Err(error) if !cookies.is_empty() => {
-            Ok(LetIn::Decided(filter.refuse_with(visit, &error, Extras { cookies, ..Extras::default() })))
-        }
+        Err(error) if !cookies.is_empty() => Ok(SessionDecision::Decided(filter.refuse_with(
+            visit,
+            &error,
+            RefusalDetails { cookies, ..RefusalDetails::default() },
+        ))),
         Err(error) => Err(error),
     }
 }
@@ -168,22 +172,22 @@ fn step_up(
     party: &Rc<RelyingParty>,
     why: Error,
     cookies: &[String],
-) -> Result<Begin, Error> {
+) -> Result<LoginStart, Error> {
     let is_insufficient = matches!(why, Error::Client(ClientError::Authentication(_)));
     if !is_insufficient || ClientKind::of(&visit.request) != ClientKind::Navigation {
         return Err(why);
     }
     log::debug!("code={} a login begins: {why}", why.code());
-    let rounds = looping::lost(filter, visit, party, &why)?;
-    Ok(Begin::for_request(filter, &visit.request, rule, party, rounds, cookies.to_vec()))
+    let attempts = looping::lost(filter, visit, party, &why)?;
+    Ok(LoginStart::for_request(filter, &visit.request, rule, party, attempts, cookies.to_vec()))
 }
 
 /// What becomes of somebody with a session.
 #[allow(clippy::large_enum_variant, reason = "taken apart at once, and mostly decided")]
-enum LetIn {
+enum SessionDecision {
     Decided(Answer),
     /// They authenticate as the rule requires.
-    After(Box<Begin>),
+    After(Box<LoginStart>),
 }
 
 fn is_unauthenticated(why: &Error) -> bool {
@@ -216,13 +220,13 @@ async fn log_in(
         return Err(ClientError::Unencrypted.into());
     }
     if log::log_enabled!(log::Level::Debug) {
-        let who = visit.who().to_string();
+        let who = visit.log_context().to_string();
         log::debug!("code={}{who} a login begins: {why}", why.code());
     }
     let known = begin::ready(visit, party, callouts).await?;
-    let rounds = looping::lost(filter, visit, party, &why)?;
+    let attempts = looping::lost(filter, visit, party, &why)?;
     let cookies = filter.cookies_of_end(party, jar, &why);
-    let login = Begin::for_request(filter, &visit.request, rule, party, rounds, cookies);
+    let login = LoginStart::for_request(filter, &visit.request, rule, party, attempts, cookies);
     Ok(begin::begin_now(filter, visit, party, &known, login))
 }
 
@@ -242,7 +246,7 @@ impl Filter {
     /// The same for an answer with which a login begins.
     pub(crate) fn cookies_of_end(&self, party: &RelyingParty, jar: &Jar<'_>, why: &Error) -> Vec<String> {
         match why {
-            Error::Client(ClientError::SessionEnded(SessionEnded::NotRenewed)) => {
+            Error::Client(ClientError::SessionEnded(SessionEnded::NotRefreshed)) => {
                 self.cookies.delete_session(&party.cookies, jar)
             }
             _ => Vec::new(),

@@ -51,13 +51,13 @@ impl<T> fmt::Debug for Flow<T> {
     }
 }
 
-enum Asked {
+enum Need {
     Callout(Box<Callout>),
     Body(usize),
     Wait,
 }
 
-enum Heard {
+enum Delivery {
     Reply(Reply),
     Body(Body),
     Woken,
@@ -65,8 +65,8 @@ enum Heard {
 
 #[derive(Default)]
 struct Exchange {
-    asked: RefCell<Option<Asked>>,
-    heard: RefCell<Option<Heard>>,
+    asked: RefCell<Option<Need>>,
+    heard: RefCell<Option<Delivery>>,
     /// When the flow began, or was last resumed.
     now: Cell<Timestamp>,
     /// Nothing would wake a flow that waits.
@@ -118,11 +118,11 @@ impl Callouts {
 
     /// Sends a callout and waits for its reply.
     pub fn send(&self, callout: Callout) -> impl Future<Output = Reply> + use<> {
-        let heard = self.ask(Asked::Callout(Box::new(callout)));
+        let heard = self.ask(Need::Callout(Box::new(callout)));
         async {
             match heard.await {
-                Heard::Reply(reply) => reply,
-                Heard::Body(_) | Heard::Woken => Err(CalloutFailed::NoAnswer),
+                Delivery::Reply(reply) => reply,
+                Delivery::Body(_) | Delivery::Woken => Err(CalloutFailed::NoAnswer),
             }
         }
     }
@@ -130,11 +130,11 @@ impl Callouts {
     /// Waits for the whole body of the request, at most `limit` bytes. After a callout only if
     /// [`keep_body`](Callouts::keep_body) was called before it.
     pub fn body(&self, limit: usize) -> impl Future<Output = Body> + use<> {
-        let heard = self.ask(Asked::Body(limit));
+        let heard = self.ask(Need::Body(limit));
         async {
             match heard.await {
-                Heard::Body(body) => body,
-                Heard::Reply(_) | Heard::Woken => Err(BodyFailed::NotGiven),
+                Delivery::Body(body) => body,
+                Delivery::Reply(_) | Delivery::Woken => Err(BodyFailed::NotGiven),
             }
         }
     }
@@ -142,13 +142,13 @@ impl Callouts {
     /// Waits a fraction of a second for the progress of another flow. Only on a host that wakes requests
     /// ([`HostTraits::wakes_requests`](crate::http::HostTraits)), or in the background.
     pub fn wait(&self) -> impl Future<Output = ()> + use<> {
-        let heard = self.ask(Asked::Wait);
+        let heard = self.ask(Need::Wait);
         async {
             heard.await;
         }
     }
 
-    fn ask(&self, asked: Asked) -> impl Future<Output = Heard> + use<> {
+    fn ask(&self, asked: Need) -> impl Future<Output = Delivery> + use<> {
         *self.0.asked.borrow_mut() = Some(asked);
         let exchange = Rc::clone(&self.0);
         std::future::poll_fn(move |_| match exchange.heard.borrow_mut().take() {
@@ -175,12 +175,12 @@ pub(crate) fn at_once<T>(now: Timestamp, flow: impl AsyncFnOnce(&Callouts) -> T)
 pub struct Lane(RefCell<Option<Box<dyn Any>>>);
 
 /// Memory for flows of one kind.
-struct Place<F> {
+struct Slot<F> {
     future: Pin<Box<Option<F>>>,
     exchange: Rc<Exchange>,
 }
 
-impl<F: Future> Future for Place<F> {
+impl<F: Future> Future for Slot<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -198,9 +198,9 @@ impl Lane {
         now: Timestamp,
         flow: impl FnOnce(Callouts) -> F,
     ) -> Step<T> {
-        let place = self.0.take().and_then(|place| place.downcast::<Place<F>>().ok());
+        let place = self.0.take().and_then(|place| place.downcast::<Slot<F>>().ok());
         let mut place =
-            place.unwrap_or_else(|| Box::new(Place { future: Box::pin(None), exchange: Rc::default() }));
+            place.unwrap_or_else(|| Box::new(Slot { future: Box::pin(None), exchange: Rc::default() }));
         place.exchange.now.set(now);
         place.future.set(Some(flow(Callouts(Rc::clone(&place.exchange)))));
         match Pin::new(&mut *place).poll(&mut Context::from_waker(Waker::noop())) {
@@ -240,12 +240,12 @@ impl<T: Outcome> Flow<T> {
 
     /// Continues with the reply to the callout.
     pub fn resume(self, reply: Reply, now: Timestamp) -> Step<T> {
-        self.hear(Heard::Reply(reply), now)
+        self.deliver(Delivery::Reply(reply), now)
     }
 
     /// Continues with the body.
     pub fn resume_with_body(self, body: Body, now: Timestamp) -> Step<T> {
-        self.hear(Heard::Body(body), now)
+        self.deliver(Delivery::Body(body), now)
     }
 
     /// How much of the body this flow may need later. Bytes; 0 for none.
@@ -255,10 +255,10 @@ impl<T: Outcome> Flow<T> {
 
     /// Polls a waiting flow again.
     pub fn wake(self, now: Timestamp) -> Step<T> {
-        self.hear(Heard::Woken, now)
+        self.deliver(Delivery::Woken, now)
     }
 
-    fn hear(self, heard: Heard, now: Timestamp) -> Step<T> {
+    fn deliver(self, heard: Delivery, now: Timestamp) -> Step<T> {
         self.exchange.now.set(now);
         *self.exchange.heard.borrow_mut() = Some(heard);
         self.poll()
@@ -275,9 +275,9 @@ impl<T: Outcome> Flow<T> {
     fn asked(self) -> Step<T> {
         let asked = self.exchange.asked.borrow_mut().take();
         match asked {
-            Some(Asked::Callout(callout)) => Step::Callout(callout, self),
-            Some(Asked::Body(limit)) => Step::Body(limit, self),
-            Some(Asked::Wait) => Step::Wait(self),
+            Some(Need::Callout(callout)) => Step::Callout(callout, self),
+            Some(Need::Body(limit)) => Step::Body(limit, self),
+            Some(Need::Wait) => Step::Wait(self),
             None => Step::Done(T::stuck()),
         }
     }

@@ -221,7 +221,7 @@ pub struct Callout {
     /// Callouts with the same text may share one exchange: see [`Callout::single_flight`].
     pub shared: Option<String>,
     /// Its label in metrics and messages.
-    pub called: Called,
+    pub called: CalloutLabel,
 }
 
 impl Callout {
@@ -243,7 +243,7 @@ impl Callout {
 
 /// Provider and endpoint of a callout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Called {
+pub struct CalloutLabel {
     /// The name of the provider in the configuration.
     pub provider: String,
     /// The endpoint.
@@ -322,11 +322,11 @@ impl fmt::Display for Destination {
 }
 
 /// The result of a callout.
-pub type Reply = Result<Received, CalloutFailed>;
+pub type Reply = Result<ProviderResponse, CalloutFailed>;
 
 /// A complete response of a provider, with any status.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct ProviderResponse {
     /// The status code.
     pub status: u16,
     /// The header fields.
@@ -335,7 +335,7 @@ pub struct Received {
     pub body: Vec<u8>,
 }
 
-impl fmt::Debug for Received {
+impl fmt::Debug for ProviderResponse {
     /// Without the body: it has tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}, {} bytes", self.status, self.body.len())

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use crate::audit::Outcome;
 use crate::config::{Client, ClientAuthentication, Config, Credential, ProviderIndex};
 use crate::http::{CalloutFailed, Endpoint, Reply};
-use crate::oidc::client_auth::ClientJudged;
+use crate::oidc::client_auth::ClientVerdict;
 
 /// The host's metrics.
 #[derive(Clone, Copy)]
@@ -57,9 +57,9 @@ pub enum Metric {
         provider: ProviderIndex,
     },
     /// A refresh of a session ended.
-    Renewal {
+    Refresh {
         /// The outcome.
-        outcome: RenewalOutcome,
+        outcome: RefreshOutcome,
         /// Whose session it is.
         provider: ProviderIndex,
     },
@@ -75,7 +75,7 @@ pub enum Metric {
     /// A session did not fit into its cookies and dropped a part.
     Shortened {
         /// The dropped part.
-        without: GivenUp,
+        without: DroppedPart,
         /// Whose session it is.
         provider: ProviderIndex,
     },
@@ -85,7 +85,7 @@ pub enum Metric {
         provider: ProviderIndex,
     },
     /// Entries of a shared table were evicted, and may be missed.
-    Evicted {
+    Eviction {
         /// The table.
         table: &'static str,
         /// Whose it was.
@@ -100,7 +100,7 @@ pub enum Metric {
 
 /// A part that a session drops to fit into its cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivenUp {
+pub enum DroppedPart {
     /// The ID token, the logout hint.
     IdToken,
     /// The refresh token.
@@ -124,7 +124,7 @@ pub enum CalloutOutcome {
 
 /// The outcome of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RenewalOutcome {
+pub enum RefreshOutcome {
     /// The session goes on with new tokens.
     Ok,
     /// The session ends: the provider refuses to refresh it, or names another person.
@@ -155,7 +155,7 @@ const CALLOUTS: Family = counter(
         ("outcome", &["ok", "refused", "no_answer", "too_large", "not_sent"]),
     ],
 );
-const RENEWALS: Family = counter("vestibule.refreshes", &[("outcome", &["ok", "ended", "failed"])]);
+const REFRESHES: Family = counter("vestibule.refreshes", &[("outcome", &["ok", "ended", "failed"])]);
 const CLIENT_AUTHENTICATIONS: Family = counter(
     "vestibule.client_authentications",
     &[("credential", &["current", "next"]), ("outcome", &["accepted", "refused"])],
@@ -184,7 +184,7 @@ const fn gauge(name: &'static str) -> Family {
 pub const FAMILIES: [Family; 8] = [
     DECISIONS,
     CALLOUTS,
-    RENEWALS,
+    REFRESHES,
     CLIENT_AUTHENTICATIONS,
     SESSIONS_SHORTENED,
     SECRET_REST,
@@ -225,12 +225,12 @@ impl CalloutOutcome {
     }
 }
 
-impl RenewalOutcome {
+impl RefreshOutcome {
     fn label(self) -> &'static str {
         match self {
-            RenewalOutcome::Ok => "ok",
-            RenewalOutcome::Ended => "ended",
-            RenewalOutcome::Failed => "failed",
+            RefreshOutcome::Ok => "ok",
+            RefreshOutcome::Ended => "ended",
+            RefreshOutcome::Failed => "failed",
         }
     }
 }
@@ -243,18 +243,18 @@ impl Metric {
             Metric::Callout { endpoint, outcome, provider } => {
                 (CALLOUTS, [endpoint.label(), outcome.label()], Some(provider))
             }
-            Metric::Renewal { outcome, provider } => (RENEWALS, [outcome.label(), ""], Some(provider)),
+            Metric::Refresh { outcome, provider } => (REFRESHES, [outcome.label(), ""], Some(provider)),
             Metric::Client { credential, is_accepted, provider } => {
                 let credential = if credential == Credential::Current { "current" } else { "next" };
                 let outcome = if is_accepted { "accepted" } else { "refused" };
                 (CLIENT_AUTHENTICATIONS, [credential, outcome], Some(provider))
             }
             Metric::Shortened { without, provider } => {
-                let without = if without == GivenUp::IdToken { "id_token" } else { "refresh_token" };
+                let without = if without == DroppedPart::IdToken { "id_token" } else { "refresh_token" };
                 (SESSIONS_SHORTENED, [without, ""], Some(provider))
             }
             Metric::SecretRest { provider } => (SECRET_REST, ["", ""], Some(provider)),
-            Metric::Evicted { table, provider } => (EVICTED, [table, ""], Some(provider)),
+            Metric::Eviction { table, provider } => (EVICTED, [table, ""], Some(provider)),
             Metric::RefreshedFill { provider } => (REFRESHED_FILL, ["", ""], Some(provider)),
         }
     }
@@ -307,7 +307,7 @@ impl Metrics {
     }
 
     /// Whether the host has metrics.
-    pub fn are_told(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.host.is_some()
     }
 
@@ -322,10 +322,10 @@ impl Metrics {
         provider: ProviderIndex,
         client: &Client,
         credential: Credential,
-        judged: ClientJudged,
+        verdict: ClientVerdict,
     ) {
-        let is_accepted = judged == ClientJudged::Accepted;
-        if judged != ClientJudged::Unknown && !matches!(client.authentication, ClientAuthentication::None) {
+        let is_accepted = verdict == ClientVerdict::Accepted;
+        if verdict != ClientVerdict::Unknown && !matches!(client.authentication, ClientAuthentication::None) {
             self.count(Metric::Client { credential, is_accepted, provider });
         }
     }
@@ -342,7 +342,7 @@ impl Metrics {
     }
 
     /// Reports counts and gauges to the host.
-    pub fn tell(&self) {
+    pub fn report(&self) {
         let Some(host) = self.host else { return };
         for series in self.series.borrow_mut().iter_mut() {
             let Some(value) = series.waiting else { continue };
@@ -392,11 +392,11 @@ mod tests {
             Metric::Decision { outcome: Outcome::Refused, code: "denied", provider: None },
             Metric::Decision { outcome: Outcome::Admitted, code: "session", provider: Some(0) },
             Metric::Callout { endpoint: Endpoint::Keys, outcome: CalloutOutcome::NoAnswer, provider: 0 },
-            Metric::Renewal { outcome: RenewalOutcome::Ended, provider: 0 },
+            Metric::Refresh { outcome: RefreshOutcome::Ended, provider: 0 },
             Metric::Client { credential: Credential::Next, is_accepted: false, provider: 0 },
-            Metric::Shortened { without: GivenUp::RefreshToken, provider: 0 },
+            Metric::Shortened { without: DroppedPart::RefreshToken, provider: 0 },
             Metric::SecretRest { provider: 0 },
-            Metric::Evicted { table: "refreshed_sessions", provider: 0 },
+            Metric::Eviction { table: "refreshed_sessions", provider: 0 },
             Metric::RefreshedFill { provider: 0 },
         ];
         for metric in metrics {

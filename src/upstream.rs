@@ -47,7 +47,7 @@ impl Edits {
 }
 
 /// An identity and the headers that tell the upstream about it, made once per session or token.
-pub struct Told {
+pub struct IdentityHeaders {
     /// Whose it is.
     pub identity: Identity,
     headers: Vec<(String, Vec<u8>)>,
@@ -55,7 +55,7 @@ pub struct Told {
     id_token_expires_at: Option<Timestamp>,
 }
 
-impl Told {
+impl IdentityHeaders {
     /// What is told at `now`: no ID token that is over.
     fn headers(&self, now: Timestamp) -> &[(String, Vec<u8>)] {
         match (self.id_token_expires_at, self.headers.split_last()) {
@@ -90,7 +90,7 @@ impl Upstream {
     }
 
     /// What the upstream is told about an identity.
-    pub fn tell(&self, identity: Identity) -> Told {
+    pub fn tell(&self, identity: Identity) -> IdentityHeaders {
         let mut headers = self.identity_headers(&identity);
         let mut ends_at = None;
         if let (Some(name), Proof::Session { id_token: Some(token), id_token_expires_at, .. }) =
@@ -101,7 +101,7 @@ impl Upstream {
             // not told.
             ends_at = id_token_expires_at.or_else(|| end_of(token)).or(Some(Timestamp(0)));
         }
-        Told { identity, headers, id_token_expires_at: ends_at }
+        IdentityHeaders { identity, headers, id_token_expires_at: ends_at }
     }
 
     fn identity_headers(&self, identity: &Identity) -> Vec<(String, Vec<u8>)> {
@@ -136,7 +136,7 @@ impl Upstream {
         &self,
         request: &Request,
         cookies: &Cookies,
-        told: Option<&Told>,
+        told: Option<&IdentityHeaders>,
         decision: Decision,
         now: Timestamp,
     ) -> Result<Edits, ClientError> {
@@ -300,7 +300,7 @@ mod tests {
     use crate::session::Session;
 
     #[test]
-    fn a_session_from_before_the_end_of_its_id_token_was_kept_tells_it_until_then() {
+    fn a_session_of_an_older_format_forwards_its_id_token_until_it_expires() {
         let config =
             crate::config::trial::read(json!({"identity": {"id_token_header": "x-id-token"}})).unwrap();
         let [header, claims] = [json!({"alg": "RS256"}), json!({"exp": 2_000})]
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_becomes_a_header_that_can_be_read_back() {
+    fn a_claim_in_a_header_can_be_decoded() {
         for (claim, header) in [
             (json!("alice"), Some("alice")),
             (json!("Ada Lovelace"), Some("Ada Lovelace")),

@@ -18,23 +18,23 @@ pub(crate) struct Visit {
     /// When it came.
     pub(crate) arrived_at: Timestamp,
     clock: Clock,
-    known: RefCell<Known>,
+    known: RefCell<LogContext>,
 }
 
 /// What a request has shown so far of who makes it, for the line of whatever becomes of it.
 #[derive(Default)]
-pub(crate) struct Known {
+pub(crate) struct LogContext {
     pub(crate) provider: Option<Rc<Provider>>,
     pub(crate) subject: String,
     /// The session that came along, if it could be read. It need not count.
     pub(crate) session: String,
     /// Whether the provider vouches for the subject now.
-    pub(crate) is_proven: bool,
+    pub(crate) is_authenticated: bool,
     /// What else whoever runs this must know.
     pub(crate) note: String,
 }
 
-impl fmt::Display for Known {
+impl fmt::Display for LogContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.session.as_str() {
             "" => Ok(()),
@@ -56,25 +56,25 @@ impl Visit {
     /// Says who it is, for the line of whatever becomes of the request: the provider by which that is to
     /// be found out, and the subject once the provider has vouched for it.
     #[inline(never)]
-    pub(crate) fn is_by(&self, provider: &Rc<Provider>, subject: &str) {
+    pub(crate) fn note_identity(&self, provider: &Rc<Provider>, subject: &str) {
         let mut known = self.known.borrow_mut();
         known.provider = Some(Rc::clone(provider));
         if known.subject != subject {
             known.subject = subject.to_owned();
         }
-        known.is_proven = !subject.is_empty();
+        known.is_authenticated = !subject.is_empty();
     }
 
     /// Says whose session came along, whether it counts or not.
     #[inline(never)]
-    pub(crate) fn is_in(&self, provider: &Rc<Provider>, session: &Session) {
+    pub(crate) fn note_session(&self, provider: &Rc<Provider>, session: &Session) {
         let (subject, session) = (session.subject.clone(), session.id.clone());
         let mut known = self.known.borrow_mut();
-        *known = Known {
+        *known = LogContext {
             provider: Some(Rc::clone(provider)),
             subject,
             session,
-            is_proven: false,
+            is_authenticated: false,
             note: std::mem::take(&mut known.note),
         };
     }
@@ -85,7 +85,7 @@ impl Visit {
     }
 
     /// What was said last of who makes it.
-    pub(crate) fn who(&self) -> Ref<'_, Known> {
+    pub(crate) fn log_context(&self) -> Ref<'_, LogContext> {
         self.known.borrow()
     }
 }

@@ -307,7 +307,7 @@ describe('a person',() => {
 describe('the proxy', () => {
   const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
   // Under names of the filter's own: whoever runs a service would log people in as somebody else.
-  const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-rounds =evil', '=vestibule=evil'];
+  const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-tries =evil', '=vestibule=evil'];
   const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
   let world;
   before(async () => {

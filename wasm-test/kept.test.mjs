@@ -136,7 +136,7 @@ test('where Envoy withholds the body, a form is not preserved and a page says so
     assert.equal(answer.status, 401);
     assert.match(answer.text, /not lost yet/);
     assert.deepEqual(answer.all('set-cookie'), []);
-    assert.match(world.envoy.stderr, /not kept over a login.*allow_on_headers_stop_iteration/);
+    assert.match(world.envoy.stderr, /not preserved over a login.*allow_on_headers_stop_iteration/);
     assert.equal(world.upstream.requests.length, 0);
   } finally {
     await world.stop();

@@ -153,7 +153,7 @@ describe('a refresh', () => {
     await over(other);
     renewedAbout('bob');
     const answer = await ask(other, SCRIPT);
-    assert.deepEqual([answer.status, answer.header('x-vestibule-code')], [401, 'session_not_renewed']);
+    assert.deepEqual([answer.status, answer.header('x-vestibule-code')], [401, 'session_not_refreshed']);
     const again = await Promise.all(Array.from({ length: REQUESTS }, () => ask(other)));
     assert.deepEqual(new Set(again.map(({ status }) => status)), new Set([302]));
     assert.deepEqual(world.upstream.requests, []);

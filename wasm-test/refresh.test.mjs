@@ -126,7 +126,7 @@ describe('a session whose access token has expired', () => {
     const cookie = browser.cookieHeader('/');
     const script = await world.send('/data', { headers: { 'sec-fetch-mode': 'cors', 'sec-fetch-site': 'same-origin', cookie } });
     assert.equal(script.status, 401);
-    assert.equal(script.header('x-vestibule-code'), 'session_not_renewed');
+    assert.equal(script.header('x-vestibule-code'), 'session_not_refreshed');
     const page = await world.send('/page', { headers: { ...NAVIGATION, cookie } });
     assert.equal(page.status, 302);
     world.provider.intercept = undefined;

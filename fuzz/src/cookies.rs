@@ -16,9 +16,9 @@ const PURPOSES: [Purpose; 6] = [
     Purpose::Session,
     Purpose::Login,
     Purpose::Logout,
-    Purpose::Place,
+    Purpose::LoginOrigin,
     Purpose::Form,
-    Purpose::FinishedLogin,
+    Purpose::CompletedLogin,
 ];
 /// More than any answer may set: a login and those it drops, or the parts of a session.
 const COOKIES_LIMIT: usize = 20;
@@ -63,9 +63,9 @@ pub fn cookies(bytes: &[u8]) {
                 assert!(provider == 0 && opened == login(), "nobody sealed this");
             }
             let of = client.needless("/orders");
-            let (rounds, _) = cookies.rounds(of, &jar, NOW);
-            set.push(vec![cookies.set_rounds(&[(of, rounds)], &jar, NOW)]);
-            set.push(cookies.clear_rounds(&jar, NOW).into_iter().collect());
+            let (attempts, _) = cookies.attempts(of, &jar, NOW);
+            set.push(vec![cookies.set_attempts(&[(of, attempts)], &jar, NOW)]);
+            set.push(cookies.clear_attempts(&jar, NOW).into_iter().collect());
             set.push(cookies.set_session(client, &session(), &jar, [1; 24]).unwrap());
             set.push(cookies.set_login(client, &login(), &jar, NOW, [2; 24]));
             set.push(cookies.delete_session(client, &jar));

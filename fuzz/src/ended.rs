@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use vestibule::session::Session;
-use vestibule::store::revocation_list::{RevocationList, Whose};
-use vestibule::store::{Found, NotSet, SharedData, Store, Versioned};
+use vestibule::store::revocation_list::{RevocationList, RevocationTarget};
+use vestibule::store::{ReadResult, SharedData, Store, Versioned, WriteError};
 
 use super::bytes::Bytes;
 use super::cookies::session;
@@ -31,7 +31,7 @@ thread_local! {
 }
 
 /// What nobody has written yet is what was found: one head, and every bucket alike.
-fn get(name: &str) -> Found {
+fn get(name: &str) -> ReadResult {
     DATA.with_borrow(|data| {
         let is_head = name.split('.').count() == 3;
         let found = if is_head { &data.head } else { &data.bucket };
@@ -39,7 +39,7 @@ fn get(name: &str) -> Found {
     })
 }
 
-fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError> {
     DATA.with_borrow_mut(|data| {
         let next = version.unwrap_or_default().wrapping_add(1);
         data.written.insert(name.to_owned(), (value.to_vec(), next));
@@ -69,10 +69,10 @@ pub fn ended(bytes: &[u8]) {
     let others = [has_ended("s2", "bob"), has_ended("s3", "carol")];
     let before = list.generation(&store);
     for whose in [
-        Whose::Sid { issuer: ISSUER, sid: "s1", subject: None },
-        Whose::Sid { issuer: ISSUER, sid: "s4", subject: Some("erin") },
-        Whose::Subject(ISSUER, "dave"),
-        Whose::Id { id: "another", person: (ISSUER, "alice") },
+        RevocationTarget::Sid { issuer: ISSUER, sid: "s1", subject: None },
+        RevocationTarget::Sid { issuer: ISSUER, sid: "s4", subject: Some("erin") },
+        RevocationTarget::Subject(ISSUER, "dave"),
+        RevocationTarget::Id { id: "another", person: (ISSUER, "alice") },
     ] {
         let generation = list.generation(&store);
         list.end_here(&store, whose, NOW).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use vestibule::config::{self, Config};
-use vestibule::http::{Headers, Received};
+use vestibule::http::{Headers, ProviderResponse};
 use vestibule::json;
 use vestibule::oidc::authorization::{AuthorizationError, AuthorizationResponse, Expected};
 use vestibule::oidc::discovery::Metadata;
@@ -15,7 +15,9 @@ use vestibule::oidc::token::{EXPIRES_IN_LIMIT, RefreshResponse, TokenResponse};
 use vestibule::provider::Provider;
 use vestibule::provider::lifetime::{LIFETIME_MAX, LIFETIME_MIN, lifetime};
 use vestibule::secret::Secret;
-use vestibule::store::{self, Claim, Found, NotSet, Record, SharedData, Store, Table, Tenant, Versioned};
+use vestibule::store::{
+    self, Claim, ReadResult, Record, SharedData, Store, Table, Tenant, Versioned, WriteError,
+};
 use vestibule::time::Timestamp;
 
 use super::bytes::{Bytes, assert_one_line};
@@ -95,7 +97,7 @@ pub fn discovery(bytes: &[u8]) {
 pub fn token_response(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let status = bytes.pick(&[200, 400, 401, 500, 204, 302]);
-    let reply = Received { status, headers: Headers::new(), body: bytes.rest().to_vec() };
+    let reply = ProviderResponse { status, headers: Headers::new(), body: bytes.rest().to_vec() };
     match TokenResponse::read(&reply, &[]) {
         Ok(response) => {
             assert_eq!(status, 200);
@@ -203,7 +205,7 @@ pub fn json(bytes: &[u8]) {
 /// What another worker left in the shared data of the proxy.
 pub fn shared(bytes: &[u8]) {
     let stranger = Provider::new(roles(), None);
-    stranger.learn(bytes, Timestamp(1_000));
+    stranger.read_shared(bytes, Timestamp(1_000));
     let Some(known) = stranger.known() else { return };
     assert_eq!(known.metadata.token_endpoint.scheme(), "https");
     assert!(known.keys.iter().next().is_some());
@@ -226,14 +228,14 @@ thread_local! {
     static BUCKET: RefCell<Versioned> = RefCell::default();
 }
 
-fn get(_: &str) -> Found {
+fn get(_: &str) -> ReadResult {
     Ok(BUCKET.with_borrow(|bucket| Some(bucket.clone())))
 }
 
-fn set(_: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+fn set(_: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError> {
     BUCKET.with_borrow_mut(|bucket| {
         if version != Some(bucket.1) {
-            return Err(NotSet);
+            return Err(WriteError);
         }
         *bucket = (value.to_vec(), bucket.1.wrapping_add(1));
         Ok(())

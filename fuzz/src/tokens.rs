@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_compact::{KeyPair, Seed};
 use serde_json::json;
-use vestibule::http::Received;
+use vestibule::http::ProviderResponse;
 use vestibule::jose::{Algorithm, Compact, Jws, KeySet, Verified};
 use vestibule::oidc::access_token::{self, AccessToken};
 use vestibule::oidc::claims::Claims;
@@ -152,8 +152,11 @@ pub fn userinfo(bytes: &[u8]) {
         true => signed(&key(1), &header, bytes.rest()).into_bytes(),
         false => bytes.rest().to_vec(),
     };
-    let reply =
-        Received { status: 200, headers: [("content-type", content_type)].into_iter().collect(), body };
+    let reply = ProviderResponse {
+        status: 200,
+        headers: [("content-type", content_type)].into_iter().collect(),
+        body,
+    };
     let expect = userinfo::Expected {
         issuer: ISSUER,
         client_id: CLIENT_ID,

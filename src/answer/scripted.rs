@@ -18,7 +18,7 @@ const SEND: &str = include_str!("send.js");
 const POPUP: &str = include_str!("popup.js");
 
 /// A page with a script.
-struct Scripted<'a> {
+struct ScriptPage<'a> {
     title: &'a str,
     text: &'a [&'a str],
     actions: &'a [Action<'a>],
@@ -29,8 +29,8 @@ struct Scripted<'a> {
     referrer: &'a str,
 }
 
-impl Scripted<'_> {
-    const BLANK: Scripted<'static> = Scripted {
+impl ScriptPage<'_> {
+    const BLANK: ScriptPage<'static> = ScriptPage {
         title: "",
         text: &[],
         actions: &[],
@@ -41,7 +41,7 @@ impl Scripted<'_> {
     };
 
     fn response(&self, status: u16) -> Response {
-        let Scripted { title, text, actions, markup, script, form_action, referrer } = self;
+        let ScriptPage { title, text, actions, markup, script, form_action, referrer } = self;
         let hash = STANDARD.encode(Sha256::digest(script));
         let markup = format!("{markup}<script>{script}</script>");
         let policy = format!("{}; script-src 'sha256-{hash}'", policy(form_action));
@@ -57,13 +57,13 @@ pub fn leave_with_fragment(provider: &str, login: &str) -> Response {
         target(provider, login),
         escaped(provider)
     );
-    let page = Scripted {
+    let page = ScriptPage {
         title: "One moment",
         text: &["You are sent to the login."],
         actions: &[Action::Link { address: provider, text: "Continue" }],
         markup,
         script: KEEP,
-        ..Scripted::BLANK
+        ..ScriptPage::BLANK
     };
     page.response(200)
 }
@@ -76,25 +76,25 @@ pub fn leave_with_form(provider: &str, login: &str, sealed: &str, popup: &str, c
         target(provider, login),
         escaped(code)
     );
-    let page = Scripted {
+    let page = ScriptPage {
         title: "You are not logged in",
         text: &NOT_LOST_YET,
         actions: &[Action::NewWindow { address: popup, text: "Open the login" }],
         markup,
         script: KEEP,
-        ..Scripted::BLANK
+        ..ScriptPage::BLANK
     };
     page.response(401).header("x-vestibule-code", code)
 }
 
 /// Returns to the requested page, with the fragment that this window stored.
 pub fn return_with_fragment(return_to: &str, login: &str) -> Response {
-    let page = Scripted {
+    let page = ScriptPage {
         title: "You are logged in",
         actions: &[Action::Link { address: return_to, text: "Continue" }],
         markup: target(return_to, login),
         script: FRAGMENT,
-        ..Scripted::BLANK
+        ..ScriptPage::BLANK
     };
     page.response(200)
 }
@@ -108,7 +108,7 @@ pub fn return_with_form(return_to: &str, login: &str, note: &str, restore: &str)
         escaped(restore),
         escaped(login)
     );
-    let page = Scripted {
+    let page = ScriptPage {
         title: "You are logged in",
         text: &[
             "What you sent before the login is not in this window: it was sent already, or it is in another one.",
@@ -135,7 +135,7 @@ pub fn send_form(path: &str, fields: &[(String, String)]) -> Response {
         "<div><form method=\"post\" action=\"{}\" accept-charset=\"utf-8\">{fields}<button>Send</button></form></div>",
         escaped(path)
     );
-    let page = Scripted {
+    let page = ScriptPage {
         title: "You are logged in",
         text: &["What you sent before the login is sent now."],
         markup,
@@ -144,18 +144,18 @@ pub fn send_form(path: &str, fields: &[(String, String)]) -> Response {
         // `form-action`. The address of the form itself is a path of this site.
         form_action: "http: https:",
         referrer: "same-origin",
-        ..Scripted::BLANK
+        ..ScriptPage::BLANK
     };
     page.response(200)
 }
 
 /// Notifies the window that opened this one, if it has the same origin, and closes this one.
 pub fn return_to_opener() -> Response {
-    let page = Scripted {
+    let page = ScriptPage {
         title: "You are logged in",
         text: &["You can close this window and go on in the other one."],
         script: POPUP,
-        ..Scripted::BLANK
+        ..ScriptPage::BLANK
     };
     page.response(200)
 }

@@ -5,11 +5,11 @@ use crate::credential::bearer;
 use crate::error::{ClientError, ConfigurationError, Error, ProviderError};
 use crate::filter::Filter;
 use crate::flow::Callouts;
-use crate::http::Received;
+use crate::http::ProviderResponse;
 use crate::jose::{Jws, Verified};
-use crate::oidc::client_auth::{ClientJudged, ClientRequest};
+use crate::oidc::client_auth::{ClientRequest, ClientVerdict};
 use crate::oidc::id_token::{self, IdToken};
-use crate::provider::{BroughtBy, Provider, RelyingParty, ask};
+use crate::provider::{Provider, RelyingParty, TokenSource, ask};
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
@@ -21,12 +21,12 @@ use crate::time::{Seconds, Timestamp};
 ///
 /// # Errors
 /// As [`ask`]; or the private key of `private_key_jwt` did not sign.
-pub async fn ask_as_client(
+pub async fn request_as_client(
     filter: &Filter,
     party: &RelyingParty,
     request: &ClientRequest,
     callouts: &Callouts,
-) -> Result<Received, Error> {
+) -> Result<ProviderResponse, Error> {
     let client = &party.config.client;
     let mut credential = party.credential();
     let mut is_first = true;
@@ -36,18 +36,18 @@ pub async fn ask_as_client(
         let signed = request.by(credential, &party.config, callouts.now(), &assertion_id);
         let callout = signed.map_err(|error| ConfigurationError::Signing(error.to_string()))?;
         let received = ask(callouts, callout).await?;
-        let judged = ClientJudged::of(&received);
-        filter.metrics.count_client(party.number, client, credential, judged);
+        let verdict = ClientVerdict::of(&received);
+        filter.metrics.count_client(party.number, client, credential, verdict);
         let name = &party.config.name;
-        match (judged, client.other(credential)) {
-            (ClientJudged::Refused, Some(other)) if is_first => {
+        match (verdict, client.other(credential)) {
+            (ClientVerdict::Refused, Some(other)) if is_first => {
                 log::warn!(
                     "provider={name} code=client_refused the provider refuses {}; the other one is tried",
                     client.name_of(credential)
                 );
                 (credential, is_first) = (other, false);
             }
-            (ClientJudged::Accepted, _) => {
+            (ClientVerdict::Accepted, _) => {
                 party.use_credential(credential);
                 return Ok(received);
             }
@@ -57,7 +57,7 @@ pub async fn ask_as_client(
 }
 
 /// What an ID token answers to.
-pub struct Asked<'a> {
+pub struct IdTokenContext<'a> {
     /// The nonce of the login; none at a refresh.
     pub nonce: Option<&'a Secret>,
     /// The code that was redeemed; none at a refresh.
@@ -79,7 +79,7 @@ pub async fn verify_id_token(
 ) -> Result<Verified, Error> {
     let text = id_token.expose();
     let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
-    let verified = bearer::verify(provider, (jws, text, BroughtBy::Provider), callouts).await;
+    let verified = bearer::verify(provider, (jws, text, TokenSource::Provider), callouts).await;
     verified.map(|(verified, _)| verified).map_err(|error| match error {
         // Here it is not the client who brought a wrong token.
         Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
@@ -91,7 +91,7 @@ pub async fn verify_id_token(
 pub fn expected<'a>(
     party: &'a config::RelyingParty,
     verified: &Verified,
-    asked: &Asked<'a>,
+    asked: &IdTokenContext<'a>,
     now: Timestamp,
 ) -> id_token::Expected<'a> {
     id_token::Expected {
@@ -114,7 +114,7 @@ pub fn expected<'a>(
 pub async fn check_id_token(
     party: &RelyingParty,
     id_token: &Secret,
-    asked: &Asked<'_>,
+    asked: &IdTokenContext<'_>,
     callouts: &Callouts,
 ) -> Result<IdToken, Error> {
     let verified = verify_id_token(party, id_token, callouts).await?;

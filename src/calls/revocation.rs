@@ -25,7 +25,7 @@ pub fn begin(filter: &Rc<Filter>, party: &Rc<RelyingParty>, session: &Session, n
         Flow::begin(now, move |callouts| revoke(filter, party, tokens, callouts))
     };
     if !filter.in_background(job) {
-        log::warn!("code=revocation_failed there is no room for more work in the background");
+        log::warn!("code=revocation_failed too much background work is queued");
     }
 }
 
@@ -63,7 +63,7 @@ async fn revoke_one(
     let Some(request) = revocation_request(&known.metadata, &party.config, kind, token) else {
         return Ok(());
     };
-    let received = exchange::ask_as_client(filter, party, &request, callouts).await?;
+    let received = exchange::request_as_client(filter, party, &request, callouts).await?;
     // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
     match received.status {
         200 => Ok(()),
@@ -77,7 +77,7 @@ mod tests {
     use crate::time::Seconds;
 
     #[test]
-    fn a_token_that_is_over_is_not_worth_the_question() {
+    fn an_expired_token_is_not_revoked() {
         let now = Timestamp(1_700_000_000);
         let mut session = crate::session::tests::session();
         session.access_token = Some(Secret::from("a"));

@@ -8,7 +8,7 @@ use crate::flow::Callouts;
 use crate::jose::{Jws, JwsError, Verified};
 use crate::oidc::claims::Claims;
 use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse, userinfo_request};
-use crate::provider::{BroughtBy, Known, Provider, RelyingParty, ask};
+use crate::provider::{Provider, ProviderDocuments, RelyingParty, TokenSource, ask};
 use crate::secret::Secret;
 
 /// Who is known already, by an ID token.
@@ -28,7 +28,7 @@ pub struct Person<'a> {
 pub async fn claims(
     filter: &Filter,
     party: &RelyingParty,
-    known: &Known,
+    known: &ProviderDocuments,
     person: &Person<'_>,
     access_token: &Secret,
     callouts: &Callouts,
@@ -45,11 +45,11 @@ pub async fn claims(
     }
     let Some(request) = userinfo_request(&known.metadata, provider, access_token) else {
         if provider.userinfo == UserinfoUse::Always {
-            return Err(Error::Bug("userinfo is always wanted, and there is no way to it"));
+            return Err(Error::Bug("userinfo is required (always), but has no callout target"));
         }
         log::warn!(
-            "provider={}: the ID token lacks \"{}\", and userinfo_endpoint is on another host than the issuer; \
-             it is asked if callout.userinfo names the way",
+            "provider={}: the ID token lacks \"{}\", and userinfo_endpoint is on another host than the \
+             issuer; it is fetched if callout.userinfo names its target",
             provider.name,
             missing.unwrap_or_default()
         );
@@ -84,7 +84,7 @@ async fn verify(
     callouts: &Callouts,
 ) -> Result<Verified, Error> {
     let jws = Jws::parse(text).map_err(wrong)?;
-    match bearer::verify(provider, (jws, text, BroughtBy::Provider), callouts).await {
+    match bearer::verify(provider, (jws, text, TokenSource::Provider), callouts).await {
         Ok((verified, _)) => Ok(verified),
         // Here it is not the client who brought a wrong token.
         Err(Error::Client(ClientError::Token(error))) => Err(wrong(error)),

@@ -49,7 +49,7 @@ codes! {
         "After that login the preserved form is sent unchanged."
         => "Nothing.";
 
-    "session_told",
+    "session_info",
         "A script of the site fetched [who is logged in](configuration.md#single-page-applications)."
         => "Nothing.";
 

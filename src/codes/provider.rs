@@ -188,17 +188,17 @@ codes! {
 
     ID_TOKEN_OTHER_SUBJECT = WRONG_ANSWER, "id_token_other_subject",
         "`sub` of a refreshed ID token is not that of the session. In the log; the session ends with \
-         `session_not_renewed`."
+         `session_not_refreshed`."
         => "Report it to the provider.";
 
     ID_TOKEN_OTHER_ISSUER = WRONG_ANSWER, "id_token_other_issuer",
         "`iss` of a refreshed ID token is another tenant than that of the login. In the log; the session \
-         ends with `session_not_renewed`."
+         ends with `session_not_refreshed`."
         => "Report it to the provider.";
 
     ID_TOKEN_OTHER_NONCE = WRONG_ANSWER, "id_token_other_nonce",
         "`nonce` of a refreshed ID token is not that of the login. In the log; the session ends with \
-         `session_not_renewed`."
+         `session_not_refreshed`."
         => "Report it to the provider.";
 
     ID_TOKEN_OTHER_AUTH_TIME = WRONG_ANSWER, "id_token_other_auth_time",

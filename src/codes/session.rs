@@ -80,7 +80,7 @@ codes! {
         "The session was not used for `idle_timeout_seconds`."
         => "Log in again.";
 
-    SESSION_NOT_RENEWED = SESSION_OVER, "session_not_renewed",
+    SESSION_NOT_REFRESHED = SESSION_OVER, "session_not_refreshed",
         "The provider refused the refresh token of the session, or returned tokens of another person. The \
          reason is in the log."
         => "Log in again.";

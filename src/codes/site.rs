@@ -68,7 +68,7 @@ codes! {
 
     "refresh_foreign",
         "In the log: the proxy's shared memory has a refreshed session that is not a later state of this \
-         session. It is ignored, and the session ends (`session_not_renewed`)."
+         session. It is ignored, and the session ends (`session_not_refreshed`)."
         => "Find out what else writes to the shared memory of this proxy.";
 
     "evicted",

@@ -209,7 +209,7 @@ codes! {
         "It has a `nonce`, as ID tokens have."
         => "Report it to the provider.";
 
-    LOGOUT_TOKEN_NOBODY = UNACCEPTABLE_LOGOUT_TOKEN, "logout_token_nobody",
+    LOGOUT_TOKEN_SUBJECT_MISSING = UNACCEPTABLE_LOGOUT_TOKEN, "logout_token_subject_missing",
         "It has neither `sid` nor `sub`."
         => "Report it to the provider.";
 

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_method_follows_from_what_is_given() {
+    fn the_client_authentication_method_follows_from_the_credentials() {
         let method = |keys| match trial::relying_party(&read(provider(keys)).unwrap()).client.authentication {
             ClientAuthentication::None => "none",
             ClientAuthentication::SecretBasic(_) => "basic",

@@ -8,7 +8,7 @@ use crate::text::shown;
 
 /// A text whose variables were replaced.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Expanded {
+pub(super) struct Expansion {
     pub(super) text: String,
     /// At least one variable was replaced.
     pub(super) from_environment: bool,
@@ -44,8 +44,8 @@ impl Fault {
 ///
 /// # Errors
 /// Variables that are not set, and `${` that begins no name `[A-Za-z_][A-Za-z0-9_]*` with `}`.
-pub(super) fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, Fault> {
-    let mut expanded = Expanded { text: String::with_capacity(text.len()), from_environment: false };
+pub(super) fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Expansion, Fault> {
+    let mut expanded = Expansion { text: String::with_capacity(text.len()), from_environment: false };
     let mut missing = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -106,7 +106,7 @@ mod tests {
             ("$${${A}", "${alpha", true),
             ("$$${A}", "$${A}", false),
         ] {
-            let expected = Expanded { text: expected.into(), from_environment };
+            let expected = Expansion { text: expected.into(), from_environment };
             assert_eq!(expand(text, &environment), Ok(expected), "{text}");
         }
     }

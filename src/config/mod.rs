@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_refused_as_a_whole() {
+    fn anything_but_a_document_is_refused_as_a_whole() {
         for (document, expected) in [
             (&b""[..], "configuration: is empty (see docs/configuration.md for the shortest complete one)"),
             (b" \n", "configuration: is empty"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         let document = json!({
             "providers": {"main": {"issuer": "http://idp", "client_secret": 5, "redirect_uri": "x"}},
             "session": {"keys": ["short"], "same_site": "lax"},
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn no_document_makes_it_panic() {
+    fn no_document_makes_the_reader_panic() {
         let values = [
             json!(null),
             json!(true),

@@ -194,8 +194,8 @@ pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &m
     let Member { place, name, value: provider } = member;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     // They would be the names of other cookies of ours.
-    if name == "rounds" || name == "logout" || name.starts_with("login-") {
-        let rule = "must not be called rounds or logout, and its name must not begin with login-";
+    if name == "tries" || name == "logout" || name.starts_with("login-") {
+        let rule = "must not be called tries or logout, and its name must not begin with login-";
         reading.problems.add(Problem::at(&place, rule));
     }
     if name.is_empty() || name.len() > NAME_LIMIT || !name.bytes().all(plain) {
@@ -204,10 +204,7 @@ pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &m
     }
     let insecure_allow_http = provider.insecure_allow_http;
     if insecure_allow_http == Some(true) {
-        reading.warn(
-            &place.key("insecure_allow_http"),
-            "whoever is on the way to the provider can log in as anybody",
-        );
+        reading.warn(&place.key("insecure_allow_http"), "an attacker on the network can log in as anybody");
     }
     let leeway = provider.leeway_seconds.as_ref().map(|leeway| leeway.0);
     if leeway.is_some_and(|leeway| leeway > LEEWAY_WARNING) {
@@ -228,7 +225,7 @@ pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &m
         let rule = "must not be form_post with session.insecure_allow_http";
         let problem = Problem::at(&place.key("response_mode"), rule);
         // A form of another site brings no other cookies.
-        reading.problems.add(problem.advice("browsers take SameSite=None only over https"));
+        reading.problems.add(problem.advice("browsers accept SameSite=None only over https"));
     }
     let post_logout_redirect_uri = provider
         .post_logout_redirect_uri
@@ -241,7 +238,7 @@ pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &m
     });
     let end_session_endpoint =
         provider.end_session_endpoint.and_then(|endpoint| address(&endpoint, allow_http, reading));
-    let renews = provider.refresh?;
+    let refreshes = provider.refresh?;
     let refresh = Refresh {
         before: Seconds(provider.refresh_before_seconds?.0),
         grace: Seconds(provider.refresh_grace_seconds?.0),
@@ -278,7 +275,7 @@ pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &m
         provider: Rc::clone(&checked),
         client,
         scopes: scopes?,
-        refresh: renews.then_some(refresh),
+        refresh: refreshes.then_some(refresh),
         authorization_parameters,
         parameters_from_request,
         max_age: provider.max_age_seconds.map(|seconds| Seconds(seconds.0)),
@@ -390,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_the_safe_ones() {
+    fn the_defaults_of_a_provider_are_safe() {
         let config = read(json!({})).unwrap();
         let provider = trial::relying_party(&config);
         assert_eq!(provider.name, "main");
@@ -404,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn issuers_are_https_and_stay_as_they_are_written() {
+    fn issuers_are_https_and_kept_as_written() {
         refused([
             (
                 provider(json!({"issuer": "http://idp"})),
@@ -441,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_brings_its_cookies_over_https_alone() {
+    fn form_post_needs_https() {
         let change = json!({
             "session": {"insecure_allow_http": true, "cookie_name": "app"},
             "providers": {"main": {"response_mode": "form_post"}},
@@ -453,8 +450,8 @@ mod tests {
     }
 
     #[test]
-    fn no_provider_has_a_name_of_another_cookie_of_ours() {
-        for name in ["rounds", "logout", "login-a", "login-", "", "Main", "a.b"] {
+    fn no_provider_name_makes_the_name_of_another_cookie() {
+        for name in ["tries", "logout", "login-a", "login-", "", "Main", "a.b"] {
             let more = json!({"issuer": "https://b.example", "callout": "b", "client_id": "c", "redirect_uri": "/b"});
             let problems = crate::config::trial::problems(
                 json!({"providers": {name: more}, "default_provider": "main"}),
@@ -470,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn insecure_and_unwise_settings_are_warned_of() {
+    fn insecure_and_unwise_settings_give_warnings() {
         let config = read(provider(
             json!({"issuer": "http://idp", "insecure_allow_http": true, "leeway_seconds": 121}),
         ));
@@ -485,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn unsigned_and_shared_secret_algorithms_are_refused_with_the_reason() {
+    fn algorithms_none_and_hmac_are_refused_with_the_reason() {
         refused([
             (
                 provider(json!({"algorithms": ["none"]})),
@@ -511,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_tokens_and_openid_is_among_them() {
+    fn scopes_are_tokens_and_always_include_openid() {
         let config = read(provider(json!({"scopes": ["email", "openid", "email"]}))).unwrap();
         assert_eq!(trial::relying_party(&config).scopes, ["openid", "email"]);
         refused([
@@ -524,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn callouts_go_to_one_target_or_to_several() {
+    fn callout_is_one_target_or_one_for_each_purpose() {
         let targets = |callout: Value| {
             read(provider(json!({"callout": callout}))).map(|c| c.providers[0].provider.callout.clone())
         };

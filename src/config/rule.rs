@@ -135,8 +135,8 @@ fn warn_of_tokens(rules: &[String], reading: &mut Reading) {
     }
     let names: Vec<String> = rules.iter().map(|name| format!("\"{}\"", crate::text::shown(name))).collect();
     let warning = format!(
-        "bearer tokens count where a rule does not say accept, as a provider has audiences: {} (say accept \
-         there; for what no rule names, add a last rule that has accept alone)",
+        "bearer tokens are accepted by rules without accept, because a provider has audiences: {} (add \
+         accept there; for requests that no rule matches, add a last rule with accept alone)",
         names.join(", ")
     );
     reading.warn(&Place::root().key("rules"), &warning);
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_take_tokens_because_nobody_said_otherwise_are_named() {
+    fn rules_that_take_tokens_by_default_give_a_warning() {
         let named = |change: Value| {
             let warnings = read(change).unwrap().warnings;
             let warnings = warnings.into_iter().filter(|warning| warning.starts_with("rules: bearer tokens"));
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_is_public_for_everything_is_refused_unless_it_says_so() {
+    fn a_rule_that_makes_everything_public_needs_its_switch() {
         for path in [
             json!({}),
             json!({"path_prefix": "/"}),
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_read_into_what_they_mean() {
+    fn rule_paths_are_read_as_exact_prefix_or_pattern() {
         let path = |rule: Value| read(rules(json!([rule]))).unwrap().rules.remove(0).path;
         assert!(
             matches!(path(json!({"path_prefix": "/public/"})), PathMatch::Prefix(prefix) if prefix == "/public")
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_cannot_be_meant_are_refused() {
+    fn rule_paths_that_no_request_can_have_are_refused() {
         for (key, path) in [
             ("path", "admin"),
             ("path", "/a?b"),
@@ -550,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_does_not_widen_a_rule() {
+    fn an_empty_value_in_a_rule_is_refused() {
         for key in
             ["path", "path_prefix", "path_pattern", "hosts", "methods", "accept", "provider", "require"]
         {
@@ -564,7 +564,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_is_a_word_or_a_list_of_proofs() {
+    fn accept_is_a_word_or_a_list_of_credentials() {
         let accept = |value: Value| read(with_audiences(json!([{"accept": value}]))).unwrap().rules[0].accept;
         let default = read(with_audiences(json!([{"path": "/a"}]))).unwrap().rules[0].accept;
         assert_eq!(default, Accept::Identity { session: true, bearer: true });
@@ -597,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ports_of_a_host_come_under_the_same_rules() {
+    fn rules_name_a_host_with_each_of_its_ports() {
         let change = |session: &[&str], rules: Value| json!({"session": {"hosts": session}, "rules": rules});
         let hosts = |session: &[&str], written: &[&str]| {
             let config = read(change(session, json!([{"hosts": written}]))).unwrap();
@@ -637,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn bearer_tokens_count_of_the_named_provider_or_of_all_with_audiences() {
+    fn a_rule_accepts_bearer_tokens_of_its_provider_or_of_all_with_audiences() {
         let other = json!({"issuer": "https://o.example", "callout": "o", "client_id": "c", "redirect_uri": "/o", "audiences": ["x"]});
         let third = json!({"issuer": "https://p.example", "callout": "p", "client_id": "c", "redirect_uri": "/p", "audiences": ["x"]});
         let config = read(json!({

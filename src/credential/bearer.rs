@@ -12,24 +12,24 @@ use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
 use crate::oidc::claims;
-use crate::provider::{BoundRule, BroughtBy, Provider, ResourceServer, one_of_issuer};
+use crate::provider::{BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
 use crate::time::Timestamp;
 
 /// A token that was verified before, if it still counts for this rule.
-pub fn remembered(
+pub fn cached(
     filter: &Filter,
     rule: &BoundRule,
     token: &BearerToken,
     now: Timestamp,
 ) -> Option<Rc<CachedToken>> {
-    let remembered = Rc::clone(filter.tokens.borrow_mut().get(&[token.secret().expose().as_bytes()], now)?);
-    let server = &remembered.server;
+    let cached = Rc::clone(filter.tokens.borrow_mut().get(&[token.secret().expose().as_bytes()], now)?);
+    let server = &cached.server;
     let keys = server.known()?.keys;
-    let Proof::Bearer { expires_at, .. } = remembered.told.identity.proof() else { return None };
+    let Proof::Bearer { expires_at, .. } = cached.told.identity.proof() else { return None };
     let counts = rule.resource_servers.iter().any(|accepted| Rc::ptr_eq(accepted, server))
-        && Rc::ptr_eq(&keys, &remembered.keys)
+        && Rc::ptr_eq(&keys, &cached.keys)
         && now < *expires_at + server.config.leeway;
-    counts.then_some(remembered)
+    counts.then_some(cached)
 }
 
 /// Verifies a token that is not remembered.
@@ -45,8 +45,8 @@ pub async fn check(
 ) -> Result<Rc<CachedToken>, Error> {
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
     let server = issuer_of(rule, &jws)?;
-    visit.is_by(&server.provider, "");
-    let brought = (jws, token.secret().expose(), BroughtBy::Client);
+    visit.note_identity(&server.provider, "");
+    let brought = (jws, token.secret().expose(), TokenSource::Client);
     let (verified, keys) = verify(server, brought, callouts).await?;
     let expect = access_token::Expected {
         issuer: server.config.issuer_of(verified.claims()),
@@ -58,10 +58,10 @@ pub async fn check(
     };
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
     let told = filter.upstream.tell(Identity::of_token(&access_token, token.secret().clone()));
-    let remembered = Rc::new(CachedToken { told, server: Rc::clone(server), keys });
+    let cached = Rc::new(CachedToken { told, server: Rc::clone(server), keys });
     let until = access_token.expires_at() + server.config.leeway;
-    filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&remembered), until);
-    Ok(remembered)
+    filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&cached), until);
+    Ok(cached)
 }
 
 /// The provider whose token this claims to be: only a configured one, and only one that the rule
@@ -86,7 +86,7 @@ fn issuer_of<'a>(rule: &'a BoundRule, jws: &Jws) -> Result<&'a Rc<ResourceServer
 /// The token's fault as [`ClientError::Token`], or the provider cannot be asked.
 pub async fn verify(
     provider: &Provider,
-    (jws, text, brought_by): (Jws, &str, BroughtBy),
+    (jws, text, token_source): (Jws, &str, TokenSource),
     callouts: &Callouts,
 ) -> Result<(Verified, Rc<KeySet>), Error> {
     let known = provider.ready(callouts).await?;
@@ -107,7 +107,7 @@ pub async fn verify(
     if !error.keys_may_have_changed() {
         return Err(ClientError::Token(error).into());
     }
-    let keys = match provider.keys_anew(brought_by, callouts).await {
+    let keys = match provider.refetch_keys(token_source, callouts).await {
         Ok(Some(keys)) => keys,
         // The key was there and does not verify: a provider that is away does not change that.
         Err(unreachable) if matches!(error, JwsError::UnknownKey { .. }) => return Err(unreachable),

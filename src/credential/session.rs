@@ -9,9 +9,9 @@ use crate::error::{ClientError, ConfigurationError, Error};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Filter, Visit};
 use crate::identity::Identity;
-use crate::metrics::{GivenUp, Metric};
+use crate::metrics::{DroppedPart, Metric};
 use crate::provider::RelyingParty;
-use crate::session::{Jar, Session, SessionEnded, SessionTooLarge, Unreadable};
+use crate::session::{Jar, OpenError, Session, SessionEnded, SessionTooLarge};
 use crate::time::Timestamp;
 
 /// The session that the cookies hold.
@@ -38,7 +38,7 @@ pub fn of(
     party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    find_and_tell(filter, party, jar, visit.now(), &|session| visit.is_in(&party.provider, session))
+    find_and_tell(filter, party, jar, visit.now(), &|session| visit.note_session(&party.provider, session))
 }
 
 fn find_and_tell(
@@ -50,13 +50,13 @@ fn find_and_tell(
 ) -> Result<Rc<CachedSession>, ClientError> {
     let mut why = ClientError::NotLoggedIn;
     for sealed in party.cookies.session_text(jar) {
-        let Some(remembered) = open(filter, party, &sealed, now) else {
+        let Some(cached) = open(filter, party, &sealed, now) else {
             why = ClientError::SessionUnreadable(unreadable(filter, party, &sealed, now));
             continue;
         };
-        tell(&remembered.session);
-        match counts(filter, &remembered, now) {
-            Ok(()) => return Ok(remembered),
+        tell(&cached.session);
+        match counts(filter, &cached, now) {
+            Ok(()) => return Ok(cached),
             Err(ended) => why = ended,
         }
     }
@@ -65,9 +65,9 @@ fn find_and_tell(
 
 /// Why a session does not open. A key that is not known is told to whoever runs this: it may be that
 /// another proxy has it already, or has it still.
-fn unreadable(filter: &Filter, party: &RelyingParty, sealed: &str, now: Timestamp) -> Unreadable {
+fn unreadable(filter: &Filter, party: &RelyingParty, sealed: &str, now: Timestamp) -> OpenError {
     let why = party.cookies.unreadable(sealed);
-    if let Unreadable::UnknownKey(key) = why {
+    if let OpenError::UnknownKey(key) = why {
         let line = format!(
             "a session cookie names the key {key}, which is not in session.keys: do all proxies have the same \
              keys, and is a new one added behind the old one first?"
@@ -81,37 +81,37 @@ fn unreadable(filter: &Filter, party: &RelyingParty, sealed: &str, now: Timestam
 ///
 /// # Errors
 /// It is over.
-pub fn counts(filter: &Filter, remembered: &CachedSession, now: Timestamp) -> Result<(), ClientError> {
-    let state = remembered.session.state(&filter.config.session, now);
-    state.and_then(|()| has_not_ended(filter, remembered, now)).map_err(ClientError::SessionEnded)
+pub fn counts(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Result<(), ClientError> {
+    let state = cached.session.state(&filter.config.session, now);
+    state.and_then(|()| has_not_ended(filter, cached, now)).map_err(ClientError::SessionEnded)
 }
 
 /// Looks for the session among those that ended before their time, if that may have changed since it
 /// was looked for last.
-fn has_not_ended(filter: &Filter, remembered: &CachedSession, now: Timestamp) -> Result<(), SessionEnded> {
-    let ended = &remembered.party.revocation_list;
+fn has_not_ended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Result<(), SessionEnded> {
+    let ended = &cached.party.revocation_list;
     // Where no provider ends sessions, those that were logged out here are looked for when a cookie is
     // seen for the first time, and before it is written anew: no answer that was under way brings one
     // back.
-    let is_new = remembered.checked_at.get().is_none();
-    if !(ended.is_watched() || is_new || is_written_anew(filter, remembered, now)) {
+    let is_new = cached.checked_at.get().is_none();
+    if !(ended.is_watched() || is_new || is_extended(filter, cached, now)) {
         return Ok(());
     }
     // Read before the list: what is added in between is seen the next time.
     let generation = ended.generation(&filter.store).map_err(|_| SessionEnded::Unconfirmed)?;
-    if remembered.checked_at.get() == Some(generation) {
+    if cached.checked_at.get() == Some(generation) {
         return Ok(());
     }
-    if let Some(why) = ended.find(&filter.store, &remembered.session) {
+    if let Some(why) = ended.find(&filter.store, &cached.session) {
         return Err(why);
     }
-    remembered.checked_at.set(Some(generation));
+    cached.checked_at.set(Some(generation));
     Ok(())
 }
 
 /// Whether it is time to write the cookie of a session anew.
-pub fn is_written_anew(filter: &Filter, remembered: &CachedSession, now: Timestamp) -> bool {
-    remembered.needs_reseal || remembered.session.needs_touch(&filter.config.session, now)
+pub fn is_extended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> bool {
+    cached.needs_reseal || cached.session.needs_extension(&filter.config.session, now)
 }
 
 /// The session of a sealed text, whether it counts or not. CachedSession.
@@ -123,7 +123,7 @@ pub fn open(
 ) -> Option<Rc<CachedSession>> {
     let key = [&party.number.to_le_bytes()[..], sealed.as_bytes()];
     let read = || Some((party.cookies.open_session(sealed)?, party.cookies.needs_reseal(sealed)));
-    remembered(filter, party, &key, read, now)
+    cached(filter, party, &key, read, now)
 }
 
 /// The session that one was refreshed to, whether it counts or not, from what changed of it. CachedSession.
@@ -137,19 +137,19 @@ pub fn open_refreshed(
     let (party, of) = (&before.party, before.fingerprint());
     let key = [&party.number.to_le_bytes()[..], of.bytes(), sealed.as_bytes()];
     let read = || party.cookies.open_refreshed(&before.session, of, sealed);
-    remembered(filter, party, &key, read, now)
+    cached(filter, party, &key, read, now)
 }
 
 /// A session by the text that it was read from, opened if it is not known.
-fn remembered(
+fn cached(
     filter: &Filter,
     party: &Rc<RelyingParty>,
     key: &[&[u8]],
     read: impl FnOnce() -> Option<(Session, bool)>,
     now: Timestamp,
 ) -> Option<Rc<CachedSession>> {
-    if let Some(remembered) = filter.sessions.borrow_mut().get(key, now) {
-        return Some(Rc::clone(remembered));
+    if let Some(cached) = filter.sessions.borrow_mut().get(key, now) {
+        return Some(Rc::clone(cached));
     }
     let (session, needs_reseal) = read()?;
     if session.needs != filter.needs.fingerprint() {
@@ -162,7 +162,7 @@ fn remembered(
     }
     let told = filter.upstream.tell(Identity::of_session(&session));
     let expires_at = session.ends_at(&filter.config.session);
-    let remembered = Rc::new(CachedSession {
+    let cached = Rc::new(CachedSession {
         session,
         party: Rc::clone(party),
         told,
@@ -170,8 +170,8 @@ fn remembered(
         checked_at: Cell::default(),
         fingerprint: OnceCell::new(),
     });
-    filter.sessions.borrow_mut().insert(key, Rc::clone(&remembered), expires_at);
-    Some(remembered)
+    filter.sessions.borrow_mut().insert(key, Rc::clone(&cached), expires_at);
+    Some(cached)
 }
 
 /// The session that one was refreshed to.
@@ -184,16 +184,16 @@ pub fn open_refreshed_and_check(
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    let remembered = open_refreshed(filter, before, sealed, now);
-    let remembered = remembered.ok_or(ClientError::SessionUnreadable(Unreadable::Otherwise))?;
-    counts(filter, &remembered, now)?;
-    Ok(remembered)
+    let cached = open_refreshed(filter, before, sealed, now);
+    let cached = cached.ok_or(ClientError::SessionUnreadable(OpenError::Otherwise))?;
+    counts(filter, &cached, now)?;
+    Ok(cached)
 }
 
 /// What a session that does not fit into its cookies gives up, in this order, because a person can do
 /// without: the ID token, which is a hint for the provider at the logout, and the refresh token, as if the
 /// provider had given none. Never claims: rules and the upstream decide by them. Nor what is forwarded.
-pub const GIVEN_UP: &[GivenUp] = &[GivenUp::IdToken, GivenUp::RefreshToken];
+pub const GIVEN_UP: &[DroppedPart] = &[DroppedPart::IdToken, DroppedPart::RefreshToken];
 
 /// Writes a session, without those of `parts` for which there is no room.
 ///
@@ -203,7 +203,7 @@ pub fn fit<T>(
     filter: &Filter,
     party: &RelyingParty,
     mut session: Session,
-    parts: &[GivenUp],
+    parts: &[DroppedPart],
     now: Timestamp,
     write: impl Fn(&Session, [u8; 24]) -> Result<T, SessionTooLarge>,
 ) -> Result<T, Error> {
@@ -213,23 +213,23 @@ pub fn fit<T>(
             Ok(written) => return Ok(written),
             Err(error) => error,
         };
-        let Some(given_up) = left.find(|part| give_up(filter, *part, &mut session)) else {
+        let Some(given_up) = left.find(|part| drop_part(filter, *part, &mut session)) else {
             return Err(ConfigurationError::SessionTooLarge(error).into());
         };
         filter.metrics.count(Metric::Shortened { without: given_up, provider: party.number });
         let what = match given_up {
-            GivenUp::IdToken => "the ID token is left out, logout at the provider has no hint",
-            GivenUp::RefreshToken => "the refresh token is left out, the session is not renewed",
+            DroppedPart::IdToken => "the ID token is left out, logout at the provider has no hint",
+            DroppedPart::RefreshToken => "the refresh token is dropped, the session is not refreshed",
         };
         log::warn!("code=session_too_large {what}: {error}");
     }
 }
 
 /// Whether the session had that to give up.
-fn give_up(filter: &Filter, part: GivenUp, session: &mut Session) -> bool {
+fn drop_part(filter: &Filter, part: DroppedPart, session: &mut Session) -> bool {
     match part {
-        GivenUp::IdToken => !filter.needs.id_token() && session.id_token.take().is_some(),
-        GivenUp::RefreshToken => {
+        DroppedPart::IdToken => !filter.needs.id_token() && session.id_token.take().is_some(),
+        DroppedPart::RefreshToken => {
             let had_one = session.refresh_token.take().is_some();
             session.obtained_at = None;
             if let Some(end) = session.access_token_expires_at.filter(|_| filter.needs.access_token()) {
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::config::trial;
     use crate::filter::HostFunctions;
-    use crate::store::revocation_list::Whose;
+    use crate::store::revocation_list::RevocationTarget;
     use crate::store::{SharedData, Versioned};
 
     const NOW: Timestamp = Timestamp(1_700_000_000);
@@ -286,7 +286,7 @@ mod tests {
     };
 
     #[test]
-    fn a_session_that_ends_while_the_list_is_read_is_noticed_by_the_next_request() {
+    fn a_session_revoked_while_the_list_is_read_is_refused_at_the_next_request() {
         let host = HostFunctions { shared: Some(SHARED), ..HostFunctions::bare() };
         let config =
             trial::read(json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}})).unwrap();
@@ -296,8 +296,9 @@ mod tests {
         session.claims.insert("iss".to_owned(), ISSUER.into());
         session.claims.insert("sid".to_owned(), "s1".into());
         let party = Rc::clone(&filter.registry.relying_parties()[0]);
-        let end = |whose: Whose<'_>| party.revocation_list.end_here(&filter.store, whose, NOW).unwrap();
-        end(Whose::Subject(ISSUER, "somebody else"));
+        let end =
+            |whose: RevocationTarget<'_>| party.revocation_list.end_here(&filter.store, whose, NOW).unwrap();
+        end(RevocationTarget::Subject(ISSUER, "somebody else"));
         let told = filter.upstream.tell(Identity::of_session(&session));
         let found = CachedSession {
             session,
@@ -309,7 +310,10 @@ mod tests {
         };
         let another = Rc::clone(&filter);
         let ends = move || {
-            party.revocation_list.end_here(&another.store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
+            party
+                .revocation_list
+                .end_here(&another.store, RevocationTarget::Subject(ISSUER, "alice"), NOW)
+                .unwrap();
         };
         MEANWHILE.set(Some(Box::new(ends)));
         assert_eq!(counts(&filter, &found, NOW), Ok(()), "it was read before");

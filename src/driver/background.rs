@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::single_flight::is_overdue;
-use super::{Driver, Relayed, RequestId, Sender};
+use super::{Driver, RelayedCallout, RequestId, Sender};
 use crate::filter::Filter;
 use crate::flow::{Flow, Step};
 use crate::http::{BodyFailed, CalloutFailed};
@@ -51,17 +51,17 @@ impl Driver {
     fn fetch_what_is_due(&mut self, now: Timestamp) {
         let filter = Rc::clone(&self.filter);
         for provider in filter.providers() {
-            let is_alone = !self.news.learn(provider, now);
+            let is_alone = !self.news.read_shared(provider, now);
             // Metadata, then keys.
             let limit = provider.config.callout_timeout.saturating_mul(2);
             self.background.fetching.retain(|(_, since)| !is_overdue(*since, limit, now));
             let is_busy = self.background.fetching.iter().any(|(fetching, _)| Rc::ptr_eq(fetching, provider));
-            if provider.is_due(now) && !is_busy && (is_alone || self.news.may_ask(provider, now)) {
+            if provider.is_due(now) && !is_busy && (is_alone || self.news.may_fetch(provider, now)) {
                 self.background.fetching.push((Rc::clone(provider), now));
-                self.work(Some(Rc::clone(provider)), Filter::renew(provider, now), now);
+                self.work(Some(Rc::clone(provider)), Filter::refresh_documents(provider, now), now);
             }
             if !is_alone {
-                self.news.tell(provider);
+                self.news.share(provider);
             }
         }
     }
@@ -104,10 +104,13 @@ impl Driver {
         let is_there = |id: RequestId| self.requests.get(id.0).is_some();
         let orphans = self.single_flights.take_orphans(is_there);
         let mut relayed = std::mem::take(&mut self.relayed);
-        relayed
-            .retain(|Relayed { callout, request }| callout.shared.is_some() || request.is_none_or(is_there));
-        relayed.extend(orphans.into_iter().map(|callout| Relayed { callout: callout.into(), request: None }));
-        for Relayed { callout, request } in relayed {
+        relayed.retain(|RelayedCallout { callout, request }| {
+            callout.shared.is_some() || request.is_none_or(is_there)
+        });
+        relayed.extend(
+            orphans.into_iter().map(|callout| RelayedCallout { callout: callout.into(), request: None }),
+        );
+        for RelayedCallout { callout, request } in relayed {
             self.send(callout, Sender::Relay(request));
         }
     }

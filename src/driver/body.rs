@@ -23,7 +23,7 @@ enum Announcement {
 
 /// What a host that gathers bodies does with the body of a waiting request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meanwhile {
+pub enum BodyPolicy {
     /// There is none, or the request is decided.
     Nothing,
     /// The host gathers it, and reports how much there is: it is required, or may be later.
@@ -57,7 +57,7 @@ pub struct RequestBody {
 }
 
 /// The next step of a flow that needs a body.
-pub enum Awaited {
+pub enum BodyStep {
     /// Known already: there is none, or it is not available.
     Known(Body),
     /// This many bytes are there.
@@ -118,44 +118,44 @@ impl RequestBody {
     }
 
     /// A flow needs all of it, at most `limit` bytes.
-    pub fn wait(&mut self, limit: usize, host: HostTraits, is_own_turn: bool, now: Timestamp) -> Awaited {
+    pub fn wait(&mut self, limit: usize, host: HostTraits, is_own_turn: bool, now: Timestamp) -> BodyStep {
         let announcement = self.announcement;
         if matches!(announcement, Announcement::Length(size) if size > limit) {
-            return Awaited::Known(Err(BodyFailed::TooLarge));
+            return BodyStep::Known(Err(BodyFailed::TooLarge));
         }
         if !host.gathers_bodies {
             return match announcement {
-                Announcement::Nothing => Awaited::Known(Ok(Vec::new())),
+                Announcement::Nothing => BodyStep::Known(Ok(Vec::new())),
                 // This host reads the body only when the request goes on, and all of it before anything
                 // reaches the upstream; then it always arrives, because it is not empty.
                 Announcement::Length(_) => {
                     self.want = Some(Want::new(limit, true, now));
-                    Awaited::Comes
+                    BodyStep::Comes
                 }
                 // Without a length it may be empty, and then it does not arrive: the request would go on.
-                Announcement::Unclear => Awaited::Known(Err(BodyFailed::NotGiven)),
+                Announcement::Unclear => BodyStep::Known(Err(BodyFailed::NotGiven)),
             };
         }
         if self.received > 0 {
             self.want = Some(Want::new(limit, true, now));
             return match self.receive(self.received, !self.follows, is_own_turn) {
-                None => Awaited::Comes,
-                Some(Ok(size)) => Awaited::Read(size),
+                None => BodyStep::Comes,
+                Some(Ok(size)) => BodyStep::Read(size),
                 Some(Err(why)) => {
                     self.give_up();
-                    Awaited::Known(Err(why))
+                    BodyStep::Known(Err(why))
                 }
             };
         }
         if !self.follows {
-            return Awaited::Known(Ok(Vec::new()));
+            return BodyStep::Known(Ok(Vec::new()));
         }
         if self.is_held {
             // Reached only by a flow that did not announce that it may need the body.
-            return Awaited::Known(Err(BodyFailed::NotGiven));
+            return BodyStep::Known(Err(BodyFailed::NotGiven));
         }
         self.want = Some(Want::new(limit, false, now));
-        Awaited::Comes
+        BodyStep::Comes
     }
 
     /// This many bytes are there. Returns how many to read, as soon as a flow needs them and all are there.
@@ -209,18 +209,18 @@ impl RequestBody {
     }
 
     /// What is done with it while a flow that may need this many bytes later waits for something else.
-    pub fn meanwhile(&mut self, later: usize) -> Meanwhile {
+    pub fn meanwhile(&mut self, later: usize) -> BodyPolicy {
         let may_be_kept = match self.announcement {
             Announcement::Length(length) => length <= later,
             Announcement::Nothing | Announcement::Unclear => later > 0,
         };
         if !self.follows {
-            return Meanwhile::Nothing;
+            return BodyPolicy::Nothing;
         }
         if self.want.is_some() || may_be_kept {
-            return Meanwhile::Gather;
+            return BodyPolicy::Gather;
         }
         self.is_held = true;
-        Meanwhile::Hold
+        BodyPolicy::Hold
     }
 }

@@ -67,14 +67,14 @@ use std::rc::Rc;
 use crate::audit::Decision;
 use crate::filter::{Answer, Filter, HostFunctions};
 use crate::flow::{Flow, Step};
-use crate::http::{BodyFailed, Called, Callout, CalloutFailed, HostTraits, Reply, Request, Response};
+use crate::http::{BodyFailed, Callout, CalloutFailed, CalloutLabel, HostTraits, Reply, Request, Response};
 use crate::numbered::Numbered;
 use crate::provider::Provider;
 use crate::time::Timestamp;
 
 use background::Background;
-pub use body::Meanwhile;
-use news::News;
+pub use body::BodyPolicy;
+use news::SharedDocuments;
 use requests::Waiter;
 use single_flight::SingleFlights;
 
@@ -149,7 +149,7 @@ enum Sender {
 
 struct Flight {
     by: Sender,
-    called: Called,
+    called: CalloutLabel,
     reply_limit: usize,
     /// The name under which others wait for it.
     shared: Option<String>,
@@ -164,18 +164,18 @@ pub struct Driver {
     flights: Numbered<Flight>,
     single_flights: SingleFlights,
     /// Callouts that are sent at the next tick, for requests that could not send them.
-    relayed: Vec<Relayed>,
+    relayed: Vec<RelayedCallout>,
     /// Requests that poll again at the next tick.
     sleeping: Vec<RequestId>,
     background: Background,
-    news: News,
+    news: SharedDocuments,
     actions: VecDeque<Action>,
     /// The last number in use.
     last: u64,
 }
 
 /// A callout that is sent for a request outside of its own callbacks.
-struct Relayed {
+struct RelayedCallout {
     callout: Box<Callout>,
     /// The request that continues with the reply. None for a callout that only others wait for.
     request: Option<RequestId>,
@@ -185,7 +185,7 @@ impl Driver {
     /// A driver of this filter, in a host with these functions.
     pub fn new(filter: Rc<Filter>, host: &HostFunctions, traits: HostTraits) -> Driver {
         Driver {
-            news: News::new(filter.providers(), host),
+            news: SharedDocuments::new(filter.providers(), host),
             filter,
             host: traits,
             requests: Numbered::default(),
@@ -343,8 +343,8 @@ impl Driver {
 
     /// What a host that gathers bodies does with the body of a request that waits now: to be called once,
     /// after its header fields.
-    pub fn body_meanwhile(&mut self, id: RequestId) -> Meanwhile {
-        self.requests.get_mut(id.0).map_or(Meanwhile::Nothing, Waiter::body_meanwhile)
+    pub fn body_meanwhile(&mut self, id: RequestId) -> BodyPolicy {
+        self.requests.get_mut(id.0).map_or(BodyPolicy::Nothing, Waiter::body_meanwhile)
     }
 
     /// A tick: time for background work.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::filter::HostFunctions;
 use crate::provider::Provider;
-use crate::store::{SharedData, Unreadable};
+use crate::store::{ReadError, SharedData};
 use crate::time::{Seconds, Timestamp};
 
 /// Lease: a worker that wants to fetch excludes the others for this long.
@@ -15,7 +15,7 @@ const LEASE: Seconds = Seconds(10);
 const ATTEMPTS: usize = 4;
 
 /// What this worker has read of the shared documents.
-pub struct News {
+pub struct SharedDocuments {
     data: Option<SharedData>,
     /// Identifies this worker.
     worker: u64,
@@ -31,29 +31,29 @@ struct Source {
     version: Option<u32>,
 }
 
-impl News {
+impl SharedDocuments {
     /// Nothing is known yet.
-    pub fn new(providers: &[Rc<Provider>], host: &HostFunctions) -> News {
+    pub fn new(providers: &[Rc<Provider>], host: &HostFunctions) -> SharedDocuments {
         let sources = providers.iter().map(|it| Source {
             provider: Rc::clone(it),
             name: it.shared_name(),
             version: None,
         });
-        News { data: host.shared, worker: host.worker, sources: sources.collect() }
+        SharedDocuments { data: host.shared, worker: host.worker, sources: sources.collect() }
     }
 
     /// Learns what another worker told since the last time. False if this worker is alone.
-    pub fn learn(&mut self, provider: &Rc<Provider>, now: Timestamp) -> bool {
+    pub fn read_shared(&mut self, provider: &Rc<Provider>, now: Timestamp) -> bool {
         let mut sources = self.sources.iter_mut();
         let source = sources.find(|source| Rc::ptr_eq(&source.provider, provider));
         let (Some(data), Some(source)) = (self.data, source) else { return false };
         match (data.get)(&source.name) {
-            Err(Unreadable::NoSharedData) => return false,
+            Err(ReadError::NoSharedData) => return false,
             Ok(Some((told, version))) if Some(version) != source.version => {
-                provider.learn(&told, now);
+                provider.read_shared(&told, now);
                 source.version = Some(version);
             }
-            Ok(_) | Err(Unreadable::Failing) => {}
+            Ok(_) | Err(ReadError::Failing) => {}
         }
         true
     }
@@ -63,9 +63,9 @@ impl News {
     }
 
     /// Tells the others what this worker fetched.
-    pub fn tell(&self, provider: &Rc<Provider>) {
+    pub fn share(&self, provider: &Rc<Provider>) {
         let (Some(data), Some(source)) = (self.data, self.source(provider)) else { return };
-        let Some(news) = provider.take_news() else { return };
+        let Some(news) = provider.take_unshared() else { return };
         let mut version = source.version;
         for _ in 0..ATTEMPTS {
             if (data.set)(&source.name, &news, version).is_ok() {
@@ -76,7 +76,7 @@ impl News {
     }
 
     /// Whether this worker is the one to ask the provider now.
-    pub fn may_ask(&self, provider: &Rc<Provider>, now: Timestamp) -> bool {
+    pub fn may_fetch(&self, provider: &Rc<Provider>, now: Timestamp) -> bool {
         let (Some(data), Some(source)) = (self.data, self.source(provider)) else { return true };
         let name = format!("{}.lease", source.name);
         let own = [self.worker.to_le_bytes(), now.0.to_le_bytes()].concat();

@@ -1,8 +1,8 @@
 //! Requests that wait: for a reply, for their body, or for other flows.
 
-use super::body::{Awaited, Meanwhile, RequestBody};
-use super::single_flight::Place;
-use super::{Action, CalloutId, Driver, Relayed, RequestId, Sender};
+use super::body::{BodyPolicy, BodyStep, RequestBody};
+use super::single_flight::Role;
+use super::{Action, CalloutId, Driver, RelayedCallout, RequestId, Sender};
 use crate::filter::Answer;
 use crate::flow::{Flow, Step};
 use crate::http::{Callout, CalloutFailed, HostTraits, Request};
@@ -29,7 +29,7 @@ impl Waiter {
     }
 
     /// What a host that gathers bodies does with the body of this request.
-    pub fn body_meanwhile(&mut self) -> Meanwhile {
+    pub fn body_meanwhile(&mut self) -> BodyPolicy {
         self.body.meanwhile(self.flow.as_ref().map_or(0, Flow::body_later))
     }
 }
@@ -64,12 +64,12 @@ impl Driver {
                 Step::Body(limit, flow) => {
                     let Some(waiter) = self.requests.get_mut(id.0) else { return };
                     match waiter.body.wait(limit, waiter.host, is_own_turn, now) {
-                        Awaited::Known(body) => {
+                        BodyStep::Known(body) => {
                             step = flow.resume_with_body(body, now);
                             continue;
                         }
-                        Awaited::Read(size) => self.actions.push_back(Action::ReadBody(id, size)),
-                        Awaited::Comes => self.actions.push_back(Action::AwaitBody(id)),
+                        BodyStep::Read(size) => self.actions.push_back(Action::ReadBody(id, size)),
+                        BodyStep::Comes => self.actions.push_back(Action::AwaitBody(id)),
                     }
                     flow
                 }
@@ -100,9 +100,9 @@ impl Driver {
             let is_there = |owner: RequestId| self.requests.get(owner.0).is_some();
             let place = self.single_flights.join(name, &callout, id, is_own_turn, host, is_there, now);
             match place {
-                Place::First => {}
-                Place::Behind => return Ok(()),
-                Place::None => return Err(CalloutFailed::Busy),
+                Role::First => {}
+                Role::Behind => return Ok(()),
+                Role::None => return Err(CalloutFailed::Busy),
             }
         }
         if is_own_turn {
@@ -111,7 +111,7 @@ impl Driver {
                 waiter.flight = Some(flight);
             }
         } else {
-            self.relayed.push(Relayed { callout, request: Some(id) });
+            self.relayed.push(RelayedCallout { callout, request: Some(id) });
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ struct SingleFlight {
 }
 
 /// The role of a request for a shared callout.
-pub enum Place {
+pub enum Role {
     /// The first: it sends.
     First,
     /// The callout is in flight, and its reply serves this request too.
@@ -69,7 +69,7 @@ impl SingleFlights {
         host: HostTraits,
         is_there: impl Fn(RequestId) -> bool,
         now: Timestamp,
-    ) -> Place {
+    ) -> Role {
         let owner = is_own_turn.then_some(id);
         let known = self.0.get_mut(name);
         let Some(known) = known.filter(|known| {
@@ -80,13 +80,13 @@ impl SingleFlights {
             let waiting = self.0.remove(name).map(|known| known.waiting).unwrap_or_default();
             self.0
                 .insert(name.to_owned(), SingleFlight { waiting, ..SingleFlight::new(callout, owner, now) });
-            return Place::First;
+            return Role::First;
         };
         if !host.wakes_requests || known.waiting.len() >= WAITING_LIMIT {
-            return Place::None;
+            return Role::None;
         }
         known.waiting.push(id);
-        Place::Behind
+        Role::Behind
     }
 
     /// Begins the callout of this name for the background, unless it is in flight already.

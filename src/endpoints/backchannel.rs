@@ -15,8 +15,8 @@ use crate::jose::Jws;
 use crate::oidc::claims;
 use crate::oidc::form::FORM_LIMIT;
 use crate::oidc::logout_token::{self, LogoutToken, LogoutTokenError};
-use crate::provider::{BroughtBy, RelyingParty, one_of_issuer};
-use crate::store::revocation_list::Whose;
+use crate::provider::{RelyingParty, TokenSource, one_of_issuer};
+use crate::store::revocation_list::RevocationTarget;
 use crate::store::{Key, Record, Table};
 
 /// `jti` of logout tokens that were acted upon: room for some 15,000 within the time that a token may
@@ -52,8 +52,8 @@ async fn by_token(
     let text = logout_token::read_request(&body).map_err(ClientError::LogoutRequest)?;
     let jws = Jws::parse(&text).map_err(ClientError::Token)?;
     let party = sender(filter, &jws)?;
-    visit.is_by(&party.provider, "");
-    let (verified, _) = bearer::verify(party, (jws, &text, BroughtBy::Client), callouts).await?;
+    visit.note_identity(&party.provider, "");
+    let (verified, _) = bearer::verify(party, (jws, &text, TokenSource::Client), callouts).await?;
     let expect = logout_token::Expected {
         issuer: party.config.issuer_of(verified.claims()),
         client_id: &party.config.client.id,
@@ -90,9 +90,9 @@ async fn act_upon(
         return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
     }
     let whose = match (token.session_id(), token.subject()) {
-        (Some(sid), subject) => Whose::Sid { issuer, sid, subject },
-        (None, Some(subject)) => Whose::Subject(issuer, subject),
-        (None, None) => return Err(Error::Bug("a logout token names nobody")),
+        (Some(sid), subject) => RevocationTarget::Sid { issuer, sid, subject },
+        (None, Some(subject)) => RevocationTarget::Subject(issuer, subject),
+        (None, None) => return Err(Error::Bug("a logout token has no subject")),
     };
     party.revocation_list.end(&filter.store, whose, callouts).await?;
     // Last: a token that could not be acted upon may be sent again.
@@ -112,7 +112,7 @@ fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
         response = response.header("allow", filter.allow(visit.request.path_only()));
     }
     let reference = filter.random.reference(visit.now()).unwrap_or_default();
-    let decision = filter.decision(visit, error.code().name, visit.who().provider.as_ref(), "");
+    let decision = filter.decision(visit, error.code().name, visit.log_context().provider.as_ref(), "");
     let decision = Decision { outcome: Outcome::Refused, reference, ..decision };
     filter.audit(visit, &decision, response.status, &detail);
     Answer::Respond(response, decision)
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_thousand_logout_tokens_are_remembered_at_once() {
+    fn ten_thousand_logout_tokens_fit_into_the_replay_table() {
         assert!(ACTED_UPON.has_room_for(10_000));
     }
 }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::config::Authentication;
 use crate::credential::session;
-use crate::endpoints::landing::Framed;
-use crate::endpoints::refusal::Extras;
+use crate::endpoints::landing::FrameMode;
+use crate::endpoints::refusal::RefusalDetails;
 use crate::endpoints::{landing, looping, step_up};
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -14,14 +14,14 @@ use crate::http::Request;
 use crate::oidc::authorization::{self, AuthorizationRequest};
 use crate::oidc::pkce;
 use crate::oidc::shown_request::shown_request;
-use crate::provider::{BoundRule, Known, RelyingParty};
-use crate::session::{Jar, KeptForm, Landing, Login, Place};
+use crate::provider::{BoundRule, ProviderDocuments, RelyingParty};
+use crate::session::{Jar, KeptForm, Landing, Login, LoginOrigin};
 
 /// A login that is about to begin.
 #[derive(Default)]
-pub struct Begin {
+pub struct LoginStart {
     pub(super) return_to: String,
-    pub(super) rounds: u8,
+    pub(super) attempts: u8,
     /// Set-Cookie values that go with the redirect.
     pub(super) cookies: Vec<String>,
     /// Parameters of the authorization request that were set by whoever asked for the login.
@@ -35,10 +35,10 @@ pub struct Begin {
     pub(super) began_as: Option<String>,
 }
 
-impl Begin {
+impl LoginStart {
     /// For a page of this site, asked for by a person.
     pub(super) fn new(return_to: String, authentication: Authentication) -> Self {
-        Begin { return_to, authentication, ..Begin::default() }
+        LoginStart { return_to, authentication, ..LoginStart::default() }
     }
 
     /// For a page that somebody wanted to see.
@@ -47,13 +47,13 @@ impl Begin {
         request: &Request,
         rule: &BoundRule,
         party: &Rc<RelyingParty>,
-        rounds: u8,
+        attempts: u8,
         cookies: Vec<String>,
     ) -> Self {
         let return_to = filter.page_of(request, Some(party));
         let authentication = step_up::wanted(filter, party, Some(rule), "");
         let landing = landing::of_page(filter, request, party);
-        Begin { rounds, cookies, landing, ..Begin::new(return_to, authentication) }
+        LoginStart { attempts, cookies, landing, ..LoginStart::new(return_to, authentication) }
     }
 }
 
@@ -62,7 +62,7 @@ pub async fn begin(
     filter: &Filter,
     visit: &Visit,
     party: &Rc<RelyingParty>,
-    begin: Begin,
+    begin: LoginStart,
     callouts: &Callouts,
 ) -> Answer {
     match ready(visit, party, callouts).await {
@@ -75,11 +75,15 @@ pub async fn begin(
 ///
 /// # Errors
 /// The provider cannot be asked.
-pub async fn ready(visit: &Visit, party: &Rc<RelyingParty>, callouts: &Callouts) -> Result<Known, Error> {
+pub async fn ready(
+    visit: &Visit,
+    party: &Rc<RelyingParty>,
+    callouts: &Callouts,
+) -> Result<ProviderDocuments, Error> {
     if let Some(known) = party.known() {
         return Ok(known);
     }
-    visit.is_by(&party.provider, "");
+    visit.note_identity(&party.provider, "");
     Box::pin(party.ready(callouts)).await
 }
 
@@ -88,13 +92,13 @@ pub fn begin_now(
     filter: &Filter,
     visit: &Visit,
     party: &Rc<RelyingParty>,
-    known: &Known,
-    begin: Begin,
+    known: &ProviderDocuments,
+    begin: LoginStart,
 ) -> Answer {
     let address = filter.login_address(&begin.return_to);
     send_to_provider(filter, visit, party, known, begin).unwrap_or_else(|error| {
         let is_loop = matches!(error, Error::Client(ClientError::LoginLoop(..)));
-        let extras = Extras { retry: is_loop.then_some(address), ..Extras::default() };
+        let extras = RefusalDetails { retry: is_loop.then_some(address), ..RefusalDetails::default() };
         filter.refuse_with(visit, &error, extras)
     })
 }
@@ -103,13 +107,13 @@ fn send_to_provider(
     filter: &Filter,
     visit: &Visit,
     party: &Rc<RelyingParty>,
-    known: &Known,
-    mut begin: Begin,
+    known: &ProviderDocuments,
+    mut begin: LoginStart,
 ) -> Result<Answer, Error> {
-    match Framed::of(filter, &visit.request, &begin.from_request, party) {
-        Framed::No => {}
-        Framed::Silently => begin.from_request.push(("prompt".to_owned(), "none".to_owned())),
-        Framed::Never => {
+    match FrameMode::of(filter, &visit.request, &begin.from_request, party) {
+        FrameMode::No => {}
+        FrameMode::Silently => begin.from_request.push(("prompt".to_owned(), "none".to_owned())),
+        FrameMode::Never => {
             return Ok(landing::outside_the_frame(filter, visit, party, &begin.return_to, begin.cookies));
         }
     }
@@ -123,7 +127,7 @@ fn send_to_provider(
     };
     let mut verifier = [0; 32];
     filter.random.fill(&mut verifier, now)?;
-    let place = Place {
+    let place = LoginOrigin {
         return_to: begin.return_to.clone(),
         started_at: now,
         landing: begin.landing,
@@ -137,7 +141,7 @@ fn send_to_provider(
         return_to: begin.return_to,
         redirect_uri: filter.redirect_uri(party, &visit.request)?,
         started_at: now,
-        rounds: begin.rounds,
+        attempts: begin.attempts,
         needless,
         acr_values,
         max_age,

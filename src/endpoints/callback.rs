@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::calls::exchange::{self, Asked};
+use crate::calls::exchange::{self, IdTokenContext};
 use crate::calls::userinfo;
 use crate::calls::userinfo::Person;
 use crate::config::ResponseMode;
 use crate::credential::session;
 use crate::endpoints::new_session::new_session;
-use crate::endpoints::refusal::Extras;
+use crate::endpoints::refusal::RefusalDetails;
 use crate::endpoints::{landing, looping, missing_login, redeemed, step_up};
 use crate::error::{ClientError, Error, ProviderError};
 use crate::filter::{Answer, Filter, Visit};
@@ -16,8 +16,8 @@ use crate::flow::Callouts;
 use crate::http::BodyFailed;
 use crate::oidc::authorization::{self, AuthorizationCode, AuthorizationError, AuthorizationResponse};
 use crate::oidc::token::{TokenResponse, token_request};
-use crate::provider::{Known, RelyingParty};
-use crate::session::{Jar, Login, Session, Who};
+use crate::provider::{ProviderDocuments, RelyingParty};
+use crate::session::{FormOwner, Jar, Login, Session};
 
 /// A browser comes back from the provider.
 pub async fn complete(
@@ -26,8 +26,8 @@ pub async fn complete(
     party: &Rc<RelyingParty>,
     callouts: &Callouts,
 ) -> Answer {
-    let mut extras = Extras::default();
-    visit.is_by(&party.provider, "");
+    let mut extras = RefusalDetails::default();
+    visit.note_identity(&party.provider, "");
     let completed = redeem(filter, visit, party, callouts, &mut extras).await;
     completed.unwrap_or_else(|error| filter.refuse_with(visit, &error, extras))
 }
@@ -39,7 +39,7 @@ async fn redeem(
     visit: &Visit,
     party: &Rc<RelyingParty>,
     callouts: &Callouts,
-    extras: &mut Extras,
+    extras: &mut RefusalDetails,
 ) -> Result<Answer, Error> {
     let response = authorization_response(visit, party.config.response_mode, callouts).await?;
     let jar = Jar::read(&visit.request.headers);
@@ -48,7 +48,7 @@ async fn redeem(
             Ok(login) => login,
             Err(missing) => {
                 let late = (&response, missing);
-                return missing_login::lead_on(filter, visit, party, late, callouts, extras).await;
+                return missing_login::redirect_to_page(filter, visit, party, late, callouts, extras).await;
             }
         };
     extras.cookies = filter.cookies.delete_login(&party.cookies, response.state().expose());
@@ -82,14 +82,14 @@ async fn redeem(
     };
     redeemed::once(filter, party, &login, callouts).await?;
     let tokens = redeem_code(filter, party, &known, &code, &login, callouts).await?;
-    let asked = Asked {
+    let asked = IdTokenContext {
         nonce: Some(&login.nonce),
         code: Some(code.secret()),
         max_age: login.max_age,
         access_token: &tokens.access_token,
     };
     let id_token = exchange::check_id_token(party, &tokens.id_token, &asked, callouts).await?;
-    visit.is_by(&party.provider, id_token.subject());
+    visit.note_identity(&party.provider, id_token.subject());
     let is_same_person = login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub));
     let is_enough = match step_up::is_enough(&login, &id_token, party.config.leeway, callouts.now()) {
         // The session that was not enough stays as it is: this login is worth no more.
@@ -100,20 +100,20 @@ async fn redeem(
     let claims = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await?;
     let claims = claims.as_ref().unwrap_or(id_token.claims());
     let session = new_session(filter, party, &id_token, claims, &tokens, &login, callouts.now())?;
-    visit.is_in(&party.provider, &session);
-    visit.is_by(&party.provider, id_token.subject());
+    visit.note_session(&party.provider, &session);
+    visit.note_identity(&party.provider, id_token.subject());
     let write = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, &jar, nonce);
     let session = session::fit(filter, party, session, session::GIVEN_UP, callouts.now(), write)?;
     step_up::end_of_somebody_else(filter, party, &jar, &id_token, callouts).await;
     let [lost, page] = [party.cookies.lost(), party.cookies.needless(&login.return_to)];
-    let rounds = [(lost, login.rounds.saturating_add(1)), (page, needless)];
-    let rounds = filter.cookies.set_rounds(&rounds, &jar, callouts.now());
-    let who = Who::of(id_token.claims(), id_token.subject());
+    let attempts = [(lost, login.attempts.saturating_add(1)), (page, needless)];
+    let attempts = filter.cookies.set_attempts(&attempts, &jar, callouts.now());
+    let who = FormOwner::of(id_token.claims(), id_token.subject());
     let landed = landing::after_login(filter, visit, party, &login, who)?;
     // Only now, when nothing can fail any more: a failure answer carries them too.
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session);
-    cookies.push(rounds);
+    cookies.push(attempts);
     if let Err(error) = is_enough {
         extras.cookies = cookies;
         return Err(error);
@@ -147,14 +147,14 @@ async fn authorization_response(
 async fn redeem_code(
     filter: &Filter,
     party: &Rc<RelyingParty>,
-    known: &Known,
+    known: &ProviderDocuments,
     code: &AuthorizationCode,
     login: &Login,
     callouts: &Callouts,
 ) -> Result<TokenResponse, Error> {
     let request =
         token_request(&known.metadata, &party.config, code, &login.code_verifier, &login.redirect_uri);
-    let received = exchange::ask_as_client(filter, party, &request, callouts).await?;
+    let received = exchange::request_as_client(filter, party, &request, callouts).await?;
     let mut sent = party.config.client.secrets();
     sent.extend([code.secret(), &login.code_verifier, &login.state]);
     Ok(TokenResponse::read(&received, &sent)

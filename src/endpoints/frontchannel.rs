@@ -32,7 +32,7 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<
     let jar = Jar::read(&request.headers);
     let mut cookies = Vec::new();
     let mut decision = filter.decision(visit, "frontchannel_no_session", &first.provider, "");
-    let mut detail = "the request brings no session of this issuer".to_owned();
+    let mut detail = "the request has no session of this issuer".to_owned();
     for party in &of_issuer {
         let Ok(found) = session::of(filter, visit, party, &jar) else { continue };
         let (of_session, _) = found.session.person();

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use super::begin::{Begin, begin};
+use super::begin::{LoginStart, begin};
 use crate::answer;
 use crate::credential::session;
 use crate::endpoints::{looping, step_up};
@@ -18,7 +18,9 @@ use crate::http::{Body, BodyFailed, Request};
 use crate::oidc::form;
 use crate::oidc::return_to::ReturnTo;
 use crate::provider::RelyingParty;
-use crate::session::{FinishedLogin, FormLost, Jar, KeptForm, Landing, NOTE_LIFETIME, SessionEnded, Who};
+use crate::session::{
+    CompletedLogin, FormLost, FormOwner, Jar, KeptForm, Landing, NOTE_LIFETIME, SessionEnded,
+};
 use crate::store::{Claim, Key, Record, Table};
 
 /// A longer form is not kept. Bytes of its body.
@@ -53,7 +55,7 @@ pub fn may_be_kept(filter: &Filter, request: &Request, party: &Rc<RelyingParty>,
 /// The same before it is known whether the session of a request can be refreshed: so much of its body
 /// is kept meanwhile. Bytes; 0 if it is no form that could be kept.
 pub fn kept_meanwhile(filter: &Filter, request: &Request, party: &Rc<RelyingParty>) -> usize {
-    let ended = ClientError::SessionEnded(SessionEnded::NotRenewed).into();
+    let ended = ClientError::SessionEnded(SessionEnded::NotRefreshed).into();
     if may_be_kept(filter, request, party, &ended) { KEPT_FORM_LIMIT } else { 0 }
 }
 
@@ -82,14 +84,14 @@ fn kept(
     party: &Rc<RelyingParty>,
     why: &Error,
     body: Body,
-) -> Result<Option<Begin>, Error> {
+) -> Result<Option<LoginStart>, Error> {
     match body {
         // It never came to its end, so there is nothing to keep.
         Err(BodyFailed::TooSlow) => {
             return Err(ClientError::Body(BodyFailed::TooSlow, KEPT_FORM_LIMIT).into());
         }
         Err(BodyFailed::NotGiven) => {
-            let line = format!("a form is not kept over a login: {}", BodyFailed::NotGiven);
+            let line = format!("a form is not preserved over a login: {}", BodyFailed::NotGiven);
             filter.log.warn("body_not_given", &line, visit.now());
         }
         Err(BodyFailed::TooLarge) | Ok(_) => {}
@@ -99,7 +101,7 @@ fn kept(
         return Ok(None);
     }
     let jar = Jar::read(&visit.request.headers);
-    let rounds = looping::lost(filter, visit, party, why)?;
+    let attempts = looping::lost(filter, visit, party, why)?;
     let form = KeptForm {
         origin: filter.origin(&visit.request)?,
         path: visit.request.path.clone(),
@@ -110,22 +112,22 @@ fn kept(
     if !filter.cookies.is_kept(&form) {
         return Ok(None);
     }
-    Ok(Some(Begin {
+    Ok(Some(LoginStart {
         return_to: page_of_form(filter, &visit.request),
         authentication: step_up::wanted(filter, party, visit.rule.as_ref(), ""),
-        rounds,
+        attempts,
         cookies: filter.cookies_of_end(party, &jar, why),
         landing: Landing::Form,
         kept_form: Some(form),
-        ..Begin::default()
+        ..LoginStart::default()
     }))
 }
 
 /// Whose session has ended, if its cookie is still there.
-fn ended(filter: &Filter, party: &Rc<RelyingParty>, jar: &Jar<'_>, visit: &Visit) -> Option<Who> {
+fn ended(filter: &Filter, party: &Rc<RelyingParty>, jar: &Jar<'_>, visit: &Visit) -> Option<FormOwner> {
     let mut texts = party.cookies.session_text(jar);
     let ended = texts.find_map(|sealed| session::open(filter, party, &sealed, visit.now()))?;
-    Some(Who::of(&ended.session.claims, &ended.session.subject))
+    Some(FormOwner::of(&ended.session.claims, &ended.session.subject))
 }
 
 /// The page on which the form was filled in, if the browser says so: there a person goes whose window
@@ -140,7 +142,7 @@ fn page_of_form(filter: &Filter, request: &Request) -> String {
 async fn once(
     filter: &Filter,
     party: &Rc<RelyingParty>,
-    finished: &FinishedLogin,
+    finished: &CompletedLogin,
     callouts: &Callouts,
 ) -> Result<(), Error> {
     let key = Key::new(&[finished.login.as_bytes()]);
@@ -190,8 +192,8 @@ async fn open<'f>(
     let jar = Jar::read(&visit.request.headers);
     let found = session::of(filter, visit, party, &jar)?;
     let subject = &found.session.subject;
-    visit.is_by(&party.provider, subject);
-    let who = Who::of(&found.session.claims, subject);
+    visit.note_identity(&party.provider, subject);
+    let who = FormOwner::of(&found.session.claims, subject);
     if finished.who != who || form.filled_in_by.is_some_and(|filled_in_by| filled_in_by != who) {
         return Err(ClientError::KeptForm(FormLost::OtherPerson).into());
     }

@@ -10,7 +10,7 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::http::{Request, Response};
 use crate::provider::RelyingParty;
 use crate::rules::FetchMetadata;
-use crate::session::{FinishedLogin, Landing, Login, Who};
+use crate::session::{CompletedLogin, FormOwner, Landing, Login};
 
 /// What a browser does after a login for the page that it asked for. A page in a frame keeps nothing:
 /// our pages are in no frame.
@@ -50,7 +50,7 @@ pub fn retry_address(filter: &Filter, login: &Login) -> String {
 }
 
 /// How a login begins as to frames: providers do not let their pages be framed.
-pub enum Framed {
+pub enum FrameMode {
     /// In a window. Or in a frame whose cookies belong to the page around it: a login outside it would log
     /// nobody in.
     No,
@@ -61,24 +61,24 @@ pub enum Framed {
     Never,
 }
 
-impl Framed {
+impl FrameMode {
     /// How the login of this request begins.
     pub fn of(
         filter: &Filter,
         request: &Request,
         from_request: &[(String, String)],
         party: &RelyingParty,
-    ) -> Framed {
+    ) -> FrameMode {
         if !is_framed(filter, request) {
-            return Framed::No;
+            return FrameMode::No;
         }
         let mut parameters = from_request.iter().chain(&party.config.authorization_parameters);
         let has_cookies = filter.config.session.same_site == SameSite::None
             || !FetchMetadata::of(request).is_from_another_site();
         if has_cookies && !parameters.any(|(name, _)| name == "prompt") {
-            Framed::Silently
+            FrameMode::Silently
         } else {
-            Framed::Never
+            FrameMode::Never
         }
     }
 }
@@ -111,15 +111,15 @@ pub fn after_login(
     visit: &Visit,
     party: &Rc<RelyingParty>,
     login: &Login,
-    who: Who,
+    who: FormOwner,
 ) -> Result<Response, Error> {
     let name = login.name();
     if login.landing != Landing::Form {
         return Ok(back(filter, visit, login.landing, &login.return_to, name));
     }
     let now = visit.now();
-    let finished = FinishedLogin { login: name.to_owned(), who, finished_at: now };
-    let note = party.cookies.seal_finished(&finished, filter.nonce24(now)?);
+    let finished = CompletedLogin { login: name.to_owned(), who, finished_at: now };
+    let note = party.cookies.seal_completed(&finished, filter.nonce24(now)?);
     let restore = &filter.config.endpoints.restore;
     Ok(answer::return_with_form(&login.return_to, name, &note, restore))
 }

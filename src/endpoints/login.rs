@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::endpoints::begin::Begin;
+use crate::endpoints::begin::LoginStart;
 use crate::endpoints::{step_up, third_party};
 use crate::error::{ClientError, Error};
 use crate::filter::{Filter, Visit};
@@ -16,7 +16,10 @@ use crate::session::Landing;
 ///
 /// # Errors
 /// A client that cannot follow a redirect to the provider.
-pub fn on_request<'a>(filter: &'a Filter, visit: &Visit) -> Result<(&'a Rc<RelyingParty>, Begin), Error> {
+pub fn on_request<'a>(
+    filter: &'a Filter,
+    visit: &Visit,
+) -> Result<(&'a Rc<RelyingParty>, LoginStart), Error> {
     let request = &visit.request;
     let can_navigate = match ClientKind::of(request) {
         ClientKind::Navigation => true,
@@ -40,7 +43,7 @@ pub fn on_request<'a>(filter: &'a Filter, visit: &Visit) -> Result<(&'a Rc<Relyi
     let is_popup = parameter("display").is_some_and(|(_, value)| value == "popup");
     let landing =
         if is_popup && may_open_windows(filter, request) { Landing::Popup } else { Landing::Redirect };
-    Ok((party, Begin { from_request, landing, ..Begin::new(return_to, authentication) }))
+    Ok((party, LoginStart { from_request, landing, ..LoginStart::new(return_to, authentication) }))
 }
 
 /// Whether a page of this very origin, or a person, opens the window. Any other page would learn from a

@@ -15,7 +15,7 @@ use crate::refresh;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::secret::Secret;
 use crate::session::{Jar, LogoutInFlight};
-use crate::store::revocation_list::Whose;
+use crate::store::revocation_list::RevocationTarget;
 
 use std::rc::Rc;
 
@@ -44,8 +44,8 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     for party in filter.registry.relying_parties() {
         if let Ok(session) = session::of(filter, visit, party, &jar) {
             end_session(filter, &session, callouts).await;
-            let newest = refresh::newest(filter, &session, visit.now());
-            revocation::begin(filter, party, &newest.remembered.session, visit.now());
+            let latest = refresh::latest(filter, &session, visit.now());
+            revocation::begin(filter, party, &latest.cached.session, visit.now());
             ended.push(session);
         }
         cookies.extend(filter.cookies.delete_session(&party.cookies, &jar));
@@ -58,7 +58,7 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     let response = Response::new(303).header("location", location).set_cookies(cookies);
     let (provider, subject) = match ended.first() {
         Some(session) => {
-            visit.is_in(&session.party.provider, &session.session);
+            visit.note_session(&session.party.provider, &session.session);
             (Some(&session.party.provider), session.session.subject.as_str())
         }
         None => (filter.providers().first(), ""),
@@ -78,11 +78,11 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
 /// write it anew.
 pub async fn end_session(filter: &Filter, found: &CachedSession, callouts: &Callouts) {
     found.look_again();
-    let whose = Whose::Id { id: &found.session.id, person: found.session.person() };
+    let whose = RevocationTarget::Id { id: &found.session.id, person: found.session.person() };
     if let Err(error) = found.party.revocation_list.end(&filter.store, whose, callouts).await {
         let error = Error::from(error);
         // The cookie goes in any case.
-        log::warn!("code=shared_data the end of a session is not known to all workers: {error}");
+        log::warn!("code=shared_data a logout could not be stored for all workers: {error}");
     }
 }
 
@@ -145,7 +145,8 @@ fn at_provider(
 ) -> Option<(String, Option<String>)> {
     let Some(known) = party.known() else {
         let line = format!(
-            "provider={}: it has not answered yet, so a logout does not reach it, and its own session goes on",
+            "provider={}: its metadata are not available yet, so the logout does not reach it, and its own \
+             session goes on",
             party.config.name
         );
         filter.log.warn("logout_not_at_provider", &line, visit.now());
@@ -169,8 +170,8 @@ fn at_provider(
             if !next.is_empty() {
                 let next = next.join(", ");
                 log::warn!(
-                    "provider={}: after the logout the browser does not come back here, so it is not led \
-                     on to end the sessions at: {next}",
+                    "provider={}: after its logout the browser does not return here, so it does not end \
+                     the sessions at: {next}",
                     party.config.name
                 );
             }

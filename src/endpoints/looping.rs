@@ -15,7 +15,7 @@ use crate::flow::Callouts;
 use crate::oidc::discovery::Metadata;
 use crate::provider::RelyingParty;
 use crate::rules::FetchMetadata;
-use crate::session::{JUST_BEGUN, Jar, Login, LoginLoop, ROUNDS_LIMIT};
+use crate::session::{ATTEMPTS_LIMIT, JUST_BEGUN, Jar, Login, LoginLoop};
 use crate::time::Timestamp;
 
 /// The number of logins that were lost before the one that now begins. `why` is why it begins.
@@ -31,7 +31,7 @@ pub fn lost(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, why: &Erro
         let found = texts.find_map(|text| session::open(filter, party, &text, visit.now()));
         at = found.map_or(at, |found| found.session.created_at);
     }
-    let (lost, _) = filter.cookies.rounds(party.cookies.lost(), &jar, at);
+    let (lost, _) = filter.cookies.attempts(party.cookies.lost(), &jar, at);
     let kind = match why {
         Error::Client(ClientError::SessionUnreadable(_)) => LoginLoop::Unreadable,
         Error::Client(ClientError::SessionEnded(_)) => LoginLoop::Over,
@@ -63,7 +63,7 @@ pub fn needless(
     if !is_asked || is_by_person || visit.now().since(found.session.created_at) >= JUST_BEGUN {
         return Ok(0);
     }
-    let (needless, _) = rounds(filter, visit, party.cookies.needless(page));
+    let (needless, _) = attempts(filter, visit, party.cookies.needless(page));
     within(
         filter,
         visit,
@@ -88,7 +88,7 @@ pub fn unseen(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, login: &
     }) else {
         return Ok(login.needless);
     };
-    let (needless, _) = rounds(filter, visit, party.cookies.needless(&login.return_to));
+    let (needless, _) = attempts(filter, visit, party.cookies.needless(&login.return_to));
     within(
         filter,
         visit,
@@ -112,7 +112,7 @@ pub async fn done_before(
     callouts: &Callouts,
 ) -> Result<Option<String>, Error> {
     let of = party.cookies.needless(page);
-    let (needless, counted_at) = rounds(filter, visit, of);
+    let (needless, counted_at) = attempts(filter, visit, of);
     // Times are whole seconds, and a fast loop makes several rounds in one: what began in the second of the
     // session began after it. An answer that is opened again was counted, after its login began.
     if started_at < found.session.created_at
@@ -130,21 +130,21 @@ pub async fn done_before(
         &format_args!("the session {}", found.session.id),
     )?;
     let jar = Jar::read(&visit.request.headers);
-    Ok(Some(filter.cookies.set_rounds(&[(of, needless)], &jar, visit.now())))
+    Ok(Some(filter.cookies.set_attempts(&[(of, needless)], &jar, visit.now())))
 }
 
-fn rounds(filter: &Filter, visit: &Visit, of: u32) -> (u8, Timestamp) {
-    filter.cookies.rounds(of, &Jar::read(&visit.request.headers), visit.now())
+fn attempts(filter: &Filter, visit: &Visit, of: u32) -> (u8, Timestamp) {
+    filter.cookies.attempts(of, &Jar::read(&visit.request.headers), visit.now())
 }
 
 fn within(
     filter: &Filter,
     visit: &Visit,
-    rounds: u8,
+    attempts: u8,
     why: LoginLoop,
     seen: &dyn fmt::Display,
 ) -> Result<u8, Error> {
-    if rounds < ROUNDS_LIMIT { Ok(rounds) } else { Err(end(filter, visit, why, seen)) }
+    if attempts < ATTEMPTS_LIMIT { Ok(attempts) } else { Err(end(filter, visit, why, seen)) }
 }
 
 /// The end of a loop, with which session was seen, and which cookies.

@@ -10,33 +10,33 @@
 
 use std::rc::Rc;
 
-use super::begin::{Begin, begin_now};
+use super::begin::{LoginStart, begin_now};
 use super::landing;
 use crate::config::Authentication;
 use crate::credential::session;
-use crate::endpoints::refusal::Extras;
+use crate::endpoints::refusal::RefusalDetails;
 use crate::endpoints::{looping, step_up};
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::http::{Request, Response};
 use crate::oidc::authorization::AuthorizationResponse;
-use crate::provider::{Known, RelyingParty};
+use crate::provider::{ProviderDocuments, RelyingParty};
 use crate::rules::ClientKind;
-use crate::session::{Jar, Landing, Login, LoginLoop, LoginMissing, Place};
+use crate::session::{Jar, Landing, Login, LoginLoop, LoginMissing, LoginOrigin};
 use crate::time::Timestamp;
 
 /// Leads on whoever comes with such an answer.
 ///
 /// # Errors
 /// Why there is no login, if none begins by itself; or the provider cannot be reached.
-pub async fn lead_on(
+pub async fn redirect_to_page(
     filter: &Filter,
     visit: &Visit,
     party: &Rc<RelyingParty>,
     (response, missing): (&AuthorizationResponse, LoginMissing),
     callouts: &Callouts,
-    extras: &mut Extras,
+    extras: &mut RefusalDetails,
 ) -> Result<Answer, Error> {
     let state = response.state().expose();
     let jar = Jar::read(&visit.request.headers);
@@ -81,7 +81,7 @@ pub async fn lead_on(
         let started_at = match started_at {
             Some(started_at) => started_at,
             // To lead anybody to the front page instead is to lose in silence where they wanted to go.
-            None if Place::may_be_in(state) => return Err(not_ours(None)),
+            None if LoginOrigin::may_be_in(state) => return Err(not_ours(None)),
             // Nobody here began it, so it is none of several tabs either.
             None => Timestamp(u64::MAX),
         };
@@ -98,12 +98,12 @@ pub async fn lead_on(
         }
         return Err(ClientError::Login(missing).into());
     }
-    log::debug!("code={} a login begins again: {missing}", missing.code());
+    log::debug!("code={} a login restarts: {missing}", missing.code());
     let known = party.ready(callouts).await?;
     // With the new cookie goes the deletion of all that took too long.
     let rule = filter.rule_of_page(&visit.request, &return_to);
     let authentication = step_up::wanted(filter, party, rule, "");
-    let begin = Begin { landing, began_as, ..Begin::new(return_to, authentication) };
+    let begin = LoginStart { landing, began_as, ..LoginStart::new(return_to, authentication) };
     Ok(begin_now(filter, visit, party, &known, begin))
 }
 
@@ -114,9 +114,9 @@ pub fn begin_again(
     filter: &Filter,
     visit: &Visit,
     party: &Rc<RelyingParty>,
-    known: &Known,
+    known: &ProviderDocuments,
     login: Login,
-    extras: &mut Extras,
+    extras: &mut RefusalDetails,
 ) -> Answer {
     let jar = Jar::read(&visit.request.headers);
     let needs_none = login.acr_values.is_empty() && login.max_age.is_none() && login.landing != Landing::Form;
@@ -124,17 +124,18 @@ pub fn begin_again(
         let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
         return done_before(filter, visit, party, response, extras);
     }
-    log::debug!("code=authorization_refused a login begins again: it took too long for the provider");
+    log::debug!("code=authorization_refused a login restarts: it expired at the provider");
     let began_as = Some(login.name().to_owned());
-    let Login { return_to, rounds, acr_values, max_age, landing, .. } = login;
+    let Login { return_to, attempts, acr_values, max_age, landing, .. } = login;
     let authentication = Authentication { acr_values, max_age };
     let cookies = std::mem::take(&mut extras.cookies);
-    let begin = Begin { rounds, cookies, landing, began_as, ..Begin::new(return_to, authentication) };
+    let begin =
+        LoginStart { attempts, cookies, landing, began_as, ..LoginStart::new(return_to, authentication) };
     begin_now(filter, visit, party, known, begin)
 }
 
 /// What came in the place of the cookie of a login, and where that may have stayed.
-fn cookies_seen(filter: &Filter, visit: &Visit, jar: &Jar<'_>, place: Option<&Place>) -> String {
+fn cookies_seen(filter: &Filter, visit: &Visit, jar: &Jar<'_>, place: Option<&LoginOrigin>) -> String {
     let here = &visit.request.authority;
     if let Some(began) = place.and_then(|place| place.host.as_ref()).filter(|host| *host != here) {
         return format!(
@@ -160,7 +161,7 @@ fn done_before(
     visit: &Visit,
     party: &Rc<RelyingParty>,
     response: Response,
-    extras: &mut Extras,
+    extras: &mut RefusalDetails,
 ) -> Answer {
     let decision = filter.decision(visit, "login_done_before", &party.provider, "");
     filter.audit(visit, &decision, response.status, "");
@@ -172,7 +173,7 @@ fn not_ours(cookie: Option<String>) -> Error {
 }
 
 /// What the browser does after the login, and the name of what it keeps for that.
-fn waiting(place: Option<&Place>, state: &str) -> (Landing, Option<String>) {
+fn waiting(place: Option<&LoginOrigin>, state: &str) -> (Landing, Option<String>) {
     let Some(place) = place else { return (Landing::Redirect, None) };
     let name = place.began_as.clone().or_else(|| Login::id(state).map(str::to_owned));
     (place.landing, name)

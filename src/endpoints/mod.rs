@@ -152,7 +152,7 @@ impl Filter {
     pub(crate) fn own_endpoint(&self, visit: &Visit) -> Result<Option<Addressee>, Error> {
         let (path, method) = (visit.request.path_only(), visit.request.method.as_str());
         if let Some(party) = self.registry.by_callback(path) {
-            visit.is_by(&party.provider, "");
+            visit.note_identity(&party.provider, "");
             self.check_method(path, method)?;
             return Ok(Some(Addressee::Callback(Rc::clone(party))));
         }
@@ -199,7 +199,7 @@ mod tests {
     use crate::time::Timestamp;
 
     #[test]
-    fn every_path_that_is_configured_has_its_row() {
+    fn every_configured_path_has_its_endpoint() {
         let paths = json!({"backchannel_logout": "/oidc/b", "frontchannel_logout": "/oidc/f"});
         let config = trial::read(json!({"endpoints": paths})).unwrap();
         let filter = Filter::new(config, &HostFunctions::bare(), Timestamp(1_700_000_000)).unwrap();

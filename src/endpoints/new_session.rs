@@ -37,10 +37,10 @@ pub fn new_session(
             // Many say it in other words, so it is only said.
             let (asked, granted) = (asked.join(" "), shown(&granted.join(" ")));
             let note = format!(
-                "the scopes \"{asked}\" were asked for, and \"{granted}\" granted: if claims are missing, does the \
-                 provider know these scopes, and may this client have them?"
+                "the scopes \"{asked}\" were requested, and \"{granted}\" granted: if claims are missing, \
+                 does the provider support these scopes, and is this client allowed to have them?"
             );
-            party.tell_once(&[note], now);
+            party.log_once(&[note], now);
         }
     }
     let has_end_session = party.known().is_some_and(|known| known.metadata.end_session_endpoint.is_some());

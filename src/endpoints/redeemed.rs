@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_thousand_codes_are_remembered_at_once() {
+    fn ten_thousand_redeemed_codes_fit_into_the_table() {
         assert!(REDEEMED.has_room_for(10_000));
     }
 }

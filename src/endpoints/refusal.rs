@@ -20,7 +20,7 @@ const AGAIN_LIMIT: usize = 1024;
 
 /// What a refusal carries besides the error.
 #[derive(Default)]
-pub struct Extras {
+pub struct RefusalDetails {
     /// Set-Cookie values.
     pub cookies: Vec<String>,
     /// The address that tries again.
@@ -30,11 +30,11 @@ pub struct Extras {
 impl Filter {
     /// Refuses a request.
     pub(crate) fn refuse(&self, visit: &Visit, error: &Error) -> Answer {
-        self.refuse_with(visit, error, Extras::default())
+        self.refuse_with(visit, error, RefusalDetails::default())
     }
 
     /// Refuses a request; the answer sets cookies or offers a way to try again.
-    pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, mut extras: Extras) -> Answer {
+    pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, mut extras: RefusalDetails) -> Answer {
         let rule = visit.rule.as_ref();
         if let Some(rule) = rule {
             let jar = Jar::read(&visit.request.headers);
@@ -92,14 +92,17 @@ impl Filter {
         if matches!(error, Error::Client(ClientError::Method)) {
             response = response.header("allow", self.allow(visit.request.path_only()));
         }
-        let (decision, is_proven) = {
-            let who = visit.who();
-            (self.decision(visit, error.code().name, who.provider.as_ref(), &who.subject), who.is_proven)
+        let (decision, is_authenticated) = {
+            let who = visit.log_context();
+            (
+                self.decision(visit, error.code().name, who.provider.as_ref(), &who.subject),
+                who.is_authenticated,
+            )
         };
         let decision = Decision {
             outcome: Outcome::Refused,
             reference,
-            authenticated: is_proven || answered.is_of_somebody,
+            authenticated: is_authenticated || answered.is_of_somebody,
             ..decision
         };
         self.audit(visit, &decision, response.status, &error.to_string());

@@ -17,7 +17,7 @@ use crate::http::{Request, Response};
 use crate::oidc::return_to::ReturnTo;
 use crate::provider::RelyingParty;
 use crate::refresh::written;
-use crate::refresh::{self, Current};
+use crate::refresh::{self, CurrentSession};
 use crate::rules::Initiator;
 use crate::session::Jar;
 
@@ -46,7 +46,7 @@ pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> R
     let found = session::of(filter, visit, party, &jar)?;
     let current = match refresh::is_due(&found, visit.now()) {
         true => refresh::current(filter, visit, found, callouts).await?,
-        false => Current::as_in_cookie(found),
+        false => CurrentSession::as_in_cookie(found),
     };
     Ok(tell(filter, visit, &current))
 }
@@ -61,14 +61,14 @@ fn relying_party<'a>(filter: &'a Filter, request: &Request) -> Result<&'a Rc<Rel
 }
 
 /// The answer about a session.
-fn tell(filter: &Rc<Filter>, visit: &Visit, current: &Current) -> Answer {
-    let remembered = &current.remembered;
+fn tell(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer {
+    let cached = &current.cached;
     let jar = Jar::read(&visit.request.headers);
-    let session = &remembered.session;
+    let session = &cached.session;
     let mut seen_at = session.seen_at;
     let cookies = if visit.request.method == "POST" {
         seen_at = if written::is_due(filter, current, visit.now()) { visit.now() } else { seen_at };
-        let cleared = filter.cookies.clear_rounds(&jar, visit.now()).into_iter();
+        let cleared = filter.cookies.clear_attempts(&jar, visit.now()).into_iter();
         cleared.chain(written::at_once(filter, current, &jar, visit.now())).collect()
     } else {
         // To be asked about is no use.
@@ -94,7 +94,7 @@ fn tell(filter: &Rc<Filter>, visit: &Visit, current: &Current) -> Answer {
         .header("x-content-type-options", "nosniff")
         .header("cross-origin-resource-policy", "same-origin")
         .body(told.to_string());
-    let decision = filter.decision(visit, "session_told", &remembered.party.provider, &session.subject);
+    let decision = filter.decision(visit, "session_info", &cached.party.provider, &session.subject);
     // Pages ask often.
     audit::admitted(&visit.request, &decision);
     Answer::Respond(response.set_cookies(cookies), decision)

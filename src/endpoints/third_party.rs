@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use url::Url;
 
-use super::begin::{Begin, begin};
+use super::begin::{LoginStart, begin};
 use crate::endpoints::step_up;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
@@ -35,7 +35,7 @@ pub fn read<'a>(
     filter: &'a Filter,
     request: &Request,
     parameters: &str,
-) -> Result<(&'a Rc<RelyingParty>, Begin), Error> {
+) -> Result<(&'a Rc<RelyingParty>, LoginStart), Error> {
     if !FetchMetadata::of(request).may_have_a_window() {
         return Err(ClientError::NotLoggedIn.into());
     }
@@ -52,7 +52,13 @@ pub fn read<'a>(
     let login_hint = form.get("login_hint").filter(is_hint).filter(|hint| may_hint(party, hint));
     let from_request = login_hint.map(|hint| ("login_hint".to_owned(), hint.to_owned()));
     let authentication = step_up::wanted(filter, party, filter.rule_of_page(request, &return_to), parameters);
-    Ok((party, Begin { from_request: Vec::from_iter(from_request), ..Begin::new(return_to, authentication) }))
+    Ok((
+        party,
+        LoginStart {
+            from_request: Vec::from_iter(from_request),
+            ..LoginStart::new(return_to, authentication)
+        },
+    ))
 }
 
 /// The hint is part of such a request. Where the configuration lists it, it says which.

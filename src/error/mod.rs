@@ -15,11 +15,11 @@ use crate::oidc::discovery::MetadataError;
 use crate::oidc::form::FormError;
 use crate::oidc::id_token::IdTokenError;
 use crate::oidc::logout_token::{LogoutRequestError, LogoutTokenError};
-use crate::oidc::renewed::RenewedError;
+use crate::oidc::refreshed_id_token::RefreshedIdTokenError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
 use crate::rules::{Insufficient, Missing, PathError};
-use crate::session::{FormLost, LoginLoop, LoginMissing, SessionEnded, SessionTooLarge, Unreadable};
+use crate::session::{FormLost, LoginLoop, LoginMissing, OpenError, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
 
 use crate::codes;
@@ -74,7 +74,7 @@ pub enum ClientError {
     /// No token, under a rule that accepts only tokens.
     NoToken,
     /// A session cookie that no key opens, or that lacks what the configuration now needs.
-    SessionUnreadable(Unreadable),
+    SessionUnreadable(OpenError),
     /// A session that has ended.
     SessionEnded(SessionEnded),
     /// More cookies than are read.
@@ -146,7 +146,7 @@ pub enum ProviderError {
     /// The claims of the ID token.
     IdToken(IdTokenError),
     /// The refreshed ID token does not match the login (Core 1.0 section 12.2).
-    Renewed(RenewedError),
+    RefreshedIdToken(RefreshedIdTokenError),
     /// The userinfo response.
     Userinfo(Destination, UserinfoError),
 }
@@ -184,8 +184,8 @@ impl From<ConfigurationError> for Error {
     }
 }
 
-impl From<crate::store::NotSet> for Error {
-    fn from(_: crate::store::NotSet) -> Self {
+impl From<crate::store::WriteError> for Error {
+    fn from(_: crate::store::WriteError) -> Self {
         Error::Configuration(ConfigurationError::SharedData)
     }
 }
@@ -208,7 +208,7 @@ impl Error {
                 ProviderError::Token(_, error) => error.code(),
                 ProviderError::Signature(error) => error.code(),
                 ProviderError::IdToken(error) => error.code(),
-                ProviderError::Renewed(error) => error.code(),
+                ProviderError::RefreshedIdToken(error) => error.code(),
                 ProviderError::Userinfo(_, error) => error.code(),
             },
             Error::Unreachable { .. } => &codes::PROVIDER_UNREACHABLE,

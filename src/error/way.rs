@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::http::{CalloutFailed, Received};
+use crate::http::{CalloutFailed, ProviderResponse};
 
 /// Envoy's response body in place of an unreachable server, and its usual cause. The reason of a failed
 /// connection is not in its response, but in its log; `pool` logs no header fields.
@@ -26,14 +26,14 @@ const OF_ENVOY: [(&str, &str); 5] = [
     ("request timeout", "no answer within callout_timeout_seconds"),
 ];
 
-impl Received {
+impl ProviderResponse {
     /// This reply, unless it is an error of a gateway in front of the provider.
     ///
     /// # Errors
     /// The gateway's error, with a hint as far as it gives one.
     #[inline(never)]
-    pub fn of_provider(self) -> Result<Received, CalloutFailed> {
-        let Received { status, body, .. } = &self;
+    pub fn of_provider(self) -> Result<ProviderResponse, CalloutFailed> {
+        let ProviderResponse { status, body, .. } = &self;
         if !matches!(status, 502..=504) {
             return Ok(self);
         }

@@ -95,7 +95,7 @@ impl fmt::Display for ProviderError {
             ProviderError::Userinfo(what, error) => write!(f, "{what}: {error}"),
             ProviderError::Signature(error) => write!(f, "the ID token: {error}"),
             ProviderError::IdToken(error) => write!(f, "the ID token: {error}"),
-            ProviderError::Renewed(error) => error.fmt(f),
+            ProviderError::RefreshedIdToken(error) => error.fmt(f),
         }
     }
 }

@@ -13,17 +13,17 @@ use crate::upstream::Edits;
 #[derive(Debug, Clone)]
 pub struct Admission {
     edits: Edits,
-    pub(crate) brings: Brings,
+    pub(crate) response_cookies: ResponseCookies,
 }
 
 impl Admission {
-    pub(crate) fn new(edits: Edits, brings: Brings) -> Admission {
-        Admission { edits, brings }
+    pub(crate) fn new(edits: Edits, response_cookies: ResponseCookies) -> Admission {
+        Admission { edits, response_cookies }
     }
 
     /// Whether anything is to be done when the response is there.
     pub fn changes_the_response(&self) -> bool {
-        !self.brings.cookies.is_empty() || self.brings.session.is_some()
+        !self.response_cookies.cookies.is_empty() || self.response_cookies.session.is_some()
     }
 }
 
@@ -37,11 +37,11 @@ impl Deref for Admission {
 
 /// Cookies for the browser of a request that goes on.
 #[derive(Debug, Clone, Default)]
-pub struct Brings {
+pub struct ResponseCookies {
     /// Set-Cookie values.
     pub cookies: Vec<String>,
     /// The session, if it is to be written.
-    pub session: Option<Written>,
+    pub session: Option<SessionWrite>,
 }
 
 /// A session to be written with the response of the upstream.
@@ -49,17 +49,17 @@ pub struct Brings {
 /// That may take long. Meanwhile another response may have brought the browser a newer session, whose
 /// cookie an older one would overwrite: so which one is written is decided when the response is there.
 #[derive(Clone)]
-pub struct Written {
+pub struct SessionWrite {
     /// The one that came along.
-    pub(crate) in_cookie: Rc<CachedSession>,
+    pub(crate) from_cookie: Rc<CachedSession>,
     /// The cookies of the request.
     pub(crate) cookies: Headers,
     /// When the request went on.
     pub(crate) decided_at: Timestamp,
 }
 
-impl fmt::Debug for Written {
+impl fmt::Debug for SessionWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Written {}", self.in_cookie.session.id)
+        write!(f, "Written {}", self.from_cookie.session.id)
     }
 }

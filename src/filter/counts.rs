@@ -2,7 +2,7 @@
 
 use super::{Answer, Filter};
 use crate::audit::Decision;
-use crate::http::{Called, Reply};
+use crate::http::{CalloutLabel, Reply};
 use crate::metrics::{CalloutOutcome, Metric};
 use crate::time::Timestamp;
 
@@ -33,7 +33,7 @@ impl Filter {
         self.compare_keys(now);
         self.instance.tick(&self.store, now);
         self.watch_store(now);
-        self.metrics.tell();
+        self.metrics.report();
     }
 
     /// Counts a decision of the host itself.
@@ -45,7 +45,7 @@ impl Filter {
 
     /// Counts the reply to a callout, once however many requests it answers. For the host, which knows
     /// that.
-    pub fn count_callout(&self, called: &Called, reply: &Reply) {
+    pub fn count_callout(&self, called: &CalloutLabel, reply: &Reply) {
         if let (Some(provider), Some(outcome)) =
             (self.metrics.provider(&called.provider), CalloutOutcome::of(reply))
         {

@@ -51,10 +51,10 @@ impl Filter {
         if let Some(before) = replaced(&self.store, Key::new(&parts), &names, now) {
             let before: Vec<String> = before.iter().map(KeyName::to_string).collect();
             log::warn!(
-                "code=session_key_replaced the first of session.keys was not among those of the configuration \
-                 before ({}): as long as that is in force anywhere, it refuses the sessions of this one; add a \
-                 new key behind the old one first. If both are in force, as two filters, they need the same keys, \
-                 or another cookie_name and redirect_uri each",
+                "code=session_key_replaced the first of session.keys was not among those of the previous \
+                 configuration ({}): as long as that is in force anywhere, it refuses the sessions of this \
+                 one; add a new key behind the old one first. If both are in force, as two filters, they \
+                 need the same keys, or another cookie_name and redirect_uri each",
                 before.join(", ")
             );
         }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_key_that_seals_and_was_not_there_before_is_noticed_and_once() {
+    fn only_a_new_sealing_key_is_reported_and_once() {
         let name = |byte: u8| KeyName::read(&[byte; 4]).unwrap();
         let [a, b, c] = [1, 2, 3].map(name);
         let (store, filter, now) = (Store::new(None), Key::new(&[b"x"]), Timestamp(1_700_000_000));

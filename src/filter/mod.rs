@@ -12,7 +12,7 @@ mod startup;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use admission::{Admission, Brings};
+use admission::{Admission, ResponseCookies};
 use room::Room;
 use sessions::{CachedSession, Needs};
 
@@ -34,7 +34,7 @@ use crate::session::Cookies;
 use crate::store::instance::Instance;
 use crate::store::{SharedData, Store};
 use crate::time::Timestamp;
-use crate::upstream::{Told, Upstream};
+use crate::upstream::{IdentityHeaders, Upstream};
 pub(crate) use crate::visit::Visit;
 
 /// Opened sessions that one worker remembers.
@@ -76,7 +76,7 @@ pub struct Filter {
 /// A verified token and what follows from it, remembered per worker.
 pub struct CachedToken {
     /// Whose it is, and what the upstream is told.
-    pub told: Told,
+    pub told: IdentityHeaders,
     /// For whose tokens it counts.
     pub(crate) server: Rc<ResourceServer>,
     /// The keys it was verified with: when they are renewed it is verified again, so that a key
@@ -155,11 +155,11 @@ impl Filter {
     }
 
     /// Renews what is known of a provider.
-    pub fn renew(provider: &Rc<Provider>, now: Timestamp) -> Step<()> {
+    pub fn refresh_documents(provider: &Rc<Provider>, now: Timestamp) -> Step<()> {
         let provider = Rc::clone(provider);
         Flow::begin(now, move |callouts| async move {
             // What went wrong was logged, and the next attempt is set.
-            let _ = provider.renew(&callouts).await;
+            let _ = provider.refresh_documents(&callouts).await;
         })
     }
 
@@ -202,7 +202,7 @@ impl Filter {
 
     /// Header fields to add to the upstream's response to a request that went on, now that it is there.
     pub fn on_response(self: &Rc<Self>, admission: Admission, now: Timestamp) -> Vec<(String, String)> {
-        let Brings { mut cookies, session } = admission.brings;
+        let ResponseCookies { mut cookies, session } = admission.response_cookies;
         cookies.extend(session.into_iter().flat_map(|session| session.cookies(self, now)));
         // What brings a cookie is kept by no cache.
         let uncached = (!cookies.is_empty()).then(|| ("cache-control".to_owned(), "no-store".to_owned()));
@@ -213,7 +213,7 @@ impl Filter {
     /// Writes the line of an answer of our own; `detail` is the error in words.
     #[inline(never)]
     pub(crate) fn audit(&self, visit: &Visit, decision: &Decision, status: u16, detail: &str) {
-        let who = visit.who();
+        let who = visit.log_context();
         let detail: Vec<&str> = [detail, &who.note].into_iter().filter(|text| !text.is_empty()).collect();
         self.log.answered(&visit.request, decision, status, &detail.join("; "), visit.now());
     }
@@ -230,24 +230,24 @@ impl Filter {
         visit: &Visit,
         rule: &BoundRule,
         provider: &Rc<Provider>,
-        told: &Told,
+        told: &IdentityHeaders,
         code: &'static str,
-        brings: Brings,
+        response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
         let identity = &told.identity;
-        visit.is_by(provider, identity.subject().unwrap_or_default());
+        visit.note_identity(provider, identity.subject().unwrap_or_default());
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
         suffices(&rule.authentication, identity.claims(), provider.config.leeway, visit.now())
             .map_err(ClientError::Authentication)?;
-        self.admit(visit, Some((provider, told)), code, brings)
+        self.admit(visit, Some((provider, told)), code, response_cookies)
     }
 
     pub(crate) fn admit(
         &self,
         visit: &Visit,
-        who: Option<(&Rc<Provider>, &Told)>,
+        who: Option<(&Rc<Provider>, &IdentityHeaders)>,
         code: &'static str,
-        brings: Brings,
+        response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
         let (provider, told) = who.unzip();
         let identity = told.map(|told| &told.identity);
@@ -263,7 +263,7 @@ impl Filter {
             Some(host) if request.host.removes_headers => edits.at_host(host),
             _ => edits,
         };
-        Ok(Answer::Continue(Admission::new(edits, brings)))
+        Ok(Answer::Continue(Admission::new(edits, response_cookies)))
     }
 
     /// The decision of an answer that is no refusal, or of a request that goes on.
@@ -281,7 +281,7 @@ impl Filter {
             rule: visit.rule.as_ref().map(|rule| rule.name.clone()).unwrap_or_default(),
             provider: provider.map(|provider| provider.config.name.clone()).unwrap_or_default(),
             subject: subject.to_owned(),
-            session: visit.who().session.clone(),
+            session: visit.log_context().session.clone(),
             reference: String::new(),
             authenticated: !subject.is_empty(),
         }
@@ -321,7 +321,7 @@ mod tests {
     use crate::config::trial;
 
     #[test]
-    fn a_cookie_of_ours_comes_from_no_upstream() {
+    fn an_upstream_cannot_set_a_cookie_of_ours() {
         let now = Timestamp(1_700_000_000);
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), now).unwrap();
         let (theirs, ours) = (&b"lang=de; Path=/"[..], &b"__Host-vestibule=x; Path=/; Secure"[..]);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::Filter;
 use crate::metrics::Metric;
 use crate::provider::RelyingParty;
-use crate::store::{Evicted, Table};
+use crate::store::{Eviction, Table};
 use crate::time::{Seconds, Timestamp};
 
 /// What the workers know of refresh tokens: who uses one, and what came of it. Its room is configured:
@@ -20,7 +20,7 @@ const LINE_EVERY: Seconds = Seconds(60);
 #[derive(Default)]
 pub struct Room {
     /// What no line has said yet.
-    unsaid: RefCell<Vec<Evicted>>,
+    unsaid: RefCell<Vec<Eviction>>,
     said_at: Cell<Option<Timestamp>>,
     /// The bucket that is looked at next.
     next: Cell<u16>,
@@ -35,7 +35,7 @@ impl Filter {
         for evicted in self.store.take_evicted() {
             if let Some(party) = self.registry.by_tenant(evicted.tenant) {
                 let provider = party.number;
-                self.metrics.count_many(Metric::Evicted { table: evicted.table, provider }, evicted.entries);
+                self.metrics.count_many(Metric::Eviction { table: evicted.table, provider }, evicted.entries);
             }
             self.room.add(evicted);
         }
@@ -44,7 +44,7 @@ impl Filter {
             self.room.said_at.set(Some(now));
             self.room.unsaid.take().iter().for_each(say);
         }
-        if self.metrics.are_told() {
+        if self.metrics.is_enabled() {
             self.measure_fill(now);
         }
     }
@@ -72,9 +72,9 @@ impl Filter {
 }
 
 impl Room {
-    fn add(&self, evicted: Evicted) {
+    fn add(&self, evicted: Eviction) {
         let mut unsaid = self.unsaid.borrow_mut();
-        let is_same = |known: &&mut Evicted| (known.table, known.tenant) == (evicted.table, evicted.tenant);
+        let is_same = |known: &&mut Eviction| (known.table, known.tenant) == (evicted.table, evicted.tenant);
         match unsaid.iter_mut().find(is_same) {
             Some(known) => known.entries = known.entries.saturating_add(evicted.entries),
             None => unsaid.push(evicted),
@@ -82,8 +82,8 @@ impl Room {
     }
 }
 
-fn say(evicted: &Evicted) {
-    let Evicted { table, entries, .. } = evicted;
+fn say(evicted: &Eviction) {
+    let Eviction { table, entries, .. } = evicted;
     let what = match *table {
         "refreshed_sessions" => {
             "refreshed sessions made room for others: these sessions end; raise session.refreshed_sessions_mib"
@@ -105,7 +105,7 @@ mod tests {
     use crate::filter::HostFunctions;
 
     #[test]
-    fn what_was_evicted_is_said_at_once_and_then_every_minute_together() {
+    fn evictions_are_logged_at_once_and_then_summed_up_every_minute() {
         let now = Timestamp(1_700_000_000);
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), now).unwrap();
         let tenant = filter.registry.relying_parties()[0].tenant();

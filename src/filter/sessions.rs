@@ -11,7 +11,7 @@ use crate::oidc::userinfo;
 use crate::provider::RelyingParty;
 use crate::session::{Fingerprint, Session};
 use crate::store::revocation_list::Generation;
-use crate::upstream::Told;
+use crate::upstream::IdentityHeaders;
 
 /// Claims that every session keeps.
 pub const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "acr"];
@@ -23,7 +23,7 @@ pub struct CachedSession {
     /// Who opened it, and refreshes it.
     pub party: Rc<RelyingParty>,
     /// Whose it is, and what the upstream is told.
-    pub told: Told,
+    pub told: IdentityHeaders,
     /// It was sealed with a key that is no longer the first.
     pub(crate) needs_reseal: bool,
     /// When it was looked for last among those that ended before their time.

@@ -30,7 +30,7 @@ fn to_be_said(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) 
         (
             Level::Info,
             format!(
-                "vestibule {} begins: providers {}; {} rules",
+                "vestibule {} starts: providers {}; {} rules",
                 env!("CARGO_PKG_VERSION"),
                 providers.join(", "),
                 config.rules.len()

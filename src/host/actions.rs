@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::abi::{self, Action, Buffer};
 use super::body;
-use super::callouts::{self, Sent};
+use super::callouts::{self, SentCallout};
 use super::clock::now;
 use super::kind::Host;
 use super::outcome::finish;
@@ -28,7 +28,7 @@ pub fn perform(plugin: &Rc<Plugin>, context_id: u32, own: Option<(&Rc<Pending>, 
                 }
                 match callouts::send(callout) {
                     Ok(token) => {
-                        plugin.in_flight.insert(token, Sent::new(*id, context_id, callout));
+                        plugin.in_flight.insert(token, SentCallout::new(*id, context_id, callout));
                         if let Some(sender) = sender {
                             sender.token.set(Some(token));
                         }

@@ -2,7 +2,7 @@
 
 use super::abi::{self, Action};
 use super::pending::Pending;
-use crate::driver::Meanwhile;
+use crate::driver::BodyPolicy;
 use crate::http::BodyFailed;
 
 /// How much of the request has reached Envoy, body and header fields. Bytes.
@@ -12,14 +12,14 @@ fn received() -> Option<u64> {
 }
 
 /// The return value for the body of a waiting request in Envoy.
-pub fn meanwhile(pending: &Pending, meanwhile: Meanwhile) -> Action {
+pub fn meanwhile(pending: &Pending, meanwhile: BodyPolicy) -> Action {
     match meanwhile {
-        Meanwhile::Nothing => Action::Pause,
-        Meanwhile::Gather => {
+        BodyPolicy::Nothing => Action::Pause,
+        BodyPolicy::Gather => {
             pending.received_before.set(received());
             Action::Pause
         }
-        Meanwhile::Hold => Action::PauseAll,
+        BodyPolicy::Hold => Action::PauseAll,
     }
 }
 

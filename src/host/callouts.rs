@@ -6,7 +6,7 @@ use super::abi::{self, Buffer, Map};
 use super::kind::Host;
 use super::nginx;
 use crate::driver::CalloutId;
-use crate::http::{Callout, CalloutFailed, Headers, Received, Reply};
+use crate::http::{Callout, CalloutFailed, Headers, ProviderResponse, Reply};
 use crate::numbered::Numbered;
 
 /// Envoy answers with this status if a cluster has no healthy host.
@@ -16,7 +16,7 @@ const INTERNAL_FAILURE: u32 = 10;
 const REPLY_FIELDS: [&str; 6] = [":status", "cache-control", "age", "expires", "date", "content-type"];
 
 /// A callout in flight.
-pub struct Sent {
+pub struct SentCallout {
     /// Its number in the driver.
     pub id: CalloutId,
     /// The context in which it was sent.
@@ -27,26 +27,26 @@ pub struct Sent {
     pub reply_limit: usize,
 }
 
-impl Sent {
+impl SentCallout {
     /// A callout that was sent in this context.
     pub fn new(id: CalloutId, context_id: u32, callout: &Callout) -> Self {
-        Sent { id, context_id, has_body: !callout.body.is_empty(), reply_limit: callout.reply_limit }
+        SentCallout { id, context_id, has_body: !callout.body.is_empty(), reply_limit: callout.reply_limit }
     }
 }
 
 /// The callouts in flight of all contexts, by the host's number. Both hosts name the root context with every
 /// reply, so the sender is found here.
 #[derive(Default)]
-pub struct InFlight(RefCell<Numbered<Sent>>);
+pub struct InFlight(RefCell<Numbered<SentCallout>>);
 
 impl InFlight {
     /// Adds a callout that was sent.
-    pub fn insert(&self, token: u32, sent: Sent) {
+    pub fn insert(&self, token: u32, sent: SentCallout) {
         self.0.borrow_mut().insert(token.into(), sent);
     }
 
     /// Removes a callout: its reply has arrived, or there will be none.
-    pub fn take(&self, token: u32) -> Option<Sent> {
+    pub fn take(&self, token: u32) -> Option<SentCallout> {
         self.0.borrow_mut().remove(token.into())
     }
 
@@ -110,5 +110,5 @@ pub fn reply(headers: usize, body_size: usize, limit: usize) -> Reply {
         0 => Some(Vec::new()),
         size => abi::buffer(Buffer::ReplyBody, size).ok().filter(|body| body.len() == size),
     };
-    Ok(Received { status, headers, body: body.ok_or(CalloutFailed::NoAnswer)? })
+    Ok(ProviderResponse { status, headers, body: body.ok_or(CalloutFailed::NoAnswer)? })
 }

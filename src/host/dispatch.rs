@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::abi::{self, Action, Callbacks};
 use super::callouts::InFlight;
 use super::logger;
-use super::request::Handling;
+use super::request::RequestContext;
 use super::root::Root;
 use crate::numbered::Numbered;
 
@@ -21,7 +21,7 @@ thread_local! {
 #[derive(Default)]
 struct Contexts {
     roots: RefCell<Numbered<Rc<RefCell<Root>>>>,
-    requests: RefCell<Numbered<Rc<Handling>>>,
+    requests: RefCell<Numbered<Rc<RequestContext>>>,
     in_flight: Rc<InFlight>,
     /// The context that was created by the last call. See [`Dispatch::reply`].
     newest: Cell<Option<u32>>,
@@ -33,7 +33,7 @@ impl Contexts {
         self.roots.borrow().get(context.into()).cloned()
     }
 
-    fn request(&self, context: u32) -> Option<Rc<Handling>> {
+    fn request(&self, context: u32) -> Option<Rc<RequestContext>> {
         self.newest.set(None);
         self.requests.borrow().get(context.into()).cloned()
     }
@@ -46,7 +46,7 @@ impl Contexts {
         }
         let plugin = self.root(root).and_then(|root| root.try_borrow().ok().map(|root| root.plugin()));
         if let Some(plugin) = plugin {
-            self.requests.borrow_mut().insert(context.into(), Rc::new(Handling::new(context, plugin)));
+            self.requests.borrow_mut().insert(context.into(), Rc::new(RequestContext::new(context, plugin)));
             self.newest.set(Some(context));
         }
     }
@@ -63,7 +63,7 @@ impl Contexts {
 }
 
 /// The result of a callback of a request. An unknown one is refused.
-fn of_request(context: u32, decide: impl FnOnce(&Handling) -> Action) -> Action {
+fn of_request(context: u32, decide: impl FnOnce(&RequestContext) -> Action) -> Action {
     let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) else {
         let _ = abi::send_local_response(500, &[("x-vestibule-code", "bug")], b"");
         return Action::Pause;
@@ -114,7 +114,7 @@ impl Callbacks for Dispatch {
     }
 
     fn request_trailers(context: u32) -> Action {
-        of_request(context, Handling::on_request_trailers)
+        of_request(context, RequestContext::on_request_trailers)
     }
 
     fn response_headers(context: u32, count: usize) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::abi::{self, Action, Map};
 use super::actions::perform;
-use super::callouts::{self, Sent};
+use super::callouts::{self, SentCallout};
 use super::clock::{clock, now};
 use super::fields::{named, read_request};
 use super::kind::Host;
@@ -17,16 +17,16 @@ use crate::driver::{RequestId, Verdict};
 use crate::http::Headers;
 
 /// The context of one request, as the host sees it.
-pub struct Handling {
+pub struct RequestContext {
     plugin: Rc<Plugin>,
     pending: Rc<Pending>,
 }
 
-impl Handling {
+impl RequestContext {
     /// The context of a new request.
     pub fn new(context_id: u32, plugin: Rc<Plugin>) -> Self {
         let pending = Rc::new(Pending::new(context_id));
-        Handling { plugin, pending }
+        RequestContext { plugin, pending }
     }
 
     /// The context is deleted: the work for its request is dropped.
@@ -71,9 +71,9 @@ impl Handling {
     }
 }
 
-impl Handling {
+impl RequestContext {
     /// A reply for this request, possibly an unexpected one.
-    pub fn on_reply(&self, token: u32, sent: Option<&Sent>, headers: usize, body_size: usize) {
+    pub fn on_reply(&self, token: u32, sent: Option<&SentCallout>, headers: usize, body_size: usize) {
         let Some(sent) = sent.filter(|_| self.pending.token.get() == Some(token)) else {
             // An unexpected reply. If the host resumes the request after it, the request is refused.
             let is_idle = self.pending.token.get().is_none() && !self.pending.is_decided.get();

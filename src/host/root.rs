@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::abi::{self, Buffer};
 use super::actions::perform;
-use super::callouts::{self, InFlight, Sent};
+use super::callouts::{self, InFlight, SentCallout};
 use super::clock::{clock, now};
 use super::kind::{self, Host};
 use super::plugin::Plugin;
@@ -48,7 +48,7 @@ impl Root {
     }
 
     /// The reply to a callout of the root context.
-    pub fn on_reply(&mut self, sent: &Sent, headers: usize, body_size: usize) {
+    pub fn on_reply(&mut self, sent: &SentCallout, headers: usize, body_size: usize) {
         let reply = callouts::reply(headers, body_size, sent.reply_limit);
         self.plugin.drive(|driver| driver.reply(sent.id, reply, now()));
         self.perform();

@@ -8,7 +8,7 @@ use super::error_response::OF_TOKEN_ENDPOINT;
 use super::form;
 use crate::config::{ClientAuthentication, Credential, RelyingParty};
 use crate::http::Destination;
-use crate::http::{Callout, Received};
+use crate::http::{Callout, ProviderResponse};
 use crate::jose::SigningKeyError;
 use crate::json;
 use crate::time::{Seconds, Timestamp};
@@ -56,7 +56,7 @@ impl ClientRequest {
 
 /// The provider's verdict about the client, apart from the rest of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientJudged {
+pub enum ClientVerdict {
     /// The provider accepts the client.
     Accepted,
     /// The provider refuses the client, and has looked at nothing else.
@@ -65,21 +65,21 @@ pub enum ClientJudged {
     Unknown,
 }
 
-impl ClientJudged {
+impl ClientVerdict {
     /// Reads a reply (RFC 6749 section 5.2). Client authentication is checked before the grant.
     ///
     /// `unauthorized_client` means that an authenticated client may not do this; many versions of Keycloak
     /// use it for an unknown client. Status 401 or 403 alone is about the client too. In each case the grant
     /// was not looked at.
-    pub fn of(reply: &Received) -> Self {
+    pub fn of(reply: &ProviderResponse) -> Self {
         let members = json::parse_object(&reply.body).ok();
         let error = members.as_ref().and_then(|members| members.get("error")?.as_str());
         match (reply.status, error) {
-            (_, Some("invalid_client" | "unauthorized_client")) => ClientJudged::Refused,
-            (_, Some("invalid_grant")) | (200, None) => ClientJudged::Accepted,
-            (401 | 403, Some(error)) if OF_TOKEN_ENDPOINT.contains(&error) => ClientJudged::Unknown,
-            (401 | 403, _) => ClientJudged::Refused,
-            _ => ClientJudged::Unknown,
+            (_, Some("invalid_client" | "unauthorized_client")) => ClientVerdict::Refused,
+            (_, Some("invalid_grant")) | (200, None) => ClientVerdict::Accepted,
+            (401 | 403, Some(error)) if OF_TOKEN_ENDPOINT.contains(&error) => ClientVerdict::Unknown,
+            (401 | 403, _) => ClientVerdict::Refused,
+            _ => ClientVerdict::Unknown,
         }
     }
 }
@@ -142,7 +142,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::http::{Called, Endpoint, Headers};
+    use crate::http::{CalloutLabel, Endpoint, Headers};
     use crate::oidc::fixture::{CLIENT_ID, ISSUER, parameters, party};
     use crate::secret::Secret;
 
@@ -161,7 +161,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             reply_limit: 1,
             shared: None,
-            called: Called { provider: "main".into(), endpoint: Endpoint::Token },
+            called: CalloutLabel { provider: "main".into(), endpoint: Endpoint::Token },
         };
         let request = ClientRequest::new(request);
         let request = request.by(Credential::Current, &party, NOW, &[7; 16]).unwrap();
@@ -204,10 +204,10 @@ mod tests {
 
     #[test]
     fn only_client_authentication_errors_refuse_the_client() {
-        let judged = |status, body: &str| {
-            ClientJudged::of(&Received { status, headers: Headers::new(), body: body.into() })
+        let verdict = |status, body: &str| {
+            ClientVerdict::of(&ProviderResponse { status, headers: Headers::new(), body: body.into() })
         };
-        use ClientJudged::{Accepted, Refused, Unknown};
+        use ClientVerdict::{Accepted, Refused, Unknown};
         for (status, body, expected) in [
             (401, r#"{"error": "invalid_client"}"#, Refused),
             (400, r#"{"error": "invalid_client", "error_description": "no"}"#, Refused),
@@ -230,7 +230,7 @@ mod tests {
             (200, "", Accepted),
             (200, r#"{"access_token": "x"}"#, Accepted),
         ] {
-            assert_eq!(judged(status, body), expected, "{status} {body}");
+            assert_eq!(verdict(status, body), expected, "{status} {body}");
         }
     }
 

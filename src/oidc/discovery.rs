@@ -8,7 +8,7 @@ use url::Url;
 use super::endpoint::{self, EndpointError};
 use crate::codes::{self, Code};
 use crate::config::{ClientAuthentication, Provider, RelyingParty, ResponseMode, Roles, UserinfoUse};
-use crate::http::{Called, Callout, Endpoint};
+use crate::http::{Callout, CalloutLabel, Endpoint};
 use crate::json::{self, JsonError};
 use crate::text::{shown, without_query};
 
@@ -43,7 +43,7 @@ pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> 
         timeout: provider.callout_timeout,
         reply_limit: METADATA_LIMIT,
         shared: None,
-        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Metadata },
+        called: CalloutLabel { provider: provider.name.clone(), endpoint: Endpoint::Metadata },
     }
     .single_flight())
 }
@@ -59,7 +59,7 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
         timeout: provider.callout_timeout,
         reply_limit: JWKS_LIMIT,
         shared: None,
-        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Keys },
+        called: CalloutLabel { provider: provider.name.clone(), endpoint: Endpoint::Keys },
     }
     .single_flight()
 }

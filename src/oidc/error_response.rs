@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_of_the_exchange_and_nothing_like_a_token_is_kept() {
+    fn secrets_and_tokens_are_removed_from_an_error_description() {
         let secrets = ["SplxlOBeZQQYbYS6WxSbIA", "p&q r", "p&q r longer", "a"];
         for (text, kept) in [
             ("code SplxlOBeZQQYbYS6WxSbIA is used up", "code [...] is used up"),

@@ -232,7 +232,7 @@ impl LogoutTokenError {
             LogoutTokenError::TooOld { .. } => &codes::LOGOUT_TOKEN_TOO_OLD,
             LogoutTokenError::Event => &codes::LOGOUT_TOKEN_EVENT,
             LogoutTokenError::Nonce => &codes::LOGOUT_TOKEN_NONCE,
-            LogoutTokenError::Nobody => &codes::LOGOUT_TOKEN_NOBODY,
+            LogoutTokenError::Nobody => &codes::LOGOUT_TOKEN_SUBJECT_MISSING,
             LogoutTokenError::Replayed => &codes::LOGOUT_TOKEN_REPLAYED,
         }
     }

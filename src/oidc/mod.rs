@@ -16,7 +16,7 @@ pub mod id_token;
 pub mod logout;
 pub mod logout_token;
 pub mod pkce;
-pub mod renewed;
+pub mod refreshed_id_token;
 pub mod return_to;
 pub mod revocation;
 pub mod shown_request;

@@ -4,7 +4,7 @@ use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
 use super::form;
 use crate::config::RelyingParty;
-use crate::http::{Called, Callout, Endpoint};
+use crate::http::{Callout, CalloutLabel, Endpoint};
 use crate::secret::Secret;
 
 /// Longer answers are not read: nothing of them is used but the status. Bytes.
@@ -52,7 +52,7 @@ pub fn revocation_request(
         timeout: party.callout_timeout,
         reply_limit: REVOCATION_RESPONSE_LIMIT,
         shared: None,
-        called: Called { provider: party.name.clone(), endpoint: Endpoint::Revocation },
+        called: CalloutLabel { provider: party.name.clone(), endpoint: Endpoint::Revocation },
     }))
 }
 

@@ -14,7 +14,7 @@ use super::error_response::{self, ErrorResponse};
 use super::form;
 use crate::codes::{self, Code};
 use crate::config::{RESOURCE, RelyingParty};
-use crate::http::{Called, Callout, Endpoint, Received};
+use crate::http::{Callout, CalloutLabel, Endpoint, ProviderResponse};
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
 use crate::text::shown;
@@ -87,7 +87,7 @@ fn request(metadata: &Metadata, party: &RelyingParty, body: Vec<u8>, timeout: Du
         timeout,
         reply_limit: TOKEN_RESPONSE_LIMIT,
         shared: None,
-        called: Called { provider: party.name.clone(), endpoint: Endpoint::Token },
+        called: CalloutLabel { provider: party.name.clone(), endpoint: Endpoint::Token },
     })
 }
 
@@ -222,7 +222,7 @@ impl TokenResponse {
     /// # Errors
     /// A refusal, and whatever is no complete response (RFC 6749 section 5.1, Core 1.0 section
     /// 3.1.3.3).
-    pub fn read(reply: &Received, sent: &[&Secret]) -> Result<TokenResponse, TokenError> {
+    pub fn read(reply: &ProviderResponse, sent: &[&Secret]) -> Result<TokenResponse, TokenError> {
         let (members, notes) = members(reply, sent)?;
         Ok(TokenResponse {
             id_token: presentable(&members, "id_token")?,
@@ -255,7 +255,7 @@ impl RefreshResponse {
     ///
     /// # Errors
     /// A refusal, and whatever is no complete response (RFC 6749 section 6, Core 1.0 section 12.2).
-    pub fn read(reply: &Received, sent: &[&Secret]) -> Result<RefreshResponse, TokenError> {
+    pub fn read(reply: &ProviderResponse, sent: &[&Secret]) -> Result<RefreshResponse, TokenError> {
         let (members, _) = members(reply, sent)?;
         let has_id_token = !matches!(text(&members, "id_token")?, None | Some(""));
         Ok(RefreshResponse {
@@ -269,16 +269,16 @@ impl RefreshResponse {
 
     /// The refresh token of an answer, whatever else is wrong with it: the one that was sent may be worth
     /// nothing any more, and this one is all that is left of the login.
-    pub fn refresh_token_of(reply: &Received) -> Option<Secret> {
+    pub fn refresh_token_of(reply: &ProviderResponse) -> Option<Secret> {
         /// Members that are not named are not looked at.
         #[derive(Deserialize)]
-        struct Kept {
+        struct RefreshTokenOnly {
             refresh_token: Secret,
         }
         if !(200..=299).contains(&reply.status) {
             return None;
         }
-        let Kept { refresh_token } = serde_json::from_slice(&reply.body).ok()?;
+        let RefreshTokenOnly { refresh_token } = serde_json::from_slice(&reply.body).ok()?;
         is_refresh_token(refresh_token.expose()).then_some(refresh_token)
     }
 }
@@ -286,7 +286,7 @@ impl RefreshResponse {
 /// The members of a response that is no refusal and whose tokens the filter can present, and what is
 /// odd in it.
 fn members(
-    reply: &Received,
+    reply: &ProviderResponse,
     sent: &[&Secret],
 ) -> Result<(Map<String, Value>, Vec<&'static str>), TokenError> {
     let members = json::parse_object(&reply.body);
@@ -395,8 +395,8 @@ mod tests {
     use crate::oidc::fixture::{CLIENT_ID, ISSUER, REDIRECT_URI, metadata, parameters, party};
     use crate::time::Timestamp;
 
-    fn reply(status: u16, body: impl ToString) -> Received {
-        Received { status, headers: Headers::new(), body: body.to_string().into_bytes() }
+    fn reply(status: u16, body: impl ToString) -> ProviderResponse {
+        ProviderResponse { status, headers: Headers::new(), body: body.to_string().into_bytes() }
     }
 
     /// A complete response with these members added or replaced; `null` takes one away.

@@ -8,7 +8,7 @@ use super::claims::{self, ClaimError, Claims, TokenUse};
 use super::discovery::Metadata;
 use crate::codes::{self, Code};
 use crate::config::{Provider, RelyingParty, UserinfoUse};
-use crate::http::{Called, Callout, Endpoint, Received};
+use crate::http::{Callout, CalloutLabel, Endpoint, ProviderResponse};
 use crate::jose::{JwsError, Verified};
 use crate::json::{self, JsonError};
 use crate::secret::Secret;
@@ -111,7 +111,7 @@ pub fn userinfo_request(metadata: &Metadata, provider: &Provider, access_token: 
         timeout: provider.callout_timeout,
         reply_limit: USERINFO_LIMIT,
         shared: None,
-        called: Called { provider: provider.name.clone(), endpoint: Endpoint::Userinfo },
+        called: CalloutLabel { provider: provider.name.clone(), endpoint: Endpoint::Userinfo },
     })
 }
 
@@ -129,7 +129,7 @@ impl UserinfoResponse {
     ///
     /// # Errors
     /// Another status than 200, and what is neither an object nor text.
-    pub fn read(reply: &Received) -> Result<UserinfoResponse, UserinfoError> {
+    pub fn read(reply: &ProviderResponse) -> Result<UserinfoResponse, UserinfoError> {
         if reply.status != 200 {
             return Err(UserinfoError::Status(reply.status));
         }
@@ -329,9 +329,9 @@ mod tests {
         value.as_object().unwrap().clone()
     }
 
-    fn received(status: u16, content_type: &str, body: &str) -> Received {
+    fn received(status: u16, content_type: &str, body: &str) -> ProviderResponse {
         let headers = Headers::from_iter([("content-type", content_type)]);
-        Received { status, headers, body: body.as_bytes().to_vec() }
+        ProviderResponse { status, headers, body: body.as_bytes().to_vec() }
     }
 
     fn code<T>(result: Result<T, UserinfoError>) -> &'static str {

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_an_hour() {
+    fn the_default_lifetime_is_one_hour() {
         assert_eq!(of(&[]), 3600);
         for value in ["", "public", "public, must-revalidate", "max-stale=5", "xmax-age=5", "\u{e9}"] {
             assert_eq!(of(&[("cache-control", value)]), 3600, "{value}");
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn jwk_17_what_is_said_is_kept_within_the_bounds() {
+    fn jwk_17_max_age_is_clamped_to_the_bounds() {
         for (value, expected) in [
             ("max-age=300", 300),
             ("public, MAX-AGE=300 , must-revalidate", 300),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_an_answer_spent_in_other_caches_is_gone() {
+    fn the_age_of_a_response_shortens_its_lifetime() {
         let aged = |age| of(&[("cache-control", "max-age=7200"), ("age", age)]);
         assert_eq!(aged("200"), 7000);
         assert_eq!(aged("7200"), 60);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn jwk_17_expires_alone_is_as_if_nothing_were_said() {
+    fn jwk_17_expires_alone_is_ignored() {
         for date in ["Sun, 06 Nov 1994 10:49:37 GMT", "Sun, 06 Nov 2994 10:49:37 GMT", "0", "tomorrow"] {
             assert_eq!(of(&[("expires", date)]), 3600, "{date}");
             assert_eq!(of(&[("expires", date), ("cache-control", "max-age=300")]), 300, "{date}");

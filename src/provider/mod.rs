@@ -25,7 +25,7 @@ use std::rc::Rc;
 use crate::config;
 use crate::error::{Destination, Error, ProviderError};
 use crate::flow::Callouts;
-use crate::http::{Callout, CalloutFailed, Endpoint, Received};
+use crate::http::{Callout, CalloutFailed, Endpoint, ProviderResponse};
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
@@ -47,18 +47,18 @@ const LONGEST_BACK_OFF: Seconds = Seconds(60);
 
 /// From whom a token comes whose key is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BroughtBy {
+pub enum TokenSource {
     /// From anybody.
     Client,
     /// From the provider, by a callout of ours.
     Provider,
 }
 
-impl BroughtBy {
+impl TokenSource {
     fn cooldown(self) -> Seconds {
         match self {
-            BroughtBy::Client => REFETCH_COOLDOWN,
-            BroughtBy::Provider => REFETCH_COOLDOWN_FOR_OURS,
+            TokenSource::Client => REFETCH_COOLDOWN,
+            TokenSource::Provider => REFETCH_COOLDOWN_FOR_OURS,
         }
     }
 }
@@ -76,7 +76,7 @@ pub struct Provider {
 
 /// Everything that is needed to talk to the provider and to check what it signed.
 #[derive(Clone)]
-pub struct Known {
+pub struct ProviderDocuments {
     /// Its endpoints.
     pub metadata: Rc<Metadata>,
     /// Its keys.
@@ -85,8 +85,8 @@ pub struct Known {
 
 #[derive(Default)]
 struct State {
-    metadata: Option<Kept<Metadata>>,
-    keys: Option<Kept<KeySet>>,
+    metadata: Option<CachedDocument<Metadata>>,
+    keys: Option<CachedDocument<KeySet>>,
     /// A token named a key that is not known, and the keys could not be fetched since.
     keys_are_wanted: bool,
     /// Something was fetched that the other workers do not know.
@@ -98,12 +98,12 @@ struct State {
     refetch: Refetch,
 }
 
-struct Kept<T> {
+struct CachedDocument<T> {
     value: Rc<T>,
     /// The document as it came, for the other workers.
     text: String,
     fetched_at: Timestamp,
-    renew_at: Timestamp,
+    refresh_at: Timestamp,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -156,9 +156,9 @@ impl Provider {
     }
 
     /// What is known, if everything is.
-    pub fn known(&self) -> Option<Known> {
+    pub fn known(&self) -> Option<ProviderDocuments> {
         let state = self.state.borrow();
-        Some(Known {
+        Some(ProviderDocuments {
             metadata: Rc::clone(&state.metadata.as_ref()?.value),
             keys: Rc::clone(&state.keys.as_ref()?.value),
         })
@@ -174,14 +174,14 @@ impl Provider {
     ///
     /// # Errors
     /// Why asking failed; for a while after a failure it is not tried again.
-    pub async fn ready(&self, callouts: &Callouts) -> Result<Known, Error> {
+    pub async fn ready(&self, callouts: &Callouts) -> Result<ProviderDocuments, Error> {
         if let Some(known) = self.known() {
             return Ok(known);
         }
         if let Some(error) = self.put_off(callouts.now()) {
             return Err(error);
         }
-        self.renew(callouts).await?;
+        self.refresh_documents(callouts).await?;
         self.known().ok_or(Error::Bug("renewed metadata and keys are not there"))
     }
 
@@ -201,8 +201,8 @@ impl Provider {
     ///
     /// # Errors
     /// What went wrong; then the next attempt is put off, longer each time. What was known stays.
-    pub async fn renew(&self, callouts: &Callouts) -> Result<(), Error> {
-        let result = self.renew_now(callouts).await;
+    pub async fn refresh_documents(&self, callouts: &Callouts) -> Result<(), Error> {
+        let result = self.fetch_due_documents(callouts).await;
         let mut state = self.state.borrow_mut();
         match &result {
             Ok(()) => {
@@ -224,7 +224,7 @@ impl Provider {
         result
     }
 
-    async fn renew_now(&self, callouts: &Callouts) -> Result<(), Error> {
+    async fn fetch_due_documents(&self, callouts: &Callouts) -> Result<(), Error> {
         let metadata_is_old = is_old(&self.state.borrow().metadata, callouts.now());
         if metadata_is_old {
             let request = self.discovery_request()?;
@@ -232,9 +232,9 @@ impl Provider {
             let reply = fetch(callouts, request).await?;
             let metadata = Metadata::read(&reply.body, &self.roles)
                 .map_err(|error| ProviderError::Metadata(what, error))?;
-            self.tell_once(&metadata.notes, callouts.now());
+            self.log_once(&metadata.notes, callouts.now());
             let mut state = self.state.borrow_mut();
-            state.metadata = Some(Kept::new(Rc::new(metadata), &reply, callouts.now()));
+            state.metadata = Some(CachedDocument::new(Rc::new(metadata), &reply, callouts.now()));
             state.has_news = true;
         }
         let keys_are_old = self.state.borrow().keys_are_old(callouts.now());
@@ -253,9 +253,9 @@ impl Provider {
     ///
     /// # Errors
     /// The set cannot be had now; or it takes longer than two callouts may, or nobody is woken here.
-    pub async fn keys_anew(
+    pub async fn refetch_keys(
         &self,
-        brought_by: BroughtBy,
+        token_source: TokenSource,
         callouts: &Callouts,
     ) -> Result<Option<Rc<KeySet>>, Error> {
         let deadline = callouts.now() + Seconds(self.config.callout_timeout.as_secs().saturating_mul(2));
@@ -270,7 +270,7 @@ impl Provider {
                 return Ok(self.known().map(|known| known.keys));
             }
             match refetch {
-                Refetch::DoneAt(at) if at <= now && now.since(at) < brought_by.cooldown() => {
+                Refetch::DoneAt(at) if at <= now && now.since(at) < token_source.cooldown() => {
                     if !are_wanted {
                         return Ok(None);
                     }
@@ -290,7 +290,7 @@ impl Provider {
             has_waited = true;
         };
         self.state.borrow_mut().refetch = Refetch::Since(started);
-        let mut guard = RefetchEnds { provider: self, started, is_fetched: false };
+        let mut guard = RefetchGuard { provider: self, started, is_fetched: false };
         let fetched = self.fetch_keys(callouts).await;
         guard.is_fetched = fetched.is_ok();
         if matches!(fetched, Err(Error::Unreachable { why: CalloutFailed::Busy, .. })) {
@@ -324,7 +324,7 @@ impl Provider {
             None => Rc::new(self.read_keys(&reply, what).map_err(doubted)?),
         };
         let mut state = self.state.borrow_mut();
-        state.keys = Some(Kept::new(Rc::clone(&keys), &reply, callouts.now()));
+        state.keys = Some(CachedDocument::new(Rc::clone(&keys), &reply, callouts.now()));
         state.keys_are_wanted = false;
         state.has_news = true;
         Ok(keys)
@@ -335,12 +335,12 @@ impl Provider {
         if matches!(error, Error::Provider(_))
             && let Some(metadata) = &mut self.state.borrow_mut().metadata
         {
-            metadata.renew_at = metadata.renew_at.min(now);
+            metadata.refresh_at = metadata.refresh_at.min(now);
         }
         error
     }
 
-    fn read_keys(&self, reply: &Received, what: Destination) -> Result<KeySet, Error> {
+    fn read_keys(&self, reply: &ProviderResponse, what: Destination) -> Result<KeySet, Error> {
         let keys = KeySet::read(&reply.body).map_err(|error| ProviderError::Keys(what, error))?;
         for reason in keys.skipped() {
             log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
@@ -351,13 +351,13 @@ impl Provider {
 
 /// Ends a refetch also when its request is gone before the reply: otherwise a client that leaves at
 /// once could cause one fetch per request. Without the keys they stay wanted, and the background asks.
-struct RefetchEnds<'a> {
+struct RefetchGuard<'a> {
     provider: &'a Provider,
     started: Timestamp,
     is_fetched: bool,
 }
 
-impl Drop for RefetchEnds<'_> {
+impl Drop for RefetchGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.provider.state.borrow_mut();
         state.refetch = Refetch::DoneAt(self.started);
@@ -365,23 +365,23 @@ impl Drop for RefetchEnds<'_> {
     }
 }
 
-impl<T> Kept<T> {
+impl<T> CachedDocument<T> {
     /// To be renewed when four fifths of its lifetime are over, so that it never ends in use.
-    fn new(value: Rc<T>, reply: &Received, now: Timestamp) -> Self {
+    fn new(value: Rc<T>, reply: &ProviderResponse, now: Timestamp) -> Self {
         let lifetime = lifetime(&reply.headers);
-        let renew_at = now + Seconds(lifetime.0.saturating_mul(4) / 5);
+        let refresh_at = now + Seconds(lifetime.0.saturating_mul(4) / 5);
         let text = String::from_utf8_lossy(&reply.body).into_owned();
-        Kept { value, text, fetched_at: now, renew_at }
+        CachedDocument { value, text, fetched_at: now, refresh_at }
     }
 }
 
 /// Also what could be used for longer than anything may: it was fetched before the clock went back.
-fn is_old<T>(kept: &Option<Kept<T>>, now: Timestamp) -> bool {
-    kept.as_ref().is_none_or(|kept| now >= kept.renew_at || kept.renew_at.since(now) > LIFETIME_MAX)
+fn is_old<T>(kept: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
+    kept.as_ref().is_none_or(|kept| now >= kept.refresh_at || kept.refresh_at.since(now) > LIFETIME_MAX)
 }
 
 /// One exchange that must end with status 200.
-async fn fetch(callouts: &Callouts, request: Callout) -> Result<Received, Error> {
+async fn fetch(callouts: &Callouts, request: Callout) -> Result<ProviderResponse, Error> {
     let what = request.destination();
     let received = ask(callouts, request).await?;
     match received.status {

@@ -57,7 +57,7 @@ impl Provider {
     /// Whether nobody has said this yet, or not since so long. The entry has its end, by which one from before
     /// the clock went back is known.
     #[inline(never)]
-    fn is_to_be_said(&self, what: &str, quiet: Seconds, now: Timestamp) -> bool {
+    fn is_to_be_logged(&self, what: &str, quiet: Seconds, now: Timestamp) -> bool {
         let until = now + quiet;
         let (key, record) = (self.key(what.as_bytes()), Provider::record(&until.0.to_be_bytes(), until));
         match self.said().claim(key, &record, now) {
@@ -86,7 +86,7 @@ impl Provider {
     pub(super) fn has_failed(&self, error: &Error, wait: Seconds, now: Timestamp) {
         let line = error.to_string();
         let (began_at, lines) = self.outage(now).unwrap_or((now, 0));
-        if !self.is_to_be_said(&line, back_off(lines), now) {
+        if !self.is_to_be_logged(&line, back_off(lines), now) {
             return;
         }
         log::warn!("provider={} code={} next attempt in {wait}: {line}", self.config.name, error.code());
@@ -101,16 +101,16 @@ impl Provider {
     pub(super) fn has_recovered(&self, now: Timestamp) {
         let Some((began_at, _)) = self.outage(now) else { return };
         let _ = self.said().put(self.key(&[]), &Provider::record(&[], now), now);
-        if self.is_to_be_said(&began_at.0.to_string(), LONGEST_BACK_OFF, now) {
+        if self.is_to_be_logged(&began_at.0.to_string(), LONGEST_BACK_OFF, now) {
             let (name, away) = (&self.config.name, now.since(began_at));
-            log::warn!("provider={name} code=provider_recovered it could not be used for {away}");
+            log::warn!("provider={name} code=provider_recovered it was unavailable for {away}");
         }
     }
 
     /// Says what is odd, once a day.
-    pub(crate) fn tell_once(&self, notes: &[String], now: Timestamp) {
+    pub(crate) fn log_once(&self, notes: &[String], now: Timestamp) {
         for note in notes {
-            if self.is_to_be_said(note, NOTES_KEPT, now) {
+            if self.is_to_be_logged(note, NOTES_KEPT, now) {
                 log::warn!("provider={}: {note}", self.config.name);
             }
         }

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_waits_for_a_refresh_that_has_a_place_brings_it_forward() {
+    fn a_waiting_request_moves_a_queued_refresh_forward() {
         let (queue, [one, other]) = (Rc::new(Queue::default()), [[1; 16], [2; 16]]);
         let ahead = queue.join(one, false).unwrap();
         let waiting = queue.join(other, false).unwrap();

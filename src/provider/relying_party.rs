@@ -67,7 +67,7 @@ impl RelyingParty {
     pub fn use_credential(&self, credential: Credential) {
         if self.credential.replace(credential) != credential {
             let (name, key) = (&self.config.name, self.config.client.name_of(credential));
-            log::info!("provider={name}: the provider takes {key}, which is sent from now on");
+            log::info!("provider={name}: the provider accepts {key}, which is used from now on");
         }
     }
 

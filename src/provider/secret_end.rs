@@ -62,7 +62,7 @@ mod tests {
     const END: Timestamp = Timestamp(1_800_000_000);
 
     #[test]
-    fn the_rest_is_measured_once_a_minute_and_never_less_than_nothing() {
+    fn the_time_left_of_a_secret_is_reported_each_minute_and_never_negative() {
         let secret = SecretEnd::default();
         let rest = |now| secret.watch("main", END, now).map(|rest| rest.0);
         assert_eq!(rest(END - Seconds(100)), Some(100));

@@ -13,7 +13,7 @@ use crate::oidc::token::Remedy;
 use crate::provider::RelyingParty;
 use crate::session::{Fingerprint, Session};
 use crate::store::instance::InstanceId;
-use crate::store::{self, Agreed, NotSet, Owner, Record, Rows, Table, Tenant, Unreadable, Worth};
+use crate::store::{self, Agreed, Owner, ReadError, Record, Rows, Table, Tenant, Worth, WriteError};
 use crate::time::{Seconds, Timestamp};
 
 /// For so long after an answer has brought a renewed session to the browser, whoever still has the old
@@ -59,7 +59,7 @@ pub enum State {
     /// Somebody uses it now.
     Running,
     /// It was used.
-    Renewed {
+    Refreshed {
         /// What changed of the session, for whoever has the one before.
         sealed: String,
         /// An answer has brought it to the browser.
@@ -112,8 +112,8 @@ impl State {
         };
         match self {
             State::Running => vec![0],
-            State::Renewed { sealed, is_delivered: false } => with(1, sealed),
-            State::Renewed { sealed, is_delivered: true } => with(4, sealed),
+            State::Refreshed { sealed, is_delivered: false } => with(1, sealed),
+            State::Refreshed { sealed, is_delivered: true } => with(4, sealed),
             State::Refused => vec![2],
             State::Failed(failed) => [&[3][..], &failed.write()].concat(),
         }
@@ -123,7 +123,7 @@ impl State {
         Some(match bytes.split_first()? {
             (0, _) => State::Running,
             (kind @ (1 | 4), sealed) => {
-                State::Renewed { sealed: URL_SAFE_NO_PAD.encode(sealed), is_delivered: *kind == 4 }
+                State::Refreshed { sealed: URL_SAFE_NO_PAD.encode(sealed), is_delivered: *kind == 4 }
             }
             (2, []) => State::Refused,
             (3, failed) => State::Failed(Failed::read(failed.try_into().ok()?)?),
@@ -136,9 +136,9 @@ impl State {
         match self {
             State::Running => Worth::Lease,
             // Without it the browser comes with a refresh token that is spent.
-            State::Renewed { is_delivered: false, .. } => Worth::Valued,
+            State::Refreshed { is_delivered: false, .. } => Worth::Valued,
             // Requests that are under way with the old cookie.
-            State::Renewed { is_delivered: true, .. } => Worth::Useful,
+            State::Refreshed { is_delivered: true, .. } => Worth::Useful,
             // The provider is asked once more.
             State::Refused | State::Failed(_) => Worth::Disposable,
         }
@@ -216,7 +216,7 @@ pub fn known_here(filter: &Filter, key: Key, now: Timestamp) -> Option<State> {
     read(filter, agreed(filter, key).known_here(key.name, now), now)
 }
 
-fn read(filter: &Filter, found: Result<Option<Vec<u8>>, Unreadable>, now: Timestamp) -> Option<State> {
+fn read(filter: &Filter, found: Result<Option<Vec<u8>>, ReadError>, now: Timestamp) -> Option<State> {
     let Ok(found) = found else { return Some(State::Running) };
     State::read(&found.filter(|found| !is_free(filter, found, now))?)
 }
@@ -254,14 +254,14 @@ pub async fn claim(filter: &Filter, party: &RelyingParty, key: Key, callouts: &C
         Some(State::Running) if gone.is_some() && held.and_then(holder) == gone => {
             (true, Some(lease.clone()))
         }
-        Some(State::Running | State::Renewed { .. } | State::Refused) => (false, None),
+        Some(State::Running | State::Refreshed { .. } | State::Refused) => (false, None),
         Some(State::Failed(_)) | None => (true, Some(lease.clone())),
     };
     if agreed(filter, key).update(key.name, callouts, decide).await != Ok(true) {
         return false;
     }
     if gone.is_some() {
-        log::warn!("code=refresh_taken_over a refresh is tried again: the worker that began it is gone");
+        log::warn!("code=refresh_taken_over a refresh is taken over: the worker that began it has stopped");
     }
     true
 }
@@ -275,9 +275,9 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
 /// refused.
 pub async fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, callouts: &Callouts) -> bool {
     let decide = |held: Option<&[u8]>| {
-        let is_used = matches!(held.and_then(State::read), Some(State::Renewed { .. }));
+        let is_used = matches!(held.and_then(State::read), Some(State::Refreshed { .. }));
         let is_of_another = held.and_then(holder).is_some_and(|holder| holder != filter.instance.id());
-        let is_result = matches!(state, State::Renewed { .. });
+        let is_result = matches!(state, State::Refreshed { .. });
         ((), (is_result || !(is_used || is_of_another)).then(|| value(key, state, until)))
     };
     agreed(filter, key).update(key.name, callouts, decide).await.is_ok()
@@ -288,7 +288,7 @@ pub fn note_lost(filter: &Filter, key: Key, state: &State) {
     if state.worth() > Worth::Disposable {
         filter.store.note_evicted(REFRESHES.name, key.tenant, 1);
     }
-    log::error!("code=refresh_lost what became of a refresh cannot be kept; the session will end");
+    log::error!("code=refresh_lost the result of a refresh cannot be stored; the session will end");
 }
 
 /// What is held under a key, as bytes. None where it cannot be read.
@@ -306,7 +306,7 @@ pub fn change_disposable<T>(
     span: Seconds,
     now: Timestamp,
     mut decide: impl FnMut(Option<&[u8]>) -> (T, Option<Vec<u8>>),
-) -> Result<T, NotSet> {
+) -> Result<T, WriteError> {
     let record = |bytes| Record { bytes, until: now + span, worth: Worth::Disposable, owner: key.owner };
     rows(filter, key).change(key.name, now, |held| {
         let (result, bytes) = decide(held);
@@ -325,14 +325,14 @@ pub fn clear(filter: &Filter, key: Key, now: Timestamp) {
 pub async fn note_delivery(filter: &Filter, key: Key, callouts: &Callouts) {
     let now = callouts.now();
     let decide = |held: Option<&[u8]>| match held.and_then(State::read) {
-        Some(State::Renewed { sealed, is_delivered: false }) => {
-            let delivered = State::Renewed { sealed, is_delivered: true };
+        Some(State::Refreshed { sealed, is_delivered: false }) => {
+            let delivered = State::Refreshed { sealed, is_delivered: true };
             ((), Some(value(key, &delivered, now + DELIVERED_KEPT)))
         }
         _ => ((), None),
     };
     if agreed(filter, key).update(key.name, callouts, decide).await.is_err() {
-        log::debug!("that a renewed session was delivered is not noted: it is kept longer");
+        log::debug!("the delivery of a refreshed session could not be recorded: it is stored longer");
     }
 }
 
@@ -377,7 +377,7 @@ mod tests {
             DATA.with_borrow_mut(|data| {
                 let last = data.get(name).map(|(_, version)| *version);
                 if last != version {
-                    return Err(NotSet);
+                    return Err(WriteError);
                 }
                 data.insert(name.to_owned(), (value.to_vec(), last.unwrap_or(0) + 1));
                 Ok(())
@@ -436,7 +436,7 @@ mod tests {
     }
 
     fn refreshed(bytes: usize) -> State {
-        State::Renewed { sealed: URL_SAFE_NO_PAD.encode(vec![0; bytes]), is_delivered: false }
+        State::Refreshed { sealed: URL_SAFE_NO_PAD.encode(vec![0; bytes]), is_delivered: false }
     }
 
     fn told() -> BTreeMap<String, u64> {
@@ -444,12 +444,12 @@ mod tests {
     }
 
     #[test]
-    fn every_state_is_read_as_it_was_written() {
+    fn every_entry_is_read_as_it_was_written() {
         for state in [
             State::Running,
             refreshed(0),
             refreshed(3_000),
-            State::Renewed { sealed: "-_-_".to_owned(), is_delivered: true },
+            State::Refreshed { sealed: "-_-_".to_owned(), is_delivered: true },
             State::Refused,
             State::Failed(Failed { retry_at: NOW, remedy: Remedy::Time }),
         ] {
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refreshed_session_that_makes_room_for_another_is_counted() {
+    fn an_evicted_refreshed_session_is_counted() {
         let filter = filter(1);
         for number in 0..100 {
             let key = key_of(&filter, number, &number.to_string());
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_room_is_counted_at_its_own_provider() {
+    fn an_eviction_is_counted_at_its_own_provider() {
         let partner = json!({
             "issuer": "https://partner.example", "callout": "p", "client_id": "g", "redirect_uri": "/partner",
         });
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn who_refreshes_often_pushes_out_nobody_else() {
+    fn frequent_refreshes_evict_no_other_person() {
         let filter = filter(1);
         let of_alice = key_of(&filter, 0, "alice");
         put(&filter, of_alice, &refreshed(1_024), UNTIL, NOW);
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_who_take_over_the_lease_of_one_that_is_gone_one_does() {
+    fn one_of_two_workers_takes_over_an_abandoned_lease() {
         let [gone, first, second] = [1, 2, 3].map(|worker| filter_with(worker, Some(SHARED)));
         let key = key_of(&gone, 0, "alice");
         gone.tick(NOW);
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_a_refresh_is_that_of_its_person() {
+    fn entries_are_accounted_to_their_person() {
         let filter = filter(1);
         let owner_of = |issuer: &str, subject: &str, id: &str| {
             let mut session = crate::session::tests::session();
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_refresh_token_was_used_for_is_not_forgotten_for_a_second_use_that_was_refused() {
+    fn a_refused_second_use_does_not_erase_the_result_of_the_first() {
         let filter = filter(1);
         let key = key_of(&filter, 0, "alice");
         put(&filter, key, &refreshed(1_024), UNTIL, NOW);
@@ -558,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_or_refused_or_has_just_failed_is_not_used_again() {
+    fn a_used_refused_or_just_failed_refresh_token_is_not_used() {
         let filter = filter(1);
         let key = key_of(&filter, 0, "alice");
         let failed = State::Failed(Failed { retry_at: NOW + RETRY_AFTER, remedy: Remedy::Time });
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_cannot_be_kept_is_counted_and_a_failure_is_not() {
+    fn a_result_that_cannot_be_stored_is_counted_and_a_failure_is_not() {
         let filter = filter(1);
         let key = key_of(&filter, 0, "alice");
         note_lost(&filter, key, &State::Refused);
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_late_takes_no_lease_away_from_whoever_took_it_over() {
+    fn a_late_worker_does_not_release_a_lease_that_was_taken_over() {
         let (late, key) = (filter(1), key_of(&filter(1), 0, "alice"));
         let taken_over = Record {
             bytes: lease(Some([7; 8])),
@@ -600,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_has_already_makes_room_for_what_it_has_not() {
+    fn delivered_results_are_evicted_before_undelivered_ones() {
         let filter = filter(1);
         for number in 0..5 {
             put(&filter, key_of(&filter, number, "alice"), &refreshed(1_024), UNTIL, NOW);
@@ -616,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_delivered_is_forgotten_two_minutes_later_however_often_it_is_asked_for() {
+    fn a_delivered_result_is_dropped_two_minutes_later() {
         let filter = filter(1);
         let key = key_of(&filter, 0, "alice");
         put(&filter, key, &refreshed(10), UNTIL, NOW);
@@ -628,7 +628,7 @@ mod tests {
     }
 
     #[test]
-    fn no_result_takes_the_place_of_a_lease() {
+    fn no_result_evicts_a_lease() {
         let filter = filter(1);
         let leased = key_of(&filter, 0, "alice");
         assert!(claim(&filter, party(&filter), leased, NOW));

@@ -10,7 +10,7 @@
 
 pub(crate) mod agreement;
 mod outage;
-mod renew;
+mod outcome;
 pub(crate) mod written;
 
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use agreement::{
     CALLOUTS, FAILURE_KEPT, Failed, Key, RETRY_AFTER, State, claim, key, known_here, note_delivery, put,
     state,
 };
-use renew::{Asker, renew};
+use outcome::{Requester, refresh_session};
 
 use crate::config::{self, Refresh};
 use crate::credential::session;
@@ -59,29 +59,29 @@ enum Due {
 }
 
 /// The session that counts.
-pub struct Current {
+pub struct CurrentSession {
     /// The session.
-    pub remembered: Rc<CachedSession>,
+    pub cached: Rc<CachedSession>,
     /// The one in the cookie, which may have been renewed to this.
-    pub in_cookie: Rc<CachedSession>,
+    pub from_cookie: Rc<CachedSession>,
 }
 
-impl Current {
+impl CurrentSession {
     /// That of the cookie, which counts as it is.
-    pub fn as_in_cookie(found: Rc<CachedSession>) -> Current {
-        Current { remembered: Rc::clone(&found), in_cookie: found }
+    pub fn as_in_cookie(found: Rc<CachedSession>) -> CurrentSession {
+        CurrentSession { cached: Rc::clone(&found), from_cookie: found }
     }
 
     /// Whether the cookie holds another.
     pub fn is_new(&self) -> bool {
-        !Rc::ptr_eq(&self.remembered, &self.in_cookie)
+        !Rc::ptr_eq(&self.cached, &self.from_cookie)
     }
 }
 
 /// How a session stands whose tokens are due.
 enum Standing {
     /// It counts.
-    Counts(Current),
+    Counts(CurrentSession),
     /// This one must be refreshed first.
     NeedsRefresh(Rc<CachedSession>),
 }
@@ -140,8 +140,8 @@ async fn look(
     callouts: &Callouts,
 ) -> Result<Standing, Error> {
     let party = Rc::clone(&found.party);
-    let in_cookie = Rc::clone(&found);
-    let goes = |remembered| Ok(Standing::Counts(Current { remembered, in_cookie: Rc::clone(&in_cookie) }));
+    let from_cookie = Rc::clone(&found);
+    let goes = |cached| Ok(Standing::Counts(CurrentSession { cached, from_cookie: Rc::clone(&from_cookie) }));
     let Some(refresh) = &party.config.refresh else { return goes(found) };
     for _ in 0..CHAIN_LIMIT {
         let due = due(&found.session, refresh, visit.arrived_at);
@@ -152,11 +152,11 @@ async fn look(
         let now = callouts.now();
         let is_running = matches!(held, Some(State::Running));
         let failed = match held {
-            Some(State::Renewed { sealed, .. }) => {
+            Some(State::Refreshed { sealed, .. }) => {
                 found = later(filter, &found, &sealed, now)?;
                 continue;
             }
-            Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into()),
+            Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRefreshed).into()),
             Some(State::Failed(failed)) => Some(failed),
             Some(State::Running) | None => outage::known(filter, &party, &found.session, now),
         };
@@ -181,8 +181,8 @@ async fn look(
             _ => goes(found),
         };
     }
-    log::warn!("a session was refreshed {CHAIN_LIMIT} times and its cookie never written: it ends");
-    Err(ClientError::SessionEnded(SessionEnded::NotRenewed).into())
+    log::warn!("a session was refreshed {CHAIN_LIMIT} times without a delivered cookie: it ends");
+    Err(ClientError::SessionEnded(SessionEnded::NotRefreshed).into())
 }
 
 /// The later state of a session that was found for it.
@@ -199,9 +199,9 @@ fn later(
     if !later.session.is_refreshed_from(&found.session) {
         let id = &found.session.id;
         log::error!(
-            "code=refresh_foreign session={id} what was found for it is of another, and is not taken"
+            "code=refresh_foreign session={id} its stored result belongs to another session, and is ignored"
         );
-        return Err(ClientError::SessionEnded(SessionEnded::NotRenewed));
+        return Err(ClientError::SessionEnded(SessionEnded::NotRefreshed));
     }
     Ok(later)
 }
@@ -232,14 +232,14 @@ fn without_refresh(
 }
 
 /// What the session of a cookie was renewed to.
-pub struct Newest {
+pub struct LatestSession {
     /// The one that counts: that of the cookie, where it was not renewed.
-    pub remembered: Rc<CachedSession>,
+    pub cached: Rc<CachedSession>,
     /// The refreshes that led to it.
     refreshes: Vec<Key>,
 }
 
-impl Newest {
+impl LatestSession {
     /// Notes that an answer brings it to the browser, which needs the refreshes that led to it no more.
     pub fn note_delivery(self, filter: &Rc<Filter>, now: Timestamp) {
         if self.refreshes.is_empty() {
@@ -255,18 +255,18 @@ impl Newest {
     }
 
     /// Whether it is another than that of the cookie.
-    pub fn is_renewed(&self) -> bool {
+    pub fn is_refreshed(&self) -> bool {
         !self.refreshes.is_empty()
     }
 }
 
 /// The session that a cookie's session was renewed to, if it was; with its tokens.
-pub fn newest(filter: &Filter, in_cookie: &Rc<CachedSession>, now: Timestamp) -> Newest {
-    let mut found = Rc::clone(in_cookie);
+pub fn latest(filter: &Filter, from_cookie: &Rc<CachedSession>, now: Timestamp) -> LatestSession {
+    let mut found = Rc::clone(from_cookie);
     let mut refreshes = Vec::new();
     for _ in 0..CHAIN_LIMIT {
         let Some(key) = key_of(&found) else { break };
-        let Some(State::Renewed { sealed, .. }) = known_here(filter, key, now) else { break };
+        let Some(State::Refreshed { sealed, .. }) = known_here(filter, key, now) else { break };
         let newer = session::open_refreshed(filter, &found, &sealed, now);
         let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
             break;
@@ -274,7 +274,7 @@ pub fn newest(filter: &Filter, in_cookie: &Rc<CachedSession>, now: Timestamp) ->
         refreshes.push(key);
         found = newer;
     }
-    Newest { remembered: found, refreshes }
+    LatestSession { cached: found, refreshes }
 }
 
 /// Whether a session's refresh token has not been used, as far as is known.
@@ -315,7 +315,8 @@ fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bo
         if session::counts(&filter, &found, callouts.now()).is_ok()
             && may_refresh(&filter, &found, key, &callouts).await
         {
-            renew(&filter, &found.party, key, &found.session, Asker::Nobody, &callouts).await;
+            refresh_session(&filter, &found.party, key, &found.session, Requester::Background, &callouts)
+                .await;
         }
     });
     filter.finish_in_background(job);
@@ -334,7 +335,7 @@ pub async fn current(
     visit: &Visit,
     found: Rc<CachedSession>,
     callouts: &Callouts,
-) -> Result<Current, Error> {
+) -> Result<CurrentSession, Error> {
     let party = Rc::clone(&found.party);
     let waits =
         |times: u64| visit.arrived_at + Seconds(party.config.callout_timeout.as_secs().saturating_mul(times));
@@ -347,12 +348,12 @@ pub async fn current(
             // It may have ended meanwhile.
             session::counts(filter, &found, now)?;
         }
-        let newest = match look(filter, visit, Rc::clone(&found), callouts).await? {
+        let latest = match look(filter, visit, Rc::clone(&found), callouts).await? {
             Standing::Counts(current) => return Ok(current),
-            Standing::NeedsRefresh(newest) => newest,
+            Standing::NeedsRefresh(latest) => latest,
         };
         if now >= early {
-            let given_up = given_up(&party.config, Rc::clone(&newest), &found, now);
+            let given_up = given_up(&party.config, Rc::clone(&latest), &found, now);
             if given_up.is_ok() || now >= late {
                 return given_up;
             }
@@ -361,15 +362,15 @@ pub async fn current(
             callouts.wait().await;
             continue;
         }
-        match key_of(&newest) {
-            Some(key) if may_refresh(filter, &newest, key, callouts).await => {
-                renew(filter, &party, key, &newest.session, Asker::Request, callouts).await;
+        match key_of(&latest) {
+            Some(key) if may_refresh(filter, &latest, key, callouts).await => {
+                refresh_session(filter, &party, key, &latest.session, Requester::Request, callouts).await;
             }
             _ if pauses.next().is_some() => {
                 let request = party.discovery_request()?;
                 let _ = callouts.send(Callout { shared: None, ..request }).await;
             }
-            _ => return given_up(&party.config, newest, &found, callouts.now()),
+            _ => return given_up(&party.config, latest, &found, callouts.now()),
         }
     }
 }
@@ -378,16 +379,16 @@ pub async fn current(
 /// answer.
 fn given_up(
     party: &config::RelyingParty,
-    remembered: Rc<CachedSession>,
-    in_cookie: &Rc<CachedSession>,
+    cached: Rc<CachedSession>,
+    from_cookie: &Rc<CachedSession>,
     now: Timestamp,
-) -> Result<Current, Error> {
+) -> Result<CurrentSession, Error> {
     let slow = Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time };
     match &party.refresh {
-        Some(refresh) => without_refresh(party, &remembered.session, refresh, slow, now)?,
+        Some(refresh) => without_refresh(party, &cached.session, refresh, slow, now)?,
         None => return Err(unreachable(party, RETRY_AFTER)),
     }
-    Ok(Current { remembered, in_cookie: Rc::clone(in_cookie) })
+    Ok(CurrentSession { cached, from_cookie: Rc::clone(from_cookie) })
 }
 
 #[cfg(test)]
@@ -417,7 +418,7 @@ mod tests {
 
     /// What is kept is sealed for the session before, so nothing but a fault of ours can bring this about.
     #[test]
-    fn what_was_kept_for_a_session_and_is_of_another_is_taken_for_nobody() {
+    fn a_stored_result_of_another_session_is_not_taken() {
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
         let party = Rc::clone(&filter.registry.relying_parties()[0]);
         let mut before = session();
@@ -455,9 +456,9 @@ mod tests {
             let nonce = [u8::try_from(number).unwrap(); 24];
             let sealed = filter.cookies.seal_refreshed(&party.cookies, &before, &newer, nonce).unwrap();
             let key = key_of(&found).unwrap();
-            let state = State::Renewed { sealed, is_delivered: false };
+            let state = State::Refreshed { sealed, is_delivered: false };
             at_once(NOW, async |callouts| put(&filter, key, &state, NOW + Seconds(600), callouts).await);
-            assert_eq!(newest(&filter, &found, NOW).is_renewed(), is_taken, "{number}");
+            assert_eq!(latest(&filter, &found, NOW).is_refreshed(), is_taken, "{number}");
             let standing = at_once(NOW, async |callouts| {
                 let visit = Visit::new(request(), callouts.clock());
                 look(&filter, &visit, Rc::clone(&found), callouts).await
@@ -465,7 +466,7 @@ mod tests {
             match standing {
                 Ok(Standing::Counts(current)) => assert!(is_taken && current.is_new(), "{number}"),
                 Ok(Standing::NeedsRefresh(_)) => panic!("{number}: it was renewed already"),
-                Err(why) => assert!(!is_taken && why.code() == "session_not_renewed", "{number}: {why}"),
+                Err(why) => assert!(!is_taken && why.code() == "session_not_refreshed", "{number}: {why}"),
             }
         }
     }

@@ -96,7 +96,7 @@ pub fn note(filter: &Filter, party: &RelyingParty, session: &Session, failed: Fa
         ((), Some(Outage { failed, people }.write()))
     });
     if noted.is_err() {
-        log::debug!("that a refresh failed is not noted: the next one tries all the same");
+        log::debug!("a failed refresh could not be recorded: the next one is not held back");
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_700_000_000);
 
     #[test]
-    fn an_outage_is_written_and_read_and_nothing_else_is_one() {
+    fn an_outage_record_round_trips_and_other_bytes_are_refused() {
         for remedy in [Remedy::Time, Remedy::Operator, Remedy::Provider] {
             let failed = Failed { retry_at: NOW, remedy };
             let outage = Outage { failed, people: vec![[1; 8], [2; 8]] };
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn only_several_people_hold_others_back_and_those_that_failed_longer() {
+    fn only_failures_of_several_people_hold_back_refreshes() {
         let failed = Failed { retry_at: NOW + RETRY_AFTER, remedy: Remedy::Time };
         let of = |people: &[u8]| Outage { failed, people: people.iter().map(|n| [*n; 8]).collect() };
         assert_eq!((of(&[1, 2]).of([3; 8]), of(&[1, 2]).of([1; 8])), (None, None));

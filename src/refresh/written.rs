@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use crate::credential::session;
 use crate::filter::Filter;
-use crate::filter::admission::Written;
+use crate::filter::admission::SessionWrite;
 use crate::http::Headers;
-use crate::metrics::GivenUp;
-use crate::refresh::{self, Current, Newest};
+use crate::metrics::DroppedPart;
+use crate::refresh::{self, CurrentSession, LatestSession};
 use crate::session::{Jar, Session};
 use crate::time::{Seconds, Timestamp};
 
@@ -48,11 +48,16 @@ impl Filter {
     }
 }
 
-impl Written {
+impl SessionWrite {
     /// What is to be written for a request that goes on now, if anything.
-    pub fn later(filter: &Filter, current: &Current, headers: &Headers, now: Timestamp) -> Option<Written> {
-        is_due(filter, current, now).then(|| Written {
-            in_cookie: Rc::clone(&current.in_cookie),
+    pub fn later(
+        filter: &Filter,
+        current: &CurrentSession,
+        headers: &Headers,
+        now: Timestamp,
+    ) -> Option<SessionWrite> {
+        is_due(filter, current, now).then(|| SessionWrite {
+            from_cookie: Rc::clone(&current.from_cookie),
             cookies: headers.all("cookie").map(|value| ("cookie".to_owned(), value.to_vec())).collect(),
             decided_at: now,
         })
@@ -60,62 +65,62 @@ impl Written {
 
     /// The cookies of the session that counts now. None if that is not known for certain.
     pub fn cookies(&self, filter: &Rc<Filter>, now: Timestamp) -> Vec<String> {
-        let in_cookie = &self.in_cookie;
-        let newest = refresh::newest(filter, in_cookie, now);
+        let from_cookie = &self.from_cookie;
+        let latest = refresh::latest(filter, from_cookie, now);
         // Later, what was renewed may have been delivered by another response and be forgotten.
-        let is_as_before = now.since(self.decided_at) < LATE && refresh::is_unused(filter, in_cookie, now);
-        let counts = session::counts(filter, &newest.remembered, now).is_ok();
-        if !((newest.is_renewed() || is_as_before) && counts) {
+        let is_as_before = now.since(self.decided_at) < LATE && refresh::is_unused(filter, from_cookie, now);
+        let counts = session::counts(filter, &latest.cached, now).is_ok();
+        if !((latest.is_refreshed() || is_as_before) && counts) {
             return Vec::new();
         }
-        write(filter, newest, &Jar::read(&self.cookies), self.decided_at, now)
+        write(filter, latest, &Jar::read(&self.cookies), self.decided_at, now)
     }
 }
 
 /// The cookies of a session for an answer that is made now, if it is to be written.
-pub fn at_once(filter: &Rc<Filter>, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
+pub fn at_once(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !is_due(filter, current, now) {
         return Vec::new();
     }
-    let newest = refresh::newest(filter, &current.in_cookie, now);
-    write(filter, newest, jar, now, now)
+    let latest = refresh::latest(filter, &current.from_cookie, now);
+    write(filter, latest, jar, now, now)
 }
 
 /// The cookies of a renewed session as it is, for an answer that is no use of it.
-pub fn unused(filter: &Rc<Filter>, current: &Current, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
+pub fn unused(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !current.is_new() {
         return Vec::new();
     }
-    let newest = refresh::newest(filter, &current.in_cookie, now);
-    let seen_at = newest.remembered.session.seen_at;
-    write(filter, newest, jar, seen_at, now)
+    let latest = refresh::latest(filter, &current.from_cookie, now);
+    let seen_at = latest.cached.session.seen_at;
+    write(filter, latest, jar, seen_at, now)
 }
 
 /// Whether a session is written: it is a new one, or its time of use or the first key is due.
-pub fn is_due(filter: &Filter, current: &Current, now: Timestamp) -> bool {
-    current.is_new() || session::is_written_anew(filter, &current.remembered, now)
+pub fn is_due(filter: &Filter, current: &CurrentSession, now: Timestamp) -> bool {
+    current.is_new() || session::is_extended(filter, &current.cached, now)
 }
 
 /// The browser keeps what it has if the session does not fit beside the cookies of the application. What it
 /// was renewed to is found with that for as long as it was not delivered.
 fn write(
     filter: &Rc<Filter>,
-    newest: Newest,
+    latest: LatestSession,
     jar: &Jar<'_>,
     seen_at: Timestamp,
     now: Timestamp,
 ) -> Vec<String> {
-    let party = Rc::clone(&newest.remembered.party);
-    let mut session = newest.remembered.session.clone();
+    let party = Rc::clone(&latest.cached.party);
+    let mut session = latest.cached.session.clone();
     session.seen_at = session.seen_at.max(seen_at);
     let set = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, jar, nonce);
-    match session::fit(filter, &party, session, &[GivenUp::IdToken], now, set) {
+    match session::fit(filter, &party, session, &[DroppedPart::IdToken], now, set) {
         Ok(cookies) => {
-            newest.note_delivery(filter, now);
+            latest.note_delivery(filter, now);
             cookies
         }
         Err(error) => {
-            let line = format!("the session is not written anew: {error}");
+            let line = format!("the session cookie is not extended: {error}");
             filter.log.warn(error.code().name, &line, now);
             Vec::new()
         }

@@ -738,7 +738,7 @@ mod tests {
     }
 
     #[test]
-    fn without_rules_nobody_gets_in() {
+    fn without_rules_everything_is_refused() {
         assert_eq!(select::<Rule>(&[], &get("/")).unwrap_err(), PathError::NoRule);
         assert_eq!(select::<Rule>(&[], &get("/%2e")).unwrap_err(), PathError::NoRule);
         assert_eq!(select(&[exact("/a")], &get("/b")).unwrap_err().code().kind.status, 403);

@@ -3,33 +3,33 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::attempts;
 use super::changes::{Fingerprint, unpack_changes};
 use super::contents::Session;
 use super::jar::Jar;
 use super::login::Login;
 use super::pack::unpack;
 use super::parts::{Names, split_mark};
-use super::rounds;
 use super::seal::{KeyName, Purpose, Sealer, Tenant};
 use super::set_cookie::Attributes;
 use crate::config::{Config, RelyingParty, ResponseMode};
 
 /// Why a session cookie does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum OpenError {
     /// It was sealed with a key that is not among ours.
     UnknownKey(KeyName),
     /// It is not whole, was changed, belongs to another provider, or does not hold what is needed now.
     Otherwise,
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unreadable::UnknownKey(key) => {
+            OpenError::UnknownKey(key) => {
                 write!(f, "the session cookie was sealed with the key {key}, which is not in session.keys")
             }
-            Unreadable::Otherwise => f.write_str("the session cookie cannot be opened with the current keys"),
+            OpenError::Otherwise => f.write_str("the session cookie cannot be opened with the current keys"),
         }
     }
 }
@@ -55,7 +55,7 @@ impl ClientCookies {
                 ResponseMode::Query => Attributes::of_login(&config.session),
                 ResponseMode::FormPost => Attributes::of_form_post(&config.session),
             },
-            counted_as: rounds::name(&parts.map(str::as_bytes)),
+            counted_as: attempts::name(&parts.map(str::as_bytes)),
         }
     }
 
@@ -79,9 +79,9 @@ impl ClientCookies {
     }
 
     /// Why a text of [`ClientCookies::session_text`] does not open.
-    pub fn unreadable(&self, text: &str) -> Unreadable {
+    pub fn unreadable(&self, text: &str) -> OpenError {
         let unknown = split_mark(text).and_then(|(_, sealed)| self.sealer.unknown_key(sealed));
-        unknown.map_or(Unreadable::Otherwise, Unreadable::UnknownKey)
+        unknown.map_or(OpenError::Otherwise, OpenError::UnknownKey)
     }
 
     /// The session that one was refreshed to, and whether it was sealed with an older key. Nothing if it

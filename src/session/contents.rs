@@ -123,7 +123,7 @@ impl Session {
 
     /// Whether it is time to extend the session, with `seen_at` set to `now`, so that use extends it without
     /// a `Set-Cookie` in every response.
-    pub fn needs_touch(&self, config: &config::Session, now: Timestamp) -> bool {
+    pub fn needs_extension(&self, config: &config::Session, now: Timestamp) -> bool {
         let fraction = Seconds(config.idle_timeout.0.checked_div(TOUCH_FRACTION).unwrap_or_default());
         let unused = now.since(self.seen_at);
         config.idle_timeout.0 > 0 && unused.0 > 0 && unused >= fraction.min(TOUCH_AFTER)
@@ -170,7 +170,7 @@ pub enum SessionEnded {
         limit: Seconds,
     },
     /// The provider refused to refresh it, or named another person.
-    NotRenewed,
+    NotRefreshed,
     /// Its tokens have expired and the provider refuses to refresh them: not for this person, but for this
     /// client. The session goes on when that is fixed.
     ClientRefused,
@@ -191,7 +191,7 @@ impl SessionEnded {
         match self {
             SessionEnded::Lifetime { .. } => &codes::SESSION_LIFETIME,
             SessionEnded::Idle { .. } => &codes::SESSION_IDLE,
-            SessionEnded::NotRenewed => &codes::SESSION_NOT_RENEWED,
+            SessionEnded::NotRefreshed => &codes::SESSION_NOT_REFRESHED,
             SessionEnded::ClientRefused => &codes::SESSION_CLIENT_REFUSED,
             SessionEnded::RefreshUnusable => &codes::SESSION_REFRESH_UNUSABLE,
             SessionEnded::ByProvider => &codes::SESSION_REVOKED,
@@ -215,7 +215,7 @@ impl fmt::Display for SessionEnded {
             SessionEnded::Idle { unused, limit } => {
                 write!(f, "the session was not used for {unused}, and its idle timeout is {limit}")
             }
-            SessionEnded::NotRenewed => f.write_str("the provider does not refresh the session"),
+            SessionEnded::NotRefreshed => f.write_str("the provider does not refresh the session"),
             SessionEnded::ClientRefused => f.write_str(
                 "the tokens of the session have expired, and the provider refuses to refresh them for this \
                  client",
@@ -295,7 +295,7 @@ mod tests {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(0);
         assert_eq!(session().state(&config, at(28_799)), Ok(()));
-        assert!(!session().needs_touch(&config, at(28_799)));
+        assert!(!session().needs_extension(&config, at(28_799)));
         assert_eq!(session().unused_ends_at(&config, at(5)), at(28_800));
     }
 
@@ -312,7 +312,7 @@ mod tests {
         let config = configuration().session;
         for now in [0, 1, NOW.0 - 1] {
             assert_eq!(session().state(&config, Timestamp(now)), Ok(()));
-            assert!(!session().needs_touch(&config, Timestamp(now)));
+            assert!(!session().needs_extension(&config, Timestamp(now)));
         }
         let mut strange = session();
         strange.created_at = Timestamp(u64::MAX);
@@ -327,8 +327,8 @@ mod tests {
         let mut config = configuration().session;
         for (idle_timeout, touched_after) in [(1, 1), (4, 1), (40, 10), (240, 60), (1800, 60), (86_400, 60)] {
             config.idle_timeout = Seconds(idle_timeout);
-            assert!(!session().needs_touch(&config, at(touched_after - 1)), "{idle_timeout}");
-            assert!(session().needs_touch(&config, at(touched_after)), "{idle_timeout}");
+            assert!(!session().needs_extension(&config, at(touched_after - 1)), "{idle_timeout}");
+            assert!(session().needs_extension(&config, at(touched_after)), "{idle_timeout}");
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::config::{Config, RelyingParty};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
+use super::attempts::ATTEMPTS_LIFETIME;
 use super::changes::{Fingerprint, pack_changes};
 use super::client_cookies::ClientCookies;
 use super::contents::Session;
@@ -16,7 +17,6 @@ use super::jar::{Jar, is_blank, name_and_value, trim_blanks};
 use super::login::{COOKIE_INFIX, LOGINS_LIMIT, Login, LoginMissing, RETURN_TO_LIMIT};
 use super::pack::{PART_LIMIT, pack};
 use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge};
-use super::rounds::ROUNDS_LIFETIME;
 use super::seal::{KeyName, Purpose, Sealer};
 use super::set_cookie::Attributes;
 
@@ -41,7 +41,7 @@ const BEHIND: &str = "behind";
 pub struct Cookies {
     base: String,
     pub(super) login_prefix: String,
-    pub(super) rounds_name: String,
+    pub(super) attempts_name: String,
     pub(super) logout_name: String,
     /// Of the clients at all providers.
     pub(super) clients: Vec<Rc<ClientCookies>>,
@@ -72,7 +72,7 @@ impl Cookies {
         };
         Cookies {
             login_prefix: format!("{base}{COOKIE_INFIX}"),
-            rounds_name: format!("{base}-rounds"),
+            attempts_name: format!("{base}-tries"),
             logout_name: format!("{base}-logout"),
             clients: parties.iter().map(client).collect(),
             session_attributes: Attributes::configured(&config.session),
@@ -264,7 +264,7 @@ impl Cookies {
         let begins = self.is_ours(name) && value.first().is_some_and(|first| *first != b';');
         let name = format!("{}{id}", self.login_prefix);
         let attributes = self.clients.first().map_or(&self.other_attributes, |it| &it.login_attributes);
-        begins.then(|| attributes.set_for(&name, BEHIND, ROUNDS_LIFETIME))
+        begins.then(|| attributes.set_for(&name, BEHIND, ATTEMPTS_LIFETIME))
     }
 
     /// The cookie of another filter with which a login began, if the browser has one.

@@ -41,24 +41,24 @@ pub struct KeptForm {
     pub kept_at: Timestamp,
     /// The person whose session had ended, if known: it is sent only for this person.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
-    pub filled_in_by: Option<Who>,
+    pub filled_in_by: Option<FormOwner>,
 }
 
 /// A person: a subject identifies a person only together with its issuer (OpenID Connect Core section 2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Who {
+pub struct FormOwner {
     #[serde(rename = "i")]
     issuer: String,
     #[serde(rename = "s")]
     subject: String,
 }
 
-impl Who {
+impl FormOwner {
     /// The person in the claims of an ID token or of a session.
-    pub fn of(claims: &Map<String, Value>, subject: &str) -> Who {
+    pub fn of(claims: &Map<String, Value>, subject: &str) -> FormOwner {
         let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
-        Who { issuer: issuer.to_owned(), subject: subject.to_owned() }
+        FormOwner { issuer: issuer.to_owned(), subject: subject.to_owned() }
     }
 }
 
@@ -72,13 +72,13 @@ impl fmt::Debug for KeptForm {
 /// The note that a login for which a form waits was completed, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FinishedLogin {
+pub struct CompletedLogin {
     /// Name of the login, which the sealed form has too.
     #[serde(rename = "n")]
     pub login: String,
     /// Who logged in.
     #[serde(rename = "u")]
-    pub who: Who,
+    pub who: FormOwner,
     /// When.
     #[serde(rename = "t", with = "seconds")]
     pub finished_at: Timestamp,
@@ -148,7 +148,7 @@ impl Cookies {
     pub fn open_form(
         &self,
         client: &ClientCookies,
-        finished: &FinishedLogin,
+        finished: &CompletedLogin,
         form: &str,
         now: Timestamp,
     ) -> Result<KeptForm, FormLost> {
@@ -173,13 +173,13 @@ impl ClientCookies {
     }
 
     /// The note for the browser that finished a login for which a form waits.
-    pub fn seal_finished(&self, finished: &FinishedLogin, nonce: [u8; 24]) -> String {
-        self.sealer.seal(Purpose::FinishedLogin, b"", nonce, &json(finished))
+    pub fn seal_completed(&self, finished: &CompletedLogin, nonce: [u8; 24]) -> String {
+        self.sealer.seal(Purpose::CompletedLogin, b"", nonce, &json(finished))
     }
 
     /// That a login was finished, if the note says so of one of this client.
-    pub fn open_finished(&self, note: &str) -> Option<FinishedLogin> {
-        let plaintext = self.sealer.open(Purpose::FinishedLogin, b"", note)?;
+    pub fn open_finished(&self, note: &str) -> Option<CompletedLogin> {
+        let plaintext = self.sealer.open(Purpose::CompletedLogin, b"", note)?;
         serde_json::from_slice(&plaintext).ok()
     }
 }

@@ -46,7 +46,7 @@ pub struct Login {
     pub started_at: Timestamp,
     /// Login attempts before this one without a usable session.
     #[serde(rename = "c")]
-    pub rounds: u8,
+    pub attempts: u8,
     /// Needless login attempts for the same page, this one included.
     #[serde(rename = "h", default, skip_serializing_if = "is_zero")]
     pub needless: u8,

@@ -24,7 +24,7 @@ const RANDOM_LENGTH: usize = 43;
 /// Where and when a login began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct LoginOrigin {
     /// Path and query to return to.
     #[serde(rename = "r")]
     pub return_to: String,
@@ -42,7 +42,7 @@ pub struct Place {
     pub host: Option<String>,
 }
 
-impl Place {
+impl LoginOrigin {
     /// Whether a `state` is long enough for a place: a filter made it, this or another one.
     pub fn may_be_in(state: &str) -> bool {
         state.len() > RANDOM_LENGTH
@@ -51,20 +51,20 @@ impl Place {
 
 impl ClientCookies {
     /// `state` for a login: `random`, which are 43 characters, and the place sealed for it.
-    pub fn state(&self, random: &Secret, place: &Place, nonce: [u8; 24]) -> Secret {
+    pub fn state(&self, random: &Secret, place: &LoginOrigin, nonce: [u8; 24]) -> Secret {
         let plaintext = match place.return_to.len() > PLACE_LIMIT {
-            true => json(&Place { return_to: "/".to_owned(), ..place.clone() }),
+            true => json(&LoginOrigin { return_to: "/".to_owned(), ..place.clone() }),
             false => json(place),
         };
         let random = random.expose();
-        let sealed = self.sealer.seal(Purpose::Place, random.as_bytes(), nonce, &plaintext);
+        let sealed = self.sealer.seal(Purpose::LoginOrigin, random.as_bytes(), nonce, &plaintext);
         Secret::new(format!("{random}{sealed}"))
     }
 
     /// The place in a `state`, if it is one of ours.
-    pub fn place(&self, state: &str) -> Option<Place> {
+    pub fn place(&self, state: &str) -> Option<LoginOrigin> {
         let (random, sealed) = state.split_at_checked(RANDOM_LENGTH)?;
-        let plaintext = self.sealer.open(Purpose::Place, random.as_bytes(), sealed)?;
+        let plaintext = self.sealer.open(Purpose::LoginOrigin, random.as_bytes(), sealed)?;
         serde_json::from_slice(&plaintext).ok()
     }
 }
@@ -87,7 +87,7 @@ mod tests {
     fn state_of(provider: &str, return_to: &str) -> (Rc<ClientCookies>, Secret) {
         let config = Config { providers: vec![roles_of(provider)], ..configuration() };
         let cookies = Rc::clone(&Cookies::new(&config).clients()[0]);
-        let place = Place {
+        let place = LoginOrigin {
             return_to: return_to.to_owned(),
             started_at: NOW,
             landing: Landing::Form,

@@ -40,11 +40,11 @@ pub enum Purpose {
     /// A logout in flight.
     Logout = 4,
     /// The origin of a login, in `state`.
-    Place = 5,
+    LoginOrigin = 5,
     /// A form that waits for a login.
     Form = 6,
     /// Who completed the login for which a form waits.
-    FinishedLogin = 7,
+    CompletedLogin = 7,
     /// The changes of a session by a refresh.
     Refreshed = 8,
 }
@@ -53,9 +53,9 @@ const PURPOSES: [Purpose; 7] = [
     Purpose::Session,
     Purpose::Login,
     Purpose::Logout,
-    Purpose::Place,
+    Purpose::LoginOrigin,
     Purpose::Form,
-    Purpose::FinishedLogin,
+    Purpose::CompletedLogin,
     Purpose::Refreshed,
 ];
 
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_nothing_to_another_purpose_tenant_or_context() {
+    fn a_sealed_text_does_not_open_for_another_purpose_tenant_or_context() {
         let sealers = [sealer(&[NEW]), Sealer::new(&[Secret::from(NEW)], &Tenant::new(&["b"]))];
         for made_for in PURPOSES {
             for tenant in [0, 1] {
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_do_not_run_into_each_other() {
+    fn sealed_fields_keep_their_borders() {
         let with = |parts: &[&str]| Sealer::new(&[Secret::from(NEW)], &Tenant::new(parts));
         let text = sealed(&with(&["ab", "c"]));
         assert!(opens(&with(&["ab", "c"]), &text));
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn the_derived_keys_differ() {
+    fn derived_keys_differ_by_purpose() {
         let keys = [NEW, OLD].map(Secret::from);
         let sealers = [sealer(&[NEW, OLD]), Sealer::new(&keys, &Tenant::new(&["b"]))];
         let mut bodies = HashSet::new();

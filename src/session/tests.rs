@@ -168,7 +168,7 @@ fn login(state: &str) -> Login {
         landing: Default::default(),
         began_as: None,
         needless: 0,
-        rounds: 1,
+        attempts: 1,
         acr_values: Vec::new(),
         max_age: None,
         person: None,

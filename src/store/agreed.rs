@@ -1,6 +1,6 @@
 //! Entries on which all who serve a site agree: who redeems a code, who refreshes a session, what came of it.
 
-use super::{Claim, Key, NotSet, Record, Rows, Unreadable};
+use super::{Claim, Key, ReadError, Record, Rows, WriteError};
 use crate::flow::Callouts;
 use crate::time::Timestamp;
 
@@ -23,7 +23,7 @@ impl Agreed<'_> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn get(&self, key: Key, callouts: &Callouts) -> Result<Option<Vec<u8>>, Unreadable> {
+    pub async fn get(&self, key: Key, callouts: &Callouts) -> Result<Option<Vec<u8>>, ReadError> {
         self.0.find(key, callouts.now())
     }
 
@@ -31,7 +31,7 @@ impl Agreed<'_> {
     ///
     /// # Errors
     /// As [`Agreed::update`].
-    pub async fn put(&self, key: Key, value: &Record, callouts: &Callouts) -> Result<(), NotSet> {
+    pub async fn put(&self, key: Key, value: &Record, callouts: &Callouts) -> Result<(), WriteError> {
         self.0.put(key, value, callouts.now())
     }
 
@@ -51,7 +51,7 @@ impl Agreed<'_> {
         key: Key,
         callouts: &Callouts,
         decide: impl FnMut(Option<&[u8]>) -> (T, Option<Record>),
-    ) -> Result<T, NotSet> {
+    ) -> Result<T, WriteError> {
         self.0.change(key, callouts.now(), decide)
     }
 
@@ -60,7 +60,7 @@ impl Agreed<'_> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn known_here(&self, key: Key, now: Timestamp) -> Result<Option<Vec<u8>>, Unreadable> {
+    pub fn known_here(&self, key: Key, now: Timestamp) -> Result<Option<Vec<u8>>, ReadError> {
         self.0.find(key, now)
     }
 }

@@ -138,7 +138,7 @@ fn name(id: InstanceId) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{SharedData, Unreadable};
+    use crate::store::{ReadError, SharedData};
 
     const NOW: Timestamp = Timestamp(1_000);
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_leases_is_alive_as_long_as_it_ticks() {
+    fn an_instance_with_leases_is_alive_while_it_ticks() {
         let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
         one.tick(&store, NOW);
         assert_eq!(one.name_for_lease(&store, at(60), NOW), Some(one.id));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_ticks_names_itself_in_no_lease() {
+    fn an_instance_without_ticks_takes_anonymous_leases() {
         let (store, one) = (Store::default(), Instance::new(1));
         assert_eq!(one.name_for_lease(&store, at(60), NOW), None);
         one.tick(&store, NOW);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn who_seemed_gone_once_is_not_gone_at_the_next_jump_of_the_clock() {
+    fn an_instance_suspected_once_survives_the_next_clock_jump() {
         let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
         one.tick(&store, NOW);
         one.name_for_lease(&store, at(9_999), NOW).unwrap();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ticked_again_is_not_gone_when_it_is_silent_for_the_second_time() {
+    fn a_tick_resets_the_silence_of_an_instance() {
         let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
         one.tick(&store, NOW);
         one.name_for_lease(&store, at(9_999), NOW).unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_lease_ends_no_longer_one_and_one_look_makes_nobody_gone() {
+    fn a_short_lease_ends_no_longer_one_and_one_look_is_not_enough() {
         let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
         one.tick(&store, NOW);
         one.name_for_lease(&store, at(60), NOW).unwrap();
@@ -225,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_gone_where_it_cannot_be_read() {
-        let failing = SharedData { get: |_| Err(Unreadable::Failing), set: |_, _, _| Ok(()) };
+    fn no_instance_is_gone_while_the_store_cannot_be_read() {
+        let failing = SharedData { get: |_| Err(ReadError::Failing), set: |_, _, _| Ok(()) };
         let (store, one, other) = (Store::new(Some(failing)), Instance::new(1), Instance::new(2));
         assert!(!is_gone(&other, &store, &one, NOW));
     }
 
     #[test]
-    fn a_clock_that_jumps_makes_nobody_gone_who_ticks() {
+    fn a_clock_jump_does_not_end_an_instance_that_ticks() {
         let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
         one.tick(&store, NOW);
         one.name_for_lease(&store, at(9_999), NOW).unwrap();

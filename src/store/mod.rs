@@ -42,7 +42,7 @@ const KEY_BYTES: usize = 16;
 #[derive(Clone, Copy)]
 pub struct SharedData {
     /// Reads a value and its version.
-    pub get: fn(&str) -> Found,
+    pub get: fn(&str) -> ReadResult,
     /// Writes a value over the one of this version, or where none was if that is `None`.
     pub set: Setter,
 }
@@ -51,14 +51,14 @@ pub struct SharedData {
 pub type Versioned = (Vec<u8>, u32);
 
 /// Writes a value.
-pub type Setter = fn(&str, &[u8], Option<u32>) -> Result<(), NotSet>;
+pub type Setter = fn(&str, &[u8], Option<u32>) -> Result<(), WriteError>;
 
 /// What is there under a name.
-pub type Found = Result<Option<Versioned>, Unreadable>;
+pub type ReadResult = Result<Option<Versioned>, ReadError>;
 
 /// Why nothing can be said of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum ReadError {
     /// The host has no shared data, or none that may be used: each worker is alone.
     NoSharedData,
     /// The host has shared data and fails to read it. What the others wrote is not known.
@@ -68,7 +68,7 @@ pub enum Unreadable {
 /// A value was not written: somebody else wrote in between, or the host has no room, or it cannot be read
 /// what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotSet;
+pub struct WriteError;
 
 /// What an entry is found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl fmt::Display for Tenant {
 
 /// Entries that made room for others before their end, and may be missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Evicted {
+pub struct Eviction {
     /// Of which table.
     pub table: &'static str,
     /// Whose they were.
@@ -152,7 +152,7 @@ pub struct Store {
     host: Option<SharedData>,
     /// Used where the host keeps nothing.
     own: RefCell<HashMap<String, Vec<u8>>>,
-    evicted: RefCell<Vec<Evicted>>,
+    evicted: RefCell<Vec<Eviction>>,
 }
 
 impl Store {
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// The entries that made room since this was asked last.
-    pub fn take_evicted(&self) -> Vec<Evicted> {
+    pub fn take_evicted(&self) -> Vec<Eviction> {
         self.evicted.take()
     }
 
@@ -178,7 +178,7 @@ impl Store {
         let mut evicted = self.evicted.borrow_mut();
         match evicted.iter_mut().find(|known| known.table == table && known.tenant == tenant) {
             Some(known) => known.entries = known.entries.saturating_add(entries),
-            None => evicted.push(Evicted { table, tenant, entries }),
+            None => evicted.push(Eviction { table, tenant, entries }),
         }
     }
 
@@ -186,11 +186,11 @@ impl Store {
     ///
     /// # Errors
     /// The host fails to read it.
-    pub(crate) fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Unreadable> {
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ReadError> {
         match self.host.map(|host| (host.get)(name)) {
             Some(Ok(found)) => Ok(found.map(|(value, _)| value)),
-            Some(Err(Unreadable::NoSharedData)) | None => Ok(self.own.borrow().get(name).cloned()),
-            Some(Err(Unreadable::Failing)) => Err(Unreadable::Failing),
+            Some(Err(ReadError::NoSharedData)) | None => Ok(self.own.borrow().get(name).cloned()),
+            Some(Err(ReadError::Failing)) => Err(ReadError::Failing),
         }
     }
 
@@ -203,14 +203,14 @@ impl Store {
         &self,
         name: &str,
         mut change: impl FnMut(&[u8]) -> (T, Option<Vec<u8>>),
-    ) -> Result<T, NotSet> {
+    ) -> Result<T, WriteError> {
         let Some(host) = self.host else { return Ok(self.update_own(name, change)) };
         for _ in 0..ATTEMPTS {
             let found = match (host.get)(name) {
                 Ok(found) => found,
-                Err(Unreadable::NoSharedData) => return Ok(self.update_own(name, change)),
+                Err(ReadError::NoSharedData) => return Ok(self.update_own(name, change)),
                 // Alone it would do what another may have done already.
-                Err(Unreadable::Failing) => return Err(NotSet),
+                Err(ReadError::Failing) => return Err(WriteError),
             };
             let (old, version) = found.map_or((Vec::new(), None), |(value, version)| (value, Some(version)));
             let (result, new) = change(&old);
@@ -220,7 +220,7 @@ impl Store {
                 Some(_) => {}
             }
         }
-        Err(NotSet)
+        Err(WriteError)
     }
 
     fn update_own<T>(&self, name: &str, mut change: impl FnMut(&[u8]) -> (T, Option<Vec<u8>>)) -> T {
@@ -241,7 +241,7 @@ mod tests {
     use crate::config::trial;
 
     #[test]
-    fn what_is_of_other_parts_has_another_key() {
+    fn keys_differ_by_every_part() {
         assert_ne!(Key::new(&[b"ab", b"c"]), Key::new(&[b"a", b"bc"]));
         assert_ne!(Key::new(&[b"ab"]), Key::new(&[b"ab", b""]));
     }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 
-use super::{Agreed, KEY_BYTES, Key, NotSet, Store, Tenant, Unreadable};
+use super::{Agreed, KEY_BYTES, Key, ReadError, Store, Tenant, WriteError};
 use crate::time::Timestamp;
 
 /// Bytes of an entry without its value: key, end, worth, owner, length.
@@ -140,7 +140,7 @@ impl Rows<'_> {
     ///
     /// # Errors
     /// The host fails to read it.
-    pub fn find(&self, key: Key, now: Timestamp) -> Result<Option<Vec<u8>>, Unreadable> {
+    pub fn find(&self, key: Key, now: Timestamp) -> Result<Option<Vec<u8>>, ReadError> {
         let bucket = self.store.get(&self.bucket_name(key))?.unwrap_or_default();
         let found = Entry::all(&bucket).find(|entry| entry.key == key && now < entry.until);
         Ok(found.map(|entry| entry.value.to_vec()))
@@ -159,7 +159,7 @@ impl Rows<'_> {
     ///
     /// # Errors
     /// As [`Rows::change`].
-    pub fn put(&self, key: Key, value: &Record, now: Timestamp) -> Result<(), NotSet> {
+    pub fn put(&self, key: Key, value: &Record, now: Timestamp) -> Result<(), WriteError> {
         self.change(key, now, |_| ((), Some(value.clone())))
     }
 
@@ -175,7 +175,7 @@ impl Rows<'_> {
         key: Key,
         now: Timestamp,
         mut decide: impl FnMut(Option<&[u8]>) -> (T, Option<Record>),
-    ) -> Result<T, NotSet> {
+    ) -> Result<T, WriteError> {
         let missed = Cell::new(0);
         let changed = self.store.update(&self.bucket_name(key), |bucket| {
             missed.set(0);
@@ -188,7 +188,7 @@ impl Rows<'_> {
                     missed.set(evicted);
                     (Ok(result), Some(bucket))
                 }
-                None => (Err(NotSet), None),
+                None => (Err(WriteError), None),
             }
         })?;
         self.store.note_evicted(self.table.name, self.tenant, missed.get());
@@ -283,7 +283,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::store::{Evicted, Found, SharedData, Versioned};
+    use crate::store::{Eviction, ReadResult, SharedData, Versioned};
 
     const TABLE: Table = Table { name: "test", buckets: 4, bucket_limit: 220 };
     /// All in one bucket, of so many bytes.
@@ -295,11 +295,11 @@ mod tests {
         static INTERFERES: Cell<u32> = const { Cell::new(0) };
     }
 
-    fn get(name: &str) -> Found {
+    fn get(name: &str) -> ReadResult {
         Ok(DATA.with_borrow(|data| data.get(name).cloned()))
     }
 
-    fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+    fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError> {
         DATA.with_borrow_mut(|data| {
             let current = data.get(name).map(|(_, version)| *version);
             let version_now = current.unwrap_or(0).wrapping_add(1);
@@ -315,10 +315,10 @@ mod tests {
                 let (old, _) = data.get(name).cloned().unwrap_or_default();
                 let (bucket, _) = TABLE.with(&old, other, Timestamp(0)).unwrap();
                 data.insert(name.to_owned(), (bucket, version_now));
-                return Err(NotSet);
+                return Err(WriteError);
             }
             if current != version {
-                return Err(NotSet);
+                return Err(WriteError);
             }
             data.insert(name.to_owned(), (value.to_vec(), version_now));
             Ok(())
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_claims_succeeds() {
+    fn of_many_claims_one_succeeds() {
         for (one, other) in [(shared(), shared()), { (Store::default(), Store::default()) }] {
             let is_shared = one.host.is_some();
             let claim = |store, bytes, until, now| rows(store).claim(key("a"), &value(bytes, until), now);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_wrote_in_between_stays() {
+    fn a_write_in_between_is_not_lost() {
         INTERFERES.set(3);
         let store = shared();
         let rows = rows(&store);
@@ -376,8 +376,8 @@ mod tests {
 
     #[test]
     fn a_host_that_fails_to_read_is_not_one_without_shared_data() {
-        let fails = SharedData { get: |_| Err(Unreadable::Failing), set: |_, _, _| Ok(()) };
-        let alone = SharedData { get: |_| Err(Unreadable::NoSharedData), set: |_, _, _| Err(NotSet) };
+        let fails = SharedData { get: |_| Err(ReadError::Failing), set: |_, _, _| Ok(()) };
+        let alone = SharedData { get: |_| Err(ReadError::NoSharedData), set: |_, _, _| Err(WriteError) };
         for (host, claimed) in [(fails, Claim::Contended), (alone, Claim::Made)] {
             let store = Store::new(Some(host));
             assert_eq!(rows(&store).claim(key("a"), &value(b"", 9), NOW), claimed);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_by_whoever_takes_most_of_it_with_what_they_bring() {
+    fn the_largest_owner_including_the_new_entry_is_evicted_first() {
         let of = |owner: &str, bytes: usize| Record {
             owner: Owner::of(&[owner.as_bytes()]),
             ..value(&vec![0; bytes], 9_999)
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_makes_room_and_is_not_missed() {
+    fn expired_entries_are_evicted_and_not_counted() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());
         rows.put(key("old"), &value(&[0; 60], 2), NOW).unwrap();
@@ -428,15 +428,15 @@ mod tests {
         assert!(rows.find(key("99"), NOW).unwrap().is_some());
         assert!(rows.find(key("1"), NOW).unwrap().is_none());
         assert_eq!(store.own.borrow().len(), 1);
-        let evicted = Evicted { table: "test", tenant: Tenant::none(), entries: 96 };
+        let evicted = Eviction { table: "test", tenant: Tenant::none(), entries: 96 };
         assert_eq!(store.take_evicted(), [evicted], "it is counted");
         assert_eq!(store.take_evicted(), []);
-        assert_eq!(rows.put(key("x"), &value(&[0; 220], 9_999), NOW), Err(NotSet));
+        assert_eq!(rows.put(key("x"), &value(&[0; 220], 9_999), NOW), Err(WriteError));
         assert!(rows.find(key("99"), NOW).unwrap().is_some(), "an entry too large removes no other");
     }
 
     #[test]
-    fn a_large_entry_that_makes_room_does_not_take_small_ones_with_it() {
+    fn evicting_a_large_entry_keeps_the_small_ones() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());
         // The large one ends last: whoever looks at ends alone keeps it, and drops all that comes after.
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_makes_room_for_nothing() {
+    fn a_lease_is_never_evicted() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());
         let lease = Record { worth: Worth::Lease, ..value(&[0], 50) };
@@ -464,13 +464,13 @@ mod tests {
         for n in 0..5 {
             let _ = rows.claim(key(&format!("lease {n}")), &lease, NOW);
         }
-        assert_eq!(rows.put(key("large"), &value(&[0; 100], 9_999), NOW), Err(NotSet));
+        assert_eq!(rows.put(key("large"), &value(&[0; 100], 9_999), NOW), Err(WriteError));
         assert_eq!(rows.claim(key("lease"), &lease, NOW), Claim::Held(vec![0]));
         assert_eq!(rows.claim(key("lease"), &lease, Timestamp(50)), Claim::Made, "it ended");
     }
 
     #[test]
-    fn what_is_worth_less_makes_room_first_and_is_not_missed() {
+    fn expendable_entries_are_evicted_first_and_not_counted() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());
         let put = |name: &str, worth, until| {
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_many_entries_pushes_out_their_own() {
+    fn an_owner_of_many_entries_evicts_their_own() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());
         let put = |name: &str, owner: &[u8]| {

@@ -305,5 +305,5 @@ impl World {
 }
 
 fn is_session(name: &str) -> bool {
-    !name.contains("-login-") && !name.ends_with("-rounds") && !name.ends_with("-logout")
+    !name.contains("-login-") && !name.ends_with("-tries") && !name.ends_with("-logout")
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::model::{LogoutToken, Whose};
+use crate::model::{LogoutToken, RevocationTarget};
 use crate::provider::broken;
 use crate::shape::{BACKCHANNEL, Shape};
 use crate::world::{Actor, World};
@@ -44,7 +44,7 @@ impl World {
         }
         let (sid, person) = self.chance.of(&known).clone();
         let by_sid = sid.filter(|_| self.chance.percent(70));
-        let whose = by_sid.map_or(Whose::Subject(person), Whose::Sid);
+        let whose = by_sid.map_or(RevocationTarget::Subject(person), RevocationTarget::Sid);
         let kind = self.chance.weighted(&KINDS);
         let text = self.logout_token(index, whose, kind);
         self.statistics.count(format!("logout token: {kind:?}"));
@@ -57,7 +57,7 @@ impl World {
         self.request_with_body(Actor::Provider(index), request, body);
     }
 
-    fn logout_token(&mut self, index: usize, whose: Whose, kind: Kind) -> String {
+    fn logout_token(&mut self, index: usize, whose: RevocationTarget, kind: Kind) -> String {
         let earlier: Vec<String> = self.model.logout_tokens.keys().cloned().collect();
         match kind {
             Kind::Again if !earlier.is_empty() => return self.chance.of(&earlier).clone(),
@@ -74,8 +74,8 @@ impl World {
             "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
         });
         match &whose {
-            Whose::Sid(sid) => claims["sid"] = json!(sid),
-            Whose::Subject(subject) => claims["sub"] = json!(subject),
+            RevocationTarget::Sid(sid) => claims["sid"] = json!(sid),
+            RevocationTarget::Subject(subject) => claims["sub"] = json!(subject),
         }
         let other = (index + 1) % self.providers.len();
         let mut key = self.providers[index].keys[0].clone();

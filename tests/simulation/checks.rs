@@ -330,7 +330,7 @@ impl World {
         if became.refreshes > 0 {
             self.statistics.count("let in after a refresh");
         }
-        self.check_renewed(open, seen, provider);
+        self.check_refreshed(open, seen, provider);
         Proof::Session(session)
     }
 
@@ -345,7 +345,7 @@ impl World {
     }
 
     /// A session in a response is the one of the request, extended.
-    fn check_renewed(&mut self, open: &Open, seen: &Seen, provider: usize) {
+    fn check_refreshed(&mut self, open: &Open, seen: &Seen, provider: usize) {
         self.check_rewritten(open, seen, provider, true);
     }
 
@@ -452,7 +452,7 @@ impl World {
             Rule::Closed if is_honest => return assert_eq!(seen.code, "denied"),
             _ => return,
         };
-        self.check_renewed(open, seen, provider);
+        self.check_refreshed(open, seen, provider);
         if !is_honest {
             return;
         }
@@ -538,7 +538,7 @@ impl World {
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
         let found = self.model.session(&self.shape, 0, &header, worker, open.arrived).cloned();
-        if seen.code == "session_told" {
+        if seen.code == "session_info" {
             let session =
                 found.unwrap_or_else(|why| panic!("told of a session that does not count: {why:?}"));
             let told: serde_json::Value = serde_json::from_str(&seen.body).unwrap();

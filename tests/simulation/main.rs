@@ -69,7 +69,7 @@ const MUST_HAPPEN: &[(&str, u64)] = &[
     ("refreshed, left_out", 200),
     ("refreshed, rotated_old_serves", 400),
     ("refreshed, sometimes_rotated", 90),
-    ("code: session_told", 600),
+    ("code: session_info", 600),
     ("code: step_up_not_met", 100),
     ("writes to the shared data failed", 4),
     ("session keys rotated", 14),

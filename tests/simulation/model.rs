@@ -71,17 +71,17 @@ pub struct Became {
 
 /// What a provider ended.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Whose {
+pub enum RevocationTarget {
     Sid(String),
     Subject(String),
 }
 
-impl Whose {
+impl RevocationTarget {
     /// Whether a session is meant, if it is one of the same provider.
     fn is(&self, session: &Session) -> bool {
         match self {
-            Whose::Sid(sid) => session.sid.as_ref() == Some(sid),
-            Whose::Subject(subject) => *subject == session.person,
+            RevocationTarget::Sid(sid) => session.sid.as_ref() == Some(sid),
+            RevocationTarget::Subject(subject) => *subject == session.person,
         }
     }
 }
@@ -90,14 +90,14 @@ impl Whose {
 #[derive(Clone)]
 pub struct LogoutToken {
     pub provider: usize,
-    pub whose: Whose,
+    pub whose: RevocationTarget,
     pub is_good: bool,
     pub ends: u64,
 }
 
 struct Ended {
     provider: usize,
-    whose: Whose,
+    whose: RevocationTarget,
     at: u64,
     known_to: u64,
 }

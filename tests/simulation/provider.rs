@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
-use vestibule::http::{Callout, CalloutFailed, Headers, Received, Reply};
+use vestibule::http::{Callout, CalloutFailed, Headers, ProviderResponse, Reply};
 
 use crate::behaviours::Behaviour;
 use crate::keys::{Algorithm, Key};
@@ -170,9 +170,9 @@ impl Redemption {
     }
 }
 
-fn answer(status: u16, body: impl Into<Vec<u8>>) -> Received {
+fn answer(status: u16, body: impl Into<Vec<u8>>) -> ProviderResponse {
     let headers = Headers::from_iter([("content-type", "application/json")]);
-    Received { status, headers, body: body.into() }
+    ProviderResponse { status, headers, body: body.into() }
 }
 
 pub fn parameters(encoded: &[u8]) -> BTreeMap<String, String> {
@@ -342,7 +342,7 @@ impl Provider {
     }
 
     /// What the userinfo endpoint says about the owner of an access token.
-    fn about(&self, callout: &Callout) -> Received {
+    fn about(&self, callout: &Callout) -> ProviderResponse {
         let token = callout.headers.iter().find(|(name, _)| *name == "authorization").unwrap().1.clone();
         let Some(claims) = self.userinfo.get(token.strip_prefix("Bearer ").unwrap()) else {
             return answer(401, "{}");
@@ -376,7 +376,7 @@ impl Provider {
     }
 
     /// The token endpoint: a code or a refresh token for tokens.
-    fn redeem(&mut self, callout: &Callout, now: u64, chance: &mut Chance) -> (Received, Redemption) {
+    fn redeem(&mut self, callout: &Callout, now: u64, chance: &mut Chance) -> (ProviderResponse, Redemption) {
         let body = self.of_the_client(callout);
         let is_refresh = body["grant_type"] == "refresh_token";
         let logins = if is_refresh { self.use_refresh_token(&body) } else { self.use_code(&body) };
@@ -414,7 +414,7 @@ impl Provider {
         (answer(200, tokens.to_string()), redemption)
     }
 
-    fn refuse(&self, redemption: &mut Redemption) -> Received {
+    fn refuse(&self, redemption: &mut Redemption) -> ProviderResponse {
         let (status, error) = match self.behaviour.of("refusal") {
             "invalid_client_400" => (400, "invalid_client"),
             "invalid_client_401" => (401, "invalid_client"),
@@ -742,7 +742,7 @@ pub fn broken(token: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn spoiled(mut received: Received, fault: Fault) -> Reply {
+fn spoiled(mut received: ProviderResponse, fault: Fault) -> Reply {
     match fault {
         Fault::Refuses | Fault::LosesAnswers => return Err(CalloutFailed::NoAnswer),
         Fault::Status(status) => received = answer(status, "not now"),

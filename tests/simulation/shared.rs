@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use vestibule::store::{Found, NotSet, SharedData, Versioned};
+use vestibule::store::{ReadResult, SharedData, Versioned, WriteError};
 
 use crate::memory::aside;
 use crate::random::Chance;
@@ -40,14 +40,14 @@ pub fn clear() {
     FAULTS.take();
 }
 
-pub fn get(name: &str) -> Found {
+pub fn get(name: &str) -> ReadResult {
     Ok(DATA.with_borrow(|data| data.get(name).cloned()))
 }
 
-fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError> {
     let current = DATA.with_borrow(|data| data.get(name).map(|(_, version)| *version));
     if current != version || FAULTS.with_borrow_mut(Faults::fails) {
-        return Err(NotSet);
+        return Err(WriteError);
     }
     overwrite(name, value);
     Ok(())

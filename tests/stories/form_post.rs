@@ -34,7 +34,7 @@ fn a_login_completes_by_form_post() {
     let landed = world.come_back(&back);
     // 303: the next request is a GET, and the code is not sent on.
     assert_eq!(landed.is(303, "login_completed").location(), "/orders?a=1");
-    assert_eq!(world.browser.names(), [SESSION, "__Host-vestibule-rounds"]);
+    assert_eq!(world.browser.names(), [SESSION, "__Host-vestibule-tries"]);
     assert_eq!(world.arrive("/orders?a=1").is(200, "session").told("x-auth-sub"), Some("alice"));
 }
 

@@ -52,7 +52,7 @@ fn an_accepted_session_clears_the_attempt_count() {
         world.log_in("/orders").is(302, "login_completed");
         let seen = world.get("/orders");
         let cookies = seen.is(200, "session").cookies();
-        assert!(cookies.len() == 1 && cookies[0].starts_with("__Host-vestibule-rounds=; "), "{cookies:?}");
+        assert!(cookies.len() == 1 && cookies[0].starts_with("__Host-vestibule-tries=; "), "{cookies:?}");
         assert!(cookies[0].contains("; Secure; HttpOnly; SameSite=Lax; Max-Age=0; "), "{cookies:?}");
         world.browser.forget(SESSION);
     }
@@ -85,7 +85,7 @@ fn login_attempts_are_counted_per_provider() {
 #[test]
 fn a_malformed_attempt_count_is_ignored() {
     let mut world = World::new();
-    let cookie = "__Host-vestibule-rounds=9; __Host-vestibule-rounds=AAAA";
+    let cookie = "__Host-vestibule-tries=9; __Host-vestibule-tries=AAAA";
     let request = world.program("/orders", &[("cookie", cookie), ("accept", "text/html")]);
     world.send(request).is(302, "login_begins");
 }

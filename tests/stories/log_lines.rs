@@ -163,7 +163,7 @@ fn a_login_whose_cookie_did_not_come_says_what_came_instead() {
     for (cookie, words) in [
         (None, "no cookie came at all: does the browser block them, or did the login begin on another host"),
         (Some("lang=de"), "no cookie of the filter came, but others: does a filter in front take it out"),
-        (Some("__Host-vestibule-rounds=1"), "cookies of the filter that came: __Host-vestibule-rounds"),
+        (Some("__Host-vestibule-tries=1"), "cookies of the filter that came: __Host-vestibule-tries"),
     ] {
         crate::world::log::forget();
         let address = World::new().sent_to_provider("/orders");
@@ -197,7 +197,7 @@ fn a_login_that_ends_on_another_host_than_it_began_on_says_so() {
 }
 
 #[test]
-fn whoever_has_no_token_where_nothing_else_counts_is_not_told_to_log_in() {
+fn a_bearer_only_rule_does_not_offer_a_login() {
     let mut world = World::with(&of_admins());
     let seen = world.send(world.program("/api", &[]));
     assert!(seen.is(401, "not_logged_in").body.contains("access token"), "{}", seen.body);
@@ -216,7 +216,7 @@ fn missing_scopes_are_logged_once_and_refuse_nobody() {
         world.log_in("/orders").is(302, "login_completed");
     }
     let said: Vec<String> =
-        lines().into_iter().filter(|line| line.contains("\"openid groups\" were asked for")).collect();
+        lines().into_iter().filter(|line| line.contains("\"openid groups\" were requested")).collect();
     assert_eq!(said.len(), 1, "{said:?}");
     assert_has(&said[0], &["WARN provider=main", "\"openid\" granted"]);
 }

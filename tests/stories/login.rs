@@ -36,7 +36,7 @@ fn a_login_sets_one_session_cookie_and_deletes_its_own() {
     assert!(world.browser.names()[0].starts_with("__Host-vestibule-login-"));
     let back = world.authorize(&address);
     let landed = world.arrive(&back);
-    assert_eq!(world.browser.names(), [SESSION, "__Host-vestibule-rounds"]);
+    assert_eq!(world.browser.names(), [SESSION, "__Host-vestibule-tries"]);
     for cookie in landed.cookies() {
         assert!(cookie.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{cookie}");
     }

@@ -451,7 +451,7 @@ fn background_revocations_are_bounded_and_delay_no_logout() {
         assert!(!world.browser.has(SESSION));
     };
     (0..1001).for_each(|_| in_and_out(&mut world));
-    let no_room = |line: &&String| line.contains("code=revocation_failed there is no room");
+    let no_room = |line: &&String| line.contains("code=revocation_failed too much background work");
     assert_eq!(lines().iter().filter(no_room).count(), 1);
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1000);

@@ -46,7 +46,7 @@ fn two_filters_in_a_row_are_a_login_loop_after_three_attempts() {
     // It is over when somebody puts the other one away.
     front.after(120).get("/orders").is(200, "session");
     let cookies = front.browser.header(false, front.now).unwrap();
-    assert!(!cookies.contains("-rounds"), "{cookies}");
+    assert!(!cookies.contains("-tries"), "{cookies}");
 }
 
 /// The cookie with which a login began, under another name than here.
@@ -406,10 +406,10 @@ fn a_redirect_from_a_same_origin_provider_is_no_click() {
 fn a_forged_attempt_count_shows_the_page_and_nothing_else() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
-    let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds")).unwrap();
-    let (tag, rest) = rounds.value.split_once('.').unwrap();
+    let attempts = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-tries")).unwrap();
+    let (tag, rest) = attempts.value.split_once('.').unwrap();
     let at = rest.rsplit('.').next().unwrap();
-    let made_up = format!("__Host-vestibule-rounds={tag}.255.{at}");
+    let made_up = format!("__Host-vestibule-tries={tag}.255.{at}");
     let session = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap();
     let session = format!("{SESSION}={}", session.value);
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-origin")];

@@ -130,7 +130,7 @@ fn refreshes_are_counted_by_outcome() {
     world.after(60).get("/orders").is(200, "session");
     world.tick();
     let request = fetch(&world);
-    world.send(request).is(401, "session_not_renewed");
+    world.send(request).is(401, "session_not_refreshed");
     world.tick();
     assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), Some(1), Some(1)));
 }

@@ -34,7 +34,7 @@ mod parameters;
 mod provider;
 mod provider_log;
 mod refresh;
-mod renewed;
+mod refreshed;
 mod restored;
 mod rotation;
 mod secrets;

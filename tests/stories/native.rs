@@ -14,7 +14,7 @@ use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::http::{BodyFailed, Callout, Headers, HostTraits, Reply, Request, Response};
 use vestibule::jose::verify::HostCheck;
 use vestibule::random::NoRandomness;
-use vestibule::store::{Found, NotSet, SharedData, Unreadable, Versioned};
+use vestibule::store::{ReadError, ReadResult, SharedData, Versioned, WriteError};
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
@@ -59,16 +59,16 @@ thread_local! {
     static WRITES: Cell<usize> = const { Cell::new(0) };
 }
 
-fn get(name: &str) -> Found {
+fn get(name: &str) -> ReadResult {
     if matches!(FAILING.get(), Failing::Reads(what) if name.contains(what)) {
-        return Err(Unreadable::Failing);
+        return Err(ReadError::Failing);
     }
     Ok(SHARED.with_borrow(|data| data.get(name).cloned()))
 }
 
-fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
+fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError> {
     if matches!(FAILING.get(), Failing::Writes(what) if name.contains(what)) {
-        return Err(NotSet);
+        return Err(WriteError);
     }
     let is_late = variant::is_contended() && WRITES.replace(WRITES.get() + 1).is_multiple_of(2);
     SHARED.with_borrow_mut(|data| {
@@ -77,11 +77,11 @@ fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), NotSet> {
             *version += 1;
         }
         if is_late {
-            return Err(NotSet);
+            return Err(WriteError);
         }
         let current = data.get(name).map(|(_, version)| *version);
         if current != version {
-            return Err(NotSet);
+            return Err(WriteError);
         }
         data.insert(name.to_owned(), (value.to_vec(), current.unwrap_or(0) + 1));
         Ok(())

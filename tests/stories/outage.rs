@@ -117,10 +117,10 @@ fn an_unregistered_refresh_refusal_ends_the_session() {
         let mut world = logged_in(&json!({}));
         world.idp().instead.insert("token", answer(status, json!({"error": error})));
         let script = fetch(world.after(301));
-        world.send(script.clone()).is(401, "session_not_renewed");
+        world.send(script.clone()).is(401, "session_not_refreshed");
         let seen = world.get("/orders");
         assert_eq!((seen.status, seen.code), (302, "login_begins"), "{error}");
-        world.send(script).is(401, "session_not_renewed");
+        world.send(script).is(401, "session_not_refreshed");
         world.idp().instead.clear();
         world.log_in("/orders").is(302, "login_completed");
         world.get("/orders").is(200, "session");

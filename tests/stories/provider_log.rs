@@ -105,7 +105,7 @@ fn a_client_that_the_provider_refuses_says_what_to_compare() {
 }
 
 #[test]
-fn one_worker_says_that_a_provider_is_away_and_one_that_it_is_back() {
+fn one_worker_logs_an_outage_and_one_the_recovery() {
     let mut world = World::new();
     world.stop_clock();
     world.idp().is_down = true;
@@ -184,7 +184,7 @@ fn endpoints_on_other_hosts_give_one_warning() {
 #[test]
 fn the_start_line_has_version_providers_and_number_of_rules() {
     let _ = World::with(&json!({"rules": [{"name": "open", "path_prefix": "/open", "accept": "public"}]}));
-    let version = format!("vestibule {} begins", env!("CARGO_PKG_VERSION"));
+    let version = format!("vestibule {} starts", env!("CARGO_PKG_VERSION"));
     let found = with(&["INFO", &version]);
     assert_eq!(found.len(), 1, "{:?}", lines());
     assert_has(&found[0], &["main", "; 2 rules"]);

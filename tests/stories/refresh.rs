@@ -148,8 +148,8 @@ fn refr_17_a_shared_single_use_refresh_token_mixes_no_identities() {
         two_sessions(Rotation::Rotates, &json!({"sub": "alice"}), &json!({"sub": "bob"}));
     assert_eq!(told(&world.after(301).send(one.clone()))[0], Some("alice"));
     // The provider takes it for stolen, and ends what came of it.
-    world.send(other).is(401, "session_not_renewed");
-    world.after(301).send(one).is(401, "session_not_renewed");
+    world.send(other).is(401, "session_not_refreshed");
+    world.after(301).send(one).is(401, "session_not_refreshed");
     assert_eq!(world.idp().refreshes.reused, 2);
 }
 
@@ -265,13 +265,13 @@ fn refr_06_a_refused_refresh_token_ends_the_session_once() {
     world.after(301);
     let script = fetch(&world);
     let seen = world.send(script.clone());
-    seen.is(401, "session_not_renewed");
+    seen.is(401, "session_not_refreshed");
     assert!(seen.cookies()[0].starts_with("__Host-vestibule=; "), "{:?}", seen.cookies());
-    world.send(script.clone()).is(401, "session_not_renewed");
-    world.on_worker(1).send(script.clone()).is(401, "session_not_renewed");
+    world.send(script.clone()).is(401, "session_not_refreshed");
+    world.on_worker(1).send(script.clone()).is(401, "session_not_refreshed");
     assert_eq!(world.idp().count("token"), 2, "the provider is asked once");
     for _ in 0..4 {
-        world.after(600).send(script.clone()).is(401, "session_not_renewed");
+        world.after(600).send(script.clone()).is(401, "session_not_refreshed");
         world.tick();
     }
     assert_eq!(world.idp().count("token"), 2, "also later");
@@ -287,7 +287,7 @@ fn refr_05_without_shared_data_the_second_worker_deletes_no_cookie() {
     let (script, page) = (fetch(&world), world.navigation("/orders", false));
     world.send(script.clone()).is(200, "session");
     let seen = world.on_worker(1).send(script);
-    assert_eq!(seen.is(401, "session_not_renewed").cookies(), [""; 0]);
+    assert_eq!(seen.is(401, "session_not_refreshed").cookies(), [""; 0]);
     // Whoever is sent to log in gets a new one anyway.
     let seen = world.send(page);
     assert!(seen.is(302, "login_begins").cookies().iter().any(|cookie| cookie.contains("Max-Age=0")));
@@ -326,7 +326,7 @@ fn oidcc_client_test_refresh_token_invalid_issuer() {
     let mut world = logged_in(&json!({}));
     world.idp().refreshes.id_token = json!({"iss": "https://evil.example.com"});
     let script = fetch(world.after(301));
-    world.send(script).is(401, "session_not_renewed");
+    world.send(script).is(401, "session_not_refreshed");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn oidcc_client_test_refresh_token_invalid_sub() {
     let mut world = logged_in(&json!({}));
     world.idp().refreshes.id_token = json!({"sub": "mallory"});
     let script = fetch(world.after(301));
-    world.send(script).is(401, "session_not_renewed");
+    world.send(script).is(401, "session_not_refreshed");
 }
 
 /// The result for a session whose refreshed ID token has this difference. Nonce and `auth_time` are those of
@@ -361,16 +361,16 @@ fn a_refreshed_id_token_matches_the_login() {
     assert_eq!(renewed_with(|_, _| json!({})), "session");
     assert_eq!(renewed_with(|nonce, auth_time| json!({"nonce": nonce, "auth_time": auth_time})), "session");
     for nonce in [json!("another"), json!(""), json!(5), json!(["a"])] {
-        assert_eq!(renewed_with(|_, _| json!({"nonce": nonce})), "session_not_renewed", "{nonce}");
+        assert_eq!(renewed_with(|_, _| json!({"nonce": nonce})), "session_not_refreshed", "{nonce}");
     }
     // Before the login nobody authenticated for it. Keycloak reports the last authentication.
-    assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_renewed");
+    assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_refreshed");
     assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time + 300})), "session");
     // We are the only party that may be named.
     assert_eq!(renewed_with(|_, _| json!({"azp": "gateway"})), "session");
-    assert_eq!(renewed_with(|_, _| json!({"azp": "another"})), "session_not_renewed");
+    assert_eq!(renewed_with(|_, _| json!({"azp": "another"})), "session_not_refreshed");
     assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"], "azp": "gateway"})), "session");
-    assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"]})), "session_not_renewed");
+    assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"]})), "session_not_refreshed");
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn a_refreshed_id_token_for_another_client_or_person_ends_the_session() {
         world.idp().refreshes.id_token = change.clone();
         let script = fetch(world.after(301));
         let seen = world.send(script);
-        assert_eq!((seen.status, seen.code), (401, "session_not_renewed"), "{change}");
+        assert_eq!((seen.status, seen.code), (401, "session_not_refreshed"), "{change}");
     }
 }
 
@@ -403,7 +403,7 @@ fn a_refreshed_id_token_with_a_foreign_signature_ends_the_session() {
     world.idp().instead.insert("keys", published);
     world.idp().keys = vec![Key::new("k1", 9)];
     let script = fetch(world.after(301));
-    world.send(script).is(401, "session_not_renewed");
+    world.send(script).is(401, "session_not_refreshed");
 }
 
 /// A wrong clock, here or there, logs nobody out, and grants no new rights.
@@ -637,8 +637,8 @@ fn userinfo_about_somebody_else_ends_the_session() {
         world.after(301).get("/orders").is(200, "session");
         world.idp().userinfo = json!({"sub": "mallory"});
         let script = fetch(world.after(301));
-        world.send(script.clone()).is(401, "session_not_renewed");
-        world.on_worker(1).send(script).is(401, "session_not_renewed");
+        world.send(script.clone()).is(401, "session_not_refreshed");
+        world.on_worker(1).send(script).is(401, "session_not_refreshed");
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde_json::json;
 use vestibule::config::Config;
 use vestibule::flow::Step;
-use vestibule::http::{CalloutFailed, Received};
+use vestibule::http::{CalloutFailed, ProviderResponse};
 use vestibule::jose::{Jws, KeySet};
 use vestibule::oidc::bearer::BearerToken;
 use vestibule::oidc::token::TokenResponse;
@@ -106,7 +106,7 @@ fn debug_output_shows_no_secrets() {
         let Step::Callout(callout, flow) = step else { panic!("it asks for no token") };
         let reply = world.reply(&Asked::from(&*callout));
         if callout.method == "POST" {
-            let received: Received = reply.unwrap();
+            let received: ProviderResponse = reply.unwrap();
             break (callout, flow, received);
         }
         step = flow.resume(reply, world.now);

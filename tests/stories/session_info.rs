@@ -22,7 +22,7 @@ fn ask(world: &mut World, method: &str) -> Seen {
 }
 
 fn told(seen: &Seen) -> Value {
-    assert_eq!(seen.is(200, "session_told").header("content-type"), Some("application/json"));
+    assert_eq!(seen.is(200, "session_info").header("content-type"), Some("application/json"));
     serde_json::from_str(&seen.body).unwrap()
 }
 
@@ -121,7 +121,7 @@ fn session_info_refreshes_due_tokens() {
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
     // The access token expires soon: refreshed in the background.
-    ask(world.after(250), "GET").is(200, "session_told");
+    ask(world.after(250), "GET").is(200, "session_info");
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
     let seen = ask(&mut world, "GET");
@@ -134,7 +134,7 @@ fn session_info_refreshes_due_tokens() {
     // The provider does not want to: the session is over.
     world.idp().instead.insert("token", answer(400, json!({"error": "invalid_grant"})));
     let seen = ask(world.after(1000), "GET");
-    assert!(seen.is(401, "session_not_renewed").body.contains("/oidc/login"));
+    assert!(seen.is(401, "session_not_refreshed").body.contains("/oidc/login"));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn other_sites_cannot_read_or_extend_a_session() {
     // A client that says nothing may look.
     let request = world.program("/oidc/session", &[("cookie", &cookies)]);
     let mut change = request.clone();
-    world.send(request).is(200, "session_told");
+    world.send(request).is(200, "session_info");
     change.method = "POST".to_owned();
     world.send(change.clone()).is(403, "cross_site");
     change.method = "PUT".to_owned();
@@ -174,7 +174,7 @@ fn session_info_is_about_the_provider_of_the_page() {
     world.log_in("/partner/a").is(302, "login_completed");
     ask(&mut world, "GET").is(401, "not_logged_in");
     let request = fetch(&world, "GET", "/oidc/session?return_to=/partner/b");
-    world.send(request).is(200, "session_told");
+    world.send(request).is(200, "session_info");
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn session_info_does_not_extend_a_session_even_with_a_refresh() {
     world.log_in("/").is(302, "login_completed");
     for _ in 0..8 {
         world.after(100);
-        ask(&mut world, "GET").is(200, "session_told");
+        ask(&mut world, "GET").is(200, "session_info");
         world.tick();
     }
     assert!(world.idp().refreshes.used > 0);

@@ -84,9 +84,9 @@ fn step_up_attempts_at_every_provider_end_in_a_login_loop() {
         let mut codes = Vec::new();
         for _ in 0..4 {
             // The browser keeps the session that is not enough.
-            let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds"));
-            let rounds = rounds.map(|cookie| format!("; {}={}", cookie.name, cookie.value));
-            let cookies = format!("{before}{}", rounds.unwrap_or_default());
+            let attempts = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-tries"));
+            let attempts = attempts.map(|cookie| format!("; {}={}", cookie.name, cookie.value));
+            let cookies = format!("{before}{}", attempts.unwrap_or_default());
             let request = world.program(&pay, &[("sec-fetch-mode", "navigate"), ("cookie", &cookies)]);
             let seen = world.send(request);
             codes.push(seen.code);

@@ -348,10 +348,11 @@ fn a_lost_session_cookie_in_a_step_up_is_a_login_loop() {
     let mut codes = Vec::new();
     for _ in 0..4 {
         // The browser does not keep the new session, but the one before.
-        let rounds = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-rounds"));
-        let rounds = rounds.map(|cookie| format!("; {}={}", cookie.name, cookie.value)).unwrap_or_default();
+        let attempts = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-tries"));
+        let attempts =
+            attempts.map(|cookie| format!("; {}={}", cookie.name, cookie.value)).unwrap_or_default();
         let mut request = world.program("/pay", &[("sec-fetch-mode", "navigate")]);
-        request.headers.push("cookie", format!("{old}{rounds}"));
+        request.headers.push("cookie", format!("{old}{attempts}"));
         let seen = world.send(request);
         codes.push(seen.code);
         if seen.code == "login_begins" {

@@ -132,7 +132,7 @@ fn jwk_27_a_key_with_an_issuer_verifies_for_its_tenants_only() {
 
 #[test]
 fn a_refresh_stays_in_its_tenant() {
-    for (tenant, code) in [("one", "session"), ("two", "session_not_renewed")] {
+    for (tenant, code) in [("one", "session"), ("two", "session_not_refreshed")] {
         let mut world = world("one", &json!({}));
         world.idp().refreshes.gives = true;
         world.log_in("/orders").is(302, "login_completed");

@@ -1,7 +1,7 @@
 //! Claims from the userinfo endpoint, and what must not come of them.
 
 use serde_json::{Value, json};
-use vestibule::http::{CalloutFailed, Headers, Received, Reply};
+use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 
 use crate::world::{Key, SESSION, World, answer, lines, merge, noise};
 
@@ -17,7 +17,7 @@ fn with_nickname(provider: Value) -> World {
 
 fn jwt(body: impl Into<Vec<u8>>) -> Reply {
     let headers = Headers::from_iter([("content-type", "application/jwt")]);
-    Ok(Received { status: 200, headers, body: body.into() })
+    Ok(ProviderResponse { status: 200, headers, body: body.into() })
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::world::{BEGINNING, Browser, Gateway, Provider, Proxy, Stream, documen
 /// More events are not played.
 const EVENTS_LIMIT: usize = 40;
 /// A request that asks for more, or waits longer, never ends.
-const ROUNDS_LIMIT: usize = 100;
+const ATTEMPTS_LIMIT: usize = 100;
 /// Texts that the world keeps secret begin like this; with one of them an event could give it away.
 const MARK_OF_SECRETS: &[u8] = b"canary";
 /// What a provider can be made to answer otherwise.

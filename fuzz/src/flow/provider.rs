@@ -1,7 +1,7 @@
 //! What providers do to whoever relies on them.
 
 use serde_json::{Value, json};
-use vestibule::http::{CalloutFailed, Headers, Received, Reply};
+use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 
 use super::super::bytes::Bytes;
 use super::super::requests::headers;
@@ -152,7 +152,7 @@ fn metadata_from_elsewhere() -> Reply {
         "jwks_uri": "https://idp.example.com/keys",
         "end_session_endpoint": "https://elsewhere.example/logout?a=b",
     });
-    Ok(Received { status: 200, headers: Headers::new(), body: document.to_string().into_bytes() })
+    Ok(ProviderResponse { status: 200, headers: Headers::new(), body: document.to_string().into_bytes() })
 }
 
 fn any_reply(bytes: &mut Bytes<'_>) -> Reply {
@@ -161,7 +161,7 @@ fn any_reply(bytes: &mut Bytes<'_>) -> Reply {
         1 => Err(CalloutFailed::TooLarge),
         2 => Err(CalloutFailed::Busy),
         3 => Err(CalloutFailed::NotSent),
-        _ => Ok(Received {
+        _ => Ok(ProviderResponse {
             status: bytes.pick(&[200, 400, 500, 302, 204]),
             headers: headers(bytes),
             body: bytes.text_or(&["", "{}", "[]", r#"{"error":"invalid_client"}"#, r#"{"keys":[]}"#]).into(),

@@ -5,7 +5,7 @@ use vestibule::time::{Seconds, Timestamp};
 
 use super::super::bytes::Bytes;
 use super::super::world::{Seen, Stream};
-use super::{BODIES, PATHS, ROUNDS_LIMIT, Stage};
+use super::{ATTEMPTS_LIMIT, BODIES, PATHS, Stage};
 
 impl Stage {
     pub(super) fn clock(&mut self, bytes: &mut Bytes<'_>) {
@@ -73,7 +73,7 @@ impl Stage {
         stream: Stream,
         bytes: &mut Bytes<'_>,
     ) -> Seen {
-        for _ in 0..ROUNDS_LIMIT {
+        for _ in 0..ATTEMPTS_LIMIT {
             if let Some(seen) = self.workers[worker].outcome(stream, self.now) {
                 return self.judge(request, worker, stream, seen);
             }

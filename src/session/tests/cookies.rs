@@ -13,7 +13,7 @@ fn every_cookie_has_its_attributes() {
         end(&secure.set_login(&secure.clients()[0], &login(STATE), &jar, NOW, nonce())[0]),
         format!("{lax}; Max-Age=600")
     );
-    assert_eq!(end(&secure.set_rounds(&[(1, 1)], &Jar::default(), NOW)), format!("{lax}; Max-Age=120"));
+    assert_eq!(end(&secure.set_attempts(&[(1, 1)], &Jar::default(), NOW)), format!("{lax}; Max-Age=120"));
 
     let strict = cookies(|config| config.session.same_site = SameSite::Strict);
     assert!(
@@ -24,7 +24,7 @@ fn every_cookie_has_its_attributes() {
         strict.set_login(&strict.clients()[0], &login(STATE), &jar, NOW, nonce())[0]
             .contains("; SameSite=Lax;")
     );
-    assert!(strict.set_rounds(&[(1, 1)], &Jar::default(), NOW).contains("; SameSite=Lax;"));
+    assert!(strict.set_attempts(&[(1, 1)], &Jar::default(), NOW).contains("; SameSite=Lax;"));
 
     let plain = cookies(|config| {
         config.session.insecure_allow_http = true;
@@ -54,7 +54,7 @@ fn every_cookie_of_ours_is_taken_out_before_the_upstream() {
     let cookies = cookies(|_| {});
     let mut browser = logged_in(&cookies, &session_of(20_000));
     browser.begins(&cookies, &login(STATE), NOW);
-    browser.receives([cookies.set_rounds(&[(1, 1)], &Jar::default(), NOW)]);
+    browser.receives([cookies.set_attempts(&[(1, 1)], &Jar::default(), NOW)]);
     browser.0.insert(format!("{BASE}-of-a-former-provider"), "x".into());
     let strip = |browser: &Browser| without_ours(&browser.headers(), |name| cookies.is_ours(name));
     assert_eq!(strip(&browser), CookieEdit::Remove);

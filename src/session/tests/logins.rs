@@ -122,7 +122,7 @@ fn expired_logins_are_deleted_even_below_the_limit() {
 }
 
 #[test]
-fn the_login_of_another_provider_is_in_flight_too() {
+fn logins_of_all_providers_count_towards_the_limit() {
     let cookies = cookies(|config| config.providers.push(roles_of("other")));
     let jar = Jar::default();
     let mut browser = Browser::default();

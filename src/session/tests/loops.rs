@@ -3,52 +3,52 @@
 use super::*;
 
 #[test]
-fn rounds_are_counted_for_two_minutes() {
+fn login_attempts_are_counted_for_two_minutes() {
     let here = cookies(|config| config.providers.push(roles_of("other")));
     // Whoever has other keys counts together with this one.
     let there =
         cookies(|config| config.session.keys = vec![Secret::from("another secret of 32 characters!")]);
     let mut browser = Browser::default();
-    let rounds = |cookies: &Cookies, browser: &Browser, of: u32, now| {
+    let attempts = |cookies: &Cookies, browser: &Browser, of: u32, now| {
         let headers = browser.headers();
-        cookies.rounds(of, &Jar::read(&headers), now)
+        cookies.attempts(of, &Jar::read(&headers), now)
     };
     let lost = [here.clients()[0].lost(), here.clients()[1].lost()];
     let pages = [here.clients()[0].needless("/a?n=1"), here.clients()[0].needless("/b")];
     assert_eq!([there.clients()[0].lost(), there.clients()[0].needless("/a#n")], [lost[0], pages[0]]);
     let none = (0, Timestamp(0));
-    assert_eq!(rounds(&here, &browser, lost[0], NOW), none);
-    assert_eq!(here.clear_rounds(&Jar::default(), NOW), None);
-    browser.receives([here.set_rounds(&[(lost[0], ROUNDS_LIMIT)], &Jar::default(), NOW)]);
+    assert_eq!(attempts(&here, &browser, lost[0], NOW), none);
+    assert_eq!(here.clear_attempts(&Jar::default(), NOW), None);
+    browser.receives([here.set_attempts(&[(lost[0], ATTEMPTS_LIMIT)], &Jar::default(), NOW)]);
     for cookies in [&here, &there] {
-        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 119)), (ROUNDS_LIMIT, NOW));
-        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 + 120)), none);
+        assert_eq!(attempts(cookies, &browser, lost[0], Timestamp(NOW.0 + 119)), (ATTEMPTS_LIMIT, NOW));
+        assert_eq!(attempts(cookies, &browser, lost[0], Timestamp(NOW.0 + 120)), none);
         // Clocks may differ, but every count expires.
-        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 119)), (ROUNDS_LIMIT, NOW));
-        assert_eq!(rounds(cookies, &browser, lost[0], Timestamp(NOW.0 - 120)), none);
+        assert_eq!(attempts(cookies, &browser, lost[0], Timestamp(NOW.0 - 119)), (ATTEMPTS_LIMIT, NOW));
+        assert_eq!(attempts(cookies, &browser, lost[0], Timestamp(NOW.0 - 120)), none);
     }
     for of in [lost[1], pages[0], pages[1]] {
-        assert_eq!(rounds(&here, &browser, of, NOW), none, "neither another provider nor another page");
+        assert_eq!(attempts(&here, &browser, of, NOW), none, "neither another provider nor another page");
     }
     let (headers, later) = (browser.headers(), Timestamp(NOW.0 + 1));
     let more = [(lost[1], 1), (pages[0], 2), (pages[1], 0)];
-    browser.receives([here.set_rounds(&more, &Jar::read(&headers), later)]);
+    browser.receives([here.set_attempts(&more, &Jar::read(&headers), later)]);
     let counted = |browser: &Browser| {
-        [lost[0], lost[1], pages[0], pages[1]].map(|of| rounds(&here, browser, of, later).0)
+        [lost[0], lost[1], pages[0], pages[1]].map(|of| attempts(&here, browser, of, later).0)
     };
-    assert_eq!(counted(&browser), [ROUNDS_LIMIT, 1, 2, 0]);
+    assert_eq!(counted(&browser), [ATTEMPTS_LIMIT, 1, 2, 0]);
     // Needless logins happen while the session is valid.
     let headers = browser.headers();
-    browser.receives(here.clear_rounds(&Jar::read(&headers), later));
+    browser.receives(here.clear_attempts(&Jar::read(&headers), later));
     assert_eq!(counted(&browser), [0, 0, 2, 0]);
     // An unchanged count is not written again.
     let headers = browser.headers();
-    assert_eq!(here.clear_rounds(&Jar::read(&headers), later), None);
-    browser.receives([here.set_rounds(&[(pages[0], 0)], &Jar::read(&headers), later)]);
+    assert_eq!(here.clear_attempts(&Jar::read(&headers), later), None);
+    browser.receives([here.set_attempts(&[(pages[0], 0)], &Jar::read(&headers), later)]);
     assert!(browser.0.is_empty());
-    browser.0.insert(format!("{BASE}-rounds"), "junk".into());
+    browser.0.insert(format!("{BASE}-tries"), "junk".into());
     let headers = browser.headers();
-    browser.receives(here.clear_rounds(&Jar::read(&headers), later));
+    browser.receives(here.clear_attempts(&Jar::read(&headers), later));
     assert!(browser.0.is_empty());
 }
 
@@ -57,8 +57,8 @@ fn malformed_attempt_counts_are_ignored_and_counts_are_bounded() {
     let cookies = cookies(|_| {});
     let (at, of) = (NOW.0, cookies.clients()[0].lost());
     let read = |value: &str| {
-        let headers: Headers = [("cookie", format!("{BASE}-rounds={value}"))].into_iter().collect();
-        cookies.rounds(of, &Jar::read(&headers), NOW).0
+        let headers: Headers = [("cookie", format!("{BASE}-tries={value}"))].into_iter().collect();
+        cookies.attempts(of, &Jar::read(&headers), NOW).0
     };
     assert_eq!(read(&format!("{of}.2.{at}")), 2);
     assert_eq!(read(&format!("junk:{of}.2.{at}")), 2);
@@ -76,8 +76,8 @@ fn malformed_attempt_counts_are_ignored_and_counts_are_bounded() {
         assert_eq!(read(&value), 0, "{value}");
     }
     let many: String = (0..200).map(|n| format!("{n}.1.{at}:")).collect();
-    let headers: Headers = [("cookie", format!("{BASE}-rounds={many}"))].into_iter().collect();
-    let written = cookies.set_rounds(&[(of, 1)], &Jar::read(&headers), NOW);
+    let headers: Headers = [("cookie", format!("{BASE}-tries={many}"))].into_iter().collect();
+    let written = cookies.set_attempts(&[(of, 1)], &Jar::read(&headers), NOW);
     assert!(written.len() < 400, "{written}");
 }
 
@@ -97,7 +97,7 @@ fn only_a_login_that_an_upstream_begins_leaves_a_marker() {
         format!("{name}=; Max-Age=0"),
         format!("{name}; Path=/"),
         format!("{BASE}=x"),
-        format!("{BASE}-rounds=x"),
+        format!("{BASE}-tries=x"),
         format!("{BASE}-login-short=x"),
         format!("{name}x=x"),
         format!("{BASE}-login-{id}\r\n=x"),

@@ -24,7 +24,7 @@ fn with_provider(config: &mut Config, change: fn(&mut Provider)) {
 }
 
 #[test]
-fn with_several_providers_each_has_a_session_of_its_own() {
+fn each_provider_has_a_session_of_its_own() {
     let cookies = cookies(|config| config.providers.push(roles_of("other")));
     let jar = Jar::default();
     let mut browser = Browser::default();
@@ -217,8 +217,8 @@ fn a_login_is_no_session_and_a_session_is_no_login() {
         browser.0.insert(login_name.clone(), text);
         assert_eq!(browser.finishes(&cookies, STATE, NOW), Err(LoginMissing::NotOpened));
     }
-    browser.0.insert(format!("{BASE}-rounds"), login);
-    assert_eq!(cookies.rounds(cookies.clients()[0].lost(), &Jar::read(&browser.headers()), NOW).0, 0);
+    browser.0.insert(format!("{BASE}-tries"), login);
+    assert_eq!(cookies.attempts(cookies.clients()[0].lost(), &Jar::read(&browser.headers()), NOW).0, 0);
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Bucket {
         // In front, so that of those of one second it is the last to be dropped.
         self.entries.insert(0, entry);
         match kind {
-            Kind::Ended => self.make_room(bucket),
+            Kind::Ended => self.evict_one(bucket),
             Kind::Logout => self.forget(),
         }
     }
@@ -108,19 +108,19 @@ impl Bucket {
         self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
     }
 
-    fn make_room(&mut self, bucket: u16) -> u64 {
+    fn evict_one(&mut self, bucket: u16) -> u64 {
         self.sort();
         let mut dropped: u64 = 0;
         while self.entries.len() > ENTRIES_LIMIT {
             let is_copy = |entry: &Entry| entry.person.is_some_and(|person| !person.is_in(bucket));
-            if let Some((person, _)) = self.who_has_most(is_copy) {
-                self.remove_oldest(|entry| entry.person == Some(person));
+            if let Some((person, _)) = self.largest_owner(is_copy) {
+                self.evict_oldest(|entry| entry.person == Some(person));
                 continue;
             }
-            match self.who_has_most(|_| true) {
-                Some((person, count)) if count > 1 => self.take_together(person),
+            match self.largest_owner(|_| true) {
+                Some((person, count)) if count > 1 => self.merge_entries(person),
                 _ => {
-                    self.dropped_at = self.dropped_at.max(self.remove_oldest(|_| true));
+                    self.dropped_at = self.dropped_at.max(self.evict_oldest(|_| true));
                     dropped = dropped.saturating_add(1);
                 }
             }
@@ -131,12 +131,12 @@ impl Bucket {
     fn forget(&mut self) -> u64 {
         let mut dropped: u64 = 0;
         while self.entries.len() > ENTRIES_LIMIT {
-            match self.who_has_most(|_| true) {
+            match self.largest_owner(|_| true) {
                 Some((person, count)) if count > 1 => {
-                    self.remove_oldest(|entry| entry.person == Some(person));
+                    self.evict_oldest(|entry| entry.person == Some(person));
                 }
                 _ => {
-                    self.remove_oldest(|_| true);
+                    self.evict_oldest(|_| true);
                     dropped = dropped.saturating_add(1);
                 }
             }
@@ -144,13 +144,13 @@ impl Bucket {
         dropped
     }
 
-    fn remove_oldest(&mut self, is_one: impl Fn(&Entry) -> bool) -> Option<Timestamp> {
+    fn evict_oldest(&mut self, is_one: impl Fn(&Entry) -> bool) -> Option<Timestamp> {
         let oldest = self.entries.iter().rposition(is_one)?;
         Some(self.entries.remove(oldest).ended_at)
     }
 
     /// Who has most of these entries, and how many.
-    fn who_has_most(&self, counts: impl Fn(&Entry) -> bool) -> Option<(Person, usize)> {
+    fn largest_owner(&self, counts: impl Fn(&Entry) -> bool) -> Option<(Person, usize)> {
         let entries = self.entries.iter().filter(|entry| counts(entry));
         let mut people: Vec<Person> = entries.filter_map(|entry| entry.person).collect();
         people.sort_unstable();
@@ -160,7 +160,7 @@ impl Bucket {
     }
 
     /// The two oldest entries of a person become one, for all their sessions of that time.
-    fn take_together(&mut self, person: Person) {
+    fn merge_entries(&mut self, person: Person) {
         let mut ends = self.entries.iter().rev().filter(|entry| entry.person == Some(person));
         let Some(until) = ends.nth(1).map(|entry| entry.ended_at) else { return };
         let all = self.entries.iter().filter(|entry| entry.key == person.key());
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_often_in_a_full_bucket_loses_their_own_sessions_and_nobody_elses() {
+    fn a_frequent_logout_in_a_full_bucket_ends_only_sessions_of_that_person() {
         let mut people = persons(true);
         let mallory = people.next().unwrap();
         let mut bucket = filled(people.take(ENTRIES_LIMIT - 2), Kind::Ended);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_make_room_before_anything_is_forgotten() {
+    fn duplicate_entries_are_evicted_first() {
         let people = persons(true).take(ENTRIES_LIMIT - 20).chain(persons(false).take(20));
         let mut bucket = filled(people, Kind::Ended);
         for (number, person) in (500..520).zip(persons(true).skip(ENTRIES_LIMIT)) {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn of_logouts_those_of_whoever_has_most_are_forgotten() {
+    fn logouts_of_the_largest_owner_are_evicted_first() {
         let mut people = persons(true);
         let mallory = people.next().unwrap();
         let mut bucket = filled(people.take(ENTRIES_LIMIT - 2), Kind::Logout);

@@ -18,7 +18,7 @@ mod bucket;
 
 use bucket::{BUCKETS, Bucket, Entry, Kind, Person};
 
-use super::{Key, NotSet, Store, Tenant, Unreadable};
+use super::{Key, ReadError, Store, Tenant, WriteError};
 use crate::config;
 use crate::flow::Callouts;
 use crate::session::{Session, SessionEnded};
@@ -43,7 +43,7 @@ pub struct RevocationList {
 
 /// Whose session it is that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose<'a> {
+pub enum RevocationTarget<'a> {
     /// That of one session of the provider: issuer and `sid` (Back-Channel Logout section 2.1). A provider
     /// with tenants has several issuers.
     Sid {
@@ -99,7 +99,7 @@ impl RevocationList {
     ///
     /// # Errors
     /// The host fails to read it.
-    pub fn generation(&self, store: &Store) -> Result<Generation, Unreadable> {
+    pub fn generation(&self, store: &Store) -> Result<Generation, ReadError> {
         self.head(store).map(|head| head.generation)
     }
 
@@ -108,7 +108,12 @@ impl RevocationList {
     ///
     /// # Errors
     /// As [`RevocationList::end_here`].
-    pub async fn end(&self, store: &Store, whose: Whose<'_>, callouts: &Callouts) -> Result<(), NotSet> {
+    pub async fn end(
+        &self,
+        store: &Store,
+        whose: RevocationTarget<'_>,
+        callouts: &Callouts,
+    ) -> Result<(), WriteError> {
         self.end_here(store, whose, callouts.now())
     }
 
@@ -116,16 +121,21 @@ impl RevocationList {
     ///
     /// # Errors
     /// It could not be written down: others write all the time, the host fails, or its memory is full.
-    pub fn end_here(&self, store: &Store, whose: Whose<'_>, now: Timestamp) -> Result<(), NotSet> {
+    pub fn end_here(
+        &self,
+        store: &Store,
+        whose: RevocationTarget<'_>,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
         let slot = self.slot(whose);
         let copy = match whose {
-            Whose::Sid { issuer, sid, subject: Some(_) } => {
-                let by_sid = self.slot(Whose::Sid { issuer, sid, subject: None });
+            RevocationTarget::Sid { issuer, sid, subject: Some(_) } => {
+                let by_sid = self.slot(RevocationTarget::Sid { issuer, sid, subject: None });
                 (by_sid.bucket != slot.bucket).then_some(Slot { person: slot.person, ..by_sid })
             }
             _ => None,
         };
-        let head = self.head(store).map_err(|_| NotSet)?;
+        let head = self.head(store).map_err(|_| WriteError)?;
         let slots: Vec<Slot> = [slot].into_iter().chain(copy).collect();
         for slot in &slots {
             self.add(store, slot, head.lost(slot), now)?;
@@ -137,7 +147,13 @@ impl RevocationList {
         })
     }
 
-    fn add(&self, store: &Store, slot: &Slot, lost: Option<Timestamp>, now: Timestamp) -> Result<(), NotSet> {
+    fn add(
+        &self,
+        store: &Store,
+        slot: &Slot,
+        lost: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
         let dropped = store.update(&slot.name, |bytes| {
             let mut bucket = Bucket::read(bytes).unwrap_or_else(|| Bucket::after_loss(lost));
             let before = bucket.entries.iter().find(|entry| entry.key == slot.key);
@@ -156,9 +172,9 @@ impl RevocationList {
         self.look(store, session).unwrap_or(Some(SessionEnded::Unconfirmed))
     }
 
-    fn look(&self, store: &Store, session: &Session) -> Result<Option<SessionEnded>, Unreadable> {
+    fn look(&self, store: &Store, session: &Session) -> Result<Option<SessionEnded>, ReadError> {
         let head = self.head(store)?;
-        let logout = self.slot(Whose::Id { id: &session.id, person: session.person() });
+        let logout = self.slot(RevocationTarget::Id { id: &session.id, person: session.person() });
         if self.ended_at(store, &head, &logout, &[logout.key])?.is_some() {
             return Ok(Some(SessionEnded::LoggedOut));
         }
@@ -199,10 +215,10 @@ impl RevocationList {
         head: &Head,
         sid: Option<&str>,
         (issuer, subject): (&str, &str),
-    ) -> Result<Option<Timestamp>, Unreadable> {
-        let of_person = self.slot(Whose::Subject(issuer, subject));
+    ) -> Result<Option<Timestamp>, ReadError> {
+        let of_person = self.slot(RevocationTarget::Subject(issuer, subject));
         let Some(sid) = sid else { return self.ended_at(store, head, &of_person, &[of_person.key]) };
-        let of_sid = self.slot(Whose::Sid { issuer, sid, subject: None });
+        let of_sid = self.slot(RevocationTarget::Sid { issuer, sid, subject: None });
         let ended_at = self.ended_at(store, head, &of_person, &[of_person.key, of_sid.key])?;
         Ok(ended_at.max(self.ended_at(store, head, &of_sid, &[of_sid.key])?))
     }
@@ -214,7 +230,7 @@ impl RevocationList {
         head: &Head,
         slot: &Slot,
         keys: &[Key],
-    ) -> Result<Option<Timestamp>, Unreadable> {
+    ) -> Result<Option<Timestamp>, ReadError> {
         let Some(bucket) = store.get(&slot.name)?.as_deref().and_then(Bucket::read) else {
             return Ok(head.lost(slot));
         };
@@ -222,18 +238,18 @@ impl RevocationList {
         Ok(found.map(|entry| entry.ended_at).max().max(bucket.dropped_at))
     }
 
-    fn slot(&self, whose: Whose<'_>) -> Slot {
+    fn slot(&self, whose: RevocationTarget<'_>) -> Slot {
         let person = |(issuer, subject): (&str, &str)| Person::of(issuer, subject);
         let (kind, key, person) = match whose {
-            Whose::Sid { issuer, sid, subject } => {
+            RevocationTarget::Sid { issuer, sid, subject } => {
                 let key = Key::new(&[b"sid", issuer.as_bytes(), sid.as_bytes()]);
                 (Kind::Ended, key, subject.map(|subject| person((issuer, subject))))
             }
-            Whose::Subject(issuer, subject) => {
+            RevocationTarget::Subject(issuer, subject) => {
                 let person = person((issuer, subject));
                 (Kind::Ended, person.key(), Some(person))
             }
-            Whose::Id { id, person: of } => {
+            RevocationTarget::Id { id, person: of } => {
                 (Kind::Logout, Key::new(&[b"id", id.as_bytes()]), Some(person(of)))
             }
         };
@@ -246,7 +262,7 @@ impl RevocationList {
         Slot { kind, key, person, bucket, name }
     }
 
-    fn head(&self, store: &Store) -> Result<Head, Unreadable> {
+    fn head(&self, store: &Store) -> Result<Head, ReadError> {
         Ok(Head::read(store.get(&self.head_name)?.as_deref().unwrap_or_default()))
     }
 }
@@ -334,16 +350,16 @@ mod tests {
     }
 
     /// As a provider says it that names no subject.
-    fn of_sid(sid: &str) -> Whose<'_> {
-        Whose::Sid { issuer: ISSUER, sid, subject: None }
+    fn of_sid(sid: &str) -> RevocationTarget<'_> {
+        RevocationTarget::Sid { issuer: ISSUER, sid, subject: None }
     }
 
-    fn of_sid_and_sub<'a>(sid: &'a str, subject: &'a str) -> Whose<'a> {
-        Whose::Sid { issuer: ISSUER, sid, subject: Some(subject) }
+    fn of_sid_and_sub<'a>(sid: &'a str, subject: &'a str) -> RevocationTarget<'a> {
+        RevocationTarget::Sid { issuer: ISSUER, sid, subject: Some(subject) }
     }
 
-    fn of_id<'a>(id: &'a str, subject: &'a str) -> Whose<'a> {
-        Whose::Id { id, person: (ISSUER, subject) }
+    fn of_id<'a>(id: &'a str, subject: &'a str) -> RevocationTarget<'a> {
+        RevocationTarget::Id { id, person: (ISSUER, subject) }
     }
 
     fn of(subject: &str, sid: &str, created_at: Timestamp) -> Session {
@@ -356,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_stays_so_for_a_filter_whose_sessions_last_longer() {
+    fn a_revoked_session_stays_ended_for_filters_with_longer_sessions() {
         let (list, store) = (list(), Store::default());
         list.end_here(&store, of_sid("s1"), NOW).unwrap();
         let other = |n: u64| (list.slot(of_sid(&n.to_string())), n);
@@ -368,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn out_18_the_list_is_bounded_and_what_it_drops_stays_ended() {
+    fn out_18_the_list_is_bounded_and_evicted_sessions_stay_ended() {
         let (list, store) = (list(), Store::default());
         for n in 0..50_000_u64 {
             list.end_here(&store, of_sid(&n.to_string()), NOW + Seconds(n / 100)).unwrap();
@@ -399,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_the_host_dropped_ends_what_it_may_have_held() {
+    fn a_bucket_lost_by_the_host_ends_every_session_it_may_have_held() {
         let list = list();
         let bucket = |sid: &str| list.slot(of_sid(sid)).name;
         let same_bucket =
@@ -421,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn out_18_who_logs_in_and_out_in_a_loop_ends_sessions_of_their_own() {
+    fn out_18_a_login_and_logout_loop_ends_only_sessions_of_that_person() {
         let (list, store) = (list(), Store::default());
         list.end_here(&store, of_sid_and_sub("of carol", "carol"), NOW).unwrap();
         for n in 0..40_000_u64 {
@@ -448,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sid_ends_its_session_whatever_sub_the_provider_says_with_it() {
+    fn a_sid_ends_its_session_with_any_sub() {
         let (list, store) = (list(), Store::default());
         list.end_here(&store, of_sid_and_sub("s1", "an identifier for somebody else"), NOW).unwrap();
         assert_eq!(list.find(&store, &of("alice", "s1", NOW)), Some(SessionEnded::ByProvider));
@@ -458,9 +474,9 @@ mod tests {
 
     /// The copy in the bucket of the `sid` is for providers that say another `sub`: it makes room first.
     #[test]
-    fn a_session_stays_ended_whose_entry_is_in_the_bucket_of_the_person_alone() {
+    fn an_entry_in_the_bucket_of_the_person_ends_the_session() {
         let (list, store) = (list(), Store::default());
-        let persons = list.slot(Whose::Subject(ISSUER, "alice")).name;
+        let persons = list.slot(RevocationTarget::Subject(ISSUER, "alice")).name;
         let sid =
             (0..).map(|n: u64| n.to_string()).find(|sid| list.slot(of_sid(sid)).name != persons).unwrap();
         list.end_here(&store, of_sid_and_sub(&sid, "alice"), NOW).unwrap();
@@ -470,10 +486,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_ahead_and_back_brings_nothing_back() {
+    fn a_clock_jump_ahead_and_back_revives_no_session() {
         let (list, store) = (list(), Store::default());
         list.end_here(&store, of_sid("s1"), NOW).unwrap();
-        list.end_here(&store, Whose::Subject(ISSUER, "carol"), NOW).unwrap();
+        list.end_here(&store, RevocationTarget::Subject(ISSUER, "carol"), NOW).unwrap();
         list.end_here(&store, of_id("i1", "alice"), NOW).unwrap();
         // So many that each bucket is written, and none is full.
         for n in 0..2_000_u32 {
@@ -489,19 +505,19 @@ mod tests {
     }
 
     #[test]
-    fn where_the_list_cannot_be_read_no_session_counts() {
+    fn while_the_list_cannot_be_read_no_session_is_accepted() {
         let list = list();
-        let failing = SharedData { get: |_| Err(Unreadable::Failing), set: |_, _, _| Ok(()) };
+        let failing = SharedData { get: |_| Err(ReadError::Failing), set: |_, _, _| Ok(()) };
         let store = Store::new(Some(failing));
         assert_eq!(list.find(&store, &session("s1", NOW)), Some(SessionEnded::Unconfirmed));
         let login = list.check_login(&store, None, (ISSUER, "alice"), NOW);
         assert_eq!(login, Err(SessionEnded::Unconfirmed));
         assert!(list.generation(&store).is_err());
-        assert_eq!(list.end_here(&store, of_sid("s1"), NOW), Err(NotSet));
+        assert_eq!(list.end_here(&store, of_sid("s1"), NOW), Err(WriteError));
     }
 
     #[test]
-    fn after_the_last_generation_comes_another() {
+    fn generations_wrap_around() {
         let (list, store) = (list(), Store::default());
         let written = [0xff; BUCKETS as usize / 8];
         let head = [&(u64::MAX - 2).to_be_bytes()[..], &written].concat();
@@ -516,11 +532,11 @@ mod tests {
     }
 
     #[test]
-    fn every_end_is_a_new_generation() {
+    fn every_revocation_changes_the_generation() {
         let (list, store) = (list(), Store::default());
         let mut seen = vec![list.generation(&store)];
         for now in [NOW, NOW, NOW - Seconds(100), NOW + Seconds(1)] {
-            list.end_here(&store, Whose::Subject(ISSUER, "alice"), now).unwrap();
+            list.end_here(&store, RevocationTarget::Subject(ISSUER, "alice"), now).unwrap();
             list.end_here(&store, of_id("i", "alice"), now).unwrap();
             let generation = list.generation(&store);
             assert!(!seen.contains(&generation));
@@ -529,10 +545,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_brings_nothing_back() {
+    fn a_clock_set_back_revives_no_session() {
         let (list, store) = (list(), Store::default());
-        list.end_here(&store, Whose::Subject(ISSUER, "alice"), NOW).unwrap();
-        list.end_here(&store, Whose::Subject(ISSUER, "alice"), NOW - Seconds(100)).unwrap();
+        list.end_here(&store, RevocationTarget::Subject(ISSUER, "alice"), NOW).unwrap();
+        list.end_here(&store, RevocationTarget::Subject(ISSUER, "alice"), NOW - Seconds(100)).unwrap();
         assert!(list.check_login(&store, None, (ISSUER, "alice"), NOW).is_err());
         assert!(list.check_login(&store, None, (ISSUER, "alice"), NOW + Seconds(1)).is_ok());
         assert!(list.check_login(&store, Some("alice"), (ISSUER, "bob"), NOW).is_ok());

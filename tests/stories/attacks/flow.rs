@@ -77,14 +77,14 @@ fn a_login_is_no_session_and_a_session_is_no_login() {
     }
     world.arrive(&back).is(302, "login_completed");
     let session = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap().value.clone();
-    let rounds =
-        world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("rounds")).unwrap().value.clone();
-    for value in [session.clone(), session.trim_start_matches("1.").to_owned(), rounds.clone()] {
+    let attempts =
+        world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("tries")).unwrap().value.clone();
+    for value in [session.clone(), session.trim_start_matches("1.").to_owned(), attempts.clone()] {
         let path = back.strip_prefix(SITE).unwrap();
         let request = world.program(path, &[("cookie", &format!("{name}={value}"))]);
         assert_eq!(world.send(request).code, "login_not_opened", "FLOW-08");
     }
-    for value in [rounds.clone(), format!("1.{rounds}")] {
+    for value in [attempts.clone(), format!("1.{attempts}")] {
         let request = world.program("/orders", &[("cookie", &format!("{SESSION}={value}"))]);
         assert_eq!(world.send(request).status, 401, "FLOW-08");
     }
@@ -325,13 +325,13 @@ fn a_browser_that_keeps_no_cookie_gets_a_page_and_no_loop() {
     assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login"), "FLOW-44");
     // A browser that keeps all but the session cookie, too, after three attempts.
     let mut world = World::new();
-    let mut rounds = 0;
+    let mut attempts = 0;
     while world.get("/orders").status == 302 {
-        world.browser.cookies.retain(|cookie| cookie.name.contains("rounds"));
+        world.browser.cookies.retain(|cookie| cookie.name.contains("tries"));
         world.log_in("/orders");
         world.browser.forget(SESSION);
-        rounds += 1;
-        assert!(rounds <= 3, "FLOW-44");
+        attempts += 1;
+        assert!(attempts <= 3, "FLOW-44");
     }
     world.get("/orders").is(400, "login_loop");
 }

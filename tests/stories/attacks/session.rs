@@ -88,7 +88,7 @@ fn cookies_of(bytes: usize) -> usize {
     world.idp().metadata = json!({"end_session_endpoint": null});
     world.idp().id_token = json!({"groups": noise(bytes)});
     world.log_in("/orders").is(302, "login_completed");
-    let count = world.browser.names().iter().filter(|name| **name != "__Host-vestibule-rounds").count();
+    let count = world.browser.names().iter().filter(|name| **name != "__Host-vestibule-tries").count();
     let seen = world.get("/orders");
     let told = seen.is(200, "session").told("x-groups").map(str::len);
     assert_eq!(told, (bytes <= 8_192).then_some(bytes), "SESS-09 {bytes}");
@@ -166,7 +166,7 @@ fn sealed_texts_differ_each_time_and_by_purpose() {
     for _ in 0..40 {
         world.browser = Default::default();
         world.log_in("/orders").is(302, "login_completed");
-        for cookie in world.browser.cookies.iter().filter(|cookie| !cookie.name.ends_with("-rounds")) {
+        for cookie in world.browser.cookies.iter().filter(|cookie| !cookie.name.ends_with("-tries")) {
             // After the mark, the key id and the version: nonce and ciphertext.
             assert!(seen.insert(cookie.value.clone()), "SESS-14: the same person, and never the same text");
         }

@@ -76,7 +76,7 @@ fn out_11_required_claims_of_a_logout_token_are_checked() {
         assert_refused(&json!({}), &json!({claim: ""}), "logout_token_claim_malformed");
         assert_refused(&json!({}), &json!({claim: 7}), "logout_token_claim_malformed");
     }
-    assert_refused(&json!({}), &json!({"sub": null, "sid": null}), "logout_token_nobody");
+    assert_refused(&json!({}), &json!({"sub": null, "sid": null}), "logout_token_subject_missing");
     let now = logged_in().now.0;
     assert_refused(&json!({}), &json!({"exp": now - 60}), "logout_token_expired");
     assert_refused(&json!({}), &json!({"iat": now + 61}), "logout_token_not_yet_valid");

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
-use vestibule::http::{CalloutFailed, Headers, Received, Reply};
+use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 use vestibule::time::Timestamp;
 
 use super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET, merge};
@@ -79,7 +79,7 @@ struct Authorization {
 
 pub fn answer(status: u16, body: impl ToString) -> Reply {
     let headers = Headers::from_iter([("content-type", "application/json")]);
-    Ok(Received { status, headers, body: body.to_string().into_bytes() })
+    Ok(ProviderResponse { status, headers, body: body.to_string().into_bytes() })
 }
 
 /// An address with these parameters.
@@ -327,7 +327,7 @@ impl Provider {
         merge(&mut signed, &claims);
         let headers = Headers::from_iter([("content-type", "application/jwt")]);
         let body = self.keys[0].forge(header, &signed, self.forgery.unwrap_or(<[u8]>::to_vec)).into_bytes();
-        Ok(Received { status: 200, headers, body })
+        Ok(ProviderResponse { status: 200, headers, body })
     }
 
     /// An access token for `https://api.example.com`.

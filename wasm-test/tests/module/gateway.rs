@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use url::Url;
-use vestibule::http::{Headers, Received, Reply, Request};
+use vestibule::http::{Headers, ProviderResponse, Reply, Request};
 use vestibule::metrics::Kind;
 use vestibule::time::Timestamp;
 use wasm_test::{
@@ -193,7 +193,7 @@ pub fn asked(callout: Callout) -> Asked {
     }
 }
 
-pub fn answered(received: Received) -> CalloutReply {
+pub fn answered(received: ProviderResponse) -> CalloutReply {
     let status = (":status".to_owned(), received.status.to_string().into_bytes());
     let fields = received.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec()));
     CalloutReply::Answer { headers: std::iter::once(status).chain(fields).collect(), body: received.body }

@@ -195,7 +195,7 @@ const OURS: [&str; 8] = [
     "__Host-vestibule=evil; Path=/; Secure; HttpOnly",
     "__Host-vestibule.1=evil; Path=/; Secure",
     "__Host-vestibule-login-abcdefgh=evil; Path=/; Secure",
-    "__Host-vestibule-rounds=; Max-Age=0",
+    "__Host-vestibule-tries=; Max-Age=0",
     " \t__Host-vestibule =evil",
     "__HOST-Vestibule=evil; Path=/; Secure",
     "=__Host-vestibule=evil",
@@ -232,9 +232,9 @@ fn the_upstream_sets_no_cookie_of_ours_and_keeps_its_own() {
         let session = site.world.browser.header(false, site.world.now).unwrap();
         let outgoing = site.send(get("/orders", &[("cookie", &session)]));
         // The filter itself has something to say: that the session works.
-        let [own @ .., rounds] = &cookies(&outgoing)[..] else { panic!("{outgoing:?}") };
+        let [own @ .., attempts] = &cookies(&outgoing)[..] else { panic!("{outgoing:?}") };
         assert_eq!((outgoing.status, own), (200, &ITS_OWN.map(str::to_owned)[..]), "{proxy:?}");
-        assert!(rounds.starts_with("__Host-vestibule-rounds=; "), "{proxy:?}: {rounds}");
+        assert!(attempts.starts_with("__Host-vestibule-tries=; "), "{proxy:?}: {attempts}");
         let told = lines().into_iter().filter(|line| line.contains("the upstream sets a cookie")).count();
         assert_eq!(told, 1, "{proxy:?}: it is said once in ten minutes");
         crate::world::log::forget();

@@ -24,9 +24,10 @@ const LOGOUTS: &str = "/oidc/backchannel-logout";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// `make soak` sets it.
-fn rounds() -> u64 {
-    let rounds = env::var("VESTIBULE_SOAK").ok().map(|rounds| rounds.parse().expect("a number of requests"));
-    rounds.unwrap_or(24_000)
+fn attempts() -> u64 {
+    let attempts =
+        env::var("VESTIBULE_SOAK").ok().map(|attempts| attempts.parse().expect("a number of requests"));
+    attempts.unwrap_or(24_000)
 }
 
 /// Requests of every kind that is decided at once, no two alike.
@@ -117,8 +118,8 @@ fn a_million_requests_do_not_grow_memory() {
     for proxy in BOTH {
         let mut crowd = Crowd::on(proxy);
         let (mut warm, mut largest) = (0, 0);
-        let (rounds, mut let_in) = (rounds(), 0);
-        for number in 0..rounds {
+        let (attempts, mut let_in) = (attempts(), 0);
+        for number in 0..attempts {
             if number % CROWD == 0 {
                 crowd.somebody(number / CROWD);
             }
@@ -135,9 +136,9 @@ fn a_million_requests_do_not_grow_memory() {
                 crowd.site.world.tick();
             }
         }
-        assert_eq!(let_in, rounds / 2, "two with a session, one with a token, one in public");
+        assert_eq!(let_in, attempts / 2, "two with a session, one with a token, one in public");
         assert!(largest <= warm + GROWTH_LIMIT, "DOS-07 {proxy:?}: {warm} bytes became {largest}");
-        report(&format!("{proxy:?}: {warm} bytes after {WARM} requests, {largest} at most in {rounds}"));
+        report(&format!("{proxy:?}: {warm} bytes after {WARM} requests, {largest} at most in {attempts}"));
     }
 }
 

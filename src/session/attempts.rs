@@ -23,13 +23,13 @@ use super::login::{COOKIE_INFIX, Login};
 use super::parts::CANDIDATES_LIMIT;
 
 /// This many attempts are a loop.
-pub const ROUNDS_LIMIT: u8 = 3;
+pub const ATTEMPTS_LIMIT: u8 = 3;
 
 /// A session younger than this has just begun: few requests have used it yet.
 pub const JUST_BEGUN: Seconds = Seconds(10);
 
 /// A count expires after this time: later logins are no part of a loop.
-pub(super) const ROUNDS_LIFETIME: Seconds = Seconds(120);
+pub(super) const ATTEMPTS_LIFETIME: Seconds = Seconds(120);
 
 /// Counts that one cookie holds.
 const COUNTS_LIMIT: usize = 8;
@@ -135,51 +135,51 @@ impl ClientCookies {
 
 impl Cookies {
     /// How many logins of this kind there were in the last two minutes, and when the last one was counted.
-    pub fn rounds(&self, of: u32, jar: &Jar<'_>, now: Timestamp) -> (u8, Timestamp) {
+    pub fn attempts(&self, of: u32, jar: &Jar<'_>, now: Timestamp) -> (u8, Timestamp) {
         let counts = self.counts(jar, now).into_iter().filter(|count| count.0 == of);
         let (number, written_at) = counts.map(|count| (count.1, count.2)).max().unwrap_or_default();
         (number, Timestamp(written_at))
     }
 
     /// A `Set-Cookie` value with these counts, beside those of others.
-    pub fn set_rounds(&self, rounds: &[(u32, u8)], jar: &Jar<'_>, now: Timestamp) -> String {
+    pub fn set_attempts(&self, attempts: &[(u32, u8)], jar: &Jar<'_>, now: Timestamp) -> String {
         let mut counts = self.counts(jar, now);
-        for (of, number) in rounds {
+        for (of, number) in attempts {
             counts.retain(|count| count.0 != *of);
             if *number > 0 {
                 counts.insert(0, (*of, *number, now.0));
             }
         }
-        self.rounds_cookie(&counts)
+        self.attempts_cookie(&counts)
     }
 
     /// Clears the lost logins, if the browser has a count of them: a session was accepted. Needless ones
     /// stay, because they happen beside a session.
-    pub fn clear_rounds(&self, jar: &Jar<'_>, now: Timestamp) -> Option<String> {
-        let mut values = jar.all(&self.rounds_name);
+    pub fn clear_attempts(&self, jar: &Jar<'_>, now: Timestamp) -> Option<String> {
+        let mut values = jar.all(&self.attempts_name);
         let value = values.next()?;
         let mut counts = self.counts(jar, now);
         counts.retain(|count| self.clients.iter().all(|client| client.counted_as != count.0));
         let is_as_before = values.next().is_none() && write(&counts).as_bytes() == value;
-        (!is_as_before).then(|| self.rounds_cookie(&counts))
+        (!is_as_before).then(|| self.attempts_cookie(&counts))
     }
 
     /// The counts that are still valid. Malformed ones are ignored.
     fn counts(&self, jar: &Jar<'_>, now: Timestamp) -> Vec<Count> {
         let mut counts = Vec::new();
-        for value in jar.all(&self.rounds_name).take(CANDIDATES_LIMIT) {
+        for value in jar.all(&self.attempts_name).take(CANDIDATES_LIMIT) {
             let text = std::str::from_utf8(value).unwrap_or_default();
             // One from the future would never expire. Clocks of proxies differ by less.
-            let is_recent = |count: &Count| now.0.abs_diff(count.2) < ROUNDS_LIFETIME.0;
+            let is_recent = |count: &Count| now.0.abs_diff(count.2) < ATTEMPTS_LIFETIME.0;
             counts.extend(text.split(SEPARATOR).take(COUNTS_LIMIT).filter_map(count).filter(is_recent));
         }
         counts
     }
 
-    fn rounds_cookie(&self, counts: &[Count]) -> String {
+    fn attempts_cookie(&self, counts: &[Count]) -> String {
         match counts {
-            [] => self.other_attributes.delete(&self.rounds_name),
-            _ => self.other_attributes.set_for(&self.rounds_name, &write(counts), ROUNDS_LIFETIME),
+            [] => self.other_attributes.delete(&self.attempts_name),
+            _ => self.other_attributes.set_for(&self.attempts_name, &write(counts), ATTEMPTS_LIFETIME),
         }
     }
 

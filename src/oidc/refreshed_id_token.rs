@@ -13,7 +13,7 @@ use crate::secret::Secret;
 
 /// What is known of the login that the session began with.
 #[derive(Debug, Clone, Copy)]
-pub struct Original<'a> {
+pub struct OriginalLogin<'a> {
     /// `iss` and `sub` of its ID token.
     pub person: (&'a str, &'a str),
     /// The nonce of its request, which its ID token repeated.
@@ -24,7 +24,7 @@ pub struct Original<'a> {
 
 /// An ID token that came with a refresh, of the same person, for this client, of the same login.
 #[derive(Debug)]
-pub enum Renewed {
+pub enum RefreshedIdToken {
     /// It counts now.
     Current(IdToken),
     /// It does not count now: it is over, or not valid yet. That says nothing about the person, so what is
@@ -43,28 +43,28 @@ pub enum Renewed {
 ///
 /// # Errors
 /// It is no ID token for this client, is about another person, or answers to another login.
-pub fn check_renewed(
+pub fn check_refreshed(
     verified: Verified,
     expect: &Expected<'_>,
-    original: &Original<'_>,
-) -> Result<Renewed, RenewedError> {
+    original: &OriginalLogin<'_>,
+) -> Result<RefreshedIdToken, RefreshedIdTokenError> {
     let (id_token, out_of_time) =
-        IdToken::check_apart_from_time(verified, expect).map_err(RenewedError::IdToken)?;
+        IdToken::check_apart_from_time(verified, expect).map_err(RefreshedIdTokenError::IdToken)?;
     check_original(&id_token, original)?;
     Ok(match out_of_time {
-        None => Renewed::Current(id_token),
-        Some(why) => Renewed::OutOfTime(why),
+        None => RefreshedIdToken::Current(id_token),
+        Some(why) => RefreshedIdToken::OutOfTime(why),
     })
 }
 
-fn check_original(id_token: &IdToken, original: &Original<'_>) -> Result<(), RenewedError> {
+fn check_original(id_token: &IdToken, original: &OriginalLogin<'_>) -> Result<(), RefreshedIdTokenError> {
     // Of one provider with many tenants, the same tenant.
     let (issuer, subject) = original.person;
     if id_token.person().0 != issuer {
-        return Err(RenewedError::Issuer);
+        return Err(RefreshedIdTokenError::Issuer);
     }
     if id_token.subject() != subject {
-        return Err(RenewedError::Subject);
+        return Err(RefreshedIdTokenError::Subject);
     }
     // It should not be there, but if it is, it is the same.
     let is_same = |found: &str| {
@@ -73,18 +73,18 @@ fn check_original(id_token: &IdToken, original: &Original<'_>) -> Result<(), Ren
     match claims::text(id_token.claims(), "nonce") {
         Ok(None) => {}
         Ok(Some(found)) if is_same(found) => {}
-        Ok(Some(_)) | Err(_) => return Err(RenewedError::Nonce),
+        Ok(Some(_)) | Err(_) => return Err(RefreshedIdTokenError::Nonce),
     }
     let before = claims::numeric_date(original.claims, "auth_time").ok().flatten();
     match (before, id_token.auth_time()) {
-        (Some(before), Some(now)) if now < before => Err(RenewedError::AuthTime),
+        (Some(before), Some(now)) if now < before => Err(RefreshedIdTokenError::AuthTime),
         _ => Ok(()),
     }
 }
 
 /// Why a renewed ID token does not belong to the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RenewedError {
+pub enum RefreshedIdTokenError {
     /// A rule for every ID token, apart from those about time.
     IdToken(IdTokenError),
     /// `iss` is another tenant of the provider.
@@ -97,33 +97,33 @@ pub enum RenewedError {
     AuthTime,
 }
 
-impl RenewedError {
+impl RefreshedIdTokenError {
     /// A stable name of the rule.
     pub fn code(&self) -> &'static Code {
         match self {
-            RenewedError::IdToken(error) => error.code(),
-            RenewedError::Issuer => &codes::ID_TOKEN_OTHER_ISSUER,
-            RenewedError::Subject => &codes::ID_TOKEN_OTHER_SUBJECT,
-            RenewedError::Nonce => &codes::ID_TOKEN_OTHER_NONCE,
-            RenewedError::AuthTime => &codes::ID_TOKEN_OTHER_AUTH_TIME,
+            RefreshedIdTokenError::IdToken(error) => error.code(),
+            RefreshedIdTokenError::Issuer => &codes::ID_TOKEN_OTHER_ISSUER,
+            RefreshedIdTokenError::Subject => &codes::ID_TOKEN_OTHER_SUBJECT,
+            RefreshedIdTokenError::Nonce => &codes::ID_TOKEN_OTHER_NONCE,
+            RefreshedIdTokenError::AuthTime => &codes::ID_TOKEN_OTHER_AUTH_TIME,
         }
     }
 }
 
-impl fmt::Display for RenewedError {
+impl fmt::Display for RefreshedIdTokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            RenewedError::IdToken(error) => return write!(f, "the ID token: {error}"),
-            RenewedError::Issuer => {
+            RefreshedIdTokenError::IdToken(error) => return write!(f, "the ID token: {error}"),
+            RefreshedIdTokenError::Issuer => {
                 "the refreshed ID token must have the issuer of the login, but has another"
             }
-            RenewedError::Subject => {
+            RefreshedIdTokenError::Subject => {
                 "the refreshed ID token must have the subject of the login, but has another"
             }
-            RenewedError::Nonce => {
+            RefreshedIdTokenError::Nonce => {
                 "the refreshed ID token must have the nonce of the login or none, but has another"
             }
-            RenewedError::AuthTime => {
+            RefreshedIdTokenError::AuthTime => {
                 "auth_time of the refreshed ID token must not be before that of the login, but is"
             }
         })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::agreement::{FAILURE_KEPT, Failed, Key, RETRY_AFTER, State, key, note_lost, patience, put};
 use super::{lifetime, outage};
-use crate::calls::exchange::{self, Asked};
+use crate::calls::exchange::{self, IdTokenContext};
 use crate::calls::userinfo::{self, Person};
 use crate::config;
 use crate::credential::session;
@@ -14,13 +14,13 @@ use crate::filter::sessions::ALWAYS_KEPT;
 use crate::flow::Callouts;
 use crate::http::CalloutFailed;
 use crate::jose::JwsError;
-use crate::metrics::{Metric, RenewalOutcome};
+use crate::metrics::{Metric, RefreshOutcome};
 use crate::oidc::claims::Claims;
 use crate::oidc::id_token::IdToken;
-use crate::oidc::renewed::{Original, Renewed, check_renewed};
+use crate::oidc::refreshed_id_token::{OriginalLogin, RefreshedIdToken, check_refreshed};
 use crate::oidc::token::{RefreshResponse, Remedy, refresh_request};
 use crate::oidc::userinfo::UserinfoError;
-use crate::provider::{Known, Provider, RelyingParty};
+use crate::provider::{Provider, ProviderDocuments, RelyingParty};
 use crate::secret::Secret;
 use crate::session::{Fingerprint, Session};
 use crate::time::Timestamp;
@@ -36,58 +36,65 @@ const WAITS_LIMIT: usize = 50;
 
 /// For whom a session is refreshed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
+pub enum Requester {
     /// For nobody who would wait for its end.
-    Nobody,
+    Background,
     /// For a request that does it itself, and for which a person waits.
     Request,
 }
 
-impl Asker {
+impl Requester {
     /// How long the token endpoint may take.
     fn timeout(self, provider: &config::Provider) -> Duration {
         match self {
-            Asker::Nobody => patience(provider),
-            Asker::Request => provider.callout_timeout,
+            Requester::Background => patience(provider),
+            Requester::Request => provider.callout_timeout,
         }
     }
 }
 
 /// Renews a session and says what came of it. This worker has claimed the refresh token.
-pub async fn renew(
+pub async fn refresh_session(
     filter: &Filter,
     party: &RelyingParty,
     key: Key,
     session: &Session,
-    asker: Asker,
+    requester: Requester,
     callouts: &Callouts,
 ) {
     let mut rotated = None;
-    let exchanged = exchange_tokens(filter, party, session, asker, &mut rotated, callouts).await;
-    let renewed = match exchanged {
+    let exchanged = exchange_tokens(filter, party, session, requester, &mut rotated, callouts).await;
+    let refreshed = match exchanged {
         Ok(newer) => seal(filter, party, session, newer, callouts.now()),
         Err(error) => Err(error),
     };
     let (name, id) = (&party.config.name, &session.id);
-    let outcome = match renewed {
+    let outcome = match refreshed {
         Ok(sealed) => {
-            log::debug!("provider={name} session={id} renewed");
+            log::debug!("provider={name} session={id} refreshed");
             outage::clear(filter, party, callouts.now());
             // The request that began this may have been the last for a while.
-            write(filter, key, &State::Renewed { sealed, is_delivered: false }, session, asker, callouts)
-                .await;
-            RenewalOutcome::Ok
+            write(
+                filter,
+                key,
+                &State::Refreshed { sealed, is_delivered: false },
+                session,
+                requester,
+                callouts,
+            )
+            .await;
+            RefreshOutcome::Ok
         }
         Err(error) if ends_session(&error) => {
             log::info!("provider={name} session={id} code={} the session ends: {error}", error.code());
-            write(filter, key, &State::Refused, session, asker, callouts).await;
-            RenewalOutcome::Ended
+            write(filter, key, &State::Refused, session, requester, callouts).await;
+            RefreshOutcome::Ended
         }
         Err(error) => {
             let failed = Failed { retry_at: callouts.now() + RETRY_AFTER, remedy: remedy(&error) };
             log::log!(
                 if failed.remedy == Remedy::Operator { log::Level::Error } else { log::Level::Warn },
-                "provider={name} session={id} code={} not renewed, next attempt in {RETRY_AFTER}: {error}",
+                "provider={name} session={id} code={} not refreshed, next attempt in {RETRY_AFTER}: {error}",
                 error.code()
             );
             let kept = match rotated {
@@ -97,7 +104,7 @@ pub async fn renew(
                 None => None,
             };
             let state = match kept {
-                Some(Ok(sealed)) => State::Renewed { sealed, is_delivered: false },
+                Some(Ok(sealed)) => State::Refreshed { sealed, is_delivered: false },
                 Some(Err(error)) => {
                     log::error!(
                         "provider={name} session={id} code={} a refresh token is lost: {error}",
@@ -107,14 +114,14 @@ pub async fn renew(
                 }
                 None => State::Failed(failed),
             };
-            write(filter, key, &state, session, asker, callouts).await;
+            write(filter, key, &state, session, requester, callouts).await;
             if failed.remedy != Remedy::Provider {
                 outage::note(filter, party, session, failed, callouts.now());
             }
-            RenewalOutcome::Failed
+            RefreshOutcome::Failed
         }
     };
-    filter.metrics.count(Metric::Renewal { outcome, provider: party.number });
+    filter.metrics.count(Metric::Refresh { outcome, provider: party.number });
 }
 
 /// What changed of a session, for whoever has the one before.
@@ -149,7 +156,7 @@ async fn with_refresh_token(
     if let Some(key) = key(party, &later, &Fingerprint::of(&later))
         && !put(filter, key, &State::Failed(failed), callouts.now() + FAILURE_KEPT, callouts).await
     {
-        log::debug!("that a refresh failed is not noted: it is tried again at once");
+        log::debug!("a failed refresh could not be recorded: it is tried again at once");
     }
     seal(filter, party, session, later, callouts.now())
 }
@@ -160,11 +167,11 @@ async fn write(
     key: Key,
     state: &State,
     session: &Session,
-    asker: Asker,
+    requester: Requester,
     callouts: &Callouts,
 ) {
     let until = |now: Timestamp| match state {
-        State::Renewed { .. } => session.unused_ends_at(&filter.config.session, now),
+        State::Refreshed { .. } => session.unused_ends_at(&filter.config.session, now),
         State::Refused => session.ends_at(&filter.config.session),
         State::Running | State::Failed(_) => now + FAILURE_KEPT,
     };
@@ -173,7 +180,7 @@ async fn write(
             return;
         }
         // A request cannot wait on every host.
-        if asker == Asker::Request {
+        if requester == Requester::Request {
             break;
         }
         callouts.wait().await;
@@ -200,7 +207,7 @@ fn ends_session(error: &Error) -> bool {
         Error::Provider(ProviderError::Signature(JwsError::UnknownKey { .. })) => false,
         Error::Provider(
             ProviderError::Signature(_)
-            | ProviderError::Renewed(_)
+            | ProviderError::RefreshedIdToken(_)
             | ProviderError::Userinfo(_, UserinfoError::Subject),
         ) => true,
         // The refresh token is spent. The next login says what is wrong.
@@ -211,10 +218,16 @@ fn ends_session(error: &Error) -> bool {
 
 /// What is known of the provider. A worker that has just begun is asking for it already: that is no
 /// failure, and in the background there is time to wait for the answer.
-async fn ready(provider: &Provider, asker: Asker, callouts: &Callouts) -> Result<Known, Error> {
+async fn ready(
+    provider: &Provider,
+    requester: Requester,
+    callouts: &Callouts,
+) -> Result<ProviderDocuments, Error> {
     for _ in 0..WAITS_LIMIT {
         match provider.ready(callouts).await {
-            Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) if asker == Asker::Nobody => {
+            Err(Error::Unreachable { why: CalloutFailed::Busy, .. })
+                if requester == Requester::Background =>
+            {
                 callouts.wait().await;
             }
             known => return known,
@@ -228,15 +241,15 @@ async fn exchange_tokens(
     filter: &Filter,
     party: &RelyingParty,
     session: &Session,
-    asker: Asker,
+    requester: Requester,
     rotated: &mut Option<Secret>,
     callouts: &Callouts,
 ) -> Result<Session, Error> {
     let refresh_token = session.refresh_token.as_ref().ok_or(Error::Bug("there is no refresh token"))?;
-    let known = ready(party, asker, callouts).await?;
-    let timeout = asker.timeout(&party.config);
+    let known = ready(party, requester, callouts).await?;
+    let timeout = requester.timeout(&party.config);
     let request = refresh_request(&known.metadata, &party.config, refresh_token, timeout);
-    let received = exchange::ask_as_client(filter, party, &request, callouts).await?;
+    let received = exchange::request_as_client(filter, party, &request, callouts).await?;
     *rotated = RefreshResponse::refresh_token_of(&received).filter(|token| token != refresh_token);
     let mut sent = party.config.client.secrets();
     sent.push(refresh_token);
@@ -333,13 +346,13 @@ async fn newer_id_token(
             return Ok(None);
         }
     };
-    let asked = Asked { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
+    let asked = IdTokenContext { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
     let expect = exchange::expected(&party.config, &verified, &asked, callouts.now());
     let nonce = session.nonce.as_ref();
-    let original = Original { person: session.person(), nonce, claims: &session.claims };
-    match check_renewed(verified, &expect, &original).map_err(ProviderError::Renewed)? {
-        Renewed::Current(id_token) => Ok(Some(id_token)),
-        Renewed::OutOfTime(why) => {
+    let original = OriginalLogin { person: session.person(), nonce, claims: &session.claims };
+    match check_refreshed(verified, &expect, &original).map_err(ProviderError::RefreshedIdToken)? {
+        RefreshedIdToken::Current(id_token) => Ok(Some(id_token)),
+        RefreshedIdToken::OutOfTime(why) => {
             log::warn!("code={} the claims stay as they are: {why}", why.code());
             Ok(None)
         }
