@@ -1,5 +1,5 @@
 // Requests of the attack catalogue, sent by nobody in particular: whatever they get, the upstream
-// must not hear of them. Each row has the catalogue's id. Token forgeries are in bearer.test.mjs,
+// must not hear of them. Each row has the catalogue's id. Forged tokens are in tests/stories/attacks,
 // forged answers of a provider in provider.test.mjs.
 
 import assert from 'node:assert/strict';
