@@ -66,10 +66,27 @@ const RETURN_ADDRESSES = [
   ['REDIR-06', 'javascript:alert(1)'], ['REDIR-06', '\u0001javascript:alert(1)'], ['REDIR-06', 'data:text/html,x'], ['REDIR-15', '/oidc/callback?code=x&state=y'], ['REDIR-15', '/oidc/logout'],
 ];
 
+const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
+// Under names of the filter's own: whoever runs a service would log people in as somebody else.
+const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-rounds =evil', '=vestibule=evil'];
+const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
+
+let world;
+before(async () => {
+  world = await World.start({
+    routes: [
+      { match: { prefix: '/by-role', headers: [adminsOnly] }, direct_response: { status: 200, body: { inline_string: 'for admins' } } },
+      { match: { prefix: '/by-role' }, direct_response: { status: 200, body: { inline_string: 'for all' } } },
+      {
+        match: { prefix: '/cookies' }, route: { cluster: 'upstream' },
+        response_headers_to_add: [...UPSTREAMS_COOKIES, ...OUR_COOKIES].map((value) => ({ header: { key: 'set-cookie', value }, append_action: 'APPEND_IF_EXISTS_OR_ADD' })),
+      },
+    ],
+  });
+});
+after(() => world?.stop());
+
 describe('nobody', () => {
-  let world;
-  before(async () => { world = await World.start(); });
-  after(() => world?.stop());
   beforeEach(() => { world.upstream.requests.length = 0; });
 
   const refused = (answer, what) => {
@@ -194,9 +211,6 @@ describe('nobody', () => {
 });
 
 describe('somebody', () => {
-  let world;
-  before(async () => { world = await World.start(); });
-  after(() => world?.stop());
   beforeEach(() => { world.upstream.requests.length = 0; });
 
   /** A callback that would be good, with one thing changed, must fail and leave nothing. */
@@ -305,25 +319,6 @@ describe('somebody', () => {
 });
 
 describe('the proxy', () => {
-  const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
-  // Under names of the filter's own: whoever runs a service would log people in as somebody else.
-  const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-rounds =evil', '=vestibule=evil'];
-  const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
-  let world;
-  before(async () => {
-    world = await World.start({
-      routes: [
-        { match: { prefix: '/by-role', headers: [adminsOnly] }, direct_response: { status: 200, body: { inline_string: 'for admins' } } },
-        { match: { prefix: '/by-role' }, direct_response: { status: 200, body: { inline_string: 'for all' } } },
-        {
-          match: { prefix: '/cookies' }, route: { cluster: 'upstream' },
-          response_headers_to_add: [...UPSTREAMS_COOKIES, ...OUR_COOKIES].map((value) => ({ header: { key: 'set-cookie', value }, append_action: 'APPEND_IF_EXISTS_OR_ADD' })),
-        },
-      ],
-    });
-  });
-  after(() => world?.stop());
-
   test('HDR-14 finds the route by what the filter says, not by what the client said', async () => {
     for (const [user, expected] of [['alice', 'for admins'], ['bob', 'for all']]) {
       const browser = world.browser();

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { rootCertificates } from 'node:tls';
 import { NAVIGATION } from './client.mjs';
 import { MODULE, ROOT, until, World } from './world.mjs';
@@ -64,13 +64,16 @@ test('a rule that opens everything is refused', () => refusal((configuration) =>
 
 test('WASM-08 an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /configuration: is empty/)));
 
-test('what is allowed but unwise is a warning at every start', async () => {
-  const world = await World.start();
-  try {
-    await until('the warnings are logged', () => /insecure_allow_http/.test(world.envoy.stderr), 5_000);
-  } finally {
-    await world.stop();
-  }
+describe('the module that is shipped', () => {
+  let world;
+  before(async () => { world = await World.start(); });
+  after(() => world?.stop());
+
+  test('what is allowed but unwise is a warning at every start', () => until('the warnings are logged', () => /insecure_allow_http/.test(world.envoy.stderr), 5_000));
+
+  test('the module that is shipped does not trap on request', async () => {
+    assert.equal((await world.send('/public/page', { headers: { 'x-vestibule-trap': '1' } })).status, 200);
+  });
 });
 
 test('one provider, one key and nothing else is complete', async () => {
