@@ -19,6 +19,8 @@ export const MODULE = path.join(ROOT, '.build/vestibule.wasm');
 /** Of each Envoy, unless a story says otherwise. */
 export const WORKERS = 2;
 const DEADLINE_MS = 60_000;
+/** Envoy compiles the module before it is ready: seconds, or as many of a processor that others use too. */
+const START_MS = 180_000;
 /** In a row, on connections of their own: then every worker has seen some. */
 const READY_ANSWERS = 12;
 
@@ -178,7 +180,8 @@ export class Envoy {
       });
     });
     const { port_value: adminPort } = bootstrap.admin.address.socket_address;
-    await until('Envoy is ready', async () => envoy.exit || (await send(adminPort, '/ready').catch(() => undefined))?.status === 200);
+    const ready = async () => envoy.exit || (await send(adminPort, '/ready').catch(() => undefined))?.status === 200;
+    await until('Envoy is ready', ready, START_MS);
     return envoy;
   }
 
