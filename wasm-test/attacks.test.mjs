@@ -1,5 +1,5 @@
 // Requests of the attack catalogue, sent by nobody in particular: whatever they get, the upstream
-// must not hear of them. Each row has the catalogue's id. Token forgeries are in bearer.test.mjs,
+// must not hear of them. Each row has the catalogue's id. Forged tokens are in tests/stories/attacks,
 // forged answers of a provider in provider.test.mjs.
 
 import assert from 'node:assert/strict';
@@ -66,10 +66,27 @@ const RETURN_ADDRESSES = [
   ['REDIR-06', 'javascript:alert(1)'], ['REDIR-06', '\u0001javascript:alert(1)'], ['REDIR-06', 'data:text/html,x'], ['REDIR-15', '/oidc/callback?code=x&state=y'], ['REDIR-15', '/oidc/logout'],
 ];
 
-describe('no client',() => {
-  let world;
-  before(async () => { world = await World.start(); });
-  after(() => world?.stop());
+const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
+// Under names of the filter's own: an operator of a service would log people in as somebody else.
+const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-tries =evil', '=vestibule=evil'];
+const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
+
+let world;
+before(async () => {
+  world = await World.start({
+    routes: [
+      { match: { prefix: '/by-role', headers: [adminsOnly] }, direct_response: { status: 200, body: { inline_string: 'for admins' } } },
+      { match: { prefix: '/by-role' }, direct_response: { status: 200, body: { inline_string: 'for all' } } },
+      {
+        match: { prefix: '/cookies' }, route: { cluster: 'upstream' },
+        response_headers_to_add: [...UPSTREAMS_COOKIES, ...OUR_COOKIES].map((value) => ({ header: { key: 'set-cookie', value }, append_action: 'APPEND_IF_EXISTS_OR_ADD' })),
+      },
+    ],
+  });
+});
+after(() => world?.stop());
+
+describe('no client', () => {
   beforeEach(() => { world.upstream.requests.length = 0; });
 
   const refused = (answer, what) => {
@@ -193,10 +210,7 @@ describe('no client',() => {
   });
 });
 
-describe('a person',() => {
-  let world;
-  before(async () => { world = await World.start(); });
-  after(() => world?.stop());
+describe('a person', () => {
   beforeEach(() => { world.upstream.requests.length = 0; });
 
   /** A callback that would be good, with one thing changed, must fail and leave nothing. */
@@ -305,25 +319,6 @@ describe('a person',() => {
 });
 
 describe('the proxy', () => {
-  const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
-  // Under names of the filter's own: whoever runs a service would log people in as somebody else.
-  const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-tries =evil', '=vestibule=evil'];
-  const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
-  let world;
-  before(async () => {
-    world = await World.start({
-      routes: [
-        { match: { prefix: '/by-role', headers: [adminsOnly] }, direct_response: { status: 200, body: { inline_string: 'for admins' } } },
-        { match: { prefix: '/by-role' }, direct_response: { status: 200, body: { inline_string: 'for all' } } },
-        {
-          match: { prefix: '/cookies' }, route: { cluster: 'upstream' },
-          response_headers_to_add: [...UPSTREAMS_COOKIES, ...OUR_COOKIES].map((value) => ({ header: { key: 'set-cookie', value }, append_action: 'APPEND_IF_EXISTS_OR_ADD' })),
-        },
-      ],
-    });
-  });
-  after(() => world?.stop());
-
   test('HDR-14 selects the route by the identity header of the filter, not of the client', async () => {
     for (const [user, expected] of [['alice', 'for admins'], ['bob', 'for all']]) {
       const browser = world.browser();

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { until, World, receivedAll } from './world.mjs';
-import { flipped, macWithPublicKey, mint, reheaded, strangersKey } from './tokens.mjs';
+import { flipped, mint, strangersKey } from './tokens.mjs';
 
 const bearer = (token) => ({ headers: { accept: 'application/json', authorization: `Bearer ${token}` } });
 
@@ -70,36 +70,13 @@ describe('an API call', () => {
     assert.equal((await world.send('/api/orders', bearer(mint(world.provider)))).status, 200);
   });
 
-  const now = () => Math.floor(Date.now() / 1000);
+  // What a host has a part in: it verifies signatures, and hands over the header. All other forgeries are the same
+  // in every host, and told in tests/stories/attacks.
   const forgeries = [
-    ['JWS-01', 'alg none, no signature', (provider) => reheaded(mint(provider), { alg: 'none', typ: 'at+jwt' }, () => '')],
-    ['JWS-01', 'alg none, a signature', (provider) => reheaded(mint(provider), { alg: 'none', typ: 'at+jwt' })],
-    ['JWS-04', 'an unknown algorithm', (provider) => mint(provider, {}, { header: { alg: 'RS1' } })],
-    ['JWS-06', 'a MAC with the public key', (provider) => macWithPublicKey(provider, mint(provider))],
     ['JWS-11', 'another algorithm than the key is for', (provider) => mint(provider, {}, { header: { alg: 'PS256' } })],
-    ['JWS-29', 'a critical header nobody knows', (provider) => mint(provider, {}, { header: { crit: ['exp'], exp: 1 } })],
-    ['JWS-31', 'an unencoded payload', (provider) => mint(provider, {}, { header: { b64: false, crit: ['b64'] } })],
-    ['JWS-32', 'a key in the header', (provider) => {
-      const key = strangersKey();
-      return mint(provider, {}, { key, header: { jwk: { kty: key.kty, n: key.n, e: key.e } } });
-    }],
-    ['JWS-33', 'a key at an address in the header', (provider) => mint(provider, {}, { key: strangersKey(), header: { jku: `${provider.issuer}/evil` } })],
-    ['JWS-35', 'a kid of another world', (provider) => mint(provider, {}, { header: { kid: '../../dev/null' } })],
-    ['JWS-39', 'the type of a logout token', (provider) => mint(provider, {}, { header: { typ: 'logout+jwt' } })],
-    ['JWS-44', 'too many parts', (provider) => `${mint(provider)}.x`],
-    ['JWS-45', 'padding', (provider) => `${mint(provider)}==`],
     ['JWS-54', 'a signature with one bit turned', (provider) => flipped(mint(provider))],
     ['JWS-54', "a stranger's signature", (provider) => mint(provider, {}, { key: strangersKey() })],
     ['JWS-55', 'no signature', (provider) => mint(provider).replace(/[^.]*$/, '')],
-    ['CLM-05', 'an API of somebody else', (provider) => mint(provider, { aud: ['https://other.demo.example'] })],
-    ['CLM-15', 'expired', (provider) => mint(provider, { exp: now() - 301 })],
-    ['CLM-17', 'expiry as text', (provider) => mint(provider, { exp: '9999999999' })],
-    ['CLM-21', 'not valid yet', (provider) => mint(provider, { nbf: now() + 3600 })],
-    ['RS-11', 'no audience', (provider) => mint(provider, { aud: undefined })],
-    ['RS-11', 'no issuer', (provider) => mint(provider, { iss: undefined })],
-    ['RS-11', 'no expiry', (provider) => mint(provider, { exp: undefined })],
-    ['RS-15', 'an issuer that is not configured', (provider) => mint(provider, { iss: `${provider.issuer}/` })],
-    ['RS-27', 'bound to a key that nobody proved', (provider) => mint(provider, { cnf: { jkt: 'x' } })],
     ['RS-08', 'quotes and encoded line breaks', () => 'a"b%0d%0aX: y'],
   ];
   for (const [id, what, forge] of forgeries) {
@@ -108,15 +85,8 @@ describe('an API call', () => {
       assert.equal(answer.status, 401, answer.text);
       assert.match(answer.header('www-authenticate'), /^Bearer/);
       assert.equal(world.upstream.requests.length, 0);
-      assert.equal(world.provider.requests['/evil'], undefined);
     });
   }
-
-  test('RS-09 with an ID token is refused', async () => {
-    const idToken = mint(world.provider, { aud: 'vestibule-demo', sub: 'alice', nonce: 'n', scope: undefined }, { header: { typ: 'JWT' } });
-    assert.equal((await world.send('/api/orders', bearer(idToken))).status, 401);
-    assert.equal(world.upstream.requests.length, 0);
-  });
 
   test('with the token of another API, issued by the same provider, is refused', async () => {
     const token = await world.token({ resource: 'https://other.demo.example' });

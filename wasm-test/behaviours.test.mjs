@@ -2,7 +2,7 @@
 // person, with each of them.
 
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { behaving } from './behaviours.mjs';
 import { receivedAll, until, World } from './world.mjs';
 
@@ -18,39 +18,45 @@ const PROVIDERS = [
 ];
 
 describe('a session lives on', () => {
+  let world;
+  /** How the provider behaves in the story that is told. */
+  let behaviour;
+
+  before(async () => {
+    world = await World.start({
+      configure: (configuration) => { configuration.identity.access_token_header = 'x-access-token'; },
+      provider: {
+        accessTokenTtl: TOKEN_SECONDS,
+        alter: (configuration) => {
+          configuration.issueRefreshToken = async () => true;
+          configuration.rotateRefreshToken = () => behaviour.rotateRefreshToken();
+        },
+      },
+    });
+  });
+  after(() => world?.stop());
+
   for (const choices of PROVIDERS) {
     test(`with ${JSON.stringify(choices)}`, async () => {
       const { alter, intercept } = behaving(choices);
-      const world = await World.start({
-        configure: (configuration) => { configuration.identity.access_token_header = 'x-access-token'; },
-        provider: {
-          accessTokenTtl: TOKEN_SECONDS,
-          alter: (configuration) => {
-            configuration.issueRefreshToken = async () => true;
-            alter(configuration);
-          },
-        },
-      });
-      try {
-        world.provider.intercept = intercept;
-        const person = world.browser();
-        assert.equal((await person.login(`${world.site}/orders`)).status, 200);
-        const logins = world.provider.requests['/auth'];
-        const tokens = new Set();
-        for (let lifetime = 0; lifetime <= LIFETIMES; lifetime += 1) {
-          const asked = Date.now();
-          assert.equal((await person.get(`${world.site}/orders`)).status, 200, `in lifetime ${lifetime}`);
-          assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
-          tokens.add(receivedAll(world.received(), 'x-access-token')[0]);
-          // It was fetched after that, and the filter counts whole seconds.
-          await until('the access token is over', () => Date.now() > asked + (TOKEN_SECONDS + 1) * 1_000);
-        }
-        // Whoever is sent to log in comes back at once, and would not notice.
-        assert.equal(world.provider.requests['/auth'], logins, 'nobody was sent to log in');
-        assert.ok(tokens.size > LIFETIMES, `${tokens.size} access tokens in ${LIFETIMES} lifetimes`);
-      } finally {
-        await world.stop();
+      behaviour = {};
+      alter(behaviour);
+      world.provider.intercept = intercept;
+      const person = world.browser();
+      assert.equal((await person.login(`${world.site}/orders`)).status, 200);
+      const logins = world.provider.requests['/auth'];
+      const tokens = new Set();
+      for (let lifetime = 0; lifetime <= LIFETIMES; lifetime += 1) {
+        const asked = Date.now();
+        assert.equal((await person.get(`${world.site}/orders`)).status, 200, `in lifetime ${lifetime}`);
+        assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
+        tokens.add(receivedAll(world.received(), 'x-access-token')[0]);
+        // It was fetched after that, and the filter counts whole seconds.
+        await until('the access token is over', () => Date.now() > asked + (TOKEN_SECONDS + 1) * 1_000);
       }
+      // Whoever is sent to log in comes back at once, and would not notice.
+      assert.equal(world.provider.requests['/auth'], logins, 'nobody was sent to log in');
+      assert.ok(tokens.size > LIFETIMES, `${tokens.size} access tokens in ${LIFETIMES} lifetimes`);
     });
   }
 });

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { rootCertificates } from 'node:tls';
 import { NAVIGATION } from './client.mjs';
 import { MODULE, ROOT, until, World } from './world.mjs';
@@ -64,17 +64,22 @@ test('a rule that makes everything public is refused', () => refusal((configurat
 
 test('WASM-08 an empty configuration is refused', () => refusal(() => ({}), (log) => assert.match(log, /configuration: is empty/)));
 
-test('unwise settings give a warning at every start', async () => {
-  const world = await World.start();
-  try {
+describe('the module that is shipped', () => {
+  let world;
+  before(async () => { world = await World.start(); });
+  after(() => world?.stop());
+
+  test('unwise settings give a warning at every start, once', async () => {
     await until('the warnings are logged', () => /insecure_allow_http/.test(world.envoy.stderr), 5_000);
-    // Every worker has begun by now, and one of them has said so.
-    for (const said of [/vestibule \S+ begins: providers demo; \d+ rules/g, /session\.keys by name/g, /configuration: session\.insecure_allow_http/g]) {
+    // Every worker has started by now, and one of them has logged it.
+    for (const said of [/vestibule \S+ starts: providers demo; \d+ rules/g, /session\.keys by name/g, /configuration: session\.insecure_allow_http/g]) {
       assert.equal(world.envoy.stderr.match(said).length, 1, said);
     }
-  } finally {
-    await world.stop();
-  }
+  });
+
+  test('the module that is shipped does not trap on request', async () => {
+    assert.equal((await world.send('/public/page', { headers: { 'x-vestibule-trap': '1' } })).status, 200);
+  });
 });
 
 test('one provider, one key and nothing else is complete', async () => {

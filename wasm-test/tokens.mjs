@@ -1,6 +1,6 @@
 // Tokens, real and forged.
 
-import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
 
 const encode = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 
@@ -23,18 +23,10 @@ export function strangersKey() {
   return generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
 }
 
-/** The token with its header replaced and its signature left as it is, or made by `signature`. */
-export function reheaded(token, header, signature) {
-  const [, payload, old] = token.split('.');
-  const signed = `${encode(header)}.${payload}`;
-  return `${signed}.${signature ? signature(signed) : old}`;
-}
-
-/** HMAC keyed with the provider's public key in PEM: the classic confusion of algorithms. */
-export function macWithPublicKey(provider, token) {
-  const pem = createPublicKey({ key: provider.signingKey(), format: 'jwk' }).export({ type: 'spki', format: 'pem' });
-  return reheaded(token, { alg: 'HS256', typ: 'at+jwt', kid: provider.signingKey().kid },
-    (signed) => createHmac('sha256', pem).update(signed).digest('base64url'));
+/** The token with its header replaced and its signature left as it is. */
+export function reheaded(token, header) {
+  const [, payload, signature] = token.split('.');
+  return `${encode(header)}.${payload}.${signature}`;
 }
 
 /** One bit of the signature turned over. */

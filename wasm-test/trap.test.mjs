@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { NAVIGATION } from './client.mjs';
 import { mint } from './tokens.mjs';
-import { MODULE, ROOT, World } from './world.mjs';
+import { ROOT, World } from './world.mjs';
 
 const TRAP = { 'x-vestibule-trap': '1' };
 
@@ -65,13 +65,4 @@ describe('a module that traps', () => {
       await world.ready();
     }
   });
-});
-
-test('the module that is shipped does not trap on request', async () => {
-  const world = await World.start({ module: MODULE });
-  try {
-    assert.equal((await world.send('/public/page', { headers: TRAP })).status, 200);
-  } finally {
-    await world.stop();
-  }
 });

@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -18,6 +19,8 @@ export const MODULE = path.join(ROOT, '.build/vestibule.wasm');
 /** Of each Envoy, unless a story says otherwise. */
 export const WORKERS = 2;
 const DEADLINE_MS = 60_000;
+/** Envoy compiles the module before it is ready: seconds, or as many of a processor that others use too. */
+const START_MS = 180_000;
 /** In a row, on connections of their own: then every worker has seen some. */
 const READY_ANSWERS = 12;
 
@@ -32,21 +35,32 @@ export async function until(what, condition, deadline = DEADLINE_MS) {
   }
 }
 
-/** Those that were given away: whoever has one may not listen yet. */
-const ports = new Set();
+/**
+ * The UDP sockets that hold the ports that were given away, until the process ends: a server that gets one
+ * may not listen yet, or may not for a while, and other files of tests run at the same time.
+ */
+const held = new Map();
 
-/** A port that nobody listens on, below those that the system gives to outgoing connections. */
+/** Whether `socket` can have the address, which it then keeps. */
+const binds = (socket, listen) => new Promise((resolve) => {
+  socket.once('error', () => resolve(false));
+  listen(() => resolve(true));
+});
+
+/** A TCP port that nobody listens on, below those that the system gives to outgoing connections. */
 export async function freePort() {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 18_000);
-    if (ports.has(port)) continue;
-    const free = await new Promise((resolve) => {
-      const server = net.createServer();
-      server.once('error', () => resolve(false));
-      server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
-    });
-    if (!free) continue;
-    ports.add(port);
+    if (held.has(port)) continue;
+    const lock = createSocket('udp4');
+    const server = net.createServer();
+    const free = await binds(lock, (done) => lock.bind({ port, address: '127.0.0.1', exclusive: true }, done))
+      && await binds(server, (done) => server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(done)));
+    if (!free) {
+      lock.close();
+      continue;
+    }
+    held.set(port, lock.unref());
     return port;
   }
 }
@@ -166,7 +180,8 @@ export class Envoy {
       });
     });
     const { port_value: adminPort } = bootstrap.admin.address.socket_address;
-    await until('Envoy is ready', async () => envoy.exit || (await send(adminPort, '/ready').catch(() => undefined))?.status === 200);
+    const ready = async () => envoy.exit || (await send(adminPort, '/ready').catch(() => undefined))?.status === 200;
+    await until('Envoy is ready', ready, START_MS);
     return envoy;
   }
 

@@ -8,8 +8,7 @@ const NOT_AUTHENTICATED: ErrorKind =
 const FOR_PROGRAMS: ErrorKind = ErrorKind::new(
     401,
     "This is for programs",
-    "Only programs with an access token have access to this address, browsers do not. Continue from the \
-     front page.",
+    "Only a program with an access token gets in here, no browser. Continue from the front page.",
 )
 .challenge(Challenge::NoToken);
 
