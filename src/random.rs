@@ -81,6 +81,14 @@ impl Random {
     /// [`NoRandomness`] when the host source fails: although the key alone would do, a host in such
     /// a state is not trusted. `out` is then untouched.
     pub fn fill(&self, out: &mut [u8], now: Timestamp) -> Result<(), NoRandomness> {
+        self.fill_all(&mut [out], now)
+    }
+
+    /// Fills several values, of which none says anything of another: one draw, and one call of the host.
+    ///
+    /// # Errors
+    /// As [`Random::fill`].
+    pub fn fill_all(&self, values: &mut [&mut [u8]], now: Timestamp) -> Result<(), NoRandomness> {
         let mut host = Zeroizing::new([0; HOST_BYTES]);
         (self.host)(host.as_mut_slice())?;
 
@@ -97,7 +105,8 @@ impl Random {
                 &self.worker.to_be_bytes(),
             ],
         );
-        for (chunk, index) in out.chunks_mut(32).zip(0_u64..) {
+        let chunks = values.iter_mut().flat_map(|value| value.chunks_mut(32));
+        for (chunk, index) in chunks.zip(0_u64..) {
             let block = self.mac(OUTPUT, &[seed.as_slice(), &index.to_be_bytes()]);
             chunk.iter_mut().zip(block.iter()).for_each(|(to, from)| *to = *from);
         }
@@ -114,7 +123,7 @@ impl Random {
     pub fn token(&self, now: Timestamp, bytes: usize) -> Result<String, NoRandomness> {
         let mut random = Zeroizing::new(vec![0; bytes]);
         self.fill(&mut random, now)?;
-        Ok(URL_SAFE_NO_PAD.encode(&random))
+        Ok(text(&random))
     }
 
     /// A reference for one answer that is easy to read over the phone, such as `K7Q2-9FTX`. There are 10^11
@@ -168,6 +177,11 @@ impl Random {
     }
 }
 
+/// Random bytes as text: base64url without padding.
+pub fn text(random: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(random)
+}
+
 impl fmt::Debug for Random {
     /// Neither key nor state.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,6 +219,24 @@ mod tests {
         assert_ne!(known, first(&generator("a secret of the configuration", 2)));
         let later = generator("a secret of the configuration", 1);
         assert_ne!(known, later.token(Timestamp(NOW.0 + 1), 32).unwrap());
+    }
+
+    #[test]
+    fn several_values_of_one_draw_differ_and_take_one_call_of_the_host() {
+        thread_local! {
+            static CALLS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+        }
+        fn counted(out: &mut [u8]) -> Result<(), NoRandomness> {
+            CALLS.set(CALLS.get() + 1);
+            constant(out)
+        }
+        let random = Random::new(&Secret::from("key"), 1, counted);
+        let (mut one, mut other, mut long) = ([0; 32], [0; 32], [0; 40]);
+        random.fill_all(&mut [&mut one, &mut other, &mut long], NOW).unwrap();
+        assert_eq!(CALLS.get(), 1);
+        let blocks = HashSet::from([one, other, *long.first_chunk().unwrap()]);
+        assert_eq!(blocks.len(), 3);
+        assert!(long[32..] != one[..8] && long[32..] != other[..8] && long[32..] != [0; 8]);
     }
 
     #[test]

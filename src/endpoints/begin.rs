@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use zeroize::Zeroizing;
+
 use crate::config::Authentication;
 use crate::credential::session;
 use crate::endpoints::landing::FrameMode;
@@ -15,6 +17,8 @@ use crate::oidc::authorization::{self, AuthorizationRequest};
 use crate::oidc::pkce;
 use crate::oidc::shown_request::shown_request;
 use crate::provider::{BoundRule, ProviderDocuments, RelyingParty};
+use crate::random;
+use crate::secret::Secret;
 use crate::session::{Jar, KeptForm, Landing, Login, LoginOrigin};
 
 /// A login that is about to begin.
@@ -125,8 +129,12 @@ fn send_to_provider(
         Some(found) => looping::needless(filter, visit, party, &begin.return_to, found, &known.metadata)?,
         None => 0,
     };
-    let mut verifier = [0; 32];
-    filter.random.fill(&mut verifier, now)?;
+    let [mut verifier, mut state, mut nonce] = [(); 3].map(|()| Zeroizing::new([0; 32]));
+    let [mut nonce_of_state, mut nonce_of_cookie] = [[0; 24]; 2];
+    filter.random.fill_all(
+        &mut [&mut *verifier, &mut *state, &mut *nonce, &mut nonce_of_state, &mut nonce_of_cookie],
+        now,
+    )?;
     let place = LoginOrigin {
         return_to: begin.return_to.clone(),
         started_at: now,
@@ -135,8 +143,8 @@ fn send_to_provider(
         host: filter.other_host(&visit.request, party),
     };
     let login = Login {
-        state: party.cookies.state(&filter.random_secret(now)?, &place, filter.nonce24(now)?),
-        nonce: filter.random_secret(now)?,
+        state: party.cookies.state(&Secret::new(random::text(&*state)), &place, nonce_of_state),
+        nonce: Secret::new(random::text(&*nonce)),
         code_verifier: pkce::code_verifier(&verifier),
         return_to: begin.return_to,
         redirect_uri: filter.redirect_uri(party, &visit.request)?,
@@ -169,7 +177,7 @@ fn send_to_provider(
         log::debug!("provider={} {}", party.config.name, shown_request(&location));
     }
     let mut cookies = begin.cookies;
-    cookies.extend(filter.cookies.set_login(&party.cookies, &login, &jar, now, filter.nonce24(now)?));
+    cookies.extend(filter.cookies.set_login(&party.cookies, &login, &jar, now, nonce_of_cookie));
     let kept_form = match begin.kept_form {
         Some(form) => Some(party.cookies.seal_form(login.name(), &form, filter.nonce24(now)?)),
         None => None,

@@ -44,9 +44,9 @@ struct Budget {
 
 const BUDGETS: [Budget; 5] = [
     Budget { code: "session", allocations: 24, bytes: 1109, instructions: 31_700 },
-    Budget { code: "token", allocations: 12, bytes: 716, instructions: 25_400 },
-    Budget { code: "public", allocations: 1, bytes: 6, instructions: 12_500 },
-    Budget { code: "login_begins", allocations: 121, bytes: 10274, instructions: 290_000 },
+    Budget { code: "token", allocations: 12, bytes: 716, instructions: 25_200 },
+    Budget { code: "public", allocations: 1, bytes: 6, instructions: 12_300 },
+    Budget { code: "login_begins", allocations: 119, bytes: 10210, instructions: 214_600 },
     Budget { code: "not_logged_in", allocations: 79, bytes: 9104, instructions: 79_800 },
 ];
 
