@@ -158,7 +158,7 @@ fn holder(lease: &[u8]) -> Option<InstanceId> {
 /// The refresh token alone does not identify the use: a provider may return the same one again, or issue one
 /// to two logins. Nor does the generation of the session: a cookie that comes back late is refreshed a second
 /// time, and where the refresh token stays the same, two states have one generation and differ in what the
-/// provider said.
+/// provider returned.
 pub fn key(party: &RelyingParty, session: &Session, state: &Fingerprint) -> Option<Key> {
     session.refresh_token.as_ref()?;
     let config = &party.config;
@@ -274,7 +274,7 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
 }
 
 /// Stores what became of a refresh token, and returns whether it could be stored. Only a new session replaces
-/// a new session, or the lease of another instance: an instance that was taken for gone may have been late,
+/// a new session, or the lease of another instance: an instance that was presumed gone may have been late,
 /// and then the second use is refused.
 pub async fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, callouts: &Callouts) -> bool {
     let decide = |held: Option<&[u8]>| {
