@@ -273,9 +273,9 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
     Record { bytes: state.write(), until, worth: state.worth(), owner: key.owner }
 }
 
-/// Stores what became of a refresh token, and returns whether it could be stored. Only a new session replaces
-/// a new session, or the lease of another instance: an instance that was presumed gone may have been late,
-/// and then the second use is refused.
+/// Stores what became of a refresh token, and returns whether it could be stored. A stored session stays
+/// unless another replaces it, and so does the lease of another instance: an instance that was presumed gone
+/// may have been late, and then the second use is refused.
 pub async fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, callouts: &Callouts) -> bool {
     let decide = |held: Option<&[u8]>| {
         let is_used = matches!(held.and_then(State::read), Some(State::Refreshed { .. }));
