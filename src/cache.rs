@@ -10,8 +10,8 @@ use crate::time::Timestamp;
 
 /// Caches a value per text until the value expires or is evicted.
 ///
-/// A text is identified by its SipHash-2-4 of 128 bits under a random key: without the key nobody can make
-/// two texts collide, and the texts, which are secrets, are not stored. The *whole* text must be hashed
+/// A text is identified by its SipHash-2-4 of 128 bits under a random key: without the key an attacker cannot
+/// make two texts collide, and the texts, which are secrets, are not stored. The *whole* text must be hashed
 /// together with its meaning (which provider, which purpose): a token without its signature, or the session
 /// of another provider, is another text.
 ///

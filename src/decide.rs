@@ -21,13 +21,13 @@ use crate::session::{Jar, SessionEnded};
 use crate::time::Timestamp;
 
 impl Filter {
-    /// Decides about a request, or says what it waits for.
+    /// Decides about a request, or returns what it waits for.
     pub fn start(self: &Rc<Self>, request: Request, now: Timestamp) -> Step<Answer> {
         let filter = Rc::clone(self);
         self.requests.begin(now, move |callouts| {
             let callouts = callouts.in_host(request.host);
             let mut visit = Visit::new(request, callouts.clock());
-            // A block, because what an `async fn` is given takes its room twice.
+            // A block, because the arguments of an `async fn` take their room twice.
             async move {
                 let decided = way(&filter, &mut visit, &callouts).await;
                 filter.counted(decided.unwrap_or_else(|error| filter.refuse(&visit, &error)))
@@ -36,9 +36,9 @@ impl Filter {
     }
 }
 
-/// What waits is in a box of its own, so that a request which need not wait carries no room for it.
+/// A part that waits is in a box of its own, so that a request that need not wait carries no room for it.
 async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Result<Answer, Error> {
-    // The endpoints of our own win over every rule.
+    // Our own endpoints take precedence over every rule.
     if let Some(endpoint) = filter.own_endpoint(visit)? {
         return endpoint.serve(filter, visit, callouts).await;
     }
@@ -66,7 +66,7 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
             ResponseCookies::default(),
         );
     }
-    // Where no session counts, only a program that has no token comes to this point.
+    // Where no session counts, only a program without a token comes to this point.
     let Some(party) = rule.relying_party.as_ref().filter(|_| session) else {
         let is_in_query = bearer && visit.request.query().is_some_and(token_in_query);
         return Err(if is_in_query { ClientError::TokenInQuery } else { ClientError::NoToken }.into());
@@ -86,7 +86,7 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     log_in(filter, visit, (rule, party), &jar, why, callouts).await
 }
 
-/// The session that came along, refreshed if that is due.
+/// The session in the request, refreshed if that is due.
 async fn current(
     filter: &Rc<Filter>,
     visit: &Visit,
@@ -107,7 +107,7 @@ async fn current(
     current
 }
 
-/// Lets somebody in with a session, or sends them to authenticate as the rule requires.
+/// Admits a person with a session, or begins the authentication that the rule requires.
 async fn enter(
     filter: &Rc<Filter>,
     visit: &Visit,
@@ -124,7 +124,7 @@ async fn enter(
     }
 }
 
-/// Lets somebody in with a session, or says with which login the rule would.
+/// Admits a person with a session, or returns the login that the rule requires.
 fn admit_session(
     filter: &Rc<Filter>,
     visit: &Visit,
@@ -151,7 +151,7 @@ fn admit_session(
     cookies.extend(written::at_once(filter, current, jar, visit.now()));
     match step_up(filter, visit, rule, party, why, &cookies) {
         Ok(begin) => Ok(SessionDecision::After(begin.into())),
-        // A refusal too brings the browser the session that its old one was renewed to.
+        // A refusal too delivers the session that the old one was refreshed to.
         Err(error) if !cookies.is_empty() => Ok(SessionDecision::Decided(filter.refuse_with(
             visit,
             &error,
@@ -161,10 +161,10 @@ fn admit_session(
     }
 }
 
-/// A navigation with a session that is not enough begins a login; whatever else is told why.
+/// A navigation whose session is not enough begins a login (step-up); any other request gets the reason.
 ///
 /// # Errors
-/// What it is told.
+/// The reason.
 fn step_up(
     filter: &Filter,
     visit: &Visit,
@@ -182,11 +182,11 @@ fn step_up(
     Ok(LoginStart::for_request(filter, &visit.request, rule, party, attempts, cookies.to_vec()))
 }
 
-/// What becomes of somebody with a session.
+/// The decision about a person with a session.
 #[allow(clippy::large_enum_variant, reason = "taken apart at once, and mostly decided")]
 enum SessionDecision {
     Decided(Answer),
-    /// They authenticate as the rule requires.
+    /// The person authenticates as the rule requires.
     After(Box<LoginStart>),
 }
 
@@ -202,7 +202,7 @@ fn is_unauthenticated(why: &Error) -> bool {
     )
 }
 
-/// A navigation without a session begins a login; whatever else is told why.
+/// A navigation without a session begins a login; any other request gets the reason.
 async fn log_in(
     filter: &Rc<Filter>,
     visit: &Visit,
@@ -215,7 +215,7 @@ async fn log_in(
     if !may_log_in || ClientKind::of(&visit.request) != ClientKind::Navigation {
         return Err(why);
     }
-    // The provider would send the browser back to https, where perhaps nobody is.
+    // The provider would send the browser back to https, where the site may not be served.
     if !filter.config.session.insecure_allow_http && came_unencrypted(&visit.request) {
         return Err(ClientError::Unencrypted.into());
     }
@@ -231,19 +231,19 @@ async fn log_in(
 }
 
 impl Filter {
-    /// A session that the provider does not renew is over for good, so its cookie goes. Unless it may be
-    /// that another worker, which shares nothing with this one, has renewed it at the same time: then the
-    /// browser keeps what it has, until it is sent to log in.
+    /// A session whose refresh the provider refuses is over for good, so its cookie is deleted. But another
+    /// worker, which shares nothing with this one, may have refreshed it at the same time: then the browser
+    /// keeps its cookie until a login begins.
     pub(crate) fn cookies_of_refusal(&self, party: &RelyingParty, jar: &Jar<'_>, why: &Error) -> Vec<String> {
         let mut cookies = self.cookies_of_end(party, jar, why);
-        // Asked last: it is a question to the host, and mostly there is nothing to delete.
+        // Checked last: it is a request to the host, and mostly there is nothing to delete.
         if !cookies.is_empty() && !self.store.is_shared() {
             cookies.clear();
         }
         cookies
     }
 
-    /// The same for an answer with which a login begins.
+    /// The same for a response with which a login begins.
     pub(crate) fn cookies_of_end(&self, party: &RelyingParty, jar: &Jar<'_>, why: &Error) -> Vec<String> {
         match why {
             Error::Client(ClientError::SessionEnded(SessionEnded::NotRefreshed)) => {

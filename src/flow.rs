@@ -1,7 +1,7 @@
 //! The coroutine under the flows: an `async fn` that is polled by hand.
 //!
 //! A flow is straight-line code whose only awaits are those of [`Callouts`]. There is no executor and no
-//! waker that wakes: the host does what a [`Step`] asks for and passes the result to [`Flow::resume`],
+//! waker that wakes: the host does what a [`Step`] requests and passes the result to [`Flow::resume`],
 //! [`Flow::resume_with_body`] or [`Flow::wake`], which poll once more. Each of them, and the start of a flow,
 //! sets the time: [`Callouts::now`] is the only clock of a flow.
 
@@ -158,7 +158,7 @@ impl Callouts {
     }
 }
 
-/// Runs what asks for nothing to its end, for tests.
+/// Runs a flow that requests nothing to its end, for tests.
 #[cfg(test)]
 pub(crate) fn at_once<T>(now: Timestamp, flow: impl AsyncFnOnce(&Callouts) -> T) -> T {
     let callouts = Callouts(Rc::new(Exchange { now: Cell::new(now), ..Exchange::default() }));
@@ -169,8 +169,8 @@ pub(crate) fn at_once<T>(now: Timestamp, flow: impl AsyncFnOnce(&Callouts) -> T)
     }
 }
 
-/// Where flows begin that mostly end at once, without asking for anything: one after another in the same
-/// place in memory. One that waits takes the place with it, and the next has a new one.
+/// Where flows begin that mostly end at once, without a request to the host: one after another in the same
+/// place in memory. One that waits takes the place with it, and the next gets a new one.
 #[derive(Default)]
 pub struct Lane(RefCell<Option<Box<dyn Any>>>);
 
@@ -271,7 +271,7 @@ impl<T: Outcome> Flow<T> {
         }
     }
 
-    /// What it waits for.
+    /// The step for what it waits for.
     fn asked(self) -> Step<T> {
         let asked = self.exchange.asked.borrow_mut().take();
         match asked {

@@ -7,8 +7,8 @@ use crate::secret::Secret;
 use crate::session::Session;
 use crate::time::Timestamp;
 
-/// A proven identity. It is made from a session that one of our keys opened or from a verified
-/// access token, and from nothing else.
+/// A proven identity. It is made from a session that one of our keys opened or from a verified access token,
+/// and from nothing else.
 #[derive(Debug, Clone)]
 pub struct Identity {
     proof: Proof,
@@ -48,7 +48,7 @@ impl Identity {
         Identity { proof, claims: session.claims.clone(), scopes: session.scopes.clone() }
     }
 
-    /// Whoever holds a verified access token.
+    /// The holder of a verified access token.
     pub fn of_token(token: &AccessToken, text: Secret) -> Self {
         let proof = Proof::Bearer { access_token: text, expires_at: token.expires_at() };
         Identity {

@@ -1,10 +1,10 @@
 //! Random values that stay unpredictable where the random source of the host is not.
 //!
-//! ngx_wasm_module answers `random_get` with libc `random()` seeded from process id and time: a few
-//! hundred guesses find it. So every random value is drawn from a generator keyed with a secret of
-//! the configuration, and host randomness, time, a counter and the worker's identity only go into
-//! it. Whoever does not have the secret cannot predict a value as long as HMAC-SHA256 is a
-//! pseudorandom function, however bad the host is.
+//! ngx_wasm_module implements `random_get` with libc `random()` seeded from process id and time: a few
+//! hundred guesses find it. So every random value is drawn from a generator keyed with a secret of the
+//! configuration; host randomness, time, a counter and the worker's identity are only further inputs. An
+//! attacker without the secret cannot predict a value as long as HMAC-SHA256 is a pseudorandom function,
+//! however bad the host is.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -31,7 +31,8 @@ const MIX: u8 = 1;
 const OUTPUT: u8 = 2;
 const NEXT: u8 = 3;
 
-/// What [`Random::reference`] is made of: no two look alike in print or by hand, and no vowels, so no words.
+/// The characters of [`Random::reference`]: no two look alike in print or by hand, and no vowels, so no
+/// words.
 const REFERENCE_ALPHABET: &[u8; 24] = b"2346789CDFGHJKMNPQRTVWXY";
 
 /// The host gave no randomness. The request that needs it is refused.
@@ -44,7 +45,7 @@ impl fmt::Display for NoRandomness {
     }
 }
 
-/// Asks the host for randomness.
+/// Requests randomness from the host.
 pub type HostRandomness = fn(&mut [u8]) -> Result<(), NoRandomness>;
 
 /// The generator of one worker. One per instance of the module; for one thread.
@@ -126,7 +127,7 @@ impl Random {
         Ok(text(&random))
     }
 
-    /// A reference for one answer that is easy to read over the phone, such as `K7Q2-9FTX`. There are 10^11
+    /// A reference for one response that is easy to read over the phone, such as `K7Q2-9FTX`. There are 10^11
     /// of them: enough to find one line of a log; it is no secret.
     ///
     /// # Errors

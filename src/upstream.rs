@@ -1,4 +1,4 @@
-//! What the upstream is told, and what is removed first.
+//! What the upstream receives, and what is removed first.
 //!
 //! [`Upstream::admit`] is the only way to a request that goes on: [`Edits`] cannot be made elsewhere.
 
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::session::{CookieEdit, Cookies, without_ours};
 use crate::time::Timestamp;
 
-/// A longer header is not sent but reported: a cut value could mean somebody else. Bytes.
+/// A longer header is not sent but logged: a truncated value could name another person. Bytes.
 const HEADER_LIMIT: usize = 8 * 1024;
 
 /// What becomes of a request that goes on, and of the response to it.
@@ -38,7 +38,7 @@ impl Edits {
         &self.set
     }
 
-    /// Names the host to the upstream, and to Envoy, which chooses the virtual host anew when a module of
+    /// Names the host to the upstream, and to Envoy, which selects the virtual host again when a module of
     /// ABI 0.2.1 has changed a field of the request.
     pub(crate) fn at_host(mut self, authority: &str) -> Self {
         self.set.push((":authority".to_owned(), authority.into()));
@@ -46,17 +46,17 @@ impl Edits {
     }
 }
 
-/// An identity and the headers that tell the upstream about it, made once per session or token.
+/// An identity and the headers that pass it to the upstream, built once per session or token.
 pub struct IdentityHeaders {
-    /// Whose it is.
+    /// The identity.
     pub identity: Identity,
     headers: Vec<(String, Vec<u8>)>,
-    /// When the last of the headers ends, if that is an ID token.
+    /// When the last header expires, if that is an ID token.
     id_token_expires_at: Option<Timestamp>,
 }
 
 impl IdentityHeaders {
-    /// What is told at `now`: no ID token that is over.
+    /// The headers at `now`: no expired ID token.
     fn headers(&self, now: Timestamp) -> &[(String, Vec<u8>)] {
         match (self.id_token_expires_at, self.headers.split_last()) {
             (Some(end), Some((_, others))) if now >= end => others,
@@ -89,7 +89,7 @@ impl Upstream {
         }
     }
 
-    /// What the upstream is told about an identity.
+    /// What the upstream receives about an identity.
     pub fn tell(&self, identity: Identity) -> IdentityHeaders {
         let mut headers = self.identity_headers(&identity);
         let mut ends_at = None;
@@ -97,8 +97,8 @@ impl Upstream {
             (&self.id_token_header, identity.proof())
         {
             headers.push((name.clone(), token.expose().into()));
-            // Sessions from before this was kept say it in the token alone. One whose end is not known is
-            // not told.
+            // Sessions of an older format have the end in the token alone. A token whose end is not known is
+            // not forwarded.
             ends_at = id_token_expires_at.or_else(|| end_of(token)).or(Some(Timestamp(0)));
         }
         IdentityHeaders { identity, headers, id_token_expires_at: ends_at }
@@ -127,8 +127,8 @@ impl Upstream {
         out
     }
 
-    /// Lets a request go on: takes out every header that only we may set or that the configuration
-    /// lists, in every spelling, and our cookies, then tells about the identity.
+    /// Lets a request go on: removes every header that only we may set or that the configuration lists, in
+    /// every spelling, and our cookies, then adds the headers about the identity.
     ///
     /// # Errors
     /// On a host that cannot remove headers, a request that carries one of ours is refused.
@@ -144,7 +144,7 @@ impl Upstream {
         let proven_by_token = told.is_some_and(|told| matches!(told.identity.proof(), Proof::Bearer { .. }));
         let told = told.map_or(&[][..], |told| told.headers(now));
         for (name, value) in request.headers.iter() {
-            // Setting replaces what is there, if it is there once.
+            // Setting replaces the value that is there, if the header occurs once.
             let is_replaced = told.iter().any(|(set, _)| set == name)
                 && (request.host.removes_headers || request.headers.one(name).is_some());
             if is_replaced {
@@ -174,7 +174,7 @@ impl Upstream {
         }
         match without_ours(&request.headers, |name| cookies.is_ours(name)) {
             CookieEdit::Unchanged => {}
-            // Where setting replaces only the first of several, ours could be in the second.
+            // Where setting replaces only the first of several, our cookies could be in the second.
             _ if !request.host.removes_headers && request.headers.all("cookie").nth(1).is_some() => {
                 return Err(ClientError::ProtectedHeader("cookie".to_owned()));
             }
@@ -196,8 +196,8 @@ impl Upstream {
         names
     }
 
-    /// Whether an upstream could take this for the name of one of ours. Servers that allow blanks around
-    /// a name drop them (RFC 9112 section 5.1 forbids them, and proxies that keep to it refuse them).
+    /// Whether an upstream could take this for the name of one of our headers. Servers that allow blanks
+    /// around a name drop them (RFC 9112 section 5.1 forbids them, and proxies that follow it refuse them).
     fn is_protected(&self, name: &str) -> bool {
         // By bytes, because every field of every request comes here.
         let mut name = name.as_bytes();
@@ -209,7 +209,7 @@ impl Upstream {
         })
     }
 
-    /// `Connection: x-auth-sub` asks the next hop to drop the header (RFC 9110 section 7.6.1).
+    /// `Connection: x-auth-sub` makes the next hop drop the header (RFC 9110 section 7.6.1).
     fn nominates_protected(&self, value: &[u8]) -> bool {
         String::from_utf8_lossy(value).split(',').any(|name| self.is_protected(name.trim()))
     }
@@ -222,21 +222,21 @@ impl Upstream {
     }
 }
 
-/// When an ID token ends that was verified at the login.
+/// The end of an ID token that was verified at the login.
 fn end_of(id_token: &Secret) -> Option<Timestamp> {
     let jws = Jws::parse(id_token.expose()).ok()?;
     numeric_date(jws.unverified_claims(), "exp").ok().flatten()
 }
 
-/// Whether a field offers to go on in HTTP/2 on the same connection (RFC 7540 section 3.2, taken back by
-/// RFC 9113): between client and upstream the proxy would then see requests no more, nor would we.
+/// Whether a field offers to go on in HTTP/2 on the same connection (RFC 7540 section 3.2, withdrawn by RFC
+/// 9113): then neither the proxy nor the filter would see the requests between client and upstream.
 fn offers_another_protocol(name: &str, value: &[u8]) -> bool {
     let is_h2c = |protocol: &[u8]| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c");
     name == "http2-settings" || (name == "upgrade" && value.split(|byte| *byte == b',').any(is_h2c))
 }
 
-/// For a header that occurs once: where removing does not keep it from the upstream, nothing is left
-/// of its value.
+/// For a header that occurs once. On a host where removal does not keep it from the upstream, its value is
+/// emptied.
 fn remove_or_empty(edits: &mut Edits, request: &Request, name: &str) {
     if request.host.removes_headers {
         push_once(&mut edits.remove, name);

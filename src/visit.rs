@@ -15,22 +15,22 @@ use crate::time::Timestamp;
 pub(crate) struct Visit {
     pub(crate) request: Request,
     pub(crate) rule: Option<BoundRule>,
-    /// When it came.
+    /// Its arrival time.
     pub(crate) arrived_at: Timestamp,
     clock: Clock,
     known: RefCell<LogContext>,
 }
 
-/// What a request has shown so far of who makes it, for the line of whatever becomes of it.
+/// What a request has shown so far of who makes it, for its log line.
 #[derive(Default)]
 pub(crate) struct LogContext {
     pub(crate) provider: Option<Rc<Provider>>,
     pub(crate) subject: String,
-    /// The session that came along, if it could be read. It need not count.
+    /// The session in the request, if it could be read. It need not count.
     pub(crate) session: String,
     /// Whether the provider vouches for the subject now.
     pub(crate) is_authenticated: bool,
-    /// What else whoever runs this must know.
+    /// What else the operator must know.
     pub(crate) note: String,
 }
 
@@ -48,13 +48,13 @@ impl Visit {
         Visit { request, rule: None, arrived_at: clock.now(), clock, known: RefCell::default() }
     }
 
-    /// The time now, which is another one after each wait.
+    /// The time now, which changes with each wait.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Says who it is, for the line of whatever becomes of the request: the provider by which that is to
-    /// be found out, and the subject once the provider has vouched for it.
+    /// Notes who makes the request, for its log line: the provider that is to identify the person, and the
+    /// subject once the provider has vouched for it.
     #[inline(never)]
     pub(crate) fn note_identity(&self, provider: &Rc<Provider>, subject: &str) {
         let mut known = self.known.borrow_mut();
@@ -65,7 +65,7 @@ impl Visit {
         known.is_authenticated = !subject.is_empty();
     }
 
-    /// Says whose session came along, whether it counts or not.
+    /// Notes whose session is in the request, whether it counts or not.
     #[inline(never)]
     pub(crate) fn note_session(&self, provider: &Rc<Provider>, session: &Session) {
         let (subject, session) = (session.subject.clone(), session.id.clone());
@@ -79,12 +79,12 @@ impl Visit {
         };
     }
 
-    /// Adds this to the line.
+    /// Adds this to the log line.
     pub(crate) fn note(&self, note: String) {
         self.known.borrow_mut().note = note;
     }
 
-    /// What was said last of who makes it.
+    /// What was noted last of who makes the request.
     pub(crate) fn log_context(&self) -> Ref<'_, LogContext> {
         self.known.borrow()
     }

@@ -1,4 +1,4 @@
-//! One exchange with an endpoint of a provider that is not remembered.
+//! One exchange with an endpoint of a provider, whose reply is not cached.
 
 use crate::config;
 use crate::credential::bearer;
@@ -13,11 +13,11 @@ use crate::provider::{Provider, RelyingParty, TokenSource, ask};
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
-/// What an endpoint answers for which we prove who we are. If the provider refuses the client itself, and
-/// there is another secret or key, that one is tried; what worked is kept to.
+/// The response of an endpoint at which we authenticate as the client. If the provider refuses the client
+/// itself, and there is another secret or key, that one is tried. The one that worked is used from then on.
 ///
-/// So a code or a refresh token may be sent a second time, but only after an answer that says that
-/// nobody has looked at it.
+/// So a code or a refresh token may be sent a second time, but only after a response that says that the
+/// provider has not looked at it.
 ///
 /// # Errors
 /// As [`ask`]; or the private key of `private_key_jwt` did not sign.
@@ -56,7 +56,7 @@ pub async fn request_as_client(
     }
 }
 
-/// What an ID token answers to.
+/// The request that an ID token must match.
 pub struct IdTokenContext<'a> {
     /// The nonce of the login; none at a refresh.
     pub nonce: Option<&'a Secret>,
@@ -71,7 +71,7 @@ pub struct IdTokenContext<'a> {
 /// Verifies the signature of an ID token that came from the token endpoint.
 ///
 /// # Errors
-/// It is not the provider's, as the provider's fault; or the provider's keys cannot be had.
+/// It is not the provider's, as the provider's fault; or the provider's keys cannot be fetched.
 pub async fn verify_id_token(
     provider: &Provider,
     id_token: &Secret,
@@ -81,7 +81,7 @@ pub async fn verify_id_token(
     let jws = Jws::parse(text).map_err(ProviderError::Signature)?;
     let verified = bearer::verify(provider, (jws, text, TokenSource::Provider), callouts).await;
     verified.map(|(verified, _)| verified).map_err(|error| match error {
-        // Here it is not the client who brought a wrong token.
+        // The wrong token did not come from the client here.
         Error::Client(ClientError::Token(error)) => ProviderError::Signature(error).into(),
         other => other,
     })
@@ -110,7 +110,7 @@ pub fn expected<'a>(
 /// Verifies and checks an ID token that came from the token endpoint.
 ///
 /// # Errors
-/// Which rule it breaks, as the provider's fault; or the provider's keys cannot be had.
+/// Which rule it breaks, as the provider's fault; or the provider's keys cannot be fetched.
 pub async fn check_id_token(
     party: &RelyingParty,
     id_token: &Secret,

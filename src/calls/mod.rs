@@ -1,4 +1,4 @@
-//! What a provider is asked for on behalf of somebody.
+//! Requests to a provider on behalf of a person.
 
 pub(crate) mod exchange;
 pub(crate) mod revocation;

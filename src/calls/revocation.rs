@@ -1,5 +1,5 @@
-//! Tokens of a session that has ended are given back to the provider (RFC 7009), in the background and
-//! as well as it can be done.
+//! Tokens of a session that has ended are revoked at the provider (RFC 7009), in the background and on a
+//! best-effort basis.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use crate::session::Session;
 use crate::time::Timestamp;
 
-/// Begins to revoke the tokens that a session holds, if its provider does that.
+/// Begins to revoke the tokens that a session holds, if its provider supports that.
 pub fn begin(filter: &Rc<Filter>, party: &Rc<RelyingParty>, session: &Session, now: Timestamp) {
     let known = party.known();
     let tokens = tokens(session, now);
@@ -29,7 +29,7 @@ pub fn begin(filter: &Rc<Filter>, party: &Rc<RelyingParty>, session: &Session, n
     }
 }
 
-/// What is still worth something. The refresh token comes first: with it new ones could be had.
+/// The tokens that are still worth something. The refresh token comes first: it could obtain new ones.
 fn tokens(session: &Session, now: Timestamp) -> Vec<(TokenKind, Secret)> {
     let is_over = session.access_token_expires_at.is_some_and(|end| end <= now);
     let refresh = session.refresh_token.as_ref().map(|token| (TokenKind::Refresh, token.clone()));
@@ -64,7 +64,7 @@ async fn revoke_one(
         return Ok(());
     };
     let received = exchange::request_as_client(filter, party, &request, callouts).await?;
-    // A token that the provider does not know is revoked enough (RFC 7009 section 2.2).
+    // A token that the provider does not know counts as revoked (RFC 7009 section 2.2).
     match received.status {
         200 => Ok(()),
         found => Err(ProviderError::Status { what: request.destination(), found }.into()),

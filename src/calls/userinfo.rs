@@ -11,20 +11,20 @@ use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse,
 use crate::provider::{Provider, ProviderDocuments, RelyingParty, TokenSource, ask};
 use crate::secret::Secret;
 
-/// Who is known already, by an ID token.
+/// The person that an ID token has identified.
 pub struct Person<'a> {
     /// The claims so far.
     pub claims: &'a Claims,
-    /// Whom userinfo must be about.
+    /// The subject that userinfo must be about.
     pub subject: &'a str,
 }
 
-/// The claims of a person with those that the userinfo endpoint adds, if the configuration wants it to be
-/// asked.
+/// The claims of a person with those that the userinfo endpoint adds, if the configuration wants a request to
+/// it.
 ///
 /// # Errors
-/// The endpoint was asked, and its answer cannot be had or is not about this person. Then nobody is
-/// logged in: claims that sometimes are there would give and take rights at random.
+/// The endpoint was requested, and its response cannot be had or is not about this person. Then the login
+/// fails: claims that are there only at times would grant and withdraw rights at random.
 pub async fn claims(
     filter: &Filter,
     party: &RelyingParty,
@@ -86,7 +86,7 @@ async fn verify(
     let jws = Jws::parse(text).map_err(wrong)?;
     match bearer::verify(provider, (jws, text, TokenSource::Provider), callouts).await {
         Ok((verified, _)) => Ok(verified),
-        // Here it is not the client who brought a wrong token.
+        // The wrong token did not come from the client here.
         Err(Error::Client(ClientError::Token(error))) => Err(wrong(error)),
         Err(other) => Err(other),
     }

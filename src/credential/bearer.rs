@@ -1,4 +1,4 @@
-//! An access token: verified once, then remembered.
+//! An access token: verified once, then cached.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::oidc::claims;
 use crate::provider::{BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
 use crate::time::Timestamp;
 
-/// A token that was verified before, if it still counts for this rule.
+/// A cached token, if it still counts for this rule.
 pub fn cached(
     filter: &Filter,
     rule: &BoundRule,
@@ -32,10 +32,10 @@ pub fn cached(
     counts.then_some(cached)
 }
 
-/// Verifies a token that is not remembered.
+/// Verifies a token that is not cached.
 ///
 /// # Errors
-/// It is not acceptable here, or the provider cannot be asked.
+/// It is not acceptable here, or the documents of the provider cannot be fetched.
 pub async fn check(
     filter: &Filter,
     visit: &Visit,
@@ -64,11 +64,11 @@ pub async fn check(
     Ok(cached)
 }
 
-/// The provider whose token this claims to be: only a configured one, and only one that the rule
-/// accepts. The claim is not believed, it only says which keys must verify it.
+/// The provider that this token claims as its issuer: only a configured one, and only one that the rule
+/// accepts. The claim is not trusted: it only selects the keys that must verify the token.
 fn issuer_of<'a>(rule: &'a BoundRule, jws: &Jws) -> Result<&'a Rc<ResourceServer>, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
-    // Two clients of one issuer: the audience says whose token it is.
+    // Two clients of one issuer: the audience selects one.
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
     let client = claims::text(jws.unverified_claims(), "client_id").ok().flatten().unwrap_or_default();
     let is_audience = |server: &Rc<ResourceServer>| match named.as_slice() {
@@ -79,11 +79,11 @@ fn issuer_of<'a>(rule: &'a BoundRule, jws: &Jws) -> Result<&'a Rc<ResourceServer
         .ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())
 }
 
-/// Verifies a signature with the provider's keys; asks for them anew if they may have changed. `jws`
-/// is what `text` was parsed to, which somebody has brought.
+/// Verifies a signature with the provider's keys; fetches them again if they may have changed. `jws` is what
+/// `text` was parsed to, and `token_source` is where it came from.
 ///
 /// # Errors
-/// The token's fault as [`ClientError::Token`], or the provider cannot be asked.
+/// The token's fault as [`ClientError::Token`], or the documents of the provider cannot be fetched.
 pub async fn verify(
     provider: &Provider,
     (jws, text, token_source): (Jws, &str, TokenSource),
@@ -109,7 +109,8 @@ pub async fn verify(
     }
     let keys = match provider.refetch_keys(token_source, callouts).await {
         Ok(Some(keys)) => keys,
-        // The key was there and does not verify: a provider that is away does not change that.
+        // Only for an unknown key. If the key is there and does not verify, an unreachable provider does not
+        // change that.
         Err(unreachable) if matches!(error, JwsError::UnknownKey { .. }) => return Err(unreachable),
         Ok(None) | Err(_) => return Err(ClientError::Token(error).into()),
     };

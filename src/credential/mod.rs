@@ -1,4 +1,4 @@
-//! What proves who makes a request.
+//! Credentials: what proves who makes a request.
 
 pub(crate) mod bearer;
 pub(crate) mod session;

@@ -1,4 +1,4 @@
-//! The session of a person: found in the cookies, remembered, kept alive.
+//! The session of a person: read from the cookies, cached, extended.
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::provider::RelyingParty;
 use crate::session::{Jar, OpenError, Session, SessionEnded, SessionTooLarge};
 use crate::time::Timestamp;
 
-/// The session that the cookies hold.
+/// The session in the cookies.
 ///
 /// # Errors
 /// There is none, it cannot be opened, or it is over.
@@ -27,7 +27,7 @@ pub fn find(
     find_and_tell(filter, party, jar, now, &|_| ())
 }
 
-/// The same for a request that is decided by it: its line says whose session it is, also of one that is
+/// The same for a request that is decided by the session: its log line names the session, also one that is
 /// over.
 ///
 /// # Errors
@@ -63,8 +63,8 @@ fn find_and_tell(
     Err(why)
 }
 
-/// Why a session does not open. A key that is not known is told to whoever runs this: it may be that
-/// another proxy has it already, or has it still.
+/// Why a session does not open. An unknown key is logged for the operator: another proxy may have that key
+/// already, or have it still.
 fn unreadable(filter: &Filter, party: &RelyingParty, sealed: &str, now: Timestamp) -> OpenError {
     let why = party.cookies.unreadable(sealed);
     if let OpenError::UnknownKey(key) = why {
@@ -77,7 +77,7 @@ fn unreadable(filter: &Filter, party: &RelyingParty, sealed: &str, now: Timestam
     why
 }
 
-/// Whether a session counts now. Whoever waited asks once more: it may have ended meanwhile.
+/// Whether a session counts now. A flow that waited checks once more: the session may have ended meanwhile.
 ///
 /// # Errors
 /// It is over.
@@ -86,18 +86,16 @@ pub fn counts(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Result
     state.and_then(|()| has_not_ended(filter, cached, now)).map_err(ClientError::SessionEnded)
 }
 
-/// Looks for the session among those that ended before their time, if that may have changed since it
-/// was looked for last.
+/// Looks the session up in the revocation list, if the list may have changed since the last look-up.
 fn has_not_ended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Result<(), SessionEnded> {
     let ended = &cached.party.revocation_list;
-    // Where no provider ends sessions, those that were logged out here are looked for when a cookie is
-    // seen for the first time, and before it is written anew: no answer that was under way brings one
-    // back.
+    // If no provider ends sessions, logouts here are looked up when a cookie is seen for the first time, and
+    // before it is written again: no response in flight brings a session back.
     let is_new = cached.checked_at.get().is_none();
     if !(ended.is_watched() || is_new || is_extended(filter, cached, now)) {
         return Ok(());
     }
-    // Read before the list: what is added in between is seen the next time.
+    // Read before the list: an entry added in between is seen the next time.
     let generation = ended.generation(&filter.store).map_err(|_| SessionEnded::Unconfirmed)?;
     if cached.checked_at.get() == Some(generation) {
         return Ok(());
@@ -109,12 +107,12 @@ fn has_not_ended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Res
     Ok(())
 }
 
-/// Whether it is time to write the cookie of a session anew.
+/// Whether it is time to write the cookie of a session again: to extend it, or under the first key.
 pub fn is_extended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> bool {
     cached.needs_reseal || cached.session.needs_extension(&filter.config.session, now)
 }
 
-/// The session of a sealed text, whether it counts or not. CachedSession.
+/// The session of a sealed text, whether it counts or not. Cached.
 pub fn open(
     filter: &Filter,
     party: &Rc<RelyingParty>,
@@ -126,8 +124,8 @@ pub fn open(
     cached(filter, party, &key, read, now)
 }
 
-/// The session that one was refreshed to, whether it counts or not, from what changed of it. CachedSession.
-/// `None` if that is the change of another.
+/// The session that one was refreshed to, whether it counts or not, from its sealed changes. Cached. `None`
+/// if the changes are those of another session.
 pub fn open_refreshed(
     filter: &Filter,
     before: &CachedSession,
@@ -140,7 +138,7 @@ pub fn open_refreshed(
     cached(filter, party, &key, read, now)
 }
 
-/// A session by the text that it was read from, opened if it is not known.
+/// A session by the text that it was read from: opened, if it is not cached.
 fn cached(
     filter: &Filter,
     party: &Rc<RelyingParty>,
@@ -155,7 +153,7 @@ fn cached(
     if session.needs != filter.needs.fingerprint() {
         return None;
     }
-    // A tenant may have been taken off the list.
+    // The tenant may have been removed from the configured list.
     let issuer = session.claims.get("iss").and_then(Value::as_str);
     if !party.config.is_issuer(issuer?) {
         return None;
@@ -190,12 +188,12 @@ pub fn open_refreshed_and_check(
     Ok(cached)
 }
 
-/// What a session that does not fit into its cookies gives up, in this order, because a person can do
-/// without: the ID token, which is a hint for the provider at the logout, and the refresh token, as if the
-/// provider had given none. Never claims: rules and the upstream decide by them. Nor what is forwarded.
+/// What a session drops, in this order, if it does not fit into its cookies, because a person can do without:
+/// the ID token, which is a hint for the provider at logout, and the refresh token, as if the provider had
+/// issued none. Never claims: rules and the upstream decide by them. Nor what is forwarded.
 pub const GIVEN_UP: &[DroppedPart] = &[DroppedPart::IdToken, DroppedPart::RefreshToken];
 
-/// Writes a session, without those of `parts` for which there is no room.
+/// Writes a session, without those of `parts` that do not fit.
 ///
 /// # Errors
 /// It does not fit without these either; then nothing is written.
@@ -225,7 +223,7 @@ pub fn fit<T>(
     }
 }
 
-/// Whether the session had that to give up.
+/// Drops a part of the session. Returns whether the session had it.
 fn drop_part(filter: &Filter, part: DroppedPart, session: &mut Session) -> bool {
     match part {
         DroppedPart::IdToken => !filter.needs.id_token() && session.id_token.take().is_some(),
@@ -233,7 +231,7 @@ fn drop_part(filter: &Filter, part: DroppedPart, session: &mut Session) -> bool 
             let had_one = session.refresh_token.take().is_some();
             session.obtained_at = None;
             if let Some(end) = session.access_token_expires_at.filter(|_| filter.needs.access_token()) {
-                // The upstream must not be sent a token that is over.
+                // The upstream must not receive an expired token.
                 session.expires_at = session.expires_at.min(end);
             }
             had_one
@@ -261,7 +259,7 @@ mod tests {
 
     thread_local! {
         static DATA: RefCell<BTreeMap<String, Versioned>> = RefCell::default();
-        /// What another worker does right after a bucket of the revocation list was read.
+        /// An action of another worker right after a bucket of the revocation list was read.
         static MEANWHILE: RefCell<Option<Deed>> = RefCell::default();
     }
 

@@ -6,16 +6,16 @@ use std::rc::Rc;
 use super::{Registry, RelyingParty, ResourceServer};
 use crate::config::Rule;
 
-/// A rule of the configuration, and who is let in by it: a handle.
+/// A rule of the configuration, with the providers whose people and tokens it admits: a handle.
 #[derive(Clone)]
 pub struct BoundRule(Rc<Bound>);
 
 /// What a [`BoundRule`] stands for.
 pub struct Bound {
     rule: Rule,
-    /// With whom people log in for what the rule is about.
+    /// The provider that people log in with for this rule.
     pub relying_party: Option<Rc<RelyingParty>>,
-    /// Whose access tokens count there.
+    /// The providers whose access tokens count for this rule.
     pub resource_servers: Vec<Rc<ResourceServer>>,
 }
 

@@ -1,22 +1,22 @@
-//! How long metadata and keys may be used before they are asked for again (RFC 9111).
+//! How long metadata and keys may be used before they are fetched again (RFC 9111).
 
 use crate::http::Headers;
 use crate::time::Seconds;
 
-/// Never asked for more often than this, whatever the provider says.
+/// Never fetched more often than this, whatever the provider says.
 pub const LIFETIME_MIN: Seconds = Seconds(60);
 
 /// Never used longer than this, whatever the provider says: a withdrawn key ends with it.
 pub const LIFETIME_MAX: Seconds = Seconds(24 * 60 * 60);
 
-/// If the provider says nothing.
+/// The lifetime if the provider states none.
 pub const LIFETIME_DEFAULT: Seconds = Seconds(60 * 60);
 
-/// How long an answer with these headers may be used: between [`LIFETIME_MIN`] and [`LIFETIME_MAX`].
+/// How long a response with these headers may be used: between [`LIFETIME_MIN`] and [`LIFETIME_MAX`].
 ///
-/// `no-store`, `no-cache` and `max-age` of `Cache-Control` decide, less the `Age` that the answer
-/// has already (RFC 9111 sections 4.2.1, 5.1 and 5.2.2). `Expires` is not read: a key that is not known is
-/// asked for at once, whatever a date says.
+/// `no-store`, `no-cache` and `max-age` of `Cache-Control` decide, less the `Age` that the response has
+/// already (RFC 9111 sections 4.2.1, 5.1 and 5.2.2). `Expires` is not read: for an unknown key the set is
+/// fetched at once, whatever a date says.
 pub fn lifetime(headers: &Headers) -> Seconds {
     let fresh = match cache_control(headers) {
         Some(span) => Seconds(span.0.saturating_sub(age(headers).0)),
@@ -25,8 +25,8 @@ pub fn lifetime(headers: &Headers) -> Seconds {
     fresh.clamp(LIFETIME_MIN, LIFETIME_MAX)
 }
 
-/// What `Cache-Control` says. Of directives that contradict each other the shortest counts; one
-/// that is not readable counts as stale.
+/// The lifetime that `Cache-Control` states. Of directives that contradict each other the shortest counts;
+/// one that is not readable counts as stale.
 fn cache_control(headers: &Headers) -> Option<Seconds> {
     let values = headers.all("cache-control").filter_map(|value| std::str::from_utf8(value).ok());
     values.flat_map(|value| value.split(',')).filter_map(directive).min()

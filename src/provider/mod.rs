@@ -1,7 +1,7 @@
-//! What we know of a provider: its metadata and keys, their age, and when to ask again.
+//! What is known of a provider: its metadata and keys, their age, and when to fetch them again.
 //!
-//! Knowledge is renewed in the background before it ends and kept while the provider is down. A
-//! request asks only when there is no knowledge yet, or when a token names a key that is unknown.
+//! The documents are refreshed ahead in the background, and served stale while the provider is down. A
+//! request fetches them only when they are not known yet, or when a token names an unknown key.
 
 mod asked;
 mod bound_rule;
@@ -33,10 +33,10 @@ use crate::store::Store;
 use crate::time::{Seconds, Timestamp};
 use lifetime::{LIFETIME_MAX, lifetime};
 
-/// An unknown key makes us ask for the key set at most once in this time, per provider.
+/// An unknown key causes a fetch of the key set at most once in this time, per provider.
 pub const REFETCH_COOLDOWN: Seconds = Seconds(30);
 
-/// The same for a token that the provider gave us itself.
+/// The same for a token that the provider itself sent us.
 const REFETCH_COOLDOWN_FOR_OURS: Seconds = Seconds(1);
 
 /// The wait after the first failure; it doubles with each further one.
@@ -45,12 +45,12 @@ const FIRST_BACK_OFF: Seconds = Seconds(1);
 /// The longest wait between attempts.
 const LONGEST_BACK_OFF: Seconds = Seconds(60);
 
-/// From whom a token comes whose key is not known.
+/// The source of a token whose key is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenSource {
-    /// From anybody.
+    /// Any client.
     Client,
-    /// From the provider, by a callout of ours.
+    /// The provider, by a callout of ours.
     Provider,
 }
 
@@ -63,18 +63,18 @@ impl TokenSource {
     }
 }
 
-/// A provider at run time: a handle, of which there is one in a worker, with what is known of it.
+/// A provider at run time: a handle, of which a worker has one, with what is known of the provider.
 pub struct Provider {
     /// Its configuration.
     pub config: Rc<config::Provider>,
     roles: config::Roles,
     host_verifier: Option<HostVerifier>,
     state: RefCell<State>,
-    /// What the workers know together.
+    /// State that the workers share.
     store: Rc<Store>,
 }
 
-/// Everything that is needed to talk to the provider and to check what it signed.
+/// Everything that is needed to send requests to the provider and to check what it signed.
 #[derive(Clone)]
 pub struct ProviderDocuments {
     /// Its endpoints.
@@ -87,9 +87,9 @@ pub struct ProviderDocuments {
 struct State {
     metadata: Option<CachedDocument<Metadata>>,
     keys: Option<CachedDocument<KeySet>>,
-    /// A token named a key that is not known, and the keys could not be fetched since.
+    /// A token named an unknown key, and the keys could not be fetched since.
     keys_are_wanted: bool,
-    /// Something was fetched that the other workers do not know.
+    /// Something was fetched that the other workers do not have.
     has_news: bool,
     failures: u32,
     /// Why the last attempt failed.
@@ -100,7 +100,7 @@ struct State {
 
 struct CachedDocument<T> {
     value: Rc<T>,
-    /// The document as it came, for the other workers.
+    /// The document as received, for the other workers.
     text: String,
     fetched_at: Timestamp,
     refresh_at: Timestamp,
@@ -119,8 +119,8 @@ impl State {
         self.keys_are_wanted || is_old(&self.keys, now)
     }
 
-    /// Whether the next attempt is put off. No longer than the longest wait: what is farther away was
-    /// set before the clock went back.
+    /// Whether the next attempt is put off. No longer than the longest wait: a time farther away was set
+    /// before the clock went back.
     fn is_put_off(&self, now: Timestamp) -> bool {
         now < self.next_attempt && self.next_attempt.since(now) <= LONGEST_BACK_OFF
     }
@@ -138,7 +138,7 @@ impl Provider {
         }
     }
 
-    /// The same provider, of which the workers that share this store speak as one.
+    /// The same provider. The workers that share this store log its trouble as one.
     #[must_use]
     pub fn sharing(self, store: &Rc<Store>) -> Self {
         Provider { store: Rc::clone(store), ..self }
@@ -155,7 +155,7 @@ impl Provider {
         })
     }
 
-    /// What is known, if everything is.
+    /// The documents, if all are known.
     pub fn known(&self) -> Option<ProviderDocuments> {
         let state = self.state.borrow();
         Some(ProviderDocuments {
@@ -164,16 +164,16 @@ impl Provider {
         })
     }
 
-    /// Whether it is time to ask the provider in the background.
+    /// Whether it is time to fetch documents in the background.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let state = self.state.borrow();
         !state.is_put_off(now) && (is_old(&state.metadata, now) || state.keys_are_old(now))
     }
 
-    /// What is known; asks the provider first if that is not enough yet.
+    /// The documents; fetches them first if not all are known yet.
     ///
     /// # Errors
-    /// Why asking failed; for a while after a failure it is not tried again.
+    /// Why the fetch failed; for a while after a failure there is no new attempt.
     pub async fn ready(&self, callouts: &Callouts) -> Result<ProviderDocuments, Error> {
         if let Some(known) = self.known() {
             return Ok(known);
@@ -197,10 +197,10 @@ impl Provider {
         })
     }
 
-    /// Asks for what is missing or old.
+    /// Fetches what is missing or old.
     ///
     /// # Errors
-    /// What went wrong; then the next attempt is put off, longer each time. What was known stays.
+    /// What went wrong. Then the next attempt is put off, longer each time. What was known stays.
     pub async fn refresh_documents(&self, callouts: &Callouts) -> Result<(), Error> {
         let result = self.fetch_due_documents(callouts).await;
         let mut state = self.state.borrow_mut();
@@ -209,7 +209,7 @@ impl Provider {
                 (state.failures, state.last_error) = (0, None);
                 self.has_recovered(callouts.now());
             }
-            // Another request asks already and will say how it went.
+            // Another request fetches already and will report the outcome.
             Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) => {}
             // Flows that shared one failed exchange count as one failure.
             Err(_) if state.is_put_off(callouts.now()) => {}
@@ -244,15 +244,16 @@ impl Provider {
         Ok(())
     }
 
-    /// The key set after a token named a key that is not in it: fetched anew, but at most once in
-    /// [`REFETCH_COOLDOWN`]; whoever comes while it is being fetched shares the answer. Where the request
-    /// that fetched it is gone, the background does it in its place, and others wait for that.
+    /// The key set, fetched again because a token named a key that is not in it: at most once in
+    /// [`REFETCH_COOLDOWN`], and single-flight, so flows that arrive during the fetch share the reply. If the
+    /// request that fetched it is gone, the background fetches it instead, and other flows wait for that.
     ///
-    /// Returns `None` if the set was fetched too short a time ago for another try: for a token that the
-    /// provider gave us itself, just now.
+    /// Returns `None` if the last fetch is too recent for another one: for a token that the provider itself
+    /// sent us, only if it was just now.
     ///
     /// # Errors
-    /// The set cannot be had now; or it takes longer than two callouts may, or nobody is woken here.
+    /// The set cannot be fetched now, the fetch takes longer than two callouts may, or the host wakes no
+    /// request.
     pub async fn refetch_keys(
         &self,
         token_source: TokenSource,
@@ -294,7 +295,7 @@ impl Provider {
         let fetched = self.fetch_keys(callouts).await;
         guard.is_fetched = fetched.is_ok();
         if matches!(fetched, Err(Error::Unreachable { why: CalloutFailed::Busy, .. })) {
-            // Somebody else's exchange goes on.
+            // The exchange of another flow goes on.
             std::mem::forget(guard);
         }
         fetched.map(Some)
@@ -311,11 +312,11 @@ impl Provider {
         let current =
             self.state.borrow().keys.as_ref().map(|kept| (Rc::clone(&kept.value), kept.text.clone()));
         let unchanged = match current {
-            // Who shared the exchange has read this very reply already.
+            // A flow that shared the exchange has read this very reply already.
             Some((current, _)) if before.is_none_or(|before| !Rc::ptr_eq(&before, &current)) => {
                 return Ok(current);
             }
-            // What was verified with these keys stays verified, and nothing is read again.
+            // What was verified with these keys stays verified, and nothing is parsed again.
             Some((current, text)) => (text.as_bytes() == reply.body).then_some(current),
             None => None,
         };
@@ -330,7 +331,8 @@ impl Provider {
         Ok(keys)
     }
 
-    /// Where no keys are, perhaps none are any more: then the metadata say where they are now.
+    /// Makes the metadata due when a reply holds no keys: the keys may have moved, and the metadata has their
+    /// current address.
     fn doubt_metadata(&self, error: Error, now: Timestamp) -> Error {
         if matches!(error, Error::Provider(_))
             && let Some(metadata) = &mut self.state.borrow_mut().metadata
@@ -349,8 +351,9 @@ impl Provider {
     }
 }
 
-/// Ends a refetch also when its request is gone before the reply: otherwise a client that leaves at
-/// once could cause one fetch per request. Without the keys they stay wanted, and the background asks.
+/// Ends a refetch also when its request is gone before the reply: otherwise a client that disconnects at once
+/// could cause one fetch per request. If the keys were not fetched, they stay wanted, and the background
+/// fetches them.
 struct RefetchGuard<'a> {
     provider: &'a Provider,
     started: Timestamp,
@@ -366,7 +369,7 @@ impl Drop for RefetchGuard<'_> {
 }
 
 impl<T> CachedDocument<T> {
-    /// To be renewed when four fifths of its lifetime are over, so that it never ends in use.
+    /// To be refreshed after four fifths of its lifetime, so that it never ends in use.
     fn new(value: Rc<T>, reply: &ProviderResponse, now: Timestamp) -> Self {
         let lifetime = lifetime(&reply.headers);
         let refresh_at = now + Seconds(lifetime.0.saturating_mul(4) / 5);
@@ -375,7 +378,8 @@ impl<T> CachedDocument<T> {
     }
 }
 
-/// Also what could be used for longer than anything may: it was fetched before the clock went back.
+/// Whether a document is missing or due. Also one that could be used for longer than the longest lifetime: it
+/// was fetched before the clock went back.
 fn is_old<T>(kept: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
     kept.as_ref().is_none_or(|kept| now >= kept.refresh_at || kept.refresh_at.since(now) > LIFETIME_MAX)
 }

@@ -1,26 +1,26 @@
-//! What is said of a provider that cannot be used, and of the end of that: once for all workers that share
-//! a store, and once for the one that shares none.
+//! What is logged of a provider that cannot be used, and of its recovery: once for all workers that share a
+//! store, and once for a worker that shares none.
 
 use super::{FIRST_BACK_OFF, LONGEST_BACK_OFF, Provider};
 use crate::error::{Error, ProviderError};
 use crate::store::{Claim, Key, Record, Rows, Table, Tenant, Worth};
 use crate::time::{Seconds, Timestamp};
 
-/// What was said of providers.
+/// What was logged of providers.
 const SAID: Table = Table { name: "said", buckets: 8, bucket_limit: 4 * 1024 };
 
-/// An outage of which nothing was said for so long is over or forgotten.
+/// An outage of which nothing was logged for this long is over or forgotten.
 const OUTAGE_KEPT: Seconds = Seconds(600);
 
-/// What does not change is said again after so long.
+/// What does not change is logged again after this time.
 const NOTES_KEPT: Seconds = Seconds(24 * 60 * 60);
 
-/// The wait after so many failures: it doubles with each.
+/// The wait after this many failures: it doubles with each.
 pub fn back_off(failures: u64) -> Seconds {
     Seconds(FIRST_BACK_OFF.0 << failures.min(6)).min(LONGEST_BACK_OFF)
 }
 
-/// The same error for another request.
+/// A copy of the error, for another request.
 pub fn once_more(error: &Error) -> Error {
     match error {
         Error::Unreachable { what, why, retry_after } => {
@@ -45,7 +45,7 @@ impl Provider {
         SAID.rows(&self.store, Tenant::of_provider(&self.config))
     }
 
-    /// Of which nobody misses anything but a line of the log.
+    /// A record whose loss costs no more than a line of the log.
     fn record(bytes: &[u8], until: Timestamp) -> Record {
         Record { worth: Worth::Disposable, ..Record::new(bytes, until) }
     }
@@ -54,8 +54,8 @@ impl Provider {
         Key::new(&[self.config.name.as_bytes(), what])
     }
 
-    /// Whether nobody has said this yet, or not since so long. The entry has its end, by which one from before
-    /// the clock went back is known.
+    /// Whether no worker has logged this yet, or not for this long. The entry contains its end, which shows
+    /// whether it is from before the clock went back.
     #[inline(never)]
     fn is_to_be_logged(&self, what: &str, quiet: Seconds, now: Timestamp) -> bool {
         let until = now + quiet;
@@ -64,7 +64,7 @@ impl Provider {
             Claim::Held(held) => {
                 let is_of_later = read(&held).is_some_and(|(end, _)| until < end);
                 if is_of_later {
-                    // It is said in any case.
+                    // It is logged in any case.
                     let _ = self.said().put(key, &record, now);
                 }
                 is_of_later
@@ -73,7 +73,7 @@ impl Provider {
         }
     }
 
-    /// When the outage began that is known of, and how often it was said.
+    /// When the known outage began, and how often it was logged.
     #[inline(never)]
     fn outage(&self, now: Timestamp) -> Option<(Timestamp, u64)> {
         let held = self.said().find(self.key(&[]), now).ok()??;
@@ -81,7 +81,7 @@ impl Provider {
         Some((began_at, read(rest)?.0.0))
     }
 
-    /// Says why an attempt failed, unless another worker has said so.
+    /// Logs why an attempt failed, unless another worker has.
     #[inline(never)]
     pub(super) fn has_failed(&self, error: &Error, wait: Seconds, now: Timestamp) {
         let line = error.to_string();
@@ -91,12 +91,12 @@ impl Provider {
         }
         log::warn!("provider={} code={} next attempt in {wait}: {line}", self.config.name, error.code());
         let outage = [began_at.0, lines.saturating_add(1)].map(u64::to_be_bytes);
-        // Otherwise the end of the outage is not said.
+        // Without this record the end of the outage is not logged.
         let _ =
             self.said().put(self.key(&[]), &Provider::record(outage.as_flattened(), now + OUTAGE_KEPT), now);
     }
 
-    /// Says that an outage is over, if there was one of which nobody has said so.
+    /// Logs that an outage is over, if there was one whose end no worker has logged.
     #[inline(never)]
     pub(super) fn has_recovered(&self, now: Timestamp) {
         let Some((began_at, _)) = self.outage(now) else { return };
@@ -107,7 +107,7 @@ impl Provider {
         }
     }
 
-    /// Says what is odd, once a day.
+    /// Logs what is odd, once a day.
     pub(crate) fn log_once(&self, notes: &[String], now: Timestamp) {
         for note in notes {
             if self.is_to_be_logged(note, NOTES_KEPT, now) {
@@ -117,7 +117,7 @@ impl Provider {
     }
 }
 
-/// The number that begins these bytes, as a time, and the rest.
+/// The number at the start of these bytes, as a time, and the rest.
 fn read(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((Timestamp(u64::from_be_bytes(*number)), rest))

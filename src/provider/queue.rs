@@ -1,5 +1,5 @@
-//! Refreshes of one worker at one provider take turns: many that come due together are spread over time,
-//! and whoever waits for one comes first.
+//! Refreshes of one worker at one provider take turns: many that come due together are spread over time, and
+//! those that a request waits for go first.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,35 +7,36 @@ use std::rc::Rc;
 
 use crate::flow::Callouts;
 
-/// So many are under way at the same time ...
+/// How many are in flight at the same time ...
 const IN_FLIGHT_LIMIT: usize = 64;
 
-/// ... and so many that nobody waits for: a slow provider holds up none that somebody waits for.
+/// ... and up to how many one starts that no request waits for: a slow provider holds up none that a request
+/// waits for.
 const AHEAD_LIMIT: usize = 32;
 
-/// So many wait for their turn. Whoever finds no room comes again with the next request.
+/// How many wait for their turn. A refresh that finds no room is tried again with the next request.
 const QUEUE_LIMIT: usize = 1_000;
 
 /// The refreshes of one worker at one provider.
 #[derive(Default)]
 pub struct Queue {
-    /// Those that wait for their turn, and whether somebody waits for them.
+    /// Those that wait for their turn, and whether a request waits for them.
     waiting: RefCell<HashMap<[u8; 16], bool>>,
     urgent: Cell<usize>,
     in_flight: Cell<usize>,
 }
 
-/// A place in the queue. Dropped, it is free.
+/// A place in the queue. Dropping it frees it.
 pub struct Place {
     queue: Rc<Queue>,
     name: [u8; 16],
 }
 
-/// A turn. Dropped, the next one comes.
+/// A turn. When it is dropped, the next one comes.
 pub struct Turn(Rc<Queue>);
 
 impl Queue {
-    /// A place for a refresh, unless it has one, or there is no room.
+    /// A place for a refresh, unless it has one already or the queue is full.
     pub fn join(self: &Rc<Self>, name: [u8; 16], is_urgent: bool) -> Option<Place> {
         let mut waiting = self.waiting.borrow_mut();
         let count = waiting.len();
@@ -57,7 +58,7 @@ impl Queue {
 }
 
 impl Place {
-    /// Waits for a turn, which may be there at once.
+    /// Waits for a turn, which may come at once.
     pub async fn turn(self, callouts: &Callouts) -> Turn {
         while !self.is_next() {
             callouts.wait().await;

@@ -1,4 +1,4 @@
-//! Every provider of a configuration: found by name or by issuer here, and nowhere else.
+//! All providers of a configuration: looked up by name or by issuer here, and nowhere else.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use crate::jose::verify::HostVerifier;
 use crate::session::Cookies;
 use crate::store::{Store, Tenant};
 
-/// The providers of a configuration, and what we are for each.
+/// The providers of a configuration, and our roles at each.
 pub struct Registry {
     entries: Vec<Entry>,
     providers: Vec<Rc<Provider>>,
@@ -22,7 +22,7 @@ struct Entry {
 }
 
 impl Registry {
-    /// Nothing is known yet of any of them.
+    /// A registry of providers of which nothing is known yet.
     pub fn new(
         config: &Config,
         cookies: &Cookies,
@@ -47,48 +47,48 @@ impl Registry {
         registry
     }
 
-    /// All of them.
+    /// All providers.
     pub fn providers(&self) -> &[Rc<Provider>] {
         &self.providers
     }
 
-    /// Those that people log in with.
+    /// The providers that people log in with.
     pub fn relying_parties(&self) -> &[Rc<RelyingParty>] {
         &self.parties
     }
 
-    /// The one at a place in the configuration, if people log in with it.
+    /// The provider at this index of the configuration, if people log in with it.
     pub fn relying_party(&self, index: ProviderIndex) -> Option<&Rc<RelyingParty>> {
         self.entries.get(index)?.party.as_ref()
     }
 
-    /// The one at a place in the configuration, if its access tokens count.
+    /// The provider at this index of the configuration, if its access tokens count.
     pub fn resource_server(&self, index: ProviderIndex) -> Option<&Rc<ResourceServer>> {
         self.entries.get(index)?.server.as_ref()
     }
 
-    /// The one of this name, if people log in with it.
+    /// The provider with this name, if people log in with it.
     pub fn by_name(&self, name: &str) -> Option<&Rc<RelyingParty>> {
         self.parties.iter().find(|party| party.config.name == name)
     }
 
-    /// The one whose entries in the store are those of a tenant.
+    /// The provider whose entries in the store belong to this tenant.
     pub fn by_tenant(&self, tenant: Tenant) -> Option<&Rc<RelyingParty>> {
         self.parties.iter().find(|party| party.tenant() == tenant)
     }
 
-    /// The one whose authorization responses arrive at a path.
+    /// The provider whose authorization responses arrive at this path.
     pub fn by_callback(&self, path: &str) -> Option<&Rc<RelyingParty>> {
         self.parties.iter().find(|party| party.config.redirect_uri.path() == path)
     }
 
-    /// Those of an issuer that people log in with: clients of one issuer may be several.
+    /// The clients at an issuer that people log in with: there may be several.
     pub fn of_issuer<'a>(&'a self, issuer: &'a str) -> impl Iterator<Item = &'a Rc<RelyingParty>> {
         self.parties.iter().filter(move |party| party.provider.config.is_issuer(issuer))
     }
 }
 
-/// One of those of an issuer: the first that is meant or, where none is, the first.
+/// One of the candidates of an issuer: the first that is meant or, if none is, the first.
 pub fn one_of_issuer<'a, R: Deref<Target = Provider>>(
     among: impl IntoIterator<Item = &'a Rc<R>>,
     issuer: &str,
@@ -147,7 +147,8 @@ mod tests {
         let filter = Filter::new(config, &HostFunctions::bare(), NOW).unwrap();
         assert_eq!(filter.registry.relying_parties().len(), 0);
         assert!(filter.registry.resource_server(0).is_some());
-        // What no rule names takes sessions and tokens; a browser is told that only tokens count.
+        // A path that no rule names accepts sessions and tokens; the reply to a browser says that only tokens
+        // count.
         for path in ["/", "/oidc/login", "/oidc/session"] {
             assert_eq!(code_of(&filter, path), "not_logged_in", "{path}");
         }

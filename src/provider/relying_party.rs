@@ -1,4 +1,4 @@
-//! The relying party that we are for a provider: what logins and sessions need besides the provider itself.
+//! Our relying party at a provider: what logins and sessions need besides the provider itself.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -13,20 +13,20 @@ use crate::store::Tenant;
 use crate::store::revocation_list::RevocationList;
 use crate::time::{Seconds, Timestamp};
 
-/// A client at a provider, with its sessions: a handle, of which there is one in a worker.
+/// A client at a provider, with its sessions: a handle, of which a worker has one.
 pub struct RelyingParty {
     /// Its configuration.
     pub config: Rc<config::RelyingParty>,
     /// The provider.
     pub provider: Rc<Provider>,
-    /// Its place in the configuration, by which it is named in metrics and in caches.
+    /// Its index in the configuration, which names it in metrics and caches.
     pub number: ProviderIndex,
     /// The cookies of its sessions and logins.
     pub cookies: Rc<ClientCookies>,
     /// Its sessions that ended before their time.
     pub revocation_list: RevocationList,
-    /// Refreshes that are under way, and those that wait for their turn: a provider that does not answer
-    /// delays those of no other.
+    /// Refreshes in flight, and those that wait for their turn: a provider that does not reply delays no
+    /// refresh at another.
     pub refreshes: Rc<Queue>,
     /// The secret or key that worked last.
     credential: Cell<Credential>,
@@ -53,17 +53,17 @@ impl RelyingParty {
         }
     }
 
-    /// Whose entries in the store its are.
+    /// The tenant of its entries in the store.
     pub fn tenant(&self) -> Tenant {
         self.revocation_list.tenant()
     }
 
-    /// The secret or key with which this worker proves who we are.
+    /// The secret or key with which this worker authenticates as the client.
     pub fn credential(&self) -> Credential {
         self.credential.get()
     }
 
-    /// Keeps to a secret or key that worked.
+    /// Goes on with a secret or key that worked.
     pub fn use_credential(&self, credential: Credential) {
         if self.credential.replace(credential) != credential {
             let (name, key) = (&self.config.name, self.config.client.name_of(credential));
@@ -71,7 +71,7 @@ impl RelyingParty {
         }
     }
 
-    /// Looks at the end of the client secret, and warns in time. How long there still is, each minute.
+    /// Checks the end of the client secret, and warns in time. Returns the time left, once a minute.
     pub fn watch_secret(&self, now: Timestamp) -> Option<Seconds> {
         let end = self.config.client.secret_expires_at?;
         self.secret_end.watch(&self.config.name, end, now)

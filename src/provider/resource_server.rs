@@ -1,4 +1,4 @@
-//! The resource server that we are for a provider: which of its access tokens count.
+//! Our resource server for a provider: which of its access tokens count.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::Provider;
 use crate::config;
 
-/// What access tokens of a provider are checked against: a handle, of which there is one in a worker.
+/// What access tokens of a provider are checked against: a handle, of which a worker has one.
 pub struct ResourceServer {
     /// Its configuration.
     pub config: Rc<config::ResourceServer>,

@@ -1,5 +1,5 @@
-//! The end of a client secret (RFC 7591 section 3.2.1, `client_secret_expires_at`), noticed in time: from
-//! then on nobody logs in and no session is renewed.
+//! The end of a client secret (RFC 7591 section 3.2.1, `client_secret_expires_at`), noticed in time: after it
+//! no login succeeds and no session is refreshed.
 
 use std::cell::Cell;
 
@@ -7,16 +7,16 @@ use crate::time::{Seconds, Timestamp};
 
 const DAY: Seconds = Seconds(24 * 60 * 60);
 
-/// From so long before the end there are warnings: time enough to have a new secret made.
+/// Warnings begin this long before the end: time enough to have a new secret made.
 const WARNED_BEFORE: Seconds = Seconds(14 * DAY.0);
 
-/// Each worker warns so often.
+/// How often each worker warns.
 const WARNED_EVERY: Seconds = DAY;
 
-/// The rest is measured so often.
+/// How often the time left is measured.
 const MEASURED_EVERY: Seconds = Seconds(60);
 
-/// When there was a warning, and a measurement.
+/// The times of the last warning and the last measurement.
 #[derive(Default)]
 pub struct SecretEnd {
     warned_at: Cell<Option<Timestamp>>,
@@ -24,8 +24,8 @@ pub struct SecretEnd {
 }
 
 impl SecretEnd {
-    /// Warns if it is time for that. How long there still is, nothing after the end; `None` if that was
-    /// measured a short time ago.
+    /// Warns if a warning is due. Returns the time left, zero after the end; `None` if it was measured a
+    /// short time ago.
     pub fn watch(&self, provider: &str, end: Timestamp, now: Timestamp) -> Option<Seconds> {
         let rest = end.since(now);
         if rest <= WARNED_BEFORE && is_due(&self.warned_at, WARNED_EVERY, now) {
@@ -46,7 +46,7 @@ impl SecretEnd {
     }
 }
 
-/// Whether this was not done for so long, by a clock that may have gone back. Then it is done now.
+/// Whether this was not done for `every`, by a clock that may have gone back. If so, it counts as done now.
 fn is_due(done_at: &Cell<Option<Timestamp>>, every: Seconds, now: Timestamp) -> bool {
     let is_due = done_at.get().is_none_or(|at| now.since(at) >= every || at.since(now) >= every);
     if is_due {

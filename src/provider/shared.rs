@@ -1,5 +1,5 @@
-//! What the workers of one proxy tell each other about a provider, so that one of them asks it and
-//! not each. The documents are told as they came and are checked again by whoever learns them.
+//! What the workers of one proxy share about a provider, so that one of them fetches its documents and not
+//! each. They are shared as received, and checked again by each worker that reads them.
 
 use std::rc::Rc;
 
@@ -25,8 +25,8 @@ struct DocumentMessage {
 }
 
 impl Provider {
-    /// The name under which workers share what they know. Without `/`, which some hosts take for the
-    /// name of a zone. Differs wherever another configuration would read the documents otherwise.
+    /// The name under which workers share the documents. Without `/`, which some hosts take for the name of a
+    /// zone. It differs wherever another configuration would read the documents otherwise.
     pub fn shared_name(&self) -> String {
         let config::Provider { name, issuer, callout, insecure_allow_http, .. } = &*self.config;
         let mut hash = Sha256::new();
@@ -39,7 +39,7 @@ impl Provider {
         format!("vestibule.{digits}")
     }
 
-    /// What this worker fetched since it was asked last and the others do not know yet.
+    /// What this worker fetched since the last call and the other workers do not have yet.
     pub fn take_unshared(&self) -> Option<Vec<u8>> {
         let mut state = self.state.borrow_mut();
         if !std::mem::take(&mut state.has_news) {
@@ -57,11 +57,11 @@ impl Provider {
         serde_json::to_vec(&told).ok()
     }
 
-    /// Learns what another worker fetched, if it was fetched later than what is known here and is just as
+    /// Takes over what another worker fetched, if it was fetched later than what is known here and is just as
     /// acceptable.
     pub fn read_shared(&self, told: &[u8], now: Timestamp) {
         let Ok(told) = serde_json::from_slice::<DocumentMessage>(told) else { return };
-        // Keys say nothing of whose they are: they are believed together with the metadata or not at all.
+        // Keys do not say whose they are: they are accepted together with the metadata or not at all.
         let Ok(value) = Metadata::read(told.metadata.as_bytes(), &self.roles) else { return };
         let mut state = self.state.borrow_mut();
         let State { metadata, keys, keys_are_wanted, failures, .. } = &mut *state;
@@ -87,8 +87,8 @@ impl Provider {
     }
 }
 
-/// Whether what was fetched then is newer than what is known. What is from the future was fetched before
-/// the clock went back, and so before everything that is not.
+/// Whether a document fetched then is newer than the known one. One from the future was fetched before the
+/// clock went back, and so before all that are not.
 fn is_newer<T>(fetched_at: Timestamp, known: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
     let order = |at: Timestamp| (at <= now, at);
     known.as_ref().is_none_or(|known| order(known.fetched_at) < order(fetched_at))
@@ -135,7 +135,7 @@ mod tests {
             let _ = asked.refetch_keys(TokenSource::Client, &callouts).await;
         });
         assert!(matches!(&step, Step::Callout(callout, _) if callout.url.path() == "/k"));
-        // Its client leaves.
+        // Its client disconnects.
         drop(step);
         assert!(other.is_due(Timestamp(1_100)));
         answered(&one, Timestamp(1_101));
@@ -213,18 +213,18 @@ mod tests {
         let other = Rc::new(Provider::new(fixture::roles(), None));
         answered(&other, Timestamp(5_000));
         let before = other.known().unwrap();
-        // The key that was withdrawn since, and the endpoint that was there before.
+        // A key that was withdrawn since, and an endpoint that was replaced.
         let news = news.replace("\\\"one\\\"", "\\\"old\\\"").replace("op.example/a", "op.example/old");
         assert!(news.contains("old"));
         other.read_shared(news.as_bytes(), Timestamp(5_000));
         let after = other.known().unwrap();
         assert!(Rc::ptr_eq(&before.keys, &after.keys) && Rc::ptr_eq(&before.metadata, &after.metadata));
         assert!(after.keys.iter().all(|key| key.key_id() == Some("one")));
-        // Nor does what is as old.
+        // Documents of the same age do not replace them either.
         let as_old = String::from_utf8(Rc::clone(&other).take_unshared().unwrap()).unwrap();
         other.read_shared(as_old.replace("\\\"one\\\"", "\\\"two\\\"").as_bytes(), Timestamp(5_000));
         assert!(Rc::ptr_eq(&before.keys, &other.known().unwrap().keys));
-        // Newer does, in one worker as in the other.
+        // Newer ones do, in one worker as in the other.
         answered(&one, Timestamp(90_000));
         let newer = String::from_utf8(one.take_unshared().unwrap()).unwrap();
         other.read_shared(newer.replace("\\\"one\\\"", "\\\"two\\\"").as_bytes(), Timestamp(90_000));

@@ -1,4 +1,4 @@
-//! Who uses a refresh token, and what came of it: agreed on by all workers.
+//! Which worker uses a refresh token, and the result of that use: agreed on by all workers.
 
 use std::time::Duration;
 
@@ -16,29 +16,29 @@ use crate::store::instance::InstanceId;
 use crate::store::{self, Agreed, Owner, ReadError, Record, Rows, Table, Tenant, Worth, WriteError};
 use crate::time::{Seconds, Timestamp};
 
-/// For so long after an answer has brought a renewed session to the browser, whoever still has the old
-/// cookie gets it too.
+/// The grace period for the old cookie: for this time after a response has delivered a refreshed session to
+/// the browser, requests that still carry the old cookie get that session too.
 const DELIVERED_KEPT: Seconds = Seconds(120);
 
-/// After a failure it is tried again after this time.
+/// The wait after a failure before the next attempt.
 pub const RETRY_AFTER: Seconds = Seconds(10);
 
-/// For so long it is remembered that the last attempt failed: then nobody waits for the next.
+/// How long a failed attempt is remembered: meanwhile no request waits for the next one.
 pub const FAILURE_KEPT: Seconds = Seconds(3600);
 
 /// Callouts of one refresh: metadata, token twice, keys twice, userinfo.
 pub const CALLOUTS: u64 = 6;
 
-/// Of these to the token endpoint: once with each secret.
+/// Of these, the callouts to the token endpoint: one with each secret.
 const TOKEN_CALLOUTS: u64 = 2;
 
-/// A refresh that nobody waits for waits so many times longer for its tokens than a request may ...
+/// A refresh in the background waits this many times as long for its tokens as a request may ...
 const PATIENCE: u64 = 6;
 
-/// ... but not longer than this, unless a request may.
+/// ... but at most this long, unless a request may wait longer.
 const PATIENCE_LIMIT: Seconds = Seconds(60);
 
-/// Names the use of a refresh token.
+/// The key of the use of a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     name: store::Key,
@@ -47,22 +47,22 @@ pub struct Key {
 }
 
 impl Key {
-    /// Tells the uses of refresh tokens apart.
+    /// Distinguishes the uses of refresh tokens.
     pub fn bytes(&self) -> &[u8; 16] {
         self.name.bytes()
     }
 }
 
-/// What is known of a refresh token that was used.
+/// What is known of the use of a refresh token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum State {
-    /// Somebody uses it now.
+    /// A worker uses it now.
     Running,
     /// It was used.
     Refreshed {
-        /// What changed of the session, for whoever has the one before.
+        /// The changes of the session, sealed for the session before.
         sealed: String,
-        /// An answer has brought it to the browser.
+        /// A response has delivered it to the browser.
         is_delivered: bool,
     },
     /// The provider refused it.
@@ -71,12 +71,12 @@ pub enum State {
     Failed(Failed),
 }
 
-/// Why a refresh token could not be used, which is no end of the session.
+/// Why a refresh token could not be used, when that does not end the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed {
-    /// To be tried again then.
+    /// The time of the next attempt.
     pub retry_at: Timestamp,
-    /// What would help. Never a login: that ends the session.
+    /// What would remedy it. Never a login: a failure that needs one ends the session.
     pub remedy: Remedy,
 }
 
@@ -105,7 +105,7 @@ impl Failed {
 }
 
 impl State {
-    /// As it is kept. Of a sealed text the bytes, which are a quarter less.
+    /// The stored form. A sealed text is stored as bytes, which take a quarter less.
     fn write(&self) -> Vec<u8> {
         let with = |kind: u8, sealed: &str| {
             [&[kind][..], &URL_SAFE_NO_PAD.decode(sealed).unwrap_or_default()].concat()
@@ -131,21 +131,21 @@ impl State {
         })
     }
 
-    /// What would be lost with it.
+    /// What would be lost if it were evicted.
     fn worth(&self) -> Worth {
         match self {
             State::Running => Worth::Lease,
-            // Without it the browser comes with a refresh token that is spent.
+            // Without it the browser has only a refresh token that is spent.
             State::Refreshed { is_delivered: false, .. } => Worth::Valued,
-            // Requests that are under way with the old cookie.
+            // Only requests in flight with the old cookie need it.
             State::Refreshed { is_delivered: true, .. } => Worth::Useful,
-            // The provider is asked once more.
+            // Without it the provider gets one more request.
             State::Refused | State::Failed(_) => Worth::Disposable,
         }
     }
 }
 
-/// A lease, and whose it is if that instance can say that it is alive.
+/// A lease, with its holder if that instance can signal that it is alive.
 fn lease(by: Option<InstanceId>) -> Vec<u8> {
     [&State::Running.write()[..], by.as_ref().map(<[u8; 8]>::as_slice).unwrap_or_default()].concat()
 }
@@ -154,10 +154,11 @@ fn holder(lease: &[u8]) -> Option<InstanceId> {
     lease.strip_prefix(&[0])?.try_into().ok()
 }
 
-/// Names the use of a refresh token by one state of a session, of which `state` is the fingerprint. The
-/// refresh token alone does not: a provider may give the same one again, or one to two logins. Nor does the
-/// number of the state: a cookie that comes back late is refreshed a second time, and where the refresh
-/// token stays the same there are two states with one number, which differ in what the provider said.
+/// The key of the use of a refresh token by one state of a session. `state` is the fingerprint of that state.
+/// The refresh token alone does not identify the use: a provider may return the same one again, or issue one
+/// to two logins. Nor does the generation of the session: a cookie that comes back late is refreshed a second
+/// time, and where the refresh token stays the same, two states have one generation and differ in what the
+/// provider returned.
 pub fn key(party: &RelyingParty, session: &Session, state: &Fingerprint) -> Option<Key> {
     session.refresh_token.as_ref()?;
     let config = &party.config;
@@ -170,21 +171,23 @@ pub fn key(party: &RelyingParty, session: &Session, state: &Fingerprint) -> Opti
     })
 }
 
-/// How long a refresh in the background waits for its tokens. Whoever waits for it gives up before; what
-/// a provider that rotates refresh tokens gave after that would be lost with the session.
+/// How long a refresh in the background waits for its tokens. A request that waits for the refresh gives up
+/// earlier. If the refresh did too, a refresh token that the provider rotates after that would be lost, and
+/// the session with it.
 pub fn patience(provider: &config::Provider) -> Duration {
     let longer = provider.callout_timeout.saturating_mul(u32::try_from(PATIENCE).unwrap_or(1));
     longer.min(Duration::from_secs(PATIENCE_LIMIT.0)).max(provider.callout_timeout)
 }
 
-/// For so long nobody else uses a refresh token: all callouts that using it may take.
+/// How long a lease keeps other workers from using a refresh token: as long as all callouts of its use may
+/// take.
 fn lease_span(provider: &config::Provider) -> Seconds {
     let tokens = patience(provider).as_secs().saturating_mul(TOKEN_CALLOUTS);
     let others = provider.callout_timeout.as_secs().saturating_mul(CALLOUTS.saturating_sub(TOKEN_CALLOUTS));
     Seconds(tokens.saturating_add(others).saturating_add(10))
 }
 
-/// Names what is known of the token endpoint of a provider.
+/// The key of what is known of the token endpoint of a provider.
 pub fn provider_key(party: &RelyingParty) -> Key {
     let parts = [&b"token endpoint"[..], party.config.issuer.as_bytes(), party.config.client.id.as_bytes()];
     Key { name: store::Key::new(&parts), tenant: party.tenant(), owner: Owner::NOBODY }
@@ -195,23 +198,23 @@ fn table(filter: &Filter) -> Table {
     Table { bucket_limit, ..REFRESHES }
 }
 
-/// As this proxy has it.
+/// The rows as this proxy has them.
 fn rows(filter: &Filter, key: Key) -> Rows<'_> {
     table(filter).rows(&filter.store, key.tenant)
 }
 
-/// As all who serve the site have it.
+/// The rows as all workers that serve the site have them.
 fn agreed(filter: &Filter, key: Key) -> Agreed<'_> {
     table(filter).agreed(&filter.store, key.tenant)
 }
 
-/// What is known now. Where that cannot be read, somebody may be using the refresh token. A lease of an
-/// instance that is gone is none.
+/// What is known now. If it cannot be read, another worker may be using the refresh token. A lease whose
+/// holder is gone does not count.
 pub async fn state(filter: &Filter, key: Key, callouts: &Callouts) -> Option<State> {
     read(filter, agreed(filter, key).get(key.name, callouts).await, callouts.now())
 }
 
-/// The same as far as it is known here, for the response of an upstream, which is not held up.
+/// The same as far as it is known locally, for the response of an upstream, which is not held up.
 pub fn known_here(filter: &Filter, key: Key, now: Timestamp) -> Option<State> {
     read(filter, agreed(filter, key).known_here(key.name, now), now)
 }
@@ -225,13 +228,13 @@ fn is_free(filter: &Filter, found: &[u8], now: Timestamp) -> bool {
     holder(found).is_some_and(|holder| filter.instance.is_gone(&filter.store, holder, now))
 }
 
-/// Says that this worker uses the refresh token of a session, unless another does or it was tried too
-/// lately.
+/// Claims the refresh token of a session for this worker, unless another worker uses it or it was tried too
+/// recently.
 ///
-/// A lease is free if its holder is gone. It may have sent the refresh token, whose answer then is lost:
-/// where the provider rotates it is spent, and using it again ends what came of the login. But nobody has
-/// the new one, so the session would end in any case; and where it was not sent, or the provider does not
-/// rotate or forgives a second use, the session goes on.
+/// A lease is free if its holder is gone. The holder may have sent the refresh token, and the reply is lost
+/// then: where the provider rotates refresh tokens, this one is spent, and a second use revokes all that came
+/// of the login. But no worker has the new one, so the session would end in any case. Where the refresh token
+/// was not sent, or the provider does not rotate or tolerates a second use, the session goes on.
 pub async fn claim(filter: &Filter, party: &RelyingParty, key: Key, callouts: &Callouts) -> bool {
     let Ok(before) = agreed(filter, key).get(key.name, callouts).await else { return false };
     let now = callouts.now();
@@ -270,9 +273,9 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
     Record { bytes: state.write(), until, worth: state.worth(), owner: key.owner }
 }
 
-/// Notes what became of a refresh token, and says whether it could be noted. What it was used for stays,
-/// and so does the lease of another: whoever was taken for gone may have been late, and a second use is
-/// refused.
+/// Stores what became of a refresh token, and returns whether it could be stored. A stored session stays
+/// unless another replaces it, and so does the lease of another instance: an instance that was presumed gone
+/// may have been late, and then the second use is refused.
 pub async fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, callouts: &Callouts) -> bool {
     let decide = |held: Option<&[u8]>| {
         let is_used = matches!(held.and_then(State::read), Some(State::Refreshed { .. }));
@@ -283,7 +286,7 @@ pub async fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, cal
     agreed(filter, key).update(key.name, callouts, decide).await.is_ok()
 }
 
-/// Says that what became of a refresh token could not be noted.
+/// Reports that what became of a refresh token could not be stored.
 pub fn note_lost(filter: &Filter, key: Key, state: &State) {
     if state.worth() > Worth::Disposable {
         filter.store.note_evicted(REFRESHES.name, key.tenant, 1);
@@ -291,15 +294,15 @@ pub fn note_lost(filter: &Filter, key: Key, state: &State) {
     log::error!("code=refresh_lost the result of a refresh cannot be stored; the session will end");
 }
 
-/// What is held under a key, as bytes. None where it cannot be read.
+/// The bytes stored under a key. `None` also if they cannot be read.
 pub fn find(filter: &Filter, key: Key, now: Timestamp) -> Option<Vec<u8>> {
     rows(filter, key).find(key.name, now).ok().flatten()
 }
 
-/// Changes what is held under a key, for what can be had again: it is kept for `span`.
+/// Changes the bytes stored under a key, for values that can be obtained again. They are stored for `span`.
 ///
 /// # Errors
-/// It is written by others all the time, or cannot be.
+/// Other workers write them all the time, or they cannot be written.
 pub fn change_disposable<T>(
     filter: &Filter,
     key: Key,
@@ -314,14 +317,14 @@ pub fn change_disposable<T>(
     })
 }
 
-/// Forgets what is known.
+/// Removes what is stored under a key.
 pub fn clear(filter: &Filter, key: Key, now: Timestamp) {
     let nothing = Record { worth: Worth::Disposable, ..Record::new(&[], now) };
     let _ = rows(filter, key).put(key.name, &nothing, now);
 }
 
-/// Notes that an answer brings the session to the browser which this refresh token was used for. Until
-/// then it is kept: the browser may be silent for long.
+/// Records that a response delivers the session of this refresh to the browser. Until then the session stays
+/// stored: the browser may send no request for a long time.
 pub async fn note_delivery(filter: &Filter, key: Key, callouts: &Callouts) {
     let now = callouts.now();
     let decide = |held: Option<&[u8]>| match held.and_then(State::read) {
@@ -359,7 +362,7 @@ mod tests {
     thread_local! {
         static METRICS: RefCell<Vec<(String, u64)>> = RefCell::default();
         static DATA: RefCell<BTreeMap<String, Versioned>> = RefCell::default();
-        /// What another worker does right after refreshes were read.
+        /// An action of another worker right after refreshes were read.
         static MEANWHILE: RefCell<Option<Deed>> = RefCell::default();
     }
 
@@ -427,7 +430,7 @@ mod tests {
         Filter::new(config, &host(worker, shared), NOW).unwrap()
     }
 
-    /// Names of one bucket.
+    /// Keys of one bucket.
     fn key_of(filter: &Filter, number: u8, owner: &str) -> Key {
         let mut name = [0; 16];
         name[15] = number;
@@ -633,7 +636,7 @@ mod tests {
         let leased = key_of(&filter, 0, "alice");
         assert!(claim(&filter, party(&filter), leased, NOW));
         for number in 1..=u8::MAX {
-            // Also where it is the same person who has most.
+            // Also where the owner of the lease has the largest share.
             let owner = if number % 2 == 0 { "alice".to_owned() } else { number.to_string() };
             let key = key_of(&filter, number, &owner);
             put(&filter, key, &refreshed(1_024), UNTIL, NOW);

@@ -1,12 +1,13 @@
-//! A session is renewed before its access token ends: once, whoever asks for it.
+//! A session is refreshed before its access token ends: once, however many requests need it (single-flight).
 //!
-//! Providers that rotate refresh tokens take a second use of one for a theft and end everything that
-//! came of the login. So all workers agree through the [`Store`](crate::store) who uses it, and
-//! whoever comes with the old cookie for a while afterwards gets the same result. The exchange runs
-//! in the background: a client that leaves does not lose the new token.
+//! Providers that rotate refresh tokens treat a second use of one as theft and revoke all that came of the
+//! login. So all workers agree through the [`Store`](crate::store) which of them uses it, and requests with
+//! the old cookie get the same result during a grace period. The exchange runs in the background: if a client
+//! disconnects, the new token is not lost.
 //!
-//! A result is found by the state of the session that was refreshed, and taken only if it is a later state of the
-//! session that asks for it: a provider may give the same refresh token again, or one to two logins.
+//! A result is found by the state of the session that was refreshed. It is accepted only as a later state of
+//! the session for which it is looked up: a provider may return the same refresh token again, or issue one to
+//! two logins.
 
 pub(crate) mod agreement;
 mod outage;
@@ -32,20 +33,20 @@ use crate::oidc::token::Remedy;
 use crate::session::{Session, SessionEnded};
 use crate::time::{Seconds, Timestamp};
 
-/// A session is not renewed again within this time, or within the lifetime of its tokens if that is
+/// A session is not refreshed again within this time, or within the lifetime of its tokens if that is
 /// shorter.
 const INTERVAL: Seconds = Seconds(10);
 
-/// Renewals of renewals that an old cookie is followed through: more than fit into the time for which
-/// the first of them is kept.
+/// The number of successive refreshes through which an old cookie is followed: more than fit into the time
+/// for which the first of them is stored.
 const CHAIN_LIMIT: usize = 128;
 
-/// A request waits so many times as long for a refresh as for one answer, while the session counts for it
-/// without. The refresh goes on, and its result serves whoever comes next.
+/// A request waits for a refresh this many times as long as for one reply, while the session counts for it
+/// without the refresh. The refresh goes on, and its result serves the next request.
 const WAITS: u64 = 2;
 
-/// How often a request on a host that wakes no request asks for public metadata to pass the time: nothing but a
-/// reply lets it go on there.
+/// How often a request on a host that wakes no request fetches public metadata to pass the time: only a reply
+/// resumes it there.
 const PAUSES_LIMIT: usize = 10;
 
 /// How urgent it is to refresh the tokens of a session.
@@ -54,7 +55,7 @@ enum Due {
     No,
     /// They still count.
     Soon,
-    /// The access token is over, or the ID token that is forwarded.
+    /// The access token has expired, or the ID token that is forwarded.
     Now,
 }
 
@@ -62,23 +63,23 @@ enum Due {
 pub struct CurrentSession {
     /// The session.
     pub cached: Rc<CachedSession>,
-    /// The one in the cookie, which may have been renewed to this.
+    /// The session in the cookie. `cached` may be a later state of it.
     pub from_cookie: Rc<CachedSession>,
 }
 
 impl CurrentSession {
-    /// That of the cookie, which counts as it is.
+    /// The session in the cookie, which counts as it is.
     pub fn as_in_cookie(found: Rc<CachedSession>) -> CurrentSession {
         CurrentSession { cached: Rc::clone(&found), from_cookie: found }
     }
 
-    /// Whether the cookie holds another.
+    /// Whether the cookie holds another session.
     pub fn is_new(&self) -> bool {
         !Rc::ptr_eq(&self.cached, &self.from_cookie)
     }
 }
 
-/// How a session stands whose tokens are due.
+/// The standing of a session whose tokens are due for a refresh.
 enum Standing {
     /// It counts.
     Counts(CurrentSession),
@@ -86,13 +87,14 @@ enum Standing {
     NeedsRefresh(Rc<CachedSession>),
 }
 
-/// Whether the tokens of a session are due, so that [`current`] decides with which session a request goes on.
+/// Whether the tokens of a session are due for a refresh, so that [`current`] decides with which session a
+/// request goes on.
 pub fn is_due(found: &CachedSession, now: Timestamp) -> bool {
     let refresh = found.party.config.refresh.as_ref();
     refresh.is_some_and(|refresh| due(&found.session, refresh, now) != Due::No)
 }
 
-/// The lifetime of an access token, as far as one is assumed.
+/// The lifetime of an access token: `expires_in`, or the default of the refresh configuration.
 pub fn lifetime(party: &config::RelyingParty, expires_in: Option<Seconds>) -> Option<Seconds> {
     expires_in.or(party.refresh.map(|refresh| refresh.default_expires_in))
 }
@@ -113,10 +115,10 @@ fn due(session: &Session, refresh: &Refresh, now: Timestamp) -> Due {
 fn due_by(obtained_at: Timestamp, expires_at: Timestamp, refresh: &Refresh, now: Timestamp) -> Due {
     let lifetime = expires_at.since(obtained_at);
     let quarter = Seconds(lifetime.0.checked_div(4).unwrap_or_default());
-    // A lifetime of nothing says nothing.
+    // A lifetime of zero says nothing.
     let interval = if lifetime.0 == 0 { INTERVAL } else { lifetime.min(INTERVAL) };
     match now {
-        // Also a clock that went back.
+        // Also if the clock went back.
         _ if now < obtained_at + interval => Due::No,
         _ if now >= expires_at => Due::Now,
         _ if now + refresh.before.min(quarter) >= expires_at => Due::Soon,
@@ -128,11 +130,11 @@ fn key_of(found: &CachedSession) -> Option<Key> {
     key(&found.party, &found.session, found.fingerprint())
 }
 
-/// The session that a request goes on with. A renewal that is due is begun in the background; due at the
-/// time when the request came, so that nobody waits for two in a row.
+/// The standing of a session for a request. A refresh that is due begins in the background. It is due by the
+/// arrival time of the request, so that no request waits for two in a row.
 ///
 /// # Errors
-/// The provider ended the session, or it cannot be renewed now and does not count without that.
+/// The provider ended the session, or it cannot be refreshed now and does not count without a refresh.
 async fn look(
     filter: &Rc<Filter>,
     visit: &Visit,
@@ -162,8 +164,8 @@ async fn look(
         };
         let without =
             failed.map(|failed| without_refresh(&party.config, &found.session, refresh, failed, now));
-        // While the provider is away nobody waits: it is tried behind their backs. One that refuses is
-        // asked once more before somebody is sent to log in.
+        // While the provider is unreachable no request waits: the refresh is tried in the background. A
+        // provider that refuses gets one more request before a person must log in.
         let must_wait = due == Due::Now
             && match (failed, &without) {
                 (Some(failed), Some(Err(_))) => failed.remedy != Remedy::Time && now >= failed.retry_at,
@@ -171,7 +173,7 @@ async fn look(
                 (None, _) => true,
             };
         let may_begin = !is_running && failed.is_none_or(|failed| now >= failed.retry_at);
-        // A request that must wait, and that nobody wakes, renews the session itself.
+        // A request that must wait, on a host that does not wake it, refreshes the session itself.
         if may_begin && (callouts.wakes() || !must_wait) {
             begin(filter, key, &found, must_wait, now);
         }
@@ -188,7 +190,7 @@ async fn look(
 /// The later state of a session that was found for it.
 ///
 /// # Errors
-/// It does not open here, is over, or is not of this session: then it is taken for nobody.
+/// It does not open here, is over, or is not a state of this session: then the request is unauthenticated.
 fn later(
     filter: &Filter,
     found: &CachedSession,
@@ -206,10 +208,10 @@ fn later(
     Ok(later)
 }
 
-/// Whether a session whose tokens are due, and cannot be refreshed now, counts without that.
+/// Whether a session whose tokens are due, and cannot be refreshed now, counts without a refresh.
 ///
 /// # Errors
-/// It does not: a trouble of the provider is waited for during the grace period, a refusal is not.
+/// It does not: trouble of the provider is tolerated during the grace period, a refusal is not.
 fn without_refresh(
     party: &config::RelyingParty,
     session: &Session,
@@ -231,16 +233,17 @@ fn without_refresh(
     })
 }
 
-/// What the session of a cookie was renewed to.
+/// The latest state of the session in a cookie.
 pub struct LatestSession {
-    /// The one that counts: that of the cookie, where it was not renewed.
+    /// The session that counts: that of the cookie, if it was not refreshed.
     pub cached: Rc<CachedSession>,
     /// The refreshes that led to it.
     refreshes: Vec<Key>,
 }
 
 impl LatestSession {
-    /// Notes that an answer brings it to the browser, which needs the refreshes that led to it no more.
+    /// Records that a response delivers it to the browser, which no longer needs the refreshes that led to
+    /// it.
     pub fn note_delivery(self, filter: &Rc<Filter>, now: Timestamp) {
         if self.refreshes.is_empty() {
             return;
@@ -254,13 +257,13 @@ impl LatestSession {
         filter.finish_in_background(job);
     }
 
-    /// Whether it is another than that of the cookie.
+    /// Whether it differs from the session in the cookie.
     pub fn is_refreshed(&self) -> bool {
         !self.refreshes.is_empty()
     }
 }
 
-/// The session that a cookie's session was renewed to, if it was; with its tokens.
+/// The session that a cookie's session was refreshed to, if it was, with its tokens.
 pub fn latest(filter: &Filter, from_cookie: &Rc<CachedSession>, now: Timestamp) -> LatestSession {
     let mut found = Rc::clone(from_cookie);
     let mut refreshes = Vec::new();
@@ -288,8 +291,8 @@ fn unreachable(party: &config::RelyingParty, retry_after: Seconds) -> Error {
     Error::Unreachable { what, why: CalloutFailed::NoAnswer, retry_after }
 }
 
-/// Whether this worker refreshes a session now: nobody else does, and its provider is not in trouble. Then its
-/// turn is noted as a failure, and the next one comes later.
+/// Whether this worker refreshes a session now: no other worker does, and its provider is not in an outage.
+/// In an outage the attempt is stored as a failure, and the next one comes later.
 async fn may_refresh(filter: &Filter, found: &CachedSession, key: Key, callouts: &Callouts) -> bool {
     if !claim(filter, &found.party, key, callouts).await {
         return false;
@@ -301,7 +304,7 @@ async fn may_refresh(filter: &Filter, found: &CachedSession, key: Key, callouts:
     false
 }
 
-/// Begins a refresh in the background, when its turn comes and if nobody else does.
+/// Begins a refresh in the background, when its turn comes and if no other worker does.
 fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bool, now: Timestamp) {
     if !filter.has_room_in_background() {
         return;
@@ -311,7 +314,7 @@ fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bo
     let job = Flow::begin(now, move |callouts| async move {
         let filter = refreshing;
         let _turn = place.turn(&callouts).await;
-        // It may have waited long.
+        // It may have waited long for its turn.
         if session::counts(&filter, &found, callouts.now()).is_ok()
             && may_refresh(&filter, &found, key, &callouts).await
         {
@@ -322,14 +325,14 @@ fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bo
     filter.finish_in_background(job);
 }
 
-/// The session that a request goes on with whose tokens are due: they are refreshed ahead in the background, or
-/// the request waits for that.
+/// The session that a request goes on with when tokens are due: they are refreshed ahead in the background,
+/// or the request waits for the refresh.
 ///
-/// On a host that wakes no request, one that must wait refreshes the session itself, and the others pass the time
-/// with requests for public metadata: without them they would go on with tokens that are over.
+/// On a host that wakes no request, one request that must wait refreshes the session itself. The others pass
+/// the time with requests for public metadata: otherwise they would go on with expired tokens.
 ///
 /// # Errors
-/// The session is over, or cannot be refreshed and does not count without that.
+/// The session is over, or cannot be refreshed and does not count without a refresh.
 pub async fn current(
     filter: &Rc<Filter>,
     visit: &Visit,
@@ -345,7 +348,7 @@ pub async fn current(
     loop {
         let now = callouts.now();
         if std::mem::replace(&mut has_waited, true) {
-            // It may have ended meanwhile.
+            // The session may have ended meanwhile.
             session::counts(filter, &found, now)?;
         }
         let latest = match look(filter, visit, Rc::clone(&found), callouts).await? {
@@ -375,8 +378,7 @@ pub async fn current(
     }
 }
 
-/// What becomes of a request for which a refresh takes too long: the same as when the provider does not
-/// answer.
+/// The outcome of a request whose refresh takes too long: the same as when the provider does not reply.
 fn given_up(
     party: &config::RelyingParty,
     cached: Rc<CachedSession>,
@@ -416,7 +418,7 @@ mod tests {
         }
     }
 
-    /// What is kept is sealed for the session before, so nothing but a fault of ours can bring this about.
+    /// The stored result is sealed for the session before, so only a bug of ours can cause this.
     #[test]
     fn a_stored_result_of_another_session_is_not_taken() {
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();

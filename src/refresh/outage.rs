@@ -1,9 +1,9 @@
-//! A provider that fails for one person after the other is asked for one of them at a time.
+//! When a provider fails for one person after the other, refreshes are tried for one person at a time.
 //!
-//! One person says nothing about a provider, however many sessions they have: it may be something about
-//! them. So it takes several in a row, with no success between. A person whose refresh failed lets
-//! others try first: otherwise those who always fail would be the ones that try, and nobody would find out
-//! that the provider is back.
+//! The failures of one person say nothing about a provider, however many sessions that person has: the cause
+//! may be the person. So an outage takes failures of several people in a row, with no success between. A
+//! person whose refresh failed lets others try first. Otherwise the people whose refreshes always fail would
+//! be the ones that try, and the recovery of the provider would go unnoticed.
 
 use super::agreement::{
     FAILURE_KEPT, Failed, RETRY_AFTER, change_disposable, clear as forget, find, provider_key,
@@ -15,13 +15,13 @@ use crate::session::Session;
 use crate::store::Key;
 use crate::time::Timestamp;
 
-/// People whose refreshes must have failed for an outage.
+/// The number of people whose refreshes must have failed for an outage.
 const DIFFERENT: usize = 3;
 
-/// So many of those that failed last are known.
+/// The number of people whose failures are remembered: those that failed last.
 const KNOWN_LIMIT: usize = 8;
 
-/// Whose refreshes failed last, the last first, since one succeeded.
+/// The people whose refreshes failed since one last succeeded, the latest first.
 #[derive(Debug, PartialEq, Eq)]
 struct Outage {
     failed: Failed,
@@ -40,7 +40,7 @@ impl Outage {
         Some(Outage { failed: Failed::read(failed)?, people: people.to_vec() })
     }
 
-    /// What a person is told, if this is one: when it is their turn.
+    /// The failure for a person if this is an outage, with the time when it is their turn.
     fn of(&self, person: [u8; 8]) -> Option<Failed> {
         let mut failed = self.failed;
         if self.people.contains(&person) {
@@ -56,7 +56,7 @@ fn name(session: &Session) -> [u8; 8] {
     key.bytes().first_chunk().copied().unwrap_or_default()
 }
 
-/// The outage of a provider, if there is one, and when it is the turn of this person to try.
+/// The outage of a provider, if there is one, with the time when it is this person's turn to try.
 pub fn known(filter: &Filter, party: &RelyingParty, session: &Session, now: Timestamp) -> Option<Failed> {
     let held = find(filter, provider_key(party), now)?;
     Outage::read(&held)?.of(name(session))
@@ -65,7 +65,7 @@ pub fn known(filter: &Filter, party: &RelyingParty, session: &Session, now: Time
 /// Whether the tokens of a session may be refreshed now; in an outage those of one person at a time.
 ///
 /// # Errors
-/// Why not, and when it is worth looking again.
+/// Why not, and when to try again.
 pub fn may_try(
     filter: &Filter,
     party: &RelyingParty,
@@ -82,11 +82,11 @@ pub fn may_try(
         outage.failed.retry_at = now + RETRY_AFTER;
         (Ok(()), Some(outage.write()))
     });
-    // Where others write all the time, one of them tries.
+    // If other workers write all the time, one of them tries.
     tried.unwrap_or(Err(Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time }))
 }
 
-/// A refresh failed, for a reason that may be the provider's.
+/// Records a failed refresh whose cause may be the provider.
 pub fn note(filter: &Filter, party: &RelyingParty, session: &Session, failed: Failed, now: Timestamp) {
     let person = name(session);
     let noted = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |held| {
@@ -100,10 +100,10 @@ pub fn note(filter: &Filter, party: &RelyingParty, session: &Session, failed: Fa
     }
 }
 
-/// A refresh succeeded: there is no outage.
+/// Clears the outage: a refresh succeeded.
 pub fn clear(filter: &Filter, party: &RelyingParty, now: Timestamp) {
     if find(filter, provider_key(party), now).is_some() {
-        // Contended: the next success clears it.
+        // If the write is contended, the next success clears it.
         forget(filter, provider_key(party), now);
     }
 }

@@ -1,4 +1,4 @@
-//! The exchange of a refresh token, and the session that comes of it.
+//! The exchange of a refresh token, and the session that results from it.
 
 use std::time::Duration;
 
@@ -25,21 +25,21 @@ use crate::secret::Secret;
 use crate::session::{Fingerprint, Session};
 use crate::time::Timestamp;
 
-/// What the ID token of the login says once and for all (Core 1.0 section 12.2).
+/// Claims that the ID token of the login states once and for all (Core 1.0 section 12.2).
 const OF_THE_AUTHENTICATION: [&str; 3] = ["auth_time", "acr", "amr"];
 
-/// How often a result that cannot be written down is tried again, once in a tick.
+/// How often the write of a result is tried again, once in a tick.
 const WRITES_LIMIT: usize = 50;
 
-/// So many ticks a refresh waits for what its worker asks the provider already.
+/// How many ticks a refresh waits for documents that its worker already fetches.
 const WAITS_LIMIT: usize = 50;
 
-/// For whom a session is refreshed.
+/// On whose behalf a session is refreshed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Requester {
-    /// For nobody who would wait for its end.
+    /// The background, where no request waits for its end.
     Background,
-    /// For a request that does it itself, and for which a person waits.
+    /// A request that refreshes the session itself, and for which a person waits.
     Request,
 }
 
@@ -53,7 +53,7 @@ impl Requester {
     }
 }
 
-/// Renews a session and says what came of it. This worker has claimed the refresh token.
+/// Refreshes a session and stores the result. This worker has claimed the refresh token.
 pub async fn refresh_session(
     filter: &Filter,
     party: &RelyingParty,
@@ -124,7 +124,7 @@ pub async fn refresh_session(
     filter.metrics.count(Metric::Refresh { outcome, provider: party.number });
 }
 
-/// What changed of a session, for whoever has the one before.
+/// The changes of a session, sealed for the session before.
 fn seal(
     filter: &Filter,
     party: &RelyingParty,
@@ -137,8 +137,8 @@ fn seal(
     })
 }
 
-/// The session as it was, with a new refresh token: all that came of an answer that brought nothing else.
-/// The one before may be worth nothing any more, so it is never sent again.
+/// The session as it was, with a new refresh token: all that came of a response that brought nothing else.
+/// The old refresh token may be worthless, so it is never sent again.
 async fn with_refresh_token(
     filter: &Filter,
     party: &RelyingParty,
@@ -152,7 +152,7 @@ async fn with_refresh_token(
         generation: session.generation.saturating_add(1),
         ..session.clone()
     };
-    // First, so that whoever finds the session finds that it is not to be tried at once.
+    // First, so that a worker that finds the session also finds that it must not try at once.
     if let Some(key) = key(party, &later, &Fingerprint::of(&later))
         && !put(filter, key, &State::Failed(failed), callouts.now() + FAILURE_KEPT, callouts).await
     {
@@ -161,7 +161,8 @@ async fn with_refresh_token(
     seal(filter, party, session, later, callouts.now())
 }
 
-/// Notes what became of a refresh token. What a provider gave is not lost because others write too.
+/// Stores what became of a refresh token. Tokens from the provider are not lost because other workers write
+/// too.
 async fn write(
     filter: &Filter,
     key: Key,
@@ -188,7 +189,7 @@ async fn write(
     note_lost(filter, key, state);
 }
 
-/// What it takes to refresh a session after a failure that is no end of it.
+/// What it takes to refresh a session after a failure that does not end it.
 fn remedy(error: &Error) -> Remedy {
     match error {
         Error::Unreachable { .. } => Remedy::Time,
@@ -198,8 +199,8 @@ fn remedy(error: &Error) -> Remedy {
     }
 }
 
-/// Whether a failure says that this person is no longer logged in, or is not who they were. A wrong
-/// client secret, a provider in trouble, or a clock that is wrong says nothing about the person.
+/// Whether a failure says that this person is no longer logged in, or is another person than before. A wrong
+/// client secret, a provider in trouble, or a wrong clock says nothing about the person.
 fn ends_session(error: &Error) -> bool {
     match error {
         Error::Provider(ProviderError::Token(_, error)) => error.remedy() == Remedy::Login,
@@ -210,14 +211,14 @@ fn ends_session(error: &Error) -> bool {
             | ProviderError::RefreshedIdToken(_)
             | ProviderError::Userinfo(_, UserinfoError::Subject),
         ) => true,
-        // The refresh token is spent. The next login says what is wrong.
+        // The refresh token is spent. The next login reports what is wrong.
         Error::Configuration(ConfigurationError::SessionTooLarge(_)) => true,
         _ => false,
     }
 }
 
-/// What is known of the provider. A worker that has just begun is asking for it already: that is no
-/// failure, and in the background there is time to wait for the answer.
+/// What is known of the provider. A worker that has just started may be fetching it already: that is no
+/// failure, and in the background there is time to wait for the reply.
 async fn ready(
     provider: &Provider,
     requester: Requester,
@@ -236,7 +237,7 @@ async fn ready(
     provider.ready(callouts).await
 }
 
-/// `rotated` is the refresh token that came, whatever else becomes of the answer.
+/// `rotated` is set to the new refresh token, whatever else becomes of the response.
 async fn exchange_tokens(
     filter: &Filter,
     party: &RelyingParty,
@@ -256,26 +257,26 @@ async fn exchange_tokens(
     let tokens = RefreshResponse::read(&received, &sent)
         .map_err(|error| ProviderError::Token(request.destination(), error))?;
     let obtained_at = callouts.now();
-    // From here on the old refresh token may be worth nothing, so what can be kept is kept: only what
-    // says that this is not the same person ends the session.
+    // From here on the old refresh token may be worthless, so whatever is usable is used: only evidence that
+    // this is another person ends the session.
     let newer = match &tokens.id_token {
         Some(text) => newer_id_token(party, session, text, &tokens, callouts).await?,
         None => None,
     };
-    // What userinfo is merged into: without a new ID token only what a session is bound to.
+    // What userinfo is merged into: without a new ID token, only the claims that a session is bound to.
     let base = match &newer {
         Some(id_token) => id_token.claims().clone(),
         None => bound(session),
     };
     let person = Person { claims: &base, subject: &session.subject };
     let said = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await;
-    // What userinfo said before, and the ID token does not say itself now.
+    // Claims that userinfo returned before and that the ID token does not contain now.
     let of_userinfo =
         || session.of_userinfo.iter().filter(|name| !base.contains_key(*name) || newer.is_none());
     let mut claims = if newer.is_some() { Claims::new() } else { session.claims.clone() };
     let of_userinfo: Vec<String> = match said {
         Ok(Some(said)) => {
-            // What it does not name any more is gone.
+            // Claims that userinfo no longer returns are removed.
             claims.retain(|name, _| !session.of_userinfo.contains(name));
             let added = filter.needs.names_added(&said, &base);
             claims.extend(said);
@@ -304,7 +305,7 @@ async fn exchange_tokens(
         scopes: tokens.scope.unwrap_or_else(|| session.scopes.clone()),
         is_id_token_kept: needs.id_token() && newer.is_none(),
         id_token_expires_at: ends_at.filter(|_| needs.id_token()),
-        // One that could not be checked is told to nobody.
+        // One that could not be checked is sent nowhere.
         id_token: tokens
             .id_token
             .filter(|_| newer.is_some() && session.id_token.is_some())
@@ -326,11 +327,11 @@ fn bound(session: &Session) -> Claims {
     claims
 }
 
-/// The ID token that came with the tokens, if it counts. What cannot be checked, or is out of its time,
-/// changes nothing.
+/// The ID token that came with the tokens, if it counts. One that cannot be checked, or is outside its
+/// validity period, changes nothing.
 ///
 /// # Errors
-/// It is not the provider's, not for this client, of somebody else or of another login.
+/// It is not the provider's, not for this client, about another person or of another login.
 async fn newer_id_token(
     party: &RelyingParty,
     session: &Session,
@@ -359,7 +360,7 @@ async fn newer_id_token(
     }
 }
 
-/// A refresh is no authentication: how and when the person logged in stays as it was, and in which session
+/// A refresh is no authentication: it does not change how and when the person logged in, nor in which session
 /// of the provider.
 fn keep_authentication(claims: &mut Claims, session: &Session) {
     for name in OF_THE_AUTHENTICATION {
@@ -368,8 +369,7 @@ fn keep_authentication(claims: &mut Claims, session: &Session) {
             None => claims.remove(name),
         };
     }
-    // A provider that does not name its session again has not begun another: when it ends that one, it ends
-    // this.
+    // A provider that omits `sid` has not begun another session: when it ends that one, it ends this one.
     if let (Some(sid), false) = (session.claims.get("sid"), claims.contains_key("sid")) {
         claims.insert("sid".to_owned(), sid.clone());
     }

@@ -1,5 +1,5 @@
-//! The cookies that go with a response of the upstream: none of ours but the session's, with its time of use,
-//! under the first key, or renewed.
+//! The cookies in a response of the upstream: none of our own except the session's, which is written with a
+//! new time of use, under the first key, or refreshed.
 
 use std::rc::Rc;
 
@@ -12,12 +12,12 @@ use crate::refresh::{self, CurrentSession, LatestSession};
 use crate::session::{Jar, Session};
 use crate::time::{Seconds, Timestamp};
 
-/// A response that comes later than this brings no cookie that could wait for the next.
+/// A response later than this carries no cookie that could wait for the next response.
 const LATE: Seconds = Seconds(60);
 
 impl Filter {
-    /// Those `Set-Cookie` fields of the upstream's response that may go on, in the place of all of them;
-    /// `None` if all may. A cookie of ours comes from us alone.
+    /// The `Set-Cookie` fields of the upstream's response that may go on, in place of all of them; `None` if
+    /// all may. Only the filter sets its own cookies.
     pub fn cookies_of_upstream<'a>(&self, fields: &[&'a [u8]], now: Timestamp) -> Option<Vec<&'a [u8]>> {
         let kept: Vec<&[u8]> =
             fields.iter().copied().filter(|field| !self.cookies.are_set_by(field)).collect();
@@ -28,13 +28,13 @@ impl Filter {
         Some(kept)
     }
 
-    /// A `Set-Cookie` value for the browser, if one of these fields begins a login: of another filter, whose
-    /// cookie is taken out.
+    /// A `Set-Cookie` value for the browser, if one of these fields begins a login of another filter, whose
+    /// cookie is removed.
     pub fn login_behind(&self, fields: &[&[u8]]) -> Option<String> {
         fields.iter().find_map(|field| self.cookies.login_behind(field))
     }
 
-    /// The response of an upstream has more fields than the host hands over: whether one of them sets a
+    /// For a response of an upstream with more fields than the host hands over: whether one of them sets a
     /// cookie of ours cannot be seen, so none may set any.
     pub fn no_cookies_of_upstream(&self, now: Timestamp) {
         self.warn_of_upstream(now);
@@ -49,7 +49,7 @@ impl Filter {
 }
 
 impl SessionWrite {
-    /// What is to be written for a request that goes on now, if anything.
+    /// What to write in the response to a request that goes on now, if anything.
     pub fn later(
         filter: &Filter,
         current: &CurrentSession,
@@ -67,7 +67,7 @@ impl SessionWrite {
     pub fn cookies(&self, filter: &Rc<Filter>, now: Timestamp) -> Vec<String> {
         let from_cookie = &self.from_cookie;
         let latest = refresh::latest(filter, from_cookie, now);
-        // Later, what was renewed may have been delivered by another response and be forgotten.
+        // Later, another response may have delivered a refreshed session, and its stored result may be gone.
         let is_as_before = now.since(self.decided_at) < LATE && refresh::is_unused(filter, from_cookie, now);
         let counts = session::counts(filter, &latest.cached, now).is_ok();
         if !((latest.is_refreshed() || is_as_before) && counts) {
@@ -77,7 +77,7 @@ impl SessionWrite {
     }
 }
 
-/// The cookies of a session for an answer that is made now, if it is to be written.
+/// The cookies of a session for a response that is made now, if the session is to be written.
 pub fn at_once(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !is_due(filter, current, now) {
         return Vec::new();
@@ -86,7 +86,7 @@ pub fn at_once(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now
     write(filter, latest, jar, now, now)
 }
 
-/// The cookies of a renewed session as it is, for an answer that is no use of it.
+/// The cookies of a refreshed session as it is, for a response that does not count as use of it.
 pub fn unused(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now: Timestamp) -> Vec<String> {
     if !current.is_new() {
         return Vec::new();
@@ -96,13 +96,13 @@ pub fn unused(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now:
     write(filter, latest, jar, seen_at, now)
 }
 
-/// Whether a session is written: it is a new one, or its time of use or the first key is due.
+/// Whether a session is written: it was refreshed, or its time of use or the first key is due.
 pub fn is_due(filter: &Filter, current: &CurrentSession, now: Timestamp) -> bool {
     current.is_new() || session::is_extended(filter, &current.cached, now)
 }
 
-/// The browser keeps what it has if the session does not fit beside the cookies of the application. What it
-/// was renewed to is found with that for as long as it was not delivered.
+/// The browser keeps its cookie if the session does not fit beside the cookies of the application. With that
+/// cookie the refreshed session is found for as long as it was not delivered.
 fn write(
     filter: &Rc<Filter>,
     latest: LatestSession,

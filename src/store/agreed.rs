@@ -1,21 +1,22 @@
-//! Entries on which all who serve a site agree: who redeems a code, who refreshes a session, what came of it.
+//! Entries on which all workers that serve a site agree: which one redeems a code, which one refreshes a
+//! session, and the result.
 
 use super::{Claim, Key, ReadError, Record, Rows, WriteError};
 use crate::flow::Callouts;
 use crate::time::Timestamp;
 
-/// The entries of one tenant in a table, as all who serve a site see them.
+/// The entries of one tenant in a table, as all workers that serve a site see them.
 ///
-/// Asynchronous by contract: what stands behind them may be a request away, so that a flow waits for it by its
-/// [`Callouts`]. The shared data of the proxy, or of a worker that is alone, answers at once, and the flow does
-/// not wait. Whatever answers keeps to this:
+/// Asynchronous by contract: the store behind them may be a request away, so a flow waits for it through its
+/// [`Callouts`]. The shared data of the proxy, or of a worker that is alone, replies at once, and the flow
+/// does not wait. Every store guarantees this:
 ///
-/// - of all that call [`put_if_absent`](Agreed::put_if_absent) for a key at the same time, one succeeds;
+/// - of all calls of [`put_if_absent`](Agreed::put_if_absent) for a key at the same time, one succeeds;
 /// - [`update`](Agreed::update) is a compare-and-swap: what `decide` saw is what was replaced;
 /// - an entry counts until its end, and may be evicted before unless it is a lease ([`Worth`](super::Worth));
-/// - where it cannot be known what is there, the answer is an error, and never that nothing is there;
-/// - names are hashed ([`Key`]), and values that matter are sealed by who puts them here: nothing in a store
-///   lets anybody in.
+/// - if the current value cannot be known, the result is an error, and never an absent entry;
+/// - names are hashed ([`Key`]), and values that matter are sealed by the code that stores them: no entry
+///   grants access by itself.
 pub struct Agreed<'a>(pub(super) Rows<'a>);
 
 impl Agreed<'_> {
@@ -27,7 +28,7 @@ impl Agreed<'_> {
         self.0.find(key, callouts.now())
     }
 
-    /// Makes an entry or replaces it.
+    /// Creates an entry or replaces it.
     ///
     /// # Errors
     /// As [`Agreed::update`].
@@ -35,17 +36,18 @@ impl Agreed<'_> {
         self.0.put(key, value, callouts.now())
     }
 
-    /// Makes an entry unless there is one.
+    /// Creates an entry unless there is one.
     pub async fn put_if_absent(&self, key: Key, value: &Record, callouts: &Callouts) -> Claim {
         self.0.claim(key, value, callouts.now())
     }
 
-    /// Decides about an entry by what it is now, and nobody changes it in between. `decide` returns a result,
-    /// and a value if the entry is to change; it may be called several times, and only what it returned last
-    /// counts.
+    /// Decides about an entry by its current value; no other worker changes it in between (compare-and-swap).
+    /// `decide` returns a result, and a value if the entry is to change. It may be called several times, and
+    /// only what it returned last counts.
     ///
     /// # Errors
-    /// It is written by others all the time, cannot be read or written, or does not fit beside the leases.
+    /// Other workers write the entry all the time, it cannot be read or written, or it does not fit beside
+    /// the leases.
     pub async fn update<T>(
         &self,
         key: Key,
@@ -55,8 +57,8 @@ impl Agreed<'_> {
         self.0.change(key, callouts.now(), decide)
     }
 
-    /// The value of an entry as far as it is known here, for who cannot wait: the response of an upstream is
-    /// not held up.
+    /// The value of an entry as far as it is known locally, for a caller that cannot wait: the response of an
+    /// upstream is not held up.
     ///
     /// # Errors
     /// It cannot be read.

@@ -1,42 +1,43 @@
 //! Which instances of the module are alive.
 //!
-//! Whoever has a lease may end before it is given back: after a trap the host starts a new instance, and
-//! the old one answers nobody. So an instance that has leases says at its ticks that it is alive, and a
-//! lease of one that does not is free.
+//! The holder of a lease may end before it returns the lease: after a trap the host starts a new instance,
+//! and the old one responds no more. So an instance that holds leases signals at its ticks that it is alive,
+//! and a lease of an instance that does not is free.
 //!
-//! An instance that has seen no tick for a while names itself in no lease: its host may give none at
-//! times, and its leases then end by time alone.
+//! An instance that has seen no tick for a while names itself in no lease: its host may give none at times,
+//! and its leases then end by time alone.
 
 use std::cell::{Cell, RefCell};
 
 use super::{Key, Owner, Record, Store, Table, Tenant, Worth};
 use crate::time::{Seconds, Timestamp};
 
-/// How often an instance that has leases says that it is alive.
+/// How often an instance that holds leases signals that it is alive.
 const BEAT: Seconds = Seconds(1);
 
-/// Who has said nothing for so long is gone. Whoever has much to do may be late.
+/// An instance that has not signalled for this long is gone. A busy instance may be late.
 const GONE_AFTER: Seconds = Seconds(10);
 
-/// Who has had no tick for longer than this may have none for long.
+/// An instance that has had no tick for longer than this may have none for a long time.
 const TICKS: Seconds = Seconds(2);
 
-/// So many ticks somebody must stay gone: a clock that jumps makes everybody silent for a moment.
+/// How many ticks an instance must stay gone until that is certain: a clock that jumps makes all instances
+/// silent for a moment.
 const CERTAIN_AFTER: u64 = 3;
 
-/// After so many ticks without a question it is no longer known whether somebody stayed gone. Whoever waits
-/// asks at every tick.
+/// After this many ticks without a check it is no longer known whether an instance stayed gone. A flow that
+/// waits checks at every tick.
 const FORGOTTEN_AFTER: u64 = 25;
 
-/// Instances that may seem gone at the same time.
+/// The limit of instances that seem gone at the same time.
 const SUSPECTS_LIMIT: usize = 64;
 
 const INSTANCES: Table = Table { name: "instance", buckets: 16, bucket_limit: 4 * 1024 };
 
-/// Names an instance in a lease.
+/// The id of an instance, as in a lease.
 pub type InstanceId = [u8; 8];
 
-/// This instance, and what it has noticed of others.
+/// This instance, and what it has observed of others.
 pub struct Instance {
     id: InstanceId,
     ticks: Cell<u64>,
@@ -47,17 +48,17 @@ pub struct Instance {
     suspects: RefCell<Vec<Suspect>>,
 }
 
-/// Somebody who seems to be gone.
+/// An instance that seems to be gone.
 struct Suspect {
     id: InstanceId,
-    /// The number of the tick at which that was seen first ...
+    /// The number of the tick at which that was observed first ...
     since: u64,
     /// ... and last.
     until: u64,
 }
 
 impl Instance {
-    /// The instance that its host calls this worker.
+    /// The instance with this worker number of its host.
     pub fn new(worker: u64) -> Instance {
         Instance {
             id: worker.to_be_bytes(),
@@ -69,12 +70,12 @@ impl Instance {
         }
     }
 
-    /// The name of this instance.
+    /// The id of this instance.
     pub fn id(&self) -> InstanceId {
         self.id
     }
 
-    /// The name to put into a lease until then, if this instance can keep saying that it is alive.
+    /// The id for a lease that ends at `until`, if this instance can go on signalling that it is alive.
     pub fn name_for_lease(&self, store: &Store, until: Timestamp, now: Timestamp) -> Option<InstanceId> {
         let ticks = self.ticked_at.get().is_some_and(|at| at <= now && now.since(at) <= TICKS);
         if !ticks {
@@ -84,7 +85,7 @@ impl Instance {
         self.beat(store, now).then_some(self.id)
     }
 
-    /// Says that this instance is alive, if it has leases.
+    /// Signals that this instance is alive, if it holds leases.
     pub fn tick(&self, store: &Store, now: Timestamp) {
         self.ticks.set(self.ticks.get().wrapping_add(1));
         self.ticked_at.set(Some(now));
@@ -93,7 +94,7 @@ impl Instance {
         }
     }
 
-    /// Whether an instance is no more.
+    /// Whether an instance is gone.
     pub fn is_gone(&self, store: &Store, other: InstanceId, now: Timestamp) -> bool {
         let is_silent =
             other != self.id && INSTANCES.rows(store, Tenant::none()).find(name(other), now) == Ok(None);
@@ -118,7 +119,7 @@ impl Instance {
         }
     }
 
-    /// Says that this instance is alive, unless it has said so lately. Whether the others know.
+    /// Signals that this instance is alive, unless it did so recently. Returns whether the others know.
     fn beat(&self, store: &Store, now: Timestamp) -> bool {
         if self.beaten_at.get().is_some_and(|at| at <= now && now.since(at) < BEAT) {
             return true;
@@ -146,7 +147,7 @@ mod tests {
         NOW + Seconds(seconds)
     }
 
-    /// Three ticks, after which one is certain.
+    /// Three ticks, after which the watcher is certain.
     fn is_gone(watcher: &Instance, store: &Store, other: &Instance, now: Timestamp) -> bool {
         (0..=CERTAIN_AFTER).any(|_| {
             watcher.tick(store, now);
@@ -163,7 +164,7 @@ mod tests {
             one.tick(&store, at(second));
             assert!(!is_gone(&other, &store, &one, at(second)), "{second}");
         }
-        // Here it trapped.
+        // It traps here.
         assert!(!is_gone(&other, &store, &one, at(65)));
         assert!(is_gone(&other, &store, &one, at(70)));
     }
@@ -183,13 +184,13 @@ mod tests {
         one.tick(&store, NOW);
         one.name_for_lease(&store, at(9_999), NOW).unwrap();
         other.tick(&store, NOW);
-        // A clock is set, and whoever asks in that moment asks never again.
+        // The clock is set, and an instance that checks at that moment never checks again.
         assert!(!other.is_gone(&store, one.id, at(15)), "it may be about to tick");
         for second in 15..60 {
             one.tick(&store, at(second));
             other.tick(&store, at(second));
         }
-        // Set once more.
+        // The clock is set once more.
         assert!(!other.is_gone(&store, one.id, at(75)), "it may be about to tick now too");
         one.tick(&store, at(75));
         assert!(!is_gone(&other, &store, &one, at(75)));

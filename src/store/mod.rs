@@ -1,18 +1,17 @@
-//! What the workers of one proxy know together.
+//! State that the workers of one proxy share.
 //!
-//! Two views of the same tables. [`Agreed`] is for what everybody who serves a site must agree on: it is
-//! asynchronous, so that a store a request away can stand behind it. [`Rows`] is for what a proxy finds out by
-//! itself, and answers at once: who of its workers is alive, what was said in the log, which provider is in
-//! trouble. The revocation list is read at once too, by every request: a store behind it is read in the
+//! Two views of the same tables. [`Agreed`] is for what all workers that serve a site must agree on: it is
+//! asynchronous, so that a store a request away can stand behind it. [`Rows`] is for what a proxy finds out
+//! by itself, and returns at once: which of its workers are alive, what was logged, which provider is in an
+//! outage. The revocation list is read at once too, by every request: a store behind it is read in the
 //! background, and written before a session counts as ended.
 //!
-//! Small entries under hashed keys, each with an end, in tables with a fixed number of buckets: the
-//! shared data of a proxy cannot be deleted, so a name of its own for every entry would be memory for
-//! ever. Each tenant has tables of its own. Where the host has no shared data, the worker keeps its
-//! buckets to itself.
+//! Small entries under hashed keys, each with an end, in tables with a fixed number of buckets: the shared
+//! data of a proxy cannot be deleted, so a separate name for every entry would take memory forever. Each
+//! tenant has its own tables. If the host has no shared data, the worker keeps its buckets to itself.
 //!
-//! Whoever can write to the proxy's shared data can forget or invent entries. So nothing here lets
-//! anybody in by itself: values that matter are sealed by whoever puts them here.
+//! An attacker that can write to the proxy's shared data can remove or forge entries. So no entry grants
+//! access by itself: values that matter are sealed by the code that stores them.
 
 mod agreed;
 pub mod instance;
@@ -30,10 +29,10 @@ use crate::config;
 pub use agreed::Agreed;
 pub use table::{Claim, Owner, Record, Rows, Table, Worth};
 
-/// How often a bucket is read anew because another worker wrote in between.
+/// How often a compare-and-swap of a bucket is tried when other workers write in between.
 const ATTEMPTS: usize = 16;
 
-/// Asked for to learn whether there is shared data. Nothing is ever there.
+/// A name that is read to learn whether there is shared data. Nothing is ever stored under it.
 pub const PROBE: &str = "vestibule.none";
 
 const KEY_BYTES: usize = 16;
@@ -43,7 +42,7 @@ const KEY_BYTES: usize = 16;
 pub struct SharedData {
     /// Reads a value and its version.
     pub get: fn(&str) -> ReadResult,
-    /// Writes a value over the one of this version, or where none was if that is `None`.
+    /// Writes a value over the one of this version or, if that is `None`, where there is none.
     pub set: Setter,
 }
 
@@ -53,29 +52,29 @@ pub type Versioned = (Vec<u8>, u32);
 /// Writes a value.
 pub type Setter = fn(&str, &[u8], Option<u32>) -> Result<(), WriteError>;
 
-/// What is there under a name.
+/// The value of a name, if there is one.
 pub type ReadResult = Result<Option<Versioned>, ReadError>;
 
-/// Why nothing can be said of a value.
+/// Why a value cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadError {
     /// The host has no shared data, or none that may be used: each worker is alone.
     NoSharedData,
-    /// The host has shared data and fails to read it. What the others wrote is not known.
+    /// The host has shared data and fails to read it. What other workers wrote is not known.
     Failing,
 }
 
-/// A value was not written: somebody else wrote in between, or the host has no room, or it cannot be read
-/// what is there.
+/// A value was not written: another worker wrote in between, the host has no room, or the current value
+/// cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteError;
 
-/// What an entry is found by.
+/// The key of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; KEY_BYTES]);
 
 impl Key {
-    /// The key of these parts together. Each goes in with its length.
+    /// The key of these parts. Each is hashed with its length.
     pub fn new(parts: &[&[u8]]) -> Key {
         let mut hash = Sha256::new();
         for part in parts {
@@ -93,7 +92,7 @@ impl Key {
         &self.0
     }
 
-    /// In which of so many buckets an entry of this key is.
+    /// The bucket, out of `buckets`, of an entry with this key.
     pub fn bucket(&self, buckets: u16) -> u16 {
         let [first, second, ..] = self.0;
         u16::from_be_bytes([first, second]).checked_rem(buckets).unwrap_or_default()
@@ -101,29 +100,29 @@ impl Key {
 }
 
 impl From<[u8; KEY_BYTES]> for Key {
-    /// A key that was written down.
+    /// A key that was stored.
     fn from(bytes: [u8; KEY_BYTES]) -> Key {
         Key(bytes)
     }
 }
 
-/// Whose entries they are: issuer and client. Configurations that share sessions share these too, and no
-/// tenant has part in the room of another.
+/// The issuer and client that entries belong to. Configurations that share sessions share these entries too,
+/// and no tenant uses the room of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tenant(Key);
 
 impl Tenant {
-    /// The tenant that a client at a provider stands for.
+    /// The tenant of a client at a provider.
     pub fn of(party: &config::RelyingParty) -> Tenant {
         Tenant(Key::new(&[party.issuer.as_bytes(), party.client.id.as_bytes()]))
     }
 
-    /// What belongs to a provider, whichever client asks.
+    /// The tenant of what belongs to a provider, whichever client requests it.
     pub fn of_provider(provider: &config::Provider) -> Tenant {
         Tenant(Key::new(&[provider.issuer.as_bytes()]))
     }
 
-    /// What belongs to no provider.
+    /// The tenant of what belongs to no provider.
     pub fn none() -> Tenant {
         Tenant(Key::new(&[]))
     }
@@ -135,22 +134,22 @@ impl fmt::Display for Tenant {
     }
 }
 
-/// Entries that made room for others before their end, and may be missed.
+/// Entries that were evicted before their end, and may be missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Eviction {
-    /// Of which table.
+    /// Their table.
     pub table: &'static str,
-    /// Whose they were.
+    /// Their tenant.
     pub tenant: Tenant,
-    /// How many since this was asked last.
+    /// How many since the last call of [`Store::take_evicted`].
     pub entries: u64,
 }
 
-/// Where entries are kept.
+/// The storage of entries.
 #[derive(Default)]
 pub struct Store {
     host: Option<SharedData>,
-    /// Used where the host keeps nothing.
+    /// Used if the host has no shared data.
     own: RefCell<HashMap<String, Vec<u8>>>,
     evicted: RefCell<Vec<Eviction>>,
 }
@@ -161,12 +160,12 @@ impl Store {
         Store { host, ..Store::default() }
     }
 
-    /// Whether other workers know what is here.
+    /// Whether other workers see what is stored here.
     pub fn is_shared(&self) -> bool {
         self.host.is_some_and(|host| (host.get)(PROBE).is_ok())
     }
 
-    /// The entries that made room since this was asked last.
+    /// The entries that were evicted since the last call.
     pub fn take_evicted(&self) -> Vec<Eviction> {
         self.evicted.take()
     }
@@ -194,11 +193,11 @@ impl Store {
         }
     }
 
-    /// Changes a value as a whole. `change` may be called several times; what it returned last is
-    /// what was written.
+    /// Changes a whole value by compare-and-swap. `change` may be called several times; what it returned last
+    /// is what was written.
     ///
     /// # Errors
-    /// The value is written by others all the time, or the host fails to read or to write it.
+    /// Other workers write the value all the time, or the host fails to read or to write it.
     pub(crate) fn update<T>(
         &self,
         name: &str,
@@ -209,7 +208,7 @@ impl Store {
             let found = match (host.get)(name) {
                 Ok(found) => found,
                 Err(ReadError::NoSharedData) => return Ok(self.update_own(name, change)),
-                // Alone it would do what another may have done already.
+                // Alone, this worker would do what another may have done already.
                 Err(ReadError::Failing) => return Err(WriteError),
             };
             let (old, version) = found.map_or((Vec::new(), None), |(value, version)| (value, Some(version)));

@@ -1,8 +1,9 @@
 //! Bounded tables of entries, in the buckets of a [`Store`].
 //!
-//! A full bucket evicts, and whom it evicts is decided by what is lost. What has ended goes for nothing.
-//! Of the rest, what is worth least goes first, and there the entries of whoever has most in the bucket:
-//! nobody pushes out others by having many. A lease is never evicted, or two would do what one may.
+//! What a full bucket evicts is decided by what is lost. Entries that have ended are removed first, at no
+//! loss. Of the rest, those of the least worth go first, and among these the entries of the owner with the
+//! largest share of the bucket: many entries of one owner push out none of others. A lease is never evicted,
+//! or two workers would do what only one may.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -18,26 +19,27 @@ const ENTRY_BYTES: usize = KEY_BYTES + 8 + 1 + 4 + 4;
 pub struct Table {
     /// Names the buckets. Without `/`, which one host takes for the name of a zone.
     pub name: &'static str,
-    /// Over so many buckets the entries are spread. All who share a table have the same number.
+    /// The number of buckets that the entries are spread over. All workers that share a table have the same
+    /// number.
     pub buckets: u16,
-    /// So many bytes the entries of one bucket may have.
+    /// The limit of the entries of one bucket. Bytes.
     pub bucket_limit: usize,
 }
 
-/// What would be lost with an entry. The least worth is evicted first.
+/// What would be lost with an entry. An entry of the least worth is evicted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Worth {
     /// Nothing but some work.
     Disposable = 0,
-    /// Something that few will ask for.
+    /// Something that few requests will need.
     Useful = 1,
-    /// Something that cannot be had again.
+    /// Something that cannot be obtained again.
     Valued = 2,
-    /// That somebody does something alone: never evicted.
+    /// That only one worker does something: never evicted.
     Lease = 3,
 }
 
-/// Who has an entry, as far as room is concerned: by a hash, in which two may meet.
+/// The owner of an entry, as far as room is concerned: a hash, so that two owners may collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner(u32);
 
@@ -45,42 +47,42 @@ impl Owner {
     /// Each entry counts for itself.
     pub const NOBODY: Owner = Owner(0);
 
-    /// The owner of this name.
+    /// The owner with this name.
     pub fn of(parts: &[&[u8]]) -> Owner {
         let [a, b, c, d, ..] = *Key::new(parts).bytes();
         Owner(u32::from_be_bytes([a, b, c, d]).max(1))
     }
 }
 
-/// What is put into a table.
+/// An entry to put into a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The value itself.
     pub bytes: Vec<u8>,
-    /// It counts until then.
+    /// The entry counts until then.
     pub until: Timestamp,
-    /// What would be lost with it.
+    /// What would be lost if it were evicted.
     pub worth: Worth,
-    /// Who has it.
+    /// Its owner.
     pub owner: Owner,
 }
 
 impl Record {
-    /// A value of nobody that cannot be had again.
+    /// A value without an owner, which cannot be obtained again.
     pub fn new(bytes: &[u8], until: Timestamp) -> Record {
         Record { bytes: bytes.to_vec(), until, worth: Worth::Valued, owner: Owner::NOBODY }
     }
 }
 
-/// What came of [`Rows::claim`].
+/// The result of [`Rows::claim`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The entry is there now, and was not before.
+    /// The entry was created: it was not there before.
     Made,
     /// There was one, with this value.
     Held(Vec<u8>),
-    /// It is not known: the bucket is written by others all the time, the host fails to read or to write
-    /// it, or the entry does not fit.
+    /// Not known: other workers write the bucket all the time, the host fails to read or to write it, or the
+    /// entry does not fit.
     Contended,
 }
 
@@ -97,13 +99,13 @@ impl Table {
         Rows { store, table: self, tenant }
     }
 
-    /// The same as all who serve a site see them.
+    /// The same as all workers that serve a site see them.
     pub fn agreed(self, store: &Store, tenant: Tenant) -> Agreed<'_> {
         Agreed(self.rows(store, tenant))
     }
 
-    /// A bucket with one entry more, and how many were evicted that may be missed. `None` if it does not
-    /// fit beside the leases.
+    /// A bucket with one entry more, and how many of the evicted entries may be missed. `None` if the new
+    /// entry does not fit beside the leases.
     fn with(&self, bucket: &[u8], entry: Entry<'_>, now: Timestamp) -> Option<(Vec<u8>, u64)> {
         let room = self.bucket_limit.checked_sub(entry.len())?;
         let alive = |other: &Entry<'_>| now < other.until && other.key != entry.key;
@@ -122,7 +124,7 @@ impl Table {
     }
 }
 
-/// Which of the entries makes room for a new one.
+/// Which of the entries is evicted for a new one.
 fn victim(others: &[Entry<'_>], new: &Entry<'_>) -> Option<usize> {
     let share = |entry: &Entry<'_>| match entry.owner {
         Owner::NOBODY => entry.len(),
@@ -146,7 +148,7 @@ impl Rows<'_> {
         Ok(found.map(|entry| entry.value.to_vec()))
     }
 
-    /// Makes an entry unless there is one. Of all workers that try at the same time, one succeeds.
+    /// Creates an entry unless there is one. Of all workers that try at the same time, one succeeds.
     pub fn claim(&self, key: Key, value: &Record, now: Timestamp) -> Claim {
         let claimed = self.change(key, now, |held| match held {
             Some(held) => (Claim::Held(held.to_vec()), None),
@@ -155,7 +157,7 @@ impl Rows<'_> {
         claimed.unwrap_or(Claim::Contended)
     }
 
-    /// Makes an entry or replaces it.
+    /// Creates an entry or replaces it.
     ///
     /// # Errors
     /// As [`Rows::change`].
@@ -163,13 +165,13 @@ impl Rows<'_> {
         self.change(key, now, |_| ((), Some(value.clone())))
     }
 
-    /// Decides about an entry by what it is now, and no other worker changes it in between. `decide`
-    /// returns a result, and a value if the entry is to change; it may be called several times, and only
-    /// what it returned last counts.
+    /// Decides about an entry by its current value; no other worker changes it in between (compare-and-swap).
+    /// `decide` returns a result, and a value if the entry is to change. It may be called several times, and
+    /// only what it returned last counts.
     ///
     /// # Errors
-    /// The bucket is written by others all the time, the host fails to read or to write it, or the entry
-    /// does not fit beside the leases.
+    /// Other workers write the bucket all the time, the host fails to read or to write it, or the entry does
+    /// not fit beside the leases.
     pub fn change<T>(
         &self,
         key: Key,
@@ -221,7 +223,7 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Up to the end, or to the first byte that is not ours.
+    /// The entries up to the end, or to the first byte that does not belong to one.
     fn all(mut bucket: &'a [u8]) -> impl Iterator<Item = Entry<'a>> {
         std::iter::from_fn(move || {
             let (key, rest) = bucket.split_first_chunk::<KEY_BYTES>()?;
@@ -266,7 +268,7 @@ impl Worth {
 
 #[cfg(test)]
 impl Table {
-    /// Whether so many entries without a value are found again, and none made room for another.
+    /// Whether `count` entries without a value are all found again, and none was evicted.
     pub(crate) fn has_room_for(self, count: u32) -> bool {
         let store = Store::default();
         let (rows, now) = (self.rows(&store, Tenant::none()), Timestamp(1_000));
@@ -286,7 +288,7 @@ mod tests {
     use crate::store::{Eviction, ReadResult, SharedData, Versioned};
 
     const TABLE: Table = Table { name: "test", buckets: 4, bucket_limit: 220 };
-    /// All in one bucket, of so many bytes.
+    /// All entries in one bucket, with the same limit.
     const SMALL: Table = Table { buckets: 1, ..TABLE };
     const NOW: Timestamp = Timestamp(1);
 
@@ -439,7 +441,7 @@ mod tests {
     fn evicting_a_large_entry_keeps_the_small_ones() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());
-        // The large one ends last: whoever looks at ends alone keeps it, and drops all that comes after.
+        // The large one ends last: an eviction by end alone would keep it, and drop all that comes after.
         rows.put(key("large"), &value(&[0; 80], 5_000), NOW).unwrap();
         for small in ["one", "two"] {
             rows.put(key(small), &value(&[0; 4], 1_000), NOW).unwrap();

@@ -1,24 +1,24 @@
-//! A bucket of the revocation list, and who makes room in it.
+//! A bucket of the revocation list, and which entries it evicts.
 
 use std::cmp::Reverse;
 
 use crate::store::Key;
 use crate::time::Timestamp;
 
-/// Buckets of the list of what a provider ended: room for 32,512 entries.
+/// Buckets of the list of sessions that a provider ended: room for 32,512 entries.
 pub const BUCKETS: u16 = 256;
 
 /// Entries of one bucket: 4 KiB.
 const ENTRIES_LIMIT: usize = 127;
 
-/// Why something ended.
+/// Why a session ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What a provider ended.
+    /// The provider ended it.
     Ended,
-    /// Logouts here, which only make copies of a cookie worthless. Of these a full bucket forgets the
-    /// oldest of whoever has most: otherwise anybody could end the sessions of others by logging out often
-    /// enough.
+    /// A logout here, which only makes copies of a cookie worthless. Of these entries a full bucket evicts
+    /// the oldest of the person with the most: otherwise an attacker could end the sessions of others by
+    /// logging out often enough.
     Logout,
 }
 
@@ -27,17 +27,17 @@ pub enum Kind {
 pub struct Person([u8; 8]);
 
 impl Person {
-    /// In the place of one that is not known.
+    /// In the place of a person that is not known.
     const UNKNOWN: [u8; 8] = [0; 8];
 
-    /// The person that an issuer calls so.
+    /// The person with this subject at this issuer.
     pub fn of(issuer: &str, subject: &str) -> Person {
         let [a, b, c, d, e, f, g, h, ..] =
             *Key::new(&[b"sub", issuer.as_bytes(), subject.as_bytes()]).bytes();
         Person([a, b, c, d, e, f, g, h])
     }
 
-    /// Whether what ends of this person is in this bucket.
+    /// Whether the entries of this person are in this bucket.
     fn is_in(self, bucket: u16) -> bool {
         self.key().bucket(BUCKETS) == bucket
     }
@@ -50,31 +50,31 @@ impl Person {
     }
 }
 
-/// What ended, as far as it belongs into one bucket.
+/// The entries of one bucket.
 pub struct Bucket {
-    /// When the youngest entry ended that is no longer here.
+    /// The end of the latest entry that was dropped.
     pub dropped_at: Option<Timestamp>,
-    /// The newest first: what a provider ended by when that was, logouts here as they came.
+    /// The newest first: what a provider ended by the time of the end, logouts here in order of arrival.
     pub entries: Vec<Entry>,
 }
 
-/// One end.
+/// One revocation.
 pub struct Entry {
-    /// What it is found by.
+    /// Its key.
     pub key: Key,
-    /// Whose room it takes, if that is known.
+    /// The person whose room it takes, if that is known.
     pub person: Option<Person>,
-    /// What began until then has ended.
+    /// Sessions that began by then have ended.
     pub ended_at: Timestamp,
 }
 
 impl Bucket {
-    /// Empty, after what may have been in it was lost.
+    /// An empty bucket in the place of one that was lost: what may have been in it ended by then.
     pub fn after_loss(lost: Option<Timestamp>) -> Bucket {
         Bucket { dropped_at: lost, entries: Vec::new() }
     }
 
-    /// `None` if there is nothing, or something that is not ours.
+    /// `None` if there is nothing, or data of another format.
     pub fn read(bytes: &[u8]) -> Option<Bucket> {
         let (dropped_at, mut rest) = number(bytes)?;
         let mut entries = Vec::new();
@@ -92,10 +92,11 @@ impl Bucket {
         rest.is_empty().then_some(Bucket { dropped_at, entries })
     }
 
-    /// Adds an entry to the bucket of this number, and makes room for it. How many were dropped that stand for somebody's session.
+    /// Adds an entry to the bucket of this number, and evicts others if it is full. Returns how many entries
+    /// were dropped that stand for a session.
     pub fn add(&mut self, entry: Entry, kind: Kind, bucket: u16) -> u64 {
         self.entries.retain(|other| other.key != entry.key);
-        // In front, so that of those of one second it is the last to be dropped.
+        // In front, so that among entries of the same second it is the last to be dropped.
         self.entries.insert(0, entry);
         match kind {
             Kind::Ended => self.evict_one(bucket),
@@ -103,7 +104,7 @@ impl Bucket {
         }
     }
 
-    /// What ended last comes first.
+    /// The latest end comes first.
     fn sort(&mut self) {
         self.entries.sort_by_key(|entry| Reverse(entry.ended_at));
     }
@@ -149,7 +150,7 @@ impl Bucket {
         Some(self.entries.remove(oldest).ended_at)
     }
 
-    /// Who has most of these entries, and how many.
+    /// The person with the most of these entries, and how many.
     fn largest_owner(&self, counts: impl Fn(&Entry) -> bool) -> Option<(Person, usize)> {
         let entries = self.entries.iter().filter(|entry| counts(entry));
         let mut people: Vec<Person> = entries.filter_map(|entry| entry.person).collect();
@@ -159,7 +160,7 @@ impl Bucket {
         Some((person?, count))
     }
 
-    /// The two oldest entries of a person become one, for all their sessions of that time.
+    /// The two oldest entries of a person become one, which ends all their sessions of that time.
     fn merge_entries(&mut self, person: Person) {
         let mut ends = self.entries.iter().rev().filter(|entry| entry.person == Some(person));
         let Some(until) = ends.nth(1).map(|entry| entry.ended_at) else { return };
@@ -170,7 +171,7 @@ impl Bucket {
         self.sort();
     }
 
-    /// The bucket as it is kept.
+    /// The stored form of the bucket.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.dropped_at.unwrap_or_default().0.to_be_bytes().to_vec();
         for entry in &self.entries {
@@ -212,7 +213,7 @@ mod tests {
         bucket.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// One end for each of so many people, numbered from 0.
+    /// One revocation for each of these people, numbered from 0.
     fn filled(with: impl Iterator<Item = Person>, kind: Kind) -> Bucket {
         let mut bucket = Bucket::after_loss(None);
         for (number, person) in (0..).zip(with) {
@@ -246,7 +247,7 @@ mod tests {
         }
         assert!((0..ENTRIES_LIMIT as u64 - 20).all(|number| has(&bucket, number)));
         assert_eq!(bucket.dropped_at, None);
-        // The next one is somebody's.
+        // The next entry that is dropped stands for a session.
         let last = persons(true).nth(ENTRIES_LIMIT + 20).unwrap();
         assert_eq!(bucket.add(end(520, last), Kind::Ended, BUCKET), 1);
         assert_eq!((bucket.dropped_at, has(&bucket, 0)), (Some(Timestamp(1_000)), false));

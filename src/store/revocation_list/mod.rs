@@ -1,18 +1,18 @@
-//! The revocation list: sessions that ended before their time, because the provider said so or somebody
+//! The revocation list: sessions that ended before their time, because the provider ended them or the person
 //! logged out here.
 //!
-//! A session lives in a cookie, and nobody can take back a cookie. So what has ended is written down, for
+//! A session lives in a cookie, and a cookie cannot be taken back. So the list records what has ended, for
 //! all workers of a proxy. An entry stays until newer ones need its room: no clock removes it, because a
-//! clock that jumped ahead and back would bring sessions back.
+//! clock that jumped ahead and back would revive sessions.
 //!
-//! A list has a fixed number of buckets, and a person's entries are all in one. A full bucket takes entries
-//! of one person together, of whoever has most: all their sessions that began before the second oldest of
-//! these ends have ended then. So whoever logs in and out in a loop ends sessions of their own. If nobody
-//! has two entries, the oldest is dropped, and every session of that bucket that began before it counts as
-//! ended: what was ended never comes alive again.
+//! A list has a fixed number of buckets, and all entries of a person are in one of them. A full bucket merges
+//! entries of one person, the one with the most entries: then all sessions of that person have ended that
+//! began before the second oldest of these ends. So a person who logs in and out in a loop ends only their
+//! own sessions. If no person has two entries, the oldest entry is dropped, and every session of that bucket
+//! that began before it counts as ended: a session that was ended never becomes valid again.
 //!
 //! A `sid` is found under its own name too, by sessions whose `sub` is not that of the logout token: some
-//! providers say one `sub` to us and another there. These copies are the first to go.
+//! providers use one `sub` with us and another there. These copies are evicted first.
 
 mod bucket;
 
@@ -24,39 +24,39 @@ use crate::flow::Callouts;
 use crate::session::{Session, SessionEnded};
 use crate::time::Timestamp;
 
-/// Names the list in the log and among the metrics.
+/// Names the list in the log and in the metrics.
 pub const NAME: &str = "revocation_list";
 
 /// Buckets of the list of logouts here: room for 8,128 entries.
 const LOGOUT_BUCKETS: u16 = 64;
 
-/// A generation is a time with so many bits below the second, for changes in the same second.
+/// A generation is a time with this many bits below the second, for changes in the same second.
 const GENERATION_BITS: u32 = 20;
 
-/// What ended before its time at one provider.
+/// The sessions of one client that ended before their time.
 pub struct RevocationList {
     tenant: Tenant,
     is_watched: bool,
-    /// Made once, because every request with a session reads it.
+    /// Built once, because every request with a session reads it.
     head_name: String,
 }
 
-/// Whose session it is that ends.
+/// Which sessions end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationTarget<'a> {
-    /// That of one session of the provider: issuer and `sid` (Back-Channel Logout section 2.1). A provider
+    /// Those of one session of the provider: issuer and `sid` (Back-Channel Logout section 2.1). A provider
     /// with tenants has several issuers.
     Sid {
         /// `iss`
         issuer: &'a str,
         /// `sid`
         sid: &'a str,
-        /// `sub`, if it is known: then the entry takes of the room of that person.
+        /// `sub`, if it is known: then the entry uses the room of that person.
         subject: Option<&'a str>,
     },
-    /// All of a person: issuer and `sub`.
+    /// All sessions of a person: issuer and `sub`.
     Subject(&'a str, &'a str),
-    /// One of ours.
+    /// One session of our own.
     Id {
         /// [`Session::id`]
         id: &'a str,
@@ -65,7 +65,7 @@ pub enum RevocationTarget<'a> {
     },
 }
 
-/// Changes whenever something ends. Who found nothing at one generation need not look again before
+/// Changes with every revocation. A reader that found nothing at one generation need not look again before
 /// there is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generation(u64);
@@ -73,9 +73,9 @@ pub struct Generation(u64);
 impl RevocationList {
     /// The list of one client at a provider.
     ///
-    /// It is watched, that is looked at for every request with a session, if a provider can end
-    /// sessions by itself. If not, it is looked at when a cookie is new to a worker, and before a
-    /// session is written anew.
+    /// It is watched, that is read for every request with a session, if a provider can end sessions by
+    /// itself. If not, it is read when a cookie is new to a worker, and before a session cookie is written
+    /// again.
     pub fn new(party: &config::RelyingParty, config: &config::Config) -> RevocationList {
         let (endpoints, tenant) = (&config.endpoints, Tenant::of(party));
         RevocationList {
@@ -85,17 +85,17 @@ impl RevocationList {
         }
     }
 
-    /// Whether every request with a session looks here.
+    /// Whether every request with a session reads the list.
     pub fn is_watched(&self) -> bool {
         self.is_watched
     }
 
-    /// Whose list it is.
+    /// The tenant of the list.
     pub fn tenant(&self) -> Tenant {
         self.tenant
     }
 
-    /// The generation now. One small read.
+    /// The current generation. One small read.
     ///
     /// # Errors
     /// The host fails to read it.
@@ -103,8 +103,8 @@ impl RevocationList {
         self.head(store).map(|head| head.generation)
     }
 
-    /// Ends sessions that have begun by now: they have ended once this has returned. As
-    /// [`Agreed`](super::Agreed), asynchronous by contract.
+    /// Ends sessions that have begun by now: once this has returned, they have ended. Asynchronous by
+    /// contract, as [`Agreed`](super::Agreed).
     ///
     /// # Errors
     /// As [`RevocationList::end_here`].
@@ -120,7 +120,7 @@ impl RevocationList {
     /// The same for the workers of this proxy.
     ///
     /// # Errors
-    /// It could not be written down: others write all the time, the host fails, or its memory is full.
+    /// It could not be stored: other workers write all the time, the host fails, or its memory is full.
     pub fn end_here(
         &self,
         store: &Store,
@@ -157,7 +157,7 @@ impl RevocationList {
         let dropped = store.update(&slot.name, |bytes| {
             let mut bucket = Bucket::read(bytes).unwrap_or_else(|| Bucket::after_loss(lost));
             let before = bucket.entries.iter().find(|entry| entry.key == slot.key);
-            // A clock that went back brings nothing back.
+            // A clock that went back revives no session.
             let ended_at = before.map_or(now, |entry| now.max(entry.ended_at));
             let dropped =
                 bucket.add(Entry { key: slot.key, person: slot.person, ended_at }, slot.kind, slot.bucket);
@@ -167,7 +167,7 @@ impl RevocationList {
         Ok(())
     }
 
-    /// Why a session has ended, if it has. Where that cannot be known, it has.
+    /// Why a session has ended, if it has. If that cannot be known, it counts as ended.
     pub fn find(&self, store: &Store, session: &Session) -> Option<SessionEnded> {
         self.look(store, session).unwrap_or(Some(SessionEnded::Unconfirmed))
     }
@@ -185,8 +185,8 @@ impl RevocationList {
             .then_some(SessionEnded::ByProvider))
     }
 
-    /// Whether what a login makes now may begin: whoever was logged out while the login was under way
-    /// begins anew. In the very second of a logout nobody can say which was first.
+    /// Whether the session of a login may begin. A person who was logged out while the login was in progress
+    /// must log in again. Within the second of a logout the order of the two is not known.
     ///
     /// # Errors
     /// It has ended already, or that cannot be known.
@@ -197,7 +197,7 @@ impl RevocationList {
         person: (&str, &str),
         started_at: Timestamp,
     ) -> Result<(), SessionEnded> {
-        // Where nobody looks later, what was written before the configuration changed does not count.
+        // If no request reads the list later, entries from before a change of the configuration do not count.
         if !self.is_watched {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl RevocationList {
         Ok(ended_at.max(self.ended_at(store, head, &of_sid, &[of_sid.key])?))
     }
 
-    /// When what these entries of a bucket stand for ended, as late as that may have been.
+    /// When the sessions that these keys of a bucket stand for ended, at the latest.
     fn ended_at(
         &self,
         store: &Store,
@@ -267,7 +267,7 @@ impl RevocationList {
     }
 }
 
-/// Where an entry belongs.
+/// The place of an entry.
 struct Slot {
     kind: Kind,
     key: Key,
@@ -276,7 +276,7 @@ struct Slot {
     name: String,
 }
 
-/// What every reader looks at first: when something ended last, and which buckets have been written.
+/// What every reader reads first: the time of the last revocation, and which buckets have been written.
 struct Head {
     generation: Generation,
     written: [u8; (BUCKETS / 8) as usize],
@@ -302,7 +302,7 @@ impl Head {
 
     fn mark(&mut self, slots: &[Slot], now: Timestamp) {
         let by_clock = now.0.checked_shl(GENERATION_BITS).unwrap_or_default();
-        // After the last comes the first: what counts is that it is another.
+        // It wraps around: what counts is that the generation differs.
         self.generation = Generation(by_clock.max(self.generation.0.wrapping_add(1)));
         for slot in slots.iter().filter(|slot| slot.kind == Kind::Ended) {
             let (byte, bit) = Head::bit(slot);
@@ -312,8 +312,8 @@ impl Head {
         }
     }
 
-    /// A bucket that was written and is gone: one host drops values when its memory is full. All that was
-    /// in it ended by now.
+    /// When the entries of a lost bucket ended, at the latest. A bucket is lost if it was written and is
+    /// gone: one host drops values when its memory is full.
     fn lost(&self, slot: &Slot) -> Option<Timestamp> {
         let (byte, bit) = Head::bit(slot);
         let is_written = self.written.get(byte).is_some_and(|byte| byte & bit != 0);
@@ -349,7 +349,7 @@ mod tests {
         session
     }
 
-    /// As a provider says it that names no subject.
+    /// The target of a provider that names no subject.
     fn of_sid(sid: &str) -> RevocationTarget<'_> {
         RevocationTarget::Sid { issuer: ISSUER, sid, subject: None }
     }
@@ -395,7 +395,7 @@ mod tests {
             let found = list.find(&store, &session(&n.to_string(), ended_at));
             assert_eq!(found, Some(SessionEnded::ByProvider), "{n}");
         }
-        // Who came after the youngest that was dropped is not concerned.
+        // A session that began after the latest dropped entry is not affected.
         assert_eq!(list.find(&store, &session("another", NOW + Seconds(500))), None);
         assert!(store.take_evicted().iter().all(|evicted| evicted.table == NAME && evicted.entries > 10_000));
     }
@@ -472,7 +472,7 @@ mod tests {
         assert!(list.check_login(&store, Some("s1"), (ISSUER, "alice"), NOW).is_err());
     }
 
-    /// The copy in the bucket of the `sid` is for providers that say another `sub`: it makes room first.
+    /// The copy in the bucket of the `sid` is for providers that use another `sub`: it is evicted first.
     #[test]
     fn an_entry_in_the_bucket_of_the_person_ends_the_session() {
         let (list, store) = (list(), Store::default());
