@@ -297,7 +297,7 @@ inChromium('a browser that keeps the session in no cookie', { alter: between(kee
     const seen = begin(it);
     await open(page, `${world.site}/orders?page=2`);
     const { words, code, retry } = await said(page, 'session-dropped');
-    assert.match(words, /the browser did not keep it. Allow cookies/);
+    assert.match(words, /your browser did not keep the session. Allow cookies/);
     assert.deepEqual([code, seen.rounds(), retry], ['login_loop', 3, '/oidc/login?return_to=%2Forders%3Fpage%3D2']);
     assert.match(seen.log(), /code=login_loop .* seen: this needs a login; cookies of the filter: vestibule-tries/);
   });
