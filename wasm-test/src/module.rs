@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, fs};
 
-use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Result};
+use wasmtime::{Config, Engine, Result};
 
 /// The module, ready to be started.
 #[derive(Clone)]
@@ -106,9 +106,6 @@ impl Module {
     fn load(bytes: &[u8], kept: &Path) -> Result<Module> {
         let mut config = Config::new();
         config.consume_fuel(true);
-        // Compiling costs more here than all that is run, and fuel counts the same.
-        config.cranelift_opt_level(OptLevel::None);
-        config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
         let engine = Engine::new(&config)?;
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
