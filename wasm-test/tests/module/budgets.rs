@@ -57,7 +57,7 @@ const ENVOY: [Budget; 5] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 638_400,
+        instructions: 507_300,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -118,7 +118,7 @@ const NGINX: [Budget; 5] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 646_600,
+        instructions: 515_800,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 1),
