@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// Changes whenever the meaning of a sealed text does. Texts of another version do not open.
+/// Incremented when the meaning of a sealed text changes. Texts of another version do not open.
 const FORMAT_VERSION: u8 = 1;
 
 /// Salt of the key derivation: nothing else is derived from the secrets with it.
@@ -27,7 +27,7 @@ pub const OVERHEAD_BYTES: usize = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 /// Longer texts are not opened. Characters; more than all cookies of a session hold.
 pub const TEXT_LIMIT: usize = 32 * 1024;
 
-/// The same for a form, which is in no cookie.
+/// The same for a form, which is not in a cookie.
 pub const FORM_TEXT_LIMIT: usize = 96 * 1024;
 
 /// The purpose of a sealed text. A text of one purpose does not open for another.
@@ -43,7 +43,7 @@ pub enum Purpose {
     LoginOrigin = 5,
     /// A form that waits for a login.
     Form = 6,
-    /// Who completed the login for which a form waits.
+    /// The completed login for which a form waits, and its person.
     CompletedLogin = 7,
     /// The changes of a session by a refresh.
     Refreshed = 8,
@@ -93,7 +93,7 @@ impl KeyName {
         Some(KeyName(bytes.try_into().ok()?))
     }
 
-    /// To write it down.
+    /// The name in its written form.
     pub fn bytes(&self) -> [u8; KEY_ID_BYTES] {
         self.0
     }
