@@ -156,8 +156,7 @@ impl Sealer {
 
     /// Opens what [`Sealer::seal`] made for the same purpose, tenant and context.
     ///
-    /// There is one failure for everything: who sends a text learns nothing about why it does not
-    /// open.
+    /// Every failure is the same: the sender of a text does not learn why it does not open.
     pub fn open(&self, purpose: Purpose, context: &[u8], text: &str) -> Option<Zeroizing<Vec<u8>>> {
         let limit = if purpose == Purpose::Form { FORM_TEXT_LIMIT } else { TEXT_LIMIT };
         if text.len() > limit {
@@ -184,8 +183,8 @@ impl Sealer {
         })
     }
 
-    /// Whether the text names the key that seals today. If not, an opened text should be sealed again, so
-    /// that old keys can be removed.
+    /// Whether the text names the key that seals. If not, an opened text should be sealed again, so that
+    /// old keys can be removed.
     pub fn is_by_first_key(&self, text: &str) -> bool {
         // Eight characters are six bytes: the key id and two of the nonce.
         let start = text.get(..8).and_then(|start| URL_SAFE_NO_PAD.decode(start).ok());
@@ -193,8 +192,8 @@ impl Sealer {
         id.is_some() && id == self.keys.first().map(|key| &key.id)
     }
 
-    /// The key that a text names, if it is none of ours: it was sealed with another key. The name is no
-    /// secret: it is part of every text. Anybody can write one, so it proves nothing.
+    /// The key that a text names, if it is unknown: the text was sealed with another key. The name is not
+    /// secret: it is part of every text. An attacker can write one, so it proves nothing.
     pub fn unknown_key(&self, text: &str) -> Option<KeyName> {
         if text.len() > TEXT_LIMIT {
             return None;
