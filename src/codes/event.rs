@@ -1,4 +1,4 @@
-//! Decisions that are no refusals.
+//! Codes of decisions that are no refusals.
 
 use super::Section;
 

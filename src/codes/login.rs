@@ -1,4 +1,4 @@
-//! A login that failed.
+//! Codes of failed logins.
 
 use super::request::UNUSABLE_REQUEST;
 use super::session::NOT_ENOUGH;

@@ -125,8 +125,8 @@ pub struct ErrorKind {
     pub title: &'static str,
     /// What a person can do, in plain words: no rules, claims, addresses or keys.
     pub advice: &'static str,
-    /// What a program gets instead of the error's own message, if that has text that an attacker could choose
-    /// by a link, or details that only the operator can fix.
+    /// What a program gets instead of the message of the error, where that message has text that an
+    /// attacker can choose by a link, or details that only the operator can fix.
     pub says: Option<&'static str>,
     /// The challenge, where bearer tokens are accepted.
     pub challenge: Option<Challenge>,

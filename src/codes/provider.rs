@@ -1,4 +1,4 @@
-//! The provider does not answer, or its response is wrong.
+//! Codes of an unreachable provider, and of wrong responses.
 
 use super::{ErrorKind, Section};
 use crate::time::Seconds;
@@ -6,7 +6,7 @@ use crate::time::Seconds;
 /// When a retry makes sense after a fault of the provider.
 const RETRY_AFTER: Seconds = Seconds(5);
 
-/// Without metadata and keys nothing can be decided: as if the provider were unreachable.
+/// Without metadata and keys nothing can be decided: the answer is that for an unreachable provider.
 const NOT_READY: ErrorKind = ErrorKind::new(
     503,
     "The login service is not ready",

@@ -1,4 +1,4 @@
-//! The request itself is not acceptable.
+//! Codes of unacceptable requests.
 
 use super::{Challenge, ErrorKind, Section};
 

@@ -1,4 +1,4 @@
-//! The request is not authenticated, its authentication is insufficient, or it lacks a right.
+//! Codes of unauthenticated requests, of insufficient authentication, and of missing rights.
 
 use super::{Challenge, ErrorKind, Section};
 

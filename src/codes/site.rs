@@ -1,4 +1,4 @@
-//! Problems that only the operator or the developers can fix, and codes of the log alone.
+//! Codes of problems that only the operator or the developers can fix, and codes of the log alone.
 
 use super::{ErrorKind, Section};
 

@@ -1,4 +1,4 @@
-//! A signed token is not acceptable.
+//! Codes of unacceptable signed tokens.
 
 use super::{Challenge, ErrorKind, Section};
 

@@ -17,7 +17,7 @@ const CLIENT_SECRET_LIMIT: usize = 1024;
 pub struct Client {
     /// The client identifier.
     pub id: String,
-    /// How we authenticate at the token endpoint.
+    /// How the filter authenticates at the token endpoint.
     pub authentication: ClientAuthentication,
     /// The same with the secret or key that will replace the current one.
     pub next: Option<ClientAuthentication>,
@@ -38,7 +38,7 @@ pub enum Credential {
 }
 
 impl Client {
-    /// How we authenticate with one of the two. Without a next one there is only the current.
+    /// How the filter authenticates with one of the two. Without a next one there is only the current.
     pub fn by(&self, credential: Credential) -> &ClientAuthentication {
         match (credential, &self.next) {
             (Credential::Next, Some(next)) => next,

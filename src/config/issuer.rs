@@ -1,8 +1,8 @@
 //! The issuer identifier of a provider, and those of its tenants if it has many.
 //!
 //! A provider with tenants (Microsoft Entra ID) has one discovery document and one key set for all of them.
-//! The document says `{tenantid}` where a token names its tenant. Anybody can be a tenant, so the accepted
-//! tenants are listed.
+//! The document has `{tenantid}` where a token names its tenant. Anyone can create a tenant, so the
+//! accepted ones are listed.
 
 use serde_json::{Map, Value};
 

@@ -1,11 +1,11 @@
-//! The configuration: one JSON document, checked as a whole.
+//! The configuration: one document, checked as a whole.
 //!
-//! [`Config::read`] turns the document into checked values or into the list of everything that is
-//! wrong with it. Nothing in the rest of the filter checks a configured value again.
+//! [`Config::read`] turns the document into checked values or into the list of all its problems. No other
+//! part of the filter checks a configured value again.
 //!
-//! `document` describes the objects of the document, with what `shape`, `value` and `choices` offer for
-//! it, and reads them by type. The other files hold one idea each: the checked values, and what is
-//! required of them beyond their type.
+//! `document` describes the objects of the document with the means of `shape`, `value` and `choices`, and
+//! reads them by type. Each other file has one topic: the checked values, and their conditions beyond
+//! types.
 
 mod address;
 mod authentication;
@@ -61,34 +61,34 @@ use value::{Member, Text};
 
 use crate::json;
 
-/// A longer document is refused. Bytes.
+/// Longer documents are refused. Bytes.
 pub const DOCUMENT_LIMIT: usize = 256 * 1024;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// At least one. Rules name one by its place in this list.
+    /// At least one. Rules refer to a provider by its index in this list.
     pub providers: Vec<Roles>,
     /// The session of a person.
     pub session: Session,
     /// In order; the last one matches everything.
     pub rules: Vec<Rule>,
-    /// What the upstream is told.
+    /// What the upstream receives.
     pub identity: Identity,
-    /// Paths of the filter's own pages.
+    /// Paths of the filter's own endpoints.
     pub endpoints: Endpoints,
-    /// What the log leaves out.
+    /// Limits of the log.
     pub log: Log,
-    /// Whether the host has shared data, where that cannot be asked.
+    /// Whether the host has shared data, where that cannot be queried.
     pub shared_data: bool,
     /// What is allowed but unwise; logged at every start.
     pub warnings: Vec<String>,
 }
 
-/// What the log leaves out.
+/// Limits of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
-    /// Lines of one code in ten seconds, of clients that have not authenticated. 0: no limit.
+    /// Lines of one code in ten seconds, about unauthenticated clients. 0: no limit.
     pub rate_limit: u64,
 }
 
@@ -96,8 +96,7 @@ impl Config {
     /// Reads and checks a configuration document. `environment` gives the values of `${NAME}`.
     ///
     /// # Errors
-    /// Everything that is wrong with it. Neither secrets nor values from the environment are in the
-    /// messages.
+    /// All problems of the document. The messages contain neither secrets nor values from the environment.
     pub fn read(document: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {
         let mut reading = Reading::new(environment);
         let config = read_document(document, &mut reading);
@@ -160,7 +159,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let rules = rule::check(document.rules?.0, &known, &site, reading);
     let checked = members.into_iter().map(|member| provider::check(member, site_http, reading));
     let providers: Vec<Option<Roles>> = checked.collect();
-    // From here on values are checked against one another, which needs all of them.
+    // The checks below compare values with one another, so all must be there.
     let providers = providers.into_iter().collect::<Option<Vec<Roles>>>()?;
     let parties = || providers.iter().filter_map(|roles| roles.relying_party.as_deref());
     let (session, endpoints, identity, log) = (session?, endpoints?, identity?, log?);
@@ -198,7 +197,7 @@ fn default_provider(given: Option<&Text>, names: &[&str], reading: &mut Reading)
     }
 }
 
-/// No two pages of the filter share a path, and no logout leads to a page that undoes it.
+/// No two endpoints of the filter share a path, and no logout leads to an endpoint that undoes it.
 fn check_pages<'a>(
     endpoints: &Endpoints,
     parties: impl Iterator<Item = &'a RelyingParty> + Clone,
@@ -225,8 +224,8 @@ fn check_pages<'a>(
     }
 }
 
-/// The cookie of a login is set on the host of the request, so the provider must send the browser
-/// back to a host that people log in on.
+/// The cookie of a login is set on the host of the request, so the provider must send the browser back to a
+/// configured host.
 fn check_hosts<'a>(
     session: &Session,
     parties: impl Iterator<Item = &'a RelyingParty>,

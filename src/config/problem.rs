@@ -8,13 +8,13 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// At most this many problems are collected; the rest shows when these are solved.
+/// At most this many problems are collected; the rest appears when these are solved.
 pub const PROBLEMS_LIMIT: usize = 100;
 
 /// A key that is longer than this gets no suggestion.
 const SUGGESTION_LIMIT: usize = 40;
 
-/// Where a value stands in the document: `providers.main.issuer`, `session.keys[0]`.
+/// The place of a value in the document: `providers.main.issuer`, `session.keys[0]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place(String);
 
@@ -142,7 +142,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A value of the wrong type, as shown. For arrays and objects only the kind.
+/// A value of the wrong type, as shown. For arrays and objects only the type.
 #[inline(never)]
 pub(super) fn shown_value(value: &Value) -> String {
     match value {
@@ -159,7 +159,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", shown(text))
 }
 
-/// The word of `known` that was probably meant by `unknown`.
+/// The word of `known` that `unknown` probably means.
 #[inline(never)]
 pub(super) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     if unknown.len() > SUGGESTION_LIMIT {
@@ -175,8 +175,7 @@ pub(super) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, word)| word)
 }
 
-/// How many characters must be inserted, removed or replaced to make one word of the other
-/// (Levenshtein).
+/// How many characters must be inserted, removed or replaced to turn one word into the other (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (index, a) in one.chars().enumerate() {

@@ -1,4 +1,4 @@
-//! The document as Envoy hands it over when it is written as YAML.
+//! The document as Envoy passes it if it is written as YAML.
 //!
 //! A `google.protobuf.Struct` reaches the filter in Protobuf's own encoding (Envoy's documentation says JSON;
 //! Envoy 1.36 to 1.40 send Protobuf). It means the same as a JSON document.

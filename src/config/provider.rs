@@ -1,4 +1,4 @@
-//! Providers: where they are, what we ask of them, what we believe of them.
+//! Providers: their addresses, the registration of the client, and the conditions for their tokens.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -19,20 +19,20 @@ use crate::time::Seconds;
 /// Longest name of a provider, in characters.
 const NAME_LIMIT: usize = 32;
 
-/// More tolerance than this is worth a warning, in seconds.
+/// More tolerance than this gives a warning, in seconds.
 const LEEWAY_WARNING: u64 = 120;
 
-/// Place of a provider in [`Config::providers`].
+/// The index of a provider in [`Config::providers`].
 pub type ProviderIndex = usize;
 
-/// A provider of the configuration, and what it is used for.
+/// A provider of the configuration, and its roles.
 #[derive(Debug, Clone)]
 pub struct Roles {
-    /// Where it is, and what is believed of it.
+    /// What both roles need.
     pub provider: Rc<Provider>,
-    /// Our part in logins. None for a provider whose tokens alone count.
+    /// Our role in logins. `None` for a provider of bearer tokens only.
     pub relying_party: Option<Rc<RelyingParty>>,
-    /// Our part in requests with its access tokens. None if no token of it counts here.
+    /// Our role for its access tokens. `None` if bearer tokens of this provider are not accepted.
     pub resource_server: Option<Rc<ResourceServer>>,
 }
 
@@ -43,15 +43,15 @@ pub struct Provider {
     pub name: String,
     /// The issuer identifier, compared byte for byte (Discovery 1.0 section 4.3).
     pub issuer: String,
-    /// The issuers whose tokens count: just that one, or one for each tenant that is let in. Not empty.
+    /// The issuers whose tokens are accepted: just that one, or one for each admitted tenant. Not empty.
     pub issuers: Vec<String>,
     /// Where the proxy sends callouts.
     pub callout: CalloutTargets,
     /// How long a callout may take.
     pub callout_timeout: Duration,
-    /// Whether the userinfo endpoint is asked at a login.
+    /// When claims are fetched from the userinfo endpoint.
     pub userinfo: UserinfoUse,
-    /// Where the browser is sent to log out, instead of where the metadata say.
+    /// Where the browser is sent to log out, instead of the endpoint in the metadata.
     pub end_session_endpoint: Option<url::Url>,
     /// Signature algorithms accepted in tokens (RFC 8725 section 3.1). Never `none`.
     pub algorithms: Vec<Algorithm>,
@@ -69,25 +69,25 @@ pub struct RelyingParty {
     pub provider: Rc<Provider>,
     /// Our registration there.
     pub client: Client,
-    /// Scopes asked for at login; `openid` is among them.
+    /// Scopes that a login requests; `openid` is among them.
     pub scopes: Vec<String>,
-    /// When and how long sessions are renewed; `None` if they are not.
+    /// How tokens are refreshed; `None` if they are not.
     pub refresh: Option<Refresh>,
-    /// Further parameters of the authorization request. None that the filter sets itself; no name
-    /// twice but `resource`.
+    /// Further parameters of the authorization request. None that the filter sets itself; no name is
+    /// repeated except `resource`.
     pub authorization_parameters: Vec<(String, String)>,
-    /// Those that a request for a login may set.
+    /// Parameters that a request for a login may set.
     pub parameters_from_request: Vec<RequestParameter>,
-    /// The longest time since a person authenticated; after it, a login asks them to do it again.
+    /// The maximum age of an authentication: after it, the provider must authenticate the person again.
     pub max_age: Option<Seconds>,
-    /// Where the provider sends the browser back to.
+    /// Where the provider sends the browser after a login.
     pub redirect_uri: RedirectUri,
-    /// How the authorization response comes.
+    /// How the provider returns the authorization response.
     pub response_mode: ResponseMode,
     /// Where the provider sends the browser after a logout; a path becomes an address on the host
     /// of the logout.
     pub post_logout_redirect_uri: Option<String>,
-    /// What that is called in the logout request.
+    /// The name of that parameter in the logout request.
     pub post_logout_redirect_parameter: String,
     /// Audiences that an ID token may have besides our client identifier when it has no `azp`.
     pub trusted_audiences: Vec<String>,
@@ -101,17 +101,18 @@ impl Deref for RelyingParty {
     }
 }
 
-/// The resource server that we are for a provider (RFC 6749 section 1.1): which access tokens of it count.
+/// The resource server that we are for a provider (RFC 6749 section 1.1): the conditions for its access
+/// tokens.
 #[derive(Debug, Clone)]
 pub struct ResourceServer {
     /// The provider.
     pub provider: Rc<Provider>,
-    /// Values of which a bearer token's `aud` must have one.
+    /// A bearer token's `aud` must have one of these values.
     pub audiences: Vec<String>,
-    /// Values of which the `client_id` of a bearer token without `aud` must have one. Not both lists are
-    /// empty.
+    /// The `client_id` of a bearer token without `aud` must be one of these. At least one of the two lists
+    /// is not empty.
     pub clients_without_audience: Vec<String>,
-    /// Whether a bearer token must say that it is one: header `typ` `at+jwt` (RFC 9068 section 4).
+    /// Whether the header of a bearer token must have the `typ` `at+jwt` (RFC 9068 section 4).
     pub require_access_token_type: bool,
 }
 
@@ -123,8 +124,8 @@ impl Deref for ResourceServer {
     }
 }
 
-/// How the browser brings the authorization response (OAuth 2.0 Multiple Response Types section 2.1,
-/// OAuth 2.0 Form Post Response Mode). An answer in the other way is refused.
+/// How the browser delivers the authorization response (OAuth 2.0 Multiple Response Types section 2.1,
+/// OAuth 2.0 Form Post Response Mode). A response in the other mode is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseMode {
     /// In the query of a `GET`.
@@ -133,29 +134,29 @@ pub enum ResponseMode {
     FormPost,
 }
 
-/// Whether the userinfo endpoint is asked at a login.
+/// When claims are fetched from the userinfo endpoint at a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserinfoUse {
-    /// When a claim is needed that the ID token lacks.
+    /// When a needed claim is missing in the ID token.
     IfNeeded,
-    /// At every login; a provider without the endpoint is not usable.
+    /// At every login; a provider without the endpoint is unusable.
     Always,
     /// Not at all.
     Never,
 }
 
-/// How the tokens of a session are renewed.
+/// How the tokens of a session are refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refresh {
-    /// So long before the end of the access token.
+    /// How long before the access token expires.
     pub before: Seconds,
-    /// So long after it a session goes on while the provider cannot be reached.
+    /// Grace period: how long after that a session goes on while the provider cannot be reached.
     pub grace: Seconds,
-    /// The lifetime of an access token of which the provider does not say it.
+    /// The lifetime of an access token whose response does not have one.
     pub default_expires_in: Seconds,
 }
 
-/// Where callouts go; what is not named goes to `default`.
+/// Targets of callouts; those without a target of their own use `default`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CalloutTargets {
     /// The discovery document.
@@ -164,13 +165,13 @@ pub struct CalloutTargets {
     pub jwks: String,
     /// The token endpoint.
     pub token: String,
-    /// The userinfo endpoint, if it is named.
+    /// The userinfo endpoint, if it has a target of its own.
     pub userinfo: Option<String>,
-    /// What is not named.
+    /// All others.
     pub default: Option<String>,
 }
 
-/// Where the provider sends the browser back to.
+/// Where the provider sends the browser after a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedirectUri {
     /// An address; the same for every request.
@@ -189,7 +190,7 @@ impl RedirectUri {
     }
 }
 
-/// Checks one provider. `site_http`: people reach the site by plain HTTP.
+/// Checks one provider. `site_http`: browsers reach the site by plain HTTP.
 pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &mut Reading) -> Option<Roles> {
     let Member { place, name, value: provider } = member;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
@@ -224,7 +225,7 @@ pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &m
     if site_http && response_mode == Some(ResponseMode::FormPost) {
         let rule = "must not be form_post with session.insecure_allow_http";
         let problem = Problem::at(&place.key("response_mode"), rule);
-        // A form of another site brings no other cookies.
+        // A form from another site brings only cookies with `SameSite=None`.
         reading.problems.add(problem.advice("browsers accept SameSite=None only over https"));
     }
     let post_logout_redirect_uri = provider

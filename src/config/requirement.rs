@@ -27,20 +27,20 @@ pub struct Requirement {
     pub all_of: Vec<Requirement>,
 }
 
-/// What one claim must hold. A list claim holds its members, a single value itself; text is compared whole
+/// What one claim must contain. A list contains its members, a single value itself; text is compared whole
 /// and exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimRequirement {
     /// Which claim.
     pub claim: ClaimPath,
-    /// It holds at least one of these. Empty: no matter.
+    /// It contains at least one of these. Empty: no condition.
     pub any_of: Vec<Value>,
-    /// It holds all of these.
+    /// It contains all of these.
     pub all_of: Vec<Value>,
 }
 
-/// Where a claim stands: member names from the outside in. One name is a top-level claim, dots and
-/// all; `["realm_access", "roles"]` is nested.
+/// The path of a claim: member names from the outside in. One name is a top-level claim, dots included;
+/// `["realm_access", "roles"]` is nested.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimPath(pub Vec<String>);
 

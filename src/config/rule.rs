@@ -1,4 +1,4 @@
-//! Rules: which request they are about, and whom they let in.
+//! Rules: the requests for which they apply, and what they admit.
 
 use regex_lite::Regex;
 
@@ -20,32 +20,32 @@ const PATTERN_LIMIT: usize = 1024;
 /// An expression that matches all of these is taken to match every path below the root.
 const PROBES: [&str; 5] = ["/a", "/0/-._~", "/admin/users/42", "/Q%20%C3%A4", "/static/app.js.map/x=(1)@2,3"];
 
-/// What a request must meet. The first rule that matches decides.
+/// The conditions for a request. The first rule that matches decides.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// For the log; `rules[2]` if it was given none, `default` for the last one.
+    /// For the log; `rules[2]` if it has none, `default` for the last one.
     pub name: String,
     /// Which hosts.
     pub hosts: RuleHosts,
     /// Which paths.
     pub path: PathMatch,
-    /// Methods; empty: every method. `GET` stands for `HEAD` too.
+    /// Methods; empty: every method. `GET` includes `HEAD`.
     pub methods: Vec<String>,
-    /// What is let in.
+    /// What is admitted.
     pub accept: Accept,
-    /// The provider that logs people in, and whose session counts.
+    /// The provider of logins and sessions.
     pub provider: ProviderIndex,
-    /// Providers whose bearer tokens count.
+    /// Providers whose bearer tokens are accepted.
     pub bearer_providers: Vec<ProviderIndex>,
     /// What the identity must have.
     pub require: Requirement,
     /// How the person must have authenticated.
     pub authentication: Authentication,
-    /// Whether a CORS preflight goes through without an identity.
+    /// Whether a CORS preflight passes without an identity.
     pub bypass_cors_preflight: bool,
 }
 
-/// Which paths a rule is about.
+/// Paths for which a rule applies.
 #[derive(Debug, Clone)]
 pub enum PathMatch {
     /// Every path.
@@ -64,14 +64,14 @@ impl AsRef<Rule> for Rule {
     }
 }
 
-/// What a rule lets in.
+/// What a rule admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accept {
-    /// Everybody, known or not. Nobody's identity is told to the upstream.
+    /// Every request, with or without an identity. The upstream receives no identity.
     Public,
-    /// Nobody.
+    /// No request.
     Deny,
-    /// Those who prove who they are in one of these ways.
+    /// Requests that are authenticated in one of these ways.
     Identity {
         /// By a session cookie.
         session: bool,
@@ -80,13 +80,13 @@ pub enum Accept {
     },
 }
 
-/// What rules must know of the providers.
+/// What rules must know about the providers.
 pub(super) struct Providers<'a> {
     /// Their names, in order.
     pub(super) names: Vec<&'a str>,
-    /// Those that have audiences, so that bearer tokens of them can count.
+    /// Those with audiences, whose bearer tokens can be accepted.
     pub(super) with_audiences: Vec<ProviderIndex>,
-    /// The one that logs people in where a rule names none.
+    /// The provider of logins where a rule names none.
     pub(super) default: ProviderIndex,
 }
 
@@ -98,7 +98,7 @@ pub(super) fn check(
     reading: &mut Reading,
 ) -> Vec<Rule> {
     let mut checked: Vec<(Place, Rule)> = Vec::new();
-    // Whoever has a token may do there what people may.
+    // Rules where a bearer token may do what a person may do.
     let mut open_to_tokens = Vec::new();
     for object in rules {
         let place = object.place.clone();
@@ -127,8 +127,8 @@ pub(super) fn check(
     checked.into_iter().map(|(_, rule)| rule).collect()
 }
 
-/// A token of a machine counts wherever a rule does not say who is let in, as soon as a provider has
-/// audiences: perhaps nobody thought of that.
+/// As soon as a provider has audiences, rules without `accept` admit the tokens of programs too, which may
+/// not be intended.
 fn warn_of_tokens(rules: &[String], reading: &mut Reading) {
     if rules.is_empty() {
         return;
@@ -142,7 +142,7 @@ fn warn_of_tokens(rules: &[String], reading: &mut Reading) {
     reading.warn(&Place::root().key("rules"), &warning);
 }
 
-/// What no rule matches needs a login, or a bearer token where there are such.
+/// Requests that no other rule matches need a login, or a bearer token if a provider has audiences.
 fn last_rule(providers: &Providers) -> Rule {
     Rule {
         name: "default".to_owned(),
@@ -221,7 +221,7 @@ fn check_name(name: &Text, reading: &mut Reading) -> Option<String> {
     Some(name.text.clone())
 }
 
-/// The provider that is named in a rule or as the default.
+/// The provider that a rule or `default_provider` names.
 pub(super) fn provider_named(name: &Text, names: &[&str], reading: &mut Reading) -> Option<ProviderIndex> {
     match names.iter().position(|known| *known == name.text) {
         Some(index) => Some(index),
@@ -267,7 +267,7 @@ fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
     if pattern.text.chars().count() > PATTERN_LIMIT {
         return reading.refuse(pattern.problem(format!("must have at most {PATTERN_LIMIT} characters")));
     }
-    // A pattern such as `admin/.*` never matches: a rule that denies would let everything pass.
+    // A pattern such as `admin/.*` never matches: a rule that denies would have no effect.
     let first = pattern.text.trim_start_matches('^').chars().next();
     if first.is_none_or(char::is_alphanumeric) {
         let problem = pattern.problem("must match whole paths, which begin with /");
@@ -327,7 +327,7 @@ fn check_public(rule: &Rule, place: &Place, allowed: bool, reading: &mut Reading
     }
 }
 
-/// Whether the earlier rule matches whatever the later one does, as far as that can be seen.
+/// Whether the earlier rule matches every request of the later one, as far as that can be determined.
 fn covers(earlier: &Rule, later: &Rule) -> bool {
     let covers_all = |outer: &[String], inner: &[String]| {
         let has = |method: &String| {
@@ -352,7 +352,7 @@ fn covers(earlier: &Rule, later: &Rule) -> bool {
         }
 }
 
-/// Whether a condition holds for every path, in the spellings that people use.
+/// Whether a condition holds for every path, in its usual spellings.
 fn is_everything(path: &PathMatch) -> bool {
     let written = |pattern: &Regex| {
         let text = pattern.as_str().trim_start_matches(r"\A(?:").trim_end_matches(r")\z");

@@ -10,8 +10,8 @@ use crate::http::host_of;
 pub struct RuleHosts {
     /// Without port, in lower case; empty: every host.
     pub(super) names: Vec<String>,
-    /// As requests write them, in lower case: as configured, also with the default port, and with every port
-    /// that `session.hosts` has for the host.
+    /// As requests spell them, in lower case: as configured, also with the default port, and with every
+    /// port of this host in `session.hosts`.
     authorities: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl RuleHosts {
     }
 }
 
-/// What rules need to know of the addresses of the site.
+/// What rules must know about the addresses of the site.
 pub(super) struct Site<'a> {
     /// Those of the session.
     pub(super) hosts: &'a [String],

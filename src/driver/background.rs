@@ -10,16 +10,16 @@ use crate::http::{BodyFailed, CalloutFailed};
 use crate::provider::Provider;
 use crate::time::Timestamp;
 
-/// What is in flight without a request.
+/// Work in flight without a request.
 #[derive(Default)]
 pub struct Background {
-    /// Providers that are asked for metadata and keys, and since when.
+    /// Providers whose metadata and keys are being fetched, and since when.
     fetching: Vec<(Rc<Provider>, Timestamp)>,
-    /// Flows that look again at the next tick.
+    /// Flows that continue at the next tick.
     sleeping: Vec<(Option<Rc<Provider>>, Flow<()>)>,
     /// Callouts that are sent at the next tick, because the host does not survive them now.
     postponed: Vec<(Option<Rc<Provider>>, Step<()>)>,
-    /// A reply is being seen to.
+    /// A reply is being processed.
     pub is_in_reply: bool,
     /// The configuration was replaced.
     pub is_ending: bool,
@@ -66,7 +66,7 @@ impl Driver {
         }
     }
 
-    /// Does what a flow of the background asks for.
+    /// Carries out the step of a flow of the background.
     pub(super) fn work(&mut self, provider: Option<Rc<Provider>>, mut step: Step<()>, now: Timestamp) {
         loop {
             let (callout, flow) = match step {
@@ -98,8 +98,8 @@ impl Driver {
         }
     }
 
-    /// Sends callouts that requests could not send themselves, and those of abandoned requests for which
-    /// others still wait.
+    /// Sends callouts that requests could not send, and those of abandoned requests for which other
+    /// requests wait.
     pub(super) fn send_relayed(&mut self) {
         let is_there = |id: RequestId| self.requests.get(id.0).is_some();
         let orphans = self.single_flights.take_orphans(is_there);

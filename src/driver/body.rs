@@ -28,7 +28,7 @@ pub enum BodyPolicy {
     Nothing,
     /// The host gathers it, and reports how much there is: it is required, or may be later.
     Gather,
-    /// The body stays with the client, however long it is.
+    /// The body stays with the client, whatever its length.
     Hold,
 }
 
@@ -40,7 +40,7 @@ struct Want {
     begins_by: Option<Timestamp>,
     /// When to give up if it is incomplete.
     ends_by: Timestamp,
-    /// This many bytes are there and are being read, and whether in a callback of the request's own.
+    /// How many bytes are being read, and whether in a callback of the request's own.
     read: Option<(usize, bool)>,
 }
 

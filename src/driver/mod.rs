@@ -10,9 +10,9 @@
 //!   request sent it leaves, the callout is sent again for those who wait.
 //! - A host can send a callout for a request only in a callback of that request. What a request wants to
 //!   send while another's callback runs is relayed: sent at the next tick, by the background.
-//! - A host that cannot wake another request ([`HostTraits::wakes_requests`]) tells the second who asks for
-//!   the same to come again, and does not survive a callout that is sent from within the reply to one of
-//!   the background: that is sent at the next tick.
+//! A host that cannot wake another request ([`HostTraits::wakes_requests`]) answers 503 with `Retry-After`
+//! to the second request that needs the same callout. It does not survive a callout that is sent within the
+//! reply to one of the background: that is sent at the next tick.
 //!
 //! # The loop
 //!
@@ -143,7 +143,8 @@ enum Sender {
     Request(RequestId),
     /// A flow of the background, about this provider.
     Background(Option<Rc<Provider>>, Flow<()>),
-    /// The background, for a request that could not send, or for those who share the callout of one that is gone.
+    /// The background, for a request that could not send, or for the requests that share the callout of an
+    /// abandoned one.
     Relay(Option<RequestId>),
 }
 
@@ -151,7 +152,7 @@ struct Flight {
     by: Sender,
     called: CalloutLabel,
     reply_limit: usize,
-    /// The name under which others wait for it.
+    /// The name under which other requests wait for it.
     shared: Option<String>,
 }
 
@@ -174,7 +175,7 @@ pub struct Driver {
     last: u64,
 }
 
-/// A callout that is sent for a request outside of its own callbacks.
+/// A callout that is sent for a request outside its own callbacks.
 struct RelayedCallout {
     callout: Box<Callout>,
     /// The request that continues with the reply. None for a callout that only others wait for.
@@ -236,8 +237,8 @@ impl Driver {
         Answer::Respond(response, decision)
     }
 
-    /// The client of a request left, or its proxy has forgotten it. Its work is dropped; callouts that others
-    /// wait for are sent again for them.
+    /// The client of a request left, or its proxy has dropped it. Its work is dropped; callouts for which
+    /// others wait are sent again.
     pub fn gone(&mut self, id: RequestId) {
         if let Some(flight) = self.requests.remove(id.0).and_then(|waiter| waiter.flight) {
             self.flights.remove(flight.0);
@@ -341,8 +342,8 @@ impl Driver {
         self.requests.get(id.0).is_some_and(|waiter| waiter.body.is_wanted())
     }
 
-    /// What a host that gathers bodies does with the body of a request that waits now: to be called once,
-    /// after its header fields.
+    /// What a host that gathers bodies does with the body of a request that waits: to be called once, after
+    /// its header fields.
     pub fn body_meanwhile(&mut self, id: RequestId) -> BodyPolicy {
         self.requests.get_mut(id.0).map_or(BodyPolicy::Nothing, Waiter::body_meanwhile)
     }

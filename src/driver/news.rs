@@ -42,7 +42,7 @@ impl SharedDocuments {
         SharedDocuments { data: host.shared, worker: host.worker, sources: sources.collect() }
     }
 
-    /// Learns what another worker told since the last time. False if this worker is alone.
+    /// Reads what another worker has shared since the last time. False if this worker is alone.
     pub fn read_shared(&mut self, provider: &Rc<Provider>, now: Timestamp) -> bool {
         let mut sources = self.sources.iter_mut();
         let source = sources.find(|source| Rc::ptr_eq(&source.provider, provider));
@@ -62,7 +62,7 @@ impl SharedDocuments {
         self.sources.iter().find(|source| Rc::ptr_eq(&source.provider, provider))
     }
 
-    /// Tells the others what this worker fetched.
+    /// Shares the documents that this worker fetched.
     pub fn share(&self, provider: &Rc<Provider>) {
         let (Some(data), Some(source)) = (self.data, self.source(provider)) else { return };
         let Some(news) = provider.take_unshared() else { return };
@@ -75,7 +75,7 @@ impl SharedDocuments {
         }
     }
 
-    /// Whether this worker is the one to ask the provider now.
+    /// Whether this worker may fetch from the provider now.
     pub fn may_fetch(&self, provider: &Rc<Provider>, now: Timestamp) -> bool {
         let (Some(data), Some(source)) = (self.data, self.source(provider)) else { return true };
         let name = format!("{}.lease", source.name);

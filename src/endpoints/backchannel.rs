@@ -1,4 +1,4 @@
-//! Back-channel logout: a provider says that sessions have ended (Back-Channel Logout 1.0).
+//! Back-channel logout: a provider reports that sessions have ended (Back-Channel Logout 1.0).
 
 use std::rc::Rc;
 
@@ -19,8 +19,8 @@ use crate::provider::{RelyingParty, TokenSource, one_of_issuer};
 use crate::store::revocation_list::RevocationTarget;
 use crate::store::{Key, Record, Table};
 
-/// `jti` of logout tokens that were acted upon: room for some 15,000 within the time that a token may
-/// be used.
+/// `jti` of logout tokens that were processed: room for some 15,000 within the time in which a token is
+/// valid.
 const ACTED_UPON: Table = Table { name: "logout_tokens", buckets: 64, bucket_limit: 8 * 1024 };
 
 /// The back-channel logout endpoint.
@@ -29,7 +29,7 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Answer 
         Ok((party, token)) => {
             let subject = token.subject().unwrap_or_default();
             let decision = filter.decision(visit, "logged_out_by_provider", &party.provider, subject);
-            // The provider has signed that.
+            // The signature of the provider proves this.
             let decision = Decision { authenticated: true, ..decision };
             let response = Response::new(200);
             filter.audit(visit, &decision, response.status, "");
@@ -39,8 +39,8 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Answer 
     }
 }
 
-/// The way from the request to the end of the sessions, in the order in which nothing is believed
-/// before it is checked.
+/// From the request to the end of the sessions, in the order of trust: nothing is used before it is
+/// checked.
 async fn by_token(
     filter: &Filter,
     visit: &Visit,
@@ -65,8 +65,8 @@ async fn by_token(
     Ok((Rc::clone(party), token))
 }
 
-/// The provider whose token this claims to be, and the client it claims to be for. The claims are not
-/// believed, they only say which keys must verify them.
+/// The provider that the token claims as its issuer, and the client that it claims as its audience. These
+/// unverified claims only select the keys that must verify the token.
 fn sender<'a>(filter: &'a Filter, jws: &Jws) -> Result<&'a Rc<RelyingParty>, Error> {
     let issuer = jws.unverified_claims().get("iss").and_then(Value::as_str).unwrap_or_default();
     let named = claims::audiences(jws.unverified_claims()).unwrap_or_default();
@@ -75,7 +75,7 @@ fn sender<'a>(filter: &'a Filter, jws: &Jws) -> Result<&'a Rc<RelyingParty>, Err
         .ok_or_else(|| ClientError::UnknownIssuer { found: issuer.to_owned() }.into())
 }
 
-/// Ends what the token names, once.
+/// Ends the sessions that the token names, once.
 async fn act_upon(
     filter: &Filter,
     party: &Rc<RelyingParty>,
@@ -85,7 +85,7 @@ async fn act_upon(
 ) -> Result<(), Error> {
     let acted_upon = ACTED_UPON.agreed(&filter.store, party.tenant());
     let key = Key::new(&[issuer.as_bytes(), token.id().as_bytes()]);
-    // Where it cannot be known, a second end does less harm than none.
+    // If the table cannot be read, ending the sessions twice does less harm than not ending them.
     if acted_upon.get(key, callouts).await.is_ok_and(|held| held.is_some()) {
         return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
     }
@@ -95,11 +95,11 @@ async fn act_upon(
         (None, None) => return Err(Error::Bug("a logout token has no subject")),
     };
     party.revocation_list.end(&filter.store, whose, callouts).await?;
-    // Last: a token that could not be acted upon may be sent again.
+    // Last: a token whose processing failed may be sent again.
     Ok(acted_upon.put(key, &Record::new(&[], token.remember_until()), callouts).await?)
 }
 
-/// A refusal that a provider understands (section 2.8).
+/// A refusal in the format that a provider expects (section 2.8).
 fn refuse(filter: &Filter, visit: &Visit, error: &Error) -> Answer {
     let status = match error {
         Error::Client(ClientError::Method | ClientError::Body(..)) => error.kind().status,

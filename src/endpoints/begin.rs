@@ -21,31 +21,31 @@ use crate::random;
 use crate::secret::Secret;
 use crate::session::{Jar, KeptForm, Landing, Login, LoginOrigin};
 
-/// A login that is about to begin.
+/// The parameters of a login before it begins.
 #[derive(Default)]
 pub struct LoginStart {
     pub(super) return_to: String,
     pub(super) attempts: u8,
-    /// Set-Cookie values that go with the redirect.
+    /// Set-Cookie values of the redirect.
     pub(super) cookies: Vec<String>,
-    /// Parameters of the authorization request that were set by whoever asked for the login.
+    /// Parameters of the authorization request that the request for the login sets.
     pub(super) from_request: Vec<(String, String)>,
-    /// What is asked for. Only a login that brings it replaces a session of the same person.
+    /// The required authentication. Only a login that satisfies it replaces a session of the same person.
     pub(super) authentication: Authentication,
     pub(super) landing: Landing,
-    /// The form that waits for it.
+    /// The form that waits for the login.
     pub(super) kept_form: Option<KeptForm>,
-    /// The login that was late, in whose place this one begins.
+    /// The name of the late login that this one replaces.
     pub(super) began_as: Option<String>,
 }
 
 impl LoginStart {
-    /// For a page of this site, asked for by a person.
+    /// For a page of this site that a person requests.
     pub(super) fn new(return_to: String, authentication: Authentication) -> Self {
         LoginStart { return_to, authentication, ..LoginStart::default() }
     }
 
-    /// For a page that somebody wanted to see.
+    /// For the page of this request.
     pub fn for_request(
         filter: &Filter,
         request: &Request,
@@ -61,7 +61,7 @@ impl LoginStart {
     }
 }
 
-/// Begins a login with a provider that may have to be asked for its metadata first.
+/// Begins a login with a provider whose metadata may have to be fetched first.
 pub async fn begin(
     filter: &Filter,
     visit: &Visit,
@@ -75,10 +75,10 @@ pub async fn begin(
     }
 }
 
-/// Waits until the metadata of a provider is there, with which a login can begin.
+/// Waits for the metadata of a provider, without which no login begins.
 ///
 /// # Errors
-/// The provider cannot be asked.
+/// The provider cannot be reached.
 pub async fn ready(
     visit: &Visit,
     party: &Rc<RelyingParty>,

@@ -1,4 +1,4 @@
-//! A browser comes back from the provider with a code, and a session begins.
+//! The callback: the browser returns from the provider with a code, and a session begins.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use crate::oidc::token::{TokenResponse, token_request};
 use crate::provider::{ProviderDocuments, RelyingParty};
 use crate::session::{FormOwner, Jar, Login, Session};
 
-/// A browser comes back from the provider.
+/// The browser returns from the provider.
 pub async fn complete(
     filter: &Filter,
     visit: &Visit,
@@ -32,8 +32,8 @@ pub async fn complete(
     completed.unwrap_or_else(|error| filter.refuse_with(visit, &error, extras))
 }
 
-/// The whole way from the authorization response to the session, in the order in which nothing is
-/// believed before it is checked. `extras` gathers what a failure answer must carry.
+/// From the authorization response to the session, in the order of trust: nothing is used before it is
+/// checked. `extras` collects what a failure response must contain.
 async fn redeem(
     filter: &Filter,
     visit: &Visit,
@@ -92,7 +92,7 @@ async fn redeem(
     visit.note_identity(&party.provider, id_token.subject());
     let is_same_person = login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub));
     let is_enough = match step_up::is_enough(&login, &id_token, party.config.leeway, callouts.now()) {
-        // The session that was not enough stays as it is: this login is worth no more.
+        // The insufficient session stays as it is: this login is no better.
         Err(error) if is_same_person => return Err(error),
         is_enough => is_enough,
     };
@@ -110,7 +110,7 @@ async fn redeem(
     let attempts = filter.cookies.set_attempts(&attempts, &jar, callouts.now());
     let who = FormOwner::of(id_token.claims(), id_token.subject());
     let landed = landing::after_login(filter, visit, party, &login, who)?;
-    // Only now, when nothing can fail any more: a failure answer carries them too.
+    // Only now, when nothing can fail any more: a failure response sets these cookies too.
     let mut cookies = std::mem::take(&mut extras.cookies);
     cookies.extend(session);
     cookies.push(attempts);
@@ -123,7 +123,7 @@ async fn redeem(
     Ok(Answer::Respond(landed.set_cookies(cookies), decision))
 }
 
-/// The response in the one way that was asked for. With `form_post` the query says nothing.
+/// The response in the requested response mode only. With `form_post` the query is ignored.
 async fn authorization_response(
     visit: &Visit,
     response_mode: ResponseMode,

@@ -1,5 +1,5 @@
-//! Front-channel logout: a provider loads a page of ours in a frame, and the browser brings the cookie
-//! of the session that ends (Front-Channel Logout 1.0).
+//! Front-channel logout: a provider loads the endpoint in a frame, and the browser sends the cookie of the
+//! session that ends (Front-Channel Logout 1.0).
 
 use std::rc::Rc;
 
@@ -15,11 +15,11 @@ use crate::session::Jar;
 
 /// The front-channel logout endpoint.
 ///
-/// Anybody can send such a request, and make a browser send it. So it ends the session whose cookie came
-/// along, if issuer and `sid` are those of the session, and no other session anywhere.
+/// Any site can make a browser send such a request. So it ends only the session of the cookie in the
+/// request, and only if issuer and `sid` are those of this session.
 ///
 /// # Errors
-/// `iss` or `sid` missing or given twice, or an issuer that is not configured.
+/// `iss` or `sid` is missing or repeated, or the issuer is not configured.
 pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let request = &visit.request;
     let form = Form::read(request.query().unwrap_or_default()).map_err(ClientError::Form)?;
@@ -65,7 +65,7 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<
     Ok(Answer::Respond(page, decision))
 }
 
-/// Origins of the pages that may hold the frame.
+/// Origins of the pages that may contain the frame.
 fn frames_of(provider: &Provider) -> Vec<String> {
     let issuer = url::Url::parse(&provider.config.issuer).ok();
     let logout = provider.known().and_then(|known| known.metadata.end_session_endpoint.clone());

@@ -1,9 +1,9 @@
-//! A form that is sent when the session has ended is not lost: it is kept by the browser, sealed, while
-//! somebody logs in, and sent again afterwards.
+//! A form that is submitted after the session has ended is not lost: the browser keeps it, sealed, during
+//! the login, and submits it again afterwards.
 //!
-//! Only a form that a page of this site sends: what another site could make a browser send must not
-//! come back with a session. It is opened once, in the browser that finished the login which it waited
-//! for, on the same site, and for the same person as far as it is known who that was.
+//! This applies only to forms of pages of this site: what another site makes a browser send must not be
+//! repeated with a session. A form is opened once, on the same site, in the browser that completed the
+//! login for which it waited, and for the same person as far as the owner is known.
 
 use std::rc::Rc;
 
@@ -23,19 +23,19 @@ use crate::session::{
 };
 use crate::store::{Claim, Key, Record, Table};
 
-/// A longer form is not kept. Bytes of its body.
+/// Longer forms are not kept. Bytes of the body.
 pub const KEPT_FORM_LIMIT: usize = 64 * 1024;
 
-/// A form with more fields is not kept.
+/// Forms with more fields are not kept.
 pub const KEPT_FIELDS_LIMIT: usize = 1000;
 
-/// What brings a sealed form back: room for its text and the note. Bytes.
+/// The body that brings a sealed form back: room for its text and the note. Bytes.
 const RESTORE_LIMIT: usize = 100 * 1024;
 
-/// Forms that were sent.
+/// Forms that were submitted again.
 const RESTORED: Table = Table { name: "sent_forms", buckets: 16, bucket_limit: 16 * 1024 };
 
-/// Whether a request without a session may be a form that can be kept, as far as its header fields say.
+/// Whether the header fields of a request without a session allow that it is a form that can be kept.
 pub fn may_be_kept(filter: &Filter, request: &Request, party: &Rc<RelyingParty>, why: &Error) -> bool {
     let needs_login = matches!(
         why,
@@ -52,8 +52,8 @@ pub fn may_be_kept(filter: &Filter, request: &Request, party: &Rc<RelyingParty>,
         && ReturnTo::from_request(&request.path, &filter.own_paths()).as_str() == request.path
 }
 
-/// The same before it is known whether the session of a request can be refreshed: so much of its body
-/// is kept meanwhile. Bytes; 0 if it is no form that could be kept.
+/// The same before it is known whether the session of a request can be refreshed: how much of its body is
+/// kept during the refresh. Bytes; 0 if it cannot be such a form.
 pub fn kept_meanwhile(filter: &Filter, request: &Request, party: &Rc<RelyingParty>) -> usize {
     let ended = ClientError::SessionEnded(SessionEnded::NotRefreshed).into();
     if may_be_kept(filter, request, party, &ended) { KEPT_FORM_LIMIT } else { 0 }
@@ -62,7 +62,7 @@ pub fn kept_meanwhile(filter: &Filter, request: &Request, party: &Rc<RelyingPart
 /// Keeps a form and begins a login.
 ///
 /// # Errors
-/// It cannot be kept, so nothing of it is taken: `why`, or what is wrong with it.
+/// The form cannot be kept, so nothing of it is used: `why`, or what is wrong with it.
 pub async fn keep(
     filter: &Filter,
     visit: &Visit,
@@ -77,7 +77,7 @@ pub async fn keep(
     }
 }
 
-/// The login for a form, or nothing if the form cannot be kept.
+/// The login for a form; `None` if the form cannot be kept.
 fn kept(
     filter: &Filter,
     visit: &Visit,
@@ -86,7 +86,7 @@ fn kept(
     body: Body,
 ) -> Result<Option<LoginStart>, Error> {
     match body {
-        // It never came to its end, so there is nothing to keep.
+        // The body is incomplete, so there is nothing to keep.
         Err(BodyFailed::TooSlow) => {
             return Err(ClientError::Body(BodyFailed::TooSlow, KEPT_FORM_LIMIT).into());
         }
@@ -123,22 +123,22 @@ fn kept(
     }))
 }
 
-/// Whose session has ended, if its cookie is still there.
+/// The owner of the session that has ended, if its cookie is still there.
 fn ended(filter: &Filter, party: &Rc<RelyingParty>, jar: &Jar<'_>, visit: &Visit) -> Option<FormOwner> {
     let mut texts = party.cookies.session_text(jar);
     let ended = texts.find_map(|sealed| session::open(filter, party, &sealed, visit.now()))?;
     Some(FormOwner::of(&ended.session.claims, &ended.session.subject))
 }
 
-/// The page on which the form was filled in, if the browser says so: there a person goes whose window
-/// has lost it.
+/// The page on which the form was filled in, if the browser sends it: the destination if the window has
+/// lost the form.
 fn page_of_form(filter: &Filter, request: &Request) -> String {
     let origin = filter.origin(request).unwrap_or_default();
     let referrer = request.headers.one("referer").and_then(|address| address.strip_prefix(&origin));
     ReturnTo::parse(referrer.unwrap_or("/"), &filter.own_paths()).as_str().to_owned()
 }
 
-/// A form is sent once, to whichever worker its browser brings it.
+/// A form is submitted once, whichever worker gets the request.
 async fn once(
     filter: &Filter,
     party: &Rc<RelyingParty>,
@@ -146,7 +146,7 @@ async fn once(
     callouts: &Callouts,
 ) -> Result<(), Error> {
     let key = Key::new(&[finished.login.as_bytes()]);
-    // As long as the note is good: it may be from before the clock went back.
+    // While the note is valid: it may date from before the clock was set back.
     let until = callouts.now().max(finished.finished_at) + NOTE_LIFETIME;
     let restored = RESTORED.agreed(&filter.store, party.tenant());
     match restored.put_if_absent(key, &Record::new(&[], until), callouts).await {
@@ -155,10 +155,10 @@ async fn once(
     }
 }
 
-/// Opens a form that was kept, and has the browser send it.
+/// Opens a kept form, and makes the browser submit it.
 ///
 /// # Errors
-/// Another site asks for it, or it is none that can be sent.
+/// Another site sent the request, or the form cannot be submitted.
 pub async fn restore(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     if !filter.is_same_origin(&visit.request) {
         return Err(ClientError::CrossSite.into());

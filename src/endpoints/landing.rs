@@ -1,5 +1,5 @@
-//! How a browser leaves for the provider and what it does when it is back: mostly by a redirect, and by
-//! a page where a redirect would lose something.
+//! How a browser leaves for the provider and what it does after its return: usually by a redirect, and by a
+//! page where a redirect would lose something.
 
 use std::rc::Rc;
 
@@ -12,15 +12,15 @@ use crate::provider::RelyingParty;
 use crate::rules::FetchMetadata;
 use crate::session::{CompletedLogin, FormOwner, Landing, Login};
 
-/// What a browser does after a login for the page that it asked for. A page in a frame keeps nothing:
-/// our pages are in no frame.
+/// What a browser does after a login for the page that it requested. A page in a frame keeps nothing: pages
+/// of the filter are never framed.
 pub fn of_page(filter: &Filter, request: &Request, party: &Rc<RelyingParty>) -> Landing {
     let is_top = FetchMetadata::of(request).may_have_a_window();
     let is_kept = filter.config.session.preserve_fragment && filter.comes_back_here(request, party);
     if is_kept && is_top && request.method == "GET" { Landing::Fragment } else { Landing::Redirect }
 }
 
-/// The way to the provider. `kept` is the sealed form that waits for the login.
+/// Sends the browser to the provider. `kept` is the sealed form that waits for the login.
 pub fn leave(
     filter: &Filter,
     request: &Request,
@@ -43,26 +43,26 @@ pub fn leave(
     moved_on(request).header("location", provider)
 }
 
-/// The address that tries a login once more. The page that opened a popup still waits for it.
+/// The address that repeats a login. The page that opened a popup still waits for it.
 pub fn retry_address(filter: &Filter, login: &Login) -> String {
     let address = filter.login_address(&login.return_to);
     if login.landing == Landing::Popup { filter.popup_address(&address) } else { address }
 }
 
-/// How a login begins as to frames: providers do not let their pages be framed.
+/// How a login begins in a frame: providers do not let their pages be framed.
 pub enum FrameMode {
-    /// In a window. Or in a frame whose cookies belong to the page around it: a login outside it would log
-    /// nobody in.
+    /// In a window. Or in a frame with partitioned cookies: a login outside the frame would not log in
+    /// inside it.
     No,
-    /// In a frame, without a page (`prompt=none`, Core 1.0 section 3.1.2.1): whoever is logged in at the
-    /// provider sees none.
+    /// In a frame, without a page of the provider (`prompt=none`, Core 1.0 section 3.1.2.1): a person who
+    /// is logged in at the provider does not see one.
     Silently,
-    /// In a frame that would get no cookie, or with a page that somebody asks for.
+    /// Not in this frame: it would get no cookie, or the configured or requested `prompt` may need a page.
     Never,
 }
 
 impl FrameMode {
-    /// How the login of this request begins.
+    /// The mode for the login of this request.
     pub fn of(
         filter: &Filter,
         request: &Request,
@@ -83,12 +83,12 @@ impl FrameMode {
     }
 }
 
-/// Whether this is shown in a frame that a login may have to be led out of.
+/// Whether the response is shown in a frame that a login may have to leave.
 pub fn is_framed(filter: &Filter, request: &Request) -> bool {
     FetchMetadata::of(request).is_in_a_frame() && !filter.config.session.partitioned
 }
 
-/// A link to the login, which leaves the frame.
+/// A page with a link to the login, which opens it outside the frame.
 pub fn outside_the_frame(
     filter: &Filter,
     visit: &Visit,
@@ -102,10 +102,10 @@ pub fn outside_the_frame(
     Answer::Respond(response.set_cookies(cookies), decision)
 }
 
-/// Back to the page that was asked for, from a login that somebody has just finished.
+/// Back to the requested page, after a login that has just succeeded.
 ///
 /// # Errors
-/// The host gives no randomness.
+/// The host provides no randomness.
 pub fn after_login(
     filter: &Filter,
     visit: &Visit,
@@ -124,12 +124,13 @@ pub fn after_login(
     Ok(answer::return_with_form(&login.return_to, name, &note, restore))
 }
 
-/// Back to a page, whoever finished a login. No form is sent.
+/// Back to a page, also after a login that another request completed. No form is submitted.
 pub fn back(filter: &Filter, visit: &Visit, landing: Landing, return_to: &str, login: &str) -> Response {
     match landing {
         Landing::Fragment => answer::return_with_fragment(return_to, login),
         Landing::Popup => answer::return_to_opener(),
-        // A redirect that began at another site carries no strict cookie; a page of ours does.
+        // After a redirect chain that another site began, browsers omit `SameSite=Strict` cookies; a
+        // navigation from a page of ours sends them.
         Landing::Redirect | Landing::Form if filter.config.session.same_site == SameSite::Strict => {
             answer::moved(return_to)
         }
@@ -137,8 +138,8 @@ pub fn back(filter: &Filter, visit: &Visit, landing: Landing, return_to: &str, l
     }
 }
 
-/// A redirect that never repeats a body: a form must not follow to the provider, nor the body which
-/// brought the code to the upstream (RFC 9700 section 4.12).
+/// A redirect that never repeats a body: neither may a form reach the provider, nor may the body with the
+/// code reach the upstream (RFC 9700 section 4.12).
 pub fn moved_on(request: &Request) -> Response {
     Response::new(if request.method == "POST" { 303 } else { 302 })
 }

@@ -11,11 +11,11 @@ use crate::provider::RelyingParty;
 use crate::rules::{ClientKind, FetchMetadata, Initiator};
 use crate::session::Landing;
 
-/// The login endpoint: `GET /oidc/login?return_to=/orders`. Who asks for a login begins a new count
-/// of rounds.
+/// The login endpoint: `GET /oidc/login?return_to=/orders`. A request for a login resets the count of login
+/// attempts.
 ///
 /// # Errors
-/// A client that cannot follow a redirect to the provider.
+/// The client cannot follow a redirect to the provider.
 pub fn on_request<'a>(
     filter: &'a Filter,
     visit: &Visit,
@@ -46,14 +46,14 @@ pub fn on_request<'a>(
     Ok((party, LoginStart { from_request, landing, ..LoginStart::new(return_to, authentication) }))
 }
 
-/// Whether a page of this very origin, or a person, opens the window. Any other page would learn from a
-/// window that closes whether somebody is logged in, also one of the same site: it need not be of ours.
+/// Whether a page of the same origin, or a person, opened the window. Any other page, also one of the same
+/// site, would learn from the closing of the window whether the person is logged in.
 fn may_open_windows(filter: &Filter, request: &Request) -> bool {
     filter.is_same_origin(request) || filter.initiator(request) == Initiator::Person
 }
 
-/// What the address of the login sets of the parameters that it may set. Whatever is not listed, or is
-/// there twice, is left out: a login must not fail for it.
+/// The parameters that the address of the login may set, and sets. Values that are not listed and repeated
+/// parameters are left out: a login must not fail because of them.
 fn from_request(party: &RelyingParty, query: &str) -> Vec<(String, String)> {
     let sent: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
     let set = party.config.parameters_from_request.iter().filter_map(|parameter| {

@@ -1,4 +1,4 @@
-//! The end of a session: here, and at the provider when it takes part.
+//! Logout: the session ends here, and at the provider if it supports that.
 
 use crate::answer;
 use crate::calls::revocation;
@@ -20,19 +20,19 @@ use crate::store::revocation_list::RevocationTarget;
 use std::rc::Rc;
 
 /// The logout endpoint.
-///
 /// # Errors
-/// A POST that comes from another site.
+/// A POST from another site.
 pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let request = &visit.request;
     let is_post = request.method == "POST";
-    // Whoever says nothing is no browser that another site could use: session cookies are `SameSite`.
+    // A client that sends no such fields is no browser that another site could abuse: session cookies are
+    // `SameSite`.
     let is_asked_elsewhere = filter.initiator(request) == Initiator::AnotherOrigin;
     if is_asked_elsewhere || (!is_post && !is_by_a_person(request)) {
         if is_post {
             return Err(ClientError::CrossSiteLogout.into());
         }
-        // A link on another site, a picture, a page fetched ahead of time: the person is asked.
+        // A link on another site, an image, a prefetch: the person must confirm.
         let decision = filter.decision(visit, "logout_to_confirm", filter.providers().first(), "");
         let page = answer::confirm_logout(&filter.config.endpoints.logout);
         filter.audit(visit, &decision, page.status, "");
@@ -64,7 +64,7 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
         None => (filter.providers().first(), ""),
     };
     let decision = filter.decision(visit, "logged_out", provider, subject);
-    // The line names one person; of the others there is one each.
+    // One line names one person; each other person gets a line.
     for session in ended.iter().skip(1) {
         let subject = shown(&session.session.subject);
         let (provider, id) = (&session.party.config.name, &session.session.id);
@@ -74,27 +74,26 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     Ok(Answer::Respond(response, decision))
 }
 
-/// Ends a session for all workers of this proxy, whoever has a copy of its cookie or is just about to
-/// write it anew.
+/// Ends a session for all workers of this proxy, also for copies of its cookie and for a refresh that is
+/// about to write it.
 pub async fn end_session(filter: &Filter, found: &CachedSession, callouts: &Callouts) {
     found.look_again();
     let whose = RevocationTarget::Id { id: &found.session.id, person: found.session.person() };
     if let Err(error) = found.party.revocation_list.end(&filter.store, whose, callouts).await {
         let error = Error::from(error);
-        // The cookie goes in any case.
+        // The cookie is deleted in any case.
         log::warn!("code=shared_data a logout could not be stored for all workers: {error}");
     }
 }
 
-/// The page after a logout. It does not log in again by itself. If somebody had sessions of several
-/// providers, it leads on to the next of them first.
+/// The page after a logout. It does not begin a login. If the person had sessions at several providers, it
+/// first continues to the next of them.
 ///
-/// Whether the browser comes back with the `state` that it was sent with is noticed, no more: the
-/// session has ended before.
+/// A return without the `state` that was sent is only reported: the session has already ended.
 pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
     let request = &visit.request;
     let jar = Jar::read(&request.headers);
-    // What cannot be read in one way says nothing.
+    // A query that is no unambiguous form is ignored.
     let form = Form::read(request.query().unwrap_or_default()).ok();
     let state = form.as_ref().and_then(|form| form.get("state"));
     let returned = filter.cookies.check_logout(state, &jar);
@@ -123,9 +122,9 @@ pub fn logged_out(filter: &Filter, visit: &Visit) -> Answer {
     Answer::Respond(page, decision)
 }
 
-/// Where the first of these providers that takes part ends its session too (RP-Initiated Logout 1.0),
-/// and the cookie with which the return is recognised, if it leads to a page of ours. From there the
-/// browser goes on to the rest. `hint` is the ID token of the first provider.
+/// The logout request at the first of these providers that supports it (RP-Initiated Logout 1.0), and the
+/// cookie that identifies the return, if the return leads to a page of ours. From that page the browser
+/// continues to the remaining providers. `hint` is the ID token of the first provider.
 fn at_providers(
     filter: &Filter,
     visit: &Visit,
@@ -161,7 +160,7 @@ fn at_provider(
         None => own.clone(),
     };
     let next: Vec<String> = rest.iter().map(|party| party.config.name.clone()).collect();
-    // Elsewhere nobody would compare it.
+    // Any other page would not compare the `state`.
     let logout = match &back {
         Some(_) if back == own => {
             Some(LogoutInFlight { state: filter.random_secret(visit.now()).ok()?, next })
@@ -189,7 +188,7 @@ fn at_provider(
     Some((url.into(), cookie))
 }
 
-/// A browser that goes to the page, or a client that says nothing of the kind.
+/// Whether a browser navigates to the page, or a client sends no fetch metadata.
 fn is_by_a_person(request: &Request) -> bool {
     FetchMetadata::of(request).may_go_to_a_page() && ClientKind::of(request) != ClientKind::Prefetch
 }

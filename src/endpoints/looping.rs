@@ -1,7 +1,7 @@
-//! The end of logins that lead nowhere: after three rounds there is a page.
+//! Ends login loops: after three login attempts without success there is a page.
 //!
-//! Only a browser that was *sent* is in a loop. A person who opens an answer again, has many tabs, or asks
-//! for another login by a click on a page of this site is never refused.
+//! Only a browser that was *sent* is in a loop. A person who opens a response again, has many tabs, or
+//! requests another login by a click on a page of this site is never refused.
 
 use std::fmt;
 use std::rc::Rc;
@@ -18,7 +18,8 @@ use crate::rules::FetchMetadata;
 use crate::session::{ATTEMPTS_LIMIT, JUST_BEGUN, Jar, Login, LoginLoop};
 use crate::time::Timestamp;
 
-/// The number of logins that were lost before the one that now begins. `why` is why it begins.
+/// The number of logins that were lost before the one that begins now. `why` is the reason for the new
+/// login.
 ///
 /// # Errors
 /// Too many.
@@ -26,7 +27,8 @@ pub fn lost(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, why: &Erro
     let jar = Jar::read(&visit.request.headers);
     let mut at = visit.now();
     if matches!(why, Error::Client(ClientError::SessionEnded(_))) {
-        // By the clock of the proxy that made the session that is over: that one may be wrong, or ours.
+        // By the clock of the proxy that created the session that has ended: that clock or ours may be
+        // wrong.
         let mut texts = party.cookies.session_text(&jar);
         let found = texts.find_map(|text| session::open(filter, party, &text, visit.now()));
         at = found.map_or(at, |found| found.session.created_at);
@@ -41,8 +43,8 @@ pub fn lost(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, why: &Erro
     within(filter, visit, lost, kind, why)
 }
 
-/// The number of needless logins for this page, with the one that is now asked for: each began although a
-/// session had just begun. 0 if a person asks.
+/// The number of needless logins for this page, including the requested one: each began although a session
+/// had just begun. 0 if a person requests the login.
 ///
 /// # Errors
 /// Too many.
@@ -55,7 +57,8 @@ pub fn needless(
     metadata: &Metadata,
 ) -> Result<u8, Error> {
     let request = &visit.request;
-    // A click stays one in the redirects after it, but not as of this origin once they have left it.
+    // Redirects keep the fetch metadata of a click, but those that have left this origin are no longer
+    // same-origin.
     let provider_origin = metadata.authorization_endpoint.origin().ascii_serialization();
     let leaves = filter.origin(request).ok().is_none_or(|here| here != provider_origin);
     let is_by_person = leaves && FetchMetadata::of(request).is_a_click_here();
@@ -73,8 +76,8 @@ pub fn needless(
     )
 }
 
-/// The same for a login that comes to its end. It is needless if it began without a session although there
-/// was one: then another filter, which does not see our cookies, has begun it.
+/// The same for a login that completes. It is needless if it began without a session although there was
+/// one: then another filter, which does not read our cookies, began it.
 ///
 /// # Errors
 /// Too many.
@@ -98,8 +101,9 @@ pub fn unseen(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, login: &
     )
 }
 
-/// Counts an answer whose login began when there was a session, and of which no cookie came: a `Set-Cookie`
-/// value. `None` if the login is older than the session, as in one of several tabs, or was finished here.
+/// Counts an authorization response without a login cookie whose login began while there was a session: a
+/// `Set-Cookie` value. `None` if the login is older than the session, as in one of several tabs, or was
+/// completed here.
 ///
 /// # Errors
 /// Too many.
@@ -113,8 +117,9 @@ pub async fn done_before(
 ) -> Result<Option<String>, Error> {
     let of = party.cookies.needless(page);
     let (needless, counted_at) = attempts(filter, visit, of);
-    // Times are whole seconds, and a fast loop makes several rounds in one: what began in the second of the
-    // session began after it. An answer that is opened again was counted, after its login began.
+    // Times are whole seconds, and a fast loop makes several attempts in one: a login that began in the
+    // same second as the session counts as begun after it. A response that is opened again began before the
+    // last count.
     if started_at < found.session.created_at
         || started_at < counted_at
         || is_redeemed(filter, party, state, callouts).await
@@ -147,7 +152,7 @@ fn within(
     if attempts < ATTEMPTS_LIMIT { Ok(attempts) } else { Err(end(filter, visit, why, seen)) }
 }
 
-/// The end of a loop, with which session was seen, and which cookies.
+/// Reports the loop, with the session and the cookies that were seen.
 pub fn end(filter: &Filter, visit: &Visit, why: LoginLoop, seen: &dyn fmt::Display) -> Error {
     let names = filter.cookies.names_in(&Jar::read(&visit.request.headers)).join(" ");
     ClientError::LoginLoop(why, format!("{seen}; cookies of the filter: {names}")).into()

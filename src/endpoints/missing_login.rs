@@ -1,12 +1,11 @@
-//! An answer of the provider whose login is not there any more: the way back after a login that was
-//! finished, a page of the provider that was open over night or is a bookmark, the sixth of six tabs.
+//! A late or replayed authorization response: the history after a completed login, a page of the provider
+//! that was open overnight or is a bookmark, the sixth of six tabs.
 //!
-//! Such an answer logs nobody in. Its `state` says where its login began, if it is ours, and that is
-//! where the person is led: at once if logged in, else by a login from the beginning, which the provider
-//! mostly answers without a question. It begins by itself if the one before took too long, which a login
-//! that goes round in circles does not; or once, if the browser has as many logins as it may, so that this
-//! one made room for others. Otherwise the person is told and asked. What waits for the old login waits
-//! for the new one.
+//! Such a response never logs in. If its `state` is ours, it says where its login began, and the browser
+//! goes there: at once if the person is logged in, otherwise by a new login, which usually needs no
+//! interaction at the provider. The new login begins by itself if the previous one expired, which does not
+//! happen in a login loop; or once, if the browser has as many logins as allowed, so that this one was
+//! evicted. Otherwise a page offers the login. What waits for the old login waits for the new one.
 
 use std::rc::Rc;
 
@@ -26,7 +25,7 @@ use crate::rules::ClientKind;
 use crate::session::{Jar, Landing, Login, LoginLoop, LoginMissing, LoginOrigin};
 use crate::time::Timestamp;
 
-/// Leads on whoever comes with such an answer.
+/// Answers such a response.
 ///
 /// # Errors
 /// Why there is no login, if none begins by itself; or the provider cannot be reached.
@@ -44,14 +43,14 @@ pub async fn redirect_to_page(
     let said = response.error().map(|error| format!("the authorization response says: {error}"));
     visit.note(said.clone().unwrap_or_default());
     let (landing, began_as) = waiting(place.as_ref(), state);
-    // Anybody may have made this state and opened a window with it, which must not tell by closing what
-    // became of it.
+    // An attacker may have made this state and opened a window with it. The closing of the window must not
+    // reveal the outcome.
     let landing = if landing == Landing::Popup { Landing::Redirect } else { landing };
     let return_to = place.as_ref().map_or("/", |place| &place.return_to);
-    // The paths of our own pages may have changed since.
+    // The paths of our own endpoints may have changed since.
     let return_to = filter.return_to(return_to);
     extras.cookies = filter.cookies.delete_login(&party.cookies, state);
-    // Whom another filter sends here is not sent round once more.
+    // A login of another filter is not repeated: that would be a loop.
     let of_another = || filter.cookies.of_another_filter(state, &jar);
     let is_of_another = match &missing {
         LoginMissing::Behind => Some(looping::end(filter, visit, LoginLoop::OtherFilter, &missing)),
@@ -69,7 +68,7 @@ pub async fn redirect_to_page(
     let started_at = place.as_ref().map(|place| place.started_at);
     let begins_again = may_go_on
         && place.as_ref().is_some_and(|place| match is_logged_in {
-            // Only who finishes a login gets back a form. Once: this is no way to go round in circles.
+            // Only a completed login restores a form. Once, so that this cannot loop.
             true => place.landing == Landing::Form && place.began_as.is_none(),
             false => {
                 (made_room && place.began_as.is_none())
@@ -80,9 +79,9 @@ pub async fn redirect_to_page(
         extras.retry = Some(return_to.clone());
         let started_at = match started_at {
             Some(started_at) => started_at,
-            // To lead anybody to the front page instead is to lose in silence where they wanted to go.
+            // A redirect to the front page would silently lose the page that the person wanted.
             None if LoginOrigin::may_be_in(state) => return Err(not_ours(None)),
-            // Nobody here began it, so it is none of several tabs either.
+            // No login of ours began it, so it is not one of several tabs either.
             None => Timestamp(u64::MAX),
         };
         let begun = (state, return_to.as_str(), started_at);
@@ -100,16 +99,15 @@ pub async fn redirect_to_page(
     }
     log::debug!("code={} a login restarts: {missing}", missing.code());
     let known = party.ready(callouts).await?;
-    // With the new cookie goes the deletion of all that took too long.
+    // The new cookie comes with the deletion of all expired logins.
     let rule = filter.rule_of_page(&visit.request, &return_to);
     let authentication = step_up::wanted(filter, party, rule, "");
     let begin = LoginStart { landing, began_as, ..LoginStart::new(return_to, authentication) };
     Ok(begin_now(filter, visit, party, &known, begin))
 }
 
-/// A login that took too long for the provider begins again, which mostly asks nobody anything: by then
-/// somebody is logged in there in another tab. Whoever is logged in here too is led on. Only a form needs
-/// a login of its own.
+/// Restarts a login that expired at the provider. This usually needs no interaction: the person has logged
+/// in there in another tab. If the person is logged in here too, no login is needed, except for a form.
 pub fn begin_again(
     filter: &Filter,
     visit: &Visit,
@@ -134,7 +132,7 @@ pub fn begin_again(
     begin_now(filter, visit, party, known, begin)
 }
 
-/// What came in the place of the cookie of a login, and where that may have stayed.
+/// The cookies that came instead of the login cookie, and where that one may be.
 fn cookies_seen(filter: &Filter, visit: &Visit, jar: &Jar<'_>, place: Option<&LoginOrigin>) -> String {
     let here = &visit.request.authority;
     if let Some(began) = place.and_then(|place| place.host.as_ref()).filter(|host| *host != here) {
@@ -155,7 +153,7 @@ fn cookies_seen(filter: &Filter, visit: &Visit, jar: &Jar<'_>, place: Option<&Lo
     format!("{came}: {or}, or did the login begin on another host name?")
 }
 
-/// Leads on whoever is logged in.
+/// Redirects a person who is already logged in.
 fn done_before(
     filter: &Filter,
     visit: &Visit,

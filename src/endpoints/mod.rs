@@ -1,5 +1,5 @@
-//! The filter's own endpoints: one row for each. They win over every rule, and only their exact path is
-//! theirs.
+//! The filter's own endpoints: one row for each. They take precedence over every rule, and match their
+//! exact path only.
 
 mod backchannel;
 pub(crate) mod begin;
@@ -27,14 +27,14 @@ use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
 use crate::provider::RelyingParty;
 
-/// What an endpoint does, boxed: few requests are for one.
+/// The future of an endpoint, boxed: few requests are for one.
 type Served<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + 'a>>;
 
-/// Which methods an endpoint has.
+/// The methods of an endpoint.
 #[derive(Clone, Copy)]
 struct Methods {
     accepted: &'static [&'static str],
-    /// As `Allow` says it (RFC 9110 section 10.2.1).
+    /// The value of `Allow` (RFC 9110 section 10.2.1).
     allow: &'static str,
 }
 
@@ -43,13 +43,13 @@ const GET_ONLY: Methods = Methods { accepted: &["GET"], allow: "GET" };
 const GET_OR_POST: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET, POST" };
 const POST: Methods = Methods { accepted: &["POST"], allow: "POST" };
 
-/// One of the table.
+/// One row of the table.
 pub(crate) struct OwnEndpoint {
     /// Its path, if it is configured.
     path: fn(&Endpoints) -> Option<&str>,
-    /// Its methods; `None` if it answers to all.
+    /// Its methods; `None` if it accepts all.
     methods: Option<Methods>,
-    /// Whether its refusals have a form of their own, that of a method too.
+    /// Whether its refusals have their own format, also for a wrong method.
     refuses_itself: bool,
     handler: for<'a> fn(&'a Rc<Filter>, &'a Visit, &'a Callouts) -> Served<'a>,
 }
@@ -119,11 +119,11 @@ impl Methods {
     }
 }
 
-/// An endpoint of our own that a request is for.
+/// The endpoint of a request.
 pub(crate) enum Addressee {
-    /// Where a provider sends the browser back to.
+    /// The redirect URI of a provider.
     Callback(Rc<RelyingParty>),
-    /// One of the table.
+    /// One row of the table.
     Endpoint(&'static OwnEndpoint),
 }
 
@@ -145,10 +145,10 @@ impl Addressee {
 }
 
 impl Filter {
-    /// Which of our own endpoints a request is for; `None` if the path is none of theirs.
+    /// The endpoint of a request; `None` if the path belongs to none.
     ///
     /// # Errors
-    /// A method that the endpoint does not have.
+    /// The endpoint does not have this method.
     pub(crate) fn own_endpoint(&self, visit: &Visit) -> Result<Option<Addressee>, Error> {
         let (path, method) = (visit.request.path_only(), visit.request.method.as_str());
         if let Some(party) = self.registry.by_callback(path) {
@@ -163,16 +163,16 @@ impl Filter {
         Ok(Some(Addressee::Endpoint(endpoint)))
     }
 
-    /// Whether the endpoint at this path has this method.
+    /// Checks that the endpoint at this path has this method.
     ///
     /// # Errors
-    /// It has not.
+    /// It does not.
     pub(crate) fn check_method(&self, path: &str, method: &str) -> Result<(), Error> {
         let is_there = self.methods(path).is_none_or(|methods| methods.accepted.contains(&method));
         is_there.then_some(()).ok_or(ClientError::Method.into())
     }
 
-    /// `Allow` for a path of our own.
+    /// `Allow` for a path of an endpoint.
     pub(crate) fn allow(&self, path: &str) -> &'static str {
         self.methods(path).map_or("GET", |methods| methods.allow)
     }

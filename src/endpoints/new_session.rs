@@ -1,4 +1,4 @@
-//! The session that a login leads to.
+//! The session that a login creates.
 
 use std::rc::Rc;
 
@@ -12,10 +12,10 @@ use crate::refresh;
 use crate::session::{Login, Session};
 use crate::time::Timestamp;
 
-/// The session of a person who has logged in. Only what the configuration needs is in it.
+/// The session of a person who has logged in. It contains only what the configuration needs.
 ///
 /// # Errors
-/// The provider ended it while the login was under way, or the host gives no randomness.
+/// The provider ended the session during the login, or the host provides no randomness.
 pub fn new_session(
     filter: &Filter,
     party: &Rc<RelyingParty>,
@@ -34,7 +34,7 @@ pub fn new_session(
     if let Some(granted) = &tokens.scope {
         let asked = &party.config.scopes;
         if asked.iter().any(|scope| !granted.contains(scope)) {
-            // Many say it in other words, so it is only said.
+            // Many providers spell scopes differently, so this is only logged.
             let (asked, granted) = (asked.join(" "), shown(&granted.join(" ")));
             let note = format!(
                 "the scopes \"{asked}\" were requested, and \"{granted}\" granted: if claims are missing, \
@@ -52,7 +52,7 @@ pub fn new_session(
     let access_token_expires_at = lifetime.map(|lifetime| now + lifetime);
     let mut expires_at = now + filter.config.session.absolute_lifetime;
     if needs.access_token() && refresh_token.is_none() {
-        // The upstream must not be sent a token that is over.
+        // The upstream must not get an expired token.
         expires_at = access_token_expires_at.map_or(expires_at, |end| end.min(expires_at));
     }
     Ok(Session {
@@ -70,7 +70,7 @@ pub fn new_session(
         access_token_expires_at,
         obtained_at: refresh_token.is_some().then_some(now),
         generation: 0,
-        // What the renewed ID token may repeat.
+        // The nonce that a refreshed ID token may repeat.
         nonce: refresh_token.is_some().then(|| login.nonce.clone()),
         refresh_token,
         created_at: now,

@@ -1,4 +1,4 @@
-//! Which logins were redeemed: the provider sees each code once.
+//! Codes that were redeemed, each at most once.
 
 use crate::error::{ClientError, Error};
 use crate::filter::Filter;
@@ -7,7 +7,7 @@ use crate::provider::RelyingParty;
 use crate::session::{Login, LoginMissing};
 use crate::store::{Claim, Key, Record, Table};
 
-/// States of logins whose code was sent to the provider: room for some 31,000 within the lifetime of a
+/// `state` of each login whose code was sent to the provider: room for some 31,000 within the lifetime of a
 /// login.
 const REDEEMED: Table = Table { name: "redeemed_codes", buckets: 64, bucket_limit: 16 * 1024 };
 
@@ -17,11 +17,11 @@ pub async fn is_redeemed(filter: &Filter, party: &RelyingParty, state: &str, cal
     matches!(redeemed.get(Key::new(&[state.as_bytes()]), callouts).await, Ok(Some(_)))
 }
 
-/// The provider sees each code once, however often the callback is sent, and to whichever worker
-/// (RFC 6749 section 4.1.2).
+/// Redeems each code at most once, however often the callback is sent and whichever worker gets it (RFC
+/// 6749 section 4.1.2).
 ///
 /// # Errors
-/// It was sent before, or that cannot be known.
+/// The code was sent before, or that cannot be determined.
 pub async fn once(
     filter: &Filter,
     party: &RelyingParty,
@@ -29,7 +29,7 @@ pub async fn once(
     callouts: &Callouts,
 ) -> Result<(), Error> {
     let key = Key::new(&[login.state.expose().as_bytes()]);
-    // As long as the login can be finished: it may have begun before the clock went back.
+    // While the login can be completed: it may have begun before the clock was set back.
     let until = callouts.now().max(login.started_at) + filter.config.session.login_lifetime;
     let redeemed = REDEEMED.agreed(&filter.store, party.tenant());
     match redeemed.put_if_absent(key, &Record::new(&[], until), callouts).await {

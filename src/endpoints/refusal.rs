@@ -1,4 +1,4 @@
-//! A refusal in the words of whoever is refused.
+//! Refusals, in the format that the client understands.
 
 use std::rc::Rc;
 
@@ -18,12 +18,12 @@ use crate::session::Jar;
 /// Longest address that a page repeats. Bytes.
 const AGAIN_LIMIT: usize = 1024;
 
-/// What a refusal carries besides the error.
+/// The parts of a refusal besides the error.
 #[derive(Default)]
 pub struct RefusalDetails {
     /// Set-Cookie values.
     pub cookies: Vec<String>,
-    /// The address that tries again.
+    /// The address of a retry.
     pub retry: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Filter {
         self.refuse_with(visit, error, RefusalDetails::default())
     }
 
-    /// Refuses a request; the answer sets cookies or offers a way to try again.
+    /// Refuses a request; the response sets cookies or offers a retry.
     pub(crate) fn refuse_with(&self, visit: &Visit, error: &Error, mut extras: RefusalDetails) -> Answer {
         let rule = visit.rule.as_ref();
         if let Some(rule) = rule {
@@ -54,14 +54,14 @@ impl Filter {
             _ => self.config.endpoints.login.clone(),
         };
         let login = (answered.status == 401 && accepts_session).then_some(login);
-        // Reloading the page that answers a form sends the form again.
+        // Reloading the response to a form submits the form again.
         let popup = login.as_ref().filter(|_| self.is_sent_by_a_page(&visit.request));
         let popup = popup.map(|login| self.popup_address(login));
         let retry = extras.retry.or_else(|| {
             if !answered.begins_login {
                 return self.again(visit, answered.status);
             }
-            // Of our own pages it is the front page.
+            // For an endpoint of ours this is the front page.
             let party = match rule {
                 Some(rule) => rule.relying_party.as_deref(),
                 None => self.registry.relying_parties().first().map(Rc::as_ref),
@@ -109,7 +109,7 @@ impl Filter {
         Answer::Respond(response.set_cookies(extras.cookies), decision)
     }
 
-    /// The address of a page that a person may simply ask for once more.
+    /// The address of a page that a person may simply request again.
     fn again(&self, visit: &Visit, status: u16) -> Option<String> {
         let Request { method, path, .. } = &visit.request;
         let is_page =
@@ -117,8 +117,8 @@ impl Filter {
         (status == 503 && method == "GET" && is_page && path.len() <= AGAIN_LIMIT).then(|| path.clone())
     }
 
-    /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted; and where a script
-    /// must know with which authentication it would be let in (RFC 9470 section 3).
+    /// `WWW-Authenticate` (RFC 6750 section 3), where bearer tokens are accepted; and where a script must
+    /// know the authentication that would be sufficient (RFC 9470 section 3).
     fn challenge(&self, visit: &Visit, rule: &BoundRule, error: &Error) -> Option<String> {
         let realm = &visit.request.authority;
         let why = error.kind().challenge?;

@@ -1,8 +1,8 @@
 //! Who is logged in and for how long, for scripts of this site.
 //!
-//! `GET` says it and changes nothing, so a page may ask as often as it likes and its session ends all
-//! the same when nobody uses it. `POST` keeps the session alive, as any other request with it does.
-//! Either renews the tokens of the session when that is due. No token is ever in the answer.
+//! `GET` only reads: a page may poll it, and an idle session still ends. `POST` keeps the session alive,
+//! like any other request with it. Both refresh the tokens of the session when that is due. The response
+//! never contains a token.
 
 use std::rc::Rc;
 
@@ -24,12 +24,12 @@ use crate::session::Jar;
 /// The session endpoint.
 ///
 /// # Errors
-/// A request of another site, or no session that counts.
+/// A request from another site, or no valid session.
 pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     let request = &visit.request;
     let is_allowed = match request.method.as_str() {
         "POST" => filter.is_same_origin(request),
-        // A program says nothing of where it comes from.
+        // A program sends no fetch metadata.
         _ => match filter.initiator(request) {
             Initiator::Person | Initiator::Unknown => true,
             Initiator::SameOrigin | Initiator::AnotherOrigin => filter.is_same_origin(request),
@@ -51,7 +51,7 @@ pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> R
     Ok(tell(filter, visit, &current))
 }
 
-/// Whose session is meant: that of the page in `return_to`, like at the login endpoint.
+/// The provider of the session: that of the page in `return_to`, as at the login endpoint.
 fn relying_party<'a>(filter: &'a Filter, request: &Request) -> Result<&'a Rc<RelyingParty>, Error> {
     let query = request.query().unwrap_or_default();
     let page = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
@@ -60,7 +60,7 @@ fn relying_party<'a>(filter: &'a Filter, request: &Request) -> Result<&'a Rc<Rel
     filter.login_for(request, page.as_str())
 }
 
-/// The answer about a session.
+/// The response about a session.
 fn tell(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer {
     let cached = &current.cached;
     let jar = Jar::read(&visit.request.headers);
@@ -71,7 +71,7 @@ fn tell(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer 
         let cleared = filter.cookies.clear_attempts(&jar, visit.now()).into_iter();
         cleared.chain(written::at_once(filter, current, &jar, visit.now())).collect()
     } else {
-        // To be asked about is no use.
+        // A `GET` does not count as use of the session.
         written::unused(filter, current, &jar, visit.now())
     };
     let config = &filter.config.session;
@@ -95,12 +95,12 @@ fn tell(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer 
         .header("cross-origin-resource-policy", "same-origin")
         .body(told.to_string());
     let decision = filter.decision(visit, "session_info", &cached.party.provider, &session.subject);
-    // Pages ask often.
+    // Pages poll this endpoint.
     audit::admitted(&visit.request, &decision);
     Answer::Respond(response.set_cookies(cookies), decision)
 }
 
-/// Those of the claims that the configuration shows.
+/// The claims that the configuration shows.
 fn claims(filter: &Filter, claims: &Map<String, Value>) -> Map<String, Value> {
     let shown = &filter.config.identity.session_claims;
     let found = shown.iter().filter_map(|(name, claim)| Some((name.clone(), claim.find(claims)?.clone())));

@@ -1,8 +1,8 @@
-//! A login of a certain kind, or a recent one: before a page that needs it, or when a session is not
-//! enough (RFC 9470; Core 1.0 section 3.1.2.1).
+//! Step-up: a login with a required `acr` or a recent one, before a page that requires it or if a session
+//! is insufficient (RFC 9470; Core 1.0 section 3.1.2.1).
 //!
-//! A session is replaced only by a login that brought what was asked for, or by somebody else's. A
-//! login that did not ends with a page, never with the next redirect.
+//! A session is replaced only by a login that satisfies the requirement, or by the login of another person.
+//! A login that does not satisfy it ends with a page, never with another redirect.
 
 use std::rc::Rc;
 
@@ -21,8 +21,7 @@ use crate::session::{Jar, Login};
 use crate::time::{Seconds, Timestamp};
 
 impl Filter {
-    /// The address of the login that leads to what a rule requires. The page to return to is to be
-    /// added.
+    /// The address of the login that satisfies a rule. The caller adds the page to return to.
     pub(crate) fn step_up_address(&self, authentication: &Authentication) -> String {
         let query =
             form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters(authentication)).finish();
@@ -30,8 +29,8 @@ impl Filter {
     }
 }
 
-/// What a login for a page asks for: what the rule of the page requires, and what the address of the
-/// login names, if that is what some rule requires. A script knows it from its refusal.
+/// The authentication that a login for a page requests: the requirement of the rule of the page, and that
+/// in the address of the login if some rule has it. A script takes it from its refusal.
 pub fn wanted(
     filter: &Filter,
     party: &Rc<RelyingParty>,
@@ -63,12 +62,13 @@ fn named<'a>(filter: &'a Filter, party: &Rc<RelyingParty>, query: &str) -> Optio
     rules.map(|rule| &rule.authentication).find(is_named)
 }
 
-/// Whether people log in with this relying party for what the rule is about.
+/// Whether the identities of the rule log in with this relying party.
 fn is_of(rule: &BoundRule, party: &Rc<RelyingParty>) -> bool {
     rule.relying_party.as_ref().is_some_and(|of_rule| Rc::ptr_eq(of_rule, party))
 }
 
-/// As parameters of an authorization request and attributes of a challenge (RFC 9470 sections 3 and 4).
+/// The requirement as parameters of an authorization request and attributes of a challenge (RFC 9470
+/// sections 3 and 4).
 pub fn parameters(authentication: &Authentication) -> Vec<(&'static str, String)> {
     let acr_values = (!authentication.acr_values.is_empty()).then(|| authentication.acr_values.join(" "));
     let max_age = authentication.max_age.map(|max_age| max_age.0.to_string());
@@ -78,18 +78,18 @@ pub fn parameters(authentication: &Authentication) -> Vec<(&'static str, String)
         .collect()
 }
 
-/// Whether a login brought the `acr` that it was asked for. How long ago it may be is a matter of the
-/// ID token itself, which was checked.
+/// Checks that a login has the requested `acr`. The age of the authentication was checked with the ID
+/// token.
 ///
 /// # Errors
-/// It did not; the provider need not do what it is asked for (Core 1.0 section 3.1.2.1).
+/// Step-up not satisfied; the provider need not satisfy the request (Core 1.0 section 3.1.2.1).
 pub fn is_enough(login: &Login, id_token: &IdToken, leeway: Seconds, now: Timestamp) -> Result<(), Error> {
     let asked = Authentication { acr_values: login.acr_values.clone(), max_age: None };
     Ok(suffices(&asked, id_token.claims(), leeway, now).map_err(ClientError::StepUp)?)
 }
 
-/// Who logs in as somebody else leaves the session before: its cookie is overwritten, and a copy of it
-/// is worth nothing.
+/// A login as another person ends the previous session: its cookie is overwritten, and a copy of it is
+/// refused.
 pub async fn end_of_somebody_else(
     filter: &Filter,
     party: &Rc<RelyingParty>,

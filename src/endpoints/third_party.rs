@@ -1,8 +1,8 @@
-//! A login that somebody else asks for, such as a portal or the provider itself (OpenID Connect Core
+//! A login that a third party initiates, such as a portal or the provider itself (OpenID Connect Core
 //! section 4).
 //!
-//! Such a request begins a login and nothing else: who is logged in afterwards is what the provider
-//! says to a `state` and a `nonce` of this very browser.
+//! Such a request begins a login and nothing else: the person is the one that the provider names for a
+//! `state` and a `nonce` of this very browser.
 
 use std::rc::Rc;
 
@@ -21,7 +21,7 @@ use crate::rules::{ClientKind, FetchMetadata};
 /// A longer `login_hint` is left out. Bytes.
 const LOGIN_HINT_LIMIT: usize = 255;
 
-/// Whether the parameters are those of such a request: it names an issuer.
+/// Whether the parameters are those of such a request: they name an issuer.
 pub fn is_one(parameters: &str) -> bool {
     url::form_urlencoded::parse(parameters.as_bytes()).any(|(name, _)| name == "iss")
 }
@@ -29,8 +29,8 @@ pub fn is_one(parameters: &str) -> bool {
 /// Reads such a request.
 ///
 /// # Errors
-/// Parameters that can be read in two ways, an issuer that is not configured, or a page in a frame:
-/// a person must see who wants them to log in.
+/// Ambiguous parameters, an issuer that is not configured, or a page in a frame: the person must see the
+/// site that requests the login.
 pub fn read<'a>(
     filter: &'a Filter,
     request: &Request,
@@ -42,7 +42,7 @@ pub fn read<'a>(
     let form = Form::read(parameters).map_err(ClientError::Form)?;
     let issuer = form.get("iss").ok_or(ClientError::ParameterMissing("iss"))?;
     let return_to = return_to(filter, request, form.get("target_link_uri"))?;
-    // Two clients of one issuer: the page says whose sessions count.
+    // Two clients of one issuer: the page determines which one.
     let of_page = filter.login_for(request, &return_to)?;
     let parties = filter.registry.relying_parties();
     let party = one_of_issuer(parties, issuer, |party| Rc::ptr_eq(party, of_page));
@@ -61,14 +61,15 @@ pub fn read<'a>(
     ))
 }
 
-/// The hint is part of such a request. Where the configuration lists it, it says which.
+/// Whether the request may set this `login_hint`. If the configuration lists the parameter, it lists the
+/// values.
 fn may_hint(party: &RelyingParty, hint: &str) -> bool {
     let mut listed = party.config.parameters_from_request.iter();
     let listed = listed.find(|parameter| parameter.name == "login_hint");
     listed.is_none_or(|parameter| parameter.allows(hint))
 }
 
-/// Where the person wants to go, if that is on this site: whoever asks must not choose another.
+/// The page to return to, if it is on this site: a third party must not choose another one.
 fn return_to(filter: &Filter, request: &Request, target: Option<&str>) -> Result<String, Error> {
     let origin = filter.origin(request)?;
     let target = target.and_then(|target| Url::parse(target).ok());
@@ -85,10 +86,10 @@ fn return_to(filter: &Filter, request: &Request, target: Option<&str>) -> Result
     Ok(filter.return_to(place.as_deref().unwrap_or("/")))
 }
 
-/// Such a request by `POST`: nothing else is posted to the login.
+/// Such a request by `POST`: no other request is posted to the login.
 ///
 /// # Errors
-/// It is no form of a page, or its body is none, or names no login here.
+/// The request is not a form of a page, its body is no form, or it names no login here.
 pub async fn posted(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<Answer, Error> {
     if !matches!(ClientKind::of(&visit.request), ClientKind::Submission | ClientKind::Script) {
         return Err(ClientError::NotLoggedIn.into());

@@ -1,4 +1,4 @@
-//! A request that goes on, and what its answer brings to the browser.
+//! A request that goes on, and the cookies in its response.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,7 +9,7 @@ use crate::http::Headers;
 use crate::time::Timestamp;
 use crate::upstream::Edits;
 
-/// What a request goes on with, and what is seen to when its response is there.
+/// The edits of a request that goes on, and what its response needs.
 #[derive(Debug, Clone)]
 pub struct Admission {
     edits: Edits,
@@ -21,7 +21,7 @@ impl Admission {
         Admission { edits, response_cookies }
     }
 
-    /// Whether anything is to be done when the response is there.
+    /// Whether the response must be changed.
     pub fn changes_the_response(&self) -> bool {
         !self.response_cookies.cookies.is_empty() || self.response_cookies.session.is_some()
     }
@@ -46,15 +46,15 @@ pub struct ResponseCookies {
 
 /// A session to be written with the response of the upstream.
 ///
-/// That may take long. Meanwhile another response may have brought the browser a newer session, whose
-/// cookie an older one would overwrite: so which one is written is decided when the response is there.
+/// That response may take long. Meanwhile another response may have brought the browser a newer session,
+/// whose cookie an older one would overwrite: so the choice is made when the response arrives.
 #[derive(Clone)]
 pub struct SessionWrite {
-    /// The one that came along.
+    /// The session of the request.
     pub(crate) from_cookie: Rc<CachedSession>,
     /// The cookies of the request.
     pub(crate) cookies: Headers,
-    /// When the request went on.
+    /// When the request was admitted.
     pub(crate) decided_at: Timestamp,
 }
 

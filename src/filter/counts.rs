@@ -1,4 +1,4 @@
-//! What is counted, and what is due now and then.
+//! What is counted, and periodic work.
 
 use super::{Answer, Filter};
 use crate::audit::Decision;
@@ -16,13 +16,13 @@ impl Answer {
 }
 
 impl Filter {
-    /// Counts what was decided.
+    /// Counts the decision of an answer.
     pub(crate) fn counted(&self, answer: Answer) -> Answer {
         self.count_decision(answer.decision());
         answer
     }
 
-    /// What is due now and then. For the host, at every tick.
+    /// Periodic work. For the host, at every tick.
     pub fn tick(&self, now: Timestamp) {
         for party in self.registry.relying_parties() {
             if let Some(rest) = party.watch_secret(now) {
@@ -43,8 +43,7 @@ impl Filter {
         self.metrics.count(Metric::Decision { outcome, code, provider });
     }
 
-    /// Counts the reply to a callout, once however many requests it answers. For the host, which knows
-    /// that.
+    /// Counts the reply to a callout, once, however many requests share it. For the host, which knows that.
     pub fn count_callout(&self, called: &CalloutLabel, reply: &Reply) {
         if let (Some(provider), Some(outcome)) =
             (self.metrics.provider(&called.provider), CalloutOutcome::of(reply))

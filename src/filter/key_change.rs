@@ -1,9 +1,9 @@
-//! Notices a change of `session.keys` that refuses people.
+//! Detects a change of `session.keys` that refuses sessions.
 //!
-//! A proxy serves by its old configuration for minutes after it has taken a new one. Where the new one
-//! seals with a key that the old one does not know, the old one refuses whoever comes from the new one.
-//! So the names of the keys are kept in the shared data of the proxy, and the next configuration compares
-//! them with its own. A name says nothing of its key.
+//! A proxy serves with its old configuration for minutes after it has received a new one. If the new one
+//! seals with a key that the old one does not have, the old one refuses the sessions of the new one. So the
+//! names of the keys are stored in the shared data of the proxy, and the next configuration compares them
+//! with its own. A name reveals nothing about its key.
 
 use crate::filter::Filter;
 use crate::session::KeyName;
@@ -13,12 +13,12 @@ use crate::time::{Seconds, Timestamp};
 /// The names of the keys of some ten filters.
 const KEYS_IN_FORCE: Table = Table { name: "session_keys", buckets: 4, bucket_limit: 2 * 1024 };
 
-/// For so long they are remembered: as long as a session may last.
+/// How long they are remembered: as long as a session may last.
 const REMEMBERED: Seconds = Seconds(2_592_000);
 
-/// Remembers the names of the keys of a filter, the first seals. `filter` identifies it over
-/// configurations. The names that were in force before come back if the one that seals now was not among
-/// them: to one worker, once.
+/// Stores the names of the keys of a filter; the first key seals. `filter` identifies it across
+/// configurations. Returns the previous names if the key that seals now is not among them: to one worker,
+/// once.
 pub fn replaced(store: &Store, filter: Key, names: &[KeyName], now: Timestamp) -> Option<Vec<KeyName>> {
     let own: Vec<u8> = names.iter().flat_map(KeyName::bytes).collect();
     let changed = KEYS_IN_FORCE.rows(store, Tenant::none()).change(filter, now, |held| {
@@ -30,14 +30,14 @@ pub fn replaced(store: &Store, filter: Key, names: &[KeyName], now: Timestamp) -
         let is_known = before.is_empty() || names.first().is_some_and(|first| before.contains(first));
         ((!is_known).then_some(before), Some(Record::new(&own, now + REMEMBERED)))
     });
-    // What cannot be remembered is not compared.
+    // Without the store there is no comparison.
     changed.ok().flatten()
 }
 
 impl Filter {
-    /// Warns, once, if sessions are sealed with a key that the configuration before this one does not open.
+    /// Warns, once, if sessions are sealed with a key that the previous configuration does not have.
     pub(crate) fn compare_keys(&self, now: Timestamp) {
-        // Of what only this worker knows there is nothing before.
+        // A store of this worker alone has no previous configuration.
         if self.keys_are_compared.get() || !self.store.is_shared() {
             return;
         }

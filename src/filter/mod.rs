@@ -1,5 +1,5 @@
-//! The way of a request through the filter: what can be decided at once is decided here, what needs
-//! a callout becomes a flow.
+//! The way of a request through the filter: a request that needs no callout is decided at once, any other
+//! becomes a flow.
 
 pub(crate) mod admission;
 mod counts;
@@ -37,10 +37,10 @@ use crate::time::Timestamp;
 use crate::upstream::{IdentityHeaders, Upstream};
 pub(crate) use crate::visit::Visit;
 
-/// Opened sessions that one worker remembers.
+/// Opened sessions in the cache of one worker.
 const SESSIONS_REMEMBERED: usize = 2_000;
 
-/// Verified tokens that one worker remembers.
+/// Verified tokens in the cache of one worker.
 const TOKENS_REMEMBERED: usize = 2_000;
 
 /// Flows that may wait for the next tick.
@@ -49,7 +49,7 @@ const JOBS_LIMIT: usize = 1_000;
 /// Everything that one configuration needs at run time. One per worker.
 pub struct Filter {
     pub(crate) config: Config,
-    /// The providers, and what we are for each.
+    /// The providers, and the client at each of them.
     pub(crate) registry: Registry,
     /// In order; the last one matches everything.
     pub(crate) rules: Vec<BoundRule>,
@@ -59,13 +59,13 @@ pub struct Filter {
     pub(crate) needs: Needs,
     pub(crate) sessions: RefCell<Cache<Rc<CachedSession>>>,
     pub(crate) tokens: RefCell<Cache<Rc<CachedToken>>>,
-    /// What the workers know together.
+    /// What the workers share.
     pub(crate) store: Rc<Store>,
-    /// This worker, as the others see it.
+    /// This worker, as the others identify it.
     pub(crate) instance: Instance,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
-    /// Whether the session keys were compared with those of the configuration before.
+    /// Whether the session keys were compared with those of the previous configuration.
     pub(crate) keys_are_compared: Cell<bool>,
     pub(crate) room: Room,
     /// Where requests are decided.
@@ -73,13 +73,13 @@ pub struct Filter {
     jobs: RefCell<Vec<Step<()>>>,
 }
 
-/// A verified token and what follows from it, remembered per worker.
+/// A verified token and its result, cached per worker.
 pub struct CachedToken {
-    /// Whose it is, and what the upstream is told.
+    /// The identity, and the headers for the upstream.
     pub told: IdentityHeaders,
-    /// For whose tokens it counts.
+    /// The resource server that accepts it.
     pub(crate) server: Rc<ResourceServer>,
-    /// The keys it was verified with: when they are renewed it is verified again, so that a key
+    /// The keys it was verified with: after a new fetch of the keys it is verified again, so that a key
     /// that the provider withdrew is not trusted longer.
     pub(crate) keys: Rc<KeySet>,
 }
@@ -87,7 +87,7 @@ pub struct CachedToken {
 /// What the filter gets from its host besides requests and replies.
 #[derive(Clone, Copy)]
 pub struct HostFunctions {
-    /// Tells the workers of one proxy apart, as well as the host can.
+    /// Distinguishes the workers of one proxy, as well as the host can.
     pub worker: u64,
     /// The host's source of randomness, which need not be good.
     pub random: HostRandomness,
@@ -99,12 +99,12 @@ pub struct HostFunctions {
     pub metrics: Option<HostMetrics>,
 }
 
-/// What becomes of a request: exactly one of the two.
+/// The outcome of a request: exactly one of the two.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// It goes on to the upstream, edited.
     Continue(Admission),
-    /// It is answered here.
+    /// The filter answers it.
     Respond(Response, Decision),
 }
 
@@ -119,7 +119,7 @@ impl Filter {
     /// A filter for a configuration.
     ///
     /// # Errors
-    /// The host gives no randomness.
+    /// The host provides no randomness.
     pub fn new(config: Config, host: &HostFunctions, now: Timestamp) -> Result<Rc<Filter>, Error> {
         let secret = config.session.keys.first().cloned().ok_or(ConfigurationError::Absent)?;
         let random = Random::new(&secret, host.worker, host.random);
@@ -148,28 +148,28 @@ impl Filter {
         }))
     }
 
-    /// The providers, for the work of a tick: who is due is renewed, and workers that share data
-    /// tell each other what they know.
+    /// The providers, for the work of a tick: documents that are due are refreshed, and workers with shared
+    /// data share them.
     pub fn providers(&self) -> &[Rc<Provider>] {
         self.registry.providers()
     }
 
-    /// Renews what is known of a provider.
+    /// Refreshes the documents of a provider.
     pub fn refresh_documents(provider: &Rc<Provider>, now: Timestamp) -> Step<()> {
         let provider = Rc::clone(provider);
         Flow::begin(now, move |callouts| async move {
-            // What went wrong was logged, and the next attempt is set.
+            // The error was logged, and the next attempt is scheduled.
             let _ = provider.refresh_documents(&callouts).await;
         })
     }
 
-    /// Whether the configuration says that the host has shared data, which not every host can be asked.
+    /// Whether the configuration says that the host has shared data: not every host can be queried for it.
     pub fn shares_data(&self) -> bool {
         self.config.shared_data
     }
 
-    /// Flows that no request waits for with its own callouts. The host takes them at every tick and
-    /// does for them what it does for a renewal.
+    /// Flows whose callouts belong to no request. The host takes them at every tick and runs them like a
+    /// refresh of documents.
     pub fn jobs(&self) -> Vec<Step<()>> {
         self.jobs.take()
     }
@@ -179,12 +179,12 @@ impl Filter {
         !self.jobs.borrow().is_empty()
     }
 
-    /// Whether [`Filter::in_background`] takes another flow.
+    /// Whether [`Filter::in_background`] accepts another flow.
     pub(crate) fn has_room_in_background(&self) -> bool {
         self.jobs.borrow().len() < JOBS_LIMIT
     }
 
-    /// Begins a flow that outlives the request. Says whether there was room for it.
+    /// Begins a flow that outlives the request. False if there are too many.
     pub fn in_background(&self, job: Step<()>) -> bool {
         let has_room = self.has_room_in_background();
         if has_room {
@@ -200,17 +200,18 @@ impl Filter {
         }
     }
 
-    /// Header fields to add to the upstream's response to a request that went on, now that it is there.
+    /// Header fields to add to the response of the upstream to an admitted request, when that response
+    /// arrives.
     pub fn on_response(self: &Rc<Self>, admission: Admission, now: Timestamp) -> Vec<(String, String)> {
         let ResponseCookies { mut cookies, session } = admission.response_cookies;
         cookies.extend(session.into_iter().flat_map(|session| session.cookies(self, now)));
-        // What brings a cookie is kept by no cache.
+        // A response that sets a cookie must not be cached.
         let uncached = (!cookies.is_empty()).then(|| ("cache-control".to_owned(), "no-store".to_owned()));
         let cookies = cookies.into_iter().map(|cookie| ("set-cookie".to_owned(), cookie));
         uncached.into_iter().chain(cookies).collect()
     }
 
-    /// Writes the line of an answer of our own; `detail` is the error in words.
+    /// Logs an answer of the filter; `detail` is the message of the error.
     #[inline(never)]
     pub(crate) fn audit(&self, visit: &Visit, decision: &Decision, status: u16, detail: &str) {
         let who = visit.log_context();
@@ -223,8 +224,8 @@ impl Filter {
         self.upstream.protected_trailers(trailers)
     }
 
-    /// Lets an identity in if it has what the rule requires. Rights come first: whoever lacks one is not
-    /// sent to authenticate for nothing.
+    /// Admits an identity that satisfies the rule. Rights are checked first: a person without a required
+    /// right is not sent to a useless step-up.
     pub(crate) fn admit_identity(
         &self,
         visit: &Visit,
@@ -266,7 +267,7 @@ impl Filter {
         Ok(Answer::Continue(Admission::new(edits, response_cookies)))
     }
 
-    /// The decision of an answer that is no refusal, or of a request that goes on.
+    /// The decision of an answer that is no refusal, or of an admitted request.
     pub(crate) fn decision<'a>(
         &self,
         visit: &Visit,
@@ -298,7 +299,7 @@ impl Filter {
 
 #[cfg(test)]
 impl HostFunctions {
-    /// A host that has nothing, and draws the same bytes each time.
+    /// A host that offers nothing, and draws the same bytes each time.
     pub(crate) fn bare() -> HostFunctions {
         HostFunctions {
             worker: 1,

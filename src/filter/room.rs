@@ -1,4 +1,4 @@
-//! How much room is left in what the workers know together, and who lost something for want of it.
+//! How full the shared store is, and the evictions from it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,28 +9,29 @@ use crate::provider::RelyingParty;
 use crate::store::{Eviction, Table};
 use crate::time::{Seconds, Timestamp};
 
-/// What the workers know of refresh tokens: who uses one, and what came of it. Its room is configured:
-/// `session.refreshed_sessions_mib`. The number of buckets is not, because all who share them must agree.
+/// What the workers share about refresh tokens: leases and outcomes. The size is configured:
+/// `session.refreshed_sessions_mib`. The number of buckets is not, because all workers that share them must
+/// agree.
 pub const REFRESHES: Table = Table { name: "refreshed_sessions", buckets: 1024, bucket_limit: 64 * 1024 };
 
-/// A line about what was evicted is followed by the next after this time, which says how many there were.
+/// The time between two lines about evictions; each line has their number.
 const LINE_EVERY: Seconds = Seconds(60);
 
-/// What this worker has noticed of the room in the store.
+/// Evictions and fill of the store, as this worker observes them.
 #[derive(Default)]
 pub struct Room {
-    /// What no line has said yet.
+    /// Evictions that are not in the log yet.
     unsaid: RefCell<Vec<Eviction>>,
     said_at: Cell<Option<Timestamp>>,
-    /// The bucket that is looked at next.
+    /// The bucket that is measured next.
     next: Cell<u16>,
-    /// Bytes in each bucket of refreshed sessions when it was looked at last, by provider.
+    /// Bytes in each bucket of refreshed sessions at its last measurement, by provider.
     fill: RefCell<Vec<Vec<usize>>>,
 }
 
 impl Filter {
-    /// Counts and says what was evicted, and measures how full the room for refreshed sessions is: one
-    /// bucket at each tick.
+    /// Counts and logs evictions, and measures the fill of the table of refreshed sessions: one bucket at
+    /// each tick.
     pub(crate) fn watch_store(&self, now: Timestamp) {
         for evicted in self.store.take_evicted() {
             if let Some(party) = self.registry.by_tenant(evicted.tenant) {
@@ -64,7 +65,7 @@ impl Filter {
             }
             let taken = fill.iter().fold(0, |sum: usize, bytes| sum.saturating_add(*bytes));
             let room = limit.saturating_mul(usize::from(REFRESHES.buckets));
-            // Rounded up: whatever is there is seen.
+            // Rounded up: any entry shows.
             let percent = (taken as u64).saturating_mul(100).div_ceil((room as u64).max(1));
             self.metrics.measure(Metric::RefreshedFill { provider: party.number }, percent);
         }

@@ -1,4 +1,4 @@
-//! Sessions that a worker has opened, and what a session must hold.
+//! Sessions that a worker has opened, and what a session must contain.
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -13,37 +13,37 @@ use crate::session::{Fingerprint, Session};
 use crate::store::revocation_list::Generation;
 use crate::upstream::IdentityHeaders;
 
-/// Claims that every session keeps.
+/// Claims that every session contains.
 pub const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "acr"];
 
-/// An opened session and what follows from it, remembered per worker.
+/// An opened session and its result, cached per worker.
 pub struct CachedSession {
-    /// What the cookie holds.
+    /// The content of the cookie.
     pub session: Session,
-    /// Who opened it, and refreshes it.
+    /// The relying party that opened it, and refreshes it.
     pub party: Rc<RelyingParty>,
-    /// Whose it is, and what the upstream is told.
+    /// The identity, and the headers for the upstream.
     pub told: IdentityHeaders,
     /// It was sealed with a key that is no longer the first.
     pub(crate) needs_reseal: bool,
-    /// When it was looked for last among those that ended before their time.
+    /// The generation of the revocation list at its last lookup.
     pub(crate) checked_at: Cell<Option<Generation>>,
     pub(crate) fingerprint: OnceCell<Fingerprint>,
 }
 
 impl CachedSession {
-    /// It may have ended since it was looked for last, and nobody else says so.
+    /// Requests a new lookup in the revocation list, although the generation of the list is unchanged.
     pub fn look_again(&self) {
         self.checked_at.set(None);
     }
 
-    /// Tells this state of the session from all others.
+    /// Distinguishes this state of the session from all others.
     pub fn fingerprint(&self) -> &Fingerprint {
         self.fingerprint.get_or_init(|| Fingerprint::of(&self.session))
     }
 }
 
-/// What a session must hold for the configuration in force.
+/// What a session must contain for the current configuration.
 pub struct Needs {
     claims: Vec<ClaimPath>,
     access_token: bool,
@@ -52,7 +52,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// The claims that rules and headers ask for, and the tokens that are forwarded.
+    /// The claims that rules and headers need, and the tokens that are forwarded.
     pub fn of(config: &Config) -> Self {
         let mut claims: Vec<ClaimPath> =
             ALWAYS_KEPT.iter().map(|name| ClaimPath(vec![(*name).to_owned()])).collect();
@@ -74,7 +74,7 @@ impl Needs {
         Needs { claims, access_token, id_token, fingerprint }
     }
 
-    /// Identifies what is needed: a session made for other needs lacks something.
+    /// Identifies the needs: a session that was made for other needs may lack something.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -89,7 +89,7 @@ impl Needs {
         self.id_token
     }
 
-    /// The first claim that is needed, is not here, and may be had from the userinfo endpoint.
+    /// The first needed claim that is absent here and may come from the userinfo endpoint.
     pub fn missing<'a>(
         &'a self,
         claims: &Map<String, Value>,
@@ -100,7 +100,7 @@ impl Needs {
         missing.map(String::as_str)
     }
 
-    /// The names of needed claims that `merged` has and `base` has not, or not so.
+    /// The names of needed claims that `merged` has, and `base` lacks or has with another value.
     pub fn names_added(&self, merged: &Map<String, Value>, base: &Map<String, Value>) -> Vec<String> {
         let mut names: Vec<&String> = self.claims.iter().filter_map(|claim| claim.0.first()).collect();
         names.dedup();
@@ -108,7 +108,7 @@ impl Needs {
         names.into_iter().filter(is_added).cloned().collect()
     }
 
-    /// Those of the claims that are needed.
+    /// The needed claims among these.
     pub fn prune(&self, claims: &Map<String, Value>) -> Map<String, Value> {
         let mut kept = Map::new();
         for path in &self.claims {

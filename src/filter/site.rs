@@ -1,4 +1,4 @@
-//! The addresses of this site, as the browser knows them.
+//! The addresses of this site, as the browser sees them.
 
 use std::rc::Rc;
 
@@ -10,20 +10,20 @@ use crate::oidc::return_to::ReturnTo;
 use crate::provider::{BoundRule, RelyingParty};
 use crate::rules::{ClientKind, FetchMetadata, Initiator, select};
 
-/// A longer host is not remembered. Bytes (RFC 1035 section 2.3.4), with a port.
+/// Longer hosts are not remembered. Bytes (RFC 1035 section 2.3.4), with a port.
 const HOST_LIMIT: usize = 255 + 6;
 
 impl Filter {
-    /// The origin of this site as the browser knows it.
+    /// The origin of this site as the browser sees it.
     ///
     /// # Errors
-    /// The host is not one of those on which people log in, or is no host.
+    /// The host is not one of the configured hosts for logins, or is no host.
     pub(crate) fn origin(&self, request: &Request) -> Result<String, Error> {
         let (scheme, usual_port) = self.config.session.scheme();
         let host = request.authority.to_ascii_lowercase();
         let host = host.strip_suffix(&format!(":{usual_port}")).unwrap_or(&host);
         let origin = format!("{scheme}://{host}");
-        // Nothing but a host and a port: the reading by a browser must come to the same.
+        // Nothing but a host and a port: a browser must read the same.
         let is_host = url::Url::parse(&origin).is_ok_and(|url| url.origin().ascii_serialization() == origin);
         let hosts = &self.config.session.hosts;
         if !is_host || !(hosts.is_empty() || hosts.iter().any(|allowed| allowed == host)) {
@@ -32,11 +32,11 @@ impl Filter {
         Ok(origin)
     }
 
-    /// The address to which the provider sends the browser back. From the configuration, or from the
-    /// host of the request where the configuration leaves that open and allows the host.
+    /// The redirect URI. From the configuration, or from the host of the request where the configuration
+    /// leaves it open and allows the host.
     ///
     /// # Errors
-    /// The host is not one of those on which people log in, or is no host.
+    /// The host is not one of the configured hosts for logins, or is no host.
     pub(crate) fn redirect_uri(&self, party: &RelyingParty, request: &Request) -> Result<String, Error> {
         match &party.config.redirect_uri {
             RedirectUri::Fixed(url) => Ok(url.as_str().to_owned()),
@@ -44,18 +44,19 @@ impl Filter {
         }
     }
 
-    /// Who is the cause of a request, as the browser says.
+    /// The initiator of a request, by its fetch metadata.
     pub(crate) fn initiator(&self, request: &Request) -> Initiator {
         FetchMetadata::of(request).initiator(self.origin(request).ok().as_deref())
     }
 
-    /// Whether a page of this very site made the request, as its browser says. A client that says
-    /// nothing has not said so.
+    /// Whether a page of the same origin made the request, by its fetch metadata. False if the client sends
+    /// none.
     pub(crate) fn is_same_origin(&self, request: &Request) -> bool {
         self.origin(request).is_ok() && self.initiator(request) == Initiator::SameOrigin
     }
 
-    /// Whether a page of this site sends a form, in a window of its own. Reloading the answer sends it again.
+    /// Whether a page of this site submits a form, in a window of its own. Reloading the response submits
+    /// it again.
     pub(crate) fn is_sent_by_a_page(&self, request: &Request) -> bool {
         request.method == "POST"
             && ClientKind::of(request) == ClientKind::Submission
@@ -63,7 +64,7 @@ impl Filter {
             && self.is_same_origin(request)
     }
 
-    /// An address of the login that begins it in another window.
+    /// An address of the login that opens it in another window.
     pub(crate) fn popup_address(&self, login: &str) -> String {
         let separator = if login.contains('?') { '&' } else { '?' };
         format!("{login}{separator}display=popup")
@@ -84,16 +85,16 @@ impl Filter {
         own.chain(callbacks).collect()
     }
 
-    /// With whom people log in for a page: that of the rule for the page.
+    /// The provider for a page: that of the rule of the page.
     ///
     /// # Errors
-    /// They log in with nobody there.
+    /// The rule has no login.
     pub(crate) fn login_for(&self, request: &Request, return_to: &str) -> Result<&Rc<RelyingParty>, Error> {
         let rule = self.rule_of_page(request, return_to);
         rule.and_then(|rule| rule.relying_party.as_ref()).ok_or(ClientError::NoToken.into())
     }
 
-    /// The rule that a page comes under.
+    /// The rule of a page.
     pub(crate) fn rule_of_page(&self, request: &Request, return_to: &str) -> Option<&BoundRule> {
         let return_to = return_to.split('#').next().unwrap_or_default();
         let (authority, path) = match self.sibling(return_to) {
@@ -105,8 +106,8 @@ impl Filter {
         select(&self.rules, &page).ok().or(self.rules.last())
     }
 
-    /// Where a browser goes after a login that was asked for with this place: a page of this host or,
-    /// where the session counts on several, of one of those that are named.
+    /// The destination after a login for this `return_to`: a page of this host or, where the session is
+    /// valid on several hosts, of one of the configured ones.
     pub(crate) fn return_to(&self, wanted: &str) -> String {
         let own = self.own_paths();
         match self.sibling(wanted) {
@@ -115,8 +116,8 @@ impl Filter {
         }
     }
 
-    /// Where a browser goes back to that wanted to see a page. If the provider sends it back to another
-    /// host than this one, with the host.
+    /// The page to return to after a login for this request. With its host, if the redirect URI is on
+    /// another one.
     pub(crate) fn page_of(&self, request: &Request, party: Option<&RelyingParty>) -> String {
         let page = ReturnTo::from_request(&request.path, &self.own_paths());
         let elsewhere = match party.map(|party| &party.config.redirect_uri) {
@@ -129,7 +130,7 @@ impl Filter {
         format!("{}{}", elsewhere.unwrap_or_default(), page.as_str())
     }
 
-    /// Whether a login ends on the host where it began. What a window has kept is there only.
+    /// Whether a login ends on the host where it began. What a window keeps is available only there.
     pub(crate) fn comes_back_here(&self, request: &Request, party: &RelyingParty) -> bool {
         match &party.config.redirect_uri {
             RedirectUri::Fixed(url) => {
@@ -139,14 +140,14 @@ impl Filter {
         }
     }
 
-    /// The host of a request whose login ends on another one, where its cookie does not come. A proxy that
-    /// writes another host into requests makes it look so.
+    /// The host of a request whose login ends on another host, which does not get its cookie. A proxy that
+    /// rewrites the host of requests has the same effect.
     pub(crate) fn other_host(&self, request: &Request, party: &RelyingParty) -> Option<String> {
         let is_lost = self.config.session.domain.is_none() && !self.comes_back_here(request, party);
         (is_lost && request.authority.len() <= HOST_LIMIT).then(|| request.authority.clone())
     }
 
-    /// The origin and the path of an address on one of the hosts on which the session counts.
+    /// The origin and the path of an address on one of the hosts of the session.
     fn sibling<'a>(&self, address: &'a str) -> Option<(&'a str, &'a str)> {
         let session = &self.config.session;
         let scheme = if session.insecure_allow_http { "http://" } else { "https://" };

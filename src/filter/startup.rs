@@ -1,5 +1,5 @@
-//! What is said when a filter begins, by one of the workers that begin with it: an Envoy has as many as it
-//! has threads, and one more that tries the configuration.
+//! The log at the start of a filter, written by one of the workers that start with it: an Envoy has one for
+//! each thread, and one more that validates the configuration.
 
 use log::Level;
 
@@ -8,20 +8,20 @@ use crate::session::KeyName;
 use crate::store::{Claim, Key, Record, Store, Table, Tenant, Worth};
 use crate::time::{Seconds, Timestamp};
 
-/// What was said.
+/// Lines that were logged.
 const BEGUN: Table = Table { name: "begun", buckets: 1, bucket_limit: 1024 };
 
-/// Within this time the workers of one start have begun. The next start says the same again.
+/// Workers that begin within this time belong to one start. The next start logs the same again.
 const OF_ONE_START: Seconds = Seconds(10);
 
-/// Says which version begins, with which providers and keys, and what is unwise.
+/// Logs the version, the providers, the names of the keys, and warnings.
 pub fn say(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) {
     for (level, line) in to_be_said(config, keys, store, now) {
         log::log!(level, "{line}");
     }
 }
 
-/// Nothing if another worker has said it.
+/// Empty if another worker has logged it.
 fn to_be_said(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) -> Vec<(Level, String)> {
     let providers: Vec<&str> = config.providers.iter().map(|roles| roles.provider.name.as_str()).collect();
     let names: Vec<String> = keys.iter().map(KeyName::to_string).collect();

@@ -8,9 +8,8 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// A digital signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
 ///
-/// Only signatures: `none` and the MACs (`HS256` ...) cannot be expressed, so neither an unsigned
-/// token nor a public key used as a MAC secret (RFC 8725 section 2.1) can get any further than
-/// [`Algorithm::parse`].
+/// Only signatures: `none` and the MACs (`HS256` ...) cannot be expressed. So an unsigned token, and a
+/// public key that is used as a MAC secret (RFC 8725 section 2.1), fail at [`Algorithm::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -93,8 +92,8 @@ impl Algorithm {
         }
     }
 
-    /// The hash function of this algorithm. Ed25519 hashes inside the signature; what is said of
-    /// it here counts for [`half_hash`].
+    /// The hash function of this algorithm. Ed25519 hashes inside the signature; its value here is for
+    /// [`half_hash`].
     pub(super) const fn hash(self) -> Hash {
         match self {
             Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 => Hash::Sha256,
@@ -110,9 +109,9 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The left half of the hash of `text`, in base64url: what `at_hash` and `c_hash` must be (OpenID
-/// Connect Core sections 3.1.3.6 and 3.3.2.11). The hash is that of the algorithm which signed the
-/// ID token; for Ed25519 it is SHA-512, the hash it is made of.
+/// The left half of the hash of `text`, in base64url: the value of `at_hash` and `c_hash` (OpenID Connect
+/// Core sections 3.1.3.6 and 3.3.2.11). The hash is that of the algorithm that signed the ID token; for
+/// Ed25519 it is SHA-512, which Ed25519 uses itself.
 pub fn half_hash(algorithm: Algorithm, text: &str) -> String {
     let mut digest = algorithm.hash().digest(text.as_bytes());
     digest.truncate(digest.len() / 2);

@@ -13,7 +13,7 @@ use crate::codes::{self, Code};
 use crate::json::{self, JsonError};
 use crate::text::shown;
 
-/// Longest token that is read, in bytes. A proxy seldom passes longer header fields.
+/// Longest accepted token, in bytes. Proxies rarely accept longer header fields.
 pub const TEXT_LIMIT: usize = 16 * 1024;
 /// Longest header of a token, in bytes of base64url.
 pub const HEADER_LIMIT: usize = 4 * 1024;
@@ -26,15 +26,14 @@ pub const CANDIDATE_LIMIT: usize = 8;
 #[derive(Clone)]
 pub struct Compact {
     header: Header,
-    /// `header.payload` as it came: what was signed, never re-encoded.
+    /// `header.payload` as received: the signed text, never re-encoded.
     signed: String,
     payload: Vec<u8>,
     signature: Vec<u8>,
 }
 
-/// The members of a JOSE header that count here. What else it holds is ignored, above all keys and
-/// addresses of keys (`jwk`, `jku`, `x5u`, `x5c`; RFC 8725 section 3.10): a token does not choose who
-/// is trusted.
+/// The members of a JOSE header that are used. All others are ignored, above all keys and addresses of keys
+/// (`jwk`, `jku`, `x5u`, `x5c`; RFC 8725 section 3.10): a token does not choose whose key is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
@@ -44,15 +43,15 @@ pub(super) struct Header {
 }
 
 impl Compact {
-    /// Takes a token apart.
+    /// Parses a token.
     ///
-    /// Exactly three parts, each in base64url without padding, white space or stray bits; a header
-    /// that is one JSON object without duplicate members, with an `alg` of ours; nothing that changes
-    /// what the signature or the payload means (`crit`, `b64`, `zip`, nested tokens).
+    /// Exactly three parts, each in base64url without padding, white space or stray bits; a header that is
+    /// one JSON object without duplicate members, with a supported `alg`; nothing that changes the meaning
+    /// of the signature or the payload (`crit`, `b64`, `zip`, nested tokens).
     ///
     /// # Errors
-    /// [`JwsError`] names the rule that is broken. The whole text is looked at at most once before the
-    /// number of its parts is known, and nothing is allocated for it.
+    /// [`JwsError`] names the broken rule. Until the number of parts is known, the whole text is read at
+    /// most once, and nothing is allocated for it.
     pub fn parse(text: &str) -> Result<Compact, JwsError> {
         if text.len() > TEXT_LIMIT {
             return Err(JwsError::TooLong { limit: TEXT_LIMIT, found: text.len() });
@@ -82,11 +81,10 @@ impl Compact {
         })
     }
 
-    /// The payload, once its signature is verified by one of `keys` with one of the `allowed`
-    /// algorithms.
+    /// The payload, if one of `keys` verifies its signature with one of the `allowed` algorithms.
     ///
-    /// Which keys are tried: those that the token's `kid` names (a key without a `kid` may be any),
-    /// or all if the token names none; of these the ones whose type, curve and `alg` fit; at most
+    /// The keys to try are those that the token's `kid` names (a key without a `kid` matches any), or all
+    /// if the token names none; of these, the ones whose type, curve and `alg` fit; at most
     /// [`CANDIDATE_LIMIT`] of them.
     ///
     /// # Errors
@@ -97,7 +95,7 @@ impl Compact {
         Ok(self.payload)
     }
 
-    /// As [`Compact::verify`]; gives the key that made the signature.
+    /// As [`Compact::verify`], but returns the key that verified the signature.
     pub(super) fn check<'a>(&self, keys: &'a KeySet, allowed: &[Algorithm]) -> Result<&'a Key, JwsError> {
         let algorithm = self.header.algorithm;
         if !allowed.contains(&algorithm) {
@@ -149,12 +147,12 @@ impl Header {
                 Algorithm::parse(name).ok_or_else(|| JwsError::UnknownAlgorithm { found: shown(name) })?
             }
         };
-        // RFC 7515 section 4.1.11: what must be understood is refused, as no extension is. Malformed
-        // lists are refused by the same rule.
+        // RFC 7515 section 4.1.11: a token with a critical extension is refused, because none is supported.
+        // A malformed list is refused by the same rule.
         if members.contains_key("crit") {
             return Err(JwsError::Critical);
         }
-        // RFC 7797: the payload would not be what the signature is over. Also without `crit`.
+        // RFC 7797: the signature would not be over the payload as parsed here. Also without `crit`.
         if members.contains_key("b64") {
             return Err(JwsError::UnencodedPayload);
         }
@@ -179,7 +177,7 @@ impl Header {
     }
 }
 
-/// A header member that is text if it is there.
+/// A header member that must be text if it is present.
 fn member<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a str>, JwsError> {
     match members.get(name) {
         None => Ok(None),
@@ -188,7 +186,7 @@ fn member<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<Opt
     }
 }
 
-/// Media types are case-insensitive and may leave out `application/` (RFC 7515 section 4.1.9).
+/// Media types are case-insensitive and may omit `application/` (RFC 7515 section 4.1.9).
 fn media_type(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     text.strip_prefix("application/").map(str::to_owned).unwrap_or(text)
@@ -288,38 +286,38 @@ pub enum JwsError {
     SignatureMissing,
     /// The payload is not one strict JSON object (RFC 7519 section 7.2).
     ClaimsNotJson(JsonError),
-    /// No key of that name, or none at all for that algorithm, is in the set.
+    /// The set has no key with this name, or no key for this algorithm.
     UnknownKey {
         /// As in the header.
         key_id: Option<String>,
         /// As in the header.
         algorithm: Algorithm,
     },
-    /// There is a key of that name, but it is of another type or curve or meant for another algorithm.
+    /// The set has a key with this name, but of another type or curve, or for another algorithm.
     KeyDoesNotFit {
         /// As in the header.
         key_id: Option<String>,
         /// As in the header.
         algorithm: Algorithm,
     },
-    /// No key that fits made this signature.
+    /// No fitting key verifies this signature.
     WrongSignature {
         /// As in the header.
         algorithm: Algorithm,
     },
-    /// The key that made the signature is one of another tenant of the provider.
+    /// The key that verified the signature is that of another tenant of the provider.
     KeyIssuer {
         /// `iss` of the token.
         expected: String,
-        /// Whose tokens the key may sign, by its member `issuer`.
+        /// The issuer whose tokens the key may sign, by its member `issuer`.
         found: String,
     },
 }
 
 impl JwsError {
-    /// Whether newer keys could change the outcome: the key is unknown, or the name is known but the
-    /// provider may have put another key under it. Ask for the key set again, within the limits of
-    /// how often that is done.
+    /// Whether newer keys could change the result: the key is unknown, or the provider may have published
+    /// another key under the same name. Then the key set should be fetched again, within the limits for
+    /// such fetches.
     pub fn keys_may_have_changed(&self) -> bool {
         matches!(self, JwsError::UnknownKey { .. } | JwsError::WrongSignature { .. })
     }

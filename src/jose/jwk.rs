@@ -14,12 +14,12 @@ use crate::codes::{self, Code};
 use crate::json::{self, JsonError};
 use crate::text::shown;
 
-/// Longest key set that is read, in bytes.
+/// Longest accepted key set, in bytes.
 pub const KEY_SET_LIMIT: usize = 256 * 1024;
 /// Most keys in a set, usable or not.
 pub const KEY_COUNT_LIMIT: usize = 100;
 
-/// The usable keys of a provider, in their order, and why the others are not.
+/// The usable keys of a provider, in their order, and why the others are unusable.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<Key>,
@@ -27,24 +27,24 @@ pub struct KeySet {
     host: Option<HostVerifier>,
 }
 
-/// One key that verifies signatures.
+/// One key for the verification of signatures.
 #[derive(Debug, Clone)]
 pub struct Key {
     key_id: Option<String>,
     issuer: Option<String>,
-    /// The key's own `alg`: it is used for no other (RFC 8725 section 3.1).
+    /// The key's own `alg`: the key is used for no other algorithm (RFC 8725 section 3.1).
     algorithm: Option<Algorithm>,
     public_key: PublicKey,
 }
 
-/// A member of a key set that cannot be used.
+/// An unusable member of a key set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedKey {
     /// Its place in `keys`, from 0.
     pub position: usize,
     /// Its `kid`, safe to print.
     pub key_id: Option<String>,
-    /// What is in the way.
+    /// Why it is unusable.
     pub reason: SkipReason,
 }
 
@@ -61,12 +61,12 @@ impl fmt::Display for SkippedKey {
 impl KeySet {
     /// Reads a JWK Set (RFC 7517 section 5).
     ///
-    /// A key that cannot be used is skipped and noted, as RFC 7517 section 5 asks for: symmetric and
-    /// encryption keys, unknown types and curves, weak, malformed or oversized keys. Private members
-    /// are ignored. Keys without `use`, `alg` or `kid` are fine.
+    /// An unusable key is skipped and noted, as RFC 7517 section 5 requires: symmetric and encryption keys,
+    /// unknown types and curves, weak, malformed or oversized keys. Private members are ignored. Keys
+    /// without `use`, `alg` or `kid` are accepted.
     ///
     /// # Errors
-    /// A document that is too large or no key set, and a set with no usable key.
+    /// A document that is too large or no key set, and a set without a usable key.
     pub fn read(body: &[u8]) -> Result<KeySet, KeySetError> {
         if body.len() > KEY_SET_LIMIT {
             return Err(KeySetError::TooLarge { limit: KEY_SET_LIMIT, found: body.len() });
@@ -94,7 +94,7 @@ impl KeySet {
         Ok(set)
     }
 
-    /// The same keys, with which the host verifies what it can.
+    /// The same keys, with the host's verifier for the algorithms that it supports.
     pub fn verified_by(self, host: Option<HostVerifier>) -> KeySet {
         KeySet { host, ..self }
     }
@@ -108,7 +108,7 @@ impl KeySet {
         self.keys.iter()
     }
 
-    /// The keys that cannot be used.
+    /// The unusable keys.
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped
     }
@@ -129,7 +129,7 @@ impl Key {
             "RSA" => rsa(members)?,
             "EC" => ec(members)?,
             "OKP" => okp(members)?,
-            // Above all `oct`: a symmetric key that a provider publishes is no secret.
+            // Above all `oct`: a symmetric key that a provider publishes is not secret.
             other => return Err(SkipReason::Type { found: shown(other) }),
         };
         let algorithm = match text(members, "alg")? {
@@ -149,8 +149,8 @@ impl Key {
         self.key_id.as_deref()
     }
 
-    /// `issuer`, which no specification knows and Microsoft Entra ID writes: whose tokens the key may
-    /// sign, one tenant's or those of all (`{tenantid}`).
+    /// `issuer`, a member that no specification defines and Microsoft Entra ID sets: the issuer whose
+    /// tokens the key may sign, one tenant or all of them (`{tenantid}`).
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
@@ -165,7 +165,7 @@ impl Key {
         self.public_key.is_for(algorithm) && self.algorithm.is_none_or(|own| own == algorithm)
     }
 
-    /// Whether a token that names `key_id` may mean this key: if one of them has no name, it may.
+    /// Whether a token with this `key_id` may refer to this key: also if one of the two has no name.
     pub(super) fn answers_to(&self, key_id: Option<&str>) -> bool {
         match (key_id, self.key_id()) {
             (Some(wanted), Some(own)) => wanted == own,
@@ -174,7 +174,7 @@ impl Key {
     }
 }
 
-/// RFC 7517 section 4.3: if the operations are listed, `verify` is among them.
+/// RFC 7517 section 4.3: if `key_ops` is present, it must have `verify`.
 fn check_key_operations(members: &Map<String, Value>) -> Result<(), SkipReason> {
     match members.get("key_ops") {
         None => Ok(()),
@@ -211,7 +211,7 @@ fn ec(members: &Map<String, Value>) -> Result<PublicKey, SkipReason> {
 fn okp(members: &Map<String, Value>) -> Result<PublicKey, SkipReason> {
     match curve_name(members)? {
         "Ed25519" => PublicKey::ed25519(&number(members, "x")?).ok_or(SkipReason::Point),
-        // X25519 and X448 agree on keys, they do not sign.
+        // X25519 and X448 are for key agreement, not for signatures.
         other => Err(SkipReason::Curve { found: shown(other) }),
     }
 }
@@ -233,7 +233,7 @@ fn number(members: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>,
     URL_SAFE_NO_PAD.decode(text).map_err(|_| SkipReason::NotBase64Url { member })
 }
 
-/// Why a key of a set cannot be used.
+/// Why a key of a set is unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
     /// Not a JSON object.
@@ -260,22 +260,22 @@ pub enum SkipReason {
     },
     /// `key_ops` does not list `verify` (RFC 7517 section 4.3).
     Operations,
-    /// `kty` is none that signs in public: `oct`, or unknown.
+    /// `kty` is not that of a public signature key: `oct`, or unknown.
     Type {
         /// As in the key.
         found: String,
     },
-    /// `alg` is none of ours, or not one for this type and curve.
+    /// `alg` is not supported, or not for this type and curve.
     Algorithm {
         /// As in the key.
         found: String,
     },
-    /// `crv` is none that signs, or unknown.
+    /// `crv` is not for signatures, or unknown.
     Curve {
         /// As in the key.
         found: String,
     },
-    /// The coordinates are of the wrong length or not a point that may be a key.
+    /// The coordinates have the wrong length, or are not a valid point.
     Point,
     /// The RSA modulus is too short or too long.
     RsaSize {
@@ -286,7 +286,7 @@ pub enum SkipReason {
     RsaExponent,
     /// The RSA modulus is even.
     RsaModulus,
-    /// The RSA key can be factored (CVE-2017-15361).
+    /// The RSA key can be factored (ROCA, CVE-2017-15361).
     Roca,
 }
 
@@ -322,7 +322,7 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// Why a document is no key set that can be used.
+/// Why a document is not a usable key set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySetError {
     /// Longer than [`KEY_SET_LIMIT`].

@@ -7,7 +7,7 @@ use super::compact::{Compact, JwsError};
 use super::jwk::KeySet;
 use crate::json;
 
-/// A signed token, taken apart and not yet verified. Nothing in it may be believed.
+/// A signed token, parsed and not yet verified. Nothing in it may be trusted.
 #[derive(Debug, Clone)]
 pub struct Jws {
     compact: Compact,
@@ -15,11 +15,11 @@ pub struct Jws {
 }
 
 impl Jws {
-    /// Takes a token apart; see [`Compact::parse`] for the rules. The payload must be one JSON object
-    /// without duplicate members (RFC 7519 section 4).
+    /// Parses a token; see [`Compact::parse`] for the rules. The payload must be one JSON object without
+    /// duplicate members (RFC 7519 section 4).
     ///
     /// # Errors
-    /// [`JwsError`] names the rule that is broken.
+    /// [`JwsError`] names the broken rule.
     pub fn parse(text: &str) -> Result<Jws, JwsError> {
         let compact = Compact::parse(text)?;
         let claims = json::parse_object(compact.payload()).map_err(JwsError::ClaimsNotJson)?;
@@ -31,7 +31,7 @@ impl Jws {
         self.compact.header().algorithm
     }
 
-    /// `kid`. Chosen by whoever wrote the token: compare it, do nothing else with it.
+    /// `kid`. Chosen by the author of the token: only compare it.
     pub fn key_id(&self) -> Option<&str> {
         self.compact.header().key_id.as_deref()
     }
@@ -41,15 +41,15 @@ impl Jws {
         self.compact.header().header_type.as_deref()
     }
 
-    /// The claims, which anybody can have written. Only to choose the issuer whose keys are tried.
+    /// The claims, which an attacker may have written. Only to choose the issuer whose keys are tried.
     pub fn unverified_claims(&self) -> &Map<String, Value> {
         &self.claims
     }
 
-    /// Verifies the signature; see [`Compact::verify`] for which keys are tried.
+    /// Verifies the signature; see [`Compact::verify`] for the keys that are tried.
     ///
-    /// `keys` are those of one issuer, and the claims must name that issuer: the caller who chose the
-    /// keys checks it, the signature alone does not say it.
+    /// `keys` are those of one issuer, and the claims must name that issuer: the caller who chose the keys
+    /// checks this; the signature alone does not prove it.
     ///
     /// # Errors
     /// As [`Compact::verify`].
@@ -66,9 +66,10 @@ impl Jws {
     }
 }
 
-/// Claims whose signature was verified. Only [`Jws::verify`] makes one, so to have one is the proof.
+/// Claims whose signature was verified. Only [`Jws::verify`] constructs it, so a value of this type is the
+/// proof.
 ///
-/// It says that a key of the set signed these claims. It does not say what for: that is for
+/// It proves that a key of the set signed these claims. It does not prove their purpose: that is checked by
 /// [`IdToken::check`](crate::oidc::id_token::IdToken::check) and
 /// [`AccessToken::check`](crate::oidc::access_token::AccessToken::check).
 #[derive(Clone, PartialEq)]
@@ -100,14 +101,15 @@ impl Verified {
         self.header_type.as_deref()
     }
 
-    /// Whose tokens the key may sign, where the provider says it ([`Key::issuer`](super::jwk::Key::issuer)).
+    /// The issuer whose tokens the key may sign, if the provider says so
+    /// ([`Key::issuer`](super::jwk::Key::issuer)).
     pub fn key_issuer(&self) -> Option<&str> {
         self.key_issuer.as_deref()
     }
 }
 
 impl std::fmt::Debug for Verified {
-    /// Without the claims: they are about a person.
+    /// Without the claims: they are personal data.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verified")
             .field("algorithm", &self.algorithm)

@@ -1,9 +1,9 @@
 //! JOSE: signed tokens, keys, algorithms.
 //!
-//! A token goes one way: [`Jws::parse`] takes its text apart, [`Jws::verify`] with the [`KeySet`] of
-//! an issuer turns it into [`Verified`] claims, and only those are looked at by `oidc/`. What is not
-//! supported cannot be expressed: there is no unsigned token, no MAC, no encryption, no key or address
-//! of a key taken from a token (RFC 8725).
+//! A token takes one way: [`Jws::parse`] parses its text, [`Jws::verify`] with the [`KeySet`] of an issuer
+//! turns it into [`Verified`] claims, and `oidc/` reads only those. What is not supported cannot be
+//! expressed: there is no unsigned token, no MAC, no encryption, and no key or address of a key from a
+//! token (RFC 8725).
 
 pub mod algorithm;
 pub mod compact;

@@ -1,4 +1,4 @@
-//! Our private key: signs what proves who we are (`private_key_jwt`, RFC 7523).
+//! The private key of the client: signs client assertions (`private_key_jwt`, RFC 7523).
 
 use std::convert::Infallible;
 use std::fmt;
@@ -19,11 +19,11 @@ use zeroize::Zeroizing;
 use super::algorithm::Algorithm;
 use super::verify::RSA_BITS_MIN;
 
-/// A private key with the one algorithm it is used for and the name it is published under.
+/// A private key, its one algorithm, and the name under which it is published.
 ///
-/// Signing draws no randomness: the nonces of ECDSA and Ed25519 are derived from key and message (RFC
-/// 6979, RFC 8032), and so are the salt of RSASSA-PSS and the blinding of RSA. A predictable random
-/// source of a host can therefore not give the key away, and the same claims make the same token.
+/// Signing draws no randomness: the nonces of ECDSA and Ed25519 are derived from key and message (RFC 6979,
+/// RFC 8032), and so are the salt of RSASSA-PSS and the blinding of RSA. So a predictable random source of
+/// a host cannot reveal the key, and the same claims give the same token.
 #[derive(Clone)]
 pub struct SigningKey {
     key: Arc<PrivateKey>,
@@ -39,12 +39,12 @@ enum PrivateKey {
 }
 
 impl SigningKey {
-    /// Reads a private key: PKCS#8 (`BEGIN PRIVATE KEY`), PKCS#1 (`BEGIN RSA PRIVATE KEY`) or SEC 1
-    /// (`BEGIN EC PRIVATE KEY`), not encrypted.
+    /// Reads a private key: PKCS#8 (`BEGIN PRIVATE KEY`), PKCS#1 (`BEGIN RSA PRIVATE KEY`) or SEC 1 (`BEGIN
+    /// EC PRIVATE KEY`), not encrypted.
     ///
     /// # Errors
-    /// An algorithm we do not sign with (ES512), text that is no such key for the algorithm, an RSA key
-    /// below 2048 or above 4096 bits.
+    /// An algorithm that is not supported for signing (ES512), text that is no such key for the algorithm,
+    /// an RSA key below 2048 or above 4096 bits.
     pub fn from_pem(
         pem: &str,
         algorithm: Algorithm,
@@ -155,9 +155,9 @@ fn rsa_signature(
     signature.map_err(|_| SigningKeyError::NotSigned)
 }
 
-/// Bytes that only the owner of the private key can predict: HMAC-SHA256 in counter mode, keyed with
-/// the hash of the private exponent, over the digest to be signed. For the blinding of RSA, which has to be secret
-/// (RUSTSEC-2023-0071), and for the salt of RSASSA-PSS, which does not have to be.
+/// Bytes that only the owner of the private key can predict: HMAC-SHA256 in counter mode, keyed with the
+/// hash of the private exponent, over the digest to be signed. For the blinding of RSA, which must be
+/// secret (RUSTSEC-2023-0071), and for the salt of RSASSA-PSS, which need not be.
 struct Derived {
     seed: Hmac<Sha256>,
     counter: u64,
@@ -200,15 +200,15 @@ impl TryRng for Derived {
 
 impl TryCryptoRng for Derived {}
 
-/// Why a private key cannot be used, or did not sign.
+/// Why a private key is unusable, or did not sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SigningKeyError {
-    /// We do not sign with this algorithm.
+    /// Signing with this algorithm is not supported.
     Algorithm {
         /// As configured.
         found: Algorithm,
     },
-    /// No private key of the kind that the algorithm needs.
+    /// The text is not a private key of the type that the algorithm needs.
     Unreadable {
         /// As configured.
         algorithm: Algorithm,

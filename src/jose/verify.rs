@@ -1,8 +1,7 @@
 //! The cryptography of verification, behind one function.
 //!
-//! [`signature`] is the only place where a public key meets a signature. Whatever is faster (a
-//! multiplication made for Wasm, the verifier of the host) belongs behind it and has to agree with
-//! what is here.
+//! [`signature`] is the only place where a public key meets a signature. Faster implementations (a
+//! multiplication for Wasm, the verifier of the host) belong behind it and must agree with it.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::BoxedUint;
@@ -14,12 +13,12 @@ use super::algorithm::Algorithm;
 
 /// Smallest RSA modulus, in bits (RFC 7518 sections 3.3 and 3.5).
 pub const RSA_BITS_MIN: usize = 2048;
-/// Largest RSA modulus, in bits: what one forged token may cost grows with the square of it.
+/// Largest RSA modulus, in bits: the cost of verifying one forged token grows with its square.
 pub const RSA_BITS_MAX: usize = 8192;
 /// Largest RSA public exponent, in bits. Every exponent in use is 65537 or smaller.
 pub const RSA_EXPONENT_BITS_MAX: usize = 32;
 
-/// A public key, ready to verify: nothing is decoded or checked again per signature.
+/// A public key, ready to verify: nothing is decoded or checked again for each signature.
 #[derive(Debug, Clone)]
 pub enum PublicKey {
     /// For RS256 to RS512 and PS256 to PS512.
@@ -63,7 +62,7 @@ impl PublicKey {
     }
 
     /// A point on P-256, P-384 or P-521. The coordinates have the full length of the field (RFC 7518
-    /// section 6.2.1.2). `None` if they have not, or the point is not on the curve.
+    /// section 6.2.1.2). `None` if they do not, or if the point is not on the curve.
     pub(super) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Option<PublicKey> {
         if x.len() != curve.coordinate_bytes() || y.len() != curve.coordinate_bytes() {
             return None;
@@ -76,15 +75,15 @@ impl PublicKey {
         }
     }
 
-    /// An Ed25519 key. `None` if it is not 32 bytes, no point, or a point of small order, under
-    /// which one signature verifies for many messages.
+    /// An Ed25519 key. `None` if it is not 32 bytes, no point, or a point of small order, under which one
+    /// signature is valid for many messages.
     pub(super) fn ed25519(x: &[u8]) -> Option<PublicKey> {
         let key = ed25519_compact::PublicKey::from_slice(x).ok()?;
         key.validate().ok()?;
         Some(PublicKey::Ed25519(key))
     }
 
-    /// Whether keys of this type and curve are those of `algorithm` (RFC 7518 section 3.1).
+    /// Whether keys of this type and curve are for `algorithm` (RFC 7518 section 3.1).
     pub fn is_for(&self, algorithm: Algorithm) -> bool {
         match self {
             PublicKey::Rsa { .. } => matches!(
@@ -134,19 +133,19 @@ pub(super) enum RsaKeyError {
     Exponent,
     /// The modulus is even.
     Modulus,
-    /// The key was made by a generator whose keys can be factored (CVE-2017-15361).
+    /// The key comes from a generator whose keys can be factored (CVE-2017-15361).
     Roca,
 }
 
 /// Whether `signature` is a signature of `message` by the owner of `key` with `algorithm`.
 ///
-/// Never true for a key of another type or curve. Signatures have exactly one length; the numbers in
-/// them are in range (for ECDSA 0 < r, s < n: CVE-2022-21449); the salt of PSS is as long as its hash
-/// (RFC 7518 section 3.5); padding is compared with the one correct padding instead of being parsed.
-/// Of the two forms (r, s) and (r, n - s) of an ECDSA signature both verify: JWS does not forbid it,
-/// so the text of a token does not identify it.
+/// Never true for a key of another type or curve. Signatures have exactly one length; the numbers in them
+/// are in range (for ECDSA 0 < r, s < n: CVE-2022-21449); the salt of PSS is as long as its hash (RFC 7518
+/// section 3.5); padding is compared with the one correct padding and not parsed. Both forms (r, s) and (r,
+/// n - s) of an ECDSA signature are valid: JWS does not forbid it, so the text of a token does not identify
+/// it.
 ///
-/// `host` is asked first where it can do the work: natively it is forty times faster.
+/// `host` verifies first what it supports: natively this is forty times faster.
 pub fn signature(
     algorithm: Algorithm,
     key: &PublicKey,
@@ -177,17 +176,17 @@ pub fn signature(
     }
 }
 
-/// The host's own verifier of RSASSA-PKCS1-v1_5 signatures (RFC 8017 section 8.2). `None` if it
-/// cannot say, for example because the host has none.
+/// The host's own verifier of RSASSA-PKCS1-v1_5 signatures (RFC 8017 section 8.2). `None` without a result,
+/// for example because the host has none.
 pub type HostVerifier = fn(&HostCheck<'_>) -> Option<bool>;
 
-/// What a [`HostVerifier`] is asked.
+/// The input of a [`HostVerifier`].
 pub struct HostCheck<'a> {
     /// `sha256`, `sha384` or `sha512`.
     pub hash: &'static str,
     /// DER of `SubjectPublicKeyInfo`.
     pub public_key_der: &'a [u8],
-    /// What was signed.
+    /// The signed message.
     pub message: &'a [u8],
     /// As long as the modulus.
     pub signature: &'a [u8],
@@ -223,15 +222,15 @@ fn bit_length(number: &[u8]) -> usize {
     significant.count().saturating_mul(8).saturating_sub(top.leading_zeros() as usize)
 }
 
-/// Odd primes up to 167, the ones that tell.
+/// Odd primes up to 167 that show the fingerprint.
 const SMALL_PRIMES: [u32; 38] = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103,
     107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
 ];
 
-/// Whether a modulus carries the fingerprint of ROCA: the vulnerable generator made primes that are
-/// powers of 65537 modulo every small prime, so their product is one too (Nemec and others, "The
-/// Return of Coppersmith's Attack", 2017). About one sound key in 2^28 carries it by chance.
+/// Whether a modulus has the fingerprint of ROCA: the vulnerable generator made primes that are powers of
+/// 65537 modulo every small prime, so their product is one too (Nemec and others, "The Return of
+/// Coppersmith's Attack", 2017). About one sound key in 2^28 has it by chance.
 fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     SMALL_PRIMES.iter().all(|&prime| {
         let rest = |number: u32| number.checked_rem(prime).unwrap_or_default();

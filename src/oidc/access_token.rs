@@ -1,4 +1,4 @@
-//! The access token that is a JWT (RFC 9068; RFC 8725 for what is not one).
+//! An access token that is a JWT (RFC 9068; RFC 8725 for tokens that do not follow it).
 
 use std::fmt;
 
@@ -10,28 +10,28 @@ use crate::jose::Verified;
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-/// What an access token must say.
+/// The conditions for an access token.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The issuer identifier of the provider whose keys verified the signature.
     pub issuer: &'a str,
-    /// Names of the API, of which `aud` must have one.
+    /// Names of this API; `aud` must have one of them.
     pub audiences: &'a [String],
-    /// Of these the `client_id` of a token without `aud` must be one. With neither this nor `audiences`
-    /// no token is accepted.
+    /// The `client_id` of a token without `aud` must be one of these. With neither this nor `audiences` no
+    /// token is accepted.
     pub clients_without_audience: &'a [String],
-    /// Whether the header `typ` must be `at+jwt` (RFC 9068 section 4). Providers that predate the RFC
-    /// write `JWT` or nothing, and then an ID token without a nonce can be told apart by its audience
-    /// alone: do not list a client identifier among `audiences`.
+    /// Whether the header `typ` must be `at+jwt` (RFC 9068 section 4). Providers that predate the RFC write
+    /// `JWT` or nothing; then only its audience distinguishes an ID token without a nonce: do not list a
+    /// client identifier among `audiences`.
     pub require_type: bool,
-    /// Tolerance for clocks that disagree.
+    /// Tolerance for clock differences.
     pub leeway: Seconds,
-    /// Our clock.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// A checked access token. Only [`AccessToken::check`] makes one, so to have one is the proof that this
-/// provider issued it for this API and that it is valid now.
+/// A checked access token. Only [`AccessToken::check`] constructs it, so a value of this type proves that
+/// this provider issued the token for this API and that it is valid now.
 #[derive(Clone, PartialEq)]
 pub struct AccessToken {
     claims: Claims,
@@ -41,12 +41,12 @@ pub struct AccessToken {
 impl AccessToken {
     /// Checks an access token by the rules of RFC 9068 section 4.
     ///
-    /// More lenient than it where tokens in the field are: `typ` may be missing, and so may `sub`,
-    /// `client_id`, `iat` and `jti`. Never lenient about `iss` and `exp`, nor about `aud`: where tokens
-    /// have none at all, the clients are listed whose tokens count, and the token must say what it is.
+    /// More lenient than the RFC where tokens in practice are: `typ` may be missing, and so may `sub`,
+    /// `client_id`, `iat` and `jti`. Never lenient about `iss` and `exp`, nor about `aud`: for tokens
+    /// without any, the accepted clients are configured, and the token must declare its use.
     ///
     /// # Errors
-    /// [`AccessTokenError`] names the rule that is broken.
+    /// [`AccessTokenError`] names the broken rule.
     pub fn check(verified: Verified, expect: &Expected<'_>) -> Result<AccessToken, AccessTokenError> {
         check_use(&verified, expect.require_type)?;
         let claims = verified.claims();
@@ -54,7 +54,7 @@ impl AccessToken {
         // RFC 9068 section 4: the issuer, exactly.
         claims::check_issuer(claims, expect.issuer)?;
 
-        // The same: `aud` names this API, or the token was meant for another one.
+        // RFC 9068 section 4: `aud` names this API; otherwise the token is for another one.
         if claims.contains_key("aud") || expect.clients_without_audience.is_empty() {
             let found = claims::audiences(claims)?;
             if !expect.audiences.iter().any(|name| found.contains(&name.as_str())) {
@@ -67,14 +67,15 @@ impl AccessToken {
             check_client(&verified, expect.clients_without_audience)?;
         }
 
-        // The same: `exp`. RFC 7519 sections 4.1.5 and 4.1.6: `nbf` and `iat` where they are.
+        // RFC 9068 section 4: `exp`. RFC 7519 sections 4.1.5 and 4.1.6: `nbf` and `iat` if present.
         let expires_at = claims::check_validity_period(claims, expect.now, expect.leeway)?;
 
-        // RFC 7519 section 4.1.2: `sub` where it is, as strictly as in an ID token.
+        // RFC 7519 section 4.1.2: `sub` if present, as strictly as in an ID token.
         claims::subject(claims)?;
 
-        // RFC 8705 section 3 and RFC 9449 section 6: a bound token counts only with a proof, which
-        // cannot be checked here. Taken without one, a stolen token would be as good as the real one.
+        // RFC 8705 section 3 and RFC 9449 section 6: a bound token is valid only with a proof of
+        // possession, which cannot be checked here. Accepted without it, a stolen token would be as good as
+        // the original.
         if claims.contains_key("cnf") {
             return Err(AccessTokenError::Bound);
         }
@@ -86,9 +87,9 @@ impl AccessToken {
         &self.claims
     }
 
-    /// The scopes: `scope`; where there is none, `scp` (Entra, Okta). A text is separated by single
-    /// spaces (RFC 8693 section 4.2); some providers write a list instead, of which each item is one
-    /// scope. Compare them whole. A claim of another type grants nothing.
+    /// The scopes: `scope`; without it, `scp` (Entra, Okta). Single spaces separate the scopes of a text
+    /// (RFC 8693 section 4.2); some providers write a list instead, of which each item is one scope.
+    /// Compare them whole. A claim of another type grants nothing.
     pub fn scopes(&self) -> Vec<&str> {
         match self.claims.get("scope").or_else(|| self.claims.get("scp")) {
             Some(Value::String(text)) => text.split(' ').filter(|scope| !scope.is_empty()).collect(),
@@ -97,14 +98,14 @@ impl AccessToken {
         }
     }
 
-    /// `exp`. As far in the future as the provider likes.
+    /// `exp`. Not limited: it may be far in the future.
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 }
 
 impl fmt::Debug for AccessToken {
-    /// Without the claims: they are about a person.
+    /// Without the claims: they are personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
@@ -116,7 +117,7 @@ const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 /// Claims that only ID tokens have (OpenID Connect Core sections 2, 3.1.3.6 and 3.3.2.11).
 const ID_TOKEN_CLAIMS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
 
-/// RFC 8725 sections 3.11 and 3.12: the same keys sign tokens of other kinds, which must not pass.
+/// RFC 8725 sections 3.11 and 3.12: the same keys sign tokens of other kinds, which must be refused.
 fn check_use(verified: &Verified, require_type: bool) -> Result<(), AccessTokenError> {
     let typed = match verified.header_type() {
         Some(ACCESS_TOKEN_TYPE) => true,
@@ -127,7 +128,7 @@ fn check_use(verified: &Verified, require_type: bool) -> Result<(), AccessTokenE
     if let Some(found) = declared.filter(|found| *found != TokenUse::Access) {
         return Err(AccessTokenError::Use { found });
     }
-    // Keycloak's access tokens carry the nonce too, but say that they are access tokens.
+    // Keycloak's access tokens have the nonce too, but declare that they are access tokens.
     if typed || declared == Some(TokenUse::Access) {
         return Ok(());
     }
@@ -137,8 +138,8 @@ fn check_use(verified: &Verified, require_type: bool) -> Result<(), AccessTokenE
     }
 }
 
-/// Who asked for a token that does not say for whom it is. Whatever has an audience, as every ID token
-/// does, does not come here.
+/// The client of a token without an audience. Tokens with an audience, as every ID token has, are not
+/// checked here.
 fn check_client(verified: &Verified, clients: &[String]) -> Result<(), AccessTokenError> {
     let claims = verified.claims();
     let says_what_it_is = verified.header_type() == Some(ACCESS_TOKEN_TYPE)
@@ -155,19 +156,19 @@ fn check_client(verified: &Verified, clients: &[String]) -> Result<(), AccessTok
 pub enum AccessTokenError {
     /// A rule for every token.
     Claim(ClaimError),
-    /// The header `typ` is that of another kind of token, or does not say `at+jwt` where it must.
+    /// The header `typ` is that of another kind of token, or is not `at+jwt` where that is required.
     HeaderType {
         /// Whether `at+jwt` is required.
         require_type: bool,
         /// As in the header, in lower case.
         found: Option<String>,
     },
-    /// The claims say that it is another kind of token.
+    /// The claims declare another kind of token.
     Use {
         /// Which one.
         found: TokenUse,
     },
-    /// It has a claim that only ID tokens have, and does not say that it is an access token.
+    /// It has a claim that only ID tokens have, and does not declare that it is an access token.
     IdTokenClaim {
         /// Which one.
         claim: &'static str,
@@ -179,17 +180,17 @@ pub enum AccessTokenError {
         /// As in the token.
         found: String,
     },
-    /// It has no `aud`, and `client_id` is not one of those whose tokens need none, or it does not say
-    /// that it is an access token.
+    /// It has no `aud`, and `client_id` is not configured for such tokens, or it does not declare that it
+    /// is an access token.
     Client {
         /// As configured.
         expected: Vec<String>,
         /// As in the token.
         found: String,
-        /// Whether `typ` or `token_use` says that it is an access token.
+        /// Whether `typ` or `token_use` declares an access token.
         says_what_it_is: bool,
     },
-    /// `cnf`: the token is bound to a key of its owner (RFC 8705, RFC 9449).
+    /// `cnf`: the token is bound to a key (RFC 8705, RFC 9449).
     Bound,
 }
 
@@ -262,7 +263,7 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000;
 
-    /// A good access token with `changes`: a claim that is changed to `"-"` is left out.
+    /// A valid access token with `changes`: a claim that is changed to `"-"` is removed.
     fn claims(changes: Value) -> Claims {
         let mut claims = json!({
             "iss": "https://op.example", "sub": "alice", "aud": "https://api.example", "client_id": "app",

@@ -16,14 +16,14 @@ use crate::secret::Secret;
 use crate::text::shown;
 use crate::time::Seconds;
 
-/// `error` and `error_description` with which Keycloak answers when its login page was open for too long
-/// and somebody has logged in meanwhile in another tab.
+/// `error` and `error_description` of Keycloak if its login page was open for too long and the person has
+/// logged in meanwhile in another tab.
 const EXPIRED: [Option<&str>; 2] = [Some("temporarily_unavailable"), Some("authentication_expired")];
 
 /// How a browser sends a form (OAuth 2.0 Form Post Response Mode section 2).
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// Longest body of an authorization response that is waited for. Bytes.
+/// Longest accepted body of an authorization response. Bytes.
 pub const BODY_LIMIT: usize = FORM_LIMIT;
 
 /// Values of `error` in an authorization response: RFC 6749 section 4.1.2.1, Core 1.0 section
@@ -52,9 +52,9 @@ const REGISTERED_ERRORS: &[&str] = &[
 /// What differs from one authorization request to the next.
 #[derive(Debug, Clone, Copy)]
 pub struct AuthorizationRequest<'a> {
-    /// Where the answer comes; the token request repeats it byte for byte.
+    /// Where the provider returns the response; the token request repeats it byte for byte.
     pub redirect_uri: &'a str,
-    /// Binds the answer to the login.
+    /// Binds the response to the login.
     pub state: &'a Secret,
     /// Binds the ID token to the login.
     pub nonce: &'a Secret,
@@ -112,7 +112,7 @@ pub fn authorization_request(
     endpoint::with_parameters(endpoint, &parameters, OWN_PARAMETERS)
 }
 
-/// Parameters of others, none of which is ours.
+/// The parameters as pairs of text.
 fn pairs(parameters: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     let all = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     all.filter(|(name, _)| !OWN_PARAMETERS.contains(name))
@@ -179,7 +179,8 @@ pub enum AuthorizationError {
     BodyMissing,
     /// A signed response (JARM), which was not requested.
     UnexpectedResponse,
-    /// No `state`, or an empty one; and the provider's error, if the response has one. It may be forged.
+    /// No `state`, or an empty one; and the provider's error, if the response has one. An attacker may have
+    /// forged it.
     StateMissing(Option<ErrorResponse>),
     /// Both `code` and `error`.
     CodeAndError,
@@ -198,7 +199,7 @@ pub enum AuthorizationError {
     IssuerMissing(String),
     /// The response belongs to another login.
     State,
-    /// The provider refuses. The state was right.
+    /// The provider refuses. The `state` was correct.
     Refused(ErrorResponse),
 }
 
@@ -343,7 +344,7 @@ impl AuthorizationResponse {
     /// `error`, `code`.
     ///
     /// # Errors
-    /// The first of these that is not as it must be.
+    /// The first of these that is wrong.
     pub fn into_code(self, expect: &Expected<'_>) -> Result<AuthorizationCode, AuthorizationError> {
         match self.iss {
             Some(iss) if iss != expect.issuer => {

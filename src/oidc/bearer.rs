@@ -1,4 +1,4 @@
-//! Bearer tokens in requests, and the challenge in answers (RFC 6750).
+//! Bearer tokens in requests, and the challenge in responses (RFC 6750).
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use crate::secret::Secret;
 /// Longer tokens are refused. Bytes.
 pub const TOKEN_LIMIT: usize = 16 * 1024;
 
-/// An access token as a request presented it. Well-formed, and nothing more.
+/// An access token as a request presented it. Well-formed, and not checked any further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BearerToken(Secret);
 
-/// Why the `Authorization` of a request is not usable.
+/// Why the `Authorization` of a request is unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BearerError {
-    /// Several `Authorization` fields: which of them the upstream believes is anybody's guess.
+    /// Several `Authorization` fields: the upstream may read another one than the filter.
     Repeated,
     /// Not exactly one space after the scheme.
     Separator,
     /// No token, or one with characters that no token has (RFC 6750 section 2.1, `b64token`).
     Characters,
-    /// Longer than [`TOKEN_LIMIT`]; how long it is, in bytes.
+    /// Longer than [`TOKEN_LIMIT`]; its length in bytes.
     TooLong(usize),
 }
 
@@ -63,8 +63,8 @@ impl BearerToken {
     /// Reads the token of a request. `None` if it has no `Authorization`, or one of another scheme.
     ///
     /// # Errors
-    /// The scheme is `Bearer`, in any case, but what follows is no token; or there are several
-    /// `Authorization` fields, of whatever scheme.
+    /// The scheme is `Bearer`, in any letter case, but no token follows; or there are several
+    /// `Authorization` fields, of any scheme.
     pub fn read(headers: &Headers) -> Result<Option<BearerToken>, BearerError> {
         let mut fields = headers.all("authorization");
         let Some(value) = fields.next() else { return Ok(None) };
@@ -100,15 +100,15 @@ fn b64token(bytes: &[u8]) -> Option<&str> {
     (!body.is_empty() && body.bytes().all(allowed)).then_some(text)
 }
 
-/// Whether a query (without `?`) carries an access token (RFC 6750 section 2.3). That is refused:
-/// addresses are logged, bookmarked and sent on as referrers (RFC 9700 section 4.3.2).
+/// Whether a query (without `?`) has an access token (RFC 6750 section 2.3). That is refused: addresses are
+/// logged, bookmarked and sent as referrers (RFC 9700 section 4.3.2).
 pub fn token_in_query(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
 }
 
 /// The value of `WWW-Authenticate` (RFC 6750 section 3).
 ///
-/// Scopes that are none (RFC 6749 section 3.3) are left out.
+/// Malformed scopes (RFC 6749 section 3.3) are left out.
 pub fn challenge(realm: &str, why: Challenge, scope: &[String]) -> String {
     let mut challenge = format!("Bearer realm=\"{}\"", quotable(realm));
     if let Some((error, description)) = why.error() {
@@ -130,7 +130,7 @@ pub fn challenge_with(realm: &str, why: Challenge, attributes: &[(&str, String)]
     challenge
 }
 
-/// What may stand between quotes without escapes (RFC 6750 section 3, `error_description`).
+/// Only the characters that need no escapes between quotes (RFC 6750 section 3, `error_description`).
 fn quotable(text: &str) -> String {
     text.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect()
 }

@@ -1,4 +1,4 @@
-//! Claims that every token has, read by one set of rules (RFC 7519 section 4.1).
+//! Claims of every token, read by one set of rules (RFC 7519 section 4.1).
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-/// What to look at when a date is on the wrong side of now.
+/// The advice for a date in the past or in the future.
 const CLOCKS: &str = "compare the clocks of the provider and of this proxy";
 
 /// A set of claims.
@@ -16,10 +16,10 @@ pub type Claims = Map<String, Value>;
 /// Longest `sub`, in characters (OpenID Connect Core section 2).
 pub const SUBJECT_LIMIT: usize = 255;
 
-/// A claim that is text, if it is there.
+/// A claim that must be text if it is present.
 ///
 /// # Errors
-/// Any other JSON type, `null` included: a claim of the wrong type is never taken for an absent one.
+/// Any other JSON type, `null` included: a claim of the wrong type is never treated as absent.
 pub fn text<'a>(claims: &'a Claims, claim: &'static str) -> Result<Option<&'a str>, ClaimError> {
     match claims.get(claim) {
         None => Ok(None),
@@ -28,7 +28,7 @@ pub fn text<'a>(claims: &'a Claims, claim: &'static str) -> Result<Option<&'a st
     }
 }
 
-/// A claim that is text and must be there.
+/// A claim that must be present and text.
 ///
 /// # Errors
 /// As [`text`], and absence.
@@ -36,9 +36,9 @@ pub fn required_text<'a>(claims: &'a Claims, claim: &'static str) -> Result<&'a 
     text(claims, claim)?.ok_or(ClaimError::Missing { claim })
 }
 
-/// Whom a token is about, if it says: `sub`, text of 1 to [`SUBJECT_LIMIT`] characters (OpenID Connect
+/// The subject of a token, if it has one: `sub`, text of 1 to [`SUBJECT_LIMIT`] characters (OpenID Connect
 /// Core section 2, RFC 7519 section 4.1.2). One rule for tokens of every kind: a number or a list would
-/// reach the upstream as the text of somebody else's `sub`.
+/// reach the upstream as the text of another person's `sub`.
 ///
 /// # Errors
 /// Any other JSON type, empty text, and text that is too long.
@@ -50,7 +50,7 @@ pub fn subject(claims: &Claims) -> Result<Option<&str>, ClaimError> {
     }
 }
 
-/// A [`subject`] that must be there.
+/// A [`subject`] that must be present.
 ///
 /// # Errors
 /// As [`subject`], and absence.
@@ -58,10 +58,10 @@ pub fn required_subject(claims: &Claims) -> Result<&str, ClaimError> {
     subject(claims)?.ok_or(ClaimError::Missing { claim: "sub" })
 }
 
-/// A `NumericDate`, if it is there (RFC 7519 section 2).
+/// A `NumericDate`, if it is present (RFC 7519 section 2).
 ///
-/// Fractions of a second are cut off. What lies outside the range of [`Timestamp`] becomes its nearest
-/// end: before 1970 is the beginning of time, 1e300 the end of it.
+/// Fractions of a second are cut off. Values outside the range of [`Timestamp`] become its nearest end: a
+/// date before 1970 becomes 0, 1e300 the maximum.
 ///
 /// # Errors
 /// Anything but a number, numbers in text included.
@@ -72,7 +72,7 @@ pub fn numeric_date(claims: &Claims, claim: &'static str) -> Result<Option<Times
     };
     let seconds = match (number.as_u64(), number.as_i64(), number.as_f64()) {
         (Some(seconds), _, _) => seconds,
-        // An integer, but not one of the above: before 1970.
+        // A negative integer: before 1970.
         (None, Some(_), _) => 0,
         // This conversion truncates and saturates.
         (None, None, Some(seconds)) => seconds as u64,
@@ -81,7 +81,7 @@ pub fn numeric_date(claims: &Claims, claim: &'static str) -> Result<Option<Times
     Ok(Some(Timestamp(seconds)))
 }
 
-/// A `NumericDate` that must be there.
+/// A `NumericDate` that must be present.
 ///
 /// # Errors
 /// As [`numeric_date`], and absence.
@@ -105,13 +105,13 @@ pub fn audiences(claims: &Claims) -> Result<Vec<&str>, ClaimError> {
     names.filter(|names| !names.is_empty() && !names.contains(&"")).ok_or(malformed)
 }
 
-/// When a token is valid, checked against the clock, and until when.
+/// Checks that a token is valid now, and returns its end.
 ///
-/// `exp` must be there and, with the leeway, in the future; `nbf` and `iat`, where they are, must not
-/// be (RFC 7519 sections 4.1.4 to 4.1.6).
+/// `exp` must be present and, with the leeway, in the future; `nbf` and `iat`, if present, must not be (RFC
+/// 7519 sections 4.1.4 to 4.1.6).
 ///
 /// # Errors
-/// A date that is missing, of the wrong type, or on the wrong side of `now`.
+/// A date that is missing or of the wrong type, an `exp` in the past, an `nbf` or `iat` in the future.
 pub fn check_validity_period(
     claims: &Claims,
     now: Timestamp,
@@ -122,10 +122,10 @@ pub fn check_validity_period(
     Ok(expires_at)
 }
 
-/// [`check_validity_period`] for a token that need not say when it ends.
+/// [`check_validity_period`] for a token that need not have `exp`.
 ///
 /// # Errors
-/// A date of the wrong type, or on the wrong side of `now`.
+/// A date of the wrong type, an `exp` in the past, an `nbf` or `iat` in the future.
 pub fn check_dates(claims: &Claims, now: Timestamp, leeway: Seconds) -> Result<(), ClaimError> {
     if let Some(expires_at) = numeric_date(claims, "exp")?
         && expires_at + leeway <= now
@@ -142,7 +142,7 @@ pub fn check_dates(claims: &Claims, now: Timestamp, leeway: Seconds) -> Result<(
     Ok(())
 }
 
-/// What a token says it is for, in the claims that providers use for it besides the header `typ`.
+/// The use that a token declares in claims, besides the header `typ`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenUse {
     /// An ID token.
@@ -166,8 +166,8 @@ impl fmt::Display for TokenUse {
     }
 }
 
-/// What the token says it is for: `events` (Back-Channel Logout section 2.4, RFC 8417), the claim `typ`
-/// (Keycloak), `token_use` (Cognito). `None` if it does not say, as most do not.
+/// The use that the token declares: `events` (Back-Channel Logout section 2.4, RFC 8417), the claim `typ`
+/// (Keycloak), `token_use` (Cognito). `None` if it declares none, as most tokens do.
 pub fn declared_use(claims: &Claims) -> Option<TokenUse> {
     if claims.contains_key("events") {
         return Some(TokenUse::Event);
@@ -191,7 +191,7 @@ pub fn declared_use(claims: &Claims) -> Option<TokenUse> {
 /// Why a claim is not acceptable in any token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimError {
-    /// It is not there.
+    /// It is absent.
     Missing {
         /// Its name.
         claim: &'static str,
@@ -205,23 +205,23 @@ pub enum ClaimError {
     },
     /// `exp` is in the past.
     Expired {
-        /// How far behind our clock.
+        /// How long ago it expired, by our clock.
         ago: Seconds,
-        /// How far it may be.
+        /// The tolerance.
         leeway: Seconds,
     },
     /// `nbf` or `iat` is in the future.
     InTheFuture {
         /// Its name.
         claim: &'static str,
-        /// How far ahead of our clock.
+        /// How far ahead of our clock it is.
         ahead: Seconds,
-        /// How far it may be.
+        /// The tolerance.
         leeway: Seconds,
     },
     /// `iss` is another one.
     Issuer {
-        /// The provider's.
+        /// The issuer of the provider.
         expected: String,
         /// As in the token.
         found: String,

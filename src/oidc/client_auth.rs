@@ -16,7 +16,7 @@ use crate::time::{Seconds, Timestamp};
 /// How long a client assertion is valid (RFC 7523 section 3, rule 4).
 pub const ASSERTION_LIFETIME: Seconds = Seconds(60);
 
-/// Random bytes of which the `jti` of a client assertion is made; new ones for every request.
+/// The random bytes of the `jti` of a client assertion; new for every request.
 pub type AssertionId = [u8; 16];
 
 /// A request without client authentication. Its body is a form.
@@ -34,10 +34,10 @@ impl ClientRequest {
         self.0.destination()
     }
 
-    /// The request with client authentication, by one of our secrets or keys. The address stays unchanged: a
-    /// secret in it would be logged.
+    /// The request with client authentication, by one of our secrets or keys. The address stays unchanged:
+    /// a secret in it would be logged.
     ///
-    /// `now` and `assertion_id` are used by `private_key_jwt` only.
+    /// Only `private_key_jwt` uses `now` and `assertion_id`.
     ///
     /// # Errors
     /// The private key of `private_key_jwt` did not sign.
@@ -54,12 +54,12 @@ impl ClientRequest {
     }
 }
 
-/// The provider's verdict about the client, apart from the rest of its reply.
+/// Whether the provider accepts the client, independently of the rest of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientVerdict {
     /// The provider accepts the client.
     Accepted,
-    /// The provider refuses the client, and has looked at nothing else.
+    /// The provider refuses the client, and has checked nothing else.
     Refused,
     /// Unknown.
     Unknown,
@@ -69,8 +69,8 @@ impl ClientVerdict {
     /// Reads a reply (RFC 6749 section 5.2). Client authentication is checked before the grant.
     ///
     /// `unauthorized_client` means that an authenticated client may not do this; many versions of Keycloak
-    /// use it for an unknown client. Status 401 or 403 alone is about the client too. In each case the grant
-    /// was not looked at.
+    /// use it for an unknown client. Status 401 or 403 without a registered error is about the client too. In
+    /// each case the grant was not checked.
     pub fn of(reply: &ProviderResponse) -> Self {
         let members = json::parse_object(&reply.body).ok();
         let error = members.as_ref().and_then(|members| members.get("error")?.as_str());
@@ -95,7 +95,8 @@ fn authenticate(
     match party.client.by(credential) {
         ClientAuthentication::None => form::append(&mut request.body, "client_id", client_id),
         ClientAuthentication::SecretBasic(secret) => {
-            // Form-encoded first: a colon in the identifier does not end it (RFC 6749 section 2.3.1).
+            // Form-encoded first: otherwise a colon in the identifier would end it (RFC 6749 section
+            // 2.3.1).
             let credentials = format!("{}:{}", form::encode(client_id), form::encode(secret.expose()));
             request.headers.push(("authorization", format!("Basic {}", STANDARD.encode(credentials))));
         }
@@ -119,9 +120,8 @@ fn authenticate(
 
 /// The claims of a client assertion (Core 1.0 section 9, RFC 7523 section 3).
 ///
-/// The audience is the issuer alone, or what the configuration says. An endpoint out of the metadata
-/// can be chosen by an attacker, and the assertion then works at the provider whose endpoint it is
-/// (CVE-2025-27370).
+/// The audience is the issuer alone, or the configured one. An attacker may have chosen an endpoint in the
+/// metadata, and the assertion would then be valid at the provider that has this endpoint (CVE-2025-27370).
 fn assertion_claims(party: &RelyingParty, now: Timestamp, assertion_id: &AssertionId) -> Map<String, Value> {
     let audience = party.client.assertion_audience.as_ref().unwrap_or(&party.issuer);
     let claim = |name: &str, value: Value| (name.to_owned(), value);

@@ -66,20 +66,19 @@ pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
 
 /// The metadata of a provider that the filter uses (Discovery 1.0 section 3).
 ///
-/// The algorithms that the document lists are not here: which are accepted is configuration, and
-/// no document widens it.
+/// The algorithms of the document are not included: the configuration alone decides which are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// Where the browser is sent to log in.
     pub authorization_endpoint: Url,
     /// Where the code is redeemed.
     pub token_endpoint: Url,
-    /// The address of the keys.
+    /// The address of the key set.
     pub jwks_uri: Url,
     /// The userinfo endpoint. Required if the configuration always uses it.
     pub userinfo_endpoint: Option<Url>,
-    /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1), or what the
-    /// configuration says in its place.
+    /// Where the browser is sent to log out (RP-Initiated Logout 1.0 section 2.1), or the configured
+    /// address instead.
     pub end_session_endpoint: Option<Url>,
     /// The revocation endpoint (RFC 8414 section 2, RFC 7009).
     pub revocation_endpoint: Option<Url>,
@@ -92,7 +91,7 @@ pub struct Metadata {
 /// Why a metadata document is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataError {
-    /// The configured issuer gives no address to ask.
+    /// No address can be made of the configured issuer.
     IssuerAddress(EndpointError),
     /// Not a JSON object.
     Json(JsonError),
@@ -103,7 +102,7 @@ pub enum MetadataError {
         /// What the document says.
         found: String,
     },
-    /// A required member is not there.
+    /// A required member is absent.
     Missing(&'static str),
     /// A member is of another JSON type.
     Type {
@@ -159,13 +158,13 @@ impl fmt::Display for MetadataError {
 }
 
 impl Metadata {
-    /// Reads the document that the provider gave.
+    /// Reads the metadata document.
     ///
-    /// The issuer is compared first: the rest of a document about another issuer does not matter. An
-    /// unacceptable optional endpoint is left out and noted.
+    /// The issuer is compared first: if it is another one, the rest does not matter. An unacceptable
+    /// optional endpoint is left out and noted.
     ///
     /// # Errors
-    /// Whatever makes the provider unusable.
+    /// Anything that makes the provider unusable.
     pub fn read(body: &[u8], roles: &Roles) -> Result<Metadata, MetadataError> {
         let provider = &roles.provider;
         let members = json::parse_object(body).map_err(MetadataError::Json)?;
@@ -199,8 +198,8 @@ impl Metadata {
         Ok(Metadata { notes, ..metadata })
     }
 
-    /// Endpoints on other hosts than the target of the metadata, unless one target serves several hosts; and
-    /// an endpoint that is not used because it has no target.
+    /// Notes on endpoints on other hosts than the target of the metadata, unless one target serves several
+    /// hosts; and on an endpoint that is not used because it has no target.
     #[inline(never)]
     fn other_hosts(&self, provider: &Provider) -> Vec<String> {
         let targets = &provider.callout;
@@ -244,7 +243,7 @@ fn text<'a>(members: &'a Map<String, Value>, member: &'static str) -> Result<Opt
     }
 }
 
-/// A switch. A text `"true"` is refused and not read as false: that would turn a check off.
+/// A boolean member. A text `"true"` is refused and not read as false: that would turn off a check.
 fn flag(members: &Map<String, Value>, member: &'static str) -> Result<bool, MetadataError> {
     match members.get(member) {
         None | Some(Value::Null) => Ok(false),
@@ -282,7 +281,8 @@ fn optional(
     }
 }
 
-/// What we do that the provider does not list. It may work all the same, so it is only said.
+/// Features that the filter uses and the provider does not list. They may work nevertheless, so they are
+/// only noted.
 fn notes_on_lists(members: &Map<String, Value>, party: &RelyingParty) -> Vec<String> {
     let method = match party.client.authentication {
         ClientAuthentication::None => "none",

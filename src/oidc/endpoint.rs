@@ -1,4 +1,4 @@
-//! Addresses of a provider's endpoints: which are acceptable, and how parameters are added.
+//! Addresses of a provider's endpoints: which are accepted, and how parameters are added.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use url::form_urlencoded;
 /// Longer addresses are refused: an endpoint becomes part of a redirect. Bytes.
 pub const ENDPOINT_LIMIT: usize = 2048;
 
-/// Which rule an address breaks.
+/// The rule that an address breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointError {
     /// Longer than [`ENDPOINT_LIMIT`].
     TooLong,
     /// Not `https://`, and not `http://` where that is allowed.
     Scheme,
-    /// White space, control characters, a backslash, anything that is not ASCII. A parser that
-    /// repairs such a text sees another address than one that does not.
+    /// White space, control characters, a backslash, anything that is not ASCII. A parser that repairs such
+    /// a text reads another address than one that does not.
     Character,
     /// A user name or a password, even an empty one.
     Userinfo,
@@ -39,14 +39,14 @@ impl fmt::Display for EndpointError {
     }
 }
 
-/// Reads the address of an endpoint: absolute, `https` (`http` only if `allow_http`), no userinfo,
-/// no fragment. A query is kept (RFC 6749 sections 3.1 and 3.2).
+/// Reads the address of an endpoint: absolute, `https` (`http` only if `allow_http`), no userinfo, no
+/// fragment. A query is kept (RFC 6749 sections 3.1 and 3.2).
 ///
-/// The text is checked before it is parsed, because the WHATWG parser repairs (`https:op`,
-/// `https:///op`, tabs) what must be refused here.
+/// The text is checked before it is parsed: the WHATWG parser repairs (`https:op`, `https:///op`, tabs)
+/// what must be refused here.
 ///
 /// # Errors
-/// The first rule that is broken.
+/// The first broken rule.
 pub fn read(text: &str, allow_http: bool) -> Result<Url, EndpointError> {
     if text.len() > ENDPOINT_LIMIT {
         return Err(EndpointError::TooLong);
@@ -71,10 +71,10 @@ pub fn read(text: &str, allow_http: bool) -> Result<Url, EndpointError> {
     Url::parse(text).map_err(|_| EndpointError::Malformed)
 }
 
-/// The endpoint with `parameters` after the query that it has.
+/// The endpoint with `parameters` after its own query.
 ///
-/// A parameter must not occur twice (RFC 6749 section 3.1), so what the endpoint's own query says
-/// about one of `parameters` or of `reserved` is left out. The rest of it stays byte for byte.
+/// A parameter must not occur twice (RFC 6749 section 3.1), so any of `parameters` or of `reserved` is
+/// removed from the endpoint's own query. The rest of it stays byte for byte.
 pub fn with_parameters(endpoint: &Url, parameters: &[(&str, &str)], reserved: &[&str]) -> Url {
     let ours = |name: &str| reserved.contains(&name) || parameters.iter().any(|(own, _)| *own == name);
     let kept = segments(endpoint).filter(|(name, _)| !ours(name)).map(|(_, segment)| segment.to_owned());
@@ -90,7 +90,7 @@ pub fn has_parameter(endpoint: &Url, name: &str) -> bool {
     segments(endpoint).any(|(found, _)| found == name)
 }
 
-/// The parameters of the endpoint's own query: decoded name, and the text as it stands there.
+/// The parameters of the endpoint's own query: decoded name, and the text as written.
 fn segments(endpoint: &Url) -> impl Iterator<Item = (String, &str)> {
     endpoint.query().unwrap_or_default().split('&').filter_map(|segment| {
         form_urlencoded::parse(segment.as_bytes()).next().map(|(name, _)| (name.into_owned(), segment))

@@ -5,31 +5,31 @@ use std::fmt;
 use crate::secret::Secret;
 use crate::text::shown_to;
 
-/// A longer run of the characters of base64url and JWS is not kept: it may be a token that the provider
-/// repeats. Bytes. Identifiers of requests, as UUIDs, are shorter.
+/// A longer run of the characters of base64url and JWS is masked: it may be a token that the provider
+/// repeats. Bytes. Request identifiers, which are UUIDs, are shorter.
 pub const TOKEN_LIKE: usize = 40;
 
 /// A longer piece of a long run is no word. Bytes.
 const WORD_LIMIT: usize = 24;
 
-/// A description is cut after so many characters, escaped.
+/// Descriptions are cut after this many characters, escaped.
 pub const DESCRIPTION_LIMIT: usize = 200;
 
-/// And an `error` that is not registered.
+/// The same for an unregistered `error`.
 pub const ERROR_LIMIT: usize = 64;
 
-/// A shorter secret is not looked for in a description: it would hide parts of common words.
+/// Shorter secrets are not masked in a description: that would hide parts of common words.
 const SECRET_MIN: usize = 4;
 
-/// Stands where something is not shown.
+/// Replaces what is not shown.
 const MASK: &str = "[...]";
 
-/// An `error` that is not registered for the message it came in.
+/// Stands for an `error` that is not registered for its message.
 pub const OTHER: &str = "other";
 
-/// Values of `error` in a token response: RFC 6749 section 5.2, RFC 8707 section 2. Then what belongs to
-/// other messages and is found here all the same: RFC 6749 section 4.1.2.1, Core 1.0 section 3.1.2.6,
-/// RFC 6750 section 3.1, RFC 8628 section 3.5.
+/// Values of `error` in a token response: RFC 6749 section 5.2, RFC 8707 section 2. Then values of other
+/// messages that providers use here too: RFC 6749 section 4.1.2.1, Core 1.0 section 3.1.2.6, RFC 6750
+/// section 3.1, RFC 8628 section 3.5.
 pub(super) const OF_TOKEN_ENDPOINT: &[&str] = &[
     "invalid_request",
     "invalid_client",
@@ -62,7 +62,7 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Whether the provider needs to show a page (Core 1.0 section 3.1.2.6).
+    /// Whether the provider must show a page (Core 1.0 section 3.1.2.6).
     pub fn asks_for_a_page(&self) -> bool {
         matches!(
             self.error,
@@ -70,8 +70,8 @@ impl ErrorResponse {
         )
     }
 
-    /// Keeps `error` if it is one of `registered`, else a safe form for the log; the description likewise.
-    /// `secrets` are those of this exchange, which the provider may repeat.
+    /// Keeps `error` if it is one of `registered`, otherwise a form of it that is safe for the log; the
+    /// description likewise. `secrets` are those of this exchange, which the provider may repeat.
     pub(super) fn new(
         registered: &[&'static str],
         error: &str,
@@ -111,7 +111,7 @@ fn readable(text: &str, secrets: &[&str], limit: usize) -> String {
     let mut masked = text.to_owned();
     let mut secrets: Vec<&str> =
         secrets.iter().copied().filter(|secret| secret.len() >= SECRET_MIN).collect();
-    // One secret may stand in another.
+    // One secret may be a part of another.
     secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     for secret in secrets {
         for form in [secret.to_owned(), super::form::encode(secret)] {
@@ -122,8 +122,9 @@ fn readable(text: &str, secrets: &[&str], limit: usize) -> String {
     shown_to(&words.join(" "), limit)
 }
 
-/// Whether a run may be a token. Long names of parameters (`token_endpoint_auth_signing_alg_values_supported`)
-/// and of hosts are none: letters of one case, and digits in hosts alone, in pieces as words have them.
+/// Whether a run may be a token. Long names of parameters
+/// (`token_endpoint_auth_signing_alg_values_supported`) and of hosts are none: they have letters of one
+/// case, digits only in hosts, and pieces as long as words.
 fn is_like_a_token(run: &str) -> bool {
     // The end of a sentence.
     let run = run.trim_end_matches('.');
@@ -137,7 +138,7 @@ fn is_word(text: &str, has_digits: bool) -> bool {
     text.len() <= WORD_LIMIT && text.bytes().all(is_of_word)
 }
 
-/// A word without its runs that are as long as tokens.
+/// A word without its runs that may be tokens.
 fn without_tokens(word: &str) -> String {
     let is_of_token = |character: char| {
         character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '+' | '=')

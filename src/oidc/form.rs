@@ -8,7 +8,7 @@ use crate::codes::{self, Code};
 use crate::http::Headers;
 use crate::text::shown;
 
-/// Longer forms are refused. Bytes. An authorization code is at most some 2 KiB anywhere.
+/// Longer forms are refused. Bytes. No known authorization code is longer than some 2 KiB.
 pub const FORM_LIMIT: usize = 16 * 1024;
 
 /// More parameters are refused.
@@ -21,11 +21,11 @@ pub struct Form(Vec<(String, String)>);
 /// Why a text is not an acceptable form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormError {
-    /// Longer than [`FORM_LIMIT`]; how long it is, in bytes, if all of it came.
+    /// Longer than [`FORM_LIMIT`]; its length in bytes, if all of it arrived.
     TooLong(Option<usize>),
     /// More than [`PARAMETER_LIMIT`] parameters.
     TooMany,
-    /// Broken percent-encoding, or something that is not UTF-8 or not ASCII on the outside.
+    /// Malformed percent-encoding, decoded bytes that are not UTF-8, or text that is not ASCII.
     Encoding,
     /// A parameter occurs twice (RFC 6749 section 3.1). Its name, safe to print.
     Repeated(String),
@@ -65,8 +65,8 @@ impl Form {
     /// Reads a query (without `?`) or a form body.
     ///
     /// # Errors
-    /// Input that two readers could understand differently: a duplicate name, malformed
-    /// percent-encoding, bytes that are not UTF-8; and input beyond the limits.
+    /// Input that two readers could understand differently: a duplicate name, malformed percent-encoding,
+    /// bytes that are not UTF-8; and input beyond the limits.
     pub fn read(text: &str) -> Result<Form, FormError> {
         if text.len() > FORM_LIMIT {
             return Err(FormError::TooLong(Some(text.len())));
@@ -93,15 +93,15 @@ impl Form {
     }
 }
 
-/// Whether header fields say that the body is a form, whatever they say of its characters.
+/// Whether the header fields announce a form, with any character set.
 pub fn is_announced(headers: &Headers) -> bool {
     let content_type = headers.one("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Every field of an application's form, in order; a name may occur several times. Nothing if there are more
-/// than `limit`, or if it is not form-encoded UTF-8 without null characters: then it could not be sent again
+/// Every field of an application's form, in order; names may repeat. `None` if there are more than `limit`,
+/// or if the text is not form-encoded UTF-8 without null characters: then it could not be submitted again
 /// unchanged.
 pub fn fields(text: &str, limit: usize) -> Option<Vec<(String, String)>> {
     let mut fields = Vec::new();

@@ -10,31 +10,31 @@ use crate::jose::{Algorithm, Verified, half_hash};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-/// What an ID token must say.
+/// The conditions for an ID token.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The issuer identifier of the provider whose keys verified the signature.
     pub issuer: &'a str,
-    /// Our client identifier there.
+    /// The client identifier at this provider.
     pub client_id: &'a str,
-    /// Audiences that it may have besides us without an `azp`.
+    /// Audiences that it may have besides ours without an `azp`.
     pub trusted_audiences: &'a [String],
     /// The nonce of the login. `None` only where no authorization request was made: at a refresh.
     pub nonce: Option<&'a str>,
-    /// The access token that came with it.
+    /// The access token of the same response.
     pub access_token: Option<&'a str>,
     /// The authorization code that was redeemed for it.
     pub code: Option<&'a str>,
     /// The `max_age` of the authorization request.
     pub max_age: Option<Seconds>,
-    /// Tolerance for clocks that disagree.
+    /// Tolerance for clock differences.
     pub leeway: Seconds,
-    /// Our clock.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// A checked ID token. Only [`IdToken::check`] makes one, so to have one is the proof that this person
-/// logged in at this provider, for us, in answer to our request.
+/// A checked ID token. Only [`IdToken::check`] constructs it, so a value of this type proves that this
+/// person logged in at this provider, for this client, in response to our request.
 #[derive(Clone, PartialEq)]
 pub struct IdToken {
     claims: Claims,
@@ -47,7 +47,7 @@ impl IdToken {
     /// Checks an ID token by the rules of OpenID Connect Core section 3.1.3.7, in their order.
     ///
     /// # Errors
-    /// [`IdTokenError`] names the rule that is broken.
+    /// [`IdTokenError`] names the broken rule.
     pub fn check(verified: Verified, expect: &Expected<'_>) -> Result<IdToken, IdTokenError> {
         IdToken::check_with(verified, expect, Err)
     }
@@ -74,20 +74,20 @@ impl IdToken {
         check_use(&verified)?;
         let claims = verified.claims();
 
-        // 1. An encrypted ID token is decrypted first. We register for none, and none is read.
+        // 1. An encrypted ID token is decrypted first. We register no encryption, and accept none.
 
-        // 2. The issuer is exactly the one that discovery or configuration named.
+        // 2. The issuer is exactly that of the discovery document or of the configuration.
         claims::check_issuer(claims, expect.issuer)?;
 
-        // 3. to 5. It is meant for us.
+        // 3. to 5. It is for this client.
         check_audience(claims, expect)?;
 
-        // 6. to 8. It is signed by the provider, with an algorithm that was agreed on. `Verified` is the
-        // proof; that it came by TLS from the token endpoint is not accepted in its place, nor is a MAC.
+        // 6. to 8. The provider signed it with an agreed algorithm. `Verified` is the proof; neither TLS to
+        //   the token endpoint nor a MAC is accepted instead.
 
         // 9. The time is before `exp`. Also not before `nbf` (RFC 7519 section 4.1.5).
-        // 10. `iat` can be used to refuse old tokens. It must be there and not in the future; how old is
-        // too old is left to `exp` and to the nonce.
+        // 10. `iat` can be used to refuse old tokens. It must be present and not in the future; the maximum
+        //   age is left to `exp` and to the nonce.
         let period = claims::check_validity_period(claims, expect.now, expect.leeway);
         let issued_at = claims::required_numeric_date(claims, "iat");
         let expires_at = match period.and_then(|expires_at| issued_at.map(|_| expires_at)) {
@@ -98,17 +98,17 @@ impl IdToken {
             }
         };
 
-        // 11. The nonce is the one we sent: this is the answer to our request and to no other.
+        // 11. The nonce is the one we sent: this is the response to our request and to no other.
         if let Some(nonce) = expect.nonce {
             check_nonce(claims, nonce)?;
         }
 
         // 12. A requested `acr` is checked by the caller: the login may be valid for other pages.
 
-        // 13. The person authenticated not longer ago than we asked for.
+        // 13. The age of the authentication is at most `max_age`.
         let auth_time = check_auth_time(claims, expect)?;
 
-        // Sections 3.1.3.6 and 3.3.2.11: the hashes tie the access token and the code to this ID token.
+        // Sections 3.1.3.6 and 3.3.2.11: the hashes bind the access token and the code to this ID token.
         check_hash(claims, "at_hash", verified.algorithm(), expect.access_token)?;
         check_hash(claims, "c_hash", verified.algorithm(), expect.code)?;
 
@@ -121,12 +121,12 @@ impl IdToken {
         &self.claims
     }
 
-    /// `sub`: 1 to 255 characters. Who the person is at this issuer; nothing else is an identity.
+    /// `sub`: 1 to 255 characters. The person at this issuer; nothing else is an identity.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Issuer and subject, which name a person only together (OpenID Connect Core section 5.7).
+    /// Issuer and subject, which identify a person only together (OpenID Connect Core section 5.7).
     pub fn person(&self) -> (&str, &str) {
         (self.claims.get("iss").and_then(serde_json::Value::as_str).unwrap_or_default(), &self.subject)
     }
@@ -136,7 +136,7 @@ impl IdToken {
         self.claims.get("sid")?.as_str()
     }
 
-    /// `exp`. As far in the future as the provider likes.
+    /// `exp`. Not limited: it may be far in the future.
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
@@ -148,13 +148,13 @@ impl IdToken {
 }
 
 impl fmt::Debug for IdToken {
-    /// Without the claims: they are about a person.
+    /// Without the claims: they are personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
 }
 
-/// RFC 8725 sections 3.11 and 3.12: the same keys sign tokens of other kinds, which must not pass.
+/// RFC 8725 sections 3.11 and 3.12: the same keys sign tokens of other kinds, which must be refused.
 fn check_use(verified: &Verified) -> Result<(), IdTokenError> {
     match verified.header_type() {
         None | Some("jwt") => {}
@@ -174,15 +174,15 @@ fn check_audience(claims: &Claims, expect: &Expected<'_>) -> Result<(), IdTokenE
         return Err(IdTokenError::Audience { expected: client_id.to_owned(), found: list(&audiences) });
     }
     let authorized_party = claims::text(claims, "azp")?;
-    // 3. and 4. Other audiences beside us are trusted, or `azp` says that it was issued to us. It answers
-    // our own request in either case: that is what the nonce proves.
+    // 3. and 4. All other audiences are trusted, or `azp` says that the token was issued to this client. In
+    //   both cases it is the response to our own request: the nonce proves that.
     let is_trusted = |audience: &&str| {
         *audience == client_id || trusted_audiences.iter().any(|trusted| trusted == audience)
     };
     if authorized_party.is_none() && !audiences.iter().all(is_trusted) {
         return Err(IdTokenError::AuthorizedPartyMissing { audiences: list(&audiences) });
     }
-    // 5. If `azp` is there, it is us.
+    // 5. If `azp` is present, it is our client identifier.
     match authorized_party {
         Some(found) if found != client_id => {
             Err(IdTokenError::AuthorizedParty { expected: client_id.to_owned(), found: shown(found) })
@@ -205,7 +205,7 @@ fn check_auth_time(claims: &Claims, expect: &Expected<'_>) -> Result<Option<Time
         return Ok(claims::numeric_date(claims, "auth_time")?);
     };
     let auth_time = claims::required_numeric_date(claims, "auth_time")?;
-    // One in the future would never grow old.
+    // A time in the future would never become too old.
     if auth_time > expect.now + expect.leeway {
         let (ahead, leeway) = (auth_time.since(expect.now), expect.leeway);
         return Err(ClaimError::InTheFuture { claim: "auth_time", ahead, leeway }.into());
@@ -238,7 +238,7 @@ pub enum IdTokenError {
         /// As in the header, in lower case.
         found: String,
     },
-    /// The claims say that it is another kind of token.
+    /// The claims declare another kind of token.
     Use {
         /// Which one.
         found: TokenUse,
@@ -266,7 +266,7 @@ pub enum IdTokenError {
     Nonce,
     /// The person authenticated longer ago than `max_age`.
     AuthenticationTooOld {
-        /// As asked for.
+        /// As requested.
         max_age: Seconds,
         /// How long ago it was.
         found: Seconds,
@@ -364,7 +364,7 @@ mod tests {
         }
     }
 
-    /// A good ID token with `changes`: a claim that is changed to `"-"` is left out.
+    /// A valid ID token with `changes`: a claim that is changed to `"-"` is removed.
     fn claims(changes: Value) -> Claims {
         let mut claims = json!({
             "iss": "https://op.example", "sub": "alice", "aud": "client", "nonce": "n-0S6_WzA2Mj",
@@ -385,7 +385,7 @@ mod tests {
         IdToken::check(verified(Some("JWT"), &claims(changes)), expect).map_err(|error| error.code().name)
     }
 
-    /// Each change of a good token, and the code of the rule that refuses it.
+    /// Each change of a valid token, and the code of the rule that refuses it.
     fn assert_refused(cases: &[(Value, &str)]) {
         for (changes, code) in cases {
             assert_eq!(check(changes.clone(), &expected()), Err(*code), "{changes}");
@@ -519,7 +519,7 @@ mod tests {
         );
         assert_refused(&[
             (json!({"at_hash": half_hash(Algorithm::EdDSA, "another")}), "id_token_at_hash"),
-            // The right token under the wrong hash function.
+            // The right token with the wrong hash function.
             (json!({"at_hash": half_hash(Algorithm::RS256, ACCESS_TOKEN)}), "id_token_at_hash"),
             (json!({"at_hash": ""}), "id_token_at_hash"),
             (json!({"at_hash": 1}), "id_token_claim_malformed"),

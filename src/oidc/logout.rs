@@ -1,4 +1,4 @@
-//! RP-Initiated Logout 1.0: sending the browser to the provider to log out there too.
+//! RP-Initiated Logout 1.0: sends the browser to the provider to log out there too.
 
 use url::Url;
 
@@ -7,8 +7,8 @@ use super::endpoint;
 use crate::config::RelyingParty;
 use crate::secret::Secret;
 
-/// A longer `id_token_hint` is left out: servers and proxies refuse addresses beyond 8 KiB, and
-/// `client_id` says whose logout it is. Bytes.
+/// A longer `id_token_hint` is left out: servers and proxies refuse addresses beyond 8 KiB, and `client_id`
+/// identifies the client. Bytes.
 pub const ID_TOKEN_HINT_LIMIT: usize = 4096;
 
 /// The address to which the browser is sent to log out (RP-Initiated Logout 1.0 section 2).

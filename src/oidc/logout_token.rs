@@ -1,4 +1,4 @@
-//! The logout token (Back-Channel Logout 1.0 sections 2.4 and 2.6), and the request that brings it.
+//! The logout token (Back-Channel Logout 1.0 sections 2.4 and 2.6), and the request that contains it.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::jose::Verified;
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-/// An older logout token is not acted upon, whatever its `exp`: so long it is remembered at most.
+/// An older logout token is refused, whatever its `exp`: its `jti` is stored no longer than this.
 pub const AGE_LIMIT: Seconds = Seconds(300);
 
 /// The member of `events` that makes a token a logout token.
@@ -37,21 +37,21 @@ pub fn check_content_type(headers: &Headers) -> Result<(), LogoutRequestError> {
     if form::is_announced(headers) { Ok(()) } else { Err(LogoutRequestError::ContentType) }
 }
 
-/// What a logout token must say.
+/// The conditions for a logout token.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The issuer identifier of the provider whose keys verified the signature.
     pub issuer: &'a str,
-    /// Our client identifier there.
+    /// The client identifier at this provider.
     pub client_id: &'a str,
-    /// Tolerance for clocks that disagree.
+    /// Tolerance for clock differences.
     pub leeway: Seconds,
-    /// Our clock.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// A checked logout token. Only [`LogoutToken::check`] makes one, so to have one is the proof that this
-/// provider ended what it names. Whether it was acted upon before is for the caller to know.
+/// A checked logout token. Only [`LogoutToken::check`] constructs it, so a value of this type proves that
+/// the provider ended the named sessions. The caller checks whether it is replayed.
 #[derive(Clone, PartialEq)]
 pub struct LogoutToken {
     id: String,
@@ -61,13 +61,13 @@ pub struct LogoutToken {
 }
 
 impl LogoutToken {
-    /// Checks a logout token by the rules of Back-Channel Logout section 2.6. The signature, with an
-    /// algorithm that was agreed on and never `none`, is what [`Verified`] proves.
+    /// Checks a logout token by the rules of Back-Channel Logout section 2.6. [`Verified`] proves the
+    /// signature, with an agreed algorithm and never `none`.
     ///
     /// # Errors
-    /// [`LogoutTokenError`] names the rule that is broken.
+    /// [`LogoutTokenError`] names the broken rule.
     pub fn check(verified: &Verified, expect: &Expected<'_>) -> Result<LogoutToken, LogoutTokenError> {
-        // RFC 8725 section 3.11: a token that says that it is another kind is one.
+        // RFC 8725 section 3.11: a token that declares another kind is of that kind.
         match verified.header_type() {
             None | Some("jwt" | "logout+jwt") => {}
             Some(other) => return Err(LogoutTokenError::HeaderType { found: shown(other) }),
@@ -81,14 +81,14 @@ impl LogoutToken {
         }
         claims::check_dates(claims, expect.now, expect.leeway)?;
         let issued_at = claims::required_numeric_date(claims, "iat")?;
-        // Before the final version of the specification there was no `exp`, and providers of that time
-        // live on. The limit of age ends their tokens too.
+        // Before the final version of the specification there was no `exp`, and providers of that time are
+        // still in use. The age limit ends their tokens too.
         let end = issued_at + AGE_LIMIT;
         let expires_at = claims::numeric_date(claims, "exp")?.map_or(end, |expires_at| expires_at.min(end));
         if end + expect.leeway <= expect.now {
             return Err(LogoutTokenError::TooOld { found: expect.now.since(issued_at) });
         }
-        // An ID token has no event, and most have a nonce: neither passes for a logout token.
+        // An ID token has no event, and most have a nonce: both are refused.
         let event = claims.get("events").and_then(|events| events.get(EVENT));
         if !event.is_some_and(Value::is_object) {
             return Err(LogoutTokenError::Event);
@@ -109,7 +109,7 @@ impl LogoutToken {
         })
     }
 
-    /// `jti`: a token is acted upon once.
+    /// `jti`: a token is processed once.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -124,20 +124,20 @@ impl LogoutToken {
         self.subject.as_deref()
     }
 
-    /// From then on it would be refused for its age.
+    /// When the age limit refuses it in any case.
     pub fn remember_until(&self) -> Timestamp {
         self.remember_until
     }
 }
 
 impl fmt::Debug for LogoutToken {
-    /// Without its names: they are about a person.
+    /// Without its claims: they are personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogoutToken").field("remember_until", &self.remember_until).finish_non_exhaustive()
     }
 }
 
-/// A claim that names something.
+/// A claim that is an identifier.
 fn name(claims: &Claims, claim: &'static str) -> Result<Option<String>, ClaimError> {
     match claims::text(claims, claim)? {
         Some("") => Err(ClaimError::Malformed { claim, expected: "text that is not empty" }),
@@ -145,10 +145,10 @@ fn name(claims: &Claims, claim: &'static str) -> Result<Option<String>, ClaimErr
     }
 }
 
-/// Why a back-channel logout request brings no token.
+/// Why a back-channel logout request has no token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogoutRequestError {
-    /// It is no form.
+    /// Its content type is not that of a form.
     ContentType,
     /// Its body is not an acceptable form.
     Form(FormError),
@@ -196,18 +196,18 @@ pub enum LogoutTokenError {
         /// As in the token.
         found: String,
     },
-    /// It was made more than [`AGE_LIMIT`] ago.
+    /// It was issued longer than [`AGE_LIMIT`] ago.
     TooOld {
         /// How long ago.
         found: Seconds,
     },
-    /// `events` does not say that this is a logout.
+    /// `events` does not declare a logout.
     Event,
     /// It has a `nonce`.
     Nonce,
     /// It has neither `sid` nor `sub`.
     Nobody,
-    /// A token with this `jti` was acted upon before.
+    /// A token with this `jti` was processed before.
     Replayed,
 }
 

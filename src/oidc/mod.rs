@@ -1,7 +1,7 @@
 //! The messages of OpenID Connect and OAuth 2.0, one file each.
 //!
-//! A function that makes a message is `x_request`; one that reads a message is `X::read`. Nothing
-//! here knows a cookie, sends anything, reads a clock or draws randomness.
+//! A function that makes a message is `x_request`; one that reads a message is `X::read`. Nothing here
+//! knows cookies, sends anything, reads a clock or draws randomness.
 
 pub mod access_token;
 pub mod authorization;
@@ -86,7 +86,7 @@ pub(crate) mod fixture {
         }
     }
 
-    /// This provider for logins alone.
+    /// This provider, for logins only.
     pub(crate) fn roles_of(party: RelyingParty) -> Roles {
         Roles {
             provider: Rc::clone(&party.provider),

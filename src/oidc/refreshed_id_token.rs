@@ -1,5 +1,4 @@
-//! The ID token of a renewed session, held against that of the login (OpenID Connect Core section
-//! 12.2).
+//! The ID token of a refresh, compared with that of the login (OpenID Connect Core section 12.2).
 
 use std::fmt;
 
@@ -11,38 +10,37 @@ use crate::codes::{self, Code};
 use crate::jose::Verified;
 use crate::secret::Secret;
 
-/// What is known of the login that the session began with.
+/// The login that began the session.
 #[derive(Debug, Clone, Copy)]
 pub struct OriginalLogin<'a> {
     /// `iss` and `sub` of its ID token.
     pub person: (&'a str, &'a str),
-    /// The nonce of its request, which its ID token repeated.
+    /// The nonce of its authorization request, which its ID token repeated.
     pub nonce: Option<&'a Secret>,
-    /// The claims that are kept of its ID token, among them `auth_time`.
+    /// The stored claims of its ID token, among them `auth_time`.
     pub claims: &'a Claims,
 }
 
-/// An ID token that came with a refresh, of the same person, for this client, of the same login.
+/// An ID token from a refresh: of the same person, for this client, of the same login.
 #[derive(Debug)]
 pub enum RefreshedIdToken {
-    /// It counts now.
+    /// It is valid now.
     Current(IdToken),
-    /// It does not count now: it is over, or not valid yet. That says nothing about the person, so what is
-    /// known of them stays as it is.
+    /// It is not valid now: expired, or not valid yet. That says nothing about the person, so the stored
+    /// claims stay as they are.
     OutOfTime(IdTokenError),
 }
 
-/// Holds an ID token that came with a refresh against the login.
+/// Compares an ID token from a refresh with the login.
 ///
-/// Of section 12.2, `aud`, `azp` and `exp` are checked like those of every ID token: they name this
-/// client. `iat` is not in the future. More lenient than it where
-/// providers are: `azp` may be there if it was not at the login and the other way round, because it
-/// can name this client only; and `auth_time` may be later, because Keycloak and others write that of
-/// their own session, in which the person may have authenticated anew for somebody else. The later
-/// time is not taken over.
+/// Of section 12.2, `aud`, `azp` and `exp` are checked like those of every ID token: they name this client.
+/// `iat` is not in the future. More lenient than the section where providers are: `azp` may be present if
+/// it was not at the login and vice versa, because it can name only this client; and `auth_time` may be
+/// later, because Keycloak and others write that of their own session, in which the person may have
+/// authenticated again for another client. The later time is not stored.
 ///
 /// # Errors
-/// It is no ID token for this client, is about another person, or answers to another login.
+/// It is no ID token for this client, is about another person, or belongs to another login.
 pub fn check_refreshed(
     verified: Verified,
     expect: &Expected<'_>,
@@ -58,7 +56,7 @@ pub fn check_refreshed(
 }
 
 fn check_original(id_token: &IdToken, original: &OriginalLogin<'_>) -> Result<(), RefreshedIdTokenError> {
-    // Of one provider with many tenants, the same tenant.
+    // For a provider with many tenants, the same tenant.
     let (issuer, subject) = original.person;
     if id_token.person().0 != issuer {
         return Err(RefreshedIdTokenError::Issuer);
@@ -66,7 +64,7 @@ fn check_original(id_token: &IdToken, original: &OriginalLogin<'_>) -> Result<()
     if id_token.subject() != subject {
         return Err(RefreshedIdTokenError::Subject);
     }
-    // It should not be there, but if it is, it is the same.
+    // The nonce should be absent; if it is present, it must be the same.
     let is_same = |found: &str| {
         original.nonce.is_some_and(|nonce| bool::from(found.as_bytes().ct_eq(nonce.expose().as_bytes())))
     };
@@ -82,10 +80,10 @@ fn check_original(id_token: &IdToken, original: &OriginalLogin<'_>) -> Result<()
     }
 }
 
-/// Why a renewed ID token does not belong to the session.
+/// Why a refreshed ID token does not belong to the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefreshedIdTokenError {
-    /// A rule for every ID token, apart from those about time.
+    /// A rule for every ID token, except those about time.
     IdToken(IdTokenError),
     /// `iss` is another tenant of the provider.
     Issuer,

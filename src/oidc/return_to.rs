@@ -1,37 +1,37 @@
-//! Where the browser goes after a login: a path of the site it came to, and never anywhere else.
+//! Where the browser goes after a login: a path of this site, and never anywhere else.
 
 use url::Url;
 
 use super::form::hex_digit;
 
-/// A longer path is replaced: it is carried through the login in a cookie. Bytes.
+/// Longer paths are replaced: the path is stored in a cookie during the login. Bytes.
 pub const RETURN_TO_LIMIT: usize = 2048;
 
-/// Where a browser goes that may not go where it asked to.
+/// Where a browser goes if the requested destination is not allowed.
 const HOME: &str = "/";
 
-/// An origin that exists nowhere (RFC 6761 section 6.4). What a browser resolves against it and
-/// that leaves it would leave our origin too.
+/// An origin that does not exist (RFC 6761 section 6.4). A reference that leaves it when a browser resolves
+/// it would leave our origin too.
 const ANY_ORIGIN: &str = "https://self.invalid";
 
 /// A path and query that a browser can be sent to without leaving the origin.
 ///
-/// What is safe is kept byte for byte, what is not becomes `/`; there is no error, because a
-/// login must not fail for the place it began at.
+/// A safe one is kept byte for byte, any other becomes `/`; there is no error, because a login must not
+/// fail for its return address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(String);
 
 impl ReturnTo {
-    /// The place at which a login begins: path and query of the request, exactly as sent.
+    /// The page at which a login begins: path and query of the request, exactly as sent.
     ///
-    /// `own_endpoints` are the paths of the filter itself. Going back to one would repeat a
-    /// callback or log out who just logged in.
+    /// `own_endpoints` are the paths of the filter itself. A return to one would repeat a callback, or log
+    /// out the person who just logged in.
     pub fn from_request(path_and_query: &str, own_endpoints: &[&str]) -> ReturnTo {
         ReturnTo::parse(path_and_query, own_endpoints)
     }
 
-    /// A place that anybody may have chosen, decoded once: the `return_to` of the login endpoint.
-    /// A fragment is dropped.
+    /// A path that an attacker may have chosen, decoded once: the `return_to` of the login endpoint. A
+    /// fragment is dropped.
     pub fn parse(text: &str, own_endpoints: &[&str]) -> ReturnTo {
         let place = text.split('#').next().unwrap_or_default();
         let acceptable = has_only_address_characters(place)
@@ -41,8 +41,8 @@ impl ReturnTo {
         ReturnTo(if acceptable { place.to_owned() } else { HOME.to_owned() })
     }
 
-    /// As [`parse`](Self::parse), but the fragment is kept. It never reaches a server, so it is for the
-    /// page alone; one with other than address characters is dropped.
+    /// As [`parse`](Self::parse), but with the fragment. It never reaches a server, so it is for the page
+    /// alone; a fragment with other than address characters is dropped.
     pub fn with_fragment(text: &str, own_endpoints: &[&str]) -> ReturnTo {
         let place = ReturnTo::parse(text, own_endpoints);
         match text.strip_prefix(place.as_str()) {
@@ -63,14 +63,14 @@ impl ReturnTo {
     }
 }
 
-/// Printable ASCII without spaces and backslashes. Browsers drop some of the rest before they
-/// parse (`/\t/host`) and take a backslash for a slash (`/\host`).
+/// Printable ASCII without spaces and backslashes. Browsers drop some other characters before they parse
+/// (`/\t/host`), and read a backslash as a slash (`/\host`).
 fn has_only_address_characters(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
-/// Whether a browser that follows `place` stays on the origin, at a path that is not ours and that
-/// names no host when it is resolved once more.
+/// Whether a browser that follows `place` stays on the origin, at a path that is no endpoint of ours and
+/// that names no host if it is resolved again.
 fn stays(place: &str, own_endpoints: &[&str]) -> bool {
     let names_a_host = place.starts_with("//") || place.starts_with("/\\");
     if !place.starts_with('/') || names_a_host {
@@ -84,8 +84,8 @@ fn stays(place: &str, own_endpoints: &[&str]) -> bool {
         && !own_endpoints.contains(&path.as_str())
 }
 
-/// The path with its percent-encoding taken off once, as a proxy on the way or an application may
-/// do. `None` if control characters appear.
+/// The path, percent-decoded once, as another proxy or an application may do. `None` if control characters
+/// appear.
 fn decoded_path(place: &str) -> Option<String> {
     let path = place.split('?').next().unwrap_or_default();
     let mut decoded = Vec::with_capacity(path.len());

@@ -1,4 +1,4 @@
-//! Token revocation (RFC 7009): what a session held is given back at its end.
+//! Token revocation (RFC 7009): revokes the tokens of a session at its end.
 
 use super::client_auth::ClientRequest;
 use super::discovery::Metadata;
@@ -7,10 +7,10 @@ use crate::config::RelyingParty;
 use crate::http::{Callout, CalloutLabel, Endpoint};
 use crate::secret::Secret;
 
-/// Longer answers are not read: nothing of them is used but the status. Bytes.
+/// Longer responses are not read: only the status is used. Bytes.
 pub const REVOCATION_RESPONSE_LIMIT: usize = 16 * 1024;
 
-/// What kind of token it is (RFC 7009 section 2.1, `token_type_hint`).
+/// The type of the token (RFC 7009 section 2.1, `token_type_hint`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// `refresh_token`
@@ -21,8 +21,8 @@ pub enum TokenKind {
 
 /// The request that revokes a token (RFC 7009 section 2.1).
 ///
-/// `None` if the provider has no endpoint for that, or has it on another host than its token endpoint:
-/// the way there is not known, and the token and our secret go nowhere else.
+/// `None` if the provider has no revocation endpoint, or has it on another host than its token endpoint: no
+/// callout target is known for that host, and the token and our secret go nowhere else.
 pub fn revocation_request(
     metadata: &Metadata,
     party: &RelyingParty,

@@ -25,8 +25,8 @@ const SHOWN: [&str; 12] = [
 /// Longer values are cut. Characters.
 const SHOWN_VALUE_LIMIT: usize = 300;
 
-/// An authorization request in words, to compare with what is registered at the provider. Of whatever may be
-/// secret there is the name alone.
+/// An authorization request in words, to compare with the registration at the provider. Of parameters that
+/// may be secret only the name is shown.
 #[inline(never)]
 pub fn shown_request(location: &Url) -> String {
     let mut text =

@@ -23,14 +23,14 @@ use crate::time::Seconds;
 /// Longer token responses are not read. Bytes.
 pub const TOKEN_RESPONSE_LIMIT: usize = 128 * 1024;
 
-/// A longer `expires_in` counts as this one: a year.
+/// A longer `expires_in` is cut to this one: a year.
 pub const EXPIRES_IN_LIMIT: Seconds = Seconds(365 * 24 * 60 * 60);
 
 /// The request that redeems an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 ///
-/// It is never answered by another request's exchange, and must not be repeated: a code that is
-/// seen twice makes a provider revoke what it gave for it (RFC 6749 section 4.1.2). Only where the
-/// provider refuses the client itself it has not looked at the code.
+/// It is never shared with another request, and must not be repeated: a provider may revoke the tokens of a
+/// code that it receives twice (RFC 6749 section 4.1.2). The exception is a refusal of the client itself:
+/// then the provider has not checked the code.
 pub fn token_request(
     metadata: &Metadata,
     party: &RelyingParty,
@@ -47,11 +47,11 @@ pub fn token_request(
     request(metadata, party, body, party.callout_timeout)
 }
 
-/// The request that renews tokens (RFC 6749 section 6). The scope is left out: as granted.
+/// The request that refreshes tokens (RFC 6749 section 6). It has no scope: the granted one stays.
 ///
-/// It must not be repeated either: a provider that rotates refresh tokens takes a second use for a
-/// theft and revokes all that came of the login (RFC 9700 section 4.14). So an answer that is given up
-/// may be lost for good: `timeout` is how long one is waited for.
+/// It must not be repeated either: a provider that rotates refresh tokens treats a second use as theft and
+/// revokes all tokens of the login (RFC 9700 section 4.14). So a reply after `timeout` may be lost for
+/// good.
 pub fn refresh_request(
     metadata: &Metadata,
     party: &RelyingParty,
@@ -65,8 +65,8 @@ pub fn refresh_request(
     request(metadata, party, body, timeout)
 }
 
-/// For which resource the access token is to be (RFC 8707 section 2.2). Of several that were asked for
-/// at the login none is named here: a token is usually for one, and the provider knows them all.
+/// The resource of the access token (RFC 8707 section 2.2). If the login requested several, none is named
+/// here: a token is usually for one, and the provider knows them all.
 fn append_resource(body: &mut Vec<u8>, party: &RelyingParty) {
     let mut resources = party.authorization_parameters.iter().filter(|(name, _)| name == RESOURCE);
     if let (Some((_, resource)), None) = (resources.next(), resources.next()) {
@@ -91,20 +91,20 @@ fn request(metadata: &Metadata, party: &RelyingParty, body: Vec<u8>, timeout: Du
     })
 }
 
-/// What the provider gave for the code. The ID token in it is not verified yet.
+/// The response to the code. Its ID token is not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenResponse {
     /// Not verified.
     pub id_token: Secret,
-    /// Printable ASCII without spaces: it can stand in a header.
+    /// Printable ASCII without spaces: it can be part of a header.
     pub access_token: Secret,
-    /// For getting new tokens; printable ASCII.
+    /// To refresh the tokens; printable ASCII.
     pub refresh_token: Option<Secret>,
-    /// How long the access token is valid, at most [`EXPIRES_IN_LIMIT`]. Zero: no longer.
+    /// How long the access token is valid, at most [`EXPIRES_IN_LIMIT`]. Zero: already expired.
     pub expires_in: Option<Seconds>,
-    /// The scopes that were granted, if the provider says so; otherwise those that were asked for.
+    /// The granted scopes, if the response has them; otherwise the requested ones were granted.
     pub scope: Option<Vec<String>>,
-    /// What is odd in the response without being fatal; for the log.
+    /// Odd but acceptable parts of the response; for the log.
     pub notes: Vec<&'static str>,
 }
 
@@ -115,42 +115,42 @@ pub enum TokenError {
     Refused {
         /// The status code.
         status: u16,
-        /// What it says.
+        /// The error of the provider.
         error: ErrorResponse,
     },
     /// Another status code than 200, without a readable reason.
     Status(u16),
     /// Not a JSON object.
     Json(JsonError),
-    /// A required member is not there.
+    /// A required member is absent.
     Missing(&'static str),
-    /// A member has a value that it cannot have. The value is not kept: it may be a token.
+    /// A member has an invalid value. The value is not kept: it may be a token.
     Member {
         /// Which member.
         member: &'static str,
         /// What it must be.
         expected: &'static str,
     },
-    /// A kind of token that the filter does not know how to present. Its name, safe to print.
+    /// An unknown type of access token. Its name, safe to print.
     TokenType(String),
 }
 
-/// What it takes to get tokens after an answer that brought none.
+/// What is needed to get tokens after a reply without tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Time: the provider is in trouble or has too much to do, which is about nobody's token.
+    /// Time: the provider fails or is overloaded, which is not about a token.
     Time,
-    /// A login: the provider says no to what was redeemed.
+    /// A login: the provider refuses what was redeemed.
     Login,
-    /// Whoever runs this site: the provider says no to the client or to the request, whoever it is for.
+    /// The operator: the provider refuses the client or the request, for every person.
     Operator,
-    /// A provider that gives usable answers: this one says neither yes nor no.
+    /// Usable replies of the provider: this one is neither an acceptance nor a refusal.
     Provider,
 }
 
 impl TokenError {
-    /// What it takes. A refusal in words that nobody registered is one of what was redeemed, unless its
-    /// status says that it is about the client (RFC 6749 section 5.2) or the address.
+    /// What is needed. A refusal with an unregistered error is one of what was redeemed, unless its status
+    /// says that it is about the client (RFC 6749 section 5.2) or the address.
     pub fn remedy(&self) -> Remedy {
         match self {
             TokenError::Refused { status, error } => match (error.error, status) {
@@ -216,12 +216,11 @@ impl fmt::Display for TokenError {
 }
 
 impl TokenResponse {
-    /// Reads the answer to [`token_request`]. `sent` are the secrets of the request, which a refusal may
+    /// Reads the reply to [`token_request`]. `sent` are the secrets of the request, which a refusal may
     /// repeat and which are not logged.
     ///
     /// # Errors
-    /// A refusal, and whatever is no complete response (RFC 6749 section 5.1, Core 1.0 section
-    /// 3.1.3.3).
+    /// A refusal, and an incomplete response (RFC 6749 section 5.1, Core 1.0 section 3.1.3.3).
     pub fn read(reply: &ProviderResponse, sent: &[&Secret]) -> Result<TokenResponse, TokenError> {
         let (members, notes) = members(reply, sent)?;
         Ok(TokenResponse {
@@ -235,14 +234,14 @@ impl TokenResponse {
     }
 }
 
-/// What the provider gave for a refresh token. The ID token in it is not verified yet.
+/// The response to a refresh token. Its ID token is not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshResponse {
-    /// Not verified. A provider may leave it out (Core 1.0 section 12.2).
+    /// Not verified. A provider may omit it (Core 1.0 section 12.2).
     pub id_token: Option<Secret>,
     /// As in [`TokenResponse`].
     pub access_token: Secret,
-    /// Takes the place of the one that was sent, if the provider rotates them.
+    /// Replaces the one that was sent, if the provider rotates refresh tokens.
     pub refresh_token: Option<Secret>,
     /// As in [`TokenResponse`].
     pub expires_in: Option<Seconds>,
@@ -251,10 +250,10 @@ pub struct RefreshResponse {
 }
 
 impl RefreshResponse {
-    /// Reads the answer to [`refresh_request`]. `sent` as in [`TokenResponse::read`].
+    /// Reads the reply to [`refresh_request`]. `sent` as in [`TokenResponse::read`].
     ///
     /// # Errors
-    /// A refusal, and whatever is no complete response (RFC 6749 section 6, Core 1.0 section 12.2).
+    /// A refusal, and an incomplete response (RFC 6749 section 6, Core 1.0 section 12.2).
     pub fn read(reply: &ProviderResponse, sent: &[&Secret]) -> Result<RefreshResponse, TokenError> {
         let (members, _) = members(reply, sent)?;
         let has_id_token = !matches!(text(&members, "id_token")?, None | Some(""));
@@ -267,10 +266,10 @@ impl RefreshResponse {
         })
     }
 
-    /// The refresh token of an answer, whatever else is wrong with it: the one that was sent may be worth
-    /// nothing any more, and this one is all that is left of the login.
+    /// The refresh token of a reply, whatever else is wrong with it: the one that was sent may be invalid
+    /// now, and then this is the only one.
     pub fn refresh_token_of(reply: &ProviderResponse) -> Option<Secret> {
-        /// Members that are not named are not looked at.
+        /// Members that are not named here are not read.
         #[derive(Deserialize)]
         struct RefreshTokenOnly {
             refresh_token: Secret,
@@ -283,8 +282,8 @@ impl RefreshResponse {
     }
 }
 
-/// The members of a response that is no refusal and whose tokens the filter can present, and what is
-/// odd in it.
+/// The members of a response that is no refusal and whose tokens the filter can present, and its odd but
+/// acceptable parts.
 fn members(
     reply: &ProviderResponse,
     sent: &[&Secret],
@@ -318,7 +317,7 @@ fn is_refresh_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// The reason of a refusal. Some providers give it with status 200, so the status is not asked.
+/// The error of a refusal. Some providers send it with status 200, so the status does not matter.
 fn refusal(members: &Map<String, Value>, sent: &[&Secret]) -> Option<ErrorResponse> {
     let error = members.get("error")?.as_str()?;
     let description = members.get("error_description").and_then(Value::as_str);
@@ -339,8 +338,8 @@ fn text<'a>(members: &'a Map<String, Value>, member: &'static str) -> Result<Opt
     }
 }
 
-/// A token that can stand in a header. Wider than `b64token` of RFC 6750, because there are
-/// providers whose access tokens have `!`, `*` or `|`.
+/// A token that can be part of a header. Wider than `b64token` of RFC 6750, because some providers have
+/// access tokens with `!`, `*` or `|`.
 fn presentable(members: &Map<String, Value>, member: &'static str) -> Result<Secret, TokenError> {
     match text(members, member)? {
         None | Some("") => Err(TokenError::Missing(member)),
@@ -349,8 +348,8 @@ fn presentable(members: &Map<String, Value>, member: &'static str) -> Result<Sec
     }
 }
 
-/// A number, or the digits of one as some providers send them. Fractions are cut off, what is
-/// negative has expired.
+/// A number, or its digits as text, as some providers send them. Fractions are cut off; a negative number
+/// is zero.
 fn expires_in(value: Option<&Value>) -> Result<Option<Seconds>, TokenError> {
     let wrong = Err(TokenError::Member { member: "expires_in", expected: "a number of seconds" });
     let seconds = match value {
@@ -369,7 +368,7 @@ fn expires_in(value: Option<&Value>) -> Result<Option<Seconds>, TokenError> {
     Ok(Some(Seconds(seconds).min(EXPIRES_IN_LIMIT)))
 }
 
-/// Scopes separated by spaces, or the list of them that some providers send.
+/// Scopes separated by spaces, or a list of scopes, as some providers send it.
 fn scope(value: Option<&Value>) -> Result<Option<Vec<String>>, TokenError> {
     let wrong = || TokenError::Member { member: "scope", expected: "a text" };
     let scopes: Vec<&str> = match value {
@@ -399,7 +398,7 @@ mod tests {
         ProviderResponse { status, headers: Headers::new(), body: body.to_string().into_bytes() }
     }
 
-    /// A complete response with these members added or replaced; `null` takes one away.
+    /// A complete response with these members added or replaced; `null` removes one.
     fn read(changes: Value) -> Result<TokenResponse, TokenError> {
         let mut body = json!({"access_token": "at", "token_type": "Bearer", "id_token": "a.b.c"});
         for (name, value) in changes.as_object().unwrap() {

@@ -18,10 +18,9 @@ use crate::time::{Seconds, Timestamp};
 /// Longer userinfo responses are not read. Bytes. A signed one may have 16 KiB.
 pub const USERINFO_LIMIT: usize = 128 * 1024;
 
-/// What a userinfo response never adds to an ID token: who vouches for whom, to whom, for how long,
-/// and how the person authenticated (Core 1.0 section 2, RFC 7519 section 4.1, RFC 7800, RFC 8693).
-/// These are for the ID token alone to say. Nor where further claims are (Core 1.0 section 5.6.2):
-/// nobody goes there.
+/// Claims that a userinfo response never adds to an ID token: issuer, subject, audience and times, and how
+/// the person authenticated (Core 1.0 section 2, RFC 7519 section 4.1, RFC 7800, RFC 8693). Only the ID
+/// token may have them. Nor references to further claims (Core 1.0 section 5.6.2): they are not followed.
 const OF_THE_ID_TOKEN: [&str; 22] = [
     "iss",
     "sub",
@@ -47,7 +46,7 @@ const OF_THE_ID_TOKEN: [&str; 22] = [
     "_claim_sources",
 ];
 
-/// The claims that a scope asks for (Core 1.0 section 5.4).
+/// The claims that a scope requests (Core 1.0 section 5.4).
 const OF_SCOPES: [(&str, &[&str]); 4] = [
     (
         "profile",
@@ -73,28 +72,28 @@ const OF_SCOPES: [(&str, &[&str]); 4] = [
     ("phone", &["phone_number", "phone_number_verified"]),
 ];
 
-/// Whether the userinfo response may have this claim: it is one that userinfo can add, and the
-/// authorization request asks for it as far as that can be known.
+/// Whether the userinfo response may have this claim: userinfo can add it, and the authorization request
+/// requests it as far as that can be known.
 pub fn may_have(claim: &str, party: &RelyingParty) -> bool {
     let of_scope = OF_SCOPES.iter().find(|(_, claims)| claims.contains(&claim)).map(|(scope, _)| *scope);
     let is_asked_for = |scope: &str| party.scopes.iter().any(|asked| asked == scope);
-    // The `claims` parameter asks for claims one by one (Core 1.0 section 5.5).
+    // The `claims` parameter requests single claims (Core 1.0 section 5.5).
     let asks_by_name = || party.authorization_parameters.iter().any(|(name, _)| name == "claims");
     !OF_THE_ID_TOKEN.contains(&claim) && (of_scope.is_none_or(is_asked_for) || asks_by_name())
 }
 
-/// The request for claims (Core 1.0 section 5.3.1), with the access token in the `Authorization` field
-/// and nowhere else (RFC 6750 section 2.1).
+/// The userinfo request (Core 1.0 section 5.3.1), with the access token in the `Authorization` field and
+/// nowhere else (RFC 6750 section 2.1).
 ///
-/// `None` if the provider has no such endpoint, or it is known to be out of reach: it is on another
-/// host than the issuer, and the configuration does not say how to get there.
+/// `None` if the provider has no userinfo endpoint, or has it on another host than the issuer, for which
+/// the configuration has no callout target.
 pub fn userinfo_request(metadata: &Metadata, provider: &Provider, access_token: &Secret) -> Option<Callout> {
     let url = metadata.userinfo_endpoint.as_ref()?;
     let targets = &provider.callout;
     let is_at_the_issuer = Url::parse(&provider.issuer).is_ok_and(|issuer| issuer.origin() == url.origin());
     let target = match &targets.userinfo {
         Some(named) => named,
-        // The way to the issuer's host is known: the discovery document came by it.
+        // The target of the discovery document leads to the issuer's host.
         None if is_at_the_issuer => &targets.discovery,
         None if provider.userinfo == UserinfoUse::Always => targets.default.as_ref()?,
         None => return None,
@@ -115,20 +114,20 @@ pub fn userinfo_request(metadata: &Metadata, provider: &Provider, access_token: 
     })
 }
 
-/// A userinfo response as it came. About whom it is, is not checked yet.
+/// A userinfo response as received. Its subject is not checked yet.
 pub enum UserinfoResponse {
-    /// Claims that nothing but the connection vouches for.
+    /// Claims that only the connection authenticates.
     Plain(Claims),
     /// A signed token; its signature is not verified yet.
     Signed(Secret),
 }
 
 impl UserinfoResponse {
-    /// Reads the answer to [`userinfo_request`] (Core 1.0 section 5.3.2). A token is one only if the
-    /// content type says so.
+    /// Reads the reply to [`userinfo_request`] (Core 1.0 section 5.3.2). Only the content type decides
+    /// whether it is a token.
     ///
     /// # Errors
-    /// Another status than 200, and what is neither an object nor text.
+    /// Another status than 200, and a body that is neither an object nor text.
     pub fn read(reply: &ProviderResponse) -> Result<UserinfoResponse, UserinfoError> {
         if reply.status != 200 {
             return Err(UserinfoError::Status(reply.status));
@@ -138,28 +137,28 @@ impl UserinfoResponse {
         if !media_type.eq_ignore_ascii_case("application/jwt") {
             return json::parse_object(&reply.body).map(UserinfoResponse::Plain).map_err(UserinfoError::Json);
         }
-        // What is not ASCII is no token, and stays none.
+        // A text that is not ASCII is no token, also after this conversion.
         let text = String::from_utf8_lossy(reply.body.trim_ascii());
         Ok(UserinfoResponse::Signed(Secret::new(text.as_ref())))
     }
 }
 
-/// What a userinfo response must say.
+/// The conditions for a userinfo response.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// The issuer identifier of the provider that was asked.
+    /// The issuer identifier of the provider.
     pub issuer: &'a str,
-    /// Our client identifier there.
+    /// The client identifier at this provider.
     pub client_id: &'a str,
-    /// `sub` of the ID token that came with the access token.
+    /// `sub` of the ID token of the person.
     pub subject: &'a str,
-    /// Tolerance for clocks that disagree.
+    /// Tolerance for clock differences.
     pub leeway: Seconds,
-    /// Our clock.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// Claims about the person of the ID token. Only the checks make one.
+/// Claims about the person of the ID token. Only the checks construct it.
 #[derive(Clone, PartialEq)]
 pub struct Userinfo(Claims);
 
@@ -167,8 +166,8 @@ impl Userinfo {
     /// Checks a plain response.
     ///
     /// # Errors
-    /// It is about somebody else (Core 1.0 sections 5.3.2 and 5.3.4): an access token that was
-    /// exchanged for another one brings another person's claims.
+    /// It is about another person (Core 1.0 sections 5.3.2 and 5.3.4): an access token that an attacker
+    /// exchanged for another one gives the claims of another person.
     pub fn check(claims: Claims, expect: &Expected<'_>) -> Result<Userinfo, UserinfoError> {
         if claims::required_text(&claims, "sub")? == expect.subject {
             Ok(Userinfo(claims))
@@ -177,11 +176,11 @@ impl Userinfo {
         }
     }
 
-    /// Checks a signed response. What it says of issuer, audience and time must be right; not every
-    /// provider says it.
+    /// Checks a signed response. Issuer, audience and times must be right if they are present; not every
+    /// provider sends them.
     ///
     /// # Errors
-    /// As [`Userinfo::check`], and a token that was made by or for somebody else or for another use.
+    /// As [`Userinfo::check`], and a token of another issuer, for another client or for another use.
     pub fn check_signed(verified: Verified, expect: &Expected<'_>) -> Result<Userinfo, UserinfoError> {
         match verified.header_type() {
             None | Some("jwt") => {}
@@ -207,8 +206,8 @@ impl Userinfo {
         Userinfo::check(claims, expect)
     }
 
-    /// The claims of an ID token and what userinfo adds to them: never a claim that the ID token has
-    /// itself, none of the protocol, and none that is `null`.
+    /// The claims of an ID token, and those that userinfo adds: never a claim that the ID token has itself,
+    /// none of the protocol, and none that is `null`.
     pub fn added_to(self, id_token: &Claims) -> Claims {
         let mut merged = id_token.clone();
         for (name, value) in self.0 {
@@ -221,7 +220,7 @@ impl Userinfo {
 }
 
 impl fmt::Debug for Userinfo {
-    /// Without the claims: they are about a person.
+    /// Without the claims: they are personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Userinfo")
     }
@@ -234,18 +233,18 @@ pub enum UserinfoError {
     Status(u16),
     /// Not a JSON object.
     Json(JsonError),
-    /// It says that it is signed, and is not, or not by the provider; or it is encrypted.
+    /// It announces a signature but has none, or none by the provider; or it is encrypted.
     Signature(JwsError),
     /// A rule for every token.
     Claim(ClaimError),
-    /// `sub` is not that of the ID token. Neither is kept: they are about persons.
+    /// `sub` is not that of the ID token. Neither is kept: they are personal data.
     Subject,
     /// The header `typ` is that of another kind of token.
     HeaderType {
         /// As in the header, in lower case.
         found: String,
     },
-    /// The claims say that it is a token of another kind.
+    /// The claims declare a token of another kind.
     Use {
         /// Which one.
         found: TokenUse,

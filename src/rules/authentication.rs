@@ -84,7 +84,7 @@ pub fn suffices(
     }
     let Some(max_age) = required.max_age else { return Ok(()) };
     let auth_time = claims::numeric_date(claims, "auth_time").ok().flatten();
-    // One in the future would never grow old.
+    // A time in the future would never become too old.
     let auth_time = auth_time.filter(|time| *time <= now + leeway).ok_or(Insufficient::TimeUnknown)?;
     // With the same leeway as at the login, so that a login is not insufficient at once.
     if auth_time + max_age + leeway < now {

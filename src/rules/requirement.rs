@@ -208,8 +208,7 @@ pub fn meets(
     }
 }
 
-/// The members of a `scope` claim or parameter: separated by spaces and nothing else
-/// (RFC 6749 section 3.3).
+/// The tokens of a `scope` claim or parameter: separated by spaces and nothing else (RFC 6749 section 3.3).
 pub fn scope_tokens(scope: &str) -> Vec<String> {
     scope.split(' ').filter(|token| !token.is_empty()).map(str::to_owned).collect()
 }
@@ -234,8 +233,8 @@ fn holds(required: &ClaimRequirement, claims: &Map<String, Value>) -> bool {
     (required.any_of.is_empty() || required.any_of.iter().any(has)) && required.all_of.iter().all(has)
 }
 
-/// Only texts, numbers and truth values are compared; text whole and exactly, numbers as written
-/// (`1` is not `1.0`). A list inside a list, an object and `null` are never what a rule asks for.
+/// Only texts, numbers and truth values are compared; text whole and exactly, numbers as written (`1` is
+/// not `1.0`). A list inside a list, an object and `null` never satisfy a rule.
 fn is_comparable(value: &Value) -> bool {
     matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
 }

@@ -125,7 +125,7 @@ impl ClientCookies {
         self.counted_as
     }
 
-    /// What needless logins for a page are counted as, whatever its query is.
+    /// What needless logins for a page are counted as, whatever the query of the page.
     pub fn needless(&self, page: &str) -> u32 {
         let end = page.bytes().position(|byte| matches!(byte, b'?' | b'#'));
         let path = page.get(..end.unwrap_or(page.len())).unwrap_or_default();
@@ -183,8 +183,8 @@ impl Cookies {
         }
     }
 
-    /// The names of the cookies of ours in a jar, for the log. They hold nothing secret: a login is named by a
-    /// part of its `state`, which is left out.
+    /// The names of our cookies in a jar, for the log. They contain nothing secret: the cookie of a login
+    /// is named by a part of its `state`, which is left out.
     pub fn names_in(&self, jar: &Jar<'_>) -> Vec<String> {
         let ours = jar.iter().map(|(name, _)| name).filter(|name| self.is_ours(name));
         let names = ours.take(COOKIES_NAMED).map(|name| String::from_utf8_lossy(name).into_owned());

@@ -12,7 +12,7 @@ use super::pack::{pack, put, take, token};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// What comes first. A whole session begins with another byte.
+/// The first byte. A whole session begins with another one.
 const VERSION: u8 = 2;
 
 /// In the place of a token that is the same.
@@ -119,7 +119,8 @@ fn members(session: &Session) -> Option<Map<String, Value>> {
     }
 }
 
-/// The members that `after` has and `before` has not, or not so; and the names of those that are gone.
+/// The members that `after` has and `before` lacks or has with another value; and the names of those that
+/// are gone.
 fn changed(before: &Map<String, Value>, after: &Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
     let is_changed = |(name, value): &(&String, &Value)| before.get(*name) != Some(value);
     let changed = after.iter().filter(is_changed).map(|(name, value)| (name.clone(), value.clone()));

@@ -1,4 +1,4 @@
-//! The cookies of one client at a provider: what they are called, and what seals them.
+//! The cookies of one client at a provider: their names, and the keys that seal them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,9 +17,9 @@ use crate::config::{Config, RelyingParty, ResponseMode};
 /// Why a session cookie does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenError {
-    /// It was sealed with a key that is not among ours.
+    /// The key that sealed it is unknown.
     UnknownKey(KeyName),
-    /// It is not whole, was changed, belongs to another provider, or does not hold what is needed now.
+    /// It is incomplete, was changed, belongs to another provider, or lacks something that is needed now.
     Otherwise,
 }
 
@@ -45,7 +45,7 @@ pub struct ClientCookies {
 }
 
 impl ClientCookies {
-    /// `name` is that of its session cookie.
+    /// `name` is the name of its session cookie.
     pub(super) fn new(name: &str, config: &Config, party: &RelyingParty) -> ClientCookies {
         let parts = [party.name.as_str(), &party.issuer, &party.client.id];
         ClientCookies {
@@ -65,15 +65,15 @@ impl ClientCookies {
         self.names.texts(jar).into_iter().flatten()
     }
 
-    /// The session in a text of [`ClientCookies::session_text`]. Whether it still counts is for
-    /// [`Session::state`] to say.
+    /// The session in a text of [`ClientCookies::session_text`]. Whether it is still valid is checked by
+    /// [`Session::state`].
     pub fn open_session(&self, text: &str) -> Option<Session> {
         let (count, sealed) = split_mark(text)?;
         unpack(&self.sealer.open(Purpose::Session, &[count], sealed)?)
     }
 
-    /// Whether a text of [`ClientCookies::session_text`] was sealed with an older key and should be written
-    /// again.
+    /// Whether a text of [`ClientCookies::session_text`] was sealed with an older key and should be
+    /// resealed.
     pub fn needs_reseal(&self, text: &str) -> bool {
         split_mark(text).is_none_or(|(_, sealed)| !self.sealer.is_by_first_key(sealed))
     }
@@ -84,8 +84,8 @@ impl ClientCookies {
         unknown.map_or(OpenError::Otherwise, OpenError::UnknownKey)
     }
 
-    /// The session that one was refreshed to, and whether it was sealed with an older key. Nothing if it
-    /// was another one that was refreshed to this.
+    /// The session that resulted from a refresh of `before`, and whether it was sealed with an older key.
+    /// `None` if the text is the refresh of another session.
     pub fn open_refreshed(&self, before: &Session, of: &Fingerprint, text: &str) -> Option<(Session, bool)> {
         let changes = self.sealer.open(Purpose::Refreshed, of.bytes(), text)?;
         Some((unpack_changes(before, &changes)?, !self.sealer.is_by_first_key(text)))

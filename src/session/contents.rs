@@ -25,8 +25,8 @@ const TOUCH_AFTER: Seconds = Seconds(60);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
-    /// Id of the session in the log. Drawn at every login and never taken from a request: a session that
-    /// somebody else began is not continued.
+    /// Id of the session in the log. Drawn at every login and never taken from a request, which prevents
+    /// session fixation.
     #[serde(rename = "i")]
     pub id: String,
     /// The `sub` claim.
@@ -47,8 +47,8 @@ pub struct Session {
     /// When the ID token expires, if the configuration forwards it.
     #[serde(rename = "tx", default, skip_serializing_if = "Option::is_none", with = "seconds::optional")]
     pub id_token_expires_at: Option<Timestamp>,
-    /// The last refresh brought no valid ID token: none is expected of the next, and no refresh is made for
-    /// one.
+    /// The last refresh returned no valid ID token: none is expected of the next, and no refresh is made
+    /// for one.
     #[serde(rename = "tk", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_id_token_kept: bool,
     /// The access token, if the configuration forwards it.
@@ -91,7 +91,7 @@ fn is_zero(generation: &u32) -> bool {
 
 impl Session {
     /// Whether this is a later state of the same session, after refreshes. Nothing else may replace a
-    /// session, under whatever name it was found.
+    /// session, whatever name it was stored under.
     pub fn is_refreshed_from(&self, earlier: &Session) -> bool {
         self.id == earlier.id && self.person() == earlier.person() && self.generation > earlier.generation
     }

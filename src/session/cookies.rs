@@ -1,4 +1,4 @@
-//! Every cookie of ours, by what it is for.
+//! Every cookie of ours, by its purpose.
 
 use std::fmt;
 use std::rc::Rc;
@@ -20,45 +20,44 @@ use super::parts::{CANDIDATES_LIMIT, COOKIE_LIMIT, Names, SessionTooLarge};
 use super::seal::{KeyName, Purpose, Sealer};
 use super::set_cookie::Attributes;
 
-/// Login cookies that are looked at when a login begins. We never leave so many; a browser that has
-/// more gets rid of them over several logins, and no answer has endless headers.
+/// Login cookies that are examined when a login begins. We never set so many; a browser that has more loses
+/// them over several logins, so that the number of headers in a response is bounded.
 const LOGINS_EXAMINED: usize = 16;
 
-/// All cookies of a site together, the application's included, after a login. Proxies refuse a request with
-/// more header fields before any filter sees it, and nothing could delete the cookies then: Envoy with more
-/// than 60 KiB, of which other fields and logins in flight need some. Bytes.
+/// Limit for all cookies of a site together, including those of the application, after a login. Proxies
+/// refuse a request with larger header fields before any filter sees it, and then no response could delete
+/// cookies: Envoy above 60 KiB, of which other fields and logins in flight need a part. Bytes.
 const COOKIES_ROOM: usize = 44 * 1024;
 
-/// The same while logins are in flight: older ones make room. Bytes.
+/// The same while logins are in flight: older ones are evicted. Bytes.
 const COOKIES_ROOM_IN_FLIGHT: usize = 52 * 1024;
 
-/// The value of a cookie that stands for a login which a filter behind this one began.
+/// The value of a cookie for a login that a filter behind this one began.
 const BEHIND: &str = "behind";
 
-/// Reads and writes our cookies. Made once per configuration; keys are derived then.
+/// Reads and writes our cookies. Made once per configuration, which derives the keys.
 ///
-/// What is written are values of `Set-Cookie`, each for a header of its own.
+/// The results are values of `Set-Cookie`, each for a header of its own.
 pub struct Cookies {
     base: String,
     pub(super) login_prefix: String,
     pub(super) attempts_name: String,
     pub(super) logout_name: String,
-    /// Of the clients at all providers.
+    /// Those of the clients at all providers.
     pub(super) clients: Vec<Rc<ClientCookies>>,
     session_attributes: Attributes,
-    /// Of everything that is not a session and waits for a navigation.
+    /// For everything that is not a session and waits for a navigation.
     pub(super) other_attributes: Attributes,
     pub(super) login_lifetime: Seconds,
-    /// Of one session.
+    /// The limit for one session.
     max_cookies: u8,
 }
 
 impl Cookies {
     /// The cookies of a configuration.
     ///
-    /// Two configurations that serve the same host need two cookie names, of which neither is the
-    /// other one followed by `-` or `.`. What they seal is kept apart in any case by provider,
-    /// issuer and client.
+    /// Two configurations for the same host need two cookie names, of which neither is the other one
+    /// followed by `-` or `.`. Their sealed texts are separate in any case, by provider, issuer and client.
     pub fn new(config: &Config) -> Cookies {
         let base = config.session.cookie_name.clone();
         let parties: Vec<&RelyingParty> =
@@ -88,16 +87,15 @@ impl Cookies {
         &self.clients
     }
 
-    /// Whether a cookie of this name is ours and must not reach the upstream: the configured name,
-    /// or that name followed by `-` or `.`. So cookies of a provider that is no longer configured
-    /// are still ours.
+    /// Whether a cookie of this name is ours and must not reach the upstream: the configured name, or that
+    /// name followed by `-` or `.`. So cookies of a provider that is no longer configured are still ours.
     pub fn is_ours(&self, name: &[u8]) -> bool {
         name.strip_prefix(self.base.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'-' | b'.', ..]))
     }
 
     /// Whether a `Set-Cookie` field may set a cookie of ours, however a browser reads it: with blanks
-    /// around the name (RFC 6265bis section 5.6), with no name and ours in the value, in other letters
-    /// (browsers compare prefixes so), or behind a comma where fields were joined.
+    /// around the name (RFC 6265bis section 5.6), without a name and with ours in the value, in another
+    /// letter case (browsers compare prefixes this way), or behind a comma of joined fields.
     pub fn are_set_by(&self, field: &[u8]) -> bool {
         let base = self.base.as_bytes();
         field.split(|byte| *byte == b',').any(|cookie| {
@@ -116,10 +114,10 @@ impl Cookies {
         self.clients.first().into_iter().flat_map(|client| client.sealer.key_names())
     }
 
-    /// Writes a session and deletes the parts of the one before that it does not overwrite.
+    /// Writes a session and deletes the parts of the previous one that it does not overwrite.
     ///
-    /// The cookies have no `Max-Age`: they go when the browser is closed, and what is sealed in says
-    /// when the session ends.
+    /// The cookies have no `Max-Age`: they end with the browser, and the sealed text has the end of the
+    /// session.
     ///
     /// # Errors
     /// [`SessionTooLarge`] if it does not fit; then nothing is written.
@@ -133,7 +131,7 @@ impl Cookies {
         let names = &client.names;
         let room = COOKIES_ROOM.saturating_sub(jar.bytes(|name| !self.is_ours(name)));
         let parts = u8::try_from(room.checked_div(COOKIE_LIMIT).unwrap_or_default()).unwrap_or(u8::MAX);
-        // One fits beside all that is read at all.
+        // One always fits within the limit of what is read.
         let parts = parts.max(1);
         let (plaintext, count) = self.packed(names, session, self.max_cookies.min(parts))?;
         let sealed = client.sealer.seal(Purpose::Session, &[count], nonce, &plaintext);
@@ -143,10 +141,10 @@ impl Cookies {
         Ok(cookies)
     }
 
-    /// What a refresh changed of a session, for whoever has the one before.
+    /// The changes of a session by a refresh, for requests with the previous cookie.
     ///
     /// # Errors
-    /// [`SessionTooLarge`] if the session would not fit into cookies as it is now.
+    /// [`SessionTooLarge`] if the current session would not fit into cookies.
     pub fn seal_refreshed(
         &self,
         client: &ClientCookies,
@@ -160,7 +158,7 @@ impl Cookies {
         Ok(client.sealer.seal(Purpose::Refreshed, of.bytes(), nonce, &changes))
     }
 
-    /// What is sealed of a session, and how many parts it takes.
+    /// The plaintext of a session, and how many parts it needs.
     fn packed(
         &self,
         names: &Names,
@@ -181,8 +179,8 @@ impl Cookies {
         first.chain(later).map(|name| self.session_attributes.delete(name)).collect()
     }
 
-    /// Writes the cookie of a login that begins, and deletes others: those that do not open or took
-    /// too long, and the oldest, so that at most five are in flight and all cookies fit into a request.
+    /// Writes the cookie of a login that begins, and deletes others: those that do not open or have
+    /// expired, and the oldest, so that at most five are in flight and all cookies fit into a request.
     pub fn set_login(
         &self,
         client: &ClientCookies,
@@ -225,8 +223,8 @@ impl Cookies {
         cookies
     }
 
-    /// The login that an authorization response with this `state` finishes. Delete it afterwards,
-    /// whatever comes of it ([`Cookies::delete_login`]): it serves once.
+    /// The login of an authorization response with this `state`. Delete it afterwards, whatever the result
+    /// ([`Cookies::delete_login`]): it is used once.
     ///
     /// # Errors
     /// Why there is none. `state` is compared whole and in constant time.
@@ -255,9 +253,9 @@ impl Cookies {
         Err(missing)
     }
 
-    /// What the browser keeps in the place of a login that an upstream begins by this `Set-Cookie` field: its
-    /// answer comes to us, and must not look like one of a browser that keeps no cookies. The name of that
-    /// filter's cookies may begin as ours do, such as `vestibule-two`.
+    /// What replaces the cookie of a login that an upstream begins with this `Set-Cookie` field: the
+    /// authorization response comes to this filter, and must not look like that of a browser without
+    /// cookies. The name of the other filter's cookies may begin as ours do, such as `vestibule-two`.
     pub fn login_behind(&self, field: &[u8]) -> Option<String> {
         let (name, value) = name_and_value(field)?;
         let (_, id) = Login::of_cookie(std::str::from_utf8(name).ok()?)?;
@@ -267,7 +265,7 @@ impl Cookies {
         begins.then(|| attributes.set_for(&name, BEHIND, ATTEMPTS_LIFETIME))
     }
 
-    /// The cookie of another filter with which a login began, if the browser has one.
+    /// The login cookie of another filter for this `state`, if the browser sent one.
     pub fn of_another_filter(&self, state: &str, jar: &Jar<'_>) -> Option<String> {
         let id = Login::id(state)?;
         let mut names = jar.iter().filter_map(|(name, _)| Login::of_cookie(std::str::from_utf8(name).ok()?));
@@ -275,14 +273,14 @@ impl Cookies {
         Some(shown(found))
     }
 
-    /// Whether the browser has as many logins in flight as it may, so that others made room for them.
+    /// Whether the browser has as many logins in flight as allowed, so that others were evicted.
     pub fn has_most_logins(&self, jar: &Jar<'_>, now: Timestamp) -> bool {
         let logins = self.login_cookies(jar).take(LOGINS_EXAMINED);
         let logins = logins.filter_map(|(_, value)| self.any_login(value));
         logins.filter(|login| login.age(now) < self.login_lifetime).count() >= LOGINS_LIMIT
     }
 
-    /// Deletes the cookie of a login. Nothing if `state` cannot be one of ours.
+    /// Deletes the cookie of a login. Empty if `state` cannot be ours.
     pub fn delete_login(&self, client: &ClientCookies, state: &str) -> Vec<String> {
         let name = Login::id(state).map(|id| format!("{}{id}", self.login_prefix));
         name.iter().map(|name| client.login_attributes.delete(name)).collect()
@@ -292,7 +290,7 @@ impl Cookies {
         client.login_attributes.set_for(name, sealed, self.login_lifetime)
     }
 
-    /// Login cookies in the jar that have a name of ours: it goes back into a header.
+    /// Login cookies in the jar with a name that we could have set: the name is repeated in a header.
     fn login_cookies<'a>(&self, jar: &Jar<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         jar.iter().filter_map(|(name, value)| {
             let name = std::str::from_utf8(name).ok()?;
@@ -313,12 +311,12 @@ impl fmt::Debug for Cookies {
     }
 }
 
-/// Of a jar that was too large to read, every cookie may be there.
+/// A jar that was too large to read may contain any cookie.
 fn may_have(jar: &Jar<'_>, name: &str) -> bool {
     jar.is_too_large() || jar.has(name)
 }
 
-/// Writing plain values to memory does not fail. If it did, the empty text would open as nothing.
+/// Writing plain values to memory does not fail. If it did, the empty text would not open.
 pub(super) fn json(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(value).unwrap_or_default())
 }

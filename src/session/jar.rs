@@ -1,4 +1,4 @@
-//! The `Cookie` header: read with suspicion, and forwarded without our cookies.
+//! The `Cookie` header: read strictly, and forwarded without our cookies.
 
 use memchr::memchr;
 
@@ -10,11 +10,11 @@ pub const COOKIE_BYTES_LIMIT: usize = 64 * 1024;
 /// A request with more cookies than this has no session.
 pub const COOKIE_COUNT_LIMIT: usize = 200;
 
-/// The cookies of a request, in the order in which they came.
+/// The cookies of a request, in their order.
 ///
-/// All `Cookie` fields together (RFC 9113 section 8.2.3). Names and values are bytes and are
-/// compared exactly. A piece without `=` or without a name is skipped; so a nameless cookie cannot
-/// pass for one with a `__Host-` prefix. Nothing is unquoted or decoded.
+/// All `Cookie` fields together (RFC 9113 section 8.2.3). Names and values are bytes and are compared
+/// exactly. A piece without `=` or without a name is skipped; so a nameless cookie cannot pass for one with
+/// a `__Host-` prefix. Nothing is unquoted or decoded.
 #[derive(Debug, Clone, Default)]
 pub struct Jar<'a> {
     cookies: Vec<(&'a [u8], &'a [u8])>,
@@ -76,7 +76,7 @@ impl<'a> Jar<'a> {
         }
     }
 
-    /// Whether the cookie is there at all.
+    /// Whether the cookie occurs at all.
     pub fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
@@ -92,7 +92,7 @@ fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What stands before and behind the first of these bytes.
+/// What precedes and what follows the first of these bytes.
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let (before, after) = bytes.split_at_checked(memchr(separator, bytes)?)?;
     Some((before, after.get(1..)?))
@@ -109,11 +109,11 @@ pub(super) fn name_and_value(piece: &[u8]) -> Option<(&[u8], &[u8])> {
 /// What to do with the `Cookie` header before the request goes to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CookieEdit {
-    /// None of ours is in it (or there is none).
+    /// It contains none of our cookies, or there is none.
     Unchanged,
     /// One header with this value replaces all.
     Replace(Vec<u8>),
-    /// Only ours were in it. There is at least one header to remove.
+    /// It contained only our cookies. There is at least one header to remove.
     Remove,
 }
 

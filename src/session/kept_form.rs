@@ -62,21 +62,21 @@ impl FormOwner {
     }
 }
 
-/// It has what a person typed, which may be a password.
+/// The form contains what a person typed, which may be a password.
 impl fmt::Debug for KeptForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeptForm")
     }
 }
 
-/// The note that a login for which a form waits was completed, and by whom.
+/// The note that a login for which a form waits was completed, and by which person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompletedLogin {
     /// Name of the login, which the sealed form has too.
     #[serde(rename = "n")]
     pub login: String,
-    /// Who logged in.
+    /// The person who logged in.
     #[serde(rename = "u")]
     pub who: FormOwner,
     /// When.
@@ -84,10 +84,11 @@ pub struct CompletedLogin {
     pub finished_at: Timestamp,
 }
 
-/// Why a preserved form is not sent.
+/// Why a preserved form is not submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormLost {
-    /// It does not open: changed, of another login or configuration, or of a key that was removed.
+    /// It does not open: it was changed, or belongs to another login or configuration, or its key was
+    /// removed.
     NotOpened,
     /// The login took too long, or the browser did not restore the form in time.
     Expired {
@@ -96,9 +97,9 @@ pub enum FormLost {
         /// The limit.
         limit: Seconds,
     },
-    /// Another person has logged in than the one who filled it in.
+    /// The person who logged in is not the one who filled in the form.
     OtherPerson,
-    /// It was sent before.
+    /// It was submitted before.
     SentBefore,
 }
 
@@ -141,9 +142,10 @@ impl Cookies {
         Sealer::sealed_len(json(form).len()) <= FORM_TEXT_LIMIT
     }
 
-    /// The form in a sealed text, of whose client a login was finished as the note says.
+    /// The form in a sealed text, for the login that the note says was completed.
     ///
     /// # Errors
+    /// The text is not ours or does not belong to this login, or the form has expired.
     /// It is none of ours or does not belong to this login, or it took too long.
     pub fn open_form(
         &self,
@@ -167,17 +169,17 @@ impl Cookies {
 }
 
 impl ClientCookies {
-    /// The sealed text of a form that waits for a login, for the browser to keep.
+    /// The sealed text of a form that waits for a login; the browser stores it.
     pub fn seal_form(&self, login: &str, form: &KeptForm, nonce: [u8; 24]) -> String {
         self.sealer.seal(Purpose::Form, login.as_bytes(), nonce, &json(form))
     }
 
-    /// The note for the browser that finished a login for which a form waits.
+    /// The note for the browser that completed a login for which a form waits.
     pub fn seal_completed(&self, finished: &CompletedLogin, nonce: [u8; 24]) -> String {
         self.sealer.seal(Purpose::CompletedLogin, b"", nonce, &json(finished))
     }
 
-    /// That a login was finished, if the note says so of one of this client.
+    /// The completed login in a note, if it is one of this client.
     pub fn open_finished(&self, note: &str) -> Option<CompletedLogin> {
         let plaintext = self.sealer.open(Purpose::CompletedLogin, b"", note)?;
         serde_json::from_slice(&plaintext).ok()

@@ -63,8 +63,8 @@ pub struct Login {
     /// What the browser does after its return.
     #[serde(rename = "l", default, skip_serializing_if = "Landing::is_redirect")]
     pub landing: Landing,
-    /// The name of an earlier login, if this one replaces a late one: the browser stores things under that
-    /// name.
+    /// The name of an earlier login, if this one replaces a late one: the browser stores the form or
+    /// fragment under that name.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub began_as: Option<String>,
 }
@@ -82,7 +82,7 @@ pub enum Landing {
     /// It sends the preserved form.
     #[serde(rename = "f")]
     Form,
-    /// It notifies the window that opened this one, and closes it.
+    /// It notifies the window that opened this one, and closes this one.
     #[serde(rename = "p")]
     Popup,
 }
@@ -129,7 +129,8 @@ pub enum LoginMissing {
     /// The browser sent no cookie for this `state`: cookies are blocked, the login began elsewhere or was
     /// completed before.
     NoCookie,
-    /// The cookie does not open: changed, of another configuration, or of a key that was removed.
+    /// The cookie does not open: it was changed, or belongs to another configuration, or its key was
+    /// removed.
     NotOpened,
     /// The cookie belongs to another `state` with the same beginning.
     OtherState,
@@ -142,7 +143,7 @@ pub enum LoginMissing {
     },
     /// It was completed before: a code is redeemed once.
     Used,
-    /// It took too long.
+    /// It has expired.
     Expired {
         /// How long ago the login began.
         age: Seconds,

@@ -13,7 +13,7 @@ use super::jar::Jar;
 use super::parts::CANDIDATES_LIMIT;
 use super::seal::Purpose;
 
-/// How long a browser may be at the provider for its return to be checked.
+/// How long the logout at the provider may take for the return to be checked.
 pub(super) const LOGOUT_LIFETIME: Seconds = Seconds(600);
 
 /// A logout for which the browser is at a provider.
@@ -71,13 +71,13 @@ impl fmt::Display for LogoutUnconfirmed {
 }
 
 impl Cookies {
-    /// Remembers the logout for which the browser is sent to a provider.
+    /// Stores the logout for which the browser is sent to a provider.
     pub fn set_logout(&self, client: &ClientCookies, logout: &LogoutInFlight, nonce: [u8; 24]) -> String {
         let sealed = client.sealer.seal(Purpose::Logout, b"", nonce, logout.plaintext().as_bytes());
         self.other_attributes.set_for(&self.logout_name, &sealed, LOGOUT_LIFETIME)
     }
 
-    /// Deletes that state, if the browser has one: it is used once.
+    /// Deletes that cookie, if the browser has one: it is used once.
     pub fn clear_logout(&self, jar: &Jar<'_>) -> Option<String> {
         jar.has(&self.logout_name).then(|| self.other_attributes.delete(&self.logout_name))
     }

@@ -3,17 +3,17 @@
 //! A session is JSON and tokens, of which a third to a half is repetition and base64url. So it is compressed
 //! (RFC 1951) before it is sealed. Older texts begin with the `{` of their JSON, and still open.
 //!
-//! Anybody who has the cookie, or observes the connection, can see the length of a sealed text, which reveals
-//! how well it was compressed. An attacker who chooses one part of it could so guess another part, letter by
-//! letter (CRIME, CVE-2012-4929). So each token is compressed by itself, never together with text that can be
-//! chosen while the token stays the same: its length reveals nothing new.
+//! Anyone who has the cookie, or observes the connection, sees the length of a sealed text, which reveals
+//! how well it was compressed. So an attacker who chooses one part of it could guess another part, letter
+//! by letter (CRIME, CVE-2012-4929). So each token is compressed by itself, never together with text that
+//! can be chosen while the token stays the same: its length reveals nothing new.
 
 use zeroize::Zeroizing;
 
 use super::contents::Session;
 use crate::secret::Secret;
 
-/// What comes first. JSON begins with another byte.
+/// The first byte. JSON begins with another one.
 const VERSION: u8 = 1;
 
 /// The first byte of a session that was sealed as JSON.

@@ -1,8 +1,8 @@
 //! The origin of a login, carried through the provider in its `state`.
 //!
-//! The cookie of a login is gone if the login was completed before, took too long, or was evicted. The return
-//! address in `state` is then enough to redirect the person. It admits nobody and completes nothing: that
-//! takes the cookie.
+//! The cookie of a login is missing if the login was completed before, has expired, or was evicted. The
+//! return address in `state` is then enough to redirect the person. It admits nothing and completes no
+//! login: that requires the cookie.
 
 use serde::{Deserialize, Serialize};
 

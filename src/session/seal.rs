@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// Changes whenever the meaning of a sealed text does. Texts of another version do not open.
+/// Incremented when the meaning of a sealed text changes. Texts of another version do not open.
 const FORMAT_VERSION: u8 = 1;
 
 /// Salt of the key derivation: nothing else is derived from the secrets with it.
@@ -27,7 +27,7 @@ pub const OVERHEAD_BYTES: usize = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 /// Longer texts are not opened. Characters; more than all cookies of a session hold.
 pub const TEXT_LIMIT: usize = 32 * 1024;
 
-/// The same for a form, which is in no cookie.
+/// The same for a form, which is not in a cookie.
 pub const FORM_TEXT_LIMIT: usize = 96 * 1024;
 
 /// The purpose of a sealed text. A text of one purpose does not open for another.
@@ -43,7 +43,7 @@ pub enum Purpose {
     LoginOrigin = 5,
     /// A form that waits for a login.
     Form = 6,
-    /// Who completed the login for which a form waits.
+    /// The completed login for which a form waits, and its person.
     CompletedLogin = 7,
     /// The changes of a session by a refresh.
     Refreshed = 8,
@@ -93,7 +93,7 @@ impl KeyName {
         Some(KeyName(bytes.try_into().ok()?))
     }
 
-    /// To write it down.
+    /// The name in its written form.
     pub fn bytes(&self) -> [u8; KEY_ID_BYTES] {
         self.0
     }
@@ -156,8 +156,7 @@ impl Sealer {
 
     /// Opens what [`Sealer::seal`] made for the same purpose, tenant and context.
     ///
-    /// There is one failure for everything: who sends a text learns nothing about why it does not
-    /// open.
+    /// Every failure is the same: the sender of a text does not learn why it does not open.
     pub fn open(&self, purpose: Purpose, context: &[u8], text: &str) -> Option<Zeroizing<Vec<u8>>> {
         let limit = if purpose == Purpose::Form { FORM_TEXT_LIMIT } else { TEXT_LIMIT };
         if text.len() > limit {
@@ -184,8 +183,8 @@ impl Sealer {
         })
     }
 
-    /// Whether the text names the key that seals today. If not, an opened text should be sealed again, so
-    /// that old keys can be removed.
+    /// Whether the text names the key that seals. If not, an opened text should be sealed again, so that
+    /// old keys can be removed.
     pub fn is_by_first_key(&self, text: &str) -> bool {
         // Eight characters are six bytes: the key id and two of the nonce.
         let start = text.get(..8).and_then(|start| URL_SAFE_NO_PAD.decode(start).ok());
@@ -193,8 +192,8 @@ impl Sealer {
         id.is_some() && id == self.keys.first().map(|key| &key.id)
     }
 
-    /// The key that a text names, if it is none of ours: it was sealed with another key. The name is no
-    /// secret: it is part of every text. Anybody can write one, so it proves nothing.
+    /// The key that a text names, if it is unknown: the text was sealed with another key. The name is not
+    /// secret: it is part of every text. An attacker can write one, so it proves nothing.
     pub fn unknown_key(&self, text: &str) -> Option<KeyName> {
         if text.len() > TEXT_LIMIT {
             return None;

@@ -12,7 +12,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     u64::deserialize(deserializer).map(Timestamp)
 }
 
-/// The same for a time that may not be known.
+/// The same for an optional time.
 pub(super) mod optional {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
 
@@ -30,7 +30,7 @@ pub(super) mod optional {
     }
 }
 
-/// A span that may not be there.
+/// An optional span.
 pub(super) mod span {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
     use crate::time::Seconds;

@@ -4,12 +4,12 @@ use crate::config::{self, SameSite};
 use crate::time::Seconds;
 
 /// The attributes of one kind of cookie, made once. Without a `Domain` a cookie of ours belongs to one
-/// host, which a `__Host-` prefix makes the browser promise.
+/// host, and browsers enforce this for a `__Host-` prefix.
 #[derive(Debug, Clone)]
 pub struct Attributes(String);
 
 impl Attributes {
-    /// As the configuration says; the session cookie.
+    /// Those of the configuration, for the session cookie.
     pub fn configured(session: &config::Session) -> Self {
         Attributes::new(session, session.same_site)
     }
@@ -24,8 +24,8 @@ impl Attributes {
         Attributes::new(session, same_site)
     }
 
-    /// For a cookie that must be sent with a form of another site: only `None` is. It is useless without a
-    /// `state` which the other site does not know.
+    /// For a cookie that must be sent with a form from another site: only with `None`. It is useless
+    /// without a `state` that the other site does not know.
     pub fn of_form_post(session: &config::Session) -> Self {
         Attributes::new(session, SameSite::None)
     }
@@ -57,9 +57,8 @@ impl Attributes {
         format!("{name}={value}{}; Max-Age={}", self.0, max_age.0)
     }
 
-    /// Deletes a cookie. Every attribute is repeated: a browser does not touch a `__Host-` cookie without
-    /// `Secure` and `Path=/`, nor one in another partition or on another host; the person would stay logged
-    /// in.
+    /// Deletes a cookie. Every attribute is repeated: a browser leaves a `__Host-` cookie without `Secure`
+    /// and `Path=/`, and one in another partition or on another host; the person would stay logged in.
     pub fn delete(&self, name: &str) -> String {
         format!("{name}={}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT", self.0)
     }

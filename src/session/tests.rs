@@ -143,7 +143,7 @@ pub(crate) fn session() -> Session {
     }
 }
 
-/// A text of so many bytes that nothing makes shorter than three quarters: it has six bits in each.
+/// A text of this many bytes that no compression makes shorter than three quarters: each byte has six bits.
 pub(crate) fn noise(bytes: usize) -> String {
     use sha2::{Digest, Sha256};
     let digests = (0..=bytes as u64 / 32).flat_map(|n| Sha256::digest(n.to_be_bytes()));
@@ -190,7 +190,7 @@ fn nonce() -> [u8; 24] {
     nonce
 }
 
-/// Keeps cookies by name, as a browser does that visits one host.
+/// Stores cookies by name, like a browser that visits one host.
 #[derive(Default, Clone)]
 struct Browser(BTreeMap<String, String>);
 

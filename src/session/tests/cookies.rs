@@ -1,4 +1,4 @@
-//! What all cookies of ours have in common.
+//! Properties of all our cookies.
 
 use super::*;
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn login_attempts_are_counted_for_two_minutes() {
     let here = cookies(|config| config.providers.push(roles_of("other")));
-    // Whoever has other keys counts together with this one.
+    // Filters with other keys count in the same cookie.
     let there =
         cookies(|config| config.session.keys = vec![Secret::from("another secret of 32 characters!")]);
     let mut browser = Browser::default();
@@ -88,7 +88,7 @@ fn only_a_login_that_an_upstream_begins_leaves_a_marker() {
     let name = format!("{BASE}-login-{id}");
     let sign = cookies.login_behind(format!("{name}=sealed; Path=/; Secure").as_bytes()).unwrap();
     assert!(sign.starts_with(&format!("{name}=behind; ")) && sign.contains("; HttpOnly; "), "{sign}");
-    // The cookies of another filter may begin as ours do, and are taken out too.
+    // The cookies of another filter may begin as ours do, and are removed too.
     assert_eq!(cookies.login_behind(format!("{BASE}-two-login-{id}=sealed").as_bytes()), Some(sign.clone()));
     for field in [
         format!("{BASE}two-login-{id}=x"),
