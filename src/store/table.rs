@@ -490,6 +490,17 @@ mod tests {
     }
 
     #[test]
+    fn what_has_ended_fills_nothing_although_nobody_has_written_since() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        rows.put(key("short"), &value(&[0; 20], 10), NOW).unwrap();
+        rows.put(key("long"), &value(&[0; 30], 1_000), NOW).unwrap();
+        let (short, long) = (20 + ENTRY_BYTES, 30 + ENTRY_BYTES);
+        let fill = [NOW, Timestamp(9), Timestamp(10), Timestamp(1_000)].map(|now| rows.fill(0, now));
+        assert_eq!(fill, [short + long, short + long, long, 0]);
+    }
+
+    #[test]
     fn who_has_many_entries_pushes_out_their_own() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());

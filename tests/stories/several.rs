@@ -145,6 +145,16 @@ fn two_clients() -> Value {
 }
 
 #[test]
+fn lost_logins_of_one_client_are_none_of_another_of_the_same_issuer() {
+    for (page, name, other) in [("/orders", "main", "/guest"), ("/guest", "other", "/orders")] {
+        let mut world = World::with(&two_clients());
+        three_lost_rounds(&mut world, page, &format!("{SESSION}-{name}"));
+        world.get(page).is(400, "login_loop");
+        world.get(other).is(302, "login_begins");
+    }
+}
+
+#[test]
 fn a_frame_ends_the_session_at_whichever_client_of_the_issuer_it_is() {
     for (pages, gone) in [
         (&["/orders"][..], &["main"][..]),
