@@ -407,3 +407,28 @@ impl Driver {
         id
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::trial;
+
+    #[test]
+    fn work_that_waits_for_its_first_tick_is_not_lost_with_the_configuration() {
+        let now = Timestamp(1_700_000_000);
+        let host = HostFunctions::bare();
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &host, now).unwrap();
+        let traits = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
+        let mut driver = Driver::new(Rc::clone(&filter), &host, traits);
+        assert!(!driver.is_busy());
+        filter.finish_in_background(Flow::begin(now, |callouts| async move { callouts.wait().await }));
+        driver.end();
+        assert!(driver.is_busy(), "no tick has begun it");
+        driver.tick(now);
+        assert!(driver.is_busy(), "it waits");
+        driver.tick(now);
+        assert!(!driver.is_busy());
+    }
+}

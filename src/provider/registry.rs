@@ -33,9 +33,9 @@ impl Registry {
         let mut clients = cookies.clients().iter();
         for (number, roles) in config.providers.iter().enumerate() {
             let provider = Rc::new(Provider::new(roles.clone(), verifier).sharing(store));
-            let party = roles.relying_party.as_ref().zip(clients.next());
-            let party = party.map(|(party, cookies)| {
-                Rc::new(RelyingParty::new(number, party, &provider, cookies, config))
+            // The next cookies are those of the next relying party, and not of the next provider.
+            let party = roles.relying_party.as_ref().and_then(|party| {
+                Some(Rc::new(RelyingParty::new(number, party, &provider, clients.next()?, config)))
             });
             let server = roles.resource_server.as_ref().map(|server| {
                 Rc::new(ResourceServer { config: Rc::clone(server), provider: Rc::clone(&provider) })
@@ -153,5 +153,32 @@ mod tests {
             assert_eq!(code_of(&filter, path), "not_logged_in", "{path}");
         }
         assert_eq!(code_of(&filter, "/oidc/logout"), "logged_out");
+    }
+
+    #[test]
+    fn people_log_in_with_the_provider_behind_one_that_is_for_tokens_alone() {
+        let provider = |name: &str| {
+            json!({"issuer": format!("https://{name}.example"), "callout": name, "client_id": name,
+                "client_secret": "s", "redirect_uri": format!("/oidc/{name}")})
+        };
+        let mut config = trial::read(json!({
+            "providers": {"api": provider("api"), "main": provider("main"), "partner": provider("partner")},
+            "default_provider": "main",
+            "rules": [{"name": "partner", "path_prefix": "/partner", "provider": "partner"}],
+        }))
+        .unwrap();
+        config.providers[0].relying_party = None;
+        let filter = Filter::new(config, &HostFunctions::bare(), NOW).unwrap();
+        let names = filter.registry.relying_parties().iter().map(|party| party.config.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["main", "partner"]);
+        for party in filter.registry.relying_parties() {
+            let name = &party.config.name;
+            assert!(Rc::ptr_eq(filter.registry.relying_party(party.number).unwrap(), party), "{name}");
+            assert!(Rc::ptr_eq(filter.registry.by_name(name).unwrap(), party), "{name}");
+        }
+        let cookies = filter.cookies.clients().iter();
+        for (party, cookies) in filter.registry.relying_parties().iter().zip(cookies) {
+            assert!(Rc::ptr_eq(&party.cookies, cookies), "{}", party.config.name);
+        }
     }
 }

@@ -489,12 +489,15 @@ mod tests {
         let change = json!({"providers": {"partner": partner}, "default_provider": "main"});
         let config = trial::read(change).unwrap();
         let filter = Filter::new(config, &host(1, None), NOW).unwrap();
-        filter.store.note_evicted(REFRESHES.name, filter.registry.relying_parties()[1].tenant(), 3);
+        let [main, partner] = [0, 1].map(|number| filter.registry.relying_parties()[number].tenant());
+        for (tenant, entries) in [(partner, 3), (main, 2), (partner, 4)] {
+            filter.store.note_evicted(REFRESHES.name, tenant, entries);
+        }
         filter.tick(NOW);
         let evicted = |provider: &str| {
             told().get(&format!("vestibule.evicted.table.refreshed_sessions.provider.{provider}")).copied()
         };
-        assert_eq!((evicted("partner"), evicted("main").unwrap_or(0)), (Some(3), 0));
+        assert_eq!((evicted("partner"), evicted("main")), (Some(7), Some(2)));
     }
 
     #[test]

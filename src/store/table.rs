@@ -492,6 +492,17 @@ mod tests {
     }
 
     #[test]
+    fn ended_entries_fill_nothing_without_another_write() {
+        let store = Store::default();
+        let rows = SMALL.rows(&store, Tenant::none());
+        rows.put(key("short"), &value(&[0; 20], 10), NOW).unwrap();
+        rows.put(key("long"), &value(&[0; 30], 1_000), NOW).unwrap();
+        let (short, long) = (20 + ENTRY_BYTES, 30 + ENTRY_BYTES);
+        let fill = [NOW, Timestamp(9), Timestamp(10), Timestamp(1_000)].map(|now| rows.fill(0, now));
+        assert_eq!(fill, [short + long, short + long, long, 0]);
+    }
+
+    #[test]
     fn an_owner_of_many_entries_evicts_their_own() {
         let store = Store::default();
         let rows = SMALL.rows(&store, Tenant::none());

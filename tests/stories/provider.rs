@@ -3,7 +3,7 @@
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, World, answer, lines, with_partner};
+use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, SITE, World, answer, lines, with_partner};
 
 #[test]
 fn before_the_first_success_requests_get_503_with_retry_after() {
@@ -218,6 +218,59 @@ fn a_clock_set_back_hides_no_new_key() {
     world.idp().keys = vec![Key::new("k2", 2)];
     let token = world.idp().access_token(&json!({}), right);
     world.with_token("/orders", &token).is(200, "token");
+}
+
+#[test]
+fn a_clock_set_back_keeps_no_worker_from_fetching() {
+    let mut world = World::new();
+    let right = world.now;
+    // One worker asks, and never hears the answer.
+    world.after(3600).tick_without_answers();
+    world.on_worker(1).tick();
+    assert_eq!(world.idp().asked, [""; 0], "while another asks");
+    world.now = right;
+    world.tick();
+    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+}
+
+#[test]
+fn an_abandoned_fetch_is_not_sent_again() {
+    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
+    // Another worker asks in the background, so this one does not.
+    world.on_worker(1).tick_without_answers();
+    world.on_worker(0);
+    let requests = ["/one", "/two"].map(|page| world.navigation(page, false));
+    let waiting = requests.map(|request| world.begin_slow(&request));
+    assert_eq!(world.in_flight_count(), 1, "for both");
+    waiting.into_iter().for_each(|stream| world.leave(stream));
+    world.tick_without_answers();
+    assert_eq!(world.in_flight_count(), 0);
+}
+
+#[test]
+fn a_code_that_its_request_cannot_send_goes_out_at_the_next_tick_unless_the_browser_left() {
+    for is_gone in [false, true] {
+        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
+        let address = world.sent_to_provider("/orders");
+        let back = world.authorize(&address);
+        let answer = world.navigation(back.strip_prefix(SITE).unwrap(), true);
+        // The answer comes to a worker at which somebody else asks for what both need.
+        let other = world.navigation("/other", false);
+        let (asked, first) = world.on_worker(1).begin(&other);
+        let second = world.begin_slow(&answer);
+        let reply = world.reply(&asked);
+        let (asked, first) = world.next(first, reply);
+        let reply = world.reply(&asked);
+        world.resume(first, reply).is(302, "login_begins");
+        assert_eq!((world.in_flight_count(), world.idp().count("token")), (0, 0));
+        if is_gone {
+            world.leave(second);
+            world.tick();
+        } else {
+            world.end(&answer, second).is(302, "login_completed");
+        }
+        assert_eq!(world.idp().count("token"), usize::from(!is_gone));
+    }
 }
 
 #[test]

@@ -136,6 +136,20 @@ fn one_worker_logs_an_outage_and_one_the_recovery() {
 }
 
 #[test]
+fn an_outage_logged_before_the_clock_went_back_is_logged_again() {
+    let mut world = World::new();
+    world.stop_clock();
+    let right = world.now;
+    world.idp().is_down = true;
+    let failures = || with(&["code=provider_unreachable next attempt in"]).len();
+    world.after(7200).get("/orders").is(503, "provider_unreachable");
+    assert_eq!(failures(), 1, "{:?}", lines());
+    world.now = right;
+    world.get("/orders").is(503, "provider_unreachable");
+    assert_eq!(failures(), 2, "{:?}", lines());
+}
+
+#[test]
 fn another_reason_is_logged_at_once() {
     let mut world = World::new();
     world.stop_clock();

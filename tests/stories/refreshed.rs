@@ -14,14 +14,19 @@ use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, m
 
 #[test]
 fn an_undelivered_refresh_waits_for_the_browser() {
-    let mut world = logged_in(&forwarding());
-    // The last request before the pause begins the refresh, and its response cannot deliver the result.
-    world.after(250).get("/orders").is(200, "session");
-    world.tick();
-    assert_eq!(world.idp().refreshes.used, 1);
-    let seen = world.after(1_500).get("/orders");
-    seen.is(200, "session");
-    assert_eq!(world.idp().refreshes.reused, 0);
+    // Or for as long as a session may be unused.
+    for (idle, pause) in [(json!({}), 1_500), (json!({"session": {"idle_timeout_seconds": 0}}), 20_000)] {
+        let mut change = forwarding();
+        merge(&mut change, &idle);
+        let mut world = logged_in(&change);
+        // The last request before the pause begins the refresh, and its response cannot deliver the result.
+        world.after(250).get("/orders").is(200, "session");
+        world.tick();
+        assert_eq!(world.idp().refreshes.used, 1);
+        let seen = world.after(pause).get("/orders");
+        seen.is(200, "session");
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
+    }
 }
 
 #[test]

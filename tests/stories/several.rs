@@ -48,7 +48,7 @@ fn requests_without_a_provider_use_the_default_one() {
 }
 
 /// Three logins after which the browser drops the session cookie.
-fn three_lost_rounds(world: &mut World, page: &str, cookie: &str) {
+fn three_lost_logins(world: &mut World, page: &str, cookie: &str) {
     for _ in 0..3 {
         world.log_in(page).is(302, "login_completed");
         world.browser.forget(cookie);
@@ -59,7 +59,7 @@ fn three_lost_rounds(world: &mut World, page: &str, cookie: &str) {
 fn login_attempts_at_every_provider_end_in_a_login_loop() {
     for (page, name, other) in [("/orders", "main", "/partner"), ("/partner", "partner", "/orders")] {
         let mut world = World::with(&with_partner());
-        three_lost_rounds(&mut world, page, &format!("{SESSION}-{name}"));
+        three_lost_logins(&mut world, page, &format!("{SESSION}-{name}"));
         world.get(page).is(400, "login_loop");
         let request = form(&world, page);
         world.send_with_body(request, b"a=1").is(400, "login_loop");
@@ -142,6 +142,16 @@ fn two_clients() -> Value {
         "endpoints": {"frontchannel_logout": FRONTCHANNEL, "backchannel_logout": BACKCHANNEL},
         "session": {"same_site": "None"},
     })
+}
+
+#[test]
+fn lost_logins_of_one_client_do_not_count_for_another_of_the_issuer() {
+    for (page, name, other) in [("/orders", "main", "/guest"), ("/guest", "other", "/orders")] {
+        let mut world = World::with(&two_clients());
+        three_lost_logins(&mut world, page, &format!("{SESSION}-{name}"));
+        world.get(page).is(400, "login_loop");
+        world.get(other).is(302, "login_begins");
+    }
 }
 
 #[test]

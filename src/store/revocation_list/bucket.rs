@@ -253,6 +253,19 @@ mod tests {
         assert_eq!((bucket.dropped_at, has(&bucket, 0)), (Some(Timestamp(1_000)), false));
     }
 
+    /// A clock that went back: what is added then has ended before what was dropped already.
+    #[test]
+    fn evicted_entries_stay_ended_though_the_next_evicted_one_ended_before() {
+        let mut bucket = filled(persons(true).take(ENTRIES_LIMIT), Kind::Ended);
+        let others: Vec<Person> = persons(true).skip(ENTRIES_LIMIT).take(2).collect();
+        assert_eq!(bucket.add(end(500, others[0]), Kind::Ended, BUCKET), 1);
+        let dropped_at = Some(end(0, others[0]).ended_at);
+        assert_eq!(bucket.dropped_at, dropped_at);
+        let before = Entry { ended_at: Timestamp(1), ..end(501, others[1]) };
+        assert_eq!(bucket.add(before, Kind::Ended, BUCKET), 1);
+        assert_eq!((bucket.dropped_at, has(&bucket, 501)), (dropped_at, false));
+    }
+
     #[test]
     fn logouts_of_the_largest_owner_are_evicted_first() {
         let mut people = persons(true);

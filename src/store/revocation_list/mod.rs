@@ -397,7 +397,14 @@ mod tests {
         }
         // A session that began after the latest dropped entry is not affected.
         assert_eq!(list.find(&store, &session("another", NOW + Seconds(500))), None);
-        assert!(store.take_evicted().iter().all(|evicted| evicted.table == NAME && evicted.entries > 10_000));
+        let evicted = store.take_evicted();
+        let said =
+            |evicted: &crate::store::Eviction| (evicted.table, evicted.tenant, evicted.entries > 10_000);
+        assert_eq!(
+            evicted.iter().map(said).collect::<Vec<_>>(),
+            [(NAME, list.tenant, true)],
+            "it is counted"
+        );
     }
 
     #[test]
@@ -434,6 +441,20 @@ mod tests {
                 list.end_here(&store, of_sid(&same_bucket), NOW + Seconds(9)).unwrap();
             }
         }
+    }
+
+    /// The copy under the `sid` alone is all that ends a session whose `sub` is another.
+    #[test]
+    fn a_bucket_of_a_copy_that_the_host_dropped_ends_what_it_may_have_held() {
+        let (list, store) = (list(), Store::default());
+        let people = ["an identifier for somebody else", "alice"];
+        let of_people = people.map(|subject| list.slot(RevocationTarget::Subject(ISSUER, subject)).name);
+        let mut sids = (0..).map(|n: u64| n.to_string());
+        let sid = sids.find(|sid| !of_people.contains(&list.slot(of_sid(sid)).name)).unwrap();
+        list.end_here(&store, of_sid_and_sub(&sid, people[0]), NOW).unwrap();
+        store.update(&list.slot(of_sid(&sid)).name, |_| ((), Some(Vec::new()))).unwrap();
+        assert_eq!(list.find(&store, &of("alice", &sid, NOW)), Some(SessionEnded::ByProvider));
+        assert_eq!(list.find(&store, &of("alice", &sid, NOW + Seconds(1))), None);
     }
 
     #[test]
