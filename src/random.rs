@@ -228,7 +228,7 @@ mod tests {
             static CALLS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
         }
         fn counted(out: &mut [u8]) -> Result<(), NoRandomness> {
-            CALLS.set(CALLS.get() + 1);
+            CALLS.set(CALLS.get().wrapping_add(1));
             constant(out)
         }
         let random = Random::new(&Secret::from("key"), 1, counted);

@@ -4,15 +4,15 @@
 //! to be carried out in order. There is no I/O, no clock and no type of a host in here; the time is an
 //! argument of every event.
 //!
-//! It also handles three consequences of how proxies work, so that no host needs to decide them:
+//! It also handles the consequences of how proxies work, so that no host needs to decide them:
 //!
 //! - Requests that need the same metadata or keys share one callout (single-flight). If the client whose
 //!   request sent it leaves, the callout is sent again for those who wait.
 //! - A host can send a callout for a request only in a callback of that request. What a request wants to
 //!   send while another's callback runs is relayed: sent at the next tick, by the background.
-//! A host that cannot wake another request ([`HostTraits::wakes_requests`]) answers 503 with `Retry-After`
-//! to the second request that needs the same callout. It does not survive a callout that is sent within the
-//! reply to one of the background: that is sent at the next tick.
+//! - On a host that cannot wake another request ([`HostTraits::wakes_requests`]) the second request that needs
+//!   the same callout is answered 503 with `Retry-After`. Such a host does not survive a callout that is sent
+//!   within the reply to one of the background, which is sent at the next tick instead.
 //!
 //! # The loop
 //!
