@@ -3,7 +3,9 @@
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, SITE, World, answer, lines, with_partner};
+use crate::world::{
+    Key, NOBODY_IS_WOKEN, NOTHING_IS_SHARED_YET, Proxy, SITE, World, answer, lines, with_partner,
+};
 
 #[test]
 fn before_the_first_success_requests_get_503_with_retry_after() {
@@ -222,7 +224,7 @@ fn a_clock_set_back_hides_no_new_key() {
 
 #[test]
 fn a_clock_set_back_keeps_no_worker_from_fetching() {
-    let mut world = World::new();
+    let mut world = World::on_envoy_alone(NOTHING_IS_SHARED_YET, &json!({}));
     let right = world.now;
     // One worker asks, and never hears the answer.
     world.after(3600).tick_without_answers();

@@ -14,6 +14,8 @@ pub const BODIES_COME_UNSEEN: &str = "a body that is not announced is not seen";
 /// They do not get past nginx.
 pub const NO_TRAILERS: &str = "there are no trailers";
 
+/// The host is known by the first request alone, and its shared data is not used before.
+pub const NOTHING_IS_SHARED_YET: &str = "workers share nothing before a request";
 /// There a metric that finds no room would end the VM.
 pub const NO_METRICS: &str = "nothing is counted";
 

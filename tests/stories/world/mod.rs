@@ -23,7 +23,9 @@ use vestibule::http::{Headers, HostTraits, Reply, Request};
 use vestibule::time::{Seconds, Timestamp};
 
 pub use browser::{Browser, From};
-pub use differs::{BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NOBODY_IS_WOKEN, NOTHING_IS_REMOVED};
+pub use differs::{
+    BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NOBODY_IS_WOKEN, NOTHING_IS_REMOVED, NOTHING_IS_SHARED_YET,
+};
 pub use gateway::{Asked, CalloutId, Failing, Gateway, Proxy, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, LOGOUT_EVENT, Provider, Rotation, answer};
