@@ -235,7 +235,9 @@ impl RevocationList {
             return Ok(head.lost(slot));
         };
         let found = bucket.entries.iter().filter(|entry| keys.contains(&entry.key));
-        Ok(found.map(|entry| entry.ended_at).max().max(bucket.dropped_at))
+        // A bucket of logouts has no such time: it is in a value that was written under another name.
+        let dropped_at = bucket.dropped_at.filter(|_| slot.kind == Kind::Ended);
+        Ok(found.map(|entry| entry.ended_at).max().max(dropped_at))
     }
 
     fn slot(&self, whose: RevocationTarget<'_>) -> Slot {
@@ -405,6 +407,20 @@ mod tests {
             [(NAME, list.tenant, true)],
             "it is counted"
         );
+    }
+
+    #[test]
+    fn a_value_of_another_name_in_a_bucket_of_logouts_ends_no_session() {
+        let (list, store) = (list(), Store::default());
+        let alice = of("alice", "s", NOW + Seconds(1));
+        let bucket = list.slot(of_id(&alice.id, "alice")).name;
+        // The head of the list reads as a bucket with a time and one entry.
+        let head = Head { generation: Generation(NOW.0 << GENERATION_BITS), written: [7; 32] }.bytes();
+        assert!(Bucket::read(&head).is_some_and(|bucket| bucket.dropped_at.is_some()));
+        store.update(&bucket, |_| ((), Some(head.clone()))).unwrap();
+        assert_eq!(list.find(&store, &alice), None);
+        list.end_here(&store, of_id(&alice.id, "alice"), NOW).unwrap();
+        assert_eq!(list.find(&store, &alice), Some(SessionEnded::LoggedOut));
     }
 
     #[test]
