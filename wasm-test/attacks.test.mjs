@@ -334,7 +334,7 @@ describe('the proxy', () => {
     const browser = world.browser();
     const callback = await browser.untilCallback(`${world.site}/cookies`);
     await browser.request(callback);
-    // The first page after a login takes the count of rounds away.
+    // The first page after a login clears the count of attempts.
     const answer = await browser.request(`${world.site}/cookies`);
     const lines = answer.all('set-cookie');
     for (const line of UPSTREAMS_COOKIES) assert.ok(lines.includes(line), `${line} in ${JSON.stringify(lines)}`);

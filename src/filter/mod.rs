@@ -125,7 +125,7 @@ impl Filter {
         let random = Random::new(&secret, host.worker, host.random);
         let cookies = Cookies::new(&config);
         let store = Rc::new(Store::new(host.shared));
-        startup::say(&config, &Vec::from_iter(cookies.key_names()), &store, now);
+        startup::log_start(&config, &Vec::from_iter(cookies.key_names()), &store, now);
         let registry = Registry::new(&config, &cookies, host.verify, &store);
         Ok(Rc::new(Filter {
             rules: config.rules.iter().map(|rule| BoundRule::new(rule, &registry)).collect(),

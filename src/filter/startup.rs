@@ -9,20 +9,20 @@ use crate::store::{Claim, Key, Record, Store, Table, Tenant, Worth};
 use crate::time::{Seconds, Timestamp};
 
 /// Lines that were logged.
-const BEGUN: Table = Table { name: "begun", buckets: 1, bucket_limit: 1024 };
+const START_LOGGED: Table = Table { name: "start_logged", buckets: 1, bucket_limit: 1024 };
 
 /// Workers that begin within this time belong to one start. The next start logs the same again.
 const OF_ONE_START: Seconds = Seconds(10);
 
 /// Logs the version, the providers, the names of the keys, and warnings.
-pub fn say(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) {
-    for (level, line) in to_be_said(config, keys, store, now) {
+pub fn log_start(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) {
+    for (level, line) in lines_of_start(config, keys, store, now) {
         log::log!(level, "{line}");
     }
 }
 
 /// Empty if another worker has logged it.
-fn to_be_said(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) -> Vec<(Level, String)> {
+fn lines_of_start(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) -> Vec<(Level, String)> {
     let providers: Vec<&str> = config.providers.iter().map(|roles| roles.provider.name.as_str()).collect();
     let names: Vec<String> = keys.iter().map(KeyName::to_string).collect();
     let warnings = config.warnings.iter().map(|warning| (Level::Warn, format!("configuration: {warning}")));
@@ -43,7 +43,7 @@ fn to_be_said(config: &Config, keys: &[KeyName], store: &Store, now: Timestamp) 
     .collect();
     let parts: Vec<&[u8]> = lines.iter().map(|(_, line)| line.as_bytes()).collect();
     let said = Record { worth: Worth::Disposable, ..Record::new(&[], now + OF_ONE_START) };
-    let claim = BEGUN.rows(store, Tenant::none()).claim(Key::new(&parts), &said, now);
+    let claim = START_LOGGED.rows(store, Tenant::none()).claim(Key::new(&parts), &said, now);
     if matches!(claim, Claim::Held(_)) { Vec::new() } else { lines }
 }
 
@@ -55,11 +55,12 @@ mod tests {
     use crate::config::trial;
 
     #[test]
-    fn a_start_is_said_by_one_worker_and_another_start_or_configuration_again() {
+    fn one_worker_logs_a_start_and_the_next_start_or_configuration_is_logged_again() {
         let now = Timestamp(1_700_000_000);
         let (store, alone) = (Store::new(None), Store::new(None));
-        let said =
-            |store: &Store, document, now| to_be_said(&trial::read(document).unwrap(), &[], store, now).len();
+        let said = |store: &Store, document, now| {
+            lines_of_start(&trial::read(document).unwrap(), &[], store, now).len()
+        };
         assert_eq!(said(&store, json!({}), now), 2);
         assert_eq!(said(&store, json!({}), now), 0, "another worker");
         assert_eq!(said(&alone, json!({}), now), 2, "a worker that shares nothing");

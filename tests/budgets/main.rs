@@ -169,12 +169,12 @@ fn a_request_allocates_within_its_budget() {
 }
 
 /// Instructions of a whole run of [`played_under_valgrind`].
-fn instructions_of(way: usize, attempts: u64) -> u64 {
+fn instructions_of(way: usize, repetitions: u64) -> u64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(env::current_exe().unwrap())
         .args(["--exact", "played_under_valgrind", "--ignored", "--test-threads=1"])
-        .envs([("BUDGETS_WAY", way.to_string()), ("BUDGETS_ROUNDS", attempts.to_string())])
+        .envs([("BUDGETS_WAY", way.to_string()), ("BUDGETS_REPETITIONS", repetitions.to_string())])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -188,7 +188,7 @@ fn instructions_of(way: usize, attempts: u64) -> u64 {
 fn played_under_valgrind() {
     let number = |name: &str| env::var(name).unwrap().parse::<u64>().unwrap();
     let mut worker = Worker::new();
-    for _ in 0..number("BUDGETS_ROUNDS") {
+    for _ in 0..number("BUDGETS_REPETITIONS") {
         hint::black_box(worker.decide(number("BUDGETS_WAY") as usize));
     }
 }

@@ -24,10 +24,9 @@ const LOGOUTS: &str = "/oidc/backchannel-logout";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// `make soak` sets it.
-fn attempts() -> u64 {
-    let attempts =
-        env::var("VESTIBULE_SOAK").ok().map(|attempts| attempts.parse().expect("a number of requests"));
-    attempts.unwrap_or(24_000)
+fn requests() -> u64 {
+    let requests = env::var("VESTIBULE_SOAK").ok().map(|text| text.parse().expect("a number of requests"));
+    requests.unwrap_or(24_000)
 }
 
 /// Requests of every kind that is decided at once, no two alike.
@@ -118,8 +117,8 @@ fn a_million_requests_do_not_grow_memory() {
     for proxy in BOTH {
         let mut crowd = Crowd::on(proxy);
         let (mut warm, mut largest) = (0, 0);
-        let (attempts, mut let_in) = (attempts(), 0);
-        for number in 0..attempts {
+        let (requests, mut let_in) = (requests(), 0);
+        for number in 0..requests {
             if number % CROWD == 0 {
                 crowd.somebody(number / CROWD);
             }
@@ -136,9 +135,9 @@ fn a_million_requests_do_not_grow_memory() {
                 crowd.site.world.tick();
             }
         }
-        assert_eq!(let_in, attempts / 2, "two with a session, one with a token, one in public");
+        assert_eq!(let_in, requests / 2, "two with a session, one with a token, one in public");
         assert!(largest <= warm + GROWTH_LIMIT, "DOS-07 {proxy:?}: {warm} bytes became {largest}");
-        report(&format!("{proxy:?}: {warm} bytes after {WARM} requests, {largest} at most in {attempts}"));
+        report(&format!("{proxy:?}: {warm} bytes after {WARM} requests, {largest} at most in {requests}"));
     }
 }
 
