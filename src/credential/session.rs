@@ -38,7 +38,9 @@ pub fn of(
     party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    find_and_tell(filter, party, jar, visit.now(), &|session| visit.note_session(&party.provider, session))
+    find_and_tell(filter, party, jar, visit.now(), &|session| {
+        visit.note_session(&party.provider, session.told.subject.clone(), session.id.clone());
+    })
 }
 
 fn find_and_tell(
@@ -46,7 +48,7 @@ fn find_and_tell(
     party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
     now: Timestamp,
-    tell: &dyn Fn(&Session),
+    tell: &dyn Fn(&CachedSession),
 ) -> Result<Rc<CachedSession>, ClientError> {
     let mut why = ClientError::NotLoggedIn;
     for sealed in party.cookies.session_text(jar) {
@@ -54,7 +56,7 @@ fn find_and_tell(
             why = ClientError::SessionUnreadable(unreadable(filter, party, &sealed, now));
             continue;
         };
-        tell(&cached.session);
+        tell(&cached);
         match counts(filter, &cached, now) {
             Ok(()) => return Ok(cached),
             Err(ended) => why = ended,
@@ -161,6 +163,7 @@ fn cached(
     let told = filter.upstream.tell(Identity::of_session(&session));
     let expires_at = session.ends_at(&filter.config.session);
     let cached = Rc::new(CachedSession {
+        id: session.id.as_str().into(),
         session,
         party: Rc::clone(party),
         told,
@@ -299,6 +302,7 @@ mod tests {
         end(RevocationTarget::Subject(ISSUER, "somebody else"));
         let told = filter.upstream.tell(Identity::of_session(&session));
         let found = CachedSession {
+            id: session.id.as_str().into(),
             session,
             party: Rc::clone(&party),
             told,

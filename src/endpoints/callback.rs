@@ -100,7 +100,7 @@ async fn redeem(
     let claims = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await?;
     let claims = claims.as_ref().unwrap_or(id_token.claims());
     let session = new_session(filter, party, &id_token, claims, &tokens, &login, callouts.now())?;
-    visit.note_session(&party.provider, &session);
+    visit.note_session(&party.provider, session.subject.as_str().into(), session.id.as_str().into());
     visit.note_identity(&party.provider, id_token.subject());
     let write = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, &jar, nonce);
     let session = session::fit(filter, party, session, session::GIVEN_UP, callouts.now(), write)?;

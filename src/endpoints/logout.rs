@@ -58,7 +58,7 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     let response = Response::new(303).header("location", location).set_cookies(cookies);
     let (provider, subject) = match ended.first() {
         Some(session) => {
-            visit.note_session(&session.party.provider, &session.session);
+            visit.note_session(&session.party.provider, session.told.subject.clone(), session.id.clone());
             (Some(&session.party.provider), session.session.subject.as_str())
         }
         None => (filter.providers().first(), ""),

@@ -94,7 +94,7 @@ fn tell(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer 
         .header("x-content-type-options", "nosniff")
         .header("cross-origin-resource-policy", "same-origin")
         .body(told.to_string());
-    let decision = filter.decision(visit, "session_info", &cached.party.provider, &session.subject);
+    let decision = filter.decision(visit, "session_info", &cached.party.provider, session.subject.as_str());
     // Pages poll this endpoint.
     audit::admitted(&visit.request, &decision);
     Answer::Respond(response.set_cookies(cookies), decision)

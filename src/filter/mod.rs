@@ -22,7 +22,6 @@ use crate::config::Config;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::{Flow, Lane, Outcome, Step};
 use crate::http::Response;
-use crate::identity::Identity;
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::metrics::{HostMetrics, Metrics};
@@ -33,6 +32,7 @@ use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::instance::Instance;
 use crate::store::{SharedData, Store};
+use crate::text::SharedText;
 use crate::time::Timestamp;
 use crate::upstream::{IdentityHeaders, Upstream};
 pub(crate) use crate::visit::Visit;
@@ -236,7 +236,7 @@ impl Filter {
         response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
         let identity = &told.identity;
-        visit.note_identity(provider, identity.subject().unwrap_or_default());
+        visit.note_identity(provider, &told.subject);
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
         suffices(&rule.authentication, identity.claims(), provider.config.leeway, visit.now())
             .map_err(ClientError::Authentication)?;
@@ -251,8 +251,7 @@ impl Filter {
         response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
         let (provider, told) = who.unzip();
-        let identity = told.map(|told| &told.identity);
-        let subject = identity.and_then(Identity::subject).unwrap_or_default();
+        let subject = told.map(|told| told.subject.clone()).unwrap_or_default();
         let decision =
             Decision { outcome: audit::Outcome::Admitted, ..self.decision(visit, code, provider, subject) };
         audit::admitted(&visit.request, &decision);
@@ -273,18 +272,18 @@ impl Filter {
         visit: &Visit,
         code: &'static str,
         provider: impl Into<Option<&'a Rc<Provider>>>,
-        subject: &str,
+        subject: impl Into<SharedText>,
     ) -> Decision {
-        let provider = provider.into();
+        let (provider, subject) = (provider.into(), subject.into());
         Decision {
             outcome: audit::Outcome::Answered,
             code,
-            rule: visit.rule.as_ref().map(|rule| rule.name.clone()).unwrap_or_default(),
-            provider: provider.map(|provider| provider.config.name.clone()).unwrap_or_default(),
-            subject: subject.to_owned(),
+            rule: visit.rule.as_ref().map(|rule| rule.shared_name.clone()).unwrap_or_default(),
+            provider: provider.map(|provider| provider.name.clone()).unwrap_or_default(),
+            authenticated: !subject.is_empty(),
+            subject,
             session: visit.log_context().session.clone(),
             reference: String::new(),
-            authenticated: !subject.is_empty(),
         }
     }
 

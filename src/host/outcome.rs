@@ -23,7 +23,7 @@ pub fn finish(pending: &Pending, answer: Answer, turn: Turn) -> Action {
 /// Admits a request.
 fn let_through(pending: &Pending, edits: Admission, turn: Turn) -> Action {
     let removed = edits.remove().iter().map(|name| abi::remove_field(Map::Request, name));
-    let set = edits.set().iter().map(|(name, value)| abi::set_field(Map::Request, name, value));
+    let set = edits.set().map(|(name, value)| abi::set_field(Map::Request, name, value));
     if !removed.chain(set).all(|done| done.is_ok()) {
         refuse(pending, 500, "bug");
         return Action::Pause;

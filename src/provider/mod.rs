@@ -30,6 +30,7 @@ use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
 use crate::store::Store;
+use crate::text::SharedText;
 use crate::time::{Seconds, Timestamp};
 use lifetime::{LIFETIME_MAX, lifetime};
 
@@ -67,6 +68,8 @@ impl TokenSource {
 pub struct Provider {
     /// Its configuration.
     pub config: Rc<config::Provider>,
+    /// Its name, for the decisions about requests.
+    pub name: SharedText,
     roles: config::Roles,
     host_verifier: Option<HostVerifier>,
     state: RefCell<State>,
@@ -130,6 +133,7 @@ impl Provider {
     /// A provider of which nothing is known yet.
     pub fn new(roles: config::Roles, host_verifier: Option<HostVerifier>) -> Self {
         Provider {
+            name: roles.provider.name.as_str().into(),
             config: Rc::clone(&roles.provider),
             roles,
             host_verifier,

@@ -3,6 +3,7 @@
 use url::Url;
 use vestibule::filter::Answer;
 use vestibule::http::{Callout, Headers, Request};
+use vestibule::upstream::Edits;
 
 use crate::log;
 use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
@@ -34,7 +35,7 @@ impl Seen {
                 code: edits.decision.code,
                 headers: added,
                 body: String::new(),
-                upstream: Some(edited(request, edits.remove(), edits.set())),
+                upstream: Some(edited(request, edits)),
             },
             Answer::Respond(response, decision) => Seen {
                 status: response.status,
@@ -59,20 +60,20 @@ impl Seen {
 }
 
 /// Applies edits as the proxies do: one of them cannot remove, and replaces only the first of several.
-fn edited(request: &Request, remove: &[String], set: &[(String, Vec<u8>)]) -> Headers {
-    let removes = request.host.removes_headers;
+fn edited(request: &Request, edits: &Edits) -> Headers {
+    let (removes, remove) = (request.host.removes_headers, edits.remove());
     assert!(removes || remove.is_empty(), "this host cannot remove {remove:?}");
     let mut fields: Vec<(String, Vec<u8>)> =
         request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
     fields.retain(|(name, _)| !remove.contains(name));
-    for (name, value) in set {
+    for (name, value) in edits.set() {
         match fields.iter().position(|(n, _)| n == name) {
             Some(first) => {
-                fields[first].1 = value.clone();
+                fields[first].1 = value.to_vec();
                 let mut at = 0..;
                 fields.retain(|(n, _)| at.next() == Some(first) || n != name || !removes);
             }
-            None => fields.push((name.clone(), value.clone())),
+            None => fields.push((name.to_owned(), value.to_vec())),
         }
     }
     fields.into_iter().collect()

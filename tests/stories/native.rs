@@ -321,12 +321,12 @@ fn let_through(request: &Request, edits: &Edits) -> Seen {
     for (name, value) in edits.set() {
         match fields.iter().position(|(n, _)| n == name) {
             Some(first) => {
-                fields[first].1 = value.clone();
+                fields[first].1 = value.to_vec();
                 let mut at = 0..;
                 // A host that cannot remove leaves the second of several.
                 fields.retain(|(n, _)| at.next() == Some(first) || n != name || !removes);
             }
-            None => fields.push((name.clone(), value.clone())),
+            None => fields.push((name.to_owned(), value.to_vec())),
         }
     }
     Seen {
