@@ -11,7 +11,7 @@ use crate::shape::{ACRS, BACKCHANNEL, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shap
 use crate::shared;
 use crate::world::{Actor, Event, Open, RequestId, World};
 
-/// Milliseconds after which trouble is over for a session: longer than any lease and any wait.
+/// A fault affects a session for no longer than this: more than any lease and any wait. Milliseconds.
 const UNREST: u64 = 90_000;
 
 /// What a client sees.
@@ -26,7 +26,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What came of an answer, with what the filter then added to the upstream's response.
+    /// What the client sees of an answer, with what the filter then added to the upstream's response.
     fn of(request: &Request, answer: &Answer, added: Vec<(String, String)>) -> Seen {
         match answer {
             Answer::Continue(edits) => Seen {
@@ -58,7 +58,8 @@ impl Seen {
     }
 }
 
-/// Applies edits as the proxies do: one of them cannot remove, and replaces only the first of several.
+/// Applies edits as the proxies do: one of them cannot remove header fields, and replaces only the first of
+/// several.
 fn edited(request: &Request, remove: &[String], set: &[(String, Vec<u8>)]) -> Headers {
     let removes = request.host.removes_headers;
     assert!(removes || remove.is_empty(), "this host cannot remove {remove:?}");
@@ -78,7 +79,7 @@ fn edited(request: &Request, remove: &[String], set: &[(String, Vec<u8>)]) -> He
     fields.into_iter().collect()
 }
 
-/// What a request proves, as the model sees it.
+/// The credential of a request, as the model sees it.
 enum Proof {
     Nothing,
     Session(Session),
@@ -86,7 +87,7 @@ enum Proof {
 }
 
 impl World {
-    /// A request has got its answer: the one and only.
+    /// A request has its only answer.
     pub fn decided(&mut self, id: RequestId, answer: &Answer, added: Vec<(String, String)>) {
         let open = self.open.remove(&id).unwrap_or_else(|| panic!("request {id} is answered a second time"));
         let seen = Seen::of(&open.request, answer, added);
@@ -103,13 +104,13 @@ impl World {
         match seen.code {
             "login_begins" => self.check_begun_login(&open, &seen),
             "login_completed" => self.check_completed_login(&open, &seen),
-            // A login that did not satisfy the step-up was not completed as one.
+            // With this code the login was completed, but did not satisfy the step-up.
             "step_up_not_met" if self.sets_a_session(&open, &seen) => {
                 self.check_completed_login(&open, &seen)
             }
             "logged_out" => self.check_logout(&open),
             "logged_out_by_provider" => self.check_logout_token(&open),
-            // Some of it may have been written; the provider has to try again.
+            // A part of it may have been written; the provider has to try again.
             "shared_data" if open.request.path == BACKCHANNEL => {
                 let token = parameters(&open.body).remove("logout_token").unwrap();
                 self.model.may_have_ended(&token);
@@ -233,7 +234,7 @@ impl World {
         assert_eq!(said.code, sent["code"], "another code was redeemed");
         assert_eq!(said.nonce, login.nonce, "the ID token belongs to another login");
         let (now, (begins, ends)) = (self.proxy_time(), said.validity);
-        // It was checked between then and now.
+        // It was checked at some time between these two.
         let (first, last) = (now.min(open.redeemed_at), now.max(open.redeemed_at));
         let leeway = self.shape.leeway;
         assert!(begins <= last + leeway && first < ends + leeway, "the ID token is of another time");
@@ -334,7 +335,7 @@ impl World {
         Proof::Session(session)
     }
 
-    /// Whose refresh token the provider has refused does not get in when the access token is over.
+    /// After the provider has refused its refresh token, a session ends with its access token.
     fn check_refused_by_provider(&self, session: &Session, now: u64) {
         let became = &self.model.became[&session.login];
         let is_remembered = self.shape.shares && self.turns() == 0;
@@ -349,7 +350,7 @@ impl World {
         self.check_rewritten(open, seen, provider, true);
     }
 
-    /// The same of a request that need not be a use of the session.
+    /// The same for a request that need not count as a use of the session.
     fn check_rewritten(&mut self, open: &Open, seen: &Seen, provider: usize, is_use: bool) {
         let name = self.shape.session_cookie(provider);
         if sealed_texts(&name, &set_cookies(seen.set_cookies())).is_empty() {
@@ -361,7 +362,7 @@ impl World {
         let session = proven.unwrap_or_else(|why| panic!("a session out of nothing: {why:?}")).clone();
         let token_ends = self.model.became[&session.login].token_ends;
         let renewed_at = session.renewed_at.map(|_| token_ends);
-        // A clock that goes back is taken for one that stands still.
+        // The filter treats a clock that goes back as one that stands still.
         let seen_at = if is_use { session.seen.max(self.proxy_time()) } else { session.seen };
         let refreshes = self.model.became[&session.login].refreshes;
         let given_at = self.time;
@@ -419,7 +420,7 @@ impl World {
             if name == "x-access-token" && !self.shape.forwards {
                 continue;
             }
-            // In whatever spelling an upstream could take for ours.
+            // Compared in every spelling that an upstream could take for ours.
             let spelled = |found: &str| found.replace(['_', '.'], "-") == name;
             let found: Vec<_> = upstream.iter().filter(|(found, _)| spelled(found)).collect();
             let expected: Vec<_> = value.iter().map(|value| (name, value.as_bytes())).collect();
@@ -465,7 +466,7 @@ impl World {
                 let rule = self.shape.rule(path);
                 let lacks = match seen.code {
                     "requirement_claim" => rule == Rule::Admin && !session.person.ends_with('0'),
-                    // Whoever lacks it is sent to log in so.
+                    // A person without it is sent to a login that requests it.
                     _ if rule == Rule::Strong => session.acr.as_deref() != Some(ACRS[1]),
                     "requirement_scopes" => {
                         let became = &self.model.became[&session.login];
@@ -508,9 +509,9 @@ impl World {
         if became.may_be_ended {
             return Some("a logout of it could not be confirmed");
         }
-        // A session without a refresh token lives for itself.
+        // A session without a refresh token does not depend on others.
         let renewed_at = session.renewed_at?;
-        // So does one whose tokens last long, if nothing else can have replaced it.
+        // Nor does one whose tokens last long, if nothing else can have replaced it.
         if renewed_at > self.proxy_time() + 60 && self.turns() == 0 && became.may_end.is_none() {
             return None;
         }
@@ -554,7 +555,8 @@ impl World {
 
     /// After a logout every copy of the cookie is refused.
     fn check_logout(&mut self, open: &Open) {
-        // Then the cookies go, and what was written of the rest before; the log says so.
+        // If the write fails, the cookies are deleted and a part of the logout may have been written; the log
+        // says so.
         let is_whole = !shared::has_just_failed();
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
@@ -600,17 +602,18 @@ impl World {
         let sent = self.answer_of_the_provider(&self.open[&of.expect("a code is redeemed for nobody")]);
         assert_eq!(body["code"], sent["code"]);
         self.secrets.add(&body["code_verifier"]);
-        // The workers remember together what was sent, where the proxy has shared data. Where it has none,
-        // who sends the callback and its cookie once more to another worker makes that one send the code.
+        // Where the proxy has shared data, all workers know which codes were sent. Where it has none, a
+        // client that repeats the callback and its cookie at another worker makes that worker send the code
+        // again.
         let remembers = self.workers[worker].memory;
-        // What was remembered when the clock was ahead may have ended before the clock went back.
+        // An entry from before the clock was set back may have expired.
         let key = (remembers, self.turns(), sent["state"].clone());
         let times = self.model.sent.entry(key).or_default();
         *times += 1;
         assert_eq!(*times, 1, "the code of a login is sent twice");
     }
 
-    /// A refresh token that is spent is not used again, as long as that is remembered.
+    /// A spent refresh token is not used again, as long as its use is recorded.
     fn check_refresh(&mut self, refresh_token: &str) {
         let (turns, now) = (self.turns(), self.proxy_time());
         let Some((then, at)) = self.model.refreshed.get(refresh_token) else { return };
@@ -632,7 +635,7 @@ impl World {
     }
 }
 
-/// A claim as a header says it (README, "What the upstream receives").
+/// A claim as a header value (README, "What the upstream receives").
 fn encoded(claim: &str) -> String {
     let one = |byte: u8| match byte {
         b' ' | 0x21..=0x7e if byte != b'%' => char::from(byte).to_string(),
@@ -641,12 +644,12 @@ fn encoded(claim: &str) -> String {
     claim.bytes().map(one).collect()
 }
 
-/// Where headers cannot be removed, one of which there is nothing to say is empty.
+/// Where headers cannot be removed, a header without a value is set to the empty text.
 fn is_nothing(found: &[String], expected: &[String]) -> bool {
     expected.is_empty() && found.iter().all(|field| field.ends_with(": "))
 }
 
-/// All `Cookie` fields in one.
+/// All `Cookie` fields joined.
 fn cookie_header(request: &Request) -> String {
     let fields: Vec<_> = request.headers.all("cookie").map(String::from_utf8_lossy).collect();
     let all = fields.join("; ");
@@ -654,7 +657,7 @@ fn cookie_header(request: &Request) -> String {
     all
 }
 
-/// Whether a browser on this site that is sent there stays on this site.
+/// Whether a browser of this site stays on this site if it is sent there.
 fn stays_here(location: &str) -> bool {
     let here = Url::parse(SITE).unwrap();
     location.starts_with('/') && here.join(location).is_ok_and(|there| there.origin() == here.origin())
@@ -665,7 +668,7 @@ fn is_plain(path: &str) -> bool {
         && !path.contains("//")
 }
 
-/// What upstreams are known to make of a path, each step on top of the others.
+/// How upstreams are known to rewrite a path, each step applied to the results of the others.
 fn is_public_in_every_reading(shape: &Shape, path: &str) -> bool {
     let mut readings = vec![path.to_owned()];
     for read in [decoded, decoded, slashes, without_parameters, merged, resolved, merged] {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-/// This many of the last events are shown after a failure.
+/// So many of the last events are shown after a failure.
 const REMEMBERED: usize = 120;
 
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl Story {
     }
 }
 
-/// How often what happened.
+/// How often each kind of event happened.
 #[derive(Default, Clone)]
 pub struct Statistics(pub BTreeMap<String, u64>);
 

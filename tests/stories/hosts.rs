@@ -1,4 +1,4 @@
-//! Proxies that can do less: no removing of headers, no randomness.
+//! Proxies with fewer capabilities: no removal of headers, no randomness.
 
 use serde_json::json;
 use vestibule::config::Config;
@@ -35,7 +35,7 @@ fn an_identity_header_of_a_client_is_overwritten() {
     let mut request = world.navigation("/orders", false);
     request.headers.push("x-auth-sub", "mallory");
     assert_eq!(world.send(request.clone()).is(200, "session").told("x-auth-sub"), Some("alice"));
-    // Of two, the second would stay.
+    // Of two fields, the second would stay.
     request.headers.push("x-auth-sub", "mallory");
     world.send(request).is(400, "protected_header");
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::world::{SESSION, World};
 
-/// One login after which the browser drops the session cookie.
+/// One login attempt, after which the browser drops the session cookie.
 fn lost_round(world: &mut World) {
     world.log_in("/orders").is(302, "login_completed");
     world.browser.forget(SESSION);
@@ -65,7 +65,7 @@ fn an_attempt_count_expires_after_two_minutes() {
     let mut request = world.navigation("/orders", false);
     world.after(119);
     world.send(request.clone()).is(400, "login_loop");
-    // Also if the browser sends it longer than it should.
+    // Even if the browser sends the cookie for longer.
     world.after(1);
     request.headers.push("x-test", "late");
     world.send(request).is(302, "login_begins");
@@ -90,7 +90,7 @@ fn a_malformed_attempt_count_is_ignored() {
     world.send(request).is(302, "login_begins");
 }
 
-/// Cookies of one name may come twice, as from a browser that has one of them for a path.
+/// A browser may send two cookies of one name, one of them for a path.
 #[test]
 fn the_higher_of_two_attempt_counts_is_used() {
     let mut world = World::new();

@@ -1,4 +1,4 @@
-//! How much is written to the log, and of whom always.
+//! How much is logged, and which requests are always logged.
 
 use serde_json::{Value, json};
 use vestibule::time::Timestamp;
@@ -51,7 +51,7 @@ fn unauthenticated_clients_cannot_fill_the_log() {
     assert_eq!((said(last), said("left out 980 lines with code=path_ambiguous")), (1, 1));
     world.after(10).tick();
     assert_eq!(said("left out 980 lines"), 2, "once");
-    // After that there is room again, and also when the clock goes back.
+    // Later there is room for lines again, and also when the clock goes back.
     for at in [world.now, Timestamp(world.now.0 - 5000)] {
         world.now = at;
         let before = answered("not_logged_in");

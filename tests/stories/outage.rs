@@ -40,7 +40,7 @@ fn an_unreachable_provider_gets_one_refresh_attempt_at_a_time() {
         world.tick();
     }
     let asked = world.idp().count("token") - asked;
-    // It takes three to know, and then there is one at a time.
+    // Three failures begin the outage, and then there is one attempt at a time.
     assert!(asked <= 12, "{asked} attempts in a hundred seconds");
 }
 
@@ -127,7 +127,7 @@ fn an_unregistered_refresh_refusal_ends_the_session() {
     }
 }
 
-/// Replies that refuse this client for every person.
+/// Replies that refuse this client, whoever the person is.
 fn refusals_of_the_client() -> Vec<(u16, Value)> {
     let error = |error: &str| json!({"error": error});
     vec![
@@ -151,7 +151,7 @@ fn a_refusal_of_the_client_keeps_the_session_and_offers_a_login() {
         log::forget();
         let mut world = logged_in(&forwarding());
         world.idp().instead.insert("token", answer(status, body.as_str().unwrap_or(&body.to_string())));
-        // The access token still counts.
+        // The access token is still valid.
         world.after(250).get("/orders").is(200, "session");
         world.tick();
         world.after(20).get("/orders").is(200, "session");
@@ -165,7 +165,7 @@ fn a_refusal_of_the_client_keeps_the_session_and_offers_a_login() {
         assert!(errors.iter().any(|line| line.contains("code=token_")), "{status} {body}: {errors:?}");
         let seen = world.get("/orders");
         assert_eq!((seen.status, seen.code), (302, "login_begins"), "{status} {body}");
-        // It is mended, and nothing is lost.
+        // The client is accepted again, and nothing is lost.
         world.idp().instead.clear();
         world.after(11).send(script).is(200, "session");
         world.get("/orders").is(200, "session");
@@ -190,7 +190,7 @@ fn unusable_refresh_responses_count_as_an_outage_and_are_then_reported() {
     }
 }
 
-/// So many people, each with the cookies of an own browser, and the refresh tokens that they have.
+/// Several people with one browser each: requests with their cookies, and their refresh tokens.
 fn people(world: &mut World, count: usize) -> (Vec<Request>, Vec<String>) {
     world.idp().refreshes.gives = true;
     let mut refresh_tokens = Vec::new();
@@ -250,7 +250,7 @@ fn failing_refreshes_do_not_block_those_of_others() {
             world.after(301);
             let mut waited = 0;
             for _ in 0..600 {
-                // Those that fail always come first.
+                // The failing sessions always come first.
                 for session in &sessions[..failing] {
                     world.send(session.clone());
                     world.tick();
@@ -299,7 +299,7 @@ fn a_request_during_the_next_attempt_gets_retry_after_one_second() {
 fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
-    // What is known of every provider is known.
+    // Each provider's documents are fetched.
     world.tick();
     let (sessions, _) = people(&mut world, 80);
     world.idp().tokens = json!({"expires_in": 200});
@@ -310,7 +310,7 @@ fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
     }
     let mut under_way = world.tick_and_hold();
     assert_eq!(under_way.len(), 32);
-    // They are slow. Requests that must wait do not wait for them too.
+    // Their refreshes are slow. A request that has to wait does not wait for these.
     let streams = [world.begin_slow(&waiting[0]), world.begin_slow(&waiting[1])];
     let first = world.tick_and_hold();
     assert_eq!(first.len(), 2);
@@ -318,7 +318,7 @@ fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
     for (request, stream) in waiting.iter().zip(streams) {
         assert!(token(world.end(request, stream).is(200, "session")).contains("renewed"));
     }
-    // The others have their turn.
+    // The others are refreshed next.
     let mut turns = 0;
     while !under_way.is_empty() {
         assert!(under_way.len() <= 32, "{}", under_way.len());
@@ -362,7 +362,7 @@ fn a_slow_provider_delays_no_refresh_at_another() {
 fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
-    // What is known of every provider is known.
+    // Each provider's documents are fetched.
     world.tick();
     let (sessions, _) = people(&mut world, 33);
     world.after(250);
@@ -377,12 +377,12 @@ fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
     assert_eq!(world.idp().refreshes.used, 32);
 }
 
-/// The lease of a refresh begins when it does.
+/// The lease of a refresh begins with the refresh.
 #[test]
 fn a_long_queued_refresh_keeps_its_lease() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
     world.stop_clock();
-    // One worker fetches from every provider and shares it at the next tick, the other reads it.
+    // One worker fetches each provider's documents and shares them at the next tick, the other reads them.
     for worker in [1, 1, 0] {
         world.on_worker(worker).tick();
     }
@@ -428,7 +428,7 @@ fn client_refusals_hold_back_other_refreshes_and_unusable_responses_do_not() {
     }
 }
 
-/// A provider that says nothing of use for a while, in any way.
+/// A provider that gives no usable reply for a while, of any kind.
 #[test]
 fn no_temporary_provider_failure_logs_anybody_out_or_mixes_identities() {
     let replies: [Reply; 4] = [

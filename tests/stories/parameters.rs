@@ -1,5 +1,5 @@
-//! Parameters of the authorization request: what is always sent, what the address of a login may set,
-//! and what neither can touch.
+//! Parameters of the authorization request: which are always sent, which the address of a login may set, and
+//! which neither it nor the configuration can change.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -10,7 +10,7 @@ fn with(provider: Value) -> World {
     World::with(&json!({"providers": {"main": provider}}))
 }
 
-/// Every value of a parameter with which the browser is sent to the provider.
+/// Every value of a parameter of the authorization request.
 fn sent(seen: &Seen, name: &str) -> Vec<String> {
     let url = Url::parse(seen.is(302, "login_begins").location()).unwrap();
     url.query_pairs().filter(|(sent, _)| sent == name).map(|(_, value)| value.into_owned()).collect()
@@ -44,7 +44,7 @@ fn configured_parameters_are_always_sent() {
     }
 }
 
-/// As Google has it, which knows no `offline_access`.
+/// As for Google, which has no `offline_access`.
 #[test]
 fn a_refresh_token_is_requested_with_the_parameters_of_the_provider() {
     let mut world =

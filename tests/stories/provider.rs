@@ -15,7 +15,7 @@ fn before_the_first_success_requests_get_503_with_retry_after() {
     assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
     assert!(seen.body.contains("The login service cannot be reached"));
     assert!(seen.cookies().is_empty());
-    // While the next attempt is delayed, there is no callout.
+    // No callout is sent before the next attempt is due.
     for _ in 0..50 {
         world.get("/orders").is(503, "provider_unreachable");
     }
@@ -39,7 +39,7 @@ fn the_retry_delay_doubles_up_to_a_minute_until_the_first_success() {
     world.idp().is_down = false;
     world.after(60).tick();
     world.log_in("/orders").is(302, "login_completed");
-    // The count of failures is forgotten.
+    // The count of failures was reset.
     world.idp().is_down = true;
     world.after(3000).tick();
     let asked = world.idp().asked.len();
@@ -63,7 +63,7 @@ fn documents_are_refreshed_ahead_in_the_background() {
     world.stop_clock();
     world.tick();
     assert_eq!(world.idp().asked, ["metadata", "keys"]);
-    // An hour where the provider gives no lifetime, refreshed after four fifths of it.
+    // If the provider sends no lifetime, it is an hour, and documents are refreshed after four fifths of it.
     world.after(2879).tick();
     assert_eq!(world.idp().asked.len(), 2);
     world.after(1).tick();
@@ -102,7 +102,7 @@ fn stale_documents_serve_while_the_provider_is_down() {
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
     world.with_token("/orders", &token).is(200, "token");
-    // It recovers with other keys, without a restart.
+    // The provider returns with other keys: no restart is needed.
     world.idp().is_down = false;
     world.idp().keys = vec![Key::new("k2", 2)];
     world.after(60).tick();
@@ -180,7 +180,7 @@ fn moved_keys_are_fetched_from_the_new_jwks_uri() {
     let (_, waiting) = world.begin(&request);
     world.idp().metadata = json!({"jwks_uri": "https://idp.example.com/moved/keys"});
     world.resume(waiting, answer(404, "")).is(503, "provider_status");
-    // Not only when the metadata are a day old.
+    // And not only when the metadata are a day old.
     world.after(1).tick();
     world.with_token("/orders", &token).is(200, "token");
 }
@@ -226,7 +226,7 @@ fn a_clock_set_back_hides_no_new_key() {
 fn a_clock_set_back_keeps_no_worker_from_fetching() {
     let mut world = World::on_envoy_alone(NOTHING_IS_SHARED_YET, &json!({}));
     let right = world.now;
-    // One worker asks, and never hears the answer.
+    // One worker has a fetch in flight, and gets no reply.
     world.after(3600).tick_without_answers();
     world.on_worker(1).tick();
     assert_eq!(world.idp().asked, [""; 0], "while another asks");
@@ -238,7 +238,7 @@ fn a_clock_set_back_keeps_no_worker_from_fetching() {
 #[test]
 fn an_abandoned_fetch_is_not_sent_again() {
     let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
-    // Another worker asks in the background, so this one does not.
+    // Another worker fetches in the background, so this one does not.
     world.on_worker(1).tick_without_answers();
     world.on_worker(0);
     let requests = ["/one", "/two"].map(|page| world.navigation(page, false));
@@ -256,7 +256,7 @@ fn a_code_that_its_request_cannot_send_goes_out_at_the_next_tick_unless_the_brow
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
         let answer = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-        // The answer comes to a worker at which somebody else asks for what both need.
+        // The callback comes to a worker where another request fetches the documents that both need.
         let other = world.navigation("/other", false);
         let (asked, first) = world.on_worker(1).begin(&other);
         let second = world.begin_slow(&answer);

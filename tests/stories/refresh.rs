@@ -1,16 +1,16 @@
-//! A session outlives its access token: it is refreshed once, without an effect on requests.
+//! A session outlives its access token: it is refreshed once, and requests do not notice.
 
 use serde_json::{Value, json};
 
 use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, lines, log, merge};
 use vestibule::http::{CalloutFailed, Request};
 
-/// The upstream gets the access token; requests of programs and of browsers.
+/// The access token is forwarded, for programs and browsers.
 pub fn forwarding() -> Value {
     json!({"identity": {"access_token_header": "x-access-token", "headers": {"x-email": "email"}}})
 }
 
-/// A world in which somebody is logged in, at a provider that gives refresh tokens.
+/// A session at a provider that issues refresh tokens.
 pub fn logged_in_on(proxy: Proxy, change: &Value) -> World {
     logged_in_to(World::on(proxy, change))
 }
@@ -30,7 +30,7 @@ pub fn token(seen: &Seen) -> String {
     seen.told("x-access-token").unwrap().to_owned()
 }
 
-/// A request of a script, with the cookies that the browser has now.
+/// A request of a script, with the current cookies of the browser.
 pub fn fetch(world: &World) -> Request {
     let cookies = world.browser.header(false, world.now).unwrap();
     world.program("/orders", &[("cookie", &cookies)])
@@ -40,7 +40,7 @@ pub fn fetch(world: &World) -> Request {
 fn oidcc_client_test_refresh_token() {
     let mut world = logged_in(&forwarding());
     let first = token(&world.get("/orders"));
-    // The token is still valid, so no request waits for the next.
+    // The token is still valid, so no request waits for the refresh.
     let before = world.after(250).get("/orders");
     assert_eq!(token(before.is(200, "session")), first);
     world.tick();
@@ -90,7 +90,7 @@ fn refr_16_sessions_survive_every_kind_of_refresh_token_rotation() {
     }
 }
 
-/// Two sessions in one browser profile each: the cookies of the first and of the second.
+/// Two sessions in two browser profiles: the cookies of the first and of the second.
 fn two_sessions(rotation: Rotation, first: &Value, second: &Value) -> (World, [Request; 2]) {
     let mut world = World::with(&json!({"identity": {
         "access_token_header": "x-access-token", "headers": {"x-sub": "sub", "x-acr": "acr"},
@@ -126,7 +126,7 @@ fn refr_17_two_logins_with_one_refresh_token_stay_separate() {
             let before =
                 before.each_ref().map(|seen| (told(seen).map(|told| told.map(str::to_owned)), token(seen)));
             for worker in [0, 1] {
-                // Both orders, and each with the old cookie again.
+                // In both orders, and each once more with the old cookie.
                 let requests = if worker == 0 { [&one, &other] } else { [&other, &one] };
                 world.after(301);
                 for request in requests {
@@ -147,7 +147,7 @@ fn refr_17_a_shared_single_use_refresh_token_mixes_no_identities() {
     let (mut world, [one, other]) =
         two_sessions(Rotation::Rotates, &json!({"sub": "alice"}), &json!({"sub": "bob"}));
     assert_eq!(told(&world.after(301).send(one.clone()))[0], Some("alice"));
-    // The provider takes it for stolen, and ends what came of it.
+    // The provider treats it as stolen, and revokes every token of the login.
     world.send(other).is(401, "session_not_refreshed");
     world.after(301).send(one).is(401, "session_not_refreshed");
     assert_eq!(world.idp().refreshes.reused, 2);
@@ -288,7 +288,7 @@ fn refr_05_without_shared_data_the_second_worker_deletes_no_cookie() {
     world.send(script.clone()).is(200, "session");
     let seen = world.on_worker(1).send(script);
     assert_eq!(seen.is(401, "session_not_refreshed").cookies(), [""; 0]);
-    // Whoever is sent to log in gets a new one anyway.
+    // A redirect to the login may delete the cookie: the login sets a new one.
     let seen = world.send(page);
     assert!(seen.is(302, "login_begins").cookies().iter().any(|cookie| cookie.contains("Max-Age=0")));
 }
@@ -337,8 +337,8 @@ fn oidcc_client_test_refresh_token_invalid_sub() {
     world.send(script).is(401, "session_not_refreshed");
 }
 
-/// The result for a session whose refreshed ID token has this difference. Nonce and `auth_time` are those of
-/// the login.
+/// The code of a request whose refreshed ID token has these changes, made from the login's nonce and
+/// `auth_time`.
 fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
     let mut world = World::new();
     world.idp().refreshes.gives = true;
@@ -357,16 +357,16 @@ fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
 
 #[test]
 fn a_refreshed_id_token_matches_the_login() {
-    // As it should be: no nonce, or that of the login; the time of the login, or none.
+    // Valid: no nonce or that of the login; `auth_time` of the login or none.
     assert_eq!(renewed_with(|_, _| json!({})), "session");
     assert_eq!(renewed_with(|nonce, auth_time| json!({"nonce": nonce, "auth_time": auth_time})), "session");
     for nonce in [json!("another"), json!(""), json!(5), json!(["a"])] {
         assert_eq!(renewed_with(|_, _| json!({"nonce": nonce})), "session_not_refreshed", "{nonce}");
     }
-    // Before the login nobody authenticated for it. Keycloak reports the last authentication.
+    // An earlier `auth_time` than that of the login is wrong. Keycloak sends that of the last authentication.
     assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_refreshed");
     assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time + 300})), "session");
-    // We are the only party that may be named.
+    // Only we may be the authorized party.
     assert_eq!(renewed_with(|_, _| json!({"azp": "gateway"})), "session");
     assert_eq!(renewed_with(|_, _| json!({"azp": "another"})), "session_not_refreshed");
     assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"], "azp": "gateway"})), "session");
@@ -383,7 +383,7 @@ fn a_refreshed_id_token_for_another_client_or_person_ends_the_session() {
         json!({"iss": null}),
         json!({"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}),
         json!({"token_use": "access"}),
-        // Whenever it counts.
+        // Expired or not.
         json!({"sub": "mallory", "exp": 1}),
         json!({"aud": "other", "iat": null}),
         json!({"nonce": "another", "exp": 1}),
@@ -406,7 +406,7 @@ fn a_refreshed_id_token_with_a_foreign_signature_ends_the_session() {
     world.send(script).is(401, "session_not_refreshed");
 }
 
-/// A wrong clock, here or there, logs nobody out, and grants no new rights.
+/// A wrong clock, here or at the provider, ends no session and grants no new rights.
 #[test]
 fn a_refreshed_id_token_outside_its_validity_is_ignored() {
     for leeway in [0, 10, 200] {
@@ -466,7 +466,7 @@ fn refr_14_withdrawn_rights_are_gone_after_the_refresh() {
     assert_eq!(world.after(301).get("/admin").status, 403);
 }
 
-/// A refresh is no authentication: these claims of the login's ID token stay.
+/// A refresh authenticates nobody: these claims of the login's ID token stay.
 #[test]
 fn auth_time_acr_and_amr_survive_refreshes() {
     let headers = json!({"x-time": "auth_time", "x-acr": "acr", "x-amr": "amr", "x-email": "email"});
@@ -507,7 +507,7 @@ fn refr_13_a_narrower_scope_applies_after_the_refresh() {
         world.get("/write").is(200, "session");
         world.idp().refreshes.response = json!({"scope": scope});
         assert_eq!(world.after(301).get("/write").status, status, "{scope}");
-        // What was given up does not come back by itself.
+        // A scope that was lost does not return by itself.
         world.idp().refreshes.response = json!({});
         assert_eq!(world.after(301).get("/write").status, status, "{scope}");
         assert_eq!(world.idp().refreshes.used, 2);
@@ -556,7 +556,7 @@ fn a_request_waiting_for_a_refresh_is_refused_after_a_logout() {
     let (asked, waiting) = world.begin(&request);
     assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
     world.get("/oidc/logout").is(303, "logged_out");
-    // Without the logout, the session would go on while the provider is away.
+    // Without the logout, the session would continue while the provider is unreachable.
     world.resume(waiting, Err(CalloutFailed::NoAnswer)).is(401, "session_logged_out");
 }
 
@@ -598,7 +598,7 @@ fn refr_14_a_right_missing_from_the_new_id_token_is_gone_when_userinfo_fails() {
         (json!({"groups": ["admin"]}), json!({}), json!({}), 403),
         (json!({"groups": ["admin"]}), json!({}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({"groups": ["admin"]}), json!({}), 403),
-        // Only userinfo had it, and the next userinfo lacks it.
+        // Only userinfo had the right, and the next userinfo lacks it.
         (json!({}), json!({"groups": ["admin"]}), json!({}), 200),
         (json!({}), json!({"groups": ["admin"]}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({}), Value::Null, 200),
@@ -613,7 +613,7 @@ fn refr_14_a_right_missing_from_the_new_id_token_is_gone_when_userinfo_fails() {
             world.get("/admin").is(200, "session");
             world.idp().refreshes.id_token = of_refresh.clone();
             world.idp().instead.insert("userinfo", failure);
-            // Also when it fails again.
+            // Also after a second failure.
             for used in 1..=2 {
                 let what = format!("REFR-14 {of_login} {of_userinfo} {of_refresh}");
                 assert_eq!(world.after(301).get("/admin").status, status, "{what}");

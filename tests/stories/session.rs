@@ -1,11 +1,11 @@
-//! Sessions: how long they last, what ends them, and whom they let in.
+//! Sessions: how long they last, what ends them, and what they authorise.
 
 use serde_json::json;
 
 use crate::world::metrics::metric;
 use crate::world::{KEY, OTHER_KEY, SESSION, World, lines, merge, noise, with_partner};
 
-/// A world in which a person is logged in and the attempt count is cleared.
+/// A session, with the attempt count cleared.
 fn logged_in(change: &serde_json::Value) -> World {
     let mut world = World::with(change);
     world.log_in("/orders").is(302, "login_completed");
@@ -109,7 +109,8 @@ fn proxies_whose_clocks_disagree_serve_the_same_session() {
     let began = world.now;
     let mut written = 0;
     for minute in 1..=57 {
-        // The second is a minute and a half ahead: what it has written is of the future for the first.
+        // The clock of the second is a minute and a half ahead, so its cookies come from the future of the
+        // first.
         for (worker, ahead) in [(0, 0), (1, 90)] {
             world.now = began + vestibule::time::Seconds(minute * 60 + ahead);
             let seen = world.on_worker(worker).get("/orders");
@@ -146,12 +147,12 @@ fn a_new_session_key_needs_no_login() {
     assert!(world.get("/orders").is(200, "session").cookies().is_empty(), "once");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     world.get("/orders").is(200, "session");
-    // The old one was of the key that is gone.
+    // The old cookie was sealed with the removed key.
     let request = world.program("/orders", &[("cookie", &format!("{SESSION}={old}"))]);
     world.send(request).is(401, "session_unreadable");
 }
 
-/// Proxies change one after another, and each has old and new configuration live for minutes.
+/// Proxies are updated one after another, and each serves the old and the new configuration for minutes.
 #[test]
 fn a_session_key_rotated_in_three_steps_refuses_nobody() {
     let orders = [json!([KEY]), json!([KEY, OTHER_KEY]), json!([OTHER_KEY, KEY]), json!([OTHER_KEY])];
@@ -162,7 +163,7 @@ fn a_session_key_rotated_in_three_steps_refuses_nobody() {
             world.get("/orders").is(200, "session");
         }
     }
-    // In one step it refuses sessions that the new configuration has sealed and the old one sees next.
+    // In a single step, the old configuration would refuse sessions that the new one has sealed.
     let mut world = logged_in(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
     world.restart_with(&json!({"session": {"keys": [KEY]}}));
     world.get("/orders").is(302, "login_begins");
@@ -176,7 +177,7 @@ fn an_unknown_session_key_shows_in_the_log_only() {
     let script = |world: &mut World, value: &str| {
         let request = world.program("/orders", &[("cookie", &format!("{SESSION}={value}"))]);
         let body = world.send(request).is(401, "session_unreadable").body.clone();
-        // But for the reference, which is another each time.
+        // Without the reference, which differs each time.
         body.split("\"reference\"").next().unwrap().to_owned()
     };
     let cut = script(&mut world, half);
@@ -229,7 +230,7 @@ fn the_sessions_of_two_providers_live_side_by_side() {
     let mut world = World::with(&with_partner());
     world.log_in("/orders").is(302, "login_completed");
     assert_eq!(world.get("/orders").told("x-auth-iss"), Some("https://idp.example.com"));
-    // The session of one does not open what belongs to the other.
+    // A session at one provider does not open pages of the other.
     world.get("/partner").is(302, "login_begins");
     world.log_in("/partner").is(302, "login_completed");
     assert_eq!(world.get("/partner").told("x-auth-iss"), Some("https://partner.example"));
@@ -247,7 +248,7 @@ fn the_session_of_one_provider_under_the_name_of_the_other_opens_nothing() {
     let swapped = format!("__Host-vestibule-partner={}", session.value);
     let right = format!("__Host-vestibule-main={}", session.value);
     for _ in 0..2 {
-        // Also when it is remembered.
+        // Also with a cached session.
         let request = world.program("/partner", &[("cookie", &swapped)]);
         world.send(request).is(401, "session_unreadable");
         let request = world.program("/orders", &[("cookie", &right)]);
@@ -277,7 +278,7 @@ fn a_tampered_session_is_refused() {
         let seen = world.send(request);
         assert_eq!(seen.status, 401, "{bad}");
         assert!(matches!(seen.code, "session_unreadable" | "not_logged_in"), "{seen:?}");
-        // One that a neighbour has put beside the good one does not lock anybody out.
+        // An invalid cookie beside the valid one does not end the session.
         let both = format!("{SESSION}={bad}; {SESSION}={good}");
         let request = world.program("/orders", &[("cookie", &both)]);
         let seen = world.send(request);
@@ -301,7 +302,7 @@ fn a_large_session_spreads_over_cookies_and_shrinks_again() {
     assert_eq!(world.browser.names(), [SESSION]);
 }
 
-/// A session with a nickname from the userinfo endpoint, and an ID token, each about so long.
+/// A session with a nickname from the userinfo endpoint, and an ID token, of about these lengths.
 fn large(nickname: usize, id_token: usize, change: serde_json::Value) -> World {
     let mut document = json!({
         "providers": {"main": {"scopes": ["openid", "profile"]}},
@@ -315,7 +316,7 @@ fn large(nickname: usize, id_token: usize, change: serde_json::Value) -> World {
     world
 }
 
-/// So many sessions gave up the ID token, and so many the refresh token.
+/// The number of sessions without their ID token, and without their refresh token.
 fn assert_shortened(world: &World, id_token: Option<u64>, refresh_token: Option<u64>) {
     let count = |without: &str| metric(&format!("sessions_shortened.without.{without}.provider.main"));
     if world.has_metrics() {

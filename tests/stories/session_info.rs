@@ -1,4 +1,4 @@
-//! Single-page applications: who is logged in and for how long, and a login in a window of its own.
+//! Single-page applications: who is logged in and for how long, and logins in a popup.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -6,7 +6,7 @@ use vestibule::http::Request;
 
 use crate::world::{OTHER_KEY, SESSION, Seen, World, answer, with_partner};
 
-/// A request of a script of this site, with the cookies that the browser has.
+/// A request of a script of this site, with the cookies of the browser.
 fn fetch(world: &World, method: &str, path: &str) -> Request {
     let mut request = world.program(path, &[("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")]);
     request.method = method.to_owned();
@@ -86,7 +86,7 @@ fn session_info_has_the_configured_claims_and_no_token() {
     world.idp().id_token = json!({"address": {"locality": "Ulm", "country": "DE"}});
     world.log_in("/").is(302, "login_completed");
     let seen = ask(&mut world, "GET");
-    // No token is in it: the world looks for every secret in every answer.
+    // It has no token: the world looks for every secret in every answer.
     assert_eq!(told(&seen)["claims"], json!({"name": "Alice", "city": "Ulm"}));
 }
 
@@ -95,7 +95,7 @@ fn get_does_not_extend_the_session_and_post_does() {
     let mut world = World::new();
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
-    // A page that looks every minute does not keep its session.
+    // A page that polls every minute does not extend its session.
     for minute in 1..60 {
         let seen = ask(world.after(60), "GET");
         assert_eq!(told(&seen)["idle_expires_in"], 3600 - minute * 60);
@@ -120,18 +120,18 @@ fn session_info_refreshes_due_tokens() {
     world.idp().refreshes.gives = true;
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
-    // The access token expires soon: refreshed in the background.
+    // The access token expires soon: it is refreshed in the background.
     ask(world.after(250), "GET").is(200, "session_info");
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
     let seen = ask(&mut world, "GET");
     assert_eq!(told(&seen)["idle_expires_in"], 3600 - 250);
     assert_eq!(seen.cookies().len(), 1, "the browser gets the renewed session");
-    // It has expired: the request waits.
+    // The access token has expired: the request waits for the refresh.
     let seen = ask(world.after(1000), "POST");
     assert_eq!(told(&seen)["idle_expires_in"], 3600);
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
-    // The provider does not want to: the session is over.
+    // The provider refuses the refresh: the session is over.
     world.idp().instead.insert("token", answer(400, json!({"error": "invalid_grant"})));
     let seen = ask(world.after(1000), "GET");
     assert!(seen.is(401, "session_not_refreshed").body.contains("/oidc/login"));
@@ -158,7 +158,7 @@ fn other_sites_cannot_read_or_extend_a_session() {
             assert!(seen.is(403, "cross_site").cookies().is_empty(), "{method} {headers:?}");
         }
     }
-    // A client that says nothing may look.
+    // A client without Fetch Metadata may read, but not extend.
     let request = world.program("/oidc/session", &[("cookie", &cookies)]);
     let mut change = request.clone();
     world.send(request).is(200, "session_info");
@@ -225,7 +225,8 @@ fn a_popup_opened_by_another_site_stays_open() {
     }
 }
 
-/// A host of the same site need not be ours, and where the session counts on several, each has a login.
+/// A host of the same site may belong to others, and where several hosts share sessions, each has its own
+/// login.
 #[test]
 fn a_popup_closes_only_for_the_same_origin() {
     let sibling =
@@ -237,7 +238,7 @@ fn a_popup_closes_only_for_the_same_origin() {
         (&sibling, &[("sec-fetch-site", "same-origin")], true),
         (&json!({}), &[("sec-fetch-site", "same-site"), ("referer", page)], false),
         (&json!({}), &[("sec-fetch-site", "none"), ("sec-fetch-site", "none")], false),
-        // A browser that says nothing of it says at least which page it comes from, or is not believed.
+        // A browser without Fetch Metadata must send a referrer of this site.
         (&json!({}), &[("referer", page)], true),
         (&json!({}), &[("referer", "https://app.example.com.evil.example/")], false),
         (&json!({}), &[("accept", "text/html")], false),
@@ -258,7 +259,7 @@ fn a_popup_closes_only_for_the_same_origin() {
     }
 }
 
-/// Its pages may be those of other people, though the browser sends the cookies of the domain there.
+/// Other people may control its pages, although the browser sends it the cookies of the domain.
 #[test]
 fn a_popup_on_a_host_without_logins_stays_open() {
     let mut world = World::with(&json!({
@@ -280,12 +281,12 @@ fn a_cross_origin_popup_stays_open_with_and_without_a_session() {
     let mut world = World::new();
     let address = world.sent_to_provider("/oidc/login?display=popup");
     let back = world.authorize(&address);
-    // Another browser is brought to it: it is not logged in, then it is.
+    // The address is opened in another browser: without a session, then with one.
     world.browser = Default::default();
     assert!(!world.arrive(&back).body.contains("window.close"));
     world.log_in("/orders").is(302, "login_completed");
     assert!(!world.arrive(&back).body.contains("window.close"));
-    // Nor when so much time has passed that a login begins again.
+    // Nor after so much time that a new login begins.
     world.browser = Default::default();
     let begins = world.after(700).arrive(&back);
     let address = Url::parse(begins.is(302, "login_begins").location()).unwrap();

@@ -1,4 +1,4 @@
-//! What the workers of one proxy know together: reads and writes of it that fail, and workers that end.
+//! What the workers of one proxy share: reads and writes that fail, and workers that end.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::kept::{finish, form, kept, restore};
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
 use crate::world::{Failing, NOBODY_IS_WOKEN, Proxy, World, lines, noise};
 
-/// A code that is sent twice ends what came of it (RFC 6749 section 4.1.2).
+/// A provider that gets a code twice may revoke the tokens issued for it (RFC 6749 section 4.1.2).
 #[test]
 fn a_code_is_not_redeemed_while_the_store_cannot_be_written() {
     for failing in [Failing::Writes("redeemed_codes"), Failing::Reads("redeemed_codes")] {
@@ -64,7 +64,7 @@ fn no_session_cookie_is_written_while_refreshes_cannot_be_read() {
     let old = world.navigation("/orders", false);
     world.after(301).get("/orders").is(200, "session");
     world.shared_data_fails(Failing::Reads("refreshed_sessions"));
-    // Its cookie would be due.
+    // Its cookie is due to be extended.
     let seen = world.after(70).get("/orders");
     assert!(seen.is(200, "session").cookies().is_empty(), "{seen:?}");
     world.shared_data_fails(Failing::Nothing);
@@ -79,7 +79,7 @@ fn while_the_revocation_list_cannot_be_read_no_session_is_accepted() {
         let mut world = World::with(&change);
         world.log_in("/orders").is(302, "login_completed");
         world.get("/orders").is(200, "session");
-        // Without provider logouts, a worker that sees a cookie for the first time reads the list.
+        // Without provider logouts, a worker reads the list when it first sees a cookie.
         let script = fetch(&world);
         world.on_worker(worker).shared_data_fails(Failing::Reads("revoked"));
         let seen = world.send(script.clone());
@@ -101,7 +101,7 @@ fn a_refresh_of_a_dead_worker_is_taken_over() {
     world.on_worker(1).tick();
     assert_eq!(world.idp().refreshes.used, 0);
     world.after(12);
-    // On a proxy without wake-ups, this one goes on as it is.
+    // On a proxy without wake-ups, this request continues without a refresh.
     world.send(request.clone()).is(200, "session");
     for _ in 0..4 {
         world.tick();
@@ -130,7 +130,7 @@ fn a_refresh_of_a_live_worker_is_not_taken_over() {
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
-/// Of any session only the changes are stored for its old cookie.
+/// A refresh stores the changes of a session, and the old cookie has the rest.
 #[test]
 fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
     let groups = noise(9_000);
@@ -152,20 +152,20 @@ fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
         assert_eq!(seen.told("x-email"), Some("new@example.com"));
         assert!(seen.told_nothing("x-team"), "a claim that is gone is gone: {seen:?}");
         assert_ne!(token(&seen), token(&before));
-        // With its cookie it is the same.
+        // The new cookie gives the same.
         let with_new = world.get("/orders");
         assert_eq!((with_new.told("x-email"), token(&with_new)), (seen.told("x-email"), token(&seen)));
     }
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
-/// A provider that rotates takes the spent token for stolen.
+/// A provider that rotates refresh tokens treats a second use as theft.
 #[test]
 fn new_tokens_are_kept_while_the_store_cannot_be_written() {
     for fails_for_ever in [false, true] {
         let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
         world.stop_clock();
-        // What is known of every provider is known.
+        // Each provider's documents are fetched.
         world.tick();
         world.idp().refreshes.gives = true;
         world.log_in("/orders").is(302, "login_completed");

@@ -1,4 +1,4 @@
-//! One provider for many tenants, as Microsoft Entra ID is.
+//! One provider for many tenants, as Microsoft Entra ID.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn configured(change: &Value) -> Value {
     full
 }
 
-/// The provider publishes one document for all, and its tokens name this tenant.
+/// The provider publishes one document for all tenants, and its tokens name this one.
 fn world(tenant: &str, change: &Value) -> World {
     let mut world = World::with(&configured(change));
     world.idp().issuer = issuer("organizations");
@@ -86,7 +86,7 @@ fn sessions_of_a_delisted_tenant_end() {
     world.get("/orders").is(302, "login_begins");
 }
 
-/// CLM-04: what a token says of its tenant is one thing, in both claims.
+/// CLM-04: both claims of a token must name the same tenant.
 #[test]
 fn clm_04_issuer_and_tenant_of_a_token_agree() {
     for (iss, tid, code) in [
@@ -107,7 +107,7 @@ fn clm_04_issuer_and_tenant_of_a_token_agree() {
     }
 }
 
-/// JWK-27: Entra says of each key whose tokens it may sign.
+/// JWK-27: Entra publishes with each key the issuer of the tokens that it may sign.
 #[test]
 fn jwk_27_a_key_with_an_issuer_verifies_for_its_tenants_only() {
     for (key_issuer, code) in [
@@ -202,7 +202,7 @@ fn a_tenant_ends_only_sessions_of_its_own_people() {
         let mut world = alice_of_one(&json!({}));
         assert_eq!(bring(&mut world, "two", &named), "logged_out_by_provider");
         world.get("/orders").is(200, "session");
-        // What one tenant calls a token, another may call one too.
+        // The same `jti` at another tenant is another token.
         assert_eq!(bring(&mut world, "one", &named), "logged_out_by_provider");
         world.get("/orders").is(302, "login_begins");
         assert_eq!(bring(&mut world, "one", &named), "logout_token_replayed");

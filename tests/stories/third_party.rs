@@ -12,7 +12,7 @@ fn ask(world: &mut World, query: &str) -> Seen {
     world.arrive(&format!("/oidc/login?{query}"))
 }
 
-/// Where the person is after such a login.
+/// The page after such a login.
 fn landed(world: &mut World, query: &str) -> String {
     let seen = ask(world, query);
     let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
@@ -25,7 +25,7 @@ fn oidcc_client_test_3rd_party_init_login() {
     let mut world = World::new();
     assert_eq!(landed(&mut world, ISSUER), "/");
     world.get("/orders").is(200, "session");
-    // By form, which the specification allows too.
+    // By POST, which the specification allows too.
     let mut world = World::new();
     let mut request = world.navigation("/oidc/login", true);
     request.method = "POST".to_owned();

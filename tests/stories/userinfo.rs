@@ -1,11 +1,11 @@
-//! Claims from the userinfo endpoint, and what must not come of them.
+//! Claims from the userinfo endpoint, and what they must not change.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 
 use crate::world::{Key, SESSION, World, answer, lines, merge, noise};
 
-/// A world in which a header carries the nickname, which the ID token lacks.
+/// A world with a header for the nickname, which the ID token lacks.
 fn with_nickname(provider: Value) -> World {
     let mut change = json!({"identity": {"headers": {"x-auth-sub": "sub", "x-nickname": "nickname"}},
         "providers": {"main": {"scopes": ["openid", "profile"]}}});
@@ -64,7 +64,7 @@ fn a_rule_may_require_userinfo_claims() {
         (json!({}), json!({"groups": ["users", "admin"]}), 200, "session"),
         (json!({}), json!({"groups": ["users"]}), 403, "requirement_claim"),
         (json!({}), json!({}), 403, "requirement_claim"),
-        // What is signed is not overruled.
+        // Userinfo does not override a claim of the ID token.
         (json!({"groups": ["users"]}), json!({"groups": ["admin"]}), 403, "requirement_claim"),
     ] {
         let mut world = World::with(&change);
@@ -196,7 +196,7 @@ fn a_missing_userinfo_endpoint_is_reported_before_the_first_login() {
         let seen = world.get("/orders");
         assert_eq!(seen.status, 503, "{endpoint}");
         assert!(seen.code.starts_with("metadata_"), "{seen:?}");
-        // Where it is not insisted on, there are only fewer claims.
+        // Where userinfo is optional, the claims are missing.
         let mut world = with_nickname(json!({}));
         world.idp().metadata = json!({"userinfo_endpoint": endpoint});
         world.log_in("/orders").is(302, "login_completed");

@@ -1,4 +1,4 @@
-//! FLOW-..: the way back from the provider.
+//! FLOW-..: the authorization response.
 
 use super::flow::{assert_refused, parameter, returning, with_parameter};
 use crate::world::{CLIENT_SECRET, OTHER_KEY, SESSION, SITE, World, lines};
@@ -204,7 +204,7 @@ fn a_provider_error_is_a_page_in_our_words() {
         let seen = world.log_in("/orders");
         assert_refused("FLOW-11", error, &mut world, &seen, 403);
         assert_eq!(world.browser.names(), Vec::<&str>::new(), "FLOW-11 {error}");
-        // FLOW-47: in no frame, not sniffed, nothing runs.
+        // FLOW-47: not in a frame, not sniffed, and no script.
         let policy = seen.header("content-security-policy").unwrap();
         for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
             assert!(policy.contains(part), "FLOW-47 {policy}");
@@ -213,7 +213,7 @@ fn a_provider_error_is_a_page_in_our_words() {
         assert_eq!(seen.header("x-content-type-options"), Some("nosniff"), "FLOW-47");
         assert_eq!(seen.header("referrer-policy"), Some("no-referrer"), "FLOW-47");
     }
-    // FLOW-38: offline_access adds the consent prompt, and a refusal of it is explained.
+    // FLOW-38: offline_access adds the consent prompt, and the page explains why it was refused.
     let mut world = World::with(&json!({"providers": {"main": {"scopes": ["openid", "offline_access"]}}}));
     let address = world.sent_to_provider("/orders");
     assert_eq!(parameter(address.as_str(), "prompt"), "consent", "FLOW-38");
@@ -228,9 +228,9 @@ fn flow_05_a_callback_completes_a_login_once() {
     let (mut world, back) = returning();
     let replay = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     world.arrive(&back).is(302, "login_completed");
-    // From the history, with the session: where the login led, without asking anybody.
+    // Opened from the history with a session: a redirect to the page of the login, without a callout.
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders", "FLOW-05");
-    // With the login cookie preserved, in a browser without a session: refused.
+    // With a copy of the login cookie, in a browser without a session: refused.
     world.browser = Default::default();
     let seen = world.send(replay);
     assert!(
@@ -278,7 +278,7 @@ fn flow_24_a_new_login_takes_the_place_of_the_session() {
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
     assert_eq!(world.get("/orders").told("x-auth-sub"), Some("bob"), "FLOW-24");
     assert!(world.browser.cookies.iter().all(|cookie| cookie.value != before), "FLOW-24, SESS-21, SESS-22");
-    // Without a state of this browser the session stays, and the answer leads home.
+    // Without a state of this browser the session stays, and the browser is sent to the front page.
     let seen = world.arrive("/oidc/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     assert_eq!(seen.is(302, "login_done_before").location(), "/", "FLOW-24");
     assert_eq!(world.get("/orders").told("x-auth-sub"), Some("bob"), "FLOW-24");

@@ -1,4 +1,4 @@
-//! HDR-..: identity headers, from the filter and from clients.
+//! HDR-..: identity headers, those of the filter and those of clients.
 
 use serde_json::{Value, json};
 use vestibule::http::{Headers, Request};
@@ -9,7 +9,7 @@ use crate::world::{NO_TRAILERS, NOTHING_IS_REMOVED, Proxy, Seen, World, merge};
 
 const IDENTITY: [&str; 4] = ["x-auth-sub", "x-auth-iss", "x-auth-email", "x-auth-name"];
 
-/// Spellings that some server reads as the identity header.
+/// Spellings that some server treats as the identity header.
 const SPELLINGS: [(&str, &str); 18] = [
     ("HDR-01", "x-auth-sub"),
     ("HDR-01", "X-Auth-Sub"),
@@ -31,7 +31,7 @@ const SPELLINGS: [(&str, &str); 18] = [
     ("HDR-08", "x auth sub"),
 ];
 
-/// Rules for every way on: public, and sessions or tokens.
+/// Rules for every kind of forwarded request: public, and sessions or tokens.
 fn everything() -> Value {
     let mut change = api();
     merge(
@@ -45,7 +45,7 @@ fn everything() -> Value {
     change
 }
 
-/// The upstream sees no header that came from a client under a name of ours.
+/// The upstream gets no value that a client sent under the name of an identity header.
 fn assert_nothing_of_mallory(id: &str, what: &str, seen: &Seen) {
     let upstream = seen.upstream.as_ref().unwrap_or_else(|| panic!("{id} {what}: {seen:?}"));
     for (name, value) in upstream.iter() {
@@ -60,8 +60,8 @@ fn with_spelling(mut request: Request, name: &str) -> Request {
     request
 }
 
-/// Every way on to an upstream: public, with a session and without; a session; a token; a preflight;
-/// upgrades; other methods.
+/// Every kind of request that reaches an upstream: public, with a session and without; a session; a token; a
+/// preflight; upgrades; other methods.
 fn every_way(world: &mut World) -> Vec<(&'static str, Request)> {
     let token = compact(
         r#"{"alg":"ES256","kid":"k1"}"#,
@@ -99,7 +99,7 @@ fn every_way(world: &mut World) -> Vec<(&'static str, Request)> {
 
 #[test]
 fn identity_headers_of_a_client_never_reach_the_upstream() {
-    // HDR-02, HDR-03: public paths, preflights, upgrades and probes are ways too.
+    // HDR-02, HDR-03: public paths, preflights, upgrades and probes too.
     let mut world = World::on_envoy_alone(NOTHING_IS_REMOVED, &everything());
     let requests = every_way(&mut world);
     for (id, name) in SPELLINGS {
@@ -119,14 +119,14 @@ fn identity_headers_of_a_client_never_reach_the_upstream() {
 
 #[test]
 fn a_host_that_cannot_remove_headers_lets_no_identity_header_through() {
-    // HDR-02, HDR-03: the same ways.
+    // HDR-02, HDR-03: the same requests.
     let mut world = World::on(Proxy::Nginx, &everything());
     for (what, request) in every_way(&mut world) {
         for (id, name) in SPELLINGS {
             let seen = world.send(with_spelling(request.clone(), name));
             assert_eq!(seen.code, "protected_header", "{id} HDR-09 {what} {name:?}");
             assert!(seen.upstream.is_none(), "{id} HDR-09 {what} {name:?}");
-            // What is there once is replaced where we set it, and refused elsewhere.
+            // A single field is replaced where we set the header, and refused elsewhere.
             let mut once = request.clone();
             once.headers.push(name, "mallory");
             let seen = world.send(once);
@@ -134,13 +134,13 @@ fn a_host_that_cannot_remove_headers_lets_no_identity_header_through() {
                 assert_nothing_of_mallory(id, &format!("{what} {name:?}"), &seen);
             }
         }
-        // By itself each is let through.
+        // Without such a field the request is let through.
         let seen = world.send(request);
         assert!(seen.upstream.is_some(), "HDR-01 {what}: {seen:?}");
     }
 }
 
-/// Some servers take them for the path, the method or the user.
+/// Some servers use these headers as the path, the method or the user.
 #[test]
 fn listed_request_headers_never_reach_the_upstream() {
     let listed =
@@ -150,7 +150,7 @@ fn listed_request_headers_never_reach_the_upstream() {
     for proxy in [Proxy::Envoy, Proxy::Nginx] {
         let mut world = World::on(proxy, &change);
         let mut requests = every_way(&mut world);
-        // This one is no preflight to begin with.
+        // With such a header a preflight is no preflight.
         requests.retain(|(_, request)| request.method != "OPTIONS" || request.path.starts_with("/public"));
         for (what, request) in &requests {
             for name in listed.iter().flat_map(|name| {
@@ -169,7 +169,7 @@ fn listed_request_headers_never_reach_the_upstream() {
             }
         }
     }
-    // Without being listed they pass, as SECURITY.md warns.
+    // Headers that are not listed are forwarded, as SECURITY.md warns.
     let mut world = World::with(&everything());
     let request = world.program("/public/x", &[("x-original-url", "/admin")]);
     assert_eq!(world.send(request).told("x-original-url"), Some("/admin"), "HDR-01");
@@ -187,7 +187,7 @@ fn unauthenticated_requests_cannot_upgrade_the_protocol() {
             let mut request = world.program("/public/x", &[("connection", "upgrade, http2-settings")]);
             fields.iter().for_each(|(name, value)| request.headers.push(*name, *value));
             let seen = world.send(request);
-            // Where nothing can be removed, two fields of a name are too many.
+            // Where fields cannot be removed, two fields with one name are refused.
             if proxy == Proxy::Nginx && fields.iter().filter(|(name, _)| *name == "upgrade").count() > 1 {
                 seen.is(400, "protected_header");
                 continue;
@@ -212,7 +212,7 @@ fn unauthenticated_requests_carry_no_identity() {
             assert_eq!(seen.told(name), None, "HDR-04 {name}");
         }
     }
-    // HDR-12: no claim of an unverified token is forwarded, in any way.
+    // HDR-12: no claim of an unverified token is forwarded, in any form.
     let unsigned = format!(
         "{}.{}.AAAA",
         base64url(r#"{"alg":"ES256","kid":"k1"}"#),
@@ -260,7 +260,7 @@ fn two_connection_fields_cannot_drop_identity_headers() {
         request.headers.push("connection", "x-auth-email");
         let seen = world.send(request);
         if proxy == Proxy::Nginx {
-            // There only the first can be set, and the second would stay.
+            // On that host only the first field can be set, and the second would stay.
             seen.is(400, "protected_header");
             continue;
         }
@@ -284,18 +284,18 @@ fn authorization_is_removed_where_it_authenticates_or_carries_a_token() {
         request.headers.push("x-id-token", "mallory");
         let seen = world.send(request);
         if attacker.starts_with("Bearer") {
-            // The rule takes tokens too: the token alone decides.
+            // The rule accepts tokens too, so the token alone decides.
             assert_eq!(seen.status, 401, "HDR-11 RS-23 {attacker}");
             continue;
         }
         assert_nothing_of_mallory("HDR-11", attacker, &seen);
         assert!(seen.told("authorization").unwrap().starts_with("Bearer access-canary"), "HDR-11 {attacker}");
-        // HDR-19: a public path carries no token, neither ours nor theirs.
+        // HDR-19: on a public path no token is forwarded, neither ours nor the client's.
         let request = world.navigation("/public/x", false);
         let seen = world.send_pretending(request, &[("authorization", attacker), ("x-id-token", "mallory")]);
         assert_eq!((seen.told("authorization"), seen.told("x-id-token")), (None, None), "HDR-19 {attacker}");
     }
-    // Without forwarding no token goes anywhere, and what is not ours stays.
+    // Where no token is forwarded, headers that are not ours stay.
     let mut world = World::with(&everything());
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
@@ -375,7 +375,7 @@ fn percent_decoded(text: &str) -> String {
 
 #[test]
 fn wasm_19_a_request_that_passes_twice_has_each_identity_header_once() {
-    // A retry or an internal redirect brings back what the first pass set.
+    // A retry or an internal redirect runs the filter again on a request that it has already changed.
     let mut world = World::with(&everything());
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");

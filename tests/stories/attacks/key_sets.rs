@@ -37,7 +37,7 @@ fn jwk_05_a_flood_of_unknown_keys_causes_one_fetch() {
 
 #[test]
 fn rotated_keys_of_a_provider_are_followed() {
-    // JWK-06: new keys between the redirect and the token.
+    // JWK-06: the provider rotates its keys between the redirect and the token response.
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
@@ -60,8 +60,8 @@ fn rotated_keys_of_a_provider_are_followed() {
     assert_rejected("JWK-08", "by nobody", "jws_signature", &seen);
     assert_eq!(world.idp().count("keys"), 2, "JWK-08 within the same throttle");
 
-    // JWK-09: a withdrawn key counts no longer than a day, whatever the provider said, and a token that
-    // is remembered goes with it.
+    // JWK-09: a withdrawn key is valid for a day at most, whatever lifetime the provider sends, and so is a
+    // cached token that it signed.
     let mut world = World::with(&api());
     world.idp().cache_control = Some("max-age=31536000");
     world.tick();
@@ -100,7 +100,7 @@ fn an_invalid_key_set_keeps_the_known_one() {
         ("JWK-18", moved(307)),
     ] {
         let shown: String = format!("{reply:?}").chars().take(80).collect();
-        // No documents yet: every request is refused, and the next attempt finds the provider again.
+        // Without documents every request is refused, and the next attempt gets them.
         let mut world = World::with(&api());
         world.idp().instead.insert("keys", reply.clone());
         let seen = as_access_token(&mut world, &good());
@@ -108,12 +108,12 @@ fn an_invalid_key_set_keeps_the_known_one() {
         world.idp().instead.clear();
         world.after(1);
         as_access_token(&mut world, &good()).is(200, "token");
-        // Something is known: it stays.
+        // With documents the known ones stay.
         world.idp().instead.insert("keys", reply);
         let seen = as_access_token(&mut world, &signed_by("other", "ES256", honest()));
         assert_eq!((seen.status, seen.upstream.is_none()), (503, true), "{id} {shown}: {seen:?}");
         as_access_token(&mut world, &good()).is(200, "token");
-        // Only the provider got requests, so no redirect was followed.
+        // Only the provider got requests: no redirect was followed.
         assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys"].contains(asked)), "{id}");
     }
 }
@@ -152,9 +152,9 @@ fn the_provider_sets_the_lifetime_of_keys_within_bounds() {
         (vec![("cache-control", "max-age=1000000000000")], 69_120),
         (vec![("cache-control", "max-age=-1")], 48),
         (vec![("cache-control", "max-age=600")], 480),
-        // Some of it is over already (RFC 9111 section 4.2.3).
+        // A part of the lifetime is over already (RFC 9111 section 4.2.3).
         (vec![("cache-control", "max-age=3600"), ("age", "3000")], 480),
-        // A date alone is as nothing said, and beside `Cache-Control` it never counts (section 5.3).
+        // `Expires` alone is ignored, and so it is beside `Cache-Control` (section 5.3).
         (vec![], 2_880),
         (vec![("expires", later)], 2_880),
         (vec![("expires", "0")], 2_880),

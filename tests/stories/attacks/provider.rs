@@ -98,7 +98,7 @@ fn an_unacceptable_discovery_document_is_not_used() {
             "{id} {what}: nobody else is asked, and not again at once"
         );
         assert!(lines().iter().any(|line| line.contains("provider=main")), "{id} {what}: the log says why");
-        // When it is valid again, no restart is needed.
+        // A valid document ends the outage, without a restart.
         world.idp().instead.clear();
         world.after(1).log_in("/orders").is(302, "login_completed");
     }
@@ -112,7 +112,7 @@ fn endpoints_keep_their_query_and_iss_support_is_a_boolean() {
     let address = world.sent_to_provider("/orders");
     let sent: Vec<_> = address.query_pairs().map(|(name, _)| name.into_owned()).collect();
     assert!(sent.contains(&"p".to_owned()) && sent.contains(&"tenant".to_owned()), "DISC-04 {address}");
-    // A text is not read as "no": that would turn the check of `iss` off.
+    // A value that is no boolean is not read as "no", which would turn the check of `iss` off.
     for value in [json!("true"), json!(1), json!([true])] {
         let mut world = World::new();
         world.idp().metadata = json!({"authorization_response_iss_parameter_supported": value});
@@ -139,7 +139,7 @@ fn disc_12_every_callout_has_a_timeout() {
 
 #[test]
 fn a_changed_discovery_document_is_used_and_widens_nothing() {
-    // DISC-13: the login that is in flight ends at the new address.
+    // DISC-13: a login in flight completes at the new address.
     let mut world = World::new();
     world.idp().cache_control = Some("max-age=60");
     let address = world.sent_to_provider("/orders");
@@ -153,7 +153,7 @@ fn a_changed_discovery_document_is_used_and_widens_nothing() {
     world.browser = Default::default();
     let address = world.sent_to_provider("/other");
     assert!(address.as_str().starts_with("https://idp.example.com/authorize/2?"), "DISC-13 {address}");
-    // DISC-14: what the document says about algorithms changes nothing.
+    // DISC-14: the metadata cannot allow other algorithms.
     for algorithms in [json!(["none"]), json!(["HS256"]), json!(["none", "HS256", "ES256"]), json!("none")] {
         let mut world = World::with(&api());
         world.idp().metadata = json!({"id_token_signing_alg_values_supported": algorithms});
@@ -173,8 +173,8 @@ fn a_changed_discovery_document_is_used_and_widens_nothing() {
 
 #[test]
 fn disc_16_callouts_carry_nothing_of_the_client() {
-    // The provider of these stories refuses header fields that are not the filter's own; here the
-    // client sends all that it can.
+    // The provider of the stories refuses header fields that the filter does not set itself; here the client
+    // sends many others.
     let mut world = World::new();
     let mut request = world.navigation("/orders", false);
     for (name, value) in [
@@ -294,7 +294,7 @@ fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
         );
         world.get("/orders").is(302, "login_begins");
     }
-    // OUT-03: the parameters are those of the specification, and the query of the endpoint is kept.
+    // OUT-03: the parameters are those of the specification, and the query of the endpoint stays.
     let mut world = World::new();
     world.idp().metadata = json!({"end_session_endpoint": "https://idp.example.com/logout?p=1&x=a%26b"});
     world.log_in("/orders").is(302, "login_completed");
@@ -319,7 +319,7 @@ fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
         assert!(!world.browser.has(SESSION), "OUT-05 {query}");
         assert!(seen.cookies().iter().all(|cookie| cookie.contains("Max-Age=0")), "OUT-05 {query}");
     }
-    // OUT-06: without an address at the provider it ends here.
+    // OUT-06: a provider without an end session endpoint: the logout is local.
     for end_session_endpoint in
         [json!(null), json!("javascript:alert(1)"), json!("http://idp.example.com/logout"), json!("")]
     {
@@ -340,7 +340,7 @@ fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
         );
         assert!(!world.browser.has(SESSION), "OUT-06 {end_session_endpoint}");
     }
-    // OUT-07: a hint that makes the address too long is left out.
+    // OUT-07: the hint is left out if it makes the address too long.
     for (bytes, has_hint) in [(1_000, true), (6 * 1024, false)] {
         let mut world = World::new();
         world.idp().id_token = json!({"padding": noise(bytes)});

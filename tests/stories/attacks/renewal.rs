@@ -1,10 +1,11 @@
-//! REFR-..: the use of refresh tokens, and that they never show. `refresh.rs` has the stories of refreshes.
+//! REFR-..: the use of refresh tokens, and that they are never shown. `refresh.rs` has the stories of
+//! refreshes.
 
 use serde_json::{Value, json};
 
 use crate::world::{SESSION, World, lines, merge, noise};
 
-/// Somebody is logged in at a provider that gives refresh tokens, with everything forwarded.
+/// A session at a provider that issues refresh tokens, with all tokens forwarded.
 fn logged_in(change: &Value) -> World {
     let mut all = json!({"identity": {
         "access_token_header": "x-token", "id_token_header": "x-id-token",

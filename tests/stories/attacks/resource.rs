@@ -74,7 +74,7 @@ fn authorization_holds_one_bearer_token_or_is_refused() {
         assert!(!challenge.contains("canary") && !seen.body.contains("canary"), "RS-29 {seen:?}");
         assert!(challenge.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "RS-29 {challenge:?}");
     }
-    // The realm is the host that the client named: it cannot leave its quotes either.
+    // The realm is the host that the client sent: it cannot break out of its quotes either.
     let mut request = world.program("/api/orders", &[]);
     request.authority = "a\", error=\"x\r\nb".to_owned();
     let challenge = world.send(request).header("www-authenticate").unwrap_or_default().to_owned();
@@ -221,7 +221,7 @@ fn a_token_without_the_required_client_or_scope_is_forbidden() {
         ("RS-14", "/x", json!({"scope": "orders.read"}), 403),
         ("RS-14", "/x", json!({"scope": "orders.readorders.write"}), 403),
         ("RS-14", "/x", json!({}), 403),
-        // RS-28: what an actor may do is not what the subject may do.
+        // RS-28: a right of the actor is no right of the subject.
         ("RS-28", "/x", json!({"act": {"sub": "admin", "scope": "orders.read orders.write"}}), 403),
         ("RS-28", "/client", json!({"act": {"client_id": "robot"}, "may_act": {"client_id": "robot"}}), 403),
     ] {
@@ -287,7 +287,7 @@ fn a_session_and_a_token_are_never_mixed() {
     let seen = world.send(request.clone());
     assert_eq!(seen.is(200, "token").told("x-auth-sub"), Some("bob"), "RS-23");
     assert_eq!(seen.told("x-auth-email"), None, "RS-23: nothing of the session's");
-    // A token that does not count is not made up for by the session.
+    // A session does not make up for an invalid token.
     for bad in [format!("{bob}A"), "x".to_owned(), token_with(&world, json!({"aud": "other"}))] {
         let mut request = world.navigation("/orders", false);
         request.headers.push("authorization", format!("Bearer {bad}"));

@@ -1,4 +1,4 @@
-//! CLM-..: what claims become, and what they give the right to.
+//! CLM-..: claims as headers, and the rights that they grant.
 
 use super::claims::{NOW, with_changes};
 use super::forge::{AUDIENCE, compact, honest};
@@ -79,7 +79,7 @@ fn a_claim_too_long_for_a_header_is_left_out_and_logged() {
             "CLM-39 {bytes}"
         );
     }
-    // Twenty kilobytes are more than is read of a token: a refusal in words, nothing is cut.
+    // A token of twenty kilobytes is longer than the limit: it is refused with a reason, and not truncated.
     let mut world = telling(json!({"c": "g".repeat(20 * 1024)}));
     let seen = world.log_in("/orders");
     assert_eq!((seen.status, seen.code), (502, "jws_too_long"), "CLM-39");
@@ -140,7 +140,7 @@ fn claim_names_are_literal_and_paths_are_lists() {
 
 #[test]
 fn an_identity_is_issuer_and_subject_not_email() {
-    // CLM-43: another issuer says the same address; the upstream sees whose word it is.
+    // CLM-43: another issuer has a user with the same email address; the upstream gets the issuer.
     let mut world = World::with(&crate::world::with_partner());
     world.providers[1].id_token =
         json!({"sub": "bob", "email": "alice@example.com", "email_verified": false});
@@ -266,7 +266,7 @@ fn scopes_are_matched_as_whole_words() {
     let _ = assert_rejected;
 }
 
-/// A number or a list would be forwarded as the text of another person's `sub`.
+/// As a header, a number or a list would equal the `sub` of another person.
 #[test]
 fn a_subject_is_text_in_every_token() {
     let row = |sub: Value, code: &'static str| (with_changes(json!({"sub": sub})), code);
@@ -286,7 +286,7 @@ fn a_subject_is_text_in_every_token() {
         let seen = as_id_token(&mut world, &make);
         assert_login_failed("CLM-38", &what, &format!("id_token_{code}"), &world, &seen);
     }
-    // As long as it may be; and a program need not have any.
+    // The longest `sub`; a program needs none.
     for (changes, told) in [(json!({"sub": "é".repeat(255)}), Some(255)), (json!({"sub": null}), None)] {
         let mut world = publishing(&[], false);
         let seen = as_access_token(&mut world, &with_changes(changes));

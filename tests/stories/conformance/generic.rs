@@ -20,7 +20,7 @@ fn oidcc_client_test_missing_aud() {
     login::refused(Query, |idp| idp.id_token = json!({"aud": null}), "id_token_claim_missing");
 }
 
-/// The provider accepts the token in the header alone.
+/// The provider accepts the token only in the header.
 #[test]
 fn oidcc_client_test_userinfo_bearer_header() {
     let mut world = World::with(&with_userinfo("x-nickname", "nickname"));
@@ -87,7 +87,7 @@ fn oidcc_client_test_invalid_sig_es256() {
     login::refused(Query, forged, "jws_signature");
 }
 
-/// Claims that others make about the person, by a token (Core section 5.6.2.1).
+/// Claims by another issuer about the person, in a token (Core section 5.6.2.1).
 #[test]
 fn oidcc_client_test_aggregated_claims() {
     let mut world = World::with(&with_userinfo("x-eye-color", "eye_color"));
@@ -97,7 +97,7 @@ fn oidcc_client_test_aggregated_claims() {
     assert_no_foreign_claim(world, "x-eye-color");
 }
 
-/// Claims that others make about the person, to be fetched (Core section 5.6.2.2).
+/// Claims by another issuer about the person, at another address (Core section 5.6.2.2).
 #[test]
 fn oidcc_client_test_distributed_claims() {
     let source = json!({"endpoint": "https://others.example/claims", "access_token": "k-canary"});

@@ -1,10 +1,10 @@
-//! The modules that are run once for each way in which the browser can bring the answer.
+//! The modules that run once for each response mode.
 
 use serde_json::{Value, json};
 
 use crate::world::{Key, Provider, SESSION, World, merge};
 
-/// How the browser brings the answer.
+/// The response mode.
 #[derive(Clone, Copy)]
 pub enum Mode {
     Query,
@@ -25,7 +25,7 @@ impl Mode {
     }
 }
 
-/// Whoever logs in at a provider that does this reaches the upstream.
+/// A login at this provider succeeds and reaches the upstream.
 pub fn accepted(mode: Mode, switch: impl FnOnce(&mut Provider)) -> World {
     let mut world = mode.world(json!({}));
     switch(world.idp());
@@ -43,7 +43,7 @@ fn log_in(mode: Mode, world: &mut World) {
     assert_eq!(landed.is(status, "login_completed").location(), "/orders");
 }
 
-/// Whoever logs in at a provider that does this is refused with this code, and has no session.
+/// A login at this provider is refused with this code, and leaves no session.
 pub fn refused(mode: Mode, switch: impl FnOnce(&mut Provider), code: &str) {
     refused_with(mode, json!({}), switch, code);
 }
@@ -89,7 +89,7 @@ pub fn kid_absent_single_jwks(mode: Mode) {
     accepted(mode, |idp| idp.id_token_header = json!({"kid": null}));
 }
 
-/// The suite lets a client give up here; this one tries the keys that fit.
+/// The suite allows a client to refuse this; the filter tries the keys that fit.
 pub fn kid_absent_multiple_jwks(mode: Mode) {
     accepted(mode, |idp| {
         idp.id_token_header = json!({"kid": null});

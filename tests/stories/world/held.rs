@@ -1,11 +1,11 @@
-//! Callouts of the background that a story answers itself, as late as it likes.
+//! Callouts of the background that a story answers itself, at any time.
 
 use std::rc::Rc;
 
 use super::{Asked, CalloutId, World};
 
 impl World {
-    /// The work of a tick; the callouts that it sends stay unanswered.
+    /// Runs a tick; the callouts that it sends stay unanswered.
     pub fn tick_and_hold(&mut self) -> Vec<(CalloutId, Asked)> {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         self.gateway.borrow_mut().tick(self.now);
@@ -14,7 +14,7 @@ impl World {
         sent
     }
 
-    /// The answer to one of them comes now.
+    /// Answers one of them.
     pub fn answer_held(&mut self, (callout, asked): (CalloutId, Asked)) {
         let reply = self.reply(&asked);
         self.held.retain(|(worker, held)| !Rc::ptr_eq(worker, &self.gateway) || *held != callout);

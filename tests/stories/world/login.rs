@@ -1,11 +1,11 @@
-//! Logins: whom the browser and the filter go to for one.
+//! Logins, and the providers that the browser and the filter contact.
 
 use url::Url;
 
 use super::{Asked, Provider, Seen, World};
 
 impl World {
-    /// Begins a login: the address of the provider to which the browser is sent.
+    /// Begins a login. Returns the address of the provider to which the browser is sent.
     pub fn sent_to_provider(&mut self, path: &str) -> Url {
         let seen = self.get(path);
         seen.is(302, "login_begins");
@@ -24,18 +24,18 @@ impl World {
         self.asked_by_browser(address).authorize(address)
     }
 
-    /// The provider that an authorization request is for. Two clients of one issuer are two here.
+    /// The provider that gets an authorization request. Two clients of one issuer are two here.
     fn asked_by_browser(&mut self, address: &Url) -> &mut Provider {
         let client = address.query_pairs().find(|(name, _)| name == "client_id").map(|(_, value)| value);
         self.provider_of(address, |provider| client.as_deref() == Some(&provider.client_id))
     }
 
-    /// The provider that a callout is for.
+    /// The provider that gets a callout.
     pub(super) fn asked_by_callout(&mut self, asked: &Asked) -> &mut Provider {
         self.provider_of(&asked.url, |provider| provider.knows(asked))
     }
 
-    /// Of those at this address the one that is meant, if one is.
+    /// The provider at this address for which `is_meant` holds, or the first one there.
     fn provider_of(&mut self, address: &Url, is_meant: impl Fn(&Provider) -> bool) -> &mut Provider {
         let is_there = |provider: &Provider| address.as_str().starts_with(&provider.issuer);
         let meant = self.providers.iter().position(|provider| is_there(provider) && is_meant(provider));
@@ -50,14 +50,14 @@ impl World {
         }
     }
 
-    /// Whoever is sent to a provider brings a request that it takes, also if the story goes no further.
+    /// A browser that is sent to a provider must bring a valid request, even if the story stops there.
     pub(super) fn assert_login_begins_well(&mut self, seen: &Seen) {
         if !["login_begins", "form_kept"].contains(&seen.code) {
             return;
         }
         let address = match seen.header("location") {
             Some(address) => address.to_owned(),
-            // A page that keeps what a redirect would lose.
+            // A page that preserves what a redirect would lose.
             None => {
                 let page = seen.body.split("id=\"to\"").nth(1);
                 let value = page.and_then(|rest| rest.split("value=\"").nth(1)?.split('"').next());

@@ -1,4 +1,4 @@
-//! What a provider says at the end of its session.
+//! What a provider sends when a session ends.
 
 use serde_json::{Value, json};
 use vestibule::time::Timestamp;
@@ -32,7 +32,7 @@ impl Provider {
         token
     }
 
-    /// The answer to a request that gives a token back.
+    /// The reply to a revocation request.
     pub(super) fn revoke(&mut self, callout: &Asked) -> Reply {
         let endpoint = self.at("revocation_endpoint");
         let (sent, _) = requests::revocation(callout, &endpoint, &self.client_id);
