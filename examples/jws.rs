@@ -1,6 +1,6 @@
-//! Judges tokens, one a line, for whoever compares the verdicts: `{"jws": "...", "keys": {"keys": [...]}}`
-//! comes in, `{"payload": "base64url"}` or `{"refused": "code"}` goes out. With a refusal go the places of
-//! the keys that cannot be used, and why: `{"skipped": {"0": "..."}}`.
+//! Judges tokens, one a line, to compare with other implementations: `{"jws": "...", "keys": {"keys":
+//! [...]}}` comes in, `{"payload": "base64url"}` or `{"refused": "code"}` goes out. A refusal also lists the
+//! indexes of unusable keys, and why: `{"skipped": {"0": "..."}}`.
 
 // A tool for tests: it may fail loudly.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]

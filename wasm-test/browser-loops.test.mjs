@@ -1,6 +1,5 @@
-// Mistakes that send a browser round and round, in Chromium: each ends in words after at most three
-// authorization requests, the page says which of the known causes it can be, and the log what was seen.
-// What only looks like a loop is none.
+// Login loops in Chromium: each ends with an explanation after at most three authorization requests; the page
+// names the possible causes, and the log what was detected. What only looks like a loop is none.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -45,7 +44,7 @@ const twiceInOneChain = (change) => ({ static_resources: { listeners: [listener]
   filters.splice(1, 0, another(filters[0], change));
 };
 
-/** One host in two parts, as by a policy on each of two routes: `/billing` has a filter of its own. */
+/** A host with two filters, as with a policy on each of two routes: `/billing` has its own filter. */
 const splitByPath = (change) => (bootstrap) => {
   twiceInOneChain(change)(bootstrap);
   const host = hostOf(bootstrap);
@@ -54,7 +53,7 @@ const splitByPath = (change) => (bootstrap) => {
   host.routes = [{ ...all, match: { prefix: '/billing' }, ...without('vestibule') }, { ...all, ...without('another') }];
 };
 
-/** A part of Envoy that decides by a script which cookies the browser gets. */
+/** A script in Envoy that decides which cookies the browser gets. */
 const between = (script) => ({ static_resources: { listeners: [listener] } }) => {
   manager(listener).http_filters.unshift({
     name: 'between',
@@ -73,7 +72,7 @@ const keeping = (isKept) => `function envoy_on_response(handle)
   for _, cookie in ipairs(kept) do headers:add("set-cookie", cookie) end
 end`;
 
-/** What this story's browser made the provider do, and what Envoy logged. */
+/** Counts the authorization requests of this story's browser, and reads what Envoy logged. */
 const begin = (it) => {
   const { provider, envoy } = it.world;
   const [before, logged] = [provider.requests['/auth'] ?? 0, envoy.stderr.length];
@@ -83,14 +82,14 @@ const begin = (it) => {
   };
 };
 
-/** What the page says, its code, and where its first button leads. It is photographed. */
+/** The text of the page, its code, and the target of its first button. Takes a screenshot. */
 const said = async (page, name) => {
   await page.screenshot({ path: path.join(SCREENSHOTS, `loop-${name}.png`), fullPage: true });
   const [words, code] = [await page.textContent('p'), await page.textContent('code')];
   return { words, code, retry: await page.getAttribute('a', 'href') };
 };
 
-/** Opens a page and logs in if the provider asks. */
+/** Opens a page, and logs in if the provider shows its form. */
 const open = async (page, address) => {
   const answer = await page.goto(address);
   if (await page.$('#password')) await login(page);
@@ -122,7 +121,7 @@ for (const [name, alter] of [
       assert.deepEqual([code, seen.rounds() <= 3], ['login_loop', true], `${seen.rounds()} rounds`);
       assert.match(seen.log(), /code=login_loop .* seen: a filter behind this one began this login; cookies of the filter: .*vestibule-login-\*/);
       assert.equal(world.upstream.requests.length, 0);
-      // The page in front is open, so only the one behind asks.
+      // The page is public at the front filter, so only the one behind begins a login.
       await it.context.clearCookies({ name: /^vestibule/ });
       const open2 = begin(it);
       await page.goto(`${world.site}/orders`);
@@ -221,7 +220,7 @@ inChromium('windows and frames', {}, (it) => {
   test('a page in a frame has a link to the login, which leaves the frame', async () => {
     const { page, world } = it;
     const seen = begin(it);
-    // Another origin, as ports are part of it.
+    // Another origin, because its port differs.
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
     await page.setContent(`<h1>A portal</h1><iframe width="700" height="400" src="${world.site}/orders?page=2"></iframe>`);
     const frame = page.frameLocator('iframe');
@@ -234,7 +233,7 @@ inChromium('windows and frames', {}, (it) => {
     await login(page);
     await page.waitForURL(`${world.site}/orders?page=2`);
     assert.equal(seen.rounds(), 2);
-    // Logged in at the provider: nothing is to be seen of the login.
+    // With a session at the provider the login is invisible.
     await page.context().clearCookies({ name: /vestibule/ });
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
     await page.setContent(`<iframe width="700" height="400" src="${world.site}/orders?page=2"></iframe>`);
@@ -265,7 +264,7 @@ inChromium('an application that sends everybody to the login', { routes: sendsTo
       assert.match(words, /requests another login every time/);
       assert.deepEqual([code, seen.rounds(), retry], ['login_loop', 3, `/oidc/login?return_to=%2Fpublic%2F${kind}`]);
       assert.match(seen.log(), /code=login_loop .* seen: the session \S+; cookies of the filter: .*vestibule/);
-      // Somebody who is logged in, as any other page shows.
+      // The person is logged in, as any other page shows.
       await page.goto(`${world.site}/orders`);
       assert.match(await page.textContent('#identity'), /alice/);
     });

@@ -1,5 +1,5 @@
-// How the tabs and windows of a real browser get along, what its history does to a login, and what its
-// scripts learn.
+// The tabs and windows of a real browser side by side, the effects of its history on a login, and what its
+// scripts can read.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -29,7 +29,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     assert.equal(page.url(), `${world.site}/app#/orders/7`);
   });
 
-  /** What the browser shows is the page asked for, and none of ours that says why not. */
+  /** The browser shows the requested page, and no error page of ours. */
   const shows = async (page, answer, url) => {
     assert.deepEqual([answer.status(), page.url()], [200, url]);
     assert.equal(await page.textContent('#request-line'), `GET ${url.slice(new URL(url).origin.length)}`);
@@ -55,7 +55,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     const form = page.url();
     await login(page);
     await page.waitForURL(`${world.site}/orders?page=2`);
-    // No page of ours stands between the two. What the provider says to its old page is its own.
+    // No page of ours is between the two. The provider decides what its old page shows.
     await page.goBack();
     assert.equal(page.url(), form);
     await shows(page, await page.goForward(), `${world.site}/orders?page=2`);
@@ -76,7 +76,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     await page.waitForURL(`${world.site}/orders?page=2`);
     const session = async () => (await it.context.cookies(world.site)).find(({ name }) => name === 'vestibule').value;
     const before = await session();
-    // To who sends it, it gives another code for the same request, as it knows the person by now.
+    // As the person is logged in by now, it responds to the form with another code for the same request.
     world.provider.intercept = (request, response) => {
       if (!request.url.startsWith('/interaction/')) return false;
       if (request.method === 'POST') response.writeHead(303, { location: `/auth${search}` }).end();
@@ -140,7 +140,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
 
   test('a popup that another site opened notifies nobody', async () => {
     const { page, world, context } = it;
-    // Another origin, as ports are part of it.
+    // Another origin, because its port differs.
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
     const [popup] = await Promise.all([
       context.waitForEvent('page'),

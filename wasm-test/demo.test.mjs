@@ -1,4 +1,4 @@
-// `make demo` as a user meets it: it starts, it can be used, and it leaves nothing behind.
+// `make demo` as a user runs it: it starts, it can be used, and it leaves nothing behind.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -70,7 +70,7 @@ describe('the demo', () => {
       assert.match(page.text, /x-auth-sub<\/td><td>alice/);
       assert.match(page.text, /Log out/);
 
-      // The lines to paste, as they are.
+      // The lines to paste, unchanged.
       const lines = demo.output.slice(demo.output.indexOf('  TOKEN='), demo.output.indexOf('Logs are in'));
       const answers = execFileSync('bash', ['-c', lines], { encoding: 'utf8' });
       const [right, wrong] = answers.split(/(?=HTTP\/1\.1 )/).slice(-2);

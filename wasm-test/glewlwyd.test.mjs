@@ -6,7 +6,7 @@ import { Browser, NAVIGATION } from './client.mjs';
 import { issuerOn, missing, PERSON, Person, startGlewlwyd } from './glewlwyd.mjs';
 import { receivedAll, until, World } from './world.mjs';
 
-/** Longer than the filter's shortest time between two renewals. */
+/** Longer than the filter's minimum between two refreshes. */
 const TOKEN_SECONDS = 11;
 const REQUESTS = 20;
 const SAME_ORIGIN = { ...NAVIGATION, 'sec-fetch-site': 'same-origin' };
@@ -31,7 +31,7 @@ describe('with Glewlwyd as the provider', { skip: missing() }, () => {
   });
   after(() => world?.stop());
 
-  /** Somebody who has logged in: the browser, and the person at the provider's pages. */
+  /** A browser with a session, and the person at the provider's pages. */
   async function loggedIn(place) {
     const browser = world.browser();
     const person = new Person(world);
@@ -65,7 +65,7 @@ describe('with Glewlwyd as the provider', { skip: missing() }, () => {
       const told = new Set(world.upstream.requests.map(token));
       assert.equal(told.size, 1, `round ${round}: all go on with the same token`);
       assert.ok(!told.has(first), `round ${round}: and with a new one`);
-      // The browser has seen none of these answers: who comes late with the old cookie gets the same.
+      // The browser has got none of these responses: a late request with the old cookie gets the same token.
       assert.equal((await browser.get(`${world.site}/late`)).status, 200);
       assert.ok(told.has(token()));
     }

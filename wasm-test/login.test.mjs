@@ -1,4 +1,4 @@
-// A person logs in, is known to the upstream, and logs out.
+// A person logs in, the upstream gets the identity, and the person logs out.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -206,7 +206,7 @@ describe('a person', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  /** What the access log says of a path, and the last of `count` lines when they are there. */
+  /** Status and reason of a path in the access log, and the last of them when `count` lines are there. */
   const reasons = (path) => world.accessLog().filter((line) => line.path === path).map(({ status, reason }) => [status, reason]);
   const logged = (path, count) => until('the access log is written', () => reasons(path).length === count && reasons(path).at(-1), 5_000);
 

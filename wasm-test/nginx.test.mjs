@@ -18,9 +18,9 @@ const LIFETIMES = 3;
 const SPOOFED = ['x-auth-sub', 'X_Auth_Sub', 'x.auth.sub', 'X-AUTH-ROLES', 'x-auth_email'];
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-/** Without the lock, as wherever nobody thought of it: what the filter itself holds back. */
+/** Without the guard of `proxy_pass`: only the filter itself holds requests back. */
 const withoutLock = (text) => text.replaceAll('proxy_pass http://$backend;', 'proxy_pass http://app;');
-/** As Kong makes its `proxy_pass`. */
+/** `proxy_pass` as Kong has it. */
 const asInKong = (text) => text.replaceAll('proxy_pass http://$backend;', 'proxy_pass $upstream_scheme://app;')
   .replaceAll('set $vestibule undecided;', 'set $upstream_scheme http; set $vestibule undecided;');
 
@@ -31,7 +31,7 @@ function withUnknownKey(token) {
   return [Buffer.from(JSON.stringify(changed)).toString('base64url'), ...rest].join('.');
 }
 
-/** Answers that break off: each begins and does not end as it says. */
+/** Truncated responses. */
 const BROKEN = {
   'a body shorter than its length': (response) => { response.socket.end('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"a":'); },
   'a chunk that is cut': (response) => { response.socket.end('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n100\r\n{"a":'); },
@@ -46,7 +46,7 @@ const BROKEN = {
   silence: () => undefined,
 };
 
-/** What must hold after every story. */
+/** Holds after every story. */
 function survives(world, workers) {
   assert.deepEqual(world.disasters(), []);
   assert.deepEqual(world.workers(), workers, 'the workers are those that began');
@@ -228,7 +228,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
 describe('nginx, where it forgets that a request waits', { skip }, () => {
   for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) => text, 'as in Kong': asInKong })) {
     test(`the request has no upstream, ${name}`, async () => {
-      // The phase in which it forgets. What becomes of the worker is not asked here.
+      // The phase in which nginx loses that a request waits. The fate of the worker is not checked here.
       const world = await NginxWorld.start({ alter: (text) => alter(text).replace('proxy_wasm_request_headers_in_access on;', '') });
       try {
         world.provider.intercept = async (request) => {
@@ -262,7 +262,7 @@ describe('nginx, when a module traps', { skip }, () => {
     };
     for (let round = 0; round < 3; round += 1) {
       world.upstream.requests.length = 0;
-      // A worker has one callout for keys in flight; who comes second is told to come again.
+      // A worker has one callout for keys in flight; a second request gets 503.
       const waiting = Array.from({ length: 6 }, () => world.send('/api/orders', { headers: { ...bearer(withUnknownKey(token)), 'x-auth_sub': 'mallory' } }).catch(closed));
       await pause(300);
       for (let i = 0; i < 6; i += 1) {
@@ -323,7 +323,7 @@ test('a secret may have any character', { skip }, async () => {
   const world = await NginxWorld.start({
     secret,
     configure: (configuration) => { configuration.providers.demo.client_secret = 'SECRET'; },
-    // As it stands in the file once it is put in.
+    // Exactly as the shell function prints it.
     document: (text) => text.replace('SECRET', () => stdout),
   });
   try {
@@ -364,7 +364,7 @@ test('refusals of nginx itself have a reason in the access log', { skip }, async
 });
 
 test(`an idle nginx lives through ${LIFETIMES} lifetimes of its documents`, { skip }, async () => {
-  // The shortest lifetime that the filter takes is a minute.
+  // The shortest lifetime that the filter accepts is a minute.
   const world = await NginxWorld.start({
     intercept: (_request, response) => { response.setHeader('cache-control', 'max-age=60'); return false; },
   });

@@ -1,4 +1,4 @@
-// What happens when the provider is away, changes its keys or answers wrongly.
+// An unreachable provider, rotated keys, and wrong responses.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
@@ -11,7 +11,7 @@ import { until, World, WORKERS } from './world.mjs';
 test('a provider that is unreachable at the start: 503 with Retry-After, then recovery', async () => {
   const world = await World.start({ providerUp: false });
   try {
-    // Nothing is wrong with it that could be seen without the provider's keys.
+    // Only the provider's keys can show that it is forged.
     const key = { ...strangersKey(), kid: 'unseen' };
     const token = mint({ issuer: world.issuer, signingKey: () => key });
     for (const [path, headers] of [['/page', NAVIGATION], ['/api/orders', { authorization: `Bearer ${token}` }], ['/oidc/login', NAVIGATION]]) {
@@ -74,7 +74,7 @@ test('a request waits for a callout of the background instead of repeating it', 
   }
 });
 
-/** Requests that wait for a provider that holds back its answers; those that come too early are sent again. */
+/** Requests that wait for the held responses of the provider; requests that are refused are sent again. */
 async function waiting(world, count) {
   const held = [];
   world.provider.intercept = (request) => (request.url.startsWith('/.well-known/') ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
@@ -99,14 +99,14 @@ async function waiting(world, count) {
   return { requests, release: () => { world.provider.intercept = undefined; held.forEach((answer) => answer()); } };
 }
 
-// One worker in the next two stories: with more, some would wait for a question of their own.
+// One worker in the next two stories: with more, some requests would wait for a callout of their own.
 test('requests that wait for the callout of another one are all answered', { timeout: 30_000 }, async () => {
   const world = await World.start({ providerUp: false, concurrency: 1 });
   try {
     await world.startProvider();
     const { requests, release } = await waiting(world, 5);
     release();
-    // Each needs the keys too, after the metadata.
+    // After the metadata each of them needs the keys.
     assert.deepEqual(await Promise.all(requests.map(({ answer }) => answer)), [302, 302, 302, 302, 302]);
   } finally {
     await world.stop();
@@ -128,7 +128,7 @@ test('requests that wait for the callout of an abandoned one are all answered', 
   }
 });
 
-// A world of its own: fetching keys again is throttled, and another story may have used that up.
+// In its own world: fetches of keys are limited, and another story may have used them up.
 test('the new keys of a provider that rotates in the middle of a login are fetched', async () => {
   const world = await World.start();
   try {
@@ -158,7 +158,7 @@ for (const allowed of [false, true]) {
       const body = 'x'.repeat(50_000);
       const answer = world.send('/api/orders', { method: 'POST', headers: { authorization: `Bearer ${token}` }, body });
       await asked;
-      // Whatever Envoy does with the body, it has done it when another request has come through.
+      // When other requests have passed, Envoy has done whatever it does with the body.
       for (let i = 0; i < 3; i += 1) assert.equal((await world.send('/public/', { method: 'POST', body })).status, 200);
       assert.deepEqual(world.upstream.requests.filter(({ path }) => path === '/api/orders'), []);
       release();
@@ -180,7 +180,7 @@ describe('a provider', () => {
     world.upstream.requests.length = 0;
   });
 
-  /** Answers the token request itself, with what `change` makes of the provider's claims. */
+  /** Answers the token request itself, with changed claims of the provider. */
   const tokenAnswer = (make) => {
     let nonce;
     world.provider.intercept = (request, response) => {
@@ -188,7 +188,7 @@ describe('a provider', () => {
       if (url.pathname === '/auth') nonce = url.searchParams.get('nonce');
       if (url.pathname !== '/token') return false;
       request.resume();
-      // With every claim that is needed: the userinfo endpoint would not know the access token.
+      // With every claim that is needed: the userinfo endpoint would not accept the access token.
       const { status = 200, body } = make((claims, options) => mint(world.provider, {
         aud: 'vestibule-demo', sub: 'alice', email: 'alice@demo.example', name: 'Alice', roles: [], nonce, scope: undefined, client_id: undefined, jti: undefined, ...claims,
       }, { ...options, header: { typ: 'JWT', ...options?.header } }));

@@ -1,5 +1,5 @@
-// What goes wrong while sessions are renewed: strange lifetimes, clients that leave, another person, and
-// a provider that is away. Two workers.
+// Faults during refreshes: strange lifetimes, clients that disconnect, another person, and an unreachable
+// provider. Two workers.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
@@ -9,9 +9,9 @@ import { mint } from './tokens.mjs';
 import { receivedAll, until, World } from './world.mjs';
 
 const REQUESTS = 20;
-/** Long enough that what was renewed still counts while it is looked at. */
+/** Long enough that a refreshed token is still valid while the test checks it. */
 const TOKEN_SECONDS = 11;
-/** A quarter of it is the time in which the token is renewed although it still counts. */
+/** In its last quarter the token is refreshed although it is still valid. */
 const LONG_TOKEN_SECONDS = 20;
 const SCRIPT = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
 
@@ -19,7 +19,7 @@ describe('a refresh', () => {
   let world;
   const people = {};
 
-  /** Holds back what the token endpoint answers. */
+  /** Holds the responses of the token endpoint. */
   function holdTokens() {
     const held = [];
     world.provider.intercept = (request) => (request.url === '/token' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
@@ -42,7 +42,7 @@ describe('a refresh', () => {
         alter: (configuration) => {
           configuration.issueRefreshToken = async () => true;
           configuration.rotateRefreshToken = () => true;
-          // What a provider knows outlives its process.
+          // What the provider stored survives its restart.
           for (const name of ['adapter', 'jwks']) configuration[name] = kept[name] ??= configuration[name];
         },
       },
@@ -65,7 +65,7 @@ describe('a refresh', () => {
   const ask = ({ cookie }, headers = NAVIGATION) => world.send('/page', { headers: { ...headers, cookie } });
   const over = ({ end }) => until('the access token is over', () => Date.now() > end);
 
-  /** Many requests at once, all let in: the tokens that the upstream is told. */
+  /** Many requests at once, all let through: the access tokens that the upstream got. */
   async function told(person, cookie = person.cookie) {
     world.upstream.requests.length = 0;
     const answers = await Promise.all(Array.from({ length: REQUESTS }, () => ask({ cookie })));
@@ -73,7 +73,7 @@ describe('a refresh', () => {
     return [...new Set(world.upstream.requests.map((request) => token(request)))];
   }
 
-  // First, because the tokens of the others are over in the meantime.
+  // First, because the tokens of the others expire in the meantime.
   test('is made before the token expires, and no request waits for it', async () => {
     const { early } = people;
     const before = asked();
@@ -132,7 +132,7 @@ describe('a refresh', () => {
     assert.equal(asked() - before, 1, 'the refresh token is not used a second time');
   });
 
-  /** The ID token of a renewal is about this person, and signed by the provider. */
+  /** Makes the ID token of a refresh name this person, signed by the provider. */
   const renewedAbout = (sub) => world.alterTokens((answer) => {
     const claims = JSON.parse(Buffer.from(answer.id_token.split('.')[1], 'base64url'));
     const nothingElse = { scope: undefined, client_id: undefined, jti: undefined };
@@ -159,7 +159,7 @@ describe('a refresh', () => {
     assert.deepEqual(world.upstream.requests, []);
   });
 
-  // Last, because for a while nobody's session is renewed.
+  // Last, because refreshes stop for a while afterwards.
   test('waits for an unreachable provider, without an effect on requests', async () => {
     const { patient } = people;
     await over(patient);

@@ -1,5 +1,5 @@
-// A session outlives its access token, with a provider that takes a second use of a refresh token for
-// a theft, and with four workers that must agree.
+// A session outlives its access token, with a provider that treats a second use of a refresh token as theft,
+// and with four workers that must agree.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -11,7 +11,7 @@ const REQUESTS = 20;
 const SESSIONS = 100;
 const ROUNDS = 10;
 const SHORT_TOKEN_SECONDS = 2;
-/** Long enough that what was renewed still counts while it is looked at. */
+/** Long enough that a refreshed token is still valid while the test checks it. */
 const TOKEN_SECONDS = 11;
 
 describe('a session whose access token has expired', () => {
@@ -70,7 +70,7 @@ describe('a session whose access token has expired', () => {
       assert.ok(told.has(token()));
       assert.deepEqual([renewals - renewed, world.provider.requests['/token'] - asked], [1, 1], `session ${i}`);
     }
-    // Nobody was logged out: each goes on with what the last answer brought.
+    // Every session goes on, with the cookie of the last response.
     for (const { person } of sessions) assert.equal((await person.request(`${world.site}/after`)).status, 200);
   });
 
@@ -91,7 +91,7 @@ describe('a session whose access token has expired', () => {
       last = token();
     }
     world.provider.intercept = undefined;
-    // On a slow machine a round may need two. A second use of a token would have ended everything.
+    // On a slow machine a round may need two refreshes. A second use of a token would have ended everything.
     assert.ok(renewals - before >= ROUNDS, `${renewals - before}`);
     assert.equal((await person.request(`${world.site}/after`)).status, 200);
   });
@@ -110,7 +110,7 @@ describe('a session whose access token has expired', () => {
     assert.notEqual(watched.cookieHeader('/'), before);
     assert.equal(world.provider.requests['/token'] - asked, 1);
     assert.deepEqual(world.upstream.requests, []);
-    // The page that asked goes on with the new session, and it needs no renewal.
+    // The page of the script continues with the new session, without another refresh.
     assert.equal((await watched.request(`${world.site}/page`)).status, 200);
     assert.equal(world.provider.requests['/token'] - asked, 1);
   });
@@ -130,7 +130,7 @@ describe('a session whose access token has expired', () => {
     const page = await world.send('/page', { headers: { ...NAVIGATION, cookie } });
     assert.equal(page.status, 302);
     world.provider.intercept = undefined;
-    // The provider still knows the person, so nobody is asked for a password.
+    // The provider still knows the person, so there is no prompt.
     const again = await browser.get(`${world.site}/orders?again=1`);
     assert.equal(again.url, `${world.site}/orders?again=1`);
   });

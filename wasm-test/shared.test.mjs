@@ -1,4 +1,4 @@
-// One login for several hosts and several filters, cookies for frames, and streams that are long.
+// One login for several hosts and several filters, cookies for frames, and long streams.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -13,7 +13,7 @@ const WEBSOCKET = {
 };
 const STREAM_SECONDS = 2;
 
-/** Keeps the cookies of an answer as `{name: value}`, and says which `Set-Cookie` there were. */
+/** Stores the cookies of a response as `{name: value}`, and returns its `Set-Cookie` fields. */
 function keep(cookies, answer) {
   const lines = answer.all('set-cookie');
   for (const line of lines) {
@@ -50,7 +50,7 @@ describe('two hosts that share their cookies', () => {
         route: { cluster: 'upstream', timeout: '0s', max_stream_duration: { max_stream_duration: `${STREAM_SECONDS}s` } },
       }],
     });
-    // The same keys, and another client.
+    // The same keys with another client.
     other = await World.start({
       configure: (configuration, { port }) => {
         Object.assign(configuration.session, { domain: APP, hosts: [`${APP}:${port}`], keys: [world.secrets.SESSION_KEY] });
@@ -60,7 +60,7 @@ describe('two hosts that share their cookies', () => {
   });
   after(async () => { await world?.stop(); await other?.stop(); });
 
-  /** Logs in, beginning with a page of `host`: the answer to the callback, and every `Set-Cookie`. */
+  /** Logs in, beginning with a page of `host`: the response to the callback, and every `Set-Cookie`. */
   async function login(host, path, cookies) {
     const begun = await ask(host, path, cookies);
     assert.equal(begun.status, 302, begun.text.slice(0, 300));
@@ -126,7 +126,7 @@ describe('two hosts that share their cookies', () => {
         assert.deepEqual(answer.all('set-cookie'), [], 'no login begins');
       }
     }
-    // The upstream keeps both open; only Envoy ends them.
+    // The upstream keeps both open; only Envoy closes them.
     const opened = await ask(APP, '/short/open', cookies, WEBSOCKET);
     assert.deepEqual([opened.status, opened.text.includes('hello')], [101, true]);
     await assert.rejects(ask(APP, '/short/open', cookies, { accept: 'text/event-stream' }), { code: 'ECONNRESET' });

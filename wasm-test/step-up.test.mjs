@@ -1,5 +1,5 @@
-// What is asked of the provider at a login, and pages that need a certain kind of login or a recent one,
-// with a provider that takes part or does not.
+// Parameters of the authorization request, and pages that require a certain kind of login or a recent one,
+// with a provider that honours this or does not.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -11,7 +11,7 @@ const WORKERS = 2;
 const MAX_AGE_SECONDS = 10;
 const SCRIPT = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
 
-/** The parameters with which an answer sends the browser to the provider. */
+/** The parameters of the authorization request in a response. */
 function asked(answer) {
   assert.equal(answer.status, 302, answer.text.slice(0, 300));
   return new URL(answer.header('location')).searchParams;
@@ -27,7 +27,7 @@ describe('step-up', () => {
           leeway_seconds: 0,
           parameters_from_request: { login_hint: { pattern: '[a-z]{1,32}' }, prompt: ['login'] },
         });
-        // So that a worker which has seen a session asks whether it has ended, each time.
+        // With this endpoint a worker checks at each request whether the session has ended.
         configuration.endpoints = { backchannel_logout: '/oidc/backchannel-logout' };
         configuration.rules.unshift(
           { name: 'pay', path_prefix: '/pay', authentication: { acr_values: [TWO_FACTORS] } },
@@ -36,7 +36,7 @@ describe('step-up', () => {
       },
       provider: {
         alter: (configuration) => {
-          // The machine says in its scope which person's authentication it hands on.
+          // The scope of the machine's request selects whose authentication its token has.
           configuration.formats = {
             customizers: {
               jwt: (_ctx, token, { payload }) => {
@@ -73,7 +73,7 @@ describe('step-up', () => {
     assert.deepEqual([refused.status, refused.header('x-vestibule-code')], [403, 'step_up_not_met'], refused.text.slice(0, 300));
     assert.equal(sessionOf(browser), session);
     assert.equal((await browser.get(`${world.site}/orders`)).status, 200);
-    // Nobody is sent round in circles: the next attempt is the person's own.
+    // There is no loop: the next attempt is the person's own.
     const again = await browser.submit(await browser.get(`${world.site}/pay`), { login: 'alice', password: 'x', code: '1' });
     assert.deepEqual([again.status, again.url], [200, `${world.site}/pay`]);
   });
@@ -92,7 +92,7 @@ describe('step-up', () => {
     const browser = world.browser();
     await browser.login(`${world.site}/orders`, 'alice');
     const alice = browser.cookieHeader('/');
-    // At the provider Alice has logged out.
+    // Alice has logged out at the provider.
     browser.cookies = browser.cookiesOf(world.port);
     const page = await browser.submit(await browser.get(`${world.site}/pay`), { login: 'bob', password: 'x', code: '1' });
     assert.deepEqual([page.status, page.url], [200, `${world.site}/pay`], page.text.slice(0, 300));
@@ -161,7 +161,7 @@ describe('step-up', () => {
       assert.equal(parameters.getAll(name).length, 1);
       assert.notEqual(parameters.get(name), 'evil');
     }
-    // With `prompt=login` the provider asks even whom it knows.
+    // With `prompt=login` the provider shows its form even to a known person.
     const browser = world.browser();
     await browser.login(`${world.site}/orders`);
     const page = await browser.get(`${world.site}/oidc/login?return_to=/orders&prompt=login`);

@@ -1,4 +1,4 @@
-// Ways to a provider that do not lead there: what Envoy tells the filter of each, and what the log says then.
+// Broken connections to a provider: what Envoy reports to the filter for each, and what the filter logs.
 
 import assert from 'node:assert/strict';
 import https from 'node:https';
@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { NAVIGATION, send } from './client.mjs';
 import { until, World } from './world.mjs';
 
-/** Of op.example.com, signed by itself, for a hundred years. */
+/** For op.example.com, self-signed, valid for a hundred years. */
 const CERTIFICATE = `-----BEGIN CERTIFICATE-----
 MIIBozCCAUqgAwIBAgIUcmGzGpsHs+rVQx4v9NjD2BL3GtgwCgYIKoZIzj0EAwIw
 GTEXMBUGA1UEAwwOb3AuZXhhbXBsZS5jb20wIBcNMjYxMTMwMjAyOTA4WhgPMjEy
@@ -36,7 +36,7 @@ b20wCgYIKoZIzj0EAwIDRwAwRAIgUNOgZpNGgFyD4C6ITo5fWCFeOrN9pVzmCT9g
 WQ3oT0ICID9Fo/5jkjtoXmoes98Yuae3u2rbBfzDQQ2rvlTdF6en
 -----END CERTIFICATE-----`;
 
-/** TLS of a cluster that trusts one certificate, of one name. */
+/** TLS of a cluster that trusts one certificate with one name. */
 const tls = (trusted, name = 'op.example.com') => ({
   name: 'envoy.transport_sockets.tls',
   typed_config: {
@@ -52,8 +52,8 @@ const tls = (trusted, name = 'op.example.com') => ({
 });
 
 /**
- * A world whose provider is `server` on https, reached by a cluster that `change` changes, and the line with which
- * the filter says that it cannot be reached.
+ * A world whose provider is `server` on https, behind a cluster that `change` changes. Checks the log line about the
+ * unreachable provider.
  */
 async function told({ server, change = () => undefined, callout = 'provider' }, check) {
   const world = await World.start({

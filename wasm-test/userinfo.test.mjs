@@ -1,4 +1,4 @@
-// Claims that a provider gives at its userinfo endpoint alone.
+// Claims that only the userinfo endpoint of a provider has.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -6,7 +6,7 @@ import { CLIENT_ID } from '../envoy/provider/provider.mjs';
 import { mint } from './tokens.mjs';
 import { World } from './world.mjs';
 
-/** A world whose provider gives claims there alone, to a client with this metadata. */
+/** A world with such a provider, for a client with this metadata. */
 const start = (metadata = {}) => World.start({
   provider: {
     alter: (configuration) => {

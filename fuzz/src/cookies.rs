@@ -1,4 +1,4 @@
-//! Cookies, and what is sealed in ours.
+//! Cookies, and the sealed texts in ours.
 
 use serde_json::json;
 use vestibule::http::Headers;
@@ -20,7 +20,7 @@ const PURPOSES: [Purpose; 6] = [
     Purpose::Form,
     Purpose::CompletedLogin,
 ];
-/// More than any answer may set: a login and those it drops, or the parts of a session.
+/// More than any response may set: a login and the ones that it evicts, or the parts of a session.
 const COOKIES_LIMIT: usize = 20;
 
 thread_local! {
@@ -43,7 +43,7 @@ fn login() -> Login {
     serde_json::from_value(login).unwrap()
 }
 
-/// `Cookie`, one field a line. Nothing opens that was not sealed here; nothing of ours goes on.
+/// `Cookie`, one field a line. Only what was sealed here opens, and no cookie of ours is forwarded.
 pub fn cookies(bytes: &[u8]) {
     let headers: Headers = bytes.split(|byte| *byte == b'\n').map(|value| ("cookie", value)).collect();
     let jar = Jar::read(&headers);

@@ -18,7 +18,7 @@ use super::messages::{AUDIENCE, CLIENT_ID, ISSUER, NOW};
 
 const LEEWAY: Seconds = Seconds(60);
 
-/// The text of a token. Nothing but what was signed verifies.
+/// The text of a token. Only a token that was signed here verifies.
 pub fn jws(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let keys = keys(&[&key(1)]);

@@ -1,4 +1,4 @@
-//! What providers do to whoever relies on them.
+//! What providers do to a relying party.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
@@ -15,7 +15,7 @@ impl Stage {
         &mut self.providers[which]
     }
 
-    /// What the provider says when it keeps to the form.
+    /// The usual kind of response of the provider.
     pub(super) fn provider_lies(&mut self, bytes: &mut Bytes<'_>) {
         let subject = bytes.pick(&SUBJECTS);
         let claims = [
@@ -66,7 +66,7 @@ impl Stage {
         self.subjects.insert(subject.to_owned());
     }
 
-    /// What it says otherwise: any status, any fields, any body, or nothing.
+    /// Another response: any status, any fields, any body, or none.
     pub(super) fn provider_answers_otherwise(&mut self, bytes: &mut Bytes<'_>) {
         let endpoint = bytes.pick(&ENDPOINTS);
         let reply = match bytes.byte() % 8 {
@@ -111,7 +111,7 @@ impl Stage {
         self.send(request, bytes);
     }
 
-    /// What it says when tokens are renewed.
+    /// The response to a refresh.
     pub(super) fn provider_renews(&mut self, bytes: &mut Bytes<'_>) {
         let responses = [
             json!({}),
@@ -129,7 +129,7 @@ impl Stage {
         refreshes.id_token = id_tokens[id_token % id_tokens.len()].clone();
     }
 
-    /// The provider, if the callout is for one; or whatever the bytes say.
+    /// The response of the provider, if the callout is for one; or one from the bytes.
     pub(super) fn reply(&mut self, asked: &Asked, bytes: &mut Bytes<'_>) -> Reply {
         if bytes.byte() > 0xf0 {
             return any_reply(bytes);
@@ -143,7 +143,7 @@ impl Stage {
     }
 }
 
-/// Metadata of which the provider knows nothing, with addresses that are not its own.
+/// Metadata that the provider does not publish, with addresses that are not its own.
 fn metadata_from_elsewhere() -> Reply {
     let document = json!({
         "issuer": "https://idp.example.com",

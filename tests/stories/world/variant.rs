@@ -3,7 +3,7 @@
 //!
 //! - `slow`: every request to a provider takes seconds, and so does the browser on its way there and back.
 //! - `last`: the provider of the stories is the last of several, and the default one; the one before it has
-//! other values wherever it can.
+//!   other values wherever it can.
 //! - `contended`: every other write to the shared data conflicts with one of another worker.
 //! - `verifier`: the host verifies signatures if it can.
 

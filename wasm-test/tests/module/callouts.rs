@@ -1,4 +1,4 @@
-//! What the filter asks, and what may become of it.
+//! The callouts of the filter, and everything that can happen to them.
 
 use serde_json::json;
 use wasm_test::{CalloutReply, Module, Outgoing, Progress, SharedData, StreamId, Worker};
@@ -73,7 +73,7 @@ fn a_callout_has_all_pseudo_headers() {
     }
 }
 
-/// nginx's own limit is for each piece that it reads: an answer may drip in for hours.
+/// nginx's own limit is for each read: a response may arrive byte by byte, for hours.
 #[test]
 fn a_reply_hours_late_is_dated_at_its_arrival() {
     let mut site = Site::on(Proxy::Nginx);
@@ -101,7 +101,7 @@ fn a_missing_cluster_is_an_unreachable_provider() {
     assert_eq!(outgoing.upstream, None);
 }
 
-/// Of a cluster that refuses connections, Envoy makes an answer with status 503.
+/// For a cluster that refuses connections, Envoy makes a response with status 503.
 #[test]
 fn both_forms_of_a_failed_callout_are_recognised() {
     for proxy in BOTH {
@@ -118,8 +118,8 @@ fn both_forms_of_a_failed_callout_are_recognised() {
     }
 }
 
-/// A client that leaves in the middle of a fetch takes the answer with it. Who comes next asks again, and
-/// the background too.
+/// The reply to a fetch is lost if its client disconnects. The next request repeats the fetch, and so does
+/// the background.
 #[test]
 fn a_callout_is_repeated_when_its_client_leaves() {
     for proxy in BOTH {
@@ -141,7 +141,7 @@ fn a_callout_is_repeated_when_its_client_leaves() {
     }
 }
 
-/// Answers what a worker has asked by now.
+/// Answers the callouts that a worker has sent.
 fn answer(site: &mut Site, worker: &mut Worker) {
     for (token, callout) in worker.callouts() {
         let reply = site.world.reply(&asked(callout)).unwrap();
@@ -157,9 +157,9 @@ fn ended(worker: &mut Worker, stream: StreamId) -> Outgoing {
     }
 }
 
-/// Two people come back from each of two providers of which a worker knows nothing yet. The second of each
-/// waits for metadata and keys that the first has asked for, so that a tick redeems its code. One provider is gone
-/// by then: its person is answered at once, and Envoy gives up the callouts of a request that is over.
+/// Two callbacks arrive from each of two providers whose documents a worker does not have. The second of each
+/// waits for the fetch of the first, so that a tick redeems its code. One provider is unreachable by then:
+/// that request is answered at once, and Envoy abandons the callouts of a request that has ended.
 #[test]
 fn a_callout_that_the_host_refuses_takes_no_other_request_with_it() {
     let mut setup = None;
@@ -190,8 +190,8 @@ fn a_callout_that_the_host_refuses_takes_no_other_request_with_it() {
     }
 }
 
-/// A result that nobody else would keep is waited for. The host forgets whose turn it is, or what it was told,
-/// and is told again.
+/// A replaced configuration waits for a result that only it would store. The host fails to switch contexts,
+/// or to accept that it is done, and the filter tries again.
 #[test]
 fn a_replaced_configuration_is_deleted_once_nothing_is_in_flight() {
     for fault in [None, Some("proxy_set_effective_context"), Some("proxy_done")] {

@@ -1,5 +1,5 @@
-//! Callouts that come late, in disorder, never, twice, as garbage, or after everybody has left. Whatever
-//! happens, a request has one answer, and nothing undecided goes to the upstream.
+//! Callouts that are answered late, out of order, never, twice, with garbage, or after everybody has left.
+//! Whatever happens, a request has one response, and nothing undecided goes to the upstream.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::gateway::{answered, asked};
 use crate::site::{BOTH, Site, get, got};
 use crate::world::{Key, Proxy, SITE};
 
-/// The random choices of a run. Each is another number; the same number is the same run.
+/// The random choices of a run, determined by its number.
 struct Choices(u64);
 
 impl Choices {
@@ -45,7 +45,7 @@ fn garbage(choice: usize) -> CalloutReply {
     CalloutReply::Answer { headers, body }
 }
 
-/// Requests of every kind that asks somebody.
+/// Requests of every kind that needs a callout.
 fn requests(site: &mut Site) -> Vec<Incoming> {
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "cross-site")];
     let address = site.world.sent_to_provider("/orders");
@@ -64,7 +64,7 @@ fn requests(site: &mut Site) -> Vec<Incoming> {
     ]
 }
 
-/// A token that counts, once the key is known that the provider has begun to use.
+/// A token that is valid once the new key of the provider is fetched.
 fn good(site: &mut Site) -> Incoming {
     let next = Key::new("k2", 2);
     let now = site.world.now.0;
@@ -75,17 +75,17 @@ fn good(site: &mut Site) -> Incoming {
     get("/api/orders", &[("authorization", &token)])
 }
 
-/// What became of the requests of a run.
+/// The outcomes of the requests of a run.
 #[derive(Debug, Default)]
 struct Ended {
     refused: usize,
-    /// At once, because the key was known.
+    /// At once, because the key was cached.
     admitted: usize,
-    /// After a question.
+    /// After a callout.
     admitted_later: usize,
 }
 
-/// Requests that have no answer yet: what each may come to.
+/// Requests without a response, and whether each may pass.
 type Waiting = BTreeMap<StreamId, MayPass>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,7 @@ enum MayPass {
     AfterWaiting,
 }
 
-/// One run: requests begin, and their callouts come to every kind of end in every order.
+/// One run: requests begin, and their callouts end in every way and order.
 fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
     let mut choices = Choices(seed);
     let mut site = Site::on(proxy);
@@ -140,7 +140,7 @@ fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
         }
         settle(&mut worker, &mut waiting, ended);
     }
-    // Whoever still waits is told that nobody answered, as a host does after the time that was set.
+    // The remaining callouts fail, as in a host after the time that was set.
     for _ in 0..40 {
         let mut worker = site.worker.borrow_mut();
         for (token, _) in worker.callouts() {
@@ -154,7 +154,7 @@ fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
     assert_eq!((worker.open(), worker.traps()), (0, 0), "{proxy:?} {seed}");
 }
 
-/// Takes the answers of requests that have ended: each once.
+/// Collects the responses of requests that have ended: each once.
 fn settle(worker: &mut Worker, waiting: &mut Waiting, ended: &mut Ended) {
     waiting.retain(|stream, may_pass| match worker.progress(*stream) {
         Progress::Waits => {
@@ -206,7 +206,7 @@ fn a_reply_after_the_client_has_left_does_nothing() {
             let callouts = worker.callouts();
             worker.leave(stream);
             assert_eq!(worker.callouts(), [], "the host gives them up");
-            // And one that does not give them up.
+            // Also a host that does not abandon them.
             for (token, callout) in callouts {
                 worker.deliver(callout.context, token, garbage(token as usize));
             }
@@ -257,7 +257,7 @@ fn a_duplicate_reply_admits_nobody() {
         let first = site.end(stream);
         let (status, times) = if is_good { (200, 1) } else { (503, 0) };
         assert_eq!((first.status, first.upstream.iter().count()), (status, times), "{proxy:?}");
-        // Somebody else waits meanwhile, whose token no key proves.
+        // Meanwhile another request waits, whose token no key verifies.
         site.world.after(300);
         site.worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
         let other = site.worker.borrow_mut().begin(unknown);
@@ -272,7 +272,7 @@ fn a_duplicate_reply_admits_nobody() {
     }
 }
 
-/// Replies come in another order than the questions went out.
+/// Replies arrive in another order than the callouts were sent.
 #[test]
 fn swapped_replies_do_not_mix_logins() {
     for proxy in BOTH {
