@@ -202,7 +202,7 @@ async function main() {
   const programs = new Programs();
   // Whatever happens to this program, it leaves no other running.
   process.on('exit', () => programs.signalAll('SIGKILL'));
-  const told = new Promise((resolve) => {
+  const stopped = new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
       process.on(signal, () => {
         programs.stopping = true;
@@ -219,10 +219,10 @@ async function main() {
   let code = 0;
   try {
     const ports = wantedPorts(process.env);
-    const demo = await Promise.race([start(programs, ports), told]);
+    const demo = await Promise.race([start(programs, ports), stopped]);
     if (demo) {
       console.log(greeting(demo));
-      await Promise.race([told, programs.failed]);
+      await Promise.race([stopped, programs.failed]);
     }
   } catch (error) {
     console.error(error instanceof DemoError ? `demo: ${error.message}` : error);

@@ -23,9 +23,9 @@ function requestPage({ method, path, headers }) {
   const isPublic = path.startsWith('/public');
   return page(isPublic ? 'A public page' : 'The page behind the proxy', `
 <p>The upstream received <code id="request-line">${escapeHtml(`${method} ${path}`)}</code></p>
-<h2>Identity, as the filter told it</h2>
+<h2>Identity from the filter</h2>
 ${identity.length ? `<table class="identity" id="identity">${rows(identity)}</table>`
-    : '<p class="note" id="no-identity">None: this path is public, so nobody is told about.</p>'}
+    : '<p class="note" id="no-identity">None: this path is public, so there is no identity.</p>'}
 <p><a class="button" href="/oidc/logout">Log out</a><a class="button quiet" href="/">Front page</a>
 <a class="button quiet" href="/admin">Admin only</a><a class="button quiet" href="/public/">Public</a></p>
 <h2>All headers</h2>

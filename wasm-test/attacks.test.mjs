@@ -216,9 +216,9 @@ describe('a person', () => {
   /** A valid callback with one change must fail, and leave no session. */
   const fails = async (change, browser = world.browser()) => {
     const callback = new URL(await browser.untilCallback(`${world.site}/page`));
-    const asked = (await change(callback, browser)) ?? callback;
+    const address = (await change(callback, browser)) ?? callback;
     const tokenRequests = world.provider.requests['/token'] ?? 0;
-    const page = await browser.request(String(asked));
+    const page = await browser.request(String(address));
     assert.ok(page.status >= 400 && page.status < 500, `status ${page.status}`);
     assert.match(page.header('cache-control'), /no-store/);
     assert.equal(world.provider.requests['/token'] ?? 0, tokenRequests, 'the code was not used');
@@ -262,7 +262,7 @@ describe('a person', () => {
     const tokenRequests = world.provider.requests['/token'];
     const again = await browser.request(callback);
     assert.ok([302, 303, 400].includes(again.status), `status ${again.status}`);
-    if (again.status !== 400) assert.ok(Browser.target(again).startsWith(`${world.site}/`), 'home, not round again');
+    if (again.status !== 400) assert.ok(Browser.target(again).startsWith(`${world.site}/`), 'home, not to another login');
     assert.equal(world.provider.requests['/token'], tokenRequests);
     const other = world.browser();
     assert.equal((await other.request(callback)).status, 400);

@@ -170,20 +170,20 @@ test('the tokens of a session are revoked by the logout', async () => {
     const client = Buffer.from(`${CLIENT_ID}:${world.secrets.CLIENT_SECRET}`).toString('base64');
     /** The status of the refresh token, and of the access token that was forwarded. */
     const tried = async () => {
-      const renewed = await send(world.providerPort, '/token', {
+      const refreshed = await send(world.providerPort, '/token', {
         method: 'POST',
         headers: { authorization: `Basic ${client}`, 'content-type': 'application/x-www-form-urlencoded' },
         body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: tokens.refresh_token }).toString(),
       });
-      const told = await send(world.providerPort, '/me', { headers: { authorization: `Bearer ${tokens.access_token}` } });
-      return [renewed.status, renewed.json().error, told.status];
+      const userinfo = await send(world.providerPort, '/me', { headers: { authorization: `Bearer ${tokens.access_token}` } });
+      return [refreshed.status, refreshed.json().error, userinfo.status];
     };
     assert.equal(Object.fromEntries(world.received().headers)['x-access-token'], tokens.access_token);
     assert.deepEqual(await tried(), [200, undefined, 200]);
     // A logout at this site alone, because a provider that ends its own session may revoke the tokens itself.
     const out = await browser.request(`${world.site}/oidc/logout`, { headers: { ...NAVIGATION, 'sec-fetch-site': 'same-origin' } });
     assert.equal(out.status, 303);
-    await until('both are given back', () => world.provider.requests['/token/revocation'] === 2, 10_000);
+    await until('both are revoked', () => world.provider.requests['/token/revocation'] === 2, 10_000);
     await until('both are refused', async () => JSON.stringify(await tried()) === JSON.stringify([400, 'invalid_grant', 401]), 10_000);
     assert.doesNotMatch(world.envoy.stderr, /revocation_failed/);
   } finally {

@@ -72,7 +72,7 @@ function checked(choices) {
     if (!row) throw new Error(`${name} is not in tests/provider_behaviours.json`);
     if (!Object.hasOwn(row.values, value)) throw new Error(`${name} cannot be ${value}, but ${Object.keys(row.values)}`);
     const can = { ...TOKEN_ANSWERS, refresh_token: ROTATION, refusal: REFUSALS, documents: DOCUMENTS, answers: TIMES }[name];
-    if (!can || !Object.hasOwn(can, value)) throw new Error(`this provider cannot be told that ${name} is ${value}`);
+    if (!can || !Object.hasOwn(can, value)) throw new Error(`this provider does not support the value ${value} of ${name}`);
   }
   return choices;
 }
@@ -124,8 +124,8 @@ export function behaving(choices) {
     async intercept(request, response) {
       const path = request.url.split('?')[0];
       if (documents && (path === '/jwks' || path.startsWith('/.well-known/'))) {
-        const told = DOCUMENTS[documents];
-        if (told) response.setHeader('cache-control', told);
+        const lifetime = DOCUMENTS[documents];
+        if (lifetime) response.setHeader('cache-control', lifetime);
         return false;
       }
       if (path !== '/token') return false;

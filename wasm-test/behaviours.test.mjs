@@ -47,12 +47,12 @@ describe('a session lives on', () => {
       const logins = world.provider.requests['/auth'];
       const tokens = new Set();
       for (let lifetime = 0; lifetime <= LIFETIMES; lifetime += 1) {
-        const asked = Date.now();
+        const start = Date.now();
         assert.equal((await person.get(`${world.site}/orders`)).status, 200, `in lifetime ${lifetime}`);
         assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
         tokens.add(receivedAll(world.received(), 'x-access-token')[0]);
         // The token is newer than that, and the filter counts whole seconds.
-        await until('the access token is over', () => Date.now() > asked + (TOKEN_SECONDS + 1) * 1_000);
+        await until('the access token is over', () => Date.now() > start + (TOKEN_SECONDS + 1) * 1_000);
       }
       // The provider logs the person in again without a prompt, so only this count shows a login.
       assert.equal(world.provider.requests['/auth'], logins, 'nobody was sent to log in');

@@ -73,16 +73,16 @@ describe('two listeners with filters that share their sessions', () => {
     const [alice, bob] = [world.browser(), world.browser()];
     await alice.login(`${world.site}/orders`, 'alice');
     await bob.login(`${other}/orders`, 'bob');
-    const told = () => ['x-auth-sub', 'x-auth-email', 'x-auth-user'].map((name) => receivedAll(world.received(), name).join());
+    const identity = () => ['x-auth-sub', 'x-auth-email', 'x-auth-user'].map((name) => receivedAll(world.received(), name).join());
     const open = async (browser, url) => (await browser.request(url)).status;
     assert.deepEqual([await open(alice, `${world.site}/admin`), await open(bob, `${world.site}/admin`)], [200, 403]);
     assert.deepEqual([await open(bob, `${other}/public`), await open(alice, `${other}/public`)], [200, 403]);
     assert.equal(await open(bob, `${world.site}/orders`), 200);
-    assert.deepEqual(told(), ['bob', 'bob@demo.example', '']);
+    assert.deepEqual(identity(), ['bob', 'bob@demo.example', '']);
     assert.equal(await open(bob, `${other}/orders`), 200);
-    assert.deepEqual(told(), ['', '', 'bob']);
+    assert.deepEqual(identity(), ['', '', 'bob']);
     assert.deepEqual([await open(world.browser(), `${world.site}/public`), await open(world.browser(), `${other}/admin`)], [200, 200]);
-    assert.deepEqual(told(), ['', '', '']);
+    assert.deepEqual(identity(), ['', '', '']);
     assert.deepEqual(await everywhere(), [['401 not_logged_in'], ['401 not_logged_in']]);
   });
 

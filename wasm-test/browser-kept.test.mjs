@@ -186,12 +186,12 @@ inChromium('a fragment in Chromium', keepFragments, (it) => {
       const { page, world } = it;
       const dialogs = [];
       page.on('dialog', (dialog) => { dialogs.push(dialog.message()); dialog.dismiss(); });
-      const asked = new URL(`/app?a=1&b=%22${fragment}`, world.site).href;
-      await page.goto(asked);
+      const address = new URL(`/app?a=1&b=%22${fragment}`, world.site).href;
+      await page.goto(address);
       await page.waitForURL(`${world.issuer}/interaction/**`);
       assert.equal(new URL(page.url()).hash, '', 'the provider does not learn it');
       await login(page);
-      await page.waitForURL((url) => url.href === asked);
+      await page.waitForURL((url) => url.href === address);
       assert.equal(await page.textContent('#request-line'), 'GET /app?a=1&b=%22');
       assert.deepEqual(dialogs, []);
       assert.equal(await page.evaluate(() => sessionStorage.length), 0);

@@ -134,8 +134,8 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     const heard = await page.evaluate(() => window.heard);
     const message = { type: 'vestibule:logged-in' };
     assert.deepEqual(heard.sort(), [['channel', message], [world.site, message]].sort());
-    const told = await page.evaluate(async () => (await fetch('/oidc/session')).json());
-    assert.deepEqual(told.claims, { sub: 'alice' });
+    const info = await page.evaluate(async () => (await fetch('/oidc/session')).json());
+    assert.deepEqual(info.claims, { sub: 'alice' });
   });
 
   test('a popup that another site opened notifies nobody', async () => {
@@ -159,18 +159,18 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
   test('a script reads who is logged in, and for how long', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/public/`);
-    const ask = (method) => page.evaluate(async (how) => {
+    const fetchInfo = (method) => page.evaluate(async (how) => {
       const response = await fetch('/oidc/session', { method: how });
       return { status: response.status, body: await response.json() };
     }, method);
-    const before = await ask('GET');
+    const before = await fetchInfo('GET');
     assert.equal(before.status, 401);
     assert.equal(before.body.login, '/oidc/login');
     await page.goto(`${world.site}${before.body.login}?return_to=${encodeURIComponent('/public/app?x=1#/route')}`);
     await login(page);
     await page.waitForURL(`${world.site}/public/app?x=1#/route`);
     for (const method of ['GET', 'POST']) {
-      const { status, body } = await ask(method);
+      const { status, body } = await fetchInfo(method);
       assert.equal(status, 200);
       assert.deepEqual(body.claims, { sub: 'alice' });
       assert.ok(body.expires_in > 28_000 && body.expires_in <= 28_800 && body.idle_expires_in <= 3600);

@@ -209,8 +209,8 @@ export class Person {
   /** From the address of the authorization request to the authorization response. */
   async logIn(browser, url) {
     const { pathname, search } = new URL(url);
-    const asked = await this.conversation.call('GET', pathname + search);
-    const page = new URL(asked.header('location'), this.world.issuer);
+    const response = await this.conversation.call('GET', pathname + search);
+    const page = new URL(response.header('location'), this.world.issuer);
     await this.conversation.logIn();
     const back = new URL(page.searchParams.get('callback_url'));
     const answer = await this.conversation.call('GET', `${back.pathname}${back.search}&g_continue`);
@@ -220,8 +220,8 @@ export class Person {
   /** Confirms the page of the end session endpoint. Returns where it sends the browser, if anywhere. */
   async logOut(url) {
     const { pathname, search } = new URL(url);
-    const asked = await this.conversation.call('GET', pathname + search);
-    const page = new URL(asked.header('location'), this.world.issuer).searchParams;
+    const response = await this.conversation.call('GET', pathname + search);
+    const page = new URL(response.header('location'), this.world.issuer).searchParams;
     await this.endSession(page.get('sid'));
     return page.get('callback_url');
   }

@@ -110,11 +110,11 @@ describe('over a login', () => {
   test('a script reads who is logged in from every worker, and other sites cannot', async () => {
     const browser = world.browser();
     const script = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
-    const ask = (method = 'GET', headers = {}) => browser.request(`${world.site}/oidc/session`, { method, headers: { ...script, ...headers } });
-    const before = await ask();
+    const fetchInfo = (method = 'GET', headers = {}) => browser.request(`${world.site}/oidc/session`, { method, headers: { ...script, ...headers } });
+    const before = await fetchInfo();
     assert.deepEqual([before.status, before.header('content-type'), before.json().login], [401, 'application/problem+json', '/oidc/login']);
     await browser.login(`${world.site}/`);
-    const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, at) => ask(at % 2 ? 'GET' : 'POST')));
+    const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, at) => fetchInfo(at % 2 ? 'GET' : 'POST')));
     for (const answer of answers) {
       assert.equal(answer.status, 200);
       assert.match(answer.header('cache-control'), /no-store/);
@@ -123,7 +123,7 @@ describe('over a login', () => {
       assert.deepEqual(Object.keys(answer.json()).sort(), ['claims', 'expires_in', 'idle_expires_in', 'logged_in', 'login', 'logout']);
     }
     for (const method of ['GET', 'POST']) {
-      const answer = await ask(method, { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' });
+      const answer = await fetchInfo(method, { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' });
       assert.deepEqual([answer.status, answer.json().code], [403, 'cross_site']);
     }
   });

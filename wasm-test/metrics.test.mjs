@@ -39,7 +39,7 @@ describe('the metrics, seen by Prometheus', () => {
   /** All metrics, once they no longer change. */
   async function settled() {
     let before;
-    return until('the workers have told all', async () => {
+    return until('the workers have reported all', async () => {
       await pause(TICK_MS);
       const [earlier, now] = [before, await world.metrics()];
       before = now;

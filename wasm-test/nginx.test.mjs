@@ -71,15 +71,15 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
 
     test('a person logs in, reaches the upstream with an identity, and logs out', async () => {
       const browser = world.browser();
-      for (const asked of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26']) {
-        const page = await browser.login(`${world.site}${asked}`).catch(() => browser.get(`${world.site}${asked}`));
-        assert.deepEqual([page.status, page.url], [200, `${world.site}${asked}`]);
-        assert.equal(world.received().path, asked);
+      for (const address of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26']) {
+        const page = await browser.login(`${world.site}${address}`).catch(() => browser.get(`${world.site}${address}`));
+        assert.deepEqual([page.status, page.url], [200, `${world.site}${address}`]);
+        assert.equal(world.received().path, address);
         assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
       }
       const ours = browser.cookiesOf(world.port).map(({ name: of }) => of);
-      const told = receivedAll(world.received(), 'cookie').join('; ');
-      assert.ok(ours.length > 0 && ours.every((of) => !told.includes(of)), told);
+      const cookies = receivedAll(world.received(), 'cookie').join('; ');
+      assert.ok(ours.length > 0 && ours.every((of) => !cookies.includes(of)), cookies);
       await browser.logout(world.site);
       assert.equal((await browser.request(`${world.site}/orders`)).status, 302);
       survives(world, workers);
@@ -115,7 +115,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       test(`an answer with ${how} admits nobody, and every client gets an answer`, async () => {
         const token = await world.token();
         const back = await world.browser().untilCallback(`${world.site}/orders`);
-        const asked = world.provider.requests['/token'];
+        const before = world.provider.requests['/token'];
         world.provider.intercept = (request, response) => {
           if (!['/token', '/jwks'].includes(request.url)) return false;
           answer(response);
@@ -135,7 +135,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
         assert.ok(ended.status >= 500, `${ended.status}`);
         assert.match(ended.header('x-vestibule-code'), /./);
         assert.ok(seen.every(({ status }) => status >= 400), seen.map(({ status }) => status).join());
-        assert.ok(world.provider.requests['/token'] > asked, 'the provider was asked');
+        assert.ok(world.provider.requests['/token'] > before, 'the provider got a request');
         assert.deepEqual(world.upstream.requests, []);
         world.provider.intercept = undefined;
         assert.equal((await world.browser().login(`${world.site}/after`)).status, 200);
@@ -167,10 +167,10 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
     });
 
     test('data on a connection while a request waits changes nothing', async () => {
-      let asked = 0;
+      let requests = 0;
       world.provider.intercept = async (request) => {
         if (request.url !== '/token') return false;
-        asked += 1;
+        requests += 1;
         await pause(500);
         return false;
       };
@@ -184,7 +184,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
           assert.equal(status, 302, 'the login is completed');
         }
       }
-      assert.equal(asked, 15);
+      assert.equal(requests, 15);
       assert.ok(world.upstream.requests.every(({ path: at }) => at.startsWith('/public/')));
       survives(world, workers);
     });
@@ -280,7 +280,7 @@ describe('nginx, when a module traps', { skip }, () => {
 describe('nginx, with sessions that are refreshed', { skip }, () => {
   let world;
   let workers;
-  let renewals = 0;
+  let refreshes = 0;
   before(async () => {
     world = await NginxWorld.start({
       configure: (configuration) => { configuration.identity.access_token_header = 'x-access-token'; },
@@ -288,7 +288,7 @@ describe('nginx, with sessions that are refreshed', { skip }, () => {
         accessTokenTtl: 11,
         alter: (configuration) => {
           configuration.issueRefreshToken = async () => true;
-          configuration.rotateRefreshToken = () => { renewals += 1; return true; };
+          configuration.rotateRefreshToken = () => { refreshes += 1; return true; };
         },
       },
     });
@@ -302,10 +302,10 @@ describe('nginx, with sessions that are refreshed', { skip }, () => {
       assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
       const over = Date.now() + 11_000;
       await until('the access token is over', () => Date.now() > over);
-      const renewed = renewals;
+      const before = refreshes;
       const cookie = browser.cookieHeader('/');
       const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, i) => world.send(`/many/${i}`, { headers: { ...NAVIGATION, cookie } })));
-      assert.equal(renewals - renewed, 1);
+      assert.equal(refreshes - before, 1);
       assert.ok(answers.every(({ status }) => [200, 503].includes(status)), answers.map(({ status }) => status).join());
       assert.ok(answers.some(({ status }) => status === 200));
       assert.equal((await world.send('/late', { headers: { ...NAVIGATION, cookie } })).status, 200);
@@ -370,11 +370,11 @@ test(`an idle nginx lives through ${LIFETIMES} lifetimes of its documents`, { sk
   });
   try {
     const workers = world.workers();
-    const asked = (at) => world.provider.requests[at] ?? 0;
-    const [metadata, keys] = [asked('/.well-known/openid-configuration') + LIFETIMES, asked('/jwks') + LIFETIMES];
-    await until('metadata and keys are fetched anew', () => {
+    const requestsTo = (at) => world.provider.requests[at] ?? 0;
+    const [metadata, keys] = [requestsTo('/.well-known/openid-configuration') + LIFETIMES, requestsTo('/jwks') + LIFETIMES];
+    await until('metadata and keys are fetched again', () => {
       survives(world, workers);
-      return asked('/.well-known/openid-configuration') >= metadata && asked('/jwks') >= keys;
+      return requestsTo('/.well-known/openid-configuration') >= metadata && requestsTo('/jwks') >= keys;
     }, (LIFETIMES + 1) * 60_000);
     assert.equal((await world.browser().login(`${world.site}/after`)).status, 200);
     survives(world, workers);

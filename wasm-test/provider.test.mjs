@@ -45,7 +45,7 @@ test('a provider whose document names another issuer is never used', async () =>
       }));
       return true;
     };
-    await until('the filter has asked', () => world.provider.requests['/.well-known/openid-configuration'] > 0);
+    await until('the filter has fetched', () => world.provider.requests['/.well-known/openid-configuration'] > 0);
     for (let i = 0; i < 3; i += 1) assert.equal((await world.send('/page', { headers: NAVIGATION })).status, 503);
     assert.equal(world.upstream.requests.length, 0);
     assert.match(world.envoy.stderr, /issuer/, 'the log says which rule');
@@ -62,7 +62,7 @@ test('a request waits for a callout of the background instead of repeating it', 
     await world.startProvider();
     const held = [];
     world.provider.intercept = (request) => (request.url === '/jwks' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
-    await until('somebody asks for the keys', () => held.length > 0);
+    await until('the keys are fetched', () => held.length > 0);
     const answers = Array.from({ length: 9 }, () => world.send('/page', { headers: NAVIGATION }));
     await until('the requests wait', async () => await world.inFlight() === answers.length);
     world.provider.intercept = undefined;
@@ -151,13 +151,13 @@ for (const allowed of [false, true]) {
       world.provider.rotateKeys();
       let release;
       let questions = 0;
-      const asked = new Promise((resolve) => {
+      const requested = new Promise((resolve) => {
         world.provider.intercept = (request) => (request.url.startsWith('/jwks') ? new Promise((answer) => { questions += 1; release = () => answer(false); resolve(); }) : false);
       });
       const token = mint(world.provider);
       const body = 'x'.repeat(50_000);
       const answer = world.send('/api/orders', { method: 'POST', headers: { authorization: `Bearer ${token}` }, body });
-      await asked;
+      await requested;
       // When other requests have passed, Envoy has done whatever it does with the body.
       for (let i = 0; i < 3; i += 1) assert.equal((await world.send('/public/', { method: 'POST', body })).status, 200);
       assert.deepEqual(world.upstream.requests.filter(({ path }) => path === '/api/orders'), []);
@@ -238,16 +238,16 @@ describe('a provider', () => {
   }
 
   test('that does not answer the token request: the person gets an answer, the code is redeemed once', async () => {
-    let asked = 0;
+    let requests = 0;
     world.provider.intercept = (request, response) => {
       if (request.url !== '/token') return false;
-      asked += 1;
+      requests += 1;
       response.destroy();
       return true;
     };
     const page = await world.browser().login(`${world.site}/page`);
     assert.ok([502, 503, 504].includes(page.status), `status ${page.status}`);
-    assert.equal(asked, 1);
+    assert.equal(requests, 1);
     assert.equal(world.upstream.requests.length, 0);
   });
 

@@ -127,14 +127,14 @@ describe('a configuration that is replaced', () => {
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const cookie = browser.cookieHeader('/');
     // Each on its own connection, because the old listener would keep an open one.
-    const ask = () => world.send('/page', { headers: { ...NAVIGATION, cookie, connection: 'close' } });
+    const request = () => world.send('/page', { headers: { ...NAVIGATION, cookie, connection: 'close' } });
     const token = () => receivedAll(world.received(), 'x-access-token')[0];
-    await ask();
+    await request();
     const first = token();
     const held = [];
     world.provider.intercept = (request) => (request.url === '/token' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
     await until('a refresh is in flight', async () => {
-      assert.equal((await ask()).status, 200);
+      assert.equal((await request()).status, 200);
       return held.length > 0;
     }, TOKEN_SECONDS * 1_000);
     replaceable.reconfigure((configuration) => { configuration.log = { rate_limit: 7 }; });
@@ -148,7 +148,7 @@ describe('a configuration that is replaced', () => {
     world.provider.intercept = undefined;
     held.forEach((answer) => answer());
     await until('the new configuration uses what the old one fetched', async () => {
-      assert.equal((await ask()).status, 200);
+      assert.equal((await request()).status, 200);
       return token() !== first;
     }, 5_000);
     assert.equal(world.provider.requests['/token'], 2, 'one login and one refresh');

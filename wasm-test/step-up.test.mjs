@@ -12,7 +12,7 @@ const MAX_AGE_SECONDS = 10;
 const SCRIPT = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
 
 /** The parameters of the authorization request in a response. */
-function asked(answer) {
+function authorizationRequest(answer) {
   assert.equal(answer.status, 302, answer.text.slice(0, 300));
   return new URL(answer.header('location')).searchParams;
 }
@@ -53,7 +53,7 @@ describe('step-up', () => {
 
   const sessionOf = (browser) => browser.cookies.find(({ name }) => name === 'vestibule')?.value;
 
-  test('a person is asked for the second factor, and returns to the page', async () => {
+  test('a person needs the second factor, and returns to the page', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const page = await browser.get(`${world.site}/pay/now?to=bob`);
@@ -124,10 +124,10 @@ describe('step-up', () => {
       answer = await browser.request(`${world.site}/recent`);
       return answer.status !== 200;
     });
-    assert.equal(asked(answer).get('max_age'), String(MAX_AGE_SECONDS));
+    assert.equal(authorizationRequest(answer).get('max_age'), String(MAX_AGE_SECONDS));
     assert.equal((await browser.request(`${world.site}/orders`)).status, 200, 'elsewhere it counts');
     const page = await browser.follow(answer);
-    assert.ok(page.url.startsWith(world.issuer), 'the provider asks again');
+    assert.ok(page.url.startsWith(world.issuer), 'the provider shows its form again');
     assert.equal((await browser.submit(page, { login: 'alice', password: 'x' })).url, `${world.site}/recent`);
   });
 
@@ -152,7 +152,7 @@ describe('step-up', () => {
 
   test('the login address forwards listed parameters, and nothing else', async () => {
     const query = 'return_to=/orders&login_hint=alice&prompt=login&ui_locales=de&client_id=evil&redirect_uri=https://evil.example&state=evil&scope=admin&max_age=0';
-    const parameters = asked(await world.send(`/oidc/login?${query}`, { headers: NAVIGATION }));
+    const parameters = authorizationRequest(await world.send(`/oidc/login?${query}`, { headers: NAVIGATION }));
     assert.deepEqual([parameters.get('login_hint'), parameters.get('prompt')], ['alice', 'login']);
     assert.deepEqual([parameters.get('ui_locales'), parameters.get('max_age')], [null, null]);
     assert.equal(parameters.get('client_id'), 'vestibule-demo');
@@ -190,12 +190,12 @@ describe('the parameters of every login', () => {
   });
   after(() => world?.stop());
 
-  const told = (name) => Object.fromEntries(world.received().headers)[name];
+  const forwarded = (name) => Object.fromEntries(world.received().headers)[name];
 
   test('a resource makes the access token one for the API', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
-    const token = told('x-access-token');
+    const token = forwarded('x-access-token');
     const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
     assert.equal(claims.aud, API);
     const answer = await world.send('/api/orders', { headers: { authorization: `Bearer ${token}` } });
@@ -218,13 +218,13 @@ describe('the parameters of every login', () => {
     const browser = world.browser();
     const page = await browser.login(`${world.site}/orders`);
     assert.equal(page.status, 200, page.text.slice(0, 300));
-    const first = Number(told('x-auth-time'));
+    const first = Number(forwarded('x-auth-time'));
     assert.ok(first > 0);
     browser.cookies = browser.cookies.filter(({ port }) => port !== world.port);
     const question = await browser.get(`${world.site}/orders?again=1`);
     assert.match(question.text, /name="password"/);
     const again = await browser.submit(question, { login: 'alice', password: 'x' });
     assert.deepEqual([again.status, again.url], [200, `${world.site}/orders?again=1`]);
-    assert.ok(Number(told('x-auth-time')) >= first);
+    assert.ok(Number(forwarded('x-auth-time')) >= first);
   });
 });

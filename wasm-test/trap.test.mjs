@@ -40,13 +40,13 @@ describe('a module that traps', () => {
       },
     });
     try {
-      const asked = new Promise((resolve) => {
+      const requested = new Promise((resolve) => {
         limited.provider.intercept = (request) => (request.url.startsWith('/jwks') ? new Promise(() => resolve()) : false);
       });
       limited.provider.rotateKeys();
       limited.upstream.requests.length = 0;
       const waiting = limited.send('/api/orders', { headers: { authorization: `Bearer ${mint(limited.provider)}` } });
-      await asked;
+      await requested;
       await limited.send('/private', { headers: { ...NAVIGATION, ...TRAP } });
       const { status } = await waiting;
       assert.ok([408, 503, 504].includes(status), `status ${status}`);

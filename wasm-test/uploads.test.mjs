@@ -78,11 +78,11 @@ async function received(world) {
 /** The provider does not respond at `place` before `release`. */
 function hold(world, place) {
   let release;
-  const asked = new Promise((resolve) => {
+  const requested = new Promise((resolve) => {
     world.provider.intercept = (request) => (request.url.startsWith(place)
       ? new Promise((answer) => { release = () => { world.provider.intercept = undefined; answer(false); }; resolve(); }) : false);
   });
-  return { asked, release: () => release() };
+  return { requested, release: () => release() };
 }
 
 /** The response to an upload whose body has filled Envoy's buffer before the provider responds. */
@@ -91,7 +91,7 @@ async function uploaded(world, held, begin) {
   let early;
   const answer = begin();
   answer.then((seen) => { early = seen; }, (error) => { early = error; });
-  await Promise.race([held.asked, answer]);
+  await Promise.race([held.requested, answer]);
   await until('the buffer is full', async () => early || await received(world) > before + MEBIBYTE);
   assert.equal(early, undefined, 'it is answered before it was decided');
   held.release();
@@ -156,7 +156,7 @@ for (const [way, upload, headers] of WAYS) {
     try {
       await world.startProvider();
       const first = hold(world, '/.well-known');
-      await first.asked;
+      await first.requested;
       const authorization = () => ({ authorization: `Bearer ${mint(world.provider)}` });
       const begin = () => upload(world.port, '/api/orders', { ...headers, ...authorization() });
       // The provider was unreachable, so this worker may delay its next attempt.

@@ -27,8 +27,8 @@ for (const [kind, metadata] of [['plain', {}], ['signed', { userinfo_signed_resp
       const browser = world.browser();
       const page = await browser.login(`${world.site}/admin/`, 'alice');
       assert.equal(page.status, 200, page.text.slice(0, 400));
-      const told = Object.fromEntries(world.received().headers);
-      assert.deepEqual([told['x-auth-sub'], told['x-auth-email'], told['x-auth-roles']], ['alice', 'alice@demo.example', 'admin,user']);
+      const headers = Object.fromEntries(world.received().headers);
+      assert.deepEqual([headers['x-auth-sub'], headers['x-auth-email'], headers['x-auth-roles']], ['alice', 'alice@demo.example', 'admin,user']);
       assert.equal((await browser.get(`${world.site}/admin/`)).status, 200);
       assert.equal(world.provider.requests['/me'], 1, 'once per login');
     });

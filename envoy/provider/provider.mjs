@@ -94,9 +94,9 @@ async function grantEverything(ctx) {
 function policy() {
   const { base, Check } = interactionPolicy;
   const prompts = base();
-  prompts.get('login').checks.add(new Check('acr_values', 'another kind of login was asked for', ({ oidc }) => {
-    const asked = oidc.params.acr_values?.split(' ') ?? [];
-    const unmet = asked.length > 0 && !asked.includes(oidc.session.acr) && !oidc.result?.login;
+  prompts.get('login').checks.add(new Check('acr_values', 'another kind of login was requested', ({ oidc }) => {
+    const requested = oidc.params.acr_values?.split(' ') ?? [];
+    const unmet = requested.length > 0 && !requested.includes(oidc.session.acr) && !oidc.result?.login;
     return unmet ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT;
   }));
   return prompts;

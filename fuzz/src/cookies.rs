@@ -55,12 +55,12 @@ pub fn cookies(bytes: &[u8]) {
             let client = &cookies.clients()[provider];
             for text in client.session_text(&jar) {
                 if let Some(opened) = client.open_session(&text) {
-                    assert!(provider == 0 && opened == session(), "nobody sealed this");
+                    assert!(provider == 0 && opened == session(), "this was never sealed");
                 }
                 let _ = client.needs_reseal(&text);
             }
             if let Ok(opened) = cookies.open_login(client, STATE, &jar, NOW) {
-                assert!(provider == 0 && opened == login(), "nobody sealed this");
+                assert!(provider == 0 && opened == login(), "this was never sealed");
             }
             let of = client.needless("/orders");
             let (attempts, _) = cookies.attempts(of, &jar, NOW);

@@ -77,7 +77,7 @@ pub fn ended(bytes: &[u8]) {
     ] {
         let generation = list.generation(&store);
         list.end_here(&store, whose, NOW).unwrap();
-        assert!(list.generation(&store) != generation, "nobody looks again");
+        assert!(list.generation(&store) != generation, "no worker looks again");
     }
     assert!(list.generation(&store) != before);
     assert!(list.find(&store, &of_sid("s1")).is_some() && has_ended("s1", "bob") && has_ended("s2", "dave"));

@@ -32,7 +32,7 @@ use vestibule::http::Request;
 use vestibule::time::{Seconds, Timestamp};
 
 use memory::{Taken, taken_by};
-use world::{Asked, World, document};
+use world::{SentCallout, World, document};
 
 /// What a request with this decision may cost.
 struct Budget {
@@ -127,7 +127,7 @@ impl Worker {
         // The token is unknown, so the provider is fetched.
         let mut step = filter.start(requests[1].clone(), now);
         while let Step::Callout(callout, flow) = step {
-            step = flow.resume(world.reply(&Asked::from(&*callout)), now);
+            step = flow.resume(world.reply(&SentCallout::from(&*callout)), now);
         }
         assert!(matches!(step, Step::Done(Answer::Continue(_))));
         let mut worker = Worker { filter, now, requests };

@@ -322,7 +322,7 @@ fn the_example_of_the_readme_is_a_valid_configuration() {
 
 /// Rows of the attack catalogue that need a statement in the documents: limits of the filter are documented.
 #[test]
-fn documents_state_what_the_catalogue_asks_them_to_state() {
+fn documents_state_what_the_catalogue_requires() {
     for (id, document, words) in [
         (
             "HDR-18",

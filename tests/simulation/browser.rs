@@ -398,7 +398,7 @@ impl World {
 
     /// From here on every browser starts again with the cookies that it has, and only tries to log in.
     pub fn begin_exam(&mut self) {
-        self.tell(format_args!("whoever keeps trying must get in now"));
+        self.record(format_args!("a browser that keeps trying must be let through now"));
         self.is_exam = true;
         for browser in 0..self.browsers.len() {
             for tab in 0..TABS {

@@ -91,7 +91,7 @@ impl World {
     pub fn decided(&mut self, id: RequestId, answer: &Answer, added: Vec<(String, String)>) {
         let open = self.open.remove(&id).unwrap_or_else(|| panic!("request {id} is answered a second time"));
         let seen = Seen::of(&open.request, answer, added);
-        self.tell(format_args!("request {id} is answered {} {}", seen.status, seen.code));
+        self.record(format_args!("request {id} is answered {} {}", seen.status, seen.code));
         self.statistics.count(format!("code: {}", seen.code));
         for (name, value) in &seen.headers {
             self.story.add(name.as_bytes());
@@ -99,7 +99,7 @@ impl World {
         }
         self.check_form(&open, &seen);
         if open.request.path == SESSION_ENDPOINT {
-            self.check_session_told(&open, &seen);
+            self.check_session_info(&open, &seen);
         }
         match seen.code {
             "login_begins" => self.check_begun_login(&open, &seen),
@@ -185,7 +185,7 @@ impl World {
 
     fn check_begun_login(&mut self, open: &Open, seen: &Seen) {
         let url = Url::parse(seen.header("location").unwrap()).unwrap();
-        let provider = self.shape.provider_of(&url).expect("a login at nobody's");
+        let provider = self.shape.provider_of(&url).expect("a login at an unknown provider");
         let sent = parameters(url.query().unwrap().as_bytes());
         for name in ["state", "nonce", "code_challenge"] {
             assert!(sent[name].len() >= 43, "{name} is short");
@@ -295,14 +295,14 @@ impl World {
                 assert!(!open.request.headers.has("cookie") && !open.request.headers.has("authorization"));
                 Proof::Nothing
             }
-            "session" => self.proven_by_session(open, seen, path),
-            "token" => self.proven_by_token(open, path),
+            "session" => self.authenticated_by_session(open, seen, path),
+            "token" => self.authenticated_by_token(open, path),
             other => panic!("let through: {other}"),
         };
-        self.check_told(upstream, &proof);
+        self.check_identity(upstream, &proof);
     }
 
-    fn proven_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
+    fn authenticated_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
             Rule::Admin | Rule::Scoped | Rule::Strong | Rule::Rest => 0,
@@ -310,8 +310,8 @@ impl World {
         };
         let (worker, now) = (&self.workers[open.worker.unwrap()], open.arrived);
         let header = cookie_header(&open.request);
-        let proven = self.model.session(&self.shape, provider, &header, worker, now);
-        let session = proven.unwrap_or_else(|why| panic!("let through without a session: {why:?}")).clone();
+        let found = self.model.session(&self.shape, provider, &header, worker, now);
+        let session = found.unwrap_or_else(|why| panic!("let through without a session: {why:?}")).clone();
         // Without provider logouts, a logout is noticed when the cookie would be extended.
         let is_written =
             self.shape.idle > 0 && now.saturating_sub(session.seen) >= (self.shape.idle / 4).min(60);
@@ -338,9 +338,9 @@ impl World {
     /// After the provider has refused its refresh token, a session ends with its access token.
     fn check_refused_by_provider(&self, session: &Session, now: u64) {
         let became = &self.model.became[&session.login];
-        let is_remembered = self.shape.shares && self.turns() == 0;
+        let is_remembered = self.shape.shares && self.epoch() == 0;
         if let (Some(refused), true) = (became.refused_at, is_remembered) {
-            let is_over = session.renewed_at.is_some_and(|_| now > became.token_ends.max(refused) + 1);
+            let is_over = session.refresh_due.is_some_and(|_| now > became.token_ends.max(refused) + 1);
             assert!(!is_over, "let through although the provider has refused the refresh token");
         }
     }
@@ -358,22 +358,22 @@ impl World {
         }
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
-        let proven = self.model.session(&self.shape, provider, &header, worker, open.arrived);
-        let session = proven.unwrap_or_else(|why| panic!("a session out of nothing: {why:?}")).clone();
+        let found = self.model.session(&self.shape, provider, &header, worker, open.arrived);
+        let session = found.unwrap_or_else(|why| panic!("a session out of nothing: {why:?}")).clone();
         let token_ends = self.model.became[&session.login].token_ends;
-        let renewed_at = session.renewed_at.map(|_| token_ends);
+        let refresh_due = session.refresh_due.map(|_| token_ends);
         // The filter treats a clock that goes back as one that stands still.
         let seen_at = if is_use { session.seen.max(self.proxy_time()) } else { session.seen };
         let refreshes = self.model.became[&session.login].refreshes;
         let given_at = self.time;
         self.model.became.get_mut(&session.login).unwrap().given.push((given_at, refreshes));
-        let renewed =
-            Session { seen: seen_at, key: worker.keys[0], renewed_at, given_at, refreshes, ..session };
-        self.register(provider, seen, &renewed);
+        let refreshed =
+            Session { seen: seen_at, key: worker.keys[0], refresh_due, given_at, refreshes, ..session };
+        self.register(provider, seen, &refreshed);
         self.statistics.count("session cookies rewritten");
     }
 
-    fn proven_by_token(&self, open: &Open, path: &str) -> Proof {
+    fn authenticated_by_token(&self, open: &Open, path: &str) -> Proof {
         let all: Vec<usize> = (0..self.shape.providers).collect();
         let providers = match self.shape.rule(path) {
             Rule::Api => &[0],
@@ -391,7 +391,7 @@ impl World {
         Proof::Token { provider: token.provider, person: token.person.clone(), text: text.to_owned() }
     }
 
-    fn check_told(&self, upstream: &Headers, proof: &Proof) {
+    fn check_identity(&self, upstream: &Headers, proof: &Proof) {
         let (provider, person, forwarded) = match proof {
             Proof::Nothing => (0, None, None),
             Proof::Session(session) => {
@@ -427,7 +427,7 @@ impl World {
             let shown = |(name, value): &(&str, &[u8])| format!("{name}: {}", String::from_utf8_lossy(value));
             let [found, expected] = [found, expected].map(|all| all.iter().map(shown).collect::<Vec<_>>());
             let is_expected = found == expected || (!self.shape.removes() && is_nothing(&found, &expected));
-            assert!(is_expected, "the upstream is told {found:?} in place of {expected:?}");
+            assert!(is_expected, "the upstream gets {found:?} in place of {expected:?}");
         }
         for cookies in upstream.all("cookie") {
             let cookies = String::from_utf8_lossy(cookies).into_owned();
@@ -485,7 +485,7 @@ impl World {
                     session.given_at,
                     session.refreshes,
                     self.model.became[&session.login].refreshes,
-                    session.renewed_at,
+                    session.refresh_due,
                     self.proxy_time(),
                 );
             }
@@ -510,9 +510,9 @@ impl World {
             return Some("a logout of it could not be confirmed");
         }
         // A session without a refresh token does not depend on others.
-        let renewed_at = session.renewed_at?;
+        let refresh_due = session.refresh_due?;
         // Nor does one whose tokens last long, if nothing else can have replaced it.
-        if renewed_at > self.proxy_time() + 60 && self.turns() == 0 && became.may_end.is_none() {
+        if refresh_due > self.proxy_time() + 60 && self.epoch() == 0 && became.may_end.is_none() {
             return None;
         }
         let is_quiet = self.is_quiet_since(session.provider, UNREST);
@@ -522,28 +522,28 @@ impl World {
             () if !session.counts(self.shape.idle, self.proxy_time()) => {
                 Some("it ended while the request waited")
             }
-            () if self.turns() > 0 => Some("the clock went back or something was forgotten"),
+            () if self.epoch() > 0 => Some("the clock went back or something was forgotten"),
             () if !is_quiet => Some("the provider was in trouble lately"),
             () if !self.shape.shares && self.workers.len() > 1 => Some("workers share nothing"),
             () if !workers_agree => Some("workers have other session keys"),
             () if self.model.is_outdated(session, self.time) => Some("the cookie was replaced long ago"),
             () if self.shape.is_nginx && seen.code == "provider_unreachable" => {
-                Some("nobody is woken when another has renewed it")
+                Some("this host wakes no request after a refresh")
             }
             () => None,
         }
     }
 
     /// Scripts get the identity of the session, and nothing else.
-    fn check_session_told(&mut self, open: &Open, seen: &Seen) {
+    fn check_session_info(&mut self, open: &Open, seen: &Seen) {
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
         let found = self.model.session(&self.shape, 0, &header, worker, open.arrived).cloned();
         if seen.code == "session_info" {
             let session =
-                found.unwrap_or_else(|why| panic!("told of a session that does not count: {why:?}"));
-            let told: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
-            assert_eq!(told["claims"], serde_json::json!({"sub": session.person}));
+                found.unwrap_or_else(|why| panic!("information about a session that is not valid: {why:?}"));
+            let info: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+            assert_eq!(info["claims"], serde_json::json!({"sub": session.person}));
             self.check_rewritten(open, seen, 0, open.request.method == "POST");
         } else if let Ok(session) = found {
             let is_ended = self.model.may_be_over(&session, worker.memory);
@@ -574,8 +574,8 @@ impl World {
     fn check_logout_token(&mut self, open: &Open) {
         let memory = self.workers[open.worker.unwrap()].memory;
         let token = parameters(&open.body).remove("logout_token").unwrap();
-        let (turns, leeway) = (self.turns(), self.shape.leeway);
-        self.model.end(&token, memory, turns, leeway, self.proxy_time());
+        let (epoch, leeway) = (self.epoch(), self.shape.leeway);
+        self.model.end(&token, memory, epoch, leeway, self.proxy_time());
     }
 
     /// A callout goes to the provider it is meant for, carries no more than it must, and sends no code
@@ -599,7 +599,8 @@ impl World {
         if let Some(refresh_token) = body.get("refresh_token") {
             return self.check_refresh(refresh_token);
         }
-        let sent = self.answer_of_the_provider(&self.open[&of.expect("a code is redeemed for nobody")]);
+        let sent =
+            self.answer_of_the_provider(&self.open[&of.expect("a code is redeemed without a request")]);
         assert_eq!(body["code"], sent["code"]);
         self.secrets.add(&body["code_verifier"]);
         // Where the proxy has shared data, all workers know which codes were sent. Where it has none, a
@@ -607,7 +608,7 @@ impl World {
         // again.
         let remembers = self.workers[worker].memory;
         // An entry from before the clock was set back may have expired.
-        let key = (remembers, self.turns(), sent["state"].clone());
+        let key = (remembers, self.epoch(), sent["state"].clone());
         let times = self.model.sent.entry(key).or_default();
         *times += 1;
         assert_eq!(*times, 1, "the code of a login is sent twice");
@@ -615,11 +616,11 @@ impl World {
 
     /// A spent refresh token is not used again, as long as its use is recorded.
     fn check_refresh(&mut self, refresh_token: &str) {
-        let (turns, now) = (self.turns(), self.proxy_time());
+        let (epoch, now) = (self.epoch(), self.proxy_time());
         let Some((then, at)) = self.model.refreshed.get(refresh_token) else { return };
         let logins = self.model.logins_of.get(refresh_token);
         let may_end = logins.into_iter().flatten().any(|login| self.model.became[login].may_end.is_some());
-        let is_remembered = *then == turns && now < at + 120 && self.shape.shares && !may_end;
+        let is_remembered = *then == epoch && now < at + 120 && self.shape.shares && !may_end;
         assert!(!is_remembered, "a refresh token is used twice, {} s after it was answered", now - at);
         self.statistics.count("refresh tokens used after they were forgotten");
     }

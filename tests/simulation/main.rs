@@ -149,7 +149,7 @@ fn every_provider_behaviour_is_listed_by_name() {
     assert!(usual.with("refresh_token", "repeated").is("refresh_token", "repeated"));
     let last = behaviours::Behaviour::chosen(|count| count - 1);
     for (row, (name, value)) in behaviours::list().iter().zip(last.iter()) {
-        assert!(!row.left_open_by.is_empty(), "{} is left open by nobody", row.name);
+        assert!(!row.left_open_by.is_empty(), "{} is left open by no specification", row.name);
         assert!(!value.is_empty() && !name.is_empty());
     }
 }

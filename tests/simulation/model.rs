@@ -32,7 +32,7 @@ pub struct Session {
     pub ends: u64,
     pub key: usize,
     /// When its access token expires, if it is refreshed then.
-    pub renewed_at: Option<u64>,
+    pub refresh_due: Option<u64>,
     /// The provider's claims about the person and the login.
     pub acr: Option<String>,
     pub has_scope: bool,
@@ -240,11 +240,11 @@ impl Model {
     ) -> Session {
         let mut ends = now + shape.absolute;
         let lifetime = match said.expires_in {
-            None if said.is_renewable => Some(shape.default_expires_in),
+            None if said.has_refresh_token => Some(shape.default_expires_in),
             said => said,
         };
         let token_ends = lifetime.map_or(u64::MAX, |lifetime| now + lifetime);
-        if shape.forwards && !said.is_renewable {
+        if shape.forwards && !said.has_refresh_token {
             ends = ends.min(token_ends);
         }
         let became = self.became.entry(said.code.clone()).or_default();
@@ -260,7 +260,7 @@ impl Model {
             seen: now,
             ends,
             key,
-            renewed_at: said.is_renewable.then_some(token_ends),
+            refresh_due: said.has_refresh_token.then_some(token_ends),
             acr: said.acr.clone(),
             has_scope: said.has_scope,
             given_at: at,
@@ -319,11 +319,11 @@ impl Model {
     }
 
     /// A logout token took effect.
-    pub fn end(&mut self, text: &str, memory: u64, turns: u32, leeway: u64, now: u64) {
+    pub fn end(&mut self, text: &str, memory: u64, epoch: u32, leeway: u64, now: u64) {
         let token = self.logout_tokens.get(text).expect("a logout by a token that no provider made");
         assert!(token.is_good, "a logout by a token that is none");
         assert!(now < token.ends + leeway, "a logout by a token that is over");
-        let is_new = self.acted_upon.insert((memory, turns, text.to_owned()));
+        let is_new = self.acted_upon.insert((memory, epoch, text.to_owned()));
         assert!(is_new, "a logout token is acted upon twice");
         let (provider, whose) = (token.provider, token.whose.clone());
         self.ended.push(Ended { provider, whose, at: now, known_to: memory });

@@ -152,7 +152,7 @@ pub struct Redemption {
     /// The refresh token in the reply.
     pub refresh_token: String,
     /// The reply has a refresh token.
-    pub is_renewable: bool,
+    pub has_refresh_token: bool,
     /// The code was used before, or the verifier of another login came with it.
     pub is_refused: bool,
     /// `error` of the refusal.
@@ -316,8 +316,8 @@ impl Provider {
             path if path == self.jwks_path => answer(200, self.published().to_string()),
             _ => answer(404, "there is no such thing"),
         };
-        if let (Some(told), false) = (self.cache_control(), is_token) {
-            received.headers.push("cache-control", told);
+        if let (Some(lifetime), false) = (self.cache_control(), is_token) {
+            received.headers.push("cache-control", lifetime);
         }
         if redemption.as_ref().is_some_and(|became| became.is_cut_off) {
             received.body.truncate(received.body.len() / 2);
@@ -401,7 +401,7 @@ impl Provider {
             used_refresh_token: body.get("refresh_token").cloned().unwrap_or_default(),
             is_spent: false,
             refresh_token: String::new(),
-            is_renewable: false,
+            has_refresh_token: false,
             is_refused,
             refusal: "",
             lie,
@@ -453,7 +453,7 @@ impl Provider {
         redemption.validity = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
         let token_type = if self.behaviour.is("token_type", "small") { "bearer" } else { "Bearer" };
         let mut tokens = json!({"token_type": token_type, "access_token": redemption.access_token});
-        if !is_refresh || self.renews_the_id_token(chance) {
+        if !is_refresh || self.sends_a_new_id_token(chance) {
             tokens["id_token"] = json!(id_token);
             redemption.id_token = id_token;
         }
@@ -478,7 +478,7 @@ impl Provider {
             self.codes.get_mut(&redemption.code).unwrap().has_scope = redemption.has_scope;
         }
         self.give_refresh_token(redemption, chance);
-        if redemption.is_renewable {
+        if redemption.has_refresh_token {
             tokens["refresh_token"] = json!(redemption.refresh_token);
         }
         // A member with the value null is left out.
@@ -486,7 +486,7 @@ impl Provider {
         tokens
     }
 
-    fn renews_the_id_token(&self, chance: &mut Chance) -> bool {
+    fn sends_a_new_id_token(&self, chance: &mut Chance) -> bool {
         // If all logins share the refresh token, nobody knows whose ID token it would be.
         if self.behaviour.is("refresh_token_of_a_login", "of_all") {
             return false;
@@ -547,7 +547,7 @@ impl Provider {
             let grant = self.refresh_tokens.entry(token.clone());
             let grant = grant.or_insert_with(|| Grant { logins: Vec::new(), is_used: false });
             grant.logins.push(redemption.code.clone());
-            (redemption.refresh_token, redemption.is_renewable) = (token, true);
+            (redemption.refresh_token, redemption.has_refresh_token) = (token, true);
             return;
         }
         let used = redemption.used_refresh_token.clone();
@@ -556,7 +556,7 @@ impl Provider {
             "rotated_old_serves" => false,
             "sometimes_rotated" if chance.percent(50) => true,
             "repeated" => {
-                (redemption.refresh_token, redemption.is_renewable) = (used, true);
+                (redemption.refresh_token, redemption.has_refresh_token) = (used, true);
                 return;
             }
             _ => return,
@@ -566,7 +566,7 @@ impl Provider {
         let token = self.next("refresh", chance);
         let logins = redemption.logins.clone();
         self.refresh_tokens.insert(token.clone(), Grant { logins, is_used: false });
-        (redemption.refresh_token, redemption.is_renewable) = (token, true);
+        (redemption.refresh_token, redemption.has_refresh_token) = (token, true);
     }
 
     /// The form of a request whose client has authenticated.

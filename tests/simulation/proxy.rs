@@ -145,11 +145,11 @@ impl World {
         while let Some(action) = self.workers[worker].core(Driver::next) {
             match action {
                 Action::Send { id, by, of, callout } => {
-                    let asked = callout.as_ref().clone();
+                    let sent = callout.as_ref().clone();
                     self.workers[worker].core(|_| drop(callout));
                     let [by, of] = [by, of].map(|number| self.workers[worker].request(number));
                     gone_on.extend(of);
-                    if let Err(failed) = self.send(worker, id, asked, by, of) {
+                    if let Err(failed) = self.send(worker, id, sent, by, of) {
                         self.workers[worker].core(|driver| driver.not_sent(id, failed, now));
                     }
                 }
@@ -200,12 +200,12 @@ impl World {
         }
         if !self.is_calm && self.shape.mood != Mood::Fair && self.chance.percent(1) {
             self.disturb_all();
-            self.tell(format_args!("worker {worker} cannot send {callout:?}"));
+            self.record(format_args!("worker {worker} cannot send {callout:?}"));
             return Err(CalloutFailed::NotSent);
         }
         self.flights_made += 1;
         let id = self.flights_made;
-        self.tell(format_args!("worker {worker} sends callout {id}: {callout:?}"));
+        self.record(format_args!("worker {worker} sends callout {id}: {callout:?}"));
         let timeout = self.time + callout.timeout.as_millis() as u64;
         let delay = self.latency();
         let flight = Flight { worker, id: number, callout, by, of, sent: self.time, reply: None };
@@ -219,7 +219,7 @@ impl World {
     pub fn at_provider(&mut self, id: FlightId) {
         let Some(flight) = self.flights.get(&id) else { return };
         let index = (0..self.providers.len()).find(|index| flight.callout.target == self.shape.name(*index));
-        let index = index.expect("a callout to nobody");
+        let index = index.expect("a callout to an unknown provider");
         let provider = &mut self.providers[index];
         let callout = flight.callout.clone();
         let (reply, redemption) =
@@ -235,7 +235,7 @@ impl World {
             if !redemption.id_token.is_empty() {
                 self.tokens_of_logins.push(redemption.id_token.clone());
             }
-            if redemption.is_renewable {
+            if redemption.has_refresh_token {
                 let logins = self.model.logins_of.entry(redemption.refresh_token.clone()).or_default();
                 logins.extend(redemption.logins.iter().cloned());
             }
@@ -256,7 +256,7 @@ impl World {
             Some(Fault::LosesAnswers) if self.chance.percent(50) => 60_000,
             _ => self.latency(),
         };
-        self.tell(format_args!("callout {id} is answered ({fault:?}): {reply:?}"));
+        self.record(format_args!("callout {id} is answered ({fault:?}): {reply:?}"));
         self.flights.get_mut(&id).unwrap().reply = Some((reply, redemption));
         self.at(self.time + delay, Event::Reply(id));
     }
@@ -275,10 +275,10 @@ impl World {
         };
         if is_timeout {
             self.disturb_all();
-            self.tell(format_args!("callout {id} has had no answer for {} ms", self.time - flight.sent));
+            self.record(format_args!("callout {id} has had no answer for {} ms", self.time - flight.sent));
         }
         if let Some(redemption) = &redemption {
-            self.renewed(redemption);
+            self.refreshed(redemption);
         }
         // The callouts of a request end with its context.
         if flight.by.is_some_and(|by| !self.open.contains_key(&by)) {
@@ -318,7 +318,7 @@ impl World {
     }
 
     /// The outcome of a refresh token arrived at the proxy.
-    fn renewed(&mut self, redemption: &Redemption) {
+    fn refreshed(&mut self, redemption: &Redemption) {
         if !redemption.is_refresh {
             return;
         }
@@ -359,7 +359,7 @@ impl World {
             became.is_narrowed |= !redemption.has_scope;
         }
         // The outcome of the first use is stored first, and expires first.
-        let heard = (self.turns(), now);
+        let heard = (self.epoch(), now);
         let first = self.model.used.entry(redemption.used_refresh_token.clone()).or_insert(heard);
         if redemption.is_spent {
             self.model.refreshed.insert(redemption.used_refresh_token.clone(), *first);
@@ -382,7 +382,7 @@ impl World {
         if self.shape.is_nginx {
             self.disturb_all();
         }
-        self.tell(format_args!("the client of request {id} leaves"));
+        self.record(format_args!("the client of request {id} leaves"));
         if let (Some(worker), Some(number)) = (open.worker, open.number) {
             self.workers[worker].undecided.remove(&number);
             self.workers[worker].core(|driver| driver.gone(number));
@@ -391,7 +391,7 @@ impl World {
 
     /// A worker restarts: its caches are lost, and so are its requests.
     pub fn restart(&mut self, index: usize, keys: Vec<usize>) {
-        self.tell(format_args!("worker {index} starts anew with the session keys {keys:?}"));
+        self.record(format_args!("worker {index} restarts with the session keys {keys:?}"));
         self.statistics.count("workers restarted");
         self.disturb_all();
         self.model.just_refreshed_may_end("a worker was gone", self.time.saturating_sub(60_000));

@@ -14,7 +14,7 @@ pub struct Story {
 }
 
 impl Story {
-    pub fn tell(&mut self, at: u64, what: fmt::Arguments<'_>) {
+    pub fn record(&mut self, at: u64, what: fmt::Arguments<'_>) {
         let line = format!("{:>8}.{:03} {what}", at / 1000, at % 1000);
         self.add(line.as_bytes());
         self.events += 1;

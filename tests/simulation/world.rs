@@ -313,7 +313,7 @@ impl World {
 
     /// Counts the moments at which the filter lost stored entries, or at which their times became wrong.
     /// Entries of an earlier epoch may be lost.
-    pub fn turns(&self) -> u32 {
+    pub fn epoch(&self) -> u32 {
         self.clock_went_back + shared::losses()
     }
 
@@ -366,8 +366,8 @@ impl World {
         self.at(time, Event::Wake(actor));
     }
 
-    pub fn tell(&mut self, what: fmt::Arguments<'_>) {
-        self.story.tell(self.time, what);
+    pub fn record(&mut self, what: fmt::Arguments<'_>) {
+        self.story.record(self.time, what);
     }
 
     /// The delay of a message in milliseconds: mostly short, so that replies overtake each other.
@@ -386,7 +386,7 @@ impl World {
     pub fn request_with_body(&mut self, actor: Actor, request: Request, body: Vec<u8>) -> RequestId {
         self.requests_made += 1;
         let id = self.requests_made;
-        self.tell(format_args!("request {id} by {actor:?}: {} {}", request.method, request.path));
+        self.record(format_args!("request {id} by {actor:?}: {} {}", request.method, request.path));
         for (name, value) in request.headers.iter() {
             self.story.add(name.as_bytes());
             self.story.add(value);
@@ -444,7 +444,7 @@ impl World {
             Change::Recovery => self.providers.iter_mut().for_each(|provider| provider.fault = None),
             Change::Rotation => {
                 let how = self.providers[index].rotate(&mut self.chance);
-                self.tell(format_args!("provider {index} has a new key and {how}"));
+                self.record(format_args!("provider {index} has a new key and {how}"));
             }
             Change::Withdrawal => self.providers[index].withdraws(),
             Change::OtherKeysAddress => self.providers[index].moves_its_keys(),
@@ -475,7 +475,7 @@ impl World {
         }
         let fault = self.providers[index].fault;
         let clock = self.clock;
-        self.tell(format_args!("weather: provider {index} {fault:?}, the proxy's clock {clock:+} s"));
+        self.record(format_args!("weather: provider {index} {fault:?}, the proxy's clock {clock:+} s"));
         if let Some(fault) = fault {
             self.statistics.count(format!("fault: {fault:?}"));
         }
@@ -489,7 +489,7 @@ impl World {
             return;
         }
         let Some(lost) = shared::lose(&mut self.chance) else { return };
-        self.tell(format_args!("the shared data loses {lost}"));
+        self.record(format_args!("the shared data loses {lost}"));
         self.statistics.count("values lost");
         self.model.all_may_end("something was forgotten");
     }
@@ -522,14 +522,14 @@ impl World {
         if self.chance.percent(20) {
             news.truncate(news.len() / 2);
         }
-        self.tell(format_args!("the shared data of {to} becomes that of {from}"));
+        self.record(format_args!("the shared data of {to} becomes that of {from}"));
         self.statistics.count("news mixed up");
         shared::overwrite(&to, &news);
     }
 
     /// From here on no faults occur.
     fn calm(&mut self) {
-        self.tell(format_args!("the storm is over"));
+        self.record(format_args!("the storm is over"));
         self.is_calm = true;
         self.disturb_all();
         shared::fail(0, 0);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Request};
 
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, World, answer, merge, with_partner};
+use crate::world::{Key, NO_WAKE_UPS, Proxy, World, answer, merge, with_partner};
 
 const AUDIENCE: &str = "https://api.example.com";
 
@@ -31,9 +31,9 @@ fn a_valid_token_admits_a_program_and_is_not_forwarded() {
     let authorization = format!("Bearer {token}");
     let request = world.program("/api/orders", &[("authorization", &authorization)]);
     let seen = world.send_pretending(request, &[("x-auth-email", "m@evil.example")]);
-    assert_eq!(seen.is(200, "token").told("x-auth-sub"), Some("robot"));
-    assert_eq!(seen.told("x-auth-email"), None);
-    assert!(seen.told_nothing("authorization"), "the token was meant for us");
+    assert_eq!(seen.is(200, "token").upstream_header("x-auth-sub"), Some("robot"));
+    assert_eq!(seen.upstream_header("x-auth-email"), None);
+    assert!(seen.lacks_upstream_header("authorization"), "the token was meant for us");
     assert!(seen.headers.is_empty());
 }
 
@@ -81,7 +81,7 @@ fn a_token_is_forwarded_if_configured() {
     let token = token(&mut world, &json!({}));
     for _ in 0..2 {
         let seen = world.with_token("/api", &token);
-        assert_eq!(seen.told("authorization"), Some(format!("Bearer {token}").as_str()));
+        assert_eq!(seen.upstream_header("authorization"), Some(format!("Bearer {token}").as_str()));
     }
 }
 
@@ -92,7 +92,7 @@ fn a_token_is_verified_once_and_then_cached() {
     for _ in 0..100 {
         world.with_token("/api", &token).is(200, "token");
     }
-    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys"]);
     // From here on the token cannot be verified; the decision comes from the cache.
     world.idp().is_down = true;
     let request = world.program("/api", &[("authorization", &format!("bearer {token}"))]);
@@ -118,8 +118,8 @@ fn a_cached_token_matches_its_whole_text() {
     let alice = token(&mut world, &json!({"sub": "alice", "scope": "orders.write"}));
     let robot = token(&mut world, &json!({}));
     for _ in 0..2 {
-        assert_eq!(world.with_token("/api", &alice).told("x-auth-sub"), Some("alice"));
-        assert_eq!(world.with_token("/api", &robot).told("x-auth-sub"), Some("robot"));
+        assert_eq!(world.with_token("/api", &alice).upstream_header("x-auth-sub"), Some("alice"));
+        assert_eq!(world.with_token("/api", &robot).upstream_header("x-auth-sub"), Some("robot"));
     }
     // The same claims with another signature are another token.
     let (signed, signature) = robot.rsplit_once('.').unwrap();
@@ -274,13 +274,13 @@ fn a_malformed_token_causes_no_fetch() {
     }
     world.with_token("/api", half).is(401, "jws_part_count");
     world.with_token("/api", &"a".repeat(16 * 1024 + 1)).is(401, "bearer_too_long");
-    world.with_token("/api", &key_of_nobody(&world)).is(401, "token_issuer");
+    world.with_token("/api", &token_of_unknown_issuer(&world)).is(401, "token_issuer");
     let request = world.program("/api?access_token=a.b.c", &[]);
     world.send(request).is(400, "token_in_query");
-    assert_eq!(world.idp().asked, Vec::<&str>::new());
+    assert_eq!(world.idp().request_log, Vec::<&str>::new());
 }
 
-fn key_of_nobody(world: &World) -> String {
+fn token_of_unknown_issuer(world: &World) -> String {
     let now = world.now.0;
     Key::new("k1", 1)
         .sign(&json!({}), &json!({"iss": "https://evil.example", "aud": AUDIENCE, "exp": now + 60}))
@@ -310,7 +310,7 @@ fn a_thousand_tokens_of_an_unknown_key_cause_one_fetch_in_thirty_seconds() {
 
 #[test]
 fn requests_during_a_key_fetch_share_its_reply() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &api());
     let good = token(&mut world, &json!({}));
     world.with_token("/api", &good).is(200, "token");
     world.idp().keys = vec![Key::new("k2", 2)];
@@ -353,7 +353,7 @@ fn a_host_that_cannot_wake_requests_makes_none_wait_for_keys() {
 #[test]
 fn requests_wait_for_a_slow_fetch_when_other_clients_leave() {
     for first_leaves in [false, true] {
-        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+        let mut world = World::on_envoy_alone(NO_WAKE_UPS, &api());
         let (_, request) = after_a_rotation(&mut world);
         let [first, second] = [(); 2].map(|()| world.begin_slow(&request));
         (0..5).for_each(|_| world.begin_and_leave(&request));
@@ -527,11 +527,11 @@ fn a_rule_accepts_a_session_or_a_bearer_token() {
     // A credential that the upstream itself expects in `Authorization` is forwarded.
     let mut request = world.navigation("/both", false);
     request.headers.push("authorization", "Basic YTpi");
-    assert_eq!(world.send(request).is(200, "session").told("authorization"), Some("Basic YTpi"));
+    assert_eq!(world.send(request).is(200, "session").upstream_header("authorization"), Some("Basic YTpi"));
 }
 
 #[test]
-fn a_rule_can_ask_for_the_type_of_rfc_9068() {
+fn a_rule_can_require_the_type_of_rfc_9068() {
     let mut change = api();
     merge(&mut change, &json!({"providers": {"main": {"require_access_token_type": true}}}));
     let mut world = World::with(&change);

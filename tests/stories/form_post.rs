@@ -35,7 +35,7 @@ fn a_login_completes_by_form_post() {
     // 303: the next request is a GET, and does not send the code again.
     assert_eq!(landed.is(303, "login_completed").location(), "/orders?a=1");
     assert_eq!(world.browser.names(), [SESSION, "__Host-vestibule-tries"]);
-    assert_eq!(world.arrive("/orders?a=1").is(200, "session").told("x-auth-sub"), Some("alice"));
+    assert_eq!(world.arrive("/orders?a=1").is(200, "session").upstream_header("x-auth-sub"), Some("alice"));
 }
 
 #[test]
@@ -233,6 +233,6 @@ fn the_response_of_one_provider_is_not_accepted_for_another() {
     let mut world = World::with(&change);
     let form = sent_back(&mut world);
     world.submit("/oidc/partner", &form).is(400, "login_not_opened");
-    let asked: Vec<usize> = world.providers.iter().map(|provider| provider.count("token")).collect();
-    assert_eq!(asked, [0, 0]);
+    let counts: Vec<usize> = world.providers.iter().map(|provider| provider.count("token")).collect();
+    assert_eq!(counts, [0, 0]);
 }

@@ -18,14 +18,14 @@ fn a_person_logs_in_and_the_upstream_gets_the_identity() {
     let pretended = [("x-auth-sub", "mallory"), ("X_Auth_Email", "m@evil.example")];
     let seen = world.send_pretending(request, &pretended);
     seen.is(200, "session");
-    assert_eq!(seen.told("x-auth-sub"), Some("alice"));
-    assert_eq!(seen.told("x-auth-iss"), Some("https://idp.example.com"));
-    assert_eq!(seen.told("x-auth-email"), Some("alice@example.com"));
-    assert_eq!(seen.told("x-auth-name"), Some("Alice"));
-    assert_eq!(seen.told("x_auth_email"), None);
-    assert_eq!(seen.told("x-other"), Some("1"));
-    assert!(seen.told_nothing("cookie"), "there were only ours");
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token"]);
+    assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"));
+    assert_eq!(seen.upstream_header("x-auth-iss"), Some("https://idp.example.com"));
+    assert_eq!(seen.upstream_header("x-auth-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-auth-name"), Some("Alice"));
+    assert_eq!(seen.upstream_header("x_auth_email"), None);
+    assert_eq!(seen.upstream_header("x-other"), Some("1"));
+    assert!(seen.lacks_upstream_header("cookie"), "there were only ours");
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_signature_by_another_key_logs_nobody_in() {
     world.idp().keys = vec![Key::new("k1", 9)];
     let seen = world.log_in("/orders");
     assert_nobody_is_logged_in(&world, seen.is(502, "jws_signature"));
-    assert_eq!(world.idp().count("keys"), 2, "the keys were asked for once more");
+    assert_eq!(world.idp().count("keys"), 2, "the keys were fetched once more");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_new_key_of_the_provider_is_fetched_and_used() {
     world.browser = Default::default();
     world.idp().keys = vec![Key::new("k2", 2)];
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token", "token", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token", "token", "keys"]);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn an_authorization_response_without_its_login_is_refused() {
     let mut victim = World::new();
     let seen = victim.arrive(&back);
     assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login"));
-    assert_eq!(victim.idp().asked, Vec::<&str>::new());
+    assert_eq!(victim.idp().request_log, Vec::<&str>::new());
 
     world.arrive("/oidc/callback?code=x&state=made-up-state-of-somebody").is(400, "login_no_cookie");
     world.arrive("/oidc/callback?code=x&state=a%0d%0ab").is(400, "login_no_cookie");
@@ -365,10 +365,10 @@ fn a_client_that_leaves_during_a_login_leaves_nothing_behind() {
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    let (asked, waiting) = world.begin(&request);
+    let (callout, waiting) = world.begin(&request);
     drop(waiting);
     // The provider has redeemed the code, but the reply is lost. A second attempt gets the reason.
-    let _ = world.reply(&asked);
+    let _ = world.reply(&callout);
     let seen = world.arrive(&back);
     seen.is(400, "login_used");
     assert_eq!(world.idp().count("token"), 1, "a code is sent once");
@@ -568,8 +568,8 @@ fn a_request_that_redeems_is_not_repeated() {
     let back = world.authorize(&address);
     world.idp().instead.insert("token", answer(503, ""));
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    let (asked, waiting) = world.begin(&request);
-    let reply = world.reply(&asked);
+    let (callout, waiting) = world.begin(&request);
+    let reply = world.reply(&callout);
     world.resume(waiting, reply).is(503, "provider_unreachable");
     assert_eq!(world.idp().count("token"), 1);
 }

@@ -64,7 +64,7 @@ fn a_logout_without_a_session_succeeds() {
     let seen = world.get("/oidc/logout");
     assert_eq!(seen.is(303, "logged_out").location(), "/oidc/logged-out");
     assert_eq!(seen.cookies().len(), 1);
-    assert_eq!(world.idp().asked, Vec::<&str>::new());
+    assert_eq!(world.idp().request_log, Vec::<&str>::new());
 }
 
 #[test]
@@ -325,11 +325,11 @@ fn out_22_a_late_response_does_not_restore_a_logged_out_session() {
     // The session is extended, but the response arrives after that of the logout.
     let before = copy_of_the_session(&world);
     let late = world.get("/orders");
-    let [renewed] = late.is(200, "session").cookies()[..] else { panic!("{:?}", late.cookies()) };
+    let [extended] = late.is(200, "session").cookies()[..] else { panic!("{:?}", late.cookies()) };
     let logout = Request { path: "/oidc/logout".to_owned(), ..before };
     world.send(logout).is(303, "logged_out");
     let now = world.now;
-    world.browser.take(renewed, now);
+    world.browser.take(extended, now);
     for worker in [0, 1] {
         world.on_worker(worker).get("/orders").is(302, "login_begins");
         world.send(copy_of_the_session(&world)).is(401, "session_logged_out");
@@ -401,15 +401,16 @@ fn after_a_refresh_either_cookie_revokes_the_new_tokens() {
     world.get("/orders").is(200, "session");
     // A tab still has the cookie from before the refresh.
     let logout = world.after(301).navigation("/oidc/logout", false);
-    let told = world.get("/orders").is(200, "session").told("x-access-token").unwrap().to_owned();
-    assert!(told.contains("renewed"), "{told}");
+    let newest =
+        world.get("/orders").is(200, "session").upstream_header("x-access-token").unwrap().to_owned();
+    assert!(newest.contains("newer"), "{newest}");
     world.send(logout).is(303, "logged_out");
     world.tick();
     let [(first, refresh_token), (second, access_token)] = world.idp().revoked.as_slice() else {
         panic!("{:?}", world.idp().revoked)
     };
     assert_eq!((first.as_str(), refresh_token.as_str()), ("refresh_token", "refresh-canary-1-1"));
-    assert_eq!((second.as_str(), access_token), ("access_token", &told));
+    assert_eq!((second.as_str(), access_token), ("access_token", &newest));
 }
 
 #[test]
@@ -421,13 +422,13 @@ fn a_logout_succeeds_without_revocation() {
     ] {
         let mut world = with_tokens();
         world.idp().instead.insert("revocation", reply.clone());
-        let told = || lines().iter().filter(|line| line.contains("code=revocation_failed")).count();
-        let before = told();
+        let failures = || lines().iter().filter(|line| line.contains("code=revocation_failed")).count();
+        let before = failures();
         world.get("/oidc/logout").is(303, "logged_out");
         assert!(!world.browser.has(SESSION));
         world.tick();
         assert_eq!(world.idp().count("revocation"), 1);
-        assert_eq!(told(), before + 1, "{reply:?}");
+        assert_eq!(failures(), before + 1, "{reply:?}");
     }
     // An expired token is not revoked, nor is one that the session does not store, because nothing needs it.
     let mut world = with_tokens();
@@ -467,7 +468,7 @@ fn out_23_session_management_is_not_supported() {
     world.idp().metadata = json!({"check_session_iframe": "https://idp.example.com/session"});
     world.idp().callback = json!({"session_state": "8f2.salt"});
     world.log_in("/orders").is(302, "login_completed");
-    assert!(!world.get("/orders").is(200, "session").told("x-auth-sub").unwrap().contains("8f2"));
+    assert!(!world.get("/orders").is(200, "session").upstream_header("x-auth-sub").unwrap().contains("8f2"));
     assert_eq!(world.browser.names(), [SESSION]);
 }
 

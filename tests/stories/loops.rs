@@ -15,7 +15,7 @@ fn sent_by(behind: &mut World, page: &str) -> Url {
 
 /// One attempt: the first filter admits the browser, the second redirects it to the provider, and the
 /// response comes to the first.
-fn round(front: &mut World, behind: &mut World, page: &str) -> Seen {
+fn attempt(front: &mut World, behind: &mut World, page: &str) -> Seen {
     front.get(page).is(200, "session");
     behind.now = front.now;
     let address = sent_by(behind, page);
@@ -30,10 +30,10 @@ fn two_filters_in_a_row_are_a_login_loop_after_three_attempts() {
     front.log_in("/orders").is(302, "login_completed");
     front.after(1);
     for _ in 0..2 {
-        let seen = round(&mut front, &mut behind, "/orders");
+        let seen = attempt(&mut front, &mut behind, "/orders");
         assert_eq!(seen.is(302, "login_done_before").location(), "/orders");
     }
-    let seen = round(&mut front, &mut behind, "/orders");
+    let seen = attempt(&mut front, &mut behind, "/orders");
     assert!(seen.is(400, "login_loop").body.contains("two logins are in a row"), "{seen:?}");
     assert!(seen.body.contains("href=\"/orders\""), "{seen:?}");
     assert_eq!(front.idp().count("token"), 1);
@@ -87,7 +87,7 @@ fn filters_with_other_keys_or_clients_are_reported_at_once() {
         let mut front = World::new();
         let mut behind = World::with(&change);
         front.log_in("/orders").is(302, "login_completed");
-        let seen = round(&mut front, &mut behind, "/orders?page=2");
+        let seen = attempt(&mut front, &mut behind, "/orders?page=2");
         assert!(seen.is(400, "login_not_ours").body.contains("another part of this site"), "{seen:?}");
         assert!(seen.body.contains("href=\"/\""), "{seen:?}");
     }
@@ -158,7 +158,7 @@ fn responses_to_logins_of_another_filter_are_reported() {
 
 /// Times are whole seconds, and a browser can make several attempts in one.
 #[test]
-fn a_loop_that_goes_round_within_one_second_ends_after_three_rounds() {
+fn a_loop_within_one_second_ends_after_three_attempts() {
     let mut front = World::new();
     let mut behind = World::new();
     front.stop_clock();
@@ -265,7 +265,7 @@ fn sent_to(world: &mut World, page: &str) -> Seen {
 }
 
 /// The application requests logins until the filter refuses one.
-fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
+fn repeated_logins(world: &mut World, login: &str) -> Vec<&'static str> {
     let mut codes = Vec::new();
     for _ in 0..4 {
         let seen = sent_to(world, login);
@@ -285,7 +285,7 @@ fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
 }
 
 /// The response for a page after three logins for it. `meanwhile` runs after each login.
-fn lost_rounds(world: &mut World, mut meanwhile: impl FnMut(&mut World)) -> Seen {
+fn lost_attempts(world: &mut World, mut meanwhile: impl FnMut(&mut World)) -> Seen {
     for _ in 0..3 {
         let seen = world.get("/orders");
         let back = world.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
@@ -302,7 +302,7 @@ fn sessions_that_end_at_once_are_a_login_loop_after_three_attempts() {
     let mut world = World::with(&revoked);
     world.stop_clock();
     world.idp().id_token = json!({"sid": "s1"});
-    let seen = lost_rounds(&mut world, |world| {
+    let seen = lost_attempts(&mut world, |world| {
         let now = world.now;
         let token = world.idp().logout_token(&json!({}), now);
         let mut request = world.program(path, &[("content-type", "application/x-www-form-urlencoded")]);
@@ -352,7 +352,7 @@ fn an_application_that_requests_logins_repeatedly_is_a_login_loop() {
             world.stop_clock();
             world.idp().id_token = json!({"acr": "gold"});
             let login = format!("/oidc/login?return_to=/open?n=1{more}");
-            let codes = asked_for(&mut world, &login);
+            let codes = repeated_logins(&mut world, &login);
             assert_eq!(codes, ["login_completed", "login_completed", "login_completed", "login_loop"]);
             // If a person does so, the login completes, and no login cookie is left.
             assert_eq!(world.log_in(&login).code, "login_completed");
@@ -538,9 +538,9 @@ fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
     assert_eq!(arrive(&mut silent, &back).is(302, "login_completed").location(), "/orders?page=2");
     // A frame cannot show an explicit prompt.
     let request = world.program("/oidc/login?return_to=/orders&prompt=login", &of_this_site);
-    let mut asking =
+    let mut with_prompt =
         World::with(&json!({"providers": {"main": {"parameters_from_request": {"prompt": ["login"]}}}}));
-    asking.send(request).is(401, "login_in_frame");
+    with_prompt.send(request).is(401, "login_in_frame");
     // The link opens the login outside the frame.
     let address = world.sent_to_provider("/oidc/login?return_to=%2Forders%3Fpage%3D2");
     let back = world.authorize(&address);

@@ -114,17 +114,17 @@ fn callouts_are_counted_by_endpoint_and_outcome() {
 
 #[test]
 fn refreshes_are_counted_by_outcome() {
-    let renewals = |outcome: &str| metric(&format!("refreshes.outcome.{outcome}.provider.main"));
+    let refreshes = |outcome: &str| metric(&format!("refreshes.outcome.{outcome}.provider.main"));
     let mut world = World::on_envoy_alone(NO_METRICS, &json!({}));
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     world.after(301).get("/orders").is(200, "session");
     world.tick();
-    assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), None, None));
+    assert_eq!((refreshes("ok"), refreshes("failed"), refreshes("ended")), (Some(1), None, None));
     world.idp().is_down = true;
     world.after(301).get("/orders").is(200, "session");
     world.tick();
-    assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), Some(1), None));
+    assert_eq!((refreshes("ok"), refreshes("failed"), refreshes("ended")), (Some(1), Some(1), None));
     world.idp().is_down = false;
     world.idp().ends_all_logins();
     world.after(60).get("/orders").is(200, "session");
@@ -132,7 +132,7 @@ fn refreshes_are_counted_by_outcome() {
     let request = fetch(&world);
     world.send(request).is(401, "session_not_refreshed");
     world.tick();
-    assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), Some(1), Some(1)));
+    assert_eq!((refreshes("ok"), refreshes("failed"), refreshes("ended")), (Some(1), Some(1), Some(1)));
 }
 
 #[test]

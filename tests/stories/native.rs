@@ -18,7 +18,7 @@ use vestibule::store::{ReadError, ReadResult, SharedData, Versioned, WriteError}
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
-use super::world::{Asked, CalloutId, Failing, Gateway, Proxy, Seen, Stream, metrics, variant};
+use super::world::{CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream, metrics, variant};
 
 /// The proxy of a story that names none.
 pub fn proxy() -> Proxy {
@@ -210,8 +210,8 @@ impl Gateway for Native {
         Some(seen)
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
-        self.callouts.iter().map(|(id, (_, callout))| (*id, Asked::from(callout))).collect()
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
+        self.callouts.iter().map(|(id, (_, callout))| (*id, SentCallout::from(callout))).collect()
     }
 
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp) {
@@ -297,9 +297,9 @@ impl Native {
     }
 }
 
-impl From<&Callout> for Asked {
-    fn from(callout: &Callout) -> Asked {
-        Asked {
+impl From<&Callout> for SentCallout {
+    fn from(callout: &Callout) -> SentCallout {
+        SentCallout {
             target: callout.target.clone(),
             method: callout.method.to_owned(),
             url: callout.url.clone(),

@@ -89,8 +89,8 @@ fn equal_refresh_tokens_of_two_clients_are_distinct() {
     world.after(301);
     for (page, index) in PAGES.into_iter().zip(0..) {
         let seen = world.get(page);
-        let told = seen.is(200, "session").told("x-access-token");
-        assert_eq!(told, Some("access-canary-renewed-1-1"), "{page}");
+        let token = seen.is(200, "session").upstream_header("x-access-token");
+        assert_eq!(token, Some("access-canary-newer-1-1"), "{page}");
         let refreshes = &world.providers[index].refreshes;
         assert_eq!((refreshes.used, refreshes.reused), (1, 0), "{page}");
     }
@@ -186,7 +186,11 @@ fn the_provider_is_chosen_by_the_host_of_the_page() {
         let sent = address.query_pairs().find(|(name, _)| name == "client_id").unwrap().1.into_owned();
         assert_eq!(sent, client_id, "{host}");
         world.log_in("/orders").is(302, "login_completed");
-        assert_eq!(world.get("/orders").is(200, "session").told("x-auth-iss"), Some(issuer), "{host}");
+        assert_eq!(
+            world.get("/orders").is(200, "session").upstream_header("x-auth-iss"),
+            Some(issuer),
+            "{host}"
+        );
     }
 }
 

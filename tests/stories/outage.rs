@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::refresh::{fetch, forwarding, logged_in, token};
-use crate::world::{NOBODY_IS_WOKEN, World, answer, lines, log, merge, with_partner};
+use crate::world::{NO_WAKE_UPS, World, answer, lines, log, merge, with_partner};
 use vestibule::http::{CalloutFailed, Reply, Request};
 
 #[test]
@@ -15,8 +15,8 @@ fn refr_07_sessions_survive_an_hour_without_the_provider() {
         world.after(10).get("/orders").is(200, "session");
         world.tick();
     }
-    let asked = world.idp().count("token");
-    assert!(asked <= 360, "{asked} attempts in an hour");
+    let attempts = world.idp().count("token");
+    assert!(attempts <= 360, "{attempts} attempts in an hour");
     world.idp().is_down = false;
     world.after(11).get("/orders").is(200, "session");
     world.tick();
@@ -31,7 +31,7 @@ fn an_unreachable_provider_gets_one_refresh_attempt_at_a_time() {
     world.idp().is_down = true;
     world.after(301);
     world.send(sessions[0].clone()).is(200, "session");
-    let asked = world.idp().count("token");
+    let attempts = world.idp().count("token");
     for _ in 0..10 {
         world.after(10);
         for session in &sessions {
@@ -39,9 +39,9 @@ fn an_unreachable_provider_gets_one_refresh_attempt_at_a_time() {
         }
         world.tick();
     }
-    let asked = world.idp().count("token") - asked;
+    let attempts = world.idp().count("token") - attempts;
     // Three failures begin the outage, and then there is one attempt at a time.
-    assert!(asked <= 12, "{asked} attempts in a hundred seconds");
+    assert!(attempts <= 12, "{attempts} attempts in a hundred seconds");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_failing_provider_gets_one_refresh_at_a_time_and_ends_no_session() {
         let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
         let (sessions, _) = people(&mut world, 5);
         world.idp().instead.insert("token", reply);
-        let asked = world.idp().count("token");
+        let attempts = world.idp().count("token");
         world.after(301);
         for minute in 0..60 {
             for (number, session) in sessions.iter().enumerate() {
@@ -72,8 +72,8 @@ fn a_failing_provider_gets_one_refresh_at_a_time_and_ends_no_session() {
             }
             world.after(60);
         }
-        let asked = world.idp().count("token") - asked;
-        assert!((60..=65).contains(&asked), "{what}: {asked} attempts in an hour, in each minute one");
+        let attempts = world.idp().count("token") - attempts;
+        assert!((60..=65).contains(&attempts), "{what}: {attempts} attempts in an hour, in each minute one");
         world.idp().instead.clear();
         for session in &sessions {
             world.after(11).send(session.clone());
@@ -279,9 +279,9 @@ fn in_an_outage_requests_do_not_wait_one_after_another() {
     for session in &sessions[..3] {
         world.send(session.clone()).is(200, "session");
     }
-    let asked = world.idp().count("token");
+    let attempts = world.idp().count("token");
     world.send_at_once(&sessions[3]).is(200, "session");
-    assert_eq!(world.idp().count("token"), asked);
+    assert_eq!(world.idp().count("token"), attempts);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn a_request_during_the_next_attempt_gets_retry_after_one_second() {
 
 #[test]
 fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.stop_clock();
     // Each provider's documents are fetched.
     world.tick();
@@ -316,7 +316,7 @@ fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
     assert_eq!(first.len(), 2);
     first.into_iter().for_each(|refresh| world.answer_held(refresh));
     for (request, stream) in waiting.iter().zip(streams) {
-        assert!(token(world.end(request, stream).is(200, "session")).contains("renewed"));
+        assert!(token(world.end(request, stream).is(200, "session")).contains("newer"));
     }
     // The others are refreshed next.
     let mut turns = 0;
@@ -333,7 +333,7 @@ fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
 fn a_slow_provider_delays_no_refresh_at_another() {
     let mut change = with_partner();
     merge(&mut change, &forwarding());
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &change);
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &change);
     world.providers.iter_mut().for_each(|provider| provider.refreshes.gives = true);
     let guests: Vec<Request> = (0..80)
         .map(|_| {
@@ -360,7 +360,7 @@ fn a_slow_provider_delays_no_refresh_at_another() {
 
 #[test]
 fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.stop_clock();
     // Each provider's documents are fetched.
     world.tick();
@@ -380,7 +380,7 @@ fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
 /// The lease of a refresh begins with the refresh.
 #[test]
 fn a_long_queued_refresh_keeps_its_lease() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.stop_clock();
     // One worker fetches each provider's documents and shares them at the next tick, the other reads them.
     for worker in [1, 1, 0] {
@@ -400,10 +400,13 @@ fn a_long_queued_refresh_keeps_its_lease() {
     assert_eq!(refresh.len(), 1);
     let waiting = world.after(5).on_worker(1).begin_slow(&sessions[32]);
     let sent = world.tick_and_hold();
-    assert!(sent.iter().all(|(_, asked)| !asked.url.path().ends_with("/token")), "the other worker waits");
+    assert!(
+        sent.iter().all(|(_, callout)| !callout.url.path().ends_with("/token")),
+        "the other worker waits"
+    );
     world.on_worker(0);
     refresh.into_iter().for_each(|refresh| world.answer_held(refresh));
-    assert!(token(world.on_worker(1).end(&sessions[32], waiting).is(200, "session")).contains("renewed"));
+    assert!(token(world.on_worker(1).end(&sessions[32], waiting).is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (33, 0));
 }
 
@@ -447,6 +450,6 @@ fn no_temporary_provider_failure_logs_anybody_out_or_mixes_identities() {
         world.idp().instead.clear();
         world.after(21).get("/orders").is(200, "session");
         world.tick();
-        assert!(token(&world.get("/orders")).contains("renewed"));
+        assert!(token(&world.get("/orders")).contains("newer"));
     }
 }

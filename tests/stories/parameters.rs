@@ -16,7 +16,7 @@ fn sent(seen: &Seen, name: &str) -> Vec<String> {
     url.query_pairs().filter(|(sent, _)| sent == name).map(|(_, value)| value.into_owned()).collect()
 }
 
-fn asked(provider: Value, query: &str, name: &str) -> Vec<String> {
+fn requested(provider: Value, query: &str, name: &str) -> Vec<String> {
     let mut world = with(provider);
     let seen = world.get(&format!("/oidc/login?return_to=/orders{query}"));
     let sent = sent(&seen, name);
@@ -67,7 +67,7 @@ fn one_resource_is_sent_to_the_authorization_and_token_endpoints() {
     world.log_in("/orders").is(302, "login_completed");
     assert_eq!(world.idp().resources, ["https://api.example.com"]);
     world.after(301).get("/orders").is(200, "session");
-    assert_eq!(world.idp().resources, ["https://api.example.com"; 2], "also of the renewal");
+    assert_eq!(world.idp().resources, ["https://api.example.com"; 2], "also for the refresh");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_login_address_sets_listed_parameters() {
         ("&max_age=0", "max_age", &[]),
         ("&claims=%7B%7D&id_token_hint=x&dpop_jkt=x&x=y", "claims", &[]),
     ] {
-        assert_eq!(asked(listed.clone(), query, name), expected, "{query} {name}");
+        assert_eq!(requested(listed.clone(), query, name), expected, "{query} {name}");
     }
 }
 

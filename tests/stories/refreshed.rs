@@ -10,7 +10,7 @@ use serde_json::Value;
 use vestibule::http::{CalloutFailed, Reply, Request};
 
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, merge, noise};
+use crate::world::{Key, NO_WAKE_UPS, Proxy, Rotation, Seen, World, answer, merge, noise};
 
 #[test]
 fn an_undelivered_refresh_waits_for_the_browser() {
@@ -36,12 +36,12 @@ fn a_late_response_sets_no_older_session() {
     // A slow report starts; the cookie is due to be extended.
     let request = world.after(200).navigation("/report", false);
     let report = world.begin_slow(&request);
-    let renewed = token(world.after(101).get("/orders").is(200, "session"));
-    assert_eq!(token(&world.get("/orders")), renewed);
+    let refreshed = token(world.after(101).get("/orders").is(200, "session"));
+    assert_eq!(token(&world.get("/orders")), refreshed);
     let seen = world.after(180).end(&request, report);
     seen.is(200, "session");
     assert_eq!(seen.cookies(), [""; 0]);
-    assert_eq!(token(world.get("/orders").is(200, "session")), renewed);
+    assert_eq!(token(world.get("/orders").is(200, "session")), refreshed);
     assert_eq!(world.idp().refreshes.reused, 0);
 }
 
@@ -125,8 +125,8 @@ fn on_a_host_without_wake_ups_a_failed_refresh_falls_back_to_the_grace_period() 
         let change = json!({"providers": {"main": {"refresh_grace_seconds": grace}}});
         let mut world = logged_in_on(Proxy::Nginx, &change);
         world.after(301);
-        let (asked, _slow) = world.begin(&fetch(&world));
-        assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
+        let (callout, _slow) = world.begin(&fetch(&world));
+        assert!(callout.url.path().ends_with("/token"), "{}", callout.url);
         let request = fetch(&world);
         world.send(request).is(status, code);
         assert_eq!(world.idp().refreshes.used, 0);
@@ -140,7 +140,7 @@ fn with_id_token() -> serde_json::Value {
 #[test]
 fn a_not_yet_published_key_ends_no_session() {
     let mut world = logged_in(&with_id_token());
-    let before = world.get("/orders").told("x-id-token").unwrap().to_owned();
+    let before = world.get("/orders").upstream_header("x-id-token").unwrap().to_owned();
     world.idp().refreshes.response = json!({"expires_in": 200});
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
@@ -149,13 +149,13 @@ fn a_not_yet_published_key_ends_no_session() {
     world.after(250).get("/orders").is(200, "session");
     world.tick();
     let seen = world.get("/orders");
-    assert_eq!(seen.is(200, "session").told("x-id-token"), Some(before.as_str()));
-    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    assert_eq!(seen.is(200, "session").upstream_header("x-id-token"), Some(before.as_str()));
+    assert_eq!(seen.upstream_header("x-email"), Some("alice@example.com"));
     let seen = world.after(51).get("/orders");
-    assert!(seen.is(200, "session").told_nothing("x-id-token"));
+    assert!(seen.is(200, "session").lacks_upstream_header("x-id-token"));
     world.idp().instead.clear();
     let seen = world.after(150).get("/orders");
-    assert!(seen.is(200, "session").told("x-id-token").is_some_and(|token| token != before));
+    assert!(seen.is(200, "session").upstream_header("x-id-token").is_some_and(|token| token != before));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
 }
 
@@ -213,8 +213,8 @@ fn id_token_claims_survive_other_userinfo() {
     world.log_in("/orders").is(302, "login_completed");
     world.idp().userinfo = json!({"email": null, "team": "red"});
     let seen = world.after(301).get("/orders");
-    assert_eq!(seen.told("x-team"), Some("red"));
-    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-team"), Some("red"));
+    assert_eq!(seen.upstream_header("x-email"), Some("alice@example.com"));
 }
 
 #[test]
@@ -276,9 +276,9 @@ fn a_new_refresh_token_is_kept_from_an_otherwise_unusable_response() {
             world.idp().refreshes.response = json!({});
             world.after(11).get("/orders").is(200, "session");
             world.tick();
-            let renewed = token(world.get("/orders").is(200, "session"));
-            assert_ne!(renewed, first, "{response}");
-            assert_eq!(token(world.send(old).is(200, "session")), renewed, "{response}");
+            let refreshed = token(world.get("/orders").is(200, "session"));
+            assert_ne!(refreshed, first, "{response}");
+            assert_eq!(token(world.send(old).is(200, "session")), refreshed, "{response}");
             assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (3, 0), "{response}");
         }
     }
@@ -312,7 +312,7 @@ fn no_failure_after_the_token_response_loses_the_refresh_token() {
 
 #[test]
 fn a_refresh_response_is_kept_when_no_request_waits() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.tick();
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -344,7 +344,7 @@ fn a_background_refresh_has_a_longer_but_finite_timeout() {
         let request = fetch(world.after(2 * expected).on_worker(1));
         world.begin_slow(&request);
         let sent = world.tick_and_hold();
-        assert!(sent.iter().all(|(_, asked)| !asked.url.path().ends_with("/token")));
+        assert!(sent.iter().all(|(_, callout)| !callout.url.path().ends_with("/token")));
     }
     let mut world = logged_in_on(Proxy::Nginx, &json!({}));
     let request = fetch(world.after(301));
@@ -353,10 +353,10 @@ fn a_background_refresh_has_a_longer_but_finite_timeout() {
 
 /// When the ID token for the upstream expires, if there is one.
 fn ends(seen: &Seen) -> Option<u64> {
-    if seen.is(200, "session").told_nothing("x-id-token") {
+    if seen.is(200, "session").lacks_upstream_header("x-id-token") {
         return None;
     }
-    let payload = seen.told("x-id-token").unwrap().split('.').nth(1).unwrap();
+    let payload = seen.upstream_header("x-id-token").unwrap().split('.').nth(1).unwrap();
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
     claims["exp"].as_u64()
 }
@@ -406,7 +406,7 @@ fn an_id_token_that_expires_at_once_causes_no_refresh() {
 }
 
 #[test]
-fn a_provider_that_refreshes_no_id_token_is_not_asked_repeatedly() {
+fn a_provider_without_new_id_tokens_gets_no_repeated_requests() {
     for id_token in [Value::Null, json!({"exp": 1}), json!({"iat": 9_000_000_000_u64})] {
         let mut world = with_short_id_tokens(&json!({}));
         world.idp().refreshes.id_token = id_token.clone();
@@ -442,7 +442,7 @@ fn an_expired_id_token_is_not_forwarded_and_its_session_goes_on() {
     assert!(ends(&world.after(299).get("/orders")).is_some());
     let seen = world.after(1).get("/orders");
     assert_eq!(ends(&seen), None);
-    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-email"), Some("alice@example.com"));
     // Nor does the upstream get one that the client invents.
     let request = world.navigation("/orders", false);
     let seen = world.send_pretending(request, &[("x-id-token", "a.b.c")]);

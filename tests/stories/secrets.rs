@@ -13,7 +13,7 @@ use vestibule::oidc::bearer::BearerToken;
 use vestibule::oidc::token::TokenResponse;
 
 use super::native;
-use crate::world::{Asked, BEGINNING, CLIENT_SECRET, KEY, Proxy, SITE, World, answer, document, lines};
+use crate::world::{BEGINNING, CLIENT_SECRET, KEY, Proxy, SITE, SentCallout, World, answer, document, lines};
 
 #[test]
 fn the_leak_check_finds_every_secret_in_the_log() {
@@ -103,8 +103,8 @@ fn debug_output_shows_no_secrets() {
     let filter = native::filter(&document(&json!({})), BEGINNING, 1);
     let mut step = filter.start(request, world.now);
     let (callout, flow, received) = loop {
-        let Step::Callout(callout, flow) = step else { panic!("it asks for no token") };
-        let reply = world.reply(&Asked::from(&*callout));
+        let Step::Callout(callout, flow) = step else { panic!("it requests no token") };
+        let reply = world.reply(&SentCallout::from(&*callout));
         if callout.method == "POST" {
             let received: ProviderResponse = reply.unwrap();
             break (callout, flow, received);

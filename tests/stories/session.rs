@@ -130,8 +130,8 @@ fn a_session_ends_with_its_forwarded_access_token() {
         &json!({"identity": {"access_token_header": "authorization", "id_token_header": "x-id-token"}}),
     );
     let seen = world.get("/orders");
-    assert_eq!(seen.told("authorization"), Some("Bearer access-canary-code-canary-gateway-0"));
-    assert_eq!(seen.told("x-id-token").unwrap().matches('.').count(), 2);
+    assert_eq!(seen.upstream_header("authorization"), Some("Bearer access-canary-code-canary-gateway-0"));
+    assert_eq!(seen.upstream_header("x-id-token").unwrap().matches('.').count(), 2);
     world.after(299).get("/orders").is(200, "session");
     world.after(1).get("/orders").is(302, "login_begins");
 }
@@ -142,7 +142,7 @@ fn a_new_session_key_needs_no_login() {
     let old = cookie(&world).to_owned();
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
     let seen = world.get("/orders");
-    assert_eq!(seen.is(200, "session").cookies().len(), 1, "sealed anew");
+    assert_eq!(seen.is(200, "session").cookies().len(), 1, "sealed again");
     assert_ne!(cookie(&world), old);
     assert!(world.get("/orders").is(200, "session").cookies().is_empty(), "once");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
@@ -229,12 +229,12 @@ fn an_equivalent_configuration_keeps_the_session() {
 fn the_sessions_of_two_providers_live_side_by_side() {
     let mut world = World::with(&with_partner());
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-auth-iss"), Some("https://idp.example.com"));
+    assert_eq!(world.get("/orders").upstream_header("x-auth-iss"), Some("https://idp.example.com"));
     // A session at one provider does not open pages of the other.
     world.get("/partner").is(302, "login_begins");
     world.log_in("/partner").is(302, "login_completed");
-    assert_eq!(world.get("/partner").told("x-auth-iss"), Some("https://partner.example"));
-    assert_eq!(world.get("/orders").told("x-auth-iss"), Some("https://idp.example.com"));
+    assert_eq!(world.get("/partner").upstream_header("x-auth-iss"), Some("https://partner.example"));
+    assert_eq!(world.get("/orders").upstream_header("x-auth-iss"), Some("https://idp.example.com"));
     let mut names = world.browser.names();
     names.retain(|name| !name.contains("login"));
     assert_eq!(names, ["__Host-vestibule-main", "__Host-vestibule-partner"]);
@@ -294,11 +294,11 @@ fn a_large_session_spreads_over_cookies_and_shrinks_again() {
     world.log_in("/orders").is(302, "login_completed");
     let parts = world.browser.names().iter().filter(|name| name.starts_with(SESSION)).count();
     assert!(parts > 3, "{:?}", world.browser.names());
-    assert_eq!(world.get("/orders").told("x-groups").unwrap().len(), 6000);
+    assert_eq!(world.get("/orders").upstream_header("x-groups").unwrap().len(), 6000);
 
     world.idp().id_token = json!({"groups": "few"});
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-groups"), Some("few"));
+    assert_eq!(world.get("/orders").upstream_header("x-groups"), Some("few"));
     assert_eq!(world.browser.names(), [SESSION]);
 }
 
@@ -329,15 +329,15 @@ fn a_large_session_drops_the_id_token_first() {
     let mut world = large(28_000, 8_000, json!({}));
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
-    assert_eq!(seen.is(200, "session").told("x-nickname"), None, "the header would be too long");
-    assert_eq!(seen.told("x-auth-sub"), Some("alice"));
+    assert_eq!(seen.is(200, "session").upstream_header("x-nickname"), None, "the header would be too long");
+    assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"));
     let log = lines().join("\n");
     assert!(log.contains("code=session_too_large the ID token is left out"), "{log}");
     assert!(log.contains("code=header_too_large"), "{log}");
     world.tick();
     assert_shortened(&world, Some(1), None);
     world.after(301).get("/orders").is(200, "session");
-    assert_eq!(world.idp().refreshes.used, 1, "it is renewed as ever");
+    assert_eq!(world.idp().refreshes.used, 1, "it is refreshed as ever");
     let out = world.get("/oidc/logout");
     assert!(!out.location().contains("id_token_hint"));
 }
@@ -356,8 +356,12 @@ fn a_larger_session_drops_the_refresh_token_too() {
         "and rounds"
     );
     world.after(301).get("/orders").is(200, "session");
-    assert_eq!(world.get("/orders").told("x-nickname"), Some(noise(3_500).as_str()), "no claim is given up");
-    assert_eq!(world.idp().count("token"), 1, "there is nothing to renew it with");
+    assert_eq!(
+        world.get("/orders").upstream_header("x-nickname"),
+        Some(noise(3_500).as_str()),
+        "no claim is given up"
+    );
+    assert_eq!(world.idp().count("token"), 1, "there is no refresh token");
 }
 
 #[test]
@@ -414,14 +418,14 @@ fn public_and_deny_rules_ignore_sessions() {
     ]}));
     let request = world.navigation("/assets/a.css", false);
     let seen = world.send_pretending(request, &[("x-auth-sub", "mallory")]);
-    assert_eq!(seen.is(200, "public").told("x-auth-sub"), None);
+    assert_eq!(seen.is(200, "public").upstream_header("x-auth-sub"), None);
     world.get("/internal/x").is(403, "denied");
     world.get("/assets/../internal/x").is(400, "path_ambiguous");
     let mut preflight = world
         .program("/orders", &[("origin", "https://other.example"), ("access-control-request-method", "PUT")]);
     preflight.method = "OPTIONS".to_owned();
     let seen = world.send_pretending(preflight, &[("x-auth-sub", "mallory")]);
-    assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None);
+    assert_eq!(seen.is(200, "cors_preflight").upstream_header("x-auth-sub"), None);
 }
 
 #[test]
@@ -486,7 +490,7 @@ fn newly_configured_token_forwarding_ends_sessions_without_the_token() {
         let request = world.program("/orders", &[("cookie", &cookies)]);
         world.send(request).is(401, "session_unreadable");
         world.log_in("/orders").is(302, "login_completed");
-        assert!(world.get("/orders").is(200, "session").told("x-token").is_some(), "{header}");
+        assert!(world.get("/orders").is(200, "session").upstream_header("x-token").is_some(), "{header}");
     }
 }
 

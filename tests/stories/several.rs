@@ -42,7 +42,10 @@ fn requests_without_a_provider_use_the_default_one() {
         }
         let issuer = format!("https://{default}.example");
         for page in ["/reports", "/orders"] {
-            assert_eq!(world.get(page).is(200, "session").told("x-auth-iss"), Some(issuer.as_str()));
+            assert_eq!(
+                world.get(page).is(200, "session").upstream_header("x-auth-iss"),
+                Some(issuer.as_str())
+            );
         }
     }
 }
@@ -196,7 +199,7 @@ fn front_channel_logout_ends_the_session_at_any_client_of_the_issuer() {
 #[test]
 fn the_smallest_max_age_is_requested() {
     // The limit of the provider, of the rule of the page, and of the address of the login.
-    for (of_provider, of_page, named, asked) in [
+    for (of_provider, of_page, named, expected) in [
         (Some(120), Some(300), None, "120"),
         (Some(300), Some(120), None, "120"),
         (Some(60), Some(300), Some(120), "60"),
@@ -222,9 +225,9 @@ fn the_smallest_max_age_is_requested() {
         let query = named.map(|age| format!("&max_age={age}")).unwrap_or_default();
         let address = sent_to(&mut world, &format!("/oidc/login?return_to=/page{query}"));
         let what = format!("{of_provider:?} {of_page:?} {named:?}");
-        assert_eq!(parameter(&address, "max_age").as_deref(), Some(asked), "{what}");
+        assert_eq!(parameter(&address, "max_age").as_deref(), Some(expected), "{what}");
         // The response is checked too.
-        let old = world.now.0 - asked.parse::<u64>().unwrap() - 70;
+        let old = world.now.0 - expected.parse::<u64>().unwrap() - 70;
         world.idp().id_token = json!({"auth_time": old});
         let back = world.authorize(&address);
         world.come_back(&back).is(502, "id_token_auth_time");
@@ -483,8 +486,8 @@ fn a_login_for_a_form_uses_the_rule_of_its_page() {
     let mut request = world.navigation("/oidc/login", true);
     request.method = "POST".to_owned();
     request.headers.push("content-type", "application/x-www-form-urlencoded");
-    let asked = "iss=https://idp.example.com&target_link_uri=https://app.example.com/pay";
-    let seen = world.send_with_body(request, asked.as_bytes());
+    let body = "iss=https://idp.example.com&target_link_uri=https://app.example.com/pay";
+    let seen = world.send_with_body(request, body.as_bytes());
     let address = Url::parse(seen.is(303, "login_begins").location()).unwrap();
     assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold"));
 }
@@ -533,8 +536,8 @@ fn a_logout_token_that_expires_during_a_key_fetch_is_refused() {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let request = Request { method: "POST".to_owned(), ..world.program(BACKCHANNEL, &form) };
         let body = format!("logout_token={token}");
-        let (asked, waiting) = world.begin_with_body(request, body.as_bytes());
-        let reply = world.reply(&asked);
+        let (callout, waiting) = world.begin_with_body(request, body.as_bytes());
+        let reply = world.reply(&callout);
         let later = world.now.0 - now.0;
         assert_eq!(world.after(seconds - later).resume(waiting, reply).code, code);
     }

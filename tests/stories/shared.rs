@@ -163,13 +163,13 @@ fn one_callback_serves_all_hosts() {
 #[test]
 fn the_rule_of_the_page_applies_on_every_host() {
     let mut world = World::with(&shared(&json!({})));
-    let mut asked = |place: &str| {
+    let mut requires_gold = |place: &str| {
         let seen = world.get(&format!("/oidc/login?return_to={place}"));
         let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
         address.query_pairs().any(|(name, _)| name == "acr_values")
     };
-    assert!(asked("https://api.app.example.com/pay"));
-    assert!(!asked("https://app.example.com/pay") && !asked("/pay"));
+    assert!(requires_gold("https://api.app.example.com/pay"));
+    assert!(!requires_gold("https://app.example.com/pay") && !requires_gold("/pay"));
 }
 
 /// The code of a request to one filter with a session of another.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule::http::Request;
 
-use crate::world::{BEGINNING, NOBODY_IS_WOKEN, SESSION, Seen, World, lines, merge};
+use crate::world::{BEGINNING, NO_WAKE_UPS, SESSION, Seen, World, lines, merge};
 
 /// `/pay` requires `acr` gold, `/keys` a login not older than five minutes, `/both` both.
 fn rules() -> Value {
@@ -194,7 +194,7 @@ fn another_person_at_the_step_up_replaces_the_session() {
         says(&mut world, claims);
         world.log_in("/pay").is(status, code);
         let seen = world.get("/orders");
-        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("bob"));
+        assert_eq!(seen.is(200, "session").upstream_header("x-auth-sub"), Some("bob"));
         world.send(alice.clone()).is(401, "session_logged_out");
         world.on_worker(1).send(alice).is(401, "session_logged_out");
     }
@@ -372,8 +372,8 @@ fn a_refresh_is_no_authentication() {
     says(&mut world, json!({"acr": "gold", "auth_time": BEGINNING.0}));
     world.log_in("/both").is(302, "login_completed");
     // Keycloak sends the time of the person's last authentication, at whatever client.
-    for renewed in [json!({}), Value::Null, json!({"acr": "bronze", "auth_time": BEGINNING.0 + 900})] {
-        world.idp().refreshes.id_token = renewed;
+    for id_token in [json!({}), Value::Null, json!({"acr": "bronze", "auth_time": BEGINNING.0 + 900})] {
+        world.idp().refreshes.id_token = id_token;
         world.after(301).get("/pay").is(200, "session");
     }
     let request = fetch(&world, "/keys");
@@ -400,7 +400,7 @@ fn a_refreshed_session_survives_the_step_up() {
     seen.is(302, "login_begins");
     assert!(
         seen.cookies().iter().any(|cookie| cookie.starts_with("__Host-vestibule=")),
-        "the renewed session"
+        "the refreshed session"
     );
     assert_eq!(world.idp().refreshes.used, 1);
     world.after(121).get("/orders").is(200, "session");
@@ -409,7 +409,7 @@ fn a_refreshed_session_survives_the_step_up() {
 
 #[test]
 fn a_new_worker_waiting_for_a_refresh_redirects_to_the_step_up() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &rules());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &rules());
     world.tick();
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::kept::{finish, form, kept, restore};
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Failing, NOBODY_IS_WOKEN, Proxy, World, lines, noise};
+use crate::world::{Failing, NO_WAKE_UPS, Proxy, World, lines, noise};
 
 /// A provider that gets a code twice may revoke the tokens issued for it (RFC 6749 section 4.1.2).
 #[test]
@@ -106,7 +106,7 @@ fn a_refresh_of_a_dead_worker_is_taken_over() {
     for _ in 0..4 {
         world.tick();
     }
-    assert!(token(world.send(request).is(200, "session")).contains("renewed"));
+    assert!(token(world.send(request).is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
@@ -116,17 +116,17 @@ fn a_refresh_of_a_live_worker_is_not_taken_over() {
     world.stop_clock();
     world.after(301).tick();
     let request = fetch(&world);
-    let (asked, waiting) = world.begin(&request);
-    assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
+    let (callout, waiting) = world.begin(&request);
+    assert!(callout.url.path().ends_with("/token"), "{}", callout.url);
     for _ in 0..20 {
         world.after(1).on_worker(0).tick();
         world.on_worker(1).tick();
         world.send(request.clone()).is(200, "session");
     }
     assert_eq!(world.idp().refreshes.used, 0, "one answer is awaited");
-    let reply = world.reply(&asked);
+    let reply = world.reply(&callout);
     let seen = world.on_worker(0).resume(waiting, reply);
-    assert!(token(seen.is(200, "session")).contains("renewed"));
+    assert!(token(seen.is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
@@ -148,13 +148,16 @@ fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
     for worker in [0, 1, 0] {
         let seen = world.on_worker(worker).send(old.clone());
         seen.is(200, "session");
-        assert_eq!(seen.told("x-groups"), before.told("x-groups"));
-        assert_eq!(seen.told("x-email"), Some("new@example.com"));
-        assert!(seen.told_nothing("x-team"), "a claim that is gone is gone: {seen:?}");
+        assert_eq!(seen.upstream_header("x-groups"), before.upstream_header("x-groups"));
+        assert_eq!(seen.upstream_header("x-email"), Some("new@example.com"));
+        assert!(seen.lacks_upstream_header("x-team"), "a claim that is gone is gone: {seen:?}");
         assert_ne!(token(&seen), token(&before));
         // The new cookie gives the same.
         let with_new = world.get("/orders");
-        assert_eq!((with_new.told("x-email"), token(&with_new)), (seen.told("x-email"), token(&seen)));
+        assert_eq!(
+            (with_new.upstream_header("x-email"), token(&with_new)),
+            (seen.upstream_header("x-email"), token(&seen))
+        );
     }
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
@@ -163,7 +166,7 @@ fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
 #[test]
 fn new_tokens_are_kept_while_the_store_cannot_be_written() {
     for fails_for_ever in [false, true] {
-        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+        let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
         world.stop_clock();
         // Each provider's documents are fetched.
         world.tick();
@@ -174,7 +177,7 @@ fn new_tokens_are_kept_while_the_store_cannot_be_written() {
         let sent = world.tick_and_hold();
         assert_eq!(sent.len(), 1);
         world.shared_data_fails(Failing::Writes("refreshed_sessions"));
-        sent.into_iter().for_each(|asked| world.answer_held(asked));
+        sent.into_iter().for_each(|refresh| world.answer_held(refresh));
         let is_lost = |line: &String| line.contains("code=refresh_lost");
         assert!(!lines().iter().any(is_lost), "not yet");
         if fails_for_ever {

@@ -39,7 +39,7 @@ fn people_of_listed_tenants_log_in() {
         let mut world = world(tenant, &json!({}));
         world.log_in("/orders").is(302, "login_completed");
         let seen = world.get("/orders");
-        assert_eq!(seen.is(200, "session").told("x-auth-iss"), Some(issuer(tenant).as_str()));
+        assert_eq!(seen.is(200, "session").upstream_header("x-auth-iss"), Some(issuer(tenant).as_str()));
     }
 }
 
@@ -146,14 +146,14 @@ fn a_refresh_stays_in_its_tenant() {
 #[test]
 fn equal_claims_of_another_tenant_are_another_person() {
     let change = json!({"rules": [{"path": "/pay", "authentication": {"acr_values": ["gold"]}}]});
-    for (tenant, told) in [("one", "one"), ("two", "two")] {
+    for (tenant, expected) in [("one", "one"), ("two", "two")] {
         let mut world = world("one", &change);
         world.log_in("/orders").is(302, "login_completed");
         world.idp().id_token =
             json!({"iss": issuer(tenant), "tid": tenant, "acr": "bronze", "jti": "the second"});
         let cookies = world.browser.header(false, world.now).unwrap();
         world.log_in("/pay").is(403, "step_up_not_met");
-        assert_eq!(world.get("/orders").told("x-auth-iss"), Some(issuer(told).as_str()));
+        assert_eq!(world.get("/orders").upstream_header("x-auth-iss"), Some(issuer(expected).as_str()));
         let old = world.program("/orders", &[("cookie", &cookies)]);
         let code = if tenant == "one" { "session" } else { "session_logged_out" };
         assert_eq!(world.send(old).code, code);

@@ -49,7 +49,7 @@ pub(crate) fn write_number(guest: &mut Guest<'_>, at: u32, number: u32) -> Resul
 
 /// Hands bytes over in memory that the module allocates.
 fn give(guest: &mut Guest<'_>, bytes: &[u8], at: u32, size: u32) -> Result<u32> {
-    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("nobody allocates"))?;
+    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("no allocator"))?;
     if let Some(garbage) = guest.data().setup.gives {
         return give_garbage(guest, garbage, bytes, (at, size));
     }
@@ -64,20 +64,20 @@ fn give(guest: &mut Guest<'_>, bytes: &[u8], at: u32, size: u32) -> Result<u32> 
 
 /// Fault: the host hands over something else than it declares.
 fn give_garbage(guest: &mut Guest<'_>, garbage: Garbage, bytes: &[u8], at: (u32, u32)) -> Result<u32> {
-    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("nobody allocates"))?;
-    let asked = bytes.len() as u32;
+    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("no allocator"))?;
+    let size_given = bytes.len() as u32;
     let (place, length) = match garbage {
         Garbage::Nothing => (0, 0),
-        Garbage::NullPointer => (0, asked.max(1)),
-        Garbage::Unallocated => (64 * 1024, asked.max(1)),
-        Garbage::Inside => (allocate.call(&mut *guest, asked + 8)? + 4, asked),
-        Garbage::TooLong => (allocate.call(&mut *guest, asked)?, asked + 1_000_000),
+        Garbage::NullPointer => (0, size_given.max(1)),
+        Garbage::Unallocated => (64 * 1024, size_given.max(1)),
+        Garbage::Inside => (allocate.call(&mut *guest, size_given + 8)? + 4, size_given),
+        Garbage::TooLong => (allocate.call(&mut *guest, size_given)?, size_given + 1_000_000),
         Garbage::Huge => (allocate.call(&mut *guest, u32::MAX)?, u32::MAX),
-        Garbage::Noise => (allocate.call(&mut *guest, asked)?, asked),
-        Garbage::Cut => (allocate.call(&mut *guest, asked)?, asked / 2),
+        Garbage::Noise => (allocate.call(&mut *guest, size_given)?, size_given),
+        Garbage::Cut => (allocate.call(&mut *guest, size_given)?, size_given / 2),
         Garbage::Many => {
             (0..1_000).try_for_each(|_| allocate.call(&mut *guest, 1).map(|_| ()))?;
-            (allocate.call(&mut *guest, asked)?, asked)
+            (allocate.call(&mut *guest, size_given)?, size_given)
         }
     };
     if place != 0 && garbage == Garbage::Cut {
@@ -100,7 +100,7 @@ pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<Option<
     let host = guest.data_mut();
     *host.calls.entry(name).or_default() += 1;
     if host.setup.traps_at == Some(name) {
-        return Err(Error::msg("a trap was asked for"));
+        return Err(Error::msg("a trap was requested"));
     }
     let current = host.current;
     if host.setup.calls_back_at == Some(name) && host.streams.contains_key(&current) {

@@ -36,7 +36,7 @@ pub enum Progress {
     /// It waits in the filter.
     Waits,
     /// The outcome was returned before, or the client left.
-    Told,
+    Returned,
     /// It is complete.
     Ended(Box<Outgoing>),
     /// It never gets a response; the client must give up by itself.

@@ -193,7 +193,7 @@ impl SharedData {
 
     /// A value and its version.
     pub fn get(&self, profile: Profile, key: &[u8]) -> Option<(Vec<u8>, u32)> {
-        self.values.lock().expect("nobody fails while holding it").get(&index(profile, key)).cloned()
+        self.values.lock().expect("no holder panics").get(&index(profile, key)).cloned()
     }
 
     /// Writes a value with compare-and-swap. False if another worker has written since that version.
@@ -208,7 +208,7 @@ impl SharedData {
         if let Some(another) = another {
             another();
         }
-        let mut values = self.values.lock().expect("nobody fails while holding it");
+        let mut values = self.values.lock().expect("no holder panics");
         let last = values.get(&index(profile, key)).map(|(_, number)| *number);
         let fits = match (profile, last) {
             (Profile::Envoy, None) => true,
@@ -223,7 +223,7 @@ impl SharedData {
 
     /// Fault: every name has the value of another one. nginx distinguishes names by a checksum.
     pub fn mix_up(&self) {
-        let mut values = self.values.lock().expect("nobody fails while holding it");
+        let mut values = self.values.lock().expect("no holder panics");
         let mut rotated: Vec<Vec<u8>> = values.values().map(|(value, _)| value.clone()).collect();
         if let Some(last) = rotated.pop() {
             rotated.insert(0, last);
@@ -235,7 +235,7 @@ impl SharedData {
 
     /// How many values there are.
     pub fn len(&self) -> usize {
-        self.values.lock().expect("nobody fails while holding it").len()
+        self.values.lock().expect("no holder panics").len()
     }
 
     /// Whether nothing is shared.

@@ -21,7 +21,7 @@ impl Worker {
         stream.is_paused = action != CONTINUE;
         stream.holds_body = action == PAUSE_ALL;
         if is_nginx && action > PAUSE {
-            host.crash(format!("request {id} is told to do {action}, which this host does not know"));
+            host.crash(format!("request {id} gets the action {action}, which this host does not know"));
             return;
         }
         if is_nginx && has_callout && !stream.is_paused {

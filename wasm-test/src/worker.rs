@@ -131,7 +131,7 @@ impl Worker {
     /// The progress of a request. Its outcome is returned once.
     pub fn progress(&mut self, stream: StreamId) -> Progress {
         let host = self.host();
-        let Some(found) = host.streams.get(&stream.0) else { return Progress::Told };
+        let Some(found) = host.streams.get(&stream.0) else { return Progress::Returned };
         if found.hangs {
             return Progress::Hangs;
         }

@@ -57,20 +57,20 @@ impl Stage {
                 assert!(!is_ours, "our cookie goes on");
             }
         }
-        let told: Vec<(&str, &[u8])> = upstream.iter().filter(|(name, _)| is_identity(name)).collect();
-        for (name, _) in &told {
+        let identity: Vec<(&str, &[u8])> = upstream.iter().filter(|(name, _)| is_identity(name)).collect();
+        for (name, _) in &identity {
             assert!(name.starts_with("x-") && !name.contains(['_', '.']), "{name} goes on");
             assert_eq!(upstream.all(name).count(), 1, "{name} goes on twice");
         }
         match code {
             "public" => {
-                assert!(told.is_empty(), "an identity on a public path: {told:?}");
+                assert!(identity.is_empty(), "an identity on a public path: {identity:?}");
                 assert!(read_by_url(request.path_only()).starts_with("/public"), "{}", request.path);
             }
-            "cors_preflight" => assert!(told.is_empty() && request.method == "OPTIONS", "{told:?}"),
+            "cors_preflight" => assert!(identity.is_empty() && request.method == "OPTIONS", "{identity:?}"),
             "session" | "token" => {
                 let subject = upstream.one("x-auth-sub").expect("a session or a token has a subject");
-                assert!(self.subjects.contains(subject), "nobody named {subject}");
+                assert!(self.subjects.contains(subject), "no provider named {subject}");
                 assert!(code == "token" || self.logins > 0, "a session without a login");
                 if code == "token" {
                     let token = request.headers.one("authorization").and_then(|value| value.get(7..));

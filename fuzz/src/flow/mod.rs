@@ -242,7 +242,7 @@ impl Stage {
             17 => self.browser.cookies.clear(),
             18 => self.trailers(bytes),
             19 => self.provider_ends_session(bytes),
-            20 => self.provider_renews(bytes),
+            20 => self.provider_refreshes(bytes),
             21 => self.idp(bytes).ends_all_logins(),
             22 => self.body = Some(bytes.text_or(&BODIES).into_bytes()),
             _ => {

@@ -5,7 +5,7 @@ use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 
 use super::super::bytes::Bytes;
 use super::super::requests::headers;
-use super::super::world::{Asked, Key, Provider, merge};
+use super::super::world::{Key, Provider, SentCallout, merge};
 use super::browser::mutated;
 use super::{ADDRESSES, BACKCHANNEL_LOGOUT, ENDPOINTS, SUBJECTS, Stage};
 
@@ -112,7 +112,7 @@ impl Stage {
     }
 
     /// The response to a refresh.
-    pub(super) fn provider_renews(&mut self, bytes: &mut Bytes<'_>) {
+    pub(super) fn provider_refreshes(&mut self, bytes: &mut Bytes<'_>) {
         let responses = [
             json!({}),
             json!({"refresh_token": null}),
@@ -130,16 +130,16 @@ impl Stage {
     }
 
     /// The response of the provider, if the callout is for one; or one from the bytes.
-    pub(super) fn reply(&mut self, asked: &Asked, bytes: &mut Bytes<'_>) -> Reply {
+    pub(super) fn reply(&mut self, callout: &SentCallout, bytes: &mut Bytes<'_>) -> Reply {
         if bytes.byte() > 0xf0 {
             return any_reply(bytes);
         }
         let is_asked = |provider: &&mut Provider| {
-            ADDRESSES.iter().any(|path| asked.url.as_str() == format!("{}{path}", provider.issuer))
+            ADDRESSES.iter().any(|path| callout.url.as_str() == format!("{}{path}", provider.issuer))
         };
         let now = self.now;
         let provider = self.providers.iter_mut().find(is_asked);
-        provider.map_or(Err(CalloutFailed::NotSent), |provider| provider.reply(asked, now))
+        provider.map_or(Err(CalloutFailed::NotSent), |provider| provider.reply(callout, now))
     }
 }
 

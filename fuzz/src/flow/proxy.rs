@@ -98,8 +98,8 @@ impl Stage {
             return false;
         }
         let which = usize::from(bytes.byte()) % in_flight.len();
-        let (id, asked) = in_flight.swap_remove(which);
-        let reply = self.reply(&asked, bytes);
+        let (id, callout) = in_flight.swap_remove(which);
+        let reply = self.reply(&callout, bytes);
         self.workers[worker].reply(id, reply, self.now);
         true
     }

@@ -9,7 +9,7 @@ fn a_callback_without_a_valid_response_is_refused_without_callouts() {
     let long = format!("?code=x&state={}", "a".repeat(20_000));
     let many = format!("?code=x&state=a{}", "&p=1".repeat(100));
     let state = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    let of_nobody = format!("?code=x&state={state}");
+    let unknown = format!("?code=x&state={state}");
     for (id, query) in [
         ("FLOW-01", "?code=x"),
         ("FLOW-01", ""),
@@ -27,7 +27,7 @@ fn a_callback_without_a_valid_response_is_refused_without_callouts() {
         ("FLOW-02", "?code=x&state=%"),
         ("LOG-03", "?canary+call+0800=1&canary+call+0800=2&code=x&state=a"),
         ("LOG-03", "?code=x&state=a&iss=canary"),
-        ("FLOW-03", &of_nobody),
+        ("FLOW-03", &unknown),
         ("FLOW-04", "?code=x&state=a%0d%0aset-cookie:x=y"),
         (
             "FLOW-11",
@@ -49,7 +49,7 @@ fn a_callback_without_a_valid_response_is_refused_without_callouts() {
         let mut world = World::new();
         let seen = world.arrive(&format!("/oidc/callback{query}"));
         assert_refused(id, query, &mut world, &seen, 400);
-        assert_eq!(world.idp().asked, Vec::<&str>::new(), "{id} {query}");
+        assert_eq!(world.idp().request_log, Vec::<&str>::new(), "{id} {query}");
         assert!(lines().iter().all(|line| !line.contains(|c: char| c.is_control())), "{id} {query}");
     }
 }
@@ -272,14 +272,14 @@ fn only_the_exact_path_is_the_callback() {
 fn flow_24_a_new_login_takes_the_place_of_the_session() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-auth-sub"), Some("alice"));
+    assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("alice"));
     world.idp().id_token = json!({"sub": "bob"});
     let before = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap().value.clone();
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-auth-sub"), Some("bob"), "FLOW-24");
+    assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("bob"), "FLOW-24");
     assert!(world.browser.cookies.iter().all(|cookie| cookie.value != before), "FLOW-24, SESS-21, SESS-22");
     // Without a state of this browser the session stays, and the browser is sent to the front page.
     let seen = world.arrive("/oidc/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     assert_eq!(seen.is(302, "login_done_before").location(), "/", "FLOW-24");
-    assert_eq!(world.get("/orders").told("x-auth-sub"), Some("bob"), "FLOW-24");
+    assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("bob"), "FLOW-24");
 }

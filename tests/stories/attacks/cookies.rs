@@ -54,7 +54,7 @@ fn a_session_is_found_beside_tossed_cookies() {
         let request = with_cookies(&world, &fields);
         let seen = world.send(request);
         assert_eq!(seen.status, status, "SESS-04 {}: {seen:?}", fields.len());
-        assert!(status == 401 || seen.told("x-auth-sub") == Some("alice"), "SESS-04");
+        assert!(status == 401 || seen.upstream_header("x-auth-sub") == Some("alice"), "SESS-04");
     }
 }
 
@@ -147,7 +147,7 @@ fn a_cookie_header_of_any_shape_is_read_within_limits() {
     }
     // HTTP/2 splits the header into several fields.
     let request = with_cookies(&world, &["a=1", &session, "b=2"]);
-    assert_eq!(world.send(request).told("cookie"), Some("a=1; b=2"), "SESS-12");
+    assert_eq!(world.send(request).upstream_header("cookie"), Some("a=1; b=2"), "SESS-12");
     let (mut world, pairs) = large();
     let crumbs: Vec<&str> = pairs.iter().map(String::as_str).collect();
     let request = with_cookies(&world, &crumbs);
@@ -177,7 +177,7 @@ fn only_our_cookies_are_removed_before_the_upstream() {
             request.path = path.to_owned();
             let seen = world.send(request);
             assert_eq!(seen.status, 200, "{id} {path} {field}");
-            assert_eq!(seen.told("cookie").map(str::trim), expected, "{id} {path} {field}");
+            assert_eq!(seen.upstream_header("cookie").map(str::trim), expected, "{id} {path} {field}");
         }
     }
 }

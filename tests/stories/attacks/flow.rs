@@ -374,7 +374,7 @@ fn flow_64_a_login_that_another_site_begins_is_a_login_here() {
         let seen = world.arrive(&format!("/oidc/login?{query}"));
         assert_eq!((seen.status, seen.cookies().len()), (400, 0), "FLOW-64 {query}: {seen:?}");
         assert!(!seen.body.contains("canary"), "LOG-03 {query}: {seen:?}");
-        assert_eq!(world.idp().asked, Vec::<&str>::new(), "FLOW-64 {query}");
+        assert_eq!(world.idp().request_log, Vec::<&str>::new(), "FLOW-64 {query}");
     }
 }
 

@@ -106,13 +106,13 @@ fn identity_headers_of_a_client_never_reach_the_upstream() {
         for (what, request) in &requests {
             let seen = world.send(with_spelling(request.clone(), name));
             assert_nothing_of_mallory(id, &format!("{what} {name:?}"), &seen);
-            let told = seen.told("x-auth-sub");
+            let upstream = seen.upstream_header("x-auth-sub");
             let expected = match *what {
                 "session" | "session where tokens count too" => Some("alice"),
                 "token" => Some("robot"),
                 _ => None,
             };
-            assert_eq!(told, expected, "{id} HDR-09 {what} {name:?}");
+            assert_eq!(upstream, expected, "{id} HDR-09 {what} {name:?}");
         }
     }
 }
@@ -172,7 +172,7 @@ fn listed_request_headers_never_reach_the_upstream() {
     // Headers that are not listed are forwarded, as SECURITY.md warns.
     let mut world = World::with(&everything());
     let request = world.program("/public/x", &[("x-original-url", "/admin")]);
-    assert_eq!(world.send(request).told("x-original-url"), Some("/admin"), "HDR-01");
+    assert_eq!(world.send(request).upstream_header("x-original-url"), Some("/admin"), "HDR-01");
 }
 
 #[test]
@@ -192,13 +192,13 @@ fn unauthenticated_requests_cannot_upgrade_the_protocol() {
                 seen.is(400, "protected_header");
                 continue;
             }
-            assert!(seen.is(200, "public").told_nothing("http2-settings"), "{id} {proxy:?}");
-            assert!(seen.told_nothing("upgrade"), "{id} {proxy:?} {fields:?}");
+            assert!(seen.is(200, "public").lacks_upstream_header("http2-settings"), "{id} {proxy:?}");
+            assert!(seen.lacks_upstream_header("upgrade"), "{id} {proxy:?} {fields:?}");
         }
     }
     let mut world = World::with(&everything());
     let request = world.program("/public/x", &[("upgrade", "websocket")]);
-    assert_eq!(world.send(request).told("upgrade"), Some("websocket"));
+    assert_eq!(world.send(request).upstream_header("upgrade"), Some("websocket"));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn unauthenticated_requests_carry_no_identity() {
     for request in [world.navigation("/public/x", false), world.program("/public/x", &[])] {
         let seen = world.send(request);
         for name in IDENTITY {
-            assert_eq!(seen.told(name), None, "HDR-04 {name}");
+            assert_eq!(seen.upstream_header(name), None, "HDR-04 {name}");
         }
     }
     // HDR-12: no claim of an unverified token is forwarded, in any form.
@@ -223,7 +223,7 @@ fn unauthenticated_requests_carry_no_identity() {
         assert_eq!(seen.status, status, "HDR-12 {path}");
         if status == 200 {
             for name in IDENTITY {
-                assert_eq!(seen.told(name), None, "HDR-12 {path} {name}");
+                assert_eq!(seen.upstream_header(name), None, "HDR-12 {path} {name}");
             }
         }
     }
@@ -245,8 +245,8 @@ fn connection_cannot_drop_identity_headers() {
         let mut request = world.navigation("/orders", false);
         request.headers.push("connection", nominated);
         let seen = world.send(request);
-        assert_eq!(seen.told("connection"), Some(left), "HDR-10 {nominated:?}");
-        assert_eq!(seen.told("x-auth-sub"), Some("alice"), "HDR-10 {nominated:?}");
+        assert_eq!(seen.upstream_header("connection"), Some(left), "HDR-10 {nominated:?}");
+        assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"), "HDR-10 {nominated:?}");
     }
 }
 
@@ -289,11 +289,18 @@ fn authorization_is_removed_where_it_authenticates_or_carries_a_token() {
             continue;
         }
         assert_nothing_of_mallory("HDR-11", attacker, &seen);
-        assert!(seen.told("authorization").unwrap().starts_with("Bearer access-canary"), "HDR-11 {attacker}");
+        assert!(
+            seen.upstream_header("authorization").unwrap().starts_with("Bearer access-canary"),
+            "HDR-11 {attacker}"
+        );
         // HDR-19: on a public path no token is forwarded, neither ours nor the client's.
         let request = world.navigation("/public/x", false);
         let seen = world.send_pretending(request, &[("authorization", attacker), ("x-id-token", "mallory")]);
-        assert_eq!((seen.told("authorization"), seen.told("x-id-token")), (None, None), "HDR-19 {attacker}");
+        assert_eq!(
+            (seen.upstream_header("authorization"), seen.upstream_header("x-id-token")),
+            (None, None),
+            "HDR-19 {attacker}"
+        );
     }
     // Where no token is forwarded, headers that are not ours stay.
     let mut world = World::with(&everything());
@@ -306,11 +313,15 @@ fn authorization_is_removed_where_it_authenticates_or_carries_a_token() {
     }
     let mut request = world.navigation("/orders", false);
     request.headers.push("authorization", "Basic YTpi");
-    assert_eq!(world.send(request).told("authorization"), Some("Basic YTpi"), "HDR-11: documented");
+    assert_eq!(
+        world.send(request).upstream_header("authorization"),
+        Some("Basic YTpi"),
+        "HDR-11: documented"
+    );
     let make: Make =
         Box::new(|claims| compact(r#"{"alg":"ES256","kid":"k1"}"#, claims.to_string(), &honest()));
     let seen = as_access_token(&mut world, &make);
-    assert!(seen.told_nothing("authorization"), "HDR-11: the token was for us");
+    assert!(seen.lacks_upstream_header("authorization"), "HDR-11: the token was for us");
 }
 
 #[test]
@@ -362,8 +373,8 @@ fn hdr_16_claims_cannot_break_out_of_their_header() {
         {
             assert!(value.iter().all(|byte| (b' '..=b'~').contains(byte)), "HDR-16 {name}: {value:?}");
         }
-        let told = seen.told("x-auth-sub").unwrap();
-        let decoded = percent_decoded(told);
+        let upstream = seen.upstream_header("x-auth-sub").unwrap();
+        let decoded = percent_decoded(upstream);
         assert_eq!(decoded, sub, "HDR-16: it can be read back");
     }
 }
@@ -382,13 +393,13 @@ fn wasm_19_a_request_that_passes_twice_has_each_identity_header_once() {
     let mut request = world.navigation("/orders", false);
     let first = world.send(request.clone());
     for name in IDENTITY {
-        if let Some(value) = first.told(name) {
+        if let Some(value) = first.upstream_header(name) {
             request.headers.push(name, value);
         }
     }
     let second = world.send(request);
     for name in IDENTITY {
-        assert_eq!(first.told(name), second.told(name), "WASM-19 {name}");
+        assert_eq!(first.upstream_header(name), second.upstream_header(name), "WASM-19 {name}");
         assert!(second.upstream.as_ref().unwrap().all(name).count() <= 1, "WASM-19 {name}");
     }
     assert_eq!(world.idp().count("token"), 1, "WASM-19");

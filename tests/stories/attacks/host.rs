@@ -174,8 +174,11 @@ fn a_configured_port_belongs_to_the_host() {
     // Envoy chooses as if the default port were not there; nginx always does so.
     let named = visit(&mut world, "status.example.com:443");
     let expected = if world.proxy == Proxy::Envoy { STATUS } else { "status.example.com:443" };
-    assert_eq!(named.told(":authority"), Some(expected), "HOST-03");
-    assert_eq!(visit(&mut world, "odd.example.com:8443").told(":authority"), Some("odd.example.com:8443"));
+    assert_eq!(named.upstream_header(":authority"), Some(expected), "HOST-03");
+    assert_eq!(
+        visit(&mut world, "odd.example.com:8443").upstream_header(":authority"),
+        Some("odd.example.com:8443")
+    );
 
     let mut over_http = World::with(&json!({
         "session": {"insecure_allow_http": true},
@@ -186,7 +189,7 @@ fn a_configured_port_belongs_to_the_host() {
 
     let mut in_nginx = World::on(Proxy::Nginx, &json!({"rules": [{"hosts": [STATUS], "accept": "public"}]}));
     let named = visit(&mut in_nginx, "status.example.com:443");
-    assert_eq!(named.is(200, "public").told(":authority"), Some("status.example.com:443"));
+    assert_eq!(named.is(200, "public").upstream_header(":authority"), Some("status.example.com:443"));
 }
 
 /// Where no rule names hosts, or all rules have the same effect, no request is refused for its port.
@@ -201,7 +204,11 @@ fn hosts_are_checked_only_where_rules_name_hosts() {
         let mut world = World::with(&change);
         for authority in ["status.example.com:1", "status.example.com.", "localhost:10000", "10.0.0.1:8080"] {
             let seen = visit(&mut world, authority);
-            assert_eq!(seen.is(200, "public").told(":authority"), Some(authority), "HOST-01 {change}");
+            assert_eq!(
+                seen.is(200, "public").upstream_header(":authority"),
+                Some(authority),
+                "HOST-01 {change}"
+            );
         }
         // Without rules that name hosts, the host is not checked at all.
         assert_eq!(visit(&mut world, "status.example.com:x").status, if is_named { 400 } else { 200 });
@@ -248,7 +255,7 @@ fn a_session_does_not_open_another_virtual_host() {
         let mut request = world.navigation("/orders", false);
         "partner.example.com:443".clone_into(&mut request.authority);
         let seen = world.send(request);
-        let sent = seen.is(200, "session").told(":authority").unwrap().to_owned();
+        let sent = seen.is(200, "session").upstream_header(":authority").unwrap().to_owned();
         for (proxy, application) in proxies(&world) {
             assert_eq!(application(&sent), Application::Partner, "HOST-05 {proxy}");
         }

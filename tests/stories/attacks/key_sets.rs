@@ -3,7 +3,7 @@
 use super::forge::{compact, ed25519_jwk, honest, own_rsa_jwk, with};
 use super::keys::{good, signed_by};
 use super::refused::{Make, access_claims, api, as_access_token, assert_rejected, publishing};
-use crate::world::{Key, NOBODY_IS_WOKEN, World, answer};
+use crate::world::{Key, NO_WAKE_UPS, World, answer};
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
@@ -57,7 +57,7 @@ fn rotated_keys_of_a_provider_are_followed() {
     assert_rejected("JWK-08", "by the key of before", "jws_signature", &seen);
     let stranger = Key::new("k1", 3).sign(&json!({}), &access_claims(now.0));
     let seen = world.with_token("/api", &stranger);
-    assert_rejected("JWK-08", "by nobody", "jws_signature", &seen);
+    assert_rejected("JWK-08", "by an unknown key", "jws_signature", &seen);
     assert_eq!(world.idp().count("keys"), 2, "JWK-08 within the same throttle");
 
     // JWK-09: a withdrawn key is valid for a day at most, whatever lifetime the provider sends, and so is a
@@ -114,7 +114,10 @@ fn an_invalid_key_set_keeps_the_known_one() {
         assert_eq!((seen.status, seen.upstream.is_none()), (503, true), "{id} {shown}: {seen:?}");
         as_access_token(&mut world, &good()).is(200, "token");
         // Only the provider got requests: no redirect was followed.
-        assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys"].contains(asked)), "{id}");
+        assert!(
+            world.idp().request_log.iter().all(|endpoint| ["metadata", "keys"].contains(endpoint)),
+            "{id}"
+        );
     }
 }
 
@@ -145,7 +148,7 @@ fn a_key_set_is_read_with_any_content_type() {
 #[test]
 fn the_provider_sets_the_lifetime_of_keys_within_bounds() {
     let later = "Tue, 14 Nov 2023 23:13:20 GMT";
-    for (fields, renewed_after) in [
+    for (fields, refreshed_after) in [
         (vec![("cache-control", "max-age=0")], 48),
         (vec![("cache-control", "no-store")], 48),
         (vec![("cache-control", "max-age=1e12")], 48),
@@ -168,7 +171,7 @@ fn the_provider_sets_the_lifetime_of_keys_within_bounds() {
         fields.iter().for_each(|(name, value)| reply.headers.push(*name, *value));
         world.idp().instead.insert("keys", Ok(reply));
         world.tick();
-        world.after(renewed_after - 1).tick();
+        world.after(refreshed_after - 1).tick();
         assert_eq!(world.idp().count("keys"), 1, "JWK-17 {fields:?}");
         world.after(1).tick();
         assert_eq!(world.idp().count("keys"), 2, "JWK-17 {fields:?}");
@@ -182,7 +185,7 @@ fn jwk_21_concurrent_requests_share_one_fetch_even_if_it_fails() {
     for (reply, status) in
         [(None, 200), (Some(Err(CalloutFailed::NoAnswer)), 503), (Some(answer(500, "")), 503)]
     {
-        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+        let mut world = World::on_envoy_alone(NO_WAKE_UPS, &api());
         if let Some(reply) = reply {
             world.idp().instead.insert("keys", reply);
         }
@@ -192,7 +195,7 @@ fn jwk_21_concurrent_requests_share_one_fetch_even_if_it_fails() {
         for seen in answers {
             assert_eq!(seen.status, status, "JWK-21 {seen:?}");
         }
-        assert_eq!(world.idp().asked, ["metadata", "keys"], "JWK-21");
+        assert_eq!(world.idp().request_log, ["metadata", "keys"], "JWK-21");
         // JWK-23: it recovers without a restart.
         world.idp().instead.clear();
         world.after(1);
@@ -218,6 +221,6 @@ fn jwk_22_a_request_with_two_tokens_gets_one_answer_without_keys() {
         let request = world.program("/api", &fields);
         let seen = world.send(request);
         assert!(matches!(seen.status, 400 | 503) && seen.upstream.is_none(), "JWK-22 {headers:?}: {seen:?}");
-        assert!(world.idp().asked.len() <= 1, "JWK-22");
+        assert!(world.idp().request_log.len() <= 1, "JWK-22");
     }
 }

@@ -282,8 +282,8 @@ fn jwk_20_a_cached_token_matches_its_whole_text_and_issuer() {
     let (head, signature) = alice.rsplit_once('.').unwrap();
     let (_, of_bob) = bob.rsplit_once('.').unwrap();
     for _ in 0..2 {
-        assert_eq!(world.with_token("/any", &alice).told("x-auth-sub"), Some("alice"), "JWK-20");
-        assert_eq!(world.with_token("/any", &bob).told("x-auth-sub"), Some("bob"), "JWK-20");
+        assert_eq!(world.with_token("/any", &alice).upstream_header("x-auth-sub"), Some("alice"), "JWK-20");
+        assert_eq!(world.with_token("/any", &bob).upstream_header("x-auth-sub"), Some("bob"), "JWK-20");
         for other in [
             format!("{head}.{of_bob}"),
             format!("{head}."),

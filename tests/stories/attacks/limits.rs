@@ -19,7 +19,7 @@ fn dos_01_beginning_a_login_keeps_no_state_in_the_proxy() {
         let seen = world.get(&format!("/flood/{page}"));
         assert_eq!((seen.status, seen.cookies().len()), (302, 1), "DOS-01");
     }
-    assert_eq!(world.idp().asked, ["metadata", "keys"], "DOS-01");
+    assert_eq!(world.idp().request_log, ["metadata", "keys"], "DOS-01");
     // A login that began before the flood needs nothing that could be evicted, and not even the same worker.
     world.browser = browser;
     world.on_worker(1);

@@ -76,7 +76,7 @@ fn an_unacceptable_discovery_document_is_not_used() {
     }
     for (what, reply) in [
         ("no such cluster", Err(CalloutFailed::NotSent)),
-        ("nobody there", Err(CalloutFailed::NoAnswer)),
+        ("unreachable", Err(CalloutFailed::NoAnswer)),
         ("a gateway", answer(502, "")),
     ] {
         rows.push(("DISC-11", what.to_owned(), reply));
@@ -93,9 +93,9 @@ fn an_unacceptable_discovery_document_is_not_used() {
         }
         world.get("/public/x").is(200, "public");
         assert_eq!(
-            world.idp().asked,
+            world.idp().request_log,
             ["metadata"],
-            "{id} {what}: nobody else is asked, and not again at once"
+            "{id} {what}: no other server gets a request, and there is no immediate retry"
         );
         assert!(lines().iter().any(|line| line.contains("provider=main")), "{id} {what}: the log says why");
         // A valid document ends the outage, without a restart.
@@ -132,8 +132,8 @@ fn disc_12_every_callout_has_a_timeout() {
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix(crate::world::SITE).unwrap(), true);
     let (token, _) = world.begin(&request);
-    for asked in [metadata, keys, token] {
-        assert_eq!(asked.timeout.as_secs(), 3, "DISC-12 {}", asked.url);
+    for callout in [metadata, keys, token] {
+        assert_eq!(callout.timeout.as_secs(), 3, "DISC-12 {}", callout.url);
     }
 }
 
@@ -188,12 +188,12 @@ fn disc_16_callouts_carry_nothing_of_the_client() {
     ] {
         request.headers.push(name, value);
     }
-    let (asked, waiting) = world.begin(&request);
-    assert_eq!(asked.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
-    let reply = world.reply(&asked);
-    let (asked, waiting) = world.next(waiting, reply);
-    assert_eq!(asked.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
-    let reply = world.reply(&asked);
+    let (callout, waiting) = world.begin(&request);
+    assert_eq!(callout.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
+    let reply = world.reply(&callout);
+    let (callout, waiting) = world.next(waiting, reply);
+    assert_eq!(callout.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
+    let reply = world.reply(&callout);
     world.resume(waiting, reply).is(302, "login_begins");
 }
 
@@ -249,7 +249,7 @@ fn userinfo_matches_the_id_token_and_is_fetched_with_a_bearer_token() {
 
     let mut world = needing_userinfo();
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-groups"), Some("staff"));
+    assert_eq!(world.get("/orders").upstream_header("x-groups"), Some("staff"));
     assert_eq!(world.idp().count("userinfo"), 1, "FLOW-63: the provider held it to GET, and to one field");
 }
 
@@ -259,9 +259,9 @@ fn userinfo_does_not_override_the_id_token() {
     world.idp().userinfo = json!({"groups": ["staff"], "iss": "https://evil.example", "aud": "other", "exp": 1, "nonce": "x", "azp": "x"});
     let seen = world.log_in("/orders");
     if seen.status == 302 {
-        assert_eq!(world.get("/orders").told("x-auth-sub"), Some("alice"), "FLOW-60");
-        let told = world.get("/orders").told("x-auth-iss").map(str::to_owned);
-        assert_ne!(told.as_deref(), Some("https://evil.example"), "FLOW-60");
+        assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("alice"), "FLOW-60");
+        let issuer = world.get("/orders").upstream_header("x-auth-iss").map(str::to_owned);
+        assert_ne!(issuer.as_deref(), Some("https://evil.example"), "FLOW-60");
     }
 }
 

@@ -102,7 +102,7 @@ pub fn assert_all_refused(keys: &[Value], rows: &[Forged], make_good: &Make) {
     }
     as_access_token(&mut world, make_good).is(200, "token");
     as_id_token(&mut world, make_good).is(302, "login_completed");
-    assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys", "token"].contains(asked)));
+    assert!(world.idp().request_log.iter().all(|endpoint| ["metadata", "keys", "token"].contains(endpoint)));
     assert!(
         lines().iter().all(|line| !line.contains(|c: char| c.is_control())),
         "a line in the log is broken"

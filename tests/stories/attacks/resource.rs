@@ -242,7 +242,7 @@ fn a_token_without_the_required_client_or_scope_is_forbidden() {
         }
     }
     let token = token_with(&world, json!({"act": {"sub": "admin"}, "client_id": "robot"}));
-    assert_eq!(world.with_token("/client", &token).told("x-auth-sub"), Some("mallory"), "RS-28");
+    assert_eq!(world.with_token("/client", &token).upstream_header("x-auth-sub"), Some("mallory"), "RS-28");
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn rs_15_only_configured_issuers_are_accepted_and_none_is_looked_up() {
         let token = token_with(&world, json!({"iss": iss}));
         let seen = world.with_token("/api", &token);
         assert_rejected("RS-15", &iss.to_string(), "token_issuer", &seen);
-        assert_eq!(world.idp().asked, Vec::<&str>::new(), "RS-15 DISC-02 {iss}: nobody is asked");
+        assert_eq!(world.idp().request_log, Vec::<&str>::new(), "RS-15 DISC-02 {iss}: no request is sent");
     }
     for name in ["x-issuer", "x-tenant", "x-realm", "x-provider"] {
         let request =
@@ -272,7 +272,7 @@ fn rs_15_only_configured_issuers_are_accepted_and_none_is_looked_up() {
         world.send(request);
     }
     world.get("/orders?issuer=https://evil.example&provider=evil").is(302, "login_begins");
-    assert_eq!(world.idp().asked, ["metadata", "keys"], "DISC-02: the configured one alone");
+    assert_eq!(world.idp().request_log, ["metadata", "keys"], "DISC-02: the configured one alone");
 }
 
 #[test]
@@ -285,8 +285,8 @@ fn a_session_and_a_token_are_never_mixed() {
     let mut request = world.navigation("/orders", false);
     request.headers.push("authorization", format!("Bearer {bob}"));
     let seen = world.send(request.clone());
-    assert_eq!(seen.is(200, "token").told("x-auth-sub"), Some("bob"), "RS-23");
-    assert_eq!(seen.told("x-auth-email"), None, "RS-23: nothing of the session's");
+    assert_eq!(seen.is(200, "token").upstream_header("x-auth-sub"), Some("bob"), "RS-23");
+    assert_eq!(seen.upstream_header("x-auth-email"), None, "RS-23: nothing of the session's");
     // A session does not make up for an invalid token.
     for bad in [format!("{bob}A"), "x".to_owned(), token_with(&world, json!({"aud": "other"}))] {
         let mut request = world.navigation("/orders", false);
@@ -318,7 +318,7 @@ fn only_a_real_preflight_passes_without_identity() {
         let mut request = world.program(path, &preflight);
         request.method = "OPTIONS".to_owned();
         let seen = world.send_pretending(request, &[("x-auth-sub", "mallory")]);
-        assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None, "RS-25 {path}");
+        assert_eq!(seen.is(200, "cors_preflight").upstream_header("x-auth-sub"), None, "RS-25 {path}");
     }
     let mut closed = World::with(&json!({"rules": [{"path_prefix": "/closed", "accept": "deny"}]}));
     let mut request = closed.program("/closed/x", &preflight);

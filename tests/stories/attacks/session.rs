@@ -90,8 +90,8 @@ fn cookies_of(bytes: usize) -> usize {
     world.log_in("/orders").is(302, "login_completed");
     let count = world.browser.names().iter().filter(|name| **name != "__Host-vestibule-tries").count();
     let seen = world.get("/orders");
-    let told = seen.is(200, "session").told("x-groups").map(str::len);
-    assert_eq!(told, (bytes <= 8_192).then_some(bytes), "SESS-09 {bytes}");
+    let length = seen.is(200, "session").upstream_header("x-groups").map(str::len);
+    assert_eq!(length, (bytes <= 8_192).then_some(bytes), "SESS-09 {bytes}");
     count
 }
 
@@ -238,7 +238,11 @@ fn a_planted_session_is_replaced_by_the_login() {
         world.idp().id_token = json!({"sub": "alice"});
         world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
         assert_ne!(value(&world, SESSION), before, "SESS-21 SESS-22 {planted}");
-        assert_eq!(world.get("/orders").told("x-auth-sub"), Some("alice"), "SESS-21 SESS-22 {planted}");
+        assert_eq!(
+            world.get("/orders").upstream_header("x-auth-sub"),
+            Some("alice"),
+            "SESS-21 SESS-22 {planted}"
+        );
     }
 }
 
@@ -309,7 +313,11 @@ fn sess_32_a_stream_needs_a_session_at_its_start() {
         let mut request = world.navigation("/orders", false);
         headers.iter().for_each(|(name, value)| request.headers.push(*name, *value));
         let seen = world.send(request);
-        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("alice"), "SESS-32 {headers:?}");
+        assert_eq!(
+            seen.is(200, "session").upstream_header("x-auth-sub"),
+            Some("alice"),
+            "SESS-32 {headers:?}"
+        );
         let request = world.program("/orders", &headers);
         assert_eq!(world.send(request).status, 401, "SESS-32 {headers:?}: none without");
     }

@@ -237,19 +237,19 @@ fn out_16_a_logout_token_must_be_posted_as_a_form() {
 #[test]
 fn out_17_a_flood_of_forged_logout_tokens_causes_no_fetch() {
     let mut world = logged_in();
-    let (now, asked) = (world.now, world.idp().asked.len());
+    let (now, requests) = (world.now, world.idp().request_log.len());
     world.idp().forgery = Some(|_| vec![7; 64]);
     for n in 0..100 {
         let changes = json!({"iss": format!("https://evil{n}.example")});
         let token = world.idp().logout_token(&changes, now);
         bring(&mut world, &token).is(400, "issuer_unknown");
     }
-    assert_eq!(world.idp().asked.len(), asked);
+    assert_eq!(world.idp().request_log.len(), requests);
     for n in 0..100 {
         let token = world.idp().logout_token_with(&json!({"kid": format!("other{n}")}), &json!({}), now);
         bring(&mut world, &token).is(400, "jws_key_unknown");
     }
-    assert_eq!(world.idp().asked.len(), asked + 1, "the keys are asked for once in a while");
+    assert_eq!(world.idp().request_log.len(), requests + 1, "the keys are fetched once in a while");
     world.get("/orders").is(200, "session");
 }
 
@@ -329,7 +329,7 @@ fn a_revoked_session_is_not_restored_by_its_refresh() {
     let mut world = logged_in();
     for _ in 0..3 {
         world.after(61);
-        assert!(!world.get("/orders").is(200, "session").cookies().is_empty(), "it is written anew");
+        assert!(!world.get("/orders").is(200, "session").cookies().is_empty(), "it is extended");
     }
     let now = world.now;
     let token = world.idp().logout_token(&json!({}), now);

@@ -30,7 +30,7 @@ pub fn accepted(mode: Mode, switch: impl FnOnce(&mut Provider)) -> World {
     let mut world = mode.world(json!({}));
     switch(world.idp());
     log_in(mode, &mut world);
-    assert_eq!(world.get("/orders").is(200, "session").told("x-auth-sub"), Some("alice"));
+    assert_eq!(world.get("/orders").is(200, "session").upstream_header("x-auth-sub"), Some("alice"));
     world
 }
 
@@ -65,8 +65,8 @@ pub fn broken(signature: &[u8]) -> Vec<u8> {
 pub fn happy_path(mode: Mode) {
     let mut world = accepted(mode, |_| {});
     let seen = world.get("/orders");
-    assert_eq!(seen.told("x-auth-iss"), Some("https://idp.example.com"));
-    assert_eq!(seen.told("x-auth-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-auth-iss"), Some("https://idp.example.com"));
+    assert_eq!(seen.upstream_header("x-auth-email"), Some("alice@example.com"));
 }
 
 pub fn invalid_iss(mode: Mode) {
@@ -148,7 +148,7 @@ pub fn scope_userinfo_claims(mode: Mode) {
         ("x-phone", "+1 555 0100"),
         ("x-city", "Wonderland"),
     ] {
-        assert_eq!(seen.told(header), Some(value), "{header}");
+        assert_eq!(seen.upstream_header(header), Some(value), "{header}");
     }
     assert_eq!(world.idp().count("userinfo"), 1);
 }

@@ -6,7 +6,7 @@ use vestibule::http::Request;
 use super::{Proxy, Seen, World};
 
 /// Why a story does not hold on nginx: the second request gets 503.
-pub const NOBODY_IS_WOKEN: &str = "no request is woken from elsewhere";
+pub const NO_WAKE_UPS: &str = "no request is woken from elsewhere";
 /// A request with our headers is refused instead: another story.
 pub const NOTHING_IS_REMOVED: &str = "no header is removed";
 /// Without a header that announces it, a body is not noticed before the request is decided.

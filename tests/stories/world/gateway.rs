@@ -38,7 +38,7 @@ pub struct CalloutId(pub u32);
 
 /// A callout, as its receiver sees it.
 #[derive(Clone)]
-pub struct Asked {
+pub struct SentCallout {
     pub target: String,
     pub method: String,
     pub url: Url,
@@ -58,7 +58,7 @@ pub trait Gateway {
     /// The outcome of a request, if it is decided; the upstream responds now. Returned once.
     fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen>;
     /// The callouts in flight, the oldest first.
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)>;
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)>;
     /// A callout is answered.
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp);
     /// The client of a request goes away.

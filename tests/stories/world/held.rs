@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use super::{Asked, CalloutId, World};
+use super::{CalloutId, SentCallout, World};
 
 impl World {
     /// Runs a tick; the callouts that it sends stay unanswered.
-    pub fn tick_and_hold(&mut self) -> Vec<(CalloutId, Asked)> {
+    pub fn tick_and_hold(&mut self) -> Vec<(CalloutId, SentCallout)> {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         self.gateway.borrow_mut().tick(self.now);
         let sent: Vec<_> = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id)).collect();
@@ -15,8 +15,8 @@ impl World {
     }
 
     /// Answers one of them.
-    pub fn answer_held(&mut self, (callout, asked): (CalloutId, Asked)) {
-        let reply = self.reply(&asked);
+    pub fn answer_held(&mut self, (callout, sent): (CalloutId, SentCallout)) {
+        let reply = self.reply(&sent);
         self.held.retain(|(worker, held)| !Rc::ptr_eq(worker, &self.gateway) || *held != callout);
         self.gateway.borrow_mut().reply(callout, reply, self.now);
     }

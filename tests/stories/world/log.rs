@@ -39,5 +39,5 @@ pub fn forget() {
 }
 
 pub fn lines() -> Vec<String> {
-    LINES.with_borrow(|lines| lines.iter().map(|line| super::variant::as_told(line)).collect())
+    LINES.with_borrow(|lines| lines.iter().map(|line| super::variant::as_in_stories(line)).collect())
 }

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Asked, Provider, Seen, World};
+use super::{Provider, Seen, SentCallout, World};
 
 impl World {
     /// Begins a login. Returns the address of the provider to which the browser is sent.
@@ -21,18 +21,18 @@ impl World {
 
     pub fn authorize(&mut self, address: &Url) -> String {
         self.now = self.now + self.way;
-        self.asked_by_browser(address).authorize(address)
+        self.provider_for_login(address).authorize(address)
     }
 
     /// The provider that gets an authorization request. Two clients of one issuer are two here.
-    fn asked_by_browser(&mut self, address: &Url) -> &mut Provider {
+    fn provider_for_login(&mut self, address: &Url) -> &mut Provider {
         let client = address.query_pairs().find(|(name, _)| name == "client_id").map(|(_, value)| value);
         self.provider_of(address, |provider| client.as_deref() == Some(&provider.client_id))
     }
 
     /// The provider that gets a callout.
-    pub(super) fn asked_by_callout(&mut self, asked: &Asked) -> &mut Provider {
-        self.provider_of(&asked.url, |provider| provider.knows(asked))
+    pub(super) fn provider_for_callout(&mut self, callout: &SentCallout) -> &mut Provider {
+        self.provider_of(&callout.url, |provider| provider.knows(callout))
     }
 
     /// The provider at this address for which `is_meant` holds, or the first one there.
@@ -43,10 +43,10 @@ impl World {
         match found {
             Some(found) => &mut self.providers[found],
             None => self
-                .untold
+                .hidden_providers
                 .iter_mut()
                 .find(|p| is_there(p))
-                .unwrap_or_else(|| panic!("nobody is at {address}")),
+                .unwrap_or_else(|| panic!("no provider is at {address}")),
         }
     }
 
@@ -65,6 +65,6 @@ impl World {
             }
         };
         let address = Url::parse(&address).unwrap();
-        self.asked_by_browser(&address).assert_takes(&address);
+        self.provider_for_login(&address).assert_takes(&address);
     }
 }

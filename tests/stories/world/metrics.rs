@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use vestibule::metrics::{HostMetrics, Kind, MetricId};
 
-use super::variant::{as_told, is_untold};
+use super::variant::{as_in_stories, is_not_in_stories};
 
 #[derive(Default)]
 struct Metrics {
@@ -68,8 +68,8 @@ pub fn metric(name: &str) -> Option<u64> {
 /// Every metric that was reported.
 pub fn metrics() -> BTreeMap<String, u64> {
     PROXY.with_borrow(|metrics| {
-        let told = metrics.values.iter().filter(|(name, ..)| !is_untold(name));
-        told.map(|(name, _, value)| (as_told(name), *value)).collect()
+        let known = metrics.values.iter().filter(|(name, ..)| !is_not_in_stories(name));
+        known.map(|(name, _, value)| (as_in_stories(name), *value)).collect()
     })
 }
 

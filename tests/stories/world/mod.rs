@@ -24,9 +24,9 @@ use vestibule::time::{Seconds, Timestamp};
 
 pub use browser::{Browser, From};
 pub use differs::{
-    BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NOBODY_IS_WOKEN, NOTHING_IS_REMOVED, NOTHING_IS_SHARED_YET,
+    BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NO_WAKE_UPS, NOTHING_IS_REMOVED, NOTHING_IS_SHARED_YET,
 };
-pub use gateway::{Asked, CalloutId, Failing, Gateway, Proxy, Shared, Stream, Waiting};
+pub use gateway::{CalloutId, Failing, Gateway, Proxy, SentCallout, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, LOGOUT_EVENT, Provider, Rotation, answer};
 use variant::Renaming;
@@ -56,7 +56,7 @@ pub struct World {
     exchange: Seconds,
     way: Seconds,
     /// Providers that the story does not know.
-    untold: Vec<Provider>,
+    hidden_providers: Vec<Provider>,
     /// Callouts that the story answers itself.
     held: Vec<(Shared, CalloutId)>,
 }
@@ -98,13 +98,13 @@ impl Seen {
     }
 
     /// A header that the upstream gets exactly once.
-    pub fn told(&self, name: &str) -> Option<&str> {
+    pub fn upstream_header(&self, name: &str) -> Option<&str> {
         self.upstream.as_ref().unwrap_or_else(|| panic!("not let through: {self:?}")).one(name)
     }
 
     /// Whether the upstream gets no value under this name; where headers cannot be removed, the empty value
     /// counts.
-    pub fn told_nothing(&self, name: &str) -> bool {
+    pub fn lacks_upstream_header(&self, name: &str) -> bool {
         let upstream = self.upstream.as_ref().unwrap_or_else(|| panic!("not let through: {self:?}"));
         upstream.all(name).all(<[u8]>::is_empty)
     }
@@ -248,7 +248,7 @@ impl World {
             now: BEGINNING,
             exchange: variant::exchange(),
             way: variant::way(),
-            untold: Vec::from_iter(variant::first()),
+            hidden_providers: Vec::from_iter(variant::first()),
             held: Vec::new(),
         }
     }
@@ -359,14 +359,14 @@ impl World {
     }
 
     /// A request up to its first callout, which the story answers.
-    pub fn begin(&mut self, request: &Request) -> (Asked, Waiting) {
+    pub fn begin(&mut self, request: &Request) -> (SentCallout, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         let stream = self.gateway.borrow_mut().begin(request, self.now);
         self.hold(request, stream, &before)
     }
 
     /// The same with a body.
-    pub fn begin_with_body(&mut self, request: Request, body: &[u8]) -> (Asked, Waiting) {
+    pub fn begin_with_body(&mut self, request: Request, body: &[u8]) -> (SentCallout, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         let request = with_length(request, body);
         let stream = self.gateway.borrow_mut().begin(&request, self.now);
@@ -391,7 +391,7 @@ impl World {
     }
 
     /// Answers the callout of a request, up to the next one.
-    pub fn next(&mut self, waiting: Waiting, reply: Reply) -> (Asked, Waiting) {
+    pub fn next(&mut self, waiting: Waiting, reply: Reply) -> (SentCallout, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         self.gateway.borrow_mut().reply(waiting.callout, reply, self.now);
         let (request, stream) = waiting.into_stream();
@@ -442,23 +442,23 @@ impl World {
     }
 
     /// The reply to a callout.
-    pub fn reply(&mut self, asked: &Asked) -> Reply {
+    pub fn reply(&mut self, callout: &SentCallout) -> Reply {
         let now = self.now;
-        self.asked_by_callout(asked).reply(asked, now)
+        self.provider_for_callout(callout).reply(callout, now)
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
         self.gateway.borrow().in_flight()
     }
 
-    fn hold(&mut self, request: &Request, stream: Stream, before: &[CalloutId]) -> (Asked, Waiting) {
+    fn hold(&mut self, request: &Request, stream: Stream, before: &[CalloutId]) -> (SentCallout, Waiting) {
         let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
-        assert!(outcome.is_none(), "it asks nobody: {outcome:?}");
+        assert!(outcome.is_none(), "it sends no callout: {outcome:?}");
         let mut new = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id));
-        let (callout, asked) = new.next().expect("a callout");
-        self.held.push((Rc::clone(&self.gateway), callout));
+        let (id, callout) = new.next().expect("a callout");
+        self.held.push((Rc::clone(&self.gateway), id));
         let gateway = Rc::clone(&self.gateway);
-        (asked, Waiting { gateway, request: request.clone(), stream: Some(stream), callout })
+        (callout, Waiting { gateway, request: request.clone(), stream: Some(stream), callout: id })
     }
 
     /// Whether the story answers this callout of the current worker itself.
@@ -468,8 +468,8 @@ impl World {
 
     /// Answers callouts until there are no more.
     fn answer_callouts(&mut self) {
-        while let Some((id, asked)) = self.in_flight().into_iter().find(|(id, _)| !self.is_held(*id)) {
-            let reply = self.reply(&asked);
+        while let Some((id, callout)) = self.in_flight().into_iter().find(|(id, _)| !self.is_held(*id)) {
+            let reply = self.reply(&callout);
             self.now = self.now + self.exchange;
             self.gateway.borrow_mut().reply(id, reply, self.now);
         }

@@ -15,7 +15,7 @@ use url::Url;
 use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 use vestibule::time::Timestamp;
 
-use super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET, merge};
+use super::{CLIENT_SECRET, NEXT_CLIENT_SECRET, SentCallout, merge};
 pub use key::{Forgery, Key};
 pub use logout::LOGOUT_EVENT;
 pub use refresh::{Refreshes, Rotation};
@@ -57,7 +57,7 @@ pub struct Provider {
     pub form: Option<String>,
     pub cache_control: Option<&'static str>,
     /// The endpoints that got requests, in order.
-    pub asked: Vec<&'static str>,
+    pub request_log: Vec<&'static str>,
     /// All secrets that it issued or received.
     pub secrets: Vec<String>,
     pub refreshes: Refreshes,
@@ -124,7 +124,7 @@ impl Provider {
             codes_are_mixed_up: false,
             form: None,
             cache_control: None,
-            asked: Vec::new(),
+            request_log: Vec::new(),
             secrets: vec![CLIENT_SECRET.to_owned(), NEXT_CLIENT_SECRET.to_owned()],
             revoked: Vec::new(),
             refreshes: Refreshes::new(),
@@ -135,11 +135,11 @@ impl Provider {
     }
 
     pub fn count(&self, endpoint: &str) -> usize {
-        self.asked.iter().filter(|asked| **asked == endpoint).count()
+        self.request_log.iter().filter(|called| **called == endpoint).count()
     }
 
     /// Whether a callout names this client, or brings a token that this client got.
-    pub fn knows(&self, callout: &Asked) -> bool {
+    pub fn knows(&self, callout: &SentCallout) -> bool {
         match requests::bearer_token(callout) {
             Some(token) => self.access_tokens.contains_key(&token),
             None => requests::client(callout).as_deref() == Some(&self.client_id),
@@ -172,7 +172,7 @@ impl Provider {
                 sent["redirect_uri"].clone()
             }
             other => {
-                assert_eq!(other, None, "what is usual is not asked for");
+                assert_eq!(other, None, "the default is not requested");
                 with_parameters(&sent["redirect_uri"], &response)
             }
         }
@@ -190,14 +190,14 @@ impl Provider {
         with_parameters(&sent["post_logout_redirect_uri"], &response)
     }
 
-    pub fn reply(&mut self, callout: &Asked, now: Timestamp) -> Reply {
+    pub fn reply(&mut self, callout: &SentCallout, now: Timestamp) -> Reply {
         let endpoint = self.endpoint(&callout.url);
-        self.asked.push(endpoint);
+        self.request_log.push(endpoint);
         let reply = match endpoint {
             "metadata" | "keys" => {
                 requests::public(callout);
                 let document = if endpoint == "keys" { self.published() } else { self.metadata() };
-                self.unless_told_otherwise(endpoint, |_| answer(200, document))
+                self.unless_replaced(endpoint, |_| answer(200, document))
             }
             "token" => {
                 let (sent, method) = requests::token(callout, &self.client_id);
@@ -206,7 +206,7 @@ impl Provider {
                 self.resources.extend(sent.get("resource").cloned());
                 let credentials = callout.headers.one("authorization");
                 self.secrets.extend(credentials.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
-                self.unless_told_otherwise(endpoint, |provider| match provider.refuses(callout) {
+                self.unless_replaced(endpoint, |provider| match provider.refuses(callout) {
                     Some(refusal) => refusal,
                     None => provider.redeem(&sent, method, now),
                 })
@@ -214,7 +214,7 @@ impl Provider {
             "revocation" => self.revoke(callout),
             _ => {
                 let token = requests::userinfo(callout, &self.at("userinfo_endpoint"));
-                self.unless_told_otherwise(endpoint, |provider| provider.describe(&token))
+                self.unless_replaced(endpoint, |provider| provider.describe(&token))
             }
         };
         reply.map(|mut received| {
@@ -225,7 +225,7 @@ impl Provider {
         })
     }
 
-    fn unless_told_otherwise(&mut self, endpoint: &str, reply: impl FnOnce(&mut Provider) -> Reply) -> Reply {
+    fn unless_replaced(&mut self, endpoint: &str, reply: impl FnOnce(&mut Provider) -> Reply) -> Reply {
         match self.instead.get(endpoint) {
             _ if self.is_down => Err(CalloutFailed::NoAnswer),
             Some(reply) => reply.clone(),
@@ -234,7 +234,7 @@ impl Provider {
     }
 
     /// The reply to a client whose credential is not accepted, before anything else is checked.
-    fn refuses(&mut self, callout: &Asked) -> Option<Reply> {
+    fn refuses(&mut self, callout: &SentCallout) -> Option<Reply> {
         let credential = requests::credential(callout);
         let is_refused = self.refused_credentials.contains(&credential.as_str());
         self.credentials.push(credential);
@@ -285,7 +285,7 @@ impl Provider {
             return refused(401, "invalid_client");
         }
         if let Some(token) = request.get("refresh_token") {
-            return self.renew(token, now);
+            return self.refresh(token, now);
         }
         // A code can be used once.
         let Some(authorization) = self.authorizations.remove(&request["code"]) else {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vestibule::http::{Headers, Request};
 use vestibule::time::{Seconds, Timestamp};
 
-use super::gateway::{Asked, CalloutId, Failing, Gateway, Stream};
+use super::gateway::{CalloutId, Failing, Gateway, SentCallout, Stream};
 use super::{CLIENT_SECRET, Provider, Reply, Seen};
 
 const KNOWN: [&str; 4] = ["slow", "last", "contended", "verifier"];
@@ -100,9 +100,9 @@ pub fn arranged(mut document: Value) -> (Value, Option<Renamed>) {
         (None, _) if session["domain"].is_string() => "__Secure-vestibule",
         (None, _) => "__Host-vestibule",
     };
-    let told = if is_alone { base.to_owned() } else { format!("{base}-main") };
+    let in_stories = if is_alone { base.to_owned() } else { format!("{base}-main") };
     let renamed = Renamed {
-        told,
+        in_stories,
         real: format!("{base}-{LAST}"),
         dropped: is_alone.then(|| format!("{base}-{FIRST}")),
     };
@@ -115,19 +115,19 @@ pub fn first() -> Option<Provider> {
 }
 
 /// Names of metrics and lines of the log, with the names that the stories use.
-pub fn as_told(text: &str) -> String {
+pub fn as_in_stories(text: &str) -> String {
     text.replace(LAST, "main")
 }
 
 /// Whether a metric is about the provider that the stories do not have.
-pub fn is_untold(metric: &str) -> bool {
+pub fn is_not_in_stories(metric: &str) -> bool {
     is("last") && metric.ends_with(FIRST)
 }
 
 /// The session cookies: their names in the stories, and their real ones.
 #[derive(Clone)]
 pub struct Renamed {
-    told: String,
+    in_stories: String,
     real: String,
     /// The cookie of the provider that the stories do not have.
     dropped: Option<String>,
@@ -138,7 +138,7 @@ impl Renamed {
     fn sent(&self, field: &[u8]) -> Vec<u8> {
         let piece = |piece: &[u8]| {
             let (blank, bare) = piece.strip_prefix(b" ").map_or((&b""[..], piece), |bare| (&b" "[..], bare));
-            match bare.strip_prefix(self.told.as_bytes()) {
+            match bare.strip_prefix(self.in_stories.as_bytes()) {
                 Some(rest @ [b'=', ..] | rest @ [b'.', b'1'..=b'9', ..]) => {
                     [blank, self.real.as_bytes(), rest].concat()
                 }
@@ -151,11 +151,11 @@ impl Renamed {
     /// A `Set-Cookie` field of a response. None if it belongs to the provider that the stories do not have.
     fn seen(&self, field: String) -> Option<String> {
         if self.dropped.as_ref().is_some_and(|dropped| field.starts_with(dropped)) {
-            assert!(field.contains("=; ") && field.contains("Max-Age=0"), "nobody logs in there: {field}");
+            assert!(field.contains("=; ") && field.contains("Max-Age=0"), "there is no login: {field}");
             return None;
         }
         Some(match field.strip_prefix(&self.real) {
-            Some(rest) => format!("{}{rest}", self.told),
+            Some(rest) => format!("{}{rest}", self.in_stories),
             None => field,
         })
     }
@@ -187,15 +187,15 @@ impl Gateway for Renaming {
 
     fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen> {
         let mut seen = self.inner.outcome(stream, now)?;
-        let told = |(name, value): (String, String)| match name.as_str() {
+        let renamed = |(name, value): (String, String)| match name.as_str() {
             "set-cookie" => self.names.seen(value).map(|value| (name, value)),
             _ => Some((name, value)),
         };
-        seen.headers = seen.headers.into_iter().filter_map(told).collect();
+        seen.headers = seen.headers.into_iter().filter_map(renamed).collect();
         Some(seen)
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
         self.inner.in_flight()
     }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use wasm_test::{CalloutReply, Module, Outgoing, Progress, SharedData, StreamId, Worker};
 
-use crate::gateway::{answered, asked};
+use crate::gateway::{answered, sent_callout};
 use crate::site::{BOTH, Site, field, get, page};
 use crate::world::{BEGINNING, Key, Proxy, SITE, with_partner};
 
@@ -60,9 +60,9 @@ fn a_callout_has_all_pseudo_headers() {
         let mut worker = site.worker.borrow_mut();
         worker.tick();
         let stream = worker.begin(request);
-        let asked: Vec<_> = worker.callouts().into_iter().map(|(_, callout)| callout).collect();
-        assert!(!asked.is_empty());
-        for callout in asked {
+        let callouts: Vec<_> = worker.callouts().into_iter().map(|(_, callout)| callout).collect();
+        assert!(!callouts.is_empty());
+        for callout in callouts {
             for name in [":method", ":path", ":authority", ":scheme"] {
                 let values = callout.headers.iter().filter(|(n, _)| n == name);
                 assert_eq!(values.filter(|(_, value)| !value.is_empty()).count(), 1, "{name}");
@@ -80,7 +80,7 @@ fn a_reply_hours_late_is_dated_at_its_arrival() {
     let request = site.callback("/orders");
     let stream = site.worker.borrow_mut().begin(request);
     let (token, callout) = site.worker.borrow().callouts().remove(0);
-    let reply = site.world.reply(&asked(callout)).unwrap();
+    let reply = site.world.reply(&sent_callout(callout)).unwrap();
     site.world.after(7_200);
     site.worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
     site.worker.borrow_mut().answer(token, answered(reply));
@@ -131,7 +131,7 @@ fn a_callout_is_repeated_when_its_client_leaves() {
             assert_eq!(site.worker.borrow().callouts().len(), 0);
             if in_the_background {
                 site.worker.borrow_mut().tick();
-                assert_eq!(site.worker.borrow().callouts().len(), 1, "{proxy:?}: it counts as asked");
+                assert_eq!(site.worker.borrow().callouts().len(), 1, "{proxy:?}: a callout is in flight");
                 site.world.tick();
             }
             let back = site.world.log_in("/orders");
@@ -144,7 +144,7 @@ fn a_callout_is_repeated_when_its_client_leaves() {
 /// Answers the callouts that a worker has sent.
 fn answer(site: &mut Site, worker: &mut Worker) {
     for (token, callout) in worker.callouts() {
-        let reply = site.world.reply(&asked(callout)).unwrap();
+        let reply = site.world.reply(&sent_callout(callout)).unwrap();
         worker.answer(token, answered(reply));
     }
 }

@@ -35,7 +35,7 @@ fn while_faulty(site: &mut Site, fault: impl FnOnce(&mut Setup), incoming: Incom
                 break;
             }
             Progress::Hangs => break,
-            Progress::Told => panic!("it is told once"),
+            Progress::Returned => panic!("it is returned once"),
         }
     }
     site.worker.borrow_mut().change(|host| (host.fails_at, host.gives) = (None, None));
@@ -52,13 +52,13 @@ fn while_failing(site: &mut Site, function: &'static str, incoming: Incoming) ->
 fn is_as_decided(outgoing: &Outgoing, subject: &str) -> bool {
     let subjects = got(outgoing, "x-auth-sub");
     let ours = |cookie: &&[u8]| String::from_utf8_lossy(cookie).contains(SESSION);
-    let told: Vec<&[u8]> = if subject.is_empty() {
-        subjects.iter().copied().filter(|told| !told.is_empty()).collect()
+    let found: Vec<&[u8]> = if subject.is_empty() {
+        subjects.iter().copied().filter(|value| !value.is_empty()).collect()
     } else {
         subjects
     };
     let expected: Vec<&[u8]> = if subject.is_empty() { vec![] } else { vec![subject.as_bytes()] };
-    told == expected && !got(outgoing, "cookie").iter().any(ours)
+    found == expected && !got(outgoing, "cookie").iter().any(ours)
 }
 
 /// Requests with a session, with a token, with nothing; and the subject that the upstream gets, if it gets

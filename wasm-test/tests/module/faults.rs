@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use wasm_test::{CalloutReply, Incoming, Progress, StreamId, Worker};
 
-use crate::gateway::{answered, asked};
+use crate::gateway::{answered, sent_callout};
 use crate::site::{BOTH, Site, get, got};
 use crate::world::{Key, Proxy, SITE};
 
@@ -127,7 +127,7 @@ fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
                 }
                 4 => {}
                 5 | 6 => {
-                    let reply = site.world.reply(&asked(callout)).unwrap();
+                    let reply = site.world.reply(&sent_callout(callout)).unwrap();
                     worker.answer(token, answered(reply));
                 }
                 _ => {
@@ -165,13 +165,13 @@ fn settle(worker: &mut Worker, waiting: &mut Waiting, ended: &mut Ended) {
             true
         }
         Progress::Ended(outgoing) => {
-            assert_eq!(worker.progress(*stream), Progress::Told);
+            assert_eq!(worker.progress(*stream), Progress::Returned);
             match may_pass {
                 _ if outgoing.upstream.is_none() => {
                     assert!(outgoing.status == 302 || outgoing.status >= 400, "{outgoing:?}");
                     ended.refused += 1;
                 }
-                MayPass::Never => panic!("it proves nothing and goes to the upstream: {outgoing:?}"),
+                MayPass::Never => panic!("it is unauthenticated and goes to the upstream: {outgoing:?}"),
                 MayPass::Now => ended.admitted += 1,
                 MayPass::AfterWaiting => ended.admitted_later += 1,
             }
@@ -224,13 +224,13 @@ fn a_garbage_reply_is_a_failed_callout() {
             for request in requests(&mut site) {
                 let mut worker = site.worker.borrow_mut();
                 let stream = worker.begin(request);
-                let asks = !worker.callouts().is_empty();
+                let has_callout = !worker.callouts().is_empty();
                 while let Some((token, _)) = worker.callouts().first() {
                     worker.answer(*token, garbage(choice));
                 }
                 let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("{proxy:?} {choice}") };
                 assert!(
-                    (outgoing.status >= 400 || !asks) && outgoing.upstream.is_none(),
+                    (outgoing.status >= 400 || !has_callout) && outgoing.upstream.is_none(),
                     "{proxy:?} {choice} {outgoing:?}"
                 );
             }
@@ -250,7 +250,7 @@ fn a_duplicate_reply_admits_nobody() {
         let (token, callout) = site.worker.borrow().callouts()[0].clone();
         let context = callout.context;
         let reply = match is_good {
-            true => answered(site.world.reply(&asked(callout)).unwrap()),
+            true => answered(site.world.reply(&sent_callout(callout)).unwrap()),
             false => garbage(11),
         };
         site.worker.borrow_mut().answer(token, reply.clone());
@@ -263,7 +263,11 @@ fn a_duplicate_reply_admits_nobody() {
         let other = site.worker.borrow_mut().begin(unknown);
         assert_eq!(site.worker.borrow_mut().progress(other), Progress::Waits, "{proxy:?}");
         site.worker.borrow_mut().deliver(context, token, reply);
-        assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Told, "{proxy:?}: it had its answer");
+        assert_eq!(
+            site.worker.borrow_mut().progress(stream),
+            Progress::Returned,
+            "{proxy:?}: it had its answer"
+        );
         assert_eq!(site.worker.borrow_mut().progress(other), Progress::Waits, "{proxy:?}");
         let other = site.end(other);
         assert!(other.status >= 400 && other.upstream.is_none(), "{proxy:?}");
@@ -288,9 +292,9 @@ fn swapped_replies_do_not_mix_logins() {
         let streams: Vec<StreamId> =
             begun.iter().map(|path| site.worker.borrow_mut().begin(get(path, &headers))).collect();
         let callouts = site.worker.borrow().callouts();
-        assert_eq!(callouts.len(), 3, "a code is shared with nobody");
+        assert_eq!(callouts.len(), 3, "no code is shared");
         for (token, callout) in callouts.into_iter().rev() {
-            let reply = site.world.reply(&asked(callout)).unwrap();
+            let reply = site.world.reply(&sent_callout(callout)).unwrap();
             site.worker.borrow_mut().answer(token, answered(reply));
         }
         for (stream, page) in streams.into_iter().zip(["/1", "/2", "/3"]) {

@@ -16,7 +16,7 @@ use wasm_test::{
 };
 
 use crate::world::metrics;
-use crate::world::{Asked, CalloutId, Failing, Gateway, Proxy, Seen, Stream};
+use crate::world::{CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream};
 
 /// The proxy of a story that names none.
 pub fn proxy() -> Proxy {
@@ -129,15 +129,15 @@ impl Gateway for Built {
         }
         worker.answer_from_upstream(StreamId(stream.0));
         match worker.progress(StreamId(stream.0)) {
-            Progress::Waits | Progress::Told => None,
+            Progress::Waits | Progress::Returned => None,
             Progress::Hangs => panic!("no answer will ever come"),
             Progress::Ended(outgoing) => Some(seen(*outgoing)),
         }
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
         let callouts = self.worker.borrow().callouts();
-        callouts.into_iter().map(|(token, callout)| (CalloutId(token), asked(callout))).collect()
+        callouts.into_iter().map(|(token, callout)| (CalloutId(token), sent_callout(callout))).collect()
     }
 
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp) {
@@ -177,13 +177,13 @@ impl Gateway for Built {
 }
 
 /// A callout as its receiver sees it.
-pub fn asked(callout: Callout) -> Asked {
+pub fn sent_callout(callout: Callout) -> SentCallout {
     let field = |name: &str| {
         let value = callout.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         String::from_utf8(value.unwrap_or_default()).unwrap()
     };
     let url = format!("{}://{}{}", field(":scheme"), field(":authority"), field(":path"));
-    Asked {
+    SentCallout {
         target: callout.target.clone(),
         method: field(":method"),
         url: Url::parse(&url).unwrap(),
@@ -206,9 +206,9 @@ fn seen(outgoing: Outgoing) -> Seen {
     let code: &'static str = Box::leak(outgoing.code.unwrap_or_default().into_boxed_str());
     let is_let_through = outgoing.upstream.is_some();
     let added = |(name, _): &(String, Vec<u8>)| !is_let_through || name != "content-type";
-    let is_told = |name: &str| name == ":authority" || !(name.starts_with(':') || name == "host");
+    let is_shown = |name: &str| name == ":authority" || !(name.starts_with(':') || name == "host");
     let upstream =
-        outgoing.upstream.map(|fields| fields.into_iter().filter(|(name, _)| is_told(name)).collect());
+        outgoing.upstream.map(|fields| fields.into_iter().filter(|(name, _)| is_shown(name)).collect());
     Seen {
         status: outgoing.status,
         code,

@@ -105,7 +105,7 @@ fn configurations_in_one_vm_are_isolated() {
     for (configuration, status) in [(0, 200), (1, 401), (0, 200)] {
         let stream = worker.begin_in(configuration, get("/orders", &[("cookie", &session)]));
         while let Some((token, callout)) = worker.callouts().first().cloned() {
-            let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+            let reply = site.world.reply(&crate::gateway::sent_callout(callout)).unwrap();
             worker.answer(token, crate::gateway::answered(reply));
         }
         let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
@@ -137,7 +137,7 @@ fn a_configuration_without_shared_data_forgets_no_logout_when_another_has_some()
         let headers = [("cookie", session.as_str()), ("sec-fetch-mode", "navigate")];
         let stream = worker.begin_in(configuration, get(path, &headers));
         while let Some((token, callout)) = worker.callouts().first().cloned() {
-            let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+            let reply = site.world.reply(&crate::gateway::sent_callout(callout)).unwrap();
             worker.answer(token, crate::gateway::answered(reply));
         }
         let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
@@ -235,8 +235,8 @@ fn the_upstream_sets_no_cookie_of_ours_and_keeps_its_own() {
         let [own @ .., attempts] = &cookies(&outgoing)[..] else { panic!("{outgoing:?}") };
         assert_eq!((outgoing.status, own), (200, &ITS_OWN.map(str::to_owned)[..]), "{proxy:?}");
         assert!(attempts.starts_with("__Host-vestibule-tries=; "), "{proxy:?}: {attempts}");
-        let told = lines().into_iter().filter(|line| line.contains("the upstream sets a cookie")).count();
-        assert_eq!(told, 1, "{proxy:?}: it is said once in ten minutes");
+        let logged = lines().into_iter().filter(|line| line.contains("the upstream sets a cookie")).count();
+        assert_eq!(logged, 1, "{proxy:?}: it is logged once in ten minutes");
         crate::world::log::forget();
     }
 }

@@ -167,7 +167,7 @@ fn waiting_requests_are_bounded() {
         let (token, _) = worker.callouts().remove(0);
         worker.answer(token, wasm_test::CalloutReply::Failed);
         let left = streams.iter().filter(|stream| worker.progress(**stream) == Progress::Waits).count();
-        assert_eq!((left, worker.open()), (0, 0), "DOS-03: nobody is forgotten");
+        assert_eq!((left, worker.open()), (0, 0), "DOS-03: no request is lost");
     }
 }
 

@@ -148,7 +148,7 @@ fn a_truncated_reply_is_a_failed_callout() {
         let claims =
             json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "exp": now + 900});
         let unknown = format!("Bearer {}", stranger.sign(&json!({}), &claims));
-        let mut asked = 0;
+        let mut callouts = 0;
         for is_known in [false, true] {
             let mut requests = vec![get("/api/x", &[("authorization", &unknown)])];
             if is_known {
@@ -163,7 +163,7 @@ fn a_truncated_reply_is_a_failed_callout() {
                     (":status".to_owned(), b"200".to_vec()),
                     ("content-type".to_owned(), b"application/json".to_vec()),
                 ];
-                asked += worker.callouts().len();
+                callouts += worker.callouts().len();
                 while let Some((token, _)) = worker.callouts().first() {
                     worker.answer(*token, CalloutReply::Broken { headers: headers.clone(), size });
                 }
@@ -174,7 +174,7 @@ fn a_truncated_reply_is_a_failed_callout() {
             site.world.browser = Browser::default();
             site.world.after(120);
         }
-        assert!(asked >= 2, "{proxy:?}: {asked}");
+        assert!(callouts >= 2, "{proxy:?}: {callouts}");
     }
 }
 
@@ -392,7 +392,7 @@ fn documents_fetched_again_reach_the_other_workers() {
         for worker in [1, 0] {
             world.on_worker(worker).with_token("/orders", &of_this_round).is(200, "token");
         }
-        assert_eq!(world.idp().count("keys"), round + 1, "one worker asks, and tells the other");
+        assert_eq!(world.idp().count("keys"), round + 1, "one worker fetches, and shares with the other");
         world.after(4_000);
     }
 }
@@ -496,7 +496,7 @@ fn missing_shared_memory_refuses_every_request() {
         assert_eq!((seen.status, seen.upstream), (500, None));
         site.worker.borrow_mut().tick();
     }
-    assert_eq!(site.worker.borrow().traps(), 3, "in requests, where nobody waits, and never in a tick");
+    assert_eq!(site.worker.borrow().traps(), 3, "in requests, where none waits, and never in a tick");
 }
 
 /// A callout that the host has lost does not block the provider for ever.
@@ -504,8 +504,8 @@ fn missing_shared_memory_refuses_every_request() {
 fn a_callout_that_never_ends_is_repeated_by_other_requests() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |_| {});
     let request = site.world.navigation("/admin", false);
-    let (asked, _forgotten) = site.world.begin(&request);
-    assert!(asked.url.path().ends_with("/openid-configuration"), "{}", asked.url);
+    let (callout, _lost) = site.world.begin(&request);
+    assert!(callout.url.path().ends_with("/openid-configuration"), "{}", callout.url);
     site.world.get("/admin").is(503, "provider_unreachable");
     site.world.after(66).get("/admin").is(302, "login_begins");
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use wasm_test::{Module, Outgoing, Progress, Setup, Worker};
 
-use crate::gateway::{answered, asked};
+use crate::gateway::{answered, sent_callout};
 use crate::site::{BOTH, Site, field, get, got, page};
 use crate::world::{Browser, Proxy};
 
@@ -40,7 +40,7 @@ fn set_time(site: &Site, worker: &Shared) {
 fn answer(site: &mut Site, worker: &Shared) {
     let callouts = worker.borrow().callouts();
     for (token, callout) in callouts {
-        let reply = site.world.reply(&asked(callout)).unwrap();
+        let reply = site.world.reply(&sent_callout(callout)).unwrap();
         worker.borrow_mut().answer(token, answered(reply));
     }
 }
@@ -96,7 +96,7 @@ fn of_two_workers_at_the_same_moment_one_refreshes() {
         };
         site.shared.clone().unwrap().before_the_next_write(meanwhile);
         let first = site.worker.borrow_mut().begin(get("/orders", &[("cookie", &session)]));
-        let second = second.take().expect("the first writes down that it renews");
+        let second = second.take().expect("the first writes its lease");
         let streams = [(Rc::clone(&site.worker), first), (other, second)];
         let mut ended = [None, None];
         for _ in 0..10 {
@@ -133,20 +133,20 @@ fn filters_with_different_providers_share_no_documents() {
         for worker in [&site.worker, &other] {
             worker.borrow_mut().tick();
         }
-        let asks = |worker: &Shared| {
+        let targets = |worker: &Shared| {
             let callouts = worker.borrow().callouts();
-            callouts.into_iter().map(|(_, callout)| asked(callout).url.to_string()).collect::<Vec<_>>()
+            callouts.into_iter().map(|(_, callout)| sent_callout(callout).url.to_string()).collect::<Vec<_>>()
         };
         let document = "/.well-known/openid-configuration";
-        assert_eq!(asks(&site.worker), [format!("https://idp.example.com{document}")], "{proxy:?}");
-        assert_eq!(asks(&other), [format!("https://other.example.com{document}")], "{proxy:?}");
+        assert_eq!(targets(&site.worker), [format!("https://idp.example.com{document}")], "{proxy:?}");
+        assert_eq!(targets(&other), [format!("https://other.example.com{document}")], "{proxy:?}");
         let worker = Rc::clone(&site.worker);
         answer(&mut site, &worker);
         answer(&mut site, &worker);
         for worker in [&site.worker, &other] {
             worker.borrow_mut().tick();
         }
-        assert_eq!(asks(&other).len(), 1, "{proxy:?}: it still waits for its own");
+        assert_eq!(targets(&other).len(), 1, "{proxy:?}: it still waits for its own");
         let stream = other.borrow_mut().begin(page("/orders"));
         assert!(
             !matches!(other.borrow_mut().progress(stream), Progress::Ended(outgoing) if outgoing.status == 302)

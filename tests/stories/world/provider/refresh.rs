@@ -107,7 +107,7 @@ impl Provider {
         self.refreshes.tokens.values_mut().for_each(|grant| grant.serves = false);
     }
 
-    pub(super) fn renew(&mut self, token: &str, now: Timestamp) -> Reply {
+    pub(super) fn refresh(&mut self, token: &str, now: Timestamp) -> Reply {
         let refused = answer(400, json!({"error": "invalid_grant", "error_description": "not so"}));
         let rotation = self.refreshes.rotation;
         let Some(grant) = self.refreshes.tokens.get_mut(token) else { return refused };
@@ -124,7 +124,7 @@ impl Provider {
         grant.serves = rotation != Rotation::Rotates;
         let grant = Grant { serves: true, ..grant.clone() };
         self.refreshes.used += 1;
-        let access_token = format!("access-canary-renewed-{}-{}", grant.login, self.refreshes.used);
+        let access_token = format!("access-canary-newer-{}-{}", grant.login, self.refreshes.used);
         let mut response = json!({
             "token_type": "Bearer", "expires_in": 300, "access_token": access_token,
         });

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET};
+use super::super::{CLIENT_SECRET, NEXT_CLIENT_SECRET, SentCallout};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -111,13 +111,13 @@ pub fn authorization(request: &Url, endpoint: &str, client_id: &str) -> Paramete
 }
 
 /// Checks a request for a public document: the metadata or the keys.
-pub fn public(callout: &Asked) {
+pub fn public(callout: &SentCallout) {
     assert_eq!((callout.method.as_str(), callout.body.len()), ("GET", 0));
-    assert_eq!(fields(callout), ["accept"], "nobody says here who they are");
+    assert_eq!(fields(callout), ["accept"], "it carries no credentials");
 }
 
 /// A token request, and the authentication method of the client.
-pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
+pub fn token(callout: &SentCallout, client_id: &str) -> (Parameters, &'static str) {
     let is_refresh = parameters(&callout.body).contains_key("refresh_token");
     let (grant_type, names): (_, &[&str]) = match is_refresh {
         true => ("refresh_token", &OF_REFRESH),
@@ -131,13 +131,13 @@ pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
 }
 
 /// A revocation request, and the authentication method of the client.
-pub fn revocation(callout: &Asked, endpoint: &str, client_id: &str) -> (Parameters, &'static str) {
+pub fn revocation(callout: &SentCallout, endpoint: &str, client_id: &str) -> (Parameters, &'static str) {
     assert_eq!(callout.url.as_str(), endpoint);
     form_of_client(callout, client_id, &OF_REVOCATION)
 }
 
 /// A form with these parameters and those of client authentication.
-fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Parameters, &'static str) {
+fn form_of_client(callout: &SentCallout, client_id: &str, names: &[&str]) -> (Parameters, &'static str) {
     assert_eq!((callout.method.as_str(), callout.url.query()), ("POST", None));
     assert_eq!(field(callout, "content-type"), Some("application/x-www-form-urlencoded"));
     let sent = parameters(&callout.body);
@@ -180,7 +180,7 @@ fn basic(credentials: &str) -> Option<(String, String)> {
 }
 
 /// The client that a callout names.
-pub fn client(callout: &Asked) -> Option<String> {
+pub fn client(callout: &SentCallout) -> Option<String> {
     if let Some((client, _)) = field(callout, "authorization").and_then(basic) {
         return Some(client);
     }
@@ -194,12 +194,12 @@ pub fn client(callout: &Asked) -> Option<String> {
 }
 
 /// The access token in a callout.
-pub fn bearer_token(callout: &Asked) -> Option<String> {
+pub fn bearer_token(callout: &SentCallout) -> Option<String> {
     Some(field(callout, "authorization")?.strip_prefix("Bearer ")?.to_owned())
 }
 
 /// The secret, or the `kid` of the key, with which a client authenticates.
-pub fn credential(callout: &Asked) -> String {
+pub fn credential(callout: &SentCallout) -> String {
     let sent = parameters(&callout.body);
     if let Some(credentials) = field(callout, "authorization") {
         return basic(credentials).unwrap().1;
@@ -214,7 +214,7 @@ pub fn credential(callout: &Asked) -> String {
 
 /// A userinfo request. Returns the access token, which is in the `Authorization` field and nowhere else (RFC
 /// 6750 section 2.1).
-pub fn userinfo(callout: &Asked, endpoint: &str) -> String {
+pub fn userinfo(callout: &SentCallout, endpoint: &str) -> String {
     assert_eq!((callout.method.as_str(), callout.body.len()), ("GET", 0));
     assert_eq!(added(&callout.url, endpoint).len(), 0, "a token in the query is in every log");
     assert_eq!(fields(callout), ["accept", "authorization"]);
@@ -232,10 +232,10 @@ pub fn logout(request: &Url, endpoint: &str, client_id: &str) -> Parameters {
 
 /// The names of the header fields, each of which occurs once. Fields of the client's request are not among
 /// them.
-fn fields(callout: &Asked) -> Vec<&str> {
+fn fields(callout: &SentCallout) -> Vec<&str> {
     callout.headers.iter().map(|(name, _)| name).collect()
 }
 
-fn field<'a>(callout: &'a Asked, name: &str) -> Option<&'a str> {
+fn field<'a>(callout: &'a SentCallout, name: &str) -> Option<&'a str> {
     callout.headers.one(name)
 }
