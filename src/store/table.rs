@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 
-use super::{Agreed, KEY_BYTES, Key, ReadError, Store, Tenant, WriteError};
+use super::{KEY_BYTES, Key, ReadError, Store, Tenant, WriteError};
 use crate::time::Timestamp;
 
 /// Bytes of an entry without its value: key, end, worth, owner, length.
@@ -97,11 +97,6 @@ impl Table {
     /// The entries of one tenant, as this proxy has them.
     pub fn rows(self, store: &Store, tenant: Tenant) -> Rows<'_> {
         Rows { store, table: self, tenant }
-    }
-
-    /// The same as all workers that serve a site see them.
-    pub fn agreed(self, store: &Store, tenant: Tenant) -> Agreed<'_> {
-        Agreed(self.rows(store, tenant))
     }
 
     /// A bucket with one entry more, and how many of the evicted entries may be missed. `None` if the new
