@@ -7,14 +7,15 @@
 use serde_json::Value;
 
 use super::choices::{
-    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, SigningAlgorithm,
+    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, ResponseMode, SameSite,
+    SigningAlgorithm, UserinfoUse,
 };
+use super::claim_path::ClaimPath;
 use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
 use super::value::{List, Named, Scalar, SecretText, Text, WholeNumber, WholeSeconds};
-use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// Most providers in one configuration.
