@@ -194,7 +194,7 @@ object! {
 }
 
 object! {
-    /// Where the requests to one provider go, by what they ask for.
+    /// Targets of the callouts to one provider, by endpoint.
     CalloutObject as "providers.<name>.callout" {
         /// Requests without an entry of their own.
         default: Text [otherwise "not needed if the other three are given"],
