@@ -102,8 +102,8 @@ impl Upstream {
     pub fn new(config: &Config) -> Self {
         let identity = &config.identity;
         let tokens = [&identity.access_token_header, &identity.id_token_header];
-        let told = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
-        let protected = told.chain(&identity.request_headers_to_remove);
+        let configured = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
+        let protected = configured.chain(&identity.request_headers_to_remove);
         Upstream {
             headers: identity.headers.clone(),
             access_token_header: identity.access_token_header.clone(),
@@ -113,7 +113,7 @@ impl Upstream {
     }
 
     /// What the upstream receives about an identity.
-    pub fn tell(&self, identity: Identity) -> IdentityHeaders {
+    pub fn headers_for(&self, identity: Identity) -> IdentityHeaders {
         let mut headers = self.identity_headers(&identity);
         let mut ends_at = None;
         if let (Some(name), Proof::Session { id_token: Some(token), id_token_expires_at, .. }) =
@@ -160,12 +160,13 @@ impl Upstream {
         &self,
         request: &Request,
         cookies: &Cookies,
-        told: Option<&IdentityHeaders>,
+        identity_headers: Option<&IdentityHeaders>,
         decision: Decision,
         now: Timestamp,
     ) -> Result<Edits, ClientError> {
-        let proven_by_token = told.is_some_and(|told| matches!(told.identity.proof(), Proof::Bearer { .. }));
-        let identity = told.map(|told| told.headers(now)).unwrap_or_default();
+        let has_token =
+            identity_headers.is_some_and(|headers| matches!(headers.identity.proof(), Proof::Bearer { .. }));
+        let identity = identity_headers.map(|headers| headers.headers(now)).unwrap_or_default();
         let mut edits = Edits { remove: Vec::new(), set: Vec::new(), identity, decision };
         for (name, value) in request.headers.iter() {
             // Setting replaces the value that is there, if the header occurs once.
@@ -180,7 +181,7 @@ impl Upstream {
                     return Err(ClientError::ProtectedHeader(name.to_owned()));
                 }
                 remove_or_empty(&mut edits, request, name);
-            } else if name == "authorization" && proven_by_token {
+            } else if name == "authorization" && has_token {
                 // The token was meant for us; the upstream gets it only if the configuration says so.
                 remove_or_empty(&mut edits, request, name);
             } else if self.is_protected(name) {
@@ -329,13 +330,13 @@ mod tests {
         let [header, claims] = [json!({"alg": "RS256"}), json!({"exp": 2_000})]
             .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let signed = format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode([0; 256]));
-        for (id_token, told_at_1_999) in [(signed.as_str(), true), ("no JWS", false)] {
+        for (id_token, forwarded_at_1_999) in [(signed.as_str(), true), ("no JWS", false)] {
             let session =
                 Session { id_token: Some(Secret::from(id_token)), ..crate::session::tests::session() };
-            let told = Upstream::new(&config).tell(Identity::of_session(&session));
-            let is_told =
-                |now: u64| told.headers(Timestamp(now)).iter().any(|(name, _)| name == "x-id-token");
-            assert_eq!((is_told(1_999), is_told(2_000)), (told_at_1_999, false), "{id_token}");
+            let headers = Upstream::new(&config).headers_for(Identity::of_session(&session));
+            let is_forwarded =
+                |now: u64| headers.headers(Timestamp(now)).iter().any(|(name, _)| name == "x-id-token");
+            assert_eq!((is_forwarded(1_999), is_forwarded(2_000)), (forwarded_at_1_999, false), "{id_token}");
         }
     }
 

@@ -26,7 +26,7 @@ pub struct CachedSession {
     /// The relying party that opened it, and refreshes it.
     pub party: Rc<RelyingParty>,
     /// The identity, and the headers for the upstream.
-    pub told: IdentityHeaders,
+    pub identity_headers: IdentityHeaders,
     /// It was sealed with a key that is no longer the first.
     pub(crate) needs_reseal: bool,
     /// The generation of the revocation list at its last lookup.

@@ -118,7 +118,7 @@ impl RequestContext {
         };
         self.pending.is_head.set(request.method == "HEAD");
         #[cfg(feature = "test-trap")]
-        trap_if_asked(&request);
+        trap_on_request(&request);
         if self.plugin.filter.get().is_none() {
             log::error!("there is no valid configuration: refused");
             refuse(&self.pending, 500, "configuration");
@@ -211,8 +211,8 @@ impl RequestContext {
 /// For the test of the fail policy: a header makes the module trap.
 #[cfg(feature = "test-trap")]
 #[allow(clippy::panic)]
-fn trap_if_asked(request: &crate::http::Request) {
+fn trap_on_request(request: &crate::http::Request) {
     if request.headers.has("x-vestibule-trap") {
-        panic!("a trap was asked for");
+        panic!("a trap was requested");
     }
 }
