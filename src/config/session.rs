@@ -1,7 +1,8 @@
 //! Sessions: keys, cookie, lifetimes.
 
-use super::ClaimPath;
 use super::address;
+use super::choices::SameSite;
+use super::claim_path::ClaimPath;
 use super::document::{Hosts, SessionObject};
 use super::problem::{Place, Problem};
 use super::shape::Reading;
@@ -94,17 +95,6 @@ impl Room {
         let bytes = usize::try_from(self.mebibytes).unwrap_or(usize::MAX).saturating_mul(1024 * 1024);
         bytes.checked_div(usize::from(buckets)).unwrap_or_default()
     }
-}
-
-/// The `SameSite` attribute (RFC 6265bis section 5.6.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SameSite {
-    /// `Strict`
-    Strict,
-    /// `Lax`
-    Lax,
-    /// `None`
-    None,
 }
 
 impl Session {
@@ -345,8 +335,9 @@ mod tests {
     fn a_session_key_has_a_length_limit() {
         let hex = |length: usize| {
             let digests = (0..=16_u32).flat_map(|number| Sha256::digest(number.to_be_bytes()));
-            let text: String = digests.map(|byte| format!("{byte:02x}")).collect();
-            text[..length].to_owned()
+            let mut text: String = digests.map(|byte| format!("{byte:02x}")).collect();
+            text.truncate(length);
+            text
         };
         accepted([session(json!({"keys": [hex(1024)]}))]);
         refused([(

@@ -1,64 +1,15 @@
 //! HTTP as plain values: requests, responses, callouts.
 
+mod headers;
+
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use headers::Headers;
+
 use crate::codes::{self, Code};
 use crate::text::{shown, shown_to, without_query};
-
-/// Header fields in the order in which they came. Names are in lower case.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Vec<u8>)>);
-
-impl Headers {
-    /// No headers.
-    pub fn new() -> Self {
-        Headers::default()
-    }
-
-    /// Appends a field; the name is put in lower case (RFC 9110 section 5.1).
-    pub fn push(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
-        let mut name = name.into();
-        name.make_ascii_lowercase();
-        self.0.push((name, value.into()));
-    }
-
-    /// All fields.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
-    }
-
-    /// Every value of the field `name` (in lower case).
-    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_slice())
-    }
-
-    /// Whether the field is present.
-    pub fn has(&self, name: &str) -> bool {
-        self.all(name).next().is_some()
-    }
-
-    /// The value of a field that may occur once. `None` if it is absent, repeated or not UTF-8: access
-    /// decisions do not choose between two candidates.
-    pub fn one(&self, name: &str) -> Option<&str> {
-        let mut values = self.0.iter().filter(|(n, _)| n == name);
-        match (values.next(), values.next()) {
-            (Some((_, value)), None) => std::str::from_utf8(value).ok(),
-            _ => None,
-        }
-    }
-}
-
-impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Headers {
-    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
-        let mut headers = Headers::new();
-        for (name, value) in fields {
-            headers.push(name, value);
-        }
-        headers
-    }
-}
 
 /// Whether it is a `token` (RFC 9110 section 5.6.2), like names of fields, methods and schemes.
 pub fn is_token(text: &str) -> bool {
