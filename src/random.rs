@@ -298,6 +298,21 @@ mod tests {
         assert_ne!(one.token(NOW, 32), other.token(NOW, 32));
     }
 
+    /// Who reads the memory of a worker, and knows the key, computes nothing that it drew before.
+    #[test]
+    fn earlier_output_cannot_be_computed_from_the_key_and_the_state() {
+        let random = generator("key", 1);
+        let mut drawn = [0; 32];
+        random.fill(&mut drawn, NOW).unwrap();
+        let chain = random.state.borrow().chain.clone();
+        assert_ne!(*chain, drawn);
+        for purpose in [MIX, OUTPUT, NEXT] {
+            for parts in [&[chain.as_slice(), &0_u64.to_be_bytes()][..], &[chain.as_slice()]] {
+                assert_ne!(*random.mac(purpose, parts), drawn, "{purpose}");
+            }
+        }
+    }
+
     #[test]
     fn a_long_draw_does_not_repeat_its_blocks() {
         let mut out = [0; 32 * 64 + 5];
