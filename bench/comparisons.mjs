@@ -1,0 +1,26 @@
+// What is compared with what, and the target. Times are what a contender adds to an Envoy without filters,
+// `whole` ones are those of whole requests.
+
+export const COMPARISONS = [
+  { mine: 'session', peer: 'oauth2', atMost: 0.8 },
+  { mine: 'sessionBrowser', peer: 'oauth2Browser', atMost: 0.8 },
+  { mine: 'session', peer: 'oauth2Jwt' },
+  { mine: 'session', peer: 'noop' },
+  { mine: 'sessionUnseen', peer: 'oauth2Jwt', atMost: 1.5 },
+  { mine: 'sessionThousand', peer: 'sessionOne', atMost: 1.1 },
+  { mine: 'sessionMany', peer: 'sessionOne', atMost: 1.1 },
+  { mine: 'sessionExtended', peer: 'session' },
+  { mine: 'token', peer: 'jwtCache', atMost: 1.5 },
+  { mine: 'tokenRS256', peer: 'jwtRS256', atMost: 1 },
+  { mine: 'tokenES256', peer: 'jwtES256', atMost: 0.75 },
+  { mine: 'tokenES384', peer: 'jwtES384', atMost: 0.75 },
+  { mine: 'tokenEdDSA', peer: 'jwtEdDSA', atMost: 1.2 },
+  { mine: 'refusal', peer: 'public', atMost: 2 },
+  { mine: 'refusal', peer: 'public', atMost: 2, whole: true },
+  { mine: 'refusal', peer: 'jwt401' },
+  { mine: 'redirect', peer: 'public', atMost: 2 },
+  { mine: 'redirect', peer: 'public', atMost: 2, whole: true },
+  { mine: 'redirect', peer: 'oauth2Redirect' },
+  { mine: 'sessionLarge', peer: 'session', atMost: 1.3 },
+  { mine: 'tokenLarge', peer: 'token', atMost: 1.3 },
+];

@@ -1,0 +1,66 @@
+// A provider that lets everybody in at once: ten thousand logins at a real one would take minutes. Its ID
+// tokens are those of the demo's provider, in whose name and with whose key it may sign them. It also
+// stands for any number of further providers, each below a path of its own.
+
+import { randomBytes } from 'node:crypto';
+import http from 'node:http';
+import { CLIENT_ID, USERS } from '../envoy/provider/provider.mjs';
+
+const LIFETIME_SECONDS = 3_600;
+
+const metadata = (issuer) => ({
+  issuer,
+  authorization_endpoint: `${issuer}/auth`,
+  token_endpoint: `${issuer}/token`,
+  jwks_uri: `${issuer}/jwks`,
+  response_types_supported: ['code'],
+  subject_types_supported: ['public'],
+  id_token_signing_alg_values_supported: ['RS256'],
+  authorization_response_iss_parameter_supported: true,
+});
+
+/** The code is the nonce of the login: the provider has nothing to remember. */
+async function tokens(issuer, key, body) {
+  const now = Math.floor(Date.now() / 1000);
+  const { name, email, email_verified, roles } = USERS.alice;
+  const claims = {
+    sub: 'alice', name, email, email_verified, roles, preferred_username: 'alice', realm_access: { roles },
+    nonce: new URLSearchParams(body).get('code'), sid: randomBytes(16).toString('base64url'),
+    aud: CLIENT_ID, iss: issuer, iat: now, auth_time: now, exp: now + LIFETIME_SECONDS,
+  };
+  return {
+    access_token: randomBytes(32).toString('base64url'), token_type: 'Bearer', expires_in: LIFETIME_SECONDS,
+    scope: 'openid profile email', id_token: await key.token(claims),
+  };
+}
+
+async function text(request) {
+  let all = '';
+  for await (const chunk of request) all += chunk;
+  return all;
+}
+
+/** Starts it. `issuer` is what it calls itself at the root; below `/NAME` it is `http://localhost:PORT/NAME`. */
+export async function startQuickProvider({ port, issuer, key }) {
+  const server = http.createServer(async (request, response) => {
+    const [, below, endpoint] = /^(\/[a-z0-9]+)?(\/\.well-known\/openid-configuration|\/jwks|\/token)$/.exec(request.url) ?? [];
+    const name = below ? `http://localhost:${port}${below}` : issuer;
+    const reply = {
+      '/.well-known/openid-configuration': () => metadata(name),
+      '/jwks': () => ({ keys: [key.public()] }),
+      '/token': async () => tokens(name, key, await text(request)),
+    }[endpoint];
+    response.writeHead(reply ? 200 : 404, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(reply ? await reply() : {}));
+  });
+  await new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return {
+    stop: () => new Promise((resolve) => {
+      server.close(resolve);
+      server.closeAllConnections();
+    }),
+  };
+}

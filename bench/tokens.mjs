@@ -1,0 +1,61 @@
+// Signed tokens in large numbers. Signing runs in the threads of Node.js, so on every core.
+
+import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { promisify } from 'node:util';
+import { API, USERS } from '../envoy/provider/provider.mjs';
+
+const signed = promisify(sign);
+const base64url = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+/** Tokens that are signed at once. */
+const AT_ONCE = 64;
+
+const DIGESTS = { RS256: 'sha256', ES256: 'sha256', ES384: 'sha384', EdDSA: null };
+const GENERATED = {
+  ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+  ES384: () => generateKeyPairSync('ec', { namedCurve: 'P-384' }),
+  EdDSA: () => generateKeyPairSync('ed25519'),
+};
+
+export class SigningKey {
+  /** A new key for an algorithm. */
+  static generate(alg) {
+    const jwk = GENERATED[alg]().privateKey.export({ format: 'jwk' });
+    return new SigningKey({ ...jwk, alg, use: 'sig', kid: `bench-${alg}` });
+  }
+
+  constructor(jwk) {
+    this.jwk = jwk;
+    this.key = createPrivateKey({ key: jwk, format: 'jwk' });
+  }
+
+  /** What a key set has of it. */
+  public() {
+    const { alg, use, kid } = this.jwk;
+    return { ...createPublicKey(this.key).export({ format: 'jwk' }), alg, use, kid };
+  }
+
+  async token(claims, header = {}) {
+    const { alg, kid } = this.jwk;
+    const text = `${base64url({ alg, kid, ...header })}.${base64url(claims)}`;
+    const signature = await signed(DIGESTS[alg], Buffer.from(text), { key: this.key, dsaEncoding: 'ieee-p1363' });
+    return `${text}.${signature.toString('base64url')}`;
+  }
+}
+
+/** An access token of the demo's API (RFC 9068), for somebody whose claims become four headers. */
+export function accessToken(key, issuer) {
+  const now = Math.floor(Date.now() / 1000);
+  const { name, email, roles } = USERS.alice;
+  const claims = { iss: issuer, aud: API, sub: 'alice', client_id: 'bench', scope: 'orders.read', name, email, roles, iat: now, exp: now + 3_600, jti: randomUUID() };
+  return key.token(claims, { typ: 'at+jwt' });
+}
+
+/** `count` different ones. */
+export async function accessTokens(key, issuer, count) {
+  const all = [];
+  while (all.length < count) {
+    const some = Math.min(AT_ONCE, count - all.length);
+    all.push(...await Promise.all(Array.from({ length: some }, () => accessToken(key, issuer))));
+  }
+  return all;
+}
