@@ -16,6 +16,7 @@ const PROVIDERS = 16;
 
 const answer = { status: 200, body: { inline_string: 'ok' } };
 const echoed = [...Object.keys(IDENTITY), 'authorization'];
+/** For every path. */
 export const ROUTES = [
   {
     match: { prefix: '/', headers: [{ name: ECHO, present_match: true }] },
@@ -82,8 +83,8 @@ function large(stage, port) {
 }
 
 /**
- * The filters of each, before the router. `login` is the path to which the demo's provider returns; `quick`
- * replaces that provider by the one that lets everybody in at once.
+ * The filters of each, before the router. `login`: people log in there, and this is the path to which the demo's
+ * provider returns. `quick`: in place of that provider there is the one that lets everybody in at once.
  */
 export const ENVOYS = {
   alone: { filters: () => [] },
@@ -93,6 +94,8 @@ export const ENVOYS = {
   jwt: { filters: (stage) => [jwtAuthn(bearer(stage))] },
   jwtCache: { filters: (stage) => [jwtAuthn({ ...bearer(stage), ...cache })] },
   vestibule: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, demo(stage, port))] },
+  /** One whose session keeps its first cookie. */
+  extending: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, demo(stage, port))] },
   large: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, large(stage, port))] },
   /** Workers that see many sessions, all for the host of `vestibule`. */
   one: { vestibule: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] },

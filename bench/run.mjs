@@ -1,29 +1,64 @@
-import { COMPARISONS } from './comparisons.mjs';
+// `make bench`: Vestibule beside Envoy's own filters, in CPU time per request and in what a proxy needs.
+//
+// All contenders run in one go and take turns, so that what disturbs the machine disturbs all of them, and
+// ratios are those of one round. Before, each is checked to do what its name says. Nothing is asserted about
+// speed: the run fails only if something could not be measured.
+
+import { execFileSync } from 'node:child_process';
+import os from 'node:os';
+import { check } from './check.mjs';
 import { CONTENDERS } from './contenders.mjs';
 import { Load, measure } from './measure.mjs';
-import { ONLY } from './settings.mjs';
+import { write } from './page.mjs';
+import { ROWS } from './rows.mjs';
+import { ONLY, REQUESTS, ROUNDS, WRITE } from './settings.mjs';
 import { Stage } from './stage.mjs';
-import { median, middleHalf, table } from './table.mjs';
+import { median } from './statistics.mjs';
+import { line, table } from './table.mjs';
 
-const name = ({ mine, peer }) => `${CONTENDERS[mine].name} / ${CONTENDERS[peer].name}`;
-const chosen = COMPARISONS.filter((one) => name(one).toLowerCase().includes(ONLY));
-const ids = [...new Set(chosen.flatMap(({ mine, peer }) => [mine, peer]))];
-const stage = await Stage.start();
-const load = new Load();
-try {
-  for (const id of ids) { await stage.envoy(CONTENDERS[id].envoy); console.log('started', CONTENDERS[id].envoy); }
-  const t = Date.now();
-  const times = await measure(stage, load, ids, (round) => console.log(`round ${round} ${Date.now() - t}`));
-  console.log(Object.entries(times).map(([id, v]) => `${id} ${median(v).toFixed(1)}`).join('\n'));
-  const rows = chosen.map((one) => {
-    const of = (id) => times[id].map((value, round) => value - (one.whole ? 0 : times[CONTENDERS[id].alone ?? 'alone'][round]));
-    const [mine, peer] = [of(one.mine), of(one.peer)];
-    const ratios = mine.map((value, round) => value / peer[round]);
-    const ratio = median(ratios);
-    return [CONTENDERS[one.mine].name + (one.whole ? ' (whole request)' : ''), median(mine).toFixed(1), CONTENDERS[one.peer].name, median(peer).toFixed(1), ratio.toFixed(2), middleHalf(ratios).map((v) => v.toFixed(2)).join(' to '), one.atMost ? `at most ${one.atMost}` : '', one.atMost ? (ratio <= one.atMost ? 'met' : `missed by ${Math.round((ratio / one.atMost - 1) * 100)} %`) : ''];
-  });
-  console.log(table([['what', 'us', 'compared with', 'us', 'ratio', 'middle half', 'target', 'verdict'], ...rows]));
-} finally {
-  load.stop();
-  await stage.stop();
+/** A row with the names of its contenders. */
+function named(row) {
+  const what = row.what ?? `${CONTENDERS[row.mine].name}${row.whole ? ', the whole request' : ''}`;
+  return { unit: 'us', beside: CONTENDERS[row.peer]?.name, ...row, what };
 }
+
+const contendersOf = ({ mine, peer, needs = [] }) => [mine, peer, ...needs].filter((id) => id);
+const baselineOf = (id) => CONTENDERS[id].alone ?? 'alone';
+
+/** What a row compares, out of the times of all contenders. */
+function added({ mine, peer, whole }, times) {
+  const of = (id) => times[id].map((time, round) => (whole ? time : time - times[baselineOf(id)][round]));
+  return { mine: of(mine), peer: of(peer) };
+}
+
+/** What the figures were measured on, and what was subtracted. */
+function conditions(times) {
+  const version = /\/(\d+\.\d+\.\d+)\//.exec(execFileSync(process.env.ENVOY, ['--version'], { encoding: 'utf8' }))?.[1];
+  const alone = (id) => `${median(times[id]).toFixed(1)} us`;
+  const subtracted = times.alone ? ` An Envoy without filters costs ${alone('alone')} a request${times.aloneBrowser ? `, ${alone('aloneBrowser')} with a browser's headers` : ''}.` : '';
+  return `Envoy ${version} with one worker, ${os.cpus().length} cores, ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en')} requests.${subtracted}`;
+}
+
+async function main() {
+  const rows = ROWS.map(named).filter(({ what, beside }) => `${what} ${beside ?? ''}`.toLowerCase().includes(ONLY));
+  if (!rows.length) throw new Error(`BENCH_ONLY: no row has "${ONLY}"`);
+  const contenders = [...new Set(rows.flatMap(contendersOf))];
+  const baselines = [...new Set(contenders.map(baselineOf))];
+  const stage = await Stage.start();
+  const load = new Load();
+  try {
+    console.log(`Making tokens and sessions, and checking ${contenders.length} contenders ...`);
+    for (const id of [...baselines, ...contenders]) await check(stage, id);
+    const times = contenders.length ? await measure(stage, load, baselines, contenders, (round) => console.log(round ? `round ${round} of ${ROUNDS}` : 'warmed up')) : {};
+    const lines = [];
+    for (const row of rows) lines.push(line(row, row.measure ? await row.measure({ stage, times }) : added(row, times)));
+    const text = `${conditions(times)}\n\n${table(lines)}`;
+    console.log(`\n${text}`);
+    if (WRITE) write(text);
+  } finally {
+    load.stop();
+    await stage.stop();
+  }
+}
+
+await main();

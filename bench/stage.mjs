@@ -8,8 +8,8 @@ import { Envoy, ROUTER, envoyBootstrap, freePort, until } from '../wasm-test/wor
 import { ENVOYS, ROUTES } from './envoys.mjs';
 import { startQuickProvider } from './quick-provider.mjs';
 import { logins } from './sessions.mjs';
-import { SESSIONS } from './settings.mjs';
-import { SigningKey, accessTokens } from './tokens.mjs';
+import { ALL_SESSIONS } from './settings.mjs';
+import { ALGORITHMS, SigningKey, accessTokens } from './tokens.mjs';
 
 const secret = () => randomBytes(32).toString('base64url');
 
@@ -28,9 +28,8 @@ export class Stage {
     for (const name of Object.keys(ENVOYS)) stage.ports[name] = await freePort();
     stage.providerPort = await freePort();
     stage.quickPort = await freePort();
-    stage.host = `localhost:${stage.ports.vestibule}`;
     stage.secrets = { CLIENT_SECRET: secret(), SESSION_KEY: secret() };
-    const further = ['ES256', 'ES384', 'EdDSA'].map((alg) => SigningKey.generate(alg));
+    const further = ALGORITHMS.filter((alg) => alg !== 'RS256').map((alg) => SigningKey.generate(alg));
     const returns = Object.entries(ENVOYS).filter(([, { login }]) => login).map(([name, { login }]) => `http://localhost:${stage.ports[name]}${login}`);
     const provider = await startProvider({
       port: stage.providerPort,
@@ -46,6 +45,11 @@ export class Stage {
     stage.keys = [new SigningKey(provider.signingKey()), ...further];
     stage.running.push(await startQuickProvider({ port: stage.quickPort, issuer: stage.issuer, key: stage.key('RS256') }));
     return stage;
+  }
+
+  /** The host that the requests to an Envoy name: its own if people log in there, otherwise that of `vestibule`. */
+  host(name) {
+    return `localhost:${this.ports[ENVOYS[name].login ? name : 'vestibule']}`;
   }
 
   key(alg) {
@@ -81,7 +85,7 @@ export class Stage {
       const envoy = await Envoy.start(await this.bootstrap(name), { concurrency: 1 });
       this.running.push(envoy);
       if (envoy.exit) throw new Error(`the Envoy "${name}" has ended:\n${envoy.stderr.slice(-3_000)}`);
-      const answers = async () => (await send(this.ports[name], '/page', { headers: { host: this.host, ...NAVIGATION } })).status !== 503;
+      const answers = async () => (await send(this.ports[name], '/page', { headers: { host: this.host(name), ...NAVIGATION } })).status !== 503;
       if (ENVOYS[name].vestibule) await until('the filter knows its provider', answers);
       return envoy;
     });
@@ -96,7 +100,7 @@ export class Stage {
   sessions() {
     return this.once('sessions', async () => {
       const envoy = await this.envoy('logins');
-      const sessions = await logins(this.ports.logins, this.host, this.issuer, SESSIONS);
+      const sessions = await logins(this.ports.logins, this.host('logins'), this.issuer, ALL_SESSIONS);
       this.running.splice(this.running.indexOf(envoy), 1);
       await envoy.stop();
       return sessions;

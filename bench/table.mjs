@@ -1,15 +1,49 @@
-const sorted = (values) => [...values].sort((a, b) => a - b);
-const quantile = (values, part) => {
-  const all = sorted(values);
-  const at = (all.length - 1) * part;
-  const [low, high] = [all[Math.floor(at)], all[Math.ceil(at)]];
-  return low + (high - low) * (at - Math.floor(at));
-};
-export const median = (values) => quantile(values, 0.5);
-export const middleHalf = (values) => [quantile(values, 0.25), quantile(values, 0.75)];
+// The table: a line for each row, as Markdown.
 
-export function table(rows) {
-  const widths = rows[0].map((_cell, column) => Math.max(...rows.map((row) => row[column].length)));
-  const line = (row) => `| ${row.map((cell, column) => (column === 0 || column === 2 || column > 5 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join(' | ')} |`;
-  return [line(rows[0]), line(widths.map((width) => '-'.repeat(width))), ...rows.slice(1).map(line)].join('\n');
+import { median, middleHalf } from './statistics.mjs';
+
+const HEAD = ['What', 'Vestibule', 'Compared with', 'That', 'Ratio', 'Middle half', 'Target', 'Verdict'];
+/** The columns of numbers. */
+const RIGHT = [1, 3, 4, 5];
+
+const digits = (value) => (Math.abs(value) < 100 ? 1 : 0);
+const amount = (value, unit) => `${value.toFixed(digits(value))} ${unit}`.trim();
+
+/** What the target is about, how it is written, and its limit. */
+function targetOf({ ratio, more, amount: most, unit }, { mine, peer }) {
+  if (ratio !== undefined) return { values: mine.map((value, round) => value / peer[round]), text: `at most ${ratio} x`, limit: ratio };
+  if (more !== undefined) return { values: mine.map((value, round) => value - peer[round]), text: `at most ${more} ${unit} more`, limit: more };
+  return { values: mine, text: most === undefined ? '' : `at most ${most} ${unit}`.trim(), limit: most };
+}
+
+function verdict({ values, limit }, failure) {
+  if (limit === undefined) return '';
+  if (failure) return failure;
+  const value = median(values);
+  return value <= limit ? 'met' : `missed by ${Math.ceil((value / limit - 1) * 100)} %`;
+}
+
+/** `row` with `what`, `beside`, `unit` and a target; `measured` with the values of both sides, round by round. */
+export function line(row, measured) {
+  const { mine, peer, shown, failure } = measured;
+  if ([mine, peer ?? [0]].some((values) => !values.length || !values.every(Number.isFinite))) throw new Error(`"${row.what}" was not measured`);
+  const ratios = peer ? mine.map((value, round) => value / peer[round]) : [];
+  const target = targetOf(row, measured);
+  return [
+    row.what,
+    shown ?? amount(median(mine), row.unit),
+    row.beside ?? '',
+    peer ? amount(median(peer), row.unit) : '',
+    peer ? median(ratios).toFixed(2) : '',
+    ratios.length > 1 ? middleHalf(ratios).map((value) => value.toFixed(2)).join(' to ') : '',
+    target.text,
+    verdict(target, failure),
+  ];
+}
+
+export function table(lines) {
+  const widths = HEAD.map((head, column) => Math.max(head.length, ...lines.map((cells) => cells[column].length)));
+  const row = (cells) => `| ${cells.map((cell, column) => (RIGHT.includes(column) ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join(' | ')} |`;
+  const rule = widths.map((width, column) => (RIGHT.includes(column) ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)));
+  return [row(HEAD), row(rule), ...lines.map(row)].join('\n');
 }

@@ -1,6 +1,6 @@
 // Signed tokens in large numbers. Signing runs in the threads of Node.js, so on every core.
 
-import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { constants, createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { promisify } from 'node:util';
 import { API, USERS } from '../envoy/provider/provider.mjs';
 
@@ -9,17 +9,19 @@ const base64url = (value) => Buffer.from(JSON.stringify(value)).toString('base64
 /** Tokens that are signed at once. */
 const AT_ONCE = 64;
 
-const DIGESTS = { RS256: 'sha256', ES256: 'sha256', ES384: 'sha384', EdDSA: null };
-const GENERATED = {
-  ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-  ES384: () => generateKeyPairSync('ec', { namedCurve: 'P-384' }),
-  EdDSA: () => generateKeyPairSync('ed25519'),
+const FAMILIES = {
+  RS256: { generate: () => generateKeyPairSync('rsa', { modulusLength: 2_048 }), digest: 'sha256' },
+  PS256: { generate: () => generateKeyPairSync('rsa', { modulusLength: 2_048 }), digest: 'sha256', padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 },
+  ES256: { generate: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }), digest: 'sha256', dsaEncoding: 'ieee-p1363' },
+  ES384: { generate: () => generateKeyPairSync('ec', { namedCurve: 'P-384' }), digest: 'sha384', dsaEncoding: 'ieee-p1363' },
+  EdDSA: { generate: () => generateKeyPairSync('ed25519'), digest: null },
 };
+export const ALGORITHMS = Object.keys(FAMILIES);
 
 export class SigningKey {
   /** A new key for an algorithm. */
   static generate(alg) {
-    const jwk = GENERATED[alg]().privateKey.export({ format: 'jwk' });
+    const jwk = FAMILIES[alg].generate().privateKey.export({ format: 'jwk' });
     return new SigningKey({ ...jwk, alg, use: 'sig', kid: `bench-${alg}` });
   }
 
@@ -37,7 +39,8 @@ export class SigningKey {
   async token(claims, header = {}) {
     const { alg, kid } = this.jwk;
     const text = `${base64url({ alg, kid, ...header })}.${base64url(claims)}`;
-    const signature = await signed(DIGESTS[alg], Buffer.from(text), { key: this.key, dsaEncoding: 'ieee-p1363' });
+    const { digest, padding, saltLength, dsaEncoding } = FAMILIES[alg];
+    const signature = await signed(digest, Buffer.from(text), { key: this.key, padding, saltLength, dsaEncoding });
     return `${text}.${signature.toString('base64url')}`;
   }
 }

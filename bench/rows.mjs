@@ -1,0 +1,101 @@
+// The rows of the table: what is compared with what, and the target.
+//
+// - `mine`, `peer`: contenders. Their times are what they add to an Envoy without filters; with `whole`,
+//   those of whole requests.
+// - `what`, `beside`, `measure(run)`: what is no time of a request. `measure` gives the values of both sides,
+//   `{mine: [..], peer: [..]}`, and perhaps `shown`, the text of `mine`, or `failure`, why it cannot count. `run` is
+//   `{stage, times}`; `needs` are the contenders that must have run before.
+// - `unit`: microseconds unless it says otherwise.
+// - The target is one of `ratio`, of the ratio; `amount`, of `mine` alone; `more`, of the difference.
+
+import { statSync } from 'node:fs';
+import { MODULE } from '../wasm-test/world.mjs';
+import { NOOP } from './envoys.mjs';
+import { fetches } from './fetches.mjs';
+import { flood, linearMemory } from './memory.mjs';
+import { NEW_REQUESTS, ROUNDS, SESSIONS } from './settings.mjs';
+import { starts } from './startup.mjs';
+import { median } from './statistics.mjs';
+
+/** What is the same costs the same, within what two measurements of one thing differ. */
+const THE_SAME = 1.1;
+const WORKERS = [1, 2, 8];
+
+const start = (what) => async ({ stage }) => {
+  const all = await stage.once('starts', () => starts(stage, ['alone', 'noop', 'vestibule']));
+  return { mine: all.vestibule[what], peer: all.alone[what] };
+};
+
+const kilobytes = (file) => statSync(file).size / 1_000;
+
+const memoryOf = (name) => async ({ stage }) => ({ mine: [linearMemory((await stage.envoy(name)).child.pid)] });
+
+/** Memory says something about all sessions only if none of them is opened again when its turn comes. */
+async function memoryOfMany({ stage, times }) {
+  const added = (id) => median(times[id]) - median(times.alone);
+  const ratio = added('sessionMany') / added('sessionOne');
+  return { ...await memoryOf('many')({ stage }), ...(ratio > THE_SAME && { failure: 'missed: not all of them are remembered' }) };
+}
+
+async function twoFloods({ stage }) {
+  const { child: { pid } } = await stage.envoy('many');
+  const tokens = await stage.tokens('RS256', NEW_REQUESTS * (ROUNDS + 1));
+  const after = [];
+  for (let time = 0; time < 2; time += 1) {
+    await flood(stage, 'many', tokens);
+    after.push(linearMemory(pid));
+  }
+  return { mine: [after[1]], peer: [after[0]] };
+}
+
+const fetched = (what) => async ({ stage }) => {
+  const all = await stage.once('fetches', async () => {
+    const counts = [];
+    for (const workers of WORKERS) counts.push(await fetches(workers));
+    return counts;
+  });
+  const counts = all.map((one) => one[what]);
+  return { mine: [Math.max(...counts)], shown: counts.join(', ') };
+};
+
+export const ROWS = [
+  { mine: 'session', peer: 'oauth2', ratio: 0.8 },
+  { mine: 'sessionBrowser', peer: 'oauth2Browser', ratio: 0.8 },
+  { mine: 'session', peer: 'oauth2Jwt' },
+  { mine: 'session', peer: 'noop' },
+  { mine: 'sessionUnseen', peer: 'oauth2Jwt', ratio: 1.5 },
+  { mine: 'sessionThousand', peer: 'sessionOne', ratio: THE_SAME },
+  { mine: 'sessionMany', peer: 'sessionOne', ratio: THE_SAME },
+  { mine: 'sessionExtended', peer: 'session' },
+  { mine: 'sessionLarge', peer: 'session', ratio: 1.3 },
+
+  { mine: 'token', peer: 'jwtCache', ratio: 1.5 },
+  { mine: 'tokenLarge', peer: 'token', ratio: 1.3 },
+  { mine: 'tokenRS256', peer: 'jwtRS256', ratio: 1 },
+  { mine: 'tokenES256', peer: 'jwtES256', ratio: 0.75 },
+  { mine: 'tokenES384', peer: 'jwtES384', ratio: 0.75 },
+  { mine: 'tokenEdDSA', peer: 'jwtEdDSA', ratio: 1.2 },
+  { mine: 'tokenPS256', peer: 'jwtPS256', amount: 500 },
+
+  { mine: 'public', peer: 'noop' },
+  { mine: 'refusal', peer: 'public', ratio: 2 },
+  { mine: 'refusal', peer: 'public', ratio: 2, whole: true },
+  { mine: 'refusal', peer: 'jwtRefusal' },
+  { mine: 'redirect', peer: 'public', ratio: 2 },
+  { mine: 'redirect', peer: 'public', ratio: 2, whole: true },
+  { mine: 'redirect', peer: 'oauth2Redirect' },
+
+  { what: 'first answer after a start', beside: 'Envoy alone', unit: 'ms', more: 500, measure: start('ready') },
+  { what: 'CPU time until then', beside: 'Envoy alone', unit: 'ms', measure: start('cpu') },
+  { what: 'resident memory, one worker', beside: 'Envoy alone', unit: 'MiB', measure: start('memory') },
+  { what: 'module', beside: 'a Wasm filter that does nothing', unit: 'KB', amount: 1_100, measure: () => ({ mine: [kilobytes(MODULE)], peer: [kilobytes(NOOP)] }) },
+
+  { what: 'linear memory of a worker, 1 session', unit: 'MiB', needs: ['sessionOne'], measure: memoryOf('one') },
+  { what: 'linear memory of a worker, 1,000 sessions', unit: 'MiB', needs: ['sessionThousand'], measure: memoryOf('thousand') },
+  { what: `linear memory of a worker, ${SESSIONS.toLocaleString('en')} sessions`, unit: 'MiB', amount: 8, needs: ['sessionMany', 'sessionOne'], measure: memoryOfMany },
+  { what: 'linear memory after two floods of distinct cookies and tokens', beside: 'after the first of them', unit: 'MiB', ratio: 1, needs: ['sessionMany'], measure: twoFloods },
+
+  { what: 'fetches of metadata at the start, with 1, 2 and 8 workers', unit: '', amount: 1, measure: fetched('metadata') },
+  { what: 'fetches of keys at the start, with 1, 2 and 8 workers', unit: '', amount: 1, measure: fetched('keys') },
+  { what: 'fetches of keys for a new `kid`, with 1, 2 and 8 workers', unit: '', amount: 1, measure: fetched('newKey') },
+];
