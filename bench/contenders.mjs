@@ -15,7 +15,7 @@ import { NEW_REQUESTS, ROUNDS, SESSIONS } from './settings.mjs';
 import { ALGORITHMS, accessToken } from './tokens.mjs';
 
 /** What a current browser sends, and the cookies of a usual site. */
-const BROWSER = {
+export const BROWSER = {
   ...NAVIGATION,
   accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8',
   'accept-encoding': 'gzip, deflate, br, zstd',
@@ -89,6 +89,12 @@ export const CONTENDERS = {
   refusal: { ...refusal, name: '401 for an API request', envoy: 'vestibule' },
   redirect: { ...redirect, name: 'redirect to the login', envoy: 'vestibule' },
 };
+
+/** The requests of a contender, sent to an Envoy without filters: what it costs that they are read. */
+export const reading = (id) => `reading ${id}`;
+for (const [id, contender] of Object.entries(CONTENDERS)) {
+  CONTENDERS[reading(id)] = { ...contender, envoy: 'alone', status: 200, guarded: false, tells: {}, extends: false };
+}
 
 /** The credentials of the requests that a contender is sent in turn. */
 export async function credentials(stage, { many, credentials: one }) {

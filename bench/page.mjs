@@ -1,16 +1,20 @@
-// docs/performance.md: the table of a run between two marks.
+// docs/performance.md: the tables of a run, between marks.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ROOT } from '../wasm-test/world.mjs';
 
 const PAGE = path.join(ROOT, 'docs/performance.md');
-const [BEGIN, END] = ['<!-- make bench: begin -->', '<!-- make bench: end -->'];
 
-/** Puts `text` in place of what is between the marks. */
-export function write(text) {
+/** Puts `text` in place of what is between the two marks of a part. */
+function write(part, text) {
+  const [begin, end] = [`<!-- ${part}: begin -->`, `<!-- ${part}: end -->`];
   const page = readFileSync(PAGE, 'utf8');
-  const [from, to] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (from < 0 || to < from) throw new Error(`${PAGE} has no marks ${BEGIN} and ${END}`);
-  writeFileSync(PAGE, `${page.slice(0, from + BEGIN.length)}\n${text}\n${page.slice(to)}`);
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`${PAGE} lacks the marks ${begin} and ${end}`);
+  writeFileSync(PAGE, `${page.slice(0, from + begin.length)}\n${text}\n${page.slice(to)}`);
 }
+
+export const writeTable = (text) => write('make bench', text);
+export const writePrices = (text) => write('make prices', text);
+export const writeProfile = (text) => write('make profile', text);

@@ -13,6 +13,9 @@ const metadata = (issuer) => ({
   authorization_endpoint: `${issuer}/auth`,
   token_endpoint: `${issuer}/token`,
   jwks_uri: `${issuer}/jwks`,
+  // Because of these a session has its tokens with it, as at the demo's provider.
+  end_session_endpoint: `${issuer}/session/end`,
+  revocation_endpoint: `${issuer}/token/revocation`,
   response_types_supported: ['code'],
   subject_types_supported: ['public'],
   id_token_signing_alg_values_supported: ['RS256'],

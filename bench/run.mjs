@@ -7,9 +7,9 @@
 import { execFileSync } from 'node:child_process';
 import os from 'node:os';
 import { check } from './check.mjs';
-import { CONTENDERS } from './contenders.mjs';
+import { CONTENDERS, credentials, reading } from './contenders.mjs';
 import { Load, measure } from './measure.mjs';
-import { write } from './page.mjs';
+import { writeTable } from './page.mjs';
 import { ROWS } from './rows.mjs';
 import { ONLY, REQUESTS, ROUNDS, WRITE } from './settings.mjs';
 import { Stage } from './stage.mjs';
@@ -18,16 +18,22 @@ import { line, table } from './table.mjs';
 
 /** A row with the names of its contenders. */
 function named(row) {
-  const what = row.what ?? `${CONTENDERS[row.mine].name}${row.whole ? ', the whole request' : ''}`;
+  const kind = row.whole ? ', the whole request' : row.same ? ', the filter alone' : '';
+  const what = row.what ?? `${CONTENDERS[row.mine].name}${kind}`;
   return { unit: 'us', beside: CONTENDERS[row.peer]?.name, ...row, what };
 }
 
-const contendersOf = ({ mine, peer, needs = [] }) => [mine, peer, ...needs].filter((id) => id);
 const baselineOf = (id) => CONTENDERS[id].alone ?? 'alone';
 
+function contendersOf({ mine, peer, same, needs = [] }) {
+  const both = [mine, peer].filter((id) => id);
+  return [...both, ...(same ? both.map(reading) : []), ...needs];
+}
+
 /** What a row compares, out of the times of all contenders. */
-function added({ mine, peer, whole }, times) {
-  const of = (id) => times[id].map((time, round) => (whole ? time : time - times[baselineOf(id)][round]));
+function added({ mine, peer, whole, same }, times) {
+  const subtracted = (id) => times[same ? reading(id) : baselineOf(id)];
+  const of = (id) => times[id].map((time, round) => (whole ? time : time - subtracted(id)[round]));
   return { mine: of(mine), peer: of(peer) };
 }
 
@@ -39,6 +45,13 @@ function conditions(times) {
   return `Envoy ${version} with one worker, ${os.cpus().length} cores, ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en')} requests.${subtracted}`;
 }
 
+/** Those that have to wait for their cookie to become old begin first and are checked last. */
+async function checkAll(stage, ids) {
+  const [waiting, others] = [true, false].map((is) => ids.filter((id) => Boolean(CONTENDERS[id].extends) === is));
+  for (const id of waiting) await credentials(stage, CONTENDERS[id]);
+  for (const id of [...others, ...waiting]) await check(stage, id);
+}
+
 async function main() {
   const rows = ROWS.map(named).filter(({ what, beside }) => `${what} ${beside ?? ''}`.toLowerCase().includes(ONLY));
   if (!rows.length) throw new Error(`BENCH_ONLY: no row has "${ONLY}"`);
@@ -48,17 +61,19 @@ async function main() {
   const load = new Load();
   try {
     console.log(`Making tokens and sessions, and checking ${contenders.length} contenders ...`);
-    for (const id of [...baselines, ...contenders]) await check(stage, id);
+    await checkAll(stage, [...baselines, ...contenders]);
     const times = contenders.length ? await measure(stage, load, baselines, contenders, (round) => console.log(round ? `round ${round} of ${ROUNDS}` : 'warmed up')) : {};
     const lines = [];
     for (const row of rows) lines.push(line(row, row.measure ? await row.measure({ stage, times }) : added(row, times)));
     const text = `${conditions(times)}\n\n${table(lines)}`;
     console.log(`\n${text}`);
-    if (WRITE) write(text);
+    if (WRITE) writeTable(text);
   } finally {
     load.stop();
     await stage.stop();
   }
 }
 
+// Each running Envoy is killed when this process ends, whatever ends it.
+process.setMaxListeners(0);
 await main();

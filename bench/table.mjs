@@ -3,8 +3,7 @@
 import { median, middleHalf } from './statistics.mjs';
 
 const HEAD = ['What', 'Vestibule', 'Compared with', 'That', 'Ratio', 'Middle half', 'Target', 'Verdict'];
-/** The columns of numbers. */
-const RIGHT = [1, 3, 4, 5];
+const NUMBERS = [1, 3, 4, 5];
 
 const digits = (value) => (Math.abs(value) < 100 ? 1 : 0);
 const amount = (value, unit) => `${value.toFixed(digits(value))} ${unit}`.trim();
@@ -41,9 +40,12 @@ export function line(row, measured) {
   ];
 }
 
-export function table(lines) {
-  const widths = HEAD.map((head, column) => Math.max(head.length, ...lines.map((cells) => cells[column].length)));
-  const row = (cells) => `| ${cells.map((cell, column) => (RIGHT.includes(column) ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join(' | ')} |`;
-  const rule = widths.map((width, column) => (RIGHT.includes(column) ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)));
-  return [row(HEAD), row(rule), ...lines.map(row)].join('\n');
+/** A table in Markdown; the columns at the places `right` are those of numbers. */
+export function markdown(head, lines, right) {
+  const widths = head.map((cell, column) => Math.max(cell.length, ...lines.map((cells) => cells[column].length)));
+  const row = (cells) => `| ${cells.map((cell, column) => (right.includes(column) ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join(' | ')} |`;
+  const rule = widths.map((width, column) => (right.includes(column) ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)));
+  return [row(head), row(rule), ...lines.map(row)].join('\n');
 }
+
+export const table = (lines) => markdown(HEAD, lines, NUMBERS);
