@@ -2,7 +2,7 @@
 //
 // - `envoy`: the name of its configuration, in `envoys.mjs`.
 // - `path`, `headers`, `status`: its request and its answer.
-// - `credentials(stage)`: header lines that say who makes the request; with `each`, anew for each round.
+// - `credentials(stage)`: header lines that say who makes the request; with `renewed`, anew for each round.
 //   Instead, `many(stage)`: those of requests that take turns; with `once`, each is sent in one round only.
 // - `tells`: what the upstream receives about the client, who claims to be somebody else besides.
 //   `guarded`: without credentials, or with false ones, the request does not arrive there at all.
@@ -42,7 +42,7 @@ const session = (name, others) => async (stage) => {
 };
 
 /** The same, but with the cookie of the login for ever. */
-const oldSession = (name) => (stage) => stage.once(`old session ${name}`, () => session(`${name}`)(stage));
+const oldSession = (name) => (stage) => stage.once(`old session ${name}`, () => session(name)(stage));
 
 const sessions = (count) => async (stage) => (await stage.sessions()).slice(0, count).map((cookie) => ({ cookie }));
 const authorization = (token) => ({ authorization: `Bearer ${token}` });
@@ -75,14 +75,14 @@ export const CONTENDERS = {
   ...forEach('jwt', (alg) => ({ ...api, name: '`jwt_authn` without cache', envoy: 'jwt', many: newTokens(alg), once: true })),
 
   public: { path: '/public/page', status: 200, tells: { 'x-auth-sub': undefined }, name: 'a public request', envoy: 'vestibule' },
-  session: { ...guardedPage, name: 'a session seen before', envoy: 'vestibule', credentials: session('vestibule'), each: true },
-  sessionBrowser: { ...guardedPage, ...browser, name: "a session seen before, a browser's headers", envoy: 'vestibule', credentials: session('vestibule', OTHER_COOKIES), each: true },
+  session: { ...guardedPage, name: 'a session seen before', envoy: 'vestibule', credentials: session('vestibule'), renewed: true },
+  sessionBrowser: { ...guardedPage, ...browser, name: "a session seen before, a browser's headers", envoy: 'vestibule', credentials: session('vestibule', OTHER_COOKIES), renewed: true },
   sessionExtended: { ...guardedPage, name: 'a session whose cookie is written again', envoy: 'extending', credentials: oldSession('extending'), extends: true },
   sessionUnseen: { ...guardedPage, name: 'a session not seen by this worker', envoy: 'unseen', many: sessions(), once: true },
   sessionOne: { ...guardedPage, name: '1 session', envoy: 'one', many: sessions(1) },
   sessionThousand: { ...guardedPage, name: '1,000 sessions in turn', envoy: 'thousand', many: sessions(1_000) },
   sessionMany: { ...guardedPage, name: `${SESSIONS.toLocaleString('en')} sessions in turn`, envoy: 'many', many: sessions(SESSIONS) },
-  sessionLarge: { ...guardedPage, name: 'a session seen before, 256 rules and 16 providers', envoy: 'large', credentials: session('large'), each: true },
+  sessionLarge: { ...guardedPage, name: 'a session seen before, 256 rules and 16 providers', envoy: 'large', credentials: session('large'), renewed: true },
   token: { ...api, name: 'a token seen before', envoy: 'vestibule', credentials: token },
   tokenLarge: { ...api, name: 'a token seen before, 256 rules and 16 providers', envoy: 'large', credentials: token },
   ...forEach('token', (alg) => ({ ...api, name: `${alg} never seen`, envoy: 'vestibule', many: newTokens(alg), once: true })),

@@ -82,6 +82,8 @@ function large(stage, port) {
   return { ...rest, default_provider: 'demo', providers: { ...Object.fromEntries(further), ...providers }, rules: [...before, ...rules] };
 }
 
+const SITE = { vestibule: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] };
+
 /**
  * The filters of each, before the router. `login`: people log in there, and this is the path to which the demo's
  * provider returns. `quick`: in place of that provider there is the one that lets everybody in at once.
@@ -97,11 +99,10 @@ export const ENVOYS = {
   /** One whose session keeps its first cookie. */
   extending: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, demo(stage, port))] },
   large: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, large(stage, port))] },
-  /** Workers that see many sessions, all for the host of `vestibule`. */
-  one: { vestibule: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] },
-  thousand: { vestibule: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] },
-  many: { vestibule: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] },
-  unseen: { vestibule: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] },
-  /** Where these sessions begin. */
-  logins: { vestibule: true, quick: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] },
+  // Workers that see many sessions, all for the host of `vestibule`, and the proxy where these begin.
+  one: SITE,
+  thousand: SITE,
+  many: SITE,
+  unseen: SITE,
+  logins: { ...SITE, quick: true },
 };

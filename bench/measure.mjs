@@ -29,19 +29,23 @@ export class Load {
   }
 }
 
+/** Hands the requests of a contender to the process that sends them; gives their number. */
+export async function handOver(stage, load, id) {
+  const contender = CONTENDERS[id];
+  const { envoy, path: target, headers } = contender;
+  const texts = (await credentials(stage, contender)).map((who) => request(stage.host(envoy), target, { ...headers, ...who }));
+  await load.order({ keep: id, texts });
+  return texts.length;
+}
+
 /** Sends a contender its requests of this round; gives microseconds per request. */
 async function run(stage, load, id, round) {
-  const contender = CONTENDERS[id];
-  const { name, envoy, path: target, headers, status, once, each } = contender;
+  const { name, envoy, status, once, renewed } = CONTENDERS[id];
   const { child: { pid } } = await stage.envoy(envoy);
-  if (round === 0 || each) {
-    const texts = (await credentials(stage, contender)).map((who) => request(stage.host(envoy), target, { ...headers, ...who }));
-    await load.order({ keep: id, texts });
-    // Those that take turns all have one in the first round, so that the worker has seen each.
-    contender.turns = texts.length;
-  }
+  const handedOver = round === 0 || renewed ? await handOver(stage, load, id) : 0;
   const usual = once ? NEW_REQUESTS : REQUESTS;
-  const count = round === 0 && !once ? Math.max(usual, contender.turns) : usual;
+  // All of those that take turns have one in the first round, so that the worker has seen each.
+  const count = once ? usual : Math.max(usual, handedOver);
   const before = cpuTime(pid);
   const { statuses } = await load.order({ port: stage.ports[envoy], connections: CONNECTIONS, kept: id, from: round * usual, count });
   const spent = cpuTime(pid) - before;

@@ -15,7 +15,7 @@ import { markdown } from './table.mjs';
 
 const CALLS = path.join(ROOT, '.build/calls.wasm');
 /** How often a request makes a call: often enough for one to be seen. */
-const TIMES = 10;
+const TIMES = 20;
 
 /** `what`: the plan of the module, and how often it makes the call. */
 const PLANS = {

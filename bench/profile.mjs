@@ -7,23 +7,25 @@ import os from 'node:os';
 import path from 'node:path';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
-import { request } from './connection.mjs';
-import { CONTENDERS, credentials } from './contenders.mjs';
+import { CONTENDERS } from './contenders.mjs';
 import { cpuTime } from './cpu-time.mjs';
-import { Load } from './measure.mjs';
+import { Load, handOver } from './measure.mjs';
 import { writeProfile } from './page.mjs';
 import { CONNECTIONS, ONLY, WRITE } from './settings.mjs';
 import { Stage } from './stage.mjs';
+import { median } from './statistics.mjs';
 import { markdown } from './table.mjs';
 
 const PROFILED = [
   'alone', 'noop', 'oauth2', 'jwtCache', 'public', 'session', 'sessionUnseen', 'token', 'tokenRS256', 'tokenES256', 'refusal', 'redirect',
 ];
+const ROUNDS = 3;
 const WARM_UP = 10_000;
-const SAMPLED = 40_000;
-const SAMPLES_PER_SECOND = 2_000;
+const SAMPLED = 20_000;
+const SAMPLES_PER_SECOND = 4_000;
 /** Until perf samples. */
 const ATTACH_MS = 1_000;
+const PARTS = ['kernel', 'envoy', 'module'];
 
 /** Shares of a recording by the file that the code is in. */
 function shares(recording) {
@@ -37,27 +39,32 @@ function shares(recording) {
   };
 }
 
-async function profile(stage, load, id, directory) {
-  const contender = CONTENDERS[id];
-  const { envoy, path: target, headers, once: isOnce } = contender;
-  const { child: { pid } } = await stage.envoy(envoy);
-  const texts = (await credentials(stage, contender)).map((who) => request(stage.host(envoy), target, { ...headers, ...who }));
-  await load.order({ keep: id, texts });
+/** Requests of a contender in each round, and before the first: none of those that must be new is sent twice. */
+async function prepare(stage, load, id) {
+  const { envoy, once: isOnce } = CONTENDERS[id];
+  await stage.envoy(envoy);
+  const handedOver = await handOver(stage, load, id);
+  const [warmUp, sampled] = isOnce ? [Math.floor(handedOver / 4), Math.floor(handedOver / 4)] : [WARM_UP, SAMPLED];
   const drive = (from, count) => load.order({ port: stage.ports[envoy], connections: CONNECTIONS, kept: id, from, count });
-  // None of those that must be new is sent twice.
-  const [first, then] = isOnce ? [Math.floor(texts.length / 4), Math.floor(texts.length * 3 / 4)] : [WARM_UP, SAMPLED];
-  await drive(0, first);
-  const recording = path.join(directory, id);
+  await drive(0, warmUp);
+  return { id, sampled, run: (round) => drive(warmUp + round * sampled, sampled) };
+}
+
+/** Microseconds of a request, `{whole, kernel, envoy, module}`, in one round. */
+async function sample(stage, load, { id, sampled, run }, round, recording) {
+  const { envoy, renewed } = CONTENDERS[id];
+  const { child: { pid } } = await stage.envoy(envoy);
+  if (renewed) await handOver(stage, load, id);
   const perf = spawn('perf', ['record', '--quiet', '--event', 'cpu-clock', '--freq', String(SAMPLES_PER_SECOND), '--output', recording, '--pid', String(pid)], { stdio: 'ignore' });
   const ended = once(perf, 'close');
   await pause(ATTACH_MS);
   const before = cpuTime(pid);
-  await drive(first, then);
-  const time = (cpuTime(pid) - before) / then;
+  await run(round);
+  const whole = (cpuTime(pid) - before) / sampled;
   perf.kill('SIGINT');
   await ended;
   const parts = shares(recording);
-  return [contender.name, time.toFixed(1), ...[parts.kernel, parts.envoy, parts.module].map((share) => (share * time).toFixed(1))];
+  return { whole, ...Object.fromEntries(PARTS.map((part) => [part, parts[part] * whole])) };
 }
 
 async function main() {
@@ -65,8 +72,16 @@ async function main() {
   const load = new Load();
   const directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-profile-'));
   try {
-    const rows = [];
-    for (const id of PROFILED.filter((one) => CONTENDERS[one].name.toLowerCase().includes(ONLY))) rows.push(await profile(stage, load, id, directory));
+    const profiled = [];
+    for (const id of PROFILED.filter((one) => CONTENDERS[one].name.toLowerCase().includes(ONLY))) {
+      profiled.push({ ...await prepare(stage, load, id), samples: [] });
+    }
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const one of profiled) one.samples.push(await sample(stage, load, one, round, path.join(directory, 'recording')));
+    }
+    const rows = profiled.map(({ id, samples }) => [
+      CONTENDERS[id].name, ...['whole', ...PARTS].map((part) => median(samples.map((one) => one[part])).toFixed(1)),
+    ]);
     const text = markdown(['Microseconds of a request', 'Whole', 'Kernel', 'Envoy', 'Module'], rows, [1, 2, 3, 4]);
     console.log(text);
     if (WRITE) writeProfile(text);

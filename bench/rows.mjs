@@ -78,7 +78,7 @@ export const ROWS = [
   { mine: 'tokenES256', peer: 'jwtES256', ratio: 0.75 },
   { mine: 'tokenES384', peer: 'jwtES384', ratio: 0.75 },
   { mine: 'tokenEdDSA', peer: 'jwtEdDSA', ratio: 1.2 },
-  { mine: 'tokenPS256', peer: 'jwtPS256', amount: 500 },
+  { what: 'PS256 never seen, which the module verifies', mine: 'tokenPS256', peer: 'jwtPS256', amount: 500 },
 
   { mine: 'public', peer: 'noop' },
   { mine: 'refusal', peer: 'public', ratio: 2 },

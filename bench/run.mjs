@@ -37,12 +37,17 @@ function added({ mine, peer, whole, same }, times) {
   return { mine: of(mine), peer: of(peer) };
 }
 
-/** What the figures were measured on, and what was subtracted. */
+/** What the figures were measured on, what was subtracted, and what one core can do. */
 function conditions(times) {
   const version = /\/(\d+\.\d+\.\d+)\//.exec(execFileSync(process.env.ENVOY, ['--version'], { encoding: 'utf8' }))?.[1];
-  const alone = (id) => `${median(times[id]).toFixed(1)} us`;
-  const subtracted = times.alone ? ` An Envoy without filters costs ${alone('alone')} a request${times.aloneBrowser ? `, ${alone('aloneBrowser')} with a browser's headers` : ''}.` : '';
-  return `Envoy ${version} with one worker, ${os.cpus().length} cores, ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en')} requests.${subtracted}`;
+  const sentences = [`Envoy ${version} with one worker, ${os.cpus().length} cores, ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en')} requests.`];
+  const measured = (ids, text) => ids.filter((id) => times[id]).map((id) => `${text(median(times[id]))} (${CONTENDERS[id].name})`).join(', ');
+  if (times.alone) {
+    sentences.push(`Subtracted is what a request costs without filters: ${measured(['alone', 'aloneBrowser'], (time) => `${time.toFixed(1)} us`)}.`);
+    const perSecond = (time) => Math.round(1e6 / time / 100) * 100;
+    sentences.push(`Requests per second and core: ${measured(['alone', 'oauth2', 'jwtCache', 'public', 'session', 'token', 'sessionUnseen'], (time) => perSecond(time).toLocaleString('en'))}.`);
+  }
+  return sentences.join(' ');
 }
 
 /** Those that have to wait for their cookie to become old begin first and are checked last. */
