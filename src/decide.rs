@@ -61,7 +61,7 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
             visit,
             rule,
             &known.server.provider,
-            &known.told,
+            &known.identity_headers,
             "token",
             ResponseCookies::default(),
         );
@@ -141,7 +141,7 @@ fn admit_session(
         visit,
         rule,
         &party.provider,
-        &current.cached.told,
+        &current.cached.identity_headers,
         "session",
         response_cookies,
     ) {

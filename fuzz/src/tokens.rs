@@ -18,7 +18,7 @@ use super::messages::{AUDIENCE, CLIENT_ID, ISSUER, NOW};
 
 const LEEWAY: Seconds = Seconds(60);
 
-/// The text of a token. Nothing but what was signed verifies.
+/// The text of a token. Only a token that was signed here verifies.
 pub fn jws(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let keys = keys(&[&key(1)]);
@@ -35,7 +35,7 @@ pub fn jws(bytes: &[u8]) {
                     assert_eq!(URL_SAFE_NO_PAD.encode(&payload), parts[1]);
                     let signed = format!("{}.{}", parts[0], parts[1]);
                     let signature = key(1).sk.sign(&signed, None);
-                    assert_eq!(URL_SAFE_NO_PAD.encode(*signature), parts[2], "nobody signed this");
+                    assert_eq!(URL_SAFE_NO_PAD.encode(*signature), parts[2], "this was never signed");
                 }
                 Err(error) => assert_one_line(&error.to_string()),
             }
@@ -70,8 +70,8 @@ pub fn key_set(bytes: &[u8]) {
 pub fn id_token(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let header = header(&mut bytes);
-    let asked = bytes.byte();
-    let is = |bit: u8| asked & bit != 0;
+    let flags = bytes.byte();
+    let is = |bit: u8| flags & bit != 0;
     let expect = id_token::Expected {
         issuer: ISSUER,
         client_id: CLIENT_ID,

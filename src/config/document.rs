@@ -7,14 +7,15 @@
 use serde_json::Value;
 
 use super::choices::{
-    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, SigningAlgorithm,
+    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, ResponseMode, SameSite,
+    SigningAlgorithm, UserinfoUse,
 };
+use super::claim_path::ClaimPath;
 use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
 use super::value::{List, Named, Scalar, SecretText, Text, WholeNumber, WholeSeconds};
-use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// Most providers in one configuration.
@@ -193,7 +194,7 @@ object! {
 }
 
 object! {
-    /// Where the requests to one provider go, by what they ask for.
+    /// Targets of the callouts to one provider, by endpoint.
     CalloutObject as "providers.<name>.callout" {
         /// Requests without an entry of their own.
         default: Text [otherwise "not needed if the other three are given"],

@@ -25,7 +25,7 @@ pub fn cached(
     let cached = Rc::clone(filter.tokens.borrow_mut().get(&[token.secret().expose().as_bytes()], now)?);
     let server = &cached.server;
     let keys = server.known()?.keys;
-    let Proof::Bearer { expires_at, .. } = cached.told.identity.proof() else { return None };
+    let Proof::Bearer { expires_at, .. } = cached.identity_headers.identity.proof() else { return None };
     let counts = rule.resource_servers.iter().any(|accepted| Rc::ptr_eq(accepted, server))
         && Rc::ptr_eq(&keys, &cached.keys)
         && now < *expires_at + server.config.leeway;
@@ -57,8 +57,9 @@ pub async fn check(
         now: callouts.now(),
     };
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
-    let told = filter.upstream.tell(Identity::of_token(&access_token, token.secret().clone()));
-    let cached = Rc::new(CachedToken { told, server: Rc::clone(server), keys });
+    let identity_headers =
+        filter.upstream.headers_for(Identity::of_token(&access_token, token.secret().clone()));
+    let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), keys });
     let until = access_token.expires_at() + server.config.leeway;
     filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&cached), until);
     Ok(cached)

@@ -1,5 +1,5 @@
-//! What one request costs the core on the ways that most requests take: allocations, their bytes, and
-//! instructions. Counted, not timed, so the figures are the same on every machine.
+//! What one request costs the core on the most common paths: allocations, their bytes, and instructions.
+//! Counted, not timed, so the figures are the same on every machine.
 //!
 //! None of them may rise. To lower one, make it cheaper, run `make budgets`, and write down what the tests
 //! say: allocations and bytes exactly, instructions with two parts in a hundred of slack. What the built
@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::string_slice)]
 
-/// Where the world looks for what plays the proxy.
+/// The gateway that the world of the stories uses.
 #[path = "../stories/native.rs"]
 #[allow(dead_code, reason = "the stories use more of it")]
 mod gateway;
@@ -32,9 +32,9 @@ use vestibule::http::Request;
 use vestibule::time::{Seconds, Timestamp};
 
 use memory::{Taken, taken_by};
-use world::{Asked, World, document};
+use world::{SentCallout, World, document};
 
-/// What a request may cost that comes to this code.
+/// What a request with this decision may cost.
 struct Budget {
     code: &'static str,
     allocations: u64,
@@ -50,7 +50,7 @@ const BUDGETS: [Budget; 5] = [
     Budget { code: "not_logged_in", allocations: 79, bytes: 9104, instructions: 79_800 },
 ];
 
-/// Requests of one run under valgrind, and half of those of the other. A token lives for 300 seconds.
+/// Requests of one run under valgrind; the other run makes twice as many. A token lives for 300 seconds.
 const ROUNDS: u64 = 100;
 
 /// What a browser sends with every request.
@@ -95,7 +95,7 @@ impl Log for Formats {
     fn flush(&self) {}
 }
 
-/// A worker that has met everybody once.
+/// A worker that has seen every session and every token once.
 struct Worker {
     filter: Rc<Filter>,
     now: Timestamp,
@@ -105,7 +105,7 @@ struct Worker {
 
 impl Worker {
     fn new() -> Worker {
-        // The first logger stays; a world would keep its lines.
+        // The first logger that is installed stays, and that of a world would store its lines.
         let _ = log::set_logger(&Formats);
         let mut world = World::with(&configuration());
         world.log_in("/orders").is(302, "login_completed");
@@ -127,7 +127,7 @@ impl Worker {
         // The token is unknown, so the provider is fetched.
         let mut step = filter.start(requests[1].clone(), now);
         while let Step::Callout(callout, flow) = step {
-            step = flow.resume(world.reply(&Asked::from(&*callout)), now);
+            step = flow.resume(world.reply(&SentCallout::from(&*callout)), now);
         }
         assert!(matches!(step, Step::Done(Answer::Continue(_))));
         let mut worker = Worker { filter, now, requests };
@@ -135,7 +135,7 @@ impl Worker {
         worker
     }
 
-    /// One request, in a second of its own.
+    /// One request, a second after the one before.
     fn decide(&mut self, way: usize) -> (Taken, Answer) {
         self.now = self.now + Seconds(1);
         let request = self.requests[way].clone();
@@ -149,7 +149,7 @@ impl Worker {
     }
 }
 
-/// The core at work: what is measured.
+/// The part of the core that is measured.
 fn decide(filter: &Rc<Filter>, request: Request, now: Timestamp) -> Answer {
     match filter.start(request, now) {
         Step::Done(answer) => answer,
@@ -193,10 +193,10 @@ fn played_under_valgrind() {
     }
 }
 
-/// What a run costs besides its requests is the same for so many and twice as many.
+/// A run with twice as many requests has the same fixed cost, so the difference is the cost of the requests.
 #[test]
 fn a_request_runs_within_its_instruction_budget() {
-    // Not through `print!`: a passing test shows nothing of that.
+    // Not through `print!`: the harness hides what a passing test prints.
     let say = |line: &str| drop(std::io::stderr().write_all(line.as_bytes()));
     if env::var_os("BUDGETS_INSTRUCTIONS").is_none() {
         return say("skipped: `make budgets` counts instructions, of the core as it is optimised\n");

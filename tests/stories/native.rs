@@ -1,4 +1,4 @@
-//! The core without a proxy: what a proxy does, this plays.
+//! The core without a proxy: this gateway plays the proxy.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ use vestibule::store::{ReadError, ReadResult, SharedData, Versioned, WriteError}
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
-use super::world::{Asked, CalloutId, Failing, Gateway, Proxy, Seen, Stream, metrics, variant};
+use super::world::{CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream, metrics, variant};
 
-/// The proxy of stories that name none.
+/// The proxy of a story that names none.
 pub fn proxy() -> Proxy {
     Proxy::Envoy
 }
 
-/// The core as it runs in a proxy with this configuration.
+/// A proxy that runs the core with this configuration.
 pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway> {
     metrics::begin();
     FAILING.set(Failing::Nothing);
@@ -43,7 +43,7 @@ pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway>
     })
 }
 
-/// The worst source of randomness that a host can have.
+/// The worst randomness that a host can give.
 fn host_random(out: &mut [u8]) -> Result<(), NoRandomness> {
     out.fill(4);
     Ok(())
@@ -55,7 +55,7 @@ thread_local! {
     /// The shared data of the proxy whose worker runs.
     static SHARED: RefCell<Data> = RefCell::default();
     static FAILING: Cell<Failing> = const { Cell::new(Failing::Nothing) };
-    /// How often somebody wanted to write.
+    /// How many writes were attempted.
     static WRITES: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -88,7 +88,7 @@ fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError>
     })
 }
 
-/// A host that verifies with the most common hash, and cannot say of others.
+/// A host that verifies with SHA-256, and reports that it cannot with other hashes.
 fn verify(check: &HostCheck<'_>) -> Option<bool> {
     let key = PublicKey::from_public_key_der(check.public_key_der).unwrap();
     let digest = (check.hash == "sha256").then(|| Sha256::digest(check.message))?;
@@ -140,9 +140,9 @@ struct Native {
 struct Handling {
     request: Request,
     id: Option<RequestId>,
-    /// The proxy knows that the body is awaited.
+    /// The driver has requested the body.
     is_body_awaited: bool,
-    /// The body, if it has come.
+    /// The body, if it has arrived.
     body: Option<Vec<u8>>,
     answer: Option<Answer>,
 }
@@ -152,7 +152,7 @@ impl Gateway for Native {
         let stream = Stream(self.count());
         let mut request = request.clone();
         request.host = traits(self.proxy);
-        // Of a request that waits nginx does not say whether a body follows.
+        // nginx does not say whether a body follows while a request waits.
         request.has_body &= self.proxy == Proxy::Envoy;
         self.as_worker(|worker| {
             let verdict = worker.driver.request(request.clone(), now);
@@ -210,8 +210,8 @@ impl Gateway for Native {
         Some(seen)
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
-        self.callouts.iter().map(|(id, (_, callout))| (*id, Asked::from(callout))).collect()
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
+        self.callouts.iter().map(|(id, (_, callout))| (*id, SentCallout::from(callout))).collect()
     }
 
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp) {
@@ -225,7 +225,7 @@ impl Gateway for Native {
     fn leave(&mut self, stream: Stream) {
         let Some(id) = self.streams.remove(&stream).and_then(|handling| handling.id) else { return };
         self.undecided.remove(&id);
-        // With the context of a request that is gone its callouts are gone too.
+        // The callouts of a request end with its context.
         self.driver.gone(id);
         self.callouts.retain(|_, (id, _)| self.driver.is_in_flight(*id));
     }
@@ -248,7 +248,7 @@ impl Gateway for Native {
 }
 
 impl Native {
-    /// Does something with the shared data of this proxy in its place.
+    /// Runs with the shared data of this proxy in place.
     fn as_worker(&mut self, act: impl FnOnce(&mut Native)) {
         SHARED.replace(self.shared.take());
         act(self);
@@ -260,7 +260,7 @@ impl Native {
         self.counter
     }
 
-    /// Does what the driver says.
+    /// Performs the actions of the driver.
     fn perform(&mut self, now: Timestamp) {
         while let Some(action) = self.driver.next() {
             match action {
@@ -276,7 +276,7 @@ impl Native {
                 Action::AwaitBody(id) => {
                     let handling = self.handling(id);
                     handling.is_body_awaited = true;
-                    // Where bodies are gathered, what came before was said when it came.
+                    // Envoy, which gathers bodies, has reported the body when it arrived.
                     if let Some(length) = handling.body.as_ref().map(Vec::len)
                         && self.proxy == Proxy::Nginx
                     {
@@ -297,9 +297,9 @@ impl Native {
     }
 }
 
-impl From<&Callout> for Asked {
-    fn from(callout: &Callout) -> Asked {
-        Asked {
+impl From<&Callout> for SentCallout {
+    fn from(callout: &Callout) -> SentCallout {
+        SentCallout {
             target: callout.target.clone(),
             method: callout.method.to_owned(),
             url: callout.url.clone(),
@@ -321,12 +321,12 @@ fn let_through(request: &Request, edits: &Edits) -> Seen {
     for (name, value) in edits.set() {
         match fields.iter().position(|(n, _)| n == name) {
             Some(first) => {
-                fields[first].1 = value.clone();
+                fields[first].1 = value.to_vec();
                 let mut at = 0..;
-                // A host that cannot remove leaves the second of several.
+                // A host that cannot remove fields leaves the second one.
                 fields.retain(|(n, _)| at.next() == Some(first) || n != name || !removes);
             }
-            None => fields.push((name.clone(), value.clone())),
+            None => fields.push((name.to_owned(), value.to_vec())),
         }
     }
     Seen {

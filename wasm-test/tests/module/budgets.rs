@@ -1,5 +1,5 @@
-//! What one request costs in the built module: the calls of host functions that it makes, one by one, and
-//! the instructions that it runs. Counted, not timed, so the figures are the same on every machine.
+//! What one request costs in the built module: the host functions that it calls, one by one, and the
+//! instructions that it runs. Counted, not timed, so the figures are the same on every machine.
 //!
 //! None of them may rise. To lower one, make it cheaper and write down what the test says: calls exactly,
 //! instructions with two parts in a hundred of slack.
@@ -11,11 +11,11 @@ use wasm_test::{Incoming, Progress};
 
 use crate::site::{BOTH, Site, get};
 
-/// What a request may cost that comes to this code.
+/// What a request with this decision may cost.
 struct Budget {
     code: &'static str,
     instructions: u64,
-    /// Without `proxy_`, each with how often it is called.
+    /// Without `proxy_`, each with the number of calls.
     calls: &'static [(&'static str, u64)],
 }
 
@@ -161,11 +161,11 @@ fn request(path: &str, field: Option<(&str, &str)>) -> Incoming {
     get(path, &FIELDS.into_iter().chain(field).collect::<Vec<_>>())
 }
 
-/// What a request takes: calls by the names of the functions, and instructions.
+/// The cost of a request: calls by the names of the functions, and instructions.
 fn measure(site: &Site, request: &Incoming, code: &str) -> (BTreeMap<&'static str, u64>, u64) {
     let mut worker = site.worker.borrow_mut();
     let mut cost = None;
-    // At the third time everything is known that can be.
+    // The third request finds everything in the caches.
     for second in 1..=3 {
         worker.set_time((site.world.now.0 + second) * 1_000_000_000);
         let (calls, instructions) = (worker.all_calls().clone(), worker.instructions());
@@ -183,7 +183,7 @@ fn measure(site: &Site, request: &Incoming, code: &str) -> (BTreeMap<&'static st
 #[test]
 fn a_request_costs_the_module_at_most_its_budget() {
     for (proxy, budgets) in BOTH.into_iter().zip([ENVOY, NGINX]) {
-        // Each line of the log is written, and none but those that a proxy shows by itself.
+        // The usual log level of a proxy, without a rate limit.
         let change = json!({"log": {"rate_limit": 0}});
         let mut site = Site::with(proxy, &change, |host| host.environment.clear());
         site.world.log_in("/orders").is(302, "login_completed");
