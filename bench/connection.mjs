@@ -1,4 +1,5 @@
-// A connection that is kept: a request, its answer, the next request.
+// Persistent connections that send one request at a time. The clients of the tests open a connection for
+// each request, which would cost more than what is measured.
 
 import net from 'node:net';
 
@@ -10,7 +11,7 @@ export const request = (host, path, headers = {}) => {
   return `GET ${path} HTTP/1.1\r\nhost: ${host}\r\n${lines}\r\n`;
 };
 
-/** The values of a header of an answer, in order. `name` in lower case, as Envoy writes it. */
+/** All values of a response header. `name` is in lower case, as Envoy writes it. */
 export const values = ({ head }, name) => head.split('\r\n').slice(1)
   .filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
 
@@ -27,7 +28,7 @@ export class Connection {
     });
   }
 
-  /** Sends a whole request; gives `{status, head}` when its answer is there with all of its body. */
+  /** Sends a request, and returns `{status, head}` after the end of the response. */
   send(text) {
     return new Promise((resolve, reject) => {
       this.waiting = { resolve, reject };
@@ -58,7 +59,7 @@ export class Connection {
   }
 }
 
-/** Calls `work(connection, index)` for each index below `count`, on several connections at once. */
+/** Calls `work(connection, index)` for each index below `count`, on several connections in parallel. */
 export async function each(port, connections, count, work) {
   let next = 0;
   const one = async () => {

@@ -1,10 +1,10 @@
-// What a process has cost so far.
+// CPU time of a process.
 
 import { readFileSync, readdirSync } from 'node:fs';
 
 /**
- * CPU time of all threads of a process in microseconds. From the scheduler, which counts nanoseconds: the
- * ticks of `/proc/PID/stat` are 10 ms, as long as some hundred requests.
+ * CPU time of all threads of a process so far, in microseconds. The scheduler counts nanoseconds; the ticks of
+ * `/proc/PID/stat` are 10 ms long, as long as hundreds of requests.
  */
 export function cpuTime(pid) {
   const nanoseconds = readdirSync(`/proc/${pid}/task`).map((thread) => {

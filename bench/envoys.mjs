@@ -1,15 +1,19 @@
-// The configurations of Envoy that are compared. Each answers by itself (`direct_response`): no upstream
-// blurs the figures.
+// The configurations of Envoy that are compared. Each responds by itself (`direct_response`), so no upstream
+// adds noise.
 
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CLIENT_ID, API } from '../envoy/provider/provider.mjs';
 import { MODULE, ROOT, filterConfiguration, wasmFilter } from '../wasm-test/world.mjs';
 
 export const NOOP = path.join(ROOT, '.build/noop.wasm');
-/** A request with this header is answered with what an upstream would have received. */
+/** The response to a request with this header shows what an upstream would receive. */
 export const ECHO = 'x-bench-echo';
-/** What an upstream believes, and is told by the filters. */
+/** Identity headers and the claims in them. */
 export const IDENTITY = { 'x-auth-sub': 'sub', 'x-auth-email': 'email', 'x-auth-name': 'name', 'x-auth-roles': 'roles' };
+
+/** Whether the filter can be told to leave no signature to Envoy. */
+export const CAN_VERIFY_IN_MODULE = 'verify_in_module' in JSON.parse(readFileSync(path.join(ROOT, 'vestibule.schema.json'), 'utf8')).properties;
 
 const RULES = 256;
 const PROVIDERS = 16;
@@ -38,10 +42,10 @@ const jwtAuthn = (provider) => ({
 const cache = { jwt_cache_config: { jwt_cache_size: 1_000 } };
 const keySet = (stage) => ({ issuer: stage.issuer, local_jwks: { inline_string: JSON.stringify({ keys: stage.keys.map((key) => key.public()) }) } });
 const bearer = (stage) => ({ ...keySet(stage), audiences: [API] });
-/** The ID token of a login by `oauth2`, which has opened its cookies before. */
+/** The ID token in the cookie that `oauth2` has decrypted before. */
 const ofCookie = (stage) => ({ ...keySet(stage), audiences: [CLIENT_ID], from_cookies: ['IdToken'], forward: true });
 
-/** `oauth2` as its documentation has it: tokens encrypted in the cookies, the access token forwarded. */
+/** `oauth2` as in its documentation: tokens encrypted in cookies, the access token forwarded. */
 const oauth2 = (stage, port) => ({
   name: 'envoy.filters.http.oauth2',
   typed_config: {
@@ -63,13 +67,13 @@ const oauth2 = (stage, port) => ({
 const vestibule = (stage, configuration) => wasmFilter(MODULE, configuration, stage.secrets);
 const demo = (stage, port) => filterConfiguration({ site: `http://localhost:${port}`, issuer: stage.issuer });
 
-/** So that no session of thousands needs a new cookie in the middle of a run. */
+/** Without an idle timeout, so that no session needs a new cookie during a run. */
 function neverIdle(stage) {
   const configuration = demo(stage, stage.ports.vestibule);
   return { ...configuration, session: { ...configuration.session, idle_timeout_seconds: 0 } };
 }
 
-/** As many rules and providers as there may be; those of the demo come last. */
+/** The largest number of rules and providers; those of the demo come last. */
 function large(stage, port) {
   const { providers, rules, ...rest } = demo(stage, port);
   const further = Array.from({ length: PROVIDERS - 1 }, (_, index) => [`further${index}`, {
@@ -85,8 +89,10 @@ function large(stage, port) {
 const SITE = { vestibule: true, filters: (stage) => [vestibule(stage, neverIdle(stage))] };
 
 /**
- * The filters of each, before the router. `login`: people log in there, and this is the path to which the demo's
- * provider returns. `quick`: in place of that provider there is the one that lets everybody in at once.
+ * - `filters`: those before the router.
+ * - `vestibule`: Vestibule is one of them.
+ * - `login`: browsers log in here; this is the path of the callback.
+ * - `quick`: the provider is the quick one.
  */
 export const ENVOYS = {
   alone: { filters: () => [] },
@@ -96,10 +102,11 @@ export const ENVOYS = {
   jwt: { filters: (stage) => [jwtAuthn(bearer(stage))] },
   jwtCache: { filters: (stage) => [jwtAuthn({ ...bearer(stage), ...cache })] },
   vestibule: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, demo(stage, port))] },
-  /** One whose session keeps its first cookie. */
+  inModule: { vestibule: true, filters: (stage) => [vestibule(stage, { ...demo(stage, stage.ports.vestibule), verify_in_module: true })] },
+  // Its session keeps the cookie of the login.
   extending: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, demo(stage, port))] },
   large: { login: '/oidc/callback', vestibule: true, filters: (stage, port) => [vestibule(stage, large(stage, port))] },
-  // Workers that see many sessions, all for the host of `vestibule`, and the proxy where these begin.
+  // For many sessions, all on the host of `vestibule`. They begin in `logins`.
   one: SITE,
   thousand: SITE,
   many: SITE,

@@ -1,7 +1,8 @@
-// The load generator: a fixed number of requests over a few connections, each waiting for its answer
-// before it sends the next. A process of its own, so that it has a core of its own. Over IPC it is told
-// `{keep, texts}`, requests to keep under a name, or `{port, connections, kept, from, count}`, to send
-// `count` of these, beginning with that at `from` and in turn; it replies `{statuses: {200: n}}`.
+// The load generator: a fixed number of requests over a few connections, each waiting for its response before
+// it sends the next. It is a separate process, so that it runs on another core. Over IPC it gets
+// - `{keep, texts}`: requests to keep under a name;
+// - `{port, connections, kept, from, count}`: send `count` of the kept requests in a cycle that begins at
+//   `from`. It replies with `{statuses: {200: n}}`.
 
 import { each } from './connection.mjs';
 

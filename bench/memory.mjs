@@ -1,4 +1,4 @@
-// The linear memory of a worker's VM, and what a flood of strangers does to it.
+// The linear memory of a worker's VM, and floods of unauthenticated clients.
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { each, request } from './connection.mjs';
 import { CONNECTIONS } from './settings.mjs';
 
 const MIB = 2 ** 20;
-/** V8 reserves this much for a linear memory, of which the module can reach the beginning. */
+/** V8 reserves this much for each linear memory; only its beginning is readable. */
 const RESERVED = 8 * 1_024 * MIB;
 const FLOOD = 10_000;
 
@@ -15,18 +15,18 @@ const mappings = (pid) => readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n').
   return { from: Number.parseInt(from, 16), to: Number.parseInt(to, 16), access };
 });
 
-/** The largest linear memory of a process in MiB: that of its worker, if it has one. Exact, not sampled. */
+/** The largest linear memory of a process in MiB, which is that of its worker. Its size is exact. */
 export function linearMemory(pid) {
   const all = mappings(pid);
   const sizes = all.filter(({ from, to, access }, index) => {
     const rest = all[index + 1];
     return access === 'rw-p' && rest?.access === '---p' && rest.from === to && rest.to - from === RESERVED;
   }).map(({ from, to }) => (to - from) / MIB);
-  if (!sizes.length) throw new Error('no linear memory of V8 was found among the mappings of Envoy');
+  if (!sizes.length) throw new Error('Envoy has no mapping that looks like a linear memory of V8');
   return Math.max(...sizes);
 }
 
-/** Distinct strangers: cookies that nobody sealed, tokens that nobody signed, and tokens that are right. */
+/** Distinct cookies that are not sealed, distinct tokens with a wrong signature, and distinct valid tokens. */
 export async function flood(stage, name, tokens) {
   const [port, host] = [stage.ports[name], stage.host(name)];
   const garbage = (length) => randomBytes(length).toString('base64url');

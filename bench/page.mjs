@@ -1,4 +1,4 @@
-// docs/performance.md: the tables of a run, between marks.
+// Replaces the tables in docs/performance.md.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -6,7 +6,7 @@ import { ROOT } from '../wasm-test/world.mjs';
 
 const PAGE = path.join(ROOT, 'docs/performance.md');
 
-/** Puts `text` in place of what is between the two marks of a part. */
+/** Replaces everything between the two marks of a part. */
 function write(part, text) {
   const [begin, end] = [`<!-- ${part}: begin -->`, `<!-- ${part}: end -->`];
   const page = readFileSync(PAGE, 'utf8');

@@ -1,5 +1,5 @@
-// `make prices`: what each host call costs in Envoy, and what a Wasm filter costs that makes none. It says
-// how low any filter can go, and where the time of this one is.
+// `make prices`: what each host call costs in Envoy, and what a Wasm filter without host calls costs. This is
+// the lower limit for any Wasm filter.
 
 import path from 'node:path';
 import { Envoy, ROOT, ROUTER, envoyBootstrap, freePort, wasmFilter } from '../wasm-test/world.mjs';
@@ -14,10 +14,10 @@ import { median, middleHalf } from './statistics.mjs';
 import { markdown } from './table.mjs';
 
 const CALLS = path.join(ROOT, '.build/calls.wasm');
-/** How often a request makes a call: often enough for one to be seen. */
+/** Host calls per request: many, because one is cheaper than the noise. */
 const TIMES = 20;
 
-/** `what`: the plan of the module, and how often it makes the call. */
+/** What is priced, and the configuration of the module: the call, and how often a request makes it. */
 const PLANS = {
   'a filter with one callback that makes no call': ['nothing', 0],
   'the clock': ['clock', TIMES],
@@ -30,20 +30,20 @@ const PLANS = {
   'setting a property': ['set_property', TIMES],
   'reading shared data that is not there': ['shared_data', TIMES],
   'incrementing a metric': ['metric', TIMES],
-  'a local response, instead of going on': ['response', 1],
+  'a local response instead of continuing': ['response', 1],
 };
 const ALONE = 'Envoy alone';
 const SDK = 'a filter that does nothing, with every callback of the SDK';
 const FLOOR = Object.keys(PLANS)[0];
 
-/** A filter in a VM of its own. */
+/** A filter in its own VM. */
 function filter(module, configuration, name) {
   const one = wasmFilter(module, configuration, {}, { name });
   one.typed_config.config.vm_config.vm_id = name;
   return one;
 }
 
-/** One Envoy with a listener for each; gives the ports by name. */
+/** One Envoy with a listener for each filter, and the ports by name. */
 async function start() {
   const filters = {
     [ALONE]: [],

@@ -1,5 +1,5 @@
-// `make profile`: where the time of a request is, sampled with Linux' perf: in the kernel, in Envoy, in the
-// module. The rest is libraries of the system.
+// `make profile`: how much of a request's time is in the kernel, in Envoy and in the module, sampled with perf
+// of Linux. The rest is in system libraries.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -23,11 +23,11 @@ const ROUNDS = 3;
 const WARM_UP = 10_000;
 const SAMPLED = 20_000;
 const SAMPLES_PER_SECOND = 4_000;
-/** Until perf samples. */
+/** The time that perf needs to start. */
 const ATTACH_MS = 1_000;
 const PARTS = ['kernel', 'envoy', 'module'];
 
-/** Shares of a recording by the file that the code is in. */
+/** The shares of a recording, by the file that contains the code. */
 function shares(recording) {
   const report = execFileSync('perf', ['report', '-i', recording, '--stdio', '--sort', 'dso'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const lines = [...report.matchAll(/^ +([\d.]+)% +(\S.*?) *$/gm)].map(([, share, where]) => [where, Number(share) / 100]);
@@ -39,7 +39,7 @@ function shares(recording) {
   };
 }
 
-/** Requests of a contender in each round, and before the first: none of those that must be new is sent twice. */
+/** Warms a contender up. Returns how to run a round; requests that must be new are sent once only. */
 async function prepare(stage, load, id) {
   const { envoy, once: isOnce } = CONTENDERS[id];
   await stage.envoy(envoy);
@@ -50,7 +50,7 @@ async function prepare(stage, load, id) {
   return { id, sampled, run: (round) => drive(warmUp + round * sampled, sampled) };
 }
 
-/** Microseconds of a request, `{whole, kernel, envoy, module}`, in one round. */
+/** One round: `{whole, kernel, envoy, module}` in microseconds per request. */
 async function sample(stage, load, { id, sampled, run }, round, recording) {
   const { envoy, renewed } = CONTENDERS[id];
   const { child: { pid } } = await stage.envoy(envoy);

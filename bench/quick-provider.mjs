@@ -1,6 +1,6 @@
-// A provider that lets everybody in at once: ten thousand logins at a real one would take minutes. Its ID
-// tokens are those of the demo's provider, in whose name and with whose key it may sign them. It also
-// stands for any number of further providers, each below a path of its own.
+// A provider without login pages, because ten thousand logins at a real one would take minutes. It uses the
+// issuer, the key and the claims of the demo's provider, so its sessions are the same. It is also any
+// number of other providers, each with its own path.
 
 import { randomBytes } from 'node:crypto';
 import http from 'node:http';
@@ -13,7 +13,7 @@ const metadata = (issuer) => ({
   authorization_endpoint: `${issuer}/auth`,
   token_endpoint: `${issuer}/token`,
   jwks_uri: `${issuer}/jwks`,
-  // Because of these a session has its tokens with it, as at the demo's provider.
+  // A session contains its tokens only if the provider has these endpoints, as the demo's has.
   end_session_endpoint: `${issuer}/session/end`,
   revocation_endpoint: `${issuer}/token/revocation`,
   response_types_supported: ['code'],
@@ -22,7 +22,7 @@ const metadata = (issuer) => ({
   authorization_response_iss_parameter_supported: true,
 });
 
-/** The code is the nonce of the login: the provider has nothing to remember. */
+/** The client sends the nonce as the code, so this provider keeps no state. */
 async function tokens(issuer, key, body) {
   const now = Math.floor(Date.now() / 1000);
   const { name, email, email_verified, roles } = USERS.alice;
@@ -43,7 +43,7 @@ async function text(request) {
   return all;
 }
 
-/** Starts it. `issuer` is what it calls itself at the root; below `/NAME` it is `http://localhost:PORT/NAME`. */
+/** `issuer` is its identifier at the root path; at `/NAME` it is `http://localhost:PORT/NAME`. */
 export async function startQuickProvider({ port, issuer, key }) {
   const server = http.createServer(async (request, response) => {
     const [, below, endpoint] = /^(\/[a-z0-9]+)?(\/\.well-known\/openid-configuration|\/jwks|\/token)$/.exec(request.url) ?? [];

@@ -1,24 +1,24 @@
-// The rows of the table: what is compared with what, and the target.
+// The rows of the table: what is compared, and the target.
 //
-// - `mine`, `peer`: contenders. Their times are what they add to an Envoy without filters that gets a request
-//   without credentials: that longer cookies take longer to read is a part of it. With `same`, what they add to
-//   one that gets the same request; with `whole`, those of whole requests.
-// - `what`, `beside`, `measure(run)`: what is no time of a request. `measure` gives the values of both sides,
-//   `{mine: [..], peer: [..]}`, and perhaps `shown`, the text of `mine`, or `failure`, why it cannot count. `run` is
-//   `{stage, times}`; `needs` are the contenders that must have run before.
-// - `unit`: microseconds unless it says otherwise.
-// - The target is one of `ratio`, of the ratio; `amount`, of `mine` alone; `more`, of the difference.
+// - `mine`, `peer`: contenders. Their time is what they add to an Envoy without filters that gets a request
+//   without credentials, so it includes reading the cookies. With `same`, that Envoy gets the same request;
+//   with `whole`, nothing is subtracted.
+// - `what`, `beside`, `measure({stage, times})`: a row that is not about time per request. `measure` returns the
+//   values of both sides, `{mine: [..], peer: [..]}`. It may also return `shown`, the text for `mine`, and
+//   `failure`, the reason why the target is missed whatever the values are. `needs`: contenders that must have run.
+// - `unit`: microseconds by default.
+// - The target is one of `ratio`, `amount` (of `mine` alone) and `more` (of the difference).
 
 import { statSync } from 'node:fs';
 import { MODULE } from '../wasm-test/world.mjs';
-import { NOOP } from './envoys.mjs';
+import { CAN_VERIFY_IN_MODULE, NOOP } from './envoys.mjs';
 import { fetches } from './fetches.mjs';
 import { flood, linearMemory } from './memory.mjs';
 import { NEW_REQUESTS, ROUNDS, SESSIONS } from './settings.mjs';
 import { starts } from './startup.mjs';
 import { median } from './statistics.mjs';
 
-/** What is the same costs the same, within what two measurements of one thing differ. */
+/** The largest ratio of two equal things, because measurements of one thing differ too. */
 const THE_SAME = 1.1;
 const WORKERS = [1, 2, 8];
 
@@ -31,7 +31,7 @@ const kilobytes = (file) => statSync(file).size / 1_000;
 
 const memoryOf = (name) => async ({ stage }) => ({ mine: [linearMemory((await stage.envoy(name)).child.pid)] });
 
-/** Memory says something about all sessions only if none of them is opened again when its turn comes. */
+/** The memory for all sessions counts only if the worker remembers all of them. */
 async function memoryOfMany({ stage, times }) {
   const added = (id) => median(times[id]) - median(times.alone);
   const ratio = added('sessionMany') / added('sessionOne');
@@ -59,6 +59,11 @@ const fetched = (what) => async ({ stage }) => {
   return { mine: [Math.max(...counts)], shown: counts.join(', ') };
 };
 
+/** Signatures on a proxy without a verifier. Envoy never verifies PS256, which costs the module as much as RS256. */
+const IN_MODULE = CAN_VERIFY_IN_MODULE
+  ? [{ mine: 'inModuleRS256', peer: 'jwtRS256', amount: 500 }, { mine: 'inModuleES256', peer: 'jwtES256', amount: 500 }]
+  : [{ what: 'PS256 never seen, verified in the module', mine: 'tokenPS256', peer: 'jwtPS256', amount: 500 }];
+
 export const ROWS = [
   { mine: 'session', peer: 'oauth2', ratio: 0.8 },
   { mine: 'session', peer: 'oauth2', same: true, ratio: 0.8 },
@@ -78,7 +83,7 @@ export const ROWS = [
   { mine: 'tokenES256', peer: 'jwtES256', ratio: 0.75 },
   { mine: 'tokenES384', peer: 'jwtES384', ratio: 0.75 },
   { mine: 'tokenEdDSA', peer: 'jwtEdDSA', ratio: 1.2 },
-  { what: 'PS256 never seen, which the module verifies', mine: 'tokenPS256', peer: 'jwtPS256', amount: 500 },
+  ...IN_MODULE,
 
   { mine: 'public', peer: 'noop' },
   { mine: 'refusal', peer: 'public', ratio: 2 },
@@ -88,7 +93,7 @@ export const ROWS = [
   { mine: 'redirect', peer: 'public', ratio: 2, whole: true },
   { mine: 'redirect', peer: 'oauth2Redirect' },
 
-  { what: 'first answer after a start', beside: 'Envoy alone', unit: 'ms', more: 500, measure: start('ready') },
+  { what: 'first response after a start', beside: 'Envoy alone', unit: 'ms', more: 500, measure: start('ready') },
   { what: 'CPU time until then', beside: 'Envoy alone', unit: 'ms', measure: start('cpu') },
   { what: 'resident memory, one worker', beside: 'Envoy alone', unit: 'MiB', measure: start('memory') },
   { what: 'module', beside: 'a Wasm filter that does nothing', unit: 'KB', amount: 1_100, measure: () => ({ mine: [kilobytes(MODULE)], peer: [kilobytes(NOOP)] }) },

@@ -1,8 +1,8 @@
 // `make bench`: Vestibule beside Envoy's own filters, in CPU time per request and in what a proxy needs.
 //
-// All contenders run in one go and take turns, so that what disturbs the machine disturbs all of them, and
-// ratios are those of one round. Before, each is checked to do what its name says. Nothing is asserted about
-// speed: the run fails only if something could not be measured.
+// All contenders run in one go and take turns, so that disturbances of the machine affect all of them, and a
+// ratio is that of one round. Before the first round each contender is checked to do what its name says.
+// Nothing is asserted about speed: a run fails only if something was not measured.
 
 import { execFileSync } from 'node:child_process';
 import os from 'node:os';
@@ -16,7 +16,7 @@ import { Stage } from './stage.mjs';
 import { median } from './statistics.mjs';
 import { line, table } from './table.mjs';
 
-/** A row with the names of its contenders. */
+/** A row with all its defaults. */
 function named(row) {
   const kind = row.whole ? ', the whole request' : row.same ? ', the filter alone' : '';
   const what = row.what ?? `${CONTENDERS[row.mine].name}${kind}`;
@@ -30,14 +30,14 @@ function contendersOf({ mine, peer, same, needs = [] }) {
   return [...both, ...(same ? both.map(reading) : []), ...needs];
 }
 
-/** What a row compares, out of the times of all contenders. */
+/** The values of both sides of a row, from the times of all contenders. */
 function added({ mine, peer, whole, same }, times) {
   const subtracted = (id) => times[same ? reading(id) : baselineOf(id)];
   const of = (id) => times[id].map((time, round) => (whole ? time : time - subtracted(id)[round]));
   return { mine: of(mine), peer: of(peer) };
 }
 
-/** What the figures were measured on, what was subtracted, and what one core can do. */
+/** The circumstances of a run: the machine, what was subtracted, and requests per second and core. */
 function conditions(times) {
   const version = /\/(\d+\.\d+\.\d+)\//.exec(execFileSync(process.env.ENVOY, ['--version'], { encoding: 'utf8' }))?.[1];
   const sentences = [`Envoy ${version} with one worker, ${os.cpus().length} cores, ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en')} requests.`];
@@ -50,7 +50,7 @@ function conditions(times) {
   return sentences.join(' ');
 }
 
-/** Those that have to wait for their cookie to become old begin first and are checked last. */
+/** Contenders whose cookie has to be a minute old log in first and are checked last. */
 async function checkAll(stage, ids) {
   const [waiting, others] = [true, false].map((is) => ids.filter((id) => Boolean(CONTENDERS[id].extends) === is));
   for (const id of waiting) await credentials(stage, CONTENDERS[id]);
@@ -79,6 +79,6 @@ async function main() {
   }
 }
 
-// Each running Envoy is killed when this process ends, whatever ends it.
+// Each running Envoy has a listener that kills it when this process ends.
 process.setMaxListeners(0);
 await main();

@@ -1,4 +1,4 @@
-// Sessions of the filter: one as a browser has it, and thousands as fast as the filter makes them.
+// Sessions: one of a browser that logs in at the demo's provider, and thousands from the quick provider.
 
 import { Browser, NAVIGATION } from '../wasm-test/client.mjs';
 import { CONNECTIONS } from './settings.mjs';
@@ -6,10 +6,10 @@ import { each, request, values } from './connection.mjs';
 
 const pair = (line) => line.split(';')[0];
 const isDeleted = (line) => /;\s*max-age=0(;|$)/i.test(line);
-/** The `Cookie` header for the `Set-Cookie` lines of an answer. */
+/** The `Cookie` header after a response with these `Set-Cookie` lines. */
 const cookieHeader = (answer) => values(answer, 'set-cookie').filter((line) => !isDeleted(line)).map(pair).join('; ');
 
-/** A browser that has logged in at the demo's provider, by way of the proxy on `port`. */
+/** A browser that has logged in at the demo's provider through the proxy on `port`. */
 export async function login(port) {
   const browser = new Browser();
   const page = await browser.login(`http://localhost:${port}/page`);
@@ -17,12 +17,12 @@ export async function login(port) {
   return browser;
 }
 
-/** The cookies that it would send to the proxy on `port`. */
+/** Its `Cookie` header for the proxy on `port`. */
 export const cookiesOf = (browser, port) => browser.cookiesOf(port).map(({ name, value }) => `${name}=${value}`).join('; ');
 
 /**
- * Logs in `count` times by way of the proxy on `port`, whose provider is the quick one; the sessions are
- * for `host`. Gives the `Cookie` headers.
+ * Logs in `count` times at `host`, through the proxy on `port` whose provider is the quick one. Returns the
+ * `Cookie` headers.
  */
 export async function logins(port, host, issuer, count) {
   const sessions = [];

@@ -1,5 +1,5 @@
-// What the contenders of a run share: providers, keys and secrets, and the Envoys, each started when a
-// contender needs it.
+// What the contenders of a run share: providers, keys, secrets and the Envoys. An Envoy is started when the
+// first contender needs it.
 
 import { randomBytes } from 'node:crypto';
 import { startProvider } from '../envoy/provider/provider.mjs';
@@ -47,7 +47,7 @@ export class Stage {
     return stage;
   }
 
-  /** The host that the requests to an Envoy name: its own if people log in there, otherwise that of `vestibule`. */
+  /** The host in the requests to an Envoy: its own if browsers log in there, otherwise that of `vestibule`. */
   host(name) {
     return `localhost:${this.ports[ENVOYS[name].login ? name : 'vestibule']}`;
   }
@@ -56,13 +56,13 @@ export class Stage {
     return this.keys.find(({ jwk }) => jwk.alg === alg);
   }
 
-  /** What `make` gives, made once and kept under a name. */
+  /** The result of `make`, which is called once for each name. */
   once(name, make) {
     if (!this.made.has(name)) this.made.set(name, make());
     return this.made.get(name);
   }
 
-  /** What Envoy is started with as one of the contenders. */
+  /** The configuration of an Envoy, in full. */
   async bootstrap(name, port = this.ports[name]) {
     const { filters, quick } = ENVOYS[name];
     const bootstrap = envoyBootstrap({
@@ -79,7 +79,7 @@ export class Stage {
     return bootstrap;
   }
 
-  /** The running Envoy of this name. */
+  /** The running Envoy with this name. */
   envoy(name) {
     return this.once(`envoy ${name}`, async () => {
       const envoy = await Envoy.start(await this.bootstrap(name), { concurrency: 1 });
@@ -91,12 +91,12 @@ export class Stage {
     });
   }
 
-  /** `count` access tokens that nobody has seen. */
+  /** `count` access tokens. */
   tokens(alg, count) {
     return this.once(`tokens ${alg}`, () => accessTokens(this.key(alg), this.issuer, count));
   }
 
-  /** Sessions for the host of `vestibule`, which none of the measured workers has seen. */
+  /** Sessions on the host of `vestibule` that no measured worker has seen. */
   sessions() {
     return this.once('sessions', async () => {
       const envoy = await this.envoy('logins');

@@ -1,4 +1,4 @@
-// What a start costs: the time until the first answer, CPU time, and memory after some requests.
+// What a start costs: time until the first response, CPU time until then, and memory after some requests.
 
 import { readFileSync } from 'node:fs';
 import { send } from '../wasm-test/client.mjs';
@@ -19,7 +19,7 @@ async function start(stage, name) {
   const from = performance.now();
   const starting = Envoy.start(bootstrap, { concurrency: 1 });
   const answers = async () => (await send(port, '/public/page').catch(() => undefined))?.status === 200;
-  await until('the first answer', answers, DEADLINE_MS, POLL_MS);
+  await until('the first response', answers, DEADLINE_MS, POLL_MS);
   const ready = performance.now() - from;
   const envoy = await starting;
   try {

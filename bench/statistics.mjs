@@ -1,6 +1,6 @@
-// Robust figures: one disturbed round must not change them.
+// Statistics that one disturbed round does not change.
 
-/** The value below which `part` of the values are. */
+/** The value below which this part of the values lies. */
 function quantile(values, part) {
   const sorted = [...values].sort((a, b) => a - b);
   const place = (sorted.length - 1) * part;
@@ -9,5 +9,5 @@ function quantile(values, part) {
 }
 
 export const median = (values) => quantile(values, 0.5);
-/** Where the middle half of the values is: `[from, to]`. */
+/** The range of the middle half of the values: `[from, to]`. */
 export const middleHalf = (values) => [quantile(values, 0.25), quantile(values, 0.75)];

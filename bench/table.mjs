@@ -1,4 +1,4 @@
-// The table: a line for each row, as Markdown.
+// The table, in Markdown.
 
 import { median, middleHalf } from './statistics.mjs';
 
@@ -8,7 +8,7 @@ const NUMBERS = [1, 3, 4, 5];
 const digits = (value) => (Math.abs(value) < 100 ? 1 : 0);
 const amount = (value, unit) => `${value.toFixed(digits(value))} ${unit}`.trim();
 
-/** What the target is about, how it is written, and its limit. */
+/** The values that the target is about, its text and its limit. */
 function targetOf({ ratio, more, amount: most, unit }, { mine, peer }) {
   if (ratio !== undefined) return { values: mine.map((value, round) => value / peer[round]), text: `at most ${ratio} x`, limit: ratio };
   if (more !== undefined) return { values: mine.map((value, round) => value - peer[round]), text: `at most ${more} ${unit} more`, limit: more };
@@ -22,7 +22,7 @@ function verdict({ values, limit }, failure) {
   return value <= limit ? 'met' : `missed by ${Math.ceil((value / limit - 1) * 100)} %`;
 }
 
-/** `row` with `what`, `beside`, `unit` and a target; `measured` with the values of both sides, round by round. */
+/** The cells of a row. `measured` has the values of both sides, by round. */
 export function line(row, measured) {
   const { mine, peer, shown, failure } = measured;
   if ([mine, peer ?? [0]].some((values) => !values.length || !values.every(Number.isFinite))) throw new Error(`"${row.what}" was not measured`);
@@ -40,7 +40,7 @@ export function line(row, measured) {
   ];
 }
 
-/** A table in Markdown; the columns at the places `right` are those of numbers. */
+/** A table in Markdown. `right` has the numbers of the columns that are aligned to the right. */
 export function markdown(head, lines, right) {
   const widths = head.map((cell, column) => Math.max(cell.length, ...lines.map((cells) => cells[column].length)));
   const row = (cells) => `| ${cells.map((cell, column) => (right.includes(column) ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join(' | ')} |`;

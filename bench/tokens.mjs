@@ -1,4 +1,4 @@
-// Signed tokens in large numbers. Signing runs in the threads of Node.js, so on every core.
+// Signed tokens in large numbers. Node.js signs in its thread pool, so on all cores.
 
 import { constants, createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -6,7 +6,7 @@ import { API, USERS } from '../envoy/provider/provider.mjs';
 
 const signed = promisify(sign);
 const base64url = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-/** Tokens that are signed at once. */
+/** Tokens that are signed in parallel. */
 const AT_ONCE = 64;
 
 const FAMILIES = {
@@ -30,7 +30,7 @@ export class SigningKey {
     this.key = createPrivateKey({ key: jwk, format: 'jwk' });
   }
 
-  /** What a key set has of it. */
+  /** Its member of a key set. */
   public() {
     const { alg, use, kid } = this.jwk;
     return { ...createPublicKey(this.key).export({ format: 'jwk' }), alg, use, kid };
@@ -45,7 +45,7 @@ export class SigningKey {
   }
 }
 
-/** An access token of the demo's API (RFC 9068), for somebody whose claims become four headers. */
+/** An access token for the demo's API (RFC 9068). Four of its claims become headers. */
 export function accessToken(key, issuer) {
   const now = Math.floor(Date.now() / 1000);
   const { name, email, roles } = USERS.alice;
@@ -53,7 +53,7 @@ export function accessToken(key, issuer) {
   return key.token(claims, { typ: 'at+jwt' });
 }
 
-/** `count` different ones. */
+/** `count` different access tokens. */
 export async function accessTokens(key, issuer, count) {
   const all = [];
   while (all.length < count) {

@@ -1,6 +1,6 @@
-//! A filter without an SDK that makes one host call, as often as its configuration says: `clock 10`. What
-//! ten of them cost more than none, divided by ten, is the price of one. With `nothing 0` it is the least
-//! that any filter can cost.
+//! A filter without an SDK that makes one host call several times per request, as its configuration says:
+//! `clock 20`. `make prices` measures the cost of each call with it. With `nothing 0` it is the cheapest
+//! filter that there can be.
 #![cfg(target_arch = "wasm32")]
 
 use std::alloc::{Layout, alloc, dealloc};
@@ -88,12 +88,12 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     }
 }
 
-/// Gives back what the host has put into memory that it had from `proxy_on_memory_allocate`.
+/// The bytes that the host wrote into memory of `proxy_on_memory_allocate`. Frees that memory.
 fn taken(at: *mut u8, size: usize) -> Vec<u8> {
     if at.is_null() || size == 0 {
         return Vec::new();
     }
-    // SAFETY: the host fills as much as it requested, and requests as much as it fills.
+    // SAFETY: the host allocated exactly this size with `proxy_on_memory_allocate`, and filled it.
     unsafe {
         let bytes = std::slice::from_raw_parts(at, size).to_vec();
         dealloc(at, Layout::array::<u8>(size).unwrap());
@@ -116,7 +116,7 @@ extern "C" fn proxy_on_configure(_context: u32, length: usize) -> u32 {
     1
 }
 
-/// Makes the call once. The status is of no interest: each of them succeeds, or finds nothing.
+/// Makes the call once. The status does not matter: each call succeeds, or finds nothing.
 fn make(call: &str, metric: u32) {
     let (mut at, mut size) = (std::ptr::null_mut(), 0);
     let (mut time, mut version) = (0, 0);
