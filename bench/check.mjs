@@ -29,6 +29,8 @@ export async function check(stage, id) {
   if (contender.extends) await until('the cookie is extended', async () => (await ask(who)).header('set-cookie'), EXTENSION_DEADLINE_MS);
   const answer = await ask(who);
   if (answer.status !== status) fail(`status ${answer.status} instead of ${status}`);
+  const isExtended = answer.header('set-cookie') !== undefined;
+  if (status === 200 && isExtended !== Boolean(contender.extends)) fail(isExtended ? 'sets a cookie' : 'sets no cookie');
   for (const [header, wanted] of Object.entries(receives)) {
     const seen = answer.header(`seen-${header}`);
     if (wanted instanceof RegExp ? !wanted.test(seen) : seen !== wanted) fail(`the upstream receives ${header}: ${seen} instead of ${wanted}`);

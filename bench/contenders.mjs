@@ -49,7 +49,7 @@ const authorization = (token) => ({ authorization: `Bearer ${token}` });
 const token = (stage) => stage.once('token', async () => authorization(await accessToken(stage.key('RS256'), stage.issuer)));
 const newTokens = (alg) => async (stage) => (await stage.tokens(alg, NEW_REQUESTS * (ROUNDS + 1))).map(authorization);
 
-const ALICE = { 'x-auth-sub': 'alice' };
+const ALICE = { 'x-auth-sub': 'alice', 'x-auth-email': 'alice@demo.example', 'x-auth-name': 'Alice Example', 'x-auth-roles': /./ };
 const A_TOKEN = { authorization: /^Bearer \S{20,}$/ };
 const page = { path: '/page', status: 200 };
 const guardedPage = { ...page, guarded: true, receives: ALICE };

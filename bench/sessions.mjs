@@ -4,10 +4,23 @@ import { Browser, NAVIGATION } from '../wasm-test/client.mjs';
 import { CONNECTIONS } from './settings.mjs';
 import { each, request, values } from './connection.mjs';
 
-const pair = (line) => line.split(';')[0];
-const isDeleted = (line) => /;\s*max-age=0(;|$)/i.test(line);
-/** The `Cookie` header after a response with these `Set-Cookie` lines. */
-const cookieHeader = (answer) => values(answer, 'set-cookie').filter((line) => !isDeleted(line)).map(pair).join('; ');
+/** The cookies of one browser. */
+class Jar {
+  cookies = new Map();
+
+  /** Keeps and deletes what the response says. */
+  keep(response) {
+    for (const line of values(response, 'set-cookie')) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+      if (/;\s*max-age=0(;|$)/i.test(line)) this.cookies.delete(name);
+      else this.cookies.set(name, value);
+    }
+  }
+
+  header() {
+    return [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+  }
+}
 
 /** A browser that has logged in at the demo's provider through the proxy on `port`. */
 export async function login(port) {
@@ -27,12 +40,20 @@ export const cookiesOf = (browser, port) => browser.cookiesOf(port).map(({ name,
 export async function logins(port, host, issuer, count) {
   const sessions = [];
   await each(port, CONNECTIONS, count, async (connection, index) => {
-    const begun = await connection.send(request(host, '/page', NAVIGATION));
+    const jar = new Jar();
+    const get = async (path) => {
+      const cookie = jar.header();
+      const response = await connection.send(request(host, path, { ...NAVIGATION, ...(cookie && { cookie }) }));
+      jar.keep(response);
+      return response;
+    };
+    const begun = await get('/page');
     const asked = new URL(values(begun, 'location')[0] ?? `about:${begun.status}`).searchParams;
-    const callback = new URLSearchParams({ code: asked.get('nonce'), state: asked.get('state'), iss: issuer });
-    const done = await connection.send(request(host, `/oidc/callback?${callback}`, { ...NAVIGATION, cookie: cookieHeader(begun) }));
-    sessions[index] = cookieHeader(done);
-    if (done.status >= 400 || !sessions[index]) throw new Error(`a login ended with ${done.status}: ${done.head}`);
+    await get(`/oidc/callback?${new URLSearchParams({ code: asked.get('nonce'), state: asked.get('state'), iss: issuer })}`);
+    // Like a browser: only the page after the login deletes the last cookie of the login.
+    const page = await get('/page');
+    if (page.status !== 200) throw new Error(`a login ended with ${page.status}: ${page.head}`);
+    sessions[index] = jar.header();
   });
   return sessions;
 }
