@@ -61,7 +61,8 @@ pub async fn check(
         filter.upstream.headers_for(Identity::of_token(&access_token, token.secret().clone()));
     let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), keys });
     let until = access_token.expires_at() + server.config.leeway;
-    filter.tokens.borrow_mut().insert(&[token.secret().expose().as_bytes()], Rc::clone(&cached), until);
+    let (text, memory) = (token.secret().expose().as_bytes(), cached.identity_headers.memory());
+    filter.tokens.borrow_mut().insert(&[text], Rc::clone(&cached), memory, until);
     Ok(cached)
 }
 
