@@ -59,7 +59,7 @@ const fetched = (what) => async ({ stage }) => {
   return { mine: [Math.max(...counts)], shown: counts.join(', ') };
 };
 
-/** Signatures on a proxy without a verifier. Envoy never verifies PS256, which costs the module as much as RS256. */
+/** Signatures on a proxy without a verifier. Envoy never verifies PS256, which is RSA too. */
 const IN_MODULE = CAN_VERIFY_IN_MODULE
   ? [{ mine: 'inModuleRS256', peer: 'jwtRS256', amount: 500 }, { mine: 'inModuleES256', peer: 'jwtES256', amount: 500 }]
   : [{ what: 'PS256 never seen, verified in the module', mine: 'tokenPS256', peer: 'jwtPS256', amount: 500 }];
