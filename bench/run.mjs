@@ -1,171 +1,84 @@
-// `make bench`: what a request costs Envoy in CPU time, with and without the filter. All contenders run in
-// one go and take turns, so that disturbances of the machine affect all of them. Every response is a
-// `direct_response` of Envoy itself, so no upstream adds noise. Nothing is asserted about speed; that the
-// contenders do what their names say is checked before the first round.
+// `make bench`: Vestibule beside Envoy's own filters, in CPU time per request and in what a proxy needs.
+//
+// All contenders run in one go and take turns, so that disturbances of the machine affect all of them, and a
+// ratio is that of one round. Before the first round each contender is checked to do what its name says.
+// Nothing is asserted about speed: a run fails only if something was not measured.
 
-import { execFileSync, fork } from 'node:child_process';
-import { createPublicKey, randomBytes } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
-import path from 'node:path';
-import { API, startProvider } from '../envoy/provider/provider.mjs';
-import { Browser, send } from '../wasm-test/client.mjs';
-import { mint } from '../wasm-test/tokens.mjs';
-import { Envoy, MODULE, ROOT, ROUTER, envoyBootstrap, filterConfiguration, freePort, until, wasmFilter } from '../wasm-test/world.mjs';
+import { execFileSync } from 'node:child_process';
+import os from 'node:os';
+import { check } from './check.mjs';
+import { CONTENDERS, credentials, reading } from './contenders.mjs';
+import { Load, measure } from './measure.mjs';
+import { writeTable } from './page.mjs';
+import { ROWS } from './rows.mjs';
+import { ONLY, REQUESTS, ROUNDS, WRITE } from './settings.mjs';
+import { Stage } from './stage.mjs';
+import { median } from './statistics.mjs';
+import { line, table } from './table.mjs';
 
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
-const REQUESTS = Number(process.env.BENCH_REQUESTS ?? 20_000);
-/** Each token is verified, so there are fewer of them, and none is used in two rounds. */
-const FRESH_TOKENS = Number(process.env.BENCH_FRESH_TOKENS ?? 4_000);
-const CONNECTIONS = 16;
-const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
-
-/** CPU time of a process so far in microseconds: utime and stime, fields 14 and 15 of proc(5) stat. */
-function cpuTime(pid) {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The second field is the program's name in parentheses and may contain spaces.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) * 1e6) / TICKS_PER_SECOND;
+/** A row with all its defaults. */
+function named(row) {
+  const kind = row.whole ? ', the whole request' : row.same ? ', the filter alone' : '';
+  const what = row.what ?? `${CONTENDERS[row.mine].name}${kind}`;
+  return { unit: 'us', beside: CONTENDERS[row.peer]?.name, ...row, what };
 }
 
-const request = (port, where, headers = {}) => `GET ${where} HTTP/1.1\r\nhost: localhost:${port}\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
+const baselineOf = (id) => CONTENDERS[id].alone ?? 'alone';
 
-const jwtAuthn = (issuer, jwks, cache) => ({
-  name: 'envoy.filters.http.jwt_authn',
-  typed_config: {
-    '@type': 'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
-    providers: {
-      demo: {
-        issuer, audiences: [API], local_jwks: { inline_string: JSON.stringify(jwks) },
-        claim_to_headers: [{ header_name: 'x-auth-sub', claim_name: 'sub' }],
-        ...(cache && { jwt_cache_config: { jwt_cache_size: 1_000 } }),
-      },
-    },
-    rules: [{ match: { prefix: '/' }, requires: { provider_name: 'demo' } }],
-  },
-});
-
-/** An Envoy whose only route responds by itself; `filters` come before the router. */
-async function startEnvoy(port, filters, providerPort) {
-  return Envoy.start(envoyBootstrap({
-    port,
-    adminPort: await freePort(),
-    accessLog: false,
-    filters: [...filters, ROUTER],
-    routes: [{ match: { prefix: '/' }, direct_response: { status: 200, body: { inline_string: 'ok' } } }],
-    clusters: [{
-      name: 'provider',
-      connect_timeout: '2s',
-      load_assignment: { cluster_name: 'provider', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: providerPort } } } }] }] },
-    }],
-  }), { concurrency: 1 });
+function contendersOf({ mine, peer, same, needs = [] }) {
+  const both = [mine, peer].filter((id) => id);
+  return [...both, ...(same ? both.map(reading) : []), ...needs];
 }
 
-/** A browser with a session, which stores new cookies as browsers do: a session in use is extended every minute. */
-async function sessionCookies(site, port) {
-  await until('the filter knows its provider', async () => (await send(port, '/page', { headers: { accept: 'text/html' } })).status !== 503);
-  const browser = new Browser();
-  const page = await browser.login(`${site}/page`);
-  if (page.status !== 200) throw new Error(`the login failed: ${page.status} ${page.text.slice(0, 300)}`);
-  return async () => {
-    await browser.get(`${site}/page`);
-    return { cookie: browser.cookiesOf(port).map(({ name, value }) => `${name}=${value}`).join('; ') };
-  };
+/** The values of both sides of a row, from the times of all contenders. */
+function added({ mine, peer, whole, same }, times) {
+  const subtracted = (id) => times[same ? reading(id) : baselineOf(id)];
+  const of = (id) => times[id].map((time, round) => (whole ? time : time - subtracted(id)[round]));
+  return { mine: of(mine), peer: of(peer) };
 }
 
-async function contenders(running) {
-  const ports = { plain: await freePort(), noop: await freePort(), vestibule: await freePort(), jwt: await freePort(), jwtCache: await freePort() };
-  const site = `http://localhost:${ports.vestibule}`;
-  const providerPort = await freePort();
-  const secrets = { CLIENT_SECRET: randomBytes(32).toString('base64url'), SESSION_KEY: randomBytes(32).toString('base64url') };
-  const provider = await startProvider({ port: providerPort, site, clientSecret: secrets.CLIENT_SECRET });
-  running.push(provider);
-  const { kid } = provider.signingKey();
-  const jwks = { keys: [{ ...createPublicKey({ key: provider.signingKey(), format: 'jwk' }).export({ format: 'jwk' }), kid, alg: 'RS256', use: 'sig' }] };
-  const start = async (port, filters) => {
-    const envoy = await startEnvoy(port, filters, providerPort);
-    running.push(envoy);
-    if (envoy.exit) throw new Error(`Envoy has ended:\n${envoy.stderr.slice(-3_000)}`);
-    return envoy.child.pid;
-  };
-
-  const plain = await start(ports.plain, []);
-  const noop = await start(ports.noop, [wasmFilter(path.join(ROOT, '.build/noop.wasm'), {})]);
-  const vestibule = await start(ports.vestibule, [wasmFilter(MODULE, filterConfiguration({ site, issuer: provider.issuer }), secrets)]);
-  const jwt = await start(ports.jwt, [jwtAuthn(provider.issuer, jwks, false)]);
-  const jwtCache = await start(ports.jwtCache, [jwtAuthn(provider.issuer, jwks, true)]);
-
-  const lifetime = { exp: Math.floor(Date.now() / 1000) + 3600 };
-  const token = mint(provider, lifetime);
-  const authorization = { authorization: `Bearer ${token}` };
-  const cookies = await sessionCookies(site, ports.vestibule);
-  console.log(`Signing ${(ROUNDS + 1) * FRESH_TOKENS} tokens ...`);
-  const fresh = Array.from({ length: ROUNDS + 1 }, () => Array.from({ length: FRESH_TOKENS },
-    () => request(ports.vestibule, '/api/orders', { authorization: `Bearer ${mint(provider, lifetime)}` })));
-
-  const same = (port, where, headers) => () => [request(port, where, headers)];
-  return [
-    { name: 'Envoy alone', pid: plain, port: ports.plain, requests: same(ports.plain, '/page'), open: true },
-    { name: 'a filter that does nothing', pid: noop, port: ports.noop, requests: same(ports.noop, '/page'), open: true },
-    { name: 'Vestibule, a session', pid: vestibule, port: ports.vestibule, where: '/page', headers: await cookies(), requests: async () => [request(ports.vestibule, '/page', await cookies())] },
-    { name: 'Vestibule, a token it knows', pid: vestibule, port: ports.vestibule, where: '/api/orders', headers: authorization, requests: same(ports.vestibule, '/api/orders', authorization) },
-    { name: 'Vestibule, tokens it has not seen', pid: vestibule, port: ports.vestibule, where: '/api/orders', headers: authorization, requests: (round) => fresh[round], count: FRESH_TOKENS },
-    { name: 'jwt_authn, the same token', pid: jwt, port: ports.jwt, where: '/api/orders', headers: authorization, requests: same(ports.jwt, '/api/orders', authorization), reference: true },
-    { name: 'jwt_authn with its cache', pid: jwtCache, port: ports.jwtCache, where: '/api/orders', headers: authorization, requests: same(ports.jwtCache, '/api/orders', authorization) },
-  ];
+/** The circumstances of a run: the machine, what was subtracted, and requests per second and core. */
+function conditions(times) {
+  const version = /\/(\d+\.\d+\.\d+)\//.exec(execFileSync(process.env.ENVOY, ['--version'], { encoding: 'utf8' }))?.[1];
+  const sentences = [`Envoy ${version} with one worker, ${os.cpus().length} cores, ${ROUNDS} rounds of ${REQUESTS.toLocaleString('en')} requests.`];
+  const measured = (ids, text) => ids.filter((id) => times[id]).map((id) => `${text(median(times[id]))} (${CONTENDERS[id].name})`).join(', ');
+  if (times.alone) {
+    sentences.push(`Subtracted is what a request costs without filters: ${measured(['alone', 'aloneBrowser'], (time) => `${time.toFixed(1)} us`)}.`);
+    const perSecond = (time) => Math.round(1e6 / time / 100) * 100;
+    sentences.push(`Requests per second and core: ${measured(['alone', 'oauth2', 'jwtCache', 'public', 'session', 'token', 'sessionUnseen'], (time) => perSecond(time).toLocaleString('en'))}.`);
+  }
+  return sentences.join(' ');
 }
 
-/** A contender that lets every request through, or none, would be fast and meaningless. */
-async function check({ name, port, where, headers, open }) {
-  if (open) return;
-  const [good, bad] = [await send(port, where, { headers }), await send(port, where, {})];
-  if (good.status !== 200 || bad.status === 200) throw new Error(`${name} does not protect: ${good.status} with credentials, ${bad.status} without`);
-}
-
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
-function table(results) {
-  const alone = median(results[0].times);
-  const reference = median(results.find(({ reference: is }) => is).times);
-  const rows = results.map(({ name, times }) => [
-    name, median(times).toFixed(1), `${Math.min(...times).toFixed(1)} to ${Math.max(...times).toFixed(1)}`,
-    `${(median(times) / alone).toFixed(2)}`, `${(median(times) / reference).toFixed(2)}`,
-  ]);
-  const all = [['', 'us/request', 'range', 'x Envoy alone', 'x jwt_authn'], ...rows];
-  const widths = all[0].map((_cell, column) => Math.max(...all.map((row) => row[column].length)));
-  return all.map((row) => row.map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join('   ')).join('\n');
+/** Contenders whose cookie has to be a minute old log in first and are checked last. */
+async function checkAll(stage, ids) {
+  const [waiting, others] = [true, false].map((is) => ids.filter((id) => Boolean(CONTENDERS[id].extends) === is));
+  for (const id of waiting) await credentials(stage, CONTENDERS[id]);
+  for (const id of [...others, ...waiting]) await check(stage, id);
 }
 
 async function main() {
-  const running = [];
-  const load = fork(path.join(ROOT, 'bench/load.mjs'));
-  const drive = (order) => new Promise((resolve, reject) => {
-    load.once('message', (reply) => (reply.error ? reject(new Error(reply.error)) : resolve(reply.statuses)));
-    load.send(order);
-  });
+  const rows = ROWS.map(named).filter(({ what, beside }) => `${what} ${beside ?? ''}`.toLowerCase().includes(ONLY));
+  if (!rows.length) throw new Error(`BENCH_ONLY: no row has "${ONLY}"`);
+  const contenders = [...new Set(rows.flatMap(contendersOf))];
+  const baselines = [...new Set(contenders.map(baselineOf))];
+  const stage = await Stage.start();
+  const load = new Load();
   try {
-    const all = await contenders(running);
-    for (const contender of all) await check(contender);
-    const results = all.map((contender) => ({ ...contender, times: [] }));
-    // The first round warms up: V8 compiles hot functions a second time.
-    for (let round = 0; round <= ROUNDS; round += 1) {
-      for (const contender of results) {
-        const count = contender.count ?? REQUESTS;
-        const requests = await contender.requests(round);
-        const before = cpuTime(contender.pid);
-        const statuses = await drive({ port: contender.port, connections: CONNECTIONS, requests, count });
-        const spent = cpuTime(contender.pid) - before;
-        if (statuses[200] !== count) throw new Error(`${contender.name}: ${JSON.stringify(statuses)} instead of ${count} times 200`);
-        if (round > 0) contender.times.push(spent / count);
-      }
-      console.log(round ? `round ${round} of ${ROUNDS}` : 'warmed up');
-    }
-    console.log(`\nCPU time of Envoy per request, median of ${ROUNDS} rounds of ${REQUESTS} requests (${FRESH_TOKENS} for unseen tokens):\n`);
-    console.log(table(results));
-    console.log(`\nThe module is ${statSync(MODULE).size} bytes; the one that does nothing ${statSync(path.join(ROOT, '.build/noop.wasm')).size}.`);
+    console.log(`Making tokens and sessions, and checking ${contenders.length} contenders ...`);
+    await checkAll(stage, [...baselines, ...contenders]);
+    const times = contenders.length ? await measure(stage, load, baselines, contenders, (round) => console.log(round ? `round ${round} of ${ROUNDS}` : 'warmed up')) : {};
+    const lines = [];
+    for (const row of rows) lines.push(line(row, row.measure ? await row.measure({ stage, times }) : added(row, times)));
+    const text = `${conditions(times)}\n\n${table(lines)}`;
+    console.log(`\n${text}`);
+    if (WRITE) writeTable(text);
   } finally {
-    load.disconnect();
-    for (const one of running) await one.stop();
+    load.stop();
+    await stage.stop();
   }
 }
 
+// Each running Envoy has a listener that kills it when this process ends.
+process.setMaxListeners(0);
 await main();

@@ -25,13 +25,13 @@ const START_MS = 180_000;
 const READY_ANSWERS = 12;
 
 /** Waits until `condition` returns something true, and returns it; fails with `what` after a minute. */
-export async function until(what, condition, deadline = DEADLINE_MS) {
+export async function until(what, condition, deadline = DEADLINE_MS, interval = 50) {
   const end = Date.now() + deadline;
   for (;;) {
     const value = await condition();
     if (value) return value;
     if (Date.now() > end) throw new Error(`waited ${deadline} ms in vain: ${what}`);
-    await pause(50);
+    await pause(interval);
   }
 }
 

@@ -12,7 +12,7 @@ use vestibule::codes::reference::{SECTIONS, with_tables};
 use vestibule::config::Config;
 use vestibule::metrics::{FAMILIES, Kind};
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -23,6 +23,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/errors.md",
     "docs/metrics.md",
     "docs/pain-points.md",
+    "docs/performance.md",
     "kong/README.md",
 ];
 
