@@ -57,7 +57,7 @@ const ENVOY: [Budget; 5] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 507_300,
+        instructions: 437_200,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -68,7 +68,7 @@ const ENVOY: [Budget; 5] = [
     },
     Budget {
         code: "not_logged_in",
-        instructions: 174_700,
+        instructions: 117_400,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -118,7 +118,7 @@ const NGINX: [Budget; 5] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 515_800,
+        instructions: 450_500,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 1),
@@ -131,7 +131,7 @@ const NGINX: [Budget; 5] = [
     },
     Budget {
         code: "not_logged_in",
-        instructions: 186_800,
+        instructions: 133_800,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
