@@ -120,6 +120,11 @@ impl RequestContext {
         self.pending.is_head.set(request.method == "HEAD");
         #[cfg(feature = "test-trap")]
         trap_if_asked(&request);
+        #[cfg(feature = "test-vectors")]
+        if let Some(said) = super::verify::vectors::said(&request) {
+            refuse(&self.pending, 200, said);
+            return Action::Pause;
+        }
         if self.plugin.filter.get().is_none() {
             log::error!("there is no valid configuration: refused");
             refuse(&self.pending, 500, "configuration");

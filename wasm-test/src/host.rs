@@ -55,6 +55,8 @@ pub struct Setup {
     pub upstream_fields: Vec<(String, String)>,
     /// Who keeps the metrics; without, they are kept and nobody asks.
     pub metrics: Option<Metrics>,
+    /// Envoy's `verify_signature`; without, it has no such function.
+    pub verifier: Option<Verifier>,
     /// Fault: `random_get` fails.
     pub has_randomness: bool,
     /// The module is going to trap, and that is no surprise.
@@ -96,6 +98,7 @@ impl Setup {
             keeps_bodies_in_files: false,
             upstream_fields: Vec::new(),
             metrics: None,
+            verifier: None,
             has_randomness: true,
             expects_trap: false,
             traps_at: None,
@@ -140,6 +143,10 @@ pub struct Metrics {
     /// Sets a gauge.
     pub set: fn(u32, u64),
 }
+
+/// Verifies what the arguments say, in Protobuf, and returns the result in Protobuf; none, if these are no
+/// arguments.
+pub type Verifier = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// The shared data of one proxy: values with the number of their last change.
 ///

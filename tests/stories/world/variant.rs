@@ -5,7 +5,7 @@
 //! - `last`: the provider that matters is the last of several, and the default; the one before it is
 //!   otherwise in all that may differ.
 //! - `contended`: every other write to the shared data meets one of another worker.
-//! - `verifier`: the host verifies signatures, where it has an opinion.
+//! - `verifier`: the host verifies signatures, as Envoy does. The built module always has that in Envoy.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
