@@ -147,7 +147,7 @@ impl Worker {
             request("/api/x", None),
             request("/api/x", None),
         ];
-        let mut unseen = |number: u64| world.idp().access_token(&new_claims(number), now);
+        let unseen = |number: u64| world.idp().access_token(&new_claims(number), now);
         let unseen = (0..2 * ROUNDS + 2).map(unseen).map(|token| format!("Bearer {token}")).collect();
         log::set_max_level(LevelFilter::Info);
         let filter = gateway::filter_verified_by(|_| Some(true), &document(&configuration()), now);
