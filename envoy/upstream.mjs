@@ -1,12 +1,12 @@
-// The service behind the proxy: it shows the request that it received, so that one can see what the
-// filter lets through and what it adds. `node envoy/upstream.mjs` serves on UPSTREAM_PORT.
+// The service behind the proxy: it shows the request that it received, so that one can see what the filter
+// lets through and what it adds. `node envoy/upstream.mjs` serves on UPSTREAM_PORT.
 
 import http from 'node:http';
 import { createHash } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 import { escapeHtml, page } from './page.mjs';
 
-/** Header lines as they arrived: names in their spelling, repeated ones repeated. */
+/** Header lines as received: names in their spelling, repeated ones repeated. */
 function headerPairs(request) {
   const pairs = [];
   for (let i = 0; i < request.rawHeaders.length; i += 2) {
@@ -23,19 +23,19 @@ function requestPage({ method, path, headers }) {
   const isPublic = path.startsWith('/public');
   return page(isPublic ? 'A public page' : 'The page behind the proxy', `
 <p>The upstream received <code id="request-line">${escapeHtml(`${method} ${path}`)}</code></p>
-<h2>Identity, as the filter told it</h2>
+<h2>Identity from the filter</h2>
 ${identity.length ? `<table class="identity" id="identity">${rows(identity)}</table>`
-    : '<p class="note" id="no-identity">None: this path is public, so nobody is told about.</p>'}
+    : '<p class="note" id="no-identity">None: this path is public, so there is no identity.</p>'}
 <p><a class="button" href="/oidc/logout">Log out</a><a class="button quiet" href="/">Front page</a>
 <a class="button quiet" href="/admin">Admin only</a><a class="button quiet" href="/public/">Public</a></p>
 <h2>All headers</h2>
 <table id="headers">${rows(headers)}</table>`);
 }
 
-/** A stream of which the path ends so is left open. */
+/** A stream whose path ends like this stays open. */
 const STAYS_OPEN = /\/open$/;
 
-/** Enough of RFC 6455 to accept the handshake, greet once and close: the tests ask no more. */
+/** Enough of RFC 6455 to accept the handshake, greet once and close, for the tests. */
 function acceptWebSocket(request, socket) {
   const accept = createHash('sha1')
     .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
@@ -50,15 +50,15 @@ function acceptWebSocket(request, socket) {
 }
 
 /**
- * Starts the upstream. `requests` collects `{method, path, headers, body, bytes}` of everything that
- * arrived, in order; a test that expects nothing to arrive looks at its length.
+ * Starts the upstream. `requests` collects `{method, path, headers, body, bytes}` of every request, in
+ * order; a test that expects no request checks its length.
  */
 export async function startUpstream({ port = 0, address = '127.0.0.1' } = {}) {
   const requests = [];
   const server = http.createServer({ maxHeaderSize: 256 * 1024 }, (request, response) => {
     const received = { method: request.method, path: request.url, headers: headerPairs(request), body: '', bytes: 0 };
     requests.push(received);
-    // An upstream that runs for long must not grow; the tests look at far fewer.
+    // A long-running upstream must not grow; the tests look at far fewer requests.
     if (requests.length > 10_000) requests.shift();
     request.setEncoding('latin1');
     request.on('data', (chunk) => { received.bytes += chunk.length; received.body += chunk.slice(0, 65_536 - received.body.length); });

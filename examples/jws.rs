@@ -1,6 +1,6 @@
-//! Judges tokens, one a line, for whoever compares the verdicts: `{"jws": "...", "keys": {"keys": [...]}}`
-//! comes in, `{"payload": "base64url"}` or `{"refused": "code"}` goes out. With a refusal go the places of
-//! the keys that cannot be used, and why: `{"skipped": {"0": "..."}}`.
+//! Judges tokens, one a line, to compare with other implementations: `{"jws": "...", "keys": {"keys":
+//! [...]}}` comes in, `{"payload": "base64url"}` or `{"refused": "code"}` goes out. A refusal also lists the
+//! indexes of unusable keys, and why: `{"skipped": {"0": "..."}}`.
 
 // A tool for tests: it may fail loudly.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -15,8 +15,8 @@ use vestibule::jose::{Algorithm, Compact, KeySet, KeySetError};
 fn main() {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for line in std::io::stdin().lock().lines() {
-        let asked: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        let keys = KeySet::read(asked["keys"].to_string().as_bytes());
+        let input: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let keys = KeySet::read(input["keys"].to_string().as_bytes());
         let skipped = match &keys {
             Ok(keys) => keys.skipped(),
             Err(KeySetError::NoUsableKey { skipped }) => skipped,
@@ -24,7 +24,7 @@ fn main() {
         };
         let skipped: Map<String, Value> =
             skipped.iter().map(|key| (key.position.to_string(), key.reason.to_string().into())).collect();
-        let verdict = match verify(asked["jws"].as_str().unwrap(), keys) {
+        let verdict = match verify(input["jws"].as_str().unwrap(), keys) {
             Ok(payload) => json!({"payload": URL_SAFE_NO_PAD.encode(payload)}),
             Err(code) => json!({"refused": code, "skipped": skipped}),
         };

@@ -1,7 +1,7 @@
-//! Prints the JSON Schema of the configuration: `cargo run --example schema > vestibule.schema.json`.
-//! With `kong` as argument what Kong reads beside the module (`kong/vestibule.meta.json`), with
-//! `reference` the tables of `docs/configuration.md`, with `codes` the page on its input with the tables
-//! of `docs/errors.md` as they are now.
+//! Prints the JSON Schema of the configuration: `cargo run --example schema > vestibule.schema.json`. The
+//! argument `kong` prints the schema that Kong reads beside the module (`kong/vestibule.meta.json`),
+//! `reference` the tables of `docs/configuration.md`, and `codes` the page on its input with the current
+//! tables of `docs/errors.md`.
 
 use std::error::Error;
 use std::io::{read_to_string, stdin};

@@ -1,4 +1,4 @@
-//! Prints Wycheproof's signatures for whoever judges them elsewhere than here, one a line:
+//! Prints Wycheproof's signatures, one a line, for `wasm-test/vectors.test.mjs`:
 //! `{"name": "...", "algorithm": "ES256", "jwk": {...}, "message": "...", "signature": "...", "valid": true}`,
 //! bytes in base64url.
 

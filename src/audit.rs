@@ -8,7 +8,7 @@ use log::Level;
 
 use crate::http::Request;
 use crate::oidc::claims::SUBJECT_LIMIT;
-use crate::text::{shown, shown_to};
+use crate::text::{SharedText, shown, shown_to};
 use crate::time::{Seconds, Timestamp};
 
 /// The outcome of a request.
@@ -42,14 +42,14 @@ pub struct Decision {
     /// Stable code: why.
     pub code: &'static str,
     /// The rule that decided, if a rule was selected.
-    pub rule: String,
+    pub rule: SharedText,
     /// The provider that vouches for the identity.
-    pub provider: String,
+    pub provider: SharedText,
     /// The subject of the identity.
-    pub subject: String,
+    pub subject: SharedText,
     /// The id of the session that came with the request or began, if it could be read. Constant for its whole
     /// life.
-    pub session: String,
+    pub session: SharedText,
     /// A reference in the answer and in the log line, which connects the two. Only for refusals.
     pub reference: String,
     /// Whether the request was authenticated, by a person, a program or a provider: then its line is never
@@ -218,7 +218,7 @@ fn line(what: &str, request: &Request, decision: &Decision) -> String {
     if !decision.subject.is_empty() {
         let _ = write!(line, " sub=\"{}\"", shown_subject(&decision.subject));
     }
-    for (name, value) in [("session", &decision.session), ("reference", &decision.reference)] {
+    for (name, value) in [("session", &*decision.session), ("reference", &decision.reference)] {
         if !value.is_empty() {
             let _ = write!(line, " {name}={value}");
         }

@@ -25,6 +25,10 @@ pub struct Cache<V> {
     old: Generation<V>,
 }
 
+/// The hash of a text, for the cache that made it.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheKey(u128);
+
 type Generation<V> = HashMap<u128, Entry<V>, BuildHasherDefault<IdentityHasher>>;
 
 struct Entry<V> {
@@ -40,11 +44,20 @@ impl<V> Cache<V> {
         Cache { key, half, young: Generation::default(), old: Generation::default() }
     }
 
-    /// The value of the text that `parts` make together, if it is cached and not expired.
+    /// The key of the text that `parts` make together, for a text that is hashed once and used twice.
     ///
     /// The parts are hashed with their lengths: `["ab", "c"]` is not `["a", "bc"]`.
+    pub fn key(&self, parts: &[&[u8]]) -> CacheKey {
+        CacheKey(self.hash(parts))
+    }
+
+    /// The value of the text that `parts` make together, if it is cached and not expired.
     pub fn get(&mut self, parts: &[&[u8]], now: Timestamp) -> Option<&V> {
-        let hash = self.hash(parts);
+        self.get_by_key(self.key(parts), now)
+    }
+
+    /// The value of a text, if it is cached and not expired.
+    pub fn get_by_key(&mut self, CacheKey(hash): CacheKey, now: Timestamp) -> Option<&V> {
         if let Some(entry) = self.old.remove(&hash) {
             self.put(hash, entry);
         }
@@ -56,7 +69,11 @@ impl<V> Cache<V> {
 
     /// Caches `value` until `expires_at`, replacing the earlier value of this text.
     pub fn insert(&mut self, parts: &[&[u8]], value: V, expires_at: Timestamp) {
-        let hash = self.hash(parts);
+        self.insert_by_key(self.key(parts), value, expires_at);
+    }
+
+    /// Caches `value` until `expires_at`, replacing the earlier value of this text.
+    pub fn insert_by_key(&mut self, CacheKey(hash): CacheKey, value: V, expires_at: Timestamp) {
         self.old.remove(&hash);
         self.put(hash, Entry { value, expires_at });
     }

@@ -53,15 +53,16 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
         Accept::Identity { session, bearer } => (session, bearer),
     };
     if bearer && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
-        let known = match bearer::cached(filter, rule, &token, visit.now()) {
+        let key = bearer::key(filter, &token);
+        let known = match bearer::cached(filter, rule, key, visit.now()) {
             Some(known) => known,
-            None => Box::pin(bearer::check(filter, visit, rule, token, callouts)).await?,
+            None => Box::pin(bearer::check(filter, visit, rule, (key, token), callouts)).await?,
         };
         return filter.admit_identity(
             visit,
             rule,
             &known.server.provider,
-            &known.told,
+            &known.identity_headers,
             "token",
             ResponseCookies::default(),
         );
@@ -141,7 +142,7 @@ fn admit_session(
         visit,
         rule,
         &party.provider,
-        &current.cached.told,
+        &current.cached.identity_headers,
         "session",
         response_cookies,
     ) {

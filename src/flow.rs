@@ -65,8 +65,8 @@ enum Delivery {
 
 #[derive(Default)]
 struct Exchange {
-    asked: RefCell<Option<Need>>,
-    heard: RefCell<Option<Delivery>>,
+    need: RefCell<Option<Need>>,
+    delivered: RefCell<Option<Delivery>>,
     /// When the flow began, or was last resumed.
     now: Cell<Timestamp>,
     /// Nothing would wake a flow that waits.
@@ -118,9 +118,9 @@ impl Callouts {
 
     /// Sends a callout and waits for its reply.
     pub fn send(&self, callout: Callout) -> impl Future<Output = Reply> + use<> {
-        let heard = self.ask(Need::Callout(Box::new(callout)));
+        let delivery = self.need(Need::Callout(Box::new(callout)));
         async {
-            match heard.await {
+            match delivery.await {
                 Delivery::Reply(reply) => reply,
                 Delivery::Body(_) | Delivery::Woken => Err(CalloutFailed::NoAnswer),
             }
@@ -130,9 +130,9 @@ impl Callouts {
     /// Waits for the whole body of the request, at most `limit` bytes. After a callout only if
     /// [`keep_body`](Callouts::keep_body) was called before it.
     pub fn body(&self, limit: usize) -> impl Future<Output = Body> + use<> {
-        let heard = self.ask(Need::Body(limit));
+        let delivery = self.need(Need::Body(limit));
         async {
-            match heard.await {
+            match delivery.await {
                 Delivery::Body(body) => body,
                 Delivery::Reply(_) | Delivery::Woken => Err(BodyFailed::NotGiven),
             }
@@ -142,17 +142,17 @@ impl Callouts {
     /// Waits a fraction of a second for the progress of another flow. Only on a host that wakes requests
     /// ([`HostTraits::wakes_requests`](crate::http::HostTraits)), or in the background.
     pub fn wait(&self) -> impl Future<Output = ()> + use<> {
-        let heard = self.ask(Need::Wait);
+        let delivery = self.need(Need::Wait);
         async {
-            heard.await;
+            delivery.await;
         }
     }
 
-    fn ask(&self, asked: Need) -> impl Future<Output = Delivery> + use<> {
-        *self.0.asked.borrow_mut() = Some(asked);
+    fn need(&self, need: Need) -> impl Future<Output = Delivery> + use<> {
+        *self.0.need.borrow_mut() = Some(need);
         let exchange = Rc::clone(&self.0);
-        std::future::poll_fn(move |_| match exchange.heard.borrow_mut().take() {
-            Some(heard) => Poll::Ready(heard),
+        std::future::poll_fn(move |_| match exchange.delivered.borrow_mut().take() {
+            Some(delivery) => Poll::Ready(delivery),
             None => Poll::Pending,
         })
     }
@@ -212,7 +212,7 @@ impl Lane {
             }
             Poll::Pending => {
                 let exchange = Rc::clone(&place.exchange);
-                Flow { future: Pin::from(place as Box<dyn Future<Output = T>>), exchange }.asked()
+                Flow { future: Pin::from(place as Box<dyn Future<Output = T>>), exchange }.next_step()
             }
         }
     }
@@ -220,8 +220,8 @@ impl Lane {
 
 impl Exchange {
     fn reset(&self) {
-        self.asked.take();
-        self.heard.take();
+        self.need.take();
+        self.delivered.take();
         self.is_never_woken.set(false);
         self.body_later.set(0);
     }
@@ -258,23 +258,23 @@ impl<T: Outcome> Flow<T> {
         self.deliver(Delivery::Woken, now)
     }
 
-    fn deliver(self, heard: Delivery, now: Timestamp) -> Step<T> {
+    fn deliver(self, delivery: Delivery, now: Timestamp) -> Step<T> {
         self.exchange.now.set(now);
-        *self.exchange.heard.borrow_mut() = Some(heard);
+        *self.exchange.delivered.borrow_mut() = Some(delivery);
         self.poll()
     }
 
     fn poll(mut self) -> Step<T> {
         match self.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Step::Done(outcome),
-            Poll::Pending => self.asked(),
+            Poll::Pending => self.next_step(),
         }
     }
 
     /// The step for what it waits for.
-    fn asked(self) -> Step<T> {
-        let asked = self.exchange.asked.borrow_mut().take();
-        match asked {
+    fn next_step(self) -> Step<T> {
+        let need = self.exchange.need.borrow_mut().take();
+        match need {
             Some(Need::Callout(callout)) => Step::Callout(callout, self),
             Some(Need::Body(limit)) => Step::Body(limit, self),
             Some(Need::Wait) => Step::Wait(self),

@@ -49,7 +49,7 @@ pub enum Metric {
     },
     /// A callout ended.
     Callout {
-        /// What was asked.
+        /// The endpoint of the provider.
         endpoint: Endpoint,
         /// The outcome.
         outcome: CalloutOutcome,

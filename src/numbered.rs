@@ -30,8 +30,8 @@ impl<T> Numbered<T> {
     pub(crate) fn insert(&mut self, number: u64, value: T) {
         match self.place(number) {
             Ok(place) => {
-                if let Some(held) = self.0.get_mut(place) {
-                    held.1 = value;
+                if let Some(entry) = self.0.get_mut(place) {
+                    entry.1 = value;
                 }
             }
             Err(place) => self.0.insert(place, (number, value)),

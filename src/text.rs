@@ -1,5 +1,53 @@
 //! Outside text, escaped for logs and messages.
 
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// A text that many requests share: a clone copies no bytes. Empty by default, without memory.
+#[derive(Clone, Default)]
+pub struct SharedText(Option<Rc<str>>);
+
+impl Deref for SharedText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl From<&str> for SharedText {
+    fn from(text: &str) -> SharedText {
+        SharedText((!text.is_empty()).then(|| text.into()))
+    }
+}
+
+impl From<&SharedText> for SharedText {
+    fn from(text: &SharedText) -> SharedText {
+        text.clone()
+    }
+}
+
+impl PartialEq for SharedText {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SharedText {}
+
+impl fmt::Display for SharedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for SharedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
 /// Longer texts from outside are cut in messages. Characters.
 pub const SHOWN_LIMIT: usize = 100;
 

@@ -2,6 +2,8 @@
 //!
 //! [`Upstream::admit`] is the only way to a request that goes on: [`Edits`] cannot be made elsewhere.
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use crate::audit::Decision;
@@ -13,16 +15,22 @@ use crate::jose::Jws;
 use crate::oidc::claims::numeric_date;
 use crate::secret::Secret;
 use crate::session::{CookieEdit, Cookies, without_ours};
+use crate::text::SharedText;
 use crate::time::Timestamp;
 
 /// A longer header is not sent but logged: a truncated value could name another person. Bytes.
 const HEADER_LIMIT: usize = 8 * 1024;
 
+/// A header for the upstream: its name and its value.
+type Header = (String, Vec<u8>);
+
 /// What becomes of a request that goes on, and of the response to it.
 #[derive(Debug, Clone)]
 pub struct Edits {
     remove: Vec<String>,
-    set: Vec<(String, Vec<u8>)>,
+    set: Vec<Header>,
+    /// The headers about the identity.
+    identity: SharedHeaders,
     /// Why it goes on.
     pub decision: Decision,
 }
@@ -34,8 +42,9 @@ impl Edits {
     }
 
     /// Request headers to set, replacing every value that is there.
-    pub fn set(&self) -> &[(String, Vec<u8>)] {
-        &self.set
+    pub fn set(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let all = self.set.iter().chain(self.identity.iter());
+        all.map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// Names the host to the upstream, and to Envoy, which selects the virtual host again when a module of
@@ -46,22 +55,36 @@ impl Edits {
     }
 }
 
+/// The first so many of headers that were built once.
+#[derive(Debug, Clone, Default)]
+struct SharedHeaders {
+    headers: Option<Rc<[Header]>>,
+    count: usize,
+}
+
+impl SharedHeaders {
+    fn iter(&self) -> impl Iterator<Item = &Header> {
+        self.headers.iter().flat_map(|headers| headers.iter()).take(self.count)
+    }
+}
+
 /// An identity and the headers that pass it to the upstream, built once per session or token.
 pub struct IdentityHeaders {
     /// The identity.
     pub identity: Identity,
-    headers: Vec<(String, Vec<u8>)>,
+    /// Its subject, for the decisions about requests.
+    pub subject: SharedText,
+    headers: Rc<[Header]>,
     /// When the last header expires, if that is an ID token.
     id_token_expires_at: Option<Timestamp>,
 }
 
 impl IdentityHeaders {
     /// The headers at `now`: no expired ID token.
-    fn headers(&self, now: Timestamp) -> &[(String, Vec<u8>)] {
-        match (self.id_token_expires_at, self.headers.split_last()) {
-            (Some(end), Some((_, others))) if now >= end => others,
-            _ => &self.headers,
-        }
+    fn headers(&self, now: Timestamp) -> SharedHeaders {
+        let has_expired = self.id_token_expires_at.is_some_and(|end| now >= end);
+        let count = self.headers.len().saturating_sub(usize::from(has_expired));
+        SharedHeaders { headers: Some(Rc::clone(&self.headers)), count }
     }
 }
 
@@ -79,8 +102,8 @@ impl Upstream {
     pub fn new(config: &Config) -> Self {
         let identity = &config.identity;
         let tokens = [&identity.access_token_header, &identity.id_token_header];
-        let told = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
-        let protected = told.chain(&identity.request_headers_to_remove);
+        let configured = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
+        let protected = configured.chain(&identity.request_headers_to_remove);
         Upstream {
             headers: identity.headers.clone(),
             access_token_header: identity.access_token_header.clone(),
@@ -90,7 +113,7 @@ impl Upstream {
     }
 
     /// What the upstream receives about an identity.
-    pub fn tell(&self, identity: Identity) -> IdentityHeaders {
+    pub fn headers_for(&self, identity: Identity) -> IdentityHeaders {
         let mut headers = self.identity_headers(&identity);
         let mut ends_at = None;
         if let (Some(name), Proof::Session { id_token: Some(token), id_token_expires_at, .. }) =
@@ -101,7 +124,8 @@ impl Upstream {
             // not forwarded.
             ends_at = id_token_expires_at.or_else(|| end_of(token)).or(Some(Timestamp(0)));
         }
-        IdentityHeaders { identity, headers, id_token_expires_at: ends_at }
+        let subject = identity.subject().unwrap_or_default().into();
+        IdentityHeaders { identity, subject, headers: headers.into(), id_token_expires_at: ends_at }
     }
 
     fn identity_headers(&self, identity: &Identity) -> Vec<(String, Vec<u8>)> {
@@ -136,16 +160,17 @@ impl Upstream {
         &self,
         request: &Request,
         cookies: &Cookies,
-        told: Option<&IdentityHeaders>,
+        identity_headers: Option<&IdentityHeaders>,
         decision: Decision,
         now: Timestamp,
     ) -> Result<Edits, ClientError> {
-        let mut edits = Edits { remove: Vec::new(), set: Vec::new(), decision };
-        let proven_by_token = told.is_some_and(|told| matches!(told.identity.proof(), Proof::Bearer { .. }));
-        let told = told.map_or(&[][..], |told| told.headers(now));
+        let has_token =
+            identity_headers.is_some_and(|headers| matches!(headers.identity.proof(), Proof::Bearer { .. }));
+        let identity = identity_headers.map(|headers| headers.headers(now)).unwrap_or_default();
+        let mut edits = Edits { remove: Vec::new(), set: Vec::new(), identity, decision };
         for (name, value) in request.headers.iter() {
             // Setting replaces the value that is there, if the header occurs once.
-            let is_replaced = told.iter().any(|(set, _)| set == name)
+            let is_replaced = edits.identity.iter().any(|(set, _)| set == name)
                 && (request.host.removes_headers || request.headers.one(name).is_some());
             if is_replaced {
                 continue;
@@ -156,7 +181,7 @@ impl Upstream {
                     return Err(ClientError::ProtectedHeader(name.to_owned()));
                 }
                 remove_or_empty(&mut edits, request, name);
-            } else if name == "authorization" && proven_by_token {
+            } else if name == "authorization" && has_token {
                 // The token was meant for us; the upstream gets it only if the configuration says so.
                 remove_or_empty(&mut edits, request, name);
             } else if self.is_protected(name) {
@@ -181,7 +206,6 @@ impl Upstream {
             CookieEdit::Replace(value) => edits.set.push(("cookie".to_owned(), value)),
             CookieEdit::Remove => remove_or_empty(&mut edits, request, "cookie"),
         }
-        edits.set.extend(told.iter().cloned());
         Ok(edits)
     }
 
@@ -306,13 +330,13 @@ mod tests {
         let [header, claims] = [json!({"alg": "RS256"}), json!({"exp": 2_000})]
             .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let signed = format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode([0; 256]));
-        for (id_token, told_at_1_999) in [(signed.as_str(), true), ("no JWS", false)] {
+        for (id_token, forwarded_at_1_999) in [(signed.as_str(), true), ("no JWS", false)] {
             let session =
                 Session { id_token: Some(Secret::from(id_token)), ..crate::session::tests::session() };
-            let told = Upstream::new(&config).tell(Identity::of_session(&session));
-            let is_told =
-                |now: u64| told.headers(Timestamp(now)).iter().any(|(name, _)| name == "x-id-token");
-            assert_eq!((is_told(1_999), is_told(2_000)), (told_at_1_999, false), "{id_token}");
+            let headers = Upstream::new(&config).headers_for(Identity::of_session(&session));
+            let is_forwarded =
+                |now: u64| headers.headers(Timestamp(now)).iter().any(|(name, _)| name == "x-id-token");
+            assert_eq!((is_forwarded(1_999), is_forwarded(2_000)), (forwarded_at_1_999, false), "{id_token}");
         }
     }
 

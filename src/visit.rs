@@ -8,7 +8,7 @@ use crate::audit::shown_subject;
 use crate::flow::Clock;
 use crate::http::Request;
 use crate::provider::{BoundRule, Provider};
-use crate::session::Session;
+use crate::text::SharedText;
 use crate::time::Timestamp;
 
 /// A request and what the filter found out about it on the way.
@@ -25,9 +25,9 @@ pub(crate) struct Visit {
 #[derive(Default)]
 pub(crate) struct LogContext {
     pub(crate) provider: Option<Rc<Provider>>,
-    pub(crate) subject: String,
-    /// The session in the request, if it could be read. It need not count.
-    pub(crate) session: String,
+    pub(crate) subject: SharedText,
+    /// The id of the session in the request, if it could be read. It need not count.
+    pub(crate) session: SharedText,
     /// Whether the provider vouches for the subject now.
     pub(crate) is_authenticated: bool,
     /// What else the operator must know.
@@ -36,7 +36,7 @@ pub(crate) struct LogContext {
 
 impl fmt::Display for LogContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.session.as_str() {
+        match &*self.session {
             "" => Ok(()),
             session => write!(f, " sub=\"{}\" session={session}", shown_subject(&self.subject)),
         }
@@ -55,20 +55,17 @@ impl Visit {
 
     /// Notes who makes the request, for its log line: the provider that is to identify the person, and the
     /// subject once the provider has vouched for it.
-    #[inline(never)]
-    pub(crate) fn note_identity(&self, provider: &Rc<Provider>, subject: &str) {
+    pub(crate) fn note_identity(&self, provider: &Rc<Provider>, subject: impl Into<SharedText>) {
+        let subject = subject.into();
         let mut known = self.known.borrow_mut();
         known.provider = Some(Rc::clone(provider));
-        if known.subject != subject {
-            known.subject = subject.to_owned();
-        }
         known.is_authenticated = !subject.is_empty();
+        known.subject = subject;
     }
 
-    /// Notes whose session is in the request, whether it counts or not.
+    /// Notes whose session is in the request, whether it counts or not: its subject and its id.
     #[inline(never)]
-    pub(crate) fn note_session(&self, provider: &Rc<Provider>, session: &Session) {
-        let (subject, session) = (session.subject.clone(), session.id.clone());
+    pub(crate) fn note_session(&self, provider: &Rc<Provider>, subject: SharedText, session: SharedText) {
         let mut known = self.known.borrow_mut();
         *known = LogContext {
             provider: Some(Rc::clone(provider)),

@@ -1,6 +1,6 @@
-// Requests of the attack catalogue, sent by nobody in particular: whatever they get, the upstream
-// must not hear of them. Each row has the catalogue's id. Forged tokens are in tests/stories/attacks,
-// forged answers of a provider in provider.test.mjs.
+// Requests of the attack catalogue from clients without a session: whatever the response, none of them may
+// reach the upstream. Each row has the id of the catalogue. Forged tokens are in tests/stories/attacks,
+// forged responses of a provider in provider.test.mjs.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -52,14 +52,14 @@ const RAW = [
   ['PATH-20', 'get /admin HTTP/1.1'], ['WASM-18', 'GET /admin HTTP/1.0'], ['WASM-18', 'GET /admin HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade'],
 ];
 
-/** What the query of a callback says when nobody began a login. */
+/** Queries of callbacks without a login. */
 const CALLBACKS = [
   ['FLOW-01', '?code=x'], ['FLOW-01', ''], ['FLOW-02', '?code=x&state='], ['FLOW-02', '?code=x&state=a&state=b'], ['FLOW-02', '?code=x&state[]=a'], ['FLOW-02', '?code=x&code=y&state=a'],
   ['FLOW-03', '?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'], ['FLOW-12', '?error=login_required'], ['FLOW-11', '?error=access_denied&error_description=%3Cscript%3Ealert(1)%3C/script%3E&state=a'],
   ['FLOW-14', '?code=x&error=y&state=a'], ['FLOW-20', '?response=eyJh.eyJh.x'], ['FLOW-17', '?code=x&state=a&iss=https://evil.example'], ['FLOW-02', `?code=x&state=${'a'.repeat(20_000)}`],
 ];
 
-/** Where a login must not lead afterwards. */
+/** Addresses to which a login must not return. */
 const RETURN_ADDRESSES = [
   ['REDIR-01', 'https://evil.example/'], ['REDIR-02', '//evil.example'], ['REDIR-02', '///evil.example'], ['REDIR-02', '/\\evil.example'], ['REDIR-02', '\\\\evil.example'], ['REDIR-02', '/\t/evil.example'],
   ['REDIR-03', '/\n/evil.example'], ['REDIR-03', ' //evil.example'], ['REDIR-04', '@evil.example'], ['REDIR-04', ':80@evil.example/'], ['REDIR-05', '/..//evil.example'], ['REDIR-05', '/./\\evil.example'],
@@ -67,7 +67,7 @@ const RETURN_ADDRESSES = [
 ];
 
 const UPSTREAMS_COOKIES = ['a=1; Path=/', 'b=2; HttpOnly', 'c=3; Max-Age=60'];
-// Under names of the filter's own: an operator of a service would log people in as somebody else.
+// Named like cookies of the filter: with them a service could log people in as another person.
 const OUR_COOKIES = ['vestibule=evil; Path=/', 'Vestibule.1=evil', ' vestibule-tries =evil', '=vestibule=evil'];
 const adminsOnly = { name: 'x-auth-roles', string_match: { contains: 'admin' } };
 
@@ -114,7 +114,7 @@ describe('no client', () => {
     test(`${id} reaches the upstream with ${JSON.stringify(headers).slice(0, 80)}`, async () => {
       const sent = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, Buffer.from(value).toString('latin1')]));
       for (const path of ['/', '/admin', '/api/orders']) {
-        // HEAD-like oddities of a proxy are fine; what counts is that nothing gets through.
+        // A proxy may respond in its own way to odd methods; but nothing may reach the upstream.
         const options = 'x-http-method-override' in sent ? { headers: sent } : { headers: { ...NAVIGATION, ...sent } };
         refused(await world.send(path, options), path);
       }
@@ -213,12 +213,12 @@ describe('no client', () => {
 describe('a person', () => {
   beforeEach(() => { world.upstream.requests.length = 0; });
 
-  /** A callback that would be good, with one thing changed, must fail and leave nothing. */
+  /** A valid callback with one change must fail, and leave no session. */
   const fails = async (change, browser = world.browser()) => {
     const callback = new URL(await browser.untilCallback(`${world.site}/page`));
-    const asked = (await change(callback, browser)) ?? callback;
+    const address = (await change(callback, browser)) ?? callback;
     const tokenRequests = world.provider.requests['/token'] ?? 0;
-    const page = await browser.request(String(asked));
+    const page = await browser.request(String(address));
     assert.ok(page.status >= 400 && page.status < 500, `status ${page.status}`);
     assert.match(page.header('cache-control'), /no-store/);
     assert.equal(world.provider.requests['/token'] ?? 0, tokenRequests, 'the code was not used');
@@ -262,7 +262,7 @@ describe('a person', () => {
     const tokenRequests = world.provider.requests['/token'];
     const again = await browser.request(callback);
     assert.ok([302, 303, 400].includes(again.status), `status ${again.status}`);
-    if (again.status !== 400) assert.ok(Browser.target(again).startsWith(`${world.site}/`), 'home, not round again');
+    if (again.status !== 400) assert.ok(Browser.target(again).startsWith(`${world.site}/`), 'home, not to another login');
     assert.equal(world.provider.requests['/token'], tokenRequests);
     const other = world.browser();
     assert.equal((await other.request(callback)).status, 400);
@@ -334,7 +334,7 @@ describe('the proxy', () => {
     const browser = world.browser();
     const callback = await browser.untilCallback(`${world.site}/cookies`);
     await browser.request(callback);
-    // The first page after a login clears the count of attempts.
+    // The first page after a login clears the attempt count.
     const answer = await browser.request(`${world.site}/cookies`);
     const lines = answer.all('set-cookie');
     for (const line of UPSTREAMS_COOKIES) assert.ok(lines.includes(line), `${line} in ${JSON.stringify(lines)}`);

@@ -10,7 +10,7 @@ import { until, World } from './world.mjs';
 const ENDPOINT = '/oidc/backchannel-logout';
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout';
 const WORKERS = 3;
-/** So many connections of their own, that each worker has some. */
+/** So many connections that each worker gets some. */
 const REQUESTS = 40;
 
 const configure = (configuration) => ({
@@ -19,7 +19,7 @@ const configure = (configuration) => ({
   identity: { headers: { 'x-auth-sub': 'sub', 'x-auth-sid': 'sid' } },
 });
 
-/** What all workers say to a session: the set of status and code. */
+/** The responses of all workers to a session: the set of status and code. */
 async function everywhere(world, cookie) {
   const answers = await Promise.all(Array.from({ length: REQUESTS }, () => world.send('/orders', { headers: { cookie } })));
   return [...new Set(answers.map((answer) => `${answer.status} ${answer.status === 200 ? '' : answer.json().code}`.trim()))];
@@ -156,7 +156,7 @@ test('the tokens of a session are revoked by the logout', async () => {
     provider: {
       alter: (configuration) => {
         configuration.issueRefreshToken = async () => true;
-        // So that a use of it changes nothing.
+        // A use does not change it.
         configuration.rotateRefreshToken = () => false;
       },
     },
@@ -168,22 +168,22 @@ test('the tokens of a session are revoked by the logout', async () => {
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     world.provider.intercept = undefined;
     const client = Buffer.from(`${CLIENT_ID}:${world.secrets.CLIENT_SECRET}`).toString('base64');
-    /** What comes of the refresh token, and of the access token that the upstream was given. */
+    /** The status of the refresh token, and of the access token that was forwarded. */
     const tried = async () => {
-      const renewed = await send(world.providerPort, '/token', {
+      const refreshed = await send(world.providerPort, '/token', {
         method: 'POST',
         headers: { authorization: `Basic ${client}`, 'content-type': 'application/x-www-form-urlencoded' },
         body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: tokens.refresh_token }).toString(),
       });
-      const told = await send(world.providerPort, '/me', { headers: { authorization: `Bearer ${tokens.access_token}` } });
-      return [renewed.status, renewed.json().error, told.status];
+      const userinfo = await send(world.providerPort, '/me', { headers: { authorization: `Bearer ${tokens.access_token}` } });
+      return [refreshed.status, refreshed.json().error, userinfo.status];
     };
     assert.equal(Object.fromEntries(world.received().headers)['x-access-token'], tokens.access_token);
     assert.deepEqual(await tried(), [200, undefined, 200]);
-    // Here alone: a provider that ends its own session may end the tokens by itself.
+    // A logout at this site alone, because a provider that ends its own session may revoke the tokens itself.
     const out = await browser.request(`${world.site}/oidc/logout`, { headers: { ...NAVIGATION, 'sec-fetch-site': 'same-origin' } });
     assert.equal(out.status, 303);
-    await until('both are given back', () => world.provider.requests['/token/revocation'] === 2, 10_000);
+    await until('both are revoked', () => world.provider.requests['/token/revocation'] === 2, 10_000);
     await until('both are refused', async () => JSON.stringify(await tried()) === JSON.stringify([400, 'invalid_grant', 401]), 10_000);
     assert.doesNotMatch(world.envoy.stderr, /revocation_failed/);
   } finally {

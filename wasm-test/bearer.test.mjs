@@ -70,8 +70,8 @@ describe('an API call', () => {
     assert.equal((await world.send('/api/orders', bearer(mint(world.provider)))).status, 200);
   });
 
-  // What a host has a part in: it verifies signatures, and hands over the header. All other forgeries are the same
-  // in every host, and told in tests/stories/attacks.
+  // Forgeries that involve the host, which verifies signatures and hands over the header. All others are the
+  // same in every host: see tests/stories/attacks.
   const forgeries = [
     ['JWS-11', 'another algorithm than the key is for', (provider) => mint(provider, {}, { header: { alg: 'PS256' } })],
     ['JWS-54', 'a signature with one bit turned', (provider) => flipped(mint(provider))],

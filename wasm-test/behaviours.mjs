@@ -7,10 +7,10 @@ import { readFileSync } from 'node:fs';
 
 const ROWS = JSON.parse(readFileSync(new URL('../tests/provider_behaviours.json', import.meta.url), 'utf8'));
 
-/** What a row's value changes in the answer to a token request. */
+/** How the value of a row changes the token response. */
 const TOKEN_ANSWERS = {
   refresh_token: {
-    // The provider behind has repeated it, so it serves on.
+    // The provider behind has repeated the token, so it stays valid.
     left_out: (answer, { isRefresh }) => { if (isRefresh) delete answer.refresh_token; },
   },
   expires_in: {
@@ -63,7 +63,7 @@ const DOCUMENTS = { unsaid: undefined, minutes: 'max-age=300', minute: 'max-age=
 
 const TIMES = { at_once: true, late: true, cut_off: true };
 
-/** Milliseconds by which an answer of the token endpoint is late. */
+/** Delay of a response of the token endpoint. Milliseconds. */
 const LATE = 2_000;
 
 function checked(choices) {
@@ -72,26 +72,26 @@ function checked(choices) {
     if (!row) throw new Error(`${name} is not in tests/provider_behaviours.json`);
     if (!Object.hasOwn(row.values, value)) throw new Error(`${name} cannot be ${value}, but ${Object.keys(row.values)}`);
     const can = { ...TOKEN_ANSWERS, refresh_token: ROTATION, refusal: REFUSALS, documents: DOCUMENTS, answers: TIMES }[name];
-    if (!can || !Object.hasOwn(can, value)) throw new Error(`this provider cannot be told that ${name} is ${value}`);
+    if (!can || !Object.hasOwn(can, value)) throw new Error(`this provider does not support the value ${value} of ${name}`);
   }
   return choices;
 }
 
-/** The body of a request, which stays there for whoever reads it next. */
+/** The body of a request, which can still be read afterwards. */
 function peek(request) {
   return new Promise((resolve) => {
     const chunks = [];
     request.on('data', (chunk) => chunks.push(chunk));
     request.on('end', () => {
       const body = Buffer.concat(chunks);
-      // What npm's oidc-provider takes in place of a stream that was read.
+      // npm's oidc-provider uses this in place of a stream that was read.
       request.body = body.toString();
       resolve(new URLSearchParams(request.body));
     });
   });
 }
 
-/** Holds back an answer until it is whole, and sends what `change` makes of it. */
+/** Buffers a whole response, and sends the result of `change`. */
 function rewrite(response, change) {
   const { writeHead, end } = response;
   const chunks = [];
@@ -111,8 +111,8 @@ function rewrite(response, change) {
 }
 
 /**
- * `choices` has a value for some rows of the list; all others are as the provider has them. A choice that
- * is not in the list, or that this provider cannot be told, is an error.
+ * `choices` has a value for some rows of the list; for all others the provider behaves as it does. A choice
+ * that is not in the list, or that this provider does not support, is an error.
  */
 export function behaving(choices) {
   const { refusal, documents, answers, ...others } = checked(choices);
@@ -124,8 +124,8 @@ export function behaving(choices) {
     async intercept(request, response) {
       const path = request.url.split('?')[0];
       if (documents && (path === '/jwks' || path.startsWith('/.well-known/'))) {
-        const told = DOCUMENTS[documents];
-        if (told) response.setHeader('cache-control', told);
+        const lifetime = DOCUMENTS[documents];
+        if (lifetime) response.setHeader('cache-control', lifetime);
         return false;
       }
       if (path !== '/token') return false;

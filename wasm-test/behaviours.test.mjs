@@ -1,5 +1,5 @@
-// Providers differ where specifications leave it open: whoever is logged in stays logged in, as the same
-// person, with each of them.
+// Providers differ where specifications leave it open: with each of them a session goes on, for the same
+// person.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -7,7 +7,7 @@ import { behaving } from './behaviours.mjs';
 import { receivedAll, until, World } from './world.mjs';
 
 const TOKEN_SECONDS = 3;
-/** So many lifetimes of an access token the session lives through. */
+/** How many lifetimes of an access token the session lasts. */
 const LIFETIMES = 3;
 
 const PROVIDERS = [
@@ -19,7 +19,7 @@ const PROVIDERS = [
 
 describe('a session lives on', () => {
   let world;
-  /** How the provider behaves in the story that is told. */
+  /** The behaviour of the provider in the current test. */
   let behaviour;
 
   before(async () => {
@@ -47,14 +47,14 @@ describe('a session lives on', () => {
       const logins = world.provider.requests['/auth'];
       const tokens = new Set();
       for (let lifetime = 0; lifetime <= LIFETIMES; lifetime += 1) {
-        const asked = Date.now();
+        const start = Date.now();
         assert.equal((await person.get(`${world.site}/orders`)).status, 200, `in lifetime ${lifetime}`);
         assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
         tokens.add(receivedAll(world.received(), 'x-access-token')[0]);
-        // It was fetched after that, and the filter counts whole seconds.
-        await until('the access token is over', () => Date.now() > asked + (TOKEN_SECONDS + 1) * 1_000);
+        // The token is newer than that, and the filter counts whole seconds.
+        await until('the access token is over', () => Date.now() > start + (TOKEN_SECONDS + 1) * 1_000);
       }
-      // Whoever is sent to log in comes back at once, and would not notice.
+      // The provider logs the person in again without a prompt, so only this count shows a login.
       assert.equal(world.provider.requests['/auth'], logins, 'nobody was sent to log in');
       assert.ok(tokens.size > LIFETIMES, `${tokens.size} access tokens in ${LIFETIMES} lifetimes`);
     });

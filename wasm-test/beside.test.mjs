@@ -24,7 +24,8 @@ describe('two listeners with filters that share their sessions', () => {
       configure: ({ session, ...configuration }) => ({
         ...configuration,
         session: { ...session, hosts: [...session.hosts, `localhost:${otherPort}`], claims: ['preferred_username'] },
-        // The provider tells the first alone. With it, both look at every request whether its session has ended.
+        // The provider notifies the first filter only. With this endpoint, both check at every request
+        // whether the session has ended.
         endpoints: { backchannel_logout: '/oidc/backchannel-logout' },
       }),
       provider: {
@@ -51,7 +52,7 @@ describe('two listeners with filters that share their sessions', () => {
   });
   after(() => world?.stop());
 
-  /** Many requests to both, each on a connection of its own: the set of status and code at each. */
+  /** Many requests to both, each on its own connection: the set of status and code at each. */
   const everywhere = (cookie) => Promise.all([world.port, otherPort].map(async (port) => {
     const headers = { accept: 'application/json', ...(cookie && { cookie }) };
     const answers = await Promise.all(Array.from({ length: REQUESTS }, () => send(port, '/orders', { headers })));
@@ -72,16 +73,16 @@ describe('two listeners with filters that share their sessions', () => {
     const [alice, bob] = [world.browser(), world.browser()];
     await alice.login(`${world.site}/orders`, 'alice');
     await bob.login(`${other}/orders`, 'bob');
-    const told = () => ['x-auth-sub', 'x-auth-email', 'x-auth-user'].map((name) => receivedAll(world.received(), name).join());
+    const identity = () => ['x-auth-sub', 'x-auth-email', 'x-auth-user'].map((name) => receivedAll(world.received(), name).join());
     const open = async (browser, url) => (await browser.request(url)).status;
     assert.deepEqual([await open(alice, `${world.site}/admin`), await open(bob, `${world.site}/admin`)], [200, 403]);
     assert.deepEqual([await open(bob, `${other}/public`), await open(alice, `${other}/public`)], [200, 403]);
     assert.equal(await open(bob, `${world.site}/orders`), 200);
-    assert.deepEqual(told(), ['bob', 'bob@demo.example', '']);
+    assert.deepEqual(identity(), ['bob', 'bob@demo.example', '']);
     assert.equal(await open(bob, `${other}/orders`), 200);
-    assert.deepEqual(told(), ['', '', 'bob']);
+    assert.deepEqual(identity(), ['', '', 'bob']);
     assert.deepEqual([await open(world.browser(), `${world.site}/public`), await open(world.browser(), `${other}/admin`)], [200, 200]);
-    assert.deepEqual(told(), ['', '', '']);
+    assert.deepEqual(identity(), ['', '', '']);
     assert.deepEqual(await everywhere(), [['401 not_logged_in'], ['401 not_logged_in']]);
   });
 
@@ -112,7 +113,7 @@ describe('a route that rewrites host and path', () => {
       configure: (configuration) => {
         configuration.rules.unshift({ name: 'outside', path_prefix: '/outside/admin', require: { claims: [{ claim: 'roles', any_of: ['admin'] }] } });
       },
-      // What the upstream is asked for would be public if the client asked for it.
+      // The rewritten path would be public if the client requested it.
       routes: [{ match: { prefix: '/outside/' }, route: { cluster: 'upstream', prefix_rewrite: '/public/', host_rewrite_literal: 'inside.example' } }],
     });
   });
@@ -141,7 +142,7 @@ describe('a route that rewrites host and path', () => {
       assert.equal((await world.send('/outside/orders', { headers })).status, 302);
     }
     assert.deepEqual(world.upstream.requests, []);
-    // And a public path that no route rewrites stays public.
+    // Nor does a public path that no route rewrites need a session.
     assert.equal((await world.send('/public/orders', { headers: NAVIGATION })).status, 200);
   });
 });
@@ -208,7 +209,7 @@ describe('behind the CORS filter of Envoy', () => {
     assert.deepEqual([answer.status, ...cors(answer)], [200, APP, 'true']);
     assert.match(answer.header('access-control-allow-methods'), /PUT/);
     assert.deepEqual(world.upstream.requests, []);
-    // It goes on as it would without that filter: to the upstream, which is told nobody.
+    // It is forwarded as without the CORS filter, and without an identity.
     assert.deepEqual(cors(await preflight('https://evil.example', '/orders')), [undefined, undefined]);
     assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), []);
   });

@@ -1,4 +1,4 @@
-// What a real browser keeps over a login: forms and fragments.
+// What a real browser preserves over a login: forms and fragments.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -21,7 +21,7 @@ const sendForm = (page, { action, fields, enctype = 'application/x-www-form-urle
     HTMLFormElement.prototype.submit.call(form);
   }, [action, fields, enctype]);
 
-/** What the upstream was sent by POST. */
+/** The POST requests at the upstream. */
 const posts = (world) => world.upstream.requests.filter(({ method }) => method === 'POST');
 
 const FIELDS = [['text', 'one\ntwo "<script>alert(1)</script>'], ['submit', '1'], ['text', 'é€&=+%'], ['empty', '']];
@@ -35,13 +35,13 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     await page.waitForURL(`${world.site}/orders/new`);
     await endSession(it);
     await sendForm(page, { action: '/orders?draft=1', fields: FIELDS });
-    // The provider knows the person, so nobody is asked anything.
+    // The provider knows the person, so there is no prompt.
     await until('the form has come', () => posts(world).length > 0);
     await page.waitForURL(`${world.site}/orders?draft=1`);
     assert.deepEqual(posts(world).map(({ path: to, body }) => [to, body]), [['/orders?draft=1', BODY]]);
     assert.equal(await page.textContent('#request-line'), 'POST /orders?draft=1');
     assert.equal(await page.evaluate(() => sessionStorage.length), 0, 'nothing stays behind');
-    // Back leads to the form, and sends nothing once more.
+    // Back leads to the form, and does not send it again.
     await page.goBack();
     assert.equal(page.url(), `${world.site}/orders/new`);
     assert.equal(posts(world).length, 1);
@@ -108,7 +108,7 @@ inChromium('a form in Chromium (REDIR-12)', {}, (it) => {
     await login(page);
     await page.waitForURL(`${world.site}/orders/new`);
     await endSession(it);
-    // Another origin, as ports are part of it; its policy for forms is none of ours.
+    // Another origin, because its port differs; its policy for forms is not ours.
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
     await sendForm(page, { action: `${world.site}/orders`, fields: FIELDS });
     await page.waitForURL(`${world.site}/orders`);
@@ -186,12 +186,12 @@ inChromium('a fragment in Chromium', keepFragments, (it) => {
       const { page, world } = it;
       const dialogs = [];
       page.on('dialog', (dialog) => { dialogs.push(dialog.message()); dialog.dismiss(); });
-      const asked = new URL(`/app?a=1&b=%22${fragment}`, world.site).href;
-      await page.goto(asked);
+      const address = new URL(`/app?a=1&b=%22${fragment}`, world.site).href;
+      await page.goto(address);
       await page.waitForURL(`${world.issuer}/interaction/**`);
       assert.equal(new URL(page.url()).hash, '', 'the provider does not learn it');
       await login(page);
-      await page.waitForURL((url) => url.href === asked);
+      await page.waitForURL((url) => url.href === address);
       assert.equal(await page.textContent('#request-line'), 'GET /app?a=1&b=%22');
       assert.deepEqual(dialogs, []);
       assert.equal(await page.evaluate(() => sessionStorage.length), 0);

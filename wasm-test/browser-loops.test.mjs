@@ -1,6 +1,5 @@
-// Mistakes that send a browser round and round, in Chromium: each ends in words after at most three
-// authorization requests, the page says which of the known causes it can be, and the log what was seen.
-// What only looks like a loop is none.
+// Login loops in Chromium: each ends with an explanation after at most three authorization requests; the page
+// names the possible causes, and the log what was detected. What only looks like a loop is none.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -45,7 +44,7 @@ const twiceInOneChain = (change) => ({ static_resources: { listeners: [listener]
   filters.splice(1, 0, another(filters[0], change));
 };
 
-/** One host in two parts, as by a policy on each of two routes: `/billing` has a filter of its own. */
+/** A host with two filters, as with a policy on each of two routes: `/billing` has its own filter. */
 const splitByPath = (change) => (bootstrap) => {
   twiceInOneChain(change)(bootstrap);
   const host = hostOf(bootstrap);
@@ -54,7 +53,7 @@ const splitByPath = (change) => (bootstrap) => {
   host.routes = [{ ...all, match: { prefix: '/billing' }, ...without('vestibule') }, { ...all, ...without('another') }];
 };
 
-/** A part of Envoy that decides by a script which cookies the browser gets. */
+/** A script in Envoy that decides which cookies the browser gets. */
 const between = (script) => ({ static_resources: { listeners: [listener] } }) => {
   manager(listener).http_filters.unshift({
     name: 'between',
@@ -73,24 +72,24 @@ const keeping = (isKept) => `function envoy_on_response(handle)
   for _, cookie in ipairs(kept) do headers:add("set-cookie", cookie) end
 end`;
 
-/** What this story's browser made the provider do, and what Envoy logged. */
+/** Counts the authorization requests of this story's browser, and reads what Envoy logged. */
 const begin = (it) => {
   const { provider, envoy } = it.world;
   const [before, logged] = [provider.requests['/auth'] ?? 0, envoy.stderr.length];
   return {
-    rounds: () => (provider.requests['/auth'] ?? 0) - before,
+    attempts: () => (provider.requests['/auth'] ?? 0) - before,
     log: () => envoy.stderr.slice(logged),
   };
 };
 
-/** What the page says, its code, and where its first button leads. It is photographed. */
+/** The text of the page, its code, and the target of its first button. Takes a screenshot. */
 const said = async (page, name) => {
   await page.screenshot({ path: path.join(SCREENSHOTS, `loop-${name}.png`), fullPage: true });
   const [words, code] = [await page.textContent('p'), await page.textContent('code')];
   return { words, code, retry: await page.getAttribute('a', 'href') };
 };
 
-/** Opens a page and logs in if the provider asks. */
+/** Opens a page, and logs in if the provider shows its form. */
 const open = async (page, address) => {
   const answer = await page.goto(address);
   if (await page.$('#password')) await login(page);
@@ -119,15 +118,15 @@ for (const [name, alter] of [
       await open(page, `${world.site}/orders?page=2`);
       const { words, code } = await said(page, name.replaceAll(/\W+/g, '-'));
       assert.match(words, BEHIND);
-      assert.deepEqual([code, seen.rounds() <= 3], ['login_loop', true], `${seen.rounds()} rounds`);
+      assert.deepEqual([code, seen.attempts() <= 3], ['login_loop', true], `${seen.attempts()} attempts`);
       assert.match(seen.log(), /code=login_loop .* seen: a filter behind this one began this login; cookies of the filter: .*vestibule-login-\*/);
       assert.equal(world.upstream.requests.length, 0);
-      // The page in front is open, so only the one behind asks.
+      // The page is public at the front filter, so only the one behind begins a login.
       await it.context.clearCookies({ name: /^vestibule/ });
       const open2 = begin(it);
       await page.goto(`${world.site}/orders`);
       assert.match((await said(page, `${name.replaceAll(/\W+/g, '-')}-again`)).words, BEHIND);
-      assert.ok(open2.rounds() <= 3, `${open2.rounds()} rounds`);
+      assert.ok(open2.attempts() <= 3, `${open2.attempts()} attempts`);
     });
   });
 }
@@ -140,7 +139,7 @@ inChromium('one host in two parts whose filters share their sessions', { alter: 
       assert.equal((await open(page, `${world.site}${part}`)).status(), 200);
       assert.equal(page.url(), `${world.site}${part}`);
     }
-    assert.equal(seen.rounds(), 1);
+    assert.equal(seen.attempts(), 1);
   });
 });
 
@@ -165,7 +164,7 @@ for (const [name, change, words, code] of [
         if (name === 'other claims' && shown.code === undefined) assert.fail('no page of ours');
         assert.match(shown.words, words);
         assert.match(shown.code, code instanceof RegExp ? code : new RegExp(`^${code}$`));
-        assert.ok(seen.rounds() <= 3, `${seen.rounds()} rounds`);
+        assert.ok(seen.attempts() <= 3, `${seen.attempts()} attempts`);
         if (name === 'another cookie name') {
           assert.equal(shown.retry, '/billing?page=2');
           assert.match(seen.log(), /began this login, with the cookie other/);
@@ -187,7 +186,7 @@ inChromium('a site by plain http without the switch', {
     const seen = begin(it);
     const answer = await page.goto(`http://app.example:${world.port}/orders?page=2`);
     const { words, code, retry } = await said(page, 'plain-http');
-    assert.deepEqual([answer.status(), code, seen.rounds()], [400, 'unencrypted', 0]);
+    assert.deepEqual([answer.status(), code, seen.attempts()], [400, 'unencrypted', 0]);
     assert.match(words, /Open it again by https/);
     assert.equal(retry, '/oidc/login?return_to=%2Forders%3Fpage%3D2');
     assert.deepEqual(await it.context.cookies(), []);
@@ -221,25 +220,25 @@ inChromium('windows and frames', {}, (it) => {
   test('a page in a frame has a link to the login, which leaves the frame', async () => {
     const { page, world } = it;
     const seen = begin(it);
-    // Another origin, as ports are part of it.
+    // Another origin, because its port differs.
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
     await page.setContent(`<h1>A portal</h1><iframe width="700" height="400" src="${world.site}/orders?page=2"></iframe>`);
     const frame = page.frameLocator('iframe');
     await frame.locator('text=Log in').waitFor();
     await page.screenshot({ path: path.join(SCREENSHOTS, 'loop-frame.png') });
     assert.equal(await frame.locator('code').textContent(), 'login_in_frame');
-    assert.equal(seen.rounds(), 1, 'the provider is asked whether it can do without a page');
+    assert.equal(seen.attempts(), 1, 'the provider gets a request with prompt=none');
     await frame.locator('text=Log in').click();
     await page.waitForURL(`${world.issuer}/interaction/**`);
     await login(page);
     await page.waitForURL(`${world.site}/orders?page=2`);
-    assert.equal(seen.rounds(), 2);
-    // Logged in at the provider: nothing is to be seen of the login.
+    assert.equal(seen.attempts(), 2);
+    // With a session at the provider the login is invisible.
     await page.context().clearCookies({ name: /vestibule/ });
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
     await page.setContent(`<iframe width="700" height="400" src="${world.site}/orders?page=2"></iframe>`);
     await page.frameLocator('iframe').locator('text=x-auth-sub').first().waitFor();
-    assert.equal(seen.rounds(), 3);
+    assert.equal(seen.attempts(), 3);
   });
 });
 
@@ -263,9 +262,9 @@ inChromium('an application that sends everybody to the login', { routes: sendsTo
       await page.waitForSelector('text=The login goes round in circles');
       const { words, code, retry } = await said(page, `application-${kind}`);
       assert.match(words, /requests another login every time/);
-      assert.deepEqual([code, seen.rounds(), retry], ['login_loop', 3, `/oidc/login?return_to=%2Fpublic%2F${kind}`]);
+      assert.deepEqual([code, seen.attempts(), retry], ['login_loop', 3, `/oidc/login?return_to=%2Fpublic%2F${kind}`]);
       assert.match(seen.log(), /code=login_loop .* seen: the session \S+; cookies of the filter: .*vestibule/);
-      // Somebody who is logged in, as any other page shows.
+      // The person is logged in, as any other page shows.
       await page.goto(`${world.site}/orders`);
       assert.match(await page.textContent('#identity'), /alice/);
     });
@@ -298,7 +297,7 @@ inChromium('a browser that keeps the session in no cookie', { alter: between(kee
     await open(page, `${world.site}/orders?page=2`);
     const { words, code, retry } = await said(page, 'session-dropped');
     assert.match(words, /your browser did not keep the session. Allow cookies/);
-    assert.deepEqual([code, seen.rounds(), retry], ['login_loop', 3, '/oidc/login?return_to=%2Forders%3Fpage%3D2']);
+    assert.deepEqual([code, seen.attempts(), retry], ['login_loop', 3, '/oidc/login?return_to=%2Forders%3Fpage%3D2']);
     assert.match(seen.log(), /code=login_loop .* seen: this needs a login; cookies of the filter: vestibule-tries/);
   });
 });
@@ -310,7 +309,7 @@ inChromium('a browser that keeps no cookie at all', { alter: between(keeping('no
     await open(page, `${world.site}/orders?page=2`);
     const { words, code, retry } = await said(page, 'no-cookies');
     assert.match(words, /the browser must accept cookies/);
-    assert.deepEqual([code, seen.rounds(), retry], ['login_no_cookie', 1, '/oidc/login?return_to=%2Forders%3Fpage%3D2']);
+    assert.deepEqual([code, seen.attempts(), retry], ['login_no_cookie', 1, '/oidc/login?return_to=%2Forders%3Fpage%3D2']);
   });
 });
 
@@ -327,7 +326,7 @@ inChromium('an application that deletes all cookies with every page', {
       assert.equal(page.url().startsWith(world.issuer) || answer.status() === 200, true);
       await page.waitForURL(`${world.site}${at}`);
     }
-    assert.ok(seen.rounds() <= 3, `${seen.rounds()} rounds`);
+    assert.ok(seen.attempts() <= 3, `${seen.attempts()} attempts`);
   });
 });
 
@@ -341,7 +340,7 @@ inChromium('a page that needs a login of a kind that the provider never does', {
     await open(page, `${world.site}/pay`);
     const { words, code } = await said(page, 'step-up');
     assert.match(words, /requires a stronger or a more recent login/);
-    assert.deepEqual([code, seen.rounds()], ['step_up_not_met', 1]);
+    assert.deepEqual([code, seen.attempts()], ['step_up_not_met', 1]);
     for (let time = 0; time < 4; time += 1) {
       await page.reload();
       if (await page.$('#password')) await login(page);
@@ -370,6 +369,6 @@ inChromium('an ID token that is over when it arrives', {
     await open(page, `${world.site}/orders`);
     const { words, code } = await said(page, 'id-token-over');
     assert.match(words, /Try again/);
-    assert.deepEqual([code, seen.rounds()], ['id_token_expired', 1]);
+    assert.deepEqual([code, seen.attempts()], ['id_token_expired', 1]);
   });
 });

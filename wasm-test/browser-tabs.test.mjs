@@ -1,5 +1,5 @@
-// How the tabs and windows of a real browser get along, what its history does to a login, and what its
-// scripts learn.
+// The tabs and windows of a real browser side by side, the effects of its history on a login, and what its
+// scripts can read.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -29,7 +29,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     assert.equal(page.url(), `${world.site}/app#/orders/7`);
   });
 
-  /** What the browser shows is the page asked for, and none of ours that says why not. */
+  /** The browser shows the requested page, and no error page of ours. */
   const shows = async (page, answer, url) => {
     assert.deepEqual([answer.status(), page.url()], [200, url]);
     assert.equal(await page.textContent('#request-line'), `GET ${url.slice(new URL(url).origin.length)}`);
@@ -55,7 +55,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     const form = page.url();
     await login(page);
     await page.waitForURL(`${world.site}/orders?page=2`);
-    // No page of ours stands between the two. What the provider says to its old page is its own.
+    // No page of ours is between the two. The provider decides what its old page shows.
     await page.goBack();
     assert.equal(page.url(), form);
     await shows(page, await page.goForward(), `${world.site}/orders?page=2`);
@@ -76,7 +76,7 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     await page.waitForURL(`${world.site}/orders?page=2`);
     const session = async () => (await it.context.cookies(world.site)).find(({ name }) => name === 'vestibule').value;
     const before = await session();
-    // To who sends it, it gives another code for the same request, as it knows the person by now.
+    // As the person is logged in by now, it responds to the form with another code for the same request.
     world.provider.intercept = (request, response) => {
       if (!request.url.startsWith('/interaction/')) return false;
       if (request.method === 'POST') response.writeHead(303, { location: `/auth${search}` }).end();
@@ -134,13 +134,13 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
     const heard = await page.evaluate(() => window.heard);
     const message = { type: 'vestibule:logged-in' };
     assert.deepEqual(heard.sort(), [['channel', message], [world.site, message]].sort());
-    const told = await page.evaluate(async () => (await fetch('/oidc/session')).json());
-    assert.deepEqual(told.claims, { sub: 'alice' });
+    const info = await page.evaluate(async () => (await fetch('/oidc/session')).json());
+    assert.deepEqual(info.claims, { sub: 'alice' });
   });
 
   test('a popup that another site opened notifies nobody', async () => {
     const { page, world, context } = it;
-    // Another origin, as ports are part of it.
+    // Another origin, because its port differs.
     await page.goto(`${world.issuer}/.well-known/openid-configuration`);
     const [popup] = await Promise.all([
       context.waitForEvent('page'),
@@ -159,18 +159,18 @@ inChromium('tabs and windows in Chromium', {}, (it) => {
   test('a script reads who is logged in, and for how long', async () => {
     const { page, world, context } = it;
     await page.goto(`${world.site}/public/`);
-    const ask = (method) => page.evaluate(async (how) => {
+    const fetchInfo = (method) => page.evaluate(async (how) => {
       const response = await fetch('/oidc/session', { method: how });
       return { status: response.status, body: await response.json() };
     }, method);
-    const before = await ask('GET');
+    const before = await fetchInfo('GET');
     assert.equal(before.status, 401);
     assert.equal(before.body.login, '/oidc/login');
     await page.goto(`${world.site}${before.body.login}?return_to=${encodeURIComponent('/public/app?x=1#/route')}`);
     await login(page);
     await page.waitForURL(`${world.site}/public/app?x=1#/route`);
     for (const method of ['GET', 'POST']) {
-      const { status, body } = await ask(method);
+      const { status, body } = await fetchInfo(method);
       assert.equal(status, 200);
       assert.deepEqual(body.claims, { sub: 'alice' });
       assert.ok(body.expires_in > 28_000 && body.expires_in <= 28_800 && body.idle_expires_in <= 3600);

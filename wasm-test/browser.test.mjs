@@ -48,12 +48,12 @@ describe('in Chromium', () => {
   const fits = async (on) => assert.ok(await on.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'the page is wider than the screen');
 
   test('a person logs in, sees the requested page, and logs out', async () => {
-    const asked = `${world.site}/orders/%7E7?from=2024&x=%2520&y=//`;
-    await page.goto(asked);
+    const address = `${world.site}/orders/%7E7?from=2024&x=%2520&y=//`;
+    await page.goto(address);
     assert.ok(page.url().startsWith(`${world.issuer}/interaction/`), page.url());
     await shot('1-login');
     await login(page, 'alice');
-    await page.waitForURL(asked);
+    await page.waitForURL(address);
     assert.equal(await page.textContent('#request-line'), 'GET /orders/%7E7?from=2024&x=%2520&y=//');
     const identity = await page.textContent('#identity');
     for (const shown of ['x-auth-sub', 'alice', 'alice@demo.example', 'Alice Example', 'admin']) assert.ok(identity.includes(shown), shown);
@@ -74,7 +74,7 @@ describe('in Chromium', () => {
     await page.click('button:has-text("Log out")');
     await page.waitForURL(`${world.site}/oidc/logged-out**`);
     await shot('5-logged-out');
-    await page.goto(asked);
+    await page.goto(address);
     assert.ok(page.url().startsWith(`${world.issuer}/interaction/`), page.url());
   });
 

@@ -1,4 +1,4 @@
-// Finds a Chromium, or installs one. `node wasm-test/chromium.mjs` prints where it is.
+// Finds a Chromium, or installs one. `node wasm-test/chromium.mjs` prints its path.
 
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
@@ -22,7 +22,7 @@ function onPath() {
   return NAMES.flatMap((name) => directories.map((directory) => path.join(directory, name))).find(executable);
 }
 
-/** What playwright has downloaded at any time: `chromium_headless_shell-1200/chrome-.../...`. */
+/** What playwright has ever downloaded: `chromium_headless_shell-1200/chrome-.../...`. */
 function downloaded() {
   const places = [
     process.env.PLAYWRIGHT_BROWSERS_PATH,
@@ -40,7 +40,7 @@ function downloaded() {
 
 function run(program, args) {
   try {
-    // What it says goes to our standard error: standard output holds the answer alone.
+    // Its output goes to our standard error: standard output has only the path.
     execFileSync(program, args, { stdio: ['ignore', 2, 2], cwd: path.dirname(fileURLToPath(import.meta.url)) });
     return true;
   } catch {

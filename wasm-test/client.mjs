@@ -15,7 +15,7 @@ export const NAVIGATION = {
   'upgrade-insecure-requests': '1',
 };
 
-/** Pairs out of an object whose values may be lists, or pairs as they are. */
+/** Pairs of an object whose values may be lists, or the given pairs. */
 const pairsOf = (headers) => (Array.isArray(headers) ? headers
   : Object.entries(headers).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
 
@@ -33,7 +33,7 @@ function answer(status, rawHeaders, body) {
   };
 }
 
-/** One request on a connection of its own. `headers` is an object or a list of pairs. */
+/** One request on its own connection. `headers` is an object or a list of pairs. */
 export function send(port, path, { method = 'GET', headers = {}, body } = {}) {
   const pairs = pairsOf(headers);
   const has = (name) => pairs.some(([n]) => n.toLowerCase() === name);
@@ -65,7 +65,7 @@ export function send(port, path, { method = 'GET', headers = {}, body } = {}) {
   });
 }
 
-/** Bytes as they are; the status of the first answer, or 0 if the connection was closed without one. */
+/** Sends raw bytes; the status of the first response, or 0 if the connection was closed without one. */
 export function sendBytes(port, bytes) {
   return new Promise((resolve, reject) => {
     const socket = net.connect(port, '127.0.0.1');
@@ -117,7 +117,7 @@ export class Browser {
   constructor() {
     /** @type {{name: string, value: string, path: string, port: number, line: string}[]} */
     this.cookies = [];
-    /** Every answer seen, with the address asked for. */
+    /** Every response, with the requested address. */
     this.visited = [];
   }
 
@@ -145,7 +145,7 @@ export class Browser {
     return this.cookies.filter((cookie) => fits(cookie.path)).map(({ name, value }) => `${name}=${value}`).join('; ');
   }
 
-  /** One request, no redirect followed. `url` is `http://localhost:PORT/PATH`; the path is not touched. */
+  /** One request without following redirects. `url` is `http://localhost:PORT/PATH`; the path is sent unchanged. */
   async request(url, { method = 'GET', headers = NAVIGATION, body } = {}) {
     const [, port, path] = /^http:\/\/localhost:(\d+)(\/.*)$/s.exec(url) ?? [];
     if (!port) throw new Error(`this browser only knows localhost, not ${url}`);
@@ -179,7 +179,7 @@ export class Browser {
     return last;
   }
 
-  /** Sends the first form of a page with its hidden fields and `fields`, and follows. */
+  /** Sends the first form of a page with its hidden fields and `fields`, and follows redirects. */
   async submit(page, fields = {}, { action, follow = true } = {}) {
     const form = /<form[^>]*>[\s\S]*?<\/form>/i.exec(page.text)?.[0];
     if (!form) throw new Error(`no form on ${page.url} (${page.status}): ${page.text.slice(0, 300)}`);
@@ -197,12 +197,12 @@ export class Browser {
     return follow ? this.follow(response) : response;
   }
 
-  /** Asks for a page, logs in at the provider and returns what comes back in the end. */
+  /** Requests a page, logs in at the provider, and returns the last response. */
   async login(url, user = 'alice') {
     return this.submit(await this.get(url), { login: user, password: user });
   }
 
-  /** Until just before the callback: the answer whose `location` is the authorization response. */
+  /** Stops before the callback: returns the address of the authorization response. */
   async untilCallback(url, user = 'alice') {
     const page = await this.get(url);
     let response = /<form/.test(page.text)
@@ -214,7 +214,7 @@ export class Browser {
     throw new Error('the provider did not send the browser back');
   }
 
-  /** Logs out here and, if it asks, at the provider; returns the last page. */
+  /** Logs out here and, if it shows a form, at the provider; returns the last page. */
   async logout(site) {
     const headers = { ...NAVIGATION, 'sec-fetch-site': 'same-origin' };
     let page = await this.get(`${site}/oidc/logout`, { headers });

@@ -1,4 +1,4 @@
-// Who is answered how: each client without a session gets what it understands.
+// Clients without a session: each gets a response that it understands.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';

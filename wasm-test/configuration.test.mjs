@@ -1,4 +1,4 @@
-// A configuration that is wrong does not start, and says everything that is wrong with it.
+// A wrong configuration does not start, and every problem of it is logged.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -15,7 +15,7 @@ async function refusal(configure, check) {
   const world = await World.start({ configure, providerUp: false, expectRefusal: true });
   try {
     if (!world.envoy.exit) {
-      // An Envoy that goes on all the same must let nothing through.
+      // If Envoy starts nevertheless, nothing may pass.
       assert.ok((await world.send('/public/', { headers: NAVIGATION })).status >= 500);
       assert.deepEqual(world.upstream.requests, []);
       assert.fail('Envoy accepted the configuration');
@@ -71,7 +71,7 @@ describe('the module that is shipped', () => {
 
   test('unwise settings give a warning at every start, once', async () => {
     await until('the warnings are logged', () => /insecure_allow_http/.test(world.envoy.stderr), 5_000);
-    // Every worker has started by now, and one of them has logged it.
+    // By now every worker has started, and one of them has logged it.
     for (const said of [/vestibule \S+ starts: providers demo; \d+ rules/g, /session\.keys by name/g, /configuration: session\.insecure_allow_http/g]) {
       assert.equal(world.envoy.stderr.match(said).length, 1, said);
     }
@@ -103,7 +103,7 @@ test('envoy.yaml is a configuration that Envoy accepts', () => {
   });
 });
 
-/** A YAML block as it stands, moved to the right. */
+/** A YAML block with more indentation. */
 const indented = (block, by) => block.replace(/^(?=.)/gm, ' '.repeat(by));
 
 test('the example of the README is a configuration that Envoy accepts', () => {
@@ -141,7 +141,7 @@ ${indented(cluster, 2)}
     };
     const good = validate(bootstrap);
     assert.equal(good.status, 0, good.stderr);
-    // The filter's own part is checked along with the rest.
+    // The filter's own part is checked too.
     const bad = validate(bootstrap.replace('client_id:', 'client_idd:'));
     assert.notEqual(bad.status, 0);
     assert.match(bad.stderr, /providers\.main\.client_idd: is not a known key \(did you mean client_id\?\)/);

@@ -1,4 +1,4 @@
-// The demo's pages can be read by day and by night (WCAG 2.2, 1.4.3 and 1.4.11).
+// The demo's pages are readable in both colour schemes (WCAG 2.2, 1.4.3 and 1.4.11).
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

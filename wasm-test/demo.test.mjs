@@ -1,4 +1,4 @@
-// `make demo` as a user meets it: it starts, it can be used, and it leaves nothing behind.
+// `make demo` as a user runs it: it starts, it can be used, and it leaves nothing behind.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -70,7 +70,7 @@ describe('the demo', () => {
       assert.match(page.text, /x-auth-sub<\/td><td>alice/);
       assert.match(page.text, /Log out/);
 
-      // The lines to paste, as they are.
+      // The lines to paste, unchanged.
       const lines = demo.output.slice(demo.output.indexOf('  TOKEN='), demo.output.indexOf('Logs are in'));
       const answers = execFileSync('bash', ['-c', lines], { encoding: 'utf8' });
       const [right, wrong] = answers.split(/(?=HTTP\/1\.1 )/).slice(-2);
@@ -136,10 +136,10 @@ describe('docker-compose.yaml', () => {
     assert.match(service('upstream'), new RegExp(`UPSTREAM_PORT: "${PORTS.upstream.port}"`));
   });
 
-  test('gives Envoy the variables that envoy.yaml asks for', () => {
-    const asked = /host_env_keys: \[(.*)\]/.exec(read('envoy/envoy.yaml'))[1].split(', ');
-    assert.deepEqual(asked, ENVOY_ENVIRONMENT);
-    for (const name of asked) assert.match(service('envoy'), new RegExp(`^      ${name}: \\$\\{${name}:\\?`, 'm'));
+  test('gives Envoy the variables that envoy.yaml needs', () => {
+    const names = /host_env_keys: \[(.*)\]/.exec(read('envoy/envoy.yaml'))[1].split(', ');
+    assert.deepEqual(names, ENVOY_ENVIRONMENT);
+    for (const name of names) assert.match(service('envoy'), new RegExp(`^      ${name}: \\$\\{${name}:\\?`, 'm'));
   });
 
   test('mounts only what there is, and all that the programs import', () => {

@@ -1,5 +1,5 @@
-// The answer to a login in the body of a form. The site is reached by https: this client plays the proxy
-// in front that ends TLS.
+// Authorization responses in the body of a form. The site has https: this client plays the proxy in front
+// that terminates TLS.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -19,7 +19,7 @@ const start = (plugin) => World.start({
   },
 });
 
-/** The page of the provider whose form brings the answer. */
+/** The page of the provider with the form that returns the browser. */
 const untilForm = (world, browser, path) => browser.login(`${world.site}${path}`);
 
 describe('form_post', () => {

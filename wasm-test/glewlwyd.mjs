@@ -1,5 +1,5 @@
-// A second real provider: Glewlwyd, a program of Debian's. Another author's reading of the same
-// specifications, with opaque rotating refresh tokens and logins of its own making.
+// A second real provider: Glewlwyd, from Debian. It reads the specifications in its own way, has opaque
+// rotating refresh tokens, and its own kind of login.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
@@ -9,12 +9,12 @@ import path from 'node:path';
 import { send } from './client.mjs';
 
 const PROGRAM = 'glewlwyd';
-/** The tables that the package brings. */
+/** The tables of the package. */
 const TABLES = '/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3';
 const MODULES = '/usr/lib/glewlwyd';
-/** Name of the plugin's instance, and so the last part of the issuer. */
+/** The instance name of the plugin, and so the last part of the issuer. */
 const INSTANCE = 'oidc';
-/** The package's tables do not know that a client may have several of these addresses; the plugin reads a list. */
+/** The package's tables do not declare that a client may have several of these addresses; the plugin reads a list. */
 const FILL = `
 import sqlite3, sys
 tables = sqlite3.connect(sys.argv[1])
@@ -39,8 +39,8 @@ function found() {
 }
 
 /**
- * Why the stories with Glewlwyd cannot be told here, or false. Where it may, it installs it. Where
- * `VESTIBULE_REQUIRES` names it, that is a failure.
+ * Why the stories with Glewlwyd cannot run here, or false. It is installed where that is possible. If
+ * `VESTIBULE_REQUIRES` names it, a missing Glewlwyd is a failure.
  */
 export function missing() {
   if (found()) return false;
@@ -50,7 +50,7 @@ export function missing() {
         stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
       });
     } catch {
-      // Told below.
+      // Reported below.
     }
     if (found()) return false;
   }
@@ -85,7 +85,7 @@ plugin_module_path = "${MODULES}/plugin"
 database = { type = "sqlite3" path = "${database}" };
 `;
 
-/** Tokens are short-lived, and a refresh token is good for one use. */
+/** Tokens are short-lived, and a refresh token can be used once. */
 function plugin(issuer, accessTokenTtl) {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', {
     modulusLength: 2048,
@@ -109,7 +109,7 @@ function plugin(issuer, accessTokenTtl) {
   };
 }
 
-/** A browser's conversation with Glewlwyd's API, which is what its own pages have. */
+/** A browser that uses Glewlwyd's API as its own pages do. */
 class Conversation {
   constructor(port) {
     this.port = port;
@@ -133,7 +133,7 @@ class Conversation {
     return answer;
   }
 
-  /** What the login page does: says who is there, and agrees that the client may know it. */
+  /** What the login page does: authenticates the person, and consents to the client. */
   async logIn() {
     await this.call('POST', '/api/auth/', { username: PERSON.username, password: PERSON.password });
     await this.call('PUT', `/api/auth/grant/${CLIENT_ID}`, { scope: 'openid' });
@@ -142,7 +142,7 @@ class Conversation {
 
 async function setUp({ port, issuer, site, clientSecret, accessTokenTtl }) {
   const administrator = new Conversation(port);
-  // The account that the package's tables come with, in a database of its own that goes with the test.
+  // The default account of the package's tables, in a database that is deleted after the test.
   await administrator.call('POST', '/api/auth/', { username: 'admin', password: 'password' });
   await administrator.call('POST', '/api/mod/plugin/', {
     module: 'oidc', name: INSTANCE, display_name: INSTANCE, enabled: true, readonly: false, parameters: plugin(issuer, accessTokenTtl),
@@ -199,34 +199,34 @@ export async function startGlewlwyd({ port, site, clientSecret, accessTokenTtl =
   }
 }
 
-/** A person at Glewlwyd's own pages. The pages are scripts; this asks for what they would ask for. */
+/** A person at Glewlwyd's pages. The pages are scripts; this class sends their requests. */
 export class Person {
   constructor(world) {
     this.world = world;
     this.conversation = new Conversation(world.providerPort);
   }
 
-  /** From the address where the filter sent the browser to the authorization response. */
+  /** From the address of the authorization request to the authorization response. */
   async logIn(browser, url) {
     const { pathname, search } = new URL(url);
-    const asked = await this.conversation.call('GET', pathname + search);
-    const page = new URL(asked.header('location'), this.world.issuer);
+    const response = await this.conversation.call('GET', pathname + search);
+    const page = new URL(response.header('location'), this.world.issuer);
     await this.conversation.logIn();
     const back = new URL(page.searchParams.get('callback_url'));
     const answer = await this.conversation.call('GET', `${back.pathname}${back.search}&g_continue`);
     return browser.get(answer.header('location'));
   }
 
-  /** What the page to which the end session endpoint leads does after a yes: where it sends the browser, if anywhere. */
+  /** Confirms the page of the end session endpoint. Returns where it sends the browser, if anywhere. */
   async logOut(url) {
     const { pathname, search } = new URL(url);
-    const asked = await this.conversation.call('GET', pathname + search);
-    const page = new URL(asked.header('location'), this.world.issuer).searchParams;
+    const response = await this.conversation.call('GET', pathname + search);
+    const page = new URL(response.header('location'), this.world.issuer).searchParams;
     await this.endSession(page.get('sid'));
     return page.get('callback_url');
   }
 
-  /** Ends the session at the provider, which tells its clients. */
+  /** Ends the session at the provider, which notifies its clients. */
   async endSession(sid) {
     await this.conversation.call('DELETE', `/api/${INSTANCE}/session/${sid}/`);
   }

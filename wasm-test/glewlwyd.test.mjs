@@ -6,7 +6,7 @@ import { Browser, NAVIGATION } from './client.mjs';
 import { issuerOn, missing, PERSON, Person, startGlewlwyd } from './glewlwyd.mjs';
 import { receivedAll, until, World } from './world.mjs';
 
-/** Longer than the filter's shortest time between two renewals. */
+/** Longer than the filter's minimum between two refreshes. */
 const TOKEN_SECONDS = 11;
 const REQUESTS = 20;
 const SAME_ORIGIN = { ...NAVIGATION, 'sec-fetch-site': 'same-origin' };
@@ -31,7 +31,7 @@ describe('with Glewlwyd as the provider', { skip: missing() }, () => {
   });
   after(() => world?.stop());
 
-  /** Somebody who has logged in: the browser, and the person at the provider's pages. */
+  /** A browser with a session, and the person at the provider's pages. */
   async function loggedIn(place) {
     const browser = world.browser();
     const person = new Person(world);
@@ -52,7 +52,7 @@ describe('with Glewlwyd as the provider', { skip: missing() }, () => {
     assert.deepEqual(receivedAll(request, 'x-auth-name'), [PERSON.name]);
   });
 
-  test(`a session whose access token has expired is renewed once for ${REQUESTS} requests on two workers, again and again`, async () => {
+  test(`a session whose access token has expired is refreshed once for ${REQUESTS} requests on two workers, again and again`, async () => {
     const { browser } = await loggedIn('/orders');
     for (const round of [1, 2]) {
       const first = token();
@@ -62,12 +62,12 @@ describe('with Glewlwyd as the provider', { skip: missing() }, () => {
       world.upstream.requests.length = 0;
       const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, i) => world.send(`/many/${i}`, { headers: { ...NAVIGATION, cookie } })));
       assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
-      const told = new Set(world.upstream.requests.map(token));
-      assert.equal(told.size, 1, `round ${round}: all go on with the same token`);
-      assert.ok(!told.has(first), `round ${round}: and with a new one`);
-      // The browser has seen none of these answers: who comes late with the old cookie gets the same.
+      const tokens = new Set(world.upstream.requests.map(token));
+      assert.equal(tokens.size, 1, `round ${round}: all go on with the same token`);
+      assert.ok(!tokens.has(first), `round ${round}: and with a new one`);
+      // The browser has got none of these responses: a late request with the old cookie gets the same token.
       assert.equal((await browser.get(`${world.site}/late`)).status, 200);
-      assert.ok(told.has(token()));
+      assert.ok(tokens.has(token()));
     }
   });
 
@@ -89,9 +89,9 @@ describe('with Glewlwyd as the provider', { skip: missing() }, () => {
     const { browser, person } = await loggedIn('/orders');
     await person.endSession(receivedAll(world.received(), 'x-auth-sid')[0]);
     const cookie = browser.cookieHeader('/');
-    const ask = () => world.send('/orders', { headers: { accept: 'application/json', cookie } });
-    await until('the provider has told the filter', async () => (await ask()).status === 401);
-    const answers = await Promise.all(Array.from({ length: 8 }, ask));
+    const request = () => world.send('/orders', { headers: { accept: 'application/json', cookie } });
+    await until('the provider has notified the filter', async () => (await request()).status === 401);
+    const answers = await Promise.all(Array.from({ length: 8 }, request));
     assert.deepEqual(new Set(answers.map((answer) => answer.header('x-vestibule-code'))), new Set(['session_revoked']));
   });
 });

@@ -1,4 +1,5 @@
-// Hosts: which virtual host of a real Envoy answers, and by which rule the filter let the request go there.
+// Hosts: which virtual host of a real Envoy responds, and which rule of the filter let the request through to
+// it.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -8,7 +9,7 @@ import { World } from './world.mjs';
 const STATUS = 'status.example.com';
 const PARTNER = 'partner.example.com';
 
-/** What each virtual host answers by itself. */
+/** The responses of the virtual hosts. */
 const ANSWERS = { status: 221, partner: 222, rest: 223 };
 
 const ODD = [
@@ -45,7 +46,7 @@ describe('a rule of one virtual host', () => {
   const lines = (headers) => Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('');
   const bytes = (target, host, headers = {}) => sendBytes(world.port, Buffer.from(`GET ${target} HTTP/1.1\r\nhost: ${host}\r\n${lines(headers)}\r\n`, 'latin1'));
 
-  /** The status of a request in each way to name a host. */
+  /** The status of a request for each way to name a host. */
   const everyWay = (authority, headers = {}) => Promise.all([
     bytes('/x', authority, headers),
     bytes(`http://${authority}/x`, 'unheard.example.com', headers),

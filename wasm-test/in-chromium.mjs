@@ -1,5 +1,5 @@
-// Stories in a real browser: each has a context of its own, several share a world.
-// Screenshots go to .build/screenshots/.
+// Stories in a real browser: each has its own context, several share a world. Screenshots go to
+// .build/screenshots/.
 
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -11,10 +11,10 @@ import { ROOT, World } from './world.mjs';
 export const SCREENSHOTS = path.join(ROOT, '.build/screenshots');
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
-/** Browsers by their arguments, each with the number of groups of stories that have not ended yet. */
+/** Browsers by their arguments, each with the number of unfinished groups of stories. */
 const browsers = new Map();
 
-/** A page of its own for each story, in a world that `options` describe; `chromium` are further arguments of the browser. */
+/** Gives each story its own page, in a world with these `options`; `chromium` are more arguments of the browser. */
 export function inChromium(name, options, stories) {
   const args = [...ARGUMENTS, ...options.chromium ?? []];
   const shared = browsers.get(args.join()) ?? { groups: 0 };
@@ -45,12 +45,12 @@ export function inChromium(name, options, stories) {
   });
 }
 
-/** Somebody fills in the provider's form. */
+/** Fills in the provider's form. */
 export const login = async (on, user = 'alice') => {
   await on.fill('#login', user);
   await on.fill('#password', user);
   await on.click('button:has-text("Log in")');
 };
 
-/** Our cookies are gone, the provider's stay: as if the session had ended. */
+/** Deletes our cookies and keeps the provider's, as if the session had ended. */
 export const endSession = ({ context }) => context.clearCookies({ name: /^vestibule/ });

@@ -1,4 +1,4 @@
-// What a login keeps, and what becomes of answers that come twice, in an Envoy with two workers.
+// What a login preserves, and repeated responses, in an Envoy with two workers.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -6,7 +6,7 @@ import { NAVIGATION } from './client.mjs';
 import { World } from './world.mjs';
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded', 'sec-fetch-site': 'same-origin' };
-/** So many connections of their own, that each worker has some. */
+/** So many connections that each worker gets some. */
 const REQUESTS = 12;
 
 /** An attribute of the first element that has it, after `mark`. */
@@ -16,18 +16,18 @@ function attribute(page, mark, name) {
   return value.replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&amp;', '&');
 }
 
-/** A page of the site sends a form from this browser. */
+/** A page of the site submits a form from this browser. */
 const sendForm = (browser, url, body, headers = {}) => browser.request(url, {
   method: 'POST', headers: { ...NAVIGATION, ...FORM, ...headers }, body,
 });
 
-/** From the answer that keeps a form to the page that brings it back. */
+/** From the response that preserves a form to the page that restores it. */
 async function logInFor(browser, kept, user = 'alice') {
   const question = await browser.get(attribute(kept, 'id="to"', 'value'));
   return /id="kept"/.test(question.text) ? question : browser.submit(question, { login: user, password: user });
 }
 
-/** What the page posts by its script. */
+/** The form that the script of the page posts. */
 const brought = (kept, landed) => new URLSearchParams({
   kept: attribute(kept, 'id="form"', 'value'), login: attribute(landed, 'name="login"', 'value'),
 }).toString();
@@ -50,7 +50,7 @@ describe('over a login', () => {
       const landed = await logInFor(browser, kept);
       assert.equal(landed.status, 200, landed.text);
       const body = brought(kept, landed);
-      // All at once, over connections of their own: one of them gets the form.
+      // All at once, on separate connections: one of them gets the form.
       const answers = await Promise.all(Array.from({ length: REQUESTS }, () => sendForm(browser, `${world.site}/oidc/restore`, body)));
       assert.deepEqual(codes(answers), ['200', ...Array.from({ length: REQUESTS - 1 }, () => '400 kept_form_sent_before')]);
       const page = answers.find(({ status }) => status === 200);
@@ -110,11 +110,11 @@ describe('over a login', () => {
   test('a script reads who is logged in from every worker, and other sites cannot', async () => {
     const browser = world.browser();
     const script = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
-    const ask = (method = 'GET', headers = {}) => browser.request(`${world.site}/oidc/session`, { method, headers: { ...script, ...headers } });
-    const before = await ask();
+    const fetchInfo = (method = 'GET', headers = {}) => browser.request(`${world.site}/oidc/session`, { method, headers: { ...script, ...headers } });
+    const before = await fetchInfo();
     assert.deepEqual([before.status, before.header('content-type'), before.json().login], [401, 'application/problem+json', '/oidc/login']);
     await browser.login(`${world.site}/`);
-    const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, at) => ask(at % 2 ? 'GET' : 'POST')));
+    const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, at) => fetchInfo(at % 2 ? 'GET' : 'POST')));
     for (const answer of answers) {
       assert.equal(answer.status, 200);
       assert.match(answer.header('cache-control'), /no-store/);
@@ -123,7 +123,7 @@ describe('over a login', () => {
       assert.deepEqual(Object.keys(answer.json()).sort(), ['claims', 'expires_in', 'idle_expires_in', 'logged_in', 'login', 'logout']);
     }
     for (const method of ['GET', 'POST']) {
-      const answer = await ask(method, { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' });
+      const answer = await fetchInfo(method, { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' });
       assert.deepEqual([answer.status, answer.json().code], [403, 'cross_site']);
     }
   });

@@ -1,5 +1,4 @@
-// Sessions that are larger than a cookie, with two workers: they come back whole, or they are not
-// written at all.
+// Sessions that are larger than a cookie, with two workers: each is restored whole, or not written at all.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -7,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { NAVIGATION } from './client.mjs';
 import { receivedAll, until, World } from './world.mjs';
 
-/** Names of groups as Entra ID gives them: nothing makes them much shorter. */
+/** Names of groups as Entra ID has them: they hardly compress. */
 const groups = (count) => Array.from({ length: count }, (_, i) => createHash('sha256').update(String(i)).digest('hex').slice(0, 32));
 
 describe('a person with many groups', () => {
@@ -67,7 +66,7 @@ describe('a person with many groups', () => {
   test('with too many groups has none, and sees the reason', async () => {
     count = 310;
     const browser = world.browser();
-    // The second time the provider knows the person already.
+    // The second time the provider knows the person.
     for (const open of [() => browser.login(`${world.site}/orders`), () => browser.get(`${world.site}/orders`)]) {
       const page = await open();
       assert.equal(page.status, 500);

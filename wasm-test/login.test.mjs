@@ -1,4 +1,4 @@
-// A person logs in, is known to the upstream, and logs out.
+// A person logs in, the upstream gets the identity, and the person logs out.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -16,14 +16,14 @@ describe('a person', () => {
     world.upstream.requests.length = 0;
   });
 
-  for (const asked of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26', '/x?return_to=https://evil.example/', '/?', '/long?'.padEnd(1500, 'q')]) {
-    test(`returns to the requested address: ${asked.slice(0, 40)}`, async () => {
+  for (const requested of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26', '/x?return_to=https://evil.example/', '/?', '/long?'.padEnd(1500, 'q')]) {
+    test(`returns to the requested address: ${requested.slice(0, 40)}`, async () => {
       const browser = world.browser();
-      const page = await browser.login(`${world.site}${asked}`);
+      const page = await browser.login(`${world.site}${requested}`);
       assert.equal(page.status, 200, page.text.slice(0, 500));
-      assert.equal(page.url, `${world.site}${asked}`);
-      assert.equal(world.received().path, asked);
-      assert.equal(world.upstream.requests.length, 1, 'nothing but the page asked for reached the upstream');
+      assert.equal(page.url, `${world.site}${requested}`);
+      assert.equal(world.received().path, requested);
+      assert.equal(world.upstream.requests.length, 1, 'nothing but the requested page reached the upstream');
     });
   }
 
@@ -139,12 +139,12 @@ describe('a person', () => {
   test('completes five logins in any order', async () => {
     const browser = world.browser();
     const tabs = [];
-    for (const tab of [1, 2, 3, 4, 5]) tabs.push({ asked: `/tab/${tab}?n=${tab}`, page: await browser.get(`${world.site}/tab/${tab}?n=${tab}`) });
+    for (const tab of [1, 2, 3, 4, 5]) tabs.push({ address: `/tab/${tab}?n=${tab}`, page: await browser.get(`${world.site}/tab/${tab}?n=${tab}`) });
     for (const index of [2, 0, 4, 1, 3]) {
-      const { asked, page } = tabs[index];
+      const { address, page } = tabs[index];
       const last = await browser.submit(page, { login: 'alice', password: 'x' });
-      assert.equal(last.status, 200, `${asked}: ${last.text.slice(0, 300)}`);
-      assert.equal(last.url, `${world.site}${asked}`);
+      assert.equal(last.status, 200, `${address}: ${last.text.slice(0, 300)}`);
+      assert.equal(last.url, `${world.site}${address}`);
     }
   });
 
@@ -206,7 +206,7 @@ describe('a person', () => {
     assert.equal(world.upstream.requests.length, 0);
   });
 
-  /** What the access log says of a path, and the last of `count` lines when they are there. */
+  /** Status and reason of a path in the access log, and the last of them when `count` lines are there. */
   const reasons = (path) => world.accessLog().filter((line) => line.path === path).map(({ status, reason }) => [status, reason]);
   const logged = (path, count) => until('the access log is written', () => reasons(path).length === count && reasons(path).at(-1), 5_000);
 
@@ -220,11 +220,11 @@ describe('a person', () => {
     assert.equal(page.status, 200);
     assert.match(page.text, /You are logged out/);
     assert.doesNotMatch(page.text, /may still be logged in/);
-    const asked = new URL(browser.visited.find(({ url }) => url.startsWith(`${world.issuer}/session/end?`)).url).searchParams;
-    assert.ok(asked.get('state').length >= 20);
-    assert.deepEqual(new URL(page.url).searchParams.getAll('state'), [asked.get('state')]);
-    assert.equal(asked.get('post_logout_redirect_uri'), `${world.site}/oidc/logged-out`);
-    assert.equal(JSON.parse(Buffer.from(asked.get('id_token_hint').split('.')[1], 'base64url')).sub, 'alice');
+    const parameters = new URL(browser.visited.find(({ url }) => url.startsWith(`${world.issuer}/session/end?`)).url).searchParams;
+    assert.ok(parameters.get('state').length >= 20);
+    assert.deepEqual(new URL(page.url).searchParams.getAll('state'), [parameters.get('state')]);
+    assert.equal(parameters.get('post_logout_redirect_uri'), `${world.site}/oidc/logged-out`);
+    assert.equal(JSON.parse(Buffer.from(parameters.get('id_token_hint').split('.')[1], 'base64url')).sub, 'alice');
     assert.deepEqual(await logged('/oidc/logout', left + 1), [303, 'logged_out']);
     assert.deepEqual(await logged('/oidc/logged-out', shown + 1), [200, 'logged_out_page']);
     assert.deepEqual(browser.cookiesOf(world.port), [], `nothing is left of ${before}`);

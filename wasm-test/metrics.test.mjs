@@ -8,10 +8,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { NAVIGATION, send } from './client.mjs';
 import { ROOT, until, World } from './world.mjs';
 
-/** Longer than the filter's ticks are apart. */
+/** Longer than the interval of the filter's ticks. */
 const TICK_MS = 300;
 
-/** The example of the page, as it stands there. */
+/** The example of the page. */
 const TAGS = [...readFileSync(path.join(ROOT, 'docs/metrics.md'), 'utf8').matchAll(/^ {2}- \{tag_name: (\w+), regex: '(.*)'\}$/gm)]
   .map(([, name, regex]) => ({ tag_name: name, regex }));
 
@@ -26,7 +26,7 @@ describe('the metrics, seen by Prometheus', () => {
   });
   after(() => world?.stop());
 
-  /** Every change since `from`, zeros left out, when `count` decisions have been told. */
+  /** Every change since `from` without zeros, once `count` decisions are reported. */
   async function since(from, count) {
     return until(`${count} decisions`, async () => {
       const entries = Object.entries(await world.metrics()).map(([name, value]) => [name, value - (from[name] ?? 0)]);
@@ -36,10 +36,10 @@ describe('the metrics, seen by Prometheus', () => {
     }, 5_000);
   }
 
-  /** All that is counted, when nothing is on its way any more. */
+  /** All metrics, once they no longer change. */
   async function settled() {
     let before;
-    return until('the workers have told all', async () => {
+    return until('the workers have reported all', async () => {
       await pause(TICK_MS);
       const [earlier, now] = [before, await world.metrics()];
       before = now;

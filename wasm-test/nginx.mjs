@@ -1,5 +1,5 @@
-// A small world around nginx with ngx_wasm_module, set up as `kong/nginx.conf` says: the demo's provider,
-// an upstream that remembers, and the nginx that `NGINX` names between them.
+// A small world around nginx with ngx_wasm_module, configured as in `kong/nginx.conf`: the demo's provider,
+// an upstream that records requests, and between them the nginx that `NGINX` names.
 
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -15,26 +15,26 @@ import { MODULE, ROOT, filterConfiguration, freePort, until } from './world.mjs'
 
 /** The program. Without it the stories of nginx are skipped. */
 export const NGINX = process.env.NGINX;
-/** In a row, on connections of their own: then both workers have seen some. */
+/** So many responses in a row on separate connections: then both workers have served some. */
 const READY_ANSWERS = 12;
 /** Both workers compile the module first. */
 const START_DEADLINE_MS = 300_000;
 
 const COMPILED = path.join(os.tmpdir(), 'vestibule-compiled');
 
-/** A text as it stands in single quotes in nginx's configuration. */
+/** A text for single quotes in nginx's configuration. */
 const quoted = (text) => text.replaceAll('\\', '\\\\').replaceAll("'", "\\'");
 
-/** What nginx says when a worker did not end as it should, or an answer did not go out. */
+/** Log lines about a worker that did not end normally, or a response that was not sent. */
 const DISASTERS = /exited on signal|zero size buf|open socket .* left|\[alert\]|\[emerg\]|wasm trap|trapped|panicked/;
 
-/** Replaces `from`, which must be there, wherever it is. */
+/** Replaces every `from`, of which there must be one. */
 function replaced(text, from, to) {
   if (!text.includes(from)) throw new Error(`kong/nginx.conf has no ${from}`);
   return text.replaceAll(from, () => to);
 }
 
-/** The example's configuration with other ports, paths, and another document for the filter. */
+/** The example's configuration with other ports and paths, and another document for the filter. */
 export function nginxConfiguration({ port, upstreamPort, folder, module, document, alter = (text) => text }) {
   let text = readFileSync(path.join(ROOT, 'kong/nginx.conf'), 'utf8');
   const [start, end] = ["proxy_wasm vestibule '", "}';"];
@@ -48,7 +48,7 @@ export function nginxConfiguration({ port, upstreamPort, folder, module, documen
     ['/etc/nginx/vestibule.wasm', module],
     ['error_log /dev/stderr info;', `error_log ${folder}/error.log info;`],
     ['access_log /dev/stdout vestibule;', `access_log ${folder}/access.log vestibule;`],
-    // Compiled once, not by each worker of each world.
+    // The module is compiled once, not by each worker of each world.
     ['wasm {', `wasm {\n    wasmtime {\n        cache_config ${compiled};\n    }`],
     ['listen 8000;', `listen 127.0.0.1:${port};`],
     ['server 127.0.0.1:8002;', `server 127.0.0.1:${upstreamPort};`],
@@ -62,7 +62,7 @@ export class NginxWorld {
    *
    * - `configure(configuration, world)` changes the filter's configuration; `document(text)` its text.
    * - `alter(text)` changes the configuration of nginx.
-   * - `provider` goes to `startProvider`, and `intercept` is set before anybody asks it.
+   * - `provider` is passed to `startProvider`, and `intercept` is set before its first request.
    */
   static async start({
     configure = () => undefined, document = (text) => text, alter, provider = {}, secret = randomBytes(32).toString('base64url'),
@@ -138,12 +138,12 @@ export class NginxWorld {
     return `${this.stderr ?? ''}${this.folder ? this.read('error.log') : ''}`;
   }
 
-  /** Lines of the log that say that something went badly wrong. */
+  /** Log lines about serious faults. */
   disasters() {
     return this.log().split('\n').filter((line) => DISASTERS.test(line));
   }
 
-  /** Waits until every worker knows the provider. */
+  /** Waits until every worker has the provider's documents. */
   async ready() {
     let row = 0;
     await until('the filter knows its provider', async () => {
@@ -205,7 +205,7 @@ export class NginxWorld {
   }
 }
 
-/** A connection that is kept alive: its requests go out one after another. */
+/** A keep-alive connection, which sends its requests one after another. */
 export class Connection {
   constructor(port) {
     this.port = port;
@@ -234,8 +234,8 @@ export class Connection {
 }
 
 /**
- * Requests as bytes on one connection, each sent when the one before was answered; after the last one
- * `rest` follows in pieces, while it is being decided. The statuses in order; 0 for no answer.
+ * Sends requests as bytes on one connection, each after the response to the one before; after the last one
+ * `rest` follows in pieces, while it is being decided. Returns the statuses in order; 0 for no response.
  */
 export function sendInPieces(port, requests, rest = [], deadline = 8_000) {
   return new Promise((resolve) => {

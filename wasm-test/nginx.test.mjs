@@ -18,9 +18,9 @@ const LIFETIMES = 3;
 const SPOOFED = ['x-auth-sub', 'X_Auth_Sub', 'x.auth.sub', 'X-AUTH-ROLES', 'x-auth_email'];
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-/** Without the lock, as wherever nobody thought of it: what the filter itself holds back. */
+/** Without the guard of `proxy_pass`: only the filter itself holds requests back. */
 const withoutLock = (text) => text.replaceAll('proxy_pass http://$backend;', 'proxy_pass http://app;');
-/** As Kong makes its `proxy_pass`. */
+/** `proxy_pass` as Kong has it. */
 const asInKong = (text) => text.replaceAll('proxy_pass http://$backend;', 'proxy_pass $upstream_scheme://app;')
   .replaceAll('set $vestibule undecided;', 'set $upstream_scheme http; set $vestibule undecided;');
 
@@ -31,7 +31,7 @@ function withUnknownKey(token) {
   return [Buffer.from(JSON.stringify(changed)).toString('base64url'), ...rest].join('.');
 }
 
-/** Answers that break off: each begins and does not end as it says. */
+/** Truncated responses. */
 const BROKEN = {
   'a body shorter than its length': (response) => { response.socket.end('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"a":'); },
   'a chunk that is cut': (response) => { response.socket.end('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n100\r\n{"a":'); },
@@ -46,7 +46,7 @@ const BROKEN = {
   silence: () => undefined,
 };
 
-/** What must hold after every story. */
+/** Holds after every story. */
 function survives(world, workers) {
   assert.deepEqual(world.disasters(), []);
   assert.deepEqual(world.workers(), workers, 'the workers are those that began');
@@ -71,15 +71,15 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
 
     test('a person logs in, reaches the upstream with an identity, and logs out', async () => {
       const browser = world.browser();
-      for (const asked of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26']) {
-        const page = await browser.login(`${world.site}${asked}`).catch(() => browser.get(`${world.site}${asked}`));
-        assert.deepEqual([page.status, page.url], [200, `${world.site}${asked}`]);
-        assert.equal(world.received().path, asked);
+      for (const address of ['/', '/orders?from=2024&to=2025', '/a%252fb?x=%2520&y=//', '/caf%C3%A9/%7Euser?q=a+b&q=%26']) {
+        const page = await browser.login(`${world.site}${address}`).catch(() => browser.get(`${world.site}${address}`));
+        assert.deepEqual([page.status, page.url], [200, `${world.site}${address}`]);
+        assert.equal(world.received().path, address);
         assert.deepEqual(receivedAll(world.received(), 'x-auth-sub'), ['alice']);
       }
       const ours = browser.cookiesOf(world.port).map(({ name: of }) => of);
-      const told = receivedAll(world.received(), 'cookie').join('; ');
-      assert.ok(ours.length > 0 && ours.every((of) => !told.includes(of)), told);
+      const cookies = receivedAll(world.received(), 'cookie').join('; ');
+      assert.ok(ours.length > 0 && ours.every((of) => !cookies.includes(of)), cookies);
       await browser.logout(world.site);
       assert.equal((await browser.request(`${world.site}/orders`)).status, 302);
       survives(world, workers);
@@ -115,7 +115,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
       test(`an answer with ${how} admits nobody, and every client gets an answer`, async () => {
         const token = await world.token();
         const back = await world.browser().untilCallback(`${world.site}/orders`);
-        const asked = world.provider.requests['/token'];
+        const before = world.provider.requests['/token'];
         world.provider.intercept = (request, response) => {
           if (!['/token', '/jwks'].includes(request.url)) return false;
           answer(response);
@@ -135,7 +135,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
         assert.ok(ended.status >= 500, `${ended.status}`);
         assert.match(ended.header('x-vestibule-code'), /./);
         assert.ok(seen.every(({ status }) => status >= 400), seen.map(({ status }) => status).join());
-        assert.ok(world.provider.requests['/token'] > asked, 'the provider was asked');
+        assert.ok(world.provider.requests['/token'] > before, 'the provider got a request');
         assert.deepEqual(world.upstream.requests, []);
         world.provider.intercept = undefined;
         assert.equal((await world.browser().login(`${world.site}/after`)).status, 200);
@@ -167,10 +167,10 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
     });
 
     test('data on a connection while a request waits changes nothing', async () => {
-      let asked = 0;
+      let requests = 0;
       world.provider.intercept = async (request) => {
         if (request.url !== '/token') return false;
-        asked += 1;
+        requests += 1;
         await pause(500);
         return false;
       };
@@ -184,7 +184,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
           assert.equal(status, 302, 'the login is completed');
         }
       }
-      assert.equal(asked, 15);
+      assert.equal(requests, 15);
       assert.ok(world.upstream.requests.every(({ path: at }) => at.startsWith('/public/')));
       survives(world, workers);
     });
@@ -228,7 +228,7 @@ for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) =
 describe('nginx, where it forgets that a request waits', { skip }, () => {
   for (const [name, alter] of Object.entries({ 'as kong/nginx.conf says': (text) => text, 'as in Kong': asInKong })) {
     test(`the request has no upstream, ${name}`, async () => {
-      // The phase in which it forgets. What becomes of the worker is not asked here.
+      // The phase in which nginx loses that a request waits. The fate of the worker is not checked here.
       const world = await NginxWorld.start({ alter: (text) => alter(text).replace('proxy_wasm_request_headers_in_access on;', '') });
       try {
         world.provider.intercept = async (request) => {
@@ -262,7 +262,7 @@ describe('nginx, when a module traps', { skip }, () => {
     };
     for (let round = 0; round < 3; round += 1) {
       world.upstream.requests.length = 0;
-      // A worker has one callout for keys in flight; who comes second is told to come again.
+      // A worker has one callout for keys in flight; a second request gets 503.
       const waiting = Array.from({ length: 6 }, () => world.send('/api/orders', { headers: { ...bearer(withUnknownKey(token)), 'x-auth_sub': 'mallory' } }).catch(closed));
       await pause(300);
       for (let i = 0; i < 6; i += 1) {
@@ -280,7 +280,7 @@ describe('nginx, when a module traps', { skip }, () => {
 describe('nginx, with sessions that are refreshed', { skip }, () => {
   let world;
   let workers;
-  let renewals = 0;
+  let refreshes = 0;
   before(async () => {
     world = await NginxWorld.start({
       configure: (configuration) => { configuration.identity.access_token_header = 'x-access-token'; },
@@ -288,7 +288,7 @@ describe('nginx, with sessions that are refreshed', { skip }, () => {
         accessTokenTtl: 11,
         alter: (configuration) => {
           configuration.issueRefreshToken = async () => true;
-          configuration.rotateRefreshToken = () => { renewals += 1; return true; };
+          configuration.rotateRefreshToken = () => { refreshes += 1; return true; };
         },
       },
     });
@@ -302,10 +302,10 @@ describe('nginx, with sessions that are refreshed', { skip }, () => {
       assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
       const over = Date.now() + 11_000;
       await until('the access token is over', () => Date.now() > over);
-      const renewed = renewals;
+      const before = refreshes;
       const cookie = browser.cookieHeader('/');
       const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, i) => world.send(`/many/${i}`, { headers: { ...NAVIGATION, cookie } })));
-      assert.equal(renewals - renewed, 1);
+      assert.equal(refreshes - before, 1);
       assert.ok(answers.every(({ status }) => [200, 503].includes(status)), answers.map(({ status }) => status).join());
       assert.ok(answers.some(({ status }) => status === 200));
       assert.equal((await world.send('/late', { headers: { ...NAVIGATION, cookie } })).status, 200);
@@ -323,7 +323,7 @@ test('a secret may have any character', { skip }, async () => {
   const world = await NginxWorld.start({
     secret,
     configure: (configuration) => { configuration.providers.demo.client_secret = 'SECRET'; },
-    // As it stands in the file once it is put in.
+    // Exactly as the shell function prints it.
     document: (text) => text.replace('SECRET', () => stdout),
   });
   try {
@@ -364,17 +364,17 @@ test('refusals of nginx itself have a reason in the access log', { skip }, async
 });
 
 test(`an idle nginx lives through ${LIFETIMES} lifetimes of its documents`, { skip }, async () => {
-  // The shortest lifetime that the filter takes is a minute.
+  // The shortest lifetime that the filter accepts is a minute.
   const world = await NginxWorld.start({
     intercept: (_request, response) => { response.setHeader('cache-control', 'max-age=60'); return false; },
   });
   try {
     const workers = world.workers();
-    const asked = (at) => world.provider.requests[at] ?? 0;
-    const [metadata, keys] = [asked('/.well-known/openid-configuration') + LIFETIMES, asked('/jwks') + LIFETIMES];
-    await until('metadata and keys are fetched anew', () => {
+    const requestsTo = (at) => world.provider.requests[at] ?? 0;
+    const [metadata, keys] = [requestsTo('/.well-known/openid-configuration') + LIFETIMES, requestsTo('/jwks') + LIFETIMES];
+    await until('metadata and keys are fetched again', () => {
       survives(world, workers);
-      return asked('/.well-known/openid-configuration') >= metadata && asked('/jwks') >= keys;
+      return requestsTo('/.well-known/openid-configuration') >= metadata && requestsTo('/jwks') >= keys;
     }, (LIFETIMES + 1) * 60_000);
     assert.equal((await world.browser().login(`${world.site}/after`)).status, 200);
     survives(world, workers);

@@ -1,4 +1,4 @@
-// What happens when the provider is away, changes its keys or answers wrongly.
+// An unreachable provider, rotated keys, and wrong responses.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
@@ -11,7 +11,7 @@ import { until, World, WORKERS } from './world.mjs';
 test('a provider that is unreachable at the start: 503 with Retry-After, then recovery', async () => {
   const world = await World.start({ providerUp: false });
   try {
-    // Nothing is wrong with it that could be seen without the provider's keys.
+    // Only the provider's keys can show that it is forged.
     const key = { ...strangersKey(), kid: 'unseen' };
     const token = mint({ issuer: world.issuer, signingKey: () => key });
     for (const [path, headers] of [['/page', NAVIGATION], ['/api/orders', { authorization: `Bearer ${token}` }], ['/oidc/login', NAVIGATION]]) {
@@ -45,7 +45,7 @@ test('a provider whose document names another issuer is never used', async () =>
       }));
       return true;
     };
-    await until('the filter has asked', () => world.provider.requests['/.well-known/openid-configuration'] > 0);
+    await until('the filter has fetched', () => world.provider.requests['/.well-known/openid-configuration'] > 0);
     for (let i = 0; i < 3; i += 1) assert.equal((await world.send('/page', { headers: NAVIGATION })).status, 503);
     assert.equal(world.upstream.requests.length, 0);
     assert.match(world.envoy.stderr, /issuer/, 'the log says which rule');
@@ -62,7 +62,7 @@ test('a request waits for a callout of the background instead of repeating it', 
     await world.startProvider();
     const held = [];
     world.provider.intercept = (request) => (request.url === '/jwks' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
-    await until('somebody asks for the keys', () => held.length > 0);
+    await until('the keys are fetched', () => held.length > 0);
     const answers = Array.from({ length: 9 }, () => world.send('/page', { headers: NAVIGATION }));
     await until('the requests wait', async () => await world.inFlight() === answers.length);
     world.provider.intercept = undefined;
@@ -74,7 +74,7 @@ test('a request waits for a callout of the background instead of repeating it', 
   }
 });
 
-/** Requests that wait for a provider that holds back its answers; those that come too early are sent again. */
+/** Requests that wait for the held responses of the provider; requests that are refused are sent again. */
 async function waiting(world, count) {
   const held = [];
   world.provider.intercept = (request) => (request.url.startsWith('/.well-known/') ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
@@ -99,14 +99,14 @@ async function waiting(world, count) {
   return { requests, release: () => { world.provider.intercept = undefined; held.forEach((answer) => answer()); } };
 }
 
-// One worker in the next two stories: with more, some would wait for a question of their own.
+// One worker in the next two stories: with more, some requests would wait for a callout of their own.
 test('requests that wait for the callout of another one are all answered', { timeout: 30_000 }, async () => {
   const world = await World.start({ providerUp: false, concurrency: 1 });
   try {
     await world.startProvider();
     const { requests, release } = await waiting(world, 5);
     release();
-    // Each needs the keys too, after the metadata.
+    // After the metadata each of them needs the keys.
     assert.deepEqual(await Promise.all(requests.map(({ answer }) => answer)), [302, 302, 302, 302, 302]);
   } finally {
     await world.stop();
@@ -128,7 +128,7 @@ test('requests that wait for the callout of an abandoned one are all answered', 
   }
 });
 
-// A world of its own: fetching keys again is throttled, and another story may have used that up.
+// In its own world: fetches of keys are limited, and another story may have used them up.
 test('the new keys of a provider that rotates in the middle of a login are fetched', async () => {
   const world = await World.start();
   try {
@@ -151,14 +151,14 @@ for (const allowed of [false, true]) {
       world.provider.rotateKeys();
       let release;
       let questions = 0;
-      const asked = new Promise((resolve) => {
+      const requested = new Promise((resolve) => {
         world.provider.intercept = (request) => (request.url.startsWith('/jwks') ? new Promise((answer) => { questions += 1; release = () => answer(false); resolve(); }) : false);
       });
       const token = mint(world.provider);
       const body = 'x'.repeat(50_000);
       const answer = world.send('/api/orders', { method: 'POST', headers: { authorization: `Bearer ${token}` }, body });
-      await asked;
-      // Whatever Envoy does with the body, it has done it when another request has come through.
+      await requested;
+      // When other requests have passed, Envoy has done whatever it does with the body.
       for (let i = 0; i < 3; i += 1) assert.equal((await world.send('/public/', { method: 'POST', body })).status, 200);
       assert.deepEqual(world.upstream.requests.filter(({ path }) => path === '/api/orders'), []);
       release();
@@ -180,7 +180,7 @@ describe('a provider', () => {
     world.upstream.requests.length = 0;
   });
 
-  /** Answers the token request itself, with what `change` makes of the provider's claims. */
+  /** Answers the token request itself, with changed claims of the provider. */
   const tokenAnswer = (make) => {
     let nonce;
     world.provider.intercept = (request, response) => {
@@ -188,7 +188,7 @@ describe('a provider', () => {
       if (url.pathname === '/auth') nonce = url.searchParams.get('nonce');
       if (url.pathname !== '/token') return false;
       request.resume();
-      // With every claim that is needed: the userinfo endpoint would not know the access token.
+      // With every claim that is needed: the userinfo endpoint would not accept the access token.
       const { status = 200, body } = make((claims, options) => mint(world.provider, {
         aud: 'vestibule-demo', sub: 'alice', email: 'alice@demo.example', name: 'Alice', roles: [], nonce, scope: undefined, client_id: undefined, jti: undefined, ...claims,
       }, { ...options, header: { typ: 'JWT', ...options?.header } }));
@@ -238,16 +238,16 @@ describe('a provider', () => {
   }
 
   test('that does not answer the token request: the person gets an answer, the code is redeemed once', async () => {
-    let asked = 0;
+    let requests = 0;
     world.provider.intercept = (request, response) => {
       if (request.url !== '/token') return false;
-      asked += 1;
+      requests += 1;
       response.destroy();
       return true;
     };
     const page = await world.browser().login(`${world.site}/page`);
     assert.ok([502, 503, 504].includes(page.status), `status ${page.status}`);
-    assert.equal(asked, 1);
+    assert.equal(requests, 1);
     assert.equal(world.upstream.requests.length, 0);
   });
 

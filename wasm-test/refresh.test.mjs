@@ -1,5 +1,5 @@
-// A session outlives its access token, with a provider that takes a second use of a refresh token for
-// a theft, and with four workers that must agree.
+// A session outlives its access token, with a provider that treats a second use of a refresh token as theft,
+// and with four workers that must agree.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -11,7 +11,7 @@ const REQUESTS = 20;
 const SESSIONS = 100;
 const ROUNDS = 10;
 const SHORT_TOKEN_SECONDS = 2;
-/** Long enough that what was renewed still counts while it is looked at. */
+/** Long enough that a refreshed token is still valid while the test checks it. */
 const TOKEN_SECONDS = 11;
 
 describe('a session whose access token has expired', () => {
@@ -19,7 +19,7 @@ describe('a session whose access token has expired', () => {
   let browser;
   let watched;
   let loggedInAt;
-  let renewals = 0;
+  let refreshes = 0;
 
   before(async () => {
     world = await World.start({
@@ -29,7 +29,7 @@ describe('a session whose access token has expired', () => {
         accessTokenTtl: TOKEN_SECONDS,
         alter: (configuration) => {
           configuration.issueRefreshToken = async () => true;
-          configuration.rotateRefreshToken = () => { renewals += 1; return true; };
+          configuration.rotateRefreshToken = () => { refreshes += 1; return true; };
         },
       },
     });
@@ -56,21 +56,21 @@ describe('a session whose access token has expired', () => {
     }
     await overToken();
     for (const [i, { person, first }] of sessions.entries()) {
-      const [renewed, asked] = [renewals, world.provider.requests['/token']];
+      const [refreshedBefore, requestsBefore] = [refreshes, world.provider.requests['/token']];
       const cookie = person.cookieHeader('/');
       world.upstream.requests.length = 0;
       const answers = await Promise.all(Array.from({ length: REQUESTS }, (_, n) => world.send(`/many/${n}`, { headers: { ...NAVIGATION, cookie } })));
       assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]), `session ${i}`);
-      const told = new Set(world.upstream.requests.map(tokenOf));
-      assert.equal(told.size, 1, `session ${i}: all go on with the same token`);
-      assert.ok(!told.has(first), `session ${i}: and with a new one`);
+      const tokens = new Set(world.upstream.requests.map(tokenOf));
+      assert.equal(tokens.size, 1, `session ${i}: all go on with the same token`);
+      assert.ok(!tokens.has(first), `session ${i}: and with a new one`);
       const late = await world.send('/late', { headers: { ...NAVIGATION, cookie } });
       assert.equal(late.status, 200);
       assert.match(late.all('set-cookie').join(), /vestibule/, 'who comes late gets the new session too');
-      assert.ok(told.has(token()));
-      assert.deepEqual([renewals - renewed, world.provider.requests['/token'] - asked], [1, 1], `session ${i}`);
+      assert.ok(tokens.has(token()));
+      assert.deepEqual([refreshes - refreshedBefore, world.provider.requests['/token'] - requestsBefore], [1, 1], `session ${i}`);
     }
-    // Nobody was logged out: each goes on with what the last answer brought.
+    // Every session goes on, with the cookie of the last response.
     for (const { person } of sessions) assert.equal((await person.request(`${world.site}/after`)).status, 200);
   });
 
@@ -78,7 +78,7 @@ describe('a session whose access token has expired', () => {
     world.alterTokens((answer) => ({ ...answer, expires_in: SHORT_TOKEN_SECONDS }));
     const person = world.browser();
     assert.equal((await person.login(`${world.site}/orders`)).status, 200);
-    const before = renewals;
+    const before = refreshes;
     let last = token();
     for (let round = 1; round <= ROUNDS; round += 1) {
       const since = Date.now();
@@ -91,14 +91,14 @@ describe('a session whose access token has expired', () => {
       last = token();
     }
     world.provider.intercept = undefined;
-    // On a slow machine a round may need two. A second use of a token would have ended everything.
-    assert.ok(renewals - before >= ROUNDS, `${renewals - before}`);
+    // On a slow machine a round may need two refreshes. A second use of a token would have ended everything.
+    assert.ok(refreshes - before >= ROUNDS, `${refreshes - before}`);
     assert.equal((await person.request(`${world.site}/after`)).status, 200);
   });
 
   test(`is refreshed once by ${REQUESTS} requests of a script for session information`, async () => {
     await overToken(loggedInAt);
-    const asked = world.provider.requests['/token'];
+    const requestsBefore = world.provider.requests['/token'];
     const headers = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
     const before = watched.cookieHeader('/');
     world.upstream.requests.length = 0;
@@ -108,11 +108,11 @@ describe('a session whose access token has expired', () => {
       assert.match(answer.all('set-cookie').join(), /vestibule=/);
     }
     assert.notEqual(watched.cookieHeader('/'), before);
-    assert.equal(world.provider.requests['/token'] - asked, 1);
+    assert.equal(world.provider.requests['/token'] - requestsBefore, 1);
     assert.deepEqual(world.upstream.requests, []);
-    // The page that asked goes on with the new session, and it needs no renewal.
+    // The page of the script continues with the new session, without another refresh.
     assert.equal((await watched.request(`${world.site}/page`)).status, 200);
-    assert.equal(world.provider.requests['/token'] - asked, 1);
+    assert.equal(world.provider.requests['/token'] - requestsBefore, 1);
   });
 
   test('that the provider has ended leads to a login, once', async () => {
@@ -130,7 +130,7 @@ describe('a session whose access token has expired', () => {
     const page = await world.send('/page', { headers: { ...NAVIGATION, cookie } });
     assert.equal(page.status, 302);
     world.provider.intercept = undefined;
-    // The provider still knows the person, so nobody is asked for a password.
+    // The provider still knows the person, so there is no prompt.
     const again = await browser.get(`${world.site}/orders?again=1`);
     assert.equal(again.url, `${world.site}/orders?again=1`);
   });

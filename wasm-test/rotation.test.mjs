@@ -1,4 +1,4 @@
-// Keys and secrets change while people are logged in and two workers serve them.
+// Keys and secrets are rotated while sessions are in use, with two workers.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -12,7 +12,7 @@ import { receivedAll, until, World } from './world.mjs';
 const WORKERS = 2;
 const secret = () => randomBytes(32).toString('base64url');
 
-/** A listener that Envoy loads anew when its file is replaced. */
+/** A listener that Envoy reloads when its file is replaced. */
 class ReplaceableListener {
   directory = mkdtempSync(path.join(os.tmpdir(), 'vestibule-'));
 
@@ -20,7 +20,7 @@ class ReplaceableListener {
 
   versions = 0;
 
-  /** Takes the listener out of the bootstrap, to be loaded from the file. */
+  /** Takes the listener out of the bootstrap, so that it is loaded from the file. */
   take(bootstrap) {
     [this.listener] = bootstrap.static_resources.listeners;
     delete bootstrap.static_resources.listeners;
@@ -72,11 +72,11 @@ describe('a session key', () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const byOld = browser.cookieHeader('/');
-    /** Whatever worker and whatever configuration answers, the person is let in. */
+    /** The session is accepted by any worker with any configuration. */
     async function useUntil(what, condition) {
       await until(what, async () => {
         const answers = await Promise.all(Array.from({ length: 10 }, () => open(browser.cookieHeader('/'))));
-        // A configuration that has just been loaded may not know the provider yet; sessions need none of that.
+        // A newly loaded configuration may not have the provider's documents yet; sessions do not need them.
         assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
         return condition(answers);
       }, 20_000);
@@ -126,15 +126,15 @@ describe('a configuration that is replaced', () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const cookie = browser.cookieHeader('/');
-    // Each on a connection of its own, or the old listener would stay for it.
-    const ask = () => world.send('/page', { headers: { ...NAVIGATION, cookie, connection: 'close' } });
+    // Each on its own connection, because the old listener would keep an open one.
+    const request = () => world.send('/page', { headers: { ...NAVIGATION, cookie, connection: 'close' } });
     const token = () => receivedAll(world.received(), 'x-access-token')[0];
-    await ask();
+    await request();
     const first = token();
     const held = [];
     world.provider.intercept = (request) => (request.url === '/token' ? new Promise((resolve) => { held.push(() => resolve(false)); }) : false);
     await until('a refresh is in flight', async () => {
-      assert.equal((await ask()).status, 200);
+      assert.equal((await request()).status, 200);
       return held.length > 0;
     }, TOKEN_SECONDS * 1_000);
     replaceable.reconfigure((configuration) => { configuration.log = { rate_limit: 7 }; });
@@ -148,7 +148,7 @@ describe('a configuration that is replaced', () => {
     world.provider.intercept = undefined;
     held.forEach((answer) => answer());
     await until('the new configuration uses what the old one fetched', async () => {
-      assert.equal((await ask()).status, 200);
+      assert.equal((await request()).status, 200);
       return token() !== first;
     }, 5_000);
     assert.equal(world.provider.requests['/token'], 2, 'one login and one refresh');

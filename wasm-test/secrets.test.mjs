@@ -1,5 +1,5 @@
-// No secret is ever logged: every flow at trace level, and then the logs are searched for all that
-// was secret in it (LOG-01).
+// No secret is ever logged: runs every flow at trace level, and then searches the logs for all its secrets
+// (LOG-01).
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -13,7 +13,7 @@ test('no secret, key, code, state, nonce, cookie or token is in any log at trace
   canaries.set('basic', Buffer.from(`vestibule-demo:${world.secrets.CLIENT_SECRET}`).toString('base64'));
   const remember = (name, value) => value && value.length >= 8 && canaries.set(name, value);
   try {
-    // What passes between filter and provider unseen by the browser.
+    // The messages between filter and provider, which the browser does not see.
     world.provider.intercept = async (request, response) => {
       if (request.url === '/token') {
         const end = response.end.bind(response);
@@ -62,7 +62,7 @@ test('no secret, key, code, state, nonce, cookie or token is in any log at trace
     assert.ok(world.envoy.stderr.length > 1_000, 'trace is on');
     for (const [name, value] of canaries) {
       for (const part of value.length > 80 ? [value.slice(0, 60), value.slice(-40)] : [value]) {
-        // The head of a JWT is the same for many and no secret.
+        // The header of a JWT is the same for many tokens, and no secret.
         if (part.startsWith('eyJ') && value.length > 80) continue;
         assert.ok(!logs.includes(part), `${name} is in the log`);
       }

@@ -1,4 +1,4 @@
-// One login for several hosts and several filters, cookies for frames, and streams that are long.
+// One login for several hosts and several filters, cookies for frames, and long streams.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -13,7 +13,7 @@ const WEBSOCKET = {
 };
 const STREAM_SECONDS = 2;
 
-/** Keeps the cookies of an answer as `{name: value}`, and says which `Set-Cookie` there were. */
+/** Stores the cookies of a response as `{name: value}`, and returns its `Set-Cookie` fields. */
 function keep(cookies, answer) {
   const lines = answer.all('set-cookie');
   for (const line of lines) {
@@ -30,7 +30,7 @@ describe('two hosts that share their cookies', () => {
   let world;
   let other;
   const origin = (host) => `http://${host}:${world.port}`;
-  const ask = (host, path, cookies = {}, headers = NAVIGATION) =>
+  const request = (host, path, cookies = {}, headers = NAVIGATION) =>
     world.send(path, { headers: { ...headers, host: `${host}:${world.port}`, cookie: header(cookies) } });
 
   before(async () => {
@@ -50,7 +50,7 @@ describe('two hosts that share their cookies', () => {
         route: { cluster: 'upstream', timeout: '0s', max_stream_duration: { max_stream_duration: `${STREAM_SECONDS}s` } },
       }],
     });
-    // The same keys, and another client.
+    // The same keys with another client.
     other = await World.start({
       configure: (configuration, { port }) => {
         Object.assign(configuration.session, { domain: APP, hosts: [`${APP}:${port}`], keys: [world.secrets.SESSION_KEY] });
@@ -60,9 +60,9 @@ describe('two hosts that share their cookies', () => {
   });
   after(async () => { await world?.stop(); await other?.stop(); });
 
-  /** Logs in, beginning with a page of `host`: the answer to the callback, and every `Set-Cookie`. */
+  /** Logs in, beginning with a page of `host`: the response to the callback, and every `Set-Cookie`. */
   async function login(host, path, cookies) {
-    const begun = await ask(host, path, cookies);
+    const begun = await request(host, path, cookies);
     assert.equal(begun.status, 302, begun.text.slice(0, 300));
     const lines = keep(cookies, begun);
     const provider = new Browser();
@@ -71,7 +71,7 @@ describe('two hosts that share their cookies', () => {
     while (!answer.header('location').includes('/oidc/callback')) answer = await provider.request(Browser.target(answer));
     const callback = new URL(answer.header('location'));
     assert.equal(callback.origin, origin(host));
-    const done = await ask(host, callback.pathname + callback.search, cookies);
+    const done = await request(host, callback.pathname + callback.search, cookies);
     assert.equal(done.status, 302, done.text.slice(0, 300));
     lines.push(...keep(cookies, done));
     return { done, lines };
@@ -83,7 +83,7 @@ describe('two hosts that share their cookies', () => {
       const { done, lines } = await login(first, '/orders', cookies);
       assert.equal(done.header('location'), '/orders');
       assert.ok(lines.length >= 3 && lines.every((line) => line.includes(`; Domain=${APP};`)), lines.join('\n'));
-      const answers = await Promise.all(Array.from({ length: 12 }, (_, i) => ask(i % 2 ? first : second, '/orders', cookies)));
+      const answers = await Promise.all(Array.from({ length: 12 }, (_, i) => request(i % 2 ? first : second, '/orders', cookies)));
       assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
     }
   });
@@ -100,11 +100,11 @@ describe('two hosts that share their cookies', () => {
   test('log out together', async () => {
     const cookies = {};
     await login(APP, '/orders', cookies);
-    const out = await ask(API, '/oidc/logout', cookies, { ...NAVIGATION, 'sec-fetch-site': 'same-origin' });
+    const out = await request(API, '/oidc/logout', cookies, { ...NAVIGATION, 'sec-fetch-site': 'same-origin' });
     assert.equal(out.status, 303);
     assert.ok(out.all('set-cookie').some((line) => /^vestibule=;.*; Domain=app\.example\.test;.*Max-Age=0/.test(line)), out.all('set-cookie').join('\n'));
     keep(cookies, out);
-    assert.equal((await ask(APP, '/orders', cookies)).status, 302);
+    assert.equal((await request(APP, '/orders', cookies)).status, 302);
   });
 
   test('share nothing with another client that has the same keys', async () => {
@@ -121,15 +121,15 @@ describe('two hosts that share their cookies', () => {
     const streams = [WEBSOCKET, { accept: 'text/event-stream' }];
     for (const headers of streams) {
       for (const [sent, code] of [[{}, 'not_logged_in'], [{ vestibule: '1.AAAA' }, 'session_unreadable']]) {
-        const answer = await ask(APP, '/short', sent, headers);
+        const answer = await request(APP, '/short', sent, headers);
         assert.deepEqual([answer.status, answer.header('x-vestibule-code'), answer.header('location')], [401, code, undefined]);
         assert.deepEqual(answer.all('set-cookie'), [], 'no login begins');
       }
     }
-    // The upstream keeps both open; only Envoy ends them.
-    const opened = await ask(APP, '/short/open', cookies, WEBSOCKET);
+    // The upstream keeps both open; only Envoy closes them.
+    const opened = await request(APP, '/short/open', cookies, WEBSOCKET);
     assert.deepEqual([opened.status, opened.text.includes('hello')], [101, true]);
-    await assert.rejects(ask(APP, '/short/open', cookies, { accept: 'text/event-stream' }), { code: 'ECONNRESET' });
+    await assert.rejects(request(APP, '/short/open', cookies, { accept: 'text/event-stream' }), { code: 'ECONNRESET' });
   });
 });
 

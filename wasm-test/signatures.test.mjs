@@ -1,5 +1,4 @@
-// Tokens of every algorithm in Envoy: verified by Envoy where it can, and by the module alone where the
-// configuration says so.
+// Tokens of every algorithm in Envoy: with Envoy's verifier, and with `verify_in_module`.
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign } from 'node:crypto';
@@ -36,7 +35,7 @@ function token(world, algorithm, { key = KEYS[algorithm].privateKey, spoil = (by
 const flip = (at) => (bytes) => { bytes[at < 0 ? bytes.length + at : at] ^= 1; return bytes; };
 
 for (const verifyInModule of [false, true]) {
-  describe(`tokens verified ${verifyInModule ? 'by the module alone' : 'by Envoy where it can'}`, () => {
+  describe(`tokens verified ${verifyInModule ? 'by the module alone' : 'by Envoy where possible'}`, () => {
     let world;
     before(async () => {
       world = await World.start({
@@ -60,7 +59,7 @@ for (const verifyInModule of [false, true]) {
     const send = (text) => world.send('/api/orders', { headers: { accept: 'application/json', authorization: `Bearer ${text}` } });
 
     for (const algorithm of Object.keys(ALGORITHMS)) {
-      test(`${algorithm}: the right ones pass`, async () => {
+      test(`${algorithm}: valid tokens pass`, async () => {
         for (let round = 0; round < 3; round += 1) {
           const answer = await send(token(world, algorithm));
           assert.equal(answer.status, 200, answer.text);
@@ -68,7 +67,7 @@ for (const verifyInModule of [false, true]) {
         assert.equal(world.upstream.requests.length, 3);
       });
 
-      test(`${algorithm}: forged ones do not`, async () => {
+      test(`${algorithm}: forged tokens are refused`, async () => {
         const forged = [
           token(world, algorithm, { key: pair(algorithm).privateKey }),
           token(world, algorithm, { spoil: flip(0) }),
@@ -87,7 +86,7 @@ for (const verifyInModule of [false, true]) {
       });
     }
 
-    test('which of the two verified is what the configuration says', () => {
+    test('Envoy is used only if the configuration allows it', () => {
       const calls = world.envoy.stderr.match(/proxy_call_foreign_function/g)?.length ?? 0;
       if (verifyInModule) assert.equal(calls, 0);
       else assert.ok(calls >= 15, `${calls} calls`);

@@ -1,5 +1,5 @@
-// What is asked of the provider at a login, and pages that need a certain kind of login or a recent one,
-// with a provider that takes part or does not.
+// Parameters of the authorization request, and pages that require a certain kind of login or a recent one,
+// with a provider that honours this or does not.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -11,8 +11,8 @@ const WORKERS = 2;
 const MAX_AGE_SECONDS = 10;
 const SCRIPT = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' };
 
-/** The parameters with which an answer sends the browser to the provider. */
-function asked(answer) {
+/** The parameters of the authorization request in a response. */
+function authorizationRequest(answer) {
   assert.equal(answer.status, 302, answer.text.slice(0, 300));
   return new URL(answer.header('location')).searchParams;
 }
@@ -27,7 +27,7 @@ describe('step-up', () => {
           leeway_seconds: 0,
           parameters_from_request: { login_hint: { pattern: '[a-z]{1,32}' }, prompt: ['login'] },
         });
-        // So that a worker which has seen a session asks whether it has ended, each time.
+        // With this endpoint a worker checks at each request whether the session has ended.
         configuration.endpoints = { backchannel_logout: '/oidc/backchannel-logout' };
         configuration.rules.unshift(
           { name: 'pay', path_prefix: '/pay', authentication: { acr_values: [TWO_FACTORS] } },
@@ -36,7 +36,7 @@ describe('step-up', () => {
       },
       provider: {
         alter: (configuration) => {
-          // The machine says in its scope which person's authentication it hands on.
+          // The scope of the machine's request selects whose authentication its token has.
           configuration.formats = {
             customizers: {
               jwt: (_ctx, token, { payload }) => {
@@ -53,7 +53,7 @@ describe('step-up', () => {
 
   const sessionOf = (browser) => browser.cookies.find(({ name }) => name === 'vestibule')?.value;
 
-  test('a person is asked for the second factor, and returns to the page', async () => {
+  test('a person needs the second factor, and returns to the page', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
     const page = await browser.get(`${world.site}/pay/now?to=bob`);
@@ -73,7 +73,7 @@ describe('step-up', () => {
     assert.deepEqual([refused.status, refused.header('x-vestibule-code')], [403, 'step_up_not_met'], refused.text.slice(0, 300));
     assert.equal(sessionOf(browser), session);
     assert.equal((await browser.get(`${world.site}/orders`)).status, 200);
-    // Nobody is sent round in circles: the next attempt is the person's own.
+    // There is no loop: the next attempt is the person's own.
     const again = await browser.submit(await browser.get(`${world.site}/pay`), { login: 'alice', password: 'x', code: '1' });
     assert.deepEqual([again.status, again.url], [200, `${world.site}/pay`]);
   });
@@ -92,7 +92,7 @@ describe('step-up', () => {
     const browser = world.browser();
     await browser.login(`${world.site}/orders`, 'alice');
     const alice = browser.cookieHeader('/');
-    // At the provider Alice has logged out.
+    // Alice has logged out at the provider.
     browser.cookies = browser.cookiesOf(world.port);
     const page = await browser.submit(await browser.get(`${world.site}/pay`), { login: 'bob', password: 'x', code: '1' });
     assert.deepEqual([page.status, page.url], [200, `${world.site}/pay`], page.text.slice(0, 300));
@@ -124,10 +124,10 @@ describe('step-up', () => {
       answer = await browser.request(`${world.site}/recent`);
       return answer.status !== 200;
     });
-    assert.equal(asked(answer).get('max_age'), String(MAX_AGE_SECONDS));
+    assert.equal(authorizationRequest(answer).get('max_age'), String(MAX_AGE_SECONDS));
     assert.equal((await browser.request(`${world.site}/orders`)).status, 200, 'elsewhere it counts');
     const page = await browser.follow(answer);
-    assert.ok(page.url.startsWith(world.issuer), 'the provider asks again');
+    assert.ok(page.url.startsWith(world.issuer), 'the provider shows its form again');
     assert.equal((await browser.submit(page, { login: 'alice', password: 'x' })).url, `${world.site}/recent`);
   });
 
@@ -152,7 +152,7 @@ describe('step-up', () => {
 
   test('the login address forwards listed parameters, and nothing else', async () => {
     const query = 'return_to=/orders&login_hint=alice&prompt=login&ui_locales=de&client_id=evil&redirect_uri=https://evil.example&state=evil&scope=admin&max_age=0';
-    const parameters = asked(await world.send(`/oidc/login?${query}`, { headers: NAVIGATION }));
+    const parameters = authorizationRequest(await world.send(`/oidc/login?${query}`, { headers: NAVIGATION }));
     assert.deepEqual([parameters.get('login_hint'), parameters.get('prompt')], ['alice', 'login']);
     assert.deepEqual([parameters.get('ui_locales'), parameters.get('max_age')], [null, null]);
     assert.equal(parameters.get('client_id'), 'vestibule-demo');
@@ -161,7 +161,7 @@ describe('step-up', () => {
       assert.equal(parameters.getAll(name).length, 1);
       assert.notEqual(parameters.get(name), 'evil');
     }
-    // With `prompt=login` the provider asks even whom it knows.
+    // With `prompt=login` the provider shows its form even to a known person.
     const browser = world.browser();
     await browser.login(`${world.site}/orders`);
     const page = await browser.get(`${world.site}/oidc/login?return_to=/orders&prompt=login`);
@@ -190,12 +190,12 @@ describe('the parameters of every login', () => {
   });
   after(() => world?.stop());
 
-  const told = (name) => Object.fromEntries(world.received().headers)[name];
+  const forwarded = (name) => Object.fromEntries(world.received().headers)[name];
 
   test('a resource makes the access token one for the API', async () => {
     const browser = world.browser();
     assert.equal((await browser.login(`${world.site}/orders`)).status, 200);
-    const token = told('x-access-token');
+    const token = forwarded('x-access-token');
     const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
     assert.equal(claims.aud, API);
     const answer = await world.send('/api/orders', { headers: { authorization: `Bearer ${token}` } });
@@ -218,13 +218,13 @@ describe('the parameters of every login', () => {
     const browser = world.browser();
     const page = await browser.login(`${world.site}/orders`);
     assert.equal(page.status, 200, page.text.slice(0, 300));
-    const first = Number(told('x-auth-time'));
+    const first = Number(forwarded('x-auth-time'));
     assert.ok(first > 0);
     browser.cookies = browser.cookies.filter(({ port }) => port !== world.port);
     const question = await browser.get(`${world.site}/orders?again=1`);
     assert.match(question.text, /name="password"/);
     const again = await browser.submit(question, { login: 'alice', password: 'x' });
     assert.deepEqual([again.status, again.url], [200, `${world.site}/orders?again=1`]);
-    assert.ok(Number(told('x-auth-time')) >= first);
+    assert.ok(Number(forwarded('x-auth-time')) >= first);
   });
 });

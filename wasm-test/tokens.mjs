@@ -1,10 +1,10 @@
-// Tokens, real and forged.
+// Tokens, valid and forged.
 
 import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
 
 const encode = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 
-/** Signs with the provider's own key unless told otherwise: all that is wrong is what `claims` says. */
+/** Signs with the provider's own key unless `options` has another: only `claims` are wrong. */
 export function mint(provider, claims = {}, { header = {}, key = provider.signingKey() } = {}) {
   const now = Math.floor(Date.now() / 1000);
   const all = {
@@ -18,18 +18,18 @@ export function mint(provider, claims = {}, { header = {}, key = provider.signin
   return `${signed}.${signature.toString('base64url')}`;
 }
 
-/** Somebody else's key. */
+/** The key of a stranger. */
 export function strangersKey() {
   return generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
 }
 
-/** The token with its header replaced and its signature left as it is. */
+/** The token with another header and its old signature. */
 export function reheaded(token, header) {
   const [, payload, signature] = token.split('.');
   return `${encode(header)}.${payload}.${signature}`;
 }
 
-/** One bit of the signature turned over. */
+/** One flipped bit of the signature. */
 export function flipped(token) {
   const [header, payload, signature] = token.split('.');
   const bytes = Buffer.from(signature, 'base64url');

@@ -1,4 +1,4 @@
-// A dead VM is a closed door, and opens again. The module of this test panics when asked to.
+// A trapped VM fails closed, and is replaced. The module of this test panics on request.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -23,14 +23,14 @@ describe('a module that traps', () => {
         const answer = await browser.request(`${world.site}${path}`, { headers: { ...NAVIGATION, ...TRAP } });
         assert.ok(answer.status >= 500, `status ${answer.status}`);
         assert.deepEqual(world.upstream.requests, []);
-        // The new VM asks the provider first; until then it is closed with 503.
+        // The new VM first fetches the provider's documents; until then it responds 503.
         await world.ready();
         assert.equal((await browser.request(`${world.site}/private`)).status, 200, 'the session is known again');
       }
     }
   });
 
-  // Envoy never tells them that their module is gone: what ends them is its own time limit.
+  // Envoy never notifies them that their VM is gone: its own time limit ends them.
   test('ends requests that wait for a provider no later than `stream_idle_timeout`', { timeout: 60_000 }, async () => {
     const limited = await World.start({
       module: path.join(ROOT, '.build/vestibule-test-trap.wasm'),
@@ -40,13 +40,13 @@ describe('a module that traps', () => {
       },
     });
     try {
-      const asked = new Promise((resolve) => {
+      const requested = new Promise((resolve) => {
         limited.provider.intercept = (request) => (request.url.startsWith('/jwks') ? new Promise(() => resolve()) : false);
       });
       limited.provider.rotateKeys();
       limited.upstream.requests.length = 0;
       const waiting = limited.send('/api/orders', { headers: { authorization: `Bearer ${mint(limited.provider)}` } });
-      await asked;
+      await requested;
       await limited.send('/private', { headers: { ...NAVIGATION, ...TRAP } });
       const { status } = await waiting;
       assert.ok([408, 503, 504].includes(status), `status ${status}`);

@@ -1,4 +1,4 @@
-// Ways to a provider that do not lead there: what Envoy tells the filter of each, and what the log says then.
+// Broken connections to a provider: what Envoy reports to the filter for each, and what the filter logs.
 
 import assert from 'node:assert/strict';
 import https from 'node:https';
@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { NAVIGATION, send } from './client.mjs';
 import { until, World } from './world.mjs';
 
-/** Of op.example.com, signed by itself, for a hundred years. */
+/** For op.example.com, self-signed, valid for a hundred years. */
 const CERTIFICATE = `-----BEGIN CERTIFICATE-----
 MIIBozCCAUqgAwIBAgIUcmGzGpsHs+rVQx4v9NjD2BL3GtgwCgYIKoZIzj0EAwIw
 GTEXMBUGA1UEAwwOb3AuZXhhbXBsZS5jb20wIBcNMjYxMTMwMjAyOTA4WhgPMjEy
@@ -36,7 +36,7 @@ b20wCgYIKoZIzj0EAwIDRwAwRAIgUNOgZpNGgFyD4C6ITo5fWCFeOrN9pVzmCT9g
 WQ3oT0ICID9Fo/5jkjtoXmoes98Yuae3u2rbBfzDQQ2rvlTdF6en
 -----END CERTIFICATE-----`;
 
-/** TLS of a cluster that trusts one certificate, of one name. */
+/** TLS of a cluster that trusts one certificate with one name. */
 const tls = (trusted, name = 'op.example.com') => ({
   name: 'envoy.transport_sockets.tls',
   typed_config: {
@@ -52,10 +52,10 @@ const tls = (trusted, name = 'op.example.com') => ({
 });
 
 /**
- * A world whose provider is `server` on https, reached by a cluster that `change` changes, and the line with which
- * the filter says that it cannot be reached.
+ * A world whose provider is `server` on https, behind a cluster that `change` changes. Checks the log line about the
+ * unreachable provider.
  */
-async function told({ server, change = () => undefined, callout = 'provider' }, check) {
+async function checkLine({ server, change = () => undefined, callout = 'provider' }, check) {
   const world = await World.start({
     providerUp: false,
     configure: ({ providers: { demo } }) => {
@@ -85,7 +85,7 @@ describe('a provider that cannot be reached', () => {
     ['whose certificate names another host', { server: secure(), change: (cluster) => { cluster.transport_socket = tls(CERTIFICATE, 'other.example.com'); } }, 'SAN'],
     ['where nobody listens', { change: (cluster) => { cluster.transport_socket = tls(CERTIFICATE); } }, 'Connection refused'],
   ]) {
-    test(`${title}: the line names endpoint, address and cluster, and the component of Envoy that shows the cause`, () => told(way, async ({ world, line }) => {
+    test(`${title}: the line names endpoint, address and cluster, and the component of Envoy that shows the cause`, () => checkLine(way, async ({ world, line }) => {
       assert.match(await line(UNREACHABLE, PLACE, 'the connection failed'), /--component-log-level pool:debug/);
       assert.equal((await world.send('/orders', { headers: NAVIGATION })).status, 503);
       assert.ok(!world.envoy.stderr.includes(cause), 'at the default level the cause is not there');
@@ -94,16 +94,16 @@ describe('a provider that cannot be reached', () => {
     }));
   }
 
-  test('that wants TLS where the cluster has none: the line says so', () => told({ server: secure() }, ({ line }) => line(UNREACHABLE, PLACE, 'transport_socket')));
+  test('that wants TLS where the cluster has none: the line says so', () => checkLine({ server: secure() }, ({ line }) => line(UNREACHABLE, PLACE, 'transport_socket')));
 
-  test('whose name does not resolve: the line says so', () => told({
+  test('whose name does not resolve: the line says so', () => checkLine({
     change: (cluster) => {
       cluster.type = 'STRICT_DNS';
       cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address = 'nowhere.invalid';
     },
   }, ({ line }) => line(UNREACHABLE, PLACE, 'no host that is up', 'DNS')));
 
-  test('by a cluster that Envoy does not know: the line says so', () => told({ callout: 'providr' }, ({ line }) => line(UNREACHABLE, 'callout target "providr"', 'no cluster of this name')));
+  test('by a cluster that Envoy does not know: the line says so', () => checkLine({ callout: 'providr' }, ({ line }) => line(UNREACHABLE, 'callout target "providr"', 'no cluster of this name')));
 });
 
 test('the recovery of a provider is logged once for all workers', async () => {

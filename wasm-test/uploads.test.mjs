@@ -1,5 +1,5 @@
-// Uploads that are larger than Envoy's buffer and come while the filter asks its provider. They wait at
-// the client, over HTTP/1 and HTTP/2, with and without a length.
+// Uploads that are larger than Envoy's buffer and arrive during a callout of the filter. They wait at the
+// client, over HTTP/1 and HTTP/2, with and without a length.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
@@ -14,18 +14,18 @@ const MEBIBYTE = 1 << 20;
 const SIZE = 5 * MEBIBYTE;
 const PIECE = Buffer.alloc(MEBIBYTE, 'x');
 
-/** Longer than it takes a slow machine to send an upload. */
+/** Longer than a slow machine needs to send an upload. */
 const patient = (configuration) => { configuration.providers.demo.callout_timeout_seconds = 60; };
 
 const TOKEN_SECONDS = 5;
 
-/** A page of the filter that wants a body. */
+/** An endpoint of the filter that reads a body. */
 const PAGE = '/oidc/backchannel-logout';
 
-/** As long as the filter waits for the beginning of a body, with some to spare. */
+/** The time that the filter waits for the beginning of a body, and some more. */
 const BEGINNING_MS = 13_000;
 
-/** The answer to bytes that are no whole request. */
+/** The response to an incomplete request. */
 const unfinished = (port, bytes) => new Promise((resolve, reject) => {
   const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));
   const timer = setTimeout(() => { socket.destroy(); reject(new Error('no answer')); }, BEGINNING_MS);
@@ -33,7 +33,7 @@ const unfinished = (port, bytes) => new Promise((resolve, reject) => {
   socket.on('error', reject);
 });
 
-/** Sends five pieces; the answer's status and code. */
+/** Sends five pieces; the status and code of the response. */
 const upload1 = (port, path, headers) => new Promise((resolve, reject) => {
   const request = http.request({ host: '127.0.0.1', port, path, method: 'POST', agent: false, headers: { host: `localhost:${port}`, ...headers } });
   request.on('response', (response) => {
@@ -67,31 +67,31 @@ const WAYS = [
 ];
 
 /**
- * Bytes that clients have sent. Of an upload by HTTP/1 no more than Envoy's buffer holds before it is decided; by
- * HTTP/2 as many as the window of the stream, which is larger.
+ * Bytes that clients have sent. Of an undecided upload, HTTP/1 sends no more than Envoy's buffer holds, and HTTP/2
+ * as many as the window of the stream, which is larger.
  */
 async function received(world) {
   const { text } = await send(world.adminPort, '/stats?filter=downstream_cx_rx_bytes_total');
   return Number(/http\.site\.[a-z_]+: (\d+)/.exec(text)[1]);
 }
 
-/** The provider does not answer at `place` until it is told to. */
+/** The provider does not respond at `place` before `release`. */
 function hold(world, place) {
   let release;
-  const asked = new Promise((resolve) => {
+  const requested = new Promise((resolve) => {
     world.provider.intercept = (request) => (request.url.startsWith(place)
       ? new Promise((answer) => { release = () => { world.provider.intercept = undefined; answer(false); }; resolve(); }) : false);
   });
-  return { asked, release: () => release() };
+  return { requested, release: () => release() };
 }
 
-/** The answer to an upload whose body has filled Envoy's buffer before the provider answers. */
+/** The response to an upload whose body has filled Envoy's buffer before the provider responds. */
 async function uploaded(world, held, begin) {
   const before = await received(world);
   let early;
   const answer = begin();
   answer.then((seen) => { early = seen; }, (error) => { early = error; });
-  await Promise.race([held.asked, answer]);
+  await Promise.race([held.requested, answer]);
   await until('the buffer is full', async () => early || await received(world) > before + MEBIBYTE);
   assert.equal(early, undefined, 'it is answered before it was decided');
   held.release();
@@ -156,10 +156,10 @@ for (const [way, upload, headers] of WAYS) {
     try {
       await world.startProvider();
       const first = hold(world, '/.well-known');
-      await first.asked;
+      await first.requested;
       const authorization = () => ({ authorization: `Bearer ${mint(world.provider)}` });
       const begin = () => upload(world.port, '/api/orders', { ...headers, ...authorization() });
-      // The provider was away, so this worker may have put off its next attempt.
+      // The provider was unreachable, so this worker may delay its next attempt.
       const patiently = async () => {
         for (;;) {
           const seen = await begin();

@@ -1,4 +1,4 @@
-// Claims that a provider gives at its userinfo endpoint alone.
+// Claims that only the userinfo endpoint of a provider has.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -6,7 +6,7 @@ import { CLIENT_ID } from '../envoy/provider/provider.mjs';
 import { mint } from './tokens.mjs';
 import { World } from './world.mjs';
 
-/** A world whose provider gives claims there alone, to a client with this metadata. */
+/** A world with such a provider, for a client with this metadata. */
 const start = (metadata = {}) => World.start({
   provider: {
     alter: (configuration) => {
@@ -27,8 +27,8 @@ for (const [kind, metadata] of [['plain', {}], ['signed', { userinfo_signed_resp
       const browser = world.browser();
       const page = await browser.login(`${world.site}/admin/`, 'alice');
       assert.equal(page.status, 200, page.text.slice(0, 400));
-      const told = Object.fromEntries(world.received().headers);
-      assert.deepEqual([told['x-auth-sub'], told['x-auth-email'], told['x-auth-roles']], ['alice', 'alice@demo.example', 'admin,user']);
+      const headers = Object.fromEntries(world.received().headers);
+      assert.deepEqual([headers['x-auth-sub'], headers['x-auth-email'], headers['x-auth-roles']], ['alice', 'alice@demo.example', 'admin,user']);
       assert.equal((await browser.get(`${world.site}/admin/`)).status, 200);
       assert.equal(world.provider.requests['/me'], 1, 'once per login');
     });

@@ -13,7 +13,7 @@ describe('with two workers', () => {
   before(async () => { world = await World.start({ concurrency: WORKERS }); });
   after(() => world?.stop());
 
-  // Every request has a connection of its own, so the kernel spreads them over both workers.
+  // Every request has its own connection, so the kernel spreads them over both workers.
   test('a login may begin on one and end on the other', async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       const browser = world.browser();
@@ -26,7 +26,7 @@ describe('with two workers', () => {
     }
   });
 
-  // Envoy runs one VM more than there are workers, on its main thread.
+  // Envoy runs one more VM than it has workers, on its main thread.
   test('each VM fetches from the provider once, not once for every request', () => {
     const { '/.well-known/openid-configuration': discovery, '/jwks': keys } = world.provider.requests;
     assert.ok(discovery <= WORKERS + 1 && keys <= WORKERS + 1, `${discovery} discoveries, ${keys} fetches of keys`);

@@ -1,4 +1,4 @@
-// A small world for one story: a provider, an upstream that remembers, and Envoy with the filter
+// A small world for one story: a provider, an upstream that records requests, and Envoy with the filter
 // between them, all on free ports of this machine.
 
 import { spawn } from 'node:child_process';
@@ -16,15 +16,15 @@ import { Browser, NAVIGATION, send } from './client.mjs';
 
 export const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 export const MODULE = path.join(ROOT, '.build/vestibule.wasm');
-/** Of each Envoy, unless a story says otherwise. */
+/** Workers of each Envoy, unless a story sets another number. */
 export const WORKERS = 2;
 const DEADLINE_MS = 60_000;
-/** Envoy compiles the module before it is ready: seconds, or as many of a processor that others use too. */
+/** Envoy compiles the module before it is ready: this takes seconds, or more on a busy processor. */
 const START_MS = 180_000;
-/** In a row, on connections of their own: then every worker has seen some. */
+/** So many responses in a row on separate connections: then every worker has served some. */
 const READY_ANSWERS = 12;
 
-/** Waits until `condition` gives something true and returns it; fails with `what` after a minute. */
+/** Waits until `condition` returns something true, and returns it; fails with `what` after a minute. */
 export async function until(what, condition, deadline = DEADLINE_MS) {
   const end = Date.now() + deadline;
   for (;;) {
@@ -36,18 +36,18 @@ export async function until(what, condition, deadline = DEADLINE_MS) {
 }
 
 /**
- * The UDP sockets that hold the ports that were given away, until the process ends: a server that gets one
- * may not listen yet, or may not for a while, and other files of tests run at the same time.
+ * UDP sockets that reserve the ports which were handed out, until the process ends: a server may start to listen
+ * on its port later, and other files of tests run at the same time.
  */
 const held = new Map();
 
-/** Whether `socket` can have the address, which it then keeps. */
+/** Whether `socket` gets the address, which it then keeps. */
 const binds = (socket, listen) => new Promise((resolve) => {
   socket.once('error', () => resolve(false));
   listen(() => resolve(true));
 });
 
-/** A TCP port that nobody listens on, below those that the system gives to outgoing connections. */
+/** A TCP port that is free, below those that the system uses for outgoing connections. */
 export async function freePort() {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 18_000);
@@ -98,7 +98,7 @@ const cluster = (name, port) => ({
   },
 });
 
-/** The filter as it stands in Envoy's configuration. */
+/** The filter in Envoy's configuration. */
 export const wasmFilter = (module, configuration, environment = {}, plugin = {}) => ({
   name: 'vestibule',
   typed_config: type('envoy.extensions.filters.http.wasm.v3.Wasm', {
@@ -112,7 +112,7 @@ export const wasmFilter = (module, configuration, environment = {}, plugin = {})
         code: { local: { filename: module } },
         environment_variables: { key_values: environment },
       },
-      // As YAML it is a Struct; text is handed over as it is.
+      // YAML becomes a Struct; a text is handed over unchanged.
       configuration: type(`google.protobuf.${typeof configuration === 'string' ? 'StringValue' : 'Struct'}`, { value: configuration }),
     },
   }),
@@ -120,7 +120,7 @@ export const wasmFilter = (module, configuration, environment = {}, plugin = {})
 
 export const ROUTER = { name: 'envoy.filters.http.router', typed_config: type('envoy.extensions.filters.http.router.v3.Router') };
 
-/** A whole Envoy: one listener with `filters`, one virtual host with `routes`. */
+/** A complete Envoy configuration: one listener with `filters`, one virtual host with `routes`. */
 export function envoyBootstrap({ port, adminPort, filters, routes, clusters, accessLog = true }) {
   const format = 'ACCESS %REQ(:METHOD)% %REQ_WITHOUT_QUERY(:PATH)% %RESPONSE_CODE% reason=%FILTER_STATE(wasm.vestibule_reason:PLAIN)% flags=%RESPONSE_FLAGS%\n';
   const manager = type('envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', {
@@ -200,16 +200,16 @@ export class World {
    * Starts everything and waits until the filter answers.
    *
    * - `configure(configuration, world)` changes the filter's configuration.
-   * - `concurrency`: workers of Envoy. Two, because what one worker has seen another must know.
-   * - `provider` goes to `startProvider`; `providerUp: false` starts without one (`startProvider()`
-   *   of the world brings it up later).
-   * - `start` starts another provider than the demo's, and `issuerOn(port)` says what it is called.
-   * - `plugin`: further fields of Envoy's plugin configuration. By default the filter is handed the
-   *   bodies that it asks for.
+   * - `concurrency`: workers of Envoy. Two by default, because workers must share what they know.
+   * - `provider` is passed to `startProvider`; `providerUp: false` starts without one (`startProvider()`
+   *   of the world starts it later).
+   * - `start` starts another provider than the demo's, and `issuerOn(port)` is its issuer.
+   * - `plugin`: further fields of Envoy's plugin configuration. By default the filter gets the bodies
+   *   that it reads.
    * - `routes`: routes that come before the one to the upstream.
    * - `drainSeconds`: how long Envoy keeps a listener that is replaced.
    * - `alter(bootstrap)` changes the configuration of Envoy itself.
-   * - `expectRefusal`: Envoy is expected to refuse the configuration; nothing is waited for.
+   * - `expectRefusal`: Envoy must refuse the configuration, so nothing is awaited.
    */
   static async start({
     configure = () => undefined, concurrency = WORKERS, provider = {}, providerUp = true, module = MODULE,
@@ -251,7 +251,7 @@ export class World {
     }
   }
 
-  /** Waits until every worker knows the provider. */
+  /** Waits until every worker has the provider's documents. */
   async ready() {
     let row = 0;
     await until('the filter knows its provider', async () => {
@@ -287,7 +287,7 @@ export class World {
     return answer.json().access_token;
   }
 
-  /** Changes what the token endpoint answers, on the way. */
+  /** Changes the responses of the token endpoint. */
   alterTokens(change) {
     this.provider.intercept = (request, response) => {
       if (request.url !== '/token') return false;
@@ -301,25 +301,25 @@ export class World {
     };
   }
 
-  /** Prometheus' lines about the filter's metrics: `{'name{label="value",...}': number}`, labels in order. */
+  /** The filter's metrics for Prometheus: `{'name{label="value",...}': number}`, with labels in order. */
   async metrics() {
     const { text } = await send(this.adminPort, '/stats/prometheus');
     const lines = [...text.matchAll(/^(vestibule[a-z0-9_]*)\{(.*)\} (\d+)$/gm)];
     return Object.fromEntries(lines.map(([, name, labels, value]) => [`${name}{${labels.split(',').sort().join()}}`, Number(value)]));
   }
 
-  /** The numbers of Envoy itself whose names match. */
+  /** Statistics of Envoy itself whose names match. */
   async statistics(filter) {
     const { text } = await send(this.adminPort, `/stats?filter=${filter}`);
     return Object.fromEntries([...text.matchAll(/^([a-z0-9_.]+): (\d+)$/gm)].map(([, name, value]) => [name, Number(value)]));
   }
 
-  /** Requests that Envoy has begun and not answered. */
+  /** Requests that Envoy has begun and not finished. */
   async inFlight() {
     return Object.values(await this.statistics('http.site.downstream_rq_active$'))[0];
   }
 
-  /** What the upstream has received last. */
+  /** The last request at the upstream. */
   received() {
     return this.upstream.requests.at(-1);
   }
@@ -337,7 +337,7 @@ export class World {
   }
 }
 
-/** Every value of a header that the upstream received, in any spelling that servers fold into one. */
+/** Every value of a header at the upstream, in any spelling that servers treat as the same. */
 export function receivedAll(request, name) {
   const folded = (text) => text.toLowerCase().replaceAll(/[_.]/g, '-');
   return request.headers.filter(([n]) => folded(n) === name).map(([, value]) => value);

@@ -1,17 +1,17 @@
-// A real OpenID Provider (npm `oidc-provider`) with a login page and two users, for the demo and for
-// the tests. Not for production: everything is in memory and every password is right.
+// A real OpenID Provider (npm `oidc-provider`) with a login page and two users, for the demo and for the
+// tests. Not for production: everything is in memory, and it accepts every password.
 
 import http from 'node:http';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { interactionPolicy, Provider } from 'oidc-provider';
 import { escapeHtml, page } from '../page.mjs';
 
-/** The API whose access tokens the provider issues (RFC 8707 resource, RFC 9068 token). */
+/** The API for which the provider issues access tokens (RFC 8707 resource, RFC 9068 token). */
 export const API = 'https://api.demo.example';
-/** An API of somebody else: its tokens must not be accepted by the demo's filter. */
+/** Another API: the demo's filter must not accept its tokens. */
 export const OTHER_API = 'https://other.demo.example';
 
-/** How people log in (`acr`): with a password, or with a code besides. */
+/** How people log in (`acr`): with a password, or also with a code. */
 export const PASSWORD = 'urn:demo:password';
 export const TWO_FACTORS = 'urn:demo:two-factors';
 
@@ -30,7 +30,7 @@ function signingKey() {
   return { ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: `demo-${keysMade}` };
 }
 
-/** Where the provider keeps its things. Kept apart from it so that they survive a key rotation. */
+/** The storage of the provider. It is separate, so that it survives a key rotation. */
 function memoryAdapter() {
   const stored = new Map();
   const grants = new Map();
@@ -76,7 +76,7 @@ ${asksForCode ? `<label for="code">One-time code (any will do; without one you h
 </form>`);
 }
 
-/** Grants what a first-party client asks for, so that nobody has to consent to their own service. */
+/** Grants what a first-party client requests, so that nobody has to consent to their own service. */
 async function grantEverything(ctx) {
   const { oidc } = ctx;
   const known = oidc.session.grantIdFor(oidc.client.clientId);
@@ -90,13 +90,13 @@ async function grantEverything(ctx) {
   return grant;
 }
 
-/** Prompts whoever has not logged in as the client asks for (`acr_values`, which bind nobody). */
+/** Prompts a person whose login does not satisfy the requested `acr_values`, which are voluntary claims. */
 function policy() {
   const { base, Check } = interactionPolicy;
   const prompts = base();
-  prompts.get('login').checks.add(new Check('acr_values', 'another kind of login was asked for', ({ oidc }) => {
-    const asked = oidc.params.acr_values?.split(' ') ?? [];
-    const unmet = asked.length > 0 && !asked.includes(oidc.session.acr) && !oidc.result?.login;
+  prompts.get('login').checks.add(new Check('acr_values', 'another kind of login was requested', ({ oidc }) => {
+    const requested = oidc.params.acr_values?.split(' ') ?? [];
+    const unmet = requested.length > 0 && !requested.includes(oidc.session.acr) && !oidc.result?.login;
     return unmet ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT;
   }));
   return prompts;
@@ -114,7 +114,7 @@ function settings({ site, clientSecret, machineSecret, keys, cookieKey, adapter,
         redirect_uris: [`${site}/oidc/callback`],
         post_logout_redirect_uris: [`${site}/oidc/logged-out`],
         backchannel_logout_uri: `${site}/oidc/backchannel-logout`,
-        // The ID token names the session of the provider, and the logout token ends just that one.
+        // The ID token has the `sid` of the provider's session, and the logout token ends just that session.
         backchannel_logout_session_required: true,
       },
       {
@@ -136,7 +136,7 @@ function settings({ site, clientSecret, machineSecret, keys, cookieKey, adapter,
       profile: ['name', 'preferred_username', 'roles', 'realm_access'],
       email: ['email', 'email_verified'],
     },
-    // The claims stand in the ID token: a filter that does not ask the userinfo endpoint sees them.
+    // The claims are in the ID token, so a filter that does not fetch userinfo gets them.
     conformIdTokenClaims: false,
     findAccount: (_ctx, id) => USERS[id] && {
       accountId: id,
@@ -173,7 +173,7 @@ ${form}<button type="submit" form="op.logoutForm" name="logout" value="yes" auto
         },
       },
     },
-    // Logout tokens go to this machine, which the provider refuses otherwise.
+    // Logout tokens go to this machine, which the provider refuses by default.
     fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
     interactions: { policy: policy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: grantEverything,
@@ -223,11 +223,11 @@ async function interaction(oidc, request, response, [, uid, action]) {
  *
  * `site` is the origin of the service that people log in to. `alter` may change the provider's
  * configuration. The result has
- * - `requests`: how often each path was asked for, and `received`: their header lines;
- * - `intercept`: `(request, response) => true` if it has answered in the provider's place; the tests
- *   plant delays, failures and forged answers with it;
- * - `changeSecret(secret)`: the client has this secret from now on, and no other;
- * - `rotateKeys({ keep })`: signs with a new key from now on, and publishes the old ones only if told to.
+ * - `requests`: the number of requests to each path, and `received`: their header lines;
+ * - `intercept`: `(request, response) => true` if it has responded in place of the provider; the tests
+ *   add delays, failures and forged responses with it;
+ * - `changeSecret(secret)`: sets the only secret of the client;
+ * - `rotateKeys({ keep })`: signs with a new key from now on, and publishes the old ones only with `keep`.
  */
 export async function startProvider({
   port = 8001, address = '127.0.0.1', issuer = `http://localhost:${port}`, site = 'http://localhost:8000',

@@ -1,4 +1,4 @@
-//! What is told to a client whose request is refused, whatever the texts in it are.
+//! The response to a refused request, whatever its texts are.
 
 use serde_json::Value;
 use vestibule::answer::{Refusal, answer as answer_of};
@@ -45,7 +45,7 @@ impl Texts {
         }
     }
 
-    /// Texts as long, in which nothing has a meaning.
+    /// Texts of the same length without special characters.
     fn harmless(&self) -> Texts {
         let x = |text: &String| "x".repeat(text.len());
         Texts {
@@ -54,7 +54,7 @@ impl Texts {
             detail: x(&self.detail),
             advice: x(&self.advice),
             reference: x(&self.reference),
-            // An address that is none of this site or the web gives no link; this one does.
+            // An address that is neither of this site nor http(s) gives no link; this one does.
             login: self.login.as_ref().map(|_| "/x".to_owned()),
             retry: self.retry.as_ref().map(|_| "/x".to_owned()),
             popup: self.popup.as_ref().map(|_| "/x".to_owned()),
@@ -107,7 +107,7 @@ pub fn answer(bytes: &[u8]) {
             let count = |text: &str| text.chars().filter(|c| *c == mark).count();
             assert!(count(&body) <= count(&plain), "a text became part of the page: {body}");
         }
-        // By tags, because an address may end with `href=`, before the quote that closes it.
+        // Per tag, because an address may end with `href=`, before the quote that closes it.
         for tag in body.split("<a ").skip(1) {
             let (_, link) = tag.split_once("href=\"").expect("a link leads somewhere");
             let is_on_site = link.starts_with('/') && !link.starts_with("//");

@@ -1,6 +1,6 @@
-//! Bytes read as decisions: from the front, and without an end (then zero).
+//! Bytes read as decisions, from the front. After the end they are zero.
 
-/// What is left of the bytes.
+/// The remaining bytes.
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -47,13 +47,13 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// Everything that is left.
+    /// All remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 }
 
-/// What is printed or sent in a header has one line.
+/// A text that is logged or sent in a header must have one line.
 pub fn assert_one_line(text: &str) {
     assert!(!text.chars().any(char::is_control), "{text:?} has control characters");
 }

@@ -1,4 +1,4 @@
-//! Cookies, and what is sealed in ours.
+//! Cookies, and the sealed texts in ours.
 
 use serde_json::json;
 use vestibule::http::Headers;
@@ -20,7 +20,7 @@ const PURPOSES: [Purpose; 6] = [
     Purpose::Form,
     Purpose::CompletedLogin,
 ];
-/// More than any answer may set: a login and those it drops, or the parts of a session.
+/// More than any response may set: a login and the ones that it evicts, or the parts of a session.
 const COOKIES_LIMIT: usize = 20;
 
 thread_local! {
@@ -43,7 +43,7 @@ fn login() -> Login {
     serde_json::from_value(login).unwrap()
 }
 
-/// `Cookie`, one field a line. Nothing opens that was not sealed here; nothing of ours goes on.
+/// `Cookie`, one field a line. Only what was sealed here opens, and no cookie of ours is forwarded.
 pub fn cookies(bytes: &[u8]) {
     let headers: Headers = bytes.split(|byte| *byte == b'\n').map(|value| ("cookie", value)).collect();
     let jar = Jar::read(&headers);
@@ -55,12 +55,12 @@ pub fn cookies(bytes: &[u8]) {
             let client = &cookies.clients()[provider];
             for text in client.session_text(&jar) {
                 if let Some(opened) = client.open_session(&text) {
-                    assert!(provider == 0 && opened == session(), "nobody sealed this");
+                    assert!(provider == 0 && opened == session(), "this was never sealed");
                 }
                 let _ = client.needs_reseal(&text);
             }
             if let Ok(opened) = cookies.open_login(client, STATE, &jar, NOW) {
-                assert!(provider == 0 && opened == login(), "nobody sealed this");
+                assert!(provider == 0 && opened == login(), "this was never sealed");
             }
             let of = client.needless("/orders");
             let (attempts, _) = cookies.attempts(of, &jar, NOW);

@@ -1,4 +1,4 @@
-//! The list of what has ended before its time, as another worker or somebody else left it.
+//! The revocation list, as another worker or an attacker left it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ const ISSUER: &str = "https://idp.example.com";
 /// Generation, and a bit for each of 256 buckets.
 const HEAD_BYTES: usize = 8 + 256 / 8;
 
-/// 127 entries, and when the youngest was dropped that is no longer among them.
+/// 127 entries, and the time of the youngest that was evicted.
 const BUCKET_LIMIT: usize = 8 + 127 * 32;
 
 #[derive(Default)]
@@ -30,7 +30,7 @@ thread_local! {
     static DATA: RefCell<Data> = RefCell::default();
 }
 
-/// What nobody has written yet is what was found: one head, and every bucket alike.
+/// An unwritten entry has the input: one head, and the same content for every bucket.
 fn get(name: &str) -> ReadResult {
     DATA.with_borrow(|data| {
         let is_head = name.split('.').count() == 3;
@@ -47,7 +47,8 @@ fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError>
     })
 }
 
-/// The head of the list, and one of its buckets: what ends now has ended, and brings nothing back.
+/// The head of the list, and one of its buckets: a session that is added counts as ended, and no other
+/// becomes valid.
 pub fn ended(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let (head, bucket) = (bytes.take(HEAD_BYTES).to_vec(), bytes.rest().to_vec());
@@ -76,7 +77,7 @@ pub fn ended(bytes: &[u8]) {
     ] {
         let generation = list.generation(&store);
         list.end_here(&store, whose, NOW).unwrap();
-        assert!(list.generation(&store) != generation, "nobody looks again");
+        assert!(list.generation(&store) != generation, "no worker looks again");
     }
     assert!(list.generation(&store) != before);
     assert!(list.find(&store, &of_sid("s1")).is_some() && has_ended("s1", "bob") && has_ended("s2", "dave"));

@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets, and the world of the stories that they need.
 
-/// Where the world looks for what plays the proxy.
+/// The gateway that the world of the stories uses.
 #[path = "../../tests/stories/native.rs"]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #[allow(dead_code, reason = "the stories use more of it")]

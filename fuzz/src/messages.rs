@@ -55,7 +55,7 @@ pub fn roles() -> config::Roles {
 
 /// JSON, or the Protobuf `Struct` that stands for it.
 pub fn configuration(bytes: &[u8]) {
-    // Whoever writes the value down shows it.
+    // Writing the value out exposes it.
     if bytes.windows(6).any(|window| window == b"canary") {
         return;
     }
@@ -121,7 +121,7 @@ pub fn token_response(bytes: &[u8]) {
     }
 }
 
-/// The body of a request that brings a logout token.
+/// The body of a request with a logout token.
 pub fn logout_request(bytes: &[u8]) {
     match read_request(bytes) {
         Ok(token) => {
@@ -132,7 +132,7 @@ pub fn logout_request(bytes: &[u8]) {
     }
 }
 
-/// The query with which a browser comes back.
+/// The query of a callback.
 pub fn callback(bytes: &[u8]) {
     let Ok(query) = std::str::from_utf8(bytes) else { return };
     let read = AuthorizationResponse::read(query);
@@ -158,7 +158,7 @@ pub fn callback(bytes: &[u8]) {
     }
 }
 
-/// Where a form is read, there is one way to read it.
+/// Forms are read in one way, wherever they are read.
 pub fn form(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(bytes).into_owned().collect();
@@ -175,10 +175,10 @@ pub fn form(bytes: &[u8]) {
     }
 }
 
-/// A form with more fields is not kept.
+/// A form with more fields is not preserved.
 const KEPT_FIELDS_LIMIT: usize = 1000;
 
-/// A form of somebody else is kept as it is, or not at all.
+/// A form of another site is preserved unchanged, or not at all.
 pub fn fields(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(bytes).into_owned().collect();
@@ -193,7 +193,7 @@ pub fn fields(bytes: &[u8]) {
     assert_eq!(form::fields(&sent, KEPT_FIELDS_LIMIT), Some(fields));
 }
 
-/// Strict JSON is JSON, and means the same.
+/// Strict JSON is JSON, with the same meaning.
 pub fn json(bytes: &[u8]) {
     let lenient = serde_json::from_slice::<Value>(bytes);
     match json::parse(bytes) {
@@ -242,7 +242,7 @@ fn set(_: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError> {
     })
 }
 
-/// A bucket of the store as somebody else left it: an entry that is put there is found.
+/// A bucket of the store as another worker left it: an added entry is found.
 pub fn store(bytes: &[u8]) {
     BUCKET.set((bytes.to_vec(), 1));
     let store = Store::new(Some(SharedData { get, set }));
@@ -253,7 +253,7 @@ pub fn store(bytes: &[u8]) {
     match rows.claim(key, &Record::new(b"mine", until), NOW) {
         Claim::Made => assert_eq!((before, find(NOW)), (None, Some(b"mine".to_vec()))),
         Claim::Held(value) => assert_eq!(before, Some(value)),
-        // Leases that somebody left take all the room, and are not lost.
+        // Leases of others fill the table, and are not evicted.
         Claim::Contended => {
             assert!(before.is_none() && BUCKET.with_borrow(|bucket| bucket.0 == bytes));
             return;

@@ -1,5 +1,5 @@
-//! Paths, held against the reading of the `url` crate (WHATWG URL), which is that of browsers, Node.js
-//! and many servers.
+//! Paths, compared with the reading of the `url` crate (WHATWG URL), which is that of browsers, Node.js and
+//! many servers.
 
 use url::Url;
 use vestibule::config::{Config, Rule};
@@ -7,21 +7,21 @@ use vestibule::http::{Headers, HostTraits, Request};
 use vestibule::rules::path::{AMBIGUOUS_PATH_LIMIT, PathReading, Readings, is_plain, plain_meets};
 use vestibule::rules::{PathError, select};
 
-/// A host that can do everything.
+/// A host with every capability.
 pub const HOST: HostTraits = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
 
-/// What became of a path.
+/// The decision about a path.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Verdict {
-    /// It came under a rule.
+    /// A rule matched.
     Chosen,
     /// It is refused.
     Refused,
-    /// It is none that a request can have.
+    /// No request can have this path.
     NoPath,
 }
 
-/// Rules of which each is told apart from its neighbours in another way.
+/// Rules that differ from their neighbours in one way each.
 pub fn rules() -> Vec<Rule> {
     let document = serde_json::json!({
         "providers": {"main": {
@@ -58,8 +58,8 @@ pub fn read_by_url(path: &str) -> String {
     Url::parse(&format!("https://app.example.com{path}")).unwrap().path().to_owned()
 }
 
-/// Whether the reading of the `url` crate is one that is expected, and whether the rule that lets the
-/// path through is the rule of that reading.
+/// Checks that the reading of the `url` crate is one of ours, and that a rule which lets the path through is
+/// also the rule of that reading.
 ///
 /// # Panics
 /// It is not.
@@ -94,7 +94,7 @@ pub fn agrees_with_url(rules: &[Rule], path_and_query: &str) -> Verdict {
     Verdict::Chosen
 }
 
-/// Of a path that was let through, so they have an end.
+/// Limit for rewriting a path that was let through.
 fn readings(path: &str) -> Vec<Vec<u8>> {
     let mut readings = Readings::of(path);
     let mut list = Vec::new();

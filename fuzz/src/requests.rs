@@ -1,4 +1,4 @@
-//! What a request says: path, place to return to, client, token.
+//! Parts of a request: path, return address, client, token.
 
 use url::Url;
 use vestibule::http::{Headers, Request};
@@ -18,7 +18,7 @@ pub fn path(bytes: &[u8]) {
     RULES.with(|rules| paths::agrees_with_url(rules, path));
 }
 
-/// Whatever somebody asks for, a browser that is sent there stays on the site.
+/// Whatever address is requested, a browser that is sent there stays on the site.
 pub fn return_to(bytes: &[u8]) {
     const OWN: [&str; 3] = ["/oidc/callback", "/oidc/login", "/oidc/logout"];
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -33,7 +33,7 @@ pub fn return_to(bytes: &[u8]) {
     assert_eq!(ReturnTo::parse(place, &OWN).as_str(), place, "what was accepted stays accepted");
 }
 
-/// The same where the fragment is kept, which no server sees and a browser goes by.
+/// The same where the fragment is preserved, which no server sees and a browser uses.
 pub fn fragment(bytes: &[u8]) {
     const OWN: [&str; 3] = ["/oidc/callback", "/oidc/login", "/oidc/logout"];
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -70,7 +70,7 @@ pub fn bearer(bytes: &[u8]) {
     }
 }
 
-/// Who is asking: method and header fields.
+/// The kind of client: method and header fields.
 pub fn client(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let request = Request {
@@ -96,7 +96,7 @@ pub fn client(bytes: &[u8]) {
     }
 }
 
-/// Header fields: names that count here with any value, and any name.
+/// Header fields: names that matter here with any value, and any name.
 pub fn headers(bytes: &mut Bytes<'_>) -> Headers {
     const NAMES: [&str; 22] = [
         "accept",

@@ -1,8 +1,8 @@
 //! What the fuzz targets do with their bytes.
 //!
-//! libFuzzer calls one of these functions again and again (`make fuzz`); `tests/core/` includes
-//! this file and replays the committed corpora without it. A target fails by a panic: of the code that
-//! it calls, or of an assertion about what came out.
+//! libFuzzer calls one of these functions again and again (`make fuzz`); `tests/core/` includes this file and
+//! replays the committed corpora without it. A target fails by a panic: of the code that it calls, or of an
+//! assertion about the result.
 //!
 //! To add one: a function, a line in [`TARGETS`], a file in `fuzz_targets/` with a `[[bin]]` in
 //! `Cargo.toml`, and a first file in `corpus/NAME/`. A test compares the four.
@@ -19,7 +19,7 @@ pub mod paths;
 mod requests;
 mod tokens;
 
-// Of the crate that this belongs to, as what plays the proxy.
+// Part of the including crate, like its gateway.
 use crate::{gateway, world};
 
 /// A body of a target.

@@ -23,7 +23,7 @@ use super::world::{Key, verifier};
 
 const LEEWAY: Seconds = Seconds(60);
 
-/// The text of a token. Nothing but what was signed verifies.
+/// The text of a token. Only a token that was signed here verifies.
 pub fn jws(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let keys = keys(&[&key(1)]);
@@ -40,7 +40,7 @@ pub fn jws(bytes: &[u8]) {
                     assert_eq!(URL_SAFE_NO_PAD.encode(&payload), parts[1]);
                     let signed = format!("{}.{}", parts[0], parts[1]);
                     let signature = key(1).sk.sign(&signed, None);
-                    assert_eq!(URL_SAFE_NO_PAD.encode(*signature), parts[2], "nobody signed this");
+                    assert_eq!(URL_SAFE_NO_PAD.encode(*signature), parts[2], "this was never signed");
                 }
                 Err(error) => assert_one_line(&error.to_string()),
             }
@@ -59,12 +59,17 @@ pub fn jws(bytes: &[u8]) {
 /// A key, its algorithm, a message and its signature.
 type Signed = (Algorithm, PublicKey, Vec<u8>, Vec<u8>);
 
-/// One of each kind that hosts verify.
+/// One for each kind of key that Envoy verifies.
 static SIGNED: LazyLock<[Signed; 4]> = LazyLock::new(|| {
     let curve = |algorithm: Algorithm, name: &str, point: &[u8], made: &[u8]| {
         let (x, y) = point[1..].split_at(point.len() / 2);
         let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
-        (algorithm, one_key(&json!({"kty": "EC", "crv": name, "x": x, "y": y})), MESSAGE.to_vec(), made.to_vec())
+        (
+            algorithm,
+            one_key(&json!({"kty": "EC", "crv": name, "x": x, "y": y})),
+            MESSAGE.to_vec(),
+            made.to_vec(),
+        )
     };
     let p256 = p256::ecdsa::SigningKey::from_slice(&[1; 32]).unwrap();
     let p384 = p384::ecdsa::SigningKey::from_slice(&[1; 48]).unwrap();
@@ -76,9 +81,24 @@ static SIGNED: LazyLock<[Signed; 4]> = LazyLock::new(|| {
     let token = rsa.sign(&json!({}), &json!({}));
     let (text, made) = token.rsplit_once('.').unwrap();
     [
-        curve(Algorithm::ES256, "P-256", p256.verifying_key().to_sec1_point(false).as_bytes(), &es256.to_bytes()),
-        curve(Algorithm::ES384, "P-384", p384.verifying_key().to_sec1_point(false).as_bytes(), &es384.to_bytes()),
-        curve(Algorithm::ES512, "P-521", p521.verifying_key().to_sec1_point(false).as_bytes(), &es512.to_bytes()),
+        curve(
+            Algorithm::ES256,
+            "P-256",
+            p256.verifying_key().to_sec1_point(false).as_bytes(),
+            &es256.to_bytes(),
+        ),
+        curve(
+            Algorithm::ES384,
+            "P-384",
+            p384.verifying_key().to_sec1_point(false).as_bytes(),
+            &es384.to_bytes(),
+        ),
+        curve(
+            Algorithm::ES512,
+            "P-521",
+            p521.verifying_key().to_sec1_point(false).as_bytes(),
+            &es512.to_bytes(),
+        ),
         (Algorithm::RS256, one_key(&rsa.jwk()), text.into(), URL_SAFE_NO_PAD.decode(made).unwrap()),
     ]
 });
@@ -90,8 +110,8 @@ fn one_key(jwk: &serde_json::Value) -> PublicKey {
     set.iter().next().unwrap().public_key().clone()
 }
 
-/// A signature: the right one, or one that the bytes have spoiled or are themselves. The module and the verifier
-/// of a host, which reads DER, say the same of it.
+/// A signature: a valid one, possibly changed by the bytes, or the bytes themselves. The module and a host, which
+/// reads DER, give the same result.
 pub fn spoiled(bytes: &[u8]) {
     let [which, way, rest @ ..] = bytes else { return };
     let (algorithm, key, message, right) = &SIGNED[usize::from(*which) % SIGNED.len()];
@@ -101,13 +121,19 @@ pub fn spoiled(bytes: &[u8]) {
         0 => spoil(&mut made),
         1 => spoil(&mut made[right.len() / 2..]),
         2 => made = rest.to_vec(),
-        _ => made.iter_mut().zip(rest.iter().chain(std::iter::repeat(&0))).for_each(|(byte, other)| *byte = *other),
+        _ => made
+            .iter_mut()
+            .zip(rest.iter().chain(std::iter::repeat(&0)))
+            .for_each(|(byte, other)| *byte = *other),
     }
     let by_module = signature(*algorithm, key, message, &made, None);
     let by_host = signature(*algorithm, key, message, &made, Some(verifier::verify));
     assert_eq!(by_module, by_host, "{algorithm}");
-    assert!(by_module || made != *right, "{algorithm}: it is right");
-    assert!(!by_module || made[..right.len() / 2] == right[..right.len() / 2], "{algorithm}: nobody signed this");
+    assert!(by_module || made != *right, "{algorithm}: it is valid");
+    assert!(
+        !by_module || made[..right.len() / 2] == right[..right.len() / 2],
+        "{algorithm}: nobody signed this"
+    );
 }
 
 /// A key set, and a token that none of its keys signed.
@@ -129,8 +155,8 @@ pub fn key_set(bytes: &[u8]) {
 pub fn id_token(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let header = header(&mut bytes);
-    let asked = bytes.byte();
-    let is = |bit: u8| asked & bit != 0;
+    let flags = bytes.byte();
+    let is = |bit: u8| flags & bit != 0;
     let expect = id_token::Expected {
         issuer: ISSUER,
         client_id: CLIENT_ID,

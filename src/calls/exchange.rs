@@ -9,7 +9,7 @@ use crate::http::ProviderResponse;
 use crate::jose::{Jws, Verified};
 use crate::oidc::client_auth::{ClientRequest, ClientVerdict};
 use crate::oidc::id_token::{self, IdToken};
-use crate::provider::{Provider, RelyingParty, TokenSource, ask};
+use crate::provider::{Provider, RelyingParty, TokenSource, send};
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
@@ -20,7 +20,7 @@ use crate::time::{Seconds, Timestamp};
 /// provider has not looked at it.
 ///
 /// # Errors
-/// As [`ask`]; or the private key of `private_key_jwt` did not sign.
+/// As [`send`]; or the private key of `private_key_jwt` did not sign.
 pub async fn request_as_client(
     filter: &Filter,
     party: &RelyingParty,
@@ -35,7 +35,7 @@ pub async fn request_as_client(
         filter.random.fill(&mut assertion_id, callouts.now())?;
         let signed = request.by(credential, &party.config, callouts.now(), &assertion_id);
         let callout = signed.map_err(|error| ConfigurationError::Signing(error.to_string()))?;
-        let received = ask(callouts, callout).await?;
+        let received = send(callouts, callout).await?;
         let verdict = ClientVerdict::of(&received);
         filter.metrics.count_client(party.number, client, credential, verdict);
         let name = &party.config.name;
@@ -91,17 +91,17 @@ pub async fn verify_id_token(
 pub fn expected<'a>(
     party: &'a config::RelyingParty,
     verified: &Verified,
-    asked: &IdTokenContext<'a>,
+    context: &IdTokenContext<'a>,
     now: Timestamp,
 ) -> id_token::Expected<'a> {
     id_token::Expected {
         issuer: party.issuer_of(verified.claims()),
         client_id: &party.client.id,
         trusted_audiences: &party.trusted_audiences,
-        nonce: asked.nonce.map(Secret::expose),
-        access_token: Some(asked.access_token.expose()),
-        code: asked.code.map(Secret::expose),
-        max_age: asked.max_age,
+        nonce: context.nonce.map(Secret::expose),
+        access_token: Some(context.access_token.expose()),
+        code: context.code.map(Secret::expose),
+        max_age: context.max_age,
         leeway: party.leeway,
         now,
     }
@@ -114,10 +114,10 @@ pub fn expected<'a>(
 pub async fn check_id_token(
     party: &RelyingParty,
     id_token: &Secret,
-    asked: &IdTokenContext<'_>,
+    context: &IdTokenContext<'_>,
     callouts: &Callouts,
 ) -> Result<IdToken, Error> {
     let verified = verify_id_token(party, id_token, callouts).await?;
-    let expect = expected(&party.config, &verified, asked, callouts.now());
+    let expect = expected(&party.config, &verified, context, callouts.now());
     Ok(IdToken::check(verified, &expect).map_err(ProviderError::IdToken)?)
 }

@@ -8,7 +8,7 @@ use crate::flow::Callouts;
 use crate::jose::{Jws, JwsError, Verified};
 use crate::oidc::claims::Claims;
 use crate::oidc::userinfo::{Expected, Userinfo, UserinfoError, UserinfoResponse, userinfo_request};
-use crate::provider::{Provider, ProviderDocuments, RelyingParty, TokenSource, ask};
+use crate::provider::{Provider, ProviderDocuments, RelyingParty, TokenSource, send};
 use crate::secret::Secret;
 
 /// The person that an ID token has identified.
@@ -57,7 +57,7 @@ pub async fn claims(
     };
     let what = request.destination();
     let wrong = |error| Error::from(ProviderError::Userinfo(what.clone(), error));
-    let received = ask(callouts, request).await?;
+    let received = send(callouts, request).await?;
     let response = UserinfoResponse::read(&received).map_err(wrong)?;
     let expect = || Expected {
         issuer: provider.issuer_of(person.claims),

@@ -123,7 +123,7 @@ codes! {
         => "Open the site under its proper name, or add the host, with its port unless that is the default.";
 
     METHOD_NOT_ALLOWED = NO_PAGE, "method_not_allowed",
-        "A page of the filter was asked for with a method that it does not have."
+        "An endpoint of the filter was requested with a method that it does not have."
         => "Use `GET`; for the login and the logout `GET` or `POST`; for back-channel logout, and for a callback with \
             `form_post`, `POST`.";
 

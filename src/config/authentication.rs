@@ -61,7 +61,7 @@ mod tests {
         let rules = config.unwrap().rules;
         let acr_values = vec!["urn:gold".into(), "silver".into()];
         assert_eq!(rules[0].authentication, Authentication { acr_values, max_age: Some(Seconds(300)) });
-        assert!(rules[1].authentication.is_empty(), "the last rule asks for nothing");
+        assert!(rules[1].authentication.is_empty(), "the last rule requires nothing");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::claim_path::ClaimPath;
 use super::document::{
     ALLOWED_VALUES_LIMIT, AllowedObject, CLAIM_DEPTH_LIMIT, CalloutObject, PARAMETER_VALUES_LIMIT,
 };
@@ -10,7 +11,6 @@ use super::problem::{Place, Problem};
 use super::schema;
 use super::shape::{Reading, Shape, choice};
 use super::value::{List, Text};
-use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// `callout`: one target for everything, or an object.
@@ -108,16 +108,48 @@ choice! { AuthMethod {
     "none" => AuthMethod::None,
 } }
 
+/// The `SameSite` attribute (RFC 6265bis section 5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// `Strict`
+    Strict,
+    /// `Lax`
+    Lax,
+    /// `None`
+    None,
+}
+
 choice! { SameSite {
     "Strict" => SameSite::Strict,
     "Lax" => SameSite::Lax,
     "None" => SameSite::None,
 } }
 
+/// How the browser delivers the authorization response (OAuth 2.0 Multiple Response Types section 2.1,
+/// OAuth 2.0 Form Post Response Mode). A response in the other mode is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// In the query of a `GET`.
+    Query,
+    /// In the body of a `POST`.
+    FormPost,
+}
+
 choice! { ResponseMode {
     "query" => ResponseMode::Query,
     "form_post" => ResponseMode::FormPost,
 } }
+
+/// When claims are fetched from the userinfo endpoint at a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserinfoUse {
+    /// When a needed claim is missing in the ID token.
+    IfNeeded,
+    /// At every login; a provider without the endpoint is unusable.
+    Always,
+    /// Not at all.
+    Never,
+}
 
 choice! { UserinfoUse {
     "if_needed" => UserinfoUse::IfNeeded,

@@ -7,14 +7,15 @@
 use serde_json::Value;
 
 use super::choices::{
-    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, SigningAlgorithm,
+    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, ResponseMode, SameSite,
+    SigningAlgorithm, UserinfoUse,
 };
+use super::claim_path::ClaimPath;
 use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
 use super::value::{List, Named, Scalar, SecretText, Text, WholeNumber, WholeSeconds};
-use super::{ClaimPath, ResponseMode, SameSite, UserinfoUse};
 use crate::jose::Algorithm;
 
 /// Most providers in one configuration.
@@ -76,7 +77,7 @@ object! {
         /// configured (`shm_kv`); otherwise every request is answered 500. Envoy always has it.
         shared_data: bool [default false],
         /// Whether the module verifies every signature itself. Otherwise Envoy verifies RS256 to RS512 and
-        /// ES256 to ES512, natively and several times faster, and is trusted to do it right.
+        /// ES256 to ES512, which is several times faster; nginx and Kong verify nothing.
         verify_in_module: bool [default false],
     }
 }
@@ -196,7 +197,7 @@ object! {
 }
 
 object! {
-    /// Where the requests to one provider go, by what they ask for.
+    /// Targets of the callouts to one provider, by endpoint.
     CalloutObject as "providers.<name>.callout" {
         /// Requests without an entry of their own.
         default: Text [otherwise "not needed if the other three are given"],

@@ -71,7 +71,7 @@ pub(super) fn check(endpoints: EndpointsObject, reading: &mut Reading) -> Option
 }
 
 /// An endpoint of the filter: where its path was configured, and the path.
-pub(super) struct Page {
+pub(super) struct EndpointPath {
     pub(super) place: Place,
     pub(super) path: String,
     /// The authorization response of a provider arrives here.
@@ -79,14 +79,14 @@ pub(super) struct Page {
 }
 
 /// Notes a problem for every endpoint whose path is used already.
-pub(super) fn check_distinct(pages: &[Page], reading: &mut Reading) {
-    for (index, page) in pages.iter().enumerate() {
-        let Some(taken) = pages.iter().take(index).find(|earlier| earlier.path == page.path) else {
+pub(super) fn check_distinct(endpoints: &[EndpointPath], reading: &mut Reading) {
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let Some(taken) = endpoints.iter().take(index).find(|earlier| earlier.path == endpoint.path) else {
             continue;
         };
         let rule = format!("must be another path than {}", taken.place.as_str());
-        let problem = Problem::at(&page.place, rule);
-        reading.problems.add(if page.redirect && taken.redirect {
+        let problem = Problem::at(&endpoint.place, rule);
+        reading.problems.add(if endpoint.redirect && taken.redirect {
             // RFC 9700 section 4.4.2.2: mix-up defence by distinct redirect addresses.
             problem.advice("so that the response of one provider is never accepted for another")
         } else {

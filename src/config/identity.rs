@@ -1,8 +1,8 @@
 //! Identity headers: what the upstream receives, under names with no other use.
 
+use super::claim_path::ClaimPath;
 use super::document::IdentityObject;
 use super::problem::{Place, Problem, quoted};
-use super::requirement::ClaimPath;
 use super::shape::Reading;
 use super::value::Text;
 use crate::http::{folded, is_token};

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::address::address;
 use super::document::Names;
 use super::problem::Problem;
-use super::provider::Provider;
+use super::roles::Provider;
 use super::shape::Reading;
 use super::value::Text;
 

@@ -10,6 +10,7 @@
 mod address;
 mod authentication;
 mod choices;
+mod claim_path;
 mod client;
 mod document;
 mod endpoints;
@@ -21,6 +22,7 @@ mod problem;
 mod protobuf;
 mod provider;
 mod requirement;
+mod roles;
 mod rule;
 mod rule_hosts;
 #[cfg(not(target_arch = "wasm32"))]
@@ -32,6 +34,8 @@ pub(crate) mod trial;
 mod value;
 
 pub use authentication::Authentication;
+pub use choices::{ResponseMode, SameSite, UserinfoUse};
+pub use claim_path::ClaimPath;
 pub use client::{Client, ClientAuthentication, Credential};
 pub use document::{
     ACR_VALUES_LIMIT, ALLOWED_VALUES_LIMIT, CLAIM_DEPTH_LIMIT, HEADERS_LIMIT, HOSTS_LIMIT, KEYS_LIMIT,
@@ -43,17 +47,16 @@ pub use identity::Identity;
 pub use parameters::RequestParameter;
 pub(crate) use parameters::{OWN_PARAMETERS, RESOURCE};
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
-pub use provider::{
-    CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer,
-    ResponseMode, Roles, UserinfoUse,
+pub use requirement::{ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
+pub use roles::{
+    CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer, Roles,
 };
-pub use requirement::{ClaimPath, ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
 pub use rule::{Accept, PathMatch, Rule};
 pub use rule_hosts::RuleHosts;
-pub use session::{Room, SameSite, Session};
+pub use session::{Room, Session};
 
 use document::{Document, ProviderObject};
-use endpoints::Page;
+use endpoints::EndpointPath;
 use problem::Place;
 use rule::{known_names, provider_named};
 use shape::{Reading, Shape};
@@ -166,7 +169,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let providers = providers.into_iter().collect::<Option<Vec<Roles>>>()?;
     let parties = || providers.iter().filter_map(|roles| roles.relying_party.as_deref());
     let (session, endpoints, identity, log) = (session?, endpoints?, identity?, log?);
-    check_pages(&endpoints, parties(), reading);
+    check_endpoint_paths(&endpoints, parties(), reading);
     check_hosts(&session, parties(), reading);
     if endpoints.frontchannel_logout.is_some() && session.same_site != SameSite::None {
         let place = Place::root().key("endpoints").key("frontchannel_logout");
@@ -211,27 +214,29 @@ fn default_provider(given: Option<&Text>, names: &[&str], reading: &mut Reading)
 }
 
 /// No two endpoints of the filter share a path, and no logout leads to an endpoint that undoes it.
-fn check_pages<'a>(
+fn check_endpoint_paths<'a>(
     endpoints: &Endpoints,
     parties: impl Iterator<Item = &'a RelyingParty> + Clone,
     reading: &mut Reading,
 ) {
     let place = Place::root().key("endpoints");
     let own = endpoints.all();
-    let own = own.map(|(key, path)| Page { place: place.key(key), path: path.to_owned(), redirect: false });
-    let mut pages = Vec::from_iter(own);
+    let own =
+        own.map(|(key, path)| EndpointPath { place: place.key(key), path: path.to_owned(), redirect: false });
+    let mut paths = Vec::from_iter(own);
     let providers = Place::root().key("providers");
     for party in parties.clone() {
         let place = providers.key(&party.name).key("redirect_uri");
-        pages.push(Page { place, path: party.redirect_uri.path().to_owned(), redirect: true });
+        paths.push(EndpointPath { place, path: party.redirect_uri.path().to_owned(), redirect: true });
     }
-    endpoints::check_distinct(&pages, reading);
+    endpoints::check_distinct(&paths, reading);
     for party in parties {
         let Some(uri) = &party.post_logout_redirect_uri else { continue };
-        let taken = pages.iter().find(|page| page.path == *uri && page.path != endpoints.logged_out);
-        if let Some(page) = taken {
+        let taken =
+            paths.iter().find(|endpoint| endpoint.path == *uri && endpoint.path != endpoints.logged_out);
+        if let Some(taken) = taken {
             let place = providers.key(&party.name).key("post_logout_redirect_uri");
-            let rule = format!("must be another path than {}", page.place.as_str());
+            let rule = format!("must be another path than {}", taken.place.as_str());
             reading.problems.add(Problem::at(&place, rule));
         }
     }

@@ -1,9 +1,8 @@
 //! Requirements: what an identity must have.
 
-use std::fmt;
-
 use serde_json::Value;
 
+use super::claim_path::ClaimPath;
 use super::document::{ClaimObject, RequirementObject, Requirements, Values};
 use super::problem::Problem;
 use super::provider::scope_token;
@@ -37,25 +36,6 @@ pub struct ClaimRequirement {
     pub any_of: Vec<Value>,
     /// It contains all of these.
     pub all_of: Vec<Value>,
-}
-
-/// The path of a claim: member names from the outside in. One name is a top-level claim, dots included;
-/// `["realm_access", "roles"]` is nested.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimPath(pub Vec<String>);
-
-impl ClaimPath {
-    /// The value of this claim, if present.
-    pub fn find<'a>(&self, claims: &'a serde_json::Map<String, Value>) -> Option<&'a Value> {
-        let (first, rest) = self.0.split_first()?;
-        rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
-    }
-}
-
-impl fmt::Display for ClaimPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(" > "))
-    }
 }
 
 pub(super) fn check(requirement: RequirementObject, reading: &mut Reading) -> Option<Requirement> {

@@ -7,8 +7,8 @@ use super::authentication::{self, Authentication};
 use super::choices::{Acceptance, AcceptanceChoice};
 use super::document::RuleObject;
 use super::problem::{Place, Problem};
-use super::provider::ProviderIndex;
 use super::requirement::{self, Requirement};
+use super::roles::ProviderIndex;
 use super::rule_hosts::{RuleHosts, Site, check_ports};
 use super::shape::Reading;
 use super::value::Text;
@@ -116,7 +116,8 @@ pub(super) fn check(
         }
         checked.push((place, rule));
     }
-    check_ports(&checked, site, reading);
+    let hosts: Vec<_> = checked.iter().map(|(place, rule)| (place, &rule.hosts)).collect();
+    check_ports(&hosts, site, reading);
     let last = last_rule(providers);
     let is_reached = !checked.iter().any(|(_, earlier)| covers(earlier, &last));
     if is_reached && !last.bearer_providers.is_empty() {

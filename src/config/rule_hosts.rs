@@ -1,7 +1,6 @@
 //! The hosts of rules.
 
 use super::problem::{Place, Problem};
-use super::rule::Rule;
 use super::shape::Reading;
 use crate::http::host_of;
 
@@ -59,12 +58,12 @@ pub(super) struct Site<'a> {
 }
 
 /// Whether ports are distinguished depends on the proxy, so no rule may depend on it: if a host is configured
-/// with several ports, each rule for it names all of them.
-pub(super) fn check_ports(checked: &[(Place, Rule)], site: &Site, reading: &mut Reading) {
-    let written = || checked.iter().flat_map(|(_, rule)| &rule.hosts.authorities).chain(site.hosts);
-    for (place, rule) in checked.iter().filter(|(_, rule)| !rule.hosts.is_every()) {
+/// with several ports, each rule for it names all of them. `checked` has the hosts of each rule, and its place.
+pub(super) fn check_ports(checked: &[(&Place, &RuleHosts)], site: &Site, reading: &mut Reading) {
+    let written = || checked.iter().flat_map(|(_, hosts)| &hosts.authorities).chain(site.hosts);
+    for (place, hosts) in checked.iter().filter(|(_, hosts)| !hosts.is_every()) {
         let is_left_out =
-            |authority: &&String| rule.hosts.has(host_of(authority)) && !rule.hosts.names_exactly(authority);
+            |authority: &&String| hosts.has(host_of(authority)) && !hosts.names_exactly(authority);
         if let Some(other) = written().find(is_left_out) {
             let rule = format!("must name \"{other}\" too, which is the same host with another port");
             let advice = "rules cannot tell ports apart, because not every proxy does";

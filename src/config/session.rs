@@ -1,7 +1,8 @@
 //! Sessions: keys, cookie, lifetimes.
 
-use super::ClaimPath;
 use super::address;
+use super::choices::SameSite;
+use super::claim_path::ClaimPath;
 use super::document::{Hosts, SessionObject};
 use super::problem::{Place, Problem};
 use super::shape::Reading;
@@ -94,17 +95,6 @@ impl Room {
         let bytes = usize::try_from(self.mebibytes).unwrap_or(usize::MAX).saturating_mul(1024 * 1024);
         bytes.checked_div(usize::from(buckets)).unwrap_or_default()
     }
-}
-
-/// The `SameSite` attribute (RFC 6265bis section 5.6.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SameSite {
-    /// `Strict`
-    Strict,
-    /// `Lax`
-    Lax,
-    /// `None`
-    None,
 }
 
 impl Session {

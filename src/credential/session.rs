@@ -24,7 +24,7 @@ pub fn find(
     jar: &Jar<'_>,
     now: Timestamp,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    find_and_tell(filter, party, jar, now, &|_| ())
+    find_session(filter, party, jar, now, &|_| ())
 }
 
 /// The same for a request that is decided by the session: its log line names the session, also one that is
@@ -38,15 +38,17 @@ pub fn of(
     party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    find_and_tell(filter, party, jar, visit.now(), &|session| visit.note_session(&party.provider, session))
+    find_session(filter, party, jar, visit.now(), &|session| {
+        visit.note_session(&party.provider, session.identity_headers.subject.clone(), session.id.clone());
+    })
 }
 
-fn find_and_tell(
+fn find_session(
     filter: &Filter,
     party: &Rc<RelyingParty>,
     jar: &Jar<'_>,
     now: Timestamp,
-    tell: &dyn Fn(&Session),
+    note: &dyn Fn(&CachedSession),
 ) -> Result<Rc<CachedSession>, ClientError> {
     let mut why = ClientError::NotLoggedIn;
     for sealed in party.cookies.session_text(jar) {
@@ -54,7 +56,7 @@ fn find_and_tell(
             why = ClientError::SessionUnreadable(unreadable(filter, party, &sealed, now));
             continue;
         };
-        tell(&cached.session);
+        note(&cached);
         match counts(filter, &cached, now) {
             Ok(()) => return Ok(cached),
             Err(ended) => why = ended,
@@ -158,12 +160,13 @@ fn cached(
     if !party.config.is_issuer(issuer?) {
         return None;
     }
-    let told = filter.upstream.tell(Identity::of_session(&session));
+    let identity_headers = filter.upstream.headers_for(Identity::of_session(&session));
     let expires_at = session.ends_at(&filter.config.session);
     let cached = Rc::new(CachedSession {
+        id: session.id.as_str().into(),
         session,
         party: Rc::clone(party),
-        told,
+        identity_headers,
         needs_reseal,
         checked_at: Cell::default(),
         fingerprint: OnceCell::new(),
@@ -191,7 +194,7 @@ pub fn open_refreshed_and_check(
 /// What a session drops, in this order, if it does not fit into its cookies, because a person can do without:
 /// the ID token, which is a hint for the provider at logout, and the refresh token, as if the provider had
 /// issued none. Never claims: rules and the upstream decide by them. Nor what is forwarded.
-pub const GIVEN_UP: &[DroppedPart] = &[DroppedPart::IdToken, DroppedPart::RefreshToken];
+pub const DROPPABLE_PARTS: &[DroppedPart] = &[DroppedPart::IdToken, DroppedPart::RefreshToken];
 
 /// Writes a session, without those of `parts` that do not fit.
 ///
@@ -211,11 +214,11 @@ pub fn fit<T>(
             Ok(written) => return Ok(written),
             Err(error) => error,
         };
-        let Some(given_up) = left.find(|part| drop_part(filter, *part, &mut session)) else {
+        let Some(dropped) = left.find(|part| drop_part(filter, *part, &mut session)) else {
             return Err(ConfigurationError::SessionTooLarge(error).into());
         };
-        filter.metrics.count(Metric::Shortened { without: given_up, provider: party.number });
-        let what = match given_up {
+        filter.metrics.count(Metric::Shortened { without: dropped, provider: party.number });
+        let what = match dropped {
             DroppedPart::IdToken => "the ID token is left out, logout at the provider has no hint",
             DroppedPart::RefreshToken => "the refresh token is dropped, the session is not refreshed",
         };
@@ -297,11 +300,12 @@ mod tests {
         let end =
             |whose: RevocationTarget<'_>| party.revocation_list.end_here(&filter.store, whose, NOW).unwrap();
         end(RevocationTarget::Subject(ISSUER, "somebody else"));
-        let told = filter.upstream.tell(Identity::of_session(&session));
+        let identity_headers = filter.upstream.headers_for(Identity::of_session(&session));
         let found = CachedSession {
+            id: session.id.as_str().into(),
             session,
             party: Rc::clone(&party),
-            told,
+            identity_headers,
             needs_reseal: false,
             checked_at: Cell::default(),
             fingerprint: OnceCell::new(),

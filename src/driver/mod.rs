@@ -23,7 +23,7 @@
 //! use vestibule::http::{BodyFailed, Callout, Reply, Request};
 //! use vestibule::time::Timestamp;
 //!
-//! /// Decides about one request. `exchange` asks a provider, and takes as long as it takes.
+//! /// Decides about one request. `exchange` sends a callout to a provider, however long that takes.
 //! fn decide(
 //!     driver: &mut Driver,
 //!     request: Request,

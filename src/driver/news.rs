@@ -49,8 +49,8 @@ impl SharedDocuments {
         let (Some(data), Some(source)) = (self.data, source) else { return false };
         match (data.get)(&source.name) {
             Err(ReadError::NoSharedData) => return false,
-            Ok(Some((told, version))) if Some(version) != source.version => {
-                provider.read_shared(&told, now);
+            Ok(Some((message, version))) if Some(version) != source.version => {
+                provider.read_shared(&message, now);
                 source.version = Some(version);
             }
             Ok(_) | Err(ReadError::Failing) => {}

@@ -59,7 +59,7 @@ impl SingleFlight {
 impl SingleFlights {
     /// Joins the callout of this name, or begins it: as its owner in its own turn, otherwise for the
     /// background.
-    #[allow(clippy::too_many_arguments, reason = "who asks, for what, and what is known of others")]
+    #[allow(clippy::too_many_arguments, reason = "the flow, the callout, and those in flight")]
     pub fn join(
         &mut self,
         name: &str,

@@ -86,7 +86,7 @@ async fn act_upon(
     let acted_upon = ACTED_UPON.agreed(&filter.store, party.tenant());
     let key = Key::new(&[issuer.as_bytes(), token.id().as_bytes()]);
     // If the table cannot be read, ending the sessions twice does less harm than not ending them.
-    if acted_upon.get(key, callouts).await.is_ok_and(|held| held.is_some()) {
+    if acted_upon.get(key, callouts).await.is_ok_and(|stored| stored.is_some()) {
         return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
     }
     let whose = match (token.session_id(), token.subject()) {

@@ -82,13 +82,13 @@ async fn redeem(
     };
     redeemed::once(filter, party, &login, callouts).await?;
     let tokens = redeem_code(filter, party, &known, &code, &login, callouts).await?;
-    let asked = IdTokenContext {
+    let context = IdTokenContext {
         nonce: Some(&login.nonce),
         code: Some(code.secret()),
         max_age: login.max_age,
         access_token: &tokens.access_token,
     };
-    let id_token = exchange::check_id_token(party, &tokens.id_token, &asked, callouts).await?;
+    let id_token = exchange::check_id_token(party, &tokens.id_token, &context, callouts).await?;
     visit.note_identity(&party.provider, id_token.subject());
     let is_same_person = login.person.as_ref().is_some_and(|(iss, sub)| id_token.person() == (iss, sub));
     let is_enough = match step_up::is_enough(&login, &id_token, party.config.leeway, callouts.now()) {
@@ -100,10 +100,10 @@ async fn redeem(
     let claims = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await?;
     let claims = claims.as_ref().unwrap_or(id_token.claims());
     let session = new_session(filter, party, &id_token, claims, &tokens, &login, callouts.now())?;
-    visit.note_session(&party.provider, &session);
+    visit.note_session(&party.provider, session.subject.as_str().into(), session.id.as_str().into());
     visit.note_identity(&party.provider, id_token.subject());
     let write = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, &jar, nonce);
-    let session = session::fit(filter, party, session, session::GIVEN_UP, callouts.now(), write)?;
+    let session = session::fit(filter, party, session, session::DROPPABLE_PARTS, callouts.now(), write)?;
     step_up::end_of_somebody_else(filter, party, &jar, &id_token, callouts).await;
     let [lost, page] = [party.cookies.lost(), party.cookies.needless(&login.return_to)];
     let attempts = [(lost, login.attempts.saturating_add(1)), (page, needless)];

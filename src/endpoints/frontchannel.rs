@@ -55,7 +55,12 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<
         }
         logout::end_session(filter, &found, callouts).await;
         cookies.extend(filter.cookies.delete_session(&party.cookies, &jar));
-        decision = filter.decision(visit, "frontchannel_logged_out", &party.provider, &found.session.subject);
+        decision = filter.decision(
+            visit,
+            "frontchannel_logged_out",
+            &party.provider,
+            found.session.subject.as_str(),
+        );
     }
     if decision.code == "frontchannel_logged_out" {
         detail.clear();

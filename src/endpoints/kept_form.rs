@@ -191,7 +191,7 @@ async fn open<'f>(
     }
     let jar = Jar::read(&visit.request.headers);
     let found = session::of(filter, visit, party, &jar)?;
-    let subject = &found.session.subject;
+    let subject = found.session.subject.as_str();
     visit.note_identity(&party.provider, subject);
     let who = FormOwner::of(&found.session.claims, subject);
     if finished.who != who || form.filled_in_by.is_some_and(|filled_in_by| filled_in_by != who) {

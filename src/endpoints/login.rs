@@ -23,7 +23,7 @@ pub fn on_request<'a>(
     let request = &visit.request;
     let can_navigate = match ClientKind::of(request) {
         ClientKind::Navigation => true,
-        ClientKind::Script => !FetchMetadata::of(request).tells_mode(),
+        ClientKind::Script => !FetchMetadata::of(request).sends_mode(),
         _ => false,
     };
     if !can_navigate {

@@ -27,8 +27,8 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     let is_post = request.method == "POST";
     // A client that sends no such fields is no browser that another site could abuse: session cookies are
     // `SameSite`.
-    let is_asked_elsewhere = filter.initiator(request) == Initiator::AnotherOrigin;
-    if is_asked_elsewhere || (!is_post && !is_by_a_person(request)) {
+    let is_cross_origin = filter.initiator(request) == Initiator::AnotherOrigin;
+    if is_cross_origin || (!is_post && !is_by_a_person(request)) {
         if is_post {
             return Err(ClientError::CrossSiteLogout.into());
         }
@@ -58,7 +58,11 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     let response = Response::new(303).header("location", location).set_cookies(cookies);
     let (provider, subject) = match ended.first() {
         Some(session) => {
-            visit.note_session(&session.party.provider, &session.session);
+            visit.note_session(
+                &session.party.provider,
+                session.identity_headers.subject.clone(),
+                session.id.clone(),
+            );
             (Some(&session.party.provider), session.session.subject.as_str())
         }
         None => (filter.providers().first(), ""),

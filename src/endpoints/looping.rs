@@ -62,8 +62,8 @@ pub fn needless(
     let provider_origin = metadata.authorization_endpoint.origin().ascii_serialization();
     let leaves = filter.origin(request).ok().is_none_or(|here| here != provider_origin);
     let is_by_person = leaves && FetchMetadata::of(request).is_a_click_here();
-    let is_asked = request.path_only() == filter.config.endpoints.login;
-    if !is_asked || is_by_person || visit.now().since(found.session.created_at) >= JUST_BEGUN {
+    let is_requested = request.path_only() == filter.config.endpoints.login;
+    if !is_requested || is_by_person || visit.now().since(found.session.created_at) >= JUST_BEGUN {
         return Ok(0);
     }
     let (needless, _) = attempts(filter, visit, party.cookies.needless(page));

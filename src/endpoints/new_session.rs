@@ -32,12 +32,12 @@ pub fn new_session(
         .check_login(&filter.store, sid, id_token.person(), login.started_at)
         .map_err(ClientError::SessionEnded)?;
     if let Some(granted) = &tokens.scope {
-        let asked = &party.config.scopes;
-        if asked.iter().any(|scope| !granted.contains(scope)) {
+        let requested = &party.config.scopes;
+        if requested.iter().any(|scope| !granted.contains(scope)) {
             // Many providers spell scopes differently, so this is only logged.
-            let (asked, granted) = (asked.join(" "), shown(&granted.join(" ")));
+            let (requested, granted) = (requested.join(" "), shown(&granted.join(" ")));
             let note = format!(
-                "the scopes \"{asked}\" were requested, and \"{granted}\" granted: if claims are missing, \
+                "the scopes \"{requested}\" were requested, and \"{granted}\" granted: if claims are missing, \
                  does the provider support these scopes, and is this client allowed to have them?"
             );
             party.log_once(&[note], now);

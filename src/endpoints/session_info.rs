@@ -48,7 +48,7 @@ pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> R
         true => refresh::current(filter, visit, found, callouts).await?,
         false => CurrentSession::as_in_cookie(found),
     };
-    Ok(tell(filter, visit, &current))
+    Ok(session_information(filter, visit, &current))
 }
 
 /// The provider of the session: that of the page in `return_to`, as at the login endpoint.
@@ -61,7 +61,7 @@ fn relying_party<'a>(filter: &'a Filter, request: &Request) -> Result<&'a Rc<Rel
 }
 
 /// The response about a session.
-fn tell(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer {
+fn session_information(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer {
     let cached = &current.cached;
     let jar = Jar::read(&visit.request.headers);
     let session = &cached.session;
@@ -77,24 +77,24 @@ fn tell(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer 
     let config = &filter.config.session;
     let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now().since(seen_at).0);
     let expires_in = session.ends_at(config).since(visit.now()).0;
-    let mut told = json!({
+    let mut info = json!({
         "logged_in": true,
         "claims": claims(filter, &session.claims),
         "expires_in": expires_in,
         "login": filter.config.endpoints.login,
         "logout": filter.config.endpoints.logout,
     });
-    if let Value::Object(told) = &mut told
+    if let Value::Object(info) = &mut info
         && config.idle_timeout.0 > 0
     {
-        told.insert("idle_expires_in".to_owned(), idle_expires_in.min(expires_in).into());
+        info.insert("idle_expires_in".to_owned(), idle_expires_in.min(expires_in).into());
     }
     let response = Response::new(200)
         .header("content-type", "application/json")
         .header("x-content-type-options", "nosniff")
         .header("cross-origin-resource-policy", "same-origin")
-        .body(told.to_string());
-    let decision = filter.decision(visit, "session_info", &cached.party.provider, &session.subject);
+        .body(info.to_string());
+    let decision = filter.decision(visit, "session_info", &cached.party.provider, session.subject.as_str());
     // Pages poll this endpoint.
     audit::admitted(&visit.request, &decision);
     Answer::Respond(response.set_cookies(cookies), decision)

@@ -84,8 +84,8 @@ pub fn parameters(authentication: &Authentication) -> Vec<(&'static str, String)
 /// # Errors
 /// Step-up not satisfied; the provider need not satisfy the request (Core 1.0 section 3.1.2.1).
 pub fn is_enough(login: &Login, id_token: &IdToken, leeway: Seconds, now: Timestamp) -> Result<(), Error> {
-    let asked = Authentication { acr_values: login.acr_values.clone(), max_age: None };
-    Ok(suffices(&asked, id_token.claims(), leeway, now).map_err(ClientError::StepUp)?)
+    let required = Authentication { acr_values: login.acr_values.clone(), max_age: None };
+    Ok(suffices(&required, id_token.claims(), leeway, now).map_err(ClientError::StepUp)?)
 }
 
 /// A login as another person ends the previous session: its cookie is overwritten, and a copy of it is

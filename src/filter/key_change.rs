@@ -21,12 +21,12 @@ const REMEMBERED: Seconds = Seconds(2_592_000);
 /// once.
 pub fn replaced(store: &Store, filter: Key, names: &[KeyName], now: Timestamp) -> Option<Vec<KeyName>> {
     let own: Vec<u8> = names.iter().flat_map(KeyName::bytes).collect();
-    let changed = KEYS_IN_FORCE.rows(store, Tenant::none()).change(filter, now, |held| {
-        let held = held.unwrap_or_default();
-        if held == own {
+    let changed = KEYS_IN_FORCE.rows(store, Tenant::none()).change(filter, now, |stored| {
+        let stored = stored.unwrap_or_default();
+        if stored == own {
             return (None, None);
         }
-        let before: Vec<KeyName> = held.chunks_exact(4).filter_map(KeyName::read).collect();
+        let before: Vec<KeyName> = stored.chunks_exact(4).filter_map(KeyName::read).collect();
         let is_known = before.is_empty() || names.first().is_some_and(|first| before.contains(first));
         ((!is_known).then_some(before), Some(Record::new(&own, now + REMEMBERED)))
     });

@@ -22,7 +22,6 @@ use crate::config::Config;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::{Flow, Lane, Outcome, Step};
 use crate::http::Response;
-use crate::identity::Identity;
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::metrics::{HostMetrics, Metrics};
@@ -33,6 +32,7 @@ use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::instance::Instance;
 use crate::store::{SharedData, Store};
+use crate::text::SharedText;
 use crate::time::Timestamp;
 use crate::upstream::{IdentityHeaders, Upstream};
 pub(crate) use crate::visit::Visit;
@@ -76,7 +76,7 @@ pub struct Filter {
 /// A verified token and its result, cached per worker.
 pub struct CachedToken {
     /// The identity, and the headers for the upstream.
-    pub told: IdentityHeaders,
+    pub identity_headers: IdentityHeaders,
     /// The resource server that accepts it.
     pub(crate) server: Rc<ResourceServer>,
     /// The keys it was verified with: after a new fetch of the keys it is verified again, so that a key
@@ -232,16 +232,16 @@ impl Filter {
         visit: &Visit,
         rule: &BoundRule,
         provider: &Rc<Provider>,
-        told: &IdentityHeaders,
+        identity_headers: &IdentityHeaders,
         code: &'static str,
         response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
-        let identity = &told.identity;
-        visit.note_identity(provider, identity.subject().unwrap_or_default());
+        let identity = &identity_headers.identity;
+        visit.note_identity(provider, &identity_headers.subject);
         meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
         suffices(&rule.authentication, identity.claims(), provider.config.leeway, visit.now())
             .map_err(ClientError::Authentication)?;
-        self.admit(visit, Some((provider, told)), code, response_cookies)
+        self.admit(visit, Some((provider, identity_headers)), code, response_cookies)
     }
 
     pub(crate) fn admit(
@@ -251,14 +251,13 @@ impl Filter {
         code: &'static str,
         response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
-        let (provider, told) = who.unzip();
-        let identity = told.map(|told| &told.identity);
-        let subject = identity.and_then(Identity::subject).unwrap_or_default();
+        let (provider, identity_headers) = who.unzip();
+        let subject = identity_headers.map(|headers| headers.subject.clone()).unwrap_or_default();
         let decision =
             Decision { outcome: audit::Outcome::Admitted, ..self.decision(visit, code, provider, subject) };
         audit::admitted(&visit.request, &decision);
         let request = &visit.request;
-        let edits = self.upstream.admit(request, &self.cookies, told, decision, visit.now())?;
+        let edits = self.upstream.admit(request, &self.cookies, identity_headers, decision, visit.now())?;
         let (_, usual_port) = self.config.session.scheme();
         // nginx, which cannot remove headers, chooses by the host without any port.
         let edits = match without_usual_port(&self.rules, request, usual_port) {
@@ -274,18 +273,18 @@ impl Filter {
         visit: &Visit,
         code: &'static str,
         provider: impl Into<Option<&'a Rc<Provider>>>,
-        subject: &str,
+        subject: impl Into<SharedText>,
     ) -> Decision {
-        let provider = provider.into();
+        let (provider, subject) = (provider.into(), subject.into());
         Decision {
             outcome: audit::Outcome::Answered,
             code,
-            rule: visit.rule.as_ref().map(|rule| rule.name.clone()).unwrap_or_default(),
-            provider: provider.map(|provider| provider.config.name.clone()).unwrap_or_default(),
-            subject: subject.to_owned(),
+            rule: visit.rule.as_ref().map(|rule| rule.shared_name.clone()).unwrap_or_default(),
+            provider: provider.map(|provider| provider.name.clone()).unwrap_or_default(),
+            authenticated: !subject.is_empty(),
+            subject,
             session: visit.log_context().session.clone(),
             reference: String::new(),
-            authenticated: !subject.is_empty(),
         }
     }
 

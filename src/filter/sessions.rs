@@ -11,6 +11,7 @@ use crate::oidc::userinfo;
 use crate::provider::RelyingParty;
 use crate::session::{Fingerprint, Session};
 use crate::store::revocation_list::Generation;
+use crate::text::SharedText;
 use crate::upstream::IdentityHeaders;
 
 /// Claims that every session contains.
@@ -20,10 +21,12 @@ pub const ALWAYS_KEPT: [&str; 6] = ["iss", "sub", "aud", "sid", "auth_time", "ac
 pub struct CachedSession {
     /// The content of the cookie.
     pub session: Session,
+    /// Its id, for the decisions about requests.
+    pub id: SharedText,
     /// The relying party that opened it, and refreshes it.
     pub party: Rc<RelyingParty>,
     /// The identity, and the headers for the upstream.
-    pub told: IdentityHeaders,
+    pub identity_headers: IdentityHeaders,
     /// It was sealed with a key that is no longer the first.
     pub(crate) needs_reseal: bool,
     /// The generation of the revocation list at its last lookup.

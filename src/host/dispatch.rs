@@ -1,7 +1,7 @@
 //! Callbacks from the host, dispatched to their contexts.
 //!
 //! A host that calls out of order (an unknown context, an unexpected reply, a callback within a callback)
-//! breaks nothing here: it is told to pause, and a request that it would resume is refused.
+//! breaks nothing here: the module returns "pause", and a request that it would resume is refused.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -130,8 +130,8 @@ impl Callbacks for Dispatch {
     fn reply(token: u32, headers: usize, size: usize) {
         let newest = CONTEXTS.with(|contexts| contexts.newest.take());
         let sent = CONTEXTS.with(|contexts| contexts.in_flight.take(token));
-        let asked_by = sent.as_ref().map(|sent| sent.context_id);
-        let Some(context) = asked_by.or(newest) else { return };
+        let sent_by = sent.as_ref().map(|sent| sent.context_id);
+        let Some(context) = sent_by.or(newest) else { return };
         if let Some(request) = CONTEXTS.with(|contexts| contexts.request(context)) {
             // Envoy acts for the root context here. If switching fails, every call for the request fails.
             let _ = abi::act_for(context);

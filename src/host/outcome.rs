@@ -23,12 +23,12 @@ pub fn finish(pending: &Pending, answer: Answer, turn: Turn) -> Action {
 /// Admits a request.
 fn let_through(pending: &Pending, edits: Admission, turn: Turn) -> Action {
     let removed = edits.remove().iter().map(|name| abi::remove_field(Map::Request, name));
-    let set = edits.set().iter().map(|(name, value)| abi::set_field(Map::Request, name, value));
+    let set = edits.set().map(|(name, value)| abi::set_field(Map::Request, name, value));
     if !removed.chain(set).all(|done| done.is_ok()) {
         refuse(pending, 500, "bug");
         return Action::Pause;
     }
-    tell_access_log(&edits.decision);
+    set_reason_for_access_log(&edits.decision);
     if edits.changes_the_response() {
         *pending.edits.borrow_mut() = Some(edits);
     }
@@ -55,7 +55,7 @@ pub fn refuse(pending: &Pending, status: u16, code: &'static str) {
 
 /// Answers a request here.
 fn respond(pending: &Pending, response: Response, decision: &Decision) {
-    tell_access_log(decision);
+    set_reason_for_access_log(decision);
     // One host keeps only the last of several cookies in a local response, but runs the response
     // phase for it: there they are added.
     let in_response_phase = |name: &str| Host::known() == Host::Nginx && name == "set-cookie";
@@ -74,7 +74,7 @@ fn respond(pending: &Pending, response: Response, decision: &Decision) {
 
 /// `%FILTER_STATE(wasm.vestibule_reason:PLAIN)%` in Envoy's access log; `$vestibule_reason` in nginx's,
 /// if its configuration declares the variable.
-fn tell_access_log(decision: &Decision) {
+fn set_reason_for_access_log(decision: &Decision) {
     match Host::known() {
         Host::Nginx => nginx::set_variable("vestibule_reason", decision.code),
         Host::Envoy => {

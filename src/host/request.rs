@@ -6,7 +6,7 @@ use super::abi::{self, Action, Map};
 use super::actions::perform;
 use super::callouts::{self, SentCallout};
 use super::clock::{clock, now};
-use super::fields::{named, read_request};
+use super::fields::read_request;
 use super::kind::Host;
 use super::outcome::{finish, refuse};
 use super::pending::{Pending, Turn};
@@ -14,7 +14,6 @@ use super::plugin::Plugin;
 use super::{body, nginx, response};
 use crate::audit::Decision;
 use crate::driver::{RequestId, Verdict};
-use crate::http::Headers;
 
 /// The context of one request, as the host sees it.
 pub struct RequestContext {
@@ -112,17 +111,17 @@ impl RequestContext {
             refuse(&self.pending, 431, "too_many_headers");
             return Action::Pause;
         }
-        let Some(fields) = abi::fields(Map::Request).ok().and_then(named) else {
+        let fields = abi::fields(Map::Request).ok();
+        let Some(request) = fields.and_then(|fields| read_request(fields, host, !end_of_stream)) else {
             refuse(&self.pending, 500, "bug");
             return Action::Pause;
         };
-        let request = read_request(fields, host, !end_of_stream);
         self.pending.is_head.set(request.method == "HEAD");
         #[cfg(feature = "test-trap")]
-        trap_if_asked(&request);
+        trap_on_request(&request);
         #[cfg(feature = "test-vectors")]
-        if let Some(said) = super::verify::vectors::said(&request) {
-            refuse(&self.pending, 200, said);
+        if let Some(verdict) = super::verify::vectors::verdict(&request) {
+            refuse(&self.pending, 200, verdict);
             return Action::Pause;
         }
         if self.plugin.filter.get().is_none() {
@@ -181,10 +180,10 @@ impl RequestContext {
                 return self.perform(Turn::Own);
             }
         }
-        let Some(trailers) = abi::fields(Map::RequestTrailers).ok().and_then(named) else {
+        let trailers = abi::fields(Map::RequestTrailers).ok().and_then(abi::Fields::into_headers);
+        let Some(trailers) = trailers else {
             return self.refuse_forgotten();
         };
-        let trailers: Headers = trailers.into_iter().collect();
         if let Some(filter) = self.plugin.filter.get() {
             for name in filter.protected_trailers(&trailers) {
                 if abi::remove_field(Map::RequestTrailers, &name).is_err() {
@@ -217,8 +216,8 @@ impl RequestContext {
 /// For the test of the fail policy: a header makes the module trap.
 #[cfg(feature = "test-trap")]
 #[allow(clippy::panic)]
-fn trap_if_asked(request: &crate::http::Request) {
+fn trap_on_request(request: &crate::http::Request) {
     if request.headers.has("x-vestibule-trap") {
-        panic!("a trap was asked for");
+        panic!("a trap was requested");
     }
 }

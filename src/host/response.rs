@@ -20,7 +20,7 @@ pub fn keep_our_cookies(filter: &Filter, host: Host, count: usize) {
         return;
     };
     let cookies = fields.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
-    let cookies: Vec<&[u8]> = cookies.map(|(_, value)| value.as_slice()).collect();
+    let cookies: Vec<&[u8]> = cookies.map(|(_, value)| value).collect();
     if let Some(kept) = filter.cookies_of_upstream(&cookies, now()) {
         // Setting a repeated field loses all of them on one host.
         let _ = abi::remove_field(map, name);

@@ -14,11 +14,11 @@ struct Outcome {
     error: String,
 }
 
-/// How Envoy begins to say that it verified and that the signature is wrong. It says something else where it
-/// cannot verify: it does not know the hash or the type of the key.
-const WRONG: &str = "Failed to verify digest.";
+/// The beginning of Envoy's error for an invalid signature. Where it cannot verify, because it does not support the
+/// hash or the key, it has another error.
+const INVALID: &str = "Failed to verify digest.";
 
-/// Calls the host's verifier. `None` unless it says that the signature is right or that it is wrong.
+/// Calls the host's verifier. `None` unless it verified: then the module has to.
 pub fn by_host(check: &HostCheck<'_>) -> Option<bool> {
     if !kind::has_verifier() {
         return None;
@@ -27,12 +27,12 @@ pub fn by_host(check: &HostCheck<'_>) -> Option<bool> {
     let outcome = Outcome::decode(outcome.as_slice()).ok()?;
     match outcome.result {
         true => Some(true),
-        false => outcome.error.starts_with(WRONG).then_some(false),
+        false => outcome.error.starts_with(INVALID).then_some(false),
     }
 }
 
-/// `VerifySignatureArguments` of Envoy: its fields 1 to 4, each preceded by its number and type in one byte.
-/// Written directly, because a message of `prost` would need a copy of each field.
+/// `VerifySignatureArguments` of Envoy: fields 1 to 4, each after one byte with its number and type. Encoded here,
+/// because a message of `prost` owns its fields, so each would be copied twice.
 fn arguments(check: &HostCheck<'_>) -> Option<Vec<u8>> {
     let fields = [
         (0x0a, check.hash.as_bytes()),
@@ -40,7 +40,8 @@ fn arguments(check: &HostCheck<'_>) -> Option<Vec<u8>> {
         (0x1a, check.signature),
         (0x22, check.message),
     ];
-    let mut arguments = Vec::with_capacity(fields.iter().map(|(_, field)| field.len().saturating_add(4)).sum());
+    let mut arguments =
+        Vec::with_capacity(fields.iter().map(|(_, field)| field.len().saturating_add(4)).sum());
     for (tag, field) in fields {
         arguments.push(tag);
         prost::encode_length_delimiter(field.len(), &mut arguments).ok()?;
@@ -49,8 +50,8 @@ fn arguments(check: &HostCheck<'_>) -> Option<Vec<u8>> {
     Some(arguments)
 }
 
-/// For the test of the host's verifier: a request header brings a signature, and the answer says what the host and
-/// the module say of it.
+/// For the test of the host's verifier: a request header has a signature, and the response has the results of the
+/// host and of the module.
 #[cfg(feature = "test-vectors")]
 pub mod vectors {
     use std::cell::Cell;
@@ -63,17 +64,18 @@ pub mod vectors {
     use crate::jose::{Algorithm, KeySet};
 
     thread_local! {
+        /// The last result of the host, if it was called.
         static BY_HOST: Cell<Option<Option<bool>>> = const { Cell::new(None) };
     }
 
     fn by_host(check: &HostCheck<'_>) -> Option<bool> {
-        let said = super::by_host(check);
-        BY_HOST.set(Some(said));
-        said
+        let result = super::by_host(check);
+        BY_HOST.set(Some(result));
+        result
     }
 
-    /// The verdicts about `algorithm key message signature`, all but the first in base64url; the key is a JWK.
-    pub fn said(request: &Request) -> Option<&'static str> {
+    /// The results for `algorithm key message signature`, all but the first in base64url; the key is a JWK.
+    pub fn verdict(request: &Request) -> Option<&'static str> {
         let line = request.headers.all("x-vestibule-verify").next()?;
         Some(judge(std::str::from_utf8(line).ok()?).unwrap_or("unreadable"))
     }
@@ -91,12 +93,12 @@ pub mod vectors {
         let with_host = signature(algorithm, key, &message, &made, Some(by_host));
         let in_module = signature(algorithm, key, &message, &made, None);
         Some(match (BY_HOST.get(), in_module, with_host == in_module) {
-            (_, _, false) => "they_differ",
-            (None, true, _) => "right_by_module",
-            (None, false, _) => "wrong_by_module",
-            (Some(None), ..) => "host_cannot_say",
-            (Some(Some(_)), true, _) => "right_by_both",
-            (Some(Some(_)), false, _) => "wrong_by_both",
+            (_, _, false) => "different",
+            (None, true, _) => "module_valid",
+            (None, false, _) => "module_invalid",
+            (Some(None), ..) => "host_cannot",
+            (Some(Some(_)), true, _) => "both_valid",
+            (Some(Some(_)), false, _) => "both_invalid",
         })
     }
 }

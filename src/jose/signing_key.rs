@@ -66,9 +66,9 @@ impl SigningKey {
             Algorithm::ES384 => p384::SecretKey::from_pem(pem)
                 .map(|key| PrivateKey::P384(key.into()))
                 .map_err(|_| unreadable)?,
-            Algorithm::EdDSA => {
-                ed25519_dalek::SigningKey::from_pkcs8_pem(pem).map(PrivateKey::Ed25519).map_err(|_| unreadable)?
-            }
+            Algorithm::EdDSA => ed25519_dalek::SigningKey::from_pkcs8_pem(pem)
+                .map(PrivateKey::Ed25519)
+                .map_err(|_| unreadable)?,
             Algorithm::ES512 => return Err(SigningKeyError::Algorithm { found: algorithm }),
         };
         Ok(SigningKey { key: Arc::new(key), algorithm, key_id })

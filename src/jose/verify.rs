@@ -1,7 +1,7 @@
 //! The cryptography of verification, behind one function.
 //!
-//! [`signature`] is the only place where a public key meets a signature. The verifier of the host is behind
-//! it, and agrees with the module: the tests compare the two.
+//! [`signature`] is the only place where a public key meets a signature. It also calls the verifier of the host;
+//! the tests compare the results of the two.
 
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
@@ -161,8 +161,8 @@ pub(super) enum RsaKeyError {
 /// n - s) of an ECDSA signature are valid: JWS does not forbid it, so the text of a token does not identify
 /// it.
 ///
-/// `host` is asked first for what it verifies: RS256 to RS512 and ES256 to ES512. It gets only what passed
-/// these checks of numbers and lengths. If it has no answer, the module verifies.
+/// `host` verifies RS256 to RS512 and ES256 to ES512, if their lengths and numbers are acceptable. If it returns
+/// no result, the module verifies.
 pub fn signature(
     algorithm: Algorithm,
     key: &PublicKey,
@@ -195,22 +195,21 @@ pub fn signature(
             by_host(numbers.to_der().as_bytes())
                 .unwrap_or_else(|| key.verify_prehash(&hash.digest(message), &numbers).is_ok())
         }),
-        // Not `verify_strict`: it decodes R once more, to refuse points of small order. Under a key that is
-        // none, only the owner of the private key can make such a signature.
+        // Not `verify_strict`, which also decodes R to refuse points of small order. For a key of large order
+        // only the owner of the private key can make such a signature.
         KeyType::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
             .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
     }
 }
 
-/// The host's own verifier of signatures. `None` without a result, for example because the host has none.
+/// The host's own verifier of signatures. `None` without a result, for example because the host has no verifier.
 pub type HostVerifier = fn(&HostCheck<'_>) -> Option<bool>;
 
 /// The input of a [`HostVerifier`].
 pub struct HostCheck<'a> {
     /// `sha256`, `sha384` or `sha512`.
     pub hash: &'static str,
-    /// DER of `SubjectPublicKeyInfo`, whose algorithm says how to verify: RSASSA-PKCS1-v1_5 (RFC 8017 section
-    /// 8.2) with an RSA key, ECDSA with a point on a curve.
+    /// DER of `SubjectPublicKeyInfo`. Its type selects RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2) or ECDSA.
     pub public_key_der: &'a [u8],
     /// The signed message.
     pub message: &'a [u8],
@@ -291,35 +290,36 @@ mod tests {
     const YES: Option<HostVerifier> = Some(|_| Some(true));
     const NO: Option<HostVerifier> = Some(|_| Some(false));
     const CANNOT: Option<HostVerifier> = Some(|_| None);
-    const ASKED: Option<HostVerifier> = Some(|check| {
+    const RECORDS: Option<HostVerifier> = Some(|check| {
         let key = SubjectPublicKeyInfoRef::from_der(check.public_key_der).unwrap();
         let bits = key.subject_public_key.as_bytes().unwrap().to_vec();
         let curve = key.algorithm.parameters_oid().ok();
-        SEEN.set(Some(Seen { hash: check.hash, curve, bits, signature: check.signature.to_vec() }));
+        RECEIVED.set(Some(Received { hash: check.hash, curve, bits, signature: check.signature.to_vec() }));
         assert_eq!(check.message, b"message");
         None
     });
 
     thread_local! {
-        static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
+        static RECEIVED: Cell<Option<Received>> = const { Cell::new(None) };
     }
 
-    /// What the host is asked.
-    struct Seen {
+    /// What the host received.
+    struct Received {
         hash: &'static str,
-        /// The curve and the point, or an RSA key.
+        /// Of the key.
         curve: Option<ObjectIdentifier>,
+        /// A point, or the numbers of an RSA key in DER.
         bits: Vec<u8>,
         signature: Vec<u8>,
     }
 
-    /// What the host is asked about this signature, if it is asked.
-    fn asked(algorithm: Algorithm, key: &PublicKey, made: &[u8]) -> Option<Seen> {
-        super::signature(algorithm, key, b"message", made, ASKED);
-        SEEN.take()
+    /// What the host receives for this signature, if it is called.
+    fn received(algorithm: Algorithm, key: &PublicKey, made: &[u8]) -> Option<Received> {
+        super::signature(algorithm, key, b"message", made, RECORDS);
+        RECEIVED.take()
     }
 
-    /// The key of each type and curve, an algorithm for it, and a signature of its length with numbers in range.
+    /// Every algorithm with a key for it and an invalid signature whose length and numbers are acceptable.
     fn every_kind() -> Vec<(Algorithm, PublicKey, Vec<u8>)> {
         let rsa = [RS256, RS384, RS512, PS256, PS384, PS512].map(|name| (name, key(rsa_jwk()), vec![1; 256]));
         let curves = [
@@ -334,27 +334,28 @@ mod tests {
     const BY_HOST: [Algorithm; 6] = [RS256, RS384, RS512, ES256, ES384, ES512];
 
     #[test]
-    fn the_host_decides_what_it_verifies_and_the_module_the_rest() {
+    fn the_host_verifies_some_algorithms_and_the_module_the_others() {
         for (algorithm, key, wrong) in every_kind() {
-            let is_asked = BY_HOST.contains(&algorithm);
-            assert_eq!(super::signature(algorithm, &key, b"m", &wrong, YES), is_asked, "{algorithm}");
+            let is_called = BY_HOST.contains(&algorithm);
+            assert_eq!(super::signature(algorithm, &key, b"m", &wrong, YES), is_called, "{algorithm}");
             assert!(!super::signature(algorithm, &key, b"m", &wrong, NO), "{algorithm}");
             assert!(!super::signature(algorithm, &key, b"m", &wrong, CANNOT), "{algorithm}");
         }
         let tokens = [(RSA, RS256, rsa_jwk()), (P256, ES256, p256_jwk()), (P384, ES384, p384_jwk())];
         for (pem, algorithm, jwk) in tokens {
             let (message, right) = signed(pem, algorithm);
-            let verify = |host| super::signature(algorithm, &key(jwk.clone()), message.as_bytes(), &right, host);
+            let verify =
+                |host| super::signature(algorithm, &key(jwk.clone()), message.as_bytes(), &right, host);
             assert!(verify(CANNOT) && verify(YES), "{algorithm}");
-            assert!(!verify(NO), "{algorithm}: the host is trusted in both directions");
+            assert!(!verify(NO), "{algorithm}: the result of the host counts");
         }
     }
 
     #[test]
-    fn the_host_is_asked_with_the_hash_and_the_key_of_the_algorithm() {
+    fn the_host_receives_the_hash_and_the_key_of_the_algorithm() {
         let hashes = [("256", "sha256"), ("384", "sha384"), ("512", "sha512")];
         for (algorithm, key, made) in every_kind() {
-            let Some(seen) = asked(algorithm, &key, &made) else {
+            let Some(seen) = received(algorithm, &key, &made) else {
                 assert!(!BY_HOST.contains(&algorithm), "{algorithm}");
                 continue;
             };
@@ -366,8 +367,11 @@ mod tests {
                 ES512 => (p521_jwk(), p521::NistP521::OID),
                 _ => {
                     let KeyType::Rsa(rsa) = key.key else { panic!("{algorithm}") };
-                    assert_eq!(RsaPublicKeyRef::from_der(&seen.bits).unwrap().modulus.as_bytes(), &*rsa.n_bytes());
-                    assert_eq!(seen.signature, made, "{algorithm}: as it is");
+                    assert_eq!(
+                        RsaPublicKeyRef::from_der(&seen.bits).unwrap().modulus.as_bytes(),
+                        &*rsa.n_bytes()
+                    );
+                    assert_eq!(seen.signature, made, "{algorithm}: unchanged");
                     continue;
                 }
             };
@@ -376,19 +380,18 @@ mod tests {
         }
     }
 
-    /// Both numbers of an ECDSA signature in DER, as another library reads and writes them.
     #[test]
-    fn the_numbers_of_ecdsa_reach_the_host_in_the_one_der_of_theirs() {
+    fn the_host_receives_ecdsa_signatures_in_der() {
         let curves = [(ES256, p256_jwk(), 32), (ES384, p384_jwk(), 48), (ES512, p521_jwk(), 66)];
         for (algorithm, jwk, bytes) in curves {
             let key = key(jwk);
-            // Below the order of each curve, whose first byte is 0xff, and for P-521 1.
+            // The first byte of the order is 0xff; of that of P-521 it is 1.
             let top = if algorithm == ES512 { 0 } else { 0x7f };
             for lead in [vec![top], vec![0, 0x80], vec![0, 0x7f], vec![0, 0, 0, 1], vec![0; bytes - 1]] {
                 let mut r = lead.clone();
                 r.resize(bytes, 0xa5);
                 let s = [&vec![0; bytes - 1][..], &[0x81]].concat();
-                let seen = asked(algorithm, &key, &[r.clone(), s.clone()].concat()).unwrap();
+                let seen = received(algorithm, &key, &[r.clone(), s.clone()].concat()).unwrap();
                 let number = |number: &[u8]| {
                     let digits: Vec<u8> = number.iter().copied().skip_while(|byte| *byte == 0).collect();
                     let sign = if digits[0] & 0x80 == 0 { vec![] } else { vec![0] };
@@ -403,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signature_by_its_form_is_not_left_to_the_host() {
+    fn malformed_signatures_do_not_reach_the_host() {
         for (algorithm, key, made) in every_kind() {
             let longer = [&made[..], &[0]].concat();
             for bad in [&made[1..], &longer, b"", &vec![1; 4096]] {
@@ -412,12 +415,20 @@ mod tests {
             if matches!(algorithm, ES256 | ES384 | ES512) {
                 let half = made.len() / 2;
                 let (zero, above) = (vec![0; half], vec![0xff; half]);
-                for bad in [[&zero, &made[half..]], [&made[..half], &zero], [&above, &made[half..]], [&made[..half], &above]] {
+                for bad in [
+                    [&zero, &made[half..]],
+                    [&made[..half], &zero],
+                    [&above, &made[half..]],
+                    [&made[..half], &above],
+                ] {
                     assert!(!super::signature(algorithm, &key, b"m", &bad.concat(), YES), "{algorithm}");
                 }
             }
             for (other, key, _) in every_kind().iter().filter(|(_, key, _)| !key.is_for(algorithm)) {
-                assert!(!super::signature(algorithm, key, b"m", &made, YES), "{algorithm} with a key of {other}");
+                assert!(
+                    !super::signature(algorithm, key, b"m", &made, YES),
+                    "{algorithm} with a key of {other}"
+                );
             }
         }
         let order = [P256_ORDER, [1; 32]].concat();

@@ -76,10 +76,10 @@ const OF_SCOPES: [(&str, &[&str]); 4] = [
 /// requests it as far as that can be known.
 pub fn may_have(claim: &str, party: &RelyingParty) -> bool {
     let of_scope = OF_SCOPES.iter().find(|(_, claims)| claims.contains(&claim)).map(|(scope, _)| *scope);
-    let is_asked_for = |scope: &str| party.scopes.iter().any(|asked| asked == scope);
+    let is_requested = |scope: &str| party.scopes.iter().any(|requested| requested == scope);
     // The `claims` parameter requests single claims (Core 1.0 section 5.5).
-    let asks_by_name = || party.authorization_parameters.iter().any(|(name, _)| name == "claims");
-    !OF_THE_ID_TOKEN.contains(&claim) && (of_scope.is_none_or(is_asked_for) || asks_by_name())
+    let has_claims_parameter = || party.authorization_parameters.iter().any(|(name, _)| name == "claims");
+    !OF_THE_ID_TOKEN.contains(&claim) && (of_scope.is_none_or(is_requested) || has_claims_parameter())
 }
 
 /// The userinfo request (Core 1.0 section 5.3.1), with the access token in the `Authorization` field and

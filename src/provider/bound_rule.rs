@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::{Registry, RelyingParty, ResourceServer};
 use crate::config::Rule;
+use crate::text::SharedText;
 
 /// A rule of the configuration, with the providers whose people and tokens it admits: a handle.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ pub struct BoundRule(Rc<Bound>);
 /// What a [`BoundRule`] stands for.
 pub struct Bound {
     rule: Rule,
+    /// Its name, for the decisions about requests.
+    pub shared_name: SharedText,
     /// The provider that people log in with for this rule.
     pub relying_party: Option<Rc<RelyingParty>>,
     /// The providers whose access tokens count for this rule.
@@ -25,6 +28,7 @@ impl BoundRule {
         let servers = rule.bearer_providers.iter().filter_map(|index| registry.resource_server(*index));
         BoundRule(Rc::new(Bound {
             rule: rule.clone(),
+            shared_name: rule.name.as_str().into(),
             relying_party: registry.relying_party(rule.provider).cloned(),
             resource_servers: servers.cloned().collect(),
         }))

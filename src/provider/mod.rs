@@ -3,8 +3,8 @@
 //! The documents are refreshed ahead in the background, and served stale while the provider is down. A
 //! request fetches them only when they are not known yet, or when a token names an unknown key.
 
-mod asked;
 mod bound_rule;
+mod endpoint_request;
 pub mod lifetime;
 mod outage;
 mod queue;
@@ -14,8 +14,8 @@ mod resource_server;
 mod secret_end;
 mod shared;
 
-pub(crate) use asked::ask;
 pub(crate) use bound_rule::BoundRule;
+pub(crate) use endpoint_request::send;
 pub(crate) use registry::{Registry, one_of_issuer};
 pub(crate) use relying_party::RelyingParty;
 pub(crate) use resource_server::ResourceServer;
@@ -30,6 +30,7 @@ use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
 use crate::store::Store;
+use crate::text::SharedText;
 use crate::time::{Seconds, Timestamp};
 use lifetime::{LIFETIME_MAX, lifetime};
 
@@ -67,6 +68,8 @@ impl TokenSource {
 pub struct Provider {
     /// Its configuration.
     pub config: Rc<config::Provider>,
+    /// Its name, for the decisions about requests.
+    pub name: SharedText,
     roles: config::Roles,
     host_verifier: Option<HostVerifier>,
     state: RefCell<State>,
@@ -130,6 +133,7 @@ impl Provider {
     /// A provider of which nothing is known yet.
     pub fn new(roles: config::Roles, host_verifier: Option<HostVerifier>) -> Self {
         Provider {
+            name: roles.provider.name.as_str().into(),
             config: Rc::clone(&roles.provider),
             roles,
             host_verifier,
@@ -182,7 +186,7 @@ impl Provider {
             return Err(error);
         }
         self.refresh_documents(callouts).await?;
-        self.known().ok_or(Error::Bug("renewed metadata and keys are not there"))
+        self.known().ok_or(Error::Bug("refreshed metadata and keys are missing"))
     }
 
     /// Why the next attempt is put off, if it is.
@@ -302,15 +306,15 @@ impl Provider {
     }
 
     async fn fetch_keys(&self, callouts: &Callouts) -> Result<Rc<KeySet>, Error> {
-        let metadata = self.state.borrow().metadata.as_ref().map(|kept| Rc::clone(&kept.value));
-        let metadata = metadata.ok_or(Error::Bug("keys are asked for before metadata"))?;
-        let before = self.state.borrow().keys.as_ref().map(|kept| Rc::clone(&kept.value));
+        let metadata = self.state.borrow().metadata.as_ref().map(|cached| Rc::clone(&cached.value));
+        let metadata = metadata.ok_or(Error::Bug("keys are fetched before metadata"))?;
+        let before = self.state.borrow().keys.as_ref().map(|cached| Rc::clone(&cached.value));
         let request = jwks_request(&self.config, &metadata);
         let what = request.destination();
         let doubted = |error| self.doubt_metadata(error, callouts.now());
         let reply = fetch(callouts, request).await.map_err(doubted)?;
         let current =
-            self.state.borrow().keys.as_ref().map(|kept| (Rc::clone(&kept.value), kept.text.clone()));
+            self.state.borrow().keys.as_ref().map(|cached| (Rc::clone(&cached.value), cached.text.clone()));
         let unchanged = match current {
             // A flow that shared the exchange has read this very reply already.
             Some((current, _)) if before.is_none_or(|before| !Rc::ptr_eq(&before, &current)) => {
@@ -380,14 +384,16 @@ impl<T> CachedDocument<T> {
 
 /// Whether a document is missing or due. Also one that could be used for longer than the longest lifetime: it
 /// was fetched before the clock went back.
-fn is_old<T>(kept: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
-    kept.as_ref().is_none_or(|kept| now >= kept.refresh_at || kept.refresh_at.since(now) > LIFETIME_MAX)
+fn is_old<T>(cached: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
+    cached
+        .as_ref()
+        .is_none_or(|cached| now >= cached.refresh_at || cached.refresh_at.since(now) > LIFETIME_MAX)
 }
 
 /// One exchange that must end with status 200.
 async fn fetch(callouts: &Callouts, request: Callout) -> Result<ProviderResponse, Error> {
     let what = request.destination();
-    let received = ask(callouts, request).await?;
+    let received = send(callouts, request).await?;
     match received.status {
         200 => Ok(received),
         found => Err(ProviderError::Status { what, found }.into()),

@@ -61,8 +61,8 @@ impl Provider {
         let until = now + quiet;
         let (key, record) = (self.key(what.as_bytes()), Provider::record(&until.0.to_be_bytes(), until));
         match self.said().claim(key, &record, now) {
-            Claim::Held(held) => {
-                let is_of_later = read(&held).is_some_and(|(end, _)| until < end);
+            Claim::Held(stored) => {
+                let is_of_later = read(&stored).is_some_and(|(end, _)| until < end);
                 if is_of_later {
                     // It is logged in any case.
                     let _ = self.said().put(key, &record, now);
@@ -76,8 +76,8 @@ impl Provider {
     /// When the known outage began, and how often it was logged.
     #[inline(never)]
     fn outage(&self, now: Timestamp) -> Option<(Timestamp, u64)> {
-        let held = self.said().find(self.key(&[]), now).ok()??;
-        let (began_at, rest) = read(&held)?;
+        let stored = self.said().find(self.key(&[]), now).ok()??;
+        let (began_at, rest) = read(&stored)?;
         Some((began_at, read(rest)?.0.0))
     }
 

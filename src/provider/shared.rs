@@ -46,7 +46,7 @@ impl Provider {
             return None;
         }
         let (metadata, keys) = (state.metadata.as_ref()?, state.keys.as_ref()?);
-        let told = DocumentMessage {
+        let message = DocumentMessage {
             metadata: metadata.text.clone(),
             metadata_fetched_at: metadata.fetched_at.0,
             metadata_refresh_at: metadata.refresh_at.0,
@@ -54,34 +54,34 @@ impl Provider {
             keys_fetched_at: keys.fetched_at.0,
             keys_refresh_at: keys.refresh_at.0,
         };
-        serde_json::to_vec(&told).ok()
+        serde_json::to_vec(&message).ok()
     }
 
     /// Takes over what another worker fetched, if it was fetched later than what is known here and is just as
     /// acceptable.
-    pub fn read_shared(&self, told: &[u8], now: Timestamp) {
-        let Ok(told) = serde_json::from_slice::<DocumentMessage>(told) else { return };
+    pub fn read_shared(&self, message: &[u8], now: Timestamp) {
+        let Ok(message) = serde_json::from_slice::<DocumentMessage>(message) else { return };
         // Keys do not say whose they are: they are accepted together with the metadata or not at all.
-        let Ok(value) = Metadata::read(told.metadata.as_bytes(), &self.roles) else { return };
+        let Ok(value) = Metadata::read(message.metadata.as_bytes(), &self.roles) else { return };
         let mut state = self.state.borrow_mut();
         let State { metadata, keys, keys_are_wanted, failures, .. } = &mut *state;
-        let fetched_at = Timestamp(told.metadata_fetched_at);
+        let fetched_at = Timestamp(message.metadata_fetched_at);
         if is_newer(fetched_at, metadata, now) {
-            let refresh_at = Timestamp(told.metadata_refresh_at);
+            let refresh_at = Timestamp(message.metadata_refresh_at);
             *metadata =
-                Some(CachedDocument { value: value.into(), text: told.metadata, fetched_at, refresh_at });
+                Some(CachedDocument { value: value.into(), text: message.metadata, fetched_at, refresh_at });
         }
-        let fetched_at = Timestamp(told.keys_fetched_at);
+        let fetched_at = Timestamp(message.keys_fetched_at);
         if is_newer(fetched_at, keys, now)
-            && let Ok(value) = KeySet::read(told.keys.as_bytes())
+            && let Ok(value) = KeySet::read(message.keys.as_bytes())
         {
-            let value = match keys.as_ref().filter(|known| known.text == told.keys) {
+            let value = match keys.as_ref().filter(|known| known.text == message.keys) {
                 Some(known) => Rc::clone(&known.value),
                 None => Rc::new(value.verified_by(self.host_verifier)),
             };
             *keys_are_wanted = false;
-            let refresh_at = Timestamp(told.keys_refresh_at);
-            *keys = Some(CachedDocument { value, text: told.keys, fetched_at, refresh_at });
+            let refresh_at = Timestamp(message.keys_refresh_at);
+            *keys = Some(CachedDocument { value, text: message.keys, fetched_at, refresh_at });
             *failures = 0;
         }
     }
@@ -114,9 +114,9 @@ mod tests {
     }
 
     fn answered_with(provider: &Rc<Provider>, keys: &str, cache_control: &str, now: Timestamp) {
-        let asked = Rc::clone(provider);
+        let fetching = Rc::clone(provider);
         let mut step = Flow::begin(now, move |callouts| async move {
-            asked.refresh_documents(&callouts).await.unwrap();
+            fetching.refresh_documents(&callouts).await.unwrap();
         });
         while let Step::Callout(callout, flow) = step {
             let body = if callout.url.path() == "/k" { keys } else { METADATA };
@@ -130,9 +130,9 @@ mod tests {
     fn keys_fetched_by_another_worker_are_not_fetched_again() {
         let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::roles(), None)));
         answered(&other, Timestamp(1_000));
-        let asked = Rc::clone(&other);
+        let fetching = Rc::clone(&other);
         let step = Flow::begin(Timestamp(1_100), move |callouts| async move {
-            let _ = asked.refetch_keys(TokenSource::Client, &callouts).await;
+            let _ = fetching.refetch_keys(TokenSource::Client, &callouts).await;
         });
         assert!(matches!(&step, Step::Callout(callout, _) if callout.url.path() == "/k"));
         // Its client disconnects.
@@ -150,7 +150,7 @@ mod tests {
         assert!(one.take_unshared().is_none());
         answered(&one, Timestamp(1_000));
         let news = one.take_unshared().unwrap();
-        assert!(one.take_unshared().is_none(), "news are told once");
+        assert!(one.take_unshared().is_none(), "documents are shared once");
         other.read_shared(&news, Timestamp(1_000));
         assert!(other.known().is_some_and(|known| known.keys.iter().any(|key| key.key_id() == Some("one"))));
         assert!(!other.is_due(Timestamp(1_000)));
@@ -185,10 +185,10 @@ mod tests {
         let one = Rc::new(Provider::new(fixture::roles(), None));
         answered(&one, Timestamp(1_000));
         let news = String::from_utf8(one.take_unshared().unwrap()).unwrap();
-        for told in [news.replace("op.example", "evil.example"), "{}".to_owned(), "x".to_owned()] {
+        for message in [news.replace("op.example", "evil.example"), "{}".to_owned(), "x".to_owned()] {
             let other = Provider::new(fixture::roles(), None);
-            other.read_shared(told.as_bytes(), Timestamp(1_000));
-            assert!(other.known().is_none(), "{told}");
+            other.read_shared(message.as_bytes(), Timestamp(1_000));
+            assert!(other.known().is_none(), "{message}");
         }
     }
 

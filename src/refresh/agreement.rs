@@ -190,7 +190,7 @@ fn lease_span(provider: &config::Provider) -> Seconds {
 /// The key of what is known of the token endpoint of a provider.
 pub fn provider_key(party: &RelyingParty) -> Key {
     let parts = [&b"token endpoint"[..], party.config.issuer.as_bytes(), party.config.client.id.as_bytes()];
-    Key { name: store::Key::new(&parts), tenant: party.tenant(), owner: Owner::NOBODY }
+    Key { name: store::Key::new(&parts), tenant: party.tenant(), owner: Owner::NONE }
 }
 
 fn table(filter: &Filter) -> Table {
@@ -252,9 +252,9 @@ pub async fn claim(filter: &Filter, party: &RelyingParty, key: Key, callouts: &C
         worth: Worth::Lease,
         owner: key.owner,
     };
-    let decide = |held: Option<&[u8]>| match held.and_then(State::read) {
+    let decide = |stored: Option<&[u8]>| match stored.and_then(State::read) {
         Some(State::Failed(failed)) if now < failed.retry_at => (false, None),
-        Some(State::Running) if gone.is_some() && held.and_then(holder) == gone => {
+        Some(State::Running) if gone.is_some() && stored.and_then(holder) == gone => {
             (true, Some(lease.clone()))
         }
         Some(State::Running | State::Refreshed { .. } | State::Refused) => (false, None),
@@ -277,9 +277,9 @@ fn value(key: Key, state: &State, until: Timestamp) -> Record {
 /// unless another replaces it, and so does the lease of another instance: an instance that was presumed gone
 /// may have been late, and then the second use is refused.
 pub async fn put(filter: &Filter, key: Key, state: &State, until: Timestamp, callouts: &Callouts) -> bool {
-    let decide = |held: Option<&[u8]>| {
-        let is_used = matches!(held.and_then(State::read), Some(State::Refreshed { .. }));
-        let is_of_another = held.and_then(holder).is_some_and(|holder| holder != filter.instance.id());
+    let decide = |stored: Option<&[u8]>| {
+        let is_used = matches!(stored.and_then(State::read), Some(State::Refreshed { .. }));
+        let is_of_another = stored.and_then(holder).is_some_and(|holder| holder != filter.instance.id());
         let is_result = matches!(state, State::Refreshed { .. });
         ((), (is_result || !(is_used || is_of_another)).then(|| value(key, state, until)))
     };
@@ -311,8 +311,8 @@ pub fn change_disposable<T>(
     mut decide: impl FnMut(Option<&[u8]>) -> (T, Option<Vec<u8>>),
 ) -> Result<T, WriteError> {
     let record = |bytes| Record { bytes, until: now + span, worth: Worth::Disposable, owner: key.owner };
-    rows(filter, key).change(key.name, now, |held| {
-        let (result, bytes) = decide(held);
+    rows(filter, key).change(key.name, now, |stored| {
+        let (result, bytes) = decide(stored);
         (result, bytes.map(record))
     })
 }
@@ -327,7 +327,7 @@ pub fn clear(filter: &Filter, key: Key, now: Timestamp) {
 /// stored: the browser may send no request for a long time.
 pub async fn note_delivery(filter: &Filter, key: Key, callouts: &Callouts) {
     let now = callouts.now();
-    let decide = |held: Option<&[u8]>| match held.and_then(State::read) {
+    let decide = |stored: Option<&[u8]>| match stored.and_then(State::read) {
         Some(State::Refreshed { sealed, is_delivered: false }) => {
             let delivered = State::Refreshed { sealed, is_delivered: true };
             ((), Some(value(key, &delivered, now + DELIVERED_KEPT)))
@@ -442,7 +442,7 @@ mod tests {
         State::Refreshed { sealed: URL_SAFE_NO_PAD.encode(vec![0; bytes]), is_delivered: false }
     }
 
-    fn told() -> BTreeMap<String, u64> {
+    fn metrics() -> BTreeMap<String, u64> {
         METRICS.with_borrow(|metrics| metrics.iter().cloned().collect())
     }
 
@@ -475,10 +475,10 @@ mod tests {
             (0..100).filter(|number| state(&filter, key_of(&filter, *number, ""), NOW).is_some()).count();
         assert!((20..=31).contains(&left), "{left} of 32 KiB");
         filter.tick(NOW);
-        let told = told();
-        let evicted = told.get("vestibule.evicted.table.refreshed_sessions.provider.main");
-        assert_eq!(evicted.copied(), Some(100 - left as u64), "{told:?}");
-        assert_eq!(told.get("vestibule.refreshed_sessions_fill_percent.provider.main"), Some(&1));
+        let metrics = metrics();
+        let evicted = metrics.get("vestibule.evicted.table.refreshed_sessions.provider.main");
+        assert_eq!(evicted.copied(), Some(100 - left as u64), "{metrics:?}");
+        assert_eq!(metrics.get("vestibule.refreshed_sessions_fill_percent.provider.main"), Some(&1));
     }
 
     #[test]
@@ -495,7 +495,7 @@ mod tests {
         }
         filter.tick(NOW);
         let evicted = |provider: &str| {
-            told().get(&format!("vestibule.evicted.table.refreshed_sessions.provider.{provider}")).copied()
+            metrics().get(&format!("vestibule.evicted.table.refreshed_sessions.provider.{provider}")).copied()
         };
         assert_eq!((evicted("partner"), evicted("main")), (Some(7), Some(2)));
     }
@@ -546,7 +546,7 @@ mod tests {
         for other in [
             owner_of("https://idp.example.com", "bob", "1"),
             owner_of("https://another.example", "alice", "1"),
-            Owner::NOBODY,
+            Owner::NONE,
         ] {
             assert_ne!(alice, other);
         }
@@ -583,7 +583,7 @@ mod tests {
         note_lost(&filter, key, &State::Refused);
         note_lost(&filter, key, &refreshed(10));
         filter.tick(NOW);
-        let evicted = told().get("vestibule.evicted.table.refreshed_sessions.provider.main").copied();
+        let evicted = metrics().get("vestibule.evicted.table.refreshed_sessions.provider.main").copied();
         assert_eq!(evicted, Some(1));
     }
 

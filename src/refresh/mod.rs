@@ -150,10 +150,10 @@ async fn look(
         let Some(key) = Some(&found).filter(|_| due != Due::No).and_then(|found| key_of(found)) else {
             return goes(found);
         };
-        let held = state(filter, key, callouts).await;
+        let stored = state(filter, key, callouts).await;
         let now = callouts.now();
-        let is_running = matches!(held, Some(State::Running));
-        let failed = match held {
+        let is_running = matches!(stored, Some(State::Running));
+        let failed = match stored {
             Some(State::Refreshed { sealed, .. }) => {
                 found = later(filter, &found, &sealed, now)?;
                 continue;
@@ -467,7 +467,7 @@ mod tests {
             });
             match standing {
                 Ok(Standing::Counts(current)) => assert!(is_taken && current.is_new(), "{number}"),
-                Ok(Standing::NeedsRefresh(_)) => panic!("{number}: it was renewed already"),
+                Ok(Standing::NeedsRefresh(_)) => panic!("{number}: it was refreshed already"),
                 Err(why) => assert!(!is_taken && why.code() == "session_not_refreshed", "{number}: {why}"),
             }
         }

@@ -58,8 +58,8 @@ fn name(session: &Session) -> [u8; 8] {
 
 /// The outage of a provider, if there is one, with the time when it is this person's turn to try.
 pub fn known(filter: &Filter, party: &RelyingParty, session: &Session, now: Timestamp) -> Option<Failed> {
-    let held = find(filter, provider_key(party), now)?;
-    Outage::read(&held)?.of(name(session))
+    let stored = find(filter, provider_key(party), now)?;
+    Outage::read(&stored)?.of(name(session))
 }
 
 /// Whether the tokens of a session may be refreshed now; in an outage those of one person at a time.
@@ -73,8 +73,8 @@ pub fn may_try(
     now: Timestamp,
 ) -> Result<(), Failed> {
     let person = name(session);
-    let tried = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |held| {
-        let Some(mut outage) = held.and_then(Outage::read) else { return (Ok(()), None) };
+    let tried = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |stored| {
+        let Some(mut outage) = stored.and_then(Outage::read) else { return (Ok(()), None) };
         let Some(failed) = outage.of(person) else { return (Ok(()), None) };
         if now < failed.retry_at {
             return (Err(failed), None);
@@ -89,8 +89,8 @@ pub fn may_try(
 /// Records a failed refresh whose cause may be the provider.
 pub fn note(filter: &Filter, party: &RelyingParty, session: &Session, failed: Failed, now: Timestamp) {
     let person = name(session);
-    let noted = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |held| {
-        let before = held.and_then(Outage::read).map(|outage| outage.people).unwrap_or_default();
+    let noted = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |stored| {
+        let before = stored.and_then(Outage::read).map(|outage| outage.people).unwrap_or_default();
         let others = before.into_iter().filter(|other| *other != person);
         let people = std::iter::once(person).chain(others).take(KNOWN_LIMIT).collect();
         ((), Some(Outage { failed, people }.write()))

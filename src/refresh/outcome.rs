@@ -132,7 +132,7 @@ fn seal(
     newer: Session,
     now: Timestamp,
 ) -> Result<String, Error> {
-    session::fit(filter, party, newer, session::GIVEN_UP, now, |newer, nonce| {
+    session::fit(filter, party, newer, session::DROPPABLE_PARTS, now, |newer, nonce| {
         filter.cookies.seal_refreshed(&party.cookies, before, newer, nonce)
     })
 }
@@ -347,8 +347,9 @@ async fn newer_id_token(
             return Ok(None);
         }
     };
-    let asked = IdTokenContext { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
-    let expect = exchange::expected(&party.config, &verified, &asked, callouts.now());
+    let context =
+        IdTokenContext { nonce: None, code: None, max_age: None, access_token: &tokens.access_token };
+    let expect = exchange::expected(&party.config, &verified, &context, callouts.now());
     let nonce = session.nonce.as_ref();
     let original = OriginalLogin { person: session.person(), nonce, claims: &session.claims };
     match check_refreshed(verified, &expect, &original).map_err(ProviderError::RefreshedIdToken)? {

@@ -108,14 +108,14 @@ pub fn came_unencrypted(request: &Request) -> bool {
         value.contains("https") || value.trim() == "on"
     };
     request.scheme == "http"
-        && !FetchMetadata::of(request).is_told()
+        && !FetchMetadata::of(request).is_sent()
         && !SAID_BY_PROXIES.iter().any(|name| request.headers.all(name).any(says_https))
 }
 
 /// `Sec-Fetch-Mode` decides if present (Fetch Metadata; not over plain HTTP), otherwise `Accept`.
 fn navigates(request: &Request) -> bool {
     let fetch = FetchMetadata::of(request);
-    if fetch.is_told() {
+    if fetch.is_sent() {
         return fetch.goes_to_a_page();
     }
     !request.headers.has("x-requested-with") && accepts(&request.headers, "text/html")
@@ -315,8 +315,9 @@ mod tests {
             let headers = [&PREFLIGHT[..], &[more]].concat();
             assert!(!is_preflight(&request("OPTIONS", &headers)), "{more:?}");
         }
-        let asked = [&PREFLIGHT[..], &[("access-control-request-headers", "content-type, x-b")]].concat();
-        assert!(is_preflight(&request("OPTIONS", &asked)));
+        let with_headers =
+            [&PREFLIGHT[..], &[("access-control-request-headers", "content-type, x-b")]].concat();
+        assert!(is_preflight(&request("OPTIONS", &with_headers)));
         for (origin, method) in
             [("", "PUT"), (" ", "PUT"), ("null", ""), ("null", "GET, PUT"), ("null", "G\"T")]
         {

@@ -60,12 +60,12 @@ impl<'a> FetchMetadata<'a> {
     }
 
     /// Whether the client is a browser that sends Fetch Metadata.
-    pub fn is_told(&self) -> bool {
+    pub fn is_sent(&self) -> bool {
         [SITE, MODE, DESTINATION].iter().any(|name| self.headers.has(name))
     }
 
     /// Whether the browser sends the mode of the request.
-    pub fn tells_mode(&self) -> bool {
+    pub fn sends_mode(&self) -> bool {
         self.headers.has(MODE)
     }
 

@@ -16,9 +16,9 @@
 //! is public.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use super::steps::{STEPS, after_cookieless, decode_neutral, names_a_stream, percent_decode};
+pub use super::steps::Oddity;
+use super::steps::{Change, STEPS, Step, after_cookieless, decode_neutral, names_a_stream, percent_decode};
 use crate::config::PathMatch;
 
 /// A path with more than one reading may have this many bytes where rules look at paths.
@@ -49,58 +49,13 @@ fn is_plain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte)
 }
 
-/// Why a path has more than one reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oddity {
-    /// This character, percent-encoded.
-    Encoded(u8),
-    /// A delimiter in disguise: overlong UTF-8, `%u002F`, or a character that is normalised to one.
-    Disguised,
-    /// A character at which some programs end the path.
-    End(u8),
-    /// `\`
-    Backslash,
-    /// `;`
-    Semicolon,
-    /// A blank, a control character or a dot at the end of a segment, which some programs drop.
-    Trimmed,
-    /// A control character, which some programs drop.
-    Control,
-    /// `//`
-    DoubleSlash,
-    /// `.` or `..`
-    DotSegment,
-    /// `:$`
-    Stream,
-    /// `(S(x))`
-    Cookieless,
-}
-
-impl fmt::Display for Oddity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Oddity::Encoded(byte) => write!(f, "the percent-encoded character %{byte:02X}"),
-            Oddity::Disguised => f.write_str("a disguised delimiter (overlong UTF-8, %u or a look-alike)"),
-            Oddity::End(byte) => write!(f, "the character %{byte:02X}, at which some programs end a path"),
-            Oddity::Backslash => f.write_str("a backslash"),
-            Oddity::Semicolon => f.write_str("a semicolon"),
-            Oddity::Trimmed => f.write_str("a blank or dot at the end of a segment"),
-            Oddity::Control => f.write_str("a control character"),
-            Oddity::DoubleSlash => f.write_str("a double slash"),
-            Oddity::DotSegment => f.write_str("a dot segment"),
-            Oddity::Stream => f.write_str("the name of a stream (:$), which Windows reads as the file"),
-            Oddity::Cookieless => f.write_str("a session in the path such as (S(x)), which ASP.NET drops"),
-        }
-    }
-}
-
 /// One way to read a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathReading {
     /// What the path is in this reading. Not necessarily UTF-8.
     pub path: Vec<u8>,
     /// How many times it was percent-decoded.
-    pub(super) decoded: u8,
+    decoded: u8,
     /// The last reason for this reading. `None` for the wire reading.
     pub because: Option<Oddity>,
 }
@@ -122,6 +77,12 @@ impl PathReading {
             PathMatch::Prefix(wanted) => has_prefix(&self.path, &self.as_read(wanted)),
             PathMatch::Pattern(pattern) => pattern.is_match(&String::from_utf8_lossy(&self.path)),
         }
+    }
+
+    /// The reading after a step. `None` if the step changes nothing.
+    fn after(&self, step: Step) -> Option<PathReading> {
+        let Change { path, decoded, oddity } = step.change(&self.path, self.decoded)?;
+        Some(PathReading { path, decoded, because: Some(oddity) })
     }
 
     fn as_read<'a>(&self, wanted: &'a str) -> Cow<'a, [u8]> {
@@ -176,7 +137,7 @@ impl Readings {
     /// [`TooMany`], after which the readings are incomplete.
     pub fn advance(&mut self) -> Result<Option<&PathReading>, TooMany> {
         let Some(current) = self.found.get(self.next) else { return Ok(None) };
-        let further: Vec<PathReading> = STEPS.iter().filter_map(|step| step.read(current)).collect();
+        let further: Vec<PathReading> = STEPS.iter().filter_map(|step| current.after(*step)).collect();
         for reading in further {
             let known = |r: &PathReading| r.decoded == reading.decoded && r.path == reading.path;
             if !self.found.iter().any(known) {

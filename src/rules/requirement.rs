@@ -337,7 +337,7 @@ mod tests {
         let dotted = claim(&["https://x.example/roles"], json!(["a"]), json!([]));
         assert_eq!(meets(&dotted, &claims(json!({ "https://x.example/roles": ["a"] })), &[]), Ok(()));
         let bare = claim(&["sub"], json!([]), json!([]));
-        assert!(meets(&bare, &Map::new(), &[]).is_err(), "a claim that is asked for must be there");
+        assert!(meets(&bare, &Map::new(), &[]).is_err(), "a required claim must be there");
     }
 
     #[test]

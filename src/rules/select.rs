@@ -82,7 +82,7 @@ impl fmt::Display for PathError {
                 write!(f, "the request target must be a path beginning with \"/\", but is \"{found}\"")
             }
             PathError::NotAHost { found } => {
-                write!(f, "rules ask for the host, which must be a plain host and port, but is \"{found}\"")
+                write!(f, "rules name hosts, so the host must be a plain host and port, but is \"{found}\"")
             }
             PathError::AmbiguousHost { one, other, because } => {
                 let (one, other) = (shown(one), shown(other));
@@ -578,7 +578,7 @@ mod tests {
         ] {
             assert_eq!(decision(&rules, &named(authority)), expected, "HOST-04 {authority:?}");
         }
-        assert_eq!(decision(&[default()], &named("")), "default", "no rule asks for the host");
+        assert_eq!(decision(&[default()], &named("")), "default", "no rule names a host");
         let error = select(&rules, &named("public.example.com:1")).unwrap_err();
         assert_eq!(error.code().kind.status, 400);
         assert_eq!(
@@ -768,7 +768,7 @@ mod tests {
         assert_eq!(decision(&rules, &get(&long("a/"))), "default");
         assert_eq!(decision(&rules, &get(&long("%2e/"))), "path_too_long");
         assert_eq!(decision(&rules, &get(&long("../"))), "path_too_long");
-        assert_eq!(decision(&[default()], &get(&long("../"))), "default", "no rule asks for the path");
+        assert_eq!(decision(&[default()], &get(&long("../"))), "default", "no rule looks at the path");
         let worst = format!("/{}", "%25%32%65;a%5c%00%0a%3f#//%c0%ae..%20/".repeat(50));
         assert!(["path_too_many_readings", "default"].contains(&decision(&rules, &get(&worst)).as_str()));
     }

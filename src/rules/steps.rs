@@ -1,12 +1,66 @@
 //! Transformations that programs are known to apply to a path.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::disguise::unmask;
-use super::path::{Oddity, PathReading};
 
 /// Programs in a chain are assumed to decode at most this many times in total.
 const DECODINGS: u8 = 2;
+
+/// Why a path has more than one reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// This character, percent-encoded.
+    Encoded(u8),
+    /// A delimiter in disguise: overlong UTF-8, `%u002F`, or a character that is normalised to one.
+    Disguised,
+    /// A character at which some programs end the path.
+    End(u8),
+    /// `\`
+    Backslash,
+    /// `;`
+    Semicolon,
+    /// A blank, a control character or a dot at the end of a segment, which some programs drop.
+    Trimmed,
+    /// A control character, which some programs drop.
+    Control,
+    /// `//`
+    DoubleSlash,
+    /// `.` or `..`
+    DotSegment,
+    /// `:$`
+    Stream,
+    /// `(S(x))`
+    Cookieless,
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Oddity::Encoded(byte) => write!(f, "the percent-encoded character %{byte:02X}"),
+            Oddity::Disguised => f.write_str("a disguised delimiter (overlong UTF-8, %u or a look-alike)"),
+            Oddity::End(byte) => write!(f, "the character %{byte:02X}, at which some programs end a path"),
+            Oddity::Backslash => f.write_str("a backslash"),
+            Oddity::Semicolon => f.write_str("a semicolon"),
+            Oddity::Trimmed => f.write_str("a blank or dot at the end of a segment"),
+            Oddity::Control => f.write_str("a control character"),
+            Oddity::DoubleSlash => f.write_str("a double slash"),
+            Oddity::DotSegment => f.write_str("a dot segment"),
+            Oddity::Stream => f.write_str("the name of a stream (:$), which Windows reads as the file"),
+            Oddity::Cookieless => f.write_str("a session in the path such as (S(x)), which ASP.NET drops"),
+        }
+    }
+}
+
+/// The result of a step.
+pub(super) struct Change {
+    pub(super) path: Vec<u8>,
+    /// How many times it was percent-decoded.
+    pub(super) decoded: u8,
+    /// Why the step changed the path.
+    pub(super) oddity: Oddity,
+}
 
 /// Something a program may do to a path.
 #[derive(Debug, Clone, Copy)]
@@ -69,13 +123,12 @@ pub(super) const STEPS: [Step; 21] = [
 ];
 
 impl Step {
-    /// The reading after this step, or `None` if the step finds nothing to do.
-    pub(super) fn read(self, from: &PathReading) -> Option<PathReading> {
+    /// Applies the step to a path that was percent-decoded so many times. `None` if it changes nothing.
+    pub(super) fn change(self, path: &[u8], decoded: u8) -> Option<Change> {
         let decodes = matches!(self, Step::Decode | Step::DecodeAllButSlash);
-        if decodes && from.decoded >= DECODINGS {
+        if decodes && decoded >= DECODINGS {
             return None;
         }
-        let path = &from.path;
         let changed = match self {
             Step::Decode => percent_decode(path, |_| true),
             Step::DecodeAllButSlash => percent_decode(path, |byte| byte != b'/'),
@@ -100,12 +153,9 @@ impl Step {
             Step::DropStream => names_a_stream(path).then(|| each_segment(path, before_stream)),
             Step::DropCookieless => drop_cookieless(path),
         }?;
-        let because = Some(self.oddity(path));
-        (changed != *path).then_some(PathReading {
-            path: changed,
-            decoded: from.decoded.saturating_add(u8::from(decodes)),
-            because,
-        })
+        let oddity = self.oddity(path);
+        let decoded = decoded.saturating_add(u8::from(decodes));
+        (changed != path).then_some(Change { path: changed, decoded, oddity })
     }
 
     fn oddity(self, path: &[u8]) -> Oddity {
@@ -363,8 +413,7 @@ mod tests {
     #[test]
     fn ignored_parts_of_windows_and_asp_net_paths_are_dropped() {
         let step = |step: Step, path: &str| {
-            let from = PathReading { path: path.into(), decoded: 0, because: None };
-            step.read(&from).map(|reading| String::from_utf8(reading.path).unwrap())
+            step.change(path.as_bytes(), 0).map(|change| String::from_utf8(change.path).unwrap())
         };
         for (path, expected) in [
             ("/admin::$DATA", Some("/admin")),

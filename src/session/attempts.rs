@@ -8,14 +8,13 @@
 //! The cookie is plain text, so that filters with different keys count together. A forged one shows the page
 //! that ends a loop, which has a way out, and does nothing else: no count admits anybody.
 
-use std::fmt::{self, Write};
-
-use sha2::{Digest, Sha256};
+use std::fmt;
 
 use crate::codes::{self, Code};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
+use super::attempt_counts::{self, ATTEMPTS_LIFETIME, Count, write};
 use super::client_cookies::ClientCookies;
 use super::cookies::Cookies;
 use super::jar::Jar;
@@ -27,12 +26,6 @@ pub const ATTEMPTS_LIMIT: u8 = 3;
 
 /// A session younger than this has just begun: few requests have used it yet.
 pub const JUST_BEGUN: Seconds = Seconds(10);
-
-/// A count expires after this time: later logins are no part of a loop.
-pub(super) const ATTEMPTS_LIFETIME: Seconds = Seconds(120);
-
-/// Counts that one cookie holds.
-const COUNTS_LIMIT: usize = 8;
 
 /// Cookies that a log line names.
 const COOKIES_NAMED: usize = 16;
@@ -83,42 +76,6 @@ impl fmt::Display for LoginLoop {
     }
 }
 
-/// One count in the cookie, `of.number.written_at`, each a decimal number.
-type Count = (u32, u8, u64);
-
-/// Separates two counts.
-const SEPARATOR: char = ':';
-
-/// A name for the counted thing, equal in every filter.
-pub(super) fn name(parts: &[&[u8]]) -> u32 {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(4).fold(0, |name, byte| name << 8 | u32::from(*byte))
-}
-
-fn count(text: &str) -> Option<Count> {
-    let mut fields = text.split('.');
-    let mut next = || fields.next();
-    let count = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
-    next().is_none().then_some(count)
-}
-
-/// The value of a cookie with these counts, the first ones if there are too many.
-fn write(counts: &[Count]) -> String {
-    let mut text = String::new();
-    for (of, number, written_at) in counts.iter().take(COUNTS_LIMIT) {
-        if !text.is_empty() {
-            text.push(SEPARATOR);
-        }
-        // Writing to a text does not fail.
-        let _ = write!(text, "{of}.{number}.{written_at}");
-    }
-    text
-}
-
 impl ClientCookies {
     /// What lost logins of the client are counted as.
     pub fn lost(&self) -> u32 {
@@ -129,7 +86,7 @@ impl ClientCookies {
     pub fn needless(&self, page: &str) -> u32 {
         let end = page.bytes().position(|byte| matches!(byte, b'?' | b'#'));
         let path = page.get(..end.unwrap_or(page.len())).unwrap_or_default();
-        name(&[&self.lost().to_le_bytes(), path.as_bytes()])
+        attempt_counts::name(&[&self.lost().to_le_bytes(), path.as_bytes()])
     }
 }
 
@@ -164,16 +121,10 @@ impl Cookies {
         (!is_as_before).then(|| self.attempts_cookie(&counts))
     }
 
-    /// The counts that are still valid. Malformed ones are ignored.
+    /// The counts that are still valid.
     fn counts(&self, jar: &Jar<'_>, now: Timestamp) -> Vec<Count> {
-        let mut counts = Vec::new();
-        for value in jar.all(&self.attempts_name).take(CANDIDATES_LIMIT) {
-            let text = std::str::from_utf8(value).unwrap_or_default();
-            // One from the future would never expire. Clocks of proxies differ by less.
-            let is_recent = |count: &Count| now.0.abs_diff(count.2) < ATTEMPTS_LIFETIME.0;
-            counts.extend(text.split(SEPARATOR).take(COUNTS_LIMIT).filter_map(count).filter(is_recent));
-        }
-        counts
+        let values = jar.all(&self.attempts_name).take(CANDIDATES_LIMIT);
+        values.flat_map(|value| attempt_counts::read(value, now)).collect()
     }
 
     fn attempts_cookie(&self, counts: &[Count]) -> String {

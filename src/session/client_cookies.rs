@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::attempts;
+use super::attempt_counts;
 use super::changes::{Fingerprint, unpack_changes};
 use super::contents::Session;
 use super::jar::Jar;
@@ -55,7 +55,7 @@ impl ClientCookies {
                 ResponseMode::Query => Attributes::of_login(&config.session),
                 ResponseMode::FormPost => Attributes::of_form_post(&config.session),
             },
-            counted_as: attempts::name(&parts.map(str::as_bytes)),
+            counted_as: attempt_counts::name(&parts.map(str::as_bytes)),
         }
     }
 

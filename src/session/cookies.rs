@@ -9,7 +9,7 @@ use crate::config::{Config, RelyingParty};
 use crate::text::shown;
 use crate::time::{Seconds, Timestamp};
 
-use super::attempts::ATTEMPTS_LIFETIME;
+use super::attempt_counts::ATTEMPTS_LIFETIME;
 use super::changes::{Fingerprint, pack_changes};
 use super::client_cookies::ClientCookies;
 use super::contents::Session;

@@ -8,11 +8,12 @@
 //! |---|---|---|
 //! | `<name>` or `<name>-<provider>`, then `.1`, `.2` ... | the [`Session`], in up to eight parts | [`Purpose::Session`](seal::Purpose) |
 //! | `<name>-login-<id>` | one [`Login`] in flight; each tab has its own | [`Purpose::Login`](seal::Purpose) |
-//! | `<name>-attempts` | how many login attempts gave no usable session | nothing: filters with different keys count together |
+//! | `<name>-tries` | how many login attempts gave no usable session | nothing: filters with different keys count together |
 //! | `<name>-logout` | `state` of the logout for which the browser is at the provider | [`Purpose::Logout`](seal::Purpose) |
 //!
 //! [`Cookies`] is the way in. This module knows cookies and no endpoints.
 
+mod attempt_counts;
 mod attempts;
 mod changes;
 mod client_cookies;

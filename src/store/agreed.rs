@@ -1,7 +1,7 @@
 //! Entries on which all workers that serve a site agree: which one redeems a code, which one refreshes a
 //! session, and the result.
 
-use super::{Claim, Key, ReadError, Record, Rows, WriteError};
+use super::{Claim, Key, ReadError, Record, Rows, Store, Table, Tenant, WriteError};
 use crate::flow::Callouts;
 use crate::time::Timestamp;
 
@@ -17,7 +17,14 @@ use crate::time::Timestamp;
 /// - if the current value cannot be known, the result is an error, and never an absent entry;
 /// - names are hashed ([`Key`]), and values that matter are sealed by the code that stores them: no entry
 ///   grants access by itself.
-pub struct Agreed<'a>(pub(super) Rows<'a>);
+pub struct Agreed<'a>(Rows<'a>);
+
+impl Table {
+    /// The entries of one tenant, as all workers that serve a site see them.
+    pub fn agreed(self, store: &Store, tenant: Tenant) -> Agreed<'_> {
+        Agreed(self.rows(store, tenant))
+    }
+}
 
 impl Agreed<'_> {
     /// The value of an entry that has not ended.

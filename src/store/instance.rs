@@ -125,7 +125,7 @@ impl Instance {
             return true;
         }
         let alive =
-            Record { bytes: Vec::new(), until: now + GONE_AFTER, worth: Worth::Lease, owner: Owner::NOBODY };
+            Record { bytes: Vec::new(), until: now + GONE_AFTER, worth: Worth::Lease, owner: Owner::NONE };
         let is_known = INSTANCES.rows(store, Tenant::none()).put(name(self.id), &alive, now).is_ok();
         self.beaten_at.set(is_known.then_some(now));
         is_known

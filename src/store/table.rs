@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 
-use super::{Agreed, KEY_BYTES, Key, ReadError, Store, Tenant, WriteError};
+use super::{KEY_BYTES, Key, ReadError, Store, Tenant, WriteError};
 use crate::time::Timestamp;
 
 /// Bytes of an entry without its value: key, end, worth, owner, length.
@@ -45,7 +45,7 @@ pub struct Owner(u32);
 
 impl Owner {
     /// Each entry counts for itself.
-    pub const NOBODY: Owner = Owner(0);
+    pub const NONE: Owner = Owner(0);
 
     /// The owner with this name.
     pub fn of(parts: &[&[u8]]) -> Owner {
@@ -70,7 +70,7 @@ pub struct Record {
 impl Record {
     /// A value without an owner, which cannot be obtained again.
     pub fn new(bytes: &[u8], until: Timestamp) -> Record {
-        Record { bytes: bytes.to_vec(), until, worth: Worth::Valued, owner: Owner::NOBODY }
+        Record { bytes: bytes.to_vec(), until, worth: Worth::Valued, owner: Owner::NONE }
     }
 }
 
@@ -99,11 +99,6 @@ impl Table {
         Rows { store, table: self, tenant }
     }
 
-    /// The same as all workers that serve a site see them.
-    pub fn agreed(self, store: &Store, tenant: Tenant) -> Agreed<'_> {
-        Agreed(self.rows(store, tenant))
-    }
-
     /// A bucket with one entry more, and how many of the evicted entries may be missed. `None` if the new
     /// entry does not fit beside the leases.
     fn with(&self, bucket: &[u8], entry: Entry<'_>, now: Timestamp) -> Option<(Vec<u8>, u64)> {
@@ -127,7 +122,7 @@ impl Table {
 /// Which of the entries is evicted for a new one.
 fn victim(others: &[Entry<'_>], new: &Entry<'_>) -> Option<usize> {
     let share = |entry: &Entry<'_>| match entry.owner {
-        Owner::NOBODY => entry.len(),
+        Owner::NONE => entry.len(),
         owner => {
             let all = others.iter().chain([new]).filter(|other| other.owner == owner);
             all.map(Entry::len).fold(0, usize::saturating_add)
@@ -150,8 +145,8 @@ impl Rows<'_> {
 
     /// Creates an entry unless there is one. Of all workers that try at the same time, one succeeds.
     pub fn claim(&self, key: Key, value: &Record, now: Timestamp) -> Claim {
-        let claimed = self.change(key, now, |held| match held {
-            Some(held) => (Claim::Held(held.to_vec()), None),
+        let claimed = self.change(key, now, |stored| match stored {
+            Some(stored) => (Claim::Held(stored.to_vec()), None),
             None => (Claim::Made, Some(value.clone())),
         });
         claimed.unwrap_or(Claim::Contended)
@@ -181,8 +176,8 @@ impl Rows<'_> {
         let missed = Cell::new(0);
         let changed = self.store.update(&self.bucket_name(key), |bucket| {
             missed.set(0);
-            let held = Entry::all(bucket).find(|entry| entry.key == key && now < entry.until);
-            let (result, value) = decide(held.map(|entry| entry.value));
+            let stored = Entry::all(bucket).find(|entry| entry.key == key && now < entry.until);
+            let (result, value) = decide(stored.map(|entry| entry.value));
             let Some(Record { bytes, until, worth, owner }) = value else { return (Ok(result), None) };
             let entry = Entry { key, until, worth, owner, value: &bytes };
             match self.table.with(bucket, entry, now) {
@@ -311,7 +306,7 @@ mod tests {
                     key: key("other"),
                     until: Timestamp(u64::MAX),
                     worth: Worth::Valued,
-                    owner: Owner::NOBODY,
+                    owner: Owner::NONE,
                     value: b"theirs",
                 };
                 let (old, _) = data.get(name).cloned().unwrap_or_default();

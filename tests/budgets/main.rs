@@ -1,5 +1,5 @@
-//! What one request costs the core on the ways that most requests take: allocations, their bytes, and
-//! instructions. Counted, not timed, so the figures are the same on every machine.
+//! What one request costs the core on the most common paths: allocations, their bytes, and instructions.
+//! Counted, not timed, so the figures are the same on every machine.
 //!
 //! None of them may rise. To lower one, make it cheaper, run `make budgets`, and write down what the tests
 //! say: allocations and bytes exactly, instructions with two parts in a hundred of slack. What the built
@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::string_slice)]
 
-/// Where the world looks for what plays the proxy.
+/// The gateway that the world of the stories uses.
 #[path = "../stories/native.rs"]
 #[allow(dead_code, reason = "the stories use more of it")]
 mod gateway;
@@ -26,15 +26,16 @@ use std::{env, hint};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::{Value, json};
-use vestibule::filter::{Answer, Filter};
+use vestibule::config::Config;
+use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::flow::Step;
 use vestibule::http::Request;
 use vestibule::time::{Seconds, Timestamp};
 
 use memory::{Taken, taken_by};
-use world::{Asked, World, document};
+use world::{SentCallout, World, document};
 
-/// What a request may cost that comes to this code.
+/// What a request with this decision may cost.
 struct Budget {
     code: &'static str,
     allocations: u64,
@@ -48,14 +49,14 @@ const BUDGETS: [Budget; 6] = [
     Budget { code: "public", allocations: 1, bytes: 6, instructions: 12_300 },
     Budget { code: "login_begins", allocations: 119, bytes: 10210, instructions: 214_600 },
     Budget { code: "not_logged_in", allocations: 79, bytes: 9104, instructions: 79_800 },
-    // A token that was never seen, its signature verified by a host that costs nothing.
+    // A new token. The host verifies its signature, at no cost here.
     Budget { code: "token", allocations: 0, bytes: 0, instructions: 0 },
 ];
 
 /// The last of [`BUDGETS`].
 const NEW_TOKEN: usize = 5;
 
-/// Requests of one run under valgrind, and half of those of the other. A token lives for 300 seconds.
+/// Requests of one run under valgrind; the other run makes twice as many. A token lives for 300 seconds.
 const ROUNDS: u64 = 100;
 
 /// What a browser sends with every request.
@@ -85,7 +86,7 @@ fn configuration() -> Value {
     })
 }
 
-/// The further claims of an access token as common providers write it, 1 KB of JSON.
+/// Further claims, as common providers have them in access tokens: 1 KB of JSON in all.
 fn new_claims(number: u64) -> Value {
     json!({
         "jti": format!("b0a1c2d3-{number:012}"), "azp": "orders-frontend", "typ": "Bearer", "acr": "1",
@@ -117,19 +118,19 @@ impl Log for Formats {
     fn flush(&self) {}
 }
 
-/// A worker that has met everybody once.
+/// A worker that has seen every session and every token once.
 struct Worker {
     filter: Rc<Filter>,
     now: Timestamp,
     /// In the order of [`BUDGETS`].
     requests: Vec<Request>,
-    /// Tokens that the filter has not seen.
+    /// Tokens that the filter has not seen yet.
     unseen: Vec<String>,
 }
 
 impl Worker {
     fn new() -> Worker {
-        // The first logger stays; a world would keep its lines.
+        // The first logger that is installed stays, and that of a world would store its lines.
         let _ = log::set_logger(&Formats);
         let mut world = World::with(&configuration());
         world.log_in("/orders").is(302, "login_completed");
@@ -150,11 +151,14 @@ impl Worker {
         let unseen = |number: u64| world.idp().access_token(&new_claims(number), now);
         let unseen = (0..2 * ROUNDS + 2).map(unseen).map(|token| format!("Bearer {token}")).collect();
         log::set_max_level(LevelFilter::Info);
-        let filter = gateway::filter_verified_by(|_| Some(true), &document(&configuration()), now);
+        let document = document(&configuration());
+        let config = Config::read(document.to_string().as_bytes(), &|_| None).unwrap();
+        let host = HostFunctions { verify: Some(|_| Some(true)), ..gateway::host_functions(&document, 1) };
+        let filter = Filter::new(config, &host, now).unwrap();
         // The token is unknown, so the provider is fetched.
         let mut step = filter.start(requests[1].clone(), now);
         while let Step::Callout(callout, flow) = step {
-            step = flow.resume(world.reply(&Asked::from(&*callout)), now);
+            step = flow.resume(world.reply(&SentCallout::from(&*callout)), now);
         }
         assert!(matches!(step, Step::Done(Answer::Continue(_))));
         let mut worker = Worker { filter, now, requests, unseen };
@@ -162,7 +166,7 @@ impl Worker {
         worker
     }
 
-    /// One request, in a second of its own.
+    /// One request, a second after the one before.
     fn decide(&mut self, way: usize) -> (Taken, Answer) {
         self.now = self.now + Seconds(1);
         let mut request = self.requests[way].clone();
@@ -180,7 +184,7 @@ impl Worker {
     }
 }
 
-/// The core at work: what is measured.
+/// The part of the core that is measured.
 fn decide(filter: &Rc<Filter>, request: Request, now: Timestamp) -> Answer {
     match filter.start(request, now) {
         Step::Done(answer) => answer,
@@ -224,10 +228,10 @@ fn played_under_valgrind() {
     }
 }
 
-/// What a run costs besides its requests is the same for so many and twice as many.
+/// A run with twice as many requests has the same fixed cost, so the difference is the cost of the requests.
 #[test]
 fn a_request_runs_within_its_instruction_budget() {
-    // Not through `print!`: a passing test shows nothing of that.
+    // Not through `print!`: the harness hides what a passing test prints.
     let say = |line: &str| drop(std::io::stderr().write_all(line.as_bytes()));
     if env::var_os("BUDGETS_INSTRUCTIONS").is_none() {
         return say("skipped: `make budgets` counts instructions, of the core as it is optimised\n");

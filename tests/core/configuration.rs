@@ -154,13 +154,13 @@ fn the_examples_for_kong_are_accepted() {
         assert!(config.shared_data);
         let host = |target: &str| target.split(':').next().unwrap_or_default().to_owned();
         let issuer = url::Url::parse(&config.providers[0].provider.issuer).unwrap();
-        // Not the name of a cluster, which means nothing there.
+        // The name of a cluster means nothing in Kong.
         let target = config.providers[0].provider.callout.default.as_deref().map(host);
         assert_eq!(target.as_deref(), issuer.host_str());
     }
 }
 
-/// nginx reads no text of 4096 bytes, and what the filter calls its variables is what is declared.
+/// nginx reads no text of 4096 bytes, and it must declare every variable that the filter sets.
 #[test]
 fn the_example_for_nginx_is_accepted_and_fails_closed() {
     let (_, document) = NGINX.split_once("proxy_wasm vestibule '").unwrap();
@@ -267,7 +267,7 @@ fn without_null(value: &mut Value) {
     }
 }
 
-/// Where and by which keyword a schema refuses a value. Knows the keywords that ours uses.
+/// Where and by which keyword a schema refuses a value. It supports the keywords that our schema uses.
 fn fault(root: &Value, schema: &Value, value: &Value, place: &str) -> Option<String> {
     let inner =
         |schema: &Value, value: &Value, name: &str| fault(root, schema, value, &format!("{place}.{name}"));
@@ -333,7 +333,7 @@ fn refused(refused: bool, place: &str, keyword: &str) -> Option<String> {
 
 fn size(value: &Value) -> Option<u64> {
     let size = value.as_array().map(Vec::len).or_else(|| value.as_object().map(serde_json::Map::len));
-    // What has no size is not refused for its size.
+    // A value without a size is not refused for its size.
     size.map(|size| size as u64).or(Some(1))
 }
 

@@ -1,5 +1,4 @@
-//! The corpora of the fuzz targets, replayed: what a fuzzer found once is looked at in every test run,
-//! without a fuzzer.
+//! Replays the corpora of the fuzz targets: every test run checks what a fuzzer once found, without a fuzzer.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::fuzz::{TARGETS, run};
 
-/// All corpora together. Bytes.
+/// Limit for all corpora together. Bytes.
 const CORPORA_LIMIT: u64 = 2 * 1024 * 1024;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
-/// Names in a folder, without this ending.
+/// The names in a folder with this ending, without it.
 fn names(folder: &Path, ending: &str) -> BTreeSet<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter_map(|name| name.strip_suffix(ending).map(str::to_owned)).collect()

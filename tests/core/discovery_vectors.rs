@@ -32,7 +32,7 @@ fn documents() -> Option<BTreeMap<String, Vec<u8>>> {
     )
 }
 
-/// A provider with a way for each endpoint.
+/// A provider with a callout target for each endpoint.
 fn provider(issuer: &str) -> Provider {
     Provider {
         name: "provider".into(),
@@ -54,7 +54,7 @@ fn provider(issuer: &str) -> Provider {
     }
 }
 
-/// Such a provider for logins.
+/// The roles of such a provider, which serves logins.
 fn roles(provider: Provider) -> Roles {
     let provider = Rc::new(provider);
     let relying_party = RelyingParty {

@@ -1,5 +1,5 @@
-//! The documents say what is there: every code, every test they name, every link, and an example that
-//! can be copied.
+//! The documents match the source: every code, every test that they name, every link, and an example that can
+//! be copied.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ fn captures(pattern: &str, text: &str) -> Vec<String> {
     pattern.captures_iter(text).map(|found| found.get(1).unwrap().as_str().to_owned()).collect()
 }
 
-/// Codes that are no row of a refusal: what decisions are made with, and what warnings say.
+/// Codes that have no row of a refusal: those of decisions and of warnings.
 fn codes_of_the_source() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for (_, text) in sources() {
@@ -85,7 +85,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
     codes
 }
 
-/// That every refusal has a row, and every row a refusal, is held by the compiler.
+/// The compiler checks that every refusal has a row, and every row a refusal.
 #[test]
 fn the_documented_codes_are_those_of_the_source() {
     let rows = SECTIONS.iter().flat_map(|section| section.rows);
@@ -171,7 +171,7 @@ fn the_documented_metrics_are_those_of_the_source() {
     }
 }
 
-/// With the example for Envoy every varying part of a name is a label, and what is left is the same for
+/// With the example for Envoy every varying part of a name becomes a label, and the same name is left for
 /// all.
 #[test]
 fn the_tags_of_the_example_leave_the_name_of_the_family() {
@@ -185,7 +185,7 @@ fn the_tags_of_the_example_leave_the_name_of_the_family() {
         .map(|(name, regex)| (name.to_owned(), Regex::new(regex).unwrap()))
         .collect();
     for family in FAMILIES {
-        // Names that provoke: of parts, and of other labels.
+        // Names that could be taken for a part of the metric or for another label.
         for provider in ["main", "provider", "a-code", "outcome", "endpoint_1"] {
             let mut expected: Vec<(String, String)> = family
                 .labels
@@ -197,7 +197,8 @@ fn the_tags_of_the_example_leave_the_name_of_the_family() {
             for (label, values) in family.labels {
                 name = name.replace(&label.to_uppercase(), values.last().unwrap());
             }
-            // As Envoy does it: each looks at the whole name, and what they found is cut out together.
+            // As in Envoy: each expression is matched against the whole name, and then all matches are cut
+            // out at once.
             let mut cuts = Vec::new();
             let mut found = Vec::new();
             for (tag, regex) in &tags {
@@ -290,7 +291,7 @@ fn readme_examples() -> Vec<Value> {
     blocks.iter().map(|block| serde_yaml_ng::from_str(block).unwrap()).collect()
 }
 
-/// That Envoy takes the example too is tested with a real one.
+/// A test with a real Envoy checks that Envoy accepts the example too.
 #[test]
 fn the_example_of_the_readme_is_a_valid_configuration() {
     let examples = readme_examples();
@@ -321,7 +322,7 @@ fn the_example_of_the_readme_is_a_valid_configuration() {
 
 /// Rows of the attack catalogue that need a statement in the documents: limits of the filter are documented.
 #[test]
-fn documents_state_what_the_catalogue_asks_them_to_state() {
+fn documents_state_what_the_catalogue_requires() {
     for (id, document, words) in [
         (
             "HDR-18",

@@ -64,7 +64,7 @@ fn one_file_has_all_that_is_unsafe() {
     assert!(!uses(&["unsafe {"], border).is_empty());
 }
 
-/// Read in several places it is read in several ways.
+/// Code that reads it in several places would interpret it in several ways.
 #[test]
 fn fetch_metadata_is_read_in_one_place() {
     let elsewhere =
@@ -170,7 +170,7 @@ fn the_code_map_names_every_module() {
         let place = format!("src/{}{slash}", entry.file_name().to_str().unwrap());
         assert!(named.contains(place.as_str()), "the code map does not name {place}");
     }
-    // Files that a line names beside its place.
+    // Files that a row names beside its path.
     for line in map.lines().filter(|line| line.starts_with("| `")) {
         let place = Path::new(line.split('`').nth(1).unwrap());
         for name in line.split('`').skip(3).step_by(2).filter(|name| name.ends_with(".rs")) {

@@ -1,8 +1,8 @@
-//! What holds the core and needs no process of its own: the stories, documents and vectors held against the
+//! Tests of the core that need no process of their own: the stories, documents and vectors compared with the
 //! code, rules that hold everywhere in the source, and the corpora of the fuzz targets. One binary, because
-//! each is compiled with everything and links it.
+//! each binary is linked with everything.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
+// All of this is test code, but clippy knows that only of functions with a test attribute.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,5 +31,5 @@ mod supply_chain;
 mod vectors;
 mod wycheproof;
 
-// Where the stories and the fuzz targets look for them.
+// Where the stories and the fuzz targets expect these modules.
 use stories::{gateway, world};

@@ -31,7 +31,7 @@ pub fn sources() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(read).collect()
 }
 
-/// What stands there up to the next empty line.
+/// The text up to the next empty line.
 fn block(text: &str, start: usize) -> Option<&str> {
     text.get(start..)?.split("\n\n").next()
 }
@@ -58,7 +58,7 @@ fn functions() -> BTreeMap<String, String> {
     tests
 }
 
-/// All tests there are: functions, and the files of `wasm-test/`.
+/// All tests: functions, and the files of `wasm-test/`.
 pub struct Tests(BTreeMap<String, String>);
 
 impl Tests {

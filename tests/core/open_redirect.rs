@@ -22,7 +22,7 @@ fn payloads() -> Option<Vec<String>> {
     Some(payloads)
 }
 
-/// What a browser of the site gets out of a payload: as it is, and decoded once as a parameter is.
+/// What a browser of the site makes of a payload: as it is, and decoded once as a parameter is.
 fn readings(payload: &str) -> [String; 2] {
     let decoded = url::form_urlencoded::parse(format!("x={}", payload.replace('&', "%26")).as_bytes())
         .map(|(_, value)| value.into_owned())

@@ -1,10 +1,11 @@
-//! `docs/pain-points.md` says what is done about what goes wrong elsewhere, and which tests hold it.
+//! `docs/pain-points.md` lists what goes wrong in other filters, what this one does about it, and which tests
+//! prove it.
 
 use std::fs;
 
 use crate::named::{Tests, root};
 
-/// The cells of every row: number, what goes wrong, what happens here, and what holds it.
+/// The cells of every row: number, what goes wrong, what happens here, and which tests prove it.
 fn rows() -> Vec<[String; 4]> {
     let page = fs::read_to_string(root().join("docs/pain-points.md")).unwrap();
     let lines = page.lines().filter(|line| line.starts_with('|'));
@@ -16,7 +17,7 @@ fn rows() -> Vec<[String; 4]> {
         assert!(before.is_empty() && after.is_empty(), "{line}");
         [number, pain, here, held_by].map(Clone::clone)
     };
-    // Without the names of the columns and the line below them.
+    // Without the header of the table and the line below it.
     lines.skip(2).map(cells).collect()
 }
 

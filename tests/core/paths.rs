@@ -1,5 +1,5 @@
-//! Random paths against the reading of the `url` crate: it is among the readings that are made here, and
-//! no path is let through by a rule that is not the rule of that reading.
+//! Random paths compared with the `url` crate: its reading is among the readings that the filter makes, and
+//! no rule lets a path through unless it is also the rule of that reading.
 //!
 //! `PATHS_SEED` repeats a run, `PATHS_CASES` makes it longer.
 
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::fuzz::paths::{Verdict, agrees_with_url, rules};
 
-/// What paths are made of: what rules name, what programs read in several ways, and the rest.
+/// What paths are made of: names in rules, what programs read in several ways, and other text.
 const PARTS: [&str; 73] = [
     "public",
     "closed",
@@ -120,7 +120,7 @@ impl Random {
         for _ in 0..self.below(9) {
             path += PARTS[self.below(PARTS.len())];
         }
-        // Now and then one character is another one.
+        // Sometimes one character is replaced.
         if self.below(3) == 0 {
             let mut characters: Vec<char> = path.chars().collect();
             let at = self.below(characters.len());
@@ -136,7 +136,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// What a fuzzer found: the `url` crate takes `u|` for a drive of Windows whatever the scheme.
+/// Found by a fuzzer: the `url` crate takes `u|` for a drive of Windows whatever the scheme.
 #[test]
 fn dot_segments_do_not_climb_above_a_windows_drive() {
     let rules = rules();

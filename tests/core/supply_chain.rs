@@ -1,8 +1,8 @@
-//! What the module is made of (LOG-09): the crates of `Cargo.lock`.
+//! The crates that the module is made of (LOG-09): those of `Cargo.lock`.
 //!
-//! The database of RustSec is on GitHub, which not every builder reaches; `cargo audit` beside this is
-//! better where it does. Here stand the advisories that concern what this crate does, or crates that
-//! are under it, and the crates that it must not get.
+//! The database of RustSec is on GitHub, which not every builder reaches; where one does, run `cargo audit`
+//! as well. Listed here are advisories about what this crate does or about crates that it uses, and crates
+//! that it must not use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// A crate, the version from which on it is mended, and the advisory.
+/// A crate, the first version with the fix, and the advisory.
 const MENDED_FROM: [(&str, [u64; 3], &str); 9] = [
     ("bytes", [1, 11, 1], "RUSTSEC-2026-0007"),
     ("curve25519-dalek", [4, 1, 3], "RUSTSEC-2024-0344"),
@@ -23,9 +23,9 @@ const MENDED_FROM: [(&str, [u64; 3], &str); 9] = [
     ("rsa", [0, 9, 10], "RUSTSEC-2023-0071; 0.9 is one of the tests alone, as SECURITY.md explains"),
 ];
 
-/// Crates that would bring what the design rules out: another parser of tokens, another source of
-/// randomness in the core, C code, a second regular expression engine, or something unmaintained. Of what
-/// inflates there is one, `miniz_oxide`, and one place that may use it: see `only_sessions_are_decompressed`.
+/// Crates that would bring what the design rules out: another parser of tokens, another source of randomness
+/// in the core, C code, a second regular expression engine, or something unmaintained. One crate inflates,
+/// `miniz_oxide`, and one place may use it: see `only_sessions_are_decompressed`.
 const UNWANTED: [&str; 12] = [
     "jsonwebtoken",
     "josekit",

@@ -1,7 +1,7 @@
 //! Public test vectors: Wycheproof, the examples of the RFCs, key sets of real providers.
 //!
-//! They are not part of this repository. `VESTIBULE_VECTORS` names the folder that holds them; without
-//! it these tests say so and pass.
+//! They are not part of this repository. `VESTIBULE_VECTORS` names the folder that holds them; without it
+//! these tests print that and pass.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -185,7 +185,7 @@ fn rotations_of_google_and_entra_the_right_key_is_found() {
     }
 }
 
-/// A token that says that this key signed it.
+/// A token whose header names this key.
 fn token_by(key_id: &str) -> String {
     let [header, claims] = [json!({"alg": "RS256", "kid": key_id}), json!({"sub": "alice"})]
         .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));

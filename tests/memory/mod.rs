@@ -1,8 +1,8 @@
-//! An allocator that counts, by the byte and for each thread: what the filter takes, and what it holds on
-//! to. A test binary that includes this has it for all that it does.
+//! An allocator that counts bytes for each thread: what the filter allocates, and what it still holds. It
+//! counts for the whole test binary that includes it.
 
 #![allow(unsafe_code)]
-// Not every binary uses all of it.
+// No binary uses all of it.
 #![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -18,7 +18,8 @@ thread_local! {
     static TAKEN: Cell<Taken> = const { Cell::new(Taken { allocations: 0, bytes: 0 }) };
 }
 
-/// What was allocated, freed since or not. Memory that grows counts as taken once more, as a whole.
+/// What was allocated, whether freed since or not. A reallocation counts as a new allocation of the whole
+/// size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
     pub allocations: u64,
@@ -26,7 +27,7 @@ pub struct Taken {
 }
 
 fn count(bytes: i64) {
-    // A thread that ends frees things after its counter is gone.
+    // A thread that ends frees memory after its counter is gone.
     let _ = HELD.try_with(|held| held.set(held.get() + bytes));
 }
 
@@ -59,7 +60,7 @@ pub fn left_by<T>(held: &mut i64, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Work in the midst of other work that does not belong to it, such as keeping a log line.
+/// Excludes work that does not belong to the measured work, such as storing a log line.
 pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     let before = HELD.get();
     let done = work();
@@ -67,7 +68,7 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// What a piece of work takes, and what comes of it.
+/// What a piece of work allocates, and its result.
 pub fn taken_by<T>(work: impl FnOnce() -> T) -> (Taken, T) {
     let before = TAKEN.get();
     let done = work();

@@ -1,4 +1,4 @@
-//! Those who have no session, and what they try with other people's.
+//! Attackers without a session, and what they try with the sessions of others.
 
 use vestibule::http::Request;
 
@@ -133,7 +133,7 @@ impl World {
                 let path = *self.chance.of(&ODD_PATHS);
                 self.with_cookies(path, &[])
             }
-            // By design good: the cookie is the proof.
+            // Accepted by design: whoever has the cookie has the session.
             Attempt::StolenCookies => self.with_cookies(page, &loot),
             Attempt::GluedParts => {
                 let other = self.loot();
@@ -204,7 +204,7 @@ impl World {
         })
     }
 
-    /// What can be done with other people's callbacks.
+    /// Attempts with the callbacks of others.
     fn callback_attempt(
         &mut self,
         index: usize,
@@ -254,9 +254,9 @@ impl World {
         })
     }
 
-    /// What can be done with tokens.
+    /// Attempts with tokens.
     fn token_attempt(&mut self, page: &str, attempt: Attempt) -> Option<Request> {
-        // A broken one that is changed once more could be whole again.
+        // A second change could restore a token that was changed before.
         let tokens = self.model.tokens.iter().filter(|(_, token)| token.is_good);
         let tokens: Vec<String> = tokens.map(|(text, _)| text.clone()).collect();
         let bearer = |token: &str| format!("Bearer {token}");
@@ -269,7 +269,7 @@ impl World {
                 let token = broken(self.chance.of(tokens.as_slice()).as_str());
                 self.get(page, &[("authorization", &bearer(&token))])
             }
-            // The beginning of one that was good, with another end.
+            // The beginning of a valid token, with another end.
             Attempt::SharedPrefixToken if !tokens.is_empty() => {
                 let mut token = self.chance.of(&tokens).clone();
                 let end = token.split_off(token.len() - 1 - self.chance.below(86));
@@ -288,7 +288,7 @@ impl World {
         })
     }
 
-    /// All cookies of somebody's browser.
+    /// All cookies of the browser of some person.
     fn loot(&mut self) -> Vec<(String, String)> {
         let victim = self.chance.below(self.browsers.len());
         self.browsers[victim].jar.all()

@@ -1,4 +1,4 @@
-//! Providers that end sessions (Back-Channel Logout 1.0), and others who would like to.
+//! Back-channel logouts (Back-Channel Logout 1.0), of providers and of attackers.
 
 use serde_json::json;
 
@@ -34,7 +34,7 @@ const KINDS: [(u64, Kind); 9] = [
 ];
 
 impl World {
-    /// Somebody is logged out by a provider, or by who pretends to be one.
+    /// A provider, or an attacker in its name, logs a person out.
     pub fn end_a_session(&mut self, index: usize) {
         let of_it = self.model.sessions.values().filter(|session| session.provider == index);
         let known: Vec<(Option<String>, String)> =

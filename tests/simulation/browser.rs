@@ -1,4 +1,4 @@
-//! Browsers, each with a person, several tabs and cookies, none of them patient.
+//! Browsers, each with a person, several tabs and cookies. The persons are impatient.
 
 use url::Url;
 use vestibule::http::Request;
@@ -9,7 +9,7 @@ use crate::random::Chance;
 use crate::shape::{Mood, SESSION_ENDPOINT, SITE, Shape};
 use crate::world::{Actor, RequestId, World};
 
-/// Browsers follow no more redirects in a row.
+/// A browser follows no more redirects in a row.
 pub const REDIRECTS: u32 = 20;
 
 const TABS: usize = 3;
@@ -17,14 +17,14 @@ const TABS: usize = 3;
 pub struct Browser {
     person: String,
     pub jar: Jar,
-    /// Milliseconds within which the person does something again.
+    /// The person acts again within so many milliseconds.
     pace: u64,
     /// Cookies are not blocked.
     pub keeps_cookies: bool,
     tabs: Vec<Tab>,
-    /// Addresses that it was at, callbacks included.
+    /// Addresses that it visited, including callbacks.
     history: Vec<String>,
-    /// In the exam: how many requests it has made, and whether it got in.
+    /// In the exam: how many requests it has made, and whether it was let through.
     pub exam: (u32, bool),
     /// Its last response, for debugging a failure.
     pub last: &'static str,
@@ -33,12 +33,12 @@ pub struct Browser {
 #[derive(Default)]
 struct Tab {
     waits: Option<RequestId>,
-    /// The page of a provider that it shows: that of a login, or of a logout.
+    /// The page of a provider that it shows: a login or a logout.
     at_provider: Option<String>,
     redirects: u32,
-    /// When something is done in it next.
+    /// When the next action in this tab is due.
     alarm: u64,
-    /// Where the navigation that goes on began.
+    /// Where the current navigation came from.
     from: Option<From>,
 }
 
@@ -114,7 +114,7 @@ const PAGES: [&str; 13] = [
 impl Browser {
     pub fn new(index: usize, shape: &Shape, chance: &mut Chance) -> Browser {
         Browser {
-            // The last one belongs to another person, too.
+            // The last jar belongs to a person who has another browser too.
             person: format!("person-{}", index % (shape.browsers - 1)),
             pace: *chance.of(&[8_000, 15_000, 60_000, 200_000]),
             jar: Jar::default(),
@@ -172,7 +172,7 @@ impl World {
         let state = &mut self.browsers[browser].tabs[tab];
         (state.redirects, state.alarm) = (before.redirects, before.alarm);
         self.browsers[browser].exam.0 += 1;
-        // Whoever goes elsewhere does not wait for the page before.
+        // A tab that navigates elsewhere does not wait for the request before.
         if let Some(before) = before.waits {
             self.leave(before);
         }
@@ -201,12 +201,12 @@ impl World {
             return self.sit_exam(browser);
         }
         let mut wish = self.chance.weighted(&WISHES);
-        // Where the weather is fair, sessions live long.
+        // In a fair world sessions live long.
         if self.shape.mood == Mood::Fair && wish.ends_something() && self.chance.percent(80) {
             wish = Wish::Open;
         }
         self.fulfil(browser, tab, wish);
-        // Some go on before there is an answer.
+        // Some persons go on before there is an answer.
         let within = if self.chance.percent(10) { 60 } else { self.browsers[browser].pace };
         self.wake(Actor::Tab(browser, tab), within);
     }
@@ -270,7 +270,7 @@ impl World {
         }
     }
 
-    /// Another tab shows the same: two logins from one page, or one login in two tabs.
+    /// Another tab shows the same page: two logins from one page, or one login in two tabs.
     fn copy_tab(&mut self, browser: usize, tab: usize) {
         let other = (tab + 1) % TABS;
         let tabs = &mut self.browsers[browser].tabs;
@@ -295,7 +295,7 @@ impl World {
         let now = self.time;
         let of = &mut self.browsers[browser];
         of.takes_cookies(seen, now);
-        // It may be elsewhere by now.
+        // The tab may have navigated elsewhere by now.
         if of.tabs[tab].waits != Some(id) {
             return;
         }
@@ -333,7 +333,7 @@ impl World {
             return self.navigate(browser, tab, path, from);
         }
         self.browsers[browser].tabs[tab].at_provider = Some(url.into());
-        // A person who is logged in there is returned at once; others type, and some go for a coffee.
+        // The provider returns a person who is logged in there at once; others type, and some take minutes.
         let within = match self.chance.weighted(&[(5, 0), (4, 1), (1, 2)]) {
             _ if self.is_exam => 500,
             0 => 100,
@@ -354,7 +354,7 @@ impl World {
             let state = value("state").map(|state| format!("?state={state}")).unwrap_or_default();
             return self.navigate(browser, tab, &format!("{back}{state}"), From::CrossSite);
         }
-        // Somebody else sits down at this browser now and then.
+        // Sometimes another person uses this browser.
         let of = &mut self.browsers[browser];
         if !self.is_exam && self.chance.percent(5) {
             of.person = if of.person.starts_with("other") {
@@ -369,7 +369,7 @@ impl World {
         code.iter().for_each(|code| self.secrets.add(code));
         self.callbacks.push(back.clone());
         self.come_back(browser, tab, back.strip_prefix(SITE).unwrap());
-        // Impatience: the same callback in a second tab.
+        // An impatient person repeats the callback in a second tab.
         let often = if self.providers[index].behaviour().is("answers", "twice") { 30 } else { 5 };
         if !self.is_exam && self.chance.percent(often) {
             let other = (tab + 1) % TABS;
@@ -377,7 +377,7 @@ impl World {
         }
     }
 
-    /// A browser brings what a provider has to say.
+    /// A browser brings the authorization response of a provider.
     fn come_back(&mut self, browser: usize, tab: usize, back: &str) {
         if !self.shape.form_post {
             return self.navigate(browser, tab, back, From::CrossSite);
@@ -390,15 +390,15 @@ impl World {
         self.load_with_body(browser, tab, From::CrossSite, request, answer.as_bytes().to_vec());
     }
 
-    /// The proxy had no answer of the filter.
+    /// The proxy answered without the filter.
     pub fn tab_lost(&mut self, browser: usize, tab: usize) {
         self.browsers[browser].tabs[tab].waits = None;
         self.wake(Actor::Tab(browser, tab), 5_000);
     }
 
-    /// From here on every browser starts again, with the cookies that it has, and only tries to log in.
+    /// From here on every browser starts again with the cookies that it has, and only tries to log in.
     pub fn begin_exam(&mut self) {
-        self.tell(format_args!("whoever keeps trying must get in now"));
+        self.record(format_args!("a browser that keeps trying must be let through now"));
         self.is_exam = true;
         for browser in 0..self.browsers.len() {
             for tab in 0..TABS {
@@ -418,7 +418,7 @@ impl World {
         }
     }
 
-    /// A browser with cookies and a valid token got in, and none was in a loop.
+    /// Every browser with cookies and a valid token was let through, and none was in a loop.
     pub fn pass_exam(&mut self) {
         for browser in &self.browsers {
             let (requests, passed) = browser.exam;
@@ -427,7 +427,7 @@ impl World {
             let is_short = self.shape.has_sessions_of_a_second();
             let expected = browser.keeps_cookies && !(is_short && browser.last == "login_loop");
             assert_eq!(passed, expected, "{person} got in or not, after: {}", browser.last);
-            // With a refusal by the provider now and then it may take two or three logins.
+            // A provider that sometimes refuses makes two or three logins necessary.
             assert!(!passed || is_short || requests <= 24, "{person} needed {requests} requests");
         }
         assert!(self.programs.iter().all(|program| program.passed), "a good token was never accepted");

@@ -3,6 +3,7 @@
 use url::Url;
 use vestibule::filter::Answer;
 use vestibule::http::{Callout, Headers, Request};
+use vestibule::upstream::Edits;
 
 use crate::log;
 use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
@@ -11,7 +12,7 @@ use crate::shape::{ACRS, BACKCHANNEL, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shap
 use crate::shared;
 use crate::world::{Actor, Event, Open, RequestId, World};
 
-/// Milliseconds after which trouble is over for a session: longer than any lease and any wait.
+/// A fault affects a session for no longer than this: more than any lease and any wait. Milliseconds.
 const UNREST: u64 = 90_000;
 
 /// What a client sees.
@@ -26,7 +27,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What came of an answer, with what the filter then added to the upstream's response.
+    /// What the client sees of an answer, with what the filter then added to the upstream's response.
     fn of(request: &Request, answer: &Answer, added: Vec<(String, String)>) -> Seen {
         match answer {
             Answer::Continue(edits) => Seen {
@@ -34,7 +35,7 @@ impl Seen {
                 code: edits.decision.code,
                 headers: added,
                 body: String::new(),
-                upstream: Some(edited(request, edits.remove(), edits.set())),
+                upstream: Some(edited(request, edits)),
             },
             Answer::Respond(response, decision) => Seen {
                 status: response.status,
@@ -58,27 +59,28 @@ impl Seen {
     }
 }
 
-/// Applies edits as the proxies do: one of them cannot remove, and replaces only the first of several.
-fn edited(request: &Request, remove: &[String], set: &[(String, Vec<u8>)]) -> Headers {
-    let removes = request.host.removes_headers;
+/// Applies edits as the proxies do: one of them cannot remove header fields, and replaces only the first of
+/// several.
+fn edited(request: &Request, edits: &Edits) -> Headers {
+    let (removes, remove) = (request.host.removes_headers, edits.remove());
     assert!(removes || remove.is_empty(), "this host cannot remove {remove:?}");
     let mut fields: Vec<(String, Vec<u8>)> =
         request.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
     fields.retain(|(name, _)| !remove.contains(name));
-    for (name, value) in set {
+    for (name, value) in edits.set() {
         match fields.iter().position(|(n, _)| n == name) {
             Some(first) => {
-                fields[first].1 = value.clone();
+                fields[first].1 = value.to_vec();
                 let mut at = 0..;
                 fields.retain(|(n, _)| at.next() == Some(first) || n != name || !removes);
             }
-            None => fields.push((name.clone(), value.clone())),
+            None => fields.push((name.to_owned(), value.to_vec())),
         }
     }
     fields.into_iter().collect()
 }
 
-/// What a request proves, as the model sees it.
+/// The credential of a request, as the model sees it.
 enum Proof {
     Nothing,
     Session(Session),
@@ -86,11 +88,11 @@ enum Proof {
 }
 
 impl World {
-    /// A request has got its answer: the one and only.
+    /// A request has its only answer.
     pub fn decided(&mut self, id: RequestId, answer: &Answer, added: Vec<(String, String)>) {
         let open = self.open.remove(&id).unwrap_or_else(|| panic!("request {id} is answered a second time"));
         let seen = Seen::of(&open.request, answer, added);
-        self.tell(format_args!("request {id} is answered {} {}", seen.status, seen.code));
+        self.record(format_args!("request {id} is answered {} {}", seen.status, seen.code));
         self.statistics.count(format!("code: {}", seen.code));
         for (name, value) in &seen.headers {
             self.story.add(name.as_bytes());
@@ -98,18 +100,18 @@ impl World {
         }
         self.check_form(&open, &seen);
         if open.request.path == SESSION_ENDPOINT {
-            self.check_session_told(&open, &seen);
+            self.check_session_info(&open, &seen);
         }
         match seen.code {
             "login_begins" => self.check_begun_login(&open, &seen),
             "login_completed" => self.check_completed_login(&open, &seen),
-            // A login that did not satisfy the step-up was not completed as one.
+            // With this code the login was completed, but did not satisfy the step-up.
             "step_up_not_met" if self.sets_a_session(&open, &seen) => {
                 self.check_completed_login(&open, &seen)
             }
             "logged_out" => self.check_logout(&open),
             "logged_out_by_provider" => self.check_logout_token(&open),
-            // Some of it may have been written; the provider has to try again.
+            // A part of it may have been written; the provider has to try again.
             "shared_data" if open.request.path == BACKCHANNEL => {
                 let token = parameters(&open.body).remove("logout_token").unwrap();
                 self.model.may_have_ended(&token);
@@ -184,7 +186,7 @@ impl World {
 
     fn check_begun_login(&mut self, open: &Open, seen: &Seen) {
         let url = Url::parse(seen.header("location").unwrap()).unwrap();
-        let provider = self.shape.provider_of(&url).expect("a login at nobody's");
+        let provider = self.shape.provider_of(&url).expect("a login at an unknown provider");
         let sent = parameters(url.query().unwrap().as_bytes());
         for name in ["state", "nonce", "code_challenge"] {
             assert!(sent[name].len() >= 43, "{name} is short");
@@ -233,7 +235,7 @@ impl World {
         assert_eq!(said.code, sent["code"], "another code was redeemed");
         assert_eq!(said.nonce, login.nonce, "the ID token belongs to another login");
         let (now, (begins, ends)) = (self.proxy_time(), said.validity);
-        // It was checked between then and now.
+        // It was checked at some time between these two.
         let (first, last) = (now.min(open.redeemed_at), now.max(open.redeemed_at));
         let leeway = self.shape.leeway;
         assert!(begins <= last + leeway && first < ends + leeway, "the ID token is of another time");
@@ -294,14 +296,14 @@ impl World {
                 assert!(!open.request.headers.has("cookie") && !open.request.headers.has("authorization"));
                 Proof::Nothing
             }
-            "session" => self.proven_by_session(open, seen, path),
-            "token" => self.proven_by_token(open, path),
+            "session" => self.authenticated_by_session(open, seen, path),
+            "token" => self.authenticated_by_token(open, path),
             other => panic!("let through: {other}"),
         };
-        self.check_told(upstream, &proof);
+        self.check_identity(upstream, &proof);
     }
 
-    fn proven_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
+    fn authenticated_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
             Rule::Admin | Rule::Scoped | Rule::Strong | Rule::Rest => 0,
@@ -309,8 +311,8 @@ impl World {
         };
         let (worker, now) = (&self.workers[open.worker.unwrap()], open.arrived);
         let header = cookie_header(&open.request);
-        let proven = self.model.session(&self.shape, provider, &header, worker, now);
-        let session = proven.unwrap_or_else(|why| panic!("let through without a session: {why:?}")).clone();
+        let found = self.model.session(&self.shape, provider, &header, worker, now);
+        let session = found.unwrap_or_else(|why| panic!("let through without a session: {why:?}")).clone();
         // Without provider logouts, a logout is noticed when the cookie would be extended.
         let is_written =
             self.shape.idle > 0 && now.saturating_sub(session.seen) >= (self.shape.idle / 4).min(60);
@@ -334,12 +336,12 @@ impl World {
         Proof::Session(session)
     }
 
-    /// Whose refresh token the provider has refused does not get in when the access token is over.
+    /// After the provider has refused its refresh token, a session ends with its access token.
     fn check_refused_by_provider(&self, session: &Session, now: u64) {
         let became = &self.model.became[&session.login];
-        let is_remembered = self.shape.shares && self.turns() == 0;
+        let is_remembered = self.shape.shares && self.epoch() == 0;
         if let (Some(refused), true) = (became.refused_at, is_remembered) {
-            let is_over = session.renewed_at.is_some_and(|_| now > became.token_ends.max(refused) + 1);
+            let is_over = session.refresh_due.is_some_and(|_| now > became.token_ends.max(refused) + 1);
             assert!(!is_over, "let through although the provider has refused the refresh token");
         }
     }
@@ -349,7 +351,7 @@ impl World {
         self.check_rewritten(open, seen, provider, true);
     }
 
-    /// The same of a request that need not be a use of the session.
+    /// The same for a request that need not count as a use of the session.
     fn check_rewritten(&mut self, open: &Open, seen: &Seen, provider: usize, is_use: bool) {
         let name = self.shape.session_cookie(provider);
         if sealed_texts(&name, &set_cookies(seen.set_cookies())).is_empty() {
@@ -357,22 +359,22 @@ impl World {
         }
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
-        let proven = self.model.session(&self.shape, provider, &header, worker, open.arrived);
-        let session = proven.unwrap_or_else(|why| panic!("a session out of nothing: {why:?}")).clone();
+        let found = self.model.session(&self.shape, provider, &header, worker, open.arrived);
+        let session = found.unwrap_or_else(|why| panic!("a session out of nothing: {why:?}")).clone();
         let token_ends = self.model.became[&session.login].token_ends;
-        let renewed_at = session.renewed_at.map(|_| token_ends);
-        // A clock that goes back is taken for one that stands still.
+        let refresh_due = session.refresh_due.map(|_| token_ends);
+        // The filter treats a clock that goes back as one that stands still.
         let seen_at = if is_use { session.seen.max(self.proxy_time()) } else { session.seen };
         let refreshes = self.model.became[&session.login].refreshes;
         let given_at = self.time;
         self.model.became.get_mut(&session.login).unwrap().given.push((given_at, refreshes));
-        let renewed =
-            Session { seen: seen_at, key: worker.keys[0], renewed_at, given_at, refreshes, ..session };
-        self.register(provider, seen, &renewed);
+        let refreshed =
+            Session { seen: seen_at, key: worker.keys[0], refresh_due, given_at, refreshes, ..session };
+        self.register(provider, seen, &refreshed);
         self.statistics.count("session cookies rewritten");
     }
 
-    fn proven_by_token(&self, open: &Open, path: &str) -> Proof {
+    fn authenticated_by_token(&self, open: &Open, path: &str) -> Proof {
         let all: Vec<usize> = (0..self.shape.providers).collect();
         let providers = match self.shape.rule(path) {
             Rule::Api => &[0],
@@ -390,7 +392,7 @@ impl World {
         Proof::Token { provider: token.provider, person: token.person.clone(), text: text.to_owned() }
     }
 
-    fn check_told(&self, upstream: &Headers, proof: &Proof) {
+    fn check_identity(&self, upstream: &Headers, proof: &Proof) {
         let (provider, person, forwarded) = match proof {
             Proof::Nothing => (0, None, None),
             Proof::Session(session) => {
@@ -419,14 +421,14 @@ impl World {
             if name == "x-access-token" && !self.shape.forwards {
                 continue;
             }
-            // In whatever spelling an upstream could take for ours.
+            // Compared in every spelling that an upstream could take for ours.
             let spelled = |found: &str| found.replace(['_', '.'], "-") == name;
             let found: Vec<_> = upstream.iter().filter(|(found, _)| spelled(found)).collect();
             let expected: Vec<_> = value.iter().map(|value| (name, value.as_bytes())).collect();
             let shown = |(name, value): &(&str, &[u8])| format!("{name}: {}", String::from_utf8_lossy(value));
             let [found, expected] = [found, expected].map(|all| all.iter().map(shown).collect::<Vec<_>>());
             let is_expected = found == expected || (!self.shape.removes() && is_nothing(&found, &expected));
-            assert!(is_expected, "the upstream is told {found:?} in place of {expected:?}");
+            assert!(is_expected, "the upstream gets {found:?} in place of {expected:?}");
         }
         for cookies in upstream.all("cookie") {
             let cookies = String::from_utf8_lossy(cookies).into_owned();
@@ -465,7 +467,7 @@ impl World {
                 let rule = self.shape.rule(path);
                 let lacks = match seen.code {
                     "requirement_claim" => rule == Rule::Admin && !session.person.ends_with('0'),
-                    // Whoever lacks it is sent to log in so.
+                    // A person without it is sent to a login that requests it.
                     _ if rule == Rule::Strong => session.acr.as_deref() != Some(ACRS[1]),
                     "requirement_scopes" => {
                         let became = &self.model.became[&session.login];
@@ -484,7 +486,7 @@ impl World {
                     session.given_at,
                     session.refreshes,
                     self.model.became[&session.login].refreshes,
-                    session.renewed_at,
+                    session.refresh_due,
                     self.proxy_time(),
                 );
             }
@@ -508,10 +510,10 @@ impl World {
         if became.may_be_ended {
             return Some("a logout of it could not be confirmed");
         }
-        // A session without a refresh token lives for itself.
-        let renewed_at = session.renewed_at?;
-        // So does one whose tokens last long, if nothing else can have replaced it.
-        if renewed_at > self.proxy_time() + 60 && self.turns() == 0 && became.may_end.is_none() {
+        // A session without a refresh token does not depend on others.
+        let refresh_due = session.refresh_due?;
+        // Nor does one whose tokens last long, if nothing else can have replaced it.
+        if refresh_due > self.proxy_time() + 60 && self.epoch() == 0 && became.may_end.is_none() {
             return None;
         }
         let is_quiet = self.is_quiet_since(session.provider, UNREST);
@@ -521,28 +523,28 @@ impl World {
             () if !session.counts(self.shape.idle, self.proxy_time()) => {
                 Some("it ended while the request waited")
             }
-            () if self.turns() > 0 => Some("the clock went back or something was forgotten"),
+            () if self.epoch() > 0 => Some("the clock went back or something was forgotten"),
             () if !is_quiet => Some("the provider was in trouble lately"),
             () if !self.shape.shares && self.workers.len() > 1 => Some("workers share nothing"),
             () if !workers_agree => Some("workers have other session keys"),
             () if self.model.is_outdated(session, self.time) => Some("the cookie was replaced long ago"),
             () if self.shape.is_nginx && seen.code == "provider_unreachable" => {
-                Some("nobody is woken when another has renewed it")
+                Some("this host wakes no request after a refresh")
             }
             () => None,
         }
     }
 
     /// Scripts get the identity of the session, and nothing else.
-    fn check_session_told(&mut self, open: &Open, seen: &Seen) {
+    fn check_session_info(&mut self, open: &Open, seen: &Seen) {
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
         let found = self.model.session(&self.shape, 0, &header, worker, open.arrived).cloned();
         if seen.code == "session_info" {
             let session =
-                found.unwrap_or_else(|why| panic!("told of a session that does not count: {why:?}"));
-            let told: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
-            assert_eq!(told["claims"], serde_json::json!({"sub": session.person}));
+                found.unwrap_or_else(|why| panic!("information about a session that is not valid: {why:?}"));
+            let info: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+            assert_eq!(info["claims"], serde_json::json!({"sub": session.person}));
             self.check_rewritten(open, seen, 0, open.request.method == "POST");
         } else if let Ok(session) = found {
             let is_ended = self.model.may_be_over(&session, worker.memory);
@@ -554,7 +556,8 @@ impl World {
 
     /// After a logout every copy of the cookie is refused.
     fn check_logout(&mut self, open: &Open) {
-        // Then the cookies go, and what was written of the rest before; the log says so.
+        // If the write fails, the cookies are deleted and a part of the logout may have been written; the log
+        // says so.
         let is_whole = !shared::has_just_failed();
         let worker = &self.workers[open.worker.unwrap()];
         let header = cookie_header(&open.request);
@@ -572,8 +575,8 @@ impl World {
     fn check_logout_token(&mut self, open: &Open) {
         let memory = self.workers[open.worker.unwrap()].memory;
         let token = parameters(&open.body).remove("logout_token").unwrap();
-        let (turns, leeway) = (self.turns(), self.shape.leeway);
-        self.model.end(&token, memory, turns, leeway, self.proxy_time());
+        let (epoch, leeway) = (self.epoch(), self.shape.leeway);
+        self.model.end(&token, memory, epoch, leeway, self.proxy_time());
     }
 
     /// A callout goes to the provider it is meant for, carries no more than it must, and sends no code
@@ -597,26 +600,28 @@ impl World {
         if let Some(refresh_token) = body.get("refresh_token") {
             return self.check_refresh(refresh_token);
         }
-        let sent = self.answer_of_the_provider(&self.open[&of.expect("a code is redeemed for nobody")]);
+        let sent =
+            self.answer_of_the_provider(&self.open[&of.expect("a code is redeemed without a request")]);
         assert_eq!(body["code"], sent["code"]);
         self.secrets.add(&body["code_verifier"]);
-        // The workers remember together what was sent, where the proxy has shared data. Where it has none,
-        // who sends the callback and its cookie once more to another worker makes that one send the code.
+        // Where the proxy has shared data, all workers know which codes were sent. Where it has none, a
+        // client that repeats the callback and its cookie at another worker makes that worker send the code
+        // again.
         let remembers = self.workers[worker].memory;
-        // What was remembered when the clock was ahead may have ended before the clock went back.
-        let key = (remembers, self.turns(), sent["state"].clone());
+        // An entry from before the clock was set back may have expired.
+        let key = (remembers, self.epoch(), sent["state"].clone());
         let times = self.model.sent.entry(key).or_default();
         *times += 1;
         assert_eq!(*times, 1, "the code of a login is sent twice");
     }
 
-    /// A refresh token that is spent is not used again, as long as that is remembered.
+    /// A spent refresh token is not used again, as long as its use is recorded.
     fn check_refresh(&mut self, refresh_token: &str) {
-        let (turns, now) = (self.turns(), self.proxy_time());
+        let (epoch, now) = (self.epoch(), self.proxy_time());
         let Some((then, at)) = self.model.refreshed.get(refresh_token) else { return };
         let logins = self.model.logins_of.get(refresh_token);
         let may_end = logins.into_iter().flatten().any(|login| self.model.became[login].may_end.is_some());
-        let is_remembered = *then == turns && now < at + 120 && self.shape.shares && !may_end;
+        let is_remembered = *then == epoch && now < at + 120 && self.shape.shares && !may_end;
         assert!(!is_remembered, "a refresh token is used twice, {} s after it was answered", now - at);
         self.statistics.count("refresh tokens used after they were forgotten");
     }
@@ -632,7 +637,7 @@ impl World {
     }
 }
 
-/// A claim as a header says it (README, "What the upstream receives").
+/// A claim as a header value (README, "What the upstream receives").
 fn encoded(claim: &str) -> String {
     let one = |byte: u8| match byte {
         b' ' | 0x21..=0x7e if byte != b'%' => char::from(byte).to_string(),
@@ -641,12 +646,12 @@ fn encoded(claim: &str) -> String {
     claim.bytes().map(one).collect()
 }
 
-/// Where headers cannot be removed, one of which there is nothing to say is empty.
+/// Where headers cannot be removed, a header without a value is set to the empty text.
 fn is_nothing(found: &[String], expected: &[String]) -> bool {
     expected.is_empty() && found.iter().all(|field| field.ends_with(": "))
 }
 
-/// All `Cookie` fields in one.
+/// All `Cookie` fields joined.
 fn cookie_header(request: &Request) -> String {
     let fields: Vec<_> = request.headers.all("cookie").map(String::from_utf8_lossy).collect();
     let all = fields.join("; ");
@@ -654,7 +659,7 @@ fn cookie_header(request: &Request) -> String {
     all
 }
 
-/// Whether a browser on this site that is sent there stays on this site.
+/// Whether a browser of this site stays on this site if it is sent there.
 fn stays_here(location: &str) -> bool {
     let here = Url::parse(SITE).unwrap();
     location.starts_with('/') && here.join(location).is_ok_and(|there| there.origin() == here.origin())
@@ -665,7 +670,7 @@ fn is_plain(path: &str) -> bool {
         && !path.contains("//")
 }
 
-/// What upstreams are known to make of a path, each step on top of the others.
+/// How upstreams are known to rewrite a path, each step applied to the results of the others.
 fn is_public_in_every_reading(shape: &Shape, path: &str) -> bool {
     let mut readings = vec![path.to_owned()];
     for read in [decoded, decoded, slashes, without_parameters, merged, resolved, merged] {

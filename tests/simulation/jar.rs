@@ -3,7 +3,8 @@
 /// Longer cookies are ignored (section 5.6). Bytes of name and value.
 const COOKIE_LIMIT: usize = 4096;
 
-/// Of more cookies the oldest go. Browsers keep at least fifty of a site; this one is at the minimum.
+/// With more cookies the oldest are evicted. Browsers keep at least fifty of a site; this one keeps the
+/// minimum.
 const COUNT_LIMIT: usize = 50;
 
 #[derive(Default, Clone)]
@@ -25,10 +26,10 @@ enum SameSite {
     None,
 }
 
-/// From where a request comes, as `Sec-Fetch-Site` says it.
+/// Where a request comes from, as `Sec-Fetch-Site` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
-    /// The person typed it, or has it as a bookmark.
+    /// The person typed the address, or opened a bookmark.
     Nowhere,
     SameOrigin,
     CrossSite,
@@ -85,7 +86,7 @@ impl Jar {
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
-    /// Everything in it, for who steals it.
+    /// All cookies, for an attacker who steals them.
     pub fn all(&self) -> Vec<(String, String)> {
         self.0.iter().map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect()
     }

@@ -1,4 +1,4 @@
-//! Keys with which providers sign.
+//! The signing keys of providers.
 
 use std::sync::LazyLock;
 
@@ -17,10 +17,10 @@ use vestibule::jose::verify::HostCheck;
 use crate::behaviours::Behaviour;
 use crate::random::Chance;
 
-/// So many providers share the RSA keys out among themselves.
+/// The number of providers that share the RSA keys.
 const PROVIDERS: usize = 2;
 
-/// To make one takes a second, so there are these. They are used nowhere else.
+/// Making one takes a second, so they are stored. They are used nowhere else.
 static RSA: LazyLock<Vec<PrivateKey>> = LazyLock::new(|| {
     let keys = include_str!("rsa.pem").split_inclusive("-----END PRIVATE KEY-----\n");
     keys.map(|key| PrivateKey::from_pkcs8_pem(key).unwrap()).collect()
@@ -42,13 +42,14 @@ pub struct Key {
 #[derive(Clone)]
 enum Secret {
     P256(SigningKey),
-    /// Which of the keys there are.
+    /// The index of the stored key.
     Rsa(usize),
     Ed25519(KeyPair),
 }
 
 impl Key {
-    /// A key of this algorithm; of RSA one that no other provider has, another for each number in turn.
+    /// A key of this algorithm. For RSA, no two providers get the same key, and successive numbers get
+    /// different ones.
     pub fn new(id: String, algorithm: Algorithm, provider: usize, number: u64, chance: &mut Chance) -> Key {
         let mut seed = [0; 32];
         seed.iter_mut().for_each(|byte| *byte = 1 + chance.below(200) as u8);
@@ -68,7 +69,7 @@ impl Key {
         }
     }
 
-    /// What is published of it, with the members that this provider gives.
+    /// The public JWK, with the members that this provider sets.
     pub fn jwk(&self, behaviour: &Behaviour) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let mut jwk = match &self.secret {
@@ -95,7 +96,7 @@ impl Key {
         jwk
     }
 
-    /// The header of its tokens.
+    /// The header of tokens that this key signs.
     pub fn header(&self, behaviour: &Behaviour) -> Value {
         let mut header = json!({"alg": self.algorithm()});
         if behaviour.is("kid", "given") {
@@ -121,7 +122,7 @@ impl Key {
     }
 }
 
-/// A host whose verifier is of no use.
+/// A host whose verifier never gives a usable result.
 pub fn host_cannot_say(_: &HostCheck<'_>) -> Option<bool> {
     None
 }

@@ -1,4 +1,4 @@
-//! The log of this thread, and so of this world, at the level that shows most.
+//! The log of this thread, and so of this world, at the most detailed level.
 
 use std::cell::RefCell;
 
@@ -28,12 +28,12 @@ impl Log for Lines {
 }
 
 pub fn install() {
-    // All but the first world find it installed.
+    // For all but the first world it is installed already.
     let _ = log::set_logger(&Lines);
     log::set_max_level(LevelFilter::Trace);
 }
 
-/// The lines since the last time.
+/// The lines since the last call.
 pub fn take() -> Vec<String> {
     LINES.take()
 }

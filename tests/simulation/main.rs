@@ -1,9 +1,9 @@
-//! Whole worlds, each by a seed: browsers, programs, attackers, workers and providers, and everything
-//! that can go wrong between them. What must always hold is checked after every step.
+//! Whole worlds, each from a seed: browsers, programs, attackers, workers and providers, and every fault that
+//! can occur between them. The invariants are checked after every step.
 //!
-//! `make simulate` lives through new ones until it is stopped, `SEED=7 make simulate` through one again.
+//! `make simulate` runs new worlds until it is stopped, `SEED=7 make simulate` repeats one.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
+// All of this is test code, but clippy knows that only of functions with a test attribute.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -48,11 +48,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use story::Statistics;
 use world::World;
 
-/// Worlds that every test run lives through.
+/// The worlds of every test run.
 const WORLDS: u64 = 24;
 
-/// What a run of so many worlds must have seen: otherwise it has stopped testing something. A third or
-/// less of what these worlds held when this was written.
+/// Minimum counts of events over all these worlds: with fewer, the simulation has stopped testing something.
+/// Each is at most a third of the count when it was written.
 const MUST_HAPPEN: &[(&str, u64)] = &[
     ("logins completed", 1_200),
     ("code: session", 5_000),
@@ -80,7 +80,7 @@ const MUST_HAPPEN: &[(&str, u64)] = &[
     ("clients left", 600),
 ];
 
-/// Not through `print!`: a passing test shows nothing of that.
+/// Not through `print!`: the harness hides what a passing test prints.
 fn print(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
@@ -108,7 +108,7 @@ fn live(seed: u64) -> (u64, Statistics) {
     (world.story.hash(), statistics)
 }
 
-/// Several worlds at a time, as long as `next` gives seeds.
+/// Runs several worlds at a time, as long as `next` gives seeds.
 fn live_all(next: impl Fn() -> Option<u64> + Sync) -> Statistics {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
     let one = || {
@@ -139,7 +139,7 @@ fn the_invariants_hold_in_many_random_worlds() {
     }
 }
 
-/// A seed that no run had before.
+/// A seed that no other run had.
 fn first_of_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() * 1_000_000
 }
@@ -151,7 +151,7 @@ fn every_provider_behaviour_is_listed_by_name() {
     assert!(usual.with("refresh_token", "repeated").is("refresh_token", "repeated"));
     let last = behaviours::Behaviour::chosen(|count| count - 1);
     for (row, (name, value)) in behaviours::list().iter().zip(last.iter()) {
-        assert!(!row.left_open_by.is_empty(), "{} is left open by nobody", row.name);
+        assert!(!row.left_open_by.is_empty(), "{} is left open by no specification", row.name);
         assert!(!value.is_empty() && !name.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What was authenticated until when: recorded beside the filter, without using it.
+//! What is authenticated, and until when: recorded beside the filter, without using it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,24 +6,24 @@ use crate::provider::Redemption;
 use crate::proxy::Worker;
 use crate::shape::{COOKIE, Shape};
 
-/// A login that a browser was sent away with.
+/// A login in flight, as it was set in a browser.
 pub struct Login {
     pub provider: usize,
     pub state: String,
     pub nonce: String,
     /// By the proxy's clock.
     pub started: u64,
-    /// Which session key sealed it.
+    /// The session key that sealed it.
     pub key: usize,
 }
 
-/// A session that a browser was given.
+/// A session that was set in a browser.
 #[derive(Clone)]
 pub struct Session {
     pub provider: usize,
     /// `sub`.
     pub person: String,
-    /// The code that it began with. All that became of one login have the same.
+    /// The authorization code of its login. All later states of the session have the same.
     pub login: String,
     /// The provider's name for its own session.
     pub sid: Option<String>,
@@ -32,40 +32,41 @@ pub struct Session {
     pub ends: u64,
     pub key: usize,
     /// When its access token expires, if it is refreshed then.
-    pub renewed_at: Option<u64>,
-    /// What the provider said of the person and the login.
+    pub refresh_due: Option<u64>,
+    /// The provider's claims about the person and the login.
     pub acr: Option<String>,
     pub has_scope: bool,
-    /// When the browser was given this cookie. Milliseconds of the world.
+    /// When this cookie was set in the browser. Milliseconds of the world.
     pub given_at: u64,
-    /// How often its tokens had been refreshed, as far as is known.
+    /// How often its tokens had been refreshed, as far as the model knows.
     pub refreshes: u32,
 }
 
-/// What became of one login.
+/// What has happened to the sessions of one login.
 #[derive(Default)]
 pub struct Became {
-    /// Access tokens that the upstream may be sent.
+    /// Access tokens that the upstream may get.
     pub access_tokens: BTreeSet<String>,
-    /// When the newest of them ends.
+    /// When the newest of them expires.
     pub token_ends: u64,
     /// How often its tokens were refreshed.
     pub refreshes: u32,
-    /// When the last answer to a refresh token was heard. Milliseconds of the world.
+    /// When the last response to a refresh arrived. Milliseconds of the world.
     pub refreshed_at: Option<u64>,
-    /// A refresh was answered with fewer scopes.
+    /// A refresh granted fewer scopes.
     pub is_narrowed: bool,
-    /// Why it may end before its time, for good.
+    /// Why every session of it may end early from now on.
     pub may_end: Option<&'static str>,
-    /// Its provider has ended it, and it could not be said whether all of that was written down.
+    /// Its provider has ended it, and the filter could not confirm that this was written completely.
     pub may_be_ended: bool,
-    /// When the provider said that its refresh token is worth nothing. By the proxy's clock.
+    /// When the provider refused its refresh token. By the proxy's clock.
     pub refused_at: Option<u64>,
-    /// When its cookie was written, and how often its tokens had been refreshed. Milliseconds of the world.
+    /// When each cookie was set, and how often the tokens had been refreshed by then. Milliseconds of the
+    /// world.
     pub given: Vec<(u64, u32)>,
-    /// Those who remember that the person has logged out.
+    /// The memories in which the logout is recorded.
     pub logged_out: BTreeSet<u64>,
-    /// The same where a part of it could not be written: who looks may find it, or not.
+    /// The same where a part of the record could not be written: a lookup may find it or not.
     pub half_logged_out: BTreeSet<u64>,
 }
 
@@ -77,7 +78,7 @@ pub enum RevocationTarget {
 }
 
 impl RevocationTarget {
-    /// Whether a session is meant, if it is one of the same provider.
+    /// Whether the target includes a session of the same provider.
     fn is(&self, session: &Session) -> bool {
         match self {
             RevocationTarget::Sid(sid) => session.sid.as_ref() == Some(sid),
@@ -107,7 +108,7 @@ struct Ended {
 pub struct Token {
     pub provider: usize,
     pub person: String,
-    /// Its signature, issuer, audience and type are what they must be.
+    /// Its signature, issuer, audience and type are valid.
     pub is_good: bool,
     pub has_scope: bool,
     pub begins: u64,
@@ -125,28 +126,28 @@ pub struct Model {
     pub became: BTreeMap<String, Became>,
     pub logout_tokens: BTreeMap<String, LogoutToken>,
     ended: Vec<Ended>,
-    /// Refresh tokens that are spent and whose use was answered: at which turn of what is remembered, and
-    /// when.
+    /// Spent refresh tokens whose response arrived: in which epoch of the stored entries
+    /// ([`World::epoch`](crate::world::World::epoch)), and when.
     pub refreshed: BTreeMap<String, (u32, u64)>,
-    /// Refresh tokens whose first use was answered, in the same way.
+    /// The same for refresh tokens when their first response arrived.
     pub used: BTreeMap<String, (u32, u64)>,
-    /// The logins that a refresh token is of.
+    /// The logins that a refresh token belongs to.
     pub logins_of: BTreeMap<String, Vec<String>>,
-    /// Logout tokens that were acted upon, by who remembers and the turns of what is remembered.
+    /// Logout tokens that took effect, by memory and epoch.
     acted_upon: BTreeSet<(u64, u32, String)>,
-    /// How often the code of a login was sent, by who remembers, the turns of what is remembered, and state.
+    /// How often the code of a login was sent: by memory, epoch, and state.
     pub sent: BTreeMap<(u64, u32, String), u32>,
-    /// What must never repeat: states, nonces, challenges.
+    /// Values that must never repeat: states, nonces, challenges.
     pub drawn: BTreeMap<String, ()>,
-    /// The latest time that the proxy's clock ever showed.
+    /// The latest time that the proxy's clock has shown.
     pub latest: u64,
 }
 
-/// Milliseconds for which requests with the old cookie get the newer session, after a browser has got it. A
-/// little less than the grace period of the filter.
+/// For so many milliseconds after a browser has got the newer session, requests with the old cookie get it
+/// too. A little less than the grace period of the filter.
 const OUTDATED: u64 = 100_000;
 
-/// Why a session does not count.
+/// Why a session is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     None,
@@ -159,7 +160,7 @@ pub fn cookies(header: &str) -> Vec<(&str, &str)> {
     header.split("; ").filter_map(|pair| pair.split_once('=')).collect()
 }
 
-/// The sealed texts of a session that lie in these cookies, each put together from its parts.
+/// The sealed texts of a session in these cookies, each joined from its parts.
 pub fn sealed_texts(name: &str, cookies: &[(&str, &str)]) -> Vec<String> {
     let mut texts = Vec::new();
     for (_, first) in cookies.iter().filter(|(n, _)| *n == name) {
@@ -172,7 +173,7 @@ pub fn sealed_texts(name: &str, cookies: &[(&str, &str)]) -> Vec<String> {
     texts
 }
 
-/// Of `Set-Cookie` values, the names and values that are set and not deleted.
+/// The names and values that these `Set-Cookie` values set and do not delete.
 pub fn set_cookies<'a>(values: impl Iterator<Item = &'a str>) -> Vec<(&'a str, &'a str)> {
     let set = values.filter(|value| !value.contains("; Max-Age=0"));
     set.filter_map(|value| value.split("; ").next()?.split_once('=')).collect()
@@ -185,7 +186,7 @@ impl Session {
 }
 
 impl Model {
-    /// The session at a provider that these cookies prove to a worker with these keys.
+    /// The session at a provider that these cookies hold for a worker with these keys.
     pub fn session(
         &self,
         shape: &Shape,
@@ -210,7 +211,7 @@ impl Model {
         Err(why)
     }
 
-    /// A token that counts now for one of these providers.
+    /// A token that is valid now for one of these providers.
     pub fn token(&self, text: &str, providers: &[usize], leeway: u64, now: u64) -> Option<&Token> {
         let token = self.tokens.get(text)?;
         let has_begun = token.begins <= self.latest + leeway;
@@ -227,7 +228,7 @@ impl Model {
         values.filter_map(|(_, value)| self.logins.get(*value)).find(|login| login.state == state)
     }
 
-    /// A session that began with what the provider said about a code.
+    /// A session that begins with the provider's response to a code.
     pub fn begins(
         &mut self,
         shape: &Shape,
@@ -239,11 +240,11 @@ impl Model {
     ) -> Session {
         let mut ends = now + shape.absolute;
         let lifetime = match said.expires_in {
-            None if said.is_renewable => Some(shape.default_expires_in),
+            None if said.has_refresh_token => Some(shape.default_expires_in),
             said => said,
         };
         let token_ends = lifetime.map_or(u64::MAX, |lifetime| now + lifetime);
-        if shape.forwards && !said.is_renewable {
+        if shape.forwards && !said.has_refresh_token {
             ends = ends.min(token_ends);
         }
         let became = self.became.entry(said.code.clone()).or_default();
@@ -259,7 +260,7 @@ impl Model {
             seen: now,
             ends,
             key,
-            renewed_at: said.is_renewable.then_some(token_ends),
+            refresh_due: said.has_refresh_token.then_some(token_ends),
             acr: said.acr.clone(),
             has_scope: said.has_scope,
             given_at: at,
@@ -267,12 +268,12 @@ impl Model {
         }
     }
 
-    /// All that is alive now may end before its time.
+    /// Every session that is alive now may end early.
     pub fn all_may_end(&mut self, why: &'static str) {
         self.became.values_mut().for_each(|became| _ = became.may_end.get_or_insert(why));
     }
 
-    /// The same of those whose tokens were refreshed within so many milliseconds.
+    /// The same for sessions whose tokens were refreshed within so many milliseconds.
     pub fn just_refreshed_may_end(&mut self, why: &'static str, since: u64) {
         for became in self.became.values_mut() {
             if became.refreshed_at.is_some_and(|at| at >= since) {
@@ -281,8 +282,8 @@ impl Model {
         }
     }
 
-    /// Whether the browser that brings the cookie of this session could have brought a newer one for longer
-    /// than the filter remembers what came of its refresh token.
+    /// Whether the browser has had a newer cookie than this one for longer than the filter stores the outcome
+    /// of its refresh token.
     pub fn is_outdated(&self, session: &Session, at: u64) -> bool {
         let given = &self.became[&session.login].given;
         let newer = given
@@ -291,7 +292,7 @@ impl Model {
         newer.map(|(given, _)| *given).min().is_some_and(|given| given + OUTDATED < at)
     }
 
-    /// A logout token was taken, and it could not be said whether all of it was written down.
+    /// A logout token was accepted, but the filter could not confirm that it was written completely.
     pub fn may_have_ended(&mut self, text: &str) {
         let Some(token) = self.logout_tokens.get(text).filter(|token| token.is_good) else { return };
         for session in self.sessions.values().filter(|session| session.provider == token.provider) {
@@ -301,7 +302,7 @@ impl Model {
         }
     }
 
-    /// Whether somebody who remembers so much must know that a session has ended before its time.
+    /// Whether a worker with this memory must know that a session has ended early.
     pub fn has_ended(&self, session: &Session, memory: u64) -> bool {
         let is_ended = |ended: &Ended| {
             ended.whose.is(session)
@@ -312,17 +313,17 @@ impl Model {
         self.became[&session.login].logged_out.contains(&memory) || self.ended.iter().any(is_ended)
     }
 
-    /// Whether somebody who remembers so much may find that a session has ended before its time.
+    /// Whether a worker with this memory may find that a session has ended early.
     pub fn may_be_over(&self, session: &Session, memory: u64) -> bool {
         self.has_ended(session, memory) || self.became[&session.login].half_logged_out.contains(&memory)
     }
 
-    /// A logout token was acted upon.
-    pub fn end(&mut self, text: &str, memory: u64, turns: u32, leeway: u64, now: u64) {
+    /// A logout token took effect.
+    pub fn end(&mut self, text: &str, memory: u64, epoch: u32, leeway: u64, now: u64) {
         let token = self.logout_tokens.get(text).expect("a logout by a token that no provider made");
         assert!(token.is_good, "a logout by a token that is none");
         assert!(now < token.ends + leeway, "a logout by a token that is over");
-        let is_new = self.acted_upon.insert((memory, turns, text.to_owned()));
+        let is_new = self.acted_upon.insert((memory, epoch, text.to_owned()));
         assert!(is_new, "a logout token is acted upon twice");
         let (provider, whose) = (token.provider, token.whose.clone());
         self.ended.push(Ended { provider, whose, at: now, known_to: memory });

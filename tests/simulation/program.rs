@@ -10,13 +10,13 @@ use crate::world::{Actor, World};
 
 pub struct Program {
     subject: String,
-    /// Tokens that it keeps using, also when they are over.
+    /// Tokens that it keeps using, even after they expire.
     tokens: Vec<String>,
-    /// In the exam: whether it got in.
+    /// In the exam: whether it was let through.
     pub passed: bool,
 }
 
-/// What a token can be.
+/// What kind of token a program sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Good,
@@ -79,7 +79,7 @@ impl World {
             self.programs[index].tokens.remove(0);
         }
         let path = if is_exam { "/api" } else { *self.chance.of(&PATHS) };
-        // Programs come in crowds, too.
+        // Several programs may send a request at once.
         let crowd = if self.chance.percent(10) { 5 } else { 1 };
         for _ in 0..crowd {
             let request = self.get(path, &[("authorization", &format!("Bearer {token}"))]);
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// A token of a provider, and what the model is to know of it.
+    /// A token of a provider, with what the model must know of it.
     pub fn issue(&mut self, index: usize, subject: &str, kind: Kind) -> String {
         let now = self.right_time().saturating_add_signed(self.providers[index].skew);
         let other = (index + 1) % self.providers.len();
@@ -147,10 +147,11 @@ impl World {
         }
         let is_good = match kind {
             Kind::Good | Kind::WithoutScope | Kind::Short | Kind::Expired | Kind::NotYet => true,
-            // The provider's own, once: a worker may know the key for as long as it may use documents.
+            // The provider did sign it once, and a worker may know the key for as long as it may use
+            // documents.
             Kind::WithdrawnKey => !self.is_exam,
             Kind::OtherProvider => other == index || self.shape.has_one_issuer,
-            // Keys without a name are for any.
+            // A key without a name may verify any token.
             Kind::UnknownKey => !names_keys,
             _ => false,
         };

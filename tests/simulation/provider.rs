@@ -1,4 +1,4 @@
-//! A provider: it keeps to the specifications until its weather turns.
+//! A provider: it follows the specifications unless it has a fault.
 
 use std::collections::BTreeMap;
 
@@ -14,26 +14,26 @@ use crate::keys::{Algorithm, Key};
 use crate::random::Chance;
 use crate::shape::{ACRS, CLIENT_SECRETS, SCOPE, SITE, Shape};
 
-/// What goes wrong with answers, for a while.
+/// A fault of a provider, for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Refuses,
-    /// It acts, and its reply is lost.
+    /// It handles the request, but its reply is lost.
     LosesAnswers,
-    /// It acts, late.
+    /// It handles the request late.
     IsSlow,
     Status(u16),
     Garbage,
     HalfADocument,
     TooLarge,
-    /// It answers in full, and wrongly.
+    /// It sends a complete reply with a wrong ID token.
     Lies(Lie),
 }
 
-/// What an ID token can be wrong in.
+/// What is wrong with an ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// Somebody else's: that of another login.
+    /// It belongs to another login.
     OtherLogin,
     Audience,
     Issuer,
@@ -74,17 +74,17 @@ pub struct Provider {
     issuer: &'static str,
     behaviour: Behaviour,
     algorithm: Algorithm,
-    /// What it publishes; the first signs.
+    /// The published keys; the first one signs.
     pub keys: Vec<Key>,
-    /// Keys that it published once.
+    /// Keys that were published before.
     pub withdrawn: Vec<Key>,
     jwks_path: String,
     pub fault: Option<Fault>,
     /// Seconds that its clock is ahead of the right time.
     pub skew: i64,
-    /// Checks `code_verifier`. Without that the nonce must hold.
+    /// Checks `code_verifier`. Without that check the nonce must protect the login.
     pub checks_pkce: bool,
-    /// What it says about the lifetime of access tokens, if it says minutes. Seconds.
+    /// The lifetime of access tokens in seconds, where the provider states a lifetime of minutes.
     minutes: u64,
     form_post: bool,
     has_large_claims: bool,
@@ -99,7 +99,7 @@ pub struct Provider {
     made: u64,
 }
 
-/// A code that was given out.
+/// A code that was issued.
 #[derive(Clone)]
 pub struct Code {
     /// `sub`.
@@ -114,7 +114,7 @@ pub struct Code {
     has_scope: bool,
 }
 
-/// What a refresh token stands for.
+/// What a refresh token belongs to.
 #[derive(Clone)]
 struct Grant {
     /// The codes of the logins that got it.
@@ -122,24 +122,24 @@ struct Grant {
     is_used: bool,
 }
 
-/// What became of a code or a refresh token at the token endpoint.
+/// The outcome of a code or a refresh token at the token endpoint.
 #[derive(Clone)]
 pub struct Redemption {
     pub provider: usize,
-    /// That of the login, or of the last of several.
+    /// The code of the login, or of the last of several logins.
     pub code: String,
-    /// The codes of all logins that this may be about.
+    /// The codes of all logins that the refresh token belongs to.
     pub logins: Vec<String>,
     pub person: String,
     pub nonce: String,
-    /// The ID token is what the specification wants, its times aside.
+    /// The ID token is valid, apart from its times.
     pub is_right: bool,
-    /// When the ID token begins and ends.
+    /// From when until when the ID token is valid.
     pub validity: (u64, u64),
     pub access_token: String,
     /// Empty if there is none.
     pub id_token: String,
-    /// What the provider says about the lifetime of the access token. Seconds.
+    /// The lifetime of the access token that the reply states. Seconds.
     pub expires_in: Option<u64>,
     pub sid: Option<String>,
     pub acr: Option<String>,
@@ -147,24 +147,24 @@ pub struct Redemption {
     pub is_refresh: bool,
     /// The refresh token that was used.
     pub used_refresh_token: String,
-    /// It does not serve any more.
+    /// The token cannot be used again.
     pub is_spent: bool,
-    /// One that came along.
+    /// The refresh token in the reply.
     pub refresh_token: String,
-    /// A refresh token came along.
-    pub is_renewable: bool,
-    /// The code served before, or another login's verifier came with it.
+    /// The reply has a refresh token.
+    pub has_refresh_token: bool,
+    /// The code was used before, or the verifier of another login came with it.
     pub is_refused: bool,
     /// `error` of the refusal.
     pub refusal: &'static str,
     /// What is wrong on purpose.
     pub lie: Option<Lie>,
-    /// The answer does not arrive whole.
+    /// The reply is cut off.
     pub is_cut_off: bool,
 }
 
 impl Redemption {
-    /// In which way a refresh token was answered.
+    /// How this provider treats refresh tokens.
     pub fn kind(&self, shape: &Shape) -> &'static str {
         shape.behaviours[self.provider].of("refresh_token")
     }
@@ -183,7 +183,7 @@ pub fn parameters(encoded: &[u8]) -> BTreeMap<String, String> {
     parameters
 }
 
-/// The person of a `sub`, whatever the provider makes of it.
+/// The person of a `sub`, in whatever form the provider writes it.
 pub fn plain(subject: &str) -> &str {
     subject.rsplit('/').next().unwrap_or_default()
 }
@@ -239,7 +239,7 @@ impl Provider {
         }
     }
 
-    /// A person logs in: the address to which the browser is sent back.
+    /// A person logs in. Returns the address to which the browser is sent back.
     pub fn authorize(
         &mut self,
         request: &Url,
@@ -288,7 +288,7 @@ impl Provider {
         (url.into(), Some(code))
     }
 
-    /// Its answer at a time of the right clock, and what became of a code.
+    /// Its reply at a time of the right clock, and the outcome of a code or a refresh token.
     pub fn reply(&mut self, callout: &Callout, now: u64, chance: &mut Chance) -> (Reply, Option<Redemption>) {
         let now = now.saturating_add_signed(self.skew);
         let path = callout.url.as_str().strip_prefix(self.issuer).expect("a callout to somebody else");
@@ -301,7 +301,7 @@ impl Provider {
                 answer(200, "")
             }
             "/token" => {
-                // The other faults come before it does anything.
+                // With any other fault it does not handle the request.
                 if let Some(fault) = self
                     .fault
                     .filter(|fault| !matches!(fault, Fault::LosesAnswers | Fault::IsSlow | Fault::Lies(_)))
@@ -316,8 +316,8 @@ impl Provider {
             path if path == self.jwks_path => answer(200, self.published().to_string()),
             _ => answer(404, "there is no such thing"),
         };
-        if let (Some(told), false) = (self.cache_control(), is_token) {
-            received.headers.push("cache-control", told);
+        if let (Some(lifetime), false) = (self.cache_control(), is_token) {
+            received.headers.push("cache-control", lifetime);
         }
         if redemption.as_ref().is_some_and(|became| became.is_cut_off) {
             received.body.truncate(received.body.len() / 2);
@@ -341,7 +341,7 @@ impl Provider {
         json!({"keys": self.keys.iter().map(|key| key.jwk(&self.behaviour)).collect::<Vec<_>>()})
     }
 
-    /// What the userinfo endpoint says about the owner of an access token.
+    /// The userinfo claims of the owner of an access token.
     fn about(&self, callout: &Callout) -> ProviderResponse {
         let token = callout.headers.iter().find(|(name, _)| *name == "authorization").unwrap().1.clone();
         let Some(claims) = self.userinfo.get(token.strip_prefix("Bearer ").unwrap()) else {
@@ -401,7 +401,7 @@ impl Provider {
             used_refresh_token: body.get("refresh_token").cloned().unwrap_or_default(),
             is_spent: false,
             refresh_token: String::new(),
-            is_renewable: false,
+            has_refresh_token: false,
             is_refused,
             refusal: "",
             lie,
@@ -427,19 +427,19 @@ impl Provider {
         answer(status, json!({"error": error}).to_string())
     }
 
-    /// The answer to a code or a refresh token that serves.
+    /// The reply to a valid code or refresh token.
     fn tokens(&mut self, redemption: &mut Redemption, now: u64, chance: &mut Chance) -> Value {
         let given = self.codes[&redemption.code].clone();
         let is_refresh = redemption.is_refresh;
         redemption.access_token = self.access_token(&given, now, chance);
-        // A new ID token that names the same person is no lie.
+        // A refreshed ID token that names the same person is not wrong.
         let names_another =
             self.last_claims.as_ref().is_some_and(|last| last["sub"] != given.person.as_str());
         if is_refresh && redemption.lie == Some(Lie::OtherLogin) && !names_another {
             redemption.lie = None;
         }
         let (id_token, claims) = self.id_token(&given, redemption, now);
-        // With one refresh token for every login it cannot tell the sessions apart.
+        // If all logins share one refresh token, it does not know which session is meant.
         if !(is_refresh && self.behaviour.is("refresh_token_of_a_login", "of_all")) {
             let about = json!({"sub": claims["sub"], "roles": claims["roles"], "email": claims["email"]});
             self.userinfo.insert(redemption.access_token.clone(), about);
@@ -453,7 +453,7 @@ impl Provider {
         redemption.validity = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
         let token_type = if self.behaviour.is("token_type", "small") { "bearer" } else { "Bearer" };
         let mut tokens = json!({"token_type": token_type, "access_token": redemption.access_token});
-        if !is_refresh || self.renews_the_id_token(chance) {
+        if !is_refresh || self.sends_a_new_id_token(chance) {
             tokens["id_token"] = json!(id_token);
             redemption.id_token = id_token;
         }
@@ -478,16 +478,16 @@ impl Provider {
             self.codes.get_mut(&redemption.code).unwrap().has_scope = redemption.has_scope;
         }
         self.give_refresh_token(redemption, chance);
-        if redemption.is_renewable {
+        if redemption.has_refresh_token {
             tokens["refresh_token"] = json!(redemption.refresh_token);
         }
-        // What is null is not there.
+        // A member with the value null is left out.
         tokens.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         tokens
     }
 
-    fn renews_the_id_token(&self, chance: &mut Chance) -> bool {
-        // Whose would it be?
+    fn sends_a_new_id_token(&self, chance: &mut Chance) -> bool {
+        // If all logins share the refresh token, nobody knows whose ID token it would be.
         if self.behaviour.is("refresh_token_of_a_login", "of_all") {
             return false;
         }
@@ -506,7 +506,7 @@ impl Provider {
             "iss": self.issuer, "sub": given.person, "aud": self.audience(), "client_id": "robot",
             "iat": now, "exp": now + 300, "jti": self.next("access", chance),
         });
-        // The receiver does not use it, so the signature does not matter.
+        // The filter does not read this token, so the signature does not matter.
         let parts = [self.access_token_header(), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         format!("{}.{:064x}", parts.join("."), chance.next())
     }
@@ -530,7 +530,7 @@ impl Provider {
         if is_list { json!(["https://other.example", api]) } else { json!(api) }
     }
 
-    /// The refresh token of an answer, if there is one.
+    /// The refresh token of a reply, if there is one.
     fn give_refresh_token(&mut self, redemption: &mut Redemption, chance: &mut Chance) {
         let person = self.codes[&redemption.code].person.clone();
         let shared = match self.behaviour.of("refresh_token_of_a_login") {
@@ -547,7 +547,7 @@ impl Provider {
             let grant = self.refresh_tokens.entry(token.clone());
             let grant = grant.or_insert_with(|| Grant { logins: Vec::new(), is_used: false });
             grant.logins.push(redemption.code.clone());
-            (redemption.refresh_token, redemption.is_renewable) = (token, true);
+            (redemption.refresh_token, redemption.has_refresh_token) = (token, true);
             return;
         }
         let used = redemption.used_refresh_token.clone();
@@ -556,7 +556,7 @@ impl Provider {
             "rotated_old_serves" => false,
             "sometimes_rotated" if chance.percent(50) => true,
             "repeated" => {
-                (redemption.refresh_token, redemption.is_renewable) = (used, true);
+                (redemption.refresh_token, redemption.has_refresh_token) = (used, true);
                 return;
             }
             _ => return,
@@ -566,10 +566,10 @@ impl Provider {
         let token = self.next("refresh", chance);
         let logins = redemption.logins.clone();
         self.refresh_tokens.insert(token.clone(), Grant { logins, is_used: false });
-        (redemption.refresh_token, redemption.is_renewable) = (token, true);
+        (redemption.refresh_token, redemption.has_refresh_token) = (token, true);
     }
 
-    /// The form of a request that the client has proven to be its own.
+    /// The form of a request whose client has authenticated.
     fn of_the_client(&self, callout: &Callout) -> BTreeMap<String, String> {
         assert_eq!(callout.method, "POST");
         let (_, sent) =
@@ -602,8 +602,8 @@ impl Provider {
         vec![body["code"].clone()]
     }
 
-    /// The logins that a refresh token is of. A second use of one that serves once is a theft, and ends all
-    /// that came of the login.
+    /// The logins that a refresh token belongs to. A second use of a single-use token counts as theft, and
+    /// ends everything that began with the login.
     fn use_refresh_token(&mut self, body: &BTreeMap<String, String>) -> Vec<String> {
         let Some(grant) = self.refresh_tokens.get(&body["refresh_token"]).cloned() else { return Vec::new() };
         if grant.is_used {
@@ -617,10 +617,10 @@ impl Provider {
         self.refresh_tokens.retain(|_, grant| !grant.logins.iter().any(|login| logins.contains(login)));
     }
 
-    /// A session ends at the provider, which does not report it.
+    /// A session ends at the provider, without a notification.
     pub fn forgets_somebody(&mut self, chance: &mut Chance) {
         let grants: Vec<_> = self.refresh_tokens.values().map(|grant| grant.logins.clone()).collect();
-        // One that many have would be given again to the next.
+        // A token that all logins share would be issued again to the next login.
         if self.behaviour.is("refresh_token_of_a_login", "own") && !grants.is_empty() {
             self.forget(chance.of(&grants).as_slice());
         }
@@ -634,7 +634,7 @@ impl Provider {
             "iss": self.issuer, "sub": code.person, "aud": client, "nonce": code.nonce,
             "iat": now, "exp": now + 300, "email": email, "name": "Zoë",
         });
-        // Of several logins it does not know which is meant.
+        // If the token belongs to several logins, it does not know which one is meant.
         let knows_the_login = !is_refresh || redemption.logins.len() == 1;
         if is_refresh && !(behaviour.is("nonce_at_refresh", "same") && knows_the_login) {
             claims.as_object_mut().unwrap().remove("nonce");
@@ -692,8 +692,8 @@ impl Provider {
         (token, claims)
     }
 
-    /// A new key signs. The old one stays published for a while, is withdrawn at once, or its
-    /// successor even has its name.
+    /// A new key signs. The old one stays published for a while, or is withdrawn at once, or the new one even
+    /// takes its name.
     pub fn rotate(&mut self, chance: &mut Chance) -> &'static str {
         self.made += 1;
         self.rotations += 1;
@@ -706,7 +706,7 @@ impl Provider {
         let name = if how.starts_with("reuses") { self.keys[0].id.clone() } else { name };
         let old = self.keys.clone();
         self.keys = vec![Key::new(name, self.algorithm, self.index, self.rotations, chance)];
-        // Of several keys tokens must name theirs (Core 1.0 section 10.1).
+        // With several published keys, tokens must name theirs (Core 1.0 section 10.1).
         if how.starts_with("keeps") && self.behaviour.is("kid", "given") {
             self.keys.extend(old.into_iter().take(2));
         } else {
@@ -720,7 +720,7 @@ impl Provider {
         self.jwks_path = format!("/keys/{}", self.made);
     }
 
-    /// The keys of another client's view of the same issuer.
+    /// Takes the keys of another provider, of which this one is another client.
     pub fn has_the_keys_of(&mut self, other: &Provider) {
         self.keys.clone_from(&other.keys);
         self.withdrawn.clone_from(&other.withdrawn);
@@ -728,13 +728,13 @@ impl Provider {
         (self.algorithm, self.rotations) = (other.algorithm, other.rotations);
     }
 
-    /// The old keys are gone, as a rotation ends.
+    /// Withdraws the old keys at the end of a rotation.
     pub fn withdraws(&mut self) {
         self.withdrawn.extend(self.keys.split_off(1));
     }
 }
 
-/// The last byte of the signature but one is another.
+/// Changes the last byte of the signature but one.
 pub fn broken(token: &str) -> String {
     let mut bytes = token.as_bytes().to_vec();
     let at = bytes.len() - 10;

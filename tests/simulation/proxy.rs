@@ -1,4 +1,4 @@
-//! The proxy: several workers, each with a driver of its own, whose callouts take their time.
+//! The proxy: several workers, each with its own driver and with callouts that take time.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ use crate::world::{Event, RequestId, World};
 /// Milliseconds between two ticks of a worker. Longer than real ones, to have fewer events.
 pub const TICK: u64 = 2_000;
 
-/// What a worker may hold on to in worlds of this size. Bytes.
+/// What a worker may hold in worlds of this size. Bytes.
 const HELD_LIMIT: i64 = 16 * 1024 * 1024;
 
-/// The same where sessions are large: it remembers so many of them, not so many bytes.
+/// The same where sessions are large: the number of cached sessions is limited, not their bytes.
 const HELD_LIMIT_OF_LARGE_SESSIONS: i64 = 64 * 1024 * 1024;
 
-/// What all workers may keep in the shared data. Bytes.
+/// What all workers may store in the shared data. Bytes.
 const SHARED_LIMIT: usize = 8 * 1024 * 1024;
 
-/// What may stay behind when a worker is gone: tables that the process makes once. Bytes.
+/// What may stay allocated after a worker ended: tables that the process makes once. Bytes.
 const LEFT_LIMIT: i64 = 64 * 1024;
 
 pub type FlightId = u64;
@@ -36,7 +36,7 @@ pub type FlightId = u64;
 pub struct Worker {
     driver: Option<Driver>,
     pub keys: Vec<usize>,
-    /// Workers with the same number here remember things together.
+    /// Workers with the same number here share what they store.
     pub memory: u64,
     /// Requests that are not decided yet, as the driver numbers them.
     undecided: BTreeMap<driver::RequestId, RequestId>,
@@ -49,9 +49,9 @@ pub struct Flight {
     worker: usize,
     id: driver::CalloutId,
     callout: Callout,
-    /// The request in whose callback it was sent: with that it is gone.
+    /// The request in whose callback it was sent: the callout ends with it.
     by: Option<RequestId>,
-    /// The request that goes on with the reply.
+    /// The request that continues with the reply.
     of: Option<RequestId>,
     sent: u64,
     reply: Option<(Reply, Option<Redemption>)>,
@@ -85,7 +85,7 @@ impl Worker {
         }
     }
 
-    /// Work of the core. What it leaves behind is this worker's.
+    /// Work of the core. What it leaves allocated counts for this worker.
     fn core<T>(&mut self, work: impl FnOnce(&mut Driver) -> T) -> T {
         let driver = self.driver.as_mut().unwrap();
         left_by(&mut self.held, || work(driver))
@@ -95,7 +95,7 @@ impl Worker {
         self.undecided.get(&number?).copied()
     }
 
-    /// Under these names the workers share provider documents.
+    /// The names under which the workers share provider documents.
     pub fn news_names(&self) -> Vec<String> {
         let drivers = self.driver.iter();
         drivers
@@ -110,7 +110,7 @@ impl World {
         Timestamp(self.proxy_time())
     }
 
-    /// A request has come to a worker.
+    /// A request arrives at a worker.
     pub fn arrive(&mut self, id: RequestId) {
         let now = self.now();
         let worker = self.chance.below(self.workers.len());
@@ -134,23 +134,23 @@ impl World {
             Answer::Continue(edits) => driver.filter().on_response(edits.clone(), now),
             Answer::Respond(..) => Vec::new(),
         });
-        // What one side gives the other, each counts for itself.
+        // The simulation drops its copy outside, the worker drops its own: each counts for itself.
         self.decided(id, &answer, added.clone());
         self.workers[worker].core(|_| drop((answer, added)));
     }
 
-    /// Does what a driver says: the requests that went on.
+    /// Performs the actions of a driver, and returns the requests that went on.
     fn perform(&mut self, worker: usize) -> Vec<RequestId> {
         let now = self.now();
         let mut gone_on = Vec::new();
         while let Some(action) = self.workers[worker].core(Driver::next) {
             match action {
                 Action::Send { id, by, of, callout } => {
-                    let asked = callout.as_ref().clone();
+                    let sent = callout.as_ref().clone();
                     self.workers[worker].core(|_| drop(callout));
                     let [by, of] = [by, of].map(|number| self.workers[worker].request(number));
                     gone_on.extend(of);
-                    if let Err(failed) = self.send(worker, id, asked, by, of) {
+                    if let Err(failed) = self.send(worker, id, sent, by, of) {
                         self.workers[worker].core(|driver| driver.not_sent(id, failed, now));
                     }
                 }
@@ -176,7 +176,7 @@ impl World {
         gone_on
     }
 
-    /// The body of a request has come as a whole.
+    /// The whole body of a request has arrived.
     pub fn body(&mut self, id: RequestId) {
         let now = self.now();
         let Some(open) = self.open.get(&id) else { return };
@@ -201,12 +201,12 @@ impl World {
         }
         if !self.is_calm && self.shape.mood != Mood::Fair && self.chance.percent(1) {
             self.disturb_all();
-            self.tell(format_args!("worker {worker} cannot send {callout:?}"));
+            self.record(format_args!("worker {worker} cannot send {callout:?}"));
             return Err(CalloutFailed::NotSent);
         }
         self.flights_made += 1;
         let id = self.flights_made;
-        self.tell(format_args!("worker {worker} sends callout {id}: {callout:?}"));
+        self.record(format_args!("worker {worker} sends callout {id}: {callout:?}"));
         let timeout = self.time + callout.timeout.as_millis() as u64;
         let delay = self.latency();
         let flight = Flight { worker, id: number, callout, by, of, sent: self.time, reply: None };
@@ -216,11 +216,11 @@ impl World {
         Ok(())
     }
 
-    /// The provider has got a callout, and acts whether or not anybody hears of it.
+    /// The provider gets a callout and handles it, whether or not anybody waits for the reply.
     pub fn at_provider(&mut self, id: FlightId) {
         let Some(flight) = self.flights.get(&id) else { return };
         let index = (0..self.providers.len()).find(|index| flight.callout.target == self.shape.name(*index));
-        let index = index.expect("a callout to nobody");
+        let index = index.expect("a callout to an unknown provider");
         let provider = &mut self.providers[index];
         let callout = flight.callout.clone();
         let (reply, redemption) =
@@ -236,7 +236,7 @@ impl World {
             if !redemption.id_token.is_empty() {
                 self.tokens_of_logins.push(redemption.id_token.clone());
             }
-            if redemption.is_renewable {
+            if redemption.has_refresh_token {
                 let logins = self.model.logins_of.entry(redemption.refresh_token.clone()).or_default();
                 logins.extend(redemption.logins.iter().cloned());
             }
@@ -245,7 +245,7 @@ impl World {
             self.statistics.count(format!("{what} {became}"));
         }
         if fault == Some(Fault::Lies(Lie::OtherLogin)) {
-            // Userinfo too may be about somebody else.
+            // Userinfo may be about another person as well.
             let since = self.time.saturating_sub(30_000);
             self.model.just_refreshed_may_end("the provider spoke of somebody else", since);
         }
@@ -253,21 +253,21 @@ impl World {
         let delay = match fault {
             None if is_late => self.chance.within(500..=4_000),
             Some(Fault::IsSlow) => self.chance.within(2_000..=9_000),
-            // Nothing comes, not even a reset.
+            // No reply comes, not even a reset.
             Some(Fault::LosesAnswers) if self.chance.percent(50) => 60_000,
             _ => self.latency(),
         };
-        self.tell(format_args!("callout {id} is answered ({fault:?}): {reply:?}"));
+        self.record(format_args!("callout {id} is answered ({fault:?}): {reply:?}"));
         self.flights.get_mut(&id).unwrap().reply = Some((reply, redemption));
         self.at(self.time + delay, Event::Reply(id));
     }
 
-    /// A reply has come, or will not.
+    /// A reply arrives, or it never will.
     pub fn replied(&mut self, id: FlightId, is_timeout: bool) {
         let Some(mut flight) = self.flights.remove(&id) else { return };
         let (reply, redemption) = match flight.reply.take() {
             Some((Ok(reply), redemption)) if !is_timeout => (Ok(reply), redemption),
-            // The content of a lost response is unknown.
+            // The filter does not know the content of a lost reply.
             Some((reply, redemption)) => {
                 self.lost_answer(redemption.as_ref());
                 (Err(reply.err().unwrap_or(CalloutFailed::NoAnswer)), None)
@@ -276,12 +276,12 @@ impl World {
         };
         if is_timeout {
             self.disturb_all();
-            self.tell(format_args!("callout {id} has had no answer for {} ms", self.time - flight.sent));
+            self.record(format_args!("callout {id} has had no answer for {} ms", self.time - flight.sent));
         }
         if let Some(redemption) = &redemption {
-            self.renewed(redemption);
+            self.refreshed(redemption);
         }
-        // With the context of a request that is gone its callouts are gone too.
+        // The callouts of a request end with its context.
         if flight.by.is_some_and(|by| !self.open.contains_key(&by)) {
             self.disturb_all();
             return self.lost_answer(redemption.as_ref());
@@ -300,7 +300,7 @@ impl World {
         }
     }
 
-    /// Nobody heard what the provider said.
+    /// A reply of the provider that nobody receives.
     fn lost_answer(&mut self, redemption: Option<&Redemption>) {
         self.disturb_all();
         let Some(redemption) = redemption.filter(|redemption| redemption.is_refresh) else { return };
@@ -309,7 +309,7 @@ impl World {
         }
     }
 
-    /// What a refresh token was given for may end before its time.
+    /// The sessions of a refresh token may end early.
     fn may_end(&mut self, redemption: &Redemption, why: &'static str) {
         let logins = self.model.logins_of.get(&redemption.used_refresh_token).cloned().unwrap_or_default();
         for login in logins {
@@ -318,8 +318,8 @@ impl World {
         }
     }
 
-    /// The proxy has heard what became of a refresh token.
-    fn renewed(&mut self, redemption: &Redemption) {
+    /// The outcome of a refresh token arrived at the proxy.
+    fn refreshed(&mut self, redemption: &Redemption) {
         if !redemption.is_refresh {
             return;
         }
@@ -337,7 +337,7 @@ impl World {
         let (begins, ends) = redemption.validity;
         let leeway = self.shape.leeway;
         let is_of_now = begins <= now + leeway && now < ends + leeway;
-        // A lie is one of the ID token.
+        // Only an ID token can be wrong on purpose.
         let lies = redemption.lie.is_some() && !redemption.id_token.is_empty();
         if lies || !(redemption.id_token.is_empty() || is_of_now) {
             self.may_end(redemption, "the new ID token was wrong");
@@ -348,8 +348,8 @@ impl World {
         let default = self.shape.default_expires_in;
         for login in &redemption.logins {
             let became = self.model.became.entry(login.clone()).or_default();
-            // Of a lie nothing may be used, unless it is one about the time: that says nothing of the person.
-            // Of two logins with one refresh token it may be either's.
+            // Nothing of a wrong response may be used, unless only its times are wrong: those say nothing
+            // about the person. If two logins share the refresh token, it may belong to either of them.
             let is_of_this_person = !lies || matches!(redemption.lie, Some(Lie::Future | Lie::Expired));
             if is_of_this_person {
                 became.access_tokens.insert(redemption.access_token.clone());
@@ -359,8 +359,8 @@ impl World {
             became.refreshed_at = Some(self.time);
             became.is_narrowed |= !redemption.has_scope;
         }
-        // What came of its first use is remembered first, and forgotten first.
-        let heard = (self.turns(), now);
+        // The outcome of the first use is stored first, and expires first.
+        let heard = (self.epoch(), now);
         let first = self.model.used.entry(redemption.used_refresh_token.clone()).or_insert(heard);
         if redemption.is_spent {
             self.model.refreshed.insert(redemption.used_refresh_token.clone(), *first);
@@ -376,14 +376,14 @@ impl World {
         self.check_memory(index);
     }
 
-    /// A client goes away; what the filter had in hand for it is dropped.
+    /// A client disconnects; the filter drops its work for that request.
     pub fn leave(&mut self, id: RequestId) {
         let Some(open) = self.open.remove(&id) else { return };
         self.statistics.count("clients left");
         if self.shape.is_nginx {
             self.disturb_all();
         }
-        self.tell(format_args!("the client of request {id} leaves"));
+        self.record(format_args!("the client of request {id} leaves"));
         if let (Some(worker), Some(number)) = (open.worker, open.number) {
             self.workers[worker].undecided.remove(&number);
             self.workers[worker].core(|driver| driver.gone(number));
@@ -392,7 +392,7 @@ impl World {
 
     /// A worker restarts: its caches are lost, and so are its requests.
     pub fn restart(&mut self, index: usize, keys: Vec<usize>) {
-        self.tell(format_args!("worker {index} starts anew with the session keys {keys:?}"));
+        self.record(format_args!("worker {index} restarts with the session keys {keys:?}"));
         self.statistics.count("workers restarted");
         self.disturb_all();
         self.model.just_refreshed_may_end("a worker was gone", self.time.saturating_sub(60_000));
@@ -414,7 +414,7 @@ impl World {
             }
         }
         let worker = &mut self.workers[index];
-        // A job that has not begun holds on to the filter in which it lies.
+        // A job that has not started holds a reference to its filter.
         worker.core(|driver| drop(driver.filter().jobs()));
         let driver = worker.driver.take();
         left_by(&mut worker.held, || drop(driver));

@@ -1,11 +1,11 @@
-//! Everything that chance decides comes from here, so a seed decides all of it.
+//! Every random choice comes from here, so a seed determines a whole world.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 
 use vestibule::random::NoRandomness;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): one number of state, and every seed is a good one.
+/// SplitMix64 (Steele, Lea, Flood 2014): its state is one number, and every seed is a good one.
 pub struct Chance(u64);
 
 impl Chance {
@@ -29,7 +29,7 @@ impl Chance {
         range.start() + self.next() % (range.end() - range.start() + 1)
     }
 
-    /// True so many times of a hundred.
+    /// True with so many percent.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
@@ -38,7 +38,7 @@ impl Chance {
         &choices[self.below(choices.len())]
     }
 
-    /// One of several, each as likely as its weight says.
+    /// One of several, with a probability in proportion to its weight.
     pub fn weighted<T: Copy>(&mut self, choices: &[(u64, T)]) -> T {
         let total: u64 = choices.iter().map(|(weight, _)| weight).sum();
         let mut at = self.next() % total;
@@ -61,7 +61,8 @@ pub fn seed_the_host(seed: u64) {
     HOST.set(seed);
 }
 
-/// What the host gives: chance of its own, so that what the filter draws moves nothing else.
+/// The randomness of the host. It has a generator of its own, so that what the filter draws changes nothing
+/// else.
 pub fn host_random(out: &mut [u8]) -> Result<(), NoRandomness> {
     let mut chance = Chance(HOST.get());
     out.iter_mut().for_each(|byte| *byte = chance.next() as u8);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Of a secret, every run of so many bytes is looked for: a part that is shown is shown.
+/// Every run of so many bytes of a secret is looked for, because a leaked part is a leak.
 const RUN: usize = 16;
 
 #[derive(Default)]
@@ -11,15 +11,15 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// From its end on, because what tokens and cookies begin with is no secret.
+    /// Runs are counted from the end, because the beginning of a token or cookie is no secret.
     pub fn add(&mut self, secret: &str) {
         assert!(secret.bytes().all(is_of_a_secret), "a secret that would not be found");
         self.runs.extend(secret.as_bytes().rchunks_exact(RUN).map(|run| <[u8; RUN]>::try_from(run).unwrap()));
     }
 
-    /// The piece of a secret that a text shows.
+    /// The part of a secret that a text shows.
     pub fn shown_in(&self, text: &str) -> Option<String> {
-        // Words of a page are shorter than a run, so this is quick.
+        // Most words of a page are shorter than a run, so this is quick.
         let words = text.as_bytes().split(|byte| !is_of_a_secret(*byte));
         let mut windows = words.filter(|word| word.len() >= RUN).flat_map(|word| word.windows(RUN));
         let run = windows.find(|window| self.runs.contains(<&[u8; RUN]>::try_from(*window).unwrap()))?;

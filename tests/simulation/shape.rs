@@ -1,4 +1,4 @@
-//! What one world is like: its configuration, its proxy, and who is in it.
+//! What one world is like: its configuration, its proxy, and its actors.
 
 use serde_json::{Value, json};
 use vestibule::config::Config;
@@ -17,7 +17,7 @@ pub const BACKCHANNEL: &str = "/oidc/backchannel-logout";
 /// The endpoint of session information for scripts.
 pub const SESSION_ENDPOINT: &str = "/oidc/session";
 
-/// The session keys there will ever be.
+/// All session keys.
 pub const KEYS: [&str; 4] = [
     "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E",
     "0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3",
@@ -25,23 +25,23 @@ pub const KEYS: [&str; 4] = [
     "u7DqYk2Hs9WnBf4Ex0TzLv6RpCm3GaJi",
 ];
 
-/// One has what must be encoded in `client_secret_basic` (RFC 6749 section 2.3.1).
+/// One has characters that must be encoded in `client_secret_basic` (RFC 6749 section 2.3.1).
 pub const CLIENT_SECRETS: [&str; 2] = ["r8Wt2Lx6:Nq0%Zb4+Vd9Kf3Hj7M", "a5Gy1Pc8Rs3Uw7Xe0Tn4Qk2B"];
 
-/// How people log in. Some pages want the second.
+/// How people log in. Some pages require the second.
 pub const ACRS: [&str; 2] = ["urn:acr:password", "urn:acr:two-factors"];
 
 /// What programs and people may be granted.
 pub const SCOPE: &str = "orders.read";
 
-/// How much goes wrong in a world.
+/// How many faults a world has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
-    /// Providers are healthy and clocks right: keys are rotated, workers restarted, sessions ended.
+    /// Providers are healthy and clocks right; but keys are rotated, workers restarted, sessions ended.
     Fair,
-    /// Providers are in trouble now and then.
+    /// Providers have faults now and then.
     Rough,
-    /// Everything goes wrong.
+    /// Every kind of fault.
     Storm,
 }
 
@@ -59,7 +59,8 @@ pub struct Shape {
     pub providers: usize,
     /// Both are clients of one issuer.
     pub has_one_issuer: bool,
-    /// Of the first provider, which is the default one, and the second: not always in this order.
+    /// The names of the first provider, which is the default one, and of the second: not always in
+    /// alphabetical order.
     names: [&'static str; 2],
     issuers: [&'static str; 2],
     /// How each provider behaves where specifications leave it open.
@@ -75,28 +76,28 @@ pub struct Shape {
     pub idle: u64,
     pub absolute: u64,
     pub login: u64,
-    /// Seconds by which the filter forgives clocks that disagree.
+    /// The leeway for clocks that differ. Seconds.
     pub leeway: u64,
-    /// What is assumed of an access token whose lifetime is not said. Seconds.
+    /// The assumed lifetime of an access token whose response states none. Seconds.
     pub default_expires_in: u64,
     /// The upstream gets the access token, and a session ends with it.
     pub forwards: bool,
     /// Sessions are too large for one cookie.
     pub has_large_claims: bool,
-    /// The proxy is the one that can neither remove headers nor wake another request.
+    /// The proxy is nginx, which can neither remove header fields nor wake another request.
     pub is_nginx: bool,
     /// The workers have shared data.
     pub shares: bool,
-    /// Of a hundred writes to the shared data so many begin a series that fails.
+    /// Percent of writes to the shared data that begin a series of failing writes.
     pub failing_writes: u64,
-    /// Now and then a value of the shared data is lost.
+    /// Sometimes the shared data loses a value.
     pub loses_values: bool,
     pub host_verifies: HostVerifies,
-    /// The configuration wants claims that only userinfo may have.
+    /// The configuration has claims that only userinfo may contain.
     pub has_userinfo: bool,
-    /// The providers can end sessions, so every request looks for that.
+    /// The providers can end sessions, so every request looks that up.
     pub is_watched: bool,
-    /// Answers to authorization requests come in the body (Form Post Response Mode).
+    /// Authorization responses come in the body (Form Post Response Mode).
     pub form_post: bool,
 }
 
@@ -142,7 +143,7 @@ impl Shape {
         }
     }
 
-    /// Any value of every row. What makes sessions live through refreshes comes more often.
+    /// Any value of every row. Values with which sessions last through refreshes are more frequent.
     fn behaviour(chance: &mut Chance) -> Behaviour {
         let mut behaviour = Behaviour::chosen(|count| chance.below(count));
         if chance.percent(50) {
@@ -155,7 +156,7 @@ impl Shape {
         behaviour.set("refresh_token_of_a_login", chance.weighted(&grants));
         let is_of_many = behaviour.is("refresh_token_of_a_login", "of_the_person")
             || behaviour.is("refresh_token_of_a_login", "of_all");
-        // Whoever gives one to many cannot end it with its first use.
+        // A provider that gives one refresh token to all logins cannot end it with its first use.
         let ends = ["rotated", "sometimes_rotated"].iter().any(|value| behaviour.is("refresh_token", value));
         if is_of_many && ends {
             behaviour.set("refresh_token", chance.weighted(&[(1, "repeated"), (1, "left_out")]));
@@ -202,15 +203,15 @@ impl Shape {
         if self.providers == 1 { COOKIE.to_owned() } else { format!("{COOKIE}-{}", self.name(provider)) }
     }
 
-    /// Whether a session ends with an access token that expires at once: it is forwarded, and nothing
-    /// refreshes it.
+    /// Whether sessions end at once: their access token is forwarded, expires at once, and cannot be
+    /// refreshed.
     pub fn has_sessions_of_a_second(&self) -> bool {
         let behaviour = &self.behaviours[0];
         let is_over = ["zero", "second"].iter().any(|lifetime| behaviour.is("expires_in", lifetime));
         self.forwards && is_over && behaviour.is("refresh_token_of_a_login", "none")
     }
 
-    /// What the proxy can do.
+    /// The capabilities of the proxy.
     pub fn host_traits(&self) -> HostTraits {
         let is_envoy = !self.is_nginx;
         HostTraits { removes_headers: is_envoy, wakes_requests: is_envoy, gathers_bodies: is_envoy }
@@ -270,7 +271,7 @@ impl Shape {
     }
 }
 
-/// The rule that a plain path comes under, as the document above says.
+/// The rule for a plain path, according to the document above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     Public,

@@ -8,10 +8,10 @@ use vestibule::store::{ReadResult, SharedData, Versioned, WriteError};
 use crate::memory::aside;
 use crate::random::Chance;
 
-/// More writes in a row than a filter tries: one is never written.
+/// More failing writes in a row than a filter attempts, so that one write is given up.
 const SERIES: u32 = 20;
 
-/// Others have written in between so often, and then no more.
+/// Other workers write in between so often, and then no more.
 const CONTENTION: u32 = 3;
 
 thread_local! {
@@ -19,22 +19,22 @@ thread_local! {
     static FAULTS: RefCell<Faults> = RefCell::default();
 }
 
-/// What goes wrong.
+/// The faults.
 #[derive(Default)]
 struct Faults {
     chance: Option<Chance>,
-    /// Of a hundred writes so many begin a series that fails.
+    /// Percent of writes that begin a series of failing writes.
     percent: u64,
-    /// So many writes fail from now on.
+    /// The next so many writes fail.
     series: u32,
-    /// Series that were too long for their writer.
+    /// Series that were longer than the attempts of the writer.
     failures: u32,
     losses: u32,
 }
 
 pub const SHARED_DATA: SharedData = SharedData { get, set };
 
-/// A proxy begins with nothing.
+/// A proxy starts without shared data.
 pub fn clear() {
     DATA.take();
     FAULTS.take();
@@ -68,7 +68,7 @@ impl Faults {
     }
 }
 
-/// From now on of a hundred writes so many begin a series that fails.
+/// From now on, so many percent of writes begin a series of failing writes.
 pub fn fail(percent: u64, seed: u64) {
     FAULTS.with_borrow_mut(|faults| {
         (faults.percent, faults.chance, faults.series) = (percent, Some(Chance::new(!seed)), 0);
@@ -80,7 +80,7 @@ pub fn take_failures() -> u32 {
     FAULTS.with_borrow_mut(|faults| std::mem::take(&mut faults.failures))
 }
 
-/// Whether some were not done.
+/// Whether some writes were given up.
 pub fn has_just_failed() -> bool {
     FAULTS.with_borrow(|faults| faults.failures > 0)
 }
@@ -90,7 +90,7 @@ pub fn losses() -> u32 {
     FAULTS.with_borrow(|faults| faults.losses)
 }
 
-/// A value is lost: its name.
+/// A value is lost. Returns its name.
 pub fn lose(chance: &mut Chance) -> Option<String> {
     let names: Vec<String> = DATA.with_borrow(|data| data.keys().cloned().collect());
     if names.is_empty() {
@@ -102,7 +102,7 @@ pub fn lose(chance: &mut Chance) -> Option<String> {
     Some(name)
 }
 
-/// Writes a value whatever was there.
+/// Writes a value unconditionally.
 pub fn overwrite(name: &str, value: &[u8]) {
     aside(|| {
         DATA.with_borrow_mut(|data| {
@@ -112,7 +112,7 @@ pub fn overwrite(name: &str, value: &[u8]) {
     });
 }
 
-/// Everything that lies there, in bytes.
+/// The size of the shared data. Bytes.
 pub fn size() -> usize {
     DATA.with_borrow(|data| data.iter().map(|(name, (value, _))| name.len() + value.len()).sum())
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-/// This many of the last events are shown after a failure.
+/// So many of the last events are shown after a failure.
 const REMEMBERED: usize = 120;
 
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub struct Story {
 }
 
 impl Story {
-    pub fn tell(&mut self, at: u64, what: fmt::Arguments<'_>) {
+    pub fn record(&mut self, at: u64, what: fmt::Arguments<'_>) {
         let line = format!("{:>8}.{:03} {what}", at / 1000, at % 1000);
         self.add(line.as_bytes());
         self.events += 1;
@@ -41,7 +41,7 @@ impl Story {
     }
 }
 
-/// How often what happened.
+/// How often each kind of event happened.
 #[derive(Default, Clone)]
 pub struct Statistics(pub BTreeMap<String, u64>);
 

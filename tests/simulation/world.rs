@@ -1,4 +1,4 @@
-//! One world: what is in it, its time, and what happens next.
+//! One world: its contents, its time, and what happens next.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,12 +21,12 @@ use crate::story::{Statistics, Story};
 
 pub type RequestId = u64;
 
-/// What changes in the weather.
+/// A change of the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Fault,
     Recovery,
-    /// Of the key that signs.
+    /// Of the signing key.
     Rotation,
     Withdrawal,
     OtherKeysAddress,
@@ -81,11 +81,11 @@ const OF_STORMS: [(u64, Change); 13] = [
 /// The right time at the beginning of every world.
 pub const BEGINNING: u64 = 1_700_000_000;
 
-/// Everything goes wrong for so long, then nothing does. Milliseconds, as all times of a world.
+/// Faults occur for so long, and then no more. Milliseconds, as all times of a world.
 const STORM: u64 = 1_500_000;
 
-/// After this much more time, a browser that keeps trying must get in: the longest use of documents,
-/// back-offs and attempt counts are over.
+/// After so much more time, a browser that keeps trying must be let through: no document, back-off or attempt
+/// count lasts longer.
 const CALM: u64 = STORM + 700_000;
 
 const END: u64 = CALM + 180_000;
@@ -108,13 +108,13 @@ pub enum Actor {
 pub enum Event {
     Wake(Actor),
     Arrive(RequestId),
-    /// The body of a request is there as a whole.
+    /// The whole body of a request has arrived.
     Body(RequestId),
     AtProvider(FlightId),
     Reply(FlightId),
     NoReply(FlightId),
     Answered(Actor, RequestId, Box<Seen>),
-    /// The proxy answered by itself: the worker was gone.
+    /// The proxy answered by itself, because the worker was gone.
     Lost(Actor),
     Tick(usize),
     Weather,
@@ -131,16 +131,16 @@ pub struct Open {
     /// By the proxy's clock.
     pub arrived: u64,
     pub body: Vec<u8>,
-    /// As its worker's driver numbers it.
+    /// Its number in the driver of its worker.
     pub number: Option<vestibule::driver::RequestId>,
-    /// What the token endpoint said in this request.
+    /// The response of the token endpoint in this request.
     pub redemption: Option<Redemption>,
-    /// When, by the proxy's clock.
+    /// When that arrived, by the proxy's clock.
     pub redeemed_at: u64,
 }
 
 impl Open {
-    /// Of several callouts one redeems a code.
+    /// At most one of the callouts of a request redeems a code.
     pub fn hear(&mut self, redemption: Option<Redemption>, now: u64) {
         if redemption.is_some() {
             self.redeemed_at = now;
@@ -157,13 +157,13 @@ pub struct World {
     clock: i64,
     /// How often that clock was set back.
     clock_went_back: u32,
-    /// When something was wrong with each provider, or with the way to it, for the last time. Milliseconds.
+    /// When a fault last affected each provider or the network to it. Milliseconds.
     unrest: Vec<Option<u64>>,
     queue: BTreeMap<(u64, u64), Event>,
     queued: u64,
     pub workers: Vec<Worker>,
     pub workers_made: u64,
-    /// The session keys that a worker gets that starts now.
+    /// The session keys of a worker that starts now.
     keys: Vec<usize>,
     pub flights: BTreeMap<FlightId, Flight>,
     pub flights_made: u64,
@@ -175,7 +175,7 @@ pub struct World {
     requests_made: u64,
     pub model: Model,
     pub secrets: Secrets,
-    /// Addresses of callbacks that browsers were sent to.
+    /// Callback addresses that browsers were sent to.
     pub callbacks: Vec<String>,
     pub tokens_of_logins: Vec<String>,
     pub is_calm: bool,
@@ -252,7 +252,7 @@ impl World {
         self.at(CALM, Event::Exam);
     }
 
-    /// Lives through the whole of it.
+    /// Runs the world to its end.
     pub fn run(&mut self) {
         while let Some(((time, _), event)) = self.queue.pop_first() {
             if time > END && self.open.is_empty() {
@@ -311,12 +311,13 @@ impl World {
         }
     }
 
-    /// How often the filter has forgotten what it knew, or may take it for something of another time.
-    pub fn turns(&self) -> u32 {
+    /// Counts the moments at which the filter lost stored entries, or at which their times became wrong.
+    /// Entries of an earlier epoch may be lost.
+    pub fn epoch(&self) -> u32 {
         self.clock_went_back + shared::losses()
     }
 
-    /// From now on nothing must be expected of sessions at this provider for a while.
+    /// From now on the model expects nothing of the sessions at this provider for a while.
     pub fn disturb(&mut self, provider: usize) {
         self.unrest[provider] = Some(self.time);
     }
@@ -325,13 +326,13 @@ impl World {
         (0..self.providers.len()).for_each(|provider| self.disturb(provider));
     }
 
-    /// Whether nothing was wrong with a provider for so many milliseconds.
+    /// Whether no fault has affected a provider for so many milliseconds.
     pub fn is_quiet_since(&self, provider: usize, milliseconds: u64) -> bool {
         let is_healthy = self.providers[provider].fault.is_none() && self.providers[provider].skew == 0;
         is_healthy && self.unrest[provider].is_none_or(|at| at + milliseconds < self.time)
     }
 
-    /// What could not be written is lost for those who needed it.
+    /// A write that was given up is lost for every worker that needs it.
     fn notice_failed_writes(&mut self) {
         if shared::take_failures() > 0 {
             self.statistics.count("writes to the shared data failed");
@@ -356,7 +357,7 @@ impl World {
         self.queue.insert((time, self.queued), event);
     }
 
-    /// Lets somebody act some time within the next milliseconds. A tab then forgets earlier plans.
+    /// Lets an actor act within so many milliseconds. This replaces the earlier plan of a tab.
     pub fn wake(&mut self, actor: Actor, within: u64) {
         let time = self.time + self.chance.within(1..=within);
         if let Actor::Tab(browser, tab) = actor {
@@ -365,11 +366,11 @@ impl World {
         self.at(time, Event::Wake(actor));
     }
 
-    pub fn tell(&mut self, what: fmt::Arguments<'_>) {
-        self.story.tell(self.time, what);
+    pub fn record(&mut self, what: fmt::Arguments<'_>) {
+        self.story.record(self.time, what);
     }
 
-    /// Milliseconds that a message takes: mostly few, so that replies overtake each other.
+    /// The delay of a message in milliseconds: mostly short, so that replies overtake each other.
     pub fn latency(&mut self) -> u64 {
         if self.shape.is_slow && self.chance.percent(50) {
             return self.chance.within(300..=1_500);
@@ -385,7 +386,7 @@ impl World {
     pub fn request_with_body(&mut self, actor: Actor, request: Request, body: Vec<u8>) -> RequestId {
         self.requests_made += 1;
         let id = self.requests_made;
-        self.tell(format_args!("request {id} by {actor:?}: {} {}", request.method, request.path));
+        self.record(format_args!("request {id} by {actor:?}: {} {}", request.method, request.path));
         for (name, value) in request.headers.iter() {
             self.story.add(name.as_bytes());
             self.story.add(value);
@@ -427,7 +428,7 @@ impl World {
         self.at(self.time + delay, Event::Lost(actor));
     }
 
-    /// Something outside of the filter changes.
+    /// Something outside the filter changes.
     fn weather(&mut self) {
         if self.is_calm {
             return;
@@ -443,7 +444,7 @@ impl World {
             Change::Recovery => self.providers.iter_mut().for_each(|provider| provider.fault = None),
             Change::Rotation => {
                 let how = self.providers[index].rotate(&mut self.chance);
-                self.tell(format_args!("provider {index} has a new key and {how}"));
+                self.record(format_args!("provider {index} has a new key and {how}"));
             }
             Change::Withdrawal => self.providers[index].withdraws(),
             Change::OtherKeysAddress => self.providers[index].moves_its_keys(),
@@ -474,7 +475,7 @@ impl World {
         }
         let fault = self.providers[index].fault;
         let clock = self.clock;
-        self.tell(format_args!("weather: provider {index} {fault:?}, the proxy's clock {clock:+} s"));
+        self.record(format_args!("weather: provider {index} {fault:?}, the proxy's clock {clock:+} s"));
         if let Some(fault) = fault {
             self.statistics.count(format!("fault: {fault:?}"));
         }
@@ -482,13 +483,13 @@ impl World {
         self.at(next, Event::Weather);
     }
 
-    /// A value of the shared data is gone.
+    /// The shared data loses a value.
     fn lose_a_value(&mut self) {
         if !self.shape.loses_values {
             return;
         }
         let Some(lost) = shared::lose(&mut self.chance) else { return };
-        self.tell(format_args!("the shared data loses {lost}"));
+        self.record(format_args!("the shared data loses {lost}"));
         self.statistics.count("values lost");
         self.model.all_may_end("something was forgotten");
     }
@@ -501,7 +502,7 @@ impl World {
         self.clock = clock;
     }
 
-    /// A new key in front, or an old one removed; the workers learn it one after the other.
+    /// Adds a new session key in front, or removes an old one; the workers get the change one after another.
     fn rotate_session_keys(&mut self) {
         if self.keys.len() == 1 {
             self.keys.insert(0, (self.keys[0] + 1) % KEYS.len());
@@ -513,7 +514,7 @@ impl World {
         self.restart(worker, self.keys.clone());
     }
 
-    /// The shared data has the documents of another provider, or half of them.
+    /// The shared data contains the documents of another provider, or a part of them.
     fn mix_up_news(&mut self) {
         let names = self.workers[0].news_names();
         let [from, to] = [(); 2].map(|()| self.chance.of(&names).clone());
@@ -521,14 +522,14 @@ impl World {
         if self.chance.percent(20) {
             news.truncate(news.len() / 2);
         }
-        self.tell(format_args!("the shared data of {to} becomes that of {from}"));
+        self.record(format_args!("the shared data of {to} becomes that of {from}"));
         self.statistics.count("news mixed up");
         shared::overwrite(&to, &news);
     }
 
-    /// From here on nothing goes wrong any more.
+    /// From here on no faults occur.
     fn calm(&mut self) {
-        self.tell(format_args!("the storm is over"));
+        self.record(format_args!("the storm is over"));
         self.is_calm = true;
         self.disturb_all();
         shared::fail(0, 0);

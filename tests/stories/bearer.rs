@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Request};
 
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, World, answer, merge, with_partner};
+use crate::world::{Key, NO_WAKE_UPS, Proxy, World, answer, merge, with_partner};
 
 const AUDIENCE: &str = "https://api.example.com";
 
@@ -31,9 +31,9 @@ fn a_valid_token_admits_a_program_and_is_not_forwarded() {
     let authorization = format!("Bearer {token}");
     let request = world.program("/api/orders", &[("authorization", &authorization)]);
     let seen = world.send_pretending(request, &[("x-auth-email", "m@evil.example")]);
-    assert_eq!(seen.is(200, "token").told("x-auth-sub"), Some("robot"));
-    assert_eq!(seen.told("x-auth-email"), None);
-    assert!(seen.told_nothing("authorization"), "the token was meant for us");
+    assert_eq!(seen.is(200, "token").upstream_header("x-auth-sub"), Some("robot"));
+    assert_eq!(seen.upstream_header("x-auth-email"), None);
+    assert!(seen.lacks_upstream_header("authorization"), "the token was meant for us");
     assert!(seen.headers.is_empty());
 }
 
@@ -44,7 +44,7 @@ fn a_token_without_audience_is_accepted_for_listed_clients() {
     listed["providers"]["main"] = json!({"clients_without_audience": ["shop"]});
     let bare = |changes: Value| {
         let mut full = json!({"aud": null, "client_id": "shop", "token_use": "access"});
-        // What is null is left out of the token.
+        // A claim with the value null is left out.
         changes.as_object().unwrap().iter().for_each(|(name, value)| full[name] = value.clone());
         full
     };
@@ -56,7 +56,7 @@ fn a_token_without_audience_is_accepted_for_listed_clients() {
         (json!({"client_id": null}), "access_token_client"),
         (json!({"client_id": null, "azp": "shop", "cid": "shop", "sub": "shop"}), "access_token_client"),
         (json!({"client_id": ["shop"]}), "access_token_claim_malformed"),
-        // The audience decides, whichever client requested the token.
+        // The audience decides, whichever client the token was issued to.
         (json!({"aud": "shop"}), "access_token_audience"),
         (json!({"aud": AUDIENCE}), "access_token_audience"),
         (json!({"aud": []}), "access_token_claim_malformed"),
@@ -67,7 +67,7 @@ fn a_token_without_audience_is_accepted_for_listed_clients() {
         let status = if code == "token" { 200 } else { 401 };
         world.with_token("/api", &token).is(status, code);
     }
-    // Without the list nothing has changed.
+    // Without the list such a token is refused.
     let mut world = World::with(&api());
     let token = token(&mut world, &bare(json!({})));
     world.with_token("/api", &token).is(401, "access_token_claim_missing");
@@ -81,7 +81,7 @@ fn a_token_is_forwarded_if_configured() {
     let token = token(&mut world, &json!({}));
     for _ in 0..2 {
         let seen = world.with_token("/api", &token);
-        assert_eq!(seen.told("authorization"), Some(format!("Bearer {token}").as_str()));
+        assert_eq!(seen.upstream_header("authorization"), Some(format!("Bearer {token}").as_str()));
     }
 }
 
@@ -92,8 +92,8 @@ fn a_token_is_verified_once_and_then_cached() {
     for _ in 0..100 {
         world.with_token("/api", &token).is(200, "token");
     }
-    assert_eq!(world.idp().asked, ["metadata", "keys"]);
-    // From here on the token cannot be verified, and the answer comes from the cache.
+    assert_eq!(world.idp().request_log, ["metadata", "keys"]);
+    // From here on the token cannot be verified; the decision comes from the cache.
     world.idp().is_down = true;
     let request = world.program("/api", &[("authorization", &format!("bearer {token}"))]);
     world.send_at_once(&request).is(200, "token");
@@ -104,7 +104,7 @@ fn a_cached_token_is_not_verified_again() {
     let mut world = World::with(&api());
     let token = token(&mut world, &json!({}));
     world.with_token("/api", &token).is(200, "token");
-    // For a clock set back, the token is from the future: only a new verification notices.
+    // With the clock set back, the token is not yet valid: only a new verification notices.
     world.now = world.now - vestibule::time::Seconds(5000);
     world.with_token("/api", &token).is(200, "token");
     let mut elsewhere = World::with(&api());
@@ -118,8 +118,8 @@ fn a_cached_token_matches_its_whole_text() {
     let alice = token(&mut world, &json!({"sub": "alice", "scope": "orders.write"}));
     let robot = token(&mut world, &json!({}));
     for _ in 0..2 {
-        assert_eq!(world.with_token("/api", &alice).told("x-auth-sub"), Some("alice"));
-        assert_eq!(world.with_token("/api", &robot).told("x-auth-sub"), Some("robot"));
+        assert_eq!(world.with_token("/api", &alice).upstream_header("x-auth-sub"), Some("alice"));
+        assert_eq!(world.with_token("/api", &robot).upstream_header("x-auth-sub"), Some("robot"));
     }
     // The same claims with another signature are another token.
     let (signed, signature) = robot.rsplit_once('.').unwrap();
@@ -152,7 +152,7 @@ fn a_cached_token_is_checked_against_the_rule_of_every_request() {
     world.with_token("/both", &token).is(200, "token");
 }
 
-/// Two providers with audiences; `/partner` is for the second alone.
+/// Two providers with audiences; `/partner` accepts the second alone.
 fn two_providers() -> Value {
     let mut change = with_partner();
     merge(
@@ -274,13 +274,13 @@ fn a_malformed_token_causes_no_fetch() {
     }
     world.with_token("/api", half).is(401, "jws_part_count");
     world.with_token("/api", &"a".repeat(16 * 1024 + 1)).is(401, "bearer_too_long");
-    world.with_token("/api", &key_of_nobody(&world)).is(401, "token_issuer");
+    world.with_token("/api", &token_of_unknown_issuer(&world)).is(401, "token_issuer");
     let request = world.program("/api?access_token=a.b.c", &[]);
     world.send(request).is(400, "token_in_query");
-    assert_eq!(world.idp().asked, Vec::<&str>::new());
+    assert_eq!(world.idp().request_log, Vec::<&str>::new());
 }
 
-fn key_of_nobody(world: &World) -> String {
+fn token_of_unknown_issuer(world: &World) -> String {
     let now = world.now.0;
     Key::new("k1", 1)
         .sign(&json!({}), &json!({"iss": "https://evil.example", "aud": AUDIENCE, "exp": now + 60}))
@@ -310,7 +310,7 @@ fn a_thousand_tokens_of_an_unknown_key_cause_one_fetch_in_thirty_seconds() {
 
 #[test]
 fn requests_during_a_key_fetch_share_its_reply() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &api());
     let good = token(&mut world, &json!({}));
     world.with_token("/api", &good).is(200, "token");
     world.idp().keys = vec![Key::new("k2", 2)];
@@ -353,7 +353,7 @@ fn a_host_that_cannot_wake_requests_makes_none_wait_for_keys() {
 #[test]
 fn requests_wait_for_a_slow_fetch_when_other_clients_leave() {
     for first_leaves in [false, true] {
-        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+        let mut world = World::on_envoy_alone(NO_WAKE_UPS, &api());
         let (_, request) = after_a_rotation(&mut world);
         let [first, second] = [(); 2].map(|()| world.begin_slow(&request));
         (0..5).for_each(|_| world.begin_and_leave(&request));
@@ -384,11 +384,11 @@ fn requests_waiting_for_keys_get_503_when_the_provider_is_unreachable() {
         seen.is(503, "provider_unreachable");
     }
     let failed = world.idp().count("keys");
-    // Until the next fetch no request waits in vain.
+    // Until the next fetch is due no request waits.
     let request = world.program("/api", &[("authorization", &format!("Bearer {new}"))]);
     world.send_at_once(&request).is(503, "provider_unreachable");
     assert_eq!(world.idp().count("keys"), failed);
-    // The longest wait between attempts.
+    // The longest pause between attempts.
     world.idp().instead.clear();
     world.after(60);
     if !world.wakes_requests() {
@@ -402,7 +402,7 @@ fn waiting_for_keys_has_a_time_limit() {
     let mut world = World::with(&api());
     let (_, request) = after_a_rotation(&mut world);
     world.begin_and_leave(&request);
-    // The background fetches, and the answer does not come.
+    // The background fetches, and there is no reply.
     let late = world.begin_slow(&request);
     world.tick_without_answers();
     let seen = world.after(11).end_without_answers(&request, late);
@@ -424,7 +424,7 @@ fn a_client_that_leaves_repeatedly_causes_no_more_fetches() {
         world.begin_and_leave(&request);
         assert_eq!(world.in_flight_count(), 0, "the background fetches, and not each request");
     }
-    // The fetch that was lost is made in the background, once.
+    // The background repeats the lost fetch, once.
     world.tick();
     for _ in 0..10 {
         world.with_token("/api", &forged).is(401, "jws_key_unknown");
@@ -433,7 +433,8 @@ fn a_client_that_leaves_repeatedly_causes_no_more_fetches() {
     assert_eq!(world.idp().count("keys"), 2);
 }
 
-/// A worker knows the old keys, the provider has new ones: a token that these signed, and a request with it.
+/// A worker knows the old keys, and the provider has new ones: a token signed with the old ones, and a
+/// request with a token signed with the new ones.
 fn after_a_rotation(world: &mut World) -> (String, Request) {
     let old = token(world, &json!({}));
     world.with_token("/api", &old).is(200, "token");
@@ -466,7 +467,7 @@ fn tokens_of_a_withdrawn_key_are_refused() {
     world.with_token("/api", &old).is(200, "token");
     world.idp().keys = vec![Key::new("k2", 2)];
     let new = token(&mut world, &json!({}));
-    // The new key is found at once; with the new set the old token is verified again.
+    // The new key is fetched at once; with the new key set the cached old token is verified again.
     world.with_token("/api", &new).is(200, "token");
     world.with_token("/api", &old).is(401, "jws_key_unknown");
     world.with_token("/api", &new).is(200, "token");
@@ -516,21 +517,21 @@ fn a_rule_accepts_a_session_or_a_bearer_token() {
     let mut world = World::with(&api());
     world.log_in("/both").is(302, "login_completed");
     world.get("/both").is(200, "session");
-    // A token that does not count is not made up for by a session.
+    // A session does not make up for an invalid token.
     let mut request = world.navigation("/both", false);
     request.headers.push("authorization", "Bearer opaque");
     world.send(request).is(401, "jws_part_count");
-    // Where only tokens count, a session does not.
+    // Where only tokens are accepted, a session is not.
     let seen = world.get("/api");
     assert!(!seen.is(401, "not_logged_in").body.contains("/oidc/login"));
-    // What the upstream has of its own in `Authorization` is not ours to take.
+    // A credential that the upstream itself expects in `Authorization` is forwarded.
     let mut request = world.navigation("/both", false);
     request.headers.push("authorization", "Basic YTpi");
-    assert_eq!(world.send(request).is(200, "session").told("authorization"), Some("Basic YTpi"));
+    assert_eq!(world.send(request).is(200, "session").upstream_header("authorization"), Some("Basic YTpi"));
 }
 
 #[test]
-fn a_rule_can_ask_for_the_type_of_rfc_9068() {
+fn a_rule_can_require_the_type_of_rfc_9068() {
     let mut change = api();
     merge(&mut change, &json!({"providers": {"main": {"require_access_token_type": true}}}));
     let mut world = World::with(&change);

@@ -1,4 +1,4 @@
-//! The answer to a login in the body of a form, and what others may send in its place.
+//! Authorization responses in the body of a form, and forged ones.
 
 use serde_json::json;
 use vestibule::http::Request;
@@ -32,10 +32,10 @@ fn a_login_completes_by_form_post() {
     let back = world.authorize(&address);
     assert_eq!(back, "https://app.example.com/oidc/callback", "no code in any address");
     let landed = world.come_back(&back);
-    // 303: the next request is a GET, and the code is not sent on.
+    // 303: the next request is a GET, and does not send the code again.
     assert_eq!(landed.is(303, "login_completed").location(), "/orders?a=1");
     assert_eq!(world.browser.names(), [SESSION, "__Host-vestibule-tries"]);
-    assert_eq!(world.arrive("/orders?a=1").is(200, "session").told("x-auth-sub"), Some("alice"));
+    assert_eq!(world.arrive("/orders?a=1").is(200, "session").upstream_header("x-auth-sub"), Some("alice"));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn only_the_login_cookie_is_same_site_none() {
     assert_eq!(deleted.len(), 1);
     assert!(deleted[0].contains("; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=0"), "{deleted:?}");
     assert!(kept.iter().all(|cookie| cookie.contains("; SameSite=Lax")), "{kept:?}");
-    // A form of another site is not from a person with a session.
+    // A cross-site form does not carry the session.
     let request = world.submission("/orders", From::FormElsewhere);
     world.send_with_body(request, b"amount=1000").is(401, "not_logged_in");
 
@@ -170,14 +170,14 @@ fn an_ambiguous_form_is_refused_and_leaves_the_login_in_flight() {
     world.submit("/oidc/callback", &form).is(303, "login_completed");
 }
 
-/// Another site makes the browser send the answer to a login that began elsewhere.
+/// Another site makes the browser submit the authorization response of a login from elsewhere.
 #[test]
 fn a_form_from_another_login_logs_nobody_in() {
     let mut attacker = by_form();
     let form = sent_back(&mut attacker);
     let mut victim = by_form();
     victim.submit("/oidc/callback", &form).is(400, "login_no_cookie");
-    // Not even while a login of one's own is in flight.
+    // Nor while a login of this browser is in flight.
     victim.sent_to_provider("/orders");
     victim.submit("/oidc/callback", &form).is(400, "login_no_cookie");
     assert!(!victim.browser.has(SESSION));
@@ -206,7 +206,7 @@ fn a_repeated_form_redeems_no_code() {
     let form = sent_back(&mut world);
     let again = callback(&world, &[FORM]);
     world.submit("/oidc/callback", &form).is(303, "login_completed");
-    // By the browser, which has used up its cookie, and by an attacker with a copy of it.
+    // Repeated by the browser, whose login cookie is deleted, and by an attacker with a copy of it.
     world.submit("/oidc/callback", &form).is(400, "login_no_cookie");
     world.send_with_body(again, form.as_bytes()).is(400, "login_used");
     assert_eq!(world.idp().count("token"), 1);
@@ -233,6 +233,6 @@ fn the_response_of_one_provider_is_not_accepted_for_another() {
     let mut world = World::with(&change);
     let form = sent_back(&mut world);
     world.submit("/oidc/partner", &form).is(400, "login_not_opened");
-    let asked: Vec<usize> = world.providers.iter().map(|provider| provider.count("token")).collect();
-    assert_eq!(asked, [0, 0]);
+    let counts: Vec<usize> = world.providers.iter().map(|provider| provider.count("token")).collect();
+    assert_eq!(counts, [0, 0]);
 }

@@ -1,4 +1,4 @@
-//! Front-channel logout: a frame of the provider, and imitations of it.
+//! Front-channel logout: a frame of the provider, and forged ones.
 
 use serde_json::{Value, json};
 use vestibule::http::Request;
@@ -19,7 +19,7 @@ fn logged_in(change: &Value) -> World {
     world
 }
 
-/// The browser loads the page in a frame of another site, and sends its cookies, which are
+/// The browser loads the page in a frame of another site, and sends its cookies, because they are
 /// `SameSite=None`.
 fn framed(world: &World, query: &str) -> Request {
     let fields =
@@ -36,7 +36,7 @@ fn load(world: &mut World, query: &str) -> Seen {
     world.send_at_once(&request)
 }
 
-/// The session ended, in the browser and for every copy of its cookie.
+/// The session ended, for the browser and for every copy of its cookie.
 fn assert_cleared(mut world: World) {
     let cookies = world.browser.header(false, world.now).unwrap();
     let copy = world.program("/orders", &[("cookie", &cookies)]);
@@ -79,7 +79,7 @@ fn a_sid_that_the_id_token_lacks_is_named_in_the_log() {
 #[test]
 fn oidcc_client_test_rp_frontchannel_rpinitlogout() {
     let mut world = logged_in(&json!({}));
-    // The person logs out here, and the provider loads our page in a frame of its own.
+    // The person logs out here, and the page of the provider loads our endpoint in a frame.
     world.get("/oidc/logout").is(303, "logged_out");
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");
     assert_cleared(logged_in(&json!({})));
@@ -123,7 +123,7 @@ fn a_front_channel_logout_without_the_session_cookie_ends_nothing() {
     let mut world = logged_in(&json!({}));
     let alice = std::mem::take(&mut world.browser);
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");
-    // Nor a browser with a session of its own.
+    // Nor does a browser with its own session.
     world.idp().id_token = json!({"sid": "s2", "sub": "mallory"});
     world.log_in("/orders").is(302, "login_completed");
     load(&mut world, RIGHT).is(200, "frontchannel_no_session");

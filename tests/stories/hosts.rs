@@ -1,4 +1,4 @@
-//! Proxies that can do less: no removing of headers, no randomness.
+//! Proxies with fewer capabilities: no removal of headers, no randomness.
 
 use serde_json::json;
 use vestibule::config::Config;
@@ -24,7 +24,7 @@ fn a_request_with_an_identity_header_that_cannot_be_removed_is_refused() {
         let seen = world.send(request.clone());
         assert_eq!((seen.status, seen.code), (400, "protected_header"), "{name}");
         let seen = World::on(Proxy::Envoy, &public).send(request);
-        assert_eq!(seen.is(200, "public").told(&name.to_ascii_lowercase()), None, "{name}");
+        assert_eq!(seen.is(200, "public").upstream_header(&name.to_ascii_lowercase()), None, "{name}");
     }
 }
 
@@ -34,8 +34,8 @@ fn an_identity_header_of_a_client_is_overwritten() {
     world.log_in("/orders").is(302, "login_completed");
     let mut request = world.navigation("/orders", false);
     request.headers.push("x-auth-sub", "mallory");
-    assert_eq!(world.send(request.clone()).is(200, "session").told("x-auth-sub"), Some("alice"));
-    // Of two, the second would stay.
+    assert_eq!(world.send(request.clone()).is(200, "session").upstream_header("x-auth-sub"), Some("alice"));
+    // Of two fields, the second would stay.
     request.headers.push("x-auth-sub", "mallory");
     world.send(request).is(400, "protected_header");
 }
@@ -44,14 +44,14 @@ fn an_identity_header_of_a_client_is_overwritten() {
 fn cookies_are_overwritten_where_they_cannot_be_removed() {
     let mut world = without_removal(&json!({}));
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").is(200, "session").told("cookie"), Some(""));
+    assert_eq!(world.get("/orders").is(200, "session").upstream_header("cookie"), Some(""));
     let session = world.browser.header(false, world.now).unwrap();
     let mut request = world.program("/orders", &[("cookie", &format!("a=1; {session}; b=2"))]);
-    assert_eq!(world.send(request.clone()).is(200, "session").told("cookie"), Some("a=1; b=2"));
+    assert_eq!(world.send(request.clone()).is(200, "session").upstream_header("cookie"), Some("a=1; b=2"));
     request.headers.push("cookie", "c=3");
     world.send(request.clone()).is(400, "protected_header");
     let mut other = World::on(Proxy::Envoy, &json!({}));
-    assert_eq!(other.send(request).is(200, "session").told("cookie"), Some("a=1; b=2; c=3"));
+    assert_eq!(other.send(request).is(200, "session").upstream_header("cookie"), Some("a=1; b=2; c=3"));
 }
 
 #[test]
@@ -71,7 +71,10 @@ fn authorization_is_overwritten_where_it_cannot_be_removed() {
         without_removal(&json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}}));
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
-    assert_eq!(world.with_token("/orders", &token).is(200, "token").told("authorization"), Some(""));
+    assert_eq!(
+        world.with_token("/orders", &token).is(200, "token").upstream_header("authorization"),
+        Some("")
+    );
 }
 
 #[test]
@@ -81,8 +84,8 @@ fn connection_cannot_nominate_identity_headers() {
     let mut request = world.navigation("/orders", false);
     request.headers.push("connection", "keep-alive, X_Auth_Sub");
     let seen = world.send(request);
-    assert_eq!(seen.is(200, "session").told("connection"), Some("keep-alive"));
-    assert_eq!(seen.told("x-auth-sub"), Some("alice"));
+    assert_eq!(seen.is(200, "session").upstream_header("connection"), Some("keep-alive"));
+    assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Nothing is lost over a login: fragments and forms, stored by the browser.
+//! What a login preserves: fragments and forms, stored by the browser.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use vestibule::http::Request;
 
 use crate::world::{From, SESSION, SITE, Seen, World};
 
-/// A page has one script, which its policy names by hash, and nothing else may run or load.
+/// A page has one script, which its policy allows by hash; nothing else may run or load.
 pub fn assert_script_is_allowed(seen: &Seen) {
     let policy = seen.header("content-security-policy").unwrap();
     let [_, rest] = seen.body.split("<script>").collect::<Vec<_>>()[..] else {
@@ -61,7 +61,7 @@ fn a_fragment_is_restored_on_the_same_page_after_the_login() {
     assert_script_is_allowed(&left);
     let address = Url::parse(&attribute(&left, "id=\"to\"", "value")).unwrap();
     assert!(address.as_str().starts_with("https://idp.example.com/authorize?"));
-    // Without scripts it goes on too, only without the fragment.
+    // Without scripts the page continues without the fragment.
     assert!(left.body.contains("<noscript><meta http-equiv=\"refresh\""));
     assert_eq!(attribute(&left, "<a ", "href"), address.as_str());
     let name = attribute(&left, "id=\"to\"", "data-login");
@@ -89,7 +89,7 @@ fn a_script_page_replaces_a_redirect_only_to_preserve_a_fragment() {
         request.headers.push(more.0, more.1);
         world.send(request).is(seen.0, seen.1);
     }
-    // A login by link names its return address.
+    // A login by address already has its return address.
     world.log_in("/oidc/login?return_to=/app%23x").is(302, "login_completed");
 }
 
@@ -101,7 +101,7 @@ pub fn form(world: &World, path: &str) -> Request {
     request
 }
 
-/// What a window keeps of a form, and where it goes meanwhile.
+/// What a window stores of a form, and where it is sent meanwhile.
 pub struct Kept {
     pub sealed: String,
     pub address: Url,
@@ -128,17 +128,17 @@ fn a_preserved_form_outlives_a_slow_login() {
     let kept = kept(&mut world, request, "a=1");
     world.after(800);
     let note = finish(&mut world, &kept, "alice");
-    // From here on it is a matter of the window, not of the person.
+    // From here on only the window counts, not the person who logs in.
     restore(world.after(200), &kept.sealed, &note).is(200, "form_restored");
 }
 
-/// The login for a form as `sub`; what comes back with the form is the note that it was finished.
+/// The login for a form as `sub`. Returns the note with which the page restores the form.
 pub fn finish(world: &mut World, kept: &Kept, sub: &str) -> String {
     world.idp().id_token = json!({"sub": sub, "iat": world.now.0, "exp": world.now.0 + 300});
     note_of_login(world, kept)
 }
 
-/// The same for whom the provider names.
+/// The same for the person that the provider names.
 pub fn note_of_login(world: &mut World, kept: &Kept) -> String {
     let back = world.authorize(&kept.address);
     let landed = world.arrive(&back);
@@ -148,7 +148,7 @@ pub fn note_of_login(world: &mut World, kept: &Kept) -> String {
     attribute(&landed, "name=\"login\"", "value")
 }
 
-/// The browser restores what it stored.
+/// The browser submits what it stored.
 pub fn restore(world: &mut World, sealed: &str, note: &str) -> Seen {
     let mut request = world.submission("/oidc/restore", From::Here);
     request.headers.push("content-type", "application/x-www-form-urlencoded");
@@ -183,7 +183,7 @@ fn redir_12_a_preserved_form_is_sent_unchanged_after_the_login() {
     landed.is(200, "login_completed");
     assert_script_is_allowed(&landed);
     assert_eq!(attribute(&landed, "<form", "action"), "/oidc/restore");
-    // A window that has it no more leads to the page of the form.
+    // A window that has lost it links to the page of the form.
     assert_eq!(attribute(&landed, "<a ", "href"), "/orders/new?draft=1");
 
     let note = attribute(&landed, "name=\"login\"", "value");
@@ -193,12 +193,12 @@ fn redir_12_a_preserved_form_is_sent_unchanged_after_the_login() {
     assert_eq!(attribute(&restored, "<form", "action"), "/orders?x=1");
     let expected = [("text", "a\r\nb \"<script>"), ("submit", "1"), ("text", "\u{e9}&"), ("empty", "")];
     assert_eq!(fields(&restored), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    // A bare line end in an attribute would not be the same to every reader.
+    // HTML parsers normalise a bare line end in an attribute.
     assert!(restored.body.contains("value=\"a&#13;&#10;b "), "{restored:?}");
     assert!(restored.body.contains("<button>Send</button>"), "a way for who runs no scripts");
     let log = crate::world::lines().join("\n");
     assert!(!log.contains("script") && !log.contains(&sealed) && !log.contains(&note), "{log}");
-    // Reloading that page sends nothing once more.
+    // Reloading that page does not send the form again.
     let again = restore(&mut world, &sealed, &note);
     assert!(!again.is(400, "kept_form_sent_before").body.contains("<form"));
 }
@@ -304,7 +304,7 @@ fn redir_12_a_cross_site_form_is_never_preserved() {
         assert!(seen.is(401, "not_logged_in").cookies().is_empty(), "{headers:?}");
         assert!(!seen.body.contains("not lost yet"), "to send it again would not help: {headers:?}");
     }
-    // Browsers that send no such fields say where a form comes from.
+    // Browsers without Fetch Metadata send `Origin` or `Referer`.
     for (origin, status) in [
         (Some("https://evil.example"), "not_logged_in"),
         (Some("null"), "not_logged_in"),
@@ -335,7 +335,7 @@ fn a_fragment_outlives_a_late_login_and_a_popup_stays_one() {
     let landed = world.arrive(&back);
     landed.is(200, "login_completed");
     assert_eq!(attribute(&landed, "id=\"to\"", "data-login"), name);
-    // Whoever is logged in already is led back in the same way.
+    // If the person is logged in already, the page leads back in the same way.
     let old = world.authorize(&address);
     assert_eq!(attribute(world.arrive(&old).is(200, "login_done_before"), "id=\"to\"", "value"), "/app");
 
@@ -343,7 +343,7 @@ fn a_fragment_outlives_a_late_login_and_a_popup_stays_one() {
     let address = world.sent_to_provider("/oidc/login?display=popup");
     world.log_in("/").is(302, "login_completed");
     let old = world.after(700).authorize(&address);
-    // Anybody may have its address, and a window that closes reveals its result to its opener.
+    // The address may be used by anybody, and a popup that closes tells its result to its opener.
     assert_eq!(world.arrive(&old).is(302, "login_done_before").location(), "/");
 }
 

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::world::{SESSION, World};
 
-/// One login after which the browser drops the session cookie.
-fn lost_round(world: &mut World) {
+/// One login attempt, after which the browser drops the session cookie.
+fn lost_attempt(world: &mut World) {
     world.log_in("/orders").is(302, "login_completed");
     world.browser.forget(SESSION);
 }
@@ -14,7 +14,7 @@ fn lost_round(world: &mut World) {
 fn a_lost_session_cookie_is_a_login_loop_after_three_attempts() {
     let mut world = World::new();
     for _ in 0..3 {
-        lost_round(&mut world);
+        lost_attempt(&mut world);
         world.after(5);
     }
     let seen = world.get("/orders");
@@ -28,7 +28,7 @@ fn a_lost_session_cookie_is_a_login_loop_after_three_attempts() {
 #[test]
 fn a_program_gets_no_login_loop() {
     let mut world = World::new();
-    (0..3).for_each(|_| lost_round(&mut world));
+    (0..3).for_each(|_| lost_attempt(&mut world));
     let cookies = world.browser.header(false, world.now).unwrap();
     let request = world.program("/orders", &[("cookie", &cookies)]);
     world.send(request).is(401, "not_logged_in");
@@ -37,11 +37,11 @@ fn a_program_gets_no_login_loop() {
 #[test]
 fn a_login_by_a_click_resets_the_attempt_count() {
     let mut world = World::new();
-    (0..3).for_each(|_| lost_round(&mut world));
+    (0..3).for_each(|_| lost_attempt(&mut world));
     world.get("/orders").is(400, "login_loop");
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
     world.browser.forget(SESSION);
-    (0..2).for_each(|_| lost_round(&mut world));
+    (0..2).for_each(|_| lost_attempt(&mut world));
     world.get("/orders").is(400, "login_loop");
 }
 
@@ -61,11 +61,11 @@ fn an_accepted_session_clears_the_attempt_count() {
 #[test]
 fn an_attempt_count_expires_after_two_minutes() {
     let mut world = World::new();
-    (0..3).for_each(|_| lost_round(&mut world));
+    (0..3).for_each(|_| lost_attempt(&mut world));
     let mut request = world.navigation("/orders", false);
     world.after(119);
     world.send(request.clone()).is(400, "login_loop");
-    // Also if the browser sends it longer than it should.
+    // Even if the browser sends the cookie for longer.
     world.after(1);
     request.headers.push("x-test", "late");
     world.send(request).is(302, "login_begins");
@@ -90,13 +90,13 @@ fn a_malformed_attempt_count_is_ignored() {
     world.send(request).is(302, "login_begins");
 }
 
-/// Cookies of one name may come twice, as from a browser that has one of them for a path.
+/// A browser may send two cookies of one name, one of them for a path.
 #[test]
 fn the_higher_of_two_attempt_counts_is_used() {
     let mut world = World::new();
-    lost_round(&mut world);
+    lost_attempt(&mut world);
     let first = world.browser.header(false, world.now).unwrap();
-    (0..2).for_each(|_| lost_round(&mut world));
+    (0..2).for_each(|_| lost_attempt(&mut world));
     let last = world.browser.header(false, world.now).unwrap();
     for cookies in [format!("{first}; {last}"), format!("{last}; {first}")] {
         let request = world.program("/orders", &[("cookie", &cookies), ("accept", "text/html")]);

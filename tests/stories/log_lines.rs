@@ -1,4 +1,4 @@
-//! One line must be enough: who was refused what, and what there was in its place.
+//! One log line must be enough: who was refused, why, and what the request had instead.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -6,7 +6,7 @@ use vestibule::http::Request;
 
 use crate::world::{Browser, SITE, World, lines};
 
-/// The one line with which a request of this code was answered.
+/// The only log line with this code.
 fn answered(code: &str) -> String {
     let start = format!("INFO answered code={code} ");
     let found: Vec<String> = lines().into_iter().filter(|line| line.starts_with(&start)).collect();
@@ -106,7 +106,7 @@ fn long_subjects_stay_distinct_in_the_log() {
     }
 }
 
-/// What a line says after this, up to the next blank.
+/// The value of this field in a line, up to the next space.
 fn said<'a>(line: &'a str, name: &str) -> &'a str {
     line.split(&format!(" {name}="))
         .nth(1)
@@ -137,7 +137,7 @@ fn an_ended_session_is_logged_with_its_subject_and_constant_id() {
     assert_has(&answered("session_idle"), &["provider=main", "sub=\"alice\"", &session]);
     world.send(world.program("/orders", &[])).is(401, "not_logged_in");
     assert!(!answered("not_logged_in").contains(&session));
-    // An old cookie is no way to fill the log.
+    // An expired cookie cannot be used to fill the log.
     for _ in 0..200 {
         world.send(world.program("/orders", &[("cookie", &cookies)])).is(401, "session_idle");
     }

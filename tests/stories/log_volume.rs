@@ -1,4 +1,4 @@
-//! How much is written to the log, and of whom always.
+//! How much is logged, and which requests are always logged.
 
 use serde_json::{Value, json};
 use vestibule::time::Timestamp;
@@ -24,7 +24,7 @@ fn unauthenticated_clients_cannot_fill_the_log() {
     let mut world = World::with(&of_admins(json!({})));
     for login in 0..30 {
         world.log_in("/orders").is(302, "login_completed");
-        assert_eq!(answered("login_completed"), login + 1, "a login is always told");
+        assert_eq!(answered("login_completed"), login + 1, "a login is always logged");
         world.get("/orders").is(200, "session");
         world.get("/oidc/logout");
         assert_eq!(answered("logged_out"), login + 1, "and a logout");
@@ -40,7 +40,7 @@ fn unauthenticated_clients_cannot_fill_the_log() {
             world.get("/admin").is(403, "requirement_scopes");
         }
     }
-    assert_eq!(answered("requirement_scopes"), 50, "who was denied is always told");
+    assert_eq!(answered("requirement_scopes"), 50, "a denied person is always logged");
     assert_eq!((answered("not_logged_in"), answered("path_ambiguous")), (20, 20));
     let said = |what: &str| lines().iter().filter(|line| line.contains(what)).count();
     assert_eq!(said("more lines with code=not_logged_in are left out for up to 10 s and counted"), 1);
@@ -51,7 +51,7 @@ fn unauthenticated_clients_cannot_fill_the_log() {
     assert_eq!((said(last), said("left out 980 lines with code=path_ambiguous")), (1, 1));
     world.after(10).tick();
     assert_eq!(said("left out 980 lines"), 2, "once");
-    // After that there is room again, and also when the clock goes back.
+    // Later there is room for lines again, and also when the clock goes back.
     for at in [world.now, Timestamp(world.now.0 - 5000)] {
         world.now = at;
         let before = answered("not_logged_in");
@@ -80,14 +80,14 @@ fn a_refused_token_without_a_subject_is_always_logged() {
 
 #[test]
 fn the_rate_limit_of_the_log_is_configurable_and_can_be_switched_off() {
-    for (limit, told) in [(0, 100), (3, 3), (1000, 100)] {
+    for (limit, logged) in [(0, 100), (3, 3), (1000, 100)] {
         crate::world::log::forget();
         let mut world = World::with(&of_admins(json!({"rate_limit": limit})));
         for _ in 0..100 {
             let request = world.program("/orders", &[]);
             world.send(request).is(401, "not_logged_in");
         }
-        assert_eq!(answered("not_logged_in"), told, "{limit}");
+        assert_eq!(answered("not_logged_in"), logged, "{limit}");
     }
 }
 

@@ -18,14 +18,14 @@ fn a_person_logs_in_and_the_upstream_gets_the_identity() {
     let pretended = [("x-auth-sub", "mallory"), ("X_Auth_Email", "m@evil.example")];
     let seen = world.send_pretending(request, &pretended);
     seen.is(200, "session");
-    assert_eq!(seen.told("x-auth-sub"), Some("alice"));
-    assert_eq!(seen.told("x-auth-iss"), Some("https://idp.example.com"));
-    assert_eq!(seen.told("x-auth-email"), Some("alice@example.com"));
-    assert_eq!(seen.told("x-auth-name"), Some("Alice"));
-    assert_eq!(seen.told("x_auth_email"), None);
-    assert_eq!(seen.told("x-other"), Some("1"));
-    assert!(seen.told_nothing("cookie"), "there were only ours");
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token"]);
+    assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"));
+    assert_eq!(seen.upstream_header("x-auth-iss"), Some("https://idp.example.com"));
+    assert_eq!(seen.upstream_header("x-auth-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-auth-name"), Some("Alice"));
+    assert_eq!(seen.upstream_header("x_auth_email"), None);
+    assert_eq!(seen.upstream_header("x-other"), Some("1"));
+    assert!(seen.lacks_upstream_header("cookie"), "there were only ours");
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token"]);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_login_sets_one_session_cookie_and_deletes_its_own() {
     assert!(world.get("/").cookies().is_empty());
 }
 
-/// The state in which every failure of a callback must leave the browser.
+/// The state of the browser after every failure of a callback.
 fn assert_nobody_is_logged_in(world: &World, seen: &Seen) {
     assert!(seen.status >= 400, "{seen:?}");
     assert_eq!(world.browser.names(), Vec::<&str>::new(), "neither session nor login is left");
@@ -126,13 +126,13 @@ fn a_signature_by_another_key_logs_nobody_in() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
     world.browser = Default::default();
-    // It has the name of the published key, and the next fetch returns the same set.
+    // The key has the id of the published key, and the next fetch returns the same set.
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
     world.idp().keys = vec![Key::new("k1", 9)];
     let seen = world.log_in("/orders");
     assert_nobody_is_logged_in(&world, seen.is(502, "jws_signature"));
-    assert_eq!(world.idp().count("keys"), 2, "the keys were asked for once more");
+    assert_eq!(world.idp().count("keys"), 2, "the keys were fetched once more");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_new_key_of_the_provider_is_fetched_and_used() {
     world.browser = Default::default();
     world.idp().keys = vec![Key::new("k2", 2)];
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token", "token", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token", "token", "keys"]);
 }
 
 #[test]
@@ -206,11 +206,11 @@ fn an_authorization_response_without_its_login_is_refused() {
     let back = world.authorize(&address);
     let name = world.browser.names()[0].to_owned();
 
-    // Another browser: somebody was given a link that would log them in as somebody else.
+    // Another browser: an attacker's link would log its owner in as another person.
     let mut victim = World::new();
     let seen = victim.arrive(&back);
     assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login"));
-    assert_eq!(victim.idp().asked, Vec::<&str>::new());
+    assert_eq!(victim.idp().request_log, Vec::<&str>::new());
 
     world.arrive("/oidc/callback?code=x&state=made-up-state-of-somebody").is(400, "login_no_cookie");
     world.arrive("/oidc/callback?code=x&state=a%0d%0ab").is(400, "login_no_cookie");
@@ -233,7 +233,7 @@ fn a_login_expires() {
         world.stop_clock();
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
-        // A browser whose clock stands still sends the cookie all the same.
+        // A browser whose clock stands still sends an expired cookie.
         let mut request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
         world.after(seconds);
         request.headers.push("x-test", "late");
@@ -254,7 +254,7 @@ fn the_response_of_one_provider_is_not_accepted_for_another() {
     assert_eq!(world.providers[0].count("token") + world.providers[1].count("token"), 0);
 }
 
-/// RFC 6749 section 4.1.2: a provider that gets a code twice may end what came of it.
+/// RFC 6749 section 4.1.2: a provider that gets a code twice may revoke the tokens issued for it.
 #[test]
 fn a_copied_response_and_login_cookie_do_not_complete_the_login_again() {
     let mut world = World::new();
@@ -269,7 +269,7 @@ fn a_copied_response_and_login_cookie_do_not_complete_the_login_again() {
     assert_eq!(world.idp().count("token"), 1);
 }
 
-/// RFC 9207 section 2.4: also of a refusal it must be known whose it is.
+/// RFC 9207 section 2.4: an error response must name its issuer too.
 #[test]
 fn an_error_response_without_the_required_iss_is_refused() {
     let mut world = World::new();
@@ -337,7 +337,7 @@ fn a_code_is_redeemed_at_most_once_by_any_browser() {
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     world.arrive(&back).is(302, "login_completed");
-    // From the history: with a session it leads to the page of the login, without a callout.
+    // Opened from the history with a session: a redirect to the page of the login, without a callout.
     let again = world.arrive(&back);
     assert_eq!(again.is(302, "login_done_before").location(), "/orders");
     world.browser.forget(SESSION);
@@ -351,7 +351,7 @@ fn a_code_is_redeemed_at_most_once_at_any_clock() {
     let right = world.now;
     let address = world.after(7200).sent_to_provider("/orders");
     let back = world.authorize(&address);
-    // The clock is set right, and wrong again before the login has ended.
+    // The clock is set right, and wrong again before the login expires.
     world.now = right;
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     let (_, waiting) = world.begin(&request);
@@ -365,10 +365,10 @@ fn a_client_that_leaves_during_a_login_leaves_nothing_behind() {
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    let (asked, waiting) = world.begin(&request);
+    let (callout, waiting) = world.begin(&request);
     drop(waiting);
-    // The provider has seen the code, but the answer is lost. Whoever tries again gets a reason.
-    let _ = world.reply(&asked);
+    // The provider has redeemed the code, but the reply is lost. A second attempt gets the reason.
+    let _ = world.reply(&callout);
     let seen = world.arrive(&back);
     seen.is(400, "login_used");
     assert_eq!(world.idp().count("token"), 1, "a code is sent once");
@@ -412,7 +412,7 @@ fn with_same_site_strict_a_login_ends_on_an_intermediate_page() {
     assert_eq!(landed.is(200, "login_completed").header("refresh"), Some("0; url=/orders?a=1"));
     assert_eq!(landed.header("location"), None);
     assert!(landed.cookies().iter().any(|cookie| cookie.contains("SameSite=Strict")));
-    // A redirect would have come without the cookie.
+    // With a redirect, the browser would not have sent the cookie.
     world.arrive("/orders?a=1").is(302, "login_begins");
     world.get("/orders?a=1").is(200, "session");
 }
@@ -494,7 +494,7 @@ fn a_login_for_a_page_uses_the_provider_of_its_rule() {
     let back = world.authorize(&address);
     assert!(back.starts_with("https://app.example.com/oidc/partner?"));
     assert_eq!(world.arrive(&back).location(), "/partner/a");
-    // The part of a page is not what chooses.
+    // The fragment does not choose the provider.
     let address = world.sent_to_provider("/oidc/login?return_to=/partner%23/orders");
     assert!(address.as_str().starts_with("https://partner.example/authorize?"));
 }
@@ -537,7 +537,7 @@ fn private_key_jwt_has_the_issuer_as_its_only_audience() {
     }}});
     let mut world = World::with(&change);
     world.stop_clock();
-    // Whatever the metadata says: an assertion for the token endpoint could be taken elsewhere.
+    // Whatever the metadata says: another server could use an assertion whose audience is the token endpoint.
     world.log_in("/orders").is(302, "login_completed");
     let assertion =
         world.idp().secrets.iter().find(|secret| secret.matches('.').count() == 2).unwrap().clone();
@@ -562,14 +562,14 @@ z/YXI22q/kNSTN3xyOwj88SKhsWTlACzqKigIdsbuXf6a8U6CvrACaax
 
 #[test]
 fn a_request_that_redeems_is_not_repeated() {
-    // A server error after the code was seen: to send it again could cost the person the session.
+    // A server error after the code was redeemed: sending the code again could end the session.
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     world.idp().instead.insert("token", answer(503, ""));
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    let (asked, waiting) = world.begin(&request);
-    let reply = world.reply(&asked);
+    let (callout, waiting) = world.begin(&request);
+    let reply = world.reply(&callout);
     world.resume(waiting, reply).is(503, "provider_unreachable");
     assert_eq!(world.idp().count("token"), 1);
 }

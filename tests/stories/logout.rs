@@ -44,7 +44,7 @@ fn a_logout_ends_the_session_here_and_at_the_provider() {
     assert!(page.is(200, "logged_out_page").body.contains("You are logged out"));
     assert!(!page.body.contains("You may still be logged in"));
     assert_eq!(world.browser.names(), Vec::<&str>::new(), "it does not log in again by itself");
-    // Opened once more, from the history: there is nothing to compare any more.
+    // Opened again from the history: the state cookie is gone.
     assert!(world.arrive(&back).is(200, "logged_out_page").cookies().is_empty());
     world.get("/orders").is(302, "login_begins");
 }
@@ -64,7 +64,7 @@ fn a_logout_without_a_session_succeeds() {
     let seen = world.get("/oidc/logout");
     assert_eq!(seen.is(303, "logged_out").location(), "/oidc/logged-out");
     assert_eq!(seen.cookies().len(), 1);
-    assert_eq!(world.idp().asked, Vec::<&str>::new());
+    assert_eq!(world.idp().request_log, Vec::<&str>::new());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_logout_visits_every_provider_in_turn() {
     world.log_in("/orders").is(302, "login_completed");
     world.log_in("/partner").is(302, "login_completed");
     world.get("/partner").is(200, "session");
-    // In the order of their names.
+    // In alphabetical order.
     let main = ("https://idp.example.com/logout?", "gateway", "main", 0);
     let partner = ("https://partner.example/logout?", "guest", "partner", 1);
     let [first, second] = if main_is_last() { [partner, main] } else { [main, partner] };
@@ -163,7 +163,7 @@ fn a_provider_without_a_logout_does_not_stop_the_next_one() {
     let seen = world.get("/oidc/logout");
     let location = seen.is(303, "logged_out").location();
     assert!(location.starts_with("https://partner.example/logout?"));
-    // The ID token of one provider is not sent to another, not even a forwarded one.
+    // The ID token of one provider is never sent to another, even if it is forwarded.
     assert!(main_is_last() || !location.contains("id_token_hint"));
     let mut change = with_partner();
     change["identity"] = json!({"id_token_header": "x-id-token"});
@@ -209,13 +209,13 @@ fn post_logout_redirect_uri_can_be_an_address_or_a_path() {
         let url = Url::parse(seen.location()).unwrap();
         let back = url.query_pairs().find(|(name, _)| name == "post_logout_redirect_uri").unwrap().1;
         assert_eq!(back, expected);
-        // A state that would not be compared is not sent.
+        // A state that could not be compared is not sent.
         assert_eq!(url.query_pairs().any(|(name, _)| name == "state"), is_ours, "{configured}");
         assert_eq!(world.browser.has("__Host-vestibule-logout"), is_ours, "{configured}");
     }
 }
 
-/// Cognito's metadata name no logout endpoint, or one that wants parameters of its own.
+/// Cognito's metadata has no end session endpoint, or one with different parameters.
 #[test]
 fn the_logout_endpoint_and_parameter_are_configurable() {
     let logout = "https://login.example.com/logout?tenant=a";
@@ -279,7 +279,7 @@ fn a_local_logout_drops_the_pending_logout_state() {
     world.get("/oidc/logged-out").is(200, "logged_out_page");
 }
 
-/// What a thief of the cookie sends.
+/// A request of an attacker who has a copy of the cookie.
 fn copy_of_the_session(world: &World) -> Request {
     let cookies = world.browser.header(false, world.now).unwrap();
     world.program("/orders", &[("cookie", &cookies)])
@@ -291,8 +291,8 @@ fn a_copied_cookie_is_not_extended_after_a_logout() {
     let copy = copy_of_the_session(&world);
     world.on_worker(1).send(copy.clone()).is(200, "session");
     world.on_worker(0).get("/oidc/logout").is(303, "logged_out");
-    // The worker of the logout and those that had not seen the cookie know at once, the others before they
-    // would extend it.
+    // The worker of the logout and those that had not seen the cookie refuse it at once, the others before
+    // they would extend it.
     for worker in [0, 2] {
         world.on_worker(worker).send(copy.clone()).is(401, "session_logged_out");
     }
@@ -322,21 +322,21 @@ fn sess_25_with_provider_logouts_a_copied_cookie_is_refused_at_once() {
 fn out_22_a_late_response_does_not_restore_a_logged_out_session() {
     let mut world = logged_in();
     world.after(100);
-    // The session is extended, but the response is late: after that of the logout.
+    // The session is extended, but the response arrives after that of the logout.
     let before = copy_of_the_session(&world);
     let late = world.get("/orders");
-    let [renewed] = late.is(200, "session").cookies()[..] else { panic!("{:?}", late.cookies()) };
+    let [extended] = late.is(200, "session").cookies()[..] else { panic!("{:?}", late.cookies()) };
     let logout = Request { path: "/oidc/logout".to_owned(), ..before };
     world.send(logout).is(303, "logged_out");
     let now = world.now;
-    world.browser.take(renewed, now);
+    world.browser.take(extended, now);
     for worker in [0, 1] {
         world.on_worker(worker).get("/orders").is(302, "login_begins");
         world.send(copy_of_the_session(&world)).is(401, "session_logged_out");
     }
 }
 
-/// A world in which the session holds an access token, and the provider takes tokens back.
+/// A world in which the session has an access token, and the provider can revoke tokens.
 fn with_tokens() -> World {
     let mut world = World::with(&json!({"identity": {"access_token_header": "x-access-token"}}));
     world.idp().metadata = json!({"revocation_endpoint": "https://idp.example.com/revoke"});
@@ -399,17 +399,18 @@ fn after_a_refresh_either_cookie_revokes_the_new_tokens() {
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
-    // A tab with the cookie from before the refresh.
+    // A tab still has the cookie from before the refresh.
     let logout = world.after(301).navigation("/oidc/logout", false);
-    let told = world.get("/orders").is(200, "session").told("x-access-token").unwrap().to_owned();
-    assert!(told.contains("renewed"), "{told}");
+    let newest =
+        world.get("/orders").is(200, "session").upstream_header("x-access-token").unwrap().to_owned();
+    assert!(newest.contains("newer"), "{newest}");
     world.send(logout).is(303, "logged_out");
     world.tick();
     let [(first, refresh_token), (second, access_token)] = world.idp().revoked.as_slice() else {
         panic!("{:?}", world.idp().revoked)
     };
     assert_eq!((first.as_str(), refresh_token.as_str()), ("refresh_token", "refresh-canary-1-1"));
-    assert_eq!((second.as_str(), access_token), ("access_token", &told));
+    assert_eq!((second.as_str(), access_token), ("access_token", &newest));
 }
 
 #[test]
@@ -421,15 +422,15 @@ fn a_logout_succeeds_without_revocation() {
     ] {
         let mut world = with_tokens();
         world.idp().instead.insert("revocation", reply.clone());
-        let told = || lines().iter().filter(|line| line.contains("code=revocation_failed")).count();
-        let before = told();
+        let failures = || lines().iter().filter(|line| line.contains("code=revocation_failed")).count();
+        let before = failures();
         world.get("/oidc/logout").is(303, "logged_out");
         assert!(!world.browser.has(SESSION));
         world.tick();
         assert_eq!(world.idp().count("revocation"), 1);
-        assert_eq!(told(), before + 1, "{reply:?}");
+        assert_eq!(failures(), before + 1, "{reply:?}");
     }
-    // An expired token is not revoked, and a requested one is not stored.
+    // An expired token is not revoked, nor is one that the session does not store, because nothing needs it.
     let mut world = with_tokens();
     world.after(400).get("/oidc/logout").is(303, "logged_out");
     world.tick();
@@ -455,7 +456,7 @@ fn background_revocations_are_bounded_and_delay_no_logout() {
     assert_eq!(lines().iter().filter(no_room).count(), 1);
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1000);
-    // Completed work frees its place.
+    // Completed work leaves room for more.
     in_and_out(&mut world);
     world.tick();
     assert_eq!(world.idp().count("revocation"), 1001);
@@ -467,7 +468,7 @@ fn out_23_session_management_is_not_supported() {
     world.idp().metadata = json!({"check_session_iframe": "https://idp.example.com/session"});
     world.idp().callback = json!({"session_state": "8f2.salt"});
     world.log_in("/orders").is(302, "login_completed");
-    assert!(!world.get("/orders").is(200, "session").told("x-auth-sub").unwrap().contains("8f2"));
+    assert!(!world.get("/orders").is(200, "session").upstream_header("x-auth-sub").unwrap().contains("8f2"));
     assert_eq!(world.browser.names(), [SESSION]);
 }
 

@@ -1,5 +1,5 @@
-//! Login loops, of every cause. A filter behind this one is simulated by its behaviour: it never sees a
-//! cookie of ours, and redirects everybody to the provider.
+//! Login loops, of every cause. A filter behind this one is simulated: it never gets a cookie of ours, and
+//! redirects every browser to the provider.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -7,7 +7,7 @@ use vestibule::time::Seconds;
 
 use crate::world::{OTHER_KEY, SESSION, Seen, World, lines};
 
-/// Where a filter sends the browser that has no cookies of ours to show.
+/// The redirect of a filter that gets no cookies from the browser.
 fn sent_by(behind: &mut World, page: &str) -> Url {
     let request = behind.program(page, &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-origin")]);
     Url::parse(behind.send(request).is(302, "login_begins").location()).unwrap()
@@ -15,7 +15,7 @@ fn sent_by(behind: &mut World, page: &str) -> Url {
 
 /// One attempt: the first filter admits the browser, the second redirects it to the provider, and the
 /// response comes to the first.
-fn round(front: &mut World, behind: &mut World, page: &str) -> Seen {
+fn attempt(front: &mut World, behind: &mut World, page: &str) -> Seen {
     front.get(page).is(200, "session");
     behind.now = front.now;
     let address = sent_by(behind, page);
@@ -30,10 +30,10 @@ fn two_filters_in_a_row_are_a_login_loop_after_three_attempts() {
     front.log_in("/orders").is(302, "login_completed");
     front.after(1);
     for _ in 0..2 {
-        let seen = round(&mut front, &mut behind, "/orders");
+        let seen = attempt(&mut front, &mut behind, "/orders");
         assert_eq!(seen.is(302, "login_done_before").location(), "/orders");
     }
-    let seen = round(&mut front, &mut behind, "/orders");
+    let seen = attempt(&mut front, &mut behind, "/orders");
     assert!(seen.is(400, "login_loop").body.contains("two logins are in a row"), "{seen:?}");
     assert!(seen.body.contains("href=\"/orders\""), "{seen:?}");
     assert_eq!(front.idp().count("token"), 1);
@@ -43,13 +43,13 @@ fn two_filters_in_a_row_are_a_login_loop_after_three_attempts() {
             && log.contains(&format!("; cookies of the filter: {SESSION}")),
         "{log}"
     );
-    // It is over when somebody puts the other one away.
+    // The loop is over when the second filter is removed.
     front.after(120).get("/orders").is(200, "session");
     let cookies = front.browser.header(false, front.now).unwrap();
     assert!(!cookies.contains("-tries"), "{cookies}");
 }
 
-/// The cookie with which a login began, under another name than here.
+/// The login cookie of a response, renamed for another cookie name.
 fn login_cookie(seen: &Seen, base: &str) -> String {
     let name = seen.cookies().into_iter().find(|cookie| cookie.contains("-login-")).unwrap();
     let (_, id) = name.split('=').next().unwrap().split_once("-login-").unwrap();
@@ -67,13 +67,13 @@ fn a_login_of_a_filter_behind_this_one_is_reported_at_once() {
         let request = behind.program("/orders", &[("sec-fetch-mode", "navigate")]);
         let seen = behind.send(request);
         let back = behind.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
-        // The front takes out the cookie of that login, and leaves a sign.
+        // The front removes the cookie of that login, and leaves a marker cookie.
         let sign = format!("{}=behind; Path=/; Secure; HttpOnly; SameSite=Lax", login_cookie(&seen, SESSION));
         front.browser.take(&sign, front.now);
         let seen = front.arrive(&back);
         assert!(seen.is(400, "login_loop").body.contains("Two logins of this site"), "{seen:?}");
         assert!(lines().join("\n").contains("a filter behind this one began this login; cookies of"));
-        // It serves once, and never anybody in.
+        // The marker works once, and authenticates nobody.
         assert!(!front.browser.names().iter().any(|name| name.contains("-login-")));
         let code = if is_logged_in { "login_not_ours" } else { "login_no_cookie" };
         front.arrive(&back).is(400, code);
@@ -87,7 +87,7 @@ fn filters_with_other_keys_or_clients_are_reported_at_once() {
         let mut front = World::new();
         let mut behind = World::with(&change);
         front.log_in("/orders").is(302, "login_completed");
-        let seen = round(&mut front, &mut behind, "/orders?page=2");
+        let seen = attempt(&mut front, &mut behind, "/orders?page=2");
         assert!(seen.is(400, "login_not_ours").body.contains("another part of this site"), "{seen:?}");
         assert!(seen.body.contains("href=\"/\""), "{seen:?}");
     }
@@ -107,10 +107,10 @@ fn filters_with_one_callback_and_other_cookie_names_are_reported_at_once() {
         front.browser.take(&format!("{cookie}=1; Path=/; Secure"), front.now);
         let seen = front.arrive(&back);
         assert!(seen.is(400, "login_not_ours").body.contains("another part of this site"), "{seen:?}");
-        // Where the person wanted to go is not lost.
+        // The page offers the requested page again.
         assert!(seen.body.contains("href=\"/billing?page=2\""), "{seen:?}");
         assert!(lines().join("\n").contains("began this login, with the cookie __Host-other"));
-        // Also if that cookie is lost on the way.
+        // Even if that cookie is lost on the way.
         let mut codes = Vec::new();
         for _ in 0..3 {
             beside.now = front.after(1).now;
@@ -135,7 +135,7 @@ fn a_login_beside_an_existing_session_counts_as_an_attempt() {
     for _ in 0..3 {
         front.after(1).get("/orders").is(200, "session");
         behind.now = front.now;
-        // Here the front has let its cookie pass.
+        // Here the front forwards the login cookie.
         let request = behind.program("/orders", &[("sec-fetch-mode", "navigate")]);
         let seen = behind.send(request);
         let cookie = seen.cookies().into_iter().find(|cookie| cookie.contains("-login-")).unwrap();
@@ -156,14 +156,14 @@ fn responses_to_logins_of_another_filter_are_reported() {
     assert_eq!(codes, ["login_done_before", "login_done_before", "login_loop"]);
 }
 
-/// Times are whole seconds, and a browser goes round several times in one.
+/// Times are whole seconds, and a browser can make several attempts in one.
 #[test]
-fn a_loop_that_goes_round_within_one_second_ends_after_three_rounds() {
+fn a_loop_within_one_second_ends_after_three_attempts() {
     let mut front = World::new();
     let mut behind = World::new();
     front.stop_clock();
     front.log_in("/orders").is(302, "login_completed");
-    // Worlds that begin in the same second draw the same, and its first login is not that of the front.
+    // Worlds that begin in the same second draw the same values: with another login first, the states differ.
     sent_by(&mut behind, "/other");
     let mut codes = Vec::new();
     for _ in 0..3 {
@@ -187,7 +187,7 @@ fn a_replayed_authorization_response_is_no_attempt() {
         let seen = world.after(wait).arrive(&back);
         assert_eq!(seen.is(302, "login_done_before").location(), "/orders?page=2");
     }
-    // Nor if it was a second login, which the person cancelled, or one that was not enough.
+    // Nor after a second login that the person cancelled, or one that did not satisfy the step-up.
     let change =
         json!({"rules": [{"name": "pay", "path": "/pay", "authentication": {"acr_values": ["gold"]}}]});
     let mut world = World::with(&change);
@@ -221,7 +221,7 @@ fn late_responses_in_several_tabs_are_no_loop() {
     }
 }
 
-/// The browser comes to one proxy of two in turn, which share a name and no key.
+/// The browser alternates between two proxies that share a cookie name and no key.
 fn in_turn(changes: &[Value; 2]) -> Vec<&'static str> {
     let mut world = World::new();
     let mut codes = Vec::new();
@@ -256,7 +256,7 @@ fn proxies_with_different_claims_are_a_login_loop_after_three_attempts() {
     assert_eq!(codes, ["login_begins", "login_begins", "login_begins", "login_loop"]);
 }
 
-/// The browser is sent to a page, by a script or a redirect.
+/// A script or a redirect sends the browser to a page.
 fn sent_to(world: &mut World, page: &str) -> Seen {
     let mut request = world.navigation(page, false);
     let kept = request.headers.iter().filter(|(name, _)| *name != "sec-fetch-user");
@@ -264,8 +264,8 @@ fn sent_to(world: &mut World, page: &str) -> Seen {
     world.send(request)
 }
 
-/// Logins that the application requests in a row, until the filter refuses.
-fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
+/// The application requests logins until the filter refuses one.
+fn repeated_logins(world: &mut World, login: &str) -> Vec<&'static str> {
     let mut codes = Vec::new();
     for _ in 0..4 {
         let seen = sent_to(world, login);
@@ -277,15 +277,15 @@ fn asked_for(world: &mut World, login: &str) -> Vec<&'static str> {
         }
         let back = world.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
         codes.push(world.arrive(&back).code);
-        // Its scripts use the session meanwhile.
+        // Scripts of the application use the session in between.
         world.get("/orders").is(200, "session");
         world.get("/open").is(200, "public");
     }
     codes
 }
 
-/// What comes of a page after three logins for it. `meanwhile` is what happens after each login.
-fn lost_rounds(world: &mut World, mut meanwhile: impl FnMut(&mut World)) -> Seen {
+/// The response for a page after three logins for it. `meanwhile` runs after each login.
+fn lost_attempts(world: &mut World, mut meanwhile: impl FnMut(&mut World)) -> Seen {
     for _ in 0..3 {
         let seen = world.get("/orders");
         let back = world.authorize(&Url::parse(seen.is(302, "login_begins").location()).unwrap());
@@ -302,7 +302,7 @@ fn sessions_that_end_at_once_are_a_login_loop_after_three_attempts() {
     let mut world = World::with(&revoked);
     world.stop_clock();
     world.idp().id_token = json!({"sid": "s1"});
-    let seen = lost_rounds(&mut world, |world| {
+    let seen = lost_attempts(&mut world, |world| {
         let now = world.now;
         let token = world.idp().logout_token(&json!({}), now);
         let mut request = world.program(path, &[("content-type", "application/x-www-form-urlencoded")]);
@@ -313,7 +313,7 @@ fn sessions_that_end_at_once_are_a_login_loop_after_three_attempts() {
         world.after(1);
     });
     assert!(seen.is(400, "login_loop").body.contains("each session ended at once"), "{seen:?}");
-    // The requested page is not lost.
+    // The page offers the requested page again.
     assert!(seen.body.contains("/oidc/login?return_to=%2Forders"), "{seen:?}");
 }
 
@@ -323,7 +323,7 @@ fn a_clock_wrong_by_hours_is_a_login_loop_after_three_attempts() {
     world.stop_clock();
     let mut codes = Vec::new();
     for _ in 0..4 {
-        // The pages come to a proxy whose clock is ten hours ahead, the answers of the provider to another.
+        // Pages are served by a proxy whose clock is ten hours ahead, callbacks by another.
         let request = world.navigation("/orders", false);
         let seen = world.after(36_000).send(request);
         codes.push(seen.code);
@@ -352,9 +352,9 @@ fn an_application_that_requests_logins_repeatedly_is_a_login_loop() {
             world.stop_clock();
             world.idp().id_token = json!({"acr": "gold"});
             let login = format!("/oidc/login?return_to=/open?n=1{more}");
-            let codes = asked_for(&mut world, &login);
+            let codes = repeated_logins(&mut world, &login);
             assert_eq!(codes, ["login_completed", "login_completed", "login_completed", "login_loop"]);
-            // A person who does so is logged in, and later nothing is left of it.
+            // If a person does so, the login completes, and no login cookie is left.
             assert_eq!(world.log_in(&login).code, "login_completed");
             world.get("/orders").is(200, "session");
             assert_eq!(world.after(10).log_in(&login).code, "login_completed");
@@ -368,12 +368,12 @@ fn a_person_may_log_in_as_often_as_they_like() {
     let mut world = World::new();
     world.stop_clock();
     world.log_in("/orders").is(302, "login_completed");
-    // Also in a second of its own, so that the session before is older than the login.
+    // Also with a second between them, so that the previous session is older than the login.
     for seconds in [[0; 8], [1; 8]].concat() {
         world.after(seconds).log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
         world.after(seconds).log_in("/oidc/login?return_to=/orders&display=popup").is(200, "login_completed");
     }
-    // A person who opens several pages from a portal is in no loop either.
+    // Nor is a person who opens several pages from a portal.
     for page in 0..8 {
         let seen = world.arrive(&format!(
             "/oidc/login?iss=https://idp.example.com&target_link_uri=https://app.example.com/{page}"
@@ -392,7 +392,7 @@ fn a_redirect_from_a_same_origin_provider_is_no_click() {
     world.stop_clock();
     let mut codes = Vec::new();
     for _ in 0..4 {
-        // To the browser all of it is one click.
+        // All these navigations belong to one click.
         let seen = world.get("/oidc/login?return_to=/open");
         codes.push(seen.code);
         if seen.status == 302 {
@@ -442,7 +442,7 @@ fn a_popup_stays_one_after_a_cancelled_login() {
     assert!(world.arrive(&back).is(200, "login_completed").body.contains("window.close()"));
 }
 
-/// What Keycloak says of a login page that was open for too long.
+/// Keycloak's error for a login page that was open for too long.
 fn expired() -> Value {
     json!({"code": null, "error": "temporarily_unavailable", "error_description": "authentication_expired"})
 }
@@ -511,7 +511,7 @@ fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
         assert!(seen.cookies().is_empty() && seen.header("x-frame-options").is_none());
         assert!(!seen.header("content-security-policy").unwrap().contains("frame-ancestors"));
     }
-    // Provider pages cannot be framed, and are not needed for a person who is logged in there.
+    // The provider's pages cannot be framed, but a person who is logged in there needs none.
     let of_this_site = [framed[0], ("sec-fetch-site", "same-site"), framed[2]];
     let begin = |world: &mut World| {
         let request = world.program("/orders?page=2", &of_this_site);
@@ -536,19 +536,19 @@ fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
     let address = begin(&mut silent);
     let back = silent.authorize(&address);
     assert_eq!(arrive(&mut silent, &back).is(302, "login_completed").location(), "/orders?page=2");
-    // An explicit prompt cannot be shown in a frame.
+    // A frame cannot show an explicit prompt.
     let request = world.program("/oidc/login?return_to=/orders&prompt=login", &of_this_site);
-    let mut asking =
+    let mut with_prompt =
         World::with(&json!({"providers": {"main": {"parameters_from_request": {"prompt": ["login"]}}}}));
-    asking.send(request).is(401, "login_in_frame");
-    // Where the link leads there is no frame.
+    with_prompt.send(request).is(401, "login_in_frame");
+    // The link opens the login outside the frame.
     let address = world.sent_to_provider("/oidc/login?return_to=%2Forders%3Fpage%3D2");
     let back = world.authorize(&address);
     assert_eq!(world.arrive(&back).is(302, "login_completed").location(), "/orders?page=2");
     let mut request = world.navigation("/orders", false);
     request.headers.push("sec-fetch-dest", "iframe");
     world.send(request).is(200, "session");
-    // A login outside is one of another partition.
+    // A login outside the frame would belong to another partition.
     let mut world = World::with(&json!({"session": {"same_site": "None", "partitioned": true}}));
     let request = world.program("/orders", &framed);
     world.send(request).is(302, "login_begins");
@@ -567,11 +567,11 @@ fn a_login_over_plain_http_is_refused_with_a_reason() {
     let retry = "/oidc/login?return_to=%2Forders%3Fpage%3D2";
     assert!(seen.is(400, "unencrypted").body.contains("by https") && seen.body.contains(retry), "{seen:?}");
     assert!(seen.cookies().is_empty());
-    // A person who was refused wrongly continues by the link.
+    // If the refusal was wrong, the link continues.
     let mut request = page(&world, &[]);
     request.path = retry.to_owned();
     world.send(request).is(302, "login_begins");
-    // What a proxy or the browser says otherwise counts.
+    // Header fields of a proxy or of the browser that show https are believed.
     for header in [
         ("x-forwarded-proto", "https"),
         ("forwarded", "for=192.0.2.1;proto=https"),

@@ -12,7 +12,7 @@ fn decisions() -> u64 {
     metrics.iter().filter(|(name, _)| name.starts_with("vestibule.decisions.")).map(|(_, count)| count).sum()
 }
 
-/// A program with the cookies of the browser.
+/// A request of a program with the cookies of the browser.
 fn fetch(world: &World) -> Request {
     let cookies = world.browser.header(false, world.now).unwrap();
     world.program("/orders", &[("cookie", &cookies)])
@@ -30,7 +30,7 @@ fn every_request_is_one_decision_with_its_code_and_provider() {
     world.log_in("/partner").is(302, "login_completed");
     world.get("/oidc/logout").is(303, "logged_out");
     world.tick();
-    // That of the first provider at which somebody was logged in.
+    // The provider of the first session that ends.
     let logged_out = if main_is_last() { "partner" } else { "main" };
     let logged_out = format!("outcome.answered.code.logged_out.provider.{logged_out}");
     for (name, count) in [
@@ -63,7 +63,7 @@ fn each_worker_defines_a_metric_once() {
     let request = fetch(&world);
     for worker in [0, 1] {
         world.on_worker(worker).send(request.clone()).is(200, "session");
-        // The callouts of the first tick are reported by the second.
+        // The callouts of the first tick are reported at the second.
         world.tick();
         world.tick();
         let before = definitions();
@@ -99,7 +99,7 @@ fn callouts_are_counted_by_endpoint_and_outcome() {
         (Err(CalloutFailed::NotSent), "not_sent"),
         (too_large, "too_large"),
     ] {
-        // A host says that at once, and only then: `wasm-test/tests/module/callouts.rs`.
+        // A host refuses a callout at once, and not later: `wasm-test/tests/module/callouts.rs`.
         if outcome == "not_sent" && world.is_built_module() {
             continue;
         }
@@ -114,17 +114,17 @@ fn callouts_are_counted_by_endpoint_and_outcome() {
 
 #[test]
 fn refreshes_are_counted_by_outcome() {
-    let renewals = |outcome: &str| metric(&format!("refreshes.outcome.{outcome}.provider.main"));
+    let refreshes = |outcome: &str| metric(&format!("refreshes.outcome.{outcome}.provider.main"));
     let mut world = World::on_envoy_alone(NO_METRICS, &json!({}));
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
     world.after(301).get("/orders").is(200, "session");
     world.tick();
-    assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), None, None));
+    assert_eq!((refreshes("ok"), refreshes("failed"), refreshes("ended")), (Some(1), None, None));
     world.idp().is_down = true;
     world.after(301).get("/orders").is(200, "session");
     world.tick();
-    assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), Some(1), None));
+    assert_eq!((refreshes("ok"), refreshes("failed"), refreshes("ended")), (Some(1), Some(1), None));
     world.idp().is_down = false;
     world.idp().ends_all_logins();
     world.after(60).get("/orders").is(200, "session");
@@ -132,14 +132,14 @@ fn refreshes_are_counted_by_outcome() {
     let request = fetch(&world);
     world.send(request).is(401, "session_not_refreshed");
     world.tick();
-    assert_eq!((renewals("ok"), renewals("failed"), renewals("ended")), (Some(1), Some(1), Some(1)));
+    assert_eq!((refreshes("ok"), refreshes("failed"), refreshes("ended")), (Some(1), Some(1), Some(1)));
 }
 
 #[test]
 fn counts_that_the_proxy_refuses_are_reported_later() {
     let mut world = World::on_envoy_alone(NO_METRICS, &json!({}));
     if world.is_built_module() {
-        // No host refuses a definition; the module waits until it knows its host.
+        // No host refuses a definition; but the module waits until it knows its host.
         return;
     }
     takes_definitions(false);
@@ -157,7 +157,7 @@ fn counts_that_the_proxy_refuses_are_reported_later() {
     assert_eq!(metric("decisions.outcome.admitted.code.session.provider.main"), Some(3));
 }
 
-/// Everything that somebody outside can put a word into, and a provider too.
+/// Everything of a request or of a provider that can carry a canary.
 fn whatever_they_send(world: &mut World, canary: &str) {
     let claims = |issuer: &str| json!({"iss": issuer, "sub": canary, "aud": canary, "scope": canary});
     let now = world.now;

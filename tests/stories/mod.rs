@@ -1,7 +1,7 @@
-//! Stories: a browser, programs and providers around one filter. Here it is the core without a proxy;
-//! `wasm-test/` runs the same stories with the built module.
+//! Stories: a browser, programs and providers around one filter. Here they run with the core, without a
+//! proxy; `wasm-test/` runs the same stories with the built module.
 
-// Everything here is a test; clippy knows that only of the functions marked so.
+// All of this is test code, but clippy knows that only of functions with a test attribute.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -50,6 +50,6 @@ mod third_party;
 mod userinfo;
 pub(crate) mod world;
 
-// The built module has a gateway of its own.
+// The built module has its own gateway.
 #[allow(unused_imports)]
 pub(crate) use native as gateway;

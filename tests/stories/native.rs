@@ -1,4 +1,4 @@
-//! The core without a proxy: what a proxy does, this plays.
+//! The core without a proxy: this gateway plays the proxy.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,20 +9,21 @@ use vestibule::config::Config;
 use vestibule::driver::{self, Action, Driver, RequestId, Verdict};
 use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::http::{BodyFailed, Callout, Headers, HostTraits, Reply, Request, Response};
-use vestibule::jose::verify::HostVerifier;
 use vestibule::random::NoRandomness;
 use vestibule::store::{ReadError, ReadResult, SharedData, Versioned, WriteError};
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
-use super::world::{Asked, CalloutId, Failing, Gateway, Proxy, Seen, Stream, metrics, variant, verifier};
+use super::world::{
+    CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream, metrics, variant, verifier,
+};
 
-/// The proxy of stories that name none.
+/// The proxy of a story that names none.
 pub fn proxy() -> Proxy {
     Proxy::Envoy
 }
 
-/// The core as it runs in a proxy with this configuration.
+/// A proxy that runs the core with this configuration.
 pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway> {
     metrics::begin();
     FAILING.set(Failing::Nothing);
@@ -40,7 +41,7 @@ pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway>
     })
 }
 
-/// The worst source of randomness that a host can have.
+/// The worst randomness that a host can give.
 fn host_random(out: &mut [u8]) -> Result<(), NoRandomness> {
     out.fill(4);
     Ok(())
@@ -52,7 +53,7 @@ thread_local! {
     /// The shared data of the proxy whose worker runs.
     static SHARED: RefCell<Data> = RefCell::default();
     static FAILING: Cell<Failing> = const { Cell::new(Failing::Nothing) };
-    /// How often somebody wanted to write.
+    /// How many writes were attempted.
     static WRITES: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -91,14 +92,8 @@ pub fn filter(document: &Value, now: Timestamp, worker: u64) -> Rc<Filter> {
     Filter::new(config, &host_functions(document, worker), now).unwrap()
 }
 
-/// The same with this verifier of signatures.
-pub fn filter_verified_by(verify: HostVerifier, document: &Value, now: Timestamp) -> Rc<Filter> {
-    let config = Config::read(document.to_string().as_bytes(), &|_| None).unwrap();
-    let host = HostFunctions { verify: Some(verify), ..host_functions(document, 1) };
-    Filter::new(config, &host, now).unwrap()
-}
-
-fn host_functions(document: &Value, worker: u64) -> HostFunctions {
+/// What this host offers to the core.
+pub fn host_functions(document: &Value, worker: u64) -> HostFunctions {
     HostFunctions {
         worker,
         random: host_random,
@@ -137,9 +132,9 @@ struct Native {
 struct Handling {
     request: Request,
     id: Option<RequestId>,
-    /// The proxy knows that the body is awaited.
+    /// The driver has requested the body.
     is_body_awaited: bool,
-    /// The body, if it has come.
+    /// The body, if it has arrived.
     body: Option<Vec<u8>>,
     answer: Option<Answer>,
 }
@@ -149,7 +144,7 @@ impl Gateway for Native {
         let stream = Stream(self.count());
         let mut request = request.clone();
         request.host = traits(self.proxy);
-        // Of a request that waits nginx does not say whether a body follows.
+        // nginx does not say whether a body follows while a request waits.
         request.has_body &= self.proxy == Proxy::Envoy;
         self.as_worker(|worker| {
             let verdict = worker.driver.request(request.clone(), now);
@@ -207,8 +202,8 @@ impl Gateway for Native {
         Some(seen)
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
-        self.callouts.iter().map(|(id, (_, callout))| (*id, Asked::from(callout))).collect()
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
+        self.callouts.iter().map(|(id, (_, callout))| (*id, SentCallout::from(callout))).collect()
     }
 
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp) {
@@ -222,7 +217,7 @@ impl Gateway for Native {
     fn leave(&mut self, stream: Stream) {
         let Some(id) = self.streams.remove(&stream).and_then(|handling| handling.id) else { return };
         self.undecided.remove(&id);
-        // With the context of a request that is gone its callouts are gone too.
+        // The callouts of a request end with its context.
         self.driver.gone(id);
         self.callouts.retain(|_, (id, _)| self.driver.is_in_flight(*id));
     }
@@ -245,7 +240,7 @@ impl Gateway for Native {
 }
 
 impl Native {
-    /// Does something with the shared data of this proxy in its place.
+    /// Runs with the shared data of this proxy in place.
     fn as_worker(&mut self, act: impl FnOnce(&mut Native)) {
         SHARED.replace(self.shared.take());
         act(self);
@@ -257,7 +252,7 @@ impl Native {
         self.counter
     }
 
-    /// Does what the driver says.
+    /// Performs the actions of the driver.
     fn perform(&mut self, now: Timestamp) {
         while let Some(action) = self.driver.next() {
             match action {
@@ -273,7 +268,7 @@ impl Native {
                 Action::AwaitBody(id) => {
                     let handling = self.handling(id);
                     handling.is_body_awaited = true;
-                    // Where bodies are gathered, what came before was said when it came.
+                    // Envoy, which gathers bodies, has reported the body when it arrived.
                     if let Some(length) = handling.body.as_ref().map(Vec::len)
                         && self.proxy == Proxy::Nginx
                     {
@@ -294,9 +289,9 @@ impl Native {
     }
 }
 
-impl From<&Callout> for Asked {
-    fn from(callout: &Callout) -> Asked {
-        Asked {
+impl From<&Callout> for SentCallout {
+    fn from(callout: &Callout) -> SentCallout {
+        SentCallout {
             target: callout.target.clone(),
             method: callout.method.to_owned(),
             url: callout.url.clone(),
@@ -318,12 +313,12 @@ fn let_through(request: &Request, edits: &Edits) -> Seen {
     for (name, value) in edits.set() {
         match fields.iter().position(|(n, _)| n == name) {
             Some(first) => {
-                fields[first].1 = value.clone();
+                fields[first].1 = value.to_vec();
                 let mut at = 0..;
-                // A host that cannot remove leaves the second of several.
+                // A host that cannot remove fields leaves the second one.
                 fields.retain(|(n, _)| at.next() == Some(first) || n != name || !removes);
             }
-            None => fields.push((name.clone(), value.clone())),
+            None => fields.push((name.to_owned(), value.to_vec())),
         }
     }
     Seen {

@@ -1,5 +1,5 @@
-//! Providers that are easily taken for one another: two clients of one issuer, and one client
-//! identifier at two issuers. What is known of one says nothing of the others.
+//! Providers that could be confused: two clients of one issuer, and one client identifier at two issuers.
+//! Nothing that belongs to one is used for another.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -10,7 +10,7 @@ use crate::world::{CLIENT_SECRET, Key, Seen, World, answer, merge};
 
 const BACKCHANNEL: &str = "/oidc/backchannel-logout";
 
-/// A page of each: `gateway` at one issuer, `guest` at the same, `gateway` at another.
+/// A page for each: `gateway` at one issuer, `guest` at the same, `gateway` at another.
 const PAGES: [&str; 3] = ["/orders", "/guest", "/partner"];
 
 fn client(issuer: &str, client_id: &str, name: &str) -> Value {
@@ -41,7 +41,7 @@ fn neighbours(change: &Value) -> World {
     world
 }
 
-/// Somebody is logged in at all of them, in sessions that have one name there.
+/// Sessions with all of them; all providers use the same `sid`.
 fn logged_in(change: &Value) -> World {
     let mut world = neighbours(change);
     for provider in &mut world.providers {
@@ -55,7 +55,7 @@ fn logged_in(change: &Value) -> World {
     world
 }
 
-/// A provider brings a logout token.
+/// A provider posts a logout token.
 fn bring(world: &mut World, token: &str) -> Seen {
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let request = Request { method: "POST".to_owned(), ..world.program(BACKCHANNEL, &form) };
@@ -68,7 +68,7 @@ fn a_logout_at_one_client_leaves_the_others_logged_in() {
         let mut world = logged_in(&json!({}));
         let now = world.after(10).now;
         for ended in 0..3 {
-            // Nor has one acted upon what another calls the same.
+            // A token that one has handled is new to another, under the same `jti`.
             let mut changes = json!({"jti": "the first"});
             merge(&mut changes, &whose);
             let token = world.providers[ended].logout_token(&changes, now);
@@ -89,8 +89,8 @@ fn equal_refresh_tokens_of_two_clients_are_distinct() {
     world.after(301);
     for (page, index) in PAGES.into_iter().zip(0..) {
         let seen = world.get(page);
-        let told = seen.is(200, "session").told("x-access-token");
-        assert_eq!(told, Some("access-canary-renewed-1-1"), "{page}");
+        let token = seen.is(200, "session").upstream_header("x-access-token");
+        assert_eq!(token, Some("access-canary-newer-1-1"), "{page}");
         let refreshes = &world.providers[index].refreshes;
         assert_eq!((refreshes.used, refreshes.reused), (1, 0), "{page}");
     }
@@ -111,7 +111,7 @@ fn while_one_provider_is_unreachable_the_others_refresh() {
 
 #[test]
 fn a_session_does_not_open_under_another_providers_name() {
-    // One that differs only in its name, too: its documents may be fetched more often.
+    // Even one that differs only in its name: its documents may be fetched more often.
     let mut world = logged_in(&json!({
         "providers": {"twin": client("https://idp.example.com", "gateway", "twin")},
         "rules": [
@@ -157,7 +157,7 @@ fn a_token_is_judged_by_the_client_that_it_is_for() {
         (2, json!({"aud": "https://a.example"}), "token", "token_issuer"),
         (2, json!({"aud": "https://b.example"}), "access_token_audience", "token_issuer"),
     ];
-    // Also once it is remembered.
+    // Also with a cached token.
     for (by, changes, at_api, at_guest) in rows.iter().chain(&rows) {
         let token = world.providers[*by].access_token(changes, now);
         let codes = ["/api", "/guest"].map(|page| world.with_token(page, &token).code);
@@ -174,7 +174,7 @@ fn the_provider_is_chosen_by_the_host_of_the_page() {
             {"name": "partner", "hosts": ["partner.example.com"], "provider": "partner"},
         ],
     }));
-    // The hosts have no cookies in common.
+    // The hosts share no cookies.
     for (host, issuer, client_id) in [
         ("app.example.com", "https://idp.example.com", "gateway"),
         ("guest.example.com", "https://idp.example.com", "guest"),
@@ -186,7 +186,11 @@ fn the_provider_is_chosen_by_the_host_of_the_page() {
         let sent = address.query_pairs().find(|(name, _)| name == "client_id").unwrap().1.into_owned();
         assert_eq!(sent, client_id, "{host}");
         world.log_in("/orders").is(302, "login_completed");
-        assert_eq!(world.get("/orders").is(200, "session").told("x-auth-iss"), Some(issuer), "{host}");
+        assert_eq!(
+            world.get("/orders").is(200, "session").upstream_header("x-auth-iss"),
+            Some(issuer),
+            "{host}"
+        );
     }
 }
 
@@ -197,7 +201,7 @@ fn a_third_party_login_uses_the_provider_of_its_page() {
         ("https://idp.example.com", "/orders", "gateway"),
         ("https://idp.example.com", "/guest", "guest"),
         ("https://partner.example", "/partner", "gateway"),
-        // The page is of somebody else: the first client of the issuer.
+        // The page belongs to another client: the first one of the issuer is used.
         ("https://idp.example.com", "/partner", first_client),
         ("https://partner.example", "/guest", "gateway"),
     ] {

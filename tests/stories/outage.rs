@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::refresh::{fetch, forwarding, logged_in, token};
-use crate::world::{NOBODY_IS_WOKEN, World, answer, lines, log, merge, with_partner};
+use crate::world::{NO_WAKE_UPS, World, answer, lines, log, merge, with_partner};
 use vestibule::http::{CalloutFailed, Reply, Request};
 
 #[test]
@@ -15,8 +15,8 @@ fn refr_07_sessions_survive_an_hour_without_the_provider() {
         world.after(10).get("/orders").is(200, "session");
         world.tick();
     }
-    let asked = world.idp().count("token");
-    assert!(asked <= 360, "{asked} attempts in an hour");
+    let attempts = world.idp().count("token");
+    assert!(attempts <= 360, "{attempts} attempts in an hour");
     world.idp().is_down = false;
     world.after(11).get("/orders").is(200, "session");
     world.tick();
@@ -31,7 +31,7 @@ fn an_unreachable_provider_gets_one_refresh_attempt_at_a_time() {
     world.idp().is_down = true;
     world.after(301);
     world.send(sessions[0].clone()).is(200, "session");
-    let asked = world.idp().count("token");
+    let attempts = world.idp().count("token");
     for _ in 0..10 {
         world.after(10);
         for session in &sessions {
@@ -39,9 +39,9 @@ fn an_unreachable_provider_gets_one_refresh_attempt_at_a_time() {
         }
         world.tick();
     }
-    let asked = world.idp().count("token") - asked;
-    // It takes three to know, and then there is one at a time.
-    assert!(asked <= 12, "{asked} attempts in a hundred seconds");
+    let attempts = world.idp().count("token") - attempts;
+    // Three failures begin the outage, and then there is one attempt at a time.
+    assert!(attempts <= 12, "{attempts} attempts in a hundred seconds");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_failing_provider_gets_one_refresh_at_a_time_and_ends_no_session() {
         let mut world = logged_in(&json!({"session": {"idle_timeout_seconds": 0}}));
         let (sessions, _) = people(&mut world, 5);
         world.idp().instead.insert("token", reply);
-        let asked = world.idp().count("token");
+        let attempts = world.idp().count("token");
         world.after(301);
         for minute in 0..60 {
             for (number, session) in sessions.iter().enumerate() {
@@ -72,8 +72,8 @@ fn a_failing_provider_gets_one_refresh_at_a_time_and_ends_no_session() {
             }
             world.after(60);
         }
-        let asked = world.idp().count("token") - asked;
-        assert!((60..=65).contains(&asked), "{what}: {asked} attempts in an hour, in each minute one");
+        let attempts = world.idp().count("token") - attempts;
+        assert!((60..=65).contains(&attempts), "{what}: {attempts} attempts in an hour, in each minute one");
         world.idp().instead.clear();
         for session in &sessions {
             world.after(11).send(session.clone());
@@ -127,7 +127,7 @@ fn an_unregistered_refresh_refusal_ends_the_session() {
     }
 }
 
-/// Replies that refuse this client for every person.
+/// Replies that refuse this client, whoever the person is.
 fn refusals_of_the_client() -> Vec<(u16, Value)> {
     let error = |error: &str| json!({"error": error});
     vec![
@@ -151,7 +151,7 @@ fn a_refusal_of_the_client_keeps_the_session_and_offers_a_login() {
         log::forget();
         let mut world = logged_in(&forwarding());
         world.idp().instead.insert("token", answer(status, body.as_str().unwrap_or(&body.to_string())));
-        // The access token still counts.
+        // The access token is still valid.
         world.after(250).get("/orders").is(200, "session");
         world.tick();
         world.after(20).get("/orders").is(200, "session");
@@ -165,7 +165,7 @@ fn a_refusal_of_the_client_keeps_the_session_and_offers_a_login() {
         assert!(errors.iter().any(|line| line.contains("code=token_")), "{status} {body}: {errors:?}");
         let seen = world.get("/orders");
         assert_eq!((seen.status, seen.code), (302, "login_begins"), "{status} {body}");
-        // It is mended, and nothing is lost.
+        // The client is accepted again, and nothing is lost.
         world.idp().instead.clear();
         world.after(11).send(script).is(200, "session");
         world.get("/orders").is(200, "session");
@@ -190,7 +190,7 @@ fn unusable_refresh_responses_count_as_an_outage_and_are_then_reported() {
     }
 }
 
-/// So many people, each with the cookies of an own browser, and the refresh tokens that they have.
+/// Several people with one browser each: requests with their cookies, and their refresh tokens.
 fn people(world: &mut World, count: usize) -> (Vec<Request>, Vec<String>) {
     world.idp().refreshes.gives = true;
     let mut refresh_tokens = Vec::new();
@@ -250,7 +250,7 @@ fn failing_refreshes_do_not_block_those_of_others() {
             world.after(301);
             let mut waited = 0;
             for _ in 0..600 {
-                // Those that fail always come first.
+                // The failing sessions always come first.
                 for session in &sessions[..failing] {
                     world.send(session.clone());
                     world.tick();
@@ -279,9 +279,9 @@ fn in_an_outage_requests_do_not_wait_one_after_another() {
     for session in &sessions[..3] {
         world.send(session.clone()).is(200, "session");
     }
-    let asked = world.idp().count("token");
+    let attempts = world.idp().count("token");
     world.send_at_once(&sessions[3]).is(200, "session");
-    assert_eq!(world.idp().count("token"), asked);
+    assert_eq!(world.idp().count("token"), attempts);
 }
 
 #[test]
@@ -297,9 +297,9 @@ fn a_request_during_the_next_attempt_gets_retry_after_one_second() {
 
 #[test]
 fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.stop_clock();
-    // What is known of every provider is known.
+    // Each provider's documents are fetched.
     world.tick();
     let (sessions, _) = people(&mut world, 80);
     world.idp().tokens = json!({"expires_in": 200});
@@ -310,15 +310,15 @@ fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
     }
     let mut under_way = world.tick_and_hold();
     assert_eq!(under_way.len(), 32);
-    // They are slow. Requests that must wait do not wait for them too.
+    // Their refreshes are slow. A request that has to wait does not wait for these.
     let streams = [world.begin_slow(&waiting[0]), world.begin_slow(&waiting[1])];
     let first = world.tick_and_hold();
     assert_eq!(first.len(), 2);
     first.into_iter().for_each(|refresh| world.answer_held(refresh));
     for (request, stream) in waiting.iter().zip(streams) {
-        assert!(token(world.end(request, stream).is(200, "session")).contains("renewed"));
+        assert!(token(world.end(request, stream).is(200, "session")).contains("newer"));
     }
-    // The others have their turn.
+    // The others are refreshed next.
     let mut turns = 0;
     while !under_way.is_empty() {
         assert!(under_way.len() <= 32, "{}", under_way.len());
@@ -333,7 +333,7 @@ fn refreshes_due_together_are_spread_and_waited_ones_come_first() {
 fn a_slow_provider_delays_no_refresh_at_another() {
     let mut change = with_partner();
     merge(&mut change, &forwarding());
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &change);
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &change);
     world.providers.iter_mut().for_each(|provider| provider.refreshes.gives = true);
     let guests: Vec<Request> = (0..80)
         .map(|_| {
@@ -360,9 +360,9 @@ fn a_slow_provider_delays_no_refresh_at_another() {
 
 #[test]
 fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.stop_clock();
-    // What is known of every provider is known.
+    // Each provider's documents are fetched.
     world.tick();
     let (sessions, _) = people(&mut world, 33);
     world.after(250);
@@ -377,12 +377,12 @@ fn a_session_that_ends_in_the_refresh_queue_is_not_refreshed() {
     assert_eq!(world.idp().refreshes.used, 32);
 }
 
-/// The lease of a refresh begins when it does.
+/// The lease of a refresh begins with the refresh.
 #[test]
 fn a_long_queued_refresh_keeps_its_lease() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.stop_clock();
-    // One worker fetches from every provider and shares it at the next tick, the other reads it.
+    // One worker fetches each provider's documents and shares them at the next tick, the other reads them.
     for worker in [1, 1, 0] {
         world.on_worker(worker).tick();
     }
@@ -400,10 +400,13 @@ fn a_long_queued_refresh_keeps_its_lease() {
     assert_eq!(refresh.len(), 1);
     let waiting = world.after(5).on_worker(1).begin_slow(&sessions[32]);
     let sent = world.tick_and_hold();
-    assert!(sent.iter().all(|(_, asked)| !asked.url.path().ends_with("/token")), "the other worker waits");
+    assert!(
+        sent.iter().all(|(_, callout)| !callout.url.path().ends_with("/token")),
+        "the other worker waits"
+    );
     world.on_worker(0);
     refresh.into_iter().for_each(|refresh| world.answer_held(refresh));
-    assert!(token(world.on_worker(1).end(&sessions[32], waiting).is(200, "session")).contains("renewed"));
+    assert!(token(world.on_worker(1).end(&sessions[32], waiting).is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (33, 0));
 }
 
@@ -428,7 +431,7 @@ fn client_refusals_hold_back_other_refreshes_and_unusable_responses_do_not() {
     }
 }
 
-/// A provider that says nothing of use for a while, in any way.
+/// A provider that gives no usable reply for a while, of any kind.
 #[test]
 fn no_temporary_provider_failure_logs_anybody_out_or_mixes_identities() {
     let replies: [Reply; 4] = [
@@ -447,6 +450,6 @@ fn no_temporary_provider_failure_logs_anybody_out_or_mixes_identities() {
         world.idp().instead.clear();
         world.after(21).get("/orders").is(200, "session");
         world.tick();
-        assert!(token(&world.get("/orders")).contains("renewed"));
+        assert!(token(&world.get("/orders")).contains("newer"));
     }
 }

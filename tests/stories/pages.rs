@@ -1,5 +1,5 @@
-//! The texts and links of pages for people. The world itself checks that no page of any story has terms of
-//! the configuration or an address of a provider.
+//! The texts and links of pages for people. In every story the world checks that no page has terms of the
+//! configuration or an address of a provider.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use vestibule::http::CalloutFailed;
 const LOG_OUT: &str = "href=\"/oidc/logout\">Log out and use another account<";
 const FRONT_PAGE: &str = "href=\"/\">Front page<";
 
-/// `/admin` is for admins, and Alice, who is logged in, is none; `/closed` is denied to everybody.
+/// Alice is logged in. She may not open `/admin`, and `/closed` is denied to everybody.
 fn logged_in_as_user() -> World {
     let mut world = World::with(&json!({
         "providers": {"main": {"audiences": ["https://api.example.com"]}},

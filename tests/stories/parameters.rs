@@ -1,5 +1,5 @@
-//! Parameters of the authorization request: what is always sent, what the address of a login may set,
-//! and what neither can touch.
+//! Parameters of the authorization request: which are always sent, which the address of a login may set, and
+//! which neither it nor the configuration can change.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -10,13 +10,13 @@ fn with(provider: Value) -> World {
     World::with(&json!({"providers": {"main": provider}}))
 }
 
-/// Every value of a parameter with which the browser is sent to the provider.
+/// Every value of a parameter of the authorization request.
 fn sent(seen: &Seen, name: &str) -> Vec<String> {
     let url = Url::parse(seen.is(302, "login_begins").location()).unwrap();
     url.query_pairs().filter(|(sent, _)| sent == name).map(|(_, value)| value.into_owned()).collect()
 }
 
-fn asked(provider: Value, query: &str, name: &str) -> Vec<String> {
+fn requested(provider: Value, query: &str, name: &str) -> Vec<String> {
     let mut world = with(provider);
     let seen = world.get(&format!("/oidc/login?return_to=/orders{query}"));
     let sent = sent(&seen, name);
@@ -44,7 +44,7 @@ fn configured_parameters_are_always_sent() {
     }
 }
 
-/// As Google has it, which knows no `offline_access`.
+/// As for Google, which has no `offline_access`.
 #[test]
 fn a_refresh_token_is_requested_with_the_parameters_of_the_provider() {
     let mut world =
@@ -67,7 +67,7 @@ fn one_resource_is_sent_to_the_authorization_and_token_endpoints() {
     world.log_in("/orders").is(302, "login_completed");
     assert_eq!(world.idp().resources, ["https://api.example.com"]);
     world.after(301).get("/orders").is(200, "session");
-    assert_eq!(world.idp().resources, ["https://api.example.com"; 2], "also of the renewal");
+    assert_eq!(world.idp().resources, ["https://api.example.com"; 2], "also for the refresh");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_login_address_sets_listed_parameters() {
         ("&max_age=0", "max_age", &[]),
         ("&claims=%7B%7D&id_token_hint=x&dpop_jkt=x&x=y", "claims", &[]),
     ] {
-        assert_eq!(asked(listed.clone(), query, name), expected, "{query} {name}");
+        assert_eq!(requested(listed.clone(), query, name), expected, "{query} {name}");
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
 use crate::world::{
-    Key, NOBODY_IS_WOKEN, NOTHING_IS_SHARED_YET, Proxy, SITE, World, answer, lines, with_partner,
+    Key, NO_WAKE_UPS, NOTHING_IS_SHARED_YET, Proxy, SITE, World, answer, lines, with_partner,
 };
 
 #[test]
@@ -15,11 +15,11 @@ fn before_the_first_success_requests_get_503_with_retry_after() {
     assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
     assert!(seen.body.contains("The login service cannot be reached"));
     assert!(seen.cookies().is_empty());
-    // While the next attempt is delayed, there is no callout.
+    // No callout is sent before the next attempt is due.
     for _ in 0..50 {
         world.get("/orders").is(503, "provider_unreachable");
     }
-    assert_eq!(world.idp().asked, ["metadata"]);
+    assert_eq!(world.idp().request_log, ["metadata"]);
 }
 
 #[test]
@@ -29,22 +29,22 @@ fn the_retry_delay_doubles_up_to_a_minute_until_the_first_success() {
     world.idp().is_down = true;
     world.tick();
     for (attempt, wait) in (1..).zip([1, 2, 4, 8, 16, 32, 60, 60, 60]) {
-        assert_eq!(world.idp().asked.len(), attempt);
+        assert_eq!(world.idp().request_log.len(), attempt);
         let seen = world.get("/orders");
         assert_eq!(seen.is(503, "provider_unreachable").header("retry-after").unwrap(), wait.to_string());
         world.after(wait - 1).tick();
-        assert_eq!(world.idp().asked.len(), attempt, "too early");
+        assert_eq!(world.idp().request_log.len(), attempt, "too early");
         world.after(1).tick();
     }
     world.idp().is_down = false;
     world.after(60).tick();
     world.log_in("/orders").is(302, "login_completed");
-    // The count of failures is forgotten.
+    // The count of failures was reset.
     world.idp().is_down = true;
     world.after(3000).tick();
-    let asked = world.idp().asked.len();
+    let requests = world.idp().request_log.len();
     world.after(1).tick();
-    assert_eq!(world.idp().asked.len(), asked + 1);
+    assert_eq!(world.idp().request_log.len(), requests + 1);
 }
 
 #[test]
@@ -62,31 +62,31 @@ fn documents_are_refreshed_ahead_in_the_background() {
     let mut world = World::new();
     world.stop_clock();
     world.tick();
-    assert_eq!(world.idp().asked, ["metadata", "keys"]);
-    // An hour where the provider gives no lifetime, refreshed after four fifths of it.
+    assert_eq!(world.idp().request_log, ["metadata", "keys"]);
+    // If the provider sends no lifetime, it is an hour, and documents are refreshed after four fifths of it.
     world.after(2879).tick();
-    assert_eq!(world.idp().asked.len(), 2);
+    assert_eq!(world.idp().request_log.len(), 2);
     world.after(1).tick();
-    assert_eq!(world.idp().asked.len(), 4);
+    assert_eq!(world.idp().request_log.len(), 4);
     for _ in 0..100 {
         world.tick();
     }
-    assert_eq!(world.idp().asked.len(), 4);
+    assert_eq!(world.idp().request_log.len(), 4);
 }
 
 #[test]
 fn the_provider_sets_the_lifetime_of_documents_within_bounds() {
-    for (cache_control, renewed_after) in
+    for (cache_control, refreshed_after) in
         [("max-age=600", 480), ("no-store", 48), ("max-age=1", 48), ("max-age=31536000", 69_120)]
     {
         let mut world = World::new();
         world.stop_clock();
         world.idp().cache_control = Some(cache_control);
         world.tick();
-        world.after(renewed_after - 1).tick();
-        assert_eq!(world.idp().asked.len(), 2, "{cache_control}");
+        world.after(refreshed_after - 1).tick();
+        assert_eq!(world.idp().request_log.len(), 2, "{cache_control}");
         world.after(1).tick();
-        assert_eq!(world.idp().asked.len(), 4, "{cache_control}");
+        assert_eq!(world.idp().request_log.len(), 4, "{cache_control}");
     }
 }
 
@@ -102,15 +102,15 @@ fn stale_documents_serve_while_the_provider_is_down() {
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
     world.with_token("/orders", &token).is(200, "token");
-    // It recovers with other keys, without a restart.
+    // The provider returns with other keys: no restart is needed.
     world.idp().is_down = false;
     world.idp().keys = vec![Key::new("k2", 2)];
     world.after(60).tick();
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
-    let before = world.idp().asked.len();
+    let before = world.idp().request_log.len();
     world.with_token("/orders", &token).is(200, "token");
-    assert_eq!(world.idp().asked.len(), before);
+    assert_eq!(world.idp().request_log.len(), before);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn valid_documents_are_not_replaced_by_invalid_ones() {
     world.idp().instead.insert("keys", answer(200, json!({"keys": []})));
     world.after(3600).tick();
     world.log_in("/orders").is(302, "login_completed");
-    assert!(world.idp().asked.len() > 3);
+    assert!(world.idp().request_log.len() > 3);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn moved_keys_are_fetched_from_the_new_jwks_uri() {
     let (_, waiting) = world.begin(&request);
     world.idp().metadata = json!({"jwks_uri": "https://idp.example.com/moved/keys"});
     world.resume(waiting, answer(404, "")).is(503, "provider_status");
-    // Not only when the metadata are a day old.
+    // And not only when the metadata are a day old.
     world.after(1).tick();
     world.with_token("/orders", &token).is(200, "token");
 }
@@ -204,7 +204,7 @@ fn a_clock_set_back_keeps_no_documents_longer() {
     world.now = right;
     world.tick();
     world.tick();
-    assert_eq!(world.idp().asked, ["metadata", "keys", "metadata", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "metadata", "keys"]);
 }
 
 #[test]
@@ -226,19 +226,19 @@ fn a_clock_set_back_hides_no_new_key() {
 fn a_clock_set_back_keeps_no_worker_from_fetching() {
     let mut world = World::on_envoy_alone(NOTHING_IS_SHARED_YET, &json!({}));
     let right = world.now;
-    // One worker asks, and never hears the answer.
+    // One worker has a fetch in flight, and gets no reply.
     world.after(3600).tick_without_answers();
     world.on_worker(1).tick();
-    assert_eq!(world.idp().asked, [""; 0], "while another asks");
+    assert_eq!(world.idp().request_log, [""; 0], "while another fetches");
     world.now = right;
     world.tick();
-    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys"]);
 }
 
 #[test]
 fn an_abandoned_fetch_is_not_sent_again() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
-    // Another worker asks in the background, so this one does not.
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &json!({}));
+    // Another worker fetches in the background, so this one does not.
     world.on_worker(1).tick_without_answers();
     world.on_worker(0);
     let requests = ["/one", "/two"].map(|page| world.navigation(page, false));
@@ -252,17 +252,17 @@ fn an_abandoned_fetch_is_not_sent_again() {
 #[test]
 fn a_code_that_its_request_cannot_send_goes_out_at_the_next_tick_unless_the_browser_left() {
     for is_gone in [false, true] {
-        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
+        let mut world = World::on_envoy_alone(NO_WAKE_UPS, &json!({}));
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
         let answer = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-        // The answer comes to a worker at which somebody else asks for what both need.
+        // The callback comes to a worker where another request fetches the documents that both need.
         let other = world.navigation("/other", false);
-        let (asked, first) = world.on_worker(1).begin(&other);
+        let (callout, first) = world.on_worker(1).begin(&other);
         let second = world.begin_slow(&answer);
-        let reply = world.reply(&asked);
-        let (asked, first) = world.next(first, reply);
-        let reply = world.reply(&asked);
+        let reply = world.reply(&callout);
+        let (callout, first) = world.next(first, reply);
+        let reply = world.reply(&callout);
         world.resume(first, reply).is(302, "login_begins");
         assert_eq!((world.in_flight_count(), world.idp().count("token")), (0, 0));
         if is_gone {
@@ -277,7 +277,7 @@ fn a_code_that_its_request_cannot_send_goes_out_at_the_next_tick_unless_the_brow
 
 #[test]
 fn concurrent_requests_share_one_fetch() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &json!({}));
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
     let answers = world.together(&requests);
     for seen in &answers {
@@ -286,12 +286,12 @@ fn concurrent_requests_share_one_fetch() {
     let states: std::collections::BTreeSet<&str> =
         answers.iter().map(|seen| seen.location().split("&state=").nth(1).unwrap()).collect();
     assert_eq!(states.len(), 20);
-    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys"]);
 }
 
 #[test]
 fn concurrent_failures_count_as_one() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &json!({}));
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &json!({}));
     world.idp().is_down = true;
     let requests: Vec<_> = (0..20).map(|page| world.navigation(&format!("/{page}"), false)).collect();
     for seen in world.together(&requests) {
@@ -304,12 +304,12 @@ fn concurrent_failures_count_as_one() {
 fn a_host_without_single_flight_answers_the_second_request_503() {
     let mut world = World::on(Proxy::Nginx, &json!({}));
     let request = world.navigation("/orders", false);
-    let (asked, first) = world.begin(&request);
+    let (callout, first) = world.begin(&request);
     for _ in 0..2 {
         let seen = world.send_at_once(&request);
         assert_eq!(seen.is(503, "provider_unreachable").header("retry-after"), Some("1"));
     }
-    let reply = world.reply(&asked);
+    let reply = world.reply(&callout);
     world.resume(first, reply).is(302, "login_begins");
 }
 
@@ -319,8 +319,8 @@ fn a_slow_reply_is_dated_at_its_arrival() {
     let now = world.now;
     let token = world.idp().access_token(&json!({"exp": now.0 + 5}), now);
     let request = world.program("/orders", &[("authorization", &format!("Bearer {token}"))]);
-    let (asked, waiting) = world.begin(&request);
-    let reply = world.reply(&asked);
+    let (callout, waiting) = world.begin(&request);
+    let reply = world.reply(&callout);
     world.after(65).resume(waiting, reply).is(401, "access_token_expired");
 }
 
@@ -340,7 +340,7 @@ fn one_provider_that_is_down_does_not_affect_another() {
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
     world.get("/partner").is(503, "provider_unreachable");
-    assert_eq!(world.providers[0].asked, ["metadata", "keys", "token"]);
+    assert_eq!(world.providers[0].request_log, ["metadata", "keys", "token"]);
 }
 
 #[test]
@@ -349,12 +349,12 @@ fn each_kind_of_callout_goes_to_its_own_target() {
         "callout": {"default": "a", "discovery": "b", "jwks": "c", "token": "d"}}}});
     let mut world = World::with(&change);
     let request = world.navigation("/orders", false);
-    let (asked, waiting) = world.begin(&request);
-    let mut targets = vec![asked.target.clone()];
-    let reply = world.reply(&asked);
-    let (asked, waiting) = world.next(waiting, reply);
-    targets.push(asked.target.clone());
-    assert_eq!(asked.timeout, std::time::Duration::from_secs(7));
+    let (callout, waiting) = world.begin(&request);
+    let mut targets = vec![callout.target.clone()];
+    let reply = world.reply(&callout);
+    let (callout, waiting) = world.next(waiting, reply);
+    targets.push(callout.target.clone());
+    assert_eq!(callout.timeout, std::time::Duration::from_secs(7));
     drop(waiting);
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);

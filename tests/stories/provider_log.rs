@@ -1,11 +1,11 @@
-//! What the log says of a provider that cannot be used: which endpoint, by which way, why, and for how long.
+//! What is logged about an unusable provider: which endpoint, which target, why, and for how long.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Reply};
 
 use crate::world::{World, answer, lines};
 
-/// Lines of the log that have all of this.
+/// Log lines with all of these parts.
 fn with(parts: &[&str]) -> Vec<String> {
     lines().into_iter().filter(|line| parts.iter().all(|part| line.contains(part))).collect()
 }
@@ -16,7 +16,7 @@ fn assert_has(line: &str, parts: &[&str]) {
     }
 }
 
-/// What Envoy answers in the place of a server.
+/// A response that Envoy makes in place of a server.
 fn of_envoy(status: u16, words: &str) -> Reply {
     answer(status, words)
 }
@@ -31,7 +31,7 @@ fn a_failed_callout_is_logged_with_its_target_and_advice() {
         (of_envoy(503, &format!("{failed}protocol error")), "speaks no HTTP"),
         (of_envoy(504, "upstream request timeout"), "callout_timeout_seconds"),
         (of_envoy(502, "<html>connection timeout"), "a gateway before it (status 502)"),
-        // A proxy that answers itself says so, another nothing.
+        // A proxy that responds itself says why, another proxy says nothing.
         (Err(CalloutFailed::NoAnswer), ""),
     ] {
         crate::world::log::forget();
@@ -129,7 +129,7 @@ fn one_worker_logs_an_outage_and_one_the_recovery() {
     let recovered = with(&["WARN provider=main code=provider_recovered"]);
     assert_eq!(recovered.len(), 1, "{recovered:?}");
     assert_has(&recovered[0], &["75 s"]);
-    // The next outage is another.
+    // This is a new outage.
     world.idp().is_down = true;
     world.after(4000).tick();
     assert_eq!(failures(), 6, "{:?}", lines());

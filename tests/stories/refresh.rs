@@ -1,16 +1,16 @@
-//! A session outlives its access token: it is refreshed once, without an effect on requests.
+//! A session outlives its access token: it is refreshed once, and requests do not notice.
 
 use serde_json::{Value, json};
 
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, lines, log, merge};
+use crate::world::{Key, NO_WAKE_UPS, Proxy, Rotation, Seen, World, answer, lines, log, merge};
 use vestibule::http::{CalloutFailed, Request};
 
-/// The upstream gets the access token; requests of programs and of browsers.
+/// The access token is forwarded, for programs and browsers.
 pub fn forwarding() -> Value {
     json!({"identity": {"access_token_header": "x-access-token", "headers": {"x-email": "email"}}})
 }
 
-/// A world in which somebody is logged in, at a provider that gives refresh tokens.
+/// A session at a provider that issues refresh tokens.
 pub fn logged_in_on(proxy: Proxy, change: &Value) -> World {
     logged_in_to(World::on(proxy, change))
 }
@@ -27,10 +27,10 @@ pub fn logged_in(change: &Value) -> World {
 }
 
 pub fn token(seen: &Seen) -> String {
-    seen.told("x-access-token").unwrap().to_owned()
+    seen.upstream_header("x-access-token").unwrap().to_owned()
 }
 
-/// A request of a script, with the cookies that the browser has now.
+/// A request of a script, with the current cookies of the browser.
 pub fn fetch(world: &World) -> Request {
     let cookies = world.browser.header(false, world.now).unwrap();
     world.program("/orders", &[("cookie", &cookies)])
@@ -40,13 +40,13 @@ pub fn fetch(world: &World) -> Request {
 fn oidcc_client_test_refresh_token() {
     let mut world = logged_in(&forwarding());
     let first = token(&world.get("/orders"));
-    // The token is still valid, so no request waits for the next.
+    // The token is still valid, so no request waits for the refresh.
     let before = world.after(250).get("/orders");
     assert_eq!(token(before.is(200, "session")), first);
     world.tick();
     let after = world.get("/orders");
     assert_ne!(token(after.is(200, "session")), first);
-    assert_eq!(after.cookies().len(), 1, "the browser gets the renewed session");
+    assert_eq!(after.cookies().len(), 1, "the browser gets the refreshed session");
     assert_eq!(token(&world.get("/orders")), token(&after));
     assert_eq!((world.idp().refreshes.used, world.idp().count("token")), (1, 2));
 }
@@ -61,7 +61,7 @@ fn a_day_in_use_is_one_login_and_one_refresh_per_token() {
             world.tick();
         }
         let used = world.idp().refreshes.used;
-        assert!((100..=125).contains(&used), "{used} renewals in 30,000 s of tokens of 300 s, {rotation:?}");
+        assert!((100..=125).contains(&used), "{used} refreshes in 30,000 s of tokens of 300 s, {rotation:?}");
         assert_eq!((world.idp().refreshes.reused, world.idp().count("token")), (0, used + 1), "{rotation:?}");
     }
 }
@@ -90,7 +90,7 @@ fn refr_16_sessions_survive_every_kind_of_refresh_token_rotation() {
     }
 }
 
-/// Two sessions in one browser profile each: the cookies of the first and of the second.
+/// Two sessions in two browser profiles: the cookies of the first and of the second.
 fn two_sessions(rotation: Rotation, first: &Value, second: &Value) -> (World, [Request; 2]) {
     let mut world = World::with(&json!({"identity": {
         "access_token_header": "x-access-token", "headers": {"x-sub": "sub", "x-acr": "acr"},
@@ -108,9 +108,9 @@ fn two_sessions(rotation: Rotation, first: &Value, second: &Value) -> (World, [R
     (world, requests)
 }
 
-fn told(seen: &Seen) -> [Option<&str>; 2] {
+fn identity(seen: &Seen) -> [Option<&str>; 2] {
     seen.is(200, "session");
-    [seen.told("x-sub"), seen.told("x-acr")]
+    [seen.upstream_header("x-sub"), seen.upstream_header("x-acr")]
 }
 
 #[test]
@@ -123,17 +123,18 @@ fn refr_17_two_logins_with_one_refresh_token_stay_separate() {
         ] {
             let (mut world, [one, other]) = two_sessions(rotation, &first, &second);
             let before = [world.send(one.clone()), world.send(other.clone())];
-            let before =
-                before.each_ref().map(|seen| (told(seen).map(|told| told.map(str::to_owned)), token(seen)));
+            let before = before
+                .each_ref()
+                .map(|seen| (identity(seen).map(|value| value.map(str::to_owned)), token(seen)));
             for worker in [0, 1] {
-                // Both orders, and each with the old cookie again.
+                // In both orders, and each once more with the old cookie.
                 let requests = if worker == 0 { [&one, &other] } else { [&other, &one] };
                 world.after(301);
                 for request in requests {
                     let seen = world.on_worker(worker).send(request.clone());
                     let (expected, token_before) = &before[usize::from(!std::ptr::eq(request, &one))];
-                    let expected = expected.each_ref().map(|told| told.as_deref());
-                    assert_eq!(told(&seen), expected, "REFR-17 {rotation:?} {first} {second}");
+                    let expected = expected.each_ref().map(|value| value.as_deref());
+                    assert_eq!(identity(&seen), expected, "REFR-17 {rotation:?} {first} {second}");
                     assert_ne!(token(&seen), *token_before, "REFR-17 {rotation:?}");
                 }
             }
@@ -146,8 +147,8 @@ fn refr_17_two_logins_with_one_refresh_token_stay_separate() {
 fn refr_17_a_shared_single_use_refresh_token_mixes_no_identities() {
     let (mut world, [one, other]) =
         two_sessions(Rotation::Rotates, &json!({"sub": "alice"}), &json!({"sub": "bob"}));
-    assert_eq!(told(&world.after(301).send(one.clone()))[0], Some("alice"));
-    // The provider takes it for stolen, and ends what came of it.
+    assert_eq!(identity(&world.after(301).send(one.clone()))[0], Some("alice"));
+    // The provider treats it as stolen, and revokes every token of the login.
     world.send(other).is(401, "session_not_refreshed");
     world.after(301).send(one).is(401, "session_not_refreshed");
     assert_eq!(world.idp().refreshes.reused, 2);
@@ -221,10 +222,10 @@ fn refr_08_a_late_request_with_the_old_cookie_gets_the_same_result() {
     let mut world = logged_in(&forwarding());
     world.after(301);
     let late = fetch(&world);
-    let renewed = token(world.get("/orders").is(200, "session"));
+    let refreshed = token(world.get("/orders").is(200, "session"));
     for worker in 0..4 {
         let seen = world.after(20).on_worker(worker).send(late.clone());
-        assert_eq!(token(seen.is(200, "session")), renewed);
+        assert_eq!(token(seen.is(200, "session")), refreshed);
         assert_eq!(seen.cookies().len(), 1);
     }
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
@@ -269,7 +270,7 @@ fn refr_06_a_refused_refresh_token_ends_the_session_once() {
     assert!(seen.cookies()[0].starts_with("__Host-vestibule=; "), "{:?}", seen.cookies());
     world.send(script.clone()).is(401, "session_not_refreshed");
     world.on_worker(1).send(script.clone()).is(401, "session_not_refreshed");
-    assert_eq!(world.idp().count("token"), 2, "the provider is asked once");
+    assert_eq!(world.idp().count("token"), 2, "the provider gets one request");
     for _ in 0..4 {
         world.after(600).send(script.clone()).is(401, "session_not_refreshed");
         world.tick();
@@ -288,7 +289,7 @@ fn refr_05_without_shared_data_the_second_worker_deletes_no_cookie() {
     world.send(script.clone()).is(200, "session");
     let seen = world.on_worker(1).send(script);
     assert_eq!(seen.is(401, "session_not_refreshed").cookies(), [""; 0]);
-    // Whoever is sent to log in gets a new one anyway.
+    // A redirect to the login may delete the cookie: the login sets a new one.
     let seen = world.send(page);
     assert!(seen.is(302, "login_begins").cookies().iter().any(|cookie| cookie.contains("Max-Age=0")));
 }
@@ -316,7 +317,7 @@ fn refr_09_odd_lifetimes_cause_no_refresh_storm() {
             world.tick();
         }
         let used = world.idp().refreshes.used;
-        assert!(used <= 10, "{used} renewals in 100 s with expires_in {expires_in}");
+        assert!(used <= 10, "{used} refreshes in 100 s with expires_in {expires_in}");
         assert_eq!(world.idp().refreshes.reused, 0);
     }
 }
@@ -337,9 +338,9 @@ fn oidcc_client_test_refresh_token_invalid_sub() {
     world.send(script).is(401, "session_not_refreshed");
 }
 
-/// The result for a session whose refreshed ID token has this difference. Nonce and `auth_time` are those of
-/// the login.
-fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
+/// The code of a request whose refreshed ID token has these changes, made from the login's nonce and
+/// `auth_time`.
+fn refreshed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
     let mut world = World::new();
     world.idp().refreshes.gives = true;
     let auth_time = world.now.0 - 100;
@@ -357,20 +358,20 @@ fn renewed_with(claims: impl Fn(&str, u64) -> Value) -> &'static str {
 
 #[test]
 fn a_refreshed_id_token_matches_the_login() {
-    // As it should be: no nonce, or that of the login; the time of the login, or none.
-    assert_eq!(renewed_with(|_, _| json!({})), "session");
-    assert_eq!(renewed_with(|nonce, auth_time| json!({"nonce": nonce, "auth_time": auth_time})), "session");
+    // Valid: no nonce or that of the login; `auth_time` of the login or none.
+    assert_eq!(refreshed_with(|_, _| json!({})), "session");
+    assert_eq!(refreshed_with(|nonce, auth_time| json!({"nonce": nonce, "auth_time": auth_time})), "session");
     for nonce in [json!("another"), json!(""), json!(5), json!(["a"])] {
-        assert_eq!(renewed_with(|_, _| json!({"nonce": nonce})), "session_not_refreshed", "{nonce}");
+        assert_eq!(refreshed_with(|_, _| json!({"nonce": nonce})), "session_not_refreshed", "{nonce}");
     }
-    // Before the login nobody authenticated for it. Keycloak reports the last authentication.
-    assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_refreshed");
-    assert_eq!(renewed_with(|_, auth_time| json!({"auth_time": auth_time + 300})), "session");
-    // We are the only party that may be named.
-    assert_eq!(renewed_with(|_, _| json!({"azp": "gateway"})), "session");
-    assert_eq!(renewed_with(|_, _| json!({"azp": "another"})), "session_not_refreshed");
-    assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"], "azp": "gateway"})), "session");
-    assert_eq!(renewed_with(|_, _| json!({"aud": ["gateway", "api"]})), "session_not_refreshed");
+    // An earlier `auth_time` than that of the login is wrong. Keycloak sends that of the last authentication.
+    assert_eq!(refreshed_with(|_, auth_time| json!({"auth_time": auth_time - 1})), "session_not_refreshed");
+    assert_eq!(refreshed_with(|_, auth_time| json!({"auth_time": auth_time + 300})), "session");
+    // Only we may be the authorized party.
+    assert_eq!(refreshed_with(|_, _| json!({"azp": "gateway"})), "session");
+    assert_eq!(refreshed_with(|_, _| json!({"azp": "another"})), "session_not_refreshed");
+    assert_eq!(refreshed_with(|_, _| json!({"aud": ["gateway", "api"], "azp": "gateway"})), "session");
+    assert_eq!(refreshed_with(|_, _| json!({"aud": ["gateway", "api"]})), "session_not_refreshed");
 }
 
 #[test]
@@ -383,7 +384,7 @@ fn a_refreshed_id_token_for_another_client_or_person_ends_the_session() {
         json!({"iss": null}),
         json!({"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}),
         json!({"token_use": "access"}),
-        // Whenever it counts.
+        // Expired or not.
         json!({"sub": "mallory", "exp": 1}),
         json!({"aud": "other", "iat": null}),
         json!({"nonce": "another", "exp": 1}),
@@ -406,7 +407,7 @@ fn a_refreshed_id_token_with_a_foreign_signature_ends_the_session() {
     world.send(script).is(401, "session_not_refreshed");
 }
 
-/// A wrong clock, here or there, logs nobody out, and grants no new rights.
+/// A wrong clock, here or at the provider, ends no session and grants no new rights.
 #[test]
 fn a_refreshed_id_token_outside_its_validity_is_ignored() {
     for leeway in [0, 10, 200] {
@@ -433,12 +434,16 @@ fn a_refreshed_id_token_outside_its_validity_is_ignored() {
             world.idp().refreshes.id_token = id_token;
             let seen = world.after(301).get("/orders");
             let expected = if is_taken { "new@example.com" } else { "alice@example.com" };
-            assert_eq!(seen.is(200, "session").told("x-email"), Some(expected), "{leeway} {times}");
+            assert_eq!(
+                seen.is(200, "session").upstream_header("x-email"),
+                Some(expected),
+                "{leeway} {times}"
+            );
             let has_warned = lines().iter().any(|line| line.contains("the claims stay as they are"));
             assert_eq!(has_warned, !is_taken, "{leeway} {times}");
             world.idp().refreshes.id_token = json!({"email": "newer@example.com"});
             let seen = world.after(301).get("/orders");
-            assert_eq!(seen.is(200, "session").told("x-email"), Some("newer@example.com"));
+            assert_eq!(seen.is(200, "session").upstream_header("x-email"), Some("newer@example.com"));
             assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
         }
     }
@@ -449,7 +454,7 @@ fn refr_03_without_an_id_token_the_claims_stay() {
     let mut world = logged_in(&forwarding());
     world.idp().refreshes.id_token = Value::Null;
     let seen = world.after(301).get("/orders");
-    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-email"), Some("alice@example.com"));
     assert_eq!(world.idp().refreshes.used, 1);
 }
 
@@ -466,7 +471,7 @@ fn refr_14_withdrawn_rights_are_gone_after_the_refresh() {
     assert_eq!(world.after(301).get("/admin").status, 403);
 }
 
-/// A refresh is no authentication: these claims of the login's ID token stay.
+/// A refresh authenticates nobody: these claims of the login's ID token stay.
 #[test]
 fn auth_time_acr_and_amr_survive_refreshes() {
     let headers = json!({"x-time": "auth_time", "x-acr": "acr", "x-amr": "amr", "x-email": "email"});
@@ -484,9 +489,9 @@ fn auth_time_acr_and_amr_survive_refreshes() {
         world.log_in("/orders").is(302, "login_completed");
         world.idp().refreshes.id_token = newer.clone();
         let seen = world.after(301).get("/orders");
-        assert_eq!(seen.is(200, "session").told("x-email"), Some("a@new.example"));
-        let told = ["x-time", "x-acr", "x-amr"].map(|name| seen.told(name));
-        assert_eq!(told, expected, "{of_login}");
+        assert_eq!(seen.is(200, "session").upstream_header("x-email"), Some("a@new.example"));
+        let headers = ["x-time", "x-acr", "x-amr"].map(|name| seen.upstream_header(name));
+        assert_eq!(headers, expected, "{of_login}");
     }
 }
 
@@ -507,7 +512,7 @@ fn refr_13_a_narrower_scope_applies_after_the_refresh() {
         world.get("/write").is(200, "session");
         world.idp().refreshes.response = json!({"scope": scope});
         assert_eq!(world.after(301).get("/write").status, status, "{scope}");
-        // What was given up does not come back by itself.
+        // A scope that was lost does not return by itself.
         world.idp().refreshes.response = json!({});
         assert_eq!(world.after(301).get("/write").status, status, "{scope}");
         assert_eq!(world.idp().refreshes.used, 2);
@@ -516,14 +521,14 @@ fn refr_13_a_narrower_scope_applies_after_the_refresh() {
 
 #[test]
 fn refr_11_an_abandoned_request_does_not_lose_the_new_token() {
-    let mut world = logged_in_to(World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding()));
+    let mut world = logged_in_to(World::on_envoy_alone(NO_WAKE_UPS, &forwarding()));
     world.after(301);
     let request = fetch(&world);
     world.begin_and_leave(&request);
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
     let seen = world.send(request);
-    assert!(token(seen.is(200, "session")).contains("renewed"));
+    assert!(token(seen.is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
@@ -533,7 +538,7 @@ fn a_host_that_cannot_wake_requests_refreshes_in_the_request() {
     world.after(301);
     let requests = vec![fetch(&world); 5];
     let seen = world.together(&requests);
-    assert!(seen.iter().all(|seen| token(seen.is(200, "session")).contains("renewed")));
+    assert!(seen.iter().all(|seen| token(seen.is(200, "session")).contains("newer")));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
@@ -553,10 +558,10 @@ fn a_request_waiting_for_a_refresh_is_refused_after_a_logout() {
     let mut world = logged_in_on(Proxy::Nginx, &json!({}));
     world.after(301);
     let request = fetch(&world);
-    let (asked, waiting) = world.begin(&request);
-    assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
+    let (callout, waiting) = world.begin(&request);
+    assert!(callout.url.path().ends_with("/token"), "{}", callout.url);
     world.get("/oidc/logout").is(303, "logged_out");
-    // Without the logout, the session would go on while the provider is away.
+    // Without the logout, the session would continue while the provider is unreachable.
     world.resume(waiting, Err(CalloutFailed::NoAnswer)).is(401, "session_logged_out");
 }
 
@@ -585,7 +590,7 @@ fn refr_14_new_userinfo_replaces_that_of_the_login() {
     assert_eq!(world.after(301).get("/admin").status, 403);
     world.idp().instead.insert("userinfo", answer(500, json!({})));
     assert_eq!(world.after(301).get("/admin").status, 403, "a failure changes nothing");
-    assert_eq!(world.get("/orders").told("x-email"), None);
+    assert_eq!(world.get("/orders").upstream_header("x-email"), None);
 }
 
 #[test]
@@ -598,7 +603,7 @@ fn refr_14_a_right_missing_from_the_new_id_token_is_gone_when_userinfo_fails() {
         (json!({"groups": ["admin"]}), json!({}), json!({}), 403),
         (json!({"groups": ["admin"]}), json!({}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({"groups": ["admin"]}), json!({}), 403),
-        // Only userinfo had it, and the next userinfo lacks it.
+        // Only userinfo had the right, and the next userinfo lacks it.
         (json!({}), json!({"groups": ["admin"]}), json!({}), 200),
         (json!({}), json!({"groups": ["admin"]}), json!({"groups": ["staff"]}), 403),
         (json!({"groups": ["admin"]}), json!({}), Value::Null, 200),
@@ -613,18 +618,18 @@ fn refr_14_a_right_missing_from_the_new_id_token_is_gone_when_userinfo_fails() {
             world.get("/admin").is(200, "session");
             world.idp().refreshes.id_token = of_refresh.clone();
             world.idp().instead.insert("userinfo", failure);
-            // Also when it fails again.
+            // Also after a second failure.
             for used in 1..=2 {
                 let what = format!("REFR-14 {of_login} {of_userinfo} {of_refresh}");
                 assert_eq!(world.after(301).get("/admin").status, status, "{what}");
-                assert_eq!(world.get("/orders").told("x-nickname"), Some("Al"), "{what}");
+                assert_eq!(world.get("/orders").upstream_header("x-nickname"), Some("Al"), "{what}");
                 assert_eq!(world.idp().refreshes.used, used, "{what}");
             }
             world.idp().instead.clear();
             world.idp().userinfo = json!({"nickname": "Alice"});
             let is_admin = of_login != json!({}) && of_refresh.is_null();
             assert_eq!(world.after(301).get("/admin").status, if is_admin { 200 } else { 403 });
-            assert_eq!(world.get("/orders").told("x-nickname"), Some("Alice"));
+            assert_eq!(world.get("/orders").upstream_header("x-nickname"), Some("Alice"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a refreshed session reaches its browser: by which response, and what is not overwritten.
+//! How a refreshed session reaches its browser: in which response, and what it does not overwrite.
 
 use serde_json::json;
 
@@ -10,16 +10,17 @@ use serde_json::Value;
 use vestibule::http::{CalloutFailed, Reply, Request};
 
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Key, NOBODY_IS_WOKEN, Proxy, Rotation, Seen, World, answer, merge, noise};
+use crate::world::{Key, NO_WAKE_UPS, Proxy, Rotation, Seen, World, answer, merge, noise};
 
 #[test]
 fn an_undelivered_refresh_waits_for_the_browser() {
-    // Or for as long as a session may be unused.
+    // Or after any pause that the idle timeout allows.
     for (idle, pause) in [(json!({}), 1_500), (json!({"session": {"idle_timeout_seconds": 0}}), 20_000)] {
         let mut change = forwarding();
         merge(&mut change, &idle);
         let mut world = logged_in(&change);
-        // The last request before the pause begins the refresh, and its response cannot deliver the result.
+        // The last request before the pause starts the refresh, and its response comes too early for the
+        // result.
         world.after(250).get("/orders").is(200, "session");
         world.tick();
         assert_eq!(world.idp().refreshes.used, 1);
@@ -32,15 +33,15 @@ fn an_undelivered_refresh_waits_for_the_browser() {
 #[test]
 fn a_late_response_sets_no_older_session() {
     let mut world = logged_in(&forwarding());
-    // A report that takes long begins; the cookie is due to be written with its time of use.
+    // A slow report starts; the cookie is due to be extended.
     let request = world.after(200).navigation("/report", false);
     let report = world.begin_slow(&request);
-    let renewed = token(world.after(101).get("/orders").is(200, "session"));
-    assert_eq!(token(&world.get("/orders")), renewed);
+    let refreshed = token(world.after(101).get("/orders").is(200, "session"));
+    assert_eq!(token(&world.get("/orders")), refreshed);
     let seen = world.after(180).end(&request, report);
     seen.is(200, "session");
     assert_eq!(seen.cookies(), [""; 0]);
-    assert_eq!(token(world.get("/orders").is(200, "session")), renewed);
+    assert_eq!(token(world.get("/orders").is(200, "session")), refreshed);
     assert_eq!(world.idp().refreshes.reused, 0);
 }
 
@@ -54,7 +55,7 @@ fn a_response_after_a_refresh_sets_the_refreshed_session() {
     assert_eq!(world.idp().refreshes.used, 1);
     let seen = world.after(10).end(&request, report);
     assert_eq!(seen.is(200, "session").cookies().len(), 1);
-    // It is there, so the old cookie is good for a while and no longer.
+    // The result was delivered, so the old cookie is valid for the grace period only.
     assert_ne!(token(world.after(200).get("/orders").is(200, "session")), before);
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
@@ -113,7 +114,7 @@ fn a_request_waits_for_one_refresh_at_most() {
     let reply = world.reply(&token);
     let (userinfo, waiting) = world.next(waiting, reply);
     let reply = world.after(2).reply(&userinfo);
-    // The new token is over already, and counts for this request all the same.
+    // The new token has expired already, but is valid for this request.
     world.resume(waiting, reply).is(200, "session");
     assert_eq!(world.idp().refreshes.used, 1);
 }
@@ -124,8 +125,8 @@ fn on_a_host_without_wake_ups_a_failed_refresh_falls_back_to_the_grace_period() 
         let change = json!({"providers": {"main": {"refresh_grace_seconds": grace}}});
         let mut world = logged_in_on(Proxy::Nginx, &change);
         world.after(301);
-        let (asked, _slow) = world.begin(&fetch(&world));
-        assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
+        let (callout, _slow) = world.begin(&fetch(&world));
+        assert!(callout.url.path().ends_with("/token"), "{}", callout.url);
         let request = fetch(&world);
         world.send(request).is(status, code);
         assert_eq!(world.idp().refreshes.used, 0);
@@ -139,7 +140,7 @@ fn with_id_token() -> serde_json::Value {
 #[test]
 fn a_not_yet_published_key_ends_no_session() {
     let mut world = logged_in(&with_id_token());
-    let before = world.get("/orders").told("x-id-token").unwrap().to_owned();
+    let before = world.get("/orders").upstream_header("x-id-token").unwrap().to_owned();
     world.idp().refreshes.response = json!({"expires_in": 200});
     let published = answer(200, world.idp().published());
     world.idp().instead.insert("keys", published);
@@ -148,13 +149,13 @@ fn a_not_yet_published_key_ends_no_session() {
     world.after(250).get("/orders").is(200, "session");
     world.tick();
     let seen = world.get("/orders");
-    assert_eq!(seen.is(200, "session").told("x-id-token"), Some(before.as_str()));
-    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    assert_eq!(seen.is(200, "session").upstream_header("x-id-token"), Some(before.as_str()));
+    assert_eq!(seen.upstream_header("x-email"), Some("alice@example.com"));
     let seen = world.after(51).get("/orders");
-    assert!(seen.is(200, "session").told_nothing("x-id-token"));
+    assert!(seen.is(200, "session").lacks_upstream_header("x-id-token"));
     world.idp().instead.clear();
     let seen = world.after(150).get("/orders");
-    assert!(seen.is(200, "session").told("x-id-token").is_some_and(|token| token != before));
+    assert!(seen.is(200, "session").upstream_header("x-id-token").is_some_and(|token| token != before));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
 }
 
@@ -167,7 +168,7 @@ fn jwk_06_tokens_with_invented_keys_do_not_delay_a_new_key() {
     let now = world.now;
     let made_up = world.idp().access_token_with(&json!({"kid": "made-up"}), &json!({}), now);
     world.with_token("/api", &made_up).is(401, "jws_key_unknown");
-    // In the second after, the provider signs with a new key: for a refresh and for a login.
+    // A second later the provider rotates its keys: for a refresh and for a login.
     world.idp().keys = vec![Key::new("k2", 2)];
     world.after(2).get("/orders").is(200, "session");
     assert_eq!(world.idp().refreshes.used, 1);
@@ -191,7 +192,7 @@ fn refr_14_claims_missing_from_new_userinfo_are_gone() {
     world.idp().userinfo = json!({"groups": ["admin"]});
     world.log_in("/admin").is(302, "login_completed");
     world.after(301).get("/admin").is(200, "session");
-    // A failure takes nothing away.
+    // A failed request removes no right.
     world.idp().instead.insert("userinfo", answer(500, json!({})));
     world.after(301).get("/admin").is(200, "session");
     world.idp().instead.clear();
@@ -212,8 +213,8 @@ fn id_token_claims_survive_other_userinfo() {
     world.log_in("/orders").is(302, "login_completed");
     world.idp().userinfo = json!({"email": null, "team": "red"});
     let seen = world.after(301).get("/orders");
-    assert_eq!(seen.told("x-team"), Some("red"));
-    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-team"), Some("red"));
+    assert_eq!(seen.upstream_header("x-email"), Some("alice@example.com"));
 }
 
 #[test]
@@ -231,18 +232,18 @@ fn a_claim_is_kept_only_if_its_last_source_still_has_it() {
     world.after(301).get("/admin").is(200, "session");
     world.idp().userinfo = json!({});
     assert_eq!(world.after(301).get("/admin").status, 403);
-    // It grants it once more; then an ID token does, and userinfo is not fetched.
+    // Userinfo grants it again; then an ID token does, and userinfo is not fetched.
     world.idp().userinfo = json!({"groups": ["admin"]});
     world.after(301).get("/admin").is(200, "session");
     world.idp().refreshes.id_token = json!({"groups": ["admin"]});
     world.after(301).get("/admin").is(200, "session");
-    // What the ID token said is not for userinfo to take away.
+    // Userinfo cannot withdraw a right of the ID token.
     world.idp().refreshes.id_token = serde_json::Value::Null;
     world.idp().userinfo = json!({});
     world.after(301).get("/admin").is(200, "session");
 }
 
-/// Whatever becomes of an answer that brought a new refresh token, the one before is spent.
+/// Once a response has a new refresh token, the previous one is spent, whatever happens to the response.
 #[test]
 fn a_new_refresh_token_is_kept_from_an_otherwise_unusable_response() {
     let wrong = [
@@ -266,18 +267,18 @@ fn a_new_refresh_token_is_kept_from_an_otherwise_unusable_response() {
             world.idp().refreshes.response = response.clone();
             assert_eq!(token(&world.get("/orders")), first, "{response}");
             assert_eq!(world.idp().refreshes.used, 1, "{response}");
-            // Again, and by another worker.
+            // Once more, on another worker.
             world.after(11).on_worker(1).get("/orders").is(200, "session");
-            // On nginx a new worker fetches metadata, keys and tokens in one tick each.
+            // In nginx a new worker needs a tick each for metadata, keys and tokens.
             (0..2).for_each(|_| world.tick());
             assert_eq!(world.idp().refreshes.used, 2, "{response}");
             world.get("/orders").is(200, "session");
             world.idp().refreshes.response = json!({});
             world.after(11).get("/orders").is(200, "session");
             world.tick();
-            let renewed = token(world.get("/orders").is(200, "session"));
-            assert_ne!(renewed, first, "{response}");
-            assert_eq!(token(world.send(old).is(200, "session")), renewed, "{response}");
+            let refreshed = token(world.get("/orders").is(200, "session"));
+            assert_ne!(refreshed, first, "{response}");
+            assert_eq!(token(world.send(old).is(200, "session")), refreshed, "{response}");
             assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (3, 0), "{response}");
         }
     }
@@ -311,7 +312,7 @@ fn no_failure_after_the_token_response_loses_the_refresh_token() {
 
 #[test]
 fn a_refresh_response_is_kept_when_no_request_waits() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
     world.tick();
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -321,7 +322,7 @@ fn a_refresh_response_is_kept_when_no_request_waits() {
     let mut sent = world.tick_and_hold();
     let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
     assert_eq!(refresh.1.timeout, Duration::from_secs(30));
-    // The request has waited long enough, and goes on as if the provider did not answer.
+    // The request has waited for its limit, and continues as if the provider were unreachable.
     let seen = world.after(10).end(&request, stream);
     assert_eq!(token(seen.is(200, "session")), before);
     world.after(15).answer_held(refresh);
@@ -339,23 +340,23 @@ fn a_background_refresh_has_a_longer_but_finite_timeout() {
         let sent = world.tick_and_hold();
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].1.timeout, Duration::from_secs(expected));
-        // While the reply may still arrive, no other request sends the refresh token.
+        // No other request sends the refresh token while the reply may still arrive.
         let request = fetch(world.after(2 * expected).on_worker(1));
         world.begin_slow(&request);
         let sent = world.tick_and_hold();
-        assert!(sent.iter().all(|(_, asked)| !asked.url.path().ends_with("/token")));
+        assert!(sent.iter().all(|(_, callout)| !callout.url.path().ends_with("/token")));
     }
     let mut world = logged_in_on(Proxy::Nginx, &json!({}));
     let request = fetch(world.after(301));
     assert_eq!(world.begin(&request).0.timeout, Duration::from_secs(5));
 }
 
-/// When an ID token ends that the upstream gets, if it gets one.
+/// When the ID token for the upstream expires, if there is one.
 fn ends(seen: &Seen) -> Option<u64> {
-    if seen.is(200, "session").told_nothing("x-id-token") {
+    if seen.is(200, "session").lacks_upstream_header("x-id-token") {
         return None;
     }
-    let payload = seen.told("x-id-token").unwrap().split('.').nth(1).unwrap();
+    let payload = seen.upstream_header("x-id-token").unwrap().split('.').nth(1).unwrap();
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
     claims["exp"].as_u64()
 }
@@ -383,7 +384,7 @@ fn a_forwarded_id_token_is_refreshed_before_it_expires() {
     }
     let used = world.idp().refreshes.used;
     assert!((6..=9).contains(&used), "{used} in 2,000 s of ID tokens of 300 s");
-    // A late request gets a valid one.
+    // A request that comes later gets a valid one.
     let now = world.after(1_000).now.0;
     assert!(ends(&world.get("/orders")).is_some_and(|end| now < end));
     assert_eq!(world.idp().refreshes.reused, 0);
@@ -405,7 +406,7 @@ fn an_id_token_that_expires_at_once_causes_no_refresh() {
 }
 
 #[test]
-fn a_provider_that_refreshes_no_id_token_is_not_asked_repeatedly() {
+fn a_provider_without_new_id_tokens_gets_no_repeated_requests() {
     for id_token in [Value::Null, json!({"exp": 1}), json!({"iat": 9_000_000_000_u64})] {
         let mut world = with_short_id_tokens(&json!({}));
         world.idp().refreshes.id_token = id_token.clone();
@@ -417,7 +418,7 @@ fn a_provider_that_refreshes_no_id_token_is_not_asked_repeatedly() {
             world.tick();
         }
         assert_eq!(world.idp().refreshes.used, 1, "{id_token}");
-        // When the access token is due it is tried again.
+        // When the access token is due, the next attempt is made.
         world.idp().refreshes.id_token = json!({});
         world.after(900).get("/orders");
         world.tick();
@@ -441,8 +442,8 @@ fn an_expired_id_token_is_not_forwarded_and_its_session_goes_on() {
     assert!(ends(&world.after(299).get("/orders")).is_some());
     let seen = world.after(1).get("/orders");
     assert_eq!(ends(&seen), None);
-    assert_eq!(seen.told("x-email"), Some("alice@example.com"));
-    // Nor does the upstream get one that the client makes up.
+    assert_eq!(seen.upstream_header("x-email"), Some("alice@example.com"));
+    // Nor does the upstream get one that the client invents.
     let request = world.navigation("/orders", false);
     let seen = world.send_pretending(request, &[("x-id-token", "a.b.c")]);
     assert_eq!(ends(&seen), None);
@@ -469,7 +470,7 @@ fn without_a_new_id_token_the_session_goes_on() {
     }
 }
 
-/// A request with the session that an answer brought.
+/// A request with the session cookies of a response.
 fn with_cookies_of(world: &World, seen: &Seen) -> Request {
     let cookies = seen.is(200, "session").cookies();
     let pairs: Vec<&str> = cookies.iter().filter_map(|cookie| cookie.split(';').next()).collect();
@@ -482,7 +483,7 @@ fn two_refreshes_of_one_cookie_make_two_valid_sessions() {
         let mut world = logged_in(&forwarding());
         world.idp().refreshes.rotation = rotation;
         let late = fetch(&world);
-        // What came of the first is forgotten two minutes after it was delivered.
+        // The outcome of the first refresh expires two minutes after it was delivered.
         let mut states = [301, 130].map(|pause| {
             let seen = world.after(pause).send(late.clone());
             with_cookies_of(&world, &seen)
@@ -498,7 +499,7 @@ fn two_refreshes_of_one_cookie_make_two_valid_sessions() {
     }
 }
 
-/// The application has so many cookies that one of ours is all that fits.
+/// Cookies of the application leave room for one cookie of ours.
 fn fill_with_cookies(world: &mut World) {
     for number in 0..11 {
         world.browser.take(&format!("application-{number}={}; Path=/", noise(3_800)), world.now);
@@ -515,7 +516,7 @@ fn a_session_is_the_same_state_with_or_without_its_id_token() {
     let seen = world.after(301).get("/orders");
     assert_eq!(seen.is(200, "session").cookies().len(), 1, "the ID token is left out");
     let without = fetch(&world);
-    // A request with the old cookie gets the state with the ID token, and refreshes that.
+    // A request with the old cookie gets the state with the ID token, and starts its refresh.
     let seen = world.after(61).send(late);
     assert_eq!(seen.is(200, "session").cookies().len(), 2, "the ID token is there");
     world.send(without).is(200, "session");
@@ -536,7 +537,7 @@ fn a_session_crowded_by_application_cookies_is_refreshed() {
         assert_eq!(seen.is(200, "session").cookies(), [""; 0], "there is no room");
     }
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (5, 0));
-    // The application has done with its cookies.
+    // The application deletes its cookies.
     world.browser.cookies.retain(|cookie| !cookie.name.starts_with("application"));
     assert!(!world.get("/orders").is(200, "session").cookies().is_empty(), "it is written");
     world.after(250).get("/orders").is(200, "session");

@@ -8,7 +8,7 @@ use vestibule::time::Seconds;
 use super::kept::{Kept, finish, form, kept, restore};
 use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World, lines};
 
-/// Somebody filled in a form while the session ended, and has logged in again since.
+/// A form was filled in while the session ended, and the person has logged in since.
 fn filled_in() -> (World, Kept, String) {
     let hosts = ["app.example.com", "other.example.com"];
     let mut world = World::with(&json!({"session": {"hosts": hosts}}));
@@ -32,24 +32,24 @@ fn a_preserved_form_is_sent_only_for_the_person_who_filled_it_in() {
     assert!(!seen.is(403, "kept_form_other_person").body.contains("<form"));
 
     let (mut world, kept, note) = filled_in();
-    // Somebody else has logged in since.
+    // Another person has logged in since.
     world.idp().id_token = json!({"sub": "bob", "iat": world.now.0, "exp": world.now.0 + 300});
     world.log_in("/oidc/login").is(302, "login_completed");
     restore(&mut world, &kept.sealed, &note).is(403, "kept_form_other_person");
-    // Nobody is logged in any more.
+    // The person has logged out.
     world.browser.forget(SESSION);
     restore(&mut world, &kept.sealed, &note).is(401, "not_logged_in");
 }
 
 #[test]
 fn redir_12_a_preserved_form_opens_only_in_the_browser_of_its_login() {
-    // Somebody seals a form on a machine of theirs, which says what it likes, and logs in there.
+    // An attacker seals a form with any content in their own browser, and logs in there.
     let mut attacker = World::new();
     attacker.after(4000);
     let request = form(&attacker, "/transfer?to=mallory");
     let baited = kept(&mut attacker, request, "amount=1000");
     let theirs = finish(&mut attacker, &baited, "mallory");
-    // In the browser of somebody else neither their note counts, nor one of that browser.
+    // In another person's browser neither their note is accepted, nor one of that browser.
     let (mut world, own, note) = filled_in();
     restore(&mut world, &baited.sealed, &theirs).is(403, "kept_form_other_person");
     restore(&mut world, &baited.sealed, &note).is(400, "kept_form_not_opened");
@@ -79,7 +79,7 @@ fn redir_12_another_site_cannot_open_a_preserved_form() {
     }
     let seen = world.get("/oidc/restore");
     assert_eq!(seen.is(405, "method_not_allowed").header("allow"), Some("POST"));
-    // On another host of this filter it is not the same form either.
+    // On another host of this filter the form cannot be restored either.
     let mut request = world.submission("/oidc/restore", From::Here);
     request.authority = "other.example.com".to_owned();
     request.headers =
@@ -103,7 +103,7 @@ fn a_malformed_preserved_form_is_refused() {
         request.headers.push("content-type", "application/x-www-form-urlencoded");
         world.send_with_body(request, body.as_bytes()).is(400, "parameter_missing");
     }
-    // Under another key nothing opens.
+    // It does not open with another key.
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     restore(&mut world, &sealed, &note).is(400, "kept_form_not_opened");
 }
@@ -129,7 +129,7 @@ fn a_preserved_form_must_be_restored_soon_after_the_login() {
 fn a_preserved_form_is_sent_at_most_once_at_any_clock() {
     let (mut world, kept, note) = filled_in();
     let ahead = world.now;
-    // The clock is set right, and wrong again while the note is still good.
+    // The clock is set right, and wrong again while the note is still valid.
     world.now = ahead - Seconds(200);
     restore(&mut world, &kept.sealed, &note).is(200, "form_restored");
     for seconds in [0, 150, 299] {
@@ -138,7 +138,7 @@ fn a_preserved_form_is_sent_at_most_once_at_any_clock() {
     }
 }
 
-/// The provider's page was left open for so long.
+/// The person leaves the provider's page open for so long.
 fn late(world: &mut World, kept: &Kept, seconds: u64) -> Seen {
     world.after(seconds);
     world.idp().id_token = json!({"iat": world.now.0, "exp": world.now.0 + 300});
@@ -169,7 +169,7 @@ fn a_preserved_form_outlives_a_login_in_another_tab() {
     let again = late(&mut world, &kept, 700);
     kept.address = Url::parse(again.is(302, "login_begins").location()).unwrap();
     let note = finish(&mut world, &kept, "alice");
-    // That response, from the history: there is no further attempt.
+    // The same response, opened from the history, begins no further attempt.
     let back = world.authorize(&kept.address);
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders/new?draft=1");
     restore(&mut world, &kept.sealed, &note).is(200, "form_restored");

@@ -6,12 +6,12 @@ use vestibule::http::{CalloutFailed, Reply};
 use crate::world::metrics::metric;
 use crate::world::{CLIENT_SECRET, NEXT_CLIENT_SECRET, World, answer, lines};
 
-/// Somebody logs in whether they have a session or not.
+/// This address begins a login even if there is a session.
 const LOGIN: &str = "/oidc/login?return_to=/orders";
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// A world whose client has two secrets, at a provider that gives refresh tokens and takes tokens back.
+/// A client with two secrets, at a provider that issues refresh tokens and revokes tokens.
 fn with_next_secret(change: Value) -> World {
     let mut document = json!({"providers": {"main": {"client_secret_next": NEXT_CLIENT_SECRET}}});
     crate::world::merge(&mut document, &change);
@@ -189,7 +189,7 @@ fn client_secret_post_rotates_in_the_same_way() {
     assert_eq!(sent(&mut world), [CLIENT_SECRET, NEXT_CLIENT_SECRET]);
 }
 
-/// A key of the curve P-256 in PEM, made of a number that repeats one byte.
+/// A P-256 key in PEM whose number repeats one byte.
 fn private_key(byte: u8) -> String {
     use p256::pkcs8::{EncodePrivateKey, LineEnding};
     let key = p256::SecretKey::from_slice(&[byte; 32]).unwrap();

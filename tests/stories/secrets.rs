@@ -1,5 +1,5 @@
-//! Nothing secret is ever shown. Every story checks its own log for that when its world ends; these
-//! make sure that the check would see something, and look at what stories do not print.
+//! No secret is ever shown. Every world checks its own log when it ends; these stories check that this check
+//! works, and look at what other stories do not print.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use vestibule::oidc::bearer::BearerToken;
 use vestibule::oidc::token::TokenResponse;
 
 use super::native;
-use crate::world::{Asked, BEGINNING, CLIENT_SECRET, KEY, Proxy, SITE, World, answer, document, lines};
+use crate::world::{BEGINNING, CLIENT_SECRET, KEY, Proxy, SITE, SentCallout, World, answer, document, lines};
 
 #[test]
 fn the_leak_check_finds_every_secret_in_the_log() {
@@ -93,18 +93,18 @@ fn credentials_of_clients_are_not_logged() {
 
 #[test]
 fn debug_output_shows_no_secrets() {
-    // As it is configured, in every variant: below is another filter.
+    // With this configuration in every variant, because the filter below has it too.
     let gateway = native::start(Proxy::Envoy, &document(&json!({})), BEGINNING);
     let mut world = World::around(Proxy::Envoy, &json!({}), Rc::new(RefCell::new(gateway)));
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
-    // Only the core has such values, and it knows the login of any other with its key.
+    // Only the core shows such values. It has the same key as the world, so it can open its login.
     let filter = native::filter(&document(&json!({})), BEGINNING, 1);
     let mut step = filter.start(request, world.now);
     let (callout, flow, received) = loop {
-        let Step::Callout(callout, flow) = step else { panic!("it asks for no token") };
-        let reply = world.reply(&Asked::from(&*callout));
+        let Step::Callout(callout, flow) = step else { panic!("it requests no token") };
+        let reply = world.reply(&SentCallout::from(&*callout));
         if callout.method == "POST" {
             let received: ProviderResponse = reply.unwrap();
             break (callout, flow, received);

@@ -1,11 +1,11 @@
-//! Sessions: how long they last, what ends them, and whom they let in.
+//! Sessions: how long they last, what ends them, and what they authorise.
 
 use serde_json::json;
 
 use crate::world::metrics::metric;
 use crate::world::{KEY, OTHER_KEY, SESSION, World, lines, merge, noise, with_partner};
 
-/// A world in which a person is logged in and the attempt count is cleared.
+/// A session, with the attempt count cleared.
 fn logged_in(change: &serde_json::Value) -> World {
     let mut world = World::with(change);
     world.log_in("/orders").is(302, "login_completed");
@@ -109,7 +109,8 @@ fn proxies_whose_clocks_disagree_serve_the_same_session() {
     let began = world.now;
     let mut written = 0;
     for minute in 1..=57 {
-        // The second is a minute and a half ahead: what it has written is of the future for the first.
+        // The clock of the second is a minute and a half ahead, so its cookies come from the future of the
+        // first.
         for (worker, ahead) in [(0, 0), (1, 90)] {
             world.now = began + vestibule::time::Seconds(minute * 60 + ahead);
             let seen = world.on_worker(worker).get("/orders");
@@ -129,8 +130,8 @@ fn a_session_ends_with_its_forwarded_access_token() {
         &json!({"identity": {"access_token_header": "authorization", "id_token_header": "x-id-token"}}),
     );
     let seen = world.get("/orders");
-    assert_eq!(seen.told("authorization"), Some("Bearer access-canary-code-canary-gateway-0"));
-    assert_eq!(seen.told("x-id-token").unwrap().matches('.').count(), 2);
+    assert_eq!(seen.upstream_header("authorization"), Some("Bearer access-canary-code-canary-gateway-0"));
+    assert_eq!(seen.upstream_header("x-id-token").unwrap().matches('.').count(), 2);
     world.after(299).get("/orders").is(200, "session");
     world.after(1).get("/orders").is(302, "login_begins");
 }
@@ -141,17 +142,17 @@ fn a_new_session_key_needs_no_login() {
     let old = cookie(&world).to_owned();
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
     let seen = world.get("/orders");
-    assert_eq!(seen.is(200, "session").cookies().len(), 1, "sealed anew");
+    assert_eq!(seen.is(200, "session").cookies().len(), 1, "sealed again");
     assert_ne!(cookie(&world), old);
     assert!(world.get("/orders").is(200, "session").cookies().is_empty(), "once");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     world.get("/orders").is(200, "session");
-    // The old one was of the key that is gone.
+    // The old cookie was sealed with the removed key.
     let request = world.program("/orders", &[("cookie", &format!("{SESSION}={old}"))]);
     world.send(request).is(401, "session_unreadable");
 }
 
-/// Proxies change one after another, and each has old and new configuration live for minutes.
+/// Proxies are updated one after another, and each serves the old and the new configuration for minutes.
 #[test]
 fn a_session_key_rotated_in_three_steps_refuses_nobody() {
     let orders = [json!([KEY]), json!([KEY, OTHER_KEY]), json!([OTHER_KEY, KEY]), json!([OTHER_KEY])];
@@ -162,7 +163,7 @@ fn a_session_key_rotated_in_three_steps_refuses_nobody() {
             world.get("/orders").is(200, "session");
         }
     }
-    // In one step it refuses sessions that the new configuration has sealed and the old one sees next.
+    // In a single step, the old configuration would refuse sessions that the new one has sealed.
     let mut world = logged_in(&json!({"session": {"keys": [OTHER_KEY, KEY]}}));
     world.restart_with(&json!({"session": {"keys": [KEY]}}));
     world.get("/orders").is(302, "login_begins");
@@ -176,7 +177,7 @@ fn an_unknown_session_key_shows_in_the_log_only() {
     let script = |world: &mut World, value: &str| {
         let request = world.program("/orders", &[("cookie", &format!("{SESSION}={value}"))]);
         let body = world.send(request).is(401, "session_unreadable").body.clone();
-        // But for the reference, which is another each time.
+        // Without the reference, which differs each time.
         body.split("\"reference\"").next().unwrap().to_owned()
     };
     let cut = script(&mut world, half);
@@ -228,12 +229,12 @@ fn an_equivalent_configuration_keeps_the_session() {
 fn the_sessions_of_two_providers_live_side_by_side() {
     let mut world = World::with(&with_partner());
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-auth-iss"), Some("https://idp.example.com"));
-    // The session of one does not open what belongs to the other.
+    assert_eq!(world.get("/orders").upstream_header("x-auth-iss"), Some("https://idp.example.com"));
+    // A session at one provider does not open pages of the other.
     world.get("/partner").is(302, "login_begins");
     world.log_in("/partner").is(302, "login_completed");
-    assert_eq!(world.get("/partner").told("x-auth-iss"), Some("https://partner.example"));
-    assert_eq!(world.get("/orders").told("x-auth-iss"), Some("https://idp.example.com"));
+    assert_eq!(world.get("/partner").upstream_header("x-auth-iss"), Some("https://partner.example"));
+    assert_eq!(world.get("/orders").upstream_header("x-auth-iss"), Some("https://idp.example.com"));
     let mut names = world.browser.names();
     names.retain(|name| !name.contains("login"));
     assert_eq!(names, ["__Host-vestibule-main", "__Host-vestibule-partner"]);
@@ -247,7 +248,7 @@ fn the_session_of_one_provider_under_the_name_of_the_other_opens_nothing() {
     let swapped = format!("__Host-vestibule-partner={}", session.value);
     let right = format!("__Host-vestibule-main={}", session.value);
     for _ in 0..2 {
-        // Also when it is remembered.
+        // Also with a cached session.
         let request = world.program("/partner", &[("cookie", &swapped)]);
         world.send(request).is(401, "session_unreadable");
         let request = world.program("/orders", &[("cookie", &right)]);
@@ -277,7 +278,7 @@ fn a_tampered_session_is_refused() {
         let seen = world.send(request);
         assert_eq!(seen.status, 401, "{bad}");
         assert!(matches!(seen.code, "session_unreadable" | "not_logged_in"), "{seen:?}");
-        // One that a neighbour has put beside the good one does not lock anybody out.
+        // An invalid cookie beside the valid one does not end the session.
         let both = format!("{SESSION}={bad}; {SESSION}={good}");
         let request = world.program("/orders", &[("cookie", &both)]);
         let seen = world.send(request);
@@ -293,15 +294,15 @@ fn a_large_session_spreads_over_cookies_and_shrinks_again() {
     world.log_in("/orders").is(302, "login_completed");
     let parts = world.browser.names().iter().filter(|name| name.starts_with(SESSION)).count();
     assert!(parts > 3, "{:?}", world.browser.names());
-    assert_eq!(world.get("/orders").told("x-groups").unwrap().len(), 6000);
+    assert_eq!(world.get("/orders").upstream_header("x-groups").unwrap().len(), 6000);
 
     world.idp().id_token = json!({"groups": "few"});
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-groups"), Some("few"));
+    assert_eq!(world.get("/orders").upstream_header("x-groups"), Some("few"));
     assert_eq!(world.browser.names(), [SESSION]);
 }
 
-/// A session with a nickname from the userinfo endpoint, and an ID token, each about so long.
+/// A session with a nickname from the userinfo endpoint, and an ID token, of about these lengths.
 fn large(nickname: usize, id_token: usize, change: serde_json::Value) -> World {
     let mut document = json!({
         "providers": {"main": {"scopes": ["openid", "profile"]}},
@@ -315,7 +316,7 @@ fn large(nickname: usize, id_token: usize, change: serde_json::Value) -> World {
     world
 }
 
-/// So many sessions gave up the ID token, and so many the refresh token.
+/// The number of sessions without their ID token, and without their refresh token.
 fn assert_shortened(world: &World, id_token: Option<u64>, refresh_token: Option<u64>) {
     let count = |without: &str| metric(&format!("sessions_shortened.without.{without}.provider.main"));
     if world.has_metrics() {
@@ -328,15 +329,15 @@ fn a_large_session_drops_the_id_token_first() {
     let mut world = large(28_000, 8_000, json!({}));
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
-    assert_eq!(seen.is(200, "session").told("x-nickname"), None, "the header would be too long");
-    assert_eq!(seen.told("x-auth-sub"), Some("alice"));
+    assert_eq!(seen.is(200, "session").upstream_header("x-nickname"), None, "the header would be too long");
+    assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"));
     let log = lines().join("\n");
     assert!(log.contains("code=session_too_large the ID token is left out"), "{log}");
     assert!(log.contains("code=header_too_large"), "{log}");
     world.tick();
     assert_shortened(&world, Some(1), None);
     world.after(301).get("/orders").is(200, "session");
-    assert_eq!(world.idp().refreshes.used, 1, "it is renewed as ever");
+    assert_eq!(world.idp().refreshes.used, 1, "it is refreshed as ever");
     let out = world.get("/oidc/logout");
     assert!(!out.location().contains("id_token_hint"));
 }
@@ -355,8 +356,12 @@ fn a_larger_session_drops_the_refresh_token_too() {
         "and rounds"
     );
     world.after(301).get("/orders").is(200, "session");
-    assert_eq!(world.get("/orders").told("x-nickname"), Some(noise(3_500).as_str()), "no claim is given up");
-    assert_eq!(world.idp().count("token"), 1, "there is nothing to renew it with");
+    assert_eq!(
+        world.get("/orders").upstream_header("x-nickname"),
+        Some(noise(3_500).as_str()),
+        "no claim is given up"
+    );
+    assert_eq!(world.idp().count("token"), 1, "there is no refresh token");
 }
 
 #[test]
@@ -413,14 +418,14 @@ fn public_and_deny_rules_ignore_sessions() {
     ]}));
     let request = world.navigation("/assets/a.css", false);
     let seen = world.send_pretending(request, &[("x-auth-sub", "mallory")]);
-    assert_eq!(seen.is(200, "public").told("x-auth-sub"), None);
+    assert_eq!(seen.is(200, "public").upstream_header("x-auth-sub"), None);
     world.get("/internal/x").is(403, "denied");
     world.get("/assets/../internal/x").is(400, "path_ambiguous");
     let mut preflight = world
         .program("/orders", &[("origin", "https://other.example"), ("access-control-request-method", "PUT")]);
     preflight.method = "OPTIONS".to_owned();
     let seen = world.send_pretending(preflight, &[("x-auth-sub", "mallory")]);
-    assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None);
+    assert_eq!(seen.is(200, "cors_preflight").upstream_header("x-auth-sub"), None);
 }
 
 #[test]
@@ -485,7 +490,7 @@ fn newly_configured_token_forwarding_ends_sessions_without_the_token() {
         let request = world.program("/orders", &[("cookie", &cookies)]);
         world.send(request).is(401, "session_unreadable");
         world.log_in("/orders").is(302, "login_completed");
-        assert!(world.get("/orders").is(200, "session").told("x-token").is_some(), "{header}");
+        assert!(world.get("/orders").is(200, "session").upstream_header("x-token").is_some(), "{header}");
     }
 }
 

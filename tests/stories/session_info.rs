@@ -1,4 +1,4 @@
-//! Single-page applications: who is logged in and for how long, and a login in a window of its own.
+//! Single-page applications: who is logged in and for how long, and logins in a popup.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -6,7 +6,7 @@ use vestibule::http::Request;
 
 use crate::world::{OTHER_KEY, SESSION, Seen, World, answer, with_partner};
 
-/// A request of a script of this site, with the cookies that the browser has.
+/// A request of a script of this site, with the cookies of the browser.
 fn fetch(world: &World, method: &str, path: &str) -> Request {
     let mut request = world.program(path, &[("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin")]);
     request.method = method.to_owned();
@@ -16,12 +16,12 @@ fn fetch(world: &World, method: &str, path: &str) -> Request {
     request
 }
 
-fn ask(world: &mut World, method: &str) -> Seen {
+fn fetch_info(world: &mut World, method: &str) -> Seen {
     let request = fetch(world, method, "/oidc/session");
     world.send(request)
 }
 
-fn told(seen: &Seen) -> Value {
+fn info(seen: &Seen) -> Value {
     assert_eq!(seen.is(200, "session_info").header("content-type"), Some("application/json"));
     serde_json::from_str(&seen.body).unwrap()
 }
@@ -29,15 +29,15 @@ fn told(seen: &Seen) -> Value {
 #[test]
 fn a_script_learns_who_is_logged_in_and_for_how_long() {
     let mut world = World::new();
-    let seen = ask(&mut world, "GET");
+    let seen = fetch_info(&mut world, "GET");
     assert_eq!(seen.is(401, "not_logged_in").header("content-type"), Some("application/problem+json"));
     assert_eq!(serde_json::from_str::<Value>(&seen.body).unwrap()["login"], "/oidc/login");
     assert!(seen.cookies().is_empty());
 
     world.log_in("/").is(302, "login_completed");
-    let seen = ask(&mut world, "GET");
+    let seen = fetch_info(&mut world, "GET");
     assert_eq!(
-        told(&seen),
+        info(&seen),
         json!({
             "logged_in": true, "claims": {"sub": "alice"}, "expires_in": 28_800, "idle_expires_in": 3600,
             "login": "/oidc/login", "logout": "/oidc/logout",
@@ -60,10 +60,10 @@ fn the_lifetime_of_a_session_begins_at_the_completed_login() {
     let address = world.sent_to_provider("/");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix("https://app.example.com").unwrap(), true);
-    let (asked, waiting) = world.begin(&request);
-    let reply = world.reply(&asked);
+    let (callout, waiting) = world.begin(&request);
+    let reply = world.reply(&callout);
     world.after(4).resume(waiting, reply).is(302, "login_completed");
-    assert_eq!(told(&ask(&mut world, "GET"))["expires_in"], 28_800);
+    assert_eq!(info(&fetch_info(&mut world, "GET"))["expires_in"], 28_800);
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn the_reported_idle_time_ends_with_the_session() {
     world.stop_clock();
     world.log_in("/").is(302, "login_completed");
     world.after(700);
-    let told = told(&ask(&mut world, "POST"));
-    assert_eq!((&told["expires_in"], &told["idle_expires_in"]), (&json!(300), &json!(300)));
+    let info = info(&fetch_info(&mut world, "POST"));
+    assert_eq!((&info["expires_in"], &info["idle_expires_in"]), (&json!(300), &json!(300)));
 }
 
 #[test]
@@ -85,9 +85,9 @@ fn session_info_has_the_configured_claims_and_no_token() {
     }}));
     world.idp().id_token = json!({"address": {"locality": "Ulm", "country": "DE"}});
     world.log_in("/").is(302, "login_completed");
-    let seen = ask(&mut world, "GET");
-    // No token is in it: the world looks for every secret in every answer.
-    assert_eq!(told(&seen)["claims"], json!({"name": "Alice", "city": "Ulm"}));
+    let seen = fetch_info(&mut world, "GET");
+    // It has no token: the world looks for every secret in every answer.
+    assert_eq!(info(&seen)["claims"], json!({"name": "Alice", "city": "Ulm"}));
 }
 
 #[test]
@@ -95,22 +95,22 @@ fn get_does_not_extend_the_session_and_post_does() {
     let mut world = World::new();
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
-    // A page that looks every minute does not keep its session.
+    // A page that polls every minute does not extend its session.
     for minute in 1..60 {
-        let seen = ask(world.after(60), "GET");
-        assert_eq!(told(&seen)["idle_expires_in"], 3600 - minute * 60);
+        let seen = fetch_info(world.after(60), "GET");
+        assert_eq!(info(&seen)["idle_expires_in"], 3600 - minute * 60);
         assert!(seen.cookies().is_empty());
     }
-    let seen = ask(&mut world, "POST");
-    assert_eq!(told(&seen)["idle_expires_in"], 3600);
+    let seen = fetch_info(&mut world, "POST");
+    assert_eq!(info(&seen)["idle_expires_in"], 3600);
     assert_eq!(seen.cookies().len(), 1);
-    let seen = ask(world.after(3599), "GET");
+    let seen = fetch_info(world.after(3599), "GET");
     assert_eq!(
-        (told(&seen)["idle_expires_in"].clone(), told(&seen)["expires_in"].clone()),
+        (info(&seen)["idle_expires_in"].clone(), info(&seen)["expires_in"].clone()),
         (1.into(), 21_661.into())
     );
-    ask(world.after(1), "GET").is(401, "session_idle");
-    ask(&mut world, "POST").is(401, "session_idle");
+    fetch_info(world.after(1), "GET").is(401, "session_idle");
+    fetch_info(&mut world, "POST").is(401, "session_idle");
 }
 
 #[test]
@@ -120,20 +120,20 @@ fn session_info_refreshes_due_tokens() {
     world.idp().refreshes.gives = true;
     world.log_in("/").is(302, "login_completed");
     world.get("/").is(200, "session");
-    // The access token expires soon: refreshed in the background.
-    ask(world.after(250), "GET").is(200, "session_info");
+    // The access token expires soon: it is refreshed in the background.
+    fetch_info(world.after(250), "GET").is(200, "session_info");
     world.tick();
     assert_eq!(world.idp().refreshes.used, 1);
-    let seen = ask(&mut world, "GET");
-    assert_eq!(told(&seen)["idle_expires_in"], 3600 - 250);
-    assert_eq!(seen.cookies().len(), 1, "the browser gets the renewed session");
-    // It has expired: the request waits.
-    let seen = ask(world.after(1000), "POST");
-    assert_eq!(told(&seen)["idle_expires_in"], 3600);
+    let seen = fetch_info(&mut world, "GET");
+    assert_eq!(info(&seen)["idle_expires_in"], 3600 - 250);
+    assert_eq!(seen.cookies().len(), 1, "the browser gets the refreshed session");
+    // The access token has expired: the request waits for the refresh.
+    let seen = fetch_info(world.after(1000), "POST");
+    assert_eq!(info(&seen)["idle_expires_in"], 3600);
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0));
-    // The provider does not want to: the session is over.
+    // The provider refuses the refresh: the session is over.
     world.idp().instead.insert("token", answer(400, json!({"error": "invalid_grant"})));
-    let seen = ask(world.after(1000), "GET");
+    let seen = fetch_info(world.after(1000), "GET");
     assert!(seen.is(401, "session_not_refreshed").body.contains("/oidc/login"));
 }
 
@@ -158,7 +158,7 @@ fn other_sites_cannot_read_or_extend_a_session() {
             assert!(seen.is(403, "cross_site").cookies().is_empty(), "{method} {headers:?}");
         }
     }
-    // A client that says nothing may look.
+    // A client without Fetch Metadata may read, but not extend.
     let request = world.program("/oidc/session", &[("cookie", &cookies)]);
     let mut change = request.clone();
     world.send(request).is(200, "session_info");
@@ -172,7 +172,7 @@ fn other_sites_cannot_read_or_extend_a_session() {
 fn session_info_is_about_the_provider_of_the_page() {
     let mut world = World::with(&with_partner());
     world.log_in("/partner/a").is(302, "login_completed");
-    ask(&mut world, "GET").is(401, "not_logged_in");
+    fetch_info(&mut world, "GET").is(401, "not_logged_in");
     let request = fetch(&world, "GET", "/oidc/session?return_to=/partner/b");
     world.send(request).is(200, "session_info");
 }
@@ -182,7 +182,7 @@ fn an_unreadable_session_is_reported_as_logged_out() {
     let mut world = World::new();
     world.log_in("/").is(302, "login_completed");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
-    ask(&mut world, "GET").is(401, "session_unreadable");
+    fetch_info(&mut world, "GET").is(401, "session_unreadable");
 }
 
 #[test]
@@ -225,7 +225,8 @@ fn a_popup_opened_by_another_site_stays_open() {
     }
 }
 
-/// A host of the same site need not be ours, and where the session counts on several, each has a login.
+/// A host of the same site may belong to others, and where several hosts share sessions, each has its own
+/// login.
 #[test]
 fn a_popup_closes_only_for_the_same_origin() {
     let sibling =
@@ -237,7 +238,7 @@ fn a_popup_closes_only_for_the_same_origin() {
         (&sibling, &[("sec-fetch-site", "same-origin")], true),
         (&json!({}), &[("sec-fetch-site", "same-site"), ("referer", page)], false),
         (&json!({}), &[("sec-fetch-site", "none"), ("sec-fetch-site", "none")], false),
-        // A browser that says nothing of it says at least which page it comes from, or is not believed.
+        // A browser without Fetch Metadata must send a referrer of this site.
         (&json!({}), &[("referer", page)], true),
         (&json!({}), &[("referer", "https://app.example.com.evil.example/")], false),
         (&json!({}), &[("accept", "text/html")], false),
@@ -258,7 +259,7 @@ fn a_popup_closes_only_for_the_same_origin() {
     }
 }
 
-/// Its pages may be those of other people, though the browser sends the cookies of the domain there.
+/// Other people may control its pages, although the browser sends it the cookies of the domain.
 #[test]
 fn a_popup_on_a_host_without_logins_stays_open() {
     let mut world = World::with(&json!({
@@ -280,12 +281,12 @@ fn a_cross_origin_popup_stays_open_with_and_without_a_session() {
     let mut world = World::new();
     let address = world.sent_to_provider("/oidc/login?display=popup");
     let back = world.authorize(&address);
-    // Another browser is brought to it: it is not logged in, then it is.
+    // The address is opened in another browser: without a session, then with one.
     world.browser = Default::default();
     assert!(!world.arrive(&back).body.contains("window.close"));
     world.log_in("/orders").is(302, "login_completed");
     assert!(!world.arrive(&back).body.contains("window.close"));
-    // Nor when so much time has passed that a login begins again.
+    // Nor after so much time that a new login begins.
     world.browser = Default::default();
     let begins = world.after(700).arrive(&back);
     let address = Url::parse(begins.is(302, "login_begins").location()).unwrap();
@@ -301,10 +302,10 @@ fn session_info_does_not_extend_a_session_even_with_a_refresh() {
     world.log_in("/").is(302, "login_completed");
     for _ in 0..8 {
         world.after(100);
-        ask(&mut world, "GET").is(200, "session_info");
+        fetch_info(&mut world, "GET").is(200, "session_info");
         world.tick();
     }
     assert!(world.idp().refreshes.used > 0);
     world.after(101);
-    ask(&mut world, "GET").is(401, "session_idle");
+    fetch_info(&mut world, "GET").is(401, "session_idle");
 }

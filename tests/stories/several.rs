@@ -1,4 +1,4 @@
-//! Several providers, each by its own settings: which of them sorts first is no matter.
+//! Several providers, each with its own settings, whatever their order.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -16,7 +16,7 @@ fn parameter(address: &Url, name: &str) -> Option<String> {
     address.query_pairs().find(|(sent, _)| sent == name).map(|(_, value)| value.into_owned())
 }
 
-/// The address to which somebody is sent who opens this one.
+/// The redirect to the provider for this address.
 fn sent_to(world: &mut World, address: &str) -> Url {
     Url::parse(world.get(address).is(302, "login_begins").location()).unwrap()
 }
@@ -42,7 +42,10 @@ fn requests_without_a_provider_use_the_default_one() {
         }
         let issuer = format!("https://{default}.example");
         for page in ["/reports", "/orders"] {
-            assert_eq!(world.get(page).is(200, "session").told("x-auth-iss"), Some(issuer.as_str()));
+            assert_eq!(
+                world.get(page).is(200, "session").upstream_header("x-auth-iss"),
+                Some(issuer.as_str())
+            );
         }
     }
 }
@@ -83,7 +86,7 @@ fn step_up_attempts_at_every_provider_end_in_a_login_loop() {
         world.providers.iter_mut().for_each(|provider| provider.id_token = json!({"acr": "gold"}));
         let mut codes = Vec::new();
         for _ in 0..4 {
-            // The browser keeps the session that is not enough.
+            // The browser keeps the session that does not satisfy the step-up.
             let attempts = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-tries"));
             let attempts = attempts.map(|cookie| format!("; {}={}", cookie.name, cookie.value));
             let cookies = format!("{before}{}", attempts.unwrap_or_default());
@@ -124,12 +127,12 @@ fn the_logout_return_is_checked_at_every_provider() {
     }
 }
 
-/// The `Set-Cookie` with which a browser has this cookie of a logout once more.
+/// The `Set-Cookie` that sets this logout cookie again.
 fn cookie_again(cookie: &str) -> String {
     format!("{cookie}; Path=/; Secure; HttpOnly; SameSite=Lax")
 }
 
-/// Two clients of one issuer, at whichever of which somebody is logged in.
+/// Two clients of one issuer.
 fn two_clients() -> Value {
     let client = |id: &str| {
         json!({"issuer": "https://idp.example.com", "callout": "idp", "client_id": id,
@@ -180,7 +183,7 @@ fn front_channel_logout_ends_the_session_at_any_client_of_the_issuer() {
             world.send(request).is(401, "session_logged_out");
         }
     }
-    // The session of one client stays when the frame names that of another.
+    // The session of one client stays when the frame names the session of the other.
     let mut world = World::with(&two_clients());
     world.providers[0].id_token = json!({"sid": "s1"});
     world.providers[1].id_token = json!({"sid": "s2"});
@@ -195,8 +198,8 @@ fn front_channel_logout_ends_the_session_at_any_client_of_the_issuer() {
 
 #[test]
 fn the_smallest_max_age_is_requested() {
-    // Of the provider, of the rule of the page, and named by a script.
-    for (of_provider, of_page, named, asked) in [
+    // The limit of the provider, of the rule of the page, and of the address of the login.
+    for (of_provider, of_page, named, expected) in [
         (Some(120), Some(300), None, "120"),
         (Some(300), Some(120), None, "120"),
         (Some(60), Some(300), Some(120), "60"),
@@ -222,9 +225,9 @@ fn the_smallest_max_age_is_requested() {
         let query = named.map(|age| format!("&max_age={age}")).unwrap_or_default();
         let address = sent_to(&mut world, &format!("/oidc/login?return_to=/page{query}"));
         let what = format!("{of_provider:?} {of_page:?} {named:?}");
-        assert_eq!(parameter(&address, "max_age").as_deref(), Some(asked), "{what}");
-        // And it is not only requested.
-        let old = world.now.0 - asked.parse::<u64>().unwrap() - 70;
+        assert_eq!(parameter(&address, "max_age").as_deref(), Some(expected), "{what}");
+        // The response is checked too.
+        let old = world.now.0 - expected.parse::<u64>().unwrap() - 70;
         world.idp().id_token = json!({"auth_time": old});
         let back = world.authorize(&address);
         world.come_back(&back).is(502, "id_token_auth_time");
@@ -245,9 +248,9 @@ fn a_rules_authentication_is_requested_only_from_its_provider() {
     assert_eq!(parameter(&of_partner, "acr_values").as_deref(), Some("gold"));
     assert_eq!(parameter(&of_partner, "max_age").as_deref(), Some("60"));
     for address in [
-        // Named by a link, for a page of the other provider.
+        // The address names it, for a page of the other provider.
         "/oidc/login?return_to=/orders&acr_values=gold&max_age=60",
-        // The page is the partner's, but the login names the other provider.
+        // The page belongs to the partner, but the login names the other provider.
         "/oidc/login?iss=https://idp.example.com&target_link_uri=https://app.example.com/partner/pay",
     ] {
         let address = sent_to(&mut world, address);
@@ -256,7 +259,7 @@ fn a_rules_authentication_is_requested_only_from_its_provider() {
     }
 }
 
-/// Providers whose clocks are trusted by so many seconds, and one in front of which that says nothing.
+/// Providers with this leeway, and one without a setting that comes first.
 fn with_leeway(leeway: u64, change: &Value) -> World {
     let mut full = json!({
         "providers": {
@@ -301,7 +304,7 @@ fn the_providers_leeway_applies_to_access_tokens() {
             let token = main(&mut world).access_token(&changes, BEGINNING);
             assert_eq!(world.with_token("/api", &token).code, code, "{leeway} {changes}");
         }
-        // What is remembered ends with the same.
+        // A cached token expires with the same leeway.
         let mut world = with_leeway(leeway, &json!({}));
         let token = main(&mut world).access_token(&json!({"exp": now + 500}), BEGINNING);
         world.with_token("/api", &token).is(200, "token");
@@ -350,7 +353,7 @@ fn the_providers_leeway_applies_to_authentication_requirements() {
             let cookies = world.browser.header(false, world.now).unwrap();
             let request = world.program("/recent", &[("cookie", &cookies)]);
             assert_eq!(world.send(request).code, code, "{leeway} {auth_time}");
-            // The same of a token.
+            // The same for an access token.
             let claims = json!({"auth_time": auth_time, "iat": now});
             let token = main(&mut world).access_token(&claims, BEGINNING);
             let code = if code == "session" { "token" } else { code };
@@ -381,7 +384,7 @@ fn the_providers_leeway_applies_to_logout_tokens() {
             let token = main(&mut world).logout_token(&changes, BEGINNING);
             assert_eq!(bring(&mut world, &token).code, code, "{leeway} {changes}");
         }
-        // It is remembered until then.
+        // A logout token is remembered until it expires.
         let mut world = with_leeway(leeway, &json!({}));
         let token = main(&mut world).logout_token(&json!({}), BEGINNING);
         bring(&mut world, &token).is(200, "logged_out_by_provider");
@@ -425,7 +428,7 @@ fn a_login_that_began_before_the_logout_is_refused() {
             let back = world.authorize(&address);
             assert_eq!(world.come_back(&back).code, code, "{named}");
             world.get("/orders").is(302, "login_begins");
-            // One that begins afterwards does.
+            // A session that begins afterwards is valid.
             world.after(5);
             world.log_in("/orders").is(302, "login_completed");
             world.get("/orders").is(200, "session");
@@ -452,7 +455,7 @@ fn each_provider_gets_its_own_id_token_hint_at_logout() {
     }
 }
 
-/// `/pay` needs `acr` gold of people, and whatever is read there does not.
+/// `/pay` requires `acr` gold to read, and silver to send.
 fn pay() -> Value {
     json!({"rules": [
         {"name": "pay", "path": "/pay", "methods": ["GET"], "authentication": {"acr_values": ["gold"]}},
@@ -483,8 +486,8 @@ fn a_login_for_a_form_uses_the_rule_of_its_page() {
     let mut request = world.navigation("/oidc/login", true);
     request.method = "POST".to_owned();
     request.headers.push("content-type", "application/x-www-form-urlencoded");
-    let asked = "iss=https://idp.example.com&target_link_uri=https://app.example.com/pay";
-    let seen = world.send_with_body(request, asked.as_bytes());
+    let body = "iss=https://idp.example.com&target_link_uri=https://app.example.com/pay";
+    let seen = world.send_with_body(request, body.as_bytes());
     let address = Url::parse(seen.is(303, "login_begins").location()).unwrap();
     assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold"));
 }
@@ -533,8 +536,8 @@ fn a_logout_token_that_expires_during_a_key_fetch_is_refused() {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let request = Request { method: "POST".to_owned(), ..world.program(BACKCHANNEL, &form) };
         let body = format!("logout_token={token}");
-        let (asked, waiting) = world.begin_with_body(request, body.as_bytes());
-        let reply = world.reply(&asked);
+        let (callout, waiting) = world.begin_with_body(request, body.as_bytes());
+        let reply = world.reply(&callout);
         let later = world.now.0 - now.0;
         assert_eq!(world.after(seconds - later).resume(waiting, reply).code, code);
     }

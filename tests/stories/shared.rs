@@ -11,7 +11,7 @@ const APP: &str = "app.example.com";
 const API: &str = "api.app.example.com";
 const NAME: &str = "__Secure-vestibule";
 
-/// Two hosts that share their cookies. A third is below the domain too, but is not listed.
+/// Two hosts that share their cookies. A third is in the same domain, but is not listed.
 fn shared(change: &Value) -> Value {
     let mut document = json!({
         "session": {"domain": APP, "hosts": [APP, API]},
@@ -34,12 +34,12 @@ fn one_login_is_accepted_on_every_host_of_the_domain() {
     on(&mut world, APP).is(200, "session");
     on(&mut world, API).is(200, "session");
     on(&mut world, "other.example.com").is(400, "host_not_allowed");
-    // The other way round, too.
+    // And in the other direction.
     let mut world = World::with(&shared(&json!({})));
     world.browser.host = API.to_owned();
     world.log_in("/orders").is(302, "login_completed");
     on(&mut world, APP).is(200, "session");
-    // Without a domain each host has its own.
+    // Without a domain each host has its own session.
     let mut world = World::with(&shared(&json!({"session": {"domain": null}})));
     world.log_in("/orders").is(302, "login_completed");
     on(&mut world, APP).is(200, "session");
@@ -155,7 +155,7 @@ fn one_callback_serves_all_hosts() {
     let back = seen.location().to_owned();
     world.arrive(&back).is(200, "session");
     assert_eq!(world.browser.host, API);
-    // On that host itself no host is named.
+    // On that host itself the address has no host.
     let mut world = World::with(&shared(&change));
     assert_eq!(world.log_in("/orders").is(302, "login_completed").location(), "/orders");
 }
@@ -163,16 +163,16 @@ fn one_callback_serves_all_hosts() {
 #[test]
 fn the_rule_of_the_page_applies_on_every_host() {
     let mut world = World::with(&shared(&json!({})));
-    let mut asked = |place: &str| {
+    let mut requires_gold = |place: &str| {
         let seen = world.get(&format!("/oidc/login?return_to={place}"));
         let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
         address.query_pairs().any(|(name, _)| name == "acr_values")
     };
-    assert!(asked("https://api.app.example.com/pay"));
-    assert!(!asked("https://app.example.com/pay") && !asked("/pay"));
+    assert!(requires_gold("https://api.app.example.com/pay"));
+    assert!(!requires_gold("https://app.example.com/pay") && !requires_gold("/pay"));
 }
 
-/// Logs in at one filter, and shows the session to another: what comes of it.
+/// The code of a request to one filter with a session of another.
 fn shown_to(first: &Value, second: &Value) -> &'static str {
     let mut one = World::with(&shared(first));
     one.log_in("/orders").is(302, "login_completed");
@@ -268,7 +268,7 @@ fn an_upgrade_is_decided_at_its_request() {
     }
 }
 
-/// What a window keeps is there for one host alone.
+/// A window stores a form for one host only.
 #[test]
 fn no_form_is_preserved_for_a_login_on_another_host() {
     let elsewhere = |callback: &str| {
@@ -290,7 +290,7 @@ fn no_form_is_preserved_for_a_login_on_another_host() {
     kept(&mut world, request, "a=1");
 }
 
-/// The same request, by a page of this host.
+/// The same request, sent by a page of this host.
 fn from(mut request: Request, host: &str) -> Request {
     request.authority = host.to_owned();
     let headers = request.headers.iter().map(|(name, value)| match name {

@@ -1,12 +1,12 @@
-//! Pages that need a certain kind of login, or a recent one (RFC 9470).
+//! Pages that require a certain kind of login, or a recent one (RFC 9470).
 
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::http::Request;
 
-use crate::world::{BEGINNING, NOBODY_IS_WOKEN, SESSION, Seen, World, lines, merge};
+use crate::world::{BEGINNING, NO_WAKE_UPS, SESSION, Seen, World, lines, merge};
 
-/// `/pay` needs `acr` gold, `/keys` a login not older than five minutes, `/both` both.
+/// `/pay` requires `acr` gold, `/keys` a login not older than five minutes, `/both` both.
 fn rules() -> Value {
     json!({
         "providers": {"main": {"audiences": ["https://api.example.com"]}},
@@ -38,7 +38,7 @@ fn logged_in() -> World {
     logged_in_with(&json!({}))
 }
 
-/// What the ID tokens of the next logins say.
+/// The claims of the next ID tokens.
 fn says(world: &mut World, claims: Value) {
     world.idp().id_token = claims;
 }
@@ -52,7 +52,7 @@ fn session_of(world: &World) -> Option<String> {
     cookie.map(|cookie| cookie.value.clone())
 }
 
-/// A script with the cookies of the browser.
+/// A request of a script with the cookies of the browser.
 fn fetch(world: &World, path: &str) -> Request {
     let cookies = world.browser.header(false, world.now).unwrap_or_default();
     world.program(path, &[("cookie", &cookies), ("sec-fetch-mode", "cors")])
@@ -99,7 +99,7 @@ fn a_first_login_already_requests_the_required_authentication() {
     assert_eq!(parameter(&address, "max_age").as_deref(), Some("300"));
     let address = world.sent_to_provider("/orders");
     assert_eq!((parameter(&address, "acr_values"), parameter(&address, "max_age")), (None, None));
-    // The same by the address of the login.
+    // The same with the address of the login.
     let seen = world.get("/oidc/login?return_to=/pay");
     let address = Url::parse(seen.location()).unwrap();
     assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold silver"));
@@ -194,7 +194,7 @@ fn another_person_at_the_step_up_replaces_the_session() {
         says(&mut world, claims);
         world.log_in("/pay").is(status, code);
         let seen = world.get("/orders");
-        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("bob"));
+        assert_eq!(seen.is(200, "session").upstream_header("x-auth-sub"), Some("bob"));
         world.send(alice.clone()).is(401, "session_logged_out");
         world.on_worker(1).send(alice).is(401, "session_logged_out");
     }
@@ -202,7 +202,7 @@ fn another_person_at_the_step_up_replaces_the_session() {
 
 #[test]
 fn an_unsatisfied_step_up_keeps_a_session_the_callback_did_not_see() {
-    // A form of the provider brings no session cookie, nor does a link with `Strict`.
+    // The provider's form carries no session cookie, nor does a link with `Strict`.
     for change in [
         json!({"session": {"same_site": "Strict"}}),
         json!({"providers": {"main": {"response_mode": "form_post"}}}),
@@ -232,7 +232,7 @@ fn a_script_gets_the_step_up_challenge() {
     let problem: Value = serde_json::from_str(&seen.body).unwrap();
     let login = problem["login"].as_str().unwrap().to_owned();
     assert_eq!(login, "/oidc/login?acr_values=gold&max_age=300");
-    // The page of the script needs less.
+    // The page requires less than the script.
     let seen = world.get(&format!("{login}&return_to=/orders"));
     let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
     assert_eq!(parameter(&address, "acr_values").as_deref(), Some("gold"));
@@ -347,7 +347,7 @@ fn a_lost_session_cookie_in_a_step_up_is_a_login_loop() {
     says(&mut world, json!({"acr": "gold"}));
     let mut codes = Vec::new();
     for _ in 0..4 {
-        // The browser does not keep the new session, but the one before.
+        // The browser keeps the previous session instead of the new one.
         let attempts = world.browser.cookies.iter().find(|cookie| cookie.name.ends_with("-tries"));
         let attempts =
             attempts.map(|cookie| format!("; {}={}", cookie.name, cookie.value)).unwrap_or_default();
@@ -371,15 +371,15 @@ fn a_refresh_is_no_authentication() {
     world.idp().refreshes.gives = true;
     says(&mut world, json!({"acr": "gold", "auth_time": BEGINNING.0}));
     world.log_in("/both").is(302, "login_completed");
-    // Keycloak says when the person authenticated last, for whomever.
-    for renewed in [json!({}), Value::Null, json!({"acr": "bronze", "auth_time": BEGINNING.0 + 900})] {
-        world.idp().refreshes.id_token = renewed;
+    // Keycloak sends the time of the person's last authentication, at whatever client.
+    for id_token in [json!({}), Value::Null, json!({"acr": "bronze", "auth_time": BEGINNING.0 + 900})] {
+        world.idp().refreshes.id_token = id_token;
         world.after(301).get("/pay").is(200, "session");
     }
     let request = fetch(&world, "/keys");
     world.send(request).is(401, "authentication_too_old");
     assert_eq!(world.idp().refreshes.used, 3);
-    // A claim that was never there does not appear by a refresh either.
+    // A refresh does not add a claim that the login lacked.
     let mut world = World::with(&document);
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -400,7 +400,7 @@ fn a_refreshed_session_survives_the_step_up() {
     seen.is(302, "login_begins");
     assert!(
         seen.cookies().iter().any(|cookie| cookie.starts_with("__Host-vestibule=")),
-        "the renewed session"
+        "the refreshed session"
     );
     assert_eq!(world.idp().refreshes.used, 1);
     world.after(121).get("/orders").is(200, "session");
@@ -409,7 +409,7 @@ fn a_refreshed_session_survives_the_step_up() {
 
 #[test]
 fn a_new_worker_waiting_for_a_refresh_redirects_to_the_step_up() {
-    let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &rules());
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &rules());
     world.tick();
     world.idp().refreshes.gives = true;
     world.log_in("/orders").is(302, "login_completed");
@@ -417,7 +417,7 @@ fn a_new_worker_waiting_for_a_refresh_redirects_to_the_step_up() {
     let first = world.begin_slow(&orders);
     let mut sent = world.tick_and_hold();
     let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
-    // This one has no documents of the provider yet, and needs none while it waits.
+    // This worker has no documents of the provider yet, and needs none while it waits.
     let pay = world.on_worker(1).navigation("/pay", false);
     let second = world.begin_slow(&pay);
     world.on_worker(0).answer_held(refresh);

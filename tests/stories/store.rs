@@ -1,12 +1,12 @@
-//! What the workers of one proxy know together: reads and writes of it that fail, and workers that end.
+//! What the workers of one proxy share: reads and writes that fail, and workers that end.
 
 use serde_json::json;
 
 use super::kept::{finish, form, kept, restore};
 use super::refresh::{fetch, forwarding, logged_in, logged_in_on, token};
-use crate::world::{Failing, NOBODY_IS_WOKEN, Proxy, World, lines, noise};
+use crate::world::{Failing, NO_WAKE_UPS, Proxy, World, lines, noise};
 
-/// A code that is sent twice ends what came of it (RFC 6749 section 4.1.2).
+/// A provider that gets a code twice may revoke the tokens issued for it (RFC 6749 section 4.1.2).
 #[test]
 fn a_code_is_not_redeemed_while_the_store_cannot_be_written() {
     for failing in [Failing::Writes("redeemed_codes"), Failing::Reads("redeemed_codes")] {
@@ -64,7 +64,7 @@ fn no_session_cookie_is_written_while_refreshes_cannot_be_read() {
     let old = world.navigation("/orders", false);
     world.after(301).get("/orders").is(200, "session");
     world.shared_data_fails(Failing::Reads("refreshed_sessions"));
-    // Its cookie would be due.
+    // Its cookie is due to be extended.
     let seen = world.after(70).get("/orders");
     assert!(seen.is(200, "session").cookies().is_empty(), "{seen:?}");
     world.shared_data_fails(Failing::Nothing);
@@ -79,7 +79,7 @@ fn while_the_revocation_list_cannot_be_read_no_session_is_accepted() {
         let mut world = World::with(&change);
         world.log_in("/orders").is(302, "login_completed");
         world.get("/orders").is(200, "session");
-        // Without provider logouts, a worker that sees a cookie for the first time reads the list.
+        // Without provider logouts, a worker reads the list when it first sees a cookie.
         let script = fetch(&world);
         world.on_worker(worker).shared_data_fails(Failing::Reads("revoked"));
         let seen = world.send(script.clone());
@@ -101,12 +101,12 @@ fn a_refresh_of_a_dead_worker_is_taken_over() {
     world.on_worker(1).tick();
     assert_eq!(world.idp().refreshes.used, 0);
     world.after(12);
-    // On a proxy without wake-ups, this one goes on as it is.
+    // On a proxy without wake-ups, this request continues without a refresh.
     world.send(request.clone()).is(200, "session");
     for _ in 0..4 {
         world.tick();
     }
-    assert!(token(world.send(request).is(200, "session")).contains("renewed"));
+    assert!(token(world.send(request).is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
@@ -116,21 +116,21 @@ fn a_refresh_of_a_live_worker_is_not_taken_over() {
     world.stop_clock();
     world.after(301).tick();
     let request = fetch(&world);
-    let (asked, waiting) = world.begin(&request);
-    assert!(asked.url.path().ends_with("/token"), "{}", asked.url);
+    let (callout, waiting) = world.begin(&request);
+    assert!(callout.url.path().ends_with("/token"), "{}", callout.url);
     for _ in 0..20 {
         world.after(1).on_worker(0).tick();
         world.on_worker(1).tick();
         world.send(request.clone()).is(200, "session");
     }
     assert_eq!(world.idp().refreshes.used, 0, "one answer is awaited");
-    let reply = world.reply(&asked);
+    let reply = world.reply(&callout);
     let seen = world.on_worker(0).resume(waiting, reply);
-    assert!(token(seen.is(200, "session")).contains("renewed"));
+    assert!(token(seen.is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
-/// Of any session only the changes are stored for its old cookie.
+/// A refresh stores the changes of a session, and the old cookie has the rest.
 #[test]
 fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
     let groups = noise(9_000);
@@ -148,24 +148,27 @@ fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {
     for worker in [0, 1, 0] {
         let seen = world.on_worker(worker).send(old.clone());
         seen.is(200, "session");
-        assert_eq!(seen.told("x-groups"), before.told("x-groups"));
-        assert_eq!(seen.told("x-email"), Some("new@example.com"));
-        assert!(seen.told_nothing("x-team"), "a claim that is gone is gone: {seen:?}");
+        assert_eq!(seen.upstream_header("x-groups"), before.upstream_header("x-groups"));
+        assert_eq!(seen.upstream_header("x-email"), Some("new@example.com"));
+        assert!(seen.lacks_upstream_header("x-team"), "a claim that is gone is gone: {seen:?}");
         assert_ne!(token(&seen), token(&before));
-        // With its cookie it is the same.
+        // The new cookie gives the same.
         let with_new = world.get("/orders");
-        assert_eq!((with_new.told("x-email"), token(&with_new)), (seen.told("x-email"), token(&seen)));
+        assert_eq!(
+            (with_new.upstream_header("x-email"), token(&with_new)),
+            (seen.upstream_header("x-email"), token(&seen))
+        );
     }
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
-/// A provider that rotates takes the spent token for stolen.
+/// A provider that rotates refresh tokens treats a second use as theft.
 #[test]
 fn new_tokens_are_kept_while_the_store_cannot_be_written() {
     for fails_for_ever in [false, true] {
-        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &forwarding());
+        let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
         world.stop_clock();
-        // What is known of every provider is known.
+        // Each provider's documents are fetched.
         world.tick();
         world.idp().refreshes.gives = true;
         world.log_in("/orders").is(302, "login_completed");
@@ -174,7 +177,7 @@ fn new_tokens_are_kept_while_the_store_cannot_be_written() {
         let sent = world.tick_and_hold();
         assert_eq!(sent.len(), 1);
         world.shared_data_fails(Failing::Writes("refreshed_sessions"));
-        sent.into_iter().for_each(|asked| world.answer_held(asked));
+        sent.into_iter().for_each(|refresh| world.answer_held(refresh));
         let is_lost = |line: &String| line.contains("code=refresh_lost");
         assert!(!lines().iter().any(is_lost), "not yet");
         if fails_for_ever {

@@ -1,4 +1,4 @@
-//! Many tabs, the back button, bookmarks, and a page of the provider that was open over night.
+//! Many tabs, the back button, bookmarks, and a provider's page that was open over night.
 
 use serde_json::json;
 use url::Url;
@@ -7,7 +7,7 @@ use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World};
 
 const NIGHT: u64 = 12 * 3600;
 
-/// Somebody opens a page and is sent to the provider; the browser's cookies for that end meanwhile.
+/// A page begins a login, whose cookies expire meanwhile.
 fn left_open_for(world: &mut World, seconds: u64) -> String {
     let address = world.sent_to_provider("/orders?page=2");
     world.after(seconds);
@@ -25,7 +25,7 @@ fn a_response_from_a_provider_page_left_open_overnight_returns_to_its_page() {
     assert_eq!(world.idp().count("token"), 0, "the old answer counts for nothing");
     let back = world.authorize(&again);
     assert_eq!(world.arrive(&back).is(302, "login_completed").location(), "/orders?page=2");
-    // And from the history once more.
+    // And again from the history.
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders?page=2");
 }
 
@@ -81,13 +81,13 @@ fn only_a_late_response_of_ours_restarts_a_login() {
     world.idp().callback = json!({"code": null, "error": "access_denied"});
     let back = left_open_for(&mut world, NIGHT);
     is_refused(&world.arrive(&back), "login_no_cookie");
-    // Of another filter.
+    // The state of another filter.
     let back = left_open_for(&mut world, NIGHT);
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     let seen = world.arrive(&back);
     is_refused(&seen, "login_no_cookie");
     assert!(seen.body.contains("/oidc/login?return_to=%2F\""), "{seen:?}");
-    // Its place taken from another state.
+    // The return address of another state.
     let mut world = World::new();
     let (one, other) = (left_open_for(&mut world, NIGHT), left_open_for(&mut world, NIGHT));
     let state = |back: &str| {
@@ -140,8 +140,8 @@ fn every_tab_ends_on_its_own_page() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// Seven tabs, of which the oldest comes back first: its cookie has made room for others. The address
-/// that it is sent to.
+/// Seven tabs, of which the oldest returns first: its cookie was evicted for the others. The address of its
+/// new login.
 fn first_of_seven(world: &mut World) -> Url {
     let oldest = world.sent_to_provider("/tab/0");
     for tab in 1..7 {

@@ -1,4 +1,4 @@
-//! One provider for many tenants, as Microsoft Entra ID is.
+//! One provider for many tenants, as Microsoft Entra ID.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn configured(change: &Value) -> Value {
     full
 }
 
-/// The provider publishes one document for all, and its tokens name this tenant.
+/// The provider publishes one document for all tenants, and its tokens name this one.
 fn world(tenant: &str, change: &Value) -> World {
     let mut world = World::with(&configured(change));
     world.idp().issuer = issuer("organizations");
@@ -39,7 +39,7 @@ fn people_of_listed_tenants_log_in() {
         let mut world = world(tenant, &json!({}));
         world.log_in("/orders").is(302, "login_completed");
         let seen = world.get("/orders");
-        assert_eq!(seen.is(200, "session").told("x-auth-iss"), Some(issuer(tenant).as_str()));
+        assert_eq!(seen.is(200, "session").upstream_header("x-auth-iss"), Some(issuer(tenant).as_str()));
     }
 }
 
@@ -86,7 +86,7 @@ fn sessions_of_a_delisted_tenant_end() {
     world.get("/orders").is(302, "login_begins");
 }
 
-/// CLM-04: what a token says of its tenant is one thing, in both claims.
+/// CLM-04: both claims of a token must name the same tenant.
 #[test]
 fn clm_04_issuer_and_tenant_of_a_token_agree() {
     for (iss, tid, code) in [
@@ -107,7 +107,7 @@ fn clm_04_issuer_and_tenant_of_a_token_agree() {
     }
 }
 
-/// JWK-27: Entra says of each key whose tokens it may sign.
+/// JWK-27: Entra publishes with each key the issuer of the tokens that it may sign.
 #[test]
 fn jwk_27_a_key_with_an_issuer_verifies_for_its_tenants_only() {
     for (key_issuer, code) in [
@@ -146,14 +146,14 @@ fn a_refresh_stays_in_its_tenant() {
 #[test]
 fn equal_claims_of_another_tenant_are_another_person() {
     let change = json!({"rules": [{"path": "/pay", "authentication": {"acr_values": ["gold"]}}]});
-    for (tenant, told) in [("one", "one"), ("two", "two")] {
+    for (tenant, expected) in [("one", "one"), ("two", "two")] {
         let mut world = world("one", &change);
         world.log_in("/orders").is(302, "login_completed");
         world.idp().id_token =
             json!({"iss": issuer(tenant), "tid": tenant, "acr": "bronze", "jti": "the second"});
         let cookies = world.browser.header(false, world.now).unwrap();
         world.log_in("/pay").is(403, "step_up_not_met");
-        assert_eq!(world.get("/orders").told("x-auth-iss"), Some(issuer(told).as_str()));
+        assert_eq!(world.get("/orders").upstream_header("x-auth-iss"), Some(issuer(expected).as_str()));
         let old = world.program("/orders", &[("cookie", &cookies)]);
         let code = if tenant == "one" { "session" } else { "session_logged_out" };
         assert_eq!(world.send(old).code, code);
@@ -202,7 +202,7 @@ fn a_tenant_ends_only_sessions_of_its_own_people() {
         let mut world = alice_of_one(&json!({}));
         assert_eq!(bring(&mut world, "two", &named), "logged_out_by_provider");
         world.get("/orders").is(200, "session");
-        // What one tenant calls a token, another may call one too.
+        // The same `jti` at another tenant is another token.
         assert_eq!(bring(&mut world, "one", &named), "logged_out_by_provider");
         world.get("/orders").is(302, "login_begins");
         assert_eq!(bring(&mut world, "one", &named), "logout_token_replayed");

@@ -8,13 +8,13 @@ use crate::world::{SESSION, Seen, World, with_partner};
 
 const ISSUER: &str = "iss=https%3A%2F%2Fidp.example.com";
 
-fn ask(world: &mut World, query: &str) -> Seen {
+fn begin(world: &mut World, query: &str) -> Seen {
     world.arrive(&format!("/oidc/login?{query}"))
 }
 
-/// Where the person is after such a login.
+/// The page after such a login.
 fn landed(world: &mut World, query: &str) -> String {
-    let seen = ask(world, query);
+    let seen = begin(world, query);
     let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
     let back = world.authorize(&address);
     world.arrive(&back).is(302, "login_completed").location().to_owned()
@@ -25,7 +25,7 @@ fn oidcc_client_test_3rd_party_init_login() {
     let mut world = World::new();
     assert_eq!(landed(&mut world, ISSUER), "/");
     world.get("/orders").is(200, "session");
-    // By form, which the specification allows too.
+    // By POST, which the specification allows too.
     let mut world = World::new();
     let mut request = world.navigation("/oidc/login", true);
     request.method = "POST".to_owned();
@@ -70,7 +70,7 @@ fn a_login_hint_is_forwarded_up_to_a_limit() {
             "providers": {"main": {"authorization_parameters": {"login_hint": "configured"}}},
         }));
         let encoded: String = url::form_urlencoded::byte_serialize(hint.as_bytes()).collect();
-        let seen = ask(&mut world, &format!("{ISSUER}&login_hint={encoded}"));
+        let seen = begin(&mut world, &format!("{ISSUER}&login_hint={encoded}"));
         let url = Url::parse(seen.is(302, "login_begins").location()).unwrap();
         let hints: Vec<String> = url
             .query_pairs()
@@ -98,7 +98,7 @@ fn a_login_hint_is_forwarded_only_to_its_provider() {
         ("https%3A%2F%2Fpartner.example", "mallory", false),
         ("https%3A%2F%2Fidp.example.com", "mallory", true),
     ] {
-        let seen = ask(&mut world, &format!("iss={issuer}&login_hint={hint}"));
+        let seen = begin(&mut world, &format!("iss={issuer}&login_hint={hint}"));
         let location = seen.is(302, "login_begins").location();
         assert_eq!(location.contains(&format!("login_hint={hint}")), is_sent, "{issuer} {hint}");
     }
@@ -114,11 +114,11 @@ fn a_third_party_login_needs_a_configured_issuer() {
         ("iss=https%3A%2F%2Fidp.example.com&iss=https%3A%2F%2Fevil.example", "form_parameter_repeated"),
         ("iss=%ff", "form_encoding"),
     ] {
-        let seen = ask(&mut world, query);
+        let seen = begin(&mut world, query);
         assert_eq!((seen.status, seen.code), (400, code), "{query}");
         assert_eq!(seen.cookies(), Vec::<&str>::new());
     }
-    let seen = ask(&mut world, "iss=https%3A%2F%2Fpartner.example");
+    let seen = begin(&mut world, "iss=https%3A%2F%2Fpartner.example");
     assert!(seen.is(302, "login_begins").location().starts_with("https://partner.example/"));
 }
 
@@ -145,7 +145,7 @@ fn a_third_party_login_in_a_frame_is_refused() {
 fn a_third_party_login_keeps_the_session_until_it_completes() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
-    let seen = ask(&mut world, ISSUER);
+    let seen = begin(&mut world, ISSUER);
     assert!(
         seen.is(302, "login_begins")
             .cookies()
@@ -170,7 +170,7 @@ fn posts_to_the_login_without_iss_are_refused() {
 }
 
 #[test]
-fn a_method_that_the_login_does_not_have_is_told_which_it_has() {
+fn a_wrong_method_at_the_login_gets_the_allowed_ones() {
     let mut world = World::new();
     for method in ["PUT", "DELETE", "OPTIONS"] {
         let mut request = world.navigation("/oidc/login", true);

@@ -1,11 +1,11 @@
-//! Claims from the userinfo endpoint, and what must not come of them.
+//! Claims from the userinfo endpoint, and what they must not change.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 
 use crate::world::{Key, SESSION, World, answer, lines, merge, noise};
 
-/// A world in which a header carries the nickname, which the ID token lacks.
+/// A world with a header for the nickname, which the ID token lacks.
 fn with_nickname(provider: Value) -> World {
     let mut change = json!({"identity": {"headers": {"x-auth-sub": "sub", "x-nickname": "nickname"}},
         "providers": {"main": {"scopes": ["openid", "profile"]}}});
@@ -36,7 +36,7 @@ fn userinfo_is_fetched_for_claims_that_the_id_token_lacks() {
         world.log_in("/orders").is(302, "login_completed");
         assert_eq!(world.idp().count("userinfo"), times, "{change} {id_token}");
         let expected = (times > 0 || id_token != json!({})).then_some("Al");
-        assert_eq!(world.get("/orders").told("x-nickname"), expected, "{change} {id_token}");
+        assert_eq!(world.get("/orders").upstream_header("x-nickname"), expected, "{change} {id_token}");
         // Once per login, not per request.
         assert_eq!(world.idp().count("userinfo"), times);
     }
@@ -50,8 +50,8 @@ fn a_person_without_email_logs_in() {
         world.log_in("/orders").is(302, "login_completed");
         assert_eq!(world.idp().count("userinfo"), times, "{scopes}");
         let seen = world.get("/orders");
-        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("alice"));
-        assert_eq!(seen.told("x-auth-email"), None);
+        assert_eq!(seen.is(200, "session").upstream_header("x-auth-sub"), Some("alice"));
+        assert_eq!(seen.upstream_header("x-auth-email"), None);
     }
 }
 
@@ -64,7 +64,7 @@ fn a_rule_may_require_userinfo_claims() {
         (json!({}), json!({"groups": ["users", "admin"]}), 200, "session"),
         (json!({}), json!({"groups": ["users"]}), 403, "requirement_claim"),
         (json!({}), json!({}), 403, "requirement_claim"),
-        // What is signed is not overruled.
+        // Userinfo does not override a claim of the ID token.
         (json!({"groups": ["users"]}), json!({"groups": ["admin"]}), 403, "requirement_claim"),
     ] {
         let mut world = World::with(&change);
@@ -87,10 +87,10 @@ fn userinfo_cannot_change_protocol_claims() {
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
     for claim in claims {
-        assert_ne!(seen.told(&format!("x-{claim}")), Some("evil"), "{claim}");
+        assert_ne!(seen.upstream_header(&format!("x-{claim}")), Some("evil"), "{claim}");
     }
-    assert_eq!(seen.told("x-iss"), Some("https://idp.example.com"));
-    assert_eq!(seen.told("x-aud"), Some("gateway"));
+    assert_eq!(seen.upstream_header("x-iss"), Some("https://idp.example.com"));
+    assert_eq!(seen.upstream_header("x-aud"), Some("gateway"));
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn signed_userinfo_needs_a_key_of_the_provider() {
     world.idp().instead.insert("userinfo", signed(&new));
     world.idp().keys.push(new);
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token", "userinfo", "keys"]);
-    assert_eq!(world.get("/orders").told("x-nickname"), Some("Al"));
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token", "userinfo", "keys"]);
+    assert_eq!(world.get("/orders").upstream_header("x-nickname"), Some("Al"));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn userinfo_on_another_host_needs_a_configured_target() {
     let mut world = with_nickname(json!({}));
     world.idp().metadata = elsewhere.clone();
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-nickname"), None);
+    assert_eq!(world.get("/orders").upstream_header("x-nickname"), None);
     assert!(lines().iter().any(|line| line.contains("lacks \"nickname\"") && line.starts_with("WARN")));
 
     let mut world = with_nickname(json!({"callout": {"default": "idp", "userinfo": "graph"}}));
@@ -182,10 +182,10 @@ fn userinfo_on_another_host_needs_a_configured_target() {
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix("https://app.example.com").unwrap(), true);
-    let (asked, waiting) = world.begin(&request);
-    let reply = world.reply(&asked);
-    let (asked, _waiting) = world.next(waiting, reply);
-    assert_eq!((asked.target.as_str(), asked.url.as_str()), ("graph", "https://graph.example/userinfo"));
+    let (callout, waiting) = world.begin(&request);
+    let reply = world.reply(&callout);
+    let (callout, _waiting) = world.next(waiting, reply);
+    assert_eq!((callout.target.as_str(), callout.url.as_str()), ("graph", "https://graph.example/userinfo"));
 }
 
 #[test]
@@ -196,11 +196,11 @@ fn a_missing_userinfo_endpoint_is_reported_before_the_first_login() {
         let seen = world.get("/orders");
         assert_eq!(seen.status, 503, "{endpoint}");
         assert!(seen.code.starts_with("metadata_"), "{seen:?}");
-        // Where it is not insisted on, there are only fewer claims.
+        // Where userinfo is optional, the claims are missing.
         let mut world = with_nickname(json!({}));
         world.idp().metadata = json!({"userinfo_endpoint": endpoint});
         world.log_in("/orders").is(302, "login_completed");
-        assert_eq!(world.get("/orders").told("x-nickname"), None);
+        assert_eq!(world.get("/orders").upstream_header("x-nickname"), None);
     }
 }
 
@@ -221,6 +221,6 @@ fn a_bearer_token_causes_no_userinfo_request() {
     let mut world = with_nickname(json!({"audiences": ["https://api.example.com"], "userinfo": "always"}));
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
-    assert_eq!(world.with_token("/orders", &token).is(200, "token").told("x-nickname"), None);
+    assert_eq!(world.with_token("/orders", &token).is(200, "token").upstream_header("x-nickname"), None);
     assert_eq!(world.idp().count("userinfo"), 0);
 }

@@ -9,7 +9,7 @@ use crate::{calls, maps, metrics, pairs, properties};
 
 pub(crate) const OK: u32 = 0;
 pub(crate) const NOT_FOUND: u32 = 1;
-/// The host could not.
+/// The host function failed.
 pub(crate) const INTERNAL_FAILURE: u32 = 10;
 pub(crate) const BAD_ARGUMENT: u32 = 2;
 const CAS_MISMATCH: u32 = 8;
@@ -49,11 +49,11 @@ pub(crate) fn write_number(guest: &mut Guest<'_>, at: u32, number: u32) -> Resul
 
 /// Hands bytes over in memory that the module allocates.
 fn give(guest: &mut Guest<'_>, bytes: &[u8], at: u32, size: u32) -> Result<u32> {
-    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("nobody allocates"))?;
+    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("no allocator"))?;
     if let Some(garbage) = guest.data().setup.gives {
         return give_garbage(guest, garbage, bytes, (at, size));
     }
-    // Of nothing, Envoy gives a null pointer.
+    // For an empty value, Envoy gives a null pointer.
     let is_null = bytes.is_empty() && !guest.data().is_nginx();
     let place = if is_null { 0 } else { allocate.call(&mut *guest, bytes.len() as u32)? };
     write(guest, place, bytes)?;
@@ -62,22 +62,22 @@ fn give(guest: &mut Guest<'_>, bytes: &[u8], at: u32, size: u32) -> Result<u32> 
     Ok(OK)
 }
 
-/// Fault: what is handed over is not what it is said to be.
+/// Fault: the host hands over something else than it declares.
 fn give_garbage(guest: &mut Guest<'_>, garbage: Garbage, bytes: &[u8], at: (u32, u32)) -> Result<u32> {
-    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("nobody allocates"))?;
-    let asked = bytes.len() as u32;
+    let allocate = guest.data().allocate.clone().ok_or_else(|| Error::msg("no allocator"))?;
+    let size_given = bytes.len() as u32;
     let (place, length) = match garbage {
         Garbage::Nothing => (0, 0),
-        Garbage::NullPointer => (0, asked.max(1)),
-        Garbage::Unallocated => (64 * 1024, asked.max(1)),
-        Garbage::Inside => (allocate.call(&mut *guest, asked + 8)? + 4, asked),
-        Garbage::TooLong => (allocate.call(&mut *guest, asked)?, asked + 1_000_000),
+        Garbage::NullPointer => (0, size_given.max(1)),
+        Garbage::Unallocated => (64 * 1024, size_given.max(1)),
+        Garbage::Inside => (allocate.call(&mut *guest, size_given + 8)? + 4, size_given),
+        Garbage::TooLong => (allocate.call(&mut *guest, size_given)?, size_given + 1_000_000),
         Garbage::Huge => (allocate.call(&mut *guest, u32::MAX)?, u32::MAX),
-        Garbage::Noise => (allocate.call(&mut *guest, asked)?, asked),
-        Garbage::Cut => (allocate.call(&mut *guest, asked)?, asked / 2),
+        Garbage::Noise => (allocate.call(&mut *guest, size_given)?, size_given),
+        Garbage::Cut => (allocate.call(&mut *guest, size_given)?, size_given / 2),
         Garbage::Many => {
             (0..1_000).try_for_each(|_| allocate.call(&mut *guest, 1).map(|_| ()))?;
-            (allocate.call(&mut *guest, asked)?, asked)
+            (allocate.call(&mut *guest, size_given)?, size_given)
         }
     };
     if place != 0 && garbage == Garbage::Cut {
@@ -94,12 +94,13 @@ pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Counts the call. A trap if the test says so; a status if it says that the host does nothing and says this.
+/// Counts the call. Traps if the test requests a trap here; returns the status of a fault if the function
+/// fails.
 pub(crate) fn enter(guest: &mut Guest<'_>, name: &'static str) -> Result<Option<u32>> {
     let host = guest.data_mut();
     *host.calls.entry(name).or_default() += 1;
     if host.setup.traps_at == Some(name) {
-        return Err(Error::msg("a trap was asked for"));
+        return Err(Error::msg("a trap was requested"));
     }
     let current = host.current;
     if host.setup.calls_back_at == Some(name) && host.streams.contains_key(&current) {
@@ -326,7 +327,7 @@ fn link_data(linker: &mut Linker<Host>) -> Result<()> {
     Ok(())
 }
 
-/// nginx traps without memory for it, and takes what comes before a slash for the name of the memory.
+/// nginx traps without the memory, and takes the text before a slash for the name of the memory.
 fn shared_data(host: &Host, key: &[u8]) -> Result<crate::SharedData> {
     let data = host.setup.shared_data.clone();
     let data = data.ok_or_else(|| Error::msg("failed setting value to shm (could not resolve namespace)"))?;
@@ -336,7 +337,7 @@ fn shared_data(host: &Host, key: &[u8]) -> Result<crate::SharedData> {
     Ok(data)
 }
 
-/// What nginx has in name only.
+/// Functions that nginx has in name only.
 fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
     linker.func_wrap("env", "proxy_done", move |mut guest: Guest<'_>| {
         if let Some(status) = enter(&mut guest, "proxy_done")? {
@@ -374,7 +375,8 @@ fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
                 None => Ok(NOT_FOUND),
                 Some(verifier) => {
                     let arguments = read(&mut guest, arguments, length)?;
-                    verifier(&arguments).map_or(Ok(BAD_ARGUMENT), |result| give(&mut guest, &result, at, size))
+                    verifier(&arguments)
+                        .map_or(Ok(BAD_ARGUMENT), |result| give(&mut guest, &result, at, size))
                 }
             }
         },

@@ -82,7 +82,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     Ok(())
 }
 
-/// Takes a callout. None if the host refuses it at once.
+/// Accepts a callout. None if the host refuses it at once.
 fn dispatch(host: &mut Host, callout: Callout) -> Result<Option<u32>> {
     let has = |name: &str| callout.headers.iter().any(|(n, value)| n == name && !value.is_empty());
     let is_complete = [":method", ":path", ":authority"].into_iter().all(has);

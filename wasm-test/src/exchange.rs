@@ -13,10 +13,9 @@ pub struct Incoming {
     pub scheme: String,
     /// `Host` or `:authority`.
     pub authority: String,
-    /// The host of a request line that is a whole address, which wins over `authority` in nginx. Empty:
-    /// it is a path.
+    /// The host of an absolute request line, which nginx prefers to `authority`. Empty for a path.
     pub addressed_host: String,
-    /// Path and query as the client wrote them, which need not be text.
+    /// Path and query as the client sent them, which need not be UTF-8.
     pub path: Vec<u8>,
     /// The other header fields, in order.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -36,15 +35,15 @@ impl Incoming {
 pub enum Progress {
     /// It waits in the filter.
     Waits,
-    /// What it came to was told before, or its client left.
-    Told,
-    /// It came to its end.
+    /// The outcome was returned before, or the client left.
+    Returned,
+    /// It is complete.
     Ended(Box<Outgoing>),
-    /// No answer will ever come; the client must give up by itself.
+    /// It never gets a response; the client must give up by itself.
     Hangs,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outgoing {
     /// What the upstream got: header fields with pseudo-headers. None if it got nothing.
@@ -59,42 +58,42 @@ pub struct Outgoing {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body that the client gets.
     pub body: Vec<u8>,
-    /// The code of the decision: what the access log shows, where the host can, else what the filter's
-    /// own log line says.
+    /// The code of the decision: from the access log where the host has it there, otherwise from the filter's
+    /// log line.
     pub code: Option<String>,
     /// Properties that the filter set, in order.
     pub properties: Vec<(String, Vec<u8>)>,
 }
 
-/// What comes back of a callout.
+/// The outcome of a callout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CalloutReply {
-    /// An answer, whatever it is.
+    /// Any response.
     Answer {
         /// Its header fields with `:status`.
         headers: Vec<(String, Vec<u8>)>,
         /// Its body.
         body: Vec<u8>,
     },
-    /// No answer within the time that the filter set, or no connection.
+    /// No response within the time that the filter set, or no connection.
     Failed,
-    /// An answer that breaks off in its body: less of it came than was announced.
+    /// A truncated response: less of its body arrived than was announced.
     Broken {
         /// Its header fields with `:status`.
         headers: Vec<(String, Vec<u8>)>,
-        /// So many bytes of its body are said to be there. None of them is given.
+        /// The announced number of bytes. None of them is given.
         size: u32,
     },
 }
 
-/// Where a request is. Only the worker looks at it.
+/// The stage of a request. Only the worker looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Its headers are with the filter.
+    /// The filter has its headers.
     Headers,
-    /// Its body is with the filter.
+    /// The filter has its body.
     Body,
-    /// Its trailers are with the filter.
+    /// The filter has its trailers.
     Trailers,
     /// The upstream has it.
     Upstream,
@@ -105,25 +104,25 @@ pub(crate) enum Stage {
 /// The variable of Kong that `proxy_pass` takes the scheme from.
 pub(crate) const KONG_SCHEME: &str = "ngx.upstream_scheme";
 
-/// The worker's notes about one request.
+/// The worker's state of one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Stream {
     pub(crate) incoming: Incoming,
     pub(crate) stage: Stage,
-    /// The filter said "pause", and nothing has woken the request.
+    /// The filter returned "pause", and nothing has resumed the request.
     pub(crate) is_paused: bool,
     pub(crate) request: Fields,
     pub(crate) trailers: Fields,
     pub(crate) response: Fields,
-    /// Pieces of the body that the filter has not seen yet.
+    /// Pieces of the body that the filter has not seen.
     pub(crate) arrived: VecDeque<Vec<u8>>,
-    /// The last piece has come.
+    /// The last piece has arrived.
     pub(crate) is_complete: bool,
     /// The body waits at the client while the headers are paused.
     pub(crate) holds_body: bool,
-    /// Bytes of the body that have come to the host.
+    /// Bytes of the body that the host has received.
     pub(crate) received: u64,
-    /// The part of the body that the filter has seen and that was not let go.
+    /// The part of the body that the filter has seen and not released.
     pub(crate) buffered: Vec<u8>,
     pub(crate) local: Option<LocalResponse>,
     /// Properties that the filter set.
@@ -131,17 +130,17 @@ pub(crate) struct Stream {
     pub(crate) code: Option<String>,
     pub(crate) out: Outgoing,
     pub(crate) hangs: bool,
-    /// It has no upstream unless the filter says so: `$vestibule` is `pass`.
+    /// It has no upstream unless the filter sets `$vestibule` to `pass`.
     pub(crate) is_guarded: bool,
-    /// In Kong: the scheme that the route goes upstream with.
+    /// In Kong: the scheme of the upstream request.
     pub(crate) scheme: Option<String>,
     /// Its root context.
     pub(crate) root: u32,
-    /// The VM that knows it, counted from the worker's first.
+    /// The VM that has a context for it, counted from the worker's first.
     pub(crate) vm: usize,
 }
 
-/// A response that the filter made.
+/// A response of the filter.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalResponse {
     pub(crate) status: u16,
@@ -150,7 +149,7 @@ pub(crate) struct LocalResponse {
 }
 
 impl Stream {
-    /// Whether it has an upstream to go to.
+    /// Whether there is an upstream for it.
     pub(crate) fn has_upstream(&self) -> bool {
         let said = self.properties.iter().rev().find(|(name, _)| name == "ngx.vestibule");
         let is_named = !self.is_guarded || said.is_some_and(|(_, said)| said == b"pass");

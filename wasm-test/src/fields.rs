@@ -11,11 +11,12 @@ pub struct Fields(Vec<Field>);
 struct Field {
     name: String,
     value: Vec<u8>,
-    /// Taken out of nginx's index: a filter no longer sees it, but the upstream still gets it.
+    /// Removed from nginx's index: filters no longer see it, but the upstream still gets it.
     is_hidden: bool,
 }
 
-/// nginx keeps a pointer to these; setting one changes what the pointer points at and nothing else.
+/// nginx keeps a pointer to each of these; setting one changes the field that the pointer points at, and no
+/// other.
 const INDEXED: [&str; 8] = [
     "host",
     "connection",
@@ -33,7 +34,7 @@ impl Fields {
         self.0.push(Field { name: name.to_owned(), value: value.to_vec(), is_hidden: false });
     }
 
-    /// The value of the first field of this name that a filter sees.
+    /// The value of the first field of this name that filters see.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.visible().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value.as_slice())
     }
@@ -43,23 +44,23 @@ impl Fields {
         self.visible().filter(|field| field.name.eq_ignore_ascii_case(name)).nth(1).is_some()
     }
 
-    /// What a filter sees, in the host's spelling.
+    /// The fields that filters see, in the host's spelling.
     pub fn seen_by_filter(&self) -> Vec<Pair> {
         self.visible().map(|field| (field.name.clone().into_bytes(), field.value.clone())).collect()
     }
 
-    /// What goes on the wire. Names in lower case.
+    /// The fields that are sent. Names in lower case.
     pub fn sent(&self) -> Vec<(String, Vec<u8>)> {
         self.0.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.clone())).collect()
     }
 
-    /// How many there are, hidden ones too.
+    /// The number of fields, including hidden ones.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Sets a request header. Envoy replaces every field of the name. nginx changes the first; the
-    /// others it hides from filters, or, where it keeps a pointer to the first, leaves alone.
+    /// Sets a request header. Envoy replaces every field of the name. nginx changes the first; it hides the
+    /// others from filters, or leaves them alone where it keeps a pointer to the first.
     pub fn replace(&mut self, profile: Profile, name: &str, value: &[u8]) {
         let is_this = |field: &Field| !field.is_hidden && field.name.eq_ignore_ascii_case(name);
         let Some(first) = self.0.iter().position(is_this) else {

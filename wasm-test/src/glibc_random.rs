@@ -1,5 +1,5 @@
-//! `random()` of the GNU C library, seeded as nginx seeds it. Whoever knows the process id and the
-//! second in which a worker began knows every value that it gives.
+//! `random()` of the GNU C library, seeded as nginx seeds it. The process id and the second in which a worker
+//! began determine every value.
 
 /// The state of `random()`: an additive feedback generator over 31 words.
 #[derive(Debug, Clone)]
@@ -9,7 +9,7 @@ pub struct GlibcRandom {
 }
 
 impl GlibcRandom {
-    /// As nginx does it when a worker begins: process id, seconds and milliseconds.
+    /// Seeded as nginx does it when a worker begins: process id, seconds and milliseconds.
     pub fn of_worker(process_id: u32, seconds: u32, milliseconds: u32) -> GlibcRandom {
         GlibcRandom::seeded((process_id << 16) ^ seconds ^ milliseconds)
     }
@@ -22,7 +22,7 @@ impl GlibcRandom {
             words.push(if next < 0 { next + 2_147_483_647 } else { next } as u32);
         }
         let mut random = GlibcRandom { words, at: 0 };
-        // The library does this so that near seeds give far sequences.
+        // The library does this so that similar seeds give different sequences.
         for _ in 0..310 {
             random.next();
         }

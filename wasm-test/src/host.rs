@@ -1,4 +1,4 @@
-//! What a host knows: its settings, the requests in it, and what the filter has asked for.
+//! The state of a host: its settings, its requests, and the requests of the filter to it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +13,10 @@ use crate::abi::INTERNAL_FAILURE;
 use crate::exchange::{CalloutReply, Stream};
 use crate::glibc_random::GlibcRandom;
 
-/// How a worker is set up.
+/// The settings of a worker.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The host to be.
+    /// The host to play.
     pub profile: Profile,
     /// The configurations of the filter. nginx runs all of them in one VM, which is its default; Envoy
     /// has one for each.
@@ -26,55 +26,55 @@ pub struct Setup {
     pub first_root: u32,
     /// Environment of the VM.
     pub environment: Vec<(String, String)>,
-    /// What workers of one proxy share. None: nginx without `shm_kv`.
+    /// Shared data of the workers of one proxy. None: nginx without `shm_kv`.
     pub shared_data: Option<SharedData>,
     /// The clock when the worker begins. Nanoseconds since 1970.
     pub now: u64,
-    /// The process id of an nginx worker: all that tells one from the next.
+    /// The process id of an nginx worker, which alone distinguishes it from others.
     pub process_id: u32,
-    /// Callouts to any other target are refused at once, if this is not empty (Envoy's clusters).
+    /// If this is not empty, callouts to other targets are refused at once (Envoy's clusters).
     pub clusters: Vec<String>,
     /// Envoy's `allow_on_headers_stop_iteration`: a filter that pauses the headers still sees the body.
     pub sees_body_while_paused: bool,
-    /// Envoy's `per_connection_buffer_limit_bytes`: what it gathers of a body while the filter pauses.
+    /// Envoy's `per_connection_buffer_limit_bytes`: how much of a body it gathers while the filter pauses.
     pub buffer_limit: usize,
-    /// The variables of nginx's configuration, which alone a filter can set as properties.
+    /// The declared variables of nginx, which are the only properties that a filter can set.
     pub variables: Vec<String>,
     /// nginx's `proxy_pass` depends on `$vestibule`, as `kong/nginx.conf` has it.
     pub is_guarded: bool,
-    /// In Kong: the scheme of the service, which stands in `$upstream_scheme` before filters run.
+    /// In Kong: the scheme of the service, which `$upstream_scheme` has before filters run.
     pub upstream_scheme: Option<String>,
-    /// The upstream answers only when it is told to.
+    /// The upstream responds only when the test says so.
     pub upstream_waits: bool,
-    /// nginx's `isolation stream`: each request has a VM of its own, made for it. One at a time; the VM of
-    /// the ticks is not played.
+    /// nginx's `isolation stream`: each request has its own VM, which is made for it. One at a time; the VM
+    /// of the ticks is not simulated.
     pub isolates_requests: bool,
-    /// nginx keeps the bodies of requests in files, and hands none of them over.
+    /// nginx stores the bodies of requests in files, and hands none of them over.
     pub keeps_bodies_in_files: bool,
-    /// Header fields of what the upstream answers, beside its type.
+    /// Header fields of the upstream's response, beside its content type.
     pub upstream_fields: Vec<(String, String)>,
-    /// Who keeps the metrics; without, they are kept and nobody asks.
+    /// Where metrics are stored. Without it they are stored in the host, and not read.
     pub metrics: Option<Metrics>,
-    /// Envoy's `verify_signature`; without, it has no such function.
+    /// Envoy's `verify_signature`. Without it the host has no such function.
     pub verifier: Option<Verifier>,
     /// Fault: `random_get` fails.
     pub has_randomness: bool,
-    /// The module is going to trap, and that is no surprise.
+    /// The test expects the module to trap.
     pub expects_trap: bool,
     /// Fault: this host function traps, as a bug in the filter would.
     pub traps_at: Option<&'static str>,
-    /// Fault: this host function does nothing, and says `fails_with`.
+    /// Fault: this host function does nothing, and returns `fails_with`.
     pub fails_at: Option<&'static str>,
     /// See `fails_at`.
     pub fails_with: u32,
-    /// Fault: whatever is handed over is this.
+    /// Fault: whatever the host hands over is this.
     pub gives: Option<Garbage>,
     /// Fault: this host function calls the module back before it returns.
     pub calls_back_at: Option<&'static str>,
 }
 
 impl Setup {
-    /// A worker with this configuration, and nothing unusual about it.
+    /// A worker with this configuration and otherwise usual settings.
     pub fn new(profile: Profile, configuration: &[u8], now: u64) -> Setup {
         Setup {
             profile,
@@ -110,30 +110,30 @@ impl Setup {
     }
 }
 
-/// What a host hands over that has gone mad.
+/// What a faulty host hands over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Garbage {
-    /// No place and no length.
+    /// Null pointer and length zero.
     Nothing,
-    /// No place, and a length.
+    /// Null pointer and a length.
     NullPointer,
-    /// A place that nobody allocated.
+    /// An address that was not allocated.
     Unallocated,
-    /// A place within what was allocated.
+    /// An address inside the allocated memory.
     Inside,
-    /// More than was allocated.
+    /// A longer length than was allocated.
     TooLong,
-    /// As much as a number can say.
+    /// The largest number as length.
     Huge,
-    /// Bytes that mean nothing.
+    /// Random bytes.
     Noise,
     /// The first half.
     Cut,
-    /// The right thing, after memory was asked for a thousand times.
+    /// The right value, after a thousand other allocations.
     Many,
 }
 
-/// Keeps the metrics of a proxy.
+/// Stores the metrics of a proxy.
 #[derive(Debug, Clone, Copy)]
 pub struct Metrics {
     /// A metric of this type (0: counter, 1: gauge) and name, or none if there is no room.
@@ -144,13 +144,12 @@ pub struct Metrics {
     pub set: fn(u32, u64),
 }
 
-/// Verifies what the arguments say, in Protobuf, and returns the result in Protobuf; none, if these are no
-/// arguments.
+/// Envoy's `verify_signature`: Protobuf in and out. `None` if these are no arguments.
 pub type Verifier = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// The shared data of one proxy: values with the number of their last change.
+/// The shared data of one proxy: values with the version of their last change.
 ///
-/// nginx tells keys apart by their CRC-32 alone: whoever asks for one may get the value of another.
+/// nginx distinguishes keys by their CRC-32 alone, so a key may have the value of another.
 #[derive(Debug, Clone, Default)]
 pub struct SharedData {
     values: Arc<Mutex<BTreeMap<Vec<u8>, Numbered>>>,
@@ -158,16 +157,16 @@ pub struct SharedData {
     failing: Rc<Cell<Option<Failing>>>,
 }
 
-/// Fault: what of the shared data fails, by a part of the names.
+/// Fault of the shared data, for names with this part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failing {
-    /// The host cannot say what is there.
+    /// The host returns an error.
     Reads(&'static str),
-    /// Another worker has always written in between.
+    /// Another worker always writes in between.
     Writes(&'static str),
 }
 
-/// What another worker does, just before a value is written.
+/// An action of another worker just before a value is written.
 #[derive(Clone, Default)]
 struct Meanwhile(Rc<RefCell<Option<Deed>>>);
 
@@ -179,17 +178,16 @@ impl fmt::Debug for Meanwhile {
     }
 }
 
-/// A value and the number of its last change.
+/// A value and its version.
 type Numbered = (Vec<u8>, u32);
 
 impl SharedData {
-    /// Workers run at the same time: when the next value is about to be written, another worker does this
-    /// first.
+    /// Workers run at the same time: another worker does this before the next value is written.
     pub fn before_the_next_write(&self, another: impl FnOnce() + 'static) {
         *self.meanwhile.0.borrow_mut() = Some(Box::new(another));
     }
 
-    /// From here on this fails, for all who share it.
+    /// From here on the shared data has this fault, for all workers.
     pub fn fails(&self, failing: Option<Failing>) {
         self.failing.set(failing);
     }
@@ -199,15 +197,15 @@ impl SharedData {
         matches!(self.failing.get(), Some(Failing::Reads(what)) if contains(key, what))
     }
 
-    /// A value and its number.
+    /// A value and its version.
     pub fn get(&self, profile: Profile, key: &[u8]) -> Option<(Vec<u8>, u32)> {
-        self.values.lock().expect("nobody fails while holding it").get(&index(profile, key)).cloned()
+        self.values.lock().expect("no holder panics").get(&index(profile, key)).cloned()
     }
 
-    /// Writes a value, unless the number says that another change came before. False if one did.
+    /// Writes a value with compare-and-swap. False if another worker has written since that version.
     ///
-    /// For Envoy number 0 is "whatever there is", and where there is nothing it does not look at the
-    /// number; for nginx 0 is "there is nothing", and nothing else is.
+    /// Envoy writes unconditionally for version 0, and ignores the version where there is no value; for nginx
+    /// 0 means that there is no value.
     pub fn set(&self, profile: Profile, key: &[u8], value: &[u8], number: u32) -> bool {
         if matches!(self.failing.get(), Some(Failing::Writes(what)) if contains(key, what)) {
             return false;
@@ -216,7 +214,7 @@ impl SharedData {
         if let Some(another) = another {
             another();
         }
-        let mut values = self.values.lock().expect("nobody fails while holding it");
+        let mut values = self.values.lock().expect("no holder panics");
         let last = values.get(&index(profile, key)).map(|(_, number)| *number);
         let fits = match (profile, last) {
             (Profile::Envoy, None) => true,
@@ -229,9 +227,9 @@ impl SharedData {
         fits
     }
 
-    /// Fault: every value is that of another name. nginx tells names apart by a checksum.
+    /// Fault: every name has the value of another one. nginx distinguishes names by a checksum.
     pub fn mix_up(&self) {
-        let mut values = self.values.lock().expect("nobody fails while holding it");
+        let mut values = self.values.lock().expect("no holder panics");
         let mut rotated: Vec<Vec<u8>> = values.values().map(|(value, _)| value.clone()).collect();
         if let Some(last) = rotated.pop() {
             rotated.insert(0, last);
@@ -243,10 +241,10 @@ impl SharedData {
 
     /// How many values there are.
     pub fn len(&self) -> usize {
-        self.values.lock().expect("nobody fails while holding it").len()
+        self.values.lock().expect("no holder panics").len()
     }
 
-    /// Whether nobody has told anybody anything.
+    /// Whether nothing is shared.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -289,7 +287,7 @@ pub struct Callout {
     pub timeout: u32,
 }
 
-/// What the module is doing.
+/// The callback that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Callback {
     None,
@@ -310,7 +308,7 @@ pub(crate) struct Host {
     pub(crate) setup: Setup,
     pub(crate) now: u64,
     pub(crate) random: GlibcRandom,
-    /// Set once the module is there.
+    /// Set when the module is instantiated.
     pub(crate) memory: Option<Memory>,
     pub(crate) allocate: Option<TypedFunc<u32, u32>>,
     pub(crate) callback: Callback,
@@ -322,20 +320,20 @@ pub(crate) struct Host {
     pub(crate) tick_periods: BTreeMap<u32, u32>,
     /// Root contexts whose configuration was replaced and which the filter still needs.
     pub(crate) ending: BTreeSet<u32>,
-    /// Those of them that the filter needs no more.
+    /// Those that the filter no longer needs.
     pub(crate) may_be_deleted: BTreeSet<u32>,
     pub(crate) streams: BTreeMap<u32, Stream>,
     pub(crate) callouts: BTreeMap<u32, Callout>,
     pub(crate) next_callout: u32,
-    /// The reply that a callback is about.
+    /// The reply for the running callback.
     pub(crate) reply: Option<CalloutReply>,
-    /// The reply has no body, and what it answers had one: a local response that is made now shares its
+    /// The reply is a response without a body to a request with a body: a local response now would share its
     /// memory with what nginx empties afterwards.
     pub(crate) loses_body: bool,
     pub(crate) metrics: Vec<(String, u64)>,
     /// The code of the last decision in the filter's log.
     pub(crate) decided: Option<String>,
-    /// What would have made the host crash, or do what nobody can foresee.
+    /// What would have crashed the host, or had an unpredictable effect.
     pub(crate) crashes: Vec<String>,
     /// How often each host function was called.
     pub(crate) calls: BTreeMap<&'static str, u64>,
@@ -389,7 +387,7 @@ impl Host {
         self.setup.profile == Profile::NgxWasm
     }
 
-    /// Notes what this host does not survive.
+    /// Records what this host does not survive.
     pub(crate) fn crash(&mut self, what: impl Into<String>) {
         self.crashes.push(what.into());
     }
@@ -400,7 +398,7 @@ impl Host {
         self.streams.get_mut(&id)
     }
 
-    /// In nginx only the request whose callback runs can be acted for.
+    /// In nginx only the request whose callback runs is a valid target.
     pub(crate) fn acts_for_another(&self) -> bool {
         self.is_nginx() && self.effective != self.current
     }

@@ -1,9 +1,8 @@
-//! A Proxy-Wasm host for tests: it loads the built module and behaves as one of the two hosts that
-//! Vestibule runs in. Requests go in, answers come out; nothing is scripted.
+//! A Proxy-Wasm host for tests: it loads the built module and behaves as one of the two hosts that Vestibule
+//! supports. Requests go in, responses come out; nothing is scripted.
 //!
-//! It knows no HTTP on the wire and no clock: a test hands over header fields, answers callouts when it
-//! likes, and says what time it is. What a host does that differs from the other one is in
-//! [`Profile`], what would make a host crash is kept in [`Worker::crashes`].
+//! It has no HTTP on the wire and no clock: a test hands over header fields, answers callouts when it likes,
+//! and sets the time. [`Profile`] selects the host, and [`Worker::crashes`] has what would crash it.
 
 mod abi;
 mod calls;
@@ -29,7 +28,7 @@ pub use maps::NGX_WASM_PAIRS_LIMIT;
 pub use module::{IN_NAME_ONLY_ON_NGX_WASM, Module, OFFERED_BY_BOTH, WASI_OFFERED_BY_BOTH};
 pub use worker::{Refused, StreamId, Worker};
 
-/// The host that is played.
+/// The host to play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// Envoy with `failure_policy: FAIL_RELOAD`.

@@ -15,14 +15,13 @@ const CALL_RESPONSE_HEADERS: u32 = 6;
 
 const BAD_ARGUMENT: u32 = 2;
 
-/// nginx lists no more pairs than this, its pseudo-headers first. What comes after them the upstream
-/// gets all the same.
+/// nginx lists no more pairs than this, its pseudo-headers first. It still forwards those after them.
 pub const NGX_WASM_PAIRS_LIMIT: usize = 100;
 
-/// Response fields of which nginx knows that there may be several.
+/// Response fields that may occur several times in nginx.
 const COUNTED: [&str; 2] = ["cache-control", "link"];
 
-/// How a field is changed.
+/// The kind of a change to a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Add,
@@ -66,7 +65,7 @@ pub(crate) fn get(host: &mut Host, map: u32, name: &str) -> Option<Vec<u8>> {
     list.iter().find(is_this).map(|(_, value)| value.clone())
 }
 
-/// What stands for the request line. nginx shows a path that it has decoded, and its own name.
+/// The pseudo-headers of the request line. nginx gives a decoded path, and its own name.
 fn pseudo(host: &mut Host) -> Option<Vec<Pair>> {
     let is_nginx = host.is_nginx();
     let incoming = &host.stream()?.incoming;
@@ -98,7 +97,7 @@ pub(crate) fn change(host: &mut Host, map: u32, name: &str, value: &[u8], change
     }
     if map == REQUEST_HEADERS && name == ":authority" && profile == Profile::Envoy {
         let Some(stream) = host.stream() else { return BAD_ARGUMENT };
-        // The virtual host is chosen anew, by this.
+        // The virtual host is selected again with this.
         stream.incoming.authority = String::from_utf8_lossy(value).into_owned();
         return OK;
     }
@@ -117,7 +116,7 @@ pub(crate) fn change(host: &mut Host, map: u32, name: &str, value: &[u8], change
     match change {
         Change::Add => fields.add(name, value),
         Change::Replace if map == REQUEST_HEADERS => fields.replace(profile, name, value),
-        // Of several in a response, nginx takes away the others and then the one that it has set.
+        // If a response has several, nginx removes the others and then the one that it has set.
         Change::Replace
             if profile == Profile::NgxWasm && !COUNTED.contains(&name) && fields.occurs_again(name) =>
         {
@@ -133,8 +132,8 @@ pub(crate) fn change(host: &mut Host, map: u32, name: &str, value: &[u8], change
     OK
 }
 
-/// The header fields of a local response. nginx sets one after the other, so that of several with one
-/// name the last stays.
+/// The header fields of a local response. nginx sets one after another, so the last of several with one name
+/// stays.
 pub(crate) fn of_local_response(profile: Profile, headers: &[(String, Vec<u8>)]) -> Fields {
     let mut fields = Fields::default();
     for (name, value) in headers {

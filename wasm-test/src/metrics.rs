@@ -1,4 +1,4 @@
-//! Counters and gauges. In nginx there is no room for them, which is what it cannot be asked about.
+//! Counters and gauges. nginx here has no memory for them, and cannot report that.
 
 use wasmtime::{Error, Linker, Result};
 
@@ -78,7 +78,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     Ok(())
 }
 
-/// nginx ends the module when its memory for metrics is full, and nobody can tell whether it is.
+/// nginx ends the module when its memory for metrics is full, and does not report whether it is.
 fn count(guest: &mut Guest<'_>, function: &'static str) -> Result<Option<u32>> {
     let status = enter(guest, function)?;
     if guest.data().is_nginx() {

@@ -17,8 +17,8 @@ pub struct Module {
     pub size: usize,
 }
 
-/// What a module for ABI 0.2.1 may import from `env` on both hosts. ngx_wasm_module has some of these
-/// in name only: they trap when they are called, see [`IN_NAME_ONLY_ON_NGX_WASM`].
+/// What a module for ABI 0.2.1 may import from `env` on both hosts. Some of these functions trap on
+/// ngx_wasm_module, see [`IN_NAME_ONLY_ON_NGX_WASM`].
 pub const OFFERED_BY_BOTH: &[&str] = &[
     "proxy_add_header_map_value",
     "proxy_call_foreign_function",
@@ -59,7 +59,7 @@ pub const OFFERED_BY_BOTH: &[&str] = &[
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// Of those, what traps on ngx_wasm_module.
+/// The functions among them that trap on ngx_wasm_module.
 pub const IN_NAME_ONLY_ON_NGX_WASM: &[&str] = &[
     "proxy_call_foreign_function",
     "proxy_close_stream",
@@ -74,8 +74,8 @@ pub const IN_NAME_ONLY_ON_NGX_WASM: &[&str] = &[
     "proxy_resolve_shared_queue",
 ];
 
-/// What a module may import from `wasi_snapshot_preview1` on both hosts. Envoy and ngx_wasm_module have
-/// a few more, none of which does anything.
+/// What a module may import from `wasi_snapshot_preview1` on both hosts. Envoy and ngx_wasm_module have a few
+/// more, none of which has an effect.
 pub const WASI_OFFERED_BY_BOTH: &[&str] = &[
     "args_get",
     "args_sizes_get",
@@ -122,19 +122,19 @@ impl Module {
         Ok(Module { engine, compiled, size: bytes.len() })
     }
 
-    /// What the module imports: where from, and what.
+    /// The imports of the module: module and name.
     pub fn imports(&self) -> BTreeSet<(String, String)> {
         self.compiled.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect()
     }
 
-    /// What the module exports.
+    /// The exports of the module.
     pub fn exports(&self) -> BTreeSet<String> {
         self.compiled.exports().map(|export| export.name().to_owned()).collect()
     }
 }
 
-/// Compiling takes seconds, and every test binary needs it: the result is kept beside the module, after
-/// a hash of what it was made from.
+/// Compiling takes seconds, and every test binary needs the result: it is stored beside the module, after a
+/// hash of its input.
 fn keep(compiled: &wasmtime::Module, kept: &Path, hash: [u8; 8]) -> Result<()> {
     let unfinished = kept.with_extension(format!("cwasm.{}", std::process::id()));
     fs::write(&unfinished, [hash.as_slice(), &compiled.serialize()?].concat())?;
@@ -144,7 +144,7 @@ fn keep(compiled: &wasmtime::Module, kept: &Path, hash: [u8; 8]) -> Result<()> {
 fn compiled_before(engine: &Engine, kept: &Path, hash: [u8; 8]) -> Option<wasmtime::Module> {
     let bytes = fs::read(kept).ok()?;
     let (made_from, compiled) = bytes.split_first_chunk::<8>()?;
-    // Sound as long as nobody but `keep` writes files of this name.
+    // Sound as long as only `keep` writes files of this name.
     #[allow(unsafe_code)]
     let compiled = (*made_from == hash).then(|| unsafe { wasmtime::Module::deserialize(engine, compiled) });
     compiled?.ok()

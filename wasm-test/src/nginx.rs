@@ -1,6 +1,6 @@
-//! What nginx makes of a request line before a filter sees it.
+//! How nginx changes a request line before a filter sees it.
 
-/// The path of `:path` there: decoded, slashes merged, dot segments resolved; the query as it came.
+/// The path that `:path` has there: decoded, slashes merged, dot segments resolved; the query unchanged.
 pub fn decoded_path(raw: &[u8]) -> Vec<u8> {
     let question = raw.iter().position(|byte| *byte == b'?');
     let (path, query) = question.map_or((raw, None), |at| (&raw[..at], Some(&raw[at + 1..])));
@@ -45,7 +45,7 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether nginx can make something of the target of a callout; of anything else it makes a trap.
+/// Whether nginx accepts the target of a callout; any other target is a trap.
 pub fn reads_target(target: &str) -> bool {
     let name_end = match target.find(']') {
         Some(end) if target.starts_with('[') => end + 1,
@@ -57,7 +57,7 @@ pub fn reads_target(target: &str) -> bool {
     !name.is_empty() && !name.contains(is_odd) && port.strip_prefix(':').is_none_or(is_port)
 }
 
-/// The name of a header as a client of HTTP/1.1 likes to write it; nginx keeps the spelling.
+/// A header name as clients of HTTP/1.1 usually write it; nginx keeps the spelling.
 pub fn as_written(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut begins = true;

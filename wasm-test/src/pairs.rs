@@ -1,9 +1,9 @@
-//! Lists of pairs as they cross the border: a count, the lengths, then each text with a zero byte.
+//! Lists of pairs as the ABI has them: a count, the lengths, then each text with a zero byte.
 
 /// A name and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// The bytes of a list.
+/// Encodes a list.
 pub fn encode(pairs: &[Pair]) -> Vec<u8> {
     let mut out = (pairs.len() as u32).to_le_bytes().to_vec();
     for (name, value) in pairs {
@@ -19,7 +19,7 @@ pub fn encode(pairs: &[Pair]) -> Vec<u8> {
     out
 }
 
-/// The list that bytes mean, if they are one.
+/// Decodes a list, if the bytes are one.
 pub fn decode(bytes: &[u8]) -> Option<Vec<Pair>> {
     let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
     if bytes.is_empty() {

@@ -53,8 +53,8 @@ fn of_nginx(host: &mut Host, path: &str) -> Option<Vec<u8>> {
     Some(value.into_bytes())
 }
 
-/// `$host`: in lower case, without the port and the dot at the end; the server's own name if the client
-/// names none. None for what nginx would not take.
+/// `$host`: in lower case, without the port and the trailing dot; the name of the server if the client sends
+/// none. None for a host that nginx refuses.
 fn effective_host(authority: &str) -> Option<String> {
     if authority.is_empty() {
         return Some("gateway.internal".to_owned());
@@ -71,7 +71,7 @@ fn effective_host(authority: &str) -> Option<String> {
     is_name.then(|| name.to_ascii_lowercase())
 }
 
-/// Sets a property. nginx knows only variables that its configuration declares.
+/// Sets a property. nginx accepts only variables that its configuration declares.
 pub(crate) fn set(host: &mut Host, path: &str, value: Vec<u8>) -> u32 {
     let is_nginx = host.is_nginx();
     let name = if is_nginx { path.replace('\0', ".") } else { path.to_owned() };

@@ -1,4 +1,4 @@
-//! How far a request goes: from its headers over its body to the upstream or to an answer.
+//! The stages of a request: from its headers over its body to the upstream or to a response.
 
 use crate::exchange::{Outgoing, Stage, Stream};
 use crate::fields::Fields;
@@ -7,7 +7,7 @@ use crate::worker::{CONTINUE, PAUSE, PAUSE_ALL, Worker};
 use crate::{Profile, maps};
 
 impl Worker {
-    /// What becomes of a request after a callback of its own said to continue or to pause.
+    /// Continues after a callback for the headers returned "continue" or "pause".
     pub(crate) fn said(&mut self, id: u32, action: u32) {
         let is_nginx = self.setup.profile == Profile::NgxWasm;
         let has_callout = self.has_callout(id);
@@ -21,7 +21,7 @@ impl Worker {
         stream.is_paused = action != CONTINUE;
         stream.holds_body = action == PAUSE_ALL;
         if is_nginx && action > PAUSE {
-            host.crash(format!("request {id} is told to do {action}, which this host does not know"));
+            host.crash(format!("request {id} gets the action {action}, which this host does not know"));
             return;
         }
         if is_nginx && has_callout && !stream.is_paused {
@@ -30,7 +30,7 @@ impl Worker {
         self.go_on(id);
     }
 
-    /// Takes a request as far as it goes without being woken.
+    /// Takes a request as far as it gets without being resumed.
     pub(crate) fn go_on(&mut self, id: u32) {
         while let Some(stream) = self.host().streams.get_mut(&id) {
             if stream.out.status != 0 {
@@ -67,7 +67,7 @@ impl Worker {
         if stream.is_paused && (holds_body || stream.is_complete && stream.arrived.is_empty()) {
             return false;
         }
-        // nginx reads the whole body before anything goes upstream.
+        // nginx reads the whole body before it forwards anything.
         let reads_body_first = is_nginx && stream.incoming.has_body;
         if !stream.is_paused && !reads_body_first {
             release_headers(stream);
@@ -96,7 +96,7 @@ impl Worker {
         true
     }
 
-    /// The next piece of the body comes: in nginx there is one, and it is all of it.
+    /// The next piece of the body arrives: in nginx there is one piece, the whole body.
     fn next_piece(&mut self, id: u32) -> bool {
         let is_nginx = self.setup.profile == Profile::NgxWasm;
         let limit = self.setup.buffer_limit;
@@ -128,7 +128,7 @@ impl Worker {
         true
     }
 
-    /// Envoy itself answers a request whose body it cannot gather.
+    /// Envoy responds itself to a request whose body it cannot buffer.
     fn refuse_too_large(&mut self, id: u32) -> bool {
         if let Some(stream) = self.host().streams.get_mut(&id) {
             stream.out.status = 413;
@@ -155,7 +155,7 @@ impl Worker {
         self.vm.store.data().callouts.values().any(|callout| callout.context == id)
     }
 
-    /// What the filter did in a reply's callback takes effect.
+    /// Applies what the filter did in the callback of a reply.
     pub(crate) fn after_reply(&mut self, context: u32) {
         if self.setup.profile == Profile::Envoy {
             return self.settle();
@@ -166,14 +166,14 @@ impl Worker {
             self.host().callouts.retain(|_, callout| callout.context != context);
             return self.respond(context);
         }
-        // After the last callout nginx lets the request go on, whatever the filter wants.
+        // After the last callout nginx resumes the request, whatever the filter returned.
         if !has_callout && stream.stage != Stage::Response {
             stream.is_paused = false;
             self.go_on(context);
         }
     }
 
-    /// Requests that were answered or woken from elsewhere go on.
+    /// Continues requests that another callback answered or resumed.
     pub(crate) fn settle(&mut self) {
         self.delete_ended();
         let ids: Vec<u32> = self.host().streams.keys().copied().collect();
@@ -191,7 +191,7 @@ impl Worker {
     /// The module trapped in a reply's callback.
     pub(crate) fn after_trap(&mut self, context: u32) {
         if self.setup.profile == Profile::NgxWasm {
-            // It goes upstream. The replies to the others come to the next VM.
+            // nginx forwards it. Replies to the others come to the next VM.
             if let Some(stream) =
                 self.host().streams.get_mut(&context).filter(|stream| stream.out.status == 0)
             {
@@ -200,7 +200,7 @@ impl Worker {
             }
             return;
         }
-        // It gets no answer at all, and neither do the others of this VM.
+        // It never gets a response, and neither do the others of this VM.
         for stream in self.host().streams.values_mut().filter(|stream| stream.out.status == 0) {
             stream.hangs = true;
         }
@@ -231,7 +231,7 @@ impl Worker {
         self.response_phase(id, response, body);
     }
 
-    /// The upstream answers a request, if it has it.
+    /// The upstream responds to a request that it has.
     pub(crate) fn upstream_answers(&mut self, id: u32) {
         if self.host().streams.get(&id).is_none_or(|stream| stream.stage != Stage::Upstream) {
             return;
@@ -281,7 +281,7 @@ impl Worker {
         }
     }
 
-    /// The context of a request goes away.
+    /// Ends a request and its context.
     pub(crate) fn end(&mut self, id: u32) {
         let _ = self.call::<_, u32>(Callback::End, id, "proxy_on_done", id);
         let _ = self.call::<_, ()>(Callback::End, id, "proxy_on_log", id);
@@ -290,7 +290,7 @@ impl Worker {
     }
 }
 
-/// The headers go to the upstream, as they are now.
+/// Forwards the headers, as they are now.
 fn release_headers(stream: &mut Stream) {
     if stream.out.upstream.is_none() && stream.has_upstream() {
         let incoming = &stream.incoming;
@@ -304,7 +304,7 @@ fn release_headers(stream: &mut Stream) {
     }
 }
 
-/// The headers go, and what the filter has let go of the body.
+/// Forwards the headers and the released part of the body.
 fn release_all(stream: &mut Stream) {
     release_headers(stream);
     let rest = std::mem::take(&mut stream.buffered);

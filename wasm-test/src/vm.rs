@@ -7,17 +7,17 @@ use crate::module::Module;
 use crate::worker::Refused;
 use crate::{abi, wasi};
 
-/// Wasmtime burns one for about each instruction. Nothing here runs out of it.
+/// Wasmtime uses about one unit for each instruction. Nothing here uses up all of it.
 const FUEL: u64 = u64::MAX;
 
-/// The module in its memory.
+/// The instantiated module.
 pub(crate) struct Vm {
     pub(crate) store: Store<Host>,
     instance: Instance,
 }
 
 impl Vm {
-    /// Starts the module: all its configurations.
+    /// Starts the module with all its configurations.
     pub(crate) fn start(module: &'static Module, host: Host) -> Result<Vm, Refused> {
         let profile = host.setup.profile;
         let refused = |what: &str, error: wasmtime::Error| Refused(format!("{what}: {error:?}"));

@@ -16,7 +16,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
             return Ok(IO);
         }
         let mut bytes = vec![0; size as usize];
-        // What Envoy gives is good, but then tests would not repeat: here both are as bad.
+        // Envoy's randomness is good, but tests must repeat: here both hosts are equally bad.
         caller.data_mut().random.fill(&mut bytes);
         write(&mut caller, at, &bytes)?;
         Ok(SUCCESS)

@@ -19,7 +19,7 @@ pub(crate) const PAUSE: u32 = 1;
 /// For header fields, in Envoy: "pause", and let the body wait at the client.
 pub(crate) const PAUSE_ALL: u32 = 4;
 
-/// Requests are numbered from here.
+/// Contexts of requests are numbered from here.
 const LAST_ROOT: u32 = 100;
 
 /// A request of this worker.
@@ -35,12 +35,12 @@ pub struct Worker {
     module: &'static Module,
     pub(crate) setup: Setup,
     pub(crate) vm: Vm,
-    /// The last context that was made. Numbers are not used again.
+    /// The last context. Numbers are not used again.
     last: u32,
     /// A trap ended the VM; the next request starts another.
     pub(crate) is_dead: bool,
     traps: usize,
-    /// VMs that were started.
+    /// How many VMs were started.
     vms: usize,
 }
 
@@ -54,13 +54,13 @@ impl Worker {
         Ok(Worker { module, setup, vm, last: LAST_ROOT, is_dead: false, traps: 0, vms: 0 })
     }
 
-    /// Says what time it is. Nanoseconds since 1970.
+    /// Sets the time. Nanoseconds since 1970.
     pub fn set_time(&mut self, now: u64) {
         self.vm.store.data_mut().now = now;
         self.setup.now = now;
     }
 
-    /// A request comes in, and is handled as far as it goes by itself.
+    /// A request arrives, and is handled as far as it gets without a reply.
     pub fn begin(&mut self, incoming: Incoming) -> StreamId {
         self.begin_in(0, incoming)
     }
@@ -83,7 +83,7 @@ impl Worker {
         let scheme = self.setup.upstream_scheme.clone();
         let stream = Stream { is_guarded, scheme, root, vm: self.vms, ..Stream::new(incoming, request) };
         self.host().streams.insert(id, stream);
-        // What nginx says here is not about the body.
+        // In nginx this says nothing about the body.
         let ends = if self.setup.profile == Profile::NgxWasm { id.is_multiple_of(2) } else { ends };
         let _ = self.call::<_, ()>(Callback::RequestHeaders, id, "proxy_on_context_create", (id, root));
         let arguments = (id, count as u32, u32::from(ends));
@@ -95,7 +95,7 @@ impl Worker {
         StreamId(id)
     }
 
-    /// A piece of the body of a request comes, perhaps the last one.
+    /// A piece of the body of a request arrives, perhaps the last one.
     pub fn body(&mut self, stream: StreamId, piece: &[u8], is_end: bool) {
         let Some(found) = self.host().streams.get_mut(&stream.0) else { return };
         if found.is_complete || found.out.status != 0 {
@@ -107,7 +107,7 @@ impl Worker {
         self.go_on(stream.0);
     }
 
-    /// The trailers of a request come, and end it. nginx passes none on.
+    /// The trailers of a request arrive, and end it. nginx forwards none.
     pub fn trailers(&mut self, stream: StreamId, trailers: Fields) {
         let is_envoy = self.setup.profile == Profile::Envoy;
         let Some(found) = self.host().streams.get_mut(&stream.0) else { return };
@@ -121,17 +121,17 @@ impl Worker {
         self.go_on(stream.0);
     }
 
-    /// Whether all that a request waits for is its own body.
+    /// Whether a request waits for nothing but its own body.
     pub fn awaits_body(&self, stream: StreamId) -> bool {
         self.vm.store.data().streams.get(&stream.0).is_some_and(|stream| {
             stream.stage == Stage::Body && !stream.is_complete && !stream.is_paused && stream.out.status == 0
         })
     }
 
-    /// How far a request has come. What it came to is told once.
+    /// The progress of a request. Its outcome is returned once.
     pub fn progress(&mut self, stream: StreamId) -> Progress {
         let host = self.host();
-        let Some(found) = host.streams.get(&stream.0) else { return Progress::Told };
+        let Some(found) = host.streams.get(&stream.0) else { return Progress::Returned };
         if found.hangs {
             return Progress::Hangs;
         }
@@ -142,7 +142,7 @@ impl Worker {
         Progress::Ended(Box::new(ended.out))
     }
 
-    /// The upstream answers a request, if it has it and waits to be told to.
+    /// The upstream responds to a request that it has, and that waits for this call.
     pub fn answer_from_upstream(&mut self, stream: StreamId) {
         self.upstream_answers(stream.0);
     }
@@ -153,12 +153,12 @@ impl Worker {
         found.map(|stream| stream.out.upstream_trailers.clone()).unwrap_or_default()
     }
 
-    /// Whether anything of a request has gone to the upstream.
+    /// Whether anything of a request was forwarded.
     pub fn reached_upstream(&self, stream: StreamId) -> bool {
         self.vm.store.data().streams.get(&stream.0).is_some_and(|stream| stream.out.upstream.is_some())
     }
 
-    /// The client of a request goes away; its callouts are given up.
+    /// The client of a request disconnects; its callouts are abandoned.
     pub fn leave(&mut self, stream: StreamId) {
         let was_there = self.host().streams.get(&stream.0).is_some_and(|stream| stream.out.status == 0);
         if was_there {
@@ -185,7 +185,7 @@ impl Worker {
         }
     }
 
-    /// Hands a reply to a context, in flight or not: what a host in disorder would do.
+    /// Delivers a reply to a context, in flight or not: what a faulty host would do.
     pub fn deliver(&mut self, context: u32, token: u32, reply: CalloutReply) {
         let is_nginx = self.setup.profile == Profile::NgxWasm;
         if self.is_dead && (!is_nginx || self.restart().is_err()) {
@@ -199,8 +199,8 @@ impl Worker {
             CalloutReply::Broken { headers, size } => (headers.len() as u32, *size),
         };
         self.host().reply = Some(reply);
-        // Both name the root context, whoever it was that asked. In Envoy it is also the one that host
-        // functions act for, until the filter says another.
+        // Both hosts name the root context, whoever sent the callout. In Envoy host functions act for it too,
+        // until the filter selects another.
         let current = if is_nginx { context } else { root };
         let arguments = (root, token, count, size, 0);
         let done =
@@ -212,8 +212,8 @@ impl Worker {
         }
     }
 
-    /// nginx makes a context anew that was known to a VM which has ended, and says nothing more. The root
-    /// context of it.
+    /// If the VM of a context has ended, nginx makes the context again in the new VM, without a request.
+    /// Returns its root context.
     fn introduce(&mut self, context: u32) -> u32 {
         let vms = self.vms;
         let Some(stream) = self.host().streams.get_mut(&context) else { return context };
@@ -229,7 +229,7 @@ impl Worker {
         root
     }
 
-    /// Fault of nginx: it forgets that a request waits, and goes on with it.
+    /// Fault of nginx: it loses that a request waits, and resumes it.
     pub fn forget(&mut self, stream: StreamId) {
         if let Some(found) = self.host().streams.get_mut(&stream.0) {
             found.is_paused = false;
@@ -237,7 +237,7 @@ impl Worker {
         }
     }
 
-    /// The time of background work.
+    /// Background work is due.
     pub fn tick(&mut self) {
         if self.setup.isolates_requests {
             return;
@@ -251,8 +251,8 @@ impl Worker {
         }
     }
 
-    /// The configuration is replaced, and no request has it any more. Envoy waits with its root context until
-    /// the filter says that it may be deleted; nginx does not.
+    /// Replaces the configuration when no request uses it any more. Envoy keeps its root context until the
+    /// filter says that it may be deleted; nginx does not.
     pub fn replace_configuration(&mut self) {
         let root = self.setup.first_root;
         let may_be_deleted = self.call::<_, u32>(Callback::End, root, "proxy_on_done", root) != Some(0);
@@ -264,12 +264,12 @@ impl Worker {
         self.delete_ended();
     }
 
-    /// Whether the root context of a configuration that was replaced still exists.
+    /// Whether the root context of a replaced configuration still exists.
     pub fn keeps_replaced_configuration(&self) -> bool {
         !self.vm.store.data().ending.is_empty()
     }
 
-    /// Deletes the root contexts that the filter needs no more: after the callback in which it said so.
+    /// Deletes the root contexts that the filter no longer needs, after the callback in which it said so.
     pub(crate) fn delete_ended(&mut self) {
         for root in std::mem::take(&mut self.host().may_be_deleted) {
             let _ = self.call::<_, ()>(Callback::End, root, "proxy_on_delete", root);
@@ -316,7 +316,7 @@ impl Worker {
         self.vm.store.data().streams.len()
     }
 
-    /// Changes what the host does.
+    /// Changes the settings of the host.
     pub fn change(&mut self, change: impl FnOnce(&mut Setup)) {
         change(&mut self.setup);
         self.host().setup = self.setup.clone();
@@ -334,7 +334,7 @@ impl Worker {
     fn restart(&mut self) -> Result<(), Refused> {
         let last = self.host();
         let (random, crashes) = (last.random.clone(), std::mem::take(&mut last.crashes));
-        // The generator is the process's: it goes on where it was.
+        // The generator belongs to the process: it continues.
         let mut host = Host { random, crashes, ..Host::new(self.setup.clone()) };
         if self.setup.profile == Profile::NgxWasm {
             // Requests and callouts belong to the host, which keeps them.
@@ -364,7 +364,7 @@ impl Worker {
         request
     }
 
-    /// What a host makes of a failed callout: Envoy answers it itself.
+    /// How a host reports a failed callout: Envoy makes a response.
     fn as_shown(&self, reply: CalloutReply) -> CalloutReply {
         match reply {
             CalloutReply::Failed if self.setup.profile == Profile::Envoy => CalloutReply::Answer {

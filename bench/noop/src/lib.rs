@@ -1,4 +1,4 @@
-//! A Proxy-Wasm filter that does nothing: what the sandbox alone costs.
+//! A Proxy-Wasm filter that does nothing: it measures the cost of the sandbox alone.
 #![cfg(target_arch = "wasm32")]
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};

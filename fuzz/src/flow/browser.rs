@@ -1,4 +1,4 @@
-//! Browsers, programs and whoever pretends to be one.
+//! Browsers, programs and clients that imitate them.
 
 use serde_json::json;
 use url::Url;
@@ -64,7 +64,7 @@ impl Stage {
         request
     }
 
-    /// The browser is sent to a provider, to log in or out, and about to be sent back.
+    /// The browser is redirected to a provider for a login or logout, and is about to return.
     pub(super) fn go_to_provider(&mut self, bytes: &mut Bytes<'_>) {
         let request = self.navigation(&bytes.text_or(&PATHS), false);
         let seen = self.send(request, bytes);
@@ -99,7 +99,7 @@ impl Stage {
         self.send(request, bytes);
     }
 
-    /// Makes a request one that another site posts.
+    /// Makes a request a POST from another site.
     pub(super) fn post(&mut self, request: &mut Request, body: Vec<u8>) {
         request.method = "POST".to_owned();
         request.has_body = true;
@@ -148,7 +148,7 @@ impl Stage {
 
 const CLIENT: &str = "gateway";
 
-/// The same, usually; or with a part replaced.
+/// Usually unchanged; otherwise with a part replaced.
 pub(super) fn mutated(mut whole: Vec<u8>, bytes: &mut Bytes<'_>) -> Vec<u8> {
     if bytes.byte() < 0x80 || whole.is_empty() {
         return whole;

@@ -1,4 +1,4 @@
-//! What must hold of every answer.
+//! Checks that hold for every response.
 
 use url::Url;
 use vestibule::http::{Headers, Request};
@@ -41,7 +41,7 @@ impl Stage {
         let target = site.join(location).unwrap();
         let is_home = target.origin() == site.origin() && !target.path().starts_with("//");
         let is_provider = self.providers.iter().any(|p| location.starts_with(&p.issuer));
-        // A logout may be asked for on any host, and ends on that host.
+        // A logout may be requested on any host, and ends on that host.
         let is_own_host = target.host_str().is_some_and(|host| request.authority.starts_with(host));
         assert!(is_home || is_provider || is_own_host || self.is_elsewhere, "sent to {location}");
         assert!(seen.status < 400, "a refusal is no redirect");
@@ -50,27 +50,27 @@ impl Stage {
     pub(super) fn judge_upstream(&self, request: &Request, upstream: &Headers, code: &str) {
         for pieces in upstream.all("cookie") {
             for piece in pieces.split(|byte| *byte == b';') {
-                // Of a longer name it is the application's, also if the client cut it out of one of ours.
+                // A longer name belongs to the application, even if the client cut it out of one of ours.
                 let rest = piece.trim_ascii().strip_prefix(SESSION.as_bytes());
                 let is_ours =
                     rest.is_some_and(|rest| matches!(rest, [] | [b'=' | b'-' | b'.' | b' ' | b'\t', ..]));
                 assert!(!is_ours, "our cookie goes on");
             }
         }
-        let told: Vec<(&str, &[u8])> = upstream.iter().filter(|(name, _)| is_identity(name)).collect();
-        for (name, _) in &told {
+        let identity: Vec<(&str, &[u8])> = upstream.iter().filter(|(name, _)| is_identity(name)).collect();
+        for (name, _) in &identity {
             assert!(name.starts_with("x-") && !name.contains(['_', '.']), "{name} goes on");
             assert_eq!(upstream.all(name).count(), 1, "{name} goes on twice");
         }
         match code {
             "public" => {
-                assert!(told.is_empty(), "an identity on a public path: {told:?}");
+                assert!(identity.is_empty(), "an identity on a public path: {identity:?}");
                 assert!(read_by_url(request.path_only()).starts_with("/public"), "{}", request.path);
             }
-            "cors_preflight" => assert!(told.is_empty() && request.method == "OPTIONS", "{told:?}"),
+            "cors_preflight" => assert!(identity.is_empty() && request.method == "OPTIONS", "{identity:?}"),
             "session" | "token" => {
                 let subject = upstream.one("x-auth-sub").expect("a session or a token has a subject");
-                assert!(self.subjects.contains(subject), "nobody named {subject}");
+                assert!(self.subjects.contains(subject), "no provider named {subject}");
                 assert!(code == "token" || self.logins > 0, "a session without a login");
                 if code == "token" {
                     let token = request.headers.one("authorization").and_then(|value| value.get(7..));

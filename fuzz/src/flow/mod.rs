@@ -1,8 +1,8 @@
 //! Whole flows as a list of events: a browser, programs, providers that misbehave, a clock that jumps.
 //!
-//! Whatever happens, in whatever order: each request gets one answer; what goes on was decided by a
-//! rule, a session that began with a login, or a token that the provider gave; it carries no identity
-//! but that one and no cookie of ours; no secret is in an answer or in the log.
+//! Whatever happens, in whatever order: each request gets one response; a forwarded request was decided by a
+//! rule, a session that began with a login, or a token of the provider; it carries no other identity and no
+//! cookie of ours; no secret is in a response or in the log.
 
 mod browser;
 mod judge;
@@ -19,20 +19,20 @@ use super::bytes::Bytes;
 use super::gateway;
 use super::world::{BEGINNING, Browser, Gateway, Provider, Proxy, Stream, document, lines, with_partner};
 
-/// More events are not played.
+/// Limit of events.
 const EVENTS_LIMIT: usize = 40;
-/// A request that asks for more, or waits longer, never ends.
+/// A request with more callouts, or that waits longer, never ends.
 const ATTEMPTS_LIMIT: usize = 100;
-/// Texts that the world keeps secret begin like this; with one of them an event could give it away.
+/// Secrets of the world begin with this, and an event that has one could reveal it.
 const MARK_OF_SECRETS: &[u8] = b"canary";
-/// What a provider can be made to answer otherwise.
+/// The endpoints whose responses can be replaced.
 const ENDPOINTS: [&str; 5] = ["metadata", "keys", "token", "userinfo", "revocation"];
-/// Where it answers.
+/// Their paths.
 const ADDRESSES: [&str; 5] =
     ["/.well-known/openid-configuration", "/keys", "/token", "/userinfo", REVOCATION];
 const REVOCATION: &str = "/revoke";
 const BACKCHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
-/// What comes in the body of a request.
+/// Bodies of requests.
 const BODIES: [&str; 5] = [
     "",
     "code=x&state=AAAAAAAAAAAAAAAAAAAAAAAA",
@@ -66,7 +66,7 @@ const PATHS: [&str; 24] = [
     "/oidc/session",
     "/oidc/restore",
 ];
-/// Where providers send the browser back to, each under its name.
+/// The callback of each provider.
 const CALLBACKS: [(&str, &str); 2] = [("main", "/oidc/callback"), ("partner", "/oidc/partner")];
 const SUBJECTS: [&str; 4] = ["alice", "bob", "carol@example.com", "x"];
 
@@ -75,7 +75,7 @@ pub fn flow(bytes: &[u8]) {
     if bytes.windows(MARK_OF_SECRETS.len()).any(|window| window == MARK_OF_SECRETS) {
         return;
     }
-    // The log of the world is that of the thread, and each run has its own.
+    // The log belongs to the thread, and each run has its own.
     let events = bytes.to_vec();
     let run = std::thread::spawn(move || {
         let mut bytes = Bytes(&events);
@@ -141,22 +141,23 @@ struct Stage {
     now: Timestamp,
     /// Requests that are not decided yet, each with its worker.
     waiting: Vec<(Request, usize, Stream)>,
-    /// Requests that had their answer.
+    /// Requests that have had their response.
     answered: Vec<(usize, Stream)>,
-    /// The address with which the browser is about to come back.
+    /// The address with which the browser is about to return.
     back: Option<String>,
     /// The body of the next request.
     body: Option<Vec<u8>>,
-    /// Whom the providers ever named.
+    /// Every subject that the providers have named.
     subjects: BTreeSet<String>,
-    /// What the providers gave to programs.
+    /// Access tokens that the providers issued to programs.
     tokens: BTreeSet<String>,
     logins: usize,
-    /// Metadata came from elsewhere, and with it addresses.
+    /// The metadata were replaced, and with them the addresses of endpoints.
     is_elsewhere: bool,
-    /// Pages of ours that what a provider sent is for. Elsewhere it is what the client sent to the application.
+    /// Our endpoints that read messages of a provider. At other addresses the same belongs to the
+    /// application.
     callbacks: Vec<&'static str>,
-    /// What the client itself has shown: whoever writes a code into the path or the host of a page.
+    /// What the client itself has revealed, by writing a code into the path or the host of a page.
     shown: String,
 }
 
@@ -241,7 +242,7 @@ impl Stage {
             17 => self.browser.cookies.clear(),
             18 => self.trailers(bytes),
             19 => self.provider_ends_session(bytes),
-            20 => self.provider_renews(bytes),
+            20 => self.provider_refreshes(bytes),
             21 => self.idp(bytes).ends_all_logins(),
             22 => self.body = Some(bytes.text_or(&BODIES).into_bytes()),
             _ => {
@@ -251,7 +252,7 @@ impl Stage {
         }
     }
 
-    /// Who still waits gets an answer too; nobody gets a second one; the log keeps secrets.
+    /// Requests that still wait get a response too; none gets a second one; the log has no secrets.
     fn end(mut self) {
         while let Some((request, worker, stream)) = self.waiting.pop() {
             self.finish(&request, worker, stream, &mut Bytes(&[]));

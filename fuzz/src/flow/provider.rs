@@ -1,11 +1,11 @@
-//! What providers do to whoever relies on them.
+//! What providers do to a relying party.
 
 use serde_json::{Value, json};
 use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 
 use super::super::bytes::Bytes;
 use super::super::requests::headers;
-use super::super::world::{Asked, Key, Provider, merge};
+use super::super::world::{Key, Provider, SentCallout, merge};
 use super::browser::mutated;
 use super::{ADDRESSES, BACKCHANNEL_LOGOUT, ENDPOINTS, SUBJECTS, Stage};
 
@@ -15,7 +15,7 @@ impl Stage {
         &mut self.providers[which]
     }
 
-    /// What the provider says when it keeps to the form.
+    /// The usual kind of response of the provider.
     pub(super) fn provider_lies(&mut self, bytes: &mut Bytes<'_>) {
         let subject = bytes.pick(&SUBJECTS);
         let claims = [
@@ -66,7 +66,7 @@ impl Stage {
         self.subjects.insert(subject.to_owned());
     }
 
-    /// What it says otherwise: any status, any fields, any body, or nothing.
+    /// Another response: any status, any fields, any body, or none.
     pub(super) fn provider_answers_otherwise(&mut self, bytes: &mut Bytes<'_>) {
         let endpoint = bytes.pick(&ENDPOINTS);
         let reply = match bytes.byte() % 8 {
@@ -111,8 +111,8 @@ impl Stage {
         self.send(request, bytes);
     }
 
-    /// What it says when tokens are renewed.
-    pub(super) fn provider_renews(&mut self, bytes: &mut Bytes<'_>) {
+    /// The response to a refresh.
+    pub(super) fn provider_refreshes(&mut self, bytes: &mut Bytes<'_>) {
         let responses = [
             json!({}),
             json!({"refresh_token": null}),
@@ -129,21 +129,21 @@ impl Stage {
         refreshes.id_token = id_tokens[id_token % id_tokens.len()].clone();
     }
 
-    /// The provider, if the callout is for one; or whatever the bytes say.
-    pub(super) fn reply(&mut self, asked: &Asked, bytes: &mut Bytes<'_>) -> Reply {
+    /// The response of the provider, if the callout is for one; or one from the bytes.
+    pub(super) fn reply(&mut self, callout: &SentCallout, bytes: &mut Bytes<'_>) -> Reply {
         if bytes.byte() > 0xf0 {
             return any_reply(bytes);
         }
         let is_asked = |provider: &&mut Provider| {
-            ADDRESSES.iter().any(|path| asked.url.as_str() == format!("{}{path}", provider.issuer))
+            ADDRESSES.iter().any(|path| callout.url.as_str() == format!("{}{path}", provider.issuer))
         };
         let now = self.now;
         let provider = self.providers.iter_mut().find(is_asked);
-        provider.map_or(Err(CalloutFailed::NotSent), |provider| provider.reply(asked, now))
+        provider.map_or(Err(CalloutFailed::NotSent), |provider| provider.reply(callout, now))
     }
 }
 
-/// Metadata of which the provider knows nothing, with addresses that are not its own.
+/// Metadata that the provider does not publish, with addresses that are not its own.
 fn metadata_from_elsewhere() -> Reply {
     let document = json!({
         "issuer": "https://idp.example.com",

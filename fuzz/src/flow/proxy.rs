@@ -15,7 +15,7 @@ impl Stage {
         self.now = Timestamp(then);
     }
 
-    /// The work of a tick, by providers that may fail in the middle of it.
+    /// A tick, with providers that may fail in the middle of it.
     pub(super) fn tick(&mut self, bytes: &mut Bytes<'_>) {
         for worker in 0..self.workers.len() {
             self.workers[worker].tick(self.now);
@@ -23,7 +23,7 @@ impl Stage {
         }
     }
 
-    /// A request that gets what it needs later, if ever.
+    /// A request that gets its replies later, if ever.
     pub(super) fn begin(&mut self, bytes: &mut Bytes<'_>) {
         let request = match bytes.is_odd() {
             true => self.request(bytes),
@@ -34,7 +34,7 @@ impl Stage {
         self.waiting.push((request, worker, stream));
     }
 
-    /// One callout is answered, or the body of a request comes, and whoever is decided then is judged.
+    /// Answers one callout, or delivers the body of a request, and checks the requests that this decides.
     pub(super) fn go_on(&mut self, bytes: &mut Bytes<'_>) {
         if self.waiting.is_empty() {
             return;
@@ -80,7 +80,7 @@ impl Stage {
             let body = self.body.take().unwrap_or_else(|| bytes.text_or(&BODIES).into_bytes());
             self.workers[worker].body(stream, &body, self.now);
             if !self.answer_one(worker, bytes) {
-                // What it waits for is done by others, or in the background.
+                // Other requests or the background send what it waits for.
                 self.now = self.now + Seconds(1);
                 self.workers.iter_mut().for_each(|worker| worker.tick(self.now));
                 for other in 0..self.workers.len() {
@@ -98,8 +98,8 @@ impl Stage {
             return false;
         }
         let which = usize::from(bytes.byte()) % in_flight.len();
-        let (id, asked) = in_flight.swap_remove(which);
-        let reply = self.reply(&asked, bytes);
+        let (id, callout) = in_flight.swap_remove(which);
+        let reply = self.reply(&callout, bytes);
         self.workers[worker].reply(id, reply, self.now);
         true
     }

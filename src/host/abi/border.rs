@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 use std::time::Duration;
 
 use super::lent::{self, OK, handed_over};
-use super::pairs::{self, Field};
+use super::pairs::{self, Fields};
 use super::types::{Action, Buffer, Failed, Level, Map, Metric};
 
 #[link(wasm_import_module = "env")]
@@ -252,11 +252,11 @@ pub fn buffer(buffer: Buffer, limit: usize) -> Result<Vec<u8>, Failed> {
 ///
 /// # Errors
 /// The host does not list them, or what it gives is no list.
-pub fn fields(map: Map) -> Result<Vec<Field>, Failed> {
+pub fn fields(map: Map) -> Result<Fields, Failed> {
     let (mut at, mut size) = (null_mut(), 0);
     let status = unsafe { proxy_get_header_map_pairs(map as u32, &raw mut at, &raw mut size) };
     let list = handed_over(status, at, size)?.ok_or(Failed)?;
-    pairs::read(&list).ok_or(Failed)
+    Fields::read(list).ok_or(Failed)
 }
 
 /// The first value of a field.

@@ -20,5 +20,5 @@ pub use border::{
 };
 pub(super) use border::{call_constructors, export};
 pub use callbacks::Callbacks;
-pub use pairs::Field;
+pub use pairs::Fields;
 pub use types::{Action, Buffer, Failed, Level, Map, Metric};

@@ -1,4 +1,4 @@
-//! FLOW-..: the way back from the provider.
+//! FLOW-..: the authorization response.
 
 use super::flow::{assert_refused, parameter, returning, with_parameter};
 use crate::world::{CLIENT_SECRET, OTHER_KEY, SESSION, SITE, World, lines};
@@ -9,7 +9,7 @@ fn a_callback_without_a_valid_response_is_refused_without_callouts() {
     let long = format!("?code=x&state={}", "a".repeat(20_000));
     let many = format!("?code=x&state=a{}", "&p=1".repeat(100));
     let state = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    let of_nobody = format!("?code=x&state={state}");
+    let unknown = format!("?code=x&state={state}");
     for (id, query) in [
         ("FLOW-01", "?code=x"),
         ("FLOW-01", ""),
@@ -27,7 +27,7 @@ fn a_callback_without_a_valid_response_is_refused_without_callouts() {
         ("FLOW-02", "?code=x&state=%"),
         ("LOG-03", "?canary+call+0800=1&canary+call+0800=2&code=x&state=a"),
         ("LOG-03", "?code=x&state=a&iss=canary"),
-        ("FLOW-03", &of_nobody),
+        ("FLOW-03", &unknown),
         ("FLOW-04", "?code=x&state=a%0d%0aset-cookie:x=y"),
         (
             "FLOW-11",
@@ -49,7 +49,7 @@ fn a_callback_without_a_valid_response_is_refused_without_callouts() {
         let mut world = World::new();
         let seen = world.arrive(&format!("/oidc/callback{query}"));
         assert_refused(id, query, &mut world, &seen, 400);
-        assert_eq!(world.idp().asked, Vec::<&str>::new(), "{id} {query}");
+        assert_eq!(world.idp().request_log, Vec::<&str>::new(), "{id} {query}");
         assert!(lines().iter().all(|line| !line.contains(|c: char| c.is_control())), "{id} {query}");
     }
 }
@@ -204,7 +204,7 @@ fn a_provider_error_is_a_page_in_our_words() {
         let seen = world.log_in("/orders");
         assert_refused("FLOW-11", error, &mut world, &seen, 403);
         assert_eq!(world.browser.names(), Vec::<&str>::new(), "FLOW-11 {error}");
-        // FLOW-47: in no frame, not sniffed, nothing runs.
+        // FLOW-47: not in a frame, not sniffed, and no script.
         let policy = seen.header("content-security-policy").unwrap();
         for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
             assert!(policy.contains(part), "FLOW-47 {policy}");
@@ -213,7 +213,7 @@ fn a_provider_error_is_a_page_in_our_words() {
         assert_eq!(seen.header("x-content-type-options"), Some("nosniff"), "FLOW-47");
         assert_eq!(seen.header("referrer-policy"), Some("no-referrer"), "FLOW-47");
     }
-    // FLOW-38: offline_access adds the consent prompt, and a refusal of it is explained.
+    // FLOW-38: offline_access adds the consent prompt, and the page explains why it was refused.
     let mut world = World::with(&json!({"providers": {"main": {"scopes": ["openid", "offline_access"]}}}));
     let address = world.sent_to_provider("/orders");
     assert_eq!(parameter(address.as_str(), "prompt"), "consent", "FLOW-38");
@@ -228,9 +228,9 @@ fn flow_05_a_callback_completes_a_login_once() {
     let (mut world, back) = returning();
     let replay = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     world.arrive(&back).is(302, "login_completed");
-    // From the history, with the session: where the login led, without asking anybody.
+    // Opened from the history with a session: a redirect to the page of the login, without a callout.
     assert_eq!(world.arrive(&back).is(302, "login_done_before").location(), "/orders", "FLOW-05");
-    // With the login cookie preserved, in a browser without a session: refused.
+    // With a copy of the login cookie, in a browser without a session: refused.
     world.browser = Default::default();
     let seen = world.send(replay);
     assert!(
@@ -272,14 +272,14 @@ fn only_the_exact_path_is_the_callback() {
 fn flow_24_a_new_login_takes_the_place_of_the_session() {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-auth-sub"), Some("alice"));
+    assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("alice"));
     world.idp().id_token = json!({"sub": "bob"});
     let before = world.browser.cookies.iter().find(|cookie| cookie.name == SESSION).unwrap().value.clone();
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-auth-sub"), Some("bob"), "FLOW-24");
+    assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("bob"), "FLOW-24");
     assert!(world.browser.cookies.iter().all(|cookie| cookie.value != before), "FLOW-24, SESS-21, SESS-22");
-    // Without a state of this browser the session stays, and the answer leads home.
+    // Without a state of this browser the session stays, and the browser is sent to the front page.
     let seen = world.arrive("/oidc/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     assert_eq!(seen.is(302, "login_done_before").location(), "/", "FLOW-24");
-    assert_eq!(world.get("/orders").told("x-auth-sub"), Some("bob"), "FLOW-24");
+    assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("bob"), "FLOW-24");
 }

@@ -1,4 +1,4 @@
-//! CLM-..: what tokens say, and what becomes of it.
+//! CLM-..: claims of tokens, and what the filter does with them.
 
 use super::forge::{
     AUDIENCE, ISSUER, Sign, base64url, compact, ed25519_jwk, eddsa, honest, own_rsa_jwk, rsa,
@@ -33,7 +33,7 @@ fn row(id: &'static str, code: &'static str, changes: Value) -> Forged {
     Forged(id, changes.to_string(), code, with_changes(changes))
 }
 
-/// With this text for one claim, which `json!` could not write.
+/// With this JSON text for one claim, which `json!` cannot write.
 fn written(id: &'static str, code: &'static str, claim: &'static str, text: &'static str) -> Forged {
     let make: Make = Box::new(move |claims| {
         let bare = changed(claims, &json!({claim: null})).to_string();
@@ -109,7 +109,7 @@ fn issuer_and_audience_are_always_checked() {
     ] {
         rows.push(row("CLM-05", MALFORMED, json!({"aud": aud})));
     }
-    // CLM-10: that issuer and client are the same changes nothing.
+    // CLM-10: the same value for issuer and client changes nothing.
     rows.push(row("CLM-10", audience, json!({"aud": ISSUER})));
     rows.push(row("CLM-10", audience, json!({"aud": [ISSUER], "azp": "gateway", "client_id": "gateway"})));
     assert_all_refused(&[], &rows, &good());
@@ -117,7 +117,7 @@ fn issuer_and_audience_are_always_checked() {
     let mut world = publishing(&[], false);
     as_access_token(&mut world, &with_changes(json!({"aud": [AUDIENCE]}))).is(200, "token");
     as_id_token(&mut world, &with_changes(json!({"aud": ["gateway"]}))).is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-auth-sub"), Some("mallory"), "CLM-06");
+    assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("mallory"), "CLM-06");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn clm_13_claims_in_the_header_are_ignored() {
     let mut world = publishing(&[], false);
     let header = json!({"alg": "ES256", "kid": "k1", "sub": "admin", "iss": ISSUER, "aud": AUDIENCE, "exp": NOW + 300});
     let make: Make = Box::new(move |claims| compact(header.to_string(), claims.to_string(), &honest()));
-    assert_eq!(as_access_token(&mut world, &make).told("x-auth-sub"), Some("mallory"), "CLM-13");
+    assert_eq!(as_access_token(&mut world, &make).upstream_header("x-auth-sub"), Some("mallory"), "CLM-13");
     let header = json!({"alg": "ES256", "kid": "k1", "iss": ISSUER, "aud": AUDIENCE, "exp": NOW + 300});
     for claim in ["iss", "aud", "exp"] {
         let header = header.to_string();
@@ -215,7 +215,7 @@ fn token_times_are_checked_with_leeway() {
         assert_eq!(seen.status, 200, "{id} {changes}: {seen:?}");
         let seen = as_id_token(&mut world, &with_changes(changes.clone()));
         assert_eq!(seen.status, 302, "{id} {changes}: {seen:?}");
-        // CLM-20: however long the token says, the session ends when the configuration says.
+        // CLM-20: whatever lifetime the token has, the session ends after the configured one.
         world.get("/orders").is(200, "session");
         world.after(8 * 3600);
         assert_eq!(world.get("/orders").code, "login_begins", "{id} CLM-20 {changes}");
@@ -225,7 +225,7 @@ fn token_times_are_checked_with_leeway() {
     let seen = as_id_token(&mut world, &with_changes(json!({"iat": null})));
     assert_login_failed("CLM-23", "none", "id_token_claim_missing", &world, &seen);
     as_access_token(&mut world, &with_changes(json!({"iat": null}))).is(200, "token");
-    // With another leeway the edge is elsewhere.
+    // Another leeway moves the limit.
     let mut change = api();
     merge(&mut change, &json!({"providers": {"main": {"leeway_seconds": 0}}}));
     for (exp, status) in [(NOW, 401), (NOW + 1, 200)] {

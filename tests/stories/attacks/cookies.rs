@@ -1,4 +1,4 @@
-//! SESS-..: the `Cookie` header, read and passed on.
+//! SESS-..: the `Cookie` header, as it is read and as it is forwarded.
 
 use super::refused::api;
 use super::session::{large, logged_in, value, with_cookies};
@@ -54,7 +54,7 @@ fn a_session_is_found_beside_tossed_cookies() {
         let request = with_cookies(&world, &fields);
         let seen = world.send(request);
         assert_eq!(seen.status, status, "SESS-04 {}: {seen:?}", fields.len());
-        assert!(status == 401 || seen.told("x-auth-sub") == Some("alice"), "SESS-04");
+        assert!(status == 401 || seen.upstream_header("x-auth-sub") == Some("alice"), "SESS-04");
     }
 }
 
@@ -91,7 +91,7 @@ fn session_parts_are_accepted_only_complete_and_in_order() {
         let seen = world.send(request);
         assert!(seen.upstream.is_none() && seen.status == 401, "SESS-07 {count:?}: {seen:?}");
     }
-    // A smaller session takes the parts that it no longer needs with it.
+    // A smaller session deletes the cookies that it no longer needs.
     world.idp().id_token = json!({"groups": "few"});
     world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
@@ -145,9 +145,9 @@ fn a_cookie_header_of_any_shape_is_read_within_limits() {
         let seen = world.send(request);
         assert_eq!(seen.status, 200, "SESS-11 {odd:?}: {seen:?}");
     }
-    // HTTP/2 sends crumbs.
+    // HTTP/2 splits the header into several fields.
     let request = with_cookies(&world, &["a=1", &session, "b=2"]);
-    assert_eq!(world.send(request).told("cookie"), Some("a=1; b=2"), "SESS-12");
+    assert_eq!(world.send(request).upstream_header("cookie"), Some("a=1; b=2"), "SESS-12");
     let (mut world, pairs) = large();
     let crumbs: Vec<&str> = pairs.iter().map(String::as_str).collect();
     let request = with_cookies(&world, &crumbs);
@@ -158,7 +158,7 @@ fn a_cookie_header_of_any_shape_is_read_within_limits() {
 fn only_our_cookies_are_removed_before_the_upstream() {
     let mut world = logged_in(&merged(&[api(), json!({})]));
     let ours = format!("{SESSION}={}", value(&world, SESSION));
-    // Where the header cannot be removed, nothing is left of its value.
+    // Where the header cannot be removed, it is set to the empty text.
     let nothing = (world.proxy == Proxy::Nginx).then_some("");
     for (id, field, expected) in [
         ("SESS-28", format!("a=1; {ours}; q=\"x y\"; l=a==b"), Some("a=1; q=\"x y\"; l=a==b")),
@@ -177,7 +177,7 @@ fn only_our_cookies_are_removed_before_the_upstream() {
             request.path = path.to_owned();
             let seen = world.send(request);
             assert_eq!(seen.status, 200, "{id} {path} {field}");
-            assert_eq!(seen.told("cookie").map(str::trim), expected, "{id} {path} {field}");
+            assert_eq!(seen.upstream_header("cookie").map(str::trim), expected, "{id} {path} {field}");
         }
     }
 }

@@ -111,7 +111,7 @@ fn client_credentials_are_never_in_the_address() {
         ("private_key_jwt", signing),
     ] {
         let mut world = World::with(&json!({"providers": {"main": change}}));
-        // What the document says about the audience changes nothing.
+        // The metadata cannot change the audience.
         world.idp().metadata = json!({"token_endpoint": "https://idp.example.com/token?tenant=a"});
         world.after(assertions.len() as u64);
         let address = world.sent_to_provider("/orders");
@@ -124,7 +124,7 @@ fn client_credentials_are_never_in_the_address() {
         let has_authorization = callout.headers.iter().any(|(name, _)| name == "authorization");
         assert_eq!(has_authorization, method == "client_secret_basic", "FLOW-57 {method}");
         assert_eq!(sent("client_secret").is_some(), method == "client_secret_post", "FLOW-57 {method}");
-        // DISC-16: nothing of the client's request is in ours.
+        // DISC-16: no header field of the client's request is in our request.
         let ours = ["accept", "content-type", "authorization"];
         assert!(callout.headers.iter().all(|(name, _)| ours.contains(&name)), "DISC-16 {method}");
         if let Some(assertion) = sent("client_assertion") {
@@ -162,12 +162,13 @@ fn a_code_is_redeemed_at_most_once_whatever_fails() {
             "{id} {reply:?}: it can be begun again"
         );
         world.idp().instead.clear();
-        // The same callback again, with the cookie preserved: the code is not redeemed again.
+        // The same callback again, with the login cookie preserved: the code is not redeemed again.
         assert_eq!(world.send(replay).code, "login_used", "{id} {reply:?}");
         assert_eq!(world.idp().count("token"), 1, "{id} {reply:?}");
         world.log_in("/orders").is(302, "login_completed");
     }
-    // FLOW-59: the client goes before the answer; what it began is gone with it, others are not disturbed.
+    // FLOW-59: the client disconnects before the reply; its login is dropped, and other requests are not
+    // disturbed.
     let (mut world, back) = returning();
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     let (callout, flow) = world.begin(&request);
@@ -175,7 +176,7 @@ fn a_code_is_redeemed_at_most_once_whatever_fails() {
     drop(flow);
     world.arrive(&back).is(400, "login_used");
     world.log_in("/orders").is(302, "login_completed");
-    // And a reply that comes when the code was refused already ends in the same refusal, once.
+    // A reply that arrives after the login expired leads to the same refusal, once.
     let (mut world, back) = returning();
     let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
     let (callout, flow) = world.begin(&request);

@@ -1,4 +1,4 @@
-//! FLOW-..: the way to the provider and back.
+//! FLOW-..: the authorization request and its response.
 
 use super::refused::assert_login_failed;
 use crate::world::{Key, OTHER_KEY, SESSION, SITE, Seen, World, answer, document, with_partner};
@@ -7,7 +7,7 @@ use url::Url;
 use vestibule::config::Config;
 use vestibule::http::Request;
 
-/// A world in which a login for `/orders` has come back from the provider, and the way back.
+/// A world in which the provider has sent a login for `/orders` back, and the address of the callback.
 pub fn returning() -> (World, String) {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
@@ -29,8 +29,8 @@ pub fn parameter(back: &str, name: &str) -> String {
     Url::parse(back).unwrap().query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned()
 }
 
-/// No code was redeemed, nobody is logged in, and the page repeats nothing of the query, is not cached,
-/// cannot be framed, and does not continue automatically.
+/// No code was redeemed, and no session exists. The page repeats nothing of the query, is not cached, cannot
+/// be framed, and does not continue automatically.
 pub fn assert_refused(id: &str, what: &str, world: &mut World, seen: &Seen, status: u16) {
     assert_eq!(seen.status, status, "{id} {what}: {seen:?}");
     assert!(seen.upstream.is_none() && seen.header("location").is_none(), "{id} {what}");
@@ -54,7 +54,7 @@ fn flow_06_a_login_expires() {
         world.stop_clock();
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
-        // A browser whose clock stands still sends the cookie all the same.
+        // A browser whose clock stands still sends an expired cookie.
         let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
         world.after(seconds);
         world.idp().id_token = json!({"iat": world.now.0, "exp": world.now.0 + 300});
@@ -123,7 +123,7 @@ fn two_providers_are_not_mixed_up() {
             "FLOW-25 {begun}"
         );
     }
-    // FLOW-26: one address for two providers cannot be configured, in whatever spelling.
+    // FLOW-26: one redirect address for two providers cannot be configured, in any spelling.
     for redirect_uri in ["/oidc/callback", "https://app.example.com/oidc/callback"] {
         let mut change = with_partner();
         change["providers"]["partner"]["redirect_uri"] = redirect_uri.into();
@@ -131,8 +131,8 @@ fn two_providers_are_not_mixed_up() {
             Config::read(document(&change).to_string().as_bytes(), &|_| None).unwrap_err().to_string();
         assert!(problems.contains("redirect_uri"), "FLOW-26 {redirect_uri}: {problems}");
     }
-    // FLOW-29: a provider that names the endpoints of another is believed only about its own issuer, and
-    // a code goes to the endpoints of its own document alone.
+    // FLOW-29: a provider that announces the issuer of another is refused, and a code goes only to the
+    // endpoints in the metadata of its own provider.
     let mut world = World::with(&with_partner());
     world.providers[1].metadata = json!({"issuer": "https://idp.example.com"});
     assert_eq!(world.get("/partner").code, "metadata_issuer", "FLOW-29");
@@ -146,7 +146,7 @@ fn a_code_is_bound_to_its_login_by_pkce_and_nonce() {
     let (callout, _) = world.begin(&request);
     let body = String::from_utf8(callout.body.clone()).unwrap();
     assert!(body.contains("&code_verifier=") && body.contains("grant_type=authorization_code"), "FLOW-31");
-    // FLOW-32: the attacker's code in the victim's login: the provider sees the wrong verifier.
+    // FLOW-32: the attacker's code in the victim's login: the provider gets the wrong verifier.
     let mut world = World::new();
     world.idp().codes_are_mixed_up = true;
     let address = world.sent_to_provider("/mallory");
@@ -157,7 +157,7 @@ fn a_code_is_bound_to_its_login_by_pkce_and_nonce() {
     let injected = with_parameter(&victims, "code", Some(&parameter(&attackers, "code")));
     let seen = world.arrive(&injected);
     assert_login_failed("FLOW-32", "PKCE", "token_refused", &world, &seen);
-    // And where a provider does not look, the nonce is another.
+    // If the provider does not check the verifier, the nonce differs.
     let nonce = "that-of-the-attacker";
     let token = Key::new("k1", 1).sign(&json!({}), &super::refused::id_claims(world.now.0, nonce));
     let address = world.sent_to_provider("/orders");
@@ -212,7 +212,8 @@ fn a_request_sets_only_the_return_address_of_its_login() {
         "FLOW-33"
     );
 
-    // FLOW-37: the query of the page is the page's, and comes back with it.
+    // FLOW-37: the query of a page sets no parameters of the authorization request, and is restored after the
+    // login.
     let page = "/app?scope=admin&prompt=none&acr_values=x&client_id=evil&redirect_uri=https://evil.example&state=s&response_type=token&nonce=n&request=a.b.c&code_challenge=c";
     let address = world.sent_to_provider(page);
     for (name, value) in [
@@ -235,7 +236,7 @@ fn a_request_sets_only_the_return_address_of_its_login() {
     let back = world.authorize(&address);
     assert_eq!(world.arrive(&back).location(), page, "FLOW-37");
 
-    // FLOW-36: nor does the configuration change what is ours.
+    // FLOW-36: neither can the configuration set parameters that are ours.
     for name in [
         "client_id",
         "state",
@@ -306,7 +307,7 @@ fn only_navigations_are_redirected_to_the_provider() {
         }
         assert_eq!(seen.header("cache-control"), Some("no-store"), "FLOW-46 {id}");
     }
-    // A HEAD that navigates begins one login, like its GET.
+    // A HEAD request that navigates begins one login, as GET does.
     for method in ["GET", "HEAD"] {
         let seen = world.send(request(&world, method, &navigation));
         assert_eq!((seen.status, seen.cookies().len()), (302, 1), "FLOW-43 {method}");
@@ -323,7 +324,7 @@ fn a_browser_that_keeps_no_cookie_gets_a_page_and_no_loop() {
     let seen = world.arrive(&back);
     assert_refused("FLOW-44", "no cookie", &mut world, &seen, 400);
     assert!(seen.is(400, "login_no_cookie").body.contains("/oidc/login"), "FLOW-44");
-    // A browser that keeps all but the session cookie, too, after three attempts.
+    // After three attempts, also a browser that keeps every cookie but the session.
     let mut world = World::new();
     let mut attempts = 0;
     while world.get("/orders").status == 302 {
@@ -373,7 +374,7 @@ fn flow_64_a_login_that_another_site_begins_is_a_login_here() {
         let seen = world.arrive(&format!("/oidc/login?{query}"));
         assert_eq!((seen.status, seen.cookies().len()), (400, 0), "FLOW-64 {query}: {seen:?}");
         assert!(!seen.body.contains("canary"), "LOG-03 {query}: {seen:?}");
-        assert_eq!(world.idp().asked, Vec::<&str>::new(), "FLOW-64 {query}");
+        assert_eq!(world.idp().request_log, Vec::<&str>::new(), "FLOW-64 {query}");
     }
 }
 
@@ -384,12 +385,14 @@ fn two_filters_with_one_cookie_name_do_not_loop() {
     let mut other = World::with(&json!({"session": {"keys": [OTHER_KEY]}}));
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
-    // The outer one lets it through, the inner one cannot open it and begins a login of its own.
+    // The outer filter lets the request through, the inner one cannot open the cookie and begins its own
+    // login.
     other.browser = std::mem::take(&mut world.browser);
     let address = other.sent_to_provider("/orders");
     let back = other.authorize(&address);
     world.browser = std::mem::take(&mut other.browser);
-    // The outer one meets the callback first: a page, not another redirect, and its session stays.
+    // The callback comes to the outer filter first: it shows a page instead of a redirect, and its session
+    // stays.
     let seen = world.arrive(&back);
     assert!(seen.code == "login_not_ours", "CFG-10 FLOW-27 {seen:?}");
     assert_eq!(world.idp().count("token"), 1, "CFG-10 FLOW-27");

@@ -48,7 +48,7 @@ yu2YPL8Ae723AYUL1MaLXA==
 -----END PRIVATE KEY-----
 ";
 
-/// What signs: takes `header.payload`, gives the signature.
+/// A signer: takes `header.payload`, returns the signature.
 pub type Sign = Rc<dyn Fn(&[u8]) -> Vec<u8>>;
 
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
@@ -124,7 +124,7 @@ pub fn own_rsa_jwk() -> Value {
     rsa_jwk("rsa", &n, &e)
 }
 
-/// A JWK with further members.
+/// A JWK with additional members.
 pub fn with(mut jwk: Value, members: Value) -> Value {
     crate::world::merge(&mut jwk, &members);
     jwk
@@ -155,7 +155,7 @@ fn pss(key: &PrivateKey, salt: usize, text: &[u8]) -> Vec<u8> {
     key.sign_with_rng(&mut Ones, Pss::<Sha256>::new_with_salt(salt), &Sha256::digest(text)).unwrap()
 }
 
-/// Salts of ones are good enough for forgeries.
+/// A salt of ones is good enough for a forgery.
 struct Ones;
 
 impl rsa::rand_core::TryRng for Ones {
@@ -175,13 +175,13 @@ impl rsa::rand_core::TryRng for Ones {
 
 impl rsa::rand_core::TryCryptoRng for Ones {}
 
-/// What stands before the digest in RS256 (RFC 8017 section 9.2): the SHA-256 of DigestInfo.
+/// The bytes before the digest in RS256 (RFC 8017 section 9.2): the DigestInfo of SHA-256.
 pub const DIGEST_INFO: &[u8] = &[
     0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
     0x04, 0x20,
 ];
 
-/// `00 01 ff .. ff 00` and this: a block of PKCS#1 v1.5 as long as the modulus.
+/// `00 01 ff .. ff 00` and these bytes: a block of PKCS#1 v1.5 as long as the modulus.
 pub fn padded(info: &[u8], size: usize) -> Vec<u8> {
     let mut block = vec![0xff; size];
     block[..2].copy_from_slice(&[0, 1]);
@@ -191,7 +191,7 @@ pub fn padded(info: &[u8], size: usize) -> Vec<u8> {
     block
 }
 
-/// Signs by taking a block to the power of the private exponent, whatever the block is.
+/// Signs by raising a block, of whatever content, to the power of the private exponent.
 pub fn rsa_block(n: BigUint, d: BigUint, block: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Sign {
     Rc::new(move |text| {
         let size = n.bits().div_ceil(8) as usize;
@@ -207,7 +207,7 @@ pub fn own_rsa_block(block: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Sign {
     rsa_block(n, d, block)
 }
 
-/// RS256 by any modulus.
+/// RS256 with a given modulus.
 pub fn rs256_by(n: BigUint, d: BigUint) -> Sign {
     let size = n.bits().div_ceil(8) as usize;
     rsa_block(n, d, move |text| padded(&[DIGEST_INFO, &Sha256::digest(text)].concat(), size))
@@ -222,13 +222,13 @@ pub fn mac(secret: &[u8]) -> Sign {
     })
 }
 
-/// Always these bytes.
+/// Always these bytes as signature.
 pub fn constant(signature: impl AsRef<[u8]>) -> Sign {
     let signature = signature.as_ref().to_vec();
     Rc::new(move |_| signature.clone())
 }
 
-/// The honest signature, changed.
+/// The valid signature, changed.
 pub fn changed(change: impl Fn(Vec<u8>) -> Vec<u8> + 'static) -> Sign {
     let honest = honest();
     Rc::new(move |text| change(honest(text)))

@@ -1,4 +1,4 @@
-//! JWS-..: what stands in the header of a token.
+//! JWS-..: the header of a token.
 
 use super::forge::{base64url, honest, p256, p256_jwk, with};
 use super::jws::{es256, good, made, of_header, row};
@@ -57,7 +57,7 @@ fn jws_headers_change_neither_payload_nor_keys() {
 
 #[test]
 fn keys_in_a_token_header_are_ignored() {
-    // The attacker's key, in all the ways in which a header can speak of one.
+    // The attacker's key, in every header parameter that can name one.
     let (key, sign) = (p256_jwk(66), p256(66));
     let (wrong, unknown) = ("jws_signature", "jws_key_unknown");
     let mut rows = Vec::new();
@@ -69,7 +69,7 @@ fn keys_in_a_token_header_are_ignored() {
         rows.push(row("JWS-32", wrong, json!({"alg": "ES256", "jwk": jwk}), sign.clone()));
         rows.push(row("JWS-32", unknown, json!({"alg": "ES256", "kid": "evil", "jwk": jwk}), sign.clone()));
     }
-    // A callout to anybody but the provider would end the story.
+    // A callout to any other host than the provider fails the story.
     let evil = "https://evil.example/keys";
     for jku in [
         json!(evil),

@@ -1,4 +1,4 @@
-//! HDR-..: identity headers, from the filter and from clients.
+//! HDR-..: identity headers, those of the filter and those of clients.
 
 use serde_json::{Value, json};
 use vestibule::http::{Headers, Request};
@@ -9,7 +9,7 @@ use crate::world::{NO_TRAILERS, NOTHING_IS_REMOVED, Proxy, Seen, World, merge};
 
 const IDENTITY: [&str; 4] = ["x-auth-sub", "x-auth-iss", "x-auth-email", "x-auth-name"];
 
-/// Spellings that some server reads as the identity header.
+/// Spellings that some server treats as the identity header.
 const SPELLINGS: [(&str, &str); 18] = [
     ("HDR-01", "x-auth-sub"),
     ("HDR-01", "X-Auth-Sub"),
@@ -31,7 +31,7 @@ const SPELLINGS: [(&str, &str); 18] = [
     ("HDR-08", "x auth sub"),
 ];
 
-/// Rules for every way on: public, and sessions or tokens.
+/// Rules for every kind of forwarded request: public, and sessions or tokens.
 fn everything() -> Value {
     let mut change = api();
     merge(
@@ -45,7 +45,7 @@ fn everything() -> Value {
     change
 }
 
-/// The upstream sees no header that came from a client under a name of ours.
+/// The upstream gets no value that a client sent under the name of an identity header.
 fn assert_nothing_of_mallory(id: &str, what: &str, seen: &Seen) {
     let upstream = seen.upstream.as_ref().unwrap_or_else(|| panic!("{id} {what}: {seen:?}"));
     for (name, value) in upstream.iter() {
@@ -60,8 +60,8 @@ fn with_spelling(mut request: Request, name: &str) -> Request {
     request
 }
 
-/// Every way on to an upstream: public, with a session and without; a session; a token; a preflight;
-/// upgrades; other methods.
+/// Every kind of request that reaches an upstream: public, with a session and without; a session; a token; a
+/// preflight; upgrades; other methods.
 fn every_way(world: &mut World) -> Vec<(&'static str, Request)> {
     let token = compact(
         r#"{"alg":"ES256","kid":"k1"}"#,
@@ -99,34 +99,34 @@ fn every_way(world: &mut World) -> Vec<(&'static str, Request)> {
 
 #[test]
 fn identity_headers_of_a_client_never_reach_the_upstream() {
-    // HDR-02, HDR-03: public paths, preflights, upgrades and probes are ways too.
+    // HDR-02, HDR-03: public paths, preflights, upgrades and probes too.
     let mut world = World::on_envoy_alone(NOTHING_IS_REMOVED, &everything());
     let requests = every_way(&mut world);
     for (id, name) in SPELLINGS {
         for (what, request) in &requests {
             let seen = world.send(with_spelling(request.clone(), name));
             assert_nothing_of_mallory(id, &format!("{what} {name:?}"), &seen);
-            let told = seen.told("x-auth-sub");
+            let upstream = seen.upstream_header("x-auth-sub");
             let expected = match *what {
                 "session" | "session where tokens count too" => Some("alice"),
                 "token" => Some("robot"),
                 _ => None,
             };
-            assert_eq!(told, expected, "{id} HDR-09 {what} {name:?}");
+            assert_eq!(upstream, expected, "{id} HDR-09 {what} {name:?}");
         }
     }
 }
 
 #[test]
 fn a_host_that_cannot_remove_headers_lets_no_identity_header_through() {
-    // HDR-02, HDR-03: the same ways.
+    // HDR-02, HDR-03: the same requests.
     let mut world = World::on(Proxy::Nginx, &everything());
     for (what, request) in every_way(&mut world) {
         for (id, name) in SPELLINGS {
             let seen = world.send(with_spelling(request.clone(), name));
             assert_eq!(seen.code, "protected_header", "{id} HDR-09 {what} {name:?}");
             assert!(seen.upstream.is_none(), "{id} HDR-09 {what} {name:?}");
-            // What is there once is replaced where we set it, and refused elsewhere.
+            // A single field is replaced where we set the header, and refused elsewhere.
             let mut once = request.clone();
             once.headers.push(name, "mallory");
             let seen = world.send(once);
@@ -134,13 +134,13 @@ fn a_host_that_cannot_remove_headers_lets_no_identity_header_through() {
                 assert_nothing_of_mallory(id, &format!("{what} {name:?}"), &seen);
             }
         }
-        // By itself each is let through.
+        // Without such a field the request is let through.
         let seen = world.send(request);
         assert!(seen.upstream.is_some(), "HDR-01 {what}: {seen:?}");
     }
 }
 
-/// Some servers take them for the path, the method or the user.
+/// Some servers use these headers as the path, the method or the user.
 #[test]
 fn listed_request_headers_never_reach_the_upstream() {
     let listed =
@@ -150,7 +150,7 @@ fn listed_request_headers_never_reach_the_upstream() {
     for proxy in [Proxy::Envoy, Proxy::Nginx] {
         let mut world = World::on(proxy, &change);
         let mut requests = every_way(&mut world);
-        // This one is no preflight to begin with.
+        // With such a header a preflight is no preflight.
         requests.retain(|(_, request)| request.method != "OPTIONS" || request.path.starts_with("/public"));
         for (what, request) in &requests {
             for name in listed.iter().flat_map(|name| {
@@ -169,10 +169,10 @@ fn listed_request_headers_never_reach_the_upstream() {
             }
         }
     }
-    // Without being listed they pass, as SECURITY.md warns.
+    // Headers that are not listed are forwarded, as SECURITY.md warns.
     let mut world = World::with(&everything());
     let request = world.program("/public/x", &[("x-original-url", "/admin")]);
-    assert_eq!(world.send(request).told("x-original-url"), Some("/admin"), "HDR-01");
+    assert_eq!(world.send(request).upstream_header("x-original-url"), Some("/admin"), "HDR-01");
 }
 
 #[test]
@@ -187,18 +187,18 @@ fn unauthenticated_requests_cannot_upgrade_the_protocol() {
             let mut request = world.program("/public/x", &[("connection", "upgrade, http2-settings")]);
             fields.iter().for_each(|(name, value)| request.headers.push(*name, *value));
             let seen = world.send(request);
-            // Where nothing can be removed, two fields of a name are too many.
+            // Where fields cannot be removed, two fields with one name are refused.
             if proxy == Proxy::Nginx && fields.iter().filter(|(name, _)| *name == "upgrade").count() > 1 {
                 seen.is(400, "protected_header");
                 continue;
             }
-            assert!(seen.is(200, "public").told_nothing("http2-settings"), "{id} {proxy:?}");
-            assert!(seen.told_nothing("upgrade"), "{id} {proxy:?} {fields:?}");
+            assert!(seen.is(200, "public").lacks_upstream_header("http2-settings"), "{id} {proxy:?}");
+            assert!(seen.lacks_upstream_header("upgrade"), "{id} {proxy:?} {fields:?}");
         }
     }
     let mut world = World::with(&everything());
     let request = world.program("/public/x", &[("upgrade", "websocket")]);
-    assert_eq!(world.send(request).told("upgrade"), Some("websocket"));
+    assert_eq!(world.send(request).upstream_header("upgrade"), Some("websocket"));
 }
 
 #[test]
@@ -209,10 +209,10 @@ fn unauthenticated_requests_carry_no_identity() {
     for request in [world.navigation("/public/x", false), world.program("/public/x", &[])] {
         let seen = world.send(request);
         for name in IDENTITY {
-            assert_eq!(seen.told(name), None, "HDR-04 {name}");
+            assert_eq!(seen.upstream_header(name), None, "HDR-04 {name}");
         }
     }
-    // HDR-12: no claim of an unverified token is forwarded, in any way.
+    // HDR-12: no claim of an unverified token is forwarded, in any form.
     let unsigned = format!(
         "{}.{}.AAAA",
         base64url(r#"{"alg":"ES256","kid":"k1"}"#),
@@ -223,7 +223,7 @@ fn unauthenticated_requests_carry_no_identity() {
         assert_eq!(seen.status, status, "HDR-12 {path}");
         if status == 200 {
             for name in IDENTITY {
-                assert_eq!(seen.told(name), None, "HDR-12 {path} {name}");
+                assert_eq!(seen.upstream_header(name), None, "HDR-12 {path} {name}");
             }
         }
     }
@@ -245,8 +245,8 @@ fn connection_cannot_drop_identity_headers() {
         let mut request = world.navigation("/orders", false);
         request.headers.push("connection", nominated);
         let seen = world.send(request);
-        assert_eq!(seen.told("connection"), Some(left), "HDR-10 {nominated:?}");
-        assert_eq!(seen.told("x-auth-sub"), Some("alice"), "HDR-10 {nominated:?}");
+        assert_eq!(seen.upstream_header("connection"), Some(left), "HDR-10 {nominated:?}");
+        assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"), "HDR-10 {nominated:?}");
     }
 }
 
@@ -260,7 +260,7 @@ fn two_connection_fields_cannot_drop_identity_headers() {
         request.headers.push("connection", "x-auth-email");
         let seen = world.send(request);
         if proxy == Proxy::Nginx {
-            // There only the first can be set, and the second would stay.
+            // On that host only the first field can be set, and the second would stay.
             seen.is(400, "protected_header");
             continue;
         }
@@ -284,18 +284,25 @@ fn authorization_is_removed_where_it_authenticates_or_carries_a_token() {
         request.headers.push("x-id-token", "mallory");
         let seen = world.send(request);
         if attacker.starts_with("Bearer") {
-            // The rule takes tokens too: the token alone decides.
+            // The rule accepts tokens too, so the token alone decides.
             assert_eq!(seen.status, 401, "HDR-11 RS-23 {attacker}");
             continue;
         }
         assert_nothing_of_mallory("HDR-11", attacker, &seen);
-        assert!(seen.told("authorization").unwrap().starts_with("Bearer access-canary"), "HDR-11 {attacker}");
-        // HDR-19: a public path carries no token, neither ours nor theirs.
+        assert!(
+            seen.upstream_header("authorization").unwrap().starts_with("Bearer access-canary"),
+            "HDR-11 {attacker}"
+        );
+        // HDR-19: on a public path no token is forwarded, neither ours nor the client's.
         let request = world.navigation("/public/x", false);
         let seen = world.send_pretending(request, &[("authorization", attacker), ("x-id-token", "mallory")]);
-        assert_eq!((seen.told("authorization"), seen.told("x-id-token")), (None, None), "HDR-19 {attacker}");
+        assert_eq!(
+            (seen.upstream_header("authorization"), seen.upstream_header("x-id-token")),
+            (None, None),
+            "HDR-19 {attacker}"
+        );
     }
-    // Without forwarding no token goes anywhere, and what is not ours stays.
+    // Where no token is forwarded, headers that are not ours stay.
     let mut world = World::with(&everything());
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
@@ -306,11 +313,15 @@ fn authorization_is_removed_where_it_authenticates_or_carries_a_token() {
     }
     let mut request = world.navigation("/orders", false);
     request.headers.push("authorization", "Basic YTpi");
-    assert_eq!(world.send(request).told("authorization"), Some("Basic YTpi"), "HDR-11: documented");
+    assert_eq!(
+        world.send(request).upstream_header("authorization"),
+        Some("Basic YTpi"),
+        "HDR-11: documented"
+    );
     let make: Make =
         Box::new(|claims| compact(r#"{"alg":"ES256","kid":"k1"}"#, claims.to_string(), &honest()));
     let seen = as_access_token(&mut world, &make);
-    assert!(seen.told_nothing("authorization"), "HDR-11: the token was for us");
+    assert!(seen.lacks_upstream_header("authorization"), "HDR-11: the token was for us");
 }
 
 #[test]
@@ -362,8 +373,8 @@ fn hdr_16_claims_cannot_break_out_of_their_header() {
         {
             assert!(value.iter().all(|byte| (b' '..=b'~').contains(byte)), "HDR-16 {name}: {value:?}");
         }
-        let told = seen.told("x-auth-sub").unwrap();
-        let decoded = percent_decoded(told);
+        let upstream = seen.upstream_header("x-auth-sub").unwrap();
+        let decoded = percent_decoded(upstream);
         assert_eq!(decoded, sub, "HDR-16: it can be read back");
     }
 }
@@ -375,20 +386,20 @@ fn percent_decoded(text: &str) -> String {
 
 #[test]
 fn wasm_19_a_request_that_passes_twice_has_each_identity_header_once() {
-    // A retry or an internal redirect brings back what the first pass set.
+    // A retry or an internal redirect runs the filter again on a request that it has already changed.
     let mut world = World::with(&everything());
     world.log_in("/orders").is(302, "login_completed");
     world.get("/orders").is(200, "session");
     let mut request = world.navigation("/orders", false);
     let first = world.send(request.clone());
     for name in IDENTITY {
-        if let Some(value) = first.told(name) {
+        if let Some(value) = first.upstream_header(name) {
             request.headers.push(name, value);
         }
     }
     let second = world.send(request);
     for name in IDENTITY {
-        assert_eq!(first.told(name), second.told(name), "WASM-19 {name}");
+        assert_eq!(first.upstream_header(name), second.upstream_header(name), "WASM-19 {name}");
         assert!(second.upstream.as_ref().unwrap().all(name).count() <= 1, "WASM-19 {name}");
     }
     assert_eq!(world.idp().count("token"), 1, "WASM-19");

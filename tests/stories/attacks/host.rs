@@ -1,4 +1,4 @@
-//! HOST-..: what a proxy and what is behind it make of a host, and under which rule it comes.
+//! HOST-..: how a proxy and the upstreams behind it interpret a host, and which rule applies.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::world::{CLIENT_SECRET, Proxy, Seen, World};
 const STATUS: &str = "status.example.com";
 const PARTNER: &str = "partner.example.com";
 
-/// What is behind the proxy: an application for each of these hosts, and one for whatever is left.
+/// The upstreams: an application for each of these hosts, and one for all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Application {
     Status,
@@ -15,7 +15,7 @@ enum Application {
     Rest,
 }
 
-/// How a proxy finds the application for what stands in `:authority`.
+/// How a proxy chooses the application for a value of `:authority`.
 type Choice = fn(&str) -> Application;
 
 fn named(host: &str) -> Application {
@@ -30,7 +30,7 @@ fn without_port(authority: &str) -> &str {
     authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
-/// Virtual hosts by their whole name.
+/// Envoy: virtual hosts by their whole name.
 fn envoy(authority: &str) -> Application {
     named(&authority.to_ascii_lowercase())
 }
@@ -46,7 +46,7 @@ fn nginx(authority: &str) -> Application {
     envoy(host.strip_suffix('.').unwrap_or(host))
 }
 
-/// The proxies that the world's own can be: what nginx drops Envoy keeps.
+/// The proxies that the proxy of the world stands for: Envoy forwards what nginx drops.
 fn proxies(world: &World) -> &'static [(&'static str, Choice)] {
     match world.proxy {
         Proxy::Envoy => {
@@ -104,7 +104,7 @@ fn no_spelling_of_a_host_gets_the_rule_of_another_virtual_host() {
         json!([{"hosts": [STATUS], "path_prefix": "/x", "accept": "public"}]),
         json!([{"hosts": [STATUS], "methods": ["GET"], "accept": "public"}]),
         json!([{"hosts": [PARTNER], "accept": "deny"}, {"hosts": [STATUS], "accept": "public"}]),
-        // The other way round: every other host is public, and this one is not.
+        // The reverse: every other host is public, and this one is not.
         json!([{"hosts": [STATUS], "accept": "deny"}, {"path_prefix": "/x", "accept": "public"}]),
     ] {
         let mut world = World::with(&json!({"rules": rules}));
@@ -171,11 +171,14 @@ fn a_configured_port_belongs_to_the_host() {
     ] {
         visit(&mut world, authority).is(400, "host_ambiguous");
     }
-    // Envoy chooses as if the usual port had not been named; nginx does so anyway.
+    // Envoy chooses as if the default port were not there; nginx always does so.
     let named = visit(&mut world, "status.example.com:443");
     let expected = if world.proxy == Proxy::Envoy { STATUS } else { "status.example.com:443" };
-    assert_eq!(named.told(":authority"), Some(expected), "HOST-03");
-    assert_eq!(visit(&mut world, "odd.example.com:8443").told(":authority"), Some("odd.example.com:8443"));
+    assert_eq!(named.upstream_header(":authority"), Some(expected), "HOST-03");
+    assert_eq!(
+        visit(&mut world, "odd.example.com:8443").upstream_header(":authority"),
+        Some("odd.example.com:8443")
+    );
 
     let mut over_http = World::with(&json!({
         "session": {"insecure_allow_http": true},
@@ -186,10 +189,10 @@ fn a_configured_port_belongs_to_the_host() {
 
     let mut in_nginx = World::on(Proxy::Nginx, &json!({"rules": [{"hosts": [STATUS], "accept": "public"}]}));
     let named = visit(&mut in_nginx, "status.example.com:443");
-    assert_eq!(named.is(200, "public").told(":authority"), Some("status.example.com:443"));
+    assert_eq!(named.is(200, "public").upstream_header(":authority"), Some("status.example.com:443"));
 }
 
-/// Where no rule names hosts, or all rules agree, no request is refused for its port.
+/// Where no rule names hosts, or all rules have the same effect, no request is refused for its port.
 #[test]
 fn hosts_are_checked_only_where_rules_name_hosts() {
     let any = json!({"rules": [{"path_prefix": "/x", "accept": "public"}]});
@@ -201,7 +204,11 @@ fn hosts_are_checked_only_where_rules_name_hosts() {
         let mut world = World::with(&change);
         for authority in ["status.example.com:1", "status.example.com.", "localhost:10000", "10.0.0.1:8080"] {
             let seen = visit(&mut world, authority);
-            assert_eq!(seen.is(200, "public").told(":authority"), Some(authority), "HOST-01 {change}");
+            assert_eq!(
+                seen.is(200, "public").upstream_header(":authority"),
+                Some(authority),
+                "HOST-01 {change}"
+            );
         }
         // Without rules that name hosts, the host is not checked at all.
         assert_eq!(visit(&mut world, "status.example.com:x").status, if is_named { 400 } else { 200 });
@@ -224,7 +231,7 @@ fn with_partner_at(rule: Value) -> World {
 fn a_session_does_not_open_another_virtual_host() {
     for rule in [
         json!({"hosts": [PARTNER], "provider": "partner"}),
-        // Weaker in other ways: the default rule requires more.
+        // The rule is weaker in another respect: the default rule requires more.
         json!({"hosts": [PARTNER], "provider": "main"}),
         json!({"hosts": [PARTNER], "provider": "main", "require": {"claims": [{"claim": "sub", "any_of": ["alice"]}]}}),
     ] {
@@ -248,11 +255,11 @@ fn a_session_does_not_open_another_virtual_host() {
         let mut request = world.navigation("/orders", false);
         "partner.example.com:443".clone_into(&mut request.authority);
         let seen = world.send(request);
-        let sent = seen.is(200, "session").told(":authority").unwrap().to_owned();
+        let sent = seen.is(200, "session").upstream_header(":authority").unwrap().to_owned();
         for (proxy, application) in proxies(&world) {
             assert_eq!(application(&sent), Application::Partner, "HOST-05 {proxy}");
         }
-        // Logins begin, and sessions end, at the addresses that are named.
+        // Logins and logouts only happen at hosts that are written as in the configuration.
         for page in ["/oidc/login", "/oidc/logout", "/oidc/session"] {
             for authority in ["partner.example.com:1", "partner.example.com.", "partner.example.com:0443"] {
                 let mut request = world.navigation(page, false);

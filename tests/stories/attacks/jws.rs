@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::rc::Rc;
 
-/// With this header and these claims, signed by this.
+/// A token with this header and these claims, signed by this signer.
 pub fn made(header: Value, sign: Sign) -> Make {
     Box::new(move |claims| compact(header.to_string(), claims.to_string(), &sign))
 }
@@ -23,7 +23,7 @@ pub fn row(id: &'static str, code: &'static str, header: Value, sign: Sign) -> F
     Forged(id, header.to_string(), code, made(header, sign))
 }
 
-/// With this text for a header, signed rightly.
+/// A token with this text for a header, and a valid signature.
 pub fn of_header(id: &'static str, code: &'static str, header: impl AsRef<[u8]>) -> Forged {
     let header = header.as_ref().to_vec();
     let shown = String::from_utf8_lossy(&header).chars().take(120).collect();
@@ -174,8 +174,12 @@ fn jws_17_a_malleated_signature_is_the_same_identity() {
     );
     let one = as_access_token(&mut world, &good());
     let other = as_access_token(&mut world, &other_form);
-    assert_eq!(one.is(200, "token").told("x-auth-sub"), other.is(200, "token").told("x-auth-sub"), "JWS-17");
-    // A login, which may happen only once, is identified by its state, not by the text of a token.
+    assert_eq!(
+        one.is(200, "token").upstream_header("x-auth-sub"),
+        other.is(200, "token").upstream_header("x-auth-sub"),
+        "JWS-17"
+    );
+    // A login is accepted once, by its state and not by the text of a token.
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
     let replay = world.navigation(back.strip_prefix(crate::world::SITE).unwrap(), true);

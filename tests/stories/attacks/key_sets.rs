@@ -3,7 +3,7 @@
 use super::forge::{compact, ed25519_jwk, honest, own_rsa_jwk, with};
 use super::keys::{good, signed_by};
 use super::refused::{Make, access_claims, api, as_access_token, assert_rejected, publishing};
-use crate::world::{Key, NOBODY_IS_WOKEN, World, answer};
+use crate::world::{Key, NO_WAKE_UPS, World, answer};
 use serde_json::json;
 use vestibule::http::{CalloutFailed, Reply};
 
@@ -37,7 +37,7 @@ fn jwk_05_a_flood_of_unknown_keys_causes_one_fetch() {
 
 #[test]
 fn rotated_keys_of_a_provider_are_followed() {
-    // JWK-06: new keys between the redirect and the token.
+    // JWK-06: the provider rotates its keys between the redirect and the token response.
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
     let back = world.authorize(&address);
@@ -57,11 +57,11 @@ fn rotated_keys_of_a_provider_are_followed() {
     assert_rejected("JWK-08", "by the key of before", "jws_signature", &seen);
     let stranger = Key::new("k1", 3).sign(&json!({}), &access_claims(now.0));
     let seen = world.with_token("/api", &stranger);
-    assert_rejected("JWK-08", "by nobody", "jws_signature", &seen);
+    assert_rejected("JWK-08", "by an unknown key", "jws_signature", &seen);
     assert_eq!(world.idp().count("keys"), 2, "JWK-08 within the same throttle");
 
-    // JWK-09: a withdrawn key counts no longer than a day, whatever the provider said, and a token that
-    // is remembered goes with it.
+    // JWK-09: a withdrawn key is valid for a day at most, whatever lifetime the provider sends, and so is a
+    // cached token that it signed.
     let mut world = World::with(&api());
     world.idp().cache_control = Some("max-age=31536000");
     world.tick();
@@ -100,7 +100,7 @@ fn an_invalid_key_set_keeps_the_known_one() {
         ("JWK-18", moved(307)),
     ] {
         let shown: String = format!("{reply:?}").chars().take(80).collect();
-        // No documents yet: every request is refused, and the next attempt finds the provider again.
+        // Without documents every request is refused, and the next attempt gets them.
         let mut world = World::with(&api());
         world.idp().instead.insert("keys", reply.clone());
         let seen = as_access_token(&mut world, &good());
@@ -108,13 +108,16 @@ fn an_invalid_key_set_keeps_the_known_one() {
         world.idp().instead.clear();
         world.after(1);
         as_access_token(&mut world, &good()).is(200, "token");
-        // Something is known: it stays.
+        // With documents the known ones stay.
         world.idp().instead.insert("keys", reply);
         let seen = as_access_token(&mut world, &signed_by("other", "ES256", honest()));
         assert_eq!((seen.status, seen.upstream.is_none()), (503, true), "{id} {shown}: {seen:?}");
         as_access_token(&mut world, &good()).is(200, "token");
-        // Only the provider got requests, so no redirect was followed.
-        assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys"].contains(asked)), "{id}");
+        // Only the provider got requests: no redirect was followed.
+        assert!(
+            world.idp().request_log.iter().all(|endpoint| ["metadata", "keys"].contains(endpoint)),
+            "{id}"
+        );
     }
 }
 
@@ -145,16 +148,16 @@ fn a_key_set_is_read_with_any_content_type() {
 #[test]
 fn the_provider_sets_the_lifetime_of_keys_within_bounds() {
     let later = "Tue, 14 Nov 2023 23:13:20 GMT";
-    for (fields, renewed_after) in [
+    for (fields, refreshed_after) in [
         (vec![("cache-control", "max-age=0")], 48),
         (vec![("cache-control", "no-store")], 48),
         (vec![("cache-control", "max-age=1e12")], 48),
         (vec![("cache-control", "max-age=1000000000000")], 69_120),
         (vec![("cache-control", "max-age=-1")], 48),
         (vec![("cache-control", "max-age=600")], 480),
-        // Some of it is over already (RFC 9111 section 4.2.3).
+        // A part of the lifetime is over already (RFC 9111 section 4.2.3).
         (vec![("cache-control", "max-age=3600"), ("age", "3000")], 480),
-        // A date alone is as nothing said, and beside `Cache-Control` it never counts (section 5.3).
+        // `Expires` alone is ignored, and so it is beside `Cache-Control` (section 5.3).
         (vec![], 2_880),
         (vec![("expires", later)], 2_880),
         (vec![("expires", "0")], 2_880),
@@ -168,7 +171,7 @@ fn the_provider_sets_the_lifetime_of_keys_within_bounds() {
         fields.iter().for_each(|(name, value)| reply.headers.push(*name, *value));
         world.idp().instead.insert("keys", Ok(reply));
         world.tick();
-        world.after(renewed_after - 1).tick();
+        world.after(refreshed_after - 1).tick();
         assert_eq!(world.idp().count("keys"), 1, "JWK-17 {fields:?}");
         world.after(1).tick();
         assert_eq!(world.idp().count("keys"), 2, "JWK-17 {fields:?}");
@@ -182,7 +185,7 @@ fn jwk_21_concurrent_requests_share_one_fetch_even_if_it_fails() {
     for (reply, status) in
         [(None, 200), (Some(Err(CalloutFailed::NoAnswer)), 503), (Some(answer(500, "")), 503)]
     {
-        let mut world = World::on_envoy_alone(NOBODY_IS_WOKEN, &api());
+        let mut world = World::on_envoy_alone(NO_WAKE_UPS, &api());
         if let Some(reply) = reply {
             world.idp().instead.insert("keys", reply);
         }
@@ -192,7 +195,7 @@ fn jwk_21_concurrent_requests_share_one_fetch_even_if_it_fails() {
         for seen in answers {
             assert_eq!(seen.status, status, "JWK-21 {seen:?}");
         }
-        assert_eq!(world.idp().asked, ["metadata", "keys"], "JWK-21");
+        assert_eq!(world.idp().request_log, ["metadata", "keys"], "JWK-21");
         // JWK-23: it recovers without a restart.
         world.idp().instead.clear();
         world.after(1);
@@ -218,6 +221,6 @@ fn jwk_22_a_request_with_two_tokens_gets_one_answer_without_keys() {
         let request = world.program("/api", &fields);
         let seen = world.send(request);
         assert!(matches!(seen.status, 400 | 503) && seen.upstream.is_none(), "JWK-22 {headers:?}: {seen:?}");
-        assert!(world.idp().asked.len() <= 1, "JWK-22");
+        assert!(world.idp().request_log.len() <= 1, "JWK-22");
     }
 }

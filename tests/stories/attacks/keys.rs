@@ -85,13 +85,13 @@ fn weak_oversized_and_crafted_rsa_keys_are_refused() {
         keys.push(with(rsa_jwk(key_id, &n, &one), json!({"e": base64url(e)})));
         rows.push(row("JWS-23", "e = 1", key_id, "RS256", rs256_by(n.clone(), d.clone())));
     }
-    // An exponent larger by the totient verifies what the honest one does.
+    // An exponent that is larger by the totient verifies what the valid one verifies.
     let key = rsa_key();
     let primes = key.primes().iter().map(|prime| BigUint::from_bytes_be(&prime.to_be_bytes()));
     let totient = primes.fold(one.clone(), |product, prime| product * (prime - &one));
     keys.push(rsa_jwk("e-huge", &n, &(totient + &f4)));
     rows.push(row("JWS-23", "a huge e", "e-huge", "RS256", rsa("RS256")));
-    // A key that can be factored, because it is a power of 65537; with e = 3 it signs.
+    // A key that can be factored, because it is a power of 65537. It signs with e = 3.
     let power = (0..128).fold(one.clone(), |product, _| product * &f4);
     let three = BigUint::from(3_u8);
     let totient = &power / &f4 * BigUint::from(65_536_u32);
@@ -109,7 +109,7 @@ fn weak_oversized_and_crafted_rsa_keys_are_refused() {
         rows.push(row("JWS-25", "any signature", key_id, "RS256", constant(vec![1; bits / 8])));
     }
     assert_all_refused(&keys, &rows, &good());
-    // None of them is used for a token that names no key either.
+    // Nor is any of them used for a token without `kid`.
     keys.push(own_rsa_jwk());
     let set = KeySet::read(json!({"keys": keys}).to_string().as_bytes()).unwrap();
     assert_eq!(
@@ -223,7 +223,7 @@ fn keys_are_tried_by_kid_and_type() {
         let seen = as_id_token(&mut world, &make);
         assert_eq!(seen.status, if status == 200 { 302 } else { 502 }, "{id} {what}: {seen:?}");
     }
-    // The configured list narrows what a key without `alg` is for.
+    // The configured list restricts the algorithms of a key without `alg`.
     let mut change = api();
     merge(&mut change, &json!({"providers": {"main": {"algorithms": ["RS256"]}}}));
     let mut world = World::with(&change);
@@ -233,7 +233,7 @@ fn keys_are_tried_by_kid_and_type() {
     assert_rejected("JWK-26", "PS256 is not listed", "jws_algorithm_not_allowed", &seen);
 }
 
-/// Two providers whose tokens are taken at `/any`.
+/// Two providers whose tokens are accepted at `/any`.
 fn two() -> World {
     let mut change = with_partner();
     merge(
@@ -282,8 +282,8 @@ fn jwk_20_a_cached_token_matches_its_whole_text_and_issuer() {
     let (head, signature) = alice.rsplit_once('.').unwrap();
     let (_, of_bob) = bob.rsplit_once('.').unwrap();
     for _ in 0..2 {
-        assert_eq!(world.with_token("/any", &alice).told("x-auth-sub"), Some("alice"), "JWK-20");
-        assert_eq!(world.with_token("/any", &bob).told("x-auth-sub"), Some("bob"), "JWK-20");
+        assert_eq!(world.with_token("/any", &alice).upstream_header("x-auth-sub"), Some("alice"), "JWK-20");
+        assert_eq!(world.with_token("/any", &bob).upstream_header("x-auth-sub"), Some("bob"), "JWK-20");
         for other in [
             format!("{head}.{of_bob}"),
             format!("{head}."),
@@ -294,7 +294,7 @@ fn jwk_20_a_cached_token_matches_its_whole_text_and_issuer() {
         ] {
             assert_eq!(world.with_token("/any", &other).status, 401, "JWK-20 {other}");
         }
-        // Remembered where its provider counts, refused where it does not.
+        // The cached token is accepted where its provider is, and refused elsewhere.
         assert_eq!(world.with_token("/main", &alice).status, 200, "JWK-20");
         assert_eq!(world.with_token("/partner", &alice).status, 401, "JWK-20");
     }

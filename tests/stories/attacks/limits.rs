@@ -19,8 +19,8 @@ fn dos_01_beginning_a_login_keeps_no_state_in_the_proxy() {
         let seen = world.get(&format!("/flood/{page}"));
         assert_eq!((seen.status, seen.cookies().len()), (302, 1), "DOS-01");
     }
-    assert_eq!(world.idp().asked, ["metadata", "keys"], "DOS-01");
-    // The login of before needs nothing that the flood could have pushed out, not even this worker.
+    assert_eq!(world.idp().request_log, ["metadata", "keys"], "DOS-01");
+    // A login that began before the flood needs nothing that could be evicted, and not even the same worker.
     world.browser = browser;
     world.on_worker(1);
     world.arrive(&back).is(302, "login_completed");
@@ -35,7 +35,7 @@ fn wasm_10_a_login_may_begin_and_end_at_different_workers() {
     world.on_worker(1).arrive(&back).is(302, "login_completed");
     world.on_worker(2).get("/orders").is(200, "session");
     world.on_worker(0).get("/orders").is(200, "session");
-    // The code is not sent again by the first one: the workers know together what was redeemed.
+    // The first worker does not redeem the code again: all workers share which codes were redeemed.
     world.browser = Default::default();
     world.send(replay).is(400, "login_used");
     assert_eq!(world.idp().count("token"), 1, "WASM-10");
@@ -63,7 +63,7 @@ fn wasm_15_without_ticks_a_request_fetches_the_documents() {
     world.get("/orders").is(503, "provider_unreachable");
     world.idp().is_down = false;
     world.after(1).get("/orders").is(302, "login_begins");
-    // New keys, without any tick.
+    // The provider rotates its keys, without a tick in between.
     world.idp().keys = vec![crate::world::Key::new("k2", 2)];
     let now = world.now;
     let token = world.idp().access_token(&json!({}), now);
@@ -162,7 +162,7 @@ fn outside_text_stays_on_one_log_line() {
 
 #[test]
 fn log_01_a_whole_session_leaves_no_secret_in_the_log() {
-    // The end of every world looks for its secrets in the log; this one has all kinds of them.
+    // Every world searches its log for its secrets when it ends; this one has all kinds of secrets.
     let mut change = api();
     merge(
         &mut change,
@@ -254,7 +254,7 @@ fn dangerous_configurations_are_refused_at_load() {
         let problems = problems(&change);
         assert!(problems.contains(place), "{id} {change}: {problems:?}");
     }
-    // What is only unwise is a warning.
+    // Unwise values give a warning.
     for (change, place) in [
         (provider("leeway_seconds", json!(300)), "leeway_seconds"),
         (session("absolute_lifetime_seconds", json!(30 * 86_400)), "absolute_lifetime_seconds"),

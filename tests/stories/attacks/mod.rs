@@ -1,5 +1,5 @@
-//! The attack catalogue, row by row. Which story holds which row, and which rows wait for what, stands
-//! in `docs/attacks.md`; the id of a row is in the data of its story, and is printed when it fails.
+//! The attack catalogue, row by row. `docs/attacks.md` lists the stories of each row and the rows without
+//! one; the id of a row is in the data of its story, and is printed when it fails.
 
 mod callback;
 mod claims;
@@ -17,8 +17,8 @@ mod limits;
 mod path;
 mod provider;
 mod redirect;
+mod refresh_tokens;
 mod refused;
-mod renewal;
 mod resource;
 mod rights;
 mod session;

@@ -1,4 +1,4 @@
-//! PATH-..: which rule a request comes under, and the filter's own pages.
+//! PATH-..: the rule for a path, and the filter's own endpoints.
 
 use serde_json::{Value, json};
 use vestibule::config::Config;
@@ -14,7 +14,7 @@ fn rules() -> Value {
     ]})
 }
 
-/// Must be refused: no session, and a path that some program could read as another one.
+/// Refused without a session, because some program could read the path as another one.
 const NOT_PUBLIC: [(&str, &str); 144] = [
     ("PATH-01", "/public/../admin"),
     ("PATH-01", "/public/./../admin"),
@@ -309,7 +309,7 @@ fn only_host_path_and_method_select_a_rule() {
         let seen = world.send(request);
         assert!(seen.upstream.is_none() && matches!(seen.status, 400 | 401), "PATH-15 {path:?}: {seen:?}");
     }
-    // PATH-21: such a rule cannot be written.
+    // PATH-21: such a rule cannot be configured.
     for key in ["user_agent", "user_agents", "headers", "remote_address"] {
         let rule = json!({"rules": [{"path_prefix": "/x", "accept": "public", key: "x"}]});
         assert!(Config::read(document(&rule).to_string().as_bytes(), &|_| None).is_err(), "PATH-21 {key}");
@@ -351,7 +351,7 @@ fn path_patterns_are_anchored_and_endings_do_not_evade_rules() {
         ("PATH-13", "/admin%0a/health", false),
         ("PATH-13", "/x%0a/m", false),
         ("PATH-13", "/m%0ax", false),
-        // What backtracks does not return from this one.
+        // A regular expression engine that backtracks does not finish with this path.
         ("DOS-04", &heavy, false),
     ] {
         assert_eq!(world.get(path).upstream.is_some(), is_public, "{id} {path:.60}");
@@ -431,7 +431,7 @@ fn the_cost_of_a_long_path_is_bounded() {
     assert!(world.get(&worst).upstream.is_none(), "PATH-27 DOS-04");
 }
 
-/// What the WHATWG makes of a path is decided like the path itself, or the path is refused.
+/// The WHATWG normal form of a path gets the same decision as the path itself, or the path is refused.
 #[test]
 fn path_28_a_path_and_its_normal_form_have_one_decision() {
     const PARTS: [&str; 22] = [

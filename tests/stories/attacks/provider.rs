@@ -76,7 +76,7 @@ fn an_unacceptable_discovery_document_is_not_used() {
     }
     for (what, reply) in [
         ("no such cluster", Err(CalloutFailed::NotSent)),
-        ("nobody there", Err(CalloutFailed::NoAnswer)),
+        ("unreachable", Err(CalloutFailed::NoAnswer)),
         ("a gateway", answer(502, "")),
     ] {
         rows.push(("DISC-11", what.to_owned(), reply));
@@ -93,12 +93,12 @@ fn an_unacceptable_discovery_document_is_not_used() {
         }
         world.get("/public/x").is(200, "public");
         assert_eq!(
-            world.idp().asked,
+            world.idp().request_log,
             ["metadata"],
-            "{id} {what}: nobody else is asked, and not again at once"
+            "{id} {what}: no other server gets a request, and there is no immediate retry"
         );
         assert!(lines().iter().any(|line| line.contains("provider=main")), "{id} {what}: the log says why");
-        // When it is valid again, no restart is needed.
+        // A valid document ends the outage, without a restart.
         world.idp().instead.clear();
         world.after(1).log_in("/orders").is(302, "login_completed");
     }
@@ -112,7 +112,7 @@ fn endpoints_keep_their_query_and_iss_support_is_a_boolean() {
     let address = world.sent_to_provider("/orders");
     let sent: Vec<_> = address.query_pairs().map(|(name, _)| name.into_owned()).collect();
     assert!(sent.contains(&"p".to_owned()) && sent.contains(&"tenant".to_owned()), "DISC-04 {address}");
-    // A text is not read as "no": that would turn the check of `iss` off.
+    // A value that is no boolean is not read as "no", which would turn the check of `iss` off.
     for value in [json!("true"), json!(1), json!([true])] {
         let mut world = World::new();
         world.idp().metadata = json!({"authorization_response_iss_parameter_supported": value});
@@ -132,14 +132,14 @@ fn disc_12_every_callout_has_a_timeout() {
     let back = world.authorize(&address);
     let request = world.navigation(back.strip_prefix(crate::world::SITE).unwrap(), true);
     let (token, _) = world.begin(&request);
-    for asked in [metadata, keys, token] {
-        assert_eq!(asked.timeout.as_secs(), 3, "DISC-12 {}", asked.url);
+    for callout in [metadata, keys, token] {
+        assert_eq!(callout.timeout.as_secs(), 3, "DISC-12 {}", callout.url);
     }
 }
 
 #[test]
 fn a_changed_discovery_document_is_used_and_widens_nothing() {
-    // DISC-13: the login that is in flight ends at the new address.
+    // DISC-13: a login in flight completes at the new address.
     let mut world = World::new();
     world.idp().cache_control = Some("max-age=60");
     let address = world.sent_to_provider("/orders");
@@ -153,7 +153,7 @@ fn a_changed_discovery_document_is_used_and_widens_nothing() {
     world.browser = Default::default();
     let address = world.sent_to_provider("/other");
     assert!(address.as_str().starts_with("https://idp.example.com/authorize/2?"), "DISC-13 {address}");
-    // DISC-14: what the document says about algorithms changes nothing.
+    // DISC-14: the metadata cannot allow other algorithms.
     for algorithms in [json!(["none"]), json!(["HS256"]), json!(["none", "HS256", "ES256"]), json!("none")] {
         let mut world = World::with(&api());
         world.idp().metadata = json!({"id_token_signing_alg_values_supported": algorithms});
@@ -173,8 +173,8 @@ fn a_changed_discovery_document_is_used_and_widens_nothing() {
 
 #[test]
 fn disc_16_callouts_carry_nothing_of_the_client() {
-    // The provider of these stories refuses header fields that are not the filter's own; here the
-    // client sends all that it can.
+    // The provider of the stories refuses header fields that the filter does not set itself; here the client
+    // sends many others.
     let mut world = World::new();
     let mut request = world.navigation("/orders", false);
     for (name, value) in [
@@ -188,12 +188,12 @@ fn disc_16_callouts_carry_nothing_of_the_client() {
     ] {
         request.headers.push(name, value);
     }
-    let (asked, waiting) = world.begin(&request);
-    assert_eq!(asked.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
-    let reply = world.reply(&asked);
-    let (asked, waiting) = world.next(waiting, reply);
-    assert_eq!(asked.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
-    let reply = world.reply(&asked);
+    let (callout, waiting) = world.begin(&request);
+    assert_eq!(callout.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
+    let reply = world.reply(&callout);
+    let (callout, waiting) = world.next(waiting, reply);
+    assert_eq!(callout.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["accept"], "DISC-16");
+    let reply = world.reply(&callout);
     world.resume(waiting, reply).is(302, "login_begins");
 }
 
@@ -249,7 +249,7 @@ fn userinfo_matches_the_id_token_and_is_fetched_with_a_bearer_token() {
 
     let mut world = needing_userinfo();
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-groups"), Some("staff"));
+    assert_eq!(world.get("/orders").upstream_header("x-groups"), Some("staff"));
     assert_eq!(world.idp().count("userinfo"), 1, "FLOW-63: the provider held it to GET, and to one field");
 }
 
@@ -259,9 +259,9 @@ fn userinfo_does_not_override_the_id_token() {
     world.idp().userinfo = json!({"groups": ["staff"], "iss": "https://evil.example", "aud": "other", "exp": 1, "nonce": "x", "azp": "x"});
     let seen = world.log_in("/orders");
     if seen.status == 302 {
-        assert_eq!(world.get("/orders").told("x-auth-sub"), Some("alice"), "FLOW-60");
-        let told = world.get("/orders").told("x-auth-iss").map(str::to_owned);
-        assert_ne!(told.as_deref(), Some("https://evil.example"), "FLOW-60");
+        assert_eq!(world.get("/orders").upstream_header("x-auth-sub"), Some("alice"), "FLOW-60");
+        let issuer = world.get("/orders").upstream_header("x-auth-iss").map(str::to_owned);
+        assert_ne!(issuer.as_deref(), Some("https://evil.example"), "FLOW-60");
     }
 }
 
@@ -294,7 +294,7 @@ fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
         );
         world.get("/orders").is(302, "login_begins");
     }
-    // OUT-03: the parameters are those of the specification, and the query of the endpoint is kept.
+    // OUT-03: the parameters are those of the specification, and the query of the endpoint stays.
     let mut world = World::new();
     world.idp().metadata = json!({"end_session_endpoint": "https://idp.example.com/logout?p=1&x=a%26b"});
     world.log_in("/orders").is(302, "login_completed");
@@ -319,7 +319,7 @@ fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
         assert!(!world.browser.has(SESSION), "OUT-05 {query}");
         assert!(seen.cookies().iter().all(|cookie| cookie.contains("Max-Age=0")), "OUT-05 {query}");
     }
-    // OUT-06: without an address at the provider it ends here.
+    // OUT-06: a provider without an end session endpoint: the logout is local.
     for end_session_endpoint in
         [json!(null), json!("javascript:alert(1)"), json!("http://idp.example.com/logout"), json!("")]
     {
@@ -340,7 +340,7 @@ fn a_logout_ends_the_session_and_sends_an_exact_logout_request() {
         );
         assert!(!world.browser.has(SESSION), "OUT-06 {end_session_endpoint}");
     }
-    // OUT-07: a hint that makes the address too long is left out.
+    // OUT-07: the hint is left out if it makes the address too long.
     for (bytes, has_hint) in [(1_000, true), (6 * 1024, false)] {
         let mut world = World::new();
         world.idp().id_token = json!({"padding": noise(bytes)});

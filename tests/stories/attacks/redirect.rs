@@ -1,4 +1,4 @@
-//! REDIR-..: where a login and a logout lead.
+//! REDIR-..: where a login and a logout lead the browser.
 
 use serde_json::json;
 use url::Url;
@@ -12,7 +12,7 @@ fn landed(world: &mut World, return_to: &str) -> String {
     landed_by(world, "return_to", return_to)
 }
 
-/// The same by another parameter. It stays on this site, or on a host that shares its logins.
+/// The same with another parameter. The address is on this site, or on a host that shares its logins.
 fn landed_by(world: &mut World, parameter: &str, wanted: &str) -> String {
     world.browser = Default::default();
     let encoded: String = byte_serialize(wanted.as_bytes()).collect();
@@ -29,7 +29,7 @@ fn landed_by(world: &mut World, parameter: &str, wanted: &str) -> String {
     location
 }
 
-/// A host that shares its logins with this one where the configuration says so.
+/// A host that shares its logins with this one if the configuration says so.
 const SIBLING: &str = "https://api.app.example.com";
 
 #[test]
@@ -106,7 +106,7 @@ fn a_login_returns_to_a_page_of_this_site_or_the_front_page() {
     ] {
         assert_eq!(landed(&mut world, return_to), expected, "{id} {return_to:?}");
     }
-    // The page itself, when a login begins there: REDIR-11 and REDIR-13.
+    // A login that begins at the page itself: REDIR-11 and REDIR-13.
     for (path, expected) in
         [(long.as_str(), "/"), ("/a%252fb?x=%2520&y=//", "/a%252fb?x=%2520&y=//"), ("//evil.example/x", "/")]
     {
@@ -179,7 +179,7 @@ fn redir_16_no_known_open_redirect_payload_leaves_the_site() {
     let shared = json!({"session": {
         "domain": "app.example.com", "hosts": ["app.example.com", "api.app.example.com"],
     }});
-    // The built module takes its time, and decides as the core does.
+    // The built module is slow here, and decides as the core does.
     let step = if World::new().is_built_module() { 7 } else { 1 };
     for payload in payloads.iter().step_by(step) {
         let mut world = World::new();

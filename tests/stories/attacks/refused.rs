@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::forge::{AUDIENCE, ISSUER};
 use crate::world::{Seen, World, answer, lines, merge};
 
-/// Takes tokens at `/api`, sessions elsewhere.
+/// Accepts tokens at `/api`, sessions elsewhere.
 pub fn api() -> Value {
     json!({
         "providers": {"main": {"audiences": [AUDIENCE]}},
@@ -16,12 +16,12 @@ pub fn api() -> Value {
     })
 }
 
-/// Claims of an access token that is good.
+/// Claims of a valid access token.
 pub fn access_claims(now: u64) -> Value {
     json!({"iss": ISSUER, "sub": "mallory", "aud": AUDIENCE, "iat": now, "exp": now + 300})
 }
 
-/// Claims of an ID token that is good but for the nonce.
+/// Claims of an ID token that is valid apart from its nonce.
 pub fn id_claims(now: u64, nonce: &str) -> Value {
     json!({"iss": ISSUER, "sub": "mallory", "aud": "gateway", "nonce": nonce, "iat": now, "exp": now + 300})
 }
@@ -33,7 +33,7 @@ pub type Make = Box<dyn Fn(&Value) -> String>;
 /// the refusal.
 pub struct Forged(pub &'static str, pub String, pub &'static str, pub Make);
 
-/// Whether a code is one of those that are expected.
+/// Whether a code is one of the expected ones.
 fn is_expected(expected: &str, code: &str) -> bool {
     expected.split('|').any(|one| one == code)
 }
@@ -41,7 +41,7 @@ fn is_expected(expected: &str, code: &str) -> bool {
 /// A world whose provider publishes these keys beside its own, or these alone if `alone`.
 pub fn publishing(keys: &[Value], alone: bool) -> World {
     let mut world = World::with(&api());
-    // What is presented is made for a certain second.
+    // Tokens are made for the second at which they are sent.
     world.stop_clock();
     let mut set = world.idp().published();
     let own = set["keys"].as_array_mut().unwrap();
@@ -78,7 +78,7 @@ pub fn assert_rejected(id: &str, what: &str, expected: &str, seen: &Seen) {
     assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\""), "{id} {what}");
 }
 
-/// **callback fails** of the catalogue: a page that no cache keeps, no session, the login is over.
+/// **callback fails** of the catalogue: a page that must not be cached, no session, the login is over.
 pub fn assert_login_failed(id: &str, what: &str, expected: &str, world: &World, seen: &Seen) {
     assert!(is_expected(expected, seen.code), "{id} {what}: expected {expected}, got {seen:?}");
     assert!(matches!(seen.status, 400..=599), "{id} {what}: {seen:?}");
@@ -87,9 +87,9 @@ pub fn assert_login_failed(id: &str, what: &str, expected: &str, world: &World, 
     assert!(!seen.body.contains("<script"), "{id} {what}");
 }
 
-/// Every forgery fails as access token and as ID token, fetches nothing but metadata, keys and tokens, and
-/// leaves one log line each. `make_good` makes a valid token of the same kind: it is accepted before and
-/// after, so nothing fails for another reason than its fault.
+/// Every forgery fails as access token and as ID token, causes no requests but those for metadata, keys and
+/// tokens, and leaves one log line each. `make_good` makes a valid token of the same kind: it is accepted
+/// before and after, so no forgery fails for another reason than its fault.
 pub fn assert_all_refused(keys: &[Value], rows: &[Forged], make_good: &Make) {
     let mut world = publishing(keys, false);
     as_access_token(&mut world, make_good).is(200, "token");
@@ -102,7 +102,7 @@ pub fn assert_all_refused(keys: &[Value], rows: &[Forged], make_good: &Make) {
     }
     as_access_token(&mut world, make_good).is(200, "token");
     as_id_token(&mut world, make_good).is(302, "login_completed");
-    assert!(world.idp().asked.iter().all(|asked| ["metadata", "keys", "token"].contains(asked)));
+    assert!(world.idp().request_log.iter().all(|endpoint| ["metadata", "keys", "token"].contains(endpoint)));
     assert!(
         lines().iter().all(|line| !line.contains(|c: char| c.is_control())),
         "a line in the log is broken"

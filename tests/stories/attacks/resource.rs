@@ -74,7 +74,7 @@ fn authorization_holds_one_bearer_token_or_is_refused() {
         assert!(!challenge.contains("canary") && !seen.body.contains("canary"), "RS-29 {seen:?}");
         assert!(challenge.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "RS-29 {challenge:?}");
     }
-    // The realm is the host that the client named: it cannot leave its quotes either.
+    // The realm is the host that the client sent: it cannot break out of its quotes either.
     let mut request = world.program("/api/orders", &[]);
     request.authority = "a\", error=\"x\r\nb".to_owned();
     let challenge = world.send(request).header("www-authenticate").unwrap_or_default().to_owned();
@@ -221,7 +221,7 @@ fn a_token_without_the_required_client_or_scope_is_forbidden() {
         ("RS-14", "/x", json!({"scope": "orders.read"}), 403),
         ("RS-14", "/x", json!({"scope": "orders.readorders.write"}), 403),
         ("RS-14", "/x", json!({}), 403),
-        // RS-28: what an actor may do is not what the subject may do.
+        // RS-28: a right of the actor is no right of the subject.
         ("RS-28", "/x", json!({"act": {"sub": "admin", "scope": "orders.read orders.write"}}), 403),
         ("RS-28", "/client", json!({"act": {"client_id": "robot"}, "may_act": {"client_id": "robot"}}), 403),
     ] {
@@ -242,7 +242,7 @@ fn a_token_without_the_required_client_or_scope_is_forbidden() {
         }
     }
     let token = token_with(&world, json!({"act": {"sub": "admin"}, "client_id": "robot"}));
-    assert_eq!(world.with_token("/client", &token).told("x-auth-sub"), Some("mallory"), "RS-28");
+    assert_eq!(world.with_token("/client", &token).upstream_header("x-auth-sub"), Some("mallory"), "RS-28");
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn rs_15_only_configured_issuers_are_accepted_and_none_is_looked_up() {
         let token = token_with(&world, json!({"iss": iss}));
         let seen = world.with_token("/api", &token);
         assert_rejected("RS-15", &iss.to_string(), "token_issuer", &seen);
-        assert_eq!(world.idp().asked, Vec::<&str>::new(), "RS-15 DISC-02 {iss}: nobody is asked");
+        assert_eq!(world.idp().request_log, Vec::<&str>::new(), "RS-15 DISC-02 {iss}: no request is sent");
     }
     for name in ["x-issuer", "x-tenant", "x-realm", "x-provider"] {
         let request =
@@ -272,7 +272,7 @@ fn rs_15_only_configured_issuers_are_accepted_and_none_is_looked_up() {
         world.send(request);
     }
     world.get("/orders?issuer=https://evil.example&provider=evil").is(302, "login_begins");
-    assert_eq!(world.idp().asked, ["metadata", "keys"], "DISC-02: the configured one alone");
+    assert_eq!(world.idp().request_log, ["metadata", "keys"], "DISC-02: the configured one alone");
 }
 
 #[test]
@@ -285,9 +285,9 @@ fn a_session_and_a_token_are_never_mixed() {
     let mut request = world.navigation("/orders", false);
     request.headers.push("authorization", format!("Bearer {bob}"));
     let seen = world.send(request.clone());
-    assert_eq!(seen.is(200, "token").told("x-auth-sub"), Some("bob"), "RS-23");
-    assert_eq!(seen.told("x-auth-email"), None, "RS-23: nothing of the session's");
-    // A token that does not count is not made up for by the session.
+    assert_eq!(seen.is(200, "token").upstream_header("x-auth-sub"), Some("bob"), "RS-23");
+    assert_eq!(seen.upstream_header("x-auth-email"), None, "RS-23: nothing of the session's");
+    // A session does not make up for an invalid token.
     for bad in [format!("{bob}A"), "x".to_owned(), token_with(&world, json!({"aud": "other"}))] {
         let mut request = world.navigation("/orders", false);
         request.headers.push("authorization", format!("Bearer {bad}"));
@@ -318,7 +318,7 @@ fn only_a_real_preflight_passes_without_identity() {
         let mut request = world.program(path, &preflight);
         request.method = "OPTIONS".to_owned();
         let seen = world.send_pretending(request, &[("x-auth-sub", "mallory")]);
-        assert_eq!(seen.is(200, "cors_preflight").told("x-auth-sub"), None, "RS-25 {path}");
+        assert_eq!(seen.is(200, "cors_preflight").upstream_header("x-auth-sub"), None, "RS-25 {path}");
     }
     let mut closed = World::with(&json!({"rules": [{"path_prefix": "/closed", "accept": "deny"}]}));
     let mut request = closed.program("/closed/x", &preflight);

@@ -1,4 +1,4 @@
-//! CLM-..: what claims become, and what they give the right to.
+//! CLM-..: claims as headers, and the rights that they grant.
 
 use super::claims::{NOW, with_changes};
 use super::forge::{AUDIENCE, compact, honest};
@@ -21,7 +21,7 @@ fn a_sid_of_any_shape_is_accepted_at_login() {
     }
 }
 
-fn telling(claims: Value) -> World {
+fn with_claims(claims: Value) -> World {
     let mut change = api();
     merge(&mut change, &json!({"identity": {"headers": {"x-claim": "c", "x-auth-sub": "sub"}}}));
     let mut world = World::with(&change);
@@ -53,7 +53,7 @@ fn claims_are_encoded_in_headers_by_one_table() {
         let claims = format!("{},\"c\":{claim}}}", text.strip_suffix('}').unwrap());
         let token = compact(r#"{"alg":"ES256","kid":"k1"}"#, claims, &honest());
         assert_eq!(
-            world.with_token("/orders", &token).is(200, "token").told("x-claim"),
+            world.with_token("/orders", &token).is(200, "token").upstream_header("x-claim"),
             header,
             "CLM-38 HDR-16 {claim}"
         );
@@ -68,19 +68,19 @@ fn claims_are_encoded_in_headers_by_one_table() {
 #[test]
 fn a_claim_too_long_for_a_header_is_left_out_and_logged() {
     for (bytes, is_told) in [(8 * 1024, true), (8 * 1024 + 1, false), (11_000, false)] {
-        let mut world = telling(json!({"c": "g".repeat(bytes)}));
+        let mut world = with_claims(json!({"c": "g".repeat(bytes)}));
         world.log_in("/orders").is(302, "login_completed");
         let seen = world.get("/orders");
-        assert_eq!(seen.told("x-claim").map(str::len), is_told.then_some(bytes), "CLM-39 {bytes}");
-        assert_eq!(seen.told("x-auth-sub"), Some("alice"));
+        assert_eq!(seen.upstream_header("x-claim").map(str::len), is_told.then_some(bytes), "CLM-39 {bytes}");
+        assert_eq!(seen.upstream_header("x-auth-sub"), Some("alice"));
         assert_eq!(
             lines().iter().any(|line| line.contains("code=header_too_large")),
             !is_told,
             "CLM-39 {bytes}"
         );
     }
-    // Twenty kilobytes are more than is read of a token: a refusal in words, nothing is cut.
-    let mut world = telling(json!({"c": "g".repeat(20 * 1024)}));
+    // A token of twenty kilobytes is longer than the limit: it is refused with a reason, and not truncated.
+    let mut world = with_claims(json!({"c": "g".repeat(20 * 1024)}));
     let seen = world.log_in("/orders");
     assert_eq!((seen.status, seen.code), (502, "jws_too_long"), "CLM-39");
 }
@@ -140,7 +140,7 @@ fn claim_names_are_literal_and_paths_are_lists() {
 
 #[test]
 fn an_identity_is_issuer_and_subject_not_email() {
-    // CLM-43: another issuer says the same address; the upstream sees whose word it is.
+    // CLM-43: another issuer has a user with the same email address; the upstream gets the issuer.
     let mut world = World::with(&crate::world::with_partner());
     world.providers[1].id_token =
         json!({"sub": "bob", "email": "alice@example.com", "email_verified": false});
@@ -151,7 +151,7 @@ fn an_identity_is_issuer_and_subject_not_email() {
     {
         let seen = world.get(path);
         assert_eq!(
-            (seen.told("x-auth-iss"), seen.told("x-auth-sub")),
+            (seen.upstream_header("x-auth-iss"), seen.upstream_header("x-auth-sub")),
             (Some(iss), Some(sub)),
             "CLM-43 {path}"
         );
@@ -266,7 +266,7 @@ fn scopes_are_matched_as_whole_words() {
     let _ = assert_rejected;
 }
 
-/// A number or a list would be forwarded as the text of another person's `sub`.
+/// As a header, a number or a list would equal the `sub` of another person.
 #[test]
 fn a_subject_is_text_in_every_token() {
     let row = |sub: Value, code: &'static str| (with_changes(json!({"sub": sub})), code);
@@ -286,10 +286,14 @@ fn a_subject_is_text_in_every_token() {
         let seen = as_id_token(&mut world, &make);
         assert_login_failed("CLM-38", &what, &format!("id_token_{code}"), &world, &seen);
     }
-    // As long as it may be; and a program need not have any.
-    for (changes, told) in [(json!({"sub": "é".repeat(255)}), Some(255)), (json!({"sub": null}), None)] {
+    // The longest `sub`; a program needs none.
+    for (changes, expected) in [(json!({"sub": "é".repeat(255)}), Some(255)), (json!({"sub": null}), None)] {
         let mut world = publishing(&[], false);
         let seen = as_access_token(&mut world, &with_changes(changes));
-        assert_eq!(seen.is(200, "token").told("x-auth-sub").map(|sub| sub.len() / 6), told, "CLM-38");
+        assert_eq!(
+            seen.is(200, "token").upstream_header("x-auth-sub").map(|sub| sub.len() / 6),
+            expected,
+            "CLM-38"
+        );
     }
 }

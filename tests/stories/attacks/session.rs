@@ -8,7 +8,7 @@ use vestibule::http::Request;
 use vestibule::random::NoRandomness;
 use vestibule::time::{Seconds, Timestamp};
 
-/// A person is logged in, and the attempt count is cleared.
+/// A session, with the attempt count cleared.
 pub fn logged_in(change: &Value) -> World {
     let mut world = World::with(change);
     world.log_in("/orders").is(302, "login_completed");
@@ -22,7 +22,7 @@ pub fn value(world: &World, name: &str) -> String {
 
 pub fn with_cookies(world: &World, fields: &[&str]) -> Request {
     let mut request = world.program("/orders", &[]);
-    // The crumbs of HTTP/2 nginx puts together itself.
+    // nginx joins the cookie fields of HTTP/2 itself.
     let joined = fields.join("; ");
     let fields = if world.proxy == Proxy::Nginx { &[joined.as_str()][..] } else { fields };
     fields.iter().for_each(|field| request.headers.push("cookie", *field));
@@ -33,7 +33,7 @@ pub fn with_cookies(world: &World, fields: &[&str]) -> Request {
 pub fn large() -> (World, Vec<String>) {
     let mut world =
         World::with(&json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}}));
-    // The ID token goes along as the hint of the logout.
+    // The session stores the ID token as the hint of the logout.
     world.idp().metadata = json!({"end_session_endpoint": null});
     world.idp().id_token = json!({"groups": noise(9_400)});
     world.log_in("/orders").is(302, "login_completed");
@@ -81,7 +81,7 @@ fn cookies_are_set_and_deleted_with_all_attributes() {
     }
 }
 
-/// How many cookies a session takes whose one claim has so many bytes. It comes back as it was.
+/// The number of cookies of a session with one claim of so many bytes, which is restored unchanged.
 fn cookies_of(bytes: usize) -> usize {
     let mut world =
         World::with(&json!({"identity": {"headers": {"x-auth-sub": "sub", "x-groups": "groups"}}}));
@@ -90,8 +90,8 @@ fn cookies_of(bytes: usize) -> usize {
     world.log_in("/orders").is(302, "login_completed");
     let count = world.browser.names().iter().filter(|name| **name != "__Host-vestibule-tries").count();
     let seen = world.get("/orders");
-    let told = seen.is(200, "session").told("x-groups").map(str::len);
-    assert_eq!(told, (bytes <= 8_192).then_some(bytes), "SESS-09 {bytes}");
+    let length = seen.is(200, "session").upstream_header("x-groups").map(str::len);
+    assert_eq!(length, (bytes <= 8_192).then_some(bytes), "SESS-09 {bytes}");
     count
 }
 
@@ -118,7 +118,7 @@ fn sess_09_sessions_around_the_cookie_size_limit_round_trip() {
 fn every_invalid_cookie_gets_the_same_answer() {
     let mut world = logged_in(&json!({}));
     let good = value(&world, SESSION);
-    // SESS-13: every byte.
+    // SESS-13: every byte is changed once.
     let mut answers = std::collections::BTreeSet::new();
     let without_reference = |seen: &crate::world::Seen| {
         let reference = seen.body.split("\"reference\":\"").nth(1).and_then(|rest| rest.split('"').next());
@@ -132,7 +132,7 @@ fn every_invalid_cookie_gets_the_same_answer() {
         assert!(seen.upstream.is_none(), "SESS-13 {at}");
         answers.insert(without_reference(&seen));
     }
-    // SESS-15, LOG-04: no text distinguishes a wrong tag from a wrong shape or another key.
+    // SESS-15, LOG-04: no message distinguishes a wrong tag from a wrong shape or another key.
     let mut other = logged_in(&json!({"session": {"keys": [OTHER_KEY]}}));
     let foreign = value(&other, SESSION);
     other.browser = Default::default();
@@ -167,11 +167,11 @@ fn sealed_texts_differ_each_time_and_by_purpose() {
         world.browser = Default::default();
         world.log_in("/orders").is(302, "login_completed");
         for cookie in world.browser.cookies.iter().filter(|cookie| !cookie.name.ends_with("-tries")) {
-            // After the mark, the key id and the version: nonce and ciphertext.
+            // Nonce and ciphertext, after the mark, the key id and the version.
             assert!(seen.insert(cookie.value.clone()), "SESS-14: the same person, and never the same text");
         }
     }
-    // SESS-16: what differs in one field only is of no use elsewhere.
+    // SESS-16: a session is of no use with a configuration that differs in one field.
     let session = value(&world, SESSION);
     for change in [
         json!({"providers": {"main": {"client_id": "gatewa"}}}),
@@ -194,7 +194,7 @@ fn a_session_key_is_rotated_without_a_loop() {
     assert_ne!(value(&world, SESSION), old, "SESS-18: sealed with the new key");
     world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
     world.get("/orders").is(200, "session");
-    // After a longer absence the person logs in once more.
+    // A session unused for too long leads to a new login.
     let request = with_cookies(&world, &[&format!("{SESSION}={old}")]);
     world.send(request).is(401, "session_unreadable");
     world.browser.cookies[0].value = old;
@@ -225,7 +225,7 @@ fn sess_20_without_randomness_no_login_begins() {
 
 #[test]
 fn a_planted_session_is_replaced_by_the_login() {
-    // SESS-21, SESS-22: the attacker's session, and junk, wait in the victim's browser.
+    // SESS-21, SESS-22: the attacker has planted a session, or junk, in the victim's browser.
     for planted in ["a session", "junk"] {
         let mut world = World::new();
         world.idp().id_token = json!({"sub": "mallory"});
@@ -238,7 +238,11 @@ fn a_planted_session_is_replaced_by_the_login() {
         world.idp().id_token = json!({"sub": "alice"});
         world.log_in("/oidc/login?return_to=/orders").is(302, "login_completed");
         assert_ne!(value(&world, SESSION), before, "SESS-21 SESS-22 {planted}");
-        assert_eq!(world.get("/orders").told("x-auth-sub"), Some("alice"), "SESS-21 SESS-22 {planted}");
+        assert_eq!(
+            world.get("/orders").upstream_header("x-auth-sub"),
+            Some("alice"),
+            "SESS-21 SESS-22 {planted}"
+        );
     }
 }
 
@@ -247,7 +251,7 @@ fn session_lifetimes_are_independent_of_the_id_token() {
     let lifetimes = json!({"session": {"absolute_lifetime_seconds": 7_200, "idle_timeout_seconds": 600}});
     let mut world = logged_in(&lifetimes);
     let began = world.now;
-    // SESS-24: the ID token was good for five minutes only.
+    // SESS-24: the ID token was valid for five minutes only.
     for _ in 0..13 {
         world.after(540).get("/orders").is(200, "session");
     }
@@ -259,21 +263,21 @@ fn session_lifetimes_are_independent_of_the_id_token() {
     let request = world.navigation("/orders", false);
     world.after(600);
     assert_eq!(world.send(request).code, "login_begins", "SESS-23: idle");
-    // The cookie of the beginning does not come to life again because a later one was written.
+    // The first cookie does not become valid again when a later one was written.
     let mut world = logged_in(&lifetimes);
     let old = with_cookies(&world, &[&format!("{SESSION}={}", value(&world, SESSION))]);
     world.after(599).get("/orders").is(200, "session");
     world.after(1);
     assert_eq!(world.send(old).code, "session_idle", "SESS-23");
     assert_eq!(world.get("/orders").code, "session", "SESS-23");
-    // SESS-26: a clock that goes back ends nothing, prolongs nothing, and overflows nothing.
+    // SESS-26: a clock that goes back ends no session, extends none, and overflows nothing.
     let mut world = logged_in(&lifetimes);
     let began = world.now;
     for now in [Timestamp(0), Timestamp(1), began - Seconds(1), began - Seconds(100_000)] {
         world.now = now;
         let seen = world.get("/orders");
         if world.is_built_module() && now <= Timestamp(1) {
-            // No clock of a host is believed that was never set.
+            // The clock of a host is not used while it is unset.
             seen.is(503, "no_clock");
             continue;
         }
@@ -287,7 +291,7 @@ fn session_lifetimes_are_independent_of_the_id_token() {
 
 #[test]
 fn sess_27_only_sealed_texts_are_decompressed() {
-    // A gzip head, a zlib head, and text that would expand: as a cookie they are all just not ours.
+    // A gzip header, a zlib header, and text that would expand: none of them opens as a cookie.
     let mut world = World::new();
     for bomb in [
         "1.H4sIAAAAAAAAA-3BMQEAAADCoPVPbQwfoAAAAAAAAAAAAAAAAAAAAIC3AYbSVKsAQAAA",
@@ -309,7 +313,11 @@ fn sess_32_a_stream_needs_a_session_at_its_start() {
         let mut request = world.navigation("/orders", false);
         headers.iter().for_each(|(name, value)| request.headers.push(*name, *value));
         let seen = world.send(request);
-        assert_eq!(seen.is(200, "session").told("x-auth-sub"), Some("alice"), "SESS-32 {headers:?}");
+        assert_eq!(
+            seen.is(200, "session").upstream_header("x-auth-sub"),
+            Some("alice"),
+            "SESS-32 {headers:?}"
+        );
         let request = world.program("/orders", &headers);
         assert_eq!(world.send(request).status, 401, "SESS-32 {headers:?}: none without");
     }

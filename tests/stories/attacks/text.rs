@@ -1,4 +1,4 @@
-//! JWS-..: the text of a token, and the JSON in it.
+//! JWS-..: the text of a token, and its JSON.
 
 use super::forge::{base64url, compact, honest, p256};
 use super::jws::{es256, good, of_header, row};
@@ -6,7 +6,7 @@ use super::refused::{Forged, Make, access_claims, assert_all_refused, publishing
 use crate::world::World;
 use serde_json::{Value, json};
 
-/// The token of an honest provider, changed as a text.
+/// The token of an honest provider, changed as text.
 fn of_text(
     id: &'static str,
     what: &str,
@@ -90,7 +90,7 @@ fn a_token_is_three_parts_of_strict_base64url() {
             }
         }
     }
-    // 64 bytes leave four bits over in the last character: they must be zero.
+    // The last character of 64 bytes has four unused bits: they must be zero.
     rows.push(of_text("JWS-45", "bits beyond the last byte", "jws_base64url", |[h, p, s]| {
         let (rest, last) = s.split_at(s.len() - 1);
         format!("{h}.{p}.{rest}{}", char::from(last.as_bytes()[0] + 1))
@@ -98,10 +98,10 @@ fn a_token_is_three_parts_of_strict_base64url() {
     assert_all_refused(&[], &rows, &good());
 }
 
-/// One more character is another text, or none at all.
+/// One more character makes another text, or an invalid one.
 const LOOSE: &str = "jws_base64url|jws_signature|jws_header_json|jws_claims_json";
 
-/// With this header and this payload, signed rightly.
+/// With this header and this payload, and a valid signature.
 fn of_payload(id: &'static str, code: &'static str, payload: impl Fn(&str) -> Vec<u8> + 'static) -> Forged {
     let shown = String::from_utf8_lossy(&payload("{..}")).chars().take(80).collect();
     let make: Make =
@@ -214,7 +214,7 @@ fn a_signature_covers_exactly_the_received_bytes() {
     rows.push(row("JWS-54", wrong, es256(), p256(99)));
     assert_all_refused(&[], &rows, &good());
 
-    // One bit in each character, in every part.
+    // Flips one bit of each character, in every part.
     let mut world = publishing(&[], false);
     let token = good()(&access_claims(world.now.0));
     world.with_token("/api", &token).is(200, "token");
@@ -226,7 +226,7 @@ fn a_signature_covers_exactly_the_received_bytes() {
     }
 }
 
-/// So deep that a reader that calls itself would leave the stack.
+/// So deep that a recursive reader would overflow the stack.
 #[test]
 fn deeply_nested_provider_documents_are_refused() {
     for endpoint in ["metadata", "keys", "token"] {

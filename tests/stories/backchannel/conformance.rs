@@ -63,7 +63,7 @@ fn oidcc_client_test_rp_backchannel_rpinitlogout_wrong_alg() {
     assert_refused(&json!({"alg": "HS256"}), &json!({}), "jws_algorithm_unknown");
     let mut world = logged_in_with(&json!({"providers": {"main": {"algorithms": ["ES256"]}}}));
     let now = world.now;
-    // Signed by the provider, but not as was agreed on.
+    // Signed by the provider, but not with the algorithm that was agreed on.
     world.idp().keys.insert(0, Key::rs256("r1"));
     let token = world.idp().logout_token(&json!({}), now);
     bring(&mut world, &token).is(400, "jws_algorithm_not_allowed");

@@ -32,13 +32,13 @@ fn post(world: &World, content_type: &str) -> Request {
     request
 }
 
-/// The provider brings a token.
+/// The provider posts a logout token.
 fn bring(world: &mut World, token: &str) -> Seen {
     let request = post(world, FORM);
     world.send_with_body(request, format!("logout_token={token}").as_bytes())
 }
 
-/// A token with these changes is refused for this reason, and no session ends.
+/// A logout token with these changes is refused with this code, and no session ends.
 fn assert_refused(header: &Value, changes: &Value, code: &'static str) {
     let mut world = logged_in();
     let now = world.now;
@@ -113,7 +113,7 @@ fn out_12_a_logout_token_is_accepted_once_by_all_workers() {
         bring(world.on_worker(worker), &token).is(400, "logout_token_replayed");
         world.get("/orders").is(200, "session");
     }
-    // As long as it could be used at all.
+    // Until the token expires.
     world.after(149);
     bring(&mut world, &token).is(400, "logout_token_replayed");
     world.after(1);
@@ -137,7 +137,7 @@ fn out_12_a_logout_token_that_failed_may_be_sent_again() {
     }
 }
 
-/// Drafts of the specification knew no `exp`, and providers of that time live on.
+/// Drafts of the specification had no `exp`, and some providers still follow them.
 #[test]
 fn out_12_a_logout_token_without_exp_expires_by_its_iat() {
     let mut world = logged_in();
@@ -147,7 +147,7 @@ fn out_12_a_logout_token_without_exp_expires_by_its_iat() {
     bring(&mut world, &token).is(200, "logged_out_by_provider");
     world.after(1);
     world.log_in("/orders").is(302, "login_completed");
-    // Five minutes, and what clocks may disagree.
+    // Five minutes and the leeway.
     world.after(358);
     bring(&mut world, &token).is(400, "logout_token_replayed");
     world.after(1);
@@ -168,7 +168,7 @@ fn out_13_other_kinds_of_tokens_log_nobody_out() {
     let access_token = world.idp().access_token(&json!({"aud": "gateway", "sid": "s1", "jti": "1"}), now);
     bring(&mut world, &access_token).is(400, "logout_token_header_type");
     world.get("/orders").is(200, "session");
-    // And a logout token is no access token.
+    // Nor is a logout token an access token.
     for kind in ["logout+jwt", "JWT", "at+jwt"] {
         let audience = "https://api.example.com";
         let mut world = logged_in_with(&json!({
@@ -237,19 +237,19 @@ fn out_16_a_logout_token_must_be_posted_as_a_form() {
 #[test]
 fn out_17_a_flood_of_forged_logout_tokens_causes_no_fetch() {
     let mut world = logged_in();
-    let (now, asked) = (world.now, world.idp().asked.len());
+    let (now, requests) = (world.now, world.idp().request_log.len());
     world.idp().forgery = Some(|_| vec![7; 64]);
     for n in 0..100 {
         let changes = json!({"iss": format!("https://evil{n}.example")});
         let token = world.idp().logout_token(&changes, now);
         bring(&mut world, &token).is(400, "issuer_unknown");
     }
-    assert_eq!(world.idp().asked.len(), asked);
+    assert_eq!(world.idp().request_log.len(), requests);
     for n in 0..100 {
         let token = world.idp().logout_token_with(&json!({"kid": format!("other{n}")}), &json!({}), now);
         bring(&mut world, &token).is(400, "jws_key_unknown");
     }
-    assert_eq!(world.idp().asked.len(), asked + 1, "the keys are asked for once in a while");
+    assert_eq!(world.idp().request_log.len(), requests + 1, "the keys are fetched once in a while");
     world.get("/orders").is(200, "session");
 }
 
@@ -299,7 +299,7 @@ fn a_new_login_after_a_logout_token_can_be_ended_again() {
         let now = world.now;
         let token = world.idp().logout_token(&changes, now);
         bring(&mut world, &token).is(200, "logged_out_by_provider");
-        // In the same second the order is unknown.
+        // A login and a logout in the same second have no known order.
         let address = world.sent_to_provider("/orders");
         let back = world.authorize(&address);
         world.arrive(&back).is(401, "session_revoked");
@@ -329,7 +329,7 @@ fn a_revoked_session_is_not_restored_by_its_refresh() {
     let mut world = logged_in();
     for _ in 0..3 {
         world.after(61);
-        assert!(!world.get("/orders").is(200, "session").cookies().is_empty(), "it is written anew");
+        assert!(!world.get("/orders").is(200, "session").cookies().is_empty(), "it is extended");
     }
     let now = world.now;
     let token = world.idp().logout_token(&json!({}), now);
@@ -347,7 +347,7 @@ fn each_provider_ends_its_own_sessions() {
     world.get("/partner").is(200, "session");
     world.after(1);
     let now = world.now;
-    // By its own keys, about the sessions of another.
+    // It signs with its own keys, and names the sessions of another provider.
     let forged =
         world.providers[1].logout_token(&json!({"iss": "https://idp.example.com", "aud": "gateway"}), now);
     bring(&mut world, &forged).is(400, "jws_signature");

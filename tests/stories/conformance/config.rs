@@ -25,7 +25,7 @@ fn oidcc_client_test_discovery_jwks_uri_keys() {
     let mut world = login::accepted(Query, |idp| {
         idp.metadata = json!({"jwks_uri": "https://idp.example.com/certs/hVTYZNkSfE.json"});
     });
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token"]);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn oidcc_client_test_discovery_issuer_mismatch() {
     let seen = world.get("/orders");
     assert_eq!(seen.is(503, "metadata_issuer").header("location"), None);
     assert!(seen.cookies().is_empty());
-    assert_eq!(world.idp().asked, ["metadata"]);
+    assert_eq!(world.idp().request_log, ["metadata"]);
 }
 
 #[test]
@@ -47,11 +47,11 @@ fn oidcc_client_test_idtoken_sig_none() {
 fn oidcc_client_test_signing_key_rotation_just_before_signing() {
     let mut world = World::new();
     let address = world.sent_to_provider("/orders");
-    assert_eq!(world.idp().asked, ["metadata", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys"]);
     let back = world.authorize(&address);
     world.idp().keys = vec![Key::rs256("rotated")];
     world.come_back(&back).is(302, "login_completed");
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token", "keys"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token", "keys"]);
     world.get("/orders").is(200, "session");
 }
 

@@ -83,7 +83,7 @@ fn oidcc_client_test_form_post_error() {
     let seen = world.log_in("/orders");
     assert!(seen.is(403, "authorization_refused").body.contains("/oidc/login?return_to=%2Forders"));
     assert_eq!((world.idp().count("token"), world.browser.has(SESSION)), (0, false));
-    // Whose login it is, is looked at first.
+    // The login is looked up before anything else is read.
     world.idp().callback =
         json!({"code": null, "error": "login_required", "state": "of-another-login-somewhere"});
     world.log_in("/orders").is(400, "login_no_cookie");

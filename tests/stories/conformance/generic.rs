@@ -20,14 +20,14 @@ fn oidcc_client_test_missing_aud() {
     login::refused(Query, |idp| idp.id_token = json!({"aud": null}), "id_token_claim_missing");
 }
 
-/// The provider accepts the token in the header alone.
+/// The provider accepts the token only in the header.
 #[test]
 fn oidcc_client_test_userinfo_bearer_header() {
     let mut world = World::with(&with_userinfo("x-nickname", "nickname"));
     world.idp().userinfo = json!({"nickname": "Al"});
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-nickname"), Some("Al"));
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token", "userinfo"]);
+    assert_eq!(world.get("/orders").upstream_header("x-nickname"), Some("Al"));
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token", "userinfo"]);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn oidcc_client_test_userinfo_signed() {
     world.idp().userinfo = json!({"nickname": "Al"});
     world.idp().signed_userinfo = Some(json!({}));
     world.log_in("/orders").is(302, "login_completed");
-    assert_eq!(world.get("/orders").told("x-nickname"), Some("Al"));
+    assert_eq!(world.get("/orders").upstream_header("x-nickname"), Some("Al"));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn oidcc_client_test_invalid_sig_es256() {
     login::refused(Query, forged, "jws_signature");
 }
 
-/// Claims that others make about the person, by a token (Core section 5.6.2.1).
+/// Claims by another issuer about the person, in a token (Core section 5.6.2.1).
 #[test]
 fn oidcc_client_test_aggregated_claims() {
     let mut world = World::with(&with_userinfo("x-eye-color", "eye_color"));
@@ -97,7 +97,7 @@ fn oidcc_client_test_aggregated_claims() {
     assert_no_foreign_claim(world, "x-eye-color");
 }
 
-/// Claims that others make about the person, to be fetched (Core section 5.6.2.2).
+/// Claims by another issuer about the person, at another address (Core section 5.6.2.2).
 #[test]
 fn oidcc_client_test_distributed_claims() {
     let source = json!({"endpoint": "https://others.example/claims", "access_token": "k-canary"});
@@ -113,9 +113,9 @@ fn oidcc_client_test_distributed_claims() {
 fn assert_no_foreign_claim(mut world: World, header: &str) {
     world.log_in("/orders").is(302, "login_completed");
     let seen = world.get("/orders");
-    assert_eq!((seen.told("x-auth-sub"), seen.told(header)), (Some("alice"), None));
+    assert_eq!((seen.upstream_header("x-auth-sub"), seen.upstream_header(header)), (Some("alice"), None));
     // They are not fetched: there is no server at their address.
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token", "userinfo"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token", "userinfo"]);
 }
 
 #[test]
@@ -127,5 +127,5 @@ fn oidcc_client_test_mtls_endpoint_aliases() {
             "mtls_endpoint_aliases": {"token_endpoint": at("token"), "userinfo_endpoint": at("userinfo")},
         });
     });
-    assert_eq!(world.idp().asked, ["metadata", "keys", "token"]);
+    assert_eq!(world.idp().request_log, ["metadata", "keys", "token"]);
 }

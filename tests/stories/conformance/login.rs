@@ -1,10 +1,10 @@
-//! The modules that are run once for each way in which the browser can bring the answer.
+//! The modules that run once for each response mode.
 
 use serde_json::{Value, json};
 
 use crate::world::{Key, Provider, SESSION, World, merge};
 
-/// How the browser brings the answer.
+/// The response mode.
 #[derive(Clone, Copy)]
 pub enum Mode {
     Query,
@@ -25,12 +25,12 @@ impl Mode {
     }
 }
 
-/// Whoever logs in at a provider that does this reaches the upstream.
+/// A login at this provider succeeds and reaches the upstream.
 pub fn accepted(mode: Mode, switch: impl FnOnce(&mut Provider)) -> World {
     let mut world = mode.world(json!({}));
     switch(world.idp());
     log_in(mode, &mut world);
-    assert_eq!(world.get("/orders").is(200, "session").told("x-auth-sub"), Some("alice"));
+    assert_eq!(world.get("/orders").is(200, "session").upstream_header("x-auth-sub"), Some("alice"));
     world
 }
 
@@ -43,7 +43,7 @@ fn log_in(mode: Mode, world: &mut World) {
     assert_eq!(landed.is(status, "login_completed").location(), "/orders");
 }
 
-/// Whoever logs in at a provider that does this is refused with this code, and has no session.
+/// A login at this provider is refused with this code, and leaves no session.
 pub fn refused(mode: Mode, switch: impl FnOnce(&mut Provider), code: &str) {
     refused_with(mode, json!({}), switch, code);
 }
@@ -65,8 +65,8 @@ pub fn broken(signature: &[u8]) -> Vec<u8> {
 pub fn happy_path(mode: Mode) {
     let mut world = accepted(mode, |_| {});
     let seen = world.get("/orders");
-    assert_eq!(seen.told("x-auth-iss"), Some("https://idp.example.com"));
-    assert_eq!(seen.told("x-auth-email"), Some("alice@example.com"));
+    assert_eq!(seen.upstream_header("x-auth-iss"), Some("https://idp.example.com"));
+    assert_eq!(seen.upstream_header("x-auth-email"), Some("alice@example.com"));
 }
 
 pub fn invalid_iss(mode: Mode) {
@@ -89,7 +89,7 @@ pub fn kid_absent_single_jwks(mode: Mode) {
     accepted(mode, |idp| idp.id_token_header = json!({"kid": null}));
 }
 
-/// The suite lets a client give up here; this one tries the keys that fit.
+/// The suite allows a client to refuse this; the filter tries the keys that fit.
 pub fn kid_absent_multiple_jwks(mode: Mode) {
     accepted(mode, |idp| {
         idp.id_token_header = json!({"kid": null});
@@ -148,7 +148,7 @@ pub fn scope_userinfo_claims(mode: Mode) {
         ("x-phone", "+1 555 0100"),
         ("x-city", "Wonderland"),
     ] {
-        assert_eq!(seen.told(header), Some(value), "{header}");
+        assert_eq!(seen.upstream_header(header), Some(value), "{header}");
     }
     assert_eq!(world.idp().count("userinfo"), 1);
 }

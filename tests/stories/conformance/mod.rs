@@ -1,8 +1,7 @@
-//! The modules of the OpenID Foundation's conformance suite for relying parties. Each test has the name
-//! of its module and does what that module does; `docs/conformance.md` lists them all.
+//! The modules of the OpenID Foundation's conformance suite for relying parties. Each test is named after its
+//! module and repeats it; `docs/conformance.md` lists them all.
 //!
-//! Whatever a module is about, the provider holds every request to what `world/provider/requests.rs`
-//! says.
+//! Whatever the module is about, the provider checks every request as `world/provider/requests.rs` says.
 
 mod basic;
 mod config;

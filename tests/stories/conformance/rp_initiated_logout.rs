@@ -5,8 +5,8 @@ use url::Url;
 
 use crate::world::{SESSION, World};
 
-/// Logs in and out at a provider that changes its answer to a logout so, and says with which code the
-/// browser is received when it comes back.
+/// Logs in and out at a provider that changes its logout response in this way; the browser comes back to a
+/// response with this code.
 fn log_out(answer: Value, code: &str) {
     let mut world = World::new();
     world.log_in("/orders").is(302, "login_completed");

@@ -1,4 +1,4 @@
-//! A browser as far as cookies go.
+//! A browser, as far as cookies need one.
 
 use vestibule::time::{Seconds, Timestamp};
 
@@ -12,7 +12,7 @@ enum SameSite {
     None,
 }
 
-/// Where a request of a page comes from.
+/// The page that sends a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::enum_variant_names)]
 pub enum From {
@@ -25,7 +25,7 @@ pub enum From {
 
 pub struct Browser {
     pub cookies: Vec<Cookie>,
-    /// Where it is.
+    /// The host of its page.
     pub host: String,
 }
 
@@ -53,7 +53,7 @@ impl Cookie {
 }
 
 impl Browser {
-    /// Obeys a `Set-Cookie`, with the rules that browsers have for cookies with a prefix.
+    /// Stores a `Set-Cookie`, with the rules that browsers have for cookies with a prefix.
     pub fn take(&mut self, set_cookie: &str, now: Timestamp) {
         let mut parts = set_cookie.split("; ");
         let (name, value) = parts.next().unwrap().split_once('=').unwrap();
@@ -132,7 +132,7 @@ impl Browser {
         self.names().contains(&name)
     }
 
-    /// The person deletes cookies, or the browser refused them.
+    /// The person deletes a cookie, or the browser refused it.
     pub fn forget(&mut self, name: &str) {
         self.cookies.retain(|cookie| cookie.name != name);
     }

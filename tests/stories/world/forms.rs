@@ -1,18 +1,18 @@
-//! Forms that the browser sends, above all those of a provider.
+//! Forms that the browser sends, mostly those of a provider.
 
 use vestibule::http::Request;
 
 use super::{From, SITE, Seen, World};
 
 impl World {
-    /// Another site sends a form, as the provider does with `form_post`.
+    /// Another site submits a form, as the provider does with `form_post`.
     pub fn submit(&mut self, address: &str, form: &str) -> Seen {
         let mut request = self.submission(address, From::FormElsewhere);
         request.headers.push("content-type", "application/x-www-form-urlencoded");
         self.send_with_body(request, form.as_bytes())
     }
 
-    /// A form that the browser sends from somewhere; of its body nothing is said yet.
+    /// A form submission from some page, without its body.
     pub fn submission(&self, address: &str, from: From) -> Request {
         let site = if from == From::Here { "same-origin" } else { "cross-site" };
         let path = address.strip_prefix(SITE).unwrap_or(address);

@@ -1,4 +1,4 @@
-//! The proxy with the filter in it, as far as a story knows it.
+//! The proxy with the filter in it, as the stories see it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use vestibule::time::Timestamp;
 
 use super::Seen;
 
-/// The proxies that the filter knows.
+/// The proxies that the filter supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proxy {
     Envoy,
@@ -18,13 +18,13 @@ pub enum Proxy {
     Nginx,
 }
 
-/// What of the shared data of a proxy fails: names that contain this.
+/// A fault of the shared data: entries whose names contain this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failing {
     Nothing,
-    /// The host cannot say what is there.
+    /// The host returns an error.
     Reads(&'static str),
-    /// Another worker has always written in between.
+    /// Another worker always writes in between.
     Writes(&'static str),
 }
 
@@ -36,9 +36,9 @@ pub struct Stream(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CalloutId(pub u32);
 
-/// The content of a callout, as its receiver sees it.
+/// A callout, as its receiver sees it.
 #[derive(Clone)]
-pub struct Asked {
+pub struct SentCallout {
     pub target: String,
     pub method: String,
     pub url: Url,
@@ -53,32 +53,32 @@ pub trait Gateway {
     fn begin(&mut self, request: &Request, now: Timestamp) -> Stream;
     /// The whole body of a request arrives.
     fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp);
-    /// A further worker of the same proxy.
+    /// Another worker of the same proxy.
     fn another_worker(&self) -> Box<dyn Gateway>;
-    /// The outcome of a request, if it is decided; the upstream answers now. Returned once.
+    /// The outcome of a request, if it is decided; the upstream responds now. Returned once.
     fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen>;
     /// The callouts in flight, the oldest first.
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)>;
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)>;
     /// A callout is answered.
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp);
     /// The client of a request goes away.
     fn leave(&mut self, stream: Stream);
     /// Some time has passed: background work is due.
     fn tick(&mut self, now: Timestamp);
-    /// From here on this of the proxy's shared data fails, for all its workers.
+    /// From here on the shared data has this fault, for all workers of the proxy.
     fn shared_data_fails(&mut self, failing: Failing);
-    /// Whether this is the built module, which is limited to the interface of a host.
+    /// Whether this is the built module, of which only the interface of a host is visible.
     fn is_built_module(&self) -> bool {
         false
     }
-    /// The trailers of a request that was let through: those that the upstream gets.
+    /// The trailers of a forwarded request. Returns those that the upstream gets.
     fn trailers(&mut self, stream: Stream, trailers: &Headers) -> Headers;
 }
 
-/// A proxy that the world shares with the requests that wait in it.
+/// A proxy, shared by the world and the requests that wait in it.
 pub type Shared = Rc<RefCell<Box<dyn Gateway>>>;
 
-/// A request that waits for its callout. Dropped, its client is gone.
+/// A request that waits for its callout. When it is dropped, its client disconnects.
 pub struct Waiting {
     pub(super) gateway: Shared,
     pub(super) request: Request,

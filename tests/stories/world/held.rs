@@ -1,12 +1,12 @@
-//! Callouts of the background that a story answers itself, as late as it likes.
+//! Callouts of the background that a story answers itself, at any time.
 
 use std::rc::Rc;
 
-use super::{Asked, CalloutId, World};
+use super::{CalloutId, SentCallout, World};
 
 impl World {
-    /// The work of a tick; the callouts that it sends stay unanswered.
-    pub fn tick_and_hold(&mut self) -> Vec<(CalloutId, Asked)> {
+    /// Runs a tick; the callouts that it sends stay unanswered.
+    pub fn tick_and_hold(&mut self) -> Vec<(CalloutId, SentCallout)> {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         self.gateway.borrow_mut().tick(self.now);
         let sent: Vec<_> = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id)).collect();
@@ -14,9 +14,9 @@ impl World {
         sent
     }
 
-    /// The answer to one of them comes now.
-    pub fn answer_held(&mut self, (callout, asked): (CalloutId, Asked)) {
-        let reply = self.reply(&asked);
+    /// Answers one of them.
+    pub fn answer_held(&mut self, (callout, sent): (CalloutId, SentCallout)) {
+        let reply = self.reply(&sent);
         self.held.retain(|(worker, held)| !Rc::ptr_eq(worker, &self.gateway) || *held != callout);
         self.gateway.borrow_mut().reply(callout, reply, self.now);
     }

@@ -1,4 +1,4 @@
-//! The log of this thread, and so of this test, at the level that shows most.
+//! The log of this thread, and so of this test, at the most detailed level.
 
 use std::cell::RefCell;
 
@@ -11,7 +11,7 @@ thread_local! {
 }
 
 impl Log for Lines {
-    /// What runs the built module has a log of its own.
+    /// The host of the built module has a log of its own.
     fn enabled(&self, of: &Metadata<'_>) -> bool {
         of.target().starts_with("vestibule") || of.target().starts_with("module")
     }
@@ -27,17 +27,17 @@ impl Log for Lines {
 }
 
 pub fn install() {
-    // All but the first test find it installed.
+    // For all but the first test it is installed already.
     let _ = log::set_logger(&Lines);
     log::set_max_level(LevelFilter::Trace);
 }
 
-/// For a story with so many worlds that each would look through the log of all before it. A world looks
-/// through its own when it ends.
+/// For a story with so many worlds that each would search the log of all worlds before it. A world searches
+/// its own when it ends.
 pub fn forget() {
     LINES.take();
 }
 
 pub fn lines() -> Vec<String> {
-    LINES.with_borrow(|lines| lines.iter().map(|line| super::variant::as_told(line)).collect())
+    LINES.with_borrow(|lines| lines.iter().map(|line| super::variant::as_in_stories(line)).collect())
 }

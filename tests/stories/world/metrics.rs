@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 
 use vestibule::metrics::{HostMetrics, Kind, MetricId};
 
-use super::variant::{as_told, is_untold};
+use super::variant::{as_in_stories, is_not_in_stories};
 
 #[derive(Default)]
 struct Metrics {
-    /// By number.
+    /// In the order of their numbers.
     values: Vec<(String, Kind, u64)>,
     definitions: usize,
-    /// Takes no definitions yet.
+    /// Accepts no definitions yet.
     is_closed: bool,
 }
 
 thread_local! {
-    /// Those of the proxy that started last.
+    /// The metrics of the proxy that started last.
     static PROXY: RefCell<Metrics> = RefCell::default();
 }
 
@@ -60,25 +60,25 @@ fn change(metric: MetricId, as_kind: Kind, to: impl FnOnce(u64) -> u64) {
     });
 }
 
-/// The value of a metric, as far as it was reported; nothing if it was never defined.
+/// The value of a metric, as reported so far, or none if it was not defined.
 pub fn metric(name: &str) -> Option<u64> {
     metrics().remove(&format!("vestibule.{name}"))
 }
 
-/// Every metric that was ever reported.
+/// Every metric that was reported.
 pub fn metrics() -> BTreeMap<String, u64> {
     PROXY.with_borrow(|metrics| {
-        let told = metrics.values.iter().filter(|(name, ..)| !is_untold(name));
-        told.map(|(name, _, value)| (as_told(name), *value)).collect()
+        let known = metrics.values.iter().filter(|(name, ..)| !is_not_in_stories(name));
+        known.map(|(name, _, value)| (as_in_stories(name), *value)).collect()
     })
 }
 
-/// How often a worker defined one.
+/// How often a worker defined a metric.
 pub fn definitions() -> usize {
     PROXY.with_borrow(|metrics| metrics.definitions)
 }
 
-/// From now on the proxy takes definitions, or does not.
+/// From now on the proxy accepts definitions, or does not.
 pub fn takes_definitions(takes: bool) {
     PROXY.with_borrow_mut(|metrics| metrics.is_closed = !takes);
 }

@@ -1,4 +1,4 @@
-//! The world around one filter. Nothing in it moves by itself, neither clock nor network.
+//! The world around one filter. Neither its clock nor its network moves by itself.
 
 mod browser;
 mod differs;
@@ -25,49 +25,49 @@ use vestibule::time::{Seconds, Timestamp};
 
 pub use browser::{Browser, From};
 pub use differs::{
-    BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NOBODY_IS_WOKEN, NOTHING_IS_REMOVED, NOTHING_IS_SHARED_YET,
+    BODIES_COME_UNSEEN, NO_METRICS, NO_TRAILERS, NO_WAKE_UPS, NOTHING_IS_REMOVED, NOTHING_IS_SHARED_YET,
 };
-pub use gateway::{Asked, CalloutId, Failing, Gateway, Proxy, Shared, Stream, Waiting};
+pub use gateway::{CalloutId, Failing, Gateway, Proxy, SentCallout, Shared, Stream, Waiting};
 pub use log::lines;
 pub use provider::{Key, LOGOUT_EVENT, Provider, Rotation, answer};
 use variant::Renaming;
 
 pub const SITE: &str = "https://app.example.com";
 pub const SESSION: &str = "__Host-vestibule";
-/// With what the basic scheme and forms mean something by (RFC 6749 section 2.3.1).
+/// With characters that have a meaning in the basic scheme and in forms (RFC 6749 section 2.3.1).
 pub const CLIENT_SECRET: &str = "client-canary:%+ 1&=";
 pub const NEXT_CLIENT_SECRET: &str = "client-canary:%+ 2&=";
 pub const KEY: &str = "kJ8v2Qw0Zr5tYx7BnM3cLp9HsD4fGa6E";
 pub const OTHER_KEY: &str = "0pLm7xRt2VbQ9sJd4KhYw6NzGc8FaUe3";
 pub const BEGINNING: Timestamp = Timestamp(1_700_000_000);
 
-/// How often a proxy may do background work before a request that needs no reply is decided.
+/// Limit of ticks until a request without callouts must be decided.
 const TICKS_LIMIT: usize = 10;
 
 /// A proxy with the filter in it, one browser, and the providers of the configuration.
 pub struct World {
-    /// The worker that requests come to.
+    /// The worker that requests are sent to.
     gateway: Shared,
     workers: Vec<Shared>,
     pub proxy: Proxy,
     pub browser: Browser,
     pub providers: Vec<Provider>,
     pub now: Timestamp,
-    /// How long an exchange with a provider takes, and how long the way of a browser there or back.
+    /// How long a request to a provider takes, and how long a browser takes there or back.
     exchange: Seconds,
     way: Seconds,
-    /// Providers of which the story knows nothing.
-    untold: Vec<Provider>,
-    /// Callouts that a story answers itself.
+    /// Providers that the story does not know.
+    hidden_providers: Vec<Provider>,
+    /// Callouts that the story answers itself.
     held: Vec<(Shared, CalloutId)>,
 }
 
-/// What came of one request.
+/// The outcome of one request.
 pub struct Seen {
-    /// 200 if it went on.
+    /// 200 if it was forwarded.
     pub status: u16,
     pub code: &'static str,
-    /// The header fields of the answer, or those that are added to it.
+    /// The header fields of the response, or those that are added to it.
     pub headers: Vec<(String, String)>,
     pub body: String,
     /// What the upstream gets, if anything.
@@ -99,12 +99,13 @@ impl Seen {
     }
 
     /// A header that the upstream gets exactly once.
-    pub fn told(&self, name: &str) -> Option<&str> {
+    pub fn upstream_header(&self, name: &str) -> Option<&str> {
         self.upstream.as_ref().unwrap_or_else(|| panic!("not let through: {self:?}")).one(name)
     }
 
-    /// Whether the upstream gets nothing by this name, or, where that cannot be, an empty value.
-    pub fn told_nothing(&self, name: &str) -> bool {
+    /// Whether the upstream gets no value under this name; where headers cannot be removed, the empty value
+    /// counts.
+    pub fn lacks_upstream_header(&self, name: &str) -> bool {
         let upstream = self.upstream.as_ref().unwrap_or_else(|| panic!("not let through: {self:?}"));
         upstream.all(name).all(<[u8]>::is_empty)
     }
@@ -115,7 +116,7 @@ impl Seen {
     }
 }
 
-/// A page is written for everybody: no terms of the configuration or of the specifications, and no addresses.
+/// A page is for everybody: it has no terms of the configuration or of the specifications, and no addresses.
 /// The code at its foot is for the operator.
 fn assert_plain_words(seen: &Seen) {
     let is_page = seen.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
@@ -143,7 +144,8 @@ fn assert_plain_words(seen: &Seen) {
     assert!(!text.contains("://"), "an address on a page: {text}");
 }
 
-/// A text of so many bytes that nothing makes shorter than three quarters: it has six bits in each.
+/// A text of so many bytes that cannot be compressed to less than three quarters: each byte has six random
+/// bits.
 pub fn noise(bytes: usize) -> String {
     let digests = (0..=bytes as u64 / 32).flat_map(|n| Sha256::digest(n.to_be_bytes()));
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -157,7 +159,7 @@ fn place(address: &str) -> (Option<&str>, &str) {
     (Some(host), path)
 }
 
-/// A request that says how long its body is, unless it says so already.
+/// A request with the length of its body, unless it has one already.
 fn with_length(request: Request, body: &[u8]) -> Request {
     let mut request = Request { has_body: true, ..request };
     if !request.headers.has("content-length") && !request.headers.has("transfer-encoding") {
@@ -166,7 +168,7 @@ fn with_length(request: Request, body: &[u8]) -> Request {
     request
 }
 
-/// RFC 7396.
+/// Merges a change (RFC 7396).
 pub fn merge(target: &mut Value, change: &Value) {
     match (target, change) {
         (Value::Object(target), Value::Object(change)) => {
@@ -194,7 +196,7 @@ pub fn document(change: &Value) -> Value {
     document
 }
 
-/// The change that adds a second provider, which `/partner` belongs to.
+/// The change that adds a second provider, for `/partner`.
 pub fn with_partner() -> Value {
     json!({
         "providers": {"partner": {
@@ -220,17 +222,17 @@ impl World {
         World::with(&json!({}))
     }
 
-    /// A world whose configuration differs from [`document`] by this change.
+    /// A world whose configuration is [`document`] with this change.
     pub fn with(change: &Value) -> World {
         World::on(crate::gateway::proxy(), change)
     }
 
-    /// The same in a certain proxy, for what only that can do, or cannot do.
+    /// The same in a given proxy, for what differs between proxies.
     pub fn on(proxy: Proxy, change: &Value) -> World {
         World::around(proxy, change, start(proxy, change, BEGINNING))
     }
 
-    /// A world around a proxy that is there already.
+    /// A world around a running proxy.
     pub fn around(proxy: Proxy, change: &Value, gateway: Shared) -> World {
         log::install();
         let document = document(change);
@@ -247,12 +249,12 @@ impl World {
             now: BEGINNING,
             exchange: variant::exchange(),
             way: variant::way(),
-            untold: Vec::from_iter(variant::first()),
+            hidden_providers: Vec::from_iter(variant::first()),
             held: Vec::new(),
         }
     }
 
-    /// The proxy restarts, with another configuration. Browser and providers stay.
+    /// The proxy restarts with another configuration. Browser and providers stay.
     pub fn restart_with(&mut self, change: &Value) {
         self.gateway = start(self.proxy, change, self.now);
         self.workers = vec![Rc::clone(&self.gateway)];
@@ -269,7 +271,7 @@ impl World {
         self
     }
 
-    /// The first provider, by its name in the alphabet.
+    /// The first provider, in alphabetical order of the names.
     pub fn idp(&mut self) -> &mut Provider {
         &mut self.providers[0]
     }
@@ -283,12 +285,12 @@ impl World {
             authority: self.browser.host.clone(),
             path: path.to_owned(),
             headers: headers.iter().copied().collect(),
-            // The proxy says what it can.
+            // The proxy sets its own capabilities.
             host: HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true },
         }
     }
 
-    /// A navigation of the browser: a click on a link of this site, or the way back from another.
+    /// A navigation of the browser: a click on a link of this site, or a redirect from another site.
     pub fn navigation(&self, path: &str, from_another_site: bool) -> Request {
         let site = if from_another_site { "cross-site" } else { "same-origin" };
         let mut request = self.program(path, &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", site)]);
@@ -307,7 +309,7 @@ impl World {
         self.send(request)
     }
 
-    /// The browser comes from another site, as it does from the provider.
+    /// A navigation from another site, as from the provider.
     pub fn arrive(&mut self, address: &str) -> Seen {
         let (host, path) = place(address);
         self.browser.host = host.unwrap_or(&self.browser.host).to_owned();
@@ -320,7 +322,7 @@ impl World {
         self.send(request)
     }
 
-    /// Sends a request and answers every callout at once.
+    /// Sends a request, and answers every callout at once.
     pub fn send(&mut self, request: Request) -> Seen {
         let stream = self.gateway.borrow_mut().begin(&request, self.now);
         self.end(&request, stream)
@@ -334,7 +336,7 @@ impl World {
         self.end(&request, stream)
     }
 
-    /// From here on, requests come to another worker of the same proxy: 0 is the first.
+    /// From here on, requests go to another worker of the same proxy: 0 is the first.
     pub fn on_worker(&mut self, worker: usize) -> &mut Self {
         while self.workers.len() <= worker {
             let another = self.gateway.borrow().another_worker();
@@ -344,13 +346,13 @@ impl World {
         self
     }
 
-    /// From here on this of the proxy's shared data fails, for all its workers.
+    /// From here on the shared data of the proxy has this fault, for all its workers.
     pub fn shared_data_fails(&mut self, failing: Failing) -> &mut Self {
         self.gateway.borrow_mut().shared_data_fails(failing);
         self
     }
 
-    /// Sends a request that is decided without asking anybody.
+    /// Sends a request that is decided without a callout.
     pub fn send_at_once(&mut self, request: &Request) -> Seen {
         let stream = self.gateway.borrow_mut().begin(request, self.now);
         let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
@@ -358,14 +360,14 @@ impl World {
     }
 
     /// A request up to its first callout, which the story answers.
-    pub fn begin(&mut self, request: &Request) -> (Asked, Waiting) {
+    pub fn begin(&mut self, request: &Request) -> (SentCallout, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         let stream = self.gateway.borrow_mut().begin(request, self.now);
         self.hold(request, stream, &before)
     }
 
     /// The same with a body.
-    pub fn begin_with_body(&mut self, request: Request, body: &[u8]) -> (Asked, Waiting) {
+    pub fn begin_with_body(&mut self, request: Request, body: &[u8]) -> (SentCallout, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         let request = with_length(request, body);
         let stream = self.gateway.borrow_mut().begin(&request, self.now);
@@ -373,38 +375,39 @@ impl World {
         self.hold(&request, stream, &before)
     }
 
-    /// A request that goes to the upstream, which takes its time: [`World::end`] is when it answers.
+    /// A request that is forwarded to a slow upstream: it responds at [`World::end`].
     pub fn begin_slow(&mut self, request: &Request) -> Stream {
         self.gateway.borrow_mut().begin(request, self.now)
     }
 
-    /// A request whose client is gone before anybody answers.
+    /// A request whose client disconnects before any reply.
     pub fn begin_and_leave(&mut self, request: &Request) {
         let stream = self.gateway.borrow_mut().begin(request, self.now);
         self.gateway.borrow_mut().leave(stream);
     }
 
-    /// The client of a request goes away.
+    /// The client of a request disconnects.
     pub fn leave(&mut self, stream: Stream) {
         self.gateway.borrow_mut().leave(stream);
     }
 
     /// Answers the callout of a request, up to the next one.
-    pub fn next(&mut self, waiting: Waiting, reply: Reply) -> (Asked, Waiting) {
+    pub fn next(&mut self, waiting: Waiting, reply: Reply) -> (SentCallout, Waiting) {
         let before: Vec<CalloutId> = self.in_flight().into_iter().map(|(id, _)| id).collect();
         self.gateway.borrow_mut().reply(waiting.callout, reply, self.now);
         let (request, stream) = waiting.into_stream();
         self.hold(&request, stream, &before)
     }
 
-    /// Answers the callout of a request, and then every other at once.
+    /// Answers the callout of a request, and then every other callout at once.
     pub fn resume(&mut self, waiting: Waiting, reply: Reply) -> Seen {
         self.gateway.borrow_mut().reply(waiting.callout, reply, self.now);
         let (request, stream) = waiting.into_stream();
         self.end(&request, stream)
     }
 
-    /// The work of a tick; where a callout that follows from a reply is sent at the next one, of those too.
+    /// The work of a tick. In nginx a callout that follows a reply is sent at the next tick, which is part of
+    /// it.
     pub fn tick(&mut self) {
         let ticks = if self.proxy == Proxy::Nginx { 3 } else { 1 };
         for _ in 0..ticks {
@@ -418,7 +421,7 @@ impl World {
         self.gateway.borrow_mut().tick(self.now);
     }
 
-    /// A tick later a request is decided without replies.
+    /// A request that a tick decides, without replies.
     pub fn end_without_answers(&mut self, request: &Request, stream: Stream) -> Seen {
         self.tick_without_answers();
         let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
@@ -430,7 +433,7 @@ impl World {
         self.in_flight().len()
     }
 
-    /// Those of the trailers of a request that the upstream gets.
+    /// The trailers of a request. Returns those that the upstream gets.
     pub fn trailers(&mut self, request: &Request, trailers: &Headers) -> Headers {
         let request = Request { has_body: true, ..request.clone() };
         let stream = self.gateway.borrow_mut().begin(&request, self.now);
@@ -439,41 +442,41 @@ impl World {
         passed
     }
 
-    /// What a callout gets.
-    pub fn reply(&mut self, asked: &Asked) -> Reply {
+    /// The reply to a callout.
+    pub fn reply(&mut self, callout: &SentCallout) -> Reply {
         let now = self.now;
-        self.asked_by_callout(asked).reply(asked, now)
+        self.provider_for_callout(callout).reply(callout, now)
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
         self.gateway.borrow().in_flight()
     }
 
-    fn hold(&mut self, request: &Request, stream: Stream, before: &[CalloutId]) -> (Asked, Waiting) {
+    fn hold(&mut self, request: &Request, stream: Stream, before: &[CalloutId]) -> (SentCallout, Waiting) {
         let outcome = self.gateway.borrow_mut().outcome(stream, self.now);
-        assert!(outcome.is_none(), "it asks nobody: {outcome:?}");
+        assert!(outcome.is_none(), "it sends no callout: {outcome:?}");
         let mut new = self.in_flight().into_iter().filter(|(id, _)| !before.contains(id));
-        let (callout, asked) = new.next().expect("a callout");
-        self.held.push((Rc::clone(&self.gateway), callout));
+        let (id, callout) = new.next().expect("a callout");
+        self.held.push((Rc::clone(&self.gateway), id));
         let gateway = Rc::clone(&self.gateway);
-        (asked, Waiting { gateway, request: request.clone(), stream: Some(stream), callout })
+        (callout, Waiting { gateway, request: request.clone(), stream: Some(stream), callout: id })
     }
 
-    /// Whether a story answers this callout of the worker that requests come to now.
+    /// Whether the story answers this callout of the current worker itself.
     fn is_held(&self, callout: CalloutId) -> bool {
         self.held.iter().any(|(worker, held)| Rc::ptr_eq(worker, &self.gateway) && *held == callout)
     }
 
     /// Answers callouts until there are no more.
     fn answer_callouts(&mut self) {
-        while let Some((id, asked)) = self.in_flight().into_iter().find(|(id, _)| !self.is_held(*id)) {
-            let reply = self.reply(&asked);
+        while let Some((id, callout)) = self.in_flight().into_iter().find(|(id, _)| !self.is_held(*id)) {
+            let reply = self.reply(&callout);
             self.now = self.now + self.exchange;
             self.gateway.borrow_mut().reply(id, reply, self.now);
         }
     }
 
-    /// Answers callouts until a request is decided. If it went on, the upstream answers.
+    /// Answers callouts until a request is decided. If it is forwarded, the upstream responds.
     pub fn end(&mut self, request: &Request, stream: Stream) -> Seen {
         for _ in 0..TICKS_LIMIT {
             self.answer_callouts();
@@ -481,18 +484,18 @@ impl World {
             if let Some(seen) = outcome {
                 return self.see(request, seen);
             }
-            // What a request cannot send itself is sent in the background.
+            // A callout that the request cannot send itself is sent in the background.
             self.gateway.borrow_mut().tick(self.now);
         }
         panic!("never decided: {request:?}");
     }
 
-    /// Whether this is an answer whose page nginx would lose, so that it has none.
+    /// Whether this is a response whose page nginx would lose, so that it has none.
     pub fn is_without_page(&self, seen: &Seen) -> bool {
         self.proxy == Proxy::Nginx && seen.body.is_empty()
     }
 
-    /// What every answer must meet. The browser takes its cookies.
+    /// Checks that hold for every response. The browser stores its cookies.
     fn see(&mut self, request: &Request, seen: Seen) -> Seen {
         for cookie in seen.cookies() {
             self.browser.take(cookie, self.now);
@@ -501,7 +504,7 @@ impl World {
             assert_eq!(seen.header("cache-control"), Some("no-store"));
         }
         if seen.upstream.is_none() {
-            // Addresses carry states and codes. A form that stays here needs its origin.
+            // An address may have a state or a code. A form that is sent to this site needs its origin.
             let policy = seen.header("referrer-policy").unwrap_or_default();
             let may_have_form =
                 request.method == "HEAD" || seen.body.contains("<form") || seen.body.contains("fetch(");
@@ -535,7 +538,7 @@ impl World {
         let own = [KEY, OTHER_KEY].map(str::to_owned).into_iter();
         let cookies = self.browser.cookies.iter().map(|cookie| cookie.value.clone());
         let given = self.providers.iter().flat_map(|provider| provider.secrets.iter().cloned());
-        // The last cookie of a session may hold one letter of it, which is in every log.
+        // The last cookie of a session may consist of one letter, which is in every log.
         own.chain(cookies).chain(given).filter(|secret| secret.len() > 4).collect()
     }
 
@@ -550,7 +553,7 @@ impl World {
     }
 }
 
-/// Whatever the story was about: nothing secret is in the log.
+/// Whatever the story was about, its log must have no secret.
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {

@@ -15,23 +15,22 @@ use url::Url;
 use vestibule::http::{CalloutFailed, Headers, ProviderResponse, Reply};
 use vestibule::time::Timestamp;
 
-use super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET, merge};
+use super::{CLIENT_SECRET, NEXT_CLIENT_SECRET, SentCallout, merge};
 pub use key::{Forgery, Key};
 pub use logout::LOGOUT_EVENT;
 pub use refresh::{Refreshes, Rotation};
 
-/// With any switch, it checks each request by `requests`: a story fails if the filter sends one that does not
-/// exactly follow the specifications.
+/// Whatever its switches, it checks each request with `requests`: a story fails if the filter sends a request
+/// that does not exactly follow the specifications.
 pub struct Provider {
     pub issuer: String,
     pub client_id: String,
-    /// What it publishes; the first signs.
+    /// The published keys; the first one signs.
     pub keys: Vec<Key>,
     pub is_down: bool,
-    /// What an endpoint (`metadata`, `keys`, `token`, `userinfo`) answers in place of the right thing.
+    /// Replies of endpoints (`metadata`, `keys`, `token`, `userinfo`) that replace the right ones.
     pub instead: BTreeMap<&'static str, Reply>,
-    /// Changes (RFC 7396) to what it says when it says the right thing. Endpoints that are changed in
-    /// the metadata are where the metadata says.
+    /// Changes (RFC 7396) to the right replies. A changed endpoint in the metadata moves the endpoint.
     pub metadata: Value,
     pub callback: Value,
     pub tokens: Value,
@@ -39,35 +38,35 @@ pub struct Provider {
     pub id_token_header: Value,
     pub userinfo: Value,
     pub logout: Value,
-    /// The signature of the ID token is not the right one.
+    /// How the signature of the ID token is forged.
     pub forgery: Option<Forgery>,
     /// The userinfo response is a token with these changes to its header.
     pub signed_userinfo: Option<Value>,
-    /// How clients may prove themselves.
+    /// The authentication methods of clients.
     pub client_authentication: Vec<&'static str>,
-    /// Secrets, or `kid`s of keys, that the provider no longer takes from clients.
+    /// Secrets, or `kid`s of keys, that the provider no longer accepts.
     pub refused_credentials: Vec<&'static str>,
-    /// What it says then.
+    /// The reply to such a client.
     pub client_refusal: Reply,
-    /// The secrets and keys with which clients proved themselves, in order.
+    /// The secrets and keys with which clients authenticated, in order.
     pub credentials: Vec<String>,
-    /// Codes of other logins are brought to the filter, so it may send them with a verifier or a
+    /// The story brings codes of other logins to the filter, so it may send them with a verifier or a
     /// redirect address that does not belong to them. They are refused, as always.
     pub codes_are_mixed_up: bool,
-    /// The body from the browser, if the filter requested that response mode.
+    /// The body for the browser to send, if the filter requested that response mode.
     pub form: Option<String>,
     pub cache_control: Option<&'static str>,
     /// The endpoints that got requests, in order.
-    pub asked: Vec<&'static str>,
+    pub request_log: Vec<&'static str>,
     /// All secrets that it issued or received.
     pub secrets: Vec<String>,
     pub refreshes: Refreshes,
     /// `resource` of every request for tokens.
     pub resources: Vec<String>,
-    /// Tokens that were given back, each after its `token_type_hint`.
+    /// Revoked tokens, each after its `token_type_hint`.
     pub revoked: Vec<(String, String)>,
     authorizations: BTreeMap<String, Authorization>,
-    /// Access tokens, and whose they are.
+    /// Access tokens, each with its subject.
     access_tokens: BTreeMap<String, Value>,
 }
 
@@ -125,7 +124,7 @@ impl Provider {
             codes_are_mixed_up: false,
             form: None,
             cache_control: None,
-            asked: Vec::new(),
+            request_log: Vec::new(),
             secrets: vec![CLIENT_SECRET.to_owned(), NEXT_CLIENT_SECRET.to_owned()],
             revoked: Vec::new(),
             refreshes: Refreshes::new(),
@@ -136,23 +135,23 @@ impl Provider {
     }
 
     pub fn count(&self, endpoint: &str) -> usize {
-        self.asked.iter().filter(|asked| **asked == endpoint).count()
+        self.request_log.iter().filter(|called| **called == endpoint).count()
     }
 
-    /// Whether a callout says that it comes from this client, or with a token that this client got.
-    pub fn knows(&self, callout: &Asked) -> bool {
+    /// Whether a callout names this client, or brings a token that this client got.
+    pub fn knows(&self, callout: &SentCallout) -> bool {
         match requests::bearer_token(callout) {
             Some(token) => self.access_tokens.contains_key(&token),
             None => requests::client(callout).as_deref() == Some(&self.client_id),
         }
     }
 
-    /// Holds an authorization request to the specifications.
+    /// Checks an authorization request against the specifications.
     pub fn assert_takes(&self, request: &Url) {
         requests::authorization(request, &self.at("authorization_endpoint"), &self.client_id);
     }
 
-    /// A person logs in: the address to which the browser is sent back.
+    /// A person logs in. Returns the address to which the browser is sent back.
     pub fn authorize(&mut self, request: &Url) -> String {
         let sent = requests::authorization(request, &self.at("authorization_endpoint"), &self.client_id);
         let code = format!("code-canary-{}-{}", self.client_id, self.authorizations.len());
@@ -173,13 +172,13 @@ impl Provider {
                 sent["redirect_uri"].clone()
             }
             other => {
-                assert_eq!(other, None, "what is usual is not asked for");
+                assert_eq!(other, None, "the default is not requested");
                 with_parameters(&sent["redirect_uri"], &response)
             }
         }
     }
 
-    /// A person logs out: the address to which the browser is sent back.
+    /// A person logs out. Returns the address to which the browser is sent back.
     pub fn end_session(&mut self, request: &Url) -> String {
         let sent = requests::logout(request, &self.at("end_session_endpoint"), &self.client_id);
         let mut response = json!({});
@@ -191,14 +190,14 @@ impl Provider {
         with_parameters(&sent["post_logout_redirect_uri"], &response)
     }
 
-    pub fn reply(&mut self, callout: &Asked, now: Timestamp) -> Reply {
+    pub fn reply(&mut self, callout: &SentCallout, now: Timestamp) -> Reply {
         let endpoint = self.endpoint(&callout.url);
-        self.asked.push(endpoint);
+        self.request_log.push(endpoint);
         let reply = match endpoint {
             "metadata" | "keys" => {
                 requests::public(callout);
                 let document = if endpoint == "keys" { self.published() } else { self.metadata() };
-                self.unless_told_otherwise(endpoint, |_| answer(200, document))
+                self.unless_replaced(endpoint, |_| answer(200, document))
             }
             "token" => {
                 let (sent, method) = requests::token(callout, &self.client_id);
@@ -207,7 +206,7 @@ impl Provider {
                 self.resources.extend(sent.get("resource").cloned());
                 let credentials = callout.headers.one("authorization");
                 self.secrets.extend(credentials.and_then(|value| Some(value.split_once(' ')?.1.to_owned())));
-                self.unless_told_otherwise(endpoint, |provider| match provider.refuses(callout) {
+                self.unless_replaced(endpoint, |provider| match provider.refuses(callout) {
                     Some(refusal) => refusal,
                     None => provider.redeem(&sent, method, now),
                 })
@@ -215,7 +214,7 @@ impl Provider {
             "revocation" => self.revoke(callout),
             _ => {
                 let token = requests::userinfo(callout, &self.at("userinfo_endpoint"));
-                self.unless_told_otherwise(endpoint, |provider| provider.describe(&token))
+                self.unless_replaced(endpoint, |provider| provider.describe(&token))
             }
         };
         reply.map(|mut received| {
@@ -226,7 +225,7 @@ impl Provider {
         })
     }
 
-    fn unless_told_otherwise(&mut self, endpoint: &str, reply: impl FnOnce(&mut Provider) -> Reply) -> Reply {
+    fn unless_replaced(&mut self, endpoint: &str, reply: impl FnOnce(&mut Provider) -> Reply) -> Reply {
         match self.instead.get(endpoint) {
             _ if self.is_down => Err(CalloutFailed::NoAnswer),
             Some(reply) => reply.clone(),
@@ -234,8 +233,8 @@ impl Provider {
         }
     }
 
-    /// The answer to a client that the provider does not know, before it looks at anything else.
-    fn refuses(&mut self, callout: &Asked) -> Option<Reply> {
+    /// The reply to a client whose credential is not accepted, before anything else is checked.
+    fn refuses(&mut self, callout: &SentCallout) -> Option<Reply> {
         let credential = requests::credential(callout);
         let is_refused = self.refused_credentials.contains(&credential.as_str());
         self.credentials.push(credential);
@@ -286,9 +285,9 @@ impl Provider {
             return refused(401, "invalid_client");
         }
         if let Some(token) = request.get("refresh_token") {
-            return self.renew(token, now);
+            return self.refresh(token, now);
         }
-        // A code serves once.
+        // A code can be used once.
         let Some(authorization) = self.authorizations.remove(&request["code"]) else {
             return refused(400, "invalid_grant");
         };
@@ -317,7 +316,7 @@ impl Provider {
         answer(200, tokens)
     }
 
-    /// The userinfo response: for whom the access token was made.
+    /// The userinfo response for the subject of an access token.
     fn describe(&mut self, access_token: &str) -> Reply {
         let subject = self.access_tokens.get(access_token).expect("an access token of this provider");
         let mut claims = json!({"sub": subject});

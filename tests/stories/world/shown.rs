@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-/// So many are looked for one by one. Of a thousand logins there are thousands, and a log of megabytes.
+/// Up to so many secrets are searched one by one. A story with a thousand logins has thousands, and megabytes
+/// of log.
 const FEW: usize = 40;
 
-/// Bytes at the end of a secret: those of its beginning are often the same.
+/// So many bytes at the end of a secret are its index: the first bytes are often the same.
 const END: usize = 4;
 
-/// The first of these secrets, each longer than [`END`], that stands in a text.
+/// The first of these secrets, each longer than [`END`], in a text.
 pub fn shown<'a>(secrets: &'a [String], text: &str) -> Option<&'a String> {
     if secrets.len() <= FEW {
         return secrets.iter().find(|secret| text.contains(secret.as_str()));

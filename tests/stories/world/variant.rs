@@ -1,11 +1,11 @@
-//! All stories once more in variants: `STORIES_VARIANT=slow,last` selects them. A story about a fault in
-//! common use of the first provider, say, runs in them too.
+//! All stories once more in variants: `STORIES_VARIANT=slow,last` selects them. They show, for example, where
+//! the filter uses the first provider in place of the right one.
 //!
-//! - `slow`: every exchange takes seconds, and so do the ways to the provider and back.
-//! - `last`: the provider that matters is the last of several, and the default; the one before it is
-//!   otherwise in all that may differ.
-//! - `contended`: every other write to the shared data meets one of another worker.
-//! - `verifier`: the host verifies signatures, as Envoy does. The built module always has that in Envoy.
+//! - `slow`: every request to a provider takes seconds, and so does the browser on its way there and back.
+//! - `last`: the provider of the stories is the last of several, and the default one; the one before it has
+//!   other values wherever it can.
+//! - `contended`: every other write to the shared data conflicts with one of another worker.
+//! - `verifier`: the host verifies signatures, as Envoy does. For the built module it always does in Envoy.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vestibule::http::{Headers, Request};
 use vestibule::time::{Seconds, Timestamp};
 
-use super::gateway::{Asked, CalloutId, Failing, Gateway, Stream};
+use super::gateway::{CalloutId, Failing, Gateway, SentCallout, Stream};
 use super::{CLIENT_SECRET, Provider, Reply, Seen};
 
 const KNOWN: [&str; 4] = ["slow", "last", "contended", "verifier"];
@@ -33,7 +33,7 @@ fn is(word: &str) -> bool {
     CHOSEN.contains(word)
 }
 
-/// How long an exchange with a provider takes.
+/// How long a request to a provider takes.
 pub fn exchange() -> Seconds {
     Seconds(if is("slow") { 2 } else { 0 })
 }
@@ -56,14 +56,14 @@ pub fn has_verifier() -> bool {
     is("verifier")
 }
 
-/// Another provider, before the one that matters. Nobody is sent to it.
+/// Another provider, before that of the stories. No browser is sent to it.
 const FIRST: &str = "first";
 const FIRST_ISSUER: &str = "https://first.example:8443/realms/one";
 
-/// What `main` is called where it is not to be the first.
+/// The name of `main` in this variant, which is not the first.
 const LAST: &str = "zmain";
 
-/// The same configuration with `main` as the last provider, and what became of the names in it.
+/// The same configuration with `main` as the last provider, and its changed names.
 pub fn arranged(mut document: Value) -> (Value, Option<Renamed>) {
     let providers = document["providers"].as_object_mut().unwrap();
     if !is("last") || !providers.contains_key("main") {
@@ -100,36 +100,36 @@ pub fn arranged(mut document: Value) -> (Value, Option<Renamed>) {
         (None, _) if session["domain"].is_string() => "__Secure-vestibule",
         (None, _) => "__Host-vestibule",
     };
-    let told = if is_alone { base.to_owned() } else { format!("{base}-main") };
+    let in_stories = if is_alone { base.to_owned() } else { format!("{base}-main") };
     let renamed = Renamed {
-        told,
+        in_stories,
         real: format!("{base}-{LAST}"),
         dropped: is_alone.then(|| format!("{base}-{FIRST}")),
     };
     (document, Some(renamed))
 }
 
-/// The provider that stands before `main`.
+/// The provider in front of `main`.
 pub fn first() -> Option<Provider> {
     is("last").then(|| Provider::new(FIRST_ISSUER, FIRST))
 }
 
-/// Names of metrics and lines of the log as a story knows them.
-pub fn as_told(text: &str) -> String {
+/// Names of metrics and lines of the log, with the names that the stories use.
+pub fn as_in_stories(text: &str) -> String {
     text.replace(LAST, "main")
 }
 
-/// Whether a metric is about the provider of which no story knows.
-pub fn is_untold(metric: &str) -> bool {
+/// Whether a metric is about the provider that the stories do not have.
+pub fn is_not_in_stories(metric: &str) -> bool {
     is("last") && metric.ends_with(FIRST)
 }
 
-/// The cookies of the session: what stories call them, and what they are called.
+/// The session cookies: their names in the stories, and their real ones.
 #[derive(Clone)]
 pub struct Renamed {
-    told: String,
+    in_stories: String,
     real: String,
-    /// Of a provider that no story knows.
+    /// The cookie of the provider that the stories do not have.
     dropped: Option<String>,
 }
 
@@ -138,7 +138,7 @@ impl Renamed {
     fn sent(&self, field: &[u8]) -> Vec<u8> {
         let piece = |piece: &[u8]| {
             let (blank, bare) = piece.strip_prefix(b" ").map_or((&b""[..], piece), |bare| (&b" "[..], bare));
-            match bare.strip_prefix(self.told.as_bytes()) {
+            match bare.strip_prefix(self.in_stories.as_bytes()) {
                 Some(rest @ [b'=', ..] | rest @ [b'.', b'1'..=b'9', ..]) => {
                     [blank, self.real.as_bytes(), rest].concat()
                 }
@@ -148,14 +148,14 @@ impl Renamed {
         field.split(|byte| *byte == b';').map(piece).collect::<Vec<_>>().join(&b';')
     }
 
-    /// A `Set-Cookie` field of an answer. None if it is about the session of another provider.
+    /// A `Set-Cookie` field of a response. None if it belongs to the provider that the stories do not have.
     fn seen(&self, field: String) -> Option<String> {
         if self.dropped.as_ref().is_some_and(|dropped| field.starts_with(dropped)) {
-            assert!(field.contains("=; ") && field.contains("Max-Age=0"), "nobody logs in there: {field}");
+            assert!(field.contains("=; ") && field.contains("Max-Age=0"), "there is no login: {field}");
             return None;
         }
         Some(match field.strip_prefix(&self.real) {
-            Some(rest) => format!("{}{rest}", self.told),
+            Some(rest) => format!("{}{rest}", self.in_stories),
             None => field,
         })
     }
@@ -187,15 +187,15 @@ impl Gateway for Renaming {
 
     fn outcome(&mut self, stream: Stream, now: Timestamp) -> Option<Seen> {
         let mut seen = self.inner.outcome(stream, now)?;
-        let told = |(name, value): (String, String)| match name.as_str() {
+        let renamed = |(name, value): (String, String)| match name.as_str() {
             "set-cookie" => self.names.seen(value).map(|value| (name, value)),
             _ => Some((name, value)),
         };
-        seen.headers = seen.headers.into_iter().filter_map(told).collect();
+        seen.headers = seen.headers.into_iter().filter_map(renamed).collect();
         Some(seen)
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
         self.inner.in_flight()
     }
 

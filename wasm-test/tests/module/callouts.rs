@@ -1,9 +1,9 @@
-//! What the filter asks, and what may become of it.
+//! The callouts of the filter, and everything that can happen to them.
 
 use serde_json::json;
 use wasm_test::{CalloutReply, Module, Outgoing, Progress, SharedData, StreamId, Worker};
 
-use crate::gateway::{answered, asked};
+use crate::gateway::{answered, sent_callout};
 use crate::site::{BOTH, Site, field, get, page};
 use crate::world::{BEGINNING, Key, Proxy, SITE, with_partner};
 
@@ -60,9 +60,9 @@ fn a_callout_has_all_pseudo_headers() {
         let mut worker = site.worker.borrow_mut();
         worker.tick();
         let stream = worker.begin(request);
-        let asked: Vec<_> = worker.callouts().into_iter().map(|(_, callout)| callout).collect();
-        assert!(!asked.is_empty());
-        for callout in asked {
+        let callouts: Vec<_> = worker.callouts().into_iter().map(|(_, callout)| callout).collect();
+        assert!(!callouts.is_empty());
+        for callout in callouts {
             for name in [":method", ":path", ":authority", ":scheme"] {
                 let values = callout.headers.iter().filter(|(n, _)| n == name);
                 assert_eq!(values.filter(|(_, value)| !value.is_empty()).count(), 1, "{name}");
@@ -73,14 +73,14 @@ fn a_callout_has_all_pseudo_headers() {
     }
 }
 
-/// nginx's own limit is for each piece that it reads: an answer may drip in for hours.
+/// nginx's own limit is for each read: a response may arrive byte by byte, for hours.
 #[test]
 fn a_reply_hours_late_is_dated_at_its_arrival() {
     let mut site = Site::on(Proxy::Nginx);
     let request = site.callback("/orders");
     let stream = site.worker.borrow_mut().begin(request);
     let (token, callout) = site.worker.borrow().callouts().remove(0);
-    let reply = site.world.reply(&asked(callout)).unwrap();
+    let reply = site.world.reply(&sent_callout(callout)).unwrap();
     site.world.after(7_200);
     site.worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
     site.worker.borrow_mut().answer(token, answered(reply));
@@ -101,7 +101,7 @@ fn a_missing_cluster_is_an_unreachable_provider() {
     assert_eq!(outgoing.upstream, None);
 }
 
-/// Of a cluster that refuses connections, Envoy makes an answer with status 503.
+/// For a cluster that refuses connections, Envoy makes a response with status 503.
 #[test]
 fn both_forms_of_a_failed_callout_are_recognised() {
     for proxy in BOTH {
@@ -118,8 +118,8 @@ fn both_forms_of_a_failed_callout_are_recognised() {
     }
 }
 
-/// A client that leaves in the middle of a fetch takes the answer with it. Who comes next asks again, and
-/// the background too.
+/// The reply to a fetch is lost if its client disconnects. The next request repeats the fetch, and so does
+/// the background.
 #[test]
 fn a_callout_is_repeated_when_its_client_leaves() {
     for proxy in BOTH {
@@ -131,7 +131,7 @@ fn a_callout_is_repeated_when_its_client_leaves() {
             assert_eq!(site.worker.borrow().callouts().len(), 0);
             if in_the_background {
                 site.worker.borrow_mut().tick();
-                assert_eq!(site.worker.borrow().callouts().len(), 1, "{proxy:?}: it counts as asked");
+                assert_eq!(site.worker.borrow().callouts().len(), 1, "{proxy:?}: a callout is in flight");
                 site.world.tick();
             }
             let back = site.world.log_in("/orders");
@@ -141,10 +141,10 @@ fn a_callout_is_repeated_when_its_client_leaves() {
     }
 }
 
-/// Answers what a worker has asked by now.
+/// Answers the callouts that a worker has sent.
 fn answer(site: &mut Site, worker: &mut Worker) {
     for (token, callout) in worker.callouts() {
-        let reply = site.world.reply(&asked(callout)).unwrap();
+        let reply = site.world.reply(&sent_callout(callout)).unwrap();
         worker.answer(token, answered(reply));
     }
 }
@@ -157,9 +157,9 @@ fn ended(worker: &mut Worker, stream: StreamId) -> Outgoing {
     }
 }
 
-/// Two people come back from each of two providers of which a worker knows nothing yet. The second of each
-/// waits for metadata and keys that the first has asked for, so that a tick redeems its code. One provider is gone
-/// by then: its person is answered at once, and Envoy gives up the callouts of a request that is over.
+/// Two callbacks arrive from each of two providers whose documents a worker does not have. The second of each
+/// waits for the fetch of the first, so that a tick redeems its code. One provider is unreachable by then:
+/// that request is answered at once, and Envoy abandons the callouts of a request that has ended.
 #[test]
 fn a_callout_that_the_host_refuses_takes_no_other_request_with_it() {
     let mut setup = None;
@@ -190,8 +190,8 @@ fn a_callout_that_the_host_refuses_takes_no_other_request_with_it() {
     }
 }
 
-/// A result that nobody else would keep is waited for. The host forgets whose turn it is, or what it was told,
-/// and is told again.
+/// A replaced configuration waits for a result that only it would store. The host fails to switch contexts,
+/// or to accept that it is done, and the filter tries again.
 #[test]
 fn a_replaced_configuration_is_deleted_once_nothing_is_in_flight() {
     for fault in [None, Some("proxy_set_effective_context"), Some("proxy_done")] {

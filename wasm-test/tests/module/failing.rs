@@ -1,5 +1,5 @@
-//! A host that cannot do what it is asked, or hands over what is not what it is said to be. Nothing traps,
-//! and nothing goes on that is not decided and changed as it was decided.
+//! A host whose functions fail, or hand over something else than they declare. Nothing traps, and no request
+//! is forwarded that was not decided and changed as it was decided.
 
 use serde_json::json;
 use wasm_test::{Garbage, Incoming, OFFERED_BY_BOTH, Outgoing, Progress, Setup};
@@ -7,7 +7,7 @@ use wasm_test::{Garbage, Incoming, OFFERED_BY_BOTH, Outgoing, Progress, Setup};
 use crate::site::{BOTH, Site, field, get, got, page};
 use crate::world::{Browser, Proxy, SESSION};
 
-/// A site whose host may be made to fail, and the cookies of somebody who is logged in to it.
+/// A site whose host can be made to fail, and the cookies of a session.
 fn site(proxy: Proxy, is_first: bool) -> (Site, String) {
     let begin =
         || Site::with(proxy, &json!({}), |host| host.variables.push("ngx.vestibule_reason".to_owned()));
@@ -21,7 +21,7 @@ fn site(proxy: Proxy, is_first: bool) -> (Site, String) {
     (site, session)
 }
 
-/// What becomes of a request while the host has a fault. None if it never has an answer.
+/// The outcome of a request while the host has a fault. None if it never gets a response.
 fn while_faulty(site: &mut Site, fault: impl FnOnce(&mut Setup), incoming: Incoming) -> Option<Outgoing> {
     site.worker.borrow_mut().change(fault);
     let stream = site.worker.borrow_mut().begin(incoming);
@@ -35,7 +35,7 @@ fn while_faulty(site: &mut Site, fault: impl FnOnce(&mut Setup), incoming: Incom
                 break;
             }
             Progress::Hangs => break,
-            Progress::Told => panic!("it is told once"),
+            Progress::Returned => panic!("it is returned once"),
         }
     }
     site.worker.borrow_mut().change(|host| (host.fails_at, host.gives) = (None, None));
@@ -43,25 +43,26 @@ fn while_faulty(site: &mut Site, fault: impl FnOnce(&mut Setup), incoming: Incom
     outgoing
 }
 
-/// The same while a host function says that it could not.
+/// The same while a host function fails.
 fn while_failing(site: &mut Site, function: &'static str, incoming: Incoming) -> Option<Outgoing> {
     while_faulty(site, |host| host.fails_at = Some(function), incoming)
 }
 
-/// The upstream hears who it is, once and by us, and never of our cookie.
+/// The upstream gets the identity once, from us, and never our cookie.
 fn is_as_decided(outgoing: &Outgoing, subject: &str) -> bool {
     let subjects = got(outgoing, "x-auth-sub");
     let ours = |cookie: &&[u8]| String::from_utf8_lossy(cookie).contains(SESSION);
-    let told: Vec<&[u8]> = if subject.is_empty() {
-        subjects.iter().copied().filter(|told| !told.is_empty()).collect()
+    let found: Vec<&[u8]> = if subject.is_empty() {
+        subjects.iter().copied().filter(|value| !value.is_empty()).collect()
     } else {
         subjects
     };
     let expected: Vec<&[u8]> = if subject.is_empty() { vec![] } else { vec![subject.as_bytes()] };
-    told == expected && !got(outgoing, "cookie").iter().any(ours)
+    found == expected && !got(outgoing, "cookie").iter().any(ours)
 }
 
-/// Requests with a session, with a token, with nothing; and whom the upstream hears of, if it hears.
+/// Requests with a session, with a token, with nothing; and the subject that the upstream gets, if it gets
+/// one.
 fn requests(site: &mut Site, session: &str) -> [(Incoming, Option<&'static str>); 7] {
     let now = site.world.now;
     let token = format!("Bearer {}", site.world.idp().access_token(&json!({}), now));
@@ -76,7 +77,7 @@ fn requests(site: &mut Site, session: &str) -> [(Incoming, Option<&'static str>)
     ]
 }
 
-/// What the host is asked to do for these requests.
+/// The host functions that these requests call.
 fn functions(proxy: Proxy) -> Vec<&'static str> {
     let (mut site, session) = site(proxy, true);
     for (request, _) in requests(&mut site, &session) {
@@ -93,15 +94,15 @@ fn when_a_host_call_fails_no_undecided_request_goes_on() {
         let functions = functions(proxy);
         assert!(functions.len() > 8, "{functions:?}");
         for (index, &function) in functions.iter().enumerate() {
-            // Every status that the specification knows but 0, and some that it does not.
+            // Every status of the specification but 0, and some others.
             for status in 1..=14 {
-                // nginx says so of a property that is not there, as Envoy does of its version.
+                // nginx returns this for a property that it does not have, as Envoy does for its version.
                 if is_first && (function, status, proxy) == ("proxy_get_property", 1, Proxy::Nginx) {
                     continue;
                 }
                 let number = (index + status as usize) % 7;
                 let (mut site, session) = site(proxy, is_first);
-                // A host that takes no answer can hold nothing back but by what stands outside.
+                // A host that accepts no response can hold nothing back: only the guard of `proxy_pass` can.
                 site.worker
                     .borrow_mut()
                     .change(|host| host.is_guarded = function == "proxy_send_local_response");
@@ -152,7 +153,7 @@ fn malformed_host_data_neither_traps_nor_admits_anybody() {
     }
 }
 
-/// In its own turn, and after a question.
+/// In the callback of the request, and in that of a reply.
 #[test]
 fn a_request_that_cannot_be_read_or_changed_is_refused() {
     for proxy in BOTH {
@@ -170,7 +171,7 @@ fn a_request_that_cannot_be_read_or_changed_is_refused() {
             let outgoing = while_failing(&mut site, function, request).expect("it has an answer");
             assert!(outgoing.status >= 500 && outgoing.upstream.is_none(), "{proxy:?} {function} {path}");
         }
-        // Of a worker that knows no keys yet: it is decided when they come.
+        // On a worker without keys: the request is decided when they arrive.
         let (mut site, session) = site(proxy, true);
         let (request, _) = requests(&mut site, &session)[1].clone();
         let outgoing = while_failing(&mut site, "proxy_replace_header_map_value", request);
@@ -179,7 +180,7 @@ fn a_request_that_cannot_be_read_or_changed_is_refused() {
     }
 }
 
-/// By a clock that fails, nothing would ever end.
+/// With a clock that fails, nothing would ever expire.
 #[test]
 fn while_the_clock_fails_every_request_is_refused() {
     for proxy in BOTH {

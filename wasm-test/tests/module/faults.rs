@@ -1,16 +1,16 @@
-//! Callouts that come late, in disorder, never, twice, as garbage, or after everybody has left. Whatever
-//! happens, a request has one answer, and nothing undecided goes to the upstream.
+//! Callouts that are answered late, out of order, never, twice, with garbage, or after everybody has left.
+//! Whatever happens, a request has one response, and nothing undecided goes to the upstream.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 use wasm_test::{CalloutReply, Incoming, Progress, StreamId, Worker};
 
-use crate::gateway::{answered, asked};
+use crate::gateway::{answered, sent_callout};
 use crate::site::{BOTH, Site, get, got};
 use crate::world::{Key, Proxy, SITE};
 
-/// The random choices of a run. Each is another number; the same number is the same run.
+/// The random choices of a run, determined by its number.
 struct Choices(u64);
 
 impl Choices {
@@ -45,7 +45,7 @@ fn garbage(choice: usize) -> CalloutReply {
     CalloutReply::Answer { headers, body }
 }
 
-/// Requests of every kind that asks somebody.
+/// Requests of every kind that needs a callout.
 fn requests(site: &mut Site) -> Vec<Incoming> {
     let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "cross-site")];
     let address = site.world.sent_to_provider("/orders");
@@ -64,7 +64,7 @@ fn requests(site: &mut Site) -> Vec<Incoming> {
     ]
 }
 
-/// A token that counts, once the key is known that the provider has begun to use.
+/// A token that is valid once the new key of the provider is fetched.
 fn good(site: &mut Site) -> Incoming {
     let next = Key::new("k2", 2);
     let now = site.world.now.0;
@@ -75,17 +75,17 @@ fn good(site: &mut Site) -> Incoming {
     get("/api/orders", &[("authorization", &token)])
 }
 
-/// What became of the requests of a run.
+/// The outcomes of the requests of a run.
 #[derive(Debug, Default)]
 struct Ended {
     refused: usize,
-    /// At once, because the key was known.
+    /// At once, because the key was cached.
     admitted: usize,
-    /// After a question.
+    /// After a callout.
     admitted_later: usize,
 }
 
-/// Requests that have no answer yet: what each may come to.
+/// Requests without a response, and whether each may pass.
 type Waiting = BTreeMap<StreamId, MayPass>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,7 @@ enum MayPass {
     AfterWaiting,
 }
 
-/// One run: requests begin, and their callouts come to every kind of end in every order.
+/// One run: requests begin, and their callouts end in every way and order.
 fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
     let mut choices = Choices(seed);
     let mut site = Site::on(proxy);
@@ -127,7 +127,7 @@ fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
                 }
                 4 => {}
                 5 | 6 => {
-                    let reply = site.world.reply(&asked(callout)).unwrap();
+                    let reply = site.world.reply(&sent_callout(callout)).unwrap();
                     worker.answer(token, answered(reply));
                 }
                 _ => {
@@ -140,7 +140,7 @@ fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
         }
         settle(&mut worker, &mut waiting, ended);
     }
-    // Whoever still waits is told that nobody answered, as a host does after the time that was set.
+    // The remaining callouts fail, as in a host after the time that was set.
     for _ in 0..40 {
         let mut worker = site.worker.borrow_mut();
         for (token, _) in worker.callouts() {
@@ -154,7 +154,7 @@ fn run(proxy: Proxy, seed: u64, ended: &mut Ended) {
     assert_eq!((worker.open(), worker.traps()), (0, 0), "{proxy:?} {seed}");
 }
 
-/// Takes the answers of requests that have ended: each once.
+/// Collects the responses of requests that have ended: each once.
 fn settle(worker: &mut Worker, waiting: &mut Waiting, ended: &mut Ended) {
     waiting.retain(|stream, may_pass| match worker.progress(*stream) {
         Progress::Waits => {
@@ -165,13 +165,13 @@ fn settle(worker: &mut Worker, waiting: &mut Waiting, ended: &mut Ended) {
             true
         }
         Progress::Ended(outgoing) => {
-            assert_eq!(worker.progress(*stream), Progress::Told);
+            assert_eq!(worker.progress(*stream), Progress::Returned);
             match may_pass {
                 _ if outgoing.upstream.is_none() => {
                     assert!(outgoing.status == 302 || outgoing.status >= 400, "{outgoing:?}");
                     ended.refused += 1;
                 }
-                MayPass::Never => panic!("it proves nothing and goes to the upstream: {outgoing:?}"),
+                MayPass::Never => panic!("it is unauthenticated and goes to the upstream: {outgoing:?}"),
                 MayPass::Now => ended.admitted += 1,
                 MayPass::AfterWaiting => ended.admitted_later += 1,
             }
@@ -206,7 +206,7 @@ fn a_reply_after_the_client_has_left_does_nothing() {
             let callouts = worker.callouts();
             worker.leave(stream);
             assert_eq!(worker.callouts(), [], "the host gives them up");
-            // And one that does not give them up.
+            // Also a host that does not abandon them.
             for (token, callout) in callouts {
                 worker.deliver(callout.context, token, garbage(token as usize));
             }
@@ -224,13 +224,13 @@ fn a_garbage_reply_is_a_failed_callout() {
             for request in requests(&mut site) {
                 let mut worker = site.worker.borrow_mut();
                 let stream = worker.begin(request);
-                let asks = !worker.callouts().is_empty();
+                let has_callout = !worker.callouts().is_empty();
                 while let Some((token, _)) = worker.callouts().first() {
                     worker.answer(*token, garbage(choice));
                 }
                 let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("{proxy:?} {choice}") };
                 assert!(
-                    (outgoing.status >= 400 || !asks) && outgoing.upstream.is_none(),
+                    (outgoing.status >= 400 || !has_callout) && outgoing.upstream.is_none(),
                     "{proxy:?} {choice} {outgoing:?}"
                 );
             }
@@ -250,20 +250,24 @@ fn a_duplicate_reply_admits_nobody() {
         let (token, callout) = site.worker.borrow().callouts()[0].clone();
         let context = callout.context;
         let reply = match is_good {
-            true => answered(site.world.reply(&asked(callout)).unwrap()),
+            true => answered(site.world.reply(&sent_callout(callout)).unwrap()),
             false => garbage(11),
         };
         site.worker.borrow_mut().answer(token, reply.clone());
         let first = site.end(stream);
         let (status, times) = if is_good { (200, 1) } else { (503, 0) };
         assert_eq!((first.status, first.upstream.iter().count()), (status, times), "{proxy:?}");
-        // Somebody else waits meanwhile, whose token no key proves.
+        // Meanwhile another request waits, whose token no key verifies.
         site.world.after(300);
         site.worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
         let other = site.worker.borrow_mut().begin(unknown);
         assert_eq!(site.worker.borrow_mut().progress(other), Progress::Waits, "{proxy:?}");
         site.worker.borrow_mut().deliver(context, token, reply);
-        assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Told, "{proxy:?}: it had its answer");
+        assert_eq!(
+            site.worker.borrow_mut().progress(stream),
+            Progress::Returned,
+            "{proxy:?}: it had its answer"
+        );
         assert_eq!(site.worker.borrow_mut().progress(other), Progress::Waits, "{proxy:?}");
         let other = site.end(other);
         assert!(other.status >= 400 && other.upstream.is_none(), "{proxy:?}");
@@ -272,7 +276,7 @@ fn a_duplicate_reply_admits_nobody() {
     }
 }
 
-/// Replies come in another order than the questions went out.
+/// Replies arrive in another order than the callouts were sent.
 #[test]
 fn swapped_replies_do_not_mix_logins() {
     for proxy in BOTH {
@@ -288,9 +292,9 @@ fn swapped_replies_do_not_mix_logins() {
         let streams: Vec<StreamId> =
             begun.iter().map(|path| site.worker.borrow_mut().begin(get(path, &headers))).collect();
         let callouts = site.worker.borrow().callouts();
-        assert_eq!(callouts.len(), 3, "a code is shared with nobody");
+        assert_eq!(callouts.len(), 3, "no code is shared");
         for (token, callout) in callouts.into_iter().rev() {
-            let reply = site.world.reply(&asked(callout)).unwrap();
+            let reply = site.world.reply(&sent_callout(callout)).unwrap();
             site.worker.borrow_mut().answer(token, answered(reply));
         }
         for (stream, page) in streams.into_iter().zip(["/1", "/2", "/3"]) {

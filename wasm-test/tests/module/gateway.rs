@@ -15,10 +15,10 @@ use wasm_test::{
     StreamId, Worker,
 };
 
-use crate::world::{Asked, CalloutId, Failing, Gateway, Proxy, Seen, Stream};
+use crate::world::{CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream};
 use crate::world::{metrics, verifier};
 
-/// The proxy of stories that name none.
+/// The proxy of a story that names none.
 pub fn proxy() -> Proxy {
     match env::var("VESTIBULE_HOST").as_deref() {
         Ok("envoy") | Err(_) => Proxy::Envoy,
@@ -27,13 +27,13 @@ pub fn proxy() -> Proxy {
     }
 }
 
-/// The built module as it runs in a proxy with this configuration.
+/// A proxy that runs the built module with this configuration.
 pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway> {
-    // A story says when, by asking what became of a request.
+    // A story decides when, by reading the outcome of a request.
     Box::new(Built::start(Setup { upstream_waits: true, ..setup(proxy, document, now) }))
 }
 
-/// How a proxy is set up for a story.
+/// The settings of a proxy for a story.
 pub fn setup(proxy: Proxy, document: &Value, now: Timestamp) -> Setup {
     let profile = match proxy {
         Proxy::Envoy => Profile::Envoy,
@@ -41,7 +41,7 @@ pub fn setup(proxy: Proxy, document: &Value, now: Timestamp) -> Setup {
     };
     let mut document = document.clone();
     if profile == Profile::NgxWasm && document.get("shared_data").is_none() {
-        // As it is recommended. What a worker without it does not know is told in `hosts.rs`.
+        // As recommended. `hosts.rs` tests a worker without it.
         document["shared_data"] = true.into();
     }
     let mut setup = Setup::new(profile, document.to_string().as_bytes(), nanoseconds(now));
@@ -62,8 +62,8 @@ fn define(kind: u32, name: &str) -> Option<u32> {
     (metrics::METRICS.define)(kind, name)
 }
 
-/// Envoy's verifier: fields 1 to 4 of its arguments are bytes, the result is field 1 of the answer, and what is
-/// wrong field 2. What is empty or false is left out.
+/// Envoy's verifier. Its arguments are fields 1 to 4, all bytes. Field 1 of the result is a boolean, field 2 the
+/// error; fields that are empty or false are left out.
 pub fn verify_signature(arguments: &[u8]) -> Option<Vec<u8>> {
     let mut fields = [(); 4].map(|()| Vec::new());
     let mut rest = arguments.iter().copied();
@@ -91,7 +91,7 @@ pub fn verify_signature(arguments: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn nanoseconds(now: Timestamp) -> u64 {
-    // As far as a host can count.
+    // The largest number that a host can represent.
     now.0.saturating_mul(1_000_000_000)
 }
 
@@ -158,15 +158,15 @@ impl Gateway for Built {
         }
         worker.answer_from_upstream(StreamId(stream.0));
         match worker.progress(StreamId(stream.0)) {
-            Progress::Waits | Progress::Told => None,
+            Progress::Waits | Progress::Returned => None,
             Progress::Hangs => panic!("no answer will ever come"),
             Progress::Ended(outgoing) => Some(seen(*outgoing)),
         }
     }
 
-    fn in_flight(&self) -> Vec<(CalloutId, Asked)> {
+    fn in_flight(&self) -> Vec<(CalloutId, SentCallout)> {
         let callouts = self.worker.borrow().callouts();
-        callouts.into_iter().map(|(token, callout)| (CalloutId(token), asked(callout))).collect()
+        callouts.into_iter().map(|(token, callout)| (CalloutId(token), sent_callout(callout))).collect()
     }
 
     fn reply(&mut self, callout: CalloutId, reply: Reply, now: Timestamp) {
@@ -206,13 +206,13 @@ impl Gateway for Built {
 }
 
 /// A callout as its receiver sees it.
-pub fn asked(callout: Callout) -> Asked {
+pub fn sent_callout(callout: Callout) -> SentCallout {
     let field = |name: &str| {
         let value = callout.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         String::from_utf8(value.unwrap_or_default()).unwrap()
     };
     let url = format!("{}://{}{}", field(":scheme"), field(":authority"), field(":path"));
-    Asked {
+    SentCallout {
         target: callout.target.clone(),
         method: field(":method"),
         url: Url::parse(&url).unwrap(),
@@ -228,16 +228,16 @@ pub fn answered(received: ProviderResponse) -> CalloutReply {
     CalloutReply::Answer { headers: std::iter::once(status).chain(fields).collect(), body: received.body }
 }
 
-/// What a story sees of what became of a request.
+/// The outcome of a request as a story sees it.
 fn seen(outgoing: Outgoing) -> Seen {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    // Stories compare codes with texts of the program.
+    // Stories compare codes with static texts.
     let code: &'static str = Box::leak(outgoing.code.unwrap_or_default().into_boxed_str());
     let is_let_through = outgoing.upstream.is_some();
     let added = |(name, _): &(String, Vec<u8>)| !is_let_through || name != "content-type";
-    let is_told = |name: &str| name == ":authority" || !(name.starts_with(':') || name == "host");
+    let is_shown = |name: &str| name == ":authority" || !(name.starts_with(':') || name == "host");
     let upstream =
-        outgoing.upstream.map(|fields| fields.into_iter().filter(|(name, _)| is_told(name)).collect());
+        outgoing.upstream.map(|fields| fields.into_iter().filter(|(name, _)| is_shown(name)).collect());
     Seen {
         status: outgoing.status,
         code,

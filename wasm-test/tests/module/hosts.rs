@@ -1,4 +1,4 @@
-//! What both hosts may do to the filter, whoever they are.
+//! What either host may do to the filter.
 
 use serde_json::json;
 use wasm_test::{CalloutReply, Incoming, Module, Outgoing, Profile, Progress, Setup, Worker};
@@ -30,7 +30,7 @@ fn on_envoy_a_trap_in_request_headers_is_refused() {
     assert_eq!((outgoing.status, outgoing.upstream), (503, None));
 }
 
-/// WASM-04: no host that is supported does that.
+/// WASM-04: no supported host does that.
 #[test]
 fn a_reentrant_host_call_admits_nobody() {
     for proxy in BOTH {
@@ -54,8 +54,8 @@ fn state(site: &mut Site) -> String {
     address.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
 }
 
-/// On nginx everybody who knows the process id and the second knows what the host calls random. Two
-/// workers that differ by nothing but the configured secret draw nothing alike.
+/// On nginx everybody who knows the process id and the second can compute the host's random numbers. Two
+/// workers that differ only in the configured secret draw different values.
 #[test]
 fn known_host_randomness_does_not_predict_ours() {
     for proxy in BOTH {
@@ -64,7 +64,7 @@ fn known_host_randomness_does_not_predict_ours() {
         let (one, other) = (state(&mut one), state(&mut other));
         let alike = one.bytes().zip(other.bytes()).filter(|(a, b)| a == b).count();
         assert!(alike * 4 < one.len(), "{one} {other}");
-        // And with the same secret, what is drawn is drawn once.
+        // With the same secret, no value is drawn twice.
         let mut again = Site::on(proxy);
         let (first, second) = (state(&mut again), state(&mut again));
         assert_ne!(first, second);
@@ -105,7 +105,7 @@ fn configurations_in_one_vm_are_isolated() {
     for (configuration, status) in [(0, 200), (1, 401), (0, 200)] {
         let stream = worker.begin_in(configuration, get("/orders", &[("cookie", &session)]));
         while let Some((token, callout)) = worker.callouts().first().cloned() {
-            let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+            let reply = site.world.reply(&crate::gateway::sent_callout(callout)).unwrap();
             worker.answer(token, crate::gateway::answered(reply));
         }
         let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
@@ -118,8 +118,8 @@ fn configurations_in_one_vm_are_isolated() {
     assert!(worker.crashes().is_empty());
 }
 
-/// Whether a configuration shares anything is said in it, and does not change when another is first used:
-/// what was written down would be read elsewhere from then on, and who has logged out would be let in again.
+/// Only a configuration itself says whether it shares data, and not another one that runs first: otherwise
+/// stored logouts would be looked up elsewhere, and sessions that had ended would be accepted again.
 #[test]
 fn a_configuration_without_shared_data_forgets_no_logout_when_another_has_some() {
     let with = |key: &str, is_shared: bool| {
@@ -137,7 +137,7 @@ fn a_configuration_without_shared_data_forgets_no_logout_when_another_has_some()
         let headers = [("cookie", session.as_str()), ("sec-fetch-mode", "navigate")];
         let stream = worker.begin_in(configuration, get(path, &headers));
         while let Some((token, callout)) = worker.callouts().first().cloned() {
-            let reply = site.world.reply(&crate::gateway::asked(callout)).unwrap();
+            let reply = site.world.reply(&crate::gateway::sent_callout(callout)).unwrap();
             worker.answer(token, crate::gateway::answered(reply));
         }
         let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("it waits") };
@@ -160,7 +160,7 @@ fn a_request_without_a_path_is_refused() {
     }
 }
 
-/// What is cut out of it or put in its place must not make it a path that a rule knows.
+/// If these bytes are dropped or replaced, the path must not become one that a rule matches.
 #[test]
 fn a_path_that_is_not_utf8_is_refused() {
     for proxy in BOTH {
@@ -173,7 +173,7 @@ fn a_path_that_is_not_utf8_is_refused() {
     }
 }
 
-/// Whoever keeps an answer with somebody's session in it gives that session to everybody.
+/// A cache that stores a response with a session would give that session to everybody.
 #[test]
 fn a_response_with_our_cookie_is_not_cacheable() {
     for proxy in BOTH {
@@ -214,7 +214,7 @@ fn cookies(outgoing: &Outgoing) -> Vec<String> {
     cookies.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).collect()
 }
 
-/// Whoever runs a service behind the filter could log people in as somebody of their choice, or out.
+/// A service behind the filter could log people in as any person, or log them out.
 #[test]
 fn the_upstream_sets_no_cookie_of_ours_and_keeps_its_own() {
     for proxy in BOTH {
@@ -231,17 +231,17 @@ fn the_upstream_sets_no_cookie_of_ours_and_keeps_its_own() {
         site.world.log_in("/orders").is(302, "login_completed");
         let session = site.world.browser.header(false, site.world.now).unwrap();
         let outgoing = site.send(get("/orders", &[("cookie", &session)]));
-        // The filter itself has something to say: that the session works.
+        // The filter itself also sets a cookie: it clears the attempt count.
         let [own @ .., attempts] = &cookies(&outgoing)[..] else { panic!("{outgoing:?}") };
         assert_eq!((outgoing.status, own), (200, &ITS_OWN.map(str::to_owned)[..]), "{proxy:?}");
         assert!(attempts.starts_with("__Host-vestibule-tries=; "), "{proxy:?}: {attempts}");
-        let told = lines().into_iter().filter(|line| line.contains("the upstream sets a cookie")).count();
-        assert_eq!(told, 1, "{proxy:?}: it is said once in ten minutes");
+        let logged = lines().into_iter().filter(|line| line.contains("the upstream sets a cookie")).count();
+        assert_eq!(logged, 1, "{proxy:?}: it is logged once in ten minutes");
         crate::world::log::forget();
     }
 }
 
-/// Another filter behind this one begins a login, whose answer comes to this one.
+/// Another filter behind this one begins a login, whose response comes to this one.
 #[test]
 fn an_upstreams_login_cookie_is_replaced_by_a_marker() {
     let name = "__Host-vestibule-login-abcdefgh01234567";
@@ -270,7 +270,7 @@ fn unlisted_upstream_cookies_are_all_removed() {
     }
 }
 
-/// Every response is looked at, so it must cost next to nothing.
+/// The filter reads every response, so this must cost next to nothing.
 #[test]
 fn a_response_without_cookies_costs_one_host_call() {
     for proxy in BOTH {

@@ -1,7 +1,7 @@
-//! The built module in a host. The stories of the core are told here of it: `VESTIBULE_HOST` says in
-//! which host. The other tests name theirs.
+//! The built module in a host. The stories of the core run here with it, in the host that `VESTIBULE_HOST`
+//! names. The other tests name their host.
 
-// What the core alone needs of the stories is of no use here.
+// Parts of the stories that only the core needs.
 #![allow(dead_code)]
 
 mod budgets;

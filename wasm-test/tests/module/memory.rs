@@ -1,4 +1,4 @@
-//! The memory of a VM only grows. Whatever comes, it stays where it was.
+//! The memory of a VM only grows. With any requests, it must stop growing.
 
 use std::env;
 
@@ -8,16 +8,16 @@ use wasm_test::{Incoming, Progress};
 use crate::site::{BOTH, Site, get};
 use crate::world::{Browser, From, Key, Proxy};
 
-/// So many requests come for one person who logs in.
+/// So many requests follow each login.
 const CROWD: u64 = 10;
 
-/// Requests after which caches are as full as they get: of 2,000 sessions and 2,000 tokens.
+/// After so many requests the caches are full: 2,000 sessions and 2,000 tokens.
 const WARM: u64 = 20_000;
 
-/// Good tokens that come again, one beside seven that are new.
+/// Valid tokens that are sent again: one beside seven new ones.
 const REGULARS: usize = 5;
 
-/// What the memory of a VM may grow by after that, for fragments. Bytes.
+/// How much the memory of a VM may grow after that, for fragmentation. Bytes.
 const GROWTH_LIMIT: usize = 512 * 1024;
 
 const LOGOUTS: &str = "/oidc/backchannel-logout";
@@ -43,25 +43,25 @@ fn request(number: u64, session: &str, token: &str) -> Incoming {
     }
 }
 
-/// Everybody who was there, as far as somebody has to know.
+/// All clients, as far as the test must remember them.
 struct Crowd {
     site: Site,
-    /// Tokens that come again.
+    /// Tokens that are sent again.
     tokens: Vec<String>,
-    /// The session of somebody who is logged in.
+    /// A current session.
     session: String,
 }
 
 impl Crowd {
     fn on(proxy: Proxy) -> Crowd {
         let change = json!({"endpoints": {"backchannel_logout": LOGOUTS}});
-        // What is logged is kept, and there is much of it at the level of stories.
+        // Log lines are stored, and there are many at the level of the stories.
         let mut site = Site::with(proxy, &change, |host| host.environment.clear());
         site.world.idp().refreshes.gives = true;
         Crowd { site, tokens: vec![String::new(); REGULARS], session: String::new() }
     }
 
-    /// A token that nobody has seen, or one that comes again.
+    /// A new token, or one that was sent before.
     fn token(&mut self, number: u64) -> String {
         let place = number as usize / 64 % REGULARS;
         if number % 64 != 4 || self.tokens[place].is_empty() {
@@ -72,7 +72,7 @@ impl Crowd {
         self.tokens[place].clone()
     }
 
-    /// Somebody logs in, stays for a while, or leaves, each in a way of their own.
+    /// A person logs in, stays for a while, or leaves, in one of several ways.
     fn somebody(&mut self, number: u64) {
         let world = &mut self.site.world;
         world.browser = Browser::default();
@@ -141,7 +141,7 @@ fn a_million_requests_do_not_grow_memory() {
     }
 }
 
-/// For who runs `make soak`: the test harness keeps what tests print.
+/// Output of `make soak`: the test harness hides what tests print.
 fn report(line: &str) {
     if env::var_os("VESTIBULE_SOAK").is_some() {
         use std::io::Write;
@@ -149,7 +149,7 @@ fn report(line: &str) {
     }
 }
 
-/// DOS-03: ten thousand who wait for keys are told to come again, all but those that may wait.
+/// DOS-03: of ten thousand requests that wait for keys, only a limited number may wait; the others get 503.
 #[test]
 fn waiting_requests_are_bounded() {
     for proxy in BOTH {
@@ -167,11 +167,11 @@ fn waiting_requests_are_bounded() {
         let (token, _) = worker.callouts().remove(0);
         worker.answer(token, wasm_test::CalloutReply::Failed);
         let left = streams.iter().filter(|stream| worker.progress(**stream) == Progress::Waits).count();
-        assert_eq!((left, worker.open()), (0, 0), "DOS-03: nobody is forgotten");
+        assert_eq!((left, worker.open()), (0, 0), "DOS-03: no request is lost");
     }
 }
 
-/// DOS-10: a body that comes while a token is checked is the host's to keep; the module takes none of it.
+/// DOS-10: the host buffers a body that arrives during a callout; the module takes none of it.
 #[test]
 fn a_large_body_is_not_buffered_while_a_request_waits() {
     for sees_body_while_paused in [false, true] {

@@ -1,5 +1,5 @@
-//! What nginx with ngx_wasm_module does that Envoy does not, and that the filter must know of. Each row
-//! of `wasm-test/hosts.md` has a test here, in `hosts.rs` or among the stories.
+//! What nginx with ngx_wasm_module does differently from Envoy, where the filter must know it. Each row of
+//! `wasm-test/hosts.md` has a test here, in `hosts.rs` or among the stories.
 
 use serde_json::json;
 use wasm_test::{
@@ -10,7 +10,7 @@ use wasm_test::{
 use crate::site::{BOTH, Site, cookies, field, get, got, page};
 use crate::world::{BEGINNING, Browser, Key, Proxy, World, document, noise};
 
-/// What a worker says to a request that it decides at once.
+/// The response of a worker to a request that it decides at once.
 fn at_once(worker: &mut Worker, incoming: Incoming) -> Outgoing {
     let stream = worker.begin(incoming);
     match worker.progress(stream) {
@@ -44,8 +44,8 @@ fn too_many_header_fields_are_refused_before_they_are_listed() {
     assert_eq!(worker.calls("proxy_get_header_map_pairs"), listed);
 }
 
-/// A worker of nginx whose filter refuses its configuration exits and is not started again, and Kong
-/// goes on without the filter.
+/// A worker of nginx whose filter refuses its configuration exits and is not restarted, and Kong continues
+/// without the filter.
 #[test]
 fn an_invalid_configuration_fails_closed_in_both_hosts() {
     for bad in ["", "{", "[]", "{\"providers\": {}}", "{\"unknown\": 1}"] {
@@ -96,8 +96,8 @@ fn an_unexpected_reply_changes_nothing() {
     }
 }
 
-/// The module ends in the reply to one request. The replies to others come to the module that follows,
-/// which knows nothing of them, and without an answer nginx would go on.
+/// The module traps in the reply for one request. Replies for others come to the next VM, which does not know
+/// them, and without a response nginx would forward them.
 #[test]
 fn a_request_of_a_trapped_module_is_refused_by_the_next() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.expects_trap = true);
@@ -121,12 +121,12 @@ fn a_request_of_a_trapped_module_is_refused_by_the_next() {
     assert_eq!(worker.traps(), 1);
 }
 
-/// Sent from within a reply, it would meet a connection that is about to be freed.
+/// A callout that is sent during a reply would use a connection that is about to be freed.
 #[test]
 fn the_root_context_sends_callouts_only_in_ticks() {
     let mut site = Site::on(Proxy::Nginx);
     for _ in 0..5 {
-        // Metadata, then keys, each time they are over.
+        // Metadata, then keys, each time they are due.
         let (metadata, keys) = (site.world.idp().count("metadata"), site.world.idp().count("keys"));
         for _ in 0..4 {
             site.world.tick();
@@ -138,7 +138,7 @@ fn the_root_context_sends_callouts_only_in_ticks() {
     assert_eq!(site.worker.borrow().crashes(), [""; 0]);
 }
 
-/// Header fields come and a size, but the body does not.
+/// The header fields and a size arrive, but the body does not.
 #[test]
 fn a_truncated_reply_is_a_failed_callout() {
     for (proxy, size) in BOTH.into_iter().flat_map(|proxy| [(proxy, 1), (proxy, 500), (proxy, u32::MAX)]) {
@@ -148,7 +148,7 @@ fn a_truncated_reply_is_a_failed_callout() {
         let claims =
             json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "exp": now + 900});
         let unknown = format!("Bearer {}", stranger.sign(&json!({}), &claims));
-        let mut asked = 0;
+        let mut callouts = 0;
         for is_known in [false, true] {
             let mut requests = vec![get("/api/x", &[("authorization", &unknown)])];
             if is_known {
@@ -163,7 +163,7 @@ fn a_truncated_reply_is_a_failed_callout() {
                     (":status".to_owned(), b"200".to_vec()),
                     ("content-type".to_owned(), b"application/json".to_vec()),
                 ];
-                asked += worker.callouts().len();
+                callouts += worker.callouts().len();
                 while let Some((token, _)) = worker.callouts().first() {
                     worker.answer(*token, CalloutReply::Broken { headers: headers.clone(), size });
                 }
@@ -174,7 +174,7 @@ fn a_truncated_reply_is_a_failed_callout() {
             site.world.browser = Browser::default();
             site.world.after(120);
         }
-        assert!(asked >= 2, "{proxy:?}: {asked}");
+        assert!(callouts >= 2, "{proxy:?}: {callouts}");
     }
 }
 
@@ -212,8 +212,8 @@ fn a_local_response_that_would_lose_its_body_has_none() {
     }
 }
 
-/// What nginx forgets on a connection that is kept alive: that a request waits. A request without a body
-/// is then told to no filter at all.
+/// On a keep-alive connection nginx loses that a request waits. A request without a body is then shown to no
+/// filter at all.
 #[test]
 fn a_request_resumed_undecided_finds_no_upstream() {
     for (is_guarded, scheme) in [(true, None), (false, Some("https")), (false, None)] {
@@ -259,7 +259,7 @@ fn in_kong_an_undecided_request_has_no_upstream_scheme() {
             assert_eq!(outgoing.upstream.is_some(), passes, "{path}");
         }
     }
-    // Nothing of it is done where there is no such variable, or no scheme in it.
+    // Without this variable, or with an empty one, nothing is done.
     for scheme in [None, Some(String::new())] {
         let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.upstream_scheme = scheme);
         let outgoing = site.send(get("/public/x", &[]));
@@ -305,18 +305,18 @@ fn the_host_is_that_of_the_client_and_of_nginx() {
         ("APP.example.com", "", true),
         ("[::1]", "", true),
         ("[::1]:443", "", true),
-        // nginx would go by the same host, but who is behind it may not.
+        // nginx would choose the same host, but the upstream behind it may not.
         ("APP.example.com.", "", false),
         ("app.example.com.:8443", "", false),
         ("app.example.com:1", "", false),
-        // The server's own name is what nginx goes by then.
+        // nginx uses its own name then.
         ("", "", false),
         ("other.example.com", "", false),
-        // The request line is a whole address.
+        // An absolute request line.
         ("app.example.com", "app.example.com", true),
         ("app.example.com", "other.example.com", false),
         ("other.example.com", "app.example.com", false),
-        // nginx says nothing of these.
+        // nginx does not report these.
         ("app..example.com", "", false),
         ("app.example.com/", "", false),
     ] {
@@ -370,7 +370,7 @@ fn undeclared_variables_are_not_set() {
     assert_eq!((outgoing.status, outgoing.properties), (200, Vec::new()));
 }
 
-/// Only the first value that is ever written has no number before it.
+/// Only the first value ever written has no version before it.
 #[test]
 fn documents_fetched_again_reach_the_other_workers() {
     let change = json!({"providers": {"main": {"audiences": ["https://api.example.com"]}}});
@@ -381,18 +381,18 @@ fn documents_fetched_again_reach_the_other_workers() {
     };
     for (round, key) in ["k1", "k2", "k3"].into_iter().enumerate() {
         world.idp().keys = vec![Key::new(key, round as u8 + 1)];
-        // The first request tells a worker what proxy it is in.
+        // The first request shows a worker which proxy runs it.
         for worker in [0, 1] {
             world.on_worker(worker).get("/oidc/logged-out");
         }
-        // Metadata, then keys, then it tells.
+        // Metadata, then keys, then it shares them.
         (0..3).for_each(|_| world.on_worker(0).tick());
         world.on_worker(1).tick();
         let of_this_round = token(&mut world);
         for worker in [1, 0] {
             world.on_worker(worker).with_token("/orders", &of_this_round).is(200, "token");
         }
-        assert_eq!(world.idp().count("keys"), round + 1, "one worker asks, and tells the other");
+        assert_eq!(world.idp().count("keys"), round + 1, "one worker fetches, and shares with the other");
         world.after(4_000);
     }
 }
@@ -414,7 +414,7 @@ fn all_cookies_of_a_local_response_arrive() {
 fn no_local_response_is_sent_in_the_response_phase() {
     let mut site = Site::logged_in(Proxy::Nginx);
     site.world.after(200);
-    // A renewed session is told in the response of the upstream.
+    // A refreshed session is set in the response of the upstream.
     site.world.get("/orders").is(200, "session");
     assert!(site.worker.borrow().crashes().is_empty());
 }
@@ -481,13 +481,14 @@ fn a_root_context_with_a_small_number_gets_no_function_of_envoy() {
     assert!(!site.shared.as_ref().unwrap().is_empty(), "its writes fit this host");
 }
 
-/// The memory is promised and not configured: whoever forgets one line must not open the site.
+/// The configuration promises the memory, and nginx does not have it: one missing line must not open the
+/// site.
 #[test]
 fn missing_shared_memory_refuses_every_request() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| {
         host.shared_data = None;
         host.expects_trap = true;
-        // As in Kong, where nothing stands behind the filter.
+        // As in Kong, which has no guard behind the filter.
         host.is_guarded = false;
     });
     for _ in 0..3 {
@@ -495,29 +496,29 @@ fn missing_shared_memory_refuses_every_request() {
         assert_eq!((seen.status, seen.upstream), (500, None));
         site.worker.borrow_mut().tick();
     }
-    assert_eq!(site.worker.borrow().traps(), 3, "in requests, where nobody waits, and never in a tick");
+    assert_eq!(site.worker.borrow().traps(), 3, "in requests, where none waits, and never in a tick");
 }
 
-/// What the host has forgotten keeps nobody from the provider for ever.
+/// A callout that the host has lost does not block the provider for ever.
 #[test]
 fn a_callout_that_never_ends_is_repeated_by_other_requests() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |_| {});
     let request = site.world.navigation("/admin", false);
-    let (asked, _forgotten) = site.world.begin(&request);
-    assert!(asked.url.path().ends_with("/openid-configuration"), "{}", asked.url);
+    let (callout, _lost) = site.world.begin(&request);
+    assert!(callout.url.path().ends_with("/openid-configuration"), "{}", callout.url);
     site.world.get("/admin").is(503, "provider_unreachable");
     site.world.after(66).get("/admin").is(302, "login_begins");
 }
 
-/// Two names with one CRC-32 are one to nginx: whoever asks for one gets the other. `plumless` and
-/// `buckeroo` are the best known pair.
+/// To nginx two names with one CRC-32 are the same: a read of one may return the other. `plumless` and
+/// `buckeroo` are the best-known pair.
 #[test]
 fn a_shared_value_under_a_colliding_name_is_refused() {
     let data = SharedData::default();
     assert!(data.set(Profile::NgxWasm, b"plumless", b"of plumless", 0));
     assert_eq!(data.get(Profile::NgxWasm, b"buckeroo").unwrap().0, b"of plumless");
     assert!(data.get(Profile::Envoy, b"buckeroo").is_none());
-    // Every value that there is, changed into the one of another name.
+    // Every stored value is replaced by that of another name.
     let mut site = Site::logged_in(Proxy::Nginx);
     let shared = site.shared.clone().unwrap();
     assert!(!shared.is_empty());
@@ -544,7 +545,7 @@ fn the_tick_is_set_once_for_each_configuration() {
     }
 }
 
-/// The host has noted it as a crash, if a property was read there, or a request was acted for.
+/// The host records a crash if a property is read there, or if a request is the target of a call.
 #[test]
 fn the_root_context_reads_no_property_and_wakes_no_request() {
     let mut site = Site::on(Proxy::Nginx);
@@ -562,11 +563,11 @@ fn the_root_context_reads_no_property_and_wakes_no_request() {
     assert!(site.worker.borrow().crashes().is_empty());
 }
 
-/// Nobody can ask this host whether there is room for a metric, and one that finds none ends the module.
+/// The host does not report whether there is memory for a metric, and ends the module if there is none.
 #[test]
 fn no_metric_is_defined_where_that_may_end_the_module() {
     let mut site = Site::on(Proxy::Nginx);
-    // Before the first request tells what host it is, and after: what was asked is there to be counted.
+    // Before the first request detects the host, and after: there are callouts to count.
     site.world.tick();
     site.world.after(1).tick();
     assert!(site.worker.borrow().calls("proxy_http_call") > 0);
@@ -584,7 +585,7 @@ fn no_metric_is_defined_where_that_may_end_the_module() {
     }
 }
 
-/// A body that is larger than nginx's buffer lies in a file, and nginx gives none of it.
+/// nginx stores a body that is larger than its buffer in a file, and hands none of it over.
 #[test]
 fn a_body_in_a_file_is_not_read_as_empty() {
     let change = json!({"endpoints": {"backchannel_logout": "/oidc/backchannel-logout"}});
@@ -599,7 +600,7 @@ fn a_body_in_a_file_is_not_read_as_empty() {
         request.method = "POST".to_owned();
         let seen = site.world.send_with_body(request, format!("logout_token={token}").as_bytes());
         if keeps_bodies_in_files {
-            // The provider is to come again: nothing is wrong with what it sent.
+            // The provider is to try again: its request was valid.
             seen.is(503, "body_not_given");
             site.world.get("/orders").is(200, "session");
         } else {
@@ -609,7 +610,7 @@ fn a_body_in_a_file_is_not_read_as_empty() {
     }
 }
 
-/// Removing what is not there crashes nginx, and what is removed reaches the upstream all the same.
+/// Removing a missing field crashes nginx, and a removed field reaches the upstream anyway.
 #[test]
 fn no_header_is_removed_where_removal_fails() {
     let mut site = Site::logged_in(Proxy::Nginx);

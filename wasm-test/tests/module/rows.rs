@@ -1,11 +1,11 @@
-//! `wasm-test/hosts.md` names for each difference of the hosts the tests that know it.
+//! `wasm-test/hosts.md` names the tests for each difference between the hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Stories that hold in Envoy alone. Each is one less that nginx is held to.
+/// Stories that hold in Envoy alone. Each is one that does not test nginx.
 const EXCEPTIONS_LIMIT: usize = 26;
 
 fn root() -> PathBuf {
@@ -59,7 +59,7 @@ fn every_difference_of_the_hosts_has_a_test() {
     }
 }
 
-/// The list is written past the test harness, which keeps what tests print.
+/// The list is written past the test harness, which hides what tests print.
 #[test]
 fn stories_of_one_host_are_few_and_say_why() {
     let tests = tests(&["tests/stories"]);

@@ -1,15 +1,15 @@
-//! What the module imports and exports, and how large it is.
+//! The imports, the exports and the size of the module.
 
 use wasm_test::{IN_NAME_ONLY_ON_NGX_WASM, Module, OFFERED_BY_BOTH, WASI_OFFERED_BY_BOTH};
 
 use crate::site::Site;
 use crate::world::Proxy;
 
-/// Envoy compiles the whole module before the first request, a millisecond for each kilobyte: this is the
-/// size of now and a tenth. Bytes.
+/// Envoy compiles the whole module before the first request, a millisecond for each kilobyte: the limit is
+/// the current size and a tenth. Bytes.
 const SIZE_LIMIT: usize = 1_900_000;
 
-/// What [`SIZE_LIMIT`] must not be above the size by: a budget that is never reached holds nothing. Bytes.
+/// How far [`SIZE_LIMIT`] may be above the size: a budget that is never reached tests nothing. Bytes.
 const SLACK_LIMIT: usize = 250_000;
 
 #[test]
@@ -29,7 +29,7 @@ fn the_module_imports_only_functions_of_both_hosts() {
 
 #[test]
 fn functions_that_trap_on_nginx_are_never_called() {
-    // One of them is imported for Envoy: what is called is counted.
+    // One of them is imported for Envoy, so the calls are counted.
     let mut site = Site::logged_in(Proxy::Nginx);
     site.world.get("/oidc/logout").is(303, "logged_out");
     site.world.after(4_000).tick();
@@ -38,7 +38,7 @@ fn functions_that_trap_on_nginx_are_never_called() {
     for name in IN_NAME_ONLY_ON_NGX_WASM {
         assert_eq!(worker.calls(name), 0, "{name}");
     }
-    // The host that is played knows no other: whatever else were called, would be a trap.
+    // The simulated host has no others: any other call would trap.
     assert_eq!(worker.traps(), 0);
 }
 
@@ -51,7 +51,7 @@ fn the_abi_version_is_known_to_both_hosts() {
         "proxy_abi_version_0_2_1",
         "proxy_on_configure",
         "proxy_on_context_create",
-        // nginx calls these without asking whether they are there.
+        // nginx calls these without checking that they exist.
         "proxy_on_delete",
         "proxy_on_done",
         "proxy_on_http_call_response",

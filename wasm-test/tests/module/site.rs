@@ -1,4 +1,4 @@
-//! A world of the stories around one worker that can be looked into.
+//! A world of the stories around one worker that tests can inspect.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ pub const BOTH: [Proxy; 2] = [Proxy::Envoy, Proxy::Nginx];
 pub struct Site {
     pub world: World,
     pub worker: Rc<RefCell<Worker>>,
-    /// What the workers share, if they do.
+    /// The shared data of the workers, if they have some.
     pub shared: Option<SharedData>,
 }
 
@@ -41,7 +41,7 @@ impl Site {
         let mut changes = configuration();
         merge(&mut changes, change);
         let mut setup = setup(proxy, &document(&changes), BEGINNING);
-        // Here everything is to be seen that would reach the upstream.
+        // Without the guard, everything that would reach the upstream is visible.
         setup.is_guarded = false;
         host(&mut setup);
         let shared = setup.shared_data.clone();
@@ -51,7 +51,7 @@ impl Site {
         Site { world: World::around(proxy, &changes, gateway), worker, shared }
     }
 
-    /// Somebody is logged in.
+    /// A site with a session.
     pub fn logged_in(proxy: Proxy) -> Site {
         let mut site = Site::on(proxy);
         site.world.log_in("/orders").is(302, "login_completed");
@@ -67,7 +67,7 @@ impl Site {
         get(back.strip_prefix(SITE).unwrap(), &[("sec-fetch-mode", "navigate"), ("cookie", &cookies)])
     }
 
-    /// A request straight to the worker, its callouts answered by the providers.
+    /// A request sent directly to the worker, its callouts answered by the providers.
     pub fn send(&mut self, incoming: Incoming) -> Outgoing {
         self.worker.borrow_mut().set_time(self.world.now.0 * 1_000_000_000);
         let stream = self.worker.borrow_mut().begin(incoming);
@@ -109,7 +109,7 @@ pub fn page(path: &str) -> Incoming {
     get(path, &[("sec-fetch-mode", "navigate")])
 }
 
-/// What the upstream got by this name, all of it.
+/// Every value of this name that the upstream got.
 pub fn got<'a>(outgoing: &'a Outgoing, name: &str) -> Vec<&'a [u8]> {
     let fields = outgoing.upstream.iter().flatten();
     fields.filter(|(n, _)| n == name).map(|(_, value)| value.as_slice()).collect()

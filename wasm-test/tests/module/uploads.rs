@@ -1,5 +1,5 @@
-//! Bodies that are long, slow, or do not come, in Envoy as it is set up: with
-//! `allow_on_headers_stop_iteration`, and a buffer of 1 MiB for each request.
+//! Bodies that are long, slow, or missing, in Envoy as recommended: with `allow_on_headers_stop_iteration`,
+//! and a buffer of 1 MiB for each request.
 
 use serde_json::json;
 use wasm_test::{Incoming, Outgoing, Progress, StreamId};
@@ -9,7 +9,7 @@ use crate::world::{From, Key, Proxy};
 
 const MEBIBYTE: usize = 1 << 20;
 
-/// As long as the beginning of a body may take, and all of it. Seconds.
+/// Limits for the beginning of a body, and for all of it. Seconds.
 const BEGINNING: u64 = 10;
 const WHOLE: u64 = 30;
 
@@ -38,7 +38,7 @@ fn begin(site: &Site, request: Incoming) -> StreamId {
     worker.begin(request)
 }
 
-/// Five pieces of 1 MiB come while the provider is asked, and then its answer.
+/// Five pieces of 1 MiB arrive during the callout, and then its reply.
 fn sent_meanwhile(site: &mut Site, request: Incoming) -> Outgoing {
     let stream = begin(site, request);
     for number in 1..=5 {
@@ -85,7 +85,7 @@ fn a_large_upload_waits_at_the_client_during_a_callout() {
                     [("content-type", *of_type), ("sec-fetch-mode", "navigate"), ("origin", origin)]
                 }));
                 if mode.is_some_and(|of_type| of_type.starts_with("application")) && length.is_none() {
-                    // Such a form may be kept: it is gathered, since nobody says how long it is.
+                    // Such a form may be preserved: it is gathered, because its length is unknown.
                     continue;
                 }
                 let outgoing = sent_meanwhile(&mut site, upload("/orders", length, &headers));
@@ -112,7 +112,7 @@ fn a_refused_upload_gets_the_usual_refusal() {
     assert_eq!(outgoing.code.as_deref(), Some("jws_key_unknown"));
 }
 
-/// Requests whose body a flow of the filter wants: each with what it is answered if its body does not come.
+/// Requests whose body the filter reads: each with the code if its body does not arrive.
 fn with_wanted_body(site: &mut Site) -> Vec<(&'static str, Incoming)> {
     let form_type = [("content-type", "application/x-www-form-urlencoded")];
     let token = upload("/oidc/backchannel-logout", Some(500), &form_type);

@@ -1,5 +1,4 @@
-//! The verifier of signatures that Envoy has: what it says, what it cannot say, and a configuration that does
-//! without.
+//! Envoy's verifier of signatures: its results, what it cannot verify, and a configuration that does not use it.
 
 use serde_json::{Value, json};
 use wasm_test::{Incoming, Verifier};
@@ -8,17 +7,17 @@ use crate::gateway::verify_signature;
 use crate::site::{BOTH, Site, field, get};
 use crate::world::{Key, Proxy};
 
-/// It says that every signature is right.
-const SAYS_RIGHT: Verifier = |_| Some(vec![0x08, 1]);
-/// It says that every signature is wrong.
-const SAYS_WRONG: Verifier = |_| Some(said("Failed to verify digest. Error code: 0"));
+/// Every signature is valid.
+const ACCEPTS_ALL: Verifier = |_| Some(vec![0x08, 1]);
+/// No signature is valid.
+const REFUSES_ALL: Verifier = |_| Some(failed("Failed to verify digest. Error code: 0"));
 
-/// What Envoy answers about what it did not find right.
-fn said(error: &str) -> Vec<u8> {
+/// A result of Envoy with this error.
+fn failed(error: &str) -> Vec<u8> {
     [&[0x12, error.len() as u8], error.as_bytes()].concat()
 }
 
-/// A request with a token that no worker has seen, by a key of the provider or by a stranger's of the same name.
+/// A request with a new token, signed with this key.
 fn with_token(site: &mut Site, number: u64, key: &Key) -> Incoming {
     let now = site.world.now;
     let claims = json!({"iss": "https://idp.example.com", "sub": "robot", "aud": "https://api.example.com",
@@ -27,20 +26,20 @@ fn with_token(site: &mut Site, number: u64, key: &Key) -> Incoming {
     get("/api/x", &[("authorization", &token)])
 }
 
-/// The code of the decision about such a token, and how often the host was asked about signatures.
+/// The code of the decision about a new token, and how often the host's verifier was called.
 fn decide(site: &mut Site, number: u64, key: &Key) -> (String, u64) {
     let request = with_token(site, number, key);
-    let asked = |site: &Site| site.worker.borrow().calls("proxy_call_foreign_function");
-    let before = asked(site);
+    let calls = |site: &Site| site.worker.borrow().calls("proxy_call_foreign_function");
+    let before = calls(site);
     let outgoing = site.send(request);
     let code = outgoing.code.clone().unwrap();
     assert_eq!(outgoing.upstream.is_some(), code == "token", "{code}");
     assert!(code == "token" || field(&outgoing, "www-authenticate").is_some(), "{code}");
-    (code, asked(site) - before)
+    (code, calls(site) - before)
 }
 
-/// A site whose provider signs with keys of both types that hosts verify, and the keys: each with another of the
-/// same name that the provider does not have.
+/// A site whose provider has a key of each type that Envoy verifies, and these keys, each with another one of the
+/// same name.
 fn site(proxy: Proxy, change: &Value, verifier: Option<Verifier>) -> (Site, [(Key, Key); 2]) {
     let mut site = Site::with(proxy, change, |host| {
         if proxy == Proxy::Envoy {
@@ -53,12 +52,12 @@ fn site(proxy: Proxy, change: &Value, verifier: Option<Verifier>) -> (Site, [(Ke
 }
 
 #[test]
-fn a_signature_is_verified_by_envoy_and_on_nginx_by_the_module() {
+fn envoy_verifies_signatures_and_on_nginx_the_module() {
     for proxy in BOTH {
         let (mut site, keys) = site(proxy, &json!({}), Some(verify_signature));
-        let asked = u64::from(proxy == Proxy::Envoy);
+        let calls = u64::from(proxy == Proxy::Envoy);
         for (number, (right, _)) in keys.iter().enumerate() {
-            assert_eq!(decide(&mut site, number as u64, right), ("token".to_owned(), asked), "{proxy:?}");
+            assert_eq!(decide(&mut site, number as u64, right), ("token".to_owned(), calls), "{proxy:?}");
         }
         let (_, forged) = &keys[0];
         assert_eq!(decide(&mut site, 9, forged).0, "jws_signature", "{proxy:?}");
@@ -66,27 +65,27 @@ fn a_signature_is_verified_by_envoy_and_on_nginx_by_the_module() {
 }
 
 #[test]
-fn envoy_is_believed_whatever_it_says_of_a_signature() {
-    let (mut says_right, keys) = site(Proxy::Envoy, &json!({}), Some(SAYS_RIGHT));
-    let (mut says_wrong, _) = site(Proxy::Envoy, &json!({}), Some(SAYS_WRONG));
+fn the_result_of_envoy_counts() {
+    let (mut accepting, keys) = site(Proxy::Envoy, &json!({}), Some(ACCEPTS_ALL));
+    let (mut refusing, _) = site(Proxy::Envoy, &json!({}), Some(REFUSES_ALL));
     let (right, forged) = &keys[0];
-    assert_eq!(decide(&mut says_right, 1, forged), ("token".to_owned(), 1));
-    assert_eq!(decide(&mut says_wrong, 1, right).0, "jws_signature");
-    // The key has another type: that is the module's to see.
+    assert_eq!(decide(&mut accepting, 1, forged), ("token".to_owned(), 1));
+    assert_eq!(decide(&mut refusing, 1, right).0, "jws_signature");
+    // Types of keys are checked before.
     let (_, of_another_type) = &keys[1];
-    assert_eq!(decide(&mut says_right, 2, of_another_type), ("jws_key_does_not_fit".to_owned(), 0));
+    assert_eq!(decide(&mut accepting, 2, of_another_type), ("jws_key_does_not_fit".to_owned(), 0));
 }
 
 #[test]
-fn the_module_verifies_what_envoy_cannot_say() {
+fn the_module_verifies_what_envoy_cannot() {
     let cannot: [(&str, Option<Verifier>); 9] = [
         ("no such function", None),
         ("no arguments", Some(|_| None)),
         ("nothing", Some(|_| Some(vec![]))),
         ("false", Some(|_| Some(vec![0x08, 0]))),
-        ("an unknown hash", Some(|_| Some(said("sha256 is not supported.")))),
-        ("an unknown key", Some(|_| Some(said("Failed to initialize digest verify.")))),
-        ("another error", Some(|_| Some(said("signature: Failed to verify digest.")))),
+        ("an unknown hash", Some(|_| Some(failed("sha256 is not supported.")))),
+        ("an unknown key", Some(|_| Some(failed("Failed to initialize digest verify.")))),
+        ("another error", Some(|_| Some(failed("signature: Failed to verify digest.")))),
         ("no text", Some(|_| Some(vec![0x12, 2, 0xff, 0xff]))),
         ("no message", Some(|_| Some(vec![0x08, 1, 0x12]))),
     ];
@@ -101,9 +100,9 @@ fn the_module_verifies_what_envoy_cannot_say() {
 }
 
 #[test]
-fn a_configuration_keeps_every_signature_in_the_module() {
+fn with_verify_in_module_no_signature_is_left_to_envoy() {
     for proxy in BOTH {
-        let (mut site, keys) = site(proxy, &json!({"verify_in_module": true}), Some(SAYS_RIGHT));
+        let (mut site, keys) = site(proxy, &json!({"verify_in_module": true}), Some(ACCEPTS_ALL));
         for (number, (right, _)) in keys.iter().enumerate() {
             assert_eq!(decide(&mut site, number as u64, right), ("token".to_owned(), 0), "{proxy:?}");
         }

@@ -1,4 +1,4 @@
-//! Several VMs of one proxy: workers that act at the same moment, and requests that each have their own.
+//! Several VMs of one proxy: workers that act at the same moment, and requests with their own VM.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,18 +6,18 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use wasm_test::{Module, Outgoing, Progress, Setup, Worker};
 
-use crate::gateway::{answered, asked};
+use crate::gateway::{answered, sent_callout};
 use crate::site::{BOTH, Site, field, get, got, page};
 use crate::world::{Browser, Proxy};
 
 type Shared = Rc<RefCell<Worker>>;
 
-/// A site, and another worker of the same proxy. Both have seen a request, and know where they are.
+/// A site, and another worker of the same proxy. Both have had a request, and so detected their host.
 fn two_workers(proxy: Proxy, change: &Value) -> (Site, Shared) {
     two_filters(proxy, change, |_| {})
 }
 
-/// The same, and the other is set up otherwise.
+/// The same with other settings for the second worker.
 fn two_filters(proxy: Proxy, change: &Value, otherwise: impl FnOnce(&mut Setup)) -> (Site, Shared) {
     let mut first = None;
     let site = Site::with(proxy, change, |host| first = Some(host.clone()));
@@ -36,16 +36,16 @@ fn set_time(site: &Site, worker: &Shared) {
     worker.borrow_mut().set_time(site.world.now.0 * 1_000_000_000);
 }
 
-/// Answers what a worker has asked by now.
+/// Answers the callouts that a worker has sent.
 fn answer(site: &mut Site, worker: &Shared) {
     let callouts = worker.borrow().callouts();
     for (token, callout) in callouts {
-        let reply = site.world.reply(&asked(callout)).unwrap();
+        let reply = site.world.reply(&sent_callout(callout)).unwrap();
         worker.borrow_mut().answer(token, answered(reply));
     }
 }
 
-/// One after the other, or the second while the first is about to say that it will.
+/// One after the other, or the second just before the first takes the lease.
 #[test]
 fn of_two_workers_at_the_same_moment_one_fetches() {
     for (proxy, at_once) in BOTH.into_iter().flat_map(|proxy| [(proxy, false), (proxy, true)]) {
@@ -62,7 +62,7 @@ fn of_two_workers_at_the_same_moment_one_fetches() {
         let questions = |site: &Site| [&site.worker, &other].map(|worker| worker.borrow().callouts().len());
         let first = questions(&site);
         assert_eq!(first, if at_once { [0, 1] } else { [1, 0] }, "{proxy:?} at once: {at_once}");
-        // Whoever asked is never heard of again: then the other does.
+        // The first worker never gets its reply: then the other fetches.
         site.world.after(9);
         for (seconds, expected) in [(0, first), (1, [1, 1])] {
             site.world.after(seconds);
@@ -96,7 +96,7 @@ fn of_two_workers_at_the_same_moment_one_refreshes() {
         };
         site.shared.clone().unwrap().before_the_next_write(meanwhile);
         let first = site.worker.borrow_mut().begin(get("/orders", &[("cookie", &session)]));
-        let second = second.take().expect("the first writes down that it renews");
+        let second = second.take().expect("the first writes its lease");
         let streams = [(Rc::clone(&site.worker), first), (other, second)];
         let mut ended = [None, None];
         for _ in 0..10 {
@@ -121,7 +121,7 @@ fn of_two_workers_at_the_same_moment_one_refreshes() {
     }
 }
 
-/// They are called alike, and are asked through the same cluster or address.
+/// They have the same name, and the same cluster or address.
 #[test]
 fn filters_with_different_providers_share_no_documents() {
     for proxy in BOTH {
@@ -133,20 +133,20 @@ fn filters_with_different_providers_share_no_documents() {
         for worker in [&site.worker, &other] {
             worker.borrow_mut().tick();
         }
-        let asks = |worker: &Shared| {
+        let targets = |worker: &Shared| {
             let callouts = worker.borrow().callouts();
-            callouts.into_iter().map(|(_, callout)| asked(callout).url.to_string()).collect::<Vec<_>>()
+            callouts.into_iter().map(|(_, callout)| sent_callout(callout).url.to_string()).collect::<Vec<_>>()
         };
         let document = "/.well-known/openid-configuration";
-        assert_eq!(asks(&site.worker), [format!("https://idp.example.com{document}")], "{proxy:?}");
-        assert_eq!(asks(&other), [format!("https://other.example.com{document}")], "{proxy:?}");
+        assert_eq!(targets(&site.worker), [format!("https://idp.example.com{document}")], "{proxy:?}");
+        assert_eq!(targets(&other), [format!("https://other.example.com{document}")], "{proxy:?}");
         let worker = Rc::clone(&site.worker);
         answer(&mut site, &worker);
         answer(&mut site, &worker);
         for worker in [&site.worker, &other] {
             worker.borrow_mut().tick();
         }
-        assert_eq!(asks(&other).len(), 1, "{proxy:?}: it still waits for its own");
+        assert_eq!(targets(&other).len(), 1, "{proxy:?}: it still waits for its own");
         let stream = other.borrow_mut().begin(page("/orders"));
         assert!(
             !matches!(other.borrow_mut().progress(stream), Progress::Ended(outgoing) if outgoing.status == 302)
@@ -154,7 +154,7 @@ fn filters_with_different_providers_share_no_documents() {
     }
 }
 
-/// nginx's `isolation stream`: it knows nothing that another request learned, and has no ticks.
+/// nginx's `isolation stream`: the VM has nothing that another request fetched, and no ticks.
 #[test]
 fn a_request_in_a_vm_of_its_own_is_decided_normally() {
     let mut site = Site::with(Proxy::Nginx, &json!({}), |host| host.isolates_requests = true);
@@ -181,7 +181,7 @@ fn a_request_in_a_vm_of_its_own_is_decided_normally() {
             code(&site.send(get("/api/x", &[("authorization", &stale)]))),
             refused(401, "access_token_expired")
         );
-        // A session is renewed, and one that was logged out has ended, for whoever comes next.
+        // Later requests find a refreshed session, and the end of one that was logged out.
         site.world.after(301);
         let outgoing = site.send(get("/orders", &[("cookie", &session)]));
         assert_eq!((outgoing.status, site.world.idp().refreshes.used), (200, round + 1));
@@ -191,7 +191,7 @@ fn a_request_in_a_vm_of_its_own_is_decided_normally() {
             refused(401, "session_logged_out"),
         );
     }
-    // Nobody can be asked.
+    // The provider is unreachable.
     let now = site.world.now;
     let good = format!("Bearer {}", site.world.idp().access_token(&json!({}), now));
     site.world.idp().is_down = true;

@@ -1,4 +1,4 @@
-//! Keys with which a provider signs.
+//! The signing keys of a provider.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -58,7 +58,7 @@ impl Key {
         self.forge(header, claims, <[u8]>::to_vec)
     }
 
-    /// A token with another signature than the right one.
+    /// A token with a forged signature.
     pub fn forge(&self, header: &Value, claims: &Value, forgery: Forgery) -> String {
         let algorithm = match &self.secret {
             Secret::P256(_) => "ES256",

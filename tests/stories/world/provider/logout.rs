@@ -1,9 +1,9 @@
-//! What a provider says at the end of its session.
+//! What a provider sends when a session ends.
 
 use serde_json::{Value, json};
 use vestibule::time::Timestamp;
 
-use super::super::{Asked, answer, merge};
+use super::super::{SentCallout, answer, merge};
 use super::{Provider, requests};
 use vestibule::http::Reply;
 
@@ -32,8 +32,8 @@ impl Provider {
         token
     }
 
-    /// The answer to a request that gives a token back.
-    pub(super) fn revoke(&mut self, callout: &Asked) -> Reply {
+    /// The reply to a revocation request.
+    pub(super) fn revoke(&mut self, callout: &SentCallout) -> Reply {
         let endpoint = self.at("revocation_endpoint");
         let (sent, _) = requests::revocation(callout, &endpoint, &self.client_id);
         self.secrets.extend(sent.get("client_assertion").cloned());
@@ -41,6 +41,6 @@ impl Provider {
             return refusal;
         }
         self.revoked.push((sent["token_type_hint"].clone(), sent["token"].clone()));
-        self.unless_told_otherwise("revocation", |_| answer(200, ""))
+        self.unless_replaced("revocation", |_| answer(200, ""))
     }
 }

@@ -1,4 +1,4 @@
-//! Refresh tokens: what a provider gives for one, and what it thinks of one that comes a second time.
+//! Refresh tokens: how a provider answers them, and what it does at a second use.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use vestibule::time::Timestamp;
 use super::super::merge;
 use super::{Provider, answer};
 
-/// What becomes of a refresh token that is used. RFC 6749 section 6 leaves it to the provider.
+/// What happens to a used refresh token. RFC 6749 section 6 leaves it to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// A new one comes; the old one serves no more, and ends all that came of the login if it is used.
+    /// A new one is issued. The old one is spent, and its second use revokes every token of the login.
     Rotates,
-    /// A new one comes, and the old one still serves.
+    /// A new one is issued, and the old one stays valid.
     Overlaps,
-    /// The same one comes again.
+    /// The same one is sent again.
     Repeats,
-    /// None comes, and the old one still serves.
+    /// None is sent, and the old one stays valid.
     LeavesOut,
 }
 
@@ -27,28 +27,28 @@ impl Rotation {
         [Rotation::Rotates, Rotation::Overlaps, Rotation::Repeats, Rotation::LeavesOut];
 }
 
-/// What the provider knows of refresh tokens, if it gives any.
+/// The refresh tokens of a provider, if it issues any.
 pub struct Refreshes {
-    /// Whether a login comes with one.
+    /// Whether a login gets one.
     pub gives: bool,
     pub rotation: Rotation,
-    /// Whether a login comes with the refresh token of the one before.
+    /// Whether a login gets the refresh token of the login before.
     pub is_one_for_all: bool,
-    /// How many were used.
+    /// The number of uses.
     pub used: usize,
-    /// How many came a second time that serve once.
+    /// The number of second uses of single-use tokens.
     pub reused: usize,
-    /// Changes to a refreshed ID token. Null: there is none.
+    /// Changes to the ID token of a refresh. Null: it has none.
     pub id_token: Value,
     /// Changes to the response. Null: the response lacks the member.
     pub response: Value,
-    /// What it answers in place of the response for this refresh token. The token counts as used.
+    /// The reply to this refresh token, in place of the response. The token counts as used.
     pub instead_for: BTreeMap<String, Reply>,
     tokens: BTreeMap<String, Grant>,
     logins: usize,
 }
 
-/// What a refresh token stands for.
+/// What a refresh token belongs to.
 #[derive(Clone)]
 struct Grant {
     login: usize,
@@ -80,7 +80,7 @@ impl Refreshes {
 }
 
 impl Provider {
-    /// The refresh token of a new login, if the provider gives one.
+    /// The refresh token of a new login, if the provider issues one.
     pub(super) fn first_refresh_token(&mut self, subject: &Value) -> Value {
         if !self.refreshes.gives {
             return Value::Null;
@@ -102,12 +102,12 @@ impl Provider {
         token.into()
     }
 
-    /// The person is logged out everywhere.
+    /// Ends every login, so that no refresh token is valid.
     pub fn ends_all_logins(&mut self) {
         self.refreshes.tokens.values_mut().for_each(|grant| grant.serves = false);
     }
 
-    pub(super) fn renew(&mut self, token: &str, now: Timestamp) -> Reply {
+    pub(super) fn refresh(&mut self, token: &str, now: Timestamp) -> Reply {
         let refused = answer(400, json!({"error": "invalid_grant", "error_description": "not so"}));
         let rotation = self.refreshes.rotation;
         let Some(grant) = self.refreshes.tokens.get_mut(token) else { return refused };
@@ -124,7 +124,7 @@ impl Provider {
         grant.serves = rotation != Rotation::Rotates;
         let grant = Grant { serves: true, ..grant.clone() };
         self.refreshes.used += 1;
-        let access_token = format!("access-canary-renewed-{}-{}", grant.login, self.refreshes.used);
+        let access_token = format!("access-canary-newer-{}-{}", grant.login, self.refreshes.used);
         let mut response = json!({
             "token_type": "Bearer", "expires_in": 300, "access_token": access_token,
         });

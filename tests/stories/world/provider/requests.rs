@@ -1,9 +1,9 @@
-//! What every request of the filter to a provider is held to, in every story: who is asking, for
-//! what, and with no parameter that the specifications do not name.
+//! Checks every request of the filter to a provider, in every story: which client, for what, and without a
+//! parameter that the specifications do not have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Asked, CLIENT_SECRET, NEXT_CLIENT_SECRET};
+use super::super::{CLIENT_SECRET, NEXT_CLIENT_SECRET, SentCallout};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -11,7 +11,8 @@ use url::Url;
 
 pub type Parameters = BTreeMap<String, String>;
 
-/// Core section 3.1.2.1, RFC 6749 section 4.1.1, RFC 7636 section 4.3: what the filter always sends.
+/// Parameters that the filter always sends (Core section 3.1.2.1, RFC 6749 section 4.1.1, RFC 7636 section
+/// 4.3).
 const OF_AUTHORIZATION: [&str; 8] = [
     "response_type",
     "client_id",
@@ -23,8 +24,8 @@ const OF_AUTHORIZATION: [&str; 8] = [
     "code_challenge_method",
 ];
 
-/// The same, RFC 8707, OAuth 2.0 Multiple Response Types, the `audience` of Auth0 and the `access_type`
-/// of Google: what it may send.
+/// Parameters that it may send besides: the same specifications, RFC 8707, OAuth 2.0 Multiple Response Types,
+/// the `audience` of Auth0 and the `access_type` of Google.
 const MAY_BE_OF_AUTHORIZATION: [&str; 12] = [
     "response_mode",
     "display",
@@ -89,7 +90,7 @@ fn assert_names(sent: &Parameters, required: &[&str], optional: &[&str]) {
     }
 }
 
-/// An authorization request to `endpoint`.
+/// Checks an authorization request to `endpoint`.
 pub fn authorization(request: &Url, endpoint: &str, client_id: &str) -> Parameters {
     let sent = added(request, endpoint);
     assert_names(&sent, &OF_AUTHORIZATION, &MAY_BE_OF_AUTHORIZATION);
@@ -99,24 +100,24 @@ pub fn authorization(request: &Url, endpoint: &str, client_id: &str) -> Paramete
         assert_eq!(sent[name], value);
     }
     assert!(sent["scope"].split(' ').any(|scope| scope == "openid"), "{}", sent["scope"]);
-    // Random values of 32 bytes, and a hash of so many.
+    // Random values of 32 bytes, and a hash of the same length.
     for name in ["nonce", "code_challenge"] {
         assert_eq!(sent[name].len(), 43, "{name}");
     }
-    // The same, and what is sealed for us alone; not too long for any provider.
+    // A random value and a part that is sealed for the filter itself; not too long for any provider.
     assert!((43 + 59..512).contains(&sent["state"].len()), "{}", sent["state"]);
     assert_ne!(sent["state"], sent["nonce"]);
     sent
 }
 
-/// A request for something public: the discovery document or the keys.
-pub fn public(callout: &Asked) {
+/// Checks a request for a public document: the metadata or the keys.
+pub fn public(callout: &SentCallout) {
     assert_eq!((callout.method.as_str(), callout.body.len()), ("GET", 0));
-    assert_eq!(fields(callout), ["accept"], "nobody says here who they are");
+    assert_eq!(fields(callout), ["accept"], "it carries no credentials");
 }
 
-/// A token request, and the method by which the client proved itself.
-pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
+/// A token request, and the authentication method of the client.
+pub fn token(callout: &SentCallout, client_id: &str) -> (Parameters, &'static str) {
     let is_refresh = parameters(&callout.body).contains_key("refresh_token");
     let (grant_type, names): (_, &[&str]) = match is_refresh {
         true => ("refresh_token", &OF_REFRESH),
@@ -129,14 +130,14 @@ pub fn token(callout: &Asked, client_id: &str) -> (Parameters, &'static str) {
     (sent, method)
 }
 
-/// A revocation request, and the method by which the client proved itself.
-pub fn revocation(callout: &Asked, endpoint: &str, client_id: &str) -> (Parameters, &'static str) {
+/// A revocation request, and the authentication method of the client.
+pub fn revocation(callout: &SentCallout, endpoint: &str, client_id: &str) -> (Parameters, &'static str) {
     assert_eq!(callout.url.as_str(), endpoint);
     form_of_client(callout, client_id, &OF_REVOCATION)
 }
 
-/// A form with these parameters and those by which a client proves itself.
-fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Parameters, &'static str) {
+/// A form with these parameters and those of client authentication.
+fn form_of_client(callout: &SentCallout, client_id: &str, names: &[&str]) -> (Parameters, &'static str) {
     assert_eq!((callout.method.as_str(), callout.url.query()), ("POST", None));
     assert_eq!(field(callout, "content-type"), Some("application/x-www-form-urlencoded"));
     let sent = parameters(&callout.body);
@@ -167,7 +168,7 @@ fn form_of_client(callout: &Asked, client_id: &str, names: &[&str]) -> (Paramete
     (sent, method)
 }
 
-/// Client and secret of the basic scheme, each form-encoded first (RFC 6749 section 2.3.1).
+/// Client identifier and secret of the basic scheme, each form-encoded first (RFC 6749 section 2.3.1).
 fn basic(credentials: &str) -> Option<(String, String)> {
     let decoded = String::from_utf8(STANDARD.decode(credentials.strip_prefix("Basic ")?).ok()?).ok()?;
     let (client, secret) = decoded.split_once(':')?;
@@ -178,8 +179,8 @@ fn basic(credentials: &str) -> Option<(String, String)> {
     Some((decode(client)?, decode(secret)?))
 }
 
-/// The client that a callout says it comes from.
-pub fn client(callout: &Asked) -> Option<String> {
+/// The client that a callout names.
+pub fn client(callout: &SentCallout) -> Option<String> {
     if let Some((client, _)) = field(callout, "authorization").and_then(basic) {
         return Some(client);
     }
@@ -192,13 +193,13 @@ pub fn client(callout: &Asked) -> Option<String> {
     sent.get("client_id").cloned()
 }
 
-/// The access token that a callout brings.
-pub fn bearer_token(callout: &Asked) -> Option<String> {
+/// The access token in a callout.
+pub fn bearer_token(callout: &SentCallout) -> Option<String> {
     Some(field(callout, "authorization")?.strip_prefix("Bearer ")?.to_owned())
 }
 
-/// The secret, or the `kid` of the key, with which a client proves itself.
-pub fn credential(callout: &Asked) -> String {
+/// The secret, or the `kid` of the key, with which a client authenticates.
+pub fn credential(callout: &SentCallout) -> String {
     let sent = parameters(&callout.body);
     if let Some(credentials) = field(callout, "authorization") {
         return basic(credentials).unwrap().1;
@@ -211,9 +212,9 @@ pub fn credential(callout: &Asked) -> String {
     sent.get("client_secret").cloned().unwrap_or_default()
 }
 
-/// A userinfo request; the access token in it. It is in the `Authorization` field and nowhere else
-/// (RFC 6750 section 2.1).
-pub fn userinfo(callout: &Asked, endpoint: &str) -> String {
+/// A userinfo request. Returns the access token, which is in the `Authorization` field and nowhere else (RFC
+/// 6750 section 2.1).
+pub fn userinfo(callout: &SentCallout, endpoint: &str) -> String {
     assert_eq!((callout.method.as_str(), callout.body.len()), ("GET", 0));
     assert_eq!(added(&callout.url, endpoint).len(), 0, "a token in the query is in every log");
     assert_eq!(fields(callout), ["accept", "authorization"]);
@@ -221,7 +222,7 @@ pub fn userinfo(callout: &Asked, endpoint: &str) -> String {
     token.expect("the access token is a bearer token").to_owned()
 }
 
-/// The browser is sent to log out.
+/// Checks a logout request in the browser.
 pub fn logout(request: &Url, endpoint: &str, client_id: &str) -> Parameters {
     let sent = added(request, endpoint);
     assert_names(&sent, &["client_id"], &MAY_BE_OF_LOGOUT);
@@ -229,11 +230,12 @@ pub fn logout(request: &Url, endpoint: &str, client_id: &str) -> Parameters {
     sent
 }
 
-/// Names of the header fields, each of which occurs once. What the client sent is not among them.
-fn fields(callout: &Asked) -> Vec<&str> {
+/// The names of the header fields, each of which occurs once. Fields of the client's request are not among
+/// them.
+fn fields(callout: &SentCallout) -> Vec<&str> {
     callout.headers.iter().map(|(name, _)| name).collect()
 }
 
-fn field<'a>(callout: &'a Asked, name: &str) -> Option<&'a str> {
+fn field<'a>(callout: &'a SentCallout, name: &str) -> Option<&'a str> {
     callout.headers.one(name)
 }

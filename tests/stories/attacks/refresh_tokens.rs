@@ -1,10 +1,11 @@
-//! REFR-..: the use of refresh tokens, and that they never show. `refresh.rs` has the stories of refreshes.
+//! REFR-..: the use of refresh tokens, and that they are never shown. `refresh.rs` has the stories of
+//! refreshes.
 
 use serde_json::{Value, json};
 
 use crate::world::{SESSION, World, lines, merge, noise};
 
-/// Somebody is logged in at a provider that gives refresh tokens, with everything forwarded.
+/// A session at a provider that issues refresh tokens, with all tokens forwarded.
 fn logged_in(change: &Value) -> World {
     let mut all = json!({"identity": {
         "access_token_header": "x-token", "id_token_header": "x-id-token",
@@ -22,9 +23,9 @@ fn logged_in(change: &Value) -> World {
 #[test]
 fn refr_01_every_refresh_token_is_used_once_and_replaced() {
     let mut world = logged_in(&json!({}));
-    for renewals in 1..=10 {
+    for refreshes in 1..=10 {
         world.after(301).get("/orders").is(200, "session");
-        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (renewals, 0), "REFR-01");
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (refreshes, 0), "REFR-01");
     }
 }
 
@@ -56,7 +57,11 @@ fn refr_15_a_session_that_grows_and_shrinks_leaves_no_parts() {
         world.idp().refreshes.id_token = json!({"groups": noise(bytes)});
         world.after(301).get("/orders").is(200, "session");
         let seen = world.get("/orders");
-        assert_eq!(seen.is(200, "session").told("x-groups").map(str::len), Some(bytes), "REFR-15 {bytes}");
+        assert_eq!(
+            seen.is(200, "session").upstream_header("x-groups").map(str::len),
+            Some(bytes),
+            "REFR-15 {bytes}"
+        );
         counts.push(world.browser.names().iter().filter(|name| name.starts_with(SESSION)).count());
     }
     assert!(counts[1] > counts[2] && counts[2] >= counts[3] && counts[4] > counts[5], "REFR-15 {counts:?}");

@@ -12,7 +12,7 @@ const RETRY_AFTER: Seconds = Seconds(1);
 ///
 /// # Errors
 /// No reply, or the reply of a proxy that stands in for a provider it cannot reach.
-pub async fn ask(callouts: &Callouts, request: Callout) -> Result<ProviderResponse, Error> {
+pub async fn send(callouts: &Callouts, request: Callout) -> Result<ProviderResponse, Error> {
     let what = request.destination();
     let received = callouts.send(request).await.and_then(ProviderResponse::of_provider);
     received.map_err(|why| Error::Unreachable { what, why, retry_after: RETRY_AFTER })
