@@ -15,9 +15,9 @@ use crate::time::Timestamp;
 /// together with its meaning (which provider, which purpose): a token without its signature, or the session
 /// of another provider, is another text.
 ///
-/// Two generations of half the limit each: new entries go into the young one; when it is full, the old one is
-/// evicted and the young one becomes old. A lookup moves an entry to the young one, so entries in use stay.
-/// Every operation is O(1), amortised.
+/// Its limit is of memory: each entry has a weight. Two generations of half the limit each: new entries go into
+/// the young one; when it is full, the old one is evicted and the young one becomes old. A lookup moves an entry
+/// to the young one, so entries in use stay. Every operation is O(1), amortised.
 pub struct Cache<V> {
     key: [u8; 16],
     half: usize,
@@ -29,15 +29,19 @@ pub struct Cache<V> {
 #[derive(Debug, Clone, Copy)]
 pub struct CacheKey(u128);
 
-type Generation<V> = HashMap<u128, Entry<V>, BuildHasherDefault<IdentityHasher>>;
+struct Generation<V> {
+    entries: HashMap<u128, Entry<V>, BuildHasherDefault<IdentityHasher>>,
+    weight: usize,
+}
 
 struct Entry<V> {
     value: V,
+    weight: usize,
     expires_at: Timestamp,
 }
 
 impl<V> Cache<V> {
-    /// An empty cache of at most `limit` entries (at least 2), with a key from
+    /// An empty cache of entries that weigh at most `limit` together (at least 2), with a key from
     /// [`crate::random::Random::key16`].
     pub fn new(key: [u8; 16], limit: usize) -> Self {
         let half = limit.wrapping_shr(1).max(1);
@@ -61,26 +65,31 @@ impl<V> Cache<V> {
         if let Some(entry) = self.old.remove(&hash) {
             self.put(hash, entry);
         }
-        if self.young.get(&hash)?.expires_at <= now {
+        if self.young.entries.get(&hash)?.expires_at <= now {
             self.young.remove(&hash);
         }
-        self.young.get(&hash).map(|entry| &entry.value)
+        self.young.entries.get(&hash).map(|entry| &entry.value)
     }
 
-    /// Caches `value` until `expires_at`, replacing the earlier value of this text.
-    pub fn insert(&mut self, parts: &[&[u8]], value: V, expires_at: Timestamp) {
-        self.insert_by_key(self.key(parts), value, expires_at);
+    /// Caches `value` until `expires_at`, replacing the earlier value of this text. What weighs more than half
+    /// the limit is not cached.
+    pub fn insert(&mut self, parts: &[&[u8]], value: V, weight: usize, expires_at: Timestamp) {
+        self.insert_by_key(self.key(parts), value, weight, expires_at);
     }
 
-    /// Caches `value` until `expires_at`, replacing the earlier value of this text.
-    pub fn insert_by_key(&mut self, CacheKey(hash): CacheKey, value: V, expires_at: Timestamp) {
+    /// As [`Cache::insert`], by the key of the text.
+    pub fn insert_by_key(&mut self, key: CacheKey, value: V, weight: usize, expires_at: Timestamp) {
+        let CacheKey(hash) = key;
         self.old.remove(&hash);
-        self.put(hash, Entry { value, expires_at });
+        self.young.remove(&hash);
+        if weight <= self.half {
+            self.put(hash, Entry { value, weight, expires_at });
+        }
     }
 
     /// How many entries it has, expired ones included.
     pub fn len(&self) -> usize {
-        self.young.len().saturating_add(self.old.len())
+        self.young.entries.len().saturating_add(self.old.entries.len())
     }
 
     /// Whether it is empty.
@@ -89,11 +98,12 @@ impl<V> Cache<V> {
     }
 
     fn put(&mut self, hash: u128, entry: Entry<V>) {
-        if self.young.len() >= self.half && !self.young.contains_key(&hash) {
+        if self.young.weight.saturating_add(entry.weight) > self.half {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.insert(hash, entry);
+        self.young.weight = self.young.weight.saturating_add(entry.weight);
+        self.young.entries.insert(hash, entry);
     }
 
     fn hash(&self, parts: &[&[u8]]) -> u128 {
@@ -103,6 +113,25 @@ impl<V> Cache<V> {
             hasher.write(part);
         }
         hasher.finish128().as_u128()
+    }
+}
+
+impl<V> Default for Generation<V> {
+    fn default() -> Self {
+        Generation { entries: HashMap::default(), weight: 0 }
+    }
+}
+
+impl<V> Generation<V> {
+    fn remove(&mut self, hash: &u128) -> Option<Entry<V>> {
+        let entry = self.entries.remove(hash)?;
+        self.weight = self.weight.saturating_sub(entry.weight);
+        Some(entry)
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.weight = 0;
     }
 }
 
@@ -151,7 +180,7 @@ mod tests {
         for limit in [2, 3, 1000] {
             let mut cache = cache(limit);
             for i in 0..1_000_000_u32 {
-                cache.insert(&[&i.to_le_bytes()], i, LATER);
+                cache.insert(&[&i.to_le_bytes()], i, 1, LATER);
                 assert!(cache.len() <= limit, "RS-22 DOS-02");
             }
             assert_eq!(cache.get(&[&999_999_u32.to_le_bytes()], NOW), Some(&999_999));
@@ -159,10 +188,24 @@ mod tests {
     }
 
     #[test]
+    fn heavy_entries_take_the_room_of_several_and_too_heavy_ones_none() {
+        let mut cache = cache(20);
+        for (name, weight) in [(b"a", 4), (b"b", 6), (b"c", 10), (b"d", 11)] {
+            cache.insert(&[name], 1, weight, LATER);
+        }
+        let has = |cache: &mut Cache<u32>, name: &[u8]| cache.get(&[name], NOW).is_some();
+        assert!(!has(&mut cache, b"d") && has(&mut cache, b"c"));
+        // One of half the limit leaves no room for others in its generation.
+        assert!(has(&mut cache, b"a") && !has(&mut cache, b"b") && !has(&mut cache, b"x"));
+        cache.insert(&[b"a"], 2, 11, LATER);
+        assert!(!has(&mut cache, b"a"), "the earlier value of a text does not stay");
+    }
+
+    #[test]
     fn lookups_do_not_grow_the_cache() {
         let mut cache = cache(8);
         for i in 0..1000_u32 {
-            cache.insert(&[&i.to_le_bytes()], i, LATER);
+            cache.insert(&[&i.to_le_bytes()], i, 1, LATER);
             for j in 0..=i {
                 cache.get(&[&j.to_le_bytes()], NOW);
                 assert!(cache.len() <= 8);
@@ -173,10 +216,10 @@ mod tests {
     #[test]
     fn used_entries_stay_and_unused_ones_are_evicted() {
         let mut cache = cache(10);
-        cache.insert(&[b"used"], 1, LATER);
-        cache.insert(&[b"unused"], 2, LATER);
+        cache.insert(&[b"used"], 1, 1, LATER);
+        cache.insert(&[b"unused"], 2, 1, LATER);
         for i in 0..100_u32 {
-            cache.insert(&[&i.to_le_bytes()], i, LATER);
+            cache.insert(&[&i.to_le_bytes()], i, 1, LATER);
             assert_eq!(cache.get(&[b"used"], NOW), Some(&1));
         }
         assert_eq!(cache.get(&[b"unused"], NOW), None);
@@ -185,7 +228,7 @@ mod tests {
     #[test]
     fn an_expired_entry_is_never_returned() {
         let mut cache = cache(10);
-        cache.insert(&[b"text"], 1, LATER);
+        cache.insert(&[b"text"], 1, 1, LATER);
         assert_eq!(cache.get(&[b"text"], Timestamp(LATER.0 - 1)), Some(&1));
         assert_eq!(cache.get(&[b"text"], LATER), None);
         assert_eq!(cache.get(&[b"text"], NOW), None, "and it does not come back with the clock");
@@ -195,15 +238,15 @@ mod tests {
     #[test]
     fn an_expired_entry_of_the_old_generation_is_never_returned() {
         let mut cache = cache(2);
-        cache.insert(&[b"text"], 1, LATER);
-        cache.insert(&[b"other"], 2, LATER);
+        cache.insert(&[b"text"], 1, 1, LATER);
+        cache.insert(&[b"other"], 2, 1, LATER);
         assert_eq!(cache.get(&[b"text"], LATER), None);
     }
 
     #[test]
     fn the_whole_text_and_its_division_into_parts_make_the_key() {
         let mut cache = cache(10);
-        cache.insert(&[b"ab", b"c"], 1, LATER);
+        cache.insert(&[b"ab", b"c"], 1, 1, LATER);
         for other in [&[&b"a"[..], b"bc"][..], &[b"abc"], &[b"ab", b"c", b""], &[b"ab", b"d"], &[]] {
             assert_eq!(cache.get(other, NOW), None, "{other:?}");
         }
@@ -228,8 +271,8 @@ mod tests {
     fn the_latest_value_of_a_text_wins_in_either_generation() {
         let mut cache = cache(4);
         for i in 0..9_u32 {
-            cache.insert(&[b"text"], i, LATER);
-            cache.insert(&[&i.to_le_bytes()], i, LATER);
+            cache.insert(&[b"text"], i, 1, LATER);
+            cache.insert(&[&i.to_le_bytes()], i, 1, LATER);
             assert_eq!(cache.get(&[b"text"], NOW), Some(&i));
         }
     }
@@ -237,10 +280,10 @@ mod tests {
     #[test]
     fn a_replaced_value_does_not_come_back() {
         let mut cache = cache(4);
-        cache.insert(&[b"text"], 1, LATER);
-        cache.insert(&[b"a"], 0, LATER);
-        cache.insert(&[b"b"], 0, LATER);
-        cache.insert(&[b"text"], 2, LATER);
+        cache.insert(&[b"text"], 1, 1, LATER);
+        cache.insert(&[b"a"], 0, 1, LATER);
+        cache.insert(&[b"b"], 0, 1, LATER);
+        cache.insert(&[b"text"], 2, 1, LATER);
         assert_eq!(cache.get(&[b"text"], NOW), Some(&2));
     }
 }

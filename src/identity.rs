@@ -30,8 +30,8 @@ pub enum Proof {
     },
     /// By this access token.
     Bearer {
-        /// As it was sent.
-        access_token: Secret,
+        /// As it was sent, until the headers for the upstream are built.
+        access_token: Option<Secret>,
         /// Its `exp`.
         expires_at: Timestamp,
     },
@@ -50,9 +50,17 @@ impl Identity {
 
     /// The holder of a verified access token.
     pub fn of_token(token: AccessToken, text: Secret) -> Self {
-        let proof = Proof::Bearer { access_token: text, expires_at: token.expires_at() };
+        let proof = Proof::Bearer { access_token: Some(text), expires_at: token.expires_at() };
         let scopes = token.scopes().into_iter().map(str::to_owned).collect();
         Identity { proof, claims: token.into_claims(), scopes }
+    }
+
+    /// Drops the tokens, which a cached identity does not need.
+    pub fn drop_tokens(&mut self) {
+        match &mut self.proof {
+            Proof::Session { access_token, id_token, .. } => (*access_token, *id_token) = (None, None),
+            Proof::Bearer { access_token, .. } => *access_token = None,
+        }
     }
 
     /// How it was proven.

@@ -3,14 +3,19 @@
 //! ngx_wasm_module implements `random_get` with libc `random()` seeded from process id and time: a few
 //! hundred guesses find it. So every random value is drawn from a generator keyed with a secret of the
 //! configuration; host randomness, time, a counter and the worker's identity are only further inputs. An
-//! attacker without the secret cannot predict a value as long as HMAC-SHA256 is a pseudorandom function,
-//! however bad the host is.
+//! attacker without the secret cannot predict a value as long as HMAC-SHA256 and ChaCha20 are pseudorandom
+//! functions, however bad the host is.
+//!
+//! HMAC makes a seed of all inputs for each draw, and ChaCha20 (RFC 8439) makes the output and the next state
+//! of the seed: a fast-key-erasure generator.
 
 use std::cell::RefCell;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
 use hkdf::Hkdf;
 use hmac::Hmac;
 use hmac::digest::{FixedOutput, KeyInit, Update};
@@ -24,16 +29,15 @@ use crate::time::Timestamp;
 const HOST_BYTES: usize = 32;
 
 /// Salt of the key derivation: nothing else is derived from the secret with it.
-const KEY_LABEL: &[u8] = b"vestibule random generator v1";
-
-// The purpose of a MAC; the first byte of every message.
-const MIX: u8 = 1;
-const OUTPUT: u8 = 2;
-const NEXT: u8 = 3;
+const KEY_LABEL: &[u8] = b"vestibule random generator v2";
 
 /// The characters of [`Random::reference`]: no two look alike in print or by hand, and no vowels, so no
 /// words.
 const REFERENCE_ALPHABET: &[u8; 24] = b"2346789CDFGHJKMNPQRTVWXY";
+
+/// 2^64 divided by the golden ratio: the step of SplitMix64 (Steele, Lea and Flood, "Fast splittable
+/// pseudorandom number generators", 2014).
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The host gave no randomness. The request that needs it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct Random {
 struct State {
     chain: Zeroizing<[u8; 32]>,
     draws: u64,
+    /// What references are made of, from the first on.
+    references: Option<u64>,
 }
 
 impl Random {
@@ -72,7 +78,7 @@ impl Random {
         // HMAC fills a short key with zeros up to its block (RFC 2104 section 2).
         let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
         block.iter_mut().zip(extracted).for_each(|(to, from)| *to = from);
-        let state = State { chain: Zeroizing::new([0; 32]), draws: 0 };
+        let state = State { chain: Zeroizing::new([0; 32]), draws: 0, references: None };
         Random { mac: Hmac::new(&block), worker, host, state: RefCell::new(state) }
     }
 
@@ -96,23 +102,22 @@ impl Random {
         let mut state = self.state.borrow_mut();
         state.draws = state.draws.wrapping_add(1);
         // Every part has a fixed length, so no two different inputs make the same message.
-        let seed = self.mac(
-            MIX,
-            &[
-                state.chain.as_slice(),
-                host.as_slice(),
-                &now.0.to_be_bytes(),
-                &state.draws.to_be_bytes(),
-                &self.worker.to_be_bytes(),
-            ],
-        );
-        let chunks = values.iter_mut().flat_map(|value| value.chunks_mut(32));
-        for (chunk, index) in chunks.zip(0_u64..) {
-            let block = self.mac(OUTPUT, &[seed.as_slice(), &index.to_be_bytes()]);
-            chunk.iter_mut().zip(block.iter()).for_each(|(to, from)| *to = *from);
-        }
+        let seed = self.mac(&[
+            state.chain.as_slice(),
+            host.as_slice(),
+            &now.0.to_be_bytes(),
+            &state.draws.to_be_bytes(),
+            &self.worker.to_be_bytes(),
+        ]);
+        // Each seed is the key of one keystream only.
+        let mut stream = ChaCha20::new((&*seed).into(), &Default::default());
         // The seed of earlier output cannot be computed from the new state.
-        state.chain = self.mac(NEXT, &[seed.as_slice()]);
+        state.chain.fill(0);
+        stream.apply_keystream(state.chain.as_mut_slice());
+        for value in values {
+            value.fill(0);
+            stream.apply_keystream(value);
+        }
         Ok(())
     }
 
@@ -128,14 +133,24 @@ impl Random {
     }
 
     /// A reference for one response that is easy to read over the phone, such as `K7Q2-9FTX`. There are 10^11
-    /// of them: enough to find one line of a log; it is no secret.
+    /// of them: enough to find one line of a log; it is no secret. So a worker draws once, and mixes each from
+    /// that and a count: every refusal has one.
     ///
     /// # Errors
-    /// As [`Random::fill`].
+    /// As [`Random::fill`], at the first.
     pub fn reference(&self, now: Timestamp) -> Result<String, NoRandomness> {
-        let mut random = [0; 8];
-        self.fill(&mut random, now)?;
-        let (mut rest, base) = (u64::from_be_bytes(random), REFERENCE_ALPHABET.len() as u64);
+        let known = self.state.borrow().references;
+        let seed = match known {
+            Some(seed) => seed,
+            None => {
+                let mut random = [0; 8];
+                self.fill(&mut random, now)?;
+                u64::from_be_bytes(random)
+            }
+        };
+        let seed = seed.wrapping_add(GOLDEN_RATIO);
+        self.state.borrow_mut().references = Some(seed);
+        let (mut rest, base) = (mixed(seed), REFERENCE_ALPHABET.len() as u64);
         let mut reference = String::with_capacity(9);
         while reference.len() < 9 {
             if reference.len() == 4 {
@@ -168,14 +183,20 @@ impl Random {
         Ok(key)
     }
 
-    fn mac(&self, purpose: u8, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    fn mac(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
         let mut mac = self.mac.clone();
-        mac.update(&[purpose]);
         for part in parts {
             mac.update(part);
         }
         Zeroizing::new(mac.finalize_fixed().into())
     }
+}
+
+/// The output of SplitMix64 for a state. Different states give different outputs.
+fn mixed(state: u64) -> u64 {
+    let state = (state ^ state.wrapping_shr(30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ state.wrapping_shr(27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ state.wrapping_shr(31)
 }
 
 /// Random bytes as text: base64url without padding.
@@ -275,6 +296,21 @@ mod tests {
         one.fill(&mut [0; 8], NOW).unwrap();
         other.fill(&mut [0; 8], Timestamp(NOW.0 + 1)).unwrap();
         assert_ne!(one.token(NOW, 32), other.token(NOW, 32));
+    }
+
+    /// Who reads the memory of a worker, and knows the key, computes nothing that it drew before.
+    #[test]
+    fn earlier_output_cannot_be_computed_from_the_key_and_the_state() {
+        let random = generator("key", 1);
+        let mut drawn = [0; 32];
+        random.fill(&mut drawn, NOW).unwrap();
+        let chain = random.state.borrow().chain.clone();
+        assert_ne!(*chain, drawn);
+        for purpose in [MIX, OUTPUT, NEXT] {
+            for parts in [&[chain.as_slice(), &0_u64.to_be_bytes()][..], &[chain.as_slice()]] {
+                assert_ne!(*random.mac(purpose, parts), drawn, "{purpose}");
+            }
+        }
     }
 
     #[test]

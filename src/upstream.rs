@@ -12,6 +12,7 @@ use crate::error::ClientError;
 use crate::http::{Headers, Request, folded, folded_byte};
 use crate::identity::{Identity, Proof};
 use crate::jose::Jws;
+use crate::json;
 use crate::oidc::claims::numeric_date;
 use crate::secret::Secret;
 use crate::session::{CookieEdit, Cookies, without_ours};
@@ -80,6 +81,16 @@ pub struct IdentityHeaders {
 }
 
 impl IdentityHeaders {
+    /// About how much memory they take. Bytes.
+    pub fn memory(&self) -> usize {
+        let header = |(name, value): &Header| name.len().saturating_add(value.len()).saturating_add(48);
+        let headers = self.headers.iter().map(header);
+        let scopes = self.identity.scopes().iter().map(|name| name.len().saturating_add(24));
+        let claims = json::memory_of(self.identity.claims());
+        let parts = headers.chain(scopes).chain([claims, self.subject.len()]);
+        parts.fold(size_of::<IdentityHeaders>(), usize::saturating_add)
+    }
+
     /// The headers at `now`: no expired ID token.
     fn headers(&self, now: Timestamp) -> SharedHeaders {
         let has_expired = self.id_token_expires_at.is_some_and(|end| now >= end);
@@ -113,7 +124,7 @@ impl Upstream {
     }
 
     /// What the upstream receives about an identity.
-    pub fn headers_for(&self, identity: Identity) -> IdentityHeaders {
+    pub fn headers_for(&self, mut identity: Identity) -> IdentityHeaders {
         let mut headers = self.identity_headers(&identity);
         let mut ends_at = None;
         if let (Some(name), Proof::Session { id_token: Some(token), id_token_expires_at, .. }) =
@@ -124,6 +135,7 @@ impl Upstream {
             // not forwarded.
             ends_at = id_token_expires_at.or_else(|| end_of(token)).or(Some(Timestamp(0)));
         }
+        identity.drop_tokens();
         let subject = identity.subject().unwrap_or_default().into();
         IdentityHeaders { identity, subject, headers: headers.into(), id_token_expires_at: ends_at }
     }
@@ -142,7 +154,7 @@ impl Upstream {
         }
         let access_token = match identity.proof() {
             Proof::Session { access_token, .. } => access_token.as_ref(),
-            Proof::Bearer { access_token, .. } => Some(access_token),
+            Proof::Bearer { access_token, .. } => access_token.as_ref(),
         };
         if let (Some(name), Some(token)) = (&self.access_token_header, access_token) {
             let prefix = if name == "authorization" { "Bearer " } else { "" };

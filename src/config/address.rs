@@ -232,6 +232,7 @@ mod tests {
             ("example.com.", Some(443), None),
             ("a..b", Some(443), None),
             ("-a.b", Some(443), None),
+            ("a-.b", Some(443), None),
             ("a b", Some(443), None),
             ("user@host", Some(443), None),
             ("[::1", Some(443), None),

@@ -295,6 +295,7 @@ fn check_cookie_name(name: Text, http: bool, has_domain: bool, reading: &mut Rea
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use sha2::{Digest, Sha256};
 
     use crate::config::trial::{KEY, accepted, read, refused};
 
@@ -327,6 +328,22 @@ mod tests {
             (session(json!({"keys": []})), "session.keys: must have from 1 to 16 items, got 0"),
         ]);
         accepted([session(json!({"keys": ["f0a1c2b394857669d0e1b2c3a4f59687", KEY]}))]);
+    }
+
+    /// A file may have been read in the place of a key.
+    #[test]
+    fn a_session_key_has_a_length_limit() {
+        let hex = |length: usize| {
+            let digests = (0..=16_u32).flat_map(|number| Sha256::digest(number.to_be_bytes()));
+            let mut text: String = digests.map(|byte| format!("{byte:02x}")).collect();
+            text.truncate(length);
+            text
+        };
+        accepted([session(json!({"keys": [hex(1024)]}))]);
+        refused([(
+            session(json!({"keys": [hex(1025)]})),
+            "session.keys[0]: must have at most 1024 bytes, got 1025",
+        )]);
     }
 
     #[test]

@@ -60,8 +60,9 @@ pub async fn check(
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
     let until = access_token.expires_at() + server.config.leeway;
     let identity_headers = filter.upstream.headers_for(Identity::of_token(access_token, token.into_secret()));
+    let memory = identity_headers.memory();
     let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), keys });
-    filter.tokens.borrow_mut().insert_by_key(key, Rc::clone(&cached), until);
+    filter.tokens.borrow_mut().insert_by_key(key, Rc::clone(&cached), memory, until);
     Ok(cached)
 }
 

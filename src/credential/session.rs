@@ -171,7 +171,8 @@ fn cached(
         checked_at: Cell::default(),
         fingerprint: OnceCell::new(),
     });
-    filter.sessions.borrow_mut().insert(key, Rc::clone(&cached), expires_at);
+    let memory = cached.session.memory().saturating_add(cached.identity_headers.memory());
+    filter.sessions.borrow_mut().insert(key, Rc::clone(&cached), memory, expires_at);
     Some(cached)
 }
 

@@ -224,3 +224,51 @@ impl RequestBody {
         BodyPolicy::Hold
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Headers;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000);
+    const GATHERS: HostTraits =
+        HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
+
+    /// That of a request whose flow waits for a callout, and may need at most 100 bytes after it.
+    fn kept() -> RequestBody {
+        let mut body = RequestBody::of(&Request {
+            method: "POST".into(),
+            scheme: "https".into(),
+            authority: "app.example.com".into(),
+            path: "/orders".into(),
+            headers: Headers::default(),
+            has_body: true,
+            host: GATHERS,
+        });
+        assert_eq!(body.meanwhile(100), BodyPolicy::Gather);
+        body
+    }
+
+    #[test]
+    fn a_body_that_has_arrived_in_part_is_not_read_before_its_end() {
+        let mut body = kept();
+        assert_eq!(body.receive(10, false, true), None);
+        assert!(matches!(body.wait(100, GATHERS, false, NOW), BodyStep::Comes));
+        assert_eq!(body.take_read(), None);
+        assert_eq!(body.receive(20, false, true), None);
+        assert_eq!(body.receive(30, true, true), Some(Ok(30)));
+        assert_eq!(body.take_read(), Some((30, true)));
+    }
+
+    #[test]
+    fn a_body_that_has_arrived_whole_is_read_at_once_or_is_too_large() {
+        let mut body = kept();
+        assert_eq!(body.receive(100, true, true), None);
+        assert!(matches!(body.wait(100, GATHERS, false, NOW), BodyStep::Read(100)));
+        let mut body = kept();
+        assert_eq!(body.receive(101, true, true), None);
+        let step = body.wait(100, GATHERS, false, NOW);
+        assert!(matches!(step, BodyStep::Known(Err(BodyFailed::TooLarge))));
+        assert!(!body.is_wanted());
+    }
+}

@@ -131,3 +131,25 @@ impl SingleFlights {
         self.0.remove(name).map(|known| known.waiting).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oidc::{discovery::discovery_request, fixture};
+
+    #[test]
+    fn requests_that_wait_for_one_callout_are_bounded() {
+        let host = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
+        let callout = discovery_request(&fixture::provider()).unwrap();
+        let mut flights = SingleFlights::default();
+        let mut join = |number| {
+            flights.join("metadata", &callout, RequestId(number), true, host, |_| true, Timestamp(1_000))
+        };
+        assert!(matches!(join(0), Role::First));
+        for number in 1..=1_000 {
+            assert!(matches!(join(number), Role::Behind), "{number}");
+        }
+        assert!(matches!(join(1_001), Role::None));
+        assert_eq!(flights.finish("metadata").len(), 1_000);
+    }
+}

@@ -37,11 +37,11 @@ use crate::time::Timestamp;
 use crate::upstream::{IdentityHeaders, Upstream};
 pub(crate) use crate::visit::Visit;
 
-/// Opened sessions in the cache of one worker.
-const SESSIONS_REMEMBERED: usize = 2_000;
+/// Memory of the opened sessions in the cache of one worker: some thousands of usual ones. Bytes.
+const SESSIONS_MEMORY: usize = 6 * 1024 * 1024;
 
-/// Verified tokens in the cache of one worker.
-const TOKENS_REMEMBERED: usize = 2_000;
+/// Memory of the verified tokens in the cache of one worker. Bytes.
+const TOKENS_MEMORY: usize = 4 * 1024 * 1024;
 
 /// Flows that may wait for the next tick.
 const JOBS_LIMIT: usize = 1_000;
@@ -133,8 +133,8 @@ impl Filter {
             registry,
             cookies,
             upstream: Upstream::new(&config),
-            sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_REMEMBERED)),
-            tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_REMEMBERED)),
+            sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_MEMORY)),
+            tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_MEMORY)),
             needs: Needs::of(&config),
             store,
             instance: Instance::new(host.worker),

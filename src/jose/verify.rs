@@ -627,4 +627,17 @@ mod tests {
         let KeyType::Rsa(key) = key(rsa_jwk()).key else { panic!() };
         assert!(!has_roca_fingerprint(&key.n_bytes()));
     }
+
+    #[test]
+    fn each_small_prime_alone_shows_that_a_modulus_has_no_roca_fingerprint() {
+        for prime in SMALL_PRIMES {
+            // One modulo every other prime, as a power of 65537 may be, and zero modulo this one.
+            let others = SMALL_PRIMES.iter().filter(|other| **other != prime);
+            let others = others.fold(BigUint::from(1_u32), |product, other| product * *other);
+            let mut numbers = (0..prime).map(|times| &others * times + 1_u32);
+            let modulus = numbers.find(|number| number % prime == BigUint::ZERO).unwrap();
+            assert!(!has_roca_fingerprint(&modulus.to_bytes_be()), "{prime}");
+            assert!(has_roca_fingerprint(&(others * prime + 1_u32).to_bytes_be()), "{prime}");
+        }
+    }
 }

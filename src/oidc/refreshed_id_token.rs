@@ -127,3 +127,41 @@ impl fmt::Display for RefreshedIdTokenError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::jose::test_keys::verified;
+    use crate::time::{Seconds, Timestamp};
+
+    const NOW: u64 = 1_700_000_000;
+
+    #[test]
+    fn a_refreshed_id_token_is_about_the_person_of_the_login() {
+        let claims = json!({"iss": "https://op.example", "sub": "alice", "aud": "client", "exp": NOW + 300, "iat": NOW});
+        let expect = Expected {
+            issuer: "https://op.example",
+            client_id: "client",
+            trusted_audiences: &[],
+            nonce: None,
+            access_token: None,
+            code: None,
+            max_age: None,
+            leeway: Seconds(60),
+            now: Timestamp(NOW),
+        };
+        // A provider with tenants has several issuers, whose subjects are different people.
+        for (person, code) in [
+            (("https://op.example", "alice"), None),
+            (("https://op.example/two", "alice"), Some("id_token_other_issuer")),
+            (("https://op.example", "bob"), Some("id_token_other_subject")),
+        ] {
+            let original = OriginalLogin { person, nonce: None, claims: &Claims::new() };
+            let checked =
+                check_refreshed(verified(Some("JWT"), claims.as_object().unwrap()), &expect, &original);
+            assert_eq!(checked.err().map(|error| error.code().name), code, "{person:?}");
+        }
+    }
+}

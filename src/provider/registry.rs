@@ -14,6 +14,8 @@ pub struct Registry {
     entries: Vec<Entry>,
     providers: Vec<Rc<Provider>>,
     parties: Vec<Rc<RelyingParty>>,
+    /// The paths of authorization responses. Every request is compared with them.
+    callbacks: Vec<(String, Rc<RelyingParty>)>,
 }
 
 struct Entry {
@@ -29,7 +31,12 @@ impl Registry {
         verifier: Option<HostVerifier>,
         store: &Rc<Store>,
     ) -> Registry {
-        let mut registry = Registry { entries: Vec::new(), providers: Vec::new(), parties: Vec::new() };
+        let mut registry = Registry {
+            entries: Vec::new(),
+            providers: Vec::new(),
+            parties: Vec::new(),
+            callbacks: Vec::new(),
+        };
         let mut clients = cookies.clients().iter();
         for (number, roles) in config.providers.iter().enumerate() {
             let provider = Rc::new(Provider::new(roles.clone(), verifier).sharing(store));
@@ -40,6 +47,8 @@ impl Registry {
             let server = roles.resource_server.as_ref().map(|server| {
                 Rc::new(ResourceServer { config: Rc::clone(server), provider: Rc::clone(&provider) })
             });
+            let path = |party: &Rc<RelyingParty>| party.config.redirect_uri.path().to_owned();
+            registry.callbacks.extend(party.iter().map(|party| (path(party), Rc::clone(party))));
             registry.parties.extend(party.clone());
             registry.providers.push(provider);
             registry.entries.push(Entry { party, server });
@@ -79,7 +88,7 @@ impl Registry {
 
     /// The provider whose authorization responses arrive at this path.
     pub fn by_callback(&self, path: &str) -> Option<&Rc<RelyingParty>> {
-        self.parties.iter().find(|party| party.config.redirect_uri.path() == path)
+        self.callbacks.iter().find(|(callback, _)| callback == path).map(|(_, party)| party)
     }
 
     /// The clients at an issuer that people log in with: there may be several.

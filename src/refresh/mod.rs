@@ -418,21 +418,67 @@ mod tests {
         }
     }
 
+    /// A session of this id with a refresh token, opened from its cookie.
+    fn opened(filter: &Filter, id: &str) -> Rc<CachedSession> {
+        let party = &filter.registry.relying_parties()[0];
+        let mut session = session();
+        session.id = id.to_owned();
+        session.claims.insert("iss".to_owned(), "https://idp.example.com".into());
+        session.refresh_token = Some("r1".into());
+        session.obtained_at = Some(session.created_at);
+        session.needs = filter.needs.fingerprint().to_owned();
+        let headers = Headers::default();
+        let cookies =
+            filter.cookies.set_session(&party.cookies, &session, &Jar::read(&headers), [0; 24]).unwrap();
+        let sealed = cookies[0].split_once('=').unwrap().1.split(';').next().unwrap().to_owned();
+        session::open(filter, party, &sealed, NOW).unwrap()
+    }
+
+    /// Whoever writes the shared data can store the result of one session under the name of another.
+    #[test]
+    fn a_result_that_was_opened_for_one_session_opens_for_no_other() {
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
+        let party = Rc::clone(&filter.registry.relying_parties()[0]);
+        let [found, other] = ["one", "other"].map(|id| opened(&filter, id));
+        let newer = Session { generation: 1, ..found.session.clone() };
+        let sealed = filter.cookies.seal_refreshed(&party.cookies, &found.session, &newer, [1; 24]).unwrap();
+        for _ in 0..2 {
+            assert!(session::open_refreshed(&filter, &found, &sealed, NOW).is_some());
+            assert!(session::open_refreshed(&filter, &other, &sealed, NOW).is_none());
+        }
+    }
+
+    /// What is not noted keeps its room until the session ends.
+    #[test]
+    fn a_delivery_is_noted_for_every_refresh_that_led_to_the_session() {
+        let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
+        let party = Rc::clone(&filter.registry.relying_parties()[0]);
+        let found = opened(&filter, "one");
+        let (mut before, mut keys) = (Rc::clone(&found), Vec::new());
+        for number in 1..=3 {
+            let newer = Session { generation: u32::from(number), ..before.session.clone() };
+            let sealed =
+                filter.cookies.seal_refreshed(&party.cookies, &before.session, &newer, [number; 24]).unwrap();
+            let state = State::Refreshed { sealed: sealed.clone(), is_delivered: false };
+            let key = key_of(&before).unwrap();
+            at_once(NOW, async |callouts| put(&filter, key, &state, NOW + Seconds(600), callouts).await);
+            keys.push(key);
+            before = session::open_refreshed(&filter, &before, &sealed, NOW).unwrap();
+        }
+        latest(&filter, &found, NOW).note_delivery(&filter, NOW);
+        for key in keys {
+            let held = known_here(&filter, key, NOW);
+            assert!(matches!(held, Some(State::Refreshed { is_delivered: true, .. })), "{held:?}");
+        }
+    }
+
     /// The stored result is sealed for the session before, so only a bug of ours can cause this.
     #[test]
     fn a_stored_result_of_another_session_is_not_taken() {
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
         let party = Rc::clone(&filter.registry.relying_parties()[0]);
-        let mut before = session();
-        before.claims.insert("iss".to_owned(), "https://idp.example.com".into());
-        before.refresh_token = Some("r1".into());
-        before.obtained_at = Some(before.created_at);
-        before.needs = filter.needs.fingerprint().to_owned();
-        let headers = Headers::default();
-        let cookies =
-            filter.cookies.set_session(&party.cookies, &before, &Jar::read(&headers), [0; 24]).unwrap();
-        let sealed = cookies[0].split_once('=').unwrap().1.split(';').next().unwrap().to_owned();
-        let found = session::open(&filter, &party, &sealed, NOW).unwrap();
+        let found = opened(&filter, "one");
+        let before = found.session.clone();
 
         let later = Session {
             generation: 1,

@@ -218,6 +218,7 @@ mod tests {
             ("GET", &[("accept", "Text/HTML; charset=utf-8")], Navigation),
             ("GET", &[("accept", "application/json"), ("accept", "text/html;q=0.5")], Navigation),
             ("GET", &[("accept", "text/html;q=0")], Script),
+            ("GET", &[("accept", "text/html;q =0")], Script),
             ("GET", &[("accept", "application/json, text/html; Q=0.000")], Script),
             ("GET", &[("accept", "*/*")], Script),
             ("GET", &[("accept", "text/htmlx, xtext/html, application/json")], Script),

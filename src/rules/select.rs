@@ -245,6 +245,17 @@ mod tests {
     const REFUSED: &str = "path_ambiguous";
 
     #[test]
+    fn a_path_that_no_rule_has_in_one_of_its_readings_is_ambiguous() {
+        let rules = [prefix("/public")];
+        for path in ["/public/../admin", "/public/..%2Fadmin", "/public/%2e%2e/admin"] {
+            assert_eq!(decision(&rules, &get(path)), REFUSED, "{path}");
+        }
+        assert_eq!(decision(&rules, &get("/public/a%2Fb")), "/public");
+        assert_eq!(decision(&rules, &get("/admin/..%2Fpublic")), REFUSED);
+        assert_eq!(decision(&rules, &get("/admin/%2e%2e/x")), "path_no_rule");
+    }
+
+    #[test]
     fn no_spelling_of_a_path_reaches_a_public_rule_by_mistake() {
         let rules = [prefix("/public"), exact("/health"), prefix("/admin"), default()];
         let rows: &[(&str, &[(&str, &str)])] = &[

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::codes::{self, Code};
 use crate::config;
+use crate::json;
 use crate::secret::Secret;
 use crate::time::{Seconds, Timestamp};
 
@@ -90,6 +91,16 @@ fn is_zero(generation: &u32) -> bool {
 }
 
 impl Session {
+    /// About how much memory it takes. Bytes.
+    pub fn memory(&self) -> usize {
+        let tokens = [&self.id_token, &self.access_token, &self.refresh_token, &self.nonce];
+        let tokens = tokens.into_iter().flatten().map(|token| token.expose().len());
+        let scopes = self.scopes.iter().chain(&self.of_userinfo).map(|name| name.len().saturating_add(24));
+        let texts = [self.id.len(), self.subject.len(), json::memory_of(&self.claims)];
+        let parts = tokens.chain(scopes).chain(texts);
+        parts.fold(size_of::<Session>(), usize::saturating_add)
+    }
+
     /// Whether this is a later state of the same session, after refreshes. Nothing else may replace a
     /// session, whatever name it was stored under.
     pub fn is_refreshed_from(&self, earlier: &Session) -> bool {

@@ -44,11 +44,11 @@ struct Budget {
 }
 
 const BUDGETS: [Budget; 6] = [
-    Budget { code: "session", allocations: 24, bytes: 1109, instructions: 31_700 },
-    Budget { code: "token", allocations: 12, bytes: 716, instructions: 25_200 },
-    Budget { code: "public", allocations: 1, bytes: 6, instructions: 12_300 },
-    Budget { code: "login_begins", allocations: 119, bytes: 10210, instructions: 214_600 },
-    Budget { code: "not_logged_in", allocations: 79, bytes: 9104, instructions: 79_800 },
+    Budget { code: "session", allocations: 9, bytes: 761, instructions: 31_700 },
+    Budget { code: "token", allocations: 3, bytes: 459, instructions: 25_200 },
+    Budget { code: "public", allocations: 0, bytes: 0, instructions: 12_300 },
+    Budget { code: "login_begins", allocations: 117, bytes: 10201, instructions: 214_600 },
+    Budget { code: "not_logged_in", allocations: 78, bytes: 9101, instructions: 79_800 },
     // A new token. The host verifies its signature, at no cost here.
     Budget { code: "token", allocations: 0, bytes: 0, instructions: 0 },
 ];

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 use vestibule::http::Request;
 
-use crate::world::{From, SESSION, SITE, Seen, World};
+use crate::world::{BODIES_COME_UNSEEN, From, SESSION, SITE, Seen, World};
 
 /// A page has one script, which its policy allows by hash; nothing else may run or load.
 pub fn assert_script_is_allowed(seen: &Seen) {
@@ -276,6 +276,21 @@ fn redir_12_a_form_that_cannot_be_preserved_gets_a_page_that_says_so() {
 }
 
 #[test]
+fn redir_12_a_form_that_does_not_arrive_is_not_preserved() {
+    let mut world = World::on_envoy_alone(BODIES_COME_UNSEEN, &json!({}));
+    if world.is_built_module() {
+        // There it matters how much has arrived: stories of uploads.
+        return;
+    }
+    let mut request = form(&world, "/orders");
+    request.headers.push("content-length", "3");
+    request.has_body = true;
+    let stream = world.begin_slow(&request);
+    let seen = world.after(31).end(&request, stream);
+    assert!(seen.is(408, "body_too_slow").cookies().is_empty(), "no login begins");
+}
+
+#[test]
 fn the_largest_form_is_preserved() {
     let mut world = World::new();
     let request = form(&world, &format!("/{}", "p".repeat(2047)));
@@ -345,6 +360,24 @@ fn a_fragment_outlives_a_late_login_and_a_popup_stays_one() {
     let old = world.after(700).authorize(&address);
     // The address may be used by anybody, and a popup that closes tells its result to its opener.
     assert_eq!(world.arrive(&old).is(302, "login_done_before").location(), "/");
+}
+
+#[test]
+fn a_fragment_is_restored_after_a_login_that_another_tab_made_needless() {
+    let mut world = keeping_fragments();
+    let left = world.get("/app");
+    let address = Url::parse(&attribute(&left, "id=\"to\"", "value")).unwrap();
+    let name = attribute(&left, "id=\"to\"", "data-login");
+    world.log_in("/oidc/login?return_to=/other").is(302, "login_completed");
+    world.idp().callback = json!({
+        "code": null, "error": "temporarily_unavailable", "error_description": "authentication_expired",
+    });
+    let back = world.authorize(&address);
+    let landed = world.arrive(&back);
+    landed.is(200, "login_done_before");
+    assert_script_is_allowed(&landed);
+    assert_eq!(attribute(&landed, "id=\"to\"", "value"), "/app");
+    assert_eq!(attribute(&landed, "id=\"to\"", "data-login"), name);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use url::Url;
 use vestibule::http::{CalloutFailed, Request};
 
 use crate::world::variant::main_is_last;
-use crate::world::{OTHER_KEY, SESSION, World, answer, lines, merge, noise, with_partner};
+use crate::world::{CLIENT_SECRET, OTHER_KEY, SESSION, World, answer, lines, merge, noise, with_partner};
 
 fn logged_in() -> World {
     let mut world = World::new();
@@ -152,6 +152,36 @@ fn a_logout_visits_every_provider_in_turn() {
         line.contains("code=logged_out") && line.contains("sub=\"alice\" session=") && line.ends_with(" too")
     };
     assert_eq!(lines().iter().filter(|text| line(text)).count(), 1);
+}
+
+#[test]
+fn a_logout_leaves_out_no_provider_of_three() {
+    let mut change = with_partner();
+    change["providers"]["other"] = json!({
+        "issuer": "https://other.example", "callout": "other", "redirect_uri": "/oidc/other",
+        "client_id": "third", "client_secret": CLIENT_SECRET,
+    });
+    let rule = json!({"name": "other", "path_prefix": "/other", "provider": "other"});
+    change["rules"].as_array_mut().unwrap().push(rule);
+    let mut world = World::with(&change);
+    for page in ["/orders", "/partner", "/other"] {
+        world.log_in(page).is(302, "login_completed");
+    }
+    world.get("/other").is(200, "session");
+    let mut visited = Vec::new();
+    let mut seen = world.get("/oidc/logout");
+    while seen.status == 303 {
+        let url = Url::parse(seen.location()).unwrap();
+        visited.push(url.host_str().unwrap().to_owned());
+        let mut providers = world.providers.iter_mut();
+        let provider = providers.find(|provider| url.as_str().starts_with(&provider.issuer)).unwrap();
+        let back = provider.end_session(&url);
+        seen = world.arrive(&back);
+    }
+    seen.is(200, "logged_out_page");
+    visited.sort();
+    assert_eq!(visited, ["idp.example.com", "other.example", "partner.example"]);
+    assert_eq!(world.browser.names(), [""; 0]);
 }
 
 #[test]
@@ -409,7 +439,7 @@ fn after_a_refresh_either_cookie_revokes_the_new_tokens() {
     let [(first, refresh_token), (second, access_token)] = world.idp().revoked.as_slice() else {
         panic!("{:?}", world.idp().revoked)
     };
-    assert_eq!((first.as_str(), refresh_token.as_str()), ("refresh_token", "refresh-canary-1-1"));
+    assert_eq!((first.as_str(), refresh_token.as_str()), ("refresh_token", "refresh-canary:%+/&=-1-1"));
     assert_eq!((second.as_str(), access_token), ("access_token", &newest));
 }
 

@@ -496,6 +496,22 @@ fn a_late_response_beside_a_session_leads_to_its_page() {
 }
 
 #[test]
+fn a_late_response_beside_a_session_skips_no_required_authentication() {
+    for (required, name) in
+        [(json!({"max_age_seconds": 300}), "max_age"), (json!({"acr_values": ["gold"]}), "acr_values")]
+    {
+        let rule = json!({"name": "keys", "path": "/keys", "authentication": required});
+        let mut world = World::with(&json!({"rules": [rule]}));
+        let late = world.sent_to_provider("/keys");
+        world.after(1).log_in("/other").is(302, "login_completed");
+        world.idp().callback = expired();
+        let back = world.authorize(&late);
+        let again = Url::parse(world.arrive(&back).is(302, "login_begins").location()).unwrap();
+        assert!(again.query_pairs().any(|(sent, _)| sent == name), "{again}");
+    }
+}
+
+#[test]
 fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
     let framed =
         [("sec-fetch-mode", "navigate"), ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "iframe")];

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::refresh::{fetch, forwarding, logged_in, token};
-use crate::world::{NO_WAKE_UPS, World, answer, lines, log, merge, with_partner};
+use crate::world::{
+    CLIENT_SECRET, NEXT_CLIENT_SECRET, NO_WAKE_UPS, World, answer, lines, log, merge, with_partner,
+};
 use vestibule::http::{CalloutFailed, Reply, Request};
 
 #[test]
@@ -408,6 +410,34 @@ fn a_long_queued_refresh_keeps_its_lease() {
     refresh.into_iter().for_each(|refresh| world.answer_held(refresh));
     assert!(token(world.on_worker(1).end(&sessions[32], waiting).is(200, "session")).contains("newer"));
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (33, 0));
+}
+
+#[test]
+fn a_refresh_keeps_its_lease_through_a_second_attempt_with_the_next_secret() {
+    let mut change = forwarding();
+    change["providers"] = json!({"main": {"client_secret_next": NEXT_CLIENT_SECRET}});
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &change);
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    // Both workers have the documents of the provider.
+    world.get("/orders").is(200, "session");
+    world.tick();
+    world.on_worker(1).tick();
+    let script = fetch(world.after(301).on_worker(0));
+    let first = world.begin_slow(&script);
+    let mut sent = world.tick_and_hold();
+    let (refresh, None) = (sent.remove(0), sent.pop()) else { panic!("one callout") };
+    // The provider is slow to refuse the first secret, and slow again with the next one.
+    let timeout = refresh.1.timeout.as_secs();
+    world.idp().refused_credentials = vec![CLIENT_SECRET];
+    world.after(timeout - 1).answer_held(refresh);
+    assert_eq!(world.in_flight_count(), 1);
+    let second = world.after(timeout - 1).on_worker(1).begin_slow(&script);
+    assert!(world.tick_and_hold().is_empty(), "the first worker still has the refresh token");
+    let seen = world.on_worker(0).end(&script, first);
+    let renewed = token(seen.is(200, "session"));
+    assert_eq!(token(world.on_worker(1).end(&script, second).is(200, "session")), renewed);
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
 #[test]

@@ -362,3 +362,15 @@ fn each_kind_of_callout_goes_to_its_own_target() {
     targets.push(world.begin(&request).0.target.clone());
     assert_eq!(targets, ["b", "c", "d"]);
 }
+
+#[test]
+fn a_callout_that_the_host_lost_holds_up_no_later_request() {
+    let mut world = World::new();
+    let request = world.navigation("/orders", false);
+    let (lost, _waiting) = world.begin(&request);
+    // Long after every timeout the next request asks for itself.
+    let (asked, waiting) = world.after(600).begin(&request);
+    assert_eq!(asked.url, lost.url);
+    let reply = world.reply(&asked);
+    world.resume(waiting, reply).is(302, "login_begins");
+}

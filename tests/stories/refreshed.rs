@@ -543,3 +543,37 @@ fn a_session_crowded_by_application_cookies_is_refreshed() {
     world.after(250).get("/orders").is(200, "session");
     assert_eq!(world.idp().refreshes.reused, 0);
 }
+
+#[test]
+fn a_session_crowded_by_application_cookies_keeps_its_refresh_token() {
+    let mut world = World::new();
+    world.idp().refreshes.gives = true;
+    // Without it the session would fit into one cookie.
+    world.idp().tokens = json!({"refresh_token": noise(4_000)});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    assert!(world.browser.names().len() > 1, "{:?}", world.browser.names());
+    fill_with_cookies(&mut world);
+    let seen = world.after(100).get("/orders");
+    assert_eq!(seen.is(200, "session").cookies(), [""; 0], "there is no room, and the old cookies do");
+    world.browser.cookies.retain(|cookie| !cookie.name.starts_with("application"));
+    let seen = world.get("/orders");
+    assert!(seen.is(200, "session").cookies().len() > 1, "it is extended with all that it had");
+}
+
+#[test]
+fn a_refresh_waits_for_the_documents_that_its_new_worker_fetches_already() {
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());
+    world.idp().refreshes.gives = true;
+    world.log_in("/orders").is(302, "login_completed");
+    let before = token(world.get("/orders").is(200, "session"));
+    let script = fetch(world.after(301));
+    let stranger = world.on_worker(1).program("/orders", &[("sec-fetch-mode", "navigate")]);
+    let (asked, waiting) = world.begin(&stranger);
+    let late = world.begin_slow(&script);
+    world.tick_without_answers();
+    let reply = world.reply(&asked);
+    world.resume(waiting, reply).is(302, "login_begins");
+    assert_ne!(token(world.end(&script, late).is(200, "session")), before);
+    assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
+}

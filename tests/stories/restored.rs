@@ -98,7 +98,7 @@ fn a_malformed_preserved_form_is_refused() {
         restore(&mut world, &text, &note).is(400, "kept_form_not_opened");
         restore(&mut world, &sealed, &text).is(400, "kept_form_not_opened");
     }
-    for body in ["other=1", "kept=1", "login=1", "", "%"] {
+    for body in ["other=1", "kept=1", "login=1", "kept=1&login=1&more=1", "", "%"] {
         let mut request = world.submission("/oidc/restore", From::Here);
         request.headers.push("content-type", "application/x-www-form-urlencoded");
         world.send_with_body(request, body.as_bytes()).is(400, "parameter_missing");

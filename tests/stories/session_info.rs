@@ -309,3 +309,15 @@ fn session_info_does_not_extend_a_session_even_with_a_refresh() {
     world.after(101);
     fetch_info(&mut world, "GET").is(401, "session_idle");
 }
+
+#[test]
+fn too_many_cookies_are_no_logout_for_a_script() {
+    let mut world = World::new();
+    world.log_in("/app").is(302, "login_completed");
+    for method in ["GET", "POST"] {
+        let mut request = fetch(&world, method, "/oidc/session");
+        request.headers.push("cookie", "a=b; ".repeat(201));
+        world.send(request).is(431, "too_many_cookies");
+    }
+    fetch_info(&mut world, "GET").is(200, "session_info");
+}

@@ -38,6 +38,15 @@ fn with_a_session_any_old_response_leads_to_its_page() {
     assert_eq!(world.idp().count("token"), 1);
 }
 
+#[test]
+fn a_session_that_has_ended_is_none_for_an_old_response() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, NIGHT);
+    world.log_in("/other").is(302, "login_completed");
+    world.get("/other").is(200, "session");
+    world.after(4_000).arrive(&back).is(302, "login_begins");
+}
+
 /// It could be the page that ends the session.
 #[test]
 fn a_return_address_that_became_an_endpoint_is_not_followed() {

@@ -38,6 +38,13 @@ fn oidcc_client_test_3rd_party_init_login() {
 }
 
 #[test]
+fn the_parameters_of_a_third_party_login_may_come_in_any_order() {
+    let mut world = World::new();
+    let query = format!("target_link_uri=https%3A%2F%2Fapp.example.com%2Forders&{ISSUER}&return_to=/x");
+    assert_eq!(landed(&mut world, &query), "/orders");
+}
+
+#[test]
 fn a_third_party_login_returns_to_this_site_only() {
     for (target, expected) in [
         ("https://app.example.com/orders?a=1&b=%2F", "/orders?a=1&b=%2F"),

@@ -39,6 +39,8 @@ pub struct RevocationList {
     is_watched: bool,
     /// Built once, because every request with a session reads it.
     head_name: String,
+    /// The names of the buckets but for their numbers: of sessions that the provider ended, and of logouts.
+    bucket_names: [String; 2],
 }
 
 /// Which sessions end.
@@ -81,6 +83,7 @@ impl RevocationList {
         RevocationList {
             tenant,
             head_name: format!("vestibule.revoked.{tenant}"),
+            bucket_names: ["revoked", "logout"].map(|list| format!("vestibule.{list}.{tenant}.")),
             is_watched: endpoints.backchannel_logout.is_some() || endpoints.frontchannel_logout.is_some(),
         }
     }
@@ -255,12 +258,13 @@ impl RevocationList {
                 (Kind::Logout, Key::new(&[b"id", id.as_bytes()]), Some(person(of)))
             }
         };
+        let [ended, logouts] = &self.bucket_names;
         let (list, buckets) = match kind {
-            Kind::Ended => ("revoked", BUCKETS),
-            Kind::Logout => ("logout", LOGOUT_BUCKETS),
+            Kind::Ended => (ended, BUCKETS),
+            Kind::Logout => (logouts, LOGOUT_BUCKETS),
         };
         let bucket = person.map_or(key, Person::key).bucket(buckets);
-        let name = format!("vestibule.{list}.{}.{bucket}", self.tenant);
+        let name = [list.as_str(), &bucket.to_string()].concat();
         Slot { kind, key, person, bucket, name }
     }
 

@@ -5,6 +5,7 @@ mod conformance;
 use serde_json::{Value, json};
 use vestibule::http::Request;
 
+use super::refresh::fetch;
 use crate::world::{Failing, Key, Proxy, Seen, World, lines, merge, with_partner};
 
 const PATH: &str = "/oidc/backchannel-logout";
@@ -336,6 +337,25 @@ fn a_revoked_session_is_not_restored_by_its_refresh() {
     bring(&mut world, &token).is(200, "logged_out_by_provider");
     world.after(61);
     world.on_worker(1).get("/orders").is(302, "login_begins");
+}
+
+#[test]
+fn an_old_cookie_leads_to_no_refreshed_session_that_the_provider_has_ended() {
+    let mut world = World::with(&json!({"endpoints": {"backchannel_logout": PATH}}));
+    world.idp().refreshes.gives = true;
+    world.idp().id_token = json!({"sid": "s1"});
+    // The provider has begun another session of its own since the login.
+    world.idp().refreshes.id_token = json!({"sid": "s2"});
+    world.log_in("/orders").is(302, "login_completed");
+    world.get("/orders").is(200, "session");
+    let old = fetch(world.after(301));
+    world.get("/orders").is(200, "session");
+    world.send(old.clone()).is(200, "session");
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({"sid": "s2"}), now);
+    bring(&mut world, &token).is(200, "logged_out_by_provider");
+    world.send(old.clone()).is(401, "session_revoked");
+    world.on_worker(1).send(old).is(401, "session_revoked");
 }
 
 #[test]

@@ -22,7 +22,7 @@ struct Budget {
 const ENVOY: [Budget; 6] = [
     Budget {
         code: "session",
-        instructions: 100_500,
+        instructions: 82_900,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 2),
@@ -35,7 +35,7 @@ const ENVOY: [Budget; 6] = [
     },
     Budget {
         code: "token",
-        instructions: 78_000,
+        instructions: 61_400,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -47,7 +47,7 @@ const ENVOY: [Budget; 6] = [
     },
     Budget {
         code: "public",
-        instructions: 45_700,
+        instructions: 32_000,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -96,7 +96,7 @@ const ENVOY: [Budget; 6] = [
 const NGINX: [Budget; 6] = [
     Budget {
         code: "session",
-        instructions: 114_000,
+        instructions: 97_500,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 2),
@@ -109,7 +109,7 @@ const NGINX: [Budget; 6] = [
     },
     Budget {
         code: "token",
-        instructions: 89_000,
+        instructions: 74_600,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -121,7 +121,7 @@ const NGINX: [Budget; 6] = [
     },
     Budget {
         code: "public",
-        instructions: 57_700,
+        instructions: 44_100,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),

@@ -96,7 +96,8 @@ impl Provider {
     }
 
     fn refresh_token_of(&mut self, grant: Grant) -> Value {
-        let token = format!("refresh-canary-{}-{}", grant.login, self.refreshes.tokens.len());
+        // With what a form means something by: it is sent encoded (RFC 6749 appendix B).
+        let token = format!("refresh-canary:%+/&=-{}-{}", grant.login, self.refreshes.tokens.len());
         self.secrets.push(token.clone());
         self.refreshes.tokens.insert(token.clone(), grant);
         token.into()
