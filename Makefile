@@ -28,7 +28,7 @@ FUZZ := cargo fuzz run -s none
 # Two files at a time: each has its own Envoy, and mostly waits for it or for a token to expire.
 NODE_TEST := node --test --test-concurrency=2 --test-reporter=spec
 BROWSER := $(wildcard wasm-test/browser*.test.mjs)
-E2E := $(filter-out $(BROWSER) %/nginx.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
+E2E := $(filter-out $(BROWSER) %/nginx.test.mjs %/vectors.test.mjs %/versions.test.mjs,$(wildcard wasm-test/*.test.mjs))
 
 # Both packages in each command: alone, each would compile their common dependencies again, with other features.
 # And clippy in place of the compiler: it compiles too, so the lints need no second run.
@@ -40,7 +40,7 @@ MODULE := --test module
 FOR_TESTS := cargo build --profile module-for-tests --locked --target $(WASM_TARGET)
 
 .DEFAULT_GOAL := help
-.PHONY: help build schemas demo test beside in-envoy compiled lint native module soak jose budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench prices profile clean rust-target
+.PHONY: help build schemas demo test beside in-envoy compiled lint native module soak jose vectors budgets simulate fuzz fuzz-keep coverage e2e nginx browser e2e-versions bench prices profile clean rust-target
 # A recipe that fails leaves no partial file.
 .DELETE_ON_ERROR:
 
@@ -73,7 +73,7 @@ test: rust-target ## Everything: format, lints, core, the module in two hosts an
 	wait $$beside || { cat .build/beside.log; echo "FAILED beside Envoy: see above" >&2; exit 1; }; \
 	grep '^test result' .build/beside.log; exit $$in_envoy
 
-beside: $(TRAP) compiled lint native module jose
+beside: $(TRAP) compiled lint native module jose vectors
 
 # The tests of `make e2e` and `make browser` in one run.
 in-envoy: build $(TRAP) $(PINNED_ENVOY) $(PROVIDER_MODULES) $(TEST_MODULES)
@@ -103,6 +103,10 @@ soak: build ## A million requests in one VM of each host, whose memory must not 
 jose: $(PROVIDER_MODULES) ## Random tokens, judged here and by npm's jose; CASES=100000 and SEED=1 are heard
 	$(LINTED) cargo build --locked -p vestibule -p wasm-test --example jws
 	JUDGE=$(CARGO_TARGET_DIR)/debug/examples/jws node --test --test-reporter=spec tests/jose.test.mjs
+
+vectors: $(TRAP) $(PINNED_ENVOY) ## Wycheproof's signatures, verified by Envoy and by the module in it
+	$(LINTED) cargo build --locked -p vestibule -p wasm-test --example vectors
+	VECTORS=$(CARGO_TARGET_DIR)/debug/examples/vectors node --test --test-reporter=spec wasm-test/vectors.test.mjs
 
 budgets: ## What one request costs the core: allocations, and instructions where valgrind is installed
 	BUDGETS_INSTRUCTIONS=1 cargo test --config profile.dev.package.vestibule.opt-level=3 \
@@ -168,9 +172,10 @@ rust-target:
 	  rustup target list --installed 2>/dev/null | grep -qx $(WASM_TARGET) \
 	  || { rustup toolchain install && rustup target add $(WASM_TARGET); }; fi
 
-# A module that panics on request, for the test of the fail policy. Never shipped.
+# A module that panics on request and verifies signatures on request, for the tests of the fail policy and of the
+# host's verifier. Never shipped.
 $(TRAP): rust-target
-	$(FOR_TESTS) --lib --features test-trap
+	$(FOR_TESTS) --lib --features test-trap,test-vectors
 	@mkdir -p .build
 	@$(call put,module-for-tests/vestibule.wasm,$@)
 

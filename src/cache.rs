@@ -25,6 +25,10 @@ pub struct Cache<V> {
     old: Generation<V>,
 }
 
+/// The hash of a text, for the cache that made it.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheKey(u128);
+
 struct Generation<V> {
     entries: HashMap<u128, Entry<V>, BuildHasherDefault<IdentityHasher>>,
     weight: usize,
@@ -44,11 +48,20 @@ impl<V> Cache<V> {
         Cache { key, half, young: Generation::default(), old: Generation::default() }
     }
 
-    /// The value of the text that `parts` make together, if it is cached and not expired.
+    /// The key of the text that `parts` make together, for a text that is hashed once and used twice.
     ///
     /// The parts are hashed with their lengths: `["ab", "c"]` is not `["a", "bc"]`.
+    pub fn key(&self, parts: &[&[u8]]) -> CacheKey {
+        CacheKey(self.hash(parts))
+    }
+
+    /// The value of the text that `parts` make together, if it is cached and not expired.
     pub fn get(&mut self, parts: &[&[u8]], now: Timestamp) -> Option<&V> {
-        let hash = self.hash(parts);
+        self.get_by_key(self.key(parts), now)
+    }
+
+    /// The value of a text, if it is cached and not expired.
+    pub fn get_by_key(&mut self, CacheKey(hash): CacheKey, now: Timestamp) -> Option<&V> {
         if let Some(entry) = self.old.remove(&hash) {
             self.put(hash, entry);
         }
@@ -61,7 +74,12 @@ impl<V> Cache<V> {
     /// Caches `value` until `expires_at`, replacing the earlier value of this text. What weighs more than half
     /// the limit is not cached.
     pub fn insert(&mut self, parts: &[&[u8]], value: V, weight: usize, expires_at: Timestamp) {
-        let hash = self.hash(parts);
+        self.insert_by_key(self.key(parts), value, weight, expires_at);
+    }
+
+    /// As [`Cache::insert`], by the key of the text.
+    pub fn insert_by_key(&mut self, key: CacheKey, value: V, weight: usize, expires_at: Timestamp) {
+        let CacheKey(hash) = key;
         self.old.remove(&hash);
         self.young.remove(&hash);
         if weight <= self.half {

@@ -53,9 +53,10 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
         Accept::Identity { session, bearer } => (session, bearer),
     };
     if bearer && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
-        let known = match bearer::cached(filter, rule, &token, visit.now()) {
+        let key = bearer::key(filter, &token);
+        let known = match bearer::cached(filter, rule, key, visit.now()) {
             Some(known) => known,
-            None => Box::pin(bearer::check(filter, visit, rule, token, callouts)).await?,
+            None => Box::pin(bearer::check(filter, visit, rule, (key, token), callouts)).await?,
         };
         return filter.admit_identity(
             visit,

@@ -49,13 +49,10 @@ impl Identity {
     }
 
     /// The holder of a verified access token.
-    pub fn of_token(token: &AccessToken, text: Secret) -> Self {
+    pub fn of_token(token: AccessToken, text: Secret) -> Self {
         let proof = Proof::Bearer { access_token: Some(text), expires_at: token.expires_at() };
-        Identity {
-            proof,
-            claims: token.claims().clone(),
-            scopes: token.scopes().into_iter().map(str::to_owned).collect(),
-        }
+        let scopes = token.scopes().into_iter().map(str::to_owned).collect();
+        Identity { proof, claims: token.into_claims(), scopes }
     }
 
     /// Drops the tokens, which a cached identity does not need.

@@ -51,6 +51,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("return_to", requests::return_to),
     ("sealed", cookies::sealed),
     ("shared", messages::shared),
+    ("signature", tokens::spoiled),
     ("store", messages::store),
     ("token_response", messages::token_response),
     ("userinfo", tokens::userinfo),

@@ -1,10 +1,14 @@
 //! Signed tokens, their claims and keys.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_compact::{KeyPair, Seed};
+use p256::ecdsa::signature::Signer as _;
 use serde_json::json;
 use vestibule::http::ProviderResponse;
+use vestibule::jose::verify::{PublicKey, signature};
 use vestibule::jose::{Algorithm, Compact, Jws, KeySet, Verified};
 use vestibule::oidc::access_token::{self, AccessToken};
 use vestibule::oidc::claims::Claims;
@@ -15,6 +19,7 @@ use vestibule::time::{Seconds, Timestamp};
 
 use super::bytes::{Bytes, assert_one_line};
 use super::messages::{AUDIENCE, CLIENT_ID, ISSUER, NOW};
+use super::world::{Key, verifier};
 
 const LEEWAY: Seconds = Seconds(60);
 
@@ -49,6 +54,86 @@ pub fn jws(bytes: &[u8]) {
         token.key_id().iter().for_each(|id| assert!(!id.is_empty()));
         let _ = token.unverified_claims();
     }
+}
+
+/// A key, its algorithm, a message and its signature.
+type Signed = (Algorithm, PublicKey, Vec<u8>, Vec<u8>);
+
+/// One for each kind of key that Envoy verifies.
+static SIGNED: LazyLock<[Signed; 4]> = LazyLock::new(|| {
+    let curve = |algorithm: Algorithm, name: &str, point: &[u8], made: &[u8]| {
+        let (x, y) = point[1..].split_at(point.len() / 2);
+        let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
+        (
+            algorithm,
+            one_key(&json!({"kty": "EC", "crv": name, "x": x, "y": y})),
+            MESSAGE.to_vec(),
+            made.to_vec(),
+        )
+    };
+    let p256 = p256::ecdsa::SigningKey::from_slice(&[1; 32]).unwrap();
+    let p384 = p384::ecdsa::SigningKey::from_slice(&[1; 48]).unwrap();
+    let p521 = p521::ecdsa::SigningKey::from_slice(&[1; 66]).unwrap();
+    let es256: p256::ecdsa::Signature = p256.sign(MESSAGE);
+    let es384: p384::ecdsa::Signature = p384.sign(MESSAGE);
+    let es512: p521::ecdsa::Signature = p521.sign(MESSAGE);
+    let rsa = Key::rs256("rsa");
+    let token = rsa.sign(&json!({}), &json!({}));
+    let (text, made) = token.rsplit_once('.').unwrap();
+    [
+        curve(
+            Algorithm::ES256,
+            "P-256",
+            p256.verifying_key().to_sec1_point(false).as_bytes(),
+            &es256.to_bytes(),
+        ),
+        curve(
+            Algorithm::ES384,
+            "P-384",
+            p384.verifying_key().to_sec1_point(false).as_bytes(),
+            &es384.to_bytes(),
+        ),
+        curve(
+            Algorithm::ES512,
+            "P-521",
+            p521.verifying_key().to_sec1_point(false).as_bytes(),
+            &es512.to_bytes(),
+        ),
+        (Algorithm::RS256, one_key(&rsa.jwk()), text.into(), URL_SAFE_NO_PAD.decode(made).unwrap()),
+    ]
+});
+
+const MESSAGE: &[u8] = b"eyJhbGciOiJFUzI1NiJ9.e30";
+
+fn one_key(jwk: &serde_json::Value) -> PublicKey {
+    let set = KeySet::read(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
+    set.iter().next().unwrap().public_key().clone()
+}
+
+/// A signature: a valid one, possibly changed by the bytes, or the bytes themselves. The module and a host, which
+/// reads DER, give the same result.
+pub fn spoiled(bytes: &[u8]) {
+    let [which, way, rest @ ..] = bytes else { return };
+    let (algorithm, key, message, right) = &SIGNED[usize::from(*which) % SIGNED.len()];
+    let spoil = |part: &mut [u8]| part.iter_mut().zip(rest).for_each(|(byte, other)| *byte ^= other);
+    let mut made = right.clone();
+    match way % 4 {
+        0 => spoil(&mut made),
+        1 => spoil(&mut made[right.len() / 2..]),
+        2 => made = rest.to_vec(),
+        _ => made
+            .iter_mut()
+            .zip(rest.iter().chain(std::iter::repeat(&0)))
+            .for_each(|(byte, other)| *byte = *other),
+    }
+    let by_module = signature(*algorithm, key, message, &made, None);
+    let by_host = signature(*algorithm, key, message, &made, Some(verifier::verify));
+    assert_eq!(by_module, by_host, "{algorithm}");
+    assert!(by_module || made != *right, "{algorithm}: it is valid");
+    assert!(
+        !by_module || made[..right.len() / 2] == right[..right.len() / 2],
+        "{algorithm}: nobody signed this"
+    );
 }
 
 /// A key set, and a token that none of its keys signed.

@@ -84,6 +84,8 @@ pub struct Config {
     pub log: Log,
     /// Whether the host has shared data, where that cannot be queried.
     pub shared_data: bool,
+    /// Whether no signature is left to the host's verifier.
+    pub verify_in_module: bool,
     /// What is allowed but unwise; logged at every start.
     pub warnings: Vec<String>,
 }
@@ -142,6 +144,7 @@ fn read_document(document: &[u8], reading: &mut Reading) -> Option<Config> {
 
 fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let shared_data = document.shared_data.unwrap_or_default();
+    let verify_in_module = document.verify_in_module.unwrap_or_default();
     let site_http = document.session.as_ref().and_then(|session| session.insecure_allow_http) == Some(true);
     let session = document.session.and_then(|session| session::check(session, reading));
     let endpoints = document.endpoints.and_then(|endpoints| endpoints::check(endpoints, reading));
@@ -174,7 +177,17 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
                    send no cookie unless session.same_site is None";
         reading.warn(&place, why);
     }
-    Some(Config { providers, session, rules, identity, endpoints, log, shared_data, warnings: Vec::new() })
+    Some(Config {
+        providers,
+        session,
+        rules,
+        identity,
+        endpoints,
+        log,
+        shared_data,
+        verify_in_module,
+        warnings: Vec::new(),
+    })
 }
 
 fn with_audiences(members: &[Member<ProviderObject>]) -> Vec<ProviderIndex> {

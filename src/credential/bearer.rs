@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::cache::CacheKey;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{CachedToken, Filter, Visit};
 use crate::flow::Callouts;
@@ -15,14 +16,14 @@ use crate::oidc::claims;
 use crate::provider::{BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
 use crate::time::Timestamp;
 
+/// The key of a token in the cache.
+pub fn key(filter: &Filter, token: &BearerToken) -> CacheKey {
+    filter.tokens.borrow().key(&[token.secret().expose().as_bytes()])
+}
+
 /// A cached token, if it still counts for this rule.
-pub fn cached(
-    filter: &Filter,
-    rule: &BoundRule,
-    token: &BearerToken,
-    now: Timestamp,
-) -> Option<Rc<CachedToken>> {
-    let cached = Rc::clone(filter.tokens.borrow_mut().get(&[token.secret().expose().as_bytes()], now)?);
+pub fn cached(filter: &Filter, rule: &BoundRule, key: CacheKey, now: Timestamp) -> Option<Rc<CachedToken>> {
+    let cached = Rc::clone(filter.tokens.borrow_mut().get_by_key(key, now)?);
     let server = &cached.server;
     let keys = server.known()?.keys;
     let Proof::Bearer { expires_at, .. } = cached.identity_headers.identity.proof() else { return None };
@@ -32,7 +33,7 @@ pub fn cached(
     counts.then_some(cached)
 }
 
-/// Verifies a token that is not cached.
+/// Verifies a token that is not cached, and caches it under its `key`.
 ///
 /// # Errors
 /// It is not acceptable here, or the documents of the provider cannot be fetched.
@@ -40,7 +41,7 @@ pub async fn check(
     filter: &Filter,
     visit: &Visit,
     rule: &BoundRule,
-    token: BearerToken,
+    (key, token): (CacheKey, BearerToken),
     callouts: &Callouts,
 ) -> Result<Rc<CachedToken>, Error> {
     let jws = Jws::parse(token.secret().expose()).map_err(ClientError::Token)?;
@@ -57,12 +58,11 @@ pub async fn check(
         now: callouts.now(),
     };
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
-    let identity_headers =
-        filter.upstream.headers_for(Identity::of_token(&access_token, token.secret().clone()));
-    let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), keys });
     let until = access_token.expires_at() + server.config.leeway;
-    let (text, memory) = (token.secret().expose().as_bytes(), cached.identity_headers.memory());
-    filter.tokens.borrow_mut().insert(&[text], Rc::clone(&cached), memory, until);
+    let identity_headers = filter.upstream.headers_for(Identity::of_token(access_token, token.into_secret()));
+    let memory = identity_headers.memory();
+    let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), keys });
+    filter.tokens.borrow_mut().insert_by_key(key, Rc::clone(&cached), memory, until);
     Ok(cached)
 }
 

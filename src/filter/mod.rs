@@ -126,7 +126,8 @@ impl Filter {
         let cookies = Cookies::new(&config);
         let store = Rc::new(Store::new(host.shared));
         startup::log_start(&config, &Vec::from_iter(cookies.key_names()), &store, now);
-        let registry = Registry::new(&config, &cookies, host.verify, &store);
+        let verifier = host.verify.filter(|_| !config.verify_in_module);
+        let registry = Registry::new(&config, &cookies, verifier, &store);
         Ok(Rc::new(Filter {
             rules: config.rules.iter().map(|rule| BoundRule::new(rule, &registry)).collect(),
             registry,

@@ -119,6 +119,11 @@ impl RequestContext {
         self.pending.is_head.set(request.method == "HEAD");
         #[cfg(feature = "test-trap")]
         trap_on_request(&request);
+        #[cfg(feature = "test-vectors")]
+        if let Some(verdict) = super::verify::vectors::verdict(&request) {
+            refuse(&self.pending, 200, verdict);
+            return Action::Pause;
+        }
         if self.plugin.filter.get().is_none() {
             log::error!("there is no valid configuration: refused");
             refuse(&self.pending, 500, "configuration");

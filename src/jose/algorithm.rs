@@ -43,6 +43,15 @@ pub(super) enum Hash {
 }
 
 impl Hash {
+    /// Its name in the usual libraries.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Hash::Sha256 => "sha256",
+            Hash::Sha384 => "sha384",
+            Hash::Sha512 => "sha512",
+        }
+    }
+
     /// The digest of `message`.
     pub(super) fn digest(self, message: &[u8]) -> Vec<u8> {
         match self {
@@ -90,6 +99,11 @@ impl Algorithm {
             "Ed25519" => Some(Algorithm::EdDSA),
             _ => Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name),
         }
+    }
+
+    /// Whether it is RSASSA-PKCS1-v1_5.
+    pub(super) const fn is_pkcs1(self) -> bool {
+        matches!(self, Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512)
     }
 
     /// The hash function of this algorithm. Ed25519 hashes inside the signature; its value here is for

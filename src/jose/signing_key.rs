@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac};
+use p256::ecdsa::signature::Signer;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::DecodePrivateKey as _;
@@ -35,7 +36,7 @@ enum PrivateKey {
     Rsa(Box<rsa::PrivateKey>),
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
-    Ed25519(ed25519_compact::KeyPair),
+    Ed25519(ed25519_dalek::SigningKey),
 }
 
 impl SigningKey {
@@ -65,9 +66,9 @@ impl SigningKey {
             Algorithm::ES384 => p384::SecretKey::from_pem(pem)
                 .map(|key| PrivateKey::P384(key.into()))
                 .map_err(|_| unreadable)?,
-            Algorithm::EdDSA => {
-                ed25519_compact::KeyPair::from_pem(pem).map(PrivateKey::Ed25519).map_err(|_| unreadable)?
-            }
+            Algorithm::EdDSA => ed25519_dalek::SigningKey::from_pkcs8_pem(pem)
+                .map(PrivateKey::Ed25519)
+                .map_err(|_| unreadable)?,
             Algorithm::ES512 => return Err(SigningKeyError::Algorithm { found: algorithm }),
         };
         Ok(SigningKey { key: Arc::new(key), algorithm, key_id })
@@ -114,7 +115,7 @@ impl SigningKey {
                 let signature: Result<p384::ecdsa::Signature, _> = key.sign_prehash(&hash.digest(message));
                 signature.map(|signature| signature.to_bytes().to_vec()).map_err(|_| refused)
             }
-            PrivateKey::Ed25519(key) => Ok(key.sk.sign(message, None).to_vec()),
+            PrivateKey::Ed25519(key) => Ok(key.sign(message).to_vec()),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The cryptography of verification, behind one function.
 //!
-//! [`signature`] is the only place where a public key meets a signature. Faster implementations (a
-//! multiplication for Wasm, the verifier of the host) belong behind it and must agree with it.
+//! [`signature`] is the only place where a public key meets a signature. It also calls the verifier of the host;
+//! the tests compare the results of the two.
 
+use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::BoxedUint;
 use rsa::pkcs8::EncodePublicKey;
@@ -18,16 +19,20 @@ pub const RSA_BITS_MAX: usize = 8192;
 /// Largest RSA public exponent, in bits. Every exponent in use is 65537 or smaller.
 pub const RSA_EXPONENT_BITS_MAX: usize = 32;
 
-/// A public key, ready to verify: nothing is decoded or checked again for each signature.
+/// A public key, ready to verify: nothing is decoded, checked or encoded again for each signature.
 #[derive(Debug, Clone)]
-pub enum PublicKey {
+pub struct PublicKey {
+    key: KeyType,
+    /// The same key for the host: DER of `SubjectPublicKeyInfo` (RFC 5280 section 4.1). Empty if no host
+    /// verifies its algorithm.
+    der: Vec<u8>,
+}
+
+/// A key, by its type and curve.
+#[derive(Debug, Clone)]
+enum KeyType {
     /// For RS256 to RS512 and PS256 to PS512.
-    Rsa {
-        /// For the verification in the module.
-        key: rsa::PublicKey,
-        /// The same key for the host: DER of `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
-        der: Vec<u8>,
-    },
+    Rsa(rsa::PublicKey),
     /// For ES256.
     P256(p256::ecdsa::VerifyingKey),
     /// For ES384.
@@ -35,7 +40,7 @@ pub enum PublicKey {
     /// For ES512.
     P521(p521::ecdsa::VerifyingKey),
     /// For EdDSA.
-    Ed25519(ed25519_compact::PublicKey),
+    Ed25519(ed25519_dalek::VerifyingKey),
 }
 
 impl PublicKey {
@@ -58,7 +63,7 @@ impl PublicKey {
         let key = rsa::PublicKey::new_with_size_limits(n, e, RSA_BITS_MIN..=RSA_BITS_MAX)
             .map_err(|_| RsaKeyError::Modulus)?;
         let der = key.to_public_key_der().map_err(|_| RsaKeyError::Modulus)?.into_vec();
-        Ok(PublicKey::Rsa { key, der })
+        Ok(PublicKey { key: KeyType::Rsa(key), der })
     }
 
     /// A point on P-256, P-384 or P-521. The coordinates have the full length of the field (RFC 7518
@@ -68,25 +73,36 @@ impl PublicKey {
             return None;
         }
         let point = [&[UNCOMPRESSED_POINT], x, y].concat();
-        match curve {
-            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(PublicKey::P256).ok(),
-            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(PublicKey::P384).ok(),
-            Curve::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).map(PublicKey::P521).ok(),
-        }
+        let (key, der) = match curve {
+            Curve::P256 => {
+                let key = p256::PublicKey::from_sec1_bytes(&point).ok()?;
+                (KeyType::P256(key.into()), key.to_public_key_der())
+            }
+            Curve::P384 => {
+                let key = p384::PublicKey::from_sec1_bytes(&point).ok()?;
+                (KeyType::P384(key.into()), key.to_public_key_der())
+            }
+            Curve::P521 => {
+                let key = p521::PublicKey::from_sec1_bytes(&point).ok()?;
+                (KeyType::P521(key.into()), key.to_public_key_der())
+            }
+        };
+        Some(PublicKey { key, der: der.ok()?.into_vec() })
     }
 
-    /// An Ed25519 key. `None` if it is not 32 bytes, no point, or a point of small order, under which one
-    /// signature is valid for many messages.
+    /// An Ed25519 key. `None` if it is not 32 bytes, no point, not the one way to write it, or a point of
+    /// small order, under which one signature is valid for many messages.
     pub(super) fn ed25519(x: &[u8]) -> Option<PublicKey> {
-        let key = ed25519_compact::PublicKey::from_slice(x).ok()?;
-        key.validate().ok()?;
-        Some(PublicKey::Ed25519(key))
+        let x = x.try_into().ok()?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(x).ok()?;
+        let is_canonical = key.to_edwards().compress().as_bytes() == x;
+        (is_canonical && !key.is_weak()).then(|| PublicKey { key: KeyType::Ed25519(key), der: Vec::new() })
     }
 
     /// Whether keys of this type and curve are for `algorithm` (RFC 7518 section 3.1).
     pub fn is_for(&self, algorithm: Algorithm) -> bool {
-        match self {
-            PublicKey::Rsa { .. } => matches!(
+        match self.key {
+            KeyType::Rsa(_) => matches!(
                 algorithm,
                 Algorithm::RS256
                     | Algorithm::RS384
@@ -95,10 +111,10 @@ impl PublicKey {
                     | Algorithm::PS384
                     | Algorithm::PS512
             ),
-            PublicKey::P256(_) => algorithm == Algorithm::ES256,
-            PublicKey::P384(_) => algorithm == Algorithm::ES384,
-            PublicKey::P521(_) => algorithm == Algorithm::ES512,
-            PublicKey::Ed25519(_) => algorithm == Algorithm::EdDSA,
+            KeyType::P256(_) => algorithm == Algorithm::ES256,
+            KeyType::P384(_) => algorithm == Algorithm::ES384,
+            KeyType::P521(_) => algorithm == Algorithm::ES512,
+            KeyType::Ed25519(_) => algorithm == Algorithm::EdDSA,
         }
     }
 }
@@ -145,7 +161,8 @@ pub(super) enum RsaKeyError {
 /// n - s) of an ECDSA signature are valid: JWS does not forbid it, so the text of a token does not identify
 /// it.
 ///
-/// `host` verifies first what it supports: natively this is forty times faster.
+/// `host` verifies RS256 to RS512 and ES256 to ES512, if their lengths and numbers are acceptable. If it returns
+/// no result, the module verifies.
 pub fn signature(
     algorithm: Algorithm,
     key: &PublicKey,
@@ -156,49 +173,49 @@ pub fn signature(
     if !key.is_for(algorithm) {
         return false;
     }
-    match key {
-        PublicKey::Rsa { key, der } => {
-            let by_host = host.filter(|_| signature.len() == key.size()).and_then(|host| {
-                let hash = pkcs1_hash_name(algorithm)?;
-                host(&HostCheck { hash, public_key_der: der, message, signature })
-            });
-            by_host.unwrap_or_else(|| rsa_signature(algorithm, key, message, signature))
+    let hash = algorithm.hash();
+    let by_host = |signature: &[u8]| {
+        host?(&HostCheck { hash: hash.name(), public_key_der: &key.der, message, signature })
+    };
+    match &key.key {
+        KeyType::Rsa(key) => {
+            let by_host = || if algorithm.is_pkcs1() { by_host(signature) } else { None };
+            signature.len() == key.size()
+                && by_host().unwrap_or_else(|| rsa_signature(algorithm, key, message, signature))
         }
-        PublicKey::P256(key) => p256::ecdsa::Signature::from_slice(signature)
-            .is_ok_and(|s| key.verify_prehash(&algorithm.hash().digest(message), &s).is_ok()),
-        PublicKey::P384(key) => p384::ecdsa::Signature::from_slice(signature)
-            .is_ok_and(|s| key.verify_prehash(&algorithm.hash().digest(message), &s).is_ok()),
-        PublicKey::P521(key) => p521::ecdsa::Signature::from_slice(signature)
-            .is_ok_and(|s| key.verify_prehash(&algorithm.hash().digest(message), &s).is_ok()),
-        PublicKey::Ed25519(key) => {
-            ed25519_compact::Signature::from_slice(signature).is_ok_and(|s| key.verify(message, &s).is_ok())
-        }
+        KeyType::P256(key) => p256::ecdsa::Signature::from_slice(signature).is_ok_and(|numbers| {
+            by_host(numbers.to_der().as_bytes())
+                .unwrap_or_else(|| key.verify_prehash(&hash.digest(message), &numbers).is_ok())
+        }),
+        KeyType::P384(key) => p384::ecdsa::Signature::from_slice(signature).is_ok_and(|numbers| {
+            by_host(numbers.to_der().as_bytes())
+                .unwrap_or_else(|| key.verify_prehash(&hash.digest(message), &numbers).is_ok())
+        }),
+        KeyType::P521(key) => p521::ecdsa::Signature::from_slice(signature).is_ok_and(|numbers| {
+            by_host(numbers.to_der().as_bytes())
+                .unwrap_or_else(|| key.verify_prehash(&hash.digest(message), &numbers).is_ok())
+        }),
+        // Not `verify_strict`, which also decodes R to refuse points of small order. For a key of large order
+        // only the owner of the private key can make such a signature.
+        KeyType::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
     }
 }
 
-/// The host's own verifier of RSASSA-PKCS1-v1_5 signatures (RFC 8017 section 8.2). `None` without a result,
-/// for example because the host has none.
+/// The host's own verifier of signatures. `None` without a result, for example because the host has no verifier.
 pub type HostVerifier = fn(&HostCheck<'_>) -> Option<bool>;
 
 /// The input of a [`HostVerifier`].
 pub struct HostCheck<'a> {
     /// `sha256`, `sha384` or `sha512`.
     pub hash: &'static str,
-    /// DER of `SubjectPublicKeyInfo`.
+    /// DER of `SubjectPublicKeyInfo`. Its type selects RSASSA-PKCS1-v1_5 (RFC 8017 section 8.2) or ECDSA.
     pub public_key_der: &'a [u8],
     /// The signed message.
     pub message: &'a [u8],
-    /// As long as the modulus.
+    /// For RSA as long as the modulus; for ECDSA DER of `Ecdsa-Sig-Value` (RFC 3279 section 2.2.3), with
+    /// numbers in range.
     pub signature: &'a [u8],
-}
-
-fn pkcs1_hash_name(algorithm: Algorithm) -> Option<&'static str> {
-    match algorithm {
-        Algorithm::RS256 => Some("sha256"),
-        Algorithm::RS384 => Some("sha384"),
-        Algorithm::RS512 => Some("sha512"),
-        _ => None,
-    }
 }
 
 fn rsa_signature(algorithm: Algorithm, key: &rsa::PublicKey, message: &[u8], signature: &[u8]) -> bool {
@@ -248,9 +265,15 @@ fn has_roca_fingerprint(modulus: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use num_bigint::BigUint;
+    use rsa::pkcs1::RsaPublicKeyRef;
+    use rsa::pkcs8::der::Decode as _;
+    use rsa::pkcs8::spki::SubjectPublicKeyInfoRef;
+    use rsa::pkcs8::{AssociatedOid as _, ObjectIdentifier};
     use serde_json::json;
 
     use super::super::test_keys::{
@@ -264,24 +287,165 @@ mod tests {
         super::signature(algorithm, key, message, made, None)
     }
 
+    const YES: Option<HostVerifier> = Some(|_| Some(true));
+    const NO: Option<HostVerifier> = Some(|_| Some(false));
+    const CANNOT: Option<HostVerifier> = Some(|_| None);
+    const RECORDS: Option<HostVerifier> = Some(|check| {
+        let key = SubjectPublicKeyInfoRef::from_der(check.public_key_der).unwrap();
+        let bits = key.subject_public_key.as_bytes().unwrap().to_vec();
+        let curve = key.algorithm.parameters_oid().ok();
+        RECEIVED.set(Some(Received { hash: check.hash, curve, bits, signature: check.signature.to_vec() }));
+        assert_eq!(check.message, b"message");
+        None
+    });
+
+    thread_local! {
+        static RECEIVED: Cell<Option<Received>> = const { Cell::new(None) };
+    }
+
+    /// What the host received.
+    struct Received {
+        hash: &'static str,
+        /// Of the key.
+        curve: Option<ObjectIdentifier>,
+        /// A point, or the numbers of an RSA key in DER.
+        bits: Vec<u8>,
+        signature: Vec<u8>,
+    }
+
+    /// What the host receives for this signature, if it is called.
+    fn received(algorithm: Algorithm, key: &PublicKey, made: &[u8]) -> Option<Received> {
+        super::signature(algorithm, key, b"message", made, RECORDS);
+        RECEIVED.take()
+    }
+
+    /// Every algorithm with a key for it and an invalid signature whose length and numbers are acceptable.
+    fn every_kind() -> Vec<(Algorithm, PublicKey, Vec<u8>)> {
+        let rsa = [RS256, RS384, RS512, PS256, PS384, PS512].map(|name| (name, key(rsa_jwk()), vec![1; 256]));
+        let curves = [
+            (ES256, key(p256_jwk()), vec![1; 64]),
+            (ES384, key(p384_jwk()), vec![1; 96]),
+            (ES512, key(p521_jwk()), vec![1; 132]),
+            (EdDSA, key(ed25519_jwk()), vec![1; 64]),
+        ];
+        rsa.into_iter().chain(curves).collect()
+    }
+
+    const BY_HOST: [Algorithm; 6] = [RS256, RS384, RS512, ES256, ES384, ES512];
+
     #[test]
-    fn the_host_verifies_pkcs1_signatures_of_the_right_length() {
-        const YES: Option<HostVerifier> = Some(|_| Some(true));
-        const NO: Option<HostVerifier> = Some(|_| Some(false));
-        const CANNOT: Option<HostVerifier> = Some(|_| None);
-        let key = key(rsa_jwk());
-        let bad = [0; 256];
-        assert!(super::signature(RS256, &key, b"m", &bad, YES));
-        assert!(!super::signature(RS256, &key, b"m", &bad, NO));
-        assert!(!super::signature(RS256, &key, b"m", &bad, CANNOT), "then the module decides");
-        assert!(!super::signature(RS256, &key, b"m", &bad[1..], YES), "never for another length");
-        assert!(!super::signature(PS256, &key, b"m", &bad, YES), "never for what it does not do");
-        assert!(!super::signature(ES256, &key, b"m", &bad, YES), "never for a key of another type");
-        const BY_NAME: Option<HostVerifier> = Some(|check| Some(check.hash.as_bytes() == check.message));
-        for (algorithm, hash) in [(RS256, "sha256"), (RS384, "sha384"), (RS512, "sha512")] {
-            assert!(super::signature(algorithm, &key, hash.as_bytes(), &bad, BY_NAME), "{hash}");
+    fn the_host_verifies_some_algorithms_and_the_module_the_others() {
+        for (algorithm, key, wrong) in every_kind() {
+            let is_called = BY_HOST.contains(&algorithm);
+            assert_eq!(super::signature(algorithm, &key, b"m", &wrong, YES), is_called, "{algorithm}");
+            assert!(!super::signature(algorithm, &key, b"m", &wrong, NO), "{algorithm}");
+            assert!(!super::signature(algorithm, &key, b"m", &wrong, CANNOT), "{algorithm}");
+        }
+        let tokens = [(RSA, RS256, rsa_jwk()), (P256, ES256, p256_jwk()), (P384, ES384, p384_jwk())];
+        for (pem, algorithm, jwk) in tokens {
+            let (message, right) = signed(pem, algorithm);
+            let verify =
+                |host| super::signature(algorithm, &key(jwk.clone()), message.as_bytes(), &right, host);
+            assert!(verify(CANNOT) && verify(YES), "{algorithm}");
+            assert!(!verify(NO), "{algorithm}: the result of the host counts");
         }
     }
+
+    #[test]
+    fn the_host_receives_the_hash_and_the_key_of_the_algorithm() {
+        let hashes = [("256", "sha256"), ("384", "sha384"), ("512", "sha512")];
+        for (algorithm, key, made) in every_kind() {
+            let Some(seen) = received(algorithm, &key, &made) else {
+                assert!(!BY_HOST.contains(&algorithm), "{algorithm}");
+                continue;
+            };
+            let (_, hash) = hashes.into_iter().find(|(end, _)| algorithm.name().ends_with(end)).unwrap();
+            assert_eq!(seen.hash, hash, "{algorithm}");
+            let (jwk, oid) = match algorithm {
+                ES256 => (p256_jwk(), p256::NistP256::OID),
+                ES384 => (p384_jwk(), p384::NistP384::OID),
+                ES512 => (p521_jwk(), p521::NistP521::OID),
+                _ => {
+                    let KeyType::Rsa(rsa) = key.key else { panic!("{algorithm}") };
+                    assert_eq!(
+                        RsaPublicKeyRef::from_der(&seen.bits).unwrap().modulus.as_bytes(),
+                        &*rsa.n_bytes()
+                    );
+                    assert_eq!(seen.signature, made, "{algorithm}: unchanged");
+                    continue;
+                }
+            };
+            let [x, y] = ["x", "y"].map(|name| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap());
+            assert_eq!((seen.curve, seen.bits), (Some(oid), [vec![4], x, y].concat()), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn the_host_receives_ecdsa_signatures_in_der() {
+        let curves = [(ES256, p256_jwk(), 32), (ES384, p384_jwk(), 48), (ES512, p521_jwk(), 66)];
+        for (algorithm, jwk, bytes) in curves {
+            let key = key(jwk);
+            // The first byte of the order is 0xff; of that of P-521 it is 1.
+            let top = if algorithm == ES512 { 0 } else { 0x7f };
+            for lead in [vec![top], vec![0, 0x80], vec![0, 0x7f], vec![0, 0, 0, 1], vec![0; bytes - 1]] {
+                let mut r = lead.clone();
+                r.resize(bytes, 0xa5);
+                let s = [&vec![0; bytes - 1][..], &[0x81]].concat();
+                let seen = received(algorithm, &key, &[r.clone(), s.clone()].concat()).unwrap();
+                let number = |number: &[u8]| {
+                    let digits: Vec<u8> = number.iter().copied().skip_while(|byte| *byte == 0).collect();
+                    let sign = if digits[0] & 0x80 == 0 { vec![] } else { vec![0] };
+                    [vec![2, (sign.len() + digits.len()) as u8], sign, digits].concat()
+                };
+                let body = [number(&r), number(&s)].concat();
+                let length = if body.len() < 0x80 { vec![] } else { vec![0x81] };
+                let der = [vec![0x30], length, vec![body.len() as u8], body].concat();
+                assert_eq!(seen.signature, der, "{algorithm} {lead:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_signatures_do_not_reach_the_host() {
+        for (algorithm, key, made) in every_kind() {
+            let longer = [&made[..], &[0]].concat();
+            for bad in [&made[1..], &longer, b"", &vec![1; 4096]] {
+                assert!(!super::signature(algorithm, &key, b"m", bad, YES), "{algorithm} {}", bad.len());
+            }
+            if matches!(algorithm, ES256 | ES384 | ES512) {
+                let half = made.len() / 2;
+                let (zero, above) = (vec![0; half], vec![0xff; half]);
+                for bad in [
+                    [&zero, &made[half..]],
+                    [&made[..half], &zero],
+                    [&above, &made[half..]],
+                    [&made[..half], &above],
+                ] {
+                    assert!(!super::signature(algorithm, &key, b"m", &bad.concat(), YES), "{algorithm}");
+                }
+            }
+            for (other, key, _) in every_kind().iter().filter(|(_, key, _)| !key.is_for(algorithm)) {
+                assert!(
+                    !super::signature(algorithm, key, b"m", &made, YES),
+                    "{algorithm} with a key of {other}"
+                );
+            }
+        }
+        let order = [P256_ORDER, [1; 32]].concat();
+        assert!(!super::signature(ES256, &key(p256_jwk()), b"m", &order, YES), "r is the order");
+    }
+
+    #[test]
+    fn both_signs_of_s_are_valid() {
+        let key = key(p256_jwk());
+        let (message, right) = signed(P256, ES256);
+        let s = BigUint::from_bytes_be(&P256_ORDER) - BigUint::from_bytes_be(&right[32..]);
+        let s = s.to_bytes_be();
+        let other = [&right[..32], &vec![0; 32 - s.len()], &s].concat();
+        assert!(signature(ES256, &key, message.as_bytes(), &right));
+        assert!(signature(ES256, &key, message.as_bytes(), &other));
+    }
+
     use Algorithm::{ES256, ES384, ES512, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
 
     /// The order of P-256.
@@ -398,7 +562,7 @@ mod tests {
 
     #[test]
     fn a_number_beyond_the_modulus_is_no_rsa_signature() {
-        let PublicKey::Rsa { key: rsa, .. } = key(rsa_jwk()) else { panic!() };
+        let KeyType::Rsa(rsa) = key(rsa_jwk()).key else { panic!() };
         let number = BigUint::from_bytes_be;
         for algorithm in [RS256, PS256] {
             // The same number modulo n, where it still has the length of a signature.
@@ -460,7 +624,7 @@ mod tests {
         // A power of 65537 is one modulo every prime.
         let vulnerable = (0..128).fold(BigUint::from(1_u32), |product, _| product * 65537_u32);
         assert!(has_roca_fingerprint(&vulnerable.to_bytes_be()));
-        let PublicKey::Rsa { key, .. } = key(rsa_jwk()) else { panic!() };
+        let KeyType::Rsa(key) = key(rsa_jwk()).key else { panic!() };
         assert!(!has_roca_fingerprint(&key.n_bytes()));
     }
 

@@ -87,6 +87,11 @@ impl AccessToken {
         &self.claims
     }
 
+    /// All claims.
+    pub fn into_claims(self) -> Claims {
+        self.claims
+    }
+
     /// The scopes: `scope`; without it, `scp` (Entra, Okta). Single spaces separate the scopes of a text
     /// (RFC 8693 section 4.2); some providers write a list instead, of which each item is one scope.
     /// Compare them whole. A claim of another type grants nothing.

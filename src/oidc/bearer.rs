@@ -90,15 +90,33 @@ impl BearerToken {
     pub fn secret(&self) -> &Secret {
         &self.0
     }
+
+    /// The token.
+    pub fn into_secret(self) -> Secret {
+        self.0
+    }
 }
 
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
 fn b64token(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     let body = text.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    (!body.is_empty() && body.bytes().all(allowed)).then_some(text)
+    // Without a branch per byte: a token has two thousand of them.
+    let is_allowed = |byte: u8| B64TOKEN.get(usize::from(byte)).is_some_and(|allowed| *allowed);
+    (!body.is_empty() && body.bytes().fold(true, |all, byte| all & is_allowed(byte))).then_some(text)
 }
+
+/// Which bytes a `b64token` may have before its padding.
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const B64TOKEN: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut rest: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
+    while let [byte, after @ ..] = rest {
+        allowed[*byte as usize] = true;
+        rest = after;
+    }
+    allowed
+};
 
 /// Whether a query (without `?`) has an access token (RFC 6750 section 2.3). That is refused: addresses are
 /// logged, bookmarked and sent as referrers (RFC 9700 section 4.3.2).

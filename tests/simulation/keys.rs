@@ -7,9 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_compact::{KeyPair, Seed};
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
-use rsa::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
+use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{Pkcs1v15Sign, PrivateKey, PublicKey};
+use rsa::{Pkcs1v15Sign, PrivateKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use vestibule::jose::verify::HostCheck;
@@ -120,14 +120,6 @@ impl Key {
         };
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
-}
-
-/// A host that verifies signatures.
-pub fn host_verifies(check: &HostCheck<'_>) -> Option<bool> {
-    assert_eq!(check.hash, "sha256", "of what is not signed here");
-    let key = PublicKey::from_public_key_der(check.public_key_der).ok()?;
-    let digest = Sha256::digest(check.message);
-    Some(key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, check.signature).is_ok())
 }
 
 /// A host whose verifier never gives a usable result.

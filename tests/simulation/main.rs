@@ -35,6 +35,8 @@ mod secrets;
 mod shape;
 mod shared;
 mod story;
+#[path = "../stories/world/verifier.rs"]
+mod verifier;
 mod world;
 
 use std::env;

@@ -7,12 +7,13 @@ use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::http::{BodyFailed, Callout, CalloutFailed, Reply};
 use vestibule::time::Timestamp;
 
-use crate::keys::{host_cannot_say, host_verifies};
+use crate::keys::host_cannot_say;
 use crate::memory::left_by;
 use crate::provider::{Fault, Lie, Redemption};
 use crate::random::host_random;
 use crate::shape::{HostVerifies, Mood};
 use crate::shared::{self, SHARED_DATA};
+use crate::verifier;
 use crate::world::{Event, RequestId, World};
 
 /// Milliseconds between two ticks of a worker. Longer than real ones, to have fewer events.
@@ -65,7 +66,7 @@ impl Worker {
             random: host_random,
             verify: match world.shape.host_verifies {
                 HostVerifies::No => None,
-                HostVerifies::Yes => Some(host_verifies),
+                HostVerifies::Yes => Some(verifier::verify),
                 HostVerifies::CannotSay => Some(host_cannot_say),
             },
             shared: world.shape.shares.then_some(SHARED_DATA),

@@ -4,21 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rsa::pkcs8::DecodePublicKey as _;
-use rsa::{Pkcs1v15Sign, PublicKey};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use vestibule::config::Config;
 use vestibule::driver::{self, Action, Driver, RequestId, Verdict};
 use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::http::{BodyFailed, Callout, Headers, HostTraits, Reply, Request, Response};
-use vestibule::jose::verify::HostCheck;
 use vestibule::random::NoRandomness;
 use vestibule::store::{ReadError, ReadResult, SharedData, Versioned, WriteError};
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
-use super::world::{CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream, metrics, variant};
+use super::world::{
+    CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream, metrics, variant, verifier,
+};
 
 /// The proxy of a story that names none.
 pub fn proxy() -> Proxy {
@@ -88,24 +86,18 @@ fn set(name: &str, value: &[u8], version: Option<u32>) -> Result<(), WriteError>
     })
 }
 
-/// A host that verifies with SHA-256, and reports that it cannot with other hashes.
-fn verify(check: &HostCheck<'_>) -> Option<bool> {
-    let key = PublicKey::from_public_key_der(check.public_key_der).unwrap();
-    let digest = (check.hash == "sha256").then(|| Sha256::digest(check.message))?;
-    Some(key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, check.signature).is_ok())
-}
-
 /// The core with this configuration.
 pub fn filter(document: &Value, now: Timestamp, worker: u64) -> Rc<Filter> {
     let config = Config::read(document.to_string().as_bytes(), &|_| None).unwrap();
     Filter::new(config, &host_functions(document, worker), now).unwrap()
 }
 
-fn host_functions(document: &Value, worker: u64) -> HostFunctions {
+/// What this host offers to the core.
+pub fn host_functions(document: &Value, worker: u64) -> HostFunctions {
     HostFunctions {
         worker,
         random: host_random,
-        verify: variant::has_verifier().then_some(verify),
+        verify: variant::has_verifier().then_some(verifier::verify),
         shared: (document["shared_data"] != false).then_some(SharedData { get, set }),
         metrics: Some(metrics::METRICS),
     }

@@ -357,18 +357,27 @@ fn link_rest(linker: &mut Linker<Host>, profile: Profile) -> Result<()> {
         "env",
         "proxy_call_foreign_function",
         move |mut guest: Guest<'_>,
-              _name: u32,
-              _size: u32,
-              _arguments: u32,
-              _length: u32,
-              _at: u32,
-              _out: u32| {
+              name: u32,
+              name_size: u32,
+              arguments: u32,
+              length: u32,
+              at: u32,
+              size: u32| {
             if let Some(status) = enter(&mut guest, "proxy_call_foreign_function")? {
                 return Ok(status);
             }
-            match profile {
-                Profile::Envoy => Ok(NOT_FOUND),
-                Profile::NgxWasm => Err(Error::msg("proxy_call_foreign_function: not yet implemented")),
+            if profile == Profile::NgxWasm {
+                return Err(Error::msg("proxy_call_foreign_function: not yet implemented"));
+            }
+            let name = text(read(&mut guest, name, name_size)?);
+            let verifier = guest.data().setup.verifier;
+            match verifier.filter(|_| name == "verify_signature") {
+                None => Ok(NOT_FOUND),
+                Some(verifier) => {
+                    let arguments = read(&mut guest, arguments, length)?;
+                    verifier(&arguments)
+                        .map_or(Ok(BAD_ARGUMENT), |result| give(&mut guest, &result, at, size))
+                }
             }
         },
     )?;

@@ -55,6 +55,8 @@ pub struct Setup {
     pub upstream_fields: Vec<(String, String)>,
     /// Where metrics are stored. Without it they are stored in the host, and not read.
     pub metrics: Option<Metrics>,
+    /// Envoy's `verify_signature`. Without it the host has no such function.
+    pub verifier: Option<Verifier>,
     /// Fault: `random_get` fails.
     pub has_randomness: bool,
     /// The test expects the module to trap.
@@ -96,6 +98,7 @@ impl Setup {
             keeps_bodies_in_files: false,
             upstream_fields: Vec::new(),
             metrics: None,
+            verifier: None,
             has_randomness: true,
             expects_trap: false,
             traps_at: None,
@@ -140,6 +143,9 @@ pub struct Metrics {
     /// Sets a gauge.
     pub set: fn(u32, u64),
 }
+
+/// Envoy's `verify_signature`: Protobuf in and out. `None` if these are no arguments.
+pub type Verifier = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// The shared data of one proxy: values with the version of their last change.
 ///

@@ -23,7 +23,7 @@ mod worker;
 
 pub use exchange::{CalloutReply, Incoming, Outgoing, Progress};
 pub use fields::Fields;
-pub use host::{Callout, Failing, Garbage, Metrics, Setup, SharedData};
+pub use host::{Callout, Failing, Garbage, Metrics, Setup, SharedData, Verifier};
 pub use maps::NGX_WASM_PAIRS_LIMIT;
 pub use module::{IN_NAME_ONLY_ON_NGX_WASM, Module, OFFERED_BY_BOTH, WASI_OFFERED_BY_BOTH};
 pub use worker::{Refused, StreamId, Worker};

@@ -12,6 +12,7 @@ pub mod metrics;
 mod provider;
 mod shown;
 pub mod variant;
+pub mod verifier;
 
 use std::cell::RefCell;
 use std::fmt;

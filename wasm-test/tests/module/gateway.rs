@@ -15,8 +15,8 @@ use wasm_test::{
     StreamId, Worker,
 };
 
-use crate::world::metrics;
 use crate::world::{CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream};
+use crate::world::{metrics, verifier};
 
 /// The proxy of a story that names none.
 pub fn proxy() -> Proxy {
@@ -50,6 +50,7 @@ pub fn setup(proxy: Proxy, document: &Value, now: Timestamp) -> Setup {
     setup.variables = ["ngx.vestibule", "ngx.vestibule_reason"].map(str::to_owned).to_vec();
     setup.is_guarded = true;
     metrics::begin();
+    setup.verifier = (profile == Profile::Envoy).then_some(verify_signature);
     setup.metrics = Some(Metrics { define, add: metrics::METRICS.add, set: metrics::METRICS.set });
     let shares = document["shared_data"] == true;
     setup.shared_data = (profile == Profile::Envoy || shares).then(SharedData::default);
@@ -59,6 +60,34 @@ pub fn setup(proxy: Proxy, document: &Value, now: Timestamp) -> Setup {
 fn define(kind: u32, name: &str) -> Option<u32> {
     let kind = if kind == 0 { Kind::Counter } else { Kind::Gauge };
     (metrics::METRICS.define)(kind, name)
+}
+
+/// Envoy's verifier. Its arguments are fields 1 to 4, all bytes. Field 1 of the result is a boolean, field 2 the
+/// error; fields that are empty or false are left out.
+pub fn verify_signature(arguments: &[u8]) -> Option<Vec<u8>> {
+    let mut fields = [(); 4].map(|()| Vec::new());
+    let mut rest = arguments.iter().copied();
+    while let Some(tag) = rest.next() {
+        assert_eq!(tag & 7, 2, "a field of bytes");
+        let mut length = 0;
+        for shift in (0..).step_by(7) {
+            let byte = rest.next()?;
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let field = fields.get_mut(usize::from(tag >> 3) - 1)?;
+        *field = rest.by_ref().take(length).collect();
+        if field.len() < length {
+            return None;
+        }
+    }
+    let [hash, key, signature, text] = fields;
+    Some(match verifier::verify_signature(std::str::from_utf8(&hash).ok()?, &key, &signature, &text) {
+        Ok(()) => vec![0x08, 1],
+        Err(error) => [&[0x12, error.len() as u8], error.as_bytes()].concat(),
+    })
 }
 
 fn nanoseconds(now: Timestamp) -> u64 {

@@ -18,6 +18,7 @@ mod site;
 #[path = "../../../tests/stories/mod.rs"]
 mod stories;
 mod uploads;
+mod verifier;
 mod workers;
 
 use stories::world;
