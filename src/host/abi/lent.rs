@@ -27,7 +27,8 @@ pub fn lend(size: usize) -> *mut u8 {
     if memory.try_reserve_exact(size.max(1)).is_err() {
         return null_mut();
     }
-    memory.resize(size, 0);
+    // One instruction fills it; `resize` may become a loop over the bytes.
+    memory.extend(std::iter::repeat_n(0, size));
     let at = memory.as_mut_ptr();
     let is_kept = LENT.with(|lent| match lent.try_borrow_mut() {
         Ok(mut lent) if lent.len() < LENT_LIMIT => {
