@@ -38,7 +38,7 @@ use crate::upstream::{IdentityHeaders, Upstream};
 pub(crate) use crate::visit::Visit;
 
 /// Memory of the opened sessions in the cache of one worker: some thousands of usual ones. Bytes.
-const SESSIONS_MEMORY: usize = 4 * 1024 * 1024;
+const SESSIONS_MEMORY: usize = 8 * 1024 * 1024;
 
 /// Memory of the verified tokens in the cache of one worker. Bytes.
 const TOKENS_MEMORY: usize = 2 * 1024 * 1024;

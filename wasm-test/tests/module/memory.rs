@@ -11,8 +11,8 @@ use crate::world::{Browser, From, Key, Proxy};
 /// So many requests follow each login.
 const CROWD: u64 = 10;
 
-/// After so many requests the caches are full: 2,000 sessions and 2,000 tokens.
-const WARM: u64 = 20_000;
+/// After so many requests the caches are full: 8 MiB of sessions, and 2 MiB of tokens.
+const WARM: u64 = 32_000;
 
 /// Valid tokens that are sent again: one beside seven new ones.
 const REGULARS: usize = 5;
@@ -26,7 +26,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// `make soak` sets it.
 fn requests() -> u64 {
     let requests = env::var("VESTIBULE_SOAK").ok().map(|text| text.parse().expect("a number of requests"));
-    requests.unwrap_or(24_000)
+    requests.unwrap_or(36_000)
 }
 
 /// Requests of every kind that is decided at once, no two alike.
