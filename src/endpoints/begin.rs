@@ -99,10 +99,11 @@ pub fn begin_now(
     known: &ProviderDocuments,
     begin: LoginStart,
 ) -> Answer {
-    let address = filter.login_address(&begin.return_to);
+    let return_to = begin.return_to.clone();
     send_to_provider(filter, visit, party, known, begin).unwrap_or_else(|error| {
         let is_loop = matches!(error, Error::Client(ClientError::LoginLoop(..)));
-        let extras = RefusalDetails { retry: is_loop.then_some(address), ..RefusalDetails::default() };
+        let retry = is_loop.then(|| filter.login_address(&return_to));
+        let extras = RefusalDetails { retry, ..RefusalDetails::default() };
         filter.refuse_with(visit, &error, extras)
     })
 }
@@ -182,7 +183,7 @@ fn send_to_provider(
         Some(form) => Some(party.cookies.seal_form(login.name(), &form, filter.nonce24(now)?)),
         None => None,
     };
-    let response = landing::leave(filter, &visit.request, &login, location.as_str(), kept_form.as_deref());
+    let response = landing::leave(filter, &visit.request, &login, &location, kept_form.as_deref());
     let response = response.set_cookies(cookies);
     let decision = match kept_form {
         Some(_) => filter.decision(visit, "form_kept", &party.provider, ""),

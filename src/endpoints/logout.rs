@@ -189,7 +189,7 @@ fn at_provider(
         }
         None => None,
     };
-    Some((url.into(), cookie))
+    Some((url, cookie))
 }
 
 /// Whether a browser navigates to the page, or a client sends no fetch metadata.

@@ -68,6 +68,8 @@ pub struct Filter {
     /// Whether the session keys were compared with those of the previous configuration.
     pub(crate) keys_are_compared: Cell<bool>,
     pub(crate) room: Room,
+    /// The last host that was found to be one of this site, and its origin.
+    pub(crate) last_origin: RefCell<Option<(String, String)>>,
     /// Where requests are decided.
     pub(crate) requests: Lane,
     jobs: RefCell<Vec<Step<()>>>,
@@ -142,6 +144,7 @@ impl Filter {
             log: Log::new(config.log.rate_limit),
             keys_are_compared: Cell::default(),
             room: Room::default(),
+            last_origin: RefCell::default(),
             requests: Lane::default(),
             jobs: RefCell::default(),
             random,

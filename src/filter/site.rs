@@ -19,6 +19,11 @@ impl Filter {
     /// # Errors
     /// The host is not one of the configured hosts for logins, or is no host.
     pub(crate) fn origin(&self, request: &Request) -> Result<String, Error> {
+        if let Some((authority, origin)) = &*self.last_origin.borrow()
+            && *authority == request.authority
+        {
+            return Ok(origin.clone());
+        }
         let (scheme, usual_port) = self.config.session.scheme();
         let host = request.authority.to_ascii_lowercase();
         let host = host.strip_suffix(&format!(":{usual_port}")).unwrap_or(&host);
@@ -28,6 +33,9 @@ impl Filter {
         let hosts = &self.config.session.hosts;
         if !is_host || !(hosts.is_empty() || hosts.iter().any(|allowed| allowed == host)) {
             return Err(ClientError::Host { found: request.authority.clone() }.into());
+        }
+        if host.len() <= HOST_LIMIT {
+            *self.last_origin.borrow_mut() = Some((request.authority.clone(), origin.clone()));
         }
         Ok(origin)
     }

@@ -1,7 +1,5 @@
 //! RP-Initiated Logout 1.0: sends the browser to the provider to log out there too.
 
-use url::Url;
-
 use super::discovery::Metadata;
 use super::endpoint;
 use crate::config::RelyingParty;
@@ -22,7 +20,7 @@ pub fn end_session_request(
     id_token_hint: Option<&Secret>,
     post_logout_redirect_uri: Option<&str>,
     state: Option<&Secret>,
-) -> Option<Url> {
+) -> Option<String> {
     let endpoint = metadata.end_session_endpoint.as_ref()?;
     let mut parameters = vec![("client_id", party.client.id.as_str())];
     if let Some(hint) = id_token_hint.map(Secret::expose).filter(|hint| hint.len() <= ID_TOKEN_HINT_LIMIT) {
@@ -45,8 +43,8 @@ mod tests {
 
     const AFTER: &str = "https://app.example/bye?a=1&b=2";
 
-    fn sent(url: &Url) -> Vec<(String, String)> {
-        parameters(url.query().unwrap().as_bytes())
+    fn sent(address: &str) -> Vec<(String, String)> {
+        parameters(address.split_once('?').unwrap().1.as_bytes())
     }
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -57,7 +55,7 @@ mod tests {
     fn out_03_the_request_is_exact_and_encoded() {
         let (hint, state) = (Secret::from("a.b.c"), Secret::from("s&t"));
         let url = end_session_request(&metadata(), &party(), Some(&hint), Some(AFTER), Some(&state)).unwrap();
-        assert!(url.as_str().starts_with("https://op.example/logout?"));
+        assert!(url.starts_with("https://op.example/logout?"));
         assert_eq!(
             sent(&url),
             pairs(&[

@@ -28,7 +28,8 @@ const SHOWN_VALUE_LIMIT: usize = 300;
 /// An authorization request in words, to compare with the registration at the provider. Of parameters that
 /// may be secret only the name is shown.
 #[inline(never)]
-pub fn shown_request(location: &Url) -> String {
+pub fn shown_request(address: &str) -> String {
+    let Ok(location) = Url::parse(address) else { return String::new() };
     let mut text =
         format!("authorization request: {}{}", location.origin().ascii_serialization(), location.path());
     for (name, value) in location.query_pairs() {

@@ -47,7 +47,7 @@ const BUDGETS: [Budget; 6] = [
     Budget { code: "session", allocations: 9, bytes: 761, instructions: 22_800 },
     Budget { code: "token", allocations: 3, bytes: 459, instructions: 13_800 },
     Budget { code: "public", allocations: 0, bytes: 0, instructions: 7_700 },
-    Budget { code: "login_begins", allocations: 117, bytes: 10201, instructions: 156_700 },
+    Budget { code: "login_begins", allocations: 72, bytes: 8765, instructions: 111_700 },
     Budget { code: "not_logged_in", allocations: 78, bytes: 9101, instructions: 48_900 },
     // A new token. The host verifies its signature, at no cost here.
     Budget { code: "token", allocations: 110, bytes: 14070, instructions: 154_100 },

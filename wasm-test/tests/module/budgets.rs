@@ -57,7 +57,7 @@ const ENVOY: [Budget; 6] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 392_600,
+        instructions: 286_000,
         calls: &[
             ("get_current_time_nanoseconds", 1),
             ("get_header_map_pairs", 1),
@@ -132,7 +132,7 @@ const NGINX: [Budget; 6] = [
     },
     Budget {
         code: "login_begins",
-        instructions: 401_600,
+        instructions: 296_000,
         calls: &[
             ("add_header_map_value", 1),
             ("get_current_time_nanoseconds", 1),
