@@ -89,7 +89,8 @@ pub fn answer(bytes: &[u8]) {
     let scopes: Vec<String> = (0..bytes.byte() % 4).map(|_| bytes.text()).collect();
     let realm = bytes.text();
     let why = if bytes.is_odd() { Challenge::InvalidToken } else { Challenge::NoToken };
-    let challenge = challenge(&realm, why, &scopes);
+    let metadata = bytes.is_odd().then(|| bytes.text());
+    let challenge = challenge(&realm, why, &scopes, metadata.as_deref());
     assert_is_challenge(&challenge);
 
     let response = texts.answer(status, kind, Some(challenge.clone()));
@@ -134,7 +135,7 @@ fn assert_is_challenge(challenge: &str) {
             return;
         }
         let (name, next) = after.strip_prefix(", ").and_then(|a| a.split_once("=\"")).expect("a parameter");
-        assert!(["error", "error_description", "scope"].contains(&name), "{challenge}");
+        assert!(["error", "error_description", "scope", "resource_metadata"].contains(&name), "{challenge}");
         rest = next;
     }
 }

@@ -53,6 +53,10 @@ codes! {
         "A script of the site fetched [who is logged in](configuration.md#single-page-applications)."
         => "Nothing.";
 
+    "resource_metadata",
+        "A client fetched the metadata of a [protected resource](configuration.md#protected-resources)."
+        => "Nothing.";
+
     "logged_out",
         "The session has ended."
         => "Nothing.";

@@ -308,6 +308,11 @@ object! {
         /// The provider that logs people in and whose sessions count. If it is given, only its bearer tokens
         /// are accepted.
         provider: Text [otherwise "`default_provider`; bearer tokens of every provider with `audiences`"],
+        /// The resource identifier of what the rule protects (RFC 8707), an `https` address: the `aud` claim of
+        /// a bearer token must have it, and `audiences` of the provider do not count. The filter serves its
+        /// metadata (RFC 9728), and names their address when it refuses a token, so that clients find the
+        /// provider. Several rules may have the same resource.
+        resource: Text [otherwise "the `audiences` of the provider count"],
         /// What a session or a bearer token must have.
         require: RequirementObject [otherwise "nothing further"],
         /// How, and how recently, the person must have authenticated. A person whose session does not satisfy

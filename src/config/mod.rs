@@ -22,6 +22,7 @@ mod problem;
 mod protobuf;
 mod provider;
 mod requirement;
+mod resource;
 mod roles;
 mod rule;
 mod rule_hosts;
@@ -48,6 +49,8 @@ pub use parameters::RequestParameter;
 pub(crate) use parameters::{OWN_PARAMETERS, RESOURCE};
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
 pub use requirement::{ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
+pub use resource::Resource;
+pub(crate) use resource::WELL_KNOWN;
 pub use roles::{
     CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer, Roles,
 };
@@ -157,13 +160,17 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
         default: default_provider(document.default_provider.as_ref(), &names, reading).unwrap_or(0),
         with_audiences: with_audiences(&members),
         names,
+        site_http,
     };
     let site = rule_hosts::Site {
         hosts: session.as_ref().map_or(&[], |session| &session.hosts),
         usual_port: session::usual_port(site_http),
     };
     let rules = rule::check(document.rules?.0, &known, &site, reading);
-    let checked = members.into_iter().map(|member| provider::check(member, site_http, reading));
+    let checked = members.into_iter().enumerate().map(|(index, member)| {
+        let resources = rule::resources_of(&rules, index);
+        provider::check(member, resources, site_http, reading)
+    });
     let providers: Vec<Option<Roles>> = checked.collect();
     // The checks below compare values with one another, so all must be there.
     let providers = providers.into_iter().collect::<Option<Vec<Roles>>>()?;

@@ -10,6 +10,7 @@ use super::document::{CalloutObject, Names, ProviderObject};
 use super::issuer;
 use super::parameters;
 use super::problem::Problem;
+use super::resource::Resource;
 use super::roles::{CalloutTargets, Provider, RedirectUri, Refresh, RelyingParty, ResourceServer, Roles};
 use super::shape::Reading;
 use super::value::{Member, Text};
@@ -22,8 +23,14 @@ const NAME_LIMIT: usize = 32;
 /// More tolerance than this gives a warning, in seconds.
 const LEEWAY_WARNING: u64 = 120;
 
-/// Checks one provider. `site_http`: browsers reach the site by plain HTTP.
-pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &mut Reading) -> Option<Roles> {
+/// Checks one provider. `resources`: those of the rules that accept its bearer tokens. `site_http`: browsers
+/// reach the site by plain HTTP.
+pub(super) fn check(
+    member: Member<ProviderObject>,
+    resources: Vec<Rc<Resource>>,
+    site_http: bool,
+    reading: &mut Reading,
+) -> Option<Roles> {
     let Member { place, name, value: provider } = member;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     // They would be the names of other cookies of ours.
@@ -122,10 +129,12 @@ pub(super) fn check(member: Member<ProviderObject>, site_http: bool, reading: &m
         provider: Rc::clone(&checked),
         audiences: texts(provider.audiences?),
         clients_without_audience: texts(provider.clients_without_audience?),
+        resources,
         require_access_token_type: provider.require_access_token_type?,
     };
-    let takes_tokens =
-        !(resource_server.audiences.is_empty() && resource_server.clients_without_audience.is_empty());
+    let takes_tokens = !(resource_server.audiences.is_empty()
+        && resource_server.clients_without_audience.is_empty()
+        && resource_server.resources.is_empty());
     Some(Roles {
         provider: checked,
         relying_party: Some(Rc::new(relying_party)),

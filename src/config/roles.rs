@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::choices::{ResponseMode, UserinfoUse};
 use super::client::Client;
 use super::parameters::RequestParameter;
+use super::resource::Resource;
 use crate::jose::Algorithm;
 use crate::time::Seconds;
 
@@ -97,9 +98,11 @@ pub struct ResourceServer {
     pub provider: Rc<Provider>,
     /// A bearer token's `aud` must have one of these values.
     pub audiences: Vec<String>,
-    /// The `client_id` of a bearer token without `aud` must be one of these. At least one of the two lists
-    /// is not empty.
+    /// The `client_id` of a bearer token without `aud` must be one of these.
     pub clients_without_audience: Vec<String>,
+    /// The resources of rules that accept bearer tokens of this provider. For those rules `aud` must have the
+    /// resource, and nothing else counts. At least one of the three lists is not empty.
+    pub resources: Vec<Rc<Resource>>,
     /// Whether the header of a bearer token must have the `typ` `at+jwt` (RFC 9068 section 4).
     pub require_access_token_type: bool,
 }

@@ -1,5 +1,7 @@
 //! Rules: the requests for which they apply, and what they admit.
 
+use std::rc::Rc;
+
 use regex_lite::Regex;
 
 use super::address::{self, rule_path_fault};
@@ -8,6 +10,7 @@ use super::choices::{Acceptance, AcceptanceChoice};
 use super::document::RuleObject;
 use super::problem::{Place, Problem};
 use super::requirement::{self, Requirement};
+use super::resource::{self, Resource};
 use super::roles::ProviderIndex;
 use super::rule_hosts::{RuleHosts, Site, check_ports};
 use super::shape::Reading;
@@ -37,6 +40,8 @@ pub struct Rule {
     pub provider: ProviderIndex,
     /// Providers whose bearer tokens are accepted.
     pub bearer_providers: Vec<ProviderIndex>,
+    /// The protected resource, which bearer tokens must name.
+    pub resource: Option<Rc<Resource>>,
     /// What the identity must have.
     pub require: Requirement,
     /// How the person must have authenticated.
@@ -88,6 +93,18 @@ pub(super) struct Providers<'a> {
     pub(super) with_audiences: Vec<ProviderIndex>,
     /// The provider of logins where a rule names none.
     pub(super) default: ProviderIndex,
+    /// Browsers reach the site by plain HTTP.
+    pub(super) site_http: bool,
+}
+
+/// The resources of rules that accept bearer tokens of this provider, each once.
+pub(super) fn resources_of(rules: &[Rule], provider: ProviderIndex) -> Vec<Rc<Resource>> {
+    let mut resources: Vec<Rc<Resource>> = Vec::new();
+    for rule in rules.iter().filter(|rule| rule.bearer_providers.contains(&provider)) {
+        let known = |resource: &&Rc<Resource>| !resources.contains(resource);
+        resources.extend(rule.resource.iter().filter(known).cloned().collect::<Vec<_>>());
+    }
+    resources
 }
 
 /// Checks all rules and adds the last one, which matches everything.
@@ -153,6 +170,7 @@ fn last_rule(providers: &Providers) -> Rule {
         accept: Accept::Identity { session: true, bearer: !providers.with_audiences.is_empty() },
         provider: providers.default,
         bearer_providers: providers.with_audiences.clone(),
+        resource: None,
         require: Requirement::default(),
         authentication: Authentication::default(),
         bypass_cors_preflight: true,
@@ -167,8 +185,17 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
     };
     let path = check_path(&object, reading);
     let named = object.provider.as_ref().map(|name| provider_named(name, &providers.names, reading));
+    let resource = match &object.resource {
+        Some(text) => resource::check(text, providers.site_http, reading).map(Rc::new).map(Some),
+        None => Some(None),
+    };
     let bearer_providers = match named {
         Some(None) => None,
+        // Its tokens need no audiences: they name the resource.
+        _ if object.resource.is_some() && providers.with_audiences.is_empty() => {
+            Some(vec![named.flatten().unwrap_or(providers.default)])
+        }
+        Some(Some(named)) if object.resource.is_some() => Some(vec![named]),
         Some(Some(named)) => {
             Some(providers.with_audiences.iter().copied().filter(|index| *index == named).collect())
         }
@@ -183,6 +210,12 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
             let problem = Problem::at(&place.key(key), "has no use where everybody or nobody is accepted");
             reading.problems.add(problem.advice("remove it, or accept session or bearer"));
         }
+    }
+    if let (Some(resource), Some(accept)) = (&object.resource, accept)
+        && !matches!(accept, Accept::Identity { bearer: true, .. })
+    {
+        let problem = Problem::at(&resource.place, "has no use where no bearer token is accepted");
+        reading.problems.add(problem.advice("add bearer to accept, or remove it"));
     }
     let authentication = match object.authentication {
         Some(authentication) => authentication::check(authentication, reading),
@@ -205,6 +238,7 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
         accept: accept?,
         provider: named.flatten().unwrap_or(providers.default),
         bearer_providers: bearer_providers?,
+        resource: resource?,
         require: require?,
         authentication: authentication?,
         bypass_cors_preflight: object.bypass_cors_preflight?,

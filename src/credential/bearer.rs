@@ -13,7 +13,7 @@ use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
 use crate::oidc::bearer::BearerToken;
 use crate::oidc::claims;
-use crate::provider::{BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
+use crate::provider::{Audience, BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
 use crate::time::Timestamp;
 
 /// The key of a token in the cache.
@@ -29,6 +29,7 @@ pub fn cached(filter: &Filter, rule: &BoundRule, key: CacheKey, now: Timestamp) 
     let Proof::Bearer { expires_at, .. } = cached.identity_headers.identity.proof() else { return None };
     let counts = rule.resource_servers.iter().any(|accepted| Rc::ptr_eq(accepted, server))
         && Rc::ptr_eq(&keys, &cached.keys)
+        && cached.audience.is_for(rule)
         && now < *expires_at + server.config.leeway;
     counts.then_some(cached)
 }
@@ -51,17 +52,24 @@ pub async fn check(
     let (verified, keys) = verify(server, brought, callouts).await?;
     let expect = access_token::Expected {
         issuer: server.config.issuer_of(verified.claims()),
-        audiences: &server.config.audiences,
-        clients_without_audience: &server.config.clients_without_audience,
+        audiences: match &rule.resource {
+            Some(resource) => std::slice::from_ref(&resource.identifier),
+            None => &server.config.audiences,
+        },
+        clients_without_audience: match &rule.resource {
+            Some(_) => &[],
+            None => &server.config.clients_without_audience,
+        },
         require_type: server.config.require_access_token_type,
         leeway: server.config.leeway,
         now: callouts.now(),
     };
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
     let until = access_token.expires_at() + server.config.leeway;
+    let audience = Audience::of(&access_token, rule, server);
     let identity_headers = filter.upstream.headers_for(Identity::of_token(access_token, token.into_secret()));
     let memory = identity_headers.memory();
-    let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), keys });
+    let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), audience, keys });
     filter.tokens.borrow_mut().insert_by_key(key, Rc::clone(&cached), memory, until);
     Ok(cached)
 }
@@ -75,7 +83,10 @@ fn issuer_of<'a>(rule: &'a BoundRule, jws: &Jws) -> Result<&'a Rc<ResourceServer
     let client = claims::text(jws.unverified_claims(), "client_id").ok().flatten().unwrap_or_default();
     let is_audience = |server: &Rc<ResourceServer>| match named.as_slice() {
         [] => server.config.clients_without_audience.iter().any(|known| known == client),
-        named => named.iter().any(|name| server.config.audiences.iter().any(|known| known == name)),
+        named => match &rule.resource {
+            Some(resource) => named.iter().any(|name| *name == resource.identifier),
+            None => named.iter().any(|name| server.config.audiences.iter().any(|known| known == name)),
+        },
     };
     one_of_issuer(&rule.resource_servers, issuer, is_audience)
         .ok_or_else(|| ClientError::TokenIssuer { found: issuer.to_owned() }.into())

@@ -14,6 +14,7 @@ mod missing_login;
 mod new_session;
 mod redeemed;
 pub(crate) mod refusal;
+mod resource_metadata;
 mod session_info;
 mod step_up;
 mod third_party;
@@ -21,7 +22,7 @@ mod third_party;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::config::{Endpoints, ResponseMode};
+use crate::config::{Endpoints, Resource, ResponseMode, WELL_KNOWN};
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::Callouts;
@@ -42,6 +43,9 @@ struct Methods {
 const GET_ONLY: Methods = Methods { accepted: &["GET"], allow: "GET" };
 const GET_OR_POST: Methods = Methods { accepted: &["GET", "HEAD", "POST"], allow: "GET, POST" };
 const POST: Methods = Methods { accepted: &["POST"], allow: "POST" };
+/// Scripts of any origin may read it: their browser asks first (Fetch standard, CORS-preflight fetch).
+const GET_OR_OPTIONS: Methods =
+    Methods { accepted: &["GET", "HEAD", "OPTIONS"], allow: "GET, HEAD, OPTIONS" };
 
 /// One row of the table.
 pub(crate) struct OwnEndpoint {
@@ -125,6 +129,8 @@ pub(crate) enum Addressee {
     Callback(Rc<RelyingParty>),
     /// One row of the table.
     Endpoint(&'static OwnEndpoint),
+    /// The metadata of a protected resource.
+    ResourceMetadata(Rc<Resource>),
 }
 
 impl Addressee {
@@ -140,6 +146,9 @@ impl Addressee {
                 Box::pin(async move { Ok(callback::complete(filter, visit, &party, callouts).await) })
             }
             Addressee::Endpoint(endpoint) => (endpoint.handler)(filter, visit, callouts),
+            Addressee::ResourceMetadata(resource) => {
+                Box::pin(async move { Ok(resource_metadata::serve(filter, visit, &resource)) })
+            }
         }
     }
 }
@@ -156,7 +165,13 @@ impl Filter {
             self.check_method(path, method)?;
             return Ok(Some(Addressee::Callback(Rc::clone(party))));
         }
-        let Some(endpoint) = self.endpoint(path) else { return Ok(None) };
+        let Some(endpoint) = self.endpoint(path) else {
+            let Some(resource) = resource_metadata::requested(self, &visit.request) else { return Ok(None) };
+            return match GET_OR_OPTIONS.accepted.contains(&method) {
+                true => Ok(Some(Addressee::ResourceMetadata(resource))),
+                false => Err(ClientError::Method.into()),
+            };
+        };
         if !endpoint.refuses_itself {
             self.check_method(path, method)?;
         }
@@ -174,7 +189,9 @@ impl Filter {
 
     /// `Allow` for a path of an endpoint.
     pub(crate) fn allow(&self, path: &str) -> &'static str {
-        self.methods(path).map_or("GET", |methods| methods.allow)
+        let methods = self.methods(path);
+        let methods = methods.or_else(|| path.starts_with(WELL_KNOWN).then_some(GET_OR_OPTIONS));
+        methods.map_or("GET", |methods| methods.allow)
     }
 
     fn methods(&self, path: &str) -> Option<Methods> {

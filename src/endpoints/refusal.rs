@@ -126,6 +126,13 @@ impl Filter {
             return Some(challenge_with(realm, why, &step_up::parameters(&rule.authentication)));
         }
         let is_bearer = matches!(rule.accept, Accept::Identity { bearer: true, .. });
-        is_bearer.then(|| challenge(realm, why, error.scopes()))
+        let resource = rule.resource.as_deref();
+        // A client that is to find everything by itself asks for what the rule needs at once.
+        let scopes = match (resource, why) {
+            (Some(_), Challenge::NoToken) => rule.require.scopes.as_slice(),
+            _ => error.scopes(),
+        };
+        let metadata = resource.map(|resource| resource.metadata_address.as_str());
+        is_bearer.then(|| challenge(realm, why, scopes, metadata))
     }
 }

@@ -25,7 +25,7 @@ use crate::http::Response;
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
 use crate::metrics::{HostMetrics, Metrics};
-use crate::provider::{BoundRule, Provider, Registry, ResourceServer};
+use crate::provider::{Audience, BoundRule, Provider, Registry, ResourceServer};
 use crate::random::{HostRandomness, Random};
 use crate::rules::{meets, suffices, without_usual_port};
 use crate::secret::Secret;
@@ -81,6 +81,8 @@ pub struct CachedToken {
     pub identity_headers: IdentityHeaders,
     /// The resource server that accepts it.
     pub(crate) server: Rc<ResourceServer>,
+    /// For which rules it is meant.
+    pub(crate) audience: Audience,
     /// The keys it was verified with: after a new fetch of the keys it is verified again, so that a key
     /// that the provider withdrew is not trusted longer.
     pub(crate) keys: Rc<KeySet>,

@@ -127,7 +127,9 @@ pub fn token_in_query(query: &str) -> bool {
 /// The value of `WWW-Authenticate` (RFC 6750 section 3).
 ///
 /// Malformed scopes (RFC 6749 section 3.3) are left out.
-pub fn challenge(realm: &str, why: Challenge, scope: &[String]) -> String {
+///
+/// `metadata` is the address of the metadata of the resource (RFC 9728 section 5.1).
+pub fn challenge(realm: &str, why: Challenge, scope: &[String], metadata: Option<&str>) -> String {
     let mut challenge = format!("Bearer realm=\"{}\"", quotable(realm));
     if let Some((error, description)) = why.error() {
         challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
@@ -136,12 +138,15 @@ pub fn challenge(realm: &str, why: Challenge, scope: &[String]) -> String {
     if !scopes.is_empty() {
         challenge.push_str(&format!(", scope=\"{}\"", scopes.join(" ")));
     }
+    if let Some(metadata) = metadata {
+        challenge.push_str(&format!(", resource_metadata=\"{}\"", quotable(metadata)));
+    }
     challenge
 }
 
 /// The same with further attributes, such as `acr_values` and `max_age` (RFC 9470 section 3).
 pub fn challenge_with(realm: &str, why: Challenge, attributes: &[(&str, String)]) -> String {
-    let mut challenge = challenge(realm, why, &[]);
+    let mut challenge = challenge(realm, why, &[], None);
     for (name, value) in attributes {
         challenge.push_str(&format!(", {name}=\"{}\"", quotable(value)));
     }
@@ -250,10 +255,10 @@ mod tests {
 
     #[test]
     fn a_challenge_says_what_is_needed() {
-        assert_eq!(challenge("api", Challenge::NoToken, &[]), r#"Bearer realm="api""#);
+        assert_eq!(challenge("api", Challenge::NoToken, &[], None), r#"Bearer realm="api""#);
         let scopes = ["read".to_owned(), "https://x.example/write".to_owned()];
         assert_eq!(
-            challenge("api", Challenge::InsufficientScope, &scopes),
+            challenge("api", Challenge::InsufficientScope, &scopes, None),
             "Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"the identity does not \
              have what this address requires\", scope=\"read https://x.example/write\""
         );
@@ -263,7 +268,10 @@ mod tests {
     fn rs_29_challenge_values_are_quoted_safely() {
         let scopes =
             ["a\"b".to_owned(), "c d".into(), "é".into(), "e\r\nf".into(), String::new(), "\\".into()];
-        assert_eq!(challenge("a\"b\\c\r\nd\u{e9}", Challenge::NoToken, &scopes), r#"Bearer realm="abcd""#);
+        assert_eq!(
+            challenge("a\"b\\c\r\nd\u{e9}", Challenge::NoToken, &scopes, None),
+            r#"Bearer realm="abcd""#
+        );
     }
 
     #[test]

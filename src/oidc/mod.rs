@@ -17,6 +17,7 @@ pub mod logout;
 pub mod logout_token;
 pub mod pkce;
 pub mod refreshed_id_token;
+pub mod resource_metadata;
 pub mod return_to;
 pub mod revocation;
 pub mod shown_request;

@@ -3,6 +3,7 @@
 //! The documents are refreshed ahead in the background, and served stale while the provider is down. A
 //! request fetches them only when they are not known yet, or when a token names an unknown key.
 
+mod audience;
 mod bound_rule;
 mod endpoint_request;
 pub mod lifetime;
@@ -14,6 +15,7 @@ mod resource_server;
 mod secret_end;
 mod shared;
 
+pub(crate) use audience::Audience;
 pub(crate) use bound_rule::BoundRule;
 pub(crate) use endpoint_request::send;
 pub(crate) use registry::{Registry, one_of_issuer};

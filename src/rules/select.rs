@@ -200,6 +200,7 @@ mod tests {
             accept: Accept::Identity { session: true, bearer: false },
             provider: 0,
             bearer_providers: Vec::new(),
+            resource: None,
             require: Requirement::default(),
             authentication: Authentication::default(),
             bypass_cors_preflight: true,
