@@ -210,7 +210,7 @@ impl CalloutOutcome {
             Err(CalloutFailed::NoAnswer | CalloutFailed::Gateway { .. }) => CalloutOutcome::NoAnswer,
             Err(CalloutFailed::TooLarge) => CalloutOutcome::TooLarge,
             Err(CalloutFailed::NotSent | CalloutFailed::NoHost) => CalloutOutcome::NotSent,
-            Err(CalloutFailed::Busy) => return None,
+            Err(CalloutFailed::Busy | CalloutFailed::Elsewhere) => return None,
         })
     }
 

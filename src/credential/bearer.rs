@@ -113,10 +113,19 @@ pub async fn verify(
         let found = shown(verified.key_issuer().unwrap_or_default());
         Err(JwsError::KeyIssuer { expected: shown(issuer), found })
     };
-    let error = match verify(jws, &known.keys) {
+    let again = |keys: &KeySet| Jws::parse(text).and_then(|jws| verify(jws, keys));
+    let mut error = match verify(jws, &known.keys) {
         Ok(verified) => return Ok((verified, known.keys)),
         Err(error) => error,
     };
+    if error.keys_may_have_changed()
+        && let Some(newer) = provider.newer_keys(&known.keys, token_source, callouts.now())
+    {
+        match again(&newer) {
+            Ok(verified) => return Ok((verified, newer)),
+            Err(with_newer) => error = with_newer,
+        }
+    }
     if !error.keys_may_have_changed() {
         return Err(ClientError::Token(error).into());
     }
@@ -127,6 +136,5 @@ pub async fn verify(
         Err(unreachable) if matches!(error, JwsError::UnknownKey { .. }) => return Err(unreachable),
         Ok(None) | Err(_) => return Err(ClientError::Token(error).into()),
     };
-    let again = Jws::parse(text).and_then(|jws| verify(jws, &keys));
-    again.map(|verified| (verified, keys)).map_err(|error| ClientError::Token(error).into())
+    again(&keys).map(|verified| (verified, keys)).map_err(|error| ClientError::Token(error).into())
 }

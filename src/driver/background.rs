@@ -51,18 +51,16 @@ impl Driver {
     fn fetch_what_is_due(&mut self, now: Timestamp) {
         let filter = Rc::clone(&self.filter);
         for provider in filter.providers() {
-            let is_alone = !self.news.read_shared(provider, now);
+            provider.read_news(now);
             // Metadata, then keys.
             let limit = provider.config.callout_timeout.saturating_mul(2);
             self.background.fetching.retain(|(_, since)| !is_overdue(*since, limit, now));
             let is_busy = self.background.fetching.iter().any(|(fetching, _)| Rc::ptr_eq(fetching, provider));
-            if provider.is_due(now) && !is_busy && (is_alone || self.news.may_fetch(provider, now)) {
+            if provider.is_due(now) && !is_busy && provider.may_fetch(now) {
                 self.background.fetching.push((Rc::clone(provider), now));
                 self.work(Some(Rc::clone(provider)), Filter::refresh_documents(provider, now), now);
             }
-            if !is_alone {
-                self.news.share(provider);
-            }
+            provider.share_what_is_left();
         }
     }
 

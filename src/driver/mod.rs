@@ -57,7 +57,6 @@
 
 mod background;
 mod body;
-mod news;
 mod requests;
 mod single_flight;
 
@@ -65,7 +64,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::audit::Decision;
-use crate::filter::{Answer, Filter, HostFunctions};
+use crate::filter::{Answer, Filter};
 use crate::flow::{Flow, Step};
 use crate::http::{BodyFailed, Callout, CalloutFailed, CalloutLabel, HostTraits, Reply, Request, Response};
 use crate::numbered::Numbered;
@@ -74,7 +73,6 @@ use crate::time::Timestamp;
 
 use background::Background;
 pub use body::BodyPolicy;
-use news::SharedDocuments;
 use requests::Waiter;
 use single_flight::SingleFlights;
 
@@ -169,7 +167,6 @@ pub struct Driver {
     /// Requests that poll again at the next tick.
     sleeping: Vec<RequestId>,
     background: Background,
-    news: SharedDocuments,
     actions: VecDeque<Action>,
     /// The last number in use.
     last: u64,
@@ -183,10 +180,9 @@ struct RelayedCallout {
 }
 
 impl Driver {
-    /// A driver of this filter, in a host with these functions.
-    pub fn new(filter: Rc<Filter>, host: &HostFunctions, traits: HostTraits) -> Driver {
+    /// A driver of this filter, in a host with these traits.
+    pub fn new(filter: Rc<Filter>, traits: HostTraits) -> Driver {
         Driver {
-            news: SharedDocuments::new(filter.providers(), host),
             filter,
             host: traits,
             requests: Numbered::default(),
@@ -414,6 +410,7 @@ mod tests {
 
     use super::*;
     use crate::config::trial;
+    use crate::filter::HostFunctions;
 
     #[test]
     fn work_that_waits_for_its_first_tick_is_not_lost_with_the_configuration() {
@@ -421,7 +418,7 @@ mod tests {
         let host = HostFunctions::bare();
         let filter = Filter::new(trial::read(json!({})).unwrap(), &host, now).unwrap();
         let traits = HostTraits { removes_headers: true, wakes_requests: true, gathers_bodies: true };
-        let mut driver = Driver::new(Rc::clone(&filter), &host, traits);
+        let mut driver = Driver::new(Rc::clone(&filter), traits);
         assert!(!driver.is_busy());
         filter.finish_in_background(Flow::begin(now, |callouts| async move { callouts.wait().await }));
         driver.end();

@@ -61,6 +61,7 @@ impl fmt::Display for CalloutFailed {
             }
             CalloutFailed::TooLarge => "the answer is too large",
             CalloutFailed::Busy => "the same request is in flight already",
+            CalloutFailed::Elsewhere => "another worker of the proxy has just tried in vain, and has logged why",
         })
     }
 }

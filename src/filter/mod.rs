@@ -131,7 +131,7 @@ impl Filter {
         let store = Rc::new(Store::new(host.shared));
         startup::log_start(&config, &Vec::from_iter(cookies.key_names()), &store, now);
         let verifier = host.verify.filter(|_| !config.verify_in_module);
-        let registry = Registry::new(&config, &cookies, verifier, &store);
+        let registry = Registry::new(&config, &cookies, verifier, (&store, host.worker));
         Ok(Rc::new(Filter {
             rules: config.rules.iter().map(|rule| BoundRule::new(rule, &registry)).collect(),
             registry,

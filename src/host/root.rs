@@ -132,7 +132,7 @@ impl Root {
             kind::use_shared_data();
         }
         let filter = Filter::new(config, &host, now).map_err(|error| error.to_string())?;
-        Ok(Driver::new(filter, &host, Host::likely().traits()))
+        Ok(Driver::new(filter, Host::likely().traits()))
     }
 }
 

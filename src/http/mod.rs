@@ -311,8 +311,10 @@ pub enum CalloutFailed {
     NoAnswer,
     /// The body is longer than [`Callout::reply_limit`].
     TooLarge,
-    /// The same exchange is in flight and this host cannot share it.
+    /// The same exchange is in flight, and its reply cannot be shared or takes too long.
     Busy,
+    /// Another worker of the proxy has just tried in vain. It has logged why.
+    Elsewhere,
 }
 
 /// The whole body of a request.

@@ -6,6 +6,8 @@
 mod audience;
 mod bound_rule;
 mod endpoint_request;
+mod fetch;
+mod lease;
 pub mod lifetime;
 mod outage;
 mod queue;
@@ -18,9 +20,12 @@ mod shared;
 pub(crate) use audience::Audience;
 pub(crate) use bound_rule::BoundRule;
 pub(crate) use endpoint_request::send;
+use lease::{Outcome, Turn};
+use lifetime::{LIFETIME_MAX, lifetime};
 pub(crate) use registry::{Registry, one_of_issuer};
 pub(crate) use relying_party::RelyingParty;
 pub(crate) use resource_server::ResourceServer;
+use shared::Sharing;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -30,11 +35,10 @@ use crate::flow::Callouts;
 use crate::http::{Callout, CalloutFailed, Endpoint, ProviderResponse};
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
-use crate::oidc::discovery::{Metadata, discovery_request, jwks_request};
+use crate::oidc::discovery::{Metadata, discovery_request};
 use crate::store::Store;
 use crate::text::SharedText;
 use crate::time::{Seconds, Timestamp};
-use lifetime::{LIFETIME_MAX, lifetime};
 
 /// An unknown key causes a fetch of the key set at most once in this time, per provider.
 pub const REFETCH_COOLDOWN: Seconds = Seconds(30);
@@ -77,6 +81,7 @@ pub struct Provider {
     state: RefCell<State>,
     /// State that the workers share.
     store: Rc<Store>,
+    sharing: Sharing,
 }
 
 /// Everything that is needed to send requests to the provider and to check what it signed.
@@ -96,6 +101,8 @@ struct State {
     keys_are_wanted: bool,
     /// Something was fetched that the other workers do not have.
     has_news: bool,
+    /// What is fetched is complete, and is still to be shared.
+    is_sharing_due: bool,
     failures: u32,
     /// Why the last attempt failed.
     last_error: Option<Error>,
@@ -119,6 +126,13 @@ enum Refetch {
     DoneAt(Timestamp),
 }
 
+impl Refetch {
+    /// Whether it ended less than the cooldown ago.
+    fn is_recent(self, cooldown: Seconds, now: Timestamp) -> bool {
+        matches!(self, Refetch::DoneAt(at) if at <= now && now.since(at) < cooldown)
+    }
+}
+
 impl State {
     fn keys_are_old(&self, now: Timestamp) -> bool {
         self.keys_are_wanted || is_old(&self.keys, now)
@@ -135,6 +149,7 @@ impl Provider {
     /// A provider of which nothing is known yet.
     pub fn new(roles: config::Roles, host_verifier: Option<HostVerifier>) -> Self {
         Provider {
+            sharing: Sharing::new(&roles.provider),
             name: roles.provider.name.as_str().into(),
             config: Rc::clone(&roles.provider),
             roles,
@@ -144,10 +159,11 @@ impl Provider {
         }
     }
 
-    /// The same provider. The workers that share this store log its trouble as one.
+    /// The same provider, of this worker. The workers that share this store fetch the documents as one, and log
+    /// their trouble as one.
     #[must_use]
-    pub fn sharing(self, store: &Rc<Store>) -> Self {
-        Provider { store: Rc::clone(store), ..self }
+    pub fn sharing(self, store: &Rc<Store>, worker: u64) -> Self {
+        Provider { store: Rc::clone(store), sharing: Sharing { worker, ..self.sharing }, ..self }
     }
 
     /// The request for the metadata.
@@ -176,19 +192,64 @@ impl Provider {
         !state.is_put_off(now) && (is_old(&state.metadata, now) || state.keys_are_old(now))
     }
 
-    /// The documents; fetches them first if not all are known yet.
+    /// The documents; fetches them first if not all are known yet, or waits for another worker that does.
     ///
     /// # Errors
-    /// Why the fetch failed; for a while after a failure there is no new attempt.
+    /// Why the fetch failed, here or in another worker; for a while after a failure there is no new attempt. Or
+    /// another worker takes longer than two callouts may.
     pub async fn ready(&self, callouts: &Callouts) -> Result<ProviderDocuments, Error> {
         if let Some(known) = self.known() {
             return Ok(known);
         }
-        if let Some(error) = self.put_off(callouts.now()) {
-            return Err(error);
+        let deadline = self.deadline(callouts.now());
+        loop {
+            let now = callouts.now();
+            if let Some(error) = self.put_off(now) {
+                return Err(error);
+            }
+            let turn = self.take_lease(None, now);
+            // What another worker shared since the last tick, also while this one took the lease.
+            self.read_news(now);
+            if let Some(known) = self.known() {
+                if turn == Turn::Ours {
+                    self.end_lease(Outcome::Done);
+                }
+                return Ok(known);
+            }
+            match turn {
+                Turn::OthersFailed(retry_at) => return Err(self.failed_elsewhere(retry_at, now)),
+                Turn::Others if callouts.wakes() && now >= deadline => return Err(self.busy()),
+                Turn::Others if callouts.wakes() => callouts.wait().await,
+                // Nothing would wake this request: it fetches as if it were alone.
+                Turn::Others | Turn::Ours | Turn::Nobody(_) => break,
+            }
         }
         self.refresh_documents(callouts).await?;
         self.known().ok_or(Error::Bug("refreshed metadata and keys are missing"))
+    }
+
+    /// How long a flow waits for another worker: as long as metadata and keys may take.
+    fn deadline(&self, now: Timestamp) -> Timestamp {
+        now + Seconds(self.config.callout_timeout.as_secs().saturating_mul(2))
+    }
+
+    fn busy(&self) -> Error {
+        self.unreachable(CalloutFailed::Busy, FIRST_BACK_OFF)
+    }
+
+    fn failed_elsewhere(&self, retry_at: Timestamp, now: Timestamp) -> Error {
+        let wait = retry_at.since(now).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF);
+        self.unreachable(CalloutFailed::Elsewhere, wait)
+    }
+
+    #[inline(never)]
+    fn unreachable(&self, why: CalloutFailed, retry_after: Seconds) -> Error {
+        let targets = &self.config.callout;
+        let what = match self.state.borrow().metadata {
+            Some(_) => Destination::new(Endpoint::Keys, &targets.jwks, None),
+            None => Destination::new(Endpoint::Metadata, &targets.discovery, None),
+        };
+        Error::Unreachable { what, why, retry_after }
     }
 
     /// Why the next attempt is put off, if it is.
@@ -203,174 +264,14 @@ impl Provider {
         })
     }
 
-    /// Fetches what is missing or old.
-    ///
-    /// # Errors
-    /// What went wrong. Then the next attempt is put off, longer each time. What was known stays.
-    pub async fn refresh_documents(&self, callouts: &Callouts) -> Result<(), Error> {
-        let result = self.fetch_due_documents(callouts).await;
-        let mut state = self.state.borrow_mut();
-        match &result {
-            Ok(()) => {
-                (state.failures, state.last_error) = (0, None);
-                self.has_recovered(callouts.now());
-            }
-            // Another request fetches already and will report the outcome.
-            Err(Error::Unreachable { why: CalloutFailed::Busy, .. }) => {}
-            // Flows that shared one failed exchange count as one failure.
-            Err(_) if state.is_put_off(callouts.now()) => {}
-            Err(error) => {
-                let wait = outage::back_off(state.failures.into());
-                state.failures = state.failures.saturating_add(1);
-                state.next_attempt = callouts.now() + wait;
-                state.last_error = Some(outage::once_more(error));
-                self.has_failed(error, wait, callouts.now());
-            }
+    /// Other keys than these, if another worker has shared some. Not while a fetch for an unknown key is so
+    /// recent that there would be no other: then this worker has them.
+    pub fn newer_keys(&self, than: &Rc<KeySet>, source: TokenSource, now: Timestamp) -> Option<Rc<KeySet>> {
+        let refetch = self.state.borrow().refetch;
+        if !refetch.is_recent(source.cooldown(), now) {
+            self.read_news(now);
         }
-        result
-    }
-
-    async fn fetch_due_documents(&self, callouts: &Callouts) -> Result<(), Error> {
-        let metadata_is_old = is_old(&self.state.borrow().metadata, callouts.now());
-        if metadata_is_old {
-            let request = self.discovery_request()?;
-            let what = request.destination();
-            let reply = fetch(callouts, request).await?;
-            let metadata = Metadata::read(&reply.body, &self.roles)
-                .map_err(|error| ProviderError::Metadata(what, error))?;
-            self.log_once(&metadata.notes, callouts.now());
-            let mut state = self.state.borrow_mut();
-            state.metadata = Some(CachedDocument::new(Rc::new(metadata), &reply, callouts.now()));
-            state.has_news = true;
-        }
-        let keys_are_old = self.state.borrow().keys_are_old(callouts.now());
-        if keys_are_old {
-            self.fetch_keys(callouts).await?;
-        }
-        Ok(())
-    }
-
-    /// The key set, fetched again because a token named a key that is not in it: at most once in
-    /// [`REFETCH_COOLDOWN`], and single-flight, so flows that arrive during the fetch share the reply. If the
-    /// request that fetched it is gone, the background fetches it instead, and other flows wait for that.
-    ///
-    /// Returns `None` if the last fetch is too recent for another one: for a token that the provider itself
-    /// sent us, only if it was just now.
-    ///
-    /// # Errors
-    /// The set cannot be fetched now, the fetch takes longer than two callouts may, or the host wakes no
-    /// request.
-    pub async fn refetch_keys(
-        &self,
-        token_source: TokenSource,
-        callouts: &Callouts,
-    ) -> Result<Option<Rc<KeySet>>, Error> {
-        let deadline = callouts.now() + Seconds(self.config.callout_timeout.as_secs().saturating_mul(2));
-        let mut has_waited = false;
-        let started = loop {
-            let now = callouts.now();
-            let (refetch, are_wanted) = {
-                let state = self.state.borrow();
-                (state.refetch, state.keys_are_wanted)
-            };
-            if has_waited && !are_wanted {
-                return Ok(self.known().map(|known| known.keys));
-            }
-            match refetch {
-                Refetch::DoneAt(at) if at <= now && now.since(at) < token_source.cooldown() => {
-                    if !are_wanted {
-                        return Ok(None);
-                    }
-                }
-                Refetch::Since(at) => break at,
-                _ => break now,
-            }
-            if let Some(error) = self.put_off(now) {
-                return Err(error);
-            }
-            if !callouts.wakes() || now >= deadline {
-                let what = Destination::new(Endpoint::Keys, &self.config.callout.jwks, None);
-                let why = CalloutFailed::Busy;
-                return Err(Error::Unreachable { what, why, retry_after: FIRST_BACK_OFF });
-            }
-            callouts.wait().await;
-            has_waited = true;
-        };
-        self.state.borrow_mut().refetch = Refetch::Since(started);
-        let mut guard = RefetchGuard { provider: self, started, is_fetched: false };
-        let fetched = self.fetch_keys(callouts).await;
-        guard.is_fetched = fetched.is_ok();
-        if matches!(fetched, Err(Error::Unreachable { why: CalloutFailed::Busy, .. })) {
-            // The exchange of another flow goes on.
-            std::mem::forget(guard);
-        }
-        fetched.map(Some)
-    }
-
-    async fn fetch_keys(&self, callouts: &Callouts) -> Result<Rc<KeySet>, Error> {
-        let metadata = self.state.borrow().metadata.as_ref().map(|cached| Rc::clone(&cached.value));
-        let metadata = metadata.ok_or(Error::Bug("keys are fetched before metadata"))?;
-        let before = self.state.borrow().keys.as_ref().map(|cached| Rc::clone(&cached.value));
-        let request = jwks_request(&self.config, &metadata);
-        let what = request.destination();
-        let doubted = |error| self.doubt_metadata(error, callouts.now());
-        let reply = fetch(callouts, request).await.map_err(doubted)?;
-        let current =
-            self.state.borrow().keys.as_ref().map(|cached| (Rc::clone(&cached.value), cached.text.clone()));
-        let unchanged = match current {
-            // A flow that shared the exchange has read this very reply already.
-            Some((current, _)) if before.is_none_or(|before| !Rc::ptr_eq(&before, &current)) => {
-                return Ok(current);
-            }
-            // What was verified with these keys stays verified, and nothing is parsed again.
-            Some((current, text)) => (text.as_bytes() == reply.body).then_some(current),
-            None => None,
-        };
-        let keys = match unchanged {
-            Some(keys) => keys,
-            None => Rc::new(self.read_keys(&reply, what).map_err(doubted)?),
-        };
-        let mut state = self.state.borrow_mut();
-        state.keys = Some(CachedDocument::new(Rc::clone(&keys), &reply, callouts.now()));
-        state.keys_are_wanted = false;
-        state.has_news = true;
-        Ok(keys)
-    }
-
-    /// Makes the metadata due when a reply holds no keys: the keys may have moved, and the metadata has their
-    /// current address.
-    fn doubt_metadata(&self, error: Error, now: Timestamp) -> Error {
-        if matches!(error, Error::Provider(_))
-            && let Some(metadata) = &mut self.state.borrow_mut().metadata
-        {
-            metadata.refresh_at = metadata.refresh_at.min(now);
-        }
-        error
-    }
-
-    fn read_keys(&self, reply: &ProviderResponse, what: Destination) -> Result<KeySet, Error> {
-        let keys = KeySet::read(&reply.body).map_err(|error| ProviderError::Keys(what, error))?;
-        for reason in keys.skipped() {
-            log::info!("provider={}: a key of the set is not used: {reason}", self.config.name);
-        }
-        Ok(keys.verified_by(self.host_verifier))
-    }
-}
-
-/// Ends a refetch also when its request is gone before the reply: otherwise a client that disconnects at once
-/// could cause one fetch per request. If the keys were not fetched, they stay wanted, and the background
-/// fetches them.
-struct RefetchGuard<'a> {
-    provider: &'a Provider,
-    started: Timestamp,
-    is_fetched: bool,
-}
-
-impl Drop for RefetchGuard<'_> {
-    fn drop(&mut self) {
-        let mut state = self.provider.state.borrow_mut();
-        state.refetch = Refetch::DoneAt(self.started);
-        state.keys_are_wanted |= !self.is_fetched;
+        self.known().map(|known| known.keys).filter(|keys| !Rc::ptr_eq(keys, than))
     }
 }
 
@@ -390,14 +291,4 @@ fn is_old<T>(cached: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
     cached
         .as_ref()
         .is_none_or(|cached| now >= cached.refresh_at || cached.refresh_at.since(now) > LIFETIME_MAX)
-}
-
-/// One exchange that must end with status 200.
-async fn fetch(callouts: &Callouts, request: Callout) -> Result<ProviderResponse, Error> {
-    let what = request.destination();
-    let received = send(callouts, request).await?;
-    match received.status {
-        200 => Ok(received),
-        found => Err(ProviderError::Status { what, found }.into()),
-    }
 }

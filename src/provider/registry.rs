@@ -29,7 +29,7 @@ impl Registry {
         config: &Config,
         cookies: &Cookies,
         verifier: Option<HostVerifier>,
-        store: &Rc<Store>,
+        (store, worker): (&Rc<Store>, u64),
     ) -> Registry {
         let mut registry = Registry {
             entries: Vec::new(),
@@ -39,7 +39,7 @@ impl Registry {
         };
         let mut clients = cookies.clients().iter();
         for (number, roles) in config.providers.iter().enumerate() {
-            let provider = Rc::new(Provider::new(roles.clone(), verifier).sharing(store));
+            let provider = Rc::new(Provider::new(roles.clone(), verifier).sharing(store, worker));
             // The next cookies are those of the next relying party, and not of the next provider.
             let party = roles.relying_party.as_ref().and_then(|party| {
                 Some(Rc::new(RelyingParty::new(number, party, &provider, clients.next()?, config)))

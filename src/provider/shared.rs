@@ -1,6 +1,7 @@
 //! What the workers of one proxy share about a provider, so that one of them fetches its documents and not
 //! each. They are shared as received, and checked again by each worker that reads them.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -24,11 +25,29 @@ struct DocumentMessage {
     keys_refresh_at: u64,
 }
 
-impl Provider {
+/// What this worker needs to share documents with others.
+pub(super) struct Sharing {
+    /// Identifies this worker.
+    pub(super) worker: u64,
+    /// The name of the documents in the shared data.
+    pub(super) documents: String,
+    /// The name of the lease.
+    pub(super) lease: String,
+    /// The version of the documents that was read last.
+    pub(super) version: Cell<Option<u32>>,
+}
+
+impl Sharing {
+    /// Nothing was read yet.
+    pub(super) fn new(config: &config::Provider) -> Sharing {
+        let documents = Sharing::name(config);
+        Sharing { worker: 0, lease: format!("{documents}.lease"), documents, version: Cell::default() }
+    }
+
     /// The name under which workers share the documents. Without `/`, which some hosts take for the name of a
     /// zone. It differs wherever another configuration would read the documents otherwise.
-    pub fn shared_name(&self) -> String {
-        let config::Provider { name, issuer, callout, insecure_allow_http, .. } = &*self.config;
+    fn name(config: &config::Provider) -> String {
+        let config::Provider { name, issuer, callout, insecure_allow_http, .. } = config;
         let mut hash = Sha256::new();
         for part in [name, issuer, &callout.discovery, &callout.jwks] {
             hash.update(part.len().to_le_bytes());
@@ -37,6 +56,37 @@ impl Provider {
         hash.update([u8::from(*insecure_allow_http)]);
         let digits: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         format!("vestibule.{digits}")
+    }
+}
+
+impl Provider {
+    /// The name of the documents in the shared data.
+    pub fn shared_name(&self) -> String {
+        self.sharing.documents.clone()
+    }
+
+    /// Reads what another worker has shared since the last time.
+    pub fn read_news(&self, now: Timestamp) {
+        if let Some((message, version)) =
+            self.store.newer(&self.sharing.documents, self.sharing.version.get())
+        {
+            self.read_shared(&message, now);
+            self.sharing.version.set(Some(version));
+        }
+    }
+
+    /// Shares what this worker fetched. False if the others cannot read it yet. A worker without shared data
+    /// keeps it: some hosts have shared data only from the first request on.
+    pub(super) fn share(&self) -> bool {
+        let is_shared = self.store.is_shared();
+        let news = if is_shared { self.take_unshared() } else { None };
+        let is_written = news.is_none_or(|news| {
+            self.store.update(&self.sharing.documents, |_| ((), Some(news.clone()))).is_ok()
+        });
+        let mut state = self.state.borrow_mut();
+        state.has_news |= !is_written;
+        state.is_sharing_due = state.has_news;
+        is_written
     }
 
     /// What this worker fetched since the last call and the other workers do not have yet.
@@ -66,13 +116,13 @@ impl Provider {
         let mut state = self.state.borrow_mut();
         let State { metadata, keys, keys_are_wanted, failures, .. } = &mut *state;
         let fetched_at = Timestamp(message.metadata_fetched_at);
-        if is_newer(fetched_at, metadata, now) {
+        if is_newer(fetched_at, &message.metadata, metadata, now) {
             let refresh_at = Timestamp(message.metadata_refresh_at);
             *metadata =
                 Some(CachedDocument { value: value.into(), text: message.metadata, fetched_at, refresh_at });
         }
         let fetched_at = Timestamp(message.keys_fetched_at);
-        if is_newer(fetched_at, keys, now)
+        if is_newer(fetched_at, &message.keys, keys, now)
             && let Ok(value) = KeySet::read(message.keys.as_bytes())
         {
             let value = match keys.as_ref().filter(|known| known.text == message.keys) {
@@ -88,10 +138,15 @@ impl Provider {
 }
 
 /// Whether a document fetched then is newer than the known one. One from the future was fetched before the
-/// clock went back, and so before all that are not.
-fn is_newer<T>(fetched_at: Timestamp, known: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
+/// clock went back, and so before all that are not. Of two that differ and were fetched in the same second,
+/// the one that was shared last was fetched last: the lease lets workers fetch one after another, and they
+/// share at once.
+fn is_newer<T>(fetched_at: Timestamp, text: &str, known: &Option<CachedDocument<T>>, now: Timestamp) -> bool {
     let order = |at: Timestamp| (at <= now, at);
-    known.as_ref().is_none_or(|known| order(known.fetched_at) < order(fetched_at))
+    known.as_ref().is_none_or(|known| {
+        let (before, after) = (order(known.fetched_at), order(fetched_at));
+        before < after || (before == after && known.text != text)
+    })
 }
 
 #[cfg(test)]
@@ -146,7 +201,7 @@ mod tests {
     #[test]
     fn documents_fetched_by_one_worker_reach_the_others() {
         let [one, other] = [(); 2].map(|()| Rc::new(Provider::new(fixture::roles(), None)));
-        assert_eq!(one.shared_name(), other.shared_name());
+        assert_eq!(one.sharing.documents, other.sharing.documents);
         assert!(one.take_unshared().is_none());
         answered(&one, Timestamp(1_000));
         let news = one.take_unshared().unwrap();
@@ -162,7 +217,7 @@ mod tests {
         let name = |change: fn(&mut config::Provider)| {
             let mut roles = fixture::roles();
             change(Rc::make_mut(&mut roles.provider));
-            Provider::new(roles, None).shared_name()
+            Provider::new(roles, None).sharing.documents
         };
         let changes: [fn(&mut config::Provider); 6] = [
             |_| (),
@@ -176,7 +231,7 @@ mod tests {
         assert_eq!(names.len(), changes.len(), "{names:?}");
         let mut another = fixture::party();
         another.client.id.push('x');
-        let another = Provider::new(fixture::roles_of(another), None).shared_name();
+        let another = Provider::new(fixture::roles_of(another), None).sharing.documents;
         assert_eq!(another, name(|_| ()), "the documents are the same");
     }
 
@@ -220,10 +275,13 @@ mod tests {
         let after = other.known().unwrap();
         assert!(Rc::ptr_eq(&before.keys, &after.keys) && Rc::ptr_eq(&before.metadata, &after.metadata));
         assert!(after.keys.iter().all(|key| key.key_id() == Some("one")));
-        // Documents of the same age do not replace them either.
+        // The same ones of the same second do not replace them either, and others do: they were shared later.
         let as_old = String::from_utf8(Rc::clone(&other).take_unshared().unwrap()).unwrap();
-        other.read_shared(as_old.replace("\\\"one\\\"", "\\\"two\\\"").as_bytes(), Timestamp(5_000));
-        assert!(Rc::ptr_eq(&before.keys, &other.known().unwrap().keys));
+        other.read_shared(as_old.as_bytes(), Timestamp(5_000));
+        let after = other.known().unwrap();
+        assert!(Rc::ptr_eq(&before.keys, &after.keys) && Rc::ptr_eq(&before.metadata, &after.metadata));
+        other.read_shared(as_old.replace("\\\"one\\\"", "\\\"three\\\"").as_bytes(), Timestamp(5_000));
+        assert!(other.known().unwrap().keys.iter().all(|key| key.key_id() == Some("three")));
         // Newer ones do, in one worker as in the other.
         answered(&one, Timestamp(90_000));
         let newer = String::from_utf8(one.take_unshared().unwrap()).unwrap();

@@ -193,6 +193,13 @@ impl Store {
         }
     }
 
+    /// The value of a name and its version, if other workers can have written it, and it has another version
+    /// than this. Also nothing if the host fails to read it.
+    pub(crate) fn newer(&self, name: &str, than: Option<u32>) -> Option<Versioned> {
+        let found = (self.host?.get)(name).ok()??;
+        (Some(found.1) != than).then_some(found)
+    }
+
     /// Changes a whole value by compare-and-swap. `change` may be called several times; what it returned last
     /// is what was written.
     ///

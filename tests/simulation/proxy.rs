@@ -74,7 +74,7 @@ impl Worker {
         };
         let driver = left_by(&mut held, || {
             let filter = Filter::new(config, &host, world.now()).unwrap();
-            Driver::new(filter, &host, world.shape.host_traits())
+            Driver::new(filter, world.shape.host_traits())
         });
         Worker {
             driver: Some(driver),

@@ -15,6 +15,7 @@ mod attacks;
 mod backchannel;
 mod bearer;
 mod conformance;
+mod fetches;
 mod form_post;
 mod frontchannel;
 mod hosts;

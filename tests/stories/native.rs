@@ -110,7 +110,7 @@ fn traits(proxy: Proxy) -> HostTraits {
 
 fn driver(document: &Value, proxy: Proxy, now: Timestamp, worker: u64) -> Driver {
     let filter = filter(document, now, worker);
-    Driver::new(filter, &host_functions(document, worker), traits(proxy))
+    Driver::new(filter, traits(proxy))
 }
 
 struct Native {

@@ -238,14 +238,13 @@ fn a_clock_set_back_keeps_no_worker_from_fetching() {
 #[test]
 fn an_abandoned_fetch_is_not_sent_again() {
     let mut world = World::on_envoy_alone(NO_WAKE_UPS, &json!({}));
-    // Another worker fetches in the background, so this one does not.
-    world.on_worker(1).tick_without_answers();
-    world.on_worker(0);
     let requests = ["/one", "/two"].map(|page| world.navigation(page, false));
     let waiting = requests.map(|request| world.begin_slow(&request));
     assert_eq!(world.in_flight_count(), 1, "for both");
     waiting.into_iter().for_each(|stream| world.leave(stream));
-    world.tick_without_answers();
+    // Another worker has taken the lease and fetches in the background, so this one does not.
+    world.after(10).on_worker(1).tick_without_answers();
+    world.on_worker(0).tick_without_answers();
     assert_eq!(world.in_flight_count(), 0);
 }
 
@@ -257,8 +256,9 @@ fn a_code_that_its_request_cannot_send_goes_out_at_the_next_tick_unless_the_brow
         let back = world.authorize(&address);
         let answer = world.navigation(back.strip_prefix(SITE).unwrap(), true);
         // The callback comes to a worker where another request fetches the documents that both need.
+        world.restart_with(&json!({}));
         let other = world.navigation("/other", false);
-        let (callout, first) = world.on_worker(1).begin(&other);
+        let (callout, first) = world.begin(&other);
         let second = world.begin_slow(&answer);
         let reply = world.reply(&callout);
         let (callout, first) = world.next(first, reply);

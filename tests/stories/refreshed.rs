@@ -568,7 +568,8 @@ fn a_refresh_waits_for_the_documents_that_its_new_worker_fetches_already() {
     world.log_in("/orders").is(302, "login_completed");
     let before = token(world.get("/orders").is(200, "session"));
     let script = fetch(world.after(301));
-    let stranger = world.on_worker(1).program("/orders", &[("sec-fetch-mode", "navigate")]);
+    world.restart_with(&forwarding());
+    let stranger = world.program("/orders", &[("sec-fetch-mode", "navigate")]);
     let (asked, waiting) = world.begin(&stranger);
     let late = world.begin_slow(&script);
     world.tick_without_answers();
