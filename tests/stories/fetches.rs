@@ -84,7 +84,7 @@ fn a_new_key_is_fetched_once_for_all_workers() {
 }
 
 #[test]
-fn a_flood_of_unknown_keys_causes_one_fetch_by_all_workers() {
+fn jwk_05_a_flood_of_unknown_keys_causes_one_fetch_by_all_workers() {
     let mut world = started(WORKERS);
     for fetches in 1..4 {
         let flood: Vec<Request> = (0..10 * WORKERS).map(|key| with_unknown_key(&mut world, key)).collect();
