@@ -15,7 +15,7 @@ use super::problem::Place;
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
-use super::value::{List, Named, Scalar, SecretText, Text, WholeNumber, WholeSeconds};
+use super::value::{List, LongText, Named, Scalar, SecretText, Text, WholeNumber, WholeSeconds};
 use crate::jose::Algorithm;
 
 /// Most providers in one configuration.
@@ -61,9 +61,9 @@ object! {
         /// `-`.
         providers: Named<ProviderObject, 1, PROVIDERS_LIMIT> [required],
         /// The provider that logs people in where a rule names none.
-        default_provider: Text [otherwise "the only provider; required if there are several"],
+        default_provider: Text [otherwise "the only provider with a `client_id`; required if there are several"],
         /// Sessions and their cookies.
-        session: SessionObject [required],
+        session: SessionObject [otherwise "nobody logs in; required if a provider has a `client_id`"],
         /// Paths of the filter's own endpoints.
         endpoints: EndpointsObject [default {}],
         /// What each request needs. The first rule that matches decides; a request that no rule matches needs
@@ -93,13 +93,26 @@ object! {
         /// The tenants whose people and programs are admitted, as tokens name them (`tid`). Only where the
         /// issuer says `{tenantid}`.
         tenants: Names [default []],
+        /// Further issuers whose tokens are accepted, exactly as tokens write them: a provider may have several
+        /// names (Entra ID's v1 tokens, AD FS's access tokens, Google without `https://`). `{tenantid}` stands
+        /// for the tenant, if the issuer says it too. The same keys must sign their tokens.
+        accepted_issuers: Names [default []],
+        /// Where the discovery document is, for a provider that does not publish it below its issuer. Its
+        /// `issuer` must be the configured one all the same. An `https` address.
+        discovery_uri: Text [otherwise "the issuer, followed by `/.well-known/openid-configuration`"],
+        /// The address of the key set, for a provider without a discovery document whose tokens alone count. An
+        /// `https` address.
+        jwks_uri: Text [otherwise "that of the discovery document"],
+        /// The key set itself, as JSON text (RFC 7517), for a provider whose tokens alone count. Nothing is
+        /// fetched then, and a new key needs a new configuration.
+        jwks: LongText [otherwise "it is fetched"],
         /// Where the proxy sends requests to the provider: in Envoy the name of a cluster, in Kong
         /// `host[:port]`. An object if they have different targets.
-        callout: CalloutChoice [required],
+        callout: CalloutChoice [otherwise "required without `jwks`"],
         /// How long the provider may take to answer.
         callout_timeout_seconds: WholeSeconds<1, 60> [default 5],
         /// The client identifier that the provider gave to this application.
-        client_id: Text [required],
+        client_id: Text [otherwise "nobody logs in with this provider: its bearer tokens alone count"],
         /// The client secret that the provider gave to this application. 1 to 1024 visible ASCII
         /// characters.
         client_secret: SecretText [otherwise "none"],

@@ -22,11 +22,46 @@ const ALL_TENANTS: &str = "organizations";
 /// Longest name of a tenant, in characters.
 const TENANT_LIMIT: usize = 64;
 
-/// Checks an issuer, and returns all issuers that tokens may name. The issuer stays as written: it is
-/// compared byte for byte.
+/// The issuers of a provider.
+pub(super) struct Issuers {
+    /// As configured.
+    pub(super) issuer: String,
+    /// All that tokens may name.
+    pub(super) accepted: Vec<String>,
+    /// The same with `{tenantid}`.
+    pub(super) patterns: Vec<String>,
+}
+
+/// Checks an issuer and the further ones of the provider. They stay as written: they are compared byte for byte.
 pub(super) fn check(
     issuer: &Text,
     tenants: Names,
+    further: Names,
+    allow_http: bool,
+    reading: &mut Reading,
+) -> Option<Issuers> {
+    let (name, mut accepted) = check_first(issuer, &tenants, allow_http, reading)?;
+    let mut patterns = vec![name.clone()];
+    for text in further.0 {
+        let has_tenants = issuer.text.contains(TENANT);
+        if text.text.is_empty() || (text.text.contains(TENANT) && !has_tenants) {
+            let rule = "must be an issuer, with {tenantid} only where the issuer of the provider has it";
+            return reading.refuse(text.problem(rule));
+        }
+        match text.text.contains(TENANT) {
+            true => {
+                accepted.extend(tenants.0.iter().map(|tenant| text.text.replacen(TENANT, &tenant.text, 1)))
+            }
+            false => accepted.push(text.text.clone()),
+        }
+        patterns.push(text.text);
+    }
+    Some(Issuers { issuer: name, accepted, patterns })
+}
+
+fn check_first(
+    issuer: &Text,
+    tenants: &Names,
     allow_http: bool,
     reading: &mut Reading,
 ) -> Option<(String, Vec<String>)> {
@@ -85,8 +120,8 @@ impl Provider {
         let named = claims.get("iss").and_then(Value::as_str);
         let tenant = claims.get("tid").filter(|_| self.has_tenants());
         let agrees = tenant.is_none_or(|tenant| {
-            let of_tenant = tenant.as_str().map(|tenant| self.issuer.replacen(TENANT, tenant, 1));
-            of_tenant.as_deref() == named
+            let of_tenant = |pattern: &String| Some(pattern.replacen(TENANT, tenant.as_str()?, 1));
+            self.issuer_patterns.iter().any(|pattern| of_tenant(pattern).as_deref() == named)
         });
         if agrees {
             return self.issuer_named(named);
@@ -97,7 +132,8 @@ impl Provider {
 
     /// Whether a key for tokens of `key_issuer` may sign a token of `issuer`.
     pub fn may_sign(&self, key_issuer: Option<&str>, issuer: &str) -> bool {
-        let is_for = |key_issuer: &str| key_issuer == self.issuer || key_issuer == issuer;
+        let is_ours = |key_issuer: &str| self.issuer_patterns.iter().any(|pattern| pattern == key_issuer);
+        let is_for = |key_issuer: &str| is_ours(key_issuer) || key_issuer == issuer;
         !self.has_tenants() || key_issuer.is_none_or(is_for)
     }
 

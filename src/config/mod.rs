@@ -52,7 +52,8 @@ pub use requirement::{ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
 pub use resource::Resource;
 pub(crate) use resource::WELL_KNOWN;
 pub use roles::{
-    CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer, Roles,
+    CalloutTargets, KeySource, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer,
+    Roles,
 };
 pub use rule::{Accept, PathMatch, Rule};
 pub use rule_hosts::RuleHosts;
@@ -149,16 +150,23 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let shared_data = document.shared_data.unwrap_or_default();
     let verify_in_module = document.verify_in_module.unwrap_or_default();
     let site_http = document.session.as_ref().and_then(|session| session.insecure_allow_http) == Some(true);
-    let session = document.session.and_then(|session| session::check(session, reading));
+    let has_session = document.session.is_some();
+    let session = match document.session {
+        Some(session) => session::check(session, reading),
+        None => session::none(reading),
+    };
     let endpoints = document.endpoints.and_then(|endpoints| endpoints::check(endpoints, reading));
     let identity = document.identity.and_then(|identity| identity::check(identity, reading));
     let log = document.log.and_then(|log| Some(Log { rate_limit: log.rate_limit?.0 }));
     let members = document.providers?.0;
     let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let with_logins = indices(&members, |provider| provider.client_id.is_some());
+    let default = document.default_provider.as_ref();
     let known = rule::Providers {
-        default: default_provider(document.default_provider.as_ref(), &names, reading).unwrap_or(0),
+        default: default_provider(default, &names, &with_logins, reading).unwrap_or(0),
         with_audiences: with_audiences(&members),
+        with_logins,
         names,
         site_http,
     };
@@ -176,6 +184,9 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let providers = providers.into_iter().collect::<Option<Vec<Roles>>>()?;
     let parties = || providers.iter().filter_map(|roles| roles.relying_party.as_deref());
     let (session, endpoints, identity, log) = (session?, endpoints?, identity?, log?);
+    if !has_session && parties().next().is_some() {
+        reading.problems.add(Problem::at(&Place::root().key("session"), "is required"));
+    }
     check_endpoint_paths(&endpoints, parties(), reading);
     check_hosts(&session, parties(), reading);
     if endpoints.frontchannel_logout.is_some() && session.same_site != SameSite::None {
@@ -202,21 +213,40 @@ fn with_audiences(members: &[Member<ProviderObject>]) -> Vec<ProviderIndex> {
     let has = |provider: &ProviderObject| {
         names_some(&provider.audiences) || names_some(&provider.clients_without_audience)
     };
-    let indexed = members.iter().enumerate();
-    indexed.filter(|(_, member)| has(&member.value)).map(|(index, _)| index).collect()
+    indices(members, has)
 }
 
-fn default_provider(given: Option<&Text>, names: &[&str], reading: &mut Reading) -> Option<ProviderIndex> {
+fn indices(
+    members: &[Member<ProviderObject>],
+    is_meant: impl Fn(&ProviderObject) -> bool,
+) -> Vec<ProviderIndex> {
+    let indexed = members.iter().enumerate();
+    indexed.filter(|(_, member)| is_meant(&member.value)).map(|(index, _)| index).collect()
+}
+
+/// `with_logins`: the providers that can log people in.
+fn default_provider(
+    given: Option<&Text>,
+    names: &[&str],
+    with_logins: &[ProviderIndex],
+    reading: &mut Reading,
+) -> Option<ProviderIndex> {
     match given {
-        Some(name) => provider_named(name, names, reading),
-        None if names.len() > 1 => reading.refuse(
+        Some(name) => {
+            let index = provider_named(name, names, reading)?;
+            if !with_logins.contains(&index) {
+                return reading.refuse(name.problem("must be a provider with a client_id"));
+            }
+            Some(index)
+        }
+        None if with_logins.len() > 1 => reading.refuse(
             Problem::at(
                 &Place::root().key("default_provider"),
                 "is required where there are several providers",
             )
             .advice(format!("known are: {}", known_names(names))),
         ),
-        None => Some(0),
+        None => with_logins.first().copied().or(Some(0)),
     }
 }
 

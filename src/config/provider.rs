@@ -7,14 +7,16 @@ use super::address::{address, endpoint_path_fault, exact_address};
 use super::choices::{CalloutChoice, ResponseMode, UserinfoUse};
 use super::client::{self, ClientAuthentication};
 use super::document::{CalloutObject, Names, ProviderObject};
-use super::issuer;
+use super::issuer::{self, Issuers};
 use super::parameters;
 use super::problem::Problem;
 use super::resource::Resource;
-use super::roles::{CalloutTargets, Provider, RedirectUri, Refresh, RelyingParty, ResourceServer, Roles};
+use super::roles::{
+    CalloutTargets, KeySource, Provider, RedirectUri, Refresh, RelyingParty, ResourceServer, Roles,
+};
 use super::shape::Reading;
 use super::value::{Member, Text};
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, KeySet};
 use crate::time::Seconds;
 
 /// Longest name of a provider, in characters.
@@ -53,11 +55,21 @@ pub(super) fn check(
             "tokens count for long after their end; better set the clocks",
         );
     }
-    let client = client::check(&provider, reading);
+    let logs_in = provider.client_id.is_some();
+    let client = if logs_in { client::check(&provider, reading) } else { None };
+    if !logs_in {
+        for_tokens_alone(&provider, !resources.is_empty(), reading);
+    }
     let allow_http = insecure_allow_http == Some(true);
-    let tenants = provider.tenants?;
-    let issuer = provider.issuer.and_then(|issuer| issuer::check(&issuer, tenants, allow_http, reading));
-    let callout = provider.callout.and_then(|callout| callout_targets(callout, provider.userinfo, reading));
+    let keys = key_source(&provider, allow_http, reading);
+    let (tenants, further) = (provider.tenants?, provider.accepted_issuers?);
+    let issuer =
+        provider.issuer.and_then(|issuer| issuer::check(&issuer, tenants, further, allow_http, reading));
+    let callout = match (provider.callout, &keys) {
+        (Some(callout), _) => callout_targets(callout, provider.userinfo, logs_in, reading),
+        (None, Some(KeySource::Configuration(_))) => Some(CalloutTargets::none()),
+        (None, _) => reading.refuse(Problem::at(&place.key("callout"), "is required without jwks")),
+    };
     let scopes = provider.scopes.and_then(|scopes| check_scopes(scopes, reading));
     let redirect_uri = provider.redirect_uri.and_then(|uri| check_redirect_uri(&uri, site_http, reading));
     let response_mode = provider.response_mode;
@@ -92,17 +104,20 @@ pub(super) fn check(
     for parameter in provider.parameters_from_request?.0 {
         parameters_from_request.extend(parameters::check_from_request(parameter, reading));
     }
-    let (issuer, issuers) = issuer?;
-    let client = client?;
-    let names_itself = matches!(client.authentication, ClientAuthentication::PrivateKeyJwt(_));
-    if issuer != issuers.concat() && names_itself && client.assertion_audience.is_none() {
+    let Issuers { issuer, accepted, patterns } = issuer?;
+    let names_itself =
+        client.as_ref().filter(|it| matches!(it.authentication, ClientAuthentication::PrivateKeyJwt(_)));
+    let is_an_address = accepted.first() == Some(&issuer);
+    if !is_an_address && names_itself.is_some_and(|client| client.assertion_audience.is_none()) {
         let rule = "is required for private_key_jwt where the issuer says {tenantid}";
         reading.problems.add(Problem::at(&place.key("token_endpoint_auth_audience"), rule));
     }
     let checked = Rc::new(Provider {
         name,
         issuer,
-        issuers,
+        issuers: accepted,
+        issuer_patterns: patterns,
+        keys: keys?,
         callout: callout?,
         callout_timeout: Duration::from_secs(provider.callout_timeout_seconds?.0),
         userinfo: provider.userinfo?,
@@ -111,19 +126,25 @@ pub(super) fn check(
         leeway: Seconds(leeway?),
         insecure_allow_http: insecure_allow_http?,
     });
-    let relying_party = RelyingParty {
-        provider: Rc::clone(&checked),
-        client,
-        scopes: scopes?,
-        refresh: refreshes.then_some(refresh),
-        authorization_parameters,
-        parameters_from_request,
-        max_age: provider.max_age_seconds.map(|seconds| Seconds(seconds.0)),
-        redirect_uri: redirect_uri?,
-        response_mode: response_mode?,
-        post_logout_redirect_uri,
-        post_logout_redirect_parameter: post_logout_redirect_parameter?,
-        trusted_audiences: texts(provider.trusted_audiences?),
+    let relying_party = |client| {
+        Some(RelyingParty {
+            provider: Rc::clone(&checked),
+            client,
+            scopes: scopes?,
+            refresh: refreshes.then_some(refresh),
+            authorization_parameters,
+            parameters_from_request,
+            max_age: provider.max_age_seconds.map(|seconds| Seconds(seconds.0)),
+            redirect_uri: redirect_uri?,
+            response_mode: response_mode?,
+            post_logout_redirect_uri,
+            post_logout_redirect_parameter: post_logout_redirect_parameter?,
+            trusted_audiences: texts(provider.trusted_audiences?),
+        })
+    };
+    let relying_party = match logs_in {
+        true => Some(Rc::new(relying_party(client?)?)),
+        false => None,
     };
     let resource_server = ResourceServer {
         provider: Rc::clone(&checked),
@@ -137,9 +158,65 @@ pub(super) fn check(
         && resource_server.resources.is_empty());
     Some(Roles {
         provider: checked,
-        relying_party: Some(Rc::new(relying_party)),
+        relying_party,
         resource_server: takes_tokens.then(|| Rc::new(resource_server)),
     })
+}
+
+/// Notes the keys that only logins use.
+fn for_tokens_alone(provider: &ProviderObject, has_resources: bool, reading: &mut Reading) {
+    let given = [
+        ("client_secret", provider.client_secret.is_some()),
+        ("client_secret_next", provider.client_secret_next.is_some()),
+        ("client_secret_expires_at", provider.client_secret_expires_at.is_some()),
+        ("token_endpoint_auth_method", provider.token_endpoint_auth_method.is_some()),
+        ("private_key", provider.private_key.is_some()),
+        ("private_key_next", provider.private_key_next.is_some()),
+        ("max_age_seconds", provider.max_age_seconds.is_some()),
+        ("post_logout_redirect_uri", provider.post_logout_redirect_uri.is_some()),
+        ("end_session_endpoint", provider.end_session_endpoint.is_some()),
+    ];
+    for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+        let problem = Problem::at(&provider.place.key(key), "has no use without client_id");
+        reading.problems.add(problem.advice("add client_id, so that people log in, or remove it"));
+    }
+    let names_none = |list: &Option<Names>| list.as_ref().is_some_and(|list| list.0.is_empty());
+    if !has_resources && names_none(&provider.audiences) && names_none(&provider.clients_without_audience) {
+        let problem = Problem::at(&provider.place.key("client_id"), "is required without audiences");
+        let advice = "add client_id, so that people log in, or audiences, so that its bearer tokens count";
+        reading.problems.add(problem.advice(advice));
+    }
+}
+
+fn key_source(provider: &ProviderObject, allow_http: bool, reading: &mut Reading) -> Option<KeySource> {
+    let place = |text: &Text| text.place.clone();
+    let jwks = provider.jwks.as_ref().map(|text| text.place.clone());
+    let (jwks_uri, discovery_uri) =
+        (provider.jwks_uri.as_ref().map(place), provider.discovery_uri.as_ref().map(place));
+    let mut given = [&jwks, &jwks_uri, &discovery_uri].into_iter().flatten();
+    if let (Some(_), Some(second)) = (given.next(), given.next()) {
+        let problem = Problem::at(second, "must not stand beside another source of the keys");
+        return reading.refuse(problem.advice("give one of jwks, jwks_uri and discovery_uri"));
+    }
+    let alone = jwks.as_ref().or(jwks_uri.as_ref());
+    if let Some(place) = alone.filter(|_| provider.client_id.is_some()) {
+        let problem = Problem::at(place, "must not stand beside client_id");
+        return reading.refuse(problem.advice("logins need the discovery document, which names the keys"));
+    }
+    if let Some(text) = &provider.jwks {
+        return match KeySet::read(text.text.as_bytes()) {
+            Ok(keys) if keys.iter().next().is_some() => Some(KeySource::Configuration(text.text.clone())),
+            Ok(_) => reading.refuse(Problem::at(&text.place, "must have a key that can be used")),
+            Err(error) => {
+                reading.refuse(Problem::at(&text.place, format!("must be a key set as JSON text ({error})")))
+            }
+        };
+    }
+    match (&provider.jwks_uri, &provider.discovery_uri) {
+        (Some(text), _) => address(text, allow_http, reading).map(KeySource::Address),
+        (None, Some(text)) => address(text, allow_http, reading).map(|it| KeySource::Discovery(Some(it))),
+        (None, None) => Some(KeySource::Discovery(None)),
+    }
 }
 
 fn texts(names: Names) -> Vec<String> {
@@ -149,6 +226,7 @@ fn texts(names: Names) -> Vec<String> {
 fn callout_targets(
     callout: CalloutChoice,
     use_of_userinfo: Option<UserinfoUse>,
+    logs_in: bool,
     reading: &mut Reading,
 ) -> Option<CalloutTargets> {
     let CalloutObject { place, default, discovery, jwks, token, userinfo } = match callout {
@@ -171,6 +249,8 @@ fn callout_targets(
     if use_of_userinfo == Some(UserinfoUse::Always) {
         target(userinfo.clone(), "userinfo")?;
     }
+    // Without logins no code is redeemed.
+    let token = if logs_in { token } else { token.or_else(|| jwks.clone()) };
     let [discovery, jwks, token] = [discovery, jwks, token].map(|target| target.map(|target| target.text));
     let (discovery, jwks, token) =
         (target(discovery, "discovery"), target(jwks, "jwks"), target(token, "token"));
@@ -445,6 +525,101 @@ mod tests {
                 "session": {"insecure_allow_http": true},
             }),
         ]);
+    }
+
+    /// A provider of bearer tokens alone, with these changes.
+    fn tokens_alone(keys: Value) -> Value {
+        let mut main = json!({"client_id": null, "client_secret": null, "audiences": ["api"]});
+        for (key, value) in keys.as_object().unwrap() {
+            main[key] = value.clone();
+        }
+        json!({"providers": {"main": main}, "session": null})
+    }
+
+    #[test]
+    fn a_provider_without_a_client_is_for_tokens_alone() {
+        let config = read(tokens_alone(json!({}))).unwrap();
+        assert!(config.providers[0].relying_party.is_none() && config.providers[0].resource_server.is_some());
+        assert!(config.session.keys.is_empty());
+        let accept = config.rules.last().unwrap().accept;
+        assert_eq!(accept, crate::config::Accept::Identity { session: false, bearer: true });
+        refused([
+            (
+                tokens_alone(json!({"audiences": []})),
+                "providers.main.client_id: is required without audiences (add client_id, so that people log in, or",
+            ),
+            (
+                tokens_alone(json!({"client_secret": "s"})),
+                "providers.main.client_secret: has no use without client_id",
+            ),
+            (
+                tokens_alone(json!({"max_age_seconds": 5})),
+                "providers.main.max_age_seconds: has no use without",
+            ),
+            (json!({"session": null}), "session: is required"),
+            (tokens_alone(json!({"callout": null})), "providers.main.callout: is required without jwks"),
+        ]);
+        let with = |change: Value| {
+            let mut document = tokens_alone(json!({}));
+            document.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            document
+        };
+        refused([
+            (
+                with(json!({"rules": [{"path": "/a", "accept": "session"}]})),
+                "rules[0].accept: must not have session where the provider has no client_id (name a provider",
+            ),
+            (
+                with(json!({"default_provider": "main"})),
+                "default_provider: must be a provider with a client_id",
+            ),
+        ]);
+        accepted([with(json!({"rules": [{"path": "/a", "accept": "bearer", "provider": "main"}]}))]);
+    }
+
+    #[test]
+    fn the_keys_of_a_provider_have_one_source() {
+        const KEYS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "one",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        accepted([
+            tokens_alone(json!({"jwks": KEYS, "callout": null})),
+            tokens_alone(json!({"jwks_uri": "https://idp.example.com/keys"})),
+            tokens_alone(json!({"discovery_uri": "https://idp.example.com/metadata?p=1"})),
+            provider(json!({"discovery_uri": "https://idp.example.com/metadata"})),
+        ]);
+        refused([
+            (
+                tokens_alone(json!({"jwks": KEYS, "jwks_uri": "https://idp.example.com/keys"})),
+                "providers.main.jwks_uri: must not stand beside another source of the keys",
+            ),
+            (
+                tokens_alone(json!({"jwks_uri": "https://a.example", "discovery_uri": "https://a.example"})),
+                "providers.main.discovery_uri: must not stand beside another source of the keys",
+            ),
+            (
+                provider(json!({"jwks_uri": "https://idp.example.com/keys"})),
+                "providers.main.jwks_uri: must not stand beside client_id",
+            ),
+            (provider(json!({"jwks": KEYS})), "providers.main.jwks: must not stand beside client_id"),
+            (
+                tokens_alone(json!({"jwks_uri": "http://idp.example.com/keys"})),
+                "providers.main.jwks_uri: must be an https address",
+            ),
+            (tokens_alone(json!({"jwks": "keys"})), "providers.main.jwks: must be a key set as JSON text ("),
+            (
+                tokens_alone(json!({"jwks": "{\"keys\": []}"})),
+                "providers.main.jwks: must have a key that can be used",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn further_issuers_have_tenants_only_where_the_provider_has_them() {
+        accepted([provider(
+            json!({"accepted_issuers": ["accounts.google.com", "http://adfs.example/trust"]}),
+        )]);
+        let rule = "providers.main.accepted_issuers[0]: must be an issuer, with {tenantid} only where";
+        refused([(provider(json!({"accepted_issuers": ["https://sts.example/{tenantid}/"]})), rule)]);
     }
 
     #[test]

@@ -32,8 +32,13 @@ pub struct Provider {
     pub name: String,
     /// The issuer identifier, compared byte for byte (Discovery 1.0 section 4.3).
     pub issuer: String,
-    /// The issuers whose tokens are accepted: just that one, or one for each admitted tenant. Not empty.
+    /// The issuers whose tokens are accepted: just that one, or one for each admitted tenant, and those of
+    /// `accepted_issuers`. Not empty.
     pub issuers: Vec<String>,
+    /// The issuers as configured, with `{tenantid}` where they have it.
+    pub issuer_patterns: Vec<String>,
+    /// Where its keys come from.
+    pub keys: KeySource,
     /// Where the proxy sends callouts.
     pub callout: CalloutTargets,
     /// How long a callout may take.
@@ -48,6 +53,18 @@ pub struct Provider {
     pub leeway: Seconds,
     /// Accept `http:` addresses of this provider.
     pub insecure_allow_http: bool,
+}
+
+/// Where the keys of a provider come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// From the address in its metadata (Discovery 1.0 section 3). The metadata is at the configured address, or
+    /// below the issuer.
+    Discovery(Option<url::Url>),
+    /// From this address, without metadata.
+    Address(url::Url),
+    /// From the configuration: a key set as text.
+    Configuration(String),
 }
 
 /// The relying party that we are for a provider (OpenID Connect Core 1.0 section 1.2): what logins, sessions
@@ -139,6 +156,19 @@ pub struct CalloutTargets {
     pub userinfo: Option<String>,
     /// All others.
     pub default: Option<String>,
+}
+
+impl CalloutTargets {
+    /// Of a provider to which nothing is sent.
+    pub(super) fn none() -> CalloutTargets {
+        CalloutTargets {
+            discovery: String::new(),
+            jwks: String::new(),
+            token: String::new(),
+            userinfo: None,
+            default: None,
+        }
+    }
 }
 
 /// Where the provider sends the browser after a login.

@@ -91,6 +91,8 @@ pub(super) struct Providers<'a> {
     pub(super) names: Vec<&'a str>,
     /// Those with audiences, whose bearer tokens can be accepted.
     pub(super) with_audiences: Vec<ProviderIndex>,
+    /// Those with a client, with which people log in.
+    pub(super) with_logins: Vec<ProviderIndex>,
     /// The provider of logins where a rule names none.
     pub(super) default: ProviderIndex,
     /// Browsers reach the site by plain HTTP.
@@ -167,7 +169,10 @@ fn last_rule(providers: &Providers) -> Rule {
         hosts: RuleHosts::default(),
         path: PathMatch::Any,
         methods: Vec::new(),
-        accept: Accept::Identity { session: true, bearer: !providers.with_audiences.is_empty() },
+        accept: Accept::Identity {
+            session: !providers.with_logins.is_empty(),
+            bearer: !providers.with_audiences.is_empty(),
+        },
         provider: providers.default,
         bearer_providers: providers.with_audiences.clone(),
         resource: None,
@@ -202,7 +207,10 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
         None => Some(providers.with_audiences.clone()),
     };
     let given = object.accept.as_ref();
-    let accept = bearer_providers.as_ref().and_then(|bearer| check_accept(&place, given, bearer, reading));
+    let logs_in = providers.with_logins.contains(&named.flatten().unwrap_or(providers.default));
+    let accept = bearer_providers
+        .as_ref()
+        .and_then(|bearer| check_accept(&place, given, (logs_in, !bearer.is_empty()), reading));
     if matches!(accept, Some(Accept::Public | Accept::Deny)) {
         let given =
             [("require", object.require.is_some()), ("authentication", object.authentication.is_some())];
@@ -328,14 +336,18 @@ fn check_method(method: Text, reading: &mut Reading) -> Option<String> {
 fn check_accept(
     place: &Place,
     given: Option<&AcceptanceChoice>,
-    bearer_providers: &[ProviderIndex],
+    (logs_in, takes_tokens): (bool, bool),
     reading: &mut Reading,
 ) -> Option<Accept> {
     match given.map(|given| given.0) {
-        None => Some(Accept::Identity { session: true, bearer: !bearer_providers.is_empty() }),
+        None => Some(Accept::Identity { session: logs_in, bearer: takes_tokens }),
         Some(Acceptance::Public) => Some(Accept::Public),
         Some(Acceptance::Deny) => Some(Accept::Deny),
-        Some(Acceptance::Identity { bearer: true, .. }) if bearer_providers.is_empty() => reading.refuse(
+        Some(Acceptance::Identity { session: true, .. }) if !logs_in => reading.refuse(
+            Problem::at(&place.key("accept"), "must not have session where the provider has no client_id")
+                .advice("name a provider with a client_id, or accept bearer alone"),
+        ),
+        Some(Acceptance::Identity { bearer: true, .. }) if !takes_tokens => reading.refuse(
             Problem::at(&place.key("accept"), "must not have bearer where the provider has no audiences")
                 .advice("give the provider audiences, so that tokens made for others are refused"),
         ),

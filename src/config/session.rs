@@ -5,7 +5,7 @@ use super::choices::SameSite;
 use super::claim_path::ClaimPath;
 use super::document::{Hosts, SessionObject};
 use super::problem::{Place, Problem};
-use super::shape::Reading;
+use super::shape::{Reading, Shape};
 use super::value::{SecretText, Text};
 use crate::http::is_token;
 use crate::secret::Secret;
@@ -49,7 +49,8 @@ const LIFETIME_WARNING: u64 = 7 * 24 * 3600;
 /// Sessions and cookies.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Secrets from which the sealing keys are derived: the first seals, all open. At least one.
+    /// Secrets from which the sealing keys are derived: the first seals, all open. At least one if somebody can log
+    /// in.
     pub keys: Vec<Secret>,
     /// Name of the session cookie; our other cookies begin with it.
     pub cookie_name: String,
@@ -171,6 +172,14 @@ pub(super) fn check(session: SessionObject, reading: &mut Reading) -> Option<Ses
         preserve_fragment: session.preserve_fragment?,
         insecure_allow_http: insecure_allow_http?,
     })
+}
+
+/// The session where nobody logs in: the defaults, without keys.
+pub(super) fn none(reading: &mut Reading) -> Option<Session> {
+    let place = Place::root().key("session");
+    let placeholder = serde_json::json!({"keys": ["0123456789abcdefghijklmnopqrstuvwxyz"]});
+    let session = SessionObject::read(placeholder, &place, reading)?;
+    Some(Session { keys: Vec::new(), ..check(session, reading)? })
 }
 
 /// The port that an address of the site has unless it names another (RFC 9110 section 4.2).

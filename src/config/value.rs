@@ -94,6 +94,24 @@ impl Shape for Text {
     }
 }
 
+/// A text that may have line breaks, as a file of JSON has.
+pub(super) struct LongText {
+    pub(super) place: Place,
+    pub(super) text: String,
+}
+
+impl Shape for LongText {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        let Text { place, text, .. } = Text::expanded(value, place, reading)?;
+        Some(LongText { place, text })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> Kind {
+        Kind::Text
+    }
+}
+
 /// A text that is never shown. It may have line breaks, except one at its end: files have one there that
 /// operators do not see, and the same secret must be equal wherever it was read from.
 pub(super) struct SecretText {

@@ -25,7 +25,7 @@ pub fn key(filter: &Filter, token: &BearerToken) -> CacheKey {
 pub fn cached(filter: &Filter, rule: &BoundRule, key: CacheKey, now: Timestamp) -> Option<Rc<CachedToken>> {
     let cached = Rc::clone(filter.tokens.borrow_mut().get_by_key(key, now)?);
     let server = &cached.server;
-    let keys = server.known()?.keys;
+    let keys = server.keys()?;
     let Proof::Bearer { expires_at, .. } = cached.identity_headers.identity.proof() else { return None };
     let counts = rule.resource_servers.iter().any(|accepted| Rc::ptr_eq(accepted, server))
         && Rc::ptr_eq(&keys, &cached.keys)
@@ -102,7 +102,7 @@ pub async fn verify(
     (jws, text, token_source): (Jws, &str, TokenSource),
     callouts: &Callouts,
 ) -> Result<(Verified, Rc<KeySet>), Error> {
-    let known = provider.ready(callouts).await?;
+    let known = provider.ready_keys(callouts).await?;
     let algorithms = &provider.config.algorithms;
     let verify = |jws: Jws, keys: &KeySet| {
         let verified = jws.verify(keys, algorithms)?;
@@ -114,12 +114,12 @@ pub async fn verify(
         Err(JwsError::KeyIssuer { expected: shown(issuer), found })
     };
     let again = |keys: &KeySet| Jws::parse(text).and_then(|jws| verify(jws, keys));
-    let mut error = match verify(jws, &known.keys) {
-        Ok(verified) => return Ok((verified, known.keys)),
+    let mut error = match verify(jws, &known) {
+        Ok(verified) => return Ok((verified, known)),
         Err(error) => error,
     };
     if error.keys_may_have_changed()
-        && let Some(newer) = provider.newer_keys(&known.keys, token_source, callouts.now())
+        && let Some(newer) = provider.newer_keys(&known, token_source, callouts.now())
     {
         match again(&newer) {
             Ok(verified) => return Ok((verified, newer)),

@@ -26,19 +26,20 @@ fn lines_of_start(config: &Config, keys: &[KeyName], store: &Store, now: Timesta
     let providers: Vec<&str> = config.providers.iter().map(|roles| roles.provider.name.as_str()).collect();
     let names: Vec<String> = keys.iter().map(KeyName::to_string).collect();
     let warnings = config.warnings.iter().map(|warning| (Level::Warn, format!("configuration: {warning}")));
-    let lines: Vec<(Level, String)> = [
-        (
-            Level::Info,
-            format!(
-                "vestibule {} starts: providers {}; {} rules",
-                env!("CARGO_PKG_VERSION"),
-                providers.join(", "),
-                config.rules.len()
-            ),
+    let lines: Vec<(Level, String)> = [(
+        Level::Info,
+        format!(
+            "vestibule {} starts: providers {}; {} rules",
+            env!("CARGO_PKG_VERSION"),
+            providers.join(", "),
+            config.rules.len()
         ),
-        (Level::Info, format!("session.keys by name: {} (the first seals, all open)", names.join(", "))),
-    ]
+    )]
     .into_iter()
+    .chain((!config.session.keys.is_empty()).then(|| {
+        let line = format!("session.keys by name: {} (the first seals, all open)", names.join(", "));
+        (Level::Info, line)
+    }))
     .chain(warnings)
     .collect();
     let parts: Vec<&[u8]> = lines.iter().map(|(_, line)| line.as_bytes()).collect();

@@ -1,13 +1,16 @@
 //! OpenID Connect Discovery 1.0: the provider's metadata, and the address of its keys.
 
 use std::fmt;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::endpoint::{self, EndpointError};
 use crate::codes::{self, Code};
-use crate::config::{ClientAuthentication, Provider, RelyingParty, ResponseMode, Roles, UserinfoUse};
+use crate::config::{
+    ClientAuthentication, KeySource, Provider, RelyingParty, ResponseMode, Roles, UserinfoUse,
+};
 use crate::http::{Callout, CalloutLabel, Endpoint};
 use crate::json::{self, JsonError};
 use crate::text::{shown, without_query};
@@ -30,10 +33,15 @@ const KEY_SET_TYPES: &str = "application/jwk-set+json, application/json, */*;q=0
 /// # Errors
 /// [`MetadataError::IssuerAddress`] if no address can be made of the configured issuer.
 pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> {
-    let issuer = provider.discovery_address();
-    let issuer = issuer.strip_suffix('/').unwrap_or(&issuer);
-    let address = format!("{issuer}/.well-known/openid-configuration");
-    let url = endpoint::read(&address, provider.insecure_allow_http).map_err(MetadataError::IssuerAddress)?;
+    let url = match &provider.keys {
+        KeySource::Discovery(Some(configured)) => configured.clone(),
+        _ => {
+            let issuer = provider.discovery_address();
+            let issuer = issuer.strip_suffix('/').unwrap_or(&issuer);
+            let address = format!("{issuer}/.well-known/openid-configuration");
+            endpoint::read(&address, provider.insecure_allow_http).map_err(MetadataError::IssuerAddress)?
+        }
+    };
     Ok(Callout {
         target: provider.callout.discovery.clone(),
         method: "GET",
@@ -49,11 +57,11 @@ pub fn discovery_request(provider: &Provider) -> Result<Callout, MetadataError> 
 }
 
 /// The request for the key set (RFC 7517 section 5).
-pub fn jwks_request(provider: &Provider, metadata: &Metadata) -> Callout {
+pub fn jwks_request(provider: &Provider, jwks_uri: &Url) -> Callout {
     Callout {
         target: provider.callout.jwks.clone(),
         method: "GET",
-        url: metadata.jwks_uri.clone(),
+        url: jwks_uri.clone(),
         headers: vec![("accept", KEY_SET_TYPES.into())],
         body: Vec::new(),
         timeout: provider.callout_timeout,
@@ -86,6 +94,58 @@ pub struct Metadata {
     pub authorization_response_iss_parameter_supported: bool,
     /// Odd but acceptable parts of the document; for the log.
     pub notes: Vec<String>,
+}
+
+/// What a provider publishes, as far as our roles need it.
+#[derive(Debug, Clone)]
+pub enum Published {
+    /// All that logins need.
+    ForLogins(Rc<Metadata>),
+    /// Where its keys are, for tokens alone. Kubernetes and CI systems publish no more.
+    ForTokens(Url),
+}
+
+impl Published {
+    /// Reads the document of a provider, as [`Metadata::read`] does. Without logins `issuer` and `jwks_uri` are
+    /// enough.
+    ///
+    /// # Errors
+    /// Anything that makes the provider unusable.
+    pub fn read(body: &[u8], roles: &Roles) -> Result<Published, MetadataError> {
+        if roles.relying_party.is_some() {
+            return Ok(Published::ForLogins(Rc::new(Metadata::read(body, roles)?)));
+        }
+        let provider = &roles.provider;
+        let members = members_of(body, provider)?;
+        Ok(Published::ForTokens(required(&members, "jwks_uri", provider.insecure_allow_http)?))
+    }
+
+    /// The address of the key set.
+    pub fn jwks_uri(&self) -> &Url {
+        match self {
+            Published::ForLogins(metadata) => &metadata.jwks_uri,
+            Published::ForTokens(jwks_uri) => jwks_uri,
+        }
+    }
+
+    /// Odd but acceptable parts of the document; for the log.
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Published::ForLogins(metadata) => &metadata.notes,
+            Published::ForTokens(_) => &[],
+        }
+    }
+}
+
+/// The members of a document about this provider.
+fn members_of(body: &[u8], provider: &Provider) -> Result<Map<String, Value>, MetadataError> {
+    let members = json::parse_object(body).map_err(MetadataError::Json)?;
+    let issuer = text(&members, "issuer")?.ok_or(MetadataError::Missing("issuer"))?;
+    if issuer != provider.issuer {
+        let (expected, found) = (provider.issuer.clone(), shown(issuer));
+        return Err(MetadataError::Issuer { expected, found });
+    }
+    Ok(members)
 }
 
 /// Why a metadata document is refused.
@@ -167,12 +227,7 @@ impl Metadata {
     /// Anything that makes the provider unusable.
     pub fn read(body: &[u8], roles: &Roles) -> Result<Metadata, MetadataError> {
         let provider = &roles.provider;
-        let members = json::parse_object(body).map_err(MetadataError::Json)?;
-        let issuer = text(&members, "issuer")?.ok_or(MetadataError::Missing("issuer"))?;
-        if issuer != provider.issuer {
-            let (expected, found) = (provider.issuer.clone(), shown(issuer));
-            return Err(MetadataError::Issuer { expected, found });
-        }
+        let members = members_of(body, provider)?;
         let allow_http = provider.insecure_allow_http;
         let mut notes = roles.relying_party.as_ref().map_or_else(Vec::new, |it| notes_on_lists(&members, it));
         let metadata = Metadata {
@@ -365,7 +420,7 @@ mod tests {
 
     #[test]
     fn the_key_request_goes_to_the_jwks_uri() {
-        let request = jwks_request(&provider(), &metadata());
+        let request = jwks_request(&provider(), &metadata().jwks_uri);
         assert_eq!(request.url.as_str(), "https://op.example/jwks");
         assert_eq!((request.method, request.target.as_str()), ("GET", "to_jwks"));
         assert!(request.shared.is_some());
@@ -377,7 +432,10 @@ mod tests {
         let names = |change: fn(&mut Provider)| {
             let mut provider = provider();
             change(&mut provider);
-            [discovery_request(&provider).unwrap().shared, jwks_request(&provider, &metadata()).shared]
+            [
+                discovery_request(&provider).unwrap().shared,
+                jwks_request(&provider, &metadata().jwks_uri).shared,
+            ]
         };
         let same = names(|_| ());
         assert_ne!(same[0], same[1]);

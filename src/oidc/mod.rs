@@ -48,6 +48,8 @@ pub(crate) mod fixture {
             name: "op".into(),
             issuer: ISSUER.into(),
             issuers: vec![ISSUER.into()],
+            issuer_patterns: vec![ISSUER.to_owned()],
+            keys: crate::config::KeySource::Discovery(None),
             callout: CalloutTargets {
                 discovery: "to_discovery".into(),
                 jwks: "to_jwks".into(),

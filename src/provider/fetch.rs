@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use super::lease::{Outcome, Turn};
-use super::{CachedDocument, Provider, Refetch, TokenSource, is_old, outage, send};
+use super::{CachedDocument, Provider, Refetch, TokenSource, outage, send};
+use crate::config::KeySource;
 use crate::error::{Destination, Error, ProviderError};
 use crate::flow::Callouts;
 use crate::http::{Callout, CalloutFailed, ProviderResponse};
 use crate::jose::KeySet;
-use crate::oidc::discovery::{Metadata, jwks_request};
+use crate::oidc::discovery::{Published, jwks_request};
 use crate::time::Timestamp;
 
 impl Provider {
@@ -43,19 +44,19 @@ impl Provider {
     }
 
     async fn fetch_due_documents(&self, callouts: &Callouts) -> Result<(), Error> {
-        let metadata_is_old = is_old(&self.state.borrow().metadata, callouts.now());
+        let metadata_is_old = self.metadata_is_old(&self.state.borrow(), callouts.now());
         if metadata_is_old {
             let request = self.discovery_request()?;
             let what = request.destination();
             let reply = fetch(callouts, request).await?;
-            let metadata = Metadata::read(&reply.body, &self.roles)
+            let metadata = Published::read(&reply.body, &self.roles)
                 .map_err(|error| ProviderError::Metadata(what, error))?;
-            self.log_once(&metadata.notes, callouts.now());
+            self.log_once(metadata.notes(), callouts.now());
             let mut state = self.state.borrow_mut();
             state.metadata = Some(CachedDocument::new(Rc::new(metadata), &reply, callouts.now()));
             state.has_news = true;
         }
-        let keys_are_old = self.state.borrow().keys_are_old(callouts.now());
+        let keys_are_old = self.keys_are_old(&self.state.borrow(), callouts.now());
         if keys_are_old {
             if metadata_is_old {
                 // Renewed. If another worker has it by now, both fetch.
@@ -96,6 +97,9 @@ impl Provider {
         token_source: TokenSource,
         callouts: &Callouts,
     ) -> Result<Option<Rc<KeySet>>, Error> {
+        if matches!(self.config.keys, KeySource::Configuration(_)) {
+            return Ok(None);
+        }
         let deadline = self.deadline(callouts.now());
         let fetched_before = self.keys_fetched_at();
         let (mut has_waited, mut were_wanted) = (false, false);
@@ -107,12 +111,12 @@ impl Provider {
             };
             let are_fetched = self.keys_fetched_at() != fetched_before || (were_wanted && !are_wanted);
             if has_waited && are_fetched {
-                return Ok(self.known().map(|known| known.keys));
+                return Ok(self.keys());
             }
             match refetch {
                 Refetch::DoneAt(_) if refetch.is_recent(token_source.cooldown(), now) => {
                     if !are_wanted {
-                        return Ok(self.known().map(|known| known.keys).filter(|_| has_waited));
+                        return Ok(self.keys().filter(|_| has_waited));
                     }
                 }
                 Refetch::Since(at) => break at,
@@ -121,7 +125,7 @@ impl Provider {
                     Turn::Nobody(last) => {
                         self.state.borrow_mut().refetch = Refetch::DoneAt(last);
                         self.read_news(now);
-                        return Ok(self.known().map(|known| known.keys));
+                        return Ok(self.keys());
                     }
                     Turn::OthersFailed(retry_at) => return Err(self.failed_elsewhere(retry_at, now)),
                     Turn::Others => {}
@@ -155,10 +159,13 @@ impl Provider {
     }
 
     async fn fetch_keys(&self, callouts: &Callouts) -> Result<Rc<KeySet>, Error> {
-        let metadata = self.state.borrow().metadata.as_ref().map(|cached| Rc::clone(&cached.value));
-        let metadata = metadata.ok_or(Error::Bug("keys are fetched before metadata"))?;
+        let jwks_uri = match &self.config.keys {
+            KeySource::Address(address) => Some(address.clone()),
+            _ => self.state.borrow().metadata.as_ref().map(|cached| cached.value.jwks_uri().clone()),
+        };
+        let jwks_uri = jwks_uri.ok_or(Error::Bug("keys are fetched before metadata"))?;
         let before = self.state.borrow().keys.as_ref().map(|cached| Rc::clone(&cached.value));
-        let request = jwks_request(&self.config, &metadata);
+        let request = jwks_request(&self.config, &jwks_uri);
         let what = request.destination();
         let doubted = |error| self.doubt_metadata(error, callouts.now());
         let reply = fetch(callouts, request).await.map_err(doubted)?;

@@ -29,13 +29,13 @@ use shared::Sharing;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::config;
+use crate::config::{self, KeySource};
 use crate::error::{Destination, Error, ProviderError};
 use crate::flow::Callouts;
 use crate::http::{Callout, CalloutFailed, Endpoint, ProviderResponse};
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
-use crate::oidc::discovery::{Metadata, discovery_request};
+use crate::oidc::discovery::{Metadata, Published, discovery_request};
 use crate::store::Store;
 use crate::text::SharedText;
 use crate::time::{Seconds, Timestamp};
@@ -95,7 +95,7 @@ pub struct ProviderDocuments {
 
 #[derive(Default)]
 struct State {
-    metadata: Option<CachedDocument<Metadata>>,
+    metadata: Option<CachedDocument<Published>>,
     keys: Option<CachedDocument<KeySet>>,
     /// A token named an unknown key, and the keys could not be fetched since.
     keys_are_wanted: bool,
@@ -148,13 +148,19 @@ impl State {
 impl Provider {
     /// A provider of which nothing is known yet.
     pub fn new(roles: config::Roles, host_verifier: Option<HostVerifier>) -> Self {
+        let mut state = State::default();
+        if let KeySource::Configuration(text) = &roles.provider.keys
+            && let Ok(keys) = KeySet::read(text.as_bytes())
+        {
+            state.keys = Some(CachedDocument::constant(Rc::new(keys.verified_by(host_verifier))));
+        }
         Provider {
             sharing: Sharing::new(&roles.provider),
             name: roles.provider.name.as_str().into(),
             config: Rc::clone(&roles.provider),
             roles,
             host_verifier,
-            state: RefCell::default(),
+            state: RefCell::new(state),
             store: Rc::default(),
         }
     }
@@ -177,19 +183,33 @@ impl Provider {
         })
     }
 
-    /// The documents, if all are known.
+    /// The documents for logins, if all are known.
     pub fn known(&self) -> Option<ProviderDocuments> {
         let state = self.state.borrow();
+        let Published::ForLogins(metadata) = &*state.metadata.as_ref()?.value else { return None };
         Some(ProviderDocuments {
-            metadata: Rc::clone(&state.metadata.as_ref()?.value),
+            metadata: Rc::clone(metadata),
             keys: Rc::clone(&state.keys.as_ref()?.value),
         })
+    }
+
+    /// The keys, if they are known.
+    pub fn keys(&self) -> Option<Rc<KeySet>> {
+        self.state.borrow().keys.as_ref().map(|cached| Rc::clone(&cached.value))
     }
 
     /// Whether it is time to fetch documents in the background.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let state = self.state.borrow();
-        !state.is_put_off(now) && (is_old(&state.metadata, now) || state.keys_are_old(now))
+        !state.is_put_off(now) && (self.metadata_is_old(&state, now) || self.keys_are_old(&state, now))
+    }
+
+    fn metadata_is_old(&self, state: &State, now: Timestamp) -> bool {
+        matches!(self.config.keys, KeySource::Discovery(_)) && is_old(&state.metadata, now)
+    }
+
+    fn keys_are_old(&self, state: &State, now: Timestamp) -> bool {
+        !matches!(self.config.keys, KeySource::Configuration(_)) && state.keys_are_old(now)
     }
 
     /// The documents; fetches them first if not all are known yet, or waits for another worker that does.
@@ -198,7 +218,23 @@ impl Provider {
     /// Why the fetch failed, here or in another worker; for a while after a failure there is no new attempt. Or
     /// another worker takes longer than two callouts may.
     pub async fn ready(&self, callouts: &Callouts) -> Result<ProviderDocuments, Error> {
-        if let Some(known) = self.known() {
+        self.ready_with(Provider::known, callouts).await
+    }
+
+    /// The keys; fetched first if they are not known yet, as the documents are.
+    ///
+    /// # Errors
+    /// As [`Provider::ready`].
+    pub async fn ready_keys(&self, callouts: &Callouts) -> Result<Rc<KeySet>, Error> {
+        self.ready_with(Provider::keys, callouts).await
+    }
+
+    async fn ready_with<T>(
+        &self,
+        known: impl Fn(&Provider) -> Option<T>,
+        callouts: &Callouts,
+    ) -> Result<T, Error> {
+        if let Some(known) = known(self) {
             return Ok(known);
         }
         let deadline = self.deadline(callouts.now());
@@ -210,7 +246,7 @@ impl Provider {
             let turn = self.take_lease(None, now);
             // What another worker shared since the last tick, also while this one took the lease.
             self.read_news(now);
-            if let Some(known) = self.known() {
+            if let Some(known) = known(self) {
                 if turn == Turn::Ours {
                     self.end_lease(Outcome::Done);
                 }
@@ -225,7 +261,7 @@ impl Provider {
             }
         }
         self.refresh_documents(callouts).await?;
-        self.known().ok_or(Error::Bug("refreshed metadata and keys are missing"))
+        known(self).ok_or(Error::Bug("refreshed metadata and keys are missing"))
     }
 
     /// How long a flow waits for another worker: as long as metadata and keys may take.
@@ -246,6 +282,9 @@ impl Provider {
     fn unreachable(&self, why: CalloutFailed, retry_after: Seconds) -> Error {
         let targets = &self.config.callout;
         let what = match self.state.borrow().metadata {
+            None if matches!(self.config.keys, KeySource::Address(_)) => {
+                Destination::new(Endpoint::Keys, &targets.jwks, None)
+            }
             Some(_) => Destination::new(Endpoint::Keys, &targets.jwks, None),
             None => Destination::new(Endpoint::Metadata, &targets.discovery, None),
         };
@@ -271,11 +310,21 @@ impl Provider {
         if !refetch.is_recent(source.cooldown(), now) {
             self.read_news(now);
         }
-        self.known().map(|known| known.keys).filter(|keys| !Rc::ptr_eq(keys, than))
+        self.keys().filter(|keys| !Rc::ptr_eq(keys, than))
     }
 }
 
 impl<T> CachedDocument<T> {
+    /// A document of the configuration, which nothing replaces.
+    fn constant(value: Rc<T>) -> Self {
+        CachedDocument {
+            value,
+            text: String::new(),
+            fetched_at: Timestamp(0),
+            refresh_at: Timestamp(u64::MAX),
+        }
+    }
+
     /// To be refreshed after four fifths of its lifetime, so that it never ends in use.
     fn new(value: Rc<T>, reply: &ProviderResponse, now: Timestamp) -> Self {
         let lifetime = lifetime(&reply.headers);

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{CachedDocument, Provider, State};
-use crate::config;
+use crate::config::{self, KeySource};
 use crate::jose::KeySet;
-use crate::oidc::discovery::Metadata;
+use crate::oidc::discovery::Published;
 use crate::time::Timestamp;
 
 /// Both documents, when they were fetched, and when they are to be fetched again.
@@ -47,9 +47,15 @@ impl Sharing {
     /// The name under which workers share the documents. Without `/`, which some hosts take for the name of a
     /// zone. It differs wherever another configuration would read the documents otherwise.
     fn name(config: &config::Provider) -> String {
-        let config::Provider { name, issuer, callout, insecure_allow_http, .. } = config;
+        let config::Provider { name, issuer, callout, insecure_allow_http, keys, .. } = config;
+        let source = match keys {
+            KeySource::Discovery(None) => String::new(),
+            KeySource::Discovery(Some(address)) => format!("metadata {address}"),
+            KeySource::Address(address) => format!("keys {address}"),
+            KeySource::Configuration(_) => "configuration".to_owned(),
+        };
         let mut hash = Sha256::new();
-        for part in [name, issuer, &callout.discovery, &callout.jwks] {
+        for part in [name, issuer, &callout.discovery, &callout.jwks, &source] {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
@@ -95,11 +101,16 @@ impl Provider {
         if !std::mem::take(&mut state.has_news) {
             return None;
         }
-        let (metadata, keys) = (state.metadata.as_ref()?, state.keys.as_ref()?);
+        let keys = state.keys.as_ref()?;
+        let metadata = match (&state.metadata, &self.config.keys) {
+            (Some(metadata), _) => Some(metadata),
+            (None, KeySource::Discovery(_)) => return None,
+            (None, _) => None,
+        };
         let message = DocumentMessage {
-            metadata: metadata.text.clone(),
-            metadata_fetched_at: metadata.fetched_at.0,
-            metadata_refresh_at: metadata.refresh_at.0,
+            metadata: metadata.map_or_else(String::new, |metadata| metadata.text.clone()),
+            metadata_fetched_at: metadata.map_or(0, |metadata| metadata.fetched_at.0),
+            metadata_refresh_at: metadata.map_or(0, |metadata| metadata.refresh_at.0),
             keys: keys.text.clone(),
             keys_fetched_at: keys.fetched_at.0,
             keys_refresh_at: keys.refresh_at.0,
@@ -111,15 +122,25 @@ impl Provider {
     /// acceptable.
     pub fn read_shared(&self, message: &[u8], now: Timestamp) {
         let Ok(message) = serde_json::from_slice::<DocumentMessage>(message) else { return };
-        // Keys do not say whose they are: they are accepted together with the metadata or not at all.
-        let Ok(value) = Metadata::read(message.metadata.as_bytes(), &self.roles) else { return };
+        let published = match &self.config.keys {
+            // Keys do not say whose they are: they are accepted together with the metadata or not at all.
+            KeySource::Discovery(_) => match Published::read(message.metadata.as_bytes(), &self.roles) {
+                Ok(published) => Some(published),
+                Err(_) => return,
+            },
+            // Their address is part of the name of the message.
+            KeySource::Address(_) => None,
+            KeySource::Configuration(_) => return,
+        };
         let mut state = self.state.borrow_mut();
         let State { metadata, keys, keys_are_wanted, failures, .. } = &mut *state;
         let fetched_at = Timestamp(message.metadata_fetched_at);
-        if is_newer(fetched_at, &message.metadata, metadata, now) {
+        if let Some(published) = published
+            && is_newer(fetched_at, &message.metadata, metadata, now)
+        {
             let refresh_at = Timestamp(message.metadata_refresh_at);
-            *metadata =
-                Some(CachedDocument { value: value.into(), text: message.metadata, fetched_at, refresh_at });
+            let value = published.into();
+            *metadata = Some(CachedDocument { value, text: message.metadata, fetched_at, refresh_at });
         }
         let fetched_at = Timestamp(message.keys_fetched_at);
         if is_newer(fetched_at, &message.keys, keys, now)

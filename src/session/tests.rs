@@ -31,6 +31,8 @@ fn party(name: &str) -> RelyingParty {
         name: name.into(),
         issuer: format!("https://{name}.example"),
         issuers: vec![format!("https://{name}.example")],
+        issuer_patterns: vec!["https://op.example".to_owned()],
+        keys: crate::config::KeySource::Discovery(None),
         callout: CalloutTargets {
             discovery: callout("idp"),
             jwks: callout("idp"),

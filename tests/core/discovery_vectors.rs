@@ -38,6 +38,8 @@ fn provider(issuer: &str) -> Provider {
         name: "provider".into(),
         issuer: issuer.into(),
         issuers: vec![issuer.into()],
+        issuer_patterns: vec![issuer.into()],
+        keys: vestibule::config::KeySource::Discovery(None),
         callout: CalloutTargets {
             discovery: "discovery".into(),
             jwks: "jwks".into(),

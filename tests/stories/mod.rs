@@ -19,6 +19,7 @@ mod fetches;
 mod form_post;
 mod frontchannel;
 mod hosts;
+mod issuers;
 mod kept;
 mod limits;
 mod log_lines;

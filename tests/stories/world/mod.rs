@@ -238,7 +238,10 @@ impl World {
         let document = document(change);
         let configured = document["providers"].as_object().unwrap().values();
         let providers = configured.map(|provider| {
-            Provider::new(provider["issuer"].as_str().unwrap(), provider["client_id"].as_str().unwrap())
+            Provider::new(
+                provider["issuer"].as_str().unwrap(),
+                provider["client_id"].as_str().unwrap_or_default(),
+            )
         });
         World {
             workers: vec![Rc::clone(&gateway)],

@@ -28,6 +28,8 @@ pub struct Provider {
     /// The published keys; the first one signs.
     pub keys: Vec<Key>,
     pub is_down: bool,
+    /// Where its metadata are, if not below the issuer.
+    pub discovery_uri: Option<String>,
     /// Replies of endpoints (`metadata`, `keys`, `token`, `userinfo`) that replace the right ones.
     pub instead: BTreeMap<&'static str, Reply>,
     /// Changes (RFC 7396) to the right replies. A changed endpoint in the metadata moves the endpoint.
@@ -107,6 +109,7 @@ impl Provider {
             client_id: client_id.to_owned(),
             keys: vec![Key::new("k1", 1)],
             is_down: false,
+            discovery_uri: None,
             instead: BTreeMap::new(),
             metadata: json!({}),
             callback: json!({}),
@@ -242,7 +245,8 @@ impl Provider {
     }
 
     fn endpoint(&self, url: &Url) -> &'static str {
-        if url.as_str() == format!("{}/.well-known/openid-configuration", self.issuer) {
+        let usual = || format!("{}/.well-known/openid-configuration", self.issuer);
+        if url.as_str() == self.discovery_uri.clone().unwrap_or_else(usual) {
             return "metadata";
         }
         let known = [

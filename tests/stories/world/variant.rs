@@ -66,7 +66,8 @@ const LAST: &str = "zmain";
 /// The same configuration with `main` as the last provider, and its changed names.
 pub fn arranged(mut document: Value) -> (Value, Option<Renamed>) {
     let providers = document["providers"].as_object_mut().unwrap();
-    if !is("last") || !providers.contains_key("main") {
+    // Where nobody logs in, another provider would change that.
+    if !is("last") || !providers.get("main").is_some_and(|main| main["client_id"].is_string()) {
         return (document, None);
     }
     let main = providers.remove("main").unwrap();
