@@ -68,7 +68,10 @@ pub(super) fn check(
     let callout = match (provider.callout, &keys) {
         (Some(callout), _) => callout_targets(callout, provider.userinfo, logs_in, reading),
         (None, Some(KeySource::Configuration(_))) => Some(CalloutTargets::none()),
-        (None, _) => reading.refuse(Problem::at(&place.key("callout"), "is required without jwks")),
+        (None, _) => {
+            let rule = if logs_in { "is required" } else { "is required without jwks" };
+            reading.refuse(Problem::at(&place.key("callout"), rule))
+        }
     };
     let scopes = provider.scopes.and_then(|scopes| check_scopes(scopes, reading));
     let redirect_uri = provider.redirect_uri.and_then(|uri| check_redirect_uri(&uri, site_http, reading));
@@ -205,8 +208,7 @@ fn key_source(provider: &ProviderObject, allow_http: bool, reading: &mut Reading
     }
     if let Some(text) = &provider.jwks {
         return match KeySet::read(text.text.as_bytes()) {
-            Ok(keys) if keys.iter().next().is_some() => Some(KeySource::Configuration(text.text.clone())),
-            Ok(_) => reading.refuse(Problem::at(&text.place, "must have a key that can be used")),
+            Ok(_) => Some(KeySource::Configuration(text.text.clone())),
             Err(error) => {
                 reading.refuse(Problem::at(&text.place, format!("must be a key set as JSON text ({error})")))
             }
@@ -607,8 +609,8 @@ mod tests {
             ),
             (tokens_alone(json!({"jwks": "keys"})), "providers.main.jwks: must be a key set as JSON text ("),
             (
-                tokens_alone(json!({"jwks": "{\"keys\": []}"})),
-                "providers.main.jwks: must have a key that can be used",
+                tokens_alone(json!({"jwks": "{\"keys\": [{\"kty\": \"unknown\"}]}"})),
+                "providers.main.jwks: must be a key set as JSON text (a key set must have a usable key",
             ),
         ]);
     }

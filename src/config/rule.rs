@@ -130,7 +130,7 @@ pub(super) fn check(
         if checked.iter().any(|(_, earlier)| earlier.name == rule.name) {
             reading.problems.add(Problem::at(&place.key("name"), "must be unique"));
         }
-        if !says_who && !rule.bearer_providers.is_empty() {
+        if !says_who && admits_both(&rule) {
             open_to_tokens.push(rule.name.clone());
         }
         checked.push((place, rule));
@@ -139,12 +139,17 @@ pub(super) fn check(
     check_ports(&hosts, site, reading);
     let last = last_rule(providers);
     let is_reached = !checked.iter().any(|(_, earlier)| covers(earlier, &last));
-    if is_reached && !last.bearer_providers.is_empty() {
+    if is_reached && admits_both(&last) {
         open_to_tokens.push(last.name.clone());
     }
     warn_of_tokens(&open_to_tokens, reading);
     checked.push((Place::root(), last));
     checked.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// Whether people and programs are admitted.
+fn admits_both(rule: &Rule) -> bool {
+    matches!(rule.accept, Accept::Identity { session: true, bearer: true, .. })
 }
 
 /// As soon as a provider has audiences, rules without `accept` admit the tokens of programs too, which may
