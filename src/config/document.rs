@@ -7,11 +7,12 @@
 use serde_json::Value;
 
 use super::choices::{
-    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, ResponseMode, SameSite,
-    SigningAlgorithm, UserinfoUse,
+    AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, ResponseMode, SameSite, SigningAlgorithm,
+    UserinfoUse,
 };
 use super::claim_path::ClaimPath;
 use super::problem::Place;
+use super::rule_document::{RequirementObject, RuleObject};
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
@@ -283,86 +284,6 @@ object! {
         /// What providers load in a frame to end a session (Front-Channel Logout). Register its address at
         /// the provider as `frontchannel_logout_uri`, with `frontchannel_logout_session_required`.
         frontchannel_logout: Text [otherwise "no front-channel logout"],
-    }
-}
-
-object! {
-    /// What a request must meet. A rule matches if its hosts, its path and its methods all match.
-    RuleObject as "rules[]" {
-        /// A name for logs, unique, at most 64 characters.
-        name: Text [otherwise "the place of the rule, such as `rules[2]`"],
-        /// Hosts, each with its port if that is not the default. No wildcards.
-        hosts: Hosts [otherwise "every host"],
-        /// Exactly this path.
-        path: Text [otherwise "every path"],
-        /// This path and all below it, by whole segments: `/public` is for `/public/a`, not for
-        /// `/publicity`.
-        path_prefix: Text [otherwise "every path"],
-        /// A regular expression that must match the whole path.
-        path_pattern: Text [otherwise "every path"],
-        /// Methods in upper case. `GET` includes `HEAD`.
-        methods: List<Text, 1, METHODS_LIMIT> [otherwise "every method"],
-        /// Who is admitted: everybody (`public`), nobody (`deny`), a person with a session (`session`), a
-        /// program with a bearer token (`bearer`), or a list of the last two.
-        accept: AcceptanceChoice [otherwise "`session`, and `bearer` if a provider has `audiences`"],
-        /// The provider that logs people in and whose sessions count. If it is given, only its bearer tokens
-        /// are accepted.
-        provider: Text [otherwise "`default_provider`; bearer tokens of every provider with `audiences`"],
-        /// The resource identifier of what the rule protects (RFC 8707), an `https` address: the `aud` claim of
-        /// a bearer token must have it, and `audiences` of the provider do not count. The filter serves its
-        /// metadata (RFC 9728), and names their address when it refuses a token, so that clients find the
-        /// provider. Several rules may have the same resource.
-        resource: Text [otherwise "the `audiences` of the provider count"],
-        /// What a session or a bearer token must have.
-        require: RequirementObject [otherwise "nothing further"],
-        /// How, and how recently, the person must have authenticated. A person whose session does not satisfy
-        /// this is sent to the provider once more (step-up).
-        authentication: AuthenticationObject [otherwise "any login"],
-        /// Let CORS preflights through without an identity. Browsers send no credentials with them, so
-        /// scripts of other origins could not call otherwise.
-        bypass_cors_preflight: bool [default true],
-        /// Allow this rule to be `public` for everything. The filter then protects only what the rules before
-        /// this one name.
-        insecure_public_everything: bool [default false],
-    }
-}
-
-object! {
-    /// What an identity must have. All parts that are given must hold.
-    RequirementObject as "rules[].require" {
-        /// All of these scopes.
-        scopes: Names [default []],
-        /// At least one of these values in the `aud` claim.
-        audiences: Names [default []],
-        /// All of these claims.
-        claims: List<ClaimObject, 0, REQUIREMENTS_LIMIT> [default []],
-        /// At least one of these requirements.
-        any_of: Requirements [default []],
-        /// All of these requirements. Requirements may be nested 4 deep.
-        all_of: Requirements [default []],
-    }
-}
-
-object! {
-    /// How a person must have authenticated. All parts that are given must hold.
-    AuthenticationObject as "rules[].authentication" {
-        /// The `acr` claim must be one of these. They are requested in this order (`acr_values`).
-        acr_values: List<Text, 0, ACR_VALUES_LIMIT> [default []],
-        /// The person authenticated (`auth_time`) at most this long ago; `leeway_seconds` is added.
-        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "any time"],
-    }
-}
-
-object! {
-    /// What one claim must hold. A claim that is a list holds its members, any other claim holds
-    /// itself. Values are compared whole and exactly.
-    ClaimObject as "rules[].require.claims[]" {
-        /// Name of the claim, including dots; or the list of names that leads to a nested claim.
-        claim: ClaimPath [required],
-        /// At least one of these values. This or `all_of` must be given.
-        any_of: Values [default []],
-        /// All of these values.
-        all_of: Values [default []],
     }
 }
 

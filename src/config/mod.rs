@@ -3,9 +3,9 @@
 //! [`Config::read`] turns the document into checked values or into the list of all its problems. No other
 //! part of the filter checks a configured value again.
 //!
-//! `document` describes the objects of the document with the means of `shape`, `value` and `choices`, and
-//! reads them by type. Each other file has one topic: the checked values, and their conditions beyond
-//! types.
+//! `document` and `rule_document` describe the objects of the document with the means of `shape`, `value` and
+//! `choices`, and read them by type. Each other file has one topic: the checked values, and their conditions
+//! beyond types.
 
 mod address;
 mod authentication;
@@ -25,6 +25,7 @@ mod requirement;
 mod resource;
 mod roles;
 mod rule;
+mod rule_document;
 mod rule_hosts;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod schema;
@@ -35,7 +36,7 @@ pub(crate) mod trial;
 mod value;
 
 pub use authentication::Authentication;
-pub use choices::{ResponseMode, SameSite, UserinfoUse};
+pub use choices::{ClaimFormat, ResponseMode, SameSite, UserinfoUse};
 pub use claim_path::ClaimPath;
 pub use client::{Client, ClientAuthentication, Credential};
 pub use document::{
@@ -48,7 +49,7 @@ pub use identity::Identity;
 pub use parameters::RequestParameter;
 pub(crate) use parameters::{OWN_PARAMETERS, RESOURCE};
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
-pub use requirement::{ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
+pub use requirement::{ClaimRequirement, Condition, REQUIREMENT_DEPTH_LIMIT, Requirement, TokenRequirement};
 pub use resource::Resource;
 pub(crate) use resource::WELL_KNOWN;
 pub use roles::{

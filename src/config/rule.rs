@@ -7,11 +7,11 @@ use regex_lite::Regex;
 use super::address::{self, rule_path_fault};
 use super::authentication::{self, Authentication};
 use super::choices::{Acceptance, AcceptanceChoice};
-use super::document::RuleObject;
 use super::problem::{Place, Problem};
-use super::requirement::{self, Requirement};
+use super::requirement::{self, Requirement, TokenRequirement};
 use super::resource::{self, Resource};
 use super::roles::ProviderIndex;
+use super::rule_document::RuleObject;
 use super::rule_hosts::{RuleHosts, Site, check_ports};
 use super::shape::Reading;
 use super::value::Text;
@@ -46,8 +46,21 @@ pub struct Rule {
     pub require: Requirement,
     /// How the person must have authenticated.
     pub authentication: Authentication,
+    /// What a bearer token itself must be.
+    pub token: TokenRequirement,
+    /// Whether what these three refuse is only reported.
+    pub report_only: bool,
     /// Whether a CORS preflight passes without an identity.
     pub bypass_cors_preflight: bool,
+}
+
+impl Rule {
+    /// Whether it requires anything of an identity.
+    pub fn is_conditional(&self) -> bool {
+        !self.require.is_empty()
+            || !self.authentication.is_empty()
+            || self.token != TokenRequirement::default()
+    }
 }
 
 /// Paths for which a rule applies.
@@ -173,6 +186,8 @@ fn last_rule(providers: &Providers) -> Rule {
         resource: None,
         require: Requirement::default(),
         authentication: Authentication::default(),
+        token: TokenRequirement::default(),
+        report_only: false,
         bypass_cors_preflight: true,
     }
 }
@@ -203,14 +218,13 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
     };
     let given = object.accept.as_ref();
     let accept = bearer_providers.as_ref().and_then(|bearer| check_accept(&place, given, bearer, reading));
-    if matches!(accept, Some(Accept::Public | Accept::Deny)) {
-        let given =
-            [("require", object.require.is_some()), ("authentication", object.authentication.is_some())];
-        for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
-            let problem = Problem::at(&place.key(key), "has no use where everybody or nobody is accepted");
-            reading.problems.add(problem.advice("remove it, or accept session or bearer"));
-        }
-    }
+    let report_only = object.report_only?;
+    let given = [
+        ("require", object.require.is_some()),
+        ("authentication", object.authentication.is_some()),
+        ("token", object.token.is_some()),
+    ];
+    check_use(&place, accept, &given, report_only, reading);
     if let (Some(resource), Some(accept)) = (&object.resource, accept)
         && !matches!(accept, Accept::Identity { bearer: true, .. })
     {
@@ -224,6 +238,10 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
     let require = match object.require {
         Some(require) => requirement::check(require, reading),
         None => Some(Requirement::default()),
+    };
+    let token = match object.token {
+        Some(token) => requirement::check_token(token, reading),
+        None => Some(TokenRequirement::default()),
     };
     let hosts = object.hosts.map_or(Vec::new(), |hosts| hosts.0);
     let usual_port = Some(site.usual_port);
@@ -241,10 +259,43 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
         resource: resource?,
         require: require?,
         authentication: authentication?,
+        token: token?,
+        report_only,
         bypass_cors_preflight: object.bypass_cors_preflight?,
     };
     check_public(&rule, &place, object.insecure_public_everything?, reading);
     Some(rule)
+}
+
+/// Requirements that concern nobody, or nobody of those who are accepted. `given` are the keys of a rule, and
+/// whether it has them.
+fn check_use(
+    place: &Place,
+    accept: Option<Accept>,
+    given: &[(&str, bool)],
+    report_only: bool,
+    reading: &mut Reading,
+) {
+    let given: Vec<&str> = given.iter().filter(|(_, is_given)| *is_given).map(|(key, _)| *key).collect();
+    let mut refuse = |key: &str, rule: &str, advice: &str| {
+        reading.problems.add(Problem::at(&place.key(key), rule).advice(advice));
+    };
+    match accept {
+        Some(Accept::Public | Accept::Deny) => {
+            for key in given.into_iter().chain(report_only.then_some("report_only")) {
+                let rule = "has no use where everybody or nobody is accepted";
+                refuse(key, rule, "remove it, or accept session or bearer");
+            }
+        }
+        Some(Accept::Identity { bearer: false, .. }) if given.contains(&"token") => {
+            refuse("token", "has no use where no bearer token is accepted", "remove it, or accept bearer");
+        }
+        _ if report_only && given.is_empty() => {
+            let rule = "has no use without require, authentication or token";
+            refuse("report_only", rule, "remove it, or add the requirement to try");
+        }
+        _ => {}
+    }
 }
 
 fn check_name(name: &Text, reading: &mut Reading) -> Option<String> {

@@ -18,7 +18,7 @@ use crate::oidc::logout_token::{LogoutRequestError, LogoutTokenError};
 use crate::oidc::refreshed_id_token::RefreshedIdTokenError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
-use crate::rules::{Insufficient, Missing, PathError};
+use crate::rules::{Insufficient, Missing, PathError, Unfit};
 use crate::session::{FormLost, LoginLoop, LoginMissing, OpenError, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
 
@@ -83,6 +83,8 @@ pub enum ClientError {
     Forbidden(Missing),
     /// The identity is known, but needs another, or a more recent, authentication.
     Authentication(Insufficient),
+    /// The token itself is not what the rule requires.
+    Unfit(Unfit),
     /// A step-up that was not satisfied.
     StepUp(Insufficient),
     /// The rule denies everybody.
@@ -276,7 +278,8 @@ impl Error {
 }
 
 impl ClientError {
-    fn code(&self) -> &'static Code {
+    /// The stable code.
+    pub fn code(&self) -> &'static Code {
         match self {
             ClientError::Path(error) => error.code(),
             ClientError::ProtectedHeader(_) => &codes::PROTECTED_HEADER,
@@ -292,6 +295,7 @@ impl ClientError {
             ClientError::TooManyCookies => &codes::TOO_MANY_COOKIES,
             ClientError::Forbidden(error) => error.code(),
             ClientError::Authentication(missing) => missing.code(),
+            ClientError::Unfit(unfit) => unfit.code(),
             ClientError::StepUp(_) => &codes::STEP_UP_NOT_MET,
             ClientError::Denied => &codes::DENIED,
             ClientError::Authorization(error) => error.code(),

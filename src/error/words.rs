@@ -42,6 +42,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::Forbidden(error) => error.fmt(f),
             ClientError::Authentication(missing) => missing.fmt(f),
+            ClientError::Unfit(unfit) => unfit.fmt(f),
             ClientError::StepUp(missing) => {
                 write!(f, "the step-up is not satisfied: {missing}")
             }

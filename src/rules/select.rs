@@ -187,7 +187,7 @@ fn matches_method(rule: &Rule, method: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Accept, Authentication, Requirement, RuleHosts};
+    use crate::config::{Accept, Authentication, Requirement, RuleHosts, TokenRequirement};
     use crate::http::HostTraits;
     use crate::pattern::anchored;
 
@@ -203,6 +203,8 @@ mod tests {
             resource: None,
             require: Requirement::default(),
             authentication: Authentication::default(),
+            token: TokenRequirement::default(),
+            report_only: false,
             bypass_cors_preflight: true,
         }
     }

@@ -128,6 +128,7 @@ pub(crate) fn session() -> Session {
         subject: "alice".into(),
         claims: json!({"groups": ["a", "b"], "email": "alice@example.com"}).as_object().unwrap().clone(),
         scopes: vec!["openid".into()],
+        requested_scopes: Vec::new(),
         id_token: None,
         id_token_expires_at: None,
         is_id_token_kept: false,
@@ -172,6 +173,7 @@ fn login(state: &str) -> Login {
         attempts: 1,
         acr_values: Vec::new(),
         max_age: None,
+        scopes: Vec::new(),
         person: None,
     }
 }

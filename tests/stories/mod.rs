@@ -35,6 +35,7 @@ mod provider;
 mod provider_log;
 mod refresh;
 mod refreshed;
+mod requirements;
 mod resources;
 mod restored;
 mod rotation;
