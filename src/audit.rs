@@ -134,10 +134,17 @@ impl Log {
         log::info!("{line}");
     }
 
-    /// Writes the line of a refusal that a rule only reports: that of the refusal, with another first word.
+    /// Writes the line of a refusal that does not happen: as that of the refusal, with another first word.
     /// Everybody who is admitted may cause one, so the number of lines is limited.
-    pub fn reported(&self, request: &Request, decision: &Decision, detail: &str, now: Timestamp) {
-        let budget = Budget { what: "reported", ..self.budget };
+    pub fn noted(
+        &self,
+        what: &'static str,
+        request: &Request,
+        decision: &Decision,
+        detail: &str,
+        now: Timestamp,
+    ) {
+        let budget = Budget { what, ..self.budget };
         if log::log_enabled!(Level::Info) && self.has_room(budget, decision.code, || place(request), now) {
             log::info!("{}: {detail}", line(budget.what, request, decision));
         }

@@ -43,6 +43,8 @@ pub const ALLOWED_VALUES_LIMIT: usize = 64;
 pub const ACR_VALUES_LIMIT: usize = 16;
 /// Most identity headers.
 pub const HEADERS_LIMIT: usize = 32;
+/// Most headers that may have a token.
+pub const TOKEN_HEADERS_LIMIT: usize = 4;
 /// Most member names on the way to a nested claim.
 pub const CLAIM_DEPTH_LIMIT: usize = 8;
 
@@ -72,6 +74,8 @@ object! {
         rules: List<RuleObject, 0, RULES_LIMIT> [default []],
         /// What the upstream receives about the identity.
         identity: IdentityObject [default {}],
+        /// Where requests may have their bearer tokens, besides `Authorization`.
+        tokens: TokensObject [default {}],
         /// Limits of the log.
         log: LogObject [default {}],
         /// Whether the workers of the proxy may use its shared memory. For nginx and Kong, where it must be
@@ -302,6 +306,29 @@ object! {
         request_headers_to_remove: List<Text, 0, HEADERS_LIMIT> [default []],
         /// Claims that `endpoints.session` shows to scripts of this site, each under a name.
         session_claims: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"sub": "sub"}],
+    }
+}
+
+object! {
+    /// Where requests may have their bearer tokens besides `Authorization`, whatever the provider: never in the
+    /// query or the body.
+    TokensObject as "tokens" {
+        /// Headers that may have a token.
+        headers: List<TokenHeaderObject, 0, TOKEN_HEADERS_LIMIT> [default []],
+        /// A cookie that may have a token. Browsers send it by themselves, so requests that may change something
+        /// are accepted from pages of the same origin only.
+        cookie: Text [otherwise "no cookie has a token"],
+    }
+}
+
+object! {
+    /// A header that may have a token.
+    TokenHeaderObject as "tokens.headers[]" {
+        /// Its name.
+        name: Text [required],
+        /// What precedes the token, such as `Bearer ` with the blank, in any letter case. A header that does not
+        /// begin with it has no token.
+        prefix: Text [otherwise "the whole value is the token"],
     }
 }
 

@@ -27,10 +27,12 @@ mod roles;
 mod rule;
 mod rule_document;
 mod rule_hosts;
+mod rule_path;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod schema;
 mod session;
 mod shape;
+mod tokens;
 #[cfg(test)]
 pub(crate) mod trial;
 mod value;
@@ -55,9 +57,11 @@ pub(crate) use resource::WELL_KNOWN;
 pub use roles::{
     CalloutTargets, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer, Roles,
 };
-pub use rule::{Accept, PathMatch, Rule};
+pub use rule::{Accept, Rule};
 pub use rule_hosts::RuleHosts;
+pub use rule_path::PathMatch;
 pub use session::{Room, Session};
+pub use tokens::{TokenHeader, Tokens};
 
 use document::{Document, ProviderObject};
 use endpoints::EndpointPath;
@@ -84,6 +88,8 @@ pub struct Config {
     pub identity: Identity,
     /// Paths of the filter's own endpoints.
     pub endpoints: Endpoints,
+    /// Where bearer tokens may be, besides `Authorization`.
+    pub tokens: Tokens,
     /// Limits of the log.
     pub log: Log,
     /// Whether the host has shared data, where that cannot be queried.
@@ -177,6 +183,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     let providers = providers.into_iter().collect::<Option<Vec<Roles>>>()?;
     let parties = || providers.iter().filter_map(|roles| roles.relying_party.as_deref());
     let (session, endpoints, identity, log) = (session?, endpoints?, identity?, log?);
+    let tokens = tokens::check(document.tokens?, &identity, &session, reading)?;
     check_endpoint_paths(&endpoints, parties(), reading);
     check_hosts(&session, parties(), reading);
     if endpoints.frontchannel_logout.is_some() && session.same_site != SameSite::None {
@@ -191,6 +198,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
         rules,
         identity,
         endpoints,
+        tokens,
         log,
         shared_data,
         verify_in_module,

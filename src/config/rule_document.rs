@@ -40,6 +40,10 @@ object! {
         /// metadata (RFC 9728), and names their address when it refuses a token, so that clients find the
         /// provider. Several rules may have the same resource.
         resource: Text [otherwise "the `audiences` of the provider count"],
+        /// Let requests without an identity through too: those without a session or token, and those whose session
+        /// has ended. A token that is not acceptable is refused all the same, and so is who does not meet the
+        /// requirements of the rule.
+        optional: bool [default false],
         /// What a session or a bearer token must have.
         require: RequirementObject [otherwise "nothing further"],
         /// How, and how recently, the person must have authenticated. A person whose session does not satisfy
@@ -53,7 +57,7 @@ object! {
         /// Let CORS preflights through without an identity. Browsers send no credentials with them, so
         /// scripts of other origins could not call otherwise.
         bypass_cors_preflight: bool [default true],
-        /// Allow this rule to be `public` for everything. The filter then protects only what the rules before
+        /// Allow this rule to be `public` or `optional` for everything. The filter then protects only what the rules before
         /// this one name.
         insecure_public_everything: bool [default false],
     }

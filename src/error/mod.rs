@@ -60,6 +60,8 @@ pub enum ClientError {
     Bearer(BearerError),
     /// An access token in the query (RFC 9700 section 4.3.2).
     TokenInQuery,
+    /// A page of another origin sent a request with a token in a cookie.
+    TokenCookieCrossSite,
     /// The token is not a signed token, or its signature is not the provider's.
     Token(JwsError),
     /// The rule does not accept the token's issuer.
@@ -285,6 +287,7 @@ impl ClientError {
             ClientError::ProtectedHeader(_) => &codes::PROTECTED_HEADER,
             ClientError::Bearer(error) => error.code(),
             ClientError::TokenInQuery => &codes::TOKEN_IN_QUERY,
+            ClientError::TokenCookieCrossSite => &codes::TOKEN_COOKIE_CROSS_SITE,
             ClientError::Token(error) => error.code(),
             ClientError::TokenIssuer { .. } => &codes::TOKEN_ISSUER,
             ClientError::AccessToken(error) => error.code(),

@@ -28,6 +28,10 @@ impl fmt::Display for ClientError {
             ClientError::TokenInQuery => {
                 f.write_str("an access token must be in the Authorization header, not in the address")
             }
+            ClientError::TokenCookieCrossSite => f.write_str(
+                "a request with its token in a cookie comes from a page of another origin, or does not say \
+                 where from",
+            ),
             ClientError::Token(error) => error.fmt(f),
             ClientError::TokenIssuer { found } => {
                 write!(f, "the token's issuer is \"{}\", which is not accepted here", shown(found))

@@ -266,7 +266,13 @@ impl Filter {
             Decision { outcome: audit::Outcome::Admitted, ..self.decision(visit, code, provider, subject) };
         audit::admitted(&visit.request, &decision);
         let request = &visit.request;
-        let edits = self.upstream.admit(request, &self.cookies, identity_headers, decision, visit.now())?;
+        let edits = self.upstream.admit(
+            request,
+            &self.cookies,
+            (identity_headers, visit.token_place),
+            decision,
+            visit.now(),
+        )?;
         let (_, usual_port) = self.config.session.scheme();
         // nginx, which cannot remove headers, chooses by the host without any port.
         let edits = match without_usual_port(&self.rules, request, usual_port) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Filter;
 use crate::audit::{Decision, Outcome};
-use crate::error::ClientError;
+use crate::error::{ClientError, Error};
 use crate::identity::{Identity, Proof};
 use crate::metrics::Metric;
 use crate::provider::{BoundRule, Provider};
@@ -40,6 +40,14 @@ pub(super) fn check(
 }
 
 impl Filter {
+    /// Logs why a credential does not count where none is needed.
+    #[inline(never)]
+    pub(crate) fn ignored(&self, visit: &Visit, why: &Error) {
+        let who = visit.log_context();
+        let decision = self.decision(visit, why.code().name, who.provider.as_ref(), &who.subject);
+        self.log.noted("ignored", &visit.request, &decision, &why.to_string(), visit.now());
+    }
+
     /// Logs and counts what a rule would have refused.
     #[inline(never)]
     pub(super) fn report(
@@ -52,7 +60,7 @@ impl Filter {
         let code = why.code().name;
         let decision =
             Decision { outcome: Outcome::Refused, ..self.decision(visit, code, provider, subject) };
-        self.log.reported(&visit.request, &decision, &why.to_string(), visit.now());
+        self.log.noted("reported", &visit.request, &decision, &why.to_string(), visit.now());
         let provider = self.metrics.provider(&provider.name);
         self.metrics.count(Metric::Report { code, provider });
     }

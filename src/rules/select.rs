@@ -198,6 +198,7 @@ mod tests {
             path,
             methods: Vec::new(),
             accept: Accept::Identity { session: true, bearer: false },
+            optional: false,
             provider: 0,
             bearer_providers: Vec::new(),
             resource: None,

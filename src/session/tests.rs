@@ -78,6 +78,7 @@ pub(super) fn roles_of(name: &str) -> Roles {
 /// One provider, eight hours, half an hour idle, ten minutes for a login.
 pub(super) fn configuration() -> Config {
     Config {
+        tokens: crate::config::Tokens::default(),
         providers: vec![roles_of("main")],
         session: crate::config::Session {
             keys: vec![Secret::from("a secret of 32 characters or more, first")],

@@ -49,6 +49,7 @@ mod store;
 mod tabs;
 mod tenants;
 mod third_party;
+mod token_places;
 mod userinfo;
 pub(crate) mod world;
 
