@@ -202,7 +202,9 @@ impl Upstream {
                 remove_or_empty(&mut edits, request, name);
             } else if has_token && self.carries_token(token_place, name) {
                 // The token was meant for us; the upstream gets it only if the configuration says so.
-                if !request.host.removes_headers && request.headers.one(name).is_none() {
+                // `Authorization` occurs once, or it would have been refused.
+                let may_be_repeated = matches!(token_place, TokenPlace::Header(_));
+                if may_be_repeated && !request.host.removes_headers && request.headers.one(name).is_none() {
                     return Err(ClientError::ProtectedHeader(name.to_owned()));
                 }
                 remove_or_empty(&mut edits, request, name);
