@@ -78,6 +78,8 @@ struct Budget {
     /// 0: no limit.
     lines: u64,
     window: Seconds,
+    /// The first word of the lines. Lines of one kind do not use up the budget of another.
+    what: &'static str,
     /// Omissions are themselves logged.
     level: Level,
 }
@@ -102,7 +104,10 @@ const LONG_WINDOW: Seconds = Seconds(600);
 impl Log {
     /// `lines` of one code in ten seconds; 0: no limit.
     pub fn new(lines: u64) -> Log {
-        Log { budget: Budget { lines, window: WINDOW, level: Level::Info }, windows: RefCell::default() }
+        Log {
+            budget: Budget { lines, window: WINDOW, what: "answered", level: Level::Info },
+            windows: RefCell::default(),
+        }
     }
 
     /// Writes the line of an answer of our own; `detail` is the error message.
@@ -121,7 +126,7 @@ impl Log {
         if !decision.authenticated && !self.has_room(self.budget, decision.code, place, now) {
             return;
         }
-        let mut line = line("answered", request, decision);
+        let mut line = line(self.budget.what, request, decision);
         let _ = write!(line, " status={status}");
         if !detail.is_empty() {
             let _ = write!(line, ": {detail}");
@@ -129,9 +134,25 @@ impl Log {
         log::info!("{line}");
     }
 
+    /// Writes the line of a refusal that does not happen: as that of the refusal, with another first word.
+    /// Everybody who is admitted may cause one, so the number of lines is limited.
+    pub fn noted(
+        &self,
+        what: &'static str,
+        request: &Request,
+        decision: &Decision,
+        detail: &str,
+        now: Timestamp,
+    ) {
+        let budget = Budget { what, ..self.budget };
+        if log::log_enabled!(Level::Info) && self.has_room(budget, decision.code, || place(request), now) {
+            log::info!("{}: {detail}", line(budget.what, request, decision));
+        }
+    }
+
     /// Writes a warning that any client can cause, once in ten minutes. `line` is without the code.
     pub fn warn(&self, code: &'static str, line: &str, now: Timestamp) {
-        let budget = Budget { lines: 1, window: LONG_WINDOW, level: Level::Warn };
+        let budget = Budget { lines: 1, window: LONG_WINDOW, what: "warning", level: Level::Warn };
         if self.has_room(budget, code, String::new, now) {
             log::warn!("code={code} {line}");
         }
@@ -162,7 +183,7 @@ impl Log {
         let mut windows = self.windows.borrow_mut();
         // A warning does not hide a refusal of the same code.
         let place =
-            windows.iter().position(|window| window.code == code && window.budget.level == budget.level);
+            windows.iter().position(|window| window.code == code && window.budget.what == budget.what);
         let place = place.unwrap_or_else(|| {
             windows.push(Window::new(code, budget, now));
             windows.len().saturating_sub(1)

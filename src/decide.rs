@@ -12,7 +12,7 @@ use crate::filter::admission::{ResponseCookies, SessionWrite};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, Step};
 use crate::http::Request;
-use crate::oidc::bearer::{BearerToken, token_in_query};
+use crate::oidc::bearer::token_in_query;
 use crate::provider::{BoundRule, RelyingParty};
 use crate::refresh::written;
 use crate::refresh::{self, CurrentSession};
@@ -52,7 +52,8 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
         }
         Accept::Identity { session, bearer } => (session, bearer),
     };
-    if bearer && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
+    if bearer && let Some((token, place)) = bearer::presented(filter, &visit.request)? {
+        visit.token_place = place;
         let key = bearer::key(filter, &token);
         let known = match bearer::cached(filter, rule, key, visit.now()) {
             Some(known) => known,
@@ -69,8 +70,13 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     }
     // Where no session counts, only a program without a token comes to this point.
     let Some(party) = rule.relying_party.as_ref().filter(|_| session) else {
-        let is_in_query = bearer && visit.request.query().is_some_and(token_in_query);
-        return Err(if is_in_query { ClientError::TokenInQuery } else { ClientError::NoToken }.into());
+        if bearer && visit.request.query().is_some_and(token_in_query) {
+            return Err(ClientError::TokenInQuery.into());
+        }
+        if rule.optional {
+            return go_on_without_identity(filter, visit, None);
+        }
+        return Err(ClientError::NoToken.into());
     };
     let jar = Jar::read(&visit.request.headers);
     let why = match current(filter, visit, party, &jar, callouts).await {
@@ -81,10 +87,31 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     if bearer && is_unauthenticated(&why) && visit.request.query().is_some_and(token_in_query) {
         return Err(ClientError::TokenInQuery.into());
     }
+    if rule.optional && is_unauthenticated(&why) {
+        return go_on_without_identity(filter, visit, Some((party, &jar, &why)));
+    }
     if kept_form::may_be_kept(filter, &visit.request, party, &why) {
         return Box::pin(kept_form::keep(filter, visit, party, why, callouts)).await;
     }
     log_in(filter, visit, (rule, party), &jar, why, callouts).await
+}
+
+/// Under an optional rule nobody has to be authenticated. A session that does not count is noted in the log, and
+/// deleted where a refusal would delete it.
+#[inline(never)]
+fn go_on_without_identity(
+    filter: &Filter,
+    visit: &Visit,
+    session: Option<(&Rc<RelyingParty>, &Jar<'_>, &Error)>,
+) -> Result<Answer, Error> {
+    let mut cookies = Vec::new();
+    if let Some((party, jar, why)) = session
+        && !matches!(why, Error::Client(ClientError::NotLoggedIn))
+    {
+        filter.ignored(visit, why);
+        cookies = filter.cookies_of_refusal(party, jar, why);
+    }
+    filter.admit(visit, None, "anonymous", ResponseCookies { cookies, session: None })
 }
 
 /// The session in the request, refreshed if that is due.

@@ -21,6 +21,8 @@ pub struct Identity {
 pub enum Proof {
     /// By a session cookie.
     Session {
+        /// The scopes that the login requested besides those of the provider.
+        requested_scopes: Vec<String>,
         /// The access token of the session, where the configuration keeps it.
         access_token: Option<Secret>,
         /// The ID token of the session.
@@ -41,6 +43,7 @@ impl Identity {
     /// The person of a session.
     pub fn of_session(session: &Session) -> Self {
         let proof = Proof::Session {
+            requested_scopes: session.requested_scopes.clone(),
             access_token: session.access_token.clone(),
             id_token: session.id_token.clone(),
             id_token_expires_at: session.id_token_expires_at,

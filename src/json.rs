@@ -1,5 +1,6 @@
 //! JSON from outside, read strictly: one value, no duplicate members, bounded depth.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -49,6 +50,29 @@ fn memory_of_value(value: &Value) -> usize {
             .fold(0, |sum, member| sum.saturating_add(32).saturating_add(memory_of_value(member))),
         Value::Object(object) => memory_of(object),
     }
+}
+
+/// Compares two numbers exactly, whole ones of 64 bits with doubles too.
+pub fn compare(a: &Number, b: &Number) -> Ordering {
+    match (whole(a), whole(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(a), None) => compare_with_double(a, b),
+        (None, Some(b)) => compare_with_double(b, a).reverse(),
+        // No number of JSON is NaN.
+        (None, None) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
+    }
+}
+
+fn whole(number: &Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+}
+
+fn compare_with_double(whole: i128, double: &Number) -> Ordering {
+    let double = double.as_f64().unwrap_or_default();
+    // This conversion cuts off the fraction and saturates, far outside the range of 64 bits.
+    #[allow(clippy::cast_possible_truncation)]
+    let cut = double.trunc() as i128;
+    whole.cmp(&cut).then_with(|| 0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal))
 }
 
 /// As [`parse`], for what must be an object.

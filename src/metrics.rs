@@ -47,6 +47,13 @@ pub enum Metric {
         /// The provider that vouches for the identity, or that the answer is about.
         provider: Option<ProviderIndex>,
     },
+    /// A rule would have refused a request, and only reported it.
+    Report {
+        /// The stable code of the refusal.
+        code: &'static str,
+        /// The provider that vouches for the identity.
+        provider: Option<ProviderIndex>,
+    },
     /// A callout ended.
     Callout {
         /// The endpoint of the provider.
@@ -148,6 +155,8 @@ const DECISIONS: Family = counter(
     "vestibule.decisions",
     &[("outcome", &["admitted", "answered", "refused"]), ("code", &["session", "login_begins"])],
 );
+const REPORTS: Family =
+    counter("vestibule.reports", &[("code", &["requirement_claim", "authentication_acr"])]);
 const CALLOUTS: Family = counter(
     "vestibule.callouts",
     &[
@@ -181,8 +190,9 @@ const fn gauge(name: &'static str) -> Family {
 }
 
 /// Every kind of metric there is.
-pub const FAMILIES: [Family; 8] = [
+pub const FAMILIES: [Family; 9] = [
     DECISIONS,
+    REPORTS,
     CALLOUTS,
     REFRESHES,
     CLIENT_AUTHENTICATIONS,
@@ -240,6 +250,7 @@ impl Metric {
     fn parts(self) -> (Family, [&'static str; 2], Option<ProviderIndex>) {
         match self {
             Metric::Decision { outcome, code, provider } => (DECISIONS, [outcome.label(), code], provider),
+            Metric::Report { code, provider } => (REPORTS, [code, ""], provider),
             Metric::Callout { endpoint, outcome, provider } => {
                 (CALLOUTS, [endpoint.label(), outcome.label()], Some(provider))
             }
@@ -398,6 +409,7 @@ mod tests {
             Metric::SecretRest { provider: 0 },
             Metric::Eviction { table: "refreshed_sessions", provider: 0 },
             Metric::RefreshedFill { provider: 0 },
+            Metric::Report { code: "requirement_claim", provider: Some(0) },
         ];
         for metric in metrics {
             let name = metric.name(&providers);

@@ -2,6 +2,37 @@
 
 use regex_lite::{Regex, RegexBuilder};
 
+/// An expression that must match a whole text. Two are equal if they are written in the same way.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    /// As in the configuration.
+    pub text: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// As [`anchored`].
+    pub fn new(text: &str) -> Result<Pattern, regex_lite::Error> {
+        Ok(Pattern { text: text.to_owned(), regex: anchored(text)? })
+    }
+
+    /// Whether it matches the whole text.
+    pub fn matches(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
 /// Memory of one compiled `path_regex`, in bytes.
 const PATTERN_SIZE_LIMIT: usize = 256 * 1024;
 

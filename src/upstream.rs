@@ -13,6 +13,7 @@ use crate::http::{Headers, Request, folded, folded_byte};
 use crate::identity::{Identity, Proof};
 use crate::jose::Jws;
 use crate::json;
+use crate::oidc::bearer::TokenPlace;
 use crate::oidc::claims::numeric_date;
 use crate::secret::Secret;
 use crate::session::{CookieEdit, Cookies, without_ours};
@@ -106,6 +107,10 @@ pub struct Upstream {
     id_token_header: Option<String>,
     /// As [`folded`] spells them.
     protected: Vec<String>,
+    /// Headers that may have a token, in the same spelling.
+    token_headers: Vec<String>,
+    /// The cookie that may have one.
+    token_cookie: Option<String>,
 }
 
 impl Upstream {
@@ -120,6 +125,8 @@ impl Upstream {
             access_token_header: identity.access_token_header.clone(),
             id_token_header: identity.id_token_header.clone(),
             protected: protected.map(|name| folded(name)).collect(),
+            token_headers: config.tokens.headers.iter().map(|header| folded(&header.name)).collect(),
+            token_cookie: config.tokens.cookie.clone(),
         }
     }
 
@@ -172,7 +179,7 @@ impl Upstream {
         &self,
         request: &Request,
         cookies: &Cookies,
-        identity_headers: Option<&IdentityHeaders>,
+        (identity_headers, token_place): (Option<&IdentityHeaders>, TokenPlace),
         decision: Decision,
         now: Timestamp,
     ) -> Result<Edits, ClientError> {
@@ -193,8 +200,13 @@ impl Upstream {
                     return Err(ClientError::ProtectedHeader(name.to_owned()));
                 }
                 remove_or_empty(&mut edits, request, name);
-            } else if name == "authorization" && has_token {
+            } else if has_token && self.carries_token(token_place, name) {
                 // The token was meant for us; the upstream gets it only if the configuration says so.
+                // `Authorization` occurs once, or it would have been refused.
+                let may_be_repeated = matches!(token_place, TokenPlace::Header(_));
+                if may_be_repeated && !request.host.removes_headers && request.headers.one(name).is_none() {
+                    return Err(ClientError::ProtectedHeader(name.to_owned()));
+                }
                 remove_or_empty(&mut edits, request, name);
             } else if self.is_protected(name) {
                 if !request.host.removes_headers {
@@ -209,7 +221,10 @@ impl Upstream {
                 edits.set.push((name.to_owned(), self.connection_without_protected(value)));
             }
         }
-        match without_ours(&request.headers, |name| cookies.is_ours(name)) {
+        let token_cookie =
+            self.token_cookie.as_ref().filter(|_| has_token && token_place == TokenPlace::Cookie);
+        let is_of_token = |name: &[u8]| token_cookie.is_some_and(|cookie| cookie.as_bytes() == name);
+        match without_ours(&request.headers, |name| cookies.is_ours(name) || is_of_token(name)) {
             CookieEdit::Unchanged => {}
             // Where setting replaces only the first of several, our cookies could be in the second.
             _ if !request.host.removes_headers && request.headers.all("cookie").nth(1).is_some() => {
@@ -225,11 +240,24 @@ impl Upstream {
     pub fn protected_trailers(&self, trailers: &Headers) -> Vec<String> {
         let mut names = Vec::new();
         for (name, _) in trailers.iter() {
-            if self.is_protected(name) || matches!(name, "cookie" | "authorization") {
+            let is_credential = matches!(name, "cookie" | "authorization")
+                || self.token_headers.iter().any(|header| *header == folded(name));
+            if self.is_protected(name) || is_credential {
                 push_once(&mut names, name);
             }
         }
         names
+    }
+
+    /// Whether this header carried the token, in any spelling that an upstream may confuse with it.
+    fn carries_token(&self, place: TokenPlace, name: &str) -> bool {
+        match place {
+            TokenPlace::Authorization => name == "authorization",
+            TokenPlace::Header(index) => {
+                self.token_headers.get(index).is_some_and(|own| *own == folded(name))
+            }
+            TokenPlace::Cookie => false,
+        }
     }
 
     /// Whether an upstream could take this for the name of one of our headers. Servers that allow blanks

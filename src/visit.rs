@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::audit::shown_subject;
 use crate::flow::Clock;
 use crate::http::Request;
+use crate::oidc::bearer::TokenPlace;
 use crate::provider::{BoundRule, Provider};
 use crate::text::SharedText;
 use crate::time::Timestamp;
@@ -15,6 +16,8 @@ use crate::time::Timestamp;
 pub(crate) struct Visit {
     pub(crate) request: Request,
     pub(crate) rule: Option<BoundRule>,
+    /// Where its token is, if it has one that counts.
+    pub(crate) token_place: TokenPlace,
     /// Its arrival time.
     pub(crate) arrived_at: Timestamp,
     clock: Clock,
@@ -45,7 +48,14 @@ impl fmt::Display for LogContext {
 
 impl Visit {
     pub(crate) fn new(request: Request, clock: Clock) -> Visit {
-        Visit { request, rule: None, arrived_at: clock.now(), clock, known: RefCell::default() }
+        Visit {
+            request,
+            rule: None,
+            token_place: TokenPlace::default(),
+            arrived_at: clock.now(),
+            clock,
+            known: RefCell::default(),
+        }
     }
 
     /// The time now, which changes with each wait.

@@ -17,6 +17,8 @@ pub struct Person<'a> {
     pub claims: &'a Claims,
     /// The subject that userinfo must be about.
     pub subject: &'a str,
+    /// The scopes that the login requested besides those of the provider.
+    pub requested_scopes: &'a [String],
 }
 
 /// The claims of a person with those that the userinfo endpoint adds, if the configuration wants a request to
@@ -34,7 +36,7 @@ pub async fn claims(
     callouts: &Callouts,
 ) -> Result<Option<Claims>, Error> {
     let provider = &party.config;
-    let missing = filter.needs.missing(person.claims, provider);
+    let missing = filter.needs.missing(person.claims, provider, person.requested_scopes);
     let is_wanted = match provider.userinfo {
         UserinfoUse::Never => false,
         UserinfoUse::Always => true,

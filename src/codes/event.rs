@@ -9,6 +9,10 @@ codes! {
         "The rule admits everybody."
         => "Nothing.";
 
+    "anonymous",
+        "The rule is `optional`, and the request has no identity."
+        => "Nothing.";
+
     "cors_preflight",
         "A browser sent a CORS preflight. It was forwarded to the upstream without an identity."
         => "Nothing, or `bypass_cors_preflight: false` on the rule.";

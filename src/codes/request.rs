@@ -214,6 +214,16 @@ codes! {
         "The token has more than 16 KiB."
         => "Ask for a token with fewer claims.";
 
+    BEARER_AMBIGUOUS = UNREADABLE_TOKEN, "bearer_ambiguous",
+        "There is a token in more than one of `Authorization` and the places of [`tokens`](configuration.md#tokens), \
+         or several headers or cookies of one of these names (RFC 6750 section 2)."
+        => "Send one.";
+
+    TOKEN_COOKIE_CROSS_SITE = FROM_ELSEWHERE, "token_cookie_cross_site",
+        "A request with its token in a cookie may change something, and a page of another origin made it, or a \
+         client that sends neither Fetch Metadata nor `Origin`."
+        => "Programs send the token in a header. Pages of another origin fetch with a header too.";
+
     TOKEN_IN_QUERY = UNREADABLE_TOKEN, "token_in_query",
         "`access_token` is in the query (RFC 9700 section 4.3.2)."
         => "Send it in the `Authorization` header.";

@@ -128,6 +128,10 @@ codes! {
          future."
         => "Log in again. For a token: let the provider add `auth_time` (RFC 9068).";
 
+    AUTHENTICATION_SCOPES = LOG_IN_ONCE_MORE, "authentication_scopes",
+        "The rule needs scopes that the login of the session did not request."
+        => "Log in again; the login requests them.";
+
     STEP_UP_NOT_MET = STEP_UP_FAILED, "step_up_not_met",
         "The step-up was not satisfied: the provider authenticated the person in another way than the rule \
          requires. The earlier session stays."
@@ -148,16 +152,30 @@ codes! {
         => "Request a token for this service.";
 
     REQUIREMENT_CLAIM = NO_RIGHT, "requirement_claim",
-        "A claim does not have a value that the rule requires. The log has the person, the provider, the \
+        "A claim does not have a value that the rule requires, or has one that it forbids. The log has the person, the provider, the \
          rule, the accepted values, and whether the claim is absent or which type it has; never its value."
         => "Give the person the role or group at the provider; they must log in again to get it. Or they \
             use another account: the page offers the logout. A provider without a logout, such as Google, \
             then logs the same account in again unless [`authorization_parameters`](configuration.md) has \
             `prompt: select_account`.";
 
+    REQUIREMENT_EMAIL = NO_RIGHT, "requirement_email",
+        "`email` is at none of the rule's domains, is not a plain address, or `email_verified` is not `true`. \
+         The log says which."
+        => "Use an account with an address of that domain. If it fails for everybody: do `scopes` request \
+            `email`, and does the provider verify addresses?";
+
     REQUIREMENT_ANY_OF = NO_RIGHT, "requirement_any_of",
         "None of the rule's alternatives is met."
         => "As above.";
+
+    REQUIREMENT_NONE_OF = NO_RIGHT, "requirement_none_of",
+        "The identity has what the rule forbids (`none_of`). The log has the number of the alternative."
+        => "As above.";
+
+    REQUIREMENT_CLIENT = NO_RIGHT, "requirement_client",
+        "The token was issued to a client that is none of the rule's `token.clients`."
+        => "Use a client of the list, or add it.";
 
     DENIED = CLOSED, "denied",
         "The rule denies everybody."

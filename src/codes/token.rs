@@ -71,6 +71,18 @@ codes! {
         "`cnf`: the token is sender-constrained (RFC 8705, RFC 9449), and its proof cannot be checked here."
         => "Request a plain bearer token.";
 
+    TOKEN_TOO_OLD = UNACCEPTABLE_TOKEN.somebody(), "token_too_old",
+        "The token was issued (`iat`) longer ago than the rule allows (`rules[].token`)."
+        => "Request a new token.";
+
+    TOKEN_LIFETIME = UNACCEPTABLE_TOKEN.somebody(), "token_lifetime",
+        "The token is valid for longer, from `iat` to `exp`, than the rule allows (`rules[].token`)."
+        => "Request a token with a shorter lifetime; let the provider issue such tokens to this client.";
+
+    TOKEN_TIME_UNKNOWN = UNACCEPTABLE_TOKEN.somebody(), "token_time_unknown",
+        "The rule limits the age or the lifetime of a token, and `iat` is absent or no number."
+        => "Let the provider add `iat` (RFC 9068).";
+
     JWS_TOO_LONG = UNACCEPTABLE_TOKEN, "jws_too_long",
         "The token has more than 16 KiB."
         => "Request a smaller token.";

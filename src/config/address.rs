@@ -106,6 +106,17 @@ pub(super) fn host(text: &Text, usual_port: Option<u16>, reading: &mut Reading) 
     reading.refuse(text.problem(rule))
 }
 
+/// The domain of e-mail addresses, in lower case. An international one must be written in ASCII (RFC 5890
+/// section 2.3.2.1): of its other spellings nobody knows what an upstream makes of them.
+pub(super) fn domain(text: &Text, reading: &mut Reading) -> Option<String> {
+    let lower = text.text.to_ascii_lowercase();
+    if lower.starts_with('[') || host_fault(&lower).is_some() {
+        let problem = text.problem("must be one domain, such as example.com");
+        return reading.refuse(problem.advice("without @ and wildcards, in ASCII (xn--...)"));
+    }
+    Some(lower)
+}
+
 /// Why a rule cannot have this path.
 pub(super) fn rule_path_fault(path: &str) -> Option<&'static str> {
     if !path.starts_with('/') {

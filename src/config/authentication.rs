@@ -1,8 +1,10 @@
 //! How a person must have authenticated for a rule (RFC 9470; Core 1.0 section 3.1.2.1).
 
-use super::document::AuthenticationObject;
 use super::problem::Problem;
+use super::provider::scope_token;
+use super::rule_document::AuthenticationObject;
 use super::shape::Reading;
+use super::value::Text;
 use crate::time::Seconds;
 
 /// Longest name of an authentication context, in characters. It stands in addresses and cookies.
@@ -16,22 +18,24 @@ pub struct Authentication {
     pub acr_values: Vec<String>,
     /// The maximum age of the authentication.
     pub max_age: Option<Seconds>,
+    /// Scopes that the login requested besides those of the provider.
+    pub scopes: Vec<String>,
 }
 
 impl Authentication {
     /// Whether every login satisfies it.
     pub fn is_empty(&self) -> bool {
-        self.acr_values.is_empty() && self.max_age.is_none()
+        self.acr_values.is_empty() && self.max_age.is_none() && self.scopes.is_empty()
     }
 }
 
 pub(super) fn check(object: AuthenticationObject, reading: &mut Reading) -> Option<Authentication> {
     let place = object.place;
     let max_age = object.max_age_seconds.map(|seconds| Seconds(seconds.0));
-    let acr_values = object.acr_values?.0;
-    if acr_values.is_empty() && max_age.is_none() && !reading.problems.within(&place) {
+    let (acr_values, scopes) = (object.acr_values?.0, object.scopes?.0);
+    if acr_values.is_empty() && max_age.is_none() && scopes.is_empty() && !reading.problems.within(&place) {
         let problem = Problem::at(&place, "must require something");
-        return reading.refuse(problem.advice("give acr_values or max_age_seconds, or leave it out"));
+        return reading.refuse(problem.advice("give acr_values, max_age_seconds or scopes, or leave it out"));
     }
     for acr in &acr_values {
         let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
@@ -41,7 +45,11 @@ pub(super) fn check(object: AuthenticationObject, reading: &mut Reading) -> Opti
             reading.problems.add(acr.problem(rule).advice("give each value as an item of its own"));
         }
     }
-    Some(Authentication { acr_values: acr_values.into_iter().map(|acr| acr.text).collect(), max_age })
+    for scope in &scopes {
+        scope_token(scope, reading);
+    }
+    let texts = |list: Vec<Text>| list.into_iter().map(|item| item.text).collect();
+    Some(Authentication { acr_values: texts(acr_values), max_age, scopes: texts(scopes) })
 }
 
 #[cfg(test)]
@@ -60,7 +68,10 @@ mod tests {
         let config = read(rule(json!({"acr_values": ["urn:gold", "silver"], "max_age_seconds": 300})));
         let rules = config.unwrap().rules;
         let acr_values = vec!["urn:gold".into(), "silver".into()];
-        assert_eq!(rules[0].authentication, Authentication { acr_values, max_age: Some(Seconds(300)) });
+        assert_eq!(
+            rules[0].authentication,
+            Authentication { acr_values, max_age: Some(Seconds(300)), scopes: vec![] }
+        );
         assert!(rules[1].authentication.is_empty(), "the last rule requires nothing");
     }
 

@@ -157,6 +157,23 @@ choice! { UserinfoUse {
     "never" => UserinfoUse::Never,
 } }
 
+/// What a claim holds, for its comparison with required values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimFormat {
+    /// The members of a list; any other claim holds itself.
+    List,
+    /// The words of a text, separated by spaces.
+    Words,
+    /// The names of the members of an object.
+    Names,
+}
+
+choice! { ClaimFormat {
+    "list" => ClaimFormat::List,
+    "words" => ClaimFormat::Words,
+    "names" => ClaimFormat::Names,
+} }
+
 /// `accept`: one word, or a list of the ways in which an identity is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acceptance {

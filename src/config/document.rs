@@ -7,11 +7,12 @@
 use serde_json::Value;
 
 use super::choices::{
-    AcceptanceChoice, AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, ResponseMode, SameSite,
-    SigningAlgorithm, UserinfoUse,
+    AllowedChoice, AuthMethod, CalloutChoice, ParameterChoice, ResponseMode, SameSite, SigningAlgorithm,
+    UserinfoUse,
 };
 use super::claim_path::ClaimPath;
 use super::problem::Place;
+use super::rule_document::{RequirementObject, RuleObject};
 #[cfg(not(target_arch = "wasm32"))]
 use super::schema;
 use super::shape::{Members, Reading, Shape, object};
@@ -42,6 +43,8 @@ pub const ALLOWED_VALUES_LIMIT: usize = 64;
 pub const ACR_VALUES_LIMIT: usize = 16;
 /// Most identity headers.
 pub const HEADERS_LIMIT: usize = 32;
+/// Most headers that may have a token.
+pub const TOKEN_HEADERS_LIMIT: usize = 4;
 /// Most member names on the way to a nested claim.
 pub const CLAIM_DEPTH_LIMIT: usize = 8;
 
@@ -71,6 +74,8 @@ object! {
         rules: List<RuleObject, 0, RULES_LIMIT> [default []],
         /// What the upstream receives about the identity.
         identity: IdentityObject [default {}],
+        /// Where requests may have their bearer tokens, besides `Authorization`.
+        tokens: TokensObject [default {}],
         /// Limits of the log.
         log: LogObject [default {}],
         /// Whether the workers of the proxy may use its shared memory. For nginx and Kong, where it must be
@@ -300,86 +305,6 @@ object! {
 }
 
 object! {
-    /// What a request must meet. A rule matches if its hosts, its path and its methods all match.
-    RuleObject as "rules[]" {
-        /// A name for logs, unique, at most 64 characters.
-        name: Text [otherwise "the place of the rule, such as `rules[2]`"],
-        /// Hosts, each with its port if that is not the default. No wildcards.
-        hosts: Hosts [otherwise "every host"],
-        /// Exactly this path.
-        path: Text [otherwise "every path"],
-        /// This path and all below it, by whole segments: `/public` is for `/public/a`, not for
-        /// `/publicity`.
-        path_prefix: Text [otherwise "every path"],
-        /// A regular expression that must match the whole path.
-        path_pattern: Text [otherwise "every path"],
-        /// Methods in upper case. `GET` includes `HEAD`.
-        methods: List<Text, 1, METHODS_LIMIT> [otherwise "every method"],
-        /// Who is admitted: everybody (`public`), nobody (`deny`), a person with a session (`session`), a
-        /// program with a bearer token (`bearer`), or a list of the last two.
-        accept: AcceptanceChoice [otherwise "`session`, and `bearer` if a provider has `audiences`"],
-        /// The provider that logs people in and whose sessions count. If it is given, only its bearer tokens
-        /// are accepted.
-        provider: Text [otherwise "`default_provider`; bearer tokens of every provider with `audiences`"],
-        /// The resource identifier of what the rule protects (RFC 8707), an `https` address: the `aud` claim of
-        /// a bearer token must have it, and `audiences` of the provider do not count. The filter serves its
-        /// metadata (RFC 9728), and names their address when it refuses a token, so that clients find the
-        /// provider. Several rules may have the same resource.
-        resource: Text [otherwise "the `audiences` of the provider count"],
-        /// What a session or a bearer token must have.
-        require: RequirementObject [otherwise "nothing further"],
-        /// How, and how recently, the person must have authenticated. A person whose session does not satisfy
-        /// this is sent to the provider once more (step-up).
-        authentication: AuthenticationObject [otherwise "any login"],
-        /// Let CORS preflights through without an identity. Browsers send no credentials with them, so
-        /// scripts of other origins could not call otherwise.
-        bypass_cors_preflight: bool [default true],
-        /// Allow this rule to be `public` for everything. The filter then protects only what the rules before
-        /// this one name.
-        insecure_public_everything: bool [default false],
-    }
-}
-
-object! {
-    /// What an identity must have. All parts that are given must hold.
-    RequirementObject as "rules[].require" {
-        /// All of these scopes.
-        scopes: Names [default []],
-        /// At least one of these values in the `aud` claim.
-        audiences: Names [default []],
-        /// All of these claims.
-        claims: List<ClaimObject, 0, REQUIREMENTS_LIMIT> [default []],
-        /// At least one of these requirements.
-        any_of: Requirements [default []],
-        /// All of these requirements. Requirements may be nested 4 deep.
-        all_of: Requirements [default []],
-    }
-}
-
-object! {
-    /// How a person must have authenticated. All parts that are given must hold.
-    AuthenticationObject as "rules[].authentication" {
-        /// The `acr` claim must be one of these. They are requested in this order (`acr_values`).
-        acr_values: List<Text, 0, ACR_VALUES_LIMIT> [default []],
-        /// The person authenticated (`auth_time`) at most this long ago; `leeway_seconds` is added.
-        max_age_seconds: WholeSeconds<10, 2_592_000> [otherwise "any time"],
-    }
-}
-
-object! {
-    /// What one claim must hold. A claim that is a list holds its members, any other claim holds
-    /// itself. Values are compared whole and exactly.
-    ClaimObject as "rules[].require.claims[]" {
-        /// Name of the claim, including dots; or the list of names that leads to a nested claim.
-        claim: ClaimPath [required],
-        /// At least one of these values. This or `all_of` must be given.
-        any_of: Values [default []],
-        /// All of these values.
-        all_of: Values [default []],
-    }
-}
-
-object! {
     /// What the upstream receives about the identity. These headers are removed from every request
     /// that comes in, also where a rule is public.
     IdentityObject as "identity" {
@@ -394,6 +319,29 @@ object! {
         request_headers_to_remove: List<Text, 0, HEADERS_LIMIT> [default []],
         /// Claims that `endpoints.session` shows to scripts of this site, each under a name.
         session_claims: Named<ClaimPath, 0, HEADERS_LIMIT> [default {"sub": "sub"}],
+    }
+}
+
+object! {
+    /// Where requests may have their bearer tokens besides `Authorization`, whatever the provider: never in the
+    /// query or the body.
+    TokensObject as "tokens" {
+        /// Headers that may have a token.
+        headers: List<TokenHeaderObject, 0, TOKEN_HEADERS_LIMIT> [default []],
+        /// A cookie that may have a token. Browsers send it by themselves, so requests that may change something
+        /// are accepted from pages of the same origin only.
+        cookie: Text [otherwise "no cookie has a token"],
+    }
+}
+
+object! {
+    /// A header that may have a token.
+    TokenHeaderObject as "tokens.headers[]" {
+        /// Its name.
+        name: Text [required],
+        /// What precedes the token, such as `Bearer ` with the blank, in any letter case. A header that does not
+        /// begin with it has no token.
+        prefix: Text [otherwise "the whole value is the token"],
     }
 }
 

@@ -69,6 +69,21 @@ pub struct Identity {
     pub session_claims: Vec<(String, ClaimPath)>,
 }
 
+impl Identity {
+    /// Whether this is, in any spelling, a header that is set or removed; apart from that of the access token, which
+    /// may come and go in the same one.
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        let own = self.headers.iter().map(|(name, _)| name);
+        let mut own = own.chain(&self.id_token_header).chain(&self.request_headers_to_remove);
+        own.any(|own| folded(own) == folded(name))
+    }
+}
+
+/// The name of a header in lower case, unless it has a meaning for the proxy or HTTP itself.
+pub(super) fn header_name(name: &Text, reading: &mut Reading) -> Option<String> {
+    HeaderNames(Vec::new()).take(&name.text, &name.place, name.shown(), reading)
+}
+
 pub(super) fn check(identity: IdentityObject, reading: &mut Reading) -> Option<Identity> {
     let mut names = HeaderNames(Vec::new());
     let mut headers = Vec::new();

@@ -3,9 +3,9 @@
 //! [`Config::read`] turns the document into checked values or into the list of all its problems. No other
 //! part of the filter checks a configured value again.
 //!
-//! `document` describes the objects of the document with the means of `shape`, `value` and `choices`, and
-//! reads them by type. Each other file has one topic: the checked values, and their conditions beyond
-//! types.
+//! `document` and `rule_document` describe the objects of the document with the means of `shape`, `value` and
+//! `choices`, and read them by type. Each other file has one topic: the checked values, and their conditions
+//! beyond types.
 
 mod address;
 mod authentication;
@@ -25,17 +25,20 @@ mod requirement;
 mod resource;
 mod roles;
 mod rule;
+mod rule_document;
 mod rule_hosts;
+mod rule_path;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod schema;
 mod session;
 mod shape;
+mod tokens;
 #[cfg(test)]
 pub(crate) mod trial;
 mod value;
 
 pub use authentication::Authentication;
-pub use choices::{ResponseMode, SameSite, UserinfoUse};
+pub use choices::{ClaimFormat, ResponseMode, SameSite, UserinfoUse};
 pub use claim_path::ClaimPath;
 pub use client::{Client, ClientAuthentication, Credential};
 pub use document::{
@@ -48,16 +51,18 @@ pub use identity::Identity;
 pub use parameters::RequestParameter;
 pub(crate) use parameters::{OWN_PARAMETERS, RESOURCE};
 pub use problem::{PROBLEMS_LIMIT, Problem, Problems};
-pub use requirement::{ClaimRequirement, REQUIREMENT_DEPTH_LIMIT, Requirement};
+pub use requirement::{ClaimRequirement, Condition, REQUIREMENT_DEPTH_LIMIT, Requirement, TokenRequirement};
 pub use resource::Resource;
 pub(crate) use resource::WELL_KNOWN;
 pub use roles::{
     CalloutTargets, KeySource, Provider, ProviderIndex, RedirectUri, Refresh, RelyingParty, ResourceServer,
     Roles,
 };
-pub use rule::{Accept, PathMatch, Rule};
+pub use rule::{Accept, Rule};
 pub use rule_hosts::RuleHosts;
+pub use rule_path::PathMatch;
 pub use session::{Room, Session};
+pub use tokens::{TokenHeader, Tokens};
 
 use document::{Document, ProviderObject};
 use endpoints::EndpointPath;
@@ -84,6 +89,8 @@ pub struct Config {
     pub identity: Identity,
     /// Paths of the filter's own endpoints.
     pub endpoints: Endpoints,
+    /// Where bearer tokens may be, besides `Authorization`.
+    pub tokens: Tokens,
     /// Limits of the log.
     pub log: Log,
     /// Whether the host has shared data, where that cannot be queried.
@@ -187,6 +194,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
     if !has_session && parties().next().is_some() {
         reading.problems.add(Problem::at(&Place::root().key("session"), "is required"));
     }
+    let tokens = tokens::check(document.tokens?, &identity, &session, reading)?;
     check_endpoint_paths(&endpoints, parties(), reading);
     check_hosts(&session, parties(), reading);
     if endpoints.frontchannel_logout.is_some() && session.same_site != SameSite::None {
@@ -201,6 +209,7 @@ fn check(document: Document, reading: &mut Reading) -> Option<Config> {
         rules,
         identity,
         endpoints,
+        tokens,
         log,
         shared_data,
         verify_in_module,

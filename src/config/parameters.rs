@@ -1,12 +1,12 @@
 //! Parameters of the authorization request beyond those that the filter sets itself.
 
-use regex_lite::Regex;
 use url::Url;
 
 use super::choices::{AllowedChoice, ParameterChoice};
 use super::problem::{Place, Problem};
 use super::shape::Reading;
 use super::value::{Member, Text};
+use crate::pattern::Pattern;
 
 /// Parameters of the authorization request that are the filter's own, and those that would change where or in
 /// which form the response arrives, or put a secret into an address. Neither the configuration nor the query
@@ -62,7 +62,7 @@ enum Allowed {
     /// One of these.
     Values(Vec<String>),
     /// Every value that the expression matches as a whole.
-    Pattern(Regex),
+    Pattern(Pattern),
 }
 
 impl RequestParameter {
@@ -73,7 +73,7 @@ impl RequestParameter {
         is_sane
             && match &self.allowed {
                 Allowed::Values(values) => values.iter().any(|allowed| allowed == value),
-                Allowed::Pattern(pattern) => pattern.is_match(value),
+                Allowed::Pattern(pattern) => pattern.matches(value),
             }
     }
 }
@@ -162,12 +162,13 @@ fn check_value(value: Text, reading: &mut Reading) -> Option<String> {
     Some(value.text)
 }
 
-fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
+/// An expression for a whole text.
+pub(super) fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Pattern> {
     if pattern.text.chars().count() > PATTERN_LIMIT {
         return reading.refuse(pattern.problem(format!("must have at most {PATTERN_LIMIT} characters")));
     }
-    match crate::pattern::anchored(&pattern.text) {
-        Ok(regex) => Some(regex),
+    match Pattern::new(&pattern.text) {
+        Ok(checked) => Some(checked),
         Err(error) => {
             let error = crate::text::shown(&error.to_string());
             reading.refuse(pattern.problem(format!("must be a regular expression ({error})")))

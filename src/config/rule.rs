@@ -4,22 +4,21 @@ use std::rc::Rc;
 
 use regex_lite::Regex;
 
-use super::address::{self, rule_path_fault};
+use super::address;
 use super::authentication::{self, Authentication};
 use super::choices::{Acceptance, AcceptanceChoice};
-use super::document::RuleObject;
 use super::problem::{Place, Problem};
-use super::requirement::{self, Requirement};
+use super::requirement::{self, Requirement, TokenRequirement};
 use super::resource::{self, Resource};
 use super::roles::ProviderIndex;
+use super::rule_document::RuleObject;
 use super::rule_hosts::{RuleHosts, Site, check_ports};
+use super::rule_path::{PathMatch, check_path};
 use super::shape::Reading;
 use super::value::Text;
 
 /// Longest name of a rule, in characters.
 const NAME_LIMIT: usize = 64;
-/// Longest `path_pattern`, in characters.
-const PATTERN_LIMIT: usize = 1024;
 /// An expression that matches all of these is taken to match every path below the root.
 const PROBES: [&str; 5] = ["/a", "/0/-._~", "/admin/users/42", "/Q%20%C3%A4", "/static/app.js.map/x=(1)@2,3"];
 
@@ -36,6 +35,8 @@ pub struct Rule {
     pub methods: Vec<String>,
     /// What is admitted.
     pub accept: Accept,
+    /// Whether a request without an identity is admitted too.
+    pub optional: bool,
     /// The provider of logins and sessions.
     pub provider: ProviderIndex,
     /// Providers whose bearer tokens are accepted.
@@ -46,21 +47,21 @@ pub struct Rule {
     pub require: Requirement,
     /// How the person must have authenticated.
     pub authentication: Authentication,
+    /// What a bearer token itself must be.
+    pub token: TokenRequirement,
+    /// Whether what these three refuse is only reported.
+    pub report_only: bool,
     /// Whether a CORS preflight passes without an identity.
     pub bypass_cors_preflight: bool,
 }
 
-/// Paths for which a rule applies.
-#[derive(Debug, Clone)]
-pub enum PathMatch {
-    /// Every path.
-    Any,
-    /// This one path.
-    Exact(String),
-    /// This path and everything below it, by whole segments. Without a slash at the end.
-    Prefix(String),
-    /// An expression that must match the whole path.
-    Pattern(regex_lite::Regex),
+impl Rule {
+    /// Whether it requires anything of an identity.
+    pub fn is_conditional(&self) -> bool {
+        !self.require.is_empty()
+            || !self.authentication.is_empty()
+            || self.token != TokenRequirement::default()
+    }
 }
 
 impl AsRef<Rule> for Rule {
@@ -178,11 +179,14 @@ fn last_rule(providers: &Providers) -> Rule {
             session: !providers.with_logins.is_empty(),
             bearer: !providers.with_audiences.is_empty(),
         },
+        optional: false,
         provider: providers.default,
         bearer_providers: providers.with_audiences.clone(),
         resource: None,
         require: Requirement::default(),
         authentication: Authentication::default(),
+        token: TokenRequirement::default(),
+        report_only: false,
         bypass_cors_preflight: true,
     }
 }
@@ -216,14 +220,15 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
     let accept = bearer_providers
         .as_ref()
         .and_then(|bearer| check_accept(&place, given, (logs_in, !bearer.is_empty()), reading));
-    if matches!(accept, Some(Accept::Public | Accept::Deny)) {
-        let given =
-            [("require", object.require.is_some()), ("authentication", object.authentication.is_some())];
-        for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
-            let problem = Problem::at(&place.key(key), "has no use where everybody or nobody is accepted");
-            reading.problems.add(problem.advice("remove it, or accept session or bearer"));
-        }
-    }
+    let (optional, report_only) = (object.optional?, object.report_only?);
+    let given = [
+        ("require", object.require.is_some()),
+        ("authentication", object.authentication.is_some()),
+        ("token", object.token.is_some()),
+        ("optional", optional),
+        ("report_only", report_only),
+    ];
+    check_use(&place, accept, &given, reading);
     if let (Some(resource), Some(accept)) = (&object.resource, accept)
         && !matches!(accept, Accept::Identity { bearer: true, .. })
     {
@@ -238,6 +243,10 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
         Some(require) => requirement::check(require, reading),
         None => Some(Requirement::default()),
     };
+    let token = match object.token {
+        Some(token) => requirement::check_token(token, reading),
+        None => Some(TokenRequirement::default()),
+    };
     let hosts = object.hosts.map_or(Vec::new(), |hosts| hosts.0);
     let usual_port = Some(site.usual_port);
     let hosts: Vec<_> = hosts.iter().map(|host| address::host(host, usual_port, reading)).collect();
@@ -249,15 +258,45 @@ fn check_rule(object: RuleObject, providers: &Providers, site: &Site, reading: &
         path: path?,
         methods: methods.into_iter().collect::<Option<_>>()?,
         accept: accept?,
+        optional,
         provider: named.flatten().unwrap_or(providers.default),
         bearer_providers: bearer_providers?,
         resource: resource?,
         require: require?,
         authentication: authentication?,
+        token: token?,
+        report_only,
         bypass_cors_preflight: object.bypass_cors_preflight?,
     };
     check_public(&rule, &place, object.insecure_public_everything?, reading);
     Some(rule)
+}
+
+/// Requirements that concern nobody, or nobody of those who are accepted. `given` are the keys of a rule, and
+/// whether it has them.
+fn check_use(place: &Place, accept: Option<Accept>, given: &[(&str, bool)], reading: &mut Reading) {
+    let given: Vec<&str> = given.iter().filter(|(_, is_given)| *is_given).map(|(key, _)| *key).collect();
+    let mut refuse = |key: &str, rule: &str, advice: &str| {
+        reading.problems.add(Problem::at(&place.key(key), rule).advice(advice));
+    };
+    match accept {
+        Some(Accept::Public | Accept::Deny) => {
+            for key in given {
+                let rule = "has no use where everybody or nobody is accepted";
+                refuse(key, rule, "remove it, or accept session or bearer");
+            }
+        }
+        Some(Accept::Identity { bearer: false, .. }) if given.contains(&"token") => {
+            refuse("token", "has no use where no bearer token is accepted", "remove it, or accept bearer");
+        }
+        _ if given.contains(&"report_only")
+            && !["require", "authentication", "token"].iter().any(|key| given.contains(key)) =>
+        {
+            let rule = "has no use without require, authentication or token";
+            refuse("report_only", rule, "remove it, or add the requirement to try");
+        }
+        _ => {}
+    }
 }
 
 fn check_name(name: &Text, reading: &mut Reading) -> Option<String> {
@@ -282,52 +321,6 @@ pub(super) fn provider_named(name: &Text, names: &[&str], reading: &mut Reading)
 /// The names of the providers, as they are shown in a problem.
 pub(super) fn known_names(names: &[&str]) -> String {
     names.iter().map(|name| crate::text::shown(name)).collect::<Vec<_>>().join(", ")
-}
-
-fn check_path(object: &RuleObject, reading: &mut Reading) -> Option<PathMatch> {
-    let given = [&object.path, &object.path_prefix, &object.path_pattern];
-    let mut given = given.into_iter().flatten();
-    if let (Some(_), Some(second)) = (given.next(), given.next()) {
-        return reading.refuse(
-            Problem::at(&second.place, "must not stand beside another path key")
-                .advice("give path, path_prefix or path_pattern, or make two rules"),
-        );
-    }
-    if let Some(pattern) = &object.path_pattern {
-        return check_pattern(pattern, reading).map(PathMatch::Pattern);
-    }
-    let Some(path) = object.path.as_ref().or(object.path_prefix.as_ref()) else {
-        return Some(PathMatch::Any);
-    };
-    if let Some(fault) = rule_path_fault(&path.text) {
-        return reading.refuse(path.problem(fault));
-    }
-    if object.path.is_some() {
-        return Some(PathMatch::Exact(path.text.clone()));
-    }
-    match path.text.strip_suffix('/').unwrap_or(&path.text) {
-        "" => Some(PathMatch::Any),
-        prefix => Some(PathMatch::Prefix(prefix.to_owned())),
-    }
-}
-
-fn check_pattern(pattern: &Text, reading: &mut Reading) -> Option<Regex> {
-    if pattern.text.chars().count() > PATTERN_LIMIT {
-        return reading.refuse(pattern.problem(format!("must have at most {PATTERN_LIMIT} characters")));
-    }
-    // A pattern such as `admin/.*` never matches: a rule that denies would have no effect.
-    let first = pattern.text.trim_start_matches('^').chars().next();
-    if first.is_none_or(char::is_alphanumeric) {
-        let problem = pattern.problem("must match whole paths, which begin with /");
-        return reading.refuse(problem.advice("begin the expression with /"));
-    }
-    match crate::pattern::anchored(&pattern.text) {
-        Ok(regex) => Some(regex),
-        Err(error) => {
-            let error = crate::text::shown(&error.to_string());
-            reading.refuse(pattern.problem(format!("must be a regular expression ({error})")))
-        }
-    }
 }
 
 fn check_method(method: Text, reading: &mut Reading) -> Option<String> {
@@ -371,9 +364,10 @@ fn check_public(rule: &Rule, place: &Place, allowed: bool, reading: &mut Reading
         PathMatch::Pattern(pattern) => PROBES.iter().all(|probe| pattern.is_match(probe)),
         PathMatch::Exact(_) | PathMatch::Prefix(_) => false,
     };
-    if rule.accept == Accept::Public && everything && rule.hosts.is_every() && rule.methods.is_empty() {
+    let is_open = rule.accept == Accept::Public || rule.optional;
+    if is_open && everything && rule.hosts.is_every() && rule.methods.is_empty() {
         reading.problems.add(
-            Problem::at(place, "must not be public for everything")
+            Problem::at(place, "must not be public or optional for everything")
                 .advice("name hosts, paths or methods, or set insecure_public_everything"),
         );
     }
@@ -485,7 +479,7 @@ mod tests {
         ] {
             let mut rule = path.clone();
             rule["accept"] = "public".into();
-            refused([(rules(json!([rule])), "rules[0]: must not be public for everything")]);
+            refused([(rules(json!([rule])), "rules[0]: must not be public or optional for everything")]);
             rule["insecure_public_everything"] = true.into();
             let warnings = read(rules(json!([rule]))).unwrap().warnings;
             assert!(warnings[0].starts_with("rules[0].insecure_public_everything: "), "{warnings:?}");

@@ -44,6 +44,8 @@ pub(super) enum Kind {
         min: u64,
         max: u64,
     },
+    /// Any number.
+    Decimal,
     Scalar,
     List {
         item: Box<Kind>,
@@ -158,6 +160,7 @@ impl Schemas {
             Kind::Seconds { min, max } | Kind::Number { min, max } => {
                 json!({"type": "integer", "minimum": min, "maximum": max})
             }
+            Kind::Decimal => json!({"type": "number"}),
             Kind::Scalar => json!({"type": ["string", "integer", "boolean"]}),
             Kind::List { item, min, max } => json!({
                 "type": "array", "items": self.kind(item), "minItems": min, "maxItems": max,
@@ -250,6 +253,7 @@ fn words(kind: &Kind) -> String {
         Kind::Boolean => "boolean".into(),
         Kind::Seconds { min, max } => format!("seconds, {min} to {max}"),
         Kind::Number { min, max } => format!("number, {min} to {max}"),
+        Kind::Decimal => "number".into(),
         Kind::Scalar => "string, whole number or boolean".into(),
         Kind::List { item, min, max } => match min {
             0 => format!("list of at most {max}: {}", words(item)),

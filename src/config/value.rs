@@ -248,6 +248,33 @@ impl Shape for Scalar {
     }
 }
 
+/// A number that a claim is compared with. It is exact: a whole number that every proxy passes on unchanged, or
+/// a double.
+pub(super) struct Bound(pub(super) serde_json::Number);
+
+impl Shape for Bound {
+    fn read(value: Value, place: &Place, reading: &mut Reading) -> Option<Self> {
+        let exact = match &value {
+            // A whole number beyond the limit may have been rounded on its way.
+            Value::Number(number) => whole(number).map(Into::into).or_else(|| {
+                let is_fraction = number.as_f64().is_some_and(|double| double.fract() != 0.0);
+                is_fraction.then(|| number.clone())
+            }),
+            _ => None,
+        };
+        if exact.is_none() {
+            let problem = Problem::at(place, "must be a number, at most 2 to the power of 53 if it is whole");
+            return reading.refuse(problem.got(shown_value(&value)));
+        }
+        exact.map(Bound)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind() -> Kind {
+        Kind::Decimal
+    }
+}
+
 /// A list with from `MIN` to `MAX` items. Items that cannot be read are left out.
 pub(super) struct List<T, const MIN: usize, const MAX: usize>(pub(super) Vec<T>);
 
@@ -538,7 +565,8 @@ mod tests {
         let config = config.unwrap();
         assert_eq!(config.session.hosts, ["app.example.com"]);
         assert!(config.rules[0].hosts.names_exactly("www.app.example.com"));
-        assert_eq!(config.rules[0].require.claims[0].any_of, [json!("x${y}")]);
+        let conditions = &config.rules[0].require.claims[0].conditions;
+        assert_eq!(conditions, &[crate::config::Condition::AnyOf(vec![json!("x${y}")])]);
         refused([
             (
                 json!({"providers": {"main": {"client_secret": "${NOWHERE}"}}}),

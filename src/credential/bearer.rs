@@ -5,16 +5,86 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::cache::CacheKey;
+use crate::config::Tokens;
 use crate::error::{ClientError, Error, shown};
 use crate::filter::{CachedToken, Filter, Visit};
 use crate::flow::Callouts;
+use crate::http::Request;
 use crate::identity::{Identity, Proof};
 use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
-use crate::oidc::bearer::BearerToken;
+use crate::oidc::bearer::{BearerError, BearerToken, TokenPlace};
 use crate::oidc::claims;
 use crate::provider::{Audience, BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
+use crate::rules::Initiator;
+use crate::session::Jar;
 use crate::time::Timestamp;
+
+/// The token of a request, and where it is. `None` if it has none.
+///
+/// # Errors
+/// It cannot be read, is not the only one, or came in a cookie with a request that it must not authenticate.
+pub fn presented(filter: &Filter, request: &Request) -> Result<Option<(BearerToken, TokenPlace)>, Error> {
+    let found = BearerToken::read(&request.headers).map_err(ClientError::Bearer)?;
+    let found = found.map(|token| (token, TokenPlace::Authorization));
+    if filter.config.tokens.is_empty() {
+        return Ok(found);
+    }
+    let found = with_elsewhere(found, &filter.config.tokens, request)?;
+    // Browsers send a cookie whoever makes the request: without this, a page of another site could act as the
+    // person.
+    let is_ambient = matches!(found, Some((_, TokenPlace::Cookie)));
+    if is_ambient
+        && may_change_something(request)
+        && !matches!(filter.initiator(request), Initiator::SameOrigin | Initiator::Person)
+    {
+        return Err(ClientError::TokenCookieCrossSite.into());
+    }
+    Ok(found)
+}
+
+/// Whether a request has no safe method (RFC 9110 section 9.2.1). A WebSocket begins with `GET`, and then does
+/// anything.
+fn may_change_something(request: &Request) -> bool {
+    let is_safe = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
+    !is_safe || request.headers.has("upgrade")
+}
+
+/// The same with the places of the configuration.
+#[inline(never)]
+fn with_elsewhere(
+    mut found: Option<(BearerToken, TokenPlace)>,
+    tokens: &Tokens,
+    request: &Request,
+) -> Result<Option<(BearerToken, TokenPlace)>, ClientError> {
+    let headers = &request.headers;
+    let mut add = |value: &[u8], place| {
+        let token = BearerToken::new(value)?;
+        if found.replace((token, place)).is_some() {
+            return Err(BearerError::Ambiguous);
+        }
+        Ok(())
+    };
+    for (index, header) in tokens.headers.iter().enumerate() {
+        for value in headers.all(&header.name) {
+            let Some((prefix, token)) = value.split_at_checked(header.prefix.len()) else { continue };
+            // Where a header cannot be removed, it is emptied.
+            if prefix.eq_ignore_ascii_case(header.prefix.as_bytes()) && !token.is_empty() {
+                add(token, TokenPlace::Header(index)).map_err(ClientError::Bearer)?;
+            }
+        }
+    }
+    if let Some(cookie) = &tokens.cookie {
+        let jar = Jar::read(headers);
+        if jar.is_too_large() {
+            return Err(ClientError::TooManyCookies);
+        }
+        for value in jar.all(cookie).filter(|value| !value.is_empty()) {
+            add(value, TokenPlace::Cookie).map_err(ClientError::Bearer)?;
+        }
+    }
+    Ok(found)
+}
 
 /// The key of a token in the cache.
 pub fn key(filter: &Filter, token: &BearerToken) -> CacheKey {

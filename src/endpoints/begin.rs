@@ -124,8 +124,14 @@ fn send_to_provider(
     }
     let now = visit.now();
     let jar = Jar::read(&visit.request.headers);
-    let Authentication { acr_values, max_age } = begin.authentication;
+    let Authentication { acr_values, max_age, mut scopes } = begin.authentication;
     let found = session::find(filter, party, &jar, now).ok();
+    // What the session requested stays requested, or two rules would send the person back and forth.
+    let is_of_a_rule =
+        |scope: &&String| filter.rules.iter().any(|rule| rule.authentication.scopes.contains(scope));
+    let earlier = found.iter().flat_map(|found| &found.session.requested_scopes);
+    scopes.extend(earlier.filter(is_of_a_rule).cloned());
+    let scopes = step_up::besides(scopes, &party.config.scopes);
     let needless = match &found {
         Some(found) => looping::needless(filter, visit, party, &begin.return_to, found, &known.metadata)?,
         None => 0,
@@ -154,6 +160,7 @@ fn send_to_provider(
         needless,
         acr_values,
         max_age,
+        scopes,
         person: found.map(|found| {
             let (issuer, subject) = found.session.person();
             (issuer.to_owned(), subject.to_owned())
@@ -172,6 +179,7 @@ fn send_to_provider(
             from_request: &begin.from_request,
             acr_values: &login.acr_values,
             max_age: login.max_age,
+            scopes: &login.scopes,
         },
     );
     if log::log_enabled!(log::Level::Debug) {

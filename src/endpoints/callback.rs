@@ -96,7 +96,8 @@ async fn redeem(
         Err(error) if is_same_person => return Err(error),
         is_enough => is_enough,
     };
-    let person = Person { claims: id_token.claims(), subject: id_token.subject() };
+    let person =
+        Person { claims: id_token.claims(), subject: id_token.subject(), requested_scopes: &login.scopes };
     let claims = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await?;
     let claims = claims.as_ref().unwrap_or(id_token.claims());
     let session = new_session(filter, party, &id_token, claims, &tokens, &login, callouts.now())?;

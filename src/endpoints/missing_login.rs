@@ -117,15 +117,18 @@ pub fn begin_again(
     extras: &mut RefusalDetails,
 ) -> Answer {
     let jar = Jar::read(&visit.request.headers);
-    let needs_none = login.acr_values.is_empty() && login.max_age.is_none() && login.landing != Landing::Form;
+    let needs_none = login.acr_values.is_empty()
+        && login.max_age.is_none()
+        && login.scopes.is_empty()
+        && login.landing != Landing::Form;
     if needs_none && session::find(filter, party, &jar, visit.now()).is_ok() {
         let response = landing::back(filter, visit, login.landing, &login.return_to, login.name());
         return done_before(filter, visit, party, response, extras);
     }
     log::debug!("code=authorization_refused a login restarts: it expired at the provider");
     let began_as = Some(login.name().to_owned());
-    let Login { return_to, attempts, acr_values, max_age, landing, .. } = login;
-    let authentication = Authentication { acr_values, max_age };
+    let Login { return_to, attempts, acr_values, max_age, scopes, landing, .. } = login;
+    let authentication = Authentication { acr_values, max_age, scopes };
     let cookies = std::mem::take(&mut extras.cookies);
     let begin =
         LoginStart { attempts, cookies, landing, began_as, ..LoginStart::new(return_to, authentication) };

@@ -32,7 +32,7 @@ pub fn new_session(
         .check_login(&filter.store, sid, id_token.person(), login.started_at)
         .map_err(ClientError::SessionEnded)?;
     if let Some(granted) = &tokens.scope {
-        let requested = &party.config.scopes;
+        let requested = [party.config.scopes.as_slice(), &login.scopes].concat();
         if requested.iter().any(|scope| !granted.contains(scope)) {
             // Many providers spell scopes differently, so this is only logged.
             let (requested, granted) = (requested.join(" "), shown(&granted.join(" ")));
@@ -61,7 +61,11 @@ pub fn new_session(
             Some(_) => needs.names_added(claims, id_token.claims()),
             None => Vec::new(),
         },
-        scopes: tokens.scope.clone().unwrap_or_else(|| party.config.scopes.clone()),
+        scopes: tokens
+            .scope
+            .clone()
+            .unwrap_or_else(|| [party.config.scopes.as_slice(), &login.scopes].concat()),
+        requested_scopes: login.scopes.clone(),
         subject: id_token.subject().to_owned(),
         id_token: (needs.id_token() || has_end_session).then(|| tokens.id_token.clone()),
         id_token_expires_at: needs.id_token().then(|| id_token.expires_at()),

@@ -10,7 +10,7 @@ use crate::endpoints::step_up;
 use crate::error::{ClientError, Error};
 use crate::filter::{Answer, Filter, Visit};
 use crate::http::Request;
-use crate::oidc::bearer::{challenge, challenge_with};
+use crate::oidc::bearer::{TokenPlace, challenge, challenge_with};
 use crate::provider::BoundRule;
 use crate::rules::ClientKind;
 use crate::session::Jar;
@@ -70,7 +70,8 @@ impl Filter {
         });
         let is_elsewhere = visit.request.path_only() != "/";
         let front_page = (answered.has_front_page && is_elsewhere && popup.is_none()).then_some("/");
-        let has_token = visit.request.headers.has("authorization");
+        let has_token =
+            visit.request.headers.has("authorization") || visit.token_place != TokenPlace::Authorization;
         let is_of_account = answered.is_of_account && accepts_session && !has_token;
         let logout = is_of_account.then_some(&self.config.endpoints.logout);
         let refusal = Refusal {

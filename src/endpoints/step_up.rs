@@ -42,6 +42,7 @@ pub fn wanted(
     let named = named(filter, party, query).cloned().unwrap_or_default();
     let always = party.config.max_age;
     Authentication {
+        scopes: [named.scopes, of_page.scopes].concat(),
         acr_values: if named.acr_values.is_empty() { of_page.acr_values } else { named.acr_values },
         max_age: [named.max_age, of_page.max_age, always].into_iter().flatten().min(),
     }
@@ -49,7 +50,7 @@ pub fn wanted(
 
 fn named<'a>(filter: &'a Filter, party: &Rc<RelyingParty>, query: &str) -> Option<&'a Authentication> {
     let sent: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
-        .filter(|(name, _)| matches!(name.as_ref(), "acr_values" | "max_age"))
+        .filter(|(name, _)| matches!(name.as_ref(), "acr_values" | "max_age" | "scope"))
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect();
     let is_named = |required: &&Authentication| {
@@ -62,9 +63,17 @@ fn named<'a>(filter: &'a Filter, party: &Rc<RelyingParty>, query: &str) -> Optio
     rules.map(|rule| &rule.authentication).find(is_named)
 }
 
-/// Whether the identities of the rule log in with this relying party.
+/// Whether the identities of the rule log in with this relying party, and as it requires.
 fn is_of(rule: &BoundRule, party: &Rc<RelyingParty>) -> bool {
-    rule.relying_party.as_ref().is_some_and(|of_rule| Rc::ptr_eq(of_rule, party))
+    !rule.report_only && rule.relying_party.as_ref().is_some_and(|of_rule| Rc::ptr_eq(of_rule, party))
+}
+
+/// The scopes among these that a provider is not asked for anyway, each once.
+pub fn besides(mut scopes: Vec<String>, always: &[String]) -> Vec<String> {
+    scopes.sort_unstable();
+    scopes.dedup();
+    scopes.retain(|scope| !always.contains(scope));
+    scopes
 }
 
 /// The requirement as parameters of an authorization request and attributes of a challenge (RFC 9470
@@ -72,7 +81,8 @@ fn is_of(rule: &BoundRule, party: &Rc<RelyingParty>) -> bool {
 pub fn parameters(authentication: &Authentication) -> Vec<(&'static str, String)> {
     let acr_values = (!authentication.acr_values.is_empty()).then(|| authentication.acr_values.join(" "));
     let max_age = authentication.max_age.map(|max_age| max_age.0.to_string());
-    [("acr_values", acr_values), ("max_age", max_age)]
+    let scope = (!authentication.scopes.is_empty()).then(|| authentication.scopes.join(" "));
+    [("acr_values", acr_values), ("max_age", max_age), ("scope", scope)]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
@@ -84,7 +94,7 @@ pub fn parameters(authentication: &Authentication) -> Vec<(&'static str, String)
 /// # Errors
 /// Step-up not satisfied; the provider need not satisfy the request (Core 1.0 section 3.1.2.1).
 pub fn is_enough(login: &Login, id_token: &IdToken, leeway: Seconds, now: Timestamp) -> Result<(), Error> {
-    let required = Authentication { acr_values: login.acr_values.clone(), max_age: None };
+    let required = Authentication { acr_values: login.acr_values.clone(), ..Authentication::default() };
     Ok(suffices(&required, id_token.claims(), leeway, now).map_err(ClientError::StepUp)?)
 }
 

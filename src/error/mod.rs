@@ -18,7 +18,7 @@ use crate::oidc::logout_token::{LogoutRequestError, LogoutTokenError};
 use crate::oidc::refreshed_id_token::RefreshedIdTokenError;
 use crate::oidc::token::TokenError;
 use crate::oidc::userinfo::UserinfoError;
-use crate::rules::{Insufficient, Missing, PathError};
+use crate::rules::{Insufficient, Missing, PathError, Unfit};
 use crate::session::{FormLost, LoginLoop, LoginMissing, OpenError, SessionEnded, SessionTooLarge};
 use crate::time::Seconds;
 
@@ -60,6 +60,8 @@ pub enum ClientError {
     Bearer(BearerError),
     /// An access token in the query (RFC 9700 section 4.3.2).
     TokenInQuery,
+    /// A page of another origin sent a request with a token in a cookie.
+    TokenCookieCrossSite,
     /// The token is not a signed token, or its signature is not the provider's.
     Token(JwsError),
     /// The rule does not accept the token's issuer.
@@ -83,6 +85,8 @@ pub enum ClientError {
     Forbidden(Missing),
     /// The identity is known, but needs another, or a more recent, authentication.
     Authentication(Insufficient),
+    /// The token itself is not what the rule requires.
+    Unfit(Unfit),
     /// A step-up that was not satisfied.
     StepUp(Insufficient),
     /// The rule denies everybody.
@@ -276,12 +280,14 @@ impl Error {
 }
 
 impl ClientError {
-    fn code(&self) -> &'static Code {
+    /// The stable code.
+    pub fn code(&self) -> &'static Code {
         match self {
             ClientError::Path(error) => error.code(),
             ClientError::ProtectedHeader(_) => &codes::PROTECTED_HEADER,
             ClientError::Bearer(error) => error.code(),
             ClientError::TokenInQuery => &codes::TOKEN_IN_QUERY,
+            ClientError::TokenCookieCrossSite => &codes::TOKEN_COOKIE_CROSS_SITE,
             ClientError::Token(error) => error.code(),
             ClientError::TokenIssuer { .. } => &codes::TOKEN_ISSUER,
             ClientError::AccessToken(error) => error.code(),
@@ -292,6 +298,7 @@ impl ClientError {
             ClientError::TooManyCookies => &codes::TOO_MANY_COOKIES,
             ClientError::Forbidden(error) => error.code(),
             ClientError::Authentication(missing) => missing.code(),
+            ClientError::Unfit(unfit) => unfit.code(),
             ClientError::StepUp(_) => &codes::STEP_UP_NOT_MET,
             ClientError::Denied => &codes::DENIED,
             ClientError::Authorization(error) => error.code(),

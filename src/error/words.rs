@@ -28,6 +28,10 @@ impl fmt::Display for ClientError {
             ClientError::TokenInQuery => {
                 f.write_str("an access token must be in the Authorization header, not in the address")
             }
+            ClientError::TokenCookieCrossSite => f.write_str(
+                "a request with its token in a cookie comes from a page of another origin, or does not say \
+                 where from",
+            ),
             ClientError::Token(error) => error.fmt(f),
             ClientError::TokenIssuer { found } => {
                 write!(f, "the token's issuer is \"{}\", which is not accepted here", shown(found))
@@ -42,6 +46,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::Forbidden(error) => error.fmt(f),
             ClientError::Authentication(missing) => missing.fmt(f),
+            ClientError::Unfit(unfit) => unfit.fmt(f),
             ClientError::StepUp(missing) => {
                 write!(f, "the step-up is not satisfied: {missing}")
             }

@@ -4,6 +4,7 @@
 pub(crate) mod admission;
 mod counts;
 pub mod key_change;
+mod requirements;
 pub(crate) mod room;
 pub(crate) mod sessions;
 mod site;
@@ -19,7 +20,7 @@ use sessions::{CachedSession, Needs};
 use crate::audit::{self, Decision, Log};
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::error::{ClientError, ConfigurationError, Error};
+use crate::error::{ConfigurationError, Error};
 use crate::flow::{Flow, Lane, Outcome, Step};
 use crate::http::Response;
 use crate::jose::KeySet;
@@ -27,7 +28,7 @@ use crate::jose::verify::HostVerifier;
 use crate::metrics::{HostMetrics, Metrics};
 use crate::provider::{Audience, BoundRule, Provider, Registry, ResourceServer};
 use crate::random::{HostRandomness, Random};
-use crate::rules::{meets, suffices, without_usual_port};
+use crate::rules::without_usual_port;
 use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::instance::Instance;
@@ -236,8 +237,7 @@ impl Filter {
         self.upstream.protected_trailers(trailers)
     }
 
-    /// Admits an identity that satisfies the rule. Rights are checked first: a person without a required
-    /// right is not sent to a useless step-up.
+    /// Admits an identity that satisfies the rule, or whose refusal is only reported.
     pub(crate) fn admit_identity(
         &self,
         visit: &Visit,
@@ -247,11 +247,15 @@ impl Filter {
         code: &'static str,
         response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
-        let identity = &identity_headers.identity;
         visit.note_identity(provider, &identity_headers.subject);
-        meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
-        suffices(&rule.authentication, identity.claims(), provider.config.leeway, visit.now())
-            .map_err(ClientError::Authentication)?;
+        if rule.is_conditional
+            && let Err(why) = requirements::check(rule, provider, &identity_headers.identity, visit.now())
+        {
+            if !rule.report_only {
+                return Err(why.into());
+            }
+            self.report(visit, provider, &identity_headers.subject, &why);
+        }
         self.admit(visit, Some((provider, identity_headers)), code, response_cookies)
     }
 
@@ -268,7 +272,13 @@ impl Filter {
             Decision { outcome: audit::Outcome::Admitted, ..self.decision(visit, code, provider, subject) };
         audit::admitted(&visit.request, &decision);
         let request = &visit.request;
-        let edits = self.upstream.admit(request, &self.cookies, identity_headers, decision, visit.now())?;
+        let edits = self.upstream.admit(
+            request,
+            &self.cookies,
+            (identity_headers, visit.token_place),
+            decision,
+            visit.now(),
+        )?;
         let (_, usual_port) = self.config.session.scheme();
         // nginx, which cannot remove headers, chooses by the host without any port.
         let edits = match without_usual_port(&self.rules, request, usual_port) {

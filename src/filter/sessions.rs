@@ -97,9 +97,11 @@ impl Needs {
         &'a self,
         claims: &Map<String, Value>,
         party: &config::RelyingParty,
+        requested_scopes: &[String],
     ) -> Option<&'a str> {
         let mut names = self.claims.iter().filter_map(|claim| claim.0.first());
-        let missing = names.find(|name| !claims.contains_key(*name) && userinfo::may_have(name, party));
+        let missing = names
+            .find(|name| !claims.contains_key(*name) && userinfo::may_have(name, party, requested_scopes));
         missing.map(String::as_str)
     }
 
@@ -125,7 +127,10 @@ impl Needs {
 
 fn collect_claims(requirement: &Requirement, claims: &mut Vec<ClaimPath>) {
     claims.extend(requirement.claims.iter().map(|required| required.claim.clone()));
-    for inner in requirement.any_of.iter().chain(&requirement.all_of) {
+    if !requirement.email_domains.is_empty() {
+        claims.extend(["email", "email_verified"].map(|name| ClaimPath(vec![name.to_owned()])));
+    }
+    for inner in requirement.any_of.iter().chain(&requirement.all_of).chain(&requirement.none_of) {
         collect_claims(inner, claims);
     }
 }

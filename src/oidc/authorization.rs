@@ -64,6 +64,8 @@ pub struct AuthorizationRequest<'a> {
     pub acr_values: &'a [String],
     /// The maximum age of the authentication.
     pub max_age: Option<Seconds>,
+    /// Scopes besides those of the provider.
+    pub scopes: &'a [String],
 }
 
 /// The address to which the browser is sent to log in (Core 1.0 section 3.1.2.1).
@@ -76,7 +78,8 @@ pub fn authorization_request(
     party: &RelyingParty,
     request: &AuthorizationRequest<'_>,
 ) -> String {
-    let scope = party.scopes.join(" ");
+    let scopes: Vec<&str> = party.scopes.iter().chain(request.scopes).map(String::as_str).collect();
+    let scope = scopes.join(" ");
     let mut parameters = vec![
         ("response_type", "code"),
         ("client_id", &party.client.id),
@@ -101,7 +104,7 @@ pub fn authorization_request(
     parameters.extend(&chosen);
     parameters.extend(max_age.as_deref().map(|max_age| ("max_age", max_age)));
     let endpoint = &metadata.authorization_endpoint;
-    let offline = party.scopes.iter().any(|scope| scope == "offline_access");
+    let offline = scopes.contains(&"offline_access");
     let prompt_is_set =
         parameters.iter().any(|(name, _)| *name == "prompt") || endpoint::has_parameter(endpoint, "prompt");
     if offline && !prompt_is_set {
@@ -381,6 +384,7 @@ mod tests {
             from_request: &[],
             acr_values: &[],
             max_age: None,
+            scopes: &[],
         };
         authorization_request(metadata, party, &request)
     }

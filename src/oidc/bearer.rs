@@ -15,6 +15,18 @@ pub const TOKEN_LIMIT: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BearerToken(Secret);
 
+/// Where a request has its access token (RFC 6750 section 2). Never in the query or the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenPlace {
+    /// In `Authorization`.
+    #[default]
+    Authorization,
+    /// In this header of the configuration.
+    Header(usize),
+    /// In the cookie of the configuration.
+    Cookie,
+}
+
 /// Why the `Authorization` of a request is unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BearerError {
@@ -26,6 +38,9 @@ pub enum BearerError {
     Characters,
     /// Longer than [`TOKEN_LIMIT`]; its length in bytes.
     TooLong(usize),
+    /// In several places (RFC 6750 section 2), or in several header fields or cookies of one name: the upstream
+    /// may read another one than the filter.
+    Ambiguous,
 }
 
 impl BearerError {
@@ -36,6 +51,7 @@ impl BearerError {
             BearerError::Separator => &codes::BEARER_SEPARATOR,
             BearerError::Characters => &codes::BEARER_CHARACTERS,
             BearerError::TooLong(_) => &codes::BEARER_TOO_LONG,
+            BearerError::Ambiguous => &codes::BEARER_AMBIGUOUS,
         }
     }
 }
@@ -54,6 +70,9 @@ impl fmt::Display for BearerError {
             ),
             BearerError::TooLong(found) => {
                 write!(f, "a bearer token has at most {TOKEN_LIMIT} bytes, but this one has {found}")
+            }
+            BearerError::Ambiguous => {
+                f.write_str("a request has its access token in one place, but this one in several")
             }
         }
     }
@@ -80,10 +99,18 @@ impl BearerToken {
             [b' ', token @ ..] if !token.starts_with(b" ") => token,
             _ => return Err(BearerError::Separator),
         };
+        BearerToken::new(token).map(Some)
+    }
+
+    /// A token on its own, as a header or a cookie has it.
+    ///
+    /// # Errors
+    /// It is too long, or has characters that no token has.
+    pub fn new(token: &[u8]) -> Result<BearerToken, BearerError> {
         if token.len() > TOKEN_LIMIT {
             return Err(BearerError::TooLong(token.len()));
         }
-        b64token(token).map(|token| Some(BearerToken(Secret::new(token)))).ok_or(BearerError::Characters)
+        b64token(token).map(|token| BearerToken(Secret::new(token))).ok_or(BearerError::Characters)
     }
 
     /// The token.

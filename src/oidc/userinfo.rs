@@ -73,10 +73,11 @@ const OF_SCOPES: [(&str, &[&str]); 4] = [
 ];
 
 /// Whether the userinfo response may have this claim: userinfo can add it, and the authorization request
-/// requests it as far as that can be known.
-pub fn may_have(claim: &str, party: &RelyingParty) -> bool {
+/// requests it as far as that can be known. `requested_scopes` are those besides the scopes of the provider.
+pub fn may_have(claim: &str, party: &RelyingParty, requested_scopes: &[String]) -> bool {
     let of_scope = OF_SCOPES.iter().find(|(_, claims)| claims.contains(&claim)).map(|(scope, _)| *scope);
-    let is_requested = |scope: &str| party.scopes.iter().any(|requested| requested == scope);
+    let is_requested =
+        |scope: &str| party.scopes.iter().chain(requested_scopes).any(|requested| requested == scope);
     // The `claims` parameter requests single claims (Core 1.0 section 5.5).
     let has_claims_parameter = || party.authorization_parameters.iter().any(|(name, _)| name == "claims");
     !OF_THE_ID_TOKEN.contains(&claim) && (of_scope.is_none_or(is_requested) || has_claims_parameter())
@@ -383,10 +384,10 @@ mod tests {
         for (claim, expected) in
             [("email", true), ("name", false), ("phone_number", false), ("groups", true), ("acr", false)]
         {
-            assert_eq!(may_have(claim, &party), expected, "{claim}");
+            assert_eq!(may_have(claim, &party, &[]), expected, "{claim}");
         }
         party.authorization_parameters.push(("claims".into(), "{}".into()));
-        assert!(may_have("name", &party) && !may_have("iss", &party));
+        assert!(may_have("name", &party, &[]) && !may_have("iss", &party, &[]));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Bound {
     rule: Rule,
     /// Its name, for the decisions about requests.
     pub shared_name: SharedText,
+    /// Whether it requires anything of an identity.
+    pub is_conditional: bool,
     /// The provider that people log in with for this rule.
     pub relying_party: Option<Rc<RelyingParty>>,
     /// The providers whose access tokens count for this rule.
@@ -28,6 +30,7 @@ impl BoundRule {
         let servers = rule.bearer_providers.iter().filter_map(|index| registry.resource_server(*index));
         BoundRule(Rc::new(Bound {
             rule: rule.clone(),
+            is_conditional: rule.is_conditional(),
             shared_name: rule.name.as_str().into(),
             relying_party: registry.relying_party(rule.provider).cloned(),
             resource_servers: servers.cloned().collect(),

@@ -268,7 +268,8 @@ async fn exchange_tokens(
         Some(id_token) => id_token.claims().clone(),
         None => bound(session),
     };
-    let person = Person { claims: &base, subject: &session.subject };
+    let person =
+        Person { claims: &base, subject: &session.subject, requested_scopes: &session.requested_scopes };
     let said = userinfo::claims(filter, party, &known, &person, &tokens.access_token, callouts).await;
     // Claims that userinfo returned before and that the ID token does not contain now.
     let of_userinfo =

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::words::listed;
 use crate::codes::{self, Code};
 use crate::config::Authentication;
 use crate::oidc::claims::{self, Claims};
@@ -30,6 +31,8 @@ pub enum Insufficient {
     },
     /// `auth_time` is absent, no number, or in the future.
     TimeUnknown,
+    /// The login did not request these scopes, and they were not granted.
+    Scopes(Vec<String>),
 }
 
 impl Insufficient {
@@ -39,6 +42,7 @@ impl Insufficient {
             Insufficient::Context { .. } => &codes::AUTHENTICATION_ACR,
             Insufficient::TooOld { .. } => &codes::AUTHENTICATION_TOO_OLD,
             Insufficient::TimeUnknown => &codes::AUTHENTICATION_TIME_UNKNOWN,
+            Insufficient::Scopes(_) => &codes::AUTHENTICATION_SCOPES,
         }
     }
 }
@@ -60,6 +64,9 @@ impl fmt::Display for Insufficient {
             }
             Insufficient::TimeUnknown => {
                 f.write_str("the time of the authentication is required, and is not known (auth_time)")
+            }
+            Insufficient::Scopes(lacking) => {
+                write!(f, "the login must have requested the scopes {}, but did not", listed(lacking, " "))
             }
         }
     }
@@ -93,6 +100,21 @@ pub fn suffices(
     Ok(())
 }
 
+/// Checks that each scope of a rule was granted to a session, or at least requested. A provider need not grant
+/// it, and may spell it in another way: so it is requested once, and no second time.
+///
+/// # Errors
+/// The scopes that were not.
+pub fn were_requested(
+    required: &Authentication,
+    granted: &[String],
+    requested: &[String],
+) -> Result<(), Insufficient> {
+    let is_lacking = |scope: &&String| !granted.contains(scope) && !requested.contains(scope);
+    let lacking: Vec<String> = required.scopes.iter().filter(is_lacking).cloned().collect();
+    if lacking.is_empty() { Ok(()) } else { Err(Insufficient::Scopes(lacking)) }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -104,7 +126,7 @@ mod tests {
 
     fn found(required: (&[&str], Option<u64>), claims: Value) -> Result<(), Insufficient> {
         let acr_values = required.0.iter().map(|acr| (*acr).to_owned()).collect();
-        let required = Authentication { acr_values, max_age: required.1.map(Seconds) };
+        let required = Authentication { acr_values, max_age: required.1.map(Seconds), scopes: vec![] };
         suffices(&required, claims.as_object().unwrap(), LEEWAY, NOW)
     }
 

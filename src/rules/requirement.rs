@@ -4,12 +4,11 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::claim::{ClaimMissing, Found, holds};
+use super::email::{self, EmailMissing};
+use super::words::{SHOWN_VALUES, listed};
 use crate::codes::{self, Code};
-use crate::config::{ClaimRequirement, Requirement};
-use crate::text::shown;
-
-/// At most this many required values, alternatives and names are shown.
-const SHOWN_VALUES: usize = 8;
+use crate::config::Requirement;
 
 /// The unsatisfied part of a requirement. It has what is required and the type of the claim, never the values
 /// that were found: claims are personal.
@@ -29,13 +28,10 @@ pub enum Missing {
         /// What `aud` is.
         found: Found,
     },
-    /// The claim is absent or has other values than required.
-    Claim {
-        /// Which claim, and what it must hold.
-        required: ClaimRequirement,
-        /// What it is.
-        found: Found,
-    },
+    /// The claim is absent or has other values than required, or has a forbidden one.
+    Claim(ClaimMissing),
+    /// The e-mail address is at another domain, or is not verified.
+    Email(EmailMissing),
     /// None of the alternatives is met.
     AnyOf {
         /// The scopes of the first alternative that lacks scopes only; empty if there is none.
@@ -43,43 +39,8 @@ pub enum Missing {
         /// The missing part of each alternative.
         alternatives: Vec<Missing>,
     },
-}
-
-/// The type of a claim that does not satisfy a requirement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// It is not there.
-    Absent,
-    /// One value, of this JSON type.
-    Other(&'static str),
-    /// A list with so many members.
-    List(usize),
-}
-
-impl Found {
-    fn of(value: Option<&Value>) -> Found {
-        match value {
-            None => Found::Absent,
-            Some(Value::Null) => Found::Other("null"),
-            Some(Value::Bool(_)) => Found::Other("another boolean"),
-            Some(Value::Number(_)) => Found::Other("another number"),
-            Some(Value::String(_)) => Found::Other("another text"),
-            Some(Value::Object(_)) => Found::Other("an object"),
-            Some(Value::Array(members)) => Found::List(members.len()),
-        }
-    }
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Found::Absent => f.write_str("is absent"),
-            Found::Other(kind) => write!(f, "is {kind}"),
-            Found::List(0) => f.write_str("is an empty list"),
-            Found::List(1) => f.write_str("is a list of 1 other value"),
-            Found::List(count) => write!(f, "is a list of {count} values without it"),
-        }
-    }
+    /// A forbidden requirement is met: its place among those of the rule, counted from 1.
+    NoneOf(usize),
 }
 
 impl Missing {
@@ -88,8 +49,10 @@ impl Missing {
         match self {
             Missing::Scopes { .. } => &codes::REQUIREMENT_SCOPES,
             Missing::Audience { .. } => &codes::REQUIREMENT_AUDIENCE,
-            Missing::Claim { .. } => &codes::REQUIREMENT_CLAIM,
+            Missing::Claim(_) => &codes::REQUIREMENT_CLAIM,
+            Missing::Email(_) => &codes::REQUIREMENT_EMAIL,
             Missing::AnyOf { .. } => &codes::REQUIREMENT_ANY_OF,
+            Missing::NoneOf(_) => &codes::REQUIREMENT_NONE_OF,
         }
     }
 
@@ -99,7 +62,7 @@ impl Missing {
         match self {
             Missing::Scopes { required, .. } => required,
             Missing::AnyOf { scopes, .. } => scopes,
-            Missing::Audience { .. } | Missing::Claim { .. } => &[],
+            Missing::Audience { .. } | Missing::Claim(_) | Missing::Email(_) | Missing::NoneOf(_) => &[],
         }
     }
 }
@@ -114,20 +77,8 @@ impl fmt::Display for Missing {
             Missing::Audience { required, found } => {
                 write!(f, "aud must name one of {}, but {found}", listed(required, ", "))
             }
-            Missing::Claim { required, found } => {
-                let ClaimRequirement { claim, any_of, all_of } = required;
-                write!(f, "the claim {claim} must hold ")?;
-                if !any_of.is_empty() {
-                    write!(f, "one of {}", values(any_of))?;
-                }
-                if !any_of.is_empty() && !all_of.is_empty() {
-                    f.write_str(" and ")?;
-                }
-                if !all_of.is_empty() {
-                    write!(f, "all of {}", values(all_of))?;
-                }
-                write!(f, ", but {found}")
-            }
+            Missing::Claim(missing) => missing.fmt(f),
+            Missing::Email(missing) => missing.fmt(f),
             Missing::AnyOf { alternatives, .. } => {
                 f.write_str("one of the rule's alternatives must be met, but none is")?;
                 for (number, missing) in (1_usize..).zip(alternatives.iter().take(SHOWN_VALUES)) {
@@ -135,30 +86,11 @@ impl fmt::Display for Missing {
                 }
                 if alternatives.len() > SHOWN_VALUES { f.write_str("; ...") } else { Ok(()) }
             }
+            Missing::NoneOf(number) => {
+                write!(f, "none of the rule's none_of may be met, but number {number} is")
+            }
         }
     }
-}
-
-/// Values that a rule requires, in quotes if they are text.
-fn values(required: &[Value]) -> String {
-    let in_words = |value: &Value| match value {
-        Value::String(text) => format!("\"{}\"", shown(text)),
-        other => shown(&other.to_string()),
-    };
-    first(required.iter().map(in_words), ", ")
-}
-
-fn listed(names: &[String], between: &str) -> String {
-    first(names.iter().map(|name| format!("\"{}\"", shown(name))), between)
-}
-
-/// The first of them, and `...` in the place of more.
-fn first(mut all: impl Iterator<Item = String>, between: &str) -> String {
-    let mut shown: Vec<String> = all.by_ref().take(SHOWN_VALUES).collect();
-    if all.next().is_some() {
-        shown.push("...".to_owned());
-    }
-    shown.join(between)
 }
 
 impl std::error::Error for Missing {}
@@ -167,7 +99,7 @@ impl std::error::Error for Missing {}
 /// claims.
 ///
 /// # Errors
-/// The first unsatisfied part, in the order scopes, audience, claims, `all_of`, `any_of`.
+/// The first unsatisfied part, in the order scopes, audience, claims, e-mail, `all_of`, `none_of`, `any_of`.
 pub fn meets(
     requirement: &Requirement,
     claims: &Map<String, Value>,
@@ -184,11 +116,15 @@ pub fn meets(
         let (required, found) = (requirement.audiences.clone(), Found::of(claims.get("aud")));
         return Err(Missing::Audience { required, found });
     }
-    if let Some(unmet) = requirement.claims.iter().find(|required| !holds(required, claims)) {
-        let found = Found::of(unmet.claim.find(claims));
-        return Err(Missing::Claim { required: unmet.clone(), found });
+    requirement.claims.iter().try_for_each(|required| holds(required, claims)).map_err(Missing::Claim)?;
+    if !requirement.email_domains.is_empty() {
+        email::is_at(&requirement.email_domains, claims).map_err(Missing::Email)?;
     }
     requirement.all_of.iter().try_for_each(|part| meets(part, claims, scopes))?;
+    let met = requirement.none_of.iter().position(|forbidden| meets(forbidden, claims, scopes).is_ok());
+    if let Some(index) = met {
+        return Err(Missing::NoneOf(index.saturating_add(1)));
+    }
 
     let (mut helpful, mut alternatives) = (Vec::new(), Vec::new());
     for alternative in &requirement.any_of {
@@ -223,28 +159,12 @@ fn has_audience(required: &[String], claims: &Map<String, Value>) -> bool {
     }
 }
 
-fn holds(required: &ClaimRequirement, claims: &Map<String, Value>) -> bool {
-    let found: &[Value] = match required.claim.find(claims) {
-        None => return false,
-        Some(Value::Array(members)) => members,
-        Some(value) => std::slice::from_ref(value),
-    };
-    let has = |wanted: &Value| is_comparable(wanted) && found.contains(wanted);
-    (required.any_of.is_empty() || required.any_of.iter().any(has)) && required.all_of.iter().all(has)
-}
-
-/// Only texts, numbers and truth values are compared; text whole and exactly, numbers as written (`1` is
-/// not `1.0`). A list inside a list, an object and `null` never satisfy a rule.
-fn is_comparable(value: &Value) -> bool {
-    matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::ClaimPath;
+    use crate::config::{ClaimFormat, ClaimPath, ClaimRequirement, Condition};
 
     fn claims(value: Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
@@ -257,7 +177,10 @@ mod tests {
     fn claim(path: &[&str], any_of: Value, all_of: Value) -> Requirement {
         let list = |value: Value| value.as_array().unwrap().clone();
         let claim = ClaimPath(texts(path));
-        let claims = vec![ClaimRequirement { claim, any_of: list(any_of), all_of: list(all_of) }];
+        let all = [Condition::AnyOf(list(any_of)), Condition::AllOf(list(all_of))];
+        let is_given = |condition: &Condition| !matches!(condition, Condition::AnyOf(list) | Condition::AllOf(list) if list.is_empty());
+        let conditions = all.into_iter().filter(is_given).collect();
+        let claims = vec![ClaimRequirement { claim, format: ClaimFormat::List, conditions }];
         Requirement { claims, ..Requirement::default() }
     }
 
@@ -273,7 +196,8 @@ mod tests {
     #[test]
     fn a_required_group_needs_an_exact_member() {
         let required = claim(&["groups"], json!(["admin"]), json!([]));
-        let missing = |found| Err(Missing::Claim { required: required.claims[0].clone(), found });
+        let missing =
+            |found| Err(Missing::Claim(ClaimMissing { required: required.claims[0].clone(), found }));
         for (groups, met) in [
             (json!(["staff", "admin"]), true),
             (json!("admin"), true),
@@ -336,8 +260,6 @@ mod tests {
         assert!(meets(&required, &roles(json!(["a", "b"])), &[]).is_err());
         let dotted = claim(&["https://x.example/roles"], json!(["a"]), json!([]));
         assert_eq!(meets(&dotted, &claims(json!({ "https://x.example/roles": ["a"] })), &[]), Ok(()));
-        let bare = claim(&["sub"], json!([]), json!([]));
-        assert!(meets(&bare, &Map::new(), &[]).is_err(), "a required claim must be there");
     }
 
     #[test]
@@ -397,6 +319,27 @@ mod tests {
         assert_eq!(meets(&both, &vip, &texts(&["a"])), Ok(()));
         assert_eq!(meets(&both, &vip, &[]).unwrap_err().code(), "requirement_scopes");
         assert_eq!(meets(&both, &Map::new(), &texts(&["a"])).unwrap_err().code(), "requirement_claim");
+    }
+
+    #[test]
+    fn none_of_forbids_what_meets_one_of_them() {
+        let (a, vip) = (scopes(&["a"]), claim(&["vip"], json!([true]), json!([])));
+        let neither = Requirement { none_of: vec![vip, a], ..Requirement::default() };
+        assert_eq!(meets(&neither, &Map::new(), &texts(&["b"])), Ok(()));
+        let is_vip = claims(json!({ "vip": true }));
+        assert_eq!(meets(&neither, &is_vip, &texts(&["a"])), Err(Missing::NoneOf(1)));
+        let missing = meets(&neither, &Map::new(), &texts(&["a"])).unwrap_err();
+        assert_eq!((missing.code().name, missing.scopes().len()), ("requirement_none_of", 0));
+        assert_eq!(missing.to_string(), "none of the rule's none_of may be met, but number 2 is");
+    }
+
+    #[test]
+    fn an_email_domain_is_part_of_a_requirement() {
+        let staff = Requirement { email_domains: texts(&["good.com"]), ..Requirement::default() };
+        let either = Requirement { any_of: vec![staff.clone(), scopes(&["a"])], ..Requirement::default() };
+        let ann = claims(json!({"email": "ann@good.com", "email_verified": true}));
+        assert_eq!((meets(&staff, &ann, &[]), meets(&either, &ann, &[])), (Ok(()), Ok(())));
+        assert_eq!(meets(&staff, &Map::new(), &[]).unwrap_err().code(), "requirement_email");
     }
 
     #[test]

@@ -187,7 +187,7 @@ fn matches_method(rule: &Rule, method: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Accept, Authentication, Requirement, RuleHosts};
+    use crate::config::{Accept, Authentication, Requirement, RuleHosts, TokenRequirement};
     use crate::http::HostTraits;
     use crate::pattern::anchored;
 
@@ -198,11 +198,14 @@ mod tests {
             path,
             methods: Vec::new(),
             accept: Accept::Identity { session: true, bearer: false },
+            optional: false,
             provider: 0,
             bearer_providers: Vec::new(),
             resource: None,
             require: Requirement::default(),
             authentication: Authentication::default(),
+            token: TokenRequirement::default(),
+            report_only: false,
             bypass_cors_preflight: true,
         }
     }

@@ -42,6 +42,9 @@ pub struct Session {
     /// The scopes that were granted.
     #[serde(rename = "s")]
     pub scopes: Vec<String>,
+    /// The scopes that its login requested besides those of the provider, whether they were granted or not.
+    #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
+    pub requested_scopes: Vec<String>,
     /// The ID token, if the configuration needs it whole.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub id_token: Option<Secret>,
@@ -95,7 +98,12 @@ impl Session {
     pub fn memory(&self) -> usize {
         let tokens = [&self.id_token, &self.access_token, &self.refresh_token, &self.nonce];
         let tokens = tokens.into_iter().flatten().map(|token| token.expose().len());
-        let scopes = self.scopes.iter().chain(&self.of_userinfo).map(|name| name.len().saturating_add(24));
+        let scopes = self
+            .scopes
+            .iter()
+            .chain(&self.requested_scopes)
+            .chain(&self.of_userinfo)
+            .map(|name| name.len().saturating_add(24));
         let texts = [self.id.len(), self.subject.len(), json::memory_of(&self.claims)];
         let parts = tokens.chain(scopes).chain(texts);
         parts.fold(size_of::<Session>(), usize::saturating_add)

@@ -56,6 +56,9 @@ pub struct Login {
     /// `max_age` of the authorization request.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none", with = "seconds::span")]
     pub max_age: Option<Seconds>,
+    /// Scopes of the authorization request besides those of the provider.
+    #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
     /// The person of the earlier session, by issuer and subject. That session stays unless this login
     /// satisfies the rule.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]

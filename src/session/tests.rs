@@ -80,6 +80,7 @@ pub(super) fn roles_of(name: &str) -> Roles {
 /// One provider, eight hours, half an hour idle, ten minutes for a login.
 pub(super) fn configuration() -> Config {
     Config {
+        tokens: crate::config::Tokens::default(),
         providers: vec![roles_of("main")],
         session: crate::config::Session {
             keys: vec![Secret::from("a secret of 32 characters or more, first")],
@@ -130,6 +131,7 @@ pub(crate) fn session() -> Session {
         subject: "alice".into(),
         claims: json!({"groups": ["a", "b"], "email": "alice@example.com"}).as_object().unwrap().clone(),
         scopes: vec!["openid".into()],
+        requested_scopes: Vec::new(),
         id_token: None,
         id_token_expires_at: None,
         is_id_token_kept: false,
@@ -174,6 +176,7 @@ fn login(state: &str) -> Login {
         attempts: 1,
         acr_values: Vec::new(),
         max_age: None,
+        scopes: Vec::new(),
         person: None,
     }
 }

@@ -99,7 +99,7 @@ fn the_layout_check_reads_every_import() {
 
 /// Files of `config/` that describe its document together: its objects, the types of their members, and the
 /// schema. They count as one.
-const DESCRIPTION: [&str; 5] = ["choices", "document", "schema", "shape", "value"];
+const DESCRIPTION: [&str; 6] = ["choices", "document", "rule_document", "schema", "shape", "value"];
 
 /// The part of a room that a file belongs to, and whether the file is in a folder of the room. All files of such a
 /// folder count as one part.

@@ -95,8 +95,9 @@ const WISHES: [(u64, Wish); 15] = [
     (4, Wish::CopyTab),
 ];
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "/strong",
+    "/open/shop",
     "/",
     "/scoped/orders",
     "/orders",

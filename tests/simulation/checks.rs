@@ -8,7 +8,7 @@ use vestibule::upstream::Edits;
 use crate::log;
 use crate::model::{Session, Why, cookies, sealed_texts, set_cookies};
 use crate::provider::{parameters, plain};
-use crate::shape::{ACRS, BACKCHANNEL, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shape};
+use crate::shape::{ACRS, AGE, BACKCHANNEL, COOKIE, Rule, SESSION_ENDPOINT, SITE, Shape};
 use crate::shared;
 use crate::world::{Actor, Event, Open, RequestId, World};
 
@@ -291,6 +291,12 @@ impl World {
                 assert!(is_public_in_every_reading(&self.shape, path), "{path} is not public");
                 Proof::Nothing
             }
+            "anonymous" => {
+                assert_eq!(self.shape.rule(path), Rule::Open, "{path} is not for everybody");
+                let authorization = open.request.headers.one("authorization").unwrap_or_default();
+                assert!(!authorization.starts_with("Bearer "), "a token was ignored");
+                Proof::Nothing
+            }
             "cors_preflight" => {
                 assert_eq!(open.request.method, "OPTIONS");
                 assert!(!open.request.headers.has("cookie") && !open.request.headers.has("authorization"));
@@ -306,7 +312,7 @@ impl World {
     fn authenticated_by_session(&mut self, open: &Open, seen: &Seen, path: &str) -> Proof {
         let provider = match self.shape.rule(path) {
             Rule::Of(provider) => provider,
-            Rule::Admin | Rule::Scoped | Rule::Strong | Rule::Rest => 0,
+            Rule::Admin | Rule::Scoped | Rule::Strong | Rule::Open | Rule::Rest => 0,
             other => panic!("a session for {path}, which is {other:?}"),
         };
         let (worker, now) = (&self.workers[open.worker.unwrap()], open.arrived);
@@ -377,7 +383,7 @@ impl World {
     fn authenticated_by_token(&self, open: &Open, path: &str) -> Proof {
         let all: Vec<usize> = (0..self.shape.providers).collect();
         let providers = match self.shape.rule(path) {
-            Rule::Api => &[0],
+            Rule::Api | Rule::Open | Rule::Agent => &[0],
             Rule::Of(provider) => &[provider][..],
             Rule::Rest => &all,
             other => panic!("a token for {path}, which is {other:?}"),
@@ -389,6 +395,11 @@ impl World {
             panic!("let through at {} without a token that counts: {known:?}", self.proxy_time())
         });
         assert!(self.shape.rule(path) != Rule::Api || token.has_scope, "the token has not the scope");
+        if self.shape.rule(path) == Rule::Agent {
+            assert!(token.ends - token.begins <= 60, "the token lives for too long");
+            let oldest = token.begins + AGE + self.shape.leeway;
+            assert!(self.proxy_time() <= oldest, "the token is too old at {}", self.proxy_time());
+        }
         Proof::Token { provider: token.provider, person: token.person.clone(), text: text.to_owned() }
     }
 

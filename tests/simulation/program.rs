@@ -52,7 +52,8 @@ const KINDS: [(u64, Kind); 14] = [
     (1, Kind::Bound),
 ];
 
-const PATHS: [&str; 6] = ["/api", "/api/orders", "/orders", "/partner/orders", "/admin", "/public/a"];
+const PATHS: [&str; 8] =
+    ["/api", "/api/orders", "/orders", "/partner/orders", "/admin", "/public/a", "/open/shop", "/agent"];
 
 impl Program {
     pub fn new(index: usize) -> Program {

@@ -34,6 +34,9 @@ pub const ACRS: [&str; 2] = ["urn:acr:password", "urn:acr:two-factors"];
 /// What programs and people may be granted.
 pub const SCOPE: &str = "orders.read";
 
+/// How old a token of an agent may be. Seconds.
+pub const AGE: u64 = 20;
+
 /// How many faults a world has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
@@ -242,6 +245,10 @@ impl Shape {
                 "authentication": {"acr_values": [ACRS[1]]}}),
             json!({"name": "scoped", "path_prefix": "/scoped", "accept": "session", "provider": self.name(0),
                 "require": {"scopes": [SCOPE]}}),
+            json!({"name": "open", "path_prefix": "/open", "accept": ["session", "bearer"], "optional": true,
+                "provider": self.name(0), "require": {"claims": [{"claim": "roles", "none_of": ["banned"]}]}}),
+            json!({"name": "agent", "path_prefix": "/agent", "accept": "bearer", "provider": self.name(0),
+                "token": {"clients": ["robot"], "max_age_seconds": AGE, "max_lifetime_seconds": 60}}),
         ];
         if self.providers == 2 {
             rules.push(json!({"name": "partner", "path_prefix": "/partner", "provider": self.name(1)}));
@@ -284,6 +291,10 @@ pub enum Rule {
     Scoped,
     /// Sessions of the first provider that began with a login of the second kind.
     Strong,
+    /// Sessions and tokens of the first provider, or nobody.
+    Open,
+    /// Tokens of the first provider that are young and short-lived.
+    Agent,
     /// Sessions and tokens of this provider.
     Of(usize),
     /// Sessions of the first provider, tokens of all.
@@ -302,6 +313,8 @@ impl Shape {
             () if below("/admin") => Rule::Admin,
             () if below("/scoped") => Rule::Scoped,
             () if below("/strong") => Rule::Strong,
+            () if below("/open") => Rule::Open,
+            () if below("/agent") => Rule::Agent,
             () if below("/partner") && self.providers == 2 => Rule::Of(1),
             () => Rule::Rest,
         }

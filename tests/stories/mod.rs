@@ -37,6 +37,7 @@ mod provider;
 mod provider_log;
 mod refresh;
 mod refreshed;
+mod requirements;
 mod resources;
 mod restored;
 mod rotation;
@@ -50,6 +51,7 @@ mod store;
 mod tabs;
 mod tenants;
 mod third_party;
+mod token_places;
 mod userinfo;
 pub(crate) mod world;
 
