@@ -17,7 +17,8 @@ fn on_envoy_a_trap_in_a_reply_hangs_the_request_and_restarts_the_vm() {
     site.worker.borrow_mut().answer(token, CalloutReply::Failed);
     assert_eq!(site.worker.borrow_mut().progress(stream), Progress::Hangs, "closed, but a hang");
     site.worker.borrow_mut().change(|host| host.traps_at = None);
-    site.world.log_in("/orders").is(302, "login_completed");
+    // The next VM waits until the lease of this one has ended.
+    site.world.after(10).log_in("/orders").is(302, "login_completed");
 }
 
 #[test]

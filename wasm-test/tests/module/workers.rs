@@ -191,10 +191,13 @@ fn a_request_in_a_vm_of_its_own_is_decided_normally() {
             refused(401, "session_logged_out"),
         );
     }
-    // The provider is unreachable.
+    // The provider is unreachable: a new VM finds its documents in the shared data, and no new key.
     let now = site.world.now;
     let good = format!("Bearer {}", site.world.idp().access_token(&json!({}), now));
+    let unknown = site.world.idp().access_token_with(&json!({"kid": "unknown"}), &json!({}), now);
     site.world.idp().is_down = true;
     let outgoing = site.send(get("/api/x", &[("authorization", &good)]));
+    assert_eq!(got(&outgoing, "x-auth-sub"), [b"robot"]);
+    let outgoing = site.send(get("/api/x", &[("authorization", &format!("Bearer {unknown}"))]));
     assert_eq!((outgoing.status, outgoing.upstream), (503, None));
 }
