@@ -12,7 +12,7 @@ use crate::filter::admission::{ResponseCookies, SessionWrite};
 use crate::filter::{Answer, Filter, Visit};
 use crate::flow::{Callouts, Step};
 use crate::http::Request;
-use crate::oidc::bearer::{BearerToken, token_in_query};
+use crate::oidc::bearer::{PresentedToken, token_in_query};
 use crate::provider::{BoundRule, RelyingParty};
 use crate::refresh::written;
 use crate::refresh::{self, CurrentSession};
@@ -52,17 +52,22 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
         }
         Accept::Identity { session, bearer } => (session, bearer),
     };
-    if bearer && let Some(token) = BearerToken::read(&visit.request.headers).map_err(ClientError::Bearer)? {
-        let key = bearer::key(filter, &token);
+    if bearer
+        && let Some(token) = PresentedToken::find(&visit.request.headers).map_err(ClientError::Bearer)?
+    {
+        let key = bearer::key(filter, token);
         let known = match bearer::cached(filter, rule, key, visit.now()) {
             Some(known) => known,
-            None => Box::pin(bearer::check(filter, visit, rule, (key, token), callouts)).await?,
+            None => {
+                let token = token.read().map_err(ClientError::Bearer)?;
+                Box::pin(bearer::check(filter, visit, rule, (key, token), callouts)).await?
+            }
         };
         return filter.admit_identity(
             visit,
             rule,
-            &known.server.provider,
-            &known.identity_headers,
+            (&known.server.provider, &known.identity_headers),
+            || Ok(&known.identity),
             "token",
             ResponseCookies::default(),
         );
@@ -141,8 +146,8 @@ fn admit_session(
     let why = match filter.admit_identity(
         visit,
         rule,
-        &party.provider,
-        &current.cached.identity_headers,
+        (&party.provider, &current.cached.identity_headers),
+        || Ok(session::identity(filter, &current.cached, jar)?),
         "session",
         response_cookies,
     ) {

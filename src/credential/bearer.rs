@@ -11,14 +11,14 @@ use crate::flow::Callouts;
 use crate::identity::{Identity, Proof};
 use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
-use crate::oidc::bearer::BearerToken;
+use crate::oidc::bearer::{BearerToken, PresentedToken};
 use crate::oidc::claims;
 use crate::provider::{Audience, BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
 use crate::time::Timestamp;
 
 /// The key of a token in the cache.
-pub fn key(filter: &Filter, token: &BearerToken) -> CacheKey {
-    filter.tokens.borrow().key(&[token.secret().expose().as_bytes()])
+pub fn key(filter: &Filter, token: PresentedToken<'_>) -> CacheKey {
+    filter.tokens.borrow().key(&[token.bytes()])
 }
 
 /// A cached token, if it still counts for this rule.
@@ -26,7 +26,7 @@ pub fn cached(filter: &Filter, rule: &BoundRule, key: CacheKey, now: Timestamp) 
     let cached = Rc::clone(filter.tokens.borrow_mut().get_by_key(key, now)?);
     let server = &cached.server;
     let keys = server.known()?.keys;
-    let Proof::Bearer { expires_at, .. } = cached.identity_headers.identity.proof() else { return None };
+    let Proof::Bearer { expires_at, .. } = cached.identity.proof() else { return None };
     let counts = rule.resource_servers.iter().any(|accepted| Rc::ptr_eq(accepted, server))
         && Rc::ptr_eq(&keys, &cached.keys)
         && cached.audience.is_for(rule)
@@ -67,9 +67,12 @@ pub async fn check(
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
     let until = access_token.expires_at() + server.config.leeway;
     let audience = Audience::of(&access_token, rule, server);
-    let identity_headers = filter.upstream.headers_for(Identity::of_token(access_token, token.into_secret()));
-    let memory = identity_headers.memory();
-    let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), audience, keys });
+    let identity = Identity::of_token(access_token, token.into_secret());
+    let identity_headers = filter.upstream.headers_for(&identity);
+    let identity = identity.without_tokens();
+    let server = Rc::clone(server);
+    let cached = Rc::new(CachedToken { identity, identity_headers, server, audience, keys });
+    let memory = cached.memory();
     filter.tokens.borrow_mut().insert_by_key(key, Rc::clone(&cached), memory, until);
     Ok(cached)
 }

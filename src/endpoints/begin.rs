@@ -155,7 +155,7 @@ fn send_to_provider(
         acr_values,
         max_age,
         person: found.map(|found| {
-            let (issuer, subject) = found.session.person();
+            let (issuer, subject) = found.person();
             (issuer.to_owned(), subject.to_owned())
         }),
         landing: begin.landing,

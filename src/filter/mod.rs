@@ -9,35 +9,39 @@ pub(crate) mod sessions;
 mod site;
 mod startup;
 
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use admission::{Admission, ResponseCookies};
 use room::Room;
-use sessions::{CachedSession, Needs};
+use sessions::{CachedSession, LastOpened, Needs};
 
 use crate::audit::{self, Decision, Log};
-use crate::cache::Cache;
+use crate::cache::{Cache, ENTRY_OVERHEAD, memory_of};
 use crate::config::Config;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::flow::{Flow, Lane, Outcome, Step};
 use crate::http::Response;
+use crate::identity::Identity;
+use crate::identity_headers::IdentityHeaders;
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
+use crate::json;
 use crate::metrics::{HostMetrics, Metrics};
 use crate::provider::{Audience, BoundRule, Provider, Registry, ResourceServer};
 use crate::random::{HostRandomness, Random};
-use crate::rules::{meets, suffices, without_usual_port};
+use crate::rules::{check_age, meets, suffices, without_usual_port};
 use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::instance::Instance;
 use crate::store::{SharedData, Store};
 use crate::text::SharedText;
 use crate::time::Timestamp;
-use crate::upstream::{IdentityHeaders, Upstream};
+use crate::upstream::Upstream;
 pub(crate) use crate::visit::Visit;
 
-/// Memory of the opened sessions in the cache of one worker: some thousands of usual ones. Bytes.
+/// Memory of the opened sessions in the cache of one worker: more than ten thousand usual ones. Bytes.
 const SESSIONS_MEMORY: usize = 8 * 1024 * 1024;
 
 /// Memory of the verified tokens in the cache of one worker. Bytes.
@@ -58,6 +62,8 @@ pub struct Filter {
     pub(crate) random: Random,
     pub(crate) needs: Needs,
     pub(crate) sessions: RefCell<Cache<Rc<CachedSession>>>,
+    /// The session that was opened last, for what its cached entry lacks.
+    pub(crate) last_opened: LastOpened,
     pub(crate) tokens: RefCell<Cache<Rc<CachedToken>>>,
     /// What the workers share.
     pub(crate) store: Rc<Store>,
@@ -77,7 +83,9 @@ pub struct Filter {
 
 /// A verified token and its result, cached per worker.
 pub struct CachedToken {
-    /// The identity, and the headers for the upstream.
+    /// The identity.
+    pub identity: Identity,
+    /// What requests need of it.
     pub identity_headers: IdentityHeaders,
     /// The resource server that accepts it.
     pub(crate) server: Rc<ResourceServer>,
@@ -86,6 +94,16 @@ pub struct CachedToken {
     /// The keys it was verified with: after a new fetch of the keys it is verified again, so that a key
     /// that the provider withdrew is not trusted longer.
     pub(crate) keys: Rc<KeySet>,
+}
+
+impl CachedToken {
+    /// About how much memory it takes. Bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let scopes = self.identity.scopes().iter().map(|name| memory_of(name.len()));
+        let parts = scopes.chain([json::memory_of(self.identity.claims()), self.identity_headers.memory()]);
+        let own = memory_of(size_of::<CachedToken>()).saturating_add(ENTRY_OVERHEAD);
+        parts.fold(own, usize::saturating_add)
+    }
 }
 
 /// What the filter gets from its host besides requests and replies.
@@ -133,11 +151,17 @@ impl Filter {
         let verifier = host.verify.filter(|_| !config.verify_in_module);
         let registry = Registry::new(&config, &cookies, verifier, &store);
         Ok(Rc::new(Filter {
-            rules: config.rules.iter().map(|rule| BoundRule::new(rule, &registry)).collect(),
+            rules: config
+                .rules
+                .iter()
+                .enumerate()
+                .map(|(number, rule)| BoundRule::new(number, rule, &registry))
+                .collect(),
             registry,
             cookies,
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_MEMORY)),
+            last_opened: LastOpened::default(),
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_MEMORY)),
             needs: Needs::of(&config),
             store,
@@ -231,21 +255,30 @@ impl Filter {
     }
 
     /// Admits an identity that satisfies the rule. Rights are checked first: a person without a required
-    /// right is not sent to a useless step-up.
-    pub(crate) fn admit_identity(
+    /// right is not sent to a useless step-up. The identity itself is read only if it is not known yet whether
+    /// it satisfies the rule.
+    pub(crate) fn admit_identity<I: Borrow<Identity>>(
         &self,
         visit: &Visit,
         rule: &BoundRule,
-        provider: &Rc<Provider>,
-        identity_headers: &IdentityHeaders,
+        (provider, identity_headers): (&Rc<Provider>, &IdentityHeaders),
+        identity: impl FnOnce() -> Result<I, Error>,
         code: &'static str,
         response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
-        let identity = &identity_headers.identity;
         visit.note_identity(provider, &identity_headers.subject);
-        meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
-        suffices(&rule.authentication, identity.claims(), provider.config.leeway, visit.now())
-            .map_err(ClientError::Authentication)?;
+        let leeway = provider.config.leeway;
+        if let Some(number) = rule.requirement
+            && !(identity_headers.satisfied().has(number)
+                && check_age(&rule.authentication, identity_headers.auth_time(), leeway, visit.now()).is_ok())
+        {
+            let identity = identity()?;
+            let identity = identity.borrow();
+            meets(&rule.require, identity.claims(), identity.scopes()).map_err(ClientError::Forbidden)?;
+            suffices(&rule.authentication, identity.claims(), leeway, visit.now())
+                .map_err(ClientError::Authentication)?;
+            identity_headers.satisfied().add(number, self.rules.len());
+        }
         self.admit(visit, Some((provider, identity_headers)), code, response_cookies)
     }
 

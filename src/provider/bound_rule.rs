@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use super::{Registry, RelyingParty, ResourceServer};
-use crate::config::Rule;
+use crate::config::{Requirement, Rule};
 use crate::text::SharedText;
 
 /// A rule of the configuration, with the providers whose people and tokens it admits: a handle.
@@ -14,6 +14,8 @@ pub struct BoundRule(Rc<Bound>);
 /// What a [`BoundRule`] stands for.
 pub struct Bound {
     rule: Rule,
+    /// Its number among the rules, if it requires something of an identity.
+    pub requirement: Option<usize>,
     /// Its name, for the decisions about requests.
     pub shared_name: SharedText,
     /// The provider that people log in with for this rule.
@@ -23,11 +25,13 @@ pub struct Bound {
 }
 
 impl BoundRule {
-    /// The rule, with the providers of the registry.
-    pub fn new(rule: &Rule, registry: &Registry) -> BoundRule {
+    /// The rule with this number, with the providers of the registry.
+    pub fn new(number: usize, rule: &Rule, registry: &Registry) -> BoundRule {
+        let requires_nothing = rule.require == Requirement::default() && rule.authentication.is_empty();
         let servers = rule.bearer_providers.iter().filter_map(|index| registry.resource_server(*index));
         BoundRule(Rc::new(Bound {
             rule: rule.clone(),
+            requirement: (!requires_nothing).then_some(number),
             shared_name: rule.name.as_str().into(),
             relying_party: registry.relying_party(rule.provider).cloned(),
             resource_servers: servers.cloned().collect(),

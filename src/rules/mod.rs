@@ -12,7 +12,7 @@ pub mod requirement;
 pub mod select;
 mod steps;
 
-pub use authentication::{Insufficient, suffices};
+pub use authentication::{Insufficient, check_age, suffices};
 pub use client::{ClientKind, came_unencrypted, is_preflight};
 pub use fetch_metadata::{FetchMetadata, Initiator};
 pub use host::without_usual_port;
