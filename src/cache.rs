@@ -15,18 +15,27 @@ use crate::time::Timestamp;
 /// together with its meaning (which provider, which purpose): a token without its signature, or the session
 /// of another provider, is another text.
 ///
-/// Its limit is of memory: each entry has a weight. Two generations of half the limit each: new entries go into
-/// the young one; when it is full, the old one is evicted and the young one becomes old. A lookup moves an entry
-/// to the young one, so entries in use stay. Every operation is O(1), amortised.
+/// Its limit is of memory: each entry has a weight. There are eight generations of an eighth of the limit each:
+/// new entries go into the youngest; when it is full, the oldest one is evicted. A lookup moves an entry to the
+/// youngest, so entries in use stay: as many as take seven eighths of the limit, in whatever order they are used.
+/// Every operation is O(1), amortised.
 pub struct Cache<V> {
     key: [u8; 16],
-    half: usize,
-    young: Generation<V>,
-    old: Generation<V>,
+    /// The limit of one generation.
+    part: usize,
+    /// The youngest first.
+    generations: [Generation<V>; GENERATIONS],
 }
 
+/// How many generations a cache has.
+const GENERATIONS: usize = 8;
+
+/// What an entry takes in the map besides its value, on a 32-bit machine: of the slots of a map at least an
+/// eighth is empty, and more than a half if it has just grown. Bytes.
+pub const ENTRY_OVERHEAD: usize = 56;
+
 /// The hash of a text, for the cache that made it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheKey(u128);
 
 struct Generation<V> {
@@ -40,12 +49,18 @@ struct Entry<V> {
     expires_at: Timestamp,
 }
 
+/// About how much memory shared bytes take on a 32-bit machine, with their counts and the header of the
+/// allocation. Bytes.
+pub fn memory_of(bytes: usize) -> usize {
+    bytes.saturating_add(20)
+}
+
 impl<V> Cache<V> {
-    /// An empty cache of entries that weigh at most `limit` together (at least 2), with a key from
+    /// An empty cache of entries that weigh at most `limit` together (at least 8), with a key from
     /// [`crate::random::Random::key16`].
     pub fn new(key: [u8; 16], limit: usize) -> Self {
-        let half = limit.wrapping_shr(1).max(1);
-        Cache { key, half, young: Generation::default(), old: Generation::default() }
+        let part = limit.checked_div(GENERATIONS).unwrap_or_default().max(1);
+        Cache { key, part, generations: Default::default() }
     }
 
     /// The key of the text that `parts` make together, for a text that is hashed once and used twice.
@@ -62,17 +77,20 @@ impl<V> Cache<V> {
 
     /// The value of a text, if it is cached and not expired.
     pub fn get_by_key(&mut self, CacheKey(hash): CacheKey, now: Timestamp) -> Option<&V> {
-        if let Some(entry) = self.old.remove(&hash) {
+        let [young, old @ ..] = &mut self.generations;
+        if !young.entries.contains_key(&hash) {
+            let entry = old.iter_mut().find_map(|generation| generation.remove(&hash))?;
             self.put(hash, entry);
         }
-        if self.young.entries.get(&hash)?.expires_at <= now {
-            self.young.remove(&hash);
+        let [young, ..] = &mut self.generations;
+        if young.entries.get(&hash)?.expires_at <= now {
+            young.remove(&hash);
         }
-        self.young.entries.get(&hash).map(|entry| &entry.value)
+        young.entries.get(&hash).map(|entry| &entry.value)
     }
 
-    /// Caches `value` until `expires_at`, replacing the earlier value of this text. What weighs more than half
-    /// the limit is not cached.
+    /// Caches `value` until `expires_at`, replacing the earlier value of this text. What weighs more than an
+    /// eighth of the limit is not cached.
     pub fn insert(&mut self, parts: &[&[u8]], value: V, weight: usize, expires_at: Timestamp) {
         self.insert_by_key(self.key(parts), value, weight, expires_at);
     }
@@ -80,16 +98,17 @@ impl<V> Cache<V> {
     /// As [`Cache::insert`], by the key of the text.
     pub fn insert_by_key(&mut self, key: CacheKey, value: V, weight: usize, expires_at: Timestamp) {
         let CacheKey(hash) = key;
-        self.old.remove(&hash);
-        self.young.remove(&hash);
-        if weight <= self.half {
+        for generation in &mut self.generations {
+            generation.remove(&hash);
+        }
+        if weight <= self.part {
             self.put(hash, Entry { value, weight, expires_at });
         }
     }
 
     /// How many entries it has, expired ones included.
     pub fn len(&self) -> usize {
-        self.young.entries.len().saturating_add(self.old.entries.len())
+        self.generations.iter().map(|generation| generation.entries.len()).sum()
     }
 
     /// Whether it is empty.
@@ -98,12 +117,16 @@ impl<V> Cache<V> {
     }
 
     fn put(&mut self, hash: u128, entry: Entry<V>) {
-        if self.young.weight.saturating_add(entry.weight) > self.half {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
+        let [young, ..] = &self.generations;
+        if young.weight.saturating_add(entry.weight) > self.part {
+            // The oldest one becomes the youngest, without its entries.
+            self.generations.rotate_right(1);
+            let [oldest, ..] = &mut self.generations;
+            oldest.clear();
         }
-        self.young.weight = self.young.weight.saturating_add(entry.weight);
-        self.young.entries.insert(hash, entry);
+        let [young, ..] = &mut self.generations;
+        young.weight = young.weight.saturating_add(entry.weight);
+        young.entries.insert(hash, entry);
     }
 
     fn hash(&self, parts: &[&[u8]]) -> u128 {
@@ -177,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_million_entries_stay_within_the_size_limit() {
-        for limit in [2, 3, 1000] {
+        for limit in [8, 15, 1000] {
             let mut cache = cache(limit);
             for i in 0..1_000_000_u32 {
                 cache.insert(&[&i.to_le_bytes()], i, 1, LATER);
@@ -189,16 +212,32 @@ mod tests {
 
     #[test]
     fn heavy_entries_take_the_room_of_several_and_too_heavy_ones_none() {
-        let mut cache = cache(20);
+        let mut cache = cache(80);
         for (name, weight) in [(b"a", 4), (b"b", 6), (b"c", 10), (b"d", 11)] {
             cache.insert(&[name], 1, weight, LATER);
         }
         let has = |cache: &mut Cache<u32>, name: &[u8]| cache.get(&[name], NOW).is_some();
         assert!(!has(&mut cache, b"d") && has(&mut cache, b"c"));
-        // One of half the limit leaves no room for others in its generation.
-        assert!(has(&mut cache, b"a") && !has(&mut cache, b"b") && !has(&mut cache, b"x"));
-        cache.insert(&[b"a"], 2, 11, LATER);
-        assert!(!has(&mut cache, b"a"), "the earlier value of a text does not stay");
+        // As many as have no room beside the others.
+        for number in 0..7_u32 {
+            cache.insert(&[&number.to_le_bytes()], 1, 10, LATER);
+        }
+        assert!(!has(&mut cache, b"a") && !has(&mut cache, b"b") && has(&mut cache, b"c"));
+        cache.insert(&[b"c"], 2, 11, LATER);
+        assert!(!has(&mut cache, b"c"), "the earlier value of a text does not stay");
+    }
+
+    /// People whose requests come in turn.
+    #[test]
+    fn what_takes_seven_eighths_of_the_limit_stays_when_it_is_used_in_turn() {
+        let mut cache = cache(800);
+        for round in 0..5 {
+            for i in 0..700_u32 {
+                let found = cache.get(&[&i.to_le_bytes()], NOW).copied();
+                assert_eq!(found, (round > 0).then_some(i), "{round}");
+                cache.insert(&[&i.to_le_bytes()], i, 1, LATER);
+            }
+        }
     }
 
     #[test]
@@ -237,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_expired_entry_of_the_old_generation_is_never_returned() {
-        let mut cache = cache(2);
+        let mut cache = cache(8);
         cache.insert(&[b"text"], 1, 1, LATER);
         cache.insert(&[b"other"], 2, 1, LATER);
         assert_eq!(cache.get(&[b"text"], LATER), None);
@@ -255,7 +294,7 @@ mod tests {
     #[test]
     fn every_bit_of_a_fingerprint_depends_on_the_text_and_on_the_key() {
         let hashes = |key: u8| -> Vec<u128> {
-            let cache = Cache::<u32>::new([key; 16], 2);
+            let cache = Cache::<u32>::new([key; 16], 8);
             (0..200_u32).map(|text| cache.hash(&[&text.to_le_bytes()])).collect()
         };
         let (ours, others) = (hashes(3), hashes(4));
@@ -269,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_latest_value_of_a_text_wins_in_either_generation() {
-        let mut cache = cache(4);
+        let mut cache = cache(8);
         for i in 0..9_u32 {
             cache.insert(&[b"text"], i, 1, LATER);
             cache.insert(&[&i.to_le_bytes()], i, 1, LATER);
@@ -279,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_replaced_value_does_not_come_back() {
-        let mut cache = cache(4);
+        let mut cache = cache(8);
         cache.insert(&[b"text"], 1, 1, LATER);
         cache.insert(&[b"a"], 0, 1, LATER);
         cache.insert(&[b"b"], 0, 1, LATER);

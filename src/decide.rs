@@ -54,16 +54,19 @@ async fn way(filter: &Rc<Filter>, visit: &mut Visit, callouts: &Callouts) -> Res
     };
     if bearer && let Some((token, place)) = bearer::presented(filter, &visit.request)? {
         visit.token_place = place;
-        let key = bearer::key(filter, &token);
+        let key = bearer::key(filter, token);
         let known = match bearer::cached(filter, rule, key, visit.now()) {
             Some(known) => known,
-            None => Box::pin(bearer::check(filter, visit, rule, (key, token), callouts)).await?,
+            None => {
+                let token = token.read().map_err(ClientError::Bearer)?;
+                Box::pin(bearer::check(filter, visit, rule, (key, token), callouts)).await?
+            }
         };
         return filter.admit_identity(
             visit,
             rule,
-            &known.server.provider,
-            &known.identity_headers,
+            (&known.server.provider, &known.identity_headers),
+            || Ok(&known.identity),
             "token",
             ResponseCookies::default(),
         );
@@ -168,8 +171,8 @@ fn admit_session(
     let why = match filter.admit_identity(
         visit,
         rule,
-        &party.provider,
-        &current.cached.identity_headers,
+        (&party.provider, &current.cached.identity_headers),
+        || Ok(session::identity(filter, &current.cached, jar)?),
         "session",
         response_cookies,
     ) {

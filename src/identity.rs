@@ -59,11 +59,13 @@ impl Identity {
     }
 
     /// Drops the tokens, which a cached identity does not need.
-    pub fn drop_tokens(&mut self) {
+    #[must_use]
+    pub fn without_tokens(mut self) -> Self {
         match &mut self.proof {
             Proof::Session { access_token, id_token, .. } => (*access_token, *id_token) = (None, None),
             Proof::Bearer { access_token, .. } => *access_token = None,
         }
+        self
     }
 
     /// How it was proven.

@@ -32,6 +32,7 @@ pub mod flow;
 mod host;
 pub mod http;
 pub mod identity;
+pub mod identity_headers;
 pub mod jose;
 pub mod json;
 pub mod metrics;

@@ -11,13 +11,12 @@ use crate::config::{ClaimPath, Config};
 use crate::error::ClientError;
 use crate::http::{Headers, Request, folded, folded_byte};
 use crate::identity::{Identity, Proof};
+use crate::identity_headers::{IdTokenHeader, IdentityHeaders, SharedHeaders, pack};
 use crate::jose::Jws;
-use crate::json;
 use crate::oidc::bearer::TokenPlace;
 use crate::oidc::claims::numeric_date;
 use crate::secret::Secret;
 use crate::session::{CookieEdit, Cookies, without_ours};
-use crate::text::SharedText;
 use crate::time::Timestamp;
 
 /// A longer header is not sent but logged: a truncated value could name another person. Bytes.
@@ -45,8 +44,8 @@ impl Edits {
 
     /// Request headers to set, replacing every value that is there.
     pub fn set(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let all = self.set.iter().chain(self.identity.iter());
-        all.map(|(name, value)| (name.as_str(), value.as_slice()))
+        let set = self.set.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        set.chain(self.identity.iter())
     }
 
     /// Names the host to the upstream, and to Envoy, which selects the virtual host again when a module of
@@ -57,56 +56,18 @@ impl Edits {
     }
 }
 
-/// The first so many of headers that were built once.
-#[derive(Debug, Clone, Default)]
-struct SharedHeaders {
-    headers: Option<Rc<[Header]>>,
-    count: usize,
-}
-
-impl SharedHeaders {
-    fn iter(&self) -> impl Iterator<Item = &Header> {
-        self.headers.iter().flat_map(|headers| headers.iter()).take(self.count)
-    }
-}
-
-/// An identity and the headers that pass it to the upstream, built once per session or token.
-pub struct IdentityHeaders {
-    /// The identity.
-    pub identity: Identity,
-    /// Its subject, for the decisions about requests.
-    pub subject: SharedText,
-    headers: Rc<[Header]>,
-    /// When the last header expires, if that is an ID token.
-    id_token_expires_at: Option<Timestamp>,
-}
-
-impl IdentityHeaders {
-    /// About how much memory they take. Bytes.
-    pub fn memory(&self) -> usize {
-        let header = |(name, value): &Header| name.len().saturating_add(value.len()).saturating_add(48);
-        let headers = self.headers.iter().map(header);
-        let scopes = self.identity.scopes().iter().map(|name| name.len().saturating_add(24));
-        let claims = json::memory_of(self.identity.claims());
-        let parts = headers.chain(scopes).chain([claims, self.subject.len()]);
-        parts.fold(size_of::<IdentityHeaders>(), usize::saturating_add)
-    }
-
-    /// The headers at `now`: no expired ID token.
-    fn headers(&self, now: Timestamp) -> SharedHeaders {
-        let has_expired = self.id_token_expires_at.is_some_and(|end| now >= end);
-        let count = self.headers.len().saturating_sub(usize::from(has_expired));
-        SharedHeaders { headers: Some(Rc::clone(&self.headers)), count }
-    }
-}
-
 /// Which headers are ours and how claims become headers.
 pub struct Upstream {
-    headers: Vec<(String, ClaimPath)>,
-    access_token_header: Option<String>,
-    id_token_header: Option<String>,
+    /// The headers for claims, then those for tokens.
+    names: Rc<[String]>,
+    /// The claims, in the order of their headers.
+    claims: Vec<ClaimPath>,
+    access_token_header: Option<usize>,
+    id_token_header: Option<usize>,
     /// As [`folded`] spells them.
     protected: Vec<String>,
+    /// The lengths of these, one bit for each.
+    protected_lengths: u64,
     /// Headers that may have a token, in the same spelling.
     token_headers: Vec<String>,
     /// The cookie that may have one.
@@ -117,41 +78,48 @@ impl Upstream {
     /// As configured.
     pub fn new(config: &Config) -> Self {
         let identity = &config.identity;
-        let tokens = [&identity.access_token_header, &identity.id_token_header];
-        let configured = identity.headers.iter().map(|(name, _)| name).chain(tokens.into_iter().flatten());
-        let protected = configured.chain(&identity.request_headers_to_remove);
+        let mut names: Vec<String> = identity.headers.iter().map(|(name, _)| name.clone()).collect();
+        let [access_token_header, id_token_header] =
+            [&identity.access_token_header, &identity.id_token_header].map(|token| {
+                let name = token.as_ref()?;
+                names.push(name.clone());
+                names.len().checked_sub(1)
+            });
+        let protected = names.iter().chain(&identity.request_headers_to_remove);
+        let protected: Vec<String> = protected.map(|name| folded(name)).collect();
         Upstream {
-            headers: identity.headers.clone(),
-            access_token_header: identity.access_token_header.clone(),
-            id_token_header: identity.id_token_header.clone(),
-            protected: protected.map(|name| folded(name)).collect(),
+            claims: identity.headers.iter().map(|(_, claim)| claim.clone()).collect(),
+            access_token_header,
+            id_token_header,
+            protected_lengths: protected.iter().fold(0, |all, name| all | length_bit(name.len())),
+            protected,
+            names: names.into(),
             token_headers: config.tokens.headers.iter().map(|header| folded(&header.name)).collect(),
             token_cookie: config.tokens.cookie.clone(),
         }
     }
 
-    /// What the upstream receives about an identity.
-    pub fn headers_for(&self, mut identity: Identity) -> IdentityHeaders {
-        let mut headers = self.identity_headers(&identity);
-        let mut ends_at = None;
-        if let (Some(name), Proof::Session { id_token: Some(token), id_token_expires_at, .. }) =
-            (&self.id_token_header, identity.proof())
+    /// What requests with an identity need of it.
+    pub fn headers_for(&self, identity: &Identity) -> IdentityHeaders {
+        let mut packed = self.identity_headers(identity);
+        let mut forwarded = None;
+        if let (Some(header), Proof::Session { id_token: Some(token), id_token_expires_at, .. }) =
+            (self.id_token_header, identity.proof())
         {
-            headers.push((name.clone(), token.expose().into()));
             // Sessions of an older format have the end in the token alone. A token whose end is not known is
             // not forwarded.
-            ends_at = id_token_expires_at.or_else(|| end_of(token)).or(Some(Timestamp(0)));
+            let expires_at = id_token_expires_at.or_else(|| end_of(token)).unwrap_or(Timestamp(0));
+            forwarded = Some(IdTokenHeader { expires_at, begin: packed.len() });
+            pack(&mut packed, header, token.expose().as_bytes());
         }
-        identity.drop_tokens();
-        let subject = identity.subject().unwrap_or_default().into();
-        IdentityHeaders { identity, subject, headers: headers.into(), id_token_expires_at: ends_at }
+        IdentityHeaders::new(identity, packed, forwarded)
     }
 
-    fn identity_headers(&self, identity: &Identity) -> Vec<(String, Vec<u8>)> {
-        let mut out: Vec<(String, Vec<u8>)> = Vec::new();
-        for (name, claim) in &self.headers {
+    fn identity_headers(&self, identity: &Identity) -> Vec<u8> {
+        let mut packed = Vec::with_capacity(256);
+        for (number, (name, claim)) in self.names.iter().zip(&self.claims).enumerate() {
             match claim.find(identity.claims()).and_then(header_value) {
-                Some(value) if value.len() <= HEADER_LIMIT => out.push((name.clone(), value.into())),
+                Some(value) if value.len() <= HEADER_LIMIT => pack(&mut packed, number, value.as_bytes()),
                 Some(value) => log::warn!(
                     "code=header_too_large: the header {name} is left out, it would have {} bytes (limit {HEADER_LIMIT})",
                     value.len()
@@ -163,11 +131,12 @@ impl Upstream {
             Proof::Session { access_token, .. } => access_token.as_ref(),
             Proof::Bearer { access_token, .. } => access_token.as_ref(),
         };
-        if let (Some(name), Some(token)) = (&self.access_token_header, access_token) {
-            let prefix = if name == "authorization" { "Bearer " } else { "" };
-            out.push((name.clone(), format!("{prefix}{}", token.expose()).into()));
+        if let (Some(header), Some(token)) = (self.access_token_header, access_token) {
+            let is_authorization = self.names.get(header).is_some_and(|name| name == "authorization");
+            let prefix = if is_authorization { "Bearer " } else { "" };
+            pack(&mut packed, header, format!("{prefix}{}", token.expose()).as_bytes());
         }
-        out
+        packed
     }
 
     /// Lets a request go on: removes every header that only we may set or that the configuration lists, in
@@ -183,13 +152,14 @@ impl Upstream {
         decision: Decision,
         now: Timestamp,
     ) -> Result<Edits, ClientError> {
-        let has_token =
-            identity_headers.is_some_and(|headers| matches!(headers.identity.proof(), Proof::Bearer { .. }));
-        let identity = identity_headers.map(|headers| headers.headers(now)).unwrap_or_default();
+        let has_token = identity_headers.is_some_and(IdentityHeaders::is_by_token);
+        let identity = identity_headers.map(|headers| headers.headers(now, &self.names)).unwrap_or_default();
         let mut edits = Edits { remove: Vec::new(), set: Vec::new(), identity, decision };
         for (name, value) in request.headers.iter() {
+            let is_protected = self.is_protected(name);
             // Setting replaces the value that is there, if the header occurs once.
-            let is_replaced = edits.identity.iter().any(|(set, _)| set == name)
+            let is_replaced = is_protected
+                && edits.identity.iter().any(|(set, _)| set == name)
                 && (request.host.removes_headers || request.headers.one(name).is_some());
             if is_replaced {
                 continue;
@@ -208,7 +178,7 @@ impl Upstream {
                     return Err(ClientError::ProtectedHeader(name.to_owned()));
                 }
                 remove_or_empty(&mut edits, request, name);
-            } else if self.is_protected(name) {
+            } else if is_protected {
                 if !request.host.removes_headers {
                     return Err(ClientError::ProtectedHeader(name.to_owned()));
                 }
@@ -268,9 +238,12 @@ impl Upstream {
         while let [b' ' | 0..0x20 | 0x7f, rest @ ..] | [rest @ .., b' ' | 0..0x20 | 0x7f] = name {
             name = rest;
         }
-        self.protected.iter().any(|protected| {
-            protected.len() == name.len() && protected.bytes().zip(name).all(|(p, n)| p == folded_byte(*n))
-        })
+        // The length decides for most.
+        self.protected_lengths & length_bit(name.len()) != 0
+            && self.protected.iter().any(|protected| {
+                protected.len() == name.len()
+                    && protected.bytes().zip(name).all(|(p, n)| p == folded_byte(*n))
+            })
     }
 
     /// `Connection: x-auth-sub` makes the next hop drop the header (RFC 9110 section 7.6.1).
@@ -284,6 +257,11 @@ impl Upstream {
             text.split(',').map(str::trim).filter(|name| !self.is_protected(name)).collect();
         kept.join(", ").into_bytes()
     }
+}
+
+/// The bit of a length, which it shares with those that are a multiple of 64 longer.
+fn length_bit(length: usize) -> u64 {
+    1_u64.wrapping_shl(u32::try_from(length & 63).unwrap_or_default())
 }
 
 /// The end of an ID token that was verified at the login.
@@ -341,6 +319,10 @@ fn header_value(claim: &Value) -> Option<String> {
 }
 
 fn encoded(text: &str, in_list: bool) -> String {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%' && !(in_list && byte == b',');
+    if text.bytes().all(is_plain) && !text.starts_with(' ') && !text.ends_with(' ') {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let last = text.len().saturating_sub(1);
     for (at, byte) in text.bytes().enumerate() {
@@ -373,9 +355,10 @@ mod tests {
         for (id_token, forwarded_at_1_999) in [(signed.as_str(), true), ("no JWS", false)] {
             let session =
                 Session { id_token: Some(Secret::from(id_token)), ..crate::session::tests::session() };
-            let headers = Upstream::new(&config).headers_for(Identity::of_session(&session));
-            let is_forwarded =
-                |now: u64| headers.headers(Timestamp(now)).iter().any(|(name, _)| name == "x-id-token");
+            let upstream = Upstream::new(&config);
+            let headers = upstream.headers_for(&Identity::of_session(&session));
+            let headers_at = |now: u64| headers.headers(Timestamp(now), &upstream.names);
+            let is_forwarded = |now: u64| headers_at(now).iter().any(|(name, _)| name == "x-id-token");
             assert_eq!((is_forwarded(1_999), is_forwarded(2_000)), (forwarded_at_1_999, false), "{id_token}");
         }
     }

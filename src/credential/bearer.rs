@@ -13,7 +13,7 @@ use crate::http::Request;
 use crate::identity::{Identity, Proof};
 use crate::jose::{Jws, JwsError, KeySet, Verified};
 use crate::oidc::access_token::{self, AccessToken};
-use crate::oidc::bearer::{BearerError, BearerToken, TokenPlace};
+use crate::oidc::bearer::{BearerError, BearerToken, PresentedToken, TokenPlace};
 use crate::oidc::claims;
 use crate::provider::{Audience, BoundRule, Provider, ResourceServer, TokenSource, one_of_issuer};
 use crate::rules::Initiator;
@@ -24,8 +24,11 @@ use crate::time::Timestamp;
 ///
 /// # Errors
 /// It cannot be read, is not the only one, or came in a cookie with a request that it must not authenticate.
-pub fn presented(filter: &Filter, request: &Request) -> Result<Option<(BearerToken, TokenPlace)>, Error> {
-    let found = BearerToken::read(&request.headers).map_err(ClientError::Bearer)?;
+pub fn presented<'a>(
+    filter: &Filter,
+    request: &'a Request,
+) -> Result<Option<(PresentedToken<'a>, TokenPlace)>, Error> {
+    let found = PresentedToken::find(&request.headers).map_err(ClientError::Bearer)?;
     let found = found.map(|token| (token, TokenPlace::Authorization));
     if filter.config.tokens.is_empty() {
         return Ok(found);
@@ -52,14 +55,14 @@ fn may_change_something(request: &Request) -> bool {
 
 /// The same with the places of the configuration.
 #[inline(never)]
-fn with_elsewhere(
-    mut found: Option<(BearerToken, TokenPlace)>,
+fn with_elsewhere<'a>(
+    mut found: Option<(PresentedToken<'a>, TokenPlace)>,
     tokens: &Tokens,
-    request: &Request,
-) -> Result<Option<(BearerToken, TokenPlace)>, ClientError> {
+    request: &'a Request,
+) -> Result<Option<(PresentedToken<'a>, TokenPlace)>, ClientError> {
     let headers = &request.headers;
-    let mut add = |value: &[u8], place| {
-        let token = BearerToken::new(value)?;
+    let mut add = |value: &'a [u8], place| {
+        let token = PresentedToken::new(value)?;
         if found.replace((token, place)).is_some() {
             return Err(BearerError::Ambiguous);
         }
@@ -87,8 +90,8 @@ fn with_elsewhere(
 }
 
 /// The key of a token in the cache.
-pub fn key(filter: &Filter, token: &BearerToken) -> CacheKey {
-    filter.tokens.borrow().key(&[token.secret().expose().as_bytes()])
+pub fn key(filter: &Filter, token: PresentedToken<'_>) -> CacheKey {
+    filter.tokens.borrow().key(&[token.bytes()])
 }
 
 /// A cached token, if it still counts for this rule.
@@ -96,7 +99,7 @@ pub fn cached(filter: &Filter, rule: &BoundRule, key: CacheKey, now: Timestamp) 
     let cached = Rc::clone(filter.tokens.borrow_mut().get_by_key(key, now)?);
     let server = &cached.server;
     let keys = server.keys()?;
-    let Proof::Bearer { expires_at, .. } = cached.identity_headers.identity.proof() else { return None };
+    let Proof::Bearer { expires_at, .. } = cached.identity.proof() else { return None };
     let counts = rule.resource_servers.iter().any(|accepted| Rc::ptr_eq(accepted, server))
         && Rc::ptr_eq(&keys, &cached.keys)
         && cached.audience.is_for(rule)
@@ -137,9 +140,12 @@ pub async fn check(
     let access_token = AccessToken::check(verified, &expect).map_err(ClientError::AccessToken)?;
     let until = access_token.expires_at() + server.config.leeway;
     let audience = Audience::of(&access_token, rule, server);
-    let identity_headers = filter.upstream.headers_for(Identity::of_token(access_token, token.into_secret()));
-    let memory = identity_headers.memory();
-    let cached = Rc::new(CachedToken { identity_headers, server: Rc::clone(server), audience, keys });
+    let identity = Identity::of_token(access_token, token.into_secret());
+    let identity_headers = filter.upstream.headers_for(&identity);
+    let identity = identity.without_tokens();
+    let server = Rc::clone(server);
+    let cached = Rc::new(CachedToken { identity, identity_headers, server, audience, keys });
+    let memory = cached.memory();
     filter.tokens.borrow_mut().insert_by_key(key, Rc::clone(&cached), memory, until);
     Ok(cached)
 }

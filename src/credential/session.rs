@@ -1,17 +1,17 @@
 //! The session of a person: read from the cookies, cached, extended.
 
-use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::cache::CacheKey;
 use crate::error::{ClientError, ConfigurationError, Error};
 use crate::filter::sessions::CachedSession;
 use crate::filter::{Filter, Visit};
 use crate::identity::Identity;
 use crate::metrics::{DroppedPart, Metric};
 use crate::provider::RelyingParty;
-use crate::session::{Jar, OpenError, Session, SessionEnded, SessionTooLarge};
+use crate::session::{Fingerprint, Jar, OpenError, Opened, Session, SessionEnded, SessionTooLarge};
 use crate::time::Timestamp;
 
 /// The session in the cookies.
@@ -84,7 +84,7 @@ fn unreadable(filter: &Filter, party: &RelyingParty, sealed: &str, now: Timestam
 /// # Errors
 /// It is over.
 pub fn counts(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Result<(), ClientError> {
-    let state = cached.session.state(&filter.config.session, now);
+    let state = cached.lifetimes.state(&filter.config.session, now);
     state.and_then(|()| has_not_ended(filter, cached, now)).map_err(ClientError::SessionEnded)
 }
 
@@ -102,7 +102,7 @@ fn has_not_ended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Res
     if cached.checked_at.get() == Some(generation) {
         return Ok(());
     }
-    if let Some(why) = ended.find(&filter.store, &cached.session) {
+    if let Some(why) = ended.find(&filter.store, cached.names()) {
         return Err(why);
     }
     cached.checked_at.set(Some(generation));
@@ -111,7 +111,7 @@ fn has_not_ended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> Res
 
 /// Whether it is time to write the cookie of a session again: to extend it, or under the first key.
 pub fn is_extended(filter: &Filter, cached: &CachedSession, now: Timestamp) -> bool {
-    cached.needs_reseal || cached.session.needs_extension(&filter.config.session, now)
+    cached.needs_reseal || cached.lifetimes.needs_extension(&filter.config.session, now)
 }
 
 /// The session of a sealed text, whether it counts or not. Cached.
@@ -121,9 +121,67 @@ pub fn open(
     sealed: &str,
     now: Timestamp,
 ) -> Option<Rc<CachedSession>> {
-    let key = [&party.number.to_le_bytes()[..], sealed.as_bytes()];
-    let read = || Some((party.cookies.open_session(sealed)?, party.cookies.needs_reseal(sealed)));
-    cached(filter, party, &key, read, now)
+    let text = text(filter, party, sealed);
+    if let Some(cached) = filter.sessions.borrow_mut().get_by_key(text, now) {
+        return Some(Rc::clone(cached));
+    }
+    let opened = Rc::new(party.cookies.open(sealed, filter.needs.forwarded())?);
+    let of = (&opened.session, opened.has_refresh_token);
+    let cached = remembered(filter, party, text, of, party.cookies.needs_reseal(sealed))?;
+    filter.last_opened.set(text, opened);
+    Some(keep(filter, cached))
+}
+
+/// What names the session of a sealed text in the cache.
+fn text(filter: &Filter, party: &RelyingParty, sealed: &str) -> CacheKey {
+    filter.sessions.borrow().key(&[&party.number.to_le_bytes()[..], sealed.as_bytes()])
+}
+
+/// An opened session once more, from the cookies of the request that it was found in.
+fn opened(filter: &Filter, cached: &CachedSession, jar: &Jar<'_>) -> Result<Rc<Opened>, ClientError> {
+    let again = || {
+        let party = &cached.party;
+        let mut texts = party.cookies.session_text(jar);
+        let sealed = texts.find(|sealed| text(filter, party, sealed) == cached.text)?;
+        let opened = Rc::new(party.cookies.open(&sealed, filter.needs.forwarded())?);
+        filter.last_opened.set(cached.text, Rc::clone(&opened));
+        Some(opened)
+    };
+    filter.last_opened.get(cached.text).or_else(again).ok_or(UNREADABLE)
+}
+
+/// A session that does not open a second time.
+const UNREADABLE: ClientError = ClientError::SessionUnreadable(OpenError::Otherwise);
+
+/// All of a session, whether it counts or not, from the cookies of the request that it was found in.
+///
+/// # Errors
+/// It is not in these cookies.
+pub fn whole(filter: &Filter, cached: &CachedSession, jar: &Jar<'_>) -> Result<Rc<Session>, ClientError> {
+    match &cached.refreshed {
+        Some(session) => Ok(Rc::clone(session)),
+        None => opened(filter, cached, jar)?.whole().map(Rc::new).ok_or(UNREADABLE),
+    }
+}
+
+/// Whose session it is, with the claims and scopes that rules ask for.
+///
+/// # Errors
+/// As [`whole`].
+pub fn identity(filter: &Filter, cached: &CachedSession, jar: &Jar<'_>) -> Result<Identity, ClientError> {
+    match &cached.refreshed {
+        Some(session) => Ok(Identity::of_session(session)),
+        None => Ok(Identity::of_session(&opened(filter, cached, jar)?.session)),
+    }
+}
+
+/// Distinguishes this state of a session from all others. `None` as [`whole`].
+pub fn fingerprint<'s>(filter: &Filter, cached: &'s CachedSession, jar: &Jar<'_>) -> Option<&'s Fingerprint> {
+    if let Some(known) = cached.fingerprint.get() {
+        return Some(known);
+    }
+    let session = whole(filter, cached, jar).ok()?;
+    Some(cached.fingerprint.get_or_init(|| Box::new(Fingerprint::of(&session))))
 }
 
 /// The session that one was refreshed to, whether it counts or not, from its sealed changes. Cached. `None`
@@ -131,27 +189,33 @@ pub fn open(
 pub fn open_refreshed(
     filter: &Filter,
     before: &CachedSession,
+    jar: &Jar<'_>,
     sealed: &str,
     now: Timestamp,
 ) -> Option<Rc<CachedSession>> {
-    let (party, of) = (&before.party, before.fingerprint());
-    let key = [&party.number.to_le_bytes()[..], of.bytes(), sealed.as_bytes()];
-    let read = || party.cookies.open_refreshed(&before.session, of, sealed);
-    cached(filter, party, &key, read, now)
-}
-
-/// A session by the text that it was read from: opened, if it is not cached.
-fn cached(
-    filter: &Filter,
-    party: &Rc<RelyingParty>,
-    key: &[&[u8]],
-    read: impl FnOnce() -> Option<(Session, bool)>,
-    now: Timestamp,
-) -> Option<Rc<CachedSession>> {
-    if let Some(cached) = filter.sessions.borrow_mut().get(key, now) {
+    let (party, of) = (&before.party, fingerprint(filter, before, jar)?);
+    let parts = [&party.number.to_le_bytes()[..], of.bytes(), sealed.as_bytes()];
+    let text = filter.sessions.borrow().key(&parts);
+    if let Some(cached) = filter.sessions.borrow_mut().get_by_key(text, now) {
         return Some(Rc::clone(cached));
     }
-    let (session, needs_reseal) = read()?;
+    let whole = whole(filter, before, jar).ok()?;
+    let (session, needs_reseal) = party.cookies.open_refreshed(&whole, of, sealed)?;
+    let has_refresh_token = session.refresh_token.is_some();
+    let mut cached = remembered(filter, party, text, (&session, has_refresh_token), needs_reseal)?;
+    // No cookie has it yet.
+    cached.refreshed = Some(Rc::new(session));
+    Some(keep(filter, cached))
+}
+
+/// What is remembered of a session that was opened. `None` if it does not count for this configuration.
+fn remembered(
+    filter: &Filter,
+    party: &Rc<RelyingParty>,
+    text: CacheKey,
+    (session, has_refresh_token): (&Session, bool),
+    needs_reseal: bool,
+) -> Option<CachedSession> {
     if session.needs != filter.needs.fingerprint() {
         return None;
     }
@@ -160,20 +224,16 @@ fn cached(
     if !party.config.is_issuer(issuer?) {
         return None;
     }
-    let identity_headers = filter.upstream.headers_for(Identity::of_session(&session));
-    let expires_at = session.ends_at(&filter.config.session);
-    let cached = Rc::new(CachedSession {
-        id: session.id.as_str().into(),
-        session,
-        party: Rc::clone(party),
-        identity_headers,
-        needs_reseal,
-        checked_at: Cell::default(),
-        fingerprint: OnceCell::new(),
-    });
-    let memory = cached.session.memory().saturating_add(cached.identity_headers.memory());
-    filter.sessions.borrow_mut().insert(key, Rc::clone(&cached), memory, expires_at);
-    Some(cached)
+    let identity_headers = filter.upstream.headers_for(&Identity::of_session(session));
+    Some(CachedSession::new(session, has_refresh_token, party, identity_headers, text, needs_reseal))
+}
+
+fn keep(filter: &Filter, cached: CachedSession) -> Rc<CachedSession> {
+    let cached = Rc::new(cached);
+    let expires_at = cached.lifetimes.ends_at(&filter.config.session);
+    let (text, memory) = (cached.text, cached.memory());
+    filter.sessions.borrow_mut().insert_by_key(text, Rc::clone(&cached), memory, expires_at);
+    cached
 }
 
 /// The session that one was refreshed to.
@@ -183,10 +243,11 @@ fn cached(
 pub fn open_refreshed_and_check(
     filter: &Filter,
     before: &CachedSession,
+    jar: &Jar<'_>,
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    let cached = open_refreshed(filter, before, sealed, now);
+    let cached = open_refreshed(filter, before, jar, sealed, now);
     let cached = cached.ok_or(ClientError::SessionUnreadable(OpenError::Otherwise))?;
     counts(filter, &cached, now)?;
     Ok(cached)
@@ -301,16 +362,8 @@ mod tests {
         let end =
             |whose: RevocationTarget<'_>| party.revocation_list.end_here(&filter.store, whose, NOW).unwrap();
         end(RevocationTarget::Subject(ISSUER, "somebody else"));
-        let identity_headers = filter.upstream.headers_for(Identity::of_session(&session));
-        let found = CachedSession {
-            id: session.id.as_str().into(),
-            session,
-            party: Rc::clone(&party),
-            identity_headers,
-            needs_reseal: false,
-            checked_at: Cell::default(),
-            fingerprint: OnceCell::new(),
-        };
+        let text = text(&filter, &party, "a text");
+        let found = remembered(&filter, &party, text, (&session, false), false).unwrap();
         let another = Rc::clone(&filter);
         let ends = move || {
             party

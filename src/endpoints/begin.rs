@@ -129,7 +129,9 @@ fn send_to_provider(
     // What the session requested stays requested, or two rules would send the person back and forth.
     let is_of_a_rule =
         |scope: &&String| filter.rules.iter().any(|rule| rule.authentication.scopes.contains(scope));
-    let earlier = found.iter().flat_map(|found| &found.session.requested_scopes);
+    let has_scopes = filter.rules.iter().any(|rule| !rule.authentication.scopes.is_empty());
+    let whole = found.as_ref().filter(|_| has_scopes).map(|found| session::whole(filter, found, &jar));
+    let earlier = whole.iter().flatten().flat_map(|session| &session.requested_scopes);
     scopes.extend(earlier.filter(is_of_a_rule).cloned());
     let scopes = step_up::besides(scopes, &party.config.scopes);
     let needless = match &found {
@@ -162,7 +164,7 @@ fn send_to_provider(
         max_age,
         scopes,
         person: found.map(|found| {
-            let (issuer, subject) = found.session.person();
+            let (issuer, subject) = found.person();
             (issuer.to_owned(), subject.to_owned())
         }),
         landing: begin.landing,

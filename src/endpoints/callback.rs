@@ -109,7 +109,7 @@ async fn redeem(
     let [lost, page] = [party.cookies.lost(), party.cookies.needless(&login.return_to)];
     let attempts = [(lost, login.attempts.saturating_add(1)), (page, needless)];
     let attempts = filter.cookies.set_attempts(&attempts, &jar, callouts.now());
-    let who = FormOwner::of(id_token.claims(), id_token.subject());
+    let who = FormOwner::of(id_token.person());
     let landed = landing::after_login(filter, visit, party, &login, who)?;
     // Only now, when nothing can fail any more: a failure response sets these cookies too.
     let mut cookies = std::mem::take(&mut extras.cookies);

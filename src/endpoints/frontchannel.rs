@@ -35,11 +35,11 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<
     let mut detail = "the request has no session of this issuer".to_owned();
     for party in &of_issuer {
         let Ok(found) = session::of(filter, visit, party, &jar) else { continue };
-        let (of_session, _) = found.session.person();
+        let (of_session, _) = found.person();
         if of_session != issuer {
             continue;
         }
-        match found.session.provider_session() {
+        match found.names().provider_session {
             Some(of_session) if of_session == sid => {}
             Some(_) => {
                 "the session of this browser has another sid".clone_into(&mut detail);
@@ -55,12 +55,7 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<
         }
         logout::end_session(filter, &found, callouts).await;
         cookies.extend(filter.cookies.delete_session(&party.cookies, &jar));
-        decision = filter.decision(
-            visit,
-            "frontchannel_logged_out",
-            &party.provider,
-            found.session.subject.as_str(),
-        );
+        decision = filter.decision(visit, "frontchannel_logged_out", &party.provider, found.subject());
     }
     if decision.code == "frontchannel_logged_out" {
         detail.clear();

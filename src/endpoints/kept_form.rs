@@ -127,7 +127,7 @@ fn kept(
 fn ended(filter: &Filter, party: &Rc<RelyingParty>, jar: &Jar<'_>, visit: &Visit) -> Option<FormOwner> {
     let mut texts = party.cookies.session_text(jar);
     let ended = texts.find_map(|sealed| session::open(filter, party, &sealed, visit.now()))?;
-    Some(FormOwner::of(&ended.session.claims, &ended.session.subject))
+    Some(FormOwner::of(ended.person()))
 }
 
 /// The page on which the form was filled in, if the browser sends it: the destination if the window has
@@ -191,9 +191,9 @@ async fn open<'f>(
     }
     let jar = Jar::read(&visit.request.headers);
     let found = session::of(filter, visit, party, &jar)?;
-    let subject = found.session.subject.as_str();
+    let subject = found.subject();
     visit.note_identity(&party.provider, subject);
-    let who = FormOwner::of(&found.session.claims, subject);
+    let who = FormOwner::of(found.person());
     if finished.who != who || form.filled_in_by.is_some_and(|filled_in_by| filled_in_by != who) {
         return Err(ClientError::KeptForm(FormLost::OtherPerson).into());
     }

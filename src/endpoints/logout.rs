@@ -44,14 +44,17 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
     for party in filter.registry.relying_parties() {
         if let Ok(session) = session::of(filter, visit, party, &jar) {
             end_session(filter, &session, callouts).await;
-            let latest = refresh::latest(filter, &session, visit.now());
-            revocation::begin(filter, party, &latest.cached.session, visit.now());
+            let latest = refresh::latest(filter, &session, &jar, visit.now());
+            if let Ok(latest) = session::whole(filter, &latest.cached, &jar) {
+                revocation::begin(filter, party, &latest, visit.now());
+            }
             ended.push(session);
         }
         cookies.extend(filter.cookies.delete_session(&party.cookies, &jar));
     }
     let parties: Vec<&RelyingParty> = ended.iter().map(|session| &*session.party).collect();
-    let hint = ended.first().and_then(|session| session.session.id_token.as_ref());
+    let first = ended.first().and_then(|session| session::whole(filter, session, &jar).ok());
+    let hint = first.as_ref().and_then(|session| session.id_token.as_ref());
     let (location, cookie) = at_providers(filter, visit, &parties, hint)
         .unwrap_or_else(|| (filter.config.endpoints.logged_out.clone(), filter.cookies.clear_logout(&jar)));
     cookies.extend(cookie);
@@ -63,15 +66,15 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
                 session.identity_headers.subject.clone(),
                 session.id.clone(),
             );
-            (Some(&session.party.provider), session.session.subject.as_str())
+            (Some(&session.party.provider), &**session.subject())
         }
         None => (filter.providers().first(), ""),
     };
     let decision = filter.decision(visit, "logged_out", provider, subject);
     // One line names one person; each other person gets a line.
     for session in ended.iter().skip(1) {
-        let subject = shown(&session.session.subject);
-        let (provider, id) = (&session.party.config.name, &session.session.id);
+        let subject = shown(session.subject());
+        let (provider, id) = (&session.party.config.name, &session.id);
         log::info!("code=logged_out provider={provider} sub=\"{subject}\" session={id} too");
     }
     filter.audit(visit, &decision, response.status, "");
@@ -82,7 +85,7 @@ pub async fn end(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> Res
 /// about to write it.
 pub async fn end_session(filter: &Filter, found: &CachedSession, callouts: &Callouts) {
     found.look_again();
-    let whose = RevocationTarget::Id { id: &found.session.id, person: found.session.person() };
+    let whose = RevocationTarget::Id { id: &found.id, person: found.person() };
     if let Err(error) = found.party.revocation_list.end(&filter.store, whose, callouts).await {
         let error = Error::from(error);
         // The cookie is deleted in any case.

@@ -31,7 +31,7 @@ pub fn lost(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, why: &Erro
         // wrong.
         let mut texts = party.cookies.session_text(&jar);
         let found = texts.find_map(|text| session::open(filter, party, &text, visit.now()));
-        at = found.map_or(at, |found| found.session.created_at);
+        at = found.map_or(at, |found| found.lifetimes.created_at);
     }
     let (lost, _) = filter.cookies.attempts(party.cookies.lost(), &jar, at);
     let kind = match why {
@@ -63,7 +63,7 @@ pub fn needless(
     let leaves = filter.origin(request).ok().is_none_or(|here| here != provider_origin);
     let is_by_person = leaves && FetchMetadata::of(request).is_a_click_here();
     let is_requested = request.path_only() == filter.config.endpoints.login;
-    if !is_requested || is_by_person || visit.now().since(found.session.created_at) >= JUST_BEGUN {
+    if !is_requested || is_by_person || visit.now().since(found.lifetimes.created_at) >= JUST_BEGUN {
         return Ok(0);
     }
     let (needless, _) = attempts(filter, visit, party.cookies.needless(page));
@@ -72,7 +72,7 @@ pub fn needless(
         visit,
         needless.saturating_add(1),
         LoginLoop::Needless,
-        &format_args!("the session {}", found.session.id),
+        &format_args!("the session {}", &*found.id),
     )
 }
 
@@ -84,7 +84,7 @@ pub fn needless(
 pub fn unseen(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, login: &Login) -> Result<u8, Error> {
     let found = session::find(filter, party, &Jar::read(&visit.request.headers), visit.now());
     let Some(found) = found.ok().filter(|found| {
-        let created_at = found.session.created_at;
+        let created_at = found.lifetimes.created_at;
         login.person.is_none()
             && created_at < login.started_at
             && login.started_at.since(created_at) < JUST_BEGUN
@@ -97,7 +97,7 @@ pub fn unseen(filter: &Filter, visit: &Visit, party: &Rc<RelyingParty>, login: &
         visit,
         needless.saturating_add(1),
         LoginLoop::OtherFilter,
-        &format_args!("the session {}", found.session.id),
+        &format_args!("the session {}", &*found.id),
     )
 }
 
@@ -120,20 +120,15 @@ pub async fn done_before(
     // Times are whole seconds, and a fast loop makes several attempts in one: a login that began in the
     // same second as the session counts as begun after it. A response that is opened again began before the
     // last count.
-    if started_at < found.session.created_at
+    if started_at < found.lifetimes.created_at
         || started_at < counted_at
         || is_redeemed(filter, party, state, callouts).await
     {
         return Ok(None);
     }
     let needless = needless.saturating_add(1);
-    let needless = within(
-        filter,
-        visit,
-        needless,
-        LoginLoop::OtherFilter,
-        &format_args!("the session {}", found.session.id),
-    )?;
+    let needless =
+        within(filter, visit, needless, LoginLoop::OtherFilter, &format_args!("the session {}", &*found.id))?;
     let jar = Jar::read(&visit.request.headers);
     Ok(Some(filter.cookies.set_attempts(&[(of, needless)], &jar, visit.now())))
 }

@@ -48,7 +48,7 @@ pub async fn serve(filter: &Rc<Filter>, visit: &Visit, callouts: &Callouts) -> R
         true => refresh::current(filter, visit, found, callouts).await?,
         false => CurrentSession::as_in_cookie(found),
     };
-    Ok(session_information(filter, visit, &current))
+    session_information(filter, visit, &current)
 }
 
 /// The provider of the session: that of the page in `return_to`, as at the login endpoint.
@@ -61,11 +61,15 @@ fn relying_party<'a>(filter: &'a Filter, request: &Request) -> Result<&'a Rc<Rel
 }
 
 /// The response about a session.
-fn session_information(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSession) -> Answer {
+fn session_information(
+    filter: &Rc<Filter>,
+    visit: &Visit,
+    current: &CurrentSession,
+) -> Result<Answer, Error> {
     let cached = &current.cached;
     let jar = Jar::read(&visit.request.headers);
-    let session = &cached.session;
-    let mut seen_at = session.seen_at;
+    let session = session::whole(filter, cached, &jar)?;
+    let mut seen_at = cached.lifetimes.seen_at;
     let cookies = if visit.request.method == "POST" {
         seen_at = if written::is_due(filter, current, visit.now()) { visit.now() } else { seen_at };
         let cleared = filter.cookies.clear_attempts(&jar, visit.now()).into_iter();
@@ -76,7 +80,7 @@ fn session_information(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSess
     };
     let config = &filter.config.session;
     let idle_expires_in = config.idle_timeout.0.saturating_sub(visit.now().since(seen_at).0);
-    let expires_in = session.ends_at(config).since(visit.now()).0;
+    let expires_in = cached.lifetimes.ends_at(config).since(visit.now()).0;
     let mut info = json!({
         "logged_in": true,
         "claims": claims(filter, &session.claims),
@@ -94,10 +98,10 @@ fn session_information(filter: &Rc<Filter>, visit: &Visit, current: &CurrentSess
         .header("x-content-type-options", "nosniff")
         .header("cross-origin-resource-policy", "same-origin")
         .body(info.to_string());
-    let decision = filter.decision(visit, "session_info", &cached.party.provider, session.subject.as_str());
+    let decision = filter.decision(visit, "session_info", &cached.party.provider, cached.subject());
     // Pages poll this endpoint.
     audit::admitted(&visit.request, &decision);
-    Answer::Respond(response.set_cookies(cookies), decision)
+    Ok(Answer::Respond(response.set_cookies(cookies), decision))
 }
 
 /// The claims that the configuration shows.

@@ -108,7 +108,7 @@ pub async fn end_of_somebody_else(
     callouts: &Callouts,
 ) {
     if let Ok(found) = session::find(filter, party, jar, callouts.now())
-        && found.session.person() != id_token.person()
+        && found.person() != id_token.person()
     {
         logout::end_session(filter, &found, callouts).await;
     }

@@ -60,6 +60,6 @@ pub struct SessionWrite {
 
 impl fmt::Debug for SessionWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Written {}", self.from_cookie.session.id)
+        write!(f, "Written {}", &*self.from_cookie.id)
     }
 }

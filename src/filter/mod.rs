@@ -10,35 +10,39 @@ pub(crate) mod sessions;
 mod site;
 mod startup;
 
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use admission::{Admission, ResponseCookies};
 use room::Room;
-use sessions::{CachedSession, Needs};
+use sessions::{CachedSession, LastOpened, Needs};
 
 use crate::audit::{self, Decision, Log};
-use crate::cache::Cache;
+use crate::cache::{Cache, ENTRY_OVERHEAD, memory_of};
 use crate::config::Config;
 use crate::error::{ConfigurationError, Error};
 use crate::flow::{Flow, Lane, Outcome, Step};
 use crate::http::Response;
+use crate::identity::Identity;
+use crate::identity_headers::IdentityHeaders;
 use crate::jose::KeySet;
 use crate::jose::verify::HostVerifier;
+use crate::json;
 use crate::metrics::{HostMetrics, Metrics};
 use crate::provider::{Audience, BoundRule, Provider, Registry, ResourceServer};
 use crate::random::{HostRandomness, Random};
-use crate::rules::without_usual_port;
+use crate::rules::{check_age, without_usual_port};
 use crate::secret::Secret;
 use crate::session::Cookies;
 use crate::store::instance::Instance;
 use crate::store::{SharedData, Store};
 use crate::text::SharedText;
 use crate::time::Timestamp;
-use crate::upstream::{IdentityHeaders, Upstream};
+use crate::upstream::Upstream;
 pub(crate) use crate::visit::Visit;
 
-/// Memory of the opened sessions in the cache of one worker: some thousands of usual ones. Bytes.
+/// Memory of the opened sessions in the cache of one worker: more than ten thousand usual ones. Bytes.
 const SESSIONS_MEMORY: usize = 8 * 1024 * 1024;
 
 /// Memory of the verified tokens in the cache of one worker. Bytes.
@@ -59,6 +63,8 @@ pub struct Filter {
     pub(crate) random: Random,
     pub(crate) needs: Needs,
     pub(crate) sessions: RefCell<Cache<Rc<CachedSession>>>,
+    /// The session that was opened last, for what its cached entry lacks.
+    pub(crate) last_opened: LastOpened,
     pub(crate) tokens: RefCell<Cache<Rc<CachedToken>>>,
     /// What the workers share.
     pub(crate) store: Rc<Store>,
@@ -78,7 +84,9 @@ pub struct Filter {
 
 /// A verified token and its result, cached per worker.
 pub struct CachedToken {
-    /// The identity, and the headers for the upstream.
+    /// The identity.
+    pub identity: Identity,
+    /// What requests need of it.
     pub identity_headers: IdentityHeaders,
     /// The resource server that accepts it.
     pub(crate) server: Rc<ResourceServer>,
@@ -87,6 +95,16 @@ pub struct CachedToken {
     /// The keys it was verified with: after a new fetch of the keys it is verified again, so that a key
     /// that the provider withdrew is not trusted longer.
     pub(crate) keys: Rc<KeySet>,
+}
+
+impl CachedToken {
+    /// About how much memory it takes. Bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let scopes = self.identity.scopes().iter().map(|name| memory_of(name.len()));
+        let parts = scopes.chain([json::memory_of(self.identity.claims()), self.identity_headers.memory()]);
+        let own = memory_of(size_of::<CachedToken>()).saturating_add(ENTRY_OVERHEAD);
+        parts.fold(own, usize::saturating_add)
+    }
 }
 
 /// What the filter gets from its host besides requests and replies.
@@ -140,11 +158,17 @@ impl Filter {
         let verifier = host.verify.filter(|_| !config.verify_in_module);
         let registry = Registry::new(&config, &cookies, verifier, (&store, host.worker));
         Ok(Rc::new(Filter {
-            rules: config.rules.iter().map(|rule| BoundRule::new(rule, &registry)).collect(),
+            rules: config
+                .rules
+                .iter()
+                .enumerate()
+                .map(|(number, rule)| BoundRule::new(number, rule, &registry))
+                .collect(),
             registry,
             cookies,
             upstream: Upstream::new(&config),
             sessions: RefCell::new(Cache::new(random.key16(now)?, SESSIONS_MEMORY)),
+            last_opened: LastOpened::default(),
             tokens: RefCell::new(Cache::new(random.key16(now)?, TOKENS_MEMORY)),
             needs: Needs::of(&config),
             store,
@@ -237,24 +261,33 @@ impl Filter {
         self.upstream.protected_trailers(trailers)
     }
 
-    /// Admits an identity that satisfies the rule, or whose refusal is only reported.
-    pub(crate) fn admit_identity(
+    /// Admits an identity that satisfies the rule, or whose refusal is only reported. The identity itself is read
+    /// only if it is not known yet whether it satisfies the rule.
+    pub(crate) fn admit_identity<I: Borrow<Identity>>(
         &self,
         visit: &Visit,
         rule: &BoundRule,
-        provider: &Rc<Provider>,
-        identity_headers: &IdentityHeaders,
+        (provider, identity_headers): (&Rc<Provider>, &IdentityHeaders),
+        identity: impl FnOnce() -> Result<I, Error>,
         code: &'static str,
         response_cookies: ResponseCookies,
     ) -> Result<Answer, Error> {
         visit.note_identity(provider, &identity_headers.subject);
-        if rule.is_conditional
-            && let Err(why) = requirements::check(rule, provider, &identity_headers.identity, visit.now())
+        let leeway = provider.config.leeway;
+        if let Some(number) = rule.requirement
+            && !(identity_headers.satisfied().has(number)
+                && check_age(&rule.authentication, identity_headers.auth_time(), leeway, visit.now()).is_ok())
         {
-            if !rule.report_only {
-                return Err(why.into());
+            let identity = identity()?;
+            match requirements::check(rule, provider, identity.borrow(), visit.now()) {
+                // The age of a token changes with each request.
+                Ok(()) if rule.token.max_age.is_some() => {}
+                Ok(()) => identity_headers.satisfied().add(number, self.rules.len()),
+                Err(why) if rule.report_only => {
+                    self.report(visit, provider, &identity_headers.subject, &why);
+                }
+                Err(why) => return Err(why.into()),
             }
-            self.report(visit, provider, &identity_headers.subject, &why);
         }
         self.admit(visit, Some((provider, identity_headers)), code, response_cookies)
     }

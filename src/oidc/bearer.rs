@@ -11,6 +11,9 @@ use crate::secret::Secret;
 /// Longer tokens are refused. Bytes.
 pub const TOKEN_LIMIT: usize = 16 * 1024;
 
+/// The scheme of bearer tokens, in any letter case.
+const SCHEME: &[u8] = b"bearer";
+
 /// An access token as a request presented it. Well-formed, and not checked any further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BearerToken(Secret);
@@ -78,39 +81,66 @@ impl fmt::Display for BearerError {
     }
 }
 
-impl BearerToken {
-    /// Reads the token of a request. `None` if it has no `Authorization`, or one of another scheme.
+/// What stands in the place of an access token in a request. Its characters were not looked at.
+#[derive(Clone, Copy)]
+pub struct PresentedToken<'a>(&'a [u8]);
+
+impl<'a> PresentedToken<'a> {
+    /// Finds the token of a request. `None` if it has no `Authorization`, or one of another scheme.
     ///
     /// # Errors
     /// The scheme is `Bearer`, in any letter case, but no token follows; or there are several
     /// `Authorization` fields, of any scheme.
-    pub fn read(headers: &Headers) -> Result<Option<BearerToken>, BearerError> {
+    pub fn find(headers: &'a Headers) -> Result<Option<PresentedToken<'a>>, BearerError> {
         let mut fields = headers.all("authorization");
         let Some(value) = fields.next() else { return Ok(None) };
         if fields.next().is_some() {
             return Err(BearerError::Repeated);
         }
-        let scheme_length = value.iter().take_while(|byte| is_token_character(**byte)).count();
-        let (scheme, rest) = value.split_at_checked(scheme_length).unwrap_or((value, &[]));
-        if !scheme.eq_ignore_ascii_case(b"bearer") {
+        let Some((scheme, rest)) = value.split_at_checked(SCHEME.len()) else { return Ok(None) };
+        let is_longer = rest.first().is_some_and(|byte| is_token_character(*byte));
+        if is_longer || !scheme.eq_ignore_ascii_case(SCHEME) {
             return Ok(None);
         }
         let token = match rest {
             [b' ', token @ ..] if !token.starts_with(b" ") => token,
             _ => return Err(BearerError::Separator),
         };
-        BearerToken::new(token).map(Some)
+        PresentedToken::new(token).map(Some)
     }
 
     /// A token on its own, as a header or a cookie has it.
     ///
     /// # Errors
-    /// It is too long, or has characters that no token has.
-    pub fn new(token: &[u8]) -> Result<BearerToken, BearerError> {
+    /// It is too long.
+    pub fn new(token: &'a [u8]) -> Result<PresentedToken<'a>, BearerError> {
         if token.len() > TOKEN_LIMIT {
             return Err(BearerError::TooLong(token.len()));
         }
-        b64token(token).map(|token| BearerToken(Secret::new(token))).ok_or(BearerError::Characters)
+        Ok(PresentedToken(token))
+    }
+
+    /// The bytes, to look them up among those of tokens that were verified.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is no `b64token`.
+    pub fn read(&self) -> Result<BearerToken, BearerError> {
+        b64token(self.0).map(|token| BearerToken(Secret::new(token))).ok_or(BearerError::Characters)
+    }
+}
+
+impl BearerToken {
+    /// Reads the token of a request. `None` if it has no `Authorization`, or one of another scheme.
+    ///
+    /// # Errors
+    /// As [`PresentedToken::find`] and [`PresentedToken::read`].
+    pub fn read(headers: &Headers) -> Result<Option<BearerToken>, BearerError> {
+        PresentedToken::find(headers)?.map(|token| token.read()).transpose()
     }
 
     /// The token.

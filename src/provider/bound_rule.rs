@@ -14,10 +14,10 @@ pub struct BoundRule(Rc<Bound>);
 /// What a [`BoundRule`] stands for.
 pub struct Bound {
     rule: Rule,
+    /// Its number among the rules, if it requires something of an identity.
+    pub requirement: Option<usize>,
     /// Its name, for the decisions about requests.
     pub shared_name: SharedText,
-    /// Whether it requires anything of an identity.
-    pub is_conditional: bool,
     /// The provider that people log in with for this rule.
     pub relying_party: Option<Rc<RelyingParty>>,
     /// The providers whose access tokens count for this rule.
@@ -25,12 +25,12 @@ pub struct Bound {
 }
 
 impl BoundRule {
-    /// The rule, with the providers of the registry.
-    pub fn new(rule: &Rule, registry: &Registry) -> BoundRule {
+    /// The rule with this number, with the providers of the registry.
+    pub fn new(number: usize, rule: &Rule, registry: &Registry) -> BoundRule {
         let servers = rule.bearer_providers.iter().filter_map(|index| registry.resource_server(*index));
         BoundRule(Rc::new(Bound {
             rule: rule.clone(),
-            is_conditional: rule.is_conditional(),
+            requirement: rule.is_conditional().then_some(number),
             shared_name: rule.name.as_str().into(),
             relying_party: registry.relying_party(rule.provider).cloned(),
             resource_servers: servers.cloned().collect(),

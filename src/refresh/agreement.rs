@@ -11,7 +11,7 @@ use crate::filter::room::REFRESHES;
 use crate::flow::Callouts;
 use crate::oidc::token::Remedy;
 use crate::provider::RelyingParty;
-use crate::session::{Fingerprint, Session};
+use crate::session::Fingerprint;
 use crate::store::instance::InstanceId;
 use crate::store::{self, Agreed, Owner, ReadError, Record, Rows, Table, Tenant, Worth, WriteError};
 use crate::time::{Seconds, Timestamp};
@@ -159,16 +159,14 @@ fn holder(lease: &[u8]) -> Option<InstanceId> {
 /// to two logins. Nor does the generation of the session: a cookie that comes back late is refreshed a second
 /// time, and where the refresh token stays the same, two states have one generation and differ in what the
 /// provider returned.
-pub fn key(party: &RelyingParty, session: &Session, state: &Fingerprint) -> Option<Key> {
-    session.refresh_token.as_ref()?;
+pub fn key(party: &RelyingParty, (issuer, subject): (&str, &str), state: &Fingerprint) -> Key {
     let config = &party.config;
     let parts = [&b"refresh"[..], config.issuer.as_bytes(), config.client.id.as_bytes(), state.bytes()];
-    let (issuer, subject) = session.person();
-    Some(Key {
+    Key {
         name: store::Key::new(&parts),
         tenant: party.tenant(),
         owner: Owner::of(&[issuer.as_bytes(), subject.as_bytes()]),
-    })
+    }
 }
 
 /// How long a refresh in the background waits for its tokens. A request that waits for the refresh gives up
@@ -539,7 +537,7 @@ mod tests {
             session.claims.insert("iss".to_owned(), issuer.into());
             (session.id, session.subject) = (id.to_owned(), subject.to_owned());
             session.refresh_token = Some("r".into());
-            key(party(&filter), &session, &Fingerprint::of(&session)).unwrap().owner
+            key(party(&filter), session.person(), &Fingerprint::of(&session)).owner
         };
         let alice = owner_of("https://idp.example.com", "alice", "1");
         assert_eq!(alice, owner_of("https://idp.example.com", "alice", "2"));

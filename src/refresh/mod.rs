@@ -30,7 +30,7 @@ use crate::filter::{Filter, Visit};
 use crate::flow::{Callouts, Flow};
 use crate::http::{Callout, CalloutFailed, Endpoint};
 use crate::oidc::token::Remedy;
-use crate::session::{Session, SessionEnded};
+use crate::session::{Jar, OpenError, SessionEnded, TokenTimes};
 use crate::time::{Seconds, Timestamp};
 
 /// A session is not refreshed again within this time, or within the lifetime of its tokens if that is
@@ -91,7 +91,7 @@ enum Standing {
 /// request goes on.
 pub fn is_due(found: &CachedSession, now: Timestamp) -> bool {
     let refresh = found.party.config.refresh.as_ref();
-    refresh.is_some_and(|refresh| due(&found.session, refresh, now) != Due::No)
+    refresh.is_some_and(|refresh| due(found.token_times, refresh, now) != Due::No)
 }
 
 /// The lifetime of an access token: `expires_in`, or the default of the refresh configuration.
@@ -99,14 +99,12 @@ pub fn lifetime(party: &config::RelyingParty, expires_in: Option<Seconds>) -> Op
     expires_in.or(party.refresh.map(|refresh| refresh.default_expires_in))
 }
 
-fn due(session: &Session, refresh: &Refresh, now: Timestamp) -> Due {
-    let (Some(_), Some(obtained_at), Some(expires_at)) =
-        (&session.refresh_token, session.obtained_at, session.access_token_expires_at)
-    else {
+fn due(times: Option<TokenTimes>, refresh: &Refresh, now: Timestamp) -> Due {
+    let Some(TokenTimes { obtained_at, access_token_expires_at, id_token_due_at }) = times else {
         return Due::No;
     };
-    let by_access_token = due_by(obtained_at, expires_at, refresh, now);
-    match session.id_token_due_at().filter(|end| end.since(obtained_at) >= INTERVAL) {
+    let by_access_token = due_by(obtained_at, access_token_expires_at, refresh, now);
+    match id_token_due_at.filter(|end| end.since(obtained_at) >= INTERVAL) {
         Some(end) => by_access_token.max(due_by(obtained_at, end, refresh, now)),
         None => by_access_token,
     }
@@ -126,8 +124,11 @@ fn due_by(obtained_at: Timestamp, expires_at: Timestamp, refresh: &Refresh, now:
     }
 }
 
-fn key_of(found: &CachedSession) -> Option<Key> {
-    key(&found.party, &found.session, found.fingerprint())
+fn key_of(filter: &Filter, found: &CachedSession, jar: &Jar<'_>) -> Option<Key> {
+    if !found.has_refresh_token {
+        return None;
+    }
+    Some(key(&found.party, found.person(), session::fingerprint(filter, found, jar)?))
 }
 
 /// The standing of a session for a request. A refresh that is due begins in the background. It is due by the
@@ -141,29 +142,32 @@ async fn look(
     mut found: Rc<CachedSession>,
     callouts: &Callouts,
 ) -> Result<Standing, Error> {
+    let jar = Jar::read(&visit.request.headers);
     let party = Rc::clone(&found.party);
     let from_cookie = Rc::clone(&found);
     let goes = |cached| Ok(Standing::Counts(CurrentSession { cached, from_cookie: Rc::clone(&from_cookie) }));
     let Some(refresh) = &party.config.refresh else { return goes(found) };
     for _ in 0..CHAIN_LIMIT {
-        let due = due(&found.session, refresh, visit.arrived_at);
-        let Some(key) = Some(&found).filter(|_| due != Due::No).and_then(|found| key_of(found)) else {
+        let due = due(found.token_times, refresh, visit.arrived_at);
+        if due == Due::No {
             return goes(found);
-        };
+        }
+        let unreadable = ClientError::SessionUnreadable(OpenError::Otherwise);
+        let key = key_of(filter, &found, &jar).ok_or(unreadable)?;
         let stored = state(filter, key, callouts).await;
         let now = callouts.now();
         let is_running = matches!(stored, Some(State::Running));
         let failed = match stored {
             Some(State::Refreshed { sealed, .. }) => {
-                found = later(filter, &found, &sealed, now)?;
+                found = later(filter, &found, &jar, &sealed, now)?;
                 continue;
             }
             Some(State::Refused) => return Err(ClientError::SessionEnded(SessionEnded::NotRefreshed).into()),
             Some(State::Failed(failed)) => Some(failed),
-            Some(State::Running) | None => outage::known(filter, &party, &found.session, now),
+            Some(State::Running) | None => outage::known(filter, &party, found.person(), now),
         };
         let without =
-            failed.map(|failed| without_refresh(&party.config, &found.session, refresh, failed, now));
+            failed.map(|failed| without_refresh(&party.config, found.token_times, refresh, failed, now));
         // While the provider is unreachable no request waits: the refresh is tried in the background. A
         // provider that refuses gets one more request before a person must log in.
         let must_wait = due == Due::Now
@@ -175,7 +179,7 @@ async fn look(
         let may_begin = !is_running && failed.is_none_or(|failed| now >= failed.retry_at);
         // A request that must wait, on a host that does not wake it, refreshes the session itself.
         if may_begin && (callouts.wakes() || !must_wait) {
-            begin(filter, key, &found, must_wait, now);
+            begin(filter, key, &found, &jar, must_wait, now);
         }
         return match without {
             _ if must_wait => Ok(Standing::NeedsRefresh(found)),
@@ -194,12 +198,13 @@ async fn look(
 fn later(
     filter: &Filter,
     found: &CachedSession,
+    jar: &Jar<'_>,
     sealed: &str,
     now: Timestamp,
 ) -> Result<Rc<CachedSession>, ClientError> {
-    let later = session::open_refreshed_and_check(filter, found, sealed, now)?;
-    if !later.session.is_refreshed_from(&found.session) {
-        let id = &found.session.id;
+    let later = session::open_refreshed_and_check(filter, found, jar, sealed, now)?;
+    if !later.names().is_refreshed_from(&found.names()) {
+        let id = &found.id;
         log::error!(
             "code=refresh_foreign session={id} its stored result belongs to another session, and is ignored"
         );
@@ -214,7 +219,7 @@ fn later(
 /// It does not: trouble of the provider is tolerated during the grace period, a refusal is not.
 fn without_refresh(
     party: &config::RelyingParty,
-    session: &Session,
+    times: Option<TokenTimes>,
     refresh: &Refresh,
     failed: Failed,
     now: Timestamp,
@@ -223,7 +228,7 @@ fn without_refresh(
         Remedy::Time | Remedy::Provider | Remedy::Login => refresh.grace,
         Remedy::Operator => Seconds(0),
     };
-    if session.access_token_expires_at.is_some_and(|end| now < end + grace) {
+    if times.is_some_and(|times| now < times.access_token_expires_at + grace) {
         return Ok(());
     }
     Err(match failed.remedy {
@@ -264,14 +269,19 @@ impl LatestSession {
 }
 
 /// The session that a cookie's session was refreshed to, if it was, with its tokens.
-pub fn latest(filter: &Filter, from_cookie: &Rc<CachedSession>, now: Timestamp) -> LatestSession {
+pub fn latest(
+    filter: &Filter,
+    from_cookie: &Rc<CachedSession>,
+    jar: &Jar<'_>,
+    now: Timestamp,
+) -> LatestSession {
     let mut found = Rc::clone(from_cookie);
     let mut refreshes = Vec::new();
     for _ in 0..CHAIN_LIMIT {
-        let Some(key) = key_of(&found) else { break };
+        let Some(key) = key_of(filter, &found, jar) else { break };
         let Some(State::Refreshed { sealed, .. }) = known_here(filter, key, now) else { break };
-        let newer = session::open_refreshed(filter, &found, &sealed, now);
-        let Some(newer) = newer.filter(|newer| newer.session.is_refreshed_from(&found.session)) else {
+        let newer = session::open_refreshed(filter, &found, jar, &sealed, now);
+        let Some(newer) = newer.filter(|newer| newer.names().is_refreshed_from(&found.names())) else {
             break;
         };
         refreshes.push(key);
@@ -281,8 +291,8 @@ pub fn latest(filter: &Filter, from_cookie: &Rc<CachedSession>, now: Timestamp) 
 }
 
 /// Whether a session's refresh token has not been used, as far as is known.
-pub fn is_unused(filter: &Filter, found: &CachedSession, now: Timestamp) -> bool {
-    let state = key_of(found).and_then(|key| known_here(filter, key, now));
+pub fn is_unused(filter: &Filter, found: &CachedSession, jar: &Jar<'_>, now: Timestamp) -> bool {
+    let state = key_of(filter, found, jar).and_then(|key| known_here(filter, key, now));
     matches!(state, None | Some(State::Failed(_)))
 }
 
@@ -297,7 +307,7 @@ async fn may_refresh(filter: &Filter, found: &CachedSession, key: Key, callouts:
     if !claim(filter, &found.party, key, callouts).await {
         return false;
     }
-    let Err(failed) = outage::may_try(filter, &found.party, &found.session, callouts.now()) else {
+    let Err(failed) = outage::may_try(filter, &found.party, found.person(), callouts.now()) else {
         return true;
     };
     put(filter, key, &State::Failed(failed), callouts.now() + FAILURE_KEPT, callouts).await;
@@ -305,10 +315,18 @@ async fn may_refresh(filter: &Filter, found: &CachedSession, key: Key, callouts:
 }
 
 /// Begins a refresh in the background, when its turn comes and if no other worker does.
-fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bool, now: Timestamp) {
+fn begin(
+    filter: &Rc<Filter>,
+    key: Key,
+    found: &Rc<CachedSession>,
+    jar: &Jar<'_>,
+    is_urgent: bool,
+    now: Timestamp,
+) {
     if !filter.has_room_in_background() {
         return;
     }
+    let Ok(session) = session::whole(filter, found, jar) else { return };
     let Some(place) = found.party.refreshes.join(*key.bytes(), is_urgent) else { return };
     let (refreshing, found) = (Rc::clone(filter), Rc::clone(found));
     let job = Flow::begin(now, move |callouts| async move {
@@ -318,8 +336,7 @@ fn begin(filter: &Rc<Filter>, key: Key, found: &Rc<CachedSession>, is_urgent: bo
         if session::counts(&filter, &found, callouts.now()).is_ok()
             && may_refresh(&filter, &found, key, &callouts).await
         {
-            refresh_session(&filter, &found.party, key, &found.session, Requester::Background, &callouts)
-                .await;
+            refresh_session(&filter, &found.party, key, &session, Requester::Background, &callouts).await;
         }
     });
     filter.finish_in_background(job);
@@ -365,9 +382,11 @@ pub async fn current(
             callouts.wait().await;
             continue;
         }
-        match key_of(&latest) {
+        let jar = Jar::read(&visit.request.headers);
+        match key_of(filter, &latest, &jar) {
             Some(key) if may_refresh(filter, &latest, key, callouts).await => {
-                refresh_session(filter, &party, key, &latest.session, Requester::Request, callouts).await;
+                let session = session::whole(filter, &latest, &jar)?;
+                refresh_session(filter, &party, key, &session, Requester::Request, callouts).await;
             }
             _ if pauses.next().is_some() => {
                 let request = party.discovery_request()?;
@@ -387,7 +406,7 @@ fn given_up(
 ) -> Result<CurrentSession, Error> {
     let slow = Failed { retry_at: now + RETRY_AFTER, remedy: Remedy::Time };
     match &party.refresh {
-        Some(refresh) => without_refresh(party, &cached.session, refresh, slow, now)?,
+        Some(refresh) => without_refresh(party, cached.token_times, refresh, slow, now)?,
         None => return Err(unreachable(party, RETRY_AFTER)),
     }
     Ok(CurrentSession { cached, from_cookie: Rc::clone(from_cookie) })
@@ -402,7 +421,7 @@ mod tests {
     use crate::filter::HostFunctions;
     use crate::flow::at_once;
     use crate::http::{Headers, HostTraits, Request};
-    use crate::session::{Jar, tests::session};
+    use crate::session::{Session, tests::session};
 
     const NOW: Timestamp = Timestamp(1_700_000_600);
 
@@ -418,8 +437,8 @@ mod tests {
         }
     }
 
-    /// A session of this id with a refresh token, opened from its cookie.
-    fn opened(filter: &Filter, id: &str) -> Rc<CachedSession> {
+    /// A session of this id with a refresh token, opened from the cookie of a request.
+    fn opened(filter: &Filter, id: &str) -> (Rc<CachedSession>, Session, Headers) {
         let party = &filter.registry.relying_parties()[0];
         let mut session = session();
         session.id = id.to_owned();
@@ -427,11 +446,12 @@ mod tests {
         session.refresh_token = Some("r1".into());
         session.obtained_at = Some(session.created_at);
         session.needs = filter.needs.fingerprint().to_owned();
-        let headers = Headers::default();
+        let no_headers = Headers::default();
         let cookies =
-            filter.cookies.set_session(&party.cookies, &session, &Jar::read(&headers), [0; 24]).unwrap();
-        let sealed = cookies[0].split_once('=').unwrap().1.split(';').next().unwrap().to_owned();
-        session::open(filter, party, &sealed, NOW).unwrap()
+            filter.cookies.set_session(&party.cookies, &session, &Jar::read(&no_headers), [0; 24]).unwrap();
+        let cookie = cookies[0].split(';').next().unwrap();
+        let cached = session::open(filter, party, cookie.split_once('=').unwrap().1, NOW).unwrap();
+        (cached, session, [("cookie", cookie)].into_iter().collect())
     }
 
     /// Whoever writes the shared data can store the result of one session under the name of another.
@@ -440,11 +460,14 @@ mod tests {
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
         let party = Rc::clone(&filter.registry.relying_parties()[0]);
         let [found, other] = ["one", "other"].map(|id| opened(&filter, id));
-        let newer = Session { generation: 1, ..found.session.clone() };
-        let sealed = filter.cookies.seal_refreshed(&party.cookies, &found.session, &newer, [1; 24]).unwrap();
+        let newer = Session { generation: 1, ..found.1.clone() };
+        let sealed = filter.cookies.seal_refreshed(&party.cookies, &found.1, &newer, [1; 24]).unwrap();
+        let opens = |(before, _, cookie): &(Rc<CachedSession>, Session, Headers)| {
+            session::open_refreshed(&filter, before, &Jar::read(cookie), &sealed, NOW).is_some()
+        };
         for _ in 0..2 {
-            assert!(session::open_refreshed(&filter, &found, &sealed, NOW).is_some());
-            assert!(session::open_refreshed(&filter, &other, &sealed, NOW).is_none());
+            assert!(opens(&found));
+            assert!(!opens(&other));
         }
     }
 
@@ -453,19 +476,21 @@ mod tests {
     fn a_delivery_is_noted_for_every_refresh_that_led_to_the_session() {
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
         let party = Rc::clone(&filter.registry.relying_parties()[0]);
-        let found = opened(&filter, "one");
+        let (found, mut session, cookie) = opened(&filter, "one");
+        let jar = Jar::read(&cookie);
         let (mut before, mut keys) = (Rc::clone(&found), Vec::new());
         for number in 1..=3 {
-            let newer = Session { generation: u32::from(number), ..before.session.clone() };
+            let newer = Session { generation: u32::from(number), ..session.clone() };
             let sealed =
-                filter.cookies.seal_refreshed(&party.cookies, &before.session, &newer, [number; 24]).unwrap();
+                filter.cookies.seal_refreshed(&party.cookies, &session, &newer, [number; 24]).unwrap();
             let state = State::Refreshed { sealed: sealed.clone(), is_delivered: false };
-            let key = key_of(&before).unwrap();
+            let key = key_of(&filter, &before, &jar).unwrap();
             at_once(NOW, async |callouts| put(&filter, key, &state, NOW + Seconds(600), callouts).await);
             keys.push(key);
-            before = session::open_refreshed(&filter, &before, &sealed, NOW).unwrap();
+            before = session::open_refreshed(&filter, &before, &jar, &sealed, NOW).unwrap();
+            session = newer;
         }
-        latest(&filter, &found, NOW).note_delivery(&filter, NOW);
+        latest(&filter, &found, &jar, NOW).note_delivery(&filter, NOW);
         for key in keys {
             let held = known_here(&filter, key, NOW);
             assert!(matches!(held, Some(State::Refreshed { is_delivered: true, .. })), "{held:?}");
@@ -477,8 +502,8 @@ mod tests {
     fn a_stored_result_of_another_session_is_not_taken() {
         let filter = Filter::new(trial::read(json!({})).unwrap(), &HostFunctions::bare(), NOW).unwrap();
         let party = Rc::clone(&filter.registry.relying_parties()[0]);
-        let found = opened(&filter, "one");
-        let before = found.session.clone();
+        let (found, before, cookie) = opened(&filter, "one");
+        let jar = Jar::read(&cookie);
 
         let later = Session {
             generation: 1,
@@ -503,12 +528,12 @@ mod tests {
         {
             let nonce = [u8::try_from(number).unwrap(); 24];
             let sealed = filter.cookies.seal_refreshed(&party.cookies, &before, &newer, nonce).unwrap();
-            let key = key_of(&found).unwrap();
+            let key = key_of(&filter, &found, &jar).unwrap();
             let state = State::Refreshed { sealed, is_delivered: false };
             at_once(NOW, async |callouts| put(&filter, key, &state, NOW + Seconds(600), callouts).await);
-            assert_eq!(latest(&filter, &found, NOW).is_refreshed(), is_taken, "{number}");
+            assert_eq!(latest(&filter, &found, &jar, NOW).is_refreshed(), is_taken, "{number}");
             let standing = at_once(NOW, async |callouts| {
-                let visit = Visit::new(request(), callouts.clock());
+                let visit = Visit::new(Request { headers: cookie.clone(), ..request() }, callouts.clock());
                 look(&filter, &visit, Rc::clone(&found), callouts).await
             });
             match standing {

@@ -11,7 +11,6 @@ use super::agreement::{
 use crate::filter::Filter;
 use crate::oidc::token::Remedy;
 use crate::provider::RelyingParty;
-use crate::session::Session;
 use crate::store::Key;
 use crate::time::Timestamp;
 
@@ -50,16 +49,18 @@ impl Outage {
     }
 }
 
-fn name(session: &Session) -> [u8; 8] {
-    let (issuer, subject) = session.person();
+/// Issuer and subject.
+type Named<'a> = (&'a str, &'a str);
+
+fn name((issuer, subject): Named<'_>) -> [u8; 8] {
     let key = Key::new(&[issuer.as_bytes(), subject.as_bytes()]);
     key.bytes().first_chunk().copied().unwrap_or_default()
 }
 
 /// The outage of a provider, if there is one, with the time when it is this person's turn to try.
-pub fn known(filter: &Filter, party: &RelyingParty, session: &Session, now: Timestamp) -> Option<Failed> {
+pub fn known(filter: &Filter, party: &RelyingParty, person: Named<'_>, now: Timestamp) -> Option<Failed> {
     let stored = find(filter, provider_key(party), now)?;
-    Outage::read(&stored)?.of(name(session))
+    Outage::read(&stored)?.of(name(person))
 }
 
 /// Whether the tokens of a session may be refreshed now; in an outage those of one person at a time.
@@ -69,10 +70,10 @@ pub fn known(filter: &Filter, party: &RelyingParty, session: &Session, now: Time
 pub fn may_try(
     filter: &Filter,
     party: &RelyingParty,
-    session: &Session,
+    person: Named<'_>,
     now: Timestamp,
 ) -> Result<(), Failed> {
-    let person = name(session);
+    let person = name(person);
     let tried = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |stored| {
         let Some(mut outage) = stored.and_then(Outage::read) else { return (Ok(()), None) };
         let Some(failed) = outage.of(person) else { return (Ok(()), None) };
@@ -87,8 +88,8 @@ pub fn may_try(
 }
 
 /// Records a failed refresh whose cause may be the provider.
-pub fn note(filter: &Filter, party: &RelyingParty, session: &Session, failed: Failed, now: Timestamp) {
-    let person = name(session);
+pub fn note(filter: &Filter, party: &RelyingParty, person: Named<'_>, failed: Failed, now: Timestamp) {
+    let person = name(person);
     let noted = change_disposable(filter, provider_key(party), FAILURE_KEPT, now, |stored| {
         let before = stored.and_then(Outage::read).map(|outage| outage.people).unwrap_or_default();
         let others = before.into_iter().filter(|other| *other != person);

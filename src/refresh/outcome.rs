@@ -116,7 +116,7 @@ pub async fn refresh_session(
             };
             write(filter, key, &state, session, requester, callouts).await;
             if failed.remedy != Remedy::Provider {
-                outage::note(filter, party, session, failed, callouts.now());
+                outage::note(filter, party, session.person(), failed, callouts.now());
             }
             RefreshOutcome::Failed
         }
@@ -153,9 +153,8 @@ async fn with_refresh_token(
         ..session.clone()
     };
     // First, so that a worker that finds the session also finds that it must not try at once.
-    if let Some(key) = key(party, &later, &Fingerprint::of(&later))
-        && !put(filter, key, &State::Failed(failed), callouts.now() + FAILURE_KEPT, callouts).await
-    {
+    let key = key(party, later.person(), &Fingerprint::of(&later));
+    if !put(filter, key, &State::Failed(failed), callouts.now() + FAILURE_KEPT, callouts).await {
         log::debug!("a failed refresh could not be recorded: it is tried again at once");
     }
     seal(filter, party, session, later, callouts.now())
@@ -172,8 +171,8 @@ async fn write(
     callouts: &Callouts,
 ) {
     let until = |now: Timestamp| match state {
-        State::Refreshed { .. } => session.unused_ends_at(&filter.config.session, now),
-        State::Refused => session.ends_at(&filter.config.session),
+        State::Refreshed { .. } => session.lifetimes().unused_ends_at(&filter.config.session, now),
+        State::Refused => session.lifetimes().ends_at(&filter.config.session),
         State::Running | State::Failed(_) => now + FAILURE_KEPT,
     };
     for _ in 0..WRITES_LIMIT {

@@ -66,14 +66,16 @@ impl SessionWrite {
     /// The cookies of the session that counts now. None if that is not known for certain.
     pub fn cookies(&self, filter: &Rc<Filter>, now: Timestamp) -> Vec<String> {
         let from_cookie = &self.from_cookie;
-        let latest = refresh::latest(filter, from_cookie, now);
+        let jar = Jar::read(&self.cookies);
+        let latest = refresh::latest(filter, from_cookie, &jar, now);
         // Later, another response may have delivered a refreshed session, and its stored result may be gone.
-        let is_as_before = now.since(self.decided_at) < LATE && refresh::is_unused(filter, from_cookie, now);
+        let is_as_before =
+            now.since(self.decided_at) < LATE && refresh::is_unused(filter, from_cookie, &jar, now);
         let counts = session::counts(filter, &latest.cached, now).is_ok();
         if !((latest.is_refreshed() || is_as_before) && counts) {
             return Vec::new();
         }
-        write(filter, latest, &Jar::read(&self.cookies), self.decided_at, now)
+        write(filter, latest, &jar, self.decided_at, now)
     }
 }
 
@@ -82,7 +84,7 @@ pub fn at_once(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now
     if !is_due(filter, current, now) {
         return Vec::new();
     }
-    let latest = refresh::latest(filter, &current.from_cookie, now);
+    let latest = refresh::latest(filter, &current.from_cookie, jar, now);
     write(filter, latest, jar, now, now)
 }
 
@@ -91,8 +93,8 @@ pub fn unused(filter: &Rc<Filter>, current: &CurrentSession, jar: &Jar<'_>, now:
     if !current.is_new() {
         return Vec::new();
     }
-    let latest = refresh::latest(filter, &current.from_cookie, now);
-    let seen_at = latest.cached.session.seen_at;
+    let latest = refresh::latest(filter, &current.from_cookie, jar, now);
+    let seen_at = latest.cached.lifetimes.seen_at;
     write(filter, latest, jar, seen_at, now)
 }
 
@@ -111,7 +113,8 @@ fn write(
     now: Timestamp,
 ) -> Vec<String> {
     let party = Rc::clone(&latest.cached.party);
-    let mut session = latest.cached.session.clone();
+    let Ok(session) = session::whole(filter, &latest.cached, jar) else { return Vec::new() };
+    let mut session = Session::clone(&session);
     session.seen_at = session.seen_at.max(seen_at);
     let set = |session: &Session, nonce| filter.cookies.set_session(&party.cookies, session, jar, nonce);
     match session::fit(filter, &party, session, &[DroppedPart::IdToken], now, set) {

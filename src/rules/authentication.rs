@@ -89,8 +89,20 @@ pub fn suffices(
             return Err(Insufficient::Context { required, found });
         }
     }
+    check_age(required, claims::numeric_date(claims, "auth_time").ok().flatten(), leeway, now)
+}
+
+/// The part of [`suffices`] that depends on the time: how long ago the person authenticated.
+///
+/// # Errors
+/// It is too long ago, or not known.
+pub fn check_age(
+    required: &Authentication,
+    auth_time: Option<Timestamp>,
+    leeway: Seconds,
+    now: Timestamp,
+) -> Result<(), Insufficient> {
     let Some(max_age) = required.max_age else { return Ok(()) };
-    let auth_time = claims::numeric_date(claims, "auth_time").ok().flatten();
     // A time in the future would never become too old.
     let auth_time = auth_time.filter(|time| *time <= now + leeway).ok_or(Insufficient::TimeUnknown)?;
     // With the same leeway as at the login, so that a login is not insufficient at once.

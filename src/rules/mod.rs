@@ -16,7 +16,7 @@ mod steps;
 pub mod token;
 mod words;
 
-pub use authentication::{Insufficient, suffices, were_requested};
+pub use authentication::{Insufficient, check_age, suffices, were_requested};
 pub use client::{ClientKind, came_unencrypted, is_preflight};
 pub use fetch_metadata::{FetchMetadata, Initiator};
 pub use host::without_usual_port;

@@ -8,7 +8,7 @@ use super::changes::{Fingerprint, unpack_changes};
 use super::contents::Session;
 use super::jar::Jar;
 use super::login::Login;
-use super::pack::unpack;
+use super::pack::{Opened, TokensRead};
 use super::parts::{Names, split_mark};
 use super::seal::{KeyName, Purpose, Sealer, Tenant};
 use super::set_cookie::Attributes;
@@ -65,11 +65,16 @@ impl ClientCookies {
         self.names.texts(jar).into_iter().flatten()
     }
 
-    /// The session in a text of [`ClientCookies::session_text`]. Whether it is still valid is checked by
-    /// [`Session::state`].
-    pub fn open_session(&self, text: &str) -> Option<Session> {
+    /// The session in a text of [`ClientCookies::session_text`], with these tokens. Whether it is still valid is
+    /// checked by [`Lifetimes::state`](super::Lifetimes::state).
+    pub fn open(&self, text: &str, tokens: TokensRead) -> Option<Opened> {
         let (count, sealed) = split_mark(text)?;
-        unpack(&self.sealer.open(Purpose::Session, &[count], sealed)?)
+        Opened::read(self.sealer.open(Purpose::Session, &[count], sealed)?, tokens)
+    }
+
+    /// The same with all of its tokens.
+    pub fn open_session(&self, text: &str) -> Option<Session> {
+        self.open(text, TokensRead::ALL).map(|opened| opened.session)
     }
 
     /// Whether a text of [`ClientCookies::session_text`] was sealed with an older key and should be

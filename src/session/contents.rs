@@ -109,17 +109,96 @@ impl Session {
         parts.fold(size_of::<Session>(), usize::saturating_add)
     }
 
+    /// What it is called.
+    pub fn names(&self) -> SessionNames<'_> {
+        let Session { id, generation, created_at, .. } = self;
+        SessionNames {
+            id,
+            person: self.person(),
+            provider_session: self.provider_session(),
+            generation: *generation,
+            created_at: *created_at,
+        }
+    }
+
+    /// When it began, was last used, and ends.
+    pub fn lifetimes(&self) -> Lifetimes {
+        let Session { created_at, seen_at, expires_at, .. } = *self;
+        Lifetimes { created_at, seen_at, expires_at }
+    }
+
+    /// When its tokens must be refreshed, if there is a refresh token. `None` if their end is not known.
+    pub fn times_of_tokens(&self) -> Option<TokenTimes> {
+        Some(TokenTimes {
+            obtained_at: self.obtained_at?,
+            access_token_expires_at: self.access_token_expires_at?,
+            id_token_due_at: self.id_token_expires_at.filter(|_| !self.is_id_token_kept),
+        })
+    }
+
+    /// `sid` of the ID token: the provider's name for its session (Back-Channel Logout section 2.1).
+    pub fn provider_session(&self) -> Option<&str> {
+        self.claims.get("sid")?.as_str()
+    }
+
+    /// Issuer and subject, which name a person only together (OpenID Connect Core section 5.7).
+    pub fn person(&self) -> (&str, &str) {
+        (self.claims.get("iss").and_then(Value::as_str).unwrap_or_default(), &self.subject)
+    }
+}
+
+/// What a session is called, by this filter and by its provider.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionNames<'a> {
+    /// [`Session::id`]
+    pub id: &'a str,
+    /// [`Session::person`]
+    pub person: (&'a str, &'a str),
+    /// [`Session::provider_session`]
+    pub provider_session: Option<&'a str>,
+    /// [`Session::generation`]
+    pub generation: u32,
+    /// [`Session::created_at`]
+    pub created_at: Timestamp,
+}
+
+impl SessionNames<'_> {
     /// Whether this is a later state of the same session, after refreshes. Nothing else may replace a
     /// session, whatever name it was stored under.
-    pub fn is_refreshed_from(&self, earlier: &Session) -> bool {
-        self.id == earlier.id && self.person() == earlier.person() && self.generation > earlier.generation
+    pub fn is_refreshed_from(&self, earlier: &SessionNames<'_>) -> bool {
+        self.id == earlier.id && self.person == earlier.person && self.generation > earlier.generation
     }
+}
 
+impl<'a> From<&'a Session> for SessionNames<'a> {
+    fn from(session: &'a Session) -> SessionNames<'a> {
+        session.names()
+    }
+}
+
+/// When the tokens of a session were obtained, and when they expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenTimes {
+    /// [`Session::obtained_at`]
+    pub obtained_at: Timestamp,
+    /// [`Session::access_token_expires_at`]
+    pub access_token_expires_at: Timestamp,
     /// When the forwarded ID token expires, if a refresh may bring another.
-    pub fn id_token_due_at(&self) -> Option<Timestamp> {
-        self.id_token_expires_at.filter(|_| !self.is_id_token_kept)
-    }
+    pub id_token_due_at: Option<Timestamp>,
+}
 
+/// When a session began, was last used, and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// [`Session::created_at`]
+    pub created_at: Timestamp,
+    /// [`Session::seen_at`]
+    pub seen_at: Timestamp,
+    /// [`Session::expires_at`]
+    pub expires_at: Timestamp,
+}
+
+impl Lifetimes {
     /// Whether the session is valid at `now`.
     ///
     /// A clock that was set back is treated as stopped.
@@ -146,16 +225,6 @@ impl Session {
         let fraction = Seconds(config.idle_timeout.0.checked_div(TOUCH_FRACTION).unwrap_or_default());
         let unused = now.since(self.seen_at);
         config.idle_timeout.0 > 0 && unused.0 > 0 && unused >= fraction.min(TOUCH_AFTER)
-    }
-
-    /// `sid` of the ID token: the provider's name for its session (Back-Channel Logout section 2.1).
-    pub fn provider_session(&self) -> Option<&str> {
-        self.claims.get("sid")?.as_str()
-    }
-
-    /// Issuer and subject, which name a person only together (OpenID Connect Core section 5.7).
-    pub fn person(&self) -> (&str, &str) {
-        (self.claims.get("iss").and_then(Value::as_str).unwrap_or_default(), &self.subject)
     }
 
     /// When the session ends if it is not used after `now`.
@@ -260,10 +329,10 @@ mod tests {
         let config = configuration().session;
         let mut session = session();
         session.seen_at = at(28_799);
-        assert_eq!(session.state(&config, at(28_799)), Ok(()));
-        let ended = session.state(&config, at(28_800)).unwrap_err();
+        assert_eq!(session.lifetimes().state(&config, at(28_799)), Ok(()));
+        let ended = session.lifetimes().state(&config, at(28_800)).unwrap_err();
         assert_eq!(ended, SessionEnded::Lifetime { ago: Seconds(0), age: Seconds(28_800) });
-        let ended = session.state(&config, at(29_400)).unwrap_err();
+        let ended = session.lifetimes().state(&config, at(29_400)).unwrap_err();
         assert_eq!(ended.to_string(), "the session ended 600 s ago; its login was 29400 s ago");
         assert_eq!(ended.code(), "session_lifetime");
     }
@@ -273,10 +342,10 @@ mod tests {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(0);
         config.absolute_lifetime = Seconds(100);
-        assert_eq!(session().state(&config, at(99)), Ok(()));
-        assert!(session().state(&config, at(100)).is_err());
+        assert_eq!(session().lifetimes().state(&config, at(99)), Ok(()));
+        assert!(session().lifetimes().state(&config, at(100)).is_err());
         config.absolute_lifetime = Seconds(u64::MAX);
-        assert!(session().state(&config, at(28_800)).is_err());
+        assert!(session().lifetimes().state(&config, at(28_800)).is_err());
     }
 
     #[test]
@@ -295,16 +364,16 @@ mod tests {
             (of("a", "bob", "https://one.example", 4), false),
             (of("a", "alice", "https://two.example", 4), false),
         ] {
-            assert_eq!(after.is_refreshed_from(&before), expected, "{after:?}");
+            assert_eq!(after.names().is_refreshed_from(&before.names()), expected, "{after:?}");
         }
     }
 
     #[test]
     fn an_idle_session_ends() {
         let config = configuration().session;
-        assert_eq!(session().state(&config, at(1799)), Ok(()));
+        assert_eq!(session().lifetimes().state(&config, at(1799)), Ok(()));
         assert_eq!(
-            session().state(&config, at(1800)),
+            session().lifetimes().state(&config, at(1800)),
             Err(SessionEnded::Idle { unused: Seconds(1800), limit: Seconds(1800) })
         );
     }
@@ -313,32 +382,32 @@ mod tests {
     fn without_an_idle_timeout_sessions_are_never_idle_or_extended() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(0);
-        assert_eq!(session().state(&config, at(28_799)), Ok(()));
-        assert!(!session().needs_extension(&config, at(28_799)));
-        assert_eq!(session().unused_ends_at(&config, at(5)), at(28_800));
+        assert_eq!(session().lifetimes().state(&config, at(28_799)), Ok(()));
+        assert!(!session().lifetimes().needs_extension(&config, at(28_799)));
+        assert_eq!(session().lifetimes().unused_ends_at(&config, at(5)), at(28_800));
     }
 
     #[test]
     fn an_unused_session_lasts_for_the_idle_timeout_within_its_lifetime() {
         let mut config = configuration().session;
         config.idle_timeout = Seconds(1_800);
-        assert_eq!(session().unused_ends_at(&config, at(5)), at(1_805));
-        assert_eq!(session().unused_ends_at(&config, at(28_000)), at(28_800));
+        assert_eq!(session().lifetimes().unused_ends_at(&config, at(5)), at(1_805));
+        assert_eq!(session().lifetimes().unused_ends_at(&config, at(28_000)), at(28_800));
     }
 
     #[test]
     fn a_clock_set_back_ends_no_session() {
         let config = configuration().session;
         for now in [0, 1, NOW.0 - 1] {
-            assert_eq!(session().state(&config, Timestamp(now)), Ok(()));
-            assert!(!session().needs_extension(&config, Timestamp(now)));
+            assert_eq!(session().lifetimes().state(&config, Timestamp(now)), Ok(()));
+            assert!(!session().lifetimes().needs_extension(&config, Timestamp(now)));
         }
         let mut strange = session();
         strange.created_at = Timestamp(u64::MAX);
         strange.expires_at = Timestamp(u64::MAX);
         strange.seen_at = Timestamp(u64::MAX);
-        assert!(strange.state(&config, Timestamp(u64::MAX)).is_err());
-        assert_eq!(strange.state(&config, NOW), Ok(()));
+        assert!(strange.lifetimes().state(&config, Timestamp(u64::MAX)).is_err());
+        assert_eq!(strange.lifetimes().state(&config, NOW), Ok(()));
     }
 
     #[test]
@@ -346,8 +415,8 @@ mod tests {
         let mut config = configuration().session;
         for (idle_timeout, touched_after) in [(1, 1), (4, 1), (40, 10), (240, 60), (1800, 60), (86_400, 60)] {
             config.idle_timeout = Seconds(idle_timeout);
-            assert!(!session().needs_extension(&config, at(touched_after - 1)), "{idle_timeout}");
-            assert!(session().needs_extension(&config, at(touched_after)), "{idle_timeout}");
+            assert!(!session().lifetimes().needs_extension(&config, at(touched_after - 1)), "{idle_timeout}");
+            assert!(session().lifetimes().needs_extension(&config, at(touched_after)), "{idle_timeout}");
         }
     }
 }

@@ -122,31 +122,57 @@ pub enum CookieEdit {
 /// Reads more generously than [`Jar::read`], without limits and with any blanks and control characters around
 /// a name, with or without a value: no cookie that an upstream could confuse with ours passes.
 pub fn without_ours(headers: &Headers, is_ours: impl Fn(&[u8]) -> bool) -> CookieEdit {
-    let goes = |piece: &&[u8]| {
-        let name = split_once(piece, b'=').map_or(*piece, |(name, _)| name);
+    let goes = |piece: &[u8]| {
+        let name = split_once(piece, b'=').map_or(piece, |(name, _)| name);
         is_ours(trim_blanks(name))
     };
-    if !headers.all("cookie").flat_map(pieces).any(|piece| goes(&piece)) {
-        return CookieEdit::Unchanged;
-    }
-    let mut kept = Vec::new();
-    for field in headers.all("cookie") {
-        let pieces = pieces(field).filter(|piece| !goes(piece) && !trim_blanks(piece).is_empty());
-        for (piece, first_of_field) in pieces.zip(std::iter::once(true).chain(std::iter::repeat(false))) {
-            match (kept.is_empty(), first_of_field) {
-                (true, _) => kept.extend_from_slice(piece.trim_ascii_start()),
-                (false, true) => {
-                    kept.extend_from_slice(b"; ");
-                    kept.extend_from_slice(piece.trim_ascii_start());
-                }
-                (false, false) => {
-                    kept.push(b';');
-                    kept.extend_from_slice(piece);
-                }
-            }
+    let first = std::iter::once(true).chain(std::iter::repeat(false));
+    let all = || headers.all("cookie").flat_map(|field| pieces(field).zip(first.clone()));
+    // Our own cookie is the longest: its end is not looked for twice.
+    let mut seen = [(&[][..], false, false); PIECES_LIMIT];
+    let mut places = seen.iter_mut();
+    let (mut has_ours, mut count) = (false, 0_usize);
+    for (piece, is_first_of_field) in all() {
+        let goes = goes(piece);
+        has_ours |= goes;
+        count = count.saturating_add(1);
+        if let Some(place) = places.next() {
+            *place = (piece, is_first_of_field, goes);
         }
     }
+    if !has_ours {
+        return CookieEdit::Unchanged;
+    }
+    let kept = match count <= PIECES_LIMIT {
+        true => joined(seen.into_iter().take(count)),
+        false => joined(all().map(|(piece, is_first_of_field)| (piece, is_first_of_field, goes(piece)))),
+    };
     if kept.is_empty() { CookieEdit::Remove } else { CookieEdit::Replace(kept) }
+}
+
+/// So many pieces of the `Cookie` headers are remembered on the way. More are read a second time.
+const PIECES_LIMIT: usize = 8;
+
+/// The pieces that do not go, as one header. With each: whether its field begins with it, and whether it goes.
+fn joined<'a>(pieces: impl Iterator<Item = (&'a [u8], bool, bool)>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let (mut is_new_field, mut is_kept) = (true, false);
+    for (piece, is_first_of_field, goes) in pieces {
+        is_new_field |= is_first_of_field;
+        if goes || trim_blanks(piece).is_empty() {
+            continue;
+        }
+        if std::mem::replace(&mut is_new_field, false) {
+            if std::mem::replace(&mut is_kept, true) {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(piece.trim_ascii_start());
+        } else {
+            kept.push(b';');
+            kept.extend_from_slice(piece);
+        }
+    }
+    kept
 }
 
 /// More than RFC 6265 calls white space: some upstreams drop all of it.
@@ -316,6 +342,20 @@ mod tests {
             }
         }
         assert_eq!(stripped(&[b"V=x"]), CookieEdit::Unchanged, "names are case-sensitive");
+    }
+
+    #[test]
+    fn our_cookies_are_removed_from_few_and_from_many_alike() {
+        for count in [1, PIECES_LIMIT - 1, PIECES_LIMIT, PIECES_LIMIT + 1, 500] {
+            let others: Vec<String> = (1..count).map(|number| format!("a{number}=b")).collect();
+            for place in [0, (count - 1) / 2, count - 1] {
+                let mut all = others.clone();
+                all.insert(place, "v=x".to_owned());
+                let rest = others.join("; ");
+                let expected = if rest.is_empty() { CookieEdit::Remove } else { replace(&rest) };
+                assert_eq!(stripped(&[all.join("; ").as_bytes()]), expected, "{count} {place}");
+            }
+        }
     }
 
     #[test]

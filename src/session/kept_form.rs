@@ -7,7 +7,6 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::codes::{self, Code};
 use crate::time::{Seconds, Timestamp};
@@ -55,9 +54,8 @@ pub struct FormOwner {
 }
 
 impl FormOwner {
-    /// The person in the claims of an ID token or of a session.
-    pub fn of(claims: &Map<String, Value>, subject: &str) -> FormOwner {
-        let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+    /// The person of an ID token or of a session: issuer and subject.
+    pub fn of((issuer, subject): (&str, &str)) -> FormOwner {
         FormOwner { issuer: issuer.to_owned(), subject: subject.to_owned() }
     }
 }

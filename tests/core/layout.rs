@@ -7,7 +7,7 @@ use regex_lite::Regex;
 use super::invariants::sources;
 
 /// From the top down: a room knows those below it, and none above.
-const ROOMS: [&str; 33] = [
+const ROOMS: [&str; 34] = [
     // Proxy-Wasm, and no decisions.
     "host",
     "driver",
@@ -26,6 +26,7 @@ const ROOMS: [&str; 33] = [
     "provider",
     "answer",
     "error",
+    "identity_headers",
     "identity",
     // What is known of rules, messages, cookies and entries, each without the others' context.
     "rules",

@@ -318,6 +318,32 @@ fn a_token_is_checked_for_the_required_authentication() {
     }
 }
 
+/// What a worker remembers of a session is which rules it satisfies, each for itself.
+#[test]
+fn a_known_session_can_exceed_max_age_and_satisfies_no_other_rule() {
+    let mut world = World::with(&rules());
+    world.stop_clock();
+    says(&mut world, json!({"acr": "silver", "auth_time": BEGINNING.0}));
+    world.log_in("/orders").is(302, "login_completed");
+    let fetched = |world: &mut World, path: &str| {
+        let request = fetch(world, path);
+        world.send(request)
+    };
+    for _ in 0..2 {
+        for path in ["/orders", "/pay", "/keys"] {
+            fetched(&mut world, path).is(200, "session");
+        }
+        fetched(&mut world, "/both").is(401, "authentication_acr");
+    }
+    world.after(360);
+    fetched(&mut world, "/keys").is(200, "session");
+    world.after(1);
+    for _ in 0..2 {
+        fetched(&mut world, "/keys").is(401, "authentication_too_old");
+        fetched(&mut world, "/pay").is(200, "session");
+    }
+}
+
 #[test]
 fn a_cached_token_can_exceed_max_age() {
     let mut world = World::with(&rules());

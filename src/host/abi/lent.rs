@@ -42,16 +42,21 @@ pub fn lend(size: usize) -> *mut u8 {
 
 /// The value that the host handed over, by its status, its address, and its length. None: there is none.
 pub fn handed_over(status: u32, at: *const u8, size: usize) -> Result<Option<Vec<u8>>, Failed> {
-    let lent = LENT.take();
-    match status {
-        OK if size == 0 => Ok(Some(Vec::new())),
-        OK => {
-            let is_it = |memory: &Vec<u8>| memory.as_ptr() == at && memory.len() >= size;
-            let mut memory = lent.into_iter().find(is_it).ok_or(Failed)?;
-            memory.truncate(size);
-            Ok(Some(memory))
+    LENT.with(|lent| {
+        let mut lent = lent.try_borrow_mut().map_err(|_| Failed)?;
+        let found = lent.iter().position(|memory| memory.as_ptr() == at && memory.len() >= size);
+        let found = found.map(|place| lent.swap_remove(place));
+        // Whatever else was allocated in the call is freed. The list itself stays, for the next call.
+        lent.clear();
+        match status {
+            OK if size == 0 => Ok(Some(Vec::new())),
+            OK => {
+                let mut memory = found.ok_or(Failed)?;
+                memory.truncate(size);
+                Ok(Some(memory))
+            }
+            NOT_FOUND => Ok(None),
+            _ => Err(Failed),
         }
-        NOT_FOUND => Ok(None),
-        _ => Err(Failed),
-    }
+    })
 }

@@ -21,7 +21,7 @@ use bucket::{BUCKETS, Bucket, Entry, Kind, Person};
 use super::{Key, ReadError, Store, Tenant, WriteError};
 use crate::config;
 use crate::flow::Callouts;
-use crate::session::{Session, SessionEnded};
+use crate::session::{SessionEnded, SessionNames};
 use crate::time::Timestamp;
 
 /// Names the list in the log and in the metrics.
@@ -171,18 +171,21 @@ impl RevocationList {
     }
 
     /// Why a session has ended, if it has. If that cannot be known, it counts as ended.
-    pub fn find(&self, store: &Store, session: &Session) -> Option<SessionEnded> {
-        self.look(store, session).unwrap_or(Some(SessionEnded::Unconfirmed))
+    pub fn find<'s>(&self, store: &Store, session: impl Into<SessionNames<'s>>) -> Option<SessionEnded> {
+        self.look(store, &session.into()).unwrap_or(Some(SessionEnded::Unconfirmed))
     }
 
-    fn look(&self, store: &Store, session: &Session) -> Result<Option<SessionEnded>, ReadError> {
+    fn look(&self, store: &Store, session: &SessionNames<'_>) -> Result<Option<SessionEnded>, ReadError> {
         let head = self.head(store)?;
-        let logout = self.slot(RevocationTarget::Id { id: &session.id, person: session.person() });
+        let (issuer, subject) = session.person;
+        // Each hash is a good part of what a session costs that is new to a worker.
+        let person = Person::of(issuer, subject);
+        let logout = self.slot_of(Kind::Logout, Key::of_session(session.id), Some(person));
         if self.ended_at(store, &head, &logout, &[logout.key])?.is_some() {
             return Ok(Some(SessionEnded::LoggedOut));
         }
-        let sid = session.provider_session();
-        let ended_at = self.by_provider(store, &head, sid, session.person())?;
+        let sid = session.provider_session;
+        let ended_at = self.by_provider(store, &head, sid, issuer, person)?;
         Ok(ended_at
             .is_some_and(|ended_at| session.created_at <= ended_at)
             .then_some(SessionEnded::ByProvider))
@@ -204,7 +207,9 @@ impl RevocationList {
         if !self.is_watched {
             return Ok(());
         }
-        let ended_at = self.head(store).and_then(|head| self.by_provider(store, &head, sid, person));
+        let (issuer, subject) = person;
+        let person = Person::of(issuer, subject);
+        let ended_at = self.head(store).and_then(|head| self.by_provider(store, &head, sid, issuer, person));
         match ended_at {
             Ok(ended_at) if ended_at >= Some(started_at) => Err(SessionEnded::ByProvider),
             Ok(_) => Ok(()),
@@ -217,9 +222,10 @@ impl RevocationList {
         store: &Store,
         head: &Head,
         sid: Option<&str>,
-        (issuer, subject): (&str, &str),
+        issuer: &str,
+        person: Person,
     ) -> Result<Option<Timestamp>, ReadError> {
-        let of_person = self.slot(RevocationTarget::Subject(issuer, subject));
+        let of_person = self.slot_of(Kind::Ended, person.key(), Some(person));
         let Some(sid) = sid else { return self.ended_at(store, head, &of_person, &[of_person.key]) };
         let of_sid = self.slot(RevocationTarget::Sid { issuer, sid, subject: None });
         let ended_at = self.ended_at(store, head, &of_person, &[of_person.key, of_sid.key])?;
@@ -254,10 +260,12 @@ impl RevocationList {
                 let person = person((issuer, subject));
                 (Kind::Ended, person.key(), Some(person))
             }
-            RevocationTarget::Id { id, person: of } => {
-                (Kind::Logout, Key::new(&[b"id", id.as_bytes()]), Some(person(of)))
-            }
+            RevocationTarget::Id { id, person: of } => (Kind::Logout, Key::of_session(id), Some(person(of))),
         };
+        self.slot_of(kind, key, person)
+    }
+
+    fn slot_of(&self, kind: Kind, key: Key, person: Option<Person>) -> Slot {
         let [ended, logouts] = &self.bucket_names;
         let (list, buckets) = match kind {
             Kind::Ended => (ended, BUCKETS),
@@ -270,6 +278,13 @@ impl RevocationList {
 
     fn head(&self, store: &Store) -> Result<Head, ReadError> {
         Ok(Head::read(store.get(&self.head_name)?.as_deref().unwrap_or_default()))
+    }
+}
+
+impl Key {
+    /// The key of the logout of one session of our own.
+    fn of_session(id: &str) -> Key {
+        Key::new(&[b"id", id.as_bytes()])
     }
 }
 
@@ -334,6 +349,7 @@ mod tests {
 
     use super::*;
     use crate::config::trial;
+    use crate::session::Session;
     use crate::store::SharedData;
     use crate::time::Seconds;
 

@@ -13,6 +13,8 @@ mod hosts;
 mod memory;
 mod nginx;
 mod rows;
+#[path = "../../../tests/sessions/mod.rs"]
+mod sessions;
 mod shape;
 mod site;
 #[path = "../../../tests/stories/mod.rs"]

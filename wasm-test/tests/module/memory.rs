@@ -5,14 +5,18 @@ use std::env;
 use serde_json::json;
 use wasm_test::{Incoming, Progress};
 
-use crate::site::{BOTH, Site, get};
-use crate::world::{Browser, From, Key, Proxy};
+use crate::sessions::sessions_like;
+use crate::site::{BOTH, Site, configuration, get};
+use crate::world::{Browser, From, Key, Proxy, merge};
 
 /// So many requests follow each login.
 const CROWD: u64 = 10;
 
-/// After so many requests the caches are full: 8 MiB of sessions, and 2 MiB of tokens.
+/// After so many requests the cache of tokens is full, and the rest grows no more than [`GROWTH_LIMIT`].
 const WARM: u64 = 32_000;
+
+/// After so many the cache of sessions is full too. Another test fills it faster.
+const WARM_IN_A_SOAK: u64 = 200_000;
 
 /// Valid tokens that are sent again: one beside seven new ones.
 const REGULARS: usize = 5;
@@ -118,6 +122,7 @@ fn a_million_requests_do_not_grow_memory() {
         let mut crowd = Crowd::on(proxy);
         let (mut warm, mut largest) = (0, 0);
         let (requests, mut let_in) = (requests(), 0);
+        let warm_after = if requests > 2 * WARM_IN_A_SOAK { WARM_IN_A_SOAK } else { WARM };
         for number in 0..requests {
             if number % CROWD == 0 {
                 crowd.somebody(number / CROWD);
@@ -127,7 +132,7 @@ fn a_million_requests_do_not_grow_memory() {
             let outgoing = crowd.site.send(request);
             let_in += u64::from(outgoing.upstream.is_some());
             let memory = crowd.site.worker.borrow().memory();
-            if number == WARM {
+            if number == warm_after {
                 warm = memory;
             }
             largest = largest.max(memory);
@@ -137,8 +142,59 @@ fn a_million_requests_do_not_grow_memory() {
         }
         assert_eq!(let_in, requests / 2, "two with a session, one with a token, one in public");
         assert!(largest <= warm + GROWTH_LIMIT, "DOS-07 {proxy:?}: {warm} bytes became {largest}");
-        report(&format!("{proxy:?}: {warm} bytes after {WARM} requests, {largest} at most in {requests}"));
+        report(&format!(
+            "{proxy:?}: {warm} bytes after {warm_after} requests, {largest} at most in {requests}"
+        ));
     }
+}
+
+/// Sessions of a busy worker.
+const SESSIONS: usize = 10_000;
+
+/// Further ones, of which the worker remembers only the last.
+const FLOOD: usize = 5_000;
+
+/// The memory of a worker that remembers [`SESSIONS`]. Bytes.
+const MEMORY_LIMIT: usize = 8 << 20;
+
+#[test]
+fn ten_thousand_sessions_are_remembered_within_eight_mebibytes() {
+    let change = json!({"log": {"rate_limit": 0}});
+    let mut site = Site::with(Proxy::Envoy, &change, |host| host.environment.clear());
+    site.world.idp().refreshes.gives = true;
+    site.world.log_in("/orders").is(302, "login_completed");
+    let cookie = site.world.browser.header(false, site.world.now).unwrap();
+    let before = site.worker.borrow().memory();
+    let mut configuration = configuration();
+    merge(&mut configuration, &change);
+    let cookies = sessions_like(&cookie, &configuration, 0..SESSIONS + 2 * FLOOD);
+    let (cookies, flood) = cookies.split_at(SESSIONS);
+    // What one of them costs at least that is opened, and what each costs after that.
+    let (mut opened, mut known) = (u64::MAX, Vec::new());
+    let send = |cookie: &str| {
+        let mut worker = site.worker.borrow_mut();
+        let before = worker.instructions();
+        let stream = worker.begin(get("/orders", &[("cookie", cookie)]));
+        let Progress::Ended(outgoing) = worker.progress(stream) else { panic!("decided at once") };
+        assert_eq!(outgoing.code.as_deref(), Some("session"));
+        worker.instructions() - before
+    };
+    cookies.iter().for_each(|cookie| opened = opened.min(send(cookie)));
+    known.extend(cookies.iter().map(|cookie| send(cookie)));
+    let memory = site.worker.borrow().memory();
+    known.sort_unstable();
+    let usual = known[SESSIONS / 2];
+    report(&format!("{before} bytes became {memory}; {opened} instructions to open one, then {usual}"));
+    // A map that grows moves its entries.
+    let many = known.iter().filter(|cost| **cost > opened.midpoint(usual)).count();
+    assert!(usual < opened / 2 && many < SESSIONS / 200, "{many} were not remembered");
+    assert!(memory <= MEMORY_LIMIT, "{before} bytes became {memory}");
+    let [after_one, after_two] = [0, FLOOD].map(|begin| {
+        flood[begin..begin + FLOOD].iter().for_each(|cookie| _ = send(cookie));
+        site.worker.borrow().memory()
+    });
+    report(&format!("a flood: {after_one} bytes, twice: {after_two}"));
+    assert!(after_two <= after_one + GROWTH_LIMIT / 4, "a flood: {after_one} bytes, twice: {after_two}");
 }
 
 /// Output of `make soak`: the test harness hides what tests print.
