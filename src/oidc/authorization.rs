@@ -78,8 +78,11 @@ pub fn authorization_request(
     party: &RelyingParty,
     request: &AuthorizationRequest<'_>,
 ) -> String {
-    let scopes: Vec<&str> = party.scopes.iter().chain(request.scopes).map(String::as_str).collect();
-    let scope = scopes.join(" ");
+    let mut scope = party.scopes.join(" ");
+    for further in request.scopes {
+        scope.push(' ');
+        scope.push_str(further);
+    }
     let mut parameters = vec![
         ("response_type", "code"),
         ("client_id", &party.client.id),
@@ -104,7 +107,7 @@ pub fn authorization_request(
     parameters.extend(&chosen);
     parameters.extend(max_age.as_deref().map(|max_age| ("max_age", max_age)));
     let endpoint = &metadata.authorization_endpoint;
-    let offline = scopes.contains(&"offline_access");
+    let offline = party.scopes.iter().chain(request.scopes).any(|scope| scope == "offline_access");
     let prompt_is_set =
         parameters.iter().any(|(name, _)| *name == "prompt") || endpoint::has_parameter(endpoint, "prompt");
     if offline && !prompt_is_set {

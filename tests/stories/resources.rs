@@ -14,8 +14,9 @@ fn resources() -> Value {
         "providers": {"main": {"audiences": ["https://api.example.com"]}},
         "rules": [
             {"name": "tools", "path_prefix": "/mcp", "methods": ["POST"], "accept": "bearer", "resource": MCP,
-             "require": {"scopes": ["mcp.call"]}},
-            {"name": "mcp", "path_prefix": "/mcp", "accept": "bearer", "resource": MCP},
+             "provider": "main", "require": {"scopes": ["mcp.call"]}},
+            {"name": "mcp", "path_prefix": "/mcp", "accept": "bearer", "resource": MCP,
+             "provider": "main"},
             {"name": "files", "path_prefix": "/files", "accept": "bearer", "resource": FILES,
              "require": {"scopes": ["files.read"]}},
             {"name": "api", "path_prefix": "/api", "accept": "bearer"},

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule::http::Request;
 
-use crate::world::{NOTHING_IS_REMOVED, SESSION, Seen, World, lines, log, merge};
+use crate::world::{SESSION, Seen, World, lines, log, merge};
 
 const AUDIENCE: &str = "https://api.example.com";
 
@@ -111,7 +111,7 @@ fn a_token_in_two_places_is_ambiguous() {
 
 #[test]
 fn no_other_spelling_of_a_token_header_passes_beside_the_token() {
-    let mut world = World::on_envoy_alone(NOTHING_IS_REMOVED, &places());
+    let mut world = World::with(&places());
     let good = token(&mut world, &json!({}));
     let request = world.program("/api", &[("x-token", &good), ("x_token", "forged"), ("x.token", "forged")]);
     let seen = world.send(request);
