@@ -94,7 +94,7 @@ compiled: rust-target
 native: ## Tests of the core
 	$(TESTS) $(CORE)
 	$(TESTS) --doc
-	STORIES_VARIANT=slow,last,contended,verifier $(TESTS) --test core stories::
+	STORIES_VARIANT=slow,last,contended,verifier,pieces,late $(TESTS) --test core stories::
 
 module: build ## Tests of the module in hosts that we play: Envoy, and nginx with ngx_wasm_module
 	VESTIBULE_WASM=$(CURDIR)/$(WASM) VESTIBULE_HOST=envoy $(TESTS) $(MODULE)

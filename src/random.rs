@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn every_draw_takes_32_bytes_of_the_host() {
+        fn counted(out: &mut [u8]) -> Result<(), NoRandomness> {
+            out.fill(7);
+            if out.len() == 32 { Ok(()) } else { Err(NoRandomness) }
+        }
+        let random = Random::new(&Secret::from("key"), 1, counted);
+        for bytes in [1, 16, 32, 100] {
+            assert!(random.fill(&mut vec![0; bytes], NOW).is_ok(), "{bytes}");
+        }
+    }
+
+    #[test]
     fn the_randomness_of_the_host_matters() {
         fn other(out: &mut [u8]) -> Result<(), NoRandomness> {
             out.fill(8);

@@ -317,7 +317,7 @@ fn check_hosts<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, Value, json};
 
     use super::*;
 
@@ -348,6 +348,176 @@ mod tests {
         }
         let long = vec![b' '; DOCUMENT_LIMIT + 1];
         assert_eq!(problems(&long), ["configuration: must have at most 262144 bytes, got 262145"]);
+    }
+
+    /// A text of so many bytes with nothing that repeats, and no word.
+    fn noise(bytes: usize) -> String {
+        let mut state: u32 = 7;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b"bcdfghjkmnpqrtvwxz0123456789"[(state >> 16) as usize % 28])
+        };
+        (0..bytes).map(|_| next()).collect()
+    }
+
+    fn numbered(count: usize, name: &str) -> Vec<String> {
+        (0..count).map(|number| format!("{name}{number}")).collect()
+    }
+
+    fn members(count: usize, name: &str, value: &Value) -> Value {
+        numbered(count, name).into_iter().map(|name| (name, value.clone())).collect::<Map<_, _>>().into()
+    }
+
+    /// In words, so that a limit is not compared with itself.
+    #[test]
+    fn every_limit_of_a_configuration_is_the_last_accepted_value() {
+        let main = |members: Value| json!({"providers": {"main": members}});
+        let rule = |members: Value| json!({"rules": [members]});
+        let providers = |count: usize| {
+            let others: Map<_, _> = (1..count)
+                .map(|number| {
+                    let other = json!({
+                        "issuer": format!("https://idp{number}.example.com"), "callout": "idp",
+                        "client_id": "gateway", "redirect_uri": format!("/oidc/callback{number}"),
+                    });
+                    (format!("other{number}"), other)
+                })
+                .collect();
+            json!({"providers": others, "default_provider": "main"})
+        };
+        let keys = |count: usize| (0..count).map(|n| noise(40 + n).split_off(n)).collect::<Vec<_>>();
+        type Change<'a> = Box<dyn Fn(usize) -> Value + 'a>;
+        let limits: Vec<(&str, usize, Change)> = vec![
+            ("providers", 16, Box::new(providers)),
+            ("keys", 16, Box::new(|n| json!({"session": {"keys": keys(n)}}))),
+            ("bytes of a key", 1024, Box::new(|n| json!({"session": {"keys": [noise(n)]}}))),
+            (
+                "rules",
+                256,
+                Box::new(
+                    |n| json!({"rules": numbered(n, "/r").iter().map(|path| json!({"path": path})).collect::<Vec<_>>()}),
+                ),
+            ),
+            (
+                "hosts",
+                64,
+                Box::new(|n| {
+                    let hosts: Vec<_> =
+                        numbered(n, "h").iter().map(|name| format!("{name}.example.com")).collect();
+                    json!({"session": {"hosts": hosts}})
+                }),
+            ),
+            (
+                "bytes of a host",
+                253,
+                Box::new(|n| {
+                    let host = format!("{}{}", "a.".repeat(126), "b".repeat(n - 252));
+                    json!({"session": {"hosts": [host]}})
+                }),
+            ),
+            (
+                "bytes of a cookie name",
+                64,
+                Box::new(|n| json!({"session": {"cookie_name": format!("__Host-{}", "c".repeat(n - 7))}})),
+            ),
+            ("scopes", 64, Box::new(|n| main(json!({"scopes": numbered(n, "s")})))),
+            ("characters of a client secret", 1024, Box::new(|n| main(json!({"client_secret": noise(n)})))),
+            (
+                "parameters",
+                32,
+                Box::new(|n| main(json!({"authorization_parameters": members(n, "p", &json!("v"))}))),
+            ),
+            (
+                "bytes of a parameter",
+                255,
+                Box::new(|n| main(json!({"parameters_from_request": {"p": [noise(n)]}}))),
+            ),
+            (
+                "values of a parameter",
+                16,
+                Box::new(|n| {
+                    main(
+                        json!({"authorization_parameters": {"resource": numbered(n, "https://api.example.com/")}}),
+                    )
+                }),
+            ),
+            (
+                "allowed parameters",
+                32,
+                Box::new(|n| main(json!({"parameters_from_request": members(n, "p", &json!(["v"]))}))),
+            ),
+            (
+                "allowed values",
+                64,
+                Box::new(|n| main(json!({"parameters_from_request": {"p": numbered(n, "v")}}))),
+            ),
+            (
+                "characters of a pattern of a parameter",
+                1024,
+                Box::new(|n| main(json!({"parameters_from_request": {"p": {"pattern": noise(n)}}}))),
+            ),
+            ("headers", 32, Box::new(|n| json!({"identity": {"headers": members(n, "x-h", &json!("sub"))}}))),
+            (
+                "bytes of a header",
+                64,
+                Box::new(|n| json!({"identity": {"headers": {format!("x-{}", noise(n - 2)): "sub"}}})),
+            ),
+            (
+                "removed headers",
+                32,
+                Box::new(|n| json!({"identity": {"request_headers_to_remove": numbered(n, "x-h")}})),
+            ),
+            (
+                "names of a claim",
+                8,
+                Box::new(|n| json!({"identity": {"headers": {"x-h": numbered(n, "c")}}})),
+            ),
+            (
+                "characters of the name of a rule",
+                64,
+                Box::new(|n| rule(json!({"path": "/a", "name": noise(n)}))),
+            ),
+            (
+                "characters of a pattern",
+                1024,
+                Box::new(|n| rule(json!({"path_pattern": format!("/{}", noise(n - 1))}))),
+            ),
+            ("methods", 16, Box::new(|n| rule(json!({"path": "/a", "methods": numbered(n, "M")})))),
+            (
+                "required claims",
+                64,
+                Box::new(|n| {
+                    let claims: Vec<_> =
+                        numbered(n, "c").iter().map(|claim| json!({"claim": claim, "any_of": [1]})).collect();
+                    rule(json!({"path": "/a", "require": {"claims": claims}}))
+                }),
+            ),
+            (
+                "required scopes",
+                64,
+                Box::new(|n| rule(json!({"path": "/a", "require": {"scopes": numbered(n, "s")}}))),
+            ),
+            (
+                "acr_values",
+                16,
+                Box::new(|n| rule(json!({"path": "/a", "authentication": {"acr_values": numbered(n, "a")}}))),
+            ),
+            (
+                "bytes of an acr",
+                128,
+                Box::new(|n| rule(json!({"path": "/a", "authentication": {"acr_values": [noise(n)]}}))),
+            ),
+        ];
+        let mut wrong = Vec::new();
+        for (what, limit, change) in limits {
+            if let Err(problems) = trial::read(change(limit)) {
+                wrong.push(format!("{what}, {limit}: {problems:?}"));
+            }
+            if trial::read(change(limit + 1)).is_ok() {
+                wrong.push(format!("{what}: more than {limit}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
     #[test]

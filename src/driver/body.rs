@@ -261,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn a_late_body_has_ten_seconds_to_begin_and_thirty_to_end() {
+        let at = |seconds| NOW + Seconds(seconds);
+        let mut body = kept();
+        assert!(matches!(body.wait(100, GATHERS, false, NOW), BodyStep::Comes));
+        assert_eq!([9, 10, 30].map(|seconds| body.is_overdue(at(seconds))), [None, Some(false), Some(false)]);
+        assert_eq!(body.receive(10, false, true), None);
+        assert_eq!([10, 29, 30].map(|seconds| body.is_overdue(at(seconds))), [None, None, Some(true)]);
+        assert_eq!(body.is_overdue(NOW - Seconds(1)), Some(true), "a clock that went back");
+        body.give_up();
+        assert_eq!(body.is_overdue(at(30)), None);
+    }
+
+    #[test]
     fn a_body_that_has_arrived_whole_is_read_at_once_or_is_too_large() {
         let mut body = kept();
         assert_eq!(body.receive(100, true, true), None);

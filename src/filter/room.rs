@@ -119,4 +119,15 @@ mod tests {
         assert_eq!(unsaid, [0, 2, 4, 0, 2, 4, 0]);
         assert_eq!(unsaid_after(7), 0, "the clock went back");
     }
+
+    #[test]
+    fn the_fill_is_measured_where_sessions_are_refreshed() {
+        let now = Timestamp(1_700_000_000);
+        for (refresh, buckets) in [(true, usize::from(REFRESHES.buckets)), (false, 0)] {
+            let config = trial::read(json!({"providers": {"main": {"refresh": refresh}}})).unwrap();
+            let filter = Filter::new(config, &HostFunctions::bare(), now).unwrap();
+            filter.measure_fill(now);
+            assert_eq!(filter.room.fill.borrow()[0].len(), buckets, "{refresh}");
+        }
+    }
 }

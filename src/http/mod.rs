@@ -365,4 +365,15 @@ mod tests {
             assert_eq!(folded(name), "x-auth-sub");
         }
     }
+
+    #[test]
+    fn a_destination_has_its_address_if_that_is_known() {
+        let address = url::Url::parse("https://idp.example.com/keys?tenant=1").unwrap();
+        let text = |address| Destination::new(Endpoint::Keys, "idp", address).to_string();
+        assert_eq!(
+            text(Some(&address)),
+            "the key set of the provider (https://idp.example.com/keys by the callout target \"idp\")"
+        );
+        assert_eq!(text(None), "the key set of the provider (by the callout target \"idp\")");
+    }
 }

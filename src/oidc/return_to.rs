@@ -252,6 +252,15 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_is_kept_as_long_as_the_whole_is_no_longer_than_a_path_may_be() {
+        for (length, is_kept) in [(2048, true), (2049, false)] {
+            let text = format!("/a#{}", "x".repeat(length - 3));
+            let kept = ReturnTo::with_fragment(&text, &[]);
+            assert_eq!(kept.as_str(), if is_kept { text.as_str() } else { "/a" }, "{length}");
+        }
+    }
+
+    #[test]
     fn redir_13_a_safe_path_is_kept_byte_for_byte() {
         is_kept(&["/", "/a%252fb?x=%2520", "/a%2Fb", "/%e4%bd%a0?q=a+b&c", "/a?next=https://x.example//y"]);
         is_kept(&["/?", "/a?", "/a/?b?c", "/%zz", "/%", "/a%5Cb", "/{a}|[b]^'\"<>", "/%FF", "/a?x=//evil"]);

@@ -226,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn a_suspicion_is_forgotten_after_25_ticks_without_a_look() {
+        for (ticks, is_certain) in [(24, true), (25, false)] {
+            let (store, one, other) = (Store::default(), Instance::new(1), Instance::new(2));
+            assert!(!other.is_gone(&store, one.id, NOW), "it may be about to tick");
+            (0..ticks).for_each(|_| other.tick(&store, NOW));
+            assert_eq!(other.is_gone(&store, one.id, NOW), is_certain, "{ticks}");
+        }
+    }
+
+    #[test]
     fn no_instance_is_gone_while_the_store_cannot_be_read() {
         let failing = SharedData { get: |_| Err(ReadError::Failing), set: |_, _, _| Ok(()) };
         let (store, one, other) = (Store::new(Some(failing)), Instance::new(1), Instance::new(2));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vestibule::driver::{self, Action, Driver, Verdict};
+use vestibule::driver::{self, Action, BodyPolicy, Driver, Verdict};
 use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::http::{BodyFailed, Callout, CalloutFailed, Reply};
 use vestibule::time::Timestamp;
@@ -126,6 +126,36 @@ impl World {
             }
         }
         self.perform(worker);
+        if self.workers[worker].undecided.values().any(|undecided| *undecided == id) {
+            self.gather(id);
+        }
+    }
+
+    /// A host that gathers bodies reports the body of a request that waits: whole or in pieces, at once or
+    /// later, and its end together with the rest or alone.
+    fn gather(&mut self, id: RequestId) {
+        let Some(open) = self.open.get(&id).filter(|open| open.request.has_body) else { return };
+        let (worker, number, length) = (open.worker.unwrap(), open.number.unwrap(), open.body.len());
+        let policy = self.workers[worker].core(|driver| driver.body_meanwhile(number));
+        if self.shape.is_nginx || policy != BodyPolicy::Gather {
+            return;
+        }
+        let mut sizes: Vec<usize> =
+            (0..self.chance.below(3)).map(|_| self.chance.below(length + 1)).collect();
+        sizes.sort_unstable();
+        let mut pieces: Vec<(usize, bool)> = sizes.into_iter().map(|size| (size, false)).collect();
+        if self.chance.percent(50) {
+            pieces.push((length, false));
+        }
+        pieces.push((length, true));
+        if pieces.len() > 1 {
+            self.statistics.count("bodies in pieces");
+        }
+        let mut time = self.time;
+        for (size, is_end) in pieces {
+            time += self.latency();
+            self.at(time, Event::Body(id, size, is_end));
+        }
     }
 
     fn is_answered(&mut self, worker: usize, id: RequestId, answer: Answer) {
@@ -161,8 +191,11 @@ impl World {
                 }
                 Action::AwaitBody(number) => {
                     let id = self.workers[worker].undecided[&number];
-                    let delay = self.latency();
-                    self.at(self.time + delay, Event::Body(id));
+                    // A host that gathers bodies reports them without being asked.
+                    if self.shape.is_nginx {
+                        let (delay, length) = (self.latency(), self.open[&id].body.len());
+                        self.at(self.time + delay, Event::Body(id, length, true));
+                    }
                 }
                 Action::ReadBody(number, _) => {
                     let body = &self.open[&self.workers[worker].undecided[&number]].body;
@@ -176,14 +209,12 @@ impl World {
         gone_on
     }
 
-    /// The whole body of a request has arrived.
-    pub fn body(&mut self, id: RequestId) {
+    /// So much of the body of a request is there.
+    pub fn body(&mut self, id: RequestId, size: usize, is_end: bool) {
         let now = self.now();
         let Some(open) = self.open.get(&id) else { return };
-        let (worker, Some(number), length) = (open.worker.unwrap(), open.number, open.body.len()) else {
-            return;
-        };
-        self.workers[worker].core(|driver| driver.body(number, length, true, now));
+        let (worker, Some(number)) = (open.worker.unwrap(), open.number) else { return };
+        self.workers[worker].core(|driver| driver.body(number, size, is_end, now));
         self.perform(worker);
     }
 

@@ -108,8 +108,8 @@ pub enum Actor {
 pub enum Event {
     Wake(Actor),
     Arrive(RequestId),
-    /// The whole body of a request has arrived.
-    Body(RequestId),
+    /// So much of the body of a request is there, and whether that is all.
+    Body(RequestId, usize, bool),
     AtProvider(FlightId),
     Reply(FlightId),
     NoReply(FlightId),
@@ -280,7 +280,7 @@ impl World {
             Event::Wake(Actor::Attacker(index)) => self.attacker_wakes(index),
             Event::Wake(Actor::Script(_) | Actor::Provider(_)) => {}
             Event::Arrive(id) => self.arrive(id),
-            Event::Body(id) => self.body(id),
+            Event::Body(id, size, is_end) => self.body(id, size, is_end),
             Event::AtProvider(id) => self.at_provider(id),
             Event::Reply(id) => self.replied(id, false),
             Event::NoReply(id) => self.replied(id, true),

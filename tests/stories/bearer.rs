@@ -37,6 +37,24 @@ fn a_valid_token_admits_a_program_and_is_not_forwarded() {
     assert!(seen.headers.is_empty());
 }
 
+/// It is as if it were not there, and admits nobody, also where its provider has audiences.
+#[test]
+fn a_rule_for_sessions_alone_reads_no_token() {
+    let mut change = api();
+    change["rules"].as_array_mut().unwrap().push(json!({"path_prefix": "/people", "accept": "session"}));
+    let mut world = World::with(&change);
+    let right = token(&mut world, &json!({}));
+    world.with_token("/both", &right).is(200, "token");
+    for token in [right.as_str(), "not-a-token"] {
+        world.with_token("/people", token).is(401, "not_logged_in");
+    }
+    world.log_in("/people").is(302, "login_completed");
+    let mut request = world.navigation("/people", false);
+    request.headers.push("authorization", "Bearer not-a-token");
+    let seen = world.send(request);
+    assert_eq!(seen.is(200, "session").upstream_header("x-auth-sub"), Some("alice"));
+}
+
 /// Cognito writes no audience into its access tokens.
 #[test]
 fn a_token_without_audience_is_accepted_for_listed_clients() {

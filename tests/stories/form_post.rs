@@ -3,7 +3,7 @@
 use serde_json::json;
 use vestibule::http::Request;
 
-use crate::world::{From, SESSION, World, merge, with_partner};
+use crate::world::{BODIES_COME_UNSEEN, From, SESSION, World, merge, with_partner};
 
 fn by_form() -> World {
     World::with(&json!({"providers": {"main": {"response_mode": "form_post"}}}))
@@ -235,4 +235,21 @@ fn the_response_of_one_provider_is_not_accepted_for_another() {
     world.submit("/oidc/partner", &form).is(400, "login_not_opened");
     let counts: Vec<usize> = world.providers.iter().map(|provider| provider.count("token")).collect();
     assert_eq!(counts, [0, 0]);
+}
+
+#[test]
+fn an_authorization_response_that_does_not_arrive_is_too_slow() {
+    let change = json!({"providers": {"main": {"response_mode": "form_post"}}});
+    let mut world = World::on_envoy_alone(BODIES_COME_UNSEEN, &change);
+    if world.is_built_module() {
+        // There it matters how much has arrived: stories of uploads.
+        return;
+    }
+    let form = sent_back(&mut world);
+    let mut request = callback(&world, &[FORM]);
+    request.headers.push("content-length", form.len().to_string());
+    request.has_body = true;
+    let stream = world.begin_slow(&request);
+    world.after(31).end(&request, stream).is(408, "body_too_slow");
+    assert_eq!(world.idp().count("token"), 0);
 }

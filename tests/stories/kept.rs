@@ -429,3 +429,52 @@ fn a_script_still_gets_a_problem_document() {
     let problem: Value = serde_json::from_str(&seen.is(401, "not_logged_in").body).unwrap();
     assert_eq!(problem["login"], "/oidc/login");
 }
+
+#[test]
+fn a_form_with_as_many_fields_as_allowed_is_preserved() {
+    let mut world = World::new();
+    let request = form(&world, "/orders");
+    let form = kept(&mut world, request, &"a&".repeat(1000));
+    let note = finish(&mut world, &form, "alice");
+    let restored = restore(&mut world, &form.sealed, &note);
+    assert_eq!(fields(restored.is(200, "form_restored")).len(), 1000);
+}
+
+#[test]
+fn a_form_beside_an_unreadable_session_is_preserved() {
+    let mut world = World::new();
+    let mut request = form(&world, "/orders");
+    request.headers.push("cookie", format!("{SESSION}=1AAAAAAAAAAAA"));
+    kept(&mut world, request, "a=1");
+}
+
+#[test]
+fn a_form_to_a_page_that_requires_an_authentication_is_preserved_over_that_one() {
+    let rule = json!({"path": "/orders", "authentication": {"acr_values": ["gold"]}});
+    let mut world = World::with(&json!({"rules": [rule]}));
+    let request = form(&world, "/orders");
+    let kept = kept(&mut world, request, "a=1");
+    let requested = kept.address.query_pairs().find(|(name, _)| name == "acr_values");
+    assert_eq!(requested.unwrap().1, "gold");
+}
+
+/// The page of a window that has lost the form must not lead to another site, or to an endpoint.
+#[test]
+fn a_lost_form_leads_to_a_page_of_this_site() {
+    for (referrer, page) in [
+        (Some("https://app.example.com/orders/new"), "/orders/new"),
+        (Some("https://evil.example/orders/new"), "/"),
+        (Some("https://app.example.com.evil.example/"), "/"),
+        (Some("https://app.example.com/oidc/logout"), "/"),
+        (None, "/"),
+    ] {
+        let mut world = World::new();
+        let mut request = world.submission("/orders", From::Here);
+        request.headers.push("content-type", "application/x-www-form-urlencoded");
+        referrer.into_iter().for_each(|referrer| request.headers.push("referer", referrer));
+        let kept = kept(&mut world, request, "a=1");
+        let back = world.authorize(&kept.address);
+        let landed = world.arrive(&back);
+        assert_eq!(attribute(landed.is(200, "login_completed"), "<a ", "href"), page, "{referrer:?}");
+    }
+}

@@ -196,6 +196,24 @@ fn a_login_that_ends_on_another_host_than_it_began_on_says_so() {
     assert_has(&answered("login_no_cookie"), &[words]);
 }
 
+/// One host is no reason.
+#[test]
+fn a_login_that_ends_on_the_host_it_began_on_names_no_other() {
+    let mut world = World::with(&json!({
+        "providers": {"main": {"redirect_uri": "https://app.example.com/oidc/callback"}},
+        "session": {"hosts": null},
+    }));
+    let request = world.navigation("/orders", false);
+    let seen = world.send(Request { authority: "www.example.com".to_owned(), ..request });
+    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    world.browser = Browser::default();
+    let back = world.authorize(&address);
+    // The proxy leads the redirect address to the host of the login.
+    let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
+    world.send(Request { authority: "www.example.com".to_owned(), ..request }).is(400, "login_no_cookie");
+    assert_has(&answered("login_no_cookie"), &["no cookie came at all"]);
+}
+
 #[test]
 fn a_bearer_only_rule_does_not_offer_a_login() {
     let mut world = World::with(&of_admins());

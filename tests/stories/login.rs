@@ -145,6 +145,29 @@ fn a_new_key_of_the_provider_is_fetched_and_used() {
     assert_eq!(world.idp().request_log, ["metadata", "keys", "token", "token", "keys"]);
 }
 
+/// Not that of the request: the key may take time.
+#[test]
+fn the_time_of_an_id_token_is_that_of_its_verification() {
+    for (leeway, code) in [(0, "id_token_expired"), (10, "login_completed")] {
+        let change = json!({"providers": {"main": {"leeway_seconds": leeway}}});
+        let mut world = World::with(&change);
+        world.stop_clock();
+        world.log_in("/orders").is(302, "login_completed");
+        world.browser = Default::default();
+        world.idp().keys = vec![Key::new("k2", 2)];
+        let address = world.after(60).sent_to_provider("/orders");
+        let back = world.authorize(&address);
+        world.idp().id_token = json!({"iat": world.now.0, "exp": world.now.0 + 3});
+        let request = world.navigation(back.strip_prefix(SITE).unwrap(), true);
+        let (tokens, waiting) = world.begin(&request);
+        let reply = world.reply(&tokens);
+        let (keys, waiting) = world.next(waiting, reply);
+        assert_eq!(keys.method, "GET", "{}", keys.url);
+        let reply = world.reply(&keys);
+        assert_eq!(world.after(3).resume(waiting, reply).code, code, "{leeway}");
+    }
+}
+
 #[test]
 fn an_authorization_response_that_is_not_for_this_login_logs_nobody_in() {
     for (change, status, code) in [

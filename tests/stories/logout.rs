@@ -154,6 +154,27 @@ fn a_logout_visits_every_provider_in_turn() {
     assert_eq!(lines().iter().filter(|text| line(text)).count(), 1);
 }
 
+/// Nothing would compare the `state` any more.
+#[test]
+fn a_last_provider_that_does_not_lead_back_leaves_no_logout_cookie() {
+    if main_is_last() {
+        // There the provider that leads back is the last.
+        return;
+    }
+    let mut change = with_partner();
+    change["providers"]["partner"]["post_logout_redirect_uri"] = json!("https://www.example.com/bye");
+    let mut world = World::with(&change);
+    world.log_in("/orders").is(302, "login_completed");
+    world.log_in("/partner").is(302, "login_completed");
+    world.get("/partner").is(200, "session");
+    let url = Url::parse(world.get("/oidc/logout").is(303, "logged_out").location()).unwrap();
+    assert_eq!(world.browser.names(), ["__Host-vestibule-logout"]);
+    let back = world.idp().end_session(&url);
+    let seen = world.arrive(&back);
+    assert!(seen.is(303, "logout_next_provider").location().starts_with("https://partner.example/logout?"));
+    assert_eq!(world.browser.names(), [""; 0]);
+}
+
 #[test]
 fn a_logout_leaves_out_no_provider_of_three() {
     let mut change = with_partner();

@@ -548,6 +548,12 @@ fn a_login_in_a_frame_is_a_link_to_the_whole_window() {
         assert!(seen.is(401, "login_in_frame").body.contains("return_to=%2Forders%3Fpage%3D2"), "{seen:?}");
         world.idp().callback = json!({});
     }
+    // Nothing outside the frame helps against another refusal.
+    let address = begin(&mut world);
+    world.idp().callback = json!({"code": null, "error": "server_error"});
+    let back = world.authorize(&address);
+    arrive(&mut world, &back).is(403, "authorization_refused");
+    world.idp().callback = json!({});
     let mut silent = World::new();
     let address = begin(&mut silent);
     let back = silent.authorize(&address);

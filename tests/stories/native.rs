@@ -6,16 +6,17 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use vestibule::config::Config;
-use vestibule::driver::{self, Action, Driver, RequestId, Verdict};
+use vestibule::driver::{self, Action, BodyPolicy, Driver, RequestId, Verdict};
 use vestibule::filter::{Answer, Filter, HostFunctions};
 use vestibule::http::{BodyFailed, Callout, Headers, HostTraits, Reply, Request, Response};
+use vestibule::jose::verify::HostCheck;
 use vestibule::random::NoRandomness;
 use vestibule::store::{ReadError, ReadResult, SharedData, Versioned, WriteError};
 use vestibule::time::Timestamp;
 use vestibule::upstream::Edits;
 
 use super::world::{
-    CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream, metrics, variant, verifier,
+    CalloutId, Failing, Gateway, Proxy, Seen, SentCallout, Stream, World, metrics, variant, verifier,
 };
 
 /// The proxy of a story that names none.
@@ -27,6 +28,7 @@ pub fn proxy() -> Proxy {
 pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway> {
     metrics::begin();
     FAILING.set(Failing::Nothing);
+    RANDOMNESS_FAILS.set(false);
     Box::new(Native {
         driver: driver(document, proxy, now, 1),
         workers: Rc::new(Cell::new(1)),
@@ -43,8 +45,16 @@ pub fn start(proxy: Proxy, document: &Value, now: Timestamp) -> Box<dyn Gateway>
 
 /// The worst randomness that a host can give.
 fn host_random(out: &mut [u8]) -> Result<(), NoRandomness> {
+    if RANDOMNESS_FAILS.get() {
+        return Err(NoRandomness);
+    }
     out.fill(4);
     Ok(())
+}
+
+fn verify(check: &HostCheck<'_>) -> Option<bool> {
+    VERIFICATIONS.set(VERIFICATIONS.get() + 1);
+    verifier::verify(check)
 }
 
 type Data = BTreeMap<String, Versioned>;
@@ -53,6 +63,8 @@ thread_local! {
     /// The shared data of the proxy whose worker runs.
     static SHARED: RefCell<Data> = RefCell::default();
     static FAILING: Cell<Failing> = const { Cell::new(Failing::Nothing) };
+    static RANDOMNESS_FAILS: Cell<bool> = const { Cell::new(false) };
+    static VERIFICATIONS: Cell<usize> = const { Cell::new(0) };
     /// How many writes were attempted.
     static WRITES: Cell<usize> = const { Cell::new(0) };
 }
@@ -97,7 +109,7 @@ pub fn host_functions(document: &Value, worker: u64) -> HostFunctions {
     HostFunctions {
         worker,
         random: host_random,
-        verify: variant::has_verifier().then_some(verifier::verify),
+        verify: variant::has_verifier().then_some(verify),
         shared: (document["shared_data"] != false).then_some(SharedData { get, set }),
         metrics: Some(metrics::METRICS),
     }
@@ -136,6 +148,10 @@ struct Handling {
     is_body_awaited: bool,
     /// The body, if it has arrived.
     body: Option<Vec<u8>>,
+    /// What the host does with it meanwhile.
+    policy: BodyPolicy,
+    /// It has not arrived yet.
+    is_body_late: bool,
     answer: Option<Answer>,
 }
 
@@ -153,10 +169,23 @@ impl Gateway for Native {
                 Verdict::Undecided(id) => (Some(id), None),
             };
             worker.undecided.extend(id.map(|id| (id, stream)));
-            worker
-                .streams
-                .insert(stream, Handling { request, id, is_body_awaited: false, body: None, answer });
+            worker.streams.insert(
+                stream,
+                Handling {
+                    request,
+                    id,
+                    is_body_awaited: false,
+                    body: None,
+                    policy: BodyPolicy::Nothing,
+                    is_body_late: false,
+                    answer,
+                },
+            );
             worker.perform(now);
+            let handling = worker.streams.get_mut(&stream).unwrap();
+            if let Some(id) = handling.id {
+                handling.policy = worker.driver.body_meanwhile(id);
+            }
         });
         stream
     }
@@ -164,13 +193,21 @@ impl Gateway for Native {
     fn body(&mut self, stream: Stream, body: &[u8], now: Timestamp) {
         let Some(handling) = self.streams.get_mut(&stream) else { return };
         handling.body = Some(body.to_vec());
-        let comes = self.proxy == Proxy::Envoy || handling.is_body_awaited;
-        if let Some(id) = handling.id.filter(|_| comes) {
-            self.as_worker(|worker| {
-                worker.driver.body(id, body.len(), true, now);
-                worker.perform(now);
-            });
+        let Some(id) = handling.id else { return };
+        if self.proxy == Proxy::Nginx {
+            if handling.is_body_awaited {
+                self.as_worker(|worker| {
+                    worker.driver.body(id, body.len(), true, now);
+                    worker.perform(now);
+                });
+            }
+            return;
         }
+        if variant::bodies_are_late() && !self.driver.wants_body(id) {
+            handling.is_body_late = true;
+            return;
+        }
+        self.body_arrives(stream, now);
     }
 
     fn another_worker(&self) -> Box<dyn Gateway> {
@@ -212,6 +249,7 @@ impl Gateway for Native {
             worker.driver.reply(id, reply, now);
             worker.perform(now);
         });
+        self.late_bodies_arrive(now);
     }
 
     fn leave(&mut self, stream: Stream) {
@@ -223,6 +261,7 @@ impl Gateway for Native {
     }
 
     fn tick(&mut self, now: Timestamp) {
+        self.late_bodies_arrive(now);
         self.as_worker(|worker| {
             worker.driver.tick(now);
             worker.perform(now);
@@ -231,6 +270,10 @@ impl Gateway for Native {
 
     fn shared_data_fails(&mut self, failing: Failing) {
         FAILING.set(failing);
+    }
+
+    fn randomness_fails(&mut self, fails: bool) {
+        RANDOMNESS_FAILS.set(fails);
     }
 
     fn trailers(&mut self, _: Stream, trailers: &Headers) -> Headers {
@@ -245,6 +288,36 @@ impl Native {
         SHARED.replace(self.shared.take());
         act(self);
         self.shared.replace(SHARED.take());
+    }
+
+    /// The host gathers the body of a request, and reports how much of it is there.
+    fn body_arrives(&mut self, stream: Stream, now: Timestamp) {
+        let Some(handling) = self.streams.get(&stream) else { return };
+        if handling.policy == BodyPolicy::Hold {
+            return;
+        }
+        let length = handling.body.as_ref().map_or(0, Vec::len);
+        for (number, (size, is_end)) in variant::pieces(length).into_iter().enumerate() {
+            let Some(id) = self.streams.get(&stream).and_then(|handling| handling.id) else { return };
+            self.as_worker(|worker| {
+                if variant::bodies_are_late() && number > 0 {
+                    worker.driver.tick(now);
+                }
+                worker.driver.body(id, size, is_end, now);
+                worker.perform(now);
+            });
+        }
+    }
+
+    fn late_bodies_arrive(&mut self, now: Timestamp) {
+        let late: Vec<Stream> = self
+            .streams
+            .iter_mut()
+            .filter_map(|(stream, handling)| std::mem::take(&mut handling.is_body_late).then_some(*stream))
+            .collect();
+        for stream in late {
+            self.body_arrives(stream, now);
+        }
     }
 
     fn count(&mut self) -> u32 {
@@ -339,4 +412,11 @@ fn answered(request: &Request, response: Response, code: &'static str) -> Seen {
         body: String::from_utf8(body).unwrap(),
         upstream: None,
     }
+}
+
+#[test]
+fn the_host_verifies_the_tokens_of_a_provider_where_it_can() {
+    let mut world = World::new();
+    world.log_in("/orders").is(302, "login_completed");
+    assert_eq!(VERIFICATIONS.get() > 0, variant::has_verifier());
 }

@@ -374,3 +374,19 @@ fn a_callout_that_the_host_lost_holds_up_no_later_request() {
     let reply = world.reply(&asked);
     world.resume(waiting, reply).is(302, "login_begins");
 }
+
+/// The reply may be lost: no worker would fetch again, and the keys would grow old.
+#[test]
+fn a_fetch_whose_reply_never_comes_is_made_again() {
+    let mut world = World::on_envoy_alone(NO_WAKE_UPS, &json!({}));
+    if world.is_built_module() {
+        // A host that says nothing about a callout keeps its context.
+        return;
+    }
+    world.stop_clock();
+    let first = world.tick_and_hold().len();
+    assert!(first > 0);
+    // Twice the time of a callout, for metadata and keys, and a minute.
+    assert!(world.after(69).tick_and_hold().is_empty());
+    assert_eq!(world.after(1).tick_and_hold().len(), first);
+}

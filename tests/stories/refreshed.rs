@@ -310,6 +310,27 @@ fn no_failure_after_the_token_response_loses_the_refresh_token() {
     }
 }
 
+/// Then the new tokens cannot be sealed, and neither can the session with its new refresh token.
+#[test]
+fn a_refresh_without_host_randomness_ends_no_session() {
+    for rotation in [Rotation::Overlaps, Rotation::Repeats] {
+        let mut world = logged_in(&forwarding());
+        world.idp().refreshes.rotation = rotation;
+        let first = token(&world.get("/orders"));
+        world.tick();
+        world.after(250).get("/orders").is(200, "session");
+        world.randomness_fails(true).tick();
+        assert_eq!(world.idp().refreshes.used, 1, "{rotation:?}");
+        world.randomness_fails(false);
+        assert_eq!(token(world.get("/orders").is(200, "session")), first, "{rotation:?}");
+        // The next attempt is made after a pause, with the same refresh token.
+        world.after(11).get("/orders").is(200, "session");
+        world.tick();
+        assert_ne!(token(world.get("/orders").is(200, "session")), first, "{rotation:?}");
+        assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (2, 0), "{rotation:?}");
+    }
+}
+
 #[test]
 fn a_refresh_response_is_kept_when_no_request_waits() {
     let mut world = World::on_envoy_alone(NO_WAKE_UPS, &forwarding());

@@ -115,6 +115,11 @@ fn a_too_long_form_gets_413_with_the_limit() {
     seen.is(413, "body_too_large");
     let line = lines().into_iter().find(|line| line.contains("code=body_too_large")).unwrap();
     assert!(line.contains("may have at most 102400 bytes"), "{line}");
+    // The limit is that of the whole body, and includes it.
+    let rest = "kept=&login=y".len();
+    for (bytes, status, code) in [(102_400, 400, "kept_form_not_opened"), (102_401, 413, "body_too_large")] {
+        restore(&mut world, &"x".repeat(bytes - rest), "y").is(status, code);
+    }
 }
 
 #[test]

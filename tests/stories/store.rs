@@ -130,6 +130,21 @@ fn a_refresh_of_a_live_worker_is_not_taken_over() {
     assert_eq!((world.idp().refreshes.used, world.idp().refreshes.reused), (1, 0));
 }
 
+/// Nobody can tell whether the holder of such a lease is alive: it ends after all that a refresh may take.
+#[test]
+fn a_lease_without_a_name_ends_after_90_seconds() {
+    for (seconds, used) in [(89, 0), (90, 1)] {
+        let mut world = logged_in_on(Proxy::Nginx, &forwarding());
+        world.stop_clock();
+        (0..2).for_each(|_| world.on_worker(1).tick());
+        // The last tick of the first worker was long ago, and its request goes away with the refresh.
+        let request = fetch(world.after(301).on_worker(0));
+        world.begin_and_leave(&request);
+        world.after(seconds).on_worker(1).send(request.clone()).is(200, "session");
+        assert_eq!(world.idp().refreshes.used, used, "{seconds}");
+    }
+}
+
 /// A refresh stores the changes of a session, and the old cookie has the rest.
 #[test]
 fn an_old_cookie_of_a_large_session_gets_the_whole_new_one() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use url::Url;
 
-use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World};
+use crate::world::{From, OTHER_KEY, SESSION, SITE, Seen, World, lines};
 
 const NIGHT: u64 = 12 * 3600;
 
@@ -219,4 +219,62 @@ fn the_return_address_in_a_state_is_secret() {
     assert!(!address.as_str().contains("secret-plan"));
     let back = world.authorize(&address);
     assert!(back.starts_with(SITE) && !back.contains("secret-plan"));
+}
+
+/// A late response is one whose login has expired, and not before: until then its login cookie should be
+/// there, and a login that begins without it would loop.
+#[test]
+fn a_login_restarts_from_the_second_on_in_which_it_expires() {
+    for (seconds, code) in [(599, "login_no_cookie"), (600, "login_begins")] {
+        let mut world = World::new();
+        world.stop_clock();
+        let back = left_open_for(&mut world, seconds);
+        world.browser = Default::default();
+        assert_eq!(world.arrive(&back).code, code, "{seconds}");
+    }
+}
+
+#[test]
+fn a_late_response_that_says_that_the_login_expired_restarts_it() {
+    let mut world = World::new();
+    world.idp().callback = json!({
+        "code": null, "error": "temporarily_unavailable", "error_description": "authentication_expired",
+    });
+    let back = left_open_for(&mut world, NIGHT);
+    world.arrive(&back).is(302, "login_begins");
+    // With another error it does not, and the log says which.
+    world.idp().callback = json!({"code": null, "error": "server_error"});
+    let back = left_open_for(&mut world, NIGHT);
+    world.arrive(&back).is(400, "login_no_cookie");
+    let line = lines().into_iter().rfind(|line| line.contains("login_no_cookie")).unwrap();
+    assert!(line.contains("the authorization response says: ") && line.contains("server_error"), "{line}");
+}
+
+/// Nothing else deletes it here: no login begins, which would delete every expired one.
+#[test]
+fn beside_a_session_an_old_response_deletes_the_cookie_of_its_login() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, NIGHT);
+    world.log_in("/other").is(302, "login_completed");
+    let address = Url::parse(&back).unwrap();
+    let state = address.query_pairs().find(|(name, _)| name == "state").unwrap().1;
+    let seen = world.arrive(&back);
+    let deleted = seen.is(302, "login_done_before").cookies();
+    let names: Vec<&str> = deleted.iter().filter_map(|cookie| Some(cookie.split_once("=; ")?.0)).collect();
+    assert_eq!(names, [format!("{SESSION}-login-{}", &state[..16])], "{deleted:?}");
+}
+
+/// The state of another key says where its login began only to another filter: the front page in its place
+/// would lose the page without a word.
+#[test]
+fn an_unreadable_state_beside_a_session_is_reported() {
+    let mut world = World::new();
+    let back = left_open_for(&mut world, NIGHT);
+    world.restart_with(&json!({"session": {"keys": [OTHER_KEY]}}));
+    world.log_in("/other").is(302, "login_completed");
+    let seen = world.arrive(&back);
+    assert_eq!((seen.status, seen.header("location")), (400, None), "{seen:?}");
+    // One without an address leads to the front page.
+    let bare = "/oidc/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    assert_eq!(world.arrive(bare).is(302, "login_done_before").location(), "/");
 }

@@ -60,6 +60,12 @@ impl Worker {
         self.setup.now = now;
     }
 
+    /// From here on `random_get` fails, or no longer.
+    pub fn randomness_fails(&mut self, fails: bool) {
+        self.vm.store.data_mut().setup.has_randomness = !fails;
+        self.setup.has_randomness = !fails;
+    }
+
     /// A request arrives, and is handled as far as it gets without a reply.
     pub fn begin(&mut self, incoming: Incoming) -> StreamId {
         self.begin_in(0, incoming)

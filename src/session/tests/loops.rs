@@ -135,3 +135,12 @@ fn no_part_of_a_state_is_among_the_names_that_are_logged() {
     let names = cookies(|_| {}).names_in(&Jar::read(&headers));
     assert_eq!(names, [BASE, &format!("{BASE}-login-*"), &format!("{BASE}-two-login-*")]);
 }
+
+#[test]
+fn at_most_16_names_of_cookies_are_logged() {
+    for (sent, named) in [(15, 15), (16, 16), (17, 16)] {
+        let jar = (0..sent).map(|number| format!("{BASE}-{number}=1")).collect::<Vec<_>>().join("; ");
+        let headers: Headers = [("cookie", jar)].into_iter().collect();
+        assert_eq!(cookies(|_| {}).names_in(&Jar::read(&headers)).len(), named, "{sent}");
+    }
+}

@@ -67,6 +67,8 @@ pub trait Gateway {
     fn tick(&mut self, now: Timestamp);
     /// From here on the shared data has this fault, for all workers of the proxy.
     fn shared_data_fails(&mut self, failing: Failing);
+    /// From here on the host of this worker gives no randomness, or gives it again.
+    fn randomness_fails(&mut self, fails: bool);
     /// Whether this is the built module, of which only the interface of a host is visible.
     fn is_built_module(&self) -> bool {
         false

@@ -355,6 +355,12 @@ impl World {
         self
     }
 
+    /// From here on the host of this worker gives no randomness, or gives it again.
+    pub fn randomness_fails(&mut self, fails: bool) -> &mut Self {
+        self.gateway.borrow_mut().randomness_fails(fails);
+        self
+    }
+
     /// Sends a request that is decided without a callout.
     pub fn send_at_once(&mut self, request: &Request) -> Seen {
         let stream = self.gateway.borrow_mut().begin(request, self.now);

@@ -6,6 +6,9 @@
 //!   other values wherever it can.
 //! - `contended`: every other write to the shared data conflicts with one of another worker.
 //! - `verifier`: the host verifies signatures, as Envoy does. For the built module it always does in Envoy.
+//! - `pieces`: a body that Envoy gathers comes in pieces, and its end in a piece of its own.
+//! - `late`: it comes after the next reply, if the request waits for one; otherwise time passes between its
+//!   pieces.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -17,7 +20,7 @@ use vestibule::time::{Seconds, Timestamp};
 use super::gateway::{CalloutId, Failing, Gateway, SentCallout, Stream};
 use super::{CLIENT_SECRET, Provider, Reply, Seen};
 
-const KNOWN: [&str; 4] = ["slow", "last", "contended", "verifier"];
+const KNOWN: [&str; 6] = ["slow", "last", "contended", "verifier", "pieces", "late"];
 
 static CHOSEN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let chosen = std::env::var("STORIES_VARIANT").unwrap_or_default();
@@ -54,6 +57,19 @@ pub fn is_contended() -> bool {
 
 pub fn has_verifier() -> bool {
     is("verifier")
+}
+
+/// How much of a body of this length is there each time that some of it arrives, and whether that is all.
+pub fn pieces(length: usize) -> Vec<(usize, bool)> {
+    if !is("pieces") {
+        return vec![(length, true)];
+    }
+    vec![(length / 2, false), (length, false), (length, true)]
+}
+
+/// Whether bodies arrive late.
+pub fn bodies_are_late() -> bool {
+    is("late")
 }
 
 /// Another provider, before that of the stories. No browser is sent to it.
@@ -214,6 +230,10 @@ impl Gateway for Renaming {
 
     fn shared_data_fails(&mut self, failing: Failing) {
         self.inner.shared_data_fails(failing);
+    }
+
+    fn randomness_fails(&mut self, fails: bool) {
+        self.inner.randomness_fails(fails);
     }
 
     fn is_built_module(&self) -> bool {

@@ -194,6 +194,10 @@ impl Gateway for Built {
         });
     }
 
+    fn randomness_fails(&mut self, fails: bool) {
+        self.worker.borrow_mut().randomness_fails(fails);
+    }
+
     fn is_built_module(&self) -> bool {
         true
     }
