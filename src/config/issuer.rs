@@ -132,9 +132,38 @@ impl Provider {
 
     /// Whether a key for tokens of `key_issuer` may sign a token of `issuer`.
     pub fn may_sign(&self, key_issuer: Option<&str>, issuer: &str) -> bool {
-        let is_ours = |key_issuer: &str| self.issuer_patterns.iter().any(|pattern| pattern == key_issuer);
-        let is_for = |key_issuer: &str| is_ours(key_issuer) || key_issuer == issuer;
+        // A name without a tenant stands for its own tokens alone.
+        let mut places = self.issuer_patterns.iter().filter(|pattern| pattern.contains(TENANT));
+        let mut is_ours = |key_issuer: &str| places.any(|pattern| pattern == key_issuer);
+        let is_for = |key_issuer: &str| key_issuer == issuer || is_ours(key_issuer);
         !self.has_tenants() || key_issuer.is_none_or(is_for)
+    }
+
+    /// The names under which sessions of this issuer may be known: a provider may write another one into a
+    /// logout token than into an ID token.
+    pub fn names_of<'a>(&'a self, issuer: &'a str) -> impl Iterator<Item = &'a str> {
+        let tenant = self.tenant_of(issuer);
+        let is_same = move |known: &&str| {
+            *known == issuer || !self.has_tenants() || (tenant.is_some() && self.tenant_of(known) == tenant)
+        };
+        self.issuers.iter().map(String::as_str).filter(is_same)
+    }
+
+    /// The issuers with a discovery document: not those of `accepted_issuers`.
+    pub fn published_issuers(&self) -> impl Iterator<Item = &str> {
+        let place = self.issuer.split_once(TENANT);
+        let is_published = move |known: &&str| match place {
+            None => *known == self.issuer,
+            Some((before, after)) => known.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
+        };
+        self.issuers.iter().map(String::as_str).filter(is_published)
+    }
+
+    fn tenant_of<'a>(&self, issuer: &'a str) -> Option<&'a str> {
+        self.issuer_patterns.iter().find_map(|pattern| {
+            let (before, after) = pattern.split_once(TENANT)?;
+            issuer.strip_prefix(before)?.strip_suffix(after)
+        })
     }
 
     fn has_tenants(&self) -> bool {

@@ -89,12 +89,14 @@ async fn act_upon(
     if acted_upon.get(key, callouts).await.is_ok_and(|stored| stored.is_some()) {
         return Err(ClientError::LogoutToken(LogoutTokenError::Replayed).into());
     }
-    let whose = match (token.session_id(), token.subject()) {
-        (Some(sid), subject) => RevocationTarget::Sid { issuer, sid, subject },
-        (None, Some(subject)) => RevocationTarget::Subject(issuer, subject),
-        (None, None) => return Err(Error::Bug("a logout token has no subject")),
-    };
-    party.revocation_list.end(&filter.store, whose, callouts).await?;
+    for issuer in party.config.names_of(issuer) {
+        let whose = match (token.session_id(), token.subject()) {
+            (Some(sid), subject) => RevocationTarget::Sid { issuer, sid, subject },
+            (None, Some(subject)) => RevocationTarget::Subject(issuer, subject),
+            (None, None) => return Err(Error::Bug("a logout token has no subject")),
+        };
+        party.revocation_list.end(&filter.store, whose, callouts).await?;
+    }
     // Last: a token whose processing failed may be sent again.
     Ok(acted_upon.put(key, &Record::new(&[], token.remember_until()), callouts).await?)
 }

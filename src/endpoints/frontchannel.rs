@@ -36,7 +36,7 @@ pub async fn end(filter: &Filter, visit: &Visit, callouts: &Callouts) -> Result<
     for party in &of_issuer {
         let Ok(found) = session::of(filter, visit, party, &jar) else { continue };
         let (of_session, _) = found.person();
-        if of_session != issuer {
+        if !party.config.names_of(issuer).any(|name| name == of_session) {
             continue;
         }
         match found.names().provider_session {

@@ -56,7 +56,8 @@ pub fn serve(filter: &Filter, visit: &Visit, resource: &Resource) -> Answer {
 }
 
 fn issuers_of(rule: &BoundRule) -> impl Iterator<Item = &str> {
-    rule.resource_servers.iter().flat_map(|server| server.config.issuers.iter().map(String::as_str))
+    // Further names of a provider are no addresses where a client would find its metadata (RFC 8414 section 2).
+    rule.resource_servers.iter().flat_map(|server| server.config.published_issuers())
 }
 
 fn collect_scopes<'a>(requirement: &'a Requirement, scopes: &mut Vec<&'a str>) {

@@ -229,3 +229,16 @@ fn front_channel_logout_names_the_tenant() {
         assert_eq!(world.get(&format!("/oidc/frontchannel-logout?iss={iss}&sid=s1")).code, code, "{tenant}");
     }
 }
+
+#[test]
+fn probe_literal_key_issuer() {
+    let live = "https://live.example/v2.0";
+    let mut world = world("one", &json!({"providers": {"main": {"accepted_issuers": [live]}}}));
+    let mut keys = world.idp().published();
+    keys["keys"][0]["issuer"] = json!(live);
+    world.idp().instead.insert("keys", answer(200, keys));
+    let now = world.now;
+    let token = world.idp().access_token(&json!({"iss": issuer("one"), "tid": "one"}), now);
+    eprintln!("PROBE1 {}", world.with_token("/api", &token).code);
+    eprintln!("PROBE1 login {}", world.log_in("/orders").code);
+}

@@ -423,3 +423,20 @@ fn a_provider_logout_is_logged_with_its_subject() {
     let line = lines().into_iter().find(|line| line.contains("code=logged_out_by_provider")).unwrap();
     assert!(line.contains("alice") && line.contains("main"), "{line}");
 }
+
+#[test]
+fn probe_alias_logout() {
+    let mut world =
+        logged_in_with(&json!({"providers": {"main": {"accepted_issuers": ["idp.example.com"]}}}));
+    let now = world.now;
+    let token = world.idp().logout_token(&json!({"iss": "idp.example.com", "sid": "s1"}), now);
+    let seen = bring(&mut world, &token);
+    eprintln!("PROBE2 {} {}", seen.status, seen.code);
+    let seen = world.after(1).get("/orders");
+    eprintln!("PROBE2 session {} {}", seen.status, seen.code);
+    let token = world.idp().logout_token(&json!({"jti": "other", "sid": "s1"}), now);
+    let seen = bring(&mut world, &token);
+    eprintln!("PROBE2 same name {} {}", seen.status, seen.code);
+    let seen = world.after(1).get("/orders");
+    eprintln!("PROBE2 session {} {}", seen.status, seen.code);
+}
