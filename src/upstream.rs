@@ -68,8 +68,8 @@ pub struct Upstream {
     protected: Vec<String>,
     /// The lengths of these, one bit for each.
     protected_lengths: u64,
-    /// Headers that may have a token, in the same spelling.
-    token_headers: Vec<String>,
+    /// Headers that may have a token, and the same as [`folded`] spells them.
+    token_headers: Vec<(String, String)>,
     /// The cookie that may have one.
     token_cookie: Option<String>,
 }
@@ -94,7 +94,12 @@ impl Upstream {
             protected_lengths: protected.iter().fold(0, |all, name| all | length_bit(name.len())),
             protected,
             names: names.into(),
-            token_headers: config.tokens.headers.iter().map(|header| folded(&header.name)).collect(),
+            token_headers: config
+                .tokens
+                .headers
+                .iter()
+                .map(|header| (header.name.clone(), folded(&header.name)))
+                .collect(),
             token_cookie: config.tokens.cookie.clone(),
         }
     }
@@ -173,8 +178,10 @@ impl Upstream {
             } else if has_token && self.carries_token(token_place, name) {
                 // The token was meant for us; the upstream gets it only if the configuration says so.
                 // `Authorization` occurs once, or it would have been refused.
-                let may_be_repeated = matches!(token_place, TokenPlace::Header(_));
-                if may_be_repeated && !request.host.removes_headers && request.headers.one(name).is_none() {
+                if name != "authorization"
+                    && !request.host.removes_headers
+                    && request.headers.one(name).is_none()
+                {
                     return Err(ClientError::ProtectedHeader(name.to_owned()));
                 }
                 remove_or_empty(&mut edits, request, name);
@@ -191,8 +198,7 @@ impl Upstream {
                 edits.set.push((name.to_owned(), self.connection_without_protected(value)));
             }
         }
-        let token_cookie =
-            self.token_cookie.as_ref().filter(|_| has_token && token_place == TokenPlace::Cookie);
+        let token_cookie = self.token_cookie.as_ref().filter(|_| has_token);
         let is_of_token = |name: &[u8]| token_cookie.is_some_and(|cookie| cookie.as_bytes() == name);
         match without_ours(&request.headers, |name| cookies.is_ours(name) || is_of_token(name)) {
             CookieEdit::Unchanged => {}
@@ -211,7 +217,7 @@ impl Upstream {
         let mut names = Vec::new();
         for (name, _) in trailers.iter() {
             let is_credential = matches!(name, "cookie" | "authorization")
-                || self.token_headers.iter().any(|header| *header == folded(name));
+                || self.token_headers.iter().any(|(_, header)| *header == folded(name));
             if self.is_protected(name) || is_credential {
                 push_once(&mut names, name);
             }
@@ -219,15 +225,16 @@ impl Upstream {
         names
     }
 
-    /// Whether this header carried the token, in any spelling that an upstream may confuse with it.
+    /// Whether this header carried the token, or is another spelling of one that may: an upstream may confuse
+    /// them, and the filter reads only the configured spelling.
     fn carries_token(&self, place: TokenPlace, name: &str) -> bool {
-        match place {
+        let carried = match place {
             TokenPlace::Authorization => name == "authorization",
-            TokenPlace::Header(index) => {
-                self.token_headers.get(index).is_some_and(|own| *own == folded(name))
-            }
+            TokenPlace::Header(index) => self.token_headers.get(index).is_some_and(|(own, _)| own == name),
             TokenPlace::Cookie => false,
-        }
+        };
+        let is_other_spelling = |(own, of_own): &(String, String)| own != name && *of_own == folded(name);
+        carried || self.token_headers.iter().any(is_other_spelling)
     }
 
     /// Whether an upstream could take this for the name of one of our headers. Servers that allow blanks

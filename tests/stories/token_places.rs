@@ -321,3 +321,33 @@ fn a_session_that_is_not_refreshed_is_deleted_under_an_optional_rule() {
     assert!(seen.cookies().iter().any(|cookie| cookie.starts_with(&format!("{SESSION}=;"))), "{seen:?}");
     assert_anonymous(&world.get("/shop"));
 }
+
+#[test]
+fn probe_places_and_resource() {
+    let mut world = World::with(&places());
+    let good = token(&mut world, &json!({}));
+    let bearer = format!("Bearer {good}");
+    let request = world
+        .program("/api", &[("authorization", &bearer), ("x_token", "evil"), ("cookie", "token =evil; a=b")]);
+    let seen = world.send(request);
+    eprintln!(
+        "PROBE3 {} {} x_token={:?} cookie={:?}",
+        seen.status,
+        seen.code,
+        seen.upstream_header("x_token"),
+        seen.upstream_header("cookie")
+    );
+    let request = world.program("/public", &[("cookie", &format!("token={good}; a=b"))]);
+    let seen = world.send(request);
+    eprintln!(
+        "PROBE3 public {} token in cookie={}",
+        seen.code,
+        seen.upstream_header("cookie").unwrap_or_default().contains(&good)
+    );
+    let mut world = World::with(&json!({
+        "providers": {"main": {"accepted_issuers": ["http://adfs.example/trust", "accounts.google.com"]}},
+        "rules": [{"name": "m", "path_prefix": "/mcp", "accept": "bearer", "resource": "https://app.example.com/mcp"}],
+    }));
+    let request = world.program("/.well-known/oauth-protected-resource/mcp", &[]);
+    eprintln!("PROBE3 {}", world.send(request).body);
+}
