@@ -155,7 +155,7 @@ impl Provider {
             state.keys = Some(CachedDocument::constant(Rc::new(keys.verified_by(host_verifier))));
         }
         Provider {
-            sharing: Sharing::new(&roles),
+            sharing: Sharing::new(&roles.provider),
             name: roles.provider.name.as_str().into(),
             config: Rc::clone(&roles.provider),
             roles,

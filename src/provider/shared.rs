@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{CachedDocument, Provider, State};
-use crate::config::{self, KeySource, UserinfoUse};
+use crate::config::{self, KeySource};
 use crate::jose::KeySet;
 use crate::oidc::discovery::Published;
 use crate::time::Timestamp;
@@ -39,16 +39,15 @@ pub(super) struct Sharing {
 
 impl Sharing {
     /// Nothing was read yet.
-    pub(super) fn new(roles: &config::Roles) -> Sharing {
-        let documents = Sharing::name(roles);
+    pub(super) fn new(config: &config::Provider) -> Sharing {
+        let documents = Sharing::name(config);
         Sharing { worker: 0, lease: format!("{documents}.lease"), documents, version: Cell::default() }
     }
 
     /// The name under which workers share the documents. Without `/`, which some hosts take for the name of a
     /// zone. It differs wherever another configuration would read the documents otherwise.
-    fn name(roles: &config::Roles) -> String {
-        let config::Provider { name, issuer, callout, insecure_allow_http, keys, userinfo, .. } =
-            &*roles.provider;
+    fn name(config: &config::Provider) -> String {
+        let config::Provider { name, issuer, callout, insecure_allow_http, keys, .. } = config;
         let source = match keys {
             KeySource::Discovery(None) => String::new(),
             KeySource::Discovery(Some(address)) => format!("metadata {address}"),
@@ -60,9 +59,7 @@ impl Sharing {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
-        let has_logins = roles.relying_party.is_some();
-        let needs_userinfo = *userinfo == UserinfoUse::Always;
-        hash.update([*insecure_allow_http, has_logins, needs_userinfo].map(u8::from));
+        hash.update([u8::from(*insecure_allow_http)]);
         let digits: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         format!("vestibule.{digits}")
     }
