@@ -178,8 +178,8 @@ fn a_login_whose_cookie_did_not_come_says_what_came_instead() {
     }
 }
 
-#[test]
-fn a_login_that_ends_on_another_host_than_it_began_on_says_so() {
+/// A login that began on another host than that of the redirect URI, and where it went.
+fn login_on_another_host() -> (World, Url) {
     let mut world = World::with(&json!({
         "providers": {"main": {"redirect_uri": "https://app.example.com/oidc/callback"}},
         "session": {"hosts": null},
@@ -187,6 +187,12 @@ fn a_login_that_ends_on_another_host_than_it_began_on_says_so() {
     let request = world.navigation("/orders", false);
     let seen = world.send(Request { authority: "www.example.com".to_owned(), ..request });
     let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    (world, address)
+}
+
+#[test]
+fn a_login_that_ends_on_another_host_than_it_began_on_says_so() {
+    let (mut world, address) = login_on_another_host();
     // Cookies belong to one host.
     world.browser = Browser::default();
     let back = world.authorize(&address);
@@ -199,13 +205,7 @@ fn a_login_that_ends_on_another_host_than_it_began_on_says_so() {
 /// One host is no reason.
 #[test]
 fn a_login_that_ends_on_the_host_it_began_on_names_no_other() {
-    let mut world = World::with(&json!({
-        "providers": {"main": {"redirect_uri": "https://app.example.com/oidc/callback"}},
-        "session": {"hosts": null},
-    }));
-    let request = world.navigation("/orders", false);
-    let seen = world.send(Request { authority: "www.example.com".to_owned(), ..request });
-    let address = Url::parse(seen.is(302, "login_begins").location()).unwrap();
+    let (mut world, address) = login_on_another_host();
     world.browser = Browser::default();
     let back = world.authorize(&address);
     // The proxy leads the redirect address to the host of the login.
